@@ -115,7 +115,7 @@ def test_cascade_rules(tiers: list[Any], sentence: str):
             [
                 "cascades.default.tiers[0].models[1]: no model 'd'. Available: a, b, c, t.",
                 "cascades.default.tiers[0].signal: no signal 'rouge'. Did you mean 'rougeL'? Available: bleu, "
-                "bleurt, chow_avg, chow_quantile, chow_sum, chrf, exact, json, rouge1, rouge2, rougeL, sbert.",
+                "bleurt, chow_avg, chow_quantile, chow_sum, chrf, exact, json, rouge1, rouge2, rougeL, sbert, sbert_mbert.",
                 "cascades.default.tiers[1].models[0]: no model 'target'. Available: a, b, c, t.",
             ],
         ),
@@ -306,6 +306,11 @@ class TestIsolatedSignals:
         assert "bleurt" not in app.similarities()
         assert "bleurt" in app.selectable()
         assert ("bleurt", "hf://lucadiliello/BLEURT-20", None) in app.weights()
+
+    def test_the_papers_own_encoder_has_a_name(self):
+        app = self.app("sbert_mbert")
+        assert "sbert_mbert" in app.similarities()
+        assert ("sbert_mbert", "hf://google-bert/bert-base-multilingual-cased", None) in app.weights()
 
     def test_each_has_its_own_options(self):
         options = {"ray_actor_options": {"num_gpus": 0.5}}

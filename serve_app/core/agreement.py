@@ -101,4 +101,4 @@ def _value(tier: Tier, scores: Collection[float]) -> float:
 
 
 def _has_text(answer: Answer | None) -> bool:
-    return isinstance(answer, Generation) and bool(answer.text.strip())
+    return isinstance(answer, Generation) and bool(answer.compared.strip())

@@ -148,7 +148,7 @@ async def _ask_tier(run: Run, tier: Tier) -> TierResult:
 async def _judge(run: Run, tier: Tier, answers: Sequence[Answer]) -> tuple[Agreement, Scores | None, str | None]:
     if tier.confidence and tier.token_level:
         return confide(tier, answers, tier.confidence), None, None
-    texts = [answer.text for i in survivors(tier, answers) if isinstance(answer := answers[i], Generation)]
+    texts = [answer.compared for i in survivors(tier, answers) if isinstance(answer := answers[i], Generation)]
     # Nothing is scored that could not be accepted whatever its score.
     if len(texts) < answers_needed(tier) or not any(text.strip() for text in texts):
         return agree(tier, answers, None), None, None

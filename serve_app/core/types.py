@@ -1,14 +1,15 @@
 """The values that flow through a cascade. All frozen: they cross processes and are compared in tests."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import exp
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 Matrix: TypeAlias = tuple[tuple[float, ...], ...]
 """Similarities of n texts: `matrix[i][j]` is the signal for hypothesis i and reference j."""
 
-FinishReason: TypeAlias = Literal["stop", "length"]
+FinishReason: TypeAlias = Literal["stop", "length", "tool_calls"]
 FailureKind: TypeAlias = Literal["error", "timeout", "cancelled", "context_length", "unavailable"]
 Reason: TypeAlias = Literal[
     "agreement",  # s >= t
@@ -25,11 +26,22 @@ Force: TypeAlias = Literal["accept", "defer"]
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call of one of the request's tools. `arguments` is JSON as the model wrote it, so it may be malformed."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
-    """One chat message."""
+    """One chat message; an assistant's may call tools, a tool's (role `tool`) answers the call `tool_call_id`."""
 
     role: str
     content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +61,17 @@ class Prompt:
     """Chat `messages`, or a raw `text` that no chat template touches: exactly one of the two.
 
     `timeout_s` is how long a model may work on it; past that the model returns a `Failure` of kind `timeout`.
+    `tools`, `tool_choice` and `response_format` are OpenAI's, as the client wrote them; a model's engine honours them or
+    is never given them.
     """
 
     messages: tuple[Message, ...] = ()
     text: str | None = None
     sampling: Sampling = Sampling()
     timeout_s: float | None = None
+    tools: tuple[Mapping[str, Any], ...] = ()
+    tool_choice: str | Mapping[str, Any] | None = None
+    response_format: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if (self.text is None) == (not self.messages):
@@ -89,6 +106,22 @@ class Generation:
     logprobs: tuple[TokenLogprob, ...] | None = None
     latency_s: float = 0.0
     first_token_s: float | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+
+    @property
+    def compared(self) -> str:
+        """What signals compare: the text, or the tool calls as JSON (name and arguments, the ids left out)."""
+        if not self.tool_calls:
+            return self.text
+        calls = [{"name": call.name, "arguments": _parsed(call.arguments)} for call in self.tool_calls]
+        return json.dumps(calls, ensure_ascii=False, sort_keys=True)
+
+
+def _parsed(arguments: str) -> Any:
+    try:
+        return json.loads(arguments)
+    except ValueError:
+        return arguments
 
 
 @dataclass(frozen=True, slots=True)

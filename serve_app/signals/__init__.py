@@ -85,6 +85,7 @@ DEFAULT_SIGNALS: dict[
     "chrf": ChrfConfig(),
     "json": JsonConfig(),
     "sbert": SbertConfig(),
+    "sbert_mbert": SbertConfig(weights="hf://google-bert/bert-base-multilingual-cased"),
     "bleurt": BleurtConfig(),
 }
 """Signals that a tier may name without an entry of their own in the config."""

@@ -1,4 +1,4 @@
-"""What a user needs to know to choose a signal: one row a kind, for `cascade signals` and the README."""
+"""What a user needs to know to choose a signal: one row a name, for `cascade signals` and the README."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -86,6 +86,15 @@ FACTS: dict[str, Facts] = {
         "yes",
         "a small encoder, once an answer",
         "open answers, the first choice: paraphrases count as agreement",
+        ("sentence_transformers", "torch"),
+        "pip install 'semantic-cascade[sbert]'",
+    ),
+    "sbert_mbert": Facts(
+        "the same, by mean-pooled multilingual BERT: the paper's own choice",
+        "-1 to 1",
+        "yes",
+        "an encoder of 178M parameters, once an answer",
+        "several languages, and to compare with the paper",
         ("sentence_transformers", "torch"),
         "pip install 'semantic-cascade[sbert]'",
     ),

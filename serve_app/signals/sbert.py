@@ -20,8 +20,8 @@ class SbertConfig(Options):
     kind: Literal["sbert"] = "sbert"
     weights: str = Field(
         "hf://sentence-transformers/all-MiniLM-L6-v2",
-        description="A sentence-transformers model, or a plain encoder, which is then mean-pooled: the paper's own "
-        "choice is hf://google-bert/bert-base-multilingual-cased.",
+        description="A sentence-transformers model, or a plain encoder, which is then mean-pooled, as the paper's own "
+        "choice is: the signal sbert_mbert.",
     )
     sha256: str | None = Field(None, description="Checksum of the weights, where their source is one file.")
     device: str | None = Field(None, description="cpu, cuda, cuda:1, mps, ...; by default the best there is.")
