@@ -115,7 +115,8 @@ def test_cascade_rules(tiers: list[Any], sentence: str):
             [
                 "cascades.default.tiers[0].models[1]: no model 'd'. Available: a, b, c, t.",
                 "cascades.default.tiers[0].signal: no signal 'rouge'. Did you mean 'rougeL'? Available: bleu, "
-                "bleurt, chow_avg, chow_quantile, chow_sum, chrf, exact, json, rouge1, rouge2, rougeL, sbert, sbert_mbert.",
+                "bleurt, chow_avg, chow_quantile, chow_sum, chrf, exact, json, rouge1, rouge2, rougeL, sbert, "
+                "sbert_mbert.",
                 "cascades.default.tiers[1].models[0]: no model 'target'. Available: a, b, c, t.",
             ],
         ),

@@ -61,8 +61,8 @@ class Prompt:
     """Chat `messages`, or a raw `text` that no chat template touches: exactly one of the two.
 
     `timeout_s` is how long a model may work on it; past that the model returns a `Failure` of kind `timeout`.
-    `tools`, `tool_choice` and `response_format` are OpenAI's, as the client wrote them; a model's engine honours them or
-    is never given them.
+    `tools`, `tool_choice` and `response_format` are OpenAI's, as the client wrote them; a model whose engine cannot
+    honour them is never given them.
     """
 
     messages: tuple[Message, ...] = ()
