@@ -139,6 +139,10 @@ def files_in(folder: Path) -> list[str]:
             "pypi://x{01..02}==1/m.gguf.part{n}",
             PypiSource((WheelMember("x01==1", "m.gguf.part1"), WheelMember("x02==1", "m.gguf.part2")), "m.gguf"),
         ),
+        (
+            "pypi://x{1..2}==1/m.gguf.part{n-1:02}",
+            PypiSource((WheelMember("x1==1", "m.gguf.part00"), WheelMember("x2==1", "m.gguf.part01")), "m.gguf"),
+        ),
         ("models/a.gguf", LocalSource(Path("models/a.gguf"))),
     ],
 )
@@ -617,6 +621,26 @@ def test_hub_snapshot_without_other_frameworks(hub: Hub, home: Path) -> None:
     assert fetch("hf://org/repo") == folder
     assert is_cached("hf://org/repo@main")  # by the hub's own cache, under another spelling
     assert hub.asked == []
+
+
+def test_hub_snapshot_without_pickles_beside_safetensors(hub: Hub, home: Path) -> None:
+    hub.files |= {
+        "model.safetensors": b"safe",
+        "pytorch_model.bin": b"pickled",
+        "2_Dense/pytorch_model.bin": b"pickled only",
+        "sharded/model-00001-of-00002.safetensors": b"safe",
+        "sharded/pytorch_model-00001-of-00002.bin": b"pickled",
+        "sharded/pytorch_model.bin.index.json": b"{}",
+        "sharded/training_args.bin": b"small",
+    }
+    assert files_in(fetch("hf://org/repo")) == [
+        "2_Dense/pytorch_model.bin",
+        "config.json",
+        "model.safetensors",
+        "sharded/model-00001-of-00002.safetensors",
+        "sharded/training_args.bin",
+        "sub/model.gguf",
+    ]
 
 
 def test_hub_zip_is_unpacked(hub: Hub, home: Path) -> None:

@@ -8,7 +8,12 @@ from pydantic import Field
 
 from serve_app.engines.base import Engine, EngineCounters, EngineSettings, Meter, WeightsSettings
 from serve_app.engines.llama_cpp import LlamaCppConfig, LlamaCppEngine
+from serve_app.engines.openai_api import OpenAiApiEngine
+from serve_app.engines.openai_api_config import OpenAiApiConfig
 from serve_app.engines.replay import ReplayConfig, ReplayEngine
+from serve_app.engines.seq2seq import Seq2SeqConfig, Seq2SeqEngine
+from serve_app.engines.vllm import VllmEngine
+from serve_app.engines.vllm_config import VllmConfig
 
 __all__ = [
     "ENGINES",
@@ -18,17 +23,25 @@ __all__ = [
     "EngineSettings",
     "LlamaCppConfig",
     "Meter",
+    "OpenAiApiConfig",
     "ReplayConfig",
+    "Seq2SeqConfig",
+    "VllmConfig",
     "WeightsSettings",
     "load_engine",
 ]
 
-EngineConfig: TypeAlias = Annotated[LlamaCppConfig | ReplayConfig, Field(discriminator="engine")]
+EngineConfig: TypeAlias = Annotated[
+    LlamaCppConfig | OpenAiApiConfig | ReplayConfig | Seq2SeqConfig | VllmConfig, Field(discriminator="engine")
+]
 """Any engine's config, told apart by `engine`. Those that need model files are `WeightsSettings`."""
 
 ENGINES: dict[str, Callable[[Any, Path | None], Awaitable[Engine]]] = {
     "llama_cpp": LlamaCppEngine.load,
+    "openai_api": OpenAiApiEngine.load,
     "replay": ReplayEngine.load,
+    "seq2seq": Seq2SeqEngine.load,
+    "vllm": VllmEngine.load,
 }
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -10,9 +10,20 @@ from serve_app.core.types import Delta, Generation, Prompt
 
 
 class EngineSettings(BaseModel):
-    """What every engine's config class builds on: unknown keys are refused, values never change."""
+    """What every engine's config class builds on: unknown keys are refused, values never change.
+
+    An engine whose config does not say so is never given tools (nor calls of them in messages), or a response format.
+    """
+
+    honours_tools: ClassVar[bool] = False
+    honours_response_format: ClassVar[bool] = False
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @property
+    def honours_logprobs(self) -> bool:
+        """Whether requests and token-level signals get log-probabilities."""
+        return True
 
 
 class WeightsSettings(EngineSettings):
@@ -26,10 +37,14 @@ class WeightsSettings(EngineSettings):
 
 @dataclass(slots=True)
 class Meter:
-    """Tokens spent on one request so far. The engine keeps it up to date, so that cut-short work can be charged."""
+    """Tokens spent on one request so far. The engine keeps it up to date, so that cut-short work can be charged.
+
+    `estimated` says that the engine has no count yet, and guesses.
+    """
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,19 +16,23 @@ What xllamacpp does (2026.10) and what we make of it:
 """
 
 import asyncio
+import json
 import secrets
 import time
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
+from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from serve_app.core.types import Delta, Generation, Prompt
 from serve_app.engines.base import EngineCounters, Meter, WeightsSettings
 from serve_app.engines.llama_cpp_call import Call
+from serve_app.engines.llama_cpp_tools import chat_fields
 from serve_app.errors import EngineError
 
 CANCEL_WAIT_S = 30.0
@@ -37,6 +41,9 @@ CANCEL_WAIT_S = 30.0
 
 class LlamaCppConfig(WeightsSettings):
     """A GGUF model in this process; the defaults suit a machine with two cores."""
+
+    honours_tools: ClassVar[bool] = True
+    honours_response_format: ClassVar[bool] = True
 
     engine: Literal["llama_cpp"]
     context_tokens: int = Field(
@@ -59,14 +66,20 @@ class LlamaCppConfig(WeightsSettings):
     temperature: float = Field(default=0.0, ge=0, description="Where a request names none; 0 is greedy.")
     top_p: float = Field(default=1.0, gt=0, le=1, description="Where a request names none.")
     seed: int | None = Field(default=None, description="Where a request names none; null draws one each time.")
+    stop: tuple[str, ...] = Field(
+        default=(),
+        description="Strings that end every answer, besides a request's own: a base model, which has learnt no end of "
+        "a turn, needs them.",
+    )
 
 
 class LlamaCppEngine:
     """One model loaded by llama.cpp. Requests beyond the slots wait on our side, where cancelling them is free."""
 
-    def __init__(self, config: LlamaCppConfig, server: Any) -> None:
+    def __init__(self, config: LlamaCppConfig, server: Any, template_knows_tools: bool) -> None:
         self._config = config
         self._server = server
+        self._template_knows_tools = template_knows_tools
         self._slots = asyncio.Semaphore(config.slots)
         self._pool = ThreadPoolExecutor(config.slots, thread_name_prefix="llama_cpp")
         self._running: dict[Call, asyncio.Future[None]] = {}
@@ -79,7 +92,7 @@ class LlamaCppEngine:
         """The model from a GGUF file; raises `EngineError`."""
         if weights is None:
             raise EngineError("The llama_cpp engine needs the local path of a GGUF file.")
-        return cls(config, await asyncio.to_thread(_start_server, config, weights))
+        return cls(config, *await asyncio.to_thread(_start_server, config, weights))
 
     async def generate(self, prompt: Prompt, meter: Meter) -> Generation:
         call = self._call(prompt, meter)
@@ -133,7 +146,11 @@ class LlamaCppEngine:
             self._server = None  # its destructor joins llama.cpp's threads
 
     def _call(self, prompt: Prompt, meter: Meter, on_delta: Callable[[Delta], object] | None = None) -> Call:
-        return Call(_body(self._config, prompt), prompt, meter, self._config.batch_tokens, on_delta)
+        body = _body(self._config, prompt, self._template_knows_tools)
+        if self._config.stop:
+            sampling = replace(prompt.sampling, stop=(*prompt.sampling.stop, *self._config.stop))
+            prompt = replace(prompt, sampling=sampling)
+        return Call(body, prompt, meter, self._config.batch_tokens, on_delta)
 
     async def _start(self, call: Call) -> asyncio.Future[None]:
         """Waits for a slot, then runs the call in a thread. The slot is the thread's, not the awaiting task's."""
@@ -177,7 +194,7 @@ class LlamaCppEngine:
             await asyncio.wait([future], timeout=CANCEL_WAIT_S)
 
 
-def _body(config: LlamaCppConfig, prompt: Prompt) -> dict[str, Any]:
+def _body(config: LlamaCppConfig, prompt: Prompt, template_knows_tools: bool) -> dict[str, Any]:
     """The request in llama.cpp's dialect of OpenAI's. Its default top_k and min_p would truncate the distribution."""
     sampling = prompt.sampling
     seed = config.seed if sampling.seed is None else sampling.seed
@@ -200,11 +217,12 @@ def _body(config: LlamaCppConfig, prompt: Prompt) -> dict[str, Any]:
         body["seed"] = seed % (2**32 - 1)  # 32 bits, of which the last value means a random seed
     if prompt.text is not None:
         return body | {"prompt": prompt.text} | ({"logprobs": 1} if sampling.logprobs else {})
-    messages = [{"role": message.role, "content": message.content} for message in prompt.messages]
-    return body | {"messages": messages} | ({"logprobs": True, "top_logprobs": 1} if sampling.logprobs else {})
+    logprobs = {"logprobs": True, "top_logprobs": 1} if sampling.logprobs else {}
+    return body | chat_fields(prompt, template_knows_tools) | logprobs
 
 
-def _start_server(config: LlamaCppConfig, weights: Path) -> Any:
+def _start_server(config: LlamaCppConfig, weights: Path) -> tuple[Any, bool]:
+    """The loaded server, and whether its chat template knows tools."""
     try:
         import xllamacpp
     except ImportError as error:
@@ -216,10 +234,20 @@ def _start_server(config: LlamaCppConfig, weights: Path) -> Any:
     _set_values(params, config, weights)
     _set_dialect(params, xllamacpp)
     try:
-        return xllamacpp.Server(params)
+        server = xllamacpp.Server(params)
     except (RuntimeError, ValueError) as error:
         message = f"llama.cpp could not load {str(weights)!r}: not a GGUF file it knows, or too little memory."
         raise EngineError(message) from error
+    return server, _template_knows_tools(server, params.api_keys[0])
+
+
+def _template_knows_tools(server: Any, key: str) -> bool:
+    """Only the port tells: there is no such function."""
+    address = server.listening_address.removeprefix("http://")
+    with closing(HTTPConnection(address, timeout=CANCEL_WAIT_S)) as connection:
+        connection.request("GET", "/props", headers={"Authorization": f"Bearer {key}"})
+        capabilities = json.load(connection.getresponse())["chat_template_caps"]
+    return bool(capabilities["supports_tools"] and capabilities["supports_tool_calls"])
 
 
 def _set_values(params: Any, config: LlamaCppConfig, weights: Path) -> None:

@@ -5,8 +5,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from serve_app.core.types import Delta, FinishReason, Generation, Prompt, TokenLogprob
+from serve_app.core.types import Delta, FinishReason, Generation, Prompt, TokenLogprob, ToolCall
 from serve_app.engines.base import Meter
+from serve_app.engines.llama_cpp_tools import CallReader
 from serve_app.engines.stopping import StopMatcher, within
 from serve_app.errors import ContextTooLongError, EngineError
 
@@ -31,6 +32,8 @@ class Call:
         self._meter = meter
         self._on_delta = on_delta
         self._stops = StopMatcher(prompt.sampling.stop)
+        self._calls = CallReader(prompt.tools)
+        self._tool_calls: tuple[ToolCall, ...] = ()
         self._texts: list[str] = []
         self._logprobs: list[TokenLogprob] | None = [] if prompt.sampling.logprobs else None
         self._finish: FinishReason | None = None
@@ -59,14 +62,18 @@ class Call:
         if self._finish is None:
             raise EngineError("llama.cpp ended without a finish reason.")
         text = "".join(self._texts)
+        logprobs = self._logprobs
+        if logprobs is not None and not self._tool_calls:  # a call's tokens are no text, but they tell how sure it is
+            logprobs = list(within(text, logprobs))
         return Generation(
             text=text,
             finish_reason=self._finish,
             prompt_tokens=self._meter.prompt_tokens,
             completion_tokens=self._meter.completion_tokens,
-            logprobs=None if self._logprobs is None else within(text, self._logprobs),
+            logprobs=None if logprobs is None else tuple(logprobs),
             latency_s=self.ended - self.started,
             first_token_s=None if self._first_token is None else self._first_token - self.started,
+            tool_calls=self._tool_calls,
         )
 
     def _read(self, chunk: dict[str, Any]) -> None:
@@ -77,12 +84,19 @@ class Call:
             if self._logprobs is not None and choice.get("logprobs"):
                 entries = choice["logprobs"]["content"]
                 self._logprobs += [TokenLogprob(entry["token"], entry["logprob"]) for entry in entries]
-            self._show(self._stops.feed((choice["text"] if self.raw else choice["delta"].get("content")) or ""))
+            self._calls.take(() if self.raw else choice["delta"].get("tool_calls") or ())
+            text = (choice["text"] if self.raw else choice["delta"].get("content")) or ""
+            self._show(self._calls.feed(self._stops.feed(text)))
             if self._stops.stopped:
-                self._finish = "stop"
+                self._end("stop")
             elif choice["finish_reason"]:
-                self._show(self._stops.rest())
-                self._finish = "length" if choice["finish_reason"] == "length" else "stop"
+                self._show(self._calls.feed(self._stops.rest()))
+                self._end("length" if choice["finish_reason"] == "length" else "stop")
+
+    def _end(self, finish: FinishReason) -> None:
+        text, self._tool_calls = self._calls.end()
+        self._show(text)
+        self._finish = "tool_calls" if self._tool_calls and finish == "stop" else finish
 
     def _count(self, chunk: dict[str, Any]) -> None:
         if progress := chunk.get("prompt_progress"):

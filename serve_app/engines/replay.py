@@ -2,10 +2,12 @@
 
 An answer is looked up by the prompt's text: the last user message, or the raw text. The first scripted answer whose
 `contains` occurs in it wins, then the record with that very prompt, then `default`. `temperature`, `top_p` and `seed`
-have no effect: what was recorded comes back as it was.
+have no effect: what was recorded comes back as it was. An answer that does not honour the request is passed over: one
+that calls tools which the request has not, one without a call where one is wanted, or, where the request has a response
+format, one that is no JSON object (no schema is looked at).
 
-`records` is a file of JSON Lines, one answer each; only `prompt` and `text` (or `error`) are required, and of several
-records of one prompt the last counts:
+`records` is a file of JSON Lines, one answer each; only `prompt` and `text` (or `tool_calls`, or `error`) are required,
+and of several records of one prompt the last counts:
 
     {"prompt": "Capital of France?", "text": "Paris.", "finish_reason": "stop", "prompt_tokens": 12,
      "completion_tokens": 3, "logprobs": [["Paris", -0.1], [".", -0.2]]}
@@ -18,7 +20,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, ValidationError
 
@@ -49,6 +51,9 @@ class ScriptedAnswer(RecordedAnswer):
 
 class ReplayConfig(EngineSettings):
     """Recorded or scripted answers with a latency model."""
+
+    honours_tools: ClassVar[bool] = True
+    honours_response_format: ClassVar[bool] = True
 
     engine: Literal["replay"]
     answers: tuple[ScriptedAnswer, ...] = Field(default=(), description="Scripted answers; the first match wins.")
@@ -124,7 +129,7 @@ class ReplayEngine:
 
     def _find(self, prompt: Prompt) -> tuple[Tape, int, Take]:
         """The answer, the prompt's length in tokens, and the answer cut to what the request allows."""
-        tape = self._lookup(_key(prompt))
+        tape = self._lookup(prompt)
         prompt_tokens = tape.answer.prompt_tokens
         if prompt_tokens is None:
             prompt_tokens = _words(prompt)
@@ -133,14 +138,15 @@ class ReplayEngine:
             raise ContextTooLongError(prompt_tokens, self._context_tokens)
         return tape, prompt_tokens, tape.take(prompt.sampling, room)
 
-    def _lookup(self, key: str) -> Tape:
+    def _lookup(self, prompt: Prompt) -> Tape:
+        key = _key(prompt)
         for contains, tape in self._scripted:
-            if contains in key:
+            if contains in key and tape.answer.fits(prompt):
                 return tape
-        found = self._recorded.get(key, self._default)
-        if found is None:
-            raise EngineError("The replay engine has no answer to this prompt, and no default.")
-        return found
+        for found in (self._recorded.get(key), self._default):
+            if found is not None and found.answer.fits(prompt):
+                return found
+        raise EngineError("The replay engine has no answer to this prompt, and no default.")
 
     def _at_once(self, tape: Tape, prompt_tokens: int, take: Take, meter: Meter) -> Generation:
         self._refuse_if_closed()

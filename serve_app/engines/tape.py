@@ -1,21 +1,33 @@
 """Recorded answers, cut into tokens and to what a request allows. The replay engine plays them."""
 
+import json
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Self
 
 from pydantic import Field, model_validator
 
-from serve_app.core.types import FinishReason, Generation, Sampling, TokenLogprob
+from serve_app.core.types import FinishReason, Generation, Prompt, Sampling, TokenLogprob, ToolCall
 from serve_app.engines.base import EngineSettings
 from serve_app.engines.stopping import StopMatcher, within
+
+
+class RecordedCall(EngineSettings):
+    """A call of a tool; `arguments` is JSON. Without an `id` the calls are named `call_1`, `call_2`, ..."""
+
+    name: str
+    arguments: str = "{}"
+    id: str | None = None
 
 
 class RecordedAnswer(EngineSettings):
     """What a model answered, or the `error` that it failed with. Token counts not given are counted in words."""
 
     text: str = ""
-    finish_reason: FinishReason = "stop"
+    tool_calls: tuple[RecordedCall, ...] = ()
+    finish_reason: FinishReason | None = Field(default=None, description="Default: tool_calls with calls, else stop.")
     prompt_tokens: int | None = Field(default=None, ge=0)
     completion_tokens: int | None = Field(default=None, ge=0)
     logprobs: tuple[tuple[str, float], ...] | None = Field(
@@ -24,21 +36,56 @@ class RecordedAnswer(EngineSettings):
     error: str | None = Field(default=None, min_length=1, description="Fail with this sentence instead.")
 
     @model_validator(mode="after")
-    def _text_or_error(self) -> "RecordedAnswer":
-        if ("text" in self.model_fields_set) == (self.error is not None):
-            raise ValueError("an answer has either a text or an error, not both and not neither")
+    def _answer_or_error(self) -> Self:
+        if ("text" in self.model_fields_set or bool(self.tool_calls)) == (self.error is not None):
+            raise ValueError("an answer has a text, tool calls or both; or else an error")
         return self
+
+    def fits(self, prompt: Prompt) -> bool:
+        """Whether it honours the request's tools and response format. An error fits any request.
+
+        Calls are of the request's tools, and of the wanted one. A text under a response format is a JSON object, which
+        is not held against a schema.
+        """
+        if self.error is not None:
+            return True
+        names = {tool["function"]["name"] for tool in prompt.tools}
+        if isinstance(prompt.tool_choice, Mapping):
+            names = {prompt.tool_choice["function"]["name"]}
+        if self.tool_calls:
+            return all(call.name in names for call in self.tool_calls)
+        if prompt.tool_choice not in (None, "auto"):
+            return False
+        return prompt.response_format is None or _is_object(self.text)
+
+    def calls(self) -> tuple[ToolCall, ...]:
+        """The calls, all with an id."""
+        return tuple(
+            ToolCall(call.id or f"call_{number}", call.name, call.arguments)
+            for number, call in enumerate(self.tool_calls, 1)
+        )
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """One playing of a tape, cut to what the request allows. `shown[i]` is the text that token i brings out."""
+    """One playing of a tape, cut to what the request allows. `shown[i]` is the text that token i brings out.
+
+    A call's tokens bring out none; calls that are cut are left out.
+    """
 
     shown: tuple[str, ...]
     text: str
     finish_reason: FinishReason
     completion_tokens: int
     logprobs: tuple[TokenLogprob, ...] | None
+    tool_calls: tuple[ToolCall, ...] = ()
 
     def counted(self, tokens: int) -> int:
         """Completion tokens after so many of ours: a recorded count is spread evenly over them."""
@@ -54,6 +101,7 @@ class Take:
             logprobs=self.logprobs,
             latency_s=latency_s,
             first_token_s=first_token_s if self.completion_tokens else None,
+            tool_calls=self.tool_calls,
         )
 
 
@@ -91,8 +139,11 @@ def make_tape(answer: RecordedAnswer, first_token_s: float, token_s: float) -> T
     tokens = tuple(entry.token for entry in logprobs or ())
     if "".join(tokens) != answer.text:
         tokens = _split(answer.text)
+    calls = answer.calls()
+    tokens += ("",) * sum(len(_split(f"{call.name} {call.arguments}")) for call in calls)
     count = len(tokens) if answer.completion_tokens is None else answer.completion_tokens
-    whole = Take(tokens, answer.text, answer.finish_reason, count, None)
+    finish = answer.finish_reason or ("tool_calls" if calls else "stop")
+    whole = Take(tokens, answer.text, finish, count, None, calls)
     return Tape(answer, whole, logprobs, first_token_s, token_s)
 
 

@@ -19,7 +19,7 @@ from pydantic import Field, field_validator
 from serve_app.core.types import Scores
 from serve_app.errors import SignalError
 from serve_app.signals.base import Options, TextSignal, freeze
-from serve_app.signals.torch_models import encodable, quiet
+from serve_app.torch_models import encodable, quiet
 
 PACKAGES = ("transformers==4.57.6", "bleurt-pytorch==0.0.1", "sentencepiece>=0.2,<0.3")
 """What the environment has on top of, or instead of, what the server's own has."""
@@ -108,6 +108,13 @@ class BleurtSignal(TextSignal):
             )
             for texts in requests
         ]
+
+    def pairs(self, pairs: Sequence[Pair]) -> list[float]:
+        """The value of each (hypothesis, reference), one way only; no text of them is empty."""
+        with self._lock:
+            encoded = self._encode(dict.fromkeys(pairs))
+            values = dict(zip(encoded, self._values(list(encoded.values())), strict=True))
+        return [values[pair] for pair in pairs]
 
     def _encode(self, pairs: Iterable[Pair]) -> dict[Pair, Encoded]:
         """Each text is tokenised once, whatever the number of its pairs."""

@@ -19,6 +19,10 @@ class ZScore(Options):
     mean: float
     std: float = Field(gt=0, description="Population standard deviation.")
 
+    def of(self, value: float) -> float:
+        """How many deviations a raw confidence lies above the mean."""
+        return (value - self.mean) / self.std
+
 
 class ChowConfig(Options):
     """A confidence from the log-probabilities of an answer's tokens; it needs no second answer."""
@@ -78,7 +82,7 @@ def _confidence(
     if not generation.logprobs:
         return -math.inf
     value = rule([token.logprob for token in generation.logprobs])
-    return (value - zscores[model].mean) / zscores[model].std if model in zscores else value
+    return zscores[model].of(value) if model in zscores else value
 
 
 def fit_zscores(config: ChowConfig, examples: Mapping[str, Sequence[Generation]]) -> ChowConfig:

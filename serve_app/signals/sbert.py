@@ -11,7 +11,7 @@ from pydantic import Field
 from serve_app.core.types import Scores
 from serve_app.errors import SignalError
 from serve_app.signals.base import Options, TextSignal, freeze
-from serve_app.signals.torch_models import encodable, quiet
+from serve_app.torch_models import encodable, quiet
 
 
 class SbertConfig(Options):

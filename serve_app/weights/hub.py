@@ -3,9 +3,9 @@
 import errno
 import inspect
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from serve_app.errors import WeightsError
@@ -62,8 +62,27 @@ def _from_hub(source: HubSource, cache: Path, *, offline: bool, task: ProgressTa
         options["tqdm_class"] = _bar_class(task)
     with _hub_errors(source):
         if source.file is None:
-            return Path(snapshot_download(source.repo, ignore_patterns=_OTHER_FRAMEWORKS, **options))
+            ignored = _OTHER_FRAMEWORKS if offline else [*_OTHER_FRAMEWORKS, *_pickled_again(source)]
+            return Path(snapshot_download(source.repo, ignore_patterns=ignored, **options))
         return Path(hf_hub_download(source.repo, source.file, **options))
+
+
+def _pickled_again(source: HubSource) -> list[str]:
+    """The repository's pickled weights that stand beside the same in safetensors, which every engine prefers."""
+    from huggingface_hub import HfApi
+
+    try:
+        with _hub_errors(source):
+            siblings = HfApi(endpoint=_endpoint()).model_info(source.repo, revision=source.revision or "main").siblings
+    except DownloadError:
+        return []  # the download meets the same error, unless the cache has it all
+    return _pickled(file.rfilename for file in siblings or [])
+
+
+def _pickled(names: Iterable[str]) -> list[str]:
+    paths = [PurePosixPath(name) for name in names]
+    safe = {path.parent for path in paths if path.match("model*.safetensors")}
+    return [str(path) for path in paths if path.match("pytorch_model*.bin*") and path.parent in safe]
 
 
 def _endpoint() -> str:

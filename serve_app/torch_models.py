@@ -1,4 +1,4 @@
-"""What the signals that run a model with torch share: text that a tokeniser can read, and loading without noise."""
+"""What all that runs a model with torch shares: text that a tokeniser can read, and loading without noise."""
 
 import logging
 from collections.abc import Iterator

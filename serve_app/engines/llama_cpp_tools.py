@@ -1,0 +1,211 @@
+"""Tools and structured output in llama.cpp's words, and calls read out of an answer.
+
+What llama.cpp does (2026.10) and what we make of it:
+
+* A template that knows no tools leaves them out without a word, and calls in the history too. For such models we
+  describe the tools in the system message and write calls and results as text, in the common form between `<tool_call>`
+  tags.
+* `tool_choice: required` allows any prose before the call, and one that names a function counts as `auto`. A JSON
+  schema does bind: where a call is wanted, the answer is constrained to one call (never several), and we read it.
+* A model may also answer with nothing but the JSON of a call, without the tags of its template; that is a call all the
+  same, and so its text is held back until it is clear what it is.
+* Tools go with log-probabilities only if llama.cpp does not know that they are tools: they are then a variable of the
+  template.
+* `json_object` alone allows any value; it becomes a schema.
+"""
+
+import json
+import re
+import secrets
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from serve_app.core.types import Message, Prompt, ToolCall
+
+Json: TypeAlias = dict[str, Any]
+
+MARKS = ("{", "[{", "[ {", "[\n", "```json", "```\n{", "<tool_call>")
+"""How an answer begins that may be nothing but calls."""
+FENCE = re.compile(r"```(?:json)?\s*\n(.*?)\s*```", re.DOTALL)
+TAGGED = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>\s*", re.DOTALL)
+DESCRIPTION = """You may call functions. Their signatures, one a line:
+<tools>
+{tools}
+</tools>
+
+To call one, answer with its name and its arguments as a JSON object between tags, and nothing else:
+<tool_call>
+{{"name": <function-name>, "arguments": <args-json-object>}}
+</tool_call>"""
+
+
+def chat_fields(prompt: Prompt, template_knows_tools: bool) -> Json:
+    """The parts of a request body that say what was said, what can be called and what the answer must look like."""
+    offered = _offered(prompt)
+    schema = _schema(prompt, offered)
+    fields: Json = {}
+    if not template_knows_tools:
+        fields["messages"] = _described(offered, _plain_messages(prompt.messages))
+    else:
+        fields["messages"] = [_message(message) for message in prompt.messages]
+        if offered and (schema is not None or prompt.sampling.logprobs):
+            fields["chat_template_kwargs"] = {"tools": offered}
+        elif offered:
+            fields |= {"tools": offered, "parallel_tool_calls": True}
+    if schema is not None:
+        fields["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
+    return fields
+
+
+def _offered(prompt: Prompt) -> list[Json]:
+    """The tools that may be called: all, or the one that the request names."""
+    tools = [dict(tool) for tool in prompt.tools]
+    if isinstance(prompt.tool_choice, Mapping):
+        name = prompt.tool_choice["function"]["name"]
+        return [tool for tool in tools if tool["function"]["name"] == name]
+    return tools
+
+
+def _schema(prompt: Prompt, offered: Sequence[Json]) -> Json | None:
+    """What binds the answer's text: the response format, a call where one is wanted, or either."""
+    form = prompt.response_format
+    wanted = None if form is None else form["json_schema"]["schema"] if "json_schema" in form else {"type": "object"}
+    must_call = offered and prompt.tool_choice not in (None, "auto")
+    if not must_call and (wanted is None or not offered):
+        return wanted
+    choices, parts = [], {}
+    for number, tool in enumerate(offered):
+        place = f"arguments{number}"
+        parts[place] = tool["function"].get("parameters") or {"type": "object", "properties": {}}
+        choices.append(_call_schema(tool["function"]["name"], place))
+    if wanted is not None and not must_call:
+        parts["answer"] = wanted
+        choices.append({"$ref": "#/$defs/answer"})
+    return {"anyOf": choices, "$defs": {place: _moved(part, f"#/$defs/{place}") for place, part in parts.items()}}
+
+
+def _call_schema(name: str, place: str) -> Json:
+    return {
+        "type": "object",
+        "properties": {"name": {"const": name}, "arguments": {"$ref": f"#/$defs/{place}"}},
+        "required": ["name", "arguments"],
+        "additionalProperties": False,
+    }
+
+
+def _moved(schema: Any, place: str) -> Any:
+    """A schema that stands at `place` in another one: its references to itself must say so."""
+    if isinstance(schema, dict):
+        moved = {key: _moved(value, place) for key, value in schema.items()}
+        reference = schema.get("$ref")
+        if isinstance(reference, str) and reference.startswith("#"):
+            moved["$ref"] = place + reference[1:]
+        return moved
+    return [_moved(value, place) for value in schema] if isinstance(schema, list) else schema
+
+
+def _message(message: Message) -> Json:
+    body: Json = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        body["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in message.tool_calls
+        ]
+    return body if message.tool_call_id is None else body | {"tool_call_id": message.tool_call_id}
+
+
+def _plain_messages(messages: Sequence[Message]) -> list[Json]:
+    """Calls as the assistant's text, results as the user's; those of one turn in one message."""
+    plain: list[Json] = []
+    before = ""
+    for message in messages:
+        if message.role == "tool":
+            result = f"<tool_response>\n{message.content}\n</tool_response>"
+            if before == "tool":
+                plain[-1]["content"] += f"\n{result}"
+            else:
+                plain.append({"role": "user", "content": result})
+        else:
+            calls = [f"<tool_call>\n{_written(call)}\n</tool_call>" for call in message.tool_calls]
+            plain.append({"role": message.role, "content": "\n".join([*filter(None, [message.content]), *calls])})
+        before = message.role
+    return plain
+
+
+def _written(call: ToolCall) -> str:
+    return f'{{"name": {json.dumps(call.name, ensure_ascii=False)}, "arguments": {call.arguments}}}'
+
+
+def _described(tools: Sequence[Json], messages: list[Json]) -> list[Json]:
+    if not tools:
+        return messages
+    text = DESCRIPTION.format(tools="\n".join(json.dumps(tool, ensure_ascii=False) for tool in tools))
+    if messages[0]["role"] == "system":
+        return [{"role": "system", "content": f"{messages[0]['content']}\n\n{text}"}, *messages[1:]]
+    return [{"role": "system", "content": text}, *messages]
+
+
+class CallReader:
+    """Holds back an answer's text for as long as it may turn out to be nothing but calls of `tools`."""
+
+    def __init__(self, tools: Sequence[Mapping[str, Any]]) -> None:
+        self._names = frozenset(tool["function"]["name"] for tool in tools)
+        self._holds = bool(tools)
+        self._held = ""
+        self._streamed: dict[int, list[str]] = {}
+
+    def feed(self, text: str) -> str:
+        """The text that can be shown now that `text` has come."""
+        if not self._holds:
+            return text
+        self._held += text
+        begun = self._held.lstrip()
+        self._holds = not begun or any(begun.startswith(mark) or mark.startswith(begun) for mark in MARKS)
+        return "" if self._holds else self._taken()
+
+    def take(self, pieces: Sequence[Json]) -> None:
+        """Pieces of calls that llama.cpp has read itself."""
+        for piece in pieces:
+            call = self._streamed.setdefault(piece["index"], ["", "", ""])
+            function = piece.get("function") or {}
+            parts = (piece.get("id"), function.get("name"), function.get("arguments"))
+            self._streamed[piece["index"]] = [old + (new or "") for old, new in zip(call, parts, strict=True)]
+
+    def end(self) -> tuple[str, tuple[ToolCall, ...]]:
+        """The text still to be shown, and the calls."""
+        calls = tuple(ToolCall(*parts) for _, parts in sorted(self._streamed.items()))
+        read = _read(self._held, self._names)
+        return ("", calls + read) if read else (self._taken(), calls)
+
+    def _taken(self) -> str:
+        held, self._held = self._held, ""
+        return held
+
+
+def _read(text: str, names: Collection[str]) -> tuple[ToolCall, ...]:
+    """The calls, if the text is nothing else."""
+    text = text.strip()
+    fenced = FENCE.fullmatch(text)
+    bare = fenced[1] if fenced else text
+    pieces = TAGGED.findall(bare) if not TAGGED.sub("", bare) else [bare]
+    try:
+        return tuple(_call(value, names) for piece in pieces for value in _values(piece))
+    except (LookupError, RecursionError, TypeError, ValueError):
+        return ()
+
+
+def _values(text: str) -> Iterator[Any]:
+    """JSON values one after another; those of an array one by one."""
+    rest = text.strip()
+    while rest:
+        value, end = json.JSONDecoder().raw_decode(rest)
+        yield from value if isinstance(value, list) else [value]
+        rest = rest[end:].lstrip()
+
+
+def _call(value: Json, names: Collection[str]) -> ToolCall:
+    """Raises `LookupError`, `TypeError` or `ValueError` for what is not a call."""
+    name, arguments = value["name"], value["arguments"] if "arguments" in value else value["parameters"]
+    if name not in names or not isinstance(arguments, dict):
+        raise ValueError("not a call")
+    return ToolCall(f"call_{secrets.token_hex(12)}", name, json.dumps(arguments, ensure_ascii=False))

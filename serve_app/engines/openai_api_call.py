@@ -1,0 +1,178 @@
+"""One request to an OpenAI-compatible endpoint: its body, and what comes back, chunk by chunk."""
+
+import time
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+from serve_app.core.cost import BYTES_PER_TOKEN, estimated_prompt_tokens
+from serve_app.core.types import Delta, FinishReason, Generation, Message, Prompt, TokenLogprob, ToolCall
+from serve_app.engines.base import Meter
+from serve_app.engines.openai_api_config import OpenAiApiConfig
+from serve_app.engines.openai_api_errors import unreadable
+from serve_app.engines.stopping import within
+from serve_app.errors import EngineError
+
+FINISH_REASONS: dict[str, FinishReason] = {
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+}
+"""Those that do not mean that the model stopped by itself; endpoints have several words for that."""
+BROKEN = ("content_filter", "abort", "error")
+"""With these there is no answer: what came is cut off at a place that the model did not choose."""
+
+
+def request_body(config: OpenAiApiConfig, prompt: Prompt) -> dict[str, Any]:
+    """The request in OpenAI's words, without `extra_body`. What nobody named is left out."""
+    sampling = prompt.sampling
+    raw = prompt.text is not None
+    body: dict[str, Any] = {
+        "model": config.model,
+        "stream": config.stream or None,
+        "stream_options": config.stream_options if config.stream else None,
+        "temperature": config.temperature if sampling.temperature is None else sampling.temperature,
+        "top_p": config.top_p if sampling.top_p is None else sampling.top_p,
+        "seed": config.seed if sampling.seed is None else sampling.seed,
+        "stop": list(sampling.stop) or None,
+        "max_tokens" if raw else config.max_tokens_field: (
+            config.max_tokens if sampling.max_tokens is None else sampling.max_tokens
+        ),
+    }
+    if raw:
+        body |= {"prompt": prompt.text, "logprobs": 1 if sampling.logprobs else None}
+    else:
+        body |= {
+            "messages": [_message(message) for message in prompt.messages],
+            "logprobs": sampling.logprobs or None,
+            "tools": list(prompt.tools) or None,
+            "tool_choice": prompt.tool_choice,
+            "response_format": prompt.response_format,
+        }
+    return {name: value for name, value in body.items() if value is not None}
+
+
+def _message(message: Message) -> dict[str, Any]:
+    body: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        body["content"] = message.content or None
+        body["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in message.tool_calls
+        ]
+    if message.tool_call_id is not None:
+        body["tool_call_id"] = message.tool_call_id
+    return body
+
+
+@dataclass(slots=True)
+class _PartialCall:
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
+class Reading:
+    """An answer as it comes. Where the endpoint does not count tokens, the meter has an estimate on the dear side.
+
+    `read` takes chunks of a stream, or a whole response as the only one.
+    """
+
+    def __init__(self, config: OpenAiApiConfig, prompt: Prompt, meter: Meter) -> None:
+        self.begun = False
+        self._config = config
+        self._stops = prompt.sampling.stop
+        self._meter = meter
+        self._texts: list[str] = []
+        self._calls: dict[int, _PartialCall] = {}
+        self._logprobs: list[TokenLogprob] | None = [] if prompt.sampling.logprobs else None
+        self._finish: str | None = None
+        self._pieces = self._bytes = 0
+        self._started = time.perf_counter()
+        self._first_token: float | None = None
+        meter.prompt_tokens, meter.estimated = estimated_prompt_tokens(prompt), True
+
+    def read(self, chunk: dict[str, Any]) -> Delta | None:
+        """Takes a chunk in; what it adds to the text, if anything. EngineError where it is none."""
+        self.begun = True
+        try:
+            return self._read(chunk)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise unreadable(self._config) from error
+
+    def _read(self, chunk: dict[str, Any]) -> Delta | None:
+        text = ""
+        for choice in (chunk.get("choices") or [])[:1]:
+            delta = choice.get("delta") or choice.get("message") or {}
+            text = choice.get("text") or delta.get("content") or delta.get("refusal") or ""
+            thought = delta.get("reasoning_content") or delta.get("reasoning") or ""
+            calls = delta.get("tool_calls") or []
+            for call in calls:
+                self._add(call)
+            self._add_logprobs(choice.get("logprobs") or {})
+            self._count(text, thought, *(str(call) for call in calls))
+            self._finish = choice.get("finish_reason") or self._finish
+        if usage := chunk.get("usage"):
+            self._meter.prompt_tokens = usage["prompt_tokens"]
+            self._meter.completion_tokens = usage.get("completion_tokens") or 0
+            self._meter.estimated = False
+        self._texts.append(text)
+        return Delta(text, *self._counted()) if text else None
+
+    def _counted(self) -> tuple[int, int, bool]:
+        return self._meter.prompt_tokens, self._meter.completion_tokens, self._meter.estimated
+
+    def _count(self, *pieces: str) -> None:
+        """Most endpoints send a chunk for each token, some for several."""
+        size = sum(len(piece.encode(errors="replace")) for piece in pieces)
+        if not size:
+            return
+        self._pieces += 1
+        self._bytes += size
+        self._first_token = self._first_token or time.perf_counter()
+        self._meter.completion_tokens = max(self._pieces, ceil(self._bytes / BYTES_PER_TOKEN))
+        self._meter.estimated = True
+
+    def _add(self, call: dict[str, Any]) -> None:
+        """A piece of a tool call; some endpoints send whole calls, without an index."""
+        index = call.get("index")
+        partial = self._calls.setdefault(len(self._calls) if index is None else index, _PartialCall())
+        function = call.get("function") or {}
+        partial.id = partial.id or call.get("id") or ""
+        partial.name = partial.name or function.get("name") or ""
+        partial.arguments += function.get("arguments") or ""
+
+    def _add_logprobs(self, logprobs: dict[str, Any]) -> None:
+        if self._logprobs is None:
+            return
+        entries = [(entry["token"], entry["logprob"]) for entry in logprobs.get("content") or []]
+        # The older form, of raw completions.
+        entries += zip(logprobs.get("tokens") or [], logprobs.get("token_logprobs") or [], strict=True)
+        self._logprobs += [TokenLogprob(token, float(logprob)) for token, logprob in entries]
+
+    def generation(self) -> Generation:
+        """The whole answer. EngineError if it did not come to its end, or lacks what was asked for."""
+        asked = f"{self._config.model!r} at {self._config.host}"
+        if self._finish is None:
+            raise EngineError(f"The answer of the model {asked} broke off.")
+        if self._finish in BROKEN:
+            raise EngineError(f"The answer of the model {asked} was cut off by the endpoint ({self._finish}).")
+        text = "".join(self._texts)
+        if text and self._logprobs == []:
+            raise EngineError(f"The model {asked} sent no log-probabilities, though its config says logprobs: true.")
+        prompt_tokens, completion_tokens, estimated = self._counted()
+        now = time.perf_counter()
+        return Generation(
+            text,
+            FINISH_REASONS.get(self._finish, "tool_calls" if self._calls else "stop"),
+            prompt_tokens,
+            completion_tokens,
+            None if self._logprobs is None else self._kept(text, self._logprobs),
+            now - self._started,
+            (self._first_token or now) - self._started,
+            tuple(ToolCall(call.id, call.name, call.arguments) for _, call in sorted(self._calls.items())),
+            estimated,
+        )
+
+    def _kept(self, text: str, logprobs: list[TokenLogprob]) -> tuple[TokenLogprob, ...]:
+        return within(text, logprobs) if self._stops else tuple(logprobs)

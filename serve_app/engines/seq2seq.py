@@ -1,0 +1,166 @@
+"""Encoder-decoder models (FLAN-T5, mT0, BART, ...) in this process, through transformers.
+
+* Continuous batching: one thread decodes a token for every running request at a time, and requests join and leave in
+  between. Models with absolute positions (BART, but not the T5 family) decode requests that began together in batches
+  of their own.
+* In float32 an answer does not depend on what it is batched with: greedy ones are those of `model.generate`. In 16 bits
+  the rounding does depend on it, and so now and then a token.
+* Greedy or sampled by temperature and top_p, each request with its own generator: beams, penalties and defaults of the
+  checkpoint's generation_config.json have no effect.
+* Log-probabilities are those of the raw logits: temperature and top_p do not touch them. The end token has none, though
+  it counts as a completion token; of a character made of several tokens only the last has text.
+* Prompt and answer do not share a window: `context_tokens` bounds each of them.
+* A prompt is read in one go, and charged whole: cancelling takes effect after it.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from serve_app.core.types import Delta, Generation, Prompt
+from serve_app.engines.base import EngineCounters, Meter, WeightsSettings
+from serve_app.engines.seq2seq_call import Call
+from serve_app.engines.seq2seq_loop import DecodingLoop
+from serve_app.engines.seq2seq_model import LoadedModel, load_model
+from serve_app.errors import EngineError
+
+CANCEL_WAIT_S = 30.0
+"""A cancelled request leaves after this many seconds even if its step has not ended; its slot stays taken."""
+
+
+class Seq2SeqConfig(WeightsSettings):
+    """An encoder-decoder model in Hugging Face format, in this process."""
+
+    engine: Literal["seq2seq"]
+    device: str | None = Field(default=None, description="cpu, cuda, cuda:1, mps, ...; by default the best there is.")
+    dtype: Literal["float32", "bfloat16", "float16"] = Field(
+        default="float32", description="What the model computes in. T5 models were trained in bfloat16."
+    )
+    threads: int | None = Field(default=None, gt=0, description="CPU threads, for all of torch in this process.")
+    context_tokens: int = Field(
+        default=2048, gt=0, description="Tokens that a prompt can have and, counted apart, an answer."
+    )
+    slots: int = Field(default=16, gt=0, description="Requests decoded at once; more wait.")
+    batch_tokens: int = Field(
+        default=2048,
+        gt=0,
+        description="Prompt tokens read in one go, padding included; running answers wait. A longer prompt goes alone.",
+    )
+    chat_template: str | None = Field(
+        default=None,
+        description="A Jinja chat template, special tokens included, in place of the tokeniser's own. Where there is "
+        "none, the messages' contents follow each other, a blank line between them.",
+    )
+    max_tokens: int = Field(default=512, gt=0, description="Longest answer, where a request names none.")
+    temperature: float = Field(default=0.0, ge=0, description="Where a request names none; 0 is greedy.")
+    top_p: float = Field(default=1.0, gt=0, le=1, description="Where a request names none.")
+    seed: int | None = Field(default=None, description="Where a request names none; null draws one each time.")
+
+
+class Seq2SeqEngine:
+    """One loaded encoder-decoder. Requests beyond the slots wait on our side, where cancelling them is free."""
+
+    def __init__(self, config: Seq2SeqConfig, loaded: LoadedModel) -> None:
+        self._config = config
+        self._decoding = DecodingLoop(loaded, config.context_tokens, config.batch_tokens, self._on_ended)
+        self._slots = asyncio.Semaphore(config.slots)
+        self._running: dict[Call, asyncio.Future[None]] = {}
+        self._requests = 0
+        self._event_loop = asyncio.get_running_loop()
+
+    @classmethod
+    async def load(cls, config: Seq2SeqConfig, weights: Path | None) -> "Seq2SeqEngine":
+        """The model from a folder in Hugging Face format; raises `EngineError`."""
+        if weights is None:
+            raise EngineError("The seq2seq engine needs the local path of a model's folder.")
+        loaded = await asyncio.to_thread(
+            load_model,
+            weights,
+            device=config.device,
+            dtype=config.dtype,
+            threads=config.threads,
+            context_tokens=config.context_tokens,
+            chat_template=config.chat_template,
+        )
+        return cls(config, loaded)
+
+    async def generate(self, prompt: Prompt, meter: Meter) -> Generation:
+        call = self._call(prompt, meter)
+        future = await self._start(call)
+        try:
+            await asyncio.shield(future)
+        finally:
+            await self._settle(call, future)
+        return call.generation()
+
+    async def stream(self, prompt: Prompt, meter: Meter) -> AsyncGenerator[Delta | Generation, None]:
+        deltas: asyncio.Queue[Delta | None] = asyncio.Queue()
+        call = self._call(prompt, meter, lambda d: self._event_loop.call_soon_threadsafe(deltas.put_nowait, d))
+        future = await self._start(call)
+        future.add_done_callback(lambda _: deltas.put_nowait(None))
+        try:
+            while (delta := await deltas.get()) is not None:
+                yield delta
+            await future
+            yield call.generation()
+        finally:
+            await self._settle(call, future)
+
+    def counters(self) -> EngineCounters:
+        decoding = self._decoding
+        return EngineCounters(len(self._running), self._requests, decoding.prompt_tokens, decoding.completion_tokens)
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self._decoding.close)
+        if self._running:
+            await asyncio.wait(self._running.values())
+
+    def _call(self, prompt: Prompt, meter: Meter, on_delta: Callable[[Delta], object] | None = None) -> Call:
+        config, sampling = self._config, prompt.sampling
+        max_tokens = config.max_tokens if sampling.max_tokens is None else sampling.max_tokens
+        return Call(
+            prompt,
+            meter,
+            max_tokens=min(max_tokens, config.context_tokens),
+            temperature=config.temperature if sampling.temperature is None else sampling.temperature,
+            top_p=config.top_p if sampling.top_p is None else sampling.top_p,
+            seed=config.seed if sampling.seed is None else sampling.seed,
+            on_delta=on_delta,
+        )
+
+    async def _start(self, call: Call) -> asyncio.Future[None]:
+        """Waits for a slot, which is the call's, not the awaiting task's: it is free when the thread says so."""
+        await self._slots.acquire()
+        try:
+            self._decoding.submit(call)
+        except EngineError:
+            self._slots.release()
+            raise
+        self._requests += 1
+        self._running[call] = future = self._event_loop.create_future()
+        return future
+
+    def _on_ended(self, call: Call, error: EngineError | None) -> None:
+        """In the decoding thread."""
+        self._event_loop.call_soon_threadsafe(self._free, call, error)
+
+    def _free(self, call: Call, error: EngineError | None) -> None:
+        future = self._running.pop(call)
+        self._slots.release()
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)
+            future.exception()  # so that asyncio sees it retrieved if nobody waits any more
+
+    async def _settle(self, call: Call, future: asyncio.Future[None]) -> None:
+        """Stops the call if it still runs, and waits until the thread has dropped it: then the meter is final.
+
+        Whoever cannot wait for the running step cancels again: that leaves at once.
+        """
+        if not future.done():
+            call.cancelled = True
+            await asyncio.wait([future], timeout=CANCEL_WAIT_S)

@@ -1,0 +1,115 @@
+"""Loading an encoder-decoder with transformers, and what its tokeniser makes of a prompt."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from serve_app.core.types import Prompt
+from serve_app.errors import EngineError
+from serve_app.torch_models import encodable, quiet
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model, its tokeniser, and what its configuration says of how an answer begins and ends."""
+
+    model: Any
+    tokenizer: Any
+    chat_template: str | None
+    prefix: tuple[int, ...]  # what the decoder reads before the first token of an answer
+    end_tokens: frozenset[int]
+    relative_positions: bool
+
+    def tokens(self, prompt: Prompt) -> list[int]:
+        """What the encoder reads; raises `EngineError` if the chat template refuses the messages.
+
+        A chat template brings its special tokens along. Most of these models have none: then the messages' contents
+        follow each other, a blank line between them, and the tokeniser ends them as it ends any text.
+        """
+        template = self.chat_template or self.tokenizer.chat_template
+        if prompt.text is not None:
+            text, special = prompt.text, True
+        elif template:
+            text, special = self._filled(template, prompt), False
+        else:
+            text, special = "\n\n".join(message.content for message in prompt.messages), True
+        ids: list[int] = self.tokenizer(encodable(text), add_special_tokens=special)["input_ids"]
+        return ids
+
+    def _filled(self, template: str, prompt: Prompt) -> str:
+        from jinja2 import TemplateError
+
+        messages = [{"role": message.role, "content": message.content} for message in prompt.messages]
+        try:
+            text: str = self.tokenizer.apply_chat_template(
+                messages, chat_template=template, add_generation_prompt=True, tokenize=False
+            )
+        except TemplateError as error:
+            raise EngineError(f"The chat template could not take the messages: {error}.") from error
+        return text
+
+
+def load_model(
+    weights: Path,
+    *,
+    device: str | None,
+    dtype: str,
+    threads: int | None,
+    context_tokens: int,
+    chat_template: str | None,
+) -> LoadedModel:
+    """The model in a folder in Hugging Face format; asks nothing of the network and runs none of the folder's code."""
+    try:
+        import torch
+        import transformers
+    except ImportError as error:
+        raise EngineError(f"seq2seq cannot be loaded ({error}): pip install 'semantic-cascade[seq2seq]'.") from error
+    if not weights.is_dir():
+        raise EngineError(f"There is no folder of model files at {str(weights)!r}.")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        with quiet():
+            facts = transformers.AutoConfig.from_pretrained(weights, **options)
+            _check(weights, facts, context_tokens)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(weights, **options)
+            model = transformers.AutoModelForSeq2SeqLM.from_pretrained(weights, dtype=getattr(torch, dtype), **options)
+        model = model.to(device or _best_device()).eval()
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError, AssertionError) as error:
+        raise EngineError(f"transformers could not load {str(weights)!r}: {error}") from error
+    start, end = _start(weights, model), _ids(model.generation_config.eos_token_id)
+    # The T5 family counts the distance between tokens; the configurations of the others have no such buckets.
+    relative = "relative_attention_num_buckets" in facts.to_dict()
+    return LoadedModel(model, tokenizer, chat_template, start, frozenset(end), relative)
+
+
+def _best_device() -> str:
+    import torch
+
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    return "cpu" if accelerator is None else accelerator.type
+
+
+def _check(weights: Path, facts: Any, context_tokens: int) -> None:
+    if not facts.is_encoder_decoder:
+        kind = facts.model_type
+        raise EngineError(f"{str(weights)!r} holds a model of type {kind!r}, which is no encoder-decoder.")
+    positions = facts.to_dict().get("max_position_embeddings")
+    if positions is not None and context_tokens > positions:
+        raise EngineError(f"context_tokens is {context_tokens}, but {str(weights)!r} has only {positions} positions.")
+
+
+def _start(weights: Path, model: Any) -> tuple[int, ...]:
+    """The decoder's start token, and the one that some models (BART's, translators') must begin with."""
+    wanted = model.generation_config
+    start = wanted.decoder_start_token_id if wanted.decoder_start_token_id is not None else wanted.bos_token_id
+    if start is None:
+        raise EngineError(f"The configuration in {str(weights)!r} names no decoder_start_token_id.")
+    return (start, *_ids(wanted.forced_bos_token_id))
+
+
+def _ids(value: int | list[int] | None) -> list[int]:
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
