@@ -6,9 +6,11 @@
     ├── EngineError              a model could not be loaded, or broke while it answered
     │   └── ContextTooLongError  the prompt does not fit the model's context
     ├── SignalError              a similarity could not be computed
+    ├── DataError                examples, prompts or records of an evaluation cannot be used
     ├── RequestError             the client asked for something that cannot be honoured (HTTP 400)
     │   └── UnknownModelError    no such cascade or model (HTTP 404)
-    └── ServerError              a running server could not be started, reached or understood
+    ├── ServerError              a running server could not be started, reached or understood
+    └── ClusterError             a Kubernetes cluster could not be reached, refused something, or cannot run it
 
 Errors cross process boundaries, so every constructor argument goes to `super().__init__` by position.
 """
@@ -42,19 +44,25 @@ class EngineError(CascadeError):
 
 
 class ContextTooLongError(EngineError):
-    """The prompt (and the room it must leave for an answer) does not fit the model's context."""
+    """The prompt (and the room it must leave for an answer) does not fit the model's context. None: nobody told."""
 
-    def __init__(self, prompt_tokens: int, context_tokens: int) -> None:
+    def __init__(self, prompt_tokens: int | None, context_tokens: int | None) -> None:
         super().__init__(prompt_tokens, context_tokens)
         self.prompt_tokens = prompt_tokens
         self.context_tokens = context_tokens
 
     def __str__(self) -> str:
+        if self.prompt_tokens is None or self.context_tokens is None:
+            return "The prompt is longer than the model's context."
         return f"The prompt has {self.prompt_tokens} tokens, but the context holds {self.context_tokens}."
 
 
 class SignalError(CascadeError):
     """A similarity could not be computed."""
+
+
+class DataError(CascadeError):
+    """Examples, prompts or records of an evaluation cannot be used."""
 
 
 class RequestError(CascadeError):
@@ -76,3 +84,7 @@ class UnknownModelError(RequestError):
 
 class ServerError(CascadeError):
     """A running server could not be started, reached or understood."""
+
+
+class ClusterError(CascadeError):
+    """A Kubernetes cluster could not be reached, refused something, or cannot run what it was given."""

@@ -43,7 +43,7 @@ def _sentence(item: dict[str, Any], schema: Schema, prefix: str) -> str:
             return f"{where}: must be a list, got {_shown(shown)}."
     # `[key]` stands last where a mapping's key is wrong, and not its value.
     message = "a key must be text; put it in quotes" if item["loc"][-1:] == ("[key]",) else ""
-    message = _message(item["msg"]) if not message or item["type"] == "value_error" else message
+    message = plain(item["msg"]) if not message or item["type"] == "value_error" else message
     # Rules over several fields begin with the path of the one that is to blame.
     if inner := re.match(r"[\w.\[\]-]+(?=: )", message):
         where, message = _join(inside, inner[0]), message[inner.end() + 2 :]
@@ -52,9 +52,10 @@ def _sentence(item: dict[str, Any], schema: Schema, prefix: str) -> str:
     return f"{where}: {message}{got}."
 
 
-def _message(text: str) -> str:
-    plain = text.removeprefix("Value error, ").split(", unable to parse")[0].rstrip(".")
-    return re.sub("^(Input|String) should", "must", plain)
+def plain(text: str) -> str:
+    """Pydantic's message as the rest of a sentence of ours."""
+    short = text.removeprefix("Value error, ").split(", unable to parse")[0].rstrip(".!")
+    return re.sub("^(Input|String) should", "must", short).replace("Field required", "required, but missing")
 
 
 def _shown(value: Any) -> str:

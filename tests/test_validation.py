@@ -52,7 +52,7 @@ ARGS_PATH = "applications[0].args"
     [
         ("http_option", "Did you mean 'http_options'? Available: applications, controller_options,"),
         ("http_options.prot", "Did you mean 'port'? Available: host, keep_alive_timeout_s, port,"),
-        ("applications[0].arg", "Did you mean 'args'? Available: args, deployments, import_path,"),
+        ("applications[0].arg", "Did you mean 'args'? Available: args, autoscaling_policy, deployments,"),
         ("applications[0].deployments[0].user_conf", "Did you mean 'user_config'? Available: autoscaling_config,"),
         (f"{ARGS_PATH}.model", "Did you mean 'models'? Available: cascades, models, router, scorer, signals."),
         (f"{ARGS_PATH}.models.a.defualt", "Did you mean 'default'? Available: active_parameters, answers,"),
@@ -91,11 +91,16 @@ def test_unknown_keys(path: str, hint: str):
         ),
         (f"{ARGS_PATH}.models", 5, "models: must be a mapping, got 5."),
         (f"{ARGS_PATH}.models.a", None, "models.a: must be a mapping, got null."),
-        (f"{ARGS_PATH}.models.a", {}, "models.a.engine: required, but missing. Available: llama_cpp, replay."),
+        (
+            f"{ARGS_PATH}.models.a",
+            {},
+            "models.a.engine: required, but missing. Available: llama_cpp, openai_api, replay, seq2seq, vllm.",
+        ),
         (
             f"{ARGS_PATH}.models.a.engine",
             "repaly",
-            "models.a.engine: unknown value 'repaly'. Did you mean 'replay'? Available: llama_cpp, replay.",
+            "models.a.engine: unknown value 'repaly'. Did you mean 'replay'? "
+            "Available: llama_cpp, openai_api, replay, seq2seq, vllm.",
         ),
         (f"{ARGS_PATH}.models.b", {"engine": "llama_cpp"}, "models.b.weights: required, but missing."),
         (f"{ARGS_PATH}.models.b.slots", "many", "models.b.slots: must be a valid integer, got 'many'."),

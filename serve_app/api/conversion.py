@@ -4,19 +4,33 @@ import time
 from typing import Any
 from uuid import uuid4
 
-from serve_app.api.schema import ChatCompletion, Completion, TextCompletion
+from serve_app.api.schema import ChatCompletion, ChatMessage, Completion, TextCompletion
+from serve_app.api.tools import NamedTool, written
 from serve_app.core.record import Record
-from serve_app.core.types import Generation, Message, Prompt, Sampling
+from serve_app.core.types import Generation, Message, Prompt, Sampling, ToolCall
 
 
 def to_prompt(body: ChatCompletion | TextCompletion) -> Prompt:
     """The prompt that every model of the cascade is given."""
     if isinstance(body, TextCompletion):
         return Prompt(text=body.prompt, sampling=_sampling(body, body.max_tokens, False))
+    tools = () if body.tool_choice == "none" else body.tools  # what must not be called is not shown
+    choice = body.tool_choice if tools else None
+    form = body.response_format
+    return Prompt(
+        tuple(_message(message) for message in body.messages),
+        sampling=_sampling(body, body.max_completion_tokens or body.max_tokens, body.logprobs),
+        tools=tuple(written(tool) for tool in tools),
+        tool_choice=written(choice) if isinstance(choice, NamedTool) else choice,
+        response_format=None if form is None or form.type == "text" else written(form),
+    )
+
+
+def _message(message: ChatMessage) -> Message:
     # OpenAI's newer name for the system role; chat templates only know the older one.
-    roles = {"developer": "system"}
-    messages = tuple(Message(roles.get(message.role, message.role), message.text) for message in body.messages)
-    return Prompt(messages, sampling=_sampling(body, body.max_completion_tokens or body.max_tokens, body.logprobs))
+    role = "system" if message.role == "developer" else message.role
+    calls = tuple(ToolCall(call.id, call.function.name, call.function.arguments) for call in message.tool_calls)
+    return Message(role, message.text, calls, message.tool_call_id)
 
 
 def _sampling(body: Completion, max_tokens: int | None, logprobs: bool) -> Sampling:
@@ -40,7 +54,7 @@ class Dialect:
         """A whole plain response."""
         choice: dict[str, Any] = {"index": 0, "finish_reason": answer.finish_reason, "logprobs": None}
         if self.chat:
-            choice["message"] = {"role": "assistant", "content": answer.text, "refusal": None}
+            choice["message"] = _answer(answer)
             choice["logprobs"] = _logprobs(answer) if self.logprobs else None
         else:
             choice["text"] = answer.text
@@ -54,6 +68,11 @@ class Dialect:
     def delta(self, text: str) -> dict[str, Any]:
         """A chunk with a piece of the answer."""
         return self._chunk({"content": text} if self.chat else text)
+
+    def tool_calls(self, answer: Generation) -> dict[str, Any]:
+        """The chunk with all calls, whole."""
+        calls = [{"index": index} | call for index, call in enumerate(_calls(answer))]
+        return self._chunk({"tool_calls": calls})
 
     def ending(self, answer: Generation) -> dict[str, Any]:
         """The chunk that says why the answer ended."""
@@ -74,6 +93,20 @@ class Dialect:
 
     def _envelope(self, kind: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
         return {"id": self.id, "object": kind, "created": self.created, "model": self.model, "choices": choices}
+
+
+def _answer(answer: Generation) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": answer.text, "refusal": None}
+    if answer.tool_calls:
+        message |= {"content": answer.text or None, "tool_calls": _calls(answer)}
+    return message
+
+
+def _calls(answer: Generation) -> list[dict[str, Any]]:
+    return [
+        {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+        for call in answer.tool_calls
+    ]
 
 
 def _logprobs(answer: Generation) -> dict[str, Any] | None:

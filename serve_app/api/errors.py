@@ -103,7 +103,8 @@ def _must(message: str) -> str:
 
 
 def _is_tag(step: Any) -> bool:
-    return isinstance(step, str) and (step in ("str", "float") or step.startswith(("list[", "function-after[")))
+    tags = ("str", "float", "NamedTool")
+    return isinstance(step, str) and (step in tags or step.startswith(("list[", "literal[", "function-after[")))
 
 
 async def _refused(_: Request, error: Exception) -> JSONResponse:

@@ -1,7 +1,8 @@
 """One request and its answer, opened and closed once; and work that ends when the client leaves."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from starlette.types import Receive
@@ -9,6 +10,7 @@ from starlette.types import Receive
 from serve_app.api.conversion import Dialect, to_prompt
 from serve_app.api.schema import ChatCompletion, TextCompletion
 from serve_app.api.service import Service
+from serve_app.api.trace_context import trace_context
 from serve_app.core.record import Record
 from serve_app.core.types import Outcome
 
@@ -21,10 +23,11 @@ class Exchange:
     Raises `UnknownModelError` or `RequestError` where the service will not open it.
     """
 
-    def __init__(self, service: Service, body: ChatCompletion | TextCompletion) -> None:
+    def __init__(self, service: Service, body: ChatCompletion | TextCompletion, headers: Mapping[str, str]) -> None:
         self.dialect = Dialect(body)
         self.keepalive_s = service.keepalive_s
-        self.run = service.open(body.model, to_prompt(body), body.cascade, stream=body.stream)
+        prompt = replace(to_prompt(body), trace=trace_context(headers))
+        self.run = service.open(body.model, prompt, body.cascade, stream=body.stream)
         self.closed = False
         self._service = service
         self._options = body.cascade

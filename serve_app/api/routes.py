@@ -75,7 +75,7 @@ def _card(card: ModelCard) -> dict[str, Any]:
 
 
 async def _complete(service: Service, body: ChatCompletion | TextCompletion, request: Request) -> Response:
-    exchange = Exchange(service, body)
+    exchange = Exchange(service, body, request.headers)
     if body.stream:
         return EventStream(exchange)
     outcome: Outcome | None = None

@@ -1,36 +1,12 @@
 """What clients may send. A field of OpenAI's schema that is not honoured is refused by name, never dropped."""
 
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from typing import Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-
-class Body(BaseModel):
-    """Unknown fields are refused, and values are not bent to fit (no `"5"` for 5). A null asks for nothing."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _drop_what_asks_for_nothing(cls, values: Any) -> Any:
-        if not isinstance(values, dict):
-            return values
-        return {name: value for name, value in values.items() if value is not None and not cls.is_neutral(name, value)}
-
-    @classmethod
-    def is_neutral(cls, name: str, value: Any) -> bool:
-        """Whether a field that is not honoured asks for nothing."""
-        return False
-
-
-def _encodable(text: str) -> str:
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        raise ValueError("has half of a surrogate pair, which is no character")
-    return text
-
-
-Text: TypeAlias = Annotated[str, AfterValidator(_encodable)]
-"""A string that models can read: JSON can carry halves of UTF-16 pairs, which have no UTF-8."""
+from serve_app.api.body import Body, Text
+from serve_app.api.tools import MAX_TOOLS, NamedTool, ResponseFormat, Tool, Turn
+from serve_app.errors import choices
 
 
 class CascadeOptions(Body):
@@ -58,21 +34,28 @@ class TextPart(Body):
     text: Text
 
 
-class ChatMessage(Body):
-    """One message. Tool calls and names are not honoured, so they are refused."""
+class ChatMessage(Turn):
+    """One message; an assistant's that calls tools needs no content. Names are not honoured, so they are refused."""
 
-    role: Literal["system", "developer", "user", "assistant"]
-    content: Text | list[TextPart]
+    content: Text | list[TextPart] | None = Field(None, validate_default=True)
 
     @classmethod
     def is_neutral(cls, name: str, value: Any) -> bool:
         # Clients send an answer back as they got it, empty lists and all.
-        return name in ("annotations", "tool_calls") and value == []
+        return name == "annotations" and value == []
+
+    @field_validator("content")
+    @classmethod
+    def _something(cls, value: str | list[TextPart] | None, info: ValidationInfo) -> str | list[TextPart] | None:
+        if value is None and not info.data.get("tool_calls", True):
+            raise ValueError("required, but missing")
+        return value
 
     @property
     def text(self) -> str:
         """The content, its parts joined."""
-        return self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
+        content = self.content or ""
+        return content if isinstance(content, str) else "".join(part.text for part in content)
 
 
 MAX_TOKENS = 2**31 - 1
@@ -146,6 +129,10 @@ class ChatCompletion(Completion):
     messages: list[ChatMessage] = Field(min_length=1)
     max_completion_tokens: int | None = Field(None, ge=1, le=MAX_TOKENS)
     logprobs: bool = Field(False, description="Per-token log-probabilities of the answer; plain responses only.")
+    tools: list[Tool] = Field([], max_length=MAX_TOOLS, description="Functions that the model may call.")
+    tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
+    parallel_tool_calls: bool = True
+    response_format: ResponseFormat | None = None
 
     @model_validator(mode="after")
     def _no_contradictions(self) -> Self:
@@ -153,6 +140,30 @@ class ChatCompletion(Completion):
             raise ValueError("max_tokens: contradicts max_completion_tokens")
         if self.logprobs and self.stream:
             raise ValueError("logprobs: not honoured together with stream: true")
+        return self
+
+    @model_validator(mode="after")
+    def _tools_fit(self) -> Self:
+        names = [tool.function.name for tool in self.tools]
+        if len(set(names)) < len(names):
+            raise ValueError("tools: two functions have the same name")
+        if self.tool_choice not in (None, "none", "auto") and not self.tools:
+            raise ValueError("tool_choice: needs tools")
+        if isinstance(self.tool_choice, NamedTool) and self.tool_choice.function.name not in names:
+            wanted = self.tool_choice.function.name
+            raise ValueError(f"tool_choice: no tool {wanted!r}. {choices(wanted, names)}")
+        if self.tools and not self.parallel_tool_calls:
+            raise ValueError("parallel_tool_calls: only true is honoured")
+        return self
+
+    @model_validator(mode="after")
+    def _calls_are_answered_once_made(self) -> Self:
+        made: set[str] = set()
+        for number, message in enumerate(self.messages):
+            made |= {call.id for call in message.tool_calls}
+            if message.tool_call_id is not None and message.tool_call_id not in made:
+                where = f"messages[{number}].tool_call_id"
+                raise ValueError(f"{where}: no assistant's message before has a call {message.tool_call_id!r}")
         return self
 
 

@@ -62,7 +62,8 @@ async def server_sent_events(exchange: Exchange) -> AsyncGenerator[bytes, None]:
             content = failure_body(outcome.answered_by, outcome.answer, dialect.prompt_field)
             yield b"event: error\n" + _event(content | {"cascade": record})
             return
-        chunks = [dialect.ending(outcome.answer)]
+        chunks = [dialect.tool_calls(outcome.answer)] if outcome.answer.tool_calls else []
+        chunks.append(dialect.ending(outcome.answer))
         if dialect.include_usage:
             chunks.append(dialect.usage(usage(exchange.run.calls)))
         chunks[-1]["cascade"] = record

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from serve_app.core.agreement import agree, confide, survivors
 from serve_app.core.cost import Speed, cut_short
-from serve_app.core.deferral import answers_needed, decide
+from serve_app.core.deferral import answers_needed, decide, worth_comparing
 from serve_app.core.protocols import Model, Scorer
 from serve_app.core.types import (
     Agreement,
@@ -39,7 +39,8 @@ class Run:
     """One request on its way through the cascade, and all that it has spent so far, also when it is cut short.
 
     `models` and `scorer` do the work; `speeds` (by model) are observed, and used to estimate what nobody counted.
-    `fallback` lets the best member answer stand in for a target that failed. `stream` asks the target for deltas.
+    `fallback` lets the best member answer stand in for a target that failed. `stream` asks the target for deltas;
+    `first_text_s` is how long its first text took, from `started`.
     """
 
     prompt: Prompt
@@ -53,6 +54,7 @@ class Run:
     calls: list[Call] = field(default_factory=list)
     results: list[TierResult] = field(default_factory=list)
     started: float = field(default_factory=perf_counter)
+    first_text_s: float | None = None
 
     def finished(self, call: Call) -> Answer:
         """Note a call and learn from it how fast its model is."""
@@ -95,14 +97,14 @@ async def cascade_events(run: Run) -> AsyncGenerator[Event, None]:
             yield _whole(accepted.answer)
             yield _outcome(run, accepted)
             return
-    shown = False
     async with aclosing(_ask_target(run, run.tiers[-1])) as events:
         async for event in events:
-            shown = shown or (isinstance(event, Delta) and bool(event.text))
+            if isinstance(event, Delta) and event.text and run.first_text_s is None:
+                run.first_text_s = perf_counter() - run.started
             yield event
     last = run.results[-1].calls[0]
     best = next(filter(None, map(_selected, reversed(run.results[:-1]))), None)
-    if isinstance(last.answer, Failure) and run.fallback and best is not None and not shown:
+    if isinstance(last.answer, Failure) and run.fallback and best is not None and run.first_text_s is None:
         yield _whole(best.answer)
         yield _outcome(run, best, replaced=last.answer)
     else:
@@ -148,9 +150,8 @@ async def _ask_tier(run: Run, tier: Tier) -> TierResult:
 async def _judge(run: Run, tier: Tier, answers: Sequence[Answer]) -> tuple[Agreement, Scores | None, str | None]:
     if tier.confidence and tier.token_level:
         return confide(tier, answers, tier.confidence), None, None
-    texts = [answer.compared for i in survivors(tier, answers) if isinstance(answer := answers[i], Generation)]
-    # Nothing is scored that could not be accepted whatever its score.
-    if len(texts) < answers_needed(tier) or not any(text.strip() for text in texts):
+    texts = worth_comparing(tier, answers)
+    if texts is None:
         return agree(tier, answers, None), None, None
     assert tier.signal is not None
     try:

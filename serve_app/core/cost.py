@@ -1,10 +1,12 @@
 """Tokens -> FLOPs, money and device-seconds, for all that ran: members, scorer, target and cancelled work.
 
 FLOPs are 2 x parameters x tokens, prompt and output alike (active parameters for mixtures of experts): the usual
-estimate of a forward pass. A unit that is unknown for one model (the size behind an API) is None for the whole sum:
-a partial sum would look like a saving.
+estimate of a forward pass. In an encoder-decoder the encoder reads the prompt and the decoder writes the answer.
+A unit that is unknown for one model (the size behind an API) is None for the whole sum: a partial sum would look like a
+saving.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import ceil
@@ -14,12 +16,23 @@ from serve_app.core.types import Answer, Call, Delta, Failure, Generation, Outco
 
 @dataclass(frozen=True, slots=True)
 class ModelCost:
-    """What a model costs. `parameters` are those active for one token; prices are US dollars a million tokens."""
+    """What a model costs. `parameters` are those active for one token; prices are US dollars a million tokens.
+
+    `prompt_parameters` are those active for a prompt token where they are others: an encoder's.
+    """
 
     parameters: float | None = None
     input_usd: float = 0.0
     output_usd: float = 0.0
     devices: float = 1.0
+    prompt_parameters: float | None = None
+
+    def flops(self, prompt_tokens: int, completion_tokens: int) -> float | None:
+        """Of reading and writing so many tokens; None where the size is unknown."""
+        if self.parameters is None:
+            return None
+        reading = self.parameters if self.prompt_parameters is None else self.prompt_parameters
+        return 2 * (reading * prompt_tokens + self.parameters * completion_tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +56,8 @@ def price(model: ModelCost, prompt_tokens: int, completion_tokens: int, latency_
 
     Requests that a model serves side by side share its devices, and each is charged its whole time: an upper bound.
     """
-    tokens = prompt_tokens + completion_tokens
     return Cost(
-        flops=None if model.parameters is None else 2 * model.parameters * tokens,
+        flops=model.flops(prompt_tokens, completion_tokens),
         usd=(model.input_usd * prompt_tokens + model.output_usd * completion_tokens) / 1e6,
         device_s=None if latency_s is None else latency_s * model.devices,
     )
@@ -108,10 +120,10 @@ def target_only(outcome: Outcome, target: str, model: ModelCost, speed: Speed) -
     and the answer is taken to be as long as the accepted one.
     """
     answer = outcome.answer
-    estimated = outcome.answered_by != target
+    by_another = outcome.answered_by != target
     tokens = answer.prompt_tokens, answer.completion_tokens
-    seconds = speed.seconds(*tokens) if estimated else answer.latency_s
-    return price(model, *tokens, seconds), estimated
+    seconds = speed.seconds(*tokens) if by_another else answer.latency_s
+    return price(model, *tokens, seconds), by_another or answer.estimated
 
 
 BYTES_PER_TOKEN = 3
@@ -135,14 +147,14 @@ def cut_short(
     other models counted it, or from its length; the answer from the time it had, or as long as the longest other.
     """
     if seen is not None:
-        counts, estimated = (seen.prompt_tokens, seen.completion_tokens), False
+        counts, estimated = (seen.prompt_tokens, seen.completion_tokens), seen.estimated
     else:
         counts, estimated = _guess(prompt, elapsed_s, [peer for peer in peers if peer.prompt_tokens], speed), True
     return Failure(failure.kind, failure.message, counts[0], counts[1], elapsed_s, estimated)
 
 
 def _guess(prompt: Prompt, elapsed_s: float, peers: list[Answer], speed: Speed | None) -> tuple[int, int]:
-    prompt_tokens = max((peer.prompt_tokens for peer in peers), default=None) or _prompt_tokens(prompt)
+    prompt_tokens = max((peer.prompt_tokens for peer in peers), default=None) or estimated_prompt_tokens(prompt)
     completion_tokens = speed.tokens(elapsed_s, prompt_tokens) if speed else None
     if completion_tokens is None:
         completion_tokens = max((peer.completion_tokens for peer in peers), default=0)
@@ -151,9 +163,12 @@ def _guess(prompt: Prompt, elapsed_s: float, peers: list[Answer], speed: Speed |
     return prompt_tokens, completion_tokens
 
 
-def _prompt_tokens(prompt: Prompt) -> int:
+def estimated_prompt_tokens(prompt: Prompt) -> int:
+    """The prompt's tokens, guessed from its length where nobody has counted them."""
     if prompt.text is not None:
         return ceil(len(prompt.text.encode(errors="replace")) / BYTES_PER_TOKEN)
-    return sum(
+    called = sum(len(call.name) + len(call.arguments) for message in prompt.messages for call in message.tool_calls)
+    tools = len(json.dumps(prompt.tools)) if prompt.tools else 0
+    return ceil((called + tools) / BYTES_PER_TOKEN) + sum(
         ceil(len(m.content.encode(errors="replace")) / BYTES_PER_TOKEN) + MESSAGE_TOKENS for m in prompt.messages
     )

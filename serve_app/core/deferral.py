@@ -1,6 +1,9 @@
 """Agreement -> Decision: the one place where a request is accepted or deferred (paper, section 3.1)."""
 
-from serve_app.core.types import Agreement, Decision, Force, Reason, Tier
+from collections.abc import Sequence
+
+from serve_app.core.agreement import survivors
+from serve_app.core.types import Agreement, Answer, Decision, Force, Generation, Reason, Tier
 
 
 def answers_needed(tier: Tier) -> int:
@@ -9,6 +12,12 @@ def answers_needed(tier: Tier) -> int:
     `min_answers`, or all of a tier that has fewer members; but a similarity needs two answers to compare.
     """
     return max(min(tier.min_answers, len(tier.models)), 1 if tier.token_level else 2)
+
+
+def worth_comparing(tier: Tier, answers: Sequence[Answer | None]) -> list[str] | None:
+    """The surviving answers' texts, which a scorer is to compare; None where none could be accepted whatever it says."""
+    texts = [answer.compared for i in survivors(tier, answers) if isinstance(answer := answers[i], Generation)]
+    return texts if len(texts) >= answers_needed(tier) and any(text.strip() for text in texts) else None
 
 
 def decide(tier: Tier, judged: Agreement, force: Force | None = None) -> Decision:

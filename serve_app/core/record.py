@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 from serve_app.core.cascade import Run
 from serve_app.core.cost import Cost, ModelCost, Speed, charge, target_only
-from serve_app.core.types import Answer, Call, Failure, Generation, Outcome, TierResult
+from serve_app.core.types import Answer, Call, Generation, Outcome, TierResult
 
 Record: TypeAlias = dict[str, Any]
 
@@ -16,7 +16,8 @@ def decision_record(
 ) -> Record:
     """The record of a finished request, or of one that was cancelled (`outcome` None). Times in seconds.
 
-    `answers` adds the models' texts. Numbers that JSON cannot say (NaN, infinities) are None.
+    `answers` adds the models' texts and, where there are any, their tool calls. Numbers that JSON cannot say (NaN,
+    infinities) are None.
     """
     target = run.tiers[-1].models[0]
     scored = [result.scores for result in run.results if result.scores]
@@ -34,7 +35,7 @@ def decision_record(
             "total": outcome.total_s if outcome else None,
         },
     }
-    if any(isinstance(call.answer, Failure) and call.answer.estimated for call in run.calls):
+    if any(call.answer.estimated for call in run.calls):
         record["cost"]["estimated"] = True
     if outcome and isinstance(outcome.answer, Generation):
         alone, estimated = target_only(outcome, target, costs[target], run.speeds.get(target) or Speed())
@@ -79,6 +80,8 @@ def _tier(result: TierResult, answers: bool) -> Record:
         record["scorer_error"] = result.scorer_error
     if answers:
         record["answers"] = [_text(call.answer) for call in result.calls]
+        if any(_tool_calls(call.answer) for call in result.calls):
+            record["tool_calls"] = [_tool_calls(call.answer) for call in result.calls]
     return record
 
 
@@ -98,16 +101,23 @@ def _text(answer: Answer) -> str | None:
     return answer.text if isinstance(answer, Generation) else None
 
 
+def _tool_calls(answer: Answer) -> list[Record] | None:
+    if not isinstance(answer, Generation):
+        return None
+    return [{"name": call.name, "arguments": call.arguments} for call in answer.tool_calls]
+
+
 def _model(answer: Answer) -> Record:
     counts = {
         "prompt_tokens": answer.prompt_tokens,
         "completion_tokens": answer.completion_tokens,
         "latency_s": answer.latency_s,
     }
+    if answer.estimated:
+        counts["estimated"] = True
     if isinstance(answer, Generation):
         return {"status": "ok", "finish_reason": answer.finish_reason, **counts, "first_token_s": answer.first_token_s}
-    estimate = {"estimated": True} if answer.estimated else {}
-    return {"status": answer.kind, "message": answer.message, **counts, **estimate}
+    return {"status": answer.kind, "message": answer.message, **counts}
 
 
 def _units(cost: Cost) -> Record:

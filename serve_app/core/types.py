@@ -62,7 +62,8 @@ class Prompt:
 
     `timeout_s` is how long a model may work on it; past that the model returns a `Failure` of kind `timeout`.
     `tools`, `tool_choice` and `response_format` are OpenAI's, as the client wrote them; a model whose engine cannot
-    honour them is never given them.
+    honour them is never given them. `trace` has the W3C Trace Context headers of whoever asks; engines that ask over
+    HTTP pass them on.
     """
 
     messages: tuple[Message, ...] = ()
@@ -72,6 +73,7 @@ class Prompt:
     tools: tuple[Mapping[str, Any], ...] = ()
     tool_choice: str | Mapping[str, Any] | None = None
     response_format: Mapping[str, Any] | None = None
+    trace: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         if (self.text is None) == (not self.messages):
@@ -88,16 +90,23 @@ class TokenLogprob:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """A piece of a streamed answer. The token counts are totals so far, so that a stream cut short can be charged."""
+    """A piece of a streamed answer. The token counts are totals so far, so that a stream cut short can be charged.
+
+    `estimated` says that nobody has counted them yet.
+    """
 
     text: str
     prompt_tokens: int
     completion_tokens: int
+    estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """A model's whole answer. Latencies in seconds, measured at the engine (without network and queue before it)."""
+    """A model's whole answer. Latencies in seconds, measured at the engine (without network and queue before it).
+
+    `estimated` says that nobody counted the tokens, as with an API that does not tell.
+    """
 
     text: str
     finish_reason: FinishReason
@@ -107,14 +116,23 @@ class Generation:
     latency_s: float = 0.0
     first_token_s: float | None = None
     tool_calls: tuple[ToolCall, ...] = ()
+    estimated: bool = False
 
     @property
     def compared(self) -> str:
         """What signals compare: the text, or the tool calls as JSON (name and arguments, the ids left out)."""
         if not self.tool_calls:
             return self.text
-        calls = [{"name": call.name, "arguments": _parsed(call.arguments)} for call in self.tool_calls]
-        return json.dumps(calls, ensure_ascii=False, sort_keys=True)
+        try:
+            return _canonical([(call.name, _parsed(call.arguments)) for call in self.tool_calls])
+        except RecursionError:  # nested deeper than a stack
+            return _canonical([(call.name, call.arguments) for call in self.tool_calls])
+
+
+def _canonical(calls: list[tuple[str, Any]]) -> str:
+    values = [{"name": name, "arguments": arguments} for name, arguments in calls]
+    text = json.dumps(values, ensure_ascii=False, sort_keys=True)
+    return text.encode(errors="replace").decode()  # JSON can say halves of UTF-16 pairs, signals cannot read them
 
 
 def _parsed(arguments: str) -> Any:

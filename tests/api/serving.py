@@ -25,6 +25,7 @@ from serve_app.core.types import (
     Scores,
     Tier,
     TokenLogprob,
+    ToolCall,
 )
 from serve_app.errors import RequestError, UnknownModelError, choices
 
@@ -42,8 +43,10 @@ class Scripted:
         delay_s: float = 0.0,
         pause_s: float = 0.0,
         finish_reason: Any = "stop",
+        tool_calls: tuple[ToolCall, ...] = (),
     ) -> None:
         self.text = text
+        self.tool_calls = tool_calls
         self.delay_s = delay_s
         self.pause_s = pause_s  # between two words of a stream
         self.finish_reason = finish_reason
@@ -58,7 +61,16 @@ class Scripted:
             return self.text
         words = self.text.split(" ")
         logprobs = tuple(TokenLogprob(word, -0.25) for word in words) if prompt.sampling.logprobs else None
-        return Generation(self.text, self.finish_reason, 10, len(words), logprobs, latency_s=0.5, first_token_s=0.1)
+        return Generation(
+            self.text,
+            "tool_calls" if self.tool_calls else self.finish_reason,
+            prompt_tokens=10,
+            completion_tokens=len(words),
+            logprobs=logprobs,
+            latency_s=0.5,
+            first_token_s=0.1,
+            tool_calls=self.tool_calls,
+        )
 
     async def generate(self, prompt: Prompt) -> Answer:
         self.prompts.append(prompt)

@@ -31,7 +31,15 @@ PARAMS = {
 }
 
 HONOURED = {
-    CHAT: {"messages", "max_completion_tokens", "logprobs"},
+    CHAT: {
+        "messages",
+        "max_completion_tokens",
+        "logprobs",
+        "tools",
+        "tool_choice",
+        "parallel_tool_calls",
+        "response_format",
+    },
     TEXT: {"prompt"},
 }
 SHARED = {"model", "max_tokens", "temperature", "top_p", "stop", "seed", "stream", "stream_options"}
@@ -46,19 +54,15 @@ REFUSED: dict[str, dict[str, Any]] = {
         "modalities": ["text", "audio"],
         "moderation": {},
         "n": 2,
-        "parallel_tool_calls": "yes",
         "prediction": {"type": "content", "content": "x"},
         "presence_penalty": -0.5,
         "prompt_cache_key": "k",
         "prompt_cache_options": {},
         "prompt_cache_retention": "24h",
         "reasoning_effort": "high",
-        "response_format": {"type": "json_object"},
         "safety_identifier": "someone",
         "service_tier": "flex",
         "store": True,
-        "tool_choice": "required",
-        "tools": [{"type": "function", "function": {"name": "f"}}],
         "top_logprobs": 5,
         "verbosity": "low",
         "web_search_options": {},
@@ -142,9 +146,9 @@ async def test_other_types_are_not_neutral(http: httpx.AsyncClient, name, value)
 
 async def test_refusals_name_what_would_do(http: httpx.AsyncClient):
     assert await refused(http, CHAT, n=2) == ("n: not supported, except 1.", "n")
-    assert await refused(http, CHAT, tool_choice="required") == (
-        'tool_choice: not supported, except "none" or "auto".',
-        "tool_choice",
+    assert await refused(http, CHAT, function_call="f") == (
+        'function_call: not supported, except "none" or "auto".',
+        "function_call",
     )
     assert await refused(http, CHAT, temprature=1) == ("temprature: this field is not supported.", "temprature")
 
@@ -218,17 +222,17 @@ BAD_VALUES: list[tuple[str, dict[str, Any], str]] = [
     (
         CHAT,
         {"messages": [{"role": "tool", "content": "x"}]},
-        "messages[0].role: must be 'system', 'developer', 'user' or 'assistant', got \"tool\".",
+        "messages[0].tool_call_id: required, but missing.",
+    ),
+    (
+        CHAT,
+        {"messages": [{"role": "critic", "content": "x"}]},
+        "messages[0].role: must be 'system', 'developer', 'user', 'assistant' or 'tool', got \"critic\".",
     ),
     (
         CHAT,
         {"messages": [{"role": "user", "content": "x", "name": "Ann"}]},
         "messages[0].name: this field is not supported.",
-    ),
-    (
-        CHAT,
-        {"messages": [{"role": "assistant", "content": "x", "tool_calls": [{"id": "1"}]}]},
-        "messages[0].tool_calls: this field is not supported.",
     ),
     (TEXT, {"prompt": None}, "prompt: required, but missing."),
     (TEXT, {"prompt": ""}, 'prompt: must have at least 1 character, got "".'),

@@ -47,7 +47,7 @@ async def test_a_text_that_utf8_cannot_say_is_an_error_event(http: httpx.AsyncCl
 @pytest.mark.parametrize(("path", "body"), [("/v1/chat/completions", ASK), ("/v1/completions", TEXT)])
 async def test_it_opens_at_once_and_is_kept_alive(url: str, service: FakeService, path: str, body: dict[str, Any]):
     service.keepalive_s = 0.02
-    service.models["a"].delay_s = 0.3
+    service.models["a"].delay_s = 1.0
     lines: list[str] = []
     async with httpx.AsyncClient() as client, client.stream("POST", url + path, json=body) as response:
         assert response.status_code == 200
@@ -91,7 +91,7 @@ class TestEnding:
 
     async def ask(self, service: FakeService, body: Any, receive: Any, send: Any = None) -> None:
         self.sent: list[str] = []
-        response = EventStream(Exchange(service, body))
+        response = EventStream(Exchange(service, body, {}))
         await response({"type": "http"}, receive, send or self.send)
 
     async def test_gone_before_it_began(self, service: FakeService):

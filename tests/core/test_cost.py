@@ -26,6 +26,7 @@ from serve_app.core.types import (
 
 SMALL = ModelCost(parameters=0.5e9, input_usd=0.1, output_usd=0.4)
 LARGE = ModelCost(parameters=8e9, input_usd=1.0, output_usd=3.0, devices=2)
+ENCODER_DECODER = ModelCost(parameters=0.4e9, prompt_parameters=0.3e9)
 UNKNOWN = ModelCost(input_usd=2.5, output_usd=10.0, devices=0)
 COSTS = {"small": SMALL, "large": LARGE, "unknown": UNKNOWN}
 
@@ -49,6 +50,8 @@ def close(cost: Cost) -> Cost:
         # nobody tells the size behind an API, and its devices are not ours
         (UNKNOWN, 1.5, Cost(None, 4.5e-4, 0.0)),
         (ModelCost(parameters=1e9), 0.0, Cost(2.4e11, 0.0, 0.0)),
+        # 2 x (0.3e9 x 100 + 0.4e9 x 20)
+        (ENCODER_DECODER, 0.0, Cost(7.6e10, 0.0, 0.0)),
     ],
 )
 def test_price_of_100_tokens_in_and_20_out(model, latency_s, expected):

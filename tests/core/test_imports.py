@@ -33,3 +33,7 @@ def test_core_is_standard_library_only():
 
 def test_the_api_imports_nothing_heavy():
     assert not imported("serve_app.api") & LIGHT
+
+
+def test_evaluation_imports_nothing_heavy():
+    assert not imported("serve_app.evaluation") & (LIGHT | {"datasets", "fastapi", "sacrebleu"})

@@ -1,0 +1,63 @@
+"""What every part of a request builds on."""
+
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
+
+MAX_DEPTH = 64
+"""How deep a JSON schema may be nested: engines walk through it."""
+
+
+class Body(BaseModel):
+    """Unknown fields are refused, and values are not bent to fit (no `"5"` for 5). A null asks for nothing."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_what_asks_for_nothing(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        return {name: value for name, value in values.items() if value is not None and not cls.is_neutral(name, value)}
+
+    @classmethod
+    def is_neutral(cls, name: str, value: Any) -> bool:
+        """Whether a field that is not honoured asks for nothing."""
+        return False
+
+
+def _encodable(text: str) -> str:
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("has half of a surrogate pair, which is no character")
+    return text
+
+
+Text: TypeAlias = Annotated[str, AfterValidator(_encodable)]
+"""A string that models can read: JSON can carry halves of UTF-16 pairs, which have no UTF-8."""
+
+
+def _plain(schema: dict[str, Any]) -> dict[str, Any]:
+    level: list[Any] = [schema]
+    for _ in range(MAX_DEPTH):
+        for text in [*_keys(level), *(value for value in level if isinstance(value, str))]:
+            _encodable(text)
+        if any(isinstance(value, float) and not -float("inf") < value < float("inf") for value in level):
+            raise ValueError("has a number that JSON cannot say")
+        level = [child for value in level for child in _children(value)]
+    if level:
+        raise ValueError(f"must be nested no deeper than {MAX_DEPTH} levels")
+    return schema
+
+
+def _keys(values: list[Any]) -> list[str]:
+    return [key for value in values if isinstance(value, dict) for key in value]
+
+
+def _children(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
+
+
+JsonSchema: TypeAlias = Annotated[dict[str, Any], AfterValidator(_plain)]
+"""A JSON schema, which is not checked as such: engines differ in what they understand and say so themselves."""

@@ -1,0 +1,112 @@
+"""Tools, calls of them, and the form of an answer, as OpenAI writes them."""
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from serve_app.api.body import Body, JsonSchema, Text
+
+MAX_TOOLS = 128
+"""OpenAI's own limit."""
+
+Name: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+
+
+class Function(Body):
+    """A function that the client can call for the model. Without `parameters` it takes none."""
+
+    name: Name
+    description: Text | None = None
+    parameters: JsonSchema | None = None
+    strict: bool | None = None
+
+
+class Tool(Body):
+    """One of `tools`; custom tools are refused."""
+
+    type: Literal["function"]
+    function: Function
+
+
+class FunctionName(Body):
+    """The function that a `tool_choice` names."""
+
+    name: Name
+
+
+class NamedTool(Body):
+    """A `tool_choice` that wants this very function called."""
+
+    type: Literal["function"]
+    function: FunctionName
+
+
+class FunctionCall(Body):
+    """The function that was called; `arguments` is JSON as the model wrote it."""
+
+    name: Text
+    arguments: Text
+
+
+class AssistantToolCall(Body):
+    """A call in an assistant's message."""
+
+    id: Text = Field(min_length=1)
+    type: Literal["function"]
+    function: FunctionCall
+
+
+class NamedSchema(Body):
+    """The `json_schema` of a response format."""
+
+    name: Name
+    description: Text | None = None
+    schema_: JsonSchema = Field(alias="schema")
+    strict: bool | None = None
+
+
+class ResponseFormat(Body):
+    """What the answer's text must be."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: NamedSchema | None = Field(None, validate_default=True)
+
+    @field_validator("json_schema")
+    @classmethod
+    def _with_its_type(cls, value: NamedSchema | None, info: ValidationInfo) -> NamedSchema | None:
+        wanted = info.data.get("type")
+        if value is None and wanted == "json_schema":
+            raise ValueError("required, but missing")
+        if value is not None and wanted not in (None, "json_schema"):
+            raise ValueError('only with type "json_schema"')
+        return value
+
+
+class Turn(Body):
+    """What a message of a conversation with tools has beside its text."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    tool_calls: list[AssistantToolCall] = Field([], description="What the assistant called.")
+    tool_call_id: Text | None = Field(None, validate_default=True, description="The call that a tool answers.")
+
+    @field_validator("tool_calls")
+    @classmethod
+    def _by_the_assistant(cls, value: list[AssistantToolCall], info: ValidationInfo) -> list[AssistantToolCall]:
+        if value and info.data.get("role") not in (None, "assistant"):
+            raise ValueError('only with role "assistant"')
+        return value
+
+    @field_validator("tool_call_id")
+    @classmethod
+    def _by_a_tool(cls, value: str | None, info: ValidationInfo) -> str | None:
+        role = info.data.get("role")
+        if value is None and role == "tool":
+            raise ValueError("required, but missing")
+        if value is not None and role not in (None, "tool"):
+            raise ValueError('only with role "tool"')
+        return value
+
+
+def written(value: Body) -> dict[str, Any]:
+    """The part of a request as the client wrote it, without nulls."""
+    return value.model_dump(by_alias=True, exclude_unset=True)
