@@ -1,8 +1,43 @@
 """How a deployment runs, in the words of Ray Serve: replicas, autoscaling, resources, placement."""
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from annotated_types import MinLen
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
+
+CPUS = 0.1
+"""Logical CPUs of a replica for which nothing is said, so that many fit a small machine."""
+ACCELERATOR = "accelerator_type:"
+ACCELERATOR_MARK = 0.001
+FIELDS = {"CPU": "num_cpus", "GPU": "num_gpus", "memory": "memory"}
+"""Ray's names of resources in bundles, and in `ray_actor_options`."""
+
+Strategy: TypeAlias = Literal["PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD"]
+Bundle: TypeAlias = dict[str, float]
+"""Amounts by Ray's names of resources: CPU, GPU, memory (bytes), `accelerator_type:L4`, the cluster's own."""
+
+
+def _check_amount(amount: float) -> float:
+    if amount < 0 or abs(amount * 10_000 - round(amount * 10_000)) > 1e-6:
+        raise ValueError("must be 0 or more, in steps of 0.0001, as Ray counts resources")
+    return amount
+
+
+def _check_gpus(amount: float) -> float:
+    if amount > 1 and amount != int(amount):
+        raise ValueError("must be a fraction of one GPU, or a whole number")
+    return amount
+
+
+Amount: TypeAlias = Annotated[float, AfterValidator(_check_amount)]
+GpuAmount: TypeAlias = Annotated[Amount, AfterValidator(_check_gpus)]
+
+
+def _check_bundle(bundle: dict[str, float]) -> dict[str, float]:
+    if not any(bundle.values()):
+        raise ValueError("a bundle must ask for something")
+    _check_gpus(bundle.get("GPU", 0))
+    return bundle
 
 
 class Strict(BaseModel):
@@ -12,24 +47,47 @@ class Strict(BaseModel):
 
 
 class ActorOptions(Strict):
-    """What one replica holds. CPUs are logical: they place replicas, they do not limit threads."""
+    """What one replica's actor takes. CPUs are logical: they place replicas, they do not limit threads.
 
-    num_cpus: float = Field(0.1, ge=0, description="Logical CPUs a replica takes from its node.")
-    num_gpus: float = Field(0, ge=0, description="GPUs a replica takes; a fraction shares one.")
+    With `placement_group_bundles` the actor stands in the first bundle, and takes what that has unless told otherwise.
+    """
+
+    num_cpus: Amount | None = Field(None, description=f"Logical CPUs. Default: {CPUS}, with bundles the first one's.")
+    num_gpus: GpuAmount | None = Field(
+        None, description="GPUs; a fraction shares one. Default: 0, with bundles the first one's."
+    )
     memory: int | None = Field(None, gt=0, description="Bytes of memory to reserve for a replica.")
     accelerator_type: str | None = Field(None, description="Ray's name of a GPU type, such as L4 or A100-80G.")
-    resources: dict[str, float] = Field({}, description="Custom resources of the cluster.")
+    resources: dict[str, Amount] = Field({}, description="Custom resources of the cluster.")
+
+    @field_validator("resources")
+    @classmethod
+    def _custom(cls, resources: dict[str, float]) -> dict[str, float]:
+        for name, field in (("CPU", "num_cpus"), ("GPU", "num_gpus"), ("memory", "memory")):
+            if name in resources:
+                raise ValueError(f"{name}: is not a custom resource; say {field}")
+        return resources
 
 
 class Autoscaling(Strict):
-    """Ray Serve's autoscaling, by requests in flight."""
+    """Ray Serve's autoscaling, by requests in flight; under the application's `autoscaling_policy` also by deferral."""
 
     min_replicas: int = Field(1, ge=0)
     max_replicas: PositiveInt = 1
     initial_replicas: int | None = Field(None, ge=0)
     target_ongoing_requests: float = Field(2, gt=0, description="Requests in flight that one replica should have.")
-    upscale_delay_s: float = Field(30, ge=0)
-    downscale_delay_s: float = Field(600, ge=0)
+    upscale_delay_s: float = Field(30, ge=0, description="Load must ask for more that long; from 0 replicas at once.")
+    downscale_delay_s: float = Field(600, ge=0, description="Load must ask for less that long.")
+    downscale_to_zero_delay_s: float | None = Field(
+        None, ge=0, description="The same for the last replica, where min_replicas is 0. Default: downscale_delay_s."
+    )
+    upscaling_factor: float = Field(1, gt=0, description="Share of the missing replicas that are added in one step.")
+    downscaling_factor: float = Field(1, gt=0, description="Share of the spare replicas that are removed in one step.")
+    metrics_interval_s: float = Field(10, gt=0, description="How often replicas and callers report their load.")
+    look_back_period_s: float = Field(30, gt=0, description="The reports of that time make up the load.")
+    aggregation_function: Literal["mean", "max", "min"] = Field(
+        "mean", description="What of the reports of that time is the load."
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -39,6 +97,11 @@ class Autoscaling(Strict):
         if not self.min_replicas <= first <= self.max_replicas:
             limits = f"{self.min_replicas} to {self.max_replicas}"
             raise ValueError(f"initial_replicas ({first}) is outside of min_replicas to max_replicas ({limits})")
+        if self.downscale_to_zero_delay_s is not None and self.min_replicas:
+            raise ValueError("downscale_to_zero_delay_s: means nothing where min_replicas is not 0")
+        if self.look_back_period_s <= self.metrics_interval_s:
+            interval = f"metrics_interval_s ({self.metrics_interval_s:g})"
+            raise ValueError(f"look_back_period_s ({self.look_back_period_s:g}) must be more than {interval}")
         return self
 
 
@@ -52,8 +115,10 @@ class DeploymentOptions(Strict):
         -1, ge=-1, description="Requests a caller may queue before it is refused; -1: any."
     )
     ray_actor_options: ActorOptions = ActorOptions()
-    placement_group_bundles: list[dict[str, float]] | None = None
-    placement_group_strategy: Literal["PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD"] | None = None
+    placement_group_bundles: (
+        Annotated[list[Annotated[dict[str, Amount], AfterValidator(_check_bundle)]], MinLen(1)] | None
+    ) = Field(None, description="What one replica reserves, bundle by bundle; each lies on one node.")
+    placement_group_strategy: Strategy | None = Field(None, description="How bundles share nodes. Default: PACK.")
     graceful_shutdown_timeout_s: float = Field(20, ge=0)
 
     @model_validator(mode="after")
@@ -62,10 +127,60 @@ class DeploymentOptions(Strict):
             raise ValueError("num_replicas and autoscaling_config exclude each other")
         return self
 
+    @model_validator(mode="after")
+    def _placed(self) -> Self:
+        if self.placement_group_bundles is None:
+            if self.placement_group_strategy is not None:
+                raise ValueError("placement_group_strategy: means nothing without placement_group_bundles")
+            return self
+        first = self.placement_group_bundles[0]
+        for resource, (field, amount) in self._explicit().items():
+            if amount > first.get(resource, 0):
+                holds = f"{first.get(resource, 0):g} {resource}"
+                raise ValueError(
+                    f"placement_group_bundles[0]: holds {holds}, but the replica, which stands in the first bundle, "
+                    f"takes {amount:g} ({field})"
+                )
+        return self
+
+    def _explicit(self) -> dict[str, tuple[str, float]]:
+        """What is written in `ray_actor_options`: field and amount by Ray's name of the resource."""
+        actor = self.ray_actor_options
+        written = {"CPU": actor.num_cpus, "GPU": actor.num_gpus, "memory": actor.memory}
+        found = {
+            resource: (f"ray_actor_options.{FIELDS[resource]}", float(amount))
+            for resource, amount in written.items()
+            if amount is not None
+        }
+        return found | {name: (f"ray_actor_options.resources.{name}", n) for name, n in actor.resources.items()}
+
+    def actor(self) -> Bundle:
+        """What one replica's actor takes, by Ray's names of the resources."""
+        first = (self.placement_group_bundles or [{"CPU": CPUS}])[0]
+        default = {"CPU": first.get("CPU", 0.0)} | ({"GPU": first["GPU"]} if "GPU" in first else {})
+        return default | {resource: amount for resource, (_, amount) in self._explicit().items()}
+
+    def bundles(self) -> list[Bundle]:
+        """What one replica reserves: its placement group, else what its actor takes, as the one bundle.
+
+        An accelerator type is a resource too, of which Ray takes a thousandth; an actor that asks for the type finds no
+        room in a bundle without it.
+        """
+        kind = self.ray_actor_options.accelerator_type
+        bundles = self.placement_group_bundles or [self.actor()]
+        mark = {ACCELERATOR + kind: ACCELERATOR_MARK} if kind else {}
+        return [bundle | (mark if number == 0 or bundle.get("GPU") else {}) for number, bundle in enumerate(bundles)]
+
 
 def options_of(deployment: DeploymentOptions) -> dict[str, Any]:
     """Keyword arguments for `serve.deployment`, without what was left to Ray Serve's own defaults."""
     options = deployment.model_dump(exclude_none=True)
-    if not options["ray_actor_options"].get("resources"):
-        options["ray_actor_options"].pop("resources", None)
+    actor = deployment.actor()
+    options["ray_actor_options"] |= {
+        FIELDS[resource]: actor[resource] for resource in ("CPU", "GPU") if resource in actor
+    }
+    if not options["ray_actor_options"]["resources"]:
+        del options["ray_actor_options"]["resources"]
+    if deployment.placement_group_bundles is not None:
+        options["placement_group_bundles"] = deployment.bundles()
     return options

@@ -8,11 +8,15 @@ from pydantic import BaseModel, Field, ValidationError
 
 from serve_app.config import AppConfig, RouterSettings
 from serve_app.errors import ConfigError, WeightsError, choices
-from serve_app.scaling import Strict
+from serve_app.overrides import DeploymentOverride
+from serve_app.scaling import DeploymentOptions, Strict
+from serve_app.serve_schema import faults
 from serve_app.validation import explain
 from serve_app.weights import parse_source
 
 M = TypeVar("M", bound=BaseModel)
+DEFERRAL_POLICY = "serve_app.deployments.autoscaling:deferral_policy"
+"""What `autoscaling_policy` names where replicas follow the deferral rate."""
 
 
 class HttpOptions(Strict):
@@ -29,27 +33,6 @@ class HttpOptions(Strict):
     ssl_ca_certs: str | None = None
 
 
-class DeploymentOverride(Strict):
-    """One entry of an application's `deployments`: Serve options that win over those in `args`."""
-
-    name: str
-    num_replicas: int | Literal["auto"] | None = None
-    max_ongoing_requests: int | None = None
-    max_queued_requests: int | None = None
-    user_config: dict[str, Any] | None = None
-    autoscaling_config: dict[str, Any] | None = None
-    graceful_shutdown_wait_loop_s: float | None = None
-    graceful_shutdown_timeout_s: float | None = None
-    health_check_period_s: float | None = None
-    health_check_timeout_s: float | None = None
-    ray_actor_options: dict[str, Any] | None = None
-    placement_group_bundles: list[dict[str, float]] | None = None
-    placement_group_strategy: str | None = None
-    max_replicas_per_node: int | None = None
-    logging_config: dict[str, Any] | None = None
-    request_router_config: dict[str, Any] | None = None
-
-
 class ApplicationEntry(Strict):
     """One entry of `applications`."""
 
@@ -60,6 +43,16 @@ class ApplicationEntry(Strict):
     args: AppConfig
     deployments: list[DeploymentOverride] = []
     logging_config: dict[str, Any] | None = None
+    autoscaling_policy: dict[str, Any] | None = None
+    external_scaler_enabled: bool = False
+
+    def deployments_in_force(self) -> dict[str, DeploymentOptions]:
+        """The options of every deployment, with `deployments` over those in `args`."""
+        written = {entry.name: entry for entry in self.deployments}
+        return {
+            name: written[name].applied_to(options) if name in written else options
+            for name, options in self.args.deployments().items()
+        }
 
 
 class ServeFile(Strict):
@@ -98,8 +91,12 @@ class ServeFile(Strict):
 
 def load(path: Path) -> ServeFile:
     """The file's values. ConfigError with a sentence for each thing that is wrong."""
-    file = _parse(path, ServeFile, _read(path))
+    values = _read(path)
+    file = _parse(path, ServeFile, values)
+    if sentences := faults(values):
+        raise ConfigError("\n".join(f"{path}: {sentence}" for sentence in sentences))
     _check_overrides(path, file)
+    _check_policy(path, file)
     _check_sources(path, file)
     return file
 
@@ -156,19 +153,40 @@ def _check_sources(path: Path, file: ServeFile) -> None:
 
 def _check_overrides(path: Path, file: ServeFile) -> None:
     config = file.application.args
-    known = [*config.models, *config.isolated(), "Scorer", "Router"]
+    options = config.deployments()
     for number, entry in enumerate(file.application.deployments):
-        where = f"{path}: applications[0].deployments[{number}]"
-        if entry.name not in known:
-            raise ConfigError(f"{where}.name: no deployment {entry.name!r}. {choices(entry.name, known)}")
-        if entry.user_config is None:
-            continue
-        if entry.name != "Router":
-            raise ConfigError(f"{where}.user_config: only the Router has settings that change while it runs.")
-        settings = _parse(
-            path, RouterSettings, entry.user_config, f"applications[0].deployments[{number}].user_config."
-        )
+        inside = f"applications[0].deployments[{number}]."
+        if entry.name not in options:
+            raise ConfigError(f"{path}: {inside}name: no deployment {entry.name!r}. {choices(entry.name, options)}")
         try:
-            settings.applied_to(config)
+            entry.applied_to(options[entry.name])
+        except ValidationError as error:
+            sentences = explain(error, DeploymentOptions, inside)
+            raise ConfigError("\n".join(f"{path}: {sentence}" for sentence in sentences)) from None
         except ValueError as error:
-            raise ConfigError(f"{where}.user_config.{error}.") from None
+            raise ConfigError(f"{path}: {inside}{error}.") from None
+        if entry.user_config is not None:
+            _check_user_config(path, inside, entry, config)
+
+
+def _check_policy(path: Path, file: ServeFile) -> None:
+    """Scaling by deferral needs something to scale, and a router that is asked for its figures."""
+    policy = file.application.autoscaling_policy or {}
+    if policy.get("policy_function") != DEFERRAL_POLICY:
+        return
+    options = file.application.deployments_in_force()
+    where = f"{path}: applications[0].autoscaling_policy"
+    if not any(options[name].autoscaling_config for name in file.application.args.later_models()):
+        raise ConfigError(f"{where}: no model that requests are deferred to has an autoscaling_config.")
+    if options["Router"].autoscaling_config is None:
+        raise ConfigError(f"{where}: the Router needs an autoscaling_config, too, or Ray Serve asks it for no figures.")
+
+
+def _check_user_config(path: Path, inside: str, entry: DeploymentOverride, config: AppConfig) -> None:
+    if entry.name != "Router":
+        raise ConfigError(f"{path}: {inside}user_config: only the Router has settings that change while it runs.")
+    settings = _parse(path, RouterSettings, entry.user_config, f"{inside}user_config.")
+    try:
+        settings.applied_to(config)
+    except ValueError as error:
+        raise ConfigError(f"{path}: {inside}user_config.{error}.") from None

@@ -1,3 +1,4 @@
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -5,7 +6,7 @@ import pytest
 import yaml
 
 from serve_app.errors import ConfigError
-from serve_app.serve_file import ServeFile, load
+from serve_app.serve_file import DEFERRAL_POLICY, ServeFile, load
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
 ARGS: dict[str, Any] = {
@@ -141,10 +142,12 @@ def test_a_key_that_stands_twice(path: Path):
 
 def test_anchors_and_merges_are_yaml_too(path: Path):
     text = yaml.safe_dump(values())
-    path.write_text("http_options: {port: 9000, <<: &x {port: 1, host: h}}\ngrpc_options: {<<: *x, host: i}\n" + text)
+    path.write_text(
+        "http_options: {host: h, <<: &x {port: 1, request_timeout_s: 5}}\ngrpc_options: {<<: *x, port: 2}\n" + text
+    )
     file = load(path)
-    assert (file.http_options.port, file.http_options.host) == (9000, "h")
-    assert file.grpc_options == {"port": 1, "host": "i"}
+    assert (file.http_options.port, file.http_options.host) == (1, "h")
+    assert file.grpc_options == {"port": 2, "request_timeout_s": 5}
 
 
 def test_unreadable(path: Path, tmp_path: Path):
@@ -155,3 +158,62 @@ def test_unreadable(path: Path, tmp_path: Path):
     path.write_bytes(b"\xff\xfe\xff")
     with pytest.raises(ConfigError, match="cannot be read: "):
         load(path)
+
+
+def test_the_options_in_force(path: Path):
+    path.write_text(yaml.safe_dump(values({"name": "a", "num_replicas": 3, "ray_actor_options": {"num_gpus": 1}})))
+    options = load(path).application.deployments_in_force()
+    assert list(options) == ["a", "b", "t", "Scorer", "Router"]
+    assert (options["a"].num_replicas, options["a"].actor()) == (3, {"CPU": 1, "GPU": 1})
+    assert (options["b"].num_replicas, options["b"].actor()) == (None, {"CPU": 0.1})
+
+
+@pytest.mark.parametrize(
+    ("deployment", "sentence"),
+    [
+        (
+            {"name": "a", "placement_group_bundles": [{"GPU": 1}]},
+            "placement_group_bundles[0]: holds 0 CPU, but the replica, which stands in the first bundle, takes 0.1 "
+            "(ray_actor_options.num_cpus).",
+        ),
+        (
+            {"name": "a", "placement_group_strategy": "SPREAD"},
+            "placement_group_strategy: means nothing without placement_group_bundles.",
+        ),
+        (
+            {"name": "a", "ray_actor_options": {"num_gpus": 1.5}},
+            "ray_actor_options.num_gpus: must be a fraction of one ",
+        ),
+        (
+            {"name": "a", "autoscaling_config": {"max_replicas": "x"}},
+            "autoscaling_config.max_replicas: must be a valid",
+        ),
+    ],
+)
+def test_an_override_that_cannot_be_placed(path: Path, deployment: dict[str, Any], sentence: str):
+    assert refused(path, values(deployment)).startswith(f"{path}: applications[0].deployments[0].{sentence}")
+
+
+def test_scaling_by_deferral_needs_something_to_scale(path: Path):
+    def content(*deployments: dict[str, Any], policy: str = DEFERRAL_POLICY) -> dict[str, Any]:
+        whole = values(*deployments)
+        whole["applications"][0]["autoscaling_policy"] = {"policy_function": policy}
+        return whole
+
+    where = f"{path}: applications[0].autoscaling_policy"
+    scaling = {"autoscaling_config": {"min_replicas": 0, "max_replicas": 2}}
+    nothing = f"{where}: no model that requests are deferred to has an autoscaling_config."
+    assert refused(path, content()) == nothing
+    assert refused(path, content({"name": "a", **scaling})) == nothing
+    silent = f"{where}: the Router needs an autoscaling_config, too, or Ray Serve asks it for no figures."
+    assert refused(path, content({"name": "t", **scaling})) == silent
+    path.write_text(yaml.safe_dump(content({"name": "t", **scaling}, {"name": "Router", "autoscaling_config": {}})))
+    assert load(path).application.autoscaling_policy == {"policy_function": DEFERRAL_POLICY}
+    # Somebody's own policy is their own business.
+    path.write_text(yaml.safe_dump(content(policy="ray.serve.autoscaling_policy:default_autoscaling_policy")))
+    load(path)
+
+
+def test_the_deferral_policy_is_where_the_config_says():
+    module, name = DEFERRAL_POLICY.split(":")
+    assert callable(getattr(import_module(module), name))

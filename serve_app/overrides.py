@@ -1,0 +1,76 @@
+"""Ray Serve options of a deployment that stand in the file's `deployments`, and win over those in `args`."""
+
+from typing import Any, Literal
+
+from serve_app.scaling import ActorOptions, Autoscaling, DeploymentOptions, Strategy, Strict, options_of
+
+AUTO = {"min_replicas": 1, "max_replicas": 100}
+"""What Ray Serve makes of `num_replicas: auto`."""
+CPUS_OF_RAY = 1
+"""What Ray Serve takes where `ray_actor_options` of the file do not say."""
+
+
+class DeploymentOverride(Strict):
+    """One entry of an application's `deployments`: the keys of Ray Serve's own `DeploymentSchema`."""
+
+    name: str
+    num_replicas: int | Literal["auto"] | None = None
+    max_ongoing_requests: int | None = None
+    max_queued_requests: int | None = None
+    backpressure_config: dict[str, Any] | None = None
+    user_config: dict[str, Any] | None = None
+    autoscaling_config: dict[str, Any] | None = None
+    graceful_shutdown_wait_loop_s: float | None = None
+    graceful_shutdown_timeout_s: float | None = None
+    health_check_period_s: float | None = None
+    health_check_timeout_s: float | None = None
+    ray_actor_options: dict[str, Any] | None = None
+    placement_group_bundles: list[dict[str, float]] | None = None
+    placement_group_strategy: Strategy | None = None
+    placement_group_bundle_label_selector: list[dict[str, str]] | None = None
+    max_replicas_per_node: int | None = None
+    logging_config: dict[str, Any] | None = None
+    request_router_config: dict[str, Any] | None = None
+    gang_scheduling_config: dict[str, Any] | None = None
+    deployment_actors: list[dict[str, Any]] | None = None
+    rolling_update_percentage: float | None = None
+    max_surge_percent: int | None = None
+
+    def applied_to(self, options: DeploymentOptions) -> DeploymentOptions:
+        """The replicas and resources in force, merged as Ray Serve merges: key by key, the file's whole value.
+
+        Raises ValueError where the two do not go together (pydantic's ValidationError is one).
+        """
+        merged: dict[str, Any] = {
+            "num_replicas": options.num_replicas,
+            "autoscaling_config": options.autoscaling_config,
+            "ray_actor_options": options_of(options)["ray_actor_options"],
+            "placement_group_bundles": options.placement_group_bundles,
+            "placement_group_strategy": options.placement_group_strategy,
+        }
+        merged |= {key: getattr(self, key) for key in self.model_fields_set & {*merged} - {"num_replicas"}}
+        if self.ray_actor_options is not None:
+            merged["ray_actor_options"] = {"num_cpus": CPUS_OF_RAY} | _known(self.ray_actor_options, ActorOptions)
+        scaling = self._autoscaling(options)
+        if isinstance(self.num_replicas, int) and scaling is not None:
+            raise ValueError("num_replicas: has no effect beside an autoscaling_config, here or in `args`, which wins")
+        replicas = self.num_replicas if "num_replicas" in self.model_fields_set else options.num_replicas
+        merged |= {"autoscaling_config": scaling, "num_replicas": replicas if scaling is None else None}
+        result = DeploymentOptions.model_validate(merged)
+        if self.placement_group_bundles is not None and result.bundles() != self.placement_group_bundles:
+            # In `args` that is added for the user; the file's own bundles go to Ray as they are.
+            raise ValueError(f"placement_group_bundles: Ray needs the accelerator type in them: {result.bundles()}")
+        return result
+
+    def _autoscaling(self, options: DeploymentOptions) -> dict[str, Any] | None:
+        """The bounds in force, None where the number of replicas is fixed."""
+        base = options.autoscaling_config.model_dump(exclude_none=True) if options.autoscaling_config else None
+        written = self.autoscaling_config if "autoscaling_config" in self.model_fields_set else base
+        if self.num_replicas == "auto":
+            written = AUTO | (self.autoscaling_config or base or {})
+        return None if written is None else _known(written, Autoscaling)
+
+
+def _known(values: dict[str, Any], model: type[Strict]) -> dict[str, Any]:
+    """Without the keys of Ray's that place nothing."""
+    return {key: value for key, value in values.items() if key in model.model_fields}

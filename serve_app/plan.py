@@ -1,0 +1,192 @@
+"""What a config asks of a cluster: replicas, resources and memory of every deployment. Pure: it starts nothing."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
+from math import ceil
+from typing import Literal, TypeAlias
+
+from serve_app.config import AppConfig, LlamaCppModel, ModelConfig, Seq2SeqModel, VllmModel
+from serve_app.scaling import ACCELERATOR, FIELDS, Bundle, DeploymentOptions, Strategy
+
+Kind: TypeAlias = Literal["model", "signal", "scorer", "router"]
+When: TypeAlias = Literal["min", "initial", "max"]
+BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+"""Of one parameter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replicas:
+    """How many replicas a deployment has: least, when it starts, most. All equal where the number is fixed."""
+
+    min: int
+    initial: int
+    max: int
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """An estimate of one replica's model weights, spread over `gpus` (0: on CPU). `basis` says what it was made of."""
+
+    bytes: int
+    basis: str
+    gpus: int = 0
+
+    @property
+    def bytes_per_gpu(self) -> int | None:
+        """What lies on each GPU; None on CPU."""
+        return -(-self.bytes // self.gpus) if self.gpus else None
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """One deployment: `bundles` are what a single replica reserves, each on one node, together by `strategy`.
+
+    `gpu_memory_utilization` is the share of each GPU that vLLM fills with weights and KV cache, whatever weights need.
+    """
+
+    name: str
+    kind: Kind
+    engine: str
+    replicas: Replicas
+    bundles: tuple[Bundle, ...]
+    strategy: Strategy = "PACK"
+    accelerator_type: str | None = None
+    weights: Weights | None = None
+    gpu_memory_utilization: float | None = None
+
+    @property
+    def resources(self) -> Bundle:
+        """What one replica reserves in all, by Ray's names; the mark of an accelerator type is left out."""
+        return total(self.bundles)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Every deployment of a config, in the order of the graph: models, signals apart, scorer, router."""
+
+    placements: tuple[Placement, ...]
+
+    def totals(self, when: When) -> Bundle:
+        """What all replicas reserve at the least, at the start or at the most."""
+        return total(
+            scaled(placement.resources, count) for placement, count in zip(self, self.counts(when), strict=True)
+        )
+
+    def counts(self, when: When) -> list[int]:
+        """Replicas of each placement."""
+        return [getattr(placement.replicas, when) for placement in self]
+
+    def __iter__(self) -> Iterator[Placement]:
+        return iter(self.placements)
+
+
+def plan_of(
+    args: AppConfig,
+    options: Mapping[str, DeploymentOptions] | None = None,
+    *,
+    target_capacity: float | None = None,
+    file_bytes: Mapping[str, int] | None = None,
+) -> Plan:
+    """The plan of a validated config.
+
+    `options` are those in force (`ApplicationEntry.deployments_in_force`), by default those in `args`;
+    `target_capacity` is Serve's percentage; `file_bytes` are sizes of model files that are already here, by model.
+    """
+    options = options or args.deployments()
+    return Plan(tuple(_placement(args, name, options[name], target_capacity, file_bytes or {}) for name in options))
+
+
+def total(bundles: Iterable[Mapping[str, float]]) -> Bundle:
+    """The sum by resource, to Ray's ten-thousandth; without resources of which nothing is asked."""
+    sums: dict[str, float] = {}
+    for bundle in bundles:
+        for resource, amount in bundle.items():
+            if not resource.startswith(ACCELERATOR):
+                sums[resource] = round(sums.get(resource, 0) + amount, 4)
+    return {resource: sums[resource] for resource in sorted(sums, key=order) if sums[resource]}
+
+
+def order(resource: str) -> tuple[bool, str]:
+    """CPU, GPU and memory before what is the cluster's own."""
+    return resource not in FIELDS, resource
+
+
+def cautions(plan: Plan) -> list[str]:
+    """What will go wrong on GPUs that are shared: Ray counts shares, but nothing keeps a model to its own."""
+    return [
+        f"{p.name!r} asks for {share:g} of a GPU, but vLLM will fill {p.gpu_memory_utilization:g} of it: lower its "
+        "gpu_memory_utilization"
+        for p in plan
+        if p.gpu_memory_utilization
+        and (share := min(bundle.get("GPU") or 1 for bundle in p.bundles)) < p.gpu_memory_utilization
+    ]
+
+
+def scaled(bundle: Bundle, count: int) -> Bundle:
+    """`count` times as much."""
+    return {resource: amount * count for resource, amount in bundle.items()}
+
+
+def _placement(
+    args: AppConfig,
+    name: str,
+    options: DeploymentOptions,
+    target_capacity: float | None,
+    file_bytes: Mapping[str, int],
+) -> Placement:
+    kind, engine = _role(args, name)
+    return Placement(
+        name=name,
+        kind=kind,
+        engine=engine,
+        replicas=_replicas(options, target_capacity),
+        bundles=tuple(options.bundles()),
+        strategy=options.placement_group_strategy or "PACK",
+        accelerator_type=options.ray_actor_options.accelerator_type,
+        weights=_weights(args.models.get(name), options, file_bytes.get(name)),
+        gpu_memory_utilization=_gpu_share(args.models.get(name)),
+    )
+
+
+def _role(args: AppConfig, name: str) -> tuple[Kind, str]:
+    if name in args.models:
+        return "model", args.models[name].engine
+    if name in args.isolated():
+        return "signal", args.isolated()[name].kind
+    return ("scorer", "") if name == "Scorer" else ("router", "")
+
+
+def _gpu_share(model: ModelConfig | None) -> float | None:
+    return model.gpu_memory_utilization if isinstance(model, VllmModel) and model.device == "gpu" else None
+
+
+def _replicas(options: DeploymentOptions, target_capacity: float | None) -> Replicas:
+    if scaling := options.autoscaling_config:
+        first = scaling.min_replicas if scaling.initial_replicas is None else scaling.initial_replicas
+        counts = (scaling.min_replicas, first, scaling.max_replicas)
+    else:
+        counts = (options.num_replicas or 1,) * 3
+    return Replicas(*(_at_capacity(count, target_capacity) for count in counts))
+
+
+def _at_capacity(count: int, percent: float | None) -> int:
+    """Serve's `target_capacity`: rounded half up, and never to none unless none is asked for."""
+    if percent is None or count == 0 or percent == 0:
+        return 0 if percent == 0 else count
+    return max(1, int((Decimal(count) * Decimal(percent) / 100).to_integral_value(ROUND_HALF_UP)))
+
+
+def _weights(model: ModelConfig | None, options: DeploymentOptions, file_bytes: int | None) -> Weights | None:
+    """What is known of a model's weights; None rather than a guess, as for quantized ones."""
+    gpus = ceil(total(options.bundles()).get("GPU", 0))
+    if isinstance(model, LlamaCppModel) and file_bytes is not None:
+        return Weights(file_bytes, "file", gpus)
+    dtype = None
+    if isinstance(model, VllmModel) and model.quantization is None:
+        dtype = "bfloat16" if model.dtype == "auto" else model.dtype
+    elif isinstance(model, Seq2SeqModel):
+        dtype = model.dtype
+    if model is None or model.parameters is None or dtype is None:
+        return None
+    return Weights(round(model.parameters * BYTES[dtype]), f"parameters x {BYTES[dtype]} bytes, {dtype}", gpus)

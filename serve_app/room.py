@@ -1,0 +1,77 @@
+"""What is free on one node, counted as Ray counts: in ten-thousandths, and GPU by GPU."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from serve_app.scaling import Bundle
+
+UNITS = 10_000
+"""Ray's resources are whole numbers of ten-thousandths, so that sums are exact."""
+
+
+@dataclass(slots=True)
+class Room:
+    """A node: its resources in all, and what is free of them. A fraction of a GPU lies on one GPU."""
+
+    total: Bundle
+    free: dict[str, int]
+    gpus: list[int]
+
+    @classmethod
+    def of(cls, resources: Mapping[str, float]) -> Self:
+        """An empty node."""
+        free = {resource: _units(amount) for resource, amount in resources.items() if resource != "GPU"}
+        return cls(dict(resources), free, [UNITS] * int(resources.get("GPU", 0)))
+
+    def copy(self) -> "Room":
+        """The same, to try things on."""
+        return Room(self.total, dict(self.free), list(self.gpus))
+
+    def become(self, other: "Room") -> None:
+        """Take over what was tried."""
+        self.free, self.gpus = other.free, other.gpus
+
+    def take(self, bundles: Iterable[Bundle]) -> bool:
+        """Reserve all bundles, or nothing."""
+        tried = self.copy()
+        # The largest shares of GPUs first: small ones fill what is left.
+        if all(tried._take(bundle) for bundle in sorted(bundles, key=lambda bundle: -bundle.get("GPU", 0))):
+            self.become(tried)
+            return True
+        return False
+
+    def could_hold(self, bundles: Sequence[Bundle]) -> bool:
+        """Whether the sums of the bundles are within the whole node: no means that it never can."""
+        sums: dict[str, int] = {}
+        for bundle in bundles:
+            for resource, amount in bundle.items():
+                sums[resource] = sums.get(resource, 0) + _units(amount)
+        return all(units <= _units(self.total.get(resource, 0)) for resource, units in sums.items())
+
+    def _take(self, bundle: Bundle) -> bool:
+        for resource, amount in bundle.items():
+            if resource == "GPU":
+                if not self._take_gpus(_units(amount)):
+                    return False
+            elif (units := _units(amount)) > self.free.get(resource, 0):
+                return False
+            elif units:
+                self.free[resource] -= units
+        return True
+
+    def _take_gpus(self, units: int) -> bool:
+        """Whole GPUs, or a share of the fullest one that has it."""
+        if units >= UNITS:
+            whole = [number for number, left in enumerate(self.gpus) if left == UNITS][: units // UNITS]
+            for number in whole:
+                self.gpus[number] = 0
+            return len(whole) == units // UNITS
+        able = [number for number, left in enumerate(self.gpus) if left >= units]
+        if units and able:
+            self.gpus[min(able, key=lambda number: self.gpus[number])] -= units
+        return not units or bool(able)
+
+
+def _units(amount: float) -> int:
+    return round(amount * UNITS)

@@ -1,0 +1,115 @@
+"""Ray Serve's own rules over a config file, and strictly: it ignores unknown keys, and reads some parts late."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeAlias
+
+from pydantic import BaseModel, ValidationError
+
+from serve_app.errors import choices
+from serve_app.validation import plain
+
+NOT_READ = {"args", "user_config", "policy", "policy_function", "request_router_class"}
+"""What is ours, and what names code: Ray would import it, and it need not be installed here."""
+Models: TypeAlias = Mapping[str, type[BaseModel]]
+
+
+def faults(values: Mapping[str, Any]) -> list[str]:
+    """A sentence for each thing in the file that Ray Serve would refuse or ignore, with the field's path.
+
+    The parts that are ours (`args`, the router's `user_config`) are not looked at. Importing Ray takes a second.
+    """
+    found: list[str] = []
+    for where, part, model in _parts(values):
+        found += _faults_of(where, part, model)
+    if not found:
+        from ray.serve.schema import ServeDeploySchema
+
+        found += _faults_of("", values, ServeDeploySchema)
+    return list(dict.fromkeys(found))
+
+
+def _parts(values: Mapping[str, Any]) -> Iterator[tuple[str, Any, type[BaseModel]]]:
+    """Path, value and Ray's model of each part that stands in the file; `None` is left to Ray's own default."""
+    from ray.serve.config import (
+        AutoscalingConfig,
+        AutoscalingPolicy,
+        BackpressureConfig,
+        ControllerOptions,
+        DeploymentActorConfig,
+        GangSchedulingConfig,
+        RequestRouterConfig,
+    )
+    from ray.serve.schema import LoggingConfig, RayActorOptionsSchema, TracingConfig, gRPCOptionsSchema
+
+    of_file: Models = {
+        "grpc_options": gRPCOptionsSchema,
+        "controller_options": ControllerOptions,
+        "logging_config": LoggingConfig,
+        "tracing_config": TracingConfig,
+    }
+    of_application: Models = {"logging_config": LoggingConfig, "autoscaling_policy": AutoscalingPolicy}
+    of_deployment: Models = {
+        "autoscaling_config": AutoscalingConfig,
+        "logging_config": LoggingConfig,
+        "ray_actor_options": RayActorOptionsSchema,
+        "request_router_config": RequestRouterConfig,
+        "gang_scheduling_config": GangSchedulingConfig,
+        "backpressure_config": BackpressureConfig,
+    }
+    yield from _present("", values, of_file)
+    for i, application in enumerate(values["applications"]):
+        path = f"applications[{i}]."
+        yield from _present(path, application, of_application)
+        for j, deployment in enumerate(application.get("deployments", [])):
+            inner = f"{path}deployments[{j}]."
+            yield from _present(inner, deployment, of_deployment)
+            policy = (deployment.get("autoscaling_config") or {}).get("policy")
+            if policy is not None:
+                yield f"{inner}autoscaling_config.policy", policy, AutoscalingPolicy
+            for k, actor in enumerate(deployment.get("deployment_actors") or []):
+                yield f"{inner}deployment_actors[{k}]", actor, DeploymentActorConfig
+
+
+def _present(path: str, values: Mapping[str, Any], models: Models) -> Iterator[tuple[str, Any, type[BaseModel]]]:
+    for key, model in models.items():
+        if values.get(key) is not None:
+            yield path + key, values[key], model
+
+
+def _faults_of(where: str, values: Any, model: type[BaseModel]) -> Iterator[str]:
+    if not isinstance(values, Mapping):
+        yield f"{where}: must be a mapping, got {type(values).__name__}."
+        return
+    known = set(model.model_fields)
+    unknown = [key for key in values if key not in known]
+    for key in unknown:
+        yield f"{where}.{key}: unknown key. {choices(str(key), known)}"
+    try:
+        model.model_validate(_read({key: value for key, value in values.items() if key not in unknown}))
+    except ValidationError as error:
+        yield from _sentences(where, error)
+
+
+def _read(value: Any) -> Any:
+    """Without NOT_READ, at any depth."""
+    if isinstance(value, Mapping):
+        return {key: _read(inner) for key, inner in value.items() if key not in NOT_READ}
+    return [_read(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _sentences(where: str, error: ValidationError) -> Iterator[str]:
+    """One for each field; where Ray allows several types, pydantic reports each, and the first says enough."""
+    seen = set()
+    for item in error.errors(include_url=False):
+        path = where
+        for step in item["loc"]:
+            # Steps that name a type (`constrained-int`, `AutoscalingConfig`) are pydantic's, not the file's.
+            if isinstance(step, int):
+                path += f"[{step}]"
+            elif step.islower() and step.isidentifier() and step not in ("int", "str", "float", "bool", "dict"):
+                path += f".{step}"
+        if path not in seen:
+            seen.add(path)
+            value = item["input"]
+            simple = isinstance(value, str | int | float) and item["type"] != "value_error"
+            yield f"{path.lstrip('.')}: {plain(item['msg'])}{f', got {value!r}' if simple else ''}."

@@ -1,0 +1,100 @@
+"""What one replica reserves, and which demands are refused."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from serve_app.scaling import DeploymentOptions, options_of
+from serve_app.validation import explain
+
+
+def options(
+    bundles: list[dict[str, float]] | None = None, strategy: str | None = None, **actor: Any
+) -> DeploymentOptions:
+    values = {
+        "ray_actor_options": actor,
+        "placement_group_bundles": bundles,
+        "placement_group_strategy": strategy,
+    }
+    return DeploymentOptions.model_validate(values)
+
+
+@pytest.mark.parametrize(
+    ("given", "bundles", "actor"),
+    [
+        (options(), [{"CPU": 0.1}], {"num_cpus": 0.1}),
+        (options(num_gpus=0.25), [{"CPU": 0.1, "GPU": 0.25}], {"num_cpus": 0.1, "num_gpus": 0.25}),
+        (options(num_cpus=0), [{"CPU": 0}], {"num_cpus": 0}),
+        # The actor stands in the first bundle and takes it whole.
+        (options([{"GPU": 1}]), [{"GPU": 1}], {"num_cpus": 0, "num_gpus": 1}),
+        (options([{"CPU": 2}, {"GPU": 1}]), [{"CPU": 2}, {"GPU": 1}], {"num_cpus": 2}),
+        (
+            options([{"CPU": 2, "GPU": 1}], num_cpus=1, num_gpus=0),
+            [{"CPU": 2, "GPU": 1}],
+            {"num_cpus": 1, "num_gpus": 0},
+        ),
+        (
+            options([{"CPU": 1}, {"CPU": 1}, {"GPU": 1}], accelerator_type="L4"),
+            [{"CPU": 1, "accelerator_type:L4": 0.001}, {"CPU": 1}, {"GPU": 1, "accelerator_type:L4": 0.001}],
+            {"num_cpus": 1, "accelerator_type": "L4"},
+        ),
+        (
+            options(num_gpus=1, memory=7, resources={"fast": 2}),
+            [{"CPU": 0.1, "GPU": 1, "memory": 7, "fast": 2}],
+            {"num_cpus": 0.1, "num_gpus": 1, "memory": 7, "resources": {"fast": 2}},
+        ),
+    ],
+)
+def test_bundles_and_actor(given: DeploymentOptions, bundles: list[dict[str, float]], actor: dict[str, Any]) -> None:
+    assert given.bundles() == bundles
+    assert options_of(given)["ray_actor_options"] == actor
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        (
+            {"ray_actor_options": {"num_gpus": 1.5}},
+            "ray_actor_options.num_gpus: must be a fraction of one GPU, or a whole",
+        ),
+        ({"ray_actor_options": {"num_gpus": -1}}, "ray_actor_options.num_gpus: must be 0 or more, in steps of 0.0001,"),
+        (
+            {"ray_actor_options": {"num_cpus": 0.00005}},
+            "ray_actor_options.num_cpus: must be 0 or more, in steps of 0.000",
+        ),
+        (
+            {"ray_actor_options": {"resources": {"GPU": 1}}},
+            "ray_actor_options.resources.GPU: is not a custom resource;",
+        ),
+        (
+            {"placement_group_strategy": "PACK"},
+            "placement_group_strategy: means nothing without placement_group_bundles.",
+        ),
+        ({"placement_group_bundles": []}, "placement_group_bundles: needs at least 1 entry, got 0."),
+        ({"placement_group_bundles": [{"CPU": 0}]}, "placement_group_bundles[0]: a bundle must ask for something."),
+        (
+            {"placement_group_bundles": [{"GPU": 2.5}]},
+            "placement_group_bundles[0]: must be a fraction of one GPU, or a",
+        ),
+        (
+            {"placement_group_bundles": [{"GPU": 1}], "ray_actor_options": {"num_cpus": 0.5}},
+            "placement_group_bundles[0]: holds 0 CPU, but the replica, which stands in the first bundle, takes 0.5 "
+            "(ray_actor_options.num_cpus).",
+        ),
+        (
+            {"placement_group_bundles": [{"CPU": 1}, {"GPU": 1}], "ray_actor_options": {"num_gpus": 1}},
+            "placement_group_bundles[0]: holds 0 GPU, but the replica,",
+        ),
+        (
+            {"placement_group_bundles": [{"CPU": 1}], "ray_actor_options": {"resources": {"fast": 1}}},
+            "placement_group_bundles[0]: holds 0 fast, but the replica, which stands in the first bundle, takes 1 "
+            "(ray_actor_options.resources.fast).",
+        ),
+    ],
+)
+def test_refused(values: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        DeploymentOptions.model_validate(values)
+    (said,) = explain(caught.value, DeploymentOptions)
+    assert said.startswith(sentence)
