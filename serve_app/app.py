@@ -5,7 +5,8 @@ from typing import Any
 from ray import serve
 from ray.serve import Application, Deployment
 
-from serve_app.config import AppConfig
+from serve_app.config import AppConfig, ModelConfig, VllmModel
+from serve_app.deployments.capacity import warn_of_shortage
 from serve_app.deployments.model_server import ModelServer
 from serve_app.deployments.router import Router
 from serve_app.deployments.scorer_server import ScorerServer
@@ -17,16 +18,23 @@ CONSTRUCTOR_TRIES = 3
 
 def build_app(args: AppConfig) -> Application:
     """The whole graph. Serve validates `args` by the annotation, which must be a real class."""
-    models = {
-        name: _deployment(ModelServer, name, model.deployment).bind(name, model) for name, model in args.models.items()
-    }
+    warn_of_shortage(args)
+    models = {name: _model(name, model) for name, model in args.models.items()}
     scorer = _deployment(ScorerServer, "Scorer", args.scorer.deployment).bind(args.similarities(), args.scorer)
     isolated = {
         name: _deployment(ScorerServer, name, signal.deployment, signal.runtime_env()).bind({name: signal}, args.scorer)
         for name, signal in args.isolated().items()
     }
-    router = _deployment(serve.ingress()(Router), "Router", args.router.deployment)
+    router = _deployment(serve.ingress()(Router), "Router", args.deployments()["Router"])
     return router.options(user_config={"thresholds": args.thresholds()}).bind(args, models, scorer, isolated)
+
+
+def _model(name: str, model: ModelConfig) -> Application:
+    if isinstance(model, VllmModel):
+        from serve_app.deployments.vllm_server import build_vllm_deployment  # large, and needs vLLM
+
+        return build_vllm_deployment(name, model, CONSTRUCTOR_TRIES)
+    return _deployment(ModelServer, name, model.deployment).bind(name, model)
 
 
 def _deployment(

@@ -128,7 +128,7 @@ def render(body: Body, console: "Console") -> None:
     record = body["cascade"]
     tiers = record["tiers"]
     choice = body["choices"][0]
-    text = _clean(choice["message"]["content"]).strip("\n")
+    text = _clean(_written(choice["message"])).strip("\n")
     answer = Text(text, "bold") if text.strip() else Text("(an empty answer)", "dim")
     # Copied out of a pipe, code should have the lines that the model gave it.
     console.print(answer, soft_wrap=not console.is_terminal)
@@ -149,6 +149,16 @@ def render(body: Body, console: "Console") -> None:
     console.print(facts)
 
 
+def _written(message: Body) -> str:
+    """An answer's text, then its tool calls, one a line."""
+    calls = [call["function"] for call in message.get("tool_calls") or []]
+    return "\n".join([*filter(None, [message["content"]]), *map(_call, calls)])
+
+
+def _call(function: Body) -> str:
+    return f"{function['name']}({function['arguments']})"
+
+
 def _models(record: Body) -> "Table":
     """Every model that was asked, a `*` before the one that answered."""
     from rich.table import Table
@@ -162,7 +172,7 @@ def _models(record: Body) -> "Table":
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("status", no_wrap=True)
     for number, tier in enumerate(record["tiers"], 1):
-        texts = tier.get("answers") or [None] * len(tier["models"])
+        texts = _answers(tier)
         for place, (name, text) in enumerate(zip(tier["models"], texts, strict=True)):
             call = record["models"][name]
             answered = name == record["answered_by"]
@@ -179,6 +189,13 @@ def _models(record: Body) -> "Table":
                 Text(status, "red" if failed else "yellow" if status != "ok" else "green"),
             )
     return table
+
+
+def _answers(tier: Body) -> list[str | None]:
+    """What each model of a tier said or called, None where that is not known."""
+    nothing = [None] * len(tier["models"])
+    pairs = zip(tier.get("answers") or nothing, tier.get("tool_calls") or nothing, strict=True)
+    return [" ".join([*filter(None, [text]), *map(_call, calls)]) if calls else text for text, calls in pairs]
 
 
 def _shortened(answer: str | None) -> "Text":

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, ParamSpec
 import typer
 
 from serve_app.core.types import Force
-from serve_app.errors import CascadeError, ConfigError
+from serve_app.errors import CascadeError, ConfigError, ServerError
 
 if TYPE_CHECKING:
     from serve_app.config import AppConfig
@@ -68,6 +68,50 @@ def check(config: ConfigPath) -> None:
 
 @app.command()
 @_sentences
+def plan(
+    config: ConfigPath,
+    node: Annotated[
+        list[str] | None, typer.Option(help="Resources of a node, '{CPU: 32, GPU: 8}', or of alike ones, '{...} x 4'.")
+    ] = None,
+    nodes: Annotated[Path | None, typer.Option(help="A YAML file of nodes: name, resources, count, max_count.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The same figures as JSON, for machines.")] = False,
+) -> None:
+    """Show what a config asks of a cluster: replicas, CPUs, GPUs, memory; with nodes, whether and where it fits."""
+    from rich.console import Console
+
+    from serve_app import feasibility, plan_report
+    from serve_app.nodes import read
+    from serve_app.plan import plan_of
+    from serve_app.serve_file import load
+
+    file = load(config)
+    groups = read(nodes, node or [])
+    planned = plan_of(
+        file.application.args,
+        file.application.deployments_in_force(),
+        target_capacity=file.target_capacity,
+        file_bytes=_file_bytes(file.application.args),
+    )
+    fit = feasibility.fits(planned, groups) if groups else None
+    if as_json:
+        typer.echo(json.dumps(plan_report.body(planned, fit), indent=2))
+    else:
+        console = Console(highlight=False, width=None if sys.stdout.isatty() else 300)
+        plan_report.render(planned, fit, console)
+    if fit and fit.impossible:
+        raise ServerError(f"These nodes cannot run it: {'; '.join(fit.impossible)}.")
+
+
+def _file_bytes(args: "AppConfig") -> dict[str, int]:
+    """Sizes of the model files that are on this machine already."""
+    from serve_app.weights import fetch, is_cached
+
+    paths = {name: fetch(uri, sha256) for name, uri, sha256 in args.weights() if is_cached(uri, sha256)}
+    return {name: path.stat().st_size for name, path in paths.items() if path.is_file()}
+
+
+@app.command()
+@_sentences
 def pull(config: ConfigPath) -> None:
     """Fetch every model file that a config names."""
     from serve_app.serve_file import load
@@ -84,9 +128,9 @@ def serve(config: ConfigPath) -> None:
 
     from serve_app.serve_file import load
 
+    _prepare_ray()
     file = load(config)
     _pull(file.application.args)
-    _prepare_ray()
     # Ray takes seconds to import, so only now.
     from serve_app.deployments import local
 
@@ -98,6 +142,7 @@ def serve(config: ConfigPath) -> None:
             with local.local_cluster() as cluster:
                 _stop_by_signal()
                 try:
+                    local.check_room(file)
                     status.update("starting Ray Serve")
                     local.submit(config, cluster)
                     local.wait_until_running(file, cluster, status.update)
@@ -203,6 +248,86 @@ def score(
         typer.echo(json.dumps(scored.body(), ensure_ascii=False))
     else:
         scoring.render(scored, Console())
+
+
+@app.command()
+@_sentences
+def collect(
+    config: ConfigPath,
+    data: Annotated[
+        list[str], typer.Argument(metavar="DATA...", help="JSON Lines files of examples, or hf-datasets:NAME.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="RECORDS", help="Added to, if it is there.")],
+    limit: Annotated[int | None, typer.Option(min=1, help="So many examples of each of DATA.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Take a random sample, not the first.")] = None,
+    concurrency: Annotated[int, typer.Option(min=1, help="Requests at once, to one model after another.")] = 4,
+    url: Annotated[str | None, typer.Option(help="Ask a running server, not engines in this process.")] = None,
+    retry_failures: Annotated[bool, typer.Option(help="Ask again where a model failed.")] = False,
+    prompts: Annotated[Path | None, typer.Option(help="A folder with prompts in place of ours, TASK.txt.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="The longest answer, for every task.")] = None,
+    timeout_s: Annotated[float, typer.Option(min=0.1, help="Seconds after which a model has failed.")] = 600,
+) -> None:
+    """Ask every model of the cascades every example once, and record the answers. Stopped, it goes on from there."""
+    from rich.console import Console
+
+    from serve_app.evaluation import collect as collecting
+
+    options = collecting.Options(limit, seed, concurrency, url, retry_failures, prompts, max_tokens, timeout_s)
+    collecting.collect(config, data, output, options, Console(stderr=True))
+
+
+RecordsPath = Annotated[Path, typer.Argument(metavar="RECORDS", help="What cascade collect wrote; .jsonl or .jsonl.gz.")]
+Members = Annotated[str | None, typer.Option(help="A cascade of these models, such as a,b,c; needs --target.")]
+Target = Annotated[str | None, typer.Option(help="The model that --members defer to.")]
+Signals = Annotated[str | None, typer.Option(help="Only these, such as sbert,rougeL. Default: all that are here.")]
+Metrics = Annotated[str | None, typer.Option("--metric", help="The main one first. Default: each task's own.")]
+Seed = Annotated[int, typer.Option(help="Of the parts of the examples and of the bootstrap.")]
+
+
+@app.command()
+@_sentences
+def evaluate(
+    records: RecordsPath,
+    cascade: Annotated[str | None, typer.Option(help="Only this cascade, or these: a,b. Default: all.")] = None,
+    members: Members = None,
+    target: Target = None,
+    signals: Signals = None,
+    metric: Metrics = None,
+    fixed: Annotated[str | None, typer.Option(help="The member whose answer fixed rows keep. Default: the first.")] = None,
+    margin: Annotated[float, typer.Option(min=0, help="Quality that may be lost against the target, 0 to 1.")] = 0.01,
+    seed: Seed = 0,
+    resamples: Annotated[int, typer.Option(min=100, help="Of the bootstrap.")] = 1000,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write the whole report: HTML, Markdown, CSV, JSON, PNG.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything as one JSON object, for machines.")] = False,
+) -> None:
+    """Say how good and how cheap every signal and threshold would have been on recorded answers; no model is called."""
+    from rich.console import Console
+
+    from serve_app.evaluation import tables
+    from serve_app.evaluation.evaluate import evaluate as evaluated
+    from serve_app.evaluation.material import Material, Options
+    from serve_app.evaluation.records import Records
+
+    options = Options(
+        _list(cascade), _list(members), target, _list(signals), _list(metric), fixed, margin, 1 / 3, seed, resamples
+    )
+    with Console(stderr=True).status("evaluating"):
+        body = evaluated(Material(Records.load(records), options))
+    if report is not None:
+        from serve_app.evaluation.report import write
+
+        for path in write(body, report):
+            typer.echo(path, err=True)
+    if as_json:
+        typer.echo(json.dumps(body, ensure_ascii=False))
+    else:
+        tables.render(body, Console(highlight=False, width=None if sys.stdout.isatty() else 200))
+
+
+def _list(names: str | None) -> tuple[str, ...] | None:
+    return None if names is None else tuple(name.strip() for name in names.split(",") if name.strip())
 
 
 def _prepare_ray() -> None:

@@ -1,7 +1,8 @@
 """Everything a user can write in YAML. Values only: reading a configuration fetches, loads and starts nothing."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Annotated, Literal, Self, TypeAlias, TypeVar
 
 from pydantic import AfterValidator, Field, PositiveInt, ValidationError, model_validator
@@ -9,9 +10,9 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from serve_app.core.cost import ModelCost
 from serve_app.core.types import Tier
-from serve_app.engines import LlamaCppConfig, ReplayConfig, WeightsSettings
+from serve_app.engines import LlamaCppConfig, OpenAiApiConfig, ReplayConfig, Seq2SeqConfig, VllmConfig, WeightsSettings
 from serve_app.errors import choices
-from serve_app.scaling import DeploymentOptions, Strict
+from serve_app.scaling import Autoscaling, DeploymentOptions, Strict
 from serve_app.signals import (
     DEFAULT_SIGNALS,
     TOKEN_SIGNALS,
@@ -28,6 +29,7 @@ from serve_app.signals import (
     confidence,
     parts_of,
 )
+from serve_app.workers import check_workers, placed
 
 
 def _check_name(name: str) -> str:
@@ -59,16 +61,59 @@ class ModelFacts(Strict):
         parameters = self.active_parameters or self.parameters
         return ModelCost(parameters, self.input_usd, self.output_usd, self.devices)
 
+    def placed(self) -> DeploymentOptions:
+        """The deployment's options, with what the engine itself needs room for."""
+        return self.deployment
+
 
 class LlamaCppModel(ModelFacts, LlamaCppConfig):
     """A GGUF model, run by llama.cpp inside the replica."""
+
+
+class OpenAiApiModel(ModelFacts, OpenAiApiConfig):
+    """A model behind an OpenAI-compatible endpoint."""
 
 
 class ReplayModel(ModelFacts, ReplayConfig):
     """Recorded or scripted answers."""
 
 
-ModelConfig: TypeAlias = Annotated[LlamaCppModel | ReplayModel, Field(discriminator="engine")]
+class Seq2SeqModel(ModelFacts, Seq2SeqConfig):
+    """An encoder-decoder model, run by transformers inside the replica."""
+
+    encoder_parameters: float | None = Field(
+        None, gt=0, description="Of `parameters`: the encoder's, which read the prompt; the rest write the answer."
+    )
+
+    @model_validator(mode="after")
+    def _encoder_is_a_part(self) -> Self:
+        if self.encoder_parameters is not None and self.encoder_parameters >= (self.parameters or 0):
+            raise ValueError("encoder_parameters must be less than parameters, of which they are a part")
+        return self
+
+    def cost(self) -> ModelCost:
+        whole = super().cost()
+        if self.encoder_parameters is None or whole.parameters is None:
+            return whole
+        decoder = whole.parameters - self.encoder_parameters
+        return replace(whole, parameters=decoder, prompt_parameters=self.encoder_parameters)
+
+
+class VllmModel(ModelFacts, VllmConfig):
+    """A model that vLLM runs, on as many GPUs as it has workers."""
+
+    @model_validator(mode="after")
+    def _room_for_workers(self) -> Self:
+        check_workers(self.deployment, self.workers, gpu=self.device == "gpu")
+        return self
+
+    def placed(self) -> DeploymentOptions:
+        return placed(self.deployment, self.worker_bundles(), self.worker_strategy)
+
+
+ModelConfig: TypeAlias = Annotated[
+    LlamaCppModel | OpenAiApiModel | ReplayModel | Seq2SeqModel | VllmModel, Field(discriminator="engine")
+]
 
 
 class BleurtSettings(BleurtConfig):
@@ -142,11 +187,27 @@ class ScorerConfig(Strict):
     deployment: DeploymentOptions = DeploymentOptions(max_ongoing_requests=256)
 
 
+class TracingConfig(Strict):
+    """OpenTelemetry spans of requests, and where they are sent."""
+
+    endpoint: str = Field(
+        pattern="^https?://[^ ]+$",
+        description="A collector's OTLP over HTTP, such as http://127.0.0.1:4318; /v1/traces is added.",
+    )
+    sample_ratio: float = Field(
+        1, ge=0, le=1, description="Share of requests traced; where a client's traceparent says whether, that holds."
+    )
+
+
 class RouterConfig(Strict):
     """The deployment that takes HTTP requests and runs cascades."""
 
     keepalive_s: float = Field(10, gt=0, description="Seconds between comment lines that keep a waiting stream open.")
+    unavailable_after_s: float = Field(
+        10, ge=0, description="A model whose replicas are gone fails its requests at once after so many seconds."
+    )
     log_decisions: bool = Field(False, description="Log every decision record (without texts) as one line of JSON.")
+    tracing: TracingConfig | None = None
     deployment: DeploymentOptions = DeploymentOptions(max_ongoing_requests=1000)
 
 
@@ -217,12 +278,20 @@ class AppConfig(Strict):
             and not isinstance(self.all_signals()[tier.signal], ChowConfig)
         ):
             yield _fault(f"{tier.signal!r} compares answers, so at least 2 are needed", *where, "min_answers")
-        elif len(tier.models) > 1 and (rule := self._confidence(tier.signal)):
+        elif self.confidence_of(tier.signal) and (silent := self.without_logprobs(tier.models)):
+            for model in silent:
+                needs = f"{tier.signal!r} needs log-probabilities, and {model!r} gives none"
+                yield _fault(f"{needs}; if its endpoint does, say logprobs: true there", *where, "signal")
+        elif len(tier.models) > 1 and (rule := self.confidence_of(tier.signal)):
             # Models are sure of themselves to different degrees; the raw confidences of two do not compare.
             for model in (model for model in tier.models if model not in rule.zscores):
                 yield _fault(
                     f"{tier.signal!r} has no zscores for {model!r}, so models cannot be compared", *where, "signal"
                 )
+
+    def without_logprobs(self, models: Iterable[str]) -> list[str]:
+        """Those of the models that give no log-probabilities."""
+        return [name for name in models if name in self.models and not self.models[name].honours_logprobs]
 
     def all_signals(self) -> dict[str, AnySignalConfig]:
         """Built-in signals and the user's own, which come first."""
@@ -266,7 +335,7 @@ class AppConfig(Strict):
     def _token_level(self) -> dict[str, ChowConfig]:
         return {name: signal for name, signal in self.all_signals().items() if isinstance(signal, ChowConfig)}
 
-    def _confidence(self, signal: str) -> ChowConfig | None:
+    def confidence_of(self, signal: str) -> ChowConfig | None:
         """The token-level part of a signal, if it has one."""
         config = self.all_signals()[signal]
         return self._token_level().get(config.confidence if isinstance(config, BlendConfig) else signal)
@@ -281,6 +350,37 @@ class AppConfig(Strict):
 
     def _named(self, kind: type[Kind]) -> dict[str, Kind]:
         return {name: signal for name, signal in self.signals.items() if isinstance(signal, kind)}
+
+    def deployments(self) -> dict[str, DeploymentOptions]:
+        """The options of every deployment of the graph, by its name."""
+        return {
+            **{name: model.placed() for name, model in self.models.items()},
+            **{name: signal.deployment for name, signal in self.isolated().items()},
+            "Scorer": self.scorer.deployment,
+            "Router": self._reporting(self.router.deployment),
+        }
+
+    def later_models(self) -> set[str]:
+        """The models that requests are deferred to."""
+        return {model for cascade in self.cascades.values() for tier in cascade.tiers[1:] for model in tier.models}
+
+    def _reporting(self, router: DeploymentOptions) -> DeploymentOptions:
+        """The router's options such that Serve asks it how much is deferred, where a later tier's model scales by it.
+
+        Serve asks only deployments that scale, too: from as many replicas to as many.
+        """
+        options = [self.models[name].deployment.autoscaling_config for name in self.later_models()]
+        scaling = [autoscaling for autoscaling in options if autoscaling is not None]
+        if router.autoscaling_config is not None or not scaling:
+            return router
+        fastest = min(scaling, key=lambda autoscaling: autoscaling.metrics_interval_s)
+        fixed = Autoscaling(
+            min_replicas=router.num_replicas or 1,
+            max_replicas=router.num_replicas or 1,
+            metrics_interval_s=fastest.metrics_interval_s,
+            look_back_period_s=fastest.look_back_period_s,
+        )
+        return router.model_copy(update={"num_replicas": None, "autoscaling_config": fixed})
 
     def weights(self) -> list[tuple[str, str, str | None]]:
         """Name, source and checksum of every file or folder that the models and the scorer load."""
@@ -306,7 +406,7 @@ class AppConfig(Strict):
 
     def _tier(self, tier: TierConfig, threshold: float) -> Tier:
         assert tier.signal is not None
-        signal, rule = self.all_signals()[tier.signal], self._confidence(tier.signal)
+        signal, rule = self.all_signals()[tier.signal], self.confidence_of(tier.signal)
         return Tier(
             models=tuple(tier.models),
             signal=tier.signal,

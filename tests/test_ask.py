@@ -617,6 +617,16 @@ def test_answers_that_are_empty_or_cut_off():
     assert shown(body).startswith("Once upon\n(cut off at the limit of tokens)\n\n")
 
 
+def test_tool_calls_are_shown():
+    call = {"id": "1", "type": "function", "function": {"name": "book", "arguments": '{"people": 2}'}}
+    body = copy.deepcopy(SINGLE)
+    body["choices"][0]["message"] |= {"content": None, "tool_calls": [call]}
+    body["cascade"]["tiers"][0] |= {"answers": [""], "tool_calls": [[call["function"]]]}
+    lines = shown(body).splitlines()
+    assert lines[0] == 'book({"people": 2})'
+    assert lines[3].startswith('   1  * qwen-0.5b  book({"people": 2})')
+
+
 def test_a_record_without_answers_is_shown_too():
     tiers = [{name: value for name, value in tier.items() if name != "answers"} for tier in THREE["cascade"]["tiers"]]
     assert "   3  * large             6   14     0.85  ok\n" in shown(changed(THREE, tiers=tiers))

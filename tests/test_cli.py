@@ -1,5 +1,6 @@
 """The command line as a user runs it: a process of its own, its exit code and what it prints."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ def cascade(*arguments: str | Path, timeout_s: float = 120) -> subprocess.Comple
 def test_help_names_every_command() -> None:
     done = cascade("--help")
     assert done.returncode == 0
-    assert all(f" {name} " in done.stdout for name in ("check", "pull", "serve", "ask"))
+    assert all(f" {name} " in done.stdout for name in ("check", "plan", "pull", "serve", "ask", "collect"))
 
 
 @pytest.mark.parametrize("config", sorted(CONFIGS.rglob("*.yaml")), ids=lambda path: path.name)
@@ -27,7 +28,7 @@ def test_every_config_is_valid(config: Path) -> None:
     assert f"{config} is valid" in done.stdout
 
 
-@pytest.mark.parametrize("command", ["check", "pull", "serve"])
+@pytest.mark.parametrize("command", ["check", "pull", "serve", "plan"])
 def test_a_bad_config_is_a_sentence_and_exit_code_2(command: str, tmp_path: Path) -> None:
     config = tmp_path / "bad.yaml"
     text = (CONFIGS / "quickstart.yaml").read_text()
@@ -75,3 +76,31 @@ def test_asking_nobody() -> None:
     done = cascade("ask", "Hello?", "--url", "http://127.0.0.1:9")
     assert done.returncode == 1
     assert done.stderr.startswith("cascade: No server answers at http://127.0.0.1:9")
+
+
+def test_a_plan_of_the_quickstart() -> None:
+    done = cascade("plan", CONFIGS / "quickstart.yaml", "--node", "{CPU: 2}")
+    assert (done.returncode, done.stderr) == (0, "")
+    first, *rows = done.stdout.splitlines()
+    assert first.split("  ")[0] == "deployment"
+    assert [row.split()[0] for row in rows[:5]] == ["qwen-0.5b", "smollm2-135m", "qwen-1.5b", "Scorer", "Router"]
+    assert "In all: 0.5 CPUs." in rows
+    assert rows[-1] == "It fits."
+
+
+def test_a_plan_as_json_says_what_does_not_fit(tmp_path: Path) -> None:
+    config = tmp_path / "gpus.yaml"
+    text = (CONFIGS / "quickstart.yaml").read_text()
+    asks = "threads: 2\n          deployment: {num_replicas: 2, ray_actor_options: {num_gpus: 1}}"
+    config.write_text(text.replace("threads: 2", asks))
+    done = cascade("plan", config, "--json", "--node", "{CPU: 4, GPU: 1} x 2")
+    body = json.loads(done.stdout)
+    target = body["deployments"][2]
+    assert (target["name"], target["replicas"]) == ("qwen-1.5b", {"min": 2, "initial": 2, "max": 2})
+    assert target["bundles"] == [{"CPU": 0.1, "GPU": 1}]
+    assert body["totals"]["max"] == {"CPU": 0.6, "GPU": 2}
+    assert body["fit"]["nodes"]["qwen-1.5b"] == [["node1-1"], ["node1-2"]]
+    done = cascade("plan", config, "--json", "--node", "{CPU: 4, GPU: 1}")
+    assert json.loads(done.stdout)["fit"]["impossible"] == ["it needs 2 GPUs (qwen-1.5b: 2), the cluster has 1"]
+    assert done.returncode == 1
+    assert done.stderr == "cascade: These nodes cannot run it: it needs 2 GPUs (qwen-1.5b: 2), the cluster has 1.\n"

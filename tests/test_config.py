@@ -10,6 +10,7 @@ from serve_app.config import (
     CascadeConfig,
     ModelFacts,
     RouterSettings,
+    Seq2SeqModel,
     TierConfig,
 )
 from serve_app.core.cost import ModelCost
@@ -151,6 +152,41 @@ def test_deployment_rules():
     assert said(Autoscaling, {"max_replicas": 4, "initial_replicas": 5}) == [
         "the configuration: initial_replicas (5) is outside of min_replicas to max_replicas (1 to 4)."
     ]
+    assert said(Autoscaling, {"downscale_to_zero_delay_s": 5}) == [
+        "downscale_to_zero_delay_s: means nothing where min_replicas is not 0."
+    ]
+    assert said(Autoscaling, {"look_back_period_s": 10}) == [
+        "the configuration: look_back_period_s (10) must be more than metrics_interval_s (10)."
+    ]
+
+
+class TestTheRouterReports:
+    """Serve asks for figures only where it scales, so the router scales from n to n where they are of use."""
+
+    def router(self, target: dict[str, Any], **router: Any) -> DeploymentOptions:
+        models = config()["models"] | {"t": REPLAY | {"deployment": target}}
+        values = config(models=models) | {"router": {"deployment": router}}
+        return AppConfig.model_validate(values).deployments()["Router"]
+
+    def test_not_where_nothing_scales_by_deferral(self):
+        assert self.router({}, num_replicas=3) == DeploymentOptions(num_replicas=3)
+        member = REPLAY | {"deployment": {"autoscaling_config": {"max_replicas": 3}}}
+        args = AppConfig.model_validate(config(models=config()["models"] | {"a": member}))
+        assert args.later_models() == {"t"}
+        assert args.deployments()["Router"] == args.router.deployment
+
+    def test_as_often_as_the_target_needs_it(self):
+        scaling = {"max_replicas": 4, "metrics_interval_s": 2, "look_back_period_s": 6}
+        got = self.router({"autoscaling_config": scaling}, num_replicas=3, max_ongoing_requests=7)
+        assert (got.num_replicas, got.max_ongoing_requests) == (None, 7)
+        assert got.autoscaling_config == Autoscaling(
+            min_replicas=3, max_replicas=3, metrics_interval_s=2, look_back_period_s=6
+        )
+
+    def test_a_router_that_scales_already_is_left_alone(self):
+        own = {"min_replicas": 1, "max_replicas": 5}
+        got = self.router({"autoscaling_config": {"max_replicas": 4}}, autoscaling_config=own)
+        assert got.autoscaling_config == Autoscaling(**own)
 
 
 @pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan])
@@ -168,6 +204,13 @@ def test_costs():
     assert ModelFacts(parameters=8e9, input_usd=1, output_usd=2, devices=3).cost() == ModelCost(8e9, 1, 2, 3)
     assert ModelFacts(parameters=8e9, active_parameters=1e9).cost() == ModelCost(1e9)
     assert ModelFacts().cost() == ModelCost(None)
+
+
+def test_an_encoder_reads_and_a_decoder_writes():
+    values = {"engine": "seq2seq", "weights": "hf://google/flan-t5-large", "encoder_parameters": 3e8}
+    assert Seq2SeqModel.model_validate(values | {"parameters": 8e8}).cost() == ModelCost(5e8, prompt_parameters=3e8)
+    with pytest.raises(ValidationError, match="encoder_parameters must be less than parameters"):
+        Seq2SeqModel.model_validate(values | {"parameters": 3e8})
 
 
 class TestTiers:
@@ -396,7 +439,7 @@ class TestOptions:
         assert options_of(DeploymentOptions()) == {
             "max_ongoing_requests": 64,
             "max_queued_requests": -1,
-            "ray_actor_options": {"num_cpus": 0.1, "num_gpus": 0},
+            "ray_actor_options": {"num_cpus": 0.1},
             "graceful_shutdown_timeout_s": 20,
         }
 
@@ -405,7 +448,7 @@ class TestOptions:
             {
                 "autoscaling_config": {"min_replicas": 0, "max_replicas": 3},
                 "ray_actor_options": {"num_gpus": 0.5, "accelerator_type": "L4", "resources": {"fast": 1}, "memory": 5},
-                "placement_group_bundles": [{"GPU": 1}],
+                "placement_group_bundles": [{"CPU": 2, "GPU": 1, "fast": 1, "memory": 5}, {"fast": 1}],
                 "placement_group_strategy": "PACK",
             }
         )
@@ -414,10 +457,11 @@ class TestOptions:
         assert (got["autoscaling_config"]["min_replicas"], got["autoscaling_config"]["max_replicas"]) == (0, 3)
         assert "initial_replicas" not in got["autoscaling_config"]
         assert got["ray_actor_options"] == {
-            "num_cpus": 0.1,
+            "num_cpus": 2,
             "num_gpus": 0.5,
             "memory": 5,
             "accelerator_type": "L4",
             "resources": {"fast": 1},
         }
-        assert (got["placement_group_bundles"], got["placement_group_strategy"]) == ([{"GPU": 1}], "PACK")
+        first = {"CPU": 2, "GPU": 1, "fast": 1, "memory": 5, "accelerator_type:L4": 0.001}
+        assert (got["placement_group_bundles"], got["placement_group_strategy"]) == ([first, {"fast": 1}], "PACK")

@@ -10,6 +10,7 @@ from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle, DeploymentResponseGenerator
 
 from serve_app.core.types import Answer, Delta, Failure, Prompt, Scores
+from serve_app.deployments.liveness import GoneError, Liveness
 from serve_app.errors import SignalError
 
 logger = logging.getLogger("ray.serve")
@@ -21,15 +22,17 @@ class ModelHandle:
     Options are applied once: each `options()` makes a new handle with background work of its own.
     """
 
-    def __init__(self, name: str, handle: DeploymentHandle[Any]) -> None:
+    def __init__(self, name: str, handle: DeploymentHandle[Any], liveness: Liveness) -> None:
         self._name = name
+        self._liveness = liveness
         self._generate = handle.options(method_name="generate")
         self._stream = handle.options(method_name="stream", stream=True)
 
     async def generate(self, prompt: Prompt) -> Answer:
         try:
-            answer: Answer = await _result(self._generate.remote(prompt))
-        except (RayError, RayServeException) as error:
+            async with self._liveness.required(self._name):
+                answer: Answer = await _result(self._generate.remote(prompt))
+        except (RayError, RayServeException, GoneError) as error:
             return self._failure(error)
         return answer
 
@@ -38,17 +41,26 @@ class ModelHandle:
         assert isinstance(response, DeploymentResponseGenerator)
         finished = False
         try:
+            # Once a replica has begun, its death ends the stream by itself.
+            async with self._liveness.required(self._name):
+                first = await anext(response, None)
+            if first is not None:
+                yield first
             async for item in response:
                 yield item
             finished = True
         except (RayError, RayServeException) as error:
             finished = True
             yield self._failure(error)
+        except GoneError as error:
+            yield self._failure(error)
         finally:
             if not finished:
                 response.cancel()
 
     def _failure(self, error: Exception) -> Failure:
+        if isinstance(error, GoneError):
+            return Failure("unavailable", str(error))
         if isinstance(error, BackPressureError):
             return Failure("unavailable", "The model has more requests queued than it takes.")
         logger.warning("Model %r failed: %s", self._name, error)
@@ -64,19 +76,27 @@ class ScorerHandle:
     """
 
     def __init__(
-        self, shared: DeploymentHandle[Any], isolated: Mapping[str, DeploymentHandle[Any]], timeout_s: float
+        self,
+        shared: DeploymentHandle[Any],
+        isolated: Mapping[str, DeploymentHandle[Any]],
+        timeout_s: float,
+        liveness: Liveness,
     ) -> None:
         self._shared = shared.options(method_name="score")
         self._isolated = {signal: handle.options(method_name="score") for signal, handle in isolated.items()}
         self._timeout_s = timeout_s
+        self._liveness = liveness
 
     async def score(self, signal: str, texts: Sequence[str]) -> Scores:
         scorer = self._isolated.get(signal, self._shared)
+        deployment = signal if signal in self._isolated else "Scorer"
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(self._timeout_s), self._liveness.required(deployment):
                 scores: Scores = await _result(scorer.remote(signal, list(texts)))
         except TimeoutError:
             raise SignalError(f"The scorer did not answer within {self._timeout_s} s.") from None
+        except GoneError as error:
+            raise SignalError(str(error)) from None
         except (RayError, RayServeException) as error:
             logger.warning("Scoring by %r failed: %s", signal, error)
             cause = error.cause if isinstance(error, RayTaskError) else None

@@ -18,7 +18,11 @@ from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 from ray.serve.schema import ApplicationStatusOverview
 
+from serve_app.config import VllmModel
+from serve_app.deployments.capacity import shortage
+from serve_app.engines.vllm import check_installed
 from serve_app.errors import ServerError
+from serve_app.plan import plan_of
 from serve_app.serve_file import ServeFile
 
 OBJECT_STORE_BYTES = 200 * 1024 * 1024
@@ -41,6 +45,8 @@ class Cluster:
 @contextmanager
 def local_cluster() -> Iterator[Cluster]:
     """Ray on this machine, and nothing of it left afterwards. A cluster that already runs is left alone."""
+    # It says in INFO that there was nothing to stop.
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     try:
         # Replicas write to log files; what they print is for those, not for the user's terminal.
         context = ray.init(
@@ -80,7 +86,9 @@ def check_port(file: ServeFile) -> None:
 
 
 def check_environments(file: ServeFile) -> None:
-    """ServerError if a signal's environment cannot be used: Ray would try to start its replica for ever."""
+    """An error if a signal's environment cannot be used (Ray would try to start its replica for ever) or lacks vLLM."""
+    if any(isinstance(model, VllmModel) for model in file.application.args.models.values()):
+        check_installed()
     look = f"import importlib.util, sys; sys.exit(not all(map(importlib.util.find_spec, {ENVIRONMENT_HAS!r})))"
     for name, signal in file.application.args.isolated().items():
         if signal.environment is None:
@@ -96,6 +104,14 @@ def check_environments(file: ServeFile) -> None:
                 f"The environment of the signal {name!r}, {signal.environment!r}, {problem}; `make bleurt-env` makes "
                 "one, .venv-bleurt/bin/python."
             )
+
+
+def check_room(file: ServeFile) -> None:
+    """ServerError, with the sums, if the config asks for more than this machine has: Serve would wait for ever."""
+    entry = file.application
+    plan = plan_of(entry.args, entry.deployments_in_force(), target_capacity=file.target_capacity)
+    if missing := shortage(plan):
+        raise ServerError(f"This machine cannot run the config: {missing}.")
 
 
 def submit(path: Path, cluster: Cluster) -> None:

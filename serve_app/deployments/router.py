@@ -5,7 +5,7 @@ import json
 import logging
 from dataclasses import replace
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from pydantic import ValidationError
@@ -21,11 +21,19 @@ from serve_app.core.cost import Speed
 from serve_app.core.deferral import answers_needed
 from serve_app.core.protocols import Model, Scorer
 from serve_app.core.record import Record, decision_record
-from serve_app.core.types import Outcome, Prompt, Tier
+from serve_app.core.types import Generation, Outcome, Prompt, Tier
+from serve_app.deployments.autoscaling import EXPECTED, Demand
+from serve_app.deployments.capabilities import check_honoured
 from serve_app.deployments.handles import ModelHandle, ScorerHandle
-from serve_app.errors import RequestError, UnknownModelError, choices
+from serve_app.deployments.liveness import Health, Liveness, look_up
+from serve_app.deployments.measures import request_measures
+from serve_app.deployments.metrics import REFUSED, ROUTER, THRESHOLD, Instruments
+from serve_app.errors import ConfigError, RequestError, UnknownModelError, choices
 from serve_app.signals import CompositeScorer
 from serve_app.validation import explain
+
+if TYPE_CHECKING:
+    from serve_app.deployments.tracing import Tracing
 
 logger = logging.getLogger("ray.serve")
 
@@ -36,6 +44,8 @@ STATUS_AGE_S = 1.0
 class Router:
     """The ingress: chooses the cascade by model id, runs it, and keeps the thresholds that `serve deploy` changes."""
 
+    _tracing: "Tracing | None" = None
+
     def __init__(
         self,
         config: AppConfig,
@@ -43,16 +53,21 @@ class Router:
         scorer: DeploymentHandle[Any],
         isolated: dict[str, DeploymentHandle[Any]],
     ) -> None:
+        self._tracing = _tracing(config)
+        self._instruments = Instruments(ROUTER)
         self.keepalive_s = config.router.keepalive_s
         self._config = config
-        self._models: dict[str, Model] = {name: ModelHandle(name, handle) for name, handle in models.items()}
-        plain = ScorerHandle(scorer, isolated, config.scorer.timeout_s)
+        liveness = Liveness(_look, config.router.unavailable_after_s)
+        self._models: dict[str, Model] = {name: ModelHandle(name, handle, liveness) for name, handle in models.items()}
+        plain = ScorerHandle(scorer, isolated, config.scorer.timeout_s, liveness)
         self._scorer: Scorer = CompositeScorer(plain, config.composites())
         self._costs = {name: model.cost() for name, model in config.models.items()}
         self._speeds = {name: Speed() for name in config.models}
         self._refused: dict[str, Any] | None = None
+        self._instruments.record(REFUSED, 0)
         self._status: tuple[float, Readiness] | None = None
         self._apply(config.thresholds())
+        self._demand = Demand({id_: [tier.models for tier in tiers] for id_, tiers in self._tiers.items()})
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Ray Serve asks for the application that this replica serves."""
@@ -66,6 +81,7 @@ class Router:
         try:
             self._apply(RouterSettings.model_validate(user_config).applied_to(self._config))
             self._refused = None
+            self._instruments.record(REFUSED, 0)
         except ValidationError as error:
             self._refuse(user_config, " ".join(explain(error, RouterSettings, "user_config.")))
         except ValueError as error:
@@ -73,11 +89,15 @@ class Router:
 
     def _refuse(self, user_config: dict[str, Any], message: str) -> None:
         self._refused = {"message": message, "user_config": user_config, "in_force": self._thresholds}
+        self._instruments.record(REFUSED, 1)
         logger.error("The new user_config is refused, the old thresholds stay in force: %s", message)
 
     def _apply(self, thresholds: dict[str, list[float]]) -> None:
         tiers = {id_: self._config.tiers(id_, row) for id_, row in thresholds.items()}
         self._thresholds = thresholds
+        for id_, row in thresholds.items():
+            for number, threshold in enumerate(row):
+                self._instruments.record(THRESHOLD, threshold, id_, str(number))
         self._tiers: dict[str, tuple[Tier, ...]] = tiers | {
             name: (Tier((name,), timeout_s=TARGET_TIMEOUT_S),) for name in self._config.models
         }
@@ -98,9 +118,15 @@ class Router:
             message = f"There is no model {model!r}. {choices(model, self._tiers)}"
             raise UnknownModelError(message, "model", "model_not_found")
         cascade = self._config.cascades.get(model)
-        return Run(
+        tiers = self._overridden(model, options)
+        silent = self._config.without_logprobs(name for tier in tiers for name in tier.models)
+        if prompt.sampling.logprobs and silent:
+            raise RequestError(f"logprobs: {', '.join(map(repr, silent))} cannot give them.", "logprobs")
+        check_honoured(prompt, {name: self._config.models[name] for tier in tiers for name in tier.models})
+        self._demand.arrived(model)
+        run = Run(
             prompt=prompt,
-            tiers=self._overridden(model, options),
+            tiers=tiers,
             models=self._models,
             scorer=self._scorer,
             force=options.force,
@@ -108,6 +134,7 @@ class Router:
             stream=stream,
             speeds=self._speeds,
         )
+        return self._tracing.followed(model, run) if self._tracing else run
 
     def _overridden(self, model: str, options: CascadeOptions) -> tuple[Tier, ...]:
         """The model's tiers, with what this request wants otherwise."""
@@ -132,25 +159,41 @@ class Router:
         return (*members, target)
 
     def close(self, model: str, run: Run, outcome: Outcome | None, options: CascadeOptions) -> Record:
+        self._measure(model, run, outcome)
         record = decision_record(model, run, outcome, self._costs, answers=options.include_answers)
+        self._instruments.record_all(request_measures(model, run, outcome, record, self._costs))
+        if self._tracing:
+            self._tracing.ended(run, outcome, record)
         if self._config.router.log_decisions:
             logged = record if not options.include_answers else decision_record(model, run, outcome, self._costs)
             logger.info("decision %s", json.dumps(logged))
         return record
 
+    def _measure(self, model: str, run: Run, outcome: Outcome | None) -> None:
+        for call in run.calls:
+            if isinstance(call.answer, Generation):
+                self._demand.answered(call.model, call.answer.latency_s)
+        if outcome is not None:
+            self._demand.finished(model, len(outcome.tiers))
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """Ray Serve asks, where the router scales by load: what `deferral_policy` needs to know."""
+        return {f"{EXPECTED}{model}": expected for model, expected in self._demand.expected().items()}
+
+    def __del__(self) -> None:
+        """Serve calls this before it stops the replica: the last spans are sent."""
+        if self._tracing:
+            self._tracing.flush()
+
     async def readiness(self) -> Readiness:
         if self._status is None or monotonic() - self._status[0] > STATUS_AGE_S:
             # Serve's status is a blocking call to its controller.
-            self._status = (monotonic(), await asyncio.to_thread(self._look))
+            self._status = (monotonic(), self._readiness(await asyncio.to_thread(_look)))
         return self._status[1]
 
-    def _look(self) -> Readiness:
-        application = serve.status().applications[serve.get_replica_context().app_name]
-        running = {
-            name: sum(count for state, count in deployment.replica_states.items() if state == "RUNNING")
-            for name, deployment in application.deployments.items()
-        }
-        answering = {name for name, count in running.items() if count or self._sleeps(name)}
+    def _readiness(self, deployments: dict[str, Health]) -> Readiness:
+        running = {name: health.running for name, health in deployments.items()}
+        answering = {name for name, it in deployments.items() if it.running or (self._sleeps(name) and not it.down)}
         waiting = [
             f"cascades.{id_}.tiers[{number}]"
             for id_ in self._config.cascades
@@ -168,9 +211,24 @@ class Router:
 
     def _sleeps(self, name: str) -> bool:
         """Whether a deployment may have no replica, and starts one when it is asked."""
-        users = self._config.models | self._config.isolated() | {"Scorer": self._config.scorer}
-        scaling = users[name].deployment.autoscaling_config if name in users else None
+        options = self._config.deployments().get(name)
+        scaling = options.autoscaling_config if options else None
         return scaling is not None and scaling.min_replicas == 0
+
+
+def _tracing(config: AppConfig) -> "Tracing | None":
+    """Nothing of OpenTelemetry is imported where nobody wants it."""
+    if config.router.tracing is None:
+        return None
+    try:
+        from serve_app.deployments.tracing import Tracing
+    except ImportError as error:
+        raise ConfigError("router.tracing needs OpenTelemetry: pip install 'semantic-cascade[tracing]'.") from error
+    return Tracing(config.router.tracing, {name: model.engine for name, model in config.models.items()})
+
+
+def _look() -> dict[str, Health]:
+    return look_up(serve.get_replica_context().app_name)
 
 
 def _tier_card(tier: Tier) -> dict[str, Any]:

@@ -9,6 +9,13 @@ from time import perf_counter
 
 from serve_app.config import ScorerConfig
 from serve_app.core.types import Scores
+from serve_app.deployments.metrics import (
+    SCORER,
+    SCORER_BATCH_SECONDS,
+    SCORER_BATCH_TEXTS,
+    SCORER_WAITING,
+    Instruments,
+)
 from serve_app.errors import SignalError, choices
 from serve_app.signals import BleurtConfig, SbertConfig, Signal, SignalConfig, build_signal
 from serve_app.weights import fetch
@@ -28,6 +35,7 @@ class ScorerServer:
         self._waiting: dict[str, deque[Waiting]] = defaultdict(deque)
         self._workers: dict[str, asyncio.Task[None]] = {}
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="scorer")
+        self._instruments = Instruments(SCORER)
 
     async def score(self, signal: str, texts: Sequence[str]) -> Scores:
         """The n x n similarities of n texts, and what they cost. SignalError if the signal is unknown or fails."""
@@ -37,19 +45,23 @@ class ScorerServer:
         self._waiting[signal].append((texts, done))
         if signal not in self._workers:
             self._workers[signal] = asyncio.create_task(self._work(signal))
+        else:
+            self._instruments.record(SCORER_WAITING, len(self._waiting[signal]), signal)
         return await done
 
     async def _work(self, signal: str) -> None:
         loop = asyncio.get_running_loop()
         try:
             while batch := self._take(signal):
-                texts = [texts for texts, _ in batch]
+                texts, started = [texts for texts, _ in batch], perf_counter()
+                self._instruments.record(SCORER_BATCH_TEXTS, sum(map(len, texts)), signal)
                 try:
                     scores = await loop.run_in_executor(self._threads, _score, self._signals[signal], texts)
                 except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to those who wait for it
                     _settle(batch, error)
                 else:
                     _settle(batch, scores)
+                    self._instruments.record(SCORER_BATCH_SECONDS, perf_counter() - started, signal)
         finally:
             del self._workers[signal]
 
@@ -62,6 +74,7 @@ class ScorerServer:
             if not done.cancelled():
                 batch.append((texts, done))
                 size += len(texts)
+        self._instruments.record(SCORER_WAITING, len(waiting), signal)
         return batch
 
 

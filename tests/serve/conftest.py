@@ -2,6 +2,8 @@
 
 import asyncio
 import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,6 +48,11 @@ class Served:
         change(values)
         self.path.write_text(yaml.safe_dump(values))
 
+    def deploy(self) -> None:
+        """`serve deploy` the file as it is now, the way a user changes a running application."""
+        command = [sys.executable, "-m", "ray.serve.scripts", "deploy", "--address", self.dashboard_url, str(self.path)]
+        subprocess.run(command, check=True, capture_output=True)
+
 
 PATIENCE_S = 60.0
 
@@ -58,12 +65,12 @@ async def until(look: Callable[[], Awaitable[Any]], wanted: Any) -> None:
 
 
 @contextmanager
-def serving(values: dict[str, Any], folder: Path) -> Iterator[Served]:
-    """The application of these config values, on a port and a Ray cluster of its own."""
+def serving(values: dict[str, Any], folder: Path, port: int | None = None) -> Iterator[Served]:
+    """The application of these config values, on a port (a free one, if none is named) and a Ray cluster of its own."""
     from serve_app.deployments import local
     from serve_app.serve_file import load
 
-    values = values | {"http_options": {"host": "127.0.0.1", "port": free_port()}}
+    values = values | {"http_options": {"host": "127.0.0.1", "port": port or free_port()}}
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(values))
     file = load(path)
@@ -81,6 +88,7 @@ MEMBER_ANSWERS = [
     {"contains": "one waits", "text": "never", "first_token_s": 120},
     {"contains": "member breaks", "error": "The member broke."},
     {"contains": "all break", "error": "The member broke."},
+    {"contains": "weather", "tool_calls": [{"name": "get_weather", "arguments": '{"city": "Paris"}'}]},
 ]
 REPLAY: dict[str, Any] = {
     "applications": [

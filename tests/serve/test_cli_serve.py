@@ -109,3 +109,14 @@ def test_a_deployment_that_fails_is_one_sentence(tmp_path: Path) -> None:
     assert "Traceback" not in err
     assert err.count("\n") == 1
     assert time.monotonic() - started < 240
+
+
+def test_more_gpus_than_there_are_is_refused_with_the_sum(tmp_path: Path) -> None:
+    values = yaml.safe_load(yaml.safe_dump(on_port(free_port())))
+    for model, gpus in (("first", 0.5), ("second", 0.5), ("target", 3)):
+        values["applications"][0]["args"]["models"][model]["deployment"] = {"ray_actor_options": {"num_gpus": gpus}}
+    with cascade_serve(values, tmp_path) as process:
+        out, err = process.communicate(timeout=120)
+    assert (process.returncode, out) == (1, "")
+    assert err.startswith("cascade: This machine cannot run the config: ")
+    assert err.endswith("it needs 4 GPUs (first: 0.5, second: 0.5, target: 3), the cluster has 0.\n")

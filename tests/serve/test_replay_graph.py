@@ -1,9 +1,6 @@
 """The whole graph on real Ray Serve, over HTTP, with scripted models: what no real model does on demand."""
 
 import asyncio
-import os
-import subprocess
-import sys
 from typing import Any
 
 import httpx
@@ -51,6 +48,20 @@ async def test_streams_the_targets_tokens(client: openai.AsyncOpenAI) -> None:
     assert "".join(deltas) == "From the target."
     assert [("cascade" in (chunk.model_extra or {})) for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
     assert chunks[-1].usage.total_tokens == 3 * 2 + 4 + 4 + 3
+
+
+async def test_tool_calls_agree_and_go_back(client: openai.AsyncOpenAI) -> None:
+    tools = [{"type": "function", "function": {"name": "get_weather"}}]
+    asked = ask("The weather in Paris?", tools=tools, tool_choice="required")
+    body = {"cascade": {"signal": "json"}}
+    response = await client.chat.completions.create(**asked, extra_body=body)
+    [choice] = response.choices
+    assert (choice.message.content, choice.finish_reason) == (None, "tool_calls")
+    assert [call.function.arguments for call in choice.message.tool_calls] == ['{"city": "Paris"}']
+    assert response.model_extra["cascade"]["answered_by"] == "first"
+    stream = await client.chat.completions.create(**asked, extra_body=body, stream=True)
+    deltas = [chunk.choices[0].delta async for chunk in stream]
+    assert [bool(delta.tool_calls) for delta in deltas] == [False, True, False]
 
 
 async def test_a_failed_member_is_a_reason_to_defer(client: openai.AsyncOpenAI) -> None:
@@ -165,8 +176,7 @@ def serve_deploy(served: Served, thresholds: dict[str, list[float]]) -> None:
         values["applications"][0]["deployments"] = [{"name": "Router", "user_config": {"thresholds": thresholds}}]
 
     served.rewrite(change)
-    command = [sys.executable, "-m", "ray.serve.scripts", "deploy", "--address", served.dashboard_url, str(served.path)]
-    subprocess.run(command, check=True, capture_output=True, env=os.environ)
+    served.deploy()
 
 
 async def test_serve_deploy_changes_thresholds_without_a_restart(replayed: Served, client: openai.AsyncOpenAI) -> None:

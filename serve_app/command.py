@@ -1,0 +1,27 @@
+"""What every command of the command line shares."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec
+
+import typer
+
+from serve_app.errors import CascadeError, ConfigError
+
+P = ParamSpec("P")
+
+
+def sentences(command: Callable[P, None]) -> Callable[P, None]:
+    """Errors of ours end the command with their sentence: exit code 2 for a bad config, 1 for the rest."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except CascadeError as error:
+            typer.echo(f"cascade: {error}", err=True)
+            raise typer.Exit(2 if isinstance(error, ConfigError) else 1) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+
+    return run

@@ -1,0 +1,113 @@
+"""Which deployments have lost their replicas, so that nobody waits for one that will not come back soon."""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from time import monotonic
+
+from ray import serve
+from ray.exceptions import RayError
+from ray.serve.exceptions import RayServeException
+
+from serve_app.errors import CascadeError
+
+logger = logging.getLogger("ray.serve")
+
+POLL_S = 2.0
+"""Seconds between two looks at Serve's status; nobody looks while nobody waits and nothing is down."""
+FAILING = ("UNHEALTHY", "DEPLOY_FAILED")
+"""Not UPDATING or UPSCALING, where the first replica is on its way, nor HEALTHY, where it may sleep at zero."""
+
+
+class GoneError(CascadeError):
+    """A deployment has had no running replica for longer than a request should wait."""
+
+
+@dataclass(frozen=True)
+class Health:
+    """One deployment in Serve's status."""
+
+    running: int
+    status: str
+
+    @property
+    def down(self) -> bool:
+        """Whether it has no replica although it should: the last one died or could not be started."""
+        return self.running == 0 and self.status in FAILING
+
+
+def look_up(application: str) -> dict[str, Health]:
+    """Serve's word on the deployments of an application. Blocks: it is a call to the controller."""
+    deployments = serve.status().applications[application].deployments
+    return {
+        name: Health(
+            sum(count for state, count in deployment.replica_states.items() if state == "RUNNING"), deployment.status
+        )
+        for name, deployment in deployments.items()
+    }
+
+
+class Liveness:
+    """Ends the waiting for deployments that have been down for `after_s` seconds.
+
+    `look` gives Serve's status and may block. It is asked every `poll_s` seconds in a thread, while anybody waits.
+    """
+
+    def __init__(self, look: Callable[[], Mapping[str, Health]], after_s: float, poll_s: float = POLL_S) -> None:
+        self._look = look
+        self._after_s = after_s
+        self._poll_s = poll_s
+        self._waiting: dict[str, set[asyncio.Timeout]] = defaultdict(set)
+        self._down_since: dict[str, float] = {}
+        self._watch: asyncio.Task[None] | None = None
+
+    @asynccontextmanager
+    async def required(self, name: str) -> AsyncIterator[None]:
+        """The body needs an answer from this deployment: it is cancelled, with GoneError, once that is gone."""
+        if self._gone(name):
+            raise self._error(name)
+        if self._watch is None:
+            self._watch = asyncio.create_task(self._watch_on())
+        try:
+            async with asyncio.timeout(None) as clock:
+                self._waiting[name].add(clock)
+                try:
+                    yield
+                finally:
+                    self._waiting[name].discard(clock)
+        except TimeoutError:
+            if not clock.expired():  # somebody else's
+                raise
+            raise self._error(name) from None
+
+    def _error(self, name: str) -> GoneError:
+        return GoneError(f"{name!r} has had no running replica for more than {self._after_s:g} s.")
+
+    def _gone(self, name: str) -> bool:
+        since = self._down_since.get(name)
+        return since is not None and monotonic() - since >= self._after_s
+
+    async def _watch_on(self) -> None:
+        """As long as anybody waits, or anything is down and may come back."""
+        try:
+            while any(self._waiting.values()) or self._down_since:
+                await asyncio.sleep(self._poll_s)
+                if any(self._waiting.values()) or self._down_since:
+                    await self._refresh()
+        finally:
+            self._watch = None
+
+    async def _refresh(self) -> None:
+        try:
+            health = await asyncio.to_thread(self._look)
+        except (RayServeException, RayError, TimeoutError, KeyError) as error:
+            logger.warning("Serve's status could not be read, so it is taken as unchanged: %r", error)
+            return
+        down = [name for name, deployment in health.items() if deployment.down]
+        self._down_since = {name: self._down_since.get(name, monotonic()) for name in down}
+        for name in filter(self._gone, down):
+            for clock in self._waiting.pop(name, ()):  # each is told once
+                clock.reschedule(asyncio.get_running_loop().time())

@@ -1,0 +1,240 @@
+"""OpenTelemetry spans of a request: itself, each model call, scoring and every decision, as children of the request.
+
+Imported only where tracing is on. Names and attributes follow OpenTelemetry's conventions for generative AI
+(`gen_ai.*`); what those do not know is called `cascade.*`. No text of prompts, answers or errors goes into a span.
+"""
+
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass, fields, replace
+from time import perf_counter, time_ns
+from typing import Any
+
+from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, OTELResourceDetector, Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
+from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer, set_span_in_context
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from serve_app import __version__
+from serve_app.config import TracingConfig
+from serve_app.core.cascade import Run
+from serve_app.core.protocols import Model, Scorer
+from serve_app.core.record import Record, usage
+from serve_app.core.types import Answer, Delta, Generation, Outcome, Prompt, Scores, TierResult
+from serve_app.errors import SignalError
+
+EXPORT_TIMEOUT_S = 5.0
+"""A collector that does not answer costs spans, and at most this when the replica stops; never a request."""
+
+
+class Tracing:
+    """Follows runs and sends their spans. `engines` has each model's engine.
+
+    The environment may name the service and add to it as with any OpenTelemetry program (`OTEL_SERVICE_NAME`,
+    `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_EXPORTER_OTLP_HEADERS` for a collector's token, `OTEL_BSP_*`).
+    """
+
+    def __init__(self, config: TracingConfig, engines: Mapping[str, str]) -> None:
+        own = Resource({SERVICE_NAME: "semantic-cascade", SERVICE_VERSION: __version__})
+        self._provider = TracerProvider(
+            sampler=ParentBasedTraceIdRatio(config.sample_ratio), resource=own.merge(OTELResourceDetector().detect())
+        )
+        url = f"{config.endpoint.removesuffix('/')}/v1/traces"
+        self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(url, timeout=EXPORT_TIMEOUT_S)))
+        self._tracer = self._provider.get_tracer("semantic-cascade", __version__)
+        self._engines = engines
+
+    def followed(self, cascade: str, run: Run) -> Run:
+        """The same run, which from now on makes spans. Its client's trace goes on, if it came with one."""
+        started_ns = time_ns() - int((perf_counter() - run.started) * 1e9)
+        span = self._tracer.start_span(
+            f"{_operation(run.prompt)} {cascade}",
+            context=PROPAGATOR.extract(run.prompt.trace, Context()),
+            kind=SpanKind.SERVER,
+            start_time=started_ns,
+            attributes=_asked(run.prompt, "semantic-cascade", cascade),
+        )
+        context = set_span_in_context(span, Context())
+        models = {
+            name: TracedModel(run.models[name], name, self._engines[name], self._tracer, context)
+            for tier in run.tiers
+            for name in tier.models
+        }
+        same = {field.name: getattr(run, field.name) for field in fields(run)}
+        changed = {"models": models, "scorer": TracedScorer(run.scorer, self._tracer, context)}
+        return TracedRun(**(same | changed), span=span, started_ns=started_ns)
+
+    def ended(self, run: Run, outcome: Outcome | None, record: Record) -> None:
+        """Add the decisions, say how it went, and end the request's span."""
+        assert isinstance(run, TracedRun)
+        if not run.span.is_recording():
+            return
+        context = set_span_in_context(run.span, Context())
+        ended_ns = run.started_ns
+        for number, result in enumerate(run.results):
+            ended_ns += int(result.elapsed_s * 1e9)
+            if result.judged is not None:
+                waited_ns = int(result.scoring_s * 1e9)
+                attributes = _decided(number, result)
+                decision = self._tracer.start_span(
+                    "decide", context, start_time=ended_ns - waited_ns, attributes=attributes
+                )
+                decision.end(ended_ns)
+        tokens = usage(run.calls)
+        run.span.set_attributes(
+            {
+                "gen_ai.usage.input_tokens": tokens["prompt_tokens"],
+                "gen_ai.usage.output_tokens": tokens["completion_tokens"],
+                "cascade.reason": record["reason"],
+            }
+        )
+        if outcome is None:
+            run.span.set_attribute("error.type", "cancelled")
+        else:
+            run.span.set_attribute("cascade.deferred", outcome.deferred)
+            _answered(run.span, outcome.answer, outcome.answered_by)
+        run.span.end()
+
+    def flush(self) -> None:
+        """Send what waits to be sent."""
+        self._provider.force_flush()
+
+
+PROPAGATOR = TraceContextTextMapPropagator()
+
+
+@dataclass(kw_only=True)
+class TracedRun(Run):
+    """A run and its span, which began at `started_ns` (nanoseconds since the epoch)."""
+
+    span: Span
+    started_ns: int
+
+
+class TracedModel:
+    """A model whose calls are spans, in which the model's own requests to others take part."""
+
+    def __init__(self, model: Model, name: str, engine: str, tracer: Tracer, context: Context) -> None:
+        self._model, self._name, self._engine = model, name, engine
+        self._tracer, self._context = tracer, context
+
+    async def generate(self, prompt: Prompt) -> Answer:
+        with self._span(prompt) as span:
+            answer = await self._model.generate(_within(prompt, span))
+            _counted(span, answer, self._name)
+        return answer
+
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[Delta | Answer, None]:
+        begun, answer = False, None
+        with self._span(prompt) as span:
+            async with aclosing(self._model.stream(_within(prompt, span))) as items:
+                async for item in items:
+                    if not isinstance(item, Delta):
+                        answer = item
+                        _counted(span, answer, self._name)
+                        continue
+                    if not begun:
+                        begun = True
+                        span.add_event("first token")
+                    yield item
+        if answer is not None:
+            yield answer
+
+    @contextmanager
+    def _span(self, prompt: Prompt) -> Iterator[Span]:
+        span = self._tracer.start_span(
+            f"{_operation(prompt)} {self._name}",
+            self._context,
+            SpanKind.CLIENT,
+            attributes=_asked(prompt, self._engine, self._name),
+        )
+        try:
+            yield span
+        except BaseException as error:
+            # Being cancelled is no fault: the request was lost, or nobody wants the answer any more.
+            span.set_attribute("error.type", "cancelled" if not isinstance(error, Exception) else type(error).__name__)
+            raise
+        finally:
+            span.end()
+
+
+class TracedScorer:
+    """A scorer whose calls are spans."""
+
+    def __init__(self, scorer: Scorer, tracer: Tracer, context: Context) -> None:
+        self._scorer, self._tracer, self._context = scorer, tracer, context
+
+    async def score(self, signal: str, texts: Sequence[str]) -> Scores:
+        span = self._tracer.start_span(
+            f"score {signal}", self._context, attributes={"cascade.signal": signal, "cascade.texts": len(texts)}
+        )
+        try:
+            return await self._scorer.score(signal, texts)
+        except SignalError:
+            span.set_attribute("error.type", SignalError.__name__)
+            span.set_status(StatusCode.ERROR)
+            raise
+        finally:
+            span.end()
+
+
+def _within(prompt: Prompt, span: Span) -> Prompt:
+    headers: dict[str, str] = {}
+    PROPAGATOR.inject(headers, set_span_in_context(span, Context()))
+    return replace(prompt, trace=headers)
+
+
+def _operation(prompt: Prompt) -> str:
+    return "chat" if prompt.text is None else "text_completion"
+
+
+def _asked(prompt: Prompt, provider: str, model: str) -> dict[str, Any]:
+    sampling = prompt.sampling
+    asked = {
+        "gen_ai.operation.name": _operation(prompt),
+        "gen_ai.provider.name": provider,
+        "gen_ai.request.model": model,
+        "gen_ai.request.max_tokens": sampling.max_tokens,
+        "gen_ai.request.temperature": sampling.temperature,
+        "gen_ai.request.top_p": sampling.top_p,
+        "gen_ai.request.seed": sampling.seed,
+    }
+    return {name: value for name, value in asked.items() if value is not None}
+
+
+def _counted(span: Span, answer: Answer, model: str) -> None:
+    span.set_attribute("gen_ai.usage.input_tokens", answer.prompt_tokens)
+    span.set_attribute("gen_ai.usage.output_tokens", answer.completion_tokens)
+    span.set_attribute("cascade.engine_s", answer.latency_s)
+    if isinstance(answer, Generation) and answer.first_token_s is not None:
+        span.set_attribute("cascade.first_token_s", answer.first_token_s)
+    _answered(span, answer, model)
+
+
+def _answered(span: Span, answer: Answer, model: str) -> None:
+    if isinstance(answer, Generation):
+        span.set_attribute("gen_ai.response.model", model)
+        span.set_attribute("gen_ai.response.finish_reasons", [answer.finish_reason])
+        return
+    span.set_attribute("error.type", answer.kind)
+    if answer.kind != "cancelled":
+        span.set_status(StatusCode.ERROR)
+
+
+def _decided(number: int, result: TierResult) -> dict[str, Any]:
+    decision = result.decision
+    selected = None if decision.selected is None else result.tier.models[decision.selected]
+    decided = {
+        "cascade.tier": number,
+        "cascade.signal": result.tier.signal,
+        "cascade.agreement": decision.agreement,
+        "cascade.threshold": decision.threshold,
+        "cascade.accepted": decision.accepted,
+        "cascade.reason": decision.reason,
+        "cascade.selected": selected,
+    }
+    return {name: value for name, value in decided.items() if value is not None}

@@ -1,0 +1,28 @@
+"""A vllm model's configuration in the words of `ray.serve.llm.LLMConfig`. Pure: neither Ray nor vLLM is needed."""
+
+from typing import Any
+
+from serve_app.config import VllmModel
+from serve_app.engines.vllm_config import llm_config_kwargs
+from serve_app.scaling import options_of
+
+PLACEMENT = ("placement_group_bundles", "placement_group_strategy")
+
+
+def llm_arguments(name: str, model: VllmModel, source: str) -> dict[str, Any]:
+    """Keyword arguments for `LLMConfig`. `source` is the folder of the weights, where it is known, else their URI.
+
+    The bundles hold all that a replica and its workers take, so the replica's actor itself asks for nothing more.
+    """
+    options = model.placed()
+    deployment = options_of(options)
+    for moved in PLACEMENT:
+        deployment.pop(moved, None)
+    if "autoscaling_config" not in deployment:
+        deployment.setdefault("num_replicas", 1)
+    deployment["ray_actor_options"] = {"num_cpus": 0}
+    bundles, strategy = options.bundles(), options.placement_group_strategy or "PACK"
+    return llm_config_kwargs(model, name, source, bundles, strategy) | {
+        "accelerator_type": options.ray_actor_options.accelerator_type,
+        "deployment_config": deployment,
+    }

@@ -1,0 +1,74 @@
+"""One vLLM model: Ray's `LLMServer`, which places and starts the workers, speaking our contract to the router.
+
+Importing `ray.serve.llm` costs some 380 MB: nothing imports this module but the graph's builder, and replicas.
+"""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.serve import Application
+from ray.serve.llm import LLMConfig, build_llm_deployment
+from ray.serve.llm.deployment import LLMServer
+from ray.util.placement_group import get_current_placement_group, placement_group_table
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from serve_app.config import VllmModel
+from serve_app.deployments.model_server import PromptServer
+from serve_app.deployments.vllm_options import llm_arguments
+from serve_app.engines import Engine
+from serve_app.engines.answering import warm_up
+from serve_app.engines.vllm import VllmEngine, collecting
+from serve_app.errors import EngineError
+from serve_app.weights import fetch
+
+
+class VllmServer(PromptServer, LLMServer):
+    """Fetches the weights on every node of its placement group, then starts vLLM; `check_health` is Ray's own."""
+
+    async def __init__(self, llm_config: LLMConfig, model: VllmModel) -> None:  # type: ignore[misc]  # Serve awaits it
+        name = llm_config.model_id
+        folder = await weights_on_every_node(model.weights, model.sha256)
+        with collecting() as tally:
+            await LLMServer.__init__(self, LLMConfig(**llm_arguments(name, model, str(folder))))
+        self._answering = VllmEngine(model, name, self, tally)
+        await warm_up(self._answering)
+
+    @property
+    def _engine(self) -> Engine:
+        return self._answering
+
+
+def build_vllm_deployment(name: str, model: VllmModel, constructor_tries: int) -> Application:
+    """The deployment of one model under its own name, as Ray's builder makes it from the `LLMConfig`."""
+    return build_llm_deployment(
+        LLMConfig(**llm_arguments(name, model, model.weights)),
+        deployment_cls=VllmServer,
+        bind_kwargs={"model": model},
+        override_serve_options={"name": name, "max_constructor_retry_count": constructor_tries},
+    )
+
+
+async def weights_on_every_node(uri: str, sha256: str | None) -> Path:
+    """The folder of the weights, fetched wherever a worker may run; it must be the same path on all nodes."""
+    here = ray.get_runtime_context().get_node_id()
+    group = get_current_placement_group()
+    table = await asyncio.to_thread(placement_group_table, group) if group else {}
+    others = set(table.get("bundles_to_node_id", {}).values()) - {here}
+    fetching: Any = ray.remote(fetch)
+    elsewhere = [
+        fetching.options(num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(
+            uri, sha256
+        )
+        for node in others
+    ]
+    path = await asyncio.to_thread(fetch, uri, sha256)
+    if different := {str(other) for other in await asyncio.gather(*elsewhere)} - {str(path)}:
+        raise EngineError(
+            f"The weights {uri!r} are at {str(path)!r} on one node and at {min(different)!r} on another: set "
+            "CASCADE_HOME to the same folder on all nodes."
+        )
+    if not path.is_dir():
+        raise EngineError(f"vLLM needs a folder in Hugging Face format, but the weights {uri!r} are one file.")
+    return path

@@ -1,0 +1,167 @@
+"""What requests add to the metrics, worked by hand."""
+
+from typing import Any
+
+import pytest
+
+from serve_app.core.cascade import Run
+from serve_app.core.cost import ModelCost
+from serve_app.core.record import decision_record
+from serve_app.core.types import (
+    Agreement,
+    Answer,
+    Call,
+    Decision,
+    Failure,
+    Generation,
+    Message,
+    Outcome,
+    Prompt,
+    Scores,
+    Tier,
+    TierResult,
+)
+from serve_app.deployments.measures import request_measures
+
+COSTS = {"a": ModelCost(1e9), "b": ModelCost(2e9), "t": ModelCost(30e9, input_usd=1e6, output_usd=2e6)}
+MEMBERS = Tier(("a", "b"), signal="sbert", threshold=0.8)
+TARGET = Tier(("t",))
+A = Generation("Paris", "stop", 10, 1, latency_s=0.5, first_token_s=0.25)
+B = Generation("Rome", "stop", 12, 2, latency_s=1.0)
+T = Generation("It is Paris.", "stop", 10, 4, latency_s=2.0)
+BROKEN = Failure("error", "It broke.", 10, 0, 0.25)
+STOPPED = Failure("cancelled", "Stopped.", 12, 5, 0.5)
+
+Measures = dict[tuple[str, ...], float]
+
+
+def first_tier(*answers: Answer, accepted: bool, agreement: float | None = 0.75, tier: Tier = MEMBERS) -> TierResult:
+    reason = "agreement" if accepted else "disagreement"
+    decision = Decision(accepted, reason, agreement, 0.8, 0)
+    judged = Agreement((0, 1), (agreement, agreement), agreement, 0)
+    scores = Scores(((1.0, 0.75), (0.75, 1.0)), flops=5e6, device_s=0.125)
+    calls = tuple(Call(model, answer) for model, answer in zip(tier.models, answers, strict=True))
+    return TierResult(tier, calls, decision, judged, scores, elapsed_s=1.25, scoring_s=0.25)
+
+
+def target(answer: Answer) -> TierResult:
+    return TierResult(TARGET, (Call("t", answer),), Decision(True, "last_tier", selected=0), elapsed_s=2.0)
+
+
+def measured(
+    *results: TierResult,
+    answer: Answer | None,
+    by: str = "t",
+    costs: dict[str, ModelCost] = COSTS,
+    calls: tuple[Call, ...] = (),
+    **options: Any,
+) -> Measures:
+    """The measures of a request that ended with this answer, or was cancelled; by name and labels."""
+    nobody: Any = None
+    run = Run(Prompt((Message("user", "?"),)), (MEMBERS, TARGET), {}, nobody, **options)
+    run.results.extend(results)
+    run.calls.extend(calls or (call for result in results for call in result.calls))
+    outcome = None if answer is None else Outcome(answer, by, results, 3.5)
+    record = decision_record("default", run, outcome, costs)
+    found = [
+        ((metric.name.removeprefix("cascade_"), *labels), value)
+        for metric, value, labels in request_measures("default", run, outcome, record, costs)
+    ]
+    assert len(dict(found)) == len(found), "every series once"
+    return dict(found)
+
+
+def test_an_accepted_answer() -> None:
+    assert measured(first_tier(A, B, accepted=True), answer=A, by="a") == {
+        ("requests_total", "default", "accepted", "a"): 1,
+        ("decisions_total", "default", "0", "true", "agreement"): 1,
+        ("agreement", "default", "0", "sbert"): 0.75,
+        ("model_calls_total", "default", "a", "ok"): 1,
+        ("model_calls_total", "default", "b", "ok"): 1,
+        ("model_seconds", "a"): 0.5,
+        ("model_seconds", "b"): 1.0,
+        ("model_first_token_seconds", "a"): 0.25,
+        ("tokens_total", "default", "a", "prompt", "returned"): 10,
+        ("tokens_total", "default", "a", "completion", "returned"): 1,
+        ("tokens_total", "default", "b", "prompt", "unused"): 12,
+        ("tokens_total", "default", "b", "completion", "unused"): 2,
+        ("flops_total", "default", "a"): 2 * 1e9 * 11,
+        ("flops_total", "default", "b"): 2 * 2e9 * 14,
+        ("flops_total", "default", "Scorer"): 5e6,
+        ("device_seconds_total", "default", "a"): 0.5,
+        ("device_seconds_total", "default", "b"): 1.0,
+        ("device_seconds_total", "default", "Scorer"): 0.125,
+        ("request_seconds", "default", "members"): 1.0,
+        ("request_seconds", "default", "scoring"): 0.25,
+        ("request_seconds", "default", "whole"): 3.5,
+        # The target was never timed, so its device-seconds are not known.
+        ("target_only_flops_total", "default"): 2 * 30e9 * 11,
+        ("target_only_cost_usd_total", "default"): 10 + 2,
+    }
+
+
+def test_a_deferred_one() -> None:
+    found = measured(first_tier(A, B, accepted=False), target(T), answer=T)
+    assert found["requests_total", "default", "deferred", "t"] == 1
+    assert found["decisions_total", "default", "0", "false", "disagreement"] == 1
+    assert not [key for key in found if key[:3] == ("decisions_total", "default", "1")]
+    assert found["request_seconds", "default", "target"] == 2.0
+    assert found["tokens_total", "default", "a", "completion", "unused"] == 1
+    assert found["tokens_total", "default", "t", "completion", "returned"] == 4
+    assert found["cost_usd_total", "default", "t"] == found["target_only_cost_usd_total", "default"] == 10 + 8
+    assert found["target_only_device_seconds_total", "default"] == 2.0
+
+
+def test_failures_are_charged_and_nothing_is_saved_by_them() -> None:
+    found = measured(first_tier(A, STOPPED, accepted=False), target(BROKEN), answer=BROKEN)
+    assert found["requests_total", "default", "failed", ""] == 1
+    assert found["model_calls_total", "default", "b", "cancelled"] == 1
+    assert found["model_calls_total", "default", "t", "error"] == 1
+    assert found["tokens_total", "default", "b", "completion", "cancelled"] == 5
+    assert found["tokens_total", "default", "t", "prompt", "failed"] == 10
+    assert ("tokens_total", "default", "t", "completion", "failed") not in found
+    assert not [key for key in found if key[0].startswith("target_only")]
+
+
+def test_a_cancelled_request() -> None:
+    found = measured(answer=None, calls=(Call("a", A), Call("b", STOPPED)))
+    assert found["requests_total", "default", "cancelled", ""] == 1
+    assert found["tokens_total", "default", "a", "prompt", "unused"] == 10
+    assert found["tokens_total", "default", "b", "prompt", "cancelled"] == 12
+    assert not [key for key in found if key[0] == "request_seconds"]
+
+
+def test_a_single_model() -> None:
+    found = measured(target(T), answer=T)
+    assert found["requests_total", "default", "accepted", "t"] == 1
+    assert [key[2] for key in found if key[0] == "request_seconds"] == ["target", "whole"]
+
+
+@pytest.mark.parametrize(("seen", "expected"), [(1.5, 1.5), (None, 3.5)])
+def test_what_the_client_of_a_stream_waited_for(seen: float | None, expected: float) -> None:
+    found = measured(first_tier(A, B, accepted=False), target(T), answer=T, stream=True, first_text_s=seen)
+    assert found["request_seconds", "default", "first_text"] == expected
+
+
+def test_no_saving_is_claimed_where_a_models_size_is_not_known() -> None:
+    costs = COSTS | {"b": ModelCost(None)}
+    found = measured(first_tier(A, B, accepted=True), answer=A, by="a", costs=costs)
+    assert ("flops_total", "default", "b") not in found
+    assert ("target_only_flops_total", "default") not in found
+    assert found["target_only_cost_usd_total", "default"] == 12
+
+
+@pytest.mark.parametrize(
+    ("agreement", "token_level", "shown"),
+    [(-0.5, False, 0.0), (0.0, True, 1.0), (-1.0, True, 0.36787944117144233), (1e9, True, 2.6881171418161356e43)],
+)
+def test_agreement_as_a_histogram_takes_it(agreement: float, token_level: bool, shown: float) -> None:
+    tier = Tier(("a", "b"), "sbert", confidence=(lambda model, answer: 0.0) if token_level else None)
+    found = measured(first_tier(A, B, accepted=True, agreement=agreement, tier=tier), answer=A, by="a")
+    assert found["agreement", "default", "0", "sbert"] == shown
+
+
+@pytest.mark.parametrize("agreement", [None, float("-inf"), float("nan")])
+def test_no_agreement(agreement: float | None) -> None:
+    found = measured(first_tier(A, B, accepted=True, agreement=agreement), answer=A, by="a")
+    assert not [key for key in found if key[0] == "agreement"]

@@ -1,0 +1,156 @@
+"""What Prometheus and a collector of traces get to see of the graph on real Ray Serve."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from copy import deepcopy
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.deployments.collector import Collector, attributes, collecting
+from tests.serve.conftest import REPLAY, Served, serving, until
+
+pytestmark = pytest.mark.serve
+
+TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+@pytest.fixture(scope="module")
+def collector() -> Iterator[Collector]:
+    with collecting() as collector:
+        yield collector
+
+
+@pytest.fixture(scope="module")
+def observed(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Iterator[Served]:
+    values: dict[str, Any] = deepcopy(REPLAY)
+    values["applications"][0]["args"]["router"] |= {"tracing": {"endpoint": collector.url}}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_metrics_report_interval_ms", "1000")
+        patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "3600000")
+        with serving(values, tmp_path_factory.mktemp("observed")) as served:
+            yield served
+
+
+def ask(served: Served, text: str, **options: Any) -> None:
+    body = {"model": "default", "messages": [{"role": "user", "content": text}]} | options
+    headers = {"traceparent": f"00-{TRACE}-{PARENT}-01"}
+    with httpx.Client(base_url=served.url, timeout=60, trust_env=False) as http:
+        http.post("/v1/chat/completions", json=body, headers=headers)
+
+
+async def scraped() -> Samples:
+    """Ours among what the node exports, by name and our own labels; counts of replicas added up."""
+    import ray
+    from prometheus_client.parser import text_string_to_metric_families
+
+    [node] = ray.nodes()
+    async with httpx.AsyncClient(trust_env=False) as http:
+        text = (await http.get(f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics")).text
+    found: Samples = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.name.startswith("ray_cascade_"):
+                assert sample.labels["application"] == "cascade"
+                assert sample.labels["deployment"]
+                assert sample.labels["replica"]
+                own = frozenset((key, value) for key, value in sample.labels.items() if key in OWN)
+                found[sample.name, own] = found.get((sample.name, own), 0) + sample.value
+    return found
+
+
+OWN = {"cascade", "outcome", "model", "tier", "accepted", "reason", "signal", "phase", "status", "kind", "use", "le"}
+
+
+def series(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
+    return f"ray_cascade_{name}", frozenset(labels.items())
+
+
+async def test_counts(observed: Served) -> None:
+    for text in ("Capital of France?", "Capital of France?", "How many?", "one member breaks", "all break"):
+        await asyncio.to_thread(ask, observed, text)
+    await asyncio.to_thread(ask, observed, "How many?", stream=True)
+    expected = {
+        series("requests_total", cascade="default", outcome="accepted", model="first"): 2,
+        series("requests_total", cascade="default", outcome="deferred", model="target"): 3,
+        series("requests_total", cascade="default", outcome="failed", model=""): 1,
+        series("decisions_total", cascade="default", tier="0", accepted="true", reason="agreement"): 2,
+        series("decisions_total", cascade="default", tier="0", accepted="false", reason="disagreement"): 2,
+        series("decisions_total", cascade="default", tier="0", accepted="false", reason="too_few_answers"): 2,
+        series("agreement_count", cascade="default", tier="0", signal="rougeL"): 4,
+        series("agreement_bucket", cascade="default", tier="0", signal="rougeL", le="0.7"): 0,
+        series("agreement_bucket", cascade="default", tier="0", signal="rougeL", le="0.75"): 2,
+        series("agreement_bucket", cascade="default", tier="0", signal="rougeL", le="1.0"): 4,
+        series("threshold", cascade="default", tier="0"): 0.9,
+        series("user_config_refused"): 0,
+        series("request_seconds_count", cascade="default", phase="whole"): 6,
+        series("request_seconds_count", cascade="default", phase="target"): 4,
+        series("request_seconds_count", cascade="default", phase="first_text"): 1,
+        series("model_calls_total", cascade="default", model="first", status="ok"): 4,
+        series("model_calls_total", cascade="default", model="first", status="error"): 2,
+        series("model_calls_total", cascade="default", model="target", status="error"): 1,
+        series("model_seconds_count", model="target"): 3,
+        # "Capital of France?" has 3 words, "How many?" 2, "one member breaks" 3; the target answers with 3
+        series("tokens_total", cascade="default", model="first", kind="prompt", use="returned"): 6,
+        series("tokens_total", cascade="default", model="second", kind="prompt", use="unused"): 6 + 4 + 3,
+        series("tokens_total", cascade="default", model="target", kind="completion", use="returned"): 9,
+        series("cost_usd_total", cascade="default", model="target"): pytest.approx(9 * 2 / 1e6),
+        series("target_only_cost_usd_total", cascade="default"): pytest.approx((9 + 8) * 2 / 1e6),
+        series("scorer_batch_texts_count", signal="rougeL"): 4,
+        series("scorer_waiting_requests", signal="rougeL"): 0,
+        # three models have one replica each
+        series("engine_active_requests"): 0,
+    }
+
+    async def seen() -> dict[Any, float | None]:
+        found = await scraped()
+        return {key: found.get(key) for key in expected}
+
+    await until(seen, expected)
+
+
+async def test_a_change_of_the_threshold_shows(observed: Served) -> None:
+    def change(threshold: float, cascade: str) -> None:
+        def write(values: dict[str, Any]) -> None:
+            settings = {"thresholds": {cascade: [threshold]}}
+            values["applications"][0]["deployments"] = [{"name": "Router", "user_config": settings}]
+
+        observed.rewrite(write)
+        observed.deploy()
+
+    async def gauges() -> tuple[float | None, float | None]:
+        found = await scraped()
+        return found.get(series("threshold", cascade="default", tier="0")), found.get(series("user_config_refused"))
+
+    await asyncio.to_thread(change, 0.5, "default")
+    await until(gauges, (0.5, 0))
+    await asyncio.to_thread(change, 0.5, "defualt")
+    await until(gauges, (0.5, 1))
+
+
+async def test_one_trace_from_the_client_to_the_target(observed: Served, collector: Collector) -> None:
+    """Last in this file: spans wait for an hour to be sent, or until Serve stops the router."""
+    from ray import serve
+
+    assert not collector.spans()
+    await asyncio.to_thread(serve.shutdown)
+    spans = collector.spans()
+    assert {span.trace_id.hex() for span in spans} == {TRACE}
+    requests = [span for span in spans if span.name == "chat default"]
+    assert {span.parent_span_id.hex() for span in requests} == {PARENT}
+    assert {span.parent_span_id for span in spans if span not in requests} == {span.span_id for span in requests}
+    counted = Counter(span.name for span in spans)
+    assert counted == {
+        "chat default": 6,
+        "chat first": 6,
+        "chat second": 6,
+        "score rougeL": 4,
+        "decide": 6,
+        "chat target": 4,
+    }
+    reasons = Counter(attributes(span)["cascade.reason"] for span in spans if span.name == "decide")
+    assert reasons == {"agreement": 2, "disagreement": 2, "too_few_answers": 2}
