@@ -1,0 +1,109 @@
+"""How far `collect` is: a bar for each model on a terminal, a plain line now and then elsewhere."""
+
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, Task, TaskID
+    from rich.text import Text
+
+LINE_S = 60.0
+"""Seconds between two lines about one model, where no bar can be drawn."""
+SPEED_S = 600.0
+"""Seconds over which the rate is taken: an answer may need many."""
+
+
+class CollectProgress:
+    """Counts the answers of models, `total` of which are wanted of each and `done` of which were there before."""
+
+    def __init__(self, console: "Console") -> None:
+        self._console = console
+        self._bars = _bars(console) if console.is_terminal else None
+        self._models: dict[str, _Model] = {}
+
+    def __enter__(self) -> Self:
+        if self._bars is not None:
+            self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    def add(self, model: str, total: int, done: int) -> None:
+        """A model, before it is asked."""
+        task = None
+        if self._bars is not None:
+            task = self._bars.add_task(model, start=False, total=total, completed=done, failed="")
+        self._models[model] = _Model(total, done, task)
+
+    def start(self, model: str) -> None:
+        """The model is ready: from now on its time counts."""
+        state = self._models[model]
+        state.started_s = state.shown_s = time.monotonic()
+        if self._bars is not None and state.task is not None:
+            self._bars.start_task(state.task)
+
+    def advance(self, model: str, failed: int) -> None:
+        """One more answer; `failed` is how many of the model's are failures by now."""
+        state = self._models[model]
+        state.done += 1
+        state.new += 1
+        if self._bars is not None and state.task is not None:
+            self._bars.update(state.task, completed=state.done, failed=f"{failed} failed" if failed else "")
+        elif state.done == state.total or time.monotonic() - state.shown_s >= LINE_S:
+            state.shown_s = time.monotonic()
+            self._console.print(f"{model}: {state.line(failed)}", markup=False, highlight=False, soft_wrap=True)
+
+
+class _Model:
+    def __init__(self, total: int, done: int, task: "TaskID | None") -> None:
+        self.total = total
+        self.done = done
+        self.new = 0
+        self.task = task
+        self.started_s = self.shown_s = 0.0
+
+    def line(self, failed: int) -> str:
+        elapsed_s = max(time.monotonic() - self.started_s, 1e-9)
+        left = f", {duration((self.total - self.done) * elapsed_s / self.new)} left" if self.done < self.total else ""
+        failures = f", {failed} failed" if failed else ""
+        return f"{self.done} of {self.total}{failures}, {rate(self.new / elapsed_s)}{left}"
+
+
+def rate(per_s: float | None) -> str:
+    """Answers a second or, where they are slower, a minute."""
+    if per_s is None:
+        return ""
+    return f"{per_s:.1f}/s" if per_s >= 1 else f"{per_s * 60:.1f}/min"
+
+
+def duration(seconds: float) -> str:
+    """Hours, minutes and seconds: 1:02:03."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"
+
+
+def _bars(console: "Console") -> "Progress":
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class RateColumn(ProgressColumn):
+        def render(self, task: "Task") -> "Text":
+            return Text(rate(task.finished_speed or task.speed))
+
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        RateColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        TextColumn("{task.fields[failed]}", style="red", markup=False),
+        console=console,
+        speed_estimate_period=SPEED_S,
+    )

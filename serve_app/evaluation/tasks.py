@@ -1,0 +1,150 @@
+"""What a task asks, how long an answer may be, and how answers are judged unless the user says otherwise.
+
+Each task has one zero-shot prompt, the same for every model, in a text file of its own (`prompts/`): one user message,
+with the example's `prompt_inputs` put in for the names in braces.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from string import Formatter
+from typing import Any
+
+from serve_app.core.types import Message
+from serve_app.errors import DataError, choices
+
+PROMPTS = Path(__file__).parent / "prompts"
+"""The prompts that come with the package, one file a task."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """`inputs` are the fields of an example's `prompt_inputs`; the first of `metrics` is the one that curves are of."""
+
+    inputs: tuple[str, ...]
+    max_tokens: int
+    metrics: tuple[str, ...]
+
+
+TASKS = {
+    "translation": Task(("source_lang", "target_lang", "text"), 256, ("chrf", "bleu")),
+    "summarization": Task(("document",), 160, ("rougeL", "rouge2")),
+    "reading_comprehension": Task(("context", "question"), 48, ("f1", "exact_match")),
+    "closed_book_qa": Task(("question",), 48, ("f1", "exact_match", "accuracy")),
+    "custom": Task(("prompt", "messages"), 256, ("rougeL", "f1")),
+}
+"""`custom` has no prompt of ours: an example brings its `prompt` (a user message) or its `messages`."""
+
+LANGUAGES = {
+    "ar": "Arabic",
+    "cs": "Czech",
+    "de": "German",
+    "en": "English",
+    "es": "Spanish",
+    "fi": "Finnish",
+    "fr": "French",
+    "hi": "Hindi",
+    "it": "Italian",
+    "ja": "Japanese",
+    "ko": "Korean",
+    "nl": "Dutch",
+    "pl": "Polish",
+    "pt": "Portuguese",
+    "ro": "Romanian",
+    "ru": "Russian",
+    "tr": "Turkish",
+    "uk": "Ukrainian",
+    "zh": "Chinese",
+}
+"""ISO 639-1 codes as prompts name them; any other code stands in the prompt as the example has it."""
+
+ROLES = ("system", "user", "assistant")
+
+
+class Prompts:
+    """The prompts of all tasks, from a folder with a text file for each: ours, or the user's in its place."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
+        self._templates: dict[str, str] = {}
+
+    def template(self, task: str) -> str:
+        """The prompt as the file has it; the user's folder need not have every task. DataError if it cannot be used."""
+        if task not in self._templates:
+            self._templates[task] = self._read(task)
+        return self._templates[task]
+
+    def messages(self, task: str, inputs: Mapping[str, Any]) -> tuple[Message, ...]:
+        """What a model is asked about an example with these (checked) inputs."""
+        if task == "custom":
+            if "messages" in inputs:
+                return tuple(Message(message["role"], message["content"]) for message in inputs["messages"])
+            return (Message("user", inputs["prompt"]),)
+        named = {name: LANGUAGES.get(text, text) if name.endswith("_lang") else text for name, text in inputs.items()}
+        return (Message("user", self.template(task).format(**named)),)
+
+    def _read(self, task: str) -> str:
+        if self._folder is not None and not self._folder.is_dir():
+            raise DataError(f"There is no folder {str(self._folder)!r} with prompts in it.")
+        path = PROMPTS / f"{task}.txt"
+        if self._folder is not None and (self._folder / path.name).exists():
+            path = self._folder / path.name
+        try:
+            text = path.read_text(encoding="utf-8").removesuffix("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"The prompt {str(path)!r} cannot be read: {error}.") from None
+        _check_template(path, text, TASKS[task].inputs)
+        return text
+
+
+def _check_template(path: Path, text: str, inputs: tuple[str, ...]) -> None:
+    try:
+        fields = {name for _, name, _, _ in Formatter().parse(text) if name is not None}
+    except ValueError as error:
+        raise DataError(f"{path}: {error}; a brace that is meant as such is written twice.") from None
+    if unknown := sorted(fields - set(inputs)):
+        sentence = f"{path}: there is no {{{unknown[0]}}}. {choices(unknown[0], inputs)}"
+        raise DataError(f"{sentence} A brace that is meant as such is written twice.")
+    if missing := sorted(set(inputs) - fields):
+        raise DataError(f"{path}: the prompt has no {{{missing[0]}}}, so models would not see it.")
+    try:
+        text.format(**dict.fromkeys(inputs, ""))
+    except (ValueError, KeyError) as error:
+        raise DataError(f"{path}: a name in braces stands alone, without a format: {error}.") from None
+
+
+def check_inputs(task: str, inputs: Any) -> None:
+    """ValueError with what is wrong about an example's `prompt_inputs`, if anything is."""
+    if not isinstance(inputs, dict):
+        raise ValueError("prompt_inputs: must be an object")
+    if task == "custom":
+        _check_custom(inputs)
+        return
+    wanted = TASKS[task].inputs
+    if unknown := next((name for name in inputs if name not in wanted), None):
+        raise ValueError(f"prompt_inputs.{unknown}: {task} has no such field. {choices(unknown, wanted)}".rstrip("."))
+    for name in wanted:
+        if name not in inputs:
+            raise ValueError(f"prompt_inputs.{name}: required for {task}, but missing")
+        if not isinstance(inputs[name], str):
+            raise ValueError(f"prompt_inputs.{name}: must be a string")
+
+
+def _check_custom(inputs: dict[str, Any]) -> None:
+    if set(inputs) not in ({"prompt"}, {"messages"}):
+        raise ValueError("prompt_inputs: custom has either a prompt or messages, and nothing else")
+    if "prompt" in inputs:
+        if not isinstance(inputs["prompt"], str):
+            raise ValueError("prompt_inputs.prompt: must be a string")
+        return
+    messages = inputs["messages"]
+    if not isinstance(messages, list) or not messages:
+        raise ValueError("prompt_inputs.messages: must be a list of at least one message")
+    for number, message in enumerate(messages):
+        where = f"prompt_inputs.messages[{number}]"
+        if not isinstance(message, dict) or set(message) != {"role", "content"}:
+            raise ValueError(f"{where}: must be an object with a role and a content")
+        if message["role"] not in ROLES:
+            raise ValueError(f"{where}.role: must be one of {', '.join(ROLES)}")
+        if not isinstance(message["content"], str):
+            raise ValueError(f"{where}.content: must be a string")
