@@ -7,6 +7,12 @@ from serve_app.engines.vllm_config import llm_config_kwargs
 from serve_app.scaling import options_of
 
 PLACEMENT = ("placement_group_bundles", "placement_group_strategy")
+PREFIX_ROUTING = {
+    "request_router_class": "serve_app.deployments.prefix_routing.PromptPrefixRouter",
+    # Ray's own defaults let one replica drown in a prefix that all requests share, and keep all prompts for ever.
+    "request_router_kwargs": {"imbalanced_threshold": 10, "do_eviction": True},
+}
+"""Serve's `request_router_config`. The threshold is in requests: past that lead, load decides and not the prefix."""
 
 
 def llm_arguments(name: str, model: VllmModel, source: str) -> dict[str, Any]:
@@ -21,6 +27,8 @@ def llm_arguments(name: str, model: VllmModel, source: str) -> dict[str, Any]:
     if "autoscaling_config" not in deployment:
         deployment.setdefault("num_replicas", 1)
     deployment["ray_actor_options"] = {"num_cpus": 0}
+    if model.routing == "prefix":
+        deployment["request_router_config"] = PREFIX_ROUTING
     bundles, strategy = options.bundles(), options.placement_group_strategy or "PACK"
     return llm_config_kwargs(model, name, source, bundles, strategy) | {
         "accelerator_type": options.ray_actor_options.accelerator_type,

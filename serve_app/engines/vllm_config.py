@@ -57,6 +57,10 @@ class VllmConfig(WeightsSettings):
     enable_prefix_caching: bool = Field(
         default=True, description="Reuse what the cache holds of a prompt; answers may then depend on earlier requests."
     )
+    routing: Literal["balanced", "prefix"] = Field(
+        default="balanced",
+        description="Which of its replicas gets a prompt: one with little to do, or one that has read its beginning.",
+    )
     chat_template: str | None = Field(
         default=None, description="A Jinja chat template (or its path) in place of the one that comes with the weights."
     )
@@ -79,6 +83,8 @@ class VllmConfig(WeightsSettings):
                 raise ValueError(f"engine_kwargs.{name}: cannot be set: {UNSUPPORTED[name]}")
         if self.device == "cpu" and self.pipeline_parallel_size > 1:
             raise ValueError("pipeline_parallel_size: on CPU there is only tensor parallelism")
+        if self.routing == "prefix" and not self.enable_prefix_caching:
+            raise ValueError("routing: prefix means nothing without enable_prefix_caching")
         return self
 
     @property

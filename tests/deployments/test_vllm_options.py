@@ -73,3 +73,18 @@ def test_on_cpu() -> None:
     assert arguments["placement_group_config"] == {"bundles": [{"CPU": 1.0}], "strategy": "PACK"}
     assert arguments["accelerator_type"] is None
     assert "gpu_memory_utilization" not in arguments["engine_kwargs"]
+
+
+def test_prefix_aware_routing() -> None:
+    shared = model(routing="prefix", deployment={"num_replicas": 3})
+    assert llm_arguments("small", shared, "/models/small")["deployment_config"] == {
+        "num_replicas": 3,
+        "max_ongoing_requests": 64,
+        "max_queued_requests": -1,
+        "ray_actor_options": {"num_cpus": 0},
+        "graceful_shutdown_timeout_s": 20.0,
+        "request_router_config": {
+            "request_router_class": "serve_app.deployments.prefix_routing.PromptPrefixRouter",
+            "request_router_kwargs": {"imbalanced_threshold": 10, "do_eviction": True},
+        },
+    }

@@ -104,6 +104,10 @@ def test_tools_need_a_parser(parser: str | None, honoured: bool) -> None:
         ({"device": "cpu", "pipeline_parallel_size": 2}, "pipeline_parallel_size: on CPU"),
         ({"gpu_memory_utilization": 1.2}, "less than or equal to 1"),
         ({"max_model_len": 4096}, "Extra inputs are not permitted"),
+        (
+            {"routing": "prefix", "enable_prefix_caching": False},
+            "routing: prefix means nothing without enable_prefix_caching",
+        ),
     ],
 )
 def test_what_is_refused(values: dict[str, object], sentence: str) -> None:
