@@ -15,7 +15,7 @@ def answers_needed(tier: Tier) -> int:
 
 
 def worth_comparing(tier: Tier, answers: Sequence[Answer | None]) -> list[str] | None:
-    """The surviving answers' texts, which a scorer is to compare; None where none could be accepted whatever it says."""
+    """The surviving answers' texts, for a scorer to compare; None where none could be accepted whatever it says."""
     texts = [answer.compared for i in survivors(tier, answers) if isinstance(answer := answers[i], Generation)]
     return texts if len(texts) >= answers_needed(tier) and any(text.strip() for text in texts) else None
 

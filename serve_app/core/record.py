@@ -12,12 +12,18 @@ Record: TypeAlias = dict[str, Any]
 
 
 def decision_record(
-    cascade: str, run: Run, outcome: Outcome | None, costs: Mapping[str, ModelCost], *, answers: bool = False
+    cascade: str,
+    run: Run,
+    outcome: Outcome | None,
+    costs: Mapping[str, ModelCost],
+    *,
+    answers: bool = False,
+    calibration: str | None = None,
 ) -> Record:
     """The record of a finished request, or of one that was cancelled (`outcome` None). Times in seconds.
 
-    `answers` adds the models' texts and, where there are any, their tool calls. Numbers that JSON cannot say (NaN,
-    infinities) are None.
+    `answers` adds the models' texts and, where there are any, their tool calls. `calibration` names the one that the
+    thresholds come from. Numbers that JSON cannot say (NaN, infinities) are None.
     """
     target = run.tiers[-1].models[0]
     scored = [result.scores for result in run.results if result.scores]
@@ -35,6 +41,8 @@ def decision_record(
             "total": outcome.total_s if outcome else None,
         },
     }
+    if calibration is not None:
+        record["calibration"] = calibration
     if any(call.answer.estimated for call in run.calls):
         record["cost"]["estimated"] = True
     if outcome and isinstance(outcome.answer, Generation):

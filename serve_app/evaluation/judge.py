@@ -97,7 +97,7 @@ class Evidence:
 
         `chow` is the tier's token-level part, where it has one.
         """
-        return [decide(tier, judged) for judged in self._judgements(tier, chow, index)]
+        return [decide(tier, judged) for judged in self.agreements(tier, index, chow)]
 
     def judge(self, tier: Tier, chow: ChowConfig | None = None, index: Iterable[int] | None = None) -> Judged:
         """The same for every threshold: a score is there where the lowest of thresholds would accept."""
@@ -106,7 +106,10 @@ class Evidence:
         selected = [-1 if one.selected is None else one.selected for one in found]
         return Judged(tier, np.array(scores, dtype=np.float64), np.array(selected, dtype=np.intp))
 
-    def _judgements(self, tier: Tier, chow: ChowConfig | None, index: Iterable[int] | None) -> list[Agreement]:
+    def agreements(
+        self, tier: Tier, index: Iterable[int] | None = None, chow: ChowConfig | None = None
+    ) -> list[Agreement]:
+        """How far the answers agree, before any threshold."""
         places = range(len(self.rows)) if index is None else index
         columns = None if chow is None else {model: self.confidences(chow, model) for model in tier.models}
         if columns is not None and tier.token_level:

@@ -13,7 +13,7 @@ import numpy as np
 from serve_app.config import AppConfig, CascadeConfig, TierConfig
 from serve_app.core.cost import price
 from serve_app.core.types import Generation, Tier
-from serve_app.errors import DataError, choices
+from serve_app.errors import DataError, SignalError, choices
 from serve_app.evaluation.curves import Floats, Integers
 from serve_app.evaluation.examples import canonical
 from serve_app.evaluation.judge import Evidence
@@ -46,6 +46,8 @@ class Options:
     seed: int = 0
     resamples: int = 1000
     processes: int | None = None
+    judged_by: str | None = None
+    """A signal in place of that of every cascade's first tier."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -214,7 +216,21 @@ def _with_cascades(records: Records, options: Options) -> AppConfig:
         raise DataError(f"The records have no cascade {unknown!r}. {choices(unknown, config.cascades)}")
     if not wanted:
         raise DataError("No cascade in the records has more than one tier, so there is nothing to decide.")
-    return config.model_copy(update={"cascades": {id_: config.cascades[id_] for id_ in wanted}})
+    return _judged_by(config.model_copy(update={"cascades": {id_: config.cascades[id_] for id_ in wanted}}), options)
+
+
+def _judged_by(config: AppConfig, options: Options) -> AppConfig:
+    """The first tiers under another signal, if one is wanted."""
+    if (signal := options.judged_by) is None:
+        return config
+    if signal not in config.all_signals():
+        raise SignalError(f"There is no signal {signal!r}. {choices(signal, config.all_signals())}")
+    cascades = {}
+    for id_, cascade in config.cascades.items():
+        first, *rest = cascade.tiers
+        tiers = [first.model_copy(update={"signal": signal}), *rest]
+        cascades[id_] = cascade.model_copy(update={"tiers": tiers})
+    return config.model_copy(update={"cascades": cascades})
 
 
 def _ad_hoc(records: Records, config: AppConfig, options: Options) -> dict[str, CascadeConfig]:

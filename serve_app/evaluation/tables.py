@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 UNIT_NAMES = {"flops": "FLOPs", "usd": "US dollars", "device_s": "device-seconds", "latency_s": "latency"}
-KINDS = {"semantic": "", "fixed": "fixed", "chow_member": "one model", "chow_ensemble": "z-scored"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +27,15 @@ class Table:
     note: str = ""
 
 
-def tables(group: Body, cascade: Body) -> Iterator[Table]:
-    """Everything about one cascade on one group of examples."""
+def tables(group: Body, cascade: Body, *, every_unit: bool = True) -> Iterator[Table]:
+    """Everything about one cascade on one group of examples; budgets in every unit, or only the first."""
     yield _models(group, cascade)
     if "front" in cascade:
         yield _front(cascade)
         return
     yield from _paper(cascade)
     yield _areas(cascade)
-    yield _budgets(cascade)
+    yield _budgets(cascade, every_unit)
 
 
 def _models(group: Body, cascade: Body) -> Table:
@@ -72,9 +71,7 @@ def _paper(cascade: Body) -> Iterator[Table]:
             random = [_number(members[models[0]]["random"][0])] if kind == "chow_member" else []
             cells = [*areas, best["auc"][0], held["auc"][0]]
             values.append(cells)
-            lines.append(
-                (", ".join(models), *random, *map(_number, cells[:3]), _q(best), _number(cells[3]), _q(held))
-            )
+            lines.append((", ".join(models), *random, *map(_number, cells[:3]), _q(best), _number(cells[3]), _q(held)))
         random_header = ("Random",) if kind == "chow_member" else ()
         header = (
             *("Model" if kind == "chow_member" else "Ensemble",),
@@ -110,9 +107,12 @@ def _semantic(rows: Sequence[Body], target: str) -> Iterator[Table]:
 def _areas(cascade: Body) -> Table:
     """Every row with its intervals, best first, between the baselines."""
     base = cascade["baselines"]
-    lines = [("oracle (best member answer)", "", _interval(base["oracle"]), "", "", "", "")]
+    lines = [("oracle", "the best member answer", _interval(base["oracle"]), "", "", "", "")]
+    lines.append(
+        (f"always {cascade['target']} (quality)", cascade["target"], _interval(base["target"]), "", "", "", "")
+    )
     lines += [
-        (f"oracle of {model} alone", "", _interval(facts["oracle"]), "", "", "", "")
+        (f"oracle of {model} alone", model, _interval(facts["oracle"]), "", "", "", "")
         for model, facts in base["members"].items()
     ]
     for row in sorted(cascade["rows"], key=lambda row: -row["auc"][0]):
@@ -127,8 +127,9 @@ def _areas(cascade: Body) -> Table:
                 _number(row["partial_oracle"][0]) if row["partial_oracle"] else "",
             )
         )
+    lines += [("random", model, _interval(facts["random"]), "", "", "", "") for model, facts in base["members"].items()]
     lines += [
-        (f"random, {model} kept", "", _interval(facts["random"]), "", "", "", "")
+        (f"never {cascade['target']} (quality)", model, _interval(facts["quality"]), "", "", "", "")
         for model, facts in base["members"].items()
     ]
     best = cascade["best_chow"]
@@ -141,16 +142,16 @@ def _areas(cascade: Body) -> Table:
     return Table("Areas under the deferral curve", header, tuple(lines), note=note)
 
 
-def _budgets(cascade: Body) -> Table:
-    """Quality at fixed shares of the target's cost, in the first unit that is known, and the cheapest safe point."""
-    lines = []
+def _budgets(cascade: Body, every_unit: bool) -> Table:
+    """Quality at fixed shares of the target's cost, and the cheapest point within the margin."""
     units = list(dict.fromkeys(unit for row in cascade["rows"] for unit in row["at"]))
-    for row in sorted(cascade["rows"], key=lambda row: -row["auc"][0]):
-        if row["kind"] == "fixed" or row["maximum"] or row["agreement"] == "mean" and row["kind"] == "semantic":
-            continue
-        for unit in units:
-            if unit in row["at"]:
-                lines.append((label(row), UNIT_NAMES[unit], *_bought(row["at"][unit]), *_cheap(row, unit)))
+    lines = [
+        (label(row), UNIT_NAMES[unit], *_bought(row["at"][unit]), *_cheap(row, unit))
+        for row in sorted(cascade["rows"], key=lambda row: -row["auc"][0])
+        if not (row["kind"] == "fixed" or row["maximum"] or (row["kind"], row["agreement"]) == ("semantic", "mean"))
+        for unit in (units if every_unit else units[:1])
+        if unit in row["at"]
+    ]
     header = ("judged by", "cost in", "floor", "at 10%", "at 20%", "at 40%", "at 60%", "cheapest within margin")
     note = "Shares are of the target's cost, scorer included. Empty: no threshold costs so little. The floor is what "
     note += "members and scorer cost every request. Cheapest: chosen on other examples; its interval is on these."
@@ -201,20 +202,20 @@ def label(row: Body) -> str:
 
 def _kept(row: Body) -> str:
     if row["kind"] == "chow_member":
-        return row["models"][0]
+        return str(row["models"][0])
     if row["kept"] != "selected":
         return f"always {row['kept']}"
     return ", ".join(f"{model} {share:.0%}" for model, share in row.get("shares", {}).items())
 
 
 def _q(row: Body) -> str:
-    return row["signal"].partition("(")[2].rstrip(")")
+    return str(row["signal"]).partition("(")[2].rstrip(")")
 
 
 def _number(value: Any) -> str:
     if value is None:
         return ""
-    return value if isinstance(value, str) else f"{value:.4f}"
+    return value if isinstance(value, str) else f"{float(value):.4f}"
 
 
 def _cost(value: float | None) -> str:
@@ -255,13 +256,15 @@ def render(body: Body, console: "Console") -> None:
 
     for group in body["groups"]:
         metric = group["metrics"][0] if group["metrics"] else ""
-        console.rule(f"{group['name']}: {metric}, {group['test']} examples ({group['fit']} others to fit on)", align="left")
+        console.rule(
+            f"{group['name']}: {metric}, {group['test']} examples ({group['fit']} others to fit on)", align="left"
+        )
         if group["problem"]:
             console.print(group["problem"], markup=False)
         for cascade in group["cascades"]:
             tiers = " -> ".join(" + ".join(tier) for tier in cascade["tiers"])
             console.print(f"\n[bold]{escape(cascade['id'])}[/bold]: {escape(tiers)}")
-            for table in tables(group, cascade):
+            for table in tables(group, cascade, every_unit=False):
                 shown = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
                 for number, name in enumerate(table.header):
                     shown.add_column(name, justify="left" if number == 0 else "right", overflow="fold")

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +15,7 @@ from serve_app.core.types import Answer, Failure, Generation, TokenLogprob
 from serve_app.evaluation.examples import Example, digest
 from serve_app.evaluation.recorder import Recorder
 from serve_app.evaluation.records import Header
+from serve_app.evaluation.tasks import Prompts
 
 KNOWN = {"small": 0.5, "tiny": 0.35, "odd": 0.3, "large": 0.8}
 """The share of questions that each model knows the answer to."""
@@ -53,7 +55,7 @@ def _answer(draw: random.Random, model: str, example: Example, ease: float) -> A
     if knows and draw.random() < 0.4:
         text = f"the {text}"
     text = "" if draw.random() < 0.02 else text
-    tokens = text.split(" ") if text else []
+    tokens = re.findall(r"\s*\S+", text)
     sure = (0.0 if knows else -1.0) - 0.5 * draw.random()
     logprobs = tuple(TokenLogprob(token, sure - 0.1 * draw.random()) for token in tokens)
     finish = "length" if draw.random() < 0.05 else "stop"
@@ -91,9 +93,22 @@ def records(path: Path, count: int = 120, members: Sequence[str] = ("small", "ti
 
 
 def serving_file(path: Path, config: Mapping[str, Any]) -> Path:
-    path.write_text(yaml.safe_dump({"applications": [{"import_path": "serve_app.app:build_app", "args": dict(config)}]}))
+    path.write_text(
+        yaml.safe_dump({"applications": [{"import_path": "serve_app.app:build_app", "args": dict(config)}]})
+    )
     return path
 
 
-def lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+def tape(path: Path, examples: Sequence[Example], column: Sequence[Answer]) -> Path:
+    """A model's answers as the replay engine plays them back."""
+    with path.open("w", encoding="utf-8") as file:
+        for example, answer in zip(examples, column, strict=True):
+            [message] = Prompts().messages(example.task, example.prompt_inputs)
+            body: dict[str, Any] = {"prompt": message.content, "prompt_tokens": answer.prompt_tokens}
+            if isinstance(answer, Failure):
+                body["error"] = answer.message
+            else:
+                logprobs = [[item.token, item.logprob] for item in answer.logprobs or ()]
+                body |= {"text": answer.text, "finish_reason": answer.finish_reason, "logprobs": logprobs}
+            file.write(json.dumps(body) + "\n")
+    return path

@@ -1,0 +1,170 @@
+"""The commands over examples and records: `cascade collect`, `evaluate`, `calibrate` and `choose`."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from serve_app.command import sentences
+
+ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="A Ray Serve config file, see configs/.")]
+RecordsPath = Annotated[
+    Path, typer.Argument(metavar="RECORDS", help="What cascade collect wrote; .jsonl or .jsonl.gz.")
+]
+Members = Annotated[str | None, typer.Option(help="A cascade of these models, such as a,b,c; needs --target.")]
+Target = Annotated[str | None, typer.Option(help="The model that --members defer to.")]
+Signals = Annotated[str | None, typer.Option(help="Only these, such as sbert,rougeL. Default: all that are here.")]
+Metrics = Annotated[str | None, typer.Option("--metric", help="The main one first. Default: each task's own.")]
+Seed = Annotated[int, typer.Option(help="Of the parts of the examples and of the bootstrap.")]
+
+
+@sentences
+def collect(
+    config: ConfigPath,
+    data: Annotated[
+        list[str], typer.Argument(metavar="DATA...", help="JSON Lines files of examples, or hf-datasets:NAME.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="RECORDS", help="Added to, if it is there.")],
+    limit: Annotated[int | None, typer.Option(min=1, help="So many examples of each of DATA.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Take a random sample, not the first.")] = None,
+    concurrency: Annotated[int, typer.Option(min=1, help="Requests at once, to one model after another.")] = 4,
+    url: Annotated[str | None, typer.Option(help="Ask a running server, not engines in this process.")] = None,
+    retry_failures: Annotated[bool, typer.Option(help="Ask again where a model failed.")] = False,
+    prompts: Annotated[Path | None, typer.Option(help="A folder with prompts in place of ours, TASK.txt.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="The longest answer, for every task.")] = None,
+    timeout_s: Annotated[float, typer.Option(min=0.1, help="Seconds after which a model has failed.")] = 600,
+) -> None:
+    """Ask every model of the cascades every example once, and record the answers. Stopped, it goes on from there."""
+    from rich.console import Console
+
+    from serve_app.evaluation import collect as collecting
+
+    options = collecting.Options(limit, seed, concurrency, url, retry_failures, prompts, max_tokens, timeout_s)
+    collecting.collect(config, data, output, options, Console(stderr=True))
+
+
+@sentences
+def evaluate(
+    records: RecordsPath,
+    cascade: Annotated[str | None, typer.Option(help="Only this cascade, or these: a,b. Default: all.")] = None,
+    members: Members = None,
+    target: Target = None,
+    signals: Signals = None,
+    metric: Metrics = None,
+    fixed: Annotated[
+        str | None, typer.Option(help="The member whose answer fixed rows keep. Default: the first.")
+    ] = None,
+    margin: Annotated[float, typer.Option(min=0, help="Quality that may be lost against the target, 0 to 1.")] = 0.01,
+    seed: Seed = 0,
+    resamples: Annotated[int, typer.Option(min=100, help="Of the bootstrap.")] = 1000,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write the whole report: HTML, Markdown, CSV, JSON, PNG.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything as one JSON object, for machines.")] = False,
+) -> None:
+    """Say how good and how cheap every signal and threshold would have been on recorded answers; no model is called."""
+    from rich.console import Console
+
+    from serve_app.evaluation import tables
+    from serve_app.evaluation.evaluate import evaluate as evaluated
+    from serve_app.evaluation.material import Material, Options
+    from serve_app.evaluation.records import Records
+
+    options = Options(
+        _list(cascade), _list(members), target, _list(signals), _list(metric), fixed, margin, 1 / 3, seed, resamples
+    )
+    with Console(stderr=True).status("evaluating"):
+        body = evaluated(Material(Records.load(records), options))
+    if report is not None:
+        from serve_app.evaluation.report import write
+
+        for path in write(body, report):
+            typer.echo(path, err=True)
+    if as_json:
+        typer.echo(json.dumps(body, ensure_ascii=False))
+    else:
+        tables.render(body, Console(highlight=False, width=None if sys.stdout.isatty() else 200))
+
+
+@sentences
+def calibrate(
+    records: RecordsPath,
+    cascade: Annotated[str, typer.Option(help="Whose threshold.")] = "default",
+    deferral_rate: Annotated[float | None, typer.Option(min=0, max=1, help="Wish: this share is deferred.")] = None,
+    budget: Annotated[float | None, typer.Option(min=0, help="Wish: at most this share of the target's cost.")] = None,
+    unit: Annotated[Literal["flops", "usd", "device_s"], typer.Option(help="Of the budget.")] = "flops",
+    quality: Annotated[float | None, typer.Option(min=0, max=1, help="Wish: at least this mean quality.")] = None,
+    risk: Annotated[
+        float | None, typer.Option(help="Wish: an expected loss of at most this, with probability 1 - delta.")
+    ] = None,
+    delta: Annotated[float, typer.Option(help="Of --risk: how likely the bound may be broken.")] = 0.1,
+    label_free: Annotated[
+        bool, typer.Option("--label-free", help="Bound the disagreement with the target; needs no references.")
+    ] = False,
+    signal: Annotated[str | None, typer.Option(help="Instead of the cascade's.")] = None,
+    fit: Annotated[bool, typer.Option("--fit", help="Measure z-scores, or a blend's weights, on the records.")] = False,
+    metric: Metrics = None,
+    seed: Seed = 0,
+    config: Annotated[Path | None, typer.Option(help="The serving config that the calibration goes into.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="CONFIG", help="Write a file for serve deploy.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for machines.")] = False,
+) -> None:
+    """Find the threshold for a wish on some of the records, and say what it does on others."""
+    from serve_app.evaluation import calibrating
+    from serve_app.evaluation.calibration import Wish
+    from serve_app.evaluation.material import Options
+    from serve_app.evaluation.records import Records
+
+    wish = Wish(deferral_rate, budget, unit, quality, risk, delta, label_free)
+    options = Options(cascades=(cascade,), signals=(), metrics=_list(metric), seed=seed, judged_by=signal)
+    done = calibrating.run(Records.load(records), options, wish, fit=fit, config=config, output=output)
+    if as_json:
+        typer.echo(json.dumps(done.body(), ensure_ascii=False))
+    else:
+        typer.echo("\n".join(done.sentences()))
+    if done.calibrated.problem:
+        typer.echo(f"cascade: {done.calibrated.problem}", err=True)
+        raise typer.Exit(1)
+
+
+@sentences
+def choose(
+    records: RecordsPath,
+    budget: Annotated[float | None, typer.Option(min=0, help="At most this share of the target's cost.")] = None,
+    unit: Annotated[Literal["flops", "usd", "device_s"] | None, typer.Option(help="Of the budget.")] = None,
+    members: Annotated[
+        str | None, typer.Option(help="Only of these, such as a,b,c. Default: all but the target.")
+    ] = None,
+    target: Annotated[str | None, typer.Option(help="Whom to defer to. Default: the first cascade's target.")] = None,
+    signals: Signals = None,
+    metric: Metrics = None,
+    seed: Seed = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for machines.")] = False,
+) -> None:
+    """Find the best members, signal and threshold in the records, on one half; say what they do on the other."""
+    from rich.console import Console
+
+    from serve_app.evaluation import choosing
+    from serve_app.evaluation.material import Material, Options
+    from serve_app.evaluation.records import Records
+
+    loaded = Records.load(records)
+    target = target or next(iter(loaded.config.cascades.values())).tiers[-1].models[0]
+    chosen = _list(members) or tuple(model for model in loaded.models if model != target)
+    options = Options(members=chosen, target=target, signals=_list(signals), metrics=_list(metric), seed=seed)
+    with Console(stderr=True).status("choosing"):
+        found = choosing.find(Material(loaded, options), budget, unit)
+    if as_json:
+        typer.echo(json.dumps(found.body(), ensure_ascii=False))
+    else:
+        choosing.render(found, Console(highlight=False, width=None if sys.stdout.isatty() else 200))
+    if budget is not None and found.best is None:
+        raise choosing.nothing_within(found)
+
+
+def _list(names: str | None) -> tuple[str, ...] | None:
+    return None if names is None else tuple(name.strip() for name in names.split(",") if name.strip())

@@ -1,0 +1,96 @@
+"""A calibration as a config file that `serve deploy` takes: in the router's `user_config`, with its origin."""
+
+import hashlib
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from serve_app.config import AppConfig
+from serve_app.errors import ConfigError
+from serve_app.evaluation.calibration import Calibrated
+from serve_app.evaluation.examples import canonical
+from serve_app.evaluation.plain import Body
+from serve_app.serve_file import load
+from serve_app.signals import AnySignalConfig
+
+IMPORT_PATH = "serve_app.app:build_app"
+
+
+def identity(calibrated: Calibrated, source: Body) -> str:
+    """Names a calibration: the same records, wish and result have the same."""
+    told = {"threshold": calibrated.threshold, "report": calibrated.report, "source": source}
+    return f"{calibrated.report['cascade']}-{hashlib.sha256(canonical(told)).hexdigest()[:12]}"
+
+
+def settings(calibrated: Calibrated, source: Body) -> Body:
+    """The router's `user_config`."""
+    id_ = calibrated.report["cascade"]
+    found = {key: value for key, value in calibrated.report.items() if key not in ("cascade", "wish")}
+    signed = {key: source[key] for key in ("data_sha256", "models_sha256", "prompts_sha256", "seed", "version")}
+    note = {
+        "id": identity(calibrated, source),
+        "thresholds": [calibrated.threshold],
+        "wish": calibrated.report["wish"],
+        "deferral_rate": calibrated.report["on_test"]["deferral_rate"],
+        "found": found | signed,
+    }
+    return {"thresholds": {id_: [calibrated.threshold]}, "calibrations": {id_: note}}
+
+
+def write(
+    path: Path,
+    user_config: Body,
+    recorded: Body,
+    *,
+    signal: str,
+    signals: dict[str, AnySignalConfig],
+    config: Path | None,
+) -> None:
+    """Write the file: `config` with the calibration in it, or the application as it was when records were collected.
+
+    `recorded` are the `args` in the records; `signal` and the fitted `signals` go into `args`, if they are not there.
+    Raises ConfigError where the config's cascade is not the one that was calibrated.
+    """
+    values = _values(recorded, config)
+    application = values["applications"][0]
+    [id_] = user_config["thresholds"]
+    _check_same(application["args"], recorded, id_, config)
+    for name, fitted in signals.items():
+        application["args"].setdefault("signals", {})[name] = fitted.model_dump(mode="json", exclude_defaults=True) | {
+            "kind": fitted.kind
+        }
+    application["args"]["cascades"][id_]["tiers"][0]["signal"] = signal
+    entries = application.setdefault("deployments", [])
+    router = next((entry for entry in entries if entry["name"] == "Router"), None)
+    if router is None:
+        entries.append(router := {"name": "Router"})
+    before = router.get("user_config") or {}
+    router["user_config"] = {key: {**before.get(key, {}), **value} for key, value in user_config.items()}
+    path.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120), encoding="utf-8")
+    load(path)
+
+
+def _values(recorded: Body, config: Path | None) -> dict[str, Any]:
+    if config is None:
+        args = deepcopy(recorded)
+        application = {"name": "cascade", "route_prefix": "/", "import_path": IMPORT_PATH, "args": args}
+        return {"applications": [application]}
+    load(config)
+    values: dict[str, Any] = yaml.safe_load(config.read_text(encoding="utf-8"))
+    return values
+
+
+def _check_same(args: Body, recorded: Body, id_: str, config: Path | None) -> None:
+    """What was calibrated must be what will be served: the same models, judged in the same way."""
+    served, calibrated = AppConfig.model_validate(args), AppConfig.model_validate(recorded)
+    if id_ not in served.cascades:
+        raise ConfigError(f"{config}: there is no cascade {id_!r}.")
+    unlike = {"signal": None, "threshold": None}
+    pairs = zip(served.cascades[id_].tiers, calibrated.cascades[id_].tiers, strict=False)
+    same = len(served.cascades[id_].tiers) == len(calibrated.cascades[id_].tiers)
+    if not same or any(one.model_copy(update=unlike) != other.model_copy(update=unlike) for one, other in pairs):
+        raise ConfigError(
+            f"{config}: the cascade {id_!r} is not the one in the records, so the threshold would not fit."
+        )

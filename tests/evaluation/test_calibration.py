@@ -1,0 +1,178 @@
+"""`cascade calibrate` on synthetic records: thresholds, what is said of them, and files that can be deployed."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from serve_app.config import AppConfig, RouterSettings
+from serve_app.errors import ConfigError, DataError
+from serve_app.evaluation.calibrating import Done, run
+from serve_app.evaluation.calibration import CALIBRATE, CHOOSE, EVERYTHING, Wish, judged
+from serve_app.evaluation.material import Material, Options
+from serve_app.evaluation.records import Records
+from serve_app.serve_file import load
+from tests.evaluation.synthetic import answers, args, questions, records, serving_file, write_records
+
+OPTIONS: dict[str, Any] = {"cascades": ("default",), "signals": (), "resamples": 100}
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return records(tmp_path_factory.mktemp("records") / "records.jsonl", 400)
+
+
+def calibrate(path: Path, wish: Wish, *, fit: bool = False, output: Path | None = None, **options: Any) -> Done:
+    config = options.pop("config", None)
+    return run(Records.load(path), Options(**(OPTIONS | options)), wish, fit=fit, config=config, output=output)
+
+
+def scores(path: Path, **options: Any) -> tuple[Any, list[Any]]:
+    material = Material(Records.load(path), Options(**(OPTIONS | options)))
+    setup, candidate = judged(material, labelled=False)
+    return candidate.judged.scores, material.parts(setup.group.index, CHOOSE, CALIBRATE)
+
+
+def test_a_deferral_rate(path: Path) -> None:
+    done = calibrate(path, Wish(rate=0.4))
+    values, (choose, tune, test) = scores(path)
+    report = done.calibrated.report
+    assert report["examples"] == {"choose": len(choose), "calibrate": len(tune), "test": len(test)}
+    assert not set(choose) & set(tune) and not set(tune) & set(test)  # noqa: PT018
+    rate = 1 - (values[tune] >= done.calibrated.threshold).mean()
+    assert report["deferral_rate_when_calibrated"][0] == pytest.approx(rate)
+    assert rate == pytest.approx(0.4, abs=0.02)
+    on_test = 1 - (values[test] >= done.calibrated.threshold).mean()
+    assert report["on_test"]["deferral_rate"][0] == pytest.approx(on_test)
+    assert not np.isclose(values, done.calibrated.threshold).any()  # midway between scores
+
+
+def test_a_quality(path: Path) -> None:
+    done = calibrate(path, Wish(quality=0.65))
+    assert done.calibrated.problem is None
+    assert done.calibrated.report["on_test"]["quality"][0] > 0.6
+
+
+def test_a_budget_that_cannot_be_kept_says_why_and_writes_nothing(path: Path, tmp_path: Path) -> None:
+    done = calibrate(path, Wish(budget=0.1), output=tmp_path / "out.yaml")
+    assert done.calibrated.problem is not None
+    assert "22.0% of the target's" in done.calibrated.problem
+    assert "where 10.0% was asked for" in done.calibrated.problem
+    assert not (tmp_path / "out.yaml").exists()
+    assert done.output is None
+
+
+def test_a_budget_in_a_unit_that_is_not_known(path: Path) -> None:
+    with pytest.raises(DataError, match="cost in usd is not known of every model, or the target is free"):
+        calibrate(path, Wish(budget=0.5, unit="usd"))
+
+
+def test_a_risk_bound(path: Path) -> None:
+    done = calibrate(path, Wish(risk=0.1))
+    report = done.calibrated.report
+    assert report["guarantee"]["bounds"] == "quality_loss"
+    assert report["guarantee"]["mean_loss_when_calibrated"] <= 0.1
+    assert report["on_test"]["quality_loss"] <= 0.1
+
+
+def test_a_risk_that_so_few_examples_cannot_show(path: Path) -> None:
+    done = calibrate(path, Wish(risk=0.01))
+    assert done.calibrated.threshold == EVERYTHING
+    assert done.calibrated.problem is not None
+    assert "230 examples with that mean loss would do." in done.calibrated.problem
+
+
+def test_label_free_needs_no_references(tmp_path: Path) -> None:
+    examples = [replace(example, references=()) for example in questions(300)]
+    columns = answers(["small", "tiny", "large"], questions(300))
+    path = write_records(tmp_path / "r.jsonl", args(), examples, columns)
+    done = calibrate(path, Wish(risk=0.3, label_free=True))
+    report = done.calibrated.report
+    assert report["guarantee"]["bounds"] == "disagreement"
+    assert "quality" not in report["on_test"]
+    assert any("disagreement with the target, which may itself be wrong" in line for line in done.sentences())
+    assert calibrate(path, Wish(budget=0.9)).calibrated.problem is None
+    with pytest.raises(DataError, match="has no references"):
+        calibrate(path, Wish(quality=0.5))
+
+
+def test_the_file_can_be_deployed(path: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.yaml"
+    done = calibrate(path, Wish(rate=0.4), output=output)
+    assert load(output).thresholds() == {"default": [done.calibrated.threshold]}
+    [entry] = yaml.safe_load(output.read_text())["applications"][0]["deployments"]
+    settings = RouterSettings.model_validate(entry["user_config"])
+    assert settings.calibrations["default"].id == done.body()["id"]
+    assert settings.calibrations["default"].found["on_test"] == done.calibrated.report["on_test"]
+
+
+def test_it_goes_into_a_config_and_leaves_the_rest(path: Path, tmp_path: Path) -> None:
+    values = args() | {"router": {"keepalive_s": 3}}
+    values["cascades"]["other"] = {
+        "tiers": [{"models": ["tiny"], "signal": "chow_avg", "threshold": 0}, {"models": ["large"]}]
+    }
+    config = serving_file(tmp_path / "config.yaml", values)
+    before = yaml.safe_load(config.read_text())
+    before["applications"][0]["deployments"] = [{"name": "Router", "user_config": {"thresholds": {"other": [-1.0]}}}]
+    config.write_text(yaml.safe_dump(before))
+    done = calibrate(path, Wish(rate=0.4), config=config, output=tmp_path / "out.yaml")
+    after = yaml.safe_load((tmp_path / "out.yaml").read_text())
+    assert after["applications"][0]["args"] == before["applications"][0]["args"]
+    [entry] = after["applications"][0]["deployments"]
+    assert entry["user_config"]["thresholds"] == {"other": [-1.0], "default": [done.calibrated.threshold]}
+
+
+def test_a_config_with_another_cascade_is_refused(path: Path, tmp_path: Path) -> None:
+    config = serving_file(tmp_path / "config.yaml", args(("tiny", "small")))
+    with pytest.raises(ConfigError, match="'default' is not the one in the records"):
+        calibrate(path, Wish(rate=0.4), config=config, output=tmp_path / "out.yaml")
+
+
+def test_z_scores_are_fitted_on_examples_of_their_own(path: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no zscores for small, tiny; --fit measures them"):
+        calibrate(path, Wish(rate=0.4), judged_by="chow_avg")
+    done = calibrate(path, Wish(rate=0.4), fit=True, judged_by="chow_avg", output=tmp_path / "out.yaml")
+    loaded = load(tmp_path / "out.yaml").application.args
+    assert loaded.cascades["default"].tiers[0].signal == "chow_avg"
+    assert set(loaded.signals["chow_avg"].zscores) == {"small", "tiny"}  # type: ignore[union-attr]
+    assert done.calibrated.report["deferral_rate_when_calibrated"][0] == pytest.approx(0.4, abs=0.02)
+    with pytest.raises(ConfigError, match="'rougeL' has nothing to fit"):
+        calibrate(path, Wish(rate=0.4), fit=True)
+
+
+def test_a_blend_is_fitted(tmp_path: Path) -> None:
+    values = args(signal="both")
+    zscores = {"small": {"mean": 0, "std": 1}, "tiny": {"mean": 0, "std": 1}}
+    values["signals"] = {
+        "sure": {"kind": "chow_avg", "zscores": zscores},
+        "both": {"kind": "blend", "agreement": "rougeL", "confidence": "sure"},
+    }
+    examples = questions(300)
+    columns = answers(["small", "tiny", "large"], examples)
+    path = write_records(tmp_path / "r.jsonl", values, examples, columns)
+    done = calibrate(path, Wish(rate=0.4), fit=True, output=tmp_path / "out.yaml")
+    both = load(tmp_path / "out.yaml").application.args.signals["both"]
+    assert both == done.fitted["both"]
+    assert both.logistic  # type: ignore[union-attr]
+    assert both.weights.confidence > 0  # type: ignore[union-attr]
+    assert 0 < done.calibrated.threshold < 1
+
+
+@pytest.mark.parametrize("wish", [{}, {"rate": 0.5, "budget": 0.5}, {"rate": 0.5, "label_free": True}])
+def test_wishes_that_are_none(wish: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        Wish(**wish)
+
+
+def test_too_few_examples(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="3 examples are too few"):
+        calibrate(records(tmp_path / "r.jsonl", 3), Wish(rate=0.5))
+
+
+def test_thresholds_of_another_calibration_are_refused() -> None:
+    settings = RouterSettings.model_validate({"calibrations": {"default": {"id": "x", "thresholds": [0.25]}}})
+    with pytest.raises(ValueError, match=r"calibrations.default: is about \[0.25\], not about \[0.5\]"):
+        settings.applied_to(AppConfig.model_validate(args()))

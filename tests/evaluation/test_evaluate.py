@@ -1,0 +1,237 @@
+"""The whole evaluation of synthetic records, held against what plain arithmetic says."""
+
+import json
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import pytest
+
+from serve_app.core.types import Answer, Generation
+from serve_app.errors import DataError, SignalError
+from serve_app.evaluation.evaluate import evaluate
+from serve_app.evaluation.material import Material, Options, hashed_share
+from serve_app.evaluation.quality import qualities
+from serve_app.evaluation.records import Records
+from tests.evaluation.synthetic import answers, args, questions, records, write_records
+
+FEW = {"resamples": 100}
+
+
+def load(path: Path, **options: Any) -> Material:
+    return Material(Records.load(path), Options(**({"signals": ("rougeL", "exact")} | FEW | options)))
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return records(tmp_path_factory.mktemp("records") / "records.jsonl", 150, ("small", "tiny", "odd"))
+
+
+@pytest.fixture(scope="module")
+def body(path: Path) -> dict[str, Any]:
+    return evaluate(load(path))
+
+
+def only(body: dict[str, Any]) -> dict[str, Any]:
+    [group] = body["groups"]
+    [cascade] = group["cascades"]
+    found: dict[str, Any] = cascade
+    return found
+
+
+def row(body: dict[str, Any], **wanted: Any) -> dict[str, Any]:
+    [found] = [row for row in only(body)["rows"] if all(row[key] == value for key, value in wanted.items())]
+    return dict(found)
+
+
+def test_it_is_plain_json(body: dict[str, Any]) -> None:
+    assert json.loads(json.dumps(body, allow_nan=False)) == body
+
+
+def test_parts_are_disjoint_and_by_id(path: Path) -> None:
+    material = load(path)
+    fit, test = material.parts(material.groups[0].index, 1 / 3)
+    ids = [material.records.examples[row].id for row in material.rows]
+    assert sorted([*fit, *test]) == list(range(150))
+    assert [ids[k] for k in fit] == [id_ for id_ in ids if hashed_share(id_, 0) < 1 / 3]
+
+
+def test_models_alone(path: Path, body: dict[str, Any]) -> None:
+    material = load(path)
+    _, test = material.parts(material.groups[0].index, 1 / 3)
+    found = qualities("f1", material.records.examples, {"tiny": material.records.answers["tiny"]})["tiny"]
+    model = only(body)["models"]["tiny"]
+    assert model["quality"]["f1"] == pytest.approx(fmean(found[k] for k in test))
+    spent = [material.records.answers["tiny"][k] for k in test]
+    tokens = fmean(answer.prompt_tokens + answer.completion_tokens for answer in spent if answer)
+    assert model["cost"]["flops"] == pytest.approx(2 * 1e8 * tokens)
+    assert model["cost"]["usd"] == 0
+    assert only(body)["target"] == "large"
+
+
+def test_random_is_the_mean_of_both_qualities(body: dict[str, Any]) -> None:
+    target = only(body)["baselines"]["target"][0]
+    for model, facts in only(body)["baselines"]["members"].items():
+        assert facts["random"][0] == pytest.approx((facts["quality"][0] + target) / 2)
+        assert facts["less_target"][0] == pytest.approx(facts["quality"][0] - target)
+        assert row(body, kind="chow_member", signal="chow_avg", models=[model])["random"] == facts["random"]
+
+
+def test_gains_add_up(body: dict[str, Any]) -> None:
+    for one in only(body)["rows"]:
+        assert one["over_random"][0] == pytest.approx(one["auc"][0] - one["random"][0], abs=1e-7)
+        assert one["over_random_best"][0] == pytest.approx(one["by_selection"][0] + one["over_random"][0], abs=1e-7)
+        assert one["auc"][1] <= one["auc"][0] <= one["auc"][2]
+        assert one["auc"][0] <= only(body)["baselines"]["oracle"][0]
+        if one["partial_oracle"]:
+            assert one["partial_oracle"][0] >= one["auc"][0]
+
+
+def test_signals_that_know_something_beat_random(body: dict[str, Any]) -> None:
+    assert row(body, kind="semantic", signal="rougeL", agreement="max")["over_random"][1] > 0
+    assert row(body, kind="chow_member", signal="chow_sum", models=["small"])["over_random"][1] > 0
+
+
+def test_a_fixed_member_is_never_selected_for_another(body: dict[str, Any]) -> None:
+    one = row(body, kind="fixed", signal="rougeL")
+    assert (one["kept"], one["by_selection"][0]) == ("small", 0)
+    assert one["shares"] == {"small": 1, "tiny": 0, "odd": 0}
+
+
+def test_of_the_quantiles_one_is_chosen_beforehand_and_one_is_the_papers(body: dict[str, Any]) -> None:
+    for models in (["small"], ["tiny"], ["odd"], ["small", "tiny", "odd"]):
+        both = [
+            one for one in only(body)["rows"] if one["signal"].startswith("chow_quantile") and one["models"] == models
+        ]
+        held, best = sorted(both, key=lambda one: one["maximum"])
+        assert (held["maximum"], best["maximum"]) == (False, True)
+        assert best["auc"][0] >= held["auc"][0]
+        assert best["cheapest"] is None
+
+
+def test_budgets(body: dict[str, Any]) -> None:
+    one = row(body, kind="semantic", signal="rougeL", agreement="max")
+    flops = one["at"]["flops"]
+    models = only(body)["models"]
+    members = sum(models[name]["cost"]["flops"] for name in ("small", "tiny", "odd"))
+    assert flops["target"] == pytest.approx(models["large"]["cost"]["flops"])
+    assert members / flops["target"] < flops["floor"] < 0.4
+    assert flops["bought"]["0.1"] is None  # the members alone cost more
+    assert flops["bought"]["0.6"]["point"]["x"] <= 0.6 * flops["target"] * (1 + 1e-9)
+    assert "usd" not in one["at"]  # the target is free
+    assert one["at"]["latency_s"]["floor"] > 1  # members that are as slow as the target save no time
+
+
+def test_curves_have_their_ends(body: dict[str, Any]) -> None:
+    for one in only(body)["rows"]:
+        curve = one["curve"]
+        assert (curve["rate"][0], curve["rate"][-1]) == (0, 1)
+        assert curve["quality"][0] == pytest.approx(one["kept_quality"])
+        assert curve["quality"][-1] == pytest.approx(only(body)["baselines"]["target"][0])
+        assert curve["threshold"][-1] == "inf"
+        assert len({len(values) for values in curve.values()}) == 1
+
+
+def test_every_row_is_signed(body: dict[str, Any]) -> None:
+    signatures = [one["signature"] for one in only(body)["rows"] if not one["maximum"]]
+    assert len(set(signatures)) == len(signatures)
+    digest = body["source"]["data_sha256"][:12]
+    assert all(signature.startswith(f"data:{digest}|group:Synthetic|n:") for signature in signatures)
+
+
+def test_what_is_looked_at_is_sorted_by_agreement(body: dict[str, Any]) -> None:
+    shown = only(body)["looked_at"]
+    most, least = ([example["agreement"] for example in shown[name]] for name in ("most", "least"))
+    assert most == sorted(most, reverse=True)
+    assert least == sorted(least)
+    assert most[-1] > least[-1]
+    assert set(shown["most"][0]["answers"]) == {"small", "tiny", "odd", "large"}
+
+
+def test_the_seed_decides_everything(path: Path, body: dict[str, Any]) -> None:
+    def timeless(found: dict[str, Any]) -> Any:  # the scorer's seconds are measured
+        return [(one["auc"], one["by_selection"], one["signature"]) for one in only(found)["rows"]]
+
+    assert timeless(evaluate(load(path))) == timeless(body)
+    assert timeless(evaluate(load(path, seed=1))) != timeless(body)
+
+
+def test_flags(tmp_path: Path) -> None:
+    examples = questions(60)
+    columns: dict[str, list[Answer]] = dict(answers(["small"], examples))
+    columns["tiny"] = [Generation(example.references[0], "stop", 1, 3) for example in examples]
+    columns["large"] = [Generation("no", "stop", 1, 1) for _ in examples]
+    path = write_records(tmp_path / "r.jsonl", args(signal="exact"), examples, columns)
+    found = evaluate(load(path, metrics=("rougeL", "f1")))
+    assert [flag.split(" (")[0] for flag in only(found)["flags"]] == [
+        "small is better than the target large",
+        "tiny is better than the target large",
+    ]
+    assert "also the quality metric" in row(found, kind="semantic", signal="rougeL", agreement="max")["flags"][0]
+    assert set(row(found, kind="semantic", signal="rougeL", agreement="max")["other_metrics"]) == {"f1"}
+    assert only(found)["notes"] == ["No log-probabilities of tiny in the records, so no Chow signal of theirs."]
+    same = {name: [Generation("no", "stop", 1, 1)] * 60 for name in ("small", "tiny", "large")}
+    alike = evaluate(load(write_records(tmp_path / "s.jsonl", args(), examples, same)))
+    assert row(alike, kind="semantic", signal="exact", agreement="max")["flags"] == [
+        "Every example has the same score, so this is random deferral."
+    ]
+
+
+def test_several_data_sets_are_pooled_too(tmp_path: Path) -> None:
+    examples = [*questions(40), *questions(50, "Other")]
+    path = write_records(tmp_path / "r.jsonl", args(), examples, answers(["small", "tiny", "large"], examples))
+    found = evaluate(load(path))
+    assert [(group["name"], group["fit"] + group["test"]) for group in found["groups"]] == [
+        ("Synthetic", 40),
+        ("Other", 50),
+        ("all", 90),
+    ]
+
+
+def test_more_than_two_tiers_have_a_front(tmp_path: Path) -> None:
+    values = args(("small", "tiny"))
+    values["models"]["odd"] = {"engine": "replay", "default": "x", "parameters": 3e8}
+    values["models"]["middle"] = {"engine": "replay", "default": "x", "parameters": 1e9}
+    second = {"models": ["odd", "middle"], "signal": "exact", "threshold": 0.5}
+    values["cascades"]["default"]["tiers"].insert(1, second)
+    examples = questions(120)
+    columns = answers(["small", "tiny", "odd", "large"], examples)
+    columns["middle"] = answers(["large"], examples, seed=5)["large"]
+    cascade = only(evaluate(load(write_records(tmp_path / "r.jsonl", values, examples, columns))))
+    points = cascade["front"]["points"]
+    assert cascade["front"]["unit"] == "flops"
+    assert {len(point["thresholds"]) for point in points if point["signal"]} == {2}
+    chosen = [point["quality_when_chosen"] for point in points]
+    assert chosen == sorted(chosen)
+    assert np.all(np.diff([point["cost"] for point in points]) > -0.2)
+
+
+def test_ad_hoc_cascades(path: Path) -> None:
+    found = only(evaluate(load(path, members=("tiny", "odd"), target="small")))
+    assert (found["id"], found["tiers"]) == ("tiny+odd->small", [["tiny", "odd"], ["small"]])
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "sentence"),
+    [
+        ({"cascades": ("defalt",)}, DataError, "no cascade 'defalt'. Did you mean 'default'?"),
+        ({"members": ("tiny",)}, DataError, "needs both its members and a target"),
+        ({"members": ("tiny", "ody"), "target": "large"}, DataError, "no model 'ody'. Did you mean 'odd'?"),
+        ({"members": ("tiny", "large"), "target": "large"}, DataError, "asked once"),
+        ({"signals": ("rogueL",)}, SignalError, "no signal 'rogueL'. Did you mean 'rougeL'?"),
+    ],
+)
+def test_what_is_not_in_the_records(path: Path, options: dict[str, Any], error: type[Exception], sentence: str) -> None:
+    with pytest.raises(error, match=sentence):
+        load(path, **options)
+
+
+def test_examples_that_were_not_asked_are_left_out(tmp_path: Path) -> None:
+    examples = questions(30)
+    columns = answers(["small", "tiny", "large"], examples)
+    path = write_records(tmp_path / "r.jsonl", args(), examples, columns)
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:-4]))
+    material = load(path)
+    assert (len(material.rows), material.left_out) == (26, 4)
