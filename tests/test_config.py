@@ -430,7 +430,7 @@ class TestRouterSettings:
         with pytest.raises(ValueError, match=r"^thresholds.lang: no such cascade. Did you mean 'long'\? Available: d"):
             RouterSettings(thresholds={"lang": [0.9]}).applied_to(app)
         assert said(RouterSettings, {"threshold": {}}) == [
-            "threshold: unknown key. Did you mean 'thresholds'? Available: thresholds."
+            "threshold: unknown key. Did you mean 'thresholds'? Available: calibrations, thresholds."
         ]
 
 

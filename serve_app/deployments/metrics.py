@@ -1,7 +1,9 @@
 """What Prometheus sees, through Ray's metrics: every name, label and sentence of help stands here, once.
 
 Ray puts `ray_` before each name and adds the labels application, deployment and replica. It exports a histogram's
-observations as the middles of their buckets: the counts and quantiles are right, the `_sum` is approximate.
+observations as the middles of their buckets: the counts and quantiles are right, the `_sum` is approximate. It exports
+a gauge once for each time that it is set, and forgets it after two reports (20 s), so gauges are set with every health
+check (10 s).
 """
 
 from collections.abc import Callable, Iterable
@@ -47,6 +49,12 @@ AGREEMENT = Metric(
     (*SHARES, 1.5, 2.0, 4.0, 8.0),
 )
 THRESHOLD = Metric("cascade_threshold", "gauge", ("cascade", "tier"), "Threshold in force.")
+CALIBRATED_RATE = Metric(
+    "cascade_calibrated_deferral_rate",
+    "gauge",
+    ("cascade", "bound"),
+    "Share of requests that the first tier should defer, by the calibration in force: expected, low, high (95%).",
+)
 REFUSED = Metric("cascade_user_config_refused", "gauge", (), "1 while the last change of thresholds is refused.")
 REQUEST_SECONDS = Metric(
     "cascade_request_seconds",
@@ -107,7 +115,7 @@ ENGINE_ACTIVE = Metric(
     "cascade_engine_active_requests",
     "gauge",
     (),
-    "Requests that hold a slot of the replica's engine, looked at with each health check (not for vllm).",
+    "Requests that hold a slot of the replica's engine (not for vllm, which has its own).",
 )
 SCORER_WAITING = Metric(
     "cascade_scorer_waiting_requests", "gauge", ("signal",), "Requests that wait for the batch under way."
@@ -122,6 +130,7 @@ ROUTER = (
     DECISIONS,
     AGREEMENT,
     THRESHOLD,
+    CALIBRATED_RATE,
     REFUSED,
     REQUEST_SECONDS,
     CALLS,

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 from dataclasses import replace
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ from serve_app.deployments.capabilities import check_honoured
 from serve_app.deployments.handles import ModelHandle, ScorerHandle
 from serve_app.deployments.liveness import Health, Liveness, look_up
 from serve_app.deployments.measures import request_measures
-from serve_app.deployments.metrics import REFUSED, ROUTER, THRESHOLD, Instruments
+from serve_app.deployments.metrics import CALIBRATED_RATE, REFUSED, ROUTER, THRESHOLD, Instruments
 from serve_app.errors import ConfigError, RequestError, UnknownModelError, choices
 from serve_app.signals import CompositeScorer
 from serve_app.validation import explain
@@ -64,9 +65,8 @@ class Router:
         self._costs = {name: model.cost() for name, model in config.models.items()}
         self._speeds = {name: Speed() for name in config.models}
         self._refused: dict[str, Any] | None = None
-        self._instruments.record(REFUSED, 0)
         self._status: tuple[float, Readiness] | None = None
-        self._apply(config.thresholds())
+        self._apply(RouterSettings())
         self._demand = Demand({id_: [tier.models for tier in tiers] for id_, tiers in self._tiers.items()})
 
     def __serve_build_asgi_app__(self) -> FastAPI:
@@ -79,25 +79,33 @@ class Router:
         Never raises: Serve would kill and restart the replica over and over.
         """
         try:
-            self._apply(RouterSettings.model_validate(user_config).applied_to(self._config))
+            self._apply(RouterSettings.model_validate(user_config))
             self._refused = None
-            self._instruments.record(REFUSED, 0)
         except ValidationError as error:
             self._refuse(user_config, " ".join(explain(error, RouterSettings, "user_config.")))
         except ValueError as error:
             self._refuse(user_config, f"user_config.{error}.")
 
-    def _refuse(self, user_config: dict[str, Any], message: str) -> None:
-        self._refused = {"message": message, "user_config": user_config, "in_force": self._thresholds}
-        self._instruments.record(REFUSED, 1)
-        logger.error("The new user_config is refused, the old thresholds stay in force: %s", message)
-
-    def _apply(self, thresholds: dict[str, list[float]]) -> None:
-        tiers = {id_: self._config.tiers(id_, row) for id_, row in thresholds.items()}
-        self._thresholds = thresholds
-        for id_, row in thresholds.items():
+    async def check_health(self) -> None:
+        """Serve asks every few seconds: the moment for gauges, which Ray forgets if they are not set again."""
+        self._instruments.record(REFUSED, self._refused is not None)
+        for id_, row in self._thresholds.items():
             for number, threshold in enumerate(row):
                 self._instruments.record(THRESHOLD, threshold, id_, str(number))
+        for id_, rates in self._expected.items():
+            for bound, rate in zip(("expected", "low", "high"), rates or (), strict=False):
+                self._instruments.record(CALIBRATED_RATE, rate, id_, bound)
+
+    def _refuse(self, user_config: dict[str, Any], message: str) -> None:
+        self._refused = {"message": message, "user_config": user_config, "in_force": self._thresholds}
+        logger.error("The new user_config is refused, the old thresholds stay in force: %s", message)
+
+    def _apply(self, settings: RouterSettings) -> None:
+        thresholds = settings.applied_to(self._config)
+        tiers = {id_: self._config.tiers(id_, row) for id_, row in thresholds.items()}
+        self._thresholds = thresholds
+        self._calibrations = {id_: calibrated.id for id_, calibrated in settings.calibrations.items()}
+        self._expected = {id_: calibrated.deferral_rate for id_, calibrated in settings.calibrations.items()}
         self._tiers: dict[str, tuple[Tier, ...]] = tiers | {
             name: (Tier((name,), timeout_s=TARGET_TIMEOUT_S),) for name in self._config.models
         }
@@ -160,14 +168,20 @@ class Router:
 
     def close(self, model: str, run: Run, outcome: Outcome | None, options: CascadeOptions) -> Record:
         self._measure(model, run, outcome)
-        record = decision_record(model, run, outcome, self._costs, answers=options.include_answers)
+        decided = partial(decision_record, model, run, outcome, self._costs, calibration=self._calibration(model, run))
+        record = decided(answers=options.include_answers)
         self._instruments.record_all(request_measures(model, run, outcome, record, self._costs))
         if self._tracing:
             self._tracing.ended(run, outcome, record)
         if self._config.router.log_decisions:
-            logged = record if not options.include_answers else decision_record(model, run, outcome, self._costs)
+            logged = record if not options.include_answers else decided()
             logger.info("decision %s", json.dumps(logged))
         return record
+
+    def _calibration(self, model: str, run: Run) -> str | None:
+        """The one that the request was decided under; none where its own wishes were."""
+        as_configured = run.force is None and tuple(run.tiers) == self._tiers[model]
+        return self._calibrations.get(model) if as_configured else None
 
     def _measure(self, model: str, run: Run, outcome: Outcome | None) -> None:
         for call in run.calls:
@@ -201,7 +215,8 @@ class Router:
             if not self._can_answer(tier, answering)
         ]
         details = {"waiting_for": waiting, "replicas": running, "thresholds": self._thresholds}
-        return Readiness(not waiting, details | {"refused_user_config": self._refused})
+        in_force = {"calibrations": self._calibrations, "refused_user_config": self._refused}
+        return Readiness(not waiting, details | in_force)
 
     def _can_answer(self, tier: Tier, answering: set[str]) -> bool:
         if tier.signal is None:

@@ -37,6 +37,11 @@ class ScorerServer:
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="scorer")
         self._instruments = Instruments(SCORER)
 
+    async def check_health(self) -> None:
+        """Serve asks every few seconds: the moment for gauges, which Ray forgets if they are not set again."""
+        for signal in self._signals:
+            self._instruments.record(SCORER_WAITING, len(self._waiting[signal]), signal)
+
     async def score(self, signal: str, texts: Sequence[str]) -> Scores:
         """The n x n similarities of n texts, and what they cost. SignalError if the signal is unknown or fails."""
         if signal not in self._signals:
@@ -45,8 +50,6 @@ class ScorerServer:
         self._waiting[signal].append((texts, done))
         if signal not in self._workers:
             self._workers[signal] = asyncio.create_task(self._work(signal))
-        else:
-            self._instruments.record(SCORER_WAITING, len(self._waiting[signal]), signal)
         return await done
 
     async def _work(self, signal: str) -> None:
@@ -74,7 +77,6 @@ class ScorerServer:
             if not done.cancelled():
                 batch.append((texts, done))
                 size += len(texts)
-        self._instruments.record(SCORER_WAITING, len(waiting), signal)
         return batch
 
 
