@@ -1,0 +1,67 @@
+"""Which cluster, and as whom: a kubeconfig's context, or the cluster that this process runs in."""
+
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from serve_app.cluster.client import Cluster
+from serve_app.errors import ClusterError, choices
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+IN_CLUSTER_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+
+def connect(kubeconfig: Path | None = None, context: str | None = None, namespace: str | None = None) -> Cluster:
+    """A client of the cluster that kubectl would speak to: --kubeconfig, $KUBECONFIG, ~/.kube/config, else in-cluster.
+
+    Nothing is asked yet. Raises `ClusterError` where there is no kubeconfig, no such context, or no `kubernetes`.
+    """
+    try:
+        from kubernetes import client, config
+        from kubernetes.config.kube_config import KUBE_CONFIG_DEFAULT_LOCATION
+    except ImportError:
+        raise ClusterError("Clusters need the kubernetes client: pip install 'semantic-cascade[k8s]'.") from None
+    configuration = client.Configuration()
+    configuration.retries = False  # ours are in the client, with pauses
+    files = str(kubeconfig) if kubeconfig else KUBE_CONFIG_DEFAULT_LOCATION
+    there = any(Path(file).expanduser().is_file() for file in files.split(os.pathsep) if file)
+    if there:
+        context, found = _from_kubeconfig(config, files, context, configuration)
+    elif kubeconfig is None and context is None and "KUBERNETES_SERVICE_HOST" in os.environ:
+        context, found = _from_inside(config, configuration)
+    else:
+        raise ClusterError(
+            f"There is no kubeconfig at {files}. Name one with --kubeconfig or KUBECONFIG; your cluster's provider "
+            "has a command that writes it."
+        )
+    if urlsplit(configuration.host).hostname in LOOPBACK:
+        configuration.proxy = None
+    return Cluster(client.ApiClient(configuration), context, namespace or found or "default")
+
+
+def _from_kubeconfig(config: Any, files: str, context: str | None, configuration: Any) -> tuple[str, str | None]:
+    import yaml
+
+    try:
+        contexts, current = config.list_kube_config_contexts(files)
+        known = {entry["name"]: entry["context"] for entry in contexts}
+        name = context or current["name"]
+        if name not in known:
+            raise ClusterError(f"{files} has no context {name!r}. {choices(name, known)}")
+        config.load_kube_config(files, name, configuration, persist_config=False)
+    except yaml.YAMLError:
+        raise ClusterError(f"{files} is not YAML.") from None
+    except (config.ConfigException, OSError, TypeError, KeyError) as error:
+        # A first line only, of what may be a quotation from the file.
+        said = str(error).splitlines()[0] if isinstance(error, config.ConfigException) else "it is malformed"
+        raise ClusterError(f"The kubeconfig {files} cannot be used: {said.rstrip('.')}.") from None
+    return name, known[name].get("namespace")
+
+
+def _from_inside(config: Any, configuration: Any) -> tuple[str, str | None]:
+    try:
+        config.load_incluster_config(configuration)
+        return "this pod's service account", IN_CLUSTER_NAMESPACE.read_text(encoding="utf-8").strip()
+    except (config.ConfigException, OSError) as error:
+        raise ClusterError(f"This pod has no usable service account: {str(error).rstrip('.')}.") from None

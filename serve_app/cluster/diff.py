@@ -1,0 +1,65 @@
+"""What an apply would change, as a diff of YAML between the live object and the server's own dry run."""
+
+import difflib
+from typing import Any
+
+import yaml
+
+from serve_app.cluster.manifests import Body
+
+BOOKKEEPING = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink")
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+CONTEXT_LINES = 2
+
+
+class _Dumper(yaml.SafeDumper):
+    """Longer texts as blocks, so that a line of them can differ."""
+
+
+def _text(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
+
+
+_Dumper.add_representer(str, _text)
+
+
+def differs(live: Body, result: Body) -> bool:
+    """Whether anything but the server's bookkeeping and the status is different."""
+    return _essence(live) != _essence(result)
+
+
+def diff(live: Body | None, result: Body) -> list[str]:
+    """The lines that would go (-) or come (+), with two lines around them; empty if nothing would.
+
+    A Secret's values are replaced by words that say only whether they differ.
+    """
+    before, after = _essence(live) if live else {}, _essence(result)
+    if result["kind"] == "Secret":
+        before, after = _veiled(before, after)
+    lines = difflib.unified_diff(_lines(before), _lines(after), lineterm="", n=CONTEXT_LINES)
+    return [line for line in lines if not line.startswith(("---", "+++"))]
+
+
+def _essence(body: Body) -> Body:
+    metadata = {name: value for name, value in body["metadata"].items() if name not in BOOKKEEPING}
+    if annotations := {k: v for k, v in (metadata.pop("annotations", None) or {}).items() if k != LAST_APPLIED}:
+        metadata["annotations"] = annotations
+    return {name: value for name, value in body.items() if name != "status"} | {"metadata": metadata}
+
+
+def _veiled(before: Body, after: Body) -> tuple[Body, Body]:
+    before, after = dict(before), dict(after)
+    for field in ("data", "stringData"):
+        old, new = before.get(field) or {}, after.get(field) or {}
+        for body, values, others in ((before, old, new), (after, new, old)):
+            if values:
+                body[field] = {key: _veil(value, others.get(key), body is after) for key, value in values.items()}
+    return before, after
+
+
+def _veil(value: Any, other: Any, is_new: bool) -> str:
+    return "(hidden)" if value == other else f"(hidden, {'new' if is_new else 'old'} value)"
+
+
+def _lines(body: Body) -> list[str]:
+    return yaml.dump(body, Dumper=_Dumper, width=1000, allow_unicode=True).splitlines() if body else []

@@ -1,0 +1,139 @@
+"""Who may talk to whom, how requests come in, what scrapes the metrics, and how many pods may be evicted at once."""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from serve_app.cluster import pods
+from serve_app.cluster.groups import WorkerGroup
+from serve_app.cluster.serve_config import PORT
+from serve_app.cluster.settings import Settings
+from serve_app.config import AppConfig, OpenAiApiModel
+
+Body = dict[str, Any]
+CLIENT_LABEL = {"semantic-cascade/client": "true"}
+"""Of namespaces whose pods may send requests: the Ingress controller's, the Gateway's, those of applications."""
+METRICS = ("metrics", "as-metrics", "dash-metrics")
+
+
+def policies(settings: Settings) -> list[Body]:
+    """What is closed and open in every overlay. The network of the cluster must enforce NetworkPolicies."""
+    ray = [{"podSelector": _ray(settings)}]
+    operator = {
+        "namespaceSelector": {},
+        "podSelector": {"matchLabels": {"app.kubernetes.io/name": "kuberay-operator"}},
+    }
+    monitoring = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": settings.monitoring_namespace}}}
+    incoming = [
+        {"from": ray},
+        {"from": [operator], "ports": _ports(pods.PORTS["dashboard"], PORT)},
+        {"from": [{"namespaceSelector": {"matchLabels": CLIENT_LABEL}}], "ports": _ports(PORT)},
+        {"from": [monitoring], "ports": _ports(*(pods.PORTS[name] for name in METRICS))},
+    ]
+    head = {"matchLabels": pods.labels(settings, "head")}
+    pull = {"matchLabels": pods.labels(settings, "pull")}
+    return [
+        _policy(settings, "ray", _ray(settings), ingress=incoming, egress=[{"to": ray}, _dns()]),
+        # The autoscaler asks the API server, whose address no selector names.
+        _policy(settings, "head", head, egress=[{"ports": _ports(443, 6443)}]),
+        _policy(settings, "pull", pull, ingress=[], egress=[_dns(), {"ports": _ports(443)}]),
+    ]
+
+
+def more_policies(settings: Settings, args: AppConfig) -> list[Body]:
+    """What a config needs beside that: Redis, the endpoints of models behind an API, the collector of traces."""
+    found = []
+    if settings.redis:
+        head = {"matchLabels": pods.labels(settings, "head")}
+        found.append(_policy(settings, "redis", head, egress=[{"ports": _ports(settings.redis.port)}]))
+    urls = [model.base_url for model in args.models.values() if isinstance(model, OpenAiApiModel)]
+    urls += [args.router.tracing.endpoint] if args.router.tracing else []
+    if ports := sorted(set(map(_port, urls))):
+        worker = {"matchLabels": pods.labels(settings, "worker")}
+        found.append(_policy(settings, "endpoints", worker, egress=[{"ports": _ports(*ports)}]))
+    return found
+
+
+def budget(settings: Settings, groups: list[WorkerGroup]) -> Body:
+    """One worker at a time may be evicted, of a single one none. An integer: a share needs a scale, which CRDs lack."""
+    least = sum(group.pods.min for group in groups)
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": _metadata(settings, f"{settings.name}-workers"),
+        "spec": {
+            "minAvailable": max(1, least - 1),
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+            "selector": {"matchLabels": pods.labels(settings, "worker")},
+        },
+    }
+
+
+def ingress(settings: Settings) -> list[Body]:
+    """A route to the service, where the overlay has one and upgrades bring none of their own."""
+    if settings.ingress is None:
+        return []
+    host, tls = settings.ingress.host, settings.ingress.tls_secret
+    backend = {"service": {"name": f"{settings.name}-serve-svc", "port": {"number": PORT}}}
+    rule = {"host": host, "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}
+    spec: Body = {"ingressClassName": settings.ingress.class_name} if settings.ingress.class_name else {}
+    spec |= {"tls": [{"hosts": [host], "secretName": tls}]} if tls else {}
+    return [
+        {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "Ingress",
+            "metadata": _metadata(settings, settings.name),
+            "spec": spec | {"rules": [rule]},
+        }
+    ]
+
+
+def monitor(settings: Settings) -> list[Body]:
+    """What the Prometheus operator scrapes: all of Ray's metrics, and so ours."""
+    if not settings.monitoring:
+        return []
+    label = {"sourceLabels": ["__meta_kubernetes_pod_label_ray_io_cluster"], "targetLabel": "ray_io_cluster"}
+    endpoints = [{"port": name, "relabelings": [label]} for name in METRICS]
+    return [
+        {
+            "apiVersion": "monitoring.coreos.com/v1",
+            "kind": "PodMonitor",
+            "metadata": _metadata(settings, settings.name),
+            "spec": {"selector": _ray(settings), "podMetricsEndpoints": endpoints},
+        }
+    ]
+
+
+def _ray(settings: Settings) -> Body:
+    return {
+        "matchLabels": {"app.kubernetes.io/instance": settings.name},
+        "matchExpressions": [
+            {"key": "app.kubernetes.io/component", "operator": "In", "values": ["head", "worker"]},
+        ],
+    }
+
+
+def _policy(settings: Settings, name: str, selector: Body, **rules: list[Body]) -> Body:
+    """`ingress` and `egress` rules; what has none of a kind is left open by this policy."""
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": _metadata(settings, f"{settings.name}-{name}"),
+        "spec": {"podSelector": selector, "policyTypes": [kind.capitalize() for kind in rules]} | rules,
+    }
+
+
+def _metadata(settings: Settings, name: str) -> Body:
+    return {"name": name, "labels": pods.labels(settings, "network")}
+
+
+def _dns() -> Body:
+    return {"ports": [{"port": 53, "protocol": protocol} for protocol in ("UDP", "TCP")]}
+
+
+def _ports(*ports: int) -> list[Body]:
+    return [{"port": port, "protocol": "TCP"} for port in ports]
+
+
+def _port(address: str) -> int:
+    url = urlsplit(address)
+    return url.port or (80 if url.scheme == "http" else 443)

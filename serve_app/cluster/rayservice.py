@@ -1,0 +1,102 @@
+"""The RayService: Ray's head, worker groups, the serving config, how upgrades go."""
+
+from math import ceil
+from typing import Any
+
+from serve_app.cluster import pods
+from serve_app.cluster.groups import WorkerGroup
+from serve_app.cluster.serve_config import PORT, graceful_shutdown_s, key_variables, longest_request_s, reads_key_files
+from serve_app.cluster.settings import Settings
+from serve_app.serve_file import ServeFile
+
+Body = dict[str, Any]
+
+
+def base(settings: Settings) -> Body:
+    """What is the same for every config and overlay; the operator starts nothing of use from it."""
+    options = {
+        "version": "v2",
+        "idleTimeoutSeconds": settings.idle_timeout_s,
+        "securityContext": pods.container_security(),
+    }
+    service = {
+        "metadata": {"labels": pods.labels(settings, "serve")},
+        "spec": {"type": "ClusterIP", "ports": [{"name": "serve", "port": PORT}]},
+    }
+    return {
+        "apiVersion": "ray.io/v1",
+        "kind": "RayService",
+        "metadata": {"name": settings.name, "labels": pods.labels(settings, "service")},
+        "spec": {
+            "upgradeStrategy": {"type": "NewCluster"},
+            "excludeHeadPodFromServeSvc": True,
+            "serveService": service,
+            "rayClusterConfig": {
+                "rayVersion": settings.ray_version,
+                "authOptions": {"mode": "token", "secretName": settings.ray_token_secret},
+                "enableInTreeAutoscaling": True,
+                "autoscalerOptions": options,
+                # Zero CPUs, so that no replica runs beside the head.
+                "headGroupSpec": {
+                    "rayStartParams": {"num-cpus": "0"},
+                    "template": pods.head(settings, settings.drain_s),
+                },
+            },
+        },
+    }
+
+
+def whole(settings: Settings, file: ServeFile, groups: list[WorkerGroup], serve_config: str) -> Body:
+    """The base with a config in it, and the overlay's upgrades and fault tolerance."""
+    args = file.application.args
+    # Replicas end their requests while Ray drains the node, Ray drains while Kubernetes waits for the pod.
+    drain_s = max(settings.drain_s, ceil(graceful_shutdown_s(file)) + pods.DRAIN_MARGIN_S)
+    service = base(settings)
+    spec, cluster = service["spec"], service["spec"]["rayClusterConfig"]
+    cluster["headGroupSpec"]["template"] = pods.head(settings, drain_s)
+    if settings.gateway:
+        spec["upgradeStrategy"] = _incremental(settings)
+        del spec["serveService"]  # the operator ignores it then
+    if settings.redis:
+        cluster["gcsFaultToleranceOptions"] = {
+            "redisAddress": settings.redis.address,
+            "redisPassword": {
+                "valueFrom": {"secretKeyRef": {"name": settings.redis.secret, "key": settings.redis.key}}
+            },
+        }
+    # A cluster that was replaced stays until the last of its requests must have ended.
+    spec["rayClusterDeletionDelaySeconds"] = ceil(longest_request_s(args))
+    cluster["workerGroupSpecs"] = [
+        {
+            "groupName": group.name,
+            "replicas": group.pods.initial,
+            "minReplicas": group.pods.min,
+            "maxReplicas": group.pods.max,
+            "rayStartParams": {},
+            "resources": pods.group_resources(group),
+            "template": pods.worker(
+                group,
+                settings,
+                drain_s,
+                models=bool(args.weights()),
+                keys=key_variables(args),
+                files=reads_key_files(args),
+            ),
+        }
+        for group in groups
+    ]
+    spec["serveConfigV2"] = serve_config
+    return service
+
+
+def _incremental(settings: Settings) -> Body:
+    assert settings.gateway is not None
+    return {
+        "type": "NewClusterWithIncrementalUpgrade",
+        "clusterUpgradeOptions": {
+            "gatewayClassName": settings.gateway.class_name,
+            "stepSizePercent": settings.gateway.step_size_percent,
+            "intervalSeconds": settings.gateway.interval_s,
+            "maxSurgePercent": settings.gateway.max_surge_percent,
+        },
+    }

@@ -1,0 +1,108 @@
+"""What an API server refuses, said in sentences.
+
+ClusterError
+├── UnreachableError   no answer, or none but "come back later"
+└── RefusedError       an answer with a status code that is no success
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from serve_app.errors import ClusterError
+
+QUOTA = re.compile(r"exceeded quota: .*", re.DOTALL)
+WEBHOOK = re.compile(r'admission webhook "(?P<name>[^"]+)" denied the request:? ?(?P<why>.*)', re.DOTALL)
+SECRETS = re.compile(
+    r"\b(?:hf_|sk-|gh[pousr]_|glpat-|xox[bp]-)[\w-]{8,}"
+    r"|(?i:(?<=bearer )|(?<=token=)|(?<=password=)|(?<=api_key=)|(?<=secret=))[^\s&]+"
+    r"|(?<=://)[^\s@/]+(?=@)"
+)
+"""Tokens by their makers' prefixes, what a name says is one, and credentials in a URL."""
+
+
+class UnreachableError(ClusterError):
+    """The API server gives no answer, or cannot now."""
+
+
+class RefusedError(ClusterError):
+    """The API server refused: `status` is HTTP's code, `fields` are the ones it objects to."""
+
+    def __init__(self, sentence: str, status: int, reason: str = "", fields: tuple[str, ...] = ()) -> None:
+        super().__init__(sentence, status, reason, fields)
+        self.sentence = sentence
+        self.status = status
+        self.reason = reason
+        self.fields = fields
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+def redacted(text: str) -> str:
+    """`text` without what looks like a token or password, and without a terminal's control characters."""
+    plain = "".join(letter for letter in text if letter.isprintable() or letter in "\n\t")
+    return SECRETS.sub("(hidden)", plain)
+
+
+def refused(
+    status: int, body: dict[str, Any], *, verb: str, what: str, where: str, context: str, secret: bool = False
+) -> RefusedError:
+    """The error for a `Status` body. `what` is the object or resource, `where` " in namespace x" or nothing.
+
+    Of a Secret only the fields are told, since the server's words may quote its values.
+    """
+    reason = str(body.get("reason") or "")
+    message = redacted(str(body.get("message") or "")).strip().rstrip(".")
+    details = body.get("details")
+    causes = (details.get("causes") if isinstance(details, dict) else None) or []
+    fields = tuple(str(cause.get("field")) for cause in causes if cause.get("field"))
+    sentence = _sentence(status, message, causes, verb, what, where, context, secret)
+    return RefusedError(sentence, status, reason, fields)
+
+
+def _sentence(
+    status: int,
+    message: str,
+    causes: Sequence[dict[str, Any]],
+    verb: str,
+    what: str,
+    where: str,
+    context: str,
+    secret: bool,
+) -> str:
+    if status == 401:
+        return f"The cluster does not accept the credentials of {context}: log in again, or name another --context."
+    if status == 409 and any(cause.get("reason") == "FieldManagerConflict" for cause in causes):
+        return f"{what}: {_owners(causes)}. --force-conflicts takes them over."
+    if denied := WEBHOOK.search(message):
+        why = "(not shown: it is a Secret)" if secret else denied["why"] or "it gives no reason"
+        return f"{what}: the admission webhook {denied['name']} refuses it: {why}."
+    if quota := QUOTA.search(message):
+        return f"{what}: {quota[0]}."
+    if status == 403:
+        return f"You may not {verb} {what}{where} as {context}: {message or 'forbidden'}."
+    if secret:
+        named = ", ".join(str(cause.get("field")) for cause in causes if cause.get("field"))
+        return (
+            f"{what}: refused with HTTP {status}{f', fields {named}' if named else ''} (no more is shown of a Secret)."
+        )
+    if status == 422 and causes:
+        return f"{what}: {'; '.join(_cause(cause) for cause in causes)}."
+    return f"{what}: the cluster answers {verb} with HTTP {status}: {message or 'without a word'}."
+
+
+def _cause(cause: dict[str, Any]) -> str:
+    return redacted(f"{cause.get('field') or 'it'}: {cause.get('message') or cause.get('reason')}").rstrip(".")
+
+
+def _owners(causes: Sequence[dict[str, Any]]) -> str:
+    """`.spec.replicas is owned by 'kubectl'`, for every field."""
+    owned: dict[str, list[str]] = {}
+    for cause in causes:
+        named = re.search(r'conflict with "([^"]*)"', str(cause.get("message")))
+        owned.setdefault(named[1] if named else "another", []).append(str(cause.get("field")))
+    return "; ".join(
+        f"{', '.join(fields)} {'is' if len(fields) == 1 else 'are'} owned by {manager!r}"
+        for manager, fields in owned.items()
+    )

@@ -1,0 +1,149 @@
+"""From a serving config to a kustomize base and an overlay: plain objects first, then files.
+
+The overlay's objects are built whole. What the base has already is left out of its files: the RayService becomes a
+patch, as in RFC 7386, with lists whole.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from serve_app.cluster import groups, network, pods, rayservice, storage
+from serve_app.cluster.operator_rules import operator_faults
+from serve_app.cluster.serve_config import for_cluster
+from serve_app.cluster.settings import Overlay, Settings
+from serve_app.cluster.text import dumped
+from serve_app.errors import ConfigError
+from serve_app.plan import plan_of
+from serve_app.serve_file import load
+
+Body = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """`files` are texts by path; `objects` what the overlay comes to; `cautions` sentences for whoever renders."""
+
+    files: dict[str, str]
+    objects: list[Body]
+    groups: list[groups.WorkerGroup]
+    cautions: list[str]
+
+
+def render(config: Path, overlay: Overlay, settings: Settings) -> Rendered:
+    """The manifests of a config; ConfigError where it cannot run in a cluster."""
+    file = load(config)
+    args = file.application.args
+    plan = plan_of(args, file.application.deployments_in_force(), target_capacity=file.target_capacity)
+    serve_config = dumped([for_cluster(config, file)])
+    workers = groups.worker_groups(plan, settings)
+    service = rayservice.whole(settings, file, workers, serve_config)
+    if sentences := operator_faults(service):
+        raise ConfigError(f"KubeRay would refuse it: {' '.join(sentences)}")
+    common = [("namespace", [_namespace(settings)]), ("network", network.policies(settings))]
+    own = [
+        ("models", storage.objects(settings, args, serve_config)),
+        ("network", network.more_policies(settings, args)),
+        ("disruption", [network.budget(settings, workers)]),
+        ("ingress", network.ingress(settings)),
+        ("monitoring", network.monitor(settings)),
+    ]
+    own = [(name, objects) for name, objects in own if objects]
+    base = rayservice.base(settings)
+    files = _base_files([*common, ("rayservice", [base])])
+    files |= _overlay_files(overlay, own, patch_of(base, service), settings, config)
+    objects = [body for _, bodies in [*common, *own] for body in bodies] + [service]
+    return Rendered(files, objects, workers, groups.cautions(workers))
+
+
+def write(rendered: Rendered, folder: Path) -> None:
+    """Put the files under a folder, and remove those of the base and the overlay that are of no more use."""
+    for path in _left_over(rendered, folder):
+        path.unlink()
+    for name, text in rendered.files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
+def check(rendered: Rendered, folder: Path) -> None:
+    """ConfigError that names the files under a folder that are not as they would be written."""
+    stale = [name for name, text in rendered.files.items() if not _reads(folder / name, text)]
+    stale += [str(path.relative_to(folder)) for path in _left_over(rendered, folder)]
+    if stale:
+        raise ConfigError(f"Not what `cascade k8s render` writes: {', '.join(f'{folder / name}' for name in stale)}.")
+
+
+def patch_of(before: Body, after: Body) -> Body:
+    """The merge patch that makes `after` of `before`, with what says which object it is for."""
+    named = {key: after[key] for key in ("apiVersion", "kind")} | {"metadata": {"name": after["metadata"]["name"]}}
+    return named | _difference(before, after)
+
+
+def _difference(before: Body, after: Body) -> Body:
+    patch: Body = {key: None for key in before if key not in after}
+    for key, value in after.items():
+        old = before.get(key)
+        if isinstance(value, dict) and isinstance(old, dict):
+            if inner := _difference(old, value):
+                patch[key] = inner
+        elif key not in before or old != value:
+            patch[key] = value
+    return patch
+
+
+def _namespace(settings: Settings) -> Body:
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": settings.namespace, "labels": labels}}
+
+
+def _base_files(parts: list[tuple[str, list[Body]]]) -> dict[str, str]:
+    comment = "Written by `cascade k8s render`, the same for every overlay of one folder."
+    kustomization = _kustomization({"resources": [f"{name}.yaml" for name, _ in parts]})
+    files = {f"{name}.yaml": dumped(objects, comment) for name, objects in parts}
+    files["kustomization.yaml"] = dumped([kustomization], comment)
+    return {f"base/{name}": text for name, text in files.items()}
+
+
+def _overlay_files(
+    overlay: Overlay, parts: list[tuple[str, list[Body]]], patch: Body, settings: Settings, config: Path
+) -> dict[str, str]:
+    comment = (
+        f"Written by `cascade k8s render {config.as_posix()} --overlay {overlay}`: change the config or the settings."
+    )
+    kustomization = _kustomization(
+        {
+            "namespace": settings.namespace,
+            "resources": ["../../base", *(f"{name}.yaml" for name, _ in parts)],
+            "patches": [{"path": "rayservice.yaml"}],
+            "images": [_image(settings.image)],
+        }
+    )
+    files = {f"{name}.yaml": dumped(objects, comment) for name, objects in parts}
+    files |= {"rayservice.yaml": dumped([patch], comment), "kustomization.yaml": dumped([kustomization], comment)}
+    return {f"overlays/{overlay}/{name}": text for name, text in files.items()}
+
+
+def _kustomization(values: Body) -> Body:
+    return {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"} | values
+
+
+def _image(image: str) -> dict[str, str]:
+    """The image in kustomize's words: a name, and a tag or a digest."""
+    if "@" in image:
+        name, _, digest = image.partition("@")
+        return {"name": pods.IMAGE, "newName": name, "digest": digest}
+    folder, slash, last = image.rpartition("/")
+    name, _, tag = last.partition(":")
+    return {"name": pods.IMAGE, "newName": folder + slash + name} | ({"newTag": tag} if tag else {})
+
+
+def _left_over(rendered: Rendered, folder: Path) -> list[Path]:
+    """Files of the base and the overlay that rendering would not write."""
+    folders = {str(Path(name).parent) for name in rendered.files}
+    there = [path for name in sorted(folders) for path in sorted((folder / name).glob("*.yaml"))]
+    return [path for path in there if str(path.relative_to(folder)) not in rendered.files]
+
+
+def _reads(path: Path, text: str) -> bool:
+    return path.is_file() and path.read_text(encoding="utf-8") == text

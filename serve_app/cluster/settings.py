@@ -1,0 +1,180 @@
+"""What the manifests need to know that no serving config says: the cluster, its nodes, and names of things in it."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeAlias
+
+import yaml
+from pydantic import AfterValidator, Field, PositiveInt, ValidationError, model_validator
+
+from serve_app.errors import ConfigError
+from serve_app.scaling import Strict
+from serve_app.validation import explain
+
+Overlay: TypeAlias = Literal["cpu-demo", "gpu-single-node", "gpu-autoscaling", "paper-70b"]
+NAME_LENGTH = 47
+"""Of a RayService; the operator adds to it for the names of clusters and services."""
+UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+
+
+def _check_name(name: str) -> str:
+    if not re.fullmatch(r"[a-z]([a-z0-9-]*[a-z0-9])?", name) or len(name) > NAME_LENGTH:
+        raise ValueError(f"must be up to {NAME_LENGTH} small letters, digits and '-', beginning with a letter")
+    return name
+
+
+def _check_size(size: str) -> str:
+    if not re.fullmatch(r"[1-9]\d*(Ki|Mi|Gi|Ti)", size):
+        raise ValueError("must be a whole number with Ki, Mi, Gi or Ti, such as 16Gi")
+    return size
+
+
+Name: TypeAlias = Annotated[str, AfterValidator(_check_name)]
+Size: TypeAlias = Annotated[str, AfterValidator(_check_size)]
+
+
+def bytes_of(size: str) -> int:
+    """A size such as `16Gi`, in bytes."""
+    return int(size[:-2]) * UNITS[size[-2:]]
+
+
+class Pod(Strict):
+    """What one pod asks for, as its limit too."""
+
+    cpus: PositiveInt
+    memory: Size
+
+
+class GpuPod(Strict):
+    """What a GPU pod asks for, by the GPU."""
+
+    cpus_per_gpu: PositiveInt = 8
+    memory_per_gpu: Size = "64Gi"
+
+
+class Storage(Strict):
+    """The volume that holds the models."""
+
+    size: Size = "50Gi"
+    storage_class: str | None = Field(None, description="Default: the cluster's own.")
+    shared: bool = Field(True, description="Mounted on several nodes (ReadWriteMany); false: one node only.")
+
+
+class Redis(Strict):
+    """Where Ray's head keeps its state, so that its death does not end the cluster."""
+
+    address: str = Field("redis:6379", pattern=r"^[^:/]+:\d+$", description="host:port; not made by these manifests.")
+    secret: Name = "cascade-redis"
+    key: str = "password"
+
+    @property
+    def port(self) -> int:
+        """Of the address."""
+        return int(self.address.rpartition(":")[2])
+
+
+class Ingress(Strict):
+    """An Ingress in front of the service."""
+
+    host: str
+    class_name: str | None = Field(None, description="Default: the cluster's own.")
+    tls_secret: str | None = Field(None, description="Certificate and key; without one, plain HTTP.")
+
+
+class Gateway(Strict):
+    """Upgrades in steps: the operator makes a Gateway and a route, and moves traffic from the old cluster to a new."""
+
+    class_name: str
+    step_size_percent: int = Field(10, ge=1, le=100)
+    interval_s: PositiveInt = 60
+    max_surge_percent: int = Field(50, ge=1, le=100, description="How much more than before may run meanwhile.")
+
+
+class Settings(Strict):
+    """Every option of the manifests."""
+
+    name: Name = "cascade"
+    namespace: Name = "cascade"
+    image: str = Field("semantic-cascade:0.1.0", description="Built from k8s/Dockerfile, where the cluster finds it.")
+    image_pull_secret: str | None = None
+    ray_version: str = Field("2.60.0", pattern=r"^\d+\.\d+\.\d+$", description="The image's.")
+    storage: Storage = Storage()
+    ray_token_secret: Name = Field("cascade-ray-token", description="Key auth_token: the token that guards Ray.")
+    hub_token_secret: Name = Field("cascade-hub-token", description="Key token, for gated models; may be missing.")
+    pull_env: dict[str, str] = Field({}, description="For the fetching Job: PIP_INDEX_URL, HF_ENDPOINT, proxies, ...")
+    api_keys_secret: Name = Field("cascade-api-keys", description="A key for each api_key_env or api_key_file.")
+    head: Pod = Pod(cpus=2, memory="6Gi")
+    cpu_worker: Pod = Pod(cpus=4, memory="8Gi")
+    gpu_worker: GpuPod = GpuPod()
+    gpus_per_node: PositiveInt = Field(8, description="GPUs of the cluster's largest node.")
+    gpu_products: dict[str, list[str]] = Field(
+        {}, description="Values of the node label nvidia.com/gpu.product for an accelerator type; `any`: for none."
+    )
+    idle_timeout_s: PositiveInt = Field(300, description="A worker pod with nothing on it leaves after so long.")
+    drain_s: PositiveInt = Field(120, description="What a stopping pod gives the requests that it has.")
+    redis: Redis | None = None
+    ingress: Ingress | None = None
+    gateway: Gateway | None = None
+    monitoring: bool = Field(False, description="A PodMonitor; needs the Prometheus operator.")
+    monitoring_namespace: Name = "monitoring"
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> Self:
+        if self.ingress and self.gateway:
+            raise ValueError("ingress and gateway exclude each other: with a gateway, upgrades move traffic there")
+        return self
+
+
+OVERLAYS: dict[str, Settings] = {
+    "cpu-demo": Settings(storage=Storage(size="10Gi", shared=False)),
+    "gpu-single-node": Settings(
+        image="semantic-cascade:0.1.0-gpu",
+        storage=Storage(size="100Gi", shared=False),
+        ingress=Ingress(host="cascade.example.com"),
+        monitoring=True,
+    ),
+    "gpu-autoscaling": Settings(
+        image="semantic-cascade:0.1.0-gpu",
+        storage=Storage(size="500Gi"),
+        cpu_worker=Pod(cpus=4, memory="16Gi"),
+        redis=Redis(),
+        gateway=Gateway(class_name="istio"),
+        monitoring=True,
+    ),
+    "paper-70b": Settings(
+        image="semantic-cascade:0.1.0-gpu",
+        storage=Storage(size="300Gi"),
+        gpu_products={"any": ["NVIDIA-H100-80GB-HBM3", "NVIDIA-A100-SXM4-80GB"]},
+        redis=Redis(),
+        ingress=Ingress(host="cascade.example.com", tls_secret="cascade-tls"),
+        monitoring=True,
+    ),
+}
+"""The settings that each overlay starts from."""
+
+
+def read(overlay: Overlay, path: Path | None = None) -> Settings:
+    """The overlay's settings, with those of a YAML file over them; ConfigError if the file does not fit."""
+    base = OVERLAYS[overlay]
+    if path is None:
+        return base
+    try:
+        written = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"The settings {str(path)!r} cannot be read: {error}.") from None
+    if not isinstance(written, dict):
+        raise ConfigError(f"{path}: expected a mapping of settings.")
+    try:
+        return Settings.model_validate(_merged(base.model_dump(), written))
+    except ValidationError as error:
+        raise ConfigError("\n".join(f"{path}: {sentence}" for sentence in explain(error, Settings, ""))) from None
+
+
+def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Key by key, and so inside mappings; `null` takes a part away."""
+    both = {key: _merged(base[key], over[key]) for key in base.keys() & over.keys() if _both_mappings(base, over, key)}
+    return base | over | both
+
+
+def _both_mappings(base: dict[str, Any], over: dict[str, Any], key: str) -> bool:
+    return isinstance(base[key], dict) and isinstance(over[key], dict)

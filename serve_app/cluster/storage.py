@@ -1,0 +1,63 @@
+"""Where the models lie, and the Job that fetches them."""
+
+import hashlib
+import json
+from typing import Any
+
+from serve_app.cluster import pods
+from serve_app.cluster.settings import Settings
+from serve_app.config import AppConfig
+
+Body = dict[str, Any]
+KEEP_JOB_S = 86400
+"""How long a finished Job, with its log, can be looked at."""
+
+
+def objects(settings: Settings, args: AppConfig, serve_config: str) -> list[Body]:
+    """The serving config as a file, the volume and the Job; nothing where no model has files."""
+    if not args.weights():
+        return []
+    return [_config_map(settings, serve_config), _volume(settings), _job(settings, args)]
+
+
+def _config_map(settings: Settings, serve_config: str) -> Body:
+    # Its name must not change with its content: that would be a new pod template, and so a new cluster, for each
+    # change of a threshold.
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": _metadata(settings, f"{settings.name}-config"),
+        "data": {"serve.yaml": serve_config},
+    }
+
+
+def _volume(settings: Settings) -> Body:
+    storage = settings.storage
+    spec: Body = {
+        "accessModes": ["ReadWriteMany" if storage.shared else "ReadWriteOnce"],
+        "resources": {"requests": {"storage": storage.size}},
+    }
+    if storage.storage_class is not None:
+        spec["storageClassName"] = storage.storage_class
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": _metadata(settings, f"{settings.name}-models"),
+        "spec": spec,
+    }
+
+
+def _job(settings: Settings, args: AppConfig) -> Body:
+    # A Job cannot be changed: other models or another image are another Job.
+    what = json.dumps([args.weights(), settings.image, settings.ray_version])
+    digest = hashlib.sha256(what.encode()).hexdigest()[:8]
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": _metadata(settings, f"{settings.name}-pull-{digest}"),
+        "spec": {"backoffLimit": 6, "ttlSecondsAfterFinished": KEEP_JOB_S, "template": pods.pull(settings)},
+    }
+
+
+def _metadata(settings: Settings, name: str) -> Body:
+    return {"name": name, "labels": pods.labels(settings, "models")}

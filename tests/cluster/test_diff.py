@@ -1,0 +1,125 @@
+"""`cascade k8s diff`: what would change, and what an edit would or would not bring about."""
+
+from typing import Any
+
+import pytest
+
+from serve_app.cluster.effects import accelerators, warnings
+from tests.cluster.api_stub import ApiStub
+from tests.cluster.kubectl import CLAIM, CONFIG, JOB, SECRET, Body, User, ray_service
+
+
+def changed(**spec: Any) -> Body:
+    service = ray_service()
+    return service | {"spec": service["spec"] | spec}
+
+
+def test_only_what_would_change_is_shown_and_nothing_is_changed(user: User, stub: ApiStub) -> None:
+    user.run("apply", user.write(CONFIG, JOB, ray_service()))
+    edited = changed(serveConfigV2="applications:\n- name: cascade\n  route_prefix: /v2\n")
+    before = len(stub.changes())
+    ran = user.run("diff", user.write(CONFIG, JOB, edited))
+    assert ran.code == 0, ran.err
+    assert ran.lines[0] == "RayService/cascade would be changed"
+    assert [line for line in ran.lines if line.startswith(("  +", "  -"))] == [
+        "  -      route_prefix: /",
+        "  +      route_prefix: /v2",
+    ]
+    assert "ConfigMap" not in ran.out
+    assert len(stub.changes()) == before
+
+
+def test_nothing_to_change(user: User) -> None:
+    user.run("apply", user.write(CONFIG))
+    assert user.run("diff", user.write(CONFIG)).out == "Nothing would change.\n"
+
+
+def test_what_is_not_there_is_shown_whole(user: User) -> None:
+    ran = user.run("diff", user.write(CONFIG))
+    assert ran.lines[0] == "ConfigMap/settings would be created"
+    assert "  +  level: info" in ran.lines
+
+
+def test_a_secrets_values_are_never_shown(user: User) -> None:
+    user.run("apply", user.write(SECRET | {"data": {"api": "aHVudGVyMg==", "other": "c2FtZQ=="}}))
+    ran = user.run("diff", user.write(SECRET | {"data": {"api": "Y2hhbmdlZA==", "other": "c2FtZQ=="}}))
+    assert "  -  api: (hidden, old value)" in ran.lines
+    assert "  +  api: (hidden, new value)" in ran.lines
+    assert "     other: (hidden)" in ran.lines
+    for value in ("aHVudGVyMg==", "Y2hhbmdlZA==", "c2FtZQ=="):
+        assert value not in ran.out + ran.err
+
+
+def test_what_would_be_refused_is_said(user: User) -> None:
+    user.run("apply", user.write(CLAIM))
+    ran = user.run("diff", user.write(CLAIM | {"spec": {"storageClassName": "slow"}}))
+    assert (ran.code, ran.out) == (1, "PersistentVolumeClaim/models would be refused\n")
+    assert ran.err == (
+        "cascade: PersistentVolumeClaim/models: spec.storageClassName: field is immutable. A claim can only grow, and "
+        "only where its storage class allows it: for anything else, delete it with its data, or give the new one "
+        "another name.\n"
+    )
+
+
+def test_a_second_cluster_is_announced_with_its_gpus(user: User) -> None:
+    user.run("apply", user.write(ray_service()))
+    ran = user.run("diff", user.write(ray_service(image="ray:2")))
+    assert ran.lines[-1] == (
+        "warning: RayService/cascade: rayClusterConfig changes, so a second cluster is built beside the first until it "
+        "serves: for a while both need GPUs, 8 + 8 = 16, up to 24."
+    )
+
+
+GROUP = ray_service()["spec"]["rayClusterConfig"]["workerGroupSpecs"][0]
+TOLERANT = GROUP["template"] | {"spec": GROUP["template"]["spec"] | {"tolerations": [{"operator": "Exists"}]}}
+
+
+def with_groups(*groups: Body) -> Body:
+    return changed(rayClusterConfig=ray_service()["spec"]["rayClusterConfig"] | {"workerGroupSpecs": list(groups)})
+
+
+@pytest.mark.parametrize(
+    ("after", "expected"),
+    [
+        (ray_service(), []),
+        (changed(serveConfigV2="applications: []"), []),
+        (ray_service(replicas=3), ["a100.replicas will not take effect: a live cluster keeps its own."]),
+        (
+            ray_service(minReplicas=1, maxReplicas=9),
+            ["a100.minReplicas, a100.maxReplicas will not take effect: a live cluster keeps its own."],
+        ),
+        (ray_service(template=TOLERANT), ["a100.tolerations will not take effect: a live cluster keeps its own."]),
+        (with_groups(GROUP, GROUP | {"groupName": "h100"}), []),
+        (
+            ray_service(image="ray:2", strategy="None"),
+            ["rayClusterConfig will not take effect: with upgradeStrategy.type None the cluster stays as it is."],
+        ),
+        (
+            ray_service(image="ray:2", strategy="NewClusterWithIncrementalUpgrade"),
+            [
+                "rayClusterConfig changes: a second cluster grows by steps, up to 100% beyond the first's 8 GPUs.",
+            ],
+        ),
+        (
+            ray_service(image="ray:2", gpus=1),
+            [
+                "rayClusterConfig changes, so a second cluster is built beside the first until it serves: for a while "
+                "both need GPUs, 8 + 2 = 10, up to 12.",
+            ],
+        ),
+    ],
+)
+def test_what_an_edit_of_a_ray_service_brings_about(after: Body, expected: list[str]) -> None:
+    assert warnings(ray_service(), after) == [f"RayService/cascade: {line}" for line in expected]
+
+
+def test_the_first_clusters_gpus_are_those_it_has_now() -> None:
+    status = {"activeServiceStatus": {"rayClusterStatus": {"desiredGPU": "12"}}}
+    (line,) = warnings(ray_service() | {"status": status}, ray_service(image="ray:2"))
+    assert line.endswith("for a while both need GPUs, 12 + 8 = 20, up to 28.")
+
+
+def test_gpus_of_groups_of_several_hosts_and_without_a_bound() -> None:
+    # 2 replicas of 2 hosts with 4 GPUs each; the CRD's own bound is none.
+    config = ray_service(numOfHosts=2, maxReplicas=2**31 - 1)["spec"]["rayClusterConfig"]
+    assert accelerators(config) == (16, 16)
