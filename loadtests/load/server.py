@@ -1,0 +1,52 @@
+"""The server under load, before and beside the requests: is it ready, what can be asked, how many replicas run?"""
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Collection
+from typing import Any
+
+from . import LoadError
+
+TIMEOUT_S = 10.0
+
+
+def check_ready(url: str, models: Collection[str]) -> None:
+    """Raise `LoadError` unless `url` answers, says that it is ready, and serves all `models`."""
+    status, state = _get(url, "/readyz")
+    if status == 404:
+        raise LoadError(f"{url} has no /readyz: is this the address of a cascade server?")
+    if status != 200:
+        waiting = ", ".join(state.get("waiting_for", [])) or f"status {status}"
+        raise LoadError(f"{url} is not ready yet, it waits for: {waiting}. Its log says why.")
+    _, listed = _get(url, "/v1/models")
+    served = [card["id"] for card in listed.get("data", [])]
+    if unknown := sorted(set(models) - set(served)):
+        raise LoadError(f"--models: {url} does not serve {', '.join(unknown)}. Available: {', '.join(served)}.")
+
+
+def look(url: str) -> dict[str, Any]:
+    """What /readyz says now, for the log: `ready`, and `replicas` by deployment ({} if it does not say)."""
+    try:
+        status, state = _get(url, "/readyz")
+    except LoadError:
+        return {"ready": False, "replicas": {}}
+    return {"ready": status == 200, "replicas": state.get("replicas", {})}
+
+
+def _get(url: str, path: str) -> tuple[int, dict[str, Any]]:
+    if not url.startswith(("http://", "https://")):
+        raise LoadError(f"--host: {url!r} must be a URL such as http://127.0.0.1:8000.")
+    try:
+        with urllib.request.urlopen(url.rstrip("/") + path, timeout=TIMEOUT_S) as response:
+            status, body = response.status, response.read()
+    except urllib.error.HTTPError as error:
+        status, body = error.code, error.read()
+    except OSError as error:
+        reason = getattr(error, "reason", error)
+        raise LoadError(f"{url} does not answer ({reason}). Start a server first, for example: make serve.") from error
+    try:
+        state = json.loads(body)
+    except ValueError:
+        state = {}
+    return status, state if isinstance(state, dict) else {}

@@ -1,0 +1,159 @@
+"""One request over HTTP, in OpenAI's dialect, timed.
+
+`session` is locust's fast session (geventhttpclient): its `readline` returns as soon as a line's bytes have come, where
+readers of blocks wait for a full one. So the time to the first token is what a client sees.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import gevent
+from geventhttpclient.response import HTTPConnectionClosed, HTTPParseError
+from geventhttpclient.useragent import RetriesExceeded
+
+from .log import Result
+from .mix import Ask
+
+PATH = "/v1/chat/completions"
+BROKEN = (OSError, HTTPConnectionClosed, HTTPParseError)
+
+
+class FailedError(Exception):
+    """A request that failed; the text is the kind of failure, which locust counts by."""
+
+
+@dataclass(slots=True)
+class _Reading:
+    """What a response has brought so far; times are `time.perf_counter()`."""
+
+    record: dict[str, Any] = field(default_factory=dict)
+    first: float | None = None
+    last: float | None = None
+
+
+def send(session: Any, ask: Ask, timeout_s: float, late_s: float | None = None) -> Result:
+    """Send one request and wait for all of its answer, `timeout_s` at most. Reports it to locust, too."""
+    body = {
+        "model": ask.model,
+        "messages": [{"role": "user", "content": ask.prompt}],
+        "max_tokens": ask.max_tokens,
+        "stream": ask.stream,
+    }
+    name = f"{ask.model} {'stream' if ask.stream else 'plain'}"
+    headers = {"Accept-Encoding": "identity"}
+    sent, start = time.time(), time.perf_counter()
+    reading, failure = _Reading(), None
+    with session.post(PATH, name=name, json=body, headers=headers, stream=True, catch_response=True) as response:
+        try:
+            with gevent.Timeout(max(0.0, timeout_s - (time.perf_counter() - start)), FailedError("timeout")):
+                _read(response, ask.stream, reading)
+        except FailedError as error:
+            failure = str(error)
+        except BROKEN as error:
+            failure = _broken(error)
+        latency_s = time.perf_counter() - start
+        response.request_meta["response_time"] = latency_s * 1000
+        if failure is None:
+            response.success()
+        else:
+            response.failure(FailedError(failure))
+    return _result(ask, sent, start, latency_s, failure, reading, late_s)
+
+
+def _read(response: Any, stream: bool, reading: _Reading) -> None:
+    if response.status_code == 0:
+        raise FailedError(_broken(response.error))
+    if response.status_code != 200:
+        raise FailedError(_refusal(response.status_code, response.content))
+    if not stream:
+        reading.record = _json(response.stream.read()).get("cascade") or {}
+        return
+    for event in _events(response.stream):
+        if "error" in event:
+            raise FailedError(_kind("stream", event["error"]))
+        reading.record = event.get("cascade") or reading.record
+        if any(_says(choice) for choice in event.get("choices", [])):
+            reading.last = time.perf_counter()
+            reading.first = reading.first or reading.last
+
+
+def _events(stream: Any) -> Iterator[dict[str, Any]]:
+    """The JSON of each event as it comes, up to the end mark. Comment lines and field names are skipped."""
+    while line := stream.readline(b"\n"):
+        text = bytes(line).strip()
+        if text == b"data: [DONE]":
+            stream.read()  # the end of the body: the connection can be used again
+            return
+        if text.startswith(b"data:"):
+            yield _json(text[5:])
+    raise FailedError("stream ended early")
+
+
+def _says(choice: dict[str, Any]) -> bool:
+    delta = choice.get("delta") or {}
+    return bool(delta.get("content") or delta.get("tool_calls"))
+
+
+def _json(data: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(bytes(data))
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise FailedError("not JSON")
+    return value
+
+
+def _refusal(status: int, body: bytes | None) -> str:
+    try:
+        return _kind(f"HTTP {status}", _json(body or b"").get("error"))
+    except FailedError:
+        return f"HTTP {status}"
+
+
+def _kind(what: str, error: Any) -> str:
+    """`HTTP 404 model_not_found`: the code or type of OpenAI's error body, not its message, which may quote texts."""
+    words = error if isinstance(error, dict) else {}
+    return " ".join(filter(None, [what, words.get("code") or words.get("type")]))
+
+
+def _broken(error: Exception | None) -> str:
+    if isinstance(error, RetriesExceeded):  # how the session wraps what happened before a response came
+        error = error.original
+    match error:
+        case TimeoutError():
+            return "timeout"
+        case ConnectionRefusedError():
+            return "connection refused"
+    return "connection broken"
+
+
+def _result(
+    ask: Ask, sent: float, start: float, latency_s: float, failure: str | None, reading: _Reading, late_s: float | None
+) -> Result:
+    record = reading.record
+    cost = record.get("cost") or {}
+    alone = cost.get("target_only") or {}
+    tiers = record.get("tiers") or [{}]
+    answered_by = record.get("answered_by")
+    tokens = record.get("models", {}).get(answered_by, {}).get("completion_tokens", 0)
+    spread_s = reading.last - reading.first if reading.first and reading.last else None
+    return Result(
+        time=sent,
+        model=ask.model,
+        stream=ask.stream,
+        latency_s=latency_s,
+        failure=failure,
+        first_token_s=reading.first - start if reading.first else None,
+        token_s=spread_s / (tokens - 1) if spread_s is not None and tokens > 1 and failure is None else None,
+        deferred=record.get("deferred") if "signal" in tiers[0] else None,
+        answered_by=answered_by,
+        flops=cost.get("flops"),
+        usd=cost.get("usd"),
+        target_flops=alone.get("flops"),
+        target_usd=alone.get("usd"),
+        late_s=late_s,
+    )
