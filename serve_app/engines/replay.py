@@ -13,19 +13,24 @@ and of several records of one prompt the last counts:
      "completion_tokens": 3, "logprobs": [["Paris", -0.1], [".", -0.2]]}
 
 Tokens are those of `logprobs` where they join to the text, else words with the space around them.
+
+Time is either fixed (`first_token_s`, `token_s`) or that of a GPU with continuous batching (`batching`), whose tokens
+take the longer the more requests run. `synthetic` makes answers up that agree on a chosen share of prompts.
 """
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import ClassVar, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from serve_app.core.types import Delta, Generation, Prompt
-from serve_app.engines.base import EngineCounters, EngineSettings, Meter
+from serve_app.engines.base import EngineCounters, Meter
+from serve_app.engines.batching import Sequence
+from serve_app.engines.live_batch import LiveBatch
+from serve_app.engines.replay_config import Record, ReplayConfig, ScriptedAnswer
 from serve_app.engines.tape import RecordedAnswer, Take, Tape, make_tape
 from serve_app.errors import ContextTooLongError, EngineError
 
@@ -33,38 +38,6 @@ TICK_S = 0.02
 """How often, in seconds, `generate` brings the meter up to date."""
 
 _CLOSED = "The model was closed."
-
-
-class Record(RecordedAnswer):
-    """One line of a `records` file."""
-
-    prompt: str
-
-
-class ScriptedAnswer(RecordedAnswer):
-    """An answer to every prompt with `contains` in it; its latencies come before the engine's."""
-
-    contains: str = Field(description="A part of the prompt's text; the empty string matches every prompt.")
-    first_token_s: float | None = Field(default=None, ge=0)
-    token_s: float | None = Field(default=None, ge=0)
-
-
-class ReplayConfig(EngineSettings):
-    """Recorded or scripted answers with a latency model."""
-
-    honours_tools: ClassVar[bool] = True
-    honours_response_format: ClassVar[bool] = True
-
-    engine: Literal["replay"]
-    answers: tuple[ScriptedAnswer, ...] = Field(default=(), description="Scripted answers; the first match wins.")
-    records: Path | None = Field(default=None, description="A JSON Lines file of recorded answers.")
-    default: str | None = Field(default=None, description="The answer to any other prompt; null refuses it.")
-    first_token_s: float = Field(default=0.0, ge=0, description="Seconds before the first token.")
-    token_s: float = Field(default=0.0, ge=0, description="Seconds between two tokens.")
-    slots: int = Field(default=64, gt=0, description="Requests answered at once; more wait.")
-    context_tokens: int = Field(
-        default=32768, gt=0, description="Tokens of prompt and answer that one request can hold."
-    )
 
 
 class ReplayEngine:
@@ -75,6 +48,9 @@ class ReplayEngine:
         self._scripted = [(answer.contains, _scripted(config, answer)) for answer in config.answers]
         self._recorded = {prompt: _tape(config, record) for prompt, record in records.items()}
         self._default = None if config.default is None else _tape(config, RecordedAnswer(text=config.default))
+        self._synthetic = config.synthetic
+        self._first_token_s, self._token_s = config.first_token_s, config.token_s
+        self._batch = None if config.batching is None else LiveBatch(config.batching, config.slots)
         self._slots = asyncio.Semaphore(config.slots)
         self._sleepers: set[asyncio.Future[None]] = set()
         self._active = self._requests = self._prompt_tokens = self._completion_tokens = 0
@@ -88,6 +64,8 @@ class ReplayEngine:
 
     async def generate(self, prompt: Prompt, meter: Meter) -> Generation:
         tape, prompt_tokens, take = self._find(prompt)
+        if self._batch is not None:
+            return await self._batched(self._batch, tape, prompt_tokens, take, meter)
         if not (tape.first_token_s or tape.token_s):
             return self._at_once(tape, prompt_tokens, take, meter)
         async with self._slot(meter):
@@ -105,6 +83,10 @@ class ReplayEngine:
 
     async def stream(self, prompt: Prompt, meter: Meter) -> AsyncGenerator[Delta | Generation, None]:
         tape, prompt_tokens, take = self._find(prompt)
+        if self._batch is not None:
+            async for item in self._stream_batched(self._batch, tape, prompt_tokens, take, meter):
+                yield item
+            return
         async with self._slot(meter):
             started = time.perf_counter()
             await self._begin(tape, prompt_tokens, meter)
@@ -118,11 +100,55 @@ class ReplayEngine:
             meter.completion_tokens = take.completion_tokens
         yield take.generation(prompt_tokens, time.perf_counter() - started, first - started)
 
+    async def _batched(self, batch: LiveBatch, tape: Tape, prompt_tokens: int, take: Take, meter: Meter) -> Generation:
+        with self._in_batch(batch, tape, prompt_tokens, take, meter) as sequence:
+            await batch.wait(sequence)
+        return _timed(take, prompt_tokens, sequence)
+
+    async def _stream_batched(
+        self, batch: LiveBatch, tape: Tape, prompt_tokens: int, take: Take, meter: Meter
+    ) -> AsyncGenerator[Delta | Generation, None]:
+        with self._in_batch(batch, tape, prompt_tokens, take, meter) as sequence:
+            shown, done = 0, False
+            while not done:
+                done = await batch.wait(sequence, TICK_S)
+                ready = len(take.shown) if done else min(batch.generated(sequence), len(take.shown))
+                for index in range(shown, ready):
+                    meter.completion_tokens = take.counted(index + 1)
+                    if take.shown[index]:
+                        yield Delta(take.shown[index], meter.prompt_tokens, meter.completion_tokens)
+                shown = ready
+        yield _timed(take, prompt_tokens, sequence)
+
+    @contextmanager
+    def _in_batch(
+        self, batch: LiveBatch, tape: Tape, prompt_tokens: int, take: Take, meter: Meter
+    ) -> Iterator[Sequence]:
+        """One request's time in the batch. An answer that is an error takes a slot for one token."""
+        self._refuse_if_closed()
+        self._requests += 1
+        sequence = batch.add(prompt_tokens, take.completion_tokens)
+        try:
+            yield sequence
+        finally:
+            tokens = batch.generated(sequence)
+            batch.leave(sequence)
+            # A prompt is charged whole once it has joined, even if given up halfway through it.
+            meter.prompt_tokens = 0 if sequence.joined_step is None else prompt_tokens
+            meter.completion_tokens = min(tokens, take.completion_tokens)
+            self._prompt_tokens += meter.prompt_tokens
+            self._completion_tokens += meter.completion_tokens
+        if tape.answer.error is not None:
+            raise EngineError(tape.answer.error)
+
     def counters(self) -> EngineCounters:
-        return EngineCounters(self._active, self._requests, self._prompt_tokens, self._completion_tokens)
+        active = self._active if self._batch is None else self._batch.running
+        return EngineCounters(active, self._requests, self._prompt_tokens, self._completion_tokens)
 
     async def close(self) -> None:
         self._closed = True
+        if self._batch is not None:
+            self._batch.close(_CLOSED)
         for sleeper in self._sleepers:
             if not sleeper.done():
                 sleeper.set_exception(EngineError(_CLOSED))
@@ -146,6 +172,8 @@ class ReplayEngine:
         for found in (self._recorded.get(key), self._default):
             if found is not None and found.answer.fits(prompt):
                 return found
+        if self._synthetic is not None and (answer := self._synthetic.answer(key)).fits(prompt):
+            return make_tape(answer, self._first_token_s, self._token_s)
         raise EngineError("The replay engine has no answer to this prompt, and no default.")
 
     def _at_once(self, tape: Tape, prompt_tokens: int, take: Take, meter: Meter) -> Generation:
@@ -196,6 +224,14 @@ class ReplayEngine:
     def _refuse_if_closed(self) -> None:
         if self._closed:
             raise EngineError(_CLOSED)
+
+
+def _timed(take: Take, prompt_tokens: int, sequence: Sequence) -> Generation:
+    """The answer with the batch's own times, waiting for a slot included."""
+    assert sequence.first_token_s is not None
+    assert sequence.finished_s is not None
+    latency_s = sequence.finished_s - sequence.arrived_s
+    return take.generation(prompt_tokens, latency_s, sequence.first_token_s - sequence.arrived_s)
 
 
 def _tape(config: ReplayConfig, answer: RecordedAnswer) -> Tape:

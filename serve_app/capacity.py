@@ -1,0 +1,238 @@
+"""How many routers, scorers, members and targets so many requests a second need, and what breaks first.
+
+By formulas, so for any rate: a station that carries c requests a second a replica gets `rps x visits / (c x BUSY)`
+replicas. What a model's replica carries follows from the time of its steps (`BatchSpeed.peak_rps`), what a process
+carries from its CPU time a request, since Python runs on one core. `serve_app.simulation` checks latencies at small
+rates.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil, inf, prod
+
+from serve_app.config import AppConfig, ReplayModel
+from serve_app.engines.batching import BatchSpeed
+from serve_app.errors import ConfigError, choices
+from serve_app.scaling import DeploymentOptions
+from serve_app.simulation import CpuCosts, Fleet, ModelFleet
+
+BUSY = 0.7
+"""Share of its most that a replica is planned to carry; the rest is for bursts."""
+MEASURED = CpuCosts(proxy_s=0.0059, router_s=0.01016, router_call_s=0.00073, scorer_s=0.00289)
+"""CPU seconds of one request, rougeL of 128 words. `make bench-scaling` prints this line; it was measured on 2 cores of
+an AMD EPYC that had much other work, with Ray 2.60.0, so a machine of one's own will do better."""
+PROXY = "HTTP proxy"
+
+
+@dataclass(frozen=True, slots=True)
+class Assumed:
+    """What a plan takes for granted. `deferral_rates`: of each tier but the last."""
+
+    cascade: str
+    rps: float
+    deferral_rates: tuple[float, ...]
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Station:
+    """One deployment, or Serve's proxies, under the load.
+
+    `visits` a request; `carries_rps` is the most that one replica does, in its own visits; `configured` replicas at the
+    most; `held` is how many requests one replica may hold, `seconds` for how long it holds one.
+    """
+
+    name: str
+    kind: str
+    visits: float
+    carries_rps: float
+    configured: int
+    rps: float
+    seconds: float
+    held: float = inf
+    devices: float = 0.0
+
+    @property
+    def replicas(self) -> int:
+        """That the load needs, by work and by requests held."""
+        load = self.rps * self.visits
+        return max(1, _ceil(load / (self.carries_rps * BUSY)), _ceil(load * self.seconds / self.held))
+
+    @property
+    def busy(self) -> float:
+        """Share of the most they carry, with the replicas that the load needs."""
+        return self.rps * self.visits / (self.carries_rps * self.replicas)
+
+    @property
+    def breaks_rps(self) -> float:
+        """Requests a second, at the entrance, above which the configured replicas fall behind."""
+        return self.configured * self.carries_rps / self.visits if self.visits else inf
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """The plan for a rate: stations in the order of the graph, and mean latencies by how many tiers were asked."""
+
+    assumed: Assumed
+    stations: tuple[Station, ...]
+    latencies_s: tuple[float, ...]
+    fleet: Fleet
+
+    def by_breaking(self) -> list[Station]:
+        """The stations as configured, what breaks first in front."""
+        return sorted(self.stations, key=lambda station: station.breaks_rps)
+
+    @property
+    def handles(self) -> int:
+        """Connections between routers and replicas: every router keeps one to each."""
+        routers = sum(station.replicas for station in self.stations if station.kind == "router")
+        return routers * sum(s.replicas for s in self.stations if s.kind not in ("router", "proxy"))
+
+
+def assume(
+    args: AppConfig,
+    cascade: str,
+    rps: float,
+    deferral_rate: float | None = None,
+    prompt_tokens: int = 256,
+    completion_tokens: int = 128,
+) -> Assumed:
+    """What is asked, filled up: a deferral rate not given is that of the first tier's synthetic answers."""
+    if cascade not in args.cascades:
+        raise ConfigError(f"--cascade: there is no cascade {cascade!r}. {choices(cascade, args.cascades)}")
+    tiers = args.cascades[cascade].tiers
+    rates = []
+    for tier in tiers[:-1]:
+        rate = _synthetic_rate(args, tier.models) if deferral_rate is None else deferral_rate
+        if rate is None:
+            raise ConfigError(
+                "--deferral-rate: how much is deferred cannot be told from the config. Give a share, 0.4."
+            )
+        rates.append(rate)
+    return Assumed(cascade, rps, tuple(rates), prompt_tokens, completion_tokens)
+
+
+def _synthetic_rate(args: AppConfig, models: Sequence[str]) -> float | None:
+    model = args.models[models[0]]
+    synthetic = model.synthetic if isinstance(model, ReplayModel) else None
+    return None if synthetic is None else round(1 - synthetic.agreement, 12)
+
+
+def capacity(
+    args: AppConfig,
+    options: Mapping[str, DeploymentOptions],
+    assumed: Assumed,
+    speeds: Mapping[str, ModelFleet] | None = None,
+    costs: CpuCosts = MEASURED,
+) -> Capacity:
+    """The plan. `options` are those in force; `speeds` are for models whose config has none, and come first.
+
+    Raises ConfigError where a model's speed is not known.
+    """
+    tiers = tuple(tuple(tier.models) for tier in args.cascades[assumed.cascade].tiers)
+    reach = [prod(assumed.deferral_rates[:number]) for number in range(len(tiers))]
+    models = {name: _model(args, name, options[name], speeds or {}) for tier in tiers for name in tier}
+    tokens = assumed.prompt_tokens, assumed.completion_tokens
+    found = [
+        Station(
+            name=name,
+            kind="model",
+            visits=reach[number],
+            carries_rps=models[name].speed.peak_rps(models[name].slots, *tokens),
+            configured=_most(options[name]),
+            rps=assumed.rps,
+            seconds=0.0,
+            devices=args.models[name].devices,
+        )
+        for number, tier in enumerate(tiers)
+        for name in tier
+    ]
+    scored = sum(reach[number] for number, tier in enumerate(tiers[:-1]) if len(tier) > 1)
+    found.append(_process("Scorer", "scorer", scored, costs.scorer_s, options["Scorer"], assumed.rps))
+    times = _latencies(tiers, {station.name: station for station in found}, models, tokens, costs)
+    share = [here - there for here, there in zip(reach, [*reach[1:], 0.0], strict=True)]
+    mean_s = sum(part * time_s for part, time_s in zip(share, times, strict=True))
+    work_s = sum(part * costs.router([*map(len, tiers[: n + 1])]) for n, part in enumerate(share))
+    found.append(_process("Router", "router", 1.0, work_s, options["Router"], assumed.rps, mean_s))
+    found.append(Station(PROXY, "proxy", 1.0, 1 / costs.proxy_s, 1, assumed.rps, 0.0))
+    needed = {station.name: station.replicas for station in found}
+    fleet = Fleet(
+        models={name: ModelFleet(model.speed, model.slots, needed[name]) for name, model in models.items()},
+        tiers=tiers,
+        deferral_rates=assumed.deferral_rates,
+        costs=costs,
+        routers=needed["Router"],
+        scorers=needed["Scorer"],
+        proxies=needed[PROXY],
+    )
+    ends = [time_s + wait_s(found[-2]) + wait_s(found[-1]) for time_s in times]
+    return Capacity(assumed, tuple(found), tuple(ends), fleet)
+
+
+def wait_s(station: Station) -> float:
+    """Mean time in the queue of one process whose jobs come at random and all take as long (M/D/1)."""
+    return station.busy / (2 * station.carries_rps * (1 - station.busy)) if station.busy < 1 else inf
+
+
+def _latencies(
+    tiers: Sequence[Sequence[str]],
+    stations: Mapping[str, Station],
+    models: Mapping[str, ModelFleet],
+    tokens: tuple[int, int],
+    costs: CpuCosts,
+) -> list[float]:
+    """Mean seconds of a request that ends with each tier: its slowest models, scoring, and the router's own work."""
+    ends, models_s = [], 0.0
+    for number, tier in enumerate(tiers):
+        loads = {name: stations[name].rps * stations[name].visits / stations[name].replicas for name in tier}
+        models_s += max(models[name].speed.latency_s(load, *tokens) for name, load in loads.items())
+        if len(tier) > 1:
+            models_s += costs.scorer_s + wait_s(stations["Scorer"])
+        ends.append(models_s + costs.proxy_s + costs.router([*map(len, tiers[: number + 1])]))
+    return ends
+
+
+def _process(
+    name: str, kind: str, visits: float, work_s: float, options: DeploymentOptions, rps: float, seconds: float = 0.0
+) -> Station:
+    return Station(name, kind, visits, 1 / work_s, _most(options), rps, seconds, options.max_ongoing_requests)
+
+
+def _model(args: AppConfig, name: str, options: DeploymentOptions, speeds: Mapping[str, ModelFleet]) -> ModelFleet:
+    model = args.models[name]
+    if name in speeds:
+        speed, slots = speeds[name].speed, speeds[name].slots
+    elif isinstance(model, ReplayModel) and model.batching is not None:
+        speed, slots = model.batching, model.slots
+    else:
+        example = f"'{name}={{step_s: 0.012, sequence_s: 0.00015, prompt_token_s: 0.00013, slots: 64}}'"
+        raise ConfigError(f"--speed: how fast {name!r} is cannot be told from the config. Say it, such as {example}.")
+    return ModelFleet(speed, min(slots, options.max_ongoing_requests))
+
+
+def speeds_of(written: Sequence[str]) -> dict[str, ModelFleet]:
+    """`NAME={step_s: ..., sequence_s: ..., prompt_token_s: ..., slots: ...}`, as on the command line."""
+    import yaml
+
+    found = {}
+    for text in written:
+        name, _, values = text.partition("=")
+        try:
+            fields = dict(yaml.safe_load(values))
+            slots = int(fields.pop("slots", 64))
+            found[name.strip()] = ModelFleet(BatchSpeed.model_validate(fields), slots)
+        except (yaml.YAMLError, ValueError, TypeError) as error:
+            problem = " ".join(str(error).split())
+            raise ConfigError(f"--speed {text!r}: needs NAME={{step_s: seconds, ...}}: {problem}.") from None
+    return found
+
+
+def _most(options: DeploymentOptions) -> int:
+    scaling = options.autoscaling_config
+    return scaling.max_replicas if scaling else options.num_replicas or 1
+
+
+def _ceil(number: float) -> int:
+    """Up, but not for a rounding error."""
+    return ceil(round(number, 9))

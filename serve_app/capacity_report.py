@@ -1,0 +1,122 @@
+"""A capacity plan for people and for machines."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from serve_app.capacity import BUSY, Assumed, Capacity, Station
+from serve_app.simulation import Load, Simulated, simulate
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+SIMULATED_RPS = 20.0
+"""Up to here a plan is simulated as it is; more takes long and shows little that this does not."""
+MANY_HANDLES = 10_000
+
+
+def check(plan: Capacity) -> Simulated:
+    """The planned fleet under its load, by discrete events."""
+    assumed = plan.assumed
+    return simulate(plan.fleet, Load(assumed.rps, assumed.prompt_tokens, assumed.completion_tokens))
+
+
+def body(plan: Capacity, checked: Simulated, checked_rps: float) -> dict[str, Any]:
+    """The same figures as JSON; times in seconds."""
+    return {
+        "assumed": asdict(plan.assumed) | {"busy": BUSY, "cpu_s": asdict(plan.fleet.costs)},
+        "stations": [
+            {
+                "name": station.name,
+                "kind": station.kind,
+                "rps": station.rps * station.visits,
+                "carries_rps": station.carries_rps,
+                "replicas": station.replicas,
+                "busy": station.busy,
+                "configured": station.configured,
+                "breaks_rps": station.breaks_rps if station.visits else None,
+            }
+            for station in plan.stations
+        ],
+        "devices": _devices(plan),
+        "handles": plan.handles,
+        "mean_latency_s": list(plan.latencies_s),
+        "simulated": {
+            "rps": checked_rps,
+            "mean_s": [checked.mean_s(tier) if checked.ended_with(tier) else None for tier in _tiers(plan)],
+            "p50_s": checked.percentile_s(50),
+            "p95_s": checked.percentile_s(95),
+            "p99_s": checked.percentile_s(99),
+        },
+    }
+
+
+def render(plan: Capacity, checked: Simulated, checked_rps: float, console: "Console") -> None:
+    """The table, what breaks first, and latencies by formula and by simulation."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for name in ("deployment", "requests/s", "one carries", "replicas", "busy", "configured", "which carry"):
+        table.add_column(name, justify="left" if name == "deployment" else "right")
+    for station in plan.stations:
+        table.add_row(*_cells(station))
+    console.print(_sentence(plan.assumed))
+    console.print()
+    console.print(table)
+    console.print()
+    for line in (*_lines(plan), *_latencies(plan, checked, checked_rps)):
+        console.print(line)
+
+
+def _sentence(assumed: Assumed) -> str:
+    rates = ", ".join(f"{rate:.0%}" for rate in assumed.deferral_rates) or "nothing"
+    return (
+        f"{assumed.cascade}: {_number(assumed.rps)} requests a second of {assumed.prompt_tokens} + "
+        f"{assumed.completion_tokens} tokens, {rates} deferred, replicas {BUSY:.0%} busy at the most."
+    )
+
+
+def _cells(station: Station) -> Iterator[str]:
+    yield station.name
+    yield _number(station.rps * station.visits)
+    yield _number(station.carries_rps)
+    yield f"{station.replicas:,}"
+    yield f"{station.busy:.0%}"
+    yield f"{station.configured:,}"
+    yield _number(station.breaks_rps)
+
+
+def _lines(plan: Capacity) -> Iterator[str]:
+    first, second, *_ = plan.by_breaking()
+    yield (
+        f"As configured, {first.name} breaks first, above {_number(first.breaks_rps)} requests a second; "
+        f"then {second.name}, above {_number(second.breaks_rps)}."
+    )
+    yield f"Devices of the models: {_devices(plan):,g}. Proxies: one a node, so at least as many nodes."
+    if plan.handles > MANY_HANDLES:
+        yield (
+            f"Every router keeps a handle to every replica, {plan.handles:,} in all, which nobody has tried: split the "
+            "load over several clusters."
+        )
+
+
+def _latencies(plan: Capacity, checked: Simulated, checked_rps: float) -> Iterator[str]:
+    by_tier = ", ".join(f"{seconds:.2f} s" for seconds in plan.latencies_s)
+    yield f"Mean latency by formula, of requests that end with each tier: {by_tier}."
+    found = ", ".join(f"{checked.mean_s(tier):.2f} s" if checked.ended_with(tier) else "none" for tier in _tiers(plan))
+    yield (
+        f"Simulated at {_number(checked_rps)} requests a second, with the replicas for that: {found}; of all p50 "
+        f"{checked.percentile_s(50):.2f}, p95 {checked.percentile_s(95):.2f}, p99 {checked.percentile_s(99):.2f} s."
+    )
+
+
+def _tiers(plan: Capacity) -> range:
+    return range(1, len(plan.latencies_s) + 1)
+
+
+def _devices(plan: Capacity) -> float:
+    return sum(station.replicas * station.devices for station in plan.stations)
+
+
+def _number(number: float) -> str:
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"

@@ -1,0 +1,282 @@
+"""Requests through router, members, scorer and target, by discrete events: latencies without running anything.
+
+One event at a time, in virtual seconds and from one seed. CPU work (proxy, router, scorer) waits for one of several
+servers that take one job each; models are continuous batches, and a call goes to the replica with the fewer requests
+of two drawn at random, as Ray Serve does it. Left out: the network, replicas that start or stop, limits of requests
+held.
+"""
+
+import heapq
+import random
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+
+from serve_app.engines.batching import BatchSpeed, ContinuousBatch
+from serve_app.engines.batching import Sequence as Running
+
+Then = Callable[[], None]
+
+
+class Clock:
+    """Events in the order of their times; those at one time in the order in which they were made."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self._events: list[tuple[float, int, Then]] = []
+        self._numbers = count()
+
+    def at(self, time_s: float, then: Then) -> None:
+        """Call `then` at that time."""
+        heapq.heappush(self._events, (time_s, next(self._numbers), then))
+
+    def run(self) -> None:
+        """Until nothing is left to happen."""
+        while self._events:
+            self.now_s, _, then = heapq.heappop(self._events)
+            then()
+
+
+class Servers:
+    """`count` servers that take one job each, and one queue: what a Kendall symbol calls /count."""
+
+    def __init__(self, clock: Clock, count: int) -> None:
+        self._clock = clock
+        self._free = self.count = count
+        self._queue: deque[tuple[float, Then]] = deque()
+        self.busy_s = 0.0
+        self.longest_queue = 0
+
+    def submit(self, service_s: float, then: Then) -> None:
+        """`then` is called when the job, which takes so long, is done."""
+        self._queue.append((service_s, then))
+        self._start()
+        self.longest_queue = max(self.longest_queue, len(self._queue))
+
+    def _start(self) -> None:
+        while self._free and self._queue:
+            self._free -= 1
+            service_s, then = self._queue.popleft()
+            self.busy_s += service_s
+            self._clock.at(self._clock.now_s + service_s, lambda then=then: self._done(then))  # type: ignore[misc]
+
+    def _done(self, then: Then) -> None:
+        self._free += 1
+        self._start()
+        then()
+
+
+class Gpu:
+    """One replica of a model."""
+
+    def __init__(self, clock: Clock, speed: BatchSpeed, slots: int) -> None:
+        self._clock = clock
+        self.batch = ContinuousBatch(speed, slots)
+        self._then: dict[Running, Then] = {}
+        self._due_s: float | None = None
+
+    @property
+    def load(self) -> int:
+        """Requests that it has."""
+        return len(self._then)
+
+    def submit(self, prompt_tokens: int, completion_tokens: int, then: Then) -> None:
+        """`then` is called when the answer is complete."""
+        self._advance()
+        self._then[self.batch.add(self._clock.now_s, prompt_tokens, completion_tokens)] = then
+        self._schedule()
+
+    def _advance(self) -> None:
+        for sequence in self.batch.advance(self._clock.now_s):
+            self._clock.at(self._clock.now_s, self._then.pop(sequence))
+
+    def _schedule(self) -> None:
+        change_s = self.batch.next_change_s()
+        if change_s is not None and change_s != self._due_s:
+            self._due_s = change_s
+            self._clock.at(change_s, lambda: self._wake(change_s))
+
+    def _wake(self, due_s: float) -> None:
+        if due_s == self._due_s:  # else a newer event has taken its place
+            self._due_s = None
+            self._advance()
+            self._schedule()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFleet:
+    """All replicas of one model."""
+
+    speed: BatchSpeed
+    slots: int
+    replicas: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CpuCosts:
+    """Seconds of CPU a request takes outside of the models; a router replica is one process, so one core at the most.
+
+    `router_call_s` is for each call of a model, and for that of the scorer.
+    """
+
+    proxy_s: float
+    router_s: float
+    router_call_s: float
+    scorer_s: float
+
+    def router(self, tiers: Sequence[int]) -> float:
+        """Of the router, for a request that asked tiers of so many models; every tier but the target's is scored."""
+        return self.router_s + self.router_call_s * sum(models + (models > 1) for models in tiers)
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """What runs: `tiers` name models, `deferral_rates` is the share of each tier but the last that goes on."""
+
+    models: dict[str, ModelFleet]
+    tiers: tuple[tuple[str, ...], ...]
+    deferral_rates: tuple[float, ...]
+    costs: CpuCosts
+    routers: int = 1
+    scorers: int = 1
+    proxies: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Requests that come at random (Poisson), all alike; `concurrent` instead: so many clients, each one at a time."""
+
+    rps: float
+    prompt_tokens: int = 256
+    completion_tokens: int = 128
+    requests: int = 2000
+    concurrent: int | None = None
+
+
+@dataclass(slots=True)
+class Simulated:
+    """What was seen. Times in seconds, each request's by how many tiers it asked; shares of 1 for `busy`."""
+
+    latencies_s: list[tuple[int, float]] = field(default_factory=list)
+    busy: dict[str, float] = field(default_factory=dict)
+    longest_queue: dict[str, int] = field(default_factory=dict)
+    duration_s: float = 0.0
+
+    def percentile_s(self, percent: float, tiers: int | None = None) -> float:
+        """The nearest-rank percentile of latencies: of all, or of those that asked so many tiers."""
+        found = sorted(latency for asked, latency in self.latencies_s if tiers in (None, asked))
+        return found[max(0, -(-int(percent * len(found)) // 100) - 1)] if found else float("nan")
+
+    def mean_s(self, tiers: int | None = None) -> float:
+        """The mean latency."""
+        found = [latency for asked, latency in self.latencies_s if tiers in (None, asked)]
+        return sum(found) / len(found) if found else float("nan")
+
+    def ended_with(self, tiers: int) -> int:
+        """Requests that asked so many tiers."""
+        return sum(asked == tiers for asked, _ in self.latencies_s)
+
+    @property
+    def rps(self) -> float:
+        """Requests answered a second."""
+        return len(self.latencies_s) / self.duration_s
+
+
+def simulate(fleet: Fleet, load: Load, seed: int = 0) -> Simulated:
+    """Let the load come, and everything finish."""
+    return _Run(fleet, load, seed).run()
+
+
+class _Run:
+    def __init__(self, fleet: Fleet, load: Load, seed: int) -> None:
+        self._fleet, self._load = fleet, load
+        self._random = random.Random(seed)
+        self._clock = Clock()
+        self._cpus = {
+            name: Servers(self._clock, number)
+            for name, number in (("proxy", fleet.proxies), ("router", fleet.routers), ("scorer", fleet.scorers))
+        }
+        self._gpus = {
+            name: [Gpu(self._clock, model.speed, model.slots) for _ in range(model.replicas)]
+            for name, model in fleet.models.items()
+        }
+        self._seen = Simulated()
+        self._left = load.requests
+
+    def run(self) -> Simulated:
+        if self._load.concurrent is None:
+            self._arrive_at_random()
+        else:
+            for _ in range(self._load.concurrent):
+                self._arrive()
+        self._clock.run()
+        seen, duration_s = self._seen, self._clock.now_s
+        seen.duration_s = duration_s
+        for name, servers in self._cpus.items():
+            seen.busy[name] = servers.busy_s / (duration_s * servers.count)
+            seen.longest_queue[name] = servers.longest_queue
+        for name, gpus in self._gpus.items():
+            seen.busy[name] = sum(gpu.batch.busy_s for gpu in gpus) / (duration_s * len(gpus))
+        return seen
+
+    def _arrive_at_random(self) -> None:
+        time_s = 0.0
+        for _ in range(self._load.requests):
+            time_s += self._random.expovariate(self._load.rps)
+            self._clock.at(time_s, self._arrive)
+
+    def _arrive(self) -> None:
+        if not self._left:
+            return
+        self._left -= 1
+        depth = 1
+        for rate in self._fleet.deferral_rates:
+            if self._random.random() >= rate:
+                break
+            depth += 1
+        started_s = self._clock.now_s
+        # The router works before the models and after them; half of it each.
+        router_s = self._fleet.costs.router([len(tier) for tier in self._fleet.tiers[:depth]]) / 2
+        half = [("proxy", self._fleet.costs.proxy_s / 2), ("router", router_s)]
+
+        def answered() -> None:
+            self._cpu(list(reversed(half)), done)
+
+        def done() -> None:
+            self._seen.latencies_s.append((depth, self._clock.now_s - started_s))
+            if self._load.concurrent is not None:
+                self._arrive()
+
+        self._cpu(half, lambda: self._ask(0, depth, answered))
+
+    def _cpu(self, work: list[tuple[str, float]], then: Then) -> None:
+        if not work:
+            then()
+            return
+        (name, service_s), *rest = work
+        self._cpus[name].submit(service_s, lambda: self._cpu(rest, then))
+
+    def _ask(self, tier: int, depth: int, then: Then) -> None:
+        """All models of a tier at once, then the scorer, then the next tier."""
+        models = self._fleet.tiers[tier]
+        left = len(models)
+
+        def scored() -> None:
+            if tier + 1 < depth:
+                self._ask(tier + 1, depth, then)
+            else:
+                then()
+
+        def answered() -> None:
+            nonlocal left
+            left -= 1
+            if not left:
+                if len(models) > 1:
+                    self._cpu([("scorer", self._fleet.costs.scorer_s)], scored)
+                else:
+                    scored()
+
+        for name in models:
+            gpu = min(self._random.sample(self._gpus[name], min(2, len(self._gpus[name]))), key=lambda gpu: gpu.load)
+            gpu.submit(self._load.prompt_tokens, self._load.completion_tokens, answered)

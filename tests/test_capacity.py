@@ -1,0 +1,157 @@
+"""Replicas for a load, worked by hand."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from serve_app.capacity import Capacity, assume, capacity, speeds_of
+from serve_app.cli import app
+from serve_app.config import AppConfig
+from serve_app.errors import ConfigError
+from serve_app.simulation import CpuCosts
+
+COSTS = CpuCosts(proxy_s=0.004, router_s=0.002, router_call_s=0.002, scorer_s=0.001)
+TIERS = [{"models": ["a", "b"], "signal": "exact", "threshold": 0.5}, {"models": ["t"]}]
+
+
+def model(agreement: float | None = 0.75, **batching: float) -> dict[str, Any]:
+    made = {"default": "x"} if agreement is None else {"synthetic": {"agreement": agreement, "variant": "x"}}
+    return {"engine": "replay", "slots": 10, "batching": batching, **made}
+
+
+def args(agreement: float | None = 0.75, **values: Any) -> AppConfig:
+    """10 slots: full, a step takes 20, 20 and 40 ms, so an answer of 10 tokens 20, 20 and 40 ms of its GPU."""
+    models = {
+        "a": model(agreement, step_s=0.01, sequence_s=0.001),
+        "b": model(agreement, step_s=0.02),
+        "t": model(agreement, step_s=0.02, sequence_s=0.002),
+    }
+    models = {**models, **values.pop("models", {})}
+    models["t"] |= {"deployment": {"num_replicas": 2}}
+    return AppConfig.model_validate({"models": models, "cascades": {"default": {"tiers": TIERS}}} | values)
+
+
+def plan(rps: float, config: AppConfig | None = None) -> Capacity:
+    config = config or args()
+    return capacity(config, config.deployments(), assume(config, "default", rps, None, 1, 10), costs=COSTS)
+
+
+def test_worked_by_hand() -> None:
+    """A quarter is deferred. A replica is to be 70% busy.
+
+    a and b: 10 slots in 10 steps of 20 ms: 50 a second, 35 of them planned; t: 25, of which 17.5 are planned.
+    Router: 2 ms and 2 for each of 3 calls, 4 for the deferred: 8 + 2 / 4 = 8.5 ms, so 117.6 and 82.4 a second.
+    """
+    found = plan(1000)
+    carries = {"a": 50, "b": 50, "t": 25, "Scorer": 1000, "Router": 1 / 0.0085, "HTTP proxy": 250}
+    assert {s.name: s.carries_rps for s in found.stations} == pytest.approx(carries)
+    # 1000 / 35 = 28.6, 250 / 17.5 = 14.3, 1000 / 700 = 1.4, 1000 / 82.4 = 12.1, 1000 / 175 = 5.7
+    replicas = {"a": 29, "b": 29, "t": 15, "Scorer": 2, "Router": 13, "HTTP proxy": 6}
+    assert {s.name: s.replicas for s in found.stations} == replicas
+    assert [(s.name, round(s.breaks_rps, 1)) for s in found.by_breaking()] == [
+        ("a", 50),
+        ("b", 50),
+        ("Router", 117.6),
+        ("t", 200),
+        ("HTTP proxy", 250),
+        ("Scorer", 1000),
+    ]
+    assert found.handles == 13 * (29 + 29 + 15 + 2)
+
+
+def test_latencies_of_a_fleet_without_load() -> None:
+    """a: 10 steps of 11 ms, b: of 20; t: of 22. Scorer 1, proxy 4, router 8 and 10 ms."""
+    assert plan(1e-9).latencies_s == pytest.approx((0.2 + 0.001 + 0.004 + 0.008, 0.42 + 0.001 + 0.004 + 0.010))
+    assert {s.replicas for s in plan(1e-9).stations} == {1}
+
+
+def test_a_hundred_times_the_load_needs_a_hundred_times_the_replicas() -> None:
+    small, large = ({s.name: s.replicas for s in plan(rps).stations} for rps in (100_000, 10_000_000))
+    assert all(large[name] == pytest.approx(100 * small[name], rel=0.02) for name in small)
+
+
+def test_a_replica_holds_no_more_requests_than_it_may() -> None:
+    """b answers after 0.2 s and more, so at 1000 a second routers hold over 200."""
+    router = {"deployment": {"max_ongoing_requests": 2}}
+    (limited,) = (s for s in plan(1000, args(router=router)).stations if s.name == "Router")
+    assert limited.replicas > 100
+    # A model that may hold 5 requests never has more in its batch: 5 in 10 steps of 15 ms.
+    config = args()
+    options = config.deployments()
+    options["a"] = options["a"].model_copy(update={"max_ongoing_requests": 5})
+    found = capacity(config, options, assume(config, "default", 1, 0.5, 1, 10), costs=COSTS)
+    assert found.stations[0].carries_rps == pytest.approx(1 / 0.03)
+
+
+def test_what_is_not_known_is_asked_for() -> None:
+    with pytest.raises(ConfigError, match=r"^--cascade: there is no cascade 'x'\. Available: default"):
+        assume(args(), "x", 1)
+    with pytest.raises(ConfigError, match="--deferral-rate: how much"):
+        assume(args(None), "default", 1)
+    assert assume(args(None), "default", 1, 0.1).deferral_rates == (0.1,)
+    silent = args(models={"t": {"engine": "replay", "default": "x"}})
+    with pytest.raises(ConfigError, match="--speed: how fast 't' is cannot be told"):
+        plan(1, silent)
+    speeds = speeds_of(["t={step_s: 0.02, sequence_s: 0.002, slots: 10}"])
+    found = capacity(silent, silent.deployments(), assume(silent, "default", 1000, None, 1, 10), speeds, COSTS)
+    assert found.stations == plan(1000).stations
+
+
+@pytest.mark.parametrize("text", ["t", "t=", "t={}", "t={step_s: quick}", "t={step_s: 1, colour: 2}", "t={step_s: ["])
+def test_speeds_that_make_no_sense(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"--speed .*needs NAME=\{step_s: seconds, \.\.\.\}"):
+        speeds_of([text])
+
+
+@pytest.fixture
+def config_file(tmp_path: Path) -> str:
+    values = args().model_dump(mode="json", exclude_unset=True)
+    entry = {"name": "cascade", "import_path": "serve_app.app:build_app", "args": values}
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump({"applications": [entry]}))
+    return str(path)
+
+
+def run(*arguments: str) -> Any:
+    return CliRunner().invoke(app, ["plan", *arguments])
+
+
+def test_the_command(config_file: str) -> None:
+    result = run(config_file, "--rps", "100", "--prompt-tokens", "1", "--completion-tokens", "10")
+    assert result.exit_code == 0, result.output
+    lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
+    assert lines[:6] == [
+        "default: 100 requests a second of 1 + 10 tokens, 25% deferred, replicas 70% busy at the most.",
+        "",
+        "deployment requests/s one carries replicas busy configured which carry",
+        # 100 / 35 = 2.9; 25 / 17.5 = 1.4
+        "a 100 50 3 67% 1 50",
+        "b 100 50 3 67% 1 50",
+        "t 25 25 2 50% 2 200",
+    ]
+    text = result.stdout
+    assert "As configured, a breaks first, above 50 requests a second; then b, above 50." in text
+    assert "Devices of the models: 8." in text
+
+
+def test_the_command_for_machines(config_file: str) -> None:
+    result = run(config_file, "--rps", "5", "--deferral-rate", "1", "--completion-tokens", "10", "--json")
+    assert result.exit_code == 0, result.output
+    body = json.loads(result.stdout)
+    assert body["assumed"]["deferral_rates"] == [1.0]
+    assert [station["rps"] for station in body["stations"]] == [5.0] * 6
+    assert body["devices"] == 3
+    # Everything is deferred, so nothing ends with the first tier.
+    first, both = body["simulated"]["mean_s"]
+    assert first is None
+    assert both == pytest.approx(body["mean_latency_s"][1], rel=0.05)
+
+
+def test_it_is_one_or_the_other(config_file: str) -> None:
+    result = run(config_file, "--rps", "5", "--node", "{CPU: 2}")
+    assert result.exit_code == 2
+    assert "--rps: sizes the fleet for a load" in result.stderr
