@@ -1,0 +1,327 @@
+"""Writes dashboard.json, the Grafana dashboard: `python k8s/monitoring/dashboard.py`."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+OUTPUT = Path(__file__).with_name("dashboard.json")
+SOURCE = {"type": "prometheus", "uid": "${datasource}"}
+APP = 'namespace=~"$namespace", application=~"$application"'
+SCOPE = f'{APP}, cascade=~"$cascade"'
+
+
+@dataclass(frozen=True)
+class Panel:
+    """`series` are pairs of a PromQL expression and its legend."""
+
+    title: str
+    series: tuple[tuple[str, str], ...]
+    unit: str = "short"
+    kind: str = "timeseries"
+    about: str = ""
+    width: int = 8
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def rates(by: str, metric: str, where: str = "", scope: str = SCOPE) -> str:
+    """The rates of a counter or of a histogram's buckets, added up by some labels; `where` narrows further."""
+    return f"sum by ({by}) (rate(ray_cascade_{metric}{{{scope}{where}}}[$__rate_interval]))"
+
+
+def quantiles(metric: str, by: str, unit: str = "s", where: str = "", scope: str = SCOPE) -> dict[str, Any]:
+    """The p50, p95 and p99 of a histogram, as keyword arguments of a panel."""
+    buckets = rates(f"{by}, le", f"{metric}_bucket", where, scope)
+    levels = ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
+    return {
+        "series": tuple((f"histogram_quantile({q}, {buckets})", f"{{{{{by}}}}} {p}") for q, p in levels),
+        "unit": unit,
+    }
+
+
+def phase(name: str, title: str) -> Panel:
+    """The quantiles of one phase of requests."""
+    return Panel(title, **quantiles("request_seconds", "cascade", where=f', phase="{name}"'))
+
+
+def share(part: str, whole: str) -> str:
+    """Part of whole, 0 where nothing of the part was ever counted."""
+    return f"({part} or 0 * {whole}) / {whole}"
+
+
+def saving(unit: str) -> str:
+    """1 - spent / what the target alone would have spent, by cascade, over the dashboard's range."""
+    spent, alone = (
+        f"sum by (cascade) (increase(ray_cascade_{name}_total{{{SCOPE}}}[$__range]))"
+        for name in (unit, f"target_only_{unit}")
+    )
+    return f"1 - {spent} / {alone}"
+
+
+def ratio(unit: str) -> str:
+    """Spent / what the target alone would have spent, by cascade, over time."""
+    return f"{rates('cascade', f'{unit}_total')} / {rates('cascade', f'target_only_{unit}_total')}"
+
+
+def calibrated(bound: str) -> str:
+    """The deferral rate that calibration found, or a bound of its interval."""
+    return f'max by (cascade) (ray_cascade_calibrated_deferral_rate{{{SCOPE}, bound="{bound}"}})'
+
+
+UNFORCED = ', tier="0", reason!="forced"'
+DECIDED = rates("cascade", "decisions_total", UNFORCED)
+DEFERRAL = share(rates("cascade", "decisions_total", UNFORCED + ', accepted="false"'), DECIDED)
+ENDED = rates("cascade", "requests_total", ', outcome!="cancelled"')
+FAILED = share(rates("cascade", "requests_total", ', outcome="failed"'), ENDED)
+UNRETURNED = share(rates("cascade", "tokens_total", ', use!="returned"'), rates("cascade", "tokens_total"))
+THRESHOLDS = f"max by (cascade, tier) (ray_cascade_threshold{{{SCOPE}}})"
+AGREEMENT = rates("cascade, tier, signal, le", "agreement_bucket")
+STACKED = {"custom": {"stacking": {"mode": "normal"}, "fillOpacity": 30}}
+
+ROWS: dict[str, tuple[Panel, ...]] = {
+    "Quality: agreement": (
+        Panel(
+            "Agreement, median and lowest tenth",
+            (
+                (f"histogram_quantile(0.5, {AGREEMENT})", "{{cascade}} {{tier}} {{signal}} p50"),
+                (f"histogram_quantile(0.1, {AGREEMENT})", "{{cascade}} {{tier}} {{signal}} p10"),
+            ),
+            about="Falls when prompts get harder or a member gets worse. Exact to a bucket (0.05).",
+        ),
+        Panel(
+            "Agreement, distribution",
+            ((f"sum by (le) (increase(ray_cascade_agreement_bucket{{{SCOPE}}}[$__rate_interval]))", "{{le}}"),),
+            kind="heatmap",
+            about="Of all chosen cascades; choose one to see a single signal.",
+        ),
+        Panel(
+            "Who answered",
+            ((rates("model", "requests_total", ', model!=""'), "{{model}}"),),
+            unit="reqps",
+            options=STACKED,
+        ),
+    ),
+    "Cost and savings": (
+        Panel(
+            "Saved against the target alone",
+            (
+                (saving("flops"), "{{cascade}} FLOPs"),
+                (saving("cost_usd"), "{{cascade}} US dollars"),
+                (saving("device_seconds"), "{{cascade}} device-seconds"),
+            ),
+            unit="percentunit",
+            kind="stat",
+            about="Over the chosen time. Failed and cancelled requests count as spent. Below 0 the cascade costs more.",
+        ),
+        Panel(
+            "Spent over the target alone",
+            (
+                (ratio("flops"), "{{cascade}} FLOPs"),
+                (ratio("cost_usd"), "{{cascade}} US dollars"),
+                (ratio("device_seconds"), "{{cascade}} device-seconds"),
+            ),
+            unit="percentunit",
+        ),
+        Panel(
+            "Price of deciding: tokens not returned",
+            ((UNRETURNED, "{{cascade}}"),),
+            unit="percentunit",
+            about="Share of tokens in answers that were unused, failed or cancelled.",
+        ),
+        Panel("FLOPs by model", ((rates("model", "flops_total"), "{{model}}"),), "flops", options=STACKED),
+        Panel(
+            "US dollars an hour by model",
+            ((f"3600 * {rates('model', 'cost_usd_total')}", "{{model}}"),),
+            "currencyUSD",
+            options=STACKED,
+        ),
+        Panel(
+            "Devices held by model",
+            ((rates("model", "device_seconds_total"), "{{model}}"),),
+            about="Device-seconds a second, an upper bound.",
+            options=STACKED,
+        ),
+        Panel(
+            "Tokens by use",
+            ((rates("kind, use", "tokens_total"), "{{kind}} {{use}}"),),
+            about="Tokens a second.",
+            options=STACKED,
+        ),
+    ),
+    "Latency by phase": (
+        phase("whole", "Whole request"),
+        phase("first_text", "First text of a stream"),
+        phase("members", "Waiting for members"),
+        phase("scoring", "Scoring"),
+        phase("target", "Target"),
+        Panel("Whole answers of models", **quantiles("model_seconds", "model", scope=APP)),
+        Panel("First token of models", **quantiles("model_first_token_seconds", "model", scope=APP)),
+    ),
+    "Deferral": (
+        Panel(
+            "Deferral rate of the first tier, and what calibration found",
+            (
+                (DEFERRAL, "{{cascade}}"),
+                (calibrated("expected"), "{{cascade}} expected"),
+                (calibrated("low"), "{{cascade}} low"),
+                (calibrated("high"), "{{cascade}} high"),
+            ),
+            unit="percentunit",
+            about="Without requests whose client forced the outcome.",
+        ),
+        Panel(
+            "Decisions by reason",
+            ((rates("accepted, reason", "decisions_total"), "{{reason}} (accepted: {{accepted}})"),),
+            unit="reqps",
+            options=STACKED,
+        ),
+        Panel(
+            "Deferred by tier",
+            (
+                (
+                    rates("cascade, tier", "decisions_total", ', accepted="false"'),
+                    "{{cascade}} {{tier}}",
+                ),
+            ),
+            unit="reqps",
+        ),
+    ),
+    "Health": (
+        Panel(
+            "Requests by outcome",
+            ((rates("outcome", "requests_total"), "{{outcome}}"),),
+            unit="reqps",
+            options=STACKED,
+        ),
+        Panel("Failed requests", ((FAILED, "{{cascade}}"),), unit="percentunit"),
+        Panel(
+            "Failures by model and kind",
+            (
+                (
+                    rates("model, status", "model_calls_total", ', status!="ok"'),
+                    "{{model}} {{status}}",
+                ),
+            ),
+            unit="reqps",
+        ),
+        Panel(
+            "Waiting for a replica",
+            ((f"sum by (deployment) (ray_serve_deployment_queued_queries{{{APP}}})", "{{deployment}}"),),
+            about="Ray Serve's own count, by deployment.",
+        ),
+        Panel(
+            "In replicas, in engines, and before the scorer",
+            (
+                (f"sum by (deployment) (ray_serve_replica_processing_queries{{{APP}}})", "{{deployment}}"),
+                (f"sum by (deployment) (ray_cascade_engine_active_requests{{{APP}}})", "{{deployment}} engine"),
+                (f"sum by (signal) (ray_cascade_scorer_waiting_requests{{{APP}}})", "waiting for {{signal}}"),
+            ),
+        ),
+        Panel(
+            "Healthy replicas",
+            ((f"sum by (deployment) (ray_serve_deployment_replica_healthy{{{APP}}})", "{{deployment}}"),),
+            about="0 is normal for a deployment that scales to zero.",
+        ),
+        Panel("Scorer: time of a batch", **quantiles("scorer_batch_seconds", "signal", scope=APP)),
+        Panel("Scorer: texts in a batch", **quantiles("scorer_batch_texts", "signal", "short", scope=APP)),
+        Panel(
+            "Last user_config refused",
+            ((f"max by (application) (ray_cascade_user_config_refused{{{APP}}})", "{{application}}"),),
+            kind="stat",
+            about="1 while the last change of thresholds is refused.",
+        ),
+    ),
+    "Thresholds and drift": (
+        Panel("Thresholds in force", ((THRESHOLDS, "{{cascade}} tier {{tier}}"),), width=12),
+        Panel(
+            "Drift: deferral outside the calibrated interval",
+            (
+                (f"{DEFERRAL} - {calibrated('high')}", "{{cascade}} above high"),
+                (f"{calibrated('low')} - {DEFERRAL}", "{{cascade}} below low"),
+            ),
+            unit="percentunit",
+            width=12,
+            about="Above 0 the rate is outside. The alerts ask for three standard errors over an hour.",
+        ),
+    ),
+}
+
+
+def panel(it: Panel, number: int, x: int, y: int) -> dict[str, Any]:
+    """One panel in Grafana's own words."""
+    heatmap = it.kind == "heatmap"
+    targets = [
+        {"refId": chr(ord("A") + i), "datasource": SOURCE, "expr": expr, "legendFormat": legend}
+        | ({"format": "heatmap"} if heatmap else {})
+        for i, (expr, legend) in enumerate(it.series)
+    ]
+    return {
+        "id": number,
+        "type": it.kind,
+        "title": it.title,
+        "description": it.about,
+        "datasource": SOURCE,
+        "gridPos": {"h": 8, "w": it.width, "x": x, "y": y},
+        "fieldConfig": {"defaults": {"unit": it.unit} | it.options, "overrides": []},
+        "options": {"calculate": False} if heatmap else {},
+        "targets": targets,
+    }
+
+
+def layout() -> list[dict[str, Any]]:
+    """Rows one below the other, each filled from the left."""
+    found: list[dict[str, Any]] = []
+    y = 0
+    for title, panels in ROWS.items():
+        place = {"h": 1, "w": 24, "x": 0, "y": y}
+        found.append(
+            {"id": len(found) + 1, "type": "row", "title": title, "collapsed": False, "gridPos": place, "panels": []}
+        )
+        x, y = 0, y + 1
+        for it in panels:
+            if x + it.width > 24:
+                x, y = 0, y + 8
+            found.append(panel(it, len(found) + 1, x, y))
+            x += it.width
+        y += 8
+    return found
+
+
+def variable(label: str) -> dict[str, Any]:
+    """A choice of a label's values. `.*` also finds series without the label."""
+    return {
+        "name": label,
+        "type": "query",
+        "datasource": SOURCE,
+        "query": {"query": f"label_values(ray_cascade_requests_total, {label})", "refId": label},
+        "refresh": 2,
+        "multi": True,
+        "includeAll": True,
+        "allValue": ".*",
+        "current": {"text": "All", "value": "$__all"},
+    }
+
+
+def dashboard() -> dict[str, Any]:
+    """What Grafana imports."""
+    source = {"name": "datasource", "type": "datasource", "query": "prometheus", "label": "Prometheus"}
+    return {
+        "uid": "semantic-cascade",
+        "title": "Semantic cascade",
+        "tags": ["semantic-cascade", "ray"],
+        "schemaVersion": 38,
+        "editable": True,
+        "refresh": "30s",
+        "time": {"from": "now-3h", "to": "now"},
+        "templating": {"list": [source, *map(variable, ("namespace", "application", "cascade"))]},
+        "panels": layout(),
+    }
+
+
+def text() -> str:
+    """The file as it should be."""
+    return json.dumps(dashboard(), indent=1) + "\n"
+
+
+if __name__ == "__main__":
+    OUTPUT.write_text(text(), encoding="utf-8")
