@@ -22,11 +22,11 @@ ANY_SIGNAL: TypeAdapter[AnySignalConfig] = TypeAdapter(AnySignalConfig)
 
 
 def test_names() -> None:
-    names = ["exact", "bleu", "rouge1", "rouge2", "rougeL", "chrf", "json", "sbert", "bleurt"]
+    names = ["exact", "bleu", "rouge1", "rouge2", "rougeL", "chrf", "json", "sbert", "sbert_mbert", "bleurt"]
     assert list(DEFAULT_SIGNALS) == names
     assert list(TOKEN_SIGNALS) == ["chow_sum", "chow_avg", "chow_quantile"]
     for name, config in {**DEFAULT_SIGNALS, **TOKEN_SIGNALS}.items():
-        assert config.kind == name
+        assert config.kind == {"sbert_mbert": "sbert"}.get(name, name)
 
 
 @pytest.mark.parametrize(
