@@ -35,10 +35,10 @@ from rich.table import Table
 
 from loadtests.asking import Answered, at_once, at_random
 from loadtests.processes import cpu_s, usages
-from serve_app.capacity import assume, capacity
 from serve_app.deployments import local
+from serve_app.planning.capacity import assume, capacity
+from serve_app.planning.simulation import CpuCosts, Load, simulate
 from serve_app.serve_file import ServeFile, load
-from serve_app.simulation import CpuCosts, Load, simulate
 
 CONFIG = Path(__file__).parents[1] / "configs" / "fleet-sim.yaml"
 MEMBERS = 2

@@ -6,10 +6,10 @@ from ray import serve
 from ray.serve import Application, Deployment
 
 from serve_app.config import AppConfig, ModelConfig, VllmModel
-from serve_app.deployments.capacity import warn_of_shortage
 from serve_app.deployments.model_server import ModelServer
 from serve_app.deployments.router import Router
 from serve_app.deployments.scorer_server import ScorerServer
+from serve_app.deployments.shortage import warn_of_shortage
 from serve_app.scaling import DeploymentOptions, options_of
 
 CONSTRUCTOR_TRIES = 3

@@ -41,7 +41,7 @@ def main() -> None:
 @_sentences
 def check(config: ConfigPath) -> None:
     """Validate a config without starting anything."""
-    from serve_app.serve_file import load
+    from serve_app.deployments.serve_schema import load
 
     file = load(config)
     args = file.application.args
@@ -75,10 +75,10 @@ def plan(
     """Show what a config asks of a cluster, and whether it fits; with --rps how many replicas a load needs."""
     from rich.console import Console
 
-    from serve_app import feasibility, plan_report
-    from serve_app.nodes import read
-    from serve_app.plan import plan_of
-    from serve_app.serve_file import load
+    from serve_app.deployments.serve_schema import load
+    from serve_app.planning import feasibility, plan_report
+    from serve_app.planning.nodes import read
+    from serve_app.planning.plan import plan_of
 
     file = load(config)
     if rps is not None:
@@ -117,7 +117,7 @@ def _plan_load(
 ) -> None:
     from rich.console import Console
 
-    from serve_app import capacity, capacity_report
+    from serve_app.planning import capacity, capacity_report
 
     args, options = file.application.args, file.application.deployments_in_force()
     speeds = capacity.speeds_of(speed)
@@ -166,7 +166,7 @@ def serve(config: ConfigPath) -> None:
     """Start the server on this machine and keep it up until Ctrl-C."""
     from rich.console import Console
 
-    from serve_app.serve_file import load
+    from serve_app.deployments.serve_schema import load
 
     _prepare_ray()
     file = load(config)

@@ -1,5 +1,6 @@
 """A Ray Serve config file with our application in it: read and checked strictly, since Serve ignores unknown keys."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -10,7 +11,6 @@ from serve_app.config import AppConfig, RouterSettings
 from serve_app.errors import ConfigError, WeightsError, choices
 from serve_app.overrides import DeploymentOverride
 from serve_app.scaling import DeploymentOptions, Strict
-from serve_app.serve_schema import faults
 from serve_app.validation import explain
 from serve_app.weights import parse_source
 
@@ -89,11 +89,14 @@ class ServeFile(Strict):
         return self.application.args.thresholds()
 
 
-def load(path: Path) -> ServeFile:
-    """The file's values. ConfigError with a sentence for each thing that is wrong."""
+def load(path: Path, faults: Callable[[dict[str, Any]], list[str]] | None = None) -> ServeFile:
+    """The file's values. ConfigError with a sentence for each thing that is wrong.
+
+    `faults` may find more in the parts that are Ray Serve's: `deployments.serve_schema.load` passes its own.
+    """
     values = _read(path)
     file = _parse(path, ServeFile, values)
-    if sentences := faults(values):
+    if faults is not None and (sentences := faults(values)):
         raise ConfigError("\n".join(f"{path}: {sentence}" for sentence in sentences))
     _check_overrides(path, file)
     _check_policy(path, file)

@@ -13,8 +13,8 @@ from math import ceil
 
 from serve_app.cluster.settings import Settings, bytes_of
 from serve_app.errors import ConfigError
-from serve_app.feasibility import NodeGroup, fits
-from serve_app.plan import Placement, Plan, Replicas, When, scaled, total
+from serve_app.planning.feasibility import NodeGroup, fits
+from serve_app.planning.plan import Placement, Plan, Replicas, When, scaled, total
 from serve_app.scaling import ACCELERATOR, FIELDS, Bundle
 
 SPREAD = ("SPREAD", "STRICT_SPREAD")

@@ -13,9 +13,9 @@ from serve_app.cluster.operator_rules import operator_faults
 from serve_app.cluster.serve_config import for_cluster
 from serve_app.cluster.settings import Overlay, Settings
 from serve_app.cluster.text import dumped
+from serve_app.deployments.serve_schema import load
 from serve_app.errors import ConfigError
-from serve_app.plan import plan_of
-from serve_app.serve_file import load
+from serve_app.planning.plan import plan_of
 
 Body = dict[str, Any]
 

@@ -13,8 +13,8 @@ import yaml
 
 from serve_app.cluster.operator_rules import drain_faults, operator_faults
 from serve_app.cluster.serve_config import graceful_shutdown_s, longest_request_s
+from serve_app.deployments.serve_schema import load
 from serve_app.errors import ConfigError
-from serve_app.serve_file import load
 
 Body = dict[str, Any]
 QUANTITY = re.compile(r"\d+(\.\d+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?")

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 CORE = {"ray", "torch", "transformers", "vllm", "xllamacpp", "pydantic", "fastapi", "starlette", "numpy", "httpx"}
 LIGHT = {"ray", "torch", "transformers", "sentence_transformers", "vllm", "xllamacpp"}
@@ -37,3 +38,15 @@ def test_the_api_imports_nothing_heavy():
 
 def test_evaluation_imports_nothing_heavy():
     assert not imported("serve_app.evaluation") & (LIGHT | {"datasets", "fastapi", "sacrebleu"})
+
+
+def test_planning_imports_nothing_heavy():
+    assert not imported("serve_app.planning") & LIGHT
+
+
+def test_a_config_is_read_without_ray():
+    read = "import sys; from pathlib import Path; from serve_app.serve_file import load; load(Path(sys.argv[1]))"
+    config = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
+    check = f"{read}; sys.exit('ray' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", check, config], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -9,8 +9,8 @@ import yaml
 
 from loadtests.asking import Answered
 from loadtests.bench_scaling import costs_of, fleet_row, grouped, instant, percentile, predicted, simulated
+from serve_app.planning.simulation import CpuCosts
 from serve_app.serve_file import load
-from serve_app.simulation import CpuCosts
 
 
 def row(kind: str, concurrent: int, router_s: float, **others: float) -> dict[str, Any]:

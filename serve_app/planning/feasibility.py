@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from serve_app.plan import Placement, Plan, scaled, total
-from serve_app.room import Room
+from serve_app.planning.plan import Placement, Plan, scaled, total
+from serve_app.planning.room import Room
 from serve_app.scaling import ACCELERATOR, Bundle
 
 Places: TypeAlias = tuple[str, ...]

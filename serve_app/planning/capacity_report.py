@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from serve_app.capacity import BUSY, Assumed, Capacity, Station
-from serve_app.simulation import Load, Simulated, simulate
+from serve_app.planning.capacity import BUSY, Assumed, Capacity, Station
+from serve_app.planning.simulation import Load, Simulated, simulate
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from serve_app.errors import ConfigError
-from serve_app.feasibility import NodeGroup
-from serve_app.nodes import read
+from serve_app.planning.feasibility import NodeGroup
+from serve_app.planning.nodes import read
 
 
 def test_on_the_command_line() -> None:

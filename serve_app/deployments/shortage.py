@@ -5,8 +5,8 @@ import logging
 import ray
 
 from serve_app.config import AppConfig
-from serve_app.feasibility import NodeGroup, fits
-from serve_app.plan import Plan, plan_of
+from serve_app.planning.feasibility import NodeGroup, fits
+from serve_app.planning.plan import Plan, plan_of
 
 logger = logging.getLogger("ray.serve")
 

@@ -2,7 +2,7 @@
 
 By formulas, so for any rate: a station that carries c requests a second a replica gets `rps x visits / (c x BUSY)`
 replicas. What a model's replica carries follows from the time of its steps (`BatchSpeed.peak_rps`), what a process
-carries from its CPU time a request, since Python runs on one core. `serve_app.simulation` checks latencies at small
+carries from its CPU time a request, since Python runs on one core. `simulation` checks latencies at small
 rates.
 """
 
@@ -13,8 +13,8 @@ from math import ceil, inf, prod
 from serve_app.config import AppConfig, ReplayModel
 from serve_app.engines.batching import BatchSpeed
 from serve_app.errors import ConfigError, choices
+from serve_app.planning.simulation import CpuCosts, Fleet, ModelFleet
 from serve_app.scaling import DeploymentOptions
-from serve_app.simulation import CpuCosts, Fleet, ModelFleet
 
 BUSY = 0.7
 """Share of its most that a replica is planned to carry; the rest is for bursts."""

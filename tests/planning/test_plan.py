@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from serve_app.config import AppConfig
-from serve_app.feasibility import Fit, NodeGroup, fits
 from serve_app.overrides import DeploymentOverride
-from serve_app.plan import Plan, Replicas, Weights, cautions, plan_of
+from serve_app.planning.feasibility import Fit, NodeGroup, fits
+from serve_app.planning.plan import Plan, Replicas, Weights, cautions, plan_of
 
 A100 = "accelerator_type:A100-80G"
 

@@ -1,16 +1,24 @@
 """Ray Serve's own rules over a config file, and strictly: it ignores unknown keys, and reads some parts late."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from pydantic import BaseModel, ValidationError
 
+from serve_app import serve_file
 from serve_app.errors import choices
+from serve_app.serve_file import ServeFile
 from serve_app.validation import plain
 
 NOT_READ = {"args", "user_config", "policy", "policy_function", "request_router_class"}
 """What is ours, and what names code: Ray would import it, and it need not be installed here."""
 Models: TypeAlias = Mapping[str, type[BaseModel]]
+
+
+def load(path: Path) -> ServeFile:
+    """The file for whoever deploys it: held against Ray Serve's own rules as well. ConfigError as of `serve_file`."""
+    return serve_file.load(path, faults)
 
 
 def faults(values: Mapping[str, Any]) -> list[str]:

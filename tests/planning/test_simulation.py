@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from serve_app.engines.batching import BatchSpeed
-from serve_app.simulation import Clock, CpuCosts, Fleet, Load, ModelFleet, Servers, simulate
+from serve_app.planning.simulation import Clock, CpuCosts, Fleet, Load, ModelFleet, Servers, simulate
 
 FREE = CpuCosts(0, 0, 0, 0)
 

@@ -9,7 +9,7 @@ import yaml
 from pydantic import Field, PositiveInt, ValidationError, model_validator
 
 from serve_app.errors import ConfigError
-from serve_app.feasibility import NodeGroup
+from serve_app.planning.feasibility import NodeGroup
 from serve_app.scaling import Amount, Strict
 from serve_app.validation import explain
 

@@ -8,11 +8,11 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from serve_app.capacity import Capacity, assume, capacity, speeds_of
 from serve_app.cli import app
 from serve_app.config import AppConfig
 from serve_app.errors import ConfigError
-from serve_app.simulation import CpuCosts
+from serve_app.planning.capacity import Capacity, assume, capacity, speeds_of
+from serve_app.planning.simulation import CpuCosts
 
 COSTS = CpuCosts(proxy_s=0.004, router_s=0.002, router_call_s=0.002, scorer_s=0.001)
 TIERS = [{"models": ["a", "b"], "signal": "exact", "threshold": 0.5}, {"models": ["t"]}]

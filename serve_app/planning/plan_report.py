@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from serve_app.feasibility import Fit, Places, amount, shown
-from serve_app.plan import Placement, Plan, Replicas, When, cautions
+from serve_app.planning.feasibility import Fit, Places, amount, shown
+from serve_app.planning.plan import Placement, Plan, Replicas, When, cautions
 
 if TYPE_CHECKING:
     from rich.console import Console
