@@ -1,6 +1,7 @@
 """The contract that every engine keeps."""
 
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -81,3 +82,12 @@ class Engine(Protocol):
     async def close(self) -> None:
         """Stop all work and free the model: requests still running or waiting raise `EngineError`."""
         ...
+
+
+async def whole(items: AsyncGenerator[Delta | Generation, None]) -> Generation:
+    """The answer at the end of a stream, for engines that always stream."""
+    async with aclosing(items):
+        async for item in items:
+            if isinstance(item, Generation):
+                return item
+    raise AssertionError("a stream ends with the whole answer")

