@@ -59,7 +59,7 @@ class Done:
             )
             yield (
                 f"Bounded is the {what}; its mean was {guarantee['mean_loss_when_calibrated']:.4f}, and "
-                f"{guarantee['thresholds_tested']} thresholds were tested."
+                f"thresholds tested: {guarantee['thresholds_tested']}."
             )
         yield f"Calibration {note['id']}."
         if self.output is not None:

@@ -1,16 +1,17 @@
-"""Everything a user can write in YAML. Values only: reading a configuration fetches, loads and starts nothing."""
+"""The `args` of the application, with every name in it checked, and what the server and the tools ask of them."""
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
-from typing import Annotated, Any, Literal, Self, TypeAlias, TypeVar
+from typing import Annotated, Self, TypeAlias, TypeVar
 
-from pydantic import AfterValidator, Field, PositiveInt, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from serve_app.core.cost import ModelCost
+from serve_app.config.cascades import MEMBER_TIMEOUT_S, TARGET_TIMEOUT_S, CascadeConfig, TierConfig
+from serve_app.config.models import ModelConfig
+from serve_app.config.services import BleurtSettings, RouterConfig, ScorerConfig, SignalSettings
 from serve_app.core.types import Tier
-from serve_app.engines import LlamaCppConfig, OpenAiApiConfig, ReplayConfig, Seq2SeqConfig, VllmConfig, WeightsSettings
+from serve_app.engines import WeightsSettings
 from serve_app.errors import choices
 from serve_app.scaling import Autoscaling, DeploymentOptions, Strict
 from serve_app.signals import (
@@ -24,12 +25,10 @@ from serve_app.signals import (
     CompositeConfig,
     MixConfig,
     SbertConfig,
-    SharedSignalConfig,
     SignalConfig,
     confidence,
     parts_of,
 )
-from serve_app.workers import check_workers, placed
 
 
 def _check_name(name: str) -> str:
@@ -40,175 +39,8 @@ def _check_name(name: str) -> str:
 
 Name: TypeAlias = Annotated[str, AfterValidator(_check_name)]
 Kind = TypeVar("Kind")
-MEMBER_TIMEOUT_S, TARGET_TIMEOUT_S = 120.0, 600.0
-"""So that a model whose replicas are gone for good makes no request wait for ever."""
 RESERVED_NAMES = ("Router", "Scorer")
 """Deployments of ours; the others are called as their models."""
-
-
-class ModelFacts(Strict):
-    """What is written about every model, whatever its engine."""
-
-    parameters: float | None = Field(None, gt=0, description="Number of parameters, for the cost in FLOPs.")
-    active_parameters: float | None = Field(None, gt=0, description="Active for one token, in a mixture of experts.")
-    input_usd: float = Field(0, ge=0, description="US dollars for a million prompt tokens.")
-    output_usd: float = Field(0, ge=0, description="US dollars for a million generated tokens.")
-    devices: float = Field(1, gt=0, description="Devices (GPUs, or CPUs) that one replica holds, for device-seconds.")
-    deployment: DeploymentOptions = DeploymentOptions()
-
-    def cost(self) -> ModelCost:
-        """The figures that `core.cost` needs."""
-        parameters = self.active_parameters or self.parameters
-        return ModelCost(parameters, self.input_usd, self.output_usd, self.devices)
-
-    def placed(self) -> DeploymentOptions:
-        """The deployment's options, with what the engine itself needs room for."""
-        return self.deployment
-
-
-class LlamaCppModel(ModelFacts, LlamaCppConfig):
-    """A GGUF model, run by llama.cpp inside the replica."""
-
-
-class OpenAiApiModel(ModelFacts, OpenAiApiConfig):
-    """A model behind an OpenAI-compatible endpoint."""
-
-
-class ReplayModel(ModelFacts, ReplayConfig):
-    """Recorded or scripted answers."""
-
-
-class Seq2SeqModel(ModelFacts, Seq2SeqConfig):
-    """An encoder-decoder model, run by transformers inside the replica."""
-
-    encoder_parameters: float | None = Field(
-        None, gt=0, description="Of `parameters`: the encoder's, which read the prompt; the rest write the answer."
-    )
-
-    @model_validator(mode="after")
-    def _encoder_is_a_part(self) -> Self:
-        if self.encoder_parameters is not None and self.encoder_parameters >= (self.parameters or 0):
-            raise ValueError("encoder_parameters must be less than parameters, of which they are a part")
-        return self
-
-    def cost(self) -> ModelCost:
-        whole = super().cost()
-        if self.encoder_parameters is None or whole.parameters is None:
-            return whole
-        decoder = whole.parameters - self.encoder_parameters
-        return replace(whole, parameters=decoder, prompt_parameters=self.encoder_parameters)
-
-
-class VllmModel(ModelFacts, VllmConfig):
-    """A model that vLLM runs, on as many GPUs as it has workers."""
-
-    @model_validator(mode="after")
-    def _room_for_workers(self) -> Self:
-        check_workers(self.deployment, self.workers, gpu=self.device == "gpu")
-        return self
-
-    def placed(self) -> DeploymentOptions:
-        return placed(self.deployment, self.worker_bundles(), self.worker_strategy)
-
-
-ModelConfig: TypeAlias = Annotated[
-    LlamaCppModel | OpenAiApiModel | ReplayModel | Seq2SeqModel | VllmModel, Field(discriminator="engine")
-]
-
-
-class BleurtSettings(BleurtConfig):
-    """BLEURT, and the deployment that it runs in: it needs an environment of its own."""
-
-    deployment: DeploymentOptions = DeploymentOptions(max_ongoing_requests=256)
-
-
-SignalSettings: TypeAlias = Annotated[SharedSignalConfig | BleurtSettings, Field(discriminator="kind")]
-
-
-class TierConfig(Strict):
-    """Models asked together, and how their answers are judged. The last tier names the target and nothing else."""
-
-    models: list[str] = Field(min_length=1, description="Names of models; a tie goes to the one named first.")
-    signal: str | None = Field(None, description="What measures agreement: a built-in signal or one under `signals`.")
-    threshold: float | None = Field(None, description="Accept if the agreement is at least this.")
-    agreement: Literal["max", "mean"] | None = Field(
-        None, description="The best answer's score or the mean of all. Default: max, for token-level signals mean."
-    )
-    direction: Literal["both", "hypothesis", "reference"] = Field(
-        "both", description="Average S_ij and S_ji, or take answer i as the hypothesis or as the reference only."
-    )
-    select: str | None = Field(None, description="Always return this member's answer; the others only decide.")
-    min_answers: PositiveInt | None = Field(None, description="Fewer answers than this defer. Default: 2, or 1 of 1.")
-    truncated: Literal["keep", "discard"] = Field("keep", description="What to do with answers cut at max_tokens.")
-    timeout_s: float | None = Field(
-        None, gt=0, description="Seconds after which a model counts as failed. Default: 120, for the target 600."
-    )
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if len(set(self.models)) < len(self.models):
-            raise ValueError("models: the same model stands there twice")
-        if self.select is not None and self.select not in self.models:
-            raise ValueError(f"select: {self.select!r} is not one of this tier's models ({', '.join(self.models)})")
-        if self.min_answers is not None and self.min_answers > len(self.models):
-            raise ValueError(f"min_answers ({self.min_answers}) is more than the tier has models ({len(self.models)})")
-        return self
-
-
-class CascadeConfig(Strict):
-    """An ordered list of tiers, served as a model id of its own."""
-
-    tiers: list[TierConfig] = Field(min_length=1)
-    on_target_failure: Literal["error", "best_member"] = Field(
-        "error", description="Fail with the target, or let the best member answer stand in (and say so in the record)."
-    )
-
-    @model_validator(mode="after")
-    def _shaped(self) -> Self:
-        *members, target = self.tiers
-        for number, tier in enumerate(members):
-            if tier.signal is None or tier.threshold is None:
-                raise ValueError(f"tiers[{number}]: needs a signal and a threshold; only the last tier always answers")
-        written = target.model_fields_set - {"models", "timeout_s"}
-        if len(target.models) != 1 or written:
-            extra = f" It has {', '.join(sorted(written))}, which mean nothing there." if written else ""
-            raise ValueError(f"the last tier is the target: one model, perhaps a timeout_s, and nothing else.{extra}")
-        models = [model for tier in self.tiers for model in tier.models]
-        if repeated := {model for model in models if models.count(model) > 1}:
-            raise ValueError(f"{min(repeated)!r} stands in two tiers; a model is asked once")
-        return self
-
-
-class ScorerConfig(Strict):
-    """The deployment that computes similarities for every cascade."""
-
-    max_batch_texts: PositiveInt = Field(256, description="Texts scored in one go; more wait for the next.")
-    timeout_s: float = Field(30, gt=0, description="Seconds after which a request is deferred without its agreement.")
-    deployment: DeploymentOptions = DeploymentOptions(max_ongoing_requests=256)
-
-
-class TracingConfig(Strict):
-    """OpenTelemetry spans of requests, and where they are sent."""
-
-    endpoint: str = Field(
-        pattern="^https?://[^ ]+$",
-        description="A collector's OTLP over HTTP, such as http://127.0.0.1:4318; /v1/traces is added.",
-    )
-    sample_ratio: float = Field(
-        1, ge=0, le=1, description="Share of requests traced; where a client's traceparent says whether, that holds."
-    )
-
-
-class RouterConfig(Strict):
-    """The deployment that takes HTTP requests and runs cascades."""
-
-    keepalive_s: float = Field(10, gt=0, description="Seconds between comment lines that keep a waiting stream open.")
-    unavailable_after_s: float = Field(
-        10, ge=0, description="A model whose replicas are gone fails its requests at once after so many seconds."
-    )
-    log_decisions: bool = Field(False, description="Log every decision record (without texts) as one line of JSON.")
-    tracing: TracingConfig | None = None
-    deployment: DeploymentOptions = DeploymentOptions(max_ongoing_requests=1000)
 
 
 def _fault(sentence: str, *where: str | int) -> InitErrorDetails:
@@ -420,40 +252,3 @@ class AppConfig(Strict):
             confidence=confidence(rule) if rule else None,
             blend=signal.rule() if isinstance(signal, BlendConfig) else None,
         )
-
-
-class Calibrated(Strict):
-    """Where a cascade's thresholds come from, as `cascade calibrate` wrote it."""
-
-    id: str = Field(description="Named in every decision record that was decided under it.")
-    thresholds: list[float] = Field(description="Those it is about; with others in force it is refused.")
-    wish: str = Field("", description="What was asked for, in a sentence.")
-    deferral_rate: tuple[float, float, float] | None = Field(
-        None, description="Share of requests that the first tier should defer, and its 95% interval: drift shows by it."
-    )
-    found: dict[str, Any] = Field({}, description="Data, examples and intervals, for people to read.")
-
-
-class RouterSettings(Strict):
-    """The router's `user_config`: what `serve deploy` changes without restarting a replica."""
-
-    thresholds: dict[str, list[float]] = Field({}, description="For each cascade, one for each tier but the last.")
-    calibrations: dict[str, Calibrated] = Field({}, description="For each cascade that has been calibrated.")
-
-    def applied_to(self, config: AppConfig) -> dict[str, list[float]]:
-        """The thresholds in force: these over the first ones. ValueError where they do not fit the cascades."""
-        merged = config.thresholds()
-        for id_, row in self.thresholds.items():
-            if id_ not in merged:
-                raise ValueError(f"thresholds.{id_}: no such cascade. {choices(id_, list(merged))}".rstrip("."))
-            if len(row) != len(merged[id_]):
-                wanted = len(merged[id_])
-                expected = f"{wanted} number{'' if wanted == 1 else 's'}, one for each tier but the last"
-                raise ValueError(f"thresholds.{id_}: needs {expected}, got {len(row)}")
-            merged[id_] = row
-        for id_, calibrated in self.calibrations.items():
-            if id_ not in merged:
-                raise ValueError(f"calibrations.{id_}: no such cascade. {choices(id_, list(merged))}".rstrip("."))
-            if calibrated.thresholds != merged[id_]:
-                raise ValueError(f"calibrations.{id_}: is about {calibrated.thresholds}, not about {merged[id_]}")
-        return merged

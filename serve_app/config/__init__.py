@@ -1,0 +1,33 @@
+"""Everything a user can write in YAML. Values only: reading a configuration fetches, loads and starts nothing."""
+
+from serve_app.config.app import AppConfig
+from serve_app.config.cascades import TARGET_TIMEOUT_S, CascadeConfig, TierConfig
+from serve_app.config.models import (
+    LlamaCppModel,
+    ModelConfig,
+    ModelFacts,
+    OpenAiApiModel,
+    ReplayModel,
+    Seq2SeqModel,
+    VllmModel,
+)
+from serve_app.config.services import ScorerConfig, TracingConfig
+from serve_app.config.settings import Calibrated, RouterSettings
+
+__all__ = [
+    "TARGET_TIMEOUT_S",
+    "AppConfig",
+    "Calibrated",
+    "CascadeConfig",
+    "LlamaCppModel",
+    "ModelConfig",
+    "ModelFacts",
+    "OpenAiApiModel",
+    "ReplayModel",
+    "RouterSettings",
+    "ScorerConfig",
+    "Seq2SeqModel",
+    "TierConfig",
+    "TracingConfig",
+    "VllmModel",
+]

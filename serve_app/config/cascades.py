@@ -1,0 +1,64 @@
+"""What a user writes about a cascade: its tiers, and how their answers are judged."""
+
+from typing import Literal, Self
+
+from pydantic import Field, PositiveInt, model_validator
+
+from serve_app.scaling import Strict
+
+MEMBER_TIMEOUT_S, TARGET_TIMEOUT_S = 120.0, 600.0
+"""So that a model whose replicas are gone for good makes no request wait for ever."""
+
+
+class TierConfig(Strict):
+    """Models asked together, and how their answers are judged. The last tier names the target and nothing else."""
+
+    models: list[str] = Field(min_length=1, description="Names of models; a tie goes to the one named first.")
+    signal: str | None = Field(None, description="What measures agreement: a built-in signal or one under `signals`.")
+    threshold: float | None = Field(None, description="Accept if the agreement is at least this.")
+    agreement: Literal["max", "mean"] | None = Field(
+        None, description="The best answer's score or the mean of all. Default: max, for token-level signals mean."
+    )
+    direction: Literal["both", "hypothesis", "reference"] = Field(
+        "both", description="Average S_ij and S_ji, or take answer i as the hypothesis or as the reference only."
+    )
+    select: str | None = Field(None, description="Always return this member's answer; the others only decide.")
+    min_answers: PositiveInt | None = Field(None, description="Fewer answers than this defer. Default: 2, or 1 of 1.")
+    truncated: Literal["keep", "discard"] = Field("keep", description="What to do with answers cut at max_tokens.")
+    timeout_s: float | None = Field(
+        None, gt=0, description="Seconds after which a model counts as failed. Default: 120, for the target 600."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if len(set(self.models)) < len(self.models):
+            raise ValueError("models: the same model stands there twice")
+        if self.select is not None and self.select not in self.models:
+            raise ValueError(f"select: {self.select!r} is not one of this tier's models ({', '.join(self.models)})")
+        if self.min_answers is not None and self.min_answers > len(self.models):
+            raise ValueError(f"min_answers ({self.min_answers}) is more than the tier has models ({len(self.models)})")
+        return self
+
+
+class CascadeConfig(Strict):
+    """An ordered list of tiers, served as a model id of its own."""
+
+    tiers: list[TierConfig] = Field(min_length=1)
+    on_target_failure: Literal["error", "best_member"] = Field(
+        "error", description="Fail with the target, or let the best member answer stand in (and say so in the record)."
+    )
+
+    @model_validator(mode="after")
+    def _shaped(self) -> Self:
+        *members, target = self.tiers
+        for number, tier in enumerate(members):
+            if tier.signal is None or tier.threshold is None:
+                raise ValueError(f"tiers[{number}]: needs a signal and a threshold; only the last tier always answers")
+        written = target.model_fields_set - {"models", "timeout_s"}
+        if len(target.models) != 1 or written:
+            extra = f" It has {', '.join(sorted(written))}, which mean nothing there." if written else ""
+            raise ValueError(f"the last tier is the target: one model, perhaps a timeout_s, and nothing else.{extra}")
+        models = [model for tier in self.tiers for model in tier.models]
+        if repeated := {model for model in models if models.count(model) > 1}:
+            raise ValueError(f"{min(repeated)!r} stands in two tiers; a model is asked once")
+        return self

@@ -1,0 +1,81 @@
+"""What a user writes about a model: its engine's options, its size and prices, and how it is deployed."""
+
+from dataclasses import replace
+from typing import Annotated, Self, TypeAlias
+
+from pydantic import Field, model_validator
+
+from serve_app.core.cost import ModelCost
+from serve_app.engines import LlamaCppConfig, OpenAiApiConfig, ReplayConfig, Seq2SeqConfig, VllmConfig
+from serve_app.scaling import DeploymentOptions, Strict
+from serve_app.workers import check_workers, placed
+
+
+class ModelFacts(Strict):
+    """What is written about every model, whatever its engine."""
+
+    parameters: float | None = Field(None, gt=0, description="Number of parameters, for the cost in FLOPs.")
+    active_parameters: float | None = Field(None, gt=0, description="Active for one token, in a mixture of experts.")
+    input_usd: float = Field(0, ge=0, description="US dollars for a million prompt tokens.")
+    output_usd: float = Field(0, ge=0, description="US dollars for a million generated tokens.")
+    devices: float = Field(1, gt=0, description="Devices (GPUs, or CPUs) that one replica holds, for device-seconds.")
+    deployment: DeploymentOptions = DeploymentOptions()
+
+    def cost(self) -> ModelCost:
+        """The figures that `core.cost` needs."""
+        parameters = self.active_parameters or self.parameters
+        return ModelCost(parameters, self.input_usd, self.output_usd, self.devices)
+
+    def placed(self) -> DeploymentOptions:
+        """The deployment's options, with what the engine itself needs room for."""
+        return self.deployment
+
+
+class LlamaCppModel(ModelFacts, LlamaCppConfig):
+    """A GGUF model, run by llama.cpp inside the replica."""
+
+
+class OpenAiApiModel(ModelFacts, OpenAiApiConfig):
+    """A model behind an OpenAI-compatible endpoint."""
+
+
+class ReplayModel(ModelFacts, ReplayConfig):
+    """Recorded or scripted answers."""
+
+
+class Seq2SeqModel(ModelFacts, Seq2SeqConfig):
+    """An encoder-decoder model, run by transformers inside the replica."""
+
+    encoder_parameters: float | None = Field(
+        None, gt=0, description="Of `parameters`: the encoder's, which read the prompt; the rest write the answer."
+    )
+
+    @model_validator(mode="after")
+    def _encoder_is_a_part(self) -> Self:
+        if self.encoder_parameters is not None and self.encoder_parameters >= (self.parameters or 0):
+            raise ValueError("encoder_parameters must be less than parameters, of which they are a part")
+        return self
+
+    def cost(self) -> ModelCost:
+        whole = super().cost()
+        if self.encoder_parameters is None or whole.parameters is None:
+            return whole
+        decoder = whole.parameters - self.encoder_parameters
+        return replace(whole, parameters=decoder, prompt_parameters=self.encoder_parameters)
+
+
+class VllmModel(ModelFacts, VllmConfig):
+    """A model that vLLM runs, on as many GPUs as it has workers."""
+
+    @model_validator(mode="after")
+    def _room_for_workers(self) -> Self:
+        check_workers(self.deployment, self.workers, gpu=self.device == "gpu")
+        return self
+
+    def placed(self) -> DeploymentOptions:
+        return placed(self.deployment, self.worker_bundles(), self.worker_strategy)
+
+
+ModelConfig: TypeAlias = Annotated[
+    LlamaCppModel | OpenAiApiModel | ReplayModel | Seq2SeqModel | VllmModel, Field(discriminator="engine")
+]

@@ -1,0 +1,49 @@
+"""What a user writes about the deployments beside the models: scorer, router, and signals kept apart."""
+
+from typing import Annotated, TypeAlias
+
+from pydantic import Field, PositiveInt
+
+from serve_app.scaling import DeploymentOptions, Strict
+from serve_app.signals import BleurtConfig, SharedSignalConfig
+
+
+class BleurtSettings(BleurtConfig):
+    """BLEURT, and the deployment that it runs in: it needs an environment of its own."""
+
+    deployment: DeploymentOptions = DeploymentOptions(max_ongoing_requests=256)
+
+
+SignalSettings: TypeAlias = Annotated[SharedSignalConfig | BleurtSettings, Field(discriminator="kind")]
+
+
+class ScorerConfig(Strict):
+    """The deployment that computes similarities for every cascade."""
+
+    max_batch_texts: PositiveInt = Field(256, description="Texts scored in one go; more wait for the next.")
+    timeout_s: float = Field(30, gt=0, description="Seconds after which a request is deferred without its agreement.")
+    deployment: DeploymentOptions = DeploymentOptions(max_ongoing_requests=256)
+
+
+class TracingConfig(Strict):
+    """OpenTelemetry spans of requests, and where they are sent."""
+
+    endpoint: str = Field(
+        pattern="^https?://[^ ]+$",
+        description="A collector's OTLP over HTTP, such as http://127.0.0.1:4318; /v1/traces is added.",
+    )
+    sample_ratio: float = Field(
+        1, ge=0, le=1, description="Share of requests traced; where a client's traceparent says whether, that holds."
+    )
+
+
+class RouterConfig(Strict):
+    """The deployment that takes HTTP requests and runs cascades."""
+
+    keepalive_s: float = Field(10, gt=0, description="Seconds between comment lines that keep a waiting stream open.")
+    unavailable_after_s: float = Field(
+        10, ge=0, description="A model whose replicas are gone fails its requests at once after so many seconds."
+    )
+    log_decisions: bool = Field(False, description="Log every decision record (without texts) as one line of JSON.")
+    tracing: TracingConfig | None = None
+    deployment: DeploymentOptions = DeploymentOptions(max_ongoing_requests=1000)

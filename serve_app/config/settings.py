@@ -1,0 +1,46 @@
+"""The router's `user_config`: what a deploy changes without restarting a replica."""
+
+from typing import Any
+
+from pydantic import Field
+
+from serve_app.config.app import AppConfig
+from serve_app.errors import choices
+from serve_app.scaling import Strict
+
+
+class Calibrated(Strict):
+    """Where a cascade's thresholds come from, as `cascade calibrate` wrote it."""
+
+    id: str = Field(description="Named in every decision record that was decided under it.")
+    thresholds: list[float] = Field(description="Those it is about; with others in force it is refused.")
+    wish: str = Field("", description="What was asked for, in a sentence.")
+    deferral_rate: tuple[float, float, float] | None = Field(
+        None, description="Share of requests that the first tier should defer, and its 95% interval: drift shows by it."
+    )
+    found: dict[str, Any] = Field({}, description="Data, examples and intervals, for people to read.")
+
+
+class RouterSettings(Strict):
+    """The router's `user_config`: what `serve deploy` changes without restarting a replica."""
+
+    thresholds: dict[str, list[float]] = Field({}, description="For each cascade, one for each tier but the last.")
+    calibrations: dict[str, Calibrated] = Field({}, description="For each cascade that has been calibrated.")
+
+    def applied_to(self, config: AppConfig) -> dict[str, list[float]]:
+        """The thresholds in force: these over the first ones. ValueError where they do not fit the cascades."""
+        merged = config.thresholds()
+        for id_, row in self.thresholds.items():
+            if id_ not in merged:
+                raise ValueError(f"thresholds.{id_}: no such cascade. {choices(id_, list(merged))}".rstrip("."))
+            if len(row) != len(merged[id_]):
+                wanted = len(merged[id_])
+                expected = f"{wanted} number{'' if wanted == 1 else 's'}, one for each tier but the last"
+                raise ValueError(f"thresholds.{id_}: needs {expected}, got {len(row)}")
+            merged[id_] = row
+        for id_, calibrated in self.calibrations.items():
+            if id_ not in merged:
+                raise ValueError(f"calibrations.{id_}: no such cascade. {choices(id_, list(merged))}".rstrip("."))
+            if calibrated.thresholds != merged[id_]:
+                raise ValueError(f"calibrations.{id_}: is about {calibrated.thresholds}, not about {merged[id_]}")
+        return merged
