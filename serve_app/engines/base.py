@@ -3,11 +3,11 @@
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from serve_app.core.types import Delta, Generation, Prompt
+from serve_app.core.types import Delta, Generation, Prompt, Sampling
 
 
 class EngineSettings(BaseModel):
@@ -34,6 +34,33 @@ class WeightsSettings(EngineSettings):
     sha256: str | None = Field(
         default=None, pattern="^[0-9a-f]{64}$", description="Expected SHA-256 of the file, in lower-case hexadecimal."
     )
+
+
+class Decoding(NamedTuple):
+    """How one request is decoded, once the model's own defaults are filled in."""
+
+    max_tokens: int
+    temperature: float
+    top_p: float
+    seed: int | None
+
+
+class DecodingSettings(WeightsSettings):
+    """Base of the configs whose engine decodes by itself; these hold where a request does not say."""
+
+    max_tokens: int = Field(default=512, gt=0, description="Longest answer, where a request names none.")
+    temperature: float = Field(default=0.0, ge=0, description="Where a request names none; 0 is greedy.")
+    top_p: float = Field(default=1.0, gt=0, le=1, description="Where a request names none.")
+    seed: int | None = Field(default=None, description="Where a request names none; null draws one each time.")
+
+    def decoding(self, sampling: Sampling) -> Decoding:
+        """What a request wants, the model's defaults where it wants nothing."""
+        return Decoding(
+            self.max_tokens if sampling.max_tokens is None else sampling.max_tokens,
+            self.temperature if sampling.temperature is None else sampling.temperature,
+            self.top_p if sampling.top_p is None else sampling.top_p,
+            self.seed if sampling.seed is None else sampling.seed,
+        )
 
 
 @dataclass(slots=True)

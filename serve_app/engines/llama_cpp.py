@@ -30,14 +30,14 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from serve_app.core.types import Delta, Prompt
-from serve_app.engines.base import EngineCounters, Meter, WeightsSettings
+from serve_app.engines.base import DecodingSettings, EngineCounters, Meter
 from serve_app.engines.llama_cpp_call import Call
 from serve_app.engines.llama_cpp_tools import chat_fields
 from serve_app.engines.threaded import CANCEL_WAIT_S, ThreadedEngine
 from serve_app.errors import EngineError
 
 
-class LlamaCppConfig(WeightsSettings):
+class LlamaCppConfig(DecodingSettings):
     """A GGUF model in this process; the defaults suit a machine with two cores."""
 
     honours_tools: ClassVar[bool] = True
@@ -60,10 +60,6 @@ class LlamaCppConfig(WeightsSettings):
         default=False,
         description="Reuse what a slot holds of a prompt: faster chats, but answers may depend on earlier requests.",
     )
-    max_tokens: int = Field(default=512, gt=0, description="Longest answer, where a request names none.")
-    temperature: float = Field(default=0.0, ge=0, description="Where a request names none; 0 is greedy.")
-    top_p: float = Field(default=1.0, gt=0, le=1, description="Where a request names none.")
-    seed: int | None = Field(default=None, description="Where a request names none; null draws one each time.")
     stop: tuple[str, ...] = Field(
         default=(),
         description="Strings that end every answer, besides a request's own: a base model, which has learnt no end of "
@@ -160,8 +156,7 @@ class LlamaCppEngine(ThreadedEngine[Call]):
 
 def _body(config: LlamaCppConfig, prompt: Prompt, template_knows_tools: bool) -> dict[str, Any]:
     """The request in llama.cpp's dialect of OpenAI's. Its default top_k and min_p would truncate the distribution."""
-    sampling = prompt.sampling
-    seed = config.seed if sampling.seed is None else sampling.seed
+    sampling, decoding = prompt.sampling, config.decoding(prompt.sampling)
     body: dict[str, Any] = {
         "stream": True,
         "stream_options": {"include_usage": True},
@@ -169,16 +164,14 @@ def _body(config: LlamaCppConfig, prompt: Prompt, template_knows_tools: bool) ->
         "timings_per_token": True,
         "cache_prompt": config.cache_prompt,
         # llama.cpp counts in 32 bits, and no answer is longer than the context.
-        "max_tokens": min(
-            config.max_tokens if sampling.max_tokens is None else sampling.max_tokens, config.context_tokens
-        ),
-        "temperature": config.temperature if sampling.temperature is None else sampling.temperature,
-        "top_p": config.top_p if sampling.top_p is None else sampling.top_p,
+        "max_tokens": min(decoding.max_tokens, config.context_tokens),
+        "temperature": decoding.temperature,
+        "top_p": decoding.top_p,
         "top_k": 0,
         "min_p": 0.0,
     }
-    if seed is not None:
-        body["seed"] = seed % (2**32 - 1)  # 32 bits, of which the last value means a random seed
+    if decoding.seed is not None:
+        body["seed"] = decoding.seed % (2**32 - 1)  # 32 bits, of which the last value means a random seed
     if prompt.text is not None:
         return body | {"prompt": prompt.text} | ({"logprobs": 1} if sampling.logprobs else {})
     logprobs = {"logprobs": True, "top_logprobs": 1} if sampling.logprobs else {}

@@ -21,7 +21,7 @@ from typing import Literal
 from pydantic import Field
 
 from serve_app.core.types import Delta, Prompt
-from serve_app.engines.base import EngineCounters, Meter, WeightsSettings
+from serve_app.engines.base import DecodingSettings, EngineCounters, Meter
 from serve_app.engines.seq2seq_call import Call
 from serve_app.engines.seq2seq_loop import DecodingLoop
 from serve_app.engines.seq2seq_model import LoadedModel, load_model
@@ -29,7 +29,7 @@ from serve_app.engines.threaded import ThreadedEngine
 from serve_app.errors import EngineError
 
 
-class Seq2SeqConfig(WeightsSettings):
+class Seq2SeqConfig(DecodingSettings):
     """An encoder-decoder model in Hugging Face format, in this process."""
 
     engine: Literal["seq2seq"]
@@ -52,10 +52,6 @@ class Seq2SeqConfig(WeightsSettings):
         description="A Jinja chat template, special tokens included, in place of the tokeniser's own. Where there is "
         "none, the messages' contents follow each other, a blank line between them.",
     )
-    max_tokens: int = Field(default=512, gt=0, description="Longest answer, where a request names none.")
-    temperature: float = Field(default=0.0, ge=0, description="Where a request names none; 0 is greedy.")
-    top_p: float = Field(default=1.0, gt=0, le=1, description="Where a request names none.")
-    seed: int | None = Field(default=None, description="Where a request names none; null draws one each time.")
 
 
 class Seq2SeqEngine(ThreadedEngine[Call]):
@@ -95,15 +91,14 @@ class Seq2SeqEngine(ThreadedEngine[Call]):
             await asyncio.wait(self._running.values())
 
     def _call(self, prompt: Prompt, meter: Meter, on_delta: Callable[[Delta], object] | None = None) -> Call:
-        config, sampling = self._config, prompt.sampling
-        max_tokens = config.max_tokens if sampling.max_tokens is None else sampling.max_tokens
+        decoding = self._config.decoding(prompt.sampling)
         return Call(
             prompt,
             meter,
-            max_tokens=min(max_tokens, config.context_tokens),
-            temperature=config.temperature if sampling.temperature is None else sampling.temperature,
-            top_p=config.top_p if sampling.top_p is None else sampling.top_p,
-            seed=config.seed if sampling.seed is None else sampling.seed,
+            max_tokens=min(decoding.max_tokens, self._config.context_tokens),
+            temperature=decoding.temperature,
+            top_p=decoding.top_p,
+            seed=decoding.seed,
             on_delta=on_delta,
         )
 

@@ -4,9 +4,8 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from serve_app.engines.base import WeightsSettings
+from serve_app.engines.base import DecodingSettings
 
-MAX_TOKENS = 512
 REPLACED = {
     "model": "weights",
     "served_model_name": "the model's name",
@@ -33,7 +32,7 @@ UNSUPPORTED = {
 }
 
 
-class VllmConfig(WeightsSettings):
+class VllmConfig(DecodingSettings):
     """A model in Hugging Face format, run by vLLM through `ray.serve.llm`; as many GPUs as it has workers."""
 
     honours_response_format: ClassVar[bool] = True
@@ -69,10 +68,6 @@ class VllmConfig(WeightsSettings):
     )
     engine_kwargs: dict[str, Any] = Field(default={}, description="More of vLLM's arguments, by its own names.")
     env: dict[str, str] = Field(default={}, description="Environment variables, such as VLLM_CPU_KVCACHE_SPACE.")
-    max_tokens: int = Field(default=MAX_TOKENS, gt=0, description="Longest answer, where a request names none.")
-    temperature: float = Field(default=0.0, ge=0, description="Where a request names none; 0 is greedy.")
-    top_p: float = Field(default=1.0, gt=0, le=1, description="Where a request names none.")
-    seed: int | None = Field(default=None, description="Where a request names none; null draws one each time.")
 
     @model_validator(mode="after")
     def _one_place_for_each(self) -> Self:
