@@ -11,6 +11,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 
 from serve_app.engines.batching import BatchSpeed, ContinuousBatch
@@ -59,7 +60,7 @@ class Servers:
             self._free -= 1
             service_s, then = self._queue.popleft()
             self.busy_s += service_s
-            self._clock.at(self._clock.now_s + service_s, lambda then=then: self._done(then))  # type: ignore[misc]
+            self._clock.at(self._clock.now_s + service_s, partial(self._done, then))
 
     def _done(self, then: Then) -> None:
         self._free += 1
