@@ -591,7 +591,9 @@ async def test_llama_server_answers_as_the_model_does(llama_api: Engine, llama: 
     assert (there.text, there.finish_reason) == (here.text, "length")
     assert (there.prompt_tokens, there.completion_tokens) == (here.prompt_tokens, 8)
     assert [entry.token for entry in there.logprobs or ()] == [entry.token for entry in here.logprobs or ()]
-    deltas, streamed = await stream(llama_api, raw("The capital of France is", max_tokens=4, logprobs=True))
+    deltas, streamed = await stream(
+        llama_api, raw("The capital of France is", max_tokens=4, temperature=0.0, logprobs=True)
+    )
     assert all(delta.estimated for delta in deltas)
     assert (len(streamed.logprobs or ()), streamed.completion_tokens, streamed.estimated) == (4, 4, False)
 
