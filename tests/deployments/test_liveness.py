@@ -159,6 +159,29 @@ async def test_nobody_looks_while_nobody_waits(nothing_left: None) -> None:
     assert status.looks == 0
 
 
+async def test_nobody_looks_while_answers_come(nothing_left: None) -> None:
+    status = Status(m=UP)
+    watched = Liveness(status, 0.0, poll_s=0.2)
+    slow = asyncio.create_task(wait_for(watched))
+    for _ in range(50):  # half a second, in which one of many calls is always answered
+        async with watched.required("m"):
+            await asyncio.sleep(0.01)
+    assert status.looks == 0
+    await status.looked_at(1)
+    slow.cancel()
+
+
+async def test_one_that_is_silent_is_looked_for_though_others_answer() -> None:
+    status = Status(m=UP, other=DOWN)
+    watched = liveness(status)
+    waiting = asyncio.create_task(wait_for(watched, "other"))
+    while not waiting.done():
+        async with watched.required("m"):
+            await asyncio.sleep(0)
+    with pytest.raises(GoneError, match="'other'"):
+        await waiting
+
+
 async def test_a_status_that_cannot_be_read_changes_nothing() -> None:
     status = Status(m=UP)
     watched = liveness(status)
