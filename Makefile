@@ -118,6 +118,12 @@ k8s-check: install ## Fail where the committed k8s/ is not what the configs rend
 	@set -e; for pair in $(K8S); do $(BIN)/cascade k8s render $${pair#*=} --overlay $${pair%%=*} --check; done
 	$(BIN)/hadolint k8s/Dockerfile
 
+image-check: install ## Whether pip could make every variant of the image, in pinned versions (needs uv and an index)
+	@$(BIN)/python k8s/packages.py
+
+image-lock: install ## Pin anew what of the image's packages is missing or no longer fits (needs uv and an index)
+	@$(BIN)/python k8s/packages.py --write
+
 monitoring-check: install ## The dashboard and the alerts, against a real Prometheus that scrapes a running server
 	@command -v prometheus > /dev/null || { echo "On Debian and Ubuntu: apt-get install prometheus"; exit 1; }
 	$(BIN)/python -m pytest -q tests/monitoring

@@ -198,8 +198,8 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             "Failures by model and kind",
             (
                 (
-                    rates("model, status", "model_calls_total", ', status!="ok"'),
-                    "{{model}} {{status}}",
+                    rates("model, role, status", "model_calls_total", ', status!="ok"'),
+                    "{{model}} ({{role}}) {{status}}",
                 ),
             ),
             unit="reqps",

@@ -49,6 +49,23 @@ def trial(cluster: Cluster, body: Body, *, force: bool) -> Trial:
         return Trial(ref, live, None, f"{error} {advice(ref, error)}".rstrip())
 
 
+def preview(cluster: Cluster, objects: Sequence[Body], *, force: bool) -> tuple[list[Trial], list[str]]:
+    """A trial of every object, and the namespaces that the manifests would make first.
+
+    Nothing can be tried inside those, so what would lie there is taken as it is written.
+    """
+    objects = [cluster.namespaced(body) for body in objects]
+    namespaces = [ref_of(body) for body in objects if body["kind"] == "Namespace"]
+    missing = [ref.name for ref in namespaces if cluster.get(ref) is None]
+    trials = [
+        Trial(ref_of(body), None, body)
+        if body["metadata"].get("namespace") in missing
+        else trial(cluster, body, force=force)
+        for body in objects
+    ]
+    return trials, missing
+
+
 def apply(cluster: Cluster, objects: Sequence[Body], *, force: bool, say: Callable[[str], None]) -> list[Body]:
     """The objects as they are then, in the given order; nothing is changed if the dry run of any is refused.
 

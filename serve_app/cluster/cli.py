@@ -161,12 +161,13 @@ def diff(
     force_conflicts: Force = False,
 ) -> None:
     """Show what an apply would change, and warn of what it would not; changes nothing."""
-    from serve_app.cluster.apply import trial
+    from serve_app.cluster.apply import preview
     from serve_app.cluster.diff import diff as compare
     from serve_app.cluster.manifests import read
 
-    cluster = _connect(kubeconfig, context, namespace)
-    trials = [trial(cluster, cluster.namespaced(body), force=force_conflicts) for body in read(manifests)]
+    trials, missing = preview(_connect(kubeconfig, context, namespace), read(manifests), force=force_conflicts)
+    for name in missing:
+        typer.echo(f"warning: namespace {name} is not there yet, so what would lie in it was not tried.")
     for entry in trials:
         if entry.outcome != "unchanged":
             typer.echo(f"{entry.ref} would be {entry.outcome}")

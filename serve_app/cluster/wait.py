@@ -23,7 +23,10 @@ EVENTS = 8
 class Patience:
     """Seconds: for all of it, between two looks, for a verdict to stand, for a pod to find a node.
 
-    A verdict has to stand, because KubeRay's status may for a moment be that of the config before.
+    A verdict has to stand: in one round KubeRay reads the states of the applications, then hands a changed config to
+    Serve, then writes both the states and `observedGeneration`. So Serve has the config of that generation, but the
+    states may be those of the config before, until the next round, 2 s later: from the moment that Serve has a config
+    it says DEPLOYING. Nothing in the status tells the rounds apart; that one fits into `settle_s` is an assumption.
     """
 
     timeout_s: float = 1800

@@ -38,7 +38,8 @@ def request_measures(
     for number, result in enumerate(run.results):
         yield from _tier(cascade, str(number), result)
     for call in run.calls:
-        yield from _call(cascade, call, outcome, costs[call.model])
+        role = "target" if call.model in run.tiers[-1].models else "member"
+        yield from _call(cascade, call, role, outcome, costs[call.model])
     if outcome is not None:
         for phase, seconds in _phases(run, outcome):
             yield REQUEST_SECONDS, seconds, (cascade, phase)
@@ -71,9 +72,9 @@ def _tier(cascade: str, number: str, result: TierResult) -> Iterator[Measure]:
                 yield metric, spent, (cascade, SCORING)
 
 
-def _call(cascade: str, call: Call, outcome: Outcome | None, cost: ModelCost) -> Iterator[Measure]:
+def _call(cascade: str, call: Call, role: str, outcome: Outcome | None, cost: ModelCost) -> Iterator[Measure]:
     model, answer = call.model, call.answer
-    yield CALLS, 1, (cascade, model, answer.kind if isinstance(answer, Failure) else "ok")
+    yield CALLS, 1, (cascade, model, role, answer.kind if isinstance(answer, Failure) else "ok")
     if isinstance(answer, Generation):
         yield CALL_SECONDS, answer.latency_s, (model,)
         if answer.first_token_s is not None:

@@ -67,8 +67,9 @@ REQUEST_SECONDS = Metric(
 CALLS = Metric(
     "cascade_model_calls_total",
     "counter",
-    ("cascade", "model", "status"),
-    "Calls of models: ok, or the kind of failure (error, timeout, cancelled, context_length, unavailable).",
+    ("cascade", "model", "role", "status"),
+    "Calls of models, as member or target: ok, or the kind of failure (error, timeout, cancelled, context_length, "
+    "unavailable).",
 )
 CALL_SECONDS = Metric(
     "cascade_model_seconds", "histogram", ("model",), "Time of whole answers, measured at the engine.", SECONDS

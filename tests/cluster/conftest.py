@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from serve_app.cluster import client, delete, wait
 from tests.cluster.api_stub import ApiStub, running
 from tests.cluster.kubectl import User
 
@@ -16,5 +17,9 @@ def stub() -> Iterator[ApiStub]:
 
 
 @pytest.fixture
-def user(stub: ApiStub, tmp_path: Path) -> User:
+def user(stub: ApiStub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> User:
+    """A user whose commands make short pauses."""
+    monkeypatch.setattr(client, "PAUSES_S", (0.01, 0.01, 0.01))
+    monkeypatch.setattr(delete, "POLL_S", 0.05)
+    monkeypatch.setattr(wait, "BREATH_S", 0.05)
     return User(stub, tmp_path)

@@ -1,14 +1,20 @@
 """`cascade k8s` as a user runs it, against a stub, with a kubeconfig of its own; and manifests and states to play."""
 
 import os
+import signal
 import subprocess
 import sys
+from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import yaml
+from kubernetes.config import kube_config
+from typer.testing import CliRunner
 
+from serve_app.cli import app
 from tests.cluster.api_stub import TOKEN, ApiStub
 
 Body = dict[str, Any]
@@ -48,22 +54,35 @@ class User:
         return path
 
     def run(self, *words: str | Path, stdin: str = "", **environment: str) -> "Ran":
+        """The command, in this process: an interpreter of its own would take longer than most commands."""
+        env = self._environment(environment)
+        others = {key: None for key in os.environ if key.startswith("KUBE")}
+        # The client reads KUBECONFIG when it is imported.
+        files = patch.object(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", env["KUBECONFIG"])
+        with chdir(self.files), files:
+            ran = CliRunner().invoke(app, ["k8s", *map(str, words)], input=stdin, env=others | env)
+        if ran.exception and not isinstance(ran.exception, SystemExit):
+            raise ran.exception
+        return Ran(ran.exit_code, ran.stdout, ran.stderr)
+
+    def start(self, *words: str | Path, **environment: str) -> "subprocess.Popen[str]":
+        """The command in a process of its own."""
         env = {key: value for key, value in os.environ.items() if not key.startswith("KUBE")}
-        # A proxy for the outside world must not come between us and ourselves.
-        env |= {"KUBECONFIG": str(self.kubeconfig), "HTTP_PROXY": "http://127.0.0.1:9", "COLUMNS": "200"} | environment
-        ran = subprocess.run(
+        return subprocess.Popen(
             [sys.executable, "-m", "serve_app.cli", "k8s", *map(str, words)],
-            capture_output=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            input=stdin,
             cwd=self.files,
-            env=env,
-            timeout=300,
-            check=False,
+            env=env | self._environment(environment),
+            # Where the tests run in the background, Ctrl-C is ignored, and children inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
-        assert TOKEN not in ran.stdout + ran.stderr
-        assert "Traceback" not in ran.stderr
-        return Ran(ran.returncode, ran.stdout, ran.stderr)
+
+    def _environment(self, more: dict[str, str]) -> dict[str, str]:
+        # A proxy for the outside world must not come between us and ourselves.
+        return {"KUBECONFIG": str(self.kubeconfig), "HTTP_PROXY": "http://127.0.0.1:9", "COLUMNS": "200"} | more
 
 
 @dataclass
@@ -71,6 +90,10 @@ class Ran:
     code: int
     out: str
     err: str
+
+    def __post_init__(self) -> None:
+        assert TOKEN not in self.out + self.err
+        assert "Traceback" not in self.err
 
     @property
     def lines(self) -> list[str]:

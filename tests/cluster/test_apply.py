@@ -251,6 +251,12 @@ def test_manifests_from_stdin(user: User) -> None:
     assert user.run("apply", "-", stdin=yaml.safe_dump(CONFIG)).out == "ConfigMap/settings created\n"
 
 
+def test_the_program_in_a_process_of_its_own(user: User) -> None:
+    with user.start("apply", "-") as program:
+        out, err = program.communicate(yaml.safe_dump(CONFIG), timeout=60)
+    assert (program.returncode, out, err) == (0, "ConfigMap/settings created\n", "")
+
+
 @pytest.mark.skipif(
     not (which("kubectl") or which("kustomize")), reason="the overlays' patches need kubectl or kustomize"
 )

@@ -6,7 +6,7 @@ import pytest
 
 from serve_app.cluster.effects import accelerators, warnings
 from tests.cluster.api_stub import ApiStub
-from tests.cluster.kubectl import CLAIM, CONFIG, JOB, SECRET, Body, User, ray_service
+from tests.cluster.kubectl import CLAIM, CONFIG, JOB, NAMESPACE, SECRET, Body, User, ray_service
 
 
 def changed(**spec: Any) -> Body:
@@ -38,6 +38,18 @@ def test_what_is_not_there_is_shown_whole(user: User) -> None:
     ran = user.run("diff", user.write(CONFIG))
     assert ran.lines[0] == "ConfigMap/settings would be created"
     assert "  +  level: info" in ran.lines
+
+
+def test_what_would_lie_in_a_namespace_to_be_made_is_shown_as_written(user: User, stub: ApiStub) -> None:
+    ran = user.run("diff", user.write(NAMESPACE, CONFIG), "--namespace", "fresh")
+    assert ran.code == 0, ran.err
+    assert [line for line in ran.lines if not line.startswith("  ")] == [
+        "warning: namespace fresh is not there yet, so what would lie in it was not tried.",
+        "Namespace/fresh would be created",
+        "ConfigMap/settings would be created",
+    ]
+    assert "  +  level: info" in ran.lines
+    assert [asked.path for asked in stub.of("PATCH")] == ["/api/v1/namespaces/fresh"]
 
 
 def test_a_secrets_values_are_never_shown(user: User) -> None:

@@ -1,5 +1,7 @@
 """`cascade k8s wait`: done when truly done, and no sooner; stopped with the reason when it never will be."""
 
+import signal
+
 import pytest
 
 from tests.cluster.api_stub import ApiStub, Step, disconnect, gone, now, overloaded, refusing
@@ -176,10 +178,10 @@ def test_at_the_end_it_says_what_is_missing(user: User, stub: ApiStub) -> None:
         homeless(now()),
         [event("Unhealthy", "Readiness probe failed", "worker-1"), event("Unhealthy", "other", "someone-elses")],
     )
-    ran = play(user, step, options=("--timeout-s", "1"))
+    ran = play(user, step, options=("--timeout-s", "0.5"))
     assert ran.code == 1
     assert ran.err.splitlines() == [
-        "cascade: Not ready after 1 s. Missing:",
+        "cascade: Not ready after 0.5 s. Missing:",
         "  RayService/cascade: Ready (ZeroServeEndpoints), application cascade (DEPLOYING: qwen UPDATING), "
         "a ready endpoint",
         "Pending pods: worker-1, worker-2",
@@ -264,3 +266,15 @@ def test_a_job_that_is_removed_when_done_has_done_its_work(user: User) -> None:
 def test_a_verdict_on_a_generation_before_is_no_verdict(user: User) -> None:
     stale = told(None, "False", "ValidationFailed", "rayVersion is missing.", observed=0)
     assert play(user, Step(stale), READY).code == 0
+
+
+def test_ctrl_c_ends_it_without_a_word(user: User, stub: ApiStub) -> None:
+    stub.put("v1", "PersistentVolumeClaim", "models", spec=CLAIM["spec"])
+    with user.start("wait", user.write(CLAIM)) as program:
+        assert program.stdout
+        assert program.stdout.readline().endswith(
+            "PersistentVolumeClaim/models: waiting for a volume (it is Pending)\n"
+        )
+        program.send_signal(signal.SIGINT)
+        out, err = program.communicate(timeout=60)
+    assert (program.returncode, out, err) == (130, "", "")

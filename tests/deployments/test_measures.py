@@ -76,8 +76,8 @@ def test_an_accepted_answer() -> None:
         ("requests_total", "default", "accepted", "a"): 1,
         ("decisions_total", "default", "0", "true", "agreement"): 1,
         ("agreement", "default", "0", "sbert"): 0.75,
-        ("model_calls_total", "default", "a", "ok"): 1,
-        ("model_calls_total", "default", "b", "ok"): 1,
+        ("model_calls_total", "default", "a", "member", "ok"): 1,
+        ("model_calls_total", "default", "b", "member", "ok"): 1,
         ("model_seconds", "a"): 0.5,
         ("model_seconds", "b"): 1.0,
         ("model_first_token_seconds", "a"): 0.25,
@@ -115,8 +115,8 @@ def test_a_deferred_one() -> None:
 def test_failures_are_charged_and_nothing_is_saved_by_them() -> None:
     found = measured(first_tier(A, STOPPED, accepted=False), target(BROKEN), answer=BROKEN)
     assert found["requests_total", "default", "failed", ""] == 1
-    assert found["model_calls_total", "default", "b", "cancelled"] == 1
-    assert found["model_calls_total", "default", "t", "error"] == 1
+    assert found["model_calls_total", "default", "b", "member", "cancelled"] == 1
+    assert found["model_calls_total", "default", "t", "target", "error"] == 1
     assert found["tokens_total", "default", "b", "completion", "cancelled"] == 5
     assert found["tokens_total", "default", "t", "prompt", "failed"] == 10
     assert ("tokens_total", "default", "t", "completion", "failed") not in found

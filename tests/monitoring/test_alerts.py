@@ -17,13 +17,12 @@ HEALTHY = {
     f'ray_cascade_requests_total{{{CASCADE}, outcome="accepted", model="m"}}': 60.0,
     f'ray_cascade_requests_total{{{CASCADE}, outcome="deferred", model="t"}}': 40.0,
     f'ray_cascade_requests_total{{{CASCADE}, outcome="cancelled", model=""}}': 50.0,
-    f'ray_cascade_request_seconds_count{{{CASCADE}, phase="target"}}': 40.0,
     f'ray_cascade_request_seconds_bucket{{{CASCADE}, phase="whole", le="5.0"}}': 100.0,
     f'ray_cascade_request_seconds_bucket{{{CASCADE}, phase="whole", le="50.0"}}': 100.0,
     f'ray_cascade_request_seconds_bucket{{{CASCADE}, phase="whole", le="+Inf"}}': 100.0,
-    f'ray_cascade_model_calls_total{{{CASCADE}, model="m", status="ok"}}': 100.0,
-    f'ray_cascade_model_calls_total{{{CASCADE}, model="m", status="cancelled"}}': 50.0,
-    f'ray_cascade_model_calls_total{{{CASCADE}, model="t", status="ok"}}': 40.0,
+    f'ray_cascade_model_calls_total{{{CASCADE}, model="m", role="member", status="ok"}}': 100.0,
+    f'ray_cascade_model_calls_total{{{CASCADE}, model="m", role="member", status="cancelled"}}': 50.0,
+    f'ray_cascade_model_calls_total{{{CASCADE}, model="t", role="target", status="ok"}}': 40.0,
     f'ray_cascade_decisions_total{{{CASCADE}, tier="0", accepted="true", reason="agreement"}}': 60.0,
     f'ray_cascade_decisions_total{{{CASCADE}, tier="0", accepted="false", reason="disagreement"}}': 40.0,
     f"ray_cascade_flops_total{{{CASCADE}}}": 50.0,
@@ -38,7 +37,7 @@ GAUGES = {
     'ray_cascade_user_config_refused{application="a"}': 0.0,
 }
 
-ACCEPTED, DEFERRED, _, TARGET, FAST, *_ = HEALTHY
+ACCEPTED, DEFERRED, _, FAST, *_ = HEALTHY
 AGREED, DISAGREED = (name for name in HEALTHY if "decisions" in name)
 FLOPS, _, USD, _ = (name for name in HEALTHY if "flops" in name or "usd" in name)
 FAILED = f'ray_cascade_requests_total{{{CASCADE}, outcome="failed", model=""}}'
@@ -48,7 +47,12 @@ FORCED = f'ray_cascade_decisions_total{{{CASCADE}, tier="0", accepted="false", r
 
 
 def calls(model: str, status: str) -> str:
-    return f'ray_cascade_model_calls_total{{{CASCADE}, model="{model}", status="{status}"}}'
+    role = {"m": "member", "t": "target"}[model]
+    return f'ray_cascade_model_calls_total{{{CASCADE}, model="{model}", role="{role}", status="{status}"}}'
+
+
+def target(ok: float, error: float) -> dict[str, float | None]:
+    return {calls("t", "ok"): ok, calls("t", "error"): error}
 
 
 CASES: dict[str, tuple[dict[str, float | None], set[str]]] = {
@@ -56,11 +60,15 @@ CASES: dict[str, tuple[dict[str, float | None], set[str]]] = {
     "no traffic": (dict.fromkeys(HEALTHY, 0.0), set()),
     "no router": ({REFUSED: None}, {"CascadeRouterDown"}),
     "a member has no replica": ({calls("m", "unavailable"): 5}, {"CascadeNoReplica"}),
-    "requests fail at a busy target": ({ACCEPTED: 0, DEFERRED: 100, FAILED: 8, TARGET: 108}, {"CascadeErrors"}),
-    "a target that is rarely asked fails": ({FAILED: 4, DEFERRED: 35, TARGET: 39}, {"CascadeTargetFailing"}),
-    "the target fails": ({FAILED: 30, DEFERRED: 10}, {"CascadeErrors", "CascadeTargetFailing"}),
+    "requests fail at a busy target": ({ACCEPTED: 0, DEFERRED: 100, FAILED: 8} | target(100, 8), {"CascadeErrors"}),
+    "a target that is rarely asked fails": ({FAILED: 4, DEFERRED: 35} | target(35, 4), {"CascadeTargetFailing"}),
+    "the target fails": (
+        {FAILED: 30, DEFERRED: 10} | target(10, 30),
+        {"CascadeErrors", "CascadeTargetFailing", "CascadeModelFailing"},
+    ),
+    "the target fails, and members answer instead": (target(10, 30), {"CascadeTargetFailing", "CascadeModelFailing"}),
     "a member fails": ({calls("m", "error"): 20, calls("m", "timeout"): 10}, {"CascadeModelFailing"}),
-    "prompts are too long": ({calls("m", "context_length"): 90}, set()),
+    "prompts are too long": ({calls("m", "context_length"): 90, calls("t", "context_length"): 90}, set()),
     "the scorer fails": ({UNSCORED: 2}, {"CascadeScorerFailing"}),
     "slow": ({FAST: 80}, {"CascadeSlow"}),
     "too many deferrals": ({AGREED: 20, DISAGREED: 80}, {"CascadeDefersTooMuch"}),
