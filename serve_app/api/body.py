@@ -2,6 +2,7 @@
 
 from typing import Annotated, Any, TypeAlias
 
+from jsonschema_rs import Draft202012Validator, ValidationError
 from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 
 MAX_DEPTH = 64
@@ -59,5 +60,18 @@ def _children(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-JsonSchema: TypeAlias = Annotated[dict[str, Any], AfterValidator(_plain)]
-"""A JSON schema, which is not checked as such: engines differ in what they understand and say so themselves."""
+# By itself the library would fetch the `$schema` that a client names. Messages say "it" in place of what may be long.
+_META = Draft202012Validator({"$ref": "https://json-schema.org/draft/2020-12/schema"}, mask="it")
+
+
+def _schema(schema: dict[str, Any]) -> dict[str, Any]:
+    try:
+        _META.validate(schema)
+    except ValidationError as error:
+        place = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.instance_path)
+        raise ValueError(f"is no JSON schema: at {place.removeprefix('.')}: {error.message}") from None
+    return schema
+
+
+JsonSchema: TypeAlias = Annotated[dict[str, Any], AfterValidator(_plain), AfterValidator(_schema)]
+"""A schema by JSON Schema 2020-12. Engines differ in what they understand of it, and say so themselves."""
