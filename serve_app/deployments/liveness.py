@@ -19,7 +19,8 @@ logger = logging.getLogger("ray.serve")
 POLL_S = 2.0
 """Seconds between two looks at Serve's status, and that a deployment may be silent before anybody looks.
 
-A look costs a router tens of milliseconds of CPU, and the controller more: nobody looks while answers come and nothing is down.
+A look costs a router tens of milliseconds of CPU, and the controller more: nobody looks while answers come and
+nothing is down.
 """
 FAILING = ("UNHEALTHY", "DEPLOY_FAILED")
 """Not UPDATING or UPSCALING, where the first replica is on its way, nor HEALTHY, where it may sleep at zero."""

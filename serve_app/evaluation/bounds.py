@@ -12,6 +12,9 @@ import numpy as np
 
 from serve_app.evaluation.curves import Floats
 
+NOISE = 1e-9
+"""A sum of losses that is no further above a whole number is that number: it would depend on the order of summing."""
+
 
 def binomial_cdf(n: int, p: float) -> Floats:
     """(n + 1,): P(X <= k) for X ~ Binomial(n, p) and k = 0 ... n, with 0 < p < 1. O(n)."""
@@ -45,7 +48,7 @@ def p_values(totals: Floats, n: int, alpha: float, *, binary: bool) -> Floats:
     if binary:
         return tail[totals.astype(np.intp)]
     hoeffding = np.exp(-n * divergence(np.minimum(totals / n, alpha), alpha))
-    bentkus = e * tail[np.minimum(np.ceil(totals), n).astype(np.intp)]
+    bentkus = e * tail[np.minimum(np.ceil(totals - NOISE), n).astype(np.intp)]
     return np.minimum(np.minimum(hoeffding, bentkus), 1.0)
 
 

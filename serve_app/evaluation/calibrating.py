@@ -1,4 +1,4 @@
-"""One run of `cascade calibrate`: from records to a threshold, a file to deploy, and sentences about both."""
+"""One run of `cascade calibrate`: from records to thresholds, a file to deploy, and sentences about both."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from serve_app.evaluation import deployable
-from serve_app.evaluation.calibration import CHOOSE, Calibrated, Wish, calibrate
+from serve_app.evaluation.calibration import CHOOSE, Calibrated, calibrate
 from serve_app.evaluation.fitting import fitted, with_signals
-from serve_app.evaluation.material import UNITS, Material, Options
+from serve_app.evaluation.material import LATENCIES, UNITS, Material, Options
 from serve_app.evaluation.plain import Body
 from serve_app.evaluation.records import Records
+from serve_app.evaluation.wishes import Wish
 from serve_app.signals import AnySignalConfig
 
 
@@ -24,13 +25,15 @@ class Done:
     user_config: Body
     fitted: dict[str, AnySignalConfig]
     output: Path | None
+    latency: bool
+    """Whether latencies were wished about."""
 
     def body(self) -> Body:
         """For machines."""
         [note] = self.user_config["calibrations"].values()
         return {
             "id": note["id"],
-            "threshold": self.calibrated.threshold,
+            **self.calibrated.body(),
             "problem": self.calibrated.problem,
             **self.calibrated.report,
             "signals": {name: signal.model_dump(mode="json") for name, signal in self.fitted.items()},
@@ -41,11 +44,14 @@ class Done:
         """For people."""
         report, [note] = self.calibrated.report, self.user_config["calibrations"].values()
         parts, test = report["examples"], report["on_test"]
-        *members, target = report["models"]
-        yield f"{report['cascade']}: {report['signal']} over {' + '.join(members)} -> {target}"
+        thresholds = ", ".join(f"{threshold:.6g}" for threshold in self.calibrated.thresholds)
+        several = "s" if len(self.calibrated.thresholds) > 1 else ""
+        yield f"{report['cascade']}: {_judges(report)}"
         yield f"Wished for: {report['wish']}."
-        yield f"Threshold: {self.calibrated.threshold:.6g}, found on {parts['calibrate']} examples."
-        yield f"On {parts['test']} others it defers {_share(test['deferral_rate'])}{_costs(test['cost_share'])}."
+        yield f"Threshold{several}: {thresholds}, found on {parts['calibrate']} examples."
+        yield f"On {parts['test']} others {_deferred(test)}{_costs(test['cost_share'])}."
+        if self.latency:
+            yield LATENCIES
         if "quality" in test:
             yield (
                 f"Their quality ({test['metric']}): {_number(test['quality'])}, "
@@ -77,12 +83,31 @@ def run(records: Records, options: Options, wish: Wish, *, fit: bool, config: Pa
     calibrated = calibrate(material, wish)
     user_config = deployable.settings(calibrated, material.source)
     written = output if calibrated.problem is None else None
-    done = Done(calibrated, user_config, signals, written)
+    done = Done(calibrated, user_config, signals, written, wish.budget is not None and wish.unit == "latency_s")
     if written is not None:
         recorded: dict[str, Any] = dict(records.header.config["args"])
-        signal = calibrated.report["signal"]
-        deployable.write(written, user_config, recorded, signal=signal, signals=signals, config=config)
+        [cascade] = material.config.cascades.values()
+        judges = [tier.signal for tier in cascade.tiers[:-1]]
+        deployable.write(written, user_config, recorded, judges=judges, signals=signals, config=config)
     return done
+
+
+def _judges(report: Body) -> str:
+    tiers = report.get("tiers") or [
+        {"models": report["models"][:-1], "signal": report["signal"]},
+        {"models": report["models"][-1:]},
+    ]
+    *members, target = [" + ".join(tier["models"]) for tier in tiers]
+    return " -> ".join(
+        [*(f"{tier['signal']} over {names}" for tier, names in zip(tiers, members, strict=False)), target]
+    )
+
+
+def _deferred(test: Body) -> str:
+    if "passed_on" not in test:
+        return f"it defers {_share(test['deferral_rate'])}"
+    shares = [f"{_share(share)} beyond tier {number}" for number, share in enumerate(test["passed_on"], start=1)]
+    return f"it passes on {' and '.join(shares)}"
 
 
 def _share(values: list[float]) -> str:

@@ -1,4 +1,4 @@
-"""Which members, signal and thresholds: chosen on one part of the examples, reported on another.
+"""Which members, signals and thresholds: chosen on one part of the examples, reported on another.
 
 The best of many cascades on the examples they were compared on looks better than it is. So every choice here carries
 two results, and the one to believe is `held_out`.

@@ -1,22 +1,26 @@
-"""`cascade choose`: of all subsets of the members, signals and thresholds, the cascades that are worth having."""
+"""`cascade choose`: of all subsets of the tiers' members, signals and thresholds, the cascades worth having."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from itertools import product
+from math import prod
+from typing import TYPE_CHECKING, TypeAlias
 
 import yaml
 
 from serve_app.core.types import Tier
-from serve_app.errors import DataError, SignalError
+from serve_app.errors import DataError, SignalError, choices
 from serve_app.evaluation import plain
 from serve_app.evaluation.calibration import writable
 from serve_app.evaluation.choose import Choice, Spec, choose, specs, within_budget
 from serve_app.evaluation.fronts import recorded
-from serve_app.evaluation.material import Material
+from serve_app.evaluation.material import LATENCIES, Material
 from serve_app.evaluation.pareto import RecordedTarget, RecordedTier
 from serve_app.evaluation.plain import Body
 from serve_app.evaluation.policies import Candidate, fitted_chows
+from serve_app.evaluation.records import Records
 from serve_app.evaluation.setup import Setup
+from serve_app.evaluation.wishes import Unit
 from serve_app.signals import BlendConfig, ChowConfig, confidence
 
 if TYPE_CHECKING:
@@ -25,6 +29,13 @@ if TYPE_CHECKING:
 TOKEN_LEVEL = ("chow_sum", "chow_avg")
 MOST_MEMBERS = 8
 """255 subsets; more would take hours, and nobody serves them."""
+MOST_CASCADES = 10_000
+"""Of several tiers: with 1,000 examples so many take half a minute."""
+
+Specs: TypeAlias = tuple[Spec, ...]
+"""A cascade: its tiers but the target."""
+Chows: TypeAlias = Mapping[str, Mapping[str, ChowConfig]]
+"""For each model the token-level signals, fitted for the tier that it stands in."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,7 +59,26 @@ class Chosen:
         }
 
 
-def find(material: Material, budget: float | None, unit: Literal["flops", "usd", "device_s"] | None = None) -> Chosen:
+def tiers(
+    records: Records, members: Sequence[str] | None, target: str | None
+) -> tuple[tuple[tuple[str, ...], ...], str]:
+    """The tiers from whose members to choose, and the target.
+
+    Of a first cascade of several tiers, if no target is named, these; else one tier of all models. `members`: of these
+    only. DataError for a member that is none.
+    """
+    *several, last = [tuple(tier.models) for tier in next(iter(records.config.cascades.values())).tiers]
+    if target is None and len(several) > 1:
+        known = [model for tier in several for model in tier]
+        if unknown := next((model for model in members or () if model not in known), None):
+            raise DataError(f"No tier before the target has a member {unknown!r}. {choices(unknown, known)}")
+        left = (tuple(model for model in tier if not members or model in members) for tier in several)
+        return tuple(filter(None, left)), last[0]
+    target = target or last[0]
+    return (tuple(members or (model for model in records.models if model != target)),), target
+
+
+def find(material: Material, budget: float | None, unit: Unit | None = None) -> Chosen:
     """Chosen on one half of the examples, reported on the other. `budget` is a share of the target's mean cost.
 
     The material has one cascade of all members. Raises DataError where costs are not known.
@@ -64,33 +94,59 @@ def find(material: Material, budget: float | None, unit: Literal["flops", "usd",
     if cost is None:
         raise DataError(f"The cost in {unit_} is not known of every model, or the target is free.")
     target = RecordedTarget(setup.quality(setup.target), cost)
-    chows = _chows(setup)
-    choices = choose(_candidates(setup, chows, unit_), target, (tuning, testing))
+    chows = {model: fitted for tier in setup.tiers[:-1] for fitted in [_chows(setup, tier)] for model in tier.models}
+    kept = choose(_candidates(setup, chows, unit_), target, (tuning, testing))
     alone = float(cost[tuning].mean()), float(cost[testing].mean())
-    best = None if budget is None else within_budget(choices, budget * alone[0])
-    front = [_body(setup, chows, choice, *alone) for choice in choices]
-    chosen = None if best is None else front[choices.index(best)]
+    best = None if budget is None else within_budget(kept, budget * alone[0])
+    front = [_body(setup, chows, choice, *alone) for choice in kept]
+    chosen = None if best is None else front[kept.index(best)]
     return Chosen(unit_, budget, front, chosen, material.source)
 
 
-def _chows(setup: Setup) -> dict[str, ChowConfig]:
+def _chows(setup: Setup, tier: Tier) -> dict[str, ChowConfig]:
     """The token-level signals with z-scores fitted on the first half; none where a member has no log-probabilities."""
     try:
-        fitted = fitted_chows(setup.material, setup.tiers[0].models, setup.group.index[setup.fit])
+        fitted = fitted_chows(setup.material, tier.models, setup.group.index[setup.fit])
     except SignalError:
         return {}
     return {chow.kind: chow for chow in fitted if chow.kind in TOKEN_LEVEL}
 
 
-def _candidates(setup: Setup, chows: Mapping[str, ChowConfig], unit: str) -> Iterator[tuple[Spec, list[RecordedTier]]]:
-    members = setup.tiers[0].models
-    if len(members) > MOST_MEMBERS:
-        raise DataError(f"{len(members)} members have too many subsets; name up to {MOST_MEMBERS} with --members.")
+def _candidates(setup: Setup, chows: Chows, unit: str) -> Iterator[tuple[Specs, list[RecordedTier]]]:
+    """Every way to build each tier, with every way to build the others; of several tiers one may be left out."""
     pairwise = [name for name, signal in setup.material.signals.items() if not isinstance(signal, BlendConfig)]
-    for spec in specs(members, pairwise, tuple(chows)):
-        candidate = _candidate(setup, spec, chows.get(spec.signal))
+    ways: list[list[Spec | None]] = []
+    for tier in setup.tiers[:-1]:
+        if len(tier.models) > MOST_MEMBERS:
+            many = len(tier.models)
+            raise DataError(f"{many} members have too many subsets; name up to {MOST_MEMBERS} with --members.")
+        left_out = [None] if len(setup.tiers) > 2 else []
+        ways.append([*left_out, *specs(tier.models, pairwise, tuple(chows[tier.models[0]]))])
+    if len(ways) > 1 and (count := prod(map(len, ways))) > MOST_CASCADES:
+        raise DataError(
+            f"{count:,} combinations of members and signals are too many, up to {MOST_CASCADES:,} are tried: "
+            "name fewer of the models with --members, or fewer signals with --signals."
+        )
+    first, *later = (_recorded(setup, way, chows, unit) for way in ways)
+    rests = list(product(*later))
+    for one in first:
+        for rest in rests:
+            kept = [(spec, tier) for spec, tier in (one, *rest) if spec is not None and tier is not None]
+            if kept:
+                yield tuple(spec for spec, _ in kept), [tier for _, tier in kept]
+
+
+def _recorded(
+    setup: Setup, way: Sequence[Spec | None], chows: Chows, unit: str
+) -> Iterator[tuple[Spec | None, RecordedTier | None]]:
+    """Ways to build a tier whose cost is known; None for none at all."""
+    for spec in way:
+        if spec is None:
+            yield None, None
+            continue
+        candidate = _candidate(setup, spec, chows[spec.members[0]].get(spec.signal))
         if unit in setup.tier_cost(candidate.tier):
-            yield spec, [recorded(setup, candidate, unit)]
+            yield spec, recorded(setup, candidate, unit)
 
 
 def _candidate(setup: Setup, spec: Spec, chow: ChowConfig | None) -> Candidate:
@@ -106,42 +162,56 @@ def _candidate(setup: Setup, spec: Spec, chow: ChowConfig | None) -> Candidate:
     return Candidate("semantic", setup.material.evidence.judge(tier, chow, setup.group.index), chow)
 
 
-def _body(
-    setup: Setup, chows: Mapping[str, ChowConfig], choice: Choice[Spec], alone_tuning: float, alone: float
-) -> Body:
-    spec = choice.cascade
+def _body(setup: Setup, chows: Chows, choice: Choice[Specs], alone_tuning: float, alone: float) -> Body:
+    specs = choice.cascade or ()
     return {
-        "members": list(spec.members) if spec else [],
-        "signal": spec.signal if spec else None,
-        "target": setup.target,
-        "threshold": writable(choice.held_out.thresholds[0]) if spec else None,
-        "signals": _settings(chows, spec),
+        **_tiers(setup, specs, tuple(map(writable, choice.held_out.thresholds))),
+        "signals": _settings(chows, specs),
         "cost": plain.number(choice.held_out.cost / alone),
         "quality": plain.number(choice.held_out.quality),
-        "rate": plain.number(choice.held_out.deferred) if spec else 1.0,
+        "rate": plain.number(choice.held_out.deferred) if specs else 1.0,
         "when_chosen": {
             "cost": plain.number(choice.chosen.cost / alone_tuning),
             "quality": plain.number(choice.chosen.quality),
         },
-        "signature": _signature(setup, spec),
+        "signature": _signature(setup, specs),
     }
 
 
-def _settings(chows: Mapping[str, ChowConfig], spec: Spec | None) -> Body:
-    """What the config's `signals` must say for the threshold to mean the same: the members' z-scores."""
-    if spec is None or spec.signal not in chows:
-        return {}
-    zscores = {model: chows[spec.signal].zscores[model].model_dump() for model in spec.members}
-    return {spec.signal: {"kind": spec.signal, "zscores": zscores}}
+def _tiers(setup: Setup, specs: Specs, thresholds: Sequence[float]) -> Body:
+    """Who is asked, and what decides. Where there was one tier to choose, there is no list of them."""
+    if len(setup.tiers) > 2:
+        found = [
+            {"models": list(spec.members), "signal": spec.signal, "threshold": threshold}
+            for spec, threshold in zip(specs, thresholds, strict=True)
+        ]
+        return {"tiers": found, "target": setup.target}
+    return {
+        "members": list(specs[0].members) if specs else [],
+        "signal": specs[0].signal if specs else None,
+        "target": setup.target,
+        "threshold": thresholds[0] if specs else None,
+    }
 
 
-def _signature(setup: Setup, spec: Spec | None) -> str:
+def _settings(chows: Chows, specs: Specs) -> Body:
+    """What the config's `signals` must say for the thresholds to mean the same: the members' z-scores."""
+    found: Body = {}
+    for spec in specs:
+        for model in spec.members:
+            if (chow := chows[model].get(spec.signal)) is not None:
+                named = found.setdefault(spec.signal, {"kind": spec.signal, "zscores": {}})
+                named["zscores"][model] = chow.zscores[model].model_dump()
+    return found
+
+
+def _signature(setup: Setup, specs: Specs) -> str:
     source = setup.material.source
-    models = f"{'+'.join(spec.members)}>{setup.target}" if spec else setup.target
+    models = ">".join(["+".join(spec.members) for spec in specs] + [setup.target])
     return (
         f"data:{source['data_sha256'][:12]}|group:{setup.group.name}|n:{len(setup.test)}|chosen on:{len(setup.fit)}|"
         f"metric:{setup.metric}|models:{models}|weights:{source['models_sha256'][:12]}|"
-        f"signal:{spec.signal if spec else 'none'}|seed:{source['seed']}|version:{source['version']}"
+        f"signal:{'>'.join(spec.signal for spec in specs) or 'none'}|seed:{source['seed']}|version:{source['version']}"
     )
 
 
@@ -151,14 +221,23 @@ def render(found: Chosen, console: "Console") -> None:
     from rich.table import Table
 
     shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    names = ("members", "signal", "threshold", f"{found.unit} / target's", "quality", "deferred", "quality when chosen")
-    for name in names:
-        shown.add_column(name, justify="left" if name in ("members", "signal") else "right")
+    several = "tiers" in found.front[0]
+    names = (
+        *(("tiers", "signals", "thresholds") if several else ("members", "signal", "threshold")),
+        f"{found.unit} / target's",
+        "quality",
+        "first tier defers" if several else "deferred",
+        "quality when chosen",
+    )
+    for number, name in enumerate(names):
+        shown.add_column(name, justify="left" if number < 2 else "right")
     for one in found.front:
         style = "bold green" if one is found.best else None
         shown.add_row(*map(escape, _cells(one)), style=style)
     console.print(shown)
     console.print("Chosen on one half of the examples; all but the last column is from the other.", style="dim")
+    if found.unit == "latency_s":
+        console.print(LATENCIES, style="dim")
     if found.best is not None:
         console.print(
             f"Within {found.budget:.0%}:\n{_snippet(found.best)}", markup=False, highlight=False, soft_wrap=True
@@ -166,12 +245,21 @@ def render(found: Chosen, console: "Console") -> None:
         console.print(found.best["signature"], style="dim", markup=False, soft_wrap=True)
 
 
-def _cells(one: Body) -> Sequence[str]:
-    threshold = one["threshold"]
+def _configured(one: Body) -> list[Body]:
+    """The tiers but the target, as a config has them."""
+    if "tiers" in one:
+        return list(one["tiers"])
     return (
-        " + ".join(one["members"]) or f"{one['target']} alone",
-        one["signal"] or "",
-        "" if threshold is None else f"{threshold:.5g}",
+        [{"models": one["members"], "signal": one["signal"], "threshold": one["threshold"]}] if one["members"] else []
+    )
+
+
+def _cells(one: Body) -> Sequence[str]:
+    tiers = _configured(one)
+    return (
+        " -> ".join(" + ".join(tier["models"]) for tier in tiers) or f"{one['target']} alone",
+        " -> ".join(tier["signal"] for tier in tiers),
+        ", ".join(f"{tier['threshold']:.5g}" for tier in tiers),
         f"{one['cost']:.1%}",
         f"{one['quality']:.4f}",
         f"{one['rate']:.1%}",
@@ -181,9 +269,7 @@ def _cells(one: Body) -> Sequence[str]:
 
 def _snippet(one: Body) -> str:
     """As a config has it."""
-    target = {"models": [one["target"]]}
-    first = {"models": one["members"], "signal": one["signal"], "threshold": one["threshold"]}
-    config = {"tiers": [first, target] if one["members"] else [target]}
+    config = {"tiers": [*_configured(one), {"models": [one["target"]]}]}
     if one["signals"]:
         config = {"signals": one["signals"]} | config
     return str(yaml.safe_dump(config, sort_keys=False, default_flow_style=None, width=120)).rstrip()

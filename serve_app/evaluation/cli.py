@@ -3,11 +3,12 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from serve_app.command import sentences
+from serve_app.evaluation.wishes import Unit, Wish
 
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="A Ray Serve config file, see configs/.")]
 RecordsPath = Annotated[
@@ -72,8 +73,9 @@ def evaluate(
     from serve_app.evaluation.material import Material, Options
     from serve_app.evaluation.records import Records
 
+    tiers = None if (names := _list(members)) is None else (names,)
     options = Options(
-        _list(cascade), _list(members), target, _list(signals), _list(metric), fixed, margin, 1 / 3, seed, resamples
+        _list(cascade), tiers, target, _list(signals), _list(metric), fixed, margin, 1 / 3, seed, resamples
     )
     with Console(stderr=True).status("evaluating"):
         body = evaluated(Material(Records.load(records), options))
@@ -91,10 +93,27 @@ def evaluate(
 @sentences
 def calibrate(
     records: RecordsPath,
-    cascade: Annotated[str, typer.Option(help="Whose threshold.")] = "default",
-    deferral_rate: Annotated[float | None, typer.Option(min=0, max=1, help="Wish: this share is deferred.")] = None,
-    budget: Annotated[float | None, typer.Option(min=0, help="Wish: at most this share of the target's cost.")] = None,
-    unit: Annotated[Literal["flops", "usd", "device_s"], typer.Option(help="Of the budget.")] = "flops",
+    cascade: Annotated[str, typer.Option(help="Whose thresholds.")] = "default",
+    deferral_rate: Annotated[
+        list[float] | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Wish: this share is deferred. With several tiers once for each: the share of all requests that "
+            "passes on beyond it.",
+        ),
+    ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="Wish: at most this share of the target's cost. One tier then defers most; several have the best "
+            "quality, or without references each defers the same share of what it could keep.",
+        ),
+    ] = None,
+    unit: Annotated[
+        Unit, typer.Option(help="Of the budget; with several tiers also of what --quality should cost least in.")
+    ] = "flops",
     quality: Annotated[float | None, typer.Option(min=0, max=1, help="Wish: at least this mean quality.")] = None,
     risk: Annotated[
         float | None, typer.Option(help="Wish: an expected loss of at most this, with probability 1 - delta.")
@@ -103,7 +122,9 @@ def calibrate(
     label_free: Annotated[
         bool, typer.Option("--label-free", help="Bound the disagreement with the target; needs no references.")
     ] = False,
-    signal: Annotated[str | None, typer.Option(help="Instead of the cascade's.")] = None,
+    signal: Annotated[
+        str | None, typer.Option(help="Instead of the cascade's; with several tiers one for each: a,b.")
+    ] = None,
     fit: Annotated[bool, typer.Option("--fit", help="Measure z-scores, or a blend's weights, on the records.")] = False,
     metric: Metrics = None,
     seed: Seed = 0,
@@ -113,14 +134,13 @@ def calibrate(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for machines.")] = False,
 ) -> None:
-    """Find the threshold for a wish on some of the records, and say what it does on others."""
+    """Find the thresholds for a wish on some of the records, and say what they do on others."""
     from serve_app.evaluation import calibrating
-    from serve_app.evaluation.calibration import Wish
     from serve_app.evaluation.material import Options
     from serve_app.evaluation.records import Records
 
-    wish = Wish(deferral_rate, budget, unit, quality, risk, delta, label_free)
-    options = Options(cascades=(cascade,), signals=(), metrics=_list(metric), seed=seed, judged_by=signal)
+    wish = Wish(tuple(deferral_rate) if deferral_rate else None, budget, unit, quality, risk, delta, label_free)
+    options = Options(cascades=(cascade,), signals=(), metrics=_list(metric), seed=seed, judged_by=_list(signal))
     done = calibrating.run(Records.load(records), options, wish, fit=fit, config=config, output=output)
     if as_json:
         typer.echo(json.dumps(done.body(), ensure_ascii=False))
@@ -135,17 +155,22 @@ def calibrate(
 def choose(
     records: RecordsPath,
     budget: Annotated[float | None, typer.Option(min=0, help="At most this share of the target's cost.")] = None,
-    unit: Annotated[Literal["flops", "usd", "device_s"] | None, typer.Option(help="Of the budget.")] = None,
+    unit: Annotated[Unit | None, typer.Option(help="Of the budget.")] = None,
     members: Annotated[
         str | None, typer.Option(help="Only of these, such as a,b,c. Default: all but the target.")
     ] = None,
-    target: Annotated[str | None, typer.Option(help="Whom to defer to. Default: the first cascade's target.")] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            help="Whom one tier defers to. Default: the first cascade's target, through that cascade's tiers."
+        ),
+    ] = None,
     signals: Signals = None,
     metric: Metrics = None,
     seed: Seed = 0,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for machines.")] = False,
 ) -> None:
-    """Find the best members, signal and threshold in the records, on one half; say what they do on the other."""
+    """Find the best members, signals and thresholds in the records, on one half; say what they do on the other."""
     from rich.console import Console
 
     from serve_app.evaluation import choosing
@@ -153,9 +178,8 @@ def choose(
     from serve_app.evaluation.records import Records
 
     loaded = Records.load(records)
-    target = target or next(iter(loaded.config.cascades.values())).tiers[-1].models[0]
-    chosen = _list(members) or tuple(model for model in loaded.models if model != target)
-    options = Options(members=chosen, target=target, signals=_list(signals), metrics=_list(metric), seed=seed)
+    tiers, target = choosing.tiers(loaded, _list(members), target)
+    options = Options(tiers=tiers, target=target, signals=_list(signals), metrics=_list(metric), seed=seed)
     with Console(stderr=True).status("choosing"):
         found = choosing.find(Material(loaded, options), budget, unit)
     if as_json:

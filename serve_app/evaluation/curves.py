@@ -58,12 +58,16 @@ class Order:
         means: Floats = (before[self.ends] + after[-1] - after[self.ends]) / len(self.index)
         return means
 
-    def spread(self, count: int) -> Integers:
-        """At most `count` reachable points, evenly spread over the deferral rate, the two ends among them."""
+    def steps(self, count: int) -> Integers:
+        """(count,): the reachable points nearest to `count` rates, evenly spread from the lowest reachable one to 1."""
         reachable = np.flatnonzero(self.reachable)
         rates = self.rates[reachable]
         nearest = np.searchsorted((rates[1:] + rates[:-1]) / 2, np.linspace(rates[0], 1, count))
-        return np.unique(reachable[nearest])
+        return reachable[nearest]
+
+    def spread(self, count: int) -> Integers:
+        """At most `count` reachable points, evenly spread over the deferral rate, the two ends among them."""
+        return np.unique(self.steps(count))
 
 
 def order(scores: npt.ArrayLike, resolution: float = 0.0) -> Order:

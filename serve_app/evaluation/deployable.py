@@ -1,6 +1,7 @@
 """A calibration as a config file that `serve deploy` takes: in the router's `user_config`, with its origin."""
 
 import hashlib
+from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ IMPORT_PATH = "serve_app.app:build_app"
 
 def identity(calibrated: Calibrated, source: Body) -> str:
     """Names a calibration: the same records, wish and result have the same."""
-    told = {"threshold": calibrated.threshold, "report": calibrated.report, "source": source}
+    told = {**calibrated.body(), "report": calibrated.report, "source": source}
     return f"{calibrated.report['cascade']}-{hashlib.sha256(canonical(told)).hexdigest()[:12]}"
 
 
@@ -31,12 +32,12 @@ def settings(calibrated: Calibrated, source: Body) -> Body:
     signed = {key: source[key] for key in ("data_sha256", "models_sha256", "prompts_sha256", "seed", "version")}
     note = {
         "id": identity(calibrated, source),
-        "thresholds": [calibrated.threshold],
+        "thresholds": list(calibrated.thresholds),
         "wish": calibrated.report["wish"],
         "deferral_rate": calibrated.report["on_test"]["deferral_rate"],
         "found": found | signed,
     }
-    return {"thresholds": {id_: [calibrated.threshold]}, "calibrations": {id_: note}}
+    return {"thresholds": {id_: list(calibrated.thresholds)}, "calibrations": {id_: note}}
 
 
 def write(
@@ -44,13 +45,14 @@ def write(
     user_config: Body,
     recorded: Body,
     *,
-    signal: str,
+    judges: Sequence[str | None],
     signals: dict[str, AnySignalConfig],
     config: Path | None,
 ) -> None:
     """Write the file: `config` with the calibration in it, or the application as it was when records were collected.
 
-    `recorded` are the `args` in the records; `signal` and the fitted `signals` go into `args`, if they are not there.
+    `recorded` are the `args` in the records; `judges`, the signal of each tier but the target, and the fitted `signals`
+    go into `args`, if they are not there.
     Raises ConfigError where the config's cascade is not the one that was calibrated.
     """
     values = _values(recorded, config)
@@ -61,7 +63,8 @@ def write(
         application["args"].setdefault("signals", {})[name] = fitted.model_dump(mode="json", exclude_defaults=True) | {
             "kind": fitted.kind
         }
-    application["args"]["cascades"][id_]["tiers"][0]["signal"] = signal
+    for tier, signal in zip(application["args"]["cascades"][id_]["tiers"], judges, strict=False):
+        tier["signal"] = signal
     entries = application.setdefault("deployments", [])
     router = next((entry for entry in entries if entry["name"] == "Router"), None)
     if router is None:

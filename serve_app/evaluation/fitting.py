@@ -13,22 +13,39 @@ from serve_app.signals import AnySignalConfig, BlendConfig, ChowConfig, fit_blen
 
 
 def fitted(material: Material, index: Integers) -> dict[str, AnySignalConfig]:
-    """The signals of the material's only cascade's first tier, by name, fitted on the examples `index`.
+    """The signals of the material's only cascade that have something to fit, by name, fitted on the examples `index`.
 
     A blend brings its token-level part with it, and needs references: an answer is good if it is at least as good as
-    the target's. Raises ConfigError where there is nothing to fit, SignalError where too little is known.
+    the target's. Tiers that share a token-level signal have their z-scores in it side by side. Raises ConfigError
+    where there is nothing to fit, or one blend judges two tiers; SignalError where too little is known.
     """
     [id_] = material.config.cascades
-    tier = material.config.tiers(id_, material.config.thresholds()[id_])[0]
-    assert tier.signal is not None
-    signal, chow = material.config.all_signals()[tier.signal], material.config.confidence_of(tier.signal)
-    if chow is None:
-        raise ConfigError(f"{tier.signal!r} has nothing to fit: that is for token-level signals and blends.")
+    config = material.config
+    tiers = config.tiers(id_, config.thresholds()[id_])[:-1]
+    names = [tier.signal for tier in tiers if tier.signal]
+    chows: dict[str, ChowConfig] = {}
+    asked: dict[str, list[str]] = {}
+    blends: dict[str, tuple[Tier, BlendConfig]] = {}
+    for tier, name in zip(tiers, names, strict=True):
+        if (chow := config.confidence_of(name)) is None:
+            continue
+        signal, key = config.all_signals()[name], name
+        if isinstance(signal, BlendConfig):
+            if name in blends:
+                raise ConfigError(f"{name!r} judges several tiers, whose weights differ: define a blend for each.")
+            blends[name], key = (tier, signal), signal.confidence
+        chows[key] = chow
+        asked.setdefault(key, []).extend(tier.models)
+    if not chows:
+        named = " or ".join(map(repr, dict.fromkeys(names)))
+        raise ConfigError(f"{named} has nothing to fit: that is for token-level signals and blends.")
     rows = [material.rows[k] for k in index[:FIT_ANSWERS]]
-    measured = _zscored(material, tier.models, chow, rows)
-    if not isinstance(signal, BlendConfig):
-        return {tier.signal: measured}
-    return {signal.confidence: measured, tier.signal: _weighted(material, tier, signal, measured, index)}
+    measured = {name: _zscored(material, asked[name], chow, rows) for name, chow in chows.items()}
+    weighted = {
+        name: _weighted(material, tier, signal, measured[signal.confidence], index)
+        for name, (tier, signal) in blends.items()
+    }
+    return {**measured, **weighted}
 
 
 def _zscored(material: Material, models: Sequence[str], chow: ChowConfig, rows: Sequence[int]) -> ChowConfig:

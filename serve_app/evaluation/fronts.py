@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from serve_app.core.types import Tier
 from serve_app.evaluation import plain
 from serve_app.evaluation.choose import choose
 from serve_app.evaluation.pareto import RecordedTarget, RecordedTier
@@ -13,7 +14,7 @@ from serve_app.evaluation.setup import Setup
 def front(setup: Setup) -> Body:
     """Chosen on the fit examples, reported on the test examples; costs as shares of the target's, cheapest first.
 
-    A point's `signal` is that of all tiers, None for the target alone.
+    A point's `signal` is that of all tiers, or of one after another; it is None for the target alone.
     """
     unit = setup.unit(setup.tiers[:-1])
     cost = setup.target_cost[unit]
@@ -34,14 +35,30 @@ def front(setup: Setup) -> Body:
 
 
 def _cascades(setup: Setup, unit: str) -> Iterator[tuple[str, list[RecordedTier]]]:
-    """All tiers under the same signal."""
-    found = [
-        {c.tier.signal or "": c for c in semantic(setup.material, tier, setup.group.index) if c.kind == "semantic"}
+    """All tiers under the same signal; but those of one member, which has none to agree with, under the config's."""
+    index = setup.group.index
+    alone = {tier.models: _alone(setup, tier) for tier in setup.tiers[:-1] if len(tier.models) == 1}
+    compared = {
+        tier.models: {c.tier.signal: c for c in semantic(setup.material, tier, index) if c.kind == "semantic"}
         for tier in setup.tiers[:-1]
-    ]
-    for signal in found[0]:
-        if all(signal in tier for tier in found):
-            yield signal, [recorded(setup, tier[signal], unit) for tier in found]
+        if tier.models not in alone
+    }
+    shared = [found.keys() for found in compared.values()]
+    for signal in shared[0] if shared else [None]:
+        if all(signal in found for found in shared):
+            under = {models: found[signal] for models, found in compared.items()} | alone
+            tiers = [under[tier.models] for tier in setup.tiers[:-1]]
+            names = [candidate.tier.signal or "" for candidate in tiers]
+            yield (
+                names[0] if len(set(names)) == 1 else " -> ".join(names),
+                [recorded(setup, candidate, unit) for candidate in tiers],
+            )
+
+
+def _alone(setup: Setup, tier: Tier) -> Candidate:
+    assert tier.signal is not None
+    chow = setup.material.config.confidence_of(tier.signal)
+    return Candidate("semantic", setup.material.evidence.judge(tier, chow, setup.group.index), chow)
 
 
 def recorded(setup: Setup, candidate: Candidate, unit: str) -> RecordedTier:

@@ -25,6 +25,7 @@ from serve_app.signals import AnySignalConfig, BleurtConfig
 
 UNITS = ("flops", "usd", "device_s", "latency_s")
 """What a request costs; `latency_s` is how long it waits: for the slowest member, the scorer and perhaps the target."""
+LATENCIES = "Latencies are those of collecting: of its machine, and under its --concurrency."
 POOLED = "all"
 
 
@@ -32,11 +33,12 @@ POOLED = "all"
 class Options:
     """What to evaluate. None: the config's cascades, every signal that is here, each task's own metrics.
 
-    `fit`: the share of examples, by a seeded hash of their ids, that z-scores and choices come from.
+    `tiers`: those before `target` in a cascade that was never configured. `fit`: the share of examples, by a seeded
+    hash of their ids, that z-scores and choices come from.
     """
 
     cascades: tuple[str, ...] | None = None
-    members: tuple[str, ...] | None = None
+    tiers: tuple[tuple[str, ...], ...] | None = None
     target: str | None = None
     signals: tuple[str, ...] | None = None
     metrics: tuple[str, ...] | None = None
@@ -46,8 +48,8 @@ class Options:
     seed: int = 0
     resamples: int = 1000
     processes: int | None = None
-    judged_by: str | None = None
-    """A signal in place of that of every cascade's first tier."""
+    judged_by: tuple[str, ...] | None = None
+    """Signals in place of those of every cascade: one for each tier but the target."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,7 +84,7 @@ class Material:
         tiers = [tier for cascade in self.config.cascades.values() for tier in cascade.tiers[:-1]]
         members = list(dict.fromkeys(model for tier in tiers for model in tier.models))
         self.signals: dict[str, AnySignalConfig] = wanted_signals(self.config, options.signals)
-        named = [tier.signal for tier in tiers if tier.signal] if options.members is None else []
+        named = [tier.signal for tier in tiers if tier.signal] if options.tiers is None else []
         columns = [[_text(records.answers[model].without_logprobs(row)) for row in rows] for model in members]
         texts = list(zip(*columns, strict=True))
         computed = measure(plain_signals(self.config, [*self.signals, *named]), texts, options.processes)
@@ -109,7 +111,7 @@ class Material:
     def _group(self, name: str, index: Sequence[int]) -> Group:
         examples = [self.records.examples[self.rows[k]] for k in index]
         tasks = list(dict.fromkeys(example.task for example in examples))
-        metrics = self.options.metrics or tuple(dict.fromkeys(m for task in tasks for m in TASKS[task].metrics))
+        metrics = self._metrics(tasks)
         columns = {model: self.evidence.answers(model) for model in self.models}
         answers = {model: [column[k] for k in index] for model, column in columns.items()}
         bleurt = self.config.all_signals()["bleurt"]
@@ -122,6 +124,14 @@ class Material:
             for metric in metrics
         }
         return Group(name, metrics, np.array(index, dtype=np.intp), quality)
+
+    def _metrics(self, tasks: Sequence[str]) -> tuple[str, ...]:
+        """Those asked for, else the tasks' own. A signal does not judge alone: there is a second metric beside it."""
+        own = tuple(dict.fromkeys(metric for task in tasks for metric in TASKS[task].metrics))
+        wanted = self.options.metrics or own
+        if len(wanted) == 1 and wanted[0] in self.signals:
+            return (*wanted, *[metric for metric in own if metric != wanted[0]][:1])
+        return wanted
 
     def model_cost(self, model: str) -> dict[str, Floats | None]:
         """(n,) for each unit: what asking the model costs; None where that cannot be known."""
@@ -209,7 +219,7 @@ def _pooled(groups: Sequence[Group]) -> Group:
 def _with_cascades(records: Records, options: Options) -> AppConfig:
     """The records' config, with those cascades only that are evaluated."""
     config = records.config
-    if options.members is not None or options.target is not None:
+    if options.tiers is not None or options.target is not None:
         return config.model_copy(update={"cascades": _ad_hoc(records, config, options)})
     wanted = options.cascades or tuple(id_ for id_, cascade in config.cascades.items() if len(cascade.tiers) > 1)
     if unknown := next((id_ for id_ in wanted if id_ not in config.cascades), None):
@@ -220,31 +230,35 @@ def _with_cascades(records: Records, options: Options) -> AppConfig:
 
 
 def _judged_by(config: AppConfig, options: Options) -> AppConfig:
-    """The first tiers under another signal, if one is wanted."""
-    if (signal := options.judged_by) is None:
+    """The cascades under other signals, if some are wanted."""
+    if (signals := options.judged_by) is None:
         return config
-    if signal not in config.all_signals():
-        raise SignalError(f"There is no signal {signal!r}. {choices(signal, config.all_signals())}")
+    if unknown := next((signal for signal in signals if signal not in config.all_signals()), None):
+        raise SignalError(f"There is no signal {unknown!r}. {choices(unknown, config.all_signals())}")
     cascades = {}
     for id_, cascade in config.cascades.items():
-        first, *rest = cascade.tiers
-        tiers = [first.model_copy(update={"signal": signal}), *rest]
-        cascades[id_] = cascade.model_copy(update={"tiers": tiers})
+        *members, target = cascade.tiers
+        if len(signals) != len(members):
+            each = f"one for each tier but the target, {len(members)} in all"
+            raise DataError(f"--signal: {id_!r} needs {each}; got {', '.join(signals)}.")
+        judged = [tier.model_copy(update={"signal": name}) for tier, name in zip(members, signals, strict=True)]
+        cascades[id_] = cascade.model_copy(update={"tiers": [*judged, target]})
     return config.model_copy(update={"cascades": cascades})
 
 
 def _ad_hoc(records: Records, config: AppConfig, options: Options) -> dict[str, CascadeConfig]:
-    if options.members is None or options.target is None:
+    if options.tiers is None or options.target is None:
         raise DataError("A cascade needs both its members and a target: --members a,b --target c.")
-    for model in (*options.members, options.target):
+    members = [model for tier in options.tiers for model in tier]
+    for model in (*members, options.target):
         if model not in records.models:
             raise DataError(f"The records have no model {model!r}. {choices(model, records.models)}")
-    if options.target in options.members or len(set(options.members)) < len(options.members):
+    if options.target in members or len(set(members)) < len(members):
         raise DataError("A model is asked once: it stands among the members and the target only once.")
     # Signal and threshold are not read: every signal is evaluated under every threshold.
-    first = TierConfig(models=list(options.members), signal="rougeL", threshold=0.5)
-    name = f"{'+'.join(options.members)}->{options.target}"
-    return {name: CascadeConfig(tiers=[first, TierConfig(models=[options.target])])}
+    tiers = [TierConfig(models=list(tier), signal="rougeL", threshold=0.5) for tier in options.tiers]
+    name = "->".join(["+".join(tier) for tier in options.tiers] + [options.target])
+    return {name: CascadeConfig(tiers=[*tiers, TierConfig(models=[options.target])])}
 
 
 def _models(config: AppConfig) -> list[str]:

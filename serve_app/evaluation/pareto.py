@@ -70,6 +70,37 @@ def _behind(
     return kept, np.where(kept, tier.kept, quality), tier.cost + np.where(kept, 0.0, cost)
 
 
+def answered_by(scores: Sequence[Floats], thresholds: Sequence[float]) -> Integers:
+    """(n,): the tier that answers each example, counted from 0; the number of tiers stands for the target."""
+    found = np.full(len(scores[0]), len(scores), dtype=np.intp)
+    for number in reversed(range(len(scores))):
+        found[scores[number] >= thresholds[number]] = number
+    return found
+
+
+def even_path(scores: Sequence[Floats], count: int, resolution: float = 0.0) -> Floats:
+    """(p, tiers), p <= count: vectors of thresholds on the way from "keep what can be kept" to "defer all".
+
+    At each step every tier would defer the same share of the examples that it can keep, whether they get there or
+    not: so no threshold falls along the path, and no request gets less far. With one tier and count > 2n these are all
+    its thresholds.
+    """
+    orders = [order(tier, resolution) for tier in scores]
+    return np.unique(np.stack([one.thresholds[one.steps(count)] for one in orders], axis=1), axis=0)
+
+
+def arrivals(scores: Sequence[Floats], path: Floats) -> Integers:
+    """(tiers + 1, n): the first vector of a path under which each example gets to a tier, and at last to the target.
+
+    No threshold may fall along the path; `len(path)` stands for never. O(n tiers log p).
+    """
+    found = [np.zeros(len(scores[0]), dtype=np.intp)]
+    for tier, thresholds in zip(scores, path.T, strict=True):
+        deferred = np.where(np.isnan(tier), 0, np.searchsorted(thresholds, tier, side="right"))
+        found.append(np.maximum(found[-1], deferred))
+    return np.stack(found)
+
+
 def front(costs: npt.ArrayLike, qualities: npt.ArrayLike) -> Integers:
     """The Pareto front of p points, as indices in order of rising cost (and quality). Exact, O(p log p).
 
@@ -81,34 +112,43 @@ def front(costs: npt.ArrayLike, qualities: npt.ArrayLike) -> Integers:
     return by_cost[quality[by_cost] > best_before]
 
 
-def front_of(tiers: Sequence[RecordedTier], target: RecordedTarget, points: int = 101, grid: int = 21) -> list[Setting]:
+def front_of(
+    tiers: Sequence[RecordedTier],
+    target: RecordedTarget,
+    points: int | None = 101,
+    grid: int = 21,
+    resolution: float = 0.0,
+) -> list[Setting]:
     """The Pareto front over the thresholds of one cascade, cheapest first.
 
-    `points`: at most that many thresholds for the first tier, evenly spread over its deferral rates; `grid`: for each
-    later one. O(n (points + grid ^ (tiers - 1))), besides sorting.
+    `points`: at most that many thresholds for the first tier, evenly spread over its deferral rates, None for all;
+    `grid`: for each later one. `resolution` as for `order`. O((n + points log points) grid ^ (tiers - 1)).
     """
     first = tiers[0]
-    ordered = order(first.scores)
-    spread = ordered.spread(points)
-    found = [
-        Setting((float(ordered.thresholds[k]), *later), float(costs[k]), float(qualities[k]), float(ordered.rates[k]))
-        for later, quality, cost in _rests(tiers[1:], target, grid)
-        for costs, qualities in [(ordered.means(first.cost, first.cost + cost), ordered.means(first.kept, quality))]
-        for k in spread
-    ]
+    ordered = order(first.scores, resolution)
+    tried = np.flatnonzero(ordered.reachable) if points is None else ordered.spread(points)
+    thresholds, rates = ordered.thresholds[tried].tolist(), ordered.rates[tried].tolist()
+    found: list[Setting] = []
+    for later, quality, cost in _rests(tiers[1:], target, grid, resolution):
+        costs = ordered.means(first.cost, first.cost + cost)[tried]
+        qualities = ordered.means(first.kept, quality)[tried]
+        found += [
+            Setting((thresholds[k], *later), float(costs[k]), float(qualities[k]), rates[k])
+            for k in front(costs, qualities)
+        ]
     return pruned(found)
 
 
 def _rests(
-    tiers: Sequence[RecordedTier], target: RecordedTarget, grid: int
+    tiers: Sequence[RecordedTier], target: RecordedTarget, grid: int, resolution: float
 ) -> Iterator[tuple[tuple[float, ...], Floats, Floats]]:
     """Threshold vectors of the later tiers, with (n,) quality and cost of what they make of each example."""
     if not tiers:
         yield (), target.quality, target.cost
         return
-    ordered = order(tiers[0].scores)
+    ordered = order(tiers[0].scores, resolution)
     thresholds = ordered.thresholds[ordered.spread(grid)]
-    for later, quality, cost in _rests(tiers[1:], target, grid):
+    for later, quality, cost in _rests(tiers[1:], target, grid, resolution):
         for threshold in thresholds:
             yield (float(threshold), *later), *_behind(tiers[0], threshold, quality, cost)[1:]
 

@@ -17,7 +17,7 @@ from serve_app.evaluation.recorder import Recorder
 from serve_app.evaluation.records import Header
 from serve_app.evaluation.tasks import Prompts
 
-KNOWN = {"small": 0.5, "tiny": 0.35, "odd": 0.3, "large": 0.8}
+KNOWN = {"small": 0.5, "tiny": 0.35, "odd": 0.3, "medium": 0.65, "large": 0.8}
 """The share of questions that each model knows the answer to."""
 WORDS = ("amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "heath", "islet", "jetty")
 
@@ -27,6 +27,14 @@ def args(members: Sequence[str] = ("small", "tiny"), signal: str = "rougeL", thr
     models = {name: {"engine": "replay", "default": "x", "parameters": sizes[name]} for name in (*members, "large")}
     tiers = [{"models": list(members), "signal": signal, "threshold": threshold}, {"models": ["large"]}]
     return {"models": models, "cascades": {"default": {"tiers": tiers}}}
+
+
+def three_tiers() -> dict[str, Any]:
+    """Small and tiny by agreement, medium by its own confidence, large: with settings of `args`."""
+    config = args()
+    config["models"]["medium"] = {"engine": "replay", "default": "x", "parameters": 1e9}
+    config["cascades"]["default"]["tiers"].insert(1, {"models": ["medium"], "signal": "chow_avg", "threshold": -0.5})
+    return config
 
 
 def questions(count: int, source: str = "Synthetic") -> list[Example]:
@@ -90,6 +98,13 @@ def records(path: Path, count: int = 120, members: Sequence[str] = ("small", "ti
     """A whole file: one data set."""
     examples = questions(count)
     return write_records(path, args(members), examples, answers([*members, "large"], examples, seed))
+
+
+def three_tier_records(path: Path, count: int = 120, seed: int = 0) -> Path:
+    """The same of `three_tiers`."""
+    examples = questions(count)
+    columns = answers(["small", "tiny", "medium", "large"], examples, seed)
+    return write_records(path, three_tiers(), examples, columns)
 
 
 def serving_file(path: Path, config: Mapping[str, Any]) -> Path:

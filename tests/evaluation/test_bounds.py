@@ -62,6 +62,13 @@ def test_examples_needed():
         assert p_values(np.array([np.floor(0.03 * n)]), n, 0.05, binary=binary)[0] <= 0.1
 
 
+def test_the_order_of_summing_decides_nothing():
+    one_way, other_way = sum([0.1] * 3 + [2.7]), sum([2.7] + [0.1] * 3)
+    assert one_way != other_way
+    found = p_values(np.array([one_way, other_way]), 1000, 0.01, binary=False)
+    assert found[0] == pytest.approx(found[1], rel=1e-9)
+
+
 def test_clopper_pearson():
     # For 0 of n the upper end is 1 - tail^(1 / n); 7 of 20 is the textbook's (.1539, .5922).
     assert binomial_interval(0, 10) == (0.0, pytest.approx(1 - 0.025**0.1))

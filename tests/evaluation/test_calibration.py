@@ -11,9 +11,10 @@ import yaml
 from serve_app.config import AppConfig, RouterSettings
 from serve_app.errors import ConfigError, DataError
 from serve_app.evaluation.calibrating import Done, run
-from serve_app.evaluation.calibration import CALIBRATE, CHOOSE, EVERYTHING, Wish, judged
+from serve_app.evaluation.calibration import CALIBRATE, CHOOSE, EVERYTHING, judged
 from serve_app.evaluation.material import Material, Options
 from serve_app.evaluation.records import Records
+from serve_app.evaluation.wishes import Wish
 from serve_app.serve_file import load
 from tests.evaluation.synthetic import answers, args, questions, records, serving_file, write_records
 
@@ -32,22 +33,22 @@ def calibrate(path: Path, wish: Wish, *, fit: bool = False, output: Path | None 
 
 def scores(path: Path, **options: Any) -> tuple[Any, list[Any]]:
     material = Material(Records.load(path), Options(**(OPTIONS | options)))
-    setup, candidate = judged(material, labelled=False)
+    setup, [candidate] = judged(material, labelled=False)
     return candidate.judged.scores, material.parts(setup.group.index, CHOOSE, CALIBRATE)
 
 
 def test_a_deferral_rate(path: Path) -> None:
-    done = calibrate(path, Wish(rate=0.4))
+    done = calibrate(path, Wish(rates=(0.4,)))
     values, (choose, tune, test) = scores(path)
     report = done.calibrated.report
     assert report["examples"] == {"choose": len(choose), "calibrate": len(tune), "test": len(test)}
     assert not set(choose) & set(tune) and not set(tune) & set(test)  # noqa: PT018
-    rate = 1 - (values[tune] >= done.calibrated.threshold).mean()
+    rate = 1 - (values[tune] >= done.calibrated.thresholds[0]).mean()
     assert report["deferral_rate_when_calibrated"][0] == pytest.approx(rate)
     assert rate == pytest.approx(0.4, abs=0.02)
-    on_test = 1 - (values[test] >= done.calibrated.threshold).mean()
+    on_test = 1 - (values[test] >= done.calibrated.thresholds[0]).mean()
     assert report["on_test"]["deferral_rate"][0] == pytest.approx(on_test)
-    assert not np.isclose(values, done.calibrated.threshold).any()  # midway between scores
+    assert not np.isclose(values, done.calibrated.thresholds[0]).any()  # midway between scores
 
 
 def test_a_quality(path: Path) -> None:
@@ -80,7 +81,7 @@ def test_a_risk_bound(path: Path) -> None:
 
 def test_a_risk_that_so_few_examples_cannot_show(path: Path) -> None:
     done = calibrate(path, Wish(risk=0.01))
-    assert done.calibrated.threshold == EVERYTHING
+    assert done.calibrated.thresholds[0] == EVERYTHING
     assert done.calibrated.problem is not None
     assert "230 examples with that mean loss would do." in done.calibrated.problem
 
@@ -101,8 +102,8 @@ def test_label_free_needs_no_references(tmp_path: Path) -> None:
 
 def test_the_file_can_be_deployed(path: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.yaml"
-    done = calibrate(path, Wish(rate=0.4), output=output)
-    assert load(output).thresholds() == {"default": [done.calibrated.threshold]}
+    done = calibrate(path, Wish(rates=(0.4,)), output=output)
+    assert load(output).thresholds() == {"default": [done.calibrated.thresholds[0]]}
     [entry] = yaml.safe_load(output.read_text())["applications"][0]["deployments"]
     settings = RouterSettings.model_validate(entry["user_config"])
     assert settings.calibrations["default"].id == done.body()["id"]
@@ -118,29 +119,29 @@ def test_it_goes_into_a_config_and_leaves_the_rest(path: Path, tmp_path: Path) -
     before = yaml.safe_load(config.read_text())
     before["applications"][0]["deployments"] = [{"name": "Router", "user_config": {"thresholds": {"other": [-1.0]}}}]
     config.write_text(yaml.safe_dump(before))
-    done = calibrate(path, Wish(rate=0.4), config=config, output=tmp_path / "out.yaml")
+    done = calibrate(path, Wish(rates=(0.4,)), config=config, output=tmp_path / "out.yaml")
     after = yaml.safe_load((tmp_path / "out.yaml").read_text())
     assert after["applications"][0]["args"] == before["applications"][0]["args"]
     [entry] = after["applications"][0]["deployments"]
-    assert entry["user_config"]["thresholds"] == {"other": [-1.0], "default": [done.calibrated.threshold]}
+    assert entry["user_config"]["thresholds"] == {"other": [-1.0], "default": [done.calibrated.thresholds[0]]}
 
 
 def test_a_config_with_another_cascade_is_refused(path: Path, tmp_path: Path) -> None:
     config = serving_file(tmp_path / "config.yaml", args(("tiny", "small")))
     with pytest.raises(ConfigError, match="'default' is not the one in the records"):
-        calibrate(path, Wish(rate=0.4), config=config, output=tmp_path / "out.yaml")
+        calibrate(path, Wish(rates=(0.4,)), config=config, output=tmp_path / "out.yaml")
 
 
 def test_z_scores_are_fitted_on_examples_of_their_own(path: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no zscores for small, tiny; --fit measures them"):
-        calibrate(path, Wish(rate=0.4), judged_by="chow_avg")
-    done = calibrate(path, Wish(rate=0.4), fit=True, judged_by="chow_avg", output=tmp_path / "out.yaml")
+        calibrate(path, Wish(rates=(0.4,)), judged_by=("chow_avg",))
+    done = calibrate(path, Wish(rates=(0.4,)), fit=True, judged_by=("chow_avg",), output=tmp_path / "out.yaml")
     loaded = load(tmp_path / "out.yaml").application.args
     assert loaded.cascades["default"].tiers[0].signal == "chow_avg"
     assert set(loaded.signals["chow_avg"].zscores) == {"small", "tiny"}  # type: ignore[union-attr]
     assert done.calibrated.report["deferral_rate_when_calibrated"][0] == pytest.approx(0.4, abs=0.02)
     with pytest.raises(ConfigError, match="'rougeL' has nothing to fit"):
-        calibrate(path, Wish(rate=0.4), fit=True)
+        calibrate(path, Wish(rates=(0.4,)), fit=True)
 
 
 def test_a_blend_is_fitted(tmp_path: Path) -> None:
@@ -153,15 +154,15 @@ def test_a_blend_is_fitted(tmp_path: Path) -> None:
     examples = questions(300)
     columns = answers(["small", "tiny", "large"], examples)
     path = write_records(tmp_path / "r.jsonl", values, examples, columns)
-    done = calibrate(path, Wish(rate=0.4), fit=True, output=tmp_path / "out.yaml")
+    done = calibrate(path, Wish(rates=(0.4,)), fit=True, output=tmp_path / "out.yaml")
     both = load(tmp_path / "out.yaml").application.args.signals["both"]
     assert both == done.fitted["both"]
     assert both.logistic  # type: ignore[union-attr]
     assert both.weights.confidence > 0  # type: ignore[union-attr]
-    assert 0 < done.calibrated.threshold < 1
+    assert 0 < done.calibrated.thresholds[0] < 1
 
 
-@pytest.mark.parametrize("wish", [{}, {"rate": 0.5, "budget": 0.5}, {"rate": 0.5, "label_free": True}])
+@pytest.mark.parametrize("wish", [{}, {"rates": (0.5,), "budget": 0.5}, {"rates": (0.5,), "label_free": True}])
 def test_wishes_that_are_none(wish: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         Wish(**wish)
@@ -169,7 +170,7 @@ def test_wishes_that_are_none(wish: dict[str, Any]) -> None:
 
 def test_too_few_examples(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="3 examples are too few"):
-        calibrate(records(tmp_path / "r.jsonl", 3), Wish(rate=0.5))
+        calibrate(records(tmp_path / "r.jsonl", 3), Wish(rates=(0.5,)))
 
 
 def test_thresholds_of_another_calibration_are_refused() -> None:

@@ -14,7 +14,7 @@ from serve_app.evaluation.evaluate import evaluate
 from serve_app.evaluation.material import Material, Options, hashed_share
 from serve_app.evaluation.quality import qualities
 from serve_app.evaluation.records import Records
-from tests.evaluation.synthetic import answers, args, questions, records, write_records
+from tests.evaluation.synthetic import answers, args, questions, records, three_tier_records, write_records
 
 FEW = {"resamples": 100}
 
@@ -207,8 +207,15 @@ def test_more_than_two_tiers_have_a_front(tmp_path: Path) -> None:
     assert np.all(np.diff([point["cost"] for point in points]) > -0.2)
 
 
+def test_a_tier_of_one_member_is_judged_by_its_own_signal_in_a_front(tmp_path: Path) -> None:
+    cascade = only(evaluate(load(three_tier_records(tmp_path / "r.jsonl"))))
+    signals = {point["signal"] for point in cascade["front"]["points"] if point["thresholds"]}
+    assert signals
+    assert signals <= {"rougeL -> chow_avg", "exact -> chow_avg"}
+
+
 def test_ad_hoc_cascades(path: Path) -> None:
-    found = only(evaluate(load(path, members=("tiny", "odd"), target="small")))
+    found = only(evaluate(load(path, tiers=(("tiny", "odd"),), target="small")))
     assert (found["id"], found["tiers"]) == ("tiny+odd->small", [["tiny", "odd"], ["small"]])
 
 
@@ -216,9 +223,9 @@ def test_ad_hoc_cascades(path: Path) -> None:
     ("options", "error", "sentence"),
     [
         ({"cascades": ("defalt",)}, DataError, "no cascade 'defalt'. Did you mean 'default'?"),
-        ({"members": ("tiny",)}, DataError, "needs both its members and a target"),
-        ({"members": ("tiny", "ody"), "target": "large"}, DataError, "no model 'ody'. Did you mean 'odd'?"),
-        ({"members": ("tiny", "large"), "target": "large"}, DataError, "asked once"),
+        ({"tiers": (("tiny",),)}, DataError, "needs both its members and a target"),
+        ({"tiers": (("tiny", "ody"),), "target": "large"}, DataError, "no model 'ody'. Did you mean 'odd'?"),
+        ({"tiers": (("tiny", "large"),), "target": "large"}, DataError, "asked once"),
         ({"signals": ("rogueL",)}, SignalError, "no signal 'rogueL'. Did you mean 'rougeL'?"),
     ],
 )

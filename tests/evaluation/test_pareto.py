@@ -7,7 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serve_app.evaluation.curves import sweep
-from serve_app.evaluation.pareto import RecordedTarget, RecordedTier, Setting, front, front_of, run
+from serve_app.evaluation.pareto import (
+    RecordedTarget,
+    RecordedTier,
+    Setting,
+    answered_by,
+    arrivals,
+    even_path,
+    front,
+    front_of,
+    run,
+)
 
 
 def tier(scores, kept, cost):
@@ -24,6 +34,32 @@ def test_run_by_hand():
     assert run([FIRST, SECOND], TARGET, [0.5, 0.5]) == Setting((0.5, 0.5), 35 / 4, 0.75, 0.75)
     assert run([FIRST], TARGET, [-inf]) == Setting((-inf,), 14 / 4, 0.5, 0.25)
     assert run([], TARGET, []) == Setting((), 12.5, 1.0, 1.0)
+
+
+def test_answered_by_hand():
+    scores = [FIRST.scores, SECOND.scores]
+    assert answered_by(scores, [0.5, 0.5]).tolist() == [0, 1, 1, 2]
+    assert answered_by(scores, [-inf, inf]).tolist() == [0, 0, 2, 0]
+
+
+def test_an_even_path_by_hand():
+    # The first tier can keep three of four: a step of the path is a third of these, and a third of the second's four.
+    path = even_path([FIRST.scores, SECOND.scores], 4)
+    np.testing.assert_allclose(path, [[-inf, -inf], [0.25, 0.35], [0.65, 0.75], [inf, inf]])
+    assert arrivals([FIRST.scores, SECOND.scores], path).tolist() == [[0, 0, 0, 0], [3, 1, 0, 2], [3, 3, 2, 2]]
+
+
+@given(st.lists(st.lists(st.sampled_from([nan, 0, 1, 2, 3, 4]), min_size=7, max_size=7), min_size=1, max_size=3))
+def test_a_path_defers_more_and_more_until_all(columns):
+    scores = [np.array(column, dtype=float) for column in columns]
+    path = even_path(scores, 15)
+    assert (path[1:] >= path[:-1]).all()
+    assert (path[-1] == inf).all()
+    if len(scores) == 1:  # then all thresholds are on it
+        assert len(path) == len(np.unique(scores[0][~np.isnan(scores[0])])) + 1
+    begins = arrivals(scores, path)
+    for number, thresholds in enumerate(path):
+        assert answered_by(scores, thresholds).tolist() == ((begins <= number).sum(axis=0) - 1).tolist()
 
 
 def test_front_by_hand():

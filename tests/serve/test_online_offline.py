@@ -13,11 +13,11 @@ import yaml
 
 from serve_app.core.types import Answer, Failure, Generation
 from serve_app.evaluation.calibrating import Done, run
-from serve_app.evaluation.calibration import Wish
 from serve_app.evaluation.examples import Example
 from serve_app.evaluation.material import Material, Options
 from serve_app.evaluation.records import Records
 from serve_app.evaluation.tasks import Prompts
+from serve_app.evaluation.wishes import Wish
 from tests.evaluation.synthetic import answers, args, questions, tape, write_records
 from tests.serve.conftest import Served, serving, until
 
@@ -91,7 +91,7 @@ async def record(client: httpx.AsyncClient, id_: str, example: Example, **option
 
 def calibrated(recorded: Records, config: Path, output: Path) -> Done:
     options = Options(cascades=("default",), signals=())
-    return run(recorded, options, Wish(rate=0.6), fit=False, config=config, output=output)
+    return run(recorded, options, Wish(rates=(0.6,)), fit=False, config=config, output=output)
 
 
 async def test_every_decision_is_the_same(served: Served, recorded: Records) -> None:
@@ -131,7 +131,7 @@ async def test_a_calibration_is_deployed_and_named(served: Served, recorded: Rec
             thresholds: list[float] = (await client.get("/readyz")).json()["thresholds"]["default"]
             return thresholds
 
-        await until(in_force, [done.calibrated.threshold])
+        await until(in_force, [done.calibrated.thresholds[0]])
         [note] = done.user_config["calibrations"].values()
         example = recorded.examples[0]
         assert (await client.get("/readyz")).json()["calibrations"] == {"default": note["id"]}
