@@ -160,7 +160,10 @@ def _bleurt(config: BleurtConfig, texts: Texts) -> Similarities:
     wanted.update(zip(wanted, score_pairs(config, list(wanted)), strict=True))
     elapsed = time.perf_counter() - started
     matrices = [
-        [[1.0 if i == j else wanted.get((row[i], row[j]), 0.0) for j in range(len(row))] for i in range(len(row))]
+        [
+            [float(bool(a.strip())) if i == j else wanted.get((a, b), 0.0) for j, b in enumerate(row)]
+            for i, a in enumerate(row)
+        ]
         for row in texts
     ]
     return Similarities(np.array(matrices), None, elapsed / max(1, len(texts)))

@@ -1,0 +1,47 @@
+"""BLEURT as signal and as metric of an evaluation, in its own environment, on a tiny checkpoint."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serve_app.evaluation.evaluate import evaluate
+from serve_app.evaluation.material import Material, Options
+from serve_app.evaluation.records import Records
+from serve_app.evaluation.similarities import measure
+from serve_app.signals import BleurtConfig
+from tests.bleurt_process import BleurtProcess
+from tests.evaluation.synthetic import answers, args, questions, write_records
+
+
+@pytest.fixture
+def settings(bleurt_python: Path, bleurt_checkpoint: Path) -> dict[str, Any]:
+    return {"weights": str(bleurt_checkpoint), "environment": str(bleurt_python), "device": "cpu", "threads": 1}
+
+
+def test_matrices_are_those_of_the_served_signal(bleurt: BleurtProcess, settings: dict[str, Any]) -> None:
+    texts = [
+        ["The cat sat.", "A cat was sitting.", "Dogs bark."],
+        ["Paris", "Paris", ""],
+        ["", " ", "Rome"],
+        ["The cat sat.", "Dogs bark.", "It rains cats and dogs in Rome."],
+    ]
+    found = measure({"bleurt": BleurtConfig(**settings)}, texts)["bleurt"]
+    assert found.flops is None
+    for number, expected in enumerate(bleurt.similarities(texts)):
+        for row, wanted in zip(found.matrices[number], expected.similarities, strict=True):
+            assert row == pytest.approx(wanted, abs=1e-5)
+
+
+def test_evaluated_by_itself_it_has_a_second_metric(tmp_path: Path, settings: dict[str, Any]) -> None:
+    config = args(signal="bleurt")
+    config["signals"] = {"bleurt": {"kind": "bleurt"} | settings}
+    examples = questions(60)
+    path = write_records(tmp_path / "r.jsonl", config, examples, answers(["small", "tiny", "large"], examples))
+    options = Options(signals=("bleurt", "rougeL"), metrics=("bleurt",), resamples=50)
+    [group] = evaluate(Material(Records.load(path), options))["groups"]
+    assert group["metrics"] == ["bleurt", "f1"]
+    rows = {row["signal"]: row for row in group["cascades"][0]["rows"]}
+    assert list(rows["bleurt"]["other_metrics"]) == ["f1"]
+    assert "also the quality metric" in " ".join(rows["bleurt"]["flags"])
+    assert "also the quality metric" not in " ".join(rows["rougeL"]["flags"])
