@@ -5,7 +5,7 @@ from typing import Any
 from ray import serve
 from ray.serve import Application, Deployment
 
-from serve_app.config import AppConfig, ModelConfig, VllmModel
+from serve_app.config import AppConfig, DeployedModel, VllmModel
 from serve_app.deployments.model_server import ModelServer
 from serve_app.deployments.router import Router
 from serve_app.deployments.scorer_server import ScorerServer
@@ -19,7 +19,7 @@ CONSTRUCTOR_TRIES = 3
 def build_app(args: AppConfig) -> Application:
     """The whole graph. Serve validates `args` by the annotation, which must be a real class."""
     warn_of_shortage(args)
-    models = {name: _model(name, model) for name, model in args.models.items()}
+    models = {name: _model(args, name, model) for name, model in args.deployed().items()}
     scorer = _deployment(ScorerServer, "Scorer", args.scorer.deployment).bind(args.similarities(), args.scorer)
     isolated = {
         name: _deployment(ScorerServer, name, signal.deployment, signal.runtime_env()).bind({name: signal}, args.scorer)
@@ -29,11 +29,11 @@ def build_app(args: AppConfig) -> Application:
     return router.options(user_config={"thresholds": args.thresholds()}).bind(args, models, scorer, isolated)
 
 
-def _model(name: str, model: ModelConfig) -> Application:
+def _model(args: AppConfig, name: str, model: DeployedModel) -> Application:
     if isinstance(model, VllmModel):
         from serve_app.deployments.vllm_server import build_vllm_deployment  # large, and needs vLLM
 
-        return build_vllm_deployment(name, model, CONSTRUCTOR_TRIES)
+        return build_vllm_deployment(name, model, args.adapters(name), CONSTRUCTOR_TRIES)
     return _deployment(ModelServer, name, model.deployment).bind(name, model)
 
 

@@ -209,6 +209,14 @@ def test_scaling_by_deferral_needs_something_to_scale(path: Path):
     assert refused(path, content({"name": "t", **scaling})) == silent
     path.write_text(yaml.safe_dump(content({"name": "t", **scaling}, {"name": "Router", "autoscaling_config": {}})))
     assert load(path).application.autoscaling_policy == {"policy_function": DEFERRAL_POLICY}
+    # An adapter as the target scales its base.
+    adapted = content({"name": "base", **scaling}, {"name": "Router", "autoscaling_config": {}})
+    adapted["applications"][0]["args"]["models"] |= {
+        "base": {"engine": "vllm", "weights": "hf://org/base"},
+        "t": {"engine": "vllm_lora", "base": "base", "weights": "hf://org/adapter"},
+    }
+    path.write_text(yaml.safe_dump(adapted))
+    load(path)
     # Somebody's own policy is their own business.
     path.write_text(yaml.safe_dump(content(policy="ray.serve.autoscaling_policy:default_autoscaling_policy")))
     load(path)

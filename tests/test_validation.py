@@ -94,13 +94,14 @@ def test_unknown_keys(path: str, hint: str):
         (
             f"{ARGS_PATH}.models.a",
             {},
-            "models.a.engine: required, but missing. Available: llama_cpp, openai_api, replay, seq2seq, vllm.",
+            "models.a.engine: required, but missing. "
+            "Available: llama_cpp, openai_api, replay, seq2seq, vllm, vllm_lora.",
         ),
         (
             f"{ARGS_PATH}.models.a.engine",
             "repaly",
             "models.a.engine: unknown value 'repaly'. Did you mean 'replay'? "
-            "Available: llama_cpp, openai_api, replay, seq2seq, vllm.",
+            "Available: llama_cpp, openai_api, replay, seq2seq, vllm, vllm_lora.",
         ),
         (f"{ARGS_PATH}.models.b", {"engine": "llama_cpp"}, "models.b.weights: required, but missing."),
         (f"{ARGS_PATH}.models.b.slots", "many", "models.b.slots: must be a valid integer, got 'many'."),

@@ -3,12 +3,15 @@
 from serve_app.config.app import AppConfig
 from serve_app.config.cascades import TARGET_TIMEOUT_S, CascadeConfig, TierConfig
 from serve_app.config.models import (
+    DeployedFacts,
+    DeployedModel,
     LlamaCppModel,
     ModelConfig,
     ModelFacts,
     OpenAiApiModel,
     ReplayModel,
     Seq2SeqModel,
+    VllmLoraModel,
     VllmModel,
 )
 from serve_app.config.services import ScorerConfig, TracingConfig
@@ -19,6 +22,8 @@ __all__ = [
     "AppConfig",
     "Calibrated",
     "CascadeConfig",
+    "DeployedFacts",
+    "DeployedModel",
     "LlamaCppModel",
     "ModelConfig",
     "ModelFacts",
@@ -29,5 +34,6 @@ __all__ = [
     "Seq2SeqModel",
     "TierConfig",
     "TracingConfig",
+    "VllmLoraModel",
     "VllmModel",
 ]

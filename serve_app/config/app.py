@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Self, TypeAlias, TypeVar
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from serve_app.config.cascades import MEMBER_TIMEOUT_S, TARGET_TIMEOUT_S, CascadeConfig, TierConfig
-from serve_app.config.models import ModelConfig
+from serve_app.config.models import DeployedModel, ModelConfig, VllmLoraModel, VllmModel
 from serve_app.config.services import BleurtSettings, RouterConfig, ScorerConfig, SignalSettings
 from serve_app.core.types import Tier
 from serve_app.engines import WeightsSettings
@@ -57,6 +57,15 @@ class AppConfig(Strict):
     scorer: ScorerConfig = ScorerConfig()
     router: RouterConfig = RouterConfig()
 
+    @field_validator("models")
+    @classmethod
+    def _adapters_take_after_their_bases(cls, models: dict[str, ModelConfig]) -> dict[str, ModelConfig]:
+        filled = dict(models)
+        for name, model in models.items():
+            if isinstance(model, VllmLoraModel) and isinstance(base := models.get(model.base), VllmModel):
+                filled[name] = model.over(base)
+        return filled
+
     @model_validator(mode="after")
     def _names(self) -> Self:
         if faults := list(self._faults()):
@@ -69,6 +78,7 @@ class AppConfig(Strict):
                 yield _fault("this name is taken by a deployment of the server itself", "models", name)
             if name in self.cascades:
                 yield _fault("a model has this name too; an id must mean one thing", "cascades", name)
+        yield from self._faults_of_adapters()
         for name in self.isolated():
             if name in (*self.models, *RESERVED_NAMES):
                 yield _fault("this signal runs in a deployment of its own, and another has this name", "signals", name)
@@ -77,6 +87,15 @@ class AppConfig(Strict):
         for id_, cascade in self.cascades.items():
             for number, tier in enumerate(cascade.tiers):
                 yield from self._faults_of(tier, ("cascades", id_, "tiers", number))
+
+    def _faults_of_adapters(self) -> Iterator[InitErrorDetails]:
+        bases = [name for name, model in self.models.items() if isinstance(model, VllmModel)]
+        for name, model in self.models.items():
+            if isinstance(model, VllmLoraModel) and model.base not in bases:
+                named = self.models.get(model.base)
+                what = f"{model.base!r} has engine: {named.engine}" if named else f"no model {model.base!r}"
+                sentence = f"{what}; an adapter's base has engine: vllm. {choices(model.base, bases)}"
+                yield _fault(sentence, "models", name, model.engine, "base")
 
     def _faults_of_parts(self, name: str, signal: AnySignalConfig) -> Iterator[InitErrorDetails]:
         """A signal made of others names some that compare texts; a choice by length and a blend may name a mix."""
@@ -183,25 +202,43 @@ class AppConfig(Strict):
     def _named(self, kind: type[Kind]) -> dict[str, Kind]:
         return {name: signal for name, signal in self.signals.items() if isinstance(signal, kind)}
 
+    def deployed(self) -> dict[str, DeployedModel]:
+        """The models with a deployment of their own: all but adapters."""
+        return {name: model for name, model in self.models.items() if not isinstance(model, VllmLoraModel)}
+
+    def served_by(self, model: str) -> str:
+        """The deployment that answers for a model: an adapter's is its base."""
+        config = self.models[model]
+        return config.base if isinstance(config, VllmLoraModel) else model
+
+    def adapters(self, base: str) -> dict[str, VllmLoraModel]:
+        """The adapters of a model."""
+        return {
+            name: model
+            for name, model in self.models.items()
+            if isinstance(model, VllmLoraModel) and model.base == base
+        }
+
     def deployments(self) -> dict[str, DeploymentOptions]:
         """The options of every deployment of the graph, by its name."""
         return {
-            **{name: model.placed() for name, model in self.models.items()},
+            **{name: model.placed() for name, model in self.deployed().items()},
             **{name: signal.deployment for name, signal in self.isolated().items()},
             "Scorer": self.scorer.deployment,
             "Router": self._reporting(self.router.deployment),
         }
 
     def later_models(self) -> set[str]:
-        """The models that requests are deferred to."""
-        return {model for cascade in self.cascades.values() for tier in cascade.tiers[1:] for model in tier.models}
+        """The models that requests are deferred to, by their deployments: an adapter counts as its base."""
+        later = [tier for cascade in self.cascades.values() for tier in cascade.tiers[1:]]
+        return {self.served_by(model) for tier in later for model in tier.models}
 
     def _reporting(self, router: DeploymentOptions) -> DeploymentOptions:
         """The router's options such that Serve asks it how much is deferred, where a later tier's model scales by it.
 
         Serve asks only deployments that scale, too: from as many replicas to as many.
         """
-        options = [self.models[name].deployment.autoscaling_config for name in self.later_models()]
+        options = [self.deployed()[name].deployment.autoscaling_config for name in self.later_models()]
         scaling = [autoscaling for autoscaling in options if autoscaling is not None]
         if router.autoscaling_config is not None or not scaling:
             return router

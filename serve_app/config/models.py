@@ -1,12 +1,12 @@
 """What a user writes about a model: its engine's options, its size and prices, and how it is deployed."""
 
 from dataclasses import replace
-from typing import Annotated, Self, TypeAlias
+from typing import Annotated, Any, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
 from serve_app.core.cost import ModelCost
-from serve_app.engines import LlamaCppConfig, OpenAiApiConfig, ReplayConfig, Seq2SeqConfig, VllmConfig
+from serve_app.engines import LlamaCppConfig, OpenAiApiConfig, ReplayConfig, Seq2SeqConfig, VllmConfig, VllmLoraConfig
 from serve_app.scaling import DeploymentOptions, Strict
 from serve_app.workers import check_workers, placed
 
@@ -19,31 +19,36 @@ class ModelFacts(Strict):
     input_usd: float = Field(0, ge=0, description="US dollars for a million prompt tokens.")
     output_usd: float = Field(0, ge=0, description="US dollars for a million generated tokens.")
     devices: float = Field(1, gt=0, description="Devices (GPUs, or CPUs) that one replica holds, for device-seconds.")
-    deployment: DeploymentOptions = DeploymentOptions()
 
     def cost(self) -> ModelCost:
         """The figures that `core.cost` needs."""
         parameters = self.active_parameters or self.parameters
         return ModelCost(parameters, self.input_usd, self.output_usd, self.devices)
 
+
+class DeployedFacts(ModelFacts):
+    """What is written about every model that has a deployment, and so replicas, of its own."""
+
+    deployment: DeploymentOptions = DeploymentOptions()
+
     def placed(self) -> DeploymentOptions:
         """The deployment's options, with what the engine itself needs room for."""
         return self.deployment
 
 
-class LlamaCppModel(ModelFacts, LlamaCppConfig):
+class LlamaCppModel(DeployedFacts, LlamaCppConfig):
     """A GGUF model, run by llama.cpp inside the replica."""
 
 
-class OpenAiApiModel(ModelFacts, OpenAiApiConfig):
+class OpenAiApiModel(DeployedFacts, OpenAiApiConfig):
     """A model behind an OpenAI-compatible endpoint."""
 
 
-class ReplayModel(ModelFacts, ReplayConfig):
+class ReplayModel(DeployedFacts, ReplayConfig):
     """Recorded or scripted answers."""
 
 
-class Seq2SeqModel(ModelFacts, Seq2SeqConfig):
+class Seq2SeqModel(DeployedFacts, Seq2SeqConfig):
     """An encoder-decoder model, run by transformers inside the replica."""
 
     encoder_parameters: float | None = Field(
@@ -64,7 +69,7 @@ class Seq2SeqModel(ModelFacts, Seq2SeqConfig):
         return replace(whole, parameters=decoder, prompt_parameters=self.encoder_parameters)
 
 
-class VllmModel(ModelFacts, VllmConfig):
+class VllmModel(DeployedFacts, VllmConfig):
     """A model that vLLM runs, on as many GPUs as it has workers."""
 
     @model_validator(mode="after")
@@ -76,6 +81,23 @@ class VllmModel(ModelFacts, VllmConfig):
         return placed(self.deployment, self.worker_bundles(), self.worker_strategy)
 
 
-ModelConfig: TypeAlias = Annotated[
-    LlamaCppModel | OpenAiApiModel | ReplayModel | Seq2SeqModel | VllmModel, Field(discriminator="engine")
-]
+class VllmLoraModel(ModelFacts, VllmLoraConfig):
+    """A LoRA adapter of a model that vLLM runs, in that one's replicas. Facts that are not said are its base's."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_deployment(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "deployment" in values:
+            raise ValueError(
+                "deployment: an adapter has none of its own; say it at its base, whose replicas answer for it"
+            )
+        return values
+
+    def over(self, base: VllmModel) -> Self:
+        """With the base's size, prices and devices where the adapter says nothing of them."""
+        unsaid = ModelFacts.model_fields.keys() - self.model_fields_set
+        return self.model_copy(update={fact: getattr(base, fact) for fact in unsaid})
+
+
+DeployedModel: TypeAlias = LlamaCppModel | OpenAiApiModel | ReplayModel | Seq2SeqModel | VllmModel
+ModelConfig: TypeAlias = Annotated[DeployedModel | VllmLoraModel, Field(discriminator="engine")]

@@ -17,27 +17,30 @@ logger = logging.getLogger("ray.serve")
 
 
 class ModelHandle:
-    """A `ModelServer` somewhere in the cluster, as the core's `Model`.
+    """A `PromptServer` somewhere in the cluster, as the core's `Model`: the model of that name, or one's `adapter`.
 
     Options are applied once: each `options()` makes a new handle with background work of its own.
     """
 
-    def __init__(self, name: str, handle: DeploymentHandle[Any], liveness: Liveness) -> None:
+    def __init__(
+        self, name: str, handle: DeploymentHandle[Any], liveness: Liveness, adapter: str | None = None
+    ) -> None:
         self._name = name
         self._liveness = liveness
+        self._arguments = {} if adapter is None else {"adapter": adapter}
         self._generate = handle.options(method_name="generate")
         self._stream = handle.options(method_name="stream", stream=True)
 
     async def generate(self, prompt: Prompt) -> Answer:
         try:
             async with self._liveness.required(self._name):
-                answer: Answer = await _result(self._generate.remote(prompt))
+                answer: Answer = await _result(self._generate.remote(prompt, **self._arguments))
         except (RayError, RayServeException, GoneError) as error:
             return self._failure(error)
         return answer
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[Delta | Answer, None]:
-        response = self._stream.remote(prompt)
+        response = self._stream.remote(prompt, **self._arguments)
         assert isinstance(response, DeploymentResponseGenerator)
         finished = False
         try:

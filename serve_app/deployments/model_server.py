@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from time import perf_counter
 
-from serve_app.config import ModelConfig
+from serve_app.config import DeployedModel
 from serve_app.core.types import Answer, Delta, Prompt
 from serve_app.deployments.metrics import ENGINE_ACTIVE, MODEL, Instruments
 from serve_app.engines import Engine, EngineCounters, Meter, WeightsSettings, load_engine
@@ -22,16 +22,21 @@ class PromptServer:
     @abstractmethod
     def _engine(self) -> Engine: ...
 
-    async def generate(self, prompt: Prompt) -> Answer:
-        """The whole answer, or the failure with what it had cost by then."""
-        return await answer(self._engine, prompt)
+    def _engine_of(self, adapter: str | None) -> Engine:
+        """The engine that answers as an adapter, where the model has some."""
+        assert adapter is None, "only vLLM has adapters"
+        return self._engine
 
-    async def stream(self, prompt: Prompt) -> AsyncGenerator[Delta | Answer, None]:
+    async def generate(self, prompt: Prompt, adapter: str | None = None) -> Answer:
+        """The whole answer, or the failure with what it had cost by then; of an adapter, where one is named."""
+        return await answer(self._engine_of(adapter), prompt)
+
+    async def stream(self, prompt: Prompt, adapter: str | None = None) -> AsyncGenerator[Delta | Answer, None]:
         """Deltas, then the whole answer or the failure."""
         meter, started = Meter(), perf_counter()
         deadline = None if prompt.timeout_s is None else asyncio.get_running_loop().time() + prompt.timeout_s
         try:
-            async with aclosing(self._engine.stream(prompt, meter)) as items:
+            async with aclosing(self._engine_of(adapter).stream(prompt, meter)) as items:
                 while True:
                     async with asyncio.timeout_at(deadline):
                         item = await anext(items)
@@ -49,7 +54,7 @@ class PromptServer:
 class ModelServer(PromptServer):
     """Fetches the weights (once a node), loads the engine, and answers prompts. `check_health` comes first."""
 
-    def __init__(self, name: str, config: ModelConfig) -> None:
+    def __init__(self, name: str, config: DeployedModel) -> None:
         self.name = name
         self._config = config
         self._loaded: Engine | None = None

@@ -33,9 +33,13 @@ def text_of(prompt: Prompt) -> str:
 
 
 def readable(request: PendingRequest) -> PendingRequest:
-    """The same request with the prompt's text in place of its arguments; with none, if there is no text to compare."""
+    """The same request with the prompt's text in place of its arguments; with none, if there is no text to compare.
+
+    An adapter's name comes first: what a replica has read as one adapter is of no use to another.
+    """
+    adapter = request.kwargs.get("adapter", "")
     texts = [text_of(argument) for argument in request.args if isinstance(argument, Prompt)]
-    return replace(request, args=[Readable(text) for text in texts if text])
+    return replace(request, args=[Readable(adapter + text) for text in texts if text])
 
 
 class PromptPrefixRouter(PrefixCacheAffinityRouter):

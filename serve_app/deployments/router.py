@@ -60,6 +60,8 @@ class Router:
         self._config = config
         liveness = Liveness(_look, config.router.unavailable_after_s)
         self._models: dict[str, Model] = {name: ModelHandle(name, handle, liveness) for name, handle in models.items()}
+        for base, handle in models.items():
+            self._models |= {name: ModelHandle(base, handle, liveness, name) for name in config.adapters(base)}
         plain = ScorerHandle(scorer, isolated, config.scorer.timeout_s, liveness)
         self._scorer: Scorer = CompositeScorer(plain, config.composites())
         self._costs = {name: model.cost() for name, model in config.models.items()}
@@ -67,7 +69,9 @@ class Router:
         self._refused: dict[str, Any] | None = None
         self._status: tuple[float, Readiness] | None = None
         self._apply(RouterSettings())
-        self._demand = Demand({id_: [tier.models for tier in tiers] for id_, tiers in self._tiers.items()})
+        self._demand = Demand(
+            {id_: [[*map(config.served_by, tier.models)] for tier in tiers] for id_, tiers in self._tiers.items()}
+        )
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Ray Serve asks for the application that this replica serves."""
@@ -130,7 +134,8 @@ class Router:
         silent = self._config.without_logprobs(name for tier in tiers for name in tier.models)
         if prompt.sampling.logprobs and silent:
             raise RequestError(f"logprobs: {', '.join(map(repr, silent))} cannot give them.", "logprobs")
-        check_honoured(prompt, {name: self._config.models[name] for tier in tiers for name in tier.models})
+        asked = {name: self._config.models[self._config.served_by(name)] for tier in tiers for name in tier.models}
+        check_honoured(prompt, asked)
         self._demand.arrived(model)
         run = Run(
             prompt=prompt,
@@ -186,7 +191,7 @@ class Router:
     def _measure(self, model: str, run: Run, outcome: Outcome | None) -> None:
         for call in run.calls:
             if isinstance(call.answer, Generation):
-                self._demand.answered(call.model, call.answer.latency_s)
+                self._demand.answered(self._config.served_by(call.model), call.answer.latency_s)
         if outcome is not None:
             self._demand.finished(model, len(outcome.tiers))
 
@@ -219,10 +224,11 @@ class Router:
         return Readiness(not waiting, details | in_force)
 
     def _can_answer(self, tier: Tier, answering: set[str]) -> bool:
+        able = sum(self._config.served_by(name) in answering for name in tier.models)
         if tier.signal is None:
-            return tier.models[0] in answering
+            return able == 1
         scored = self._config.scorers(tier.signal) <= answering
-        return scored and sum(name in answering for name in tier.models) >= min(answers_needed(tier), len(tier.models))
+        return scored and able >= min(answers_needed(tier), len(tier.models))
 
     def _sleeps(self, name: str) -> bool:
         """Whether a deployment may have no replica, and starts one when it is asked."""
@@ -239,7 +245,8 @@ def _tracing(config: AppConfig) -> "Tracing | None":
         from serve_app.deployments.tracing import Tracing
     except ImportError as error:
         raise ConfigError("router.tracing needs OpenTelemetry: pip install 'semantic-cascade[tracing]'.") from error
-    return Tracing(config.router.tracing, {name: model.engine for name, model in config.models.items()})
+    engines = {name: config.models[config.served_by(name)].engine for name in config.models}
+    return Tracing(config.router.tracing, engines)
 
 
 def _look() -> dict[str, Health]:

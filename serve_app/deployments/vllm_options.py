@@ -1,5 +1,7 @@
 """A vllm model's configuration in the words of `ray.serve.llm.LLMConfig`. Pure: neither Ray nor vLLM is needed."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from serve_app.config import VllmModel
@@ -15,9 +17,12 @@ PREFIX_ROUTING = {
 """Serve's `request_router_config`. The threshold is in requests: past that lead, load decides and not the prefix."""
 
 
-def llm_arguments(name: str, model: VllmModel, source: str) -> dict[str, Any]:
+def llm_arguments(
+    name: str, model: VllmModel, source: str, adapters: Mapping[str, Path] | None = None
+) -> dict[str, Any]:
     """Keyword arguments for `LLMConfig`. `source` is the folder of the weights, where it is known, else their URI.
 
+    `adapters` are the folders of the model's adapters, which only its replica knows; `EngineError` where one is none.
     The bundles hold all that a replica and its workers take, so the replica's actor itself asks for nothing more.
     """
     options = model.placed()
@@ -30,7 +35,7 @@ def llm_arguments(name: str, model: VllmModel, source: str) -> dict[str, Any]:
     if model.routing == "prefix":
         deployment["request_router_config"] = PREFIX_ROUTING
     bundles, strategy = options.bundles(), options.placement_group_strategy or "PACK"
-    return llm_config_kwargs(model, name, source, bundles, strategy) | {
+    return llm_config_kwargs(model, name, source, bundles, strategy, adapters) | {
         "accelerator_type": options.ray_actor_options.accelerator_type,
         "deployment_config": deployment,
     }

@@ -4,6 +4,7 @@ Importing `ray.serve.llm` costs some 380 MB: nothing imports this module but the
 """
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from ray.serve.llm.deployment import LLMServer
 from ray.util.placement_group import get_current_placement_group, placement_group_table
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from serve_app.config import VllmModel
+from serve_app.config import VllmLoraModel, VllmModel
 from serve_app.deployments.model_server import PromptServer
 from serve_app.deployments.vllm_options import llm_arguments
 from serve_app.engines import Engine
@@ -25,27 +26,40 @@ from serve_app.weights import fetch
 
 
 class VllmServer(PromptServer, LLMServer):
-    """Fetches the weights on every node of its placement group, then starts vLLM; `check_health` is Ray's own."""
+    """Fetches the weights, the adapters' too, on every node of its placement group, then starts vLLM with them.
 
-    async def __init__(self, llm_config: LLMConfig, model: VllmModel) -> None:  # type: ignore[misc]  # Serve awaits it
+    `check_health` is Ray's own.
+    """
+
+    async def __init__(  # type: ignore[misc]  # Serve awaits it
+        self, llm_config: LLMConfig, model: VllmModel, adapters: Mapping[str, VllmLoraModel]
+    ) -> None:
         name = llm_config.model_id
         folder = await weights_on_every_node(model.weights, model.sha256)
+        folders = {id_: await weights_on_every_node(lora.weights, lora.sha256) for id_, lora in adapters.items()}
         with collecting() as tally:
-            await LLMServer.__init__(self, LLMConfig(**llm_arguments(name, model, str(folder))))
+            await LLMServer.__init__(self, LLMConfig(**llm_arguments(name, model, str(folder), folders)))
         self._answering = VllmEngine(model, name, self, tally)
-        await warm_up(self._answering)
+        self._adapters = {id_: self._answering.adapter(id_) for id_ in adapters}
+        for engine in (self._answering, *self._adapters.values()):
+            await warm_up(engine)
 
     @property
     def _engine(self) -> Engine:
         return self._answering
 
+    def _engine_of(self, adapter: str | None) -> Engine:
+        return self._answering if adapter is None else self._adapters[adapter]
 
-def build_vllm_deployment(name: str, model: VllmModel, constructor_tries: int) -> Application:
+
+def build_vllm_deployment(
+    name: str, model: VllmModel, adapters: Mapping[str, VllmLoraModel], constructor_tries: int
+) -> Application:
     """The deployment of one model under its own name, as Ray's builder makes it from the `LLMConfig`."""
     return build_llm_deployment(
         LLMConfig(**llm_arguments(name, model, model.weights)),
         deployment_cls=VllmServer,
-        bind_kwargs={"model": model},
+        bind_kwargs={"model": model, "adapters": adapters},
         override_serve_options={"name": name, "max_constructor_retry_count": constructor_tries},
     )
 

@@ -15,6 +15,7 @@ from serve_app.engines.replay_config import ReplayConfig
 from serve_app.engines.seq2seq import Seq2SeqConfig, Seq2SeqEngine
 from serve_app.engines.vllm import VllmEngine
 from serve_app.engines.vllm_config import VllmConfig
+from serve_app.engines.vllm_lora import VllmLoraConfig
 
 __all__ = [
     "ENGINES",
@@ -28,6 +29,7 @@ __all__ = [
     "ReplayConfig",
     "Seq2SeqConfig",
     "VllmConfig",
+    "VllmLoraConfig",
     "WeightsSettings",
     "load_engine",
 ]
@@ -35,7 +37,10 @@ __all__ = [
 EngineConfig: TypeAlias = Annotated[
     LlamaCppConfig | OpenAiApiConfig | ReplayConfig | Seq2SeqConfig | VllmConfig, Field(discriminator="engine")
 ]
-"""Any engine's config, told apart by `engine`. Those that need model files are `WeightsSettings`."""
+"""Any engine's config, told apart by `engine`. Those that need model files are `WeightsSettings`.
+
+`VllmLoraConfig` is none of them: an adapter is loaded with its base.
+"""
 
 ENGINES: dict[str, Callable[[Any, Path | None], Awaitable[Engine]]] = {
     "llama_cpp": LlamaCppEngine.load,

@@ -14,7 +14,9 @@ What vLLM 0.29 under Ray 2.60 does and what we make of it:
   that our error names is that, however long the prompt is.
 * On CPU a request with a seed kills the engine when its prompt is read in parts ("CPU Generator does not use offset"),
   so prompts are read whole there: `enable_chunked_prefill` is off unless `engine_kwargs` say otherwise.
-* Counters are vLLM's own, of its last step (`vllm_stats`).
+* LoRA adapters are loaded by vLLM's own `lora_modules` when it starts, and asked by name as OpenAI's `model`; Ray's
+  multiplexing takes adapters from S3, Google's or Azure's storage only. Tokeniser and chat template are the base's.
+* Counters are vLLM's own, of its last step (`vllm_stats`), over the base and its adapters.
 """
 
 import asyncio
@@ -48,15 +50,14 @@ _LENGTH = re.compile(r"prompt contains (?:at least )?(\d+) input tokens")
 
 
 class VllmEngine:
-    """A running `LLMServer` (or what has its `chat` and `completions`) that serves one model."""
+    """One model of a running `LLMServer` (or what has its `chat` and `completions`): the base, or an adapter."""
 
-    def __init__(self, config: VllmConfig, name: str, server: Any, tally: "Tally") -> None:
+    def __init__(self, config: VllmConfig, name: str, server: Any, tally: "Tally", slots: Slots | None = None) -> None:
         self._config = config
         self._name = name
         self._server = server
         self._tally = tally
-        self._slots = Slots(config.max_num_seqs)
-        self._requests = 0
+        self._slots = slots or Slots(config.max_num_seqs)
         # The server in this process speaks as an endpoint does that counts as it goes.
         self._dialect = OpenAiApiConfig(
             engine="openai_api",
@@ -73,8 +74,11 @@ class VllmEngine:
         )
 
     @classmethod
-    async def load(cls, config: VllmConfig, weights: Path | None) -> "VllmEngine":
-        """A model of this process's own, on Ray, which is started if it does not run; raises `EngineError`."""
+    async def load(cls, config: VllmConfig, weights: Path | None, adapter: Path | None = None) -> "VllmEngine":
+        """A model of this process's own, on Ray, which is started if it does not run; raises `EngineError`.
+
+        With the folder of a LoRA `adapter` it is the adapter that answers.
+        """
         if weights is None:
             raise EngineError("The vllm engine needs the path of a folder in Hugging Face format.")
         check_installed()
@@ -83,21 +87,28 @@ class VllmEngine:
 
         os.environ.update(config.env)  # a replica gets them from Ray
         name = weights.name
-        arguments = llm_config_kwargs(config, name, str(weights), config.worker_bundles(), config.worker_strategy)
+        adapters = {} if adapter is None else {f"{name}+adapter": adapter}
+        bundles, strategy = config.worker_bundles(), config.worker_strategy
+        arguments = llm_config_kwargs(config, name, str(weights), bundles, strategy, adapters)
         with collecting() as tally, translated():
             llm_config: Any = LLMConfig(**arguments)
             # Outside of a replica Ray makes a placement group here, and would not wait until it has a node.
             await llm_config.get_or_create_callback().ctx.placement_group.ready()
             server: Any = LLMServer.sync_init(llm_config)
             await server.start()
-        return cls(config, name, server, tally)
+        engine = cls(config, name, server, tally)
+        return engine.adapter(*adapters) if adapters else engine
+
+    def adapter(self, name: str) -> "VllmEngine":
+        """The same server, asked for one of its adapters; slots and counters are those of all its models together."""
+        return VllmEngine(self._config, name, self._server, self._tally, self._slots)
 
     async def generate(self, prompt: Prompt, meter: Meter) -> Generation:
         return await whole(self.stream(prompt, meter))
 
     async def stream(self, prompt: Prompt, meter: Meter) -> AsyncGenerator[Delta | Generation, None]:
         async with self._slots.taken():
-            self._requests += 1
+            self._tally.requests += 1
             reading = Reading(self._dialect, prompt, meter)
             async with aclosing(self._chunks(prompt, meter)) as chunks:
                 while (chunk := await self._next(chunks)) is not None:
@@ -110,7 +121,7 @@ class VllmEngine:
 
     def counters(self) -> EngineCounters:
         tally = self._tally
-        return EngineCounters(tally.active, self._requests, tally.prompt_tokens, tally.completion_tokens)
+        return EngineCounters(tally.active, tally.requests, tally.prompt_tokens, tally.completion_tokens)
 
     async def close(self) -> None:
         self._slots.close()

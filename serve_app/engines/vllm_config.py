@@ -1,10 +1,13 @@
 """What can be written about a model that vLLM runs. Needs neither vLLM nor Ray."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from serve_app.engines.base import DecodingSettings
+from serve_app.engines.vllm_lora import lora_arguments
 
 REPLACED = {
     "model": "weights",
@@ -22,6 +25,8 @@ REPLACED = {
     "chat_template": "chat_template",
     "tool_call_parser": "tool_call_parser",
     "enable_auto_tool_choice": "tool_call_parser",
+    "enable_lora": "models with engine: vllm_lora",
+    "lora_modules": "models with engine: vllm_lora",
 }
 """Arguments of vLLM that `engine_kwargs` may not have, and the field that says the same."""
 UNSUPPORTED = {
@@ -122,12 +127,20 @@ class VllmConfig(DecodingSettings):
 
 
 def llm_config_kwargs(
-    config: VllmConfig, name: str, source: str, bundles: list[dict[str, float]], strategy: str
+    config: VllmConfig,
+    name: str,
+    source: str,
+    bundles: list[dict[str, float]],
+    strategy: str,
+    adapters: Mapping[str, Path] | None = None,
 ) -> dict[str, Any]:
-    """Arguments of `ray.serve.llm.LLMConfig`. `source` is the model's folder, where it is known, else its URI."""
+    """Arguments of `ray.serve.llm.LLMConfig`. `source` is the model's folder, where it is known, else its URI.
+
+    `adapters` are the folders of LoRA adapters by name; raises `EngineError` where one cannot be used.
+    """
     return {
         "model_loading_config": {"model_id": name, "model_source": source},
-        "engine_kwargs": config.engine_arguments(),
+        "engine_kwargs": lora_arguments(adapters or {}) | config.engine_arguments(),
         "placement_group_config": {"bundles": bundles, "strategy": strategy},
         "runtime_env": {"env_vars": dict(config.env)},
         # Ray would hold tokens back for 50 ms, to send several at once.

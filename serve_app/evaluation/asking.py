@@ -7,10 +7,11 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast, get_args
 
-from serve_app.config import ModelConfig
+from serve_app.config import ModelConfig, VllmLoraModel, VllmModel
 from serve_app.core.types import Answer, Failure, FailureKind, Generation, Prompt, TokenLogprob
-from serve_app.engines import load_engine
+from serve_app.engines import Engine, load_engine
 from serve_app.engines.answering import answer, warm_up
+from serve_app.engines.vllm import VllmEngine
 from serve_app.errors import ServerError, choices
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Source(Protocol):
 
 
 class Engines:
-    """Each model is loaded when it is opened, and freed after."""
+    """Each model is loaded when it is opened, and freed after; an adapter with its base, which `models` has, too."""
 
     def __init__(self, models: Mapping[str, ModelConfig], weights: Mapping[str, Path]) -> None:
         self._models = models
@@ -40,13 +41,21 @@ class Engines:
     @asynccontextmanager
     async def open(self, model: str) -> AsyncIterator[Ask]:
         """Raises `EngineError` where the model cannot be loaded."""
-        engine = await load_engine(self._models[model], self._weights.get(model))
+        engine = await self._load(model)
         try:
             if model in self._weights:
                 await warm_up(engine)
             yield lambda prompt: answer(engine, prompt)
         finally:
             await engine.close()
+
+    async def _load(self, model: str) -> Engine:
+        config = self._models[model]
+        if not isinstance(config, VllmLoraModel):
+            return await load_engine(config, self._weights.get(model))
+        base = self._models[config.base]
+        assert isinstance(base, VllmModel)
+        return await VllmEngine.load(base, self._weights[config.base], self._weights[model])
 
 
 class Server:

@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from serve_app.config import AppConfig, ModelConfig
+from serve_app.config import AppConfig, ModelConfig, VllmLoraModel
 from serve_app.core.types import Answer, Failure, Prompt, Sampling
 from serve_app.engines import WeightsSettings
 from serve_app.errors import DataError
@@ -59,9 +59,10 @@ def collect(config: Path, data: Sequence[str], output: Path, options: Options, c
     models = {name: args.models[name] for name in asked_models(args)}
     examples = load_examples(data, options.limit, options.seed)
     plan = Plan(Prompts(options.prompts), options)
-    weights = {} if options.url else _fetch(models)
+    loaded = models | {base: args.models[base] for base in map(args.served_by, models)}
+    weights = {} if options.url else _fetch(loaded)
     header = _header(args, models, weights, data, examples, plan)
-    source = Server(options.url, options.concurrency) if options.url else Engines(models, weights)
+    source = Server(options.url, options.concurrency) if options.url else Engines(loaded, weights)
     with Recorder(output, header, examples) as recorder:
         run = Run(source, models, examples, plan, recorder)
         try:
@@ -203,24 +204,32 @@ def _header(
         prompts={"digest": _sha256(texts), "texts": texts},
         sampling={"temperature": 0.0, "logprobs": True, "max_tokens": {task: plan.max_tokens(task) for task in tasks}},
         asked={"through": "server" if options.url else "engines", "concurrency": options.concurrency},
-        models={name: _facts(model, weights.get(name)) for name, model in models.items()},
+        models={name: _facts(args, name, weights) for name in models},
         versions=dict(_versions()),
     )
 
 
-def _facts(model: ModelConfig, weights: Path | None) -> dict[str, Any]:
-    source, sha256 = None, None
-    if isinstance(model, WeightsSettings):
-        # What was fetched with a checksum has been checked against it.
-        source, sha256 = model.weights, model.sha256 or (None if weights is None else weights_sha256(weights))
+def _facts(args: AppConfig, name: str, weights: Mapping[str, Path]) -> dict[str, Any]:
+    model = args.models[name]
+    sha256 = _known_sha256(model, weights.get(name))
+    if isinstance(model, VllmLoraModel) and sha256 is not None:
+        # Another base makes it another model.
+        sha256 = _sha256([_known_sha256(args.models[model.base], weights.get(model.base)), sha256])
     return {
         "engine": model.engine,
         "parameters": model.parameters,
         "active_parameters": model.active_parameters,
         "cost": asdict(model.cost()),
-        "weights": source,
+        "weights": model.weights if isinstance(model, WeightsSettings) else None,
         "weights_sha256": sha256,
     }
+
+
+def _known_sha256(model: ModelConfig, weights: Path | None) -> str | None:
+    if not isinstance(model, WeightsSettings):
+        return None
+    # What was fetched with a checksum has been checked against it.
+    return model.sha256 or (None if weights is None else weights_sha256(weights))
 
 
 def weights_sha256(path: Path) -> str:

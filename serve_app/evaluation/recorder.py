@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from serve_app.config import ModelFacts
+from serve_app.config import DeployedFacts
 from serve_app.core.types import Answer, Failure
 from serve_app.errors import DataError
 from serve_app.evaluation.examples import Example
@@ -168,13 +168,21 @@ def _model(name: str, old: Header, new: Header) -> Iterator[str]:
     if name not in new.models:
         yield f"their model {name!r} is in no cascade of the config"
         return
-    was, now = (header.config["args"]["models"][name] for header in (old, new))
-    for option in sorted((was.keys() | now.keys()) - ModelFacts.model_fields.keys()):
-        if was.get(option) != now.get(option):
-            yield f"models.{name}.{option} was {_shown(was, option)}, now {_shown(now, option)}"
+    was, now = (header.config["args"]["models"] for header in (old, new))
+    yield from _options(name, was, now)
+    base = was[name].get("base")  # an adapter's answers come from its base's engine
+    if base is not None and base == now[name].get("base") and base not in old.models:
+        yield from _options(base, was, now)
     digests = [header.models[name]["weights_sha256"] for header in (old, new)]
     if digests[0] != digests[1]:
         yield f"the weights of {name!r} had the SHA-256 {digests[0]}, now {digests[1]}"
+
+
+def _options(name: str, was: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    old, new = was[name], now[name]
+    for option in sorted((old.keys() | new.keys()) - DeployedFacts.model_fields.keys()):
+        if old.get(option) != new.get(option):
+            yield f"models.{name}.{option} was {_shown(old, option)}, now {_shown(new, option)}"
 
 
 def _shown(options: Mapping[str, Any], option: str) -> str:

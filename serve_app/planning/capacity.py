@@ -130,23 +130,24 @@ def capacity(
 
     Raises ConfigError where a model's speed is not known.
     """
-    tiers = tuple(tuple(tier.models) for tier in args.cascades[assumed.cascade].tiers)
+    # Adapters are work for their base's replicas, which may so be asked more than once by a tier.
+    tiers = tuple(tuple(map(args.served_by, tier.models)) for tier in args.cascades[assumed.cascade].tiers)
     reach = [prod(assumed.deferral_rates[:number]) for number in range(len(tiers))]
     models = {name: _model(args, name, options[name], speeds or {}) for tier in tiers for name in tier}
+    visits = {name: sum(reach[n] * tier.count(name) for n, tier in enumerate(tiers)) for name in models}
     tokens = assumed.prompt_tokens, assumed.completion_tokens
     found = [
         Station(
             name=name,
             kind="model",
-            visits=reach[number],
+            visits=visits[name],
             carries_rps=models[name].speed.peak_rps(models[name].slots, *tokens),
             configured=_most(options[name]),
             rps=assumed.rps,
             seconds=0.0,
             devices=args.models[name].devices,
         )
-        for number, tier in enumerate(tiers)
-        for name in tier
+        for name in models
     ]
     scored = sum(reach[number] for number, tier in enumerate(tiers[:-1]) if len(tier) > 1)
     found.append(_process("Scorer", "scorer", scored, costs.scorer_s, options["Scorer"], assumed.rps))

@@ -33,9 +33,9 @@ def test_text_of_a_prompt(prompt: Prompt, text: str) -> None:
     assert text_of(prompt) == text
 
 
-async def request(*args: object) -> PendingRequest:
+async def request(*args: object, **kwargs: object) -> PendingRequest:
     metadata = RequestMetadata(request_id="r", internal_request_id="i")
-    return PendingRequest(list(args), {}, metadata, future=asyncio.get_running_loop().create_future())
+    return PendingRequest(list(args), kwargs, metadata, future=asyncio.get_running_loop().create_future())
 
 
 async def test_ray_reads_the_text_and_the_rest_of_the_request_stays() -> None:
@@ -46,6 +46,10 @@ async def test_ray_reads_the_text_and_the_rest_of_the_request_stays() -> None:
     assert read.future is asked.future
     assert read.routing_context is asked.routing_context
     assert read.metadata is asked.metadata
+
+
+async def test_what_one_adapter_has_read_is_of_no_use_to_another() -> None:
+    assert readable(await request(Prompt(text="Once"), adapter="sql")).args == [Readable("sqlOnce")]
 
 
 async def test_nothing_to_read() -> None:

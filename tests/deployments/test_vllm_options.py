@@ -1,5 +1,8 @@
 """The arguments of `LLMConfig`, literally. Ray's class itself needs vLLM; tests/serve/test_vllm_graph.py has it."""
 
+import json
+from pathlib import Path
+
 from serve_app.config import VllmModel
 from serve_app.deployments.vllm_options import llm_arguments
 
@@ -73,6 +76,17 @@ def test_on_cpu() -> None:
     assert arguments["placement_group_config"] == {"bundles": [{"CPU": 1.0}], "strategy": "PACK"}
     assert arguments["accelerator_type"] is None
     assert "gpu_memory_utilization" not in arguments["engine_kwargs"]
+
+
+def test_adapters_are_loaded_as_the_base_says(tmp_path: Path) -> None:
+    (tmp_path / "adapter_model.safetensors").touch()
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 8}))
+    adapters = {"sql": tmp_path, "law": tmp_path}
+    arguments = llm_arguments("small", model(engine_kwargs={"max_loras": 1}), "/models/small", adapters)
+    plain = llm_arguments("small", model(), "/models/small")
+    modules = [{"name": name, "path": str(tmp_path)} for name in adapters]
+    lora = {"enable_lora": True, "max_loras": 1, "max_cpu_loras": 2, "max_lora_rank": 8, "lora_modules": modules}
+    assert arguments == plain | {"engine_kwargs": plain["engine_kwargs"] | lora}
 
 
 def test_prefix_aware_routing() -> None:

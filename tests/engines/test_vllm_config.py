@@ -100,6 +100,10 @@ def test_tools_need_a_parser(parser: str | None, honoured: bool) -> None:
             {"engine_kwargs": {"data_parallel_size": 2}},
             "engine_kwargs.data_parallel_size: cannot be set: more replicas",
         ),
+        (
+            {"engine_kwargs": {"enable_lora": True}},
+            "engine_kwargs.enable_lora: say it by models with engine: vllm_lora",
+        ),
         ({"engine_kwargs": {"logprobs_mode": "raw_logits"}}, "engine_kwargs.logprobs_mode: cannot be set"),
         ({"device": "cpu", "pipeline_parallel_size": 2}, "pipeline_parallel_size: on CPU"),
         ({"gpu_memory_utilization": 1.2}, "less than or equal to 1"),

@@ -11,10 +11,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import yaml
 
 from serve_app.core.types import Failure, Generation, TokenLogprob
 from serve_app.evaluation.collect import weights_sha256
-from serve_app.evaluation.examples import digest
+from serve_app.evaluation.examples import Example, digest
 from serve_app.evaluation.records import Records, read_lines
 from tests.api.serving import FakeService, listening
 from tests.evaluation.collecting import (
@@ -267,6 +268,41 @@ def test_real_examples_of_two_files(tmp_path: Path) -> None:
     records = Records.load(tmp_path / "r.jsonl")
     assert len(records.complete()) == 10
     assert records.header.sampling["max_tokens"] == {"reading_comprehension": 48, "translation": 256}
+
+
+@pytest.mark.vllm
+@pytest.mark.models
+def test_an_adapter_is_loaded_with_its_base(tmp_path: Path) -> None:
+    from tests.lora_adapters import greedy, make, merged
+    from tests.vllm_models import folder
+
+    base = folder("smollm2-135m")
+    tuned = make(tmp_path / "tuned", base, rank=4, modules=("q_proj", "v_proj"), seed=1, scale=0.08)
+    models = {
+        "base": {
+            "engine": "vllm",
+            "weights": str(base),
+            "device": "cpu",
+            "dtype": "float32",
+            "context_tokens": 512,
+            "enforce_eager": True,
+            "env": {"VLLM_CPU_KVCACHE_SPACE": "1"},
+        },
+        "tuned": {"engine": "vllm_lora", "base": "base", "weights": str(tuned)},
+    }
+    args = {"models": models, "cascades": {"default": {"tiers": [{"models": ["tuned"]}]}}}
+    asked = "What is the capital of France? Answer in one word."
+    config = tmp_path / "c.yaml"
+    config.write_text(yaml.safe_dump({"applications": [{"import_path": "serve_app.app:build_app", "args": args}]}))
+    example = Example("1", "custom", "test", {"prompt": asked}, ("Paris",))
+    data = write_examples(tmp_path / "x.jsonl", [example])
+    done = collect(config, data, "-o", tmp_path / "r.jsonl", "--max-tokens", "12")
+    assert done.returncode == 0, done.stderr
+    records = Records.load(tmp_path / "r.jsonl")
+    assert records.header.models.keys() == {"tuned"}
+    assert records.header.models["tuned"]["weights_sha256"] not in (weights_sha256(tuned), weights_sha256(base))
+    (answer,) = records.answers["tuned"]
+    assert answer.text == greedy(merged(base, tuned), base, asked, 12)[0]
 
 
 def test_the_digest_of_weights(tmp_path: Path) -> None:

@@ -125,6 +125,23 @@ def test_records_that_do_not_fit(
     assert path.read_bytes() == before
 
 
+def test_an_adapter_is_another_with_another_base(tmp_path: Path) -> None:
+    """Also where the base itself is asked nothing."""
+
+    def asked(dtype: str) -> Header:
+        models = {
+            "a": {"engine": "vllm_lora", "base": "base", "weights": "./a"},
+            "base": {"engine": "vllm", "weights": "./base", "dtype": dtype},
+            "t": header().config["args"]["models"]["t"],
+        }
+        return replace(header(), config={"digest": "x", "args": {**header().config["args"], "models": models}})
+
+    with Recorder(tmp_path / "r.jsonl", asked("float32"), EXAMPLES):
+        pass
+    with pytest.raises(DataError, match=r"models\.base\.dtype was 'float32', now 'bfloat16'\."):
+        Recorder(tmp_path / "r.jsonl", asked("bfloat16"), EXAMPLES)
+
+
 def test_prices_sizes_and_thresholds_may_change(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     for change in ({}, {"parameters": 5e8, "output_usd": 2.0, "deployment": {"num_replicas": 2}}):

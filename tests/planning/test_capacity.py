@@ -63,6 +63,21 @@ def test_worked_by_hand() -> None:
     assert found.handles == 13 * (29 + 29 + 15 + 2)
 
 
+def test_adapters_are_work_for_their_base() -> None:
+    """Its 50 a second are shared by both members and by the target, to which a quarter comes: 50 / 2.25 = 22.2."""
+    lora = {"engine": "vllm_lora", "base": "a", "weights": "hf://org/adapter"}
+    models = {"a": {"engine": "vllm", "weights": "hf://org/base"}, "b": lora, "t": lora}
+    config = AppConfig.model_validate({"models": models, "cascades": {"default": {"tiers": TIERS}}})
+    speeds = speeds_of(["a={step_s: 0.01, sequence_s: 0.001, slots: 10}"])
+    assumed = assume(config, "default", 1000, 0.25, 1, 10)
+    found = capacity(config, config.deployments(), assumed, speeds, costs=COSTS)
+    base = found.stations[0]
+    assert (base.name, base.visits, base.carries_rps, base.replicas) == ("a", 2.25, pytest.approx(50), 65)
+    assert base.breaks_rps == pytest.approx(22.2, abs=0.1)
+    assert [s.name for s in found.stations] == ["a", "Scorer", "Router", "HTTP proxy"]
+    assert found.fleet.tiers == (("a", "a"), ("a",))
+
+
 def test_latencies_of_a_fleet_without_load() -> None:
     """a: 10 steps of 11 ms, b: of 20; t: of 22. Scorer 1, proxy 4, router 8 and 10 ms."""
     assert plan(1e-9).latencies_s == pytest.approx((0.2 + 0.001 + 0.004 + 0.008, 0.42 + 0.001 + 0.004 + 0.010))

@@ -232,6 +232,13 @@ def test_weights_are_from_dtype_or_file_or_not_known() -> None:
     }
 
 
+def test_an_adapter_asks_for_nothing_of_its_own() -> None:
+    lora = {"engine": "vllm_lora", "base": "base", "weights": "hf://org/adapter"}
+    plan = planned({"base": vllm(parameters=7e9, deployment={"num_replicas": 2}), "sql": lora, "law": lora})
+    assert [p.name for p in plan] == ["base", "Scorer", "Router"]
+    assert plan.totals("max")["GPU"] == 2
+
+
 def test_a_share_that_vllm_does_not_keep_to() -> None:
     plan = planned({"a": vllm(gpu_memory_utilization=0.25) | gpus(0.25), "b": vllm() | gpus(0.25), "t": vllm()})
     assert cautions(plan) == [

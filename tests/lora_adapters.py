@@ -1,0 +1,67 @@
+"""LoRA adapters in PEFT's format, made by hand from random numbers, and what they come to. Needs .venv-vllm."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+ALPHA = 16
+
+
+def make(folder: Path, base: Path, *, rank: int, modules: tuple[str, ...], seed: int, scale: float) -> Path:
+    """An adapter of every layer's `modules` (such as q_proj); `scale` is the deviation of its numbers."""
+    import torch
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    generator = torch.Generator().manual_seed(seed)
+    tensors = {}
+    with safe_open(base / "model.safetensors", framework="pt") as weights:
+        for name in sorted(weights.keys()):
+            path = name.removesuffix(".weight")
+            if path.endswith(modules):
+                rows, columns = weights.get_slice(name).get_shape()
+                for part, shape in (("A", (rank, columns)), ("B", (rows, rank))):
+                    values = torch.randn(shape, generator=generator) * scale
+                    tensors[f"base_model.model.{path}.lora_{part}.weight"] = values
+    folder.mkdir(parents=True)
+    save_file(tensors, folder / "adapter_model.safetensors")
+    config = {"peft_type": "LORA", "r": rank, "lora_alpha": ALPHA, "target_modules": list(modules), "bias": "none"}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    return folder
+
+
+def merged(base: Path, adapter: Path | None) -> Any:
+    """The base in transformers, in float32, with W + B A alpha / r in place of every weight W that is adapted."""
+    import torch
+    from safetensors.torch import load_file
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    if adapter is None:
+        return model
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    tensors = load_file(adapter / "adapter_model.safetensors")
+    with torch.no_grad():
+        for name, a in tensors.items():
+            if name.endswith("lora_A.weight"):
+                weight = model.get_parameter(name.removeprefix("base_model.model.").replace("lora_A.", ""))
+                b = tensors[name.replace("lora_A", "lora_B")]
+                weight += b @ a * (config["lora_alpha"] / config["r"])
+    return model
+
+
+def greedy(model: Any, base: Path, question: str, max_tokens: int) -> tuple[str, list[float]]:
+    """What a model of transformers answers, with the log-probability of each token but the end."""
+    import torch
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    messages = [{"role": "user", "content": question}]
+    prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+    done = model.generate(
+        **prompt, max_new_tokens=max_tokens, do_sample=False, output_scores=True, return_dict_in_generate=True
+    )
+    tokens = done.sequences[0, prompt["input_ids"].shape[1] :].tolist()
+    logprobs = [torch.log_softmax(scores[0], -1).max().item() for scores in done.scores]
+    kept = len(tokens) - (tokens[-1] == tokenizer.eos_token_id)
+    return tokenizer.decode(tokens[:kept]), logprobs[:kept]
