@@ -4,10 +4,12 @@
 
 Both graphs are deployed on one cluster with the same Serve settings: an ingress, two members, a target, a scorer. In
 the bare graph every part is a no-op and the ingress is a plain Ray Serve deployment that reads and writes JSON. In ours
-the models are replay engines without latency and the scorer compares exactly. They are asked in turn, round by round:
-latency one request at a time, then throughput with 16 at once. `deferred` requests call all three models.
+the models are replay engines without latency and the scorer compares exactly: in one arm it is asked, as in the bare
+graph; in the other, "inline", the router compares such short answers itself, as it does by default. All are asked in
+turn, round by round: latency one request at a time, then throughput with 16 at once. `deferred` requests call all three
+models.
 
-A third arm, the bare graph behind FastAPI with OpenAI's fields validated by pydantic, says how much of the difference
+One more arm, the bare graph behind FastAPI with OpenAI's fields validated by pydantic, says how much of the difference
 is the price of a validated HTTP API rather than of the cascade.
 """
 
@@ -86,7 +88,7 @@ def bare(ingress: Any) -> Any:
     return ingress.bind(members, model.options(name="target").bind(), scorer.bind())
 
 
-def ours() -> Any:
+def ours(inline_characters: int) -> Any:
     deployment = {"max_ongoing_requests": 1000}
     wrong = {"contains": "defer", "text": "It is Rome."}
     models = {
@@ -97,7 +99,7 @@ def ours() -> Any:
     config = {
         "models": models,
         "cascades": {"default": {"tiers": tiers}},
-        "scorer": {"deployment": deployment},
+        "scorer": {"deployment": deployment, "inline_characters": inline_characters},
         "router": {"deployment": deployment},
     }
     return build_app(AppConfig.model_validate(config))
@@ -106,9 +108,15 @@ def ours() -> Any:
 ARMS = {
     "bare": ("/bare", lambda: bare(serve.deployment(BareIngress, name="Ingress", **ACTOR))),
     "bare + FastAPI": ("/validated", lambda: bare(ValidatedIngress)),
-    "cascade": ("/cascade", ours),
+    "cascade": ("/cascade", lambda: ours(0)),
+    "cascade inline": ("/inline", lambda: ours(2000)),
 }
-PATHS = {"bare": "/bare", "bare + FastAPI": "/validated/", "cascade": "/cascade/v1/chat/completions"}
+PATHS = {
+    "bare": "/bare",
+    "bare + FastAPI": "/validated/",
+    "cascade": "/cascade/v1/chat/completions",
+    "cascade inline": "/inline/v1/chat/completions",
+}
 
 
 async def one(session: aiohttp.ClientSession, arm: str, question: str) -> None:
@@ -162,12 +170,12 @@ async def measure(rounds: int, requests: int) -> dict[tuple[str, str, str], list
 
 
 def report(found: dict[tuple[str, str, str], list[float]]) -> Table:
-    table = Table("requests", "figure", *ARMS, "FastAPI / bare", "cascade / bare", "cascade / FastAPI")
+    table = Table("requests", "figure", *ARMS, "FastAPI / bare", "cascade / bare", "inline / bare")
     for kind in ("accepted", "deferred"):
         for figure, unit in (("latency", "ms"), ("throughput", "1/s")):
             values = {arm: found[kind, figure, arm] for arm in ARMS}
             row = [f"{statistics.median(values[arm]):.1f} {unit}" for arm in ARMS]
-            pairs = (("bare + FastAPI", "bare"), ("cascade", "bare"), ("cascade", "bare + FastAPI"))
+            pairs = (("bare + FastAPI", "bare"), ("cascade", "bare"), ("cascade inline", "bare"))
             row += [ratio(values[above], values[below]) for above, below in pairs]
             table.add_row(kind, "added latency" if figure == "latency" else figure, *row)
     return table

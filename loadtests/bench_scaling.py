@@ -3,7 +3,8 @@
     make bench-scaling        (or: python -m loadtests.bench_scaling --seconds 20 --rate 5)
 
 First the graph of configs/fleet-sim.yaml with models that answer at once, so that only our own work remains: router
-replicas 1, 2 and 4, requests in flight up to saturation, all accepted and all deferred. Throughput, CPU of each process
+replicas 1, 2 and 4, requests in flight up to saturation, all accepted and all deferred. The router asks the scorer even
+for short answers, so that it is measured, too. Throughput, CPU of each process
 a request, requests a scorer batch, memory; from these the line `MEASURED` of the capacity plan. Where proxy, router,
 scorer, models and this client share a few cores, the CPU a request tells more than the throughput.
 
@@ -80,7 +81,7 @@ def instant(routers: int) -> dict[str, Any]:
         del model["batching"]
         model["deployment"] = {"max_ongoing_requests": 1000}
     args["router"] = {"deployment": {"num_replicas": routers, "max_ongoing_requests": 1000}}
-    args["scorer"] = {"deployment": {"max_ongoing_requests": 1000}}
+    args["scorer"] = {"deployment": {"max_ongoing_requests": 1000}, "inline_characters": 0}
     return values
 
 

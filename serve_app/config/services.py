@@ -2,7 +2,7 @@
 
 from typing import Annotated, TypeAlias
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from serve_app.scaling import DeploymentOptions, Strict
 from serve_app.signals import BleurtConfig, SharedSignalConfig
@@ -20,6 +20,11 @@ SignalSettings: TypeAlias = Annotated[SharedSignalConfig | BleurtSettings, Field
 class ScorerConfig(Strict):
     """The deployment that computes similarities for every cascade."""
 
+    inline_characters: NonNegativeInt = Field(
+        2000,
+        description="Answers of up to so many characters in all are compared by lexical signals inside the router, "
+        "which takes less time than to ask; 0: never.",
+    )
     max_batch_texts: PositiveInt = Field(256, description="Texts scored in one go; more wait for the next.")
     timeout_s: float = Field(30, gt=0, description="Seconds after which a request is deferred without its agreement.")
     deployment: DeploymentOptions = DeploymentOptions(max_ongoing_requests=256)

@@ -26,6 +26,7 @@ from serve_app.core.types import Generation, Outcome, Prompt, Tier
 from serve_app.deployments.autoscaling import EXPECTED, Demand
 from serve_app.deployments.capabilities import check_honoured
 from serve_app.deployments.handles import ModelHandle, ScorerHandle
+from serve_app.deployments.inline_scorer import InlineScorer
 from serve_app.deployments.liveness import Health, Liveness, look_up
 from serve_app.deployments.measures import request_measures
 from serve_app.deployments.metrics import CALIBRATED_RATE, REFUSED, ROUTER, THRESHOLD, Instruments
@@ -62,7 +63,8 @@ class Router:
         self._models: dict[str, Model] = {name: ModelHandle(name, handle, liveness) for name, handle in models.items()}
         for base, handle in models.items():
             self._models |= {name: ModelHandle(base, handle, liveness, name) for name in config.adapters(base)}
-        plain = ScorerHandle(scorer, isolated, config.scorer.timeout_s, liveness)
+        asked = ScorerHandle(scorer, isolated, config.scorer.timeout_s, liveness)
+        plain = InlineScorer(config.similarities(), asked, config.scorer.inline_characters)
         self._scorer: Scorer = CompositeScorer(plain, config.composites())
         self._costs = {name: model.cost() for name, model in config.models.items()}
         self._speeds = {name: Speed() for name in config.models}

@@ -59,7 +59,7 @@ class ScorerServer:
                 texts, started = [texts for texts, _ in batch], perf_counter()
                 self._instruments.record(SCORER_BATCH_TEXTS, sum(map(len, texts)), signal)
                 try:
-                    scores = await loop.run_in_executor(self._threads, _score, self._signals[signal], texts)
+                    scores = await loop.run_in_executor(self._threads, score_batch, self._signals[signal], texts)
                 except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to those who wait for it
                     _settle(batch, error)
                 else:
@@ -85,7 +85,7 @@ def _build(config: SignalConfig) -> Signal:
     return build_signal(config, weights)
 
 
-def _score(signal: Signal, requests: list[Sequence[str]]) -> list[Scores]:
+def score_batch(signal: Signal, requests: list[Sequence[str]]) -> list[Scores]:
     """Every request's scores, each charged its share of the time by its number of texts."""
     started = perf_counter()
     scored = signal.similarities(requests)

@@ -40,6 +40,7 @@ def round_of_requests(served: Served) -> None:
 def scraped_server(folder: Path) -> Iterator[tuple[Served, Prometheus]]:
     """Both, running: Ray reports every two seconds, Prometheus scrapes every second."""
     values = deepcopy(REPLAY)
+    values["applications"][0]["args"]["scorer"] = {"inline_characters": 0}
     values["applications"][0]["deployments"] = [{"name": "Router", "user_config": USER_CONFIG}]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_metrics_report_interval_ms", "2000")

@@ -30,6 +30,7 @@ def collector() -> Iterator[Collector]:
 def observed(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Iterator[Served]:
     values: dict[str, Any] = deepcopy(REPLAY)
     values["applications"][0]["args"]["router"] |= {"tracing": {"endpoint": collector.url}}
+    values["applications"][0]["args"]["scorer"] = {"inline_characters": 0}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_metrics_report_interval_ms", "5000")
         patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "3600000")

@@ -1,0 +1,41 @@
+"""What the router compares itself, and what it asks the scorer for."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from serve_app.core.types import Scores
+from serve_app.deployments.inline_scorer import InlineScorer
+from serve_app.signals import DEFAULT_SIGNALS, SbertConfig, SignalConfig, build_signal
+
+LEXICAL: dict[str, SignalConfig] = {name: DEFAULT_SIGNALS[name] for name in ("exact", "bleu", "rougeL", "chrf", "json")}
+ANSWERS = ["the cat sat on the mat", "the cat is on the mat", ""]
+
+
+class Asked:
+    """A scorer far away."""
+
+    def __init__(self) -> None:
+        self.signals: list[str] = []
+
+    async def score(self, signal: str, texts: Sequence[str]) -> Scores:
+        self.signals.append(signal)
+        return Scores(((0.5,) * len(texts),) * len(texts))
+
+
+@pytest.mark.parametrize("signal", LEXICAL)
+async def test_short_answers_are_compared_here_as_the_signal_does(signal: str) -> None:
+    asked = Asked()
+    found = await InlineScorer(LEXICAL, asked, 43).score(signal, ANSWERS)
+    [expected] = build_signal(LEXICAL[signal]).similarities([ANSWERS])
+    assert found.similarities == expected.similarities
+    assert found.device_s > 0
+    assert not asked.signals
+
+
+@pytest.mark.parametrize(("signal", "max_characters"), [("rougeL", 42), ("rougeL", 0), ("sbert", 43), ("unknown", 43)])
+async def test_others_are_asked_for(signal: str, max_characters: int) -> None:
+    asked = Asked()
+    scorer = InlineScorer(LEXICAL | {"sbert": SbertConfig()}, asked, max_characters)
+    assert (await scorer.score(signal, ANSWERS)).similarities[0][1] == 0.5
+    assert asked.signals == [signal]
