@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, TypeAlias
 
-from jsonschema_rs import Draft202012Validator, ValidationError
+from jsonschema_rs import Draft4Validator, Draft7Validator, Draft202012Validator, ValidationError
 from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 
 MAX_DEPTH = 64
@@ -61,17 +61,25 @@ def _children(value: Any) -> list[Any]:
 
 
 # By itself the library would fetch the `$schema` that a client names. Messages say "it" in place of what may be long.
-_META = Draft202012Validator({"$ref": "https://json-schema.org/draft/2020-12/schema"}, mask="it")
+_NEWEST = Draft202012Validator({"$ref": "https://json-schema.org/draft/2020-12/schema"}, mask="it")
+_OLDER = (
+    Draft7Validator({"$ref": "http://json-schema.org/draft-07/schema#"}),
+    Draft4Validator({"$ref": "http://json-schema.org/draft-04/schema#"}),
+)
+"""Generators of schemas still write these, often without saying so."""
+_PLACE_CHARACTERS = 200
 
 
 def _schema(schema: dict[str, Any]) -> dict[str, Any]:
     try:
-        _META.validate(schema)
+        _NEWEST.validate(schema)
     except ValidationError as error:
-        place = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.instance_path)
-        raise ValueError(f"is no JSON schema: at {place.removeprefix('.')}: {error.message}") from None
+        if not any(older.is_valid(schema) for older in _OLDER):
+            place = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.instance_path)
+            where = place.removeprefix(".")[:_PLACE_CHARACTERS]
+            raise ValueError(f"is no JSON schema: at {where}: {error.message}") from None
     return schema
 
 
 JsonSchema: TypeAlias = Annotated[dict[str, Any], AfterValidator(_plain), AfterValidator(_schema)]
-"""A schema by JSON Schema 2020-12. Engines differ in what they understand of it, and say so themselves."""
+"""A schema by JSON Schema 2020-12, 7 or 4. Engines differ in what they understand of it, and say so themselves."""

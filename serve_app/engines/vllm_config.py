@@ -138,9 +138,12 @@ def llm_config_kwargs(
 
     `adapters` are the folders of LoRA adapters by name; raises `EngineError` where one cannot be used.
     """
+    arguments = lora_arguments(adapters or {}) | config.engine_arguments()
+    if adapters:  # all stay in memory; vLLM refuses fewer than fit into a batch
+        arguments.setdefault("max_cpu_loras", max(len(adapters), arguments["max_loras"]))
     return {
         "model_loading_config": {"model_id": name, "model_source": source},
-        "engine_kwargs": lora_arguments(adapters or {}) | config.engine_arguments(),
+        "engine_kwargs": arguments,
         "placement_group_config": {"bundles": bundles, "strategy": strategy},
         "runtime_env": {"env_vars": dict(config.env)},
         # Ray would hold tokens back for 50 ms, to send several at once.

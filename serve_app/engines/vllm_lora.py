@@ -35,7 +35,6 @@ def lora_arguments(folders: Mapping[str, Path]) -> dict[str, Any]:
     return {
         "enable_lora": True,
         "max_loras": len(folders),
-        "max_cpu_loras": len(folders),
         "max_lora_rank": next(offered for offered in RANKS if offered >= rank),
         "lora_modules": [{"name": name, "path": str(folder)} for name, folder in folders.items()],
     }

@@ -128,11 +128,14 @@ def _found(
     if wish.quality is not None:
         return for_quality(*_recorded(setup, candidates, _prices(setup, candidates, wish, tune), tune), wish.quality)
     assert wish.risk is not None
+    if not len(path := candidate_path(_scores(candidates, choose))):
+        named = " or ".join(dict.fromkeys(repr(candidate.tier.signal) for candidate in candidates))
+        raise DataError(f"None of the examples to choose on has a score by {named}.")
     losses = _losses(setup, candidates, label_free=wish.label_free)
     return bound_risk(
         scores,
         [loss[tune] for loss in losses],
-        candidate_path(_scores(candidates, choose)),
+        path,
         alpha=wish.risk,
         delta=wish.delta,
         binary=not wish.label_free and setup.metric in BINARY_METRICS,

@@ -1,7 +1,7 @@
 """A calibration as a config file that `serve deploy` takes: in the router's `user_config`, with its origin."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,11 @@ from serve_app.evaluation.calibration import Calibrated
 from serve_app.evaluation.examples import canonical
 from serve_app.evaluation.plain import Body
 from serve_app.serve_file import load
-from serve_app.signals import AnySignalConfig
+from serve_app.signals import AnySignalConfig, BlendConfig, ChowConfig
 
 IMPORT_PATH = "serve_app.app:build_app"
+IDENTITY = ("weights", "sha256", "base_url", "model", "base")
+"""What says which model it is; how it is run may differ."""
 
 
 def identity(calibrated: Calibrated, source: Body) -> str:
@@ -58,8 +60,11 @@ def write(
     values = _values(recorded, config)
     application = values["applications"][0]
     [id_] = user_config["thresholds"]
-    _check_same(application["args"], recorded, id_, config)
-    for name, fitted in signals.items():
+    served = AppConfig.model_validate(application["args"])
+    _check_same(served, AppConfig.model_validate(recorded), id_, config)
+    joined = {name: _beside(served.signals.get(name), fitted) for name, fitted in signals.items()}
+    _check_unused(served, joined, id_, config)
+    for name, fitted in joined.items():
         application["args"].setdefault("signals", {})[name] = fitted.model_dump(mode="json", exclude_defaults=True) | {
             "kind": fitted.kind
         }
@@ -69,10 +74,15 @@ def write(
     router = next((entry for entry in entries if entry["name"] == "Router"), None)
     if router is None:
         entries.append(router := {"name": "Router"})
-    before = router.get("user_config") or {}
-    router["user_config"] = {key: {**before.get(key, {}), **value} for key, value in user_config.items()}
+    in_force = router.get("user_config") or {}
+    router["user_config"] = {key: {**in_force.get(key, {}), **value} for key, value in user_config.items()}
+    before = path.read_bytes() if path.exists() else None
     path.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120), encoding="utf-8")
-    load(path)
+    try:
+        load(path)
+    except ConfigError:  # what was there is still good
+        path.unlink() if before is None else path.write_bytes(before)
+        raise
 
 
 def _values(recorded: Body, config: Path | None) -> dict[str, Any]:
@@ -85,15 +95,53 @@ def _values(recorded: Body, config: Path | None) -> dict[str, Any]:
     return values
 
 
-def _check_same(args: Body, recorded: Body, id_: str, config: Path | None) -> None:
+def _check_same(served: AppConfig, calibrated: AppConfig, id_: str, config: Path | None) -> None:
     """What was calibrated must be what will be served: the same models, judged in the same way."""
-    served, calibrated = AppConfig.model_validate(args), AppConfig.model_validate(recorded)
     if id_ not in served.cascades:
         raise ConfigError(f"{config}: there is no cascade {id_!r}.")
     unlike = {"signal": None, "threshold": None}
-    pairs = zip(served.cascades[id_].tiers, calibrated.cascades[id_].tiers, strict=False)
-    same = len(served.cascades[id_].tiers) == len(calibrated.cascades[id_].tiers)
+    tiers = served.cascades[id_].tiers
+    pairs = zip(tiers, calibrated.cascades[id_].tiers, strict=False)
+    same = len(tiers) == len(calibrated.cascades[id_].tiers)
     if not same or any(one.model_copy(update=unlike) != other.model_copy(update=unlike) for one, other in pairs):
         raise ConfigError(
             f"{config}: the cascade {id_!r} is not the one in the records, so the threshold would not fit."
         )
+    for name in dict.fromkeys(model for tier in tiers for model in tier.models):
+        one, other = served.models[name], calibrated.models[name]
+        for field in IDENTITY:
+            if getattr(one, field, None) != getattr(other, field, None):
+                raise ConfigError(f"{config}: models.{name}.{field} is not that of the records, so answers may differ.")
+
+
+def _beside(served: AnySignalConfig | None, fitted: AnySignalConfig) -> AnySignalConfig:
+    """With the z-scores of models that other cascades have under this signal."""
+    if not isinstance(served, ChowConfig) or not isinstance(fitted, ChowConfig):
+        return fitted
+    return fitted.model_copy(update={"zscores": {**served.zscores, **fitted.zscores}})
+
+
+def _check_unused(served: AppConfig, fitted: dict[str, AnySignalConfig], id_: str, config: Path | None) -> None:
+    """A fitted signal may change for no other cascade, whose threshold was for the signal as it is."""
+    known = served.all_signals()
+    for other, cascade in served.cascades.items():
+        for tier in cascade.tiers if other != id_ else ():
+            for name in _named(known, tier.signal) & fitted.keys():
+                if not _as_before(known[name], fitted[name], tier.models):
+                    raise ConfigError(
+                        f"{config}: the cascade {other!r} uses the signal {name!r}, too, and its threshold would no "
+                        f"longer fit: give {id_!r} a signal of its own."
+                    )
+
+
+def _named(known: Mapping[str, AnySignalConfig], signal: str | None) -> set[str]:
+    """The signal, and a blend's token-level part."""
+    config = known.get(signal or "")
+    return {name for name in (signal, config.confidence if isinstance(config, BlendConfig) else None) if name}
+
+
+def _as_before(old: AnySignalConfig, new: AnySignalConfig, models: Sequence[str]) -> bool:
+    """Whether it judges these models as before."""
+    if not isinstance(old, ChowConfig) or not isinstance(new, ChowConfig):
+        return old == new
+    return all(old.zscores.get(model) == new.zscores.get(model) for model in models)

@@ -39,7 +39,11 @@ def _cascades(setup: Setup, unit: str) -> Iterator[tuple[str, list[RecordedTier]
     index = setup.group.index
     alone = {tier.models: _alone(setup, tier) for tier in setup.tiers[:-1] if len(tier.models) == 1}
     compared = {
-        tier.models: {c.tier.signal: c for c in semantic(setup.material, tier, index) if c.kind == "semantic"}
+        tier.models: {
+            candidate.tier.signal: candidate
+            for candidate in semantic(setup.material, tier, index)
+            if candidate.kind == "semantic" and candidate.tier.agreement == tier.agreement
+        }
         for tier in setup.tiers[:-1]
         if tier.models not in alone
     }

@@ -250,6 +250,8 @@ def _ad_hoc(records: Records, config: AppConfig, options: Options) -> dict[str, 
     if options.tiers is None or options.target is None:
         raise DataError("A cascade needs both its members and a target: --members a,b --target c.")
     members = [model for tier in options.tiers for model in tier]
+    if not all(options.tiers) or not members:
+        raise DataError("A cascade needs a member beside its target; the records, or --members, name none.")
     for model in (*members, options.target):
         if model not in records.models:
             raise DataError(f"The records have no model {model!r}. {choices(model, records.models)}")

@@ -12,6 +12,9 @@ import numpy.typing as npt
 
 from serve_app.evaluation.curves import Floats, Integers, order
 
+HELD = 50_000
+"""Settings held at once, before those that others beat are dropped."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RecordedTier:
@@ -136,6 +139,8 @@ def front_of(
             Setting((thresholds[k], *later), float(costs[k]), float(qualities[k]), rates[k])
             for k in front(costs, qualities)
         ]
+        if len(found) > HELD:
+            found = pruned(found)
     return pruned(found)
 
 

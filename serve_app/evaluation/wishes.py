@@ -30,6 +30,9 @@ class Wish:
         wished = [self.rates, self.budget, self.quality, self.risk]
         if sum(wish is not None for wish in wished) != 1:
             raise ConfigError("Wish for one thing: --deferral-rate, --budget, --quality or --risk.")
+        for name, value in (("--risk", self.risk), ("--delta", self.delta)):
+            if value is not None and not 0 < value < 1:
+                raise ConfigError(f"{name} must be above 0 and below 1, not {value:g}.")
         if self.label_free and self.risk is None:
             raise ConfigError("--label-free goes with --risk; a rate and a budget need no labels anyway.")
         if any(after > before for before, after in pairwise(self.rates or ())):

@@ -153,6 +153,18 @@ async def test_bad_values(http: httpx.AsyncClient, service: FakeService, fields:
     assert not service.runs
 
 
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"$schema": "http://json-schema.org/draft-07/schema#", "type": "array", "items": [{"type": "string"}]},
+        {"type": "number", "minimum": 0, "exclusiveMinimum": True},
+    ],
+)
+async def test_schemas_of_older_drafts_are_schemas(http: httpx.AsyncClient, service: FakeService, schema: Any):
+    prompt = await asked(http, service, tools=function(parameters=schema)["tools"])
+    assert prompt.tools[0]["function"]["parameters"] == schema
+
+
 @pytest.mark.parametrize("value", [float("inf"), "half of \ud83d"])
 async def test_a_schema_is_json_that_can_be_written(http: httpx.AsyncClient, value: Any):
     body = json.dumps(BASE[CHAT] | function(parameters={"default": [value]}))

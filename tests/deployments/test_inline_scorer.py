@@ -5,7 +5,9 @@ from collections.abc import Sequence
 import pytest
 
 from serve_app.core.types import Scores
+from serve_app.deployments import inline_scorer
 from serve_app.deployments.inline_scorer import InlineScorer
+from serve_app.errors import SignalError
 from serve_app.signals import DEFAULT_SIGNALS, SbertConfig, SignalConfig, build_signal
 
 LEXICAL: dict[str, SignalConfig] = {name: DEFAULT_SIGNALS[name] for name in ("exact", "bleu", "rougeL", "chrf", "json")}
@@ -31,6 +33,17 @@ async def test_short_answers_are_compared_here_as_the_signal_does(signal: str) -
     assert found.similarities == expected.similarities
     assert found.device_s > 0
     assert not asked.signals
+
+
+async def test_a_signal_that_breaks_is_a_reason_to_defer(monkeypatch: pytest.MonkeyPatch) -> None:
+    scorer = InlineScorer(LEXICAL, Asked(), 43)
+
+    def broken(*_: object) -> list[Scores]:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(inline_scorer, "score_batch", broken)
+    with pytest.raises(SignalError, match=r"^The scorer failed\.$"):
+        await scorer.score("rougeL", ANSWERS)
 
 
 @pytest.mark.parametrize(("signal", "max_characters"), [("rougeL", 42), ("rougeL", 0), ("sbert", 43), ("unknown", 43)])

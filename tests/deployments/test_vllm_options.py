@@ -87,6 +87,8 @@ def test_adapters_are_loaded_as_the_base_says(tmp_path: Path) -> None:
     modules = [{"name": name, "path": str(tmp_path)} for name in adapters]
     lora = {"enable_lora": True, "max_loras": 1, "max_cpu_loras": 2, "max_lora_rank": 8, "lora_modules": modules}
     assert arguments == plain | {"engine_kwargs": plain["engine_kwargs"] | lora}
+    more = llm_arguments("small", model(engine_kwargs={"max_loras": 4}), "/models/small", adapters)
+    assert more["engine_kwargs"]["max_cpu_loras"] == 4
 
 
 def test_prefix_aware_routing() -> None:

@@ -24,7 +24,6 @@ def test_all_adapters_fit_into_a_batch_at_the_rank_of_the_largest(tmp_path: Path
     assert lora_arguments(folders) == {
         "enable_lora": True,
         "max_loras": 2,
-        "max_cpu_loras": 2,
         "max_lora_rank": 64,
         "lora_modules": [{"name": "sql", "path": f"{tmp_path}/a"}, {"name": "law", "path": f"{tmp_path}/b"}],
     }

@@ -132,6 +132,52 @@ def test_a_config_with_another_cascade_is_refused(path: Path, tmp_path: Path) ->
         calibrate(path, Wish(rates=(0.4,)), config=config, output=tmp_path / "out.yaml")
 
 
+def test_a_config_with_another_model_of_that_name_is_refused(path: Path, tmp_path: Path) -> None:
+    values = args()
+    values["models"]["large"] = {"engine": "llama_cpp", "weights": "hf://me/other/model.gguf", "parameters": 3e9}
+    config = serving_file(tmp_path / "config.yaml", values)
+    with pytest.raises(ConfigError, match=r"models\.large\.weights is not that of the records"):
+        calibrate(path, Wish(rates=(0.4,)), config=config, output=tmp_path / "out.yaml")
+    assert not (tmp_path / "out.yaml").exists()
+
+
+def test_a_signal_that_another_cascade_uses_is_not_changed_under_it(path: Path, tmp_path: Path) -> None:
+    def served(zscores: dict[str, Any]) -> Path:
+        values = args(signal="chow_avg")
+        values["signals"] = {"chow_avg": {"kind": "chow_avg", "zscores": zscores}}
+        values["cascades"]["other"] = {
+            "tiers": [
+                {"models": list(zscores), "signal": "chow_avg", "threshold": 0},
+                {"models": ["large"]},
+            ]
+        }
+        values["models"]["odd"] = values["models"]["old"] = {"engine": "replay", "default": "x"}
+        return serving_file(tmp_path / "config.yaml", values)
+
+    def fitted_into(config: Path) -> Done:
+        return calibrate(
+            path, Wish(rates=(0.4,)), fit=True, judged_by=("chow_avg",), config=config, output=tmp_path / "out.yaml"
+        )
+
+    zscore = {"mean": -1.0, "std": 0.5}
+    config = served({"odd": zscore, "old": zscore})
+    with pytest.raises(ConfigError, match="no zscores for"):
+        load(config)  # for the calibrated cascade there are none yet
+    values = yaml.safe_load(config.read_text())
+    values["applications"][0]["args"]["cascades"]["default"]["tiers"][0]["signal"] = "rougeL"
+    config.write_text(yaml.safe_dump(values))
+    fitted_into(config)
+    found = load(tmp_path / "out.yaml").application.args.signals["chow_avg"].zscores  # type: ignore[union-attr]
+    assert set(found) == {"small", "tiny", "odd", "old"}
+    assert found["odd"].model_dump() == zscore
+
+    config = served({"small": zscore, "tiny": zscore})
+    before = (tmp_path / "out.yaml").read_bytes()
+    with pytest.raises(ConfigError, match="the cascade 'other' uses the signal 'chow_avg', too"):
+        fitted_into(config)
+    assert (tmp_path / "out.yaml").read_bytes() == before
+
+
 def test_z_scores_are_fitted_on_examples_of_their_own(path: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no zscores for small, tiny; --fit measures them"):
         calibrate(path, Wish(rates=(0.4,)), judged_by=("chow_avg",))
@@ -160,6 +206,17 @@ def test_a_blend_is_fitted(tmp_path: Path) -> None:
     assert both.logistic  # type: ignore[union-attr]
     assert both.weights.confidence > 0  # type: ignore[union-attr]
     assert 0 < done.calibrated.thresholds[0] < 1
+
+
+@pytest.mark.parametrize(("wish", "name"), [({"risk": 0}, "--risk"), ({"risk": 0.1, "delta": 1}, "--delta")])
+def test_bounds_that_are_none(wish: dict[str, Any], name: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{name} must be above 0 and below 1, not"):
+        Wish(**wish)
+
+
+def test_a_risk_without_any_score(path: Path) -> None:
+    with pytest.raises(DataError, match="None of the examples to choose on has a score by 'rougeL'"):
+        calibrate(path, Wish(risk=0.1), cascades=None, tiers=(("small",),), target="large", judged_by=("rougeL",))
 
 
 @pytest.mark.parametrize("wish", [{}, {"rates": (0.5,), "budget": 0.5}, {"rates": (0.5,), "label_free": True}])

@@ -11,9 +11,12 @@ import pytest
 from serve_app.core.types import Answer, Generation
 from serve_app.errors import DataError, SignalError
 from serve_app.evaluation.evaluate import evaluate
+from serve_app.evaluation.fronts import front
 from serve_app.evaluation.material import Material, Options, hashed_share
+from serve_app.evaluation.policies import semantic
 from serve_app.evaluation.quality import qualities
 from serve_app.evaluation.records import Records
+from serve_app.evaluation.setup import Setup
 from tests.evaluation.synthetic import answers, args, questions, records, three_tier_records, write_records
 
 FEW = {"resamples": 100}
@@ -214,6 +217,29 @@ def test_a_tier_of_one_member_is_judged_by_its_own_signal_in_a_front(tmp_path: P
     assert signals <= {"rougeL -> chow_avg", "exact -> chow_avg"}
 
 
+def test_a_front_is_of_the_tiers_own_agreement(tmp_path: Path) -> None:
+    """Of three members the maximum and the mean defer differently."""
+    values = args(("small", "tiny", "odd"))
+    values["models"]["middle"] = {"engine": "replay", "default": "x", "parameters": 1e9}
+    values["cascades"]["default"]["tiers"].insert(1, {"models": ["middle"], "signal": "chow_avg", "threshold": -0.5})
+    examples = questions(150)
+    columns = answers(["small", "tiny", "odd", "large"], examples)
+    columns["middle"] = answers(["large"], examples, seed=5)["large"]
+    material = load(write_records(tmp_path / "r.jsonl", values, examples, columns))
+    [group] = material.groups
+    everything = np.arange(len(examples))
+    setup = Setup(material, group, "default", everything, everything)
+    by = {
+        candidate.tier.agreement: candidate.judged.scores
+        for candidate in semantic(material, setup.tiers[0], group.index)
+        if (candidate.kind, candidate.tier.signal) == ("semantic", "rougeL")
+    }
+    points = [point for point in front(setup)["points"] if (point["signal"] or "").startswith("rougeL")]
+    rates = {name: [(scores < point["thresholds"][0]).mean() for point in points] for name, scores in by.items()}
+    assert [point["rate"] for point in points] == pytest.approx(rates["max"])
+    assert rates["max"] != pytest.approx(rates["mean"])
+
+
 def test_ad_hoc_cascades(path: Path) -> None:
     found = only(evaluate(load(path, tiers=(("tiny", "odd"),), target="small")))
     assert (found["id"], found["tiers"]) == ("tiny+odd->small", [["tiny", "odd"], ["small"]])
@@ -222,6 +248,7 @@ def test_ad_hoc_cascades(path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "error", "sentence"),
     [
+        ({"tiers": ((),), "target": "large"}, DataError, "A cascade needs a member beside its target"),
         ({"cascades": ("defalt",)}, DataError, "no cascade 'defalt'. Did you mean 'default'?"),
         ({"tiers": (("tiny",),)}, DataError, "needs both its members and a target"),
         ({"tiers": (("tiny", "ody"),), "target": "large"}, DataError, "no model 'ody'. Did you mean 'odd'?"),
