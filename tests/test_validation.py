@@ -64,7 +64,7 @@ ARGS_PATH = "applications[0].args"
         (f"{ARGS_PATH}.cascades.default.tiers[0].treshold", "Did you mean 'threshold'? Available: agreement,"),
         (
             f"{ARGS_PATH}.scorer.batch_texts",
-            "Did you mean 'max_batch_texts'? Available: deployment, max_batch_texts, timeout_s.",
+            "Did you mean 'max_batch_texts'? Available: deployment, inline_characters, max_batch_texts, timeout_s.",
         ),
         (f"{ARGS_PATH}.router.keepalive", "Did you mean 'keepalive_s'? Available: deployment, keepalive_s,"),
         (f"{ARGS_PATH}.router.deployment.autoscaling_config.max_replica", "Did you mean 'max_replicas'? Available:"),
