@@ -18,9 +18,9 @@ from serve_app.scaling import DeploymentOptions
 
 BUSY = 0.7
 """Share of its most that a replica is planned to carry; the rest is for bursts."""
-MEASURED = CpuCosts(proxy_s=0.0059, router_s=0.01016, router_call_s=0.00073, scorer_s=0.00289)
+MEASURED = CpuCosts(proxy_s=0.00429, router_s=0.00322, router_call_s=0.00206, scorer_s=0.00201)
 """CPU seconds of one request, rougeL of 128 words. `make bench-scaling` prints this line; it was measured on 2 cores of
-an AMD EPYC that had much other work, with Ray 2.60.0, so a machine of one's own will do better."""
+an AMD EPYC that the client shares, with Ray 2.60.0, the scorer asked for every decision."""
 PROXY = "HTTP proxy"
 
 
