@@ -15,8 +15,8 @@ logger = logging.getLogger("ray.serve")
 class InlineScorer:
     """Scores up to `max_characters` characters of answers here, where a signal is lexical; else asks `beyond`.
 
-    A call of the scorer costs the router some 2 ms of CPU, and as much there (`make bench-scaling`). 2,000 characters of
-    up to five answers take chrf 2.7 ms and every other lexical signal about 1 ms or less; options such as a high
+    A call of the scorer costs the router some 2 ms of CPU, and as much there (`make bench-scaling`). 2,000 characters
+    of up to five answers take chrf 2.7 ms and every other lexical signal about 1 ms or less; options such as a high
     `char_order` take longer.
     """
 
