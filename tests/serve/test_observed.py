@@ -88,7 +88,7 @@ def series(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
 
 
 async def test_counts(observed: Served) -> None:
-    for text in ("Capital of France?", "Capital of France?", "How many?", "all break"):
+    for text in ("Capital of France?", "Capital of France?", "How many?", "one waits, target fails"):
         await asyncio.to_thread(ask, observed, text)
     await asyncio.to_thread(ask, observed, "How many?", stream=True)
     expected = {
