@@ -64,9 +64,14 @@ async def at_once(url: str, model: str, options: Any, concurrent: int, seconds: 
     return seen
 
 
-async def at_random(url: str, model: str, options: Any, rps: float, seconds: float, seed: int) -> Answered:
-    """Requests at random (Poisson), whether or not earlier ones are answered. A seed gives the same arrivals."""
-    seen, chance = Answered(), random.Random(seed)
+async def at_random(
+    url: str, model: str, options: Any, rps: float, seconds: float, seed: int, seen: Answered | None = None
+) -> Answered:
+    """Requests at random (Poisson), whether or not earlier ones are answered. A seed gives the same arrivals.
+
+    Who gives a `seen` can watch it fill.
+    """
+    seen, chance = seen or Answered(), random.Random(seed)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session, asyncio.TaskGroup() as group:
         started, due_s = time.perf_counter(), 0.0
         for number in count():

@@ -8,8 +8,9 @@ for short answers, so that it is measured, too. Throughput, CPU of each process
 a request, requests a scorer batch, memory; from these the line `MEASURED` of the capacity plan. Where proxy, router,
 scorer, models and this client share a few cores, the CPU a request tells more than the throughput.
 
-Then the fleet with its GPUs' time: the cascade at two deferral rates, and always the target, each with the same
-arrivals on the same Serve settings; latencies, FLOPs, and what the simulation says of it.
+Then two fleets with their GPUs' time, with a target of 7B and one of 72B on four GPUs (configs/fleet-sim-72b.yaml): the
+cascade at several deferral rates, and always the target, each with the same arrivals on the same Serve settings;
+latencies, FLOPs, and what the simulation says of it. `--routers` without a number leaves the first part out.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,18 +39,20 @@ from rich.table import Table
 from loadtests.asking import Answered, at_once, at_random
 from loadtests.processes import cpu_s, usages
 from serve_app.deployments import local
-from serve_app.planning.capacity import assume, capacity
+from serve_app.planning.capacity import MEASURED, assume, capacity
 from serve_app.planning.simulation import CpuCosts, Load, simulate
 from serve_app.serve_file import ServeFile, load
 
 CONFIG = Path(__file__).parents[1] / "configs" / "fleet-sim.yaml"
+FLEETS = {CONFIG: (0.4, 0.6), CONFIG.with_name("fleet-sim-72b.yaml"): (0.2, 0.35, 0.6)}
+"""Deferral rates: the paper's cascades reach a 7B target at about 0.6 (figure 3); 0.35 is 41% of the FLOPs of 72B."""
 MEMBERS = 2
 KINDS = ("accept", "defer")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--routers", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--routers", type=int, nargs="*", default=[1, 2, 4])
     parser.add_argument("--concurrent", type=int, nargs="+", default=[1, 8, 32, 64])
     parser.add_argument("--seconds", type=float, default=20, help="of each measurement of the first part")
     parser.add_argument("--fleet-seconds", type=float, default=60, help="of arrivals at the simulated fleet")
@@ -62,10 +66,14 @@ def main() -> None:
         for routers in options.routers:
             file = deploy(instant(routers), path, cluster)
             rows += saturate(file.url, routers, options.concurrent, options.seconds)
-        console.print(scaling_table(rows))
-        costs = costs_of(rows)
-        console.print(f"MEASURED = {costs}")
-        console.print(fleet_table(options.rate, options.fleet_seconds, costs, path, cluster))
+        costs = MEASURED
+        if rows:
+            console.print(scaling_table(rows))
+            costs = costs_of(rows)
+            console.print(f"MEASURED = {costs}")
+        for config, deferral_rates in FLEETS.items():
+            arrivals = options.rate, options.fleet_seconds
+            console.print(fleet_table(config, deferral_rates, arrivals, costs, path, cluster))
     console.print(
         f"{psutil.cpu_count()} cores, load average {load_average:.1f} before and {os.getloadavg()[0]:.1f} after "
         f"(client and server included); Ray {ray.__version__}; {options.seconds:g} and {options.fleet_seconds:g} s."
@@ -85,9 +93,9 @@ def instant(routers: int) -> dict[str, Any]:
     return values
 
 
-def simulated(deferral_rate: float) -> dict[str, Any]:
+def simulated(deferral_rate: float, config: Path = CONFIG) -> dict[str, Any]:
     """The fleet with one replica a model, so that it does not scale while it is measured."""
-    values = yaml.safe_load(CONFIG.read_text())
+    values: dict[str, Any] = yaml.safe_load(config.read_text())
     del values["applications"][0]["autoscaling_policy"]
     for model in values["applications"][0]["args"]["models"].values():
         model["deployment"] = {"max_ongoing_requests": 96}
@@ -193,20 +201,29 @@ def costs_of(rows: list[dict[str, Any]]) -> CpuCosts:
     )
 
 
-def fleet_table(rate: float, seconds: float, costs: CpuCosts, path: Path, cluster: local.Cluster) -> Table:
+def fleet_table(
+    config: Path,
+    deferral_rates: Iterable[float],
+    arrivals: tuple[float, float],
+    costs: CpuCosts,
+    path: Path,
+    cluster: local.Cluster,
+) -> Table:
+    """The target of a fleet alone, then its cascade at each rate; `arrivals` are requests a second and seconds."""
     table = Table(
         "graph", "deferred", "mean s", "ratio", "p50, p95, p99 s", "of the deferred", "FLOPs, ratio", "errors"
     )
     table.add_column("simulated mean, p99 s")
-    table.title = f"The simulated fleet at {rate:g} requests a second, the same arrivals for all"
+    rate, seconds = arrivals
+    table.title = f"{config.stem} at {rate:g} requests a second, the same arrivals for all"
     target: Answered | None = None
-    for deferral_rate in (0.4, 0.6):
-        file = deploy(simulated(deferral_rate), path, cluster)
-        arms = [*(["qwen2.5-7b"] if target is None else []), "default"]
-        for model in arms:
+    for deferral_rate in deferral_rates:
+        file = deploy(simulated(deferral_rate, config), path, cluster)
+        alone = file.application.args.cascades["default"].tiers[-1].models
+        for model in [*(alone if target is None else []), "default"]:
             seen = asyncio.run(at_random(file.url, model, {}, rate, seconds, seed=1))
             target = target or seen
-            print(f"{model}, {deferral_rate:.0%} deferred: {seen.rps:.1f}/s", file=sys.stderr)
+            print(f"{config.stem}: {model}, {deferral_rate:.0%} deferred: {seen.rps:.1f}/s", file=sys.stderr)
             table.add_row(*fleet_row(model, seen, target, predicted(file, model, rate, deferral_rate, costs)))
     return table
 

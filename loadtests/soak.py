@@ -25,6 +25,7 @@ os.environ |= {"RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0", "RAY_SE
 import psutil
 import ray
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from loadtests.asking import Answered, at_once, at_random
@@ -88,17 +89,27 @@ def lost(samples: list[tuple[float, list[Usage]]]) -> list[str]:
     return [f"{role} ({pid})" for role, pid in sorted(first - last)]
 
 
-async def soak(url: str, rate: float, seconds: float) -> tuple[Answered, list[tuple[float, list[Usage]]]]:
+async def soak(
+    url: str, rate: float, seconds: float, console: Console
+) -> tuple[Answered, list[tuple[float, list[Usage]]]]:
     samples: list[tuple[float, list[Usage]]] = []
+    seen = Answered()
 
-    async def sample() -> None:
+    async def sample(progress: Progress, task: TaskID) -> None:
+        started = time.monotonic()
         while True:
-            samples.append((time.monotonic(), await asyncio.to_thread(usages)))
+            found = await asyncio.to_thread(usages)
+            samples.append((time.monotonic(), found))
+            router_mb = max((usage.rss_mb for usage in found if usage.role == "Router"), default=0.0)
+            said = f"{len(seen.latencies_s)} answered, {sum(seen.errors.values())} failed, router {router_mb:.0f} MB"
+            progress.update(task, completed=time.monotonic() - started, description=said)
             await asyncio.sleep(SAMPLE_S)
 
-    sampling = asyncio.create_task(sample())
-    seen = await at_random(url, "default", {}, rate, seconds, seed=1)
-    sampling.cancel()
+    columns = (BarColumn(), TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("left"))
+    with Progress(TextColumn("{task.description}"), *columns, console=console) as progress:
+        sampling = asyncio.create_task(sample(progress, progress.add_task("", total=seconds)))
+        await at_random(url, "default", {}, rate, seconds, seed=1, seen=seen)
+        sampling.cancel()
     return seen, samples
 
 
@@ -123,7 +134,7 @@ def main() -> None:
         saturation = asyncio.run(at_once(url, "default", {}, 64, 20))
         rate = options.rate or saturation.rps / 2
         console.print(f"Saturation: {saturation.rps:.1f} requests/s with 64 at once. {rate:.1f}/s from here on.")
-        seen, samples = asyncio.run(soak(url, rate, options.minutes * 60))
+        seen, samples = asyncio.run(soak(url, rate, options.minutes * 60, console))
     found = growths(samples)
     console.print(table(found, options.growth))
     latencies = seen.latencies_s

@@ -1,6 +1,7 @@
 """What the benchmark makes of what it measured, and the graphs that it deploys."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,11 @@ import pytest
 import yaml
 
 from loadtests.asking import Answered
-from loadtests.bench_scaling import costs_of, fleet_row, grouped, instant, percentile, predicted, simulated
+from loadtests.bench_scaling import FLEETS, costs_of, fleet_row, grouped, instant, percentile, predicted, simulated
 from serve_app.planning.simulation import CpuCosts
 from serve_app.serve_file import load
+
+_, FLEET_72B = FLEETS
 
 
 def row(kind: str, concurrent: int, router_s: float, **others: float) -> dict[str, Any]:
@@ -31,7 +34,7 @@ def test_models_are_what_is_left() -> None:
     assert grouped(spent) == pytest.approx({"Router": 0.01, "ProxyActor": 0.004, "Scorer": 0.002, "models": 0.003})
 
 
-@pytest.mark.parametrize("build", [lambda: instant(4), lambda: simulated(0.25)])
+@pytest.mark.parametrize("build", [lambda: instant(4), *(partial(simulated, 0.25, config) for config in FLEETS)])
 def test_the_graphs_are_valid(build: Callable[[], dict[str, Any]], tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(build()))
@@ -61,3 +64,15 @@ def test_the_prediction_knows_the_target_alone(tmp_path: Path) -> None:
     # 128 steps of 11.87 ms and 256 prompt tokens of 0.131 ms are 1.55 s; the larger member 0.71 s before that.
     assert predicted(load(path), "qwen2.5-7b", 0.001, 0.5, free) == "1.55, 1.55"
     assert predicted(load(path), "default", 0.001, 1.0, free) == "2.26, 2.26"
+    path.write_text(yaml.safe_dump(simulated(0.5, FLEET_72B)))
+    # 128 steps of 31.873 ms and 256 prompt tokens of 0.313 ms are 4.16 s; 3B's 128 of 7.839 and 256 of 0.0532 are 1.02.
+    assert predicted(load(path), "qwen2.5-72b", 0.001, 0.5, free) == "4.16, 4.16"
+    assert predicted(load(path), "default", 0.001, 1.0, free) == "5.18, 5.18"
+
+
+def test_the_72b_fleet_spends_the_papers_share_at_the_rate_that_it_is_shown_at() -> None:
+    models = load(FLEET_72B).application.args.models
+    member_share = (
+        sum(models[name].parameters for name in ("qwen2.5-3b", "qwen2.5-1.5b")) / models["qwen2.5-72b"].parameters
+    )
+    assert round(member_share + 0.35, 2) == 0.41
