@@ -1,4 +1,4 @@
-"""The metrics' names and labels, and that the README says the same."""
+"""The metrics' names and labels, and that k8s/monitoring/README.md says the same."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from serve_app.deployments.metrics import MODEL, REQUESTS, ROUTER, SCORER, Instruments, Metric
 
 METRICS = (*ROUTER, *MODEL, *SCORER)
-README = Path(__file__).parents[2] / "README.md"
+README = Path(__file__).parents[2] / "k8s" / "monitoring" / "README.md"
 RESERVED = {"application", "deployment", "replica", "route", "le", "quantile"}
 
 
@@ -34,7 +34,7 @@ def row(metric: Metric) -> str:
 
 def test_the_readme_has_the_table() -> None:
     table = "\n".join(map(row, METRICS))
-    assert table in README.read_text(encoding="utf-8"), f"README.md needs this table:\n{table}"
+    assert table in README.read_text(encoding="utf-8"), f"{README} needs this table:\n{table}"
 
 
 def test_labels_are_given_in_full() -> None:
