@@ -71,6 +71,21 @@ class PromptPrefixRouter(PrefixCacheAffinityRouter):
         groups: list[list[RunningReplica]] = await super().choose_replicas(candidates, request)  # type: ignore[assignment]
         return groups
 
+    def _fulfill_next_pending_request(self, replica: RunningReplica, request_metadata: Any = None) -> None:
+        """Give a replica to the call that it was chosen for.
+
+        Ray looks for it by an id that all calls made for one HTTP request share, a base's and its adapters' too, and
+        finds only the first: the others would never be routed.
+        """
+        for pending in self._pending_requests_to_fulfill:
+            if pending.metadata is request_metadata and not pending.future.done():
+                self._record_queue_wait_time(pending)
+                pending.future.set_result(replica)
+                if self._pending_requests_by_id.get(request_metadata.internal_request_id) is pending:
+                    self._remove_pending_request_from_indices(pending)
+                return
+        super()._fulfill_next_pending_request(replica, request_metadata)
+
     def on_request_routed(self, pending_request: PendingRequest, replica_id: ReplicaID, result: Any) -> None:
         """Remember that this replica has read this prompt."""
         with self._memory_may_be_lost():

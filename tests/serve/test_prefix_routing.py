@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from contextvars import copy_context
 from typing import Any
 
 import pytest
@@ -34,6 +35,7 @@ class Witness(ModelServer):
 @pytest.fixture(scope="module")
 def handle() -> Iterator[Any]:
     from ray import serve
+    from ray.serve._private.request_router.request_router import RequestRouter
 
     from serve_app.deployments.local import local_cluster
     from serve_app.deployments.vllm_options import PREFIX_ROUTING
@@ -48,7 +50,9 @@ def handle() -> Iterator[Any]:
         graceful_shutdown_timeout_s=1,
         request_router_config=PREFIX_ROUTING,
     )(Witness)
-    with local_cluster():
+    with pytest.MonkeyPatch.context() as patch, local_cluster():
+        # A replica that does not say within 0.1 s how long its queue is, is passed over, whatever its prefixes are.
+        patch.setattr(RequestRouter, "queue_len_response_deadline_s", 10.0)
         yield serve.run(deployment.bind(MODEL, config), name=APP, route_prefix=None)
 
 
@@ -107,6 +111,17 @@ async def test_a_prompt_without_text_is_answered(handle: Any) -> None:
 async def test_a_call_without_a_prompt_is_answered(handle: Any) -> None:
     async with asyncio.timeout(PATIENCE_S):
         assert isinstance(await handle.counters.remote(), EngineCounters)
+
+
+async def test_calls_that_one_request_makes_at_once_are_all_answered(handle: Any) -> None:
+    """A base and its adapters in one tier: Ray knows calls by the id of the HTTP request that they are made for."""
+    from ray.serve import context
+
+    request = copy_context()
+    request.run(context._serve_request_context.set, context._RequestContext(_internal_request_id="one"))
+    prompt = asked(FAMILIES[0], "All at once?")
+    calls = [asyncio.create_task(replica_for(handle, prompt), context=request) for _ in range(3)]
+    assert len(await asyncio.gather(*calls)) == 3
 
 
 async def test_a_replica_that_only_the_memory_has(handle: Any) -> None:
