@@ -105,6 +105,7 @@ class Seq2SeqEngine(ThreadedEngine[Call]):
     async def _start(self, call: Call) -> asyncio.Future[None]:
         """Waits for a slot, which is the call's, not the awaiting task's: it is free when the thread says so."""
         await self._slots.acquire()
+        call.admit()
         try:
             self._decoding.submit(call)
         except EngineError:

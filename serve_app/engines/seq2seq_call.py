@@ -43,8 +43,11 @@ class Call:
         self._texts: list[str] = []
         self._logprobs: list[TokenLogprob] | None = [] if prompt.sampling.logprobs else None
         self._detokeniser: Detokeniser | None = None
-        self._started = time.perf_counter()
-        self._first_token = self._ended = self._started
+        self._started = self._first_token = self._ended = 0.0
+
+    def admit(self) -> None:
+        """It has its slot: the clock starts, since an answer's time has no queue in it."""
+        self._started = self._first_token = self._ended = time.perf_counter()
 
     @property
     def over(self) -> bool:

@@ -173,21 +173,31 @@ async def test_samples_do_not_depend_on_company(engine: Engine) -> None:
     assert [answer.text for answer in other] != [answer.text for answer in alone]
 
 
+async def lasting(engine: Engine, prompt: Prompt, tokens: int) -> Prompt:
+    """The prompt, with a seed by which it is answered with so many tokens at least."""
+    for seed in range(100):
+        seeded = replace(prompt, sampling=replace(prompt.sampling, seed=seed))
+        if (await generate(engine, seeded)).completion_tokens >= tokens:
+            return seeded
+    pytest.fail(f"All answers have less than {tokens} tokens.")
+
+
 async def test_cancelling_one_leaves_the_others_as_they_are(engine: Engine) -> None:
     def endless(text: str) -> Prompt:
         # Sampled so hot that it hardly ever ends, whatever the model.
-        return raw(text, max_tokens=100, temperature=3.0, seed=5, logprobs=True)
+        return raw(text, max_tokens=128, temperature=3.0, seed=5, logprobs=True)
 
     others = [endless(text) for text in PROMPTS[:3]]
     alone = [await generate(engine, prompt) for prompt in others]
+    long = await lasting(engine, endless("story " * 100), 128)
     meter = Meter()
-    victim = asyncio.create_task(engine.generate(endless("story " * 100), meter))
+    victim = asyncio.create_task(engine.generate(long, meter))
     tasks = [asyncio.create_task(engine.generate(prompt, Meter())) for prompt in others]
     await until(lambda: meter.completion_tokens >= 3)
     victim.cancel()
     with pytest.raises(asyncio.CancelledError):
         await victim
-    assert meter.completion_tokens < 100
+    assert meter.completion_tokens < 128
     assert [untimed(answer) for answer in await asyncio.gather(*tasks)] == [untimed(answer) for answer in alone]
     await idle(engine)
 
@@ -262,14 +272,25 @@ async def test_text_without_utf8(tiny_t5: Path) -> None:
     await engine.close()
 
 
+async def test_an_answers_time_has_no_queue_in_it(tiny_t5: Path) -> None:
+    engine = await load_seq2seq(tiny_t5, slots=1)
+    long = await lasting(engine, raw("Hello", max_tokens=400, temperature=3.0), 60)
+    first, second = await asyncio.gather(generate(engine, long), generate(engine, raw("Hello", max_tokens=1)))
+    assert second.first_token_s is not None
+    assert second.first_token_s <= second.latency_s < first.latency_s
+    await engine.close()
+
+
 async def test_a_request_that_breaks_the_model_breaks_no_other(tmp_path: Path) -> None:
     words = tiny_seq2seq.tokenizer()
     known = words.convert_tokens_to_ids("▁Paris.") + 1
     sizes = {**tiny_seq2seq.SIZES, "num_layers": 1}
     weights = tiny_seq2seq.save(T5ForConditionalGeneration(T5Config(vocab_size=known, **sizes)), tmp_path)
     engine = await load_seq2seq(weights)
-    good = asyncio.create_task(generate(engine, raw("Hello", max_tokens=400, temperature=1.0)))
-    await until(lambda: engine.counters().completion_tokens > 2)
+    hello = await lasting(engine, raw("Hello", max_tokens=400, temperature=1.0), 50)
+    before = await idle(engine)
+    good = asyncio.create_task(generate(engine, hello))
+    await until(lambda: engine.counters().completion_tokens > before.completion_tokens + 2)
     with pytest.raises(EngineError, match="The model failed: IndexError"):
         await generate(engine, raw("filler"))  # no such row in the embeddings
     await good
