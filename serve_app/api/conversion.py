@@ -22,6 +22,7 @@ def to_prompt(body: ChatCompletion | TextCompletion) -> Prompt:
         sampling=_sampling(body, body.max_completion_tokens or body.max_tokens, body.logprobs),
         tools=tuple(written(tool) for tool in tools),
         tool_choice=written(choice) if isinstance(choice, NamedTool) else choice,
+        parallel_tool_calls=body.parallel_tool_calls or not tools,
         response_format=None if form is None or form.type == "text" else written(form),
     )
 
@@ -113,7 +114,12 @@ def _logprobs(answer: Generation) -> dict[str, Any] | None:
     if answer.logprobs is None:
         return None
     tokens = [
-        {"token": item.token, "logprob": item.logprob, "bytes": list(item.token.encode()), "top_logprobs": []}
+        {
+            "token": item.token,
+            "logprob": item.logprob,
+            "bytes": list(item.token.encode(errors="replace")),
+            "top_logprobs": [],
+        }
         for item in answer.logprobs
     ]
     return {"content": tokens, "refusal": None}

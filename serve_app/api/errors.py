@@ -8,9 +8,9 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from serve_app.api.encoding import Reply
 from serve_app.api.schema import NEUTRAL
 from serve_app.core.types import Failure, FailureKind
 from serve_app.errors import CascadeError, RequestError, UnknownModelError, choices
@@ -50,10 +50,10 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _bug)
 
 
-async def _invalid(_: Request, error: Exception) -> JSONResponse:
+async def _invalid(_: Request, error: Exception) -> Reply:
     assert isinstance(error, RequestValidationError)
     message, param = _describe(error.errors())
-    return JSONResponse(error_body(message, kind="invalid_request_error", param=param), 400)
+    return Reply(error_body(message, kind="invalid_request_error", param=param), 400)
 
 
 def _describe(items: Sequence[Any]) -> tuple[str, str | None]:
@@ -107,18 +107,18 @@ def _is_tag(step: Any) -> bool:
     return isinstance(step, str) and (step in tags or step.startswith(("list[", "literal[", "function-after[")))
 
 
-async def _refused(_: Request, error: Exception) -> JSONResponse:
+async def _refused(_: Request, error: Exception) -> Reply:
     assert isinstance(error, RequestError)
     status = 404 if isinstance(error, UnknownModelError) else 400
     body = error_body(error.message, kind="invalid_request_error", param=error.param, code=error.code)
-    return JSONResponse(body, status)
+    return Reply(body, status)
 
 
-async def _failed(_: Request, error: Exception) -> JSONResponse:
-    return JSONResponse(error_body(str(error), kind="server_error"), 503)
+async def _failed(_: Request, error: Exception) -> Reply:
+    return Reply(error_body(str(error), kind="server_error"), 503)
 
 
-async def _http(request: Request, error: Exception) -> JSONResponse:
+async def _http(request: Request, error: Exception) -> Reply:
     assert isinstance(error, HTTPException)
     if error.status_code == 404:
         routes = [path for route in request.app.routes if (path := getattr(route, "path", None))]
@@ -128,9 +128,9 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     else:
         message = str(error.detail)
     body = error_body(message, kind="invalid_request_error" if error.status_code < 500 else "server_error")
-    return JSONResponse(body, error.status_code, headers=dict(error.headers or {}))
+    return Reply(body, error.status_code, headers=dict(error.headers or {}))
 
 
-async def _bug(request: Request, error: Exception) -> JSONResponse:
+async def _bug(request: Request, error: Exception) -> Reply:
     logger.error("Unexpected error in %s %s", request.method, request.url.path, exc_info=error)
-    return JSONResponse(error_body(BUG, kind="server_error"), 500)
+    return Reply(error_body(BUG, kind="server_error"), 500)

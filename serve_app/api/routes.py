@@ -3,11 +3,11 @@
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse
 
 from serve_app import __version__
 from serve_app.api import errors
 from serve_app.api.conversion import headers
+from serve_app.api.encoding import Reply
 from serve_app.api.exchange import Exchange, while_connected
 from serve_app.api.schema import ChatCompletion, TextCompletion
 from serve_app.api.service import ModelCard, Service
@@ -53,7 +53,7 @@ def build_api(service: Service) -> FastAPI:
     @app.get("/readyz", summary="Whether every tier of every cascade can answer")
     async def readyz() -> Response:
         state = await service.readiness()
-        return JSONResponse({"ready": state.ready, **state.details}, 200 if state.ready else 503)
+        return Reply({"ready": state.ready, **state.details}, 200 if state.ready else 503)
 
     return app
 
@@ -88,6 +88,8 @@ async def _complete(service: Service, body: ChatCompletion | TextCompletion, req
     if isinstance(outcome.answer, Failure):
         content = errors.failure_body(outcome.answered_by, outcome.answer, exchange.dialect.prompt_field)
         status = errors.FAILURE_STATUS[outcome.answer.kind]
-        return JSONResponse(content | {"cascade": record}, status, headers(record))
+        # OpenAI's clients ask twice more by themselves, and a time limit's worth of work would be spent each time.
+        not_again = {"x-should-retry": "false"} if outcome.answer.kind == "timeout" else {}
+        return Reply(content | {"cascade": record}, status, headers(record) | not_again)
     content = exchange.dialect.response(outcome.answer, usage(exchange.run.calls), record)
-    return JSONResponse(content, headers=headers(record))
+    return Reply(content, headers=headers(record))

@@ -152,8 +152,6 @@ class ChatCompletion(Completion):
         if isinstance(self.tool_choice, NamedTool) and self.tool_choice.function.name not in names:
             wanted = self.tool_choice.function.name
             raise ValueError(f"tool_choice: no tool {wanted!r}. {choices(wanted, names)}")
-        if self.tools and not self.parallel_tool_calls:
-            raise ValueError("parallel_tool_calls: only true is honoured")
         return self
 
     @model_validator(mode="after")

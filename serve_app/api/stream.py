@@ -1,7 +1,6 @@
 """Server-sent events: the answer as it comes, comment lines while nothing comes, the decision record at the end."""
 
 import asyncio
-import json
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -10,6 +9,7 @@ from typing import Any
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from serve_app.api.encoding import encoded
 from serve_app.api.errors import BUG, error_body, failure_body
 from serve_app.api.exchange import Exchange, while_connected
 from serve_app.core.cascade import Event, Run, cascade_events
@@ -97,4 +97,4 @@ async def _with_keepalive(run: Run, period_s: float) -> AsyncGenerator[Event | N
 
 
 def _event(data: dict[str, Any]) -> bytes:
-    return f"data: {json.dumps(data, ensure_ascii=False, separators=(',', ':'), allow_nan=False)}\n\n".encode()
+    return b"data: " + encoded(data) + b"\n\n"

@@ -84,6 +84,11 @@ def _judged(
     return Agreement(tuple(scores), by_model, value, _best(tier, answers, scores))
 
 
+def returnable(tier: Tier, answers: Sequence[Answer | None]) -> bool:
+    """Whether one of the surviving answers may go back: it has a text, and is the fixed model's if there is one."""
+    return _best(tier, answers, dict.fromkeys(survivors(tier, answers), 0.0)) is not None
+
+
 def _best(tier: Tier, answers: Sequence[Answer | None], scores: Mapping[int, float]) -> int | None:
     """The highest score among answers that have a text; `max` keeps the first of equals, the model named first.
 

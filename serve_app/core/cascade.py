@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import TypeAlias
 
-from serve_app.core.agreement import agree, confide, survivors
+from serve_app.core.agreement import agree, confide, returnable, survivors
 from serve_app.core.cost import Speed, cut_short
 from serve_app.core.deferral import answers_needed, decide, worth_comparing
 from serve_app.core.protocols import Model, Scorer
@@ -57,11 +57,16 @@ class Run:
     first_text_s: float | None = None
 
     def finished(self, call: Call) -> Answer:
-        """Note a call and learn from it how fast its model is."""
-        self.calls.append(call)
-        if isinstance(call.answer, Generation) and call.model in self.speeds:
-            self.speeds[call.model].observe(call.answer)
-        return call.answer
+        """Note a call and learn from it how fast its model is; the answer as the request wants it."""
+        answer = call.answer
+        if isinstance(answer, Generation):
+            if call.model in self.speeds:
+                self.speeds[call.model].observe(answer)
+            if len(answer.tool_calls) > 1 and not self.prompt.parallel_tool_calls:
+                # Engines are told, and some models call on.
+                answer = replace(answer, tool_calls=answer.tool_calls[:1])
+        self.calls.append(Call(call.model, answer))
+        return answer
 
     def abandoned(self, model: str, failure: Failure, started: float, seen: Delta | None = None) -> Answer:
         """Note a call that was cut short; its tokens are the engine's count, or an estimate."""
@@ -195,7 +200,7 @@ def _timeout(tier: Tier) -> Failure:
     return Failure("timeout", f"No answer within {tier.timeout_s} s.")
 
 
-_LOST = Failure("cancelled", "Stopped: too few of the other models answered for this tier to be accepted.")
+_LOST = Failure("cancelled", "Stopped: the other models' answers, or failures, leave nothing to accept in this tier.")
 _CANCELLED = Failure("cancelled", "Stopped: the request was cancelled.")
 _UNFINISHED = Failure("error", "The model's stream ended without an answer.")
 
@@ -205,10 +210,10 @@ def _can_accept(run: Run, tier: Tier, tasks: Sequence[asyncio.Task[Answer]]) -> 
     if run.fallback or run.force:
         return True
     hoped = [task.result() if task.done() else _HOPED for task in tasks]
-    return len(survivors(tier, hoped)) >= min(answers_needed(tier), len(tasks))
+    return len(survivors(tier, hoped)) >= min(answers_needed(tier), len(tasks)) and returnable(tier, hoped)
 
 
-_HOPED = Generation("", "stop", 0, 0)
+_HOPED = Generation("An answer that may still come.", "stop", 0, 0)
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[Answer]]) -> None:

@@ -81,6 +81,8 @@ class Speed:
     """
 
     WEIGHT = 0.1
+    FASTEST_TOKEN_S = 1e-4
+    """No model writes faster for one request: an answer that came so fast had been written before its first piece."""
 
     def __init__(self) -> None:
         self.prompt_token_s: float | None = None
@@ -88,13 +90,13 @@ class Speed:
 
     def observe(self, answer: Generation) -> None:
         """Take one finished answer into the averages. Reading ends with the first token, where that was measured."""
-        first_s = answer.first_token_s
-        if first_s is None:
-            self.token_s = self._averaged(self.token_s, answer.latency_s / max(1, answer.completion_tokens))
+        first_s, tokens = answer.first_token_s, answer.completion_tokens
+        decoding_s = 0.0 if first_s is None or tokens < 2 else (answer.latency_s - first_s) / (tokens - 1)
+        if first_s is None or (tokens > 1 and decoding_s < self.FASTEST_TOKEN_S):
+            self.token_s = self._averaged(self.token_s, answer.latency_s / max(1, tokens))
             return
         self.prompt_token_s = self._averaged(self.prompt_token_s, first_s / max(1, answer.prompt_tokens))
-        if answer.completion_tokens > 1:
-            decoding_s = (answer.latency_s - first_s) / (answer.completion_tokens - 1)
+        if tokens > 1:
             self.token_s = self._averaged(self.token_s, decoding_s)
 
     def _averaged(self, average: float | None, seen: float) -> float:
@@ -144,7 +146,8 @@ def cut_short(
     """The failure of a call that was cut short, with the tokens that it cost.
 
     Counted by the engine where it streamed (`seen` is the last delta). Else estimated and marked so: the prompt as the
-    other models counted it, or from its length; the answer from the time it had, or as long as the longest other.
+    other models counted it, or from its length; the answer from the time it had (waiting for a replica or a slot
+    included: nobody can tell), or as long as the longest other.
     """
     if seen is not None:
         counts, estimated = (seen.prompt_tokens, seen.completion_tokens), seen.estimated

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from serve_app.core.agreement import survivors
+from serve_app.core.agreement import returnable, survivors
 from serve_app.core.types import Agreement, Answer, Decision, Force, Generation, Reason, Tier
 
 
@@ -17,7 +17,7 @@ def answers_needed(tier: Tier) -> int:
 def worth_comparing(tier: Tier, answers: Sequence[Answer | None]) -> list[str] | None:
     """The surviving answers' texts, for a scorer to compare; None where none could be accepted whatever it says."""
     texts = [answer.compared for i in survivors(tier, answers) if isinstance(answer := answers[i], Generation)]
-    return texts if len(texts) >= answers_needed(tier) and any(text.strip() for text in texts) else None
+    return texts if len(texts) >= answers_needed(tier) and returnable(tier, answers) else None
 
 
 def decide(tier: Tier, judged: Agreement, force: Force | None = None) -> Decision:

@@ -62,8 +62,8 @@ class Prompt:
 
     `timeout_s` is how long a model may work on it; past that the model returns a `Failure` of kind `timeout`.
     `tools`, `tool_choice` and `response_format` are OpenAI's, as the client wrote them; a model whose engine cannot
-    honour them is never given them. `trace` has the W3C Trace Context headers of whoever asks; engines that ask over
-    HTTP pass them on.
+    honour them is never given them. Without `parallel_tool_calls` an answer has one call at most. `trace` has the W3C
+    Trace Context headers of whoever asks; engines that ask over HTTP pass them on.
     """
 
     messages: tuple[Message, ...] = ()
@@ -72,6 +72,7 @@ class Prompt:
     timeout_s: float | None = None
     tools: tuple[Mapping[str, Any], ...] = ()
     tool_choice: str | Mapping[str, Any] | None = None
+    parallel_tool_calls: bool = True
     response_format: Mapping[str, Any] | None = None
     trace: Mapping[str, str] = field(default_factory=dict, compare=False)
 

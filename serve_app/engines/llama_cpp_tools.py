@@ -51,7 +51,7 @@ def chat_fields(prompt: Prompt, template_knows_tools: bool) -> Json:
         if offered and (schema is not None or prompt.sampling.logprobs):
             fields["chat_template_kwargs"] = {"tools": offered}
         elif offered:
-            fields |= {"tools": offered, "parallel_tool_calls": True}
+            fields |= {"tools": offered, "parallel_tool_calls": prompt.parallel_tool_calls}
     if schema is not None:
         fields["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
     return fields
@@ -208,4 +208,5 @@ def _call(value: Json, names: Collection[str]) -> ToolCall:
     name, arguments = value["name"], value["arguments"] if "arguments" in value else value["parameters"]
     if name not in names or not isinstance(arguments, dict):
         raise ValueError("not a call")
-    return ToolCall(f"call_{secrets.token_hex(12)}", name, json.dumps(arguments, ensure_ascii=False))
+    # In ASCII, since JSON can say halves of UTF-16 pairs, which no response can carry as they are.
+    return ToolCall(f"call_{secrets.token_hex(12)}", name, json.dumps(arguments))

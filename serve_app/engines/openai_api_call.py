@@ -47,6 +47,7 @@ def request_body(config: OpenAiApiConfig, prompt: Prompt) -> dict[str, Any]:
             "logprobs": sampling.logprobs or None,
             "tools": list(prompt.tools) or None,
             "tool_choice": prompt.tool_choice,
+            "parallel_tool_calls": None if prompt.parallel_tool_calls else False,
             "response_format": prompt.response_format,
         }
     return {name: value for name, value in body.items() if value is not None}
@@ -112,9 +113,10 @@ class Reading:
             self._add_logprobs(choice.get("logprobs") or {})
             self._count(text, thought, *(str(call) for call in calls))
             self._finish = choice.get("finish_reason") or self._finish
-        if usage := chunk.get("usage"):
-            self._meter.prompt_tokens = usage["prompt_tokens"]
-            self._meter.completion_tokens = usage.get("completion_tokens") or 0
+        usage = chunk.get("usage") or {}
+        if usage.get("prompt_tokens") is not None:
+            self._meter.prompt_tokens = int(usage["prompt_tokens"])
+            self._meter.completion_tokens = int(usage.get("completion_tokens") or 0)
             self._meter.estimated = False
         self._texts.append(text)
         return Delta(text, *self._counted()) if text else None
@@ -169,10 +171,15 @@ class Reading:
             completion_tokens,
             None if self._logprobs is None else self._kept(text, self._logprobs),
             now - self._started,
-            (self._first_token or now) - self._started,
+            self._first_token_s(completion_tokens),
             tuple(ToolCall(call.id, call.name, call.arguments) for _, call in sorted(self._calls.items())),
             estimated,
         )
+
+    def _first_token_s(self, tokens: int) -> float | None:
+        """Several tokens in one piece do not say when the first was there."""
+        whole = self._pieces < 2 and tokens > 1
+        return None if whole or self._first_token is None else self._first_token - self._started
 
     def _kept(self, text: str, logprobs: list[TokenLogprob]) -> tuple[TokenLogprob, ...]:
         return within(text, logprobs) if self._stops else tuple(logprobs)

@@ -8,7 +8,7 @@ import pytest
 from openai.types import Completion
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from serve_app.core.types import Failure
+from serve_app.core.types import Failure, FailureKind
 from serve_app.errors import ContextTooLongError
 
 from .serving import HANG, Breaks, FakeService, Scripted
@@ -217,6 +217,15 @@ class TestFailures:
         assert "x-cascade-answered-by" not in error.response.headers
         assert len(service.closings) == 1
 
+    @pytest.mark.parametrize(("kind", "requests"), [("unavailable", 2), ("timeout", 1)])
+    async def test_what_took_its_whole_time_is_not_asked_again(
+        self, client: openai.AsyncOpenAI, service: FakeService, kind: FailureKind, requests: int
+    ):
+        service.models["t"].text = Failure(kind, "Nothing came.")
+        with pytest.raises(openai.InternalServerError):
+            await client.with_options(max_retries=1).chat.completions.create(**ASK | {"model": "t"})
+        assert len(service.closings) == requests
+
     @pytest.mark.parametrize(("failure", "status", "code"), FAILURES)
     async def test_after_a_stream_opened(self, client: openai.AsyncOpenAI, service: FakeService, failure, status, code):
         service.disagree()
@@ -235,7 +244,7 @@ class TestFailures:
         assert content(seen) == ["The"]
         assert error.type == "server_error"
         assert "secret" not in str(error.body)
-        await asyncio.wait_for(service.closed.wait(), 5)
+        await asyncio.wait_for(service.closed.wait(), 60)
         assert len(service.closings) == 1
 
     async def test_both_lengths_are_said(self, client: openai.AsyncOpenAI, service: FakeService):
@@ -287,14 +296,14 @@ class TestClientLeaves:
 
     async def leave(self, asking: asyncio.Task[Any], service: FakeService, *names: str) -> None:
         for name in names:
-            await asyncio.wait_for(service.models[name].entered.wait(), 5)
+            await asyncio.wait_for(service.models[name].entered.wait(), 60)
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking
         await self.settled(service, *names)
 
     async def settled(self, service: FakeService, *names: str) -> None:
-        await asyncio.wait_for(service.closed.wait(), 5)
+        await asyncio.wait_for(service.closed.wait(), 60)
         assert service.closings == [None]
         assert [service.models[name].stopped for name in names] == [1] * len(names)
         cancelled = [call.model for call in service.runs[0].calls if isinstance(call.answer, Failure)]

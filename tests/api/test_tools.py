@@ -55,6 +55,12 @@ async def test_tools_reach_the_models_as_they_were_written(http: httpx.AsyncClie
     assert (prompt.tools, prompt.tool_choice) == ((WEATHER, CLOCK), choice)
 
 
+async def test_one_call_at_a_time(http: httpx.AsyncClient, service: FakeService):
+    assert not (await asked(http, service, tools=[WEATHER], parallel_tool_calls=False)).parallel_tool_calls
+    # It means nothing without tools.
+    assert await asked(http, service, parallel_tool_calls=False) == await asked(http, service)
+
+
 async def test_tools_that_must_not_be_called_are_not_shown(http: httpx.AsyncClient, service: FakeService):
     assert await asked(http, service, tools=[WEATHER], tool_choice="none") == await asked(http, service)
 
@@ -113,7 +119,6 @@ BAD: list[tuple[dict[str, Any], str]] = [
         {"tools": [WEATHER], "tool_choice": {"type": "allowed_tools", "allowed_tools": {}}},
         "tool_choice.type: must be 'function', got \"allowed_tools\".",
     ),
-    ({"tools": [WEATHER], "parallel_tool_calls": False}, "parallel_tool_calls: only true is honoured."),
     ({"parallel_tool_calls": "yes"}, 'parallel_tool_calls: must be a valid boolean, got "yes".'),
     (
         {"response_format": {"type": "grammar"}},

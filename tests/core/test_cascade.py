@@ -2,6 +2,7 @@ import asyncio
 import gc
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from math import nan
 
 import pytest
@@ -24,6 +25,7 @@ from serve_app.core.types import (
     Scores,
     Tier,
     TierResult,
+    ToolCall,
 )
 from serve_app.errors import SignalError
 
@@ -154,7 +156,7 @@ async def collect(run: Run) -> list[Event]:
 
 
 async def begun(*fakes: Fake | Judge) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         for fake in fakes:
             await fake.entered.wait()
 
@@ -254,6 +256,17 @@ class TestAccepting:
         outcome = await run_cascade(run_of(models, force="accept"))
         assert (outcome.answered_by, outcome.reason) == ("t", "too_few_answers")
 
+    @pytest.mark.parametrize(("parallel", "kept"), [(True, 2), (False, 1)])
+    @pytest.mark.parametrize("stream", [False, True])
+    async def test_further_calls_are_dropped_where_one_is_wanted(self, parallel, kept, stream):
+        calls = (ToolCall("1", "f", "{}"), ToolCall("2", "f", "{}"))
+        answer = replace(said(""), finish_reason="tool_calls", tool_calls=calls)
+        prompt = replace(PROMPT, parallel_tool_calls=parallel)
+        run = run_of({"t": Fake(answer)}, (TARGET,), prompt=prompt, stream=stream)
+        outcome = await run_cascade(run)
+        assert outcome.answer == replace(answer, tool_calls=calls[:kept])
+        assert run.calls == [Call("t", outcome.answer)]
+
     async def test_runs_under_plain_asyncio(self):
         run = run_of({"a": Fake(said("x")), "b": Fake(said("x"))})
         outcome = await asyncio.to_thread(lambda: asyncio.run(run_cascade(run)))
@@ -340,7 +353,18 @@ class TestDeferring:
         failure = outcome.tiers[0].calls[2].answer
         assert isinstance(failure, Failure)
         assert (failure.estimated, failure.prompt_tokens, failure.completion_tokens) == (True, 10, 4)
-        assert "too few" in failure.message
+        assert "nothing to accept" in failure.message
+
+    @pytest.mark.parametrize("answer", [BROKEN, said(" ")])
+    async def test_a_fixed_model_without_an_answer_ends_the_tier(self, answer):
+        slow, scorer = Fake(HANG), Judge()
+        models = {"a": Fake(answer), "b": Fake(said("x")), "c": slow, "t": Fake(said("z"))}
+        outcome = await run_cascade(run_of(models, (replace(TRIO, select="a"), TARGET), scorer=scorer))
+        assert (outcome.answered_by, slow.stopped, scorer.asked) == ("t", 1, [])
+
+    async def test_a_fixed_model_that_is_still_at_work_is_waited_for(self):
+        models = {"a": Fake(0.02, said("x")), "b": Fake(said("x")), "c": Fake(BROKEN)}
+        assert (await run_cascade(run_of(models, (replace(TRIO, select="a"), TARGET)))).answered_by == "a"
 
     async def test_a_cancelled_member_may_say_what_it_spent(self):
         spent = Failure("cancelled", "Stopped.", 11, 7)
@@ -590,7 +614,7 @@ class TestCancelling:
         task = asyncio.create_task(run_cascade(run))
         await begun(*models.values())
         task.cancel()
-        await asyncio.wait_for(slow.stopping.wait(), 5)
+        await asyncio.wait_for(slow.stopping.wait(), 60)
         await cancel(task)
         assert kinds(run) == {"a": "cancelled", "b": "cancelled"}
 
@@ -598,7 +622,7 @@ class TestCancelling:
         slow = Stubborn(HANG)
         run = run_of({"a": Fake(BROKEN), "b": slow})
         task = asyncio.create_task(run_cascade(run))
-        await asyncio.wait_for(slow.stopping.wait(), 5)
+        await asyncio.wait_for(slow.stopping.wait(), 60)
         await cancel(task)
         assert kinds(run) == {"a": "error", "b": "cancelled"}
 
@@ -639,7 +663,7 @@ class TestCancelling:
             return events
 
         task = asyncio.create_task(read())
-        await asyncio.wait_for(shown.wait(), 5)
+        await asyncio.wait_for(shown.wait(), 60)
         await asyncio.sleep(0)  # back to waiting for the third delta
         await cancel(task)
         assert target.stopped == 1

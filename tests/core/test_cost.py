@@ -129,6 +129,13 @@ class TestSpeed:
         assert speed.seconds(100, 10) == 2.0
         assert speed.tokens(3.0, 100) is None
 
+    def test_an_answer_that_came_at_once_was_not_written_in_that_time(self):
+        """From an endpoint that sends answers whole, or behind a proxy that keeps them together."""
+        speed = Speed()
+        speed.observe(replace(said(100, 120, 2.00004), first_token_s=2.0))
+        assert (speed.prompt_token_s, speed.token_s) == (None, 2.00004 / 120)
+        assert speed.tokens(3.0, 100) == 180
+
     def test_no_time_at_all_says_nothing_about_tokens(self):
         speed = Speed()
         speed.observe(said(1, 4, 0.0))

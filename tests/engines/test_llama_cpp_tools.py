@@ -73,6 +73,7 @@ async def test_tools_are_llama_cpps_own_where_the_model_may_choose() -> None:
         "tools": [WEATHER, CLOCK],
         "parallel_tool_calls": True,
     }
+    assert chat_fields(replace(asked("auto"), parallel_tool_calls=False), True)["parallel_tool_calls"] is False
     # With log-probabilities llama.cpp takes no tools.
     assert chat_fields(asked(logprobs=True), True)["chat_template_kwargs"] == {"tools": [WEATHER, CLOCK]}
 

@@ -233,6 +233,22 @@ async def test_whole_tool_calls_without_an_index(endpoint: Endpoint, load: Load)
     assert answer.finish_reason == "tool_calls"
 
 
+async def test_one_call_at_a_time(endpoint: Endpoint, load: Load) -> None:
+    endpoint.script.append(ANSWER)
+    await ask(await load(), Prompt((Message("user", "Weather?"),), tools=(TOOL,), parallel_tool_calls=False))
+    assert endpoint.last["parallel_tool_calls"] is False
+
+
+async def test_an_answer_in_one_piece_does_not_say_when_its_first_token_was_there(
+    endpoint: Endpoint, load: Load
+) -> None:
+    usage = {"prompt_tokens": 9, "completion_tokens": 2}
+    endpoint.script += [ANSWER, events(text("Paris.", "stop", usage=usage)), events(text("Par"), text("is.", "stop"))]
+    engine = await load()
+    answers = [await ask(engine) for _ in range(3)]
+    assert [answer.first_token_s is None for answer in answers] == [False, True, False]
+
+
 async def test_endpoints_that_do_not_stream(endpoint: Endpoint, load: Load) -> None:
     async def whole(_: web.Request) -> web.Response:
         logprobs = {"content": [{"token": "Paris", "logprob": -0.1}]}
@@ -263,6 +279,8 @@ async def test_usage_is_counted(endpoint: Endpoint, load: Load) -> None:
     assert (answer.prompt_tokens, answer.completion_tokens, answer.estimated) == (9, 1, False)
     counters = engine.counters()
     assert (counters.requests, counters.prompt_tokens, counters.completion_tokens) == (1, 9, 1)
+    endpoint.script.append(events(text("Paris", "stop", usage={"prompt_tokens": None, "completion_tokens": 7})))
+    assert (await ask(engine)).estimated  # a count of nothing is none
 
 
 async def test_a_refusal_is_an_answer(endpoint: Endpoint, load: Load) -> None:
