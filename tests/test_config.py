@@ -313,6 +313,14 @@ class TestTiers:
         answer = Generation("x", "stop", 1, 1, logprobs=(TokenLogprob("x", -0.5),))
         assert tier.confidence(MEMBERS["models"][0], answer) == 1.0
 
+    def test_another_signal_has_its_own_defaults(self):
+        zscores = {name: {"mean": -1.0, "std": 0.5} for name in MEMBERS["models"]}
+        signals = {"sure": {"kind": "chow_avg", "zscores": zscores}}
+        app = AppConfig.model_validate(cascade(MEMBERS | {"signal": "sure"}, TARGET) | {"signals": signals})
+        tier, target = app.tiers("default", [0.5], "rougeL")
+        assert (tier.signal, tier.agreement, tier.confidence, tier.threshold) == ("rougeL", "max", None, 0.5)
+        assert target == app.tiers("default", [0.5])[1]
+
     def test_thresholds_must_fit(self):
         with pytest.raises(ValueError, match="shorter"):
             AppConfig.model_validate(config()).tiers("default", [])
@@ -323,6 +331,16 @@ def test_one_answer_cannot_agree_with_itself():
         AppConfig.model_validate(cascade(MEMBERS | {"min_answers": 1}, TARGET))
     [sentence] = explain(raised.value, AppConfig)
     assert sentence == "cascades.default.tiers[0].min_answers: 'exact' compares answers, so at least 2 are needed."
+
+
+def test_one_model_cannot_agree():
+    with pytest.raises(ValidationError) as raised:
+        AppConfig.model_validate(cascade(MEMBERS | {"models": ["a"]}, TARGET))
+    [sentence] = explain(raised.value, AppConfig)
+    assert sentence == (
+        "cascades.default.tiers[0].signal: 'exact' compares answers, and there is one model; "
+        "Available: chow_avg, chow_quantile, chow_sum."
+    )
 
 
 class TestBlend:

@@ -1,7 +1,7 @@
 """The `args` of the application, with every name in it checked, and what the server and the tools ask of them."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Self, TypeAlias, TypeVar
 
 from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
@@ -123,6 +123,12 @@ class AppConfig(Strict):
             return
         if tier.signal not in self.all_signals():
             yield _fault(f"no signal {tier.signal!r}. {choices(tier.signal, self.all_signals())}", *where, "signal")
+        elif len(tier.models) == 1 and not isinstance(self.all_signals()[tier.signal], ChowConfig):
+            yield _fault(
+                f"{tier.signal!r} compares answers, and there is one model; {choices('', self._token_level())}",
+                *where,
+                "signal",
+            )
         elif (
             tier.min_answers == 1
             and len(tier.models) > 1
@@ -267,10 +273,14 @@ class AppConfig(Strict):
             for id_, cascade in self.cascades.items()
         }
 
-    def tiers(self, cascade: str, thresholds: list[float]) -> tuple[Tier, ...]:
-        """A cascade as the decision core takes it, with the thresholds in force."""
+    def tiers(self, cascade: str, thresholds: Sequence[float], signal: str | None = None) -> tuple[Tier, ...]:
+        """A cascade as the decision core takes it, with these thresholds and, if named, another signal."""
         *members, target = self.cascades[cascade].tiers
-        built = [self._tier(tier, threshold) for tier, threshold in zip(members, thresholds, strict=True)]
+        changed = {} if signal is None else {"signal": signal}
+        built = [
+            self._tier(tier.model_copy(update=changed), threshold)
+            for tier, threshold in zip(members, thresholds, strict=True)
+        ]
         return (*built, Tier(tuple(target.models), timeout_s=target.timeout_s or TARGET_TIMEOUT_S))
 
     def _tier(self, tier: TierConfig, threshold: float) -> Tier:

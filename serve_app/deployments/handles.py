@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from ray.exceptions import RayError, RayTaskError
@@ -46,11 +47,12 @@ class ModelHandle:
         try:
             # Once a replica has begun, its death ends the stream by itself.
             async with self._liveness.required(self._name):
-                first = await anext(response, None)
-            if first is not None:
-                yield first
-            async for item in response:
+                with _wanted():
+                    item = await anext(response, None)
+            while item is not None:
                 yield item
+                with _wanted():
+                    item = await anext(response, None)
             finished = True
         except (RayError, RayServeException) as error:
             finished = True
@@ -110,7 +112,20 @@ class ScorerHandle:
 async def _result(response: Any) -> Any:
     """What the replica returns. Cancelling the task that awaits a response does not stop the replica by itself."""
     try:
-        return await response
+        with _wanted():
+            return await response
     except asyncio.CancelledError:
         response.cancel()
         raise
+
+
+@contextmanager
+def _wanted() -> Iterator[None]:
+    """Ray tells of work that was cancelled inside its replica as if this task were to stop; that is a failure."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise RayServeException("The work was cancelled in its replica.") from None

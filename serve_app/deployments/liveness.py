@@ -22,6 +22,8 @@ POLL_S = 2.0
 A look costs a router tens of milliseconds of CPU, and the controller more: nobody looks while answers come and
 nothing is down.
 """
+UNREADABLE = (RayServeException, RayError, TimeoutError, KeyError)
+"""What `look_up` raises while the controller is away, or does not know the application yet."""
 FAILING = ("UNHEALTHY", "DEPLOY_FAILED")
 """Not UPDATING or UPSCALING, where the first replica is on its way, nor HEALTHY, where it may sleep at zero."""
 
@@ -117,7 +119,7 @@ class Liveness:
     async def _refresh(self) -> None:
         try:
             health = await asyncio.to_thread(self._look)
-        except (RayServeException, RayError, TimeoutError, KeyError) as error:
+        except UNREADABLE as error:
             logger.warning("Serve's status could not be read, so it is taken as unchanged: %r", error)
             return
         down = [name for name, deployment in health.items() if deployment.down]

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from dataclasses import replace
+from collections.abc import Sequence
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,7 @@ from serve_app.deployments.autoscaling import EXPECTED, Demand
 from serve_app.deployments.capabilities import check_honoured
 from serve_app.deployments.handles import ModelHandle, ScorerHandle
 from serve_app.deployments.inline_scorer import InlineScorer
-from serve_app.deployments.liveness import Health, Liveness, look_up
+from serve_app.deployments.liveness import UNREADABLE, Health, Liveness, look_up
 from serve_app.deployments.measures import request_measures
 from serve_app.deployments.metrics import CALIBRATED_RATE, REFUSED, ROUTER, THRESHOLD, Instruments
 from serve_app.errors import ConfigError, RequestError, UnknownModelError, choices
@@ -153,25 +153,31 @@ class Router:
 
     def _overridden(self, model: str, options: CascadeOptions) -> tuple[Tier, ...]:
         """The model's tiers, with what this request wants otherwise."""
-        *members, target = self._tiers[model]
+        members = self._tiers[model][:-1]
         wanted = options.model_fields_set - {"include_answers"}
         if wanted and not members:
             field = f"cascade.{min(wanted)}"
             raise RequestError(f"{field}: {model!r} is a single model; there is nothing to decide.", field)
+        if options.threshold is None and options.signal is None:
+            return self._tiers[model]
+        row = [tier.threshold for tier in members]
         if options.threshold is not None:
             row = options.threshold if isinstance(options.threshold, list) else [options.threshold] * len(members)
-            if len(row) != len(members):
-                many = "" if len(members) == 1 else f", or {len(members)} (one for each tier but the last)"
-                message = f"cascade.threshold: needs one number{many}."
-                raise RequestError(message, "cascade.threshold")
-            members = [replace(tier, threshold=value) for tier, value in zip(members, row, strict=True)]
+        if len(row) != len(members):
+            many = "" if len(members) == 1 else f", or {len(members)} (one for each tier but the last)"
+            raise RequestError(f"cascade.threshold: needs one number{many}.", "cascade.threshold")
         if options.signal is not None:
-            known = self._config.selectable()
-            if options.signal not in known:
-                message = f"cascade.signal: no signal {options.signal!r}. {choices(options.signal, known)}"
+            self._check_selectable(options.signal, members)
+        return self._config.tiers(model, row, options.signal)
+
+    def _check_selectable(self, signal: str, members: Sequence[Tier]) -> None:
+        known = self._config.selectable()
+        if signal not in known:
+            raise RequestError(f"cascade.signal: no signal {signal!r}. {choices(signal, known)}", "cascade.signal")
+        for number, tier in enumerate(members):
+            if len(tier.models) == 1:
+                message = f"cascade.signal: {signal!r} compares answers, and tiers[{number}] has one model."
                 raise RequestError(message, "cascade.signal")
-            members = [replace(tier, signal=options.signal, confidence=None, blend=None) for tier in members]
-        return (*members, target)
 
     def close(self, model: str, run: Run, outcome: Outcome | None, options: CascadeOptions) -> Record:
         self._measure(model, run, outcome)
@@ -208,9 +214,17 @@ class Router:
 
     async def readiness(self) -> Readiness:
         if self._status is None or monotonic() - self._status[0] > STATUS_AGE_S:
-            # Serve's status is a blocking call to its controller.
-            self._status = (monotonic(), self._readiness(await asyncio.to_thread(_look)))
+            self._status = (monotonic(), await self._readiness_now())
         return self._status[1]
+
+    async def _readiness_now(self) -> Readiness:
+        try:
+            # Serve's status is a blocking call to its controller.
+            return self._readiness(await asyncio.to_thread(_look))
+        except UNREADABLE as error:
+            # Requests go on while the controller is away.
+            logger.warning("Serve's status could not be read, so readiness is taken as unchanged: %r", error)
+            return self._status[1] if self._status else Readiness(False, {"message": "Serve's status is not known."})
 
     def _readiness(self, deployments: dict[str, Health]) -> Readiness:
         running = {name: health.running for name, health in deployments.items()}

@@ -55,6 +55,18 @@ class Handle:
         return self
 
 
+def test_a_request_may_not_compare_the_answers_of_one_model() -> None:
+    model = {"engine": "replay", "default": "x"}
+    tiers = [{"models": ["a"], "signal": "chow_avg", "threshold": -1}, {"models": ["t"]}]
+    handle: Any = Handle()
+    config = AppConfig.model_validate({"models": {"a": model, "t": model}, "cascades": {"default": {"tiers": tiers}}})
+    router = Router(config, {}, handle, {})
+    with pytest.raises(RequestError) as caught:
+        router.open("default", Prompt((HI,)), CascadeOptions(signal="rougeL"), stream=False)
+    assert caught.value.param == "cascade.signal"
+    assert str(caught.value) == "cascade.signal: 'rougeL' compares answers, and tiers[0] has one model."
+
+
 def test_the_router_looks_only_at_the_models_that_a_request_would_ask() -> None:
     able = {"engine": "replay", "default": "x"}
     models = {"a": able, "b": able, "t": able, "old": {"engine": "seq2seq", "weights": "./t5"}}

@@ -40,7 +40,8 @@ def write_examples(path: Path, examples: Sequence[Example]) -> Path:
 def write_config(path: Path, models: Mapping[str, Any] = MODELS) -> Path:
     """A cascade whose last model is the target."""
     *members, target = models
-    tiers = [{"models": members, "signal": "exact", "threshold": 0.5}, {"models": [target]}]
+    signal = "exact" if len(members) > 1 else "chow_avg"
+    tiers = [{"models": members, "signal": signal, "threshold": 0.5}, {"models": [target]}]
     args = {"models": dict(models), "cascades": {"default": {"tiers": tiers}}}
     path.write_text(yaml.safe_dump({"applications": [{"import_path": "serve_app.app:build_app", "args": args}]}))
     return path

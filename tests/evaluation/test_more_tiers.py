@@ -191,7 +191,9 @@ def test_signals_of_all_tiers(path: Path, tmp_path: Path) -> None:
 
 def test_one_blend_of_two_tiers_is_not_fitted(tmp_path: Path) -> None:
     values = three_tiers()
-    zscores = {name: {"mean": 0, "std": 1} for name in ("small", "tiny", "medium")}
+    values["models"]["odd"] = values["models"]["medium"]
+    values["cascades"]["default"]["tiers"][1]["models"] = ["medium", "odd"]
+    zscores = {name: {"mean": 0, "std": 1} for name in ("small", "tiny", "medium", "odd")}
     values["signals"] = {
         "sure": {"kind": "chow_avg", "zscores": zscores},
         "both": {"kind": "blend", "agreement": "rougeL", "confidence": "sure"},
@@ -199,7 +201,7 @@ def test_one_blend_of_two_tiers_is_not_fitted(tmp_path: Path) -> None:
     for tier in values["cascades"]["default"]["tiers"][:2]:
         tier["signal"] = "both"
     examples = questions(50)
-    columns = answers(["small", "tiny", "medium", "large"], examples)
+    columns = answers(["small", "tiny", "medium", "odd", "large"], examples)
     records = write_records(tmp_path / "r.jsonl", values, examples, columns)
     with pytest.raises(ConfigError, match="'both' judges several tiers, whose weights differ: define a blend for each"):
         calibrate(records, Wish(rates=(0.63, 0.3)), fit=True)

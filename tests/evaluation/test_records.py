@@ -38,7 +38,8 @@ FACTS: dict[str, Any] = {
 
 def header(models: Sequence[str] = ("a", "t")) -> Header:
     *members, target = models
-    tiers = [{"models": members, "signal": "exact", "threshold": 0.5}, {"models": [target]}]
+    signal = "exact" if len(members) > 1 else "chow_avg"
+    tiers = [{"models": members, "signal": signal, "threshold": 0.5}, {"models": [target]}]
     args = {"models": {name: MODELS[name] for name in models}, "cascades": {"default": {"tiers": tiers}}}
     return Header(
         created="2026-11-22T00:00:00+00:00",

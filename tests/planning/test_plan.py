@@ -17,7 +17,8 @@ def args(models: dict[str, dict[str, Any]], **options: Any) -> AppConfig:
     replay = {"engine": "replay", "default": "x"}
     filled = {name: model if "engine" in model else replay | model for name, model in models.items()}
     *members, target = models
-    tiers = [{"models": members, "signal": "exact", "threshold": 0.5}] if members else []
+    signal = "exact" if len(members) > 1 else "chow_avg"
+    tiers = [{"models": members, "signal": signal, "threshold": 0.5}] if members else []
     return AppConfig.model_validate(
         {"models": filled, "cascades": {"default": {"tiers": [*tiers, {"models": [target]}]}}} | options
     )
