@@ -16,7 +16,6 @@ latencies, FLOPs, and what the simulation says of it. `--routers` without a numb
 import argparse
 import asyncio
 import os
-import socket
 import statistics
 import sys
 import tempfile
@@ -37,6 +36,7 @@ from rich.console import Console
 from rich.table import Table
 
 from loadtests.asking import Answered, at_once, at_random
+from loadtests.ports import free_port
 from loadtests.processes import cpu_s, usages
 from serve_app.deployments import local
 from serve_app.planning.capacity import MEASURED, assume, capacity
@@ -57,6 +57,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20, help="of each measurement of the first part")
     parser.add_argument("--fleet-seconds", type=float, default=60, help="of arrivals at the simulated fleet")
     parser.add_argument("--rate", type=float, default=5, help="requests a second to the simulated fleet")
+    stems = [config.stem for config in FLEETS]
+    parser.add_argument("--fleets", nargs="+", choices=stems, default=stems, help="those of the second part")
     options = parser.parse_args()
     console = Console(width=150)
     load_average = os.getloadavg()[0]
@@ -71,9 +73,10 @@ def main() -> None:
             console.print(scaling_table(rows))
             costs = costs_of(rows)
             console.print(f"MEASURED = {costs}")
+        arrivals = options.rate, options.fleet_seconds
         for config, deferral_rates in FLEETS.items():
-            arrivals = options.rate, options.fleet_seconds
-            console.print(fleet_table(config, deferral_rates, arrivals, costs, path, cluster))
+            if config.stem in options.fleets:
+                console.print(fleet_table(config, deferral_rates, arrivals, costs, path, cluster))
     console.print(
         f"{psutil.cpu_count()} cores, load average {load_average:.1f} before and {os.getloadavg()[0]:.1f} after "
         f"(client and server included); Ray {ray.__version__}; {options.seconds:g} and {options.fleet_seconds:g} s."
@@ -111,12 +114,6 @@ def deploy(values: dict[str, Any], path: Path, cluster: local.Cluster) -> ServeF
     local.wait_until_running(file, cluster, lambda _: None)
     local.warm_up(file)
     return file
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def saturate(url: str, routers: int, concurrencies: list[int], seconds: float) -> list[dict[str, Any]]:

@@ -15,8 +15,14 @@ os.environ.setdefault("RAY_AUTH_MODE", "token")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")
 
-# Property tests judge values, not speed: a busy machine must not fail them.
-settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Property tests judge values, not speed: a busy machine must not fail them. Their examples are the same every time, so
+# that a change is not refused by one that it has nothing to do with; with CASCADE_TEST_RANDOM set they are new ones.
+settings.register_profile(
+    "unhurried",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=not os.environ.get("CASCADE_TEST_RANDOM"),
+)
 settings.load_profile("unhurried")
 
 

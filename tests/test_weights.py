@@ -338,7 +338,7 @@ def test_two_processes_download_once(home: Path, links: Path) -> None:
     processes = [context.Process(target=_fetch_in_process, args=arguments) for _ in range(2)]
     for process in processes:
         process.start()
-    (path, first), (same_path, second) = results.get(timeout=30), results.get(timeout=30)
+    (path, first), (same_path, second) = results.get(timeout=120), results.get(timeout=120)
     for process in processes:
         process.join(timeout=10)
     assert path == same_path
@@ -361,7 +361,7 @@ def test_waiting_for_another_process_is_said(home: Path, links: Path, monkeypatc
             time.sleep(0.01)
         assert "waiting for another process" in progress.messages[0]
         assert not progress.finished
-    fetching.join(timeout=20)
+    fetching.join(timeout=120)
     assert progress.finished == ["ready"]
 
 

@@ -182,7 +182,7 @@ async def listening(service: FakeService) -> AsyncIterator[str]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait until something is so; fails after five seconds."""
-    async with asyncio.timeout(5):
+    """Wait until something is so; fails after a minute."""
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.005)

@@ -170,10 +170,10 @@ async def test_cancelling_frees_the_slot(engine: Engine, how: str, when: str) ->
     charged = replace(meter)
     after = await idle(engine)
     assert meter == charged, "the meter is final when the error leaves"
-    assert meter.completion_tokens == 0 if when == "before the first token" else 3 <= meter.completion_tokens < 60
+    assert meter.completion_tokens == 0 if when == "before the first token" else 3 <= meter.completion_tokens < 300
     assert after.prompt_tokens - before.prompt_tokens <= meter.prompt_tokens
     # A thread that got no CPU time learns of the last tokens late.
-    assert after.completion_tokens - before.completion_tokens <= meter.completion_tokens + 3
+    assert after.completion_tokens - before.completion_tokens <= meter.completion_tokens + 20
     assert (await generate(engine, chat(QUESTION, max_tokens=2))).completion_tokens == 2
 
 
@@ -183,7 +183,7 @@ async def test_closing_a_stream_frees_the_slot(engine: Engine) -> None:
     first = await anext(items)
     assert isinstance(first, Delta)
     await items.aclose()
-    assert 1 <= meter.completion_tokens < 60
+    assert 1 <= meter.completion_tokens < 300
     await idle(engine)
 
 

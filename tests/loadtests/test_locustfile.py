@@ -78,7 +78,7 @@ async def test_cascade_and_target_on_the_same_arrivals(url, trace, tmp_path):
     assert "ok    max_error_rate      0 (must be <= 0)" in output
     code, output = await load(url, *replay, "--log", "target.jsonl", "--slo", impossible, "--models", "t", cwd=tmp_path)
     assert code == 1, output
-    assert "FAIL  max_p95_latency_s   0." in output
+    assert re.search(r"FAIL  max_p95_latency_s +\d", output)
 
     cascade, target = read_log(tmp_path / "cascade.jsonl"), read_log(tmp_path / "target.jsonl")
     prompts = read_prompts(PROMPTS)[:ARRIVALS]
@@ -133,7 +133,7 @@ async def test_users_who_come_in_steps(url, tmp_path):
 async def test_failures_are_counted_by_kind(service, url, trace, tmp_path):
     service.models["a"].text = Failure("timeout", "took too long")
     service.models["t"].delay_s = HANG
-    arguments = ("--shape", "replay", "--trace", trace, "--models", "a,t", "--request-timeout", 2)
+    arguments = ("--shape", "replay", "--trace", trace, "--models", "a,t", "--request-timeout", 5)
     slo = gates(tmp_path / "slo.yaml", max_error_rate=0.5)
     code, output = await load(url, *arguments, "--slo", slo, cwd=tmp_path)
     assert code == 1, output

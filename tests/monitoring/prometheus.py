@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import yaml
 
-from tests.serve.conftest import free_port
+from loadtests.ports import free_port
 
 
 class Prometheus:

@@ -1,7 +1,6 @@
 """A real Ray Serve cluster with one application on it, deployed from a config file as a user would."""
 
 import asyncio
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -13,13 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from loadtests.ports import free_port
 from serve_app.engines import EngineCounters
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass
@@ -57,9 +51,9 @@ class Served:
 PATIENCE_S = 60.0
 
 
-async def until(look: Callable[[], Awaitable[Any]], wanted: Any) -> None:
+async def until(look: Callable[[], Awaitable[Any]], wanted: Any, patience_s: float = PATIENCE_S) -> None:
     """Wait until `look` sees what is wanted."""
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(patience_s):
         while await look() != wanted:  # noqa: ASYNC110 - engine counters raise no event
             await asyncio.sleep(0.1)
 

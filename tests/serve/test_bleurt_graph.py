@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.bleurt_process import BleurtProcess
-from tests.serve.conftest import Served, serving
+from tests.serve.conftest import PATIENCE_S, Served, serving
 
 pytestmark = pytest.mark.serve
 
@@ -70,6 +70,6 @@ def test_a_mix_has_parts_in_both_scorers(served: Served) -> None:
 
 
 def test_ready_when_its_scorer_is(served: Served) -> None:
-    state = httpx.get(f"{served.url}/readyz").json()
+    state = httpx.get(f"{served.url}/readyz", timeout=PATIENCE_S).json()
     assert state["ready"] is True
     assert state["replicas"] == {"first": 1, "second": 1, "target": 1, "Scorer": 1, "bleurt": 1, "Router": 1}

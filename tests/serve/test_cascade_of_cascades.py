@@ -6,7 +6,8 @@ from typing import Any
 import openai
 import pytest
 
-from tests.serve.conftest import Served, free_port, serving, until
+from loadtests.ports import free_port
+from tests.serve.conftest import Served, serving, until
 
 pytestmark = pytest.mark.serve
 

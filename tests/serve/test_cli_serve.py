@@ -15,7 +15,8 @@ import httpx
 import pytest
 import yaml
 
-from tests.serve.conftest import REPLAY, free_port
+from loadtests.ports import free_port
+from tests.serve.conftest import PATIENCE_S, REPLAY
 
 pytestmark = pytest.mark.serve
 
@@ -73,7 +74,7 @@ def test_says_where_it_is_and_leaves_nothing_behind(tmp_path: Path, stop: signal
         assert f"ask --url http://127.0.0.1:{port} --model blended" in "".join(lines)
         assert lines[-1] == "Ctrl-C stops it.\n"
         body = {"model": "default", "messages": [{"role": "user", "content": "Capital of France?"}]}
-        response = httpx.post(f"http://127.0.0.1:{port}/v1/chat/completions", json=body)
+        response = httpx.post(f"http://127.0.0.1:{port}/v1/chat/completions", json=body, timeout=PATIENCE_S)
         assert response.json()["choices"][0]["message"]["content"] == "The capital is Paris."
         process.send_signal(stop)
         assert process.communicate(timeout=60) == ("", "")

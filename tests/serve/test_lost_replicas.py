@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.serve.conftest import Served, serving, until
+from tests.serve.conftest import PATIENCE_S, Served, serving, until
 
 pytestmark = [pytest.mark.serve, pytest.mark.slow]
 
@@ -51,15 +51,25 @@ async def ask(http: httpx.AsyncClient, **more: Any) -> httpx.Response:
     return await http.post("/v1/chat/completions", json=body)
 
 
-def lose(served: Served, model: str) -> None:
+def replicas(model: str) -> list[str]:
+    """The names of their actors."""
+    import ray
+
+    names = [actor["name"] for actor in ray.util.list_named_actors(all_namespaces=True)]
+    return [name for name in names if f"#{model}#" in name]
+
+
+async def lose(served: Served, model: str) -> None:
     """Take away what the model needs to start, and kill its replica."""
     import ray
 
     records = served.path.parent / f"{model}.jsonl"
+    async with asyncio.timeout(PATIENCE_S):
+        # One that was replaced may still be on its way out.
+        while len(names := replicas(model)) != 1:  # noqa: ASYNC110 - there is nobody to ask
+            await asyncio.sleep(0.1)
     records.rename(records.with_suffix(".away"))
-    names = [actor["name"] for actor in ray.util.list_named_actors(all_namespaces=True)]
-    [name] = [name for name in names if f"#{model}#" in name]
-    ray.kill(ray.get_actor(name, namespace="serve"))
+    ray.kill(ray.get_actor(names[0], namespace="serve"))
 
 
 def give_back(served: Served, model: str) -> None:
@@ -89,7 +99,7 @@ async def test_a_rolling_restart_loses_no_request(served: Served, http: httpx.As
 
 async def test_a_lost_member_defers(served: Served, http: httpx.AsyncClient) -> None:
     assert (await ask(http)).json()["cascade"]["reason"] == "disagreement"
-    lose(served, "second")
+    await lose(served, "second")
 
     async def second() -> Any:
         response = await ask(http)
@@ -106,9 +116,13 @@ async def test_a_lost_member_defers(served: Served, http: httpx.AsyncClient) -> 
 async def test_a_lost_target_is_a_503_for_those_who_wait_and_those_who_come(
     served: Served, http: httpx.AsyncClient
 ) -> None:
-    lose(served, "target")
-    # The first may have been on its way to the replica when it died; the streamed one is answered before any text.
-    await ask(http)
+    await lose(served, "target")
+
+    async def gone() -> bool:
+        return "no running replica" in (await ask(http)).text
+
+    # It dies some time after it was killed. The streamed one is answered before any text.
+    await until(gone, True)
     plain, streamed = await asyncio.gather(ask(http), ask(http, stream=True))
     for response in (plain, streamed):
         assert "'target' has had no running replica for more than 2 s." in response.text

@@ -3,13 +3,16 @@
 import asyncio
 import gc
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from typing import Any
 
 import httpx
 import pytest
 import yaml
 
-from tests.serve.conftest import Served, free_port, until
+from loadtests.ports import free_port
+from tests.serve import conftest
+from tests.serve.conftest import Served
 
 pytestmark = [
     pytest.mark.serve,
@@ -20,8 +23,10 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
 ]
 
-FAST = {"metrics_interval_s": 0.5, "look_back_period_s": 2, "upscale_delay_s": 0, "downscale_delay_s": 1}
-"""Not what one would serve with: a test should not wait for minutes."""
+FAST = {"metrics_interval_s": 0.5, "look_back_period_s": 2, "upscale_delay_s": 0, "downscale_delay_s": 10}
+"""Not what one would serve with: a test should not wait for minutes. But replicas must last until they are seen."""
+until = partial(conftest.until, patience_s=120)
+"""What is expected decays by e in ten seconds: from three replicas to none it takes up to a minute."""
 MEMBER: dict[str, Any] = {
     "engine": "replay",
     "answers": [{"contains": "long", "text": "never", "first_token_s": 300}],

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.deployments.collector import Collector, attributes, collecting
-from tests.serve.conftest import REPLAY, Served, serving, until
+from tests.serve.conftest import PATIENCE_S, REPLAY, Served, serving, until
 
 pytestmark = pytest.mark.serve
 
@@ -51,8 +51,12 @@ async def scraped() -> Samples:
     from prometheus_client.parser import text_string_to_metric_families
 
     [node] = ray.nodes()
-    async with httpx.AsyncClient(trust_env=False) as http:
-        text = (await http.get(f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics")).text
+    address = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+    try:
+        async with httpx.AsyncClient(timeout=PATIENCE_S, trust_env=False) as http:
+            text = (await http.get(address)).text
+    except httpx.TransportError:  # busy, and asked again
+        return {}
     found: Samples = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:

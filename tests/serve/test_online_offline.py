@@ -19,7 +19,7 @@ from serve_app.evaluation.records import Records
 from serve_app.evaluation.tasks import Prompts
 from serve_app.evaluation.wishes import Wish
 from tests.evaluation.synthetic import answers, args, questions, tape, write_records
-from tests.serve.conftest import Served, serving, until
+from tests.serve.conftest import PATIENCE_S, Served, serving, until
 
 pytestmark = pytest.mark.serve
 
@@ -83,7 +83,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory, values: dict[str, Any], g
 async def record(client: httpx.AsyncClient, id_: str, example: Example, **options: Any) -> dict[str, Any]:
     [message] = Prompts().messages(example.task, example.prompt_inputs)
     body = {"model": id_, "max_tokens": 64, "messages": [{"role": "user", "content": message.content}]} | options
-    response = await client.post("/v1/chat/completions", json=body, timeout=60)
+    response = await client.post("/v1/chat/completions", json=body)
     response.raise_for_status()
     found: dict[str, Any] = response.json()["cascade"]
     return found
@@ -101,19 +101,19 @@ async def test_every_decision_is_the_same(served: Served, recorded: Records) -> 
         assert tier.signal is not None
         chow = material.config.confidence_of(tier.signal)
         offline = await asyncio.to_thread(material.evidence.decisions, tier, chow)
-        async with httpx.AsyncClient(base_url=served.url) as client:
+        async with httpx.AsyncClient(base_url=served.url, timeout=PATIENCE_S) as client:
             online = [await record(client, id_, example) for example in recorded.examples]
         assert len({one["reason"] for one in online}) >= 2
         for example, mine, theirs in zip(recorded.examples, offline, online, strict=True):
             first = theirs["tiers"][0]
-            found = (first["accepted"], first["reason"], first["agreement"])
-            # JSON has no minus infinity, which a token-level signal says of an answer without tokens.
-            agreement = mine.agreement if mine.agreement is not None and isfinite(mine.agreement) else None
-            assert found == (mine.accepted, mine.reason, agreement), (id_, example.id)
+            assert first["accepted"] == mine.accepted, (id_, example.id)
             selected = None if mine.selected is None else tier.models[mine.selected]
             # A server stops members once their tier is lost, so there an answer may be missing that the records have.
             if all(call["status"] != "cancelled" for call in theirs["models"].values()):
-                assert first["selected"] == selected, (id_, example.id)
+                # JSON has no minus infinity, which a token-level signal says of an answer without tokens.
+                agreement = mine.agreement if mine.agreement is not None and isfinite(mine.agreement) else None
+                found = (first["reason"], first["agreement"], first["selected"])
+                assert found == (mine.reason, agreement, selected), (id_, example.id)
             assert theirs["answered_by"] == (selected if mine.accepted else "large")
 
 
@@ -125,7 +125,7 @@ async def test_a_calibration_is_deployed_and_named(served: Served, recorded: Rec
     # Only the router's settings are new, so no replica is restarted.
     assert yaml.safe_load(output.read_text())["applications"][0]["args"] == before
     await asyncio.to_thread(served.deploy)
-    async with httpx.AsyncClient(base_url=served.url) as client:
+    async with httpx.AsyncClient(base_url=served.url, timeout=PATIENCE_S) as client:
 
         async def in_force() -> list[float]:
             thresholds: list[float] = (await client.get("/readyz")).json()["thresholds"]["default"]

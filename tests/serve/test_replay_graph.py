@@ -7,7 +7,7 @@ import httpx
 import openai
 import pytest
 
-from tests.serve.conftest import Served, until
+from tests.serve.conftest import PATIENCE_S, Served, until
 
 pytestmark = pytest.mark.serve
 
@@ -162,7 +162,7 @@ async def test_a_client_that_leaves_the_stream_frees_the_target(replayed: Served
 
 
 async def test_ready(replayed: Served) -> None:
-    async with httpx.AsyncClient(base_url=replayed.url) as http:
+    async with httpx.AsyncClient(base_url=replayed.url, timeout=PATIENCE_S) as http:
         state = (await http.get("/readyz")).json()
     assert state["ready"] is True
     assert state["replicas"] == {"first": 1, "second": 1, "target": 1, "Scorer": 1, "Router": 1}
@@ -182,7 +182,7 @@ def serve_deploy(served: Served, thresholds: dict[str, list[float]]) -> None:
 async def test_serve_deploy_changes_thresholds_without_a_restart(replayed: Served, client: openai.AsyncOpenAI) -> None:
     asked = (await replayed.counters("first")).requests
     assert asked > 0
-    async with httpx.AsyncClient(base_url=replayed.url) as http:
+    async with httpx.AsyncClient(base_url=replayed.url, timeout=PATIENCE_S) as http:
 
         async def state() -> dict[str, Any]:
             return (await http.get("/readyz")).json()

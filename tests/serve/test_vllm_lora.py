@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from tests.lora_adapters import greedy, make, merged
-from tests.serve.conftest import Served, serving
+from tests.serve.conftest import PATIENCE_S, Served, serving
 from tests.serve.test_vllm_graph import QUESTION, TOOL, ask, model
 
 pytestmark = [pytest.mark.serve, pytest.mark.models, pytest.mark.vllm]
@@ -80,7 +80,7 @@ async def test_each_model_answers_as_itself(base: Path, folders: dict[str, Path]
 async def test_one_set_of_replicas_serves_all(served: Served, client: openai.AsyncOpenAI) -> None:
     listed = {card.id: card.model_extra for card in (await client.models.list()).data}
     assert listed.keys() == {"default", "smollm2", "attentive", "thorough"}
-    async with httpx.AsyncClient(trust_env=False) as http:
+    async with httpx.AsyncClient(timeout=PATIENCE_S, trust_env=False) as http:
         ready = await http.get(f"{served.url}/readyz")
     assert ready.status_code == 200
     assert ready.json()["replicas"] == {"smollm2": 1, "Scorer": 1, "Router": 1}
