@@ -113,8 +113,8 @@ class Reading:
             self._add_logprobs(choice.get("logprobs") or {})
             self._count(text, thought, *(str(call) for call in calls))
             self._finish = choice.get("finish_reason") or self._finish
-        usage = chunk.get("usage") or {}
-        if usage.get("prompt_tokens") is not None:
+        usage = chunk.get("usage")
+        if usage and usage["prompt_tokens"] is not None:
             self._meter.prompt_tokens = int(usage["prompt_tokens"])
             self._meter.completion_tokens = int(usage.get("completion_tokens") or 0)
             self._meter.estimated = False
