@@ -320,6 +320,8 @@ class TestTiers:
         tier, target = app.tiers("default", [0.5], "rougeL")
         assert (tier.signal, tier.agreement, tier.confidence, tier.threshold) == ("rougeL", "max", None, 0.5)
         assert target == app.tiers("default", [0.5])[1]
+        alone = AppConfig.model_validate(cascade({"models": ["a"], "signal": "chow_avg", "threshold": -1}, TARGET))
+        assert alone.tiers("default", [-1], "rougeL") == alone.tiers("default", [-1])
 
     def test_thresholds_must_fit(self):
         with pytest.raises(ValueError, match="shorter"):
@@ -338,7 +340,7 @@ def test_one_model_cannot_agree():
         AppConfig.model_validate(cascade(MEMBERS | {"models": ["a"]}, TARGET))
     [sentence] = explain(raised.value, AppConfig)
     assert sentence == (
-        "cascades.default.tiers[0].signal: 'exact' compares answers, and there is one model; "
+        "cascades.default.tiers[0].signal: 'exact' compares answers, and there is one model. "
         "Available: chow_avg, chow_quantile, chow_sum."
     )
 

@@ -4,6 +4,7 @@ import time
 from typing import Any
 from uuid import uuid4
 
+from serve_app.api.encoding import utf8
 from serve_app.api.schema import ChatCompletion, ChatMessage, Completion, TextCompletion
 from serve_app.api.tools import NamedTool, written
 from serve_app.core.record import Record
@@ -117,7 +118,7 @@ def _logprobs(answer: Generation) -> dict[str, Any] | None:
         {
             "token": item.token,
             "logprob": item.logprob,
-            "bytes": list(item.token.encode(errors="replace")),
+            "bytes": list(utf8(item.token)),
             "top_logprobs": [],
         }
         for item in answer.logprobs

@@ -7,8 +7,12 @@ from fastapi.responses import JSONResponse
 
 
 def encoded(value: Any) -> bytes:
-    """JSON in UTF-8, where half of a surrogate pair is U+FFFD: JSON's escapes can say it, and so can models."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    """JSON in UTF-8."""
+    return utf8(json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False))
+
+
+def utf8(text: str) -> bytes:
+    """Half of a surrogate pair is U+FFFD: JSON's escapes can say it, and so can models."""
     try:
         return text.encode()
     except UnicodeEncodeError:

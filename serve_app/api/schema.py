@@ -15,7 +15,7 @@ class CascadeOptions(Body):
     threshold: float | list[float] | None = Field(
         None, description="Instead of the threshold of every deferring tier: one number, or one for each."
     )
-    signal: str | None = Field(None, description="Instead of the signal of every deferring tier.")
+    signal: str | None = Field(None, description="Instead of the signal of every deferring tier of several models.")
     force: Literal["accept", "defer"] | None = Field(None, description="Decide so whatever the agreement is.")
     include_answers: bool = Field(False, description="Put every model's answer into the decision record.")
 

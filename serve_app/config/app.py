@@ -125,7 +125,7 @@ class AppConfig(Strict):
             yield _fault(f"no signal {tier.signal!r}. {choices(tier.signal, self.all_signals())}", *where, "signal")
         elif len(tier.models) == 1 and not isinstance(self.all_signals()[tier.signal], ChowConfig):
             yield _fault(
-                f"{tier.signal!r} compares answers, and there is one model; {choices('', self._token_level())}",
+                f"{tier.signal!r} compares answers, and there is one model. {choices('', self._token_level())}",
                 *where,
                 "signal",
             )
@@ -274,13 +274,14 @@ class AppConfig(Strict):
         }
 
     def tiers(self, cascade: str, thresholds: Sequence[float], signal: str | None = None) -> tuple[Tier, ...]:
-        """A cascade as the decision core takes it, with these thresholds and, if named, another signal."""
+        """A cascade as the decision core takes it, with these thresholds.
+
+        A `signal` that is named judges in place of each tier's own, but for tiers of one model: it compares answers.
+        """
         *members, target = self.cascades[cascade].tiers
-        changed = {} if signal is None else {"signal": signal}
-        built = [
-            self._tier(tier.model_copy(update=changed), threshold)
-            for tier, threshold in zip(members, thresholds, strict=True)
-        ]
+        if signal is not None:
+            members = [tier.model_copy(update={"signal": signal} if tier.models[1:] else {}) for tier in members]
+        built = [self._tier(tier, threshold) for tier, threshold in zip(members, thresholds, strict=True)]
         return (*built, Tier(tuple(target.models), timeout_s=target.timeout_s or TARGET_TIMEOUT_S))
 
     def _tier(self, tier: TierConfig, threshold: float) -> Tier:

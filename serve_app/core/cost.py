@@ -93,7 +93,8 @@ class Speed:
         first_s, tokens = answer.first_token_s, answer.completion_tokens
         decoding_s = 0.0 if first_s is None or tokens < 2 else (answer.latency_s - first_s) / (tokens - 1)
         if first_s is None or (tokens > 1 and decoding_s < self.FASTEST_TOKEN_S):
-            self.token_s = self._averaged(self.token_s, answer.latency_s / max(1, tokens))
+            reading_s = (self.prompt_token_s or 0.0) * answer.prompt_tokens
+            self.token_s = self._averaged(self.token_s, max(0.0, answer.latency_s - reading_s) / max(1, tokens))
             return
         self.prompt_token_s = self._averaged(self.prompt_token_s, first_s / max(1, answer.prompt_tokens))
         if tokens > 1:

@@ -31,6 +31,8 @@ def _verdict(tier: Tier, judged: Agreement, force: Force | None) -> tuple[bool, 
         return False, "forced"
     if force == "accept" and judged.selected is not None:
         return True, "forced"
+    if tier.select is not None and judged.selected is None:
+        return False, "nothing_to_return"  # first, since the others may have been stopped for it
     if len(judged.survivors) < answers_needed(tier):
         return False, "too_few_answers"
     if judged.selected is None:

@@ -174,10 +174,9 @@ class Router:
         known = self._config.selectable()
         if signal not in known:
             raise RequestError(f"cascade.signal: no signal {signal!r}. {choices(signal, known)}", "cascade.signal")
-        for number, tier in enumerate(members):
-            if len(tier.models) == 1:
-                message = f"cascade.signal: {signal!r} compares answers, and tiers[{number}] has one model."
-                raise RequestError(message, "cascade.signal")
+        if all(len(tier.models) == 1 for tier in members):
+            message = f"cascade.signal: {signal!r} compares answers, and no tier has several to compare."
+            raise RequestError(message, "cascade.signal")
 
     def close(self, model: str, run: Run, outcome: Outcome | None, options: CascadeOptions) -> Record:
         self._measure(model, run, outcome)

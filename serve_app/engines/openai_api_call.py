@@ -114,9 +114,8 @@ class Reading:
             self._count(text, thought, *(str(call) for call in calls))
             self._finish = choice.get("finish_reason") or self._finish
         usage = chunk.get("usage")
-        if usage and usage["prompt_tokens"] is not None:
-            self._meter.prompt_tokens = int(usage["prompt_tokens"])
-            self._meter.completion_tokens = int(usage.get("completion_tokens") or 0)
+        if usage and None not in (counts := (usage["prompt_tokens"], usage.get("completion_tokens"))):
+            self._meter.prompt_tokens, self._meter.completion_tokens = map(int, counts)
             self._meter.estimated = False
         self._texts.append(text)
         return Delta(text, *self._counted()) if text else None

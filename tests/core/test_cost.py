@@ -136,6 +136,12 @@ class TestSpeed:
         assert (speed.prompt_token_s, speed.token_s) == (None, 2.00004 / 120)
         assert speed.tokens(3.0, 100) == 180
 
+    def test_reading_is_taken_off_where_it_is_known(self):
+        speed = Speed()
+        speed.observe(replace(said(100, 1, 1.0), first_token_s=1.0))
+        speed.observe(said(100, 10, 2.0))
+        assert speed.seconds(100, 10) == pytest.approx(2.0)
+
     def test_no_time_at_all_says_nothing_about_tokens(self):
         speed = Speed()
         speed.observe(said(1, 4, 0.0))

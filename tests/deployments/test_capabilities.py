@@ -64,7 +64,7 @@ def test_a_request_may_not_compare_the_answers_of_one_model() -> None:
     with pytest.raises(RequestError) as caught:
         router.open("default", Prompt((HI,)), CascadeOptions(signal="rougeL"), stream=False)
     assert caught.value.param == "cascade.signal"
-    assert str(caught.value) == "cascade.signal: 'rougeL' compares answers, and tiers[0] has one model."
+    assert str(caught.value) == "cascade.signal: 'rougeL' compares answers, and no tier has several to compare."
 
 
 def test_the_router_looks_only_at_the_models_that_a_request_would_ask() -> None:

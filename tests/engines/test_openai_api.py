@@ -279,8 +279,10 @@ async def test_usage_is_counted(endpoint: Endpoint, load: Load) -> None:
     assert (answer.prompt_tokens, answer.completion_tokens, answer.estimated) == (9, 1, False)
     counters = engine.counters()
     assert (counters.requests, counters.prompt_tokens, counters.completion_tokens) == (1, 9, 1)
-    endpoint.script.append(events(text("Paris", "stop", usage={"prompt_tokens": None, "completion_tokens": 7})))
-    assert (await ask(engine)).estimated  # a count of nothing is none
+    for unknown in ({"prompt_tokens": None, "completion_tokens": 7}, {"prompt_tokens": 9, "completion_tokens": None}):
+        endpoint.script.append(events(text("Paris", "stop", usage=unknown)))
+        answer = await ask(engine)
+        assert (answer.prompt_tokens, answer.completion_tokens, answer.estimated) == (18, 2, True)
 
 
 async def test_a_refusal_is_an_answer(endpoint: Endpoint, load: Load) -> None:
