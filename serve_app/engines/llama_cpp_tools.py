@@ -208,5 +208,4 @@ def _call(value: Json, names: Collection[str]) -> ToolCall:
     name, arguments = value["name"], value["arguments"] if "arguments" in value else value["parameters"]
     if name not in names or not isinstance(arguments, dict):
         raise ValueError("not a call")
-    # In ASCII, since JSON can say halves of UTF-16 pairs, which no response can carry as they are.
-    return ToolCall(f"call_{secrets.token_hex(12)}", name, json.dumps(arguments))
+    return ToolCall(f"call_{secrets.token_hex(12)}", name, json.dumps(arguments, ensure_ascii=False))

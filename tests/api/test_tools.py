@@ -61,6 +61,15 @@ async def test_one_call_at_a_time(http: httpx.AsyncClient, service: FakeService)
     assert await asked(http, service, parallel_tool_calls=False) == await asked(http, service)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_half_a_surrogate_pair_in_a_call_breaks_no_response(
+    http: httpx.AsyncClient, service: FakeService, stream: bool
+):
+    call(service, "a", "b", calls=(ToolCall("1", "get_weather", '{"city": "Zürich \ud83d"}'),))
+    response = await http.post(CHAT, json=BASE[CHAT] | {"tools": [WEATHER], "stream": stream})
+    assert "Zürich \ufffd" in response.text
+
+
 async def test_tools_that_must_not_be_called_are_not_shown(http: httpx.AsyncClient, service: FakeService):
     assert await asked(http, service, tools=[WEATHER], tool_choice="none") == await asked(http, service)
 

@@ -5,12 +5,11 @@ from typing import Any
 import pytest
 
 from serve_app.api.schema import CascadeOptions
-from serve_app.config import AppConfig
 from serve_app.core.types import Message, Prompt, ToolCall
 from serve_app.deployments.capabilities import check_honoured
-from serve_app.deployments.router import Router
 from serve_app.engines import EngineSettings, LlamaCppConfig, ReplayConfig
 from serve_app.errors import RequestError
+from tests.deployments.unasked import router_of
 
 ABLE = {"able": ReplayConfig(engine="replay"), "too": LlamaCppConfig(engine="llama_cpp", weights="x.gguf")}
 UNABLE = ABLE | {"old": EngineSettings(), "older": EngineSettings()}
@@ -48,19 +47,10 @@ def test_what_engines_say_of_themselves(config: Any, honours: bool) -> None:
     assert (config.honours_tools, config.honours_response_format) == (honours, honours)
 
 
-class Handle:
-    """A deployment that nobody asks anything."""
-
-    def options(self, **_: Any) -> "Handle":
-        return self
-
-
 def test_a_request_may_not_compare_the_answers_of_one_model() -> None:
     model = {"engine": "replay", "default": "x"}
     tiers = [{"models": ["a"], "signal": "chow_avg", "threshold": -1}, {"models": ["t"]}]
-    handle: Any = Handle()
-    config = AppConfig.model_validate({"models": {"a": model, "t": model}, "cascades": {"default": {"tiers": tiers}}})
-    router = Router(config, {}, handle, {})
+    router = router_of({"a": model, "t": model}, {"default": {"tiers": tiers}})
     with pytest.raises(RequestError) as caught:
         router.open("default", Prompt((HI,)), CascadeOptions(signal="rougeL"), stream=False)
     assert caught.value.param == "cascade.signal"
@@ -74,8 +64,7 @@ def test_the_router_looks_only_at_the_models_that_a_request_would_ask() -> None:
         "default": {"tiers": [{"models": ["a", "b"], "signal": "exact", "threshold": 0.5}, {"models": ["t"]}]},
         "mixed": {"tiers": [{"models": ["a", "old"], "signal": "exact", "threshold": 0.5}, {"models": ["t"]}]},
     }
-    handle: Any = Handle()
-    router = Router(AppConfig.model_validate({"models": models, "cascades": cascades}), {}, handle, {})
+    router = router_of(models, cascades)
     tools = WANTS[0][0]
     for model in ("default", "a"):
         assert router.open(model, tools, CascadeOptions(), stream=False).prompt == tools

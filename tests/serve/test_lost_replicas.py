@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.serve.conftest import PATIENCE_S, Served, serving, until
+from tests.serve.conftest import Served, serving, until
 
 pytestmark = [pytest.mark.serve, pytest.mark.slow]
 
@@ -64,12 +64,14 @@ async def lose(served: Served, model: str) -> None:
     import ray
 
     records = served.path.parent / f"{model}.jsonl"
-    async with asyncio.timeout(PATIENCE_S):
-        # One that was replaced may still be on its way out.
-        while len(names := replicas(model)) != 1:  # noqa: ASYNC110 - there is nobody to ask
-            await asyncio.sleep(0.1)
+
+    async def many() -> int:
+        return len(replicas(model))
+
+    await until(many, 1)  # one that was replaced may still be on its way out
     records.rename(records.with_suffix(".away"))
-    ray.kill(ray.get_actor(names[0], namespace="serve"))
+    [name] = replicas(model)
+    ray.kill(ray.get_actor(name, namespace="serve"))
 
 
 def give_back(served: Served, model: str) -> None:

@@ -1,0 +1,19 @@
+"""A router whose deployments nobody asks anything."""
+
+from typing import Any
+
+from serve_app.config import AppConfig
+from serve_app.deployments.router import Router
+
+
+class Handle:
+    """Of a deployment that is never called."""
+
+    def options(self, **_: Any) -> "Handle":
+        return self
+
+
+def router_of(models: dict[str, Any], cascades: dict[str, Any]) -> Router:
+    """What a router makes of this config, without a cluster."""
+    handle: Any = Handle()
+    return Router(AppConfig.model_validate({"models": models, "cascades": cascades}), {}, handle, {})
