@@ -1,6 +1,8 @@
 """What holds for every test: Ray's token guards its ports, as under `cascade serve`; property tests are unhurried."""
 
+import atexit
 import os
+import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,6 +11,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.bleurt_process import BleurtProcess, environment, make
+
+STATUS = pytest.StashKey[int]()
 
 # Ray reads these when it is imported.
 os.environ.setdefault("RAY_AUTH_MODE", "token")
@@ -32,6 +36,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("vllm"):
                 item.add_marker(pytest.mark.skip(reason="needs vLLM: make test-vllm"))
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    session.config.stash[STATUS] = exitstatus
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leaves without taking down a process that has vLLM, Ray and torch in it.
+
+    Their native threads outlive the interpreter, and of some ten such runs one died of a segmentation fault after its
+    last word. What was registered for the exit runs, and the status is pytest's.
+    """
+    if "vllm" in sys.modules:
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(config.stash.get(STATUS, pytest.ExitCode.INTERNAL_ERROR))
 
 
 @pytest.fixture(scope="session")

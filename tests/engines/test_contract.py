@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import multiprocessing
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import replace
 
@@ -222,12 +223,14 @@ async def test_the_answer_ends_where_the_context_does(fresh: Load) -> None:
 
 
 async def test_closing_stops_everything(fresh: Load) -> None:
+    processes = set(multiprocessing.active_children())
     engine = await fresh()
     busy = [asyncio.create_task(engine.generate(chat(STORY, max_tokens=400), Meter())) for _ in range(SLOTS + 2)]
     busy.append(asyncio.create_task(consume(engine.stream(chat(STORY, max_tokens=400), Meter()))))
     await active(engine, SLOTS)
     await asyncio.sleep(0.1)
     await asyncio.wait_for(engine.close(), 30)
+    assert set(multiprocessing.active_children()) == processes, "though tracebacks of what failed name the engine"
     results = await asyncio.gather(*busy, return_exceptions=True)
     assert [type(result) for result in results] == [EngineError] * len(busy)
     assert engine.counters().active == 0
