@@ -136,10 +136,14 @@ def _plan_load(
 
 def _file_bytes(args: "AppConfig") -> dict[str, int]:
     """Sizes of the model files that are on this machine already."""
-    from serve_app.weights import fetch, is_cached
+    from serve_app.weights import cached
 
-    paths = {name: fetch(uri, sha256) for name, uri, sha256 in args.weights() if is_cached(uri, sha256)}
-    return {name: path.stat().st_size for name, path in paths.items() if path.is_file()}
+    paths = {name: cached(uri, sha256) for name, uri, sha256 in args.weights()}
+    return {
+        name: path.stat().st_size
+        for name, path in paths.items()
+        if path is not None and path.is_file() and path.suffix != ".zip"
+    }
 
 
 @app.command()

