@@ -29,6 +29,8 @@ app = typer.Typer(
 
 app.add_typer(k8s)
 
+WITH_RPS = ("cascade", "deferral_rate", "prompt_tokens", "completion_tokens", "speed")
+"""Options of `plan` that mean nothing without --rps."""
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="A Ray Serve config file, see configs/.")]
 
 
@@ -55,6 +57,7 @@ def check(config: ConfigPath) -> None:
 @app.command()
 @_sentences
 def plan(
+    context: typer.Context,
     config: ConfigPath,
     node: Annotated[
         list[str] | None, typer.Option(help="Resources of a node, '{CPU: 32, GPU: 8}', or of alike ones, '{...} x 4'.")
@@ -88,6 +91,9 @@ def plan(
             )
         _plan_load(file, cascade, rps, deferral_rate, (prompt_tokens, completion_tokens), speed or [], as_json=as_json)
         return
+    for name in WITH_RPS:
+        if (source := context.get_parameter_source(name)) and source.name == "COMMANDLINE":
+            raise ConfigError(f"--{name.replace('_', '-')}: means nothing without --rps.")
     groups = read(nodes, node or [])
     planned = plan_of(
         file.application.args,
@@ -120,7 +126,7 @@ def _plan_load(
     from serve_app.planning import capacity, capacity_report
 
     args, options = file.application.args, file.application.deployments_in_force()
-    speeds = capacity.speeds_of(speed)
+    speeds = capacity.speeds_of(args, speed)
     checked_rps = min(rps, capacity_report.SIMULATED_RPS)
     planned, small = (
         capacity.capacity(args, options, capacity.assume(args, cascade, rate, deferral_rate, *tokens), speeds)

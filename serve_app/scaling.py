@@ -1,9 +1,19 @@
 """How a deployment runs, in the words of Ray Serve: replicas, autoscaling, resources, placement."""
 
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from annotated_types import MinLen
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 CPUS = 0.1
 """Logical CPUs of a replica for which nothing is said, so that many fit a small machine."""
@@ -33,6 +43,19 @@ Amount: TypeAlias = Annotated[float, AfterValidator(_check_amount)]
 GpuAmount: TypeAlias = Annotated[Amount, AfterValidator(_check_gpus)]
 
 
+def _check_resources(resources: dict[str, float]) -> dict[str, float]:
+    """Ray's own resources are written as Ray does: any other `gpu` is the cluster's own, which no node has."""
+    rays = {name.lower(): name for name in FIELDS}
+    for name in resources:
+        if (meant := rays.get(name.lower(), name)) != name:
+            raise ValueError(f"{name}: did you mean {meant!r}? Ray's names of resources depend on case")
+    return resources
+
+
+Resources: TypeAlias = Annotated[dict[str, Amount], AfterValidator(_check_resources)]
+"""A `Bundle` as a user writes it."""
+
+
 def _check_bundle(bundle: dict[str, float]) -> dict[str, float]:
     if not any(bundle.values()):
         raise ValueError("a bundle must ask for something")
@@ -40,10 +63,34 @@ def _check_bundle(bundle: dict[str, float]) -> dict[str, float]:
     return bundle
 
 
+def _truths_as_numbers(written: object, read: object, path: str = "") -> Iterator[str]:
+    """A sentence for each true or false (in YAML yes, no, on and off, too) that was read as 1 or 0."""
+    if isinstance(written, bool):
+        if isinstance(read, int | float) and not isinstance(read, bool):
+            yield f"{path}: must be a number, got {str(written).lower()}"
+    elif isinstance(written, Mapping) and isinstance(read, Mapping | BaseModel):
+        values = dict(read)
+        for key, value in written.items():
+            yield from _truths_as_numbers(value, values.get(key), f"{path}.{key}" if path else str(key))
+    elif isinstance(written, list | tuple) and isinstance(read, list | tuple):
+        for number, (value, taken) in enumerate(zip(written, read, strict=False)):
+            yield from _truths_as_numbers(value, taken, f"{path}[{number}]")
+
+
 class Strict(BaseModel):
-    """Refuses unknown keys and numbers that are not finite; never changes once read."""
+    """Refuses unknown keys, numbers that are not finite and truths for numbers; never changes once read."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _no_truths_for_numbers(cls, written: Any, read: ModelWrapValidatorHandler[Self]) -> Self:
+        # Pydantic's own strictness would refuse 0.49e9 as well, which YAML says is text. What engines and signals
+        # nest in ours is looked through from here.
+        values = read(written)
+        for sentence in _truths_as_numbers(written, values):
+            raise ValueError(sentence)
+        return values
 
 
 class ActorOptions(Strict):
@@ -63,8 +110,9 @@ class ActorOptions(Strict):
     @field_validator("resources")
     @classmethod
     def _custom(cls, resources: dict[str, float]) -> dict[str, float]:
-        for name, field in (("CPU", "num_cpus"), ("GPU", "num_gpus"), ("memory", "memory")):
-            if name in resources:
+        fields = {name.lower(): field for name, field in FIELDS.items()}
+        for name in resources:
+            if field := fields.get(name.lower()):
                 raise ValueError(f"{name}: is not a custom resource; say {field}")
         return resources
 
@@ -115,9 +163,9 @@ class DeploymentOptions(Strict):
         -1, ge=-1, description="Requests a caller may queue before it is refused; -1: any."
     )
     ray_actor_options: ActorOptions = ActorOptions()
-    placement_group_bundles: (
-        Annotated[list[Annotated[dict[str, Amount], AfterValidator(_check_bundle)]], MinLen(1)] | None
-    ) = Field(None, description="What one replica reserves, bundle by bundle; each lies on one node.")
+    placement_group_bundles: Annotated[list[Annotated[Resources, AfterValidator(_check_bundle)]], MinLen(1)] | None = (
+        Field(None, description="What one replica reserves, bundle by bundle; each lies on one node.")
+    )
     placement_group_strategy: Strategy | None = Field(None, description="How bundles share nodes. Default: PACK.")
     graceful_shutdown_timeout_s: float = Field(20, ge=0)
 

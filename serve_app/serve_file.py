@@ -157,8 +157,13 @@ def _check_sources(path: Path, file: ServeFile) -> None:
 def _check_overrides(path: Path, file: ServeFile) -> None:
     config = file.application.args
     options = config.deployments()
+    seen: set[str] = set()
     for number, entry in enumerate(file.application.deployments):
         inside = f"applications[0].deployments[{number}]."
+        if entry.name in seen:
+            # Ray Serve would lay one over the other, and people read one of them.
+            raise ConfigError(f"{path}: {inside}name: {entry.name!r} stands there twice.")
+        seen.add(entry.name)
         if entry.name not in options:
             raise ConfigError(f"{path}: {inside}name: no deployment {entry.name!r}. {choices(entry.name, options)}")
         try:

@@ -52,6 +52,7 @@ TIER_RULES: list[tuple[dict[str, Any], str]] = [
     ({"models": ["a"], "threshold": math.nan}, "threshold: must be a finite number, got nan."),
     ({"models": ["a"], "threshold": math.inf}, "threshold: must be a finite number, got inf."),
     ({"models": ["a"], "threshold": "high"}, "threshold: must be a valid number, got 'high'."),
+    ({"models": ["a"], "threshold": True}, "threshold: must be a number, got true."),
     ({"models": ["a"], "agreement": "median"}, "agreement: must be 'max' or 'mean', got 'median'."),
     ({"models": ["a"], "timeout_s": 0}, "timeout_s: must be greater than 0, got 0."),
     ({"models": "a"}, "models: must be a list, got 'a'."),
@@ -128,6 +129,22 @@ def test_cascade_rules(tiers: list[Any], sentence: str):
                 "so models cannot be compared."
                 for name in MEMBERS["models"]
             ],
+        ),
+        # An engine's own options, what they nest, and a signal's are looked at, too.
+        *(
+            (
+                config(models=config()["models"] | {"a": REPLAY | options}),
+                [f"models.a.{name}: must be a number, got true."],
+            )
+            for name, options in {
+                "slots": {"slots": True},
+                "input_usd": {"input_usd": True},
+                "batching.step_s": {"batching": {"step_s": True}},
+            }.items()
+        ),
+        (
+            config(signals={"near": {"kind": "sbert", "batch_size": True}}),
+            ["signals.near.batch_size: must be a number, got true."],
         ),
         (
             cascade(MEMBERS, TARGET, on_target_failure="best"),

@@ -68,6 +68,19 @@ def test_bundles_and_actor(given: DeploymentOptions, bundles: list[dict[str, flo
             "ray_actor_options.resources.GPU: is not a custom resource;",
         ),
         (
+            {"ray_actor_options": {"resources": {"fast": 1, "Memory": 1}}},
+            "ray_actor_options.resources.Memory: is not a custom resource; say memory.",
+        ),
+        (
+            {"placement_group_bundles": [{"CPU": 1}, {"gpu": 1, "CPU": 1}]},
+            "placement_group_bundles[1].gpu: did you mean 'GPU'? Ray's names of resources depend on case.",
+        ),
+        ({"ray_actor_options": {"num_gpus": True}}, "ray_actor_options.num_gpus: must be a number, got true."),
+        ({"ray_actor_options": {"resources": {"fast": True}}}, "ray_actor_options.resources.fast: must be a number, "),
+        ({"placement_group_bundles": [{"GPU": True}]}, "placement_group_bundles[0].GPU: must be a number, got true."),
+        ({"num_replicas": True}, "num_replicas: must be a number, got true."),
+        ({"autoscaling_config": {"min_replicas": False}}, "autoscaling_config.min_replicas: must be a number, got fa"),
+        (
             {"placement_group_strategy": "PACK"},
             "placement_group_strategy: means nothing without placement_group_bundles.",
         ),

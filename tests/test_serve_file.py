@@ -98,6 +98,7 @@ def test_the_url(options: dict[str, Any], prefix: str | None, url: str):
         (router(plain=[0.9]), "user_config.thresholds.plain: needs 0 numbers, one for each tier but the last, got 1."),
         (router(default=["high"]), "user_config.thresholds.default[0]: must be a valid number, got 'high'."),
         (router(default=[float("nan")]), "user_config.thresholds.default[0]: must be a finite number, got nan."),
+        (router(default=[True]), "user_config.thresholds.default[0]: must be a number, got true."),
         (router(default=0.9), "user_config.thresholds.default: must be a list, got 0.9."),
         (
             {"name": "Router", "user_config": {"threshold": {}}},
@@ -107,6 +108,11 @@ def test_the_url(options: dict[str, Any], prefix: str | None, url: str):
 )
 def test_overrides(path: Path, deployment: dict[str, Any], sentence: str):
     assert refused(path, values(deployment)) == f"{path}: applications[0].deployments[0].{sentence}"
+
+
+def test_a_deployment_that_stands_twice(path: Path):
+    message = refused(path, values(router(default=[0.9]), {"name": "a"}, router(default=[0.1])))
+    assert message == f"{path}: applications[0].deployments[2].name: 'Router' stands there twice."
 
 
 def test_every_error_has_a_line_of_its_own(path: Path):
@@ -187,6 +193,19 @@ def test_the_options_in_force(path: Path):
         (
             {"name": "a", "autoscaling_config": {"max_replicas": "x"}},
             "autoscaling_config.max_replicas: must be a valid",
+        ),
+        ({"name": "a", "num_replicas": True}, "num_replicas: must be a number, got true."),
+        (
+            {"name": "a", "ray_actor_options": {"num_gpus": True}},
+            "ray_actor_options.num_gpus: must be a number, got true.",
+        ),
+        (
+            {"name": "a", "ray_actor_options": {"resources": {"gpu": 1}}},
+            "ray_actor_options.resources.gpu: is not a custom resource; say num_gpus.",
+        ),
+        (
+            {"name": "a", "placement_group_bundles": [{"CPU": 1, "gpu": 1}]},
+            "placement_group_bundles[0].gpu: did you mean 'GPU'? Ray's names of resources depend on case.",
         ),
     ],
 )

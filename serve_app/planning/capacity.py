@@ -8,13 +8,16 @@ rates.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil, inf, prod
+from math import ceil, inf, isfinite, prod
+
+from pydantic import PositiveInt, ValidationError
 
 from serve_app.config import AppConfig, ReplayModel
 from serve_app.engines.batching import BatchSpeed
 from serve_app.errors import ConfigError, choices
 from serve_app.planning.simulation import CpuCosts, Fleet, ModelFleet
-from serve_app.scaling import DeploymentOptions
+from serve_app.scaling import DeploymentOptions, Strict
+from serve_app.validation import explain
 
 BUSY = 0.7
 """Share of its most that a replica is planned to carry; the rest is for bursts."""
@@ -22,6 +25,18 @@ MEASURED = CpuCosts(proxy_s=0.00429, router_s=0.00322, router_call_s=0.00206, sc
 """CPU seconds of one request, rougeL of 128 words. `make bench-scaling` prints this line; it was measured on 2 cores of
 an AMD EPYC that the client shares, with Ray 2.60.0, the scorer asked for every decision."""
 PROXY = "HTTP proxy"
+MOST_REPLICAS = 1e12
+"""More of one deployment is a typing error, and soon more than a float can hold."""
+
+
+class WrittenSpeed(Strict, BatchSpeed):
+    """A model's speed as on the command line."""
+
+    slots: PositiveInt = 64
+
+    def fleet(self) -> ModelFleet:
+        """For the plan."""
+        return ModelFleet(BatchSpeed.model_validate(self.model_dump(exclude={"slots"})), self.slots)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +114,8 @@ def assume(
     completion_tokens: int = 128,
 ) -> Assumed:
     """What is asked, filled up: a deferral rate not given is that of the first tier's synthetic answers."""
+    if not (isfinite(rps) and rps > 0):
+        raise ConfigError(f"--rps: must be a finite number of requests above 0, got {rps:g}.")
     if cascade not in args.cascades:
         raise ConfigError(f"--cascade: there is no cascade {cascade!r}. {choices(cascade, args.cascades)}")
     tiers = args.cascades[cascade].tiers
@@ -212,20 +229,29 @@ def _model(args: AppConfig, name: str, options: DeploymentOptions, speeds: Mappi
     return ModelFleet(speed, min(slots, options.max_ongoing_requests))
 
 
-def speeds_of(written: Sequence[str]) -> dict[str, ModelFleet]:
-    """`NAME={step_s: ..., sequence_s: ..., prompt_token_s: ..., slots: ...}`, as on the command line."""
+def speeds_of(args: AppConfig, written: Sequence[str]) -> dict[str, ModelFleet]:
+    """`NAME={step_s: ..., sequence_s: ..., prompt_token_s: ..., slots: ...}`, as on the command line.
+
+    Names are of models with a deployment: an adapter is as fast as its base. ConfigError for anything else.
+    """
     import yaml
 
     found = {}
     for text in written:
         name, _, values = text.partition("=")
+        name, wanted = name.strip(), f"--speed {text!r}: needs NAME={{step_s: seconds, ...}}"
         try:
-            fields = dict(yaml.safe_load(values))
-            slots = int(fields.pop("slots", 64))
-            found[name.strip()] = ModelFleet(BatchSpeed.model_validate(fields), slots)
-        except (yaml.YAMLError, ValueError, TypeError) as error:
-            problem = " ".join(str(error).split())
-            raise ConfigError(f"--speed {text!r}: needs NAME={{step_s: seconds, ...}}: {problem}.") from None
+            fields = yaml.safe_load(values)
+        except yaml.YAMLError:
+            fields = None
+        if not isinstance(fields, dict):
+            raise ConfigError(f"{wanted}.")
+        if name not in args.deployed():
+            raise ConfigError(f"--speed: there is no deployed model {name!r}. {choices(name, args.deployed())}")
+        try:
+            found[name] = WrittenSpeed.model_validate(fields).fleet()
+        except ValidationError as error:
+            raise ConfigError(f"{wanted}: {' '.join(explain(error, WrittenSpeed))}") from None
     return found
 
 
@@ -236,4 +262,6 @@ def _most(options: DeploymentOptions) -> int:
 
 def _ceil(number: float) -> int:
     """Up, but not for a rounding error."""
+    if number > MOST_REPLICAS:
+        raise ConfigError(f"--rps: that load takes more than {MOST_REPLICAS:g} replicas of a deployment.")
     return ceil(round(number, 9))

@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt, ValidationError, model_validator
 
 from serve_app.errors import ConfigError
 from serve_app.planning.feasibility import NodeGroup
-from serve_app.scaling import Amount, Strict
+from serve_app.scaling import Resources, Strict
 from serve_app.validation import explain
 
 EXAMPLE = "'{CPU: 32, GPU: 8, accelerator_type:L4: 1} x 4'"
@@ -20,7 +20,7 @@ class Nodes(Strict):
     """Nodes that are alike. With `max_count` an autoscaler may add some."""
 
     name: str | None = Field(None, description="Default: node1, node2, ...")
-    resources: dict[str, Amount] = Field(description="By Ray's names: CPU, GPU, memory (bytes), accelerator_type:L4.")
+    resources: Resources = Field(description="By Ray's names: CPU, GPU, memory (bytes), accelerator_type:L4.")
     count: int = Field(1, ge=0, description="How many there are.")
     max_count: PositiveInt | None = Field(None, description="How many an autoscaler makes of them. Default: count.")
 

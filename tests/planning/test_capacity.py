@@ -68,7 +68,7 @@ def test_adapters_are_work_for_their_base() -> None:
     lora = {"engine": "vllm_lora", "base": "a", "weights": "hf://org/adapter"}
     models = {"a": {"engine": "vllm", "weights": "hf://org/base"}, "b": lora, "t": lora}
     config = AppConfig.model_validate({"models": models, "cascades": {"default": {"tiers": TIERS}}})
-    speeds = speeds_of(["a={step_s: 0.01, sequence_s: 0.001, slots: 10}"])
+    speeds = speeds_of(config, ["a={step_s: 0.01, sequence_s: 0.001, slots: 10}"])
     assumed = assume(config, "default", 1000, 0.25, 1, 10)
     found = capacity(config, config.deployments(), assumed, speeds, costs=COSTS)
     base = found.stations[0]
@@ -111,15 +111,59 @@ def test_what_is_not_known_is_asked_for() -> None:
     silent = args(models={"t": {"engine": "replay", "default": "x"}})
     with pytest.raises(ConfigError, match="--speed: how fast 't' is cannot be told"):
         plan(1, silent)
-    speeds = speeds_of(["t={step_s: 0.02, sequence_s: 0.002, slots: 10}"])
+    speeds = speeds_of(silent, ["t={step_s: 0.02, sequence_s: 0.002, slots: 10}"])
     found = capacity(silent, silent.deployments(), assume(silent, "default", 1000, None, 1, 10), speeds, COSTS)
     assert found.stations == plan(1000).stations
 
 
-@pytest.mark.parametrize("text", ["t", "t=", "t={}", "t={step_s: quick}", "t={step_s: 1, colour: 2}", "t={step_s: ["])
-def test_speeds_that_make_no_sense(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"--speed .*needs NAME=\{step_s: seconds, \.\.\.\}"):
-        speeds_of([text])
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("t", "."),
+        ("t=", "."),
+        ("t=[1]", "."),
+        ("t={step_s: [", "."),
+        ("t={}", ": step_s: required, but missing."),
+        ("t={step_s: quick}", ": step_s: must be a valid number, got 'quick'."),
+        ("t={step_s: .inf}", ": step_s: must be a finite number, got inf."),
+        ("t={step_s: yes}", ": step_s: must be a number, got true."),
+        ("t={step_s: 1, slots: 0}", ": slots: must be greater than 0, got 0."),
+        (
+            "t={step_s: 1, slots: 1.5}",
+            ": slots: must be a valid integer, got a number with a fractional part, got 1.5.",
+        ),
+        (
+            "t={step_s: 1, slot: 2}",
+            ": slot: unknown key. Did you mean 'slots'? Available: prompt_token_s, sequence_s, slots, step_s.",
+        ),
+    ],
+)
+def test_speeds_that_make_no_sense(text: str, problem: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        speeds_of(args(), [text])
+    assert str(caught.value) == f"--speed {text!r}: needs NAME={{step_s: seconds, ...}}{problem}"
+
+
+def test_the_speed_of_a_model_that_is_not_there() -> None:
+    lora = {"engine": "vllm_lora", "base": "target", "weights": "hf://org/adapter"}
+    models = {"target": {"engine": "vllm", "weights": "hf://org/base"}, "tuned": lora}
+    with pytest.raises(ConfigError) as caught:
+        speeds_of(args(models=models), ["targt={step_s: 1}"])
+    known = "Did you mean 'target'? Available: a, b, t, target."
+    assert str(caught.value) == f"--speed: there is no deployed model 'targt'. {known}"
+    with pytest.raises(ConfigError, match=r"^--speed: there is no deployed model 'tuned'"):
+        speeds_of(args(models=models), ["tuned={step_s: 1}"])
+
+
+@pytest.mark.parametrize("rps", [float("inf"), float("nan"), 0.0, -1.0])
+def test_a_rate_is_a_number(rps: float) -> None:
+    with pytest.raises(ConfigError, match=rf"^--rps: must be a finite number of requests above 0, got {rps:g}\.$"):
+        assume(args(), "default", rps)
+
+
+def test_no_fleet_is_large_enough() -> None:
+    with pytest.raises(ConfigError, match=r"^--rps: that load takes more than 1e\+12 replicas of a deployment\.$"):
+        plan(1e300)
 
 
 @pytest.fixture
@@ -170,3 +214,30 @@ def test_it_is_one_or_the_other(config_file: str) -> None:
     result = run(config_file, "--rps", "5", "--node", "{CPU: 2}")
     assert result.exit_code == 2
     assert "--rps: sizes the fleet for a load" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--cascade", "default"),
+        ("--deferral-rate", "0.2"),
+        ("--prompt-tokens", "256"),
+        ("--completion-tokens", "10"),
+        ("--speed", "t={step_s: 1}"),
+    ],
+)
+def test_what_needs_a_rate(config_file: str, option: str, value: str) -> None:
+    result = run(config_file, option, value)
+    assert (result.exit_code, result.stderr) == (2, f"cascade: {option}: means nothing without --rps.\n")
+
+
+def test_without_any_option(config_file: str) -> None:
+    result = run(config_file)
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("rps", ["inf", "1e300"])
+def test_a_rate_that_is_none(config_file: str, rps: str) -> None:
+    result = run(config_file, "--rps", rps)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("cascade: --rps: ")

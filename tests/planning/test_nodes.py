@@ -31,12 +31,24 @@ def test_what_is_no_node(text: str) -> None:
         read(None, [text])
 
 
+def test_a_resource_is_written_as_ray_does() -> None:
+    with pytest.raises(ConfigError, match=r"^--node: nodes\[0\]\.resources\.Gpu: did you mean 'GPU'\? Ray's names of"):
+        read(None, ["{CPU: 8, Gpu: 1}"])
+    assert read(None, ["{CPU: 8, gpus: 1}"]) == [NodeGroup("node1", {"CPU": 8, "gpus": 1})]
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
         ("", "the configuration: must be a mapping, got null."),
         ("nodes: []", "nodes: needs at least 1 entry, got 0."),
         ("nodes: [{resources: {CPU: many}}]", "nodes[0].resources.CPU: must be a valid number, got 'many'."),
+        ("nodes: [{resources: {CPU: on}}]", "nodes[0].resources.CPU: must be a number, got true."),
+        ("nodes: [{resources: {CPU: 1}, count: yes}]", "nodes[0].count: must be a number, got true."),
+        (
+            "nodes: [{resources: {cpu: 1}}]",
+            "nodes[0].resources.cpu: did you mean 'CPU'? Ray's names of resources depend",
+        ),
         ("nodes: [{resource: {CPU: 1}, resources: {}}]", "nodes[0].resource: unknown key. Did you mean 'resources'?"),
         ("nodes: [{resources: {CPU: 1}, count: 3, max_count: 2}]", "nodes[0].max_count: must be at least count (3)."),
     ],
