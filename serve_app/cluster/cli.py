@@ -70,12 +70,16 @@ def check(
 ) -> None:
     """Say what Kubernetes, the operator or Ray Serve would refuse or ignore in manifests, without a cluster."""
     from serve_app.cluster.manifests import read
-    from serve_app.cluster.validate import faults
+    from serve_app.cluster.validate import faults, skipped
 
     objects = read(manifests)
-    if sentences_ := faults(objects, crds):
-        raise ConfigError("\n".join(sentences_))
-    typer.echo(f"{manifests} is valid: {len(objects)} objects.")
+    found, unknown = faults(objects, crds), skipped(objects, crds)
+    for sentence in unknown:
+        typer.echo(sentence)
+    if found:
+        raise ConfigError("\n".join(found))
+    known = len(objects) - len(unknown)
+    typer.echo(f"{manifests} is valid: {known} objects." if known else f"Nothing in {manifests} could be checked.")
 
 
 @app.command()

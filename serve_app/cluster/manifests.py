@@ -105,7 +105,10 @@ def _kustomized(folder: Path, file: Path) -> Iterator[tuple[str, Any]]:
     if further := sorted(set(values) - PLAIN_FIELDS):
         yield from _parsed(_kustomize(folder, further), str(folder))
         return
-    for resource in values.get("resources") or []:
+    resources = values.get("resources") or []
+    if not isinstance(resources, list):
+        raise ConfigError(f"{file}: resources are a list, not {type(resources).__name__}.")
+    for resource in resources:
         if "://" in str(resource):
             raise ConfigError(f"{file}: {resource!r} is not fetched; only files and folders are.")
         for where, body in _documents(folder / str(resource)):
@@ -115,10 +118,13 @@ def _kustomized(folder: Path, file: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _set_namespace(body: Body, namespace: str) -> None:
+    metadata = body.get("metadata")
+    if not isinstance(metadata, dict):
+        return  # which is a fault of its own, found where all bodies are checked
     if body.get("kind") == "Namespace":
-        body.setdefault("metadata", {})["name"] = namespace
+        metadata["name"] = namespace
     elif not str(body.get("kind")).startswith(("Cluster", "CustomResource", "PriorityClass", "StorageClass")):
-        body.setdefault("metadata", {})["namespace"] = namespace
+        metadata["namespace"] = namespace
 
 
 def _kustomize(folder: Path, further: list[str]) -> str:
@@ -156,8 +162,12 @@ def _parsed(text: str, source: str) -> Iterator[tuple[str, Any]]:
     for number, body in enumerate(documents, 1):
         if body is None:
             continue
-        items = body["items"] if isinstance(body, dict) and body.get("kind") == "List" and "items" in body else [body]
-        yield from ((f"{source}, document {number}", item) for item in items)
+        where = f"{source}, document {number}"
+        is_list = isinstance(body, dict) and body.get("kind") == "List" and "items" in body
+        items = (body["items"] or []) if is_list else [body]
+        if not isinstance(items, list):
+            raise ConfigError(f"{where}: the items of a List are a list, not {type(items).__name__}.")
+        yield from ((where, item) for item in items)
 
 
 def _check(body: Any, where: str) -> None:
@@ -168,3 +178,5 @@ def _check(body: Any, where: str) -> None:
     for field, value in (("apiVersion", body.get("apiVersion")), ("kind", body.get("kind")), ("metadata.name", name)):
         if not isinstance(value, str) or not value:
             raise ConfigError(f"{where}: {field} is missing or no text.")
+    if not isinstance(body["metadata"].get("namespace"), str | None):
+        raise ConfigError(f"{where}: metadata.namespace is no text.")

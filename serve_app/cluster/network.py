@@ -1,17 +1,20 @@
 """Who may talk to whom, how requests come in, what scrapes the metrics, and how many pods may be evicted at once."""
 
+from math import ceil
 from typing import Any
-from urllib.parse import urlsplit
 
 from serve_app.cluster import pods
 from serve_app.cluster.groups import WorkerGroup
-from serve_app.cluster.serve_config import PORT
-from serve_app.cluster.settings import Settings
+from serve_app.cluster.serve_config import PORT, longest_request_s
+from serve_app.cluster.settings import Settings, port_of
 from serve_app.config import AppConfig, OpenAiApiModel
 
 Body = dict[str, Any]
 CLIENT_LABEL = {"semantic-cascade/client": "true"}
 """Of namespaces whose pods may send requests: the Ingress controller's, the Gateway's, those of applications."""
+GATEWAY_LABEL = "gateway.networking.k8s.io/gateway-name"
+"""Of the proxies that a Gateway controller starts for one Gateway, by the Gateway API."""
+NGINX = "nginx.ingress.kubernetes.io"
 METRICS = ("metrics", "as-metrics", "dash-metrics")
 
 
@@ -34,20 +37,25 @@ def policies(settings: Settings) -> list[Body]:
     return [
         _policy(settings, "ray", _ray(settings), ingress=incoming, egress=[{"to": ray}, _dns()]),
         # The autoscaler asks the API server, whose address no selector names.
-        _policy(settings, "head", head, egress=[{"ports": _ports(443, 6443)}]),
-        _policy(settings, "pull", pull, ingress=[], egress=[_dns(), {"ports": _ports(443)}]),
+        _policy(settings, "head", head, egress=[{"ports": _ports(*settings.api_server_ports)}]),
+        _policy(settings, "pull", pull, ingress=[], egress=[_dns(), {"ports": _ports(*settings.pull_ports)}]),
     ]
 
 
 def more_policies(settings: Settings, args: AppConfig) -> list[Body]:
-    """What a config needs beside that: Redis, the endpoints of models behind an API, the collector of traces."""
+    """What an overlay and its config need beside that: a Gateway, Redis, endpoints of models, a collector of traces."""
     found = []
+    if settings.gateway:
+        # Controllers such as Istio start the proxies beside the Gateway, which the operator makes in our own namespace.
+        proxies = {"podSelector": {"matchLabels": {GATEWAY_LABEL: f"{settings.name}-gateway"}}}
+        incoming = [{"from": [proxies], "ports": _ports(PORT)}]
+        found.append(_policy(settings, "gateway", _ray(settings), ingress=incoming))
     if settings.redis:
         head = {"matchLabels": pods.labels(settings, "head")}
         found.append(_policy(settings, "redis", head, egress=[{"ports": _ports(settings.redis.port)}]))
     urls = [model.base_url for model in args.models.values() if isinstance(model, OpenAiApiModel)]
     urls += [args.router.tracing.endpoint] if args.router.tracing else []
-    if ports := sorted(set(map(_port, urls))):
+    if ports := sorted(set(map(port_of, urls))):
         worker = {"matchLabels": pods.labels(settings, "worker")}
         found.append(_policy(settings, "endpoints", worker, egress=[{"ports": _ports(*ports)}]))
     return found
@@ -68,8 +76,11 @@ def budget(settings: Settings, groups: list[WorkerGroup]) -> Body:
     }
 
 
-def ingress(settings: Settings) -> list[Body]:
-    """A route to the service, where the overlay has one and upgrades bring none of their own."""
+def ingress(settings: Settings, args: AppConfig) -> list[Body]:
+    """A route to the service, where the overlay has one and upgrades bring none of their own.
+
+    nginx would cut an answer after 60 s; other controllers ignore its annotations.
+    """
     if settings.ingress is None:
         return []
     host, tls = settings.ingress.host, settings.ingress.tls_secret
@@ -77,11 +88,14 @@ def ingress(settings: Settings) -> list[Body]:
     rule = {"host": host, "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}
     spec: Body = {"ingressClassName": settings.ingress.class_name} if settings.ingress.class_name else {}
     spec |= {"tls": [{"hosts": [host], "secretName": tls}]} if tls else {}
+    longest_s = str(ceil(longest_request_s(args)))
+    annotations = {f"{NGINX}/proxy-read-timeout": longest_s, f"{NGINX}/proxy-send-timeout": longest_s}
     return [
         {
             "apiVersion": "networking.k8s.io/v1",
             "kind": "Ingress",
-            "metadata": _metadata(settings, settings.name),
+            "metadata": _metadata(settings, settings.name)
+            | {"annotations": annotations | settings.ingress.annotations},
             "spec": spec | {"rules": [rule]},
         }
     ]
@@ -132,8 +146,3 @@ def _dns() -> Body:
 
 def _ports(*ports: int) -> list[Body]:
     return [{"port": port, "protocol": "TCP"} for port in ports]
-
-
-def _port(address: str) -> int:
-    url = urlsplit(address)
-    return url.port or (80 if url.scheme == "http" else 443)

@@ -12,6 +12,7 @@ TOKEN_RAY = (2, 52, 0)
 """The first version of Ray with token authentication."""
 PROBE_RAY = (2, 53, 0)
 """The first whose agent answers /api/healthz."""
+DRAIN = "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"
 HEAD_PORTS = {"gcs-server", "dashboard", "client", "serve", "metrics"}
 
 
@@ -28,7 +29,11 @@ def drain_faults(service: Body, replica_s: float, request_s: float) -> list[str]
     spec = service["spec"]
     found = []
     for where, template in _templates(spec["rayClusterConfig"]):
-        drain = float(_variables(template).get("RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S", 30))
+        written = _variables(template).get(DRAIN, "30")
+        if not re.fullmatch(r"\d+(\.\d*)?", written):
+            found.append(f"{where}: {DRAIN} must be a number of seconds, got {written!r}.")
+            continue
+        drain = float(written)
         grace = template["spec"].get("terminationGracePeriodSeconds", 30)
         if not replica_s < drain < grace:
             found.append(
@@ -131,4 +136,4 @@ def _templates(cluster: Body) -> Iterator[tuple[str, Body]]:
 
 def _variables(template: Body) -> dict[str, str]:
     """Of Ray's container, which comes first."""
-    return {entry["name"]: entry.get("value", "") for entry in template["spec"]["containers"][0].get("env", [])}
+    return {entry["name"]: entry.get("value") or "" for entry in template["spec"]["containers"][0].get("env", [])}

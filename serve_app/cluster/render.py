@@ -45,7 +45,7 @@ def render(config: Path, overlay: Overlay, settings: Settings) -> Rendered:
         ("models", storage.objects(settings, args, serve_config)),
         ("network", network.more_policies(settings, args)),
         ("disruption", [network.budget(settings, workers)]),
-        ("ingress", network.ingress(settings)),
+        ("ingress", network.ingress(settings, args)),
         ("monitoring", network.monitor(settings)),
     ]
     own = [(name, objects) for name, objects in own if objects]

@@ -1,8 +1,10 @@
 """What the manifests need to know that no serving config says: the cluster, its nodes, and names of things in it."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import AfterValidator, Field, PositiveInt, ValidationError, model_validator
@@ -29,8 +31,35 @@ def _check_size(size: str) -> str:
     return size
 
 
+def port_of(url: str) -> int:
+    """The port of a URL, its scheme's where it names none; ValueError where it is no URL."""
+    parts = urlsplit(url)
+    return parts.port or (80 if parts.scheme == "http" else 1080 if parts.scheme.startswith("socks") else 443)
+
+
+def _urls(name: str, value: str) -> Iterator[str]:
+    """The URLs in an environment variable: index options hold several, and a proxy may come without its scheme."""
+    if "://" in value:
+        yield from (word for word in value.split() if "://" in word and not word.startswith("file:"))
+    elif value and name.lower().endswith("_proxy") and name.lower() != "no_proxy":
+        yield f"http://{value}"
+
+
+def _check_urls(env: dict[str, str]) -> dict[str, str]:
+    for name, value in env.items():
+        try:
+            list(map(port_of, _urls(name, value)))
+        except ValueError:
+            # Without the value, which may hold a password.
+            raise ValueError(
+                f"{name}: a URL in it cannot be read; expected is one like http://proxy.example.com:3128"
+            ) from None
+    return env
+
+
 Name: TypeAlias = Annotated[str, AfterValidator(_check_name)]
 Size: TypeAlias = Annotated[str, AfterValidator(_check_size)]
+Port: TypeAlias = Annotated[int, Field(ge=1, le=65535)]
 
 
 def bytes_of(size: str) -> int:
@@ -79,6 +108,9 @@ class Ingress(Strict):
     host: str
     class_name: str | None = Field(None, description="Default: the cluster's own.")
     tls_secret: str | None = Field(None, description="Certificate and key; without one, plain HTTP.")
+    annotations: dict[str, str] = Field(
+        {}, description="For its controller, over ours, with which nginx waits as long as the longest request may take."
+    )
 
 
 class Gateway(Strict):
@@ -101,7 +133,9 @@ class Settings(Strict):
     storage: Storage = Storage()
     ray_token_secret: Name = Field("cascade-ray-token", description="Key auth_token: the token that guards Ray.")
     hub_token_secret: Name = Field("cascade-hub-token", description="Key token, for gated models; may be missing.")
-    pull_env: dict[str, str] = Field({}, description="For the fetching Job: PIP_INDEX_URL, HF_ENDPOINT, proxies, ...")
+    pull_env: Annotated[dict[str, str], AfterValidator(_check_urls)] = Field(
+        {}, description="For the fetching Job: PIP_INDEX_URL, HF_ENDPOINT, proxies, ...; it reaches their ports."
+    )
     api_keys_secret: Name = Field("cascade-api-keys", description="A key for each api_key_env or api_key_file.")
     head: Pod = Pod(cpus=2, memory="6Gi")
     cpu_worker: Pod = Pod(cpus=4, memory="8Gi")
@@ -117,6 +151,15 @@ class Settings(Strict):
     gateway: Gateway | None = None
     monitoring: bool = Field(False, description="A PodMonitor; needs the Prometheus operator.")
     monitoring_namespace: Name = "monitoring"
+    api_server_ports: list[Port] = Field(
+        [443, 6443, 8443], min_length=1, description="Of the API server's own endpoints, past the Service before them."
+    )
+
+    @property
+    def pull_ports(self) -> list[int]:
+        """What the Job reaches: HTTPS, and the mirrors and proxies of `pull_env`."""
+        urls = [url for name, value in self.pull_env.items() for url in _urls(name, value)]
+        return sorted({443, *map(port_of, urls)})
 
     @model_validator(mode="after")
     def _one_way_in(self) -> Self:

@@ -48,14 +48,16 @@ def _volume(settings: Settings) -> Body:
 
 
 def _job(settings: Settings, args: AppConfig) -> Body:
-    # A Job cannot be changed: other models or another image are another Job.
-    what = json.dumps([args.weights(), settings.image, settings.ray_version])
+    # A Job cannot be changed: other models, another image or anything else in its pod are another Job. The pod has the
+    # image by the name that the overlay's kustomization replaces.
+    pod = pods.pull(settings)
+    what = json.dumps([args.weights(), settings.image, settings.ray_version, pod])
     digest = hashlib.sha256(what.encode()).hexdigest()[:8]
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": _metadata(settings, f"{settings.name}-pull-{digest}"),
-        "spec": {"backoffLimit": 6, "ttlSecondsAfterFinished": KEEP_JOB_S, "template": pods.pull(settings)},
+        "spec": {"backoffLimit": 6, "ttlSecondsAfterFinished": KEEP_JOB_S, "template": pod},
     }
 
 

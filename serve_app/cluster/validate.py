@@ -11,32 +11,57 @@ from typing import Any
 
 import yaml
 
+from serve_app.cluster.manifests import ref_of
 from serve_app.cluster.operator_rules import drain_faults, operator_faults
 from serve_app.cluster.serve_config import graceful_shutdown_s, longest_request_s
+from serve_app.cluster.shape import shape_faults
 from serve_app.deployments.serve_schema import load
 from serve_app.errors import ConfigError
 
 Body = dict[str, Any]
 QUANTITY = re.compile(r"\d+(\.\d+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?")
+KUBERAY = "ray.io"
 
 
 def faults(objects: Iterable[Body], crds: Path | None = None) -> list[str]:
     """A sentence for each fault of the objects. `crds` is a folder with KubeRay's CustomResourceDefinitions.
 
     Kinds of Kubernetes itself are held against the models of the `kubernetes` client (extra k8s), which refuse unknown
-    fields; a RayService against its CRD, the operator's own rules, and our serving config. Other kinds are not known.
+    fields; KubeRay's against their CRDs; a RayService also against the operator's own rules, and our serving config.
+    Other kinds are not known: see `skipped`. ConfigError for a folder without the CRD of a RayService.
     """
+    objects = list(objects)
+    if crds is not None:
+        _check_folder(crds, objects)
+    return [f"{ref_of(body)}: {sentence}" for body in objects for sentence in _faults(body, crds)]
+
+
+def skipped(objects: Iterable[Body], crds: Path | None = None) -> list[str]:
+    """A sentence for each object of a kind that is not known here."""
     found = []
     for body in objects:
-        where = f"{body['kind']}/{body['metadata']['name']}"
-        if body["kind"] == "RayService":
-            sentences = [*operator_faults(body), *serve_faults(body)]
-            sentences += crd_faults(body, crds) if crds else []
-            sentences += [fault for pod in ray_pods(body) for fault in builtin_faults(pod)]
-        else:
-            sentences = builtin_faults(body)
-        found += [f"{where}: {sentence}" for sentence in sentences]
+        if not (_is_builtin(body) or _is_service(body) or _has_crd(body, crds)):
+            schema = f" --crds names no folder with {_crd_name(body)}." if _group(body) == KUBERAY else ""
+            found.append(f"{ref_of(body)}: {body['apiVersion']} {body['kind']} is not known, skipped.{schema}")
     return found
+
+
+def _faults(body: Body, crds: Path | None) -> list[str]:
+    if _is_builtin(body):
+        return builtin_faults(body)
+    found = crd_faults(body, crds) if crds and _has_crd(body, crds) else []
+    if not _is_service(body):
+        return found
+    # What has another shape than expected would only make the further rules stumble.
+    return (
+        found
+        or shape_faults(body)
+        or [
+            *operator_faults(body),
+            *serve_faults(body),
+            *(fault for pod in ray_pods(body) for fault in builtin_faults(pod)),
+        ]
+    )
 
 
 def serve_faults(service: Body) -> list[str]:
@@ -57,14 +82,12 @@ def serve_faults(service: Body) -> list[str]:
 
 
 def builtin_faults(body: Body) -> list[str]:
-    """Against the client's model of the kind; nothing for kinds that Kubernetes does not have itself."""
-    from kubernetes import client
+    """Against the client's model of a kind that Kubernetes has itself."""
     from pydantic import ValidationError
 
-    group, _, version = body["apiVersion"].rpartition("/")
-    if "." in group and not group.endswith(".k8s.io"):
-        return []
-    model = getattr(client, f"{version.capitalize()}{body['kind']}")
+    model = _model(body)
+    if model is None:
+        return [f"Kubernetes has no kind {body['kind']!r} in {body['apiVersion']!r}."]
     try:
         model.model_validate(body)
     except ValidationError as error:
@@ -85,17 +108,77 @@ def crd_faults(body: Body, crds: Path) -> list[str]:
     """Against the schema of a CustomResourceDefinition in a folder; what the schema does not name is refused."""
     from jsonschema import Draft202012Validator
 
-    group, _, version = body["apiVersion"].partition("/")
-    schema = _schema(crds / f"{group}_{body['kind'].lower()}s.yaml", version)
+    version = body["apiVersion"].partition("/")[2]
+    schema = _schema(crds / _crd_name(body), version)
+    if schema is None:
+        return [f"apiVersion: {_crd_name(body)} has no version {version!r}."]
     errors = sorted(Draft202012Validator(schema).iter_errors(body), key=lambda error: list(map(str, error.path)))
     return [f"{'.'.join(map(str, error.path))}: {error.message}" for error in errors]
 
 
+def _group(body: Body) -> str:
+    return str(body["apiVersion"]).rpartition("/")[0]
+
+
+def _is_service(body: Body) -> bool:
+    return _group(body) == KUBERAY and body["kind"] == "RayService"
+
+
+def _is_builtin(body: Body) -> bool:
+    """Whether the group is Kubernetes' own: one without a dot, or one of *.k8s.io that its client has."""
+    group = _group(body)
+    return "." not in group or (group.endswith(".k8s.io") and _client_api(group) is not None)
+
+
+def _model(body: Body) -> Any:
+    """The client's model of a kind that one can make in this very group and version, or None."""
+    from kubernetes import client
+
+    group, _, version = body["apiVersion"].rpartition("/")
+    version, kind = version.capitalize(), body["kind"]
+    made = {re.sub("^create_(namespaced_)?", "", name) for name in dir(_client_api(group, version))}
+    if kind.lower() not in {name.replace("_", "") for name in made}:
+        return None
+    # A few kinds of several groups have the group before their name.
+    return getattr(client, f"{version}{kind}", None) or getattr(client, f"{_client_name(group)}{version}{kind}", None)
+
+
+def _client_api(group: str, version: str = "") -> Any:
+    from kubernetes import client
+
+    return getattr(client, f"{_client_name(group)}{version}Api", None)
+
+
+def _client_name(group: str) -> str:
+    """As the client writes it: rbac.authorization.k8s.io is RbacAuthorization there."""
+    return "".join(word.capitalize() for word in (group or "core").removesuffix(".k8s.io").split("."))
+
+
+def _crd_name(body: Body) -> str:
+    """The file in KubeRay's repository and in its Helm chart."""
+    return f"{_group(body)}_{body['kind'].lower()}s.yaml"
+
+
+def _has_crd(body: Body, crds: Path | None) -> bool:
+    return _group(body) == KUBERAY and crds is not None and (crds / _crd_name(body)).is_file()
+
+
+def _check_folder(crds: Path, objects: list[Body]) -> None:
+    if not crds.is_dir():
+        raise ConfigError(f"--crds: {str(crds)!r} is no folder.")
+    if missing := sorted({_crd_name(body) for body in objects if _is_service(body) and not _has_crd(body, crds)}):
+        raise ConfigError(f"--crds: {str(crds)!r} has no {', '.join(missing)}.")
+
+
 @cache
-def _schema(path: Path, version: str) -> Body:
-    definition = yaml.load(path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    [found] = [entry for entry in definition["spec"]["versions"] if entry["name"] == version]
-    return dict(_closed(found["schema"]["openAPIV3Schema"], top=True))
+def _schema(path: Path, version: str) -> Body | None:
+    """The schema of one version; None if there is no such version."""
+    try:
+        definition = yaml.load(path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        schemas = {entry["name"]: entry["schema"]["openAPIV3Schema"] for entry in definition["spec"]["versions"]}
+        return dict(_closed(schemas[version], top=True)) if version in schemas else None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError):
+        raise ConfigError(f"--crds: {str(path)!r} is no CustomResourceDefinition.") from None
 
 
 def _closed(schema: Any, *, top: bool = False) -> Any:

@@ -309,10 +309,11 @@ def _merged(live: Body, applied: Body, owners: dict[str, str], manager: str, for
         elif owner == manager or force:
             owners[name] = manager
         was[path] = value
+    # By name, since a key may have dots itself.
+    paths = {"." + ".".join(path): path for path in was}
     for name in [name for name, owner in owners.items() if owner == manager]:
-        path = tuple(name[1:].split("."))
-        if path not in wanted:
-            was.pop(path, None)
+        if paths[name] not in wanted:
+            was.pop(paths[name])
             del owners[name]
     merged: Body = {}
     for path, value in was.items():

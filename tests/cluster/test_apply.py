@@ -211,11 +211,43 @@ def test_nobody_answers(user: User) -> None:
         ("- a\n", "all.yaml, document 1: a manifest is a mapping, not list."),
         ("kind: Job\napiVersion: batch/v1\n", "all.yaml, document 1: metadata.name is missing or no text."),
         ("", "all.yaml has no manifests."),
+        ("kind: List\napiVersion: v1\nitems: null\n", "all.yaml has no manifests."),
+        (
+            "kind: List\napiVersion: v1\nitems: 3\n",
+            "all.yaml, document 1: the items of a List are a list, not int.",
+        ),
+        (
+            "kind: Job\napiVersion: batch/v1\nmetadata: null\n",
+            "all.yaml, document 1: metadata.name is missing or no text.",
+        ),
+        (
+            "kind: Job\napiVersion: batch/v1\nmetadata: {name: a, namespace: [b]}\n",
+            "all.yaml, document 1: metadata.namespace is no text.",
+        ),
     ],
 )
-def test_what_is_no_manifest(user: User, text: str, expected: str) -> None:
+@pytest.mark.parametrize("command", ["check", "apply", "diff", "wait", "delete"])
+def test_what_is_no_manifest(user: User, command: str, text: str, expected: str) -> None:
     (user.files / "all.yaml").write_text(text)
-    ran = user.run("apply", "all.yaml")
+    ran = user.run(command, "all.yaml")
+    assert (ran.code, ran.err) == (2, f"cascade: {expected}\n")
+
+
+@pytest.mark.parametrize(
+    ("kustomization", "expected"),
+    [
+        (
+            "namespace: other\nresources: [all.yaml]\n",
+            "overlay/all.yaml, document 1: metadata.name is missing or no text.",
+        ),
+        ("resources: 5\n", "overlay/kustomization.yaml: resources are a list, not int."),
+    ],
+)
+def test_what_is_no_kustomization(user: User, kustomization: str, expected: str) -> None:
+    (user.files / "overlay").mkdir()
+    (user.files / "overlay" / "all.yaml").write_text("kind: Job\napiVersion: batch/v1\nmetadata: null\n")
+    (user.files / "overlay" / "kustomization.yaml").write_text(kustomization)
+    ran = user.run("apply", "overlay")
     assert (ran.code, ran.err) == (2, f"cascade: {expected}\n")
 
 

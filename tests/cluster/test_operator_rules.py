@@ -81,6 +81,15 @@ def test_committed_services_break_no_rule(overlay: str) -> None:
     assert operator_faults(service(overlay)) == []
 
 
+def test_a_time_that_is_no_number_is_a_fault() -> None:
+    body = deepcopy(service("cpu-demo"))
+    variable = {"name": "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S", "valueFrom": {}}
+    group(body)["template"]["spec"]["containers"][0]["env"].append(variable)
+    assert drain_faults(body, 20, 750) == [
+        "cpu: RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S must be a number of seconds, got ''."
+    ]
+
+
 def test_times_must_grow_from_replica_to_pod() -> None:
     body = service("cpu-demo")
     assert drain_faults(body, 20, 750) == []

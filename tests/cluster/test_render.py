@@ -15,7 +15,7 @@ from serve_app.cli import app
 from serve_app.cluster import render as rendering
 from serve_app.cluster import settings as setting
 from serve_app.cluster.render import patch_of
-from serve_app.cluster.settings import OVERLAYS, Redis, Settings
+from serve_app.cluster.settings import OVERLAYS, Ingress, Redis, Settings
 from serve_app.errors import ConfigError
 from tests.cluster.overlays import CONFIGS, ROOT, rendered, service
 
@@ -56,7 +56,8 @@ def pod_specs(overlay: str) -> dict[str, Body]:
     [
         ("cpu-demo", []),
         ("gpu-single-node", ["Ingress", "PodMonitor"]),
-        ("gpu-autoscaling", ["NetworkPolicy", "PodMonitor"]),  # Redis; the operator makes the Gateway
+        # Redis, the Gateway's proxies; the operator makes the Gateway
+        ("gpu-autoscaling", ["NetworkPolicy", "NetworkPolicy", "PodMonitor"]),
         ("paper-70b", ["Ingress", "NetworkPolicy", "PodMonitor"]),
     ],
 )
@@ -299,14 +300,78 @@ def test_configs_that_cannot_run_in_a_cluster(tmp_path: Path, text: str, sentenc
         rendered_text(tmp_path, text)
 
 
+def policy(objects: list[Body], name: str) -> Body:
+    return next(b["spec"] for b in objects if (b["kind"], b["metadata"]["name"]) == ("NetworkPolicy", name))
+
+
+def ports(*numbers: int) -> list[Body]:
+    return [{"port": number, "protocol": "TCP"} for number in numbers]
+
+
+@pytest.mark.parametrize(
+    ("env", "expected"),
+    [
+        ({}, (443,)),
+        ({"HF_ENDPOINT": "https://hub.example.com", "NO_PROXY": "localhost:1,.svc"}, (443,)),
+        ({"PIP_INDEX_URL": "http://pypi.example.com/simple"}, (80, 443)),
+        ({"PIP_EXTRA_INDEX_URL": "http://one:8081/simple https://two:8082/simple"}, (443, 8081, 8082)),
+        ({"HTTPS_PROXY": "http://me:hunter2@proxy:3128", "all_proxy": "socks5://other"}, (443, 1080, 3128)),
+        ({"https_proxy": "proxy.example.com:3128"}, (443, 3128)),
+        ({"PIP_FIND_LINKS": "file:///models/wheels", "PIP_TIMEOUT": "60"}, (443,)),
+    ],
+)
+def test_the_job_reaches_the_mirrors_and_proxies_that_it_is_told(
+    tmp_path: Path, env: dict[str, str], expected: tuple[int, ...]
+) -> None:
+    text = LOCAL.replace("WEIGHTS", "hf://a/b/c.gguf").replace("OPTIONS", "")
+    found = policy(rendered_text(tmp_path, text, Settings(pull_env=env)).objects, "cascade-pull")
+    assert found["egress"][1] == {"ports": ports(*expected)}
+
+
+def test_the_head_reaches_the_api_server_at_the_ports_behind_its_service(tmp_path: Path) -> None:
+    text = CONFIG.replace("MODEL", MODEL.replace("KEY", "keyless: true"))
+    usual = policy(rendered_text(tmp_path, text).objects, "cascade-head")
+    assert usual["egress"] == [{"ports": ports(443, 6443, 8443)}]
+    other = policy(rendered_text(tmp_path, text, Settings(api_server_ports=[16443])).objects, "cascade-head")
+    assert other["egress"] == [{"ports": ports(16443)}]
+
+
+def test_a_gateways_proxies_in_the_same_namespace_are_let_in() -> None:
+    found = policy(rendered("gpu-autoscaling").objects, "cascade-gateway")
+    proxies = {"matchLabels": {"gateway.networking.k8s.io/gateway-name": "cascade-gateway"}}
+    assert found["ingress"] == [{"from": [{"podSelector": proxies}], "ports": ports(8000)}]
+    assert found["podSelector"] == policy(rendered("gpu-autoscaling").objects, "cascade-ray")["podSelector"]
+    assert found["policyTypes"] == ["Ingress"]
+
+
+def test_an_ingress_waits_as_long_as_the_longest_request(tmp_path: Path) -> None:
+    """600 s for the only tier of the config, which is the target; what the settings say goes over ours."""
+    text = CONFIG.replace("MODEL", MODEL.replace("KEY", "keyless: true"))
+    nginx = "nginx.ingress.kubernetes.io/"
+
+    def annotations(**own: str) -> Body:
+        settings = Settings(ingress=Ingress(host="a.example.com", annotations={nginx + k: v for k, v in own.items()}))
+        [found] = [b for b in rendered_text(tmp_path, text, settings).objects if b["kind"] == "Ingress"]
+        return {key.removeprefix(nginx): value for key, value in found["metadata"]["annotations"].items()}
+
+    ours = {"proxy-read-timeout": "600", "proxy-send-timeout": "600"}
+    assert annotations() == ours
+    assert annotations(**{"proxy-read-timeout": "900", "proxy-body-size": "8m"}) == ours | {
+        "proxy-read-timeout": "900",
+        "proxy-body-size": "8m",
+    }
+
+
 def test_other_accelerators_by_the_settings(tmp_path: Path) -> None:
     text = LOCAL.replace("WEIGHTS", "/models/m.gguf").replace("OPTIONS", "num_gpus: 1, accelerator_type: Z9")
     found = rendered_text(tmp_path, text, Settings(gpu_products={"Z9": ["ACME-Z9"]})).objects
     assert "ACME-Z9" in str(found)
 
 
-def test_the_job_is_another_where_models_or_image_are_others(tmp_path: Path) -> None:
-    def job(weights: str, **settings: str) -> str:
+def test_the_job_is_another_where_anything_in_its_pod_is(tmp_path: Path) -> None:
+    """Its template cannot be changed once it is made."""
+
+    def job(weights: str, **settings: Any) -> str:
         text = LOCAL.replace("WEIGHTS", weights).replace("OPTIONS", "")
         [name] = [
             b["metadata"]["name"]
@@ -317,7 +382,15 @@ def test_the_job_is_another_where_models_or_image_are_others(tmp_path: Path) -> 
 
     one = job("hf://a/b/c.gguf")
     assert one == job("hf://a/b/c.gguf", name="cascade")
-    assert len({one, job("hf://a/b/d.gguf"), job("hf://a/b/c.gguf", image="other:1")}) == 3
+    others: list[Body] = [
+        {"image": "other:1"},
+        {"pull_env": {"HF_ENDPOINT": "https://hub.example.com"}},
+        {"pull_env": {"HF_ENDPOINT": "https://mirror.example.com"}},
+        {"hub_token_secret": "other"},
+        {"image_pull_secret": "other"},
+    ]
+    assert len({one, job("hf://a/b/d.gguf"), *(job("hf://a/b/c.gguf", **other) for other in others)}) == 7
+    assert one == job("hf://a/b/c.gguf", head={"cpus": 8, "memory": "6Gi"})
 
 
 @pytest.mark.parametrize(
@@ -351,6 +424,13 @@ def test_settings_from_a_file_are_merged_into_the_overlays(tmp_path: Path) -> No
         ("name: 9lives", "name: must be up to 47 small letters"),
         ("storage: {size: 10 GB}", "size: must be a whole number with Ki, Mi, Gi or Ti, such as 16Gi"),
         ("gateway: {class_name: istio}", "ingress and gateway exclude each other"),
+        ("api_server_ports: [0]", r"api_server_ports\[0\]: must be greater than or equal to 1, got 0"),
+        ("api_server_ports: [65536]", r"api_server_ports\[0\]: must be less than or equal to 65535"),
+        ("api_server_ports: []", "api_server_ports: needs at least 1 entry"),
+        (
+            "pull_env: {HTTPS_PROXY: 'http://me:pw@proxy:99999'}",
+            r"HTTPS_PROXY: a URL .* http://proxy\.example\.com:3128",
+        ),
         ("- a", "expected a mapping of settings"),
     ],
 )
