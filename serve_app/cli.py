@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from serve_app.cluster.cli import app as k8s
+from serve_app.command import echo_json
 from serve_app.command import sentences as _sentences
 from serve_app.core.types import Force
 from serve_app.errors import ConfigError, ServerError
@@ -103,7 +104,7 @@ def plan(
     )
     fit = feasibility.fits(planned, groups) if groups else None
     if as_json:
-        typer.echo(json.dumps(plan_report.body(planned, fit), indent=2))
+        echo_json(plan_report.body(planned, fit), indent=2)
     else:
         console = Console(highlight=False, width=None if sys.stdout.isatty() else 300)
         plan_report.render(planned, fit, console)
@@ -134,7 +135,7 @@ def _plan_load(
     )
     checked = capacity_report.check(small)
     if as_json:
-        typer.echo(json.dumps(capacity_report.body(planned, checked, checked_rps), indent=2))
+        echo_json(capacity_report.body(planned, checked, checked_rps), indent=2)
     else:
         console = Console(highlight=False, width=None if sys.stdout.isatty() else 300)
         capacity_report.render(planned, checked, checked_rps, console)
@@ -250,7 +251,7 @@ def ask(
         timeout_s=timeout_s,
     )
     if as_json:
-        typer.echo(json.dumps(body, ensure_ascii=False, indent=2))
+        echo_json(body, indent=2)
     else:
         asking.render(body, Console())
 
@@ -295,7 +296,7 @@ def score(
         signal, files or [], config=config, agreement=agreement, direction=direction, threshold=threshold
     )
     if as_json:
-        typer.echo(json.dumps(scored.body(), ensure_ascii=False))
+        echo_json(scored.body())
     else:
         scoring.render(scored, Console())
 

@@ -1,8 +1,9 @@
 """What every command of the command line shares."""
 
+import json
 from collections.abc import Callable
 from functools import wraps
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 import typer
 
@@ -25,3 +26,11 @@ def sentences(command: Callable[P, None]) -> Callable[P, None]:
             raise typer.Exit(130) from None
 
     return run
+
+
+def echo_json(body: Any, indent: int | None = None) -> None:
+    """One value for machines; in ASCII where the output cannot say a text, such as half of a surrogate pair."""
+    try:
+        typer.echo(json.dumps(body, ensure_ascii=False, indent=indent))
+    except UnicodeEncodeError:
+        typer.echo(json.dumps(body, indent=indent))

@@ -1,6 +1,5 @@
 """`cascade k8s ...`: thin, it calls the modules that do the work."""
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from serve_app.cluster.settings import Overlay
-from serve_app.command import sentences
+from serve_app.command import echo_json, sentences
 from serve_app.errors import ClusterError, ConfigError
 
 if TYPE_CHECKING:
@@ -150,7 +149,7 @@ def status(
 
     body = looking.status(_connect(kubeconfig, context, namespace), read(manifests), unschedulable_s)
     if as_json:
-        typer.echo(json.dumps(body, indent=2))
+        echo_json(body, indent=2)
     else:
         looking.render(body, Console(highlight=False, width=None if sys.stdout.isatty() else 300))
 

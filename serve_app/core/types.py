@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from math import exp
+from math import exp, inf
 from typing import Any, Literal, TypeAlias
 
 Matrix: TypeAlias = tuple[tuple[float, ...], ...]
@@ -184,7 +184,8 @@ compared (section 3.4); minus infinity where there are no log-probabilities."""
 class Blend:
     """Agreement and token confidence in one output score (the paper's future work, section 5).
 
-    `intercept + agreement x o_i + confidence x c_i`, or its logistic function: the chance that answer i is good.
+    `intercept + agreement x o_i + confidence x c_i`, or its logistic function: the chance that answer i is good. Minus
+    infinity without log-probabilities: a weight below 0 would make of their lack the best confidence.
     """
 
     agreement: float
@@ -194,6 +195,8 @@ class Blend:
 
     def __call__(self, agreement: float, confidence: float) -> float:
         """The output score of an answer that has this agreement with the others and this confidence in itself."""
+        if confidence == -inf:
+            return -inf
         score = self.intercept + self.agreement * agreement + self.confidence * confidence
         return _logistic(score) if self.logistic else score
 

@@ -3,16 +3,20 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast, get_args
 
 from serve_app.config import ModelConfig, VllmLoraModel, VllmModel
-from serve_app.core.types import Answer, Failure, FailureKind, Generation, Prompt, TokenLogprob
+from serve_app.core.types import Answer, Failure, FailureKind, Prompt
 from serve_app.engines import Engine, load_engine
-from serve_app.engines.answering import answer, warm_up
+from serve_app.engines.answering import answer, failure, warm_up
+from serve_app.engines.base import Meter
+from serve_app.engines.openai_api_call import Reading
+from serve_app.engines.openai_api_config import OpenAiApiConfig
 from serve_app.engines.vllm import VllmEngine
-from serve_app.errors import ServerError, choices
+from serve_app.errors import EngineError, ServerError, choices
 
 if TYPE_CHECKING:
     import httpx
@@ -62,8 +66,8 @@ class Server:
     """A running server, which is asked for single models by their names.
 
     `url` is the server's, with or without `/v1`. Latencies are those that the server's own decision record says, so
-    without network and queue. A model that fails is data; a server that cannot be reached, or that refuses the
-    question, is a `ServerError`.
+    without network and queue; what other servers leave out is as with the engine `openai_api`. A model that fails is
+    data; a server that cannot be reached, or that refuses the question, is a `ServerError`.
     """
 
     def __init__(self, url: str, concurrency: int) -> None:
@@ -117,8 +121,32 @@ class Server:
             return Failure("timeout", message, latency_s=perf_counter() - started, estimated=True)
         body, elapsed_s = _json(response), perf_counter() - started
         if response.is_success and body.get("choices"):
-            return _generation(model, body, elapsed_s)
+            return self._read(model, prompt, body, started)
         return self._failure(model, response, body, elapsed_s)
+
+    def _read(self, model: str, prompt: Prompt, body: dict[str, Any], started: float) -> Answer:
+        elapsed_s, call, meter = perf_counter() - started, _call(model, body), Meter()
+        if not _has_logprobs(body):
+            prompt = replace(prompt, sampling=replace(prompt.sampling, logprobs=False))
+        try:
+            reading = Reading(self._endpoint(model), prompt, meter)
+            reading.read(body)
+            read = reading.generation()
+        except EngineError as error:
+            return failure(error, prompt, meter, started)
+        return replace(
+            read,
+            latency_s=call.get("latency_s", elapsed_s),
+            first_token_s=call.get("first_token_s"),
+            estimated=call.get("estimated", read.estimated),
+        )
+
+    def _endpoint(self, model: str) -> OpenAiApiConfig:
+        """The server as that engine's config has it, where a URL has no user."""
+        import httpx
+
+        url = str(httpx.URL(self._base).copy_with(userinfo=b""))
+        return OpenAiApiConfig(engine="openai_api", model=model, base_url=url, keyless=True)
 
     def _failure(self, model: str, response: "httpx.Response", body: dict[str, Any], elapsed_s: float) -> Failure:
         error = body.get("error")
@@ -153,19 +181,15 @@ def _request(model: str, prompt: Prompt) -> dict[str, Any]:
     }
 
 
-def _generation(model: str, body: dict[str, Any], elapsed_s: float) -> Generation:
-    choice, call = body["choices"][0], _call(model, body)
-    logprobs = (choice.get("logprobs") or {}).get("content")
-    return Generation(
-        choice["message"]["content"] or "",
-        choice["finish_reason"],
-        body["usage"]["prompt_tokens"],
-        body["usage"]["completion_tokens"],
-        None if logprobs is None else tuple(TokenLogprob(item["token"], item["logprob"]) for item in logprobs),
-        call.get("latency_s", elapsed_s),
-        call.get("first_token_s"),
-        estimated=call.get("estimated", False),
-    )
+def _has_logprobs(body: dict[str, Any]) -> bool:
+    """Whether every token of the answer has one. Some servers send null, of which no confidence can be made."""
+    try:
+        choice = body["choices"][0]
+        content = choice["logprobs"]["content"]
+        known = all(isinstance(item["token"], str) and isinstance(item["logprob"], int | float) for item in content)
+        return known and bool(content or not choice["message"]["content"])
+    except (LookupError, TypeError):
+        return False
 
 
 def _call(model: str, body: dict[str, Any]) -> dict[str, Any]:

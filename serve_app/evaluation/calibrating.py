@@ -67,6 +67,7 @@ class Done:
                 f"Bounded is the {what}; its mean was {guarantee['mean_loss_when_calibrated']:.4f}, and "
                 f"thresholds tested: {guarantee['thresholds_tested']}."
             )
+            yield "A signal picked from cascade evaluate's tables of these records needs fresh ones for it to hold."
         yield f"Calibration {note['id']}."
         if self.output is not None:
             yield f"serve deploy {self.output}"
@@ -74,6 +75,8 @@ class Done:
 
 def run(records: Records, options: Options, wish: Wish, *, fit: bool, config: Path | None, output: Path | None) -> Done:
     """Raises DataError, ConfigError and SignalError. A wish that cannot be met writes no file."""
+    if output is not None:
+        deployable.check_place(output)
     material = Material(records, options)
     signals: dict[str, AnySignalConfig] = {}
     if fit:

@@ -1,12 +1,12 @@
 """`cascade calibrate`: a cascade's thresholds for a wish, found on some of the records and reported on others.
 
 Three disjoint parts of the examples, by a seeded hash of their ids: `choose` (z-scores, blends, the candidates of a
-risk bound), `calibrate` (the thresholds) and `test` (what is reported of them).
+risk bound; all that `cascade choose` chooses), `calibrate` (the thresholds) and `test` (what is reported of them).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import copysign, isinf
+from math import ceil, copysign, isinf
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from serve_app.evaluation import plain
 from serve_app.evaluation.bounds import binomial_interval
 from serve_app.evaluation.calibrate import Calibration, best_for_budget, for_budget, for_quality, for_rates
 from serve_app.evaluation.curves import Floats, Integers
+from serve_app.evaluation.judge import EVERYTHING
 from serve_app.evaluation.material import POOLED, Group, Material
 from serve_app.evaluation.pareto import RecordedTarget, RecordedTier, answered_by
 from serve_app.evaluation.plain import Body
@@ -30,8 +31,6 @@ from serve_app.evaluation.wishes import Unit, Wish
 
 CHOOSE, CALIBRATE = 0.25, 0.75
 """Where the parts are cut: a quarter, a half, a quarter."""
-EVERYTHING = 1e9
-"""A finite threshold above every score, and with the other sign below: configs hold no infinities."""
 BINARY_METRICS = ("exact_match", "accuracy")
 
 
@@ -71,7 +70,19 @@ def calibrate(material: Material, wish: Wish) -> Calibrated:
         **(_bound(found) if isinstance(found, RiskBound) else {}),
         "on_test": _on_test(setup, candidates, finite, test),
     }
-    return Calibrated(finite, found.problem, report)
+    return Calibrated(finite, _problem(found), report)
+
+
+def _problem(found: Calibration | RiskBound) -> str | None:
+    """Why the wish is not met; where more examples to calibrate on would do, also how many records have so many."""
+    records = _records_needed(found) if isinstance(found, RiskBound) else None
+    if found.problem is None or records is None:
+        return found.problem
+    return f"{found.problem} That takes about {records} records."
+
+
+def _records_needed(found: RiskBound) -> int | None:
+    return None if found.needed is None else ceil(found.needed / (CALIBRATE - CHOOSE))
 
 
 def writable(threshold: float) -> float:
@@ -219,6 +230,7 @@ def _bound(found: RiskBound) -> Body:
             "mean_loss_when_calibrated": plain.number(found.risk),
             "thresholds_tested": len(found.tested),
             "examples_needed": found.needed,
+            "records_needed": _records_needed(found),
         }
     }
 

@@ -11,7 +11,7 @@ import yaml
 from serve_app.core.types import Tier
 from serve_app.errors import DataError, SignalError, choices
 from serve_app.evaluation import plain
-from serve_app.evaluation.calibration import writable
+from serve_app.evaluation.calibration import CALIBRATE, CHOOSE, writable
 from serve_app.evaluation.choose import Choice, Spec, choose, specs, within_budget
 from serve_app.evaluation.fronts import recorded
 from serve_app.evaluation.material import LATENCIES, Material
@@ -79,17 +79,18 @@ def tiers(
 
 
 def find(material: Material, budget: float | None, unit: Unit | None = None) -> Chosen:
-    """Chosen on one half of the examples, reported on the other. `budget` is a share of the target's mean cost.
+    """Chosen on a quarter of the examples, reported on another. `budget` is a share of the target's mean cost.
 
-    The material has one cascade of all members. Raises DataError where costs are not known.
+    They are the quarters that a calibration chooses and tests on: the half that it is found on has had no part in the
+    choice. The material has one cascade of all members. Raises DataError where costs are not known.
     """
     [id_] = material.config.cascades
     group = material.groups[-1]
-    tuning, testing = material.parts(group.index, 0.5)
+    tuning, _, testing = material.parts(group.index, CHOOSE, CALIBRATE)
     if min(len(tuning), len(testing)) < 2:
-        raise DataError(f"{len(group.index)} examples are too few to choose on one half and report on the other.")
+        raise DataError(f"{len(group.index)} examples are too few to choose on a quarter and report on another.")
     setup = Setup(material, group, id_, tuning, testing)
-    unit_ = unit or setup.unit(setup.tiers[:-1])
+    unit_ = unit or setup.unit([replace(tier, signal=None) for tier in setup.tiers[:-1]])
     cost = setup.target_cost.get(unit_)
     if cost is None:
         raise DataError(f"The cost in {unit_} is not known of every model, or the target is free.")
@@ -104,7 +105,7 @@ def find(material: Material, budget: float | None, unit: Unit | None = None) -> 
 
 
 def _chows(setup: Setup, tier: Tier) -> dict[str, ChowConfig]:
-    """The token-level signals with z-scores fitted on the first half; none where a member has no log-probabilities."""
+    """The token-level signals, z-scores fitted on what is chosen on; none where a member has no log-probabilities."""
     try:
         fitted = fitted_chows(setup.material, tier.models, setup.group.index[setup.fit])
     except SignalError:
@@ -235,7 +236,7 @@ def render(found: Chosen, console: "Console") -> None:
         style = "bold green" if one is found.best else None
         shown.add_row(*map(escape, _cells(one)), style=style)
     console.print(shown)
-    console.print("Chosen on one half of the examples; all but the last column is from the other.", style="dim")
+    console.print("Chosen on a quarter of the examples; all but the last column is from another.", style="dim")
     if found.unit == "latency_s":
         console.print(LATENCIES, style="dim")
     if found.best is not None:

@@ -1,13 +1,12 @@
 """The commands over examples and records: `cascade collect`, `evaluate`, `calibrate` and `choose`."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from serve_app.command import sentences
+from serve_app.command import echo_json, sentences
 from serve_app.evaluation.wishes import Unit, Wish
 
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="A Ray Serve config file, see configs/.")]
@@ -18,7 +17,7 @@ Members = Annotated[str | None, typer.Option(help="A cascade of these models, su
 Target = Annotated[str | None, typer.Option(help="The model that --members defer to.")]
 Signals = Annotated[str | None, typer.Option(help="Only these, such as sbert,rougeL. Default: all that are here.")]
 Metrics = Annotated[str | None, typer.Option("--metric", help="The main one first. Default: each task's own.")]
-Seed = Annotated[int, typer.Option(help="Of the parts of the examples and of the bootstrap.")]
+Seed = Annotated[int, typer.Option(min=0, help="Of the parts of the examples and of the bootstrap.")]
 
 
 @sentences
@@ -72,20 +71,22 @@ def evaluate(
     from serve_app.evaluation.evaluate import evaluate as evaluated
     from serve_app.evaluation.material import Material, Options
     from serve_app.evaluation.records import Records
+    from serve_app.evaluation.report import make_folder, write
 
     tiers = None if (names := _list(members)) is None else (names,)
     options = Options(
         _list(cascade), tiers, target, _list(signals), _list(metric), fixed, margin, 1 / 3, seed, resamples
     )
-    with Console(stderr=True).status("evaluating"):
-        body = evaluated(Material(Records.load(records), options))
+    loaded = Records.load(records)
     if report is not None:
-        from serve_app.evaluation.report import write
-
+        make_folder(report)
+    with Console(stderr=True).status("evaluating"):
+        body = evaluated(Material(loaded, options))
+    if report is not None:
         for path in write(body, report):
             typer.echo(path, err=True)
     if as_json:
-        typer.echo(json.dumps(body, ensure_ascii=False))
+        echo_json(body)
     else:
         tables.render(body, Console(highlight=False, width=None if sys.stdout.isatty() else 200))
 
@@ -143,7 +144,7 @@ def calibrate(
     options = Options(cascades=(cascade,), signals=(), metrics=_list(metric), seed=seed, judged_by=_list(signal))
     done = calibrating.run(Records.load(records), options, wish, fit=fit, config=config, output=output)
     if as_json:
-        typer.echo(json.dumps(done.body(), ensure_ascii=False))
+        echo_json(done.body())
     else:
         typer.echo("\n".join(done.sentences()))
     if done.calibrated.problem:
@@ -170,7 +171,7 @@ def choose(
     seed: Seed = 0,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for machines.")] = False,
 ) -> None:
-    """Find the best members, signals and thresholds in the records, on one half; say what they do on the other."""
+    """Find the best members, signals and thresholds on a quarter of the records; say what they do on another."""
     from rich.console import Console
 
     from serve_app.evaluation import choosing
@@ -183,7 +184,7 @@ def choose(
     with Console(stderr=True).status("choosing"):
         found = choosing.find(Material(loaded, options), budget, unit)
     if as_json:
-        typer.echo(json.dumps(found.body(), ensure_ascii=False))
+        echo_json(found.body())
     else:
         choosing.render(found, Console(highlight=False, width=None if sys.stdout.isatty() else 200))
     if budget is not None and found.best is None:

@@ -7,18 +7,25 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import BaseModel
 
-from serve_app.config import AppConfig
-from serve_app.errors import ConfigError
+from serve_app.config import AppConfig, DeployedFacts, VllmLoraModel
+from serve_app.errors import ConfigError, DataError
 from serve_app.evaluation.calibration import Calibrated
 from serve_app.evaluation.examples import canonical
 from serve_app.evaluation.plain import Body
 from serve_app.serve_file import load
-from serve_app.signals import AnySignalConfig, BlendConfig, ChowConfig
+from serve_app.signals import AnySignalConfig, BlendConfig, ChowConfig, parts_of
 
 IMPORT_PATH = "serve_app.app:build_app"
-IDENTITY = ("weights", "sha256", "base_url", "model", "base")
-"""What says which model it is; how it is run may differ."""
+RUN = DeployedFacts.model_fields.keys() | {
+    *("encoder_parameters", "environment", "device", "threads", "gpu_layers", "enforce_eager"),
+    *("slots", "max_num_seqs", "max_concurrency", "batch_tokens", "batch_size", "gpu_memory_utilization"),
+    *("tensor_parallel_size", "pipeline_parallel_size", "worker_strategy", "routing"),
+    *("api_key_env", "api_key_file", "keyless", "timeout_s", "connect_timeout_s", "max_retries"),
+    *("first_token_s", "token_s", "batching"),
+}
+"""How a model or a signal is run, how fast and at what price: that may differ. All else can change what it answers."""
 
 
 def identity(calibrated: Calibrated, source: Body) -> str:
@@ -42,6 +49,13 @@ def settings(calibrated: Calibrated, source: Body) -> Body:
     return {"thresholds": {id_: list(calibrated.thresholds)}, "calibrations": {id_: note}}
 
 
+def check_place(path: Path) -> None:
+    """DataError where no file can come: for those who want to know before they compute."""
+    if path.is_dir() or not path.parent.is_dir():
+        reason = "it is a folder" if path.is_dir() else f"there is no folder {str(path.parent)!r}"
+        raise DataError(f"The config {str(path)!r} cannot be written: {reason}.")
+
+
 def write(
     path: Path,
     user_config: Body,
@@ -55,13 +69,17 @@ def write(
 
     `recorded` are the `args` in the records; `judges`, the signal of each tier but the target, and the fitted `signals`
     go into `args`, if they are not there.
-    Raises ConfigError where the config's cascade is not the one that was calibrated.
+    Raises ConfigError where the config's cascade is not the one that was calibrated, DataError where `path` cannot be
+    written.
     """
     values = _values(recorded, config)
     application = values["applications"][0]
     [id_] = user_config["thresholds"]
     served = AppConfig.model_validate(application["args"])
-    _check_same(served, AppConfig.model_validate(recorded), id_, config)
+    calibrated = AppConfig.model_validate(recorded)
+    _check_same(served, calibrated, id_, config)
+    for judge, tier in zip(judges, calibrated.cascades[id_].tiers, strict=False):
+        _check_signal(served, calibrated, judge, tier.models, signals, config)
     joined = {name: _beside(served.signals.get(name), fitted) for name, fitted in signals.items()}
     _check_unused(served, joined, id_, config)
     for name, fitted in joined.items():
@@ -76,8 +94,11 @@ def write(
         entries.append(router := {"name": "Router"})
     in_force = router.get("user_config") or {}
     router["user_config"] = {key: {**in_force.get(key, {}), **value} for key, value in user_config.items()}
-    before = path.read_bytes() if path.exists() else None
-    path.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120), encoding="utf-8")
+    try:
+        before = path.read_bytes() if path.exists() else None
+        path.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120), encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"The config {str(path)!r} cannot be written: {error.strerror}.") from None
     try:
         load(path)
     except ConfigError:  # what was there is still good
@@ -107,11 +128,43 @@ def _check_same(served: AppConfig, calibrated: AppConfig, id_: str, config: Path
         raise ConfigError(
             f"{config}: the cascade {id_!r} is not the one in the records, so the threshold would not fit."
         )
-    for name in dict.fromkeys(model for tier in tiers for model in tier.models):
-        one, other = served.models[name], calibrated.models[name]
-        for field in IDENTITY:
-            if getattr(one, field, None) != getattr(other, field, None):
-                raise ConfigError(f"{config}: models.{name}.{field} is not that of the records, so answers may differ.")
+    asked = list(dict.fromkeys(model for tier in tiers for model in tier.models))
+    bases = [model.base for name in asked if isinstance(model := served.models[name], VllmLoraModel)]
+    for name in [*asked, *bases]:  # an adapter's answers come from its base's engine
+        if option := _differing(served.models[name], calibrated.models[name]):
+            raise ConfigError(f"{config}: models.{name}.{option} is not that of the records, so answers may differ.")
+
+
+def _check_signal(
+    served: AppConfig,
+    calibrated: AppConfig,
+    judge: str | None,
+    models: Sequence[str],
+    fitted: Mapping[str, AnySignalConfig],
+    config: Path | None,
+) -> None:
+    """A tier's signal must mean the same, and so all that it is made of, but for what was fitted and is written."""
+    known, meant = served.all_signals(), calibrated.all_signals()
+    for name in sorted(_named(meant, judge) & known.keys() - fitted.keys()):
+        if option := _differing(_about(known[name], models), _about(meant[name], models)):
+            raise ConfigError(
+                f"{config}: signals.{name}.{option} is not that of the records, so the threshold would not fit."
+            )
+
+
+def _differing(one: BaseModel, other: BaseModel) -> str | None:
+    """The first option that differs, of those that can change an answer or a score."""
+    ours, theirs = one.model_dump(exclude=RUN), other.model_dump(exclude=RUN)
+    return next((option for option in ours | theirs if ours.get(option) != theirs.get(option)), None)
+
+
+def _about(signal: AnySignalConfig, models: Sequence[str]) -> AnySignalConfig:
+    """With the z-scores of these models alone: the others judge nothing here."""
+    if not isinstance(signal, ChowConfig):
+        return signal
+    return signal.model_copy(
+        update={"zscores": {name: zscore for name, zscore in signal.zscores.items() if name in models}}
+    )
 
 
 def _beside(served: AnySignalConfig | None, fitted: AnySignalConfig) -> AnySignalConfig:
@@ -127,7 +180,7 @@ def _check_unused(served: AppConfig, fitted: dict[str, AnySignalConfig], id_: st
     for other, cascade in served.cascades.items():
         for tier in cascade.tiers if other != id_ else ():
             for name in _named(known, tier.signal) & fitted.keys():
-                if not _as_before(known[name], fitted[name], tier.models):
+                if _differing(_about(known[name], tier.models), _about(fitted[name], tier.models)):
                     raise ConfigError(
                         f"{config}: the cascade {other!r} uses the signal {name!r}, too, and its threshold would no "
                         f"longer fit: give {id_!r} a signal of its own."
@@ -135,13 +188,9 @@ def _check_unused(served: AppConfig, fitted: dict[str, AnySignalConfig], id_: st
 
 
 def _named(known: Mapping[str, AnySignalConfig], signal: str | None) -> set[str]:
-    """The signal, and a blend's token-level part."""
-    config = known.get(signal or "")
-    return {name for name in (signal, config.confidence if isinstance(config, BlendConfig) else None) if name}
-
-
-def _as_before(old: AnySignalConfig, new: AnySignalConfig, models: Sequence[str]) -> bool:
-    """Whether it judges these models as before."""
-    if not isinstance(old, ChowConfig) or not isinstance(new, ChowConfig):
-        return old == new
-    return all(old.zscores.get(model) == new.zscores.get(model) for model in models)
+    """The signal, and all that it is made of."""
+    if signal is None:
+        return set()
+    config = known[signal]
+    parts = [*parts_of(config), *([config.confidence] if isinstance(config, BlendConfig) else [])]
+    return {signal}.union(*(_named(known, part) for part in parts))

@@ -8,7 +8,7 @@ from serve_app.core.types import Generation, Tier
 from serve_app.errors import ConfigError
 from serve_app.evaluation.curves import Integers
 from serve_app.evaluation.material import Material
-from serve_app.evaluation.policies import FIT_ANSWERS
+from serve_app.evaluation.policies import fit_sample
 from serve_app.signals import AnySignalConfig, BlendConfig, ChowConfig, fit_blend, fit_zscores
 
 
@@ -39,7 +39,7 @@ def fitted(material: Material, index: Integers) -> dict[str, AnySignalConfig]:
     if not chows:
         named = " or ".join(map(repr, dict.fromkeys(names)))
         raise ConfigError(f"{named} has nothing to fit: that is for token-level signals and blends.")
-    rows = [material.rows[k] for k in index[:FIT_ANSWERS]]
+    rows = [material.rows[k] for k in fit_sample(index)]
     measured = {name: _zscored(material, asked[name], chow, rows) for name, chow in chows.items()}
     weighted = {
         name: _weighted(material, tier, signal, measured[signal.confidence], index)

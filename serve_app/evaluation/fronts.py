@@ -35,7 +35,10 @@ def front(setup: Setup) -> Body:
 
 
 def _cascades(setup: Setup, unit: str) -> Iterator[tuple[str, list[RecordedTier]]]:
-    """All tiers under the same signal; but those of one member, which has none to agree with, under the config's."""
+    """All tiers under the same signal; but those of one member, which has none to agree with, under the config's.
+
+    Without signals whose cost is not known in that unit.
+    """
     index = setup.group.index
     alone = {tier.models: _alone(setup, tier) for tier in setup.tiers[:-1] if len(tier.models) == 1}
     compared = {
@@ -52,6 +55,8 @@ def _cascades(setup: Setup, unit: str) -> Iterator[tuple[str, list[RecordedTier]
         if all(signal in found for found in shared):
             under = {models: found[signal] for models, found in compared.items()} | alone
             tiers = [under[tier.models] for tier in setup.tiers[:-1]]
+            if not all(unit in setup.tier_cost(candidate.tier) for candidate in tiers):
+                continue
             names = [candidate.tier.signal or "" for candidate in tiers]
             yield (
                 names[0] if len(set(names)) == 1 else " -> ".join(names),

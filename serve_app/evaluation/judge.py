@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import inf, nan
+from math import nan
 
 import numpy as np
 
@@ -16,13 +16,16 @@ from serve_app.evaluation.records import Records
 from serve_app.evaluation.similarities import Similarities
 from serve_app.signals import ChowConfig, CompositeConfig, CompositeScorer, confidence
 
+EVERYTHING = 1e9
+"""A finite threshold above every score, and with the other sign below: configs hold no infinities."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judged:
     """A tier on n examples, under every threshold at once.
 
-    `scores`: (n,), the agreement; NaN where no threshold would accept. `selected`: (n,), an index into the tier's
-    models, -1 where there is no answer to return.
+    `scores`: (n,), the agreement; NaN where no threshold of a config would accept, as one of -inf. `selected`: (n,),
+    an index into the tier's models, -1 where there is no answer to return.
     """
 
     tier: Tier
@@ -101,7 +104,7 @@ class Evidence:
 
     def judge(self, tier: Tier, chow: ChowConfig | None = None, index: Iterable[int] | None = None) -> Judged:
         """The same for every threshold: a score is there where the lowest of thresholds would accept."""
-        found = self.decisions(replace(tier, threshold=-inf), chow, index)
+        found = self.decisions(replace(tier, threshold=-EVERYTHING), chow, index)
         scores = [one.agreement if one.accepted and one.agreement is not None else nan for one in found]
         selected = [-1 if one.selected is None else one.selected for one in found]
         return Judged(tier, np.array(scores, dtype=np.float64), np.array(selected, dtype=np.intp))

@@ -83,6 +83,8 @@ class Material:
         self.rows = rows
         tiers = [tier for cascade in self.config.cascades.values() for tier in cascade.tiers[:-1]]
         members = list(dict.fromkeys(model for tier in tiers for model in tier.models))
+        if options.fixed is not None and options.fixed not in members:
+            raise DataError(f"--fixed: no tier has a member {options.fixed!r}. {choices(options.fixed, members)}")
         self.signals: dict[str, AnySignalConfig] = wanted_signals(self.config, options.signals)
         named = [tier.signal for tier in tiers if tier.signal] if options.tiers is None else []
         columns = [[_text(records.answers[model].without_logprobs(row)) for row in rows] for model in members]
@@ -129,9 +131,13 @@ class Material:
         """Those asked for, else the tasks' own. A signal does not judge alone: there is a second metric beside it."""
         own = tuple(dict.fromkeys(metric for task in tasks for metric in TASKS[task].metrics))
         wanted = self.options.metrics or own
-        if len(wanted) == 1 and wanted[0] in self.signals:
+        if len(wanted) == 1 and any(wanted[0] in self.kinds(signal) for signal in self.signals):
             return (*wanted, *[metric for metric in own if metric != wanted[0]][:1])
         return wanted
+
+    def kinds(self, signal: str) -> set[str]:
+        """What a signal compares texts by, whatever it is named and however it is made up; nothing if token-level."""
+        return {plain.kind for plain in plain_signals(self.config, [signal]).values()}
 
     def model_cost(self, model: str) -> dict[str, Floats | None]:
         """(n,) for each unit: what asking the model costs; None where that cannot be known."""
@@ -208,18 +214,21 @@ def hashed_share(id_: str, seed: int) -> float:
 
 
 def _pooled(groups: Sequence[Group]) -> Group:
-    """All examples, each judged by its own data set's main metric."""
-    models = groups[0].quality[groups[0].metrics[0]]
-    quality = {model: np.concatenate([group.quality[group.metrics[0]][model] for group in groups]) for model in models}
-    mains = tuple(dict.fromkeys(group.metrics[0] for group in groups))
-    metric = mains[0] if len(mains) == 1 else " / ".join(mains)
-    return Group(POOLED, (metric,), np.concatenate([group.index for group in groups]), {metric: quality})
+    """All examples, each judged by its own data set's main metric; then by its second, as far as all have one."""
+    quality: dict[str, dict[str, Floats]] = {}
+    for metrics in zip(*(group.metrics for group in groups), strict=False):
+        columns = [group.quality[metric] for group, metric in zip(groups, metrics, strict=True)]
+        name = " / ".join(dict.fromkeys(metrics))
+        quality[name] = {model: np.concatenate([column[model] for column in columns]) for model in columns[0]}
+    return Group(POOLED, tuple(quality), np.concatenate([group.index for group in groups]), quality)
 
 
 def _with_cascades(records: Records, options: Options) -> AppConfig:
     """The records' config, with those cascades only that are evaluated."""
     config = records.config
     if options.tiers is not None or options.target is not None:
+        if options.cascades is not None:
+            raise DataError("--cascade is one of the config's, --members and --target make one of their own: not both.")
         return config.model_copy(update={"cascades": _ad_hoc(records, config, options)})
     wanted = options.cascades or tuple(id_ for id_, cascade in config.cascades.items() if len(cascade.tiers) > 1)
     if unknown := next((id_ for id_ in wanted if id_ not in config.cascades), None):

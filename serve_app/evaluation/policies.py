@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
+
 from serve_app.core.types import Generation, Tier
 from serve_app.errors import SignalError
 from serve_app.evaluation.curves import Integers
@@ -59,7 +61,7 @@ def semantic(material: Material, tier: Tier, index: Integers) -> Iterator[Candid
 def token_level(material: Material, tier: Tier, fit: Integers, index: Integers) -> tuple[list[Candidate], list[str]]:
     """Each member alone, and all together with z-scores fitted on `fit`: by sum, average and every quantile.
 
-    The second part says in sentences what could not be had.
+    Of all together s is the maximum, then the mean. The second part says in sentences what could not be had.
     """
     found: list[Candidate] = []
     notes: list[str] = []
@@ -75,7 +77,9 @@ def token_level(material: Material, tier: Tier, fit: Integers, index: Integers) 
     try:
         for fitted in fitted_chows(material, tier.models, fit):
             ensemble = replace(_alone(tier, "", fitted), models=tier.models, min_answers=max(2, tier.min_answers))
-            found.append(_token_level("chow_ensemble", material, ensemble, fitted, index))
+            for agreement in ("max", "mean"):
+                judged = replace(ensemble, agreement=agreement)
+                found.append(_token_level("chow_ensemble", material, judged, fitted, index))
     except SignalError as error:
         notes.append(f"No Chow ensemble: {error}")
     return found, notes
@@ -89,12 +93,18 @@ def chows() -> list[ChowConfig]:
 
 def fitted_chows(material: Material, models: Sequence[str], fit: Integers) -> list[ChowConfig]:
     """The same, with z-scores from the models' answers to the examples `fit`. SignalError where there are too few."""
-    rows = [material.rows[k] for k in fit[:FIT_ANSWERS]]
+    rows = [material.rows[k] for k in fit_sample(fit)]
     answers: dict[str, list[Generation]] = {}
     for model in models:
         column = material.records.answers[model]
         answers[model] = [answer for row in rows if isinstance(answer := column[row], Generation)]
     return [fit_zscores(chow, answers) for chow in chows()]
+
+
+def fit_sample(index: Integers) -> Integers:
+    """So many of the examples to fit on, evenly over all of them: data sets stand one after another."""
+    count = min(FIT_ANSWERS, len(index))
+    return index[np.arange(count) * len(index) // max(1, count)]
 
 
 def _alone(tier: Tier, model: str, chow: ChowConfig) -> Tier:

@@ -20,7 +20,9 @@ from serve_app.evaluation.records import (
     encode_line,
     example_body,
     parse_line,
+    read_answer,
     read_example,
+    read_place,
 )
 
 FIRST_BYTES = b'{"kind": "header", "format": '
@@ -133,8 +135,8 @@ class Recorder:
                     elif body["kind"] == "example":
                         known[body["id"]] = read_example(body)
                     else:
-                        self._note(body["example"], body["model"], "failure" in body)
-                except (KeyError, ValueError, TypeError) as error:
+                        self._note(*read_place(body), isinstance(read_answer(body), Failure))
+                except (KeyError, ValueError) as error:
                     raise DataError(f"{self.path}:{number}: not a line of records: {error}.") from None
         self._file.truncate(end)
         return header, known

@@ -22,17 +22,36 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, cast, overload
+from typing import Any, BinaryIO, TypeVar, cast, get_args, overload
 
 from pydantic import ValidationError
 
 from serve_app.config import AppConfig
 from serve_app.core.cost import ModelCost
-from serve_app.core.types import Answer, Failure, Generation, TokenLogprob, ToolCall
-from serve_app.errors import DataError
+from serve_app.core.types import Answer, Failure, FailureKind, FinishReason, Generation, TokenLogprob, ToolCall
+from serve_app.errors import DataError, choices
 from serve_app.evaluation.examples import Example
 
 FORMAT = 1
+HEADER_FIELDS: dict[str, type] = {
+    "config.digest": str,
+    "config.args": dict,
+    "data.digest": str,
+    "data.files": list,
+    "prompts.digest": str,
+    "prompts.texts": dict,
+    "asked.through": str,
+}
+"""What evaluation reads of a header, beside its models' costs."""
+T = TypeVar("T")
+_WORDS = {
+    str: "a string",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    dict: "an object",
+    list: "a list",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +79,47 @@ class Header:
 
     @classmethod
     def read(cls, body: Mapping[str, Any]) -> "Header":
-        """ValueError where it is none, or of another format."""
+        """ValueError, which names the field, where it is none, or of another format."""
         if body.get("format") != FORMAT:
             raise ValueError(f"the format is {body.get('format')!r}, and this version reads {FORMAT}")
-        if missing := next((field.name for field in fields(cls) if field.name not in body), None):
-            raise ValueError(f"{missing}: required, but missing")
-        return cls(**{field.name: body[field.name] for field in fields(cls)})
+        found: dict[str, Any] = {name: _field(body, name, str if name == "created" else dict) for name in _names(cls)}
+        for path, kind in HEADER_FIELDS.items():
+            part, name = path.split(".")
+            _field(found[part], name, kind, f"{part}.")
+        for model in found["models"]:
+            _check_cost(model, _field(found["models"], model, dict, "models."))
+        return cls(**found)
+
+
+def _names(record: type) -> list[str]:
+    return [field.name for field in fields(record)]
+
+
+def _field(body: Mapping[str, Any], name: str, kind: type[T], where: str = "") -> T:
+    """A field of a line, or of the part of it that `where` names. ValueError if it is missing or something else."""
+    if name not in body:
+        raise ValueError(f"{where}{name}: required, but missing")
+    value = body[name]
+    # In Python true and false are numbers.
+    if isinstance(value, bool) != (kind is bool) or not isinstance(value, (int, float) if kind is float else kind):
+        raise ValueError(f"{where}{name}: must be {_WORDS[kind]}, not {value!r}")
+    return cast("T", value)
+
+
+def _word(body: Mapping[str, Any], name: str, words: tuple[str, ...]) -> Any:
+    """The same of a field that is one of some words."""
+    if (word := _field(body, name, str)) not in words:
+        raise ValueError(f"{name}: {word!r} is none of {', '.join(words)}")
+    return word
+
+
+def _check_cost(model: str, facts: Mapping[str, Any]) -> None:
+    cost, known = _field(facts, "cost", dict, f"models.{model}."), {one.name: one.default for one in fields(ModelCost)}
+    for name, value in cost.items():
+        if name not in known:
+            raise ValueError(f"models.{model}.cost.{name}: no such field. {choices(name, known)}".rstrip("."))
+        if value is not None or known[name] is not None:
+            _field(cost, name, float, f"models.{model}.cost.")
 
 
 def example_body(example: Example) -> dict[str, Any]:
@@ -90,40 +144,51 @@ def answer_body(example: str, model: str, answer: Answer) -> dict[str, Any]:
     return body
 
 
+def read_place(body: Mapping[str, Any]) -> tuple[str, str]:
+    """Of an answer's line the example and the model. ValueError names the field that is none."""
+    return _field(body, "example", str), _field(body, "model", str)
+
+
 def read_answer(body: Mapping[str, Any]) -> Generation | Failure:
-    """What `answer_body` wrote, with its log-probabilities. KeyError or TypeError for a line that is none."""
+    """What `answer_body` wrote, with its log-probabilities. ValueError names the field of a line that is none."""
+    counts = _field(body, "prompt_tokens", int), _field(body, "completion_tokens", int)
+    latency_s = _field(body, "latency_s", float)
+    estimated = "estimated" in body and _field(body, "estimated", bool)
     if "failure" in body:
-        return Failure(
-            body["failure"],
-            body["message"],
-            body["prompt_tokens"],
-            body["completion_tokens"],
-            body["latency_s"],
-            body.get("estimated", False),
-        )
-    logprobs = body.get("logprobs")
+        kind = _word(body, "failure", get_args(FailureKind))
+        return Failure(kind, _field(body, "message", str), *counts, latency_s, estimated)
     return Generation(
-        body["text"],
-        body["finish_reason"],
-        body["prompt_tokens"],
-        body["completion_tokens"],
-        None if logprobs is None else tuple(TokenLogprob(token, value) for token, value in logprobs),
-        body["latency_s"],
-        body["first_token_s"],
-        tuple(ToolCall(**call) for call in body.get("tool_calls", ())),
-        body.get("estimated", False),
+        _field(body, "text", str),
+        _word(body, "finish_reason", get_args(FinishReason)),
+        *counts,
+        None if body.get("logprobs") is None else Logprobs(body["logprobs"]).unpacked(),
+        latency_s,
+        None if body.get("first_token_s") is None else _field(body, "first_token_s", float),
+        tuple(map(_tool_call, _field(body, "tool_calls", list))) if "tool_calls" in body else (),
+        estimated,
     )
 
 
+def _tool_call(body: Any) -> ToolCall:
+    if not isinstance(body, dict):
+        raise ValueError(f"tool_calls: must be objects with {', '.join(_names(ToolCall))}, not {body!r}")
+    return ToolCall(*(_field(body, name, str, "tool_calls.") for name in _names(ToolCall)))
+
+
 class Logprobs:
-    """An answer's log-probabilities in 16 bytes a token: as `TokenLogprob`s they would fill the memory."""
+    """An answer's log-probabilities in 16 bytes a token: as `TokenLogprob`s they would fill the memory.
+
+    `pairs` as a line has them; ValueError where they are none.
+    """
 
     __slots__ = ("tokens", "values")
 
-    def __init__(self, pairs: Iterable[tuple[str, float]]) -> None:
-        pairs = list(pairs)
-        self.tokens = tuple(sys.intern(token) for token, _ in pairs)
-        self.values = array("d", (value for _, value in pairs))
+    def __init__(self, pairs: Any) -> None:
+        try:
+            self.tokens = tuple(sys.intern(token) for token, _ in pairs)
+            self.values = array("d", (value for _, value in pairs))
+        except (TypeError, ValueError, OverflowError):
+            raise ValueError("logprobs: must be pairs of a token and a number") from None
 
     def unpacked(self) -> tuple[TokenLogprob, ...]:
         """As the core has them."""
@@ -139,7 +204,7 @@ class Answers(Sequence[Answer | None]):
         self._logprobs: dict[int, Logprobs] = {}
 
     def put(self, index: int, body: Mapping[str, Any]) -> None:
-        """Take an answer's line in, over an earlier one. ValueError, KeyError or TypeError where it is none."""
+        """Take an answer's line in, over an earlier one. ValueError where it is none."""
         self._answers[index] = read_answer({name: value for name, value in body.items() if name != "logprobs"})
         self._logprobs.pop(index, None)
         if body.get("logprobs") is not None:
@@ -185,7 +250,7 @@ class Records:
         for number, body in read_lines(path):
             try:
                 reader.take(body)
-            except (ValueError, KeyError, TypeError) as error:
+            except ValueError as error:
                 raise DataError(f"{path}:{number}: not a line of records: {error}.") from None
         if reader.header is None:
             raise DataError(f"{str(path)!r} holds no records: it is empty.")
@@ -247,12 +312,12 @@ class _Reader:
         self.examples.append(example)
 
     def _answer(self, body: dict[str, Any], header: Header) -> None:
-        if body["model"] not in header.models:
-            raise ValueError(f"the model {body['model']!r} is not in the header")
-        if body["example"] not in self._places:
-            raise ValueError(f"the example {body['example']!r} does not stand before its answer")
-        answers = self.answers.setdefault(body["model"], Answers(self.examples))
-        answers.put(self._places[body["example"]], body)
+        example, model = read_place(body)
+        if model not in header.models:
+            raise ValueError(f"the model {model!r} is not in the header")
+        if example not in self._places:
+            raise ValueError(f"the example {example!r} does not stand before its answer")
+        self.answers.setdefault(model, Answers(self.examples)).put(self._places[example], body)
 
 
 def read_example(body: Mapping[str, Any]) -> Example:

@@ -4,11 +4,13 @@ import csv
 import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from html import escape
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from serve_app.errors import DataError
 from serve_app.evaluation.plain import Body
 from serve_app.evaluation.tables import Table, label, remarks, signature, tables
 
@@ -17,9 +19,28 @@ COLUMNS = ("auc", "over_random", "by_selection", "over_best_chow")
 """Of the CSV, each with its interval."""
 
 
+@contextmanager
+def _written(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"The report {str(folder)!r} cannot be written: {error.strerror}.") from None
+
+
+def make_folder(folder: Path) -> None:
+    """What `write` does first, for those who want to know before they compute. Raises DataError."""
+    with _written(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
 def write(body: Body, folder: Path) -> list[Path]:
-    """All files, into `folder`, which is made. PNGs only where matplotlib is installed."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """All files, into `folder`, which is made. PNGs only where matplotlib is installed. Raises DataError."""
+    make_folder(folder)
+    with _written(folder):
+        return _write(body, folder)
+
+
+def _write(body: Body, folder: Path) -> list[Path]:
     written = {
         "report.html": html(body),
         "report.md": markdown(body),

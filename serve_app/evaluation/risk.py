@@ -170,9 +170,10 @@ def _why(strictest: Tested, n: int, alpha: float, delta: float, needed: int | No
     shown = ", ".join(f"{threshold:.6g}" for threshold in strictest.thresholds)
     named = f"threshold, {shown}, has" if len(strictest.thresholds) == 1 else f"thresholds, {shown}, have"
     problem = (
-        f"{n} examples cannot show that the expected loss is at most {alpha:g} with probability {1 - delta:g}: "
-        f"already the strictest {named} a mean loss of {strictest.risk:.4f} (p = {strictest.p_value:.3f})"
+        f"{n} examples to calibrate on cannot show that the expected loss is at most {alpha:g} with probability "
+        f"{1 - delta:g}: already the strictest {named} a mean loss of {strictest.risk:.4f} "
+        f"(p = {strictest.p_value:.3f})"
     )
     if needed is None:
         return problem + ", which more examples would hardly change."
-    return problem + f". {needed} examples with that mean loss would do."
+    return problem + f". {needed} with that mean loss would do."

@@ -59,12 +59,16 @@ def rows_of(setup: Setup, candidates: Sequence[Candidate]) -> list[Row]:
     found = [Row(setup, candidate, setup.sweep(candidate, setup.test)) for candidate in candidates]
     quantiles = [row for row in found if row.candidate.tier.signal == "chow_quantile"]
     kept = [row for row in found if row not in quantiles]
-    for models in dict.fromkeys(row.candidate.tier.models for row in quantiles):
-        alike = [row for row in quantiles if row.candidate.tier.models == models]
+    for judged in dict.fromkeys(map(_judged, quantiles)):
+        alike = [row for row in quantiles if _judged(row) == judged]
         kept.append(max(alike, key=Row.fit_area))
         best = max(alike, key=lambda row: row.sweep.area)
         kept.append(Row(setup, best.candidate, best.sweep, maximum=True))
     return kept
+
+
+def _judged(row: Row) -> tuple[tuple[str, ...], str]:
+    return row.candidate.tier.models, row.candidate.tier.agreement
 
 
 def best_chow(rows: Sequence[Row]) -> int | None:
@@ -194,8 +198,10 @@ def _cheapest(row: Row) -> Body | None:
 def _flags(row: Row) -> list[str]:
     curve, signal = row.sweep.deferral_curve().quality, row.candidate.tier.signal
     found = []
-    if signal in row.setup.metric.split(" / "):
-        found.append(f"The signal is also the quality metric ({signal}): look at another metric, too.")
+    kinds = row.setup.material.kinds(signal) if signal else set()
+    if same := kinds.intersection(row.setup.metric.split(" / ")):
+        is_ = "is also" if kinds == same else "is in part"
+        found.append(f"The signal {is_} the quality metric ({', '.join(sorted(same))}): look at another metric, too.")
     if len(row.sweep.order.ends) <= 2:
         found.append("Every example has the same score, so this is random deferral.")
     elif curve.max() - curve.min() < FLAT:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 UNIT_NAMES = {"flops": "FLOPs", "usd": "US dollars", "device_s": "device-seconds", "latency_s": "latency"}
 
+UNUSUAL = (("semantic", "mean"), ("chow_ensemble", "max"))
+"""Kinds of rows under the policy that is not the paper's own: only their areas are in tables."""
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -62,19 +65,19 @@ def _paper(cascade: Body) -> Iterator[Table]:
         alike = [row for row in rows if row["kind"] == kind]
         if not alike:
             continue
-        lines, values = [], []
-        for models in dict.fromkeys(tuple(row["models"]) for row in alike):
-            own = [row for row in alike if tuple(row["models"]) == models]
+        lines = []
+        for models, agreement in dict.fromkeys((tuple(row["models"]), row["agreement"]) for row in alike):
+            own = [row for row in alike if (tuple(row["models"]), row["agreement"]) == (models, agreement)]
             areas = [next(row["auc"][0] for row in own if row["signal"] == signal) for signal in columns]
             best = next(row for row in own if row["maximum"])
             held = next(row for row in own if row["signal"].startswith("chow_quantile") and not row["maximum"])
+            name = models[0] if kind == "chow_member" else f"{', '.join(models)} ({agreement})"
             random = [_number(members[models[0]]["random"][0])] if kind == "chow_member" else []
             cells = [*areas, best["auc"][0], held["auc"][0]]
-            values.append(cells)
-            lines.append((", ".join(models), *random, *map(_number, cells[:3]), _q(best), _number(cells[3]), _q(held)))
+            lines.append((name, *random, *map(_number, cells[:3]), _q(best), _number(cells[3]), _q(held)))
         random_header = ("Random",) if kind == "chow_member" else ()
         header = (
-            *("Model" if kind == "chow_member" else "Ensemble",),
+            *("Model" if kind == "chow_member" else "Ensemble (s is)",),
             *random_header,
             "Chow-Sum",
             "Chow-Avg",
@@ -148,7 +151,7 @@ def _budgets(cascade: Body, every_unit: bool) -> Table:
     lines = [
         (label(row), UNIT_NAMES[unit], *_bought(row["at"][unit]), *_cheap(row, unit))
         for row in sorted(cascade["rows"], key=lambda row: -row["auc"][0])
-        if not (row["kind"] == "fixed" or row["maximum"] or (row["kind"], row["agreement"]) == ("semantic", "mean"))
+        if not (row["kind"] == "fixed" or row["maximum"] or (row["kind"], row["agreement"]) in UNUSUAL)
         for unit in (units if every_unit else units[:1])
         if unit in row["at"]
     ]
@@ -195,8 +198,8 @@ def label(row: Body) -> str:
     if row["kind"] == "chow_member":
         name = f"{row['signal']} of {row['models'][0]}"
     else:
-        name = row["signal"] + {"fixed": "", "semantic": "", "chow_ensemble": ", all members"}[row["kind"]]
-        name += "" if row["kind"] == "chow_ensemble" else f" ({row['agreement']})"
+        together = ", all members" if row["kind"] == "chow_ensemble" else ""
+        name = f"{row['signal']}{together} ({row['agreement']})"
     return name + (" [paper's maximum]" if row["maximum"] else "")
 
 

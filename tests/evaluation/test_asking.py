@@ -1,9 +1,14 @@
 import asyncio
-from collections.abc import Iterator
-from contextlib import AsyncExitStack
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from serve_app.config import ReplayModel
 from serve_app.core.types import Answer, Failure, Generation, Message, Prompt, Sampling, TokenLogprob
@@ -46,6 +51,80 @@ async def test_a_server_is_asked_for_a_single_model() -> None:
     [prompt] = service.models["a"].prompts
     assert (prompt.messages, prompt.sampling) == (PROMPT.messages, PROMPT.sampling)
     assert not service.models["t"].prompts
+
+
+@asynccontextmanager
+async def somebody_elses(body: dict[str, Any]) -> AsyncIterator[str]:
+    """An OpenAI server that knows no decision records, and gives one answer to everything."""
+
+    async def models(_: web.Request) -> web.Response:
+        return web.json_response({"data": [{"id": "a"}]})
+
+    async def chat(_: web.Request) -> web.Response:
+        return web.json_response(body)
+
+    app = web.Application()
+    app.add_routes([web.get("/v1/models", models), web.post("/v1/chat/completions", chat)])
+    async with TestServer(app) as server:
+        yield str(server.make_url("/"))
+
+
+USAGE = {"prompt_tokens": 9, "completion_tokens": 2}
+LOGPROB = {"token": "In", "logprob": -0.25}
+
+
+@pytest.mark.parametrize(
+    ("choice", "usage", "expected"),
+    [
+        ({}, USAGE, Generation("In Paris", "stop", 9, 2)),
+        ({"finish_reason": "length"}, USAGE, Generation("In Paris", "length", 9, 2)),
+        ({"finish_reason": "eos"}, USAGE, Generation("In Paris", "stop", 9, 2)),
+        (
+            {"logprobs": {"content": [LOGPROB]}},
+            USAGE,
+            Generation("In Paris", "stop", 9, 2, (TokenLogprob("In", -0.25),)),
+        ),
+        (
+            {"logprobs": {"content": [LOGPROB, {"token": "x", "logprob": None}]}},
+            USAGE,
+            Generation("In Paris", "stop", 9, 2),
+        ),
+        ({"logprobs": {"content": [{"token": None, "logprob": -1}]}}, USAGE, Generation("In Paris", "stop", 9, 2)),
+        ({"logprobs": {"content": []}}, USAGE, Generation("In Paris", "stop", 9, 2)),
+        ({"message": {"content": None}, "logprobs": {"content": []}}, USAGE, Generation("", "stop", 9, 2, ())),
+        # 6 bytes of a question and 8 of an answer, three to a token, and the template's.
+        ({}, None, Generation("In Paris", "stop", 10, 3, estimated=True)),
+        ({}, {"prompt_tokens": None, "completion_tokens": 2}, Generation("In Paris", "stop", 10, 3, estimated=True)),
+    ],
+)
+async def test_what_other_servers_leave_out(
+    choice: dict[str, Any], usage: dict[str, Any] | None, expected: Generation
+) -> None:
+    answered = {"message": {"content": "In Paris"}, "finish_reason": "stop"} | choice
+    async with somebody_elses({"choices": [answered], "usage": usage}) as url, Server(url, 1).open("a") as ask:
+        answer = await ask(PROMPT)
+    assert isinstance(answer, Generation)
+    assert answer.latency_s > 0
+    assert replace(answer, latency_s=0.0) == expected
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"finish_reason": None}, r"The answer of the model 'a' at 127\.0\.0\.1:\d+ broke off\."),
+        ({"finish_reason": "content_filter"}, r"was cut off by the endpoint \(content_filter\)\."),
+        ({"message": {"content": ["In Paris"]}}, r"sent what is no answer of OpenAI's form\."),
+    ],
+)
+async def test_what_is_no_answer_of_another_server_is_a_failure(choice: dict[str, Any], message: str) -> None:
+    answered = {"message": {"content": "In Paris"}, "finish_reason": "stop"} | choice
+    async with AsyncExitStack() as stack:
+        url = await stack.enter_async_context(somebody_elses({"choices": [answered], "usage": USAGE}))
+        ask = await stack.enter_async_context(Server(url.replace("//", "//user:secret@"), 1).open("a"))
+        failure = await ask(PROMPT)
+    assert isinstance(failure, Failure)
+    assert failure.kind == "error"
+    assert re.search(message, failure.message)
 
 
 @pytest.mark.parametrize(

@@ -2,20 +2,25 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import yaml
 
-from serve_app.config import AppConfig, RouterSettings
+from serve_app.config import AppConfig, ModelConfig, RouterSettings
+from serve_app.config.services import BleurtSettings
+from serve_app.core.types import Generation
 from serve_app.errors import ConfigError, DataError
 from serve_app.evaluation.calibrating import Done, run
-from serve_app.evaluation.calibration import CALIBRATE, CHOOSE, EVERYTHING, judged
+from serve_app.evaluation.calibration import CALIBRATE, CHOOSE, judged
+from serve_app.evaluation.deployable import RUN
+from serve_app.evaluation.judge import EVERYTHING
 from serve_app.evaluation.material import Material, Options
 from serve_app.evaluation.records import Records
 from serve_app.evaluation.wishes import Wish
 from serve_app.serve_file import load
+from serve_app.signals import SbertConfig
 from tests.evaluation.synthetic import answers, args, questions, records, serving_file, write_records
 
 OPTIONS: dict[str, Any] = {"cascades": ("default",), "signals": (), "resamples": 100}
@@ -83,7 +88,39 @@ def test_a_risk_that_so_few_examples_cannot_show(path: Path) -> None:
     done = calibrate(path, Wish(risk=0.01))
     assert done.calibrated.thresholds[0] == EVERYTHING
     assert done.calibrated.problem is not None
-    assert "230 examples with that mean loss would do." in done.calibrated.problem
+    assert "230 with that mean loss would do. That takes about 460 records." in done.calibrated.problem
+    guarantee = done.calibrated.report["guarantee"]
+    assert (guarantee["examples_needed"], guarantee["records_needed"]) == (230, 460)
+
+
+def test_a_bound_says_for_which_signals_it_does_not_hold(path: Path) -> None:
+    sentence = "A signal picked from cascade evaluate's tables of these records needs fresh ones for it to hold."
+    assert sentence in calibrate(path, Wish(risk=0.1)).sentences()
+    assert sentence not in calibrate(path, Wish(quality=0.65)).sentences()
+
+
+def without_some_logprobs(path: Path) -> Path:
+    """Every third answer of `small`, alone in its tier, has no log-probabilities."""
+    values = args(("small",), signal="chow_avg", threshold=-0.5)
+    examples = questions(400)
+    columns = answers(["small", "large"], examples)
+    columns["small"] = [
+        replace(answer, logprobs=None) if k % 3 == 0 and isinstance(answer, Generation) else answer
+        for k, answer in enumerate(columns["small"])
+    ]
+    return write_records(path, values, examples, columns)
+
+
+def test_no_threshold_keeps_an_answer_without_log_probabilities(tmp_path: Path) -> None:
+    path = without_some_logprobs(tmp_path / "r.jsonl")
+    done = calibrate(path, Wish(rates=(0.0,)))
+    report = done.calibrated.report
+    assert "of the examples have no score and are always deferred" in str(done.calibrated.problem)
+    estimate, low, high = report["deferral_rate_when_calibrated"]
+    assert low < estimate < high
+    bought = calibrate(path, Wish(budget=0.6), output=tmp_path / "out.yaml").calibrated
+    assert bought.problem is None
+    assert bought.report["on_test"]["cost_share"]["flops"] == pytest.approx(0.6, abs=0.1)
 
 
 def test_label_free_needs_no_references(tmp_path: Path) -> None:
@@ -139,6 +176,85 @@ def test_a_config_with_another_model_of_that_name_is_refused(path: Path, tmp_pat
     with pytest.raises(ConfigError, match=r"models\.large\.weights is not that of the records"):
         calibrate(path, Wish(rates=(0.4,)), config=config, output=tmp_path / "out.yaml")
     assert not (tmp_path / "out.yaml").exists()
+
+
+LLAMA = {"engine": "llama_cpp", "weights": "hf://me/it/model.gguf", "parameters": 5e8}
+ZSCORES = {name: {"mean": -1.0, "std": 0.5} for name in ("small", "tiny")}
+SIGNALS: dict[str, Any] = {
+    "sure": {"kind": "chow_avg", "zscores": ZSCORES},
+    "bert": {"kind": "sbert", "threads": 1},
+    "mixed": {"kind": "mix", "parts": [{"signal": "rouge1"}, {"signal": "chrf"}]},
+    "both": {"kind": "blend", "agreement": "mixed", "confidence": "sure"},
+}
+
+
+@pytest.fixture(scope="module")
+def signed(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
+    """A config with signals of its own, and records of it."""
+    values = args() | {"signals": SIGNALS}
+    values["models"]["small"] = LLAMA
+    examples = questions(120)
+    columns = answers(["small", "tiny", "large"], examples)
+    return values, write_records(tmp_path_factory.mktemp("records") / "records.jsonl", values, examples, columns)
+
+
+def into(
+    signed: tuple[dict[str, Any], Path], output: Path, signal: str, change: dict[str, Any], *, fit: bool = False
+) -> Done:
+    """Calibrated by `signal`, into the config of the records with other entries for models or signals."""
+    values, path = signed
+    served = values | {part: values[part] | entries for part, entries in change.items()}
+    config = serving_file(output.with_name("config.yaml"), served)
+    return calibrate(path, Wish(budget=0.9), judged_by=(signal,), fit=fit, config=config, output=output)
+
+
+@pytest.mark.parametrize(
+    ("signal", "change", "message"),
+    [
+        ("rougeL", {"signals": {"rougeL": {"kind": "bleu"}}}, r"signals\.rougeL\.kind"),
+        ("rougeL", {"signals": {"rougeL": {"kind": "rougeL", "stemmer": True}}}, r"signals\.rougeL\.stemmer"),
+        ("mixed", {"signals": {"chrf": {"kind": "chrf", "word_order": 2}}}, r"signals\.chrf\.word_order"),
+        ("both", {"signals": {"rouge1": {"kind": "rouge1", "stemmer": True}}}, r"signals\.rouge1\.stemmer"),
+        ("both", {"signals": {"sure": {"kind": "chow_sum", "zscores": ZSCORES}}}, r"signals\.sure\.kind"),
+        ("rougeL", {"models": {"small": LLAMA | {"stop": ["\n"]}}}, r"models\.small\.stop"),
+        ("rougeL", {"models": {"small": LLAMA | {"chat_template": "{{ x }}"}}}, r"models\.small\.chat_template"),
+        ("rougeL", {"models": {"large": {"engine": "replay", "default": "y"}}}, r"models\.large\.default"),
+    ],
+)
+def test_a_config_where_a_name_means_something_else_is_refused(
+    signed: tuple[dict[str, Any], Path], tmp_path: Path, signal: str, change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"{message} is not that of the records"):
+        into(signed, tmp_path / "out.yaml", signal, change)
+    assert not (tmp_path / "out.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("signal", "change"),
+    [
+        ("rougeL", {"signals": {"bleu": {"kind": "bleu", "lowercase": True}}}),  # judges nothing here
+        ("rougeL", {"signals": {"bleurt": {"kind": "bleurt", "device": "cpu"}}}),
+        ("sure", {"signals": {"sure": SIGNALS["sure"] | {"zscores": ZSCORES | {"large": ZSCORES["tiny"]}}}}),
+        ("rougeL", {"models": {"small": LLAMA | {"slots": 8, "threads": 2, "input_usd": 1}}}),
+    ],
+)
+def test_a_config_that_runs_it_otherwise_is_taken(
+    signed: tuple[dict[str, Any], Path], tmp_path: Path, signal: str, change: dict[str, Any]
+) -> None:
+    assert into(signed, tmp_path / "out.yaml", signal, change).output is not None
+
+
+def test_what_is_fitted_replaces_what_the_config_has(signed: tuple[dict[str, Any], Path], tmp_path: Path) -> None:
+    other = {"sure": {"kind": "chow_avg", "zscores": {name: {"mean": 0.0, "std": 1.0} for name in ZSCORES}}}
+    assert into(signed, tmp_path / "out.yaml", "sure", {"signals": other}, fit=True).output is not None
+    other = {"chrf": {"kind": "chrf", "word_order": 2}}
+    with pytest.raises(ConfigError, match=r"signals\.chrf\.word_order is not that of the records"):
+        into(signed, tmp_path / "out.yaml", "both", {"signals": other}, fit=True)
+
+
+def test_how_a_model_or_a_signal_is_run_is_said_by_options_that_there_are() -> None:
+    models = get_args(get_args(ModelConfig)[0])
+    assert {field for kind in (*models, SbertConfig, BleurtSettings) for field in kind.model_fields} >= RUN
 
 
 def test_a_signal_that_another_cascade_uses_is_not_changed_under_it(path: Path, tmp_path: Path) -> None:

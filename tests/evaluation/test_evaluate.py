@@ -1,6 +1,7 @@
 """The whole evaluation of synthetic records, held against what plain arithmetic says."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -8,16 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serve_app.core.types import Answer, Generation
+from serve_app.core.types import Answer, Generation, TokenLogprob
 from serve_app.errors import DataError, SignalError
 from serve_app.evaluation.evaluate import evaluate
+from serve_app.evaluation.examples import Example
 from serve_app.evaluation.fronts import front
 from serve_app.evaluation.material import Material, Options, hashed_share
-from serve_app.evaluation.policies import semantic
+from serve_app.evaluation.policies import fit_sample, fitted_chows, semantic
 from serve_app.evaluation.quality import qualities
 from serve_app.evaluation.records import Records
 from serve_app.evaluation.setup import Setup
-from tests.evaluation.synthetic import answers, args, questions, records, three_tier_records, write_records
+from tests.evaluation.synthetic import answers, args, questions, records, reference, three_tier_records, write_records
 
 FEW = {"resamples": 100}
 
@@ -102,15 +104,33 @@ def test_a_fixed_member_is_never_selected_for_another(body: dict[str, Any]) -> N
     assert one["shares"] == {"small": 1, "tiny": 0, "odd": 0}
 
 
+def test_another_member_may_be_the_fixed_one(path: Path) -> None:
+    assert row(evaluate(load(path, fixed="tiny", signals=("exact",))), kind="fixed")["kept"] == "tiny"
+
+
 def test_of_the_quantiles_one_is_chosen_beforehand_and_one_is_the_papers(body: dict[str, Any]) -> None:
-    for models in (["small"], ["tiny"], ["odd"], ["small", "tiny", "odd"]):
+    ensemble = ["small", "tiny", "odd"]
+    for models, agreement in (
+        *((["small"], "mean"), (["tiny"], "mean"), (["odd"], "mean")),
+        *((ensemble, "mean"), (ensemble, "max")),
+    ):
         both = [
-            one for one in only(body)["rows"] if one["signal"].startswith("chow_quantile") and one["models"] == models
+            one
+            for one in only(body)["rows"]
+            if one["signal"].startswith("chow_quantile") and (one["models"], one["agreement"]) == (models, agreement)
         ]
         held, best = sorted(both, key=lambda one: one["maximum"])
         assert (held["maximum"], best["maximum"]) == (False, True)
         assert best["auc"][0] >= held["auc"][0]
         assert best["cheapest"] is None
+
+
+def test_token_level_ensembles_have_both_policies(body: dict[str, Any]) -> None:
+    """What the mean keeps, the maximum keeps, too; only when they defer differs."""
+    for signal in ("chow_sum", "chow_avg"):
+        most, mean = (row(body, kind="chow_ensemble", signal=signal, agreement=name) for name in ("max", "mean"))
+        assert most["kept_quality"] == mean["kept_quality"]
+        assert most["auc"][0] != pytest.approx(mean["auc"][0])
 
 
 def test_budgets(body: dict[str, Any]) -> None:
@@ -181,15 +201,74 @@ def test_flags(tmp_path: Path) -> None:
     ]
 
 
+def test_a_signal_is_the_metric_under_any_name_and_in_any_mix(tmp_path: Path) -> None:
+    values = args(signal="mine")
+    values["signals"] = {
+        "mine": {"kind": "rougeL", "stemmer": True},
+        "mixed": {"kind": "mix", "parts": [{"signal": "mine"}, {"signal": "rouge1"}]},
+        "by_length": {"kind": "by_length", "cases": [{"signal": "exact", "max_characters": 9}, {"signal": "mixed"}]},
+        "unlike": {"kind": "mix", "parts": [{"signal": "exact"}, {"signal": "rouge1"}]},
+    }
+    examples = questions(40)
+    path = write_records(tmp_path / "r.jsonl", values, examples, answers(["small", "tiny", "large"], examples))
+    found = evaluate(load(path, metrics=("rougeL",), signals=("mine", "mixed", "by_length", "unlike", "exact")))
+    assert found["groups"][0]["metrics"] == ["rougeL", "f1"]
+    flags = {one["signal"]: one["flags"] for one in only(found)["rows"] if one["kind"] == "semantic"}
+    part = "The signal is in part the quality metric (rougeL): look at another metric, too."
+    assert flags == {
+        "mine": ["The signal is also the quality metric (rougeL): look at another metric, too."],
+        "mixed": [part],
+        "by_length": [part],
+        "unlike": [],
+        "exact": [],
+    }
+
+
 def test_several_data_sets_are_pooled_too(tmp_path: Path) -> None:
     examples = [*questions(40), *questions(50, "Other")]
     path = write_records(tmp_path / "r.jsonl", args(), examples, answers(["small", "tiny", "large"], examples))
-    found = evaluate(load(path))
+    found = evaluate(load(path, metrics=("rougeL",)))
+    [*each, whole] = [(group["test"], group["cascades"][0]) for group in found["groups"]]
+    for metric in ("rougeL", "f1"):
+        sums = [test * cascade["models"]["small"]["quality"][metric] for test, cascade in (*each, whole)]
+        assert sum(sums[:-1]) == pytest.approx(sums[-1])
+    pooled = whole[1]
+    assert [list(one["other_metrics"]) for one in pooled["rows"]] == [["f1"]] * len(pooled["rows"])
     assert [(group["name"], group["fit"] + group["test"]) for group in found["groups"]] == [
         ("Synthetic", 40),
         ("Other", 50),
         ("all", 90),
     ]
+
+
+def test_of_many_examples_z_scores_are_fitted_on_some_of_every_data_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second data set comes after the first, and is as good as none where only the first are taken."""
+    monkeypatch.setattr("serve_app.evaluation.policies.FIT_ANSWERS", 20)
+    examples = [*questions(20), *questions(60, "Other")]
+    columns: dict[str, list[Answer]] = {
+        model: [
+            Generation("yes", "stop", 1, 1, (TokenLogprob("yes", -1.0 if k < 20 else -5.0 + k % 2),))
+            for k in range(len(examples))
+        ]
+        for model in ("small", "tiny", "large")
+    }
+    material = load(write_records(tmp_path / "r.jsonl", args(), examples, columns))
+    everything = np.arange(len(examples))
+    assert fit_sample(everything).tolist() == list(range(0, 80, 4))
+    assert fit_sample(everything[:20]).tolist() == list(range(20))
+    [chow] = [chow for chow in fitted_chows(material, ("small",), everything) if chow.kind == "chow_sum"]
+    assert chow.zscores["small"].mean == pytest.approx((5 * -1.0 + 15 * -5.0) / 20)
+
+
+def test_data_sets_of_other_metrics_are_pooled_by_the_place_of_each(tmp_path: Path) -> None:
+    asked = [Example(f"m{k}", "custom", f"Mine, {k}", {"prompt": f"Say {k}"}, (reference(k),)) for k in range(40)]
+    examples = [*questions(40), *asked]
+    path = write_records(tmp_path / "r.jsonl", args(), examples, answers(["small", "tiny", "large"], examples))
+    found = evaluate(load(path))
+    metrics = [["f1", "exact_match", "accuracy"], ["rougeL", "f1"], ["f1 / rougeL", "exact_match / f1"]]
+    assert [group["metrics"] for group in found["groups"]] == metrics
 
 
 def test_more_than_two_tiers_have_a_front(tmp_path: Path) -> None:
@@ -215,6 +294,17 @@ def test_a_tier_of_one_member_is_judged_by_its_own_signal_in_a_front(tmp_path: P
     signals = {point["signal"] for point in cascade["front"]["points"] if point["thresholds"]}
     assert signals
     assert signals <= {"rougeL -> chow_avg", "exact -> chow_avg"}
+
+
+def test_a_front_leaves_out_signals_of_unknown_cost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    material = load(three_tier_records(tmp_path / "r.jsonl"))
+    similarities = material.evidence.similarities
+    monkeypatch.setitem(similarities, "exact", replace(similarities["exact"], flops=None))
+    [group] = material.groups
+    everything = np.arange(len(material.rows))
+    found = front(Setup(material, group, "default", everything, everything))
+    assert found["unit"] == "flops"
+    assert {point["signal"] for point in found["points"] if point["thresholds"]} == {"rougeL -> chow_avg"}
 
 
 def test_a_front_is_of_the_tiers_own_agreement(tmp_path: Path) -> None:
@@ -253,6 +343,13 @@ def test_ad_hoc_cascades(path: Path) -> None:
         ({"tiers": (("tiny",),)}, DataError, "needs both its members and a target"),
         ({"tiers": (("tiny", "ody"),), "target": "large"}, DataError, "no model 'ody'. Did you mean 'odd'?"),
         ({"tiers": (("tiny", "large"),), "target": "large"}, DataError, "asked once"),
+        ({"fixed": "ody"}, DataError, "--fixed: no tier has a member 'ody'. Did you mean 'odd'?"),
+        ({"fixed": "large"}, DataError, "--fixed: no tier has a member 'large'. Available: odd, small, tiny."),
+        (
+            {"cascades": ("default",), "tiers": (("tiny",),), "target": "large"},
+            DataError,
+            "--cascade is one of the config.*not both",
+        ),
         ({"signals": ("rogueL",)}, SignalError, "no signal 'rogueL'. Did you mean 'rougeL'?"),
     ],
 )

@@ -1,7 +1,7 @@
 """Recorded answers judged by the core, with values worked by hand."""
 
 from dataclasses import replace
-from math import inf, isnan
+from math import isnan
 from pathlib import Path
 
 import numpy as np
@@ -88,8 +88,19 @@ def test_a_token_level_ensemble(material: Material) -> None:
     judged = material.evidence.judge(Tier(names, "chow_sum", agreement="mean", confidence=confidence(chow)), chow)
     # sums -.4 and -.5, -1 and -6, each plus 1: the mean is s, the surer one is selected
     assert judged.scores[:2] == pytest.approx([0.55, -2.5])
-    assert judged.scores[2] == -inf or isnan(judged.scores[2])
+    assert isnan(judged.scores[2])
     assert judged.selected.tolist() == [0, 0, -1, 0, -1]
+
+
+def test_an_answer_without_log_probabilities_is_kept_by_no_threshold(tmp_path: Path) -> None:
+    """Its score is -inf, and a config's lowest threshold defers that, too."""
+    columns = {"small": [said("red fox"), said("red fox", -1.0)], "tiny": [said("a")] * 2, "large": [said("a")] * 2}
+    path = write_records(tmp_path / "r.jsonl", args(["small", "tiny"]), questions(2), columns)
+    material, chow = Material(Records.load(path), Options()), ChowConfig(kind="chow_sum")
+    judged = material.evidence.judge(Tier(("small",), "chow_sum", confidence=confidence(chow)), chow)
+    assert isnan(judged.scores[0])
+    assert judged.scores[1] == -1
+    assert judged.selected.tolist() == [0, 0]  # should the target fail
 
 
 def test_a_blend_reads_both(tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ from serve_app.core.types import Answer, Prompt, Scores
 from serve_app.errors import ConfigError, DataError
 from serve_app.evaluation import choosing
 from serve_app.evaluation.calibrating import Done, run
-from serve_app.evaluation.calibration import CALIBRATE, CHOOSE, EVERYTHING, judged
+from serve_app.evaluation.calibration import CALIBRATE, CHOOSE, judged
+from serve_app.evaluation.judge import EVERYTHING
 from serve_app.evaluation.material import Material, Options
 from serve_app.evaluation.pareto import answered_by
 from serve_app.evaluation.records import Records

@@ -14,6 +14,7 @@ from serve_app.core.cost import ModelCost
 from serve_app.core.types import Answer, Failure, FailureKind, FinishReason, Generation, TokenLogprob, ToolCall
 from serve_app.errors import DataError
 from serve_app.evaluation.examples import Example
+from serve_app.evaluation.recorder import Recorder
 from serve_app.evaluation.records import (
     Header,
     Records,
@@ -207,6 +208,76 @@ def test_what_is_no_records_file(tmp_path: Path, lines: list[Any], sentence: str
         Records.load(path)
 
 
+FAILED = answer_body("q1", "a", Failure("timeout", "slow", 1, 1, 0.5))
+CALLING = answer_body("q1", "a", Generation("", "tool_calls", 1, 1, tool_calls=(ToolCall("1", "look", "{}"),)))
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ({**ANSWER, "text": None}, "text: must be a string, not None"),
+        (
+            {**ANSWER, "finish_reason": "content_filter"},
+            "finish_reason: 'content_filter' is none of stop, length, tool_calls",
+        ),
+        ({**ANSWER, "finish_reason": []}, r"finish_reason: must be a string, not \[\]"),
+        ({**ANSWER, "prompt_tokens": "x"}, "prompt_tokens: must be a whole number, not 'x'"),
+        ({**ANSWER, "completion_tokens": True}, "completion_tokens: must be a whole number, not True"),
+        ({**ANSWER, "latency_s": None}, "latency_s: must be a number, not None"),
+        ({**ANSWER, "first_token_s": "0"}, "first_token_s: must be a number, not '0'"),
+        ({**ANSWER, "estimated": 1}, "estimated: must be true or false, not 1"),
+        ({**ANSWER, "model": ["a"]}, r"model: must be a string, not \['a'\]"),
+        ({name: value for name, value in ANSWER.items() if name != "example"}, "example: required, but missing"),
+        ({name: value for name, value in ANSWER.items() if name != "text"}, "text: required, but missing"),
+        ({**ANSWER, "logprobs": [["x", None]]}, "logprobs: must be pairs of a token and a number"),
+        ({**ANSWER, "logprobs": [[None, -1]]}, "logprobs: must be pairs of a token and a number"),
+        ({**ANSWER, "logprobs": [["x", 10**400]]}, "logprobs: must be pairs of a token and a number"),
+        ({**ANSWER, "logprobs": 5}, "logprobs: must be pairs of a token and a number"),
+        ({**FAILED, "failure": "tired"}, "failure: 'tired' is none of error, timeout"),
+        ({**FAILED, "message": None}, "message: must be a string, not None"),
+        ({**FAILED, "latency_s": "x"}, "latency_s: must be a number, not 'x'"),
+        ({**CALLING, "tool_calls": 5}, "tool_calls: must be a list, not 5"),
+        ({**CALLING, "tool_calls": ["x"]}, "tool_calls: must be objects with id, name, arguments, not 'x'"),
+        ({**CALLING, "tool_calls": [{"id": "1", "name": "x"}]}, "tool_calls.arguments: required, but missing"),
+        (
+            {**CALLING, "tool_calls": [{"id": "1", "name": "x", "arguments": {}}]},
+            r"tool_calls.arguments: must be a string, not \{\}",
+        ),
+    ],
+)
+def test_an_answer_that_is_none(tmp_path: Path, line: dict[str, Any], sentence: str) -> None:
+    path = write(tmp_path / "r.jsonl", header().body(), example_body(question(1)), line)
+    with pytest.raises(DataError, match=rf":3: not a line of records: {sentence}"):
+        Records.load(path)
+    if line.get("example"):
+        with pytest.raises(DataError, match=rf":3: not a line of records: {sentence}"):
+            Recorder(path, header(), [question(1)])
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"config": 5}, "config: must be an object, not 5"),
+        ({"config": {"digest": "c"}}, "config.args: required, but missing"),
+        ({"data": {"files": []}}, "data.digest: required, but missing"),
+        ({"data": {"digest": "d", "files": None}}, "data.files: must be a list, not None"),
+        ({"prompts": {"digest": "p", "texts": []}}, r"prompts.texts: must be an object, not \[\]"),
+        ({"asked": {}}, "asked.through: required, but missing"),
+        ({"versions": None}, "versions: must be an object, not None"),
+        ({"created": 5}, "created: must be a string, not 5"),
+        ({"models": {"a": 5}}, "models.a: must be an object, not 5"),
+        ({"models": {"a": {}}}, "models.a.cost: required, but missing"),
+        ({"models": {"a": {"cost": {"tokens": 5}}}}, "models.a.cost.tokens: no such field"),
+        ({"models": {"a": {"cost": {"parameters": "5"}}}}, "models.a.cost.parameters: must be a number, not '5'"),
+        ({"models": {"a": {"cost": {"devices": None}}}}, "models.a.cost.devices: must be a number, not None"),
+    ],
+)
+def test_a_header_that_is_none(tmp_path: Path, change: dict[str, Any], sentence: str) -> None:
+    path = write(tmp_path / "r.jsonl", header().body() | change)
+    with pytest.raises(DataError, match=rf":1: not a line of records: {sentence}"):
+        Records.load(path)
+
+
 def test_a_file_that_is_not_there() -> None:
     with pytest.raises(DataError, match=r"The records 'nowhere\.jsonl' cannot be read"):
         Records.load(Path("nowhere.jsonl"))
@@ -216,7 +287,7 @@ def test_many_answers_with_log_probabilities_are_lean(tmp_path: Path) -> None:
     """100,000 examples with four models must fit beside evaluation in 4 GB: 40 tokens an answer in under 3 KB each."""
     tokens = tuple(TokenLogprob(f" word{i}", -i / 7) for i in range(40))
     answers = 4000
-    bodies = [header(("a",)).body() | {"config": {}}, *(example_body(question(i)) for i in range(answers))]
+    bodies = [header(("a",)).body(), *(example_body(question(i)) for i in range(answers))]
     bodies += [
         answer_body(f"q{i}", "a", Generation("".join(item.token for item in tokens), "stop", 90, 40, tokens, 1.5, 0.5))
         for i in range(answers)

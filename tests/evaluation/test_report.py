@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from serve_app.core.types import Generation
+from serve_app.errors import DataError
 from serve_app.evaluation.evaluate import evaluate
 from serve_app.evaluation.material import Material, Options
 from serve_app.evaluation.records import Records
@@ -46,6 +47,7 @@ def test_every_file_is_written(body: dict[str, Any], tmp_path: Path) -> None:
     [cascade] = body["groups"][0]["cascades"]
     assert [float(row["auc"]) for row in rows] == [row["auc"][0] for row in cascade["rows"]]
     assert all(row["signature"].startswith("data:") for row in rows)
+    assert len({(row["kind"], row["judged_by"]) for row in rows}) == len(rows)
 
 
 class Tags(HTMLParser):
@@ -111,6 +113,12 @@ def test_the_papers_tables(body: dict[str, Any]) -> None:
     assert single.header[:6] == header
     [small] = [row for row in cascade["rows"] if label(row) == "chow_avg of small"]
     assert single.rows[0][:4:3] == ("small", f"{small['auc'][0]:.4f}")
+    ensembles = found["AUC, token-level ensemble cascades, deferring to large"]
+    assert ensembles.header[:3] == ("Ensemble (s is)", "Chow-Sum", "Chow-Avg")
+    assert [row[0] for row in ensembles.rows] == ["small, tiny (max)", "small, tiny (mean)"]
+    for name, areas in zip(("max", "mean"), ensembles.rows, strict=True):
+        [row] = [row for row in cascade["rows"] if label(row) == f"chow_sum, all members ({name})"]
+        assert (row["agreement"], areas[1]) == (name, f"{row['auc'][0]:.4f}")
     semantic = found["AUC, semantic cascades, deferring to large"]
     assert semantic.header == ("Ensemble (s is)", "rougeL", "exact")
     assert [row[0] for row in semantic.rows] == ["small, tiny (max)", "small, tiny (mean)"]
@@ -128,6 +136,37 @@ def test_evaluate_as_a_user_runs_it(path: Path, tmp_path: Path) -> None:
     assert "AUC, semantic cascades, deferring to large" in done.stdout
     assert f"{tmp_path}/report/report.html" in done.stderr
     assert json.loads(cascade("evaluate", path, "--signals", "exact", "--resamples", "100", "--json").stdout)["groups"]
+
+
+def test_places_that_cannot_be_written(path: Path, tmp_path: Path) -> None:
+    taken = tmp_path / "taken"
+    taken.write_text("mine")
+    for folder in (taken, Path("/proc/x/y")):
+        done = cascade("evaluate", path, "--signals", "exact", "--report", folder)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert f"cascade: The report '{folder}' cannot be written: " in done.stderr
+    with pytest.raises(DataError, match=r"The report '.*taken' cannot be written: File exists\."):
+        write({"groups": []}, taken)
+    for file in (tmp_path / "nowhere" / "x.yaml", tmp_path):
+        done = cascade("calibrate", path, "--quality", "0.5", "-o", file)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert f"cascade: The config '{file}' cannot be written: " in done.stderr
+
+
+def test_a_negative_seed_is_refused(path: Path) -> None:
+    for command in ("evaluate", "choose", "calibrate"):
+        done = cascade(command, path, "--seed", "-1")
+        assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+
+
+def test_json_of_texts_that_have_no_utf_8(tmp_path: Path) -> None:
+    examples = questions(40)
+    columns = answers(["small", "tiny", "large"], examples)
+    columns["small"] = [Generation("half \ud800", "stop", 1, 1)] * 40
+    path = write_records(tmp_path / "r.jsonl", args(), examples, columns)
+    done = cascade("evaluate", path, "--signals", "exact", "--resamples", "100", "--json")
+    shown = json.loads(done.stdout)["groups"][0]["cascades"][0]["looked_at"]
+    assert shown["most"][0]["answers"]["small"]["text"] == "half \ud800"
 
 
 def test_choose_and_calibrate_as_a_user_runs_them(path: Path, tmp_path: Path) -> None:

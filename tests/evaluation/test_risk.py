@@ -62,8 +62,8 @@ def test_too_few_examples_say_how_many_would_do():
     found = one_tier(TEN, np.zeros(10), [0.5], alpha=0.05, delta=0.1)
     assert found.needed == 45
     assert found.problem == (
-        "10 examples cannot show that the expected loss is at most 0.05 with probability 0.9: already the strictest "
-        "threshold, 0.5, has a mean loss of 0.0000 (p = 0.599). 45 examples with that mean loss would do."
+        "10 examples to calibrate on cannot show that the expected loss is at most 0.05 with probability 0.9: already "
+        "the strictest threshold, 0.5, has a mean loss of 0.0000 (p = 0.599). 45 with that mean loss would do."
     )
     assert one_tier(np.arange(45), np.zeros(45), [0.5], alpha=0.05, delta=0.1).met
 

@@ -42,6 +42,15 @@ def test_without_log_probabilities_it_is_never_sure(logistic: bool) -> None:
     assert decide(tier, judged).accepted is False
 
 
+@pytest.mark.parametrize("weight", [-0.5, 0.0, 0.5])
+@pytest.mark.parametrize("logistic", [False, True])
+def test_an_answer_without_log_probabilities_is_never_the_best(weight: float, logistic: bool) -> None:
+    tier = replace(TIER, blend=Blend(2.0, weight, logistic=logistic))
+    judged = agree(tier, [said(None), said(-5.0)], SIMILAR)
+    assert judged.output_scores[0] == -math.inf
+    assert judged.selected == 1
+
+
 def test_extreme_scores_do_not_overflow() -> None:
     assert Blend(1.0, 0.0, logistic=True)(-5000, 0) == 0.0
     assert Blend(1.0, 0.0, logistic=True)(5000, 0) == 1.0
