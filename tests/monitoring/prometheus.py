@@ -2,6 +2,7 @@
 
 import math
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,8 @@ import httpx
 import yaml
 
 from loadtests.ports import free_port
+
+PATIENCE_S = 30.0
 
 
 class Prometheus:
@@ -25,6 +28,13 @@ class Prometheus:
         return body["data"]
 
     def values(self, expression: str) -> dict[frozenset[tuple[str, str]], float]:
+        """The numbers, by labels, once there are any: a scrape that comes late hides all series until the next."""
+        until = time.monotonic() + PATIENCE_S
+        while not (found := self.values_now(expression)) and time.monotonic() < until:
+            time.sleep(0.5)
+        return found
+
+    def values_now(self, expression: str) -> dict[frozenset[tuple[str, str]], float]:
         """The numbers, by labels, that the expression gives now; no NaN and no infinity."""
         found = {
             frozenset(sample["metric"].items()): float(sample["value"][1])

@@ -26,7 +26,7 @@ def scraping(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     with scraped_server(tmp_path_factory.mktemp("monitoring")) as (served, asked):
         for _ in range(20):
             round_of_requests(served)
-            if all(map(asked.values, EXPRESSIONS.values())):
+            if all(map(asked.values_now, EXPRESSIONS.values())):
                 break
             time.sleep(2)
         yield asked
@@ -53,7 +53,7 @@ def test_the_numbers_are_those_of_the_requests(scraping: Prometheus) -> None:
         labels = {"__name__": name, "application": "cascade", "cascade": "default"}
         return scraping.values(name)[frozenset(labels.items())]
 
-    assert default("max by (application, cascade) (ray_cascade_threshold)") == 0.95
+    assert default('max by (application, cascade) (ray_cascade_threshold{cascade="default"})') == 0.95
     assert recorded("cascade:calibrated_deferral_ratio:high") == 0.45
     # Of seven requests of a round to this cascade two fail, both at the target.
     assert recorded("cascade:error_ratio:rate5m") == pytest.approx(2 / 7, abs=0.12)
