@@ -5,6 +5,8 @@ from typing import Annotated, Any, TypeAlias
 from jsonschema_rs import Draft4Validator, Draft7Validator, Draft202012Validator, ValidationError
 from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 
+from serve_app.api.buildable import buildable, children, dotted
+
 MAX_DEPTH = 64
 """How deep a JSON schema may be nested: engines walk through it."""
 
@@ -44,7 +46,7 @@ def _plain(schema: dict[str, Any]) -> dict[str, Any]:
             _encodable(text)
         if any(isinstance(value, float) and not -float("inf") < value < float("inf") for value in level):
             raise ValueError("has a number that JSON cannot say")
-        level = [child for value in level for child in _children(value)]
+        level = [child for value in level for child in children(value)]
     if level:
         raise ValueError(f"must be nested no deeper than {MAX_DEPTH} levels")
     return schema
@@ -54,12 +56,6 @@ def _keys(values: list[Any]) -> list[str]:
     return [key for value in values if isinstance(value, dict) for key in value]
 
 
-def _children(value: Any) -> list[Any]:
-    if isinstance(value, dict):
-        return list(value.values())
-    return value if isinstance(value, list) else []
-
-
 # By itself the library would fetch the `$schema` that a client names. Messages say "it" in place of what may be long.
 _NEWEST = Draft202012Validator({"$ref": "https://json-schema.org/draft/2020-12/schema"}, mask="it")
 _OLDER = (
@@ -67,7 +63,6 @@ _OLDER = (
     Draft4Validator({"$ref": "http://json-schema.org/draft-04/schema#"}),
 )
 """Generators of schemas still write these, often without saying so."""
-_PLACE_CHARACTERS = 200
 
 
 def _schema(schema: dict[str, Any]) -> dict[str, Any]:
@@ -75,11 +70,11 @@ def _schema(schema: dict[str, Any]) -> dict[str, Any]:
         _NEWEST.validate(schema)
     except ValidationError as error:
         if not any(older.is_valid(schema) for older in _OLDER):
-            place = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.instance_path)
-            where = place.removeprefix(".")[:_PLACE_CHARACTERS]
-            raise ValueError(f"is no JSON schema: at {where}: {error.message}") from None
+            raise ValueError(f"is no JSON schema: at {dotted(error.instance_path)}: {error.message}") from None
     return schema
 
 
-JsonSchema: TypeAlias = Annotated[dict[str, Any], AfterValidator(_plain), AfterValidator(_schema)]
+JsonSchema: TypeAlias = Annotated[
+    dict[str, Any], AfterValidator(_plain), AfterValidator(_schema), AfterValidator(buildable)
+]
 """A schema by JSON Schema 2020-12, 7 or 4. Engines differ in what they understand of it, and say so themselves."""

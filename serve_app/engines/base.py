@@ -103,7 +103,10 @@ class Engine(Protocol):
         ...
 
     def counters(self) -> EngineCounters:
-        """What the engine has done so far and what it is doing now. Never waits for the model."""
+        """What the engine has done so far and what it is doing now. Never waits for the model.
+
+        `EngineError` where it broke and can answer nothing any more, so that a health check fails.
+        """
         ...
 
     async def close(self) -> None:

@@ -3,9 +3,9 @@
 What the client does and what we make of it:
 
 * It tries again, by `max_retries`, on 408, 409, 429, 5xx, time-outs and lost connections: after the seconds that
-  Retry-After names (up to two minutes), else after 0.5 to 8 s with jitter. Nothing is tried again once an answer has
-  begun. The request's own time limit holds over all tries, since whoever asks cancels then. What an endpoint charges
-  for a try that it answered too late is not known, and so not counted.
+  Retry-After names (up to two minutes), else after 0.5 to 8 s with jitter. A stream that has begun is not tried again;
+  a whole answer (`stream: false`) that breaks off is. The request's own time limit holds over all tries, since whoever
+  asks cancels then. What an endpoint charges for tries before the last one is not known, and so not counted.
 * Its pool holds as many connections as `max_concurrency` may be; further requests wait on our side and can leave at
   once. Cancelling closes the request's connection, which is how an endpoint learns of it.
 * It is given the key with each request, so a mounted key that changes holds from the next one on.
@@ -23,9 +23,12 @@ from serve_app.core.types import Delta, Generation, Prompt
 from serve_app.engines.base import EngineCounters, Meter, whole
 from serve_app.engines.openai_api_call import Reading, request_body
 from serve_app.engines.openai_api_config import NoKeyError, OpenAiApiConfig, read_key
-from serve_app.engines.openai_api_errors import translated, unreadable
+from serve_app.engines.openai_api_errors import RefusedError, translated, unreadable
 from serve_app.engines.slots import Slots
-from serve_app.errors import EngineError
+from serve_app.errors import ContextTooLongError, EngineError
+
+FREE = (NoKeyError, RefusedError, ContextTooLongError)
+"""With these the endpoint did no work, unless an answer had begun. One that was too slow, or was lost, may have."""
 
 
 class OpenAiApiEngine:
@@ -57,10 +60,15 @@ class OpenAiApiEngine:
                         delta = reading.read(chunk)
                         if delta is not None:
                             yield delta
-            except EngineError as error:
-                if not reading.begun and _was_refused(error):
+            except FREE:
+                if not reading.begun:
                     meter.prompt_tokens, meter.estimated = 0, False
                 raise
+            if not reading.begun:
+                raise EngineError(
+                    f"The model {config.model!r} at {config.host} sent no event stream; where it gives only whole "
+                    "answers, say stream: false."
+                )
             answer = reading.generation()
         yield answer
 
@@ -108,14 +116,6 @@ class OpenAiApiEngine:
         async with self._slots.while_open():
             with translated(self._config):
                 return await anext(chunks, None)
-
-
-def _was_refused(error: EngineError) -> bool:
-    """Whether the endpoint did no work for a request that got no answer. One that was too slow may have worked."""
-    import openai
-
-    refused = isinstance(error.__cause__, openai.APIError) and not isinstance(error.__cause__, openai.APITimeoutError)
-    return refused or isinstance(error, NoKeyError)
 
 
 def _client(config: OpenAiApiConfig) -> Any:

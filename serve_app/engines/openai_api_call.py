@@ -1,16 +1,16 @@
 """One request to an OpenAI-compatible endpoint: its body, and what comes back, chunk by chunk."""
 
+import math
 import time
 from dataclasses import dataclass
-from math import ceil
 from typing import Any
 
 from serve_app.core.cost import BYTES_PER_TOKEN, estimated_prompt_tokens
 from serve_app.core.types import Delta, FinishReason, Generation, Message, Prompt, TokenLogprob, ToolCall
 from serve_app.engines.base import Meter
 from serve_app.engines.openai_api_config import OpenAiApiConfig
-from serve_app.engines.openai_api_errors import unreadable
-from serve_app.engines.stopping import within
+from serve_app.engines.openai_api_errors import refusal, unreadable
+from serve_app.engines.stopping import begin_within
 from serve_app.errors import EngineError
 
 FINISH_REASONS: dict[str, FinishReason] = {
@@ -21,6 +21,10 @@ FINISH_REASONS: dict[str, FinishReason] = {
 """Those that do not mean that the model stopped by itself; endpoints have several words for that."""
 BROKEN = ("content_filter", "abort", "error")
 """With these there is no answer: what came is cut off at a place that the model did not choose."""
+LEAST_LOGPROB = -9999.0
+"""What OpenAI and vLLM write for minus infinity, which JSON does not have."""
+MOST_TOKENS = 2**53
+"""What a metric can count one by one; no true count comes near."""
 
 
 def request_body(config: OpenAiApiConfig, prompt: Prompt) -> dict[str, Any]:
@@ -85,8 +89,10 @@ class Reading:
         self._stops = prompt.sampling.stop
         self._meter = meter
         self._texts: list[str] = []
-        self._calls: dict[int, _PartialCall] = {}
+        self._calls: list[_PartialCall] = []
+        self._calls_by_index: dict[int, _PartialCall] = {}
         self._logprobs: list[TokenLogprob] | None = [] if prompt.sampling.logprobs else None
+        self._sizes: list[int] = []
         self._finish: str | None = None
         self._pieces = self._bytes = 0
         self._started = time.perf_counter()
@@ -94,11 +100,13 @@ class Reading:
         meter.prompt_tokens, meter.estimated = estimated_prompt_tokens(prompt), True
 
     def read(self, chunk: dict[str, Any]) -> Delta | None:
-        """Takes a chunk in; what it adds to the text, if anything. EngineError where it is none."""
+        """Takes a chunk in; what it adds to the text, if anything. EngineError where it is none, or an error."""
+        if error_body := chunk.get("error"):
+            raise refusal(self._config, error_body)
         self.begun = True
         try:
             return self._read(chunk)
-        except (AttributeError, LookupError, TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
             raise unreadable(self._config) from error
 
     def _read(self, chunk: dict[str, Any]) -> Delta | None:
@@ -112,44 +120,59 @@ class Reading:
                 self._add(call)
             self._add_logprobs(choice.get("logprobs") or {})
             self._count(text, thought, *(str(call) for call in calls))
-            self._finish = choice.get("finish_reason") or self._finish
-        usage = chunk.get("usage")
-        if usage and None not in (counts := (usage["prompt_tokens"], usage.get("completion_tokens"))):
-            self._meter.prompt_tokens, self._meter.completion_tokens = map(int, counts)
-            self._meter.estimated = False
+            self._finish = _string(choice.get("finish_reason")) or self._finish
+        self._read_usage(chunk.get("usage"))
         self._texts.append(text)
         return Delta(text, *self._counted()) if text else None
+
+    def _read_usage(self, usage: Any) -> None:
+        """An answer is none the worse for counts that are none; the estimate stays then."""
+        known = usage if isinstance(usage, dict) else {}
+        counts: list[Any] = [known.get(name) for name in ("prompt_tokens", "completion_tokens")]
+        if all(type(count) is int and 0 <= count <= MOST_TOKENS for count in counts):
+            self._meter.prompt_tokens, self._meter.completion_tokens = counts
+            self._meter.estimated = False
 
     def _counted(self) -> tuple[int, int, bool]:
         return self._meter.prompt_tokens, self._meter.completion_tokens, self._meter.estimated
 
     def _count(self, *pieces: str) -> None:
         """Most endpoints send a chunk for each token, some for several."""
-        size = sum(len(piece.encode(errors="replace")) for piece in pieces)
+        size = sum(map(_size, pieces))
         if not size:
             return
         self._pieces += 1
         self._bytes += size
         self._first_token = self._first_token or time.perf_counter()
-        self._meter.completion_tokens = max(self._pieces, ceil(self._bytes / BYTES_PER_TOKEN))
+        self._meter.completion_tokens = max(self._pieces, math.ceil(self._bytes / BYTES_PER_TOKEN))
         self._meter.estimated = True
 
     def _add(self, call: dict[str, Any]) -> None:
-        """A piece of a tool call; some endpoints send whole calls, without an index."""
-        index = call.get("index")
-        partial = self._calls.setdefault(len(self._calls) if index is None else index, _PartialCall())
-        function = call.get("function") or {}
-        partial.id = partial.id or call.get("id") or ""
-        partial.name = partial.name or function.get("name") or ""
-        partial.arguments += function.get("arguments") or ""
+        """A piece of a tool call; some endpoints send whole calls, without an index or all with the same."""
+        index, function = call.get("index"), call.get("function") or {}
+        id_, name = _string(call.get("id")), _string(function.get("name"))
+        partial = None if index is None else self._calls_by_index.get(index)
+        # A name, too, makes it another call: some endpoints make up an id for each piece.
+        if partial is None or (partial.id and id_ not in ("", partial.id) and name):
+            partial = _PartialCall()
+            self._calls.append(partial)
+            if index is not None:
+                self._calls_by_index[index] = partial
+        partial.id = partial.id or id_
+        partial.name = partial.name or name
+        partial.arguments += _string(function.get("arguments"))
 
     def _add_logprobs(self, logprobs: dict[str, Any]) -> None:
         if self._logprobs is None:
             return
-        entries = [(entry["token"], entry["logprob"]) for entry in logprobs.get("content") or []]
+        for entry in logprobs.get("content") or []:
+            self._logprobs.append(_token_logprob(entry["token"], entry["logprob"]))
+            sent = entry.get("bytes")
+            self._sizes.append(len(sent) if isinstance(sent, list) else _size(entry["token"]))
         # The older form, of raw completions.
-        entries += zip(logprobs.get("tokens") or [], logprobs.get("token_logprobs") or [], strict=True)
-        self._logprobs += [TokenLogprob(token, float(logprob)) for token, logprob in entries]
+        for token, logprob in zip(logprobs.get("tokens") or [], logprobs.get("token_logprobs") or [], strict=True):
+            self._logprobs.append(_token_logprob(token, logprob))
+            self._sizes.append(_size(token))
 
     def generation(self) -> Generation:
         """The whole answer. EngineError if it did not come to its end, or lacks what was asked for."""
@@ -171,7 +194,7 @@ class Reading:
             None if self._logprobs is None else self._kept(text, self._logprobs),
             now - self._started,
             self._first_token_s(completion_tokens),
-            tuple(ToolCall(call.id, call.name, call.arguments) for _, call in sorted(self._calls.items())),
+            tuple(ToolCall(call.id, call.name, call.arguments) for call in self._calls),
             estimated,
         )
 
@@ -181,4 +204,28 @@ class Reading:
         return None if whole or self._first_token is None else self._first_token - self._started
 
     def _kept(self, text: str, logprobs: list[TokenLogprob]) -> tuple[TokenLogprob, ...]:
-        return within(text, logprobs) if self._stops else tuple(logprobs)
+        """Without the tokens of a stop string; those of a call are no text. A token may be a part of a character."""
+        end = _size(text)
+        cut = self._stops and not self._calls and end < sum(self._sizes)
+        return tuple(logprobs[: begin_within(end, self._sizes)] if cut else logprobs)
+
+
+def _string(value: Any) -> str:
+    """Null is as good as an empty one; TypeError for anything else."""
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"a string was expected, not {type(value).__name__}")
+    return value or ""
+
+
+def _size(text: str) -> int:
+    """In bytes of UTF-8."""
+    return len(text.encode(errors="replace"))
+
+
+def _token_logprob(token: Any, logprob: Any) -> TokenLogprob:
+    """An entry that can be reckoned with and be sent on. TypeError or ValueError where there is none."""
+    if not isinstance(token, str) or not isinstance(logprob, int | float):
+        raise TypeError("a token and a number were expected")
+    if math.isnan(logprob):
+        raise ValueError("a log-probability was expected, not NaN")
+    return TokenLogprob(token, min(0.0, max(LEAST_LOGPROB, float(logprob))))

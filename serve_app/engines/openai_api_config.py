@@ -58,7 +58,8 @@ class OpenAiApiConfig(EngineSettings):
         default=2,
         ge=0,
         le=10,
-        description="Tries after the first, on 408, 409, 429, 5xx and lost connections; Retry-After is honoured.",
+        description="Tries after the first, on 408, 409, 429, 5xx and lost connections; Retry-After is honoured. "
+        "A stream that has begun is not tried again, a whole answer (stream: false) that breaks off is.",
     )
     max_concurrency: int = Field(
         default=64, gt=0, le=MAX_CONNECTIONS, description="Requests, and so connections, at once; more wait."

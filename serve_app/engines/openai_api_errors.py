@@ -1,6 +1,5 @@
 """What goes wrong with an endpoint, as our errors: they name model, host and status, never the key or anyone's text."""
 
-import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +28,13 @@ _CONTEXT_TOKENS = re.compile(
     r"|maximum model length of (\d+)|must be <= (\d+)"
 )
 
+_UNCERTAIN = (408, 504)
+"""Time-outs of the endpoint, or of a proxy before it: it may have worked until then."""
+
+
+class RefusedError(EngineError):
+    """The endpoint did no work that it would charge: it was not reached, or answered with an error."""
+
 
 @contextmanager
 def translated(config: OpenAiApiConfig) -> Iterator[None]:
@@ -43,14 +49,14 @@ def translated(config: OpenAiApiConfig) -> Iterator[None]:
         httpx.TimeoutException,
     ) as error:  # before its version 3 httpx's come out of streams
         limits = f"timeout_s: {config.timeout_s:g}, connect_timeout_s: {config.connect_timeout_s:g}"
-        raise EngineError(f"The model {asked} did not answer in time ({limits}).") from error
+        raise _lost(error)(f"The model {asked} did not answer in time ({limits}).") from error
     except (openai.APIConnectionError, httpx.HTTPError) as error:
-        raise EngineError(f"The connection to the model {asked} failed.") from error
+        raise _lost(error)(f"The connection to the model {asked} failed.") from error
     except openai.APIError as error:
-        raise _refusal(config, error) from error
-    except openai.OpenAIError as error:
-        raise EngineError(f"The client could not ask the model {asked} ({type(error).__name__}).") from error
-    except json.JSONDecodeError as error:
+        raise refusal(config, error.body, getattr(error, "status_code", None)) from error
+    except (openai.OpenAIError, UnicodeEncodeError) as error:
+        raise RefusedError(f"The client could not ask the model {asked} ({type(error).__name__}).") from error
+    except (ValueError, RecursionError) as error:  # what bytes, JSON and numbers of an answer can come to
         raise unreadable(config) from error
 
 
@@ -59,18 +65,23 @@ def unreadable(config: OpenAiApiConfig) -> EngineError:
     return EngineError(f"The model {config.model!r} at {config.host} sent what is no answer of OpenAI's form.")
 
 
-def _refusal(config: OpenAiApiConfig, error: Any) -> EngineError:
-    """An error body, of a response or in the middle of a stream. Its message may quote the prompt or the key."""
-    body = error.body if isinstance(error.body, dict) else {}
-    status = getattr(error, "status_code", None)
+def _lost(error: Exception) -> type[EngineError]:
+    """What a lost connection is: no work only where there was none. Clients up to 2 and from 3 on have two httpx."""
+    return RefusedError if type(error.__cause__).__name__ in ("ConnectError", "ConnectTimeout") else EngineError
+
+
+def refusal(config: OpenAiApiConfig, error: object, status: int | None = None) -> EngineError:
+    """An error body, in an answer where there is no status. Its message may quote the prompt or the key."""
+    body = error if isinstance(error, dict) else {}
     if (too_long := _too_long(body)) and (status is None or 400 <= status < 500):
         return too_long
     did = _STATUS.get(status or 0) or ("refused the request to" if status and status < 500 else "failed to answer as")
     code = body.get("code")  # with some a number, the status once more
     named = [code if isinstance(code, str) else body.get("type"), body.get("param")]
     words = [word for word in named if isinstance(word, str) and re.fullmatch(r"[A-Za-z_][\w.\[\]-]{0,59}", word)]
-    details = ", ".join(([f"HTTP {status}"] if status else ["in its stream"]) + words)
-    return EngineError(f"The endpoint {config.host} {did} {config.model!r} ({details}).")
+    details = ", ".join(([f"HTTP {status}"] if status else ["in its answer"]) + words)
+    kind = EngineError if status in _UNCERTAIN else RefusedError
+    return kind(f"The endpoint {config.host} {did} {config.model!r} ({details}).")
 
 
 def _too_long(body: dict[str, Any]) -> ContextTooLongError | None:

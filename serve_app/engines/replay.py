@@ -261,10 +261,12 @@ def _wake(sleeper: asyncio.Future[None]) -> None:
 def _read(path: Path) -> dict[str, Record]:
     records = {}
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeError) as error:
+        lines = path.read_bytes().split(b"\n")  # not splitlines: a JSON string may hold a U+2028
+    except OSError as error:
         raise EngineError(f"The replay engine could not read its records {str(path)!r}: {error}.") from error
     for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
         try:
             record = Record.model_validate_json(line)
         except ValidationError as error:

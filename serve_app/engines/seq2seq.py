@@ -82,7 +82,10 @@ class Seq2SeqEngine(ThreadedEngine[Call]):
         return cls(config, loaded)
 
     def counters(self) -> EngineCounters:
+        """Raises `EngineError` once the decoding thread broke: a health check that asks must not find all well."""
         decoding = self._decoding
+        if decoding.broken:
+            raise EngineError(decoding.broken)
         return EngineCounters(len(self._running), self._requests, decoding.prompt_tokens, decoding.completion_tokens)
 
     async def close(self) -> None:

@@ -25,6 +25,7 @@ class DecodingLoop:
         ended: Callable[[Call, EngineError | None], None],
     ) -> None:
         self.prompt_tokens = self.completion_tokens = 0  # totals
+        self.broken: str | None = None  # why the thread ended, if nobody closed it
         self._loaded = loaded
         self._context_tokens = context_tokens
         self._batch_tokens = batch_tokens
@@ -42,7 +43,7 @@ class DecodingLoop:
         """A call joins as soon as the token being decoded is done."""
         with self._changed:
             if self._closing:
-                raise EngineError("The model was closed.")
+                raise EngineError(self.broken or "The model was closed.")
             self._inbox.append(call)
             self._changed.notify()
 
@@ -65,7 +66,7 @@ class DecodingLoop:
                         self._guarded(batch.rows, self._step, batch)
                     self._sweep()
         except BaseException as error:
-            reason = f"The decoding thread broke: {error!r}."
+            self.broken = reason = f"The decoding thread broke: {error!r}."
             raise
         finally:
             self._end_all(reason)
@@ -146,7 +147,7 @@ class DecodingLoop:
         """Work for these calls alone: where it fails (out of memory, say), they fail and the others go on."""
         try:
             work(*arguments)
-        except (EngineError, RuntimeError, ValueError, IndexError, TypeError, KeyError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, one request must not end the thread of all
             for call in calls:
                 call.error = error if isinstance(error, EngineError) else EngineError(f"The model failed: {error!r}.")
 

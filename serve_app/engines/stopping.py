@@ -1,6 +1,6 @@
 """Stop strings, matched on the text as it grows."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from serve_app.core.types import TokenLogprob
 
@@ -47,11 +47,15 @@ class StopMatcher:
 
 def within(text: str, logprobs: Sequence[TokenLogprob]) -> tuple[TokenLogprob, ...]:
     """The entries of tokens that begin within `text`: those of a stop string are no part of the answer."""
-    end = 0
-    kept = []
-    for entry in logprobs:
-        if end >= len(text):
+    return tuple(logprobs[: begin_within(len(text), (len(entry.token) for entry in logprobs))])
+
+
+def begin_within(end: int, sizes: Iterable[int]) -> int:
+    """How many pieces, laid one after the other, begin before `end`."""
+    count = start = 0
+    for size in sizes:
+        if start >= end:
             break
-        kept.append(entry)
-        end += len(entry.token)
-    return tuple(kept)
+        count += 1
+        start += size
+    return count

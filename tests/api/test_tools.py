@@ -1,5 +1,6 @@
 """Tools, calls and response formats: what is taken, what reaches the models, what the official client gets back."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -177,6 +178,77 @@ async def test_bad_values(http: httpx.AsyncClient, service: FakeService, fields:
 async def test_schemas_of_older_drafts_are_schemas(http: httpx.AsyncClient, service: FakeService, schema: Any):
     prompt = await asked(http, service, tools=function(parameters=schema)["tools"])
     assert prompt.tools[0]["function"]["parameters"] == schema
+
+
+def objects(properties: int) -> dict[str, Any]:
+    return {"type": "object", "properties": {f"p{number}": {"type": "string"} for number in range(properties)}}
+
+
+LOOP = {"$ref": "#/$defs/a"}
+UNBUILDABLE: list[tuple[Any, str]] = [
+    ({"type": "array", "items": {}, "minItems": 5, "maxItems": 2}, "minItems is 5, but maxItems is 2"),
+    (
+        {"$defs": {"a": {"anyOf": [{"items": {"type": "string", "minLength": 5.0, "maxLength": 2}}]}}},
+        "at $defs.a.anyOf[0].items: minLength is 5.0, but maxLength is 2",
+    ),
+    ({"allOf": [{"minProperties": 2, "maxProperties": 1}]}, "at allOf[0]: minProperties is 2, but maxProperties is 1"),
+    ({"minLength": 5, "maxLength": 2**32 + 1}, "maxLength must be from 0 to 2147483647"),
+    # A reference may lead to what is else no schema.
+    ({"$ref": "#/default", "default": {"minItems": 1, "maxItems": 0}}, "at default: minItems is 1, but maxItems is 0"),
+    ({"$ref": "#/default", "default": {"minLength": 2, "maxLength": True}}, "at default: minLength is 2, but maxLen"),
+    ({"$ref": "#/default", "default": {"maxItems": -1}}, "at default: maxItems must be from 0 to 2147483647"),
+    (
+        {"properties": {"pattern": {"pattern": r"^\{[a-z]{3}b{5,2}$"}}},
+        "at properties.pattern.pattern: {5,2} allows nothing",
+    ),
+    ({"pattern": r"[\]{]\\{12,0000000000003}"}, "at pattern: {12,0000000000003} allows nothing"),
+    ({"pattern": "{" + "9" * 5000 + ",1}"}, "at pattern: {99999"),
+    (objects(257), "at properties: has more than 256 properties"),
+    # llama.cpp makes one object of these.
+    ({"$defs": {"a": objects(90)}, "allOf": [{"$ref": "#/$defs/a"}] * 3}, "at allOf: has more than 256 properties"),
+    ({"allOf": [{"anyOf": [objects(200), objects(57)]}]}, "at allOf: has more than 256 properties"),
+    ({"$defs": {"a": LOOP}, "items": {"allOf": [LOOP]}}, "at items.allOf: a $ref must lead to a definition"),
+    ({"$defs": {"a": LOOP}, "allOf": [{"anyOf": [LOOP]}]}, "at allOf: a $ref must lead to a definition"),
+    ({"$defs": {"a": LOOP}, "default": {"allOf": {"x": LOOP}}}, "at default.allOf: a $ref must lead to a definition"),
+    ({"allOf": [{"$ref": "#/allOf/00"}]}, "at allOf: a $ref must lead to a definition"),
+]
+
+
+@pytest.mark.parametrize(("schema", "sentence"), UNBUILDABLE)
+@pytest.mark.parametrize("place", ["tools[0].function.parameters", "response_format.json_schema.schema"])
+async def test_schemas_that_no_grammar_can_be_built_of(
+    http: httpx.AsyncClient, service: FakeService, schema: Any, sentence: str, place: str
+):
+    form = {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}}
+    message, param = await refused(http, CHAT, **(function(parameters=schema) if place[0] == "t" else form))
+    assert message.startswith(f"{place}: cannot be answered: {sentence}")
+    assert len(message) < 300
+    assert param == place
+    assert not service.runs
+
+
+BUILDABLE: list[Any] = [
+    {"properties": {"minItems": {"type": "integer"}, "maxItems": {"type": "integer"}, "pattern": True}},
+    {"type": "array", "items": {}, "minItems": 2, "maxItems": 2},
+    {"type": "string", "minLength": 0, "maxLength": 0, "pattern": "^(a{2,3}|b{2,}|c{5}){0,1}$"},
+    {"pattern": r"^\{5,2\}[{5,2}][^\]{5,2}]\\{2,5}[]{1,2}$"},
+    {"pattern": r"a{5\d,2}"},
+    objects(256),
+    {"definitions": {"a": objects(100)}, "allOf": [{"$ref": "#/definitions/a"}, {"anyOf": [objects(156)]}]},
+    {"properties": {"children": {"type": "array", "items": {"allOf": [{"$ref": "#"}]}}, "allOf": True}},
+    {"properties": {"allOf": {"properties": {"$ref": {"type": "string"}}}}},
+]
+
+
+@pytest.mark.parametrize("schema", BUILDABLE)
+async def test_schemas_that_a_grammar_can_be_built_of(http: httpx.AsyncClient, service: FakeService, schema: Any):
+    prompt = await asked(http, service, tools=function(parameters=schema)["tools"])
+    assert prompt.tools[0]["function"]["parameters"] == schema
+
+
+@pytest.mark.parametrize("pattern", ["[" * 200_000, "{" * 200_000, "{" + "0" * 200_000, "\\" * 200_001])
+async def test_a_long_pattern_is_read_at_once(http: httpx.AsyncClient, service: FakeService, pattern: str):
+    await asyncio.wait_for(asked(http, service, tools=function(parameters={"pattern": pattern})["tools"]), 10)
 
 
 @pytest.mark.parametrize("value", [float("inf"), "half of \ud83d"])

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -78,6 +79,13 @@ ANSWER = events(text("Paris", "stop", usage={"prompt_tokens": 9, "completion_tok
 def refusal(status: int, error: Any = None, **headers: str) -> Reply:
     async def reply(_: web.Request) -> web.Response:
         return web.json_response({"error": error or {}}, status=status, headers=headers)
+
+    return reply
+
+
+def plain(body: bytes) -> Reply:
+    async def reply(_: web.Request) -> web.Response:
+        return web.Response(body=body, content_type="application/json")
 
     return reply
 
@@ -233,6 +241,21 @@ async def test_whole_tool_calls_without_an_index(endpoint: Endpoint, load: Load)
     assert answer.finish_reason == "tool_calls"
 
 
+async def test_calls_that_share_an_index(endpoint: Endpoint, load: Load) -> None:
+    """Another id with a name begins another call; an id alone does not, as some endpoints make one for each piece."""
+    pieces = [
+        {"index": 0, "function": {"name": "weather", "arguments": '{"x":'}},
+        {"index": 0, "id": "a", "function": {"arguments": " 1"}},
+        {"index": 0, "id": "other", "function": {"arguments": "}"}},
+        {"index": 0, "id": "b", "function": {"name": "time", "arguments": '{"x":'}},
+        {"index": 0, "id": "b", "function": {"name": "time", "arguments": " 2}"}},
+    ]
+    chunks = [{"choices": [{"delta": {"tool_calls": [piece]}}]} for piece in pieces]
+    endpoint.script.append(events(*chunks, {"choices": [{"delta": {}, "finish_reason": "tool_calls"}]}))
+    answer = await ask(await load(), Prompt((Message("user", "Weather?"),), tools=(TOOL,)))
+    assert answer.tool_calls == (ToolCall("a", "weather", '{"x": 1}'), ToolCall("b", "time", '{"x": 2}'))
+
+
 async def test_one_call_at_a_time(endpoint: Endpoint, load: Load) -> None:
     endpoint.script.append(ANSWER)
     await ask(await load(), Prompt((Message("user", "Weather?"),), tools=(TOOL,), parallel_tool_calls=False))
@@ -279,10 +302,25 @@ async def test_usage_is_counted(endpoint: Endpoint, load: Load) -> None:
     assert (answer.prompt_tokens, answer.completion_tokens, answer.estimated) == (9, 1, False)
     counters = engine.counters()
     assert (counters.requests, counters.prompt_tokens, counters.completion_tokens) == (1, 9, 1)
-    for unknown in ({"prompt_tokens": None, "completion_tokens": 7}, {"prompt_tokens": 9, "completion_tokens": None}):
-        endpoint.script.append(events(text("Paris", "stop", usage=unknown)))
-        answer = await ask(engine)
-        assert (answer.prompt_tokens, answer.completion_tokens, answer.estimated) == (18, 2, True)
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"prompt_tokens": None, "completion_tokens": 7},
+        {"prompt_tokens": 9, "completion_tokens": None},
+        {"completion_tokens": 7},
+        {"prompt_tokens": -50, "completion_tokens": 7},
+        {"prompt_tokens": 9, "completion_tokens": float("inf")},
+        {"prompt_tokens": 10**400, "completion_tokens": 7},
+        {"prompt_tokens": "9", "completion_tokens": True},
+        "n/a",
+    ],
+)
+async def test_usage_that_is_no_count_is_none(endpoint: Endpoint, load: Load, usage: Any) -> None:
+    endpoint.script.append(events(text("Paris", "stop", usage=usage)))
+    answer = await ask(await load())
+    assert (answer.text, answer.prompt_tokens, answer.completion_tokens, answer.estimated) == ("Paris", 18, 2, True)
 
 
 async def test_a_refusal_is_an_answer(endpoint: Endpoint, load: Load) -> None:
@@ -296,6 +334,56 @@ async def test_an_answer_that_the_endpoint_cut_is_none(endpoint: Endpoint, load:
     message, meter = await failure(await load())
     assert message == f"The answer of the model 'big' at {endpoint.host} was cut off by the endpoint ({reason})."
     assert meter.completion_tokens == 1
+
+
+def scored(content: str, *entries: tuple[Any, ...], finish_reason: str = "stop") -> dict[str, Any]:
+    """A whole answer with its tokens: text, log-probability, and bytes where those are sent."""
+    names = ("token", "logprob", "bytes")
+    chunk = text(content, finish_reason)
+    chunk["choices"][0]["logprobs"] = {"content": [dict(zip(names, entry, strict=False)) for entry in entries]}
+    return chunk
+
+
+async def test_logprobs_are_finite_and_at_most_0(endpoint: Endpoint, load: Load) -> None:
+    entries = [("P", 50.0), ("ar", 0), ("is", float("-inf")), (".", -1e9)]
+    endpoint.script.append(events(scored("Paris.", *entries)))
+    answer = await ask(await load(), chat(QUESTION, logprobs=True))
+    assert [entry.logprob for entry in answer.logprobs or ()] == [0.0, 0.0, -9999.0, -9999.0]
+
+
+EMOJI = [
+    ("Hi", -0.1, list(b"Hi")),
+    (r" \xf0\x9f", -0.1, list(b" \xf0\x9f")),
+    (r"\x98", -0.1, list(b"\x98")),
+    (r"\x80", -0.1, list(b"\x80")),
+    (" there", -0.2, list(b" there")),
+]
+
+
+@pytest.mark.parametrize(
+    ("entries", "kept"),
+    [
+        ([*EMOJI, (" é", -0.3, None)], 6),
+        ([*EMOJI, (" é", -0.3), ("", -0.4)], 7),
+        ([*EMOJI, (" é", -0.3), ("EN", -0.4), ("D", -0.5)], 6),
+        ([*EMOJI, (" éE", -0.3), ("ND", -0.4)], 6),
+    ],
+)
+async def test_logprobs_end_where_a_stop_string_begins(
+    endpoint: Endpoint, load: Load, entries: list[tuple[Any, ...]], kept: int
+) -> None:
+    """Tokens are measured in bytes, as those that are a part of a character come in escapes."""
+    endpoint.script.append(events(scored("Hi 😀 there é", *entries)))
+    answer = await ask(await load(), chat(QUESTION, logprobs=True, stop=("END",)))
+    assert [entry.token for entry in answer.logprobs or ()] == [entry[0] for entry in entries[:kept]]
+
+
+async def test_logprobs_of_a_call_are_no_text_to_cut(endpoint: Endpoint, load: Load) -> None:
+    chunk = scored("", ("{", -0.1), ("}", -0.2), finish_reason="tool_calls")
+    chunk["choices"][0]["delta"]["tool_calls"] = [{"id": "c1", "function": {"name": "weather", "arguments": "{}"}}]
+    endpoint.script.append(events(chunk))
+    answer = await ask(await load(), chat("Weather?", logprobs=True, stop=("END",)))
+    assert len(answer.logprobs or ()) == 2
 
 
 async def test_promised_logprobs_that_do_not_come(endpoint: Endpoint, load: Load) -> None:
@@ -410,13 +498,28 @@ async def test_prompts_that_do_not_fit(
 async def test_an_error_in_the_stream(endpoint: Endpoint, load: Load) -> None:
     endpoint.script.append(events(text("Par"), {"error": {"message": QUESTION, "code": "overloaded"}}))
     message, meter = await failure(await load())
-    assert message == f"The endpoint {endpoint.host} failed to answer as 'big' (in its stream, overloaded)."
+    assert message == f"The endpoint {endpoint.host} failed to answer as 'big' (in its answer, overloaded)."
     assert (meter.prompt_tokens, meter.completion_tokens, meter.estimated) == (18, 1, True)
 
 
 async def test_nobody_listens(load: Load) -> None:
     message, meter = await failure(await load(base_url="http://127.0.0.1:1/v1", max_retries=0))
     assert message == "The connection to the model 'big' at 127.0.0.1:1 failed."
+    assert meter == Meter()
+
+
+async def test_a_prompt_that_cannot_be_sent(endpoint: Endpoint, load: Load) -> None:
+    message, meter = await failure(await load(), chat("\ud800"))
+    assert message == f"The client could not ask the model 'big' at {endpoint.host} (UnicodeEncodeError)."
+    assert meter == Meter()
+    assert not endpoint.asked
+
+
+async def test_nobody_accepts(load: Load) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, socket.create_connection(full.getsockname()):
+        url = f"http://127.0.0.1:{full.getsockname()[1]}/v1"
+        message, meter = await failure(await load(base_url=url, connect_timeout_s=0.2, max_retries=0))
+    assert "did not answer in time" in message
     assert meter == Meter()
 
 
@@ -435,7 +538,54 @@ async def test_the_connection_breaks_in_the_stream(endpoint: Endpoint, load: Loa
     assert len(endpoint.asked) == 1, "nothing is tried again once an answer has begun"
 
 
+async def cut_off(request: web.Request) -> web.StreamResponse:
+    """Nothing comes, and then the connection is lost."""
+    assert request.transport is not None
+    request.transport.abort()
+    return web.Response()
+
+
+async def cut_off_after_headers(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"content-type": "application/json", "content-length": "5000"})
+    await response.prepare(request)
+    await response.write(b'{"choices":')
+    return await cut_off(request)
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+@pytest.mark.parametrize("reply", [cut_off, cut_off_after_headers, refusal(504), refusal(408)])
+async def test_an_endpoint_that_may_have_worked_is_charged(
+    endpoint: Endpoint, load: Load, reply: Reply, streamed: bool
+) -> None:
+    endpoint.script.append(reply)
+    _, meter = await failure(await load(max_retries=0, stream=streamed))
+    assert (meter.prompt_tokens, meter.completion_tokens, meter.estimated) == (18, 0, True)
+
+
+async def test_a_whole_answer_that_broke_off_is_asked_for_again(endpoint: Endpoint, load: Load) -> None:
+    answer = plain(b'{"choices": [{"message": {"content": "Paris"}, "finish_reason": "stop"}]}')
+    endpoint.script += [cut_off_after_headers, answer]
+    assert (await ask(await load(stream=False, max_retries=1))).text == "Paris"
+
+
 NO_ANSWER = "The model 'big' at {} sent what is no answer of OpenAI's form."
+
+
+def wire(data: bytes) -> Reply:
+    async def reply(request: web.Request) -> web.StreamResponse:
+        response = await sse(request)
+        await response.write(b"data: " + data + b"\n\n")
+        return response
+
+    return reply
+
+
+def finished(reason: Any) -> dict[str, Any]:
+    return {"choices": [{"delta": {"content": "Paris"}, "finish_reason": reason}]}
+
+
+def called(call: dict[str, Any]) -> dict[str, Any]:
+    return {"choices": [{"delta": {"tool_calls": [call]}, "finish_reason": "tool_calls"}]}
 
 
 @pytest.mark.parametrize(
@@ -443,12 +593,53 @@ NO_ANSWER = "The model 'big' at {} sent what is no answer of OpenAI's form."
     [
         (events(text("Par"), done=False), "The answer of the model 'big' at {} broke off."),
         (events({"choices": ["Paris"]}), NO_ANSWER),
-        (events(text("Paris", "stop", usage={"total": 3})), NO_ANSWER),
+        (wire(b'{"choices": [{"delta": {"content": "Par\xff"}}]}'), NO_ANSWER),
+        (wire(b"[" * 100_000), NO_ANSWER),
+        (wire(b'{"created": ' + b"9" * 5000 + b"}"), NO_ANSWER),
+        (events(finished({"type": "stop"})), NO_ANSWER),
+        (events(called({"id": 7, "function": {"name": "weather", "arguments": "{}"}})), NO_ANSWER),
+        (events(called({"id": "c1", "function": {"name": 9, "arguments": "{}"}})), NO_ANSWER),
+        (events(scored("Paris", ("Paris", float("nan")))), NO_ANSWER),
+        (events(scored("Paris", ("Paris", None))), NO_ANSWER),
+        (events(scored("Paris", ("Paris", "-0.1"))), NO_ANSWER),
+        (events(scored("Paris", ("Paris", -(10**400)))), NO_ANSWER),
+        (events(scored("Paris", (None, -0.1))), NO_ANSWER),
     ],
 )
 async def test_answers_that_are_none(endpoint: Endpoint, load: Load, reply: Reply, sentence: str) -> None:
     endpoint.script.append(reply)
-    assert (await failure(await load()))[0] == sentence.format(endpoint.host)
+    assert (await failure(await load(), chat(QUESTION, logprobs=True)))[0] == sentence.format(endpoint.host)
+
+
+@pytest.mark.parametrize("body", [b'{"choices": [{"message": {"content": "\xff"}}]}', b"[" * 100_000, b"{oops"])
+async def test_whole_answers_that_are_none(endpoint: Endpoint, load: Load, body: bytes) -> None:
+    endpoint.script.append(plain(body))
+    assert (await failure(await load(stream=False)))[0] == NO_ANSWER.format(endpoint.host)
+
+
+async def test_a_whole_answer_that_is_an_error(endpoint: Endpoint, load: Load) -> None:
+    engine = await load(stream=False)
+    endpoint.script += [
+        plain(b'{"error": {"message": "busy", "code": "overloaded"}}'),
+        plain(b'{"error": {"code": "context_length_exceeded"}}'),
+    ]
+    message, meter = await failure(engine)
+    assert message == f"The endpoint {endpoint.host} failed to answer as 'big' (in its answer, overloaded)."
+    assert meter == Meter()
+    with pytest.raises(ContextTooLongError):
+        await engine.generate(chat(QUESTION), meter := Meter())
+    assert meter == Meter()
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"choices": [{"message": {"content": "Paris"}, "finish_reason": "stop"}]}', b'{"error": {"code": 429}}']
+)
+async def test_a_whole_answer_where_a_stream_was_asked_for(endpoint: Endpoint, load: Load, body: bytes) -> None:
+    endpoint.script.append(plain(body))
+    message, meter = await failure(await load())
+    no_stream = "sent no event stream; where it gives only whole answers, say stream: false."
+    assert message == f"The model 'big' at {endpoint.host} {no_stream}"
+    assert (meter.prompt_tokens, meter.estimated) == (18, True), "it may have answered"
 
 
 @pytest.mark.parametrize("body", ["<html>Welcome</html>", "data: <html>\n\n"])
@@ -562,7 +753,7 @@ async def test_failures_of_a_cascade(service: FakeService, ours: Load, streamed:
     with pytest.raises(ContextTooLongError, match="has 100 tokens, but the context holds 64"):
         await generate(engine, chat(QUESTION))
     service.models["t"].text = Failure("error", "The disk is full.")
-    with pytest.raises(EngineError, match=r"failed to answer as 't' \((in its stream|HTTP 502), error\)"):
+    with pytest.raises(EngineError, match=r"failed to answer as 't' \((in its answer|HTTP 502), error\)"):
         await generate(engine, chat(QUESTION))
 
 

@@ -166,6 +166,22 @@ async def test_records_that_cannot_be_read(tmp_path: Path) -> None:
         await load(records=path)
 
 
+async def test_a_record_ends_with_its_line_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    records = [{"prompt": "a", "text": "one\u2028two"}, {"prompt": "b", "text": "one\u0085two"}]
+    first, second = (json.dumps(record, ensure_ascii=False) for record in records)
+    path.write_bytes(f"{first}\r\n\n{second}\n \n".encode())
+    engine = await load(records=path)
+    assert (await generate(engine, chat("a"))).text == "one\u2028two"
+    assert (await generate(engine, chat("b"))).text == "one\u0085two"
+    path.write_bytes(f"{first}\n\n{{}}\n".encode())
+    with pytest.raises(EngineError, match=r"records.jsonl', line 3: "):
+        await load(records=path)
+    path.write_bytes(b'{"prompt": "\xff", "text": "b"}')
+    with pytest.raises(EngineError, match=r"records.jsonl', line 1: "):
+        await load(records=path)
+
+
 @pytest.mark.parametrize(
     "answer",
     [

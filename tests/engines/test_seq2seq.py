@@ -30,6 +30,8 @@ from serve_app.core.types import Generation, Message, Prompt
 from serve_app.engines import Engine, Meter, Seq2SeqConfig, load_engine
 from serve_app.engines.seq2seq_batch import choose
 from serve_app.engines.seq2seq_call import Detokeniser
+from serve_app.engines.seq2seq_loop import DecodingLoop
+from serve_app.engines.seq2seq_model import LoadedModel
 from serve_app.errors import EngineError
 from serve_app.torch_models import quiet
 
@@ -295,6 +297,49 @@ async def test_a_request_that_breaks_the_model_breaks_no_other(tmp_path: Path) -
         await generate(engine, raw("filler"))  # no such row in the embeddings
     await good
     await engine.close()
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, AttributeError, AssertionError, MemoryError])
+async def test_whatever_one_request_breaks_the_others_go_on(
+    tiny_t5: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    engine = await load_seq2seq(tiny_t5)
+
+    def tokens(_: LoadedModel, prompt: Prompt) -> list[int]:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LoadedModel, "tokens", tokens)
+        with pytest.raises(EngineError, match=f"The model failed: {error.__name__}"):
+            await generate(engine, raw("Hello"))
+    assert (await generate(engine, raw(PROMPTS[0]))).text == "It is Paris."
+    await engine.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_an_engine_whose_thread_broke_is_not_healthy(tiny_t5: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Serve asks for the counters with every health check, and replaces a replica that fails it."""
+    engine = await load_seq2seq(tiny_t5)
+
+    def broken(_: DecodingLoop) -> None:
+        raise RuntimeError("no way on")
+
+    monkeypatch.setattr(DecodingLoop, "_read", broken)
+    for _ in range(2):  # the request that was there, and one that comes later
+        with pytest.raises(EngineError, match=r"The decoding thread broke: RuntimeError\('no way on'\)"):
+            await generate(engine, raw("Hello"))
+    with pytest.raises(EngineError, match="The decoding thread broke"):
+        engine.counters()
+    await engine.close()
+
+
+async def test_a_closed_engine_still_counts(tiny_t5: Path) -> None:
+    engine = await load_seq2seq(tiny_t5)
+    await generate(engine, raw(PROMPTS[0]))
+    await engine.close()
+    assert engine.counters().requests == 1
+    with pytest.raises(EngineError, match="The model was closed"):
+        await generate(engine, raw("Hello"))
 
 
 async def test_numbers_that_are_not_finite(tmp_path: Path) -> None:

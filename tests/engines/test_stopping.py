@@ -3,7 +3,7 @@
 import pytest
 
 from serve_app.core.types import TokenLogprob
-from serve_app.engines.stopping import StopMatcher, within
+from serve_app.engines.stopping import StopMatcher, begin_within, within
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,7 @@ def test_what_was_held_back_comes_at_the_end() -> None:
 def test_within(text: str, kept: int) -> None:
     entries = [TokenLogprob(token, -1.0) for token in ("ab", "cd", "ef", "")]
     assert within(text, entries) == tuple(entries[:kept])
+
+
+def test_begin_within() -> None:
+    assert [begin_within(end, [2, 0, 3, 0]) for end in (0, 1, 2, 3, 5, 6)] == [0, 1, 1, 3, 3, 4]
