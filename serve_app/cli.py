@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from serve_app.cluster.cli import app as k8s
-from serve_app.command import echo_json
+from serve_app.command import echo_json, leave
 from serve_app.command import sentences as _sentences
 from serve_app.core.types import Force
 from serve_app.errors import ConfigError, ServerError
@@ -37,7 +37,10 @@ ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="A Ray Serve 
 
 def main() -> None:
     """Entry point of the `cascade` command."""
-    app()
+    try:
+        app()
+    except SystemExit as end:
+        leave(end.code if isinstance(end.code, int) else int(end.code is not None))
 
 
 @app.command()

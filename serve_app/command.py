@@ -1,9 +1,13 @@
 """What every command of the command line shares."""
 
+import atexit
 import json
+import os
+import sys
+import threading
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, ParamSpec
+from typing import Any, NoReturn, ParamSpec
 
 import typer
 
@@ -34,3 +38,19 @@ def echo_json(body: Any, indent: int | None = None) -> None:
         typer.echo(json.dumps(body, ensure_ascii=False, indent=indent))
     except UnicodeEncodeError:
         typer.echo(json.dumps(body, indent=indent))
+
+
+def leave(status: int) -> NoReturn:
+    """Ends this process as `sys.exit` does, but where Ray was imported without freeing what native threads work on.
+
+    Ray's threads (of gRPC, and one that harvests metrics) outlive `ray.shutdown` and the destructors that run at an
+    exit: of some ten long test runs two died of a segmentation fault after their last word.
+    """
+    if "ray" not in sys.modules:
+        sys.exit(status)
+    # As Python does before it takes itself down: threads that are no daemons, then what was registered.
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

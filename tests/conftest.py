@@ -1,8 +1,6 @@
 """What holds for every test: Ray's token guards its ports, as under `cascade serve`; property tests are unhurried."""
 
-import atexit
 import os
-import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from serve_app.command import leave
 from tests.bleurt_process import BleurtProcess, environment, make
 
 STATUS = pytest.StashKey[int]()
@@ -44,16 +43,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Leaves without taking down a process that has vLLM, Ray and torch in it.
-
-    Their native threads outlive the interpreter, and of some ten such runs one died of a segmentation fault after its
-    last word. What was registered for the exit runs, and the status is pytest's.
-    """
-    if "vllm" in sys.modules:
-        atexit._run_exitfuncs()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(config.stash.get(STATUS, pytest.ExitCode.INTERNAL_ERROR))
+    """With pytest's status, whatever Ray's threads do when the process ends."""
+    leave(config.stash.get(STATUS, pytest.ExitCode.INTERNAL_ERROR))
 
 
 @pytest.fixture(scope="session")

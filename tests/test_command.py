@@ -1,0 +1,23 @@
+"""What commands share: here, how their process ends."""
+
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import atexit, sys, threading, time
+from serve_app.command import leave
+atexit.register(print, "registered")
+threading.Thread(target=lambda: (time.sleep(0.2), print("joined"))).start()
+threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
+sys.stderr.write("said")
+{ray}
+leave(3)
+"""
+
+
+@pytest.mark.parametrize("ray", ["", "import ray"])
+def test_a_process_leaves_as_python_does(ray: str) -> None:
+    done = subprocess.run([sys.executable, "-c", SCRIPT.format(ray=ray)], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "joined\nregistered\n", "said")
