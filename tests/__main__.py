@@ -1,0 +1,8 @@
+"""pytest, with its own exit code whatever Ray's threads do when the process ends: python -m tests."""
+
+import pytest
+
+from serve_app.command import leave
+
+if __name__ == "__main__":
+    leave(int(pytest.main()))
