@@ -48,7 +48,8 @@ def leave(status: int) -> NoReturn:
     """
     if "ray" not in sys.modules:
         sys.exit(status)
-    # As Python does before it takes itself down: threads that are no daemons, then what was registered.
+    # As Python does before it takes itself down, and multiprocessing in its children: threads that are no daemons, then
+    # what was registered.
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     sys.stdout.flush()

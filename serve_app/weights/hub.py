@@ -86,11 +86,11 @@ def _from_hub(source: HubSource, cache: Path, *, offline: bool, task: ProgressTa
         folder = Path(snapshot_download(source.repo, ignore_patterns=ignored, **options))
     # Where the hub is out of reach the library gives what there is, though another program may have fetched no more
     # than the tokenizer.
-    missing = _missing_files(folder) if listing is None else _missing(folder, listing, ignored)
+    missing = _missing_parts(folder) if listing is None else _missing_listed(folder, listing, ignored)
     if missing:
         raise DownloadError(
             f"The cache holds only a part of {source.repo!r}, without {', '.join(missing[:3])}"
-            f"{f' and {len(missing) - 3} more' if len(missing) > 3 else ''}, and {_endpoint()} was not asked for the "
+            f"{f' and {len(missing) - 3} more' if missing[3:] else ''}, and {_endpoint()} was not asked for the "
             "rest or did not answer."
         )
     return folder, listing is not None
@@ -108,14 +108,14 @@ def _listing(source: HubSource) -> list[str] | None:
     return [file.rfilename for file in siblings or []]
 
 
-def _missing(folder: Path, listing: Iterable[str], ignored: list[str]) -> list[str]:
+def _missing_listed(folder: Path, listing: Iterable[str], ignored: list[str]) -> list[str]:
     from huggingface_hub.utils import filter_repo_objects
 
     wanted: Iterable[str] = filter_repo_objects(listing, ignore_patterns=ignored)
     return [name for name in wanted if not (folder / name).is_file()]
 
 
-def _missing_files(folder: Path) -> list[str]:
+def _missing_parts(folder: Path) -> list[str]:
     """What a model's folder must have, by itself: weights, and each part that an index of theirs names."""
     files = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
     if not any(file.suffix in _WEIGHTS for file in files):
