@@ -23,7 +23,7 @@ MODELS = {"small": 5e8, "tiny": 1e8, "odd": 3e8, "large": 3e9}
 WORDS = [
     f"{a}{b}" for a in ("am", "bir", "ce", "del", "em", "fjo", "gro") for b in ("ber", "ch", "dar", "ta", "rd", "ve")
 ]
-EVALUATE = "import sys; from serve_app.cli import main; sys.argv = ['cascade', *sys.argv[1:]]; main()"
+EVALUATE = "import sys; from serve_app.cli.main import main; sys.argv = ['cascade', *sys.argv[1:]]; main()"
 
 
 def main() -> None:

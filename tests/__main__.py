@@ -2,7 +2,7 @@
 
 import pytest
 
-from serve_app.command import leave
+from serve_app.cli.errors_and_exit import leave
 
 if __name__ == "__main__":
     leave(int(pytest.main()))

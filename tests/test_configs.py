@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from serve_app.cli import app
+from serve_app.cli.main import app
 from serve_app.config import AppConfig, VllmModel
 from serve_app.planning.feasibility import NodeGroup, fits
 from serve_app.planning.plan import Plan, cautions, plan_of

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
-from serve_app.cli import app
+from serve_app.cli.main import app
 from serve_app.cluster import render as rendering
 from serve_app.cluster import settings as setting
 from serve_app.cluster.render import patch_of

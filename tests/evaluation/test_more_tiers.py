@@ -28,8 +28,8 @@ from serve_app.evaluation.records import Records
 from serve_app.evaluation.wishes import Wish
 from serve_app.serve_file import load
 from serve_app.signals import DEFAULT_SIGNALS, build_signal
+from tests.cli.test_main import cascade
 from tests.evaluation.synthetic import answers, questions, three_tier_records, three_tiers, write_records
-from tests.test_cli import cascade
 
 OPTIONS = Options(cascades=("default",), signals=(), resamples=100)
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from serve_app.cli.errors_and_exit import echo_json, sentences
 from serve_app.cluster.settings import Overlay
-from serve_app.command import echo_json, sentences
 from serve_app.errors import ClusterError, ConfigError
 
 if TYPE_CHECKING:

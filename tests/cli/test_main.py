@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-CONFIGS = Path(__file__).parents[1] / "configs"
+CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 def cascade(*arguments: str | Path, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:

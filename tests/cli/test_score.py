@@ -161,7 +161,7 @@ def test_a_signal_that_is_not_installed() -> None:
 
 @pytest.mark.models
 def test_sbert_says_that_it_fetches_and_keeps_stdout_clean() -> None:
-    quickstart = str(Path(__file__).parents[1] / "configs" / "quickstart.yaml")
+    quickstart = str(Path(__file__).parents[2] / "configs" / "quickstart.yaml")
     done = cascade("score", "--config", quickstart, "--signal", "sbert", *TEXTS, "--json")
     assert done.returncode == 0
     body = json.loads(done.stdout)

@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from serve_app.command import echo_json, sentences
+from serve_app.cli.arguments import ConfigPath
+from serve_app.cli.errors_and_exit import echo_json, sentences
 from serve_app.evaluation.wishes import Unit, Wish
 
-ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="A Ray Serve config file, see configs/.")]
 RecordsPath = Annotated[
     Path, typer.Argument(metavar="RECORDS", help="What cascade collect wrote; .jsonl or .jsonl.gz.")
 ]

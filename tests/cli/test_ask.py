@@ -16,7 +16,7 @@ import pytest
 from rich.console import Console
 
 from serve_app.api.schema import ChatCompletion
-from serve_app.ask import Body, ask, render
+from serve_app.cli.ask import Body, ask, render
 from serve_app.errors import CascadeError, RequestError, ServerError, UnknownModelError
 
 # Recorded, with numbers rounded: the first three from the quickstart, the others from the same API over replay models.
@@ -375,7 +375,7 @@ def test_a_spinner_only_on_a_terminal(
 def test_nothing_heavy_is_imported():
     script = """if True:
         import sys
-        from serve_app.ask import ask
+        from serve_app.cli.ask import ask
         late = {"httpx", "rich", "ray", "torch", "fastapi", "pydantic"}
         assert not late & set(sys.modules), late & set(sys.modules)
         try:

@@ -1,0 +1,143 @@
+"""The `cascade` command: thin, it calls the modules that do the work."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from serve_app.cli import evaluation
+from serve_app.cli.arguments import ConfigPath
+from serve_app.cli.errors_and_exit import echo_json, leave, sentences
+from serve_app.cli.k8s import app as k8s
+from serve_app.cli.plan import plan
+from serve_app.cli.pull import pull
+from serve_app.cli.serve import serve
+from serve_app.core.types import Force
+
+app = typer.Typer(
+    name="cascade",
+    help="Serve several small language models as a cascade that asks a larger one only when they disagree.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+app.add_typer(k8s)
+
+
+def main() -> None:
+    """Entry point of the `cascade` command."""
+    try:
+        app()
+    except SystemExit as end:
+        leave(end.code if isinstance(end.code, int) else int(end.code is not None))
+
+
+@app.command()
+@sentences
+def check(config: ConfigPath) -> None:
+    """Validate a config without starting anything."""
+    from serve_app.deployments.serve_schema import load
+
+    file = load(config)
+    args = file.application.args
+    for id_, row in file.thresholds().items():
+        tiers = " -> ".join(" + ".join(tier.models) for tier in args.cascades[id_].tiers)
+        thresholds = f" (thresholds: {', '.join(map(str, row))})" if row else ""
+        typer.echo(f"{id_}: {tiers}{thresholds}")
+    typer.echo(f"{config} is valid: {len(args.models)} models, {len(args.cascades)} cascade(s).")
+
+
+app.command()(plan)
+app.command()(pull)
+app.command()(serve)
+
+
+@app.command()
+@sentences
+def ask(
+    question: Annotated[str, typer.Argument(help="What to ask.")],
+    url: Annotated[str, typer.Option(envvar="CASCADE_URL", help="The server.")] = "http://127.0.0.1:8000",
+    model: Annotated[str, typer.Option(help="A cascade or a single model.")] = "default",
+    system: Annotated[str | None, typer.Option(help="A system message.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="The longest answer.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="0 is greedy.")] = None,
+    threshold: Annotated[float | None, typer.Option(min=-1e9, max=1e9, help="Instead of the server's.")] = None,
+    signal: Annotated[str | None, typer.Option(help="Instead of the cascade's, such as rougeL.")] = None,
+    force: Annotated[Force | None, typer.Option(help="Decide so whatever the agreement is.")] = None,
+    timeout_s: Annotated[float, typer.Option(min=0.1, help="Seconds to wait.")] = 300,
+    as_json: Annotated[bool, typer.Option("--json", help="The whole response, for machines.")] = False,
+) -> None:
+    """Ask a running server and show how it decided: every answer, the agreement, who answered, the cost."""
+    from rich.console import Console
+
+    from serve_app.cli import ask as asking
+
+    body = asking.ask(
+        url,
+        question,
+        model=model,
+        system=system,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        threshold=threshold,
+        signal=signal,
+        force=force,
+        timeout_s=timeout_s,
+    )
+    if as_json:
+        echo_json(body, indent=2)
+    else:
+        asking.render(body, Console())
+
+
+@app.command()
+@sentences
+def signals(
+    markdown: Annotated[bool, typer.Option("--markdown", help="The table as Markdown, for documents.")] = False,
+) -> None:
+    """List the signals: what each measures, its range and cost, when to choose it, whether it is installed."""
+    from rich.console import Console
+
+    from serve_app.signals import facts
+
+    if markdown:
+        typer.echo(facts.markdown())
+        return
+    # Nobody reads a pipe's 80 columns: there, a line a signal, for grep and less.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 300)
+    console.print(facts.table(console.width))
+
+
+@app.command()
+@sentences
+def score(
+    files: Annotated[list[str] | None, typer.Argument(metavar="FILES", help="Texts, one a file; - is stdin.")] = None,
+    signal: Annotated[str, typer.Option(help="What measures agreement, see cascade signals.")] = "sbert",
+    config: Annotated[Path | None, typer.Option(help="Take the signal from this serving config.")] = None,
+    agreement: Annotated[Literal["max", "mean"], typer.Option(help="Of the output scores.")] = "max",
+    direction: Annotated[
+        Literal["both", "hypothesis", "reference"], typer.Option(help="What a text is when it is scored.")
+    ] = "both",
+    threshold: Annotated[float | None, typer.Option(help="Say whether this agreement would be accepted.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for machines.")] = False,
+) -> None:
+    """Score texts as a tier scores its answers: similarities, output scores, agreement, which one is selected."""
+    from rich.console import Console
+
+    from serve_app.cli import score as scoring
+
+    scored = scoring.score(
+        signal, files or [], config=config, agreement=agreement, direction=direction, threshold=threshold
+    )
+    if as_json:
+        echo_json(scored.body())
+    else:
+        scoring.render(scored, Console())
+
+
+app.command()(evaluation.collect)
+app.command()(evaluation.evaluate)
+app.command()(evaluation.calibrate)
+app.command()(evaluation.choose)

@@ -1,0 +1,115 @@
+"""`cascade plan`: what a config asks of a cluster, and how many replicas a load needs."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from serve_app.cli.arguments import ConfigPath
+from serve_app.cli.errors_and_exit import echo_json, sentences
+from serve_app.errors import ConfigError, ServerError
+
+if TYPE_CHECKING:
+    from serve_app.config import AppConfig
+    from serve_app.serve_file import ServeFile
+
+WITH_RPS = ("cascade", "deferral_rate", "prompt_tokens", "completion_tokens", "speed")
+"""Options of `plan` that mean nothing without --rps."""
+
+
+@sentences
+def plan(
+    context: typer.Context,
+    config: ConfigPath,
+    node: Annotated[
+        list[str] | None, typer.Option(help="Resources of a node, '{CPU: 32, GPU: 8}', or of alike ones, '{...} x 4'.")
+    ] = None,
+    nodes: Annotated[Path | None, typer.Option(help="A YAML file of nodes: name, resources, count, max_count.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The same figures as JSON, for machines.")] = False,
+    rps: Annotated[
+        float | None, typer.Option(min=1e-6, help="Instead: the replicas for so many requests a second.")
+    ] = None,
+    cascade: Annotated[str, typer.Option(help="With --rps: the cascade that is asked.")] = "default",
+    deferral_rate: Annotated[
+        float | None, typer.Option(min=0, max=1, help="With --rps: share that each tier defers.")
+    ] = None,
+    prompt_tokens: Annotated[int, typer.Option(min=1, help="With --rps: of a request.")] = 256,
+    completion_tokens: Annotated[int, typer.Option(min=1, help="With --rps: of an answer.")] = 128,
+    speed: Annotated[list[str] | None, typer.Option(help="With --rps: a model's time, 'NAME={step_s: 0.012}'.")] = None,
+) -> None:
+    """Show what a config asks of a cluster, and whether it fits; with --rps how many replicas a load needs."""
+    from rich.console import Console
+
+    from serve_app.deployments.serve_schema import load
+    from serve_app.planning import feasibility, plan_report
+    from serve_app.planning.nodes import read
+    from serve_app.planning.plan import plan_of
+
+    file = load(config)
+    if rps is not None:
+        if node or nodes:
+            raise ConfigError(
+                "--rps: sizes the fleet for a load, --node and --nodes place the configured one; not both."
+            )
+        _plan_load(file, cascade, rps, deferral_rate, (prompt_tokens, completion_tokens), speed or [], as_json=as_json)
+        return
+    for name in WITH_RPS:
+        if (source := context.get_parameter_source(name)) and source.name == "COMMANDLINE":
+            raise ConfigError(f"--{name.replace('_', '-')}: means nothing without --rps.")
+    groups = read(nodes, node or [])
+    planned = plan_of(
+        file.application.args,
+        file.application.deployments_in_force(),
+        target_capacity=file.target_capacity,
+        file_bytes=_file_bytes(file.application.args),
+    )
+    fit = feasibility.fits(planned, groups) if groups else None
+    if as_json:
+        echo_json(plan_report.body(planned, fit), indent=2)
+    else:
+        console = Console(highlight=False, width=None if sys.stdout.isatty() else 300)
+        plan_report.render(planned, fit, console)
+    if fit and fit.impossible:
+        raise ServerError(f"These nodes cannot run it: {'; '.join(fit.impossible)}.")
+
+
+def _plan_load(
+    file: "ServeFile",
+    cascade: str,
+    rps: float,
+    deferral_rate: float | None,
+    tokens: tuple[int, int],
+    speed: list[str],
+    *,
+    as_json: bool,
+) -> None:
+    from rich.console import Console
+
+    from serve_app.planning import capacity, capacity_report
+
+    args, options = file.application.args, file.application.deployments_in_force()
+    speeds = capacity.speeds_of(args, speed)
+    checked_rps = min(rps, capacity_report.SIMULATED_RPS)
+    planned, small = (
+        capacity.capacity(args, options, capacity.assume(args, cascade, rate, deferral_rate, *tokens), speeds)
+        for rate in (rps, checked_rps)
+    )
+    checked = capacity_report.check(small)
+    if as_json:
+        echo_json(capacity_report.body(planned, checked, checked_rps), indent=2)
+    else:
+        console = Console(highlight=False, width=None if sys.stdout.isatty() else 300)
+        capacity_report.render(planned, checked, checked_rps, console)
+
+
+def _file_bytes(args: "AppConfig") -> dict[str, int]:
+    """Sizes of the model files that are on this machine already."""
+    from serve_app.weights import cached
+
+    paths = {name: cached(uri, sha256) for name, uri, sha256 in args.weights()}
+    return {
+        name: path.stat().st_size
+        for name, path in paths.items()
+        if path is not None and path.is_file() and path.suffix != ".zip"
+    }

@@ -1,0 +1,37 @@
+"""`cascade pull`: the model files that a config names."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from serve_app.cli.arguments import ConfigPath
+from serve_app.cli.errors_and_exit import sentences
+
+if TYPE_CHECKING:
+    from serve_app.config import AppConfig
+
+
+@sentences
+def pull(
+    config: ConfigPath,
+    wait: Annotated[bool, typer.Option("--wait", help="Fetch nothing; wait until another process has.")] = False,
+) -> None:
+    """Fetch every model file that a config names."""
+    from serve_app.serve_file import load
+    from serve_app.weights import wait_until_cached
+
+    args = load(config).application.args
+    if wait:
+        wait_until_cached(args.weights(), typer.echo)
+    else:
+        fetch_models(args)
+    typer.echo("All model files are here.")
+
+
+def fetch_models(args: "AppConfig") -> None:
+    """Fetch every model file that is not in the cache yet, with a progress bar for each."""
+    from serve_app.weights import RichProgress, fetch
+
+    with RichProgress() as progress:
+        for name, uri, sha256 in args.weights():
+            fetch(uri, sha256, progress=progress, name=name)

@@ -1,0 +1,77 @@
+"""`cascade serve`: the server on this machine, until Ctrl-C."""
+
+import json
+import os
+import signal
+import sys
+
+import typer
+
+from serve_app.cli.arguments import ConfigPath
+from serve_app.cli.errors_and_exit import sentences
+from serve_app.cli.pull import fetch_models
+
+
+@sentences
+def serve(config: ConfigPath) -> None:
+    """Start the server on this machine and keep it up until Ctrl-C."""
+    from rich.console import Console
+
+    from serve_app.deployments.serve_schema import load
+
+    _prepare_ray()
+    file = load(config)
+    fetch_models(file.application.args)
+    # Ray takes seconds to import, so only now.
+    from serve_app.deployments import local
+
+    local.check_port(file)
+    local.check_environments(file)
+    ready = False
+    with Console(highlight=False).status("starting Ray") as status:
+        try:
+            with local.local_cluster() as cluster:
+                _stop_by_signal()
+                try:
+                    local.check_room(file)
+                    status.update("starting Ray Serve")
+                    local.submit(config, cluster)
+                    local.wait_until_running(file, cluster, status.update)
+                    status.update("warming up")
+                    local.warm_up(file)
+                    status.stop()
+                    ready = True
+                    typer.echo(_greeting(file.url, list(file.application.args.cascades), cluster.dashboard_url))
+                    local.watch(file, typer.echo)
+                finally:
+                    status.update("stopping")
+                    status.start()
+        except KeyboardInterrupt:
+            # Ctrl-C is how a server is meant to end.
+            if not ready:
+                raise
+
+
+def _stop_by_signal() -> None:
+    """SIGTERM as Ctrl-C; both even where a shell started us with them ignored, or Ray put handlers of its own there."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def _prepare_ray() -> None:
+    """Ray reads its environment when it is imported."""
+    # Ray's ports listen on every interface; a token guards them. Said here, it is on without a warning.
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")
+    os.environ.pop("RAY_ADDRESS", None)  # always a cluster of our own
+
+
+def _greeting(url: str, cascades: list[str], dashboard_url: str | None) -> str:
+    body = {"model": cascades[0], "messages": [{"role": "user", "content": "What is the capital of France?"}]}
+    dashboard = f"Ray dashboard: {dashboard_url}\n" if dashboard_url else ""
+    return (
+        f"Ready at {url}/v1\nAPI docs: {url}/docs\n{dashboard}\n"
+        f"  curl {url}/v1/chat/completions -H 'Content-Type: application/json' \\\n    -d '{json.dumps(body)}'\n"
+        f'  {sys.argv[0]} ask --url {url} --model {cascades[0]} "What is the capital of France?"\n\nCtrl-C stops it.'
+    )
