@@ -11,8 +11,8 @@ from serve_app.cluster.settings import Overlay
 from serve_app.errors import ClusterError, ConfigError
 
 if TYPE_CHECKING:
-    from serve_app.cluster.client import Cluster
-    from serve_app.cluster.wait import Patience
+    from serve_app.cluster.live.client import Cluster
+    from serve_app.cluster.live.wait import Patience
 
 app = typer.Typer(
     name="k8s", help="Kubernetes with KubeRay: render, check, apply, watch, compare, delete.", no_args_is_help=True
@@ -44,8 +44,8 @@ def render(
     check: Annotated[bool, typer.Option("--check", help="Write nothing; fail where a file is not up to date.")] = False,
 ) -> None:
     """Write a kustomize base, and an overlay for a serving config: worker groups from what the config asks for."""
-    from serve_app.cluster import render as rendering
     from serve_app.cluster import settings as setting
+    from serve_app.cluster.render import overlay as rendering
 
     rendered = rendering.render(config, overlay, setting.read(overlay, settings))
     folder = output / "overlays" / overlay
@@ -68,8 +68,8 @@ def check(
     crds: Annotated[Path | None, typer.Option(help="A folder with KubeRay's CustomResourceDefinitions.")] = None,
 ) -> None:
     """Say what Kubernetes, the operator or Ray Serve would refuse or ignore in manifests, without a cluster."""
+    from serve_app.cluster.check.schemas import faults, skipped
     from serve_app.cluster.manifests import read
-    from serve_app.cluster.validate import faults, skipped
 
     objects = read(manifests)
     found, unknown = faults(objects, crds), skipped(objects, crds)
@@ -96,14 +96,14 @@ def apply(
     unschedulable_s: UnschedulableS = 60,
 ) -> None:
     """Apply manifests on the server's side, after a strict dry run of all of them."""
-    from serve_app.cluster import apply as applying
+    from serve_app.cluster.live import apply as applying
     from serve_app.cluster.manifests import read
 
     objects = read(manifests)
     cluster = _connect(kubeconfig, context, namespace)
     applying.apply(cluster, objects, force=force_conflicts, say=typer.echo)
     if wait:
-        from serve_app.cluster.wait import wait as until_ready
+        from serve_app.cluster.live.wait import wait as until_ready
 
         until_ready(cluster, objects, _patience(timeout_s, poll_s, settle_s, unschedulable_s), typer.echo)
         typer.echo("All of it is ready.")
@@ -122,8 +122,8 @@ def wait(
     unschedulable_s: UnschedulableS = 60,
 ) -> None:
     """Wait until everything serves; stop at once, and say why, when it never will."""
+    from serve_app.cluster.live.wait import wait as until_ready
     from serve_app.cluster.manifests import read
-    from serve_app.cluster.wait import wait as until_ready
 
     objects = read(manifests)
     patience = _patience(timeout_s, poll_s, settle_s, unschedulable_s)
@@ -144,7 +144,7 @@ def status(
     """Show what is ready, what is missing and why: objects, clusters, applications, deployments."""
     from rich.console import Console
 
-    from serve_app.cluster import status as looking
+    from serve_app.cluster.live import status as looking
     from serve_app.cluster.manifests import read
 
     body = looking.status(_connect(kubeconfig, context, namespace), read(manifests), unschedulable_s)
@@ -164,8 +164,8 @@ def diff(
     force_conflicts: Force = False,
 ) -> None:
     """Show what an apply would change, and warn of what it would not; changes nothing."""
-    from serve_app.cluster.apply import preview
-    from serve_app.cluster.diff import diff as compare
+    from serve_app.cluster.live.apply import preview
+    from serve_app.cluster.live.diff import diff as compare
     from serve_app.cluster.manifests import read
 
     trials, missing = preview(_connect(kubeconfig, context, namespace), read(manifests), force=force_conflicts)
@@ -196,7 +196,7 @@ def delete(
     timeout_s: TimeoutS = 600,
 ) -> None:
     """Delete what manifests put up, and wait until it is gone. Volume claims stay, and so does the namespace."""
-    from serve_app.cluster import delete as deleting
+    from serve_app.cluster.live import delete as deleting
     from serve_app.cluster.manifests import read
 
     cluster = _connect(kubeconfig, context, namespace)
@@ -216,12 +216,12 @@ def delete(
 
 
 def _connect(kubeconfig: Path | None, context: str | None, namespace: str | None) -> "Cluster":
-    from serve_app.cluster.connection import connect
+    from serve_app.cluster.live.kubeconfig import connect
 
     return connect(kubeconfig, context, namespace)
 
 
 def _patience(timeout_s: float, poll_s: float, settle_s: float, unschedulable_s: float) -> "Patience":
-    from serve_app.cluster.wait import Patience
+    from serve_app.cluster.live.wait import Patience
 
     return Patience(timeout_s, poll_s, settle_s, unschedulable_s)

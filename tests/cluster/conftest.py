@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from serve_app.cluster import client, delete, wait
+from serve_app.cluster.live import client, delete, wait
 from tests.cluster.api_stub import ApiStub, running
 from tests.cluster.kubectl import User
 

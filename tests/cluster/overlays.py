@@ -3,7 +3,7 @@
 from functools import cache
 from pathlib import Path
 
-from serve_app.cluster.render import Rendered, render
+from serve_app.cluster.render.overlay import Rendered, render
 from serve_app.cluster.settings import OVERLAYS
 
 ROOT = Path(__file__).parents[2]

@@ -5,7 +5,7 @@ from copy import deepcopy
 import httpx
 import pytest
 
-from serve_app.cluster.client import FIELD_MANAGER
+from serve_app.cluster.live.client import FIELD_MANAGER
 from tests.cluster.api_stub import TOKEN, ApiStub
 from tests.cluster.kubectl import User
 from tests.cluster.overlays import ROOT, rendered

@@ -4,7 +4,7 @@ import hashlib
 import json
 from typing import Any
 
-from serve_app.cluster import pods
+from serve_app.cluster.render import pods
 from serve_app.cluster.settings import Settings
 from serve_app.config import AppConfig
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 from serve_app.cli.main import app
-from serve_app.cluster import render as rendering
 from serve_app.cluster import settings as setting
-from serve_app.cluster.render import patch_of
+from serve_app.cluster.render import overlay as rendering
+from serve_app.cluster.render.overlay import patch_of
 from serve_app.cluster.settings import OVERLAYS, Ingress, Redis, Settings
 from serve_app.errors import ConfigError
 from tests.cluster.overlays import CONFIGS, ROOT, rendered, service

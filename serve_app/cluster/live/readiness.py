@@ -6,9 +6,9 @@ from typing import Any
 
 import yaml
 
+from serve_app.cluster.live.pod_problems import Trouble, scheduler_says, the_sum, trouble, unschedulable_since
+from serve_app.cluster.live.snapshot import Look, cluster_names
 from serve_app.cluster.manifests import Body, Ref, ref_of
-from serve_app.cluster.observed import Look, cluster_names
-from serve_app.cluster.troubles import Trouble, scheduler_says, the_sum, trouble, unschedulable_since
 
 FINAL = ("ValidationFailed", "InitializingTimeout")
 """Reasons of Ready=False that KubeRay does not come back from by itself."""

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from serve_app.cluster.groups import WorkerGroup, cautions, worker_groups
+from serve_app.cluster.render.worker_groups import WorkerGroup, cautions, worker_groups
 from serve_app.cluster.settings import GpuPod, Pod, Settings
 from serve_app.errors import ConfigError
 from serve_app.planning.feasibility import NodeGroup, fits

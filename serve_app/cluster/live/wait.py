@@ -5,12 +5,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from serve_app.cluster.client import TRANSIENT, Cluster
+from serve_app.cluster.live.client import TRANSIENT, Cluster
+from serve_app.cluster.live.errors import RefusedError, UnreachableError, redacted
+from serve_app.cluster.live.pod_problems import Trouble
+from serve_app.cluster.live.readiness import State, judge
+from serve_app.cluster.live.snapshot import Look, look, when
 from serve_app.cluster.manifests import Body
-from serve_app.cluster.observed import Look, look, when
-from serve_app.cluster.readiness import State, judge
-from serve_app.cluster.refusals import RefusedError, UnreachableError, redacted
-from serve_app.cluster.troubles import Trouble
 from serve_app.errors import ClusterError
 
 BREATH_S = 0.5

@@ -2,7 +2,7 @@
 
 import pytest
 
-from serve_app.cluster.refusals import redacted
+from serve_app.cluster.live.errors import redacted
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any
 
+from serve_app.cluster.live.errors import RefusedError
 from serve_app.cluster.manifests import Body, Ref
-from serve_app.cluster.refusals import RefusedError
 
 REPLICAS = ("replicas", "minReplicas", "maxReplicas")
 UNBOUNDED = 2**31 - 1

@@ -3,7 +3,7 @@
 from math import ceil
 from typing import Any
 
-from serve_app.cluster.groups import WorkerGroup
+from serve_app.cluster.render.worker_groups import WorkerGroup
 from serve_app.cluster.serve_config import KEYS, MODELS, PORT
 from serve_app.cluster.settings import Pod, Settings
 from serve_app.errors import ConfigError

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from serve_app.cluster.client import Cluster
+from serve_app.cluster.live.client import Cluster
 from serve_app.errors import ClusterError, choices
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from serve_app.cluster.client import Cluster
+from serve_app.cluster.live.client import Cluster
+from serve_app.cluster.live.errors import redacted
+from serve_app.cluster.live.readiness import State, judge
+from serve_app.cluster.live.snapshot import Look, look
 from serve_app.cluster.manifests import Body
-from serve_app.cluster.observed import Look, look
-from serve_app.cluster.readiness import State, judge
-from serve_app.cluster.refusals import redacted
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -3,8 +3,8 @@
 from math import ceil
 from typing import Any
 
-from serve_app.cluster import pods
-from serve_app.cluster.groups import WorkerGroup
+from serve_app.cluster.render import pods
+from serve_app.cluster.render.worker_groups import WorkerGroup
 from serve_app.cluster.serve_config import PORT, longest_request_s
 from serve_app.cluster.settings import Settings, port_of
 from serve_app.config import AppConfig, OpenAiApiModel

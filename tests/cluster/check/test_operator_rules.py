@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from serve_app.cluster.operator_rules import drain_faults, operator_faults
+from serve_app.cluster.check.operator_rules import drain_faults, operator_faults
 from tests.cluster.overlays import CONFIGS, service
 
 Body = dict[str, Any]

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from serve_app.cluster import groups, network, pods, rayservice, storage
-from serve_app.cluster.operator_rules import operator_faults
+from serve_app.cluster.check.operator_rules import operator_faults
+from serve_app.cluster.render import network, pods, rayservice, storage, worker_groups
+from serve_app.cluster.render.yaml_text import dumped
 from serve_app.cluster.serve_config import for_cluster
 from serve_app.cluster.settings import Overlay, Settings
-from serve_app.cluster.text import dumped
 from serve_app.deployments.serve_schema import load
 from serve_app.errors import ConfigError
 from serve_app.planning.plan import plan_of
@@ -26,7 +26,7 @@ class Rendered:
 
     files: dict[str, str]
     objects: list[Body]
-    groups: list[groups.WorkerGroup]
+    groups: list[worker_groups.WorkerGroup]
     cautions: list[str]
 
 
@@ -36,7 +36,7 @@ def render(config: Path, overlay: Overlay, settings: Settings) -> Rendered:
     args = file.application.args
     plan = plan_of(args, file.application.deployments_in_force(), target_capacity=file.target_capacity)
     serve_config = dumped([for_cluster(config, file)])
-    workers = groups.worker_groups(plan, settings)
+    workers = worker_groups.worker_groups(plan, settings)
     service = rayservice.whole(settings, file, workers, serve_config)
     if sentences := operator_faults(service):
         raise ConfigError(f"KubeRay would refuse it: {' '.join(sentences)}")
@@ -53,7 +53,7 @@ def render(config: Path, overlay: Overlay, settings: Settings) -> Rendered:
     files = _base_files([*common, ("rayservice", [base])])
     files |= _overlay_files(overlay, own, patch_of(base, service), settings, config)
     objects = [body for _, bodies in [*common, *own] for body in bodies] + [service]
-    return Rendered(files, objects, workers, groups.cautions(workers))
+    return Rendered(files, objects, workers, worker_groups.cautions(workers))
 
 
 def write(rendered: Rendered, folder: Path) -> None:

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
+from serve_app.cluster.live.errors import RefusedError, UnreachableError, refused
 from serve_app.cluster.manifests import Body, Ref, ref_of
-from serve_app.cluster.refusals import RefusedError, UnreachableError, refused
 from serve_app.errors import ClusterError
 
 if TYPE_CHECKING:

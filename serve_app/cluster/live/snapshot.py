@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from serve_app.cluster.client import Cluster
+from serve_app.cluster.live.client import Cluster
+from serve_app.cluster.live.errors import RefusedError
+from serve_app.cluster.live.pod_problems import moment, unschedulable_since
 from serve_app.cluster.manifests import Body, Ref, ref_of
-from serve_app.cluster.refusals import RefusedError
-from serve_app.cluster.troubles import moment, unschedulable_since
 
 RECENT = timedelta(minutes=2)
 """An operator or controller tries again within seconds, so an older event is about something that is over."""

@@ -10,7 +10,7 @@ import yaml
 from typer.testing import CliRunner
 
 from serve_app.cli.main import app
-from serve_app.cluster.validate import builtin_faults, crd_faults, faults, serve_faults
+from serve_app.cluster.check.schemas import builtin_faults, crd_faults, faults, serve_faults
 from tests.cluster.kubectl import object_
 from tests.cluster.overlays import CONFIGS, CRDS, rendered, service
 

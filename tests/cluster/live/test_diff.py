@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from serve_app.cluster.effects import accelerators, warnings
+from serve_app.cluster.live.edit_warnings import accelerators, warnings
 from tests.cluster.api_stub import ApiStub
 from tests.cluster.kubectl import CLAIM, CONFIG, JOB, NAMESPACE, SECRET, Body, User, ray_service
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from serve_app.cluster.client import Cluster
+from serve_app.cluster.live.client import Cluster
 from serve_app.cluster.manifests import Body, Ref, ref_of
 from serve_app.errors import ClusterError
 

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from serve_app.cluster.client import Cluster, names
-from serve_app.cluster.diff import differs
-from serve_app.cluster.effects import advice, warnings
+from serve_app.cluster.live.client import Cluster, names
+from serve_app.cluster.live.diff import differs
+from serve_app.cluster.live.edit_warnings import advice, warnings
+from serve_app.cluster.live.errors import RefusedError
 from serve_app.cluster.manifests import Body, Ref, ref_of
-from serve_app.cluster.refusals import RefusedError
 from serve_app.errors import ClusterError
 
 

@@ -1,0 +1,1 @@
+"""What Kubernetes, the KubeRay operator or Ray Serve would refuse, checked without a cluster."""

@@ -1,0 +1,1 @@
+"""A cluster: apply, compare, watch and delete manifests there."""

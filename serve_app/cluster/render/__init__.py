@@ -1,0 +1,1 @@
+"""Manifests for KubeRay from a serving config: a kustomize base and an overlay."""
