@@ -38,10 +38,10 @@ from rich.table import Table
 from loadtests.asking import Answered, at_once, at_random
 from loadtests.ports import free_port
 from loadtests.processes import cpu_s, usages
+from serve_app.config.serve_file import ServeFile, load
 from serve_app.deployments import local
 from serve_app.planning.capacity import MEASURED, assume, capacity
 from serve_app.planning.simulation import CpuCosts, Load, simulate
-from serve_app.serve_file import ServeFile, load
 
 CONFIG = Path(__file__).parents[1] / "configs" / "fleet-sim.yaml"
 FLEETS = {CONFIG: (0.4, 0.6), CONFIG.with_name("fleet-sim-72b.yaml"): (0.2, 0.35, 0.6)}

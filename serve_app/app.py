@@ -6,11 +6,11 @@ from ray import serve
 from ray.serve import Application, Deployment
 
 from serve_app.config import AppConfig, DeployedModel, VllmModel
+from serve_app.config.deployment import DeploymentOptions, options_of
 from serve_app.deployments.model_server import ModelServer
 from serve_app.deployments.router import Router
 from serve_app.deployments.scorer_server import ScorerServer
 from serve_app.deployments.shortage import warn_of_shortage
-from serve_app.scaling import DeploymentOptions, options_of
 
 CONSTRUCTOR_TRIES = 3
 """A model that cannot be loaded will not load at the 20th try either, which is Serve's own default."""

@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 
 from serve_app.cli.main import app
 from serve_app.config import AppConfig, VllmModel
+from serve_app.config.serve_file import ServeFile, load
 from serve_app.planning.feasibility import NodeGroup, fits
 from serve_app.planning.plan import Plan, cautions, plan_of
-from serve_app.serve_file import ServeFile, load
 from serve_app.signals import ChowConfig
 from tests.evaluation.paper_tables import ILLUSTRATIVE, SEMANTIC, TARGETS, TOKEN_LEVEL, TOKEN_LEVEL_ENSEMBLES
 

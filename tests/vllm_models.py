@@ -13,7 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from serve_app.serve_file import load
+from serve_app.config.serve_file import load
 from serve_app.weights import cache_home, fetch
 
 CONFIG = Path(__file__).parents[1] / "configs" / "quickstart.yaml"

@@ -38,7 +38,7 @@ def main() -> None:
 @sentences
 def check(config: ConfigPath) -> None:
     """Validate a config without starting anything."""
-    from serve_app.deployments.serve_schema import load
+    from serve_app.config.ray_rules import load
 
     file = load(config)
     args = file.application.args

@@ -12,7 +12,7 @@ from serve_app.errors import ConfigError, ServerError
 
 if TYPE_CHECKING:
     from serve_app.config import AppConfig
-    from serve_app.serve_file import ServeFile
+    from serve_app.config.serve_file import ServeFile
 
 WITH_RPS = ("cascade", "deferral_rate", "prompt_tokens", "completion_tokens", "speed")
 """Options of `plan` that mean nothing without --rps."""
@@ -41,7 +41,7 @@ def plan(
     """Show what a config asks of a cluster, and whether it fits; with --rps how many replicas a load needs."""
     from rich.console import Console
 
-    from serve_app.deployments.serve_schema import load
+    from serve_app.config.ray_rules import load
     from serve_app.planning import feasibility, plan_report
     from serve_app.planning.nodes import read
     from serve_app.planning.plan import plan_of

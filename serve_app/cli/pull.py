@@ -17,7 +17,7 @@ def pull(
     wait: Annotated[bool, typer.Option("--wait", help="Fetch nothing; wait until another process has.")] = False,
 ) -> None:
     """Fetch every model file that a config names."""
-    from serve_app.serve_file import load
+    from serve_app.config.serve_file import load
     from serve_app.weights import wait_until_cached
 
     args = load(config).application.args

@@ -91,7 +91,7 @@ def score(
 def _known(config: Path | None) -> Mapping[str, AnySignalConfig]:
     if config is None:
         return {**DEFAULT_SIGNALS, **TOKEN_SIGNALS}
-    from serve_app.serve_file import load
+    from serve_app.config.serve_file import load
 
     return load(config).application.args.all_signals()
 

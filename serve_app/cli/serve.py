@@ -17,7 +17,7 @@ def serve(config: ConfigPath) -> None:
     """Start the server on this machine and keep it up until Ctrl-C."""
     from rich.console import Console
 
-    from serve_app.deployments.serve_schema import load
+    from serve_app.config.ray_rules import load
 
     _prepare_ray()
     file = load(config)

@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 import yaml
 from pydantic import AfterValidator, Field, PositiveInt, ValidationError, model_validator
 
+from serve_app.config.deployment import Strict
+from serve_app.config.explain import explain
 from serve_app.errors import ConfigError
-from serve_app.scaling import Strict
-from serve_app.validation import explain
 
 Overlay: TypeAlias = Literal["cpu-demo", "gpu-single-node", "gpu-autoscaling", "paper-70b"]
 NAME_LENGTH = 47

@@ -14,8 +14,8 @@ from serve_app.config.models import (
     VllmLoraModel,
     VllmModel,
 )
+from serve_app.config.router_settings import Calibrated, RouterSettings
 from serve_app.config.services import ScorerConfig, TracingConfig
-from serve_app.config.settings import Calibrated, RouterSettings
 
 __all__ = [
     "TARGET_TIMEOUT_S",

@@ -8,12 +8,12 @@ from pydantic import AfterValidator, Field, ValidationError, field_validator, mo
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from serve_app.config.cascades import MEMBER_TIMEOUT_S, TARGET_TIMEOUT_S, CascadeConfig, TierConfig
+from serve_app.config.deployment import Autoscaling, DeploymentOptions, Strict
 from serve_app.config.models import DeployedModel, ModelConfig, VllmLoraModel, VllmModel
 from serve_app.config.services import BleurtSettings, RouterConfig, ScorerConfig, SignalSettings
 from serve_app.core.types import Tier
 from serve_app.engines import WeightsSettings
 from serve_app.errors import choices
-from serve_app.scaling import Autoscaling, DeploymentOptions, Strict
 from serve_app.signals import (
     DEFAULT_SIGNALS,
     TOKEN_SIGNALS,

@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
-from serve_app.scaling import Strict
+from serve_app.config.deployment import Strict
 
 MEMBER_TIMEOUT_S, TARGET_TIMEOUT_S = 120.0, 600.0
 """So that a model whose replicas are gone for good makes no request wait for ever."""

@@ -5,10 +5,10 @@ from typing import Annotated, Any, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
+from serve_app.config.deployment import DeploymentOptions, Strict
+from serve_app.config.workers import check_workers, placed
 from serve_app.core.cost import ModelCost
 from serve_app.engines import LlamaCppConfig, OpenAiApiConfig, ReplayConfig, Seq2SeqConfig, VllmConfig, VllmLoraConfig
-from serve_app.scaling import DeploymentOptions, Strict
-from serve_app.workers import check_workers, placed
 
 
 class ModelFacts(Strict):

@@ -4,7 +4,7 @@ from typing import Annotated, TypeAlias
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from serve_app.scaling import DeploymentOptions, Strict
+from serve_app.config.deployment import DeploymentOptions, Strict
 from serve_app.signals import BleurtConfig, SharedSignalConfig
 
 

@@ -19,11 +19,11 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.schema import ApplicationStatusOverview
 
 from serve_app.config import VllmModel
+from serve_app.config.serve_file import ServeFile
 from serve_app.deployments.shortage import shortage
 from serve_app.engines.vllm import check_installed
 from serve_app.errors import ServerError
 from serve_app.planning.plan import plan_of
-from serve_app.serve_file import ServeFile
 
 OBJECT_STORE_BYTES = 200 * 1024 * 1024
 """Only short texts pass through; Ray would take 30% of the memory, which the models need."""

@@ -17,6 +17,7 @@ from serve_app.api.routes import build_api
 from serve_app.api.schema import CascadeOptions
 from serve_app.api.service import ModelCard, Readiness
 from serve_app.config import TARGET_TIMEOUT_S, AppConfig, RouterSettings
+from serve_app.config.explain import explain
 from serve_app.core.cascade import Run
 from serve_app.core.cost import Speed
 from serve_app.core.deferral import answers_needed
@@ -32,7 +33,6 @@ from serve_app.deployments.measures import request_measures
 from serve_app.deployments.metrics import CALIBRATED_RATE, REFUSED, ROUTER, THRESHOLD, Instruments
 from serve_app.errors import ConfigError, RequestError, UnknownModelError, choices
 from serve_app.signals import CompositeScorer
-from serve_app.validation import explain
 
 if TYPE_CHECKING:
     from serve_app.deployments.tracing import Tracing

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from serve_app.config import AppConfig, ModelConfig, VllmLoraModel
+from serve_app.config.serve_file import load
 from serve_app.core.types import Answer, Failure, Prompt, Sampling
 from serve_app.engines import WeightsSettings
 from serve_app.errors import DataError
@@ -25,7 +26,6 @@ from serve_app.evaluation.progress import CollectProgress
 from serve_app.evaluation.recorder import Recorder
 from serve_app.evaluation.records import Header
 from serve_app.evaluation.tasks import TASKS, Prompts
-from serve_app.serve_file import load
 
 if TYPE_CHECKING:
     from rich.console import Console

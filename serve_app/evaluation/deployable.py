@@ -10,11 +10,11 @@ import yaml
 from pydantic import BaseModel
 
 from serve_app.config import AppConfig, DeployedFacts, VllmLoraModel
+from serve_app.config.serve_file import load
 from serve_app.errors import ConfigError, DataError
 from serve_app.evaluation.calibration import Calibrated
 from serve_app.evaluation.examples import canonical
 from serve_app.evaluation.plain import Body
-from serve_app.serve_file import load
 from serve_app.signals import AnySignalConfig, BlendConfig, ChowConfig, parts_of
 
 IMPORT_PATH = "serve_app.app:build_app"

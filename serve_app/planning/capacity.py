@@ -13,11 +13,11 @@ from math import ceil, inf, isfinite, prod
 from pydantic import PositiveInt, ValidationError
 
 from serve_app.config import AppConfig, ReplayModel
+from serve_app.config.deployment import DeploymentOptions, Strict
+from serve_app.config.explain import explain
 from serve_app.engines.batching import BatchSpeed
 from serve_app.errors import ConfigError, choices
 from serve_app.planning.simulation import CpuCosts, Fleet, ModelFleet
-from serve_app.scaling import DeploymentOptions, Strict
-from serve_app.validation import explain
 
 BUSY = 0.7
 """Share of its most that a replica is planned to carry; the rest is for bursts."""

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from serve_app.config.deployment import ACCELERATOR, Bundle
 from serve_app.planning.plan import Placement, Plan, scaled, total
 from serve_app.planning.room import Room
-from serve_app.scaling import ACCELERATOR, Bundle
 
 Places: TypeAlias = tuple[str, ...]
 """The node of each bundle of one replica; empty where no room was found."""

@@ -8,10 +8,10 @@ from typing import Any, Self
 import yaml
 from pydantic import Field, PositiveInt, ValidationError, model_validator
 
+from serve_app.config.deployment import Resources, Strict
+from serve_app.config.explain import explain
 from serve_app.errors import ConfigError
 from serve_app.planning.feasibility import NodeGroup
-from serve_app.scaling import Resources, Strict
-from serve_app.validation import explain
 
 EXAMPLE = "'{CPU: 32, GPU: 8, accelerator_type:L4: 1} x 4'"
 

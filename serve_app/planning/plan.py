@@ -7,7 +7,7 @@ from math import ceil
 from typing import Literal, TypeAlias
 
 from serve_app.config import AppConfig, LlamaCppModel, ModelConfig, Seq2SeqModel, VllmModel
-from serve_app.scaling import ACCELERATOR, FIELDS, Bundle, DeploymentOptions, Strategy
+from serve_app.config.deployment import ACCELERATOR, FIELDS, Bundle, DeploymentOptions, Strategy
 
 Kind: TypeAlias = Literal["model", "signal", "scorer", "router"]
 When: TypeAlias = Literal["min", "initial", "max"]

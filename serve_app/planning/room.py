@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from serve_app.scaling import Bundle
+from serve_app.config.deployment import Bundle
 
 UNITS = 10_000
 """Ray's resources are whole numbers of ten-thousandths, so that sums are exact."""

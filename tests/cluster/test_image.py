@@ -11,7 +11,7 @@ import pytest
 
 from serve_app.cluster.settings import OVERLAYS
 from serve_app.config import AppConfig
-from serve_app.deployments.serve_schema import load
+from serve_app.config.ray_rules import load
 from tests.cluster.overlays import CONFIGS, ROOT
 
 DOCKERFILE = (ROOT / "k8s" / "Dockerfile").read_text()

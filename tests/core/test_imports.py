@@ -45,7 +45,7 @@ def test_planning_imports_nothing_heavy():
 
 
 def test_a_config_is_read_without_ray():
-    read = "import sys; from pathlib import Path; from serve_app.serve_file import load; load(Path(sys.argv[1]))"
+    read = "import sys; from pathlib import Path; from serve_app.config.serve_file import load; load(Path(sys.argv[1]))"
     config = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
     check = f"{read}; sys.exit('ray' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", check, config], capture_output=True, text=True, check=False)

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from serve_app.config.serve_file import ServeFile, load
 from serve_app.deployments.local import check_environments
 from serve_app.errors import ServerError
-from serve_app.serve_file import ServeFile, load
 from tests.serve.test_bleurt_graph import config
 
 

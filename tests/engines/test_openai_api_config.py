@@ -6,9 +6,9 @@ import pytest
 from pydantic import ValidationError
 
 from serve_app.config import AppConfig
+from serve_app.config.explain import explain
 from serve_app.engines import OpenAiApiConfig, load_engine
 from serve_app.errors import EngineError
-from serve_app.validation import explain
 
 KEY = "sk-very-secret"
 LOCAL = {"base_url": "http://127.0.0.1:8001/v1", "keyless": True}

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from serve_app.config import AppConfig, ModelConfig, RouterSettings
+from serve_app.config.serve_file import load
 from serve_app.config.services import BleurtSettings
 from serve_app.core.types import Generation
 from serve_app.errors import ConfigError, DataError
@@ -19,7 +20,6 @@ from serve_app.evaluation.judge import EVERYTHING
 from serve_app.evaluation.material import Material, Options
 from serve_app.evaluation.records import Records
 from serve_app.evaluation.wishes import Wish
-from serve_app.serve_file import load
 from serve_app.signals import SbertConfig
 from tests.evaluation.synthetic import answers, args, questions, records, serving_file, write_records
 

@@ -14,6 +14,7 @@ import yaml
 from rich.console import Console
 
 from serve_app.config import AppConfig
+from serve_app.config.serve_file import load
 from serve_app.core.cascade import Run, run_cascade
 from serve_app.core.protocols import Model
 from serve_app.core.types import Answer, Prompt, Scores
@@ -26,7 +27,6 @@ from serve_app.evaluation.material import Material, Options
 from serve_app.evaluation.pareto import answered_by
 from serve_app.evaluation.records import Records
 from serve_app.evaluation.wishes import Wish
-from serve_app.serve_file import load
 from serve_app.signals import DEFAULT_SIGNALS, build_signal
 from tests.cli.test_main import cascade
 from tests.evaluation.synthetic import answers, questions, three_tier_records, three_tiers, write_records

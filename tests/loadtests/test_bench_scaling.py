@@ -10,8 +10,8 @@ import yaml
 
 from loadtests.asking import Answered
 from loadtests.bench_scaling import FLEETS, costs_of, fleet_row, grouped, instant, percentile, predicted, simulated
+from serve_app.config.serve_file import load
 from serve_app.planning.simulation import CpuCosts
-from serve_app.serve_file import load
 
 _, FLEET_72B = FLEETS
 

@@ -6,9 +6,9 @@ from itertools import chain
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from serve_app.config.deployment import Bundle
 from serve_app.planning.feasibility import NodeGroup, fits
 from serve_app.planning.plan import Placement, Plan, Replicas
-from serve_app.scaling import Bundle
 
 STRATEGIES = ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")
 UNITS = 10_000

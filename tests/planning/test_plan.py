@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from serve_app.config import AppConfig
-from serve_app.overrides import DeploymentOverride
+from serve_app.config.overrides import DeploymentOverride
 from serve_app.planning.feasibility import Fit, NodeGroup, fits
 from serve_app.planning.plan import Plan, Replicas, Weights, cautions, plan_of
 

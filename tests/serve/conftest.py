@@ -61,8 +61,8 @@ async def until(look: Callable[[], Awaitable[Any]], wanted: Any, patience_s: flo
 @contextmanager
 def serving(values: dict[str, Any], folder: Path, port: int | None = None) -> Iterator[Served]:
     """The application of these config values, on a port (a free one, if none is named) and a Ray cluster of its own."""
+    from serve_app.config.serve_file import load
     from serve_app.deployments import local
-    from serve_app.serve_file import load
 
     values = values | {"http_options": {"host": "127.0.0.1", "port": port or free_port()}}
     path = folder / "config.yaml"

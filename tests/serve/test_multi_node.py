@@ -124,8 +124,8 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
     from ray import serve
     from ray.cluster_utils import Cluster
 
+    from serve_app.config.serve_file import load
     from serve_app.deployments import local
-    from serve_app.serve_file import load
 
     path = tmp_path_factory.mktemp("nodes") / "config.yaml"
     path.write_text(yaml.safe_dump(CONFIG | {"http_options": {"host": "127.0.0.1", "port": free_port()}}))

@@ -9,10 +9,10 @@ import openai
 import pytest
 import yaml
 
+from serve_app.config.serve_file import load
 from serve_app.core.agreement import agree
 from serve_app.core.deferral import decide
 from serve_app.core.types import Generation
-from serve_app.serve_file import load
 from serve_app.signals import build_signal
 from serve_app.weights import fetch
 from tests.serve.conftest import Served, serving, until

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from serve_app.validation import explain
+from serve_app.config.explain import explain
 
 Body = dict[str, Any]
 

@@ -15,7 +15,7 @@ from serve_app.cluster.check.operator_rules import drain_faults, operator_faults
 from serve_app.cluster.check.rayservice_model import shape_faults
 from serve_app.cluster.manifests import ref_of
 from serve_app.cluster.serve_config import graceful_shutdown_s, longest_request_s
-from serve_app.deployments.serve_schema import load
+from serve_app.config.ray_rules import load
 from serve_app.errors import ConfigError
 
 Body = dict[str, Any]

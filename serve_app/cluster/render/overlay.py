@@ -13,7 +13,7 @@ from serve_app.cluster.render import network, pods, rayservice, storage, worker_
 from serve_app.cluster.render.yaml_text import dumped
 from serve_app.cluster.serve_config import for_cluster
 from serve_app.cluster.settings import Overlay, Settings
-from serve_app.deployments.serve_schema import load
+from serve_app.config.ray_rules import load
 from serve_app.errors import ConfigError
 from serve_app.planning.plan import plan_of
 

@@ -6,8 +6,8 @@ from typing import Any
 from serve_app.cluster.render.worker_groups import WorkerGroup
 from serve_app.cluster.serve_config import KEYS, MODELS, PORT
 from serve_app.cluster.settings import Pod, Settings
+from serve_app.config.deployment import ACCELERATOR
 from serve_app.errors import ConfigError
-from serve_app.scaling import ACCELERATOR
 
 Body = dict[str, Any]
 IMAGE = "semantic-cascade"

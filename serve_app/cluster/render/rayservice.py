@@ -7,7 +7,7 @@ from serve_app.cluster.render import pods
 from serve_app.cluster.render.worker_groups import WorkerGroup
 from serve_app.cluster.serve_config import PORT, graceful_shutdown_s, key_variables, longest_request_s, reads_key_files
 from serve_app.cluster.settings import Settings
-from serve_app.serve_file import ServeFile
+from serve_app.config.serve_file import ServeFile
 
 Body = dict[str, Any]
 

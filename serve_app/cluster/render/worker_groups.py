@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from math import ceil
 
 from serve_app.cluster.settings import Settings, bytes_of
+from serve_app.config.deployment import ACCELERATOR, FIELDS, Bundle
 from serve_app.errors import ConfigError
 from serve_app.planning.feasibility import NodeGroup, fits
 from serve_app.planning.plan import Placement, Plan, Replicas, When, scaled, total
-from serve_app.scaling import ACCELERATOR, FIELDS, Bundle
 
 SPREAD = ("SPREAD", "STRICT_SPREAD")
 

@@ -293,7 +293,7 @@ def test_the_program_in_a_process_of_its_own(user: User) -> None:
     not (which("kubectl") or which("kustomize")), reason="the overlays' patches need kubectl or kustomize"
 )
 def test_an_overlay_of_ours_from_the_first_apply_to_the_end(user: User, stub: ApiStub) -> None:
-    overlay = Path(__file__).parents[2] / "k8s" / "overlays" / "gpu-autoscaling"
+    overlay = Path(__file__).parents[3] / "k8s" / "overlays" / "gpu-autoscaling"
     ran = user.run("apply", overlay)
     assert ran.code == 0, ran.err
     assert ran.lines[0] == "Namespace/cascade created"

@@ -6,10 +6,10 @@ import pytest
 
 from serve_app.cluster.render.worker_groups import WorkerGroup, cautions, worker_groups
 from serve_app.cluster.settings import GpuPod, Pod, Settings
+from serve_app.config.deployment import Bundle
 from serve_app.errors import ConfigError
 from serve_app.planning.feasibility import NodeGroup, fits
 from serve_app.planning.plan import Placement, Plan, Replicas
-from serve_app.scaling import Bundle
 from tests.cluster.overlays import CONFIGS, rendered
 
 GB = 10**9

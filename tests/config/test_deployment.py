@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from serve_app.scaling import DeploymentOptions, options_of
-from serve_app.validation import explain
+from serve_app.config.deployment import DeploymentOptions, options_of
+from serve_app.config.explain import explain
 
 
 def options(

@@ -8,10 +8,10 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError
 
 from serve_app.config import AppConfig, RouterSettings
+from serve_app.config.deployment import DeploymentOptions, Strict
+from serve_app.config.explain import explain
+from serve_app.config.overrides import DeploymentOverride
 from serve_app.errors import ConfigError, WeightsError, choices
-from serve_app.overrides import DeploymentOverride
-from serve_app.scaling import DeploymentOptions, Strict
-from serve_app.validation import explain
 from serve_app.weights import parse_source
 
 M = TypeVar("M", bound=BaseModel)

@@ -5,8 +5,8 @@ from typing import Any
 from pydantic import Field
 
 from serve_app.config.app import AppConfig
+from serve_app.config.deployment import Strict
 from serve_app.errors import choices
-from serve_app.scaling import Strict
 
 
 class Calibrated(Strict):

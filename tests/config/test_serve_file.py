@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 import yaml
 
+from serve_app.config.serve_file import DEFERRAL_POLICY, ServeFile, load
 from serve_app.errors import ConfigError
-from serve_app.serve_file import DEFERRAL_POLICY, ServeFile, load
 
-CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 ARGS: dict[str, Any] = {
     "models": {name: {"engine": "replay", "default": "Paris"} for name in ("a", "b", "t")},
     "cascades": {

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from serve_app.scaling import ActorOptions, Autoscaling, DeploymentOptions, Strategy, Strict, options_of
+from serve_app.config.deployment import ActorOptions, Autoscaling, DeploymentOptions, Strategy, Strict, options_of
 
 AUTO = {"min_replicas": 1, "max_replicas": 100}
 """What Ray Serve makes of `num_replicas: auto`."""

@@ -6,10 +6,10 @@ from typing import Any, TypeAlias
 
 from pydantic import BaseModel, ValidationError
 
-from serve_app import serve_file
+from serve_app.config import serve_file
+from serve_app.config.explain import plain
+from serve_app.config.serve_file import ServeFile
 from serve_app.errors import choices
-from serve_app.serve_file import ServeFile
-from serve_app.validation import plain
 
 NOT_READ = {"args", "user_config", "policy", "policy_function", "request_router_class"}
 """What is ours, and what names code: Ray would import it, and it need not be installed here."""

@@ -1,7 +1,7 @@
 import pytest
 
-from serve_app.scaling import DeploymentOptions
-from serve_app.workers import check_workers, placed
+from serve_app.config.deployment import DeploymentOptions
+from serve_app.config.workers import check_workers, placed
 
 GPU_WORKER = {"GPU": 1.0, "CPU": 1.0}
 

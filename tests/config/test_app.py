@@ -13,10 +13,10 @@ from serve_app.config import (
     Seq2SeqModel,
     TierConfig,
 )
+from serve_app.config.deployment import Autoscaling, DeploymentOptions, options_of
+from serve_app.config.explain import explain
 from serve_app.core.cost import ModelCost
 from serve_app.core.types import Blend, Generation, Tier, TokenLogprob
-from serve_app.scaling import Autoscaling, DeploymentOptions, options_of
-from serve_app.validation import explain
 
 REPLAY = {"engine": "replay", "default": "Paris"}
 MEMBERS = {"models": ["a", "b"], "signal": "exact", "threshold": 0.5}

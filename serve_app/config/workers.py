@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from serve_app.scaling import Bundle, DeploymentOptions, Strategy
+from serve_app.config.deployment import Bundle, DeploymentOptions, Strategy
 
 
 def check_workers(options: DeploymentOptions, workers: int, *, gpu: bool) -> None:

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from ray.serve.schema import DeploymentSchema, HTTPOptionsSchema, ServeApplicationSchema, ServeDeploySchema
 
-from serve_app.deployments.serve_schema import faults
-from serve_app.overrides import DeploymentOverride
-from serve_app.serve_file import ApplicationEntry, HttpOptions, ServeFile
+from serve_app.config.overrides import DeploymentOverride
+from serve_app.config.ray_rules import faults
+from serve_app.config.serve_file import ApplicationEntry, HttpOptions, ServeFile
 
 
 @pytest.mark.parametrize(

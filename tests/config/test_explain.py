@@ -6,9 +6,9 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from serve_app.config import AppConfig
-from serve_app.serve_file import ServeFile
+from serve_app.config.explain import explain
+from serve_app.config.serve_file import ServeFile
 from serve_app.signals import AnySignalConfig
-from serve_app.validation import explain
 
 KINDS = sorted(TypeAdapter(AnySignalConfig).json_schema()["discriminator"]["mapping"])
 """Every kind of signal that a config may name."""

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from serve_app.overrides import DeploymentOverride
-from serve_app.scaling import DeploymentOptions
+from serve_app.config.deployment import DeploymentOptions
+from serve_app.config.overrides import DeploymentOverride
 
 BUNDLES = [{"CPU": 1, "GPU": 1}]
 
