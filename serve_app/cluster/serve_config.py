@@ -8,7 +8,7 @@ import yaml
 
 from serve_app.config import AppConfig, OpenAiApiModel
 from serve_app.config.serve_file import ServeFile
-from serve_app.engines.openai_api_config import OPENAI_KEY_ENV
+from serve_app.engines.openai_api.config import OPENAI_KEY_ENV
 from serve_app.errors import ConfigError
 from serve_app.weights import LocalSource, parse_source
 

@@ -21,7 +21,7 @@ from ray.serve.schema import ApplicationStatusOverview
 from serve_app.config import VllmModel
 from serve_app.config.serve_file import ServeFile
 from serve_app.deployments.shortage import shortage
-from serve_app.engines.vllm import check_installed
+from serve_app.engines.vllm.engine import check_installed
 from serve_app.errors import ServerError
 from serve_app.planning.plan import plan_of
 

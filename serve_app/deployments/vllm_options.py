@@ -6,7 +6,7 @@ from typing import Any
 
 from serve_app.config import VllmModel
 from serve_app.config.deployment import options_of
-from serve_app.engines.vllm_config import llm_config_kwargs
+from serve_app.engines.vllm.config import llm_config_kwargs
 
 PLACEMENT = ("placement_group_bundles", "placement_group_strategy")
 PREFIX_ROUTING = {

@@ -19,8 +19,8 @@ from serve_app.config import VllmLoraModel, VllmModel
 from serve_app.deployments.model_server import PromptServer
 from serve_app.deployments.vllm_options import llm_arguments
 from serve_app.engines import Engine
-from serve_app.engines.answering import warm_up
-from serve_app.engines.vllm import VllmEngine, collecting
+from serve_app.engines.running.answer import warm_up
+from serve_app.engines.vllm.engine import VllmEngine, collecting
 from serve_app.errors import EngineError
 from serve_app.weights import fetch
 

@@ -7,15 +7,17 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import Field
 
 from serve_app.engines.base import Engine, EngineCounters, EngineSettings, Meter, WeightsSettings
-from serve_app.engines.llama_cpp import LlamaCppConfig, LlamaCppEngine
-from serve_app.engines.openai_api import OpenAiApiEngine
-from serve_app.engines.openai_api_config import OpenAiApiConfig
-from serve_app.engines.replay import ReplayEngine
-from serve_app.engines.replay_config import ReplayConfig
-from serve_app.engines.seq2seq import Seq2SeqConfig, Seq2SeqEngine
-from serve_app.engines.vllm import VllmEngine
-from serve_app.engines.vllm_config import VllmConfig
-from serve_app.engines.vllm_lora import VllmLoraConfig
+from serve_app.engines.llama_cpp.config import LlamaCppConfig
+from serve_app.engines.llama_cpp.engine import LlamaCppEngine
+from serve_app.engines.openai_api.config import OpenAiApiConfig
+from serve_app.engines.openai_api.engine import OpenAiApiEngine
+from serve_app.engines.replay.config import ReplayConfig
+from serve_app.engines.replay.engine import ReplayEngine
+from serve_app.engines.seq2seq.config import Seq2SeqConfig
+from serve_app.engines.seq2seq.engine import Seq2SeqEngine
+from serve_app.engines.vllm.config import VllmConfig
+from serve_app.engines.vllm.engine import VllmEngine
+from serve_app.engines.vllm.lora import VllmLoraConfig
 
 __all__ = [
     "ENGINES",

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast, get_args
 from serve_app.config import ModelConfig, VllmLoraModel, VllmModel
 from serve_app.core.types import Answer, Failure, FailureKind, Prompt
 from serve_app.engines import Engine, load_engine
-from serve_app.engines.answering import answer, failure, warm_up
 from serve_app.engines.base import Meter
-from serve_app.engines.openai_api_call import Reading
-from serve_app.engines.openai_api_config import OpenAiApiConfig
-from serve_app.engines.vllm import VllmEngine
+from serve_app.engines.running.answer import answer, failure, warm_up
+from serve_app.engines.vllm.engine import VllmEngine
+from serve_app.engines.wire.answer import Reading
+from serve_app.engines.wire.dialect import Dialect
 from serve_app.errors import EngineError, ServerError, choices
 
 if TYPE_CHECKING:
@@ -125,11 +125,13 @@ class Server:
         return self._failure(model, response, body, elapsed_s)
 
     def _read(self, model: str, prompt: Prompt, body: dict[str, Any], started: float) -> Answer:
+        import httpx
+
         elapsed_s, call, meter = perf_counter() - started, _call(model, body), Meter()
         if not _has_logprobs(body):
             prompt = replace(prompt, sampling=replace(prompt.sampling, logprobs=False))
         try:
-            reading = Reading(self._endpoint(model), prompt, meter)
+            reading = Reading(Dialect(model, httpx.URL(self._base).netloc.decode()), prompt, meter)
             reading.read(body)
             read = reading.generation()
         except EngineError as error:
@@ -140,13 +142,6 @@ class Server:
             first_token_s=call.get("first_token_s"),
             estimated=call.get("estimated", read.estimated),
         )
-
-    def _endpoint(self, model: str) -> OpenAiApiConfig:
-        """The server as that engine's config has it, where a URL has no user."""
-        import httpx
-
-        url = str(httpx.URL(self._base).copy_with(userinfo=b""))
-        return OpenAiApiConfig(engine="openai_api", model=model, base_url=url, keyless=True)
 
     def _failure(self, model: str, response: "httpx.Response", body: dict[str, Any], elapsed_s: float) -> Failure:
         error = body.get("error")

@@ -15,7 +15,7 @@ from pydantic import PositiveInt, ValidationError
 from serve_app.config import AppConfig, ReplayModel
 from serve_app.config.deployment import DeploymentOptions, Strict
 from serve_app.config.explain import explain
-from serve_app.engines.batching import BatchSpeed
+from serve_app.engines.replay.gpu_model import BatchSpeed
 from serve_app.errors import ConfigError, choices
 from serve_app.planning.simulation import CpuCosts, Fleet, ModelFleet
 

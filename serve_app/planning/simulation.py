@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 
-from serve_app.engines.batching import BatchSpeed, ContinuousBatch
-from serve_app.engines.batching import Sequence as Running
+from serve_app.engines.replay.gpu_model import BatchSpeed, ContinuousBatch
+from serve_app.engines.replay.gpu_model import Sequence as Running
 
 Then = Callable[[], None]
 

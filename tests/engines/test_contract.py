@@ -10,7 +10,7 @@ import pytest
 
 from serve_app.core.types import Delta, Generation, Prompt
 from serve_app.engines import Engine, Meter
-from serve_app.engines.seq2seq import Seq2SeqEngine
+from serve_app.engines.seq2seq.engine import Seq2SeqEngine
 from serve_app.errors import ContextTooLongError, EngineError
 
 from .asking import active, chat, generate, idle, raw, stream, until

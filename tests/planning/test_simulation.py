@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from serve_app.engines.batching import BatchSpeed
+from serve_app.engines.replay.gpu_model import BatchSpeed
 from serve_app.planning.simulation import Clock, CpuCosts, Fleet, Load, ModelFleet, Servers, simulate
 
 FREE = CpuCosts(0, 0, 0, 0)

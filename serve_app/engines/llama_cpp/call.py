@@ -1,0 +1,152 @@
+"""One request inside llama.cpp: the callback that reads its chunks. See `llama_cpp` for what they are like."""
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+from serve_app.core.types import Delta, FinishReason, Generation, Prompt, TokenLogprob, ToolCall
+from serve_app.engines.base import Meter
+from serve_app.engines.llama_cpp.tools import CallReader
+from serve_app.engines.running.stopping import StopMatcher, within
+from serve_app.errors import ContextTooLongError, EngineError
+
+
+class Call:
+    """One request: its JSON body, and the callback that reads llama.cpp's chunks in the request's thread."""
+
+    def __init__(
+        self,
+        body: dict[str, Any],
+        prompt: Prompt,
+        meter: Meter,
+        batch_tokens: int,
+        on_delta: Callable[[Delta], object] | None = None,
+    ) -> None:
+        self.raw = prompt.text is not None
+        self.body = json.dumps(body, ensure_ascii=False)
+        self._bound = "response_format" in body
+        self.cancelled = False  # set by the event loop, read by the thread
+        self.error: Exception | None = None
+        self.started = self.ended = 0.0
+        self._batch_tokens = batch_tokens
+        self._meter = meter
+        self._on_delta = on_delta
+        self._stops = StopMatcher(prompt.sampling.stop)
+        self._calls = CallReader(prompt.tools)
+        self._tool_calls: tuple[ToolCall, ...] = ()
+        self._texts: list[str] = []
+        self._logprobs: list[TokenLogprob] | None = [] if prompt.sampling.logprobs else None
+        self._finish: FinishReason | None = None
+        self._first_token: float | None = None
+        self._prompt_tokens = 0  # of the whole prompt, read or not
+
+    def __call__(self, chunk: str) -> bool:
+        """Whether to stop decoding."""
+        try:
+            self._read(json.loads(chunk))
+        except (EngineError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            self.error = error if isinstance(error, EngineError) else EngineError(f"llama.cpp sent {error!r}.")
+            return True
+        if self.cancelled and self._finish is None:
+            self._charge_running_step()
+            return True
+        return self._stops.stopped
+
+    @property
+    def finished(self) -> bool:
+        """Whether the answer has come to its end, rather than been cut short."""
+        return self._finish is not None
+
+    def generation(self) -> Generation:
+        """The whole answer, once the call has ended."""
+        if self._finish is None:
+            raise EngineError("llama.cpp ended without a finish reason.")
+        text = "".join(self._texts)
+        logprobs = self._logprobs
+        if logprobs is not None and not self._tool_calls:  # a call's tokens are no text, but they tell how sure it is
+            logprobs = _unfenced(text, logprobs) if self._bound else list(within(text, logprobs))
+        return Generation(
+            text=text,
+            finish_reason=self._finish,
+            prompt_tokens=self._meter.prompt_tokens,
+            completion_tokens=self._meter.completion_tokens,
+            logprobs=None if logprobs is None else tuple(logprobs),
+            latency_s=self.ended - self.started,
+            first_token_s=None if self._first_token is None else self._first_token - self.started,
+            tool_calls=self._tool_calls,
+        )
+
+    def _read(self, chunk: dict[str, Any]) -> None:
+        if "error" in chunk:
+            raise _error(chunk["error"])
+        self._count(chunk)
+        for choice in chunk["choices"]:
+            if self._logprobs is not None and choice.get("logprobs"):
+                entries = choice["logprobs"]["content"]
+                self._logprobs += [TokenLogprob(entry["token"], entry["logprob"]) for entry in entries]
+            self._calls.take(() if self.raw else choice["delta"].get("tool_calls") or ())
+            text = (choice["text"] if self.raw else choice["delta"].get("content")) or ""
+            self._show(self._calls.feed(self._stops.feed(text)))
+            if self._stops.stopped:
+                self._end("stop")
+            elif choice["finish_reason"]:
+                self._show(self._calls.feed(self._stops.rest()))
+                self._end("length" if choice["finish_reason"] == "length" else "stop")
+
+    def _end(self, finish: FinishReason) -> None:
+        text, self._tool_calls = self._calls.end()
+        self._show(text)
+        self._finish = "tool_calls" if self._tool_calls and finish == "stop" else finish
+
+    def _count(self, chunk: dict[str, Any]) -> None:
+        if progress := chunk.get("prompt_progress"):
+            self._prompt_tokens = progress["total"]
+            self._meter.prompt_tokens = progress["processed"]
+        if timings := chunk.get("timings"):
+            self._meter.prompt_tokens = timings["cache_n"] + timings["prompt_n"]
+            self._meter.completion_tokens = timings["predicted_n"]
+        if usage := chunk.get("usage"):
+            self._meter.prompt_tokens = usage["prompt_tokens"]
+            self._meter.completion_tokens = usage["completion_tokens"]
+        if self._first_token is None and self._meter.completion_tokens:
+            self._first_token = time.perf_counter()
+
+    def _show(self, text: str) -> None:
+        if text:
+            self._texts.append(text)
+            if self._on_delta:
+                self._on_delta(Delta(text, self._meter.prompt_tokens, self._meter.completion_tokens))
+
+    def _charge_running_step(self) -> None:
+        """llama.cpp looks for cancelled requests between two steps, and the next one already runs.
+
+        After a token that is one token more; after the prompt's last batch two, since it brought the first one along.
+        On a starved machine this thread may lag a token or two behind llama.cpp, and those go uncharged.
+        """
+        if self._meter.prompt_tokens < self._prompt_tokens:
+            self._meter.prompt_tokens = min(self._prompt_tokens, self._meter.prompt_tokens + self._batch_tokens)
+        else:
+            self._meter.completion_tokens = max(1, self._meter.completion_tokens) + 1
+
+
+def _unfenced(text: str, logprobs: list[TokenLogprob]) -> list[TokenLogprob] | None:
+    """The entries of an answer that a schema binds: llama.cpp allows a code fence around it and strips only the text.
+
+    None if the tokens do not hold the text: no log-probabilities are better than another text's.
+    """
+    joined = "".join(entry.token for entry in logprobs)
+    start = joined.find(text)
+    if start < 0:
+        return None
+    first = at = 0
+    while first < len(logprobs) and at + len(logprobs[first].token) <= start:
+        at += len(logprobs[first].token)
+        first += 1
+    return list(within(joined[at : start + len(text)], logprobs[first:]))
+
+
+def _error(error: dict[str, Any]) -> EngineError:
+    if error.get("type") == "exceed_context_size_error":
+        return ContextTooLongError(error["n_prompt_tokens"], error["n_ctx"])
+    return EngineError(f"llama.cpp refused the request: {error['message']}.")

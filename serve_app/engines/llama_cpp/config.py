@@ -1,0 +1,37 @@
+"""What is written about a llama.cpp model."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from serve_app.engines.base import DecodingSettings
+
+
+class LlamaCppConfig(DecodingSettings):
+    """A GGUF model in this process; the defaults suit a machine with two cores."""
+
+    honours_tools: ClassVar[bool] = True
+    honours_response_format: ClassVar[bool] = True
+
+    engine: Literal["llama_cpp"]
+    context_tokens: int = Field(
+        default=2048, gt=0, multiple_of=256, description="Tokens of prompt and answer that one request can hold."
+    )
+    slots: int = Field(default=4, gt=0, description="Requests decoded at once; more wait.")
+    threads: int = Field(default=1, gt=0, description="CPU threads.")
+    batch_tokens: int = Field(
+        default=64, gt=0, description="Prompt tokens processed in one go: cancelling takes effect between two batches."
+    )
+    gpu_layers: int = Field(default=0, ge=-1, description="Layers kept on a GPU; -1 for all.")
+    chat_template: str | None = Field(
+        default=None, description="A Jinja chat template in place of the one that comes with the weights."
+    )
+    cache_prompt: bool = Field(
+        default=False,
+        description="Reuse what a slot holds of a prompt: faster chats, but answers may depend on earlier requests.",
+    )
+    stop: tuple[str, ...] = Field(
+        default=(),
+        description="Strings that end every answer, besides a request's own: a base model, which has learnt no end of "
+        "a turn, needs them.",
+    )

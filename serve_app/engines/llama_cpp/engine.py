@@ -1,0 +1,201 @@
+"""llama.cpp in this process, through `xllamacpp`: concurrent requests are batched over the slots of one server.
+
+What xllamacpp does (2026.10) and what we make of it:
+
+* A request blocks a thread and calls back with JSON chunks; a callback that returns True stops the decoding. Exceptions
+  in a callback are swallowed, so ours keeps them. With `return_progress` it also calls back between prompt batches.
+* `cache_prompt` (reusing the prefix that a slot last held) and batching beside other requests change the last bits of
+  k-quants' logits, on CPUs with AMX at least, and so now and then a greedy answer. Hence reuse is off by default: a
+  request that runs alone gives the same answer whatever was asked before. Q4_1 was bit for bit the same in all cases.
+* Log-probabilities are those of the raw logits: temperature and top_p do not touch them. The end token has none, though
+  it counts as a completion token; of a character made of several tokens only the last has one.
+* Its own stop strings lose text in streams (what was held back when the answer ends) and blank the tokens'
+  log-probabilities, so we match stop strings ourselves; the decoding step running meanwhile is wasted.
+* A cancelled request is charged for the step that runs when the cancelling is seen, as llama.cpp counts it too.
+* It always opens a port on the loopback interface: a random API key shuts it.
+"""
+
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+from serve_app.core.types import Delta, Prompt
+from serve_app.engines.base import EngineCounters, Meter
+from serve_app.engines.llama_cpp.call import Call
+from serve_app.engines.llama_cpp.config import LlamaCppConfig
+from serve_app.engines.llama_cpp.tools import chat_fields
+from serve_app.engines.running.threaded import CANCEL_WAIT_S, ThreadedEngine
+from serve_app.errors import EngineError
+
+
+class LlamaCppEngine(ThreadedEngine[Call]):
+    """One model loaded by llama.cpp. Requests beyond the slots wait on our side, where cancelling them is free."""
+
+    def __init__(self, config: LlamaCppConfig, server: Any, template_knows_tools: bool) -> None:
+        self._config = config
+        self._server = server
+        self._template_knows_tools = template_knows_tools
+        self._slots = asyncio.Semaphore(config.slots)
+        self._pool = ThreadPoolExecutor(config.slots, thread_name_prefix="llama_cpp")
+        self._running: dict[Call, asyncio.Future[None]] = {}
+        self._requests = 0
+        self._last = EngineCounters(0, 0, 0, 0)
+        self._closed = False
+
+    @classmethod
+    async def load(cls, config: LlamaCppConfig, weights: Path | None) -> "LlamaCppEngine":
+        """The model from a GGUF file; raises `EngineError`."""
+        if weights is None:
+            raise EngineError("The llama_cpp engine needs the local path of a GGUF file.")
+        return cls(config, *await asyncio.to_thread(_start_server, config, weights))
+
+    def counters(self) -> EngineCounters:
+        """llama.cpp's own counters: tokens of a request appear when its prompt is read and when it has ended."""
+        server = self._server
+        if server is None:
+            return self._last
+        lines = (line.split() for line in server.handle_metrics().splitlines() if not line.startswith("#"))
+        values = {name.removeprefix("llamacpp:"): float(value) for name, value in lines}
+        return EngineCounters(
+            active=int(values["requests_processing"]),
+            requests=self._requests,
+            prompt_tokens=int(values["prompt_tokens_total"] + values["prompt_tokens_cached_total"]),
+            completion_tokens=int(values["tokens_predicted_total"]),
+        )
+
+    async def close(self) -> None:
+        self._closed = True
+        for call in self._running:
+            call.cancelled = True
+        if self._running:
+            await asyncio.wait(self._running.values())
+        await asyncio.to_thread(self._free)
+
+    def _free(self) -> None:
+        self._pool.shutdown()
+        if self._server is not None:
+            self._last = replace(self.counters(), active=0)
+            self._server = None  # its destructor joins llama.cpp's threads
+
+    def _call(self, prompt: Prompt, meter: Meter, on_delta: Callable[[Delta], object] | None = None) -> Call:
+        body = _body(self._config, prompt, self._template_knows_tools)
+        if self._config.stop:
+            sampling = replace(prompt.sampling, stop=(*prompt.sampling.stop, *self._config.stop))
+            prompt = replace(prompt, sampling=sampling)
+        return Call(body, prompt, meter, self._config.batch_tokens, on_delta)
+
+    async def _start(self, call: Call) -> asyncio.Future[None]:
+        """Waits for a slot, then runs the call in a thread. The slot is the thread's, not the awaiting task's."""
+        await self._slots.acquire()
+        if self._closed:
+            self._slots.release()
+            raise EngineError("The model was closed.")
+        self._requests += 1
+        future = asyncio.get_running_loop().run_in_executor(self._pool, self._run, call)
+        self._running[call] = future
+        future.add_done_callback(lambda _: self._ended(call))
+        return future
+
+    def _ended(self, call: Call) -> None:
+        self._running.pop(call).exception()  # so that asyncio sees it retrieved if nobody waits any more
+        self._slots.release()
+
+    def _run(self, call: Call) -> None:
+        handle = self._server.handle_completions if call.raw else self._server.handle_chat_completions
+        call.started = time.perf_counter()
+        try:
+            handle(call.body, call)
+        except (RuntimeError, ValueError) as error:  # the body, or the chat template's own complaint
+            reason = (str(error).splitlines() or ["no reason given"])[0]
+            raise EngineError(f"llama.cpp could not take the request: {reason}") from error
+        call.ended = time.perf_counter()
+        if call.error:
+            raise call.error
+        if self._closed and not call.finished:
+            raise EngineError("The model was closed while it answered.")
+
+
+def _body(config: LlamaCppConfig, prompt: Prompt, template_knows_tools: bool) -> dict[str, Any]:
+    """The request in llama.cpp's dialect of OpenAI's. Its default top_k and min_p would truncate the distribution."""
+    sampling, decoding = prompt.sampling, config.decoding(prompt.sampling)
+    body: dict[str, Any] = {
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "return_progress": True,
+        "timings_per_token": True,
+        "cache_prompt": config.cache_prompt,
+        # llama.cpp counts in 32 bits, and no answer is longer than the context.
+        "max_tokens": min(decoding.max_tokens, config.context_tokens),
+        "temperature": decoding.temperature,
+        "top_p": decoding.top_p,
+        "top_k": 0,
+        "min_p": 0.0,
+    }
+    if decoding.seed is not None:
+        body["seed"] = decoding.seed % (2**32 - 1)  # 32 bits, of which the last value means a random seed
+    if prompt.text is not None:
+        return body | {"prompt": prompt.text} | ({"logprobs": 1} if sampling.logprobs else {})
+    logprobs = {"logprobs": True, "top_logprobs": 1} if sampling.logprobs else {}
+    return body | chat_fields(prompt, template_knows_tools) | logprobs
+
+
+def _start_server(config: LlamaCppConfig, weights: Path) -> tuple[Any, bool]:
+    """The loaded server, and whether its chat template knows tools."""
+    try:
+        import xllamacpp
+    except ImportError as error:
+        message = "The llama_cpp engine needs xllamacpp: pip install 'semantic-cascade[llama-cpp]'."
+        raise EngineError(message) from error
+    if not weights.is_file():
+        raise EngineError(f"There is no GGUF file at {str(weights)!r}.")
+    params = xllamacpp.CommonParams()
+    _set_values(params, config, weights)
+    _set_dialect(params, xllamacpp)
+    try:
+        server = xllamacpp.Server(params)
+    except (RuntimeError, ValueError) as error:
+        message = f"llama.cpp could not load {str(weights)!r}: not a GGUF file it knows, or too little memory."
+        raise EngineError(message) from error
+    return server, _template_knows_tools(server, params.api_keys[0])
+
+
+def _template_knows_tools(server: Any, key: str) -> bool:
+    """Only the port tells: there is no such function."""
+    address = server.listening_address.removeprefix("http://")
+    with closing(HTTPConnection(address, timeout=CANCEL_WAIT_S)) as connection:
+        connection.request("GET", "/props", headers={"Authorization": f"Bearer {key}"})
+        capabilities = json.load(connection.getresponse())["chat_template_caps"]
+    return bool(capabilities["supports_tools"] and capabilities["supports_tool_calls"])
+
+
+def _set_values(params: Any, config: LlamaCppConfig, weights: Path) -> None:
+    params.model.path = str(weights)
+    params.n_parallel = config.slots
+    params.n_ctx = config.context_tokens * config.slots  # shared out among the slots
+    params.n_batch = params.n_ubatch = config.batch_tokens
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = config.threads
+    params.n_gpu_layers = config.gpu_layers
+    params.chat_template = config.chat_template or ""
+    params.fit_params = False  # take our values as they are
+    params.cache_ram_mib = 0  # the default keeps up to 8 GB of old prompts
+    params.cache_idle_slots = False
+    params.n_ctx_checkpoints = 0
+
+
+def _set_dialect(params: Any, xllamacpp: Any) -> None:
+    """Speak as OpenAI does, be silent on the terminal, and shut to everybody else."""
+    params.prefill_assistant = False  # as OpenAI: a last message of the assistant's is history, not a beginning
+    params.reasoning_format = xllamacpp.common_reasoning_format.COMMON_REASONING_FORMAT_NONE  # all of it is the answer
+    params.verbosity = -1
+    params.endpoint_metrics = True
+    params.endpoint_slots = params.ui = False
+    params.n_threads_http = 1
+    params.api_keys = [secrets.token_urlsafe(32)]

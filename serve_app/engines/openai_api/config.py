@@ -1,0 +1,178 @@
+"""What is written about an OpenAI-compatible endpoint, and where its key comes from: never from the configuration."""
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from serve_app.engines.base import EngineSettings
+from serve_app.engines.wire.dialect import Dialect
+from serve_app.errors import EngineError
+
+OPENAI_URL = "https://api.openai.com/v1"
+OPENAI_KEY_ENV = "OPENAI_API_KEY"
+MAX_CONNECTIONS = 1000
+"""What the client's own connection pool holds."""
+
+OURS = {"model", "messages", "prompt", "stream", "stream_options", "n", "best_of", "echo", "logprobs", "top_logprobs"}
+OURS |= {"max_tokens", "max_completion_tokens", "temperature", "top_p", "seed", "stop"}
+OURS |= {"tools", "tool_choice", "response_format", "functions", "function_call", "api_key"}
+"""Fields of a request that the engine sets, or whose answers it could not read."""
+
+_SECRET_HEADER = re.compile("authorization|key|token|secret|cookie|password", re.IGNORECASE)
+_HINT = "name an environment variable (api_key_env) or a mounted file (api_key_file)"
+
+
+class NoKeyError(EngineError):
+    """There is no key, so the endpoint was not asked."""
+
+
+class OpenAiApiConfig(EngineSettings):
+    """A model behind any OpenAI-compatible endpoint: OpenAI, Azure, Together, vLLM, Ollama, llama-server, this server.
+
+    A sampling value that neither the request nor the configuration names is not sent: the endpoint's own default holds.
+    """
+
+    honours_tools: ClassVar[bool] = True
+    honours_response_format: ClassVar[bool] = True
+
+    engine: Literal["openai_api"]
+    model: str = Field(min_length=1, description="The model's id at the endpoint; on Azure the deployment's name.")
+    base_url: str = Field(default=OPENAI_URL, description="Where /chat/completions is; on Azure the resource's URL.")
+    api_version: str | None = Field(default=None, min_length=1, description="Azure's api-version; makes it Azure.")
+    api_key_env: str | None = Field(
+        default=None, description=f"Environment variable with the key. Default, for OpenAI only: {OPENAI_KEY_ENV}."
+    )
+    api_key_file: Path | None = Field(default=None, description="File that holds the key; read anew for each request.")
+    keyless: bool = Field(default=False, description="Send no key, as local endpoints need none.")
+    headers: dict[str, str] = Field(default={}, description="Sent with each request; none that carries a secret.")
+    timeout_s: float = Field(
+        default=120.0, gt=0, description="Longest silence of the endpoint, in seconds, before a try has failed."
+    )
+    connect_timeout_s: float = Field(default=5.0, gt=0, description="Seconds for a connection.")
+    max_retries: int = Field(
+        default=2,
+        ge=0,
+        le=10,
+        description="Tries after the first, on 408, 409, 429, 5xx and lost connections; Retry-After is honoured. "
+        "A stream that has begun is not tried again, a whole answer (stream: false) that breaks off is.",
+    )
+    max_concurrency: int = Field(
+        default=64, gt=0, le=MAX_CONNECTIONS, description="Requests, and so connections, at once; more wait."
+    )
+    stream: bool = Field(
+        default=True,
+        description="False asks for whole answers, where an endpoint has no streams or no log-probabilities in them.",
+    )
+    stream_options: dict[str, Any] | None = Field(
+        default={"include_usage": True},
+        description="Makes streams count their tokens; vLLM also has continuous_usage_stats. Null where it is refused.",
+    )
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = Field(
+        default="max_tokens", description="What the endpoint calls it in chats; OpenAI's newer models want the latter."
+    )
+    logprobs: bool = Field(default=False, description="Whether the endpoint gives log-probabilities.")
+    max_tokens: int | None = Field(default=None, gt=0, description="Longest answer, where a request names none.")
+    temperature: float | None = Field(default=None, ge=0, description="Where a request names none.")
+    top_p: float | None = Field(default=None, gt=0, le=1, description="Where a request names none.")
+    seed: int | None = Field(default=None, description="Where a request names none.")
+    extra_body: dict[str, Any] = Field(default={}, description="More fields for each request, in the endpoint's words.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_secrets(cls, values: Any) -> Any:
+        """Refuses secrets before pydantic could quote them."""
+        faults = [
+            InitErrorDetails(type=PydanticCustomError("secret", "{text}", {"text": text}), loc=where, input={})
+            for where, text in _secrets(values if isinstance(values, Mapping) else {})
+        ]
+        if faults:
+            raise ValidationError.from_exception_data(cls.__name__, faults)
+        return values
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        url = urlsplit(self.base_url)
+        if url.scheme not in ("http", "https") or not url.hostname:
+            raise ValueError("base_url: must be a URL with http:// or https:// and a host")
+        chosen = [name for name in ("api_key_env", "api_key_file") if getattr(self, name) is not None]
+        chosen += ["keyless"] if self.keyless else []
+        if len(chosen) > 1:
+            raise ValueError(f"{chosen[1]}: excludes {chosen[0]}")
+        if not chosen and url.hostname != urlsplit(OPENAI_URL).hostname:
+            raise ValueError(
+                f"base_url: {url.hostname!r} is not OpenAI's, so say which key goes there: api_key_env, api_key_file, "
+                "or keyless: true"
+            )
+        if self.keyless and self.api_version is not None:
+            raise ValueError("keyless: Azure (api_version) always needs a key")
+        if taken := OURS & self.extra_body.keys():
+            raise ValueError(f"extra_body.{min(taken)}: the engine sets this itself, or could not read the answer")
+        return self
+
+    @property
+    def honours_logprobs(self) -> bool:
+        """Whether requests and token-level signals get log-probabilities."""
+        return self.logprobs
+
+    @property
+    def dialect(self) -> Dialect:
+        """How the endpoint wants to be asked."""
+        return Dialect(
+            self.model,
+            self.host,
+            self.stream,
+            self.stream_options,
+            self.max_tokens_field,
+            self.max_tokens,
+            self.temperature,
+            self.top_p,
+            self.seed,
+        )
+
+    @property
+    def host(self) -> str:
+        """The endpoint, for messages: host and port of the URL."""
+        return urlsplit(self.base_url).netloc
+
+
+def _secrets(values: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Where a secret stands (or what looks like one), and a sentence that does not repeat it."""
+    if "api_key" in values:
+        yield ("api_key",), f"a key never stands in a configuration; {_HINT}"
+    name = values.get("api_key_env")
+    if isinstance(name, str) and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", name):
+        yield ("api_key_env",), "must be the name of an environment variable, in capitals, and not the key itself"
+    url = values.get("base_url")
+    if isinstance(url, str) and ("@" in url or "?" in url or "#" in url):
+        yield ("base_url",), f"cannot have a user, a query or a fragment; for a key, {_HINT}"
+    headers = values.get("headers")
+    for header in headers if isinstance(headers, Mapping) else ():
+        if isinstance(header, str) and _SECRET_HEADER.search(header):
+            yield ("headers", header), f"looks like a secret, which never stands in a configuration; {_HINT}"
+
+
+def read_key(config: OpenAiApiConfig) -> str:
+    """The key as it is now. NoKeyError where it is missing; the message never has the key."""
+    if config.api_key_file is not None:
+        where = f"the file {str(config.api_key_file)!r}"
+        try:
+            key = config.api_key_file.read_text(encoding="utf-8")
+        except OSError as error:
+            raise NoKeyError(f"The key for {config.model!r} could not be read: {where}: {error.strerror}.") from None
+        except UnicodeError:
+            raise NoKeyError(f"The key for {config.model!r} could not be read: {where} is no text.") from None
+    else:
+        name = config.api_key_env or OPENAI_KEY_ENV
+        where = f"the environment variable {name!r}"
+        if name not in os.environ:
+            raise NoKeyError(f"The model {config.model!r} at {config.host} needs a key: {where} is not set.")
+        key = os.environ[name]
+    if not re.fullmatch(r"[!-~]+", key.strip()):
+        raise NoKeyError(f"The model {config.model!r} at {config.host} needs a key: {where} holds none.")
+    return key.strip()

@@ -1,0 +1,150 @@
+"""Models behind OpenAI-compatible endpoints, through the official `openai` client.
+
+What the client does and what we make of it:
+
+* It tries again, by `max_retries`, on 408, 409, 429, 5xx, time-outs and lost connections: after the seconds that
+  Retry-After names (up to two minutes), else after 0.5 to 8 s with jitter. A stream that has begun is not tried again;
+  a whole answer (`stream: false`) that breaks off is. The request's own time limit holds over all tries, since whoever
+  asks cancels then. What an endpoint charges for tries before the last one is not known, and so not counted.
+* Its pool holds as many connections as `max_concurrency` may be; further requests wait on our side and can leave at
+  once. Cancelling closes the request's connection, which is how an endpoint learns of it.
+* It is given the key with each request, so a mounted key that changes holds from the next one on.
+
+Answers are streamed from the endpoint even if nobody streams them here: so work cut short is charged by what had come.
+An answer that the endpoint's content filter cut is a failure, not an answer: members then defer.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from serve_app.core.types import Delta, Generation, Prompt
+from serve_app.engines.base import EngineCounters, Meter, whole
+from serve_app.engines.openai_api.config import NoKeyError, OpenAiApiConfig, read_key
+from serve_app.engines.openai_api.errors import translated
+from serve_app.engines.running.slots import Slots
+from serve_app.engines.wire.answer import Reading
+from serve_app.engines.wire.errors import RefusedError, unreadable
+from serve_app.engines.wire.request import request_body
+from serve_app.errors import ContextTooLongError, EngineError
+
+FREE = (NoKeyError, RefusedError, ContextTooLongError)
+"""With these the endpoint did no work, unless an answer had begun. One that was too slow, or was lost, may have."""
+
+
+class OpenAiApiEngine:
+    """One model of one endpoint. Counters are ours: what this engine asked and was told, not the endpoint's own."""
+
+    def __init__(self, config: OpenAiApiConfig, client: Any) -> None:
+        self._config = config
+        self._dialect = config.dialect
+        self._client = client
+        self._slots = Slots(config.max_concurrency)
+        self._active = self._requests = self._prompt_tokens = self._completion_tokens = 0
+
+    @classmethod
+    async def load(cls, config: OpenAiApiConfig, weights: Path | None = None) -> "OpenAiApiEngine":
+        """A client with its key; the endpoint is not asked anything. Raises `EngineError` where the key is missing."""
+        return cls(config, _client(config))
+
+    async def generate(self, prompt: Prompt, meter: Meter) -> Generation:
+        return await whole(self.stream(prompt, meter))
+
+    async def stream(self, prompt: Prompt, meter: Meter) -> AsyncGenerator[Delta | Generation, None]:
+        config = self._config
+        if prompt.sampling.logprobs and not config.logprobs:
+            raise EngineError(f"The model {self._dialect} gives no log-probabilities.")
+        async with self._slot(meter):
+            reading = Reading(self._dialect, prompt, meter)
+            try:
+                async with aclosing(self._chunks(prompt)) as chunks:
+                    while (chunk := await self._next(chunks)) is not None:
+                        delta = reading.read(chunk)
+                        if delta is not None:
+                            yield delta
+            except FREE:
+                if not reading.begun:
+                    meter.prompt_tokens, meter.estimated = 0, False
+                raise
+            if not reading.begun:
+                raise EngineError(
+                    f"The model {self._dialect} sent no event stream; where it gives only whole "
+                    "answers, say stream: false."
+                )
+            answer = reading.generation()
+        yield answer
+
+    def counters(self) -> EngineCounters:
+        return EngineCounters(self._active, self._requests, self._prompt_tokens, self._completion_tokens)
+
+    async def close(self) -> None:
+        self._slots.close()
+        await self._client.close()
+
+    @asynccontextmanager
+    async def _slot(self, meter: Meter) -> AsyncIterator[None]:
+        async with self._slots.taken():
+            self._requests += 1
+            self._active += 1
+            try:
+                yield
+            finally:
+                self._active -= 1
+                self._prompt_tokens += meter.prompt_tokens
+                self._completion_tokens += meter.completion_tokens
+
+    async def _chunks(self, prompt: Prompt) -> AsyncGenerator[dict[str, Any], None]:
+        """What the endpoint sends, as plain dictionaries; one where it does not stream."""
+        body = request_body(self._dialect, prompt)
+        api = self._client.chat.completions if prompt.text is None else self._client.completions
+        headers = {**prompt.trace, **self._config.headers, **_authorization(self._config)}
+        response = await api.create(**body, extra_body=self._config.extra_body, extra_headers=headers)
+        if not self._config.stream:
+            yield self._plain(response)
+            return
+        async with response:
+            async for chunk in response:
+                yield self._plain(chunk)
+
+    def _plain(self, item: Any) -> dict[str, Any]:
+        """The client's object as it came over the wire; it makes none of what is no JSON object."""
+        import openai
+
+        if not isinstance(item, openai.BaseModel):
+            raise unreadable(self._dialect)
+        return item.to_dict(warnings=False)
+
+    async def _next(self, chunks: AsyncGenerator[dict[str, Any], None]) -> dict[str, Any] | None:
+        async with self._slots.while_open():
+            with translated(self._config, self._dialect):
+                return await anext(chunks, None)
+
+
+def _client(config: OpenAiApiConfig) -> Any:
+    try:
+        import openai
+    except ImportError as error:
+        message = "The openai_api engine needs the openai client: pip install 'semantic-cascade[openai]'."
+        raise EngineError(message) from error
+    _authorization(config)
+    options: dict[str, Any] = {
+        "api_key": "given with each request",
+        # A wait for a connection of the pool is none of the endpoint's.
+        "timeout": openai.Timeout(config.timeout_s, connect=config.connect_timeout_s, pool=None),
+        "max_retries": config.max_retries,
+    }
+    if config.api_version is not None:
+        return openai.AsyncAzureOpenAI(azure_endpoint=config.base_url, api_version=config.api_version, **options)
+    return openai.AsyncOpenAI(base_url=config.base_url, **options)
+
+
+def _authorization(config: OpenAiApiConfig) -> dict[str, Any]:
+    """The header with the key as it is now, or what makes the client send none. EngineError where it is missing."""
+    import openai
+
+    if config.keyless:
+        return {"Authorization": openai.Omit()}
+    if config.api_version is not None:
+        return {"Authorization": openai.Omit(), "api-key": read_key(config)}
+    return {"Authorization": f"Bearer {read_key(config)}"}

@@ -1,0 +1,39 @@
+"""What goes wrong with an endpoint, as our errors: they name model, host and status, never the key or anyone's text."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+
+from serve_app.engines.openai_api.config import OpenAiApiConfig
+from serve_app.engines.wire.dialect import Dialect
+from serve_app.engines.wire.errors import RefusedError, refusal, unreadable
+from serve_app.errors import EngineError
+
+
+@contextmanager
+def translated(config: OpenAiApiConfig, dialect: Dialect) -> Iterator[None]:
+    """Turns what the client raises into `EngineError`s."""
+    import openai
+
+    try:
+        yield
+    except (
+        openai.APITimeoutError,
+        httpx.TimeoutException,
+    ) as error:  # before its version 3 httpx's come out of streams
+        limits = f"timeout_s: {config.timeout_s:g}, connect_timeout_s: {config.connect_timeout_s:g}"
+        raise _lost(error)(f"The model {dialect} did not answer in time ({limits}).") from error
+    except (openai.APIConnectionError, httpx.HTTPError) as error:
+        raise _lost(error)(f"The connection to the model {dialect} failed.") from error
+    except openai.APIError as error:
+        raise refusal(dialect, error.body, getattr(error, "status_code", None)) from error
+    except (openai.OpenAIError, UnicodeEncodeError) as error:
+        raise RefusedError(f"The client could not ask the model {dialect} ({type(error).__name__}).") from error
+    except (ValueError, RecursionError) as error:  # what bytes, JSON and numbers of an answer can come to
+        raise unreadable(dialect) from error
+
+
+def _lost(error: Exception) -> type[EngineError]:
+    """What a lost connection is: no work only where there was none. Clients up to 2 and from 3 on have two httpx."""
+    return RefusedError if type(error.__cause__).__name__ in ("ConnectError", "ConnectTimeout") else EngineError

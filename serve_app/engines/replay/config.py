@@ -1,0 +1,57 @@
+"""What a user writes about a model of the replay engine."""
+
+from pathlib import Path
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from serve_app.engines.base import EngineSettings
+from serve_app.engines.replay.gpu_model import BatchSpeed
+from serve_app.engines.replay.synthetic import SyntheticAnswers
+from serve_app.engines.replay.tape import RecordedAnswer
+
+
+class Record(RecordedAnswer):
+    """One line of a `records` file."""
+
+    prompt: str
+
+
+class ScriptedAnswer(RecordedAnswer):
+    """An answer to every prompt with `contains` in it; its latencies come before the engine's."""
+
+    contains: str = Field(description="A part of the prompt's text; the empty string matches every prompt.")
+    first_token_s: float | None = Field(default=None, ge=0)
+    token_s: float | None = Field(default=None, ge=0)
+
+
+class ReplayConfig(EngineSettings):
+    """Recorded or scripted answers with a latency model."""
+
+    honours_tools: ClassVar[bool] = True
+    honours_response_format: ClassVar[bool] = True
+
+    engine: Literal["replay"]
+    answers: tuple[ScriptedAnswer, ...] = Field(default=(), description="Scripted answers; the first match wins.")
+    records: Path | None = Field(default=None, description="A JSON Lines file of recorded answers.")
+    default: str | None = Field(default=None, description="The answer to any other prompt; null refuses it.")
+    first_token_s: float = Field(default=0.0, ge=0, description="Seconds before the first token.")
+    token_s: float = Field(default=0.0, ge=0, description="Seconds between two tokens.")
+    synthetic: SyntheticAnswers | None = Field(default=None, description="Made-up answers, in place of a default.")
+    batching: BatchSpeed | None = Field(
+        default=None, description="Time like a GPU's with continuous batching, in place of first_token_s and token_s."
+    )
+    slots: int = Field(default=64, gt=0, description="Requests answered at once; more wait.")
+    context_tokens: int = Field(
+        default=32768, gt=0, description="Tokens of prompt and answer that one request can hold."
+    )
+
+    @model_validator(mode="after")
+    def _one_way_each(self) -> Self:
+        if self.synthetic is not None and self.default is not None:
+            raise ValueError("synthetic and default exclude each other: both answer any other prompt")
+        timed = {"first_token_s", "token_s"}
+        written = self.model_fields_set | {name for answer in self.answers for name in answer.model_fields_set}
+        if self.batching is not None and timed & written:
+            raise ValueError(f"batching and {min(timed & written)} exclude each other: both say how long tokens take")
+        return self

@@ -1,0 +1,278 @@
+"""Recorded or scripted answers with a latency model, and no weights: for tests, load tests and demonstrations.
+
+An answer is looked up by the prompt's text: the last user message, or the raw text. The first scripted answer whose
+`contains` occurs in it wins, then the record with that very prompt, then `default`. `temperature`, `top_p` and `seed`
+have no effect: what was recorded comes back as it was. An answer that does not honour the request is passed over: one
+that calls tools which the request has not, one without a call where one is wanted, or, where the request has a response
+format, one that is no JSON object (no schema is looked at).
+
+`records` is a file of JSON Lines, one answer each; only `prompt` and `text` (or `tool_calls`, or `error`) are required,
+and of several records of one prompt the last counts:
+
+    {"prompt": "Capital of France?", "text": "Paris.", "finish_reason": "stop", "prompt_tokens": 12,
+     "completion_tokens": 3, "logprobs": [["Paris", -0.1], [".", -0.2]]}
+
+Tokens are those of `logprobs` where they join to the text, else words with the space around them.
+
+Time is either fixed (`first_token_s`, `token_s`) or that of a GPU with continuous batching (`batching`), whose tokens
+take the longer the more requests run. `synthetic` makes answers up that agree on a chosen share of prompts.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from serve_app.core.types import Delta, Generation, Prompt
+from serve_app.engines.base import EngineCounters, Meter
+from serve_app.engines.replay.config import Record, ReplayConfig, ScriptedAnswer
+from serve_app.engines.replay.gpu_model import Sequence
+from serve_app.engines.replay.live_batch import LiveBatch
+from serve_app.engines.replay.tape import RecordedAnswer, Take, Tape, make_tape
+from serve_app.engines.running.slots import CLOSED
+from serve_app.errors import ContextTooLongError, EngineError
+
+TICK_S = 0.02
+"""How often, in seconds, `generate` brings the meter up to date."""
+
+
+class ReplayEngine:
+    """Plays answers back. Without latencies `generate` needs no slot and never yields to the event loop."""
+
+    def __init__(self, config: ReplayConfig, records: dict[str, Record]) -> None:
+        self._context_tokens = config.context_tokens
+        self._scripted = [(answer.contains, _scripted(config, answer)) for answer in config.answers]
+        self._recorded = {prompt: _tape(config, record) for prompt, record in records.items()}
+        self._default = None if config.default is None else _tape(config, RecordedAnswer(text=config.default))
+        self._synthetic = config.synthetic
+        self._first_token_s, self._token_s = config.first_token_s, config.token_s
+        self._batch = None if config.batching is None else LiveBatch(config.batching, config.slots)
+        self._slots = asyncio.Semaphore(config.slots)
+        self._sleepers: set[asyncio.Future[None]] = set()
+        self._active = self._requests = self._prompt_tokens = self._completion_tokens = 0
+        self._closed = False
+
+    @classmethod
+    async def load(cls, config: ReplayConfig, weights: Path | None = None) -> "ReplayEngine":
+        """Reads the records; there are no weights. Raises `EngineError` where a record cannot be read."""
+        records = await asyncio.to_thread(_read, config.records) if config.records else {}
+        return cls(config, records)
+
+    async def generate(self, prompt: Prompt, meter: Meter) -> Generation:
+        tape, prompt_tokens, take = self._find(prompt)
+        if self._batch is not None:
+            return await self._batched(self._batch, tape, prompt_tokens, take, meter)
+        if not (tape.first_token_s or tape.token_s):
+            return self._at_once(tape, prompt_tokens, take, meter)
+        async with self._slot(meter):
+            started = time.perf_counter()
+            await self._begin(tape, prompt_tokens, meter)
+            first = time.perf_counter()
+            # Not a sleep for each token: that many timers would be the load test's own bottleneck.
+            step = max(1, int(TICK_S / tape.token_s)) if tape.token_s else len(take.shown)
+            for index in range(0, len(take.shown), max(1, step)):
+                await self._sleep(first + index * tape.token_s - time.perf_counter())
+                meter.completion_tokens = take.counted(index + 1)
+            await self._sleep(first + (len(take.shown) - 1) * tape.token_s - time.perf_counter())
+            meter.completion_tokens = take.completion_tokens
+        return take.generation(prompt_tokens, time.perf_counter() - started, first - started)
+
+    async def stream(self, prompt: Prompt, meter: Meter) -> AsyncGenerator[Delta | Generation, None]:
+        tape, prompt_tokens, take = self._find(prompt)
+        if self._batch is not None:
+            async for item in self._stream_batched(self._batch, tape, prompt_tokens, take, meter):
+                yield item
+            return
+        async with self._slot(meter):
+            started = time.perf_counter()
+            await self._begin(tape, prompt_tokens, meter)
+            first = time.perf_counter()
+            for index, text in enumerate(take.shown):
+                await self._sleep(first + index * tape.token_s - time.perf_counter())
+                self._refuse_if_closed()
+                meter.completion_tokens = take.counted(index + 1)
+                if text:
+                    yield Delta(text, meter.prompt_tokens, meter.completion_tokens)
+            meter.completion_tokens = take.completion_tokens
+        yield take.generation(prompt_tokens, time.perf_counter() - started, first - started)
+
+    async def _batched(self, batch: LiveBatch, tape: Tape, prompt_tokens: int, take: Take, meter: Meter) -> Generation:
+        with self._in_batch(batch, tape, prompt_tokens, take, meter) as sequence:
+            await batch.wait(sequence)
+        return _timed(take, prompt_tokens, sequence)
+
+    async def _stream_batched(
+        self, batch: LiveBatch, tape: Tape, prompt_tokens: int, take: Take, meter: Meter
+    ) -> AsyncGenerator[Delta | Generation, None]:
+        with self._in_batch(batch, tape, prompt_tokens, take, meter) as sequence:
+            shown, done = 0, False
+            while not done:
+                done = await batch.wait(sequence, TICK_S)
+                ready = len(take.shown) if done else min(batch.generated(sequence), len(take.shown))
+                for index in range(shown, ready):
+                    meter.completion_tokens = take.counted(index + 1)
+                    if take.shown[index]:
+                        yield Delta(take.shown[index], meter.prompt_tokens, meter.completion_tokens)
+                shown = ready
+        yield _timed(take, prompt_tokens, sequence)
+
+    @contextmanager
+    def _in_batch(
+        self, batch: LiveBatch, tape: Tape, prompt_tokens: int, take: Take, meter: Meter
+    ) -> Iterator[Sequence]:
+        """One request's time in the batch. An answer that is an error takes a slot for one token."""
+        self._refuse_if_closed()
+        self._requests += 1
+        sequence = batch.add(prompt_tokens, take.completion_tokens)
+        try:
+            yield sequence
+        finally:
+            tokens = batch.generated(sequence)
+            batch.leave(sequence)
+            # A prompt is charged whole once it has joined, even if given up halfway through it.
+            meter.prompt_tokens = 0 if sequence.joined_step is None else prompt_tokens
+            meter.completion_tokens = min(tokens, take.completion_tokens)
+            self._prompt_tokens += meter.prompt_tokens
+            self._completion_tokens += meter.completion_tokens
+        if tape.answer.error is not None:
+            raise EngineError(tape.answer.error)
+
+    def counters(self) -> EngineCounters:
+        active = self._active if self._batch is None else self._batch.running
+        return EngineCounters(active, self._requests, self._prompt_tokens, self._completion_tokens)
+
+    async def close(self) -> None:
+        self._closed = True
+        if self._batch is not None:
+            self._batch.close(CLOSED)
+        for sleeper in self._sleepers:
+            if not sleeper.done():
+                sleeper.set_exception(EngineError(CLOSED))
+
+    def _find(self, prompt: Prompt) -> tuple[Tape, int, Take]:
+        """The answer, the prompt's length in tokens, and the answer cut to what the request allows."""
+        tape = self._lookup(prompt)
+        prompt_tokens = tape.answer.prompt_tokens
+        if prompt_tokens is None:
+            prompt_tokens = _words(prompt)
+        room = self._context_tokens - prompt_tokens
+        if room <= 0:
+            raise ContextTooLongError(prompt_tokens, self._context_tokens)
+        return tape, prompt_tokens, tape.take(prompt.sampling, room)
+
+    def _lookup(self, prompt: Prompt) -> Tape:
+        key = _key(prompt)
+        for contains, tape in self._scripted:
+            if contains in key and tape.answer.fits(prompt):
+                return tape
+        for found in (self._recorded.get(key), self._default):
+            if found is not None and found.answer.fits(prompt):
+                return found
+        if self._synthetic is not None and (answer := self._synthetic.answer(key)).fits(prompt):
+            return make_tape(answer, self._first_token_s, self._token_s)
+        raise EngineError("The replay engine has no answer to this prompt, and no default.")
+
+    def _at_once(self, tape: Tape, prompt_tokens: int, take: Take, meter: Meter) -> Generation:
+        self._refuse_if_closed()
+        self._requests += 1
+        self._prompt_tokens += prompt_tokens
+        meter.prompt_tokens = prompt_tokens
+        if tape.answer.error is not None:
+            raise EngineError(tape.answer.error)
+        self._completion_tokens += take.completion_tokens
+        meter.completion_tokens = take.completion_tokens
+        return take.generation(prompt_tokens, 0.0, 0.0)
+
+    @asynccontextmanager
+    async def _slot(self, meter: Meter) -> AsyncIterator[None]:
+        async with self._slots:
+            self._refuse_if_closed()
+            self._requests += 1
+            self._active += 1
+            try:
+                yield
+            finally:
+                self._active -= 1
+                self._prompt_tokens += meter.prompt_tokens
+                self._completion_tokens += meter.completion_tokens
+
+    async def _begin(self, tape: Tape, prompt_tokens: int, meter: Meter) -> None:
+        """All that happens before the first token. A prompt is charged whole, even if cancelled halfway."""
+        meter.prompt_tokens = prompt_tokens
+        await self._sleep(tape.first_token_s)
+        if tape.answer.error is not None:
+            raise EngineError(tape.answer.error)
+
+    async def _sleep(self, delay_s: float) -> None:
+        """Sleeps, unless the engine is closed meanwhile."""
+        if delay_s <= 0:
+            return
+        loop = asyncio.get_running_loop()
+        sleeper = loop.create_future()
+        timer = loop.call_later(delay_s, _wake, sleeper)
+        self._sleepers.add(sleeper)
+        try:
+            await sleeper
+        finally:
+            timer.cancel()
+            self._sleepers.discard(sleeper)
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise EngineError(CLOSED)
+
+
+def _timed(take: Take, prompt_tokens: int, sequence: Sequence) -> Generation:
+    """The answer with the batch's own times, waiting for a slot included."""
+    assert sequence.first_token_s is not None
+    assert sequence.finished_s is not None
+    latency_s = sequence.finished_s - sequence.arrived_s
+    return take.generation(prompt_tokens, latency_s, sequence.first_token_s - sequence.arrived_s)
+
+
+def _tape(config: ReplayConfig, answer: RecordedAnswer) -> Tape:
+    return make_tape(answer, config.first_token_s, config.token_s)
+
+
+def _scripted(config: ReplayConfig, answer: ScriptedAnswer) -> Tape:
+    first_token_s = config.first_token_s if answer.first_token_s is None else answer.first_token_s
+    return make_tape(answer, first_token_s, config.token_s if answer.token_s is None else answer.token_s)
+
+
+def _key(prompt: Prompt) -> str:
+    if prompt.text is not None:
+        return prompt.text
+    return next((message.content for message in reversed(prompt.messages) if message.role == "user"), "")
+
+
+def _words(prompt: Prompt) -> int:
+    texts = [message.content for message in prompt.messages] if prompt.text is None else [prompt.text]
+    return max(1, sum(len(text.split()) for text in texts))
+
+
+def _wake(sleeper: asyncio.Future[None]) -> None:
+    if not sleeper.done():
+        sleeper.set_result(None)
+
+
+def _read(path: Path) -> dict[str, Record]:
+    records = {}
+    try:
+        lines = path.read_bytes().split(b"\n")  # not splitlines: a JSON string may hold a U+2028
+    except OSError as error:
+        raise EngineError(f"The replay engine could not read its records {str(path)!r}: {error}.") from error
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            record = Record.model_validate_json(line)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            where = ".".join(map(str, problem["loc"])) or "the line"
+            message = f"{str(path)!r}, line {number}: {where}: {problem['msg']}."
+            raise EngineError(message) from error
+        records[record.prompt] = record
+    return records

@@ -1,0 +1,74 @@
+"""A continuous batch played in real time, on the event loop: one timer, whatever the number of sequences."""
+
+import asyncio
+
+from serve_app.engines.replay.gpu_model import BatchSpeed, ContinuousBatch, Sequence
+from serve_app.errors import EngineError
+
+
+class LiveBatch:
+    """Sequences that wait for their tokens. It belongs to the event loop that first used it."""
+
+    def __init__(self, speed: BatchSpeed, slots: int) -> None:
+        self._batch = ContinuousBatch(speed, slots)
+        self._waiters: dict[Sequence, asyncio.Future[None]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def running(self) -> int:
+        """Sequences that hold a slot."""
+        return self._batch.running
+
+    def add(self, prompt_tokens: int, completion_tokens: int) -> Sequence:
+        """A new sequence; `leave` must follow."""
+        loop = asyncio.get_running_loop()
+        self._advance()
+        sequence = self._batch.add(loop.time(), prompt_tokens, completion_tokens)
+        self._waiters[sequence] = loop.create_future()
+        self._schedule()
+        return sequence
+
+    def generated(self, sequence: Sequence) -> int:
+        """Tokens that it has by now."""
+        self._advance()
+        return self._batch.generated(sequence)
+
+    async def wait(self, sequence: Sequence, timeout_s: float | None = None) -> bool:
+        """Until it is complete, at the longest `timeout_s`; whether it is complete. EngineError once closed."""
+        waiter = self._waiters[sequence]
+        done, _ = await asyncio.wait([waiter], timeout=timeout_s)
+        if done:
+            waiter.result()
+        return bool(done)
+
+    def leave(self, sequence: Sequence) -> None:
+        """Give back the slot, complete or not."""
+        self._waiters.pop(sequence).cancel()
+        self._advance()
+        self._batch.remove(sequence)
+        self._schedule()
+
+    def close(self, why: str) -> None:
+        """Whoever waits gets an EngineError."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for waiter in self._waiters.values():
+            if not waiter.done():
+                waiter.set_exception(EngineError(why))
+                waiter.exception()  # the one who waits may be between two waits, and leave without a look
+
+    def _advance(self) -> None:
+        for sequence in self._batch.advance(asyncio.get_running_loop().time()):
+            waiter = self._waiters.get(sequence)
+            if waiter is not None and not waiter.done():
+                waiter.set_result(None)
+
+    def _schedule(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        change_s = self._batch.next_change_s()
+        self._timer = None if change_s is None else asyncio.get_running_loop().call_at(change_s, self._wake)
+
+    def _wake(self) -> None:
+        self._advance()
+        self._schedule()

@@ -1,0 +1,165 @@
+"""Recorded answers, cut into tokens and to what a request allows. The replay engine plays them."""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from serve_app.core.types import FinishReason, Generation, Prompt, Sampling, TokenLogprob, ToolCall
+from serve_app.engines.base import EngineSettings
+from serve_app.engines.running.stopping import StopMatcher, within
+
+
+class RecordedCall(EngineSettings):
+    """A call of a tool; `arguments` is JSON. Without an `id` the calls are named `call_1`, `call_2`, ..."""
+
+    name: str
+    arguments: str = "{}"
+    id: str | None = None
+
+
+class RecordedAnswer(EngineSettings):
+    """What a model answered, or the `error` that it failed with. Token counts not given are counted in words."""
+
+    text: str = ""
+    tool_calls: tuple[RecordedCall, ...] = ()
+    finish_reason: FinishReason | None = Field(default=None, description="Default: tool_calls with calls, else stop.")
+    prompt_tokens: int | None = Field(default=None, ge=0)
+    completion_tokens: int | None = Field(default=None, ge=0)
+    logprobs: tuple[tuple[str, float], ...] | None = Field(
+        default=None, description="[token, natural-log probability at temperature 1] for each token."
+    )
+    error: str | None = Field(default=None, min_length=1, description="Fail with this sentence instead.")
+
+    @model_validator(mode="after")
+    def _answer_or_error(self) -> Self:
+        if ("text" in self.model_fields_set or bool(self.tool_calls)) == (self.error is not None):
+            raise ValueError("an answer has a text, tool calls or both; or else an error")
+        return self
+
+    def fits(self, prompt: Prompt) -> bool:
+        """Whether it honours the request's tools and response format. An error fits any request.
+
+        Calls are of the request's tools, and of the wanted one. A text under a response format is a JSON object, which
+        is not held against a schema.
+        """
+        if self.error is not None:
+            return True
+        names = {tool["function"]["name"] for tool in prompt.tools}
+        if isinstance(prompt.tool_choice, Mapping):
+            names = {prompt.tool_choice["function"]["name"]}
+        if self.tool_calls:
+            return all(call.name in names for call in self.tool_calls)
+        if prompt.tool_choice not in (None, "auto"):
+            return False
+        return prompt.response_format is None or _is_object(self.text)
+
+    def calls(self) -> tuple[ToolCall, ...]:
+        """The calls, all with an id."""
+        return tuple(
+            ToolCall(call.id or f"call_{number}", call.name, call.arguments)
+            for number, call in enumerate(self.tool_calls, 1)
+        )
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """One playing of a tape, cut to what the request allows. `shown[i]` is the text that token i brings out.
+
+    A call's tokens bring out none; calls that are cut are left out.
+    """
+
+    shown: tuple[str, ...]
+    text: str
+    finish_reason: FinishReason
+    completion_tokens: int
+    logprobs: tuple[TokenLogprob, ...] | None
+    tool_calls: tuple[ToolCall, ...] = ()
+
+    def counted(self, tokens: int) -> int:
+        """Completion tokens after so many of ours: a recorded count is spread evenly over them."""
+        return math.ceil(tokens * self.completion_tokens / len(self.shown)) if self.shown else self.completion_tokens
+
+    def generation(self, prompt_tokens: int, latency_s: float, first_token_s: float) -> Generation:
+        """The whole answer."""
+        return Generation(
+            text=self.text,
+            finish_reason=self.finish_reason,
+            prompt_tokens=prompt_tokens,
+            completion_tokens=self.completion_tokens,
+            logprobs=self.logprobs,
+            latency_s=latency_s,
+            first_token_s=first_token_s if self.completion_tokens else None,
+            tool_calls=self.tool_calls,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Tape:
+    """An answer made ready to play: `whole` where nothing is cut and no log-probabilities are asked for."""
+
+    answer: RecordedAnswer
+    whole: Take
+    logprobs: tuple[TokenLogprob, ...] | None
+    first_token_s: float
+    token_s: float
+
+    def take(self, sampling: Sampling, room: int) -> Take:
+        """The answer cut to `max_tokens`, to the `room` that the context has for it, and at the stop strings."""
+        limit = room if sampling.max_tokens is None else min(room, sampling.max_tokens)
+        fits = self.whole.completion_tokens <= limit
+        logprobs = self.logprobs if sampling.logprobs else None
+        if fits and not sampling.stop:
+            return self.whole if logprobs is None else replace(self.whole, logprobs=logprobs)
+        take = self.whole if fits else self._truncated(limit)
+        take = _stopped(take, sampling.stop)
+        cut = len(take.text) < len(self.whole.text)
+        return replace(take, logprobs=within(take.text, logprobs) if logprobs and cut else logprobs)
+
+    def _truncated(self, limit: int) -> Take:
+        kept = math.ceil(len(self.whole.shown) * limit / self.whole.completion_tokens)
+        shown = self.whole.shown[:kept]
+        return Take(shown, "".join(shown), "length", limit, None)
+
+
+def make_tape(answer: RecordedAnswer, first_token_s: float, token_s: float) -> Tape:
+    """The answer with its tokens: those of its log-probabilities where they join to the text, else words."""
+    logprobs = None if answer.logprobs is None else tuple(TokenLogprob(*entry) for entry in answer.logprobs)
+    tokens = tuple(entry.token for entry in logprobs or ())
+    if "".join(tokens) != answer.text:
+        tokens = _split(answer.text)
+    calls = answer.calls()
+    tokens += ("",) * sum(len(_split(f"{call.name} {call.arguments}")) for call in calls)
+    count = len(tokens) if answer.completion_tokens is None else answer.completion_tokens
+    finish = answer.finish_reason or ("tool_calls" if calls else "stop")
+    whole = Take(tokens, answer.text, finish, count, None, calls)
+    return Tape(answer, whole, logprobs, first_token_s, token_s)
+
+
+def _stopped(take: Take, stops: tuple[str, ...]) -> Take:
+    """The take up to the first stop string, which is left out; its tokens count."""
+    matcher = StopMatcher(stops)
+    shown: list[str] = []
+    for token in take.shown:
+        shown.append(matcher.feed(token))
+        if matcher.stopped:
+            return Take(tuple(shown), "".join(shown), "stop", take.counted(len(shown)), None)
+    if shown:
+        shown[-1] += matcher.rest()
+    return replace(take, shown=tuple(shown))
+
+
+def _split(text: str) -> tuple[str, ...]:
+    """Words with the space before them, the last one with the space after it too."""
+    return tuple(re.findall(r"\s*\S+(?:\s+\Z)?", text)) or ((text,) if text else ())

@@ -1,0 +1,1 @@
+"""What engines share while they run: slots, threads, cancellation, answers and failures."""

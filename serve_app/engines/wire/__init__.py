@@ -1,0 +1,1 @@
+"""OpenAI's wire format, as clients of it need it: requests, answers, errors."""

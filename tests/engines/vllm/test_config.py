@@ -1,0 +1,125 @@
+"""What vLLM is started with, from the config alone: neither vLLM nor Ray's LLM part is installed here."""
+
+import subprocess
+import sys
+
+import pytest
+from pydantic import ValidationError
+
+from serve_app.engines.vllm.config import VllmConfig, llm_config_kwargs
+
+
+def config(**values: object) -> VllmConfig:
+    return VllmConfig.model_validate({"engine": "vllm", "weights": "hf://Qwen/Qwen2.5-7B-Instruct"} | values)
+
+
+def test_the_defaults() -> None:
+    assert config().engine_arguments() == {
+        "dtype": "auto",
+        "tensor_parallel_size": 1,
+        "pipeline_parallel_size": 1,
+        "gpu_memory_utilization": 0.9,
+        "max_num_seqs": 256,
+        "enforce_eager": False,
+        "enable_prefix_caching": True,
+        "generation_config": "vllm",
+    }
+
+
+def test_everything_said() -> None:
+    said = config(
+        context_tokens=8192,
+        dtype="bfloat16",
+        tensor_parallel_size=4,
+        pipeline_parallel_size=2,
+        gpu_memory_utilization=0.85,
+        max_num_seqs=64,
+        quantization="awq",
+        kv_cache_dtype="fp8",
+        enforce_eager=True,
+        enable_prefix_caching=False,
+        chat_template="{{ messages }}",
+        tool_call_parser="llama3_json",
+        engine_kwargs={"max_num_batched_tokens": 4096},
+    )
+    assert said.engine_arguments() == {
+        "max_model_len": 8192,
+        "dtype": "bfloat16",
+        "tensor_parallel_size": 4,
+        "pipeline_parallel_size": 2,
+        "gpu_memory_utilization": 0.85,
+        "max_num_seqs": 64,
+        "quantization": "awq",
+        "kv_cache_dtype": "fp8",
+        "enforce_eager": True,
+        "enable_prefix_caching": False,
+        "chat_template": "{{ messages }}",
+        "tool_call_parser": "llama3_json",
+        "enable_auto_tool_choice": True,
+        "generation_config": "vllm",
+        "max_num_batched_tokens": 4096,
+    }
+
+
+def test_llm_config_arguments_on_cpu() -> None:
+    small = config(device="cpu", env={"VLLM_CPU_KVCACHE_SPACE": "1"})
+    assert llm_config_kwargs(small, "qwen", "/models/qwen", small.worker_bundles(), small.worker_strategy) == {
+        "model_loading_config": {"model_id": "qwen", "model_source": "/models/qwen"},
+        "engine_kwargs": {
+            "dtype": "auto",
+            "tensor_parallel_size": 1,
+            "pipeline_parallel_size": 1,
+            "max_num_seqs": 256,
+            "enforce_eager": False,
+            "enable_prefix_caching": True,
+            "enable_chunked_prefill": False,
+            "generation_config": "vllm",
+        },
+        "placement_group_config": {"bundles": [{"CPU": 1.0}], "strategy": "PACK"},
+        "runtime_env": {"env_vars": {"VLLM_CPU_KVCACHE_SPACE": "1"}},
+        "experimental_configs": {"stream_batching_interval_ms": 0},
+    }
+
+
+def test_each_worker_has_a_bundle() -> None:
+    large = config(tensor_parallel_size=2, pipeline_parallel_size=2)
+    assert large.worker_bundles() == [{"GPU": 1.0, "CPU": 1.0}] * 4
+
+
+@pytest.mark.parametrize(("parser", "honoured"), [(None, False), ("hermes", True)])
+def test_tools_need_a_parser(parser: str | None, honoured: bool) -> None:
+    assert config(tool_call_parser=parser).honours_tools is honoured
+    assert config(tool_call_parser=parser).honours_response_format is True
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"engine_kwargs": {"max_model_len": 4096}}, "engine_kwargs.max_model_len: say it by context_tokens"),
+        (
+            {"engine_kwargs": {"data_parallel_size": 2}},
+            "engine_kwargs.data_parallel_size: cannot be set: more replicas",
+        ),
+        (
+            {"engine_kwargs": {"enable_lora": True}},
+            "engine_kwargs.enable_lora: say it by models with engine: vllm_lora",
+        ),
+        ({"engine_kwargs": {"logprobs_mode": "raw_logits"}}, "engine_kwargs.logprobs_mode: cannot be set"),
+        ({"device": "cpu", "pipeline_parallel_size": 2}, "pipeline_parallel_size: on CPU"),
+        ({"gpu_memory_utilization": 1.2}, "less than or equal to 1"),
+        ({"max_model_len": 4096}, "Extra inputs are not permitted"),
+        (
+            {"routing": "prefix", "enable_prefix_caching": False},
+            "routing: prefix means nothing without enable_prefix_caching",
+        ),
+    ],
+)
+def test_what_is_refused(values: dict[str, object], sentence: str) -> None:
+    with pytest.raises(ValidationError, match=sentence):
+        config(**values)
+
+
+def test_importing_engines_loads_no_vllm() -> None:
+    code = "import sys, serve_app.config; print([m for m in ('vllm', 'ray', 'torch') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
