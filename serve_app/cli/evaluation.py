@@ -8,7 +8,8 @@ import typer
 
 from serve_app.cli.arguments import ConfigPath
 from serve_app.cli.errors_and_exit import echo_json, sentences
-from serve_app.evaluation.wishes import Unit, Wish
+from serve_app.evaluation.analysis.dataset import Unit
+from serve_app.evaluation.calibrate.goal import Wish
 
 RecordsPath = Annotated[
     Path, typer.Argument(metavar="RECORDS", help="What cascade collect wrote; .jsonl or .jsonl.gz.")
@@ -39,7 +40,7 @@ def collect(
     """Ask every model of the cascades every example once, and record the answers. Stopped, it goes on from there."""
     from rich.console import Console
 
-    from serve_app.evaluation import collect as collecting
+    from serve_app.evaluation.collect import collect as collecting
 
     options = collecting.Options(limit, seed, concurrency, url, retry_failures, prompts, max_tokens, timeout_s)
     collecting.collect(config, data, output, options, Console(stderr=True))
@@ -67,11 +68,11 @@ def evaluate(
     """Say how good and how cheap every signal and threshold would have been on recorded answers; no model is called."""
     from rich.console import Console
 
-    from serve_app.evaluation import tables
-    from serve_app.evaluation.evaluate import evaluate as evaluated
-    from serve_app.evaluation.material import Material, Options
-    from serve_app.evaluation.records import Records
-    from serve_app.evaluation.report import make_folder, write
+    from serve_app.evaluation.analysis.dataset import Material, Options
+    from serve_app.evaluation.evaluate import tables
+    from serve_app.evaluation.evaluate.evaluate import evaluate as evaluated
+    from serve_app.evaluation.evaluate.report import make_folder, write
+    from serve_app.evaluation.records.file import Records
 
     tiers = None if (names := _list(members)) is None else (names,)
     options = Options(
@@ -136,9 +137,9 @@ def calibrate(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for machines.")] = False,
 ) -> None:
     """Find the thresholds for a wish on some of the records, and say what they do on others."""
-    from serve_app.evaluation import calibrating
-    from serve_app.evaluation.material import Options
-    from serve_app.evaluation.records import Records
+    from serve_app.evaluation.analysis.dataset import Options
+    from serve_app.evaluation.calibrate import command as calibrating
+    from serve_app.evaluation.records.file import Records
 
     wish = Wish(tuple(deferral_rate) if deferral_rate else None, budget, unit, quality, risk, delta, label_free)
     options = Options(cascades=(cascade,), signals=(), metrics=_list(metric), seed=seed, judged_by=_list(signal))
@@ -174,9 +175,10 @@ def choose(
     """Find the best members, signals and thresholds on a quarter of the records; say what they do on another."""
     from rich.console import Console
 
-    from serve_app.evaluation import choosing
-    from serve_app.evaluation.material import Material, Options
-    from serve_app.evaluation.records import Records
+    from serve_app.evaluation.analysis.dataset import Material, Options
+    from serve_app.evaluation.choose import choose as choosing
+    from serve_app.evaluation.choose import output
+    from serve_app.evaluation.records.file import Records
 
     loaded = Records.load(records)
     tiers, target = choosing.tiers(loaded, _list(members), target)
@@ -186,7 +188,7 @@ def choose(
     if as_json:
         echo_json(found.body())
     else:
-        choosing.render(found, Console(highlight=False, width=None if sys.stdout.isatty() else 200))
+        output.render(found, Console(highlight=False, width=None if sys.stdout.isatty() else 200))
     if budget is not None and found.best is None:
         raise choosing.nothing_within(found)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from serve_app.evaluation.examples import Example
+from serve_app.evaluation.records.example import Example
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 MODELS = {

@@ -12,10 +12,10 @@ import yaml
 
 from serve_app.config import AppConfig
 from serve_app.core.types import Answer, Failure, Generation, TokenLogprob
-from serve_app.evaluation.examples import Example, digest
-from serve_app.evaluation.recorder import Recorder
-from serve_app.evaluation.records import Header
-from serve_app.evaluation.tasks import Prompts
+from serve_app.evaluation.records.example import Example, digest
+from serve_app.evaluation.records.file import Header
+from serve_app.evaluation.records.tasks import Prompts
+from serve_app.evaluation.records.writer import Recorder
 
 KNOWN = {"small": 0.5, "tiny": 0.35, "odd": 0.3, "medium": 0.65, "large": 0.8}
 """The share of questions that each model knows the answer to."""

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from serve_app.evaluation.evaluate import evaluate
-from serve_app.evaluation.material import Material, Options
-from serve_app.evaluation.records import Records
-from serve_app.evaluation.similarities import measure
+from serve_app.evaluation.analysis.dataset import Material, Options
+from serve_app.evaluation.analysis.similarities import measure
+from serve_app.evaluation.evaluate.evaluate import evaluate
+from serve_app.evaluation.records.file import Records
 from serve_app.signals import BleurtConfig
 from tests.bleurt_process import BleurtProcess
 from tests.evaluation.synthetic import answers, args, questions, write_records

@@ -19,14 +19,15 @@ from serve_app.core.cascade import Run, run_cascade
 from serve_app.core.protocols import Model
 from serve_app.core.types import Answer, Prompt, Scores
 from serve_app.errors import ConfigError, DataError
-from serve_app.evaluation import choosing
-from serve_app.evaluation.calibrating import Done, run
-from serve_app.evaluation.calibration import CALIBRATE, CHOOSE, judged
-from serve_app.evaluation.judge import EVERYTHING
-from serve_app.evaluation.material import Material, Options
-from serve_app.evaluation.pareto import answered_by
-from serve_app.evaluation.records import Records
-from serve_app.evaluation.wishes import Wish
+from serve_app.evaluation.analysis.dataset import CALIBRATE, CHOOSE, Material, Options
+from serve_app.evaluation.analysis.replay import EVERYTHING
+from serve_app.evaluation.calibrate.calibrate import judged
+from serve_app.evaluation.calibrate.command import Done, run
+from serve_app.evaluation.calibrate.goal import Wish
+from serve_app.evaluation.choose import choose as choosing
+from serve_app.evaluation.choose import output
+from serve_app.evaluation.records.file import Records
+from serve_app.evaluation.statistics.pareto import answered_by
 from serve_app.signals import DEFAULT_SIGNALS, build_signal
 from tests.cli.test_main import cascade
 from tests.evaluation.synthetic import answers, questions, three_tier_records, three_tiers, write_records
@@ -245,7 +246,7 @@ def test_a_choice_among_tiers(path: Path) -> None:
     assert members <= {("small",), ("tiny",), ("small", "tiny"), ("medium",)}
     # What is shown is a config, with the z-scores that its thresholds are about.
     one = max(found.front, key=lambda body: len(body["tiers"]))
-    shown = yaml.safe_load(choosing._snippet(one))
+    shown = yaml.safe_load(output.snippet(one))
     config = AppConfig.model_validate(
         {
             "models": three_tiers()["models"],
@@ -261,7 +262,7 @@ def test_a_choice_among_tiers(path: Path) -> None:
 def test_a_choice_by_latency_says_whose_latencies_they_are(path: Path) -> None:
     shown = StringIO()
     found = choose(path, 1.5, "latency_s")
-    choosing.render(found, Console(file=shown, width=200))
+    output.render(found, Console(file=shown, width=200))
     assert "Latencies are those of collecting" in shown.getvalue()
     assert {1, 2} <= {len(one["tiers"]) for one in found.front}  # a tier may be left out
 

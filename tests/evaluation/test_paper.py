@@ -5,7 +5,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from serve_app.evaluation.baselines import random_deferral
+from serve_app.evaluation.statistics.baselines import random_deferral
 from tests.evaluation.paper_tables import (
     BASELINES,
     ENSEMBLE_COLUMNS,

@@ -12,12 +12,12 @@ import pytest
 import yaml
 
 from serve_app.core.types import Answer, Failure, Generation
-from serve_app.evaluation.calibrating import Done, run
-from serve_app.evaluation.examples import Example
-from serve_app.evaluation.material import Material, Options
-from serve_app.evaluation.records import Records
-from serve_app.evaluation.tasks import Prompts
-from serve_app.evaluation.wishes import Wish
+from serve_app.evaluation.analysis.dataset import Material, Options
+from serve_app.evaluation.calibrate.command import Done, run
+from serve_app.evaluation.calibrate.goal import Wish
+from serve_app.evaluation.records.example import Example
+from serve_app.evaluation.records.file import Records
+from serve_app.evaluation.records.tasks import Prompts
 from tests.evaluation.synthetic import answers, args, questions, tape, write_records
 from tests.serve.conftest import PATIENCE_S, Served, serving, until
 

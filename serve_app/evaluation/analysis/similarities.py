@@ -1,0 +1,169 @@
+"""Similarities of recorded answers: every signal's matrix for every example, by the signals themselves, once."""
+
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from itertools import permutations
+from multiprocessing import get_context
+
+import numpy as np
+import numpy.typing as npt
+
+from serve_app.config import AppConfig
+from serve_app.core.types import Matrix
+from serve_app.errors import SignalError, choices
+from serve_app.evaluation.analysis.bleurt_process import score_pairs
+from serve_app.evaluation.statistics.curves import Floats
+from serve_app.signals import (
+    AnySignalConfig,
+    BlendConfig,
+    BleurtConfig,
+    ChowConfig,
+    CompositeConfig,
+    SbertConfig,
+    SignalConfig,
+    build_signal,
+    parts_of,
+)
+
+Texts = Sequence[Sequence[str]]
+"""For each of n examples the m members' answers; the empty string where there is none."""
+
+LEXICAL = ("exact", "bleu", "rouge1", "rouge2", "rougeL", "chrf")
+"""What is computed unless the user says otherwise, with the signals that the config names."""
+CHUNK = 500
+ALONE = 2000
+"""Up to so many examples a second process is not worth its start."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Similarities:
+    """One signal over n examples of m members. `matrices` is (n, m, m), `[k, i, j]` hypothesis i against reference j.
+
+    `flops` is (n,), None where nobody counts them; `device_s` the CPU seconds that an example took on average here.
+    """
+
+    matrices: Floats
+    flops: Floats | None
+    device_s: float
+
+    def of(self, example: int, members: Sequence[int]) -> Matrix:
+        """The matrix of some of the members, as the decision core takes it."""
+        whole = self.matrices[example].tolist()
+        return tuple(tuple(whole[i][j] for j in members) for i in members)
+
+
+def wanted_signals(config: AppConfig, wanted: Sequence[str] | None) -> dict[str, AnySignalConfig]:
+    """The signals to evaluate, by name: those asked for, else the lexical ones, the config's own, and SBERT if here.
+
+    Token-level signals are left out: they are evaluated in any case. Raises `SignalError` for a name that is unknown.
+    """
+    known = config.all_signals()
+    if wanted is None:
+        named = [tier.signal for cascade in config.cascades.values() for tier in cascade.tiers if tier.signal]
+        wanted = [*LEXICAL, *named, *config.signals, *(["sbert"] if _is_here(known["sbert"]) else [])]
+    if unknown := next((name for name in wanted if name not in known), None):
+        raise SignalError(f"There is no signal {unknown!r}. {choices(unknown, known)}")
+    return {name: known[name] for name in dict.fromkeys(wanted) if not isinstance(known[name], ChowConfig)}
+
+
+def _is_here(config: AnySignalConfig) -> bool:
+    from importlib.util import find_spec
+
+    from serve_app.weights import cached
+
+    assert isinstance(config, SbertConfig)
+    return find_spec("sentence_transformers") is not None and cached(config.weights, config.sha256) is not None
+
+
+def plain_signals(config: AppConfig, names: Iterable[str]) -> dict[str, SignalConfig]:
+    """The signals that must be computed: of these, and of those that composites among them are made of."""
+    found: dict[str, SignalConfig] = {}
+    known = config.all_signals()
+    for name in names:
+        signal = known[name]
+        if isinstance(signal, CompositeConfig):
+            found |= plain_signals(config, parts_of(signal))
+        elif not isinstance(signal, ChowConfig | BlendConfig):
+            found[name] = signal
+    return found
+
+
+def measure(signals: Mapping[str, SignalConfig], texts: Texts, processes: int | None = None) -> dict[str, Similarities]:
+    """Every signal on every example. Lexical ones in several processes (default: one a CPU), the rest one by one.
+
+    Raises `SignalError` and `WeightsError` where a signal cannot be computed.
+    """
+    lexical = {name: config for name, config in signals.items() if not isinstance(config, SbertConfig | BleurtConfig)}
+    found = _lexical(lexical, texts, processes or os.cpu_count() or 1) if lexical else {}
+    for name, config in signals.items():
+        if isinstance(config, BleurtConfig):
+            found[name] = _bleurt(config, texts)
+        elif isinstance(config, SbertConfig):
+            found[name] = _joined([_compare(name, config, texts)])
+    return {name: found[name] for name in signals}
+
+
+Part = tuple[Floats, Floats, float]
+"""(n, m, m) matrices, (n,) FLOPs and CPU seconds."""
+
+
+def _chunks(texts: Texts) -> Iterator[Texts]:
+    return (texts[start : start + CHUNK] for start in range(0, len(texts), CHUNK))
+
+
+def _lexical(signals: Mapping[str, SignalConfig], texts: Texts, processes: int) -> dict[str, Similarities]:
+    if processes == 1 or len(texts) <= ALONE:
+        parts = [_compare_all(signals, chunk) for chunk in _chunks(texts)]
+    else:
+        # Not forked: this process may have threads by now.
+        with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+            futures = [pool.submit(_compare_all, dict(signals), chunk) for chunk in _chunks(texts)]
+            parts = [future.result() for future in futures]
+    return {name: _joined([part[name] for part in parts]) for name in signals}
+
+
+def _compare_all(signals: Mapping[str, SignalConfig], texts: Texts) -> dict[str, Part]:
+    return {name: _compare(name, config, texts) for name, config in signals.items()}
+
+
+def _compare(name: str, config: SignalConfig, texts: Texts) -> Part:
+    weights = None
+    if isinstance(config, SbertConfig):
+        from serve_app.weights import RichProgress, fetch
+
+        with RichProgress() as progress:
+            weights = fetch(config.weights, config.sha256, progress=progress, name=name)
+    signal = build_signal(config, weights)
+    started = time.process_time()
+    scores = signal.similarities(texts)
+    elapsed = time.process_time() - started
+    return (
+        np.array([one.similarities for one in scores], dtype=np.float64),
+        np.array([one.flops for one in scores], dtype=np.float64),
+        elapsed,
+    )
+
+
+def _joined(parts: Sequence[Part]) -> Similarities:
+    matrices, flops, seconds = zip(*parts, strict=True)
+    joined: npt.NDArray[np.float64] = np.concatenate(matrices)
+    return Similarities(joined, np.concatenate(flops), sum(seconds) / len(joined))
+
+
+def _bleurt(config: BleurtConfig, texts: Texts) -> Similarities:
+    """In its own environment, each ordered pair of distinct texts once; what it costs is not told from there."""
+    wanted = {pair: 0.0 for row in texts for pair in permutations((text for text in row if text.strip()), 2)}
+    started = time.perf_counter()
+    wanted.update(zip(wanted, score_pairs(config, list(wanted)), strict=True))
+    elapsed = time.perf_counter() - started
+    matrices = [
+        [
+            [float(bool(a.strip())) if i == j else wanted.get((a, b), 0.0) for j, b in enumerate(row)]
+            for i, a in enumerate(row)
+        ]
+        for row in texts
+    ]
+    return Similarities(np.array(matrices), None, elapsed / max(1, len(texts)))

@@ -1,0 +1,1 @@
+"""`cascade calibrate`: the thresholds for a goal."""

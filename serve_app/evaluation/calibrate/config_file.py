@@ -1,0 +1,196 @@
+"""A calibration as a config file that `serve deploy` takes: in the router's `user_config`, with its origin."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+
+from serve_app.config import AppConfig, DeployedFacts, VllmLoraModel
+from serve_app.config.serve_file import load
+from serve_app.errors import ConfigError, DataError
+from serve_app.evaluation.analysis.json_values import Body
+from serve_app.evaluation.calibrate.calibrate import Calibrated
+from serve_app.evaluation.records.example import canonical
+from serve_app.signals import AnySignalConfig, BlendConfig, ChowConfig, parts_of
+
+IMPORT_PATH = "serve_app.app:build_app"
+RUN = DeployedFacts.model_fields.keys() | {
+    *("encoder_parameters", "environment", "device", "threads", "gpu_layers", "enforce_eager"),
+    *("slots", "max_num_seqs", "max_concurrency", "batch_tokens", "batch_size", "gpu_memory_utilization"),
+    *("tensor_parallel_size", "pipeline_parallel_size", "worker_strategy", "routing"),
+    *("api_key_env", "api_key_file", "keyless", "timeout_s", "connect_timeout_s", "max_retries"),
+    *("first_token_s", "token_s", "batching"),
+}
+"""How a model or a signal is run, how fast and at what price: that may differ. All else can change what it answers."""
+
+
+def identity(calibrated: Calibrated, source: Body) -> str:
+    """Names a calibration: the same records, wish and result have the same."""
+    told = {**calibrated.body(), "report": calibrated.report, "source": source}
+    return f"{calibrated.report['cascade']}-{hashlib.sha256(canonical(told)).hexdigest()[:12]}"
+
+
+def settings(calibrated: Calibrated, source: Body) -> Body:
+    """The router's `user_config`."""
+    id_ = calibrated.report["cascade"]
+    found = {key: value for key, value in calibrated.report.items() if key not in ("cascade", "wish")}
+    signed = {key: source[key] for key in ("data_sha256", "models_sha256", "prompts_sha256", "seed", "version")}
+    note = {
+        "id": identity(calibrated, source),
+        "thresholds": list(calibrated.thresholds),
+        "wish": calibrated.report["wish"],
+        "deferral_rate": calibrated.report["on_test"]["deferral_rate"],
+        "found": found | signed,
+    }
+    return {"thresholds": {id_: list(calibrated.thresholds)}, "calibrations": {id_: note}}
+
+
+def check_place(path: Path) -> None:
+    """DataError where no file can come: for those who want to know before they compute."""
+    if path.is_dir() or not path.parent.is_dir():
+        reason = "it is a folder" if path.is_dir() else f"there is no folder {str(path.parent)!r}"
+        raise DataError(f"The config {str(path)!r} cannot be written: {reason}.")
+
+
+def write(
+    path: Path,
+    user_config: Body,
+    recorded: Body,
+    *,
+    judges: Sequence[str | None],
+    signals: dict[str, AnySignalConfig],
+    config: Path | None,
+) -> None:
+    """Write the file: `config` with the calibration in it, or the application as it was when records were collected.
+
+    `recorded` are the `args` in the records; `judges`, the signal of each tier but the target, and the fitted `signals`
+    go into `args`, if they are not there.
+    Raises ConfigError where the config's cascade is not the one that was calibrated, DataError where `path` cannot be
+    written.
+    """
+    values = _values(recorded, config)
+    application = values["applications"][0]
+    [id_] = user_config["thresholds"]
+    served = AppConfig.model_validate(application["args"])
+    calibrated = AppConfig.model_validate(recorded)
+    _check_same(served, calibrated, id_, config)
+    for judge, tier in zip(judges, calibrated.cascades[id_].tiers, strict=False):
+        _check_signal(served, calibrated, judge, tier.models, signals, config)
+    joined = {name: _beside(served.signals.get(name), fitted) for name, fitted in signals.items()}
+    _check_unused(served, joined, id_, config)
+    for name, fitted in joined.items():
+        application["args"].setdefault("signals", {})[name] = fitted.model_dump(mode="json", exclude_defaults=True) | {
+            "kind": fitted.kind
+        }
+    for tier, signal in zip(application["args"]["cascades"][id_]["tiers"], judges, strict=False):
+        tier["signal"] = signal
+    entries = application.setdefault("deployments", [])
+    router = next((entry for entry in entries if entry["name"] == "Router"), None)
+    if router is None:
+        entries.append(router := {"name": "Router"})
+    in_force = router.get("user_config") or {}
+    router["user_config"] = {key: {**in_force.get(key, {}), **value} for key, value in user_config.items()}
+    try:
+        before = path.read_bytes() if path.exists() else None
+        path.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120), encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"The config {str(path)!r} cannot be written: {error.strerror}.") from None
+    try:
+        load(path)
+    except ConfigError:  # what was there is still good
+        path.unlink() if before is None else path.write_bytes(before)
+        raise
+
+
+def _values(recorded: Body, config: Path | None) -> dict[str, Any]:
+    if config is None:
+        args = deepcopy(recorded)
+        application = {"name": "cascade", "route_prefix": "/", "import_path": IMPORT_PATH, "args": args}
+        return {"applications": [application]}
+    load(config)
+    values: dict[str, Any] = yaml.safe_load(config.read_text(encoding="utf-8"))
+    return values
+
+
+def _check_same(served: AppConfig, calibrated: AppConfig, id_: str, config: Path | None) -> None:
+    """What was calibrated must be what will be served: the same models, judged in the same way."""
+    if id_ not in served.cascades:
+        raise ConfigError(f"{config}: there is no cascade {id_!r}.")
+    unlike = {"signal": None, "threshold": None}
+    tiers = served.cascades[id_].tiers
+    pairs = zip(tiers, calibrated.cascades[id_].tiers, strict=False)
+    same = len(tiers) == len(calibrated.cascades[id_].tiers)
+    if not same or any(one.model_copy(update=unlike) != other.model_copy(update=unlike) for one, other in pairs):
+        raise ConfigError(
+            f"{config}: the cascade {id_!r} is not the one in the records, so the threshold would not fit."
+        )
+    asked = list(dict.fromkeys(model for tier in tiers for model in tier.models))
+    bases = [model.base for name in asked if isinstance(model := served.models[name], VllmLoraModel)]
+    for name in [*asked, *bases]:  # an adapter's answers come from its base's engine
+        if option := _differing(served.models[name], calibrated.models[name]):
+            raise ConfigError(f"{config}: models.{name}.{option} is not that of the records, so answers may differ.")
+
+
+def _check_signal(
+    served: AppConfig,
+    calibrated: AppConfig,
+    judge: str | None,
+    models: Sequence[str],
+    fitted: Mapping[str, AnySignalConfig],
+    config: Path | None,
+) -> None:
+    """A tier's signal must mean the same, and so all that it is made of, but for what was fitted and is written."""
+    known, meant = served.all_signals(), calibrated.all_signals()
+    for name in sorted(_named(meant, judge) & known.keys() - fitted.keys()):
+        if option := _differing(_about(known[name], models), _about(meant[name], models)):
+            raise ConfigError(
+                f"{config}: signals.{name}.{option} is not that of the records, so the threshold would not fit."
+            )
+
+
+def _differing(one: BaseModel, other: BaseModel) -> str | None:
+    """The first option that differs, of those that can change an answer or a score."""
+    ours, theirs = one.model_dump(exclude=RUN), other.model_dump(exclude=RUN)
+    return next((option for option in ours | theirs if ours.get(option) != theirs.get(option)), None)
+
+
+def _about(signal: AnySignalConfig, models: Sequence[str]) -> AnySignalConfig:
+    """With the z-scores of these models alone: the others judge nothing here."""
+    if not isinstance(signal, ChowConfig):
+        return signal
+    return signal.model_copy(
+        update={"zscores": {name: zscore for name, zscore in signal.zscores.items() if name in models}}
+    )
+
+
+def _beside(served: AnySignalConfig | None, fitted: AnySignalConfig) -> AnySignalConfig:
+    """With the z-scores of models that other cascades have under this signal."""
+    if not isinstance(served, ChowConfig) or not isinstance(fitted, ChowConfig):
+        return fitted
+    return fitted.model_copy(update={"zscores": {**served.zscores, **fitted.zscores}})
+
+
+def _check_unused(served: AppConfig, fitted: dict[str, AnySignalConfig], id_: str, config: Path | None) -> None:
+    """A fitted signal may change for no other cascade, whose threshold was for the signal as it is."""
+    known = served.all_signals()
+    for other, cascade in served.cascades.items():
+        for tier in cascade.tiers if other != id_ else ():
+            for name in _named(known, tier.signal) & fitted.keys():
+                if _differing(_about(known[name], tier.models), _about(fitted[name], tier.models)):
+                    raise ConfigError(
+                        f"{config}: the cascade {other!r} uses the signal {name!r}, too, and its threshold would no "
+                        f"longer fit: give {id_!r} a signal of its own."
+                    )
+
+
+def _named(known: Mapping[str, AnySignalConfig], signal: str | None) -> set[str]:
+    """The signal, and all that it is made of."""
+    if signal is None:
+        return set()
+    config = known[signal]
+    parts = [*parts_of(config), *([config.confidence] if isinstance(config, BlendConfig) else [])]
+    return {signal}.union(*(_named(known, part) for part in parts))

@@ -1,0 +1,69 @@
+"""What a user may wish of a cascade's thresholds."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from serve_app.errors import ConfigError
+from serve_app.evaluation.analysis.dataset import Unit
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Exactly one of `rates`, `budget` (a share of the target's cost in `unit`), `quality` and `risk` (with `delta`).
+
+    `rates`: the share of all requests that passes on beyond each tier but the target. `unit` is also that in which the
+    cheapest thresholds of a quality are looked for. `label_free`: the risk bound is on disagreement with the target,
+    which needs no references.
+    """
+
+    rates: tuple[float, ...] | None = None
+    budget: float | None = None
+    unit: Unit = "flops"
+    quality: float | None = None
+    risk: float | None = None
+    delta: float = 0.1
+    label_free: bool = False
+
+    def __post_init__(self) -> None:
+        wished = [self.rates, self.budget, self.quality, self.risk]
+        if sum(wish is not None for wish in wished) != 1:
+            raise ConfigError("Wish for one thing: --deferral-rate, --budget, --quality or --risk.")
+        for name, value in (("--risk", self.risk), ("--delta", self.delta)):
+            if value is not None and not 0 < value < 1:
+                raise ConfigError(f"{name} must be above 0 and below 1, not {value:g}.")
+        if self.label_free and self.risk is None:
+            raise ConfigError("--label-free goes with --risk; a rate and a budget need no labels anyway.")
+        if any(after > before for before, after in pairwise(self.rates or ())):
+            shares = " then ".join(f"{rate:g}" for rate in self.rates or ())
+            raise ConfigError(
+                f"--deferral-rate {shares}: of all requests no more can pass beyond a tier than beyond the one before."
+            )
+
+    @property
+    def labelled(self) -> bool:
+        """Whether it cannot do without references."""
+        return self.quality is not None or (self.risk is not None and not self.label_free)
+
+    def check(self, tiers: int) -> None:
+        """Raises ConfigError unless there is a rate for each of so many tiers, if rates are wished for."""
+        if self.rates is not None and len(self.rates) != tiers:
+            each = "one share" if tiers == 1 else f"{tiers} shares, one for each tier but the target"
+            example = " ".join(f"--deferral-rate {0.5 / 2**k:g}" for k in range(tiers))
+            raise ConfigError(f"--deferral-rate: this cascade needs {each}, as in {example}; got {len(self.rates)}.")
+
+    def __str__(self) -> str:
+        if self.rates is not None:
+            return _passing(self.rates)
+        if self.budget is not None:
+            return f"cost at most {self.budget:.1%} of the target alone, in {self.unit}"
+        if self.quality is not None:
+            return f"a mean quality of at least {self.quality:g}"
+        loss = "disagreement with the target" if self.label_free else "loss of quality against the target"
+        return f"with probability {1 - self.delta:g} an expected {loss} of at most {self.risk:g}"
+
+
+def _passing(rates: tuple[float, ...]) -> str:
+    if len(rates) == 1:
+        return f"defer {rates[0]:.1%} of the requests"
+    shares = " and ".join(f"{rate:.1%} beyond tier {number}" for number, rate in enumerate(rates, start=1))
+    return f"pass on {shares}, of all requests"

@@ -1,0 +1,1 @@
+"""`cascade choose`: members, signals and thresholds for a budget."""

@@ -1,0 +1,1 @@
+"""`cascade collect`: ask every model every example once."""

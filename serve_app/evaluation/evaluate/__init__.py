@@ -1,0 +1,1 @@
+"""`cascade evaluate`: every signal and threshold on recorded answers."""

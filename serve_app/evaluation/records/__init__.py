@@ -1,0 +1,1 @@
+"""Examples, the prompts made of them, and the files with what models answered."""

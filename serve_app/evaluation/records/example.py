@@ -1,0 +1,77 @@
+"""Examples: what models are asked, and the references their answers are judged by.
+
+One JSON Lines file, or several; a line is one example, of which any of the references is as good as the others:
+
+    {"id": "1", "task": "closed_book_qa", "prompt_inputs": {"question": "..."}, "references": ["...", "..."]}
+
+or `hf-datasets:NAME`, a public set from the `datasets` library (see `public_sets`).
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from serve_app.errors import choices
+from serve_app.evaluation.records.tasks import TASKS, check_inputs
+
+REQUIRED = ("id", "task", "prompt_inputs", "references")
+FIELDS = (*REQUIRED, "source")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One thing to ask. `source` names the data set and the place in it; `references` may be empty: no labels."""
+
+    id: str
+    task: str
+    source: str
+    prompt_inputs: Mapping[str, Any]
+    references: tuple[str, ...]
+
+    def body(self) -> dict[str, Any]:
+        """As a line of a file has it."""
+        return {
+            "id": self.id,
+            "task": self.task,
+            "source": self.source,
+            "prompt_inputs": dict(self.prompt_inputs),
+            "references": list(self.references),
+        }
+
+    @classmethod
+    def read(cls, body: Any) -> "Example":
+        """Checks everything; ValueError names the field."""
+        if not isinstance(body, dict):
+            raise ValueError("must be a JSON object")
+        if unknown := next((name for name in body if name not in FIELDS), None):
+            raise ValueError(f"{unknown}: no such field. {choices(unknown, FIELDS)}".rstrip("."))
+        if missing := next((name for name in REQUIRED if name not in body), None):
+            raise ValueError(f"{missing}: required, but missing")
+        for name in ("id", "task", "source"):
+            if not isinstance(body.get(name, ""), str):
+                raise ValueError(f"{name}: must be a string")
+        if not body["id"]:
+            raise ValueError("id: must not be empty")
+        if body["task"] not in TASKS:
+            raise ValueError(f"task: no task {body['task']!r}. {choices(body['task'], TASKS)}".rstrip("."))
+        check_inputs(body["task"], body["prompt_inputs"])
+        references = body["references"]
+        if not isinstance(references, list) or not all(isinstance(text, str) for text in references):
+            raise ValueError("references: must be a list of strings")
+        return cls(body["id"], body["task"], body.get("source", ""), body["prompt_inputs"], tuple(references))
+
+
+def digest(examples: Iterable[Example]) -> str:
+    """SHA-256 of the examples, in hex, whatever their order and the files' layout."""
+    hashed = hashlib.sha256()
+    for example in sorted(examples, key=lambda example: example.id):
+        hashed.update(canonical(example.body()) + b"\n")
+    return hashed.hexdigest()
+
+
+def canonical(value: Any) -> bytes:
+    """JSON with sorted keys and no spaces, in ASCII: the same bytes for the same value."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()

@@ -1,0 +1,1 @@
+"""Curves, intervals, bounds and searches over arrays; no records and no config."""

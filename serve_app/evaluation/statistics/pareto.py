@@ -1,0 +1,164 @@
+"""Cascades of any number of tiers: where vectors of thresholds lead, and which of them are worth having.
+
+With one tier before the target the front is a part of the cost curve. With more, the later tiers' thresholds are put
+on a grid; for each choice of them the rest of the cascade is one fixed "target" of the first tier, with a curve.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from serve_app.evaluation.statistics.curves import Floats, Integers, order
+
+HELD = 50_000
+"""Settings held at once, before those that others beat are dropped."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RecordedTier:
+    """One tier on n recorded examples, all arrays of shape (n,).
+
+    `scores`: the agreement, NaN where it is undefined (deferred by every threshold). `kept`: quality of the selected
+    answer, a number everywhere. `cost`: members and scorer together, paid by each request that gets here, any unit.
+    """
+
+    scores: Floats
+    kept: Floats
+    cost: Floats
+
+    def take(self, index: Integers) -> "RecordedTier":
+        """The same tier on some of the examples."""
+        return RecordedTier(self.scores[index], self.kept[index], self.cost[index])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RecordedTarget:
+    """The target on n recorded examples: quality and cost, (n,) each, the cost in the tiers' unit."""
+
+    quality: Floats
+    cost: Floats
+
+    def take(self, index: Integers) -> "RecordedTarget":
+        """The same target on some of the examples."""
+        return RecordedTarget(self.quality[index], self.cost[index])
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Means over all examples under a vector of thresholds, one for each tier but the target."""
+
+    thresholds: tuple[float, ...]
+    cost: float
+    quality: float
+    deferred: float
+    """The share of requests that the first tier defers."""
+
+
+def run(tiers: Sequence[RecordedTier], target: RecordedTarget, thresholds: Sequence[float]) -> Setting:
+    """Send every example down the tiers: accepted where score >= threshold, else on to the next. O(n tiers)."""
+    quality, cost = target.quality, target.cost
+    kept = np.zeros(len(quality), dtype=np.bool_)
+    for tier, threshold in zip(reversed(tiers), reversed(thresholds), strict=True):
+        kept, quality, cost = _behind(tier, threshold, quality, cost)
+    return Setting(tuple(thresholds), float(cost.mean()), float(quality.mean()), float(1 - kept.mean()))
+
+
+def _behind(
+    tier: RecordedTier, threshold: float, quality: Floats, cost: Floats
+) -> tuple[npt.NDArray[np.bool_], Floats, Floats]:
+    """What is kept, and quality and cost by example, of a tier before a rest of the cascade with those."""
+    kept = tier.scores >= threshold
+    return kept, np.where(kept, tier.kept, quality), tier.cost + np.where(kept, 0.0, cost)
+
+
+def answered_by(scores: Sequence[Floats], thresholds: Sequence[float]) -> Integers:
+    """(n,): the tier that answers each example, counted from 0; the number of tiers stands for the target."""
+    found = np.full(len(scores[0]), len(scores), dtype=np.intp)
+    for number in reversed(range(len(scores))):
+        found[scores[number] >= thresholds[number]] = number
+    return found
+
+
+def even_path(scores: Sequence[Floats], count: int, resolution: float = 0.0) -> Floats:
+    """(p, tiers), p <= count: vectors of thresholds on the way from "keep what can be kept" to "defer all".
+
+    At each step every tier would defer the same share of the examples that it can keep, whether they get there or
+    not: so no threshold falls along the path, and no request gets less far. With one tier and count > 2n these are all
+    its thresholds.
+    """
+    orders = [order(tier, resolution) for tier in scores]
+    return np.unique(np.stack([one.thresholds[one.steps(count)] for one in orders], axis=1), axis=0)
+
+
+def arrivals(scores: Sequence[Floats], path: Floats) -> Integers:
+    """(tiers + 1, n): the first vector of a path under which each example gets to a tier, and at last to the target.
+
+    No threshold may fall along the path; `len(path)` stands for never. O(n tiers log p).
+    """
+    found = [np.zeros(len(scores[0]), dtype=np.intp)]
+    for tier, thresholds in zip(scores, path.T, strict=True):
+        deferred = np.where(np.isnan(tier), 0, np.searchsorted(thresholds, tier, side="right"))
+        found.append(np.maximum(found[-1], deferred))
+    return np.stack(found)
+
+
+def front(costs: npt.ArrayLike, qualities: npt.ArrayLike) -> Integers:
+    """The Pareto front of p points, as indices in order of rising cost (and quality). Exact, O(p log p).
+
+    A point is off it if another costs no more and is no worse, and better in one of the two. Of equals the first stays.
+    """
+    cost, quality = np.asarray(costs, dtype=np.float64), np.asarray(qualities, dtype=np.float64)
+    by_cost = np.lexsort((-quality, cost))
+    best_before = np.concatenate([[-np.inf], np.maximum.accumulate(quality[by_cost])[:-1]])
+    return by_cost[quality[by_cost] > best_before]
+
+
+def front_of(
+    tiers: Sequence[RecordedTier],
+    target: RecordedTarget,
+    points: int | None = 101,
+    grid: int = 21,
+    resolution: float = 0.0,
+) -> list[Setting]:
+    """The Pareto front over the thresholds of one cascade, cheapest first.
+
+    `points`: at most that many thresholds for the first tier, evenly spread over its deferral rates, None for all;
+    `grid`: for each later one. `resolution` as for `order`. O((n + points log points) grid ^ (tiers - 1)).
+    """
+    first = tiers[0]
+    ordered = order(first.scores, resolution)
+    tried = np.flatnonzero(ordered.reachable) if points is None else ordered.spread(points)
+    thresholds, rates = ordered.thresholds[tried].tolist(), ordered.rates[tried].tolist()
+    found: list[Setting] = []
+    for later, quality, cost in _rests(tiers[1:], target, grid, resolution):
+        costs = ordered.means(first.cost, first.cost + cost)[tried]
+        qualities = ordered.means(first.kept, quality)[tried]
+        found += [
+            Setting((thresholds[k], *later), float(costs[k]), float(qualities[k]), rates[k])
+            for k in front(costs, qualities)
+        ]
+        if len(found) > HELD:
+            found = pruned(found)
+    return pruned(found)
+
+
+def _rests(
+    tiers: Sequence[RecordedTier], target: RecordedTarget, grid: int, resolution: float
+) -> Iterator[tuple[tuple[float, ...], Floats, Floats]]:
+    """Threshold vectors of the later tiers, with (n,) quality and cost of what they make of each example."""
+    if not tiers:
+        yield (), target.quality, target.cost
+        return
+    ordered = order(tiers[0].scores, resolution)
+    thresholds = ordered.thresholds[ordered.spread(grid)]
+    for later, quality, cost in _rests(tiers[1:], target, grid, resolution):
+        for threshold in thresholds:
+            yield (float(threshold), *later), *_behind(tiers[0], threshold, quality, cost)[1:]
+
+
+def pruned(settings: Sequence[Setting]) -> list[Setting]:
+    """Those on the Pareto front of (cost, quality), cheapest first."""
+    kept = front([one.cost for one in settings], [one.quality for one in settings])
+    return [settings[k] for k in kept]

@@ -1,0 +1,159 @@
+"""Which members, signals and thresholds: chosen on one part of the examples, reported on another.
+
+The best of many cascades on the examples they were compared on looks better than it is. So every choice here carries
+two results, and the one to believe is `held_out`.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from serve_app.errors import ConfigError
+from serve_app.evaluation.statistics.bootstrap import Interval, bootstrap, draws, mean_of
+from serve_app.evaluation.statistics.curves import ROUNDING, Floats, Integers, Sweep, sweep
+from serve_app.evaluation.statistics.pareto import RecordedTarget, RecordedTier, Setting, front, front_of, run
+
+Key = TypeVar("Key")
+
+Parts = tuple[Integers, Integers]
+"""Disjoint indices of examples: to choose on, and to report on (`resampling.split`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One way to build a tier from the members in the records."""
+
+    members: tuple[str, ...]
+    signal: str
+
+
+def specs(members: Sequence[str], pairwise: Sequence[str], token_level: Sequence[str]) -> Iterator[Spec]:
+    """Every subset of the members (in their order, small ones first) with every signal that it allows.
+
+    A pairwise signal compares two answers or more; a token-level one needs only one. With m members that are
+    (2^m - 1 - m) * pairwise + (2^m - 1) * token-level.
+    """
+    for size in range(1, len(members) + 1):
+        signals = (*pairwise, *token_level) if size > 1 else token_level
+        for subset in combinations(members, size):
+            yield from (Spec(subset, signal) for signal in signals)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice(Generic[Key]):
+    """A cascade and its thresholds, as it looked when chosen and as it did on other examples."""
+
+    cascade: Key | None
+    """The candidate's key; None for the target alone, with no thresholds."""
+    chosen: Setting
+    held_out: Setting
+
+
+def choose(
+    candidates: Iterable[tuple[Key, Sequence[RecordedTier]]],
+    target: RecordedTarget,
+    parts: Parts,
+    *,
+    points: int = 101,
+    grid: int = 21,
+) -> list[Choice[Key]]:
+    """The Pareto front of (cost, quality) over all candidates, their thresholds and the target alone, cheapest first.
+
+    A candidate is a key of the caller's with its tiers' arrays over all n examples; the iterable is read lazily and
+    only the front is kept. `points` and `grid`: thresholds tried (`front_of`). The front is that of the first part:
+    on the second, a cascade may be off it.
+    """
+    tuning, testing = target.take(parts[0]), target.take(parts[1])
+    kept: list[Choice[Key]] = [Choice(None, run([], tuning, ()), run([], testing, ()))]
+    for key, tiers in candidates:
+        tuned = front_of([tier.take(parts[0]) for tier in tiers], tuning, points, grid)
+        tested = [tier.take(parts[1]) for tier in tiers]
+        settings = [*(choice.chosen for choice in kept), *tuned]
+        survivors = front([one.cost for one in settings], [one.quality for one in settings])
+        kept = [
+            kept[k] if k < len(kept) else Choice(key, settings[k], run(tested, testing, settings[k].thresholds))
+            for k in survivors
+        ]
+    return kept
+
+
+def within_budget(choices: Sequence[Choice[Key]], budget: float) -> Choice[Key] | None:
+    """The best of a front whose mean cost was at most `budget` when chosen; None if even the cheapest cost more."""
+    affordable = [choice for choice in choices if choice.chosen.cost <= budget * (1 + ROUNDING)]
+    return affordable[-1] if affordable else None
+
+
+@dataclass(frozen=True, slots=True)
+class Cheapest:
+    """The cheapest threshold that costs no more than `margin` of the target's quality, on two parts of the examples.
+
+    `chosen_difference` and `difference`: mean quality less the target's, paired, on the part it was chosen on and on
+    the held-out one. `holds`: whether the held-out interval stays above -margin too.
+    """
+
+    threshold: float
+    margin: float
+    chosen: Setting
+    chosen_difference: Interval
+    held_out: Setting
+    difference: Interval
+
+    @property
+    def holds(self) -> bool:
+        return self.difference.low >= -self.margin
+
+
+def cheapest_within_margin(
+    tier: RecordedTier,
+    target: RecordedTarget,
+    margin: float,
+    parts: Parts,
+    *,
+    points: int = 101,
+    resamples: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Cheapest:
+    """The most lenient threshold whose paired interval of quality against the target stays at or above -margin.
+
+    Thresholds are tried from "defer all", where the difference is 0, downwards, to the first whose interval reaches
+    below -margin: so a lucky one beyond a bad one is not taken. A result of +inf means that none is better than
+    asking the target alone.
+    """
+    if margin < 0:
+        raise ConfigError(f"'margin' must be 0 or more, in the quality's unit, not {margin}.")
+    tuning = tier.take(parts[0])
+    swept = sweep(tuning.scores, tuning.kept, target.quality[parts[0]])
+    tried = swept.order.spread(points)
+    lows = _lower_bounds(swept, tried, resamples, seed, level)
+    good = np.cumprod((lows >= -margin)[::-1])[::-1]  # from the right end to the first failure
+    threshold = float(swept.order.thresholds[tried[int(np.argmax(good))]])
+    chosen, held_out = (
+        _against_target(tier.take(part), target.take(part), threshold, resamples, seed, level) for part in parts
+    )
+    return Cheapest(threshold, margin, *chosen, *held_out)
+
+
+def _lower_bounds(swept: Sweep, tried: Integers, resamples: int, seed: int, level: float) -> Floats:
+    """(p,): lower ends of the paired intervals of quality less the target's, at the points tried."""
+    index = swept.order.index
+    difference = (swept.kept - swept.target)[index]
+    deferred = swept.order.ends[tried]
+    means = np.empty((len(tried), resamples))
+    for block, counts in draws(len(index), resamples, seed):
+        until = np.cumsum(counts.take(index, axis=1) * difference, axis=1)
+        before = np.concatenate([np.zeros((len(until), 1)), until], axis=1)
+        means[:, block] = ((before[:, -1:] - before[:, deferred]) / len(index)).T
+    lows: Floats = np.quantile(means, (1 - level) / 2, axis=1)
+    return lows
+
+
+def _against_target(
+    tier: RecordedTier, target: RecordedTarget, threshold: float, resamples: int, seed: int, level: float
+) -> tuple[Setting, Interval]:
+    difference = np.where(tier.scores >= threshold, tier.kept - target.quality, 0.0)
+    resampled = bootstrap({"difference": mean_of(difference)}, len(difference), resamples=resamples, seed=seed)
+    return run([tier], target, [threshold]), resampled.interval("difference", level)

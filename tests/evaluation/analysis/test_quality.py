@@ -1,0 +1,146 @@
+import math
+from pathlib import Path
+
+import pytest
+import sacrebleu
+from rouge_score.rouge_scorer import RougeScorer
+
+from serve_app.core.types import Answer, Failure, Generation, ToolCall
+from serve_app.errors import DataError, SignalError
+from serve_app.evaluation.analysis.quality import METRICS, qualities
+from serve_app.evaluation.records.example import Example
+from serve_app.evaluation.records.load import load_examples
+from serve_app.signals import BleurtConfig
+from tests.bleurt_process import BleurtProcess
+from tests.evaluation.collecting import question, real_data
+
+OTHERS = [metric for metric in METRICS if metric != "bleurt"]
+
+
+def said(text: str) -> Generation:
+    return Generation(text, "stop", 5, 2)
+
+
+def one(metric: str, text: str, *references: str) -> float:
+    [value] = qualities(metric, [question(1, references)], {"a": [said(text)]})["a"]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("metric", "value"),
+    [
+        ("exact_match", 0.0),
+        ("f1", 0.75),
+        ("accuracy", 0.0),
+        # The reference tools' own numbers (sacrebleu 2.6.0 / 100, rouge-score 0.1.2) for the second reference.
+        ("bleu", 0.3799178428),
+        ("chrf", 0.6457794206),
+        ("rouge1", 5 / 6),
+        ("rouge2", 0.6),
+        ("rougeL", 5 / 6),
+    ],
+)
+def test_the_best_reference_counts(metric: str, value: float) -> None:
+    answer, best = "the cat sat on the mat", "the cat is on the mat"
+    assert one(metric, answer, "dogs bark", best) == one(metric, answer, best, "dogs bark") == one(metric, answer, best)
+    assert one(metric, answer, "dogs bark", best) == pytest.approx(value, abs=1e-9)
+
+
+def test_the_answer_is_the_hypothesis() -> None:
+    answer, reference = "A teenager plays the trumpet.", "A teenager plays the trumpet on the field at a game."
+    assert one("bleu", answer, reference) == pytest.approx(
+        sacrebleu.sentence_bleu(answer, [reference], use_effective_order=True).score / 100
+    )
+    assert one("chrf", answer, reference) == pytest.approx(sacrebleu.sentence_chrf(answer, [reference]).score / 100)
+    assert one("bleu", answer, reference) != pytest.approx(one("bleu", reference, answer))
+
+
+@pytest.mark.parametrize("name", ["multi30k_fr_en.jsonl", "dialogsum.jsonl", "squad.jsonl"])
+def test_real_answers_as_the_reference_tools_score_them(name: str) -> None:
+    examples = load_examples([str(real_data(name))], limit=40)
+    texts = [next(iter(other.references)) for other in examples[1:] + examples[:1]]
+    answers: dict[str, list[Answer | None]] = {
+        "wrong": [said(text) for text in texts],
+        "half": [said(" ".join(example.references[0].split()[::2])) for example in examples],
+    }
+    rouge = RougeScorer(["rouge1", "rouge2", "rougeL"])
+    scored = {metric: qualities(metric, examples, answers) for metric in ("bleu", "chrf", "rouge1", "rouge2", "rougeL")}
+    for model, column in answers.items():
+        for i, example in enumerate(examples):
+            answer = column[i]
+            assert isinstance(answer, Generation)
+            hypothesis = answer.text
+            for metric in ("rouge1", "rouge2", "rougeL"):
+                expected = max(rouge.score(text, hypothesis)[metric].fmeasure for text in example.references)
+                assert scored[metric][model][i] == pytest.approx(expected, abs=1e-12)
+            bleu = [
+                sacrebleu.sentence_bleu(hypothesis, [text], use_effective_order=True).score / 100
+                for text in example.references
+            ]
+            assert scored["bleu"][model][i] == pytest.approx(max(bleu), abs=1e-12)
+            chrf = [sacrebleu.sentence_chrf(hypothesis, [text]).score / 100 for text in example.references]
+            assert scored["chrf"][model][i] == pytest.approx(max(chrf), abs=1e-12)
+
+
+@pytest.mark.parametrize("metric", OTHERS)
+def test_equal_empty_failed_and_missing(metric: str) -> None:
+    text = "Paris is the capital of France"
+    examples = [question(i, ["Rome", text]) for i in range(5)]
+    answers: list[Answer | None] = [said(text), said(" \n"), Failure("timeout", "too slow"), None, said("xyz")]
+    values = qualities(metric, examples, {"a": answers, "b": [said(text)] * 5})
+    assert values["a"][:3] == [1, 0, 0]
+    assert math.isnan(values["a"][3])
+    assert 0 <= values["a"][4] < 0.2
+    assert values["b"] == [1] * 5
+
+
+@pytest.mark.parametrize("metric", OTHERS)
+def test_a_reference_without_text_is_no_answer(metric: str) -> None:
+    assert one(metric, "Paris", "", " ") == 0
+    assert one(metric, "", "") == 0
+
+
+def test_tool_calls_are_judged_as_json() -> None:
+    answer = Generation("", "tool_calls", 5, 2, tool_calls=(ToolCall("1", "find", '{"x": 1}'),))
+    reference = '[{"arguments": {"x": 1}, "name": "find"}]'
+    assert qualities("exact_match", [question(1, [reference])], {"a": [answer]}) == {"a": [1.0]}
+
+
+def test_what_cannot_be_scored() -> None:
+    with pytest.raises(DataError, match=r"There is no metric 'rouge'\. Did you mean 'rougeL'\?"):
+        qualities("rouge", [question(1)], {})
+    with pytest.raises(DataError, match="The example 'q2' has no references"):
+        qualities("f1", [question(1), question(2, [])], {"a": [said("x")] * 2})
+
+
+def bleurt_config(python: Path, checkpoint: Path) -> BleurtConfig:
+    return BleurtConfig(weights=str(checkpoint), environment=str(python), device="cpu", threads=1)
+
+
+def test_bleurt_in_its_environment(bleurt: BleurtProcess, bleurt_python: Path, bleurt_checkpoint: Path) -> None:
+    config = bleurt_config(bleurt_python, bleurt_checkpoint)
+    references = ["Paris is the capital of France, I believe.", "The capital of France is Paris."]
+    examples = [question(i, references) for i in range(150)]
+    texts = [f"This looks like a random sentence about {i % 140} cats." for i in range(150)]
+    answers: dict[str, list[Answer | None]] = {"a": [said(text) for text in texts], "b": [Failure("error", "no")] * 150}
+    values = qualities("bleurt", examples, answers, config)
+    expected = {
+        text: max(bleurt.call("reference", [(text, reference) for reference in references])) for text in set(texts)
+    }
+    assert values["a"] == pytest.approx([expected[text] for text in texts], abs=1e-5)
+    assert values["b"] == [0.0] * 150
+
+
+def test_bleurt_without_an_environment(bleurt_checkpoint: Path, tmp_path: Path) -> None:
+    examples: list[Example] = [question(1)]
+    answers = {"a": [said("Rome")]}
+    with pytest.raises(SignalError, match="bleurt cannot be loaded here"):
+        qualities("bleurt", examples, answers, BleurtConfig(weights=str(bleurt_checkpoint)))
+    nowhere = bleurt_config(tmp_path / "bin/python", bleurt_checkpoint)
+    with pytest.raises(SignalError, match=r"cannot be run \(No such file or directory\); `make bleurt-env` makes"):
+        qualities("bleurt", examples, answers, nowhere)
+    (tmp_path / "python").write_text("#!/bin/sh\necho oh no >&2\nexit 3\n")
+    (tmp_path / "python").chmod(0o755)
+    broken = bleurt_config(tmp_path / "python", bleurt_checkpoint)
+    with pytest.raises(SignalError, match="bleurt's process ended with code 3: oh no"):
+        qualities("bleurt", examples, answers, broken)

@@ -1,0 +1,352 @@
+"""`cascade calibrate` on synthetic records: thresholds, what is said of them, and files that can be deployed."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+import yaml
+
+from serve_app.config import AppConfig, ModelConfig, RouterSettings
+from serve_app.config.serve_file import load
+from serve_app.config.services import BleurtSettings
+from serve_app.core.types import Generation
+from serve_app.errors import ConfigError, DataError
+from serve_app.evaluation.analysis.dataset import CALIBRATE, CHOOSE, Material, Options
+from serve_app.evaluation.analysis.replay import EVERYTHING
+from serve_app.evaluation.calibrate.calibrate import judged
+from serve_app.evaluation.calibrate.command import Done, run
+from serve_app.evaluation.calibrate.config_file import RUN
+from serve_app.evaluation.calibrate.goal import Wish
+from serve_app.evaluation.records.file import Records
+from serve_app.signals import SbertConfig
+from tests.evaluation.synthetic import answers, args, questions, records, serving_file, write_records
+
+OPTIONS: dict[str, Any] = {"cascades": ("default",), "signals": (), "resamples": 100}
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return records(tmp_path_factory.mktemp("records") / "records.jsonl", 400)
+
+
+def calibrate(path: Path, wish: Wish, *, fit: bool = False, output: Path | None = None, **options: Any) -> Done:
+    config = options.pop("config", None)
+    return run(Records.load(path), Options(**(OPTIONS | options)), wish, fit=fit, config=config, output=output)
+
+
+def scores(path: Path, **options: Any) -> tuple[Any, list[Any]]:
+    material = Material(Records.load(path), Options(**(OPTIONS | options)))
+    setup, [candidate] = judged(material, labelled=False)
+    return candidate.judged.scores, material.parts(setup.group.index, CHOOSE, CALIBRATE)
+
+
+def test_a_deferral_rate(path: Path) -> None:
+    done = calibrate(path, Wish(rates=(0.4,)))
+    values, (choose, tune, test) = scores(path)
+    report = done.calibrated.report
+    assert report["examples"] == {"choose": len(choose), "calibrate": len(tune), "test": len(test)}
+    assert not set(choose) & set(tune) and not set(tune) & set(test)  # noqa: PT018
+    rate = 1 - (values[tune] >= done.calibrated.thresholds[0]).mean()
+    assert report["deferral_rate_when_calibrated"][0] == pytest.approx(rate)
+    assert rate == pytest.approx(0.4, abs=0.02)
+    on_test = 1 - (values[test] >= done.calibrated.thresholds[0]).mean()
+    assert report["on_test"]["deferral_rate"][0] == pytest.approx(on_test)
+    assert not np.isclose(values, done.calibrated.thresholds[0]).any()  # midway between scores
+
+
+def test_a_quality(path: Path) -> None:
+    done = calibrate(path, Wish(quality=0.65))
+    assert done.calibrated.problem is None
+    assert done.calibrated.report["on_test"]["quality"][0] > 0.6
+
+
+def test_a_budget_that_cannot_be_kept_says_why_and_writes_nothing(path: Path, tmp_path: Path) -> None:
+    done = calibrate(path, Wish(budget=0.1), output=tmp_path / "out.yaml")
+    assert done.calibrated.problem is not None
+    assert "22.0% of the target's" in done.calibrated.problem
+    assert "where 10.0% was asked for" in done.calibrated.problem
+    assert not (tmp_path / "out.yaml").exists()
+    assert done.output is None
+
+
+def test_a_budget_in_a_unit_that_is_not_known(path: Path) -> None:
+    with pytest.raises(DataError, match="cost in usd is not known of every model, or the target is free"):
+        calibrate(path, Wish(budget=0.5, unit="usd"))
+
+
+def test_a_risk_bound(path: Path) -> None:
+    done = calibrate(path, Wish(risk=0.1))
+    report = done.calibrated.report
+    assert report["guarantee"]["bounds"] == "quality_loss"
+    assert report["guarantee"]["mean_loss_when_calibrated"] <= 0.1
+    assert report["on_test"]["quality_loss"] <= 0.1
+
+
+def test_a_risk_that_so_few_examples_cannot_show(path: Path) -> None:
+    done = calibrate(path, Wish(risk=0.01))
+    assert done.calibrated.thresholds[0] == EVERYTHING
+    assert done.calibrated.problem is not None
+    assert "230 with that mean loss would do. That takes about 460 records." in done.calibrated.problem
+    guarantee = done.calibrated.report["guarantee"]
+    assert (guarantee["examples_needed"], guarantee["records_needed"]) == (230, 460)
+
+
+def test_a_bound_says_for_which_signals_it_does_not_hold(path: Path) -> None:
+    sentence = "A signal picked from cascade evaluate's tables of these records needs fresh ones for it to hold."
+    assert sentence in calibrate(path, Wish(risk=0.1)).sentences()
+    assert sentence not in calibrate(path, Wish(quality=0.65)).sentences()
+
+
+def without_some_logprobs(path: Path) -> Path:
+    """Every third answer of `small`, alone in its tier, has no log-probabilities."""
+    values = args(("small",), signal="chow_avg", threshold=-0.5)
+    examples = questions(400)
+    columns = answers(["small", "large"], examples)
+    columns["small"] = [
+        replace(answer, logprobs=None) if k % 3 == 0 and isinstance(answer, Generation) else answer
+        for k, answer in enumerate(columns["small"])
+    ]
+    return write_records(path, values, examples, columns)
+
+
+def test_no_threshold_keeps_an_answer_without_log_probabilities(tmp_path: Path) -> None:
+    path = without_some_logprobs(tmp_path / "r.jsonl")
+    done = calibrate(path, Wish(rates=(0.0,)))
+    report = done.calibrated.report
+    assert "of the examples have no score and are always deferred" in str(done.calibrated.problem)
+    estimate, low, high = report["deferral_rate_when_calibrated"]
+    assert low < estimate < high
+    bought = calibrate(path, Wish(budget=0.6), output=tmp_path / "out.yaml").calibrated
+    assert bought.problem is None
+    assert bought.report["on_test"]["cost_share"]["flops"] == pytest.approx(0.6, abs=0.1)
+
+
+def test_label_free_needs_no_references(tmp_path: Path) -> None:
+    examples = [replace(example, references=()) for example in questions(300)]
+    columns = answers(["small", "tiny", "large"], questions(300))
+    path = write_records(tmp_path / "r.jsonl", args(), examples, columns)
+    done = calibrate(path, Wish(risk=0.3, label_free=True))
+    report = done.calibrated.report
+    assert report["guarantee"]["bounds"] == "disagreement"
+    assert "quality" not in report["on_test"]
+    assert any("disagreement with the target, which may itself be wrong" in line for line in done.sentences())
+    assert calibrate(path, Wish(budget=0.9)).calibrated.problem is None
+    with pytest.raises(DataError, match="has no references"):
+        calibrate(path, Wish(quality=0.5))
+
+
+def test_the_file_can_be_deployed(path: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.yaml"
+    done = calibrate(path, Wish(rates=(0.4,)), output=output)
+    assert load(output).thresholds() == {"default": [done.calibrated.thresholds[0]]}
+    [entry] = yaml.safe_load(output.read_text())["applications"][0]["deployments"]
+    settings = RouterSettings.model_validate(entry["user_config"])
+    assert settings.calibrations["default"].id == done.body()["id"]
+    assert settings.calibrations["default"].found["on_test"] == done.calibrated.report["on_test"]
+
+
+def test_it_goes_into_a_config_and_leaves_the_rest(path: Path, tmp_path: Path) -> None:
+    values = args() | {"router": {"keepalive_s": 3}}
+    values["cascades"]["other"] = {
+        "tiers": [{"models": ["tiny"], "signal": "chow_avg", "threshold": 0}, {"models": ["large"]}]
+    }
+    config = serving_file(tmp_path / "config.yaml", values)
+    before = yaml.safe_load(config.read_text())
+    before["applications"][0]["deployments"] = [{"name": "Router", "user_config": {"thresholds": {"other": [-1.0]}}}]
+    config.write_text(yaml.safe_dump(before))
+    done = calibrate(path, Wish(rates=(0.4,)), config=config, output=tmp_path / "out.yaml")
+    after = yaml.safe_load((tmp_path / "out.yaml").read_text())
+    assert after["applications"][0]["args"] == before["applications"][0]["args"]
+    [entry] = after["applications"][0]["deployments"]
+    assert entry["user_config"]["thresholds"] == {"other": [-1.0], "default": [done.calibrated.thresholds[0]]}
+
+
+def test_a_config_with_another_cascade_is_refused(path: Path, tmp_path: Path) -> None:
+    config = serving_file(tmp_path / "config.yaml", args(("tiny", "small")))
+    with pytest.raises(ConfigError, match="'default' is not the one in the records"):
+        calibrate(path, Wish(rates=(0.4,)), config=config, output=tmp_path / "out.yaml")
+
+
+def test_a_config_with_another_model_of_that_name_is_refused(path: Path, tmp_path: Path) -> None:
+    values = args()
+    values["models"]["large"] = {"engine": "llama_cpp", "weights": "hf://me/other/model.gguf", "parameters": 3e9}
+    config = serving_file(tmp_path / "config.yaml", values)
+    with pytest.raises(ConfigError, match=r"models\.large\.weights is not that of the records"):
+        calibrate(path, Wish(rates=(0.4,)), config=config, output=tmp_path / "out.yaml")
+    assert not (tmp_path / "out.yaml").exists()
+
+
+LLAMA = {"engine": "llama_cpp", "weights": "hf://me/it/model.gguf", "parameters": 5e8}
+ZSCORES = {name: {"mean": -1.0, "std": 0.5} for name in ("small", "tiny")}
+SIGNALS: dict[str, Any] = {
+    "sure": {"kind": "chow_avg", "zscores": ZSCORES},
+    "bert": {"kind": "sbert", "threads": 1},
+    "mixed": {"kind": "mix", "parts": [{"signal": "rouge1"}, {"signal": "chrf"}]},
+    "both": {"kind": "blend", "agreement": "mixed", "confidence": "sure"},
+}
+
+
+@pytest.fixture(scope="module")
+def signed(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
+    """A config with signals of its own, and records of it."""
+    values = args() | {"signals": SIGNALS}
+    values["models"]["small"] = LLAMA
+    examples = questions(120)
+    columns = answers(["small", "tiny", "large"], examples)
+    return values, write_records(tmp_path_factory.mktemp("records") / "records.jsonl", values, examples, columns)
+
+
+def into(
+    signed: tuple[dict[str, Any], Path], output: Path, signal: str, change: dict[str, Any], *, fit: bool = False
+) -> Done:
+    """Calibrated by `signal`, into the config of the records with other entries for models or signals."""
+    values, path = signed
+    served = values | {part: values[part] | entries for part, entries in change.items()}
+    config = serving_file(output.with_name("config.yaml"), served)
+    return calibrate(path, Wish(budget=0.9), judged_by=(signal,), fit=fit, config=config, output=output)
+
+
+@pytest.mark.parametrize(
+    ("signal", "change", "message"),
+    [
+        ("rougeL", {"signals": {"rougeL": {"kind": "bleu"}}}, r"signals\.rougeL\.kind"),
+        ("rougeL", {"signals": {"rougeL": {"kind": "rougeL", "stemmer": True}}}, r"signals\.rougeL\.stemmer"),
+        ("mixed", {"signals": {"chrf": {"kind": "chrf", "word_order": 2}}}, r"signals\.chrf\.word_order"),
+        ("both", {"signals": {"rouge1": {"kind": "rouge1", "stemmer": True}}}, r"signals\.rouge1\.stemmer"),
+        ("both", {"signals": {"sure": {"kind": "chow_sum", "zscores": ZSCORES}}}, r"signals\.sure\.kind"),
+        ("rougeL", {"models": {"small": LLAMA | {"stop": ["\n"]}}}, r"models\.small\.stop"),
+        ("rougeL", {"models": {"small": LLAMA | {"chat_template": "{{ x }}"}}}, r"models\.small\.chat_template"),
+        ("rougeL", {"models": {"large": {"engine": "replay", "default": "y"}}}, r"models\.large\.default"),
+    ],
+)
+def test_a_config_where_a_name_means_something_else_is_refused(
+    signed: tuple[dict[str, Any], Path], tmp_path: Path, signal: str, change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"{message} is not that of the records"):
+        into(signed, tmp_path / "out.yaml", signal, change)
+    assert not (tmp_path / "out.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("signal", "change"),
+    [
+        ("rougeL", {"signals": {"bleu": {"kind": "bleu", "lowercase": True}}}),  # judges nothing here
+        ("rougeL", {"signals": {"bleurt": {"kind": "bleurt", "device": "cpu"}}}),
+        ("sure", {"signals": {"sure": SIGNALS["sure"] | {"zscores": ZSCORES | {"large": ZSCORES["tiny"]}}}}),
+        ("rougeL", {"models": {"small": LLAMA | {"slots": 8, "threads": 2, "input_usd": 1}}}),
+    ],
+)
+def test_a_config_that_runs_it_otherwise_is_taken(
+    signed: tuple[dict[str, Any], Path], tmp_path: Path, signal: str, change: dict[str, Any]
+) -> None:
+    assert into(signed, tmp_path / "out.yaml", signal, change).output is not None
+
+
+def test_what_is_fitted_replaces_what_the_config_has(signed: tuple[dict[str, Any], Path], tmp_path: Path) -> None:
+    other = {"sure": {"kind": "chow_avg", "zscores": {name: {"mean": 0.0, "std": 1.0} for name in ZSCORES}}}
+    assert into(signed, tmp_path / "out.yaml", "sure", {"signals": other}, fit=True).output is not None
+    other = {"chrf": {"kind": "chrf", "word_order": 2}}
+    with pytest.raises(ConfigError, match=r"signals\.chrf\.word_order is not that of the records"):
+        into(signed, tmp_path / "out.yaml", "both", {"signals": other}, fit=True)
+
+
+def test_how_a_model_or_a_signal_is_run_is_said_by_options_that_there_are() -> None:
+    models = get_args(get_args(ModelConfig)[0])
+    assert {field for kind in (*models, SbertConfig, BleurtSettings) for field in kind.model_fields} >= RUN
+
+
+def test_a_signal_that_another_cascade_uses_is_not_changed_under_it(path: Path, tmp_path: Path) -> None:
+    def served(zscores: dict[str, Any]) -> Path:
+        values = args(signal="chow_avg")
+        values["signals"] = {"chow_avg": {"kind": "chow_avg", "zscores": zscores}}
+        values["cascades"]["other"] = {
+            "tiers": [
+                {"models": list(zscores), "signal": "chow_avg", "threshold": 0},
+                {"models": ["large"]},
+            ]
+        }
+        values["models"]["odd"] = values["models"]["old"] = {"engine": "replay", "default": "x"}
+        return serving_file(tmp_path / "config.yaml", values)
+
+    def fitted_into(config: Path) -> Done:
+        return calibrate(
+            path, Wish(rates=(0.4,)), fit=True, judged_by=("chow_avg",), config=config, output=tmp_path / "out.yaml"
+        )
+
+    zscore = {"mean": -1.0, "std": 0.5}
+    config = served({"odd": zscore, "old": zscore})
+    with pytest.raises(ConfigError, match="no zscores for"):
+        load(config)  # for the calibrated cascade there are none yet
+    values = yaml.safe_load(config.read_text())
+    values["applications"][0]["args"]["cascades"]["default"]["tiers"][0]["signal"] = "rougeL"
+    config.write_text(yaml.safe_dump(values))
+    fitted_into(config)
+    found = load(tmp_path / "out.yaml").application.args.signals["chow_avg"].zscores  # type: ignore[union-attr]
+    assert set(found) == {"small", "tiny", "odd", "old"}
+    assert found["odd"].model_dump() == zscore
+
+    config = served({"small": zscore, "tiny": zscore})
+    before = (tmp_path / "out.yaml").read_bytes()
+    with pytest.raises(ConfigError, match="the cascade 'other' uses the signal 'chow_avg', too"):
+        fitted_into(config)
+    assert (tmp_path / "out.yaml").read_bytes() == before
+
+
+def test_z_scores_are_fitted_on_examples_of_their_own(path: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no zscores for small, tiny; --fit measures them"):
+        calibrate(path, Wish(rates=(0.4,)), judged_by=("chow_avg",))
+    done = calibrate(path, Wish(rates=(0.4,)), fit=True, judged_by=("chow_avg",), output=tmp_path / "out.yaml")
+    loaded = load(tmp_path / "out.yaml").application.args
+    assert loaded.cascades["default"].tiers[0].signal == "chow_avg"
+    assert set(loaded.signals["chow_avg"].zscores) == {"small", "tiny"}  # type: ignore[union-attr]
+    assert done.calibrated.report["deferral_rate_when_calibrated"][0] == pytest.approx(0.4, abs=0.02)
+    with pytest.raises(ConfigError, match="'rougeL' has nothing to fit"):
+        calibrate(path, Wish(rates=(0.4,)), fit=True)
+
+
+def test_a_blend_is_fitted(tmp_path: Path) -> None:
+    values = args(signal="both")
+    zscores = {"small": {"mean": 0, "std": 1}, "tiny": {"mean": 0, "std": 1}}
+    values["signals"] = {
+        "sure": {"kind": "chow_avg", "zscores": zscores},
+        "both": {"kind": "blend", "agreement": "rougeL", "confidence": "sure"},
+    }
+    examples = questions(300)
+    columns = answers(["small", "tiny", "large"], examples)
+    path = write_records(tmp_path / "r.jsonl", values, examples, columns)
+    done = calibrate(path, Wish(rates=(0.4,)), fit=True, output=tmp_path / "out.yaml")
+    both = load(tmp_path / "out.yaml").application.args.signals["both"]
+    assert both == done.fitted["both"]
+    assert both.logistic  # type: ignore[union-attr]
+    assert both.weights.confidence > 0  # type: ignore[union-attr]
+    assert 0 < done.calibrated.thresholds[0] < 1
+
+
+@pytest.mark.parametrize(("wish", "name"), [({"risk": 0}, "--risk"), ({"risk": 0.1, "delta": 1}, "--delta")])
+def test_bounds_that_are_none(wish: dict[str, Any], name: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{name} must be above 0 and below 1, not"):
+        Wish(**wish)
+
+
+def test_a_risk_without_any_score(path: Path) -> None:
+    with pytest.raises(DataError, match="None of the examples to choose on has a score by 'rougeL'"):
+        calibrate(path, Wish(risk=0.1), cascades=None, tiers=(("small",),), target="large", judged_by=("rougeL",))
+
+
+@pytest.mark.parametrize("wish", [{}, {"rates": (0.5,), "budget": 0.5}, {"rates": (0.5,), "label_free": True}])
+def test_wishes_that_are_none(wish: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        Wish(**wish)
+
+
+def test_too_few_examples(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="3 examples are too few"):
+        calibrate(records(tmp_path / "r.jsonl", 3), Wish(rates=(0.5,)))
+
+
+def test_thresholds_of_another_calibration_are_refused() -> None:
+    settings = RouterSettings.model_validate({"calibrations": {"default": {"id": "x", "thresholds": [0.25]}}})
+    with pytest.raises(ValueError, match=r"calibrations.default: is about \[0.25\], not about \[0.5\]"):
+        settings.applied_to(AppConfig.model_validate(args()))

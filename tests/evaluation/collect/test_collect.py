@@ -1,0 +1,320 @@
+"""The command as a user runs it, over replay engines and against a server; killed, stopped, and gone on with."""
+
+import asyncio
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+
+from serve_app.core.types import Failure, Generation, TokenLogprob
+from serve_app.evaluation.collect.collect import weights_sha256
+from serve_app.evaluation.records.example import Example, digest
+from serve_app.evaluation.records.file import Records, read_lines
+from tests.api.serving import FakeService, listening
+from tests.evaluation.collecting import (
+    MODELS,
+    collect,
+    command,
+    question,
+    real_data,
+    write_config,
+    write_examples,
+)
+
+LOGPROBS = [["Lon", -0.5], ["don", -0.25]]
+KILLS = 20
+
+
+def asked_once(path: Path) -> Counter[tuple[str, str]]:
+    return Counter((body["example"], body["model"]) for _, body in read_lines(path) if body["kind"] == "answer")
+
+
+def test_every_model_answers_every_example(tmp_path: Path) -> None:
+    models = {
+        "a": {
+            "engine": "replay",
+            "default": "Paris",
+            "answers": [
+                {"contains": "number 1?", "text": "London", "logprobs": LOGPROBS},
+                {"contains": "number 2?", "error": "It broke."},
+            ],
+        },
+        "t": MODELS["t"],
+    }
+    config = write_config(tmp_path / "c.yaml", models)
+    examples = [question(i) for i in range(5)]
+    data = write_examples(tmp_path / "d.jsonl", examples)
+    out = tmp_path / "r.jsonl"
+    done = collect(config, data, "-o", out)
+    sentence = f"10 of 10 answers are in {out}. Failures: 1 of 'a'; --retry-failures asks them again.\n"
+    assert (done.returncode, done.stdout) == (0, "")
+    lines = done.stderr.splitlines(keepends=True)
+    assert [line.split(", ")[:-1] for line in lines[:2]] == [["a: 5 of 5", "1 failed"], ["t: 5 of 5"]]
+    assert lines[2:] == [sentence]
+
+    records = Records.load(out)
+    assert (records.examples, records.models) == (examples, ("a", "t"))
+    assert records.complete() == list(range(5))
+    assert [answer.text if isinstance(answer, Generation) else None for answer in records.answers["a"]] == [
+        "Paris",
+        "London",
+        None,
+        "Paris",
+        "Paris",
+    ]
+    london = records.answers["a"][1]
+    assert isinstance(london, Generation)
+    assert london.logprobs == (TokenLogprob("Lon", -0.5), TokenLogprob("don", -0.25))
+    failed = records.answers["a"][2]
+    assert isinstance(failed, Failure)
+    assert (failed.kind, failed.message) == ("error", "It broke.")
+    header = records.header
+    assert header.data == {"digest": digest(examples), "examples": 5, "files": [str(data)]}
+    assert header.asked == {"through": "engines", "concurrency": 4}
+    assert header.sampling == {"temperature": 0.0, "logprobs": True, "max_tokens": {"closed_book_qa": 48}}
+    assert header.versions["python"] == sys.version.split()[0]
+    assert records.costs["t"].devices == 2
+
+    before = out.read_bytes()
+    done = collect(config, data, "-o", out)
+    assert (done.returncode, done.stderr, out.read_bytes()) == (0, sentence, before)
+
+    models["a"]["answers"] = []
+    done = collect(write_config(config, models), data, "-o", out)
+    assert done.returncode == 1
+    assert f"cascade: '{out}' holds records that do not fit: models.a.answers was [" in done.stderr
+    assert out.read_bytes() == before
+
+
+def test_failures_are_asked_again_only_on_request(tmp_path: Path) -> None:
+    replayed = tmp_path / "answers.jsonl"
+    asked = "Answer the question in a few words, without explanation.\n\nQuestion: Question number 2?"
+    replayed.write_text(json.dumps({"prompt": asked, "error": "It broke."}))
+    models = {"a": {"engine": "replay", "default": "Paris", "records": str(replayed)}, "t": MODELS["t"]}
+    config = write_config(tmp_path / "c.yaml", models)
+    data = write_examples(tmp_path / "d.jsonl", [question(i) for i in range(5)])
+    out = tmp_path / "r.jsonl"
+    assert "1 of 'a'" in collect(config, data, "-o", out).stderr
+    replayed.write_text(json.dumps({"prompt": asked, "text": "Rome"}))
+    assert "1 of 'a'" in collect(config, data, "-o", out).stderr
+    done = collect(config, data, "-o", out, "--retry-failures")
+    assert done.stderr.endswith(f"10 of 10 answers are in {out}.\n")
+    answer = Records.load(out).answers["a"][2]
+    assert isinstance(answer, Generation)
+    assert answer.text == "Rome"
+    assert asked_once(out) == {
+        (f"q{i}", model): 1 + (i == 2 and model == "a") for i in range(5) for model in ("a", "t")
+    }
+
+
+def test_a_model_that_only_fails_is_left(tmp_path: Path) -> None:
+    models = {"a": {"engine": "replay"}, "t": MODELS["t"]}
+    data = write_examples(tmp_path / "d.jsonl", [question(i) for i in range(30)])
+    done = collect(write_config(tmp_path / "c.yaml", models), data, "-o", tmp_path / "r.jsonl", "--concurrency", "1")
+    assert done.returncode == 1
+    assert (
+        "cascade: 'a' failed 20 times in a row, so it was left: The replay engine has no answer to this prompt, and no "
+        f"default. 20 of 60 answers are in {tmp_path / 'r.jsonl'}. Failures: 20 of 'a'; --retry-failures asks them "
+        "again. The same command goes on from there." in done.stderr
+    )
+
+
+def test_options_reach_the_models(tmp_path: Path) -> None:
+    (tmp_path / "closed_book_qa.txt").write_text("Mine: {question}")
+    models = {
+        "a": {"engine": "replay", "answers": [{"contains": "Mine: ", "text": "one two three four"}]},
+        "t": MODELS["t"],
+    }
+    data = write_examples(tmp_path / "d.jsonl", [question(i) for i in range(9)])
+    options = ["--prompts", tmp_path, "--max-tokens", "2", "--limit", "3", "--seed", "1"]
+    done = collect(write_config(tmp_path / "c.yaml", models), data, "-o", tmp_path / "r.jsonl", *options)
+    assert done.returncode == 0, done.stderr
+    records = Records.load(tmp_path / "r.jsonl")
+    assert len(records.examples) == 3
+    answers = list(records.answers["a"])
+    assert [(answer.text, answer.finish_reason) for answer in answers if isinstance(answer, Generation)] == [
+        ("one two", "length")
+    ] * 3
+    assert records.header.prompts["texts"] == {"closed_book_qa": "Mine: {question}"}
+    assert records.header.sampling["max_tokens"] == {"closed_book_qa": 2}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["nowhere.yaml", "d.jsonl", "-o", "r.jsonl"], 2, "There is no config file 'nowhere.yaml'."),
+        (["c.yaml", "nowhere.jsonl", "-o", "r.jsonl"], 1, "The data 'nowhere.jsonl' cannot be read"),
+        (["c.yaml", "d.jsonl", "-o", "no/r.jsonl"], 1, "The records 'no/r.jsonl' cannot be written"),
+        (
+            ["c.yaml", "d.jsonl", "-o", "r.jsonl", "--url", "http://127.0.0.1:9"],
+            1,
+            "No server answers at http://127.0.0.1:9.",
+        ),
+        (["c.yaml", "d.jsonl"], 2, "Missing option"),
+    ],
+)
+def test_mistakes_are_sentences(tmp_path: Path, arguments: list[str], code: int, sentence: str) -> None:
+    write_config(tmp_path / "c.yaml")
+    write_examples(tmp_path / "d.jsonl", [question(1)])
+    done = subprocess.run(command(*arguments), capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == code
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def slow_config(path: Path) -> Path:
+    return write_config(path, {name: {**model, "first_token_s": 0.02} for name, model in MODELS.items()})
+
+
+def wait_for_bytes(process: "subprocess.Popen[str]", path: Path, size: int) -> None:
+    while process.poll() is None and (not path.exists() or path.stat().st_size < size):
+        time.sleep(0.001)
+
+
+def test_killed_at_twenty_random_moments_nothing_is_lost_or_there_twice(tmp_path: Path) -> None:
+    config = slow_config(tmp_path / "c.yaml")
+    examples = [question(i) for i in range(1000)]
+    data = write_examples(tmp_path / "d.jsonl", examples)
+    out = tmp_path / "r.jsonl"
+    rng = random.Random(0)
+    kept = Counter[tuple[str, str]]()
+    for _ in range(KILLS):
+        size = out.stat().st_size if out.exists() else 0
+        process = subprocess.Popen(command(config, data, "-o", out, "--concurrency", "8"), text=True, stderr=-1)
+        with process:
+            # From the first bytes on, and then a moment more.
+            wait_for_bytes(process, out, size + rng.randrange(1, 6000))
+            time.sleep(rng.uniform(0, 0.02))
+            process.send_signal(signal.SIGKILL)
+        now = asked_once(out)
+        assert not kept - now
+        assert set(now.values()) <= {1}
+        kept = now
+    assert 20 < len(kept) < 3000
+    done = collect(config, data, "-o", out, "--concurrency", "64")
+    assert done.returncode == 0, done.stderr
+    assert asked_once(out) == {(example.id, model): 1 for example in examples for model in MODELS}
+    records = Records.load(out)
+    assert records.examples == examples
+    assert records.complete() == list(range(1000))
+    assert all(answer.text == "Paris" for answer in records.answers["a"] if isinstance(answer, Generation))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_keeps_everything_and_says_how_to_go_on(tmp_path: Path, number: signal.Signals) -> None:
+    models = {name: {**model, "first_token_s": 0.05} for name, model in MODELS.items()}
+    config = write_config(tmp_path / "c.yaml", models)
+    data = write_examples(tmp_path / "d.jsonl", [question(i) for i in range(500)])
+    out = tmp_path / "r.jsonl"
+    # In the background of a shell script SIGINT is ignored; it works all the same.
+    process = subprocess.Popen(
+        command(config, data, "-o", out),
+        text=True,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    )
+    wait_for_bytes(process, out, len(data.read_bytes()) + 15_000)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    there = len(asked_once(out))
+    assert process.returncode == 130
+    assert said == f"Stopped. {there} of 1500 answers are in {out}. The same command goes on from there.\n"
+    assert 0 < there < 500
+    assert out.read_bytes().endswith(b"\n")
+
+
+async def test_a_running_server_is_asked_for_what_is_missing(tmp_path: Path) -> None:
+    service = FakeService()
+    config = write_config(tmp_path / "c.yaml")
+    examples = [question(i) for i in range(4)]
+    data = write_examples(tmp_path / "d.jsonl", examples)
+    out = tmp_path / "r.jsonl"
+
+    async def run(limit: int) -> str:
+        arguments = command(config, data, "-o", out, "--url", url, "--limit", str(limit))
+        process = await asyncio.create_subprocess_exec(*arguments, stderr=subprocess.PIPE)
+        _, said = await process.communicate()
+        assert process.returncode == 0, said
+        return said.decode()
+
+    async with listening(service) as url:
+        await run(2)
+        said = await run(4)
+    assert said.endswith(f"12 of 12 answers are in {out}.\n")
+    assert [len(service.models[name].prompts) for name in "abt"] == [4, 4, 4]
+    [prompt] = {prompt.messages[0].content for prompt in service.models["a"].prompts if "number 3?" in str(prompt)}
+    assert prompt == "Answer the question in a few words, without explanation.\n\nQuestion: Question number 3?"
+    assert all(prompt.sampling.temperature == 0 and prompt.sampling.logprobs for prompt in service.models["t"].prompts)
+    records = Records.load(out)
+    assert records.header.asked == {"through": "server", "concurrency": 4}
+    assert records.complete() == [0, 1, 2, 3]
+    answer = records.answers["t"][3]
+    assert isinstance(answer, Generation)
+    assert (answer.text, answer.latency_s, answer.first_token_s) == ("It is Paris.", 0.5, 0.1)
+    assert answer.logprobs == tuple(TokenLogprob(word, -0.25) for word in ("It", "is", "Paris."))
+
+
+def test_real_examples_of_two_files(tmp_path: Path) -> None:
+    files = [real_data("squad.jsonl"), real_data("multi30k_fr_en.jsonl")]
+    done = collect(write_config(tmp_path / "c.yaml"), *files, "-o", tmp_path / "r.jsonl", "--limit", "5")
+    assert done.returncode == 0, done.stderr
+    records = Records.load(tmp_path / "r.jsonl")
+    assert len(records.complete()) == 10
+    assert records.header.sampling["max_tokens"] == {"reading_comprehension": 48, "translation": 256}
+
+
+@pytest.mark.vllm
+@pytest.mark.models
+def test_an_adapter_is_loaded_with_its_base(tmp_path: Path) -> None:
+    from tests.lora_adapters import greedy, make, merged
+    from tests.vllm_models import folder
+
+    base = folder("smollm2-135m")
+    tuned = make(tmp_path / "tuned", base, rank=4, modules=("q_proj", "v_proj"), seed=1, scale=0.08)
+    models = {
+        "base": {
+            "engine": "vllm",
+            "weights": str(base),
+            "device": "cpu",
+            "dtype": "float32",
+            "context_tokens": 512,
+            "enforce_eager": True,
+            "env": {"VLLM_CPU_KVCACHE_SPACE": "1"},
+        },
+        "tuned": {"engine": "vllm_lora", "base": "base", "weights": str(tuned)},
+    }
+    args = {"models": models, "cascades": {"default": {"tiers": [{"models": ["tuned"]}]}}}
+    asked = "What is the capital of France? Answer in one word."
+    config = tmp_path / "c.yaml"
+    config.write_text(yaml.safe_dump({"applications": [{"import_path": "serve_app.app:build_app", "args": args}]}))
+    example = Example("1", "custom", "test", {"prompt": asked}, ("Paris",))
+    data = write_examples(tmp_path / "x.jsonl", [example])
+    done = collect(config, data, "-o", tmp_path / "r.jsonl", "--max-tokens", "12")
+    assert done.returncode == 0, done.stderr
+    records = Records.load(tmp_path / "r.jsonl")
+    assert records.header.models.keys() == {"tuned"}
+    assert records.header.models["tuned"]["weights_sha256"] not in (weights_sha256(tuned), weights_sha256(base))
+    (answer,) = records.answers["tuned"]
+    assert answer.text == greedy(merged(base, tuned), base, asked, 12)[0]
+
+
+def test_the_digest_of_weights(tmp_path: Path) -> None:
+    file = tmp_path / "model.gguf"
+    file.write_bytes(b"abc")
+    assert weights_sha256(file) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    folder = tmp_path / "folder"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "sub" / "b.bin").write_bytes(b"abc")
+    (folder / "a.json").write_bytes(b"{}")
+    first = weights_sha256(folder)
+    (folder / "a.json").rename(folder / "c.json")
+    assert weights_sha256(folder) != first
+    (folder / "c.json").rename(folder / "a.json")
+    assert weights_sha256(folder) == first

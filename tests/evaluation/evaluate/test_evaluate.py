@@ -1,0 +1,368 @@
+"""The whole evaluation of synthetic records, held against what plain arithmetic says."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import pytest
+
+from serve_app.core.types import Answer, Generation, TokenLogprob
+from serve_app.errors import DataError, SignalError
+from serve_app.evaluation.analysis.candidates import fit_sample, fitted_chows, semantic
+from serve_app.evaluation.analysis.cascade_view import Setup
+from serve_app.evaluation.analysis.dataset import Material, Options, hashed_share
+from serve_app.evaluation.analysis.quality import qualities
+from serve_app.evaluation.evaluate.evaluate import evaluate
+from serve_app.evaluation.evaluate.fronts import front
+from serve_app.evaluation.records.example import Example
+from serve_app.evaluation.records.file import Records
+from tests.evaluation.synthetic import answers, args, questions, records, reference, three_tier_records, write_records
+
+FEW = {"resamples": 100}
+
+
+def load(path: Path, **options: Any) -> Material:
+    return Material(Records.load(path), Options(**({"signals": ("rougeL", "exact")} | FEW | options)))
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return records(tmp_path_factory.mktemp("records") / "records.jsonl", 150, ("small", "tiny", "odd"))
+
+
+@pytest.fixture(scope="module")
+def body(path: Path) -> dict[str, Any]:
+    return evaluate(load(path))
+
+
+def only(body: dict[str, Any]) -> dict[str, Any]:
+    [group] = body["groups"]
+    [cascade] = group["cascades"]
+    found: dict[str, Any] = cascade
+    return found
+
+
+def row(body: dict[str, Any], **wanted: Any) -> dict[str, Any]:
+    [found] = [row for row in only(body)["rows"] if all(row[key] == value for key, value in wanted.items())]
+    return dict(found)
+
+
+def test_it_is_plain_json(body: dict[str, Any]) -> None:
+    assert json.loads(json.dumps(body, allow_nan=False)) == body
+
+
+def test_parts_are_disjoint_and_by_id(path: Path) -> None:
+    material = load(path)
+    fit, test = material.parts(material.groups[0].index, 1 / 3)
+    ids = [material.records.examples[row].id for row in material.rows]
+    assert sorted([*fit, *test]) == list(range(150))
+    assert [ids[k] for k in fit] == [id_ for id_ in ids if hashed_share(id_, 0) < 1 / 3]
+
+
+def test_models_alone(path: Path, body: dict[str, Any]) -> None:
+    material = load(path)
+    _, test = material.parts(material.groups[0].index, 1 / 3)
+    found = qualities("f1", material.records.examples, {"tiny": material.records.answers["tiny"]})["tiny"]
+    model = only(body)["models"]["tiny"]
+    assert model["quality"]["f1"] == pytest.approx(fmean(found[k] for k in test))
+    spent = [material.records.answers["tiny"][k] for k in test]
+    tokens = fmean(answer.prompt_tokens + answer.completion_tokens for answer in spent if answer)
+    assert model["cost"]["flops"] == pytest.approx(2 * 1e8 * tokens)
+    assert model["cost"]["usd"] == 0
+    assert only(body)["target"] == "large"
+
+
+def test_random_is_the_mean_of_both_qualities(body: dict[str, Any]) -> None:
+    target = only(body)["baselines"]["target"][0]
+    for model, facts in only(body)["baselines"]["members"].items():
+        assert facts["random"][0] == pytest.approx((facts["quality"][0] + target) / 2)
+        assert facts["less_target"][0] == pytest.approx(facts["quality"][0] - target)
+        assert row(body, kind="chow_member", signal="chow_avg", models=[model])["random"] == facts["random"]
+
+
+def test_gains_add_up(body: dict[str, Any]) -> None:
+    for one in only(body)["rows"]:
+        assert one["over_random"][0] == pytest.approx(one["auc"][0] - one["random"][0], abs=1e-7)
+        assert one["over_random_best"][0] == pytest.approx(one["by_selection"][0] + one["over_random"][0], abs=1e-7)
+        assert one["auc"][1] <= one["auc"][0] <= one["auc"][2]
+        assert one["auc"][0] <= only(body)["baselines"]["oracle"][0]
+        if one["partial_oracle"]:
+            assert one["partial_oracle"][0] >= one["auc"][0]
+
+
+def test_signals_that_know_something_beat_random(body: dict[str, Any]) -> None:
+    assert row(body, kind="semantic", signal="rougeL", agreement="max")["over_random"][1] > 0
+    assert row(body, kind="chow_member", signal="chow_sum", models=["small"])["over_random"][1] > 0
+
+
+def test_a_fixed_member_is_never_selected_for_another(body: dict[str, Any]) -> None:
+    one = row(body, kind="fixed", signal="rougeL")
+    assert (one["kept"], one["by_selection"][0]) == ("small", 0)
+    assert one["shares"] == {"small": 1, "tiny": 0, "odd": 0}
+
+
+def test_another_member_may_be_the_fixed_one(path: Path) -> None:
+    assert row(evaluate(load(path, fixed="tiny", signals=("exact",))), kind="fixed")["kept"] == "tiny"
+
+
+def test_of_the_quantiles_one_is_chosen_beforehand_and_one_is_the_papers(body: dict[str, Any]) -> None:
+    ensemble = ["small", "tiny", "odd"]
+    for models, agreement in (
+        *((["small"], "mean"), (["tiny"], "mean"), (["odd"], "mean")),
+        *((ensemble, "mean"), (ensemble, "max")),
+    ):
+        both = [
+            one
+            for one in only(body)["rows"]
+            if one["signal"].startswith("chow_quantile") and (one["models"], one["agreement"]) == (models, agreement)
+        ]
+        held, best = sorted(both, key=lambda one: one["maximum"])
+        assert (held["maximum"], best["maximum"]) == (False, True)
+        assert best["auc"][0] >= held["auc"][0]
+        assert best["cheapest"] is None
+
+
+def test_token_level_ensembles_have_both_policies(body: dict[str, Any]) -> None:
+    """What the mean keeps, the maximum keeps, too; only when they defer differs."""
+    for signal in ("chow_sum", "chow_avg"):
+        most, mean = (row(body, kind="chow_ensemble", signal=signal, agreement=name) for name in ("max", "mean"))
+        assert most["kept_quality"] == mean["kept_quality"]
+        assert most["auc"][0] != pytest.approx(mean["auc"][0])
+
+
+def test_budgets(body: dict[str, Any]) -> None:
+    one = row(body, kind="semantic", signal="rougeL", agreement="max")
+    flops = one["at"]["flops"]
+    models = only(body)["models"]
+    members = sum(models[name]["cost"]["flops"] for name in ("small", "tiny", "odd"))
+    assert flops["target"] == pytest.approx(models["large"]["cost"]["flops"])
+    assert members / flops["target"] < flops["floor"] < 0.4
+    assert flops["bought"]["0.1"] is None  # the members alone cost more
+    assert flops["bought"]["0.6"]["point"]["x"] <= 0.6 * flops["target"] * (1 + 1e-9)
+    assert "usd" not in one["at"]  # the target is free
+    assert one["at"]["latency_s"]["floor"] > 1  # members that are as slow as the target save no time
+
+
+def test_curves_have_their_ends(body: dict[str, Any]) -> None:
+    for one in only(body)["rows"]:
+        curve = one["curve"]
+        assert (curve["rate"][0], curve["rate"][-1]) == (0, 1)
+        assert curve["quality"][0] == pytest.approx(one["kept_quality"])
+        assert curve["quality"][-1] == pytest.approx(only(body)["baselines"]["target"][0])
+        assert curve["threshold"][-1] == "inf"
+        assert len({len(values) for values in curve.values()}) == 1
+
+
+def test_every_row_is_signed(body: dict[str, Any]) -> None:
+    signatures = [one["signature"] for one in only(body)["rows"] if not one["maximum"]]
+    assert len(set(signatures)) == len(signatures)
+    digest = body["source"]["data_sha256"][:12]
+    assert all(signature.startswith(f"data:{digest}|group:Synthetic|n:") for signature in signatures)
+
+
+def test_what_is_looked_at_is_sorted_by_agreement(body: dict[str, Any]) -> None:
+    shown = only(body)["looked_at"]
+    most, least = ([example["agreement"] for example in shown[name]] for name in ("most", "least"))
+    assert most == sorted(most, reverse=True)
+    assert least == sorted(least)
+    assert most[-1] > least[-1]
+    assert set(shown["most"][0]["answers"]) == {"small", "tiny", "odd", "large"}
+
+
+def test_the_seed_decides_everything(path: Path, body: dict[str, Any]) -> None:
+    def timeless(found: dict[str, Any]) -> Any:  # the scorer's seconds are measured
+        return [(one["auc"], one["by_selection"], one["signature"]) for one in only(found)["rows"]]
+
+    assert timeless(evaluate(load(path))) == timeless(body)
+    assert timeless(evaluate(load(path, seed=1))) != timeless(body)
+
+
+def test_flags(tmp_path: Path) -> None:
+    examples = questions(60)
+    columns: dict[str, list[Answer]] = dict(answers(["small"], examples))
+    columns["tiny"] = [Generation(example.references[0], "stop", 1, 3) for example in examples]
+    columns["large"] = [Generation("no", "stop", 1, 1) for _ in examples]
+    path = write_records(tmp_path / "r.jsonl", args(signal="exact"), examples, columns)
+    found = evaluate(load(path, metrics=("rougeL", "f1")))
+    assert [flag.split(" (")[0] for flag in only(found)["flags"]] == [
+        "small is better than the target large",
+        "tiny is better than the target large",
+    ]
+    assert "also the quality metric" in row(found, kind="semantic", signal="rougeL", agreement="max")["flags"][0]
+    assert set(row(found, kind="semantic", signal="rougeL", agreement="max")["other_metrics"]) == {"f1"}
+    assert only(found)["notes"] == ["No log-probabilities of tiny in the records, so no Chow signal of theirs."]
+    same = {name: [Generation("no", "stop", 1, 1)] * 60 for name in ("small", "tiny", "large")}
+    alike = evaluate(load(write_records(tmp_path / "s.jsonl", args(), examples, same)))
+    assert row(alike, kind="semantic", signal="exact", agreement="max")["flags"] == [
+        "Every example has the same score, so this is random deferral."
+    ]
+
+
+def test_a_signal_is_the_metric_under_any_name_and_in_any_mix(tmp_path: Path) -> None:
+    values = args(signal="mine")
+    values["signals"] = {
+        "mine": {"kind": "rougeL", "stemmer": True},
+        "mixed": {"kind": "mix", "parts": [{"signal": "mine"}, {"signal": "rouge1"}]},
+        "by_length": {"kind": "by_length", "cases": [{"signal": "exact", "max_characters": 9}, {"signal": "mixed"}]},
+        "unlike": {"kind": "mix", "parts": [{"signal": "exact"}, {"signal": "rouge1"}]},
+    }
+    examples = questions(40)
+    path = write_records(tmp_path / "r.jsonl", values, examples, answers(["small", "tiny", "large"], examples))
+    found = evaluate(load(path, metrics=("rougeL",), signals=("mine", "mixed", "by_length", "unlike", "exact")))
+    assert found["groups"][0]["metrics"] == ["rougeL", "f1"]
+    flags = {one["signal"]: one["flags"] for one in only(found)["rows"] if one["kind"] == "semantic"}
+    part = "The signal is in part the quality metric (rougeL): look at another metric, too."
+    assert flags == {
+        "mine": ["The signal is also the quality metric (rougeL): look at another metric, too."],
+        "mixed": [part],
+        "by_length": [part],
+        "unlike": [],
+        "exact": [],
+    }
+
+
+def test_several_data_sets_are_pooled_too(tmp_path: Path) -> None:
+    examples = [*questions(40), *questions(50, "Other")]
+    path = write_records(tmp_path / "r.jsonl", args(), examples, answers(["small", "tiny", "large"], examples))
+    found = evaluate(load(path, metrics=("rougeL",)))
+    [*each, whole] = [(group["test"], group["cascades"][0]) for group in found["groups"]]
+    for metric in ("rougeL", "f1"):
+        sums = [test * cascade["models"]["small"]["quality"][metric] for test, cascade in (*each, whole)]
+        assert sum(sums[:-1]) == pytest.approx(sums[-1])
+    pooled = whole[1]
+    assert [list(one["other_metrics"]) for one in pooled["rows"]] == [["f1"]] * len(pooled["rows"])
+    assert [(group["name"], group["fit"] + group["test"]) for group in found["groups"]] == [
+        ("Synthetic", 40),
+        ("Other", 50),
+        ("all", 90),
+    ]
+
+
+def test_of_many_examples_z_scores_are_fitted_on_some_of_every_data_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second data set comes after the first, and is as good as none where only the first are taken."""
+    monkeypatch.setattr("serve_app.evaluation.analysis.candidates.FIT_ANSWERS", 20)
+    examples = [*questions(20), *questions(60, "Other")]
+    columns: dict[str, list[Answer]] = {
+        model: [
+            Generation("yes", "stop", 1, 1, (TokenLogprob("yes", -1.0 if k < 20 else -5.0 + k % 2),))
+            for k in range(len(examples))
+        ]
+        for model in ("small", "tiny", "large")
+    }
+    material = load(write_records(tmp_path / "r.jsonl", args(), examples, columns))
+    everything = np.arange(len(examples))
+    assert fit_sample(everything).tolist() == list(range(0, 80, 4))
+    assert fit_sample(everything[:20]).tolist() == list(range(20))
+    [chow] = [chow for chow in fitted_chows(material, ("small",), everything) if chow.kind == "chow_sum"]
+    assert chow.zscores["small"].mean == pytest.approx((5 * -1.0 + 15 * -5.0) / 20)
+
+
+def test_data_sets_of_other_metrics_are_pooled_by_the_place_of_each(tmp_path: Path) -> None:
+    asked = [Example(f"m{k}", "custom", f"Mine, {k}", {"prompt": f"Say {k}"}, (reference(k),)) for k in range(40)]
+    examples = [*questions(40), *asked]
+    path = write_records(tmp_path / "r.jsonl", args(), examples, answers(["small", "tiny", "large"], examples))
+    found = evaluate(load(path))
+    metrics = [["f1", "exact_match", "accuracy"], ["rougeL", "f1"], ["f1 / rougeL", "exact_match / f1"]]
+    assert [group["metrics"] for group in found["groups"]] == metrics
+
+
+def test_more_than_two_tiers_have_a_front(tmp_path: Path) -> None:
+    values = args(("small", "tiny"))
+    values["models"]["odd"] = {"engine": "replay", "default": "x", "parameters": 3e8}
+    values["models"]["middle"] = {"engine": "replay", "default": "x", "parameters": 1e9}
+    second = {"models": ["odd", "middle"], "signal": "exact", "threshold": 0.5}
+    values["cascades"]["default"]["tiers"].insert(1, second)
+    examples = questions(120)
+    columns = answers(["small", "tiny", "odd", "large"], examples)
+    columns["middle"] = answers(["large"], examples, seed=5)["large"]
+    cascade = only(evaluate(load(write_records(tmp_path / "r.jsonl", values, examples, columns))))
+    points = cascade["front"]["points"]
+    assert cascade["front"]["unit"] == "flops"
+    assert {len(point["thresholds"]) for point in points if point["signal"]} == {2}
+    chosen = [point["quality_when_chosen"] for point in points]
+    assert chosen == sorted(chosen)
+    assert np.all(np.diff([point["cost"] for point in points]) > -0.2)
+
+
+def test_a_tier_of_one_member_is_judged_by_its_own_signal_in_a_front(tmp_path: Path) -> None:
+    cascade = only(evaluate(load(three_tier_records(tmp_path / "r.jsonl"))))
+    signals = {point["signal"] for point in cascade["front"]["points"] if point["thresholds"]}
+    assert signals
+    assert signals <= {"rougeL -> chow_avg", "exact -> chow_avg"}
+
+
+def test_a_front_leaves_out_signals_of_unknown_cost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    material = load(three_tier_records(tmp_path / "r.jsonl"))
+    similarities = material.evidence.similarities
+    monkeypatch.setitem(similarities, "exact", replace(similarities["exact"], flops=None))
+    [group] = material.groups
+    everything = np.arange(len(material.rows))
+    found = front(Setup(material, group, "default", everything, everything))
+    assert found["unit"] == "flops"
+    assert {point["signal"] for point in found["points"] if point["thresholds"]} == {"rougeL -> chow_avg"}
+
+
+def test_a_front_is_of_the_tiers_own_agreement(tmp_path: Path) -> None:
+    """Of three members the maximum and the mean defer differently."""
+    values = args(("small", "tiny", "odd"))
+    values["models"]["middle"] = {"engine": "replay", "default": "x", "parameters": 1e9}
+    values["cascades"]["default"]["tiers"].insert(1, {"models": ["middle"], "signal": "chow_avg", "threshold": -0.5})
+    examples = questions(150)
+    columns = answers(["small", "tiny", "odd", "large"], examples)
+    columns["middle"] = answers(["large"], examples, seed=5)["large"]
+    material = load(write_records(tmp_path / "r.jsonl", values, examples, columns))
+    [group] = material.groups
+    everything = np.arange(len(examples))
+    setup = Setup(material, group, "default", everything, everything)
+    by = {
+        candidate.tier.agreement: candidate.judged.scores
+        for candidate in semantic(material, setup.tiers[0], group.index)
+        if (candidate.kind, candidate.tier.signal) == ("semantic", "rougeL")
+    }
+    points = [point for point in front(setup)["points"] if (point["signal"] or "").startswith("rougeL")]
+    rates = {name: [(scores < point["thresholds"][0]).mean() for point in points] for name, scores in by.items()}
+    assert [point["rate"] for point in points] == pytest.approx(rates["max"])
+    assert rates["max"] != pytest.approx(rates["mean"])
+
+
+def test_ad_hoc_cascades(path: Path) -> None:
+    found = only(evaluate(load(path, tiers=(("tiny", "odd"),), target="small")))
+    assert (found["id"], found["tiers"]) == ("tiny+odd->small", [["tiny", "odd"], ["small"]])
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "sentence"),
+    [
+        ({"tiers": ((),), "target": "large"}, DataError, "A cascade needs a member beside its target"),
+        ({"cascades": ("defalt",)}, DataError, "no cascade 'defalt'. Did you mean 'default'?"),
+        ({"tiers": (("tiny",),)}, DataError, "needs both its members and a target"),
+        ({"tiers": (("tiny", "ody"),), "target": "large"}, DataError, "no model 'ody'. Did you mean 'odd'?"),
+        ({"tiers": (("tiny", "large"),), "target": "large"}, DataError, "asked once"),
+        ({"fixed": "ody"}, DataError, "--fixed: no tier has a member 'ody'. Did you mean 'odd'?"),
+        ({"fixed": "large"}, DataError, "--fixed: no tier has a member 'large'. Available: odd, small, tiny."),
+        (
+            {"cascades": ("default",), "tiers": (("tiny",),), "target": "large"},
+            DataError,
+            "--cascade is one of the config.*not both",
+        ),
+        ({"signals": ("rogueL",)}, SignalError, "no signal 'rogueL'. Did you mean 'rougeL'?"),
+    ],
+)
+def test_what_is_not_in_the_records(path: Path, options: dict[str, Any], error: type[Exception], sentence: str) -> None:
+    with pytest.raises(error, match=sentence):
+        load(path, **options)
+
+
+def test_examples_that_were_not_asked_are_left_out(tmp_path: Path) -> None:
+    examples = questions(30)
+    columns = answers(["small", "tiny", "large"], examples)
+    path = write_records(tmp_path / "r.jsonl", args(), examples, columns)
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:-4]))
+    material = load(path)
+    assert (len(material.rows), material.left_out) == (26, 4)

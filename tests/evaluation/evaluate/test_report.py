@@ -1,0 +1,185 @@
+"""Reports and tables of a synthetic evaluation, and the commands that write them."""
+
+import csv
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serve_app.core.types import Generation
+from serve_app.errors import DataError
+from serve_app.evaluation.analysis.dataset import Material, Options
+from serve_app.evaluation.evaluate.evaluate import evaluate
+from serve_app.evaluation.evaluate.report import html, markdown, write
+from serve_app.evaluation.evaluate.tables import label, tables
+from serve_app.evaluation.records.file import Records
+from tests.evaluation.synthetic import answers, args, questions, records, write_records
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return records(tmp_path_factory.mktemp("records") / "records.jsonl", 90)
+
+
+@pytest.fixture(scope="module")
+def body(path: Path) -> dict[str, Any]:
+    return evaluate(Material(Records.load(path), Options(signals=("rougeL", "exact"), resamples=100)))
+
+
+def test_every_file_is_written(body: dict[str, Any], tmp_path: Path) -> None:
+    written = write(body, tmp_path / "new" / "report")
+    assert [file.name for file in written] == [
+        "report.html",
+        "report.md",
+        "report.json",
+        "rows.csv",
+        "curves-Synthetic-default.png",
+    ]
+    assert json.loads(written[2].read_text()) == body
+    assert written[4].read_bytes().startswith(b"\x89PNG")
+    rows = list(csv.DictReader(written[3].read_text().splitlines()))
+    [cascade] = body["groups"][0]["cascades"]
+    assert [float(row["auc"]) for row in rows] == [row["auc"][0] for row in cascade["rows"]]
+    assert all(row["signature"].startswith("data:") for row in rows)
+    assert len({(row["kind"], row["judged_by"]) for row in rows}) == len(rows)
+
+
+class Tags(HTMLParser):
+    """Which tags are open at the end, and what the page would load."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.loads: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in ("meta", "br"):
+            self.open.append(tag)
+        self.loads += [
+            value or "" for name, value in attrs if name in ("src", "href") and not str(value).startswith("#")
+        ]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_needs_nothing_else(body: dict[str, Any]) -> None:
+    page = html(body)
+    tags = Tags()
+    tags.feed(page)
+    assert (tags.open, tags.loads) == ([], [])
+    assert "{{" not in page
+    [data] = re.findall(r'<script id="data" type="application/json">(.*?)</script>', page, re.DOTALL)
+    [plot] = json.loads(data)
+    assert plot["curves"][0]["shown"]
+    assert len(plot["curves"]) == len(body["groups"][0]["cascades"][0]["rows"]) + 1
+
+
+def test_what_models_wrote_cannot_break_the_page(tmp_path: Path) -> None:
+    examples = questions(40)
+    columns = answers(["small", "tiny", "large"], examples)
+    columns["small"] = [
+        replace(answer, text="</script><img src=x> | {{data}} \ud800") if isinstance(answer, Generation) else answer
+        for answer in columns["small"]
+    ]
+    path = write_records(tmp_path / "r.jsonl", args(), examples, columns)
+    found = evaluate(Material(Records.load(path), Options(signals=("rougeL",), resamples=100)))
+    tags = Tags()
+    tags.feed(html(found))
+    assert tags.loads == []
+    assert write(found, tmp_path / "report")
+
+
+def test_markdown_has_every_table(body: dict[str, Any]) -> None:
+    text = markdown(body)
+    group = body["groups"][0]
+    for table in tables(group, group["cascades"][0]):
+        assert f"### {table.title}" in text
+        assert all(len(row) == len(table.header) for row in table.rows)
+
+
+def test_the_papers_tables(body: dict[str, Any]) -> None:
+    group = body["groups"][0]
+    [cascade] = group["cascades"]
+    found = {table.title: table for table in tables(group, cascade)}
+    single = found["AUC, token-level cascades, deferring to large"]
+    header = ("Model", "Random", "Chow-Sum", "Chow-Avg", "Best Chow-Quantile", "Best Quantile")
+    assert single.header[:6] == header
+    [small] = [row for row in cascade["rows"] if label(row) == "chow_avg of small"]
+    assert single.rows[0][:4:3] == ("small", f"{small['auc'][0]:.4f}")
+    ensembles = found["AUC, token-level ensemble cascades, deferring to large"]
+    assert ensembles.header[:3] == ("Ensemble (s is)", "Chow-Sum", "Chow-Avg")
+    assert [row[0] for row in ensembles.rows] == ["small, tiny (max)", "small, tiny (mean)"]
+    for name, areas in zip(("max", "mean"), ensembles.rows, strict=True):
+        [row] = [row for row in cascade["rows"] if label(row) == f"chow_sum, all members ({name})"]
+        assert (row["agreement"], areas[1]) == (name, f"{row['auc'][0]:.4f}")
+    semantic = found["AUC, semantic cascades, deferring to large"]
+    assert semantic.header == ("Ensemble (s is)", "rougeL", "exact")
+    assert [row[0] for row in semantic.rows] == ["small, tiny (max)", "small, tiny (mean)"]
+
+
+def cascade(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "serve_app.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_evaluate_as_a_user_runs_it(path: Path, tmp_path: Path) -> None:
+    done = cascade("evaluate", path, "--signals", "exact", "--resamples", "100", "--report", tmp_path / "report")
+    assert done.returncode == 0
+    assert "default: small + tiny -> large" in done.stdout
+    assert "AUC, semantic cascades, deferring to large" in done.stdout
+    assert f"{tmp_path}/report/report.html" in done.stderr
+    assert json.loads(cascade("evaluate", path, "--signals", "exact", "--resamples", "100", "--json").stdout)["groups"]
+
+
+def test_places_that_cannot_be_written(path: Path, tmp_path: Path) -> None:
+    taken = tmp_path / "taken"
+    taken.write_text("mine")
+    for folder in (taken, Path("/proc/x/y")):
+        done = cascade("evaluate", path, "--signals", "exact", "--report", folder)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert f"cascade: The report '{folder}' cannot be written: " in done.stderr
+    with pytest.raises(DataError, match=r"The report '.*taken' cannot be written: File exists\."):
+        write({"groups": []}, taken)
+    for file in (tmp_path / "nowhere" / "x.yaml", tmp_path):
+        done = cascade("calibrate", path, "--quality", "0.5", "-o", file)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert f"cascade: The config '{file}' cannot be written: " in done.stderr
+
+
+def test_a_negative_seed_is_refused(path: Path) -> None:
+    for command in ("evaluate", "choose", "calibrate"):
+        done = cascade(command, path, "--seed", "-1")
+        assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+
+
+def test_json_of_texts_that_have_no_utf_8(tmp_path: Path) -> None:
+    examples = questions(40)
+    columns = answers(["small", "tiny", "large"], examples)
+    columns["small"] = [Generation("half \ud800", "stop", 1, 1)] * 40
+    path = write_records(tmp_path / "r.jsonl", args(), examples, columns)
+    done = cascade("evaluate", path, "--signals", "exact", "--resamples", "100", "--json")
+    shown = json.loads(done.stdout)["groups"][0]["cascades"][0]["looked_at"]
+    assert shown["most"][0]["answers"]["small"]["text"] == "half \ud800"
+
+
+def test_choose_and_calibrate_as_a_user_runs_them(path: Path, tmp_path: Path) -> None:
+    done = cascade("choose", path, "--budget", "0.5", "--signals", "rougeL", "--json")
+    found = json.loads(done.stdout)
+    assert found["best"] in found["front"]
+    assert found["best"]["when_chosen"]["cost"] <= 0.5
+    done = cascade("choose", path, "--budget", "0.001", "--signals", "rougeL")
+    assert (done.returncode, done.stderr.count("No cascade costs 0.1%")) == (1, 1)
+    done = cascade("calibrate", path, "--quality", "0.5", "-o", tmp_path / "out.yaml")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith(f"serve deploy {tmp_path}/out.yaml\n")
+    assert cascade("check", tmp_path / "out.yaml").returncode == 0
+    done = cascade("calibrate", path, "--budget", "0.01")
+    assert (done.returncode, done.stderr.count("The budget is")) == (1, 1)
+    assert cascade("calibrate", path).returncode == 2

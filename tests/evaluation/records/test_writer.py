@@ -1,0 +1,180 @@
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serve_app.core.types import Failure, Generation
+from serve_app.errors import DataError
+from serve_app.evaluation.records.example import Example
+from serve_app.evaluation.records.file import Header, Records, answer_body, encode_line, example_body, read_lines
+from serve_app.evaluation.records.writer import Recorder
+from tests.evaluation.collecting import question
+from tests.evaluation.records.test_file import FACTS, header
+
+EXAMPLES = [question(1), question(2)]
+ANSWER = Generation("Zürich", "stop", 5, 1)
+FAILED = Failure("timeout", "slow")
+
+
+def test_a_new_file_and_one_that_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    with Recorder(path, header(), EXAMPLES) as recorder:
+        assert recorder.answered("a") == set()
+        recorder.add("q1", "a", ANSWER)
+        recorder.add("q2", "a", FAILED)
+        assert (recorder.answered("a"), recorder.failures("a")) == ({"q1", "q2"}, 1)
+    with Recorder(path, replace(header(), created="later"), EXAMPLES) as recorder:
+        assert (recorder.answered("a"), recorder.answered("a", failures=False)) == ({"q1", "q2"}, {"q1"})
+        assert (recorder.answered("t"), recorder.failures("a")) == (set(), 1)
+        recorder.add("q2", "a", ANSWER)
+        assert (recorder.answered("a", failures=False), recorder.failures("a")) == ({"q1", "q2"}, 0)
+    bodies = [body for _, body in read_lines(path)]
+    assert bodies == [
+        header().body(),
+        *map(example_body, EXAMPLES),
+        answer_body("q1", "a", ANSWER),
+        answer_body("q2", "a", FAILED),
+        answer_body("q2", "a", ANSWER),
+    ]
+    assert "Zürich" in path.read_text(encoding="utf-8")
+
+
+def test_what_is_written_is_there_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    with Recorder(path, header(), EXAMPLES) as recorder:
+        assert Records.load(path).complete(["a"]) == []
+        recorder.add("q2", "a", ANSWER)
+        assert Records.load(path).complete(["a"]) == [1]
+
+
+def test_cut_off_at_any_byte_it_goes_on_with_every_line_once(tmp_path: Path) -> None:
+    whole = [header().body(), *map(example_body, EXAMPLES)]
+    whole += [answer_body(id_, model, ANSWER) for model in ("a", "t") for id_ in ("q1", "q2")]
+    content = b"".join(map(encode_line, whole))
+    path = tmp_path / "r.jsonl"
+    for size in [*random.Random(0).sample(range(len(content)), 150), 0, 1, len(content) - 1, len(content)]:
+        path.write_bytes(content[:size])
+        with Recorder(path, header(), EXAMPLES) as recorder:
+            for model in ("a", "t"):
+                for id_ in sorted({"q1", "q2"} - recorder.answered(model)):
+                    recorder.add(id_, model, ANSWER)
+        assert path.read_bytes() == content
+
+
+def test_more_examples_and_models_are_added(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    with Recorder(path, header(), EXAMPLES[:1]) as recorder:
+        recorder.add("q1", "a", ANSWER)
+    with Recorder(path, header(("a", "b", "t")), EXAMPLES) as recorder:
+        assert [len(recorder.answered(model)) for model in "abt"] == [1, 0, 0]
+        recorder.add("q2", "b", ANSWER)
+    records = Records.load(path)
+    assert (records.examples, records.models) == (EXAMPLES, ("a", "b", "t"))
+    assert (records.answers["a"][0], records.answers["b"][1]) == (ANSWER, ANSWER)
+
+
+def with_model(change: dict[str, Any]) -> Header:
+    args = header().config["args"]
+    changed = {**args, "models": {**args["models"], "a": {**args["models"]["a"], **change}}}
+    return replace(header(), config={"digest": "other", "args": changed})
+
+
+DIFFERENT: list[tuple[Callable[[], Header], list[Example], str]] = [
+    (header, EXAMPLES[1:], "1 of their 2 examples are not in the data, such as 'q1'"),
+    (header, [replace(EXAMPLES[0], references=()), EXAMPLES[1]], "the example 'q1' reads otherwise in the data"),
+    (lambda: header(("b", "t")), EXAMPLES, "their model 'a' is in no cascade of the config"),
+    (
+        lambda: replace(header(), prompts={"digest": "x", "texts": {"closed_book_qa": "{question}"}}),
+        EXAMPLES,
+        "the prompt for closed_book_qa is another",
+    ),
+    (
+        lambda: replace(header(), sampling={"max_tokens": {"closed_book_qa": 9}}),
+        EXAMPLES,
+        "max_tokens for closed_book_qa was 48, now 9",
+    ),
+    (
+        lambda: replace(header(), asked={"through": "server"}),
+        EXAMPLES,
+        "models were asked through engines, now through server",
+    ),
+    (lambda: with_model({"default": "x" * 99}), EXAMPLES, f"models.a.default was 'Paris', now '{'x' * 59}..."),
+    (lambda: with_model({"slots": 2}), EXAMPLES, "models.a.slots was not given, now 2"),
+    (
+        lambda: replace(header(), models={"a": {**FACTS, "weights_sha256": "9"}, "t": FACTS}),
+        EXAMPLES,
+        "the weights of 'a' had the SHA-256 None, now 9",
+    ),
+]
+
+
+@pytest.mark.parametrize(("other", "examples", "sentence"), DIFFERENT)
+def test_records_that_do_not_fit(
+    tmp_path: Path, other: Callable[[], Header], examples: list[Example], sentence: str
+) -> None:
+    path = tmp_path / "r.jsonl"
+    with Recorder(path, header(), EXAMPLES):
+        before = path.read_bytes()
+    with pytest.raises(DataError) as caught:
+        Recorder(path, other(), examples)
+    said = f"'{path}' holds records that do not fit: {sentence}. Name another file with -o, or ask as before."
+    assert str(caught.value) == said
+    assert path.read_bytes() == before
+
+
+def test_an_adapter_is_another_with_another_base(tmp_path: Path) -> None:
+    """Also where the base itself is asked nothing."""
+
+    def asked(dtype: str) -> Header:
+        models = {
+            "a": {"engine": "vllm_lora", "base": "base", "weights": "./a"},
+            "base": {"engine": "vllm", "weights": "./base", "dtype": dtype},
+            "t": header().config["args"]["models"]["t"],
+        }
+        return replace(header(), config={"digest": "x", "args": {**header().config["args"], "models": models}})
+
+    with Recorder(tmp_path / "r.jsonl", asked("float32"), EXAMPLES):
+        pass
+    with pytest.raises(DataError, match=r"models\.base\.dtype was 'float32', now 'bfloat16'\."):
+        Recorder(tmp_path / "r.jsonl", asked("bfloat16"), EXAMPLES)
+
+
+def test_prices_sizes_and_thresholds_may_change(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    for change in ({}, {"parameters": 5e8, "output_usd": 2.0, "deployment": {"num_replicas": 2}}):
+        with Recorder(path, with_model(change), EXAMPLES):
+            pass
+    assert Records.load(path).config.models["a"].cost().parameters == 5e8
+    assert len(list(read_lines(path))) == 4
+
+
+def test_one_writer_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    with (
+        Recorder(path, header(), EXAMPLES),
+        pytest.raises(DataError, match=r"Another cascade collect is writing '.*r\.jsonl'; one at a time\."),
+    ):
+        Recorder(path, header(), EXAMPLES)
+    with Recorder(path, header(), EXAMPLES) as recorder:
+        recorder.add("q1", "a", ANSWER)
+
+
+def test_files_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot be written: No such file or directory"):
+        Recorder(tmp_path / "nowhere" / "r.jsonl", header(), EXAMPLES)
+    with pytest.raises(DataError, match="compressed records cannot be added to; unpack the file first"):
+        Recorder(tmp_path / "r.jsonl.gz", header(), EXAMPLES)
+    (tmp_path / "notes.txt").write_text("My notes\nare dear\nto me")
+    with pytest.raises(DataError, match=r"notes\.txt:1: not a line of records"):
+        Recorder(tmp_path / "notes.txt", header(), EXAMPLES)
+    (tmp_path / "note.txt").write_text('{"kind": "header", "form": "a poem"}')
+    with pytest.raises(DataError, match=r"note\.txt' is something else than records; name another file with -o"):
+        Recorder(tmp_path / "note.txt", header(), EXAMPLES)
+    assert (tmp_path / "note.txt").read_text() == '{"kind": "header", "form": "a poem"}'
+    (tmp_path / "data.jsonl").write_text('{"id": "1"}\n')
+    with pytest.raises(DataError, match=r"data\.jsonl:1: not a line of records"):
+        Recorder(tmp_path / "data.jsonl", header(), EXAMPLES)
+    assert (tmp_path / "notes.txt").read_text() == "My notes\nare dear\nto me"

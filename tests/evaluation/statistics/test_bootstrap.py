@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from serve_app.errors import ConfigError
+from serve_app.evaluation.statistics.bootstrap import Resampled, bootstrap, draws, mean_of, split
+from serve_app.evaluation.statistics.curves import sweep
+
+
+def test_intervals_by_hand():
+    values = {"a": np.arange(101.0), "b": np.arange(101.0) - np.tile([1.0, 3.0], 51)[:101]}
+    resampled = Resampled({"a": 50.0, "b": 49.0}, values)
+    one = resampled.interval("a", level=0.9)
+    assert (one.estimate, one.low, one.high, one.level) == (50.0, pytest.approx(5), pytest.approx(95), 0.9)
+    both = resampled.difference("a", "b")
+    assert (both.estimate, both.low, both.high) == (1.0, 1.0, 3.0)
+
+
+def test_draws_are_those_of_the_seed_whatever_the_block():
+    generator = np.random.default_rng(7)
+    expected = np.stack([np.bincount(generator.integers(5, size=5), minlength=5) for _ in range(8)])
+    for block_bytes in (1, 100, 10**6):
+        blocks = list(draws(5, 8, seed=7, block_bytes=block_bytes))
+        assert_array_equal(np.concatenate([counts for _, counts in blocks]), expected)
+        assert [place for block, _ in blocks for place in range(block.start, block.stop)] == list(range(8))
+
+
+def test_bootstrap_equals_resampling_by_hand():
+    generator = np.random.default_rng(0)
+    n, resamples = 40, 25
+    scores, kept, target = generator.integers(6, size=n), generator.random(n), generator.random(n)
+    swept = sweep(scores, kept, target)
+    found = bootstrap(
+        {"area": swept.areas, "target": mean_of(target)}, n, resamples=resamples, seed=3, block_bytes=8 * n * 4
+    )
+    generator = np.random.default_rng(3)
+    drawn = [generator.integers(n, size=n) for _ in range(resamples)]
+    assert_allclose(found.values["area"], [sweep(scores[i], kept[i], target[i]).area for i in drawn])
+    assert_allclose(found.values["target"], [target[i].mean() for i in drawn])
+    assert found.estimates == {"area": pytest.approx(swept.area), "target": pytest.approx(target.mean())}
+
+
+def test_a_paired_difference_is_narrower_than_its_parts():
+    generator = np.random.default_rng(0)
+    base = generator.random(500)
+    found = bootstrap({"a": mean_of(base), "b": mean_of(base + 0.01)}, 500, resamples=200)
+    difference = found.difference("b", "a")
+    assert (difference.low, difference.high) == (pytest.approx(0.01), pytest.approx(0.01))
+    assert found.interval("a").high - found.interval("a").low > 0.03
+
+
+def test_intervals_cover_the_truth_about_as_often_as_they_say():
+    generator = np.random.default_rng(11)
+    covered = 0
+    for trial in range(300):
+        sample = generator.exponential(size=200)
+        interval = bootstrap({"mean": mean_of(sample)}, 200, resamples=300, seed=trial).interval("mean", 0.9)
+        covered += interval.low <= 1 <= interval.high
+    assert 0.84 < covered / 300 < 0.94
+
+
+def test_split_is_disjoint_and_complete():
+    parts = split(101, (0.5, 0.25, 0.25), seed=4)
+    assert [len(part) for part in parts] == [50, 26, 25]
+    assert sorted(np.concatenate(parts)) == list(range(101))
+    assert all((np.diff(part) > 0).all() for part in parts)
+    assert_array_equal(parts[0], split(101, (0.5, 0.25, 0.25), seed=4)[0])
+    assert parts[0].tolist() != split(101, (0.5, 0.25, 0.25), seed=5)[0].tolist()
+
+
+@pytest.mark.parametrize("shares", [(0.5, 0.4), (1.5, -0.5)])
+def test_shares_that_are_none(shares):
+    with pytest.raises(ConfigError, match="positive and sum to 1"):
+        split(10, shares)

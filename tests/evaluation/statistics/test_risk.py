@@ -1,0 +1,195 @@
+from math import inf, nan
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+from serve_app.errors import ConfigError, DataError
+from serve_app.evaluation.statistics.pareto import answered_by
+from serve_app.evaluation.statistics.risk import bound_risk, candidate_path, disagreement_losses, quality_losses
+
+TEN = np.arange(10) / 10
+
+
+def one_tier(scores, losses, candidates, **options):
+    return bound_risk([scores], [losses], np.array(candidates)[:, np.newaxis], **options)
+
+
+def test_losses():
+    assert_array_equal(quality_losses([1, 0.25, 0], [0.5, 1, 0]), [0, 0.75, 0])
+    assert_allclose(disagreement_losses([1.0, 0.75, -0.5]), [0, 0.25, 1])
+    with pytest.raises(DataError, match="'target' must be qualities between 0 and 1"):
+        quality_losses([1], [61.2])
+
+
+def test_candidates_are_strictest_first_and_without_the_trivial_one():
+    assert_allclose(candidate_path([np.arange(100.0)], 4), [[74.5], [49.5], [24.5], [-inf]])
+    assert candidate_path([np.full(3, nan)]).shape == (0, 1)
+
+
+def test_risk_bound_by_hand():
+    # 100 examples, s = 0 ... 99. All answers below 50 are wrong: at threshold t = 50 - w, w of 100 lose 1.
+    scores = np.arange(100.0)
+    losses = (scores < 50).astype(float)
+    found = one_tier(scores, losses, [90.0, 49.5, 47.5, 46.5, 44.5], alpha=0.1, delta=0.1, binary=True)
+    # P(Bin(100, .1) <= k) is .0000 at 0, .0019 at 2, .0078 at 3 and .0576 at 5: all pass.
+    assert [one.thresholds for one in found.tested] == [(90.0,), (49.5,), (47.5,), (46.5,), (44.5,)]
+    assert_allclose([one.risk for one in found.tested], [0, 0, 0.02, 0.03, 0.05])
+    assert [round(one.p_value, 4) for one in found.tested] == [0.0, 0.0, 0.0019, 0.0078, 0.0576]
+    assert (found.thresholds, found.met, found.needed, found.rate) == ((44.5,), True, None, pytest.approx(0.45))
+    assert found.risk == pytest.approx(0.05)
+    # Hoeffding-Bentkus needs more: at 5 of 100 its p-value is over .1, and testing stops there.
+    loose = one_tier(scores, losses, [90.0, 44.5, -inf], alpha=0.1, delta=0.1)
+    assert (loose.thresholds, [one.thresholds for one in loose.tested]) == ((90.0,), [(90.0,), (44.5,)])
+    assert loose.needed == 138  # log 10 / KL(.05 || .1) = 2.3026 / .01671
+    assert loose.bounds == "quality_loss"
+
+
+def test_testing_stops_at_the_first_failure():
+    # The strictest candidate keeps ten wrong answers, so the others are not tried however good they look.
+    scores = np.arange(1000.0)
+    losses = (scores >= 990).astype(float)
+    found = one_tier(scores, losses, [989.5, 980.0], alpha=0.01, delta=0.1)
+    assert len(found.tested) == 1
+    assert (found.thresholds, found.met, found.rate, found.risk) == ((inf,), False, 1.0, 0.0)
+    assert found.needed is None
+    assert "which more examples would hardly change" in found.problem
+
+
+def test_too_few_examples_say_how_many_would_do():
+    found = one_tier(TEN, np.zeros(10), [0.5], alpha=0.05, delta=0.1)
+    assert found.needed == 45
+    assert found.problem == (
+        "10 examples to calibrate on cannot show that the expected loss is at most 0.05 with probability 0.9: already "
+        "the strictest threshold, 0.5, has a mean loss of 0.0000 (p = 0.599). 45 with that mean loss would do."
+    )
+    assert one_tier(np.arange(45), np.zeros(45), [0.5], alpha=0.05, delta=0.1).met
+
+
+def test_deferred_and_unscored_requests_lose_nothing():
+    scores = [None] * 50 + [0.2] * 30 + [0.9] * 20
+    found = one_tier(scores, np.ones(100), [0.5, -inf], alpha=0.4, delta=0.1, bounds="disagreement")
+    assert [one.risk for one in found.tested] == [pytest.approx(0.2), pytest.approx(0.5)]
+    assert (found.thresholds, found.rate, found.bounds) == ((0.5,), pytest.approx(0.8), "disagreement")
+
+
+def test_risk_bound_of_two_tiers_by_hand():
+    # Tier 1 is wrong below 50, tier 2 always, and its scores are two higher: so at (t, t) it keeps two wrong answers.
+    scores = np.arange(100.0)
+    losses = [(scores < 50).astype(float), np.ones(100)]
+    path = np.array([[t, t] for t in (49.5, 47.5, 46.5, 44.5)])
+    found = bound_risk([scores, scores + 2], losses, path, alpha=0.1, delta=0.1, binary=True)
+    # P(Bin(100, .1) <= k) is .0019 at 2, .0237 at 4, .0576 at 5 and .2061 at 7, where testing stops.
+    assert_allclose([one.risk for one in found.tested], [0.02, 0.04, 0.05, 0.07])
+    assert [round(one.p_value, 4) for one in found.tested] == [0.0019, 0.0237, 0.0576, 0.2061]
+    assert (found.thresholds, found.risk, found.rate) == ((46.5, 46.5), 0.05, 0.47)
+
+
+def test_two_tiers_that_too_few_examples_cannot_bound():
+    found = bound_risk([TEN, TEN], np.zeros((2, 10)), np.array([[0.5, 0.25]]), alpha=0.05, delta=0.1)
+    assert found.thresholds == (inf, inf)
+    assert "already the strictest thresholds, 0.5, 0.25, have a mean loss of 0.0000" in found.problem
+
+
+@given(st.integers(0, 10_000))
+def test_losses_along_a_path_are_those_of_the_answers_kept(seed):
+    generator = np.random.default_rng(seed)
+    scores = [np.where(generator.random(20) < 0.1, nan, generator.integers(5, size=20)) for _ in range(3)]
+    losses = generator.random((3, 20))
+    found = bound_risk(scores, losses, candidate_path(scores), alpha=0.5, delta=0.999)
+    for one in found.tested:
+        by = answered_by(scores, one.thresholds)
+        lost = [losses[tier, k] if tier < 3 else 0 for k, tier in enumerate(by)]
+        assert one.risk == pytest.approx(np.mean(lost))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"alpha": 0}, ConfigError, "'alpha' must be above 0 and below 1, not 0"),
+        ({"delta": 1.0}, ConfigError, "'delta'"),
+        ({"candidates": [inf]}, ConfigError, "'candidates' must be at least one vector of thresholds below"),
+        ({"candidates": [0.5, 0.6]}, ConfigError, "'candidates' must be strictest first"),
+        ({"losses": [0, 2]}, DataError, "between 0 and 1"),
+        ({"losses": [0, 0.5], "binary": True}, DataError, "0 or 1"),
+        ({"losses": [0]}, DataError, "one number for each example"),
+    ],
+)
+def test_what_cannot_be_bounded(change, error, message):
+    arguments = {"scores": [1, 2], "losses": [0, 0], "candidates": [0.5], "alpha": 0.1, "delta": 0.1} | change
+    with pytest.raises(error, match=message):
+        one_tier(**arguments)
+
+
+ALPHA, DELTA, TRIALS = 0.1, 0.1, 1000
+
+
+def share_broken(draw_losses, binary, examples):
+    """How often the threshold of a calibration has a true risk of alpha or more.
+
+    s is uniform and the loss has mean .25 whatever s is, so the risk at t is .25 (1 - t): exactly alpha at t = .6,
+    one of the candidates. Returning it counts as broken, which asks a little more than "at most alpha".
+    """
+    generator = np.random.default_rng(20260)
+    candidates = np.arange(99, 0, -1) / 100
+    assert 0.6 in candidates
+    broken = 0
+    for _ in range(TRIALS):
+        scores = generator.random(examples)
+        found = one_tier(scores, draw_losses(generator, examples), candidates, alpha=ALPHA, delta=DELTA, binary=binary)
+        broken += found.thresholds[0] <= 0.6
+    return broken / TRIALS
+
+
+@pytest.mark.parametrize("examples", [100, 1000])
+@pytest.mark.parametrize(
+    ("binary", "draw_losses"),
+    [
+        pytest.param(True, lambda g, n: (g.random(n) < 0.25).astype(float), id="0/1, exact"),
+        pytest.param(False, lambda g, n: (g.random(n) < 0.25).astype(float), id="0/1, Hoeffding-Bentkus"),
+        pytest.param(False, lambda g, n: g.beta(0.5, 1.5, n), id="graded"),
+    ],
+)
+def test_coverage_of_the_risk_bound(examples, binary, draw_losses):
+    share = share_broken(draw_losses, binary, examples)
+    assert share <= DELTA + 3 * (DELTA * (1 - DELTA) / TRIALS) ** 0.5
+    if binary:
+        assert share > DELTA / 4  # the exact test gives little away, so the simulation can see a bound that is too lax
+
+
+def test_the_plain_mean_would_break_the_bound():
+    """The same simulation without the test: the most lenient threshold whose mean loss is at most alpha."""
+    generator = np.random.default_rng(20260)
+    candidates = np.arange(99, 0, -1) / 100
+    broken = 0
+    for _ in range(200):
+        scores, losses = generator.random(1000), generator.random(1000) < 0.25
+        risks = np.array([(losses * (scores >= t)).mean() for t in candidates])
+        broken += candidates[risks <= ALPHA].min() <= 0.6
+    assert broken / 200 > 0.4
+
+
+def two_tiers(generator, examples):
+    """Uniform scores; losses of mean .1 and .25 whatever the scores are."""
+    return generator.random((2, examples)), (generator.random((2, examples)).T < (0.1, 0.25)).T.astype(float)
+
+
+@pytest.mark.parametrize("drawn", [False, True])
+def test_coverage_of_the_risk_bound_of_two_tiers(drawn):
+    """The risk at (t, u) is .1 (1 - t) + .25 t (1 - u): alpha at (.6, .6), more below, and at (0, 0) alpha again.
+
+    `drawn`: the path comes from other examples, as `cascade calibrate` has it.
+    """
+    generator = np.random.default_rng(20260)
+    fixed = np.repeat(np.arange(99, 0, -1)[:, np.newaxis] / 100, 2, axis=1)
+    broken = 0
+    for _ in range(TRIALS):
+        path = candidate_path(list(generator.random((2, 50)))) if drawn else fixed
+        found = bound_risk(*two_tiers(generator, 400), path, alpha=ALPHA, delta=DELTA, binary=True)
+        first, second = np.clip(found.thresholds, 0, 1)
+        broken += 0.1 * (1 - first) + 0.25 * first * (1 - second) >= ALPHA - 1e-12
+    share = broken / TRIALS
+    assert share <= DELTA + 3 * (DELTA * (1 - DELTA) / TRIALS) ** 0.5
+    assert drawn or share > DELTA / 4

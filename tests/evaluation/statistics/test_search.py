@@ -1,0 +1,121 @@
+from math import inf
+
+import numpy as np
+import pytest
+
+from serve_app.errors import ConfigError
+from serve_app.evaluation.statistics.bootstrap import split
+from serve_app.evaluation.statistics.pareto import RecordedTarget, RecordedTier, run
+from serve_app.evaluation.statistics.search import Spec, cheapest_within_margin, choose, specs, within_budget
+
+
+def test_specs_in_order():
+    assert list(specs(["a", "b", "c"], ["bleu"], ["chow_avg"]))[:6] == [
+        Spec(("a",), "chow_avg"),
+        Spec(("b",), "chow_avg"),
+        Spec(("c",), "chow_avg"),
+        Spec(("a", "b"), "bleu"),
+        Spec(("a", "b"), "chow_avg"),
+        Spec(("a", "c"), "bleu"),
+    ]
+    for members in range(1, 6):
+        expected = (2**members - 1 - members) * 2 + (2**members - 1) * 3
+        assert len(list(specs([str(i) for i in range(members)], ["x", "y"], ["u", "v", "w"]))) == expected
+
+
+def simulated(n=2000, seed=0):
+    """A tier that knows when it is wrong, one that does not, and a target that is right nine times in ten."""
+    generator = np.random.default_rng(seed)
+    right = (generator.random(n) < 0.6).astype(float)
+    aware = RecordedTier(right + generator.normal(0, 0.2, n), right, np.full(n, 2.0))
+    blind = RecordedTier(generator.random(n), right, np.full(n, 2.0))
+    target = RecordedTarget((generator.random(n) < 0.9).astype(float), np.full(n, 10.0))
+    return aware, blind, target
+
+
+def test_choose_keeps_what_is_on_the_front_and_reports_it_elsewhere():
+    aware, blind, target = simulated()
+    parts = split(2000)
+    dear = RecordedTier(aware.scores, aware.kept, np.full(2000, 9.0))
+    candidates = {"blind": [blind], "aware": [aware], "dear": [dear], "three": [blind, aware]}
+    chosen = choose(candidates.items(), target, parts)
+    costs, qualities = [one.chosen.cost for one in chosen], [one.chosen.quality for one in chosen]
+    assert costs == sorted(costs)
+    assert qualities == sorted(qualities)
+    assert len(set(qualities)) == len(qualities)
+    names = {one.cascade for one in chosen}
+    assert "aware" in names
+    assert "dear" not in names
+    for one in chosen:
+        tiers = candidates.get(one.cascade, [])
+        for part, setting in zip(parts, (one.chosen, one.held_out), strict=True):
+            again = run([tier.take(part) for tier in tiers], target.take(part), one.chosen.thresholds)
+            assert (setting.cost, setting.quality) == (pytest.approx(again.cost), pytest.approx(again.quality))
+
+
+def test_choose_reads_candidates_lazily():
+    aware, blind, target = simulated(200)
+    alive = []
+
+    def candidates():
+        for name, tier in (("a", aware), ("b", blind)):
+            alive.append(name)
+            yield name, [tier]
+
+    stream = candidates()
+    assert not alive
+    choose(stream, target, split(200), points=11)
+    assert alive == ["a", "b"]
+
+
+def test_the_target_alone_is_a_choice():
+    _, _, target = simulated(100)
+    worse = RecordedTier(np.zeros(100), np.zeros(100), np.full(100, 20.0))
+    (only,) = choose([("worse", [worse])], target, split(100))
+    assert (only.cascade, only.chosen.thresholds, only.chosen.cost) == (None, (), 10.0)
+
+
+def test_within_budget():
+    aware, _, target = simulated()
+    chosen = choose([("aware", [aware])], target, split(2000))
+    best = within_budget(chosen, 4.0)
+    assert best is not None
+    assert best.chosen.cost <= 4.0
+    assert best.chosen.quality == max(one.chosen.quality for one in chosen if one.chosen.cost <= 4.0)
+    assert within_budget(chosen, 1.99) is None
+
+
+def test_cheapest_within_margin_defers_what_is_wrong():
+    aware, blind, target = simulated()
+    parts = split(2000)
+    found = cheapest_within_margin(aware, target, 0.02, parts, resamples=400)
+    # The tier is right on 60% and knows it: deferring the other 40% would even beat the target.
+    assert found.chosen.deferred < 0.4
+    assert found.chosen_difference.low >= -0.02 - 1e-12
+    assert found.chosen_difference.estimate == pytest.approx(found.chosen.quality - target.quality[parts[0]].mean())
+    assert found.difference.estimate == pytest.approx(found.held_out.quality - target.quality[parts[1]].mean())
+    assert found.holds == (found.difference.low >= -0.02)
+    unaware = cheapest_within_margin(blind, target, 0.02, parts, resamples=400)
+    assert unaware.chosen.deferred > 0.9
+
+
+def test_no_margin_and_no_skill_defers_everything():
+    _, blind, target = simulated(400)
+    found = cheapest_within_margin(blind, target, 0.0, split(400), resamples=200)
+    assert (found.threshold, found.difference.low, found.difference.high, found.holds) == (inf, 0, 0, True)
+
+
+def test_a_lucky_threshold_beyond_a_bad_one_is_not_taken():
+    # Deferring nothing is as good as the target, but on the way there the surest answers are all wrong.
+    n = 400
+    scores = np.arange(n) / n
+    kept, target = np.where(scores < 0.5, 1.0, 0.0), np.where(scores < 0.5, 0.0, 1.0)
+    recorded = RecordedTarget(target, np.full(n, 10.0))
+    tier = RecordedTier(scores, kept, np.full(n, 1.0))
+    assert cheapest_within_margin(tier, recorded, 0.2, split(n), resamples=200).chosen.deferred > 0.7
+
+
+def test_a_negative_margin_is_refused():
+    aware, _, target = simulated(10)
+    with pytest.raises(ConfigError, match="'margin'"):
+        cheapest_within_margin(aware, target, -0.1, split(10))
