@@ -31,7 +31,7 @@ def build_app(args: AppConfig) -> Application:
 
 def _model(args: AppConfig, name: str, model: DeployedModel) -> Application:
     if isinstance(model, VllmModel):
-        from serve_app.deployments.vllm_server import build_vllm_deployment  # large, and needs vLLM
+        from serve_app.deployments.vllm.server import build_vllm_deployment  # large, and needs vLLM
 
         return build_vllm_deployment(name, model, args.adapters(name), CONSTRUCTOR_TRIES)
     return _deployment(ModelServer, name, model.deployment).bind(name, model)

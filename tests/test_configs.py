@@ -400,7 +400,7 @@ def test_ray_and_vllm_know_all_that_is_said_of_vllm_models() -> None:
     from ray.serve.llm import LLMConfig
     from vllm.engine.arg_utils import AsyncEngineArgs
 
-    from serve_app.deployments.vllm_options import llm_arguments
+    from serve_app.deployments.vllm.options import llm_arguments
 
     known = {field.name for field in fields(AsyncEngineArgs)}
     for path in ALL:

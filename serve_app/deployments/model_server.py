@@ -8,7 +8,7 @@ from time import perf_counter
 
 from serve_app.config import DeployedModel
 from serve_app.core.types import Answer, Delta, Prompt
-from serve_app.deployments.metrics import ENGINE_ACTIVE, MODEL, Instruments
+from serve_app.deployments.observing.metrics import ENGINE_ACTIVE, MODEL, Instruments
 from serve_app.engines import Engine, EngineCounters, Meter, WeightsSettings, load_engine
 from serve_app.engines.running.answer import answer, failure, warm_up
 from serve_app.errors import EngineError

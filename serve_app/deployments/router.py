@@ -29,13 +29,13 @@ from serve_app.deployments.capabilities import check_honoured
 from serve_app.deployments.handles import ModelHandle, ScorerHandle
 from serve_app.deployments.inline_scorer import InlineScorer
 from serve_app.deployments.liveness import UNREADABLE, Health, Liveness, look_up
-from serve_app.deployments.measures import request_measures
-from serve_app.deployments.metrics import CALIBRATED_RATE, REFUSED, ROUTER, THRESHOLD, Instruments
+from serve_app.deployments.observing.measures import request_measures
+from serve_app.deployments.observing.metrics import CALIBRATED_RATE, REFUSED, ROUTER, THRESHOLD, Instruments
 from serve_app.errors import ConfigError, RequestError, UnknownModelError, choices
 from serve_app.signals import CompositeScorer
 
 if TYPE_CHECKING:
-    from serve_app.deployments.tracing import Tracing
+    from serve_app.deployments.observing.tracing import Tracing
 
 logger = logging.getLogger("ray.serve")
 
@@ -257,7 +257,7 @@ def _tracing(config: AppConfig) -> "Tracing | None":
     if config.router.tracing is None:
         return None
     try:
-        from serve_app.deployments.tracing import Tracing
+        from serve_app.deployments.observing.tracing import Tracing
     except ImportError as error:
         raise ConfigError("router.tracing needs OpenTelemetry: pip install 'semantic-cascade[tracing]'.") from error
     engines = {name: config.models[config.served_by(name)].engine for name in config.models}

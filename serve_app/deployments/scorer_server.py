@@ -9,7 +9,7 @@ from time import perf_counter
 
 from serve_app.config import ScorerConfig
 from serve_app.core.types import Scores
-from serve_app.deployments.metrics import (
+from serve_app.deployments.observing.metrics import (
     SCORER,
     SCORER_BATCH_SECONDS,
     SCORER_BATCH_TEXTS,

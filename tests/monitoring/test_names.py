@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from serve_app.deployments.metrics import MODEL, ROUTER, SCORER
+from serve_app.deployments.observing.metrics import MODEL, ROUTER, SCORER
 from tests.monitoring.expressions import (
     ALERTS,
     ALL_RULES,

@@ -38,7 +38,7 @@ def handle() -> Iterator[Any]:
     from ray.serve._private.request_router.request_router import RequestRouter
 
     from serve_app.deployments.local import local_cluster
-    from serve_app.deployments.vllm_options import PREFIX_ROUTING
+    from serve_app.deployments.vllm.options import PREFIX_ROUTING
 
     answers = [{"contains": "slow", "text": "never", "first_token_s": 600}]
     config = ReplayModel.model_validate({"engine": "replay", "parameters": 1e9, "answers": answers, "default": "Yes."})

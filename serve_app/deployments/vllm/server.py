@@ -17,7 +17,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from serve_app.config import VllmLoraModel, VllmModel
 from serve_app.deployments.model_server import PromptServer
-from serve_app.deployments.vllm_options import llm_arguments
+from serve_app.deployments.vllm.options import llm_arguments
 from serve_app.engines import Engine
 from serve_app.engines.running.answer import warm_up
 from serve_app.engines.vllm.engine import VllmEngine, collecting

@@ -7,7 +7,7 @@ from serve_app.core.cascade import Run
 from serve_app.core.cost import ModelCost, price
 from serve_app.core.record import Record
 from serve_app.core.types import Call, Failure, Generation, Outcome, TierResult
-from serve_app.deployments.metrics import (
+from serve_app.deployments.observing.metrics import (
     AGREEMENT,
     CALL_SECONDS,
     CALLS,

@@ -14,7 +14,7 @@ from serve_app.core.cascade import Run, cascade_events, run_cascade
 from serve_app.core.cost import ModelCost
 from serve_app.core.record import decision_record
 from serve_app.core.types import Delta, Failure, Message, Outcome, Prompt, Sampling, Tier
-from serve_app.deployments.tracing import Tracing
+from serve_app.deployments.observing.tracing import Tracing
 from tests.api.serving import HANG, Exact, Scripted
 from tests.deployments.collector import Collector, attributes, collecting
 
@@ -219,7 +219,7 @@ class Handle:
 models = {"m": {"engine": "replay", "default": "x"}}
 cascades = {"default": {"tiers": [{"models": ["m"]}]}}
 Router(AppConfig.model_validate({"models": models, "cascades": cascades}), {}, Handle(), {})
-wanted = ("opentelemetry.exporter.otlp", "serve_app.deployments.tracing")
+wanted = ("opentelemetry.exporter.otlp", "serve_app.deployments.observing.tracing")
 print([name for name in sys.modules if name.startswith(wanted)])
 """
 

@@ -10,7 +10,7 @@ from serve_app.engines.vllm.config import llm_config_kwargs
 
 PLACEMENT = ("placement_group_bundles", "placement_group_strategy")
 PREFIX_ROUTING = {
-    "request_router_class": "serve_app.deployments.prefix_routing.PromptPrefixRouter",
+    "request_router_class": "serve_app.deployments.vllm.prefix_routing.PromptPrefixRouter",
     # Ray's own defaults let one replica drown in a prefix that all requests share, and keep all prompts for ever.
     "request_router_kwargs": {"imbalanced_threshold": 10, "do_eviction": True},
 }

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from serve_app.deployments.metrics import MODEL, REQUESTS, ROUTER, SCORER, Instruments, Metric
+from serve_app.deployments.observing.metrics import MODEL, REQUESTS, ROUTER, SCORER, Instruments, Metric
 
 METRICS = (*ROUTER, *MODEL, *SCORER)
-README = Path(__file__).parents[2] / "k8s" / "monitoring" / "README.md"
+README = Path(__file__).parents[3] / "k8s" / "monitoring" / "README.md"
 RESERVED = {"application", "deployment", "replica", "route", "le", "quantile"}
 
 

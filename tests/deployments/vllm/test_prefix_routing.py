@@ -7,7 +7,7 @@ from ray.serve._private.common import RequestMetadata
 from ray.serve.request_router import PendingRequest
 
 from serve_app.core.types import Message, Prompt, ToolCall
-from serve_app.deployments.prefix_routing import PromptPrefixRouter, Readable, readable, text_of
+from serve_app.deployments.vllm.prefix_routing import PromptPrefixRouter, Readable, readable, text_of
 
 
 @pytest.mark.parametrize(

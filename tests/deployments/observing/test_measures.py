@@ -21,7 +21,7 @@ from serve_app.core.types import (
     Tier,
     TierResult,
 )
-from serve_app.deployments.measures import request_measures
+from serve_app.deployments.observing.measures import request_measures
 
 COSTS = {"a": ModelCost(1e9), "b": ModelCost(2e9), "t": ModelCost(30e9, input_usd=1e6, output_usd=2e6)}
 MEMBERS = Tier(("a", "b"), signal="sbert", threshold=0.8)

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from serve_app.config import VllmModel
-from serve_app.deployments.vllm_options import llm_arguments
+from serve_app.deployments.vllm.options import llm_arguments
 
 
 def model(**values: object) -> VllmModel:
@@ -100,7 +100,7 @@ def test_prefix_aware_routing() -> None:
         "ray_actor_options": {"num_cpus": 0},
         "graceful_shutdown_timeout_s": 20.0,
         "request_router_config": {
-            "request_router_class": "serve_app.deployments.prefix_routing.PromptPrefixRouter",
+            "request_router_class": "serve_app.deployments.vllm.prefix_routing.PromptPrefixRouter",
             "request_router_kwargs": {"imbalanced_threshold": 10, "do_eviction": True},
         },
     }

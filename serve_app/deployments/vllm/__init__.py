@@ -1,0 +1,1 @@
+"""The replicas of vLLM models: their server, options and routing."""
