@@ -85,7 +85,7 @@ def main() -> None:
 
 def instant(routers: int) -> dict[str, Any]:
     """The graph with models that need no time, and so many routers."""
-    values = yaml.safe_load(CONFIG.read_text())
+    values = load(CONFIG).raw()
     args = values["applications"][0]["args"]
     del values["applications"][0]["autoscaling_policy"]
     for model in args["models"].values():
@@ -98,7 +98,7 @@ def instant(routers: int) -> dict[str, Any]:
 
 def simulated(deferral_rate: float, config: Path = CONFIG) -> dict[str, Any]:
     """The fleet with one replica a model, so that it does not scale while it is measured."""
-    values: dict[str, Any] = yaml.safe_load(config.read_text())
+    values = load(config).raw()
     del values["applications"][0]["autoscaling_policy"]
     for model in values["applications"][0]["args"]["models"].values():
         model["deployment"] = {"max_ongoing_requests": 96}
@@ -107,7 +107,7 @@ def simulated(deferral_rate: float, config: Path = CONFIG) -> dict[str, Any]:
 
 
 def deploy(values: dict[str, Any], path: Path, cluster: local.Cluster) -> ServeFile:
-    port = yaml.safe_load(path.read_text())["http_options"]["port"] if path.exists() else free_port()
+    port = load(path).http_options.port if path.exists() else free_port()
     path.write_text(yaml.safe_dump(values | {"http_options": {"host": "127.0.0.1", "port": port}}))
     file = load(path)
     local.submit(path, cluster)

@@ -1,10 +1,7 @@
 """The serving config as it runs in a cluster: the user's own, with what must be otherwise in pods."""
 
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from serve_app.config import AppConfig, OpenAiApiModel
 from serve_app.config.serve_file import ServeFile
@@ -22,7 +19,7 @@ PORT = 8000
 
 
 def for_cluster(path: Path, file: ServeFile) -> dict[str, Any]:
-    """The values of the file at `path`, with what pods need; `file` is the same, validated.
+    """Return the values of `file`, which was read from `path`, with what pods need.
 
     Every pod has a proxy that answers on all its addresses at port 8000, without TLS, which ends before it; BLEURT runs
     in the image's environment. ConfigError for paths that no pod has.
@@ -31,7 +28,7 @@ def for_cluster(path: Path, file: ServeFile) -> dict[str, Any]:
     _check_paths(path, args)
     if file.http_options.ssl_certfile or file.http_options.ssl_keyfile:
         raise ConfigError(f"{path}: http_options.ssl_certfile: in a cluster TLS ends at the Ingress or the Gateway.")
-    values: dict[str, Any] = deepcopy(yaml.safe_load(path.read_text(encoding="utf-8")))
+    values = file.raw()
     http = (values.get("http_options") or {}) | {"host": "0.0.0.0", "port": PORT}
     written = values["applications"][0]["args"]
     for name in args.isolated():

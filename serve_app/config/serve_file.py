@@ -1,11 +1,12 @@
 """A Ray Serve config file with our application in it: read and checked strictly, since Serve ignores unknown keys."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ModelWrapValidatorHandler, PrivateAttr, ValidationError, model_validator
 
 from serve_app.config import AppConfig, RouterSettings
 from serve_app.config.deployment import DeploymentOptions, Strict
@@ -66,6 +67,18 @@ class ServeFile(Strict):
     tracing_config: dict[str, Any] | None = None
     target_capacity: float | None = None
     applications: list[ApplicationEntry] = Field(min_length=1, max_length=1)
+    _raw: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _with_raw(cls, values: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        file = validate(values)
+        file._raw = deepcopy(values)
+        return file
+
+    def raw(self) -> dict[str, Any]:
+        """Return a copy of the values as the user wrote them, without defaults, to change and to write out again."""
+        return deepcopy(self._raw)
 
     @property
     def application(self) -> ApplicationEntry:

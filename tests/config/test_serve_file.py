@@ -156,6 +156,16 @@ def test_anchors_and_merges_are_yaml_too(path: Path):
     assert file.grpc_options == {"port": 2, "request_timeout_s": 5}
 
 
+def test_a_file_keeps_the_values_that_were_written(path: Path):
+    written = values({"name": "a", "num_replicas": 2}, http_options={"port": 9000})
+    path.write_text(yaml.safe_dump(written))
+    file = load(path)
+    raw = file.raw()
+    assert raw == written
+    raw["applications"][0]["args"]["models"].clear()
+    assert file.raw() == written
+
+
 def test_unreadable(path: Path, tmp_path: Path):
     with pytest.raises(ConfigError, match=r"^There is no config file '.*serve.yaml'\.$"):
         load(path)

@@ -111,9 +111,7 @@ def _values(recorded: Body, config: Path | None) -> dict[str, Any]:
         args = deepcopy(recorded)
         application = {"name": "cascade", "route_prefix": "/", "import_path": IMPORT_PATH, "args": args}
         return {"applications": [application]}
-    load(config)
-    values: dict[str, Any] = yaml.safe_load(config.read_text(encoding="utf-8"))
-    return values
+    return load(config).raw()
 
 
 def _check_same(served: AppConfig, calibrated: AppConfig, id_: str, config: Path | None) -> None:
