@@ -30,7 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "engines.replay": ENGINES,
     "engines.seq2seq": ENGINES,
     "engines.vllm": ENGINES,
-    "api": {"core"},
+    "api": {"core", "engines.wire"},
     "config": {"core", "engines", "signals", "weights"},
     "planning": {"config", "engines"},
     "deployments": {"api", "config", "core", "engines", "planning", "signals", "weights"},

@@ -6,9 +6,11 @@ from uuid import uuid4
 
 from serve_app.api.encoding import utf8
 from serve_app.api.schema import ChatCompletion, ChatMessage, Completion, TextCompletion
-from serve_app.api.tools import NamedTool, written
+from serve_app.api.tools import NamedToolChoice
 from serve_app.core.record import Record
-from serve_app.core.types import Generation, Message, Prompt, Sampling, ToolCall
+from serve_app.core.tools import ToolChoice
+from serve_app.core.types import Generation, Message, Prompt, Sampling
+from serve_app.engines.wire.message import tool_calls_json
 
 
 def to_prompt(body: ChatCompletion | TextCompletion) -> Prompt:
@@ -16,22 +18,28 @@ def to_prompt(body: ChatCompletion | TextCompletion) -> Prompt:
     if isinstance(body, TextCompletion):
         return Prompt(text=body.prompt, sampling=_sampling(body, body.max_tokens, False))
     tools = () if body.tool_choice == "none" else body.tools  # what must not be called is not shown
-    choice = body.tool_choice if tools else None
     form = body.response_format
     return Prompt(
         tuple(_message(message) for message in body.messages),
         sampling=_sampling(body, body.max_completion_tokens or body.max_tokens, body.logprobs),
-        tools=tuple(written(tool) for tool in tools),
-        tool_choice=written(choice) if isinstance(choice, NamedTool) else choice,
+        tools=tuple(tool.to_core() for tool in tools),
+        tool_choice=_tool_choice(body),
         parallel_tool_calls=body.parallel_tool_calls or not tools,
-        response_format=None if form is None or form.type == "text" else written(form),
+        response_format=None if form is None else form.to_core(),
     )
+
+
+def _tool_choice(body: ChatCompletion) -> ToolChoice | None:
+    choice = body.tool_choice
+    if not body.tools or choice is None or choice == "none":
+        return None
+    return choice.to_core() if isinstance(choice, NamedToolChoice) else choice
 
 
 def _message(message: ChatMessage) -> Message:
     # OpenAI's newer name for the system role; chat templates only know the older one.
     role = "system" if message.role == "developer" else message.role
-    calls = tuple(ToolCall(call.id, call.function.name, call.function.arguments) for call in message.tool_calls)
+    calls = tuple(call.to_core() for call in message.tool_calls)
     return Message(role, message.text, calls, message.tool_call_id)
 
 
@@ -73,7 +81,7 @@ class Dialect:
 
     def tool_calls(self, answer: Generation) -> dict[str, Any]:
         """The chunk with all calls, whole."""
-        calls = [{"index": index} | call for index, call in enumerate(_calls(answer))]
+        calls = [{"index": index} | call for index, call in enumerate(tool_calls_json(answer.tool_calls))]
         return self._chunk({"tool_calls": calls})
 
     def ending(self, answer: Generation) -> dict[str, Any]:
@@ -100,15 +108,8 @@ class Dialect:
 def _answer(answer: Generation) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": answer.text, "refusal": None}
     if answer.tool_calls:
-        message |= {"content": answer.text or None, "tool_calls": _calls(answer)}
+        message |= {"content": answer.text or None, "tool_calls": tool_calls_json(answer.tool_calls)}
     return message
-
-
-def _calls(answer: Generation) -> list[dict[str, Any]]:
-    return [
-        {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-        for call in answer.tool_calls
-    ]
 
 
 def _logprobs(answer: Generation) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from serve_app.api.encoding import Reply
 from serve_app.api.schema import NEUTRAL
+from serve_app.api.tools import NamedToolChoice
 from serve_app.core.types import Failure, FailureKind
 from serve_app.errors import CascadeError, RequestError, UnknownModelError, choices
 
@@ -103,7 +104,7 @@ def _must(message: str) -> str:
 
 
 def _is_tag(step: Any) -> bool:
-    tags = ("str", "float", "NamedTool")
+    tags = ("str", "float", NamedToolChoice.__name__)
     return isinstance(step, str) and (step in tags or step.startswith(("list[", "literal[", "function-after[")))
 
 

@@ -5,7 +5,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from serve_app.api.body import Body, Text
-from serve_app.api.tools import MAX_TOOLS, NamedTool, ResponseFormat, Tool, Turn
+from serve_app.api.tools import MAX_TOOLS, FunctionTool, NamedToolChoice, ResponseFormat, Turn
 from serve_app.errors import choices
 
 
@@ -129,8 +129,8 @@ class ChatCompletion(Completion):
     messages: list[ChatMessage] = Field(min_length=1)
     max_completion_tokens: int | None = Field(None, ge=1, le=MAX_TOKENS)
     logprobs: bool = Field(False, description="Per-token log-probabilities of the answer; plain responses only.")
-    tools: list[Tool] = Field([], max_length=MAX_TOOLS, description="Functions that the model may call.")
-    tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
+    tools: list[FunctionTool] = Field([], max_length=MAX_TOOLS, description="Functions that the model may call.")
+    tool_choice: Literal["none", "auto", "required"] | NamedToolChoice | None = None
     parallel_tool_calls: bool = True
     response_format: ResponseFormat | None = None
 
@@ -149,7 +149,7 @@ class ChatCompletion(Completion):
             raise ValueError("tools: two functions have the same name")
         if self.tool_choice not in (None, "none", "auto") and not self.tools:
             raise ValueError("tool_choice: needs tools")
-        if isinstance(self.tool_choice, NamedTool) and self.tool_choice.function.name not in names:
+        if isinstance(self.tool_choice, NamedToolChoice) and self.tool_choice.function.name not in names:
             wanted = self.tool_choice.function.name
             raise ValueError(f"tool_choice: no tool {wanted!r}. {choices(wanted, names)}")
         return self

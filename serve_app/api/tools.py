@@ -1,10 +1,13 @@
-"""Tools, calls of them, and the form of an answer, as OpenAI writes them."""
+"""Tools, calls of them, and the form of an answer: OpenAI's JSON -> core's types."""
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from serve_app.api.body import Body, JsonSchema, Text
+from serve_app.core.tools import AnswerSchema, NamedTool, Tool
+from serve_app.core.tools import ResponseFormat as Format
+from serve_app.core.types import ToolCall
 
 MAX_TOOLS = 128
 """OpenAI's own limit."""
@@ -21,11 +24,16 @@ class Function(Body):
     strict: bool | None = None
 
 
-class Tool(Body):
+class FunctionTool(Body):
     """One of `tools`; custom tools are refused."""
 
     type: Literal["function"]
     function: Function
+
+    def to_core(self) -> Tool:
+        """Return the tool that the models are given."""
+        function = self.function
+        return Tool(function.name, function.description, function.parameters, function.strict)
 
 
 class FunctionName(Body):
@@ -34,11 +42,15 @@ class FunctionName(Body):
     name: Name
 
 
-class NamedTool(Body):
-    """A `tool_choice` that wants this very function called."""
+class NamedToolChoice(Body):
+    """A `tool_choice` that demands a call of this very function."""
 
     type: Literal["function"]
     function: FunctionName
+
+    def to_core(self) -> NamedTool:
+        """Return the tool choice that the models are given."""
+        return NamedTool(self.function.name)
 
 
 class FunctionCall(Body):
@@ -54,6 +66,10 @@ class AssistantToolCall(Body):
     id: Text = Field(min_length=1)
     type: Literal["function"]
     function: FunctionCall
+
+    def to_core(self) -> ToolCall:
+        """Return the call that the models are shown."""
+        return ToolCall(self.id, self.function.name, self.function.arguments)
 
 
 class NamedSchema(Body):
@@ -81,6 +97,13 @@ class ResponseFormat(Body):
             raise ValueError('only with type "json_schema"')
         return value
 
+    def to_core(self) -> Format | None:
+        """Return the form that the models' answers must have, or None if any text will do."""
+        named = self.json_schema
+        if named is not None:
+            return AnswerSchema(named.name, named.schema_, named.description, named.strict)
+        return None if self.type == "text" else "json_object"
+
 
 class Turn(Body):
     """What a message of a conversation with tools has beside its text."""
@@ -105,8 +128,3 @@ class Turn(Body):
         if value is not None and role not in (None, "tool"):
             raise ValueError('only with role "tool"')
         return value
-
-
-def written(value: Body) -> dict[str, Any]:
-    """The part of a request as the client wrote it, without nulls."""
-    return value.model_dump(by_alias=True, exclude_unset=True)

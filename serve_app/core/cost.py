@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import ceil
 
+from serve_app.core.tools import Tool
 from serve_app.core.types import Answer, Call, Delta, Failure, Generation, Outcome, Prompt, Scores
 
 
@@ -133,6 +134,8 @@ BYTES_PER_TOKEN = 3
 """For estimates only, and on the dear side: English has about 4 in common tokenisers."""
 MESSAGE_TOKENS = 8
 """What a chat template adds to a message, roughly."""
+TOOL_CHARACTERS = 36
+"""What OpenAI's JSON adds to the fields of a tool: its type, braces and a comma."""
 
 
 def cut_short(
@@ -172,7 +175,12 @@ def estimated_prompt_tokens(prompt: Prompt) -> int:
     if prompt.text is not None:
         return ceil(len(prompt.text.encode(errors="replace")) / BYTES_PER_TOKEN)
     called = sum(len(call.name) + len(call.arguments) for message in prompt.messages for call in message.tool_calls)
-    tools = len(json.dumps(prompt.tools)) if prompt.tools else 0
+    tools = sum(map(_characters, prompt.tools))
     return ceil((called + tools) / BYTES_PER_TOKEN) + sum(
         ceil(len(m.content.encode(errors="replace")) / BYTES_PER_TOKEN) + MESSAGE_TOKENS for m in prompt.messages
     )
+
+
+def _characters(tool: Tool) -> int:
+    fields = {"name": tool.name, "description": tool.description, "parameters": tool.parameters, "strict": tool.strict}
+    return len(json.dumps({name: value for name, value in fields.items() if value is not None})) + TOOL_CHARACTERS

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from math import exp, inf
 from typing import Any, Literal, TypeAlias
 
+from serve_app.core.tools import ResponseFormat, Tool, ToolChoice
+
 Matrix: TypeAlias = tuple[tuple[float, ...], ...]
 """Similarities of n texts: `matrix[i][j]` is the signal for hypothesis i and reference j."""
 
@@ -61,8 +63,8 @@ class Prompt:
     """Chat `messages`, or a raw `text` that no chat template touches: exactly one of the two.
 
     `timeout_s` is how long a model may work on it; past that the model returns a `Failure` of kind `timeout`.
-    `tools`, `tool_choice` and `response_format` are OpenAI's, as the client wrote them; a model whose engine cannot
-    honour them is never given them. Without `parallel_tool_calls` an answer has one call at most. `trace` has the W3C
+    A model whose engine cannot honour `tools`, `tool_choice` or `response_format` is never given them; without a tool
+    choice the model may call or not. Without `parallel_tool_calls` an answer has one call at most. `trace` has the W3C
     Trace Context headers of whoever asks; engines that ask over HTTP pass them on.
     """
 
@@ -70,10 +72,10 @@ class Prompt:
     text: str | None = None
     sampling: Sampling = Sampling()
     timeout_s: float | None = None
-    tools: tuple[Mapping[str, Any], ...] = ()
-    tool_choice: str | Mapping[str, Any] | None = None
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool = True
-    response_format: Mapping[str, Any] | None = None
+    response_format: ResponseFormat | None = None
     trace: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:

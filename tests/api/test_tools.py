@@ -9,6 +9,7 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
+from serve_app.core.tools import AnswerSchema, NamedTool, Tool, ToolChoice
 from serve_app.core.types import Failure, Message, Prompt, ToolCall
 
 from .serving import FakeService, Scripted
@@ -50,10 +51,19 @@ async def asked(http: httpx.AsyncClient, service: FakeService, **fields: Any) ->
     return service.models["a"].prompts[-1]
 
 
-@pytest.mark.parametrize("choice", ["auto", "required", NAMED])
-async def test_tools_reach_the_models_as_they_were_written(http: httpx.AsyncClient, service: FakeService, choice: Any):
+@pytest.mark.parametrize(
+    ("choice", "expected"), [("auto", "auto"), ("required", "required"), (NAMED, NamedTool("get_time"))]
+)
+async def test_tools_reach_the_models_as_they_were_written(
+    http: httpx.AsyncClient, service: FakeService, choice: Any, expected: ToolChoice
+):
     prompt = await asked(http, service, tools=[WEATHER, CLOCK], tool_choice=choice, parallel_tool_calls=True)
-    assert (prompt.tools, prompt.tool_choice) == ((WEATHER, CLOCK), choice)
+    weather = Tool("get_weather", "The weather in a city.", WEATHER["function"]["parameters"], True)
+    assert (prompt.tools, prompt.tool_choice) == ((weather, Tool("get_time")), expected)
+
+
+async def test_a_tool_choice_without_tools_reaches_no_model(http: httpx.AsyncClient, service: FakeService):
+    assert await asked(http, service, tool_choice="auto") == await asked(http, service)
 
 
 async def test_one_call_at_a_time(http: httpx.AsyncClient, service: FakeService):
@@ -75,9 +85,14 @@ async def test_tools_that_must_not_be_called_are_not_shown(http: httpx.AsyncClie
     assert await asked(http, service, tools=[WEATHER], tool_choice="none") == await asked(http, service)
 
 
-@pytest.mark.parametrize("form", [{"type": "json_object"}, SCHEMA])
-async def test_response_formats_reach_the_models(http: httpx.AsyncClient, service: FakeService, form: Any):
-    assert (await asked(http, service, response_format=form)).response_format == form
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [({"type": "json_object"}, "json_object"), (SCHEMA, AnswerSchema("city", {"type": "object"}, strict=True))],
+)
+async def test_response_formats_reach_the_models(
+    http: httpx.AsyncClient, service: FakeService, form: Any, expected: Any
+):
+    assert (await asked(http, service, response_format=form)).response_format == expected
     assert (await asked(http, service, response_format={"type": "text"})).response_format is None
 
 
@@ -177,7 +192,7 @@ async def test_bad_values(http: httpx.AsyncClient, service: FakeService, fields:
 )
 async def test_schemas_of_older_drafts_are_schemas(http: httpx.AsyncClient, service: FakeService, schema: Any):
     prompt = await asked(http, service, tools=function(parameters=schema)["tools"])
-    assert prompt.tools[0]["function"]["parameters"] == schema
+    assert prompt.tools[0].parameters == schema
 
 
 def objects(properties: int) -> dict[str, Any]:
@@ -243,7 +258,7 @@ BUILDABLE: list[Any] = [
 @pytest.mark.parametrize("schema", BUILDABLE)
 async def test_schemas_that_a_grammar_can_be_built_of(http: httpx.AsyncClient, service: FakeService, schema: Any):
     prompt = await asked(http, service, tools=function(parameters=schema)["tools"])
-    assert prompt.tools[0]["function"]["parameters"] == schema
+    assert prompt.tools[0].parameters == schema
 
 
 @pytest.mark.parametrize("pattern", ["[" * 200_000, "{" * 200_000, "{" + "0" * 200_000, "\\" * 200_001])

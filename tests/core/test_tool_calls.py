@@ -7,12 +7,13 @@ import pytest
 
 from serve_app.core.cascade import Event, Run, cascade_events, run_cascade
 from serve_app.core.cost import estimated_prompt_tokens
+from serve_app.core.tools import Tool
 from serve_app.core.types import Answer, Delta, Failure, Generation, Message, Outcome, Prompt, Scores, Tier, ToolCall
 from serve_app.signals.json_leaves import JsonSignal
 
 from .test_cascade import Fake
 
-TOOL = {"type": "function", "function": {"name": "book"}}
+TOOL = Tool("book")
 PROMPT = Prompt((Message("user", "Book a table for two at eight."),), tools=(TOOL,))
 DEAD = Failure("unavailable", "Away.")
 
@@ -94,7 +95,7 @@ def test_what_signals_read(arguments: str, compared: str) -> None:
 
 
 def test_tools_count_in_an_estimate() -> None:
-    """The message: 30 bytes and what a template adds, 8. The tool: 52 bytes of JSON. The call: 4 and 2."""
+    """The message: 30 bytes and what a template adds, 8. The tool: 16 bytes of JSON and 36. The call: 4 and 2."""
     asked = PROMPT.messages[0]
     assert estimated_prompt_tokens(Prompt((asked,))) == 10 + 8
     assert estimated_prompt_tokens(PROMPT) == 10 + 8 + 18

@@ -7,6 +7,7 @@ import pytest
 from serve_app.api.schema import CascadeOptions
 from serve_app.config import AppConfig
 from serve_app.core.cascade import run_cascade
+from serve_app.core.tools import Tool
 from serve_app.core.types import Generation, Message, Outcome, Prompt, Sampling, Scores
 from serve_app.deployments.liveness import Health
 from serve_app.deployments.router import Router
@@ -15,7 +16,7 @@ from serve_app.errors import RequestError
 BASE = {"engine": "vllm", "weights": "hf://org/base", "parameters": 1e9, "tool_call_parser": "hermes"}
 ADAPTER = {"engine": "vllm_lora", "base": "base", "weights": "hf://org/adapter"}
 TIERS = [{"models": ["base", "sql"], "signal": "exact", "threshold": 0.5}, {"models": ["law"]}]
-TOOL = {"type": "function", "function": {"name": "f"}}
+TOOL = Tool("f")
 
 
 class Deployment:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from serve_app.api.schema import CascadeOptions
+from serve_app.core.tools import Tool
 from serve_app.core.types import Message, Prompt, ToolCall
 from serve_app.deployments.capabilities import check_honoured
 from serve_app.engines import EngineSettings, LlamaCppConfig, ReplayConfig
@@ -17,11 +18,11 @@ HI = Message("user", "Hi")
 CALL = Message("assistant", "", (ToolCall("1", "f", "{}"),))
 
 WANTS: list[tuple[Prompt, str, str]] = [
-    (Prompt((HI,), tools=({"type": "function", "function": {"name": "f"}},)), "tools", "tools: tools are"),
+    (Prompt((HI,), tools=(Tool("f"),)), "tools", "tools: tools are"),
     (Prompt((HI, CALL)), "messages", "messages: calls of tools in messages are"),
     (Prompt((HI, Message("tool", "x", (), "1"))), "messages", "messages: calls of tools in messages are"),
     (
-        Prompt((HI,), response_format={"type": "json_object"}),
+        Prompt((HI,), response_format="json_object"),
         "response_format",
         "response_format: response formats are",
     ),

@@ -17,10 +17,13 @@ What llama.cpp does (2026.10) and what we make of it:
 import json
 import re
 import secrets
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, TypeAlias
 
+from serve_app.core.tools import AnswerSchema, JsonSchema, NamedTool, ResponseFormat, Tool
 from serve_app.core.types import Message, Prompt, ToolCall
+from serve_app.engines.wire.message import message_json
+from serve_app.engines.wire.tool import response_format_json, tool_json
 
 Json: TypeAlias = dict[str, Any]
 
@@ -41,53 +44,61 @@ To call one, answer with its name and its arguments as a JSON object between tag
 
 def chat_fields(prompt: Prompt, template_knows_tools: bool) -> Json:
     """The parts of a request body that say what was said, what can be called and what the answer must look like."""
-    offered = _offered(prompt)
-    schema = _schema(prompt, offered)
+    callable_tools = _callable_tools(prompt)
+    tools = [tool_json(tool) for tool in callable_tools]
+    schema = _schema(prompt, callable_tools)
     fields: Json = {}
     if not template_knows_tools:
-        fields["messages"] = _described(offered, _plain_messages(prompt.messages))
+        fields["messages"] = _described(tools, _plain_messages(prompt.messages))
     else:
-        fields["messages"] = [_message(message) for message in prompt.messages]
-        if offered and (schema is not None or prompt.sampling.logprobs):
-            fields["chat_template_kwargs"] = {"tools": offered}
-        elif offered:
-            fields |= {"tools": offered, "parallel_tool_calls": prompt.parallel_tool_calls}
+        fields["messages"] = [
+            # A template may print the content, and a null as a word.
+            message_json(message) | {"content": message.content}
+            for message in prompt.messages
+        ]
+        if tools and (schema is not None or prompt.sampling.logprobs):
+            fields["chat_template_kwargs"] = {"tools": tools}
+        elif tools:
+            fields |= {"tools": tools, "parallel_tool_calls": prompt.parallel_tool_calls}
     if schema is not None:
-        fields["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
+        fields["response_format"] = response_format_json(AnswerSchema("answer", schema))
     return fields
 
 
-def _offered(prompt: Prompt) -> list[Json]:
-    """The tools that may be called: all, or the one that the request names."""
-    tools = [dict(tool) for tool in prompt.tools]
-    if isinstance(prompt.tool_choice, Mapping):
-        name = prompt.tool_choice["function"]["name"]
-        return [tool for tool in tools if tool["function"]["name"] == name]
-    return tools
+def _callable_tools(prompt: Prompt) -> list[Tool]:
+    """Return the tools that may be called: all, or the one that the request names."""
+    choice = prompt.tool_choice
+    return [tool for tool in prompt.tools if not isinstance(choice, NamedTool) or tool.name == choice.name]
 
 
-def _schema(prompt: Prompt, offered: Sequence[Json]) -> Json | None:
-    """What binds the answer's text: the response format, a call where one is wanted, or either."""
-    form = prompt.response_format
-    wanted = None if form is None else form["json_schema"]["schema"] if "json_schema" in form else {"type": "object"}
-    must_call = offered and prompt.tool_choice not in (None, "auto")
-    if not must_call and (wanted is None or not offered):
-        return wanted
-    choices, parts = [], {}
-    for number, tool in enumerate(offered):
-        place = f"arguments{number}"
-        parts[place] = tool["function"].get("parameters") or {"type": "object", "properties": {}}
-        choices.append(_call_schema(tool["function"]["name"], place))
-    if wanted is not None and not must_call:
-        parts["answer"] = wanted
+def _schema(prompt: Prompt, tools: Sequence[Tool]) -> JsonSchema | None:
+    """Return the schema that binds the answer's text (the response format, a call if one is demanded, or either)."""
+    answer_schema = _answer_schema(prompt.response_format)
+    must_call = tools and prompt.tool_choice not in (None, "auto")
+    if not must_call and (answer_schema is None or not tools):
+        return answer_schema
+    choices: list[Json] = []
+    definitions: dict[str, JsonSchema] = {}
+    for number, tool in enumerate(tools):
+        definitions[f"arguments{number}"] = tool.parameters or {"type": "object", "properties": {}}
+        choices.append(_call_schema(tool.name, f"arguments{number}"))
+    if answer_schema is not None and not must_call:
+        definitions["answer"] = answer_schema
         choices.append({"$ref": "#/$defs/answer"})
-    return {"anyOf": choices, "$defs": {place: _moved(part, f"#/$defs/{place}") for place, part in parts.items()}}
+    moved = {name: _moved(schema, f"#/$defs/{name}") for name, schema in definitions.items()}
+    return {"anyOf": choices, "$defs": moved}
 
 
-def _call_schema(name: str, place: str) -> Json:
+def _answer_schema(form: ResponseFormat | None) -> JsonSchema | None:
+    if form is None:
+        return None
+    return form.schema if isinstance(form, AnswerSchema) else {"type": "object"}
+
+
+def _call_schema(name: str, definition: str) -> Json:
     return {
         "type": "object",
-        "properties": {"name": {"const": name}, "arguments": {"$ref": f"#/$defs/{place}"}},
+        "properties": {"name": {"const": name}, "arguments": {"$ref": f"#/$defs/{definition}"}},
         "required": ["name", "arguments"],
         "additionalProperties": False,
     }
@@ -102,16 +113,6 @@ def _moved(schema: Any, place: str) -> Any:
             moved["$ref"] = place + reference[1:]
         return moved
     return [_moved(value, place) for value in schema] if isinstance(schema, list) else schema
-
-
-def _message(message: Message) -> Json:
-    body: Json = {"role": message.role, "content": message.content}
-    if message.tool_calls:
-        body["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-            for call in message.tool_calls
-        ]
-    return body if message.tool_call_id is None else body | {"tool_call_id": message.tool_call_id}
 
 
 def _plain_messages(messages: Sequence[Message]) -> list[Json]:
@@ -148,8 +149,8 @@ def _described(tools: Sequence[Json], messages: list[Json]) -> list[Json]:
 class CallReader:
     """Holds back an answer's text for as long as it may turn out to be nothing but calls of `tools`."""
 
-    def __init__(self, tools: Sequence[Mapping[str, Any]]) -> None:
-        self._names = frozenset(tool["function"]["name"] for tool in tools)
+    def __init__(self, tools: Sequence[Tool]) -> None:
+        self._names = frozenset(tool.name for tool in tools)
         self._holds = bool(tools)
         self._held = ""
         self._streamed: dict[int, list[str]] = {}

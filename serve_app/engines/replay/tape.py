@@ -3,12 +3,12 @@
 import json
 import math
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Self
 
 from pydantic import Field, model_validator
 
+from serve_app.core.tools import NamedTool
 from serve_app.core.types import FinishReason, Generation, Prompt, Sampling, TokenLogprob, ToolCall
 from serve_app.engines.base import EngineSettings
 from serve_app.engines.running.stopping import StopMatcher, within
@@ -49,9 +49,9 @@ class RecordedAnswer(EngineSettings):
         """
         if self.error is not None:
             return True
-        names = {tool["function"]["name"] for tool in prompt.tools}
-        if isinstance(prompt.tool_choice, Mapping):
-            names = {prompt.tool_choice["function"]["name"]}
+        names = {tool.name for tool in prompt.tools}
+        if isinstance(prompt.tool_choice, NamedTool):
+            names = {prompt.tool_choice.name}
         if self.tool_calls:
             return all(call.name in names for call in self.tool_calls)
         if prompt.tool_choice not in (None, "auto"):

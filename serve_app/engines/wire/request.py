@@ -2,13 +2,16 @@
 
 from typing import Any
 
-from serve_app.core.types import Message, Prompt
+from serve_app.core.types import Prompt
 from serve_app.engines.wire.dialect import Dialect
+from serve_app.engines.wire.message import message_json
+from serve_app.engines.wire.tool import response_format_json, tool_choice_json, tool_json
 
 
 def request_body(dialect: Dialect, prompt: Prompt) -> dict[str, Any]:
     """The request in OpenAI's words, without `extra_body`. What nobody named is left out."""
     sampling = prompt.sampling
+    form = prompt.response_format
     raw = prompt.text is not None
     body: dict[str, Any] = {
         "model": dialect.model,
@@ -26,24 +29,11 @@ def request_body(dialect: Dialect, prompt: Prompt) -> dict[str, Any]:
         body |= {"prompt": prompt.text, "logprobs": 1 if sampling.logprobs else None}
     else:
         body |= {
-            "messages": [_message(message) for message in prompt.messages],
+            "messages": [message_json(message) for message in prompt.messages],
             "logprobs": sampling.logprobs or None,
-            "tools": list(prompt.tools) or None,
-            "tool_choice": prompt.tool_choice,
+            "tools": [tool_json(tool) for tool in prompt.tools] or None,
+            "tool_choice": None if prompt.tool_choice is None else tool_choice_json(prompt.tool_choice),
             "parallel_tool_calls": None if prompt.parallel_tool_calls else False,
-            "response_format": prompt.response_format,
+            "response_format": None if form is None else response_format_json(form),
         }
     return {name: value for name, value in body.items() if value is not None}
-
-
-def _message(message: Message) -> dict[str, Any]:
-    body: dict[str, Any] = {"role": message.role, "content": message.content}
-    if message.tool_calls:
-        body["content"] = message.content or None
-        body["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-            for call in message.tool_calls
-        ]
-    if message.tool_call_id is not None:
-        body["tool_call_id"] = message.tool_call_id
-    return body

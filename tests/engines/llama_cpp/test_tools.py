@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from serve_app.core.tools import AnswerSchema, NamedTool, Tool, ToolChoice
 from serve_app.core.types import Delta, Generation, Message, Prompt, Sampling, ToolCall
 from serve_app.engines import Engine, Meter
 from serve_app.engines.llama_cpp.call import Call
@@ -26,7 +27,8 @@ QWEN_SHA256 = "1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32"
 
 QUESTION = "What is the weather in Paris?"
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
-WEATHER = {"type": "function", "function": {"name": "get_weather", "description": "Weather.", "parameters": CITY}}
+WEATHER = Tool("get_weather", "Weather.", CITY)
+WEATHER_JSON = {"type": "function", "function": {"name": "get_weather", "description": "Weather.", "parameters": CITY}}
 PLACE = {
     "type": "object",
     "properties": {"country": {"enum": ["France", "Peru"]}},
@@ -39,9 +41,10 @@ WHERE = {
     "required": ["where"],
     "$defs": {"place": PLACE},
 }
-CLOCK = {"type": "function", "function": {"name": "get_time", "description": "Time.", "parameters": WHERE}}
-TOOLS: Any = (WEATHER, CLOCK)
-NAMED = {"type": "function", "function": {"name": "get_time"}}
+CLOCK = Tool("get_time", "Time.", WHERE)
+CLOCK_JSON = {"type": "function", "function": {"name": "get_time", "description": "Time.", "parameters": WHERE}}
+TOOLS = (WEATHER, CLOCK)
+NAMED = NamedTool("get_time")
 DEGREES = {
     "type": "object",
     "properties": {"city": {"type": "string"}, "degrees": {"type": "integer"}},
@@ -56,30 +59,28 @@ HISTORY = (
 )
 
 
-def asked(choice: Any = None, *, tools: Any = TOOLS, form: Any = None, **sampling: Any) -> Prompt:
+def asked(
+    choice: ToolChoice | None = None, *, tools: tuple[Tool, ...] = TOOLS, form: Any = None, **sampling: Any
+) -> Prompt:
     prompt = chat(QUESTION, **({"max_tokens": 64, "temperature": 0.0} | sampling))
     return replace(prompt, tools=tools, tool_choice=choice, response_format=form)
-
-
-def schema_form(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
 
 
 async def test_tools_are_llama_cpps_own_where_the_model_may_choose() -> None:
     fields = chat_fields(asked("auto"), True)
     assert fields == {
         "messages": [{"role": "user", "content": QUESTION}],
-        "tools": [WEATHER, CLOCK],
+        "tools": [WEATHER_JSON, CLOCK_JSON],
         "parallel_tool_calls": True,
     }
     assert chat_fields(replace(asked("auto"), parallel_tool_calls=False), True)["parallel_tool_calls"] is False
     # With log-probabilities llama.cpp takes no tools.
-    assert chat_fields(asked(logprobs=True), True)["chat_template_kwargs"] == {"tools": [WEATHER, CLOCK]}
+    assert chat_fields(asked(logprobs=True), True)["chat_template_kwargs"] == {"tools": [WEATHER_JSON, CLOCK_JSON]}
 
 
 async def test_a_call_is_wanted_by_a_schema() -> None:
     fields = chat_fields(asked(NAMED), True)
-    assert fields["chat_template_kwargs"] == {"tools": [CLOCK]}
+    assert fields["chat_template_kwargs"] == {"tools": [CLOCK_JSON]}
     assert fields["response_format"]["json_schema"]["schema"] == {
         "anyOf": [
             {
@@ -101,10 +102,12 @@ async def test_a_call_is_wanted_by_a_schema() -> None:
 
 
 async def test_a_response_format_leaves_the_choice_to_call() -> None:
-    schema = chat_fields(asked(form={"type": "json_object"}), True)["response_format"]["json_schema"]["schema"]
+    schema = chat_fields(asked(form="json_object"), True)["response_format"]["json_schema"]["schema"]
     assert [list(choice) for choice in schema["anyOf"]][2] == ["$ref"]
     assert schema["$defs"]["answer"] == {"type": "object"}
-    alone = chat_fields(asked(tools=(), form=schema_form(DEGREES)), True)["response_format"]["json_schema"]["schema"]
+    alone = chat_fields(asked(tools=(), form=AnswerSchema("x", DEGREES)), True)["response_format"]["json_schema"][
+        "schema"
+    ]
     assert alone == DEGREES
 
 
@@ -122,7 +125,7 @@ async def test_the_history_in_a_template_with_tools_and_in_one_without() -> None
     system = Message("system", "Be brief.")
     [first, *plain] = chat_fields(Prompt((system, *HISTORY), tools=(WEATHER,)), False)["messages"]
     assert first["content"].startswith("Be brief.\n\nYou may call functions.")
-    assert json.dumps(WEATHER) in first["content"]
+    assert json.dumps(WEATHER_JSON) in first["content"]
     assert plain == [
         {"role": "user", "content": "Weather in Paris and Rome?"},
         {
@@ -279,7 +282,7 @@ async def test_a_call_cut_at_max_tokens_is_a_text(llama: Engine) -> None:
 
 @models
 async def test_a_schema_binds_the_answer(llama: Engine) -> None:
-    prompt = asked(tools=(), form=schema_form(DEGREES), logprobs=True)
+    prompt = asked(tools=(), form=AnswerSchema("x", DEGREES), logprobs=True)
     deltas, answer = await stream(llama, prompt)
     assert len(deltas) > 1
     value = json.loads(answer.text)
@@ -289,13 +292,15 @@ async def test_a_schema_binds_the_answer(llama: Engine) -> None:
     fenced = await generate(llama, replace(prompt, messages=(Message("user", "Write a json code block."),)))
     for bound in (answer, fenced):  # the grammar allows a fence, which is no part of the text
         assert "".join(entry.token for entry in bound.logprobs or ()).strip() == bound.text.strip()
-    hot = await generate(llama, asked(tools=(), form=schema_form(DEGREES), temperature=2.0, seed=1, max_tokens=200))
+    hot = await generate(
+        llama, asked(tools=(), form=AnswerSchema("x", DEGREES), temperature=2.0, seed=1, max_tokens=200)
+    )
     assert hot.finish_reason == "length" or set(json.loads(hot.text)) == {"city", "degrees"}
 
 
 @models
 async def test_a_json_object(llama: Engine) -> None:
-    answer = await generate(llama, asked(tools=(), form={"type": "json_object"}, max_tokens=16))
+    answer = await generate(llama, asked(tools=(), form="json_object", max_tokens=16))
     assert answer.text.startswith("{")
 
 
@@ -317,7 +322,7 @@ async def test_results_are_read(llama: Engine) -> None:
 @models
 async def test_a_schema_that_llama_cpp_does_not_know(llama: Engine) -> None:
     with pytest.raises(EngineError, match=r"could not take the request: .*unrecognized type strange"):
-        await generate(llama, asked(tools=(), form=schema_form({"type": "strange"})))
+        await generate(llama, asked(tools=(), form=AnswerSchema("x", {"type": "strange"})))
 
 
 @models

@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
+from serve_app.core.tools import AnswerSchema, Tool
 from serve_app.core.types import Failure, Generation, Message, Prompt, Sampling, ToolCall
 from serve_app.engines import Engine, Meter
 from serve_app.errors import ContextTooLongError, EngineError
@@ -143,14 +144,15 @@ async def test_raw_prompts_go_to_completions(endpoint: Endpoint, load: Load) -> 
     assert [(entry.token, entry.logprob) for entry in answer.logprobs or ()] == [(" Paris", -0.5)]
 
 
-TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+TOOL = Tool("weather", parameters={"type": "object"})
+TOOL_JSON = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
 
 
 async def test_tools_and_response_format_are_passed_on(endpoint: Endpoint, load: Load) -> None:
     endpoint.script.append(ANSWER)
     called = Message("assistant", "", (ToolCall("c1", "weather", '{"city": "Paris"}'),))
     messages = (Message("user", "Weather?"), called, Message("tool", "Rain", tool_call_id="c1"))
-    prompt = Prompt(messages, tools=(TOOL,), tool_choice="auto", response_format={"type": "json_object"})
+    prompt = Prompt(messages, tools=(TOOL,), tool_choice="auto", response_format="json_object")
     await ask(await load(), prompt)
     assert endpoint.last["messages"][1:] == [
         {
@@ -162,7 +164,7 @@ async def test_tools_and_response_format_are_passed_on(endpoint: Endpoint, load:
         },
         {"role": "tool", "content": "Rain", "tool_call_id": "c1"},
     ]
-    assert (endpoint.last["tools"], endpoint.last["tool_choice"]) == ([TOOL], "auto")
+    assert (endpoint.last["tools"], endpoint.last["tool_choice"]) == ([TOOL_JSON], "auto")
     assert endpoint.last["response_format"] == {"type": "json_object"}
 
 
@@ -811,8 +813,8 @@ async def test_llama_server_answers_as_the_model_does(llama_api: Engine, llama: 
 @pytest.mark.models
 async def test_llama_server_honours_a_schema(llama_api: Engine) -> None:
     schema = {"type": "object", "properties": {"city": {"enum": ["Paris"]}}, "required": ["city"]}
-    wanted = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
-    prompt = Prompt((Message("user", QUESTION),), sampling=Sampling(max_tokens=40), response_format=wanted)
+    form = AnswerSchema("answer", schema)
+    prompt = Prompt((Message("user", QUESTION),), sampling=Sampling(max_tokens=40), response_format=form)
     assert "".join((await generate(llama_api, prompt)).text.split()) == '{"city":"Paris"}'
 
 

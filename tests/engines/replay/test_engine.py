@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from serve_app.core.tools import NamedTool, Tool
 from serve_app.core.types import Message, Prompt, TokenLogprob, ToolCall
 from serve_app.engines import Engine, Meter, ReplayConfig, load_engine
 from serve_app.errors import ContextTooLongError, EngineError
@@ -197,16 +198,12 @@ def test_answers_that_make_no_sense(answer: dict[str, str]) -> None:
         ReplayConfig.model_validate({"engine": "replay", "answers": [answer]})
 
 
-def tool(name: str) -> dict[str, Any]:
-    return {"type": "function", "function": {"name": name}}
-
-
 CALL = {"contains": "", "tool_calls": [{"name": "f", "arguments": '{"a": 1}'}, {"name": "f", "id": "mine"}]}
 
 
 async def test_scripted_calls_come_with_the_answer_and_count_as_words() -> None:
     engine = await load(answers=[CALL | {"text": "Let me look."}], token_s=0.001)
-    prompt = replace(chat("hello"), tools=(tool("f"),))
+    prompt = replace(chat("hello"), tools=(Tool("f"),))
     for answer in (await generate(engine, prompt), (await stream(engine, prompt))[1]):
         assert (answer.text, answer.finish_reason, answer.completion_tokens) == (
             "Let me look.",
@@ -219,23 +216,20 @@ async def test_scripted_calls_come_with_the_answer_and_count_as_words() -> None:
 @pytest.mark.parametrize("sampling", [{"max_tokens": 7}, {"stop": ("look",)}])
 async def test_calls_that_are_cut_are_left_out(sampling: dict[str, Any]) -> None:
     engine = await load(answers=[CALL | {"text": "Let me look."}])
-    answer = await generate(engine, replace(chat("hello", **sampling), tools=(tool("f"),)))
+    answer = await generate(engine, replace(chat("hello", **sampling), tools=(Tool("f"),)))
     assert (answer.tool_calls, answer.finish_reason) == ((), "length" if "max_tokens" in sampling else "stop")
-
-
-JSON = {"type": "json_object"}
 
 
 @pytest.mark.parametrize(
     ("asked", "expected"),
     [
         ({}, "text"),
-        ({"tools": (tool("g"),)}, "text"),
-        ({"tools": (tool("g"), tool("f"))}, "f"),
-        ({"tools": (tool("f"), tool("g")), "tool_choice": "required"}, "f"),
-        ({"tools": (tool("f"), tool("g")), "tool_choice": tool("f")}, "f"),
-        ({"response_format": JSON}, '{"a": 1}'),
-        ({"response_format": JSON, "tools": (tool("f"),)}, "f"),
+        ({"tools": (Tool("g"),)}, "text"),
+        ({"tools": (Tool("g"), Tool("f"))}, "f"),
+        ({"tools": (Tool("f"), Tool("g")), "tool_choice": "required"}, "f"),
+        ({"tools": (Tool("f"), Tool("g")), "tool_choice": NamedTool("f")}, "f"),
+        ({"response_format": "json_object"}, '{"a": 1}'),
+        ({"response_format": "json_object", "tools": (Tool("f"),)}, "f"),
     ],
 )
 async def test_answers_that_do_not_honour_the_request_are_passed_over(asked: dict[str, Any], expected: str) -> None:
@@ -245,7 +239,7 @@ async def test_answers_that_do_not_honour_the_request_are_passed_over(asked: dic
 
 
 @pytest.mark.parametrize(
-    "asked", [{"tools": (tool("g"),), "tool_choice": "required"}, {"response_format": {"type": "json_object"}}]
+    "asked", [{"tools": (Tool("g"),), "tool_choice": "required"}, {"response_format": "json_object"}]
 )
 async def test_no_answer_honours_the_request(asked: dict[str, Any], tmp_path: Path) -> None:
     records = write(tmp_path / "records.jsonl", {"prompt": "hello", "text": "[1]"})
