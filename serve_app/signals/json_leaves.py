@@ -39,7 +39,6 @@ _KEY = re.compile(rf"[ \t\n\r]*{_STRING}[ \t\n\r]*:")
 _NEXT = re.compile(r"[ \t\n\r]*([,\]}])")
 _BRACKET = re.compile(r"[\[{]")
 _KEYED = re.compile(r'\{[ \t\n\r]*"')
-_KEYED = re.compile(r'\{[ \t\n\r]*"')
 _QUOTED = re.compile(r'"\s*[\[{]')
 _FENCE = re.compile(r"^[ \t]*```[^\n`]*\n(.*?)^[ \t]*```", re.MULTILINE | re.DOTALL)
 _LONGEST_EXPONENT = 19  # digits, sign included; no number that means something has more

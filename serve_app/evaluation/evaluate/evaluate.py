@@ -16,7 +16,7 @@ from serve_app.evaluation.analysis.dataset import UNITS, Group, Material
 from serve_app.evaluation.analysis.json_values import Body
 from serve_app.evaluation.evaluate import rows
 from serve_app.evaluation.evaluate.fronts import front
-from serve_app.evaluation.evaluate.rows import Row
+from serve_app.evaluation.evaluate.rows import Row, StatisticKey
 from serve_app.evaluation.statistics.baselines import oracle
 from serve_app.evaluation.statistics.bootstrap import Resampled, Statistic, bootstrap, mean_of
 from serve_app.evaluation.statistics.curves import Floats
@@ -92,35 +92,36 @@ def _beaten(setup: Setup) -> list[str]:
     ]
 
 
-def _bootstrap(setup: Setup, found: Sequence[Row]) -> Resampled:
+def _bootstrap(setup: Setup, found: Sequence[Row]) -> Resampled[StatisticKey]:
     """All statistics on the same resamples of the test examples."""
     target = setup.quality(setup.target)[setup.test]
     members = setup.qualities(setup.tiers[0].models)[:, setup.test]
-    statistics: dict[str, Statistic] = {"target": mean_of(target), "oracle": oracle(members, target).areas}
+    statistics: dict[StatisticKey, Statistic] = {("oracle", None): oracle(members, target).areas}
+    statistics["quality", setup.target] = mean_of(target)
     for model, values in zip(setup.tiers[0].models, members, strict=True):
-        statistics[f"member:{model}"] = mean_of(values)
-        statistics[f"random:{model}"] = mean_of((values + target) / 2)
-        statistics[f"oracle:{model}"] = oracle(values[np.newaxis], target).areas
+        statistics["quality", model] = mean_of(values)
+        statistics["random", model] = mean_of((values + target) / 2)
+        statistics["oracle", model] = oracle(values[np.newaxis], target).areas
     options = setup.material.options
     return bootstrap(
         statistics | rows.statistics(found), len(setup.test), resamples=options.resamples, seed=options.seed
     )
 
 
-def _baselines(setup: Setup, resampled: Resampled) -> Body:
+def _baselines(setup: Setup, resampled: Resampled[StatisticKey]) -> Body:
     """[estimate, low, high] of each: qualities of single models, and areas of random deferral and of the oracles."""
     members = {
         model: {
-            "quality": plain.interval(resampled.interval(f"member:{model}")),
-            "less_target": plain.interval(resampled.difference(f"member:{model}", "target")),
-            "random": plain.interval(resampled.interval(f"random:{model}")),
-            "oracle": plain.interval(resampled.interval(f"oracle:{model}")),
+            "quality": plain.interval(resampled.interval(("quality", model))),
+            "less_target": plain.interval(resampled.difference(("quality", model), ("quality", setup.target))),
+            "random": plain.interval(resampled.interval(("random", model))),
+            "oracle": plain.interval(resampled.interval(("oracle", model))),
         }
         for model in setup.tiers[0].models
     }
     return {
-        "target": plain.interval(resampled.interval("target")),
-        "oracle": plain.interval(resampled.interval("oracle")),
+        "target": plain.interval(resampled.interval(("quality", setup.target))),
+        "oracle": plain.interval(resampled.interval(("oracle", None))),
         "members": members,
     }
 

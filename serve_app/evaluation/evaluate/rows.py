@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -14,6 +15,9 @@ from serve_app.evaluation.statistics.bootstrap import Resampled, Statistic, mean
 from serve_app.evaluation.statistics.curves import Curve, Sweep, at_budgets
 from serve_app.evaluation.statistics.pareto import RecordedTarget, RecordedTier
 from serve_app.evaluation.statistics.search import cheapest_within_margin
+
+StatisticKey: TypeAlias = tuple[Literal["quality", "area", "random", "oracle", "partial_oracle"], str | int | None]
+"""What is bootstrapped, of what: a model by its name, a row by its number, or None: the cascade as a whole."""
 
 FLAT = 0.01
 """A curve whose best and worst quality are no further apart says nothing about thresholds."""
@@ -77,31 +81,31 @@ def best_chow(rows: Sequence[Row]) -> int | None:
     return max(chow, key=lambda k: rows[k].fit_area(), default=None)
 
 
-def statistics(rows: Sequence[Row]) -> dict[str, Statistic]:
-    """What is bootstrapped of the rows: `auc:k`, `random:k` and, where answers are compared, `partial:k`."""
-    found: dict[str, Statistic] = {}
+def statistics(rows: Sequence[Row]) -> dict[StatisticKey, Statistic]:
+    """Return what is bootstrapped of row k: its area, random deferral's and, if answers are compared, its oracle's."""
+    found: dict[StatisticKey, Statistic] = {}
     for k, row in enumerate(rows):
         setup = row.setup
-        found[f"auc:{k}"] = row.sweep.areas
-        found[f"random:{k}"] = mean_of((row.sweep.kept + row.sweep.target) / 2)
+        found["area", k] = row.sweep.areas
+        found["random", k] = mean_of((row.sweep.kept + row.sweep.target) / 2)
         if row.candidate.kind == "semantic":
             scores = row.candidate.judged.scores[setup.test]
             members = setup.qualities(row.candidate.tier.models)[:, setup.test]
-            found[f"partial:{k}"] = partial_oracle(scores, members, row.sweep.target).areas
+            found["partial_oracle", k] = partial_oracle(scores, members, row.sweep.target).areas
     return found
 
 
-def body(k: int, row: Row, resampled: Resampled, chow: int | None) -> Body:
+def body(k: int, row: Row, resampled: Resampled[StatisticKey], chow: int | None) -> Body:
     """Row k; `chow` is the index of the best Chow baseline."""
     setup, tier = row.setup, row.candidate.tier
     members = setup.qualities(tier.models)[:, setup.test]
     best = tier.models[int(members.mean(axis=1).argmax())]
     found = row.name() | {
-        "auc": plain.interval(resampled.interval(f"auc:{k}")),
-        "random": plain.interval(resampled.interval(f"random:{k}")),
-        "over_random": plain.interval(resampled.difference(f"auc:{k}", f"random:{k}")),
-        "by_selection": plain.interval(resampled.difference(f"random:{k}", f"random:{best}")),
-        "over_random_best": plain.interval(resampled.difference(f"auc:{k}", f"random:{best}")),
+        "auc": plain.interval(resampled.interval(("area", k))),
+        "random": plain.interval(resampled.interval(("random", k))),
+        "over_random": plain.interval(resampled.difference(("area", k), ("random", k))),
+        "by_selection": plain.interval(resampled.difference(("random", k), ("random", best))),
+        "over_random_best": plain.interval(resampled.difference(("area", k), ("random", best))),
         "over_best_chow": None,
         "partial_oracle": None,
         "kept_quality": plain.number(float(row.sweep.kept.mean())),
@@ -109,9 +113,9 @@ def body(k: int, row: Row, resampled: Resampled, chow: int | None) -> Body:
         "other_metrics": _other_metrics(row),
     }
     if chow is not None:
-        found["over_best_chow"] = plain.interval(resampled.difference(f"auc:{k}", f"auc:{chow}"))
+        found["over_best_chow"] = plain.interval(resampled.difference(("area", k), ("area", chow)))
     if row.candidate.kind == "semantic":
-        found["partial_oracle"] = plain.interval(resampled.interval(f"partial:{k}"))
+        found["partial_oracle"] = plain.interval(resampled.interval(("partial_oracle", k)))
     curves = _cost_curves(row)
     return found | {
         "at": {unit: _budgets(row, unit, curve) for unit, curve in curves.items()},

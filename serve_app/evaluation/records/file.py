@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar, cast, get_args, overload
+from typing import Any, BinaryIO, TypeVar, cast, get_args
 
 from pydantic import ValidationError
 
@@ -195,7 +195,7 @@ class Logprobs:
         return tuple(map(TokenLogprob, self.tokens, self.values))
 
 
-class Answers(Sequence[Answer | None]):
+class Answers:
     """One model's answers, in the order of the examples; None where the model was not asked."""
 
     def __init__(self, examples: Sequence[Example]) -> None:
@@ -213,16 +213,13 @@ class Answers(Sequence[Answer | None]):
     def __len__(self) -> int:
         return len(self._examples)
 
-    @overload
-    def __getitem__(self, index: int) -> Answer | None: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Answer | None]: ...
-    def __getitem__(self, index: int | slice) -> Answer | list[Answer | None] | None:
-        places = range(len(self))[index]
-        return self._get(places) if isinstance(places, int) else [self._get(place) for place in places]
+    def __iter__(self) -> Iterator[Answer | None]:
+        return (self[index] for index in range(len(self)))
 
-    def _get(self, place: int) -> Answer | None:
-        answer, logprobs = self._answers.get(place), self._logprobs.get(place)
+    def __getitem__(self, index: int) -> Answer | None:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        answer, logprobs = self._answers.get(index), self._logprobs.get(index)
         return replace(answer, logprobs=logprobs.unpacked()) if isinstance(answer, Generation) and logprobs else answer
 
     def without_logprobs(self, index: int) -> Answer | None:

@@ -19,7 +19,7 @@ from serve_app.evaluation.statistics.pareto import RecordedTarget, RecordedTier,
 Key = TypeVar("Key")
 
 Parts = tuple[Integers, Integers]
-"""Disjoint indices of examples: to choose on, and to report on (`resampling.split`)."""
+"""Disjoint indices of examples: to choose on, and to report on."""
 
 
 @dataclass(frozen=True, slots=True)

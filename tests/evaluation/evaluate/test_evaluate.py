@@ -83,6 +83,21 @@ def test_random_is_the_mean_of_both_qualities(body: dict[str, Any]) -> None:
         assert row(body, kind="chow_member", signal="chow_avg", models=[model])["random"] == facts["random"]
 
 
+def test_a_model_named_0_keeps_its_own_random_baseline(tmp_path: Path) -> None:
+    """Rows are numbered from 0, too."""
+    examples = questions(60)
+    values = args(("small", "tiny"))
+    values["models"]["0"] = values["models"].pop("small")
+    values["cascades"]["default"]["tiers"][0]["models"] = ["0", "tiny"]
+    columns = answers(["small", "tiny", "large"], examples)
+    named = {"0": columns.pop("small"), **columns}
+    cascade = only(evaluate(load(write_records(tmp_path / "r.jsonl", values, examples, named))))
+    facts = cascade["baselines"]["members"]["0"]
+    expected = (facts["quality"][0] + cascade["baselines"]["target"][0]) / 2
+    assert facts["random"][0] == pytest.approx(expected, abs=1e-7)
+    assert cascade["rows"][0]["random"][0] != pytest.approx(expected)  # the row keeps the selected answers
+
+
 def test_gains_add_up(body: dict[str, Any]) -> None:
     for one in only(body)["rows"]:
         assert one["over_random"][0] == pytest.approx(one["auc"][0] - one["random"][0], abs=1e-7)

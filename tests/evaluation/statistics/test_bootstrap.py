@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from serve_app.errors import ConfigError
-from serve_app.evaluation.statistics.bootstrap import Resampled, bootstrap, draws, mean_of, split
+from serve_app.evaluation.statistics.bootstrap import Resampled, bootstrap, draws, mean_of
 from serve_app.evaluation.statistics.curves import sweep
 
 
@@ -57,18 +56,3 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
         interval = bootstrap({"mean": mean_of(sample)}, 200, resamples=300, seed=trial).interval("mean", 0.9)
         covered += interval.low <= 1 <= interval.high
     assert 0.84 < covered / 300 < 0.94
-
-
-def test_split_is_disjoint_and_complete():
-    parts = split(101, (0.5, 0.25, 0.25), seed=4)
-    assert [len(part) for part in parts] == [50, 26, 25]
-    assert sorted(np.concatenate(parts)) == list(range(101))
-    assert all((np.diff(part) > 0).all() for part in parts)
-    assert_array_equal(parts[0], split(101, (0.5, 0.25, 0.25), seed=4)[0])
-    assert parts[0].tolist() != split(101, (0.5, 0.25, 0.25), seed=5)[0].tolist()
-
-
-@pytest.mark.parametrize("shares", [(0.5, 0.4), (1.5, -0.5)])
-def test_shares_that_are_none(shares):
-    with pytest.raises(ConfigError, match="positive and sum to 1"):
-        split(10, shares)

@@ -4,9 +4,14 @@ import numpy as np
 import pytest
 
 from serve_app.errors import ConfigError
-from serve_app.evaluation.statistics.bootstrap import split
 from serve_app.evaluation.statistics.pareto import RecordedTarget, RecordedTier, run
 from serve_app.evaluation.statistics.search import Spec, cheapest_within_margin, choose, specs, within_budget
+
+
+def halves(examples):
+    """Disjoint random halves of the examples, as sorted indices."""
+    shuffled = np.random.default_rng(0).permutation(examples)
+    return tuple(np.sort(part) for part in np.array_split(shuffled, 2))
 
 
 def test_specs_in_order():
@@ -35,7 +40,7 @@ def simulated(n=2000, seed=0):
 
 def test_choose_keeps_what_is_on_the_front_and_reports_it_elsewhere():
     aware, blind, target = simulated()
-    parts = split(2000)
+    parts = halves(2000)
     dear = RecordedTier(aware.scores, aware.kept, np.full(2000, 9.0))
     candidates = {"blind": [blind], "aware": [aware], "dear": [dear], "three": [blind, aware]}
     chosen = choose(candidates.items(), target, parts)
@@ -64,20 +69,20 @@ def test_choose_reads_candidates_lazily():
 
     stream = candidates()
     assert not alive
-    choose(stream, target, split(200), points=11)
+    choose(stream, target, halves(200), points=11)
     assert alive == ["a", "b"]
 
 
 def test_the_target_alone_is_a_choice():
     _, _, target = simulated(100)
     worse = RecordedTier(np.zeros(100), np.zeros(100), np.full(100, 20.0))
-    (only,) = choose([("worse", [worse])], target, split(100))
+    (only,) = choose([("worse", [worse])], target, halves(100))
     assert (only.cascade, only.chosen.thresholds, only.chosen.cost) == (None, (), 10.0)
 
 
 def test_within_budget():
     aware, _, target = simulated()
-    chosen = choose([("aware", [aware])], target, split(2000))
+    chosen = choose([("aware", [aware])], target, halves(2000))
     best = within_budget(chosen, 4.0)
     assert best is not None
     assert best.chosen.cost <= 4.0
@@ -87,7 +92,7 @@ def test_within_budget():
 
 def test_cheapest_within_margin_defers_what_is_wrong():
     aware, blind, target = simulated()
-    parts = split(2000)
+    parts = halves(2000)
     found = cheapest_within_margin(aware, target, 0.02, parts, resamples=400)
     # The tier is right on 60% and knows it: deferring the other 40% would even beat the target.
     assert found.chosen.deferred < 0.4
@@ -101,7 +106,7 @@ def test_cheapest_within_margin_defers_what_is_wrong():
 
 def test_no_margin_and_no_skill_defers_everything():
     _, blind, target = simulated(400)
-    found = cheapest_within_margin(blind, target, 0.0, split(400), resamples=200)
+    found = cheapest_within_margin(blind, target, 0.0, halves(400), resamples=200)
     assert (found.threshold, found.difference.low, found.difference.high, found.holds) == (inf, 0, 0, True)
 
 
@@ -112,10 +117,10 @@ def test_a_lucky_threshold_beyond_a_bad_one_is_not_taken():
     kept, target = np.where(scores < 0.5, 1.0, 0.0), np.where(scores < 0.5, 0.0, 1.0)
     recorded = RecordedTarget(target, np.full(n, 10.0))
     tier = RecordedTier(scores, kept, np.full(n, 1.0))
-    assert cheapest_within_margin(tier, recorded, 0.2, split(n), resamples=200).chosen.deferred > 0.7
+    assert cheapest_within_margin(tier, recorded, 0.2, halves(n), resamples=200).chosen.deferred > 0.7
 
 
 def test_a_negative_margin_is_refused():
     aware, _, target = simulated(10)
     with pytest.raises(ConfigError, match="'margin'"):
-        cheapest_within_margin(aware, target, -0.1, split(10))
+        cheapest_within_margin(aware, target, -0.1, halves(10))
