@@ -12,7 +12,10 @@ import yaml
 
 from serve_app.errors import ConfigError
 
-Body: TypeAlias = dict[str, Any]
+Manifest: TypeAlias = dict[str, Any]
+"""A whole object, as YAML and the API server have it."""
+Fields: TypeAlias = dict[str, Any]
+"""A part of an object: a spec, a status, a pod template."""
 
 ORDER = (
     "Namespace",
@@ -55,18 +58,18 @@ class Ref:
         return f"{self.kind}/{self.name}"
 
 
-def ref_of(body: Body) -> Ref:
+def ref_of(body: Manifest) -> Ref:
     """The reference of a whole object."""
     meta = body["metadata"]
     return Ref(body["apiVersion"], body["kind"], meta["name"], meta.get("namespace"))
 
 
-def read(path: Path) -> list[Body]:
+def read(path: Path) -> list[Manifest]:
     """The objects of a YAML file (`-` is stdin), of a folder's YAML files, or of a kustomization, in order to apply.
 
     Raises `ConfigError` for what is no manifest, named with its file and place, and for an object given twice.
     """
-    objects: dict[Ref, Body] = {}
+    objects: dict[Ref, Manifest] = {}
     for where, body in _documents(path):
         _check(body, where)
         ref = ref_of(body)
@@ -117,7 +120,7 @@ def _kustomized(folder: Path, file: Path) -> Iterator[tuple[str, Any]]:
             yield where, body
 
 
-def _set_namespace(body: Body, namespace: str) -> None:
+def _set_namespace(body: Manifest, namespace: str) -> None:
     metadata = body.get("metadata")
     if not isinstance(metadata, dict):
         return  # which is a fault of its own, found where all bodies are checked

@@ -37,6 +37,7 @@ KINDS = {
     "/apis/monitoring.coreos.com/v1": {"podmonitors": ("PodMonitor", True)},
     "/apis/ray.io/v1": {"rayservices": ("RayService", True), "rayclusters": ("RayCluster", True)},
 }
+SUBRESOURCES = {"pods": {"log": "Pod", "status": "Pod"}, "rayservices": {"status": "RayService"}}
 SPEC_FIELDS = {
     "RayService": {
         "deploymentUnhealthySecondThreshold",
@@ -133,8 +134,15 @@ class ApiStub:
     def _discover(self, path: str) -> web.Response:
         if path not in KINDS:
             return web.Response(status=404, text="404 page not found")
-        entries = [{"name": name, "kind": kind, "namespaced": inside} for name, (kind, inside) in KINDS[path].items()]
-        return web.json_response({"kind": "APIResourceList", "resources": entries})
+        group_version = path.removeprefix("/apis/").removeprefix("/api/")
+        entries = []
+        for plural, (kind, inside) in KINDS[path].items():
+            entry = {"singularName": "", "namespaced": inside, "verbs": ["get", "list", "patch", "delete", "watch"]}
+            entries.append(entry | {"name": plural, "kind": kind, "singularName": kind.lower()})
+            for part, part_kind in SUBRESOURCES.get(plural, {}).items():
+                entries.append(entry | {"name": f"{plural}/{part}", "kind": part_kind, "verbs": ["get"]})
+        body = {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": entries}
+        return web.json_response(body)
 
     async def _get(self, request: web.Request, kind: str) -> web.Response:
         body = self.objects.get(request.path)

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from serve_app.cluster.live import client, delete, wait
+from serve_app.cluster.live.client import Cluster
+from serve_app.cluster.live.kubeconfig import connect
 from tests.cluster.api_stub import ApiStub, running
 from tests.cluster.kubectl import User
 
@@ -23,3 +25,9 @@ def user(stub: ApiStub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> User
     monkeypatch.setattr(delete, "POLL_S", 0.05)
     monkeypatch.setattr(wait, "BREATH_S", 0.05)
     return User(stub, tmp_path)
+
+
+@pytest.fixture
+def cluster(user: User) -> Cluster:
+    """A connection to the stub."""
+    return connect(user.kubeconfig)

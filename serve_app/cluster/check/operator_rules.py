@@ -2,11 +2,10 @@
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
+from serve_app.cluster.manifests import Fields, Manifest
 from serve_app.cluster.settings import NAME_LENGTH
 
-Body = dict[str, Any]
 UPGRADES = ("NewCluster", "NewClusterWithIncrementalUpgrade", "None")
 TOKEN_RAY = (2, 52, 0)
 """The first version of Ray with token authentication."""
@@ -16,12 +15,12 @@ DRAIN = "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"
 HEAD_PORTS = {"gcs-server", "dashboard", "client", "serve", "metrics"}
 
 
-def operator_faults(service: Body) -> list[str]:
+def operator_faults(service: Manifest) -> list[str]:
     """A sentence for each thing in a RayService that the operator would not carry out."""
     return [*_name(service), *_upgrade(service["spec"]), *_cluster(service["spec"]["rayClusterConfig"])]
 
 
-def drain_faults(service: Body, replica_s: float, request_s: float) -> list[str]:
+def drain_faults(service: Manifest, replica_s: float, request_s: float) -> list[str]:
     """Whether the times add up: a replica's last second, Ray's draining, Kubernetes' patience; a replaced cluster's.
 
     `replica_s` is the longest `graceful_shutdown_timeout_s`, `request_s` the longest time of a request.
@@ -46,13 +45,13 @@ def drain_faults(service: Body, replica_s: float, request_s: float) -> list[str]
     return found
 
 
-def _name(service: Body) -> Iterator[str]:
+def _name(service: Manifest) -> Iterator[str]:
     name = service["metadata"]["name"]
     if len(name) > NAME_LENGTH or not re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", name):
         yield f"metadata.name: {name!r} must be a DNS label of up to {NAME_LENGTH} characters, a letter first."
 
 
-def _upgrade(spec: Body) -> Iterator[str]:
+def _upgrade(spec: Fields) -> Iterator[str]:
     strategy = spec.get("upgradeStrategy", {})
     kind = strategy.get("type", "NewCluster")
     if kind not in UPGRADES:
@@ -77,7 +76,7 @@ def _upgrade(spec: Body) -> Iterator[str]:
         yield "serveConfigV2: target_capacity is the operator's own during incremental upgrades."
 
 
-def _cluster(cluster: Body) -> Iterator[str]:
+def _cluster(cluster: Fields) -> Iterator[str]:
     version = tuple(int(part) for part in re.findall(r"\d+", cluster.get("rayVersion", ""))[:3])
     if cluster.get("authOptions", {}).get("secretName") and cluster["authOptions"].get("mode") != "token":
         yield "authOptions.mode: without `token` authentication stays off."
@@ -95,7 +94,7 @@ def _cluster(cluster: Body) -> Iterator[str]:
             yield f"{where}: RAY_enable_autoscaler_v2 beside autoscalerOptions.version."
 
 
-def _head(cluster: Body) -> Iterator[str]:
+def _head(cluster: Fields) -> Iterator[str]:
     head = cluster["headGroupSpec"]
     if head.get("headService", {}).get("metadata", {}).get("name"):
         yield "headGroupSpec.headService.metadata.name: must not be set."
@@ -108,7 +107,7 @@ def _head(cluster: Body) -> Iterator[str]:
     yield from _resources_once("head", head)
 
 
-def _groups(groups: list[Body]) -> Iterator[str]:
+def _groups(groups: list[Fields]) -> Iterator[str]:
     names = [group["groupName"] for group in groups]
     yield from (
         f"workerGroupSpecs: {name!r} stands there twice." for name in sorted({n for n in names if names.count(n) > 1})
@@ -120,7 +119,7 @@ def _groups(groups: list[Body]) -> Iterator[str]:
         yield from _resources_once(name, group)
 
 
-def _resources_once(name: str, group: Body) -> Iterator[str]:
+def _resources_once(name: str, group: Fields) -> Iterator[str]:
     written = {"num-cpus", "num-gpus", "memory", "resources"} & group.get("rayStartParams", {}).keys()
     if written and group.get("resources"):
         yield f"{name}: {', '.join(sorted(written))} in rayStartParams beside resources; only one may be used."
@@ -128,12 +127,12 @@ def _resources_once(name: str, group: Body) -> Iterator[str]:
         yield f"{name}: labels do not belong in rayStartParams."
 
 
-def _templates(cluster: Body) -> Iterator[tuple[str, Body]]:
+def _templates(cluster: Fields) -> Iterator[tuple[str, Fields]]:
     yield "headGroupSpec", cluster["headGroupSpec"]["template"]
     for group in cluster.get("workerGroupSpecs", []):
         yield group["groupName"], group["template"]
 
 
-def _variables(template: Body) -> dict[str, str]:
+def _variables(template: Fields) -> dict[str, str]:
     """Of Ray's container, which comes first."""
     return {entry["name"]: entry.get("value") or "" for entry in template["spec"]["containers"][0].get("env", [])}

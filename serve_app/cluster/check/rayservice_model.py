@@ -3,17 +3,16 @@
 Only what the operator's rules and our own look at: KubeRay's CustomResourceDefinition says far more.
 """
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
+from serve_app.cluster.manifests import Fields, Manifest
 from serve_app.config.explain import explain
 
-Body = dict[str, Any]
 
-
-def shape_faults(service: Body) -> list[str]:
+def shape_faults(service: Manifest) -> list[str]:
     """A sentence for each thing that is missing or of another type."""
     try:
         _Service.model_validate(service)
@@ -32,7 +31,7 @@ class _Variable(_Part):
 
 
 class _Container(_Part):
-    ports: list[Body] = []
+    ports: list[Fields] = []
     env: list[_Variable] = []
 
 
@@ -56,8 +55,8 @@ class _HeadService(_Part):
 
 class _Group(_Part):
     template: _Template
-    ray_start_params: Body = {}
-    resources: Body = {}
+    ray_start_params: Fields = {}
+    resources: Fields = {}
 
 
 class _Head(_Group):

@@ -13,17 +13,16 @@ import yaml
 
 from serve_app.cluster.check.operator_rules import drain_faults, operator_faults
 from serve_app.cluster.check.rayservice_model import shape_faults
-from serve_app.cluster.manifests import ref_of
+from serve_app.cluster.manifests import Fields, Manifest, ref_of
 from serve_app.cluster.serve_config import graceful_shutdown_s, longest_request_s
 from serve_app.config.ray_rules import load
 from serve_app.errors import ConfigError
 
-Body = dict[str, Any]
 QUANTITY = re.compile(r"\d+(\.\d+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?")
 KUBERAY = "ray.io"
 
 
-def faults(objects: Iterable[Body], crds: Path | None = None) -> list[str]:
+def faults(objects: Iterable[Manifest], crds: Path | None = None) -> list[str]:
     """A sentence for each fault of the objects. `crds` is a folder with KubeRay's CustomResourceDefinitions.
 
     Kinds of Kubernetes itself are held against the models of the `kubernetes` client (extra k8s), which refuse unknown
@@ -36,7 +35,7 @@ def faults(objects: Iterable[Body], crds: Path | None = None) -> list[str]:
     return [f"{ref_of(body)}: {sentence}" for body in objects for sentence in _faults(body, crds)]
 
 
-def skipped(objects: Iterable[Body], crds: Path | None = None) -> list[str]:
+def skipped(objects: Iterable[Manifest], crds: Path | None = None) -> list[str]:
     """A sentence for each object of a kind that is not known here."""
     found = []
     for body in objects:
@@ -46,7 +45,7 @@ def skipped(objects: Iterable[Body], crds: Path | None = None) -> list[str]:
     return found
 
 
-def _faults(body: Body, crds: Path | None) -> list[str]:
+def _faults(body: Manifest, crds: Path | None) -> list[str]:
     if _is_builtin(body):
         return builtin_faults(body)
     found = crd_faults(body, crds) if crds and _has_crd(body, crds) else []
@@ -64,7 +63,7 @@ def _faults(body: Body, crds: Path | None) -> list[str]:
     )
 
 
-def serve_faults(service: Body) -> list[str]:
+def serve_faults(service: Manifest) -> list[str]:
     """`serveConfigV2` as our own config, strictly; its import path must be importable; drain times must suit it."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "serve.yaml"
@@ -81,7 +80,7 @@ def serve_faults(service: Body) -> list[str]:
     return missing + local + drain_faults(service, graceful_shutdown_s(file), longest_request_s(args))
 
 
-def builtin_faults(body: Body) -> list[str]:
+def builtin_faults(body: Manifest) -> list[str]:
     """Against the client's model of a kind that Kubernetes has itself."""
     from pydantic import ValidationError
 
@@ -97,14 +96,14 @@ def builtin_faults(body: Body) -> list[str]:
     ]
 
 
-def ray_pods(service: Body) -> list[Body]:
+def ray_pods(service: Manifest) -> list[Manifest]:
     """The pod templates of a RayService, as pods that can be checked by themselves."""
     cluster = service["spec"]["rayClusterConfig"]
     groups = [cluster["headGroupSpec"], *cluster.get("workerGroupSpecs", [])]
     return [{"apiVersion": "v1", "kind": "Pod", **deepcopy(group["template"])} for group in groups]
 
 
-def crd_faults(body: Body, crds: Path) -> list[str]:
+def crd_faults(body: Manifest, crds: Path) -> list[str]:
     """Against the schema of a CustomResourceDefinition in a folder; what the schema does not name is refused."""
     from jsonschema import Draft202012Validator
 
@@ -116,21 +115,21 @@ def crd_faults(body: Body, crds: Path) -> list[str]:
     return [f"{'.'.join(map(str, error.path))}: {error.message}" for error in errors]
 
 
-def _group(body: Body) -> str:
+def _group(body: Manifest) -> str:
     return str(body["apiVersion"]).rpartition("/")[0]
 
 
-def _is_service(body: Body) -> bool:
+def _is_service(body: Manifest) -> bool:
     return _group(body) == KUBERAY and body["kind"] == "RayService"
 
 
-def _is_builtin(body: Body) -> bool:
+def _is_builtin(body: Manifest) -> bool:
     """Whether the group is Kubernetes' own: one without a dot, or one of *.k8s.io that its client has."""
     group = _group(body)
     return "." not in group or (group.endswith(".k8s.io") and _client_api(group) is not None)
 
 
-def _model(body: Body) -> Any:
+def _model(body: Manifest) -> Any:
     """The client's model of a kind that one can make in this very group and version, or None."""
     from kubernetes import client
 
@@ -154,16 +153,16 @@ def _client_name(group: str) -> str:
     return "".join(word.capitalize() for word in (group or "core").removesuffix(".k8s.io").split("."))
 
 
-def _crd_name(body: Body) -> str:
+def _crd_name(body: Manifest) -> str:
     """The file in KubeRay's repository and in its Helm chart."""
     return f"{_group(body)}_{body['kind'].lower()}s.yaml"
 
 
-def _has_crd(body: Body, crds: Path | None) -> bool:
+def _has_crd(body: Manifest, crds: Path | None) -> bool:
     return _group(body) == KUBERAY and crds is not None and (crds / _crd_name(body)).is_file()
 
 
-def _check_folder(crds: Path, objects: list[Body]) -> None:
+def _check_folder(crds: Path, objects: list[Manifest]) -> None:
     if not crds.is_dir():
         raise ConfigError(f"--crds: {str(crds)!r} is no folder.")
     if missing := sorted({_crd_name(body) for body in objects if _is_service(body) and not _has_crd(body, crds)}):
@@ -171,7 +170,7 @@ def _check_folder(crds: Path, objects: list[Body]) -> None:
 
 
 @cache
-def _schema(path: Path, version: str) -> Body | None:
+def _schema(path: Path, version: str) -> Fields | None:
     """The schema of one version; None if there is no such version."""
     try:
         definition = yaml.load(path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))

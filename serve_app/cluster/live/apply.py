@@ -7,7 +7,7 @@ from serve_app.cluster.live.client import Cluster, names
 from serve_app.cluster.live.diff import differs
 from serve_app.cluster.live.edit_warnings import advice, warnings
 from serve_app.cluster.live.errors import RefusedError
-from serve_app.cluster.manifests import Body, Ref, ref_of
+from serve_app.cluster.manifests import Manifest, Ref, ref_of
 from serve_app.errors import ClusterError
 
 
@@ -19,8 +19,8 @@ class Trial:
     """
 
     ref: Ref
-    live: Body | None
-    result: Body | None
+    live: Manifest | None
+    result: Manifest | None
     refusal: str | None = None
 
     @property
@@ -37,7 +37,7 @@ class Trial:
         return warnings(self.live, self.result) if self.live and self.result else []
 
 
-def trial(cluster: Cluster, body: Body, *, force: bool) -> Trial:
+def trial(cluster: Cluster, body: Manifest, *, force: bool) -> Trial:
     """A strict dry run of one object, beside what is live."""
     ref = ref_of(body)
     live = cluster.get(ref)
@@ -49,7 +49,7 @@ def trial(cluster: Cluster, body: Body, *, force: bool) -> Trial:
         return Trial(ref, live, None, f"{error} {advice(ref, error)}".rstrip())
 
 
-def preview(cluster: Cluster, objects: Sequence[Body], *, force: bool) -> tuple[list[Trial], list[str]]:
+def preview(cluster: Cluster, objects: Sequence[Manifest], *, force: bool) -> tuple[list[Trial], list[str]]:
     """A trial of every object, and the namespaces that the manifests would make first.
 
     Nothing can be tried inside those, so what would lie there is taken as it is written.
@@ -66,7 +66,7 @@ def preview(cluster: Cluster, objects: Sequence[Body], *, force: bool) -> tuple[
     return trials, missing
 
 
-def apply(cluster: Cluster, objects: Sequence[Body], *, force: bool, say: Callable[[str], None]) -> list[Body]:
+def apply(cluster: Cluster, objects: Sequence[Manifest], *, force: bool, say: Callable[[str], None]) -> list[Manifest]:
     """The objects as they are then, in the given order; nothing is changed if the dry run of any is refused.
 
     A namespace that is not there yet is the exception: nothing can be tried in it, so it is made first. Raises
@@ -81,7 +81,7 @@ def apply(cluster: Cluster, objects: Sequence[Body], *, force: bool, say: Callab
     for entry in trials:
         for warning in entry.warnings():
             say(f"warning: {warning}")
-    done: list[Body] = []
+    done: list[Manifest] = []
     for body, entry in zip(objects, trials, strict=True):
         done.append(_for_real(cluster, body, force, [ref_of(before) for before in done]))
         if entry.ref not in made:
@@ -89,7 +89,7 @@ def apply(cluster: Cluster, objects: Sequence[Body], *, force: bool, say: Callab
     return done
 
 
-def _namespaces(cluster: Cluster, objects: Sequence[Body], force: bool, say: Callable[[str], None]) -> list[Ref]:
+def _namespaces(cluster: Cluster, objects: Sequence[Manifest], force: bool, say: Callable[[str], None]) -> list[Ref]:
     """Make the namespaces that the rest needs, and refuse to go on without one that nobody makes."""
     given = {body["metadata"]["name"]: body for body in objects if body["kind"] == "Namespace"}
     made = []
@@ -119,7 +119,7 @@ def _may_be_there(cluster: Cluster, ref: Ref) -> bool:
         raise
 
 
-def _for_real(cluster: Cluster, body: Body, force: bool, done: Sequence[Ref]) -> Body:
+def _for_real(cluster: Cluster, body: Manifest, force: bool, done: Sequence[Ref]) -> Manifest:
     try:
         return cluster.apply(body, dry_run=False, force=force)
     except ClusterError as error:

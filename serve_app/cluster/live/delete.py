@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from serve_app.cluster.live.client import Cluster
-from serve_app.cluster.manifests import Body, Ref, ref_of
+from serve_app.cluster.manifests import Manifest, Ref, ref_of
 from serve_app.errors import ClusterError
 
 POLL_S = 1.0
@@ -22,7 +22,7 @@ class Removal:
     absent: list[Ref]
 
 
-def plan(cluster: Cluster, objects: Sequence[Body], *, with_data: bool) -> Removal:
+def plan(cluster: Cluster, objects: Sequence[Manifest], *, with_data: bool) -> Removal:
     """What a delete would do. A namespace and custom resource definitions always stay, claims unless `with_data`."""
     going: dict[Ref, str] = {}
     kept, absent = [], []

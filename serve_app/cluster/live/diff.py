@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from serve_app.cluster.manifests import Body
+from serve_app.cluster.manifests import Fields, Manifest
 
 BOOKKEEPING = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink")
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
@@ -23,12 +23,12 @@ def _text(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
 _Dumper.add_representer(str, _text)
 
 
-def differs(live: Body, result: Body) -> bool:
+def differs(live: Manifest, result: Manifest) -> bool:
     """Whether anything but the server's bookkeeping and the status is different."""
     return _essence(live) != _essence(result)
 
 
-def diff(live: Body | None, result: Body) -> list[str]:
+def diff(live: Manifest | None, result: Manifest) -> list[str]:
     """The lines that would go (-) or come (+), with two lines around them; empty if nothing would.
 
     A Secret's values are replaced by words that say only whether they differ.
@@ -40,14 +40,14 @@ def diff(live: Body | None, result: Body) -> list[str]:
     return [line for line in lines if not line.startswith(("---", "+++"))]
 
 
-def _essence(body: Body) -> Body:
+def _essence(body: Manifest) -> Manifest:
     metadata = {name: value for name, value in body["metadata"].items() if name not in BOOKKEEPING}
     if annotations := {k: v for k, v in (metadata.pop("annotations", None) or {}).items() if k != LAST_APPLIED}:
         metadata["annotations"] = annotations
     return {name: value for name, value in body.items() if name != "status"} | {"metadata": metadata}
 
 
-def _veiled(before: Body, after: Body) -> tuple[Body, Body]:
+def _veiled(before: Manifest, after: Manifest) -> tuple[Fields, Fields]:
     before, after = dict(before), dict(after)
     for field in ("data", "stringData"):
         old, new = before.get(field) or {}, after.get(field) or {}
@@ -61,5 +61,5 @@ def _veil(value: Any, other: Any, is_new: bool) -> str:
     return "(hidden)" if value == other else f"(hidden, {'new' if is_new else 'old'} value)"
 
 
-def _lines(body: Body) -> list[str]:
+def _lines(body: Manifest) -> list[str]:
     return yaml.dump(body, Dumper=_Dumper, width=1000, allow_unicode=True).splitlines() if body else []

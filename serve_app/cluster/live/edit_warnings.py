@@ -9,7 +9,7 @@ from copy import deepcopy
 from typing import Any
 
 from serve_app.cluster.live.errors import RefusedError
-from serve_app.cluster.manifests import Body, Ref
+from serve_app.cluster.manifests import Fields, Manifest, Ref
 
 REPLICAS = ("replicas", "minReplicas", "maxReplicas")
 UNBOUNDED = 2**31 - 1
@@ -28,7 +28,7 @@ def advice(ref: Ref, error: RefusedError) -> str:
     return IMMUTABLE.get(ref.kind, "").format(name=ref.name) if fixed else ""
 
 
-def warnings(live: Body, result: Body) -> list[str]:
+def warnings(live: Manifest, result: Manifest) -> list[str]:
     """Sentences about a change from `live` to `result`, both whole objects of the same name."""
     named = f"{result['kind']}/{result['metadata']['name']}"
     if result["kind"] == "RayService":
@@ -38,7 +38,7 @@ def warnings(live: Body, result: Body) -> list[str]:
     return []
 
 
-def _ray_service(live: Body, result: Body) -> Iterator[str]:
+def _ray_service(live: Manifest, result: Manifest) -> Iterator[str]:
     old, new = live["spec"].get("rayClusterConfig") or {}, result["spec"].get("rayClusterConfig") or {}
     upgrade = _upgraded_spec(old) != _upgraded_spec(_without_added_groups(old, new))
     if not upgrade:
@@ -52,7 +52,7 @@ def _ray_service(live: Body, result: Body) -> Iterator[str]:
     yield _second_cluster(strategy, live, result)
 
 
-def _second_cluster(strategy: str, live: Body, result: Body) -> str:
+def _second_cluster(strategy: str, live: Manifest, result: Manifest) -> str:
     held, (least, most) = _held(live), accelerators(result["spec"]["rayClusterConfig"])
     if not held and not most:
         return (
@@ -70,7 +70,7 @@ def _second_cluster(strategy: str, live: Body, result: Body) -> str:
     )
 
 
-def _held(live: Body) -> int:
+def _held(live: Manifest) -> int:
     """GPUs of the cluster that serves now, by its status; else what its spec starts with."""
     status = ((live.get("status") or {}).get("activeServiceStatus") or {}).get("rayClusterStatus") or {}
     if "desiredGPU" in status:
@@ -78,7 +78,7 @@ def _held(live: Body) -> int:
     return accelerators(live["spec"].get("rayClusterConfig") or {})[0]
 
 
-def accelerators(config: Body) -> tuple[int, int]:
+def accelerators(config: Fields) -> tuple[int, int]:
     """GPUs and TPUs that a `rayClusterConfig` starts with, and may grow to."""
     least = most = _of_pod(config.get("headGroupSpec") or {})
     for group in config.get("workerGroupSpecs") or []:
@@ -90,7 +90,7 @@ def accelerators(config: Body) -> tuple[int, int]:
     return least, most
 
 
-def _of_pod(group: Body) -> int:
+def _of_pod(group: Fields) -> int:
     containers = ((group.get("template") or {}).get("spec") or {}).get("containers") or []
     limits = [(container.get("resources") or {}).get("limits") or {} for container in containers]
     return sum(_whole(value) for limit in limits for name, value in limit.items() if name.endswith(ACCELERATORS))
@@ -102,7 +102,7 @@ def _whole(value: Any) -> int:
     return int(parse_quantity(value))
 
 
-def _upgraded_spec(config: Body) -> Body:
+def _upgraded_spec(config: Fields) -> Fields:
     """The part of a cluster's spec whose change is an upgrade."""
     config = deepcopy(config)
     config.pop("upgradeStrategy", None)
@@ -117,16 +117,16 @@ def _upgraded_spec(config: Body) -> Body:
     return config
 
 
-def _without_added_groups(old: Body, new: Body) -> Body:
+def _without_added_groups(old: Fields, new: Fields) -> Fields:
     groups = new.get("workerGroupSpecs") or []
     return new | {"workerGroupSpecs": groups[: len(old.get("workerGroupSpecs") or [])]} if groups else new
 
 
-def _groups(config: Body) -> list[Body]:
+def _groups(config: Fields) -> list[Fields]:
     return [config.get("headGroupSpec") or {}, *(config.get("workerGroupSpecs") or [])]
 
 
-def _ignored(old: Body, new: Body) -> list[str]:
+def _ignored(old: Fields, new: Fields) -> list[str]:
     """Paths of edits that a live cluster does not take."""
     found = []
     before = {group.get("groupName"): group for group in old.get("workerGroupSpecs") or []}
@@ -139,5 +139,5 @@ def _ignored(old: Body, new: Body) -> list[str]:
     return found
 
 
-def _tolerations(group: Body) -> Any:
+def _tolerations(group: Fields) -> Any:
     return ((group.get("template") or {}).get("spec") or {}).get("tolerations") or []

@@ -7,8 +7,9 @@ ClusterError
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
+from serve_app.cluster.manifests import Fields
 from serve_app.errors import ClusterError
 
 QUOTA = re.compile(r"exceeded quota: .*", re.DOTALL)
@@ -45,58 +46,60 @@ def redacted(text: str) -> str:
     return SECRETS.sub("(hidden)", plain)
 
 
-def refused(
-    status: int, body: dict[str, Any], *, verb: str, what: str, where: str, context: str, secret: bool = False
-) -> RefusedError:
-    """The error for a `Status` body. `what` is the object or resource, `where` " in namespace x" or nothing.
+@dataclass(frozen=True)
+class Operation:
+    """What a request does, in the words of its error messages: `patch`, `ConfigMap/settings`, and a namespace or None.
 
-    Of a Secret only the fields are told, since the server's words may quote its values.
+    Of a Secret (`secret`) messages tell only the fields, since the server's words may quote its values.
     """
-    reason = str(body.get("reason") or "")
+
+    verb: str
+    subject: str
+    namespace: str | None = None
+    secret: bool = False
+
+
+def refusal(status: int, body: Fields, operation: Operation, context: str) -> RefusedError:
+    """Build the error for a refused operation from HTTP's code and the server's `Status` object.
+
+    `context` is who asks, such as "context 'lab'".
+    """
     message = redacted(str(body.get("message") or "")).strip().rstrip(".")
     details = body.get("details")
     causes = (details.get("causes") if isinstance(details, dict) else None) or []
     fields = tuple(str(cause.get("field")) for cause in causes if cause.get("field"))
-    sentence = _sentence(status, message, causes, verb, what, where, context, secret)
-    return RefusedError(sentence, status, reason, fields)
+    sentence = _sentence(status, message, causes, operation, context)
+    return RefusedError(sentence, status, str(body.get("reason") or ""), fields)
 
 
-def _sentence(
-    status: int,
-    message: str,
-    causes: Sequence[dict[str, Any]],
-    verb: str,
-    what: str,
-    where: str,
-    context: str,
-    secret: bool,
-) -> str:
+def _sentence(status: int, message: str, causes: Sequence[Fields], operation: Operation, context: str) -> str:
+    subject = operation.subject
     if status == 401:
         return f"The cluster does not accept the credentials of {context}: log in again, or name another --context."
     if status == 409 and any(cause.get("reason") == "FieldManagerConflict" for cause in causes):
-        return f"{what}: {_owners(causes)}. --force-conflicts takes them over."
+        return f"{subject}: {_owners(causes)}. --force-conflicts takes them over."
     if denied := WEBHOOK.search(message):
-        why = "(not shown: it is a Secret)" if secret else denied["why"] or "it gives no reason"
-        return f"{what}: the admission webhook {denied['name']} refuses it: {why}."
+        why = "(not shown: it is a Secret)" if operation.secret else denied["why"] or "it gives no reason"
+        return f"{subject}: the admission webhook {denied['name']} refuses it: {why}."
     if quota := QUOTA.search(message):
-        return f"{what}: {quota[0]}."
+        return f"{subject}: {quota[0]}."
     if status == 403:
-        return f"You may not {verb} {what}{where} as {context}: {message or 'forbidden'}."
-    if secret:
-        named = ", ".join(str(cause.get("field")) for cause in causes if cause.get("field"))
-        return (
-            f"{what}: refused with HTTP {status}{f', fields {named}' if named else ''} (no more is shown of a Secret)."
-        )
+        inside = f" in namespace {operation.namespace}" if operation.namespace else ""
+        return f"You may not {operation.verb} {subject}{inside} as {context}: {message or 'forbidden'}."
+    if operation.secret:
+        names = ", ".join(str(cause.get("field")) for cause in causes if cause.get("field"))
+        objections = f", fields {names}" if names else ""
+        return f"{subject}: refused with HTTP {status}{objections} (a Secret's values are hidden)."
     if status == 422 and causes:
-        return f"{what}: {'; '.join(_cause(cause) for cause in causes)}."
-    return f"{what}: the cluster answers {verb} with HTTP {status}: {message or 'without a word'}."
+        return f"{subject}: {'; '.join(_cause(cause) for cause in causes)}."
+    return f"{subject}: the cluster answers {operation.verb} with HTTP {status}: {message or 'no message'}."
 
 
-def _cause(cause: dict[str, Any]) -> str:
+def _cause(cause: Fields) -> str:
     return redacted(f"{cause.get('field') or 'it'}: {cause.get('message') or cause.get('reason')}").rstrip(".")
 
 
-def _owners(causes: Sequence[dict[str, Any]]) -> str:
+def _owners(causes: Sequence[Fields]) -> str:
     """`.spec.replicas is owned by 'kubectl'`, for every field."""
     owned: dict[str, list[str]] = {}
     for cause in causes:

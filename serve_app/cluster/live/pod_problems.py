@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from serve_app.cluster.manifests import Body
+from serve_app.cluster.manifests import Fields, Manifest
 
 STUCK = (
     "ImagePullBackOff",
@@ -27,7 +27,7 @@ class Trouble:
     container: str | None = None
 
 
-def trouble(pod: Body) -> Trouble | None:
+def trouble(pod: Manifest) -> Trouble | None:
     """The first container that cannot start or keeps crashing."""
     status, name = pod.get("status") or {}, pod["metadata"]["name"]
     for entry in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
@@ -45,13 +45,13 @@ def trouble(pod: Body) -> Trouble | None:
     return None
 
 
-def _crashed(entry: Body) -> str:
+def _crashed(entry: Fields) -> str:
     last = (entry.get("lastState") or {}).get("terminated") or {}
     why = f", the last time by {last.get('reason', 'Error')} (exit code {last.get('exitCode')})" if last else ""
     return f"CrashLoopBackOff: it ended {entry.get('restartCount', 0)} times{why}"
 
 
-def unschedulable_since(pod: Body) -> datetime | None:
+def unschedulable_since(pod: Manifest) -> datetime | None:
     """Since when the scheduler has found no node for it."""
     condition = _scheduled(pod)
     if condition.get("status") == "False" and condition.get("reason") == "Unschedulable":
@@ -59,12 +59,12 @@ def unschedulable_since(pod: Body) -> datetime | None:
     return None
 
 
-def scheduler_says(pod: Body) -> str:
+def scheduler_says(pod: Manifest) -> str:
     """The scheduler's message, `0/3 nodes are available: ...`."""
     return str(_scheduled(pod).get("message") or "no node fits").rstrip(".")
 
 
-def _scheduled(pod: Body) -> Body:
+def _scheduled(pod: Manifest) -> Fields:
     conditions = (pod.get("status") or {}).get("conditions") or []
     return next((entry for entry in conditions if entry.get("type") == "PodScheduled"), {})
 
@@ -74,7 +74,7 @@ def moment(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
 
-def asked(pods: Iterable[Body]) -> dict[str, Decimal]:
+def asked(pods: Iterable[Manifest]) -> dict[str, Decimal]:
     """The sum of what the pods' containers request, by resource."""
     total: dict[str, Decimal] = {}
     for pod in pods:
@@ -84,7 +84,7 @@ def asked(pods: Iterable[Body]) -> dict[str, Decimal]:
     return total
 
 
-def allocatable(nodes: Iterable[Body]) -> dict[str, Decimal]:
+def allocatable(nodes: Iterable[Manifest]) -> dict[str, Decimal]:
     """The sum of what the nodes that take pods have, used or not, by resource."""
     total: dict[str, Decimal] = {}
     for node in nodes:
@@ -93,14 +93,14 @@ def allocatable(nodes: Iterable[Body]) -> dict[str, Decimal]:
     return total
 
 
-def _add(total: dict[str, Decimal], resources: Body) -> None:
+def _add(total: dict[str, Decimal], resources: Fields) -> None:
     from kubernetes.utils import parse_quantity
 
     for name, value in resources.items():
         total[name] = total.get(name, Decimal(0)) + parse_quantity(value)
 
 
-def the_sum(pods: list[Body], nodes: list[Body] | None) -> str:
+def the_sum(pods: list[Manifest], nodes: list[Manifest] | None) -> str:
     """`2 pods ask for 8 nvidia.com/gpu, 16 cpu; all nodes together have 4 nvidia.com/gpu, 64 cpu`, whatever is in use.
 
     `nodes` is None where we may not see them.

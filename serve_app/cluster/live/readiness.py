@@ -8,7 +8,7 @@ import yaml
 
 from serve_app.cluster.live.pod_problems import Trouble, scheduler_says, the_sum, trouble, unschedulable_since
 from serve_app.cluster.live.snapshot import Look, cluster_names
-from serve_app.cluster.manifests import Body, Ref, ref_of
+from serve_app.cluster.manifests import Fields, Manifest, Ref, ref_of
 
 FINAL = ("ValidationFailed", "InitializingTimeout")
 """Reasons of Ready=False that KubeRay does not come back from by itself."""
@@ -29,7 +29,7 @@ class State:
         return not self.missing and self.failure is None
 
 
-def judge(body: Body, seen: Look, patience: timedelta) -> State:
+def judge(body: Manifest, seen: Look, patience: timedelta) -> State:
     """The state of the object that a manifest describes. `patience` is how long a pod may be without a node."""
     ref = ref_of(body)
     live = seen.live[ref]
@@ -46,14 +46,14 @@ def _absent(ref: Ref) -> State:
     return State(ref, failure=Trouble("it is not there: apply it first."))
 
 
-def _claim(ref: Ref, body: Body, live: Body, seen: Look, patience: timedelta) -> State:
+def _claim(ref: Ref, body: Manifest, live: Manifest, seen: Look, patience: timedelta) -> State:
     phase = (live.get("status") or {}).get("phase", "Pending")
     if phase == "Lost":
         return State(ref, failure=Trouble("it has lost its volume."))
     return State(ref) if phase == "Bound" else State(ref, [f"a volume (it is {phase})"])
 
 
-def _job(ref: Ref, body: Body, live: Body, seen: Look, patience: timedelta) -> State:
+def _job(ref: Ref, body: Manifest, live: Manifest, seen: Look, patience: timedelta) -> State:
     status = live.get("status") or {}
     conditions = {c["type"]: c for c in status.get("conditions") or [] if c.get("status") == "True"}
     if "Complete" in conditions:
@@ -69,7 +69,7 @@ def _job(ref: Ref, body: Body, live: Body, seen: Look, patience: timedelta) -> S
     return State(ref, [f"the Job's end ({status.get('active', 0)} pods at work)"], failure)
 
 
-def _ray_service(ref: Ref, body: Body, live: Body, seen: Look, patience: timedelta) -> State:
+def _ray_service(ref: Ref, body: Manifest, live: Manifest, seen: Look, patience: timedelta) -> State:
     status = live.get("status") or {}
     conditions = {c["type"]: c for c in status.get("conditions") or []}
     generation = live["metadata"].get("generation", 0)
@@ -94,11 +94,11 @@ def _ray_service(ref: Ref, body: Body, live: Body, seen: Look, patience: timedel
     return State(ref, missing, failure)
 
 
-def _cluster_of(pod: Body) -> str:
+def _cluster_of(pod: Manifest) -> str:
     return str((pod["metadata"].get("labels") or {}).get("ray.io/cluster"))
 
 
-def _final(ready: Body | None, generation: int) -> str | None:
+def _final(ready: Fields | None, generation: int) -> str | None:
     """KubeRay's last word. A refused spec is never "observed", so only the condition's own generation counts."""
     if not ready or ready.get("status") != "False" or ready.get("reason") not in FINAL:
         return None
@@ -107,7 +107,7 @@ def _final(ready: Body | None, generation: int) -> str | None:
     return f"{ready['reason']}: {str(ready.get('message') or 'no reason given').rstrip('.')}"
 
 
-def _not_true(conditions: dict[str, Body], active: str, pending: str) -> list[str]:
+def _not_true(conditions: dict[str, Fields], active: str, pending: str) -> list[str]:
     missing = []
     ready = conditions.get("Ready") or {}
     if ready.get("status") != "True":
@@ -121,7 +121,7 @@ def _not_true(conditions: dict[str, Body], active: str, pending: str) -> list[st
     return missing
 
 
-def _applications(live: Body, applications: Body) -> list[str]:
+def _applications(live: Manifest, applications: Fields) -> list[str]:
     missing = []
     for name in sorted({*_configured(live), *applications}):
         entry = applications.get(name) or {}
@@ -130,14 +130,14 @@ def _applications(live: Body, applications: Body) -> list[str]:
     return missing or ([] if applications else ["applications"])
 
 
-def _slow(entry: Body) -> str:
+def _slow(entry: Fields) -> str:
     """The deployments that an application waits for."""
     deployments = entry.get("serveDeploymentStatuses") or {}
     waiting = [f"{name} {d.get('status')}" for name, d in sorted(deployments.items()) if d.get("status") != "HEALTHY"]
     return f": {', '.join(waiting)}" if waiting else ""
 
 
-def _configured(live: Body) -> list[str]:
+def _configured(live: Manifest) -> list[str]:
     """Application names in `serveConfigV2`, which Serve reports once it knows them."""
     try:
         values: Any = yaml.safe_load(live["spec"].get("serveConfigV2") or "")
@@ -147,7 +147,7 @@ def _configured(live: Body) -> list[str]:
     return [str(entry.get("name", "default")) for entry in entries or [] if isinstance(entry, dict)]
 
 
-def _deploy_failed(applications: Body) -> Trouble | None:
+def _deploy_failed(applications: Fields) -> Trouble | None:
     for name, entry in sorted(applications.items()):
         if entry.get("status") == "DEPLOY_FAILED":
             said = [str(entry.get("message") or "").strip()]
@@ -159,7 +159,7 @@ def _deploy_failed(applications: Body) -> Trouble | None:
     return None
 
 
-def _pods_failure(pods: list[Body], names: set[str], seen: Look, patience: timedelta) -> Trouble | None:
+def _pods_failure(pods: list[Manifest], names: set[str], seen: Look, patience: timedelta) -> Trouble | None:
     if found := next(filter(None, map(trouble, pods)), None):
         return found
     for event in reversed(seen.events_of(names)):
@@ -169,7 +169,7 @@ def _pods_failure(pods: list[Body], names: set[str], seen: Look, patience: timed
     return _homeless(pods, seen, patience)
 
 
-def _homeless(pods: list[Body], seen: Look, patience: timedelta) -> Trouble | None:
+def _homeless(pods: list[Manifest], seen: Look, patience: timedelta) -> Trouble | None:
     """Pods that have had no node for longer than `patience`, unless an autoscaler has promised one."""
     promised = {e["involvedObject"].get("name") for e in seen.events if e.get("reason") == "TriggeredScaleUp"}
     waiting = [pod for pod in pods if _waits(unschedulable_since(pod), seen.now, patience)]

@@ -8,7 +8,7 @@ from serve_app.cluster.live.client import Cluster
 from serve_app.cluster.live.errors import redacted
 from serve_app.cluster.live.readiness import State, judge
 from serve_app.cluster.live.snapshot import Look, look
-from serve_app.cluster.manifests import Body
+from serve_app.cluster.manifests import Fields, Manifest
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 WHICH = ("active", "pending")
 
 
-def status(cluster: Cluster, objects: Sequence[Body], unschedulable_s: float) -> Body:
+def status(cluster: Cluster, objects: Sequence[Manifest], unschedulable_s: float) -> Fields:
     """The state of everything now, as JSON: `ready`, and for every object what is missing and what failed."""
     objects = [cluster.namespaced(body) for body in objects]
     seen = look(cluster, objects)
@@ -29,9 +29,9 @@ def status(cluster: Cluster, objects: Sequence[Body], unschedulable_s: float) ->
     }
 
 
-def _object(state: State, seen: Look) -> Body:
+def _object(state: State, seen: Look) -> Fields:
     live = seen.live[state.ref]
-    body: Body = {
+    body: Fields = {
         "kind": state.ref.kind,
         "name": state.ref.name,
         "namespace": state.ref.namespace,
@@ -47,7 +47,7 @@ def _object(state: State, seen: Look) -> Body:
     return body
 
 
-def _cluster(told: Body) -> Body | None:
+def _cluster(told: Fields) -> Fields | None:
     if not told.get("rayClusterName"):
         return None
     ray = told.get("rayClusterStatus") or {}
@@ -62,7 +62,7 @@ def _cluster(told: Body) -> Body | None:
     }
 
 
-def _application(entry: Body) -> Body:
+def _application(entry: Fields) -> Fields:
     return {
         "status": entry.get("status"),
         "message": redacted(entry.get("message") or ""),
@@ -73,7 +73,7 @@ def _application(entry: Body) -> Body:
     }
 
 
-def render(body: Body, console: "Console") -> None:
+def render(body: Fields, console: "Console") -> None:
     """The same as tables."""
     from rich.table import Table
     from rich.text import Text
@@ -94,7 +94,7 @@ def render(body: Body, console: "Console") -> None:
         console.print(Text(f"\nNot seen: {words}"))
 
 
-def _state(entry: Body) -> str:
+def _state(entry: Fields) -> str:
     if entry["ready"]:
         return "ready"
     if not entry["exists"]:
@@ -102,13 +102,13 @@ def _state(entry: Body) -> str:
     return "failing" if entry["failure"] else "not ready"
 
 
-def _what(entry: Body) -> str:
+def _what(entry: Fields) -> str:
     return entry["failure"] or (
         f"waits for {', '.join(entry['missing'])}" if entry["missing"] and entry["exists"] else ""
     )
 
 
-def _headline(which: str, ray: Body, entry: Body) -> str:
+def _headline(which: str, ray: Fields, entry: Fields) -> str:
     parts = [f"{which} cluster {ray['name']}: {ray['state'] or 'no state yet'}"]
     parts.append(f"{ray['workers_ready']} of {ray['workers_desired']} workers")
     if ray["gpus_desired"] not in (None, "0", 0):
@@ -120,7 +120,7 @@ def _headline(which: str, ray: Body, entry: Body) -> str:
     return ", ".join(parts)
 
 
-def _applications(ray: Body) -> Any:
+def _applications(ray: Fields) -> Any:
     from rich.table import Table
     from rich.text import Text
 

@@ -10,7 +10,7 @@ from serve_app.cluster.live.errors import RefusedError, UnreachableError, redact
 from serve_app.cluster.live.pod_problems import Trouble
 from serve_app.cluster.live.readiness import State, judge
 from serve_app.cluster.live.snapshot import Look, look, when
-from serve_app.cluster.manifests import Body
+from serve_app.cluster.manifests import Manifest
 from serve_app.errors import ClusterError
 
 BREATH_S = 0.5
@@ -35,7 +35,7 @@ class Patience:
     unschedulable_s: float = 60
 
 
-def wait(cluster: Cluster, objects: Sequence[Body], patience: Patience, say: Callable[[str], None]) -> None:
+def wait(cluster: Cluster, objects: Sequence[Manifest], patience: Patience, say: Callable[[str], None]) -> None:
     """Return once every object is ready. Raises `ClusterError` for a failure, or with what is missing at the end.
 
     An API server that is away for a while is waited for.
@@ -114,7 +114,7 @@ def _until_change(cluster: Cluster, states: Sequence[State], seen: Look, timeout
     time.sleep(max(0.0, timeout_s))
 
 
-def _explained(cluster: Cluster, failure: Trouble, pods: Sequence[Body]) -> str:
+def _explained(cluster: Cluster, failure: Trouble, pods: Sequence[Manifest]) -> str:
     """The failure, with the last log lines of the container that it is about."""
     if not failure.container:
         return failure.text
@@ -155,13 +155,13 @@ def _messages(state: State, seen: Look) -> list[str]:
     return lines
 
 
-def _ours(event: Body, states: Sequence[State], pods: Sequence[Body]) -> bool:
+def _ours(event: Manifest, states: Sequence[State], pods: Sequence[Manifest]) -> bool:
     """Clusters bear the name of their RayService at the front; a pod's is cut at the front if it is too long."""
     name = str(event["involvedObject"].get("name"))
     return name.startswith(tuple(state.ref.name for state in states)) or name in [p["metadata"]["name"] for p in pods]
 
 
-def _event(event: Body) -> str:
+def _event(event: Manifest) -> str:
     about = event["involvedObject"]
     words = " ".join(str(event.get("message")).split())
     return f"  {about.get('kind')}/{about.get('name')}: {event.get('reason')}: {words}"

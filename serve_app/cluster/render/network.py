@@ -1,15 +1,14 @@
 """Who may talk to whom, how requests come in, what scrapes the metrics, and how many pods may be evicted at once."""
 
 from math import ceil
-from typing import Any
 
+from serve_app.cluster.manifests import Fields, Manifest
 from serve_app.cluster.render import pods
 from serve_app.cluster.render.worker_groups import WorkerGroup
 from serve_app.cluster.serve_config import PORT, longest_request_s
 from serve_app.cluster.settings import Settings, port_of
 from serve_app.config import AppConfig, OpenAiApiModel
 
-Body = dict[str, Any]
 CLIENT_LABEL = {"semantic-cascade/client": "true"}
 """Of namespaces whose pods may send requests: the Ingress controller's, the Gateway's, those of applications."""
 GATEWAY_LABEL = "gateway.networking.k8s.io/gateway-name"
@@ -18,7 +17,7 @@ NGINX = "nginx.ingress.kubernetes.io"
 METRICS = ("metrics", "as-metrics", "dash-metrics")
 
 
-def policies(settings: Settings) -> list[Body]:
+def policies(settings: Settings) -> list[Manifest]:
     """What is closed and open in every overlay. The network of the cluster must enforce NetworkPolicies."""
     ray = [{"podSelector": _ray(settings)}]
     operator = {
@@ -42,7 +41,7 @@ def policies(settings: Settings) -> list[Body]:
     ]
 
 
-def more_policies(settings: Settings, args: AppConfig) -> list[Body]:
+def more_policies(settings: Settings, args: AppConfig) -> list[Manifest]:
     """What an overlay and its config need beside that: a Gateway, Redis, endpoints of models, a collector of traces."""
     found = []
     if settings.gateway:
@@ -61,7 +60,7 @@ def more_policies(settings: Settings, args: AppConfig) -> list[Body]:
     return found
 
 
-def budget(settings: Settings, groups: list[WorkerGroup]) -> Body:
+def budget(settings: Settings, groups: list[WorkerGroup]) -> Manifest:
     """One worker at a time may be evicted, of a single one none. An integer: a share needs a scale, which CRDs lack."""
     least = sum(group.pods.min for group in groups)
     return {
@@ -76,7 +75,7 @@ def budget(settings: Settings, groups: list[WorkerGroup]) -> Body:
     }
 
 
-def ingress(settings: Settings, args: AppConfig) -> list[Body]:
+def ingress(settings: Settings, args: AppConfig) -> list[Manifest]:
     """A route to the service, where the overlay has one and upgrades bring none of their own.
 
     nginx would cut an answer after 60 s; other controllers ignore its annotations.
@@ -86,7 +85,7 @@ def ingress(settings: Settings, args: AppConfig) -> list[Body]:
     host, tls = settings.ingress.host, settings.ingress.tls_secret
     backend = {"service": {"name": f"{settings.name}-serve-svc", "port": {"number": PORT}}}
     rule = {"host": host, "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}
-    spec: Body = {"ingressClassName": settings.ingress.class_name} if settings.ingress.class_name else {}
+    spec: Fields = {"ingressClassName": settings.ingress.class_name} if settings.ingress.class_name else {}
     spec |= {"tls": [{"hosts": [host], "secretName": tls}]} if tls else {}
     longest_s = str(ceil(longest_request_s(args)))
     annotations = {f"{NGINX}/proxy-read-timeout": longest_s, f"{NGINX}/proxy-send-timeout": longest_s}
@@ -101,7 +100,7 @@ def ingress(settings: Settings, args: AppConfig) -> list[Body]:
     ]
 
 
-def monitor(settings: Settings) -> list[Body]:
+def monitor(settings: Settings) -> list[Manifest]:
     """What the Prometheus operator scrapes: all of Ray's metrics, and so ours."""
     if not settings.monitoring:
         return []
@@ -117,7 +116,7 @@ def monitor(settings: Settings) -> list[Body]:
     ]
 
 
-def _ray(settings: Settings) -> Body:
+def _ray(settings: Settings) -> Fields:
     return {
         "matchLabels": {"app.kubernetes.io/instance": settings.name},
         "matchExpressions": [
@@ -126,7 +125,7 @@ def _ray(settings: Settings) -> Body:
     }
 
 
-def _policy(settings: Settings, name: str, selector: Body, **rules: list[Body]) -> Body:
+def _policy(settings: Settings, name: str, selector: Fields, **rules: list[Fields]) -> Manifest:
     """`ingress` and `egress` rules; what has none of a kind is left open by this policy."""
     return {
         "apiVersion": "networking.k8s.io/v1",
@@ -136,13 +135,13 @@ def _policy(settings: Settings, name: str, selector: Body, **rules: list[Body]) 
     }
 
 
-def _metadata(settings: Settings, name: str) -> Body:
+def _metadata(settings: Settings, name: str) -> Fields:
     return {"name": name, "labels": pods.labels(settings, "network")}
 
 
-def _dns() -> Body:
+def _dns() -> Fields:
     return {"ports": [{"port": 53, "protocol": protocol} for protocol in ("UDP", "TCP")]}
 
 
-def _ports(*ports: int) -> list[Body]:
+def _ports(*ports: int) -> list[Fields]:
     return [{"port": port, "protocol": "TCP"} for port in ports]

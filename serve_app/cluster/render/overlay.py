@@ -6,9 +6,9 @@ patch, as in RFC 7386, with lists whole.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from serve_app.cluster.check.operator_rules import operator_faults
+from serve_app.cluster.manifests import Fields, Manifest
 from serve_app.cluster.render import network, pods, rayservice, storage, worker_groups
 from serve_app.cluster.render.yaml_text import dumped
 from serve_app.cluster.serve_config import for_cluster
@@ -17,15 +17,13 @@ from serve_app.config.ray_rules import load
 from serve_app.errors import ConfigError
 from serve_app.planning.plan import plan_of
 
-Body = dict[str, Any]
-
 
 @dataclass(frozen=True)
 class Rendered:
     """`files` are texts by path; `objects` what the overlay comes to; `cautions` sentences for whoever renders."""
 
     files: dict[str, str]
-    objects: list[Body]
+    objects: list[Manifest]
     groups: list[worker_groups.WorkerGroup]
     cautions: list[str]
 
@@ -74,14 +72,14 @@ def check(rendered: Rendered, folder: Path) -> None:
         raise ConfigError(f"Not what `cascade k8s render` writes: {', '.join(f'{folder / name}' for name in stale)}.")
 
 
-def patch_of(before: Body, after: Body) -> Body:
+def patch_of(before: Manifest, after: Manifest) -> Manifest:
     """The merge patch that makes `after` of `before`, with what says which object it is for."""
     named = {key: after[key] for key in ("apiVersion", "kind")} | {"metadata": {"name": after["metadata"]["name"]}}
     return named | _difference(before, after)
 
 
-def _difference(before: Body, after: Body) -> Body:
-    patch: Body = {key: None for key in before if key not in after}
+def _difference(before: Manifest, after: Manifest) -> Fields:
+    patch: Fields = {key: None for key in before if key not in after}
     for key, value in after.items():
         old = before.get(key)
         if isinstance(value, dict) and isinstance(old, dict):
@@ -92,12 +90,12 @@ def _difference(before: Body, after: Body) -> Body:
     return patch
 
 
-def _namespace(settings: Settings) -> Body:
+def _namespace(settings: Settings) -> Manifest:
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": settings.namespace, "labels": labels}}
 
 
-def _base_files(parts: list[tuple[str, list[Body]]]) -> dict[str, str]:
+def _base_files(parts: list[tuple[str, list[Manifest]]]) -> dict[str, str]:
     comment = "Written by `cascade k8s render`, the same for every overlay of one folder."
     kustomization = _kustomization({"resources": [f"{name}.yaml" for name, _ in parts]})
     files = {f"{name}.yaml": dumped(objects, comment) for name, objects in parts}
@@ -106,7 +104,7 @@ def _base_files(parts: list[tuple[str, list[Body]]]) -> dict[str, str]:
 
 
 def _overlay_files(
-    overlay: Overlay, parts: list[tuple[str, list[Body]]], patch: Body, settings: Settings, config: Path
+    overlay: Overlay, parts: list[tuple[str, list[Manifest]]], patch: Fields, settings: Settings, config: Path
 ) -> dict[str, str]:
     comment = (
         f"Written by `cascade k8s render {config.as_posix()} --overlay {overlay}`: change the config or the settings."
@@ -124,7 +122,7 @@ def _overlay_files(
     return {f"overlays/{overlay}/{name}": text for name, text in files.items()}
 
 
-def _kustomization(values: Body) -> Body:
+def _kustomization(values: Fields) -> Fields:
     return {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"} | values
 
 

@@ -1,15 +1,14 @@
 """Pod templates: Ray's head and workers, and the pod that fetches models; all by Kubernetes' `restricted` rules."""
 
 from math import ceil
-from typing import Any
 
+from serve_app.cluster.manifests import Fields
 from serve_app.cluster.render.worker_groups import WorkerGroup
 from serve_app.cluster.serve_config import KEYS, MODELS, PORT
 from serve_app.cluster.settings import Pod, Settings
 from serve_app.config.deployment import ACCELERATOR
 from serve_app.errors import ConfigError
 
-Body = dict[str, Any]
 IMAGE = "semantic-cascade"
 """What the manifests call the image; the overlay's kustomization says where it is."""
 CONFIG = "/etc/cascade/serve.yaml"
@@ -47,7 +46,7 @@ def labels(settings: Settings, component: str) -> dict[str, str]:
     return {"app.kubernetes.io/instance": settings.name, "app.kubernetes.io/component": component}
 
 
-def head(settings: Settings, drain_s: int) -> Body:
+def head(settings: Settings, drain_s: int) -> Fields:
     """The head: it schedules and runs no replica. It keeps its service account, which the autoscaler needs."""
     health = _probe("/api/healthz", AGENT_PORT)
     container = {
@@ -69,13 +68,15 @@ def head(settings: Settings, drain_s: int) -> Body:
     }
 
 
-def worker(group: WorkerGroup, settings: Settings, drain_s: int, *, models: bool, keys: list[str], files: bool) -> Body:
+def worker(
+    group: WorkerGroup, settings: Settings, drain_s: int, *, models: bool, keys: list[str], files: bool
+) -> Fields:
     """A worker. It waits until the models are on the volume, and cannot write there.
 
     `models`: whether there are any to load; `keys`: environment variables with API keys; `files`: keys in files, too.
     """
-    volumes: list[Body] = []
-    mounts: list[Body] = []
+    volumes: list[Fields] = []
+    mounts: list[Fields] = []
     if models:
         volumes += [
             {"name": "models", "persistentVolumeClaim": {"claimName": f"{settings.name}-models"}},
@@ -105,7 +106,7 @@ def worker(group: WorkerGroup, settings: Settings, drain_s: int, *, models: bool
     return {"metadata": {"labels": labels(settings, "worker")}, "spec": spec}
 
 
-def pull(settings: Settings) -> Body:
+def pull(settings: Settings) -> Fields:
     """The pod of the Job that fetches the models: the only one that writes to the volume and reaches the hub."""
     mounts = [
         {"name": "models", "mountPath": str(MODELS)},
@@ -138,18 +139,18 @@ def pull(settings: Settings) -> Body:
     return {"metadata": {"labels": labels(settings, "pull")}, "spec": spec}
 
 
-def container_security() -> Body:
+def container_security() -> Fields:
     """What `restricted` asks of each container."""
     return {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 
 
-def secret_variable(name: str, secret: str, key: str, *, optional: bool = False) -> Body:
+def secret_variable(name: str, secret: str, key: str, *, optional: bool = False) -> Fields:
     """An environment variable from a Secret, by reference."""
-    reference: Body = {"name": secret, "key": key} | ({"optional": True} if optional else {})
+    reference: Fields = {"name": secret, "key": key} | ({"optional": True} if optional else {})
     return {"name": name, "valueFrom": {"secretKeyRef": reference}}
 
 
-def _waiting(mounts: list[Body]) -> Body:
+def _waiting(mounts: list[Fields]) -> Fields:
     """Holds a worker back until the Job has fetched everything."""
     return {
         "name": "models",
@@ -163,12 +164,12 @@ def _waiting(mounts: list[Body]) -> Body:
     }
 
 
-def _pod_spec(settings: Settings, drain_s: int) -> Body:
+def _pod_spec(settings: Settings, drain_s: int) -> Fields:
     return _security(settings) | {"terminationGracePeriodSeconds": drain_s + DRAIN_MARGIN_S}
 
 
-def _security(settings: Settings) -> Body:
-    context: Body = {
+def _security(settings: Settings) -> Fields:
+    context: Fields = {
         "runAsNonRoot": True,
         "runAsUser": USER,
         "runAsGroup": USER,
@@ -180,7 +181,7 @@ def _security(settings: Settings) -> Body:
     return {"securityContext": context} | ({"imagePullSecrets": [{"name": pull_secret}]} if pull_secret else {})
 
 
-def _environment(drain_s: int) -> list[Body]:
+def _environment(drain_s: int) -> list[Fields]:
     values = {
         "CASCADE_HOME": str(MODELS),
         "HF_HUB_OFFLINE": "1",
@@ -190,20 +191,20 @@ def _environment(drain_s: int) -> list[Body]:
     return [{"name": name, "value": value} for name, value in values.items()]
 
 
-def _resources(pod: Pod, gpus: int = 0) -> Body:
-    amounts: Body = {"cpu": str(pod.cpus), "memory": pod.memory}
+def _resources(pod: Pod, gpus: int = 0) -> Fields:
+    amounts: Fields = {"cpu": str(pod.cpus), "memory": pod.memory}
     return {"requests": amounts, "limits": amounts | ({"nvidia.com/gpu": str(gpus)} if gpus else {})}
 
 
-def _probe(path: str, port: int) -> Body:
+def _probe(path: str, port: int) -> Fields:
     return {"httpGet": {"path": path, "port": port}, "periodSeconds": 5, "timeoutSeconds": 5}
 
 
-def _placed(group: WorkerGroup, settings: Settings) -> Body:
+def _placed(group: WorkerGroup, settings: Settings) -> Fields:
     """Tolerations and the nodes with the right GPUs."""
     if not group.gpus:
         return {}
-    placed: Body = {"tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]}
+    placed: Fields = {"tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]}
     kind = group.accelerator or "any"
     if products := settings.gpu_products.get(kind, GPU_PRODUCTS.get(kind)):
         match = {"key": "nvidia.com/gpu.product", "operator": "In", "values": products}

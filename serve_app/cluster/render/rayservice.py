@@ -1,18 +1,16 @@
 """The RayService: Ray's head, worker groups, the serving config, how upgrades go."""
 
 from math import ceil
-from typing import Any
 
+from serve_app.cluster.manifests import Fields, Manifest
 from serve_app.cluster.render import pods
 from serve_app.cluster.render.worker_groups import WorkerGroup
 from serve_app.cluster.serve_config import PORT, graceful_shutdown_s, key_variables, longest_request_s, reads_key_files
 from serve_app.cluster.settings import Settings
 from serve_app.config.serve_file import ServeFile
 
-Body = dict[str, Any]
 
-
-def base(settings: Settings) -> Body:
+def base(settings: Settings) -> Manifest:
     """What is the same for every config and overlay; the operator starts nothing of use from it."""
     options = {
         "version": "v2",
@@ -46,7 +44,7 @@ def base(settings: Settings) -> Body:
     }
 
 
-def whole(settings: Settings, file: ServeFile, groups: list[WorkerGroup], serve_config: str) -> Body:
+def whole(settings: Settings, file: ServeFile, groups: list[WorkerGroup], serve_config: str) -> Manifest:
     """The base with a config in it, and the overlay's upgrades and fault tolerance."""
     args = file.application.args
     # Replicas end their requests while Ray drains the node, Ray drains while Kubernetes waits for the pod.
@@ -89,7 +87,7 @@ def whole(settings: Settings, file: ServeFile, groups: list[WorkerGroup], serve_
     return service
 
 
-def _incremental(settings: Settings) -> Body:
+def _incremental(settings: Settings) -> Fields:
     assert settings.gateway is not None
     return {
         "type": "NewClusterWithIncrementalUpgrade",

@@ -2,25 +2,24 @@
 
 import hashlib
 import json
-from typing import Any
 
+from serve_app.cluster.manifests import Fields, Manifest
 from serve_app.cluster.render import pods
 from serve_app.cluster.settings import Settings
 from serve_app.config import AppConfig
 
-Body = dict[str, Any]
 KEEP_JOB_S = 86400
 """How long a finished Job, with its log, can be looked at."""
 
 
-def objects(settings: Settings, args: AppConfig, serve_config: str) -> list[Body]:
+def objects(settings: Settings, args: AppConfig, serve_config: str) -> list[Manifest]:
     """The serving config as a file, the volume and the Job; nothing where no model has files."""
     if not args.weights():
         return []
     return [_config_map(settings, serve_config), _volume(settings), _job(settings, args)]
 
 
-def _config_map(settings: Settings, serve_config: str) -> Body:
+def _config_map(settings: Settings, serve_config: str) -> Manifest:
     # Its name must not change with its content: that would be a new pod template, and so a new cluster, for each
     # change of a threshold.
     return {
@@ -31,9 +30,9 @@ def _config_map(settings: Settings, serve_config: str) -> Body:
     }
 
 
-def _volume(settings: Settings) -> Body:
+def _volume(settings: Settings) -> Manifest:
     storage = settings.storage
-    spec: Body = {
+    spec: Fields = {
         "accessModes": ["ReadWriteMany" if storage.shared else "ReadWriteOnce"],
         "resources": {"requests": {"storage": storage.size}},
     }
@@ -47,7 +46,7 @@ def _volume(settings: Settings) -> Body:
     }
 
 
-def _job(settings: Settings, args: AppConfig) -> Body:
+def _job(settings: Settings, args: AppConfig) -> Manifest:
     # A Job cannot be changed: other models, another image or anything else in its pod are another Job. The pod has the
     # image by the name that the overlay's kustomization replaces.
     pod = pods.pull(settings)
@@ -61,5 +60,5 @@ def _job(settings: Settings, args: AppConfig) -> Body:
     }
 
 
-def _metadata(settings: Settings, name: str) -> Body:
+def _metadata(settings: Settings, name: str) -> Fields:
     return {"name": name, "labels": pods.labels(settings, "models")}

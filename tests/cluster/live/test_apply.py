@@ -105,7 +105,7 @@ def test_a_secret_stays_one_whatever_is_refused(user: User, stub: ApiStub) -> No
     stub.fail("PATCH", "/secrets/", refusing(400, "BadRequest", words))
     ran = user.run("apply", user.write(SECRET))
     assert ran.code == 1
-    assert "Secret/keys: refused with HTTP 400 (no more is shown of a Secret)." in ran.err
+    assert "Secret/keys: refused with HTTP 400 (a Secret's values are hidden)." in ran.err
     assert "hunter2" not in ran.out + ran.err
 
 
@@ -185,7 +185,7 @@ def test_a_server_without_tls_where_tls_is_expected(user: User) -> None:
 def test_something_else_answers(user: User, stub: ApiStub) -> None:
     stub.fail("GET", "/api/v1", login_page)
     ran = user.run("apply", user.write(CONFIG))
-    assert ran.err == f"cascade: What answers at {stub.url} is no Kubernetes API server.\n"
+    assert ran.err == f"cascade: {stub.url} is not a Kubernetes API server: it does not answer in JSON.\n"
 
 
 def test_a_pod_without_a_service_account(user: User) -> None:
