@@ -10,7 +10,6 @@ from serve_app.config.deployment import DeploymentOptions, options_of
 from serve_app.deployments.model_server import ModelServer
 from serve_app.deployments.router import Router
 from serve_app.deployments.scorer_server import ScorerServer
-from serve_app.deployments.shortage import warn_of_shortage
 
 CONSTRUCTOR_TRIES = 3
 """A model that cannot be loaded will not load at the 20th try either, which is Serve's own default."""
@@ -18,7 +17,6 @@ CONSTRUCTOR_TRIES = 3
 
 def build_app(args: AppConfig) -> Application:
     """The whole graph. Serve validates `args` by the annotation, which must be a real class."""
-    warn_of_shortage(args)
     models = {name: _model(args, name, model) for name, model in args.deployed().items()}
     scorer = _deployment(ScorerServer, "Scorer", args.scorer.deployment).bind(args.similarities(), args.scorer)
     isolated = {

@@ -77,7 +77,7 @@ def args_of(path: Path) -> AppConfig:
 
 
 def planned(path: Path) -> Plan:
-    return plan_of(args_of(path), loaded(path).application.deployments_in_force())
+    return plan_of(loaded(path))
 
 
 def name(path: Path) -> str:

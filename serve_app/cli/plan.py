@@ -58,12 +58,7 @@ def plan(
         if (source := context.get_parameter_source(name)) and source.name == "COMMANDLINE":
             raise ConfigError(f"--{name.replace('_', '-')}: means nothing without --rps.")
     groups = read(nodes, node or [])
-    planned = plan_of(
-        file.application.args,
-        file.application.deployments_in_force(),
-        target_capacity=file.target_capacity,
-        file_bytes=_file_bytes(file.application.args),
-    )
+    planned = plan_of(file, _file_bytes(file.application.args))
     fit = feasibility.fits(planned, groups) if groups else None
     if as_json:
         echo_json(plan_report.body(planned, fit), indent=2)

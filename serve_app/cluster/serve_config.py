@@ -58,10 +58,8 @@ def longest_request_s(args: AppConfig) -> float:
 
 
 def graceful_shutdown_s(file: ServeFile) -> float:
-    """The longest that a replica may take to end what it does."""
-    written = {entry.name: entry.graceful_shutdown_timeout_s for entry in file.application.deployments}
-    options = file.application.args.deployments()
-    return max(written.get(name) or option.graceful_shutdown_timeout_s for name, option in options.items())
+    """Return the longest time in seconds that a replica may take to finish its requests."""
+    return max(options.graceful_shutdown_timeout_s for options in file.application.deployments_in_force().values())
 
 
 def _check_paths(path: Path, args: AppConfig) -> None:

@@ -37,18 +37,13 @@ class DeploymentOverride(Strict):
     max_surge_percent: int | None = None
 
     def applied_to(self, options: DeploymentOptions) -> DeploymentOptions:
-        """The replicas and resources in force, merged as Ray Serve merges: key by key, the file's whole value.
+        """Return the options in force, merged as Ray Serve merges: key by key, the file's whole value.
 
-        Raises ValueError where the two do not go together (pydantic's ValidationError is one).
+        Raises ValueError if the two contradict each other (pydantic's ValidationError is one).
         """
-        merged: dict[str, Any] = {
-            "num_replicas": options.num_replicas,
-            "autoscaling_config": options.autoscaling_config,
-            "ray_actor_options": options_of(options)["ray_actor_options"],
-            "placement_group_bundles": options.placement_group_bundles,
-            "placement_group_strategy": options.placement_group_strategy,
-        }
-        merged |= {key: getattr(self, key) for key in self.model_fields_set & {*merged} - {"num_replicas"}}
+        merged: dict[str, Any] = {key: getattr(options, key) for key in DeploymentOptions.model_fields}
+        merged |= {"ray_actor_options": options_of(options)["ray_actor_options"]}
+        merged |= {key: getattr(self, key) for key in self.model_fields_set & {*merged}}
         if self.ray_actor_options is not None:
             merged["ray_actor_options"] = {"num_cpus": CPUS_OF_RAY} | _known(self.ray_actor_options, ActorOptions)
         scaling = self._autoscaling(options)

@@ -108,9 +108,7 @@ def check_environments(file: ServeFile) -> None:
 
 def check_room(file: ServeFile) -> None:
     """ServerError, with the sums, if the config asks for more than this machine has: Serve would wait for ever."""
-    entry = file.application
-    plan = plan_of(entry.args, entry.deployments_in_force(), target_capacity=file.target_capacity)
-    if missing := shortage(plan):
+    if missing := shortage(plan_of(file)):
         raise ServerError(f"This machine cannot run the config: {missing}.")
 
 

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 
 from serve_app.config import AppConfig, LlamaCppModel, ModelConfig, Seq2SeqModel, VllmModel
 from serve_app.config.deployment import ACCELERATOR, FIELDS, Bundle, DeploymentOptions, Strategy
+from serve_app.config.serve_file import ServeFile
 
 Kind: TypeAlias = Literal["model", "signal", "scorer", "router"]
 When: TypeAlias = Literal["min", "initial", "max"]
@@ -81,20 +82,14 @@ class Plan:
         return iter(self.placements)
 
 
-def plan_of(
-    args: AppConfig,
-    options: Mapping[str, DeploymentOptions] | None = None,
-    *,
-    target_capacity: float | None = None,
-    file_bytes: Mapping[str, int] | None = None,
-) -> Plan:
-    """The plan of a validated config.
+def plan_of(file: ServeFile, file_bytes: Mapping[str, int] | None = None) -> Plan:
+    """Return the plan of a config file, with its `deployments` and its `target_capacity` applied, as Ray Serve does.
 
-    `options` are those in force (`ApplicationEntry.deployments_in_force`), by default those in `args`;
-    `target_capacity` is Serve's percentage; `file_bytes` are sizes of model files that are already here, by model.
+    `file_bytes` are the sizes of model files that are already on this machine, by model.
     """
-    options = options or args.deployments()
-    return Plan(tuple(_placement(args, name, options[name], target_capacity, file_bytes or {}) for name in options))
+    args, sizes = file.application.args, file_bytes or {}
+    options = file.application.deployments_in_force()
+    return Plan(tuple(_placement(args, name, options[name], file.target_capacity, sizes) for name in options))
 
 
 def total(bundles: Iterable[Mapping[str, float]]) -> Bundle:

@@ -53,6 +53,13 @@ def test_resources(args: dict[str, Any], written: dict[str, Any], expected: Any)
     assert over(args, **written).bundles() == expected
 
 
+def test_limits_stay_unless_the_file_says_otherwise() -> None:
+    limits = {"max_ongoing_requests": 1000, "max_queued_requests": 7, "graceful_shutdown_timeout_s": 60}
+    assert over(limits, user_config={}).model_dump(include=limits.keys()) == limits
+    written = {"max_ongoing_requests": 5, "graceful_shutdown_timeout_s": 0}
+    assert over(limits, **written).model_dump(include=limits.keys()) == limits | written
+
+
 @pytest.mark.parametrize(
     ("args", "written", "sentence"),
     [

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from serve_app.config import AppConfig
-from serve_app.config.overrides import DeploymentOverride
+from serve_app.config.serve_file import ServeFile
 from serve_app.planning.feasibility import Fit, NodeGroup, fits
 from serve_app.planning.plan import Plan, Replicas, Weights, cautions, plan_of
 
@@ -33,7 +33,12 @@ def gpus(number: float, **deployment: Any) -> dict[str, Any]:
 
 
 def planned(models: dict[str, dict[str, Any]], **options: Any) -> Plan:
-    return plan_of(args(models, **options))
+    return plan_of(file_of(args(models, **options)))
+
+
+def file_of(config: AppConfig, *deployments: dict[str, Any], **options: Any) -> ServeFile:
+    entry = {"import_path": "serve_app.app:build_app", "args": config, "deployments": list(deployments)}
+    return ServeFile.model_validate({"applications": [entry]} | options)
 
 
 def on(plan: Plan, *nodes: dict[str, float]) -> Fit:
@@ -204,14 +209,12 @@ def test_no_bundle_of_zero_and_many_small_ones() -> None:
 
 def test_options_in_force_and_capacity() -> None:
     config = args({"t": gpus(1)})
-    override = DeploymentOverride(name="t", num_replicas=5)
-    options = config.deployments()
-    options["t"] = override.applied_to(options["t"])
-    assert plan_of(config, options).totals("max")["GPU"] == 5
+    override = {"name": "t", "num_replicas": 5}
+    assert plan_of(file_of(config, override)).totals("max")["GPU"] == 5
     # Serve rounds half up, and keeps one.
-    assert plan_of(config, options, target_capacity=50).totals("max") == {"CPU": 0.5, "GPU": 3}
-    assert plan_of(config, options, target_capacity=1).totals("max")["GPU"] == 1
-    assert plan_of(config, options, target_capacity=0).totals("max") == {}
+    assert plan_of(file_of(config, override, target_capacity=50)).totals("max") == {"CPU": 0.5, "GPU": 3}
+    assert plan_of(file_of(config, override, target_capacity=1)).totals("max")["GPU"] == 1
+    assert plan_of(file_of(config, override, target_capacity=0)).totals("max") == {}
 
 
 def test_weights_are_from_dtype_or_file_or_not_known() -> None:
@@ -222,9 +225,8 @@ def test_weights_are_from_dtype_or_file_or_not_known() -> None:
         "quantized": vllm(parameters=7e9, quantization="awq"),
         "unsaid": vllm(),
     }
-    config = args(models)
-    found = {p.name: p.weights for p in plan_of(config, file_bytes={"file": 5, "full": 5}) if p.kind == "model"}
-    assert found == {
+    plan = plan_of(file_of(args(models)), {"file": 5, "full": 5})
+    assert {p.name: p.weights for p in plan if p.kind == "model"} == {
         "file": Weights(5, "file", 1),
         "half": Weights(1_600_000_000, "parameters x 2 bytes, bfloat16", 0),
         "full": Weights(8_000_000_000, "parameters x 4 bytes, float32", 0),

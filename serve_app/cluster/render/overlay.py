@@ -32,7 +32,7 @@ def render(config: Path, overlay: Overlay, settings: Settings) -> Rendered:
     """The manifests of a config; ConfigError where it cannot run in a cluster."""
     file = load(config)
     args = file.application.args
-    plan = plan_of(args, file.application.deployments_in_force(), target_capacity=file.target_capacity)
+    plan = plan_of(file)
     serve_config = dumped([for_cluster(config, file)])
     workers = worker_groups.worker_groups(plan, settings)
     service = rayservice.whole(settings, file, workers, serve_config)
