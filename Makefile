@@ -10,7 +10,7 @@ VLLM := $(VENV)-vllm
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install bleurt-env vllm-cpu serve test test-slow test-vllm check format bench bench-vllm bench-signals bench-scaling soak bench-evaluate evaluate load paper-configs k8s-render k8s-check image-check image-lock monitoring-check clean
+.PHONY: help install bleurt-env vllm-cpu serve test test-slow test-vllm check format bench bench-vllm bench-signals bench-scaling soak bench-evaluate evaluate load paper-configs docs docs-reference k8s-render k8s-check image-check image-lock monitoring-check clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -103,6 +103,14 @@ MINUTES ?= 60
 
 soak: install ## Constant load at half of saturation, and whether memory, files or threads grow (MINUTES=60)
 	$(BIN)/python -m loadtests.soak --minutes $(MINUTES)
+
+docs: install ## Build the documentation into site/ (strict: a broken link fails)
+	@$(BIN)/python docs/reference.py --check
+	@$(BIN)/mkdocs build --strict --quiet
+	@echo "The documentation is site/index.html"
+
+docs-reference: install ## Write docs/configuration-reference.md from the config models
+	@$(BIN)/python docs/reference.py
 
 paper-configs: install ## Write configs/paper/*.yaml from the paper's tables
 	$(BIN)/python configs/paper/generate.py

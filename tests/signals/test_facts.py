@@ -8,7 +8,7 @@ from rich.console import Console
 from serve_app.signals import DEFAULT_SIGNALS, TOKEN_SIGNALS, AnySignalConfig, Signal
 from serve_app.signals.facts import FACTS, markdown, table
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "signals.md"
 
 
 def kinds(config: Any) -> Iterator[str]:
@@ -49,5 +49,5 @@ def test_the_table_fits_any_width(width: int) -> None:
     assert all(kind in shown for kind in FACTS)
 
 
-def test_the_readme_has_the_table() -> None:
-    assert markdown() in README.read_text(encoding="utf-8")
+def test_the_page_on_signals_has_the_table() -> None:
+    assert markdown() in PAGE.read_text(encoding="utf-8")

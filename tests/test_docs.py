@@ -1,0 +1,182 @@
+"""README.md and docs/: commands parse, configs validate, links lead somewhere, and the site builds."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+import yaml
+
+from serve_app.cli.main import app
+from serve_app.cluster.settings import Settings
+from serve_app.config import AppConfig
+from serve_app.config.overrides import DeploymentOverride
+from serve_app.config.serve_file import ServeFile
+
+ROOT = Path(__file__).parents[1]
+FOLDER_READMES = ("configs", "k8s", "k8s/monitoring", "loadtests", "serve_app/evaluation")
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *(ROOT / folder / "README.md" for folder in FOLDER_READMES),
+]
+FENCED = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+PROMPTS = re.compile(r"^(?:\$ )?(?:sudo )?(?:\.venv(?:-vllm)?/bin/)?")
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def blocks(path: Path, *languages: str) -> Iterator[str]:
+    """Fenced code blocks in one of these languages."""
+    for language, block in re.findall(
+        r"^```(\w*)[^\n]*\n(.*?)^```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    ):
+        if language in languages:
+            yield block
+
+
+def command_lines(path: Path) -> Iterator[str]:
+    """Lines of shell blocks and indented code, continued lines joined, without prompts."""
+    text = path.read_text(encoding="utf-8")
+    indented = "\n".join(line[4:] for line in text.splitlines() if line.startswith("    "))
+    for block in [*blocks(path, "bash", "console", "shell"), indented]:
+        for line in block.replace("\\\n", " ").splitlines():
+            yield PROMPTS.sub("", line.strip())
+
+
+def commands(path: Path, program: str) -> list[list[str]]:
+    """The arguments of every call of a program."""
+    lines = (line for line in command_lines(path) if line.startswith(f"{program} "))
+    parsed = (shlex.split(line.split(" | ")[0].split(" && ")[0], comments=True) for line in lines)
+    return [[word for word in words[1:] if word != "&"] for words in parsed]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name)
+def test_every_cascade_command_parses(path: Path) -> None:
+    for arguments in commands(path, "cascade"):
+        command, words = typer.main.get_command(app), list(arguments)
+        while hasattr(command, "commands") and words[0] != "--help":
+            assert words[0] in command.commands, f"{name(path)}: cascade {' '.join(arguments)}"
+            command = command.commands[words.pop(0)]
+        if "--help" not in words:
+            command.make_context("cascade", words)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name)
+def test_every_config_file_in_a_command_exists(path: Path) -> None:
+    named = {word for words in commands(path, "cascade") for word in words if word.startswith(("configs/", "k8s/"))}
+    assert {word for word in named if not (ROOT / word).exists()} == set()
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name)
+def test_every_make_target_exists(path: Path) -> None:
+    targets = set(re.findall(r"^([\w-]+):.* ## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    text = path.read_text(encoding="utf-8")
+    named = {words[0] for words in commands(path, "make")} | set(re.findall(r"`make ([\w-]+)", text))
+    assert named - targets == set()
+
+
+QUICKSTART = ROOT / "configs" / "quickstart.yaml"
+K8S_SETTINGS = set(Settings.model_fields) - {"name"}
+
+
+def validated(values: dict[str, Any]) -> bool:
+    """Whether a YAML block is ours; a fragment is laid over the quickstart, whose models its cascades may name."""
+    if "applications" in values:
+        ServeFile.model_validate(complete(values))
+    elif "deployments" in values:
+        for entry in values["deployments"]:
+            DeploymentOverride.model_validate(entry)
+    elif values.keys() <= set(AppConfig.model_fields):
+        AppConfig.model_validate(merged(values))
+    elif values.keys() <= K8S_SETTINGS:
+        Settings.model_validate(values)
+    else:
+        return False
+    return True
+
+
+def quickstart() -> dict[str, Any]:
+    args: dict[str, Any] = yaml.safe_load(QUICKSTART.read_text())["applications"][0]["args"]
+    return args
+
+
+def merged(values: dict[str, Any]) -> dict[str, Any]:
+    args = quickstart()
+    for key, value in values.items():
+        args[key] = {**args.get(key, {}), **value}
+    return args
+
+
+def complete(values: dict[str, Any]) -> dict[str, Any]:
+    """The file, with the quickstart's models where it shows a part of a model's entry only."""
+    [application] = values["applications"]
+    written = application.get("args", {})
+    args = merged({key: value for key, value in written.items() if key != "models"})
+    for model, entry in written.get("models", {}).items():
+        args["models"][model] = {**args["models"].get(model, {}), **entry}
+    return values | {"applications": [{"import_path": "serve_app.app:build_app", **application, "args": args}]}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name)
+def test_every_yaml_block_validates(path: Path) -> None:
+    for block in blocks(path, "yaml"):
+        assert validated(yaml.safe_load(block)), f"{name(path)}: no part of a config, nor of settings:\n{block}"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name)
+def test_every_python_and_json_block_parses(path: Path) -> None:
+    for block in blocks(path, "python"):
+        compile(block, name(path), "exec")
+    for block in blocks(path, "json"):
+        json.loads(block)
+
+
+def anchors(path: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub and our site make them."""
+    text = FENCED.sub("", path.read_text(encoding="utf-8"))
+    titles = (re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", title) for title in re.findall(r"^#+ (.*)", text, re.MULTILINE))
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name)
+def test_every_link_leads_somewhere(path: Path) -> None:
+    broken = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8")):
+        if "://" in link:
+            continue
+        file, _, anchor = link.partition("#")
+        target = (path.parent / file).resolve() if file else path
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+    assert broken == []
+
+
+def test_the_configuration_reference_is_up_to_date() -> None:
+    command = [sys.executable, "docs/reference.py", "--check"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_site_builds_strictly(tmp_path: Path) -> None:
+    pytest.importorskip("mkdocs")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "index.html").is_file()
+
+
+def test_the_readme_is_short_and_starts_with_the_two_commands() -> None:
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    assert 150 <= len(lines) <= 200
+    first_screen = "\n".join(lines[:40])
+    assert "make serve" in first_screen
+    assert "make test" in first_screen
