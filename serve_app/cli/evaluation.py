@@ -9,7 +9,7 @@ import typer
 from serve_app.cli.arguments import ConfigPath
 from serve_app.cli.errors_and_exit import echo_json, sentences
 from serve_app.evaluation.analysis.dataset import Unit
-from serve_app.evaluation.calibrate.goal import Wish
+from serve_app.evaluation.calibrate.goal import Goal
 
 RecordsPath = Annotated[
     Path, typer.Argument(metavar="RECORDS", help="What cascade collect wrote; .jsonl or .jsonl.gz.")
@@ -68,7 +68,7 @@ def evaluate(
     """Say how good and how cheap every signal and threshold would have been on recorded answers; no model is called."""
     from rich.console import Console
 
-    from serve_app.evaluation.analysis.dataset import Material, Options
+    from serve_app.evaluation.analysis.dataset import Dataset, Options
     from serve_app.evaluation.evaluate import tables
     from serve_app.evaluation.evaluate.evaluate import evaluate as evaluated
     from serve_app.evaluation.evaluate.report import make_folder, write
@@ -82,7 +82,7 @@ def evaluate(
     if report is not None:
         make_folder(report)
     with Console(stderr=True).status("evaluating"):
-        body = evaluated(Material(loaded, options))
+        body = evaluated(Dataset(loaded, options))
     if report is not None:
         for path in write(body, report):
             typer.echo(path, err=True)
@@ -101,7 +101,7 @@ def calibrate(
         typer.Option(
             min=0,
             max=1,
-            help="Wish: this share is deferred. With several tiers once for each: the share of all requests that "
+            help="Goal: this share is deferred. With several tiers once for each: the share of all requests that "
             "passes on beyond it.",
         ),
     ] = None,
@@ -109,16 +109,16 @@ def calibrate(
         float | None,
         typer.Option(
             min=0,
-            help="Wish: at most this share of the target's cost. One tier then defers most; several have the best "
+            help="Goal: at most this share of the target's cost. One tier then defers most; several have the best "
             "quality, or without references each defers the same share of what it could keep.",
         ),
     ] = None,
     unit: Annotated[
         Unit, typer.Option(help="Of the budget; with several tiers also of what --quality should cost least in.")
     ] = "flops",
-    quality: Annotated[float | None, typer.Option(min=0, max=1, help="Wish: at least this mean quality.")] = None,
+    quality: Annotated[float | None, typer.Option(min=0, max=1, help="Goal: at least this mean quality.")] = None,
     risk: Annotated[
-        float | None, typer.Option(help="Wish: an expected loss of at most this, with probability 1 - delta.")
+        float | None, typer.Option(help="Goal: an expected loss of at most this, with probability 1 - delta.")
     ] = None,
     delta: Annotated[float, typer.Option(help="Of --risk: how likely the bound may be broken.")] = 0.1,
     label_free: Annotated[
@@ -136,14 +136,14 @@ def calibrate(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for machines.")] = False,
 ) -> None:
-    """Find the thresholds for a wish on some of the records, and say what they do on others."""
+    """Find the thresholds for a goal on some of the records, and say what they do on others."""
     from serve_app.evaluation.analysis.dataset import Options
     from serve_app.evaluation.calibrate import command as calibrating
     from serve_app.evaluation.records.file import Records
 
-    wish = Wish(tuple(deferral_rate) if deferral_rate else None, budget, unit, quality, risk, delta, label_free)
-    options = Options(cascades=(cascade,), signals=(), metrics=_list(metric), seed=seed, judged_by=_list(signal))
-    done = calibrating.run(Records.load(records), options, wish, fit=fit, config=config, output=output)
+    goal = Goal(tuple(deferral_rate) if deferral_rate else None, budget, unit, quality, risk, delta, label_free)
+    options = Options(cascades=(cascade,), signals=(), metrics=_list(metric), seed=seed, tier_signals=_list(signal))
+    done = calibrating.run(Records.load(records), options, goal, fit=fit, config=config, output=output)
     if as_json:
         echo_json(done.body())
     else:
@@ -175,7 +175,7 @@ def choose(
     """Find the best members, signals and thresholds on a quarter of the records; say what they do on another."""
     from rich.console import Console
 
-    from serve_app.evaluation.analysis.dataset import Material, Options
+    from serve_app.evaluation.analysis.dataset import Dataset, Options
     from serve_app.evaluation.choose import choose as choosing
     from serve_app.evaluation.choose import output
     from serve_app.evaluation.records.file import Records
@@ -184,7 +184,7 @@ def choose(
     tiers, target = choosing.tiers(loaded, _list(members), target)
     options = Options(tiers=tiers, target=target, signals=_list(signals), metrics=_list(metric), seed=seed)
     with Console(stderr=True).status("choosing"):
-        found = choosing.find(Material(loaded, options), budget, unit)
+        found = choosing.find(Dataset(loaded, options), budget, unit)
     if as_json:
         echo_json(found.body())
     else:

@@ -19,11 +19,11 @@ from serve_app.core.cascade import Run, run_cascade
 from serve_app.core.protocols import Model
 from serve_app.core.types import Answer, Prompt, Scores
 from serve_app.errors import ConfigError, DataError
-from serve_app.evaluation.analysis.dataset import CALIBRATE, CHOOSE, Material, Options
+from serve_app.evaluation.analysis.dataset import CALIBRATE, CHOOSE, Dataset, Options
 from serve_app.evaluation.analysis.replay import EVERYTHING
-from serve_app.evaluation.calibrate.calibrate import judged
-from serve_app.evaluation.calibrate.command import Done, run
-from serve_app.evaluation.calibrate.goal import Wish
+from serve_app.evaluation.calibrate.calibrate import scored_tiers
+from serve_app.evaluation.calibrate.command import CalibrationRun, run
+from serve_app.evaluation.calibrate.goal import Goal
 from serve_app.evaluation.choose import choose as choosing
 from serve_app.evaluation.choose import output
 from serve_app.evaluation.records.file import Records
@@ -40,21 +40,23 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return three_tier_records(tmp_path_factory.mktemp("records") / "records.jsonl", 400)
 
 
-def calibrate(path: Path, wish: Wish, *, fit: bool = False, output: Path | None = None, **options: Any) -> Done:
-    return run(Records.load(path), replace(OPTIONS, **options), wish, fit=fit, config=None, output=output)
+def calibrate(
+    path: Path, goal: Goal, *, fit: bool = False, output: Path | None = None, **options: Any
+) -> CalibrationRun:
+    return run(Records.load(path), replace(OPTIONS, **options), goal, fit=fit, config=None, output=output)
 
 
 def shares(path: Path, thresholds: Sequence[float], part: int) -> list[float]:
     """Of one part of the examples, what passes on beyond each tier."""
-    material = Material(Records.load(path), OPTIONS)
-    setup, candidates = judged(material, labelled=False)
-    index = material.parts(setup.group.index, CHOOSE, CALIBRATE)[part]
-    by = answered_by([candidate.judged.scores[index] for candidate in candidates], thresholds)
+    dataset = Dataset(Records.load(path), OPTIONS)
+    view, candidates = scored_tiers(dataset, labelled=False)
+    index = dataset.parts(view.group.index, CHOOSE, CALIBRATE)[part]
+    by = answered_by([candidate.scored.scores[index] for candidate in candidates], thresholds)
     return [float((by > tier).mean()) for tier in range(len(candidates))]
 
 
 def test_rates_are_shares_of_all_requests(path: Path) -> None:
-    done = calibrate(path, Wish(rates=(0.63, 0.3)))
+    done = calibrate(path, Goal(rates=(0.63, 0.3)))
     report = done.calibrated.report
     assert shares(path, done.calibrated.thresholds, 1) == pytest.approx([0.63, 0.3], abs=0.02)
     on_test = shares(path, done.calibrated.thresholds, 2)
@@ -68,7 +70,7 @@ def test_rates_are_shares_of_all_requests(path: Path) -> None:
     lines = list(done.sentences())
     assert lines[:2] == [
         "default: rougeL over small + tiny -> chow_avg over medium -> large",
-        "Wished for: pass on 63.0% beyond tier 1 and 30.0% beyond tier 2, of all requests.",
+        "Goal: pass on 63.0% beyond tier 1 and 30.0% beyond tier 2, of all requests.",
     ]
     assert "others it passes on " in lines[3]
     assert done.body()["thresholds"] == list(done.calibrated.thresholds)
@@ -90,14 +92,14 @@ class RougeL:
         return build_signal(DEFAULT_SIGNALS["rougeL"]).similarities([texts])[0]
 
 
-@pytest.mark.parametrize("wish", [Wish(rates=(0.63, 0.3)), Wish(budget=0.8), Wish(risk=0.15)], ids=str)
-def test_a_server_with_the_written_thresholds_does_what_was_reported(path: Path, tmp_path: Path, wish: Wish) -> None:
+@pytest.mark.parametrize("goal", [Goal(rates=(0.63, 0.3)), Goal(budget=0.8), Goal(risk=0.15)], ids=str)
+def test_a_server_with_the_written_thresholds_does_what_was_reported(path: Path, tmp_path: Path, goal: Goal) -> None:
     """The decision core with the file's tiers, on the test examples, one after another."""
-    done = calibrate(path, wish, output=tmp_path / "out.yaml")
+    done = calibrate(path, goal, output=tmp_path / "out.yaml")
     served = load(tmp_path / "out.yaml")
     assert served.thresholds() == {"default": list(done.calibrated.thresholds)}
     records = Records.load(path)
-    *_, test = Material(records, OPTIONS).parts(np.arange(400), CHOOSE, CALIBRATE)
+    *_, test = Dataset(records, OPTIONS).parts(np.arange(400), CHOOSE, CALIBRATE)
     ids = [records.examples[row].id for row in test]
     models = {
         name: Recorded({records.examples[row].id: answer for row in test if (answer := column[row])})
@@ -118,47 +120,47 @@ def test_a_server_with_the_written_thresholds_does_what_was_reported(path: Path,
 
 
 def test_a_budget_buys_the_best_quality_or_without_references_the_most_deferral(path: Path, tmp_path: Path) -> None:
-    best = calibrate(path, Wish(budget=0.6)).calibrated
+    best = calibrate(path, Goal(budget=0.6)).calibrated
     assert best.problem is None
     assert best.report["on_test"]["cost_share"]["flops"] == pytest.approx(0.6, abs=0.1)
     examples = questions(400)
     columns = answers(["small", "tiny", "medium", "large"], examples)
     unlabelled = [replace(example, references=()) for example in examples]
     blind = write_records(tmp_path / "r.jsonl", three_tiers(), unlabelled, columns)
-    even = calibrate(blind, Wish(budget=0.6)).calibrated
+    even = calibrate(blind, Goal(budget=0.6)).calibrated
     assert even.problem is None
     assert even.report["on_test"]["cost_share"]["flops"] == pytest.approx(0.6, abs=0.1)
     assert even.thresholds != best.thresholds
     with pytest.raises(DataError, match="has no references"):
-        calibrate(blind, Wish(quality=0.5))
+        calibrate(blind, Goal(quality=0.5))
 
 
 def test_a_latency_budget_and_whose_latencies_they_are(path: Path) -> None:
-    done = calibrate(path, Wish(budget=1.8, unit="latency_s"))
+    done = calibrate(path, Goal(budget=1.8, unit="latency_s"))
     assert done.calibrated.problem is None
     assert done.calibrated.report["on_test"]["cost_share"]["latency_s"] == pytest.approx(1.8, abs=0.15)
     assert "Latencies are those of collecting: of its machine, and under its --concurrency." in done.sentences()
-    assert not any("Latencies" in line for line in calibrate(path, Wish(budget=0.9)).sentences())
-    problem = calibrate(path, Wish(budget=0.5, unit="latency_s")).calibrated.problem
+    assert not any("Latencies" in line for line in calibrate(path, Goal(budget=0.9)).sentences())
+    problem = calibrate(path, Goal(budget=0.5, unit="latency_s")).calibrated.problem
     assert problem is not None
     assert "the least that thresholds can cost" in problem
 
 
 def test_a_quality_and_a_risk(path: Path) -> None:
-    assert calibrate(path, Wish(quality=0.7)).calibrated.report["on_test"]["quality"][0] > 0.6
-    report = calibrate(path, Wish(risk=0.15)).calibrated.report
+    assert calibrate(path, Goal(quality=0.7)).calibrated.report["on_test"]["quality"][0] > 0.6
+    report = calibrate(path, Goal(risk=0.15)).calibrated.report
     assert report["guarantee"]["mean_loss_when_calibrated"] <= 0.15
     assert report["on_test"]["quality_loss"] <= 0.15
-    missed = calibrate(path, Wish(risk=0.005)).calibrated
+    missed = calibrate(path, Goal(risk=0.005)).calibrated
     assert missed.thresholds == (EVERYTHING, EVERYTHING)
     assert "already the strictest thresholds" in str(missed.problem)
 
 
 def test_label_free_compares_by_the_first_signal_that_can(path: Path) -> None:
-    report = calibrate(path, Wish(risk=0.4, label_free=True)).calibrated.report
+    report = calibrate(path, Goal(risk=0.4, label_free=True)).calibrated.report
     assert report["guarantee"]["bounds"] == "disagreement"
     with pytest.raises(ConfigError, match="which 'chow_avg' alone cannot do"):
-        calibrate(path, Wish(risk=0.4, label_free=True), fit=True, judged_by=("chow_avg", "chow_avg"))
+        calibrate(path, Goal(risk=0.4, label_free=True), fit=True, tier_signals=("chow_avg", "chow_avg"))
 
 
 @pytest.mark.parametrize("rates", [(0.5,), (0.5, 0.4, 0.3)])
@@ -168,26 +170,26 @@ def test_a_rate_for_each_tier(path: Path, rates: tuple[float, ...]) -> None:
         f"--deferral-rate 0.5 --deferral-rate 0.25; got {len(rates)}."
     )
     with pytest.raises(ConfigError) as error:
-        calibrate(path, Wish(rates=rates))
+        calibrate(path, Goal(rates=rates))
     assert str(error.value) == sentence
 
 
 def test_shares_that_rise_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"--deferral-rate 0.2 then 0.5: of all requests no more can pass"):
-        Wish(rates=(0.2, 0.5))
+        Goal(rates=(0.2, 0.5))
 
 
 def test_signals_of_all_tiers(path: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="--signal: 'default' needs one for each tier but the target, 2 in all"):
-        calibrate(path, Wish(rates=(0.63, 0.3)), judged_by=("exact",))
+        calibrate(path, Goal(rates=(0.63, 0.3)), tier_signals=("exact",))
     done = calibrate(
-        path, Wish(rates=(0.63, 0.3)), fit=True, judged_by=("chow_avg", "chow_avg"), output=tmp_path / "out.yaml"
+        path, Goal(rates=(0.63, 0.3)), fit=True, tier_signals=("chow_avg", "chow_avg"), output=tmp_path / "out.yaml"
     )
     loaded = load(tmp_path / "out.yaml").application.args
     assert [tier.signal for tier in loaded.cascades["default"].tiers[:-1]] == ["chow_avg", "chow_avg"]
     assert set(loaded.signals["chow_avg"].zscores) == {"small", "tiny", "medium"}  # type: ignore[union-attr]
     assert shares(path, done.calibrated.thresholds, 1) != []
-    done = calibrate(path, Wish(rates=(0.63, 0.3)), fit=True)  # agreement has nothing to fit, the second tier has
+    done = calibrate(path, Goal(rates=(0.63, 0.3)), fit=True)  # agreement has nothing to fit, the second tier has
     assert list(done.fitted) == ["chow_avg"]
 
 
@@ -206,7 +208,7 @@ def test_one_blend_of_two_tiers_is_not_fitted(tmp_path: Path) -> None:
     columns = answers(["small", "tiny", "medium", "odd", "large"], examples)
     records = write_records(tmp_path / "r.jsonl", values, examples, columns)
     with pytest.raises(ConfigError, match="'both' judges several tiers, whose weights differ: define a blend for each"):
-        calibrate(records, Wish(rates=(0.63, 0.3)), fit=True)
+        calibrate(records, Goal(rates=(0.63, 0.3)), fit=True)
 
 
 def test_a_target_alone_has_no_threshold(tmp_path: Path) -> None:
@@ -216,13 +218,13 @@ def test_a_target_alone_has_no_threshold(tmp_path: Path) -> None:
     columns = answers(["small", "tiny", "medium", "large"], examples)
     records = write_records(tmp_path / "r.jsonl", values, examples, columns)
     with pytest.raises(DataError, match="'alone' has one tier, which always answers: there is no threshold to find"):
-        calibrate(records, Wish(rates=(0.5,)), cascades=("alone",))
+        calibrate(records, Goal(rates=(0.5,)), cascades=("alone",))
 
 
-def choose(path: Path, budget: float | None, unit: Any = None, **only: Any) -> choosing.Chosen:
+def choose(path: Path, budget: float | None, unit: Any = None, **only: Any) -> choosing.Selection:
     records = Records.load(path)
     tiers, target = choosing.tiers(records, only.get("members"), only.get("target"))
-    return choosing.find(Material(records, Options(tiers=tiers, target=target, signals=("rougeL",))), budget, unit)
+    return choosing.find(Dataset(records, Options(tiers=tiers, target=target, signals=("rougeL",))), budget, unit)
 
 
 def test_tiers_to_choose_from(path: Path) -> None:

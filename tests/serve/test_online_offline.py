@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from serve_app.core.types import Answer, Failure, Generation
-from serve_app.evaluation.analysis.dataset import Material, Options
-from serve_app.evaluation.calibrate.command import Done, run
-from serve_app.evaluation.calibrate.goal import Wish
+from serve_app.evaluation.analysis.dataset import Dataset, Options
+from serve_app.evaluation.calibrate.command import CalibrationRun, run
+from serve_app.evaluation.calibrate.goal import Goal
 from serve_app.evaluation.records.example import Example
 from serve_app.evaluation.records.file import Records
 from serve_app.evaluation.records.tasks import Prompts
@@ -89,18 +89,18 @@ async def record(client: httpx.AsyncClient, id_: str, example: Example, **option
     return found
 
 
-def calibrated(recorded: Records, config: Path, output: Path) -> Done:
+def calibrated(recorded: Records, config: Path, output: Path) -> CalibrationRun:
     options = Options(cascades=("default",), signals=())
-    return run(recorded, options, Wish(rates=(0.6,)), fit=False, config=config, output=output)
+    return run(recorded, options, Goal(rates=(0.6,)), fit=False, config=config, output=output)
 
 
 async def test_every_decision_is_the_same(served: Served, recorded: Records) -> None:
-    material = Material(recorded, Options(signals=()))
+    dataset = Dataset(recorded, Options(signals=()))
     for id_ in recorded.config.cascades:
-        tier = material.config.tiers(id_, material.config.thresholds()[id_])[0]
+        tier = dataset.config.tiers(id_, dataset.config.thresholds()[id_])[0]
         assert tier.signal is not None
-        chow = material.config.confidence_of(tier.signal)
-        offline = await asyncio.to_thread(material.evidence.decisions, tier, chow)
+        chow = dataset.config.confidence_of(tier.signal)
+        offline = await asyncio.to_thread(dataset.replay.decisions, tier, chow)
         async with httpx.AsyncClient(base_url=served.url, timeout=PATIENCE_S) as client:
             online = [await record(client, id_, example) for example in recorded.examples]
         assert len({one["reason"] for one in online}) >= 2

@@ -8,8 +8,8 @@ import numpy as np
 
 from serve_app.core.types import Generation, Tier
 from serve_app.errors import SignalError
-from serve_app.evaluation.analysis.dataset import Material
-from serve_app.evaluation.analysis.replay import Judged
+from serve_app.evaluation.analysis.dataset import Dataset
+from serve_app.evaluation.analysis.replay import TierScores
 from serve_app.evaluation.statistics.curves import Integers
 from serve_app.signals import BlendConfig, ChowConfig, confidence, fit_zscores
 
@@ -21,27 +21,27 @@ FIT_ANSWERS = 2000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
-    """A tier judged in one way, on the examples of a group. `chow`: its token-level part, with fitted z-scores."""
+    """A tier scored in one way, on the examples of a group. `chow`: its token-level part, with fitted z-scores."""
 
     kind: Kind
-    judged: Judged
+    scored: TierScores
     chow: ChowConfig | None = None
 
     @property
     def tier(self) -> Tier:
-        return self.judged.tier
+        return self.scored.tier
 
 
-def semantic(material: Material, tier: Tier, index: Integers) -> Iterator[Candidate]:
+def semantic(dataset: Dataset, tier: Tier, index: Integers) -> Iterator[Candidate]:
     """The tier under every signal, s as the maximum and as the mean; then with a fixed answer kept.
 
     `tier` is the config's; its direction, `truncated` and `min_answers` are kept.
     """
     if len(tier.models) < 2:
         return
-    fixed = material.options.fixed if material.options.fixed in tier.models else tier.select or tier.models[0]
-    for name, signal in material.signals.items():
-        chow = material.config.confidence_of(name)
+    fixed = dataset.options.fixed if dataset.options.fixed in tier.models else tier.select or tier.models[0]
+    for name, signal in dataset.signals.items():
+        chow = dataset.config.confidence_of(name)
         if chow is not None and not set(tier.models) <= set(chow.zscores):
             continue
         base = replace(
@@ -53,33 +53,33 @@ def semantic(material: Material, tier: Tier, index: Integers) -> Iterator[Candid
             blend=signal.rule() if isinstance(signal, BlendConfig) else None,
         )
         for agreement in ("max", "mean"):
-            yield Candidate("semantic", material.evidence.judge(replace(base, agreement=agreement), chow, index), chow)
+            yield Candidate("semantic", dataset.replay.score(replace(base, agreement=agreement), chow, index), chow)
         kept = replace(base, agreement="max", select=fixed)
-        yield Candidate("fixed", material.evidence.judge(kept, chow, index), chow)
+        yield Candidate("fixed", dataset.replay.score(kept, chow, index), chow)
 
 
-def token_level(material: Material, tier: Tier, fit: Integers, index: Integers) -> tuple[list[Candidate], list[str]]:
+def token_level(dataset: Dataset, tier: Tier, fit: Integers, index: Integers) -> tuple[list[Candidate], list[str]]:
     """Each member alone, and all together with z-scores fitted on `fit`: by sum, average and every quantile.
 
     Of all together s is the maximum, then the mean. The second part says in sentences what could not be had.
     """
     found: list[Candidate] = []
     notes: list[str] = []
-    silent = [model for model in tier.models if not _has_logprobs(material, model)]
+    silent = [model for model in tier.models if not _has_logprobs(dataset, model)]
     if silent:
         notes.append(f"No log-probabilities of {', '.join(silent)} in the records, so no Chow signal of theirs.")
     for model in tier.models:
         if model not in silent:
-            material.evidence.prepare(model, chows())
-            found += [_token_level("chow_member", material, _alone(tier, model, chow), chow, index) for chow in chows()]
+            dataset.replay.prepare(model, chows())
+            found += [_token_level("chow_member", dataset, _alone(tier, model, chow), chow, index) for chow in chows()]
     if silent or len(tier.models) < 2:
         return found, notes
     try:
-        for fitted in fitted_chows(material, tier.models, fit):
+        for fitted in fitted_chows(dataset, tier.models, fit):
             ensemble = replace(_alone(tier, "", fitted), models=tier.models, min_answers=max(2, tier.min_answers))
             for agreement in ("max", "mean"):
-                judged = replace(ensemble, agreement=agreement)
-                found.append(_token_level("chow_ensemble", material, judged, fitted, index))
+                scored = replace(ensemble, agreement=agreement)
+                found.append(_token_level("chow_ensemble", dataset, scored, fitted, index))
     except SignalError as error:
         notes.append(f"No Chow ensemble: {error}")
     return found, notes
@@ -91,12 +91,12 @@ def chows() -> list[ChowConfig]:
     return [*plain, *(ChowConfig(kind="chow_quantile", q=q) for q in QUANTILES)]
 
 
-def fitted_chows(material: Material, models: Sequence[str], fit: Integers) -> list[ChowConfig]:
+def fitted_chows(dataset: Dataset, models: Sequence[str], fit: Integers) -> list[ChowConfig]:
     """The same, with z-scores from the models' answers to the examples `fit`. SignalError where there are too few."""
-    rows = [material.rows[k] for k in fit_sample(fit)]
+    rows = [dataset.rows[k] for k in fit_sample(fit)]
     answers: dict[str, list[Generation]] = {}
     for model in models:
-        column = material.records.answers[model]
+        column = dataset.records.answers[model]
         answers[model] = [answer for row in rows if isinstance(answer := column[row], Generation)]
     return [fit_zscores(chow, answers) for chow in chows()]
 
@@ -121,10 +121,10 @@ def _alone(tier: Tier, model: str, chow: ChowConfig) -> Tier:
     )
 
 
-def _token_level(kind: Kind, material: Material, tier: Tier, chow: ChowConfig, index: Integers) -> Candidate:
-    return Candidate(kind, material.evidence.judge(tier, chow, index), chow)
+def _token_level(kind: Kind, dataset: Dataset, tier: Tier, chow: ChowConfig, index: Integers) -> Candidate:
+    return Candidate(kind, dataset.replay.score(tier, chow, index), chow)
 
 
-def _has_logprobs(material: Material, model: str) -> bool:
-    column = material.records.answers[model]
-    return any(column.logprobs(row) for row in material.rows)
+def _has_logprobs(dataset: Dataset, model: str) -> bool:
+    column = dataset.records.answers[model]
+    return any(column.logprobs(row) for row in dataset.rows)

@@ -9,16 +9,16 @@ import numpy as np
 from serve_app.core.types import Tier
 from serve_app.errors import DataError
 from serve_app.evaluation.analysis.candidates import Candidate
-from serve_app.evaluation.analysis.dataset import UNITS, Group, Material
+from serve_app.evaluation.analysis.dataset import UNITS, Dataset, Group
 from serve_app.evaluation.statistics.curves import Floats, Integers, Sweep, sweep
 from serve_app.evaluation.statistics.pareto import RecordedTier
 
 
 @dataclass(frozen=True, eq=False)
-class Setup:
+class CascadeView:
     """`fit` and `test` are positions among the group's examples; all arrays are over the group's examples."""
 
-    material: Material
+    dataset: Dataset
     group: Group
     id: str
     fit: Integers
@@ -27,7 +27,7 @@ class Setup:
     @cached_property
     def tiers(self) -> tuple[Tier, ...]:
         """As the decision core takes them, with the config's thresholds."""
-        config = self.material.config
+        config = self.dataset.config
         return config.tiers(self.id, config.thresholds()[self.id])
 
     @property
@@ -48,16 +48,16 @@ class Setup:
 
     def kept(self, candidate: Candidate, metric: str | None = None) -> Floats:
         """(n,): quality of the selected answers; 0 where there is none."""
-        return candidate.judged.take(self.qualities(candidate.tier.models, metric))
+        return candidate.scored.take(self.qualities(candidate.tier.models, metric))
 
     def sweep(self, candidate: Candidate, part: Integers, metric: str | None = None) -> Sweep:
         """All thresholds, on a part of the examples."""
         kept, target = self.kept(candidate, metric), self.quality(self.target, metric)
-        return sweep(candidate.judged.scores[part], kept[part], target[part])
+        return sweep(candidate.scored.scores[part], kept[part], target[part])
 
     def cost(self, model: str) -> dict[str, Floats]:
         """A model's cost in every unit that is known."""
-        costs = self.material.model_cost(model)
+        costs = self.dataset.model_cost(model)
         return {unit: cost[self.group.index] for unit in UNITS if (cost := costs[unit]) is not None}
 
     @cached_property
@@ -67,7 +67,7 @@ class Setup:
 
     def tier_cost(self, tier: Tier) -> dict[str, Floats]:
         """Members and scorer, in the target's units as far as they are known of them too."""
-        costs = self.material.tier_cost(tier)
+        costs = self.dataset.tier_cost(tier)
         return {unit: cost[self.group.index] for unit in self.target_cost if (cost := costs[unit]) is not None}
 
     def unit(self, tiers: Sequence[Tier]) -> str:
@@ -78,6 +78,6 @@ class Setup:
         raise DataError(f"No cost of the cascade {self.id!r} is known in any unit.")
 
 
-def recorded(setup: Setup, candidate: Candidate, unit: str) -> RecordedTier:
+def recorded(view: CascadeView, candidate: Candidate, unit: str) -> RecordedTier:
     """A candidate as the math of thresholds takes it."""
-    return RecordedTier(candidate.judged.scores, setup.kept(candidate), setup.tier_cost(candidate.tier)[unit])
+    return RecordedTier(candidate.scored.scores, view.kept(candidate), view.tier_cost(candidate.tier)[unit])

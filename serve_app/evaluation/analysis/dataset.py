@@ -1,4 +1,4 @@
-"""All that an evaluation works on: the records of some cascades' models, compared, judged by metrics, and priced."""
+"""All that an evaluation works on: the records of some cascades' models, compared, scored by metrics, and priced."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from serve_app.core.cost import price
 from serve_app.core.types import Generation, Tier
 from serve_app.errors import DataError, SignalError, choices
 from serve_app.evaluation.analysis.quality import qualities
-from serve_app.evaluation.analysis.replay import EVERYTHING, Evidence
+from serve_app.evaluation.analysis.replay import EVERYTHING, Replay
 from serve_app.evaluation.analysis.similarities import measure, plain_signals, wanted_signals
 from serve_app.evaluation.records.example import canonical
 from serve_app.evaluation.records.file import Records
@@ -49,7 +49,7 @@ class Options:
     seed: int = 0
     resamples: int = 1000
     processes: int | None = None
-    judged_by: tuple[str, ...] | None = None
+    tier_signals: tuple[str, ...] | None = None
     """Signals in place of those of every cascade: one for each tier but the target."""
 
 
@@ -57,7 +57,7 @@ class Options:
 class Group:
     """Examples that are evaluated together: one data set, or all.
 
-    `index`: which of the material's examples; `quality[metric][model]`: (len(index),), the first metric is the main.
+    `index`: which of the data set's examples; `quality[metric][model]`: (len(index),), the first metric is the main.
     """
 
     name: str
@@ -66,8 +66,8 @@ class Group:
     quality: Mapping[str, Mapping[str, Floats]]
 
 
-class Material:
-    """The evidence on the examples that every model has answered, with its costs and its groups.
+class Dataset:
+    """The replay on the examples that every model has answered, with its costs and its groups.
 
     `left_out`: how many examples some model has not been asked yet.
     """
@@ -91,7 +91,7 @@ class Material:
         columns = [[_text(records.answers[model].without_logprobs(row)) for row in rows] for model in members]
         texts = list(zip(*columns, strict=True))
         computed = measure(plain_signals(self.config, [*self.signals, *named]), texts, options.processes)
-        self.evidence = Evidence(records, rows, members, computed, self.config)
+        self.replay = Replay(records, rows, members, computed, self.config)
         self._members = members
 
     @cached_property
@@ -107,7 +107,7 @@ class Material:
     @cached_property
     def groups(self) -> list[Group]:
         """One of each data set, and one of all where there are several."""
-        names = [dataset(self.records.examples[row].source, self.records.examples[row].task) for row in self.rows]
+        names = [data_set_name(self.records.examples[row].source, self.records.examples[row].task) for row in self.rows]
         found = [self._group(name, [k for k, one in enumerate(names) if one == name]) for name in dict.fromkeys(names)]
         return [*found, _pooled(found)] if len(found) > 1 else found
 
@@ -115,7 +115,7 @@ class Material:
         examples = [self.records.examples[self.rows[k]] for k in index]
         tasks = list(dict.fromkeys(example.task for example in examples))
         metrics = self._metrics(tasks)
-        columns = {model: self.evidence.answers(model) for model in self.models}
+        columns = {model: self.replay.answers(model) for model in self.models}
         answers = {model: [column[k] for k in index] for model, column in columns.items()}
         bleurt = self.config.all_signals()["bleurt"]
         assert isinstance(bleurt, BleurtConfig)
@@ -151,7 +151,7 @@ class Material:
         return {}
 
     def _price(self, model: str) -> dict[str, Floats | None]:
-        answers, cost = [a for a in self.evidence.answers(model) if a is not None], self.records.costs[model]
+        answers, cost = [a for a in self.replay.answers(model) if a is not None], self.records.costs[model]
         costs = [price(cost, a.prompt_tokens, a.completion_tokens, a.latency_s) for a in answers]
         return {
             "flops": _column([one.flops for one in costs]),
@@ -170,7 +170,7 @@ class Material:
             return total
         share = len(tier.models) / len(self._members)
         for name in plain_signals(self.config, [tier.signal]):
-            computed = self.evidence.similarities[name]
+            computed = self.replay.similarities[name]
             seconds = np.full(len(self.rows), computed.device_s * share)
             total["flops"] = _sum([total["flops"], None if computed.flops is None else computed.flops * share])
             total["device_s"] = _sum([total["device_s"], seconds])
@@ -204,7 +204,7 @@ def _sha256(value: Any) -> str:
     return hashlib.sha256(canonical(value)).hexdigest()
 
 
-def dataset(source: str, task: str) -> str:
+def data_set_name(source: str, task: str) -> str:
     """The data set that an example's `source` names, before the place in it; else its task."""
     return source.split(",", 1)[0].strip() or task
 
@@ -215,7 +215,7 @@ def hashed_share(id_: str, seed: int) -> float:
 
 
 def _pooled(groups: Sequence[Group]) -> Group:
-    """All examples, each judged by its own data set's main metric; then by its second, as far as all have one."""
+    """All examples, each scored by its own data set's main metric; then by its second, as far as all have one."""
     quality: dict[str, dict[str, Floats]] = {}
     for metrics in zip(*(group.metrics for group in groups), strict=False):
         columns = [group.quality[metric] for group, metric in zip(groups, metrics, strict=True)]
@@ -236,12 +236,14 @@ def _with_cascades(records: Records, options: Options) -> AppConfig:
         raise DataError(f"The records have no cascade {unknown!r}. {choices(unknown, config.cascades)}")
     if not wanted:
         raise DataError("No cascade in the records has more than one tier, so there is nothing to decide.")
-    return _judged_by(config.model_copy(update={"cascades": {id_: config.cascades[id_] for id_ in wanted}}), options)
+    return _with_tier_signals(
+        config.model_copy(update={"cascades": {id_: config.cascades[id_] for id_ in wanted}}), options
+    )
 
 
-def _judged_by(config: AppConfig, options: Options) -> AppConfig:
+def _with_tier_signals(config: AppConfig, options: Options) -> AppConfig:
     """The cascades under other signals, if some are wanted."""
-    if (signals := options.judged_by) is None:
+    if (signals := options.tier_signals) is None:
         return config
     if unknown := next((signal for signal in signals if signal not in config.all_signals()), None):
         raise SignalError(f"There is no signal {unknown!r}. {choices(unknown, config.all_signals())}")
@@ -251,8 +253,8 @@ def _judged_by(config: AppConfig, options: Options) -> AppConfig:
         if len(signals) != len(members):
             each = f"one for each tier but the target, {len(members)} in all"
             raise DataError(f"--signal: {id_!r} needs {each}; got {', '.join(signals)}.")
-        judged = [tier.model_copy(update={"signal": name}) for tier, name in zip(members, signals, strict=True)]
-        cascades[id_] = cascade.model_copy(update={"tiers": [*judged, target]})
+        scored = [tier.model_copy(update={"signal": name}) for tier, name in zip(members, signals, strict=True)]
+        cascades[id_] = cascade.model_copy(update={"tiers": [*scored, target]})
     return config.model_copy(update={"cascades": cascades})
 
 

@@ -7,20 +7,20 @@ from serve_app.config import AppConfig
 from serve_app.core.types import Generation, Tier
 from serve_app.errors import ConfigError
 from serve_app.evaluation.analysis.candidates import fit_sample
-from serve_app.evaluation.analysis.dataset import Material
+from serve_app.evaluation.analysis.dataset import Dataset
 from serve_app.evaluation.statistics.curves import Integers
 from serve_app.signals import AnySignalConfig, BlendConfig, ChowConfig, fit_blend, fit_zscores
 
 
-def fitted(material: Material, index: Integers) -> dict[str, AnySignalConfig]:
-    """The signals of the material's only cascade that have something to fit, by name, fitted on the examples `index`.
+def fitted(dataset: Dataset, index: Integers) -> dict[str, AnySignalConfig]:
+    """The signals of the data set's only cascade that have something to fit, by name, fitted on the examples `index`.
 
     A blend brings its token-level part with it, and needs references: an answer is good if it is at least as good as
     the target's. Tiers that share a token-level signal have their z-scores in it side by side. Raises ConfigError
     where there is nothing to fit, or one blend judges two tiers; SignalError where too little is known.
     """
-    [id_] = material.config.cascades
-    config = material.config
+    [id_] = dataset.config.cascades
+    config = dataset.config
     tiers = config.tiers(id_, config.thresholds()[id_])[:-1]
     names = [tier.signal for tier in tiers if tier.signal]
     chows: dict[str, ChowConfig] = {}
@@ -39,37 +39,37 @@ def fitted(material: Material, index: Integers) -> dict[str, AnySignalConfig]:
     if not chows:
         named = " or ".join(map(repr, dict.fromkeys(names)))
         raise ConfigError(f"{named} has nothing to fit: that is for token-level signals and blends.")
-    rows = [material.rows[k] for k in fit_sample(index)]
-    measured = {name: _zscored(material, asked[name], chow, rows) for name, chow in chows.items()}
+    rows = [dataset.rows[k] for k in fit_sample(index)]
+    measured = {name: _zscored(dataset, asked[name], chow, rows) for name, chow in chows.items()}
     weighted = {
-        name: _weighted(material, tier, signal, measured[signal.confidence], index)
+        name: _weighted(dataset, tier, signal, measured[signal.confidence], index)
         for name, (tier, signal) in blends.items()
     }
     return {**measured, **weighted}
 
 
-def _zscored(material: Material, models: Sequence[str], chow: ChowConfig, rows: Sequence[int]) -> ChowConfig:
+def _zscored(dataset: Dataset, models: Sequence[str], chow: ChowConfig, rows: Sequence[int]) -> ChowConfig:
     answers = {
-        model: [answer for row in rows if isinstance(answer := material.records.answers[model][row], Generation)]
+        model: [answer for row in rows if isinstance(answer := dataset.records.answers[model][row], Generation)]
         for model in models
     }
     return fit_zscores(chow, answers)
 
 
-def _weighted(material: Material, tier: Tier, signal: BlendConfig, chow: ChowConfig, index: Integers) -> BlendConfig:
+def _weighted(dataset: Dataset, tier: Tier, signal: BlendConfig, chow: ChowConfig, index: Integers) -> BlendConfig:
     """Logistic regression over every answer that was compared, with its confidence."""
-    group, config = material.groups[-1], material.config
+    group, config = dataset.groups[-1], dataset.config
     quality = group.quality[group.metrics[0]]
     target = config.cascades[next(iter(config.cascades))].tiers[-1].models[0]
     plain = replace(tier, signal=signal.agreement, blend=None, confidence=None)
-    judged = dict(zip(index.tolist(), material.evidence.agreements(plain, index), strict=True))
-    columns = {model: material.evidence.confidences(chow, model) for model in tier.models}
+    scored = dict(zip(index.tolist(), dataset.replay.agreements(plain, index), strict=True))
+    columns = {model: dataset.replay.confidences(chow, model) for model in tier.models}
     pairs: list[tuple[float, float]] = []
     good: list[bool] = []
     for place, k in enumerate(group.index.tolist()):
-        if k not in judged or judged[k].value is None:
+        if k not in scored or scored[k].value is None:
             continue
-        for model, score in zip(tier.models, judged[k].output_scores, strict=True):
+        for model, score in zip(tier.models, scored[k].output_scores, strict=True):
             if score is not None:
                 pairs.append((score, float(columns[model][k])))
                 good.append(bool(quality[model][place] >= quality[target][place]))

@@ -6,7 +6,7 @@ bleu, chrf             sacreBLEU's sentence scores / 100, by our signals; their 
 rouge1, rouge2, rougeL rouge-score's F1, by our signals
 bleurt                 the signal, in its own environment; the rare value outside of 0..1 is cut to it
 
-A failed answer has quality 0, and so has an empty one. An answer that calls tools is judged by the calls as JSON.
+A failed answer has quality 0, and so has an empty one. An answer that calls tools is scored by the calls as JSON.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -56,7 +56,7 @@ def qualities(
 
 
 def _text(answer: Answer | None) -> str | None:
-    """What is judged: nothing of a failure; None for an answer that is not there."""
+    """What is scored: nothing of a failure; None for an answer that is not there."""
     if answer is None:
         return None
     return "" if isinstance(answer, Failure) else answer.compared

@@ -21,7 +21,7 @@ EVERYTHING = 1e9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Judged:
+class TierScores:
     """A tier on n examples, under every threshold at once.
 
     `scores`: (n,), the agreement; NaN where no threshold of a config would accept, as one of -inf. `selected`: (n,),
@@ -38,7 +38,7 @@ class Judged:
         return np.where(self.selected < 0, otherwise, values[self.selected, rows])
 
 
-class Evidence:
+class Replay:
     """What the records have on some of their examples: answers, similarities, confidences.
 
     `members` says whose answers the similarities are of, in their order; `config` what signals' names mean.
@@ -100,14 +100,14 @@ class Evidence:
 
         `chow` is the tier's token-level part, where it has one.
         """
-        return [decide(tier, judged) for judged in self.agreements(tier, index, chow)]
+        return [decide(tier, scored) for scored in self.agreements(tier, index, chow)]
 
-    def judge(self, tier: Tier, chow: ChowConfig | None = None, index: Iterable[int] | None = None) -> Judged:
+    def score(self, tier: Tier, chow: ChowConfig | None = None, index: Iterable[int] | None = None) -> TierScores:
         """The same for every threshold: a score is there where the lowest of thresholds would accept."""
         found = self.decisions(replace(tier, threshold=-EVERYTHING), chow, index)
         scores = [one.agreement if one.accepted and one.agreement is not None else nan for one in found]
         selected = [-1 if one.selected is None else one.selected for one in found]
-        return Judged(tier, np.array(scores, dtype=np.float64), np.array(selected, dtype=np.intp))
+        return TierScores(tier, np.array(scores, dtype=np.float64), np.array(selected, dtype=np.intp))
 
     def agreements(
         self, tier: Tier, index: Iterable[int] | None = None, chow: ChowConfig | None = None

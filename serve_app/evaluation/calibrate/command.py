@@ -7,26 +7,26 @@ from typing import Any
 
 import numpy as np
 
-from serve_app.evaluation.analysis.dataset import CHOOSE, LATENCIES, UNITS, Material, Options
+from serve_app.evaluation.analysis.dataset import CHOOSE, LATENCIES, UNITS, Dataset, Options
 from serve_app.evaluation.analysis.fitting import fitted, with_signals
 from serve_app.evaluation.analysis.json_values import Body
 from serve_app.evaluation.calibrate import config_file as deployable
-from serve_app.evaluation.calibrate.calibrate import Calibrated, calibrate
-from serve_app.evaluation.calibrate.goal import Wish
+from serve_app.evaluation.calibrate.calibrate import CalibrationResult, calibrate
+from serve_app.evaluation.calibrate.goal import Goal
 from serve_app.evaluation.records.file import Records
 from serve_app.signals import AnySignalConfig
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Done:
+class CalibrationRun:
     """What came of it. `user_config` is the router's; `fitted` the signals that were measured, by name."""
 
-    calibrated: Calibrated
+    calibrated: CalibrationResult
     user_config: Body
     fitted: dict[str, AnySignalConfig]
     output: Path | None
     latency: bool
-    """Whether latencies were wished about."""
+    """whether the goal is about latencies."""
 
     def body(self) -> Body:
         """For machines."""
@@ -47,7 +47,7 @@ class Done:
         thresholds = ", ".join(f"{threshold:.6g}" for threshold in self.calibrated.thresholds)
         several = "s" if len(self.calibrated.thresholds) > 1 else ""
         yield f"{report['cascade']}: {_judges(report)}"
-        yield f"Wished for: {report['wish']}."
+        yield f"Goal: {report['wish']}."
         yield f"Threshold{several}: {thresholds}, found on {parts['calibrate']} examples."
         yield f"On {parts['test']} others {_deferred(test)}{_costs(test['cost_share'])}."
         if self.latency:
@@ -73,23 +73,27 @@ class Done:
             yield f"serve deploy {self.output}"
 
 
-def run(records: Records, options: Options, wish: Wish, *, fit: bool, config: Path | None, output: Path | None) -> Done:
-    """Raises DataError, ConfigError and SignalError. A wish that cannot be met writes no file."""
+def run(
+    records: Records, options: Options, goal: Goal, *, fit: bool, config: Path | None, output: Path | None
+) -> CalibrationRun:
+    """Raises DataError, ConfigError and SignalError. A goal that cannot be met writes no file."""
     if output is not None:
         deployable.check_place(output)
-    material = Material(records, options)
+    dataset = Dataset(records, options)
     signals: dict[str, AnySignalConfig] = {}
     if fit:
-        choose, *_ = material.parts(np.arange(len(material.rows)), CHOOSE)
-        signals = fitted(material, choose)
-        material.config = with_signals(material.config, signals)
-    calibrated = calibrate(material, wish)
-    user_config = deployable.settings(calibrated, material.source)
+        choose, *_ = dataset.parts(np.arange(len(dataset.rows)), CHOOSE)
+        signals = fitted(dataset, choose)
+        dataset.config = with_signals(dataset.config, signals)
+    calibrated = calibrate(dataset, goal)
+    user_config = deployable.settings(calibrated, dataset.source)
     written = output if calibrated.problem is None else None
-    done = Done(calibrated, user_config, signals, written, wish.budget is not None and wish.unit == "latency_s")
+    done = CalibrationRun(
+        calibrated, user_config, signals, written, goal.budget is not None and goal.unit == "latency_s"
+    )
     if written is not None:
         recorded: dict[str, Any] = dict(records.header.config["args"])
-        [cascade] = material.config.cascades.values()
+        [cascade] = dataset.config.cascades.values()
         judges = [tier.signal for tier in cascade.tiers[:-1]]
         deployable.write(written, user_config, recorded, judges=judges, signals=signals, config=config)
     return done

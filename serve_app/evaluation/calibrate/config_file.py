@@ -13,7 +13,7 @@ from serve_app.config import AppConfig, DeployedFacts, VllmLoraModel
 from serve_app.config.serve_file import load
 from serve_app.errors import ConfigError, DataError
 from serve_app.evaluation.analysis.json_values import Body
-from serve_app.evaluation.calibrate.calibrate import Calibrated
+from serve_app.evaluation.calibrate.calibrate import CalibrationResult
 from serve_app.evaluation.records.example import canonical
 from serve_app.signals import AnySignalConfig, BlendConfig, ChowConfig, parts_of
 
@@ -28,13 +28,13 @@ RUN = DeployedFacts.model_fields.keys() | {
 """How a model or a signal is run, how fast and at what price: that may differ. All else can change what it answers."""
 
 
-def identity(calibrated: Calibrated, source: Body) -> str:
-    """Names a calibration: the same records, wish and result have the same."""
+def identity(calibrated: CalibrationResult, source: Body) -> str:
+    """Names a calibration: the same records, goal and result have the same."""
     told = {**calibrated.body(), "report": calibrated.report, "source": source}
     return f"{calibrated.report['cascade']}-{hashlib.sha256(canonical(told)).hexdigest()[:12]}"
 
 
-def settings(calibrated: Calibrated, source: Body) -> Body:
+def settings(calibrated: CalibrationResult, source: Body) -> Body:
     """The router's `user_config`."""
     id_ = calibrated.report["cascade"]
     found = {key: value for key, value in calibrated.report.items() if key not in ("cascade", "wish")}
@@ -115,7 +115,7 @@ def _values(recorded: Body, config: Path | None) -> dict[str, Any]:
 
 
 def _check_same(served: AppConfig, calibrated: AppConfig, id_: str, config: Path | None) -> None:
-    """What was calibrated must be what will be served: the same models, judged in the same way."""
+    """What was calibrated must be what will be served: the same models, scored in the same way."""
     if id_ not in served.cascades:
         raise ConfigError(f"{config}: there is no cascade {id_!r}.")
     unlike = {"signal": None, "threshold": None}

@@ -1,4 +1,4 @@
-"""What a user may wish of a cascade's thresholds."""
+"""What a user may goal of a cascade's thresholds."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -8,7 +8,7 @@ from serve_app.evaluation.analysis.dataset import Unit
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class Goal:
     """Exactly one of `rates`, `budget` (a share of the target's cost in `unit`), `quality` and `risk` (with `delta`).
 
     `rates`: the share of all requests that passes on beyond each tier but the target. `unit` is also that in which the
@@ -25,9 +25,9 @@ class Wish:
     label_free: bool = False
 
     def __post_init__(self) -> None:
-        wished = [self.rates, self.budget, self.quality, self.risk]
-        if sum(wish is not None for wish in wished) != 1:
-            raise ConfigError("Wish for one thing: --deferral-rate, --budget, --quality or --risk.")
+        goals = [self.rates, self.budget, self.quality, self.risk]
+        if sum(goal is not None for goal in goals) != 1:
+            raise ConfigError("Goal for one thing: --deferral-rate, --budget, --quality or --risk.")
         for name, value in (("--risk", self.risk), ("--delta", self.delta)):
             if value is not None and not 0 < value < 1:
                 raise ConfigError(f"{name} must be above 0 and below 1, not {value:g}.")
@@ -45,7 +45,7 @@ class Wish:
         return self.quality is not None or (self.risk is not None and not self.label_free)
 
     def check(self, tiers: int) -> None:
-        """Raises ConfigError unless there is a rate for each of so many tiers, if rates are wished for."""
+        """Raises ConfigError unless there is a rate for each of so many tiers, if the goal is rates."""
         if self.rates is not None and len(self.rates) != tiers:
             each = "one share" if tiers == 1 else f"{tiers} shares, one for each tier but the target"
             example = " ".join(f"--deferral-rate {0.5 / 2**k:g}" for k in range(tiers))

@@ -10,8 +10,8 @@ from serve_app.core.types import Tier
 from serve_app.errors import DataError, SignalError, choices
 from serve_app.evaluation.analysis import json_values as plain
 from serve_app.evaluation.analysis.candidates import Candidate, fitted_chows
-from serve_app.evaluation.analysis.cascade_view import Setup, recorded
-from serve_app.evaluation.analysis.dataset import CALIBRATE, CHOOSE, Material, Unit, writable
+from serve_app.evaluation.analysis.cascade_view import CascadeView, recorded
+from serve_app.evaluation.analysis.dataset import CALIBRATE, CHOOSE, Dataset, Unit, writable
 from serve_app.evaluation.analysis.json_values import Body
 from serve_app.evaluation.records.file import Records
 from serve_app.evaluation.statistics.pareto import RecordedTarget, RecordedTier
@@ -31,7 +31,7 @@ Chows: TypeAlias = Mapping[str, Mapping[str, ChowConfig]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Chosen:
+class Selection:
     """The front, cheapest first, and its best cascade within the budget, None where even the cheapest costs more."""
 
     unit: str
@@ -70,57 +70,57 @@ def tiers(
     return (tuple(members or (model for model in records.models if model != target)),), target
 
 
-def find(material: Material, budget: float | None, unit: Unit | None = None) -> Chosen:
-    """Chosen on a quarter of the examples, reported on another. `budget` is a share of the target's mean cost.
+def find(dataset: Dataset, budget: float | None, unit: Unit | None = None) -> Selection:
+    """Selection on a quarter of the examples, reported on another. `budget` is a share of the target's mean cost.
 
     They are the quarters that a calibration chooses and tests on: the half that it is found on has had no part in the
-    choice. The material has one cascade of all members. Raises DataError where costs are not known.
+    choice. The dataset has one cascade of all members. Raises DataError where costs are not known.
     """
-    [id_] = material.config.cascades
-    group = material.groups[-1]
-    tuning, _, testing = material.parts(group.index, CHOOSE, CALIBRATE)
+    [id_] = dataset.config.cascades
+    group = dataset.groups[-1]
+    tuning, _, testing = dataset.parts(group.index, CHOOSE, CALIBRATE)
     if min(len(tuning), len(testing)) < 2:
         raise DataError(f"{len(group.index)} examples are too few to choose on a quarter and report on another.")
-    setup = Setup(material, group, id_, tuning, testing)
-    unit_ = unit or setup.unit([replace(tier, signal=None) for tier in setup.tiers[:-1]])
-    cost = setup.target_cost.get(unit_)
+    view = CascadeView(dataset, group, id_, tuning, testing)
+    unit_ = unit or view.unit([replace(tier, signal=None) for tier in view.tiers[:-1]])
+    cost = view.target_cost.get(unit_)
     if cost is None:
         raise DataError(f"The cost in {unit_} is not known of every model, or the target is free.")
-    target = RecordedTarget(setup.quality(setup.target), cost)
-    chows = {model: fitted for tier in setup.tiers[:-1] for fitted in [_chows(setup, tier)] for model in tier.models}
-    kept = choose(_candidates(setup, chows, unit_), target, (tuning, testing))
+    target = RecordedTarget(view.quality(view.target), cost)
+    chows = {model: fitted for tier in view.tiers[:-1] for fitted in [_chows(view, tier)] for model in tier.models}
+    kept = choose(_candidates(view, chows, unit_), target, (tuning, testing))
     alone = float(cost[tuning].mean()), float(cost[testing].mean())
     best = None if budget is None else within_budget(kept, budget * alone[0])
-    front = [_body(setup, chows, choice, *alone) for choice in kept]
+    front = [_body(view, chows, choice, *alone) for choice in kept]
     chosen = None if best is None else front[kept.index(best)]
-    return Chosen(unit_, budget, front, chosen, material.source)
+    return Selection(unit_, budget, front, chosen, dataset.source)
 
 
-def _chows(setup: Setup, tier: Tier) -> dict[str, ChowConfig]:
+def _chows(view: CascadeView, tier: Tier) -> dict[str, ChowConfig]:
     """The token-level signals, z-scores fitted on what is chosen on; none where a member has no log-probabilities."""
     try:
-        fitted = fitted_chows(setup.material, tier.models, setup.group.index[setup.fit])
+        fitted = fitted_chows(view.dataset, tier.models, view.group.index[view.fit])
     except SignalError:
         return {}
     return {chow.kind: chow for chow in fitted if chow.kind in TOKEN_LEVEL}
 
 
-def _candidates(setup: Setup, chows: Chows, unit: str) -> Iterator[tuple[Specs, list[RecordedTier]]]:
+def _candidates(view: CascadeView, chows: Chows, unit: str) -> Iterator[tuple[Specs, list[RecordedTier]]]:
     """Every way to build each tier, with every way to build the others; of several tiers one may be left out."""
-    pairwise = [name for name, signal in setup.material.signals.items() if not isinstance(signal, BlendConfig)]
+    pairwise = [name for name, signal in view.dataset.signals.items() if not isinstance(signal, BlendConfig)]
     ways: list[list[Spec | None]] = []
-    for tier in setup.tiers[:-1]:
+    for tier in view.tiers[:-1]:
         if len(tier.models) > MOST_MEMBERS:
             many = len(tier.models)
             raise DataError(f"{many} members have too many subsets; name up to {MOST_MEMBERS} with --members.")
-        left_out = [None] if len(setup.tiers) > 2 else []
+        left_out = [None] if len(view.tiers) > 2 else []
         ways.append([*left_out, *specs(tier.models, pairwise, tuple(chows[tier.models[0]]))])
     if len(ways) > 1 and (count := prod(map(len, ways))) > MOST_CASCADES:
         raise DataError(
             f"{count:,} combinations of members and signals are too many, up to {MOST_CASCADES:,} are tried: "
             "name fewer of the models with --members, or fewer signals with --signals."
         )
-    first, *later = (_recorded(setup, way, chows, unit) for way in ways)
+    first, *later = (_recorded(view, way, chows, unit) for way in ways)
     rests = list(product(*later))
     for one in first:
         for rest in rests:
@@ -130,35 +130,35 @@ def _candidates(setup: Setup, chows: Chows, unit: str) -> Iterator[tuple[Specs, 
 
 
 def _recorded(
-    setup: Setup, way: Sequence[Spec | None], chows: Chows, unit: str
+    view: CascadeView, way: Sequence[Spec | None], chows: Chows, unit: str
 ) -> Iterator[tuple[Spec | None, RecordedTier | None]]:
     """Ways to build a tier whose cost is known; None for none at all."""
     for spec in way:
         if spec is None:
             yield None, None
             continue
-        candidate = _candidate(setup, spec, chows[spec.members[0]].get(spec.signal))
-        if unit in setup.tier_cost(candidate.tier):
-            yield spec, recorded(setup, candidate, unit)
+        candidate = _candidate(view, spec, chows[spec.members[0]].get(spec.signal))
+        if unit in view.tier_cost(candidate.tier):
+            yield spec, recorded(view, candidate, unit)
 
 
-def _candidate(setup: Setup, spec: Spec, chow: ChowConfig | None) -> Candidate:
+def _candidate(view: CascadeView, spec: Spec, chow: ChowConfig | None) -> Candidate:
     tier = Tier(
         spec.members,
         spec.signal,
         agreement="mean" if chow else "max",
         min_answers=min(2, len(spec.members)),
-        truncated=setup.tiers[0].truncated,
+        truncated=view.tiers[0].truncated,
     )
     if chow is not None:
         tier = replace(tier, confidence=confidence(chow))
-    return Candidate("semantic", setup.material.evidence.judge(tier, chow, setup.group.index), chow)
+    return Candidate("semantic", view.dataset.replay.score(tier, chow, view.group.index), chow)
 
 
-def _body(setup: Setup, chows: Chows, choice: Choice[Specs], alone_tuning: float, alone: float) -> Body:
+def _body(view: CascadeView, chows: Chows, choice: Choice[Specs], alone_tuning: float, alone: float) -> Body:
     specs = choice.cascade or ()
     return {
-        **_tiers(setup, specs, tuple(map(writable, choice.held_out.thresholds))),
+        **_tiers(view, specs, tuple(map(writable, choice.held_out.thresholds))),
         "signals": _settings(chows, specs),
         "cost": plain.number(choice.held_out.cost / alone),
         "quality": plain.number(choice.held_out.quality),
@@ -167,22 +167,22 @@ def _body(setup: Setup, chows: Chows, choice: Choice[Specs], alone_tuning: float
             "cost": plain.number(choice.chosen.cost / alone_tuning),
             "quality": plain.number(choice.chosen.quality),
         },
-        "signature": _signature(setup, specs),
+        "signature": _signature(view, specs),
     }
 
 
-def _tiers(setup: Setup, specs: Specs, thresholds: Sequence[float]) -> Body:
+def _tiers(view: CascadeView, specs: Specs, thresholds: Sequence[float]) -> Body:
     """Who is asked, and what decides. Where there was one tier to choose, there is no list of them."""
-    if len(setup.tiers) > 2:
+    if len(view.tiers) > 2:
         found = [
             {"models": list(spec.members), "signal": spec.signal, "threshold": threshold}
             for spec, threshold in zip(specs, thresholds, strict=True)
         ]
-        return {"tiers": found, "target": setup.target}
+        return {"tiers": found, "target": view.target}
     return {
         "members": list(specs[0].members) if specs else [],
         "signal": specs[0].signal if specs else None,
-        "target": setup.target,
+        "target": view.target,
         "threshold": thresholds[0] if specs else None,
     }
 
@@ -198,17 +198,17 @@ def _settings(chows: Chows, specs: Specs) -> Body:
     return found
 
 
-def _signature(setup: Setup, specs: Specs) -> str:
-    source = setup.material.source
-    models = ">".join(["+".join(spec.members) for spec in specs] + [setup.target])
+def _signature(view: CascadeView, specs: Specs) -> str:
+    source = view.dataset.source
+    models = ">".join(["+".join(spec.members) for spec in specs] + [view.target])
     return (
-        f"data:{source['data_sha256'][:12]}|group:{setup.group.name}|n:{len(setup.test)}|chosen on:{len(setup.fit)}|"
-        f"metric:{setup.metric}|models:{models}|weights:{source['models_sha256'][:12]}|"
+        f"data:{source['data_sha256'][:12]}|group:{view.group.name}|n:{len(view.test)}|chosen on:{len(view.fit)}|"
+        f"metric:{view.metric}|models:{models}|weights:{source['models_sha256'][:12]}|"
         f"signal:{'>'.join(spec.signal for spec in specs) or 'none'}|seed:{source['seed']}|version:{source['version']}"
     )
 
 
-def nothing_within(found: Chosen) -> DataError:
+def nothing_within(found: Selection) -> DataError:
     """Says why no cascade is within the budget."""
     cheapest = found.front[0]["when_chosen"]["cost"]
     return DataError(

@@ -7,13 +7,13 @@ import yaml
 
 from serve_app.evaluation.analysis.dataset import LATENCIES
 from serve_app.evaluation.analysis.json_values import Body
-from serve_app.evaluation.choose.choose import Chosen
+from serve_app.evaluation.choose.choose import Selection
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
-def render(found: Chosen, console: "Console") -> None:
+def render(found: Selection, console: "Console") -> None:
     """Show it to people."""
     from rich.markup import escape
     from rich.table import Table
@@ -33,7 +33,7 @@ def render(found: Chosen, console: "Console") -> None:
         style = "bold green" if one is found.best else None
         shown.add_row(*map(escape, _cells(one)), style=style)
     console.print(shown)
-    console.print("Chosen on a quarter of the examples; all but the last column is from another.", style="dim")
+    console.print("Selection on a quarter of the examples; all but the last column is from another.", style="dim")
     if found.unit == "latency_s":
         console.print(LATENCIES, style="dim")
     if found.best is not None:

@@ -11,8 +11,8 @@ import numpy as np
 from serve_app.core.types import Failure, Generation
 from serve_app.evaluation.analysis import json_values as plain
 from serve_app.evaluation.analysis.candidates import semantic, token_level
-from serve_app.evaluation.analysis.cascade_view import Setup
-from serve_app.evaluation.analysis.dataset import UNITS, Group, Material
+from serve_app.evaluation.analysis.cascade_view import CascadeView
+from serve_app.evaluation.analysis.dataset import UNITS, Dataset, Group
 from serve_app.evaluation.analysis.json_values import Body
 from serve_app.evaluation.evaluate import rows
 from serve_app.evaluation.evaluate.fronts import front
@@ -25,55 +25,55 @@ LOOKED_AT = 5
 """So many of the most and of the least agreed requests are shown."""
 
 
-def evaluate(material: Material) -> Body:
+def evaluate(dataset: Dataset) -> Body:
     """`{source, margin, groups: [{name, metrics, fit, test, cascades: [...]}]}` in plain JSON values."""
-    groups = [_group(material, group) for group in material.groups]
-    return {"source": material.source, "margin": material.options.margin, "groups": groups}
+    groups = [_group(dataset, group) for group in dataset.groups]
+    return {"source": dataset.source, "margin": dataset.options.margin, "groups": groups}
 
 
-def _group(material: Material, group: Group) -> Body:
-    fit, test = material.parts(group.index, material.options.fit)
+def _group(dataset: Dataset, group: Group) -> Body:
+    fit, test = dataset.parts(group.index, dataset.options.fit)
     found: Body = {"name": group.name, "metrics": list(group.metrics), "fit": len(fit), "test": len(test)}
     if min(len(fit), len(test)) < 2:
         return found | {"cascades": [], "problem": "Too few examples: both parts need at least two."}
-    setups = [Setup(material, group, id_, fit, test) for id_ in material.config.cascades]
-    return found | {"cascades": [_cascade(setup) for setup in setups], "problem": None}
+    views = [CascadeView(dataset, group, id_, fit, test) for id_ in dataset.config.cascades]
+    return found | {"cascades": [_cascade(view) for view in views], "problem": None}
 
 
-def _cascade(setup: Setup) -> Body:
-    models = {model: _model(setup, model) for tier in setup.tiers for model in tier.models}
+def _cascade(view: CascadeView) -> Body:
+    models = {model: _model(view, model) for tier in view.tiers for model in tier.models}
     found: Body = {
-        "id": setup.id,
-        "tiers": [list(tier.models) for tier in setup.tiers],
-        "target": setup.target,
-        "metric": setup.metric,
+        "id": view.id,
+        "tiers": [list(tier.models) for tier in view.tiers],
+        "target": view.target,
+        "metric": view.metric,
         "models": models,
-        "flags": _beaten(setup),
+        "flags": _beaten(view),
     }
-    if len(setup.tiers) > 2:
-        return found | {"front": front(setup)}
-    index = setup.group.index
-    chow, notes = token_level(setup.material, setup.tiers[0], index[setup.fit], index)
-    found_rows = rows.rows_of(setup, [*semantic(setup.material, setup.tiers[0], index), *chow])
+    if len(view.tiers) > 2:
+        return found | {"front": front(view)}
+    index = view.group.index
+    chow, notes = token_level(view.dataset, view.tiers[0], index[view.fit], index)
+    found_rows = rows.rows_of(view, [*semantic(view.dataset, view.tiers[0], index), *chow])
     best = rows.best_chow(found_rows)
-    resampled = _bootstrap(setup, found_rows)
+    resampled = _bootstrap(view, found_rows)
     return found | {
         "notes": notes,
-        "baselines": _baselines(setup, resampled),
+        "baselines": _baselines(view, resampled),
         "best_chow": None if best is None else found_rows[best].name(),
         "rows": [rows.body(k, row, resampled, best) for k, row in enumerate(found_rows)],
-        "looked_at": _looked_at(setup, found_rows),
+        "looked_at": _looked_at(view, found_rows),
     }
 
 
-def _model(setup: Setup, model: str) -> Body:
+def _model(view: CascadeView, model: str) -> Body:
     """A model alone: mean quality and cost on the test examples, and how often it failed."""
-    costs = setup.cost(model)
-    answers = setup.material.evidence.answers(model)
+    costs = view.cost(model)
+    answers = view.dataset.replay.answers(model)
     return {
-        "quality": {metric: _mean(setup.quality(model, metric)[setup.test]) for metric in setup.group.metrics},
-        "cost": {unit: _mean(costs[unit][setup.test]) if unit in costs else None for unit in UNITS},
-        "failed": sum(isinstance(answers[k], Failure) for k in setup.group.index[setup.test]),
+        "quality": {metric: _mean(view.quality(model, metric)[view.test]) for metric in view.group.metrics},
+        "cost": {unit: _mean(costs[unit][view.test]) if unit in costs else None for unit in UNITS},
+        "failed": sum(isinstance(answers[k], Failure) for k in view.group.index[view.test]),
     }
 
 
@@ -81,80 +81,80 @@ def _mean(values: Floats) -> float | str | None:
     return plain.number(float(values.mean()))
 
 
-def _beaten(setup: Setup) -> list[str]:
+def _beaten(view: CascadeView) -> list[str]:
     """Deferring to a worse model cannot pay."""
-    target = setup.quality(setup.target)[setup.test].mean()
-    means = {model: setup.quality(model)[setup.test].mean() for tier in setup.tiers[:-1] for model in tier.models}
+    target = view.quality(view.target)[view.test].mean()
+    means = {model: view.quality(model)[view.test].mean() for tier in view.tiers[:-1] for model in tier.models}
     return [
-        f"{model} is better than the target {setup.target} ({mean:.4f} against {target:.4f} {setup.metric})."
+        f"{model} is better than the target {view.target} ({mean:.4f} against {target:.4f} {view.metric})."
         for model, mean in means.items()
         if mean > target
     ]
 
 
-def _bootstrap(setup: Setup, found: Sequence[Row]) -> Resampled[StatisticKey]:
+def _bootstrap(view: CascadeView, found: Sequence[Row]) -> Resampled[StatisticKey]:
     """All statistics on the same resamples of the test examples."""
-    target = setup.quality(setup.target)[setup.test]
-    members = setup.qualities(setup.tiers[0].models)[:, setup.test]
+    target = view.quality(view.target)[view.test]
+    members = view.qualities(view.tiers[0].models)[:, view.test]
     statistics: dict[StatisticKey, Statistic] = {("oracle", None): oracle(members, target).areas}
-    statistics["quality", setup.target] = mean_of(target)
-    for model, values in zip(setup.tiers[0].models, members, strict=True):
+    statistics["quality", view.target] = mean_of(target)
+    for model, values in zip(view.tiers[0].models, members, strict=True):
         statistics["quality", model] = mean_of(values)
         statistics["random", model] = mean_of((values + target) / 2)
         statistics["oracle", model] = oracle(values[np.newaxis], target).areas
-    options = setup.material.options
+    options = view.dataset.options
     return bootstrap(
-        statistics | rows.statistics(found), len(setup.test), resamples=options.resamples, seed=options.seed
+        statistics | rows.statistics(found), len(view.test), resamples=options.resamples, seed=options.seed
     )
 
 
-def _baselines(setup: Setup, resampled: Resampled[StatisticKey]) -> Body:
+def _baselines(view: CascadeView, resampled: Resampled[StatisticKey]) -> Body:
     """[estimate, low, high] of each: qualities of single models, and areas of random deferral and of the oracles."""
     members = {
         model: {
             "quality": plain.interval(resampled.interval(("quality", model))),
-            "less_target": plain.interval(resampled.difference(("quality", model), ("quality", setup.target))),
+            "less_target": plain.interval(resampled.difference(("quality", model), ("quality", view.target))),
             "random": plain.interval(resampled.interval(("random", model))),
             "oracle": plain.interval(resampled.interval(("oracle", model))),
         }
-        for model in setup.tiers[0].models
+        for model in view.tiers[0].models
     }
     return {
-        "target": plain.interval(resampled.interval(("quality", setup.target))),
+        "target": plain.interval(resampled.interval(("quality", view.target))),
         "oracle": plain.interval(resampled.interval(("oracle", None))),
         "members": members,
     }
 
 
-def _looked_at(setup: Setup, found: Sequence[Row]) -> Body | None:
+def _looked_at(view: CascadeView, found: Sequence[Row]) -> Body | None:
     """The most and the least agreed test examples, by the config's signal if it is there, with all answers."""
     compared = [row for row in found if row.candidate.kind == "semantic" and row.candidate.tier.agreement == "max"]
-    row = next((row for row in compared if row.candidate.tier.signal == setup.tiers[0].signal), None)
+    row = next((row for row in compared if row.candidate.tier.signal == view.tiers[0].signal), None)
     row = row or next(iter(compared), None)
     if row is None:
         return None
-    scores = row.candidate.judged.scores
-    ranked = [int(k) for k in setup.test[np.argsort(scores[setup.test], kind="stable")] if not np.isnan(scores[k])]
+    scores = row.candidate.scored.scores
+    ranked = [int(k) for k in view.test[np.argsort(scores[view.test], kind="stable")] if not np.isnan(scores[k])]
     shown = {"most": ranked[::-1][:LOOKED_AT], "least": ranked[:LOOKED_AT]}
-    return {"signal": row.label} | {name: [_example(setup, row, k) for k in places] for name, places in shown.items()}
+    return {"signal": row.label} | {name: [_example(view, row, k) for k in places] for name, places in shown.items()}
 
 
-def _example(setup: Setup, row: Row, k: int) -> Body:
-    place = int(setup.group.index[k])
-    example = setup.material.records.examples[setup.material.rows[place]]
-    selected = int(row.candidate.judged.selected[k])
+def _example(view: CascadeView, row: Row, k: int) -> Body:
+    place = int(view.group.index[k])
+    example = view.dataset.records.examples[view.dataset.rows[place]]
+    selected = int(row.candidate.scored.selected[k])
     answers = {}
-    for model in (*setup.tiers[0].models, setup.target):
-        answer = setup.material.evidence.answers(model)[place]
+    for model in (*view.tiers[0].models, view.target):
+        answer = view.dataset.replay.answers(model)[place]
         answers[model] = {
             "text": answer.compared if isinstance(answer, Generation) else None,
-            "quality": plain.number(float(setup.quality(model)[k])),
+            "quality": plain.number(float(view.quality(model)[k])),
         }
     return {
         "id": example.id,
         "inputs": dict(example.prompt_inputs),
         "references": list(example.references),
-        "agreement": plain.number(float(row.candidate.judged.scores[k])),
-        "selected": setup.tiers[0].models[selected] if selected >= 0 else None,
+        "agreement": plain.number(float(row.candidate.scored.scores[k])),
+        "selected": view.tiers[0].models[selected] if selected >= 0 else None,
         "answers": answers,
     }

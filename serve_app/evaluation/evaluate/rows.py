@@ -8,7 +8,7 @@ import numpy as np
 
 from serve_app.evaluation.analysis import json_values as plain
 from serve_app.evaluation.analysis.candidates import Candidate
-from serve_app.evaluation.analysis.cascade_view import Setup
+from serve_app.evaluation.analysis.cascade_view import CascadeView
 from serve_app.evaluation.analysis.json_values import Body
 from serve_app.evaluation.statistics.baselines import partial_oracle, random_deferral, selection_shares
 from serve_app.evaluation.statistics.bootstrap import Resampled, Statistic, mean_of
@@ -29,7 +29,7 @@ POINTS = 61
 class Row:
     """`sweep` is of the test examples. `maximum`: of all quantiles the best on the test examples themselves."""
 
-    setup: Setup
+    view: CascadeView
     candidate: Candidate
     sweep: Sweep
     maximum: bool = False
@@ -55,23 +55,23 @@ class Row:
 
     def fit_area(self) -> float:
         """The area on the fit examples, by which to choose."""
-        return self.setup.sweep(self.candidate, self.setup.fit).area
+        return self.view.sweep(self.candidate, self.view.fit).area
 
 
-def rows_of(setup: Setup, candidates: Sequence[Candidate]) -> list[Row]:
+def rows_of(view: CascadeView, candidates: Sequence[Candidate]) -> list[Row]:
     """A row for each, but of all quantiles only two: that best on fit, and the paper's maximum, best on test."""
-    found = [Row(setup, candidate, setup.sweep(candidate, setup.test)) for candidate in candidates]
+    found = [Row(view, candidate, view.sweep(candidate, view.test)) for candidate in candidates]
     quantiles = [row for row in found if row.candidate.tier.signal == "chow_quantile"]
     kept = [row for row in found if row not in quantiles]
-    for judged in dict.fromkeys(map(_judged, quantiles)):
-        alike = [row for row in quantiles if _judged(row) == judged]
+    for scored in dict.fromkeys(map(_policy, quantiles)):
+        alike = [row for row in quantiles if _policy(row) == scored]
         kept.append(max(alike, key=Row.fit_area))
         best = max(alike, key=lambda row: row.sweep.area)
-        kept.append(Row(setup, best.candidate, best.sweep, maximum=True))
+        kept.append(Row(view, best.candidate, best.sweep, maximum=True))
     return kept
 
 
-def _judged(row: Row) -> tuple[tuple[str, ...], str]:
+def _policy(row: Row) -> tuple[tuple[str, ...], str]:
     return row.candidate.tier.models, row.candidate.tier.agreement
 
 
@@ -85,20 +85,20 @@ def statistics(rows: Sequence[Row]) -> dict[StatisticKey, Statistic]:
     """Return what is bootstrapped of row k: its area, random deferral's and, if answers are compared, its oracle's."""
     found: dict[StatisticKey, Statistic] = {}
     for k, row in enumerate(rows):
-        setup = row.setup
+        view = row.view
         found["area", k] = row.sweep.areas
         found["random", k] = mean_of((row.sweep.kept + row.sweep.target) / 2)
         if row.candidate.kind == "semantic":
-            scores = row.candidate.judged.scores[setup.test]
-            members = setup.qualities(row.candidate.tier.models)[:, setup.test]
+            scores = row.candidate.scored.scores[view.test]
+            members = view.qualities(row.candidate.tier.models)[:, view.test]
             found["partial_oracle", k] = partial_oracle(scores, members, row.sweep.target).areas
     return found
 
 
 def body(k: int, row: Row, resampled: Resampled[StatisticKey], chow: int | None) -> Body:
     """Row k; `chow` is the index of the best Chow baseline."""
-    setup, tier = row.setup, row.candidate.tier
-    members = setup.qualities(tier.models)[:, setup.test]
+    view, tier = row.view, row.candidate.tier
+    members = view.qualities(tier.models)[:, view.test]
     best = tier.models[int(members.mean(axis=1).argmax())]
     found = row.name() | {
         "auc": plain.interval(resampled.interval(("area", k))),
@@ -128,7 +128,7 @@ def body(k: int, row: Row, resampled: Resampled[StatisticKey], chow: int | None)
 
 def _shares(row: Row) -> dict[str, float]:
     """How often each member's answer was selected."""
-    selected = [None if one < 0 else int(one) for one in row.candidate.judged.selected[row.setup.test]]
+    selected = [None if one < 0 else int(one) for one in row.candidate.scored.selected[row.view.test]]
     models = row.candidate.tier.models
     return dict(zip(models, map(float, selection_shares(selected, len(models))), strict=True))
 
@@ -136,18 +136,18 @@ def _shares(row: Row) -> dict[str, float]:
 def _other_metrics(row: Row) -> dict[str, Body]:
     """The area by every other metric, and how far it is above random deferral's with the same answers."""
     found = {}
-    for metric in row.setup.group.metrics[1:]:
-        swept = row.setup.sweep(row.candidate, row.setup.test, metric)
+    for metric in row.view.group.metrics[1:]:
+        swept = row.view.sweep(row.candidate, row.view.test, metric)
         random = random_deferral(swept.kept, swept.target).area
         found[metric] = {"auc": plain.number(swept.area), "over_random": plain.number(swept.area - random)}
     return found
 
 
 def _cost_curves(row: Row) -> dict[str, Curve]:
-    setup = row.setup
+    view = row.view
     return {
-        unit: row.sweep.cost_curve(cost[setup.test], setup.target_cost[unit][setup.test])
-        for unit, cost in setup.tier_cost(row.candidate.tier).items()
+        unit: row.sweep.cost_curve(cost[view.test], view.target_cost[unit][view.test])
+        for unit, cost in view.tier_cost(row.candidate.tier).items()
     }
 
 
@@ -161,13 +161,13 @@ def _curve(row: Row, costs: dict[str, Curve]) -> Body:
         "threshold": plain.numbers(curve.thresholds[shown]),
     }
     for unit, cost in costs.items():
-        found[unit] = plain.numbers(cost.x[shown] / row.setup.target_cost[unit][row.setup.test].mean())
+        found[unit] = plain.numbers(cost.x[shown] / row.view.target_cost[unit][row.view.test].mean())
     return found
 
 
 def _budgets(row: Row, unit: str, curve: Curve) -> Body:
     """The floor, as a share of the target's cost, and what 10, 20, 40 and 60% of that buy."""
-    alone = float(row.setup.target_cost[unit][row.setup.test].mean())
+    alone = float(row.view.target_cost[unit][row.view.test].mean())
     found = at_budgets(curve, alone)
     return {
         "target": plain.number(alone),
@@ -178,20 +178,20 @@ def _budgets(row: Row, unit: str, curve: Curve) -> Body:
 
 def _cheapest(row: Row) -> Body | None:
     """The cheapest threshold within the margin of the target's quality: chosen on fit, reported on test."""
-    setup, options = row.setup, row.setup.material.options
-    costs = setup.tier_cost(row.candidate.tier)
+    view, options = row.view, row.view.dataset.options
+    costs = view.tier_cost(row.candidate.tier)
     if not costs or row.maximum:
         return None
     unit = next(iter(costs))
-    tier = RecordedTier(row.candidate.judged.scores, setup.kept(row.candidate), costs[unit])
-    target = RecordedTarget(setup.quality(setup.target), setup.target_cost[unit])
-    parts = (setup.fit, setup.test)
+    tier = RecordedTier(row.candidate.scored.scores, view.kept(row.candidate), costs[unit])
+    target = RecordedTarget(view.quality(view.target), view.target_cost[unit])
+    parts = (view.fit, view.test)
     found = cheapest_within_margin(tier, target, options.margin, parts, resamples=options.resamples, seed=options.seed)
     return {
         "threshold": plain.number(found.threshold),
         "margin": found.margin,
         "unit": unit,
-        "cost": plain.number(found.held_out.cost / float(target.cost[setup.test].mean())),
+        "cost": plain.number(found.held_out.cost / float(target.cost[view.test].mean())),
         "rate": plain.number(found.held_out.deferred),
         "quality": plain.number(found.held_out.quality),
         "less_target": plain.interval(found.difference),
@@ -202,8 +202,8 @@ def _cheapest(row: Row) -> Body | None:
 def _flags(row: Row) -> list[str]:
     curve, signal = row.sweep.deferral_curve().quality, row.candidate.tier.signal
     found = []
-    kinds = row.setup.material.kinds(signal) if signal else set()
-    if same := kinds.intersection(row.setup.metric.split(" / ")):
+    kinds = row.view.dataset.kinds(signal) if signal else set()
+    if same := kinds.intersection(row.view.metric.split(" / ")):
         is_ = "is also" if kinds == same else "is in part"
         found.append(f"The signal {is_} the quality metric ({', '.join(sorted(same))}): look at another metric, too.")
     if len(row.sweep.order.ends) <= 2:
@@ -215,14 +215,14 @@ def _flags(row: Row) -> list[str]:
 
 def _signature(row: Row) -> str:
     """All that the row's numbers depend on, as sacreBLEU prints it."""
-    setup, tier, source = row.setup, row.candidate.tier, row.setup.material.source
+    view, tier, source = row.view, row.candidate.tier, row.view.dataset.source
     parts = {
         "data": source["data_sha256"][:12],
-        "group": setup.group.name,
-        "n": len(setup.test),
-        "fit": len(setup.fit),
-        "metric": setup.metric,
-        "models": f"{'+'.join(tier.models)}>{setup.target}",
+        "group": view.group.name,
+        "n": len(view.test),
+        "fit": len(view.fit),
+        "metric": view.metric,
+        "models": f"{'+'.join(tier.models)}>{view.target}",
         "weights": source["models_sha256"][:12],
         "signal": row.label,
         "s": tier.agreement,

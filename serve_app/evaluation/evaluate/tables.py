@@ -141,7 +141,7 @@ def _areas(cascade: Body) -> Table:
     if best:
         note += f"best Chow, chosen on held-out examples: {label(best)}. "
     note += "Intervals: 95%, paired bootstrap."
-    header = ("judged by", "kept", "AUC", "over random", "by selection", "over best Chow", "partial oracle")
+    header = ("scored by", "kept", "AUC", "over random", "by selection", "over best Chow", "partial oracle")
     return Table("Areas under the deferral curve", header, tuple(lines), note=note)
 
 
@@ -155,7 +155,7 @@ def _budgets(cascade: Body, every_unit: bool) -> Table:
         for unit in (units if every_unit else units[:1])
         if unit in row["at"]
     ]
-    header = ("judged by", "cost in", "floor", "at 10%", "at 20%", "at 40%", "at 60%", "cheapest within margin")
+    header = ("scored by", "cost in", "floor", "at 10%", "at 20%", "at 40%", "at 60%", "cheapest within margin")
     note = "Shares are of the target's cost, scorer included. Empty: no threshold costs so little. The floor is what "
     note += "members and scorer cost every request. Cheapest: chosen on other examples; its interval is on these."
     return Table("Quality at fixed cost", header, tuple(lines), note=note)
@@ -190,7 +190,7 @@ def _front(cascade: Body) -> Table:
         for point in front["points"]
     ]
     header = ("signal", "thresholds", f"cost ({UNIT_NAMES[front['unit']]} / target's)", "quality", "first tier defers")
-    return Table("Pareto front", header, tuple(lines), note="Chosen on other examples than these numbers are of.")
+    return Table("Pareto front", header, tuple(lines), note="Selection on other examples than these numbers are of.")
 
 
 def label(row: Body) -> str:

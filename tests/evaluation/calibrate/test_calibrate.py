@@ -13,12 +13,12 @@ from serve_app.config.serve_file import load
 from serve_app.config.services import BleurtSettings
 from serve_app.core.types import Generation
 from serve_app.errors import ConfigError, DataError
-from serve_app.evaluation.analysis.dataset import CALIBRATE, CHOOSE, Material, Options
+from serve_app.evaluation.analysis.dataset import CALIBRATE, CHOOSE, Dataset, Options
 from serve_app.evaluation.analysis.replay import EVERYTHING
-from serve_app.evaluation.calibrate.calibrate import judged
-from serve_app.evaluation.calibrate.command import Done, run
+from serve_app.evaluation.calibrate.calibrate import scored_tiers
+from serve_app.evaluation.calibrate.command import CalibrationRun, run
 from serve_app.evaluation.calibrate.config_file import RUN
-from serve_app.evaluation.calibrate.goal import Wish
+from serve_app.evaluation.calibrate.goal import Goal
 from serve_app.evaluation.records.file import Records
 from serve_app.signals import SbertConfig
 from tests.evaluation.synthetic import answers, args, questions, records, serving_file, write_records
@@ -31,19 +31,21 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return records(tmp_path_factory.mktemp("records") / "records.jsonl", 400)
 
 
-def calibrate(path: Path, wish: Wish, *, fit: bool = False, output: Path | None = None, **options: Any) -> Done:
+def calibrate(
+    path: Path, goal: Goal, *, fit: bool = False, output: Path | None = None, **options: Any
+) -> CalibrationRun:
     config = options.pop("config", None)
-    return run(Records.load(path), Options(**(OPTIONS | options)), wish, fit=fit, config=config, output=output)
+    return run(Records.load(path), Options(**(OPTIONS | options)), goal, fit=fit, config=config, output=output)
 
 
 def scores(path: Path, **options: Any) -> tuple[Any, list[Any]]:
-    material = Material(Records.load(path), Options(**(OPTIONS | options)))
-    setup, [candidate] = judged(material, labelled=False)
-    return candidate.judged.scores, material.parts(setup.group.index, CHOOSE, CALIBRATE)
+    dataset = Dataset(Records.load(path), Options(**(OPTIONS | options)))
+    view, [candidate] = scored_tiers(dataset, labelled=False)
+    return candidate.scored.scores, dataset.parts(view.group.index, CHOOSE, CALIBRATE)
 
 
 def test_a_deferral_rate(path: Path) -> None:
-    done = calibrate(path, Wish(rates=(0.4,)))
+    done = calibrate(path, Goal(rates=(0.4,)))
     values, (choose, tune, test) = scores(path)
     report = done.calibrated.report
     assert report["examples"] == {"choose": len(choose), "calibrate": len(tune), "test": len(test)}
@@ -57,13 +59,13 @@ def test_a_deferral_rate(path: Path) -> None:
 
 
 def test_a_quality(path: Path) -> None:
-    done = calibrate(path, Wish(quality=0.65))
+    done = calibrate(path, Goal(quality=0.65))
     assert done.calibrated.problem is None
     assert done.calibrated.report["on_test"]["quality"][0] > 0.6
 
 
 def test_a_budget_that_cannot_be_kept_says_why_and_writes_nothing(path: Path, tmp_path: Path) -> None:
-    done = calibrate(path, Wish(budget=0.1), output=tmp_path / "out.yaml")
+    done = calibrate(path, Goal(budget=0.1), output=tmp_path / "out.yaml")
     assert done.calibrated.problem is not None
     assert "22.0% of the target's" in done.calibrated.problem
     assert "where 10.0% was asked for" in done.calibrated.problem
@@ -73,11 +75,11 @@ def test_a_budget_that_cannot_be_kept_says_why_and_writes_nothing(path: Path, tm
 
 def test_a_budget_in_a_unit_that_is_not_known(path: Path) -> None:
     with pytest.raises(DataError, match="cost in usd is not known of every model, or the target is free"):
-        calibrate(path, Wish(budget=0.5, unit="usd"))
+        calibrate(path, Goal(budget=0.5, unit="usd"))
 
 
 def test_a_risk_bound(path: Path) -> None:
-    done = calibrate(path, Wish(risk=0.1))
+    done = calibrate(path, Goal(risk=0.1))
     report = done.calibrated.report
     assert report["guarantee"]["bounds"] == "quality_loss"
     assert report["guarantee"]["mean_loss_when_calibrated"] <= 0.1
@@ -85,7 +87,7 @@ def test_a_risk_bound(path: Path) -> None:
 
 
 def test_a_risk_that_so_few_examples_cannot_show(path: Path) -> None:
-    done = calibrate(path, Wish(risk=0.01))
+    done = calibrate(path, Goal(risk=0.01))
     assert done.calibrated.thresholds[0] == EVERYTHING
     assert done.calibrated.problem is not None
     assert "230 with that mean loss would do. That takes about 460 records." in done.calibrated.problem
@@ -95,8 +97,8 @@ def test_a_risk_that_so_few_examples_cannot_show(path: Path) -> None:
 
 def test_a_bound_says_for_which_signals_it_does_not_hold(path: Path) -> None:
     sentence = "A signal picked from cascade evaluate's tables of these records needs fresh ones for it to hold."
-    assert sentence in calibrate(path, Wish(risk=0.1)).sentences()
-    assert sentence not in calibrate(path, Wish(quality=0.65)).sentences()
+    assert sentence in calibrate(path, Goal(risk=0.1)).sentences()
+    assert sentence not in calibrate(path, Goal(quality=0.65)).sentences()
 
 
 def without_some_logprobs(path: Path) -> Path:
@@ -113,12 +115,12 @@ def without_some_logprobs(path: Path) -> Path:
 
 def test_no_threshold_keeps_an_answer_without_log_probabilities(tmp_path: Path) -> None:
     path = without_some_logprobs(tmp_path / "r.jsonl")
-    done = calibrate(path, Wish(rates=(0.0,)))
+    done = calibrate(path, Goal(rates=(0.0,)))
     report = done.calibrated.report
     assert "of the examples have no score and are always deferred" in str(done.calibrated.problem)
     estimate, low, high = report["deferral_rate_when_calibrated"]
     assert low < estimate < high
-    bought = calibrate(path, Wish(budget=0.6), output=tmp_path / "out.yaml").calibrated
+    bought = calibrate(path, Goal(budget=0.6), output=tmp_path / "out.yaml").calibrated
     assert bought.problem is None
     assert bought.report["on_test"]["cost_share"]["flops"] == pytest.approx(0.6, abs=0.1)
 
@@ -127,19 +129,19 @@ def test_label_free_needs_no_references(tmp_path: Path) -> None:
     examples = [replace(example, references=()) for example in questions(300)]
     columns = answers(["small", "tiny", "large"], questions(300))
     path = write_records(tmp_path / "r.jsonl", args(), examples, columns)
-    done = calibrate(path, Wish(risk=0.3, label_free=True))
+    done = calibrate(path, Goal(risk=0.3, label_free=True))
     report = done.calibrated.report
     assert report["guarantee"]["bounds"] == "disagreement"
     assert "quality" not in report["on_test"]
     assert any("disagreement with the target, which may itself be wrong" in line for line in done.sentences())
-    assert calibrate(path, Wish(budget=0.9)).calibrated.problem is None
+    assert calibrate(path, Goal(budget=0.9)).calibrated.problem is None
     with pytest.raises(DataError, match="has no references"):
-        calibrate(path, Wish(quality=0.5))
+        calibrate(path, Goal(quality=0.5))
 
 
 def test_the_file_can_be_deployed(path: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.yaml"
-    done = calibrate(path, Wish(rates=(0.4,)), output=output)
+    done = calibrate(path, Goal(rates=(0.4,)), output=output)
     assert load(output).thresholds() == {"default": [done.calibrated.thresholds[0]]}
     [entry] = yaml.safe_load(output.read_text())["applications"][0]["deployments"]
     settings = RouterSettings.model_validate(entry["user_config"])
@@ -156,7 +158,7 @@ def test_it_goes_into_a_config_and_leaves_the_rest(path: Path, tmp_path: Path) -
     before = yaml.safe_load(config.read_text())
     before["applications"][0]["deployments"] = [{"name": "Router", "user_config": {"thresholds": {"other": [-1.0]}}}]
     config.write_text(yaml.safe_dump(before))
-    done = calibrate(path, Wish(rates=(0.4,)), config=config, output=tmp_path / "out.yaml")
+    done = calibrate(path, Goal(rates=(0.4,)), config=config, output=tmp_path / "out.yaml")
     after = yaml.safe_load((tmp_path / "out.yaml").read_text())
     assert after["applications"][0]["args"] == before["applications"][0]["args"]
     [entry] = after["applications"][0]["deployments"]
@@ -166,7 +168,7 @@ def test_it_goes_into_a_config_and_leaves_the_rest(path: Path, tmp_path: Path) -
 def test_a_config_with_another_cascade_is_refused(path: Path, tmp_path: Path) -> None:
     config = serving_file(tmp_path / "config.yaml", args(("tiny", "small")))
     with pytest.raises(ConfigError, match="'default' is not the one in the records"):
-        calibrate(path, Wish(rates=(0.4,)), config=config, output=tmp_path / "out.yaml")
+        calibrate(path, Goal(rates=(0.4,)), config=config, output=tmp_path / "out.yaml")
 
 
 def test_a_config_with_another_model_of_that_name_is_refused(path: Path, tmp_path: Path) -> None:
@@ -174,7 +176,7 @@ def test_a_config_with_another_model_of_that_name_is_refused(path: Path, tmp_pat
     values["models"]["large"] = {"engine": "llama_cpp", "weights": "hf://me/other/model.gguf", "parameters": 3e9}
     config = serving_file(tmp_path / "config.yaml", values)
     with pytest.raises(ConfigError, match=r"models\.large\.weights is not that of the records"):
-        calibrate(path, Wish(rates=(0.4,)), config=config, output=tmp_path / "out.yaml")
+        calibrate(path, Goal(rates=(0.4,)), config=config, output=tmp_path / "out.yaml")
     assert not (tmp_path / "out.yaml").exists()
 
 
@@ -200,12 +202,12 @@ def signed(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Pa
 
 def into(
     signed: tuple[dict[str, Any], Path], output: Path, signal: str, change: dict[str, Any], *, fit: bool = False
-) -> Done:
-    """Calibrated by `signal`, into the config of the records with other entries for models or signals."""
+) -> CalibrationRun:
+    """CalibrationResult by `signal`, into the config of the records with other entries for models or signals."""
     values, path = signed
     served = values | {part: values[part] | entries for part, entries in change.items()}
     config = serving_file(output.with_name("config.yaml"), served)
-    return calibrate(path, Wish(budget=0.9), judged_by=(signal,), fit=fit, config=config, output=output)
+    return calibrate(path, Goal(budget=0.9), tier_signals=(signal,), fit=fit, config=config, output=output)
 
 
 @pytest.mark.parametrize(
@@ -270,9 +272,9 @@ def test_a_signal_that_another_cascade_uses_is_not_changed_under_it(path: Path, 
         values["models"]["odd"] = values["models"]["old"] = {"engine": "replay", "default": "x"}
         return serving_file(tmp_path / "config.yaml", values)
 
-    def fitted_into(config: Path) -> Done:
+    def fitted_into(config: Path) -> CalibrationRun:
         return calibrate(
-            path, Wish(rates=(0.4,)), fit=True, judged_by=("chow_avg",), config=config, output=tmp_path / "out.yaml"
+            path, Goal(rates=(0.4,)), fit=True, tier_signals=("chow_avg",), config=config, output=tmp_path / "out.yaml"
         )
 
     zscore = {"mean": -1.0, "std": 0.5}
@@ -296,14 +298,14 @@ def test_a_signal_that_another_cascade_uses_is_not_changed_under_it(path: Path, 
 
 def test_z_scores_are_fitted_on_examples_of_their_own(path: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no zscores for small, tiny; --fit measures them"):
-        calibrate(path, Wish(rates=(0.4,)), judged_by=("chow_avg",))
-    done = calibrate(path, Wish(rates=(0.4,)), fit=True, judged_by=("chow_avg",), output=tmp_path / "out.yaml")
+        calibrate(path, Goal(rates=(0.4,)), tier_signals=("chow_avg",))
+    done = calibrate(path, Goal(rates=(0.4,)), fit=True, tier_signals=("chow_avg",), output=tmp_path / "out.yaml")
     loaded = load(tmp_path / "out.yaml").application.args
     assert loaded.cascades["default"].tiers[0].signal == "chow_avg"
     assert set(loaded.signals["chow_avg"].zscores) == {"small", "tiny"}  # type: ignore[union-attr]
     assert done.calibrated.report["deferral_rate_when_calibrated"][0] == pytest.approx(0.4, abs=0.02)
     with pytest.raises(ConfigError, match="'rougeL' has nothing to fit"):
-        calibrate(path, Wish(rates=(0.4,)), fit=True)
+        calibrate(path, Goal(rates=(0.4,)), fit=True)
 
 
 def test_a_blend_is_fitted(tmp_path: Path) -> None:
@@ -316,7 +318,7 @@ def test_a_blend_is_fitted(tmp_path: Path) -> None:
     examples = questions(300)
     columns = answers(["small", "tiny", "large"], examples)
     path = write_records(tmp_path / "r.jsonl", values, examples, columns)
-    done = calibrate(path, Wish(rates=(0.4,)), fit=True, output=tmp_path / "out.yaml")
+    done = calibrate(path, Goal(rates=(0.4,)), fit=True, output=tmp_path / "out.yaml")
     both = load(tmp_path / "out.yaml").application.args.signals["both"]
     assert both == done.fitted["both"]
     assert both.logistic  # type: ignore[union-attr]
@@ -324,26 +326,26 @@ def test_a_blend_is_fitted(tmp_path: Path) -> None:
     assert 0 < done.calibrated.thresholds[0] < 1
 
 
-@pytest.mark.parametrize(("wish", "name"), [({"risk": 0}, "--risk"), ({"risk": 0.1, "delta": 1}, "--delta")])
-def test_bounds_that_are_none(wish: dict[str, Any], name: str) -> None:
+@pytest.mark.parametrize(("goal", "name"), [({"risk": 0}, "--risk"), ({"risk": 0.1, "delta": 1}, "--delta")])
+def test_bounds_out_of_range(goal: dict[str, Any], name: str) -> None:
     with pytest.raises(ConfigError, match=f"^{name} must be above 0 and below 1, not"):
-        Wish(**wish)
+        Goal(**goal)
 
 
 def test_a_risk_without_any_score(path: Path) -> None:
     with pytest.raises(DataError, match="None of the examples to choose on has a score by 'rougeL'"):
-        calibrate(path, Wish(risk=0.1), cascades=None, tiers=(("small",),), target="large", judged_by=("rougeL",))
+        calibrate(path, Goal(risk=0.1), cascades=None, tiers=(("small",),), target="large", tier_signals=("rougeL",))
 
 
-@pytest.mark.parametrize("wish", [{}, {"rates": (0.5,), "budget": 0.5}, {"rates": (0.5,), "label_free": True}])
-def test_wishes_that_are_none(wish: dict[str, Any]) -> None:
+@pytest.mark.parametrize("goal", [{}, {"rates": (0.5,), "budget": 0.5}, {"rates": (0.5,), "label_free": True}])
+def test_goals_that_are_invalid(goal: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
-        Wish(**wish)
+        Goal(**goal)
 
 
 def test_too_few_examples(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="3 examples are too few"):
-        calibrate(records(tmp_path / "r.jsonl", 3), Wish(rates=(0.5,)))
+        calibrate(records(tmp_path / "r.jsonl", 3), Goal(rates=(0.5,)))
 
 
 def test_thresholds_of_another_calibration_are_refused() -> None:

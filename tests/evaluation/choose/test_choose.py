@@ -7,10 +7,10 @@ import pytest
 
 from serve_app.core.types import Generation
 from serve_app.errors import DataError
-from serve_app.evaluation.analysis.dataset import Material, Options
+from serve_app.evaluation.analysis.dataset import Dataset, Options
 from serve_app.evaluation.calibrate import calibrate as calibration
 from serve_app.evaluation.calibrate.command import run
-from serve_app.evaluation.calibrate.goal import Wish
+from serve_app.evaluation.calibrate.goal import Goal
 from serve_app.evaluation.choose import choose as choosing
 from serve_app.evaluation.records.file import Records
 from tests.evaluation.synthetic import answers, args, questions, records, write_records
@@ -21,10 +21,10 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return records(tmp_path_factory.mktemp("records") / "records.jsonl", 300)
 
 
-def choose(path: Path, budget: float | None = None, **options: Any) -> choosing.Chosen:
+def choose(path: Path, budget: float | None = None, **options: Any) -> choosing.Selection:
     loaded = Records.load(path)
     tiers, target = choosing.tiers(loaded, options.pop("members", None), None)
-    return choosing.find(Material(loaded, Options(tiers=tiers, target=target, **options)), budget)
+    return choosing.find(Dataset(loaded, Options(tiers=tiers, target=target, **options)), budget)
 
 
 @pytest.mark.parametrize("signal", ["exact", "chrf", "chow_avg"])
@@ -45,15 +45,15 @@ def test_it_shares_no_example_with_what_a_calibration_is_found_on(
         seen.extend(parts)
         return choose(candidates, target, parts)
 
-    def found(setup: Any, candidates: Any, wish: Wish, *parts: Any, found: Any = calibration._found) -> Any:
+    def found(view: Any, candidates: Any, goal: Goal, *parts: Any, found: Any = calibration._found) -> Any:
         seen.extend(parts)
-        return found(setup, candidates, wish, *parts)
+        return found(view, candidates, goal, *parts)
 
     monkeypatch.setattr(choosing, "choose", chosen)
     monkeypatch.setattr(calibration, "_found", found)
     choose(path, signals=("rougeL",), seed=seed)
     options = Options(cascades=("default",), signals=(), resamples=100, seed=seed)
-    done = run(Records.load(path), options, Wish(risk=0.2), fit=False, config=None, output=None)
+    done = run(Records.load(path), options, Goal(risk=0.2), fit=False, config=None, output=None)
     tuning, reported, to_choose, to_calibrate = (set(part.tolist()) for part in seen)
     assert tuning == to_choose
     assert len(to_calibrate) > 100

@@ -12,8 +12,8 @@ import pytest
 from serve_app.core.types import Answer, Generation, TokenLogprob
 from serve_app.errors import DataError, SignalError
 from serve_app.evaluation.analysis.candidates import fit_sample, fitted_chows, semantic
-from serve_app.evaluation.analysis.cascade_view import Setup
-from serve_app.evaluation.analysis.dataset import Material, Options, hashed_share
+from serve_app.evaluation.analysis.cascade_view import CascadeView
+from serve_app.evaluation.analysis.dataset import Dataset, Options, hashed_share
 from serve_app.evaluation.analysis.quality import qualities
 from serve_app.evaluation.evaluate.evaluate import evaluate
 from serve_app.evaluation.evaluate.fronts import front
@@ -24,8 +24,8 @@ from tests.evaluation.synthetic import answers, args, questions, records, refere
 FEW = {"resamples": 100}
 
 
-def load(path: Path, **options: Any) -> Material:
-    return Material(Records.load(path), Options(**({"signals": ("rougeL", "exact")} | FEW | options)))
+def load(path: Path, **options: Any) -> Dataset:
+    return Dataset(Records.load(path), Options(**({"signals": ("rougeL", "exact")} | FEW | options)))
 
 
 @pytest.fixture(scope="module")
@@ -55,20 +55,20 @@ def test_it_is_plain_json(body: dict[str, Any]) -> None:
 
 
 def test_parts_are_disjoint_and_by_id(path: Path) -> None:
-    material = load(path)
-    fit, test = material.parts(material.groups[0].index, 1 / 3)
-    ids = [material.records.examples[row].id for row in material.rows]
+    dataset = load(path)
+    fit, test = dataset.parts(dataset.groups[0].index, 1 / 3)
+    ids = [dataset.records.examples[row].id for row in dataset.rows]
     assert sorted([*fit, *test]) == list(range(150))
     assert [ids[k] for k in fit] == [id_ for id_ in ids if hashed_share(id_, 0) < 1 / 3]
 
 
 def test_models_alone(path: Path, body: dict[str, Any]) -> None:
-    material = load(path)
-    _, test = material.parts(material.groups[0].index, 1 / 3)
-    found = qualities("f1", material.records.examples, {"tiny": material.records.answers["tiny"]})["tiny"]
+    dataset = load(path)
+    _, test = dataset.parts(dataset.groups[0].index, 1 / 3)
+    found = qualities("f1", dataset.records.examples, {"tiny": dataset.records.answers["tiny"]})["tiny"]
     model = only(body)["models"]["tiny"]
     assert model["quality"]["f1"] == pytest.approx(fmean(found[k] for k in test))
-    spent = [material.records.answers["tiny"][k] for k in test]
+    spent = [dataset.records.answers["tiny"][k] for k in test]
     tokens = fmean(answer.prompt_tokens + answer.completion_tokens for answer in spent if answer)
     assert model["cost"]["flops"] == pytest.approx(2 * 1e8 * tokens)
     assert model["cost"]["usd"] == 0
@@ -269,11 +269,11 @@ def test_of_many_examples_z_scores_are_fitted_on_some_of_every_data_set(
         ]
         for model in ("small", "tiny", "large")
     }
-    material = load(write_records(tmp_path / "r.jsonl", args(), examples, columns))
+    dataset = load(write_records(tmp_path / "r.jsonl", args(), examples, columns))
     everything = np.arange(len(examples))
     assert fit_sample(everything).tolist() == list(range(0, 80, 4))
     assert fit_sample(everything[:20]).tolist() == list(range(20))
-    [chow] = [chow for chow in fitted_chows(material, ("small",), everything) if chow.kind == "chow_sum"]
+    [chow] = [chow for chow in fitted_chows(dataset, ("small",), everything) if chow.kind == "chow_sum"]
     assert chow.zscores["small"].mean == pytest.approx((5 * -1.0 + 15 * -5.0) / 20)
 
 
@@ -312,12 +312,12 @@ def test_a_tier_of_one_member_is_judged_by_its_own_signal_in_a_front(tmp_path: P
 
 
 def test_a_front_leaves_out_signals_of_unknown_cost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    material = load(three_tier_records(tmp_path / "r.jsonl"))
-    similarities = material.evidence.similarities
+    dataset = load(three_tier_records(tmp_path / "r.jsonl"))
+    similarities = dataset.replay.similarities
     monkeypatch.setitem(similarities, "exact", replace(similarities["exact"], flops=None))
-    [group] = material.groups
-    everything = np.arange(len(material.rows))
-    found = front(Setup(material, group, "default", everything, everything))
+    [group] = dataset.groups
+    everything = np.arange(len(dataset.rows))
+    found = front(CascadeView(dataset, group, "default", everything, everything))
     assert found["unit"] == "flops"
     assert {point["signal"] for point in found["points"] if point["thresholds"]} == {"rougeL -> chow_avg"}
 
@@ -330,16 +330,16 @@ def test_a_front_is_of_the_tiers_own_agreement(tmp_path: Path) -> None:
     examples = questions(150)
     columns = answers(["small", "tiny", "odd", "large"], examples)
     columns["middle"] = answers(["large"], examples, seed=5)["large"]
-    material = load(write_records(tmp_path / "r.jsonl", values, examples, columns))
-    [group] = material.groups
+    dataset = load(write_records(tmp_path / "r.jsonl", values, examples, columns))
+    [group] = dataset.groups
     everything = np.arange(len(examples))
-    setup = Setup(material, group, "default", everything, everything)
+    view = CascadeView(dataset, group, "default", everything, everything)
     by = {
-        candidate.tier.agreement: candidate.judged.scores
-        for candidate in semantic(material, setup.tiers[0], group.index)
+        candidate.tier.agreement: candidate.scored.scores
+        for candidate in semantic(dataset, view.tiers[0], group.index)
         if (candidate.kind, candidate.tier.signal) == ("semantic", "rougeL")
     }
-    points = [point for point in front(setup)["points"] if (point["signal"] or "").startswith("rougeL")]
+    points = [point for point in front(view)["points"] if (point["signal"] or "").startswith("rougeL")]
     rates = {name: [(scores < point["thresholds"][0]).mean() for point in points] for name, scores in by.items()}
     assert [point["rate"] for point in points] == pytest.approx(rates["max"])
     assert rates["max"] != pytest.approx(rates["mean"])
@@ -379,5 +379,5 @@ def test_examples_that_were_not_asked_are_left_out(tmp_path: Path) -> None:
     path = write_records(tmp_path / "r.jsonl", args(), examples, columns)
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:-4]))
-    material = load(path)
-    assert (len(material.rows), material.left_out) == (26, 4)
+    dataset = load(path)
+    assert (len(dataset.rows), dataset.left_out) == (26, 4)
