@@ -68,7 +68,7 @@ def check(
     crds: Annotated[Path | None, typer.Option(help="A folder with KubeRay's CustomResourceDefinitions.")] = None,
 ) -> None:
     """Say what Kubernetes, the operator or Ray Serve would refuse or ignore in manifests, without a cluster."""
-    from serve_app.cluster.check.schemas import faults, skipped
+    from serve_app.cluster.check.faults import faults, skipped
     from serve_app.cluster.manifests import read
 
     objects = read(manifests)

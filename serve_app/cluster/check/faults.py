@@ -1,0 +1,102 @@
+"""Check without a cluster whether Kubernetes, KubeRay's operator and Ray Serve will take manifests."""
+
+import importlib
+import tempfile
+from collections.abc import Iterable
+from copy import deepcopy
+from pathlib import Path
+
+from serve_app.cluster.check.builtin_models import builtin_faults, is_builtin
+from serve_app.cluster.check.kuberay_schema import GROUP, file_name, has_schema, schema_faults
+from serve_app.cluster.check.operator_rules import drain_faults, operator_faults
+from serve_app.cluster.manifests import Manifest, ref_of
+from serve_app.cluster.serve_config import graceful_shutdown_s, longest_request_s
+from serve_app.config.ray_rules import load
+from serve_app.errors import ConfigError
+
+
+def faults(objects: Iterable[Manifest], crds: Path | None = None) -> list[str]:
+    """Return a sentence for each fault of the objects.
+
+    Kubernetes' own kinds are validated against the models of the `kubernetes` client (extra k8s), which refuse unknown
+    fields; KubeRay's against its CustomResourceDefinitions, the built-in ones or those in the folder `crds`; a
+    RayService also against the operator's rules and our serving config. Other kinds are not checked, see `skipped`.
+    Raises `ConfigError` if `crds` lacks the definition of a RayService or cannot be read.
+    """
+    objects = list(objects)
+    if crds is not None:
+        _check_folder(crds, objects)
+    return [f"{ref_of(body)}: {sentence}" for body in objects for sentence in _faults(body, crds)]
+
+
+def skipped(objects: Iterable[Manifest], crds: Path | None = None) -> list[str]:
+    """Return a sentence for each object of a kind that cannot be checked."""
+    unknown = [body for body in objects if not (is_builtin(body) or has_schema(body, crds))]
+    return [
+        f"{ref_of(body)}: {body['apiVersion']} {body['kind']} is not known, skipped.{_hint(body)}" for body in unknown
+    ]
+
+
+def _hint(body: Manifest) -> str:
+    is_kuberay = body["apiVersion"].startswith(f"{GROUP}/")
+    return f" --crds names no folder with {file_name(body['kind'])}." if is_kuberay else ""
+
+
+def _faults(body: Manifest, crds: Path | None) -> list[str]:
+    if is_builtin(body):
+        return builtin_faults(body)
+    if not has_schema(body, crds):
+        return []
+    # The further rules rely on fields being there, and of the right type.
+    if sentences := schema_faults(body, crds):
+        return sentences
+    return _service_faults(body) if _is_service(body) else []
+
+
+def _service_faults(service: Manifest) -> list[str]:
+    pods = [fault for pod in ray_pods(service) for fault in builtin_faults(pod)]
+    return [*operator_faults(service), *serve_faults(service), *pods]
+
+
+def serve_faults(service: Manifest) -> list[str]:
+    """Return a sentence for each fault of `serveConfigV2`.
+
+    It must be a valid serving config, its import path importable, its proxies within reach of other pods, and the
+    times for draining must suit it.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "serve.yaml"
+        path.write_text(service["spec"]["serveConfigV2"], encoding="utf-8")
+        try:
+            file = load(path)
+        except ConfigError as error:
+            return [f"serveConfigV2: {line}" for line in str(error).replace(f"{path}: ", "").splitlines()]
+    module, _, name = file.application.import_path.partition(":")
+    missing = [] if hasattr(importlib.import_module(module), name) else [f"serveConfigV2: {module} has no {name!r}."]
+    host = file.http_options.host
+    local = [] if host == "0.0.0.0" else [f"serveConfigV2: http_options.host: {host!r} is out of reach for other pods."]
+    args = file.application.args
+    return missing + local + drain_faults(service, graceful_shutdown_s(file), longest_request_s(args))
+
+
+def ray_pods(service: Manifest) -> list[Manifest]:
+    """Return the pod templates of a RayService as pods, which can be checked by themselves."""
+    cluster = service["spec"]["rayClusterConfig"]
+    groups = [cluster["headGroupSpec"], *cluster.get("workerGroupSpecs", [])]
+    return [{"apiVersion": "v1", "kind": "Pod", **deepcopy(group["template"])} for group in groups]
+
+
+def _is_kuberay(body: Manifest) -> bool:
+    return str(body["apiVersion"]).startswith(f"{GROUP}/")
+
+
+def _is_service(body: Manifest) -> bool:
+    return _is_kuberay(body) and body["kind"] == "RayService"
+
+
+def _check_folder(crds: Path, objects: list[Manifest]) -> None:
+    if not crds.is_dir():
+        raise ConfigError(f"--crds: {str(crds)!r} is not a folder.")
+    name = file_name("RayService")
+    if any(map(_is_service, objects)) and not (crds / name).is_file():
+        raise ConfigError(f"--crds: {str(crds)!r} has no {name}.")
