@@ -10,6 +10,8 @@ from typing import Any
 
 import aiohttp
 
+from serve_app.core.record_json import from_json
+
 
 @dataclass
 class Answered:
@@ -43,9 +45,9 @@ async def one(session: aiohttp.ClientSession, url: str, model: str, number: int,
     if response.status != 200:
         seen.errors[f"status {response.status}"] += 1
         return
-    record = answer["cascade"]
-    (seen.deferred_s if record["deferred"] else seen.accepted_s).append(taken_s)
-    seen.flops += record["cost"]["flops"] or 0.0
+    record = from_json(answer["cascade"])
+    (seen.deferred_s if record.deferred else seen.accepted_s).append(taken_s)
+    seen.flops += record.cost.flops or 0.0
 
 
 async def at_once(url: str, model: str, options: Any, concurrent: int, seconds: float) -> Answered:

@@ -25,11 +25,24 @@ class FailedError(Exception):
     """A request that failed; the text is the kind of failure, which locust counts by."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Decision:
+    """What the load tests need of a decision record. Read here, since a load generator has no server installed."""
+
+    deferred: bool | None = None
+    answered_by: str | None = None
+    completion_tokens: int = 0
+    flops: float | None = None
+    usd: float | None = None
+    target_flops: float | None = None
+    target_usd: float | None = None
+
+
 @dataclass(slots=True)
 class _Reading:
     """What a response has brought so far; times are `time.perf_counter()`."""
 
-    record: dict[str, Any] = field(default_factory=dict)
+    decision: _Decision = field(default_factory=_Decision)
     first: float | None = None
     last: float | None = None
 
@@ -69,15 +82,34 @@ def _read(response: Any, stream: bool, reading: _Reading) -> None:
     if response.status_code != 200:
         raise FailedError(_refusal(response.status_code, response.content))
     if not stream:
-        reading.record = _json(response.stream.read()).get("cascade") or {}
+        reading.decision = _decision(_json(response.stream.read()).get("cascade"))
         return
     for event in _events(response.stream):
         if "error" in event:
             raise FailedError(_kind("stream", event["error"]))
-        reading.record = event.get("cascade") or reading.record
+        if "cascade" in event:
+            reading.decision = _decision(event["cascade"])
         if any(_says(choice) for choice in event.get("choices", [])):
             reading.last = time.perf_counter()
             reading.first = reading.first or reading.last
+
+
+def _decision(value: Any) -> _Decision:
+    """Read the decision record of a response; what is absent stays None. A single model decides nothing."""
+    body = value if isinstance(value, dict) else {}
+    cost = body.get("cost") or {}
+    alone = cost.get("target_only") or {}
+    tiers = body.get("tiers") or [{}]
+    answered_by = body.get("answered_by")
+    return _Decision(
+        deferred=body.get("deferred") if "signal" in tiers[0] else None,
+        answered_by=answered_by,
+        completion_tokens=body.get("models", {}).get(answered_by, {}).get("completion_tokens", 0),
+        flops=cost.get("flops"),
+        usd=cost.get("usd"),
+        target_flops=alone.get("flops"),
+        target_usd=alone.get("usd"),
+    )
 
 
 def _events(stream: Any) -> Iterator[dict[str, Any]]:
@@ -134,12 +166,8 @@ def _broken(error: Exception | None) -> str:
 def _result(
     ask: Ask, sent: float, start: float, latency_s: float, failure: str | None, reading: _Reading, late_s: float | None
 ) -> Result:
-    record = reading.record
-    cost = record.get("cost") or {}
-    alone = cost.get("target_only") or {}
-    tiers = record.get("tiers") or [{}]
-    answered_by = record.get("answered_by")
-    tokens = record.get("models", {}).get(answered_by, {}).get("completion_tokens", 0)
+    decision = reading.decision
+    tokens = decision.completion_tokens
     spread_s = reading.last - reading.first if reading.first and reading.last else None
     return Result(
         time=sent,
@@ -149,11 +177,11 @@ def _result(
         failure=failure,
         first_token_s=reading.first - start if reading.first else None,
         token_s=spread_s / (tokens - 1) if spread_s is not None and tokens > 1 and failure is None else None,
-        deferred=record.get("deferred") if "signal" in tiers[0] else None,
-        answered_by=answered_by,
-        flops=cost.get("flops"),
-        usd=cost.get("usd"),
-        target_flops=alone.get("flops"),
-        target_usd=alone.get("usd"),
+        deferred=decision.deferred,
+        answered_by=decision.answered_by,
+        flops=decision.flops,
+        usd=decision.usd,
+        target_flops=decision.target_flops,
+        target_usd=decision.target_usd,
         late_s=late_s,
     )

@@ -7,7 +7,8 @@ from uuid import uuid4
 from serve_app.api.encoding import utf8
 from serve_app.api.schema import ChatCompletion, ChatMessage, Completion, TextCompletion
 from serve_app.api.tools import NamedToolChoice
-from serve_app.core.record import Record
+from serve_app.core.record import DecisionRecord, Usage
+from serve_app.core.record_json import to_json
 from serve_app.core.tools import ToolChoice
 from serve_app.core.types import Generation, Message, Prompt, Sampling
 from serve_app.engines.wire.message import tool_calls_json
@@ -60,7 +61,7 @@ class Dialect:
         self.id = f"{'chatcmpl' if self.chat else 'cmpl'}-{uuid4().hex}"
         self.created = int(time.time())
 
-    def response(self, answer: Generation, usage: dict[str, int], record: Record) -> dict[str, Any]:
+    def response(self, answer: Generation, usage: Usage, record: DecisionRecord) -> dict[str, Any]:
         """A whole plain response."""
         choice: dict[str, Any] = {"index": 0, "finish_reason": answer.finish_reason, "logprobs": None}
         if self.chat:
@@ -69,7 +70,7 @@ class Dialect:
         else:
             choice["text"] = answer.text
         kind = "chat.completion" if self.chat else "text_completion"
-        return self._envelope(kind, [choice]) | {"usage": usage, "cascade": record}
+        return self._envelope(kind, [choice]) | {"usage": _usage(usage), "cascade": to_json(record)}
 
     def opening(self) -> dict[str, Any] | None:
         """The first chunk of a stream, which names the role."""
@@ -88,9 +89,9 @@ class Dialect:
         """The chunk that says why the answer ended."""
         return self._chunk({} if self.chat else "", answer.finish_reason)
 
-    def usage(self, usage: dict[str, int]) -> dict[str, Any]:
+    def usage(self, usage: Usage) -> dict[str, Any]:
         """The chunk that `stream_options.include_usage` asks for; it has no choices."""
-        return self._envelope(self._chunk_kind, []) | {"usage": usage}
+        return self._envelope(self._chunk_kind, []) | {"usage": _usage(usage)}
 
     @property
     def _chunk_kind(self) -> str:
@@ -127,12 +128,21 @@ def _logprobs(answer: Generation) -> dict[str, Any] | None:
     return {"content": tokens, "refusal": None}
 
 
-def headers(record: Record) -> dict[str, str]:
-    """The decision in a plain response's headers, for clients and logs that do not read the body."""
-    agreement = record["tiers"][0].get("agreement")
+def _usage(usage: Usage) -> dict[str, int]:
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.total_tokens,
+    }
+
+
+def headers(record: DecisionRecord) -> dict[str, str]:
+    """Return the decision as headers of a plain response, for clients and logs that do not read the body."""
+    decision = record.tiers[0].decision
+    agreement = decision.agreement if decision else None
     shown = {
-        "x-cascade-deferred": str(record["deferred"]).lower(),
-        "x-cascade-answered-by": record["answered_by"],
+        "x-cascade-deferred": str(record.deferred).lower(),
+        "x-cascade-answered-by": record.answered_by,
         "x-cascade-agreement": None if agreement is None else f"{agreement:.6g}",
     }
     return {name: value for name, value in shown.items() if value is not None}

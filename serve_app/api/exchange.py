@@ -11,7 +11,7 @@ from serve_app.api.conversion import Dialect, to_prompt
 from serve_app.api.schema import ChatCompletion, TextCompletion
 from serve_app.api.service import Service
 from serve_app.api.trace_context import trace_context
-from serve_app.core.record import Record
+from serve_app.core.record import DecisionRecord
 from serve_app.core.types import Outcome
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ class Exchange:
         self._service = service
         self._options = body.cascade
 
-    def close(self, outcome: Outcome | None) -> Record:
+    def close(self, outcome: Outcome | None) -> DecisionRecord:
         """The decision record; None for a request that was cancelled or broke."""
         assert not self.closed
         self.closed = True

@@ -14,6 +14,7 @@ from serve_app.api.service import ModelCard, Service
 from serve_app.api.stream import EventStream
 from serve_app.core.cascade import run_cascade
 from serve_app.core.record import usage
+from serve_app.core.record_json import to_json
 from serve_app.core.types import Failure, Outcome
 from serve_app.errors import UnknownModelError, choices
 
@@ -90,6 +91,6 @@ async def _complete(service: Service, body: ChatCompletion | TextCompletion, req
         status = errors.FAILURE_STATUS[outcome.answer.kind]
         # OpenAI's clients ask twice more by themselves, and a time limit's worth of work would be spent each time.
         not_again = {"x-should-retry": "false"} if outcome.answer.kind == "timeout" else {}
-        return Reply(content | {"cascade": record}, status, headers(record) | not_again)
+        return Reply(content | {"cascade": to_json(record)}, status, headers(record) | not_again)
     content = exchange.dialect.response(outcome.answer, usage(exchange.run.calls), record)
     return Reply(content, headers=headers(record))

@@ -5,7 +5,7 @@ from typing import Any, Literal, Protocol
 
 from serve_app.api.schema import CascadeOptions
 from serve_app.core.cascade import Run
-from serve_app.core.record import Record
+from serve_app.core.record import DecisionRecord
 from serve_app.core.types import Outcome, Prompt
 
 
@@ -39,7 +39,7 @@ class Service(Protocol):
         """A request, not started yet. Raises `UnknownModelError` or `RequestError`."""
         ...
 
-    def close(self, model: str, run: Run, outcome: Outcome | None, options: CascadeOptions) -> Record:
+    def close(self, model: str, run: Run, outcome: Outcome | None, options: CascadeOptions) -> DecisionRecord:
         """The decision record of a request that has ended, or was cancelled (None); counts and logs it. Called once."""
         ...
 

@@ -14,6 +14,7 @@ from serve_app.api.errors import BUG, error_body, failure_body
 from serve_app.api.exchange import Exchange, while_connected
 from serve_app.core.cascade import Event, Run, cascade_events
 from serve_app.core.record import usage
+from serve_app.core.record_json import to_json
 from serve_app.core.types import Delta, Failure, Outcome
 
 logger = logging.getLogger(__name__)
@@ -60,13 +61,13 @@ async def server_sent_events(exchange: Exchange) -> AsyncGenerator[bytes, None]:
         record = exchange.close(outcome)
         if isinstance(outcome.answer, Failure):
             content = failure_body(outcome.answered_by, outcome.answer, dialect.prompt_field)
-            yield b"event: error\n" + _event(content | {"cascade": record})
+            yield b"event: error\n" + _event(content | {"cascade": to_json(record)})
             return
         chunks = [dialect.tool_calls(outcome.answer)] if outcome.answer.tool_calls else []
         chunks.append(dialect.ending(outcome.answer))
         if dialect.include_usage:
             chunks.append(dialect.usage(usage(exchange.run.calls)))
-        chunks[-1]["cascade"] = record
+        chunks[-1]["cascade"] = to_json(record)
         for chunk in chunks:
             yield _event(chunk)
         yield b"data: [DONE]\n\n"

@@ -5,10 +5,12 @@ Only needs httpx and rich, and imports them late: the command line must start fa
 
 import sys
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from serve_app.core.record import AnswerRecord, CallRecord, DecisionRecord, TierDecision, TierRecord, Timings
+from serve_app.core.record_json import from_json
 from serve_app.errors import RequestError, ServerError, UnknownModelError
 
 if TYPE_CHECKING:
@@ -121,12 +123,10 @@ def _said(response: "httpx.Response") -> str:
 
 
 def render(body: Body, console: "Console") -> None:
-    """Show a response to people: the answer, then how it came about."""
-    from rich.table import Table
+    """Show a response on the terminal: the answer, then how it was decided."""
     from rich.text import Text
 
-    record = body["cascade"]
-    tiers = record["tiers"]
+    record = from_json(body["cascade"])
     choice = body["choices"][0]
     text = _clean(_written(choice["message"])).strip("\n")
     answer = Text(text, "bold") if text.strip() else Text("(an empty answer)", "dim")
@@ -137,16 +137,19 @@ def render(body: Body, console: "Console") -> None:
     console.print()
     console.print(_models(record))
     console.print()
-    for number, tier in enumerate(tiers, 1):
-        if tier.get("similarities"):
-            console.print(_similarities(tier, f"similarities of tier {number}" if _several(tiers) else "similarities"))
-            console.print()
+    for table in _matrices(record.tiers):
+        console.print(table)
+        console.print()
     for line in _verdicts(record):
         console.print(line)
-    facts = Table.grid(padding=(0, 2))
-    for name, fact in _facts(body):
-        facts.add_row(Text(name, "dim"), Text(fact))
-    console.print(facts)
+    console.print(_facts(record, body["usage"]))
+
+
+def _matrices(tiers: Sequence[TierRecord]) -> "Iterator[Table]":
+    for number, tier in enumerate(tiers, 1):
+        if tier.decision and tier.decision.similarities:
+            title = f"similarities of tier {number}" if _several(tiers) else "similarities"
+            yield _similarities(tier.models, tier.decision, title)
 
 
 def _written(message: Body) -> str:
@@ -156,13 +159,16 @@ def _written(message: Body) -> str:
 
 
 def _call(function: Body) -> str:
-    return f"{function['name']}({function['arguments']})"
+    return _signature(function["name"], function["arguments"])
 
 
-def _models(record: Body) -> "Table":
-    """Every model that was asked, a `*` before the one that answered."""
+def _signature(name: str, arguments: str) -> str:
+    return f"{name}({arguments})"
+
+
+def _models(record: DecisionRecord) -> "Table":
+    """Return a table of every model that was called, with a `*` before the one that answered."""
     from rich.table import Table
-    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("tier", justify="right", no_wrap=True)
@@ -171,31 +177,41 @@ def _models(record: Body) -> "Table":
     for name in ("in", "out", "seconds"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("status", no_wrap=True)
-    for number, tier in enumerate(record["tiers"], 1):
-        texts = _answers(tier)
-        for place, (name, text) in enumerate(zip(tier["models"], texts, strict=True)):
-            call = record["models"][name]
-            answered = name == record["answered_by"]
-            failed = call["status"] != "ok"
-            status = "truncated" if call.get("finish_reason") == "length" else call["status"].replace("_", " ")
-            about = "~" if call.get("estimated") else ""
-            table.add_row(
-                str(number) if place == 0 else "",
-                _line(f"{'*' if answered else ' '} {name}", "bold" if answered else ""),
-                Text(_clean(call["message"]), "red") if failed else _shortened(text),
-                f"{about}{call['prompt_tokens']}",
-                f"{about}{call['completion_tokens']}",
-                f"{call['latency_s']:.2f}",
-                Text(status, "red" if failed else "yellow" if status != "ok" else "green"),
-            )
+    for number, tier in enumerate(record.tiers, 1):
+        for index, (model, text) in enumerate(zip(tier.models, _texts(tier), strict=True)):
+            tier_number = str(number) if index == 0 else ""
+            table.add_row(tier_number, *_model_row(model, record.models[model], text, model == record.answered_by))
     return table
 
 
-def _answers(tier: Body) -> list[str | None]:
-    """What each model of a tier said or called, None where that is not known."""
-    nothing = [None] * len(tier["models"])
-    pairs = zip(tier.get("answers") or nothing, tier.get("tool_calls") or nothing, strict=True)
-    return [" ".join([*filter(None, [text]), *map(_call, calls)]) if calls else text for text, calls in pairs]
+def _model_row(model: str, call: CallRecord, text: str | None, answered: bool) -> "tuple[str | Text, ...]":
+    from rich.text import Text
+
+    failed = call.status != "ok"
+    status = "truncated" if call.finish_reason == "length" else call.status.replace("_", " ")
+    about = "~" if call.estimated else ""
+    return (
+        _line(f"{'*' if answered else ' '} {model}", "bold" if answered else ""),
+        Text(_clean(call.message or ""), "red") if failed else _shortened(text),
+        f"{about}{call.prompt_tokens}",
+        f"{about}{call.completion_tokens}",
+        f"{call.latency_s:.2f}",
+        Text(status, "red" if failed else "yellow" if status != "ok" else "green"),
+    )
+
+
+def _texts(tier: TierRecord) -> list[str | None]:
+    """Return what each model of a tier wrote or called, None for a failure and in a record without answers."""
+    if tier.answers is None:
+        return [None] * len(tier.models)
+    return [None if answer is None else _text(answer) for answer in tier.answers]
+
+
+def _text(answer: AnswerRecord) -> str:
+    if not answer.tool_calls:
+        return answer.text
+    calls = [_signature(call.name, call.arguments) for call in answer.tool_calls]
+    return " ".join([*filter(None, [answer.text]), *calls])
 
 
 def _shortened(answer: str | None) -> "Text":
@@ -210,18 +226,21 @@ def _line(text: str, style: str) -> "Text":
     return Text(indent + " ".join(_clean(text).split()), style, no_wrap=True, overflow="ellipsis")
 
 
-def _similarities(tier: Body, title: str) -> "Table":
-    """Row i, column j: the signal for hypothesis i and reference j. Scores are shown where they differ from these."""
+def _similarities(models: Sequence[str], decision: TierDecision, title: str) -> "Table":
+    """Return the matrix: row i, column j is the signal for hypothesis i and reference j.
+
+    Output scores are shown only if they differ from the similarities, so for more than two models.
+    """
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    scored = len(tier["models"]) > 2
-    columns = [str(number) for number in range(1, len(tier["models"]) + 1)]
-    table.add_column(f"{title} ({tier['signal']})")
+    scored = len(models) > 2
+    columns = [str(number) for number in range(1, len(models) + 1)]
+    table.add_column(f"{title} ({decision.signal})")
     for name in [*columns, "score"] if scored else columns:
         table.add_column(name, justify="right", no_wrap=True)
-    for i, (model, row) in enumerate(zip(tier["models"], tier["similarities"], strict=True)):
-        values = [*row, tier["output_scores"][i]] if scored else row
+    for i, (model, row) in enumerate(zip(models, decision.similarities or (), strict=True)):
+        values = [*row, decision.output_scores[i]] if scored else row
         table.add_row(_line(f"{i + 1} {model}", ""), *(_number(value) for value in values))
     return table
 
@@ -230,32 +249,32 @@ def _number(value: float | None, digits: int = 2) -> str:
     return "n/a" if value is None else f"{value:.{digits}f}"
 
 
-def _verdicts(record: Body) -> "Iterator[Text]":
-    """One line for each tier that had something to decide, and one where the target failed."""
+def _verdicts(record: DecisionRecord) -> "Iterator[Text]":
+    """Yield a line for each tier that had something to decide, and one if the target failed."""
     from rich.text import Text
 
-    tiers = record["tiers"]
-    if "reason" not in tiers[0]:
-        yield Text(f"{record['answered_by']} was asked alone, so there was nothing to decide")
+    tiers = record.tiers
+    if tiers[0].decision is None:
+        yield Text(f"{record.answered_by} was asked alone, so there was nothing to decide")
     for number, tier in enumerate(tiers, 1):
-        if "reason" not in tier:
+        if tier.decision is None:
             continue
-        if tier["accepted"]:
-            result, style = f"accepted, {tier['selected']} answered", "green"
+        if tier.decision.accepted:
+            result, style = f"accepted, {tier.decision.selected} answered", "green"
         else:
-            result, style = f"deferred to {' + '.join(tiers[number]['models'])}", "yellow"
+            result, style = f"deferred to {' + '.join(tiers[number].models)}", "yellow"
         prefix = f"tier {number}: " if _several(tiers) else ""
-        yield Text(f"{prefix}{_why(tier)}: {result}", style)
-        if tier.get("scorer_error"):
-            yield Text(_clean(tier["scorer_error"]), "red")
-    if replaced := record.get("replaced"):
-        sentence = f"{replaced['model']} failed, so the best member answer stands in, by {record['answered_by']}"
-        yield Text(sentence, "red")
+        yield Text(f"{prefix}{_why(tier.decision)}: {result}", style)
+        if tier.scorer_error:
+            yield Text(_clean(tier.scorer_error), "red")
+    if record.replaced:
+        model = record.replaced.model
+        yield Text(f"{model} failed, so the best member answer stands in, by {record.answered_by}", "red")
 
 
-def _several(tiers: list[Body]) -> bool:
-    """Whether more than one tier had something to decide, so that lines must say which they are about."""
-    return sum("reason" in tier for tier in tiers) > 1
+def _several(tiers: Sequence[TierRecord]) -> bool:
+    """Return whether more than one tier decided something, so that a line must name its tier."""
+    return sum(tier.decision is not None for tier in tiers) > 1
 
 
 REASONS = {
@@ -266,21 +285,20 @@ REASONS = {
 }
 
 
-def _why(tier: Body) -> str:
-    compared = _comparison(tier)
-    reason, signal = tier["reason"], tier["signal"]
-    if reason in ("agreement", "disagreement", "confident", "unsure"):
-        return f"{compared} ({signal})"
-    details = f"{signal}, {compared}" if tier["agreement"] is not None else signal
-    return f"{REASONS.get(reason, reason.replace('_', ' '))} ({details})"
+def _why(decision: TierDecision) -> str:
+    compared = _comparison(decision)
+    if decision.reason in ("agreement", "disagreement", "confident", "unsure"):
+        return f"{compared} ({decision.signal})"
+    details = f"{decision.signal}, {compared}" if decision.agreement is not None else decision.signal
+    return f"{REASONS.get(decision.reason, decision.reason.replace('_', ' '))} ({details})"
 
 
-def _comparison(tier: Body) -> str:
-    """`agreement 0.73 < threshold 0.80`, with as many digits as the two need to differ."""
-    value, threshold = tier["agreement"], tier["threshold"]
-    name = "confidence" if tier["reason"] in ("confident", "unsure") else "agreement"
-    if value is None:
-        return f"no {name} to hold against threshold {_number(threshold)}"
+def _comparison(decision: TierDecision) -> str:
+    """Return `agreement 0.73 < threshold 0.80`, with as many digits as the two need to differ."""
+    value, threshold = decision.agreement, decision.threshold
+    name = "confidence" if decision.reason in ("confident", "unsure") else "agreement"
+    if value is None or threshold is None:
+        return f"no {name} to compare with threshold {_number(threshold)}"
     digits = next((d for d in range(2, 5) if round(threshold, d) == threshold), 4)
     while digits < 9 and value != threshold and round(value, digits) == round(threshold, digits):
         digits += 1
@@ -288,33 +306,45 @@ def _comparison(tier: Body) -> str:
     return f"{name} {_number(value, digits)} {sign} threshold {_number(threshold, digits)}"
 
 
-def _facts(body: Body) -> Iterator[tuple[str, str]]:
-    """Tokens, cost and time."""
-    record, usage = body["cascade"], body["usage"]
-    cost, times = record["cost"], record["timings_s"]
-    alone = cost.get("target_only", {}) if "reason" in record["tiers"][0] else {}
-    yield "tokens", f"{usage['total_tokens']} ({usage['prompt_tokens']} in, {usage['completion_tokens']} out)"
-    about = "about " if cost.get("estimated") else ""
-    if cost["flops"] is None:
+def _facts(record: DecisionRecord, usage: Body) -> "Table":
+    """Return a table of tokens, cost and time."""
+    from rich.table import Table
+    from rich.text import Text
+
+    facts = Table.grid(padding=(0, 2))
+    tokens = f"{usage['total_tokens']} ({usage['prompt_tokens']} in, {usage['completion_tokens']} out)"
+    for name, fact in [("tokens", tokens), *_costs(record), ("time", _times(record.timings))]:
+        facts.add_row(Text(name, "dim"), Text(fact))
+    return facts
+
+
+def _costs(record: DecisionRecord) -> Iterator[tuple[str, str]]:
+    cost = record.cost
+    alone = cost.target_only if record.tiers[0].decision else None
+    about = "about " if cost.estimated else ""
+    if cost.flops is None:
         yield "cost", "FLOPs unknown: the config does not give every model's parameters"
     else:
-        yield "cost", f"{about}{_flops(cost['flops'])} FLOPs" + _against(cost["flops"], alone, "flops")
-    if cost["usd"] or alone.get("usd"):
-        yield "", about + _usd(cost["usd"]) + _against(cost["usd"], alone, "usd")
-    parts = [f"tiers: {', '.join(map(_seconds, times['tiers']))}"] if len(times["tiers"]) > 1 else []
-    if times["scoring"]:
-        parts.append(f"scoring: {_seconds(times['scoring'])}")
-    yield "time", _seconds(times["total"]) + (f" ({'; '.join(parts)})" if parts else "")
+        share = "" if alone is None else _share(cost.flops, alone.flops, _flops, alone.estimated)
+        yield "cost", f"{about}{_flops(cost.flops)} FLOPs{share}"
+    if cost.usd or (alone and alone.usd):
+        share = "" if alone is None else _share(cost.usd, alone.usd, _usd, alone.estimated)
+        yield "", f"{about}{_usd(cost.usd)}{share}"
 
 
-def _against(spent: float | None, alone: Body, unit: Literal["flops", "usd"]) -> str:
-    wanted = alone.get(unit)
-    if spent is None or not wanted:
+def _times(timings: Timings) -> str:
+    parts = [f"tiers: {', '.join(map(_seconds, timings.tiers))}"] if len(timings.tiers) > 1 else []
+    if timings.scoring:
+        parts.append(f"scoring: {_seconds(timings.scoring)}")
+    return _seconds(timings.total or 0.0) + (f" ({'; '.join(parts)})" if parts else "")
+
+
+def _share(spent: float | None, by_target: float | None, shown: Callable[[float], str], estimated: bool) -> str:
+    if spent is None or not by_target:
         return ""
-    share = spent / wanted
+    share = spent / by_target
     percent = "<1%" if 0 < share < 0.01 else f"{share:.0%}"
-    shown = _flops(wanted) if unit == "flops" else _usd(wanted)
-    return f", {percent} of the target alone ({shown}{', estimated' if alone.get('estimated') else ''})"
+    return f", {percent} of the target alone ({shown(by_target)}{', estimated' if estimated else ''})"
 
 
 def _flops(value: float) -> str:

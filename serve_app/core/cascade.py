@@ -56,6 +56,11 @@ class Run:
     started: float = field(default_factory=perf_counter)
     first_text_s: float | None = None
 
+    @property
+    def target(self) -> str:
+        """Return the name of the last tier's model."""
+        return self.tiers[-1].models[0]
+
     def finished(self, call: Call) -> Answer:
         """Note a call and learn from it how fast its model is; the answer as the request wants it."""
         answer = call.answer

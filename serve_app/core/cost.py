@@ -7,12 +7,12 @@ saving.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import ceil
 
 from serve_app.core.tools import Tool
-from serve_app.core.types import Answer, Call, Delta, Failure, Generation, Outcome, Prompt, Scores
+from serve_app.core.types import Answer, Delta, Failure, Generation, Outcome, Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,13 @@ class Cost:
         return Cost(_sum(self.flops, other.flops), _sum(self.usd, other.usd), _sum(self.device_s, other.device_s))
 
 
+@dataclass(frozen=True, slots=True)
+class EstimatedCost(Cost):
+    """A cost, and whether it rests on token counts or times that nobody measured."""
+
+    estimated: bool = False
+
+
 def _sum(a: float | None, b: float | None) -> float | None:
     return None if a is None or b is None else a + b
 
@@ -62,17 +69,6 @@ def price(model: ModelCost, prompt_tokens: int, completion_tokens: int, latency_
         usd=(model.input_usd * prompt_tokens + model.output_usd * completion_tokens) / 1e6,
         device_s=None if latency_s is None else latency_s * model.devices,
     )
-
-
-def charge(calls: Iterable[Call], scoring: Iterable[Scores], models: Mapping[str, ModelCost]) -> Cost:
-    """The cost of all calls, failed and cancelled ones included, and of all scoring."""
-    total = Cost()
-    for call in calls:
-        answer = call.answer
-        total += price(models[call.model], answer.prompt_tokens, answer.completion_tokens, answer.latency_s)
-    for scores in scoring:
-        total += Cost(flops=scores.flops, device_s=scores.device_s)
-    return total
 
 
 class Speed:
@@ -117,17 +113,18 @@ class Speed:
         return max(0, ceil((elapsed_s - (self.prompt_token_s or 0.0) * prompt_tokens) / self.token_s))
 
 
-def target_only(outcome: Outcome, target: str, model: ModelCost, speed: Speed) -> tuple[Cost, bool]:
-    """What the target alone would have cost for this request, and whether that is an estimate.
+def target_only(outcome: Outcome, target: str, model: ModelCost, speed: Speed) -> EstimatedCost:
+    """Return what the target alone would have cost for this request.
 
-    Where the target answered, it is what it did cost. Else the prompt counts as in the accepted answer's own tokeniser
-    and the answer is taken to be as long as the accepted one.
+    If the target answered, that is what it did cost. Otherwise it is an estimate: the prompt counts as in the accepted
+    answer's own tokeniser, and the target's answer is assumed to be as long as the accepted one.
     """
     answer = outcome.answer
     by_another = outcome.answered_by != target
     tokens = answer.prompt_tokens, answer.completion_tokens
     seconds = speed.seconds(*tokens) if by_another else answer.latency_s
-    return price(model, *tokens, seconds), by_another or answer.estimated
+    cost = price(model, *tokens, seconds)
+    return EstimatedCost(cost.flops, cost.usd, cost.device_s, by_another or answer.estimated)
 
 
 BYTES_PER_TOKEN = 3

@@ -1,136 +1,237 @@
-"""The decision record: everything that led to an answer, as plain values for JSON (design: one object everywhere)."""
+"""The decision record: everything that led to an answer, in one object for client, log, metrics and spans."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from math import isfinite
-from typing import Any, TypeAlias
 
 from serve_app.core.cascade import Run
-from serve_app.core.cost import Cost, ModelCost, Speed, charge, target_only
-from serve_app.core.types import Answer, Call, Generation, Outcome, TierResult
+from serve_app.core.charges import Charges, RequestCost
+from serve_app.core.types import Answer, Call, Generation, Outcome, Tier, TierResult
 
-Record: TypeAlias = dict[str, Any]
+
+@dataclass(frozen=True, slots=True)
+class FunctionCall:
+    """A tool call without its id. `arguments` is JSON as the model wrote it."""
+
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRecord:
+    """What one model of a tier answered."""
+
+    text: str
+    tool_calls: tuple[FunctionCall, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How a tier's answers are compared and selected; the words are those of `Tier`."""
+
+    agreement: str
+    direction: str
+    select: str | None
+    min_answers: int
+    truncated: str
+
+
+@dataclass(frozen=True, slots=True)
+class TierDecision:
+    """A tier's decision. `similarities` (n x n) and `output_scores` (n) run over the tier's n models.
+
+    A number is None if the answer did not survive, or if JSON cannot express it (NaN, infinities).
+    """
+
+    signal: str | None
+    policy: Policy | None
+    similarities: tuple[tuple[float | None, ...], ...] | None
+    output_scores: tuple[float | None, ...]
+    agreement: float | None
+    threshold: float | None
+    accepted: bool
+    reason: str
+    selected: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TierRecord:
+    """One tier that ran. The target has no `decision`; `answers` (None for a failure) are there only on request."""
+
+    models: tuple[str, ...]
+    decision: TierDecision | None = None
+    truncated_pairs: int = 0
+    scorer_error: str | None = None
+    answers: tuple[AnswerRecord | None, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """One model call: `status` is `ok` or the kind of failure, which `message` describes. Times are in seconds."""
+
+    status: str
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    latency_s: float = 0.0
+    estimated: bool = False
+    finish_reason: str | None = None
+    first_token_s: float | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Seconds for each tier, for all scoring, and for the whole request (None if it was cancelled)."""
+
+    tiers: tuple[float, ...] = ()
+    scoring: float = 0.0
+    total: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """A target's failure that the best member answer made good."""
+
+    model: str
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRecord:
+    """The record of one request. `deferred` and `answered_by` are None if it was cancelled or failed.
+
+    `calibration` is the id of the calibration that the thresholds come from, or None.
+    """
+
+    id: str
+    deferred: bool | None
+    answered_by: str | None
+    reason: str
+    tiers: tuple[TierRecord, ...]
+    models: Mapping[str, CallRecord]
+    cost: RequestCost
+    timings: Timings
+    calibration: str | None = None
+    replaced: Replacement | None = None
+
+    def without_answers(self) -> "DecisionRecord":
+        """Return the same record without any text that a model wrote as an answer."""
+        return replace(self, tiers=tuple(replace(tier, answers=None) for tier in self.tiers))
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens over all models that were called."""
+
+    prompt_tokens: int
+    completion_tokens: int
+
+    @property
+    def total_tokens(self) -> int:
+        """Return the tokens read and written."""
+        return self.prompt_tokens + self.completion_tokens
+
+
+def usage(calls: Iterable[Call]) -> Usage:
+    """Sum the tokens of all calls, failed and cancelled ones included."""
+    answers = [call.answer for call in calls]
+    return Usage(sum(a.prompt_tokens for a in answers), sum(a.completion_tokens for a in answers))
 
 
 def decision_record(
     cascade: str,
     run: Run,
     outcome: Outcome | None,
-    costs: Mapping[str, ModelCost],
+    charges: Charges,
     *,
     answers: bool = False,
     calibration: str | None = None,
-) -> Record:
-    """The record of a finished request, or of one that was cancelled (`outcome` None). Times in seconds.
+) -> DecisionRecord:
+    """Build the record of a finished request, or of a cancelled one (`outcome` is None).
 
-    `answers` adds the models' texts and, where there are any, their tool calls. `calibration` names the one that the
-    thresholds come from. Numbers that JSON cannot say (NaN, infinities) are None.
+    `charges` are the run's. `answers` includes the models' texts and tool calls. `calibration` is the id of the
+    calibration that the thresholds come from.
     """
-    target = run.tiers[-1].models[0]
-    scored = [result.scores for result in run.results if result.scores]
-    record: Record = {
-        "id": cascade,
-        "deferred": outcome.deferred if outcome else None,
-        "answered_by": outcome.answered_by if outcome and isinstance(outcome.answer, Generation) else None,
-        "reason": outcome.reason if outcome else "cancelled",
-        "tiers": [_tier(result, answers) for result in run.results],
-        "models": {call.model: _model(call.answer) for call in run.calls},
-        "cost": _units(charge(run.calls, scored, costs)),
-        "timings_s": {
-            "tiers": [result.elapsed_s for result in run.results],
-            "scoring": sum(result.scoring_s for result in run.results),
-            "total": outcome.total_s if outcome else None,
-        },
-    }
-    if calibration is not None:
-        record["calibration"] = calibration
-    if any(call.answer.estimated for call in run.calls):
-        record["cost"]["estimated"] = True
-    if outcome and isinstance(outcome.answer, Generation):
-        alone, estimated = target_only(outcome, target, costs[target], run.speeds.get(target) or Speed())
-        record["cost"]["target_only"] = _units(alone) | {"estimated": estimated}
-    if outcome and outcome.replaced:
-        record["replaced"] = {"model": target, "kind": outcome.replaced.kind, "message": outcome.replaced.message}
-    return record
+    return DecisionRecord(
+        id=cascade,
+        deferred=outcome.deferred if outcome else None,
+        answered_by=outcome.answered_by if outcome and isinstance(outcome.answer, Generation) else None,
+        reason=outcome.reason if outcome else "cancelled",
+        tiers=tuple(_tier(result, answers) for result in run.results),
+        models={call.model: _call(call.answer) for call in run.calls},
+        cost=charges.request,
+        timings=Timings(
+            tuple(result.elapsed_s for result in run.results),
+            sum(result.scoring_s for result in run.results),
+            outcome.total_s if outcome else None,
+        ),
+        calibration=calibration,
+        replaced=_replacement(run.target, outcome),
+    )
 
 
-def usage(calls: Iterable[Call]) -> dict[str, int]:
-    """Tokens over all models that were asked, in OpenAI's words."""
-    answers = [call.answer for call in calls]
-    prompt = sum(answer.prompt_tokens for answer in answers)
-    completion = sum(answer.completion_tokens for answer in answers)
-    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+def _replacement(target: str, outcome: Outcome | None) -> Replacement | None:
+    if outcome is None or outcome.replaced is None:
+        return None
+    return Replacement(target, outcome.replaced.kind, outcome.replaced.message)
 
 
-def _tier(result: TierResult, answers: bool) -> Record:
+def _tier(result: TierResult, answers: bool) -> TierRecord:
+    return TierRecord(
+        result.tier.models,
+        _decision(result),
+        result.scores.truncated_pairs if result.scores else 0,
+        result.scorer_error,
+        tuple(_answer(call.answer) for call in result.calls) if answers else None,
+    )
+
+
+def _decision(result: TierResult) -> TierDecision | None:
+    if result.judged is None:
+        return None
     tier, decision = result.tier, result.decision
-    record: Record = {"models": list(tier.models)}
-    if result.judged is not None:
-        record |= {
-            "signal": tier.signal,
-            "policy": {
-                "agreement": tier.agreement,
-                "direction": tier.direction,
-                "select": tier.select,
-                "min_answers": tier.min_answers,
-                "truncated": tier.truncated,
-            },
-            "similarities": _matrix(result),
-            "output_scores": [_number(score) for score in result.judged.output_scores],
-            "agreement": _number(decision.agreement),
-            "threshold": decision.threshold,
-            "accepted": decision.accepted,
-            "reason": decision.reason,
-            "selected": None if decision.selected is None else tier.models[decision.selected],
-        }
-    if result.scores and result.scores.truncated_pairs:
-        record["truncated_pairs"] = result.scores.truncated_pairs
-    if result.scorer_error:
-        record["scorer_error"] = result.scorer_error
-    if answers:
-        record["answers"] = [_text(call.answer) for call in result.calls]
-        if any(_tool_calls(call.answer) for call in result.calls):
-            record["tool_calls"] = [_tool_calls(call.answer) for call in result.calls]
-    return record
+    return TierDecision(
+        signal=tier.signal,
+        policy=_policy(tier),
+        similarities=_matrix(result),
+        output_scores=tuple(map(_finite, result.judged.output_scores)),
+        agreement=_finite(decision.agreement),
+        threshold=decision.threshold,
+        accepted=decision.accepted,
+        reason=decision.reason,
+        selected=None if decision.selected is None else tier.models[decision.selected],
+    )
 
 
-def _matrix(result: TierResult) -> list[list[float | None]] | None:
-    """The similarities in the order of the tier's models, None where an answer did not survive."""
+def _policy(tier: Tier) -> Policy:
+    return Policy(tier.agreement, tier.direction, tier.select, tier.min_answers, tier.truncated)
+
+
+def _matrix(result: TierResult) -> tuple[tuple[float | None, ...], ...] | None:
+    """Return the similarities in the order of the tier's models, None for each answer that did not survive."""
     if result.scores is None or result.judged is None:
         return None
     n = len(result.tier.models)
     matrix: list[list[float | None]] = [[None] * n for _ in range(n)]
     for row, i in enumerate(result.judged.survivors):
         for column, j in enumerate(result.judged.survivors):
-            matrix[i][j] = _number(result.scores.similarities[row][column])
-    return matrix
+            matrix[i][j] = _finite(result.scores.similarities[row][column])
+    return tuple(map(tuple, matrix))
 
 
-def _text(answer: Answer) -> str | None:
-    return answer.text if isinstance(answer, Generation) else None
-
-
-def _tool_calls(answer: Answer) -> list[Record] | None:
+def _answer(answer: Answer) -> AnswerRecord | None:
     if not isinstance(answer, Generation):
         return None
-    return [{"name": call.name, "arguments": call.arguments} for call in answer.tool_calls]
+    return AnswerRecord(answer.text, tuple(FunctionCall(call.name, call.arguments) for call in answer.tool_calls))
 
 
-def _model(answer: Answer) -> Record:
-    counts = {
-        "prompt_tokens": answer.prompt_tokens,
-        "completion_tokens": answer.completion_tokens,
-        "latency_s": answer.latency_s,
-    }
-    if answer.estimated:
-        counts["estimated"] = True
+def _call(answer: Answer) -> CallRecord:
+    spent = (answer.prompt_tokens, answer.completion_tokens, answer.latency_s, answer.estimated)
     if isinstance(answer, Generation):
-        return {"status": "ok", "finish_reason": answer.finish_reason, **counts, "first_token_s": answer.first_token_s}
-    return {"status": answer.kind, "message": answer.message, **counts}
+        return CallRecord("ok", *spent, answer.finish_reason, answer.first_token_s)
+    return CallRecord(answer.kind, *spent, message=answer.message)
 
 
-def _units(cost: Cost) -> Record:
-    return {"flops": cost.flops, "usd": cost.usd, "device_s": cost.device_s}
-
-
-def _number(value: float | None) -> float | None:
+def _finite(value: float | None) -> float | None:
     return value if value is not None and isfinite(value) else None

@@ -4,7 +4,6 @@ import asyncio
 import json
 import logging
 from collections.abc import Sequence
-from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +18,12 @@ from serve_app.api.service import ModelCard, Readiness
 from serve_app.config import TARGET_TIMEOUT_S, AppConfig, RouterSettings
 from serve_app.config.explain import explain
 from serve_app.core.cascade import Run
+from serve_app.core.charges import charge
 from serve_app.core.cost import Speed
 from serve_app.core.deferral import answers_needed
 from serve_app.core.protocols import Model, Scorer
-from serve_app.core.record import Record, decision_record
+from serve_app.core.record import DecisionRecord, decision_record
+from serve_app.core.record_json import to_json
 from serve_app.core.types import Generation, Outcome, Prompt, Tier
 from serve_app.deployments.autoscaling import EXPECTED, Demand
 from serve_app.deployments.capabilities import check_honoured
@@ -178,16 +179,16 @@ class Router:
             message = f"cascade.signal: {signal!r} compares answers, and no tier has several to compare."
             raise RequestError(message, "cascade.signal")
 
-    def close(self, model: str, run: Run, outcome: Outcome | None, options: CascadeOptions) -> Record:
+    def close(self, model: str, run: Run, outcome: Outcome | None, options: CascadeOptions) -> DecisionRecord:
         self._measure(model, run, outcome)
-        decided = partial(decision_record, model, run, outcome, self._costs, calibration=self._calibration(model, run))
-        record = decided(answers=options.include_answers)
-        self._instruments.record_all(request_measures(model, run, outcome, record, self._costs))
+        charges = charge(run, outcome, self._costs)
+        calibration = self._calibration(model, run)
+        record = decision_record(model, run, outcome, charges, answers=options.include_answers, calibration=calibration)
+        self._instruments.record_all(request_measures(model, run, outcome, record, charges))
         if self._tracing:
             self._tracing.ended(run, outcome, record)
         if self._config.router.log_decisions:
-            logged = record if not options.include_answers else decided()
-            logger.info("decision %s", json.dumps(logged))
+            logger.info("decision %s", json.dumps(to_json(record.without_answers())))
         return record
 
     def _calibration(self, model: str, run: Run) -> str | None:

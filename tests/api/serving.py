@@ -13,8 +13,9 @@ from serve_app.api.routes import build_api
 from serve_app.api.schema import CascadeOptions
 from serve_app.api.service import ModelCard, Readiness
 from serve_app.core.cascade import Run
+from serve_app.core.charges import charge
 from serve_app.core.cost import ModelCost
-from serve_app.core.record import Record, decision_record
+from serve_app.core.record import DecisionRecord, decision_record
 from serve_app.core.types import (
     Answer,
     Delta,
@@ -148,13 +149,13 @@ class FakeService:
         self.runs.append(run)
         return run
 
-    def close(self, model: str, run: Run, outcome: Outcome | None, options: CascadeOptions) -> Record:
+    def close(self, model: str, run: Run, outcome: Outcome | None, options: CascadeOptions) -> DecisionRecord:
         self.closings.append(outcome)
         self.closed.set()
         if self.breaks_on_close:
             raise RuntimeError("secret")
         costs = {name: ModelCost(parameters=1e9) for name in self.models}
-        return decision_record(model, run, outcome, costs, answers=options.include_answers)
+        return decision_record(model, run, outcome, charge(run, outcome, costs), answers=options.include_answers)
 
     async def readiness(self) -> Readiness:
         return Readiness(self.ready, {"waiting_for": [] if self.ready else ["cascades.default.tiers[0]"]})

@@ -507,7 +507,7 @@ def test_what_people_see_at_80_columns(body: Body, text: str):
 LINES: list[tuple[dict[str, Any], str]] = [
     ({"reason": "disagreement", "agreement": 0.7996}, "agreement 0.7996 < threshold 0.8000 (sbert)"),
     ({"reason": "disagreement", "agreement": 0.5, "threshold": 0.825}, "agreement 0.500 < threshold 0.825 (sbert)"),
-    ({"reason": "disagreement", "agreement": None}, "no agreement to hold against threshold 0.80 (sbert)"),
+    ({"reason": "disagreement", "agreement": None}, "no agreement to compare with threshold 0.80 (sbert)"),
     ({"reason": "too_few_answers", "agreement": None}, "too few answers to compare (sbert)"),
     ({"reason": "nothing_to_return", "agreement": None}, "no answer that could be returned (sbert)"),
     ({"reason": "scorer_failed", "agreement": None}, "scoring failed (sbert)"),
@@ -519,7 +519,7 @@ LINES: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"reason": "unsure", "signal": "chow_avg", "agreement": None, "threshold": -0.5},
-        "no confidence to hold against threshold -0.50 (chow_avg)",
+        "no confidence to compare with threshold -0.50 (chow_avg)",
     ),
     ({"reason": "a_new_one", "agreement": 0.5}, "a new one (sbert, agreement 0.50 < threshold 0.80)"),
 ]

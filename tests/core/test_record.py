@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 
 from serve_app.core.cascade import Run
+from serve_app.core.charges import charge
 from serve_app.core.cost import ModelCost, Speed
-from serve_app.core.record import Record, decision_record, usage
+from serve_app.core.record import DecisionRecord, Usage, decision_record, usage
+from serve_app.core.record_json import from_json, to_json
 from serve_app.core.types import (
     Agreement,
     Answer,
@@ -64,11 +66,17 @@ def ended(run: Run, answer: Answer, by: str, replaced: Failure | None = None) ->
     return Outcome(answer, by, tuple(run.results), 1.66, replaced)
 
 
-def record_of(run: Run, outcome: Outcome | None, **options: Any) -> Record:
-    """The record, after a round trip through strict JSON that must not change it."""
-    record = decision_record("default", run, outcome, COSTS, **options)
-    assert json.loads(json.dumps(record, allow_nan=False)) == record
-    return record
+def record_of(run: Run, outcome: Outcome | None, **options: Any) -> Any:
+    """The record as JSON, after round trips through strict JSON and back that must not change it."""
+    record = decided(run, outcome, COSTS, **options)
+    body = to_json(record)
+    assert json.loads(json.dumps(body, allow_nan=False)) == body
+    assert from_json(body) == record
+    return body
+
+
+def decided(run: Run, outcome: Outcome | None, costs: dict[str, ModelCost], **options: Any) -> DecisionRecord:
+    return decision_record("default", run, outcome, charge(run, outcome, costs), **options)
 
 
 DEFERRED = {
@@ -209,7 +217,7 @@ def test_a_matrix_has_a_row_for_every_member():
     decision = Decision(False, "disagreement", 0.25, 0.5, 0)
     result = TierResult(trio, calls, decision, judged, Scores(((1.0, 0.125), (0.375, 1.0))))
     run = run_of(result)
-    record = decision_record("default", run, None, dict.fromkeys(("a", "b", "c"), ModelCost(1e9)))
+    record: Any = to_json(decided(run, None, dict.fromkeys(("a", "b", "c"), ModelCost(1e9))))
     tier = record["tiers"][0]
     assert tier["similarities"] == [[1, None, 0.125], [None, None, None], [0.375, None, 1]]
     assert tier["output_scores"] == [0.25, None, 0.25]
@@ -226,7 +234,7 @@ def test_what_json_cannot_say_is_null(number: float):
 
 def test_an_unknown_size_is_null_and_not_a_saving():
     run = run_of(members(PARIS, ROME, 0.41), target(LONG))
-    record = decision_record("default", run, ended(run, LONG, LARGE), COSTS | {TINY: ModelCost()})
+    record: Any = to_json(decided(run, ended(run, LONG, LARGE), COSTS | {TINY: ModelCost()}))
     assert record["cost"]["flops"] is None
     assert record["cost"]["target_only"]["flops"] == pytest.approx(2 * 1.54e9 * 51)
 
@@ -268,6 +276,7 @@ def test_a_cancelled_request():
 
 
 def test_usage_is_the_sum_over_all_models():
-    assert usage([]) == {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
-    calls = [Call(SMALL, PARIS), Call(TINY, LOST), Call(LARGE, LONG)]
-    assert usage(calls) == {"prompt_tokens": 127, "completion_tokens": 21, "total_tokens": 148}
+    assert usage([]) == Usage(0, 0)
+    tokens = usage([Call(SMALL, PARIS), Call(TINY, LOST), Call(LARGE, LONG)])
+    assert tokens == Usage(127, 21)
+    assert tokens.total_tokens == 148

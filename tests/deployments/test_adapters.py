@@ -52,10 +52,10 @@ async def test_a_request_goes_to_the_base_with_the_adapters_name() -> None:
     assert isinstance(outcome, Outcome)
     assert deployment.asked == [{}, {"adapter": "sql"}, {"adapter": "law"}]
     record = router.close("default", run, outcome, CascadeOptions())
-    assert record["answered_by"] == "law"
-    assert record["models"].keys() == {"base", "sql", "law"}
+    assert record.answered_by == "law"
+    assert record.models.keys() == {"base", "sql", "law"}
     # 2 x parameters x tokens of each, at the base's size.
-    assert record["cost"]["flops"] == 3 * 2 * 1e9 * 12
+    assert record.cost.flops == 3 * 2 * 1e9 * 12
     # All three are work for the base: two at once, then a third.
     expected = router.record_autoscaling_stats()
     assert expected.keys() == {"expected_ongoing:base"}

@@ -1,11 +1,12 @@
 """What a request that has ended says to the metrics. Pure: a run and its record in, values out."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from math import exp, isfinite
 
 from serve_app.core.cascade import Run
-from serve_app.core.cost import ModelCost, price
-from serve_app.core.record import Record
+from serve_app.core.charges import Charges
+from serve_app.core.cost import Cost
+from serve_app.core.record import DecisionRecord
 from serve_app.core.types import Call, Failure, Generation, Outcome, TierResult
 from serve_app.deployments.observing.metrics import (
     AGREEMENT,
@@ -27,27 +28,36 @@ from serve_app.deployments.observing.metrics import (
 
 SCORING = "Scorer"
 """In place of a model's name; no model may have it."""
-TARGET_ONLY = {"flops": TARGET_FLOPS, "usd": TARGET_USD, "device_s": TARGET_DEVICE_SECONDS}
 
 
 def request_measures(
-    cascade: str, run: Run, outcome: Outcome | None, record: Record, costs: Mapping[str, ModelCost]
+    cascade: str, run: Run, outcome: Outcome | None, record: DecisionRecord, charges: Charges
 ) -> Iterator[Measure]:
     """All that one request adds to the router's metrics; `outcome` is None if it was cancelled. Nothing is negative."""
-    yield REQUESTS, 1, (cascade, _ended(outcome), record["answered_by"] or "")
+    yield REQUESTS, 1, (cascade, _ended(outcome), record.answered_by or "")
     for number, result in enumerate(run.results):
         yield from _tier(cascade, str(number), result)
-    for call in run.calls:
-        role = "target" if call.model in run.tiers[-1].models else "member"
-        yield from _call(cascade, call, role, outcome, costs[call.model])
+    for call, cost in zip(run.calls, charges.calls, strict=True):
+        role = "target" if call.model == run.target else "member"
+        yield from _call(cascade, call, role, outcome, cost)
     if outcome is not None:
         for phase, seconds in _phases(run, outcome):
             yield REQUEST_SECONDS, seconds, (cascade, phase)
-    # Where a sum is not known, the same sum for the target alone would show a saving that nobody can know.
-    alone = record["cost"].get("target_only", {})
-    for unit, metric in TARGET_ONLY.items():
-        if alone.get(unit) and record["cost"][unit] is not None:
-            yield metric, alone[unit], (cascade,)
+    yield from _target_only(cascade, record)
+
+
+def _target_only(cascade: str, record: DecisionRecord) -> Iterator[Measure]:
+    spent, alone = record.cost, record.cost.target_only
+    if alone is None:
+        return
+    # If a sum is unknown, the same sum for the target alone would show a saving that nobody can know.
+    for metric, total, by_target in (
+        (TARGET_FLOPS, spent.flops, alone.flops),
+        (TARGET_USD, spent.usd, alone.usd),
+        (TARGET_DEVICE_SECONDS, spent.device_s, alone.device_s),
+    ):
+        if by_target and total is not None:
+            yield metric, by_target, (cascade,)
 
 
 def _ended(outcome: Outcome | None) -> str:
@@ -72,7 +82,7 @@ def _tier(cascade: str, number: str, result: TierResult) -> Iterator[Measure]:
                 yield metric, spent, (cascade, SCORING)
 
 
-def _call(cascade: str, call: Call, role: str, outcome: Outcome | None, cost: ModelCost) -> Iterator[Measure]:
+def _call(cascade: str, call: Call, role: str, outcome: Outcome | None, cost: Cost) -> Iterator[Measure]:
     model, answer = call.model, call.answer
     yield CALLS, 1, (cascade, model, role, answer.kind if isinstance(answer, Failure) else "ok")
     if isinstance(answer, Generation):
@@ -83,8 +93,7 @@ def _call(cascade: str, call: Call, role: str, outcome: Outcome | None, cost: Mo
     for kind, tokens in (("prompt", answer.prompt_tokens), ("completion", answer.completion_tokens)):
         if tokens:
             yield TOKENS, tokens, (cascade, model, kind, use)
-    paid = price(cost, answer.prompt_tokens, answer.completion_tokens, answer.latency_s)
-    for metric, spent in ((FLOPS, paid.flops), (USD, paid.usd), (DEVICE_SECONDS, paid.device_s)):
+    for metric, spent in ((FLOPS, cost.flops), (USD, cost.usd), (DEVICE_SECONDS, cost.device_s)):
         if spent:
             yield metric, spent, (cascade, model)
 

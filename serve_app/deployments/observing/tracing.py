@@ -23,7 +23,7 @@ from serve_app import __version__
 from serve_app.config import TracingConfig
 from serve_app.core.cascade import Run
 from serve_app.core.protocols import Model, Scorer
-from serve_app.core.record import Record, usage
+from serve_app.core.record import DecisionRecord, usage
 from serve_app.core.types import Answer, Delta, Generation, Outcome, Prompt, Scores, TierResult
 from serve_app.errors import SignalError
 
@@ -68,7 +68,7 @@ class Tracing:
         changed = {"models": models, "scorer": TracedScorer(run.scorer, self._tracer, context)}
         return TracedRun(**(same | changed), span=span, started_ns=started_ns)
 
-    def ended(self, run: Run, outcome: Outcome | None, record: Record) -> None:
+    def ended(self, run: Run, outcome: Outcome | None, record: DecisionRecord) -> None:
         """Add the decisions, say how it went, and end the request's span."""
         assert isinstance(run, TracedRun)
         if not run.span.is_recording():
@@ -87,9 +87,9 @@ class Tracing:
         tokens = usage(run.calls)
         run.span.set_attributes(
             {
-                "gen_ai.usage.input_tokens": tokens["prompt_tokens"],
-                "gen_ai.usage.output_tokens": tokens["completion_tokens"],
-                "cascade.reason": record["reason"],
+                "gen_ai.usage.input_tokens": tokens.prompt_tokens,
+                "gen_ai.usage.output_tokens": tokens.completion_tokens,
+                "cascade.reason": record.reason,
             }
         )
         if outcome is None:

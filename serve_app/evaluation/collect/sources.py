@@ -9,6 +9,8 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast, get_args
 
 from serve_app.config import ModelConfig, VllmLoraModel, VllmModel
+from serve_app.core.record import CallRecord
+from serve_app.core.record_json import from_json
 from serve_app.core.types import Answer, Failure, FailureKind, Prompt
 from serve_app.engines import Engine, load_engine
 from serve_app.engines.base import Meter
@@ -136,12 +138,10 @@ class Server:
             read = reading.generation()
         except EngineError as error:
             return failure(error, prompt, meter, started)
-        return replace(
-            read,
-            latency_s=call.get("latency_s", elapsed_s),
-            first_token_s=call.get("first_token_s"),
-            estimated=call.get("estimated", read.estimated),
-        )
+        if call is None:
+            return replace(read, latency_s=elapsed_s, first_token_s=None)
+        estimated = call.estimated or read.estimated
+        return replace(read, latency_s=call.latency_s, first_token_s=call.first_token_s, estimated=estimated)
 
     def _failure(self, model: str, response: "httpx.Response", body: dict[str, Any], elapsed_s: float) -> Failure:
         error = body.get("error")
@@ -158,10 +158,10 @@ class Server:
         return Failure(
             kind,
             message,
-            call.get("prompt_tokens", 0),
-            call.get("completion_tokens", 0),
-            call.get("latency_s", elapsed_s),
-            estimated=not call or call.get("estimated", False),
+            call.prompt_tokens if call else 0,
+            call.completion_tokens if call else 0,
+            call.latency_s if call else elapsed_s,
+            estimated=call is None or call.estimated,
         )
 
 
@@ -187,11 +187,9 @@ def _has_logprobs(body: dict[str, Any]) -> bool:
         return False
 
 
-def _call(model: str, body: dict[str, Any]) -> dict[str, Any]:
-    """What the decision record says of the model: nothing, where the server is not ours."""
-    record = body.get("cascade") or {}
-    call: dict[str, Any] = record.get("models", {}).get(model, {})
-    return call
+def _call(model: str, body: dict[str, Any]) -> CallRecord | None:
+    """Return what the decision record says of the model, None if the server is not ours."""
+    return from_json(body.get("cascade")).models.get(model)
 
 
 def _json(response: "httpx.Response") -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from serve_app.core.cascade import Run
+from serve_app.core.charges import charge
 from serve_app.core.cost import ModelCost
 from serve_app.core.record import decision_record
 from serve_app.core.types import (
@@ -62,10 +63,11 @@ def measured(
     run.results.extend(results)
     run.calls.extend(calls or (call for result in results for call in result.calls))
     outcome = None if answer is None else Outcome(answer, by, results, 3.5)
-    record = decision_record("default", run, outcome, costs)
+    charges = charge(run, outcome, costs)
+    record = decision_record("default", run, outcome, charges)
     found = [
         ((metric.name.removeprefix("cascade_"), *labels), value)
-        for metric, value, labels in request_measures("default", run, outcome, record, costs)
+        for metric, value, labels in request_measures("default", run, outcome, record, charges)
     ]
     assert len(dict(found)) == len(found), "every series once"
     return dict(found)

@@ -11,6 +11,7 @@ import pytest
 
 from serve_app.config import TracingConfig
 from serve_app.core.cascade import Run, cascade_events, run_cascade
+from serve_app.core.charges import charge
 from serve_app.core.cost import ModelCost
 from serve_app.core.record import decision_record
 from serve_app.core.types import Delta, Failure, Message, Outcome, Prompt, Sampling, Tier
@@ -45,7 +46,8 @@ class Traced:
         return self.tracing.followed("default", Run(prompt, tiers, self.models, Exact(), stream=stream))
 
     def close(self, run: Run, outcome: Outcome | None) -> None:
-        record = decision_record("default", run, outcome, dict.fromkeys(self.models, ModelCost()))
+        charges = charge(run, outcome, dict.fromkeys(self.models, ModelCost()))
+        record = decision_record("default", run, outcome, charges)
         self.tracing.ended(run, outcome, record)
         self.tracing.flush()
 

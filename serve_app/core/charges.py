@@ -1,0 +1,47 @@
+"""What one request has cost: every call priced once, for record and metrics alike."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from serve_app.core.cascade import Run
+from serve_app.core.cost import Cost, EstimatedCost, ModelCost, Speed, price, target_only
+from serve_app.core.types import Call, Generation, Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class RequestCost(EstimatedCost):
+    """The cost of a whole request, and what the target alone would have cost; None if nothing was answered."""
+
+    target_only: EstimatedCost | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Charges:
+    """The cost of each of a run's calls, in the order of `Run.calls`, and of the whole request with its scoring."""
+
+    calls: tuple[Cost, ...]
+    request: RequestCost
+
+
+def charge(run: Run, outcome: Outcome | None, models: Mapping[str, ModelCost]) -> Charges:
+    """Price all calls, failed and cancelled ones included, and all scoring. `outcome` is None if it was cancelled.
+
+    Raises `KeyError` if a model that was called has no price.
+    """
+    calls = tuple(_price(call, models) for call in run.calls)
+    scoring = [Cost(result.scores.flops, device_s=result.scores.device_s) for result in run.results if result.scores]
+    total = sum([*calls, *scoring], Cost())
+    estimated = any(call.answer.estimated for call in run.calls)
+    alone = _target_only(run, outcome, models)
+    return Charges(calls, RequestCost(total.flops, total.usd, total.device_s, estimated, alone))
+
+
+def _price(call: Call, models: Mapping[str, ModelCost]) -> Cost:
+    answer = call.answer
+    return price(models[call.model], answer.prompt_tokens, answer.completion_tokens, answer.latency_s)
+
+
+def _target_only(run: Run, outcome: Outcome | None, models: Mapping[str, ModelCost]) -> EstimatedCost | None:
+    if outcome is None or not isinstance(outcome.answer, Generation):
+        return None
+    return target_only(outcome, run.target, models[run.target], run.speeds.get(run.target) or Speed())
