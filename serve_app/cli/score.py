@@ -14,16 +14,11 @@ from serve_app.errors import RequestError, SignalError, choices
 from serve_app.signals import (
     DEFAULT_SIGNALS,
     TOKEN_SIGNALS,
-    AnySignalConfig,
-    BlendConfig,
-    BleurtConfig,
-    ByLengthConfig,
-    ChowConfig,
-    CompositeConfig,
     CompositeScorer,
-    MixConfig,
-    SbertConfig,
+    SignalCatalogue,
+    SignalConfig,
     build_signal,
+    needs_weights,
 )
 from serve_app.signals.facts import FACTS
 
@@ -71,26 +66,25 @@ def score(
     `signal` is a built-in one, or one that the serving config `config` defines. Raises `RequestError` for files and
     names that cannot be used, `SignalError` and `WeightsError` where the signal cannot be computed.
     """
-    known = _known(config)
-    if signal not in known:
-        raise RequestError(f"There is no signal {signal!r}. {choices(signal, known)}")
-    if isinstance(known[signal], ChowConfig | BlendConfig):
+    signals = _signals(config)
+    if signal not in signals:
+        raise RequestError(f"There is no signal {signal!r}. {choices(signal, signals)}")
+    if signals[signal].needs_logprobs:
         raise RequestError(
             f"{signal!r} needs a model's log-probabilities, which files do not have. "
             "Signals that compare texts: cascade signals."
         )
     answers = [Generation(text, "stop", 0, 0) for text in _read(files)]
-    composites = {name: made for name, made in known.items() if isinstance(made, MixConfig | ByLengthConfig)}
-    scorer = CompositeScorer(_LocalScorer(known), composites)
+    scorer = CompositeScorer(_LocalScorer(signals.plain()), signals.composites())
     scores = asyncio.run(scorer.score(signal, [answer.text for answer in answers]))
     tier = Tier(tuple(files), signal, threshold or 0.0, agreement, direction)
     judged = agree(tier, answers, scores.similarities)
     return Scored(tier, scores, judged, None if threshold is None else decide(tier, judged))
 
 
-def _known(config: Path | None) -> Mapping[str, AnySignalConfig]:
+def _signals(config: Path | None) -> SignalCatalogue:
     if config is None:
-        return {**DEFAULT_SIGNALS, **TOKEN_SIGNALS}
+        return SignalCatalogue({**DEFAULT_SIGNALS, **TOKEN_SIGNALS})
     from serve_app.config.serve_file import load
 
     return load(config).application.args.all_signals()
@@ -121,27 +115,25 @@ def _text(file: str) -> str:
 class _LocalScorer:
     """Computes signals in this process, as the core's `Scorer`."""
 
-    def __init__(self, signals: Mapping[str, AnySignalConfig]) -> None:
+    def __init__(self, signals: Mapping[str, SignalConfig]) -> None:
         self._signals = signals
 
     async def score(self, signal: str, texts: Sequence[str]) -> Scores:
         config = self._signals[signal]
-        # `CompositeScorer` keeps composites to itself, and their parts all compare texts.
-        assert not isinstance(config, CompositeConfig | ChowConfig | BlendConfig)
         facts, weights = FACTS[config.kind], None
         if not facts.installed:
             raise SignalError(f"{signal!r} is not installed: {facts.install}.")
-        if isinstance(config, SbertConfig | BleurtConfig):
-            weights = _fetch(signal, config)
+        if needs_weights(config):
+            weights = _fetch(signal, config.weights, config.sha256)
         [scores] = build_signal(config, weights).similarities([texts])
         return scores
 
 
-def _fetch(signal: str, config: SbertConfig | BleurtConfig) -> Path:
+def _fetch(signal: str, source: str, sha256: str | None) -> Path:
     from serve_app.weights import RichProgress, fetch
 
     with RichProgress() as progress:
-        return fetch(config.weights, config.sha256, progress=progress, name=signal)
+        return fetch(source, sha256, progress=progress, name=signal)
 
 
 def render(scored: Scored, console: "Console") -> None:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Annotated, Self, TypeAlias, TypeVar
+from typing import Annotated, Self, TypeAlias
 
 from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -17,17 +17,12 @@ from serve_app.errors import choices
 from serve_app.signals import (
     DEFAULT_SIGNALS,
     TOKEN_SIGNALS,
-    AnySignalConfig,
-    BlendConfig,
-    BleurtConfig,
-    ByLengthConfig,
     ChowConfig,
     CompositeConfig,
-    MixConfig,
-    SbertConfig,
+    SignalCatalogue,
     SignalConfig,
     confidence,
-    parts_of,
+    needs_weights,
 )
 
 
@@ -38,7 +33,6 @@ def _check_name(name: str) -> str:
 
 
 Name: TypeAlias = Annotated[str, AfterValidator(_check_name)]
-Kind = TypeVar("Kind")
 RESERVED_NAMES = ("Router", "Scorer")
 """Deployments of ours; the others are called as their models."""
 
@@ -82,8 +76,8 @@ class AppConfig(Strict):
         for name in self.isolated():
             if name in (*self.models, *RESERVED_NAMES):
                 yield _fault("this signal runs in a deployment of its own, and another has this name", "signals", name)
-        for name, signal in self.signals.items():
-            yield from self._faults_of_parts(name, signal)
+        for name, composite in self.composites().items():
+            yield from self._faults_of_parts(name, composite)
         for id_, cascade in self.cascades.items():
             for number, tier in enumerate(cascade.tiers):
                 yield from self._faults_of(tier, ("cascades", id_, "tiers", number))
@@ -97,23 +91,18 @@ class AppConfig(Strict):
                 sentence = f"{what}; an adapter's base has engine: vllm. {choices(model.base, bases)}"
                 yield _fault(sentence, "models", name, model.engine, "base")
 
-    def _faults_of_parts(self, name: str, signal: AnySignalConfig) -> Iterator[InitErrorDetails]:
-        """A signal made of others names some that compare texts; a choice by length and a blend may name a mix."""
-        if not isinstance(signal, CompositeConfig):
-            return
-        allowed = [*self._plain(), *(() if isinstance(signal, MixConfig) else self._named(MixConfig))]
-        for number, part in enumerate(parts_of(signal)):
-            where: dict[str, tuple[str | int, ...]] = {
-                "mix": ("parts", number, "signal"),
-                "by_length": ("cases", number, "signal"),
-                "blend": ("agreement",),
-            }
-            if part not in allowed:
-                sentence = f"cannot be {part!r}. {choices(part, allowed)}"
-                yield _fault(sentence, "signals", name, signal.kind, *where[signal.kind])
-        if isinstance(signal, BlendConfig) and signal.confidence not in self._token_level():
-            sentence = f"cannot be {signal.confidence!r}. {choices(signal.confidence, self._token_level())}"
-            yield _fault(sentence, "signals", name, "blend", "confidence")
+    def _faults_of_parts(self, name: str, signal: CompositeConfig) -> Iterator[InitErrorDetails]:
+        """Yield a fault for each component that does not exist or that this composite may not name."""
+        signals = self.all_signals()
+        allowed = signals.allowed_components(signal)
+        for path, component in signal.components().items():
+            if component not in allowed:
+                sentence = f"cannot be {component!r}. {choices(component, allowed)}"
+                yield _fault(sentence, "signals", name, signal.kind, *path)
+        confidence_name = signals.confidence_name(name)
+        if confidence_name is not None and confidence_name not in signals.token_level():
+            sentence = f"cannot be {confidence_name!r}. {choices(confidence_name, signals.token_level())}"
+            yield _fault(sentence, "signals", name, signal.kind, "confidence")
 
     def _faults_of(self, tier: TierConfig, where: tuple[str | int, ...]) -> Iterator[InitErrorDetails]:
         for number, model in enumerate(tier.models):
@@ -121,19 +110,16 @@ class AppConfig(Strict):
                 yield _fault(f"no model {model!r}. {choices(model, self.models)}", *where, "models", number)
         if tier.signal is None:
             return
-        if tier.signal not in self.all_signals():
-            yield _fault(f"no signal {tier.signal!r}. {choices(tier.signal, self.all_signals())}", *where, "signal")
-        elif len(tier.models) == 1 and not isinstance(self.all_signals()[tier.signal], ChowConfig):
+        signals = self.all_signals()
+        if tier.signal not in signals:
+            yield _fault(f"no signal {tier.signal!r}. {choices(tier.signal, signals)}", *where, "signal")
+        elif len(tier.models) == 1 and not signals[tier.signal].token_level:
             yield _fault(
-                f"{tier.signal!r} compares answers, and there is one model. {choices('', self._token_level())}",
+                f"{tier.signal!r} compares answers, and there is one model. {choices('', signals.token_level())}",
                 *where,
                 "signal",
             )
-        elif (
-            tier.min_answers == 1
-            and len(tier.models) > 1
-            and not isinstance(self.all_signals()[tier.signal], ChowConfig)
-        ):
+        elif tier.min_answers == 1 and len(tier.models) > 1 and not signals[tier.signal].token_level:
             yield _fault(f"{tier.signal!r} compares answers, so at least 2 are needed", *where, "min_answers")
         elif self.confidence_of(tier.signal) and (silent := self.without_logprobs(tier.models)):
             for model in silent:
@@ -150,63 +136,40 @@ class AppConfig(Strict):
         """Those of the models that give no log-probabilities."""
         return [name for name in models if name in self.models and not self.models[name].honours_logprobs]
 
-    def all_signals(self) -> dict[str, AnySignalConfig]:
-        """Built-in signals and the user's own, which come first."""
-        return {**DEFAULT_SIGNALS, **TOKEN_SIGNALS, "bleurt": BleurtSettings(), **self.signals}
+    def all_signals(self) -> SignalCatalogue:
+        """Return the built-in signals and the user's own, which take precedence."""
+        return SignalCatalogue({**DEFAULT_SIGNALS, **TOKEN_SIGNALS, "bleurt": BleurtSettings(), **self.signals})
 
     def similarities(self) -> dict[str, SignalConfig]:
-        """The signals that the scorer offers: those that are named anywhere, and all that need no model."""
-        return {name: signal for name, signal in self._offered().items() if not isinstance(signal, BleurtConfig)}
+        """Return the signals that the scorer offers: those named anywhere, and all that need no model."""
+        return {name: signal for name, signal in self._offered().items() if not signal.isolated}
 
     def isolated(self) -> dict[str, BleurtSettings]:
-        """The signals that are named anywhere and need an environment, and so a deployment, of their own."""
+        """Return the signals that are named anywhere and need an environment, and so a deployment, of their own."""
         return {name: signal for name, signal in self._offered().items() if isinstance(signal, BleurtSettings)}
 
     def scorers(self, signal: str) -> set[str]:
-        """The deployments that compute a signal: several where it is made of others, none for a token-level one."""
-        config = self.all_signals()[signal]
-        if isinstance(config, ChowConfig):
-            return set()
-        if parts := parts_of(config):
-            return set().union(*map(self.scorers, parts))
-        return {signal if isinstance(config, BleurtConfig) else "Scorer"}
+        """Return the deployments that compute a signal: several for a composite, none for a token-level one."""
+        signals = self.all_signals()
+        return {name if signals[name].isolated else "Scorer" for name in signals.computed_for(signal)}
 
     def _offered(self) -> dict[str, SignalConfig]:
+        signals = self.all_signals()
         named = {tier.signal for cascade in self.cascades.values() for tier in cascade.tiers} | set(self.signals)
-        named |= {part for signal in self.signals.values() for part in parts_of(signal)}
-        plain = self._plain()
-        return {
-            name: signal
-            for name, signal in plain.items()
-            if name in named or not isinstance(signal, SbertConfig | BleurtConfig)
-        }
+        named |= {component for name in self.signals for component in signals.components(name)}
+        return {name: signal for name, signal in signals.plain().items() if name in named or not signal.needs_weights}
 
     def composites(self) -> dict[str, CompositeConfig]:
-        """The signals that are made of others."""
-        return self._named(MixConfig) | self._named(ByLengthConfig) | self._named(BlendConfig)
+        """Return the signals that are computed from other signals."""
+        return self.all_signals().composites()
 
     def selectable(self) -> list[str]:
-        """The signals that a request may choose for itself: all that only compare texts."""
-        return [*self._offered(), *self._named(MixConfig), *self._named(ByLengthConfig)]
-
-    def _token_level(self) -> dict[str, ChowConfig]:
-        return {name: signal for name, signal in self.all_signals().items() if isinstance(signal, ChowConfig)}
+        """Return the signals that a request may choose for itself: all that only compare texts."""
+        return [*self._offered(), *(name for name, signal in self.composites().items() if not signal.needs_logprobs)]
 
     def confidence_of(self, signal: str) -> ChowConfig | None:
-        """The token-level part of a signal, if it has one."""
-        config = self.all_signals()[signal]
-        return self._token_level().get(config.confidence if isinstance(config, BlendConfig) else signal)
-
-    def _plain(self) -> dict[str, SignalConfig]:
-        """Signals that compare texts and are not made of others."""
-        return {
-            name: signal
-            for name, signal in self.all_signals().items()
-            if not isinstance(signal, ChowConfig | CompositeConfig)
-        }
-
-    def _named(self, kind: type[Kind]) -> dict[str, Kind]:
-        return {name: signal for name, signal in self.signals.items() if isinstance(signal, kind)}
+        """Return the token-level part of a signal, or None if it has none."""
+        return self.all_signals().confidence_of(signal)
 
     def deployed(self) -> dict[str, DeployedModel]:
         """The models with a deployment of their own: all but adapters."""
@@ -259,11 +222,9 @@ class AppConfig(Strict):
 
     def weights(self) -> list[tuple[str, str, str | None]]:
         """Name, source and checksum of every file or folder that the models and the scorer load."""
-        users = [*self.models.items(), *self._offered().items()]
         return [
-            (name, user.weights, user.sha256)
-            for name, user in users
-            if isinstance(user, WeightsSettings | SbertConfig | BleurtConfig)
+            *((name, it.weights, it.sha256) for name, it in self.models.items() if isinstance(it, WeightsSettings)),
+            *((name, it.weights, it.sha256) for name, it in self._offered().items() if needs_weights(it)),
         ]
 
     def thresholds(self) -> dict[str, list[float]]:
@@ -291,12 +252,12 @@ class AppConfig(Strict):
             models=tuple(tier.models),
             signal=tier.signal,
             threshold=threshold,
-            agreement=tier.agreement or ("mean" if isinstance(signal, ChowConfig) else "max"),
+            agreement=tier.agreement or ("mean" if signal.token_level else "max"),
             direction=tier.direction,
             select=tier.select,
             min_answers=tier.min_answers or min(2, len(tier.models)),
             truncated=tier.truncated,
             timeout_s=tier.timeout_s or MEMBER_TIMEOUT_S,
             confidence=confidence(rule) if rule else None,
-            blend=signal.rule() if isinstance(signal, BlendConfig) else None,
+            blend=signal.blend_rule(),
         )

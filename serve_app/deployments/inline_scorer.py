@@ -7,7 +7,7 @@ from serve_app.core.protocols import Scorer
 from serve_app.core.types import Scores
 from serve_app.deployments.scorer_server import score_batch
 from serve_app.errors import CascadeError, SignalError
-from serve_app.signals import BleurtConfig, SbertConfig, SignalConfig, build_signal
+from serve_app.signals import SignalConfig, build_signal
 
 logger = logging.getLogger("ray.serve")
 
@@ -21,7 +21,7 @@ class InlineScorer:
     """
 
     def __init__(self, signals: Mapping[str, SignalConfig], beyond: Scorer, max_characters: int) -> None:
-        lexical = {name: it for name, it in signals.items() if not isinstance(it, SbertConfig | BleurtConfig)}
+        lexical = {name: config for name, config in signals.items() if not config.needs_weights}
         # At once, since imports would hold up the requests of others.
         self._lexical = {name: build_signal(config) for name, config in lexical.items()} if max_characters else {}
         self._beyond = beyond

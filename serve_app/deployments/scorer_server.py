@@ -17,7 +17,7 @@ from serve_app.deployments.observing.metrics import (
     Instruments,
 )
 from serve_app.errors import SignalError, choices
-from serve_app.signals import BleurtConfig, SbertConfig, Signal, SignalConfig, build_signal
+from serve_app.signals import Signal, SignalConfig, build_signal, needs_weights
 from serve_app.weights import fetch
 
 Waiting = tuple[Sequence[str], asyncio.Future[Scores]]
@@ -81,7 +81,7 @@ class ScorerServer:
 
 
 def _build(config: SignalConfig) -> Signal:
-    weights = fetch(config.weights, config.sha256) if isinstance(config, SbertConfig | BleurtConfig) else None
+    weights = fetch(config.weights, config.sha256) if needs_weights(config) else None
     return build_signal(config, weights)
 
 

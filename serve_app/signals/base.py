@@ -7,15 +7,49 @@ from typing import ClassVar, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from serve_app.core.types import Matrix, Scores
+from serve_app.core.types import Blend, Matrix, Scores
 
 Features = TypeVar("Features")
 
 
 class Options(BaseModel):
-    """What a user can write about a signal: immutable, and unknown fields are refused."""
+    """Options that a user can write for a signal: immutable, and unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SignalOptions(Options):
+    """The options of one signal, and what its kind needs to be computed."""
+
+    token_level: ClassVar[bool] = False
+    """Judges one answer by its own log-probabilities, and compares no texts."""
+    needs_logprobs: ClassVar[bool] = False
+    """Reads the answers' log-probabilities, so that texts alone do not suffice."""
+    needs_weights: ClassVar[bool] = False
+    """Loads a model, whose source and checksum are its `weights` and `sha256`."""
+    isolated: ClassVar[bool] = False
+    """Runs in a Python environment, and so in a deployment, of its own."""
+
+    def blend_rule(self) -> Blend | None:
+        """Return the weights by which the core adds token confidence to agreement, or None if it adds none."""
+        return None
+
+
+class CompositeOptions(SignalOptions, ABC):
+    """The options of a signal that is computed from other signals."""
+
+    @abstractmethod
+    def components(self) -> dict[tuple[str | int, ...], str]:
+        """Return the names of the signals that it compares texts by, each under the path of the field that names it."""
+
+    @abstractmethod
+    def chosen(self, texts: Sequence[str]) -> list[str]:
+        """Return the names of the components that must be computed for one request's texts."""
+
+    def combine(self, matrices: Sequence[Matrix]) -> Matrix:
+        """Return the n x n matrix that the matrices of the `chosen` components come to: by default the only one."""
+        [matrix] = matrices
+        return matrix
 
 
 class Signal(Protocol):

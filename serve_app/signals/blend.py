@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from math import isfinite
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from serve_app.core.types import Blend
 from serve_app.errors import SignalError
-from serve_app.signals.base import Options
+from serve_app.signals.base import CompositeOptions, Options
 
 
 class BlendWeights(Options):
@@ -19,8 +19,10 @@ class BlendWeights(Options):
     intercept: float = 0.0
 
 
-class BlendConfig(Options):
+class BlendConfig(CompositeOptions):
     """A signal that compares texts and a token-level one, combined (the paper's future work, section 5)."""
+
+    needs_logprobs: ClassVar[bool] = True
 
     kind: Literal["blend"]
     agreement: str = Field(description="A signal that compares texts; a mix will do.")
@@ -28,8 +30,16 @@ class BlendConfig(Options):
     weights: BlendWeights = BlendWeights()
     logistic: bool = Field(False, description="Turn the score into a chance between 0 and 1, as a fitted one wants it.")
 
-    def rule(self) -> Blend:
-        """The weights as the decision core takes them."""
+    def components(self) -> dict[tuple[str | int, ...], str]:
+        """Return the one signal that it compares texts by; the core adds the confidence."""
+        return {("agreement",): self.agreement}
+
+    def chosen(self, texts: Sequence[str]) -> list[str]:
+        """Return the signal that it compares texts by, whatever the texts."""
+        return [self.agreement]
+
+    def blend_rule(self) -> Blend:
+        """Return the weights as the decision core takes them."""
         return Blend(**self.weights.model_dump(), logistic=self.logistic)
 
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from serve_app.signals.base import LexicalSignal, Options
+from serve_app.signals.base import LexicalSignal, SignalOptions
 
 Tokenizer = Callable[[str], list[str]]
 
@@ -19,7 +19,7 @@ _LONGEST_WORD = 32  # characters of a word worth remembering; in scripts without
 _VALUE_DEFAULTS = {"floor": 0.1, "add-k": 1.0}
 
 
-class BleuConfig(Options):
+class BleuConfig(SignalOptions):
     """Sentence BLEU with effective order (Papineni et al., 2002; Chen and Cherry, 2014). Not symmetric."""
 
     kind: Literal["bleu"] = "bleu"

@@ -18,7 +18,7 @@ from pydantic import Field, field_validator
 
 from serve_app.core.types import Scores
 from serve_app.errors import SignalError
-from serve_app.signals.base import Options, TextSignal, freeze
+from serve_app.signals.base import SignalOptions, TextSignal, freeze
 from serve_app.torch_models import encodable, quiet
 
 PACKAGES = ("transformers==4.57.6", "bleurt-pytorch==0.0.1", "sentencepiece>=0.2,<0.3")
@@ -32,8 +32,11 @@ Pair = tuple[str, str]
 """Hypothesis, reference."""
 
 
-class BleurtConfig(Options):
+class BleurtConfig(SignalOptions):
     """BLEURT (Sellam et al., 2020; Pu et al., 2021), a regression trained on human ratings. Not symmetric."""
+
+    needs_weights: ClassVar[bool] = True
+    isolated: ClassVar[bool] = True
 
     kind: Literal["bleurt"] = "bleurt"
     weights: str = Field(

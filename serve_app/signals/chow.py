@@ -4,13 +4,13 @@ import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from serve_app.core.types import Confidence, Generation
 from serve_app.errors import SignalError
-from serve_app.signals.base import Options
+from serve_app.signals.base import Options, SignalOptions
 
 
 class ZScore(Options):
@@ -24,8 +24,11 @@ class ZScore(Options):
         return (value - self.mean) / self.std
 
 
-class ChowConfig(Options):
+class ChowConfig(SignalOptions):
     """A confidence from the log-probabilities of an answer's tokens; it needs no second answer."""
+
+    token_level: ClassVar[bool] = True
+    needs_logprobs: ClassVar[bool] = True
 
     kind: Literal["chow_sum", "chow_avg", "chow_quantile"]
     zscores: dict[str, ZScore] = Field(

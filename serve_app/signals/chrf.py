@@ -7,13 +7,13 @@ from typing import ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
-from serve_app.signals.base import LexicalSignal, Options
+from serve_app.signals.base import LexicalSignal, SignalOptions
 
 _PUNCTUATION = frozenset("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
 _EPS = 1e-16
 
 
-class ChrfConfig(Options):
+class ChrfConfig(SignalOptions):
     """Character n-gram F-score (Popovic, 2015, 2017). For rich morphology and any script. Not symmetric."""
 
     kind: Literal["chrf"] = "chrf"

@@ -8,8 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from serve_app.core.protocols import Scorer
 from serve_app.core.types import Matrix, Scores
-from serve_app.signals.base import Options, freeze
-from serve_app.signals.blend import BlendConfig
+from serve_app.signals.base import CompositeOptions, Options, freeze
 
 
 class MixPart(Options):
@@ -20,6 +19,10 @@ class MixPart(Options):
     low: float = Field(0.0, description="What counts as no agreement.")
     high: float = Field(1.0, description="What counts as full agreement.")
 
+    def normalise(self, value: float) -> float:
+        """Return a similarity mapped from low..high to 0..1, clipped at both ends."""
+        return min(1.0, max(0.0, (value - self.low) / (self.high - self.low)))
+
     @model_validator(mode="after")
     def _ordered(self) -> "MixPart":
         if self.low >= self.high:
@@ -27,11 +30,29 @@ class MixPart(Options):
         return self
 
 
-class MixConfig(Options):
+class MixConfig(CompositeOptions):
     """The weighted mean of several signals, each normalised by its declared range."""
 
     kind: Literal["mix"]
     parts: list[MixPart] = Field(min_length=2)
+
+    def components(self) -> dict[tuple[str | int, ...], str]:
+        """Return the signals of all parts."""
+        return {("parts", number, "signal"): part.signal for number, part in enumerate(self.parts)}
+
+    def chosen(self, texts: Sequence[str]) -> list[str]:
+        """Return the signals of all parts, whatever the texts."""
+        return [part.signal for part in self.parts]
+
+    def combine(self, matrices: Sequence[Matrix]) -> Matrix:
+        """Return the weighted mean of the parts' n x n matrices, each normalised by its range: values in 0..1."""
+        total = sum(part.weight for part in self.parts)
+        size = range(len(matrices[0]))
+        parts = list(zip(self.parts, matrices, strict=True))
+        return freeze(
+            [sum(part.weight * part.normalise(matrix[i][j]) for part, matrix in parts) / total for j in size]
+            for i in size
+        )
 
 
 class LengthCase(Options):
@@ -41,7 +62,7 @@ class LengthCase(Options):
     max_characters: int | None = Field(None, gt=0, description="Of the longest answer; null: any length.")
 
 
-class ByLengthConfig(Options):
+class ByLengthConfig(CompositeOptions):
     """Short answers and long ones want different signals: the first case that the longest answer fits decides.
 
     In characters, since not every script puts spaces between words. One threshold holds for all cases, so signals of
@@ -59,22 +80,15 @@ class ByLengthConfig(Options):
             raise ValueError("max_characters must rise from case to case, and only the last has none")
         return cases
 
-    def choose(self, texts: Sequence[str]) -> str:
-        """The name of the signal for these texts."""
+    def components(self) -> dict[tuple[str | int, ...], str]:
+        """Return the signals of all cases."""
+        return {("cases", number, "signal"): case.signal for number, case in enumerate(self.cases)}
+
+    def chosen(self, texts: Sequence[str]) -> list[str]:
+        """Return the signal of the first case that the longest text fits, in characters without outer spaces."""
         longest = max((len(text.strip()) for text in texts), default=0)
-        return next(case.signal for case in self.cases if case.max_characters is None or longest <= case.max_characters)
-
-
-CompositeConfig = MixConfig | ByLengthConfig | BlendConfig
-
-
-def parts_of(config: object) -> list[str]:
-    """The signals that a composite compares texts by; none for any other config."""
-    if isinstance(config, BlendConfig):
-        return [config.agreement]
-    if isinstance(config, MixConfig):
-        return [part.signal for part in config.parts]
-    return [case.signal for case in config.cases] if isinstance(config, ByLengthConfig) else []
+        fitting = (case for case in self.cases if case.max_characters is None or longest <= case.max_characters)
+        return [next(fitting).signal]
 
 
 class CompositeScorer:
@@ -83,37 +97,19 @@ class CompositeScorer:
     So a mix may have parts that are computed in different deployments, and offline the same code runs.
     """
 
-    def __init__(self, plain: Scorer, composites: Mapping[str, CompositeConfig]) -> None:
+    def __init__(self, plain: Scorer, composites: Mapping[str, CompositeOptions]) -> None:
         self._plain = plain
         self._composites = composites
 
     async def score(self, signal: str, texts: Sequence[str]) -> Scores:
+        """Return the signal's matrix for one request's texts, charged with the work of every component computed."""
         config = self._composites.get(signal)
-        if isinstance(config, ByLengthConfig):
-            return await self.score(config.choose(texts), texts)
-        if isinstance(config, BlendConfig):  # the core adds the confidence, which no scorer knows
-            return await self.score(config.agreement, texts)
         if config is None:
             return await self._plain.score(signal, texts)
-        scores = await asyncio.gather(*(self._plain.score(part.signal, texts) for part in config.parts))
+        scores = await asyncio.gather(*(self.score(component, texts) for component in config.chosen(texts)))
         return Scores(
-            mix(config, [score.similarities for score in scores]),
+            config.combine([score.similarities for score in scores]),
             flops=sum(score.flops for score in scores),
             device_s=sum(score.device_s for score in scores),
             truncated_pairs=sum(score.truncated_pairs for score in scores),
         )
-
-
-def mix(config: MixConfig, matrices: Sequence[Matrix]) -> Matrix:
-    """The weighted mean of the parts' n x n matrices, in 0..1."""
-    total = sum(part.weight for part in config.parts)
-    size = range(len(matrices[0]))
-    parts = list(zip(config.parts, matrices, strict=True))
-    return freeze(
-        [sum(part.weight * _normalised(part, matrix[i][j]) for part, matrix in parts) / total for j in size]
-        for i in size
-    )
-
-
-def _normalised(part: MixPart, value: float) -> float:
-    return min(1.0, max(0.0, (value - part.low) / (part.high - part.low)))

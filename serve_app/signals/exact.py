@@ -4,13 +4,13 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Literal
 
-from serve_app.signals.base import LexicalSignal, Options
+from serve_app.signals.base import LexicalSignal, SignalOptions
 
 _WRAPPING = frozenset("\"'`*¿¡")
 _ENDING = frozenset(".,:;!?。、،؛؟।\u06d4")
 
 
-class ExactConfig(Options):
+class ExactConfig(SignalOptions):
     """1 for texts that are equal after normalisation, else 0. For short answers: names, numbers, labels."""
 
     kind: Literal["exact"] = "exact"

@@ -22,7 +22,7 @@ import re
 from collections.abc import Sequence
 from typing import ClassVar, Literal, TypeAlias
 
-from serve_app.signals.base import LexicalSignal, Options
+from serve_app.signals.base import LexicalSignal, SignalOptions
 
 Json: TypeAlias = dict[str, "Json"] | list["Json"] | str
 """A value; scalars are strings that say what they are: `"text`, `1e0`, `true`."""
@@ -44,7 +44,7 @@ _FENCE = re.compile(r"^[ \t]*```[^\n`]*\n(.*?)^[ \t]*```", re.MULTILINE | re.DOT
 _LONGEST_EXPONENT = 19  # digits, sign included; no number that means something has more
 
 
-class JsonConfig(Options):
+class JsonConfig(SignalOptions):
     """Shared leaves over all leaves (Jaccard) of two JSON texts. For structured answers and tool calls."""
 
     kind: Literal["json"] = "json"

@@ -11,12 +11,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from serve_app.signals.base import LexicalSignal, Options
+from serve_app.signals.base import LexicalSignal, SignalOptions
 
 Tokenizer = Callable[[str], list[str]]
 
 
-class RougeConfig(Options):
+class RougeConfig(SignalOptions):
     """ROUGE F1 (Lin, 2004): shared words, shared word pairs, or the longest common subsequence of words."""
 
     kind: Literal["rouge1", "rouge2", "rougeL"]

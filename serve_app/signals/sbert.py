@@ -10,12 +10,14 @@ from pydantic import Field
 
 from serve_app.core.types import Scores
 from serve_app.errors import SignalError
-from serve_app.signals.base import Options, TextSignal, freeze
+from serve_app.signals.base import SignalOptions, TextSignal, freeze
 from serve_app.torch_models import encodable, quiet
 
 
-class SbertConfig(Options):
+class SbertConfig(SignalOptions):
     """Cosine similarity of sentence embeddings (Reimers and Gurevych, 2019)."""
+
+    needs_weights: ClassVar[bool] = True
 
     kind: Literal["sbert"] = "sbert"
     weights: str = Field(

@@ -68,7 +68,7 @@ def test_fitting_finds_which_of_the_two_tells_good_from_bad() -> None:
     fitted = fit_blend(PLAIN, answers, good)
     assert fitted.logistic is True
     assert fitted.weights.agreement > 5 * abs(fitted.weights.confidence)
-    rule = fitted.rule()
+    rule = fitted.blend_rule()
     right = sum((rule(*answer) >= 0.5) == label for answer, label in zip(answers, good, strict=True))
     assert right > 380
 

@@ -11,7 +11,7 @@ from serve_app.errors import SignalError
 from serve_app.evaluation.analysis.dataset import Dataset
 from serve_app.evaluation.analysis.replay import TierScores
 from serve_app.evaluation.statistics.curves import Integers
-from serve_app.signals import BlendConfig, ChowConfig, confidence, fit_zscores
+from serve_app.signals import ChowConfig, confidence, fit_zscores
 
 Kind = Literal["semantic", "fixed", "chow_member", "chow_ensemble"]
 QUANTILES = tuple(k / 10 for k in range(11))
@@ -50,7 +50,7 @@ def semantic(dataset: Dataset, tier: Tier, index: Integers) -> Iterator[Candidat
             select=None,
             min_answers=max(2, tier.min_answers),
             confidence=confidence(chow) if chow else None,
-            blend=signal.rule() if isinstance(signal, BlendConfig) else None,
+            blend=signal.blend_rule(),
         )
         for agreement in ("max", "mean"):
             yield Candidate("semantic", dataset.replay.score(replace(base, agreement=agreement), chow, index), chow)

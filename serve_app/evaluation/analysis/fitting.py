@@ -29,11 +29,11 @@ def fitted(dataset: Dataset, index: Integers) -> dict[str, AnySignalConfig]:
     for tier, name in zip(tiers, names, strict=True):
         if (chow := config.confidence_of(name)) is None:
             continue
-        signal, key = config.all_signals()[name], name
-        if isinstance(signal, BlendConfig):
+        key = name
+        if blend := config.all_signals().blends().get(name):
             if name in blends:
                 raise ConfigError(f"{name!r} judges several tiers, whose weights differ: define a blend for each.")
-            blends[name], key = (tier, signal), signal.confidence
+            blends[name], key = (tier, blend), blend.confidence
         chows[key] = chow
         asked.setdefault(key, []).extend(tier.models)
     if not chows:

@@ -14,7 +14,7 @@ from serve_app.core.types import Agreement, Answer, Decision, Generation, Matrix
 from serve_app.evaluation.analysis.similarities import Similarities
 from serve_app.evaluation.records.file import Records
 from serve_app.evaluation.statistics.curves import Floats, Integers
-from serve_app.signals import ChowConfig, CompositeConfig, CompositeScorer, confidence
+from serve_app.signals import ChowConfig, CompositeScorer, confidence
 
 EVERYTHING = 1e9
 """A finite threshold above every score, and with the other sign below: configs hold no infinities."""
@@ -56,12 +56,10 @@ class Replay:
         self.rows = rows
         self.similarities = similarities
         self._places = {model: place for place, model in enumerate(members)}
-        self._signals = config.all_signals()
         self._answers: dict[str, list[Answer | None]] = {}
         self._confidences: dict[tuple[str, float, str], Floats] = {}
-        composites = {name: made for name, made in self._signals.items() if isinstance(made, CompositeConfig)}
         self._recorded = _Recorded(similarities)
-        self._scorer = CompositeScorer(self._recorded, composites)
+        self._scorer = CompositeScorer(self._recorded, config.composites())
 
     def answers(self, model: str) -> list[Answer | None]:
         """The model's answers to the examples; their log-probabilities are not in them."""

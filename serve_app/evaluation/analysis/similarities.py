@@ -18,14 +18,11 @@ from serve_app.evaluation.analysis.bleurt_process import score_pairs
 from serve_app.evaluation.statistics.curves import Floats
 from serve_app.signals import (
     AnySignalConfig,
-    BlendConfig,
     BleurtConfig,
-    ChowConfig,
-    CompositeConfig,
-    SbertConfig,
     SignalConfig,
     build_signal,
-    parts_of,
+    is_isolated,
+    needs_weights,
 )
 
 Texts = Sequence[Sequence[str]]
@@ -66,7 +63,7 @@ def wanted_signals(config: AppConfig, wanted: Sequence[str] | None) -> dict[str,
         wanted = [*LEXICAL, *named, *config.signals, *(["sbert"] if _is_here(known["sbert"]) else [])]
     if unknown := next((name for name in wanted if name not in known), None):
         raise SignalError(f"There is no signal {unknown!r}. {choices(unknown, known)}")
-    return {name: known[name] for name in dict.fromkeys(wanted) if not isinstance(known[name], ChowConfig)}
+    return {name: known[name] for name in dict.fromkeys(wanted) if not known[name].token_level}
 
 
 def _is_here(config: AnySignalConfig) -> bool:
@@ -74,21 +71,18 @@ def _is_here(config: AnySignalConfig) -> bool:
 
     from serve_app.weights import cached
 
-    assert isinstance(config, SbertConfig)
-    return find_spec("sentence_transformers") is not None and cached(config.weights, config.sha256) is not None
+    return (
+        needs_weights(config)
+        and find_spec("sentence_transformers") is not None
+        and cached(config.weights, config.sha256) is not None
+    )
 
 
 def plain_signals(config: AppConfig, names: Iterable[str]) -> dict[str, SignalConfig]:
     """The signals that must be computed: of these, and of those that composites among them are made of."""
-    found: dict[str, SignalConfig] = {}
-    known = config.all_signals()
-    for name in names:
-        signal = known[name]
-        if isinstance(signal, CompositeConfig):
-            found |= plain_signals(config, parts_of(signal))
-        elif not isinstance(signal, ChowConfig | BlendConfig):
-            found[name] = signal
-    return found
+    signals = config.all_signals()
+    plain = signals.plain()
+    return {computed: plain[computed] for name in names for computed in signals.computed_for(name)}
 
 
 def measure(signals: Mapping[str, SignalConfig], texts: Texts, processes: int | None = None) -> dict[str, Similarities]:
@@ -96,12 +90,12 @@ def measure(signals: Mapping[str, SignalConfig], texts: Texts, processes: int | 
 
     Raises `SignalError` and `WeightsError` where a signal cannot be computed.
     """
-    lexical = {name: config for name, config in signals.items() if not isinstance(config, SbertConfig | BleurtConfig)}
+    lexical = {name: config for name, config in signals.items() if not config.needs_weights}
     found = _lexical(lexical, texts, processes or os.cpu_count() or 1) if lexical else {}
     for name, config in signals.items():
-        if isinstance(config, BleurtConfig):
+        if is_isolated(config):
             found[name] = _bleurt(config, texts)
-        elif isinstance(config, SbertConfig):
+        elif config.needs_weights:
             found[name] = _joined([_compare(name, config, texts)])
     return {name: found[name] for name in signals}
 
@@ -131,7 +125,7 @@ def _compare_all(signals: Mapping[str, SignalConfig], texts: Texts) -> dict[str,
 
 def _compare(name: str, config: SignalConfig, texts: Texts) -> Part:
     weights = None
-    if isinstance(config, SbertConfig):
+    if needs_weights(config):
         from serve_app.weights import RichProgress, fetch
 
         with RichProgress() as progress:

@@ -15,7 +15,7 @@ from serve_app.errors import ConfigError, DataError
 from serve_app.evaluation.analysis.json_values import Body
 from serve_app.evaluation.calibrate.calibrate import CalibrationResult
 from serve_app.evaluation.records.example import canonical
-from serve_app.signals import AnySignalConfig, BlendConfig, ChowConfig, parts_of
+from serve_app.signals import AnySignalConfig, is_token_level
 
 IMPORT_PATH = "serve_app.app:build_app"
 RUN = DeployedFacts.model_fields.keys() | {
@@ -143,7 +143,7 @@ def _check_signal(
 ) -> None:
     """A tier's signal must mean the same, and so all that it is made of, but for what was fitted and is written."""
     known, meant = served.all_signals(), calibrated.all_signals()
-    for name in sorted(_named(meant, judge) & known.keys() - fitted.keys()):
+    for name in sorted((meant.uses(judge) if judge else set()) & known.keys() - fitted.keys()):
         if option := _differing(_about(known[name], models), _about(meant[name], models)):
             raise ConfigError(
                 f"{config}: signals.{name}.{option} is not that of the records, so the threshold would not fit."
@@ -158,18 +158,17 @@ def _differing(one: BaseModel, other: BaseModel) -> str | None:
 
 def _about(signal: AnySignalConfig, models: Sequence[str]) -> AnySignalConfig:
     """With the z-scores of these models alone: the others judge nothing here."""
-    if not isinstance(signal, ChowConfig):
-        return signal
-    return signal.model_copy(
-        update={"zscores": {name: zscore for name, zscore in signal.zscores.items() if name in models}}
-    )
+    if is_token_level(signal):
+        zscores = {name: zscore for name, zscore in signal.zscores.items() if name in models}
+        return signal.model_copy(update={"zscores": zscores})
+    return signal
 
 
 def _beside(served: AnySignalConfig | None, fitted: AnySignalConfig) -> AnySignalConfig:
     """With the z-scores of models that other cascades have under this signal."""
-    if not isinstance(served, ChowConfig) or not isinstance(fitted, ChowConfig):
-        return fitted
-    return fitted.model_copy(update={"zscores": {**served.zscores, **fitted.zscores}})
+    if served is not None and is_token_level(served) and is_token_level(fitted):
+        return fitted.model_copy(update={"zscores": {**served.zscores, **fitted.zscores}})
+    return fitted
 
 
 def _check_unused(served: AppConfig, fitted: dict[str, AnySignalConfig], id_: str, config: Path | None) -> None:
@@ -177,18 +176,9 @@ def _check_unused(served: AppConfig, fitted: dict[str, AnySignalConfig], id_: st
     known = served.all_signals()
     for other, cascade in served.cascades.items():
         for tier in cascade.tiers if other != id_ else ():
-            for name in _named(known, tier.signal) & fitted.keys():
+            for name in (known.uses(tier.signal) if tier.signal else set()) & fitted.keys():
                 if _differing(_about(known[name], tier.models), _about(fitted[name], tier.models)):
                     raise ConfigError(
                         f"{config}: the cascade {other!r} uses the signal {name!r}, too, and its threshold would no "
                         f"longer fit: give {id_!r} a signal of its own."
                     )
-
-
-def _named(known: Mapping[str, AnySignalConfig], signal: str | None) -> set[str]:
-    """The signal, and all that it is made of."""
-    if signal is None:
-        return set()
-    config = known[signal]
-    parts = [*parts_of(config), *([config.confidence] if isinstance(config, BlendConfig) else [])]
-    return {signal}.union(*(_named(known, part) for part in parts))

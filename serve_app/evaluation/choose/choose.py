@@ -16,7 +16,7 @@ from serve_app.evaluation.analysis.json_values import Body
 from serve_app.evaluation.records.file import Records
 from serve_app.evaluation.statistics.pareto import RecordedTarget, RecordedTier
 from serve_app.evaluation.statistics.search import Choice, Spec, choose, specs, within_budget
-from serve_app.signals import BlendConfig, ChowConfig, confidence
+from serve_app.signals import ChowConfig, confidence
 
 TOKEN_LEVEL = ("chow_sum", "chow_avg")
 MOST_MEMBERS = 8
@@ -107,7 +107,7 @@ def _chows(view: CascadeView, tier: Tier) -> dict[str, ChowConfig]:
 
 def _candidates(view: CascadeView, chows: Chows, unit: str) -> Iterator[tuple[Specs, list[RecordedTier]]]:
     """Every way to build each tier, with every way to build the others; of several tiers one may be left out."""
-    pairwise = [name for name, signal in view.dataset.signals.items() if not isinstance(signal, BlendConfig)]
+    pairwise = [name for name, signal in view.dataset.signals.items() if not signal.needs_logprobs]
     ways: list[list[Spec | None]] = []
     for tier in view.tiers[:-1]:
         if len(tier.models) > MOST_MEMBERS:

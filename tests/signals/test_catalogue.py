@@ -9,10 +9,15 @@ from serve_app.signals import (
     DEFAULT_SIGNALS,
     TOKEN_SIGNALS,
     AnySignalConfig,
+    BlendConfig,
     BleuConfig,
+    ByLengthConfig,
     ChowConfig,
+    CompositeConfig,
+    MixConfig,
     RougeConfig,
     SbertConfig,
+    SignalCatalogue,
     SignalConfig,
     build_signal,
 )
@@ -85,3 +90,56 @@ def test_importing_and_configuring_loads_no_library() -> None:
     code = "import sys, serve_app.signals; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert heavy.isdisjoint(loaded)
+
+
+OWN: dict[str, CompositeConfig] = {
+    "both": MixConfig.model_validate({"kind": "mix", "parts": [{"signal": "rougeL"}, {"signal": "bleurt"}]}),
+    "either": ByLengthConfig.model_validate(
+        {"kind": "by_length", "cases": [{"signal": "exact", "max_characters": 9}, {"signal": "both"}]}
+    ),
+    "sure": BlendConfig(kind="blend", agreement="both", confidence="chow_avg"),
+}
+CATALOGUE = SignalCatalogue({**DEFAULT_SIGNALS, **TOKEN_SIGNALS, **OWN})
+
+
+def test_every_signal_is_plain_token_level_or_a_composite() -> None:
+    groups = [CATALOGUE.plain(), CATALOGUE.token_level(), CATALOGUE.composites()]
+    assert groups == [DEFAULT_SIGNALS, TOKEN_SIGNALS, OWN]
+    assert list(CATALOGUE.blends()) == ["sure"]
+
+
+@pytest.mark.parametrize(
+    ("need", "names"),
+    [
+        ("token_level", {"chow_sum", "chow_avg", "chow_quantile"}),
+        ("needs_logprobs", {"chow_sum", "chow_avg", "chow_quantile", "sure"}),
+        ("needs_weights", {"sbert", "sbert_mbert", "bleurt"}),
+        ("isolated", {"bleurt"}),
+    ],
+)
+def test_what_a_kind_needs_is_said_on_its_config(need: str, names: set[str]) -> None:
+    assert {name for name, config in CATALOGUE.items() if getattr(config, need)} == names
+
+
+def test_what_must_be_computed_for_a_signal() -> None:
+    assert CATALOGUE.computed_for("rougeL") == ["rougeL"]
+    assert CATALOGUE.computed_for("either") == ["exact", "rougeL", "bleurt"]
+    assert CATALOGUE.computed_for("sure") == ["rougeL", "bleurt"]
+    assert CATALOGUE.computed_for("chow_sum") == []
+
+
+def test_what_a_signal_is_made_of() -> None:
+    assert CATALOGUE.uses("sure") == {"sure", "both", "rougeL", "bleurt", "chow_avg"}
+    assert CATALOGUE.uses("chow_avg") == {"chow_avg"}
+
+
+def test_the_token_level_part() -> None:
+    assert CATALOGUE.confidence_of("sure") == TOKEN_SIGNALS["chow_avg"]
+    assert CATALOGUE.confidence_of("chow_sum") == TOKEN_SIGNALS["chow_sum"]
+    assert CATALOGUE.confidence_of("either") is None
+
+
+def test_only_a_mix_must_not_name_a_mix() -> None:
+    assert "both" not in CATALOGUE.allowed_components(OWN["both"])
+    assert "both" in CATALOGUE.allowed_components(OWN["either"])
+    assert "chow_sum" not in CATALOGUE.allowed_components(OWN["sure"])
