@@ -14,8 +14,8 @@ Answers are streamed from the endpoint even if nobody streams them here: so work
 An answer that the endpoint's content filter cut is a failure, not an answer: members then defer.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,6 @@ class OpenAiApiEngine:
         self._dialect = config.dialect
         self._client = client
         self._slots = Slots(config.max_concurrency)
-        self._active = self._requests = self._prompt_tokens = self._completion_tokens = 0
 
     @classmethod
     async def load(cls, config: OpenAiApiConfig, weights: Path | None = None) -> "OpenAiApiEngine":
@@ -55,7 +54,7 @@ class OpenAiApiEngine:
         config = self._config
         if prompt.sampling.logprobs and not config.logprobs:
             raise EngineError(f"The model {self._dialect} gives no log-probabilities.")
-        async with self._slot(meter):
+        async with self._slots.taken(meter):
             reading = Reading(self._dialect, prompt, meter)
             try:
                 async with aclosing(self._chunks(prompt)) as chunks:
@@ -76,23 +75,11 @@ class OpenAiApiEngine:
         yield answer
 
     def counters(self) -> EngineCounters:
-        return EngineCounters(self._active, self._requests, self._prompt_tokens, self._completion_tokens)
+        return self._slots.counters()
 
     async def close(self) -> None:
         self._slots.close()
         await self._client.close()
-
-    @asynccontextmanager
-    async def _slot(self, meter: Meter) -> AsyncIterator[None]:
-        async with self._slots.taken():
-            self._requests += 1
-            self._active += 1
-            try:
-                yield
-            finally:
-                self._active -= 1
-                self._prompt_tokens += meter.prompt_tokens
-                self._completion_tokens += meter.completion_tokens
 
     async def _chunks(self, prompt: Prompt) -> AsyncGenerator[dict[str, Any], None]:
         """What the endpoint sends, as plain dictionaries; one where it does not stream."""

@@ -20,8 +20,9 @@ take the longer the more requests run. `synthetic` makes answers up that agree o
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -32,7 +33,7 @@ from serve_app.engines.replay.config import Record, ReplayConfig, ScriptedAnswer
 from serve_app.engines.replay.gpu_model import Sequence
 from serve_app.engines.replay.live_batch import LiveBatch
 from serve_app.engines.replay.tape import RecordedAnswer, Take, Tape, make_tape
-from serve_app.engines.running.slots import CLOSED
+from serve_app.engines.running.slots import CLOSED, Slots
 from serve_app.errors import ContextTooLongError, EngineError
 
 TICK_S = 0.02
@@ -50,10 +51,7 @@ class ReplayEngine:
         self._synthetic = config.synthetic
         self._first_token_s, self._token_s = config.first_token_s, config.token_s
         self._batch = None if config.batching is None else LiveBatch(config.batching, config.slots)
-        self._slots = asyncio.Semaphore(config.slots)
-        self._sleepers: set[asyncio.Future[None]] = set()
-        self._active = self._requests = self._prompt_tokens = self._completion_tokens = 0
-        self._closed = False
+        self._slots = Slots(config.slots)
 
     @classmethod
     async def load(cls, config: ReplayConfig, weights: Path | None = None) -> "ReplayEngine":
@@ -67,16 +65,16 @@ class ReplayEngine:
             return await self._batched(self._batch, tape, prompt_tokens, take, meter)
         if not (tape.first_token_s or tape.token_s):
             return self._at_once(tape, prompt_tokens, take, meter)
-        async with self._slot(meter):
+        async with self._slots.taken(meter):
             started = time.perf_counter()
             await self._begin(tape, prompt_tokens, meter)
             first = time.perf_counter()
             # Not a sleep for each token: that many timers would be the load test's own bottleneck.
             step = max(1, int(TICK_S / tape.token_s)) if tape.token_s else len(take.shown)
             for index in range(0, len(take.shown), max(1, step)):
-                await self._sleep(first + index * tape.token_s - time.perf_counter())
+                await self._slots.sleep(first + index * tape.token_s - time.perf_counter())
                 meter.completion_tokens = take.counted(index + 1)
-            await self._sleep(first + (len(take.shown) - 1) * tape.token_s - time.perf_counter())
+            await self._slots.sleep(first + (len(take.shown) - 1) * tape.token_s - time.perf_counter())
             meter.completion_tokens = take.completion_tokens
         return take.generation(prompt_tokens, time.perf_counter() - started, first - started)
 
@@ -86,13 +84,12 @@ class ReplayEngine:
             async for item in self._stream_batched(self._batch, tape, prompt_tokens, take, meter):
                 yield item
             return
-        async with self._slot(meter):
+        async with self._slots.taken(meter):
             started = time.perf_counter()
             await self._begin(tape, prompt_tokens, meter)
             first = time.perf_counter()
             for index, text in enumerate(take.shown):
-                await self._sleep(first + index * tape.token_s - time.perf_counter())
-                self._refuse_if_closed()
+                await self._slots.sleep(first + index * tape.token_s - time.perf_counter())
                 meter.completion_tokens = take.counted(index + 1)
                 if text:
                     yield Delta(text, meter.prompt_tokens, meter.completion_tokens)
@@ -124,33 +121,27 @@ class ReplayEngine:
         self, batch: LiveBatch, tape: Tape, prompt_tokens: int, take: Take, meter: Meter
     ) -> Iterator[Sequence]:
         """One request's time in the batch. An answer that is an error takes a slot for one token."""
-        self._refuse_if_closed()
-        self._requests += 1
-        sequence = batch.add(prompt_tokens, take.completion_tokens)
-        try:
-            yield sequence
-        finally:
-            tokens = batch.generated(sequence)
-            batch.leave(sequence)
-            # A prompt is charged whole once it has joined, even if given up halfway through it.
-            meter.prompt_tokens = 0 if sequence.joined_step is None else prompt_tokens
-            meter.completion_tokens = min(tokens, take.completion_tokens)
-            self._prompt_tokens += meter.prompt_tokens
-            self._completion_tokens += meter.completion_tokens
+        with self._slots.counted(meter):
+            sequence = batch.add(prompt_tokens, take.completion_tokens)
+            try:
+                yield sequence
+            finally:
+                tokens = batch.generated(sequence)
+                batch.leave(sequence)
+                # A prompt is charged whole once it has joined, even if given up halfway through it.
+                meter.prompt_tokens = 0 if sequence.joined_step is None else prompt_tokens
+                meter.completion_tokens = min(tokens, take.completion_tokens)
         if tape.answer.error is not None:
             raise EngineError(tape.answer.error)
 
     def counters(self) -> EngineCounters:
-        active = self._active if self._batch is None else self._batch.running
-        return EngineCounters(active, self._requests, self._prompt_tokens, self._completion_tokens)
+        counters = self._slots.counters()
+        return counters if self._batch is None else replace(counters, active=self._batch.running)
 
     async def close(self) -> None:
-        self._closed = True
+        self._slots.close()
         if self._batch is not None:
             self._batch.close(CLOSED)
-        for sleeper in self._sleepers:
-            if not sleeper.done():
-                sleeper.set_exception(EngineError(CLOSED))
 
     def _find(self, prompt: Prompt) -> tuple[Tape, int, Take]:
         """The answer, the prompt's length in tokens, and the answer cut to what the request allows."""
@@ -176,53 +167,19 @@ class ReplayEngine:
         raise EngineError("The replay engine has no answer to this prompt, and no default.")
 
     def _at_once(self, tape: Tape, prompt_tokens: int, take: Take, meter: Meter) -> Generation:
-        self._refuse_if_closed()
-        self._requests += 1
-        self._prompt_tokens += prompt_tokens
-        meter.prompt_tokens = prompt_tokens
-        if tape.answer.error is not None:
-            raise EngineError(tape.answer.error)
-        self._completion_tokens += take.completion_tokens
-        meter.completion_tokens = take.completion_tokens
+        with self._slots.counted(meter):
+            meter.prompt_tokens = prompt_tokens
+            if tape.answer.error is not None:
+                raise EngineError(tape.answer.error)
+            meter.completion_tokens = take.completion_tokens
         return take.generation(prompt_tokens, 0.0, 0.0)
-
-    @asynccontextmanager
-    async def _slot(self, meter: Meter) -> AsyncIterator[None]:
-        async with self._slots:
-            self._refuse_if_closed()
-            self._requests += 1
-            self._active += 1
-            try:
-                yield
-            finally:
-                self._active -= 1
-                self._prompt_tokens += meter.prompt_tokens
-                self._completion_tokens += meter.completion_tokens
 
     async def _begin(self, tape: Tape, prompt_tokens: int, meter: Meter) -> None:
         """All that happens before the first token. A prompt is charged whole, even if cancelled halfway."""
         meter.prompt_tokens = prompt_tokens
-        await self._sleep(tape.first_token_s)
+        await self._slots.sleep(tape.first_token_s)
         if tape.answer.error is not None:
             raise EngineError(tape.answer.error)
-
-    async def _sleep(self, delay_s: float) -> None:
-        """Sleeps, unless the engine is closed meanwhile."""
-        if delay_s <= 0:
-            return
-        loop = asyncio.get_running_loop()
-        sleeper = loop.create_future()
-        timer = loop.call_later(delay_s, _wake, sleeper)
-        self._sleepers.add(sleeper)
-        try:
-            await sleeper
-        finally:
-            timer.cancel()
-            self._sleepers.discard(sleeper)
-
-    def _refuse_if_closed(self) -> None:
-        if self._closed:
-            raise EngineError(CLOSED)
 
 
 def _timed(take: Take, prompt_tokens: int, sequence: Sequence) -> Generation:
@@ -251,11 +208,6 @@ def _key(prompt: Prompt) -> str:
 def _words(prompt: Prompt) -> int:
     texts = [message.content for message in prompt.messages] if prompt.text is None else [prompt.text]
     return max(1, sum(len(text.split()) for text in texts))
-
-
-def _wake(sleeper: asyncio.Future[None]) -> None:
-    if not sleeper.done():
-        sleeper.set_result(None)
 
 
 def _read(path: Path) -> dict[str, Record]:

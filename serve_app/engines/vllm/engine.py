@@ -127,8 +127,7 @@ class VllmEngine:
         return await whole(self.stream(prompt, meter))
 
     async def stream(self, prompt: Prompt, meter: Meter) -> AsyncGenerator[Delta | Generation, None]:
-        async with self._slots.taken():
-            self._tally.requests += 1
+        async with self._slots.taken(meter):
             reading = Reading(self._dialect, prompt, meter)
             async with aclosing(self._chunks(prompt, meter)) as chunks:
                 while (chunk := await self._next(chunks)) is not None:
@@ -141,7 +140,9 @@ class VllmEngine:
 
     def counters(self) -> EngineCounters:
         tally = self._tally
-        return EngineCounters(tally.active, tally.requests, tally.prompt_tokens, tally.completion_tokens)
+        return EngineCounters(
+            tally.active, self._slots.counters().requests, tally.prompt_tokens, tally.completion_tokens
+        )
 
     async def close(self) -> None:
         self._slots.close()

@@ -13,13 +13,9 @@ from vllm.v1.metrics.loggers import StatLoggerBase  # noqa: TID253
 
 @dataclass(slots=True)
 class Tally:
-    """Totals since the start; `active` are the requests that the scheduler had in its last step.
-
-    `requests` are counted by our engine, the rest is vLLM's.
-    """
+    """Totals since the start; `active` are the requests that the scheduler had in its last step."""
 
     active: int = 0
-    requests: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
