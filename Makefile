@@ -106,7 +106,7 @@ soak: install ## Constant load at half of saturation, and whether memory, files 
 
 docs: install ## Build the documentation into site/ (strict: a broken link fails)
 	@$(BIN)/python docs/reference.py --check
-	@$(BIN)/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "The documentation is site/index.html"
 
 docs-reference: install ## Write docs/configuration-reference.md from the config models
