@@ -16,6 +16,9 @@ from serve_app.cluster.settings import Settings
 from serve_app.config import RouterSettings
 from serve_app.config.serve_file import ServeFile
 
+RAYS = {"ServeFile", "HttpOptions", "ApplicationEntry", "DeploymentOverride"}
+"""Models whose fields are Ray Serve's unless they say otherwise."""
+OWN_MEANING = {"engine": "Which engine runs the model.", "kind": "Which signal it is."}
 PAGE = Path(__file__).parent / "configuration-reference.md"
 Schema: TypeAlias = dict[str, Any]
 
@@ -122,7 +125,9 @@ def table(definition: Schema, schema: Schema, titles: dict[str, str]) -> str:
     rows = ["| field | type | default | meaning |", "| --- | --- | --- | --- |"]
     for name, value in definition.get("properties", {}).items():
         default = "required" if name in required else shown_default(value, schema)
-        about = " ".join(value.get("description", "").split())
+        about = " ".join(value.get("description", "").split()) or OWN_MEANING.get(name, "")
+        if not about and definition.get("title") in RAYS:
+            about = "Ray Serve's own."
         cells = (f"`{name}`", linked(type_of(value), value, titles), default, about)
         rows.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join(rows) + "\n"

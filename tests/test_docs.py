@@ -166,6 +166,11 @@ def test_the_configuration_reference_is_up_to_date() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_every_config_field_says_what_it_means() -> None:
+    page = (ROOT / "docs" / "configuration-reference.md").read_text(encoding="utf-8")
+    assert [line for line in page.splitlines() if line.startswith("| `") and line.endswith("|  |")] == []
+
+
 def test_the_site_builds_strictly(tmp_path: Path) -> None:
     pytest.importorskip("mkdocs")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]

@@ -70,21 +70,21 @@ def bytes_of(size: str) -> int:
 class Pod(Strict):
     """What one pod asks for, as its limit too."""
 
-    cpus: PositiveInt
-    memory: Size
+    cpus: PositiveInt = Field(description="CPU cores.")
+    memory: Size = Field(description="Such as 8Gi.")
 
 
 class GpuPod(Strict):
     """What a GPU pod asks for, by the GPU."""
 
-    cpus_per_gpu: PositiveInt = 8
-    memory_per_gpu: Size = "64Gi"
+    cpus_per_gpu: PositiveInt = Field(8, description="CPU cores for each GPU.")
+    memory_per_gpu: Size = Field("64Gi", description="Memory for each GPU.")
 
 
 class Storage(Strict):
     """The volume that holds the models."""
 
-    size: Size = "50Gi"
+    size: Size = Field("50Gi", description="Room for all models.")
     storage_class: str | None = Field(None, description="Default: the cluster's own.")
     shared: bool = Field(True, description="Mounted on several nodes (ReadWriteMany); false: one node only.")
 
@@ -93,8 +93,8 @@ class Redis(Strict):
     """Where Ray's head keeps its state, so that its death does not end the cluster."""
 
     address: str = Field("redis:6379", pattern=r"^[^:/]+:\d+$", description="host:port; not made by these manifests.")
-    secret: Name = "cascade-redis"
-    key: str = "password"
+    secret: Name = Field("cascade-redis", description="Secret with the password.")
+    key: str = Field("password", description="Key of the Secret.")
 
     @property
     def port(self) -> int:
@@ -105,7 +105,7 @@ class Redis(Strict):
 class Ingress(Strict):
     """An Ingress in front of the service."""
 
-    host: str
+    host: str = Field(description="Host name that clients use.")
     class_name: str | None = Field(None, description="Default: the cluster's own.")
     tls_secret: str | None = Field(None, description="Certificate and key; without one, plain HTTP.")
     annotations: dict[str, str] = Field(
@@ -116,41 +116,41 @@ class Ingress(Strict):
 class Gateway(Strict):
     """Upgrades in steps: the operator makes a Gateway and a route, and moves traffic from the old cluster to a new."""
 
-    class_name: str
-    step_size_percent: int = Field(10, ge=1, le=100)
-    interval_s: PositiveInt = 60
+    class_name: str = Field(description="GatewayClass, such as istio.")
+    step_size_percent: int = Field(10, ge=1, le=100, description="Share of traffic moved in one step.")
+    interval_s: PositiveInt = Field(60, description="Seconds between two steps.")
     max_surge_percent: int = Field(50, ge=1, le=100, description="How much more than before may run meanwhile.")
 
 
 class Settings(Strict):
     """Every option of the manifests."""
 
-    name: Name = "cascade"
-    namespace: Name = "cascade"
+    name: Name = Field("cascade", description="Name of the RayService, and prefix of the other objects.")
+    namespace: Name = Field("cascade", description="Namespace of all objects.")
     image: str = Field("semantic-cascade:0.1.0", description="Built from k8s/Dockerfile, where the cluster finds it.")
-    image_pull_secret: str | None = None
+    image_pull_secret: str | None = Field(None, description="Secret with the registry's credentials.")
     ray_version: str = Field("2.60.0", pattern=r"^\d+\.\d+\.\d+$", description="The image's.")
-    storage: Storage = Storage()
+    storage: Storage = Field(Storage(), description="The volume for the models.")
     ray_token_secret: Name = Field("cascade-ray-token", description="Key auth_token: the token that guards Ray.")
     hub_token_secret: Name = Field("cascade-hub-token", description="Key token, for gated models; may be missing.")
     pull_env: Annotated[dict[str, str], AfterValidator(_check_urls)] = Field(
         {}, description="For the fetching Job: PIP_INDEX_URL, HF_ENDPOINT, proxies, ...; it reaches their ports."
     )
     api_keys_secret: Name = Field("cascade-api-keys", description="A key for each api_key_env or api_key_file.")
-    head: Pod = Pod(cpus=2, memory="6Gi")
-    cpu_worker: Pod = Pod(cpus=4, memory="8Gi")
-    gpu_worker: GpuPod = GpuPod()
+    head: Pod = Field(Pod(cpus=2, memory="6Gi"), description="The pod of Ray's head.")
+    cpu_worker: Pod = Field(Pod(cpus=4, memory="8Gi"), description="A worker pod without GPUs.")
+    gpu_worker: GpuPod = Field(GpuPod(), description="What a worker pod with GPUs has beside.")
     gpus_per_node: PositiveInt = Field(8, description="GPUs of the cluster's largest node.")
     gpu_products: dict[str, list[str]] = Field(
         {}, description="Values of the node label nvidia.com/gpu.product for an accelerator type; `any`: for none."
     )
     idle_timeout_s: PositiveInt = Field(300, description="A worker pod with nothing on it leaves after so long.")
     drain_s: PositiveInt = Field(120, description="What a stopping pod gives the requests that it has.")
-    redis: Redis | None = None
-    ingress: Ingress | None = None
-    gateway: Gateway | None = None
+    redis: Redis | None = Field(None, description="Lets the head die without ending the cluster; null: none.")
+    ingress: Ingress | None = Field(None, description="An Ingress in front of the service; null: none.")
+    gateway: Gateway | None = Field(None, description="Upgrades in steps through a Gateway; null: none.")
     monitoring: bool = Field(False, description="A PodMonitor; needs the Prometheus operator.")
-    monitoring_namespace: Name = "monitoring"
+    monitoring_namespace: Name = Field("monitoring", description="Where Prometheus runs.")
     api_server_ports: list[Port] = Field(
         [443, 6443, 8443], min_length=1, description="Of the API server's own endpoints, past the Service before them."
     )

@@ -45,11 +45,11 @@ def _fault(sentence: str, *where: str | int) -> InitErrorDetails:
 class AppConfig(Strict):
     """The `args` of the application: models, signals and the cascades over them."""
 
-    models: dict[Name, ModelConfig] = Field(min_length=1)
+    models: dict[Name, ModelConfig] = Field(min_length=1, description="Models by name; each is deployed once.")
     signals: dict[Name, SignalSettings] = Field({}, description="Signals with options of their own, by name.")
-    cascades: dict[Name, CascadeConfig] = Field(min_length=1)
-    scorer: ScorerConfig = ScorerConfig()
-    router: RouterConfig = RouterConfig()
+    cascades: dict[Name, CascadeConfig] = Field(min_length=1, description="Cascades by the model id that clients use.")
+    scorer: ScorerConfig = Field(ScorerConfig(), description="The deployment that compares answers.")
+    router: RouterConfig = Field(RouterConfig(), description="The deployment that takes requests.")
 
     @field_validator("models")
     @classmethod

@@ -43,7 +43,7 @@ class TierConfig(Strict):
 class CascadeConfig(Strict):
     """An ordered list of tiers, served as a model id of its own."""
 
-    tiers: list[TierConfig] = Field(min_length=1)
+    tiers: list[TierConfig] = Field(min_length=1, description="In the order in which they are asked.")
     on_target_failure: Literal["error", "best_member"] = Field(
         "error", description="Fail with the target, or let the best member answer stand in (and say so in the record)."
     )

@@ -120,9 +120,9 @@ class ActorOptions(Strict):
 class Autoscaling(Strict):
     """Ray Serve's autoscaling, by requests in flight; under the application's `autoscaling_policy` also by deferral."""
 
-    min_replicas: int = Field(1, ge=0)
-    max_replicas: PositiveInt = 1
-    initial_replicas: int | None = Field(None, ge=0)
+    min_replicas: int = Field(1, ge=0, description="Replicas at the least; 0 lets the model sleep.")
+    max_replicas: PositiveInt = Field(1, description="Replicas at the most.")
+    initial_replicas: int | None = Field(None, ge=0, description="Replicas at the start. Default: min_replicas.")
     target_ongoing_requests: float = Field(2, gt=0, description="Requests in flight that one replica should have.")
     upscale_delay_s: float = Field(30, ge=0, description="Load must ask for more that long; from 0 replicas at once.")
     downscale_delay_s: float = Field(600, ge=0, description="Load must ask for less that long.")
@@ -157,17 +157,19 @@ class DeploymentOptions(Strict):
     """How one deployment runs, in the words of Ray Serve."""
 
     num_replicas: PositiveInt | None = Field(None, description="A fixed number of replicas (1 if nothing is said).")
-    autoscaling_config: Autoscaling | None = None
+    autoscaling_config: Autoscaling | None = Field(None, description="Replicas by load; null: a fixed number.")
     max_ongoing_requests: PositiveInt = Field(64, description="Requests that one replica works on or holds at once.")
     max_queued_requests: int = Field(
         -1, ge=-1, description="Requests a caller may queue before it is refused; -1: any."
     )
-    ray_actor_options: ActorOptions = ActorOptions()
+    ray_actor_options: ActorOptions = Field(ActorOptions(), description="What one replica takes.")
     placement_group_bundles: Annotated[list[Annotated[Resources, AfterValidator(_check_bundle)]], MinLen(1)] | None = (
         Field(None, description="What one replica reserves, bundle by bundle; each lies on one node.")
     )
     placement_group_strategy: Strategy | None = Field(None, description="How bundles share nodes. Default: PACK.")
-    graceful_shutdown_timeout_s: float = Field(20, ge=0)
+    graceful_shutdown_timeout_s: float = Field(
+        20, ge=0, description="Seconds that a stopping replica gives the requests that it has."
+    )
 
     @model_validator(mode="after")
     def _one_way_to_scale(self) -> Self:

@@ -29,7 +29,7 @@ class ModelFacts(Strict):
 class DeployedFacts(ModelFacts):
     """What is written about every model that has a deployment, and so replicas, of its own."""
 
-    deployment: DeploymentOptions = DeploymentOptions()
+    deployment: DeploymentOptions = Field(DeploymentOptions(), description="Replicas, resources and scaling.")
 
     def placed(self) -> DeploymentOptions:
         """The deployment's options, with what the engine itself needs room for."""

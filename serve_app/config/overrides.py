@@ -2,6 +2,8 @@
 
 from typing import Any, Literal
 
+from pydantic import Field
+
 from serve_app.config.deployment import ActorOptions, Autoscaling, DeploymentOptions, Strategy, Strict, options_of
 
 AUTO = {"min_replicas": 1, "max_replicas": 100}
@@ -13,12 +15,14 @@ CPUS_OF_RAY = 1
 class DeploymentOverride(Strict):
     """One entry of an application's `deployments`: the keys of Ray Serve's own `DeploymentSchema`."""
 
-    name: str
+    name: str = Field(description="The deployment: a model, Scorer, Router, or a signal in its own deployment.")
     num_replicas: int | Literal["auto"] | None = None
     max_ongoing_requests: int | None = None
     max_queued_requests: int | None = None
     backpressure_config: dict[str, Any] | None = None
-    user_config: dict[str, Any] | None = None
+    user_config: dict[str, Any] | None = Field(
+        None, description="Of the Router: thresholds and calibrations, changed without a restart."
+    )
     autoscaling_config: dict[str, Any] | None = None
     graceful_shutdown_wait_loop_s: float | None = None
     graceful_shutdown_timeout_s: float | None = None

@@ -23,10 +23,10 @@ DEFERRAL_POLICY = "serve_app.deployments.autoscaling:deferral_policy"
 class HttpOptions(Strict):
     """Ray Serve's `http_options`."""
 
-    host: str = "0.0.0.0"
-    port: int = Field(8000, ge=1, le=65535)
+    host: str = Field("0.0.0.0", description="Address that the server listens on.")
+    port: int = Field(8000, ge=1, le=65535, description="Port that the server listens on.")
     root_path: str = ""
-    request_timeout_s: float | None = None
+    request_timeout_s: float | None = Field(None, description="Seconds after which Ray Serve ends a request.")
     keep_alive_timeout_s: int = 90
     ssl_keyfile: str | None = None
     ssl_certfile: str | None = None
@@ -37,14 +37,18 @@ class HttpOptions(Strict):
 class ApplicationEntry(Strict):
     """One entry of `applications`."""
 
-    name: str = "default"
-    route_prefix: str = Field("/", pattern="^/")
-    import_path: Literal["serve_app.app:build_app"]
+    name: str = Field("default", description="The application's name in Ray Serve.")
+    route_prefix: str = Field("/", pattern="^/", description="Path under which the API is served.")
+    import_path: Literal["serve_app.app:build_app"] = Field(description="The graph that this project builds.")
     runtime_env: dict[str, Any] = {}
-    args: AppConfig
-    deployments: list[DeploymentOverride] = []
+    args: AppConfig = Field(description="Models, signals and cascades.")
+    deployments: list[DeploymentOverride] = Field(
+        [], description="Options of deployments that take precedence over those in args; the router's user_config."
+    )
     logging_config: dict[str, Any] | None = None
-    autoscaling_policy: dict[str, Any] | None = None
+    autoscaling_policy: dict[str, Any] | None = Field(
+        None, description="Ray Serve's own; our deferral_policy scales models by what is deferred to them."
+    )
     external_scaler_enabled: bool = False
 
     def deployments_in_force(self) -> dict[str, DeploymentOptions]:
@@ -66,7 +70,9 @@ class ServeFile(Strict):
     logging_config: dict[str, Any] | None = None
     tracing_config: dict[str, Any] | None = None
     target_capacity: float | None = None
-    applications: list[ApplicationEntry] = Field(min_length=1, max_length=1)
+    applications: list[ApplicationEntry] = Field(
+        min_length=1, max_length=1, description="Exactly one; several cascades go into its args."
+    )
     _raw: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="wrap")

@@ -11,7 +11,9 @@ from serve_app.signals import BleurtConfig, SharedSignalConfig
 class BleurtSettings(BleurtConfig):
     """BLEURT, and the deployment that it runs in: it needs an environment of its own."""
 
-    deployment: DeploymentOptions = DeploymentOptions(max_ongoing_requests=256)
+    deployment: DeploymentOptions = Field(
+        DeploymentOptions(max_ongoing_requests=256), description="Replicas, resources and scaling."
+    )
 
 
 SignalSettings: TypeAlias = Annotated[SharedSignalConfig | BleurtSettings, Field(discriminator="kind")]
@@ -27,7 +29,9 @@ class ScorerConfig(Strict):
     )
     max_batch_texts: PositiveInt = Field(256, description="Texts scored in one go; more wait for the next.")
     timeout_s: float = Field(30, gt=0, description="Seconds after which a request is deferred without its agreement.")
-    deployment: DeploymentOptions = DeploymentOptions(max_ongoing_requests=256)
+    deployment: DeploymentOptions = Field(
+        DeploymentOptions(max_ongoing_requests=256), description="Replicas, resources and scaling."
+    )
 
 
 class TracingConfig(Strict):
@@ -50,5 +54,7 @@ class RouterConfig(Strict):
         10, ge=0, description="A model whose replicas are gone fails its requests at once after so many seconds."
     )
     log_decisions: bool = Field(False, description="Log every decision record (without texts) as one line of JSON.")
-    tracing: TracingConfig | None = None
-    deployment: DeploymentOptions = DeploymentOptions(max_ongoing_requests=1000)
+    tracing: TracingConfig | None = Field(None, description="Where spans are sent; null: nowhere.")
+    deployment: DeploymentOptions = Field(
+        DeploymentOptions(max_ongoing_requests=1000), description="Replicas, resources and scaling."
+    )

@@ -14,9 +14,9 @@ from serve_app.signals.base import CompositeOptions, Options
 class BlendWeights(Options):
     """The score of an answer: intercept + agreement x o_i + confidence x c_i."""
 
-    agreement: float = 1.0
-    confidence: float = 1.0
-    intercept: float = 0.0
+    agreement: float = Field(1.0, description="Factor of the output score o_i.")
+    confidence: float = Field(1.0, description="Factor of the confidence c_i.")
+    intercept: float = Field(0.0, description="Constant that is added.")
 
 
 class BlendConfig(CompositeOptions):
@@ -27,7 +27,7 @@ class BlendConfig(CompositeOptions):
     kind: Literal["blend"]
     agreement: str = Field(description="A signal that compares texts; a mix will do.")
     confidence: str = Field(description="A token-level signal, with zscores for every model it is to judge.")
-    weights: BlendWeights = BlendWeights()
+    weights: BlendWeights = Field(BlendWeights(), description="Factors of agreement and confidence.")
     logistic: bool = Field(False, description="Turn the score into a chance between 0 and 1, as a fitted one wants it.")
 
     def components(self) -> dict[tuple[str | int, ...], str]:

@@ -16,7 +16,7 @@ from serve_app.signals.base import Options, SignalOptions
 class ZScore(Options):
     """How a model's confidence is spread, measured on examples outside the evaluation (paper, section 3.4)."""
 
-    mean: float
+    mean: float = Field(description="Mean of the raw confidence.")
     std: float = Field(gt=0, description="Population standard deviation.")
 
     def of(self, value: float) -> float:

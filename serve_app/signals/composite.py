@@ -15,7 +15,7 @@ class MixPart(Options):
     """One signal of a mix, and the range that is mapped to 0..1 before it is weighted; what lies outside is clipped."""
 
     signal: str = Field(description="A signal that compares texts, and is not made of others itself.")
-    weight: float = Field(1.0, gt=0)
+    weight: float = Field(1.0, gt=0, description="Relative to the other parts' weights.")
     low: float = Field(0.0, description="What counts as no agreement.")
     high: float = Field(1.0, description="What counts as full agreement.")
 
@@ -34,7 +34,7 @@ class MixConfig(CompositeOptions):
     """The weighted mean of several signals, each normalised by its declared range."""
 
     kind: Literal["mix"]
-    parts: list[MixPart] = Field(min_length=2)
+    parts: list[MixPart] = Field(min_length=2, description="The signals, with ranges and weights.")
 
     def components(self) -> dict[tuple[str | int, ...], str]:
         """Return the signals of all parts."""
@@ -70,7 +70,7 @@ class ByLengthConfig(CompositeOptions):
     """
 
     kind: Literal["by_length"]
-    cases: list[LengthCase] = Field(min_length=2)
+    cases: list[LengthCase] = Field(min_length=2, description="In the order of their lengths.")
 
     @field_validator("cases")
     @classmethod

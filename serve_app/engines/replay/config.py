@@ -21,8 +21,8 @@ class ScriptedAnswer(RecordedAnswer):
     """An answer to every prompt with `contains` in it; its latencies come before the engine's."""
 
     contains: str = Field(description="A part of the prompt's text; the empty string matches every prompt.")
-    first_token_s: float | None = Field(default=None, ge=0)
-    token_s: float | None = Field(default=None, ge=0)
+    first_token_s: float | None = Field(default=None, ge=0, description="Seconds before the first token.")
+    token_s: float | None = Field(default=None, ge=0, description="Seconds between two tokens.")
 
 
 class ReplayConfig(EngineSettings):

@@ -17,19 +17,19 @@ from serve_app.engines.running.stopping import StopMatcher, within
 class RecordedCall(EngineSettings):
     """A call of a tool; `arguments` is JSON. Without an `id` the calls are named `call_1`, `call_2`, ..."""
 
-    name: str
-    arguments: str = "{}"
-    id: str | None = None
+    name: str = Field(description="The tool's name.")
+    arguments: str = Field(default="{}", description="JSON.")
+    id: str | None = Field(default=None, description="Default: call_1, call_2, ...")
 
 
 class RecordedAnswer(EngineSettings):
     """What a model answered, or the `error` that it failed with. Token counts not given are counted in words."""
 
-    text: str = ""
-    tool_calls: tuple[RecordedCall, ...] = ()
+    text: str = Field(default="", description="The answer's text.")
+    tool_calls: tuple[RecordedCall, ...] = Field(default=(), description="The answer's calls of tools.")
     finish_reason: FinishReason | None = Field(default=None, description="Default: tool_calls with calls, else stop.")
-    prompt_tokens: int | None = Field(default=None, ge=0)
-    completion_tokens: int | None = Field(default=None, ge=0)
+    prompt_tokens: int | None = Field(default=None, ge=0, description="Default: the prompt's words.")
+    completion_tokens: int | None = Field(default=None, ge=0, description="Default: the answer's words.")
     logprobs: tuple[tuple[str, float], ...] | None = Field(
         default=None, description="[token, natural-log probability at temperature 1] for each token."
     )
