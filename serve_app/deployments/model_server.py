@@ -4,14 +4,12 @@ import asyncio
 from abc import abstractmethod
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from time import perf_counter
 
 from serve_app.config import DeployedModel
 from serve_app.core.types import Answer, Delta, Prompt
 from serve_app.deployments.observing.metrics import ENGINE_ACTIVE, MODEL, Instruments
-from serve_app.engines import Engine, EngineCounters, Meter, WeightsSettings, load_engine
-from serve_app.engines.running.answer import answer, failure, warm_up
-from serve_app.errors import EngineError
+from serve_app.engines import Engine, EngineCounters, WeightsSettings, load_engine
+from serve_app.engines.running.answer import answer, stream_answer, warm_up
 from serve_app.weights import fetch
 
 
@@ -32,19 +30,10 @@ class PromptServer:
         return await answer(self._engine_of(adapter), prompt)
 
     async def stream(self, prompt: Prompt, adapter: str | None = None) -> AsyncGenerator[Delta | Answer, None]:
-        """Deltas, then the whole answer or the failure."""
-        meter, started = Meter(), perf_counter()
-        deadline = None if prompt.timeout_s is None else asyncio.get_running_loop().time() + prompt.timeout_s
-        try:
-            async with aclosing(self._engine_of(adapter).stream(prompt, meter)) as items:
-                while True:
-                    async with asyncio.timeout_at(deadline):
-                        item = await anext(items)
-                    yield item
-        except StopAsyncIteration:
-            return
-        except (TimeoutError, EngineError) as error:
-            yield failure(error, prompt, meter, started)
+        """Yield deltas, then the whole answer or the failure."""
+        async with aclosing(stream_answer(self._engine_of(adapter), prompt)) as items:
+            async for item in items:
+                yield item
 
     def counters(self) -> EngineCounters:
         """What the engine has done so far and is doing now."""

@@ -1,9 +1,11 @@
 """An engine asked by those for whom a failed model is data: its errors as a `Failure` with what it had cost by then."""
 
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from time import perf_counter
 
-from serve_app.core.types import Answer, Failure, FailureKind, Message, Prompt, Sampling
+from serve_app.core.types import Answer, Delta, Failure, FailureKind, Message, Prompt, Sampling
 from serve_app.engines.base import Engine, Meter
 from serve_app.errors import ContextTooLongError, EngineError
 
@@ -16,6 +18,25 @@ async def answer(engine: Engine, prompt: Prompt) -> Answer:
             return await engine.generate(prompt, meter)
     except (TimeoutError, EngineError) as error:
         return failure(error, prompt, meter, started)
+
+
+async def stream_answer(engine: Engine, prompt: Prompt) -> AsyncGenerator[Delta | Answer, None]:
+    """Yield deltas, then the whole answer or the failure; closing the generator stops the work.
+
+    The time limit is for the whole stream, and runs also while a consumer reads.
+    """
+    meter, started = Meter(), perf_counter()
+    deadline = None if prompt.timeout_s is None else asyncio.get_running_loop().time() + prompt.timeout_s
+    try:
+        async with aclosing(engine.stream(prompt, meter)) as items:
+            while True:
+                async with asyncio.timeout_at(deadline):
+                    item = await anext(items)
+                yield item
+    except StopAsyncIteration:
+        return
+    except (TimeoutError, EngineError) as error:
+        yield failure(error, prompt, meter, started)
 
 
 def failure(error: Exception, prompt: Prompt, meter: Meter, started: float) -> Failure:
