@@ -150,7 +150,9 @@ class Router:
             stream=stream,
             speeds=self._speeds,
         )
-        return self._tracing.followed(model, run) if self._tracing else run
+        if self._tracing:
+            self._tracing.follow(model, run)
+        return run
 
     def _overridden(self, model: str, options: CascadeOptions) -> tuple[Tier, ...]:
         """The model's tiers, with what this request wants otherwise."""

@@ -6,7 +6,7 @@ Imported only where tracing is on. Names and attributes follow OpenTelemetry's c
 
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from time import perf_counter, time_ns
 from typing import Any
 
@@ -48,8 +48,8 @@ class Tracing:
         self._tracer = self._provider.get_tracer("semantic-cascade", __version__)
         self._engines = engines
 
-    def followed(self, cascade: str, run: Run) -> Run:
-        """The same run, which from now on makes spans. Its client's trace goes on, if it came with one."""
+    def follow(self, cascade: str, run: Run) -> None:
+        """Make the run's model calls and scoring spans from now on, in its client's trace if it came with one."""
         started_ns = time_ns() - int((perf_counter() - run.started) * 1e9)
         span = self._tracer.start_span(
             f"{_operation(run.prompt)} {cascade}",
@@ -59,22 +59,21 @@ class Tracing:
             attributes=_asked(run.prompt, "semantic-cascade", cascade),
         )
         context = set_span_in_context(span, Context())
-        models = {
+        run.models = {
             name: TracedModel(run.models[name], name, self._engines[name], self._tracer, context)
             for tier in run.tiers
             for name in tier.models
         }
-        same = {field.name: getattr(run, field.name) for field in fields(run)}
-        changed = {"models": models, "scorer": TracedScorer(run.scorer, self._tracer, context)}
-        return TracedRun(**(same | changed), span=span, started_ns=started_ns)
+        run.scorer = TracedScorer(run.scorer, self._tracer, context)
+        run.observer = RequestSpan(span, started_ns)
 
     def ended(self, run: Run, outcome: Outcome | None, record: DecisionRecord) -> None:
         """Add the decisions, say how it went, and end the request's span."""
-        assert isinstance(run, TracedRun)
-        if not run.span.is_recording():
+        assert isinstance(run.observer, RequestSpan)
+        span, ended_ns = run.observer.span, run.observer.started_ns
+        if not span.is_recording():
             return
-        context = set_span_in_context(run.span, Context())
-        ended_ns = run.started_ns
+        context = set_span_in_context(span, Context())
         for number, result in enumerate(run.results):
             ended_ns += int(result.elapsed_s * 1e9)
             if result.judged is not None:
@@ -85,7 +84,7 @@ class Tracing:
                 )
                 decision.end(ended_ns)
         tokens = usage(run.calls)
-        run.span.set_attributes(
+        span.set_attributes(
             {
                 "gen_ai.usage.input_tokens": tokens.prompt_tokens,
                 "gen_ai.usage.output_tokens": tokens.completion_tokens,
@@ -93,11 +92,11 @@ class Tracing:
             }
         )
         if outcome is None:
-            run.span.set_attribute("error.type", "cancelled")
+            span.set_attribute("error.type", "cancelled")
         else:
-            run.span.set_attribute("cascade.deferred", outcome.deferred)
-            _answered(run.span, outcome.answer, outcome.answered_by)
-        run.span.end()
+            span.set_attribute("cascade.deferred", outcome.deferred)
+            _answered(span, outcome.answer, outcome.answered_by)
+        span.end()
 
     def flush(self) -> None:
         """Send what waits to be sent."""
@@ -107,9 +106,9 @@ class Tracing:
 PROPAGATOR = TraceContextTextMapPropagator()
 
 
-@dataclass(kw_only=True)
-class TracedRun(Run):
-    """A run and its span, which began at `started_ns` (nanoseconds since the epoch)."""
+@dataclass(frozen=True, slots=True)
+class RequestSpan:
+    """The span of a whole request, which began at `started_ns` (nanoseconds since the epoch)."""
 
     span: Span
     started_ns: int

@@ -43,7 +43,9 @@ class Traced:
         sampling = Sampling(max_tokens=7)
         prompt = Prompt((Message("user", "The secret question"),), sampling=sampling, trace=trace)
         tiers = (Tier(("a", "b"), "exact", threshold=0.5), Tier(("t",)))
-        return self.tracing.followed("default", Run(prompt, tiers, self.models, Exact(), stream=stream))
+        run = Run(prompt, tiers, self.models, Exact(), stream=stream)
+        self.tracing.follow("default", run)
+        return run
 
     def close(self, run: Run, outcome: Outcome | None) -> None:
         charges = charge(run, outcome, dict.fromkeys(self.models, ModelCost()))
