@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from serve_app.core.agreement import agree
+from serve_app.core.agreement import agree, survivors
 from serve_app.core.deferral import decide
 from serve_app.core.types import Agreement, Decision, Generation, Scores, Tier
 from serve_app.errors import RequestError, SignalError, choices
@@ -78,7 +78,7 @@ def score(
     scorer = CompositeScorer(_LocalScorer(signals.plain()), signals.composites())
     scores = asyncio.run(scorer.score(signal, [answer.text for answer in answers]))
     tier = Tier(tuple(files), signal, threshold or 0.0, agreement, direction)
-    judged = agree(tier, answers, scores.similarities)
+    judged = agree(survivors(tier, answers), scores.similarities)
     return Scored(tier, scores, judged, None if threshold is None else decide(tier, judged))
 
 

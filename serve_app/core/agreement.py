@@ -1,22 +1,45 @@
 """Similarity matrix -> output scores, agreement, selected answer (paper, sections 3.1, 3.2 and 3.4)."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from math import fsum, inf, isnan, nan
-from typing import Literal
+from typing import Literal, TypeGuard
 
 from serve_app.core.types import Agreement, Answer, Confidence, Generation, Matrix, Tier
 
 
-def survivors(tier: Tier, answers: Sequence[Answer | None]) -> tuple[int, ...]:
-    """Indices of the answers that are compared: no failures and, if the tier says so, none that was cut short.
+@dataclass(frozen=True, slots=True)
+class Survivors:
+    """The answers of a tier that are compared: worked out once a tier, and handed on.
+
+    `answers[k]` is that of the tier's model `indices[k]`. `returnable` are the indices of those that may be returned:
+    they have a text or call a tool, and are the fixed model's if the tier names one.
+    """
+
+    tier: Tier
+    indices: tuple[int, ...]
+    answers: tuple[Generation, ...]
+    returnable: tuple[int, ...]
+
+
+def survivors(tier: Tier, answers: Sequence[Answer | None]) -> Survivors:
+    """Return the answers that are compared: no failures and, if the tier says so, none that was cut short.
 
     An empty answer survives: it disagrees with every other, but it is never selected.
     """
-    return tuple(i for i, answer in enumerate(answers) if isinstance(answer, Generation) and _counts(tier, answer))
+    alive = {i: answer for i, answer in enumerate(answers) if survives(answer, tier)}
+    returnable = tuple(i for i, answer in alive.items() if may_return(answer, tier, i))
+    return Survivors(tier, tuple(alive), tuple(alive.values()), returnable)
 
 
-def _counts(tier: Tier, answer: Generation) -> bool:
-    return tier.truncated == "keep" or answer.finish_reason != "length"
+def survives(answer: Answer | None, tier: Tier) -> TypeGuard[Generation]:
+    """Return whether the answer is compared with the others."""
+    return isinstance(answer, Generation) and (tier.truncated == "keep" or answer.finish_reason != "length")
+
+
+def may_return(answer: Generation, tier: Tier, index: int) -> bool:
+    """Return whether a surviving answer, that of the tier's model `index`, may be the selected one."""
+    return tier.select in (None, tier.models[index]) and bool(answer.tool_calls or answer.text.strip())
 
 
 def output_scores(
@@ -50,52 +73,50 @@ def _mean(values: Collection[float]) -> float:
     return mean if isnan(mean) else min(max(values), max(min(values), mean))
 
 
-def agree(tier: Tier, answers: Sequence[Answer | None], similarities: Matrix | None) -> Agreement:
-    """How far the surviving answers agree.
+def agree(alive: Survivors, similarities: Matrix | None) -> Agreement:
+    """Return how far the surviving answers agree.
 
-    `similarities` has a row and a column for each survivor, in their order; None where nothing could be compared.
-    Then there is no agreement, but the first answer with a text is still named, in case nothing better comes.
+    `similarities` has a row and a column for each survivor, in their order; it is None if nothing could be compared.
+    Then there is no agreement, but the first answer with a text is still selected, in case nothing better comes.
     """
-    alive = survivors(tier, answers)
-    if similarities is None or len(alive) < 2:
-        return Agreement(alive, (None,) * len(answers), None, _best(tier, answers, dict.fromkeys(alive, 0.0)))
-    scores = dict(zip(alive, output_scores(similarities, tier.direction), strict=True))
+    tier = alive.tier
+    if similarities is None or len(alive.indices) < 2:
+        scores: tuple[float | None, ...] = (None,) * len(tier.models)
+        return Agreement(alive.indices, scores, None, next(iter(alive.returnable), None))
+    output = output_scores(similarities, tier.direction)
     if tier.blend and tier.confidence:
-        scores = {i: tier.blend(o, _confidence(tier, tier.confidence, i, answers[i])) for i, o in scores.items()}
-    return _judged(tier, answers, scores, _value(tier, scores.values()))
+        confidences = _confidences(alive, tier.confidence)
+        output = tuple(tier.blend(o, c) for o, c in zip(output, confidences, strict=True))
+    return _judged(alive, output)
 
 
-def confide(tier: Tier, answers: Sequence[Answer | None], confidence: Confidence) -> Agreement:
-    """The same for token-level signals: o_i is answer i's confidence, s their mean (paper, section 3.4) or maximum."""
-    alive = survivors(tier, answers)
-    scores = {i: _confidence(tier, confidence, i, answers[i]) for i in alive}
-    return _judged(tier, answers, scores, _value(tier, scores.values()) if scores else None)
+def confide(alive: Survivors, confidence: Confidence) -> Agreement:
+    """Return the agreement under a token-level signal.
+
+    o_i is answer i's confidence, s their mean (paper, section 3.4) or maximum.
+    """
+    return _judged(alive, _confidences(alive, confidence))
 
 
-def _confidence(tier: Tier, confidence: Confidence, index: int, answer: Answer | None) -> float:
-    assert isinstance(answer, Generation)
-    return confidence(tier.models[index], answer)
+def _confidences(alive: Survivors, confidence: Confidence) -> tuple[float, ...]:
+    models = alive.tier.models
+    return tuple(confidence(models[i], answer) for i, answer in zip(alive.indices, alive.answers, strict=True))
 
 
-def _judged(
-    tier: Tier, answers: Sequence[Answer | None], scores: Mapping[int, float], value: float | None
-) -> Agreement:
-    by_model = tuple(scores.get(i) for i in range(len(answers)))
-    return Agreement(tuple(scores), by_model, value, _best(tier, answers, scores))
+def _judged(alive: Survivors, output: Sequence[float]) -> Agreement:
+    """Return the agreement of the survivors that have these output scores, in their order."""
+    scores = dict(zip(alive.indices, output, strict=True))
+    by_model = tuple(scores.get(i) for i in range(len(alive.tier.models)))
+    value = _value(alive.tier, output) if output else None
+    return Agreement(alive.indices, by_model, value, _best(alive.returnable, scores))
 
 
-def returnable(tier: Tier, answers: Sequence[Answer | None]) -> bool:
-    """Whether one of the surviving answers may go back: it has a text, and is the fixed model's if there is one."""
-    return _best(tier, answers, dict.fromkeys(survivors(tier, answers), 0.0)) is not None
-
-
-def _best(tier: Tier, answers: Sequence[Answer | None], scores: Mapping[int, float]) -> int | None:
-    """The highest score among answers that have a text; `max` keeps the first of equals, the model named first.
+def _best(returnable: Sequence[int], scores: Mapping[int, float]) -> int | None:
+    """Return the index with the highest score; `max` keeps the first of equals, the model named first.
 
     A NaN counts as the lowest: `max` would keep it or not, depending on the order.
     """
-    candidates = [i for i in scores if _has_text(answers[i]) and tier.select in (None, tier.models[i])]
-    return max(candidates, key=lambda i: -inf if isnan(scores[i]) else scores[i], default=None)
+    return max(returnable, key=lambda i: -inf if isnan(scores[i]) else scores[i], default=None)
 
 
 def _value(tier: Tier, scores: Collection[float]) -> float:
@@ -103,7 +124,3 @@ def _value(tier: Tier, scores: Collection[float]) -> float:
     if tier.agreement == "mean":
         return _mean(scores)
     return nan if any(map(isnan, scores)) else max(scores)
-
-
-def _has_text(answer: Answer | None) -> bool:
-    return isinstance(answer, Generation) and bool(answer.compared.strip())

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import TypeAlias
 
-from serve_app.core.agreement import agree, confide, returnable, survivors
+from serve_app.core.agreement import agree, confide, survivors
 from serve_app.core.cost import Speed, cut_short
-from serve_app.core.deferral import answers_needed, decide, worth_comparing
+from serve_app.core.deferral import Prospects, decide, worth_comparing
 from serve_app.core.protocols import Model, Scorer
 from serve_app.core.types import (
     Agreement,
@@ -40,7 +40,8 @@ class Run:
 
     `models` and `scorer` do the work; `speeds` (by model) are observed, and used to estimate what nobody counted.
     `fallback` lets the best member answer stand in for a target that failed. `stream` asks the target for deltas;
-    `first_text_s` is how long its first text took, from `started`.
+    `first_text_s` is how long its first text took, from `started`. `observer` belongs to whatever follows the run from
+    outside; the cascade does not look at it.
     """
 
     prompt: Prompt
@@ -55,6 +56,7 @@ class Run:
     results: list[TierResult] = field(default_factory=list)
     started: float = field(default_factory=perf_counter)
     first_text_s: float | None = None
+    observer: object | None = None
 
     @property
     def target(self) -> str:
@@ -138,10 +140,7 @@ def _outcome(run: Run, call: Call, replaced: Failure | None = None) -> Outcome:
 async def _ask_tier(run: Run, tier: Tier) -> TierResult:
     """Ask all members at once and judge what comes back."""
     started = perf_counter()
-    prompt = run.prompt
-    if tier.confidence and not prompt.sampling.logprobs:
-        prompt = replace(prompt, sampling=replace(prompt.sampling, logprobs=True))
-    answers = await _gather(run, tier, replace(prompt, timeout_s=tier.timeout_s))
+    answers = await _gather(run, tier, _prompt(run, tier))
     scoring_started = perf_counter()
     judged, scores, error = await _judge(run, tier, answers)
     ended = perf_counter()
@@ -157,18 +156,27 @@ async def _ask_tier(run: Run, tier: Tier) -> TierResult:
     )
 
 
+def _prompt(run: Run, tier: Tier) -> Prompt:
+    """Return the request's prompt as this tier's models get it."""
+    sampling = run.prompt.sampling
+    if tier.confidence and not sampling.logprobs:
+        sampling = replace(sampling, logprobs=True)
+    return replace(run.prompt, sampling=sampling, timeout_s=tier.timeout_s)
+
+
 async def _judge(run: Run, tier: Tier, answers: Sequence[Answer]) -> tuple[Agreement, Scores | None, str | None]:
+    alive = survivors(tier, answers)
     if tier.confidence and tier.token_level:
-        return confide(tier, answers, tier.confidence), None, None
-    texts = worth_comparing(tier, answers)
+        return confide(alive, tier.confidence), None, None
+    texts = worth_comparing(alive)
     if texts is None:
-        return agree(tier, answers, None), None, None
+        return agree(alive, None), None, None
     assert tier.signal is not None
     try:
         scores = await run.scorer.score(tier.signal, texts)
     except CascadeError as error:
-        return agree(tier, answers, None), None, str(error)
-    return agree(tier, answers, scores.similarities), scores, None
+        return agree(alive, None), None, str(error)
+    return agree(alive, scores.similarities), scores, None
 
 
 async def _gather(run: Run, tier: Tier, prompt: Prompt) -> list[Answer]:
@@ -188,16 +196,21 @@ async def _gather(run: Run, tier: Tier, prompt: Prompt) -> list[Answer]:
 
 
 async def _wait(run: Run, tier: Tier, tasks: Sequence[asyncio.Task[Answer]]) -> Failure:
-    """Wait as long as it is worth it; says why not for longer. What a model raises is a bug, and raised again."""
+    """Wait as long as the tier can accept something, and return why not longer.
+
+    Every answer is waited for if one may stand in for the target, or if the decision is forced. What a model raises is
+    a bug, and raised again.
+    """
     deadline = None if tier.timeout_s is None else perf_counter() + tier.timeout_s + GRACE_S
-    pending = set(tasks)
-    while pending and _can_accept(run, tier, tasks):
+    pending, prospects = set(tasks), Prospects(tier)
+    while pending and (run.fallback or run.force or prospects.hopeful):
         left = None if deadline is None else max(0.0, deadline - perf_counter())
         done, pending = await asyncio.wait(pending, timeout=left, return_when=asyncio.FIRST_COMPLETED)
         if not done:
             return _timeout(tier)
-        for task in done:
-            task.result()
+        for index, task in enumerate(tasks):
+            if task in done:
+                prospects.arrived(index, task.result())
     return _LOST
 
 
@@ -208,17 +221,6 @@ def _timeout(tier: Tier) -> Failure:
 _LOST = Failure("cancelled", "Stopped: the other models' answers, or failures, leave nothing to accept in this tier.")
 _CANCELLED = Failure("cancelled", "Stopped: the request was cancelled.")
 _UNFINISHED = Failure("error", "The model's stream ended without an answer.")
-
-
-def _can_accept(run: Run, tier: Tier, tasks: Sequence[asyncio.Task[Answer]]) -> bool:
-    """Whether enough answers can still survive, or every one is wanted: to stand in for the target, or by force."""
-    if run.fallback or run.force:
-        return True
-    hoped = [task.result() if task.done() else _HOPED for task in tasks]
-    return len(survivors(tier, hoped)) >= min(answers_needed(tier), len(tasks)) and returnable(tier, hoped)
-
-
-_HOPED = Generation("An answer that may still come.", "stop", 0, 0)
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[Answer]]) -> None:
@@ -250,7 +252,7 @@ def _uncounted(answer: Answer) -> bool:
 async def _ask_target(run: Run, tier: Tier) -> AsyncGenerator[Delta | TierResult, None]:
     """The target's text, then its `TierResult`."""
     started = perf_counter()
-    prompt = replace(run.prompt, timeout_s=tier.timeout_s)
+    prompt = _prompt(run, tier)
     if run.stream:
         async with aclosing(_stream(run, tier, prompt)) as items:
             async for item in items:

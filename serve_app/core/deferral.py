@@ -1,23 +1,48 @@
 """Agreement -> Decision: the one place where a request is accepted or deferred (paper, section 3.1)."""
 
-from collections.abc import Sequence
-
-from serve_app.core.agreement import returnable, survivors
-from serve_app.core.types import Agreement, Answer, Decision, Force, Generation, Reason, Tier
+from serve_app.core.agreement import Survivors, may_return, survives
+from serve_app.core.types import Agreement, Answer, Decision, Force, Reason, Tier
 
 
 def answers_needed(tier: Tier) -> int:
-    """How many answers must survive before this tier can accept anything.
+    """Return how many answers must survive before this tier can accept anything.
 
     `min_answers`, or all of a tier that has fewer members; but a similarity needs two answers to compare.
     """
     return max(min(tier.min_answers, len(tier.models)), 1 if tier.token_level else 2)
 
 
-def worth_comparing(tier: Tier, answers: Sequence[Answer | None]) -> list[str] | None:
-    """The surviving answers' texts, for a scorer to compare; None where none could be accepted whatever it says."""
-    texts = [answer.compared for i in survivors(tier, answers) if isinstance(answer := answers[i], Generation)]
-    return texts if len(texts) >= answers_needed(tier) and returnable(tier, answers) else None
+class Prospects:
+    """Whether a tier can still accept anything, kept up to date as its answers arrive. Each is looked at once.
+
+    An answer that has not arrived counts as one that will survive and has a text.
+    """
+
+    def __init__(self, tier: Tier) -> None:
+        self._tier = tier
+        self._alive = len(tier.models)
+        self._returnable = {i for i, model in enumerate(tier.models) if tier.select in (None, model)}
+
+    def arrived(self, index: int, answer: Answer) -> None:
+        """Take in the answer of the tier's model `index`."""
+        if not survives(answer, self._tier):
+            self._alive -= 1
+            self._returnable.discard(index)
+        elif not may_return(answer, self._tier, index):
+            self._returnable.discard(index)
+
+    @property
+    def hopeful(self) -> bool:
+        """Return whether enough answers can survive, and one of them may be returned."""
+        needed = min(answers_needed(self._tier), len(self._tier.models))
+        return self._alive >= needed and bool(self._returnable)
+
+
+def worth_comparing(alive: Survivors) -> list[str] | None:
+    """Return the survivors' texts for a scorer to compare, or None if none could be accepted whatever it says."""
+    if len(alive.indices) < answers_needed(alive.tier) or not alive.returnable:
+        return None
+    return [answer.compared for answer in alive.answers]
 
 
 def decide(tier: Tier, judged: Agreement, force: Force | None = None) -> Decision:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from serve_app.core.agreement import agree
 from serve_app.core.types import Generation, Tier
 from serve_app.signals import DEFAULT_SIGNALS, build_signal
 from serve_app.signals.facts import FACTS
+from tests.core.judging import agreed
 
 TEXTS = {
     "a.txt": "The capital of France is Paris.\n",
@@ -74,7 +74,7 @@ def test_the_same_as_the_core(agreement: str, direction: str) -> None:
     texts = [text.strip() for text in TEXTS.values()]
     matrix = build_signal(DEFAULT_SIGNALS["bleu"]).similarities([texts])[0].similarities
     tier = Tier(tuple(TEXTS), "bleu", agreement=agreement, direction=direction)  # type: ignore[arg-type]
-    judged = agree(tier, [Generation(text, "stop", 0, 0) for text in texts], matrix)
+    judged = agreed(tier, [Generation(text, "stop", 0, 0) for text in texts], matrix)
     assert judged.selected is not None
     assert body == {
         "signal": "bleu",

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_app.core.agreement import agree, confide, output_scores, survivors
+from serve_app.core.agreement import output_scores, survivors
 from serve_app.core.types import Agreement, Answer, Failure, Generation, Matrix, Tier
+from tests.core.judging import agreed, confided
 
 FAILED = Failure("error", "Broken.")
 
@@ -59,7 +60,7 @@ def test_output_scores_need_two_texts(similarities):
 def test_equal_similarities_are_their_own_mean_to_the_last_bit(n, similarity):
     """.1 + .1 + .1 divided by 3 is more than .1: then a threshold of .7 would defer where everything scores .7."""
     tier = Tier(tuple("abcdefgh"[:n]), signal="exact", agreement="mean")
-    judged = agree(tier, [A] * n, ((similarity,) * n,) * n)
+    judged = agreed(tier, [A] * n, ((similarity,) * n,) * n)
     assert judged.output_scores == (similarity,) * n
     assert judged.value == similarity
 
@@ -75,39 +76,39 @@ def test_equal_similarities_are_their_own_mean_to_the_last_bit(n, similarity):
     ],
 )
 def test_agreement_and_selected_answer(tier, value, selected):
-    judged = agree(tier, [A, B, C], LOPSIDED)
+    judged = agreed(tier, [A, B, C], LOPSIDED)
     assert (judged.value, judged.selected) == (value, selected)
     assert judged.survivors == (0, 1, 2)
 
 
 def test_ties_go_to_the_model_named_first():
     equal = ((1, 0.5, 0.5), (0.5, 1, 0.5), (0.5, 0.5, 1))
-    assert agree(TRIO, [A, B, C], equal).selected == 0
-    assert agree(TRIO, [EMPTY, B, C], equal).selected == 1
+    assert agreed(TRIO, [A, B, C], equal).selected == 0
+    assert agreed(TRIO, [EMPTY, B, C], equal).selected == 1
 
 
 def test_two_members_with_a_symmetric_signal_always_tie():
-    assert agree(PAIR, [A, B], ((1, 0.25), (0.25, 1))) == Agreement((0, 1), (0.25, 0.25), 0.25, 0)
+    assert agreed(PAIR, [A, B], ((1, 0.25), (0.25, 1))) == Agreement((0, 1), (0.25, 0.25), 0.25, 0)
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n\t "])
 def test_an_empty_answer_counts_but_is_never_selected(text):
     """The empty answer is the most central one here, and still not the one that goes back."""
     similarities = ((1, 0.5, 0.5), (0.5, 1, 0), (0.5, 0, 1))
-    judged = agree(TRIO, [said(text), B, C], similarities)
+    judged = agreed(TRIO, [said(text), B, C], similarities)
     assert judged == Agreement((0, 1, 2), (0.5, 0.25, 0.25), 0.5, 1)
 
 
 def test_all_answers_empty():
-    judged = agree(PAIR, [EMPTY, said("  ")], None)
+    judged = agreed(PAIR, [EMPTY, said("  ")], None)
     assert judged == Agreement((0, 1), (None, None), None, None)
-    assert agree(PAIR, [EMPTY, EMPTY], ((1, 0), (0, 1))).selected is None
+    assert agreed(PAIR, [EMPTY, EMPTY], ((1, 0), (0, 1))).selected is None
 
 
 def test_failed_members_have_no_row_in_the_matrix():
-    judged = agree(TRIO, [A, FAILED, C], ((1, 0.5), (0.5, 1)))
+    judged = agreed(TRIO, [A, FAILED, C], ((1, 0.5), (0.5, 1)))
     assert judged == Agreement((0, 2), (0.5, None, 0.5), 0.5, 0)
-    assert agree(TRIO, [None, B, C], ((1, 0.5), (0.5, 1))).selected == 1
+    assert agreed(TRIO, [None, B, C], ((1, 0.5), (0.5, 1))).selected == 1
 
 
 @pytest.mark.parametrize(
@@ -116,45 +117,45 @@ def test_failed_members_have_no_row_in_the_matrix():
 )
 def test_what_cannot_be_compared_has_no_agreement(answers, selected):
     """The answer is named all the same: it may have to stand in for a target that fails."""
-    judged = agree(PAIR, answers, None)
+    judged = agreed(PAIR, answers, None)
     assert judged.value is None
     assert judged.output_scores == (None, None)
     assert judged.selected == selected
 
 
 def test_a_scorer_that_failed_leaves_the_first_text():
-    assert agree(TRIO, [EMPTY, B, C], None) == Agreement((0, 1, 2), (None, None, None), None, 1)
+    assert agreed(TRIO, [EMPTY, B, C], None) == Agreement((0, 1, 2), (None, None, None), None, 1)
 
 
 def test_one_member_has_nothing_to_agree_with():
-    assert agree(Tier(("a",), signal="exact"), [A], ((1.0,),)) == Agreement((0,), (None,), None, 0)
+    assert agreed(Tier(("a",), signal="exact"), [A], ((1.0,),)) == Agreement((0,), (None,), None, 0)
 
 
 def test_a_fixed_model_is_selected_whatever_its_score():
-    assert agree(replace(TRIO, select="c"), [A, B, C], LOPSIDED) == Agreement(
+    assert agreed(replace(TRIO, select="c"), [A, B, C], LOPSIDED) == Agreement(
         (0, 1, 2), (0.4375, 0.5625, 0.25), 0.5625, 2
     )
 
 
 def test_a_fixed_model_that_failed_or_is_empty_leaves_nothing():
     fixed = replace(TRIO, select="b")
-    assert agree(fixed, [A, FAILED, C], ((1, 0.5), (0.5, 1))).selected is None
-    assert agree(fixed, [A, EMPTY, C], LOPSIDED).selected is None
-    assert agree(fixed, [A, FAILED, FAILED], None).selected is None
+    assert agreed(fixed, [A, FAILED, C], ((1, 0.5), (0.5, 1))).selected is None
+    assert agreed(fixed, [A, EMPTY, C], LOPSIDED).selected is None
+    assert agreed(fixed, [A, FAILED, FAILED], None).selected is None
 
 
 def test_truncated_answers_are_kept_or_discarded():
     answers = [said("a", "length"), B, C]
-    assert survivors(TRIO, answers) == (0, 1, 2)
+    assert survivors(TRIO, answers).indices == (0, 1, 2)
     discarding = replace(TRIO, truncated="discard")
-    assert survivors(discarding, answers) == (1, 2)
-    assert agree(discarding, answers, ((1, 0.5), (0.5, 1))) == Agreement((1, 2), (None, 0.5, 0.5), 0.5, 1)
-    assert agree(discarding, [said("a", "length")] * 3, None) == Agreement((), (None,) * 3, None, None)
+    assert survivors(discarding, answers).indices == (1, 2)
+    assert agreed(discarding, answers, ((1, 0.5), (0.5, 1))) == Agreement((1, 2), (None, 0.5, 0.5), 0.5, 1)
+    assert agreed(discarding, [said("a", "length")] * 3, None) == Agreement((), (None,) * 3, None, None)
 
 
 def test_the_matrix_must_fit_the_survivors():
     with pytest.raises(ValueError, match="zip"):
-        agree(TRIO, [A, FAILED, C], LOPSIDED)
+        agreed(TRIO, [A, FAILED, C], LOPSIDED)
 
 
 @pytest.mark.parametrize("agreement", ["max", "mean"])
@@ -162,53 +163,53 @@ def test_the_matrix_must_fit_the_survivors():
 def test_nan_spoils_the_agreement_in_any_order(agreement, order):
     similarities = ((1, nan, 0.5), (nan, 1, 0.5), (0.5, 0.5, 1))
     shuffled = tuple(tuple(similarities[i][j] for j in order) for i in order)
-    judged = agree(replace(TRIO, agreement=agreement), [A, B, C], shuffled)
+    judged = agreed(replace(TRIO, agreement=agreement), [A, B, C], shuffled)
     assert judged.value is not None
     assert isnan(judged.value)
     assert judged.selected == order.index(2)  # the one answer whose score is a number
 
 
 def test_infinities_of_both_signs_are_not_a_number_rather_than_an_error():
-    judged = agree(TRIO, [A, B, C], ((1, inf, -inf), (inf, 1, 0), (-inf, 0, 1)))
+    judged = agreed(TRIO, [A, B, C], ((1, inf, -inf), (inf, 1, 0), (-inf, 0, 1)))
     assert judged.value is not None
     assert isnan(judged.value)
 
 
 def test_confidences_are_averaged_and_the_surest_is_selected():
     values = {"a": -3.0, "b": -1.0, "c": -0.5}
-    judged = confide(replace(TRIO, agreement="mean"), [A, B, C], lambda _, answer: values[answer.text])
+    judged = confided(replace(TRIO, agreement="mean"), [A, B, C], lambda _, answer: values[answer.text])
     assert judged == Agreement((0, 1, 2), (-3.0, -1.0, -0.5), -1.5, 2)
 
 
 def test_or_the_highest_confidence_is_the_agreement():
     values = {"a": -3.0, "b": -1.0, "c": -0.5}
-    assert confide(TRIO, [A, B, C], lambda _, answer: values[answer.text]).value == -0.5
+    assert confided(TRIO, [A, B, C], lambda _, answer: values[answer.text]).value == -0.5
 
 
 def test_confidence_is_told_whose_answer_it_judges():
     by_model = {TRIO.models[0]: 3.0, TRIO.models[1]: 1.0, TRIO.models[2]: 2.0}
-    assert confide(TRIO, [A, FAILED, C], lambda model, _: by_model[model]).output_scores == (3.0, None, 2.0)
+    assert confided(TRIO, [A, FAILED, C], lambda model, _: by_model[model]).output_scores == (3.0, None, 2.0)
 
 
 def test_confidence_of_one_member():
-    assert confide(Tier(("a",)), [A], lambda *_: -0.25) == Agreement((0,), (-0.25,), -0.25, 0)
+    assert confided(Tier(("a",)), [A], lambda *_: -0.25) == Agreement((0,), (-0.25,), -0.25, 0)
 
 
 def test_confidence_is_not_asked_of_failed_or_discarded_answers():
     tier = replace(TRIO, truncated="discard")
-    judged = confide(tier, [FAILED, said("b", "length"), C], lambda _, answer: {"c": -2.0}[answer.text])
+    judged = confided(tier, [FAILED, said("b", "length"), C], lambda _, answer: {"c": -2.0}[answer.text])
     assert judged == Agreement((2,), (None, None, -2.0), -2.0, 2)
-    assert confide(tier, [FAILED] * 3, lambda *_: 0.0) == Agreement((), (None,) * 3, None, None)
+    assert confided(tier, [FAILED] * 3, lambda *_: 0.0) == Agreement((), (None,) * 3, None, None)
 
 
 def test_confidence_without_log_probabilities_is_minus_infinity():
     values = {"a": -inf, "b": -1.0, "c": -inf}
-    judged = confide(replace(TRIO, agreement="mean"), [A, B, C], lambda _, answer: values[answer.text])
+    judged = confided(replace(TRIO, agreement="mean"), [A, B, C], lambda _, answer: values[answer.text])
     assert (judged.value, judged.selected) == (-inf, 1)
 
 
 def test_confidence_of_an_empty_answer_never_selects_it():
-    assert confide(
+    assert confided(
         replace(PAIR, agreement="mean"), [EMPTY, B], lambda _, answer: -1.0 if answer.text else 0.0
     ) == Agreement((0, 1), (0.0, -1.0), -0.5, 1)
 
@@ -247,7 +248,7 @@ def permuted(
     tier: Tier, answers: Sequence[Answer], similarities: Matrix, order: Sequence[int]
 ) -> tuple[Tier, list[Answer], Matrix]:
     """The same with the members named in another order; `order[k]` is the old place of the new member k."""
-    rank = {old: row for row, old in enumerate(survivors(tier, answers))}
+    rank = {old: row for row, old in enumerate(survivors(tier, answers).indices)}
     rows = [rank[old] for old in order if old in rank]
     matrix = tuple(tuple(similarities[i][j] for j in rows) for i in rows)
     return replace(tier, models=tuple(tier.models[i] for i in order)), [answers[i] for i in order], matrix
@@ -257,8 +258,8 @@ def permuted(
 def test_permuting_members_permutes_scores_and_leaves_the_agreement(case, data):
     tier, answers, similarities = case
     order = data.draw(st.permutations(range(len(answers))))
-    before = agree(tier, answers, similarities)
-    after = agree(*permuted(tier, answers, similarities, order))
+    before = agreed(tier, answers, similarities)
+    after = agreed(*permuted(tier, answers, similarities, order))
     assert after.output_scores == tuple(before.output_scores[i] for i in order)
     assert after.value == before.value  # exactly: not even a rounding error apart
     if before.selected is None:
@@ -273,8 +274,8 @@ def test_permuting_members_leaves_the_mean_confidence(logprobs, data):
     order = data.draw(st.permutations(range(len(logprobs))))
     tier = Tier(tuple(map(str, order)))
     answers = [said(str(i)) for i in range(len(logprobs))]
-    before = confide(tier, answers, lambda _, answer: logprobs[int(answer.text)])
-    after = confide(tier, [answers[i] for i in order], lambda _, answer: logprobs[int(answer.text)])
+    before = confided(tier, answers, lambda _, answer: logprobs[int(answer.text)])
+    after = confided(tier, [answers[i] for i in order], lambda _, answer: logprobs[int(answer.text)])
     assert after.value == before.value
     assert after.output_scores == tuple(before.output_scores[i] for i in order)
 
@@ -283,8 +284,8 @@ def test_permuting_members_leaves_the_mean_confidence(logprobs, data):
 def test_scaling_similarities_scales_the_agreement(case, exponent):
     tier, answers, similarities = case
     factor = 2.0**exponent
-    before = agree(tier, answers, similarities)
-    after = agree(tier, answers, tuple(tuple(factor * value for value in row) for row in similarities))
+    before = agreed(tier, answers, similarities)
+    after = agreed(tier, answers, tuple(tuple(factor * value for value in row) for row in similarities))
     assert after.value == factor * before.value
     assert after.output_scores == tuple(None if score is None else factor * score for score in before.output_scores)
     assert after.selected == before.selected
@@ -293,8 +294,8 @@ def test_scaling_similarities_scales_the_agreement(case, exponent):
 @given(judgeable())
 def test_agreement_lies_within_the_similarities(case):
     tier, answers, similarities = case
-    by_max = agree(replace(tier, agreement="max"), answers, similarities).value
-    by_mean = agree(replace(tier, agreement="mean"), answers, similarities).value
+    by_max = agreed(replace(tier, agreement="max"), answers, similarities).value
+    by_mean = agreed(replace(tier, agreement="mean"), answers, similarities).value
     assert by_max is not None
     assert by_mean is not None
     assert min(off_diagonal(similarities)) <= by_mean <= by_max <= max(off_diagonal(similarities))
@@ -306,8 +307,8 @@ def test_raising_a_similarity_never_lowers_the_agreement(case, data):
     i, j = data.draw(st.sampled_from([(i, j) for i in range(len(similarities)) for j in range(len(similarities))]))
     raised = [list(row) for row in similarities]
     raised[i][j] += data.draw(st.floats(0, 1))
-    before = agree(tier, answers, similarities).value
-    after = agree(tier, answers, tuple(map(tuple, raised))).value
+    before = agreed(tier, answers, similarities).value
+    after = agreed(tier, answers, tuple(map(tuple, raised))).value
     assert before is not None
     assert after is not None
     assert after >= before
@@ -319,7 +320,7 @@ def test_a_copy_of_the_selected_answer_never_lowers_the_agreement(similarities):
     n = len(similarities)
     answers = [said(str(i)) for i in range(n)]
     tier = Tier(tuple(map(str, range(n))), signal="exact")
-    before = agree(tier, answers, similarities)
+    before = agreed(tier, answers, similarities)
     best = before.selected
     assert best is not None
     rows = [*similarities, similarities[best]]
@@ -327,7 +328,7 @@ def test_a_copy_of_the_selected_answer_never_lowers_the_agreement(similarities):
     copied = tuple(
         tuple(1.0 if {i, j} == {best, n} else value for j, value in enumerate(row)) for i, row in enumerate(copied)
     )
-    after = agree(replace(tier, models=(*tier.models, "copy")), [*answers, answers[best]], copied)
+    after = agreed(replace(tier, models=(*tier.models, "copy")), [*answers, answers[best]], copied)
     assert before.value is not None
     assert after.value is not None
     assert after.value >= before.value
@@ -338,13 +339,13 @@ def test_a_copy_of_the_selected_answer_never_lowers_the_agreement(similarities):
 @given(st.integers(2, 6))
 def test_copies_of_one_answer_agree_fully(n):
     tier = Tier(tuple(map(str, range(n))), signal="exact")
-    assert agree(tier, [A] * n, ((1.0,) * n,) * n) == Agreement(tuple(range(n)), (1.0,) * n, 1.0, 0)
+    assert agreed(tier, [A] * n, ((1.0,) * n,) * n) == Agreement(tuple(range(n)), (1.0,) * n, 1.0, 0)
 
 
 @given(judgeable(), st.data())
 def test_a_fixed_model_changes_the_answer_but_not_the_agreement(case, data):
     tier, answers, similarities = case
     name = data.draw(st.sampled_from(tier.models))
-    free, fixed = agree(tier, answers, similarities), agree(replace(tier, select=name), answers, similarities)
+    free, fixed = agreed(tier, answers, similarities), agreed(replace(tier, select=name), answers, similarities)
     assert (fixed.value, fixed.output_scores) == (free.value, free.output_scores)
     assert fixed.selected in (None, tier.models.index(name))

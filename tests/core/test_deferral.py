@@ -1,12 +1,14 @@
+from dataclasses import replace
 from math import inf, nan
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_app.core.agreement import agree, confide
-from serve_app.core.deferral import answers_needed, decide
+from serve_app.core.agreement import survivors
+from serve_app.core.deferral import Prospects, answers_needed, decide, worth_comparing
 from serve_app.core.types import Agreement, Decision, Failure, Generation, Tier
+from tests.core.judging import agreed, confided
 
 A, B, EMPTY = Generation("a", "stop", 1, 1), Generation("b", "stop", 1, 1), Generation("", "stop", 1, 0)
 FAILED = Failure("error", "Broken.")
@@ -84,7 +86,7 @@ def test_answers_needed(models, min_answers, by_signal, by_confidence):
 
 def test_one_member_and_a_signal_defers():
     tier = Tier(("a",), signal="exact", threshold=-1.0, min_answers=1)
-    assert decide(tier, agree(tier, [A], ((1.0,),))) == Decision(False, "too_few_answers", None, -1.0, 0)
+    assert decide(tier, agreed(tier, [A], ((1.0,),))) == Decision(False, "too_few_answers", None, -1.0, 0)
 
 
 @pytest.mark.parametrize(
@@ -92,29 +94,29 @@ def test_one_member_and_a_signal_defers():
 )
 def test_one_member_and_a_confidence_decides(threshold, accepted, reason):
     tier = Tier(("a",), confidence=sure, threshold=threshold)
-    assert decide(tier, confide(tier, [A], sure)) == Decision(accepted, reason, -0.5, threshold, 0)
+    assert decide(tier, confided(tier, [A], sure)) == Decision(accepted, reason, -0.5, threshold, 0)
 
 
 def test_one_member_and_a_confidence_without_an_answer():
     tier = Tier(("a",), confidence=sure, threshold=-1.0)
-    assert decide(tier, confide(tier, [FAILED], sure)).reason == "too_few_answers"
-    assert decide(tier, confide(tier, [EMPTY], sure)).reason == "nothing_to_return"
+    assert decide(tier, confided(tier, [FAILED], sure)).reason == "too_few_answers"
+    assert decide(tier, confided(tier, [EMPTY], sure)).reason == "nothing_to_return"
 
 
 @pytest.mark.parametrize(("min_answers", "reason"), [(2, "agreement"), (3, "too_few_answers")])
 def test_failed_members_and_min_answers(min_answers, reason):
     tier = Tier(("a", "b", "c"), signal="exact", threshold=0.5, min_answers=min_answers)
-    assert decide(tier, agree(tier, [A, FAILED, B], ((1, 0.75), (0.75, 1)))).reason == reason
+    assert decide(tier, agreed(tier, [A, FAILED, B], ((1, 0.75), (0.75, 1)))).reason == reason
 
 
 def test_an_empty_answer_still_counts_for_min_answers():
-    decision = decide(PAIR, agree(PAIR, [EMPTY, B], ((1, 0), (0, 1))))
+    decision = decide(PAIR, agreed(PAIR, [EMPTY, B], ((1, 0), (0, 1))))
     assert decision == Decision(False, "disagreement", 0.0, 0.5, 1)
 
 
 def test_all_answers_empty():
-    assert decide(PAIR, agree(PAIR, [EMPTY, EMPTY], None)).reason == "nothing_to_return"
-    assert decide(PAIR, agree(PAIR, [EMPTY, EMPTY], None), "accept").accepted is False
+    assert decide(PAIR, agreed(PAIR, [EMPTY, EMPTY], None)).reason == "nothing_to_return"
+    assert decide(PAIR, agreed(PAIR, [EMPTY, EMPTY], None), "accept").accepted is False
 
 
 numbers = st.floats(allow_nan=False)
@@ -144,4 +146,42 @@ def test_nan_is_never_accepted(threshold):
 def test_a_nan_similarity_always_defers(threshold, at):
     similarities = tuple(tuple(nan if (i, j) == at else 1.0 for j in range(3)) for i in range(3))
     tier = Tier(("a", "b", "c"), signal="exact", threshold=threshold)
-    assert not decide(tier, agree(tier, [A, A, A], similarities)).accepted
+    assert not decide(tier, agreed(tier, [A, A, A], similarities)).accepted
+
+
+class TestProspects:
+    """What a tier may still come to while its answers arrive."""
+
+    TRIO = Tier(("a", "b", "c"), signal="exact")
+
+    @pytest.mark.parametrize(
+        ("tier", "arrived", "hopeful"),
+        [
+            (TRIO, {}, True),
+            (TRIO, {0: FAILED}, True),
+            (TRIO, {0: FAILED, 2: FAILED}, False),  # one answer cannot be compared
+            (TRIO, {0: EMPTY, 1: EMPTY}, True),  # the third may have a text
+            (TRIO, {0: EMPTY, 1: EMPTY, 2: EMPTY}, False),
+            (replace(TRIO, select="b"), {0: FAILED}, True),
+            (replace(TRIO, select="b"), {1: FAILED}, False),
+            (replace(TRIO, select="b"), {1: EMPTY}, False),
+            (replace(TRIO, min_answers=3), {0: FAILED}, False),
+            (replace(TRIO, min_answers=5), {0: A, 1: B}, True),  # all of a tier that has fewer
+            (Tier(("a",), signal="exact"), {}, True),  # alone it defers only once it has answered
+            (replace(TRIO, truncated="discard"), {i: replace(A, finish_reason="length") for i in range(2)}, False),
+        ],
+    )
+    def test_whether_it_can_still_accept(self, tier, arrived, hopeful):
+        prospects = Prospects(tier)
+        for index, answer in arrived.items():
+            prospects.arrived(index, answer)
+        assert prospects.hopeful == hopeful
+
+    @given(st.lists(st.sampled_from([A, B, EMPTY, FAILED]), min_size=1, max_size=4), st.integers(1, 4))
+    def test_once_all_have_arrived_it_says_whether_there_is_something_to_compare(self, answers, min_answers):
+        tier = Tier(tuple(f"m{i}" for i in range(len(answers))), signal="exact", min_answers=min_answers)
+        prospects = Prospects(tier)
+        for index, answer in enumerate(answers):
+            prospects.arrived(index, answer)
+        comparable = worth_comparing(survivors(tier, answers)) is not None
+        assert prospects.hopeful == (comparable if len(answers) > 1 else answers[0] in (A, B))

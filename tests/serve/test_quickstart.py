@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from serve_app.config.serve_file import load
-from serve_app.core.agreement import agree
+from serve_app.core.agreement import agree, survivors
 from serve_app.core.deferral import decide
 from serve_app.core.types import Generation
 from serve_app.signals import build_signal
@@ -70,7 +70,7 @@ async def test_some_are_accepted_some_deferred_and_core_says_the_same(client: op
             for name, text in zip(MEMBERS, shown["answers"], strict=True)
         ]
         similarities = sbert.similarities([shown["answers"]])[0].similarities
-        judged = agree(tier, answers, similarities)
+        judged = agree(survivors(tier, answers), similarities)
         decision = decide(tier, judged)
         assert shown["agreement"] == pytest.approx(decision.agreement, abs=1e-5)
         assert (shown["accepted"], shown["reason"]) == (decision.accepted, decision.reason)

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from serve_app.core.agreement import agree
 from serve_app.core.deferral import answers_needed, decide
 from serve_app.core.types import Blend, Generation, Tier, TokenLogprob
 from serve_app.errors import SignalError
 from serve_app.signals import BlendConfig, ChowConfig, confidence, fit_blend
+from tests.core.judging import agreed
 
 PLAIN = BlendConfig(kind="blend", agreement="rougeL", confidence="chow_avg")
 CONFIDENCE = confidence(ChowConfig(kind="chow_avg"))
@@ -21,7 +21,7 @@ def said(logprob: float | None) -> Generation:
 
 
 def test_weights_by_hand() -> None:
-    judged = agree(TIER, [said(-1.0), said(-0.2)], SIMILAR)
+    judged = agreed(TIER, [said(-1.0), said(-0.2)], SIMILAR)
     # -1 + 2 x .6 + .5 x c
     assert judged.output_scores == (pytest.approx(-0.3), pytest.approx(0.1))
     assert (judged.value, judged.selected) == (pytest.approx(0.1), 1)
@@ -30,7 +30,7 @@ def test_weights_by_hand() -> None:
 
 def test_logistic() -> None:
     tier = replace(TIER, blend=Blend(2.0, 0.5, -1.0, logistic=True))
-    judged = agree(tier, [said(-1.0), said(-0.2)], SIMILAR)
+    judged = agreed(tier, [said(-1.0), said(-0.2)], SIMILAR)
     assert judged.output_scores[0] == pytest.approx(1 / (1 + math.exp(0.3)))
     assert judged.value == pytest.approx(1 / (1 + math.exp(-0.1)))
 
@@ -38,7 +38,7 @@ def test_logistic() -> None:
 @pytest.mark.parametrize("logistic", [False, True])
 def test_without_log_probabilities_it_is_never_sure(logistic: bool) -> None:
     tier = replace(TIER, threshold=1e-9, blend=Blend(2.0, 0.5, logistic=logistic))
-    judged = agree(tier, [said(None), said(None)], SIMILAR)
+    judged = agreed(tier, [said(None), said(None)], SIMILAR)
     assert decide(tier, judged).accepted is False
 
 
@@ -46,7 +46,7 @@ def test_without_log_probabilities_it_is_never_sure(logistic: bool) -> None:
 @pytest.mark.parametrize("logistic", [False, True])
 def test_an_answer_without_log_probabilities_is_never_the_best(weight: float, logistic: bool) -> None:
     tier = replace(TIER, blend=Blend(2.0, weight, logistic=logistic))
-    judged = agree(tier, [said(None), said(-5.0)], SIMILAR)
+    judged = agreed(tier, [said(None), said(-5.0)], SIMILAR)
     assert judged.output_scores[0] == -math.inf
     assert judged.selected == 1
 

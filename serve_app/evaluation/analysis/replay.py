@@ -8,7 +8,7 @@ from math import nan
 import numpy as np
 
 from serve_app.config import AppConfig
-from serve_app.core.agreement import agree, confide, survivors
+from serve_app.core.agreement import Survivors, agree, confide, survivors
 from serve_app.core.deferral import decide, worth_comparing
 from serve_app.core.types import Agreement, Answer, Decision, Generation, Matrix, Scores, Tier
 from serve_app.evaluation.analysis.similarities import Similarities
@@ -114,11 +114,11 @@ class Replay:
         places = range(len(self.rows)) if index is None else index
         columns = None if chow is None else {model: self.confidences(chow, model) for model in tier.models}
         if columns is not None and tier.token_level:
-            return [confide(tier, self._row(tier, place), _Recalled(columns, place)) for place in places]
+            return [confide(self._alive(tier, place), _Recalled(columns, place)) for place in places]
         return asyncio.run(self._compared(tier, columns, places))
 
-    def _row(self, tier: Tier, place: int) -> list[Answer | None]:
-        return [self.answers(model)[place] for model in tier.models]
+    def _alive(self, tier: Tier, place: int) -> Survivors:
+        return survivors(tier, [self.answers(model)[place] for model in tier.models])
 
     async def _compared(
         self, tier: Tier, columns: Mapping[str, Floats] | None, places: Iterable[int]
@@ -127,20 +127,21 @@ class Replay:
         for place in places:
             if columns is not None:
                 tier = replace(tier, confidence=_Recalled(columns, place))
-            row = self._row(tier, place)
-            found.append(agree(tier, row, await self._matrix(tier, row, place)))
+            alive = self._alive(tier, place)
+            found.append(agree(alive, await self._matrix(alive, place)))
         return found
 
-    async def _matrix(self, tier: Tier, row: Sequence[Answer | None], place: int) -> Matrix | None:
+    async def _matrix(self, alive: Survivors, place: int) -> Matrix | None:
         """What a server's scorer would have said."""
+        tier = alive.tier
         assert tier.signal is not None
-        texts = worth_comparing(tier, row)
+        texts = worth_comparing(alive)
         if texts is None:
             return None
-        alive = [self._places[tier.models[i]] for i in survivors(tier, row)]
+        members = [self._places[tier.models[i]] for i in alive.indices]
         if tier.signal in self.similarities:
-            return self.similarities[tier.signal].of(place, alive)
-        self._recorded.at(place, alive)
+            return self.similarities[tier.signal].of(place, members)
+        self._recorded.at(place, members)
         return (await self._scorer.score(tier.signal, texts)).similarities
 
 

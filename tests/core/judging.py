@@ -1,0 +1,14 @@
+"""A tier's answers and their similarities or confidences -> agreement, in one step."""
+
+from collections.abc import Sequence
+
+from serve_app.core.agreement import agree, confide, survivors
+from serve_app.core.types import Agreement, Answer, Confidence, Matrix, Tier
+
+
+def agreed(tier: Tier, answers: Sequence[Answer | None], similarities: Matrix | None) -> Agreement:
+    return agree(survivors(tier, answers), similarities)
+
+
+def confided(tier: Tier, answers: Sequence[Answer | None], confidence: Confidence) -> Agreement:
+    return confide(survivors(tier, answers), confidence)
