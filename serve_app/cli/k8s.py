@@ -1,4 +1,4 @@
-"""`cascade k8s ...`: thin, it calls the modules that do the work."""
+"""`cascade k8s ...`: read the options and call the modules that do the work."""
 
 import sys
 from pathlib import Path
@@ -11,6 +11,7 @@ from serve_app.cluster.settings import Overlay
 from serve_app.errors import ClusterError, ConfigError
 
 if TYPE_CHECKING:
+    from serve_app.cluster.live.apply import Trial
     from serve_app.cluster.live.client import Cluster
     from serve_app.cluster.live.wait import Patience
 
@@ -21,39 +22,42 @@ app = typer.Typer(
 Manifests = Annotated[
     Path, typer.Argument(metavar="MANIFESTS", help="A YAML file, - for stdin, a folder, or a kustomization's folder.")
 ]
-Kubeconfig = Annotated[Path | None, typer.Option(help="Instead of KUBECONFIG and ~/.kube/config.")]
-Context = Annotated[str | None, typer.Option(help="A context of the kubeconfig, instead of the current one.")]
+Kubeconfig = Annotated[Path | None, typer.Option(help="Kubeconfig file, instead of KUBECONFIG and ~/.kube/config.")]
+Context = Annotated[str | None, typer.Option(help="Context of the kubeconfig, instead of the current one.")]
 Namespace = Annotated[
-    str | None, typer.Option("--namespace", "-n", help="For what names none itself, instead of the context's.")
+    str | None,
+    typer.Option("--namespace", "-n", help="Namespace of manifests that name none, instead of the context's."),
 ]
-Force = Annotated[bool, typer.Option("--force-conflicts", help="Take over fields that others own.")]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object, for machines.")]
-TimeoutS = Annotated[float, typer.Option(min=0.1, help="Seconds until it gives up.")]
-PollS = Annotated[float, typer.Option(min=0.05, help="At most so many seconds between two looks.")]
-SettleS = Annotated[float, typer.Option(min=0, help="Seconds that ready, or failed, must last to count.")]
-UnschedulableS = Annotated[float, typer.Option(min=0, help="Seconds that a pod may be without a node.")]
+Force = Annotated[bool, typer.Option("--force-conflicts", help="Takeover of fields that other managers own.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of tables.")]
+TimeoutS = Annotated[float, typer.Option(min=0.1, help="Time limit in seconds.")]
+PollS = Annotated[float, typer.Option(min=0.05, help="Longest time between two looks, in seconds.")]
+SettleS = Annotated[float, typer.Option(min=0, help="Seconds for which ready, or failed, must last to count.")]
+UnschedulableS = Annotated[float, typer.Option(min=0, help="Seconds for which a pod may lack a node.")]
 
 
 @app.command()
 @sentences
 def render(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A Ray Serve config file, see configs/.")],
-    overlay: Annotated[Overlay, typer.Option(help="The kind of cluster, whose settings it starts from.")],
-    settings: Annotated[Path | None, typer.Option(help="A YAML file with settings over the overlay's own.")] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The folder of base/ and overlays/.")] = Path("k8s"),
-    check: Annotated[bool, typer.Option("--check", help="Write nothing; fail where a file is not up to date.")] = False,
+    overlay: Annotated[Overlay, typer.Option(help="Kind of cluster, whose settings are the defaults.")],
+    settings: Annotated[Path | None, typer.Option(help="YAML file with settings that replace the overlay's.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of base/ and overlays/.")] = Path("k8s"),
+    check: Annotated[
+        bool, typer.Option("--check", help="Comparison only: nothing is written, and a stale file is an error.")
+    ] = False,
 ) -> None:
-    """Write a kustomize base, and an overlay for a serving config: worker groups from what the config asks for."""
-    from serve_app.cluster import settings as setting
-    from serve_app.cluster.render import overlay as rendering
+    """Write a kustomize base, and an overlay for a serving config: worker groups from what the config requests."""
+    from serve_app.cluster.render import overlay as overlays
+    from serve_app.cluster.settings import read
 
-    rendered = rendering.render(config, overlay, setting.read(overlay, settings))
+    rendered = overlays.render(config, overlay, read(overlay, settings))
     folder = output / "overlays" / overlay
     if check:
-        rendering.check(rendered, output)
+        overlays.check(rendered, output)
         typer.echo(f"{folder} is up to date.")
         return
-    rendering.write(rendered, output)
+    overlays.write(rendered, output)
     for group in rendered.groups:
         typer.echo(group.sentence())
     for caution in rendered.cautions:
@@ -65,20 +69,23 @@ def render(
 @sentences
 def check(
     manifests: Manifests,
-    crds: Annotated[Path | None, typer.Option(help="A folder with KubeRay's CustomResourceDefinitions.")] = None,
+    crds: Annotated[
+        Path | None,
+        typer.Option(help="Folder with the CustomResourceDefinitions of another KubeRay than 1.7."),
+    ] = None,
 ) -> None:
-    """Say what Kubernetes, the operator or Ray Serve would refuse or ignore in manifests, without a cluster."""
+    """Find what Kubernetes, the operator or Ray Serve would refuse or ignore in manifests, without a cluster."""
     from serve_app.cluster.check.faults import faults, skipped
     from serve_app.cluster.manifests import read
 
     objects = read(manifests)
-    found, unknown = faults(objects, crds), skipped(objects, crds)
-    for sentence in unknown:
+    refusals, unchecked = faults(objects, crds), skipped(objects, crds)
+    for sentence in unchecked:
         typer.echo(sentence)
-    if found:
-        raise ConfigError("\n".join(found))
-    known = len(objects) - len(unknown)
-    typer.echo(f"{manifests} is valid: {known} objects." if known else f"Nothing in {manifests} could be checked.")
+    if refusals:
+        raise ConfigError("\n".join(refusals))
+    checked = len(objects) - len(unchecked)
+    typer.echo(f"{manifests} is valid: {checked} objects." if checked else f"Nothing in {manifests} could be checked.")
 
 
 @app.command()
@@ -89,23 +96,23 @@ def apply(
     context: Context = None,
     namespace: Namespace = None,
     force_conflicts: Force = False,
-    wait: Annotated[bool, typer.Option("--wait", help="Return when it is truly ready.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Return only once everything is ready.")] = False,
     timeout_s: TimeoutS = 1800,
     poll_s: PollS = 5,
     settle_s: SettleS = 5,
     unschedulable_s: UnschedulableS = 60,
 ) -> None:
     """Apply manifests on the server's side, after a strict dry run of all of them."""
-    from serve_app.cluster.live import apply as applying
+    from serve_app.cluster.live.apply import apply as apply_all
     from serve_app.cluster.manifests import read
 
     objects = read(manifests)
     cluster = _connect(kubeconfig, context, namespace)
-    applying.apply(cluster, objects, force=force_conflicts, say=typer.echo)
+    apply_all(cluster, objects, force=force_conflicts, say=typer.echo)
     if wait:
-        from serve_app.cluster.live.wait import wait as until_ready
+        from serve_app.cluster.live.wait import wait as wait_until_ready
 
-        until_ready(cluster, objects, _patience(timeout_s, poll_s, settle_s, unschedulable_s), typer.echo)
+        wait_until_ready(cluster, objects, _patience(timeout_s, poll_s, settle_s, unschedulable_s), typer.echo)
         typer.echo("All of it is ready.")
 
 
@@ -121,13 +128,13 @@ def wait(
     settle_s: SettleS = 5,
     unschedulable_s: UnschedulableS = 60,
 ) -> None:
-    """Wait until everything serves; stop at once, and say why, when it never will."""
-    from serve_app.cluster.live.wait import wait as until_ready
+    """Wait until everything serves; stop at once, with the reason, if it never will."""
+    from serve_app.cluster.live.wait import wait as wait_until_ready
     from serve_app.cluster.manifests import read
 
     objects = read(manifests)
     patience = _patience(timeout_s, poll_s, settle_s, unschedulable_s)
-    until_ready(_connect(kubeconfig, context, namespace), objects, patience, typer.echo)
+    wait_until_ready(_connect(kubeconfig, context, namespace), objects, patience, typer.echo)
     typer.echo("All of it is ready.")
 
 
@@ -144,14 +151,14 @@ def status(
     """Show what is ready, what is missing and why: objects, clusters, applications, deployments."""
     from rich.console import Console
 
-    from serve_app.cluster.live import status as looking
+    from serve_app.cluster.live import status as statuses
     from serve_app.cluster.manifests import read
 
-    body = looking.status(_connect(kubeconfig, context, namespace), read(manifests), unschedulable_s)
+    report = statuses.status(_connect(kubeconfig, context, namespace), read(manifests), unschedulable_s)
     if as_json:
-        echo_json(body, indent=2)
+        echo_json(report.to_json(), indent=2)
     else:
-        looking.render(body, Console(highlight=False, width=None if sys.stdout.isatty() else 300))
+        statuses.render(report, Console(highlight=False, width=None if sys.stdout.isatty() else 300))
 
 
 @app.command()
@@ -163,25 +170,30 @@ def diff(
     namespace: Namespace = None,
     force_conflicts: Force = False,
 ) -> None:
-    """Show what an apply would change, and warn of what it would not; changes nothing."""
+    """Show what an apply would change, and warn of edits that would have no effect; changes nothing."""
     from serve_app.cluster.live.apply import preview
-    from serve_app.cluster.live.diff import diff as compare
     from serve_app.cluster.manifests import read
 
     trials, missing = preview(_connect(kubeconfig, context, namespace), read(manifests), force=force_conflicts)
     for name in missing:
-        typer.echo(f"warning: namespace {name} is not there yet, so what would lie in it was not tried.")
-    for entry in trials:
-        if entry.outcome != "unchanged":
-            typer.echo(f"{entry.ref} would be {entry.outcome}")
-        if entry.result and entry.outcome != "unchanged":
-            typer.echo("\n".join(f"  {line}" for line in compare(entry.live, entry.result)))
-        for warning in entry.warnings():
-            typer.echo(f"warning: {warning}")
-    if refusals := [entry.refusal for entry in trials if entry.refusal]:
+        typer.echo(f"warning: namespace {name} does not exist yet, so objects in it were not tried.")
+    for trial in trials:
+        _show(trial)
+    if refusals := [trial.refusal for trial in trials if trial.refusal]:
         raise ClusterError("\n".join(refusals))
-    if all(entry.outcome == "unchanged" for entry in trials):
+    if all(trial.outcome == "unchanged" for trial in trials):
         typer.echo("Nothing would change.")
+
+
+def _show(trial: "Trial") -> None:
+    from serve_app.cluster.live.diff import diff as differences
+
+    if trial.outcome != "unchanged":
+        typer.echo(f"{trial.ref} would be {trial.outcome}")
+    if trial.result and trial.outcome != "unchanged":
+        typer.echo("\n".join(f"  {line}" for line in differences(trial.live, trial.result)))
+    for warning in trial.warnings():
+        typer.echo(f"warning: {warning}")
 
 
 @app.command()
@@ -191,28 +203,34 @@ def delete(
     kubeconfig: Kubeconfig = None,
     context: Context = None,
     namespace: Namespace = None,
-    with_data: Annotated[bool, typer.Option("--with-data", help="Volume claims, too, and what is on them.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    with_data: Annotated[
+        bool, typer.Option("--with-data", help="Volume claims, too, with the data on their volumes.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="No question before the deletion.")] = False,
     timeout_s: TimeoutS = 600,
 ) -> None:
-    """Delete what manifests put up, and wait until it is gone. Volume claims stay, and so does the namespace."""
-    from serve_app.cluster.live import delete as deleting
+    """Delete what manifests created, and wait until it is gone. Volume claims stay, and so does the namespace."""
+    from serve_app.cluster.live import delete as deletion
     from serve_app.cluster.manifests import read
 
     cluster = _connect(kubeconfig, context, namespace)
-    removal = deleting.plan(cluster, read(manifests), with_data=with_data)
-    for title, refs in (("goes", removal.going), ("stays", removal.kept), ("was not there", removal.absent)):
+    removal = deletion.plan(cluster, read(manifests), with_data=with_data)
+    for fate, refs in (("goes", removal.deleted), ("stays", removal.retained), ("is absent", removal.absent)):
         for ref in refs:
-            typer.echo(f"{ref}{f' in {ref.namespace}' if ref.namespace else ''}: {title}")
-    if not removal.going:
+            typer.echo(f"{ref}{f' in {ref.namespace}' if ref.namespace else ''}: {fate}")
+    if not removal.deleted:
         typer.echo("There is nothing to delete.")
         return
     if not yes:
-        if not sys.stdin.isatty():
-            raise ClusterError("Nothing was deleted: nobody is there to ask; --yes says so beforehand.")
-        if not typer.confirm(f"Delete this from {cluster.context}?"):
-            raise ClusterError("Nothing was deleted.")
-    deleting.delete(cluster, removal, timeout_s, typer.echo)
+        _confirm(f"Delete this from {cluster.context}?")
+    deletion.delete(cluster, removal, timeout_s, typer.echo)
+
+
+def _confirm(question: str) -> None:
+    if not sys.stdin.isatty():
+        raise ClusterError("Nothing was deleted: there is no terminal to confirm on; --yes confirms beforehand.")
+    if not typer.confirm(question):
+        raise ClusterError("Nothing was deleted.")
 
 
 def _connect(kubeconfig: Path | None, context: str | None, namespace: str | None) -> "Cluster":

@@ -23,7 +23,7 @@ def user(stub: ApiStub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> User
     """A user whose commands make short pauses."""
     monkeypatch.setattr(client, "PAUSES_S", (0.01, 0.01, 0.01))
     monkeypatch.setattr(delete, "POLL_S", 0.05)
-    monkeypatch.setattr(wait, "BREATH_S", 0.05)
+    monkeypatch.setattr(wait, "SHORTEST_POLL_S", 0.05)
     return User(stub, tmp_path)
 
 

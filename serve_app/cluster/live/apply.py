@@ -1,4 +1,4 @@
-"""Server-side apply, all or nothing as far as a dry run can tell."""
+"""Apply manifests on the server's side, all or nothing as far as a dry run can tell."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ from serve_app.errors import ClusterError
 
 @dataclass(frozen=True)
 class Trial:
-    """What an apply would do to one object: `live` is None if it is not there, `result` what it would become.
+    """What an apply would do to one object.
 
-    `refusal` says why it would do nothing at all.
+    `live` is None if the object is absent, `result` what it would become, or None if `refusal` says why it would stay.
     """
 
     ref: Ref
@@ -33,12 +33,12 @@ class Trial:
         return "changed" if differs(self.live, self.result) else "unchanged"
 
     def warnings(self) -> list[str]:
-        """Edits that will not take effect, or cost more than they seem to."""
+        """Return a sentence for each edit that will not take effect, or costs more than it seems to."""
         return warnings(self.live, self.result) if self.live and self.result else []
 
 
 def trial(cluster: Cluster, body: Manifest, *, force: bool) -> Trial:
-    """A strict dry run of one object, beside what is live."""
+    """Return what a strict dry run of one object comes to. Raises `RefusedError` if the credentials are refused."""
     ref = ref_of(body)
     live = cluster.get(ref)
     try:
@@ -50,9 +50,9 @@ def trial(cluster: Cluster, body: Manifest, *, force: bool) -> Trial:
 
 
 def preview(cluster: Cluster, objects: Sequence[Manifest], *, force: bool) -> tuple[list[Trial], list[str]]:
-    """A trial of every object, and the namespaces that the manifests would make first.
+    """Return a trial of every object, and the namespaces that the manifests would create first.
 
-    Nothing can be tried inside those, so what would lie there is taken as it is written.
+    A dry run fails inside those, so an object there is taken as it is written.
     """
     objects = [cluster.namespaced(body) for body in objects]
     namespaces = [ref_of(body) for body in objects if body["kind"] == "Namespace"]
@@ -67,61 +67,63 @@ def preview(cluster: Cluster, objects: Sequence[Manifest], *, force: bool) -> tu
 
 
 def apply(cluster: Cluster, objects: Sequence[Manifest], *, force: bool, say: Callable[[str], None]) -> list[Manifest]:
-    """The objects as they are then, in the given order; nothing is changed if the dry run of any is refused.
+    """Apply the objects in the given order and return them as they are then; `say` reports each.
 
-    A namespace that is not there yet is the exception: nothing can be tried in it, so it is made first. Raises
-    `ClusterError` with every refusal of the dry run, or, later, with what had been applied by then.
+    Nothing is changed if the dry run of any is refused, but a missing namespace is created before, since dry runs fail
+    without it. Raises `ClusterError` with every refusal of the dry run, or, later, with what had been applied by then.
     """
     objects = [cluster.namespaced(body) for body in objects]
-    made = _namespaces(cluster, objects, force, say)
+    created = _create_namespaces(cluster, objects, force, say)
     trials = [trial(cluster, body, force=force) for body in objects]
     if refusals := [entry.refusal for entry in trials if entry.refusal]:
-        undone = f"Only {names(made)} was made." if made else "Nothing was changed."
-        raise ClusterError("\n".join([f"The dry run was refused. {undone}", *(f"  {line}" for line in refusals)]))
+        changes = f"Only {names(created)} was created." if created else "Nothing was changed."
+        raise ClusterError("\n".join([f"The dry run was refused. {changes}", *(f"  {line}" for line in refusals)]))
     for entry in trials:
         for warning in entry.warnings():
             say(f"warning: {warning}")
-    done: list[Manifest] = []
+    applied: list[Manifest] = []
     for body, entry in zip(objects, trials, strict=True):
-        done.append(_for_real(cluster, body, force, [ref_of(before) for before in done]))
-        if entry.ref not in made:
+        applied.append(_apply_one(cluster, body, force, [ref_of(before) for before in applied]))
+        if entry.ref not in created:
             say(f"{entry.ref} {entry.outcome}")
-    return done
+    return applied
 
 
-def _namespaces(cluster: Cluster, objects: Sequence[Manifest], force: bool, say: Callable[[str], None]) -> list[Ref]:
-    """Make the namespaces that the rest needs, and refuse to go on without one that nobody makes."""
-    given = {body["metadata"]["name"]: body for body in objects if body["kind"] == "Namespace"}
-    made = []
+def _create_namespaces(
+    cluster: Cluster, objects: Sequence[Manifest], force: bool, say: Callable[[str], None]
+) -> list[Ref]:
+    """Create the missing namespaces that manifests define. Raises `ClusterError` for one that none defines."""
+    defined = {body["metadata"]["name"]: body for body in objects if body["kind"] == "Namespace"}
+    created = []
     for name in sorted({body["metadata"].get("namespace") for body in objects} - {None}):
         ref = Ref("v1", "Namespace", name)
-        if name in given:
+        if name in defined:
             if cluster.get(ref) is None:
-                cluster.apply(given[name], dry_run=True, force=force)
-                cluster.apply(given[name], dry_run=False, force=force)
-                made.append(ref)
+                cluster.apply(defined[name], dry_run=True, force=force)
+                cluster.apply(defined[name], dry_run=False, force=force)
+                created.append(ref)
                 say(f"{ref} created")
-        elif not _may_be_there(cluster, ref):
+        elif not _may_exist(cluster, ref):
             raise ClusterError(
-                f"Namespace {name!r} is not there, and none of the manifests makes it. "
-                f"Make it (kubectl create namespace {name}), or name another with --namespace."
+                f"Namespace {name!r} does not exist, and none of the manifests defines it. "
+                f"Create it (kubectl create namespace {name}), or choose another with --namespace."
             )
-    return made
+    return created
 
 
-def _may_be_there(cluster: Cluster, ref: Ref) -> bool:
-    """Who works in one namespace alone is often not allowed to look at it from outside."""
+def _may_exist(cluster: Cluster, namespace: Ref) -> bool:
+    """Return whether a namespace exists, or may not be read: that is usual for those who work in one namespace only."""
     try:
-        return cluster.get(ref) is not None
+        return cluster.get(namespace) is not None
     except RefusedError as error:
         if error.status == 403:
             return True
         raise
 
 
-def _for_real(cluster: Cluster, body: Manifest, force: bool, done: Sequence[Ref]) -> Manifest:
+def _apply_one(cluster: Cluster, body: Manifest, force: bool, applied: Sequence[Ref]) -> Manifest:
     try:
         return cluster.apply(body, dry_run=False, force=force)
     except ClusterError as error:
-        before = f"Applied before that: {names(done)}." if done else "Nothing was applied before that."
+        before = f"Applied before that: {names(applied)}." if applied else "Nothing was applied before that."
         raise ClusterError(f"{error} {before} The same command may be run again.") from error

@@ -1,7 +1,7 @@
-"""What an edit will do beyond what it says: nothing at all, a second cluster with its GPUs, or a refusal.
+"""Warn of edits that do not do what they say: that are ignored, refused, or need a second cluster with its GPUs.
 
-After KubeRay 1.7: a live cluster takes no edit of replicas, of their bounds, or of tolerations; worker groups added at
-the end join it; anything else in `rayClusterConfig` is an upgrade.
+By the rules of KubeRay 1.7, a live cluster ignores edits of replicas, of their bounds, and of tolerations; worker
+groups added at the end join it; anything else in `rayClusterConfig` is an upgrade.
 """
 
 from collections.abc import Iterator
@@ -9,39 +9,40 @@ from copy import deepcopy
 from typing import Any
 
 from serve_app.cluster.live.errors import RefusedError
-from serve_app.cluster.manifests import Fields, Manifest, Ref
+from serve_app.cluster.manifests import Fields, Manifest, Ref, ref_of
 
 REPLICAS = ("replicas", "minReplicas", "maxReplicas")
 UNBOUNDED = 2**31 - 1
-"""What the CRD writes as maxReplicas where nobody did."""
+"""The definition's default for maxReplicas."""
 ACCELERATORS = ("/gpu", "/tpu")
 IMMUTABLE = {
-    "Job": "A Job's template is fixed once it is made. Delete the Job (kubectl delete job {name}), then apply again.",
-    "PersistentVolumeClaim": "A claim can only grow, and only where its storage class allows it: "
+    "Job": "A Job's template cannot change once it is created. "
+    "Delete the Job (kubectl delete job {name}), then apply again.",
+    "PersistentVolumeClaim": "A claim can only grow, and only if its storage class allows it: "
     "for anything else, delete it with its data, or give the new one another name.",
 }
 
 
 def advice(ref: Ref, error: RefusedError) -> str:
-    """What to do about a refusal that says `immutable`; empty if there is nothing to add."""
-    fixed = error.status == 422 and any(word in str(error) for word in ("immutable", "forbidden", "Forbidden"))
-    return IMMUTABLE.get(ref.kind, "").format(name=ref.name) if fixed else ""
+    """Return what to do about an edit of a field that cannot change; empty if the refusal is about something else."""
+    is_immutable = error.status == 422 and any(word in str(error) for word in ("immutable", "forbidden", "Forbidden"))
+    return IMMUTABLE.get(ref.kind, "").format(name=ref.name) if is_immutable else ""
 
 
 def warnings(live: Manifest, result: Manifest) -> list[str]:
-    """Sentences about a change from `live` to `result`, both whole objects of the same name."""
-    named = f"{result['kind']}/{result['metadata']['name']}"
+    """Return a sentence for each surprise in the change from `live` to `result`, two versions of one object."""
+    ref = ref_of(result)
     if result["kind"] == "RayService":
-        return [f"{named}: {line}" for line in _ray_service(live, result)]
+        return [f"{ref}: {line}" for line in _ray_service(live, result)]
     if result["kind"] in ("ConfigMap", "Secret") and any(live.get(f) != result.get(f) for f in ("data", "binaryData")):
-        return [f"{named}: pods that took it into their environment keep the old values until they are restarted."]
+        return [f"{ref}: pods that read it into their environment keep the old values until they are restarted."]
     return []
 
 
 def _ray_service(live: Manifest, result: Manifest) -> Iterator[str]:
     old, new = live["spec"].get("rayClusterConfig") or {}, result["spec"].get("rayClusterConfig") or {}
-    upgrade = _upgraded_spec(old) != _upgraded_spec(_without_added_groups(old, new))
-    if not upgrade:
+    is_upgrade = _upgraded_spec(old) != _upgraded_spec(_without_added_groups(old, new))
+    if not is_upgrade:
         if ignored := _ignored(old, new):
             yield f"{', '.join(ignored)} will not take effect: a live cluster keeps its own."
         return
@@ -53,25 +54,26 @@ def _ray_service(live: Manifest, result: Manifest) -> Iterator[str]:
 
 
 def _second_cluster(strategy: str, live: Manifest, result: Manifest) -> str:
-    held, (least, most) = _held(live), accelerators(result["spec"]["rayClusterConfig"])
-    if not held and not most:
+    in_use, (least, most) = _gpus_in_use(live), accelerators(result["spec"]["rayClusterConfig"])
+    if not in_use and not most:
         return (
             f"rayClusterConfig changes: a second cluster is built beside the first ({strategy}), then the first goes."
         )
     if strategy == "NewClusterWithIncrementalUpgrade":
         surge = (result["spec"]["upgradeStrategy"].get("clusterUpgradeOptions") or {}).get("maxSurgePercent", 100)
         return (
-            f"rayClusterConfig changes: a second cluster grows by steps, up to {surge}% beyond the first's {held} GPUs."
+            "rayClusterConfig changes: a second cluster grows by steps, "
+            f"up to {surge}% beyond the first's {in_use} GPUs."
         )
-    total = f"{held} + {least} = {held + least}" + (f", up to {held + most}" if most > least else "")
+    total = f"{in_use} + {least} = {in_use + least}" + (f", up to {in_use + most}" if most > least else "")
     return (
         f"rayClusterConfig changes, so a second cluster is built beside the first until it serves: "
         f"for a while both need GPUs, {total}."
     )
 
 
-def _held(live: Manifest) -> int:
-    """GPUs of the cluster that serves now, by its status; else what its spec starts with."""
+def _gpus_in_use(live: Manifest) -> int:
+    """Return the GPUs of the cluster that serves now by its status, or else those that its spec starts with."""
     status = ((live.get("status") or {}).get("activeServiceStatus") or {}).get("rayClusterStatus") or {}
     if "desiredGPU" in status:
         return _whole(status["desiredGPU"])
@@ -79,14 +81,14 @@ def _held(live: Manifest) -> int:
 
 
 def accelerators(config: Fields) -> tuple[int, int]:
-    """GPUs and TPUs that a `rayClusterConfig` starts with, and may grow to."""
+    """Return how many GPUs and TPUs a `rayClusterConfig` starts with, and how many it may grow to."""
     least = most = _of_pod(config.get("headGroupSpec") or {})
     for group in config.get("workerGroupSpecs") or []:
-        each = _of_pod(group) * int(group.get("numOfHosts") or 1)
+        per_replica = _of_pod(group) * int(group.get("numOfHosts") or 1)
         start = int(group.get("replicas") or group.get("minReplicas") or 0)
-        least += each * start
+        least += per_replica * start
         bound = int(group.get("maxReplicas") or 0) if config.get("enableInTreeAutoscaling") else 0
-        most += each * (start if bound >= UNBOUNDED else max(start, bound))
+        most += per_replica * (start if bound >= UNBOUNDED else max(start, bound))
     return least, most
 
 
@@ -103,7 +105,7 @@ def _whole(value: Any) -> int:
 
 
 def _upgraded_spec(config: Fields) -> Fields:
-    """The part of a cluster's spec whose change is an upgrade."""
+    """Return the part of a cluster's spec whose change is an upgrade."""
     config = deepcopy(config)
     config.pop("upgradeStrategy", None)
     for group in config.get("workerGroupSpecs") or []:
@@ -127,16 +129,16 @@ def _groups(config: Fields) -> list[Fields]:
 
 
 def _ignored(old: Fields, new: Fields) -> list[str]:
-    """Paths of edits that a live cluster does not take."""
-    found = []
+    """Return the paths of edits that a live cluster ignores."""
+    paths = []
     before = {group.get("groupName"): group for group in old.get("workerGroupSpecs") or []}
     for group in new.get("workerGroupSpecs") or []:
-        if was := before.get(group.get("groupName")):
-            found += [f"{group['groupName']}.{name}" for name in REPLICAS if was.get(name) != group.get(name)]
-    for was, group in zip(_groups(old), _groups(new), strict=False):
-        if _tolerations(was) != _tolerations(group):
-            found.append(f"{group.get('groupName', 'head')}.tolerations")
-    return found
+        if old_group := before.get(group.get("groupName")):
+            paths += [f"{group['groupName']}.{name}" for name in REPLICAS if old_group.get(name) != group.get(name)]
+    for old_group, group in zip(_groups(old), _groups(new), strict=False):
+        if _tolerations(old_group) != _tolerations(group):
+            paths.append(f"{group.get('groupName', 'head')}.tolerations")
+    return paths
 
 
 def _tolerations(group: Fields) -> Any:

@@ -1,8 +1,8 @@
-"""What an API server refuses, said in sentences.
+"""Errors of an API server, as sentences.
 
 ClusterError
-├── UnreachableError   no answer, or none but "come back later"
-└── RefusedError       an answer with a status code that is no success
+├── UnreachableError   no answer, or only one that asks to try again later
+└── RefusedError       an answer with a status code other than success
 """
 
 import re
@@ -19,15 +19,15 @@ SECRETS = re.compile(
     r"|(?i:(?<=bearer )|(?<=token=)|(?<=password=)|(?<=api_key=)|(?<=secret=))[^\s&]+"
     r"|(?<=://)[^\s@/]+(?=@)"
 )
-"""Tokens by their makers' prefixes, what a name says is one, and credentials in a URL."""
+"""Tokens by their issuers' prefixes, values of names such as `password`, and credentials in a URL."""
 
 
 class UnreachableError(ClusterError):
-    """The API server gives no answer, or cannot now."""
+    """The API server does not answer, or cannot for the moment."""
 
 
 class RefusedError(ClusterError):
-    """The API server refused: `status` is HTTP's code, `fields` are the ones it objects to."""
+    """The API server refused a request: `status` is HTTP's code, `fields` are the ones it objects to."""
 
     def __init__(self, sentence: str, status: int, reason: str = "", fields: tuple[str, ...] = ()) -> None:
         super().__init__(sentence, status, reason, fields)
@@ -41,7 +41,7 @@ class RefusedError(ClusterError):
 
 
 def redacted(text: str) -> str:
-    """`text` without what looks like a token or password, and without a terminal's control characters."""
+    """Return `text` without what looks like a token or password, and without a terminal's control characters."""
     plain = "".join(letter for letter in text if letter.isprintable() or letter in "\n\t")
     return SECRETS.sub("(hidden)", plain)
 
@@ -100,12 +100,12 @@ def _cause(cause: Fields) -> str:
 
 
 def _owners(causes: Sequence[Fields]) -> str:
-    """`.spec.replicas is owned by 'kubectl'`, for every field."""
-    owned: dict[str, list[str]] = {}
+    """Return `.spec.replicas is owned by 'kubectl'` for every field."""
+    fields_by_owner: dict[str, list[str]] = {}
     for cause in causes:
-        named = re.search(r'conflict with "([^"]*)"', str(cause.get("message")))
-        owned.setdefault(named[1] if named else "another", []).append(str(cause.get("field")))
+        manager = re.search(r'conflict with "([^"]*)"', str(cause.get("message")))
+        fields_by_owner.setdefault(manager[1] if manager else "another", []).append(str(cause.get("field")))
     return "; ".join(
-        f"{', '.join(fields)} {'is' if len(fields) == 1 else 'are'} owned by {manager!r}"
-        for manager, fields in owned.items()
+        f"{', '.join(fields)} {'is' if len(fields) == 1 else 'are'} owned by {owner!r}"
+        for owner, fields in fields_by_owner.items()
     )

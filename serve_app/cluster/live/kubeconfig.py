@@ -1,4 +1,4 @@
-"""Which cluster, and as whom: a kubeconfig's context, or the cluster that this process runs in."""
+"""Connect to a cluster: by a kubeconfig's context, or to the one that this process runs in."""
 
 import os
 from pathlib import Path
@@ -13,9 +13,10 @@ IN_CLUSTER_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/names
 
 
 def connect(kubeconfig: Path | None = None, context: str | None = None, namespace: str | None = None) -> Cluster:
-    """A client of the cluster that kubectl would speak to: --kubeconfig, $KUBECONFIG, ~/.kube/config, else in-cluster.
+    """Return a client of the cluster that kubectl would use: `kubeconfig`, $KUBECONFIG, ~/.kube/config or in-cluster.
 
-    Nothing is asked yet. Raises `ClusterError` where there is no kubeconfig, no such context, or no `kubernetes`.
+    It sends no request yet. Raises `ClusterError` if there is no kubeconfig, no such context, or if the package
+    `kubernetes` is not installed.
     """
     try:
         from kubernetes import client, config
@@ -23,21 +24,21 @@ def connect(kubeconfig: Path | None = None, context: str | None = None, namespac
     except ImportError:
         raise ClusterError("Clusters need the kubernetes client: pip install 'semantic-cascade[k8s]'.") from None
     configuration = client.Configuration()
-    configuration.retries = False  # ours are in the client, with pauses
+    configuration.retries = False  # `Cluster` repeats requests itself, with pauses
     files = str(kubeconfig) if kubeconfig else KUBE_CONFIG_DEFAULT_LOCATION
-    there = any(Path(file).expanduser().is_file() for file in files.split(os.pathsep) if file)
-    if there:
-        context, found = _from_kubeconfig(config, files, context, configuration)
+    has_kubeconfig = any(Path(file).expanduser().is_file() for file in files.split(os.pathsep) if file)
+    if has_kubeconfig:
+        context, default = _from_kubeconfig(config, files, context, configuration)
     elif kubeconfig is None and context is None and "KUBERNETES_SERVICE_HOST" in os.environ:
-        context, found = _from_inside(config, configuration)
+        context, default = _from_inside(config, configuration)
     else:
         raise ClusterError(
-            f"There is no kubeconfig at {files}. Name one with --kubeconfig or KUBECONFIG; your cluster's provider "
+            f"There is no kubeconfig at {files}. Choose one with --kubeconfig or KUBECONFIG; your cluster's provider "
             "has a command that writes it."
         )
     if urlsplit(configuration.host).hostname in LOOPBACK:
         configuration.proxy = None
-    return Cluster(client.ApiClient(configuration), context, namespace or found or "default")
+    return Cluster(client.ApiClient(configuration), context, namespace or default or "default")
 
 
 def _from_kubeconfig(config: Any, files: str, context: str | None, configuration: Any) -> tuple[str, str | None]:
@@ -45,18 +46,18 @@ def _from_kubeconfig(config: Any, files: str, context: str | None, configuration
 
     try:
         contexts, current = config.list_kube_config_contexts(files)
-        known = {entry["name"]: entry["context"] for entry in contexts}
+        available = {entry["name"]: entry["context"] for entry in contexts}
         name = context or current["name"]
-        if name not in known:
-            raise ClusterError(f"{files} has no context {name!r}. {choices(name, known)}")
+        if name not in available:
+            raise ClusterError(f"{files} has no context {name!r}. {choices(name, available)}")
         config.load_kube_config(files, name, configuration, persist_config=False)
     except yaml.YAMLError:
         raise ClusterError(f"{files} is not YAML.") from None
     except (config.ConfigException, OSError, TypeError, KeyError) as error:
-        # A first line only, of what may be a quotation from the file.
-        said = str(error).splitlines()[0] if isinstance(error, config.ConfigException) else "it is malformed"
-        raise ClusterError(f"The kubeconfig {files} cannot be used: {said.rstrip('.')}.") from None
-    return name, known[name].get("namespace")
+        # The first line only: the rest may quote the file.
+        reason = str(error).splitlines()[0] if isinstance(error, config.ConfigException) else "it is malformed"
+        raise ClusterError(f"The kubeconfig {files} cannot be used: {reason.rstrip('.')}.") from None
+    return name, available[name].get("namespace")
 
 
 def _from_inside(config: Any, configuration: Any) -> tuple[str, str | None]:

@@ -1,4 +1,4 @@
-"""What is wrong with a pod, and what the pods that find no node ask for together."""
+"""Say what is wrong with a pod, and what pods without a node request together."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,52 +15,52 @@ STUCK = (
     "CreateContainerError",
     "RunContainerError",
 )
-"""Reasons that a container waits for, and that time does not mend."""
+"""Reasons for which a container waits, and that do not go away by themselves."""
 
 
 @dataclass(frozen=True)
-class Trouble:
-    """Why something will not run, in a sentence; `container` is whose last log lines say more."""
+class Failure:
+    """Why something will not run, as a sentence. `container`, if any, is the one of `pod` whose log says more."""
 
     text: str
     pod: str = ""
     container: str | None = None
 
 
-def trouble(pod: Manifest) -> Trouble | None:
-    """The first container that cannot start or keeps crashing."""
+def pod_failure(pod: Manifest) -> Failure | None:
+    """Return the failure of the first container that cannot start or keeps crashing, or of the pod, or None."""
     status, name = pod.get("status") or {}, pod["metadata"]["name"]
     for entry in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
         waiting = (entry.get("state") or {}).get("waiting") or {}
         reason = waiting.get("reason")
         if reason == "CrashLoopBackOff":
-            return Trouble(f"Pod/{name}, container {entry['name']}: {_crashed(entry)}.", name, entry["name"])
+            return Failure(f"Pod/{name}, container {entry['name']}: {_crash(entry)}.", name, entry["name"])
         if reason in STUCK:
-            said = str(waiting.get("message") or "no reason given").rstrip(".")
-            return Trouble(f"Pod/{name}, container {entry['name']}: {reason}: {said}.", name)
+            message = str(waiting.get("message") or "no reason given").rstrip(".")
+            return Failure(f"Pod/{name}, container {entry['name']}: {reason}: {message}.", name)
     if status.get("phase") == "Failed":
         containers = [entry["name"] for entry in status.get("containerStatuses") or []]
-        said = status.get("message") or status.get("reason") or "a container ended with an error"
-        return Trouble(f"Pod/{name} failed: {str(said).rstrip('.')}.", name, containers[0] if containers else None)
+        message = status.get("message") or status.get("reason") or "a container ended with an error"
+        return Failure(f"Pod/{name} failed: {str(message).rstrip('.')}.", name, containers[0] if containers else None)
     return None
 
 
-def _crashed(entry: Fields) -> str:
+def _crash(entry: Fields) -> str:
     last = (entry.get("lastState") or {}).get("terminated") or {}
-    why = f", the last time by {last.get('reason', 'Error')} (exit code {last.get('exitCode')})" if last else ""
-    return f"CrashLoopBackOff: it ended {entry.get('restartCount', 0)} times{why}"
+    cause = f", the last time by {last.get('reason', 'Error')} (exit code {last.get('exitCode')})" if last else ""
+    return f"CrashLoopBackOff: it ended {entry.get('restartCount', 0)} times{cause}"
 
 
 def unschedulable_since(pod: Manifest) -> datetime | None:
-    """Since when the scheduler has found no node for it."""
+    """Return since when the scheduler has found no node for the pod, or None if it has one."""
     condition = _scheduled(pod)
     if condition.get("status") == "False" and condition.get("reason") == "Unschedulable":
-        return moment(condition.get("lastTransitionTime")) or datetime.min.replace(tzinfo=UTC)
+        return parsed_time(condition.get("lastTransitionTime")) or datetime.min.replace(tzinfo=UTC)
     return None
 
 
-def scheduler_says(pod: Manifest) -> str:
-    """The scheduler's message, `0/3 nodes are available: ...`."""
+def scheduler_message(pod: Manifest) -> str:
+    """Return what the scheduler says about the pod, such as `0/3 nodes are available: ...`."""
     return str(_scheduled(pod).get("message") or "no node fits").rstrip(".")
 
 
@@ -69,13 +69,29 @@ def _scheduled(pod: Manifest) -> Fields:
     return next((entry for entry in conditions if entry.get("type") == "PodScheduled"), {})
 
 
-def moment(text: str | None) -> datetime | None:
-    """A Kubernetes time."""
+def parsed_time(text: str | None) -> datetime | None:
+    """Return a time as Kubernetes writes it, or None if it writes none."""
     return datetime.fromisoformat(text) if text else None
 
 
-def asked(pods: Iterable[Manifest]) -> dict[str, Decimal]:
-    """The sum of what the pods' containers request, by resource."""
+def demand_and_supply(pods: list[Manifest], nodes: list[Manifest] | None) -> str:
+    """Say what pods request and what all nodes have, in use or not; `nodes` is None if they may not be listed.
+
+    For example `2 pods ask for 8 nvidia.com/gpu, 16 cpu; all nodes together have 4 nvidia.com/gpu, 64 cpu`.
+    """
+    demand = _requested(pods)
+    order = sorted(demand, key=lambda name: (not name.endswith(("/gpu", "/tpu")), name))
+    amounts = ", ".join(_amount(name, demand[name]) for name in order) or "no resources in particular"
+    sentence = f"{'1 pod asks' if len(pods) == 1 else f'{len(pods)} pods ask'} for {amounts}"
+    if nodes is None:
+        return f"{sentence}; the nodes may not be listed"
+    supply = _allocatable(nodes)
+    available = ", ".join(_amount(name, supply.get(name, Decimal(0))) for name in order)
+    return f"{sentence}; all nodes together have {available}"
+
+
+def _requested(pods: Iterable[Manifest]) -> dict[str, Decimal]:
+    """Return the sum of what the pods' containers request, by resource."""
     total: dict[str, Decimal] = {}
     for pod in pods:
         for container in pod["spec"]["containers"]:
@@ -84,8 +100,8 @@ def asked(pods: Iterable[Manifest]) -> dict[str, Decimal]:
     return total
 
 
-def allocatable(nodes: Iterable[Manifest]) -> dict[str, Decimal]:
-    """The sum of what the nodes that take pods have, used or not, by resource."""
+def _allocatable(nodes: Iterable[Manifest]) -> dict[str, Decimal]:
+    """Return the sum of what the nodes that take pods have, by resource."""
     total: dict[str, Decimal] = {}
     for node in nodes:
         if not (node.get("spec") or {}).get("unschedulable"):
@@ -98,21 +114,6 @@ def _add(total: dict[str, Decimal], resources: Fields) -> None:
 
     for name, value in resources.items():
         total[name] = total.get(name, Decimal(0)) + parse_quantity(value)
-
-
-def the_sum(pods: list[Manifest], nodes: list[Manifest] | None) -> str:
-    """`2 pods ask for 8 nvidia.com/gpu, 16 cpu; all nodes together have 4 nvidia.com/gpu, 64 cpu`, whatever is in use.
-
-    `nodes` is None where we may not see them.
-    """
-    wanted = asked(pods)
-    order = sorted(wanted, key=lambda name: (not name.endswith(("/gpu", "/tpu")), name))
-    amounts = ", ".join(_amount(name, wanted[name]) for name in order) or "no resources in particular"
-    said = f"{'1 pod asks' if len(pods) == 1 else f'{len(pods)} pods ask'} for {amounts}"
-    if nodes is None:
-        return f"{said}; what the nodes have is not ours to see"
-    have = allocatable(nodes)
-    return f"{said}; all nodes together have {', '.join(_amount(name, have.get(name, Decimal(0))) for name in order)}"
 
 
 def _amount(name: str, value: Decimal) -> str:

@@ -1,97 +1,102 @@
-"""Whether an object does what it is for: a pure judgement of one look at the cluster."""
+"""Decide whether an object does what it is for, from a snapshot alone."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import yaml
 
-from serve_app.cluster.live.pod_problems import Trouble, scheduler_says, the_sum, trouble, unschedulable_since
-from serve_app.cluster.live.snapshot import Look, cluster_names
+from serve_app.cluster.live.pod_problems import (
+    Failure,
+    demand_and_supply,
+    pod_failure,
+    scheduler_message,
+    unschedulable_since,
+)
+from serve_app.cluster.live.snapshot import Snapshot, cluster_names
 from serve_app.cluster.manifests import Fields, Manifest, Ref, ref_of
 
 FINAL = ("ValidationFailed", "InitializingTimeout")
-"""Reasons of Ready=False that KubeRay does not come back from by itself."""
+"""Reasons of Ready=False from which KubeRay does not recover by itself."""
 REFUSED_PODS = ("exceeded quota", "denied the request")
 
 
 @dataclass(frozen=True)
 class State:
-    """`missing` is empty when it is ready; `failure` says that waiting will not help."""
+    """`missing` is empty if the object is ready; `failure` says why waiting will not help."""
 
     ref: Ref
-    missing: list[str] = field(default_factory=list)
-    failure: Trouble | None = None
+    missing: tuple[str, ...] = ()
+    failure: Failure | None = None
 
     @property
     def ready(self) -> bool:
-        """Nothing is missing, nothing failed."""
+        """Whether nothing is missing and nothing failed."""
         return not self.missing and self.failure is None
 
 
-def judge(body: Manifest, seen: Look, patience: timedelta) -> State:
-    """The state of the object that a manifest describes. `patience` is how long a pod may be without a node."""
+def state_of(body: Manifest, snapshot: Snapshot, patience: timedelta) -> State:
+    """Return the state of the object that a manifest describes. `patience` is how long a pod may lack a node."""
     ref = ref_of(body)
-    live = seen.live[ref]
+    live = snapshot.live[ref]
     if live is None:
         # A finished Job with a time to live is removed, and has done its work.
-        return State(ref) if body.get("spec", {}).get("ttlSecondsAfterFinished") is not None else _absent(ref)
+        is_removed = body.get("spec", {}).get("ttlSecondsAfterFinished") is not None
+        return State(ref) if is_removed else State(ref, failure=Failure("it is absent: apply it first."))
     if live["metadata"].get("deletionTimestamp"):
-        return State(ref, ["the end of its deletion"])
-    judged = {"RayService": _ray_service, "Job": _job, "PersistentVolumeClaim": _claim}.get(ref.kind)
-    return judged(ref, body, live, seen, patience) if judged else State(ref)
+        return State(ref, ("the end of its deletion",))
+    states = {"RayService": _ray_service, "Job": _job, "PersistentVolumeClaim": _claim}
+    return states[ref.kind](ref, live, snapshot, patience) if ref.kind in states else State(ref)
 
 
-def _absent(ref: Ref) -> State:
-    return State(ref, failure=Trouble("it is not there: apply it first."))
-
-
-def _claim(ref: Ref, body: Manifest, live: Manifest, seen: Look, patience: timedelta) -> State:
+def _claim(ref: Ref, live: Manifest, snapshot: Snapshot, patience: timedelta) -> State:
     phase = (live.get("status") or {}).get("phase", "Pending")
     if phase == "Lost":
-        return State(ref, failure=Trouble("it has lost its volume."))
-    return State(ref) if phase == "Bound" else State(ref, [f"a volume (it is {phase})"])
+        return State(ref, failure=Failure("it has lost its volume."))
+    return State(ref) if phase == "Bound" else State(ref, (f"a volume (it is {phase})",))
 
 
-def _job(ref: Ref, body: Manifest, live: Manifest, seen: Look, patience: timedelta) -> State:
+def _job(ref: Ref, live: Manifest, snapshot: Snapshot, patience: timedelta) -> State:
     status = live.get("status") or {}
     conditions = {c["type"]: c for c in status.get("conditions") or [] if c.get("status") == "True"}
     if "Complete" in conditions:
         return State(ref)
-    pods = seen.pods[ref]
-    if failed := conditions.get("Failed"):
-        found = next(filter(None, map(trouble, pods)), None)
-        said = f"it failed: {str(failed.get('message') or failed.get('reason')).rstrip('.')}."
-        return State(ref, failure=Trouble(said, found.pod if found else "", found.container if found else None))
-    # A failed pod is tried again by the Job; one that cannot even start is not.
+    pods = snapshot.pods[ref]
+    if condition := conditions.get("Failed"):
+        return State(ref, failure=_failed_job(condition, pods))
+    # The Job replaces a failed pod; one that cannot even start stays.
     running = [pod for pod in pods if (pod.get("status") or {}).get("phase") != "Failed"]
-    failure = _pods_failure(running, {ref.name}, seen, patience)
-    return State(ref, [f"the Job's end ({status.get('active', 0)} pods at work)"], failure)
+    failure = _pods_failure(running, {ref.name}, snapshot, patience)
+    return State(ref, (f"the Job's end ({status.get('active', 0)} pods at work)",), failure)
 
 
-def _ray_service(ref: Ref, body: Manifest, live: Manifest, seen: Look, patience: timedelta) -> State:
+def _failed_job(condition: Fields, pods: list[Manifest]) -> Failure:
+    text = f"it failed: {str(condition.get('message') or condition.get('reason')).rstrip('.')}."
+    cause = next(filter(None, map(pod_failure, pods)), None)
+    return Failure(text, cause.pod, cause.container) if cause else Failure(text)
+
+
+def _ray_service(ref: Ref, live: Manifest, snapshot: Snapshot, patience: timedelta) -> State:
     status = live.get("status") or {}
     conditions = {c["type"]: c for c in status.get("conditions") or []}
     generation = live["metadata"].get("generation", 0)
     if final := _final(conditions.get("Ready"), generation):
-        return State(ref, failure=Trouble(f"KubeRay says {final}."))
+        return State(ref, failure=Failure(f"KubeRay says {final}."))
     if live["spec"].get("suspend"):
-        return State(ref, failure=Trouble("it is suspended (spec.suspend), so nothing will run."))
-    current = (status.get("observedGeneration") or 0) >= generation
+        return State(ref, failure=Failure("it is suspended (spec.suspend), so nothing will run."))
+    is_current = (status.get("observedGeneration") or 0) >= generation
     active, pending = cluster_names(live)
-    missing = [] if current else [f"KubeRay to take up generation {generation}"]
-    missing += _not_true(conditions, active, pending)
-    which = "pending" if pending else "active"
-    applications = (status.get(f"{which}ServiceStatus") or {}).get("applicationStatuses") or {}
-    missing += _applications(live, applications)
-    if not status.get("numServeEndpoints"):
-        missing.append("a ready endpoint")
-    failure = _deploy_failed(applications) if current else None
-    # While an upgrade goes on, the old cluster's pods may do as they like.
-    pods = [pod for pod in seen.pods[ref] if _cluster_of(pod) == (pending or active)]
+    role = "pending" if pending else "active"
+    applications = (status.get(f"{role}ServiceStatus") or {}).get("applicationStatuses") or {}
+    missing = [] if is_current else [f"KubeRay to take up generation {generation}"]
+    missing += [*_not_true(conditions, active, pending), *_not_running(live, applications)]
+    missing += [] if status.get("numServeEndpoints") else ["a ready endpoint"]
+    failure = _deploy_failure(applications) if is_current else None
+    # During an upgrade the old cluster's pods do not matter.
+    pods = [pod for pod in snapshot.pods[ref] if _cluster_of(pod) == (pending or active)]
     if missing and not failure:
-        failure = _pods_failure(pods, {ref.name, pending or active}, seen, patience)
-    return State(ref, missing, failure)
+        failure = _pods_failure(pods, {ref.name, pending or active}, snapshot, patience)
+    return State(ref, tuple(missing), failure)
 
 
 def _cluster_of(pod: Manifest) -> str:
@@ -99,7 +104,10 @@ def _cluster_of(pod: Manifest) -> str:
 
 
 def _final(ready: Fields | None, generation: int) -> str | None:
-    """KubeRay's last word. A refused spec is never "observed", so only the condition's own generation counts."""
+    """Return KubeRay's final verdict, or None.
+
+    A refused spec is never observed, so the generation of the condition counts.
+    """
     if not ready or ready.get("status") != "False" or ready.get("reason") not in FINAL:
         return None
     if ready.get("observedGeneration", generation) < generation:
@@ -111,7 +119,7 @@ def _not_true(conditions: dict[str, Fields], active: str, pending: str) -> list[
     missing = []
     ready = conditions.get("Ready") or {}
     if ready.get("status") != "True":
-        missing.append(f"Ready ({ready.get('reason') or 'no word from KubeRay yet'})")
+        missing.append(f"Ready ({ready.get('reason') or 'KubeRay has not reported yet'})")
     if active and pending:
         missing.append(f"the upgrade's end ({active} serves, {pending} comes)")
     elif (conditions.get("UpgradeInProgress") or {}).get("status") == "True":
@@ -121,24 +129,24 @@ def _not_true(conditions: dict[str, Fields], active: str, pending: str) -> list[
     return missing
 
 
-def _applications(live: Manifest, applications: Fields) -> list[str]:
+def _not_running(live: Manifest, applications: Fields) -> list[str]:
     missing = []
     for name in sorted({*_configured(live), *applications}):
         entry = applications.get(name) or {}
         if entry.get("status") != "RUNNING":
-            missing.append(f"application {name} ({entry.get('status') or 'not deployed yet'}{_slow(entry)})")
+            missing.append(f"application {name} ({entry.get('status') or 'not deployed yet'}{_unhealthy(entry)})")
     return missing or ([] if applications else ["applications"])
 
 
-def _slow(entry: Fields) -> str:
-    """The deployments that an application waits for."""
-    deployments = entry.get("serveDeploymentStatuses") or {}
-    waiting = [f"{name} {d.get('status')}" for name, d in sorted(deployments.items()) if d.get("status") != "HEALTHY"]
-    return f": {', '.join(waiting)}" if waiting else ""
+def _unhealthy(application: Fields) -> str:
+    """Return the deployments that an application waits for, after a colon."""
+    deployments = sorted((application.get("serveDeploymentStatuses") or {}).items())
+    names = [f"{name} {entry.get('status')}" for name, entry in deployments if entry.get("status") != "HEALTHY"]
+    return f": {', '.join(names)}" if names else ""
 
 
 def _configured(live: Manifest) -> list[str]:
-    """Application names in `serveConfigV2`, which Serve reports once it knows them."""
+    """Return the names of the applications in `serveConfigV2`; Serve reports them only once it has the config."""
     try:
         values: Any = yaml.safe_load(live["spec"].get("serveConfigV2") or "")
     except yaml.YAMLError:
@@ -147,39 +155,42 @@ def _configured(live: Manifest) -> list[str]:
     return [str(entry.get("name", "default")) for entry in entries or [] if isinstance(entry, dict)]
 
 
-def _deploy_failed(applications: Fields) -> Trouble | None:
+def _deploy_failure(applications: Fields) -> Failure | None:
     for name, entry in sorted(applications.items()):
         if entry.get("status") == "DEPLOY_FAILED":
-            said = [str(entry.get("message") or "").strip()]
+            messages = [str(entry.get("message") or "").strip()]
             for deployment, value in sorted((entry.get("serveDeploymentStatuses") or {}).items()):
                 if value.get("status") in ("DEPLOY_FAILED", "UNHEALTHY") and value.get("message"):
-                    said.append(f"{deployment}: {value['message'].strip()}")
-            text = "\n".join(filter(None, said)) or "no reason given"
-            return Trouble(f"Serve could not deploy application {name}: {text}")
+                    messages.append(f"{deployment}: {value['message'].strip()}")
+            text = "\n".join(filter(None, messages)) or "no reason given"
+            return Failure(f"Serve could not deploy application {name}: {text}")
     return None
 
 
-def _pods_failure(pods: list[Manifest], names: set[str], seen: Look, patience: timedelta) -> Trouble | None:
-    if found := next(filter(None, map(trouble, pods)), None):
-        return found
-    for event in reversed(seen.events_of(names)):
-        said = str(event.get("message"))
-        if any(words in said for words in REFUSED_PODS):
-            return Trouble(f"its pods are refused ({event.get('reason')}): {said.rstrip('.')}.")
-    return _homeless(pods, seen, patience)
+def _pods_failure(pods: list[Manifest], names: set[str], snapshot: Snapshot, patience: timedelta) -> Failure | None:
+    """Return the first failure of the pods, of their creation by the objects of these names, or of scheduling."""
+    if failure := next(filter(None, map(pod_failure, pods)), None):
+        return failure
+    for event in reversed(snapshot.events_about(names)):
+        message = str(event.get("message"))
+        if any(words in message for words in REFUSED_PODS):
+            return Failure(f"its pods are refused ({event.get('reason')}): {message.rstrip('.')}.")
+    return _unschedulable(pods, snapshot, patience)
 
 
-def _homeless(pods: list[Manifest], seen: Look, patience: timedelta) -> Trouble | None:
-    """Pods that have had no node for longer than `patience`, unless an autoscaler has promised one."""
-    promised = {e["involvedObject"].get("name") for e in seen.events if e.get("reason") == "TriggeredScaleUp"}
-    waiting = [pod for pod in pods if _waits(unschedulable_since(pod), seen.now, patience)]
-    if not waiting or all(pod["metadata"]["name"] in promised for pod in waiting):
+def _unschedulable(pods: list[Manifest], snapshot: Snapshot, patience: timedelta) -> Failure | None:
+    """Return a failure if pods have lacked a node for longer than `patience` and no autoscaler has promised one."""
+    events = [event for event in snapshot.events if event.get("reason") == "TriggeredScaleUp"]
+    promised = {event["involvedObject"].get("name") for event in events}
+    waiting = [pod for pod in pods if _is_overdue(unschedulable_since(pod), snapshot.now, patience)]
+    names = [pod["metadata"]["name"] for pod in waiting]
+    if promised.issuperset(names):
         return None
-    return Trouble(
-        f"no node for {', '.join(pod['metadata']['name'] for pod in waiting)}: {scheduler_says(waiting[0])}. "
-        f"{the_sum(waiting, seen.nodes)}."
+    return Failure(
+        f"no node for {', '.join(names)}: {scheduler_message(waiting[0])}. "
+        f"{demand_and_supply(waiting, snapshot.nodes)}."
     )
 
 
-def _waits(since: datetime | None, now: datetime, patience: timedelta) -> bool:
+def _is_overdue(since: datetime | None, now: datetime, patience: timedelta) -> bool:
     return since is not None and now - since >= patience

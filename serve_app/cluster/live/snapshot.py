@@ -1,53 +1,56 @@
-"""One look at the cluster: the objects of the manifests, and the pods, events and nodes that explain them."""
+"""Read everything at one moment: the objects of the manifests, and the pods, events and nodes that explain them."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from serve_app.cluster.live.client import Cluster
 from serve_app.cluster.live.errors import RefusedError
-from serve_app.cluster.live.pod_problems import moment, unschedulable_since
-from serve_app.cluster.manifests import Fields, Manifest, Ref, ref_of
+from serve_app.cluster.live.pod_problems import parsed_time, unschedulable_since
+from serve_app.cluster.manifests import Manifest, Ref, ref_of
 
 RECENT = timedelta(minutes=2)
-"""An operator or controller tries again within seconds, so an older event is about something that is over."""
+"""Operators and controllers retry within seconds, so an older event is about something that is over."""
 
 
 @dataclass(frozen=True)
-class Look:
-    """What was seen. `nodes` is None where they may not be listed; `blind` says what else may not be."""
+class Snapshot:
+    """What a cluster has at `now`, by its clock.
 
-    live: dict[Ref, Manifest | None]
-    pods: dict[Ref, list[Manifest]]
+    `nodes` is None if they may not be listed, or if no pod waits for one; `forbidden` has the refusals of what may not
+    be listed.
+    """
+
+    live: Mapping[Ref, Manifest | None]
+    pods: Mapping[Ref, list[Manifest]]
     events: list[Manifest]
     nodes: list[Manifest] | None
     now: datetime
-    blind: list[str] = field(default_factory=list)
+    forbidden: tuple[str, ...] = ()
 
-    def events_of(self, names: set[str]) -> list[Fields]:
-        """The recent warnings about these objects, the oldest first."""
-        about = [event for event in self.events if event["involvedObject"].get("name") in names]
-        return sorted(
-            (event for event in about if self.now - when(event, self.now) < RECENT), key=lambda e: when(e, self.now)
-        )
+    def events_about(self, names: set[str]) -> list[Manifest]:
+        """Return the recent warnings about objects of these names, the oldest first."""
+        events = [event for event in self.events if event["involvedObject"].get("name") in names]
+        recent = [event for event in events if self.now - last_seen(event, self.now) < RECENT]
+        return sorted(recent, key=lambda event: last_seen(event, self.now))
 
 
-def when(event: Manifest, now: datetime) -> datetime:
-    """When an event was last seen."""
+def last_seen(event: Manifest, now: datetime) -> datetime:
+    """Return when an event was last seen; `now` if it has no time."""
     series = event.get("series") or {}
     return (
-        moment(series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime"))
-        or moment(event["metadata"].get("creationTimestamp"))
+        parsed_time(series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime"))
+        or parsed_time(event["metadata"].get("creationTimestamp"))
         or now
     )
 
 
-def look(cluster: Cluster, objects: Sequence[Manifest]) -> Look:
-    """Look at all objects; what we may not list is noted and left out. `objects` have their namespaces."""
-    blind: list[str] = []
+def take(cluster: Cluster, objects: Sequence[Manifest]) -> Snapshot:
+    """Read the objects, which have their namespaces. What may not be listed is noted and left out."""
+    forbidden: list[str] = []
 
     def listed(kind: str, namespace: str | None, **selectors: str) -> list[Manifest] | None:
-        return _allowed(lambda: cluster.list_objects("v1", kind, namespace, **selectors), blind)
+        return _unless_forbidden(lambda: cluster.list_objects("v1", kind, namespace, **selectors), forbidden)
 
     refs = [ref_of(body) for body in objects]
     live = {ref: cluster.get(ref) for ref in refs}
@@ -56,14 +59,14 @@ def look(cluster: Cluster, objects: Sequence[Manifest]) -> Look:
         selector = _pod_selector(ref, body)
         pods[ref] = (listed("Pod", ref.namespace, label_selector=selector) or []) if selector else []
     namespaces = sorted({ref.namespace for ref in refs if ref.namespace})
-    events = [e for name in namespaces for e in listed("Event", name, field_selector="type!=Normal") or []]
-    # An autoscaler's promise is a normal event, and asked for only where a pod waits for it.
-    homeless = [pod for group in pods.values() for pod in group if unschedulable_since(pod)]
-    if homeless:
+    events = [event for name in namespaces for event in listed("Event", name, field_selector="type!=Normal") or []]
+    # An autoscaler's promise is a normal event, and requested only if a pod waits for it.
+    has_waiting = any(unschedulable_since(pod) for group in pods.values() for pod in group)
+    if has_waiting:
         for name in namespaces:
             events += listed("Event", name, field_selector="reason=TriggeredScaleUp") or []
-    nodes = listed("Node", None) if homeless else []
-    return Look(live, pods, events, nodes, cluster.now, sorted(set(blind)))
+    nodes = listed("Node", None) if has_waiting else []
+    return Snapshot(live, pods, events, nodes, cluster.now, tuple(sorted(set(forbidden))))
 
 
 def _pod_selector(ref: Ref, body: Manifest | None) -> str | None:
@@ -76,19 +79,19 @@ def _pod_selector(ref: Ref, body: Manifest | None) -> str | None:
 
 
 def cluster_names(ray_service: Manifest) -> tuple[str, str]:
-    """The names of the active and the pending RayCluster; empty where there is none."""
+    """Return the names of the active and the pending RayCluster, each empty if there is none."""
     status = ray_service.get("status") or {}
     active, pending = (
-        str((status.get(f"{which}ServiceStatus") or {}).get("rayClusterName") or "") for which in ("active", "pending")
+        str((status.get(f"{role}ServiceStatus") or {}).get("rayClusterName") or "") for role in ("active", "pending")
     )
     return active, pending
 
 
-def _allowed(request: Callable[[], list[Manifest]], blind: list[str]) -> list[Fields] | None:
+def _unless_forbidden(request: Callable[[], list[Manifest]], forbidden: list[str]) -> list[Manifest] | None:
     try:
         return request()
     except RefusedError as error:
         if error.status != 403:
             raise
-        blind.append(str(error))
+        forbidden.append(str(error))
         return None

@@ -1,132 +1,203 @@
-"""What runs: every object of the manifests, and of a RayService its clusters, applications and deployments."""
+"""Report what runs: every object of the manifests, and of a RayService its clusters, applications and deployments."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from serve_app.cluster.live.client import Cluster
 from serve_app.cluster.live.errors import redacted
-from serve_app.cluster.live.readiness import State, judge
-from serve_app.cluster.live.snapshot import Look, look
-from serve_app.cluster.manifests import Fields, Manifest
+from serve_app.cluster.live.readiness import State, state_of
+from serve_app.cluster.live.snapshot import Snapshot, take
+from serve_app.cluster.manifests import Fields, Manifest, Ref
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
-WHICH = ("active", "pending")
+ROLES = ("active", "pending")
 
 
-def status(cluster: Cluster, objects: Sequence[Manifest], unschedulable_s: float) -> Fields:
-    """The state of everything now, as JSON: `ready`, and for every object what is missing and what failed."""
+@dataclass(frozen=True)
+class DeploymentStatus:
+    """A deployment as Serve reports it."""
+
+    status: str | None
+    message: str
+
+
+@dataclass(frozen=True)
+class ApplicationStatus:
+    """An application as Serve reports it, and its deployments by name."""
+
+    status: str | None
+    message: str
+    deployments: Mapping[str, DeploymentStatus]
+
+
+@dataclass(frozen=True)
+class ClusterStatus:
+    """A RayCluster of a RayService.
+
+    `gpus_desired` is a quantity or None; `traffic_percent` is None unless an upgrade moves the traffic.
+    """
+
+    name: str
+    state: str | None
+    workers_ready: int
+    workers_desired: int
+    gpus_desired: str | int | None
+    traffic_percent: int | None
+    applications: Mapping[str, ApplicationStatus]
+
+
+@dataclass(frozen=True)
+class ServiceStatus:
+    """What a RayService has beside the state that every object has; clusters are by role, `active` and `pending`."""
+
+    endpoints: int
+    clusters: Mapping[str, ClusterStatus | None]
+
+
+@dataclass(frozen=True)
+class ObjectStatus:
+    """The state of one object. `service` is None unless it is a live RayService."""
+
+    ref: Ref
+    exists: bool
+    ready: bool
+    missing: tuple[str, ...]
+    failure: str | None
+    service: ServiceStatus | None = None
+
+    @property
+    def word(self) -> str:
+        """The state in a word or two."""
+        if self.ready:
+            return "ready"
+        if not self.exists:
+            return "absent"
+        return "failing" if self.failure else "not ready"
+
+    @property
+    def explanation(self) -> str:
+        """Why it is not ready; empty if it is."""
+        waits = f"waits for {', '.join(self.missing)}" if self.missing and self.exists else ""
+        return self.failure or waits
+
+
+@dataclass(frozen=True)
+class Status:
+    """The state of everything now. `not_seen` has the refusals of what may not be listed."""
+
+    context: str
+    objects: tuple[ObjectStatus, ...]
+    not_seen: tuple[str, ...]
+
+    @property
+    def ready(self) -> bool:
+        """Whether every object is ready."""
+        return all(entry.ready for entry in self.objects)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the status as a JSON object."""
+        objects = [_object_json(entry) for entry in self.objects]
+        return {"context": self.context, "ready": self.ready, "objects": objects, "not_seen": list(self.not_seen)}
+
+
+def _object_json(entry: ObjectStatus) -> dict[str, Any]:
+    ref = {"kind": entry.ref.kind, "name": entry.ref.name, "namespace": entry.ref.namespace}
+    state = {"exists": entry.exists, "ready": entry.ready, "missing": list(entry.missing), "failure": entry.failure}
+    return ref | state | (asdict(entry.service) if entry.service else {})
+
+
+def status(cluster: Cluster, objects: Sequence[Manifest], unschedulable_s: float) -> Status:
+    """Return the state of all objects. A pod may lack a node for `unschedulable_s` seconds before that is a failure."""
     objects = [cluster.namespaced(body) for body in objects]
-    seen = look(cluster, objects)
-    states = [judge(body, seen, timedelta(seconds=unschedulable_s)) for body in objects]
-    return {
-        "context": cluster.context,
-        "ready": all(state.ready for state in states),
-        "objects": [_object(state, seen) for state in states],
-        "not_seen": seen.blind,
-    }
+    snapshot = take(cluster, objects)
+    states = [state_of(body, snapshot, timedelta(seconds=unschedulable_s)) for body in objects]
+    return Status(cluster.context, tuple(_object(state, snapshot) for state in states), snapshot.forbidden)
 
 
-def _object(state: State, seen: Look) -> Fields:
-    live = seen.live[state.ref]
-    body: Fields = {
-        "kind": state.ref.kind,
-        "name": state.ref.name,
-        "namespace": state.ref.namespace,
-        "exists": live is not None,
-        "ready": state.ready,
-        "missing": state.missing,
-        "failure": redacted(state.failure.text) if state.failure else None,
-    }
-    if state.ref.kind == "RayService" and live:
-        told = live.get("status") or {}
-        body["endpoints"] = told.get("numServeEndpoints", 0)
-        body["clusters"] = {which: _cluster(told.get(f"{which}ServiceStatus") or {}) for which in WHICH}
-    return body
+def _object(state: State, snapshot: Snapshot) -> ObjectStatus:
+    live = snapshot.live[state.ref]
+    return ObjectStatus(
+        ref=state.ref,
+        exists=live is not None,
+        ready=state.ready,
+        missing=state.missing,
+        failure=redacted(state.failure.text) if state.failure else None,
+        service=_service(live.get("status") or {}) if live and state.ref.kind == "RayService" else None,
+    )
 
 
-def _cluster(told: Fields) -> Fields | None:
-    if not told.get("rayClusterName"):
+def _service(reported: Fields) -> ServiceStatus:
+    clusters = {role: _cluster(reported.get(f"{role}ServiceStatus") or {}) for role in ROLES}
+    return ServiceStatus(reported.get("numServeEndpoints", 0), clusters)
+
+
+def _cluster(reported: Fields) -> ClusterStatus | None:
+    if not reported.get("rayClusterName"):
         return None
-    ray = told.get("rayClusterStatus") or {}
-    return {
-        "name": told["rayClusterName"],
-        "state": ray.get("state"),
-        "workers_ready": ray.get("readyWorkerReplicas", ray.get("availableWorkerReplicas", 0)),
-        "workers_desired": ray.get("desiredWorkerReplicas", 0),
-        "gpus_desired": ray.get("desiredGPU"),
-        "traffic_percent": told.get("trafficRoutedPercent"),
-        "applications": {name: _application(entry) for name, entry in (told.get("applicationStatuses") or {}).items()},
+    ray = reported.get("rayClusterStatus") or {}
+    applications = reported.get("applicationStatuses") or {}
+    return ClusterStatus(
+        name=reported["rayClusterName"],
+        state=ray.get("state"),
+        workers_ready=ray.get("readyWorkerReplicas", ray.get("availableWorkerReplicas", 0)),
+        workers_desired=ray.get("desiredWorkerReplicas", 0),
+        gpus_desired=ray.get("desiredGPU"),
+        traffic_percent=reported.get("trafficRoutedPercent"),
+        applications={name: _application(entry) for name, entry in applications.items()},
+    )
+
+
+def _application(reported: Fields) -> ApplicationStatus:
+    deployments = {
+        name: DeploymentStatus(entry.get("status"), redacted(entry.get("message") or ""))
+        for name, entry in (reported.get("serveDeploymentStatuses") or {}).items()
     }
+    return ApplicationStatus(reported.get("status"), redacted(reported.get("message") or ""), deployments)
 
 
-def _application(entry: Fields) -> Fields:
-    return {
-        "status": entry.get("status"),
-        "message": redacted(entry.get("message") or ""),
-        "deployments": {
-            name: {"status": value.get("status"), "message": redacted(value.get("message") or "")}
-            for name, value in (entry.get("serveDeploymentStatuses") or {}).items()
-        },
-    }
-
-
-def render(body: Fields, console: "Console") -> None:
-    """The same as tables."""
+def render(report: Status, console: "Console") -> None:
+    """Print the status as tables."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table("object", "namespace", "state", "what", box=None, pad_edge=False)
-    for entry in body["objects"]:
-        table.add_row(
-            *map(Text, (f"{entry['kind']}/{entry['name']}", entry["namespace"] or "", _state(entry), _what(entry)))
-        )
+    for entry in report.objects:
+        table.add_row(*map(Text, (str(entry.ref), entry.ref.namespace or "", entry.word, entry.explanation)))
     console.print(table)
-    for entry in body["objects"]:
-        for which, ray in (entry.get("clusters") or {}).items():
+    for service in (entry.service for entry in report.objects if entry.service):
+        for role, ray in service.clusters.items():
             if ray:
                 console.print()
-                console.print(Text(_headline(which, ray, entry)))
+                console.print(Text(_headline(role, ray, service.endpoints)))
                 console.print(_applications(ray))
-    for words in body["not_seen"]:
-        console.print(Text(f"\nNot seen: {words}"))
+    for refusal in report.not_seen:
+        console.print(Text(f"\nNot seen: {refusal}"))
 
 
-def _state(entry: Fields) -> str:
-    if entry["ready"]:
-        return "ready"
-    if not entry["exists"]:
-        return "absent"
-    return "failing" if entry["failure"] else "not ready"
-
-
-def _what(entry: Fields) -> str:
-    return entry["failure"] or (
-        f"waits for {', '.join(entry['missing'])}" if entry["missing"] and entry["exists"] else ""
-    )
-
-
-def _headline(which: str, ray: Fields, entry: Fields) -> str:
-    parts = [f"{which} cluster {ray['name']}: {ray['state'] or 'no state yet'}"]
-    parts.append(f"{ray['workers_ready']} of {ray['workers_desired']} workers")
-    if ray["gpus_desired"] not in (None, "0", 0):
-        parts.append(f"{ray['gpus_desired']} GPUs")
-    if which == "active":
-        parts.append(f"{entry['endpoints']} endpoints")
-    if ray["traffic_percent"] is not None:
-        parts.append(f"{ray['traffic_percent']}% of the traffic")
+def _headline(role: str, ray: ClusterStatus, endpoints: int) -> str:
+    parts = [f"{role} cluster {ray.name}: {ray.state or 'no state yet'}"]
+    parts.append(f"{ray.workers_ready} of {ray.workers_desired} workers")
+    if ray.gpus_desired not in (None, "0", 0):
+        parts.append(f"{ray.gpus_desired} GPUs")
+    if role == "active":
+        parts.append(f"{endpoints} endpoints")
+    if ray.traffic_percent is not None:
+        parts.append(f"{ray.traffic_percent}% of the traffic")
     return ", ".join(parts)
 
 
-def _applications(ray: Fields) -> Any:
+def _applications(ray: ClusterStatus) -> "Table":
     from rich.table import Table
     from rich.text import Text
 
     table = Table("application", "deployment", "status", "message", box=None, pad_edge=False)
-    for name, application in ray["applications"].items():
-        table.add_row(*map(Text, (name, "", str(application["status"]), application["message"])))
-        for part, value in application["deployments"].items():
-            table.add_row(*map(Text, ("", part, str(value["status"]), value["message"])))
+    for name, application in ray.applications.items():
+        table.add_row(*map(Text, (name, "", str(application.status), application.message)))
+        for part, deployment in application.deployments.items():
+            table.add_row(*map(Text, ("", part, str(deployment.status), deployment.message)))
     return table

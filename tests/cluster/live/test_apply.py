@@ -61,7 +61,7 @@ def test_a_conflict_names_the_owner_and_force_takes_the_field_over(user: User, s
     assert stub.objects[path]["data"] == {"level": "debug"}
     forced = user.run("apply", manifests, "--force-conflicts")
     assert forced.lines == [
-        "warning: ConfigMap/settings: pods that took it into their environment keep the old values until they are "
+        "warning: ConfigMap/settings: pods that read it into their environment keep the old values until they are "
         "restarted.",
         "ConfigMap/settings changed",
     ]
@@ -78,7 +78,7 @@ def test_a_namespace_that_is_not_there_is_made_first(user: User, stub: ApiStub) 
 def test_a_namespace_that_nobody_makes_is_said_before_anything_else(user: User, stub: ApiStub) -> None:
     ran = user.run("apply", user.write(CONFIG), "-n", "nowhere")
     assert ran.code == 1
-    assert ran.err.startswith("cascade: Namespace 'nowhere' is not there, and none of the manifests makes it.")
+    assert ran.err.startswith("cascade: Namespace 'nowhere' does not exist, and none of the manifests defines it.")
     assert stub.of("PATCH") == []
 
 
@@ -88,7 +88,7 @@ def test_a_fixed_field_says_what_to_do(user: User) -> None:
     ran = user.run("apply", user.write(changed))
     assert ran.code == 1
     assert ran.err.splitlines()[1] == (
-        "  Job/fetch: spec.template: field is immutable. A Job's template is fixed once it is made. "
+        "  Job/fetch: spec.template: field is immutable. A Job's template cannot change once it is created. "
         "Delete the Job (kubectl delete job fetch), then apply again."
     )
 

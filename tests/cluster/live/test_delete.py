@@ -33,7 +33,7 @@ def test_data_goes_when_told(user: User, stub: ApiStub) -> None:
     ran = user.run("delete", user.write(CLAIM, CONFIG), "--yes", "--with-data")
     assert ran.lines == [
         "PersistentVolumeClaim/models in demo: goes",
-        "ConfigMap/settings in demo: was not there",
+        "ConfigMap/settings in demo: is absent",
         "PersistentVolumeClaim/models is being deleted",
         "PersistentVolumeClaim/models is gone",
     ]
@@ -43,13 +43,13 @@ def test_nobody_to_ask(user: User, stub: ApiStub) -> None:
     user.run("apply", user.write(CONFIG))
     ran = user.run("delete", user.write(CONFIG))
     assert (ran.code, ran.out) == (1, "ConfigMap/settings in demo: goes\n")
-    assert ran.err == "cascade: Nothing was deleted: nobody is there to ask; --yes says so beforehand.\n"
+    assert ran.err == "cascade: Nothing was deleted: there is no terminal to confirm on; --yes confirms beforehand.\n"
     assert stub.of("DELETE") == []
 
 
 def test_nothing_to_delete(user: User) -> None:
     ran = user.run("delete", user.write(CONFIG), "--yes")
-    assert ran.lines == ["ConfigMap/settings in demo: was not there", "There is nothing to delete."]
+    assert ran.lines == ["ConfigMap/settings in demo: is absent", "There is nothing to delete."]
 
 
 def test_what_is_stuck_is_said_with_what_holds_it(user: User, stub: ApiStub) -> None:
@@ -57,4 +57,4 @@ def test_what_is_stuck_is_said_with_what_holds_it(user: User, stub: ApiStub) -> 
     stub.lingering = {"RayService": 1000}
     ran = user.run("delete", user.write(ray_service()), "--yes", "--timeout-s", "0.5")
     assert ran.code == 1
-    assert ran.err == "cascade: Still there after 0.5 s: RayService/cascade (held by ray.io/gcs-ft-redis-cleanup).\n"
+    assert ran.err == "cascade: Not deleted after 0.5 s: RayService/cascade (held by ray.io/gcs-ft-redis-cleanup).\n"

@@ -44,7 +44,7 @@ def test_what_would_lie_in_a_namespace_to_be_made_is_shown_as_written(user: User
     ran = user.run("diff", user.write(NAMESPACE, CONFIG), "--namespace", "fresh")
     assert ran.code == 0, ran.err
     assert [line for line in ran.lines if not line.startswith("  ")] == [
-        "warning: namespace fresh is not there yet, so what would lie in it was not tried.",
+        "warning: namespace fresh does not exist yet, so objects in it were not tried.",
         "Namespace/fresh would be created",
         "ConfigMap/settings would be created",
     ]
@@ -68,7 +68,7 @@ def test_what_would_be_refused_is_said(user: User) -> None:
     assert (ran.code, ran.out) == (1, "PersistentVolumeClaim/models would be refused\n")
     assert ran.err == (
         "cascade: PersistentVolumeClaim/models: spec.storageClassName: field is immutable. A claim can only grow, and "
-        "only where its storage class allows it: for anything else, delete it with its data, or give the new one "
+        "only if its storage class allows it: for anything else, delete it with its data, or give the new one "
         "another name.\n"
     )
 

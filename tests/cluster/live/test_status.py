@@ -27,7 +27,7 @@ def test_tables_for_people(user: User, stub: ApiStub) -> None:
     assert ran.code == 0, ran.err
     assert [" ".join(line.split()) for line in ran.lines if line] == [
         "object namespace state what",
-        "ConfigMap/settings demo absent it is not there: apply it first.",
+        "ConfigMap/settings demo absent it is absent: apply it first.",
         "PersistentVolumeClaim/models demo ready",
         "RayService/cascade demo failing Pod/w, container ray: ImagePullBackOff: no such image.",
         "active cluster cascade-a: no state yet, 0 of 0 workers, 2 endpoints",
@@ -54,7 +54,7 @@ def test_json_for_machines(user: User, stub: ApiStub) -> None:
         "exists": False,
         "ready": False,
         "missing": [],
-        "failure": "it is not there: apply it first.",
+        "failure": "it is absent: apply it first.",
     }
     assert service["failure"] == "Pod/w, container ray: ImagePullBackOff: no such image."
     assert service["missing"] == [

@@ -37,7 +37,7 @@ def test_every_stage_is_told_until_it_serves(user: User) -> None:
     assert ran.code == 0, ran.err
     named = "RayService/cascade: waiting for "
     assert said(ran) == [
-        f"{named}KubeRay to take up generation 1, Ready (no word from KubeRay yet), a cluster, "
+        f"{named}KubeRay to take up generation 1, Ready (KubeRay has not reported yet), a cluster, "
         "application cascade (not deployed yet), a ready endpoint",
         f"{named}Ready (Initializing), the cluster (cascade-a), application cascade (not deployed yet), "
         "a ready endpoint",
@@ -255,7 +255,7 @@ def test_a_job_that_failed_comes_with_its_log(user: User, stub: ApiStub) -> None
 
 def test_what_was_never_applied_is_not_waited_for(user: User) -> None:
     ran = user.run("wait", user.write(CLAIM), *PROMPT)
-    assert ran.err == "cascade: PersistentVolumeClaim/models: it is not there: apply it first.\n"
+    assert ran.err == "cascade: PersistentVolumeClaim/models: it is absent: apply it first.\n"
 
 
 def test_a_job_that_is_removed_when_done_has_done_its_work(user: User) -> None:
