@@ -13,6 +13,7 @@ from serve_app.config.models import (
     Seq2SeqModel,
     VllmLoraModel,
     VllmModel,
+    operational_options,
 )
 from serve_app.config.router_settings import Calibrated, RouterSettings
 from serve_app.config.services import ScorerConfig, TracingConfig
@@ -36,4 +37,5 @@ __all__ = [
     "TracingConfig",
     "VllmLoraModel",
     "VllmModel",
+    "operational_options",
 ]

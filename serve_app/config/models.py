@@ -3,11 +3,12 @@
 from dataclasses import replace
 from typing import Annotated, Any, Self, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from serve_app.config.deployment import DeploymentOptions, Strict
 from serve_app.config.workers import check_workers, placed
 from serve_app.core.cost import ModelCost
+from serve_app.core.options import OPERATIONAL
 from serve_app.engines import LlamaCppConfig, OpenAiApiConfig, ReplayConfig, Seq2SeqConfig, VllmConfig, VllmLoraConfig
 
 
@@ -51,7 +52,7 @@ class ReplayModel(DeployedFacts, ReplayConfig):
 class Seq2SeqModel(DeployedFacts, Seq2SeqConfig):
     """An encoder-decoder model, run by transformers inside the replica."""
 
-    encoder_parameters: float | None = Field(
+    encoder_parameters: Annotated[float | None, OPERATIONAL] = Field(
         None, gt=0, description="Of `parameters`: the encoder's, which read the prompt; the rest write the answer."
     )
 
@@ -97,6 +98,15 @@ class VllmLoraModel(ModelFacts, VllmLoraConfig):
         """With the base's size, prices and devices where the adapter says nothing of them."""
         unsaid = ModelFacts.model_fields.keys() - self.model_fields_set
         return self.model_copy(update={fact: getattr(base, fact) for fact in unsaid})
+
+
+def operational_options(config: type[BaseModel]) -> set[str]:
+    """Return the names of the options of a model's or signal's config that can change no answer or score.
+
+    These are the facts that every deployed model has, and the fields marked `OPERATIONAL`.
+    """
+    marked = {name for name, field in config.model_fields.items() if OPERATIONAL in field.metadata}
+    return marked | (DeployedFacts.model_fields.keys() & config.model_fields.keys())
 
 
 DeployedModel: TypeAlias = LlamaCppModel | OpenAiApiModel | ReplayModel | Seq2SeqModel | VllmModel

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from itertools import permutations
 from pathlib import Path
 from threading import Lock
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
+from serve_app.core.options import OPERATIONAL
 from serve_app.core.types import Scores
 from serve_app.errors import SignalError
 from serve_app.signals.base import SignalOptions, TextSignal, freeze
@@ -45,15 +46,21 @@ class BleurtConfig(SignalOptions):
         "accurate: BLEURT-20-D12 (167M), -D6 (45M), -D3 (30M).",
     )
     sha256: str | None = Field(None, description="Checksum of the weights, where their source is one file.")
-    environment: str | None = Field(
+    environment: Annotated[str | None, OPERATIONAL] = Field(
         None,
         description="The python of an environment that has bleurt-pytorch, on every node (`make bleurt-env` makes "
         ".venv-bleurt/bin/python). By default Ray makes one when the server starts, which takes minutes.",
     )
-    device: str | None = Field(None, description="cpu, cuda, cuda:1, mps, ...; by default the best there is.")
+    device: Annotated[str | None, OPERATIONAL] = Field(
+        None, description="cpu, cuda, cuda:1, mps, ...; by default the best there is."
+    )
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="What the model computes in.")
-    batch_tokens: int = Field(2048, gt=0, description="Tokens in one forward pass, padding included.")
-    threads: int | None = Field(None, gt=0, description="CPU threads, for all of torch in this process.")
+    batch_tokens: Annotated[int, OPERATIONAL] = Field(
+        2048, gt=0, description="Tokens in one forward pass, padding included."
+    )
+    threads: Annotated[int | None, OPERATIONAL] = Field(
+        None, gt=0, description="CPU threads, for all of torch in this process."
+    )
 
     @field_validator("environment")
     @classmethod

@@ -4,10 +4,11 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from serve_app.core.options import OPERATIONAL
 from serve_app.core.types import Scores
 from serve_app.errors import SignalError
 from serve_app.signals.base import SignalOptions, TextSignal, freeze
@@ -26,10 +27,14 @@ class SbertConfig(SignalOptions):
         "choice is: the signal sbert_mbert.",
     )
     sha256: str | None = Field(None, description="Checksum of the weights, where their source is one file.")
-    device: str | None = Field(None, description="cpu, cuda, cuda:1, mps, ...; by default the best there is.")
+    device: Annotated[str | None, OPERATIONAL] = Field(
+        None, description="cpu, cuda, cuda:1, mps, ...; by default the best there is."
+    )
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="What the model computes in.")
-    batch_size: int = Field(32, gt=0, description="Texts in one forward pass.")
-    threads: int | None = Field(None, gt=0, description="CPU threads, for all of torch in this process.")
+    batch_size: Annotated[int, OPERATIONAL] = Field(32, gt=0, description="Texts in one forward pass.")
+    threads: Annotated[int | None, OPERATIONAL] = Field(
+        None, gt=0, description="CPU threads, for all of torch in this process."
+    )
 
 
 class SbertSignal(TextSignal):

@@ -1,9 +1,10 @@
 """What is written about a llama.cpp model."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from serve_app.core.options import OPERATIONAL
 from serve_app.engines.base import DecodingSettings
 
 
@@ -17,12 +18,12 @@ class LlamaCppConfig(DecodingSettings):
     context_tokens: int = Field(
         default=2048, gt=0, multiple_of=256, description="Tokens of prompt and answer that one request can hold."
     )
-    slots: int = Field(default=4, gt=0, description="Requests decoded at once; more wait.")
-    threads: int = Field(default=1, gt=0, description="CPU threads.")
-    batch_tokens: int = Field(
+    slots: Annotated[int, OPERATIONAL] = Field(default=4, gt=0, description="Requests decoded at once; more wait.")
+    threads: Annotated[int, OPERATIONAL] = Field(default=1, gt=0, description="CPU threads.")
+    batch_tokens: Annotated[int, OPERATIONAL] = Field(
         default=64, gt=0, description="Prompt tokens processed in one go: cancelling takes effect between two batches."
     )
-    gpu_layers: int = Field(default=0, ge=-1, description="Layers kept on a GPU; -1 for all.")
+    gpu_layers: Annotated[int, OPERATIONAL] = Field(default=0, ge=-1, description="Layers kept on a GPU; -1 for all.")
     chat_template: str | None = Field(
         default=None, description="A Jinja chat template in place of the one that comes with the weights."
     )

@@ -4,12 +4,13 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from serve_app.core.options import OPERATIONAL
 from serve_app.engines.base import EngineSettings
 from serve_app.engines.wire.dialect import Dialect
 from serve_app.errors import EngineError
@@ -45,24 +46,28 @@ class OpenAiApiConfig(EngineSettings):
     model: str = Field(min_length=1, description="The model's id at the endpoint; on Azure the deployment's name.")
     base_url: str = Field(default=OPENAI_URL, description="Where /chat/completions is; on Azure the resource's URL.")
     api_version: str | None = Field(default=None, min_length=1, description="Azure's api-version; makes it Azure.")
-    api_key_env: str | None = Field(
+    api_key_env: Annotated[str | None, OPERATIONAL] = Field(
         default=None, description=f"Environment variable with the key. Default, for OpenAI only: {OPENAI_KEY_ENV}."
     )
-    api_key_file: Path | None = Field(default=None, description="File that holds the key; read anew for each request.")
-    keyless: bool = Field(default=False, description="Send no key, as local endpoints need none.")
+    api_key_file: Annotated[Path | None, OPERATIONAL] = Field(
+        default=None, description="File that holds the key; read anew for each request."
+    )
+    keyless: Annotated[bool, OPERATIONAL] = Field(
+        default=False, description="Send no key, as local endpoints need none."
+    )
     headers: dict[str, str] = Field(default={}, description="Sent with each request; none that carries a secret.")
-    timeout_s: float = Field(
+    timeout_s: Annotated[float, OPERATIONAL] = Field(
         default=120.0, gt=0, description="Longest silence of the endpoint, in seconds, before a try has failed."
     )
-    connect_timeout_s: float = Field(default=5.0, gt=0, description="Seconds for a connection.")
-    max_retries: int = Field(
+    connect_timeout_s: Annotated[float, OPERATIONAL] = Field(default=5.0, gt=0, description="Seconds for a connection.")
+    max_retries: Annotated[int, OPERATIONAL] = Field(
         default=2,
         ge=0,
         le=10,
         description="Tries after the first, on 408, 409, 429, 5xx and lost connections; Retry-After is honoured. "
         "A stream that has begun is not tried again, a whole answer (stream: false) that breaks off is.",
     )
-    max_concurrency: int = Field(
+    max_concurrency: Annotated[int, OPERATIONAL] = Field(
         default=64, gt=0, le=MAX_CONNECTIONS, description="Requests, and so connections, at once; more wait."
     )
     stream: bool = Field(

@@ -1,10 +1,11 @@
 """What a user writes about a model of the replay engine."""
 
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from serve_app.core.options import OPERATIONAL
 from serve_app.engines.base import EngineSettings
 from serve_app.engines.replay.gpu_model import BatchSpeed
 from serve_app.engines.replay.synthetic import SyntheticAnswers
@@ -35,13 +36,15 @@ class ReplayConfig(EngineSettings):
     answers: tuple[ScriptedAnswer, ...] = Field(default=(), description="Scripted answers; the first match wins.")
     records: Path | None = Field(default=None, description="A JSON Lines file of recorded answers.")
     default: str | None = Field(default=None, description="The answer to any other prompt; null refuses it.")
-    first_token_s: float = Field(default=0.0, ge=0, description="Seconds before the first token.")
-    token_s: float = Field(default=0.0, ge=0, description="Seconds between two tokens.")
+    first_token_s: Annotated[float, OPERATIONAL] = Field(
+        default=0.0, ge=0, description="Seconds before the first token."
+    )
+    token_s: Annotated[float, OPERATIONAL] = Field(default=0.0, ge=0, description="Seconds between two tokens.")
     synthetic: SyntheticAnswers | None = Field(default=None, description="Made-up answers, in place of a default.")
-    batching: BatchSpeed | None = Field(
+    batching: Annotated[BatchSpeed | None, OPERATIONAL] = Field(
         default=None, description="Time like a GPU's with continuous batching, in place of first_token_s and token_s."
     )
-    slots: int = Field(default=64, gt=0, description="Requests answered at once; more wait.")
+    slots: Annotated[int, OPERATIONAL] = Field(default=64, gt=0, description="Requests answered at once; more wait.")
     context_tokens: int = Field(
         default=32768, gt=0, description="Tokens of prompt and answer that one request can hold."
     )

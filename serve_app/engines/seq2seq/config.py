@@ -1,9 +1,10 @@
 """What is written about a sequence-to-sequence model."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
+from serve_app.core.options import OPERATIONAL
 from serve_app.engines.base import DecodingSettings
 
 
@@ -11,16 +12,20 @@ class Seq2SeqConfig(DecodingSettings):
     """An encoder-decoder model in Hugging Face format, in this process."""
 
     engine: Literal["seq2seq"]
-    device: str | None = Field(default=None, description="cpu, cuda, cuda:1, mps, ...; by default the best there is.")
+    device: Annotated[str | None, OPERATIONAL] = Field(
+        default=None, description="cpu, cuda, cuda:1, mps, ...; by default the best there is."
+    )
     dtype: Literal["float32", "bfloat16", "float16"] = Field(
         default="float32", description="What the model computes in. T5 models were trained in bfloat16."
     )
-    threads: int | None = Field(default=None, gt=0, description="CPU threads, for all of torch in this process.")
+    threads: Annotated[int | None, OPERATIONAL] = Field(
+        default=None, gt=0, description="CPU threads, for all of torch in this process."
+    )
     context_tokens: int = Field(
         default=2048, gt=0, description="Tokens that a prompt can have and, counted apart, an answer."
     )
-    slots: int = Field(default=16, gt=0, description="Requests decoded at once; more wait.")
-    batch_tokens: int = Field(
+    slots: Annotated[int, OPERATIONAL] = Field(default=16, gt=0, description="Requests decoded at once; more wait.")
+    batch_tokens: Annotated[int, OPERATIONAL] = Field(
         default=2048,
         gt=0,
         description="Prompt tokens read in one go, padding included; running answers wait. A longer prompt goes alone.",

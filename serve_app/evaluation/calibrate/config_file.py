@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from serve_app.config import AppConfig, DeployedFacts, VllmLoraModel
+from serve_app.config import AppConfig, VllmLoraModel, operational_options
 from serve_app.config.serve_file import load
 from serve_app.errors import ConfigError, DataError
 from serve_app.evaluation.analysis.json_values import Body
@@ -18,14 +18,6 @@ from serve_app.evaluation.records.example import canonical
 from serve_app.signals import AnySignalConfig, is_token_level
 
 IMPORT_PATH = "serve_app.app:build_app"
-RUN = DeployedFacts.model_fields.keys() | {
-    *("encoder_parameters", "environment", "device", "threads", "gpu_layers", "enforce_eager"),
-    *("slots", "max_num_seqs", "max_concurrency", "batch_tokens", "batch_size", "gpu_memory_utilization"),
-    *("tensor_parallel_size", "pipeline_parallel_size", "worker_strategy", "routing"),
-    *("api_key_env", "api_key_file", "keyless", "timeout_s", "connect_timeout_s", "max_retries"),
-    *("first_token_s", "token_s", "batching"),
-}
-"""How a model or a signal is run, how fast and at what price: that may differ. All else can change what it answers."""
 
 
 def identity(calibrated: CalibrationResult, source: Body) -> str:
@@ -152,7 +144,8 @@ def _check_signal(
 
 def _differing(one: BaseModel, other: BaseModel) -> str | None:
     """The first option that differs, of those that can change an answer or a score."""
-    ours, theirs = one.model_dump(exclude=RUN), other.model_dump(exclude=RUN)
+    operational = operational_options(type(one)) | operational_options(type(other))
+    ours, theirs = one.model_dump(exclude=operational), other.model_dump(exclude=operational)
     return next((option for option in ours | theirs if ours.get(option) != theirs.get(option)), None)
 
 

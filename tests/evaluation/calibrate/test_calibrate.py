@@ -2,25 +2,22 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
 import yaml
 
-from serve_app.config import AppConfig, ModelConfig, RouterSettings
+from serve_app.config import AppConfig, RouterSettings
 from serve_app.config.serve_file import load
-from serve_app.config.services import BleurtSettings
 from serve_app.core.types import Generation
 from serve_app.errors import ConfigError, DataError
 from serve_app.evaluation.analysis.dataset import CALIBRATE, CHOOSE, Dataset, Options
 from serve_app.evaluation.analysis.replay import EVERYTHING
 from serve_app.evaluation.calibrate.calibrate import scored_tiers
 from serve_app.evaluation.calibrate.command import CalibrationRun, run
-from serve_app.evaluation.calibrate.config_file import RUN
 from serve_app.evaluation.calibrate.goal import Goal
 from serve_app.evaluation.records.file import Records
-from serve_app.signals import SbertConfig
 from tests.evaluation.synthetic import answers, args, questions, records, serving_file, write_records
 
 OPTIONS: dict[str, Any] = {"cascades": ("default",), "signals": (), "resamples": 100}
@@ -252,11 +249,6 @@ def test_what_is_fitted_replaces_what_the_config_has(signed: tuple[dict[str, Any
     other = {"chrf": {"kind": "chrf", "word_order": 2}}
     with pytest.raises(ConfigError, match=r"signals\.chrf\.word_order is not that of the records"):
         into(signed, tmp_path / "out.yaml", "both", {"signals": other}, fit=True)
-
-
-def test_how_a_model_or_a_signal_is_run_is_said_by_options_that_there_are() -> None:
-    models = get_args(get_args(ModelConfig)[0])
-    assert {field for kind in (*models, SbertConfig, BleurtSettings) for field in kind.model_fields} >= RUN
 
 
 def test_a_signal_that_another_cascade_uses_is_not_changed_under_it(path: Path, tmp_path: Path) -> None:
