@@ -1,5 +1,6 @@
 """README.md and docs/: commands parse, configs validate, links lead somewhere, and the site builds."""
 
+import dataclasses
 import json
 import re
 import shlex
@@ -7,17 +8,21 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import typer.main
 import yaml
 
+from serve_app.api.errors import FAILURE_STATUS
+from serve_app.api.schema import NEUTRAL, CascadeOptions, ChatCompletion, TextCompletion
 from serve_app.cli.main import app
 from serve_app.cluster.settings import Settings
 from serve_app.config import AppConfig
 from serve_app.config.overrides import DeploymentOverride
 from serve_app.config.serve_file import ServeFile
+from serve_app.core.record import CallRecord, DecisionRecord, TierDecision, TierRecord
+from serve_app.core.types import FailureKind, Reason
 
 ROOT = Path(__file__).parents[1]
 FOLDER_READMES = ("configs", "k8s", "k8s/monitoring", "loadtests", "serve_app/evaluation")
@@ -158,6 +163,69 @@ def test_every_link_leads_somewhere(path: Path) -> None:
         if not target.exists() or (anchor and anchor not in anchors(target)):
             broken.append(link)
     assert broken == []
+
+
+def section(page: str, title: str) -> str:
+    """The text under a heading, up to the next heading of any level."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    return re.split(r"^#+ ", text.split(f"# {title}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def rows(table: str) -> list[list[str]]:
+    """The cells of a table's rows, without its head."""
+    lines = [line for line in table.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def names(cell: str) -> list[str]:
+    return re.findall(r"`([\w.]+)", cell)
+
+
+def test_the_api_page_lists_every_honoured_field() -> None:
+    fields: dict[bool, set[str]] = {chat: set() for chat in (True, False)}
+    for cell, chat, text, *_ in rows(section("api.md", "Honoured")):
+        for field in names(cell):
+            fields[True] |= {field.partition(".")[0]} if chat else set()
+            fields[False] |= {field.partition(".")[0]} if text else set()
+    assert fields == {True: set(ChatCompletion.model_fields), False: set(TextCompletion.model_fields)}
+    own = {field for cell, *_ in rows(section("api.md", "Decide a request otherwise")) for field in names(cell)}
+    assert own == set(CascadeOptions.model_fields)
+
+
+def test_the_api_page_lists_every_value_that_asks_for_nothing() -> None:
+    for cell, values in rows(section("api.md", "Let through, only with a value that asks for nothing")):
+        for field in names(cell):
+            shown = [value.strip("`") for value in values.split(", ")]
+            assert shown == [
+                value if isinstance(value, str) and value else json.dumps(value) for value in NEUTRAL[field]
+            ]
+    assert set(NEUTRAL) - set(ChatCompletion.model_fields) == {
+        field
+        for cell, _ in rows(section("api.md", "Let through, only with a value that asks for nothing"))
+        for field in names(cell)
+    }
+
+
+def test_the_api_page_lists_every_status_of_a_failure() -> None:
+    statuses = {int(cell) for cell, _ in rows(section("api.md", "Errors"))}
+    assert set(FAILURE_STATUS.values()) <= statuses
+
+
+def test_the_record_is_described_field_by_field() -> None:
+    text = section("how-it-decides.md", "The decision record")
+    for record in (DecisionRecord, TierRecord, TierDecision, CallRecord):
+        for field in dataclasses.fields(record):
+            # A tier's decision has no object of its own in JSON.
+            assert field.name == "decision" or re.search(rf"[`.]{field.name}(_s)?[`.\[]", text), field.name
+    for word in (*get_args(Reason), *get_args(FailureKind)):
+        assert f"`{word}`" in text
+
+
+def test_every_alert_has_a_first_step() -> None:
+    rules = yaml.safe_load((ROOT / "k8s" / "monitoring" / "alerts.yaml").read_text())["spec"]["groups"]
+    alerts = [rule["alert"] for group in rules for rule in group["rules"] if "alert" in rule]
+    shown = [re.findall(r"\[(\w+)\]", cell)[0] for cell, *_ in rows(section("operating.md", "Dashboard and alerts"))]
+    assert shown == alerts
 
 
 def test_the_configuration_reference_is_up_to_date() -> None:
