@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from serve_app.core.loopback import is_loopback
 from serve_app.core.record import AnswerRecord, CallRecord, DecisionRecord, TierDecision, TierRecord, Timings
 from serve_app.core.record_json import from_json
 from serve_app.errors import RequestError, ServerError, UnknownModelError
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 Body: TypeAlias = dict[str, Any]
 
 CONNECT_S = 5.0
-LOOPBACK = ("localhost", "127.0.0.1", "::1", "0.0.0.0")
-"""Never behind a proxy, though HTTP_PROXY without NO_PROXY would send us there."""
 
 
 def ask(
@@ -73,7 +72,7 @@ def _post(base: str, request: Body, timeout_s: float) -> "httpx.Response":
     try:
         host = httpx.URL(base).host
         timeout = httpx.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s))
-        with httpx.Client(timeout=timeout, trust_env=host not in LOOPBACK) as client:
+        with httpx.Client(timeout=timeout, trust_env=not is_loopback(host)) as client:
             return client.post(f"{base}/v1/chat/completions", json=request)
     except ValueError as error:  # NaN, or half of a surrogate pair
         raise RequestError(f"The request cannot be said in JSON: {error}.") from None

@@ -6,9 +6,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from serve_app.cluster.live.client import Cluster
+from serve_app.core.loopback import is_loopback
 from serve_app.errors import ClusterError, choices
 
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 IN_CLUSTER_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
@@ -36,7 +36,7 @@ def connect(kubeconfig: Path | None = None, context: str | None = None, namespac
             f"There is no kubeconfig at {files}. Choose one with --kubeconfig or KUBECONFIG; your cluster's provider "
             "has a command that writes it."
         )
-    if urlsplit(configuration.host).hostname in LOOPBACK:
+    if is_loopback(urlsplit(configuration.host).hostname):
         configuration.proxy = None
     return Cluster(client.ApiClient(configuration), context, namespace or default or "default")
 

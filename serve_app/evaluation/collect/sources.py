@@ -9,6 +9,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast, get_args
 
 from serve_app.config import ModelConfig, VllmLoraModel, VllmModel
+from serve_app.core.loopback import is_loopback
 from serve_app.core.record import CallRecord
 from serve_app.core.record_json import from_json
 from serve_app.core.types import Answer, Failure, FailureKind, Prompt
@@ -28,7 +29,6 @@ Ask: TypeAlias = Callable[[Prompt], Awaitable[Answer]]
 
 GRACE_S = 30.0
 """What a server has beyond a prompt's own time-out, to say that it timed out."""
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class Source(Protocol):
@@ -82,7 +82,7 @@ class Server:
         import httpx
 
         try:
-            local = httpx.URL(self._base).host in _LOOPBACK  # which no proxy can reach
+            local = is_loopback(httpx.URL(self._base).host)
             limits = httpx.Limits(max_connections=self._concurrency)
             async with httpx.AsyncClient(trust_env=not local, limits=limits) as client:
                 await self._check(client, model)
