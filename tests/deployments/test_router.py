@@ -1,0 +1,314 @@
+"""The router, constructed and called without a cluster: thresholds, overrides, records, readiness."""
+
+import json
+import logging
+from typing import Any
+
+import pytest
+
+from serve_app.api.schema import CascadeOptions
+from serve_app.config import AppConfig
+from serve_app.core.cascade import Run, run_cascade
+from serve_app.core.record import DecisionRecord
+from serve_app.core.tools import Tool
+from serve_app.core.types import Answer, Generation, Message, Outcome, Prompt, Sampling, Scores
+from serve_app.deployments import router as router_module
+from serve_app.deployments.liveness import Health
+from serve_app.deployments.router import Router
+from serve_app.errors import RequestError, UnknownModelError
+from tests.deployments.unasked import router_of
+
+QUESTION = Prompt((Message("user", "Capital of France?"),))
+PARIS = Generation("Paris", "stop", 10, 2, latency_s=1.0)
+ROME = Generation("Rome", "stop", 10, 2, latency_s=1.0)
+LONG = Generation("It is Paris.", "stop", 10, 5, latency_s=2.0)
+REPLAY = {"engine": "replay", "default": "x", "parameters": 1e9}
+MODELS = dict.fromkeys(("a", "b", "c", "d", "t"), REPLAY)
+MEMBERS = {"models": ["a", "b"], "signal": "exact", "threshold": 0.5}
+CASCADES = {
+    "default": {"tiers": [MEMBERS, {"models": ["t"]}]},
+    "three": {"tiers": [MEMBERS, {"models": ["c", "d"], "signal": "rougeL", "threshold": 0.25}, {"models": ["t"]}]},
+}
+
+
+class Deployment:
+    """A handle whose replica gives one answer; as a scorer, it compares for equality."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+
+    def options(self, **_: Any) -> "Deployment":
+        return self
+
+    async def remote(self, *arguments: Any, **_: Any) -> Any:
+        if isinstance(arguments[0], str):
+            texts = arguments[1]
+            return Scores(tuple(tuple(float(a == b) for b in texts) for a in texts))
+        return self.answer
+
+
+def routed(b: Answer = ROME, **router: Any) -> Router:
+    """A router over models `a` to `d` and the target `t`; `a` and `b` disagree unless `b` says otherwise."""
+    config = AppConfig.model_validate({"models": MODELS, "cascades": CASCADES, "router": router})
+    answers = {"a": PARIS, "b": b, "c": ROME, "d": ROME, "t": LONG}
+    handles: dict[str, Any] = {name: Deployment(answer) for name, answer in answers.items()}
+    return Router(config, handles, handles["a"], {})
+
+
+def opened(router: Router, model: str = "default", **options: Any) -> Run:
+    return router.open(model, QUESTION, CascadeOptions(**options), stream=False)
+
+
+async def closed(router: Router, model: str = "default", **options: Any) -> DecisionRecord:
+    run = opened(router, model, **options)
+    return router.close(model, run, await run_cascade(run), CascadeOptions(**options))
+
+
+def thresholds(run: Run) -> list[float]:
+    return [tier.threshold for tier in run.tiers[:-1]]
+
+
+class TestReconfigure:
+    def test_new_thresholds_hold_for_the_next_request(self) -> None:
+        router = routed()
+        assert thresholds(opened(router)) == [0.5]
+        router.reconfigure({"thresholds": {"default": [0.9]}})
+        assert thresholds(opened(router)) == [0.9]
+        assert thresholds(opened(router, "three")) == [0.5, 0.25]
+
+    @pytest.mark.parametrize(
+        ("user_config", "sentence"),
+        [
+            ({"thresholds": {"default": [0.1, 0.2]}}, "user_config.thresholds.default: needs 1 number, one for each"),
+            ({"thresholds": {"defalt": [0.1]}}, "user_config.thresholds.defalt: no such cascade. Did you mean 'defaul"),
+            ({"threshold": {}}, "user_config.threshold"),
+        ],
+    )
+    def test_what_cannot_be_used_is_reported_and_the_last_good_ones_stay(
+        self, user_config: dict[str, Any], sentence: str
+    ) -> None:
+        router = routed()
+        router.reconfigure({"thresholds": {"default": [0.9]}})
+        router.reconfigure(user_config)
+        assert thresholds(opened(router)) == [0.9]
+        refused = router._readiness({}).details["refused_user_config"]
+        assert refused["message"].startswith(sentence)
+        assert (refused["user_config"], refused["in_force"]["default"]) == (user_config, [0.9])
+        router.reconfigure({})
+        assert router._readiness({}).details["refused_user_config"] is None
+
+
+class TestOpen:
+    def test_an_unknown_model_is_named(self) -> None:
+        with pytest.raises(UnknownModelError, match=r"^There is no model 'defalt'\. Did you mean 'default'\?") as error:
+            opened(routed(), "defalt")
+        assert (error.value.param, error.value.code) == ("model", "model_not_found")
+
+    def test_a_single_model_is_asked_alone(self) -> None:
+        run = opened(routed(), "b")
+        assert [tier.models for tier in run.tiers] == [("b",)]
+
+    @pytest.mark.parametrize(
+        ("model", "threshold", "expected"),
+        [("default", 0.7, [0.7]), ("three", 0.7, [0.7, 0.7]), ("three", [0.1, 0.2], [0.1, 0.2])],
+    )
+    def test_a_request_may_bring_its_own_thresholds(self, model: str, threshold: Any, expected: list[float]) -> None:
+        router = routed()
+        assert thresholds(opened(router, model, threshold=threshold)) == expected
+        assert thresholds(opened(router, model)) == [0.5, 0.25][: len(expected)]
+
+    def test_a_request_may_bring_its_own_signal(self) -> None:
+        run = opened(routed(), "three", signal="chrf")
+        assert [tier.signal for tier in run.tiers] == ["chrf", "chrf", None]
+
+    @pytest.mark.parametrize(
+        ("model", "options", "field", "sentence"),
+        [
+            ("default", {"threshold": [0.1, 0.2]}, "threshold", "needs one number."),
+            ("three", {"threshold": [0.1]}, "threshold", "needs one number, or 2 (one for each tier but the last)."),
+            ("default", {"signal": "rogueL"}, "signal", "no signal 'rogueL'. Did you mean 'rougeL'?"),
+            ("t", {"threshold": 0.5}, "threshold", "'t' is a single model; there is nothing to decide."),
+            ("t", {"force": "defer"}, "force", "'t' is a single model; there is nothing to decide."),
+        ],
+    )
+    def test_what_a_request_may_not_bring_is_refused_by_name(
+        self, model: str, options: dict[str, Any], field: str, sentence: str
+    ) -> None:
+        with pytest.raises(RequestError) as error:
+            opened(routed(), model, **options)
+        assert error.value.param == f"cascade.{field}"
+        assert str(error.value).startswith(f"cascade.{field}: {sentence}")
+
+    def test_answers_of_one_model_cannot_be_compared(self) -> None:
+        tiers = [{"models": ["a"], "signal": "chow_avg", "threshold": -1}, {"models": ["t"]}]
+        with pytest.raises(RequestError) as error:
+            opened(router_of({"a": REPLAY, "t": REPLAY}, {"default": {"tiers": tiers}}), signal="rougeL")
+        assert error.value.param == "cascade.signal"
+        assert str(error.value) == "cascade.signal: 'rougeL' compares answers, and no tier has several to compare."
+
+    def test_only_the_models_that_a_request_would_ask_must_honour_it(self) -> None:
+        models = MODELS | {"old": {"engine": "seq2seq", "weights": "./t5"}}
+        mixed = {"tiers": [MEMBERS | {"models": ["a", "old"]}, {"models": ["t"]}]}
+        router = router_of(models, CASCADES | {"mixed": mixed})
+        tools = Prompt(QUESTION.messages, tools=(Tool("f"),))
+        for model in ("default", "a"):
+            assert router.open(model, tools, CascadeOptions(), stream=False).prompt == tools
+        for model in ("mixed", "old"):
+            with pytest.raises(RequestError, match=r"^tools: tools are not honoured by 'old', which would be asked\.$"):
+                router.open(model, tools, CascadeOptions(), stream=False)
+
+
+class TestClose:
+    @pytest.mark.parametrize(("b", "deferred", "by"), [(PARIS, False, "a"), (ROME, True, "t")])
+    async def test_the_record_says_who_answered(self, b: Answer, deferred: bool, by: str) -> None:
+        record = await closed(routed(b))
+        assert (record.id, record.deferred, record.answered_by) == ("default", deferred, by)
+        assert record.cost.flops == 2e9 * (12 + 12 + 15 * deferred)
+
+    async def test_only_the_client_that_asked_for_answers_gets_them(self, caplog: pytest.LogCaptureFixture) -> None:
+        router = routed(log_decisions=True)
+        with caplog.at_level(logging.INFO, "ray.serve"):
+            record = await closed(router, include_answers=True)
+        assert [[answer and answer.text for answer in tier.answers or ()] for tier in record.tiers] == [
+            ["Paris", "Rome"],
+            ["It is Paris."],
+        ]
+        [line] = [message for message in caplog.messages if message.startswith("decision ")]
+        assert json.loads(line.removeprefix("decision "))["answered_by"] == "t"
+        assert "Paris" not in line
+
+    async def test_a_calibration_is_named_by_the_requests_that_it_decided(self) -> None:
+        router = routed()
+        calibration = {"id": "c1", "thresholds": [0.5]}
+        router.reconfigure({"calibrations": {"default": calibration}})
+        assert (await closed(router)).calibration == "c1"
+        assert (await closed(router, threshold=0.1)).calibration is None
+        assert (await closed(router, force="defer")).calibration is None
+        assert (await closed(router, "three")).calibration is None
+
+    async def test_a_deferred_request_raises_what_is_expected_of_the_target(self) -> None:
+        router = routed()
+        await closed(router)
+        expected = router.record_autoscaling_stats()
+        assert expected.keys() == {f"expected_ongoing:{name}" for name in ("c", "d", "t")}  # those of later tiers
+        assert expected["expected_ongoing:t"] > expected["expected_ongoing:c"] == 0
+
+
+class TestReadiness:
+    UP = Health(1, "HEALTHY")
+
+    @pytest.mark.parametrize(
+        ("down", "waiting"),
+        [
+            (set(), []),
+            ({"t"}, ["default.tiers[1]", "three.tiers[2]"]),
+            ({"a"}, ["default.tiers[0]", "three.tiers[0]"]),
+            ({"Scorer"}, ["default.tiers[0]", "three.tiers[0]", "three.tiers[1]"]),
+        ],
+    )
+    def test_a_tier_waits_for_its_models_and_its_scorer(self, down: set[str], waiting: list[str]) -> None:
+        seen = {name: Health(0, "UPDATING") if name in down else self.UP for name in (*MODELS, "Scorer", "Router")}
+        readiness = routed()._readiness(seen)
+        assert readiness.details["waiting_for"] == [f"cascades.{tier}" for tier in waiting]
+        assert readiness.ready == (not waiting)
+        assert readiness.details["thresholds"] == {"default": [0.5], "three": [0.5, 0.25]}
+
+    async def test_the_last_word_holds_while_the_controller_is_away(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def look() -> dict[str, Health]:
+            if seen is None:
+                raise KeyError("cascade")
+            return seen
+
+        seen: dict[str, Health] | None = None
+        monkeypatch.setattr(router_module, "_look", look)
+        monkeypatch.setattr(router_module, "STATUS_AGE_S", -1.0)
+        router = router_of({"t": REPLAY}, {"default": {"tiers": [{"models": ["t"]}]}})
+        first = await router.readiness()
+        assert (first.ready, first.details) == (False, {"message": "Serve's status is not known."})
+        seen = {"t": self.UP}
+        assert (await router.readiness()).ready
+        seen = None
+        assert (await router.readiness()).ready
+
+
+def test_cards_are_the_cascades_and_then_the_models() -> None:
+    cards = routed().cards()
+    assert [(card.id, card.kind) for card in cards] == [
+        *[(id_, "cascade") for id_ in CASCADES],
+        *[(name, "model") for name in MODELS],
+    ]
+    assert cards[0].details == {
+        "tiers": [{"models": ["a", "b"], "signal": "exact", "threshold": 0.5}, {"models": ["t"]}]
+    }
+    assert cards[2].details == {"engine": "replay", "parameters": 1e9}
+
+
+# LoRA adapters are asked at their base's deployment, under names of their own.
+BASE = {"engine": "vllm", "weights": "hf://org/base", "parameters": 1e9, "tool_call_parser": "hermes"}
+ADAPTER = {"engine": "vllm_lora", "base": "base", "weights": "hf://org/adapter"}
+ADAPTED_TIERS = [{"models": ["base", "sql"], "signal": "exact", "threshold": 0.5}, {"models": ["law"]}]
+
+
+class Adapted:
+    """A handle whose replica says whom it was asked as."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, str]] = []
+
+    def options(self, **_: Any) -> "Adapted":
+        return self
+
+    async def remote(self, *arguments: Any, **named: str) -> Any:
+        if isinstance(arguments[0], str):
+            return Scores(((1.0, 0.0), (0.0, 1.0)), 0.0)
+        self.asked.append(named)
+        return Generation(named.get("adapter", "itself"), "stop", 10, 2, latency_s=3.0)
+
+
+def adapters(**base: Any) -> AppConfig:
+    models = {"base": BASE | base, "sql": ADAPTER, "law": ADAPTER}
+    return AppConfig.model_validate({"models": models, "cascades": {"default": {"tiers": ADAPTED_TIERS}}})
+
+
+def of_adapters(config: AppConfig, deployment: Any) -> Router:
+    return Router(config, {"base": deployment}, deployment, {})
+
+
+async def test_a_request_goes_to_the_base_with_the_adapters_name() -> None:
+    deployment = Adapted()
+    router = of_adapters(adapters(), deployment)
+    run = router.open("default", Prompt((Message("user", "Hi"),)), CascadeOptions(force="defer"), stream=False)
+    outcome = await run_cascade(run)
+    assert isinstance(outcome, Outcome)
+    assert deployment.asked == [{}, {"adapter": "sql"}, {"adapter": "law"}]
+    record = router.close("default", run, outcome, CascadeOptions())
+    assert record.answered_by == "law"
+    assert record.models.keys() == {"base", "sql", "law"}
+    # 2 x parameters x tokens of each, at the base's size.
+    assert record.cost.flops == 3 * 2 * 1e9 * 12
+    # All three are work for the base: two at once, then a third.
+    expected = router.record_autoscaling_stats()
+    assert expected.keys() == {"expected_ongoing:base"}
+    assert expected["expected_ongoing:base"] > 0
+
+
+def test_it_can_what_its_base_can() -> None:
+    prompt = Prompt((Message("user", "Hi"),), tools=(Tool("f"),), sampling=Sampling(logprobs=True))
+    assert of_adapters(adapters(), Adapted()).open("sql", prompt, CascadeOptions(), stream=False).prompt == prompt
+    with pytest.raises(RequestError, match="tools are not honoured by 'base', 'sql', 'law'"):
+        of_adapters(adapters(tool_call_parser=None), Adapted()).open("default", prompt, CascadeOptions(), stream=False)
+
+
+@pytest.mark.parametrize(
+    ("running", "waiting"), [(1, []), (0, ["cascades.default.tiers[0]", "cascades.default.tiers[1]"])]
+)
+def test_it_is_ready_when_its_base_is(running: int, waiting: list[str]) -> None:
+    up = Health(1, "HEALTHY")
+    seen = {"base": Health(running, "UPDATING"), "Scorer": up, "Router": up}
+    readiness = of_adapters(adapters(), Adapted())._readiness(seen)
+    assert readiness.details["waiting_for"] == waiting
+
+
+def test_its_card() -> None:
+    cards = {card.id: card for card in of_adapters(adapters(), Adapted()).cards()}
+    assert cards["sql"].details == {"engine": "vllm_lora", "parameters": 1e9}
