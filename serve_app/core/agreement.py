@@ -45,9 +45,9 @@ def may_return(answer: Generation, tier: Tier, index: int) -> bool:
 def output_scores(
     similarities: Matrix, direction: Literal["both", "hypothesis", "reference"] = "both"
 ) -> tuple[float, ...]:
-    """o_i for each of n >= 2 texts: the mean over j != i of (S_ij + S_ji) / 2, or of one direction alone.
+    """Return o_i for each of n >= 2 texts: the mean over j != i of (S_ij + S_ji) / 2, or of one direction alone.
 
-    The paper names no direction; averaging both is our choice.
+    The paper names no direction; averaging both is our choice. Raises `ValueError` if n < 2.
     """
     n = len(similarities)
     if n < 2:
@@ -62,9 +62,9 @@ def output_scores(
 
 
 def _mean(values: Collection[float]) -> float:
-    """Summed exactly, so that the order of members changes no score, and kept within the values' own bounds.
+    """Return the mean, summed exactly so that the order of members changes no score, and clamped to the values' range.
 
-    Without the bounds three similarities of .1 have a mean above .1, and others fall short of an equal threshold.
+    Unclamped, three similarities of 0.1 have a mean above 0.1, and others fall short of an equal threshold.
     """
     try:
         mean = fsum(values) / len(values)
@@ -120,7 +120,7 @@ def _best(returnable: Sequence[int], scores: Mapping[int, float]) -> int | None:
 
 
 def _value(tier: Tier, scores: Collection[float]) -> float:
-    """s from o_1 ... o_n. NaN if one is: `max` alone would see it or not, depending on the order."""
+    """Return s from o_1 ... o_n, NaN if one of them is: `max` alone would see it or not, depending on the order."""
     if tier.agreement == "mean":
         return _mean(scores)
     return nan if any(map(isnan, scores)) else max(scores)

@@ -1,4 +1,4 @@
-"""The cascade itself: ask a tier, judge its answers, accept or go on to the next. Plain asyncio over two Protocols."""
+"""The cascade itself: call a tier, compare its answers, accept or defer. Plain asyncio over two Protocols."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -31,14 +31,14 @@ from serve_app.errors import CascadeError
 Event: TypeAlias = TierResult | Delta | Outcome
 
 GRACE_S = 1.0
-"""How much later than the model itself the cascade gives up on it: the model knows what it spent, so it goes first."""
+"""How much later than the model itself the cascade gives up on it: only the model knows the tokens that it spent."""
 
 
 @dataclass
 class Run:
-    """One request on its way through the cascade, and all that it has spent so far, also when it is cut short.
+    """One request in progress, and all that it has spent so far, also if it is cut short.
 
-    `models` and `scorer` do the work; `speeds` (by model) are observed, and used to estimate what nobody counted.
+    `models` and `scorer` do the work; `speeds` (by model) are observed, and serve to estimate uncounted tokens.
     `fallback` lets the best member answer stand in for a target that failed. `stream` asks the target for deltas;
     `first_text_s` is how long its first text took, from `started`. `observer` belongs to whatever follows the run from
     outside; the cascade does not look at it.
@@ -64,28 +64,28 @@ class Run:
         return self.tiers[-1].models[0]
 
     def finished(self, call: Call) -> Answer:
-        """Note a call and learn from it how fast its model is; the answer as the request wants it."""
+        """Note a call, learn from it how fast its model is, and return the answer within the request's limits."""
         answer = call.answer
         if isinstance(answer, Generation):
             if call.model in self.speeds:
                 self.speeds[call.model].observe(answer)
             if len(answer.tool_calls) > 1 and not self.prompt.parallel_tool_calls:
-                # Engines are told, and some models call on.
+                # Engines are told to stop after one call, but some models make more.
                 answer = replace(answer, tool_calls=answer.tool_calls[:1])
         self.calls.append(Call(call.model, answer))
         return answer
 
-    def abandoned(self, model: str, failure: Failure, started: float, seen: Delta | None = None) -> Answer:
-        """Note a call that was cut short; its tokens are the engine's count, or an estimate."""
+    def abandoned(self, model: str, failure: Failure, started: float, latest: Delta | None = None) -> Answer:
+        """Note a call that was cut short, with the engine's token counts or an estimate, and return it as a failure."""
         peers = [call.answer for call in self.calls]
         elapsed_s = perf_counter() - started
         speed = self.speeds.get(model)
-        failure = cut_short(failure, self.prompt, elapsed_s=elapsed_s, seen=seen, peers=peers, speed=speed)
+        failure = cut_short(failure, self.prompt, elapsed_s=elapsed_s, latest=latest, peers=peers, speed=speed)
         return self.finished(Call(model, failure))
 
 
 async def run_cascade(run: Run) -> Outcome:
-    """The outcome of a request, by folding `cascade_events`."""
+    """Run a request to its end and return the outcome."""
     async with aclosing(cascade_events(run)) as events:
         async for event in events:
             if isinstance(event, Outcome):
@@ -94,10 +94,10 @@ async def run_cascade(run: Run) -> Outcome:
 
 
 async def cascade_events(run: Run) -> AsyncGenerator[Event, None]:
-    """A `TierResult` for each tier that ran, the answer's text as `Delta`s, and an `Outcome` at the end.
+    """Yield a `TierResult` for each tier that ran, the answer's text as `Delta`s, and an `Outcome` at the end.
 
-    No text is yielded that could still be withdrawn. Cancelling the consumer, or closing the generator, cancels every
-    model call under way; `run.calls` then says what was spent.
+    Yielded text is never retracted. Cancelling the consumer, or closing the generator, cancels every
+    model call in progress; `run.calls` then holds what was spent.
     """
     for tier in run.tiers[:-1]:
         result = await _ask_tier(run, tier)
@@ -114,13 +114,13 @@ async def cascade_events(run: Run) -> AsyncGenerator[Event, None]:
             if isinstance(event, Delta) and event.text and run.first_text_s is None:
                 run.first_text_s = perf_counter() - run.started
             yield event
-    last = run.results[-1].calls[0]
+    target = run.results[-1].calls[0]
     best = next(filter(None, map(_selected, reversed(run.results[:-1]))), None)
-    if isinstance(last.answer, Failure) and run.fallback and best is not None and run.first_text_s is None:
+    if isinstance(target.answer, Failure) and run.fallback and best is not None and run.first_text_s is None:
         yield _whole(best.answer)
-        yield _outcome(run, best, replaced=last.answer)
+        yield _outcome(run, best, replaced=target.answer)
     else:
-        yield _outcome(run, last)
+        yield _outcome(run, target)
 
 
 def _selected(result: TierResult) -> Call | None:
@@ -138,7 +138,7 @@ def _outcome(run: Run, call: Call, replaced: Failure | None = None) -> Outcome:
 
 
 async def _ask_tier(run: Run, tier: Tier) -> TierResult:
-    """Ask all members at once and judge what comes back."""
+    """Call all members at once and decide on their answers."""
     started = perf_counter()
     answers = await _gather(run, tier, _prompt(run, tier))
     scoring_started = perf_counter()
@@ -180,7 +180,7 @@ async def _judge(run: Run, tier: Tier, answers: Sequence[Answer]) -> tuple[Agree
 
 
 async def _gather(run: Run, tier: Tier, prompt: Prompt) -> list[Answer]:
-    """Every model's answer, in order. Models still at work when the tier is lost or out of time are cancelled."""
+    """Return every model's answer, in order. Calls that still run once the tier is lost or out of time are stopped."""
     models = [run.models[name] for name in tier.models]
     started = perf_counter()
     tasks = [asyncio.create_task(model.generate(prompt)) for model in models]
@@ -190,7 +190,7 @@ async def _gather(run: Run, tier: Tier, prompt: Prompt) -> list[Answer]:
     finally:
         try:
             await _cancel(tasks)
-        finally:  # also where a second cancellation struck while the first was under way
+        finally:  # also if a second cancellation arrives during the first
             answers = _settle(run, tier, tasks, reason, started)
     return answers
 
@@ -204,8 +204,8 @@ async def _wait(run: Run, tier: Tier, tasks: Sequence[asyncio.Task[Answer]]) -> 
     deadline = None if tier.timeout_s is None else perf_counter() + tier.timeout_s + GRACE_S
     pending, prospects = set(tasks), Prospects(tier)
     while pending and (run.fallback or run.force or prospects.hopeful):
-        left = None if deadline is None else max(0.0, deadline - perf_counter())
-        done, pending = await asyncio.wait(pending, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        left_s = None if deadline is None else max(0.0, deadline - perf_counter())
+        done, pending = await asyncio.wait(pending, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
         if not done:
             return _timeout(tier)
         for index, task in enumerate(tasks):
@@ -224,7 +224,7 @@ _UNFINISHED = Failure("error", "The model's stream ended without an answer.")
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[Answer]]) -> None:
-    """Stop those that still run, and wait until all have ended."""
+    """Cancel the tasks that still run, and wait until all have ended."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -233,15 +233,19 @@ async def _cancel(tasks: Sequence[asyncio.Task[Answer]]) -> None:
 def _settle(
     run: Run, tier: Tier, tasks: Sequence[asyncio.Task[Answer]], reason: Failure, started: float
 ) -> list[Answer]:
-    """Finished answers first, so that they can serve as a measure for those that were cut short."""
+    """Note every call and return the answers, in order.
+
+    Finished answers come first, because the tokens of calls that were cut short are estimated from them.
+    """
     finished: dict[int, Answer] = {}
     for i, task in enumerate(tasks):
         if not task.cancelled() and not task.exception() and not _uncounted(task.result()):
             finished[i] = run.finished(Call(tier.models[i], task.result()))
     for i, task in enumerate(tasks):
         if i not in finished:
-            own = None if task.cancelled() or task.exception() else task.result()
-            finished[i] = run.abandoned(tier.models[i], own if isinstance(own, Failure) else reason, started)
+            answer = None if task.cancelled() or task.exception() else task.result()
+            failure = answer if isinstance(answer, Failure) else reason
+            finished[i] = run.abandoned(tier.models[i], failure, started)
     return [finished[i] for i in range(len(tasks))]
 
 
@@ -250,7 +254,7 @@ def _uncounted(answer: Answer) -> bool:
 
 
 async def _ask_target(run: Run, tier: Tier) -> AsyncGenerator[Delta | TierResult, None]:
-    """The target's text, then its `TierResult`."""
+    """Yield the target's text, then its `TierResult`."""
     started = perf_counter()
     prompt = _prompt(run, tier)
     if run.stream:
@@ -272,32 +276,32 @@ async def _ask_target(run: Run, tier: Tier) -> AsyncGenerator[Delta | TierResult
 
 
 async def _stream(run: Run, tier: Tier, prompt: Prompt) -> AsyncGenerator[Delta | Answer, None]:
-    """The target's deltas, then its answer. The clock runs while waiting for it, not while a consumer reads."""
+    """Yield the target's deltas, then its answer. The time limit does not run while a consumer reads."""
     name = tier.models[0]
     started = perf_counter()
-    left = None if tier.timeout_s is None else tier.timeout_s + GRACE_S
-    seen: Delta | None = None
+    left_s = None if tier.timeout_s is None else tier.timeout_s + GRACE_S
+    latest: Delta | None = None
     answer: Answer | None = None
     reason = _CANCELLED
     try:
         async with aclosing(run.models[name].stream(prompt)) as items:
             while True:
-                asked = perf_counter()
+                wait_started = perf_counter()
                 try:
-                    async with asyncio.timeout(left) as clock:
+                    async with asyncio.timeout(left_s) as clock:
                         item = await anext(items)
                 except StopAsyncIteration:
                     reason = _UNFINISHED
                     break
                 except TimeoutError:
-                    if not clock.expired():  # the model's own: a bug
+                    if not clock.expired():  # raised by the model itself, which is a bug
                         raise
                     reason = _timeout(tier)
                     break
-                if left is not None:
-                    left -= perf_counter() - asked
+                if left_s is not None:
+                    left_s -= perf_counter() - wait_started
                 if isinstance(item, Delta):
-                    seen = item
+                    latest = item
                     yield item
                 elif isinstance(item, Failure) and item.uncounted:
                     reason = item
@@ -306,5 +310,5 @@ async def _stream(run: Run, tier: Tier, prompt: Prompt) -> AsyncGenerator[Delta 
                     answer = run.finished(Call(name, item))
     finally:
         if answer is None:
-            answer = run.abandoned(name, reason, started, seen)
+            answer = run.abandoned(name, reason, started, latest)
     yield answer

@@ -1,9 +1,9 @@
-"""Tokens -> FLOPs, money and device-seconds, for all that ran: members, scorer, target and cancelled work.
+"""Tokens -> FLOPs, money and device-seconds, and estimates for calls whose tokens or times nobody measured.
 
 FLOPs are 2 x parameters x tokens, prompt and output alike (active parameters for mixtures of experts): the usual
 estimate of a forward pass. In an encoder-decoder the encoder reads the prompt and the decoder writes the answer.
-A unit that is unknown for one model (the size behind an API) is None for the whole sum: a partial sum would look like a
-saving.
+A unit that is unknown for one model (the size behind an API) is None for the whole sum, since a partial sum would look
+like a saving.
 """
 
 import json
@@ -19,7 +19,7 @@ from serve_app.core.types import Answer, Delta, Failure, Generation, Outcome, Pr
 class ModelCost:
     """What a model costs. `parameters` are those active for one token; prices are US dollars a million tokens.
 
-    `prompt_parameters` are those active for a prompt token where they are others: an encoder's.
+    `prompt_parameters` are those active for a prompt token if they differ, as in an encoder-decoder.
     """
 
     parameters: float | None = None
@@ -29,7 +29,7 @@ class ModelCost:
     prompt_parameters: float | None = None
 
     def flops(self, prompt_tokens: int, completion_tokens: int) -> float | None:
-        """Of reading and writing so many tokens; None where the size is unknown."""
+        """Return the FLOPs of reading and writing these tokens, or None if the size is unknown."""
         if self.parameters is None:
             return None
         reading = self.parameters if self.prompt_parameters is None else self.prompt_parameters
@@ -38,7 +38,7 @@ class ModelCost:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """A cost in three units; None where it cannot be known."""
+    """A cost in three units, each None if it cannot be known."""
 
     flops: float | None = 0.0
     usd: float | None = 0.0
@@ -60,7 +60,7 @@ def _sum(a: float | None, b: float | None) -> float | None:
 
 
 def price(model: ModelCost, prompt_tokens: int, completion_tokens: int, latency_s: float | None) -> Cost:
-    """The cost of one call: its tokens, and the seconds for which it held its devices.
+    """Return the cost of one call: its tokens, and the seconds for which it held its devices.
 
     Requests that a model serves side by side share its devices, and each is charged its whole time: an upper bound.
     """
@@ -72,21 +72,21 @@ def price(model: ModelCost, prompt_tokens: int, completion_tokens: int, latency_
 
 
 class Speed:
-    """How long a model takes: seconds a prompt token and a generated token, as moving averages over its answers.
+    """A model's speed: seconds per prompt token and per generated token, as moving averages over its answers.
 
-    Needed for what was never measured: work cut short, and what the target alone would have taken.
+    Used to estimate calls that were cut short, and what the target alone would have taken.
     """
 
     WEIGHT = 0.1
     FASTEST_TOKEN_S = 1e-4
-    """No model writes faster for one request: an answer that came so fast had been written before its first piece."""
+    """No model generates faster for one request: an answer that arrived faster was complete before its first delta."""
 
     def __init__(self) -> None:
         self.prompt_token_s: float | None = None
         self.token_s: float | None = None
 
     def observe(self, answer: Generation) -> None:
-        """Take one finished answer into the averages. Reading ends with the first token, where that was measured."""
+        """Update the averages with a finished answer. Reading ends with the first token, if its time was measured."""
         first_s, tokens = answer.first_token_s, answer.completion_tokens
         decoding_s = 0.0 if first_s is None or tokens < 2 else (answer.latency_s - first_s) / (tokens - 1)
         if first_s is None or (tokens > 1 and decoding_s < self.FASTEST_TOKEN_S):
@@ -97,17 +97,17 @@ class Speed:
         if tokens > 1:
             self.token_s = self._averaged(self.token_s, decoding_s)
 
-    def _averaged(self, average: float | None, seen: float) -> float:
-        return seen if average is None else average + self.WEIGHT * (seen - average)
+    def _averaged(self, average: float | None, value: float) -> float:
+        return value if average is None else average + self.WEIGHT * (value - average)
 
     def seconds(self, prompt_tokens: int, completion_tokens: int) -> float | None:
-        """Expected seconds for an answer of that size, None before the first observation."""
+        """Return the expected seconds for an answer of that size, or None before the first observation."""
         if self.prompt_token_s is None and self.token_s is None:
             return None
         return (self.prompt_token_s or 0.0) * prompt_tokens + (self.token_s or 0.0) * completion_tokens
 
     def tokens(self, elapsed_s: float, prompt_tokens: int) -> int | None:
-        """Expected tokens after that many seconds on such a prompt, None where none were ever timed."""
+        """Return the expected tokens after `elapsed_s` on such a prompt, or None if no token was ever timed."""
         if not self.token_s:
             return None
         return max(0, ceil((elapsed_s - (self.prompt_token_s or 0.0) * prompt_tokens) / self.token_s))
@@ -128,9 +128,9 @@ def target_only(outcome: Outcome, target: str, model: ModelCost, speed: Speed) -
 
 
 BYTES_PER_TOKEN = 3
-"""For estimates only, and on the dear side: English has about 4 in common tokenisers."""
+"""For estimates only, and rather too high a price: English has about 4 in common tokenisers."""
 MESSAGE_TOKENS = 8
-"""What a chat template adds to a message, roughly."""
+"""Tokens that a chat template adds to a message, roughly."""
 TOOL_CHARACTERS = 36
 """What OpenAI's JSON adds to the fields of a tool: its type, braces and a comma."""
 
@@ -140,18 +140,18 @@ def cut_short(
     prompt: Prompt,
     *,
     elapsed_s: float,
-    seen: Delta | None,
+    latest: Delta | None,
     peers: Iterable[Answer],
     speed: Speed | None,
 ) -> Failure:
-    """The failure of a call that was cut short, with the tokens that it cost.
+    """Return the failure of a call that was cut short, with the tokens that it cost.
 
-    Counted by the engine where it streamed (`seen` is the last delta). Else estimated and marked so: the prompt as the
-    other models counted it, or from its length; the answer from the time it had (waiting for a replica or a slot
-    included: nobody can tell), or as long as the longest other.
+    The engine's counts are used if it streamed (`latest` is the last delta). Otherwise the tokens are estimated, and
+    marked so: the prompt as `peers` (the other models' answers) counted it, or from its length; the answer from the
+    elapsed time (which includes waiting for a replica or a slot), or as long as the longest peer.
     """
-    if seen is not None:
-        counts, estimated = (seen.prompt_tokens, seen.completion_tokens), seen.estimated
+    if latest is not None:
+        counts, estimated = (latest.prompt_tokens, latest.completion_tokens), latest.estimated
     else:
         counts, estimated = _guess(prompt, elapsed_s, [peer for peer in peers if peer.prompt_tokens], speed), True
     return Failure(failure.kind, failure.message, counts[0], counts[1], elapsed_s, estimated)
@@ -168,7 +168,7 @@ def _guess(prompt: Prompt, elapsed_s: float, peers: list[Answer], speed: Speed |
 
 
 def estimated_prompt_tokens(prompt: Prompt) -> int:
-    """The prompt's tokens, guessed from its length where nobody has counted them."""
+    """Estimate the prompt's tokens from its length, for prompts that nobody has counted."""
     if prompt.text is not None:
         return ceil(len(prompt.text.encode(errors="replace")) / BYTES_PER_TOKEN)
     called = sum(len(call.name) + len(call.arguments) for message in prompt.messages for call in message.tool_calls)

@@ -46,7 +46,7 @@ def worth_comparing(alive: Survivors) -> list[str] | None:
 
 
 def decide(tier: Tier, judged: Agreement, force: Force | None = None) -> Decision:
-    """Accept if s >= t, else defer. `force` overrides the comparison, but cannot accept where there is no answer."""
+    """Accept if s >= t, else defer. `force` overrides the comparison, but cannot accept if there is no answer."""
     accepted, reason = _verdict(tier, judged, force)
     return Decision(accepted, reason, judged.value, tier.threshold, judged.selected)
 

@@ -62,10 +62,10 @@ class Sampling:
 class Prompt:
     """Chat `messages`, or a raw `text` that no chat template touches: exactly one of the two.
 
-    `timeout_s` is how long a model may work on it; past that the model returns a `Failure` of kind `timeout`.
+    `timeout_s` is how long a model may work on it; after that the model returns a `Failure` of kind `timeout`.
     A model whose engine cannot honour `tools`, `tool_choice` or `response_format` is never given them; without a tool
     choice the model may call or not. Without `parallel_tool_calls` an answer has one call at most. `trace` has the W3C
-    Trace Context headers of whoever asks; engines that ask over HTTP pass them on.
+    Trace Context headers of the caller; engines that call a model over HTTP pass them on.
     """
 
     messages: tuple[Message, ...] = ()
@@ -95,7 +95,7 @@ class TokenLogprob:
 class Delta:
     """A piece of a streamed answer. The token counts are totals so far, so that a stream cut short can be charged.
 
-    `estimated` says that nobody has counted them yet.
+    `estimated` is set until somebody has counted them.
     """
 
     text: str
@@ -108,7 +108,7 @@ class Delta:
 class Generation:
     """A model's whole answer. Latencies in seconds, measured at the engine (without network and queue before it).
 
-    `estimated` says that nobody counted the tokens, as with an API that does not tell.
+    `estimated` is set if nobody counted the tokens, as with an API that does not report them.
     """
 
     text: str
@@ -123,12 +123,12 @@ class Generation:
 
     @property
     def compared(self) -> str:
-        """What signals compare: the text, or the tool calls as JSON (name and arguments, the ids left out)."""
+        """Return what signals compare: the text, or the tool calls as JSON (name and arguments, without ids)."""
         if not self.tool_calls:
             return self.text
         try:
             return _canonical([(call.name, _parsed(call.arguments)) for call in self.tool_calls])
-        except RecursionError:  # nested deeper than a stack
+        except RecursionError:  # nested deeper than the stack
             return _canonical([(call.name, call.arguments) for call in self.tool_calls])
 
 
@@ -147,9 +147,9 @@ def _parsed(arguments: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A model that gave no answer. Its tokens were spent all the same; `estimated` says that nobody counted them.
+    """A model call without an answer. Its tokens were spent all the same; `estimated` is set if nobody counted them.
 
-    `uncounted` asks the cascade to estimate them: whoever made this failure could not see what the model had done.
+    `uncounted` asks the cascade to estimate them, because the model's own counts were lost.
     """
 
     kind: FailureKind
@@ -168,7 +168,7 @@ Answer: TypeAlias = Generation | Failure
 class Scores:
     """What a scorer returns for the texts of one request; `flops` and `device_s` are its own cost.
 
-    `truncated_pairs` says how many ordered pairs were longer than the signal's model reads, and so were cut.
+    `truncated_pairs` is the number of ordered pairs that were cut to what the signal's model reads.
     """
 
     similarities: Matrix
@@ -178,16 +178,16 @@ class Scores:
 
 
 Confidence: TypeAlias = Callable[[str, Generation], float]
-"""A token-level confidence in a model's answer (paper, section 3.3), normalised for that model where several are
-compared (section 3.4); minus infinity where there are no log-probabilities."""
+"""A token-level confidence in a model's answer (paper, section 3.3), normalised for that model if several are
+compared (section 3.4); minus infinity if there are no log-probabilities."""
 
 
 @dataclass(frozen=True, slots=True)
 class Blend:
     """Agreement and token confidence in one output score (the paper's future work, section 5).
 
-    `intercept + agreement x o_i + confidence x c_i`, or its logistic function: the chance that answer i is good. Minus
-    infinity without log-probabilities: a weight below 0 would make of their lack the best confidence.
+    `intercept + agreement x o_i + confidence x c_i`, or its logistic function: the probability that answer i is good.
+    It is minus infinity without log-probabilities, since a negative weight would make their absence the best confidence.
     """
 
     agreement: float
@@ -196,7 +196,7 @@ class Blend:
     logistic: bool = False
 
     def __call__(self, agreement: float, confidence: float) -> float:
-        """The output score of an answer that has this agreement with the others and this confidence in itself."""
+        """Return the output score of an answer with this agreement and this confidence."""
         if confidence == -inf:
             return -inf
         score = self.intercept + self.agreement * agreement + self.confidence * confidence
@@ -211,10 +211,10 @@ def _logistic(x: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Tier:
-    """A set of models asked together, and how their answers are judged. The last tier is one model: the target.
+    """A set of models called together, and the policy for their answers. The last tier is one model, the target.
 
-    `signal` names what judges: a similarity that the scorer computes; or, with `confidence` set, a token-level signal;
-    or, with `blend` set too, both in one.
+    `signal` is the name of a similarity that the scorer computes; or, with `confidence` set, of a token-level signal;
+    or, with `blend` set too, of both in one.
     `direction` is ours (the paper names none): `both` averages S_ij and S_ji, `hypothesis` takes S_ij alone (answer i
     as the hypothesis), `reference` S_ji. `select` names a fixed model whose answer is returned (paper, appendix C).
     """
@@ -233,16 +233,16 @@ class Tier:
 
     @property
     def token_level(self) -> bool:
-        """Whether answers are judged one by one, without comparing them."""
+        """Return whether each answer is scored by itself, without comparing it with others."""
         return self.confidence is not None and self.blend is None
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How far the answers of a tier agree; every sequence runs over all its models, None where one did not survive.
+    """How far the answers of a tier agree. `output_scores` has None for each model whose answer did not survive.
 
-    `value` is s, None where it is undefined (fewer than two answers to compare). `selected` is an index, None if no
-    answer can be returned.
+    `survivors` and `selected` are indices of models. `value` is s, None if it is undefined (fewer than two answers to
+    compare). `selected` is None if no answer can be returned.
     """
 
     survivors: tuple[int, ...]
@@ -264,7 +264,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One model asked once. A cancelled call has a `Failure`, so that its tokens are charged too."""
+    """One call of one model. A cancelled call has a `Failure`, so that its tokens are charged too."""
 
     model: str
     answer: Answer
@@ -272,10 +272,10 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class TierResult:
-    """One tier's answers and what was decided on them.
+    """One tier's answers and the decision on them.
 
     `similarities` are those of the survivors alone, in the order of `judged.survivors`. Times are in seconds;
-    `elapsed_s` runs from asking the first model to the decision, `scoring_s` is the part spent waiting for the scorer.
+    `elapsed_s` runs from the first model call to the decision; `scoring_s` is the part spent waiting for the scorer.
     """
 
     tier: Tier
@@ -290,9 +290,9 @@ class TierResult:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The end of a request: the answer (or the last failure), who gave it, and every tier that ran.
+    """The end of a request: the answer (or the last failure), the model that gave it, and every tier that ran.
 
-    `replaced` is the target's failure where the cascade let the best member answer stand in for it.
+    `replaced` is the target's failure if the cascade returned the best member answer instead.
     """
 
     answer: Answer
@@ -303,10 +303,10 @@ class Outcome:
 
     @property
     def deferred(self) -> bool:
-        """Whether the first tier's answers were not accepted (one tier alone never defers)."""
+        """Return whether the first tier's answers were not accepted (a single tier never defers)."""
         return len(self.tiers) > 1
 
     @property
     def reason(self) -> Reason:
-        """Why the first tier's answers were accepted or not."""
+        """Return why the first tier's answers were accepted or not."""
         return self.tiers[0].decision.reason

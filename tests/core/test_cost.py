@@ -155,13 +155,13 @@ class TestCutShort:
     PROMPT = Prompt(messages=(Message("user", "x" * 30), Message("user", "é" * 5)))
     PEERS = (said(40, 6), Failure("error", "", 42, 1), Failure("unavailable", ""))
 
-    def cut(self, prompt=PROMPT, *, elapsed_s=2.0, seen=None, peers=PEERS, token_s=None) -> Failure:
+    def cut(self, prompt=PROMPT, *, elapsed_s=2.0, latest=None, peers=PEERS, token_s=None) -> Failure:
         speed = Speed()
         speed.token_s = token_s
-        return cut_short(self.STOPPED, prompt, elapsed_s=elapsed_s, seen=seen, peers=peers, speed=speed)
+        return cut_short(self.STOPPED, prompt, elapsed_s=elapsed_s, latest=latest, peers=peers, speed=speed)
 
     def test_a_stream_was_counted_by_its_engine(self):
-        failure = self.cut(seen=Delta("x", 41, 3), token_s=0.001)
+        failure = self.cut(latest=Delta("x", 41, 3), token_s=0.001)
         assert failure == Failure("cancelled", "Stopped.", 41, 3, 2.0, estimated=False)
 
     def test_its_peers_are_a_measure(self):
@@ -183,7 +183,7 @@ class TestCutShort:
         assert self.cut(prompt, token_s=1.0).completion_tokens == 2
 
     def test_no_speed_at_all(self):
-        failure = cut_short(self.STOPPED, self.PROMPT, elapsed_s=1.0, seen=None, peers=self.PEERS, speed=None)
+        failure = cut_short(self.STOPPED, self.PROMPT, elapsed_s=1.0, latest=None, peers=self.PEERS, speed=None)
         assert failure.completion_tokens == 6
 
 
