@@ -1,4 +1,4 @@
-"""Graph: router (HTTP ingress) -> a deployment for each model, one for the scorer, one for each signal kept apart."""
+"""Graph: router (HTTP ingress) -> a deployment for each model, one for the scorer, one for each isolated signal."""
 
 from typing import Any
 
@@ -12,11 +12,11 @@ from serve_app.deployments.router import Router
 from serve_app.deployments.scorer_server import ScorerServer
 
 CONSTRUCTOR_TRIES = 3
-"""A model that cannot be loaded will not load at the 20th try either, which is Serve's own default."""
+"""Serve's own default is 20, but a model that cannot be loaded will not load at the 20th try either."""
 
 
 def build_app(args: AppConfig) -> Application:
-    """The whole graph. Serve validates `args` by the annotation, which must be a real class."""
+    """Build the whole graph. Serve validates `args` by the annotation, which must be a real class."""
     models = {name: _model(args, name, model) for name, model in args.deployed().items()}
     scorer = _deployment(ScorerServer, "Scorer", args.scorer.deployment).bind(args.similarities(), args.scorer)
     isolated = {

@@ -187,7 +187,7 @@ class Blend:
     """Agreement and token confidence in one output score (the paper's future work, section 5).
 
     `intercept + agreement x o_i + confidence x c_i`, or its logistic function: the probability that answer i is good.
-    It is minus infinity without log-probabilities, since a negative weight would make their absence the best confidence.
+    It is minus infinity without log-probabilities, as a negative weight would make their absence the best confidence.
     """
 
     agreement: float

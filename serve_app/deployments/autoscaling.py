@@ -51,7 +51,7 @@ def deferral_policy(contexts: Mapping[Any, Any]) -> tuple[dict[Any, int], dict[A
 
 
 def _expected(contexts: Mapping[Any, Any]) -> dict[str, float]:
-    """What the router replicas said last, summed by model."""
+    """Return the last reports of the router replicas, summed by model."""
     expected: dict[str, float] = defaultdict(float)
     for context in contexts.values():
         for metric, series_by_replica in (context.raw_metrics or {}).items():
@@ -90,34 +90,34 @@ class Rate:
 
 
 class Demand:
-    """What the models of later tiers will have to do, as one router replica sees it.
+    """The expected load of later tiers' models, as one router replica sees it.
 
-    `ids` has, for each id that clients may ask, the models of its tiers in order.
+    `ids` maps each id that clients may request to the models of its tiers, in order.
     """
 
     def __init__(self, ids: Mapping[str, Sequence[Sequence[str]]], clock: Callable[[], float] = monotonic) -> None:
         self._tiers = ids
         self._arrivals = {id_: Rate(clock) for id_ in ids}
-        # Laplace's rule: before anything was seen, one of two requests is deferred.
+        # Laplace's rule: before the first observation, one of two requests is deferred.
         self._reached = {id_: [Average(0.5, 2) for _ in tiers[1:]] for id_, tiers in ids.items()}
         self._seconds = {model: Average() for tiers in ids.values() for tier in tiers[1:] for model in tier}
 
     def arrived(self, id_: str) -> None:
-        """A request for this id has come in."""
+        """Count a request for this id."""
         self._arrivals[id_].count()
 
     def finished(self, id_: str, tiers: int) -> None:
-        """A request for this id has gone through so many of its tiers."""
+        """Observe how many of its tiers a request for this id reached."""
         for number, share in enumerate(self._reached[id_], 2):
             share.observe(tiers >= number)
 
     def answered(self, model: str, seconds: float) -> None:
-        """A model took so long for one request, once it had begun."""
+        """Observe the seconds that a model took for one request, without queueing."""
         if model in self._seconds:
             self._seconds[model].observe(seconds)
 
     def expected(self) -> dict[str, float]:
-        """For each model of a later tier, by Little's law, the requests that will be in flight at it."""
+        """Return the requests that will be in flight at each model of a later tier, by Little's law."""
         rates = dict.fromkeys(self._seconds, 0.0)
         for id_, tiers in self._tiers.items():
             arrivals = self._arrivals[id_].value()

@@ -1,4 +1,4 @@
-"""Which requests a cascade's models can honour: what an engine cannot do is refused, never left out."""
+"""Which requests a cascade's models can honour: a field that an engine cannot honour is refused, never dropped."""
 
 from collections.abc import Mapping
 
@@ -8,15 +8,15 @@ from serve_app.errors import RequestError
 
 
 def check_honoured(prompt: Prompt, models: Mapping[str, EngineSettings]) -> None:
-    """RequestError, which names the field and the models, if one of those to be asked cannot honour the prompt."""
+    """Raise `RequestError` with the field and the models if one of `models`, by name, cannot honour the prompt."""
     without_tools = [name for name, model in models.items() if not model.honours_tools]
     without_format = [name for name, model in models.items() if not model.honours_response_format]
     called = any(message.tool_calls or message.role == "tool" for message in prompt.messages)
-    for asked, field, what, unable in (
+    for used, field, subject, unable in (
         (bool(prompt.tools), "tools", "tools", without_tools),
         (called, "messages", "calls of tools in messages", without_tools),
         (prompt.response_format is not None, "response_format", "response formats", without_format),
     ):
-        if asked and unable:
-            message = f"{field}: {what} are not honoured by {', '.join(map(repr, unable))}, which would be asked."
+        if used and unable:
+            message = f"{field}: {subject} are not honoured by {', '.join(map(repr, unable))}, which would be asked."
             raise RequestError(message, field)

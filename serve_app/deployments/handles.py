@@ -18,7 +18,7 @@ logger = logging.getLogger("ray.serve")
 
 
 class ModelHandle:
-    """A `PromptServer` somewhere in the cluster, as the core's `Model`: the model of that name, or one's `adapter`.
+    """A `PromptServer` somewhere in the cluster, as the core's `Model`: the model `name` itself, or its `adapter`.
 
     Options are applied once: each `options()` makes a new handle with background work of its own.
     """
@@ -47,11 +47,11 @@ class ModelHandle:
         try:
             # Once a replica has begun, its death ends the stream by itself.
             async with self._liveness.required(self._name):
-                with _wanted():
+                with _own_cancellation_only():
                     item = await anext(response, None)
             while item is not None:
                 yield item
-                with _wanted():
+                with _own_cancellation_only():
                     item = await anext(response, None)
             finished = True
         except (RayError, RayServeException) as error:
@@ -75,9 +75,9 @@ class ModelHandle:
 
 
 class ScorerHandle:
-    """The `ScorerServer`s, as the core's `Scorer`; no answer within `timeout_s` is an error like any other.
+    """The `ScorerServer`s, as the core's `Scorer`. Raises `SignalError` also if there is no answer within `timeout_s`.
 
-    `isolated` has those that compute one signal each, by its name; `shared` computes all others.
+    `isolated` maps signals to scorers of their own; `shared` computes all others.
     """
 
     def __init__(
@@ -110,9 +110,9 @@ class ScorerHandle:
 
 
 async def _result(response: Any) -> Any:
-    """What the replica returns. Cancelling the task that awaits a response does not stop the replica by itself."""
+    """Return what the replica returns, and stop the replica if this task is cancelled, which Ray alone does not."""
     try:
-        with _wanted():
+        with _own_cancellation_only():
             return await response
     except asyncio.CancelledError:
         response.cancel()
@@ -120,8 +120,8 @@ async def _result(response: Any) -> Any:
 
 
 @contextmanager
-def _wanted() -> Iterator[None]:
-    """Ray tells of work that was cancelled inside its replica as if this task were to stop; that is a failure."""
+def _own_cancellation_only() -> Iterator[None]:
+    """Turn a replica's `CancelledError` into a failure: Ray raises it as if this task itself were cancelled."""
     try:
         yield
     except asyncio.CancelledError:

@@ -1,4 +1,4 @@
-"""Short answers compared inside the router, by signals that need no model: to ask the scorer would take longer."""
+"""Short answers compared inside the router, by signals that need no model: calling the scorer would take longer."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ logger = logging.getLogger("ray.serve")
 
 
 class InlineScorer:
-    """Scores up to `max_characters` characters of answers here, where a signal is lexical; else asks `beyond`.
+    """Scores up to `max_characters` characters of answers here if the signal is lexical; otherwise calls `beyond`.
 
     A call of the scorer costs the router some 2 ms of CPU, and as much there (`make bench-scaling`). 2,000 characters
     of up to five answers take chrf 2.7 ms and every other lexical signal about 1 ms or less; options such as a high
@@ -22,7 +22,7 @@ class InlineScorer:
 
     def __init__(self, signals: Mapping[str, SignalConfig], beyond: Scorer, max_characters: int) -> None:
         lexical = {name: config for name, config in signals.items() if not config.needs_weights}
-        # At once, since imports would hold up the requests of others.
+        # Built now, because imports during a request would delay other requests.
         self._lexical = {name: build_signal(config) for name, config in lexical.items()} if max_characters else {}
         self._beyond = beyond
         self._max_characters = max_characters
@@ -34,7 +34,7 @@ class InlineScorer:
             [scores] = score_batch(self._lexical[signal], [texts])
         except CascadeError:
             raise
-        except Exception as error:  # whatever it is, it is a reason to defer, as it is where the scorer is asked
+        except Exception as error:  # any failure is a reason to defer, as with the remote scorer
             logger.warning("Scoring by %r failed: %r", signal, error)
             raise SignalError("The scorer failed.") from error
         return scores

@@ -1,4 +1,4 @@
-"""Which deployments have lost their replicas, so that nobody waits for one that will not come back soon."""
+"""Which deployments have lost their replicas, so that no request waits for one that will not come back soon."""
 
 import asyncio
 import logging
@@ -17,15 +17,15 @@ from serve_app.errors import CascadeError
 logger = logging.getLogger("ray.serve")
 
 POLL_S = 2.0
-"""Seconds between two looks at Serve's status, and that a deployment may be silent before anybody looks.
+"""Seconds between two reads of Serve's status, and that a deployment may be silent before the first read.
 
-A look costs a router tens of milliseconds of CPU, and the controller more: nobody looks while answers come and
+A read costs a router tens of milliseconds of CPU, and the controller more, so there is none while answers arrive and
 nothing is down.
 """
 UNREADABLE = (RayServeException, RayError, TimeoutError, KeyError)
-"""What `look_up` raises while the controller is away, or does not know the application yet."""
+"""Raised by `look_up` while the controller is away, or does not know the application yet."""
 FAILING = ("UNHEALTHY", "DEPLOY_FAILED")
-"""Not UPDATING or UPSCALING, where the first replica is on its way, nor HEALTHY, where it may sleep at zero."""
+"""Neither UPDATING nor UPSCALING, whose first replica is starting, nor HEALTHY, which may have scaled to zero."""
 
 
 class GoneError(CascadeError):
@@ -41,12 +41,12 @@ class Health:
 
     @property
     def down(self) -> bool:
-        """Whether it has no replica although it should: the last one died or could not be started."""
+        """Return whether it has no replica although it should: the last one died or could not be started."""
         return self.running == 0 and self.status in FAILING
 
 
 def look_up(application: str) -> dict[str, Health]:
-    """Serve's word on the deployments of an application. Blocks: it is a call to the controller."""
+    """Return Serve's status of an application's deployments, by name. Blocks: it is a call to the controller."""
     deployments = serve.status().applications[application].deployments
     return {
         name: Health(
@@ -57,10 +57,10 @@ def look_up(application: str) -> dict[str, Health]:
 
 
 class Liveness:
-    """Ends the waiting for deployments that have been down for `after_s` seconds.
+    """Cancels requests that wait on a deployment that has had no running replica for `after_s` seconds.
 
-    `look` gives Serve's status and may block. It is asked every `poll_s` seconds in a thread, while anybody waits for a
-    deployment that has not answered for so long: one that answers is not down.
+    `look` reads Serve's status and may block. It is called every `poll_s` seconds in a thread, while a request waits
+    for a deployment that has not answered for as long: one that answers is not down.
     """
 
     def __init__(self, look: Callable[[], Mapping[str, Health]], after_s: float, poll_s: float = POLL_S) -> None:
@@ -74,7 +74,7 @@ class Liveness:
 
     @asynccontextmanager
     async def required(self, name: str) -> AsyncIterator[None]:
-        """The body needs an answer from this deployment: it is cancelled, with GoneError, once that is gone."""
+        """Run a body that needs an answer from a deployment; it is cancelled, with `GoneError`, once that is gone."""
         if self._gone(name):
             raise self._error(name)
         if self._watch is None:
@@ -90,7 +90,7 @@ class Liveness:
                 finally:
                     self._waiting[name].discard(clock)
         except TimeoutError:
-            if not clock.expired():  # somebody else's
+            if not clock.expired():  # raised by the body itself
                 raise
             raise self._error(name) from None
 
@@ -102,7 +102,7 @@ class Liveness:
         return since is not None and monotonic() - since >= self._after_s
 
     async def _watch_on(self) -> None:
-        """As long as anybody waits, or anything is down and may come back."""
+        """Read the status while a request waits, or while a deployment is down and may come back."""
         try:
             while any(self._waiting.values()) or self._down_since:
                 await asyncio.sleep(self._poll_s)
@@ -112,7 +112,7 @@ class Liveness:
             self._watch = None
 
     def _silence(self) -> bool:
-        """Whether anybody waits for a deployment that has not answered for `poll_s` seconds."""
+        """Return whether a request waits for a deployment that has not answered for `poll_s` seconds."""
         heard_since = monotonic() - self._poll_s
         return any(clocks and self._silent_since[name] <= heard_since for name, clocks in self._waiting.items())
 
@@ -125,5 +125,5 @@ class Liveness:
         down = [name for name, deployment in health.items() if deployment.down]
         self._down_since = {name: self._down_since.get(name, monotonic()) for name in down}
         for name in filter(self._gone, down):
-            for clock in self._waiting.pop(name, ()):  # each is told once
+            for clock in self._waiting.pop(name, ()):  # each is cancelled once
                 clock.reschedule(asyncio.get_running_loop().time())

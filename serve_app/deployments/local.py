@@ -44,7 +44,7 @@ class Cluster:
 
 @contextmanager
 def local_cluster() -> Iterator[Cluster]:
-    """Ray on this machine, and nothing of it left afterwards. A cluster that already runs is left alone."""
+    """Run Ray on this machine, and stop it afterwards. A cluster that already runs is left alone."""
     # It says in INFO that there was nothing to stop.
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     try:
@@ -72,7 +72,7 @@ def local_cluster() -> Iterator[Cluster]:
 
 
 def check_port(file: ServeFile) -> None:
-    """ServerError if the port is taken: Serve would say so only in a log file."""
+    """Raise `ServerError` if the port is taken: Serve would report it only in a log file."""
     host, port = file.http_options.host, file.http_options.port
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -86,7 +86,10 @@ def check_port(file: ServeFile) -> None:
 
 
 def check_environments(file: ServeFile) -> None:
-    """An error if a signal's environment cannot be used (Ray would try to start its replica for ever) or lacks vLLM."""
+    """Raise an error if a signal's environment cannot be used, or if vLLM is needed and not installed.
+
+    Without this check Ray would try to start the replica indefinitely.
+    """
     if any(isinstance(model, VllmModel) for model in file.application.args.models.values()):
         check_installed()
     look = f"import importlib.util, sys; sys.exit(not all(map(importlib.util.find_spec, {ENVIRONMENT_HAS!r})))"
@@ -107,7 +110,7 @@ def check_environments(file: ServeFile) -> None:
 
 
 def check_room(file: ServeFile) -> None:
-    """ServerError, with the sums, if the config asks for more than this machine has: Serve would wait for ever."""
+    """Raise `ServerError`, with the sums, if the config needs more than this machine has: Serve would wait forever."""
     if missing := shortage(plan_of(file)):
         raise ServerError(f"This machine cannot run the config: {missing}.")
 
@@ -130,7 +133,10 @@ def submit(path: Path, cluster: Cluster) -> None:
 
 
 def wait_until_running(file: ServeFile, cluster: Cluster, tell: Callable[[str], None]) -> None:
-    """Return when every deployment runs; `tell` hears what is being waited for. ServerError when one fails."""
+    """Return when every deployment runs, and report to `tell` what is being waited for.
+
+    Raises `ServerError` if a deployment fails.
+    """
     name = file.application.name
     while True:
         status = application_status(name)
@@ -143,7 +149,7 @@ def wait_until_running(file: ServeFile, cluster: Cluster, tell: Callable[[str], 
 
 
 def application_status(name: str) -> ApplicationStatusOverview | None:
-    """Serve's word on the application, None while there is none."""
+    """Return Serve's status of the application, or None if it does not exist yet."""
     try:
         return serve.status().applications.get(name)
     except (RayServeException, RayError):
@@ -154,7 +160,7 @@ def _waiting_for(status: ApplicationStatusOverview | None) -> str:
     if status is None or not status.deployments:
         return "starting Ray Serve"
     waiting = {name: item for name, item in status.deployments.items() if item.status != "HEALTHY"}
-    # Serve says in the message that no node has room for a replica; else it is empty or of no use here.
+    # The message of a deployment is of use only if it says that no node has room for a replica.
     stuck = [item.message for item in waiting.values() if "scheduled" in item.message]
     return f"starting {', '.join(waiting) or 'the router'}" + (f" ({_first_line(stuck[0])})" if stuck else "")
 
@@ -171,7 +177,7 @@ def _first_line(text: str) -> str:
 
 
 def _last_sentence(text: str) -> str:
-    """The exception's own message at the end of a traceback."""
+    """Return the exception's own message from the end of a traceback."""
     lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
     named = [line for line in lines if line.partition(":")[0].endswith(("Error", "Exception"))]
     last = (named or lines or ["no reason was given"])[-1]
@@ -180,7 +186,7 @@ def _last_sentence(text: str) -> str:
 
 
 def warm_up(file: ServeFile) -> None:
-    """One short request to each cascade, so that the first user does not pay for what is loaded lazily."""
+    """Send one short request to each cascade, so that the first user does not wait for what is loaded lazily."""
     # This machine is not behind its own proxy.
     with httpx.Client(base_url=file.url, timeout=300, trust_env=False) as client:
         for cascade in file.application.args.cascades:
@@ -199,17 +205,17 @@ def warm_up(file: ServeFile) -> None:
 
 
 def watch(file: ServeFile, tell: Callable[[str], None]) -> None:
-    """Until interrupted, `tell` when a deployment has lost its replicas, and when all are back.
+    """Report to `tell`, until interrupted, when a deployment loses its replicas, and when all are back.
 
-    Not when Serve is only deploying: a change of thresholds is no fault.
+    A deployment in progress is not reported: a change of thresholds is no fault.
     """
-    told = ""
+    reported = ""
     while True:
         time.sleep(WATCH_S)
         missing = _missing(application_status(file.application.name))
-        if missing != told:
+        if missing != reported:
             tell(f"Not running: {missing}. Ray Serve restarts it." if missing else "Everything runs again.")
-        told = missing
+        reported = missing
 
 
 def _missing(status: ApplicationStatusOverview | None) -> str:

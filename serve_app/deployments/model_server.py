@@ -14,19 +14,19 @@ from serve_app.weights import fetch
 
 
 class PromptServer:
-    """What every deployed model offers to the router, over the engine that a subclass has."""
+    """The methods of every deployed model that the router calls, over the engine of a subclass."""
 
     @property
     @abstractmethod
     def _engine(self) -> Engine: ...
 
     def _engine_of(self, adapter: str | None) -> Engine:
-        """The engine that answers as an adapter, where the model has some."""
+        """Return the engine that answers as `adapter`, or as the model itself if that is None."""
         assert adapter is None, "only vLLM has adapters"
         return self._engine
 
     async def generate(self, prompt: Prompt, adapter: str | None = None) -> Answer:
-        """The whole answer, or the failure with what it had cost by then; of an adapter, where one is named."""
+        """Return the whole answer, or the failure with what it had cost by then."""
         return await answer(self._engine_of(adapter), prompt)
 
     async def stream(self, prompt: Prompt, adapter: str | None = None) -> AsyncGenerator[Delta | Answer, None]:
@@ -36,7 +36,7 @@ class PromptServer:
                 yield item
 
     def counters(self) -> EngineCounters:
-        """What the engine has done so far and is doing now."""
+        """Return what the engine has done so far and is doing now."""
         return self._engine.counters()
 
 
@@ -51,7 +51,7 @@ class ModelServer(PromptServer):
         self._instruments = Instruments(MODEL)
 
     async def check_health(self) -> None:
-        """Serve asks before a replica gets its first request: the moment to load, in the right event loop."""
+        """Load the engine, and set the gauges. Serve calls this before the first request, in the right event loop."""
         async with self._loading:
             if self._loaded is None:
                 self._loaded = await self._load()

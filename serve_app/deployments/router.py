@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("ray.serve")
 
 STATUS_AGE_S = 1.0
-"""How long a status of the deployments is believed, so that probes cost the controller little."""
+"""How long a status of the deployments is reused, so that probes cost the controller little."""
 
 
 class Router:
@@ -64,9 +64,9 @@ class Router:
         self._models: dict[str, Model] = {name: ModelHandle(name, handle, liveness) for name, handle in models.items()}
         for base, handle in models.items():
             self._models |= {name: ModelHandle(base, handle, liveness, name) for name in config.adapters(base)}
-        asked = ScorerHandle(scorer, isolated, config.scorer.timeout_s, liveness)
-        plain = InlineScorer(config.similarities(), asked, config.scorer.inline_characters)
-        self._scorer: Scorer = CompositeScorer(plain, config.composites())
+        remote = ScorerHandle(scorer, isolated, config.scorer.timeout_s, liveness)
+        inline = InlineScorer(config.similarities(), remote, config.scorer.inline_characters)
+        self._scorer: Scorer = CompositeScorer(inline, config.composites())
         self._costs = {name: model.cost() for name, model in config.models.items()}
         self._speeds = {name: Speed() for name in config.models}
         self._refused: dict[str, Any] | None = None
@@ -77,11 +77,11 @@ class Router:
         )
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        """Ray Serve asks for the application that this replica serves."""
+        """Return the application that this replica serves; Ray Serve calls this."""
         return build_api(self)
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
-        """Take new thresholds. What cannot be used is refused and reported, and the old ones stay in force.
+        """Apply new thresholds. Invalid ones are refused and reported, and the old ones stay in force.
 
         Never raises: Serve would kill and restart the replica over and over.
         """
@@ -94,7 +94,7 @@ class Router:
             self._refuse(user_config, f"user_config.{error}.")
 
     async def check_health(self) -> None:
-        """Serve asks every few seconds: the moment for gauges, which Ray forgets if they are not set again."""
+        """Set the gauges, which Ray forgets if they are not set again. Serve calls this every few seconds."""
         self._instruments.record(REFUSED, self._refused is not None)
         for id_, row in self._thresholds.items():
             for number, threshold in enumerate(row):
@@ -137,8 +137,8 @@ class Router:
         silent = self._config.without_logprobs(name for tier in tiers for name in tier.models)
         if prompt.sampling.logprobs and silent:
             raise RequestError(f"logprobs: {', '.join(map(repr, silent))} cannot give them.", "logprobs")
-        asked = {name: self._config.models[self._config.served_by(name)] for tier in tiers for name in tier.models}
-        check_honoured(prompt, asked)
+        models = {name: self._config.models[self._config.served_by(name)] for tier in tiers for name in tier.models}
+        check_honoured(prompt, models)
         self._demand.arrived(model)
         run = Run(
             prompt=prompt,
@@ -155,11 +155,14 @@ class Router:
         return run
 
     def _overridden(self, model: str, options: CascadeOptions) -> tuple[Tier, ...]:
-        """The model's tiers, with what this request wants otherwise."""
+        """Return the model's tiers, with this request's own threshold and signal.
+
+        Raises `RequestError` if they do not fit the cascade.
+        """
         members = self._tiers[model][:-1]
-        wanted = options.model_fields_set - {"include_answers"}
-        if wanted and not members:
-            field = f"cascade.{min(wanted)}"
+        overrides = options.model_fields_set - {"include_answers"}
+        if overrides and not members:
+            field = f"cascade.{min(overrides)}"
             raise RequestError(f"{field}: {model!r} is a single model; there is nothing to decide.", field)
         if options.threshold is None and options.signal is None:
             return self._tiers[model]
@@ -167,16 +170,17 @@ class Router:
         if options.threshold is not None:
             row = options.threshold if isinstance(options.threshold, list) else [options.threshold] * len(members)
         if len(row) != len(members):
-            many = "" if len(members) == 1 else f", or {len(members)} (one for each tier but the last)"
-            raise RequestError(f"cascade.threshold: needs one number{many}.", "cascade.threshold")
+            several = "" if len(members) == 1 else f", or {len(members)} (one for each tier but the last)"
+            raise RequestError(f"cascade.threshold: needs one number{several}.", "cascade.threshold")
         if options.signal is not None:
             self._check_selectable(options.signal, members)
         return self._config.tiers(model, row, options.signal)
 
     def _check_selectable(self, signal: str, members: Sequence[Tier]) -> None:
-        known = self._config.selectable()
-        if signal not in known:
-            raise RequestError(f"cascade.signal: no signal {signal!r}. {choices(signal, known)}", "cascade.signal")
+        selectable = self._config.selectable()
+        if signal not in selectable:
+            message = f"cascade.signal: no signal {signal!r}. {choices(signal, selectable)}"
+            raise RequestError(message, "cascade.signal")
         if all(len(tier.models) == 1 for tier in members):
             message = f"cascade.signal: {signal!r} compares answers, and no tier has several to compare."
             raise RequestError(message, "cascade.signal")
@@ -194,7 +198,7 @@ class Router:
         return record
 
     def _calibration(self, model: str, run: Run) -> str | None:
-        """The one that the request was decided under; none where its own wishes were."""
+        """Return the id of the calibration in force, or None if the request overrode the policy."""
         as_configured = run.force is None and tuple(run.tiers) == self._tiers[model]
         return self._calibrations.get(model) if as_configured else None
 
@@ -206,11 +210,11 @@ class Router:
             self._demand.finished(model, len(outcome.tiers))
 
     def record_autoscaling_stats(self) -> dict[str, float]:
-        """Ray Serve asks, where the router scales by load: what `deferral_policy` needs to know."""
+        """Return what `deferral_policy` needs to know; Ray Serve calls this if the router scales by load."""
         return {f"{EXPECTED}{model}": expected for model, expected in self._demand.expected().items()}
 
     def __del__(self) -> None:
-        """Serve calls this before it stops the replica: the last spans are sent."""
+        """Send the last spans; Serve calls this before it stops the replica."""
         if self._tracing:
             self._tracing.flush()
 
@@ -221,16 +225,16 @@ class Router:
 
     async def _readiness_now(self) -> Readiness:
         try:
-            # Serve's status is a blocking call to its controller.
+            # Reading the status blocks: it is a call to Serve's controller.
             return self._readiness(await asyncio.to_thread(_look))
         except UNREADABLE as error:
-            # Requests go on while the controller is away.
+            # Requests are served on while the controller is away.
             logger.warning("Serve's status could not be read, so readiness is taken as unchanged: %r", error)
-            return self._status[1] if self._status else Readiness(False, {"message": "Serve's status is not known."})
+            return self._status[1] if self._status else Readiness(False, {"message": "Serve's status is unknown."})
 
     def _readiness(self, deployments: dict[str, Health]) -> Readiness:
         running = {name: health.running for name, health in deployments.items()}
-        answering = {name for name, it in deployments.items() if it.running or (self._sleeps(name) and not it.down)}
+        answering = {name for name, health in deployments.items() if self._answers(name, health)}
         waiting = [
             f"cascades.{id_}.tiers[{number}]"
             for id_ in self._config.cascades
@@ -241,6 +245,9 @@ class Router:
         in_force = {"calibrations": self._calibrations, "refused_user_config": self._refused}
         return Readiness(not waiting, details | in_force)
 
+    def _answers(self, name: str, health: Health) -> bool:
+        return bool(health.running) or (self._sleeps(name) and not health.down)
+
     def _can_answer(self, tier: Tier, answering: set[str]) -> bool:
         able = sum(self._config.served_by(name) in answering for name in tier.models)
         if tier.signal is None:
@@ -249,14 +256,14 @@ class Router:
         return scored and able >= min(answers_needed(tier), len(tier.models))
 
     def _sleeps(self, name: str) -> bool:
-        """Whether a deployment may have no replica, and starts one when it is asked."""
+        """Return whether a deployment may have no replica, and starts one on its first request."""
         options = self._config.deployments().get(name)
         scaling = options.autoscaling_config if options else None
         return scaling is not None and scaling.min_replicas == 0
 
 
 def _tracing(config: AppConfig) -> "Tracing | None":
-    """Nothing of OpenTelemetry is imported where nobody wants it."""
+    """Return the tracing of this router, or None. OpenTelemetry is imported only if tracing is on."""
     if config.router.tracing is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""The agreement scorer: similarities for every cascade, the requests that wait together scored together."""
+"""The agreement scorer: similarities for every cascade. Requests that wait together are scored together."""
 
 import asyncio
 from collections import defaultdict, deque
@@ -24,9 +24,9 @@ Waiting = tuple[Sequence[str], asyncio.Future[Scores]]
 
 
 class ScorerServer:
-    """Scores in a thread, one batch of a signal at a time; what comes meanwhile makes up the next batch.
+    """Scores in a thread, one batch of a signal at a time; requests that arrive meanwhile make up the next batch.
 
-    So a lone request never waits for company, and under load batches grow by themselves.
+    So a single request never waits for others, and batches grow with load.
     """
 
     def __init__(self, signals: dict[str, SignalConfig], config: ScorerConfig) -> None:
@@ -38,12 +38,15 @@ class ScorerServer:
         self._instruments = Instruments(SCORER)
 
     async def check_health(self) -> None:
-        """Serve asks every few seconds: the moment for gauges, which Ray forgets if they are not set again."""
+        """Set the gauges, which Ray forgets if they are not set again. Serve calls this every few seconds."""
         for signal in self._signals:
             self._instruments.record(SCORER_WAITING, len(self._waiting[signal]), signal)
 
     async def score(self, signal: str, texts: Sequence[str]) -> Scores:
-        """The n x n similarities of n texts, and what they cost. SignalError if the signal is unknown or fails."""
+        """Return the n x n similarities of n texts, and what they cost.
+
+        Raises `SignalError` if the signal is unknown or fails.
+        """
         if signal not in self._signals:
             raise SignalError(f"There is no signal {signal!r}. {choices(signal, self._signals)}")
         done: asyncio.Future[Scores] = asyncio.get_running_loop().create_future()
@@ -60,7 +63,7 @@ class ScorerServer:
                 self._instruments.record(SCORER_BATCH_TEXTS, sum(map(len, texts)), signal)
                 try:
                     scores = await loop.run_in_executor(self._threads, score_batch, self._signals[signal], texts)
-                except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to those who wait for it
+                except Exception as error:  # noqa: BLE001 - every failure goes to the requests of the batch
                     _settle(batch, error)
                 else:
                     _settle(batch, scores)
@@ -69,7 +72,7 @@ class ScorerServer:
             del self._workers[signal]
 
     def _take(self, signal: str) -> list[Waiting]:
-        """The oldest requests, up to the limit of texts but at least one; those given up meanwhile are dropped."""
+        """Return the oldest requests, up to the limit of texts but at least one, without cancelled ones."""
         waiting, size = self._waiting[signal], 0
         batch: list[Waiting] = []
         while waiting and (not batch or size + len(waiting[0][0]) <= self._max_texts):
@@ -86,7 +89,7 @@ def _build(config: SignalConfig) -> Signal:
 
 
 def score_batch(signal: Signal, requests: list[Sequence[str]]) -> list[Scores]:
-    """Every request's scores, each charged its share of the time by its number of texts."""
+    """Score requests together and charge each its share of the time, by its number of texts."""
     started = perf_counter()
     scored = signal.similarities(requests)
     share = (perf_counter() - started) / max(1, sum(len(texts) for texts in requests))

@@ -224,7 +224,7 @@ class TestReadiness:
         monkeypatch.setattr(router_module, "STATUS_AGE_S", -1.0)
         router = router_of({"t": REPLAY}, {"default": {"tiers": [{"models": ["t"]}]}})
         first = await router.readiness()
-        assert (first.ready, first.details) == (False, {"message": "Serve's status is not known."})
+        assert (first.ready, first.details) == (False, {"message": "Serve's status is unknown."})
         seen = {"t": self.UP}
         assert (await router.readiness()).ready
         seen = None

@@ -1,4 +1,4 @@
-"""What a request that has ended says to the metrics. Pure: a run and its record in, values out."""
+"""The metric values of a finished request. Pure: a run and its record in, values out."""
 
 from collections.abc import Iterator
 from math import exp, isfinite
@@ -27,13 +27,16 @@ from serve_app.deployments.observing.metrics import (
 )
 
 SCORING = "Scorer"
-"""In place of a model's name; no model may have it."""
+"""The label of scoring, in place of a model's name; no model may have this name."""
 
 
 def request_measures(
     cascade: str, run: Run, outcome: Outcome | None, record: DecisionRecord, charges: Charges
 ) -> Iterator[Measure]:
-    """All that one request adds to the router's metrics; `outcome` is None if it was cancelled. Nothing is negative."""
+    """Yield all that one request adds to the router's metrics; no value is negative.
+
+    `outcome` is None if the request was cancelled. `charges` are the run's.
+    """
     yield REQUESTS, 1, (cascade, _ended(outcome), record.answered_by or "")
     for number, result in enumerate(run.results):
         yield from _tier(cascade, str(number), result)
@@ -106,10 +109,10 @@ def _use(call: Call, outcome: Outcome | None) -> str:
 
 def _phases(run: Run, outcome: Outcome) -> Iterator[tuple[str, float]]:
     *_, last = outcome.tiers
-    asked = [result for result in outcome.tiers if result.judged is not None]
-    if asked:
-        yield "members", sum(result.elapsed_s - result.scoring_s for result in asked)
-        yield "scoring", sum(result.scoring_s for result in asked)
+    deciding = [result for result in outcome.tiers if result.judged is not None]
+    if deciding:
+        yield "members", sum(result.elapsed_s - result.scoring_s for result in deciding)
+        yield "scoring", sum(result.scoring_s for result in deciding)
     if last.judged is None:
         yield "target", last.elapsed_s
     yield "whole", outcome.total_s

@@ -1,4 +1,4 @@
-"""What Prometheus sees, through Ray's metrics: every name, label and sentence of help stands here, once.
+"""What Prometheus sees, through Ray's metrics: every name, label and help text, once.
 
 Ray puts `ray_` before each name and adds the labels application, deployment and replica. It exports a histogram's
 observations as the middles of their buckets: the counts and quantiles are right, the `_sum` is approximate. It exports
@@ -163,7 +163,7 @@ class Instruments:
         self._record[metric.name](value, dict(zip(metric.labels, labels, strict=True)))
 
     def record_all(self, measures: Iterable[Measure]) -> None:
-        """The same for many."""
+        """Record several measurements."""
         for metric, value, labels in measures:
             self.record(metric, value, *labels)
 

@@ -28,11 +28,11 @@ from serve_app.core.types import Answer, Delta, Generation, Outcome, Prompt, Sco
 from serve_app.errors import SignalError
 
 EXPORT_TIMEOUT_S = 5.0
-"""A collector that does not answer costs spans, and at most this when the replica stops; never a request."""
+"""A collector that does not answer costs spans, and at most this time when the replica stops; never a request."""
 
 
 class Tracing:
-    """Follows runs and sends their spans. `engines` has each model's engine.
+    """Follows runs and sends their spans. `engines` maps each model to its engine.
 
     The environment may name the service and add to it as with any OpenTelemetry program (`OTEL_SERVICE_NAME`,
     `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_EXPORTER_OTLP_HEADERS` for a collector's token, `OTEL_BSP_*`).
@@ -56,7 +56,7 @@ class Tracing:
             context=PROPAGATOR.extract(run.prompt.trace, Context()),
             kind=SpanKind.SERVER,
             start_time=started_ns,
-            attributes=_asked(run.prompt, "semantic-cascade", cascade),
+            attributes=_request_attributes(run.prompt, "semantic-cascade", cascade),
         )
         context = set_span_in_context(span, Context())
         run.models = {
@@ -68,7 +68,7 @@ class Tracing:
         run.observer = RequestSpan(span, started_ns)
 
     def ended(self, run: Run, outcome: Outcome | None, record: DecisionRecord) -> None:
-        """Add the decisions, say how it went, and end the request's span."""
+        """Add a span for each decision, set the result, and end the request's span."""
         assert isinstance(run.observer, RequestSpan)
         span, ended_ns = run.observer.span, run.observer.started_ns
         if not span.is_recording():
@@ -78,7 +78,7 @@ class Tracing:
             ended_ns += int(result.elapsed_s * 1e9)
             if result.judged is not None:
                 waited_ns = int(result.scoring_s * 1e9)
-                attributes = _decided(number, result)
+                attributes = _decision_attributes(number, result)
                 decision = self._tracer.start_span(
                     "decide", context, start_time=ended_ns - waited_ns, attributes=attributes
                 )
@@ -95,11 +95,11 @@ class Tracing:
             span.set_attribute("error.type", "cancelled")
         else:
             span.set_attribute("cascade.deferred", outcome.deferred)
-            _answered(span, outcome.answer, outcome.answered_by)
+            _set_result(span, outcome.answer, outcome.answered_by)
         span.end()
 
     def flush(self) -> None:
-        """Send what waits to be sent."""
+        """Send all spans that wait to be sent."""
         self._provider.force_flush()
 
 
@@ -124,20 +124,20 @@ class TracedModel:
     async def generate(self, prompt: Prompt) -> Answer:
         with self._span(prompt) as span:
             answer = await self._model.generate(_within(prompt, span))
-            _counted(span, answer, self._name)
+            _set_usage(span, answer, self._name)
         return answer
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[Delta | Answer, None]:
-        begun, answer = False, None
+        started, answer = False, None
         with self._span(prompt) as span:
             async with aclosing(self._model.stream(_within(prompt, span))) as items:
                 async for item in items:
                     if not isinstance(item, Delta):
                         answer = item
-                        _counted(span, answer, self._name)
+                        _set_usage(span, answer, self._name)
                         continue
-                    if not begun:
-                        begun = True
+                    if not started:
+                        started = True
                         span.add_event("first token")
                     yield item
         if answer is not None:
@@ -149,12 +149,12 @@ class TracedModel:
             f"{_operation(prompt)} {self._name}",
             self._context,
             SpanKind.CLIENT,
-            attributes=_asked(prompt, self._engine, self._name),
+            attributes=_request_attributes(prompt, self._engine, self._name),
         )
         try:
             yield span
         except BaseException as error:
-            # Being cancelled is no fault: the request was lost, or nobody wants the answer any more.
+            # A cancellation is no fault: the tier was lost, or the client left.
             span.set_attribute("error.type", "cancelled" if not isinstance(error, Exception) else type(error).__name__)
             raise
         finally:
@@ -191,9 +191,9 @@ def _operation(prompt: Prompt) -> str:
     return "chat" if prompt.text is None else "text_completion"
 
 
-def _asked(prompt: Prompt, provider: str, model: str) -> dict[str, Any]:
+def _request_attributes(prompt: Prompt, provider: str, model: str) -> dict[str, Any]:
     sampling = prompt.sampling
-    asked = {
+    attributes = {
         "gen_ai.operation.name": _operation(prompt),
         "gen_ai.provider.name": provider,
         "gen_ai.request.model": model,
@@ -202,19 +202,19 @@ def _asked(prompt: Prompt, provider: str, model: str) -> dict[str, Any]:
         "gen_ai.request.top_p": sampling.top_p,
         "gen_ai.request.seed": sampling.seed,
     }
-    return {name: value for name, value in asked.items() if value is not None}
+    return {name: value for name, value in attributes.items() if value is not None}
 
 
-def _counted(span: Span, answer: Answer, model: str) -> None:
+def _set_usage(span: Span, answer: Answer, model: str) -> None:
     span.set_attribute("gen_ai.usage.input_tokens", answer.prompt_tokens)
     span.set_attribute("gen_ai.usage.output_tokens", answer.completion_tokens)
     span.set_attribute("cascade.engine_s", answer.latency_s)
     if isinstance(answer, Generation) and answer.first_token_s is not None:
         span.set_attribute("cascade.first_token_s", answer.first_token_s)
-    _answered(span, answer, model)
+    _set_result(span, answer, model)
 
 
-def _answered(span: Span, answer: Answer, model: str) -> None:
+def _set_result(span: Span, answer: Answer, model: str) -> None:
     if isinstance(answer, Generation):
         span.set_attribute("gen_ai.response.model", model)
         span.set_attribute("gen_ai.response.finish_reasons", [answer.finish_reason])
@@ -224,10 +224,10 @@ def _answered(span: Span, answer: Answer, model: str) -> None:
         span.set_status(StatusCode.ERROR)
 
 
-def _decided(number: int, result: TierResult) -> dict[str, Any]:
+def _decision_attributes(number: int, result: TierResult) -> dict[str, Any]:
     decision = result.decision
     selected = None if decision.selected is None else result.tier.models[decision.selected]
-    decided = {
+    attributes = {
         "cascade.tier": number,
         "cascade.signal": result.tier.signal,
         "cascade.agreement": decision.agreement,
@@ -236,4 +236,4 @@ def _decided(number: int, result: TierResult) -> dict[str, Any]:
         "cascade.reason": decision.reason,
         "cascade.selected": selected,
     }
-    return {name: value for name, value in decided.items() if value is not None}
+    return {name: value for name, value in attributes.items() if value is not None}

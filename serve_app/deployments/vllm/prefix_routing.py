@@ -28,7 +28,7 @@ class Readable:
 
 
 def text_of(prompt: Prompt) -> str:
-    """What is compared: the raw text, or what the messages say, one after the other."""
+    """Return the text that is compared: the raw text, or the messages' contents, joined."""
     return prompt.text if prompt.text is not None else "".join(message.content for message in prompt.messages)
 
 
@@ -54,7 +54,7 @@ class PromptPrefixRouter(PrefixCacheAffinityRouter):
     async def choose_replicas(  # type: ignore[override]  # Ray annotates one group, and returns a list of them
         self, candidate_replicas: list[RunningReplica], pending_request: PendingRequest | None = None
     ) -> list[list[RunningReplica]]:
-        """Groups of replicas, the best first; Serve takes the next group where all of one are full."""
+        """Return groups of replicas, the best first; Serve takes the next group if all replicas of one are full."""
         if pending_request is None:
             return await self._groups(candidate_replicas, None)
         by_load = await self._groups(candidate_replicas, replace(pending_request, args=[]))

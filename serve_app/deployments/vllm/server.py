@@ -55,7 +55,7 @@ class VllmServer(PromptServer, LLMServer):
 def build_vllm_deployment(
     name: str, model: VllmModel, adapters: Mapping[str, VllmLoraModel], constructor_tries: int
 ) -> Application:
-    """The deployment of one model under its own name, as Ray's builder makes it from the `LLMConfig`."""
+    """Build the deployment of one model under its own name, by Ray's builder from the `LLMConfig`."""
     return build_llm_deployment(
         LLMConfig(**llm_arguments(name, model, model.weights)),
         deployment_cls=VllmServer,
@@ -65,7 +65,10 @@ def build_vllm_deployment(
 
 
 async def weights_on_every_node(uri: str, sha256: str | None) -> Path:
-    """The folder of the weights, fetched wherever a worker may run; it must be the same path on all nodes."""
+    """Fetch the weights on every node where a worker may run, and return their folder.
+
+    Raises `EngineError` if the folder is not the same path on all nodes, or if the weights are one file.
+    """
     here = ray.get_runtime_context().get_node_id()
     group = get_current_placement_group()
     table = await asyncio.to_thread(placement_group_table, group) if group else {}
