@@ -19,9 +19,9 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 
-def choices(name: str, known: Iterable[str]) -> str:
-    """`Did you mean ...? Available: ...`, for the end of a sentence about a name that is not known."""
-    available = sorted(known)
+def choices(name: str, names: Iterable[str]) -> str:
+    """Return `Did you mean ...? Available: ...`, for the end of a sentence about an unknown name."""
+    available = sorted(names)
     close = get_close_matches(name, available, n=1)
     hint = f"Did you mean {close[0]!r}? " if close else ""
     return f"{hint}Available: {', '.join(available) or 'none'}."

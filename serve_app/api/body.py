@@ -1,4 +1,4 @@
-"""What every part of a request builds on."""
+"""The base class and field types of every part of a request."""
 
 from typing import Annotated, Any, TypeAlias
 
@@ -8,30 +8,30 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 from serve_app.api.buildable import buildable, children, dotted
 
 MAX_DEPTH = 64
-"""How deep a JSON schema may be nested: engines walk through it."""
+"""How deep a JSON schema may be nested, since engines process it recursively."""
 
 
 class Body(BaseModel):
-    """Unknown fields are refused, and values are not bent to fit (no `"5"` for 5). A null asks for nothing."""
+    """Refuses unknown fields and does not convert values (no `"5"` for 5). A null is taken as an absent field."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
-    def _drop_what_asks_for_nothing(cls, values: Any) -> Any:
+    def _drop_nulls(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
         return {name: value for name, value in values.items() if value is not None and not cls.is_neutral(name, value)}
 
     @classmethod
     def is_neutral(cls, name: str, value: Any) -> bool:
-        """Whether a field that is not honoured asks for nothing."""
+        """Return whether a field that is not honoured has a value without effect."""
         return False
 
 
 def _encodable(text: str) -> str:
     if any("\ud800" <= character <= "\udfff" for character in text):
-        raise ValueError("has half of a surrogate pair, which is no character")
+        raise ValueError("has half of a surrogate pair, which is not a character")
     return text
 
 
@@ -39,13 +39,13 @@ Text: TypeAlias = Annotated[str, AfterValidator(_encodable)]
 """A string that models can read: JSON can carry halves of UTF-16 pairs, which have no UTF-8."""
 
 
-def _plain(schema: dict[str, Any]) -> dict[str, Any]:
+def _check_values(schema: dict[str, Any]) -> dict[str, Any]:
     level: list[Any] = [schema]
     for _ in range(MAX_DEPTH):
         for text in [*_keys(level), *(value for value in level if isinstance(value, str))]:
             _encodable(text)
         if any(isinstance(value, float) and not -float("inf") < value < float("inf") for value in level):
-            raise ValueError("has a number that JSON cannot say")
+            raise ValueError("has a number that JSON cannot express")
         level = [child for value in level for child in children(value)]
     if level:
         raise ValueError(f"must be nested no deeper than {MAX_DEPTH} levels")
@@ -56,25 +56,25 @@ def _keys(values: list[Any]) -> list[str]:
     return [key for value in values if isinstance(value, dict) for key in value]
 
 
-# By itself the library would fetch the `$schema` that a client names. Messages say "it" in place of what may be long.
+# Otherwise the library would fetch the `$schema` that a client names. Messages say "it" in place of a long value.
 _NEWEST = Draft202012Validator({"$ref": "https://json-schema.org/draft/2020-12/schema"}, mask="it")
 _OLDER = (
     Draft7Validator({"$ref": "http://json-schema.org/draft-07/schema#"}),
     Draft4Validator({"$ref": "http://json-schema.org/draft-04/schema#"}),
 )
-"""Generators of schemas still write these, often without saying so."""
+"""Generators of schemas still write these, often without a `$schema`."""
 
 
-def _schema(schema: dict[str, Any]) -> dict[str, Any]:
+def _check_schema(schema: dict[str, Any]) -> dict[str, Any]:
     try:
         _NEWEST.validate(schema)
     except ValidationError as error:
         if not any(older.is_valid(schema) for older in _OLDER):
-            raise ValueError(f"is no JSON schema: at {dotted(error.instance_path)}: {error.message}") from None
+            raise ValueError(f"is not a JSON schema: at {dotted(error.instance_path)}: {error.message}") from None
     return schema
 
 
 JsonSchema: TypeAlias = Annotated[
-    dict[str, Any], AfterValidator(_plain), AfterValidator(_schema), AfterValidator(buildable)
+    dict[str, Any], AfterValidator(_check_values), AfterValidator(_check_schema), AfterValidator(buildable)
 ]
 """A schema by JSON Schema 2020-12, 7 or 4. Engines differ in what they understand of it, and say so themselves."""

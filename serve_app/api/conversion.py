@@ -15,10 +15,10 @@ from serve_app.engines.wire.message import tool_calls_json
 
 
 def to_prompt(body: ChatCompletion | TextCompletion) -> Prompt:
-    """The prompt that every model of the cascade is given."""
+    """Return the prompt that every model of the cascade gets."""
     if isinstance(body, TextCompletion):
         return Prompt(text=body.prompt, sampling=_sampling(body, body.max_tokens, False))
-    tools = () if body.tool_choice == "none" else body.tools  # what must not be called is not shown
+    tools = () if body.tool_choice == "none" else body.tools  # a tool that must not be called is not shown
     form = body.response_format
     return Prompt(
         tuple(_message(message) for message in body.messages),
@@ -62,7 +62,7 @@ class Dialect:
         self.created = int(time.time())
 
     def response(self, answer: Generation, usage: Usage, record: DecisionRecord) -> dict[str, Any]:
-        """A whole plain response."""
+        """Build a whole plain response."""
         choice: dict[str, Any] = {"index": 0, "finish_reason": answer.finish_reason, "logprobs": None}
         if self.chat:
             choice["message"] = _answer(answer)
@@ -73,24 +73,24 @@ class Dialect:
         return self._envelope(kind, [choice]) | {"usage": _usage(usage), "cascade": to_json(record)}
 
     def opening(self) -> dict[str, Any] | None:
-        """The first chunk of a stream, which names the role."""
+        """Build the first chunk of a stream, which names the role; text completions have none."""
         return self._chunk({"role": "assistant", "content": ""}) if self.chat else None
 
     def delta(self, text: str) -> dict[str, Any]:
-        """A chunk with a piece of the answer."""
+        """Build a chunk with a piece of the answer."""
         return self._chunk({"content": text} if self.chat else text)
 
     def tool_calls(self, answer: Generation) -> dict[str, Any]:
-        """The chunk with all calls, whole."""
+        """Build the chunk with all tool calls, each in one piece."""
         calls = [{"index": index} | call for index, call in enumerate(tool_calls_json(answer.tool_calls))]
         return self._chunk({"tool_calls": calls})
 
     def ending(self, answer: Generation) -> dict[str, Any]:
-        """The chunk that says why the answer ended."""
+        """Build the last chunk of the answer, with its finish reason."""
         return self._chunk({} if self.chat else "", answer.finish_reason)
 
     def usage(self, usage: Usage) -> dict[str, Any]:
-        """The chunk that `stream_options.include_usage` asks for; it has no choices."""
+        """Build the chunk that `stream_options.include_usage` requests; it has no choices."""
         return self._envelope(self._chunk_kind, []) | {"usage": _usage(usage)}
 
     @property

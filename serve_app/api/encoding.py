@@ -1,4 +1,4 @@
-"""What goes out: JSON in UTF-8, whatever a model wrote."""
+"""Responses as JSON in UTF-8, whatever a model wrote."""
 
 import json
 from typing import Any
@@ -7,12 +7,12 @@ from fastapi.responses import JSONResponse
 
 
 def encoded(value: Any) -> bytes:
-    """JSON in UTF-8."""
+    """Return JSON in UTF-8. Raises `ValueError` for NaN and infinities."""
     return utf8(json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False))
 
 
 def utf8(text: str) -> bytes:
-    """Half of a surrogate pair is U+FFFD: JSON's escapes can say it, and so can models."""
+    """Encode, with U+FFFD for half of a surrogate pair, which JSON's escapes can express and models can write."""
     try:
         return text.encode()
     except UnicodeEncodeError:

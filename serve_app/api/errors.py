@@ -1,4 +1,4 @@
-"""Every error as OpenAI's error body. Nothing of a stack trace reaches a client."""
+"""Every error as OpenAI's error body. No part of a stack trace reaches a client."""
 
 import json
 import logging
@@ -30,12 +30,12 @@ BUG = "The server failed in a way it should not; see its log."
 
 
 def error_body(message: str, *, kind: str, param: str | None = None, code: str | None = None) -> dict[str, Any]:
-    """OpenAI's error object."""
+    """Build OpenAI's error object."""
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
 def failure_body(model: str, failure: Failure, prompt_field: str) -> dict[str, Any]:
-    """The error object for a request whose last model failed. `prompt_field` held what it was asked."""
+    """Build the error object for a request whose last model failed. `prompt_field` is the field of its prompt."""
     if failure.kind == "context_length":
         code = "context_length_exceeded"
         return error_body(failure.message, kind="invalid_request_error", param=prompt_field, code=code)
@@ -43,7 +43,7 @@ def failure_body(model: str, failure: Failure, prompt_field: str) -> dict[str, A
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error of the app in this form."""
+    """Make the app answer every error in this form."""
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(RequestError, _refused)
     app.add_exception_handler(CascadeError, _failed)
@@ -58,13 +58,13 @@ async def _invalid(_: Request, error: Exception) -> Reply:
 
 
 def _describe(items: Sequence[Any]) -> tuple[str, str | None]:
-    """One sentence about the first thing that is wrong, and the field that it names."""
-    # A union has an error for each of its members: the deepest is about the one that was meant.
+    """Return a sentence about the first fault, and the field that it names."""
+    # A union has an error for each of its members; the deepest belongs to the member that the client meant.
     field = _field(items[0])
     within = [item for item in items if _field(item)[: len(field)] == field] if field else items[:1]
     item = max(within, key=lambda item: len(_field(item)))
     param = _dotted(_field(item)) or None
-    where = param or "The request body"
+    subject = param or "The request body"
     match item["type"]:
         case "json_invalid":
             return f"The request body is not valid JSON: {item['ctx']['error']}.", None
@@ -72,7 +72,7 @@ def _describe(items: Sequence[Any]) -> tuple[str, str | None]:
             return (f"{param}: required, but missing." if param else "The request has no body."), param
         case "model_attributes_type" | "model_type" | "dict_type":
             hint = "" if param else ", sent with the content type application/json"
-            return f"{where}: must be a JSON object{hint}.", param
+            return f"{subject}: must be a JSON object{hint}.", param
         case "extra_forbidden" if param in NEUTRAL:
             allowed = " or ".join(json.dumps(value) for value in NEUTRAL[param])
             return f"{param}: not supported, except {allowed}.", param
@@ -82,16 +82,16 @@ def _describe(items: Sequence[Any]) -> tuple[str, str | None]:
     message = " or ".join([next(iter(messages)), *(text.removeprefix("must be ") for text in list(messages)[1:])])
     if param is None and ": " in message:
         param, message = message.split(": ", 1)
-    shown = item.get("input")
-    got = f", got {json.dumps(shown)}" if isinstance(shown, str | int | float) and len(repr(shown)) < 80 else ""
-    return f"{param or where}: {message}{got}.", param
+    value = item.get("input")
+    got = f", got {json.dumps(value)}" if isinstance(value, str | int | float) and len(repr(value)) < 80 else ""
+    return f"{param or subject}: {message}{got}.", param
 
 
 def _field(item: Any) -> tuple[Any, ...]:
-    """The field as the client wrote it: without `body` and the names of the union members that pydantic tried."""
+    """Return the field as the client wrote it, without `body` and pydantic's names of union members."""
     *path, last = item["loc"]
-    named = item["type"] == "extra_forbidden" or not _is_tag(last)
-    return (*(step for step in path[1:] if not _is_tag(step)), *((last,) if path and named else ()))
+    is_field = item["type"] == "extra_forbidden" or not _is_tag(last)
+    return (*(step for step in path[1:] if not _is_tag(step)), *((last,) if path and is_field else ()))
 
 
 def _dotted(field: Sequence[Any]) -> str:

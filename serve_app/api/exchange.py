@@ -18,9 +18,9 @@ T = TypeVar("T")
 
 
 class Exchange:
-    """A request from its opening to its record, which is made once, however the request ends.
+    """A request from its opening to its record, which is made exactly once, however the request ends.
 
-    Raises `UnknownModelError` or `RequestError` where the service will not open it.
+    Raises `UnknownModelError` or `RequestError` if the service refuses it.
     """
 
     def __init__(self, service: Service, body: ChatCompletion | TextCompletion, headers: Mapping[str, str]) -> None:
@@ -33,14 +33,14 @@ class Exchange:
         self._options = body.cascade
 
     def close(self, outcome: Outcome | None) -> DecisionRecord:
-        """The decision record; None for a request that was cancelled or broke."""
+        """End the request and return its decision record. `outcome` is None if it was cancelled or broke off."""
         assert not self.closed
         self.closed = True
         return self._service.close(self.dialect.model, self.run, outcome, self._options)
 
 
 async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T | None:
-    """What `work` returns, or None where the client left first: then it was cancelled, and has ended."""
+    """Return the result of `work`, or None if the client disconnected first and `work` was cancelled."""
     working = asyncio.create_task(work)
     leaving = asyncio.create_task(_disconnected(receive))
     try:

@@ -19,11 +19,11 @@ from serve_app.core.types import Failure, Outcome
 from serve_app.errors import UnknownModelError, choices
 
 CLIENT_LEFT = 499
-"""A status that nobody receives; it stands in access logs."""
+"""A status that only access logs show: the client has gone."""
 
 
 def build_api(service: Service) -> FastAPI:
-    """The application that serves `service` over HTTP."""
+    """Build the application that serves `service` over HTTP."""
     app = FastAPI(title="semantic-cascade", version=__version__, description=_DESCRIPTION, responses=_ERRORS)
     errors.install(app)
 
@@ -89,8 +89,8 @@ async def _complete(service: Service, body: ChatCompletion | TextCompletion, req
     if isinstance(outcome.answer, Failure):
         content = errors.failure_body(outcome.answered_by, outcome.answer, exchange.dialect.prompt_field)
         status = errors.FAILURE_STATUS[outcome.answer.kind]
-        # OpenAI's clients ask twice more by themselves, and a time limit's worth of work would be spent each time.
-        not_again = {"x-should-retry": "false"} if outcome.answer.kind == "timeout" else {}
-        return Reply(content | {"cascade": to_json(record)}, status, headers(record) | not_again)
+        # OpenAI's clients retry twice by default, and each retry could take the whole time limit again.
+        no_retry = {"x-should-retry": "false"} if outcome.answer.kind == "timeout" else {}
+        return Reply(content | {"cascade": to_json(record)}, status, headers(record) | no_retry)
     content = exchange.dialect.response(outcome.answer, usage(exchange.run.calls), record)
     return Reply(content, headers=headers(record))

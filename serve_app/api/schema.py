@@ -10,7 +10,7 @@ from serve_app.errors import choices
 
 
 class CascadeOptions(Body):
-    """Our own part of a request: how this one is to be decided."""
+    """Our own part of a request: how this request is decided."""
 
     threshold: float | list[float] | None = Field(
         None, description="Instead of the threshold of every deferring tier: one number, or one for each."
@@ -41,25 +41,25 @@ class ChatMessage(Turn):
 
     @classmethod
     def is_neutral(cls, name: str, value: Any) -> bool:
-        # Clients send an answer back as they got it, empty lists and all.
+        # Clients send answers back with all fields that they received, empty lists included.
         return name == "annotations" and value == []
 
     @field_validator("content")
     @classmethod
-    def _something(cls, value: str | list[TextPart] | None, info: ValidationInfo) -> str | list[TextPart] | None:
+    def _require_content(cls, value: str | list[TextPart] | None, info: ValidationInfo) -> str | list[TextPart] | None:
         if value is None and not info.data.get("tool_calls", True):
             raise ValueError("required, but missing")
         return value
 
     @property
     def text(self) -> str:
-        """The content, its parts joined."""
+        """Return the content, with its parts joined."""
         content = self.content or ""
         return content if isinstance(content, str) else "".join(part.text for part in content)
 
 
 MAX_TOKENS = 2**31 - 1
-"""What fits the engines' own counters; a model stops at the end of its context anyway."""
+"""The limit of the engines' own counters; a model stops at the end of its context anyway."""
 
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     "n": (1,),
@@ -82,11 +82,11 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "reasoning_effort": ("none",),
     "verbosity": ("medium",),
 }
-"""Fields of OpenAI's schema that we do not honour, with the values that ask for nothing and so are let through."""
+"""Fields of OpenAI's schema that are not honoured, with the values that have no effect and so are accepted."""
 
 
 class Completion(Body):
-    """What both kinds of completion share."""
+    """The fields that both kinds of completion share."""
 
     model: str = Field(min_length=1, description="A cascade, or a single model.")
     max_tokens: int | None = Field(None, ge=1, le=MAX_TOKENS)
@@ -102,7 +102,7 @@ class Completion(Body):
 
     @classmethod
     def is_neutral(cls, name: str, value: Any) -> bool:
-        # In Python True equals 1, but to a client they are different things.
+        # In Python True equals 1, but to a client they are different values.
         return name not in cls.model_fields and any(
             value == neutral and isinstance(value, bool) == isinstance(neutral, bool)
             for neutral in NEUTRAL.get(name, ())
@@ -110,7 +110,7 @@ class Completion(Body):
 
     @field_validator("stop")
     @classmethod
-    def _few_and_not_empty(cls, value: str | list[str] | None) -> str | list[str] | None:
+    def _check_stop(cls, value: str | list[str] | None) -> str | list[str] | None:
         strings = [value] if isinstance(value, str) else value or []
         if len(strings) > 4 or not all(strings):
             raise ValueError("must be at most 4 strings, none of them empty")
@@ -150,8 +150,8 @@ class ChatCompletion(Completion):
         if self.tool_choice not in (None, "none", "auto") and not self.tools:
             raise ValueError("tool_choice: needs tools")
         if isinstance(self.tool_choice, NamedToolChoice) and self.tool_choice.function.name not in names:
-            wanted = self.tool_choice.function.name
-            raise ValueError(f"tool_choice: no tool {wanted!r}. {choices(wanted, names)}")
+            name = self.tool_choice.function.name
+            raise ValueError(f"tool_choice: no tool {name!r}. {choices(name, names)}")
         return self
 
     @model_validator(mode="after")
@@ -160,8 +160,8 @@ class ChatCompletion(Completion):
         for number, message in enumerate(self.messages):
             made |= {call.id for call in message.tool_calls}
             if message.tool_call_id is not None and message.tool_call_id not in made:
-                where = f"messages[{number}].tool_call_id"
-                raise ValueError(f"{where}: no assistant's message before has a call {message.tool_call_id!r}")
+                field = f"messages[{number}].tool_call_id"
+                raise ValueError(f"{field}: no assistant's message before has a call {message.tool_call_id!r}")
         return self
 
 

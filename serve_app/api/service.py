@@ -1,4 +1,4 @@
-"""What the routes need from whoever runs the cascades."""
+"""The interface of the service that runs the cascades, as the routes use it."""
 
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -11,7 +11,7 @@ from serve_app.core.types import Outcome, Prompt
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """One id that clients can ask: a cascade, or a single model."""
+    """One id that clients can request: a cascade, or a single model."""
 
     id: str
     kind: Literal["cascade", "model"]
@@ -20,29 +20,29 @@ class ModelCard:
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Whether every tier of every cascade can answer; `details` say what is missing."""
+    """Whether every tier of every cascade can answer; `details` name what is missing."""
 
     ready: bool
     details: dict[str, Any]
 
 
 class Service(Protocol):
-    """Runs requests; knows the cascades, their thresholds and prices."""
+    """Runs requests, and knows the cascades, their thresholds and prices."""
 
     keepalive_s: float
 
     def cards(self) -> list[ModelCard]:
-        """Every id that can be asked."""
+        """Return a card for every id that can be requested."""
         ...
 
     def open(self, model: str, prompt: Prompt, options: CascadeOptions, *, stream: bool) -> Run:
-        """A request, not started yet. Raises `UnknownModelError` or `RequestError`."""
+        """Prepare a request without starting it. Raises `UnknownModelError` or `RequestError`."""
         ...
 
     def close(self, model: str, run: Run, outcome: Outcome | None, options: CascadeOptions) -> DecisionRecord:
-        """The decision record of a request that has ended, or was cancelled (None); counts and logs it. Called once."""
+        """Count and log a request that has ended (`outcome` None: cancelled), once, and return its decision record."""
         ...
 
     async def readiness(self) -> Readiness:
-        """Whether all can answer, without asking a model."""
+        """Return whether every cascade can answer, without calling a model."""
         ...

@@ -1,4 +1,4 @@
-"""Server-sent events: the answer as it comes, comment lines while nothing comes, the decision record at the end."""
+"""Server-sent events: the answer as it arrives, comment lines while it does not, the decision record at the end."""
 
 import asyncio
 import logging
@@ -25,7 +25,7 @@ KEEPALIVE = b": waiting for the models\n\n"
 class EventStream(StreamingResponse):
     """The response that streams an exchange, and closes it however the stream ends.
 
-    Starlette leaves a stream that was broken off to the garbage collector, and forgets one that was never begun.
+    Starlette leaves an interrupted stream to the garbage collector, and never closes one that did not start.
     """
 
     def __init__(self, exchange: Exchange) -> None:
@@ -43,7 +43,7 @@ class EventStream(StreamingResponse):
 
 
 async def server_sent_events(exchange: Exchange) -> AsyncGenerator[bytes, None]:
-    """The whole stream. It opens at once; a failure after that is an `error` event."""
+    """Yield the whole stream. It opens at once; a failure after that is an `error` event."""
     dialect = exchange.dialect
     outcome: Outcome | None = None
     try:
@@ -72,13 +72,13 @@ async def server_sent_events(exchange: Exchange) -> AsyncGenerator[bytes, None]:
             yield _event(chunk)
         yield b"data: [DONE]\n\n"
     except Exception as error:
-        # The response has begun, so the app's exception handlers cannot answer any more.
+        # The response has started, so the app's exception handlers cannot answer any more.
         logger.error("Unexpected error in a stream", exc_info=error)
         yield b"event: error\n" + _event(error_body(BUG, kind="server_error"))
 
 
 async def _with_keepalive(run: Run, period_s: float) -> AsyncGenerator[Event | None, None]:
-    """The cascade's events, and None each time that nothing has come for `period_s`."""
+    """Yield the cascade's events, and None whenever there was none for `period_s` seconds."""
     async with aclosing(cascade_events(run)) as events:
         while True:
             waiting = asyncio.ensure_future(anext(events))

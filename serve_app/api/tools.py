@@ -90,10 +90,10 @@ class ResponseFormat(Body):
     @field_validator("json_schema")
     @classmethod
     def _with_its_type(cls, value: NamedSchema | None, info: ValidationInfo) -> NamedSchema | None:
-        wanted = info.data.get("type")
-        if value is None and wanted == "json_schema":
+        kind = info.data.get("type")
+        if value is None and kind == "json_schema":
             raise ValueError("required, but missing")
-        if value is not None and wanted not in (None, "json_schema"):
+        if value is not None and kind not in (None, "json_schema"):
             raise ValueError('only with type "json_schema"')
         return value
 

@@ -1,6 +1,6 @@
-"""`cascade ask`: one question to a running server, and its decision record as people read it.
+"""`cascade ask`: one question to a running server, and its decision record as tables.
 
-Only needs httpx and rich, and imports them late: the command line must start fast.
+Needs only httpx and rich, and imports them late, since the command line must start fast.
 """
 
 import sys
@@ -38,11 +38,11 @@ def ask(
     force: Literal["accept", "defer"] | None = None,
     timeout_s: float = 300,
 ) -> Body:
-    """The response body of one chat completion, with every model's answer in its decision record.
+    """Return the response body of one chat completion, with every model's answer in its decision record.
 
-    `url` is the server's, with or without `/v1`. What is None is left to the server. A spinner turns on stderr if that
-    is a terminal. Raises `RequestError` for what the server refuses, `ServerError` where it is missing, broken or not
-    ours.
+    `url` is the server's, with or without `/v1`. The server's defaults apply to what is None. A spinner turns on stderr
+    if that is a terminal. Raises `RequestError` if the server refuses the request, `ServerError` if the server is
+    missing, broken or not a cascade server.
     """
     base = url.rstrip("/").removesuffix("/v1")
     messages = [{"role": "system", "content": system}] if system is not None else []
@@ -50,11 +50,13 @@ def ask(
     options = {"threshold": threshold, "signal": signal, "force": force}
     request = {"model": model, "messages": messages, "max_tokens": max_tokens, "temperature": temperature}
     with _spinner(f"asking {model}"):
-        response = _post(base, _given(request) | {"cascade": {"include_answers": True} | _given(options)}, timeout_s)
+        response = _post(
+            base, _without_nulls(request) | {"cascade": {"include_answers": True} | _without_nulls(options)}, timeout_s
+        )
     return _body(base, response)
 
 
-def _given(values: Body) -> Body:
+def _without_nulls(values: Body) -> Body:
     return {name: value for name, value in values.items() if value is not None}
 
 
@@ -75,7 +77,7 @@ def _post(base: str, request: Body, timeout_s: float) -> "httpx.Response":
         with httpx.Client(timeout=timeout, trust_env=not is_loopback(host)) as client:
             return client.post(f"{base}/v1/chat/completions", json=request)
     except ValueError as error:  # NaN, or half of a surrogate pair
-        raise RequestError(f"The request cannot be said in JSON: {error}.") from None
+        raise RequestError(f"The request cannot be written as JSON: {error}.") from None
     except (httpx.InvalidURL, httpx.UnsupportedProtocol):
         raise RequestError(f"{base!r} is not the address of a server; one looks like http://127.0.0.1:8000.") from None
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
@@ -94,7 +96,7 @@ def _post(base: str, request: Body, timeout_s: float) -> "httpx.Response":
 
 
 def _body(base: str, response: "httpx.Response") -> Body:
-    """The body of a good response; else the server's own words as an error."""
+    """Return the body of a successful response; otherwise raise the server's own message as an error."""
     try:
         body = response.json()
     except ValueError:
@@ -107,15 +109,15 @@ def _body(base: str, response: "httpx.Response") -> Body:
         kind = UnknownModelError if error.get("code") == "model_not_found" else RequestError
         raise kind(_clean(error["message"]), error.get("param"), error.get("code"))
     if response.is_server_error:
-        raise ServerError(f"The server at {base} failed with {_said(response)}.")
+        raise ServerError(f"The server at {base} failed with {_status(response)}.")
     if response.is_success and body.get("choices") and isinstance(body.get("cascade"), dict):
         return body
     if response.status_code == 404 and "/-/routes" in response.text:  # Ray Serve, where no application is yet
         raise ServerError(f"The server at {base} runs, but serves no cascade there: it may still be starting.")
-    raise ServerError(f"What answers at {base} is not a cascade server: it sent {_said(response)}.")
+    raise ServerError(f"What answers at {base} is not a cascade server: it sent {_status(response)}.")
 
 
-def _said(response: "httpx.Response") -> str:
+def _status(response: "httpx.Response") -> str:
     line = " ".join(_clean(response.text[:1000]).split())
     shown = f": {line[:100].rstrip('. ')}" if line and "text/plain" in response.headers.get("content-type", "") else ""
     return f"HTTP {response.status_code}{shown}"
@@ -152,7 +154,7 @@ def _matrices(tiers: Sequence[TierRecord]) -> "Iterator[Table]":
 
 
 def _written(message: Body) -> str:
-    """An answer's text, then its tool calls, one a line."""
+    """Return an answer's text, then its tool calls, one per line."""
     calls = [call["function"] for call in message.get("tool_calls") or []]
     return "\n".join([*filter(None, [message["content"]]), *map(_call, calls)])
 
@@ -218,7 +220,7 @@ def _shortened(answer: str | None) -> "Text":
 
 
 def _line(text: str, style: str) -> "Text":
-    """Text on one line, cut to the width of its column. (Rich only narrows columns that it thinks can wrap.)"""
+    """Return text on one line, cut to its column's width. (Rich narrows only columns that it believes can wrap.)"""
     from rich.text import Text
 
     indent = text[: len(text) - len(text.lstrip(" "))]
@@ -351,7 +353,7 @@ def _flops(value: float) -> str:
 
 
 def _usd(value: float | None) -> str:
-    """Two digits that count at least, never in powers of ten."""
+    """Format with at least two significant digits, never in powers of ten."""
     if value is None:
         return "US dollars unknown"
     digits = next((d for d in range(2, 12) if round(value, d) and value * 10 ** (d - 1) >= 1), 2)
@@ -363,5 +365,5 @@ def _seconds(value: float) -> str:
 
 
 def _clean(text: str) -> str:
-    """Without control characters: what a model writes must not steer the terminal."""
+    """Remove control characters, so that a model's text cannot control the terminal."""
     return "".join(sign for sign in text if sign in "\n\t" or unicodedata.category(sign) != "Cc")

@@ -20,7 +20,7 @@ MEMORY = 100
 """Observations that a moving average goes back, about."""
 
 
-def replicas_wanted(ongoing: float, expected: float, per_replica: float) -> int:
+def replicas_needed(ongoing: float, expected: float, per_replica: float) -> int:
     """Replicas for the requests that are in flight or queued, and for those expected to be in flight soon.
 
     `expected` requests in flight follow from Little's law: arrivals a second at the first tier, times the share of
@@ -37,17 +37,17 @@ def deferral_policy(contexts: Mapping[Any, Any]) -> tuple[dict[Any, int], dict[A
     Serve applies bounds, delays and factors of each deployment's `autoscaling_config` to what is returned.
     """
     expected = _expected(contexts)
-    wanted = {}
+    targets = {}
     for deployment, context in contexts.items():
-        replicas = replicas_wanted(
+        replicas = replicas_needed(
             context.total_num_requests,
             expected.get(context.deployment_name, 0.0),
             context.config.get_target_ongoing_requests(),
         )
         # As in Serve's own policy: what has been ordered and has not started yet is not taken back.
         starting = context.target_num_replicas if context.current_num_replicas == 0 else 0
-        wanted[deployment] = max(replicas, starting)
-    return wanted, {}
+        targets[deployment] = max(replicas, starting)
+    return targets, {}
 
 
 def _expected(contexts: Mapping[Any, Any]) -> dict[str, float]:
@@ -62,7 +62,7 @@ def _expected(contexts: Mapping[Any, Any]) -> dict[str, float]:
 
 
 class Average:
-    """A mean that becomes a moving one after `MEMORY` observations; it may begin with some that stand for a guess."""
+    """A mean that becomes a moving one after `MEMORY` observations; it may begin with some that represent a guess."""
 
     def __init__(self, value: float = 0.0, count: int = 0) -> None:
         self.value = value

@@ -123,12 +123,13 @@ BAD: list[tuple[dict[str, Any], str]] = [
     (function(parameters=DEEP), "tools[0].function.parameters: must be nested no deeper than 64 levels."),
     (
         function(parameters={"type": "object", "properties": {"a": {"type": "string", "minLength": -1}}}),
-        "tools[0].function.parameters: is no JSON schema: at properties.a.minLength: it is less than the minimum of 0.",
+        "tools[0].function.parameters: is not a JSON schema: at properties.a.minLength: it is less than the minimum "
+        "of 0.",
     ),
     (
         function(parameters={"anyOf": [{"type": "objekt"}], "$schema": "http://127.0.0.1:9/none"}),
-        "tools[0].function.parameters: is no JSON schema: at anyOf[0].type: it is not valid under any of the schemas "
-        "listed in the 'anyOf' keyword.",
+        "tools[0].function.parameters: is not a JSON schema: at anyOf[0].type: it is not valid under any of the "
+        "schemas listed in the 'anyOf' keyword.",
     ),
     (function(strict="yes"), 'tools[0].function.strict: must be a valid boolean, got "yes".'),
     (function(examples=[]), "tools[0].function.examples: this field is not supported."),

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_app.deployments.autoscaling import Average, Demand, Rate, deferral_policy, replicas_wanted
+from serve_app.deployments.autoscaling import Average, Demand, Rate, deferral_policy, replicas_needed
 
 COUNTS = st.floats(0, 1e6, allow_subnormal=False)
 PER_REPLICA = st.floats(0.5, 100)
@@ -35,20 +35,20 @@ PER_REPLICA = st.floats(0.5, 100)
         (1, 0.19, 2, 1),
     ],
 )
-def test_replicas_wanted(ongoing: float, expected: float, per_replica: float, wanted: int) -> None:
-    assert replicas_wanted(ongoing, expected, per_replica) == wanted
+def test_replicas_needed(ongoing: float, expected: float, per_replica: float, wanted: int) -> None:
+    assert replicas_needed(ongoing, expected, per_replica) == wanted
 
 
 @given(COUNTS, COUNTS, PER_REPLICA)
 def test_never_fewer_than_the_ongoing_requests_need(ongoing: float, expected: float, per_replica: float) -> None:
-    alone = replicas_wanted(ongoing, 0, per_replica)
+    alone = replicas_needed(ongoing, 0, per_replica)
     assert alone * per_replica >= ongoing * (1 - 1e-9)
-    assert replicas_wanted(ongoing, expected, per_replica) >= alone
+    assert replicas_needed(ongoing, expected, per_replica) >= alone
 
 
 @given(COUNTS, COUNTS, COUNTS, PER_REPLICA)
 def test_more_deferrals_never_mean_fewer_replicas(ongoing: float, less: float, more: float, per: float) -> None:
-    assert replicas_wanted(ongoing, less, per) <= replicas_wanted(ongoing, less + more, per)
+    assert replicas_needed(ongoing, less, per) <= replicas_needed(ongoing, less + more, per)
 
 
 @dataclass
@@ -121,7 +121,7 @@ def test_demand_is_arrivals_times_deferrals_times_seconds() -> None:
     demand.finished("default", 1)
     assert demand.expected()["target"] == pytest.approx((4 * 2 / 5 + 1) * 3)
     clock.now += 200
-    assert replicas_wanted(0, demand.expected()["target"], 1) == 0
+    assert replicas_needed(0, demand.expected()["target"], 1) == 0
 
 
 def test_demand_of_a_third_tier() -> None:

@@ -33,7 +33,7 @@ REQUESTS = Metric(
     "counter",
     ("cascade", "outcome", "model"),
     "Requests by how they ended: accepted (by the first tier; a single model's own too), deferred, failed, or "
-    "cancelled (the client left, or the server broke off). model is who answered, empty if nobody.",
+    "cancelled (the client left, or the server broke off). model is the model that answered, or empty.",
 )
 DECISIONS = Metric(
     "cascade_decisions_total",
@@ -98,7 +98,7 @@ TARGET_FLOPS = Metric(
     "cascade_target_only_flops_total",
     "counter",
     ("cascade",),
-    "FLOPs that the target alone would have spent on the answered requests; none where a model's size is not known.",
+    "FLOPs that the target alone would have spent on the answered requests; none if a model's size is unknown.",
 )
 TARGET_USD = Metric(
     "cascade_target_only_cost_usd_total",
@@ -170,7 +170,7 @@ class Instruments:
 
 def _instrument(metric: Metric) -> Callable[[float, dict[str, str]], Any]:
     name = metric.name.removesuffix("_total")  # which Ray adds
-    labels: Any = metric.labels  # Ray's annotation says a tuple of one
+    labels: Any = metric.labels  # Ray annotates a tuple of one
     match metric.kind:
         case "counter":
             return Counter(name, metric.help, labels).inc

@@ -1,6 +1,6 @@
 """OpenTelemetry spans of a request: itself, each model call, scoring and every decision, as children of the request.
 
-Imported only where tracing is on. Names and attributes follow OpenTelemetry's conventions for generative AI
+Imported only if tracing is on. Names and attributes follow OpenTelemetry's conventions for generative AI
 (`gen_ai.*`); what those do not know is called `cascade.*`. No text of prompts, answers or errors goes into a span.
 """
 

@@ -11,7 +11,7 @@ from serve_app.engines.vllm.config import llm_config_kwargs
 PLACEMENT = ("placement_group_bundles", "placement_group_strategy")
 PREFIX_ROUTING = {
     "request_router_class": "serve_app.deployments.vllm.prefix_routing.PromptPrefixRouter",
-    # Ray's own defaults let one replica drown in a prefix that all requests share, and keep all prompts for ever.
+    # Ray's own defaults send all requests that share a prefix to one replica, and keep all prompts indefinitely.
     "request_router_kwargs": {"imbalanced_threshold": 10, "do_eviction": True},
 }
 """Serve's `request_router_config`. The threshold is in requests: past that lead, load decides and not the prefix."""
@@ -20,10 +20,10 @@ PREFIX_ROUTING = {
 def llm_arguments(
     name: str, model: VllmModel, source: str, adapters: Mapping[str, Path] | None = None
 ) -> dict[str, Any]:
-    """Keyword arguments for `LLMConfig`. `source` is the folder of the weights, where it is known, else their URI.
+    """Return keyword arguments for `LLMConfig`. `source` is the folder of the weights if it is known, else their URI.
 
-    `adapters` are the folders of the model's adapters, which only its replica knows; `EngineError` where one is none.
-    The bundles hold all that a replica and its workers take, so the replica's actor itself asks for nothing more.
+    `adapters` are the folders of the model's adapters, which only its replica knows. Raises `EngineError` if one is not
+    an adapter. The bundles hold all that a replica and its workers take, so the replica's actor needs nothing more.
     """
     options = model.placed()
     deployment = options_of(options)

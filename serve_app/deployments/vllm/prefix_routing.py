@@ -33,7 +33,7 @@ def text_of(prompt: Prompt) -> str:
 
 
 def readable(request: PendingRequest) -> PendingRequest:
-    """The same request with the prompt's text in place of its arguments; with none, if there is no text to compare.
+    """Return the request with the prompt's text in place of its arguments, or with none if there is no text.
 
     An adapter's name comes first: what a replica has read as one adapter is of no use to another.
     """
@@ -43,7 +43,7 @@ def readable(request: PendingRequest) -> PendingRequest:
 
 
 class PromptPrefixRouter(PrefixCacheAffinityRouter):
-    """Ray's `PrefixCacheAffinityRouter` for our `Prompt`; where it fails, Serve's usual choice by load stands.
+    """Ray's `PrefixCacheAffinityRouter` for our `Prompt`; if it fails, Serve's usual choice by load is used.
 
     Ray's class remembers prompts in one actor for all routers, and raises if that is lost with its node, or tells of a
     replica that this router does not have. Serve lets a request wait for ever if the choice of its replica raises.
