@@ -1,4 +1,4 @@
-"""Requests to a running server: so many at once, or at random at a given rate. Prompts are told apart by a number."""
+"""Requests to a running server: a number at once, or at random at a given rate. A number makes each prompt differ."""
 
 import asyncio
 import random
@@ -32,7 +32,7 @@ class Answered:
         return len(self.latencies_s) / self.duration_s
 
 
-async def one(session: aiohttp.ClientSession, url: str, model: str, number: int, options: Any, seen: Answered) -> None:
+async def send(session: aiohttp.ClientSession, url: str, model: str, number: int, options: Any, seen: Answered) -> None:
     body = {"model": model, "messages": [{"role": "user", "content": f"Question {number}?"}], "cascade": options}
     started = time.perf_counter()
     try:
@@ -51,12 +51,12 @@ async def one(session: aiohttp.ClientSession, url: str, model: str, number: int,
 
 
 async def at_once(url: str, model: str, options: Any, concurrent: int, seconds: float) -> Answered:
-    """Clients that ask one request after another, for so long."""
+    """Run `concurrent` clients for `seconds`, each of which sends one request after another."""
     seen, numbers = Answered(), count()
 
     async def client(session: aiohttp.ClientSession) -> None:
         while time.perf_counter() < ends:
-            await one(session, url, model, next(numbers), options, seen)
+            await send(session, url, model, next(numbers), options, seen)
 
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         started = time.perf_counter()
@@ -69,9 +69,9 @@ async def at_once(url: str, model: str, options: Any, concurrent: int, seconds: 
 async def at_random(
     url: str, model: str, options: Any, rps: float, seconds: float, seed: int, seen: Answered | None = None
 ) -> Answered:
-    """Requests at random (Poisson), whether or not earlier ones are answered. A seed gives the same arrivals.
+    """Send requests at random times (Poisson), whether or not earlier ones are answered.
 
-    Who gives a `seen` can watch it fill.
+    The same `seed` gives the same arrivals. A caller that passes `seen` can watch it fill.
     """
     seen, chance = seen or Answered(), random.Random(seed)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session, asyncio.TaskGroup() as group:
@@ -81,6 +81,6 @@ async def at_random(
             if due_s > seconds:
                 break
             await asyncio.sleep(max(0.0, started + due_s - time.perf_counter()))
-            group.create_task(one(session, url, model, number, options, seen))
+            group.create_task(send(session, url, model, number, options, seen))
     seen.duration_s = seconds
     return seen

@@ -108,12 +108,12 @@ def spent() -> float:
 
 
 def family(pid: int) -> list[int]:
-    """A process and its descendants."""
+    """Return the ids of a process and its descendants."""
     try:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:
         return [pid]
-    return [pid, *(one for child in children for one in family(int(child)))]
+    return [pid, *(member for child in children for member in family(int(child)))]
 
 
 def resident(pid: int) -> int:

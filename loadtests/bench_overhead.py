@@ -119,7 +119,7 @@ PATHS = {
 }
 
 
-async def one(session: aiohttp.ClientSession, arm: str, question: str) -> None:
+async def send(session: aiohttp.ClientSession, arm: str, question: str) -> None:
     body = {"model": "default", "messages": [{"role": "user", "content": question}], "max_tokens": 16}
     async with session.post(f"http://127.0.0.1:{PORT}{PATHS[arm]}", json=body) as response:
         answer = await response.json()
@@ -132,18 +132,18 @@ async def latency_ms(session: aiohttp.ClientSession, arm: str, question: str, re
     taken = []
     for _ in range(requests):
         started = time.perf_counter()
-        await one(session, arm, question)
+        await send(session, arm, question)
         taken.append(time.perf_counter() - started)
     return statistics.median(taken) * 1000
 
 
 async def throughput(session: aiohttp.ClientSession, arm: str, question: str, requests: int) -> float:
-    """Requests a second, 16 at once."""
+    """Return requests per second, 16 at once."""
     numbers = count()
 
     async def worker() -> None:
         while next(numbers) < requests:
-            await one(session, arm, question)
+            await send(session, arm, question)
 
     started = time.perf_counter()
     await asyncio.gather(*(worker() for _ in range(16)))
@@ -151,7 +151,7 @@ async def throughput(session: aiohttp.ClientSession, arm: str, question: str, re
 
 
 async def measure(rounds: int, requests: int) -> dict[tuple[str, str, str], list[float]]:
-    found: dict[tuple[str, str, str], list[float]] = {}
+    measurements: dict[tuple[str, str, str], list[float]] = {}
     async with aiohttp.ClientSession() as session:
         for arm in ARMS:
             await throughput(session, arm, "please defer", 200)
@@ -159,21 +159,21 @@ async def measure(rounds: int, requests: int) -> dict[tuple[str, str, str], list
             arms = list(ARMS) if number % 2 else list(reversed(ARMS))
             for kind, question in (("accepted", "What is it?"), ("deferred", "please defer")):
                 for arm in arms:
-                    found.setdefault((kind, "latency", arm), []).append(
+                    measurements.setdefault((kind, "latency", arm), []).append(
                         await latency_ms(session, arm, question, requests)
                     )
                 for arm in arms:
-                    found.setdefault((kind, "throughput", arm), []).append(
+                    measurements.setdefault((kind, "throughput", arm), []).append(
                         await throughput(session, arm, question, 4 * requests)
                     )
-    return found
+    return measurements
 
 
-def report(found: dict[tuple[str, str, str], list[float]]) -> Table:
+def report(measurements: dict[tuple[str, str, str], list[float]]) -> Table:
     table = Table("requests", "figure", *ARMS, "FastAPI / bare", "cascade / bare", "inline / bare")
     for kind in ("accepted", "deferred"):
         for figure, unit in (("latency", "ms"), ("throughput", "1/s")):
-            values = {arm: found[kind, figure, arm] for arm in ARMS}
+            values = {arm: measurements[kind, figure, arm] for arm in ARMS}
             row = [f"{statistics.median(values[arm]):.1f} {unit}" for arm in ARMS]
             pairs = (("bare + FastAPI", "bare"), ("cascade", "bare"), ("cascade inline", "bare"))
             row += [ratio(values[above], values[below]) for above, below in pairs]
@@ -182,7 +182,7 @@ def report(found: dict[tuple[str, str, str], list[float]]) -> Table:
 
 
 def ratio(above: list[float], below: list[float]) -> str:
-    """The median of the rounds' ratios, and their range."""
+    """Return the median of the rounds' ratios, and their range."""
     ratios = [a / b for a, b in zip(above, below, strict=True)]
     return f"{statistics.median(ratios):.2f} [{min(ratios):.2f}, {max(ratios):.2f}]"
 
@@ -196,8 +196,8 @@ def main() -> None:
         serve.start(http_options={"host": "127.0.0.1", "port": PORT})
         for arm, (prefix, build) in ARMS.items():
             serve.run(build(), name=arm.replace(" ", ""), route_prefix=prefix, logging_config=QUIET)
-        found = asyncio.run(measure(options.rounds, options.requests))
-    Console(width=150).print(report(found))
+        measurements = asyncio.run(measure(options.rounds, options.requests))
+    Console(width=150).print(report(measurements))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How cost grows with load and router replicas on real Ray Serve, held against the simulation of `cascade plan --rps`.
+"""How cost grows with load and router replicas on real Ray Serve, compared with the simulation of `cascade plan --rps`.
 
     make bench-scaling        (or: python -m loadtests.bench_scaling --seconds 20 --rate 5)
 
@@ -84,7 +84,7 @@ def main() -> None:
 
 
 def instant(routers: int) -> dict[str, Any]:
-    """The graph with models that need no time, and so many routers."""
+    """Return the graph with models that need no time, and this number of routers."""
     values = load(CONFIG).raw()
     args = values["applications"][0]["args"]
     del values["applications"][0]["autoscaling_policy"]
@@ -97,7 +97,7 @@ def instant(routers: int) -> dict[str, Any]:
 
 
 def simulated(deferral_rate: float, config: Path = CONFIG) -> dict[str, Any]:
-    """The fleet with one replica a model, so that it does not scale while it is measured."""
+    """Return the fleet with one replica per model, so that it does not scale while it is measured."""
     values = load(config).raw()
     del values["applications"][0]["autoscaling_policy"]
     for model in values["applications"][0]["args"]["models"].values():
@@ -146,8 +146,10 @@ def saturate(url: str, routers: int, concurrencies: list[int], seconds: float) -
 def scorer_batches() -> float:
     """Batches scored so far, by the scorer's own counter."""
     (node,) = ray.nodes()
-    found = httpx.get(f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics", trust_env=False).text
-    counts = [line for line in found.splitlines() if line.startswith("ray_cascade_scorer_batch_texts_count")]
+    metrics = httpx.get(
+        f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics", trust_env=False
+    ).text
+    counts = [line for line in metrics.splitlines() if line.startswith("ray_cascade_scorer_batch_texts_count")]
     return sum(float(line.rsplit(" ", 1)[1]) for line in counts)
 
 
@@ -206,7 +208,7 @@ def fleet_table(
     path: Path,
     cluster: local.Cluster,
 ) -> Table:
-    """The target of a fleet alone, then its cascade at each rate; `arrivals` are requests a second and seconds."""
+    """Measure a fleet's target alone, then its cascade at each rate. `arrivals` are requests per second and seconds."""
     table = Table(
         "graph", "deferred", "mean s", "ratio", "p50, p95, p99 s", "of the deferred", "FLOPs, ratio", "errors"
     )
@@ -230,8 +232,8 @@ def predicted(file: ServeFile, model: str, rate: float, deferral_rate: float, co
     options = file.application.deployments_in_force()
     cascade = capacity(args, options, assume(args, "default", rate, deferral_rate), costs=costs).fleet
     fleet = cascade if model == "default" else replace(cascade, tiers=((model,),), deferral_rates=())
-    found = simulate(fleet, Load(rate, requests=5000))
-    return f"{found.mean_s():.2f}, {found.percentile_s(99):.2f}"
+    simulation = simulate(fleet, Load(rate, requests=5000))
+    return f"{simulation.mean_s():.2f}, {simulation.percentile_s(99):.2f}"
 
 
 def fleet_row(model: str, seen: Answered, target: Answered, simulated: str) -> list[str]:

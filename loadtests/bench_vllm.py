@@ -99,7 +99,7 @@ async def median_ms(ask: Any, session: aiohttp.ClientSession, arm: str, requests
 
 
 async def throughput(session: aiohttp.ClientSession, arm: str, requests: int) -> float:
-    """Requests a second, 4 at once."""
+    """Return requests per second, 4 at once."""
     numbers = count()
 
     async def worker() -> None:
@@ -112,29 +112,31 @@ async def throughput(session: aiohttp.ClientSession, arm: str, requests: int) ->
 
 
 async def measure(rounds: int, requests: int) -> dict[tuple[str, str], list[float]]:
-    found: dict[tuple[str, str], list[float]] = {}
+    measurements: dict[tuple[str, str], list[float]] = {}
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(600)) as session:
         for arm in ARMS:
             await throughput(session, arm, 8)
         for number in track(range(rounds), "measuring"):
             arms = list(ARMS) if number % 2 else list(reversed(ARMS))
             for arm in arms:
-                found.setdefault(("latency, ms", arm), []).append(await median_ms(whole_s, session, arm, requests))
+                measurements.setdefault(("latency, ms", arm), []).append(
+                    await median_ms(whole_s, session, arm, requests)
+                )
             for arm in arms:
-                found.setdefault(("first token, ms", arm), []).append(
+                measurements.setdefault(("first token, ms", arm), []).append(
                     await median_ms(first_token_s, session, arm, requests)
                 )
             for arm in arms:
-                found.setdefault(("requests a second, 4 at once", arm), []).append(
+                measurements.setdefault(("requests a second, 4 at once", arm), []).append(
                     await throughput(session, arm, requests)
                 )
-    return found
+    return measurements
 
 
-def report(found: dict[tuple[str, str], list[float]]) -> Table:
+def report(measurements: dict[tuple[str, str], list[float]]) -> Table:
     table = Table("figure", *ARMS, "cascade / ray.serve.llm")
-    for figure in dict.fromkeys(figure for figure, _ in found):
-        rays, ours = (found[figure, arm] for arm in ARMS)
+    for figure in dict.fromkeys(figure for figure, _ in measurements):
+        rays, ours = (measurements[figure, arm] for arm in ARMS)
         ratios = [b / a for a, b in zip(rays, ours, strict=True)]
         spread = f"{statistics.median(ratios):.2f} [{min(ratios):.2f}, {max(ratios):.2f}]"
         table.add_row(figure, f"{statistics.median(rays):.1f}", f"{statistics.median(ours):.1f}", spread)
@@ -152,8 +154,8 @@ def main() -> None:
         serve.start(http_options={"host": "127.0.0.1", "port": PORT})
         serve.run(rays_own(args, weights), name="ray", route_prefix="/ray", logging_config=QUIET)
         serve.run(build_app(args), name="cascade", route_prefix="/cascade", logging_config=QUIET)
-        found = asyncio.run(measure(options.rounds, options.requests))
-    Console(width=120).print(report(found))
+        measurements = asyncio.run(measure(options.rounds, options.requests))
+    Console(width=120).print(report(measurements))
 
 
 if __name__ == "__main__":

@@ -218,7 +218,7 @@ def _tell(environment: Environment) -> None:
 
 @events.quitting.add_listener
 def finish(environment: Environment, **_: Any) -> None:
-    """The summary, the gates, the exit code. Failed requests alone are no reason for one: a gate says how many may."""
+    """Print summary and gates, and set the exit code. Failed requests alone do not set it: a gate has their limit."""
     if session.log is None:
         return
     environment.runner.quit()  # the last results come in

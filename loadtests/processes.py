@@ -27,7 +27,7 @@ class Usage:
 
 def usages() -> list[Usage]:
     """Replicas by their deployment's name, proxies and the controller, of the cluster that this process started."""
-    found = []
+    processes = []
     for process in psutil.Process().children(recursive=True):
         try:
             if matched := ROLE.match(" ".join(process.cmdline())):
@@ -36,7 +36,7 @@ def usages() -> list[Usage]:
                 continue
             with process.oneshot():
                 cpu = process.cpu_times()
-                found.append(
+                processes.append(
                     Usage(
                         role=_roles[process.pid],
                         pid=process.pid,
@@ -48,7 +48,7 @@ def usages() -> list[Usage]:
                 )
         except psutil.NoSuchProcess:
             continue
-    return found
+    return processes
 
 
 def cpu_s(seen: list[Usage]) -> dict[str, float]:

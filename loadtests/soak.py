@@ -37,7 +37,7 @@ FIGURES = ("rss_mb", "files", "threads")
 SLACK = {"rss_mb": 5.0, "files": 3.0, "threads": 3.0}
 """Growth over the whole run, by the slope, that is no leak: a pool's next thread, an arena of the allocator."""
 SAMPLE_S = 5.0
-KEPT = 0.5
+SETTLED = 0.5
 """Share of the samples, from the end, that slopes are taken from."""
 
 
@@ -54,21 +54,21 @@ class Growth:
     hours: float
 
     def grows(self, limit: float) -> bool:
-        """Whether it is more than the share `limit` of what there is, an hour, and more than the slack in all."""
+        """Return whether it grows by more than the share `limit` per hour, and by more than the slack in all."""
         return self.per_hour > limit * max(self.start, 1.0) and self.per_hour * self.hours > SLACK[self.figure]
 
 
 def growths(samples: list[tuple[float, list[Usage]]]) -> list[Growth]:
-    """Of every process that was there in every sample that counts; times in seconds."""
-    kept = samples[int(len(samples) * (1 - KEPT)) :]
+    """Return the growth of every process that is in all samples of the last `SETTLED`; times in seconds."""
+    settled = samples[int(len(samples) * (1 - SETTLED)) :]
     series: dict[tuple[str, int], list[tuple[float, Usage]]] = defaultdict(list)
-    for at_s, seen in kept:
+    for at_s, seen in settled:
         for usage in seen:
             series[usage.role, usage.pid].append((at_s, usage))
     return [
         growth(role, pid, figure, [(at_s, getattr(usage, figure)) for at_s, usage in points])
         for (role, pid), points in sorted(series.items())
-        if len(points) == len(kept) and len(points) > 1
+        if len(points) == len(settled) and len(points) > 1
         for figure in FIGURES
     ]
 
@@ -84,7 +84,7 @@ def growth(role: str, pid: int, figure: str, points: list[tuple[float, float]]) 
 
 
 def lost(samples: list[tuple[float, list[Usage]]]) -> list[str]:
-    """Processes that were there at first and are not any more."""
+    """Return the processes of the first sample that are missing in the last."""
     first, last = ({(usage.role, usage.pid) for usage in samples[number][1]} for number in (0, -1))
     return [f"{role} ({pid})" for role, pid in sorted(first - last)]
 
@@ -98,11 +98,13 @@ async def soak(
     async def sample(progress: Progress, task: TaskID) -> None:
         started = time.monotonic()
         while True:
-            found = await asyncio.to_thread(usages)
-            samples.append((time.monotonic(), found))
-            router_mb = max((usage.rss_mb for usage in found if usage.role == "Router"), default=0.0)
-            said = f"{len(seen.latencies_s)} answered, {sum(seen.errors.values())} failed, router {router_mb:.0f} MB"
-            progress.update(task, completed=time.monotonic() - started, description=said)
+            processes = await asyncio.to_thread(usages)
+            samples.append((time.monotonic(), processes))
+            router_mb = max((usage.rss_mb for usage in processes if usage.role == "Router"), default=0.0)
+            description = (
+                f"{len(seen.latencies_s)} answered, {sum(seen.errors.values())} failed, router {router_mb:.0f} MB"
+            )
+            progress.update(task, completed=time.monotonic() - started, description=description)
             await asyncio.sleep(SAMPLE_S)
 
     columns = (BarColumn(), TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("left"))
@@ -113,12 +115,12 @@ async def soak(
     return seen, samples
 
 
-def table(found: list[Growth], limit: float) -> Table:
+def table(figures: list[Growth], limit: float) -> Table:
     result = Table("process", "pid", "figure", "start", "end", "an hour", "")
-    for one in found:
-        verdict = "grows" if one.grows(limit) else ""
-        figures = (f"{number:.1f}" for number in (one.start, one.end, one.per_hour))
-        result.add_row(one.role, str(one.pid), one.figure, *figures, verdict)
+    for growth in figures:
+        verdict = "grows" if growth.grows(limit) else ""
+        numbers = (f"{number:.1f}" for number in (growth.start, growth.end, growth.per_hour))
+        result.add_row(growth.role, str(growth.pid), growth.figure, *numbers, verdict)
     return result
 
 
@@ -135,16 +137,16 @@ def main() -> None:
         rate = options.rate or saturation.rps / 2
         console.print(f"Saturation: {saturation.rps:.1f} requests/s with 64 at once. {rate:.1f}/s from here on.")
         seen, samples = asyncio.run(soak(url, rate, options.minutes * 60, console))
-    found = growths(samples)
-    console.print(table(found, options.growth))
+    figures = growths(samples)
+    console.print(table(figures, options.growth))
     latencies = seen.latencies_s
     p50, p99 = percentile(latencies, 50), percentile(latencies, 99)
     console.print(
         f"{len(latencies)} requests in {options.minutes:g} minutes, {sum(seen.errors.values())} failed "
         f"{dict(seen.errors) or ''}, p50 {p50:.2f} s, p99 {p99:.2f} s; {len(samples)} samples, slopes over the last "
-        f"{KEPT:.0%}; {psutil.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}; Ray {ray.__version__}."
+        f"{SETTLED:.0%}; {psutil.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}; Ray {ray.__version__}."
     )
-    faults = [f"{one.figure} of {one.role} ({one.pid}) grows" for one in found if one.grows(options.growth)]
+    faults = [f"{it.figure} of {it.role} ({it.pid}) grows" for it in figures if it.grows(options.growth)]
     faults += [f"{process} is gone" for process in lost(samples)]
     faults += [f"{number} requests failed: {what}" for what, number in seen.errors.items()]
     sys.exit("; ".join(faults) if faults else None)

@@ -41,7 +41,7 @@ class Verdict:
 
 
 def read_gates(path: Path) -> dict[str, float]:
-    """The bounds of a file: gate -> number. Raises `LoadError` for unknown gates and values that are no bounds."""
+    """Read the bounds of a file: gate -> number. Raises `LoadError` for unknown gates and invalid bounds."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -59,5 +59,5 @@ def read_gates(path: Path) -> dict[str, float]:
 
 
 def judge(bounds: dict[str, float], summary: Summary) -> list[Verdict]:
-    """A verdict for each bound."""
+    """Return a verdict for each bound."""
     return [Verdict(gate, bound, GATES[gate](summary)) for gate, bound in bounds.items()]

@@ -93,7 +93,7 @@ class Log:
 
 
 def read_log(path: Path) -> Run:
-    """A run's log. Raises `LoadError` if it is none; a last line that was cut off is left out."""
+    """Read a run's log, without a last line that was cut off. Raises `LoadError` if the file is not a log."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:

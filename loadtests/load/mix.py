@@ -30,7 +30,7 @@ class Mix:
     seed: int
 
     def ask(self, number: int, max_tokens: int | None = None) -> Ask:
-        """The request of a number; prompts are taken in turn, the rest by weight."""
+        """Return the request of a number; prompts are taken in turn, the rest by weight."""
         random_ = random.Random(f"{self.seed}/{number}")
         model = random_.choices(list(self.models), list(self.models.values()))[0]
         stream = random_.random() < self.stream_share
@@ -38,7 +38,10 @@ class Mix:
 
 
 def read_prompts(path: Path) -> list[str]:
-    """A JSON Lines file of `{"prompt": "..."}`, else a text file with a prompt a line. Raises `LoadError`."""
+    """Read prompts: JSON Lines of `{"prompt": "..."}`, or a text file with a prompt per line.
+
+    Raises `LoadError` if the file cannot be used.
+    """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -46,7 +46,7 @@ def add_options(parser: ArgumentParser) -> None:
 
 
 def read_options(options: Namespace) -> Plan:
-    """Reads the files that the options name. Raises `LoadError` for what cannot run."""
+    """Read the files that the options name. Raises `LoadError` if the run is impossible."""
     if not 0 <= options.stream_share <= 1:
         raise LoadError(f"--stream-share: must be from 0 to 1, not {options.stream_share:g}.")
     if options.think_time < 0:
@@ -65,7 +65,7 @@ def read_options(options: Namespace) -> Plan:
 
 
 def signature(url: str, options: Namespace) -> dict[str, Any]:
-    """What a run's figures depend on, but for the server: the log's first line."""
+    """Return all that a run's figures depend on, except the server: the log's first line."""
     if options.trace:
         load = {"trace": _digest(options.trace), "trace_speed": options.trace_speed}
     else:
@@ -84,5 +84,5 @@ def signature(url: str, options: Namespace) -> dict[str, Any]:
 
 
 def _digest(path: str) -> str:
-    """A file's name, and enough of its SHA-256 to tell it from others."""
+    """Return a file's name, and enough of its SHA-256 to identify it."""
     return f"{Path(path).name}@{hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12]}"

@@ -40,7 +40,7 @@ def page(runs: Sequence[Named]) -> str:
 
 
 def report_markdown(runs: Sequence[Named]) -> str:
-    """The figures of each run, and their ratios if there are two."""
+    """Return the figures of each run, and their ratios if there are two."""
     parts = [f"## {name}\n\n{markdown(summarize(run))}\n\n{_signature(run)}" for name, run in runs]
     if rows := ratios(runs):
         (first, _), (second, _) = runs
@@ -136,7 +136,7 @@ def _plots(runs: Sequence[Named]) -> list[tuple[str, str, go.Figure]]:
 
 
 def _windows(run: Run, *, at_end: bool = False) -> tuple[float, list[tuple[float, list[Result]]]]:
-    """The width in seconds, and the requests by the middle of the window in which they were sent (or ended)."""
+    """Return the windows' width in seconds, and the requests by the middle of the window of their sending (or end)."""
     count = max(1, min(WINDOWS, int(run.duration_s)))
     width = run.duration_s / count
     windows: list[tuple[float, list[Result]]] = [((number + 0.5) * width, []) for number in range(count)]

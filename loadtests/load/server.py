@@ -26,7 +26,7 @@ def check_ready(url: str, models: Collection[str]) -> None:
 
 
 def look(url: str) -> dict[str, Any]:
-    """What /readyz says now, for the log: `ready`, and `replicas` by deployment ({} if it does not say)."""
+    """Return what /readyz reports, for the log: `ready`, and `replicas` by deployment ({} if unknown)."""
     try:
         status, state = _get(url, "/readyz")
     except LoadError:

@@ -13,7 +13,7 @@ LATE_S = 0.1
 
 
 def percentile(values: Sequence[float], percent: float) -> float | None:
-    """The nearest-rank percentile: the smallest value that at least `percent` of them do not exceed."""
+    """Return the nearest-rank percentile: the smallest value that at least `percent` of them do not exceed."""
     if not values:
         return None
     return sorted(values)[max(0, ceil(len(values) * percent / 100) - 1)]
@@ -60,7 +60,7 @@ class Summary:
 
 
 def summarize(run: Run) -> Summary:
-    """The figures of a log."""
+    """Compute the figures of a log."""
     answered = [result for result in run.results if result.failure is None]
     decided = [result.deferred for result in answered if result.deferred is not None]
     ratio, unit = cost_ratio(answered)
@@ -125,14 +125,14 @@ def text(summary: Summary) -> str:
 
 
 def markdown(summary: Summary) -> str:
-    """The same as Markdown."""
+    """Return the summary as Markdown."""
     rows = [HEADER, ["---"] + ["---:"] * (len(HEADER) - 1), *(figure.row() for figure in summary.figures)]
     table = ["| " + " | ".join(cell.replace("  ", "- ") for cell in row) + " |" for row in rows]
     return "\n".join([*table, "", *(f"- {sentence}" for sentence in sentences(summary))])
 
 
 def sentences(summary: Summary) -> list[str]:
-    """What is not a distribution."""
+    """Return a line for each figure that is not a distribution."""
     failed = sum(summary.failures.values())
     kinds = ": " + ", ".join(f"{kind} ({count})" for kind, count in summary.failures.items()) if failed else ""
     lines = [
@@ -150,7 +150,7 @@ def sentences(summary: Summary) -> list[str]:
 
 
 def progress(recent: Iterable[Result], period_s: float) -> str:
-    """A line about the requests that ended in the last `period_s` seconds."""
+    """Return a line about the requests that ended in the last `period_s` seconds."""
     recent = list(recent)
     answered = [result for result in recent if result.failure is None]
     decided = [result.deferred for result in answered if result.deferred is not None]

@@ -33,7 +33,7 @@ class Arrival:
 
 
 def read_trace(path: Path, speed: float = 1.0) -> list[Arrival]:
-    """The arrivals of a file, `speed` times as fast. Raises `LoadError` with the line that is wrong."""
+    """Read the arrivals of a file, `speed` times as fast. Raises `LoadError` with the line that is wrong."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = csv.DictReader(file)

@@ -113,7 +113,7 @@ def _decision(value: Any) -> _Decision:
 
 
 def _events(stream: Any) -> Iterator[dict[str, Any]]:
-    """The JSON of each event as it comes, up to the end mark. Comment lines and field names are skipped."""
+    """Yield the JSON of each event as it arrives, up to the end mark. Comment lines and field names are skipped."""
     while line := stream.readline(b"\n"):
         text = bytes(line).strip()
         if text == b"data: [DONE]":
