@@ -1,14 +1,13 @@
 """OpenAI's requests -> prompts; outcomes -> OpenAI's responses and stream chunks."""
 
 import time
-from typing import Any
 from uuid import uuid4
 
 from serve_app.api.encoding import utf8
 from serve_app.api.schema import ChatCompletion, ChatMessage, Completion, TextCompletion
 from serve_app.api.tools import NamedToolChoice
 from serve_app.core.record import DecisionRecord, Usage
-from serve_app.core.record_json import to_json
+from serve_app.core.record_json import JsonObject, to_json
 from serve_app.core.tools import ToolChoice
 from serve_app.core.types import Generation, Message, Prompt, Sampling
 from serve_app.engines.wire.message import tool_calls_json
@@ -61,9 +60,9 @@ class Dialect:
         self.id = f"{'chatcmpl' if self.chat else 'cmpl'}-{uuid4().hex}"
         self.created = int(time.time())
 
-    def response(self, answer: Generation, usage: Usage, record: DecisionRecord) -> dict[str, Any]:
+    def response(self, answer: Generation, usage: Usage, record: DecisionRecord) -> JsonObject:
         """Build a whole plain response."""
-        choice: dict[str, Any] = {"index": 0, "finish_reason": answer.finish_reason, "logprobs": None}
+        choice: JsonObject = {"index": 0, "finish_reason": answer.finish_reason, "logprobs": None}
         if self.chat:
             choice["message"] = _answer(answer)
             choice["logprobs"] = _logprobs(answer) if self.logprobs else None
@@ -72,24 +71,24 @@ class Dialect:
         kind = "chat.completion" if self.chat else "text_completion"
         return self._envelope(kind, [choice]) | {"usage": _usage(usage), "cascade": to_json(record)}
 
-    def opening(self) -> dict[str, Any] | None:
+    def opening(self) -> JsonObject | None:
         """Build the first chunk of a stream, which names the role; text completions have none."""
         return self._chunk({"role": "assistant", "content": ""}) if self.chat else None
 
-    def delta(self, text: str) -> dict[str, Any]:
+    def delta(self, text: str) -> JsonObject:
         """Build a chunk with a piece of the answer."""
         return self._chunk({"content": text} if self.chat else text)
 
-    def tool_calls(self, answer: Generation) -> dict[str, Any]:
+    def tool_calls(self, answer: Generation) -> JsonObject:
         """Build the chunk with all tool calls, each in one piece."""
         calls = [{"index": index} | call for index, call in enumerate(tool_calls_json(answer.tool_calls))]
         return self._chunk({"tool_calls": calls})
 
-    def ending(self, answer: Generation) -> dict[str, Any]:
+    def ending(self, answer: Generation) -> JsonObject:
         """Build the last chunk of the answer, with its finish reason."""
         return self._chunk({} if self.chat else "", answer.finish_reason)
 
-    def usage(self, usage: Usage) -> dict[str, Any]:
+    def usage(self, usage: Usage) -> JsonObject:
         """Build the chunk that `stream_options.include_usage` requests; it has no choices."""
         return self._envelope(self._chunk_kind, []) | {"usage": _usage(usage)}
 
@@ -97,23 +96,23 @@ class Dialect:
     def _chunk_kind(self) -> str:
         return "chat.completion.chunk" if self.chat else "text_completion"
 
-    def _chunk(self, content: Any, finish_reason: str | None = None) -> dict[str, Any]:
+    def _chunk(self, content: object, finish_reason: str | None = None) -> JsonObject:
         choice = {"index": 0, "delta" if self.chat else "text": content, "finish_reason": finish_reason}
         chunk = self._envelope(self._chunk_kind, [choice | {"logprobs": None}])
         return chunk | {"usage": None} if self.include_usage else chunk
 
-    def _envelope(self, kind: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
+    def _envelope(self, kind: str, choices: list[JsonObject]) -> JsonObject:
         return {"id": self.id, "object": kind, "created": self.created, "model": self.model, "choices": choices}
 
 
-def _answer(answer: Generation) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": "assistant", "content": answer.text, "refusal": None}
+def _answer(answer: Generation) -> JsonObject:
+    message: JsonObject = {"role": "assistant", "content": answer.text, "refusal": None}
     if answer.tool_calls:
         message |= {"content": answer.text or None, "tool_calls": tool_calls_json(answer.tool_calls)}
     return message
 
 
-def _logprobs(answer: Generation) -> dict[str, Any] | None:
+def _logprobs(answer: Generation) -> JsonObject | None:
     if answer.logprobs is None:
         return None
     tokens = [

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from serve_app.api.encoding import Reply
 from serve_app.api.schema import NEUTRAL
 from serve_app.api.tools import NamedToolChoice
+from serve_app.core.record_json import JsonObject
 from serve_app.core.types import Failure, FailureKind
 from serve_app.errors import CascadeError, RequestError, UnknownModelError, choices
 
@@ -29,12 +30,12 @@ FAILURE_STATUS: dict[FailureKind, int] = {
 BUG = "The server failed in a way it should not; see its log."
 
 
-def error_body(message: str, *, kind: str, param: str | None = None, code: str | None = None) -> dict[str, Any]:
+def error_body(message: str, *, kind: str, param: str | None = None, code: str | None = None) -> JsonObject:
     """Build OpenAI's error object."""
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
-def failure_body(model: str, failure: Failure, prompt_field: str) -> dict[str, Any]:
+def failure_body(model: str, failure: Failure, prompt_field: str) -> JsonObject:
     """Build the error object for a request whose last model failed. `prompt_field` is the field of its prompt."""
     if failure.kind == "context_length":
         code = "context_length_exceeded"

@@ -1,11 +1,12 @@
 """The interface of the service that runs the cascades, as the routes use it."""
 
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 from serve_app.api.schema import CascadeOptions
 from serve_app.core.cascade import Run
 from serve_app.core.record import DecisionRecord
+from serve_app.core.record_json import JsonObject
 from serve_app.core.types import Outcome, Prompt
 
 
@@ -15,7 +16,7 @@ class ModelCard:
 
     id: str
     kind: Literal["cascade", "model"]
-    details: dict[str, Any]
+    details: JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class Readiness:
     """Whether every tier of every cascade can answer; `details` name what is missing."""
 
     ready: bool
-    details: dict[str, Any]
+    details: JsonObject
 
 
 class Service(Protocol):

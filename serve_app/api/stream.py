@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any
 
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -14,7 +13,7 @@ from serve_app.api.errors import BUG, error_body, failure_body
 from serve_app.api.exchange import Exchange, while_connected
 from serve_app.core.cascade import Event, Run, cascade_events
 from serve_app.core.record import usage
-from serve_app.core.record_json import to_json
+from serve_app.core.record_json import JsonObject, to_json
 from serve_app.core.types import Delta, Failure, Outcome
 
 logger = logging.getLogger(__name__)
@@ -97,5 +96,5 @@ async def _with_keepalive(run: Run, period_s: float) -> AsyncGenerator[Event | N
                 return
 
 
-def _event(data: dict[str, Any]) -> bytes:
+def _event(data: JsonObject) -> bytes:
     return b"data: " + encoded(data) + b"\n\n"

@@ -23,7 +23,7 @@ from serve_app.core.cost import Speed
 from serve_app.core.deferral import answers_needed
 from serve_app.core.protocols import Model, Scorer
 from serve_app.core.record import DecisionRecord, decision_record
-from serve_app.core.record_json import to_json
+from serve_app.core.record_json import JsonObject, to_json
 from serve_app.core.types import Generation, Outcome, Prompt, Tier
 from serve_app.deployments.autoscaling import EXPECTED, Demand
 from serve_app.deployments.capabilities import check_honoured
@@ -69,7 +69,7 @@ class Router:
         self._scorer: Scorer = CompositeScorer(inline, config.composites())
         self._costs = {name: model.cost() for name, model in config.models.items()}
         self._speeds = {name: Speed() for name in config.models}
-        self._refused: dict[str, Any] | None = None
+        self._refused: JsonObject | None = None
         self._status: tuple[float, Readiness] | None = None
         self._apply(RouterSettings())
         self._demand = Demand(
@@ -241,9 +241,14 @@ class Router:
             for number, tier in enumerate(self._tiers[id_])
             if not self._can_answer(tier, answering)
         ]
-        details = {"waiting_for": waiting, "replicas": running, "thresholds": self._thresholds}
-        in_force = {"calibrations": self._calibrations, "refused_user_config": self._refused}
-        return Readiness(not waiting, details | in_force)
+        details: JsonObject = {
+            "waiting_for": waiting,
+            "replicas": running,
+            "thresholds": self._thresholds,
+            "calibrations": self._calibrations,
+            "refused_user_config": self._refused,
+        }
+        return Readiness(not waiting, details)
 
     def _answers(self, name: str, health: Health) -> bool:
         return bool(health.running) or (self._sleeps(name) and not health.down)
@@ -278,6 +283,6 @@ def _look() -> dict[str, Health]:
     return look_up(serve.get_replica_context().app_name)
 
 
-def _tier_card(tier: Tier) -> dict[str, Any]:
-    card: dict[str, Any] = {"models": list(tier.models)}
+def _tier_card(tier: Tier) -> JsonObject:
+    card: JsonObject = {"models": list(tier.models)}
     return card if tier.signal is None else card | {"signal": tier.signal, "threshold": tier.threshold}

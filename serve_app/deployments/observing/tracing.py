@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, replace
 from time import perf_counter, time_ns
-from typing import Any
 
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -18,6 +17,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
 from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.util.types import AttributeValue
 
 from serve_app import __version__
 from serve_app.config import TracingConfig
@@ -191,7 +191,7 @@ def _operation(prompt: Prompt) -> str:
     return "chat" if prompt.text is None else "text_completion"
 
 
-def _request_attributes(prompt: Prompt, provider: str, model: str) -> dict[str, Any]:
+def _request_attributes(prompt: Prompt, provider: str, model: str) -> dict[str, AttributeValue]:
     sampling = prompt.sampling
     attributes = {
         "gen_ai.operation.name": _operation(prompt),
@@ -224,7 +224,7 @@ def _set_result(span: Span, answer: Answer, model: str) -> None:
         span.set_status(StatusCode.ERROR)
 
 
-def _decision_attributes(number: int, result: TierResult) -> dict[str, Any]:
+def _decision_attributes(number: int, result: TierResult) -> dict[str, AttributeValue]:
     decision = result.decision
     selected = None if decision.selected is None else result.tier.models[decision.selected]
     attributes = {
