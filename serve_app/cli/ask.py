@@ -1,26 +1,15 @@
-"""`cascade ask`: one question to a running server, and its decision record as tables.
-
-Needs only httpx and rich, and imports them late, since the command line must start fast.
-"""
+"""`cascade ask`: one question to a running server. Imports httpx and rich late, since a command must start fast."""
 
 import sys
-import unicodedata
-from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal
 
+from serve_app.cli.decision_view import Body, clean
 from serve_app.core.loopback import is_loopback
-from serve_app.core.record import AnswerRecord, CallRecord, DecisionRecord, TierDecision, TierRecord, Timings
-from serve_app.core.record_json import from_json
 from serve_app.errors import RequestError, ServerError, UnknownModelError
 
 if TYPE_CHECKING:
     import httpx
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-Body: TypeAlias = dict[str, Any]
 
 CONNECT_S = 5.0
 
@@ -105,9 +94,9 @@ def _body(base: str, response: "httpx.Response") -> Body:
     error = body.get("error")
     if isinstance(error, dict) and isinstance(error.get("message"), str):
         if response.is_server_error:
-            raise ServerError(_clean(error["message"]))
+            raise ServerError(clean(error["message"]))
         kind = UnknownModelError if error.get("code") == "model_not_found" else RequestError
-        raise kind(_clean(error["message"]), error.get("param"), error.get("code"))
+        raise kind(clean(error["message"]), error.get("param"), error.get("code"))
     if response.is_server_error:
         raise ServerError(f"The server at {base} failed with {_status(response)}.")
     if response.is_success and body.get("choices") and isinstance(body.get("cascade"), dict):
@@ -118,252 +107,6 @@ def _body(base: str, response: "httpx.Response") -> Body:
 
 
 def _status(response: "httpx.Response") -> str:
-    line = " ".join(_clean(response.text[:1000]).split())
+    line = " ".join(clean(response.text[:1000]).split())
     shown = f": {line[:100].rstrip('. ')}" if line and "text/plain" in response.headers.get("content-type", "") else ""
     return f"HTTP {response.status_code}{shown}"
-
-
-def render(body: Body, console: "Console") -> None:
-    """Show a response on the terminal: the answer, then how it was decided."""
-    from rich.text import Text
-
-    record = from_json(body["cascade"])
-    choice = body["choices"][0]
-    text = _clean(_written(choice["message"])).strip("\n")
-    answer = Text(text, "bold") if text.strip() else Text("(an empty answer)", "dim")
-    # Copied out of a pipe, code should have the lines that the model gave it.
-    console.print(answer, soft_wrap=not console.is_terminal)
-    if choice["finish_reason"] == "length":
-        console.print(Text("(cut off at the limit of tokens)", "dim"))
-    console.print()
-    console.print(_models(record))
-    console.print()
-    for table in _matrices(record.tiers):
-        console.print(table)
-        console.print()
-    for line in _verdicts(record):
-        console.print(line)
-    console.print(_facts(record, body["usage"]))
-
-
-def _matrices(tiers: Sequence[TierRecord]) -> "Iterator[Table]":
-    for number, tier in enumerate(tiers, 1):
-        if tier.decision and tier.decision.similarities:
-            title = f"similarities of tier {number}" if _several(tiers) else "similarities"
-            yield _similarities(tier.models, tier.decision, title)
-
-
-def _written(message: Body) -> str:
-    """Return an answer's text, then its tool calls, one per line."""
-    calls = [call["function"] for call in message.get("tool_calls") or []]
-    return "\n".join([*filter(None, [message["content"]]), *map(_call, calls)])
-
-
-def _call(function: Body) -> str:
-    return _signature(function["name"], function["arguments"])
-
-
-def _signature(name: str, arguments: str) -> str:
-    return f"{name}({arguments})"
-
-
-def _models(record: DecisionRecord) -> "Table":
-    """Return a table of every model that was called, with a `*` before the one that answered."""
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("tier", justify="right", no_wrap=True)
-    table.add_column("  model")
-    table.add_column("answer")
-    for name in ("in", "out", "seconds"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("status", no_wrap=True)
-    for number, tier in enumerate(record.tiers, 1):
-        for index, (model, text) in enumerate(zip(tier.models, _texts(tier), strict=True)):
-            tier_number = str(number) if index == 0 else ""
-            table.add_row(tier_number, *_model_row(model, record.models[model], text, model == record.answered_by))
-    return table
-
-
-def _model_row(model: str, call: CallRecord, text: str | None, answered: bool) -> "tuple[str | Text, ...]":
-    from rich.text import Text
-
-    failed = call.status != "ok"
-    status = "truncated" if call.finish_reason == "length" else call.status.replace("_", " ")
-    about = "~" if call.estimated else ""
-    return (
-        _line(f"{'*' if answered else ' '} {model}", "bold" if answered else ""),
-        Text(_clean(call.message or ""), "red") if failed else _shortened(text),
-        f"{about}{call.prompt_tokens}",
-        f"{about}{call.completion_tokens}",
-        f"{call.latency_s:.2f}",
-        Text(status, "red" if failed else "yellow" if status != "ok" else "green"),
-    )
-
-
-def _texts(tier: TierRecord) -> list[str | None]:
-    """Return what each model of a tier wrote or called, None for a failure and in a record without answers."""
-    if tier.answers is None:
-        return [None] * len(tier.models)
-    return [None if answer is None else _text(answer) for answer in tier.answers]
-
-
-def _text(answer: AnswerRecord) -> str:
-    if not answer.tool_calls:
-        return answer.text
-    calls = [_signature(call.name, call.arguments) for call in answer.tool_calls]
-    return " ".join([*filter(None, [answer.text]), *calls])
-
-
-def _shortened(answer: str | None) -> "Text":
-    return _line("(empty)", "dim") if answer is not None and not answer.strip() else _line(answer or "", "")
-
-
-def _line(text: str, style: str) -> "Text":
-    """Return text on one line, cut to its column's width. (Rich narrows only columns that it believes can wrap.)"""
-    from rich.text import Text
-
-    indent = text[: len(text) - len(text.lstrip(" "))]
-    return Text(indent + " ".join(_clean(text).split()), style, no_wrap=True, overflow="ellipsis")
-
-
-def _similarities(models: Sequence[str], decision: TierDecision, title: str) -> "Table":
-    """Return the matrix: row i, column j is the signal for hypothesis i and reference j.
-
-    Output scores are shown only if they differ from the similarities, so for more than two models.
-    """
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    scored = len(models) > 2
-    columns = [str(number) for number in range(1, len(models) + 1)]
-    table.add_column(f"{title} ({decision.signal})")
-    for name in [*columns, "score"] if scored else columns:
-        table.add_column(name, justify="right", no_wrap=True)
-    for i, (model, row) in enumerate(zip(models, decision.similarities or (), strict=True)):
-        values = [*row, decision.output_scores[i]] if scored else row
-        table.add_row(_line(f"{i + 1} {model}", ""), *(_number(value) for value in values))
-    return table
-
-
-def _number(value: float | None, digits: int = 2) -> str:
-    return "n/a" if value is None else f"{value:.{digits}f}"
-
-
-def _verdicts(record: DecisionRecord) -> "Iterator[Text]":
-    """Yield a line for each tier that had something to decide, and one if the target failed."""
-    from rich.text import Text
-
-    tiers = record.tiers
-    if tiers[0].decision is None:
-        yield Text(f"{record.answered_by} was asked alone, so there was nothing to decide")
-    for number, tier in enumerate(tiers, 1):
-        if tier.decision is None:
-            continue
-        if tier.decision.accepted:
-            result, style = f"accepted, {tier.decision.selected} answered", "green"
-        else:
-            result, style = f"deferred to {' + '.join(tiers[number].models)}", "yellow"
-        prefix = f"tier {number}: " if _several(tiers) else ""
-        yield Text(f"{prefix}{_why(tier.decision)}: {result}", style)
-        if tier.scorer_error:
-            yield Text(_clean(tier.scorer_error), "red")
-    if record.replaced:
-        model = record.replaced.model
-        yield Text(f"{model} failed, so the best member answer stands in, by {record.answered_by}", "red")
-
-
-def _several(tiers: Sequence[TierRecord]) -> bool:
-    """Return whether more than one tier decided something, so that a line must name its tier."""
-    return sum(tier.decision is not None for tier in tiers) > 1
-
-
-REASONS = {
-    "too_few_answers": "too few answers to compare",
-    "nothing_to_return": "no answer that could be returned",
-    "scorer_failed": "scoring failed",
-    "forced": "forced",
-}
-
-
-def _why(decision: TierDecision) -> str:
-    compared = _comparison(decision)
-    if decision.reason in ("agreement", "disagreement", "confident", "unsure"):
-        return f"{compared} ({decision.signal})"
-    details = f"{decision.signal}, {compared}" if decision.agreement is not None else decision.signal
-    return f"{REASONS.get(decision.reason, decision.reason.replace('_', ' '))} ({details})"
-
-
-def _comparison(decision: TierDecision) -> str:
-    """Return `agreement 0.73 < threshold 0.80`, with as many digits as the two need to differ."""
-    value, threshold = decision.agreement, decision.threshold
-    name = "confidence" if decision.reason in ("confident", "unsure") else "agreement"
-    if value is None or threshold is None:
-        return f"no {name} to compare with threshold {_number(threshold)}"
-    digits = next((d for d in range(2, 5) if round(threshold, d) == threshold), 4)
-    while digits < 9 and value != threshold and round(value, digits) == round(threshold, digits):
-        digits += 1
-    sign = ">=" if value >= threshold else "<"
-    return f"{name} {_number(value, digits)} {sign} threshold {_number(threshold, digits)}"
-
-
-def _facts(record: DecisionRecord, usage: Body) -> "Table":
-    """Return a table of tokens, cost and time."""
-    from rich.table import Table
-    from rich.text import Text
-
-    facts = Table.grid(padding=(0, 2))
-    tokens = f"{usage['total_tokens']} ({usage['prompt_tokens']} in, {usage['completion_tokens']} out)"
-    for name, fact in [("tokens", tokens), *_costs(record), ("time", _times(record.timings))]:
-        facts.add_row(Text(name, "dim"), Text(fact))
-    return facts
-
-
-def _costs(record: DecisionRecord) -> Iterator[tuple[str, str]]:
-    cost = record.cost
-    alone = cost.target_only if record.tiers[0].decision else None
-    about = "about " if cost.estimated else ""
-    if cost.flops is None:
-        yield "cost", "FLOPs unknown: the config does not give every model's parameters"
-    else:
-        share = "" if alone is None else _share(cost.flops, alone.flops, _flops, alone.estimated)
-        yield "cost", f"{about}{_flops(cost.flops)} FLOPs{share}"
-    if cost.usd or (alone and alone.usd):
-        share = "" if alone is None else _share(cost.usd, alone.usd, _usd, alone.estimated)
-        yield "", f"{about}{_usd(cost.usd)}{share}"
-
-
-def _times(timings: Timings) -> str:
-    parts = [f"tiers: {', '.join(map(_seconds, timings.tiers))}"] if len(timings.tiers) > 1 else []
-    if timings.scoring:
-        parts.append(f"scoring: {_seconds(timings.scoring)}")
-    return _seconds(timings.total or 0.0) + (f" ({'; '.join(parts)})" if parts else "")
-
-
-def _share(spent: float | None, by_target: float | None, shown: Callable[[float], str], estimated: bool) -> str:
-    if spent is None or not by_target:
-        return ""
-    share = spent / by_target
-    percent = "<1%" if 0 < share < 0.01 else f"{share:.0%}"
-    return f", {percent} of the target alone ({shown(by_target)}{', estimated' if estimated else ''})"
-
-
-def _flops(value: float) -> str:
-    return f"{value:.2e}".replace("e+", "e")
-
-
-def _usd(value: float | None) -> str:
-    """Format with at least two significant digits, never in powers of ten."""
-    if value is None:
-        return "US dollars unknown"
-    digits = next((d for d in range(2, 12) if round(value, d) and value * 10 ** (d - 1) >= 1), 2)
-    return f"${value:.{digits}f}"
-
-
-def _seconds(value: float) -> str:
-    return "<0.01 s" if 0 < value < 0.01 else f"{value:.2f} s" if value < 1 else f"{value:.1f} s"
-
-
-def _clean(text: str) -> str:
-    """Remove control characters, so that a model's text cannot control the terminal."""
-    return "".join(sign for sign in text if sign in "\n\t" or unicodedata.category(sign) != "Cc")

@@ -73,6 +73,7 @@ def ask(
     from rich.console import Console
 
     from serve_app.cli import ask as asking
+    from serve_app.cli.decision_view import render
 
     body = asking.ask(
         url,
@@ -89,7 +90,7 @@ def ask(
     if as_json:
         echo_json(body, indent=2)
     else:
-        asking.render(body, Console())
+        render(body, Console())
 
 
 @app.command()
