@@ -4,7 +4,8 @@
     ├── ConfigError              the configuration cannot be used
     ├── WeightsError             model files could not be found, fetched or verified
     ├── EngineError              a model could not be loaded, or broke while it answered
-    │   └── ContextTooLongError  the prompt does not fit the model's context
+    │   ├── ContextTooLongError  the prompt does not fit the model's context
+    │   └── UnsupportedRequestError  the request asks for something that the engine cannot do (HTTP 400)
     ├── SignalError              a similarity could not be computed
     ├── DataError                examples, prompts or records of an evaluation cannot be used
     ├── RequestError             the client asked for something that cannot be honoured (HTTP 400)
@@ -55,6 +56,10 @@ class ContextTooLongError(EngineError):
         if self.prompt_tokens is None or self.context_tokens is None:
             return "The prompt is longer than the model's context."
         return f"The prompt has {self.prompt_tokens} tokens, but the context holds {self.context_tokens}."
+
+
+class UnsupportedRequestError(EngineError):
+    """The request asks for something that the engine cannot do, whoever asks and however often."""
 
 
 class SignalError(CascadeError):

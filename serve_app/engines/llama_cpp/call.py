@@ -25,7 +25,7 @@ class Call:
     ) -> None:
         self.raw = prompt.text is not None
         self.body = json.dumps(body, ensure_ascii=False)
-        self._bound = "response_format" in body
+        self.grammar: str | None = body.get("grammar")
         self.cancelled = False  # set by the event loop, read by the thread
         self.error: Exception | None = None
         self.started = self.ended = 0.0
@@ -65,7 +65,7 @@ class Call:
         text = "".join(self._texts)
         logprobs = self._logprobs
         if logprobs is not None and not self._tool_calls:  # a call's tokens are no text, but they tell how sure it is
-            logprobs = _unfenced(text, logprobs) if self._bound else list(within(text, logprobs))
+            logprobs = list(within(text, logprobs))
         return Generation(
             text=text,
             finish_reason=self._finish,
@@ -128,22 +128,6 @@ class Call:
             self._meter.prompt_tokens = min(self._prompt_tokens, self._meter.prompt_tokens + self._batch_tokens)
         else:
             self._meter.completion_tokens = max(1, self._meter.completion_tokens) + 1
-
-
-def _unfenced(text: str, logprobs: list[TokenLogprob]) -> list[TokenLogprob] | None:
-    """The entries of an answer that a schema binds: llama.cpp allows a code fence around it and strips only the text.
-
-    None if the tokens do not hold the text: no log-probabilities are better than another text's.
-    """
-    joined = "".join(entry.token for entry in logprobs)
-    start = joined.find(text)
-    if start < 0:
-        return None
-    first = at = 0
-    while first < len(logprobs) and at + len(logprobs[first].token) <= start:
-        at += len(logprobs[first].token)
-        first += 1
-    return list(within(joined[at : start + len(text)], logprobs[first:]))
 
 
 def _error(error: dict[str, Any]) -> EngineError:

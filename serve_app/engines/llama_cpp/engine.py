@@ -31,6 +31,7 @@ from serve_app.core.types import Delta, Prompt
 from serve_app.engines.base import EngineCounters, Meter
 from serve_app.engines.llama_cpp.call import Call
 from serve_app.engines.llama_cpp.config import LlamaCppConfig
+from serve_app.engines.llama_cpp.grammar import GrammarChecker
 from serve_app.engines.llama_cpp.tools import chat_fields
 from serve_app.engines.running.threaded import CANCEL_WAIT_S, ThreadedEngine
 from serve_app.errors import EngineError
@@ -44,6 +45,7 @@ class LlamaCppEngine(ThreadedEngine[Call]):
         self._server = server
         self._template_knows_tools = template_knows_tools
         self._slots = asyncio.Semaphore(config.slots)
+        self._grammars = GrammarChecker()
         self._pool = ThreadPoolExecutor(config.slots, thread_name_prefix="llama_cpp")
         self._running: dict[Call, asyncio.Future[None]] = {}
         self._requests = 0
@@ -77,6 +79,7 @@ class LlamaCppEngine(ThreadedEngine[Call]):
             call.cancelled = True
         if self._running:
             await asyncio.wait(self._running.values())
+        await self._grammars.close()
         await asyncio.to_thread(self._free)
 
     def _free(self) -> None:
@@ -94,6 +97,8 @@ class LlamaCppEngine(ThreadedEngine[Call]):
 
     async def _start(self, call: Call) -> asyncio.Future[None]:
         """Waits for a slot, then runs the call in a thread. The slot is the thread's, not the awaiting task's."""
+        if call.grammar is not None:
+            await self._grammars.check(call.grammar)
         await self._slots.acquire()
         if self._closed:
             self._slots.release()

@@ -5,12 +5,12 @@ What llama.cpp does (2026.10) and what we make of it:
 * A template that knows no tools leaves them out without a word, and calls in the history too. For such models we
   describe the tools in the system message and write calls and results as text, in the common form between `<tool_call>`
   tags.
-* `tool_choice: required` allows any prose before the call, and one that names a function counts as `auto`. A JSON
-  schema does bind: where a call is wanted, the answer is constrained to one call (never several), and we read it.
+* `tool_choice: required` allows any prose before the call, and one that names a function counts as `auto`. A grammar
+  does bind: if a call is demanded, the answer is constrained to one call (never several), and we read it.
 * A model may also answer with nothing but the JSON of a call, without the tags of its template; that is a call all the
   same, and so its text is held back until it is clear what it is.
-* Tools go with log-probabilities only if llama.cpp does not know that they are tools: they are then a variable of the
-  template.
+* The template gets the tools as a variable. llama.cpp itself gets their names, to read calls in the model's own form,
+  but not their schemas, of which it would build a grammar (see `grammar`); with log-probabilities it takes no tools.
 * `json_object` alone allows any value; it becomes a schema.
 """
 
@@ -22,8 +22,9 @@ from typing import Any, TypeAlias
 
 from serve_app.core.tools import AnswerSchema, JsonSchema, NamedTool, ResponseFormat, Tool
 from serve_app.core.types import Message, Prompt, ToolCall
+from serve_app.engines.llama_cpp.grammar import grammar
 from serve_app.engines.wire.message import message_json
-from serve_app.engines.wire.tool import response_format_json, tool_json
+from serve_app.engines.wire.tool import tool_json
 
 Json: TypeAlias = dict[str, Any]
 
@@ -56,13 +57,18 @@ def chat_fields(prompt: Prompt, template_knows_tools: bool) -> Json:
             message_json(message) | {"content": message.content}
             for message in prompt.messages
         ]
-        if tools and (schema is not None or prompt.sampling.logprobs):
+        if tools:
             fields["chat_template_kwargs"] = {"tools": tools}
-        elif tools:
-            fields |= {"tools": tools, "parallel_tool_calls": prompt.parallel_tool_calls}
+        if tools and schema is None and not prompt.sampling.logprobs:
+            fields |= {"tools": list(map(_named, callable_tools)), "parallel_tool_calls": prompt.parallel_tool_calls}
     if schema is not None:
-        fields["response_format"] = response_format_json(AnswerSchema("answer", schema))
+        fields["grammar"] = grammar(schema)
     return fields
+
+
+def _named(tool: Tool) -> Json:
+    """Return the tool as llama.cpp's reader of calls needs it: it would make a grammar of its own of any schema."""
+    return tool_json(Tool(tool.name, None, {"type": "object"}))
 
 
 def _callable_tools(prompt: Prompt) -> list[Tool]:

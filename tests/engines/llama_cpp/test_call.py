@@ -50,32 +50,3 @@ async def test_calls_that_llama_cpp_has_read_are_put_together() -> None:
 async def test_a_call_that_is_cut_off_says_so() -> None:
     _, answer = played(piece('{"ci', id="x", type="function", name="get_weather"), choice({}, "length"))
     assert (answer.tool_calls, answer.finish_reason) == ((ToolCall("x", "get_weather", '{"ci'),), "length")
-
-
-BARE = [(piece, -1.0) for piece in ('{"', "a", '":', "1", "}")]
-
-HALVES = [('\n{"', -2.0), *BARE[1:-1], ("}\n", -3.0)]
-
-TEXT = '{"a":1}'
-
-BOUND = [
-    (TEXT, BARE, BARE),
-    (TEXT, [("``", -9.0), ("`json\n", -9.0), *BARE, ("\n", -9.0), ("```", -9.0)], BARE),
-    (TEXT, [(" ", -9.0), *BARE, (" ", -9.0)], BARE),
-    # A token that is half fence and half text counts.
-    (TEXT, [("```", -9.0), ('\n{"', -2.0), *BARE[1:-1], ("}\n", -3.0), ("```", -9.0)], HALVES),
-    ("", [("```", -9.0)], []),
-    (TEXT, [("\\xf0", -9.0)], None),
-]
-
-
-@pytest.mark.parametrize(("text", "tokens", "kept"), BOUND)
-async def test_the_logprobs_of_a_bound_answer_are_those_of_its_text(
-    text: str, tokens: list[tuple[str, float]], kept: list[tuple[str, float]] | None
-) -> None:
-    call = Call({"response_format": {}}, asked(tools=(), logprobs=True), Meter(10, 5), 64)
-    content = [{"token": token, "logprob": logprob} for token, logprob in tokens]
-    last = {"delta": {"content": text}, "finish_reason": "stop", "logprobs": {"content": content}}
-    assert not call(json.dumps({"choices": [last]}))
-    logprobs = call.generation().logprobs
-    assert (None if logprobs is None else [(entry.token, entry.logprob) for entry in logprobs]) == kept

@@ -1,0 +1,161 @@
+"""JSON schemas as grammars that bind llama.cpp's answers: those of llguidance, which xllamacpp's build contains.
+
+llama.cpp's own converter leaves out what it does not know (patterns without anchors, bounds of numbers, formats,
+`not`), and a schema of 300 bytes can keep it busy for minutes or abort its process. llguidance enforces those, has
+limits of its own, and says what it cannot enforce. llama.cpp ignores what it says and decodes without a grammar, so
+each grammar is compiled in a process of its own first: what cannot be compiled there within `TIME_LIMIT_S` never
+reaches the model.
+"""
+
+import asyncio
+import json
+import sys
+from asyncio.subprocess import PIPE, Process
+from pathlib import Path
+from typing import Any
+
+from serve_app.core.tools import JsonSchema
+from serve_app.errors import UnsupportedRequestError
+
+TIME_LIMIT_S = 1.0
+"""llama.cpp compiles the grammar once more, beside requests that are being decoded."""
+MAX_CHARACTERS = 65_536
+"""Of a grammar. Compiling time grows with it: 1,500 properties or 3,000 alternatives take a tenth of a second."""
+OPTIONS = {
+    # Small models fill optional whitespace until the answer is full.
+    "whitespace_flexible": False,
+    "item_separator": ", ",
+    "key_separator": ": ",
+    # `oneOf` binds as `anyOf`; finished answers are validated against the schema itself.
+    "coerce_one_of": True,
+}
+_PROCESS = Path(__file__).with_name("grammar_process.py")
+_SILENT = {"type", "title", "description", "default", "examples", "deprecated", "$schema", "$id", "$comment", "$defs"}
+_SILENT |= {"definitions", "additionalProperties", "required", "minProperties", "maxProperties", "properties"}
+"""Keywords beside which an object's `properties` can be closed: none brings properties of its own."""
+
+
+def grammar(schema: JsonSchema) -> str:
+    """Return the grammar of a schema, in llguidance's notation.
+
+    Objects that list their properties and say nothing of others get no others: every answer is valid all the same,
+    and small models do not add properties until the answer is full.
+    """
+    return "%llguidance {}\nstart: %json " + json.dumps(_closed(schema) | {"x-guidance": OPTIONS})
+
+
+def _closed(schema: Any, *, composed: bool = False, definitions: bool | None = None) -> Any:
+    """Return the schema with `additionalProperties: false` where that can make no answer impossible.
+
+    `composed`: another part of the schema speaks about the same object. `definitions`: whether those are composed.
+    """
+    if isinstance(schema, list):
+        return [_closed(item, composed=composed, definitions=definitions) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if definitions is None:
+        definitions = _composes_references(schema)
+    speaking = schema.keys() - (_SILENT - {"properties"})
+    closed: dict[str, Any] = {}
+    for key, value in schema.items():
+        if key in ("properties", "patternProperties", "$defs", "definitions") and isinstance(value, dict):
+            within = definitions if key in ("$defs", "definitions") else False
+            closed[key] = {
+                name: _closed(part, composed=within, definitions=definitions) for name, part in value.items()
+            }
+        elif key in ("items", "prefixItems", "additionalProperties"):
+            closed[key] = _closed(value, definitions=definitions)
+        elif key in ("anyOf", "oneOf", "allOf"):
+            within = composed or len(speaking) > 1 or key == "allOf"
+            closed[key] = _closed(value, composed=within, definitions=definitions)
+        else:
+            closed[key] = value
+    if not composed and speaking == {"properties"}:
+        closed.setdefault("additionalProperties", False)
+    return closed
+
+
+def _composes_references(schema: Any) -> bool:
+    """Return whether a `$ref` stands where other parts speak about the same value."""
+    if isinstance(schema, list):
+        return any(map(_composes_references, schema))
+    if not isinstance(schema, dict):
+        return False
+    parts = [part for part in schema.get("allOf", ()) if isinstance(part, dict)] if "allOf" in schema else []
+    beside = "$ref" in schema and len(schema.keys() - (_SILENT - {"properties"})) > 1
+    return beside or any("$ref" in part for part in parts) or any(map(_composes_references, schema.values()))
+
+
+class GrammarChecker:
+    """Compiles grammars in a process that is ended if it takes too long. Starts it at the first grammar."""
+
+    def __init__(self, time_limit_s: float = TIME_LIMIT_S) -> None:
+        self._time_limit_s = time_limit_s
+        self._process: Process | None = None
+        self._lock = asyncio.Lock()
+
+    async def check(self, text: str) -> None:
+        """Raise UnsupportedRequestError if llama.cpp could not enforce the grammar, with llguidance's reason."""
+        if len(text) > MAX_CHARACTERS:
+            raise _unsupported(f"has {len(text)} characters as JSON, more than {MAX_CHARACTERS}")
+        async with self._lock:
+            try:
+                reason = await self._compile(text)
+            except BaseException:
+                # Cancelled or not, the process may be in the midst of a grammar.
+                self._kill()
+                raise
+        if reason:
+            raise _unsupported(f"cannot be enforced: {reason}")
+
+    async def close(self) -> None:
+        """End the process."""
+        async with self._lock:
+            if (process := self._process) is not None:
+                self._kill()
+                await process.wait()
+
+    async def _compile(self, text: str) -> str:
+        process = self._process
+        if process is None or process.returncode is not None:
+            command = (sys.executable, "-P", str(_PROCESS))
+            process = self._process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE)
+            await _answer(process, "start: /a/")  # the start is not the grammar's
+        try:
+            async with asyncio.timeout(self._time_limit_s):
+                return await _answer(process, text)
+        except TimeoutError:
+            self._kill()
+            return f"compiling it takes longer than {self._time_limit_s:g} s"
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            self._kill()
+            return "compiling it takes more memory than is allowed"
+
+    def _kill(self) -> None:
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+        self._process = None
+
+
+async def _answer(process: Process, text: str) -> str:
+    """Return what the process says of one grammar. Raises EOFError if it ended instead."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(json.dumps(text).encode() + b"\n")
+    await process.stdin.drain()
+    line = await process.stdout.readline()
+    if not line:
+        raise EOFError
+    return _reason(json.loads(line))
+
+
+def _reason(message: str) -> str:
+    """Return llguidance's message without the grammar that it quotes."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("error: ")]
+    text = (errors or lines or [""])[0].removeprefix("error: ")
+    return text.removeprefix("at 2(8): ").removeprefix("failed to compile JSON schema: ")[:300]
+
+
+def _unsupported(problem: str) -> UnsupportedRequestError:
+    return UnsupportedRequestError(f"the JSON schema {problem}")
