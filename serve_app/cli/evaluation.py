@@ -8,7 +8,7 @@ import typer
 
 from serve_app.cli.arguments import ConfigPath
 from serve_app.cli.errors_and_exit import echo_json, sentences
-from serve_app.evaluation.analysis.dataset import Unit
+from serve_app.evaluation.analysis.costs import Unit
 from serve_app.evaluation.calibrate.goal import Goal
 
 RecordsPath = Annotated[
@@ -68,7 +68,8 @@ def evaluate(
     """Say how good and how cheap every signal and threshold would have been on recorded answers; no model is called."""
     from rich.console import Console
 
-    from serve_app.evaluation.analysis.dataset import Dataset, Options
+    from serve_app.evaluation.analysis.load import load_dataset
+    from serve_app.evaluation.analysis.options import Options
     from serve_app.evaluation.evaluate import tables
     from serve_app.evaluation.evaluate.evaluate import evaluate as evaluated
     from serve_app.evaluation.evaluate.report import make_folder, write
@@ -82,7 +83,7 @@ def evaluate(
     if report is not None:
         make_folder(report)
     with Console(stderr=True).status("evaluating"):
-        body = evaluated(Dataset(loaded, options))
+        body = evaluated(load_dataset(loaded, options))
     if report is not None:
         for path in write(body, report):
             typer.echo(path, err=True)
@@ -137,7 +138,7 @@ def calibrate(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for machines.")] = False,
 ) -> None:
     """Find the thresholds for a goal on some of the records, and say what they do on others."""
-    from serve_app.evaluation.analysis.dataset import Options
+    from serve_app.evaluation.analysis.options import Options
     from serve_app.evaluation.calibrate import command as calibrating
     from serve_app.evaluation.records.file import Records
 
@@ -175,7 +176,8 @@ def choose(
     """Find the best members, signals and thresholds on a quarter of the records; say what they do on another."""
     from rich.console import Console
 
-    from serve_app.evaluation.analysis.dataset import Dataset, Options
+    from serve_app.evaluation.analysis.load import load_dataset
+    from serve_app.evaluation.analysis.options import Options
     from serve_app.evaluation.choose import choose as choosing
     from serve_app.evaluation.choose import output
     from serve_app.evaluation.records.file import Records
@@ -184,7 +186,7 @@ def choose(
     tiers, target = choosing.tiers(loaded, _list(members), target)
     options = Options(tiers=tiers, target=target, signals=_list(signals), metrics=_list(metric), seed=seed)
     with Console(stderr=True).status("choosing"):
-        found = choosing.find(Dataset(loaded, options), budget, unit)
+        found = choosing.find(load_dataset(loaded, options), budget, unit)
     if as_json:
         echo_json(found.body())
     else:

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from serve_app.evaluation.analysis.dataset import Dataset, Options
+from serve_app.evaluation.analysis.load import load_dataset
+from serve_app.evaluation.analysis.options import Options
 from serve_app.evaluation.analysis.similarities import measure
 from serve_app.evaluation.evaluate.evaluate import evaluate
 from serve_app.evaluation.records.file import Records
@@ -39,7 +40,7 @@ def test_evaluated_by_itself_it_has_a_second_metric(tmp_path: Path, settings: di
     examples = questions(60)
     path = write_records(tmp_path / "r.jsonl", config, examples, answers(["small", "tiny", "large"], examples))
     options = Options(signals=("bleurt", "rougeL"), metrics=("bleurt",), resamples=50)
-    [group] = evaluate(Dataset(Records.load(path), options))["groups"]
+    [group] = evaluate(load_dataset(Records.load(path), options))["groups"]
     assert group["metrics"] == ["bleurt", "f1"]
     rows = {row["signal"]: row for row in group["cascades"][0]["rows"]}
     assert list(rows["bleurt"]["other_metrics"]) == ["f1"]

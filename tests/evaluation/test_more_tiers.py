@@ -19,7 +19,9 @@ from serve_app.core.cascade import Run, run_cascade
 from serve_app.core.protocols import Model
 from serve_app.core.types import Answer, Prompt, Scores
 from serve_app.errors import ConfigError, DataError
-from serve_app.evaluation.analysis.dataset import CALIBRATE, CHOOSE, Dataset, Options
+from serve_app.evaluation.analysis.dataset import CALIBRATE, CHOOSE
+from serve_app.evaluation.analysis.load import load_dataset
+from serve_app.evaluation.analysis.options import Options
 from serve_app.evaluation.analysis.replay import EVERYTHING
 from serve_app.evaluation.calibrate.calibrate import scored_tiers
 from serve_app.evaluation.calibrate.command import CalibrationRun, run
@@ -48,8 +50,8 @@ def calibrate(
 
 def shares(path: Path, thresholds: Sequence[float], part: int) -> list[float]:
     """Of one part of the examples, what passes on beyond each tier."""
-    dataset = Dataset(Records.load(path), OPTIONS)
-    view, candidates = scored_tiers(dataset, labelled=False)
+    dataset = load_dataset(Records.load(path), OPTIONS)
+    view, candidates = scored_tiers(dataset)
     index = dataset.parts(view.group.index, CHOOSE, CALIBRATE)[part]
     by = answered_by([candidate.scored.scores[index] for candidate in candidates], thresholds)
     return [float((by > tier).mean()) for tier in range(len(candidates))]
@@ -99,7 +101,7 @@ def test_a_server_with_the_written_thresholds_does_what_was_reported(path: Path,
     served = load(tmp_path / "out.yaml")
     assert served.thresholds() == {"default": list(done.calibrated.thresholds)}
     records = Records.load(path)
-    *_, test = Dataset(records, OPTIONS).parts(np.arange(400), CHOOSE, CALIBRATE)
+    *_, test = load_dataset(records, OPTIONS).parts(np.arange(400), CHOOSE, CALIBRATE)
     ids = [records.examples[row].id for row in test]
     models = {
         name: Recorded({records.examples[row].id: answer for row in test if (answer := column[row])})
@@ -224,7 +226,7 @@ def test_a_target_alone_has_no_threshold(tmp_path: Path) -> None:
 def choose(path: Path, budget: float | None, unit: Any = None, **only: Any) -> choosing.Selection:
     records = Records.load(path)
     tiers, target = choosing.tiers(records, only.get("members"), only.get("target"))
-    return choosing.find(Dataset(records, Options(tiers=tiers, target=target, signals=("rougeL",))), budget, unit)
+    return choosing.find(load_dataset(records, Options(tiers=tiers, target=target, signals=("rougeL",))), budget, unit)
 
 
 def test_tiers_to_choose_from(path: Path) -> None:

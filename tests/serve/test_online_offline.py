@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from serve_app.core.types import Answer, Failure, Generation
-from serve_app.evaluation.analysis.dataset import Dataset, Options
+from serve_app.evaluation.analysis.load import load_dataset
+from serve_app.evaluation.analysis.options import Options
 from serve_app.evaluation.calibrate.command import CalibrationRun, run
 from serve_app.evaluation.calibrate.goal import Goal
 from serve_app.evaluation.records.example import Example
@@ -95,7 +96,7 @@ def calibrated(recorded: Records, config: Path, output: Path) -> CalibrationRun:
 
 
 async def test_every_decision_is_the_same(served: Served, recorded: Records) -> None:
-    dataset = Dataset(recorded, Options(signals=()))
+    dataset = load_dataset(recorded, Options(signals=()))
     for id_ in recorded.config.cascades:
         tier = dataset.config.tiers(id_, dataset.config.thresholds()[id_])[0]
         assert tier.signal is not None

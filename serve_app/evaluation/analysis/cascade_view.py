@@ -9,14 +9,18 @@ import numpy as np
 from serve_app.core.types import Tier
 from serve_app.errors import DataError
 from serve_app.evaluation.analysis.candidates import Candidate
-from serve_app.evaluation.analysis.dataset import UNITS, Dataset, Group
+from serve_app.evaluation.analysis.costs import UNITS, Unit
+from serve_app.evaluation.analysis.dataset import Dataset, Group
 from serve_app.evaluation.statistics.curves import Floats, Integers, Sweep, sweep
 from serve_app.evaluation.statistics.pareto import RecordedTier
 
 
 @dataclass(frozen=True, eq=False)
 class CascadeView:
-    """`fit` and `test` are positions among the group's examples; all arrays are over the group's examples."""
+    """A cascade of the data set's config. `fit` and `test`: disjoint parts of the group's examples, as indices.
+
+    All arrays run over the data set's n examples; outside of the group they are NaN, or not to be read.
+    """
 
     dataset: Dataset
     group: Group
@@ -26,7 +30,7 @@ class CascadeView:
 
     @cached_property
     def tiers(self) -> tuple[Tier, ...]:
-        """As the decision core takes them, with the config's thresholds."""
+        """Return the tiers as the decision core takes them, with the config's thresholds."""
         config = self.dataset.config
         return config.tiers(self.id, config.thresholds()[self.id])
 
@@ -39,45 +43,48 @@ class CascadeView:
         return self.group.metrics[0]
 
     def quality(self, model: str, metric: str | None = None) -> Floats:
-        """(n,)."""
+        """Return the quality of a model's answers, shape (n,), by `metric` or the group's main one."""
         return self.group.quality[metric or self.metric][model]
 
     def qualities(self, models: Sequence[str], metric: str | None = None) -> Floats:
-        """(m, n)."""
+        """Return the quality of m models' answers, shape (m, n)."""
         return np.stack([self.quality(model, metric) for model in models])
 
     def kept(self, candidate: Candidate, metric: str | None = None) -> Floats:
-        """(n,): quality of the selected answers; 0 where there is none."""
+        """Return the quality of the selected answers, shape (n,); 0 if none was selected."""
         return candidate.scored.take(self.qualities(candidate.tier.models, metric))
 
     def sweep(self, candidate: Candidate, part: Integers, metric: str | None = None) -> Sweep:
-        """All thresholds, on a part of the examples."""
+        """Return the sweep of all thresholds on a part of the examples."""
         kept, target = self.kept(candidate, metric), self.quality(self.target, metric)
         return sweep(candidate.scored.scores[part], kept[part], target[part])
 
-    def cost(self, model: str) -> dict[str, Floats]:
-        """A model's cost in every unit that is known."""
-        costs = self.dataset.model_cost(model)
-        return {unit: cost[self.group.index] for unit in UNITS if (cost := costs[unit]) is not None}
+    def cost(self, model: str) -> dict[Unit, Floats]:
+        """Return a model's cost, (n,) in every unit in which it is known."""
+        costs = self.dataset.costs[model]
+        return {unit: cost for unit in UNITS if (cost := costs[unit]) is not None}
 
     @cached_property
-    def target_cost(self) -> dict[str, Floats]:
-        """In every unit that is known, and in which the target costs anything."""
+    def target_cost(self) -> dict[Unit, Floats]:
+        """Return the target's cost in every unit in which it is known and not zero."""
         return {unit: cost for unit, cost in self.cost(self.target).items() if cost[self.test].any()}
 
-    def tier_cost(self, tier: Tier) -> dict[str, Floats]:
-        """Members and scorer, in the target's units as far as they are known of them too."""
+    def tier_cost(self, tier: Tier) -> dict[Unit, Floats]:
+        """Return the cost of a tier's members and scorer, in those units of `target_cost` in which it is known."""
         costs = self.dataset.tier_cost(tier)
-        return {unit: cost[self.group.index] for unit in self.target_cost if (cost := costs[unit]) is not None}
+        return {unit: cost for unit in self.target_cost if (cost := costs[unit]) is not None}
 
-    def unit(self, tiers: Sequence[Tier]) -> str:
-        """The first unit that is known of all tiers and the target. DataError if there is none."""
+    def unit(self, tiers: Sequence[Tier]) -> Unit:
+        """Return the first unit in which all tiers' and the target's costs are known.
+
+        Raises DataError if there is none.
+        """
         for unit in self.target_cost:
             if all(unit in self.tier_cost(tier) for tier in tiers):
                 return unit
         raise DataError(f"No cost of the cascade {self.id!r} is known in any unit.")
 
 
-def recorded(view: CascadeView, candidate: Candidate, unit: str) -> RecordedTier:
-    """A candidate as the math of thresholds takes it."""
+def recorded(view: CascadeView, candidate: Candidate, unit: Unit) -> RecordedTier:
+    """Return a candidate as the statistics of thresholds take it."""
     return RecordedTier(candidate.scored.scores, view.kept(candidate), view.tier_cost(candidate.tier)[unit])

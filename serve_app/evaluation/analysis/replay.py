@@ -24,8 +24,9 @@ EVERYTHING = 1e9
 class TierScores:
     """A tier on n examples, under every threshold at once.
 
-    `scores`: (n,), the agreement; NaN where no threshold of a config would accept, as one of -inf. `selected`: (n,),
-    an index into the tier's models, -1 where there is no answer to return.
+    `scores`: (n,), the agreement; NaN if no threshold of a config would accept, as for a score of -inf. `selected`:
+    (n,), an index into the tier's models, -1 if there is no answer to return. Examples that were not scored have NaN
+    and -1.
     """
 
     tier: Tier
@@ -33,15 +34,16 @@ class TierScores:
     selected: Integers
 
     def take(self, values: Floats, otherwise: float = 0.0) -> Floats:
-        """(n,): of (m, n) values of the tier's members those of the selected answers."""
-        rows = np.arange(len(self.selected))
-        return np.where(self.selected < 0, otherwise, values[self.selected, rows])
+        """Return (n,): of (m, n) values of the tier's members those of the selected answers."""
+        columns = np.arange(len(self.selected))
+        return np.where(self.selected < 0, otherwise, values[self.selected, columns])
 
 
 class Replay:
-    """What the records have on some of their examples: answers, similarities, confidences.
+    """The records of n examples, decided by the core: answers, similarities, confidences.
 
-    `members` says whose answers the similarities are of, in their order; `config` what signals' names mean.
+    `rows`: which of the records' examples the n are; nothing else refers to the records' own numbering. `members`:
+    the models whose answers the similarities compare. `config`: what the names of signals mean.
     """
 
     def __init__(
@@ -52,122 +54,152 @@ class Replay:
         similarities: Mapping[str, Similarities],
         config: AppConfig,
     ) -> None:
-        self.records = records
-        self.rows = rows
         self.similarities = similarities
-        self._places = {model: place for place, model in enumerate(members)}
-        self._answers: dict[str, list[Answer | None]] = {}
+        self._records = records
+        self._rows = rows
+        self._members = members
+        self._answers: dict[str, list[Answer]] = {}
         self._confidences: dict[tuple[str, float, str], Floats] = {}
-        self._recorded = _Recorded(similarities)
+        self._interpret(config)
+
+    def _interpret(self, config: AppConfig) -> None:
+        self._recorded = _Recorded(self.similarities)
         self._scorer = CompositeScorer(self._recorded, config.composites())
 
-    def answers(self, model: str) -> list[Answer | None]:
-        """The model's answers to the examples; their log-probabilities are not in them."""
+    def with_config(self, config: AppConfig) -> "Replay":
+        """Return a replay of the same answers under a config whose signals of several parts may differ.
+
+        What was measured is shared: it is of plain signals, and of confidences before their normalisation.
+        """
+        other = Replay(self._records, self._rows, self._members, self.similarities, config)
+        other._answers, other._confidences = self._answers, self._confidences
+        return other
+
+    def answers(self, model: str) -> list[Answer]:
+        """Return the model's n answers, without their log-probabilities."""
         if model not in self._answers:
-            column = self.records.answers[model]
-            self._answers[model] = [column.without_logprobs(row) for row in self.rows]
+            column = (self._records.answers[model].without_logprobs(row) for row in self._rows)
+            self._answers[model] = [answer for answer in column if answer is not None]
         return self._answers[model]
 
+    def generations(self, model: str, index: Iterable[int]) -> list[Generation]:
+        """Return the model's answers to the examples `index` with their log-probabilities, without its failures."""
+        column = self._records.answers[model]
+        answers = (column[self._rows[k]] for k in index)
+        return [answer for answer in answers if isinstance(answer, Generation)]
+
+    def has_logprobs(self, model: str) -> bool:
+        """Return whether any of the model's answers has log-probabilities."""
+        column = self._records.answers[model]
+        return any(column.logprobs(row) for row in self._rows)
+
     def confidences(self, chow: ChowConfig, model: str) -> Floats:
-        """(n,): the model's confidence in each of its answers, normalised as `chow` says; NaN for a failure."""
-        key = (chow.kind, chow.q, model)
-        if key not in self._confidences:
-            self._measure(model, [chow])
-        raw = self._confidences[key]
+        """Return the model's confidence in each answer, shape (n,), normalised as `chow` says; NaN for a failure."""
+        self.prepare(model, [chow])
+        raw = self._confidences[chow.kind, chow.q, model]
         return np.array([chow.zscores[model].of(value) for value in raw]) if model in chow.zscores else raw
 
     def prepare(self, model: str, chows: Sequence[ChowConfig]) -> None:
         """Measure several confidences in one pass, since unpacking log-probabilities is what takes the time."""
-        self._measure(model, [chow for chow in chows if (chow.kind, chow.q, model) not in self._confidences])
-
-    def _measure(self, model: str, chows: Sequence[ChowConfig]) -> None:
-        rules = [confidence(chow.model_copy(update={"zscores": {}})) for chow in chows]
-        values = np.full((len(rules), len(self.rows)), nan)
-        column = self.records.answers[model]
-        for place, row in enumerate(self.rows):
+        missing = [chow for chow in chows if (chow.kind, chow.q, model) not in self._confidences]
+        if not missing:
+            return
+        rules = [confidence(chow.model_copy(update={"zscores": {}})) for chow in missing]
+        values = np.full((len(rules), len(self._rows)), nan)
+        column = self._records.answers[model]
+        for k, row in enumerate(self._rows):
             answer = column[row]
             if isinstance(answer, Generation):
-                values[:, place] = [rule(model, answer) for rule in rules]
-        for chow, measured in zip(chows, values, strict=True):
+                values[:, k] = [rule(model, answer) for rule in rules]
+        for chow, measured in zip(missing, values, strict=True):
             self._confidences[chow.kind, chow.q, model] = measured
 
     def decisions(
         self, tier: Tier, chow: ChowConfig | None = None, index: Iterable[int] | None = None
     ) -> list[Decision]:
-        """What the core decides on each example, or on those of `index`.
+        """Return what the core decides on each of the n examples, or on those of `index`.
 
-        `chow` is the tier's token-level part, where it has one.
+        `chow` is the tier's token-level part, if it has one.
         """
-        return [decide(tier, scored) for scored in self.agreements(tier, index, chow)]
+        return [decide(tier, agreement) for agreement in self.agreements(tier, index, chow)]
 
     def score(self, tier: Tier, chow: ChowConfig | None = None, index: Iterable[int] | None = None) -> TierScores:
-        """The same for every threshold: a score is there where the lowest of thresholds would accept."""
-        found = self.decisions(replace(tier, threshold=-EVERYTHING), chow, index)
-        scores = [one.agreement if one.accepted and one.agreement is not None else nan for one in found]
-        selected = [-1 if one.selected is None else one.selected for one in found]
-        return TierScores(tier, np.array(scores, dtype=np.float64), np.array(selected, dtype=np.intp))
+        """Score the examples of `index` (default: all) for every threshold at once.
+
+        An example has a score if the lowest threshold of a config would accept it.
+        """
+        places = np.arange(len(self._rows)) if index is None else np.fromiter(index, dtype=np.intp)
+        decisions = self.decisions(replace(tier, threshold=-EVERYTHING), chow, places)
+        scores, selected = np.full(len(self._rows), nan), np.full(len(self._rows), -1, dtype=np.intp)
+        scores[places] = [
+            decision.agreement if decision.accepted and decision.agreement is not None else nan
+            for decision in decisions
+        ]
+        selected[places] = [-1 if decision.selected is None else decision.selected for decision in decisions]
+        return TierScores(tier, scores, selected)
 
     def agreements(
         self, tier: Tier, index: Iterable[int] | None = None, chow: ChowConfig | None = None
     ) -> list[Agreement]:
-        """How far the answers agree, before any threshold."""
-        places = range(len(self.rows)) if index is None else index
+        """Return how far the answers to each example agree, before any threshold."""
+        examples = range(len(self._rows)) if index is None else index
         columns = None if chow is None else {model: self.confidences(chow, model) for model in tier.models}
         if columns is not None and tier.token_level:
-            return [confide(self._alive(tier, place), _Recalled(columns, place)) for place in places]
-        return asyncio.run(self._compared(tier, columns, places))
+            return [confide(self._survivors(tier, k), _Recalled(columns, k)) for k in examples]
+        return asyncio.run(self._compared(tier, columns, examples))
 
-    def _alive(self, tier: Tier, place: int) -> Survivors:
-        return survivors(tier, [self.answers(model)[place] for model in tier.models])
+    def _survivors(self, tier: Tier, k: int) -> Survivors:
+        return survivors(tier, [self.answers(model)[k] for model in tier.models])
 
     async def _compared(
-        self, tier: Tier, columns: Mapping[str, Floats] | None, places: Iterable[int]
+        self, tier: Tier, columns: Mapping[str, Floats] | None, examples: Iterable[int]
     ) -> list[Agreement]:
-        found = []
-        for place in places:
+        agreements = []
+        for k in examples:
             if columns is not None:
-                tier = replace(tier, confidence=_Recalled(columns, place))
-            alive = self._alive(tier, place)
-            found.append(agree(alive, await self._matrix(alive, place)))
-        return found
+                tier = replace(tier, confidence=_Recalled(columns, k))
+            alive = self._survivors(tier, k)
+            agreements.append(agree(alive, await self._matrix(alive, k)))
+        return agreements
 
-    async def _matrix(self, alive: Survivors, place: int) -> Matrix | None:
-        """What a server's scorer would have said."""
+    async def _matrix(self, alive: Survivors, k: int) -> Matrix | None:
+        """Return what a server's scorer would have answered, or None if too few answers survive to be compared."""
         tier = alive.tier
         assert tier.signal is not None
         texts = worth_comparing(alive)
         if texts is None:
             return None
-        members = [self._places[tier.models[i]] for i in alive.indices]
+        members = [self._members.index(tier.models[i]) for i in alive.indices]
         if tier.signal in self.similarities:
-            return self.similarities[tier.signal].of(place, members)
-        self._recorded.at(place, members)
+            return self.similarities[tier.signal].of(k, members)
+        self._recorded.at(k, members)
         return (await self._scorer.score(tier.signal, texts)).similarities
 
 
 class _Recalled:
-    """A `Confidence` that was measured before: of the answers to one example."""
+    """A `Confidence` that was measured before: of the answers to example k."""
 
-    __slots__ = ("_columns", "_place")
+    __slots__ = ("_columns", "_k")
 
-    def __init__(self, columns: Mapping[str, Floats], place: int) -> None:
+    def __init__(self, columns: Mapping[str, Floats], k: int) -> None:
         self._columns = columns
-        self._place = place
+        self._k = k
 
     def __call__(self, model: str, generation: Generation) -> float:
-        return float(self._columns[model][self._place])
+        return float(self._columns[model][self._k])
 
 
 class _Recorded:
-    """A `Scorer` of the texts of one example at a time, out of what was computed before."""
+    """A `Scorer` of the texts of one example at a time, from similarities that were computed before."""
 
     def __init__(self, similarities: Mapping[str, Similarities]) -> None:
         self._similarities = similarities
-        self._place = 0
+        self._k = 0
         self._members: Sequence[int] = ()
 
-    def at(self, place: int, members: Sequence[int]) -> None:
-        self._place, self._members = place, members
+    def at(self, k: int, members: Sequence[int]) -> None:
+        """Set the example, and which of the members' texts are compared."""
+        self._k, self._members = k, members
 
     async def score(self, signal: str, texts: Sequence[str]) -> Scores:
-        return Scores(self._similarities[signal].of(self._place, self._members))
+        return Scores(self._similarities[signal].of(self._k, self._members))

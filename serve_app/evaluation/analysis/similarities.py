@@ -52,18 +52,18 @@ class Similarities:
         return tuple(tuple(whole[i][j] for j in members) for i in members)
 
 
-def wanted_signals(config: AppConfig, wanted: Sequence[str] | None) -> dict[str, AnySignalConfig]:
-    """The signals to evaluate, by name: those asked for, else the lexical ones, the config's own, and SBERT if here.
+def requested_signals(config: AppConfig, requested: Sequence[str] | None) -> dict[str, AnySignalConfig]:
+    """Return the signals to evaluate: those requested, else the lexical ones, the config's and SBERT if installed.
 
-    Token-level signals are left out: they are evaluated in any case. Raises `SignalError` for a name that is unknown.
+    Token-level signals are left out: they are evaluated in any case. Raises `SignalError` if a name is unknown.
     """
-    known = config.all_signals()
-    if wanted is None:
+    available = config.all_signals()
+    if requested is None:
         named = [tier.signal for cascade in config.cascades.values() for tier in cascade.tiers if tier.signal]
-        wanted = [*LEXICAL, *named, *config.signals, *(["sbert"] if _is_here(known["sbert"]) else [])]
-    if unknown := next((name for name in wanted if name not in known), None):
-        raise SignalError(f"There is no signal {unknown!r}. {choices(unknown, known)}")
-    return {name: known[name] for name in dict.fromkeys(wanted) if not known[name].token_level}
+        requested = [*LEXICAL, *named, *config.signals, *(["sbert"] if _is_here(available["sbert"]) else [])]
+    if unknown := next((name for name in requested if name not in available), None):
+        raise SignalError(f"There is no signal {unknown!r}. {choices(unknown, available)}")
+    return {name: available[name] for name in dict.fromkeys(requested) if not available[name].token_level}
 
 
 def _is_here(config: AnySignalConfig) -> bool:

@@ -17,7 +17,8 @@ from serve_app.errors import ConfigError, DataError
 from serve_app.evaluation.analysis import json_values as plain
 from serve_app.evaluation.analysis.candidates import Candidate
 from serve_app.evaluation.analysis.cascade_view import CascadeView
-from serve_app.evaluation.analysis.dataset import CALIBRATE, CHOOSE, POOLED, Dataset, Group, Unit, writable
+from serve_app.evaluation.analysis.costs import Unit
+from serve_app.evaluation.analysis.dataset import CALIBRATE, CHOOSE, Dataset, writable
 from serve_app.evaluation.analysis.json_values import Body
 from serve_app.evaluation.analysis.similarities import measure, plain_signals
 from serve_app.evaluation.calibrate.goal import Goal
@@ -54,7 +55,7 @@ class CalibrationResult:
 
 def calibrate(dataset: Dataset, goal: Goal) -> CalibrationResult:
     """The thresholds of the data set's only cascade, scored as its config says. Raises DataError and ConfigError."""
-    view, candidates = scored_tiers(dataset, labelled=goal.labelled)
+    view, candidates = scored_tiers(dataset)
     goal.check(len(candidates))
     choose, tune, test = dataset.parts(view.group.index, CHOOSE, CALIBRATE)
     if min(len(choose), len(tune), len(test)) < 2:
@@ -88,13 +89,11 @@ def _records_needed(found: RiskBound) -> int | None:
     return None if found.needed is None else ceil(found.needed / (CALIBRATE - CHOOSE))
 
 
-def scored_tiers(dataset: Dataset, *, labelled: bool) -> tuple[CascadeView, list[Candidate]]:
-    """The cascade's tiers but the target, on all examples; with qualities where all have references or need them."""
+def scored_tiers(dataset: Dataset) -> tuple[CascadeView, list[Candidate]]:
+    """Score the tiers of the data set's only cascade but the target, on all examples."""
     [id_] = dataset.config.cascades
-    everything = np.arange(len(dataset.rows))
-    has_labels = all(dataset.records.examples[row].references for row in dataset.rows)
-    group = dataset.groups[-1] if has_labels or labelled else Group(POOLED, (), everything, {})
-    view = CascadeView(dataset, group, id_, everything[:0], everything)
+    group = dataset.groups[-1]
+    view = CascadeView(dataset, group, id_, group.index[:0], group.index)
     candidates = []
     for tier in view.tiers[:-1]:
         assert tier.signal is not None
@@ -205,8 +204,8 @@ def _likeness(view: CascadeView, candidate: Candidate, signal: str) -> Floats:
     target, selected = dataset.replay.answers(view.target), candidate.scored.selected
     members = [dataset.replay.answers(model) for model in tier.models]
     pairs = [
-        (_compared(members[one][k]) if one >= 0 else "", _compared(target[k]))
-        for k, one in zip(view.group.index, selected, strict=True)
+        (_compared(members[member][k]) if member >= 0 else "", _compared(target[k]))
+        for k, member in enumerate(selected.tolist())
     ]
     signals = plain_signals(dataset.config, [signal])
     matrices = measure(signals, pairs, dataset.options.processes)[signal]
@@ -267,7 +266,7 @@ def _share(those: npt.NDArray[np.bool_]) -> list[float | str | None]:
     return plain.numbers((count / n, *binomial_interval(count, n)))
 
 
-def _cost(view: CascadeView, tiers: Sequence[Floats], unit: str, by: Integers, test: Integers) -> float:
+def _cost(view: CascadeView, tiers: Sequence[Floats], unit: Unit, by: Integers, test: Integers) -> float:
     """The mean cost as a share of the target's: each tier's (n,) costs are paid by what gets there."""
     target = view.target_cost[unit][test]
     paid = np.sum([np.where(by >= number, cost, 0.0) for number, cost in enumerate([*tiers, target])], axis=0)

@@ -1,15 +1,18 @@
 """One run of `cascade calibrate`: from records to thresholds, a file to deploy, and sentences about both."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from serve_app.evaluation.analysis.dataset import CHOOSE, LATENCIES, UNITS, Dataset, Options
+from serve_app.evaluation.analysis.costs import LATENCIES, UNITS
+from serve_app.evaluation.analysis.dataset import CHOOSE
 from serve_app.evaluation.analysis.fitting import fitted, with_signals
 from serve_app.evaluation.analysis.json_values import Body
+from serve_app.evaluation.analysis.load import load_dataset
+from serve_app.evaluation.analysis.options import Options
 from serve_app.evaluation.calibrate import config_file as deployable
 from serve_app.evaluation.calibrate.calibrate import CalibrationResult, calibrate
 from serve_app.evaluation.calibrate.goal import Goal
@@ -79,12 +82,12 @@ def run(
     """Raises DataError, ConfigError and SignalError. A goal that cannot be met writes no file."""
     if output is not None:
         deployable.check_place(output)
-    dataset = Dataset(records, options)
+    dataset = load_dataset(records, replace(options, references_required=goal.labelled))
     signals: dict[str, AnySignalConfig] = {}
     if fit:
-        choose, *_ = dataset.parts(np.arange(len(dataset.rows)), CHOOSE)
+        choose, *_ = dataset.parts(np.arange(len(dataset)), CHOOSE)
         signals = fitted(dataset, choose)
-        dataset.config = with_signals(dataset.config, signals)
+        dataset = with_signals(dataset, signals)
     calibrated = calibrate(dataset, goal)
     user_config = deployable.settings(calibrated, dataset.source)
     written = output if calibrated.problem is None else None

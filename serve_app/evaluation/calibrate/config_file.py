@@ -12,25 +12,28 @@ from pydantic import BaseModel
 from serve_app.config import AppConfig, VllmLoraModel, operational_options
 from serve_app.config.serve_file import load
 from serve_app.errors import ConfigError, DataError
+from serve_app.evaluation.analysis.dataset import Source
 from serve_app.evaluation.analysis.json_values import Body
 from serve_app.evaluation.calibrate.calibrate import CalibrationResult
 from serve_app.evaluation.records.example import canonical
 from serve_app.signals import AnySignalConfig, is_token_level
 
+SIGNED = ("data_sha256", "models_sha256", "prompts_sha256", "seed", "version")
+"""What a calibration in a config says of its source."""
 IMPORT_PATH = "serve_app.app:build_app"
 
 
-def identity(calibrated: CalibrationResult, source: Body) -> str:
+def identity(calibrated: CalibrationResult, source: Source) -> str:
     """Names a calibration: the same records, goal and result have the same."""
-    told = {**calibrated.body(), "report": calibrated.report, "source": source}
+    told = {**calibrated.body(), "report": calibrated.report, "source": source.to_json()}
     return f"{calibrated.report['cascade']}-{hashlib.sha256(canonical(told)).hexdigest()[:12]}"
 
 
-def settings(calibrated: CalibrationResult, source: Body) -> Body:
+def settings(calibrated: CalibrationResult, source: Source) -> Body:
     """The router's `user_config`."""
     id_ = calibrated.report["cascade"]
     found = {key: value for key, value in calibrated.report.items() if key not in ("cascade", "wish")}
-    signed = {key: source[key] for key in ("data_sha256", "models_sha256", "prompts_sha256", "seed", "version")}
+    signed = {key: value for key, value in source.to_json().items() if key in SIGNED}
     note = {
         "id": identity(calibrated, source),
         "thresholds": list(calibrated.thresholds),

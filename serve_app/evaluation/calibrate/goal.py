@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from serve_app.errors import ConfigError
-from serve_app.evaluation.analysis.dataset import Unit
+from serve_app.evaluation.analysis.costs import Unit
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from serve_app.errors import DataError, SignalError, choices
 from serve_app.evaluation.analysis import json_values as plain
 from serve_app.evaluation.analysis.candidates import Candidate, fitted_chows
 from serve_app.evaluation.analysis.cascade_view import CascadeView, recorded
-from serve_app.evaluation.analysis.dataset import CALIBRATE, CHOOSE, Dataset, Unit, writable
+from serve_app.evaluation.analysis.costs import Unit
+from serve_app.evaluation.analysis.dataset import CALIBRATE, CHOOSE, Dataset, Source, writable
 from serve_app.evaluation.analysis.json_values import Body
 from serve_app.evaluation.records.file import Records
 from serve_app.evaluation.statistics.pareto import RecordedTarget, RecordedTier
@@ -38,7 +39,7 @@ class Selection:
     budget: float | None
     front: list[Body]
     best: Body | None
-    source: Body
+    source: Source
 
     def body(self) -> Body:
         """For machines."""
@@ -47,7 +48,7 @@ class Selection:
             "budget": self.budget,
             "best": self.best,
             "front": self.front,
-            "source": self.source,
+            "source": self.source.to_json(),
         }
 
 
@@ -99,13 +100,13 @@ def find(dataset: Dataset, budget: float | None, unit: Unit | None = None) -> Se
 def _chows(view: CascadeView, tier: Tier) -> dict[str, ChowConfig]:
     """The token-level signals, z-scores fitted on what is chosen on; none where a member has no log-probabilities."""
     try:
-        fitted = fitted_chows(view.dataset, tier.models, view.group.index[view.fit])
+        fitted = fitted_chows(view.dataset, tier.models, view.fit)
     except SignalError:
         return {}
     return {chow.kind: chow for chow in fitted if chow.kind in TOKEN_LEVEL}
 
 
-def _candidates(view: CascadeView, chows: Chows, unit: str) -> Iterator[tuple[Specs, list[RecordedTier]]]:
+def _candidates(view: CascadeView, chows: Chows, unit: Unit) -> Iterator[tuple[Specs, list[RecordedTier]]]:
     """Every way to build each tier, with every way to build the others; of several tiers one may be left out."""
     pairwise = [name for name, signal in view.dataset.signals.items() if not signal.needs_logprobs]
     ways: list[list[Spec | None]] = []
@@ -130,7 +131,7 @@ def _candidates(view: CascadeView, chows: Chows, unit: str) -> Iterator[tuple[Sp
 
 
 def _recorded(
-    view: CascadeView, way: Sequence[Spec | None], chows: Chows, unit: str
+    view: CascadeView, way: Sequence[Spec | None], chows: Chows, unit: Unit
 ) -> Iterator[tuple[Spec | None, RecordedTier | None]]:
     """Ways to build a tier whose cost is known; None for none at all."""
     for spec in way:
@@ -202,9 +203,9 @@ def _signature(view: CascadeView, specs: Specs) -> str:
     source = view.dataset.source
     models = ">".join(["+".join(spec.members) for spec in specs] + [view.target])
     return (
-        f"data:{source['data_sha256'][:12]}|group:{view.group.name}|n:{len(view.test)}|chosen on:{len(view.fit)}|"
-        f"metric:{view.metric}|models:{models}|weights:{source['models_sha256'][:12]}|"
-        f"signal:{'>'.join(spec.signal for spec in specs) or 'none'}|seed:{source['seed']}|version:{source['version']}"
+        f"data:{source.data_sha256[:12]}|group:{view.group.name}|n:{len(view.test)}|chosen on:{len(view.fit)}|"
+        f"metric:{view.metric}|models:{models}|weights:{source.models_sha256[:12]}|"
+        f"signal:{'>'.join(spec.signal for spec in specs) or 'none'}|seed:{source.seed}|version:{source.version}"
     )
 
 

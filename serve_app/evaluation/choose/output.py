@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from serve_app.evaluation.analysis.dataset import LATENCIES
+from serve_app.evaluation.analysis.costs import LATENCIES
 from serve_app.evaluation.analysis.json_values import Body
 from serve_app.evaluation.choose.choose import Selection
 

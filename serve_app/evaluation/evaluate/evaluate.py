@@ -12,7 +12,8 @@ from serve_app.core.types import Failure, Generation
 from serve_app.evaluation.analysis import json_values as plain
 from serve_app.evaluation.analysis.candidates import semantic, token_level
 from serve_app.evaluation.analysis.cascade_view import CascadeView
-from serve_app.evaluation.analysis.dataset import UNITS, Dataset, Group
+from serve_app.evaluation.analysis.costs import UNITS
+from serve_app.evaluation.analysis.dataset import Dataset, Group
 from serve_app.evaluation.analysis.json_values import Body
 from serve_app.evaluation.evaluate import rows
 from serve_app.evaluation.evaluate.fronts import front
@@ -28,7 +29,7 @@ LOOKED_AT = 5
 def evaluate(dataset: Dataset) -> Body:
     """`{source, margin, groups: [{name, metrics, fit, test, cascades: [...]}]}` in plain JSON values."""
     groups = [_group(dataset, group) for group in dataset.groups]
-    return {"source": dataset.source, "margin": dataset.options.margin, "groups": groups}
+    return {"source": dataset.source.to_json(), "margin": dataset.options.margin, "groups": groups}
 
 
 def _group(dataset: Dataset, group: Group) -> Body:
@@ -53,7 +54,7 @@ def _cascade(view: CascadeView) -> Body:
     if len(view.tiers) > 2:
         return found | {"front": front(view)}
     index = view.group.index
-    chow, notes = token_level(view.dataset, view.tiers[0], index[view.fit], index)
+    chow, notes = token_level(view.dataset, view.tiers[0], view.fit, index)
     found_rows = rows.rows_of(view, [*semantic(view.dataset, view.tiers[0], index), *chow])
     best = rows.best_chow(found_rows)
     resampled = _bootstrap(view, found_rows)
@@ -73,7 +74,7 @@ def _model(view: CascadeView, model: str) -> Body:
     return {
         "quality": {metric: _mean(view.quality(model, metric)[view.test]) for metric in view.group.metrics},
         "cost": {unit: _mean(costs[unit][view.test]) if unit in costs else None for unit in UNITS},
-        "failed": sum(isinstance(answers[k], Failure) for k in view.group.index[view.test]),
+        "failed": sum(isinstance(answers[k], Failure) for k in view.test),
     }
 
 
@@ -140,12 +141,11 @@ def _looked_at(view: CascadeView, found: Sequence[Row]) -> Body | None:
 
 
 def _example(view: CascadeView, row: Row, k: int) -> Body:
-    place = int(view.group.index[k])
-    example = view.dataset.records.examples[view.dataset.rows[place]]
+    example = view.dataset.examples[k]
     selected = int(row.candidate.scored.selected[k])
     answers = {}
     for model in (*view.tiers[0].models, view.target):
-        answer = view.dataset.replay.answers(model)[place]
+        answer = view.dataset.replay.answers(model)[k]
         answers[model] = {
             "text": answer.compared if isinstance(answer, Generation) else None,
             "quality": plain.number(float(view.quality(model)[k])),

@@ -6,6 +6,7 @@ from serve_app.core.types import Tier
 from serve_app.evaluation.analysis import json_values as plain
 from serve_app.evaluation.analysis.candidates import Candidate, semantic
 from serve_app.evaluation.analysis.cascade_view import CascadeView, recorded
+from serve_app.evaluation.analysis.costs import Unit
 from serve_app.evaluation.analysis.json_values import Body
 from serve_app.evaluation.statistics.pareto import RecordedTarget, RecordedTier
 from serve_app.evaluation.statistics.search import choose
@@ -34,7 +35,7 @@ def front(view: CascadeView) -> Body:
     return {"unit": unit, "points": points}
 
 
-def _cascades(view: CascadeView, unit: str) -> Iterator[tuple[str, list[RecordedTier]]]:
+def _cascades(view: CascadeView, unit: Unit) -> Iterator[tuple[str, list[RecordedTier]]]:
     """All tiers under the same signal; but those of one member, which has none to agree with, under the config's.
 
     Without signals whose cost is not known in that unit.

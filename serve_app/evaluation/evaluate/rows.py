@@ -9,6 +9,7 @@ import numpy as np
 from serve_app.evaluation.analysis import json_values as plain
 from serve_app.evaluation.analysis.candidates import Candidate
 from serve_app.evaluation.analysis.cascade_view import CascadeView
+from serve_app.evaluation.analysis.costs import Unit
 from serve_app.evaluation.analysis.json_values import Body
 from serve_app.evaluation.statistics.baselines import partial_oracle, random_deferral, selection_shares
 from serve_app.evaluation.statistics.bootstrap import Resampled, Statistic, mean_of
@@ -143,7 +144,7 @@ def _other_metrics(row: Row) -> dict[str, Body]:
     return found
 
 
-def _cost_curves(row: Row) -> dict[str, Curve]:
+def _cost_curves(row: Row) -> dict[Unit, Curve]:
     view = row.view
     return {
         unit: row.sweep.cost_curve(cost[view.test], view.target_cost[unit][view.test])
@@ -151,7 +152,7 @@ def _cost_curves(row: Row) -> dict[str, Curve]:
     }
 
 
-def _curve(row: Row, costs: dict[str, Curve]) -> Body:
+def _curve(row: Row, costs: dict[Unit, Curve]) -> Body:
     """Points for plots, costs as shares of the target's. A threshold of None: no threshold leads there."""
     curve = row.sweep.deferral_curve()
     shown = np.unique(np.linspace(0, len(curve.x) - 1, POINTS).round().astype(int))
@@ -165,7 +166,7 @@ def _curve(row: Row, costs: dict[str, Curve]) -> Body:
     return found
 
 
-def _budgets(row: Row, unit: str, curve: Curve) -> Body:
+def _budgets(row: Row, unit: Unit, curve: Curve) -> Body:
     """The floor, as a share of the target's cost, and what 10, 20, 40 and 60% of that buy."""
     alone = float(row.view.target_cost[unit][row.view.test].mean())
     found = at_budgets(curve, alone)
@@ -217,20 +218,20 @@ def _signature(row: Row) -> str:
     """All that the row's numbers depend on, as sacreBLEU prints it."""
     view, tier, source = row.view, row.candidate.tier, row.view.dataset.source
     parts = {
-        "data": source["data_sha256"][:12],
+        "data": source.data_sha256[:12],
         "group": view.group.name,
         "n": len(view.test),
         "fit": len(view.fit),
         "metric": view.metric,
         "models": f"{'+'.join(tier.models)}>{view.target}",
-        "weights": source["models_sha256"][:12],
+        "weights": source.models_sha256[:12],
         "signal": row.label,
         "s": tier.agreement,
         "direction": tier.direction,
         "kept": tier.select or "argmax",
         "truncated": tier.truncated,
-        "seed": source["seed"],
-        "resamples": source["resamples"],
-        "version": source["version"],
+        "seed": source.seed,
+        "resamples": source.resamples,
+        "version": source.version,
     }
     return "|".join(f"{name}:{value}" for name, value in parts.items())

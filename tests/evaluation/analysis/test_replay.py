@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from serve_app.core.types import Failure, Generation, Tier, TokenLogprob
-from serve_app.evaluation.analysis.dataset import Dataset, Options
+from serve_app.evaluation.analysis.dataset import Dataset
+from serve_app.evaluation.analysis.load import load_dataset
+from serve_app.evaluation.analysis.options import Options
 from serve_app.evaluation.records.file import Records
 from serve_app.signals import ChowConfig, ZScore, confidence
 from tests.evaluation.synthetic import answers, args, questions, write_records
@@ -31,7 +33,7 @@ COLUMNS = {
 def dataset(tmp_path: Path) -> Dataset:
     members = ["small", "tiny", "odd"]
     path = write_records(tmp_path / "r.jsonl", args(members, signal="rouge1"), questions(5), COLUMNS)
-    return Dataset(Records.load(path), Options(signals=("rouge1", "exact")))
+    return load_dataset(Records.load(path), Options(signals=("rouge1", "exact")))
 
 
 def tier(**options: object) -> Tier:
@@ -59,9 +61,11 @@ def test_reasons_at_a_threshold(dataset: Dataset) -> None:
     assert [one.reason for one in fixed][2:4] == ["nothing_to_return"] * 2
 
 
-def test_an_index_judges_some_examples_in_its_order(dataset: Dataset) -> None:
+def test_an_index_scores_only_those_examples(dataset: Dataset) -> None:
     scored = dataset.replay.score(tier(), index=[3, 1])
-    assert scored.scores.tolist() == [1, 0.25]
+    assert scored.scores[[1, 3]].tolist() == [0.25, 1]
+    assert np.isnan(scored.scores[[0, 2, 4]]).all()
+    assert scored.selected.tolist() == [-1, 0, -1, 0, -1]
 
 
 def test_taking_values_of_the_selected(dataset: Dataset) -> None:
@@ -96,7 +100,7 @@ def test_an_answer_without_log_probabilities_is_kept_by_no_threshold(tmp_path: P
     """Its score is -inf, and a config's lowest threshold defers that, too."""
     columns = {"small": [said("red fox"), said("red fox", -1.0)], "tiny": [said("a")] * 2, "large": [said("a")] * 2}
     path = write_records(tmp_path / "r.jsonl", args(["small", "tiny"]), questions(2), columns)
-    dataset, chow = Dataset(Records.load(path), Options()), ChowConfig(kind="chow_sum")
+    dataset, chow = load_dataset(Records.load(path), Options()), ChowConfig(kind="chow_sum")
     scored = dataset.replay.score(Tier(("small",), "chow_sum", confidence=confidence(chow)), chow)
     assert isnan(scored.scores[0])
     assert scored.scores[1] == -1
@@ -111,7 +115,7 @@ def test_a_blend_reads_both(tmp_path: Path) -> None:
         "both": {"kind": "blend", "agreement": "rouge1", "confidence": "sure", "weights": {"confidence": 0.5}},
     }
     columns = {name: COLUMNS[name][:2] for name in ("small", "tiny", "large")}
-    dataset = Dataset(Records.load(write_records(tmp_path / "r.jsonl", values, questions(2), columns)), Options())
+    dataset = load_dataset(Records.load(write_records(tmp_path / "r.jsonl", values, questions(2), columns)), Options())
     first = dataset.config.tiers("default", [0.0])[0]
     scored = dataset.replay.score(first, dataset.config.confidence_of("both"))
     # agreement 1 and .5; confidences -.4 and -.5, -1 and -6, of which half is added; the best counts
@@ -122,6 +126,6 @@ def test_judging_many_in_several_processes_is_the_same(tmp_path: Path) -> None:
     examples = questions(2300)
     columns = answers(["small", "tiny", "large"], examples)
     records = Records.load(write_records(tmp_path / "r.jsonl", args(signal="chrf"), examples, columns))
-    one, two = (Dataset(records, Options(signals=("chrf", "bleu"), processes=count)) for count in (1, 2))
+    one, two = (load_dataset(records, Options(signals=("chrf", "bleu"), processes=count)) for count in (1, 2))
     for name in ("chrf", "bleu"):
         assert np.array_equal(one.replay.similarities[name].matrices, two.replay.similarities[name].matrices)

@@ -12,7 +12,9 @@ from serve_app.config import AppConfig, RouterSettings
 from serve_app.config.serve_file import load
 from serve_app.core.types import Generation
 from serve_app.errors import ConfigError, DataError
-from serve_app.evaluation.analysis.dataset import CALIBRATE, CHOOSE, Dataset, Options
+from serve_app.evaluation.analysis.dataset import CALIBRATE, CHOOSE
+from serve_app.evaluation.analysis.load import load_dataset
+from serve_app.evaluation.analysis.options import Options
 from serve_app.evaluation.analysis.replay import EVERYTHING
 from serve_app.evaluation.calibrate.calibrate import scored_tiers
 from serve_app.evaluation.calibrate.command import CalibrationRun, run
@@ -36,8 +38,8 @@ def calibrate(
 
 
 def scores(path: Path, **options: Any) -> tuple[Any, list[Any]]:
-    dataset = Dataset(Records.load(path), Options(**(OPTIONS | options)))
-    view, [candidate] = scored_tiers(dataset, labelled=False)
+    dataset = load_dataset(Records.load(path), Options(**(OPTIONS | options)))
+    view, [candidate] = scored_tiers(dataset)
     return candidate.scored.scores, dataset.parts(view.group.index, CHOOSE, CALIBRATE)
 
 

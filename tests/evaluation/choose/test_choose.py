@@ -7,7 +7,8 @@ import pytest
 
 from serve_app.core.types import Generation
 from serve_app.errors import DataError
-from serve_app.evaluation.analysis.dataset import Dataset, Options
+from serve_app.evaluation.analysis.load import load_dataset
+from serve_app.evaluation.analysis.options import Options
 from serve_app.evaluation.calibrate import calibrate as calibration
 from serve_app.evaluation.calibrate.command import run
 from serve_app.evaluation.calibrate.goal import Goal
@@ -24,7 +25,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def choose(path: Path, budget: float | None = None, **options: Any) -> choosing.Selection:
     loaded = Records.load(path)
     tiers, target = choosing.tiers(loaded, options.pop("members", None), None)
-    return choosing.find(Dataset(loaded, Options(tiers=tiers, target=target, **options)), budget)
+    return choosing.find(load_dataset(loaded, Options(tiers=tiers, target=target, **options)), budget)
 
 
 @pytest.mark.parametrize("signal", ["exact", "chrf", "chow_avg"])

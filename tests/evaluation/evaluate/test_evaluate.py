@@ -13,7 +13,9 @@ from serve_app.core.types import Answer, Generation, TokenLogprob
 from serve_app.errors import DataError, SignalError
 from serve_app.evaluation.analysis.candidates import fit_sample, fitted_chows, semantic
 from serve_app.evaluation.analysis.cascade_view import CascadeView
-from serve_app.evaluation.analysis.dataset import Dataset, Options, hashed_share
+from serve_app.evaluation.analysis.dataset import Dataset, hashed_share
+from serve_app.evaluation.analysis.load import load_dataset
+from serve_app.evaluation.analysis.options import Options
 from serve_app.evaluation.analysis.quality import qualities
 from serve_app.evaluation.evaluate.evaluate import evaluate
 from serve_app.evaluation.evaluate.fronts import front
@@ -25,7 +27,7 @@ FEW = {"resamples": 100}
 
 
 def load(path: Path, **options: Any) -> Dataset:
-    return Dataset(Records.load(path), Options(**({"signals": ("rougeL", "exact")} | FEW | options)))
+    return load_dataset(Records.load(path), Options(**({"signals": ("rougeL", "exact")} | FEW | options)))
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +59,7 @@ def test_it_is_plain_json(body: dict[str, Any]) -> None:
 def test_parts_are_disjoint_and_by_id(path: Path) -> None:
     dataset = load(path)
     fit, test = dataset.parts(dataset.groups[0].index, 1 / 3)
-    ids = [dataset.records.examples[row].id for row in dataset.rows]
+    ids = [example.id for example in dataset.examples]
     assert sorted([*fit, *test]) == list(range(150))
     assert [ids[k] for k in fit] == [id_ for id_ in ids if hashed_share(id_, 0) < 1 / 3]
 
@@ -65,10 +67,10 @@ def test_parts_are_disjoint_and_by_id(path: Path) -> None:
 def test_models_alone(path: Path, body: dict[str, Any]) -> None:
     dataset = load(path)
     _, test = dataset.parts(dataset.groups[0].index, 1 / 3)
-    found = qualities("f1", dataset.records.examples, {"tiny": dataset.records.answers["tiny"]})["tiny"]
+    found = qualities("f1", dataset.examples, {"tiny": dataset.replay.answers("tiny")})["tiny"]
     model = only(body)["models"]["tiny"]
     assert model["quality"]["f1"] == pytest.approx(fmean(found[k] for k in test))
-    spent = [dataset.records.answers["tiny"][k] for k in test]
+    spent = [dataset.replay.answers("tiny")[k] for k in test]
     tokens = fmean(answer.prompt_tokens + answer.completion_tokens for answer in spent if answer)
     assert model["cost"]["flops"] == pytest.approx(2 * 1e8 * tokens)
     assert model["cost"]["usd"] == 0
@@ -316,7 +318,7 @@ def test_a_front_leaves_out_signals_of_unknown_cost(tmp_path: Path, monkeypatch:
     similarities = dataset.replay.similarities
     monkeypatch.setitem(similarities, "exact", replace(similarities["exact"], flops=None))
     [group] = dataset.groups
-    everything = np.arange(len(dataset.rows))
+    everything = np.arange(len(dataset))
     found = front(CascadeView(dataset, group, "default", everything, everything))
     assert found["unit"] == "flops"
     assert {point["signal"] for point in found["points"] if point["thresholds"]} == {"rougeL -> chow_avg"}
@@ -380,4 +382,4 @@ def test_examples_that_were_not_asked_are_left_out(tmp_path: Path) -> None:
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:-4]))
     dataset = load(path)
-    assert (len(dataset.rows), dataset.left_out) == (26, 4)
+    assert (len(dataset), dataset.source.left_out) == (26, 4)

@@ -14,7 +14,8 @@ import pytest
 
 from serve_app.core.types import Generation
 from serve_app.errors import DataError
-from serve_app.evaluation.analysis.dataset import Dataset, Options
+from serve_app.evaluation.analysis.load import load_dataset
+from serve_app.evaluation.analysis.options import Options
 from serve_app.evaluation.evaluate.evaluate import evaluate
 from serve_app.evaluation.evaluate.report import html, markdown, write
 from serve_app.evaluation.evaluate.tables import label, tables
@@ -29,7 +30,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def body(path: Path) -> dict[str, Any]:
-    return evaluate(Dataset(Records.load(path), Options(signals=("rougeL", "exact"), resamples=100)))
+    return evaluate(load_dataset(Records.load(path), Options(signals=("rougeL", "exact"), resamples=100)))
 
 
 def test_every_file_is_written(body: dict[str, Any], tmp_path: Path) -> None:
@@ -89,7 +90,7 @@ def test_what_models_wrote_cannot_break_the_page(tmp_path: Path) -> None:
         for answer in columns["small"]
     ]
     path = write_records(tmp_path / "r.jsonl", args(), examples, columns)
-    found = evaluate(Dataset(Records.load(path), Options(signals=("rougeL",), resamples=100)))
+    found = evaluate(load_dataset(Records.load(path), Options(signals=("rougeL",), resamples=100)))
     tags = Tags()
     tags.feed(html(found))
     assert tags.loads == []

@@ -1,0 +1,41 @@
+"""What a request costs: each model's recorded answers, priced in every unit."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from serve_app.core.cost import ModelCost, price
+from serve_app.core.types import Answer
+from serve_app.evaluation.statistics.curves import Floats
+
+Unit: TypeAlias = Literal["flops", "usd", "device_s", "latency_s"]
+"""`latency_s` is how long a request waits: for the slowest member, the scorer and, if deferred, the target."""
+UNITS: tuple[Unit, ...] = ("flops", "usd", "device_s", "latency_s")
+LATENCIES = "Latencies are those of collecting: of its machine, and under its --concurrency."
+
+Costs: TypeAlias = Mapping[Unit, Floats | None]
+"""(n,) for each unit; None if the cost of any answer is unknown in that unit."""
+
+
+def model_costs(answers: Sequence[Answer], cost: ModelCost) -> Costs:
+    """Return what each of n answers of one model cost."""
+    costs = [price(cost, answer.prompt_tokens, answer.completion_tokens, answer.latency_s) for answer in answers]
+    return {
+        "flops": _column([spent.flops for spent in costs]),
+        "usd": _column([spent.usd for spent in costs]),
+        "device_s": _column([spent.device_s for spent in costs]),
+        "latency_s": np.array([answer.latency_s for answer in answers]),
+    }
+
+
+def total(columns: Sequence[Floats | None]) -> Floats | None:
+    """Return the sum of (n,) costs, or None if one of them is unknown."""
+    available = [column for column in columns if column is not None]
+    summed: Floats = np.sum(available, axis=0)
+    return summed if len(available) == len(columns) else None
+
+
+def _column(values: Sequence[float | None]) -> Floats | None:
+    available = [value for value in values if value is not None]
+    return np.array(available) if len(available) == len(values) else None

@@ -1,0 +1,176 @@
+"""Records -> the data set that an evaluation works on."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+
+from serve_app.config import AppConfig
+from serve_app.core.types import Answer, Generation
+from serve_app.errors import DataError, choices
+from serve_app.evaluation.analysis.costs import model_costs
+from serve_app.evaluation.analysis.dataset import POOLED, Dataset, Group, Source, hashed_share
+from serve_app.evaluation.analysis.options import Options, member_tiers, models_of, requested_config
+from serve_app.evaluation.analysis.quality import qualities
+from serve_app.evaluation.analysis.replay import Replay
+from serve_app.evaluation.analysis.similarities import measure, plain_signals, requested_signals
+from serve_app.evaluation.records.example import Example, canonical
+from serve_app.evaluation.records.file import Records
+from serve_app.evaluation.records.tasks import TASKS
+from serve_app.evaluation.statistics.curves import Floats
+from serve_app.signals import AnySignalConfig, BleurtConfig, is_isolated
+
+
+def load_dataset(records: Records, options: Options) -> Dataset:
+    """Compare, price and grade the answers to every example that all models of the cascades have answered.
+
+    Lexical signals are computed in several processes, BLEURT in one with its own environment; the weights of SBERT and
+    BLEURT are fetched if need be. Raises DataError, SignalError and WeightsError.
+    """
+    config = requested_config(records, options)
+    models, members = models_of(config), _members(config, options)
+    rows = records.complete(models)
+    if not rows:
+        raise DataError(f"No example was answered by every one of {', '.join(models)}.")
+    signals = requested_signals(config, options.signals)
+    named = [tier.signal for tier in member_tiers(config) if tier.signal] if options.tiers is None else []
+    columns = [[_text(records.answers[model].without_logprobs(row)) for row in rows] for model in members]
+    computed = measure(plain_signals(config, [*signals, *named]), list(zip(*columns, strict=True)), options.processes)
+    replay = Replay(records, rows, members, computed, config)
+    examples = tuple(records.examples[row] for row in rows)
+    answers = {model: replay.answers(model) for model in models}
+    return Dataset(
+        config=config,
+        options=options,
+        source=_source(records, models, len(rows), options),
+        examples=examples,
+        models=models,
+        members=members,
+        signals=signals,
+        replay=replay,
+        groups=tuple(_groups(config, options, signals, examples, answers)),
+        costs={model: model_costs(column, records.costs[model]) for model, column in answers.items()},
+        shares=np.array([hashed_share(example.id, options.seed) for example in examples]),
+    )
+
+
+def _members(config: AppConfig, options: Options) -> tuple[str, ...]:
+    members = tuple(dict.fromkeys(model for tier in member_tiers(config) for model in tier.models))
+    if options.fixed is not None and options.fixed not in members:
+        raise DataError(f"--fixed: no tier has a member {options.fixed!r}. {choices(options.fixed, members)}")
+    return members
+
+
+def _text(answer: Answer | None) -> str:
+    return answer.compared if isinstance(answer, Generation) else ""
+
+
+def _groups(
+    config: AppConfig,
+    options: Options,
+    signals: Mapping[str, AnySignalConfig],
+    examples: Sequence[Example],
+    answers: Mapping[str, Sequence[Answer]],
+) -> Iterator[Group]:
+    """Yield one group for each data set, and one of all examples if there are several."""
+    if not options.references_required and not all(example.references for example in examples):
+        yield Group(POOLED, (), np.arange(len(examples)), {})
+        return
+    names = [_data_set(example) for example in examples]
+    own = config.all_signals()["bleurt"]
+    bleurt = own if is_isolated(own) else BleurtConfig()
+    groups = []
+    for name in dict.fromkeys(names):
+        index = [k for k, other in enumerate(names) if other == name]
+        metrics = _metrics(config, options, signals, [examples[k].task for k in index])
+        groups.append(_group(name, metrics, index, examples, answers, bleurt))
+    yield from groups
+    if len(groups) > 1:
+        yield _pooled(groups)
+
+
+def _data_set(example: Example) -> str:
+    """Return the data set that an example's `source` names, before the position in it; else its task."""
+    return example.source.split(",", 1)[0].strip() or example.task
+
+
+def _metrics(
+    config: AppConfig, options: Options, signals: Mapping[str, AnySignalConfig], tasks: Sequence[str]
+) -> tuple[str, ...]:
+    """Return the requested metrics, else the tasks' own.
+
+    A metric that is also a signal does not grade alone: a second metric is added to it.
+    """
+    own = tuple(dict.fromkeys(metric for task in dict.fromkeys(tasks) for metric in TASKS[task].metrics))
+    requested = options.metrics or own
+    if len(requested) > 1:
+        return requested
+    [metric] = requested
+    if any(metric == plain.kind for plain in plain_signals(config, signals).values()):
+        return (metric, *[other for other in own if other != metric][:1])
+    return requested
+
+
+def _group(
+    name: str,
+    metrics: Sequence[str],
+    index: Sequence[int],
+    examples: Sequence[Example],
+    answers: Mapping[str, Sequence[Answer]],
+    bleurt: BleurtConfig,
+) -> Group:
+    graded = [examples[k] for k in index]
+    columns = {model: [column[k] for k in index] for model, column in answers.items()}
+    quality = {}
+    for metric in metrics:
+        values = qualities(metric, graded, columns, bleurt)
+        quality[metric] = {model: _spread(column, index, len(examples)) for model, column in values.items()}
+    return Group(name, tuple(metrics), np.array(index, dtype=np.intp), quality)
+
+
+def _spread(values: Sequence[float], index: Sequence[int], examples: int) -> Floats:
+    """Return (n,): the values at `index`, NaN elsewhere."""
+    column = np.full(examples, np.nan)
+    column[index] = values
+    return column
+
+
+def _pooled(groups: Sequence[Group]) -> Group:
+    """Return all examples, each graded by its own data set's main metric; then by its second, if all have one."""
+    index = np.concatenate([group.index for group in groups])
+    quality: dict[str, dict[str, Floats]] = {}
+    for metrics in zip(*(group.metrics for group in groups), strict=False):
+        columns = {model: np.full(len(index), np.nan) for model in groups[0].quality[metrics[0]]}
+        for group, metric in zip(groups, metrics, strict=True):
+            for model, column in columns.items():
+                column[group.index] = group.quality[metric][model][group.index]
+        quality[" / ".join(dict.fromkeys(metrics))] = columns
+    return Group(POOLED, tuple(quality), index, quality)
+
+
+def _source(records: Records, models: Sequence[str], examples: int, options: Options) -> Source:
+    header = records.header
+    facts = {model: dict(header.models[model]) for model in models}
+    return Source(
+        data_sha256=header.data["digest"],
+        examples=examples,
+        left_out=len(records.examples) - examples,
+        files=list(header.data["files"]),
+        config_sha256=header.config["digest"],
+        prompts_sha256=header.prompts["digest"],
+        models=facts,
+        models_sha256=_sha256(facts),
+        asked=dict(header.asked),
+        collected=header.created,
+        versions=dict(header.versions),
+        version=metadata.version("semantic-cascade"),
+        seed=options.seed,
+        fit=options.fit,
+        resamples=options.resamples,
+    )
+
+
+def _sha256(value: Any) -> str:
+    return hashlib.sha256(canonical(value)).hexdigest()

@@ -1,0 +1,100 @@
+"""What to evaluate: a user's options, and the config with only the cascades that they name."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from serve_app.config import AppConfig, CascadeConfig, TierConfig
+from serve_app.errors import DataError, SignalError, choices
+from serve_app.evaluation.records.file import Records
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What to evaluate. None means the config's cascades, every available signal, each task's own metrics."""
+
+    cascades: tuple[str, ...] | None = None
+    tiers: tuple[tuple[str, ...], ...] | None = None
+    """The members of each tier before `target`, for a cascade that is not in the config."""
+    target: str | None = None
+    signals: tuple[str, ...] | None = None
+    metrics: tuple[str, ...] | None = None
+    fixed: str | None = None
+    """The member whose answer is kept in the rows of kind "fixed"; None means the first of a tier."""
+    margin: float = 0.01
+    """Quality that may be lost against the target, 0..1."""
+    fit: float = 1 / 3
+    """The share of examples, by a seeded hash of their ids, that z-scores and choices come from."""
+    seed: int = 0
+    resamples: int = 1000
+    processes: int | None = None
+    tier_signals: tuple[str, ...] | None = None
+    """Signals in place of those of every cascade: one for each tier but the target."""
+    references_required: bool = True
+    """Whether examples without references are an error. If not, answers to them have no quality."""
+
+
+def requested_config(records: Records, options: Options) -> AppConfig:
+    """Return the records' config with only the cascades to evaluate.
+
+    Raises DataError if a cascade or model is not in the records, SignalError if a signal is unknown.
+    """
+    config = records.config
+    if options.tiers is not None or options.target is not None:
+        if options.cascades is not None:
+            raise DataError("--cascade names one of the config's, --members and --target define a new one: not both.")
+        return config.model_copy(update={"cascades": _ad_hoc(records, options)})
+    requested = options.cascades or tuple(id_ for id_, cascade in config.cascades.items() if len(cascade.tiers) > 1)
+    if unknown := next((id_ for id_ in requested if id_ not in config.cascades), None):
+        raise DataError(f"The records have no cascade {unknown!r}. {choices(unknown, config.cascades)}")
+    if not requested:
+        raise DataError("No cascade in the records has more than one tier, so there is nothing to decide.")
+    cascades = {id_: config.cascades[id_] for id_ in requested}
+    return _with_tier_signals(config.model_copy(update={"cascades": cascades}), options.tier_signals)
+
+
+def models_of(config: AppConfig) -> tuple[str, ...]:
+    """Return the models of all cascades, each once, in the order of the tiers."""
+    tiers = (tier for cascade in config.cascades.values() for tier in cascade.tiers)
+    return tuple(dict.fromkeys(model for tier in tiers for model in tier.models))
+
+
+def member_tiers(config: AppConfig) -> list[TierConfig]:
+    """Return the tiers of all cascades but their targets."""
+    return [tier for cascade in config.cascades.values() for tier in cascade.tiers[:-1]]
+
+
+def _with_tier_signals(config: AppConfig, signals: Sequence[str] | None) -> AppConfig:
+    """Return the config with other signals in its cascades' tiers, if any are requested."""
+    if signals is None:
+        return config
+    if unknown := next((signal for signal in signals if signal not in config.all_signals()), None):
+        raise SignalError(f"There is no signal {unknown!r}. {choices(unknown, config.all_signals())}")
+    cascades = {id_: _scored_by(id_, cascade, signals) for id_, cascade in config.cascades.items()}
+    return config.model_copy(update={"cascades": cascades})
+
+
+def _scored_by(id_: str, cascade: CascadeConfig, signals: Sequence[str]) -> CascadeConfig:
+    *members, target = cascade.tiers
+    if len(signals) != len(members):
+        each = f"one for each tier but the target, {len(members)} in all"
+        raise DataError(f"--signal: {id_!r} needs {each}; got {', '.join(signals)}.")
+    tiers = [tier.model_copy(update={"signal": name}) for tier, name in zip(members, signals, strict=True)]
+    return cascade.model_copy(update={"tiers": [*tiers, target]})
+
+
+def _ad_hoc(records: Records, options: Options) -> dict[str, CascadeConfig]:
+    """Return a cascade of the requested members and target, by an id that names them."""
+    if options.tiers is None or options.target is None:
+        raise DataError("A cascade needs both its members and a target: --members a,b --target c.")
+    members = [model for tier in options.tiers for model in tier]
+    if not all(options.tiers) or not members:
+        raise DataError("A cascade needs a member beside its target; the records, or --members, name none.")
+    for model in (*members, options.target):
+        if model not in records.models:
+            raise DataError(f"The records have no model {model!r}. {choices(model, records.models)}")
+    if options.target in members or len(set(members)) < len(members):
+        raise DataError("A model is asked once: name it only once among --members and --target.")
+    # Signal and threshold are not read: every signal is evaluated under every threshold.
+    tiers = [TierConfig(models=list(tier), signal="rougeL", threshold=0.5) for tier in options.tiers]
+    name = "->".join(["+".join(tier) for tier in options.tiers] + [options.target])
+    return {name: CascadeConfig(tiers=[*tiers, TierConfig(models=[options.target])])}
