@@ -83,14 +83,14 @@ def evaluate(
     if report is not None:
         make_folder(report)
     with Console(stderr=True).status("evaluating"):
-        body = evaluated(load_dataset(loaded, options))
+        evaluation = evaluated(load_dataset(loaded, options))
     if report is not None:
-        for path in write(body, report):
+        for path in write(evaluation, report):
             typer.echo(path, err=True)
     if as_json:
-        echo_json(body)
+        echo_json(evaluation.to_json())
     else:
-        tables.render(body, Console(highlight=False, width=None if sys.stdout.isatty() else 200))
+        tables.render(evaluation, Console(highlight=False, width=None if sys.stdout.isatty() else 200))
 
 
 @sentences
@@ -146,7 +146,7 @@ def calibrate(
     options = Options(cascades=(cascade,), signals=(), metrics=_list(metric), seed=seed, tier_signals=_list(signal))
     done = calibrating.run(Records.load(records), options, goal, fit=fit, config=config, output=output)
     if as_json:
-        echo_json(done.body())
+        echo_json(done.to_json())
     else:
         typer.echo("\n".join(done.sentences()))
     if done.calibrated.problem:
@@ -186,13 +186,13 @@ def choose(
     tiers, target = choosing.tiers(loaded, _list(members), target)
     options = Options(tiers=tiers, target=target, signals=_list(signals), metrics=_list(metric), seed=seed)
     with Console(stderr=True).status("choosing"):
-        found = choosing.find(load_dataset(loaded, options), budget, unit)
+        selection = choosing.find(load_dataset(loaded, options), budget, unit)
     if as_json:
-        echo_json(found.body())
+        echo_json(selection.to_json())
     else:
-        output.render(found, Console(highlight=False, width=None if sys.stdout.isatty() else 200))
-    if budget is not None and found.best is None:
-        raise choosing.nothing_within(found)
+        output.render(selection, Console(highlight=False, width=None if sys.stdout.isatty() else 200))
+    if budget is not None and selection.best is None:
+        raise choosing.nothing_within(selection)
 
 
 def _list(names: str | None) -> tuple[str, ...] | None:

@@ -40,7 +40,7 @@ def test_evaluated_by_itself_it_has_a_second_metric(tmp_path: Path, settings: di
     examples = questions(60)
     path = write_records(tmp_path / "r.jsonl", config, examples, answers(["small", "tiny", "large"], examples))
     options = Options(signals=("bleurt", "rougeL"), metrics=("bleurt",), resamples=50)
-    [group] = evaluate(load_dataset(Records.load(path), options))["groups"]
+    [group] = evaluate(load_dataset(Records.load(path), options)).to_json()["groups"]
     assert group["metrics"] == ["bleurt", "f1"]
     rows = {row["signal"]: row for row in group["cascades"][0]["rows"]}
     assert list(rows["bleurt"]["other_metrics"]) == ["f1"]

@@ -28,6 +28,7 @@ from serve_app.evaluation.calibrate.command import CalibrationRun, run
 from serve_app.evaluation.calibrate.goal import Goal
 from serve_app.evaluation.choose import choose as choosing
 from serve_app.evaluation.choose import output
+from serve_app.evaluation.choose.results import Selection
 from serve_app.evaluation.records.file import Records
 from serve_app.evaluation.statistics.pareto import answered_by
 from serve_app.signals import DEFAULT_SIGNALS, build_signal
@@ -59,7 +60,7 @@ def shares(path: Path, thresholds: Sequence[float], part: int) -> list[float]:
 
 def test_rates_are_shares_of_all_requests(path: Path) -> None:
     done = calibrate(path, Goal(rates=(0.63, 0.3)))
-    report = done.calibrated.report
+    report = done.calibrated.report.to_json()
     assert shares(path, done.calibrated.thresholds, 1) == pytest.approx([0.63, 0.3], abs=0.02)
     on_test = shares(path, done.calibrated.thresholds, 2)
     assert [share[0] for share in report["on_test"]["passed_on"]] == pytest.approx(on_test)
@@ -75,7 +76,7 @@ def test_rates_are_shares_of_all_requests(path: Path) -> None:
         "Goal: pass on 63.0% beyond tier 1 and 30.0% beyond tier 2, of all requests.",
     ]
     assert "others it passes on " in lines[3]
-    assert done.body()["thresholds"] == list(done.calibrated.thresholds)
+    assert done.to_json()["thresholds"] == list(done.calibrated.thresholds)
 
 
 @dataclass
@@ -117,21 +118,21 @@ def test_a_server_with_the_written_thresholds_does_what_was_reported(path: Path,
         return [await ask(id_) for id_ in ids]
 
     asked = np.array(asyncio.run(ask_all()))
-    on_test = done.calibrated.report["on_test"]
+    on_test = done.calibrated.report.to_json()["on_test"]
     assert [share[0] for share in on_test["passed_on"]] == pytest.approx([(asked > 1).mean(), (asked > 2).mean()])
 
 
 def test_a_budget_buys_the_best_quality_or_without_references_the_most_deferral(path: Path, tmp_path: Path) -> None:
     best = calibrate(path, Goal(budget=0.6)).calibrated
     assert best.problem is None
-    assert best.report["on_test"]["cost_share"]["flops"] == pytest.approx(0.6, abs=0.1)
+    assert best.report.to_json()["on_test"]["cost_share"]["flops"] == pytest.approx(0.6, abs=0.1)
     examples = questions(400)
     columns = answers(["small", "tiny", "medium", "large"], examples)
     unlabelled = [replace(example, references=()) for example in examples]
     blind = write_records(tmp_path / "r.jsonl", three_tiers(), unlabelled, columns)
     even = calibrate(blind, Goal(budget=0.6)).calibrated
     assert even.problem is None
-    assert even.report["on_test"]["cost_share"]["flops"] == pytest.approx(0.6, abs=0.1)
+    assert even.report.to_json()["on_test"]["cost_share"]["flops"] == pytest.approx(0.6, abs=0.1)
     assert even.thresholds != best.thresholds
     with pytest.raises(DataError, match="has no references"):
         calibrate(blind, Goal(quality=0.5))
@@ -140,7 +141,7 @@ def test_a_budget_buys_the_best_quality_or_without_references_the_most_deferral(
 def test_a_latency_budget_and_whose_latencies_they_are(path: Path) -> None:
     done = calibrate(path, Goal(budget=1.8, unit="latency_s"))
     assert done.calibrated.problem is None
-    assert done.calibrated.report["on_test"]["cost_share"]["latency_s"] == pytest.approx(1.8, abs=0.15)
+    assert done.calibrated.report.to_json()["on_test"]["cost_share"]["latency_s"] == pytest.approx(1.8, abs=0.15)
     assert "Latencies are those of collecting: of its machine, and under its --concurrency." in done.sentences()
     assert not any("Latencies" in line for line in calibrate(path, Goal(budget=0.9)).sentences())
     problem = calibrate(path, Goal(budget=0.5, unit="latency_s")).calibrated.problem
@@ -149,8 +150,8 @@ def test_a_latency_budget_and_whose_latencies_they_are(path: Path) -> None:
 
 
 def test_a_quality_and_a_risk(path: Path) -> None:
-    assert calibrate(path, Goal(quality=0.7)).calibrated.report["on_test"]["quality"][0] > 0.6
-    report = calibrate(path, Goal(risk=0.15)).calibrated.report
+    assert calibrate(path, Goal(quality=0.7)).calibrated.report.to_json()["on_test"]["quality"][0] > 0.6
+    report = calibrate(path, Goal(risk=0.15)).calibrated.report.to_json()
     assert report["guarantee"]["mean_loss_when_calibrated"] <= 0.15
     assert report["on_test"]["quality_loss"] <= 0.15
     missed = calibrate(path, Goal(risk=0.005)).calibrated
@@ -159,7 +160,7 @@ def test_a_quality_and_a_risk(path: Path) -> None:
 
 
 def test_label_free_compares_by_the_first_signal_that_can(path: Path) -> None:
-    report = calibrate(path, Goal(risk=0.4, label_free=True)).calibrated.report
+    report = calibrate(path, Goal(risk=0.4, label_free=True)).calibrated.report.to_json()
     assert report["guarantee"]["bounds"] == "disagreement"
     with pytest.raises(ConfigError, match="which 'chow_avg' alone cannot do"):
         calibrate(path, Goal(risk=0.4, label_free=True), fit=True, tier_signals=("chow_avg", "chow_avg"))
@@ -223,7 +224,7 @@ def test_a_target_alone_has_no_threshold(tmp_path: Path) -> None:
         calibrate(records, Goal(rates=(0.5,)), cascades=("alone",))
 
 
-def choose(path: Path, budget: float | None, unit: Any = None, **only: Any) -> choosing.Selection:
+def choose(path: Path, budget: float | None, unit: Any = None, **only: Any) -> Selection:
     records = Records.load(path)
     tiers, target = choosing.tiers(records, only.get("members"), only.get("target"))
     return choosing.find(load_dataset(records, Options(tiers=tiers, target=target, signals=("rougeL",))), budget, unit)
@@ -243,13 +244,13 @@ def test_a_choice_among_tiers(path: Path) -> None:
     found = choose(path, 0.7)
     assert found.best is not None
     assert found.best in found.front
-    assert found.best["when_chosen"]["cost"] <= 0.7
-    costs = [one["when_chosen"]["cost"] for one in found.front]
+    assert found.best.when_chosen.cost <= 0.7
+    costs = [cascade.when_chosen.cost for cascade in found.front]
     assert costs == sorted(costs)
-    members = {tuple(tier["models"]) for one in found.front for tier in one["tiers"]}
+    members = {tier.models for cascade in found.front for tier in cascade.tiers}
     assert members <= {("small",), ("tiny",), ("small", "tiny"), ("medium",)}
     # What is shown is a config, with the z-scores that its thresholds are about.
-    one = max(found.front, key=lambda body: len(body["tiers"]))
+    one = max(found.front, key=lambda cascade: len(cascade.tiers))
     shown = yaml.safe_load(output.snippet(one))
     config = AppConfig.model_validate(
         {
@@ -258,8 +259,8 @@ def test_a_choice_among_tiers(path: Path) -> None:
             "cascades": {"default": {"tiers": shown["tiers"]}},
         }
     )
-    assert config.thresholds() == {"default": [tier["threshold"] for tier in one["tiers"]]}
-    measured = [model for tier in one["tiers"] if tier["signal"] == "chow_avg" for model in tier["models"]]
+    assert config.thresholds() == {"default": [tier.threshold for tier in one.tiers]}
+    measured = [model for tier in one.tiers if tier.signal == "chow_avg" for model in tier.models]
     assert list(shown.get("signals", {}).get("chow_avg", {}).get("zscores", [])) == measured
 
 
@@ -268,7 +269,7 @@ def test_a_choice_by_latency_says_whose_latencies_they_are(path: Path) -> None:
     found = choose(path, 1.5, "latency_s")
     output.render(found, Console(file=shown, width=200))
     assert "Latencies are those of collecting" in shown.getvalue()
-    assert {1, 2} <= {len(one["tiers"]) for one in found.front}  # a tier may be left out
+    assert {1, 2} <= {len(cascade.tiers) for cascade in found.front}  # a tier may be left out
 
 
 def test_too_many_combinations_say_how_to_cut_them(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

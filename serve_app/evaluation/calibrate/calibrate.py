@@ -5,7 +5,6 @@ risk bound; all that `cascade choose` chooses), `calibrate` (the thresholds) and
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
@@ -14,16 +13,23 @@ import numpy.typing as npt
 from serve_app.core.agreement import output_scores
 from serve_app.core.types import Answer, Generation
 from serve_app.errors import ConfigError, DataError
-from serve_app.evaluation.analysis import json_values as plain
 from serve_app.evaluation.analysis.candidates import Candidate
 from serve_app.evaluation.analysis.cascade_view import CascadeView
 from serve_app.evaluation.analysis.costs import Unit
 from serve_app.evaluation.analysis.dataset import CALIBRATE, CHOOSE, Dataset, writable
-from serve_app.evaluation.analysis.json_values import Body
 from serve_app.evaluation.analysis.similarities import measure, plain_signals
 from serve_app.evaluation.calibrate.goal import Goal
+from serve_app.evaluation.calibrate.results import (
+    CalibrationReport,
+    CalibrationResult,
+    Guarantee,
+    OnTest,
+    PartSizes,
+    QualityResult,
+    ScoredTier,
+)
 from serve_app.evaluation.statistics.binomial import binomial_interval
-from serve_app.evaluation.statistics.bootstrap import bootstrap, mean_of
+from serve_app.evaluation.statistics.bootstrap import Interval, bootstrap, mean_of
 from serve_app.evaluation.statistics.curves import Floats, Integers
 from serve_app.evaluation.statistics.pareto import RecordedTarget, RecordedTier, answered_by
 from serve_app.evaluation.statistics.risk import (
@@ -35,58 +41,49 @@ from serve_app.evaluation.statistics.risk import (
 )
 from serve_app.evaluation.statistics.thresholds import Calibration, best_for_budget, for_budget, for_quality, for_rates
 
+LEVEL = 0.95
+"""Of all intervals."""
 BINARY_METRICS = ("exact_match", "accuracy")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class CalibrationResult:
-    """Thresholds that a config can hold, one for each tier but the target, and what they do on the test examples."""
-
-    thresholds: tuple[float, ...]
-    problem: str | None
-    report: Body
-
-    def body(self) -> Body:
-        """The thresholds for machines: `threshold` of a single tier, else `thresholds`."""
-        if len(self.thresholds) == 1:
-            return {"threshold": self.thresholds[0]}
-        return {"thresholds": list(self.thresholds)}
-
-
 def calibrate(dataset: Dataset, goal: Goal) -> CalibrationResult:
-    """The thresholds of the data set's only cascade, scored as its config says. Raises DataError and ConfigError."""
+    """Find the thresholds of the data set's only cascade for a goal, scored as its config says.
+
+    Raises DataError and ConfigError.
+    """
     view, candidates = scored_tiers(dataset)
     goal.check(len(candidates))
     choose, tune, test = dataset.parts(view.group.index, CHOOSE, CALIBRATE)
     if min(len(choose), len(tune), len(test)) < 2:
         raise DataError(f"{len(view.group.index)} examples are too few to choose, calibrate and test on.")
-    found = _found(view, candidates, goal, choose, tune)
-    thresholds = found.thresholds if isinstance(found, RiskBound) else found.setting.thresholds
+    bound = _thresholds(view, candidates, goal, choose, tune)
+    thresholds = bound.thresholds if isinstance(bound, RiskBound) else bound.setting.thresholds
     finite = tuple(map(writable, thresholds))
     rate = float((answered_by(_scores(candidates, tune), finite) > 0).mean())
-    report: Body = {
-        "cascade": view.id,
-        **_judges(view, candidates),
-        "wish": str(goal),
-        "met": found.met,
-        "examples": {"choose": len(choose), "calibrate": len(tune), "test": len(test)},
-        "deferral_rate_when_calibrated": plain.numbers((rate, *found.rate_interval)),
-        **(_bound(found) if isinstance(found, RiskBound) else {}),
-        "on_test": _on_test(view, candidates, finite, test),
-    }
-    return CalibrationResult(finite, _problem(found), report)
+    report = CalibrationReport(
+        cascade=view.id,
+        tiers=tuple(ScoredTier(candidate.tier.models, candidate.tier.signal) for candidate in candidates),
+        target=view.target,
+        goal=str(goal),
+        met=bound.met,
+        examples=PartSizes(len(choose), len(tune), len(test)),
+        deferral_rate_when_calibrated=Interval(rate, *bound.rate_interval, LEVEL),
+        guarantee=_guarantee(bound) if isinstance(bound, RiskBound) else None,
+        on_test=_on_test(view, candidates, finite, test),
+    )
+    return CalibrationResult(finite, _problem(bound), report)
 
 
-def _problem(found: Calibration | RiskBound) -> str | None:
-    """Why the goal is not met; where more examples to calibrate on would do, also how many records have so many."""
-    records = _records_needed(found) if isinstance(found, RiskBound) else None
-    if found.problem is None or records is None:
-        return found.problem
-    return f"{found.problem} That takes about {records} records."
+def _problem(calibration: Calibration | RiskBound) -> str | None:
+    """Return why the goal is not met, or None; if more examples would do, also how many records have so many."""
+    records = _records_needed(calibration) if isinstance(calibration, RiskBound) else None
+    if calibration.problem is None or records is None:
+        return calibration.problem
+    return f"{calibration.problem} That takes about {records} records."
 
 
-def _records_needed(found: RiskBound) -> int | None:
-    return None if found.needed is None else ceil(found.needed / (CALIBRATE - CHOOSE))
+def _records_needed(bound: RiskBound) -> int | None:
+    return None if bound.needed is None else ceil(bound.needed / (CALIBRATE - CHOOSE))
 
 
 def scored_tiers(dataset: Dataset) -> tuple[CascadeView, list[Candidate]]:
@@ -108,20 +105,11 @@ def scored_tiers(dataset: Dataset) -> tuple[CascadeView, list[Candidate]]:
     return view, candidates
 
 
-def _judges(view: CascadeView, candidates: Sequence[Candidate]) -> Body:
-    """Who is asked, and what decides."""
-    tiers = [candidate.tier for candidate in candidates]
-    if len(tiers) == 1:
-        return {"signal": tiers[0].signal, "models": [*tiers[0].models, view.target]}
-    named = [{"models": list(tier.models), "signal": tier.signal} for tier in tiers]
-    return {"tiers": [*named, {"models": [view.target]}]}
-
-
 def _scores(candidates: Sequence[Candidate], part: Integers) -> list[Floats]:
     return [candidate.scored.scores[part] for candidate in candidates]
 
 
-def _found(
+def _thresholds(
     view: CascadeView, candidates: Sequence[Candidate], goal: Goal, choose: Integers, tune: Integers
 ) -> Calibration | RiskBound:
     scores = _scores(candidates, tune)
@@ -154,7 +142,7 @@ def _found(
 def _recorded(
     view: CascadeView, candidates: Sequence[Candidate], costs: Sequence[Floats], part: Integers
 ) -> tuple[list[RecordedTier], RecordedTarget]:
-    """On some of the examples, with the costs there: of each tier, and of the target."""
+    """Return the tiers and the target on some of the examples; `costs` are of each tier, then of the target, there."""
     tiers = [
         RecordedTier(candidate.scored.scores[part], view.kept(candidate)[part], cost)
         for candidate, cost in zip(candidates, costs, strict=False)
@@ -163,7 +151,7 @@ def _recorded(
 
 
 def _costs(view: CascadeView, candidates: Sequence[Candidate], unit: Unit) -> list[Floats]:
-    """(n,) of each tier, and of the target."""
+    """Return the costs of each tier, then of the target, (n,) each. Raises DataError if one is unknown."""
     tiers = [view.tier_cost(candidate.tier) for candidate in candidates]
     units = [name for name in view.target_cost if all(name in tier for tier in tiers)]
     if unit not in units:
@@ -173,33 +161,33 @@ def _costs(view: CascadeView, candidates: Sequence[Candidate], unit: Unit) -> li
 
 
 def _prices(view: CascadeView, candidates: Sequence[Candidate], goal: Goal, part: Integers) -> list[Floats]:
-    """What a quality is to be had cheaply in. With one threshold that is the deferrals, whatever they cost."""
+    """Return the costs that a quality goal minimises; with one threshold they are deferrals, whatever their cost."""
     if len(candidates) == 1:
         return [np.zeros(len(part)), np.ones(len(part))]
     return [cost[part] for cost in _costs(view, candidates, goal.unit)]
 
 
 def _losses(view: CascadeView, candidates: Sequence[Candidate], *, label_free: bool) -> list[Floats]:
-    """(n,) of each tier, in 0..1, of keeping its selected answers."""
+    """Return the losses of keeping each tier's selected answers, (n,) each, in 0..1."""
     if not label_free:
         target = view.quality(view.target)
         return [quality_losses(view.kept(candidate), target) for candidate in candidates]
-    signal = _comparing(view.dataset, candidates)
+    signal = _comparing_signal(view.dataset, candidates)
     return [disagreement_losses(_likeness(view, candidate, signal)) for candidate in candidates]
 
 
-def _comparing(dataset: Dataset, candidates: Sequence[Candidate]) -> str:
-    """By what answers are held against the target's: the first tier's signal that compares texts by itself."""
+def _comparing_signal(dataset: Dataset, candidates: Sequence[Candidate]) -> str:
+    """Return the signal that compares answers with the target's: the first tier's that compares texts by itself."""
     names = [candidate.tier.signal or "" for candidate in candidates]
-    found = next((name for name in names if list(plain_signals(dataset.config, [name])) == [name]), None)
-    if found is None:
+    signal = next((name for name in names if list(plain_signals(dataset.config, [name])) == [name]), None)
+    if signal is None:
         named = " or ".join(map(repr, dict.fromkeys(names)))
         raise ConfigError(f"--label-free compares texts by the cascade's signal, which {named} alone cannot do.")
-    return found
+    return signal
 
 
 def _likeness(view: CascadeView, candidate: Candidate, signal: str) -> Floats:
-    """(n,): how far each selected answer agrees with the target's, by that signal; 0 where there is none."""
+    """Return how far each selected answer agrees with the target's by that signal, (n,); 0 if none is selected."""
     dataset, tier = view.dataset, candidate.tier
     target, selected = dataset.replay.answers(view.target), candidate.scored.selected
     members = [dataset.replay.answers(model) for model in tier.models]
@@ -217,57 +205,55 @@ def _compared(answer: Answer | None) -> str:
     return answer.compared if isinstance(answer, Generation) else ""
 
 
-def _bound(found: RiskBound) -> Body:
-    """What the guarantee is about."""
-    return {
-        "guarantee": {
-            "bounds": found.bounds,
-            "alpha": found.alpha,
-            "delta": found.delta,
-            "mean_loss_when_calibrated": plain.number(found.risk),
-            "thresholds_tested": len(found.tested),
-            "examples_needed": found.needed,
-            "records_needed": _records_needed(found),
-        }
-    }
+def _guarantee(bound: RiskBound) -> Guarantee:
+    return Guarantee(
+        bounds=bound.bounds,
+        alpha=bound.alpha,
+        delta=bound.delta,
+        mean_loss_when_calibrated=bound.risk,
+        thresholds_tested=len(bound.tested),
+        examples_needed=bound.needed,
+        records_needed=_records_needed(bound),
+    )
 
 
-def _on_test(view: CascadeView, candidates: Sequence[Candidate], thresholds: Sequence[float], test: Integers) -> Body:
-    """What the thresholds do on examples that had no part in them: estimates with 95% intervals."""
+def _on_test(view: CascadeView, candidates: Sequence[Candidate], thresholds: Sequence[float], test: Integers) -> OnTest:
     by = answered_by(_scores(candidates, test), thresholds)
-    passed = [_share(by > number) for number in range(len(candidates))]
-    found: Body = {"deferral_rate": passed[0]}
-    if len(candidates) > 1:
-        found["passed_on"] = passed
     costs = [view.tier_cost(candidate.tier) for candidate in candidates]
-    found["cost_share"] = {
-        unit: plain.number(_cost(view, [cost[unit][test] for cost in costs], unit, by, test))
-        for unit in view.target_cost
-        if all(unit in cost for cost in costs)
-    }
-    if view.group.metrics:
-        target = view.quality(view.target)[test]
-        quality = np.choose(by, [*(view.kept(candidate)[test] for candidate in candidates), target])
-        statistics = {"quality": mean_of(quality), "target": mean_of(target)}
-        options = view.dataset.options
-        resampled = bootstrap(statistics, len(test), resamples=options.resamples, seed=options.seed)
-        found |= {
-            "metric": view.metric,
-            "quality": plain.interval(resampled.interval("quality")),
-            "target_quality": plain.interval(resampled.interval("target")),
-            "less_target": plain.interval(resampled.difference("quality", "target")),
-            "quality_loss": plain.number(float(np.maximum(0, target - quality).mean())),
-        }
-    return found
+    return OnTest(
+        passed_on=tuple(_share(by > number) for number in range(len(candidates))),
+        cost_share={
+            unit: _cost(view, [cost[unit][test] for cost in costs], unit, by, test)
+            for unit in view.target_cost
+            if all(unit in cost for cost in costs)
+        },
+        quality=_quality(view, candidates, by, test) if view.group.metrics else None,
+    )
 
 
-def _share(those: npt.NDArray[np.bool_]) -> list[float | str | None]:
+def _quality(view: CascadeView, candidates: Sequence[Candidate], by: Integers, test: Integers) -> QualityResult:
+    target = view.quality(view.target)[test]
+    quality = np.choose(by, [*(view.kept(candidate)[test] for candidate in candidates), target])
+    statistics = {"quality": mean_of(quality), "target": mean_of(target)}
+    options = view.dataset.options
+    resampled = bootstrap(statistics, len(test), resamples=options.resamples, seed=options.seed)
+    return QualityResult(
+        metric=view.metric,
+        quality=resampled.interval("quality"),
+        target_quality=resampled.interval("target"),
+        less_target=resampled.difference("quality", "target"),
+        quality_loss=float(np.maximum(0, target - quality).mean()),
+    )
+
+
+def _share(those: npt.NDArray[np.bool_]) -> Interval:
+    """Return the share of examples that are true, with its Clopper-Pearson interval."""
     count, n = int(those.sum()), len(those)
-    return plain.numbers((count / n, *binomial_interval(count, n)))
+    return Interval(count / n, *binomial_interval(count, n, LEVEL), LEVEL)
 
 
 def _cost(view: CascadeView, tiers: Sequence[Floats], unit: Unit, by: Integers, test: Integers) -> float:
-    """The mean cost as a share of the target's: each tier's (n,) costs are paid by what gets there."""
+    """Return the mean cost as a share of the target's: each tier's (n,) costs are paid by requests that get there."""
     target = view.target_cost[unit][test]
     paid = np.sum([np.where(by >= number, cost, 0.0) for number, cost in enumerate([*tiers, target])], axis=0)
     return float(paid.mean()) / float(target.mean())

@@ -13,65 +13,67 @@ from serve_app.evaluation.analysis.fitting import fitted, with_signals
 from serve_app.evaluation.analysis.json_values import Body
 from serve_app.evaluation.analysis.load import load_dataset
 from serve_app.evaluation.analysis.options import Options
-from serve_app.evaluation.calibrate import config_file as deployable
-from serve_app.evaluation.calibrate.calibrate import CalibrationResult, calibrate
+from serve_app.evaluation.calibrate import config_file
+from serve_app.evaluation.calibrate.calibrate import calibrate
 from serve_app.evaluation.calibrate.goal import Goal
+from serve_app.evaluation.calibrate.results import CalibrationReport, CalibrationResult, Guarantee, OnTest
 from serve_app.evaluation.records.file import Records
+from serve_app.evaluation.statistics.bootstrap import Interval
+from serve_app.evaluation.statistics.risk import Bounds
 from serve_app.signals import AnySignalConfig
+
+BOUNDED: dict[Bounds, str] = {
+    "disagreement": "disagreement with the target, which may itself be wrong",
+    "quality_loss": "loss of quality against the target",
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CalibrationRun:
-    """What came of it. `user_config` is the router's; `fitted` the signals that were measured, by name."""
+    """Result of a calibration run.
 
+    `user_config` is the router's; `fitted` the signals that were measured, by name; `output` the file that was written,
+    or None; `latency`: whether the goal is about latencies.
+    """
+
+    id: str
     calibrated: CalibrationResult
     user_config: Body
     fitted: dict[str, AnySignalConfig]
     output: Path | None
     latency: bool
-    """whether the goal is about latencies."""
 
-    def body(self) -> Body:
-        """For machines."""
-        [note] = self.user_config["calibrations"].values()
+    def to_json(self) -> Body:
+        """Return the JSON body."""
         return {
-            "id": note["id"],
-            **self.calibrated.body(),
+            "id": self.id,
+            **self.calibrated.to_json(),
             "problem": self.calibrated.problem,
-            **self.calibrated.report,
+            **self.calibrated.report.to_json(),
             "signals": {name: signal.model_dump(mode="json") for name, signal in self.fitted.items()},
             "user_config": self.user_config,
         }
 
     def sentences(self) -> Iterator[str]:
-        """For people."""
-        report, [note] = self.calibrated.report, self.user_config["calibrations"].values()
-        parts, test = report["examples"], report["on_test"]
+        """Yield lines for the terminal."""
+        report, test = self.calibrated.report, self.calibrated.report.on_test
         thresholds = ", ".join(f"{threshold:.6g}" for threshold in self.calibrated.thresholds)
         several = "s" if len(self.calibrated.thresholds) > 1 else ""
-        yield f"{report['cascade']}: {_judges(report)}"
-        yield f"Goal: {report['wish']}."
-        yield f"Threshold{several}: {thresholds}, found on {parts['calibrate']} examples."
-        yield f"On {parts['test']} others {_deferred(test)}{_costs(test['cost_share'])}."
+        yield f"{report.cascade}: {_tiers(report)}"
+        yield f"Goal: {report.goal}."
+        yield f"Threshold{several}: {thresholds}, found on {report.examples.calibrate} examples."
+        yield f"On {report.examples.test} others {_deferred(test)}{_costs(test)}."
         if self.latency:
             yield LATENCIES
-        if "quality" in test:
+        if quality := test.quality:
             yield (
-                f"Their quality ({test['metric']}): {_number(test['quality'])}, "
-                f"the target's {_number(test['target_quality'])}, the difference {_number(test['less_target'])}."
+                f"Their quality ({quality.metric}): {_number(quality.quality)}, "
+                f"the target's {_number(quality.target_quality)}, the difference {_number(quality.less_target)}."
             )
-        if guarantee := report.get("guarantee"):
-            what = (
-                "disagreement with the target, which may itself be wrong"
-                if (guarantee["bounds"] == "disagreement")
-                else "loss of quality against the target"
-            )
-            yield (
-                f"Bounded is the {what}; its mean was {guarantee['mean_loss_when_calibrated']:.4f}, and "
-                f"thresholds tested: {guarantee['thresholds_tested']}."
-            )
+        if guarantee := report.guarantee:
+            yield f"Bounded is the {BOUNDED[guarantee.bounds]}; {_tested(guarantee)}"
             yield "A signal picked from cascade evaluate's tables of these records needs fresh ones for it to hold."
-        yield f"Calibration {note['id']}."
+        yield f"Calibration {self.id}."
         if self.output is not None:
             yield f"serve deploy {self.output}"
 
@@ -79,9 +81,12 @@ class CalibrationRun:
 def run(
     records: Records, options: Options, goal: Goal, *, fit: bool, config: Path | None, output: Path | None
 ) -> CalibrationRun:
-    """Raises DataError, ConfigError and SignalError. A goal that cannot be met writes no file."""
+    """Calibrate, and write the file to deploy if the goal is met and `output` is set.
+
+    Raises DataError, ConfigError and SignalError.
+    """
     if output is not None:
-        deployable.check_place(output)
+        config_file.check_writable(output)
     dataset = load_dataset(records, replace(options, references_required=goal.labelled))
     signals: dict[str, AnySignalConfig] = {}
     if fit:
@@ -89,45 +94,42 @@ def run(
         signals = fitted(dataset, choose)
         dataset = with_signals(dataset, signals)
     calibrated = calibrate(dataset, goal)
-    user_config = deployable.settings(calibrated, dataset.source)
+    user_config = config_file.settings(calibrated, dataset.source)
     written = output if calibrated.problem is None else None
-    done = CalibrationRun(
-        calibrated, user_config, signals, written, goal.budget is not None and goal.unit == "latency_s"
-    )
     if written is not None:
         recorded: dict[str, Any] = dict(records.header.config["args"])
-        [cascade] = dataset.config.cascades.values()
-        judges = [tier.signal for tier in cascade.tiers[:-1]]
-        deployable.write(written, user_config, recorded, judges=judges, signals=signals, config=config)
-    return done
+        tier_signals = [tier.signal for tier in calibrated.report.tiers]
+        config_file.write(written, user_config, recorded, tier_signals=tier_signals, signals=signals, config=config)
+    latency = goal.budget is not None and goal.unit == "latency_s"
+    id_ = config_file.identity(calibrated, dataset.source)
+    return CalibrationRun(id_, calibrated, user_config, signals, written, latency)
 
 
-def _judges(report: Body) -> str:
-    tiers = report.get("tiers") or [
-        {"models": report["models"][:-1], "signal": report["signal"]},
-        {"models": report["models"][-1:]},
-    ]
-    *members, target = [" + ".join(tier["models"]) for tier in tiers]
-    return " -> ".join(
-        [*(f"{tier['signal']} over {names}" for tier, names in zip(tiers, members, strict=False)), target]
-    )
+def _tiers(report: CalibrationReport) -> str:
+    members = [f"{tier.signal} over {' + '.join(tier.models)}" for tier in report.tiers]
+    return " -> ".join([*members, report.target])
 
 
-def _deferred(test: Body) -> str:
-    if "passed_on" not in test:
-        return f"it defers {_share(test['deferral_rate'])}"
-    shares = [f"{_share(share)} beyond tier {number}" for number, share in enumerate(test["passed_on"], start=1)]
+def _tested(guarantee: Guarantee) -> str:
+    mean = f"its mean was {guarantee.mean_loss_when_calibrated:.4f}"
+    return f"{mean}, and thresholds tested: {guarantee.thresholds_tested}."
+
+
+def _deferred(test: OnTest) -> str:
+    if len(test.passed_on) == 1:
+        return f"it defers {_share(test.passed_on[0])}"
+    shares = [f"{_share(share)} beyond tier {number}" for number, share in enumerate(test.passed_on, start=1)]
     return f"it passes on {' and '.join(shares)}"
 
 
-def _share(values: list[float]) -> str:
-    return f"{values[0]:.1%} [{values[1]:.1%}, {values[2]:.1%}]"
+def _share(values: Interval) -> str:
+    return f"{values.estimate:.1%} [{values.low:.1%}, {values.high:.1%}]"
 
 
-def _number(values: list[float]) -> str:
-    return f"{values[0]:.4f} [{values[1]:.4f}, {values[2]:.4f}]"
+def _number(values: Interval) -> str:
+    return f"{values.estimate:.4f} [{values.low:.4f}, {values.high:.4f}]"
 
 
-def _costs(shares: dict[str, float]) -> str:
-    named = ", ".join(f"{shares[unit]:.0%} in {unit}" for unit in UNITS if unit in shares)
+def _costs(test: OnTest) -> str:
+    named = ", ".join(f"{test.cost_share[unit]:.0%} in {unit}" for unit in UNITS if unit in test.cost_share)
     return f" and costs, against the target alone, {named}" if named else ""

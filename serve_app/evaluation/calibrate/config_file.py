@@ -14,7 +14,7 @@ from serve_app.config.serve_file import load
 from serve_app.errors import ConfigError, DataError
 from serve_app.evaluation.analysis.dataset import Source
 from serve_app.evaluation.analysis.json_values import Body
-from serve_app.evaluation.calibrate.calibrate import CalibrationResult
+from serve_app.evaluation.calibrate.results import CalibrationResult
 from serve_app.evaluation.records.example import canonical
 from serve_app.signals import AnySignalConfig, is_token_level
 
@@ -24,28 +24,29 @@ IMPORT_PATH = "serve_app.app:build_app"
 
 
 def identity(calibrated: CalibrationResult, source: Source) -> str:
-    """Names a calibration: the same records, goal and result have the same."""
-    told = {**calibrated.body(), "report": calibrated.report, "source": source.to_json()}
-    return f"{calibrated.report['cascade']}-{hashlib.sha256(canonical(told)).hexdigest()[:12]}"
+    """Return a calibration's id: the same records, goal and result have the same."""
+    content = {**calibrated.to_json(), "report": calibrated.report.to_json(), "source": source.to_json()}
+    return f"{calibrated.report.cascade}-{hashlib.sha256(canonical(content)).hexdigest()[:12]}"
 
 
 def settings(calibrated: CalibrationResult, source: Source) -> Body:
-    """The router's `user_config`."""
-    id_ = calibrated.report["cascade"]
-    found = {key: value for key, value in calibrated.report.items() if key not in ("cascade", "wish")}
+    """Return the router's `user_config`."""
+    id_ = calibrated.report.cascade
+    report = calibrated.report.to_json()
+    details = {key: value for key, value in report.items() if key not in ("cascade", "wish")}
     signed = {key: value for key, value in source.to_json().items() if key in SIGNED}
     note = {
         "id": identity(calibrated, source),
         "thresholds": list(calibrated.thresholds),
-        "wish": calibrated.report["wish"],
-        "deferral_rate": calibrated.report["on_test"]["deferral_rate"],
-        "found": found | signed,
+        "wish": calibrated.report.goal,
+        "deferral_rate": report["on_test"]["deferral_rate"],
+        "found": details | signed,
     }
     return {"thresholds": {id_: list(calibrated.thresholds)}, "calibrations": {id_: note}}
 
 
-def check_place(path: Path) -> None:
-    """DataError where no file can come: for those who want to know before they compute."""
+def check_writable(path: Path) -> None:
+    """Raise DataError if no file can be written there, before anything is computed."""
     if path.is_dir() or not path.parent.is_dir():
         reason = "it is a folder" if path.is_dir() else f"there is no folder {str(path.parent)!r}"
         raise DataError(f"The config {str(path)!r} cannot be written: {reason}.")
@@ -56,16 +57,15 @@ def write(
     user_config: Body,
     recorded: Body,
     *,
-    judges: Sequence[str | None],
+    tier_signals: Sequence[str | None],
     signals: dict[str, AnySignalConfig],
     config: Path | None,
 ) -> None:
     """Write the file: `config` with the calibration in it, or the application as it was when records were collected.
 
-    `recorded` are the `args` in the records; `judges`, the signal of each tier but the target, and the fitted `signals`
-    go into `args`, if they are not there.
-    Raises ConfigError where the config's cascade is not the one that was calibrated, DataError where `path` cannot be
-    written.
+    `recorded` are the `args` in the records. The signal of each tier but the target (`tier_signals`) and the fitted
+    `signals` go into `args`. Raises ConfigError if the config's cascade is not the one that was calibrated, DataError
+    if `path` cannot be written.
     """
     values = _values(recorded, config)
     application = values["applications"][0]
@@ -73,15 +73,15 @@ def write(
     served = AppConfig.model_validate(application["args"])
     calibrated = AppConfig.model_validate(recorded)
     _check_same(served, calibrated, id_, config)
-    for judge, tier in zip(judges, calibrated.cascades[id_].tiers, strict=False):
-        _check_signal(served, calibrated, judge, tier.models, signals, config)
+    for signal_name, tier in zip(tier_signals, calibrated.cascades[id_].tiers, strict=False):
+        _check_signal(served, calibrated, signal_name, tier.models, signals, config)
     joined = {name: _beside(served.signals.get(name), fitted) for name, fitted in signals.items()}
     _check_unused(served, joined, id_, config)
     for name, fitted in joined.items():
         application["args"].setdefault("signals", {})[name] = fitted.model_dump(mode="json", exclude_defaults=True) | {
             "kind": fitted.kind
         }
-    for tier, signal in zip(application["args"]["cascades"][id_]["tiers"], judges, strict=False):
+    for tier, signal in zip(application["args"]["cascades"][id_]["tiers"], tier_signals, strict=False):
         tier["signal"] = signal
     entries = application.setdefault("deployments", [])
     router = next((entry for entry in entries if entry["name"] == "Router"), None)
@@ -131,14 +131,14 @@ def _check_same(served: AppConfig, calibrated: AppConfig, id_: str, config: Path
 def _check_signal(
     served: AppConfig,
     calibrated: AppConfig,
-    judge: str | None,
+    signal: str | None,
     models: Sequence[str],
     fitted: Mapping[str, AnySignalConfig],
     config: Path | None,
 ) -> None:
     """A tier's signal must mean the same, and so all that it is made of, but for what was fitted and is written."""
     known, meant = served.all_signals(), calibrated.all_signals()
-    for name in sorted((meant.uses(judge) if judge else set()) & known.keys() - fitted.keys()):
+    for name in sorted((meant.uses(signal) if signal else set()) & known.keys() - fitted.keys()):
         if option := _differing(_about(known[name], models), _about(meant[name], models)):
             raise ConfigError(
                 f"{config}: signals.{name}.{option} is not that of the records, so the threshold would not fit."

@@ -1,19 +1,19 @@
 """`cascade choose`: of all subsets of the tiers' members, signals and thresholds, the cascades worth having."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 from math import prod
 from typing import TypeAlias
 
 from serve_app.core.types import Tier
 from serve_app.errors import DataError, SignalError, choices
-from serve_app.evaluation.analysis import json_values as plain
 from serve_app.evaluation.analysis.candidates import Candidate, fitted_chows
 from serve_app.evaluation.analysis.cascade_view import CascadeView, recorded
 from serve_app.evaluation.analysis.costs import Unit
-from serve_app.evaluation.analysis.dataset import CALIBRATE, CHOOSE, Dataset, Source, writable
+from serve_app.evaluation.analysis.dataset import CALIBRATE, CHOOSE, Dataset, writable
 from serve_app.evaluation.analysis.json_values import Body
+from serve_app.evaluation.choose.results import ChosenCascade, ChosenTier, Selection, WhenChosen
 from serve_app.evaluation.records.file import Records
 from serve_app.evaluation.statistics.pareto import RecordedTarget, RecordedTier
 from serve_app.evaluation.statistics.search import Choice, Spec, choose, specs, within_budget
@@ -31,40 +31,19 @@ Chows: TypeAlias = Mapping[str, Mapping[str, ChowConfig]]
 """For each model the token-level signals, fitted for the tier that it stands in."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Selection:
-    """The front, cheapest first, and its best cascade within the budget, None where even the cheapest costs more."""
-
-    unit: str
-    budget: float | None
-    front: list[Body]
-    best: Body | None
-    source: Source
-
-    def body(self) -> Body:
-        """For machines."""
-        return {
-            "unit": self.unit,
-            "budget": self.budget,
-            "best": self.best,
-            "front": self.front,
-            "source": self.source.to_json(),
-        }
-
-
 def tiers(
     records: Records, members: Sequence[str] | None, target: str | None
 ) -> tuple[tuple[tuple[str, ...], ...], str]:
-    """The tiers from whose members to choose, and the target.
+    """Return the tiers from whose members to choose, and the target.
 
-    Of a first cascade of several tiers, if no target is named, these; else one tier of all models. `members`: of these
-    only. DataError for a member that is none.
+    If no target is named and the first cascade has several tiers, they are its own; else one tier of all models.
+    `members`: only these. Raises DataError if a member is unknown.
     """
     *several, last = [tuple(tier.models) for tier in next(iter(records.config.cascades.values())).tiers]
     if target is None and len(several) > 1:
-        known = [model for tier in several for model in tier]
-        if unknown := next((model for model in members or () if model not in known), None):
-            raise DataError(f"No tier before the target has a member {unknown!r}. {choices(unknown, known)}")
+        available = [model for tier in several for model in tier]
+        if unknown := next((model for model in members or () if model not in available), None):
+            raise DataError(f"No tier before the target has a member {unknown!r}. {choices(unknown, available)}")
         left = (tuple(model for model in tier if not members or model in members) for tier in several)
         return tuple(filter(None, left)), last[0]
     target = target or last[0]
@@ -72,7 +51,9 @@ def tiers(
 
 
 def find(dataset: Dataset, budget: float | None, unit: Unit | None = None) -> Selection:
-    """Selection on a quarter of the examples, reported on another. `budget` is a share of the target's mean cost.
+    """Choose cascades on a quarter of the examples, and report them on another.
+
+    `budget` is a share of the target's mean cost.
 
     They are the quarters that a calibration chooses and tests on: the half that it is found on has had no part in the
     choice. The dataset has one cascade of all members. Raises DataError where costs are not known.
@@ -89,16 +70,16 @@ def find(dataset: Dataset, budget: float | None, unit: Unit | None = None) -> Se
         raise DataError(f"The cost in {unit_} is not known of every model, or the target is free.")
     target = RecordedTarget(view.quality(view.target), cost)
     chows = {model: fitted for tier in view.tiers[:-1] for fitted in [_chows(view, tier)] for model in tier.models}
-    kept = choose(_candidates(view, chows, unit_), target, (tuning, testing))
+    choices_ = choose(_candidates(view, chows, unit_), target, (tuning, testing))
     alone = float(cost[tuning].mean()), float(cost[testing].mean())
-    best = None if budget is None else within_budget(kept, budget * alone[0])
-    front = [_body(view, chows, choice, *alone) for choice in kept]
-    chosen = None if best is None else front[kept.index(best)]
-    return Selection(unit_, budget, front, chosen, dataset.source)
+    best = None if budget is None else within_budget(choices_, budget * alone[0])
+    front = [_cascade(view, chows, choice, *alone) for choice in choices_]
+    chosen = None if best is None else front[choices_.index(best)]
+    return Selection(unit_, budget, tuple(front), chosen, dataset.source)
 
 
 def _chows(view: CascadeView, tier: Tier) -> dict[str, ChowConfig]:
-    """The token-level signals, z-scores fitted on what is chosen on; none where a member has no log-probabilities."""
+    """Return the token-level signals with z-scores fitted on `view.fit`; none if a member has no log-probabilities."""
     try:
         fitted = fitted_chows(view.dataset, tier.models, view.fit)
     except SignalError:
@@ -107,7 +88,7 @@ def _chows(view: CascadeView, tier: Tier) -> dict[str, ChowConfig]:
 
 
 def _candidates(view: CascadeView, chows: Chows, unit: Unit) -> Iterator[tuple[Specs, list[RecordedTier]]]:
-    """Every way to build each tier, with every way to build the others; of several tiers one may be left out."""
+    """Yield every way to build each tier with every way to build the others; of several tiers one may be left out."""
     pairwise = [name for name, signal in view.dataset.signals.items() if not signal.needs_logprobs]
     ways: list[list[Spec | None]] = []
     for tier in view.tiers[:-1]:
@@ -123,17 +104,17 @@ def _candidates(view: CascadeView, chows: Chows, unit: Unit) -> Iterator[tuple[S
         )
     first, *later = (_recorded(view, way, chows, unit) for way in ways)
     rests = list(product(*later))
-    for one in first:
+    for way in first:
         for rest in rests:
-            kept = [(spec, tier) for spec, tier in (one, *rest) if spec is not None and tier is not None]
-            if kept:
-                yield tuple(spec for spec, _ in kept), [tier for _, tier in kept]
+            built = [(spec, tier) for spec, tier in (way, *rest) if spec is not None and tier is not None]
+            if built:
+                yield tuple(spec for spec, _ in built), [tier for _, tier in built]
 
 
 def _recorded(
     view: CascadeView, way: Sequence[Spec | None], chows: Chows, unit: Unit
 ) -> Iterator[tuple[Spec | None, RecordedTier | None]]:
-    """Ways to build a tier whose cost is known; None for none at all."""
+    """Yield the ways to build a tier whose cost is known; (None, None) leaves the tier out."""
     for spec in way:
         if spec is None:
             yield None, None
@@ -156,47 +137,35 @@ def _candidate(view: CascadeView, spec: Spec, chow: ChowConfig | None) -> Candid
     return Candidate("semantic", view.dataset.replay.score(tier, chow, view.group.index), chow)
 
 
-def _body(view: CascadeView, chows: Chows, choice: Choice[Specs], alone_tuning: float, alone: float) -> Body:
+def _cascade(
+    view: CascadeView, chows: Chows, choice: Choice[Specs], alone_tuning: float, alone: float
+) -> ChosenCascade:
     specs = choice.cascade or ()
-    return {
-        **_tiers(view, specs, tuple(map(writable, choice.held_out.thresholds))),
-        "signals": _settings(chows, specs),
-        "cost": plain.number(choice.held_out.cost / alone),
-        "quality": plain.number(choice.held_out.quality),
-        "rate": plain.number(choice.held_out.deferred) if specs else 1.0,
-        "when_chosen": {
-            "cost": plain.number(choice.chosen.cost / alone_tuning),
-            "quality": plain.number(choice.chosen.quality),
-        },
-        "signature": _signature(view, specs),
-    }
-
-
-def _tiers(view: CascadeView, specs: Specs, thresholds: Sequence[float]) -> Body:
-    """Who is asked, and what decides. Where there was one tier to choose, there is no list of them."""
-    if len(view.tiers) > 2:
-        found = [
-            {"models": list(spec.members), "signal": spec.signal, "threshold": threshold}
-            for spec, threshold in zip(specs, thresholds, strict=True)
-        ]
-        return {"tiers": found, "target": view.target}
-    return {
-        "members": list(specs[0].members) if specs else [],
-        "signal": specs[0].signal if specs else None,
-        "target": view.target,
-        "threshold": thresholds[0] if specs else None,
-    }
+    thresholds = map(writable, choice.held_out.thresholds)
+    return ChosenCascade(
+        tiers=tuple(
+            ChosenTier(spec.members, spec.signal, threshold) for spec, threshold in zip(specs, thresholds, strict=True)
+        ),
+        target=view.target,
+        several=len(view.tiers) > 2,
+        signals=_settings(chows, specs),
+        cost=choice.held_out.cost / alone,
+        quality=choice.held_out.quality,
+        rate=choice.held_out.deferred if specs else 1.0,
+        when_chosen=WhenChosen(choice.chosen.cost / alone_tuning, choice.chosen.quality),
+        signature=_signature(view, specs),
+    )
 
 
 def _settings(chows: Chows, specs: Specs) -> Body:
-    """What the config's `signals` must say for the thresholds to mean the same: the members' z-scores."""
-    found: Body = {}
+    """Return the config's `signals` under which the thresholds mean the same: with the members' z-scores."""
+    signals: Body = {}
     for spec in specs:
         for model in spec.members:
             if (chow := chows[model].get(spec.signal)) is not None:
-                named = found.setdefault(spec.signal, {"kind": spec.signal, "zscores": {}})
+                named = signals.setdefault(spec.signal, {"kind": spec.signal, "zscores": {}})
                 named["zscores"][model] = chow.zscores[model].model_dump()
-    return found
+    return signals
 
 
 def _signature(view: CascadeView, specs: Specs) -> str:
@@ -209,9 +178,10 @@ def _signature(view: CascadeView, specs: Specs) -> str:
     )
 
 
-def nothing_within(found: Selection) -> DataError:
-    """Says why no cascade is within the budget."""
-    cheapest = found.front[0]["when_chosen"]["cost"]
+def nothing_within(selection: Selection) -> DataError:
+    """Return the error that no cascade is within the budget."""
+    cheapest = selection.front[0].when_chosen.cost
     return DataError(
-        f"No cascade costs {found.budget:.1%} of the target's {found.unit} or less; the cheapest costs {cheapest:.1%}."
+        f"No cascade costs {selection.budget:.1%} of the target's {selection.unit} or less; "
+        f"the cheapest costs {cheapest:.1%}."
     )

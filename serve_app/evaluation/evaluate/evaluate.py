@@ -1,4 +1,4 @@
-"""`cascade evaluate`: everything that the records say of each cascade, as one plain value for tables, reports and JSON.
+"""`cascade evaluate`: everything that the records say of each cascade, as one result for tables, reports and JSON.
 
 All areas, intervals and budgets are of the *test* examples. Z-scores, the quantile of Chow-Quantile, the best Chow
 baseline and the cheapest threshold within the margin are chosen on the *fit* examples, which are others.
@@ -9,81 +9,88 @@ from collections.abc import Sequence
 import numpy as np
 
 from serve_app.core.types import Failure, Generation
-from serve_app.evaluation.analysis import json_values as plain
 from serve_app.evaluation.analysis.candidates import semantic, token_level
 from serve_app.evaluation.analysis.cascade_view import CascadeView
 from serve_app.evaluation.analysis.costs import UNITS
 from serve_app.evaluation.analysis.dataset import Dataset, Group
-from serve_app.evaluation.analysis.json_values import Body
 from serve_app.evaluation.evaluate import rows
 from serve_app.evaluation.evaluate.fronts import front
+from serve_app.evaluation.evaluate.results import (
+    Baselines,
+    CascadeResult,
+    Curves,
+    Evaluation,
+    Extremes,
+    GroupResult,
+    MemberBaselines,
+    ModelResult,
+    ShownAnswer,
+    ShownExample,
+)
 from serve_app.evaluation.evaluate.rows import Row, StatisticKey
 from serve_app.evaluation.statistics.baselines import oracle
 from serve_app.evaluation.statistics.bootstrap import Resampled, Statistic, bootstrap, mean_of
-from serve_app.evaluation.statistics.curves import Floats
 
-LOOKED_AT = 5
-"""So many of the most and of the least agreed requests are shown."""
-
-
-def evaluate(dataset: Dataset) -> Body:
-    """`{source, margin, groups: [{name, metrics, fit, test, cascades: [...]}]}` in plain JSON values."""
-    groups = [_group(dataset, group) for group in dataset.groups]
-    return {"source": dataset.source.to_json(), "margin": dataset.options.margin, "groups": groups}
+SHOWN_EXAMPLES = 5
+"""How many of the most and of the least agreed examples are shown."""
 
 
-def _group(dataset: Dataset, group: Group) -> Body:
+def evaluate(dataset: Dataset) -> Evaluation:
+    """Evaluate every cascade of the data set on every group of its examples."""
+    groups = tuple(_group(dataset, group) for group in dataset.groups)
+    return Evaluation(dataset.source, dataset.options.margin, groups)
+
+
+def _group(dataset: Dataset, group: Group) -> GroupResult:
     fit, test = dataset.parts(group.index, dataset.options.fit)
-    found: Body = {"name": group.name, "metrics": list(group.metrics), "fit": len(fit), "test": len(test)}
+    cascades: tuple[CascadeResult, ...] = ()
+    problem = None
     if min(len(fit), len(test)) < 2:
-        return found | {"cascades": [], "problem": "Too few examples: both parts need at least two."}
-    views = [CascadeView(dataset, group, id_, fit, test) for id_ in dataset.config.cascades]
-    return found | {"cascades": [_cascade(view) for view in views], "problem": None}
+        problem = "Too few examples: both parts need at least two."
+    else:
+        views = (CascadeView(dataset, group, id_, fit, test) for id_ in dataset.config.cascades)
+        cascades = tuple(_cascade(view) for view in views)
+    return GroupResult(group.name, group.metrics, len(fit), len(test), cascades, problem)
 
 
-def _cascade(view: CascadeView) -> Body:
-    models = {model: _model(view, model) for tier in view.tiers for model in tier.models}
-    found: Body = {
-        "id": view.id,
-        "tiers": [list(tier.models) for tier in view.tiers],
-        "target": view.target,
-        "metric": view.metric,
-        "models": models,
-        "flags": _beaten(view),
-    }
-    if len(view.tiers) > 2:
-        return found | {"front": front(view)}
+def _cascade(view: CascadeView) -> CascadeResult:
+    return CascadeResult(
+        id=view.id,
+        tiers=tuple(tier.models for tier in view.tiers),
+        target=view.target,
+        metric=view.metric,
+        models={model: _model(view, model) for tier in view.tiers for model in tier.models},
+        flags=tuple(_better_members(view)),
+        detail=front(view) if len(view.tiers) > 2 else _curves(view),
+    )
+
+
+def _curves(view: CascadeView) -> Curves:
     index = view.group.index
     chow, notes = token_level(view.dataset, view.tiers[0], view.fit, index)
-    found_rows = rows.rows_of(view, [*semantic(view.dataset, view.tiers[0], index), *chow])
-    best = rows.best_chow(found_rows)
-    resampled = _bootstrap(view, found_rows)
-    return found | {
-        "notes": notes,
-        "baselines": _baselines(view, resampled),
-        "best_chow": None if best is None else found_rows[best].name(),
-        "rows": [rows.body(k, row, resampled, best) for k, row in enumerate(found_rows)],
-        "looked_at": _looked_at(view, found_rows),
-    }
+    scored = rows.rows_of(view, [*semantic(view.dataset, view.tiers[0], index), *chow])
+    best = rows.best_chow(scored)
+    resampled = _bootstrap(view, scored)
+    return Curves(
+        notes=tuple(notes),
+        baselines=_baselines(view, resampled),
+        best_chow=None if best is None else scored[best].name(),
+        rows=tuple(rows.result(k, row, resampled, best) for k, row in enumerate(scored)),
+        looked_at=_extremes(view, scored),
+    )
 
 
-def _model(view: CascadeView, model: str) -> Body:
-    """A model alone: mean quality and cost on the test examples, and how often it failed."""
-    costs = view.cost(model)
-    answers = view.dataset.replay.answers(model)
-    return {
-        "quality": {metric: _mean(view.quality(model, metric)[view.test]) for metric in view.group.metrics},
-        "cost": {unit: _mean(costs[unit][view.test]) if unit in costs else None for unit in UNITS},
-        "failed": sum(isinstance(answers[k], Failure) for k in view.test),
-    }
+def _model(view: CascadeView, model: str) -> ModelResult:
+    costs, answers = view.cost(model), view.dataset.replay.answers(model)
+    return ModelResult(
+        quality={metric: float(view.quality(model, metric)[view.test].mean()) for metric in view.group.metrics},
+        cost={unit: float(costs[unit][view.test].mean()) if unit in costs else None for unit in UNITS},
+        failed=sum(isinstance(answers[k], Failure) for k in view.test),
+    )
 
 
-def _mean(values: Floats) -> float | str | None:
-    return plain.number(float(values.mean()))
-
-
-def _beaten(view: CascadeView) -> list[str]:
-    """Deferring to a worse model cannot pay."""
+def _better_members(view: CascadeView) -> list[str]:
+    """Return a sentence for each member that is better than the target: deferring to a worse model cannot pay."""
     target = view.quality(view.target)[view.test].mean()
     means = {model: view.quality(model)[view.test].mean() for tier in view.tiers[:-1] for model in tier.models}
     return [
@@ -93,8 +100,8 @@ def _beaten(view: CascadeView) -> list[str]:
     ]
 
 
-def _bootstrap(view: CascadeView, found: Sequence[Row]) -> Resampled[StatisticKey]:
-    """All statistics on the same resamples of the test examples."""
+def _bootstrap(view: CascadeView, scored: Sequence[Row]) -> Resampled[StatisticKey]:
+    """Compute all statistics on the same resamples of the test examples."""
     target = view.quality(view.target)[view.test]
     members = view.qualities(view.tiers[0].models)[:, view.test]
     statistics: dict[StatisticKey, Statistic] = {("oracle", None): oracle(members, target).areas}
@@ -105,56 +112,48 @@ def _bootstrap(view: CascadeView, found: Sequence[Row]) -> Resampled[StatisticKe
         statistics["oracle", model] = oracle(values[np.newaxis], target).areas
     options = view.dataset.options
     return bootstrap(
-        statistics | rows.statistics(found), len(view.test), resamples=options.resamples, seed=options.seed
+        statistics | rows.statistics(scored), len(view.test), resamples=options.resamples, seed=options.seed
     )
 
 
-def _baselines(view: CascadeView, resampled: Resampled[StatisticKey]) -> Body:
-    """[estimate, low, high] of each: qualities of single models, and areas of random deferral and of the oracles."""
+def _baselines(view: CascadeView, resampled: Resampled[StatisticKey]) -> Baselines:
     members = {
-        model: {
-            "quality": plain.interval(resampled.interval(("quality", model))),
-            "less_target": plain.interval(resampled.difference(("quality", model), ("quality", view.target))),
-            "random": plain.interval(resampled.interval(("random", model))),
-            "oracle": plain.interval(resampled.interval(("oracle", model))),
-        }
+        model: MemberBaselines(
+            quality=resampled.interval(("quality", model)),
+            less_target=resampled.difference(("quality", model), ("quality", view.target)),
+            random=resampled.interval(("random", model)),
+            oracle=resampled.interval(("oracle", model)),
+        )
         for model in view.tiers[0].models
     }
-    return {
-        "target": plain.interval(resampled.interval(("quality", view.target))),
-        "oracle": plain.interval(resampled.interval(("oracle", None))),
-        "members": members,
-    }
+    return Baselines(resampled.interval(("quality", view.target)), resampled.interval(("oracle", None)), members)
 
 
-def _looked_at(view: CascadeView, found: Sequence[Row]) -> Body | None:
-    """The most and the least agreed test examples, by the config's signal if it is there, with all answers."""
-    compared = [row for row in found if row.candidate.kind == "semantic" and row.candidate.tier.agreement == "max"]
+def _extremes(view: CascadeView, scored: Sequence[Row]) -> Extremes | None:
+    """Return the most and the least agreed test examples, by the config's signal if it was evaluated, or None."""
+    compared = [row for row in scored if row.candidate.kind == "semantic" and row.candidate.tier.agreement == "max"]
     row = next((row for row in compared if row.candidate.tier.signal == view.tiers[0].signal), None)
     row = row or next(iter(compared), None)
     if row is None:
         return None
     scores = row.candidate.scored.scores
     ranked = [int(k) for k in view.test[np.argsort(scores[view.test], kind="stable")] if not np.isnan(scores[k])]
-    shown = {"most": ranked[::-1][:LOOKED_AT], "least": ranked[:LOOKED_AT]}
-    return {"signal": row.label} | {name: [_example(view, row, k) for k in places] for name, places in shown.items()}
+    most, least = ranked[::-1][:SHOWN_EXAMPLES], ranked[:SHOWN_EXAMPLES]
+    return Extremes(row.label, *(tuple(_example(view, row, k) for k in shown) for shown in (most, least)))
 
 
-def _example(view: CascadeView, row: Row, k: int) -> Body:
-    example = view.dataset.examples[k]
-    selected = int(row.candidate.scored.selected[k])
+def _example(view: CascadeView, row: Row, k: int) -> ShownExample:
+    example, selected = view.dataset.examples[k], int(row.candidate.scored.selected[k])
     answers = {}
     for model in (*view.tiers[0].models, view.target):
         answer = view.dataset.replay.answers(model)[k]
-        answers[model] = {
-            "text": answer.compared if isinstance(answer, Generation) else None,
-            "quality": plain.number(float(view.quality(model)[k])),
-        }
-    return {
-        "id": example.id,
-        "inputs": dict(example.prompt_inputs),
-        "references": list(example.references),
-        "agreement": plain.number(float(row.candidate.scored.scores[k])),
-        "selected": view.tiers[0].models[selected] if selected >= 0 else None,
-        "answers": answers,
-    }
+        text = answer.compared if isinstance(answer, Generation) else None
+        answers[model] = ShownAnswer(text, float(view.quality(model)[k]))
+    return ShownExample(
+        id=example.id,
+        inputs=example.prompt_inputs,
+        references=tuple(example.references),
+        agreement=float(row.candidate.scored.scores[k]),
+        selected=view.tiers[0].models[selected] if selected >= 0 else None,
+        answers=answers,
+    )

@@ -3,17 +3,37 @@
 import csv
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from html import escape
 from importlib.util import find_spec
+from math import nan
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from serve_app.errors import DataError
-from serve_app.evaluation.analysis.json_values import Body
+from serve_app.evaluation.analysis.costs import Unit
+from serve_app.evaluation.analysis.json_values import Body, number, plain
+from serve_app.evaluation.evaluate.results import (
+    CascadeResult,
+    CurvePoints,
+    Curves,
+    Evaluation,
+    GroupResult,
+    RowName,
+    RowResult,
+    ShownAnswer,
+    ShownExample,
+)
 from serve_app.evaluation.evaluate.tables import Table, label, remarks, signature, tables
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PLOTTED_UNITS: tuple[Unit, ...] = ("flops", "usd", "device_s")
+"""The first of them that is known is plotted, beside the deferral rate."""
 TEMPLATE = Path(__file__).with_name("report.html")
 COLUMNS = ("auc", "over_random", "by_selection", "over_best_chow")
 """Of the CSV, each with its interval."""
@@ -33,52 +53,52 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
 
 
-def write(body: Body, folder: Path) -> list[Path]:
+def write(evaluation: Evaluation, folder: Path) -> list[Path]:
     """All files, into `folder`, which is made. PNGs only where matplotlib is installed. Raises DataError."""
     make_folder(folder)
     with _written(folder):
-        return _write(body, folder)
+        return _write(evaluation, folder)
 
 
-def _write(body: Body, folder: Path) -> list[Path]:
+def _write(evaluation: Evaluation, folder: Path) -> list[Path]:
     written = {
-        "report.html": html(body),
-        "report.md": markdown(body),
-        "report.json": json.dumps(body, ensure_ascii=False, indent=1),
+        "report.html": html(evaluation),
+        "report.md": markdown(evaluation),
+        "report.json": json.dumps(evaluation.to_json(), ensure_ascii=False, indent=1),
     }
     for name, text in written.items():
         (folder / name).write_text(text, encoding="utf-8", errors="replace")
-    _write_csv(body, folder / "rows.csv")
-    images = [] if find_spec("matplotlib") is None else list(_write_images(body, folder))
+    _write_csv(evaluation, folder / "rows.csv")
+    images = [] if find_spec("matplotlib") is None else list(_write_images(evaluation, folder))
     return [folder / name for name in written] + [folder / "rows.csv", *images]
 
 
-def _pairs(body: Body) -> Iterator[tuple[Body, Body]]:
-    return ((group, cascade) for group in body["groups"] for cascade in group["cascades"])
+def _pairs(evaluation: Evaluation) -> Iterator[tuple[GroupResult, CascadeResult]]:
+    return ((group, cascade) for group in evaluation.groups for cascade in group.cascades)
 
 
-def _title(group: Body, cascade: Body) -> str:
-    return f"{group['name']}: {cascade['id']}"
+def _title(group: GroupResult, cascade: CascadeResult) -> str:
+    return f"{group.name}: {cascade.id}"
 
 
-def _tiers(cascade: Body) -> str:
-    return " -> ".join(" + ".join(tier) for tier in cascade["tiers"])
+def _tiers(cascade: CascadeResult) -> str:
+    return " -> ".join(" + ".join(tier) for tier in cascade.tiers)
 
 
-def _about(group: Body, cascade: Body) -> str:
-    return f"{_tiers(cascade)}. {cascade['metric']} on {group['test']} examples; {group['fit']} others to fit on."
+def _about(group: GroupResult, cascade: CascadeResult) -> str:
+    return f"{_tiers(cascade)}. {cascade.metric} on {group.test} examples; {group.fit} others to fit on."
 
 
 # Markdown and CSV.
 
 
-def markdown(body: Body) -> str:
+def markdown(evaluation: Evaluation) -> str:
     """The tables and remarks, with the images where they stand."""
-    parts = ["# Cascade evaluation", signature(body["source"])]
-    for group, cascade in _pairs(body):
+    parts = ["# Cascade evaluation", signature(evaluation.source)]
+    for group, cascade in _pairs(evaluation):
         parts += [f"## {_title(group, cascade)}", _about(group, cascade)]
         parts += [f"**{remark}**" for remark in remarks(cascade)]
-        if cascade.get("rows"):
+        if cascade.curves:
             parts.append(f"![curves]({_image(group, cascade)})")
         for table in tables(group, cascade):
             parts += [f"### {table.title}", _markdown(table), *([table.note] if table.note else [])]
@@ -97,32 +117,33 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-def _write_csv(body: Body, path: Path) -> None:
+def _write_csv(evaluation: Evaluation, path: Path) -> None:
     """A line for every row of every cascade, with its signature."""
     with path.open("w", newline="", encoding="utf-8", errors="replace") as file:
         writer = csv.writer(file)
         bounds = [f"{column}{end}" for column in COLUMNS for end in ("", "_low", "_high")]
         writer.writerow(["group", "cascade", "kind", "judged_by", "models", "kept", "metric", *bounds, "signature"])
-        for group, cascade in _pairs(body):
-            for row in cascade.get("rows", []):
-                values = [value for column in COLUMNS for value in (row[column] or ["", "", ""])]
-                named = [row["kind"], label(row), "+".join(row["models"]), row["kept"], cascade["metric"]]
-                writer.writerow([group["name"], cascade["id"], *named, *values, row["signature"]])
+        for group, cascade in _pairs(evaluation):
+            for row in cascade.curves.rows if cascade.curves else ():
+                name, intervals = row.name, (row.auc, row.over_random, row.by_selection, row.over_best_chow)
+                values = [value for interval in intervals for value in plain(interval) or ("", "", "")]
+                named = [name.kind, label(name), "+".join(name.models), name.kept, cascade.metric]
+                writer.writerow([group.name, cascade.id, *named, *values, row.signature])
 
 
 # HTML.
 
 
-def html(body: Body) -> str:
+def html(evaluation: Evaluation) -> str:
     """The whole page: no other file, and nothing from the network."""
-    sections = [_section(number, group, cascade) for number, (group, cascade) in enumerate(_pairs(body))]
+    sections = [_section(number, group, cascade) for number, (group, cascade) in enumerate(_pairs(evaluation))]
     links = [
         f'<a href="#s{number}">{escape(_title(group, cascade))}</a>'
-        for number, (group, cascade) in enumerate(_pairs(body))
+        for number, (group, cascade) in enumerate(_pairs(evaluation))
     ]
-    data = [_plot(cascade) for _, cascade in _pairs(body) if cascade.get("rows")]
+    data = [_plot(cascade, cascade.curves) for _, cascade in _pairs(evaluation) if cascade.curves]
     filled = {
-        "signature": escape(signature(body["source"])),
+        "signature": escape(signature(evaluation.source)),
         "navigation": " ".join(links),
         "sections": "\n".join(sections),
         "data": json.dumps(data, ensure_ascii=False).replace("</", "<\\/"),
@@ -130,11 +151,11 @@ def html(body: Body) -> str:
     return re.sub(r"\{\{(\w+)\}\}", lambda found: filled[found[1]], TEMPLATE.read_text(encoding="utf-8"))
 
 
-def _section(number: int, group: Body, cascade: Body) -> str:
+def _section(number: int, group: GroupResult, cascade: CascadeResult) -> str:
     parts = [f'<section><h2 id="s{number}">{escape(_title(group, cascade))}</h2>']
     parts.append(f'<p class="soft">{escape(_about(group, cascade))}</p>')
     parts += [f'<p class="warn">{escape(remark)}</p>' for remark in remarks(cascade)]
-    if cascade.get("rows"):
+    if cascade.curves:
         parts.append(
             '<p>Quality against <select></select> <span class="soft">dots: where a threshold leads</span></p>'
             '<div class="plot"><div></div><div class="legend"></div></div><p class="tip soft">Point at a curve.</p>'
@@ -158,103 +179,125 @@ def _table(table: Table) -> str:
     return f'<h3>{escape(table.title)}</h3><div class="scroll"><table><tr>{head}</tr>{body}</table></div>{note}'
 
 
-def _looked_at(cascade: Body) -> Iterator[str]:
-    shown = cascade.get("looked_at")
-    if not shown:
+def _looked_at(cascade: CascadeResult) -> Iterator[str]:
+    shown = cascade.curves.looked_at if cascade.curves else None
+    if shown is None:
         return
-    for name in ("most", "least"):
-        yield f"<h3>The requests that {escape(shown['signal'])} finds {name} agreed</h3>"
-        yield from (_example(example) for example in shown[name])
+    for name, examples in (("most", shown.most), ("least", shown.least)):
+        yield f"<h3>The requests that {escape(shown.signal)} finds {name} agreed</h3>"
+        yield from map(_example, examples)
 
 
-def _example(example: Body) -> str:
-    asked = "\n".join(text if isinstance(text, str) else json.dumps(text) for text in example["inputs"].values())
+def _example(example: ShownExample) -> str:
+    asked = "\n".join(text if isinstance(text, str) else json.dumps(text) for text in example.inputs.values())
     answers = "".join(
-        f"<div><b>{escape(model)}</b>{' (selected)' if model == example['selected'] else ''}"
-        f' <span class="soft">quality {answer["quality"]:.3f}</span><pre>{escape(_said(answer))}</pre></div>'
-        for model, answer in example["answers"].items()
+        f"<div><b>{escape(model)}</b>{' (selected)' if model == example.selected else ''}"
+        f' <span class="soft">quality {answer.quality:.3f}</span><pre>{escape(_text(answer))}</pre></div>'
+        for model, answer in example.answers.items()
     )
-    references = " / ".join(example["references"][:5])
-    agreement = example["agreement"] if isinstance(example["agreement"], str) else f"{example['agreement']:.3f}"
+    references = " / ".join(example.references[:5])
     return (
-        f"<details open><summary>{escape(example['id'])}: agreement {agreement}</summary><pre>{escape(asked)}</pre>"
+        f"<details open><summary>{escape(example.id)}: agreement {example.agreement:.3f}</summary>"
+        f"<pre>{escape(asked)}</pre>"
         f'<p class="soft">reference: {escape(references)}</p><div class="answers">{answers}</div></details>'
     )
 
 
-def _said(answer: Body) -> str:
-    return "(failed)" if answer["text"] is None else answer["text"] or "(empty)"
+def _text(answer: ShownAnswer) -> str:
+    return "(failed)" if answer.text is None else answer.text or "(empty)"
 
 
 # Plots.
 
 
-def _plot(cascade: Body) -> Body:
-    """What the page's script needs of a cascade's rows."""
-    curves = [
-        {"label": _curve_label(row), "auc": row["auc"][0], "dashed": _dashed(row), "shown": _shown(row, cascade)}
-        | row["curve"]
-        for row in cascade["rows"]
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A curve of a plot; `shown`: at first, `dashed`: not the cascade's own policy."""
+
+    label: str
+    area: float
+    dashed: bool
+    shown: bool
+    points: CurvePoints
+
+    def to_json(self) -> Body:
+        own = {"label": self.label, "auc": number(self.area), "dashed": self.dashed, "shown": self.shown}
+        return own | self.points.to_json()
+
+
+def _plot(cascade: CascadeResult, curves: Curves) -> Body:
+    """Return what the page's script needs of a cascade's rows."""
+    target = number(curves.baselines.target.estimate)
+    return {"metric": cascade.metric, "target": target, "curves": [line.to_json() for line in _lines(curves)]}
+
+
+def _lines(curves: Curves) -> list[_Line]:
+    """Return a line for each row and one for random deferral; those shown first come first, in colours of their own."""
+    lines = [
+        _Line(
+            _curve_label(row.name), row.auc.estimate, row.name.kind.startswith("chow"), _shown(row, curves), row.curve
+        )
+        for row in curves.rows
     ]
-    curves.append(_random(cascade))
-    curves.sort(key=lambda curve: not curve["shown"])  # so that no two of them have the same colour
-    return {"metric": cascade["metric"], "target": cascade["baselines"]["target"][0], "curves": curves}
+    return sorted([*lines, _random(curves)], key=lambda line: not line.shown)
 
 
-def _curve_label(row: Body) -> str:
-    return label(row) + (f", {row['kept']} kept" if row["kind"] == "fixed" else "")
+def _curve_label(name: RowName) -> str:
+    return label(name) + (f", {name.kept} kept" if name.kind == "fixed" else "")
 
 
-def _dashed(row: Body) -> bool:
-    return bool(row["kind"].startswith("chow"))
+def _shown(row: RowResult, curves: Curves) -> bool:
+    """Return whether the row is every signal's in the paper's policy, or the best baseline."""
+    return (row.name.kind == "semantic" and row.name.agreement == "max") or row.name == curves.best_chow
 
 
-def _shown(row: Body, cascade: Body) -> bool:
-    """At first: every signal in the paper's policy, and the best baseline."""
-    chow = cascade["best_chow"]
-    is_best = chow is not None and all(row[key] == value for key, value in chow.items())
-    return (row["kind"] == "semantic" and row["agreement"] == "max") or is_best
+def _random(curves: Curves) -> _Line:
+    """Return random deferral with the best member: a straight line."""
+    members, target = curves.baselines.members, curves.baselines.target.estimate
+    best = max(members, key=lambda model: members[model].quality.estimate)
+    points = CurvePoints((0, 1), (members[best].quality.estimate, target), (nan, nan), {})
+    return _Line(f"random, {best} kept", members[best].random.estimate, dashed=True, shown=True, points=points)
 
 
-def _random(cascade: Body) -> Body:
-    """Random deferral with the best member: a straight line."""
-    members = cascade["baselines"]["members"]
-    best = max(members, key=lambda model: members[model]["quality"][0])
-    quality = [members[best]["quality"][0], cascade["baselines"]["target"][0]]
-    named: dict[str, Any] = {"label": f"random, {best} kept", "auc": members[best]["random"][0]}
-    return named | {"dashed": True, "shown": True, "rate": [0, 1], "quality": quality, "threshold": [None, None]}
+def _image(group: GroupResult, cascade: CascadeResult) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", f"curves-{group.name}-{cascade.id}") + ".png"
 
 
-def _image(group: Body, cascade: Body) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", f"curves-{group['name']}-{cascade['id']}") + ".png"
-
-
-def _write_images(body: Body, folder: Path) -> Iterator[Path]:
+def _write_images(evaluation: Evaluation, folder: Path) -> Iterator[Path]:
     """The curves that the page shows at first, against the deferral rate and against the first known cost."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    for group, cascade in _pairs(body):
-        if not cascade.get("rows"):
+    for group, cascade in _pairs(evaluation):
+        if cascade.curves is None:
             continue
-        plot = _plot(cascade)
-        shown = [curve for curve in plot["curves"] if curve["shown"]]
-        unit = next((unit for unit in ("flops", "usd", "device_s") if any(unit in curve for curve in shown)), None)
-        axes = [("rate", "deferral rate"), *([(unit, f"cost in {unit} / target's")] if unit else [])]
-        figure = Figure(figsize=(6.4 * len(axes), 4.4), layout="constrained")
-        FigureCanvasAgg(figure)
-        for place, (axis, name) in enumerate(axes):
-            drawn = figure.add_subplot(1, len(axes), place + 1)
-            for curve in shown:
-                if axis in curve:
-                    style = "--" if curve["dashed"] else "-"
-                    drawn.plot(curve[axis], curve["quality"], style, label=f"{curve['label']} ({curve['auc']:.4f})")
-            drawn.axhline(plot["target"], color="grey", linestyle=":", label="always the target")
-            drawn.set(xlabel=name, ylabel=plot["metric"])
-            drawn.grid(alpha=0.3)
-            if place == 0:
-                drawn.legend(fontsize=7)
+        figure = _figure(cascade, cascade.curves)
         figure.suptitle(_title(group, cascade))
         path = folder / _image(group, cascade)
         figure.savefig(path, dpi=120)
         yield path
+
+
+def _figure(cascade: CascadeResult, curves: Curves) -> "Figure":
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    lines = [line for line in _lines(curves) if line.shown]
+    unit = next((unit for unit in PLOTTED_UNITS if any(unit in line.points.costs for line in lines)), None)
+    figure = Figure(figsize=(12.8 if unit else 6.4, 4.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, 2 if unit else 1, squeeze=False)[0]
+    _draw(axes[0], [(line, line.points.rate) for line in lines], "deferral rate", cascade, curves)
+    axes[0].legend(fontsize=7)
+    if unit:
+        priced = [(line, costs) for line in lines if (costs := line.points.costs.get(unit)) is not None]
+        _draw(axes[1], priced, f"cost in {unit} / target's", cascade, curves)
+    return figure
+
+
+def _draw(
+    axes: "Axes", lines: Sequence[tuple[_Line, Sequence[float]]], name: str, cascade: CascadeResult, curves: Curves
+) -> None:
+    for line, x in lines:
+        style = "--" if line.dashed else "-"
+        axes.plot(x, line.points.quality, style, label=f"{line.label} ({line.area:.4f})")
+    axes.axhline(curves.baselines.target.estimate, color="grey", linestyle=":", label="always the target")
+    axes.set(xlabel=name, ylabel=cascade.metric)
+    axes.grid(alpha=0.3)

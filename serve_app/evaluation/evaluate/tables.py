@@ -6,15 +6,35 @@ to 27); what the paper does not have follows: intervals, gains, budgets and cost
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from math import inf, isinf, isnan
+from typing import TYPE_CHECKING
 
-from serve_app.evaluation.analysis.json_values import Body
+from serve_app.evaluation.analysis.costs import Unit
+from serve_app.evaluation.analysis.dataset import Source
+from serve_app.evaluation.evaluate.results import (
+    Budgets,
+    CascadeResult,
+    Curves,
+    Evaluation,
+    GroupResult,
+    ParetoFront,
+    RowName,
+    RowResult,
+)
+from serve_app.evaluation.statistics.bootstrap import Interval
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-UNIT_NAMES = {"flops": "FLOPs", "usd": "US dollars", "device_s": "device-seconds", "latency_s": "latency"}
+UNIT_NAMES: Mapping[Unit, str] = {
+    "flops": "FLOPs",
+    "usd": "US dollars",
+    "device_s": "device-seconds",
+    "latency_s": "latency",
+}
 
+SHARES = (0.1, 0.2, 0.4, 0.6)
+"""Of the target's cost: what they buy is in the table of budgets."""
 UNUSUAL = (("semantic", "mean"), ("chow_ensemble", "max"))
 """Kinds of rows under the policy that is not the paper's own: only their areas are in tables."""
 
@@ -30,51 +50,50 @@ class Table:
     note: str = ""
 
 
-def tables(group: Body, cascade: Body, *, every_unit: bool = True) -> Iterator[Table]:
-    """Everything about one cascade on one group of examples; budgets in every unit, or only the first."""
+def tables(group: GroupResult, cascade: CascadeResult, *, every_unit: bool = True) -> Iterator[Table]:
+    """Yield every table of one cascade on one group of examples; budgets in every unit, or only in the first."""
     yield _models(group, cascade)
-    if "front" in cascade:
-        yield _front(cascade)
+    if isinstance(cascade.detail, ParetoFront):
+        yield _front(cascade.detail)
         return
-    yield from _paper(cascade)
-    yield _areas(cascade)
-    yield _budgets(cascade, every_unit)
+    yield from _paper(cascade.detail, cascade.target)
+    yield _areas(cascade.detail, cascade.target)
+    yield _budgets(cascade.detail, every_unit)
 
 
-def _models(group: Body, cascade: Body) -> Table:
+def _models(group: GroupResult, cascade: CascadeResult) -> Table:
     """The paper's Table 6, with costs."""
-    metrics = group["metrics"]
+    metrics = group.metrics
     rows = [
         (
-            model + (" (target)" if model == cascade["target"] else ""),
-            *(_number(facts["quality"][metric]) for metric in metrics),
-            *(_cost(facts["cost"][unit]) for unit in UNIT_NAMES),
-            str(facts["failed"]),
+            model + (" (target)" if model == cascade.target else ""),
+            *(_number(facts.quality[metric]) for metric in metrics),
+            *(_cost(facts.cost[unit]) for unit in UNIT_NAMES),
+            str(facts.failed),
         )
-        for model, facts in cascade["models"].items()
+        for model, facts in cascade.models.items()
     ]
     return Table("Models alone", ("model", *metrics, *UNIT_NAMES.values(), "failed"), tuple(rows))
 
 
-def _paper(cascade: Body) -> Iterator[Table]:
+def _paper(curves: Curves, target: str) -> Iterator[Table]:
     """The paper's three tables of areas: single models by token confidence, ensembles by it, ensembles by signals."""
-    members, target = cascade["baselines"]["members"], cascade["target"]
-    rows = cascade["rows"]
+    members, rows = curves.baselines.members, curves.rows
     columns = ("chow_sum", "chow_avg")
     for kind, title in (("chow_member", "token-level cascades"), ("chow_ensemble", "token-level ensemble cascades")):
-        alike = [row for row in rows if row["kind"] == kind]
+        alike = [row for row in rows if row.name.kind == kind]
         if not alike:
             continue
         lines = []
-        for models, agreement in dict.fromkeys((tuple(row["models"]), row["agreement"]) for row in alike):
-            own = [row for row in alike if (tuple(row["models"]), row["agreement"]) == (models, agreement)]
-            areas = [next(row["auc"][0] for row in own if row["signal"] == signal) for signal in columns]
-            best = next(row for row in own if row["maximum"])
-            held = next(row for row in own if row["signal"].startswith("chow_quantile") and not row["maximum"])
+        for models, agreement in dict.fromkeys((row.name.models, row.name.agreement) for row in alike):
+            own = [row for row in alike if (row.name.models, row.name.agreement) == (models, agreement)]
+            areas = [next(row.auc.estimate for row in own if row.name.signal == signal) for signal in columns]
+            best = next(row for row in own if row.name.maximum)
+            held = next(row for row in own if row.name.signal.startswith("chow_quantile") and not row.name.maximum)
             name = models[0] if kind == "chow_member" else f"{', '.join(models)} ({agreement})"
-            random = [_number(members[models[0]]["random"][0])] if kind == "chow_member" else []
-            cells = [*areas, best["auc"][0], held["auc"][0]]
-            lines.append((name, *random, *map(_number, cells[:3]), _q(best), _number(cells[3]), _q(held)))
+            random = [_number(members[models[0]].random.estimate)] if kind == "chow_member" else []
+            cells = [*areas, best.auc.estimate, held.auc.estimate]
+            lines.append((name, *random, *map(_number, cells[:3]), _quantile(best), _number(cells[3]), _quantile(held)))
         random_header = ("Random",) if kind == "chow_member" else ()
         header = (
             *("Model" if kind == "chow_member" else "Ensemble (s is)",),
@@ -91,51 +110,49 @@ def _paper(cascade: Body) -> Iterator[Table]:
     yield from _semantic(rows, target)
 
 
-def _semantic(rows: Sequence[Body], target: str) -> Iterator[Table]:
-    found = [row for row in rows if row["kind"] == "semantic"]
+def _semantic(rows: Sequence[RowResult], target: str) -> Iterator[Table]:
+    found = [row for row in rows if row.name.kind == "semantic"]
     if not found:
         return
-    signals = list(dict.fromkeys(row["signal"] for row in found))
+    signals = list(dict.fromkeys(row.name.signal for row in found))
     lines, bold = [], set()
     for place, agreement in enumerate(("max", "mean")):
-        own = {row["signal"]: row["auc"][0] for row in found if row["agreement"] == agreement}
+        own = {row.name.signal: row.auc.estimate for row in found if row.name.agreement == agreement}
         best = max(own, key=lambda signal: own[signal])
         bold.add((place, signals.index(best) + 1))
-        name = f"{', '.join(found[0]['models'])} ({agreement})"
+        name = f"{', '.join(found[0].name.models)} ({agreement})"
         lines.append((name, *(_number(own[signal]) for signal in signals)))
     title = f"AUC, semantic cascades, deferring to {target}"
     yield Table(title, ("Ensemble (s is)", *signals), tuple(lines), frozenset(bold))
 
 
-def _areas(cascade: Body) -> Table:
+def _areas(curves: Curves, target: str) -> Table:
     """Every row with its intervals, best first, between the baselines."""
-    base = cascade["baselines"]
-    lines = [("oracle", "the best member answer", _interval(base["oracle"]), "", "", "", "")]
-    lines.append(
-        (f"always {cascade['target']} (quality)", cascade["target"], _interval(base["target"]), "", "", "", "")
-    )
+    base = curves.baselines
+    lines = [("oracle", "the best member answer", _interval(base.oracle), "", "", "", "")]
+    lines.append((f"always {target} (quality)", target, _interval(base.target), "", "", "", ""))
     lines += [
-        (f"oracle of {model} alone", model, _interval(facts["oracle"]), "", "", "", "")
-        for model, facts in base["members"].items()
+        (f"oracle of {model} alone", model, _interval(facts.oracle), "", "", "", "")
+        for model, facts in base.members.items()
     ]
-    for row in sorted(cascade["rows"], key=lambda row: -row["auc"][0]):
+    for row in sorted(curves.rows, key=lambda row: -row.auc.estimate):
         lines.append(
             (
-                label(row),
+                label(row.name),
                 _kept(row),
-                _interval(row["auc"]),
-                _signed(row["over_random"]),
-                _signed(row["by_selection"]),
-                _signed(row["over_best_chow"]) if row["over_best_chow"] else "",
-                _number(row["partial_oracle"][0]) if row["partial_oracle"] else "",
+                _interval(row.auc),
+                _signed(row.over_random),
+                _signed(row.by_selection),
+                _signed(row.over_best_chow) if row.over_best_chow else "",
+                _number(row.partial_oracle.estimate) if row.partial_oracle else "",
             )
         )
-    lines += [("random", model, _interval(facts["random"]), "", "", "", "") for model, facts in base["members"].items()]
+    lines += [("random", model, _interval(facts.random), "", "", "", "") for model, facts in base.members.items()]
     lines += [
-        (f"never {cascade['target']} (quality)", model, _interval(facts["quality"]), "", "", "", "")
-        for model, facts in base["members"].items()
+        (f"never {target} (quality)", model, _interval(facts.quality), "", "", "", "")
+        for model, facts in base.members.items()
     ]
-    best = cascade["best_chow"]
+    best = curves.best_chow
     note = "over random: the same answers kept, deferred at random, so what deferral gains. by selection: what keeping "
     note += "the selected answer gains over the best member's. "
     if best:
@@ -145,15 +162,15 @@ def _areas(cascade: Body) -> Table:
     return Table("Areas under the deferral curve", header, tuple(lines), note=note)
 
 
-def _budgets(cascade: Body, every_unit: bool) -> Table:
+def _budgets(curves: Curves, every_unit: bool) -> Table:
     """Quality at fixed shares of the target's cost, and the cheapest point within the margin."""
-    units = list(dict.fromkeys(unit for row in cascade["rows"] for unit in row["at"]))
+    units = list(dict.fromkeys(unit for row in curves.rows for unit in row.at))
     lines = [
-        (label(row), UNIT_NAMES[unit], *_bought(row["at"][unit]), *_cheap(row, unit))
-        for row in sorted(cascade["rows"], key=lambda row: -row["auc"][0])
-        if not (row["kind"] == "fixed" or row["maximum"] or (row["kind"], row["agreement"]) in UNUSUAL)
+        (label(row.name), UNIT_NAMES[unit], *_bought(row.at[unit]), *_cheap(row, unit))
+        for row in sorted(curves.rows, key=lambda row: -row.auc.estimate)
+        if not (row.name.kind == "fixed" or row.name.maximum or (row.name.kind, row.name.agreement) in UNUSUAL)
         for unit in (units if every_unit else units[:1])
-        if unit in row["at"]
+        if unit in row.at
     ]
     header = ("scored by", "cost in", "floor", "at 10%", "at 20%", "at 40%", "at 60%", "cheapest within margin")
     note = "Shares are of the target's cost, scorer included. Empty: no threshold costs so little. The floor is what "
@@ -161,112 +178,111 @@ def _budgets(cascade: Body, every_unit: bool) -> Table:
     return Table("Quality at fixed cost", header, tuple(lines), note=note)
 
 
-def _bought(at: Body) -> list[str]:
-    shares = [at["bought"][share] for share in ("0.1", "0.2", "0.4", "0.6")]
-    return [f"{at['floor']:.0%}", *(_number(found["quality"]) if found else "" for found in shares)]
+def _bought(at: Budgets) -> list[str]:
+    shares = [at.bought[share] for share in SHARES]
+    return [f"{at.floor:.0%}", *(_number(point.quality) if point else "" for point in shares)]
 
 
-def _cheap(row: Body, unit: str) -> tuple[str]:
-    found = row["cheapest"]
-    if not found or found["unit"] != unit:
+def _cheap(row: RowResult, unit: Unit) -> tuple[str]:
+    cheapest = row.cheapest
+    if cheapest is None or cheapest.unit != unit:
         return ("",)
-    if found["threshold"] == "inf":
+    if cheapest.threshold == inf:
         return ("none but the target",)
-    held = "" if found["holds"] else "; does not hold on these"
-    cost, threshold = f"{found['cost']:.0%}", _number(found["threshold"])
-    return (f"{cost} at t = {threshold}: {_signed(found['less_target'])}{held}",)
+    held = "" if cheapest.holds else "; does not hold on these"
+    return (f"{cheapest.cost:.0%} at t = {_number(cheapest.threshold)}: {_signed(cheapest.less_target)}{held}",)
 
 
-def _front(cascade: Body) -> Table:
-    front = cascade["front"]
+def _front(front: ParetoFront) -> Table:
     lines = [
         (
-            point["signal"] or "the target alone",
-            ", ".join(map(_number, point["thresholds"])),
-            f"{point['cost']:.1%}",
-            _number(point["quality"]),
-            f"{point['rate']:.1%}",
+            point.signal or "the target alone",
+            ", ".join(map(_number, point.thresholds)),
+            f"{point.cost:.1%}",
+            _number(point.quality),
+            f"{point.rate:.1%}",
         )
-        for point in front["points"]
+        for point in front.points
     ]
-    header = ("signal", "thresholds", f"cost ({UNIT_NAMES[front['unit']]} / target's)", "quality", "first tier defers")
+    header = ("signal", "thresholds", f"cost ({UNIT_NAMES[front.unit]} / target's)", "quality", "first tier defers")
     return Table("Pareto front", header, tuple(lines), note="Selection on other examples than these numbers are of.")
 
 
-def label(row: Body) -> str:
-    """What judges, in words."""
-    if row["kind"] == "chow_member":
-        name = f"{row['signal']} of {row['models'][0]}"
+def label(name: RowName) -> str:
+    """Return how a row's answers are scored, in words."""
+    if name.kind == "chow_member":
+        words = f"{name.signal} of {name.models[0]}"
     else:
-        together = ", all members" if row["kind"] == "chow_ensemble" else ""
-        name = f"{row['signal']}{together} ({row['agreement']})"
-    return name + (" [paper's maximum]" if row["maximum"] else "")
+        together = ", all members" if name.kind == "chow_ensemble" else ""
+        words = f"{name.signal}{together} ({name.agreement})"
+    return words + (" [paper's maximum]" if name.maximum else "")
 
 
-def _kept(row: Body) -> str:
-    if row["kind"] == "chow_member":
-        return str(row["models"][0])
-    if row["kept"] != "selected":
-        return f"always {row['kept']}"
-    return ", ".join(f"{model} {share:.0%}" for model, share in row.get("shares", {}).items())
+def _kept(row: RowResult) -> str:
+    if row.name.kind == "chow_member":
+        return row.name.models[0]
+    if row.name.kept != "selected":
+        return f"always {row.name.kept}"
+    return ", ".join(f"{model} {share:.0%}" for model, share in row.shares.items())
 
 
-def _q(row: Body) -> str:
-    return str(row["signal"]).partition("(")[2].rstrip(")")
+def _quantile(row: RowResult) -> str:
+    return row.name.signal.partition("(")[2].rstrip(")")
 
 
-def _number(value: Any) -> str:
-    if value is None:
+def _number(value: float) -> str:
+    """Return four digits, nothing for NaN, and "inf" or "-inf"."""
+    if isnan(value):
         return ""
-    return value if isinstance(value, str) else f"{float(value):.4f}"
+    return str(value) if isinf(value) else f"{value:.4f}"
 
 
 def _cost(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.3g}"
 
 
-def _interval(values: Sequence[float]) -> str:
-    return f"{values[0]:.4f} [{values[1]:.4f}, {values[2]:.4f}]"
+def _interval(values: Interval) -> str:
+    return f"{values.estimate:.4f} [{values.low:.4f}, {values.high:.4f}]"
 
 
-def _signed(values: Sequence[float]) -> str:
-    return f"{values[0]:+.4f} [{values[1]:+.4f}, {values[2]:+.4f}]"
+def _signed(values: Interval) -> str:
+    return f"{values.estimate:+.4f} [{values.low:+.4f}, {values.high:+.4f}]"
 
 
-def remarks(cascade: Body) -> list[str]:
-    """Sentences that a reader must not miss: flags of the cascade and of its rows, and what could not be had."""
-    found = [*cascade["flags"], *cascade.get("notes", [])]
+def remarks(cascade: CascadeResult) -> list[str]:
+    """Return sentences that a reader must not miss: flags of the cascade and of its rows, and what is missing."""
+    curves = cascade.curves
     by_flag: dict[str, list[str]] = {}
-    for row in cascade.get("rows", []):
-        for flag in row["flags"]:
-            by_flag.setdefault(flag, []).append(label(row))
-    return [*found, *(f"{flag} ({', '.join(dict.fromkeys(names))})" for flag, names in by_flag.items())]
+    for row in curves.rows if curves else ():
+        for flag in row.flags:
+            by_flag.setdefault(flag, []).append(label(row.name))
+    notes = curves.notes if curves else ()
+    flags = (f"{flag} ({', '.join(dict.fromkeys(names))})" for flag, names in by_flag.items())
+    return [*cascade.flags, *notes, *flags]
 
 
-def signature(source: Mapping[str, Any]) -> str:
-    """Of a whole evaluation; each row has one of its own."""
+def signature(source: Source) -> str:
+    """Return the signature of a whole evaluation; each row has one of its own."""
     return (
-        f"data {source['data_sha256'][:12]}, models {source['models_sha256'][:12]}, prompts "
-        f"{source['prompts_sha256'][:12]}, {source['examples']} examples, seed {source['seed']}, "
-        f"{source['resamples']} resamples, semantic-cascade {source['version']}"
+        f"data {source.data_sha256[:12]}, models {source.models_sha256[:12]}, prompts "
+        f"{source.prompts_sha256[:12]}, {source.examples} examples, seed {source.seed}, "
+        f"{source.resamples} resamples, semantic-cascade {source.version}"
     )
 
 
-def render(body: Body, console: "Console") -> None:
-    """Show it at a terminal."""
+def render(evaluation: Evaluation, console: "Console") -> None:
+    """Print the tables and remarks of every cascade to a terminal."""
     from rich.markup import escape
     from rich.table import Table as RichTable
 
-    for group in body["groups"]:
-        metric = group["metrics"][0] if group["metrics"] else ""
-        console.rule(
-            f"{group['name']}: {metric}, {group['test']} examples ({group['fit']} others to fit on)", align="left"
-        )
-        if group["problem"]:
-            console.print(group["problem"], markup=False)
-        for cascade in group["cascades"]:
-            tiers = " -> ".join(" + ".join(tier) for tier in cascade["tiers"])
-            console.print(f"\n[bold]{escape(cascade['id'])}[/bold]: {escape(tiers)}")
+    for group in evaluation.groups:
+        metric = group.metrics[0] if group.metrics else ""
+        console.rule(f"{group.name}: {metric}, {group.test} examples ({group.fit} others to fit on)", align="left")
+        if group.problem:
+            console.print(group.problem, markup=False)
+        for cascade in group.cascades:
+            tiers = " -> ".join(" + ".join(tier) for tier in cascade.tiers)
+            console.print(f"\n[bold]{escape(cascade.id)}[/bold]: {escape(tiers)}")
             for table in tables(group, cascade, every_unit=False):
                 shown = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
                 for number, name in enumerate(table.header):
@@ -282,6 +298,6 @@ def render(body: Body, console: "Console") -> None:
                     console.print(table.note, style="dim", markup=False)
             for remark in remarks(cascade):
                 console.print(f"! {remark}", style="yellow", markup=False)
-    if left := body["source"]["left_out"]:
+    if left := evaluation.source.left_out:
         console.print(f"{left} examples are left out, since some model has not been asked about them yet.")
-    console.print(f"\n{signature(body['source'])}", style="dim", markup=False)
+    console.print(f"\n{signature(evaluation.source)}", style="dim", markup=False)

@@ -46,7 +46,7 @@ def scores(path: Path, **options: Any) -> tuple[Any, list[Any]]:
 def test_a_deferral_rate(path: Path) -> None:
     done = calibrate(path, Goal(rates=(0.4,)))
     values, (choose, tune, test) = scores(path)
-    report = done.calibrated.report
+    report = done.calibrated.report.to_json()
     assert report["examples"] == {"choose": len(choose), "calibrate": len(tune), "test": len(test)}
     assert not set(choose) & set(tune) and not set(tune) & set(test)  # noqa: PT018
     rate = 1 - (values[tune] >= done.calibrated.thresholds[0]).mean()
@@ -60,7 +60,7 @@ def test_a_deferral_rate(path: Path) -> None:
 def test_a_quality(path: Path) -> None:
     done = calibrate(path, Goal(quality=0.65))
     assert done.calibrated.problem is None
-    assert done.calibrated.report["on_test"]["quality"][0] > 0.6
+    assert done.calibrated.report.to_json()["on_test"]["quality"][0] > 0.6
 
 
 def test_a_budget_that_cannot_be_kept_says_why_and_writes_nothing(path: Path, tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_a_budget_in_a_unit_that_is_not_known(path: Path) -> None:
 
 def test_a_risk_bound(path: Path) -> None:
     done = calibrate(path, Goal(risk=0.1))
-    report = done.calibrated.report
+    report = done.calibrated.report.to_json()
     assert report["guarantee"]["bounds"] == "quality_loss"
     assert report["guarantee"]["mean_loss_when_calibrated"] <= 0.1
     assert report["on_test"]["quality_loss"] <= 0.1
@@ -90,7 +90,7 @@ def test_a_risk_that_so_few_examples_cannot_show(path: Path) -> None:
     assert done.calibrated.thresholds[0] == EVERYTHING
     assert done.calibrated.problem is not None
     assert "230 with that mean loss would do. That takes about 460 records." in done.calibrated.problem
-    guarantee = done.calibrated.report["guarantee"]
+    guarantee = done.calibrated.report.to_json()["guarantee"]
     assert (guarantee["examples_needed"], guarantee["records_needed"]) == (230, 460)
 
 
@@ -115,13 +115,13 @@ def without_some_logprobs(path: Path) -> Path:
 def test_no_threshold_keeps_an_answer_without_log_probabilities(tmp_path: Path) -> None:
     path = without_some_logprobs(tmp_path / "r.jsonl")
     done = calibrate(path, Goal(rates=(0.0,)))
-    report = done.calibrated.report
+    report = done.calibrated.report.to_json()
     assert "of the examples have no score and are always deferred" in str(done.calibrated.problem)
     estimate, low, high = report["deferral_rate_when_calibrated"]
     assert low < estimate < high
     bought = calibrate(path, Goal(budget=0.6), output=tmp_path / "out.yaml").calibrated
     assert bought.problem is None
-    assert bought.report["on_test"]["cost_share"]["flops"] == pytest.approx(0.6, abs=0.1)
+    assert bought.report.to_json()["on_test"]["cost_share"]["flops"] == pytest.approx(0.6, abs=0.1)
 
 
 def test_label_free_needs_no_references(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_label_free_needs_no_references(tmp_path: Path) -> None:
     columns = answers(["small", "tiny", "large"], questions(300))
     path = write_records(tmp_path / "r.jsonl", args(), examples, columns)
     done = calibrate(path, Goal(risk=0.3, label_free=True))
-    report = done.calibrated.report
+    report = done.calibrated.report.to_json()
     assert report["guarantee"]["bounds"] == "disagreement"
     assert "quality" not in report["on_test"]
     assert any("disagreement with the target, which may itself be wrong" in line for line in done.sentences())
@@ -144,8 +144,8 @@ def test_the_file_can_be_deployed(path: Path, tmp_path: Path) -> None:
     assert load(output).thresholds() == {"default": [done.calibrated.thresholds[0]]}
     [entry] = yaml.safe_load(output.read_text())["applications"][0]["deployments"]
     settings = RouterSettings.model_validate(entry["user_config"])
-    assert settings.calibrations["default"].id == done.body()["id"]
-    assert settings.calibrations["default"].found["on_test"] == done.calibrated.report["on_test"]
+    assert settings.calibrations["default"].id == done.to_json()["id"]
+    assert settings.calibrations["default"].found["on_test"] == done.calibrated.report.to_json()["on_test"]
 
 
 def test_it_goes_into_a_config_and_leaves_the_rest(path: Path, tmp_path: Path) -> None:
@@ -297,7 +297,7 @@ def test_z_scores_are_fitted_on_examples_of_their_own(path: Path, tmp_path: Path
     loaded = load(tmp_path / "out.yaml").application.args
     assert loaded.cascades["default"].tiers[0].signal == "chow_avg"
     assert set(loaded.signals["chow_avg"].zscores) == {"small", "tiny"}  # type: ignore[union-attr]
-    assert done.calibrated.report["deferral_rate_when_calibrated"][0] == pytest.approx(0.4, abs=0.02)
+    assert done.calibrated.report.to_json()["deferral_rate_when_calibrated"][0] == pytest.approx(0.4, abs=0.02)
     with pytest.raises(ConfigError, match="'rougeL' has nothing to fit"):
         calibrate(path, Goal(rates=(0.4,)), fit=True)
 

@@ -13,6 +13,7 @@ from serve_app.evaluation.calibrate import calibrate as calibration
 from serve_app.evaluation.calibrate.command import run
 from serve_app.evaluation.calibrate.goal import Goal
 from serve_app.evaluation.choose import choose as choosing
+from serve_app.evaluation.choose.results import Selection
 from serve_app.evaluation.records.file import Records
 from tests.evaluation.synthetic import answers, args, questions, records, write_records
 
@@ -22,7 +23,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return records(tmp_path_factory.mktemp("records") / "records.jsonl", 300)
 
 
-def choose(path: Path, budget: float | None = None, **options: Any) -> choosing.Selection:
+def choose(path: Path, budget: float | None = None, **options: Any) -> Selection:
     loaded = Records.load(path)
     tiers, target = choosing.tiers(loaded, options.pop("members", None), None)
     return choosing.find(load_dataset(loaded, Options(tiers=tiers, target=target, **options)), budget)
@@ -32,7 +33,7 @@ def choose(path: Path, budget: float | None = None, **options: Any) -> choosing.
 def test_any_signals_alone(path: Path, signal: str) -> None:
     found = choose(path, 0.8, signals=(signal,))
     assert found.unit == "flops"
-    assert {one["signal"] for one in found.front} <= {None, signal, "chow_sum", "chow_avg"}
+    assert {tier.signal for cascade in found.front for tier in cascade.tiers} <= {signal, "chow_sum", "chow_avg"}
     assert found.best in found.front
 
 
@@ -46,12 +47,12 @@ def test_it_shares_no_example_with_what_a_calibration_is_found_on(
         seen.extend(parts)
         return choose(candidates, target, parts)
 
-    def found(view: Any, candidates: Any, goal: Goal, *parts: Any, found: Any = calibration._found) -> Any:
+    def found(view: Any, candidates: Any, goal: Goal, *parts: Any, found: Any = calibration._thresholds) -> Any:
         seen.extend(parts)
         return found(view, candidates, goal, *parts)
 
     monkeypatch.setattr(choosing, "choose", chosen)
-    monkeypatch.setattr(calibration, "_found", found)
+    monkeypatch.setattr(calibration, "_thresholds", found)
     choose(path, signals=("rougeL",), seed=seed)
     options = Options(cascades=("default",), signals=(), resamples=100, seed=seed)
     done = run(Records.load(path), options, Goal(risk=0.2), fit=False, config=None, output=None)
@@ -60,7 +61,7 @@ def test_it_shares_no_example_with_what_a_calibration_is_found_on(
     assert len(to_calibrate) > 100
     assert not (tuning | reported) & to_calibrate
     assert not tuning & reported
-    assert len(reported) == done.calibrated.report["examples"]["test"]
+    assert len(reported) == done.calibrated.report.to_json()["examples"]["test"]
 
 
 def test_too_few_examples(tmp_path: Path) -> None:
@@ -77,4 +78,4 @@ def test_an_answer_without_log_probabilities_counts_as_deferred(tmp_path: Path) 
     ]
     path = write_records(tmp_path / "r.jsonl", args(("small",), signal="chow_avg", threshold=-0.5), examples, columns)
     front = choose(path).front
-    assert min(one["rate"] for one in front) > 0.25
+    assert min(cascade.rate for cascade in front) > 0.25

@@ -19,6 +19,7 @@ from serve_app.evaluation.analysis.options import Options
 from serve_app.evaluation.analysis.quality import qualities
 from serve_app.evaluation.evaluate.evaluate import evaluate
 from serve_app.evaluation.evaluate.fronts import front
+from serve_app.evaluation.evaluate.results import Evaluation
 from serve_app.evaluation.records.example import Example
 from serve_app.evaluation.records.file import Records
 from tests.evaluation.synthetic import answers, args, questions, records, reference, three_tier_records, write_records
@@ -37,17 +38,18 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def body(path: Path) -> dict[str, Any]:
-    return evaluate(load(path))
+    return evaluate(load(path)).to_json()
 
 
-def only(body: dict[str, Any]) -> dict[str, Any]:
+def only(body: Evaluation | dict[str, Any]) -> dict[str, Any]:
+    body = body.to_json() if isinstance(body, Evaluation) else body
     [group] = body["groups"]
     [cascade] = group["cascades"]
     found: dict[str, Any] = cascade
     return found
 
 
-def row(body: dict[str, Any], **wanted: Any) -> dict[str, Any]:
+def row(body: Evaluation | dict[str, Any], **wanted: Any) -> dict[str, Any]:
     [found] = [row for row in only(body)["rows"] if all(row[key] == value for key, value in wanted.items())]
     return dict(found)
 
@@ -190,7 +192,7 @@ def test_what_is_looked_at_is_sorted_by_agreement(body: dict[str, Any]) -> None:
 
 
 def test_the_seed_decides_everything(path: Path, body: dict[str, Any]) -> None:
-    def timeless(found: dict[str, Any]) -> Any:  # the scorer's seconds are measured
+    def timeless(found: Evaluation | dict[str, Any]) -> Any:  # the scorer's seconds are measured
         return [(one["auc"], one["by_selection"], one["signature"]) for one in only(found)["rows"]]
 
     assert timeless(evaluate(load(path))) == timeless(body)
@@ -229,7 +231,7 @@ def test_a_signal_is_the_metric_under_any_name_and_in_any_mix(tmp_path: Path) ->
     examples = questions(40)
     path = write_records(tmp_path / "r.jsonl", values, examples, answers(["small", "tiny", "large"], examples))
     found = evaluate(load(path, metrics=("rougeL",), signals=("mine", "mixed", "by_length", "unlike", "exact")))
-    assert found["groups"][0]["metrics"] == ["rougeL", "f1"]
+    assert found.to_json()["groups"][0]["metrics"] == ["rougeL", "f1"]
     flags = {one["signal"]: one["flags"] for one in only(found)["rows"] if one["kind"] == "semantic"}
     part = "The signal is in part the quality metric (rougeL): look at another metric, too."
     assert flags == {
@@ -245,13 +247,13 @@ def test_several_data_sets_are_pooled_too(tmp_path: Path) -> None:
     examples = [*questions(40), *questions(50, "Other")]
     path = write_records(tmp_path / "r.jsonl", args(), examples, answers(["small", "tiny", "large"], examples))
     found = evaluate(load(path, metrics=("rougeL",)))
-    [*each, whole] = [(group["test"], group["cascades"][0]) for group in found["groups"]]
+    [*each, whole] = [(group["test"], group["cascades"][0]) for group in found.to_json()["groups"]]
     for metric in ("rougeL", "f1"):
         sums = [test * cascade["models"]["small"]["quality"][metric] for test, cascade in (*each, whole)]
         assert sum(sums[:-1]) == pytest.approx(sums[-1])
     pooled = whole[1]
     assert [list(one["other_metrics"]) for one in pooled["rows"]] == [["f1"]] * len(pooled["rows"])
-    assert [(group["name"], group["fit"] + group["test"]) for group in found["groups"]] == [
+    assert [(group["name"], group["fit"] + group["test"]) for group in found.to_json()["groups"]] == [
         ("Synthetic", 40),
         ("Other", 50),
         ("all", 90),
@@ -285,7 +287,7 @@ def test_data_sets_of_other_metrics_are_pooled_by_the_place_of_each(tmp_path: Pa
     path = write_records(tmp_path / "r.jsonl", args(), examples, answers(["small", "tiny", "large"], examples))
     found = evaluate(load(path))
     metrics = [["f1", "exact_match", "accuracy"], ["rougeL", "f1"], ["f1 / rougeL", "exact_match / f1"]]
-    assert [group["metrics"] for group in found["groups"]] == metrics
+    assert [group["metrics"] for group in found.to_json()["groups"]] == metrics
 
 
 def test_more_than_two_tiers_have_a_front(tmp_path: Path) -> None:
@@ -319,7 +321,7 @@ def test_a_front_leaves_out_signals_of_unknown_cost(tmp_path: Path, monkeypatch:
     monkeypatch.setitem(similarities, "exact", replace(similarities["exact"], flops=None))
     [group] = dataset.groups
     everything = np.arange(len(dataset))
-    found = front(CascadeView(dataset, group, "default", everything, everything))
+    found = front(CascadeView(dataset, group, "default", everything, everything)).to_json()
     assert found["unit"] == "flops"
     assert {point["signal"] for point in found["points"] if point["thresholds"]} == {"rougeL -> chow_avg"}
 
@@ -341,7 +343,7 @@ def test_a_front_is_of_the_tiers_own_agreement(tmp_path: Path) -> None:
         for candidate in semantic(dataset, view.tiers[0], group.index)
         if (candidate.kind, candidate.tier.signal) == ("semantic", "rougeL")
     }
-    points = [point for point in front(view)["points"] if (point["signal"] or "").startswith("rougeL")]
+    points = [point for point in front(view).to_json()["points"] if (point["signal"] or "").startswith("rougeL")]
     rates = {name: [(scores < point["thresholds"][0]).mean() for point in points] for name, scores in by.items()}
     assert [point["rate"] for point in points] == pytest.approx(rates["max"])
     assert rates["max"] != pytest.approx(rates["mean"])
@@ -365,7 +367,7 @@ def test_ad_hoc_cascades(path: Path) -> None:
         (
             {"cascades": ("default",), "tiers": (("tiny",),), "target": "large"},
             DataError,
-            "--cascade is one of the config.*not both",
+            "--cascade names one of the config.*not both",
         ),
         ({"signals": ("rogueL",)}, SignalError, "no signal 'rogueL'. Did you mean 'rougeL'?"),
     ],

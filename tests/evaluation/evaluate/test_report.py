@@ -8,16 +8,17 @@ import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from serve_app.core.types import Generation
 from serve_app.errors import DataError
+from serve_app.evaluation.analysis.json_values import number
 from serve_app.evaluation.analysis.load import load_dataset
 from serve_app.evaluation.analysis.options import Options
 from serve_app.evaluation.evaluate.evaluate import evaluate
 from serve_app.evaluation.evaluate.report import html, markdown, write
+from serve_app.evaluation.evaluate.results import Evaluation
 from serve_app.evaluation.evaluate.tables import label, tables
 from serve_app.evaluation.records.file import Records
 from tests.evaluation.synthetic import answers, args, questions, records, write_records
@@ -29,12 +30,12 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def body(path: Path) -> dict[str, Any]:
+def evaluation(path: Path) -> Evaluation:
     return evaluate(load_dataset(Records.load(path), Options(signals=("rougeL", "exact"), resamples=100)))
 
 
-def test_every_file_is_written(body: dict[str, Any], tmp_path: Path) -> None:
-    written = write(body, tmp_path / "new" / "report")
+def test_every_file_is_written(evaluation: Evaluation, tmp_path: Path) -> None:
+    written = write(evaluation, tmp_path / "new" / "report")
     assert [file.name for file in written] == [
         "report.html",
         "report.md",
@@ -42,11 +43,12 @@ def test_every_file_is_written(body: dict[str, Any], tmp_path: Path) -> None:
         "rows.csv",
         "curves-Synthetic-default.png",
     ]
-    assert json.loads(written[2].read_text()) == body
+    assert json.loads(written[2].read_text()) == evaluation.to_json()
     assert written[4].read_bytes().startswith(b"\x89PNG")
     rows = list(csv.DictReader(written[3].read_text().splitlines()))
-    [cascade] = body["groups"][0]["cascades"]
-    assert [float(row["auc"]) for row in rows] == [row["auc"][0] for row in cascade["rows"]]
+    [cascade] = evaluation.groups[0].cascades
+    assert cascade.curves is not None
+    assert [float(row["auc"]) for row in rows] == [number(row.auc.estimate) for row in cascade.curves.rows]
     assert all(row["signature"].startswith("data:") for row in rows)
     assert len({(row["kind"], row["judged_by"]) for row in rows}) == len(rows)
 
@@ -70,8 +72,8 @@ class Tags(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_the_page_needs_nothing_else(body: dict[str, Any]) -> None:
-    page = html(body)
+def test_the_page_needs_nothing_else(evaluation: Evaluation) -> None:
+    page = html(evaluation)
     tags = Tags()
     tags.feed(page)
     assert (tags.open, tags.loads) == ([], [])
@@ -79,7 +81,7 @@ def test_the_page_needs_nothing_else(body: dict[str, Any]) -> None:
     [data] = re.findall(r'<script id="data" type="application/json">(.*?)</script>', page, re.DOTALL)
     [plot] = json.loads(data)
     assert plot["curves"][0]["shown"]
-    assert len(plot["curves"]) == len(body["groups"][0]["cascades"][0]["rows"]) + 1
+    assert len(plot["curves"]) == len(evaluation.to_json()["groups"][0]["cascades"][0]["rows"]) + 1
 
 
 def test_what_models_wrote_cannot_break_the_page(tmp_path: Path) -> None:
@@ -97,29 +99,30 @@ def test_what_models_wrote_cannot_break_the_page(tmp_path: Path) -> None:
     assert write(found, tmp_path / "report")
 
 
-def test_markdown_has_every_table(body: dict[str, Any]) -> None:
-    text = markdown(body)
-    group = body["groups"][0]
-    for table in tables(group, group["cascades"][0]):
+def test_markdown_has_every_table(evaluation: Evaluation) -> None:
+    text = markdown(evaluation)
+    group = evaluation.groups[0]
+    for table in tables(group, group.cascades[0]):
         assert f"### {table.title}" in text
         assert all(len(row) == len(table.header) for row in table.rows)
 
 
-def test_the_papers_tables(body: dict[str, Any]) -> None:
-    group = body["groups"][0]
-    [cascade] = group["cascades"]
+def test_the_papers_tables(evaluation: Evaluation) -> None:
+    group = evaluation.groups[0]
+    [cascade] = group.cascades
+    assert cascade.curves is not None
     found = {table.title: table for table in tables(group, cascade)}
     single = found["AUC, token-level cascades, deferring to large"]
     header = ("Model", "Random", "Chow-Sum", "Chow-Avg", "Best Chow-Quantile", "Best Quantile")
     assert single.header[:6] == header
-    [small] = [row for row in cascade["rows"] if label(row) == "chow_avg of small"]
-    assert single.rows[0][:4:3] == ("small", f"{small['auc'][0]:.4f}")
+    [small] = [row for row in cascade.curves.rows if label(row.name) == "chow_avg of small"]
+    assert single.rows[0][:4:3] == ("small", f"{small.auc.estimate:.4f}")
     ensembles = found["AUC, token-level ensemble cascades, deferring to large"]
     assert ensembles.header[:3] == ("Ensemble (s is)", "Chow-Sum", "Chow-Avg")
     assert [row[0] for row in ensembles.rows] == ["small, tiny (max)", "small, tiny (mean)"]
     for name, areas in zip(("max", "mean"), ensembles.rows, strict=True):
-        [row] = [row for row in cascade["rows"] if label(row) == f"chow_sum, all members ({name})"]
-        assert (row["agreement"], areas[1]) == (name, f"{row['auc'][0]:.4f}")
+        [row] = [row for row in cascade.curves.rows if label(row.name) == f"chow_sum, all members ({name})"]
+        assert (row.name.agreement, areas[1]) == (name, f"{row.auc.estimate:.4f}")
     semantic = found["AUC, semantic cascades, deferring to large"]
     assert semantic.header == ("Ensemble (s is)", "rougeL", "exact")
     assert [row[0] for row in semantic.rows] == ["small, tiny (max)", "small, tiny (mean)"]
@@ -139,7 +142,7 @@ def test_evaluate_as_a_user_runs_it(path: Path, tmp_path: Path) -> None:
     assert json.loads(cascade("evaluate", path, "--signals", "exact", "--resamples", "100", "--json").stdout)["groups"]
 
 
-def test_places_that_cannot_be_written(path: Path, tmp_path: Path) -> None:
+def test_places_that_cannot_be_written(path: Path, tmp_path: Path, evaluation: Evaluation) -> None:
     taken = tmp_path / "taken"
     taken.write_text("mine")
     for folder in (taken, Path("/proc/x/y")):
@@ -147,7 +150,7 @@ def test_places_that_cannot_be_written(path: Path, tmp_path: Path) -> None:
         assert (done.returncode, done.stdout) == (1, "")
         assert f"cascade: The report '{folder}' cannot be written: " in done.stderr
     with pytest.raises(DataError, match=r"The report '.*taken' cannot be written: File exists\."):
-        write({"groups": []}, taken)
+        write(Evaluation(evaluation.source, 0.01, ()), taken)
     for file in (tmp_path / "nowhere" / "x.yaml", tmp_path):
         done = cascade("calibrate", path, "--quality", "0.5", "-o", file)
         assert (done.returncode, done.stdout) == (1, "")

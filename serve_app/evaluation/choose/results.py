@@ -1,0 +1,94 @@
+"""What `cascade choose` finds: frozen results, whose `to_json` is what users get with --json."""
+
+from dataclasses import dataclass
+
+from serve_app.evaluation.analysis.costs import Unit
+from serve_app.evaluation.analysis.dataset import Source
+from serve_app.evaluation.analysis.json_values import Body, Result, number
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenTier:
+    """A tier but the target, as a config has it."""
+
+    models: tuple[str, ...]
+    signal: str
+    threshold: float
+
+    def to_config(self) -> Body:
+        """Return the tier as a config has it; the threshold is not rounded."""
+        return {"models": list(self.models), "signal": self.signal, "threshold": self.threshold}
+
+
+@dataclass(frozen=True, slots=True)
+class WhenChosen(Result):
+    """Cost (a share of the target's) and quality on the examples that the cascade was chosen on."""
+
+    cost: float
+    quality: float
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenCascade:
+    """A cascade on the Pareto front, without tiers for the target alone; figures are of examples not chosen on.
+
+    `several`: whether there was more than one tier to choose; `signals`: what the config's `signals` must say; `cost`:
+    as a share of the target's; `rate`: the share of requests that the first tier defers.
+    """
+
+    tiers: tuple[ChosenTier, ...]
+    target: str
+    several: bool
+    signals: Body
+    cost: float
+    quality: float
+    rate: float
+    when_chosen: WhenChosen
+    signature: str
+
+    def to_json(self) -> Body:
+        """Return the fields by name; if there was one tier to choose, its own in place of `tiers`."""
+        return {
+            **self._tiers(),
+            "signals": self.signals,
+            "cost": number(self.cost),
+            "quality": number(self.quality),
+            "rate": number(self.rate),
+            "when_chosen": self.when_chosen.to_json(),
+            "signature": self.signature,
+        }
+
+    def _tiers(self) -> Body:
+        if self.several:
+            return {"tiers": [tier.to_config() for tier in self.tiers], "target": self.target}
+        tier = self.tiers[0] if self.tiers else None
+        return {
+            "members": list(tier.models) if tier else [],
+            "signal": tier.signal if tier else None,
+            "target": self.target,
+            "threshold": tier.threshold if tier else None,
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Selection:
+    """The Pareto front, cheapest first, and its best cascade within the budget.
+
+    `best` is None without a budget, or if even the cheapest cascade costs more.
+    """
+
+    unit: Unit
+    budget: float | None
+    front: tuple[ChosenCascade, ...]
+    best: ChosenCascade | None
+    source: Source
+
+    def to_json(self) -> Body:
+        """Return the JSON body."""
+        return {
+            "unit": self.unit,
+            "budget": self.budget,
+            "best": None if self.best is None else self.best.to_json(),
+            "front": [cascade.to_json() for cascade in self.front],
+            "source": self.source.to_json(),
+        }

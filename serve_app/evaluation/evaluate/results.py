@@ -1,0 +1,250 @@
+"""What `cascade evaluate` finds: frozen results, whose `to_json` is what users get with --json and in report.json.
+
+Numbers are floats in full precision; an `Interval` is a 95% interval of a paired bootstrap over the test examples.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from serve_app.evaluation.analysis.candidates import Kind
+from serve_app.evaluation.analysis.costs import Unit
+from serve_app.evaluation.analysis.dataset import Source
+from serve_app.evaluation.analysis.json_values import Body, Result, plain
+from serve_app.evaluation.statistics.bootstrap import Interval
+from serve_app.evaluation.statistics.curves import AtBudget
+
+
+@dataclass(frozen=True, slots=True)
+class ModelResult(Result):
+    """A model alone: mean quality by metric and mean cost by unit (None: unknown) on the test examples."""
+
+    quality: Mapping[str, float]
+    cost: Mapping[Unit, float | None]
+    failed: int
+    """How many test examples it failed on."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemberBaselines(Result):
+    """One member alone against the target: `random` and `oracle` are areas of deferring its answers."""
+
+    quality: Interval
+    less_target: Interval
+    random: Interval
+    oracle: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Baselines(Result):
+    """The target's quality, the area of the oracle over all members, and each member's own baselines."""
+
+    target: Interval
+    oracle: Interval
+    members: Mapping[str, MemberBaselines]
+
+
+@dataclass(frozen=True, slots=True)
+class RowName(Result):
+    """What tells a row from the others: how answers are scored, and which one is kept."""
+
+    kind: Kind
+    signal: str
+    """With its quantile, as in chow_quantile(0.3)."""
+    models: tuple[str, ...]
+    agreement: str
+    kept: str
+    """The fixed member whose answer is kept, or "selected"."""
+    maximum: bool
+    """Whether it is the best of all quantiles on the test examples themselves (the paper's maximum)."""
+
+
+@dataclass(frozen=True, slots=True)
+class OtherMetric(Result):
+    """The area by another metric, and how far it is above random deferral's with the same answers."""
+
+    auc: float
+    over_random: float
+
+
+@dataclass(frozen=True, slots=True)
+class Budgets(Result):
+    """What shares of the target's mean cost buy; `floor` is the least share that a threshold can cost."""
+
+    target: float
+    floor: float
+    bought: Mapping[float, AtBudget | None]
+
+
+@dataclass(frozen=True, slots=True)
+class CheapestResult(Result):
+    """The cheapest threshold within the margin: chosen on the fit examples, reported on the test examples."""
+
+    threshold: float
+    margin: float
+    unit: Unit
+    cost: float
+    """As a share of the target's."""
+    rate: float
+    quality: float
+    less_target: Interval
+    holds: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoints(Result):
+    """Points for plots. A threshold of NaN: no threshold leads there. `costs`: by unit, as shares of the target's."""
+
+    rate: tuple[float, ...]
+    quality: tuple[float, ...]
+    threshold: tuple[float, ...]
+    costs: Mapping[Unit, tuple[float, ...]]
+
+    def to_json(self) -> Body:
+        """Return the columns by name, those of costs by unit."""
+        own = {"rate": self.rate, "quality": self.quality, "threshold": self.threshold}
+        return {**plain(own), **plain(self.costs)}
+
+
+@dataclass(frozen=True, slots=True)
+class RowResult(Result):
+    """One way to score a cascade's answers, with everything that is reported of it."""
+
+    name: RowName
+    auc: Interval
+    random: Interval
+    over_random: Interval
+    by_selection: Interval
+    over_random_best: Interval
+    over_best_chow: Interval | None
+    partial_oracle: Interval | None
+    kept_quality: float
+    shares: Mapping[str, float]
+    """How often each member's answer was selected."""
+    other_metrics: Mapping[str, OtherMetric]
+    at: Mapping[Unit, Budgets]
+    cheapest: CheapestResult | None
+    curve: CurvePoints
+    flags: tuple[str, ...]
+    signature: str
+
+    def to_json(self) -> Body:
+        """Return the name's fields, then the row's own."""
+        body = Result.to_json(self)
+        return {**body.pop("name"), **body}
+
+
+@dataclass(frozen=True, slots=True)
+class ShownAnswer(Result):
+    """An answer's text, None for a failure, and its quality."""
+
+    text: str | None
+    quality: float
+
+
+@dataclass(frozen=True, slots=True)
+class ShownExample(Result):
+    """An example with all answers; `selected` is the model whose answer is selected, or None."""
+
+    id: str
+    inputs: Mapping[str, Any]
+    references: tuple[str, ...]
+    agreement: float
+    selected: str | None
+    answers: Mapping[str, ShownAnswer]
+
+    def to_json(self) -> Body:
+        """Return the fields by name; the inputs are JSON as they are."""
+        shown = {"references": self.references, "agreement": self.agreement, "selected": self.selected}
+        return {"id": self.id, "inputs": dict(self.inputs), **plain(shown), "answers": plain(self.answers)}
+
+
+@dataclass(frozen=True, slots=True)
+class Extremes(Result):
+    """The most and the least agreed test examples by one signal."""
+
+    signal: str
+    most: tuple[ShownExample, ...]
+    least: tuple[ShownExample, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Curves(Result):
+    """A cascade of one tier before its target: every way to score the tier's answers."""
+
+    notes: tuple[str, ...]
+    """What the records lack, in sentences."""
+    baselines: Baselines
+    best_chow: RowName | None
+    rows: tuple[RowResult, ...]
+    looked_at: Extremes | None
+
+
+@dataclass(frozen=True, slots=True)
+class FrontPoint(Result):
+    """A vector of thresholds on the Pareto front; `signal` is None for the target alone."""
+
+    signal: str | None
+    thresholds: tuple[float, ...]
+    cost: float
+    """As a share of the target's."""
+    quality: float
+    rate: float
+    quality_when_chosen: float
+
+
+@dataclass(frozen=True, slots=True)
+class ParetoFront(Result):
+    """A cascade of more than two tiers: the cascades worth having, cheapest first."""
+
+    unit: Unit
+    points: tuple[FrontPoint, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CascadeResult(Result):
+    """One cascade on one group of examples."""
+
+    id: str
+    tiers: tuple[tuple[str, ...], ...]
+    target: str
+    metric: str
+    models: Mapping[str, ModelResult]
+    flags: tuple[str, ...]
+    detail: Curves | ParetoFront
+
+    @property
+    def curves(self) -> Curves | None:
+        """The curves of a cascade of two tiers, else None."""
+        return self.detail if isinstance(self.detail, Curves) else None
+
+    def to_json(self) -> Body:
+        """Return the fields by name, with those of the curves beside them, or the Pareto front as `front`."""
+        body = Result.to_json(self)
+        detail = body.pop("detail")
+        return body | (detail if isinstance(self.detail, Curves) else {"front": detail})
+
+
+@dataclass(frozen=True, slots=True)
+class GroupResult(Result):
+    """All cascades on one data set, or on all; `problem` says why there are none."""
+
+    name: str
+    metrics: tuple[str, ...]
+    fit: int
+    test: int
+    cascades: tuple[CascadeResult, ...]
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation(Result):
+    """Everything that the records say of each cascade."""
+
+    source: Source
+    margin: float
+    groups: tuple[GroupResult, ...]
+
+    def to_json(self) -> Body:
+        """Return the fields by name, as --json prints them."""
+        return {"source": self.source.to_json(), "margin": self.margin, "groups": plain(self.groups)}
