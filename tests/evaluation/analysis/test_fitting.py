@@ -54,7 +54,7 @@ def test_candidates_after_a_fit_have_the_fitted_weights(tmp_path: Path) -> None:
     blend, [tier, _] = signals["both"], after.config.tiers("default", [0.5])
     assert isinstance(blend, BlendConfig)
     assert blend.logistic
-    assert {candidate.tier.blend for candidate in semantic(after, tier, after.groups[0].index)} == {blend.rule()}
+    assert {candidate.tier.blend for candidate in semantic(after, tier, after.groups[0].index)} == {blend.blend_rule()}
     assert after.config.all_signals()["both"] == after.signals["both"] == blend
 
 
