@@ -1,4 +1,4 @@
-"""Manifests as people keep them: a YAML file, a folder, a kustomization; read, checked, put in the order to apply."""
+"""Read manifests from a YAML file, a folder or a kustomization, check them, and sort them into the order to apply."""
 
 import shutil
 import subprocess
@@ -39,7 +39,7 @@ ORDER = (
     "RayCluster",
     "RayService",
 )
-"""What others need comes first. Kinds that are not here come last: routes, monitors."""
+"""Kinds that others need come first. Kinds that are not listed come last: routes, monitors."""
 
 KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 PLAIN_FIELDS = {"apiVersion", "kind", "resources", "namespace"}
@@ -47,7 +47,7 @@ PLAIN_FIELDS = {"apiVersion", "kind", "resources", "namespace"}
 
 @dataclass(frozen=True)
 class Ref:
-    """Which object. `namespace` is None where the manifest names none: the context's, or none at all."""
+    """A reference to an object. `namespace` is None if the manifest names none."""
 
     api_version: str
     kind: str
@@ -59,22 +59,22 @@ class Ref:
 
 
 def ref_of(body: Manifest) -> Ref:
-    """The reference of a whole object."""
+    """Return the reference of an object."""
     meta = body["metadata"]
     return Ref(body["apiVersion"], body["kind"], meta["name"], meta.get("namespace"))
 
 
 def read(path: Path) -> list[Manifest]:
-    """The objects of a YAML file (`-` is stdin), of a folder's YAML files, or of a kustomization, in order to apply.
+    """Return the objects of a YAML file (`-` is stdin), a folder or a kustomization, in the order to apply.
 
-    Raises `ConfigError` for what is no manifest, named with its file and place, and for an object given twice.
+    Raises `ConfigError` for a document that is not a manifest, with its file and position, and for duplicate objects.
     """
     objects: dict[Ref, Manifest] = {}
     for where, body in _documents(path):
         _check(body, where)
         ref = ref_of(body)
         if ref in objects:
-            raise ConfigError(f"{where}: {ref} is there twice.")
+            raise ConfigError(f"{where}: duplicate object {ref}.")
         objects[ref] = body
     if not objects:
         raise ConfigError(f"{path} has no manifests.")
@@ -89,8 +89,8 @@ def _documents(path: Path) -> Iterator[tuple[str, Any]]:
     if str(path) == "-":
         yield from _parsed(sys.stdin.read(), "stdin")
     elif path.is_dir():
-        named = [path / name for name in KUSTOMIZATIONS if (path / name).is_file()]
-        yield from _kustomized(path, named[0]) if named else _folder(path)
+        files = [path / name for name in KUSTOMIZATIONS if (path / name).is_file()]
+        yield from _kustomized(path, files[0]) if files else _folder(path)
     else:
         yield from _parsed(_text(path), str(path))
 
@@ -101,19 +101,19 @@ def _folder(path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _kustomized(folder: Path, file: Path) -> Iterator[tuple[str, Any]]:
-    """Resources and a namespace are put together here; all else that kustomize can do is kustomize's."""
+    """Yield the documents of a kustomization. Fields other than resources and a namespace are left to kustomize."""
     values = next((body for _, body in _parsed(_text(file), str(file))), None)
     if not isinstance(values, dict):
-        raise ConfigError(f"{file} is no kustomization: a mapping with resources is expected.")
-    if further := sorted(set(values) - PLAIN_FIELDS):
-        yield from _parsed(_kustomize(folder, further), str(folder))
+        raise ConfigError(f"{file} is not a kustomization: expected a mapping with resources.")
+    if other_fields := sorted(set(values) - PLAIN_FIELDS):
+        yield from _parsed(_kustomize(folder, other_fields), str(folder))
         return
     resources = values.get("resources") or []
     if not isinstance(resources, list):
-        raise ConfigError(f"{file}: resources are a list, not {type(resources).__name__}.")
+        raise ConfigError(f"{file}: resources must be a list, got {type(resources).__name__}.")
     for resource in resources:
         if "://" in str(resource):
-            raise ConfigError(f"{file}: {resource!r} is not fetched; only files and folders are.")
+            raise ConfigError(f"{file}: {resource!r} cannot be read: resources must be files or folders, not URLs.")
         for where, body in _documents(folder / str(resource)):
             if "namespace" in values and isinstance(body, dict):
                 _set_namespace(body, values["namespace"])
@@ -123,21 +123,21 @@ def _kustomized(folder: Path, file: Path) -> Iterator[tuple[str, Any]]:
 def _set_namespace(body: Manifest, namespace: str) -> None:
     metadata = body.get("metadata")
     if not isinstance(metadata, dict):
-        return  # which is a fault of its own, found where all bodies are checked
+        return  # a fault that `_check` reports
     if body.get("kind") == "Namespace":
         metadata["name"] = namespace
     elif not str(body.get("kind")).startswith(("Cluster", "CustomResource", "PriorityClass", "StorageClass")):
         metadata["namespace"] = namespace
 
 
-def _kustomize(folder: Path, further: list[str]) -> str:
+def _kustomize(folder: Path, fields: list[str]) -> str:
     command = next(
         (words for words in (["kustomize", "build"], ["kubectl", "kustomize"]) if shutil.which(words[0])), None
     )
     if command is None:
         raise ConfigError(
-            f"{folder} has a kustomization with {', '.join(further)}, which needs kustomize or kubectl on the PATH. "
-            f"Elsewhere: kustomize build {folder} > all.yaml, then give all.yaml."
+            f"{folder} has a kustomization with {', '.join(fields)}, which needs kustomize or kubectl on the PATH. "
+            f"On another machine, run kustomize build {folder} > all.yaml, and use all.yaml here."
         )
     built = subprocess.run([*command, str(folder)], capture_output=True, text=True, check=False)
     if built.returncode:
@@ -149,17 +149,17 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise ConfigError(f"{path} is not there.") from None
+        raise ConfigError(f"{path} does not exist.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}.") from None
 
 
 def _parsed(text: str, source: str) -> Iterator[tuple[str, Any]]:
-    """Documents with where they are; a `List` counts as its items."""
+    """Yield each document with its position; a `List` counts as its items."""
     try:
         documents = list(yaml.safe_load_all(text))
     except yaml.YAMLError as error:
-        # Never the parser's own words: they quote the text around, which may be a Secret's.
+        # Without the parser's message, which quotes the text around the fault: it may be a Secret's.
         mark = getattr(error, "problem_mark", None)
         raise ConfigError(f"{source} is not YAML{f', line {mark.line + 1}' if mark else ''}.") from None
     for number, body in enumerate(documents, 1):
@@ -169,17 +169,17 @@ def _parsed(text: str, source: str) -> Iterator[tuple[str, Any]]:
         is_list = isinstance(body, dict) and body.get("kind") == "List" and "items" in body
         items = (body["items"] or []) if is_list else [body]
         if not isinstance(items, list):
-            raise ConfigError(f"{where}: the items of a List are a list, not {type(items).__name__}.")
+            raise ConfigError(f"{where}: the items of a List must be a list, got {type(items).__name__}.")
         yield from ((where, item) for item in items)
 
 
 def _check(body: Any, where: str) -> None:
     if not isinstance(body, dict):
-        raise ConfigError(f"{where}: a manifest is a mapping, not {type(body).__name__}.")
+        raise ConfigError(f"{where}: a manifest must be a mapping, got {type(body).__name__}.")
     metadata = body.get("metadata")
     name = metadata.get("name") if isinstance(metadata, dict) else None
     for field, value in (("apiVersion", body.get("apiVersion")), ("kind", body.get("kind")), ("metadata.name", name)):
         if not isinstance(value, str) or not value:
-            raise ConfigError(f"{where}: {field} is missing or no text.")
+            raise ConfigError(f"{where}: {field} is required and must be text.")
     if not isinstance(body["metadata"].get("namespace"), str | None):
-        raise ConfigError(f"{where}: metadata.namespace is no text.")
+        raise ConfigError(f"{where}: metadata.namespace must be text.")

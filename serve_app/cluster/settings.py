@@ -1,4 +1,4 @@
-"""What the manifests need to know that no serving config says: the cluster, its nodes, and names of things in it."""
+"""Settings of the manifests that no serving config has: the cluster, its nodes, and the names of objects in it."""
 
 import re
 from collections.abc import Iterator
@@ -32,13 +32,13 @@ def _check_size(size: str) -> str:
 
 
 def port_of(url: str) -> int:
-    """The port of a URL, its scheme's where it names none; ValueError where it is no URL."""
+    """Return the port of a URL, or its scheme's if it names none. Raises ValueError if it is not a URL."""
     parts = urlsplit(url)
     return parts.port or (80 if parts.scheme == "http" else 1080 if parts.scheme.startswith("socks") else 443)
 
 
 def _urls(name: str, value: str) -> Iterator[str]:
-    """The URLs in an environment variable: index options hold several, and a proxy may come without its scheme."""
+    """Yield the URLs in an environment variable: index options hold several, and a proxy may lack its scheme."""
     if "://" in value:
         yield from (word for word in value.split() if "://" in word and not word.startswith("file:"))
     elif value and name.lower().endswith("_proxy") and name.lower() != "no_proxy":
@@ -63,7 +63,7 @@ Port: TypeAlias = Annotated[int, Field(ge=1, le=65535)]
 
 
 def bytes_of(size: str) -> int:
-    """A size such as `16Gi`, in bytes."""
+    """Return a size such as `16Gi` in bytes."""
     return int(size[:-2]) * UNITS[size[-2:]]
 
 
@@ -98,7 +98,7 @@ class Redis(Strict):
 
     @property
     def port(self) -> int:
-        """Of the address."""
+        """The port of the address."""
         return int(self.address.rpartition(":")[2])
 
 
@@ -157,7 +157,7 @@ class Settings(Strict):
 
     @property
     def pull_ports(self) -> list[int]:
-        """What the Job reaches: HTTPS, and the mirrors and proxies of `pull_env`."""
+        """The ports that the Job may reach: HTTPS, and those of the mirrors and proxies of `pull_env`."""
         urls = [url for name, value in self.pull_env.items() for url in _urls(name, value)]
         return sorted({443, *map(port_of, urls)})
 
@@ -197,7 +197,7 @@ OVERLAYS: dict[str, Settings] = {
 
 
 def read(overlay: Overlay, path: Path | None = None) -> Settings:
-    """The overlay's settings, with those of a YAML file over them; ConfigError if the file does not fit."""
+    """Return the overlay's settings, replaced by those of a YAML file. Raises ConfigError if the file is invalid."""
     base = OVERLAYS[overlay]
     if path is None:
         return base
@@ -214,7 +214,7 @@ def read(overlay: Overlay, path: Path | None = None) -> Settings:
 
 
 def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """Key by key, and so inside mappings; `null` takes a part away."""
+    """Return `base` with the keys of `over`, mappings merged key by key; `null` removes a part."""
     both = {key: _merged(base[key], over[key]) for key in base.keys() & over.keys() if _both_mappings(base, over, key)}
     return base | over | both
 

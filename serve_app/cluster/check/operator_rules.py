@@ -1,4 +1,4 @@
-"""What KubeRay's operator refuses, or quietly ignores, and no schema says (its release 1.7)."""
+"""Rules of KubeRay's operator (release 1.7) that no schema states: what it refuses, or silently ignores."""
 
 import re
 from collections.abc import Iterator
@@ -10,39 +10,40 @@ UPGRADES = ("NewCluster", "NewClusterWithIncrementalUpgrade", "None")
 TOKEN_RAY = (2, 52, 0)
 """The first version of Ray with token authentication."""
 PROBE_RAY = (2, 53, 0)
-"""The first whose agent answers /api/healthz."""
+"""The first version of Ray whose agent answers /api/healthz."""
 DRAIN = "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"
 HEAD_PORTS = {"gcs-server", "dashboard", "client", "serve", "metrics"}
 
 
 def operator_faults(service: Manifest) -> list[str]:
-    """A sentence for each thing in a RayService that the operator would not carry out."""
+    """Return a sentence for each field of a RayService that the operator would refuse or ignore."""
     return [*_name(service), *_upgrade(service["spec"]), *_cluster(service["spec"]["rayClusterConfig"])]
 
 
 def drain_faults(service: Manifest, replica_s: float, request_s: float) -> list[str]:
-    """Whether the times add up: a replica's last second, Ray's draining, Kubernetes' patience; a replaced cluster's.
+    """Return a sentence for each time limit that is shorter than what it has to wait for.
 
-    `replica_s` is the longest `graceful_shutdown_timeout_s`, `request_s` the longest time of a request.
+    Ray must drain for longer than a replica may take to end (`replica_s`, the longest `graceful_shutdown_timeout_s`),
+    Kubernetes must wait for longer than Ray drains, and a replaced cluster must outlast a request (`request_s`).
     """
     spec = service["spec"]
-    found = []
+    sentences = []
     for where, template in _templates(spec["rayClusterConfig"]):
-        written = _variables(template).get(DRAIN, "30")
-        if not re.fullmatch(r"\d+(\.\d*)?", written):
-            found.append(f"{where}: {DRAIN} must be a number of seconds, got {written!r}.")
+        value = _variables(template).get(DRAIN, "30")
+        if not re.fullmatch(r"\d+(\.\d*)?", value):
+            sentences.append(f"{where}: {DRAIN} must be a number of seconds, got {value!r}.")
             continue
-        drain = float(written)
+        drain = float(value)
         grace = template["spec"].get("terminationGracePeriodSeconds", 30)
         if not replica_s < drain < grace:
-            found.append(
+            sentences.append(
                 f"{where}: a replica may take {replica_s:g} s to end, Ray drains for {drain:g} s and Kubernetes waits "
                 f"for {grace} s: each must be more than the one before."
             )
     delay = spec.get("rayClusterDeletionDelaySeconds", 60)
     if delay < request_s:
-        found.append(f"rayClusterDeletionDelaySeconds: {delay} s, but a request may take {request_s:g} s.")
-    return found
+        sentences.append(f"rayClusterDeletionDelaySeconds: {delay} s, but a request may take {request_s:g} s.")
+    return sentences
 
 
 def _name(service: Manifest) -> Iterator[str]:
@@ -55,10 +56,10 @@ def _upgrade(spec: Fields) -> Iterator[str]:
     strategy = spec.get("upgradeStrategy", {})
     kind = strategy.get("type", "NewCluster")
     if kind not in UPGRADES:
-        yield f"upgradeStrategy.type: {kind!r} is none of {', '.join(UPGRADES)}."
+        yield f"upgradeStrategy.type: {kind!r} is unknown; choose one of {', '.join(UPGRADES)}."
     if kind != "NewClusterWithIncrementalUpgrade":
         if "clusterUpgradeOptions" in strategy:
-            yield f"upgradeStrategy.clusterUpgradeOptions: mean nothing with {kind}."
+            yield f"upgradeStrategy.clusterUpgradeOptions: ignored with {kind}."
         return
     options = strategy.get("clusterUpgradeOptions", {})
     if not spec["rayClusterConfig"].get("enableInTreeAutoscaling"):
@@ -100,17 +101,17 @@ def _head(cluster: Fields) -> Iterator[str]:
         yield "headGroupSpec.headService.metadata.name: must not be set."
     ports = {port.get("name") for port in head["template"]["spec"]["containers"][0].get("ports", [])}
     if ports and (missing := HEAD_PORTS - ports):
-        yield f"headGroupSpec: names ports, so all must be named; missing: {', '.join(sorted(missing))}."
+        yield f"headGroupSpec: if any port is named, all must be; missing: {', '.join(sorted(missing))}."
     if "gcsFaultToleranceOptions" in cluster:
-        written = {"REDIS_PASSWORD", "RAY_REDIS_ADDRESS", "REDIS_USERNAME"} & _variables(head["template"]).keys()
-        yield from (f"headGroupSpec: {name} beside gcsFaultToleranceOptions." for name in sorted(written))
+        variables = {"REDIS_PASSWORD", "RAY_REDIS_ADDRESS", "REDIS_USERNAME"} & _variables(head["template"]).keys()
+        yield from (f"headGroupSpec: {name} beside gcsFaultToleranceOptions." for name in sorted(variables))
     yield from _resources_once("head", head)
 
 
 def _groups(groups: list[Fields]) -> Iterator[str]:
     names = [group["groupName"] for group in groups]
     yield from (
-        f"workerGroupSpecs: {name!r} stands there twice." for name in sorted({n for n in names if names.count(n) > 1})
+        f"workerGroupSpecs: duplicate group {name!r}." for name in sorted({n for n in names if names.count(n) > 1})
     )
     for group in groups:
         name = group["groupName"]
@@ -120,9 +121,9 @@ def _groups(groups: list[Fields]) -> Iterator[str]:
 
 
 def _resources_once(name: str, group: Fields) -> Iterator[str]:
-    written = {"num-cpus", "num-gpus", "memory", "resources"} & group.get("rayStartParams", {}).keys()
-    if written and group.get("resources"):
-        yield f"{name}: {', '.join(sorted(written))} in rayStartParams beside resources; only one may be used."
+    parameters = {"num-cpus", "num-gpus", "memory", "resources"} & group.get("rayStartParams", {}).keys()
+    if parameters and group.get("resources"):
+        yield f"{name}: {', '.join(sorted(parameters))} in rayStartParams beside resources; only one may be used."
     if "labels" in group.get("rayStartParams", {}):
         yield f"{name}: labels do not belong in rayStartParams."
 
@@ -134,5 +135,5 @@ def _templates(cluster: Fields) -> Iterator[tuple[str, Fields]]:
 
 
 def _variables(template: Fields) -> dict[str, str]:
-    """Of Ray's container, which comes first."""
+    """Return the environment variables of Ray's container, which is the first."""
     return {entry["name"]: entry.get("value") or "" for entry in template["spec"]["containers"][0].get("env", [])}

@@ -1,4 +1,4 @@
-"""Who may talk to whom, how requests come in, what scrapes the metrics, and how many pods may be evicted at once."""
+"""Render network policies, the Ingress, the monitor of metrics, and the disruption budget."""
 
 from math import ceil
 
@@ -10,15 +10,15 @@ from serve_app.cluster.settings import Settings, port_of
 from serve_app.config import AppConfig, OpenAiApiModel
 
 CLIENT_LABEL = {"semantic-cascade/client": "true"}
-"""Of namespaces whose pods may send requests: the Ingress controller's, the Gateway's, those of applications."""
+"""The label of namespaces whose pods may send requests: the Ingress controller's, the Gateway's, those of clients."""
 GATEWAY_LABEL = "gateway.networking.k8s.io/gateway-name"
-"""Of the proxies that a Gateway controller starts for one Gateway, by the Gateway API."""
+"""The label of the proxies that a Gateway controller starts for one Gateway, by the Gateway API."""
 NGINX = "nginx.ingress.kubernetes.io"
 METRICS = ("metrics", "as-metrics", "dash-metrics")
 
 
-def policies(settings: Settings) -> list[Manifest]:
-    """What is closed and open in every overlay. The network of the cluster must enforce NetworkPolicies."""
+def base_policies(settings: Settings) -> list[Manifest]:
+    """Return the policies of every overlay. They have an effect only if the cluster's network enforces them."""
     ray = [{"podSelector": _ray(settings)}]
     operator = {
         "namespaceSelector": {},
@@ -35,33 +35,36 @@ def policies(settings: Settings) -> list[Manifest]:
     pull = {"matchLabels": pods.labels(settings, "pull")}
     return [
         _policy(settings, "ray", _ray(settings), ingress=incoming, egress=[{"to": ray}, _dns()]),
-        # The autoscaler asks the API server, whose address no selector names.
+        # The autoscaler sends requests to the API server, whose address no selector matches.
         _policy(settings, "head", head, egress=[{"ports": _ports(*settings.api_server_ports)}]),
         _policy(settings, "pull", pull, ingress=[], egress=[_dns(), {"ports": _ports(*settings.pull_ports)}]),
     ]
 
 
-def more_policies(settings: Settings, args: AppConfig) -> list[Manifest]:
-    """What an overlay and its config need beside that: a Gateway, Redis, endpoints of models, a collector of traces."""
-    found = []
+def overlay_policies(settings: Settings, args: AppConfig) -> list[Manifest]:
+    """Return the policies for a Gateway, Redis, endpoints of models, and a collector of traces, if there are any."""
+    policies = []
     if settings.gateway:
         # Controllers such as Istio start the proxies beside the Gateway, which the operator makes in our own namespace.
         proxies = {"podSelector": {"matchLabels": {GATEWAY_LABEL: f"{settings.name}-gateway"}}}
         incoming = [{"from": [proxies], "ports": _ports(PORT)}]
-        found.append(_policy(settings, "gateway", _ray(settings), ingress=incoming))
+        policies.append(_policy(settings, "gateway", _ray(settings), ingress=incoming))
     if settings.redis:
         head = {"matchLabels": pods.labels(settings, "head")}
-        found.append(_policy(settings, "redis", head, egress=[{"ports": _ports(settings.redis.port)}]))
+        policies.append(_policy(settings, "redis", head, egress=[{"ports": _ports(settings.redis.port)}]))
     urls = [model.base_url for model in args.models.values() if isinstance(model, OpenAiApiModel)]
     urls += [args.router.tracing.endpoint] if args.router.tracing else []
     if ports := sorted(set(map(port_of, urls))):
         worker = {"matchLabels": pods.labels(settings, "worker")}
-        found.append(_policy(settings, "endpoints", worker, egress=[{"ports": _ports(*ports)}]))
-    return found
+        policies.append(_policy(settings, "endpoints", worker, egress=[{"ports": _ports(*ports)}]))
+    return policies
 
 
 def budget(settings: Settings, groups: list[WorkerGroup]) -> Manifest:
-    """One worker at a time may be evicted, of a single one none. An integer: a share needs a scale, which CRDs lack."""
+    """Return the budget by which one worker at a time may be evicted, and a single one never.
+
+    It is a number of pods: a percentage needs a scale, which RayServices lack.
+    """
     least = sum(group.pods.min for group in groups)
     return {
         "apiVersion": "policy/v1",
@@ -76,9 +79,9 @@ def budget(settings: Settings, groups: list[WorkerGroup]) -> Manifest:
 
 
 def ingress(settings: Settings, args: AppConfig) -> list[Manifest]:
-    """A route to the service, where the overlay has one and upgrades bring none of their own.
+    """Return a route to the service if the settings have one.
 
-    nginx would cut an answer after 60 s; other controllers ignore its annotations.
+    The annotations are nginx's, which otherwise ends an answer after 60 s; other controllers ignore them.
     """
     if settings.ingress is None:
         return []
@@ -101,7 +104,7 @@ def ingress(settings: Settings, args: AppConfig) -> list[Manifest]:
 
 
 def monitor(settings: Settings) -> list[Manifest]:
-    """What the Prometheus operator scrapes: all of Ray's metrics, and so ours."""
+    """Return what makes the Prometheus operator scrape all of Ray's metrics, ours among them."""
     if not settings.monitoring:
         return []
     label = {"sourceLabels": ["__meta_kubernetes_pod_label_ray_io_cluster"], "targetLabel": "ray_io_cluster"}
@@ -126,7 +129,7 @@ def _ray(settings: Settings) -> Fields:
 
 
 def _policy(settings: Settings, name: str, selector: Fields, **rules: list[Fields]) -> Manifest:
-    """`ingress` and `egress` rules; what has none of a kind is left open by this policy."""
+    """Return a policy of `ingress` and `egress` rules. It does not restrict a direction without rules."""
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",

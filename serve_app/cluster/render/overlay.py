@@ -1,7 +1,7 @@
-"""From a serving config to a kustomize base and an overlay: plain objects first, then files.
+"""Render a serving config as a kustomize base and an overlay: plain objects first, then files.
 
-The overlay's objects are built whole. What the base has already is left out of its files: the RayService becomes a
-patch, as in RFC 7386, with lists whole.
+The overlay's objects are built whole. Its files leave out what the base has: the RayService becomes a merge patch (RFC
+7386), with lists whole.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from serve_app.planning.plan import plan_of
 
 @dataclass(frozen=True)
 class Rendered:
-    """`files` are texts by path; `objects` what the overlay comes to; `cautions` sentences for whoever renders."""
+    """`files` are texts by path, `objects` what base and overlay amount to, `cautions` sentences for the user."""
 
     files: dict[str, str]
     objects: list[Manifest]
@@ -29,7 +29,7 @@ class Rendered:
 
 
 def render(config: Path, overlay: Overlay, settings: Settings) -> Rendered:
-    """The manifests of a config; ConfigError where it cannot run in a cluster."""
+    """Return the manifests of a config. Raises ConfigError if it cannot run in a cluster."""
     file = load(config)
     args = file.application.args
     plan = plan_of(file)
@@ -38,10 +38,10 @@ def render(config: Path, overlay: Overlay, settings: Settings) -> Rendered:
     service = rayservice.whole(settings, file, workers, serve_config)
     if sentences := operator_faults(service):
         raise ConfigError(f"KubeRay would refuse it: {' '.join(sentences)}")
-    common = [("namespace", [_namespace(settings)]), ("network", network.policies(settings))]
+    common = [("namespace", [_namespace(settings)]), ("network", network.base_policies(settings))]
     own = [
         ("models", storage.objects(settings, args, serve_config)),
-        ("network", network.more_policies(settings, args)),
+        ("network", network.overlay_policies(settings, args)),
         ("disruption", [network.budget(settings, workers)]),
         ("ingress", network.ingress(settings, args)),
         ("monitoring", network.monitor(settings)),
@@ -55,8 +55,8 @@ def render(config: Path, overlay: Overlay, settings: Settings) -> Rendered:
 
 
 def write(rendered: Rendered, folder: Path) -> None:
-    """Put the files under a folder, and remove those of the base and the overlay that are of no more use."""
-    for path in _left_over(rendered, folder):
+    """Write the files to a folder, and remove stale ones from its base and overlay."""
+    for path in _stale_files(rendered, folder):
         path.unlink()
     for name, text in rendered.files.items():
         path = folder / name
@@ -65,17 +65,17 @@ def write(rendered: Rendered, folder: Path) -> None:
 
 
 def check(rendered: Rendered, folder: Path) -> None:
-    """ConfigError that names the files under a folder that are not as they would be written."""
-    stale = [name for name, text in rendered.files.items() if not _reads(folder / name, text)]
-    stale += [str(path.relative_to(folder)) for path in _left_over(rendered, folder)]
+    """Raise ConfigError with the files in a folder that differ from what would be written."""
+    stale = [name for name, text in rendered.files.items() if not _has_text(folder / name, text)]
+    stale += [str(path.relative_to(folder)) for path in _stale_files(rendered, folder)]
     if stale:
-        raise ConfigError(f"Not what `cascade k8s render` writes: {', '.join(f'{folder / name}' for name in stale)}.")
+        raise ConfigError(f"Stale files, run `cascade k8s render`: {', '.join(f'{folder / name}' for name in stale)}.")
 
 
 def patch_of(before: Manifest, after: Manifest) -> Manifest:
-    """The merge patch that makes `after` of `before`, with what says which object it is for."""
-    named = {key: after[key] for key in ("apiVersion", "kind")} | {"metadata": {"name": after["metadata"]["name"]}}
-    return named | _difference(before, after)
+    """Return the merge patch that turns `before` into `after`, with the reference of the object."""
+    reference = {key: after[key] for key in ("apiVersion", "kind")} | {"metadata": {"name": after["metadata"]["name"]}}
+    return reference | _difference(before, after)
 
 
 def _difference(before: Manifest, after: Manifest) -> Fields:
@@ -127,7 +127,7 @@ def _kustomization(values: Fields) -> Fields:
 
 
 def _image(image: str) -> dict[str, str]:
-    """The image in kustomize's words: a name, and a tag or a digest."""
+    """Return the image as kustomize writes it: a name, and a tag or a digest."""
     if "@" in image:
         name, _, digest = image.partition("@")
         return {"name": pods.IMAGE, "newName": name, "digest": digest}
@@ -136,12 +136,12 @@ def _image(image: str) -> dict[str, str]:
     return {"name": pods.IMAGE, "newName": folder + slash + name} | ({"newTag": tag} if tag else {})
 
 
-def _left_over(rendered: Rendered, folder: Path) -> list[Path]:
-    """Files of the base and the overlay that rendering would not write."""
+def _stale_files(rendered: Rendered, folder: Path) -> list[Path]:
+    """Return the files of the base and the overlay that rendering would not write."""
     folders = {str(Path(name).parent) for name in rendered.files}
-    there = [path for name in sorted(folders) for path in sorted((folder / name).glob("*.yaml"))]
-    return [path for path in there if str(path.relative_to(folder)) not in rendered.files]
+    paths = [path for name in sorted(folders) for path in sorted((folder / name).glob("*.yaml"))]
+    return [path for path in paths if str(path.relative_to(folder)) not in rendered.files]
 
 
-def _reads(path: Path, text: str) -> bool:
+def _has_text(path: Path, text: str) -> bool:
     return path.is_file() and path.read_text(encoding="utf-8") == text

@@ -1,4 +1,4 @@
-"""Pod templates: Ray's head and workers, and the pod that fetches models; all by Kubernetes' `restricted` rules."""
+"""Render pod templates: Ray's head and workers, and the pod that fetches models, all by the `restricted` standard."""
 
 from math import ceil
 
@@ -10,7 +10,7 @@ from serve_app.config.deployment import ACCELERATOR
 from serve_app.errors import ConfigError
 
 IMAGE = "semantic-cascade"
-"""What the manifests call the image; the overlay's kustomization says where it is."""
+"""The image's name in the manifests, which the overlay's kustomization replaces by its address."""
 CONFIG = "/etc/cascade/serve.yaml"
 USER = 1000
 """The image's user and group, which must own the models' volume."""
@@ -23,10 +23,10 @@ PORTS = {
     "as-metrics": 44217,
     "dash-metrics": 44227,
 }
-"""Of the head. The operator's own list goes once one is named, so all are."""
+"""The head's ports. If one is named, the operator drops its own list, so all are."""
 AGENT_PORT = 52365
 DRAIN_MARGIN_S = 30
-"""From the end of Ray's own draining to SIGKILL; and from a replica's last second to the end of Ray's draining."""
+"""From the end of Ray's draining to SIGKILL, and from a replica's last second to the end of Ray's draining."""
 GPU_PRODUCTS = {
     "T4": ["Tesla-T4"],
     "L4": ["NVIDIA-L4"],
@@ -42,12 +42,12 @@ GPU_PRODUCTS = {
 
 
 def labels(settings: Settings, component: str) -> dict[str, str]:
-    """Labels of our own, which policies and budgets select by."""
+    """Label an object of a component; policies and budgets select by these labels."""
     return {"app.kubernetes.io/instance": settings.name, "app.kubernetes.io/component": component}
 
 
 def head(settings: Settings, drain_s: int) -> Fields:
-    """The head: it schedules and runs no replica. It keeps its service account, which the autoscaler needs."""
+    """Return the head, which schedules and runs no replica. Its autoscaler needs the service account."""
     health = _probe("/api/healthz", AGENT_PORT)
     container = {
         "name": "ray-head",
@@ -60,7 +60,7 @@ def head(settings: Settings, drain_s: int) -> Fields:
         "livenessProbe": health | {"initialDelaySeconds": 30, "failureThreshold": 120},
         "readinessProbe": health | {"failureThreshold": 10},
     }
-    # A moved head ends the cluster, or with Redis interrupts its management: no autoscaler should do it to save a node.
+    # Moving the head ends the cluster, or with Redis interrupts its management: no autoscaler should, to save a node.
     annotations = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
     return {
         "metadata": {"labels": labels(settings, "head"), "annotations": annotations},
@@ -71,9 +71,10 @@ def head(settings: Settings, drain_s: int) -> Fields:
 def worker(
     group: WorkerGroup, settings: Settings, drain_s: int, *, models: bool, keys: list[str], files: bool
 ) -> Fields:
-    """A worker. It waits until the models are on the volume, and cannot write there.
+    """Return a worker, which waits until the models are on the volume, and cannot write there.
 
-    `models`: whether there are any to load; `keys`: environment variables with API keys; `files`: keys in files, too.
+    `models` is whether there are any to load, `keys` are environment variables with API keys, `files` is whether models
+    read keys from files, too.
     """
     volumes: list[Fields] = []
     mounts: list[Fields] = []
@@ -101,13 +102,13 @@ def worker(
     }
     spec = _pod_spec(settings, drain_s) | {"automountServiceAccountToken": False}
     if models:
-        spec["initContainers"] = [_waiting(mounts[:1])]
-    spec |= {"containers": [container], "volumes": volumes} | _placed(group, settings)
+        spec["initContainers"] = [_wait_for_models(mounts[:1])]
+    spec |= {"containers": [container], "volumes": volumes} | _placement(group, settings)
     return {"metadata": {"labels": labels(settings, "worker")}, "spec": spec}
 
 
 def pull(settings: Settings) -> Fields:
-    """The pod of the Job that fetches the models: the only one that writes to the volume and reaches the hub."""
+    """Return the pod of the Job that fetches the models: only it may write to the volume and reach the hub."""
     mounts = [
         {"name": "models", "mountPath": str(MODELS)},
         {"name": "config", "mountPath": "/etc/cascade", "readOnly": True},
@@ -140,18 +141,18 @@ def pull(settings: Settings) -> Fields:
 
 
 def container_security() -> Fields:
-    """What `restricted` asks of each container."""
+    """Return what the `restricted` standard demands of each container."""
     return {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 
 
 def secret_variable(name: str, secret: str, key: str, *, optional: bool = False) -> Fields:
-    """An environment variable from a Secret, by reference."""
+    """Return an environment variable that refers to a key of a Secret."""
     reference: Fields = {"name": secret, "key": key} | ({"optional": True} if optional else {})
     return {"name": name, "valueFrom": {"secretKeyRef": reference}}
 
 
-def _waiting(mounts: list[Fields]) -> Fields:
-    """Holds a worker back until the Job has fetched everything."""
+def _wait_for_models(mounts: list[Fields]) -> Fields:
+    """Return the init container that ends once the Job has fetched everything."""
     return {
         "name": "models",
         "image": IMAGE,
@@ -174,7 +175,7 @@ def _security(settings: Settings) -> Fields:
         "runAsUser": USER,
         "runAsGroup": USER,
         "fsGroup": USER,
-        "fsGroupChangePolicy": "OnRootMismatch",  # else each start walks over all files of the volume
+        "fsGroupChangePolicy": "OnRootMismatch",  # otherwise each start visits all files of the volume
         "seccompProfile": {"type": "RuntimeDefault"},
     }
     pull_secret = settings.image_pull_secret
@@ -200,32 +201,32 @@ def _probe(path: str, port: int) -> Fields:
     return {"httpGet": {"path": path, "port": port}, "periodSeconds": 5, "timeoutSeconds": 5}
 
 
-def _placed(group: WorkerGroup, settings: Settings) -> Fields:
-    """Tolerations and the nodes with the right GPUs."""
+def _placement(group: WorkerGroup, settings: Settings) -> Fields:
+    """Return the tolerations, and the affinity to nodes with the group's GPUs."""
     if not group.gpus:
         return {}
-    placed: Fields = {"tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]}
-    kind = group.accelerator or "any"
-    if products := settings.gpu_products.get(kind, GPU_PRODUCTS.get(kind)):
+    placement: Fields = {"tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]}
+    product_key = group.accelerator or "any"
+    if products := settings.gpu_products.get(product_key, GPU_PRODUCTS.get(product_key)):
         match = {"key": "nvidia.com/gpu.product", "operator": "In", "values": products}
         required = {"nodeSelectorTerms": [{"matchExpressions": [match]}]}
-        placed["affinity"] = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}}
+        placement["affinity"] = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}}
     elif group.accelerator:
         raise unknown_accelerator(group.accelerator)
-    return placed
+    return placement
 
 
 def unknown_accelerator(name: str) -> ConfigError:
-    """Nodes with such GPUs cannot be told from others."""
-    known = ", ".join(GPU_PRODUCTS)
+    """Build the error for an accelerator whose nodes have no label that is known."""
+    available = ", ".join(GPU_PRODUCTS)
     return ConfigError(
-        f"Which nodes have GPUs of the accelerator_type {name!r}? Known are {known}; for others say in the settings "
+        f"Unknown accelerator_type {name!r}. Available: {available}; for others set "
         f"gpu_products: {{{name}: [VALUE]}}, with the values of the node label nvidia.com/gpu.product."
     )
 
 
 def group_resources(group: WorkerGroup) -> dict[str, str]:
-    """What Ray and its autoscaler count in one pod, also while there is none. Not all types are found by themselves."""
+    """Return the resources that Ray and its autoscaler count in one pod, also while there is none."""
     marks = {ACCELERATOR + group.accelerator: "1"} if group.accelerator else {}
     gpus = {"GPU": str(group.gpus)} if group.gpus else {}
     return {"CPU": str(group.ray_cpus)} | gpus | marks | {name: str(amount) for name, amount in group.custom.items()}

@@ -1,4 +1,4 @@
-"""The RayService: Ray's head, worker groups, the serving config, how upgrades go."""
+"""Render the RayService: Ray's head, worker groups, the serving config, the kind of upgrades."""
 
 from math import ceil
 
@@ -11,7 +11,7 @@ from serve_app.config.serve_file import ServeFile
 
 
 def base(settings: Settings) -> Manifest:
-    """What is the same for every config and overlay; the operator starts nothing of use from it."""
+    """Return the part that is equal for every config and overlay. By itself it serves nothing."""
     options = {
         "version": "v2",
         "idleTimeoutSeconds": settings.idle_timeout_s,
@@ -45,7 +45,7 @@ def base(settings: Settings) -> Manifest:
 
 
 def whole(settings: Settings, file: ServeFile, groups: list[WorkerGroup], serve_config: str) -> Manifest:
-    """The base with a config in it, and the overlay's upgrades and fault tolerance."""
+    """Return the base with a config, and the overlay's upgrades and fault tolerance."""
     args = file.application.args
     # Replicas end their requests while Ray drains the node, Ray drains while Kubernetes waits for the pod.
     drain_s = max(settings.drain_s, ceil(graceful_shutdown_s(file)) + pods.DRAIN_MARGIN_S)
@@ -62,7 +62,7 @@ def whole(settings: Settings, file: ServeFile, groups: list[WorkerGroup], serve_
                 "valueFrom": {"secretKeyRef": {"name": settings.redis.secret, "key": settings.redis.key}}
             },
         }
-    # A cluster that was replaced stays until the last of its requests must have ended.
+    # A replaced cluster stays until the last of its requests must have ended.
     spec["rayClusterDeletionDelaySeconds"] = ceil(longest_request_s(args))
     cluster["workerGroupSpecs"] = [
         {

@@ -1,4 +1,4 @@
-"""Where the models lie, and the Job that fetches them."""
+"""Render the volume for the models, and the Job that fetches them."""
 
 import hashlib
 import json
@@ -9,19 +9,19 @@ from serve_app.cluster.settings import Settings
 from serve_app.config import AppConfig
 
 KEEP_JOB_S = 86400
-"""How long a finished Job, with its log, can be looked at."""
+"""Seconds for which a finished Job and its log are retained."""
 
 
 def objects(settings: Settings, args: AppConfig, serve_config: str) -> list[Manifest]:
-    """The serving config as a file, the volume and the Job; nothing where no model has files."""
+    """Return the serving config as a file, the volume and the Job; nothing if no model has files."""
     if not args.weights():
         return []
     return [_config_map(settings, serve_config), _volume(settings), _job(settings, args)]
 
 
 def _config_map(settings: Settings, serve_config: str) -> Manifest:
-    # Its name must not change with its content: that would be a new pod template, and so a new cluster, for each
-    # change of a threshold.
+    # Its name must not depend on its content: each change of a threshold would be a new pod template, and so a new
+    # cluster.
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -47,11 +47,11 @@ def _volume(settings: Settings) -> Manifest:
 
 
 def _job(settings: Settings, args: AppConfig) -> Manifest:
-    # A Job cannot be changed: other models, another image or anything else in its pod are another Job. The pod has the
-    # image by the name that the overlay's kustomization replaces.
+    # A Job cannot be changed, so its name depends on all that is in its pod: models, image, environment. The image is
+    # there by the name that the overlay's kustomization replaces.
     pod = pods.pull(settings)
-    what = json.dumps([args.weights(), settings.image, settings.ray_version, pod])
-    digest = hashlib.sha256(what.encode()).hexdigest()[:8]
+    content = json.dumps([args.weights(), settings.image, settings.ray_version, pod])
+    digest = hashlib.sha256(content.encode()).hexdigest()[:8]
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",

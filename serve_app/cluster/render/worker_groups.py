@@ -1,7 +1,7 @@
-"""From a plan to worker groups: pods of which shape, and how many at the least, at the start and at the most.
+"""Turn a plan into worker groups: the shape of their pods, and how many at least, at the start and at most.
 
-A group has the replicas of one accelerator type (or of none, or without GPUs), apart from others where a replica asks
-for custom resources. Its pods are as large as its largest replica needs on one node; where the number of replicas is
+A group has the replicas of one accelerator type (or of none, or without GPUs); replicas with custom resources have a
+group of their own. Its pods are as large as its largest replica needs on one node; if the number of replicas is
 fixed and one node holds them all, the group is one pod with just their GPUs. Pods are counted by placing the
 replicas on them, as `cascade plan` does.
 """
@@ -22,10 +22,10 @@ SPREAD = ("SPREAD", "STRICT_SPREAD")
 
 @dataclass(frozen=True, slots=True)
 class WorkerGroup:
-    """Pods that are alike. `memory` is in bytes; `custom` are Ray's resources beside CPU, GPU and memory.
+    """Pods of one shape. `memory` is in bytes; `custom` are Ray's resources beside CPU, GPU and memory.
 
-    `cpus` are the pod's, `ray_cpus` those that Ray counts: on a GPU pod no more than its own replicas need, or others
-    would move in and keep it from leaving.
+    `cpus` are the pod's, `ray_cpus` those that Ray counts: on a GPU pod no more than its own replicas need, since other
+    replicas there would keep the pod from being removed.
     """
 
     name: str
@@ -39,12 +39,12 @@ class WorkerGroup:
     pods: Replicas
 
     def room(self) -> Bundle:
-        """What Ray finds in one pod."""
+        """Return the resources that Ray counts in one pod."""
         room: Bundle = {"CPU": self.ray_cpus, "GPU": self.gpus, "memory": self.memory, **self.custom}
         return room | ({ACCELERATOR + self.accelerator: 1} if self.accelerator else {})
 
     def sentence(self) -> str:
-        """The group in words, for whoever renders it."""
+        """Describe the group for the user."""
         number = str(self.pods.min) if self.pods.min == self.pods.max else f"{self.pods.min} to {self.pods.max}"
         gpus = f", {self.gpus} {self.accelerator or ''} GPU{'s' if self.gpus > 1 else ''}" if self.gpus else ""
         size = f"{self.cpus} CPUs, {self.memory / 2**30:.4g} GiB{gpus.replace('  ', ' ')}"
@@ -52,7 +52,7 @@ class WorkerGroup:
 
 
 def worker_groups(plan: Plan, settings: Settings) -> list[WorkerGroup]:
-    """The groups that hold a plan, CPU first; ConfigError where no pod can hold a replica."""
+    """Return the groups that hold a plan, CPU first. Raises ConfigError if no pod can hold a replica."""
     kinds: dict[tuple[bool, str, tuple[str, ...]], list[Placement]] = {}
     for placement in plan:
         key = (_gpus(placement) > 0, _accelerator(placement) or "", _custom_names(placement))
@@ -62,20 +62,20 @@ def worker_groups(plan: Plan, settings: Settings) -> list[WorkerGroup]:
 
 
 def cautions(groups: Sequence[WorkerGroup]) -> list[str]:
-    """What may go wrong where the scheduler has a choice."""
-    found = []
+    """Return a sentence for each pair of groups between which Ray's scheduler may choose wrongly."""
+    sentences = []
     for number, group in enumerate(groups):
         alike = [other for other in groups[number + 1 :] if _may_take(group, other) or _may_take(other, group)]
-        found += [
+        sentences += [
             f"the pods of {group.name!r} and {other.name!r} have the same GPUs: Ray may put a small replica on a large "
             "pod, and a large one then waits for another pod; an accelerator_type or a custom resource keeps them apart"
             for other in alike
         ]
-    return found
+    return sentences
 
 
 def _may_take(pods: WorkerGroup, guests: WorkerGroup) -> bool:
-    """Whether replicas of `guests` with GPUs could land on pods that are not theirs."""
+    """Return whether Ray could place replicas of `guests` with GPUs on pods of another group."""
     return bool(
         pods.gpus
         and guests.gpus
@@ -85,14 +85,14 @@ def _may_take(pods: WorkerGroup, guests: WorkerGroup) -> bool:
 
 
 def _groups(placements: Sequence[Placement], settings: Settings) -> Iterator[WorkerGroup]:
-    """One group, or one for each shape of pod."""
+    """Yield one group, or one for each shape of pod."""
     if not _gpus(placements[0]):
         needs, pod = _largest(placements), settings.cpu_worker
         cpus, memory = max(pod.cpus, ceil(needs.get("CPU", 0))), max(bytes_of(pod.memory), int(needs.get("memory", 0)))
         yield _counted(placements, cpus, cpus, memory, 0)
         return
-    if one := _one_pod(placements, settings):
-        yield one
+    if single := _one_pod(placements, settings):
+        yield single
         return
     for gpus in sorted({_shape(placement, settings) for placement in placements}):
         alike = [p for p in placements if _shape(p, settings) == gpus]
@@ -102,7 +102,7 @@ def _groups(placements: Sequence[Placement], settings: Settings) -> Iterator[Wor
 
 
 def _one_pod(placements: Sequence[Placement], settings: Settings) -> WorkerGroup | None:
-    """A pod that holds all replicas, where their number is fixed: nothing can then be in another's way."""
+    """Return a group of one pod that holds all replicas, or None if their number varies or no node is large enough."""
     if any(p.replicas.min != p.replicas.max or p.strategy in SPREAD for p in placements):
         return None
     everything = total(scaled(p.resources, p.replicas.max) for p in placements)
@@ -114,7 +114,7 @@ def _one_pod(placements: Sequence[Placement], settings: Settings) -> WorkerGroup
 
 
 def _gpu_group(placements: Sequence[Placement], gpus: int, needs: Bundle, settings: Settings) -> WorkerGroup:
-    """Pods of so many GPUs, with the CPUs and memory that the settings give to each, or `needs` if that is more."""
+    """Return pods of so many GPUs, with the CPUs and memory that the settings give to each, or `needs` if more."""
     ray_cpus = max(1, ceil(needs.get("CPU", 0)))
     cpus = max(settings.gpu_worker.cpus_per_gpu * gpus, ray_cpus)
     memory = max(bytes_of(settings.gpu_worker.memory_per_gpu) * gpus, int(needs.get("memory", 0)))
@@ -132,7 +132,7 @@ def _counted(placements: Sequence[Placement], cpus: int, ray_cpus: int, memory: 
 
 
 def _pods(group: WorkerGroup, when: When) -> int:
-    """The fewest pods on which all replicas find a place."""
+    """Return the smallest number of pods that hold all replicas. Raises ConfigError if none does."""
     counts = [getattr(p.replicas, when) for p in group.placements]
     fixed = [replace(p, replicas=Replicas(n, n, n)) for p, n in zip(group.placements, counts, strict=True)]
     plan, bundles = Plan(tuple(fixed)), sum(n * len(p.bundles) for n, p in zip(counts, fixed, strict=True))
@@ -147,12 +147,12 @@ def _pods(group: WorkerGroup, when: When) -> int:
 
 
 def _shape(placement: Placement, settings: Settings) -> int:
-    """GPUs of the pods that such replicas run on."""
+    """Return how many GPUs the pods have on which such replicas run."""
     gpus, largest = ceil(_gpus(placement)), settings.gpus_per_node
     if placement.strategy in SPREAD:
         gpus = ceil(max(bundle.get("GPU", 0) for bundle in placement.bundles))
     elif placement.strategy == "PACK":
-        gpus = min(gpus, largest)  # what is left goes to other pods
+        gpus = min(gpus, largest)  # the rest is on other pods
     if gpus > largest:
         raise ConfigError(
             f"A replica of {placement.name!r} needs {gpus} GPUs on one node, more than gpus_per_node ({largest})."
@@ -161,14 +161,14 @@ def _shape(placement: Placement, settings: Settings) -> int:
 
 
 def _per_node(placement: Placement) -> Bundle:
-    """What the bundles of one replica that may lie on one node ask of it."""
+    """Return what one replica requests of one node, by those of its bundles that may be placed there together."""
     if placement.strategy in SPREAD:
         return {name: max(bundle.get(name, 0) for bundle in placement.bundles) for name in placement.resources}
     return placement.resources
 
 
 def _largest(placements: Sequence[Placement]) -> Bundle:
-    """The most of each resource that a replica asks of one node."""
+    """Return the most of each resource that a replica requests of one node."""
     names = {name for placement in placements for name in placement.resources}
     return {name: max(_per_node(placement).get(name, 0) for placement in placements) for name in names}
 
@@ -187,7 +187,7 @@ def _custom_names(placement: Placement) -> tuple[str, ...]:
 
 
 def _names(groups: Sequence[WorkerGroup]) -> list[str]:
-    """`cpu`, `gpu-l4`; with the number of GPUs where there are several shapes of one kind."""
+    """Return names such as `cpu` and `gpu-l4`, with the number of GPUs if one kind has several shapes."""
     plain = ["-".join(["gpu" if g.gpus else "cpu", *filter(None, [g.accelerator]), *g.custom]) for g in groups]
     shaped = [f"{name}-x{g.gpus}" if plain.count(name) > 1 else name for name, g in zip(plain, groups, strict=True)]
     return [re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") for name in shaped]

@@ -1,4 +1,4 @@
-"""Manifests as text: the same for the same values, keys in the order they were written, long texts as blocks."""
+"""Write manifests as text: equal for equal values, keys in the order of the values, long texts as blocks."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -22,7 +22,7 @@ _Dumper.add_representer(str, _block)
 
 
 def dumped(objects: Iterable[Any], comment: str = "") -> str:
-    """The objects as documents of one YAML text, under a comment of one line or more."""
+    """Return the objects as documents of one YAML text, under a comment of one line or more."""
     above = "".join(f"# {line}\n" for line in comment.splitlines())
     return above + "---\n".join(
         yaml.dump(body, Dumper=_Dumper, sort_keys=False, width=10_000, allow_unicode=True) for body in objects

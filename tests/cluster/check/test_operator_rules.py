@@ -31,8 +31,11 @@ def group(body: Body) -> Body:
 BREAKS: list[tuple[Callable[[Body], object], str]] = [
     (lambda b: b["metadata"].update(name="c" * 48), "metadata.name"),
     (lambda b: b["metadata"].update(name="9c"), "metadata.name"),
-    (lambda b: b["spec"]["upgradeStrategy"].update(type="BlueGreen"), "'BlueGreen' is none of NewCluster"),
-    (lambda b: b["spec"]["upgradeStrategy"].update(type="NewCluster"), "mean nothing with NewCluster"),
+    (
+        lambda b: b["spec"]["upgradeStrategy"].update(type="BlueGreen"),
+        "'BlueGreen' is unknown; choose one of New",
+    ),
+    (lambda b: b["spec"]["upgradeStrategy"].update(type="NewCluster"), "ignored with NewCluster"),
     (lambda b: cluster(b).update(enableInTreeAutoscaling=False), "need enableInTreeAutoscaling"),
     (lambda b: options(b).update(gatewayClassName=""), "gatewayClassName: required"),
     (lambda b: options(b).update(intervalSeconds=0), "intervalSeconds: must be more than 0"),
@@ -63,7 +66,7 @@ BREAKS: list[tuple[Callable[[Body], object], str]] = [
     (lambda b: group(b).update(rayStartParams={"num-gpus": "1"}), "cpu: num-gpus in rayStartParams beside resources"),
     (lambda b: group(b).update(rayStartParams={"labels": "a=b"}), "cpu: labels do not belong"),
     (lambda b: group(b).update(replicas=9), "cpu: replicas is outside of minReplicas to maxReplicas"),
-    (lambda b: group(b).update(groupName="gpu-l4"), "'gpu-l4' stands there twice"),
+    (lambda b: group(b).update(groupName="gpu-l4"), "duplicate group 'gpu-l4'"),
 ]
 
 

@@ -208,21 +208,21 @@ def test_nobody_answers(user: User) -> None:
     ("text", "expected"),
     [
         ("a: [", "all.yaml is not YAML, line 1."),
-        ("- a\n", "all.yaml, document 1: a manifest is a mapping, not list."),
-        ("kind: Job\napiVersion: batch/v1\n", "all.yaml, document 1: metadata.name is missing or no text."),
+        ("- a\n", "all.yaml, document 1: a manifest must be a mapping, got list."),
+        ("kind: Job\napiVersion: batch/v1\n", "all.yaml, document 1: metadata.name is required and must be text."),
         ("", "all.yaml has no manifests."),
         ("kind: List\napiVersion: v1\nitems: null\n", "all.yaml has no manifests."),
         (
             "kind: List\napiVersion: v1\nitems: 3\n",
-            "all.yaml, document 1: the items of a List are a list, not int.",
+            "all.yaml, document 1: the items of a List must be a list, got int.",
         ),
         (
             "kind: Job\napiVersion: batch/v1\nmetadata: null\n",
-            "all.yaml, document 1: metadata.name is missing or no text.",
+            "all.yaml, document 1: metadata.name is required and must be text.",
         ),
         (
             "kind: Job\napiVersion: batch/v1\nmetadata: {name: a, namespace: [b]}\n",
-            "all.yaml, document 1: metadata.namespace is no text.",
+            "all.yaml, document 1: metadata.namespace must be text.",
         ),
     ],
 )
@@ -238,9 +238,9 @@ def test_what_is_no_manifest(user: User, command: str, text: str, expected: str)
     [
         (
             "namespace: other\nresources: [all.yaml]\n",
-            "overlay/all.yaml, document 1: metadata.name is missing or no text.",
+            "overlay/all.yaml, document 1: metadata.name is required and must be text.",
         ),
-        ("resources: 5\n", "overlay/kustomization.yaml: resources are a list, not int."),
+        ("resources: 5\n", "overlay/kustomization.yaml: resources must be a list, got int."),
     ],
 )
 def test_what_is_no_kustomization(user: User, kustomization: str, expected: str) -> None:

@@ -285,14 +285,14 @@ LOCAL = CONFIG.replace("MODEL", "{engine: llama_cpp, weights: WEIGHTS, deploymen
         (LOCAL.replace("WEIGHTS", "model.gguf").replace("OPTIONS", ""), r"the weights of 'a' are a local path"),
         (
             LOCAL.replace("WEIGHTS", "/models/m.gguf").replace("OPTIONS", "num_gpus: 1, accelerator_type: Z9"),
-            r"nodes have GPUs of the accelerator_type 'Z9'\? Known are .* gpu_products: \{Z9: \[VALUE\]\}",
+            r"Unknown accelerator_type 'Z9'\. Available: .* gpu_products: \{Z9: \[VALUE\]\}",
         ),
         (
             "http_options: {ssl_certfile: c, ssl_keyfile: k}\n"
             + LOCAL.replace("WEIGHTS", "/models/m.gguf").replace("OPTIONS", ""),
             "in a cluster TLS ends at the Ingress or the Gateway",
         ),
-        (CONFIG.replace("MODEL", MODEL.replace("KEY", "api_key_file: /home/me/key")), "so say /etc/cascade/keys/NAME"),
+        (CONFIG.replace("MODEL", MODEL.replace("KEY", "api_key_file: /home/me/key")), "use /etc/cascade/keys/NAME"),
     ],
 )
 def test_configs_that_cannot_run_in_a_cluster(tmp_path: Path, text: str, sentence: str) -> None:
@@ -466,4 +466,4 @@ def test_the_command_writes_checks_and_notices_what_is_stale(tmp_path: Path, mon
     (tmp_path / "base" / "network.yaml").write_text("a: 1\n")
     stale = cascade(*arguments, "--check")
     assert stale.exit_code == 2
-    assert stale.stderr == f"cascade: Not what `cascade k8s render` writes: {tmp_path}/base/network.yaml.\n"
+    assert stale.stderr == f"cascade: Stale files, run `cascade k8s render`: {tmp_path}/base/network.yaml.\n"
