@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from annotated_types import MinLen
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -163,9 +162,9 @@ class DeploymentOptions(Strict):
         -1, ge=-1, description="Requests a caller may queue before it is refused; -1: any."
     )
     ray_actor_options: ActorOptions = Field(ActorOptions(), description="What one replica takes.")
-    placement_group_bundles: Annotated[list[Annotated[Resources, AfterValidator(_check_bundle)]], MinLen(1)] | None = (
-        Field(None, description="What one replica reserves, bundle by bundle; each lies on one node.")
-    )
+    placement_group_bundles: (
+        Annotated[list[Annotated[Resources, AfterValidator(_check_bundle)]], Field(min_length=1)] | None
+    ) = Field(None, description="What one replica reserves, bundle by bundle; each lies on one node.")
     placement_group_strategy: Strategy | None = Field(None, description="How bundles share nodes. Default: PACK.")
     graceful_shutdown_timeout_s: float = Field(
         20, ge=0, description="Seconds that a stopping replica gives the requests that it has."
