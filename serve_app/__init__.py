@@ -1,3 +1,3 @@
 """Serve several small language models as a cascade that asks a larger one only when their answers disagree."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

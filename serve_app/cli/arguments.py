@@ -5,4 +5,8 @@ from typing import Annotated
 
 import typer
 
-ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="A Ray Serve config file, see configs/.")]
+ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="Ray Serve config file.")]
+ConfigOrQuickstart = Annotated[
+    Path | None,
+    typer.Argument(metavar="[CONFIG]", help="Ray Serve config file; without it, the quickstart (cascade config)."),
+]

@@ -8,6 +8,7 @@ import typer
 
 from serve_app.cli import evaluation
 from serve_app.cli.arguments import ConfigPath
+from serve_app.cli.config import config as print_config
 from serve_app.cli.errors_and_exit import echo_json, leave, sentences
 from serve_app.cli.k8s import app as k8s
 from serve_app.cli.plan import plan
@@ -49,6 +50,7 @@ def check(config: ConfigPath) -> None:
     typer.echo(f"{config} is valid: {len(args.models)} models, {len(args.cascades)} cascade(s).")
 
 
+app.command("config")(print_config)
 app.command()(plan)
 app.command()(pull)
 app.command()(serve)

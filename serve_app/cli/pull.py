@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serve_app.cli.arguments import ConfigPath
+from serve_app.cli.arguments import ConfigOrQuickstart
 from serve_app.cli.errors_and_exit import sentences
 
 if TYPE_CHECKING:
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 @sentences
 def pull(
-    config: ConfigPath,
-    wait: Annotated[bool, typer.Option("--wait", help="Fetch nothing; wait until another process has.")] = False,
+    config: ConfigOrQuickstart = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Only wait until another process has fetched them.")] = False,
 ) -> None:
     """Fetch every model file that a config names."""
-    from serve_app.config.serve_file import load
+    from serve_app.config.serve_file import SHIPPED, load
     from serve_app.weights import wait_until_cached
 
-    args = load(config).application.args
+    args = load(config or SHIPPED["quickstart"]).application.args
     if wait:
         wait_until_cached(args.weights(), typer.echo)
     else:

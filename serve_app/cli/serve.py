@@ -7,20 +7,24 @@ import sys
 
 import typer
 
-from serve_app.cli.arguments import ConfigPath
+from serve_app.cli.arguments import ConfigOrQuickstart
 from serve_app.cli.errors_and_exit import sentences
 from serve_app.cli.pull import fetch_models
 
 
 @sentences
-def serve(config: ConfigPath) -> None:
+def serve(config: ConfigOrQuickstart = None) -> None:
     """Start the server on this machine and keep it up until Ctrl-C."""
     from rich.console import Console
 
     from serve_app.config.ray_rules import load
+    from serve_app.config.serve_file import SHIPPED
 
     _prepare_ray()
-    file = load(config)
+    path = config or SHIPPED["quickstart"]
+    file = load(path)
+    if config is None:
+        typer.echo("Serving the quickstart. To serve your own config: cascade config > my.yaml, cascade serve my.yaml.")
     fetch_models(file.application.args)
     # Ray takes seconds to import, so only now.
     from serve_app.deployments import local
@@ -35,7 +39,7 @@ def serve(config: ConfigPath) -> None:
                 try:
                     local.check_room(file)
                     status.update("starting Ray Serve")
-                    local.submit(config, cluster)
+                    local.submit(path, cluster)
                     local.wait_until_running(file, cluster, status.update)
                     status.update("warming up")
                     local.warm_up(file)

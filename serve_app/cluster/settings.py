@@ -9,11 +9,13 @@ from urllib.parse import urlsplit
 import yaml
 from pydantic import AfterValidator, Field, PositiveInt, ValidationError, model_validator
 
+from serve_app import __version__
 from serve_app.config.deployment import Strict
 from serve_app.config.explain import explain
 from serve_app.errors import ConfigError
 
 Overlay: TypeAlias = Literal["cpu-demo", "gpu-single-node", "gpu-autoscaling", "paper-70b"]
+IMAGE = f"semantic-cascade:{__version__}"
 NAME_LENGTH = 47
 """Of a RayService; the operator adds to it for the names of clusters and services."""
 UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
@@ -127,7 +129,7 @@ class Settings(Strict):
 
     name: Name = Field("cascade", description="Name of the RayService, and prefix of the other objects.")
     namespace: Name = Field("cascade", description="Namespace of all objects.")
-    image: str = Field("semantic-cascade:0.1.0", description="Built from k8s/Dockerfile, where the cluster finds it.")
+    image: str = Field(IMAGE, description="Built from k8s/Dockerfile, where the cluster finds it.")
     image_pull_secret: str | None = Field(None, description="Secret with the registry's credentials.")
     ray_version: str = Field("2.60.0", pattern=r"^\d+\.\d+\.\d+$", description="The image's.")
     storage: Storage = Field(Storage(), description="The volume for the models.")
@@ -171,13 +173,13 @@ class Settings(Strict):
 OVERLAYS: dict[str, Settings] = {
     "cpu-demo": Settings(storage=Storage(size="10Gi", shared=False)),
     "gpu-single-node": Settings(
-        image="semantic-cascade:0.1.0-gpu",
+        image=f"{IMAGE}-gpu",
         storage=Storage(size="100Gi", shared=False),
         ingress=Ingress(host="cascade.example.com"),
         monitoring=True,
     ),
     "gpu-autoscaling": Settings(
-        image="semantic-cascade:0.1.0-gpu",
+        image=f"{IMAGE}-gpu",
         storage=Storage(size="500Gi"),
         cpu_worker=Pod(cpus=4, memory="16Gi"),
         redis=Redis(),
@@ -185,7 +187,7 @@ OVERLAYS: dict[str, Settings] = {
         monitoring=True,
     ),
     "paper-70b": Settings(
-        image="semantic-cascade:0.1.0-gpu",
+        image=f"{IMAGE}-gpu",
         storage=Storage(size="300Gi"),
         gpu_products={"any": ["NVIDIA-H100-80GB-HBM3", "NVIDIA-A100-SXM4-80GB"]},
         redis=Redis(),

@@ -16,6 +16,8 @@ from serve_app.errors import ConfigError, WeightsError, choices
 from serve_app.weights import parse_source
 
 M = TypeVar("M", bound=BaseModel)
+SHIPPED = {"quickstart": Path(__file__).with_name("quickstart.yaml")}
+"""The config files that come with the package, by name."""
 DEFERRAL_POLICY = "serve_app.deployments.autoscaling:deferral_policy"
 """What `autoscaling_policy` names where replicas follow the deferral rate."""
 

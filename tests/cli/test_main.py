@@ -6,6 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from serve_app.cli.main import app
+from serve_app.config import AppConfig
+from serve_app.errors import ServerError
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -103,3 +108,24 @@ def test_a_plan_as_json_says_what_does_not_fit(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["fit"]["impossible"] == ["it needs 2 GPUs (qwen-1.5b: 2), the cluster has 1"]
     assert done.returncode == 1
     assert done.stderr == "cascade: These nodes cannot run it: it needs 2 GPUs (qwen-1.5b: 2), the cluster has 1.\n"
+
+
+def test_config_prints_the_quickstart() -> None:
+    done = cascade("config")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == (CONFIGS / "quickstart.yaml").read_text()
+
+
+@pytest.mark.parametrize("command", ["serve", "pull"])
+def test_without_a_config_it_is_the_quickstart(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched = []
+
+    def stop(args: AppConfig) -> None:
+        fetched.append(list(args.models))
+        raise ServerError("That is enough.")
+
+    monkeypatch.setattr("serve_app.cli.serve._prepare_ray", lambda: None)
+    monkeypatch.setattr(f"serve_app.cli.{command}.fetch_models", stop)
+    done = CliRunner().invoke(app, [command])
+    assert (done.exit_code, done.stderr) == (1, "cascade: That is enough.\n")
+    assert fetched == [["qwen-0.5b", "smollm2-135m", "qwen-1.5b"]]
