@@ -2,7 +2,7 @@
 
 import pytest
 
-from serve_app.cli.errors_and_exit import leave
+from serve_app.cli.errors_and_exit import exit_process
 
 if __name__ == "__main__":
-    leave(int(pytest.main()))
+    exit_process(int(pytest.main()))

@@ -4,10 +4,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from serve_app.cli.errors_and_exit import sentences
+from serve_app.cli.errors_and_exit import report_errors
 
 
-@sentences
+@report_errors
 def config(
     name: Annotated[Literal["quickstart"], typer.Argument(help="Name of the config.")] = "quickstart",
 ) -> None:

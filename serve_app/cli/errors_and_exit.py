@@ -1,4 +1,4 @@
-"""What every command of the command line shares."""
+"""Errors, JSON output and exit of the command line."""
 
 import atexit
 import json
@@ -16,8 +16,8 @@ from serve_app.errors import CascadeError, ConfigError
 P = ParamSpec("P")
 
 
-def sentences(command: Callable[P, None]) -> Callable[P, None]:
-    """Errors of ours end the command with their sentence: exit code 2 for a bad config, 1 for the rest."""
+def report_errors(command: Callable[P, None]) -> Callable[P, None]:
+    """Make a command print errors of ours and exit: with code 2 for a bad config, 1 for any other error."""
 
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -33,23 +33,22 @@ def sentences(command: Callable[P, None]) -> Callable[P, None]:
 
 
 def echo_json(body: Any, indent: int | None = None) -> None:
-    """One value for machines; in ASCII where the output cannot say a text, such as half of a surrogate pair."""
+    """Print one value as JSON; in ASCII if the output cannot encode a text, such as half of a surrogate pair."""
     try:
         typer.echo(json.dumps(body, ensure_ascii=False, indent=indent))
     except UnicodeEncodeError:
         typer.echo(json.dumps(body, indent=indent))
 
 
-def leave(status: int) -> NoReturn:
-    """Ends this process as `sys.exit` does, but where Ray was imported without freeing what native threads work on.
+def exit_process(status: int) -> NoReturn:
+    """Exit like `sys.exit`. If Ray was imported, skip interpreter teardown: Ray's native threads crash during it.
 
-    Ray's threads (of gRPC, and one that harvests metrics) outlive `ray.shutdown` and the destructors that run at an
-    exit: of some ten long test runs two died of a segmentation fault after their last word.
+    These threads (of gRPC, and one that harvests metrics) outlive `ray.shutdown`: of some ten long test runs two ended
+    with a segmentation fault after their last output.
     """
     if "ray" not in sys.modules:
         sys.exit(status)
-    # As Python does before it takes itself down, and multiprocessing in its children: threads that are no daemons, then
-    # what was registered.
+    # The first steps of Python's own exit, and of multiprocessing's children: join threads, then call exit handlers.
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     sys.stdout.flush()

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from serve_app.cli.arguments import ConfigPath
-from serve_app.cli.errors_and_exit import echo_json, sentences
+from serve_app.cli.errors_and_exit import echo_json, report_errors
 from serve_app.evaluation.analysis.costs import Unit
 from serve_app.evaluation.calibrate.goal import Goal
 
@@ -21,7 +21,7 @@ Metrics = Annotated[str | None, typer.Option("--metric", help="The main one firs
 Seed = Annotated[int, typer.Option(min=0, help="Of the parts of the examples and of the bootstrap.")]
 
 
-@sentences
+@report_errors
 def collect(
     config: ConfigPath,
     data: Annotated[
@@ -46,7 +46,7 @@ def collect(
     collecting.collect(config, data, output, options, Console(stderr=True))
 
 
-@sentences
+@report_errors
 def evaluate(
     records: RecordsPath,
     cascade: Annotated[str | None, typer.Option(help="Only this cascade, or these: a,b. Default: all.")] = None,
@@ -93,7 +93,7 @@ def evaluate(
         tables.render(evaluation, Console(highlight=False, width=None if sys.stdout.isatty() else 200))
 
 
-@sentences
+@report_errors
 def calibrate(
     records: RecordsPath,
     cascade: Annotated[str, typer.Option(help="Whose thresholds.")] = "default",
@@ -154,7 +154,7 @@ def calibrate(
         raise typer.Exit(1)
 
 
-@sentences
+@report_errors
 def choose(
     records: RecordsPath,
     budget: Annotated[float | None, typer.Option(min=0, help="At most this share of the target's cost.")] = None,

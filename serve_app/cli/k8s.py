@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serve_app.cli.errors_and_exit import echo_json, sentences
+from serve_app.cli.errors_and_exit import echo_json, report_errors
 from serve_app.cluster.settings import Overlay
 from serve_app.errors import ClusterError, ConfigError
 
@@ -37,7 +37,7 @@ UnschedulableS = Annotated[float, typer.Option(min=0, help="Seconds for which a 
 
 
 @app.command()
-@sentences
+@report_errors
 def render(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A Ray Serve config file, see configs/.")],
     overlay: Annotated[Overlay, typer.Option(help="Kind of cluster, whose settings are the defaults.")],
@@ -66,7 +66,7 @@ def render(
 
 
 @app.command()
-@sentences
+@report_errors
 def check(
     manifests: Manifests,
     crds: Annotated[
@@ -89,7 +89,7 @@ def check(
 
 
 @app.command()
-@sentences
+@report_errors
 def apply(
     manifests: Manifests,
     kubeconfig: Kubeconfig = None,
@@ -117,7 +117,7 @@ def apply(
 
 
 @app.command()
-@sentences
+@report_errors
 def wait(
     manifests: Manifests,
     kubeconfig: Kubeconfig = None,
@@ -139,7 +139,7 @@ def wait(
 
 
 @app.command()
-@sentences
+@report_errors
 def status(
     manifests: Manifests,
     kubeconfig: Kubeconfig = None,
@@ -162,7 +162,7 @@ def status(
 
 
 @app.command()
-@sentences
+@report_errors
 def diff(
     manifests: Manifests,
     kubeconfig: Kubeconfig = None,
@@ -197,7 +197,7 @@ def _show(trial: "Trial") -> None:
 
 
 @app.command()
-@sentences
+@report_errors
 def delete(
     manifests: Manifests,
     kubeconfig: Kubeconfig = None,

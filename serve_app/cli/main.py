@@ -9,7 +9,7 @@ import typer
 from serve_app.cli import evaluation
 from serve_app.cli.arguments import ConfigPath
 from serve_app.cli.config import config as print_config
-from serve_app.cli.errors_and_exit import echo_json, leave, sentences
+from serve_app.cli.errors_and_exit import echo_json, exit_process, report_errors
 from serve_app.cli.k8s import app as k8s
 from serve_app.cli.plan import plan
 from serve_app.cli.pull import pull
@@ -32,11 +32,11 @@ def main() -> None:
     try:
         app()
     except SystemExit as end:
-        leave(end.code if isinstance(end.code, int) else int(end.code is not None))
+        exit_process(end.code if isinstance(end.code, int) else int(end.code is not None))
 
 
 @app.command()
-@sentences
+@report_errors
 def check(config: ConfigPath) -> None:
     """Validate a config without starting anything."""
     from serve_app.config.ray_rules import load
@@ -57,19 +57,21 @@ app.command()(serve)
 
 
 @app.command()
-@sentences
+@report_errors
 def ask(
-    question: Annotated[str, typer.Argument(help="What to ask.")],
-    url: Annotated[str, typer.Option(envvar="CASCADE_URL", help="The server.")] = "http://127.0.0.1:8000",
-    model: Annotated[str, typer.Option(help="A cascade or a single model.")] = "default",
-    system: Annotated[str | None, typer.Option(help="A system message.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(min=1, help="The longest answer.")] = None,
-    temperature: Annotated[float | None, typer.Option(help="0 is greedy.")] = None,
-    threshold: Annotated[float | None, typer.Option(min=-1e9, max=1e9, help="Instead of the server's.")] = None,
-    signal: Annotated[str | None, typer.Option(help="Instead of the cascade's, such as rougeL.")] = None,
-    force: Annotated[Force | None, typer.Option(help="Decide so whatever the agreement is.")] = None,
-    timeout_s: Annotated[float, typer.Option(min=0.1, help="Seconds to wait.")] = 300,
-    as_json: Annotated[bool, typer.Option("--json", help="The whole response, for machines.")] = False,
+    question: Annotated[str, typer.Argument(help="Question to ask.")],
+    url: Annotated[str, typer.Option(envvar="CASCADE_URL", help="Address of the server.")] = "http://127.0.0.1:8000",
+    model: Annotated[str, typer.Option(help="Name of a cascade or of a single model.")] = "default",
+    system: Annotated[str | None, typer.Option(help="System message.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Limit of tokens in an answer.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="Sampling temperature; 0 is greedy.")] = None,
+    threshold: Annotated[
+        float | None, typer.Option(min=-1e9, max=1e9, help="Threshold in place of the server's.")
+    ] = None,
+    signal: Annotated[str | None, typer.Option(help="Signal in place of the cascade's, such as rougeL.")] = None,
+    force: Annotated[Force | None, typer.Option(help="Decision, whatever the agreement is.")] = None,
+    timeout_s: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the answer.")] = 300,
+    as_json: Annotated[bool, typer.Option("--json", help="The whole response as JSON.")] = False,
 ) -> None:
     """Ask a running server and show how it decided: every answer, the agreement, who answered, the cost."""
     from rich.console import Console
@@ -96,9 +98,9 @@ def ask(
 
 
 @app.command()
-@sentences
+@report_errors
 def signals(
-    markdown: Annotated[bool, typer.Option("--markdown", help="The table as Markdown, for documents.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="The table as Markdown.")] = False,
 ) -> None:
     """List the signals: what each measures, its range and cost, when to choose it, whether it is installed."""
     from rich.console import Console
@@ -108,23 +110,26 @@ def signals(
     if markdown:
         typer.echo(facts.markdown())
         return
-    # Nobody reads a pipe's 80 columns: there, a line a signal, for grep and less.
+    # In a pipe, one line for each signal, for grep and less.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 300)
     console.print(facts.table(console.width))
 
 
 @app.command()
-@sentences
+@report_errors
 def score(
-    files: Annotated[list[str] | None, typer.Argument(metavar="FILES", help="Texts, one a file; - is stdin.")] = None,
-    signal: Annotated[str, typer.Option(help="What measures agreement, see cascade signals.")] = "sbert",
-    config: Annotated[Path | None, typer.Option(help="Take the signal from this serving config.")] = None,
-    agreement: Annotated[Literal["max", "mean"], typer.Option(help="Of the output scores.")] = "max",
+    files: Annotated[
+        list[str] | None, typer.Argument(metavar="FILES", help="Files with one text each; - is standard input.")
+    ] = None,
+    signal: Annotated[str, typer.Option(help="Signal that measures agreement; cascade signals lists them.")] = "sbert",
+    config: Annotated[Path | None, typer.Option(help="Serving config that defines the signal.")] = None,
+    agreement: Annotated[Literal["max", "mean"], typer.Option(help="Aggregate of the output scores.")] = "max",
     direction: Annotated[
-        Literal["both", "hypothesis", "reference"], typer.Option(help="What a text is when it is scored.")
+        Literal["both", "hypothesis", "reference"],
+        typer.Option(help="Role of a text when its output score is computed."),
     ] = "both",
-    threshold: Annotated[float | None, typer.Option(help="Say whether this agreement would be accepted.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for machines.")] = False,
+    threshold: Annotated[float | None, typer.Option(help="Threshold to compare the agreement with.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The result as one JSON object.")] = False,
 ) -> None:
     """Score texts as a tier scores its answers: similarities, output scores, agreement, which one is selected."""
     from rich.console import Console

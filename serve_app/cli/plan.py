@@ -1,4 +1,4 @@
-"""`cascade plan`: what a config asks of a cluster, and how many replicas a load needs."""
+"""`cascade plan`: what a config requires of a cluster, and how many replicas a load needs."""
 
 import sys
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from serve_app.cli.arguments import ConfigPath
-from serve_app.cli.errors_and_exit import echo_json, sentences
+from serve_app.cli.errors_and_exit import echo_json, report_errors
 from serve_app.errors import ConfigError, ServerError
 
 if TYPE_CHECKING:
@@ -15,30 +15,30 @@ if TYPE_CHECKING:
     from serve_app.config.serve_file import ServeFile
 
 WITH_RPS = ("cascade", "deferral_rate", "prompt_tokens", "completion_tokens", "speed")
-"""Options of `plan` that mean nothing without --rps."""
+"""Options of `plan` that have no effect without --rps."""
 
 
-@sentences
+@report_errors
 def plan(
     context: typer.Context,
     config: ConfigPath,
     node: Annotated[
-        list[str] | None, typer.Option(help="Resources of a node, '{CPU: 32, GPU: 8}', or of alike ones, '{...} x 4'.")
+        list[str] | None, typer.Option(help="Resources of a node, '{CPU: 32, GPU: 8}', or of several, '{...} x 4'.")
     ] = None,
-    nodes: Annotated[Path | None, typer.Option(help="A YAML file of nodes: name, resources, count, max_count.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The same figures as JSON, for machines.")] = False,
-    rps: Annotated[
-        float | None, typer.Option(min=1e-6, help="Instead: the replicas for so many requests a second.")
-    ] = None,
-    cascade: Annotated[str, typer.Option(help="With --rps: the cascade that is asked.")] = "default",
+    nodes: Annotated[Path | None, typer.Option(help="YAML file of nodes: name, resources, count, max_count.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The same figures as JSON.")] = False,
+    rps: Annotated[float | None, typer.Option(min=1e-6, help="Requests a second to size the fleet for.")] = None,
+    cascade: Annotated[str, typer.Option(help="With --rps: cascade that is asked.")] = "default",
     deferral_rate: Annotated[
-        float | None, typer.Option(min=0, max=1, help="With --rps: share that each tier defers.")
+        float | None, typer.Option(min=0, max=1, help="With --rps: share of requests that each tier defers.")
     ] = None,
-    prompt_tokens: Annotated[int, typer.Option(min=1, help="With --rps: of a request.")] = 256,
-    completion_tokens: Annotated[int, typer.Option(min=1, help="With --rps: of an answer.")] = 128,
-    speed: Annotated[list[str] | None, typer.Option(help="With --rps: a model's time, 'NAME={step_s: 0.012}'.")] = None,
+    prompt_tokens: Annotated[int, typer.Option(min=1, help="With --rps: prompt tokens per request.")] = 256,
+    completion_tokens: Annotated[int, typer.Option(min=1, help="With --rps: generated tokens per answer.")] = 128,
+    speed: Annotated[
+        list[str] | None, typer.Option(help="With --rps: speed of a model, 'NAME={step_s: 0.012}'.")
+    ] = None,
 ) -> None:
-    """Show what a config asks of a cluster, and whether it fits; with --rps how many replicas a load needs."""
+    """Show what a config requires of a cluster, and whether it fits; with --rps, how many replicas a load needs."""
     from rich.console import Console
 
     from serve_app.config.ray_rules import load
@@ -52,11 +52,13 @@ def plan(
             raise ConfigError(
                 "--rps: sizes the fleet for a load, --node and --nodes place the configured one; not both."
             )
-        _plan_load(file, cascade, rps, deferral_rate, (prompt_tokens, completion_tokens), speed or [], as_json=as_json)
+        _plan_capacity(
+            file, cascade, rps, deferral_rate, (prompt_tokens, completion_tokens), speed or [], as_json=as_json
+        )
         return
     for name in WITH_RPS:
         if (source := context.get_parameter_source(name)) and source.name == "COMMANDLINE":
-            raise ConfigError(f"--{name.replace('_', '-')}: means nothing without --rps.")
+            raise ConfigError(f"--{name.replace('_', '-')}: has no effect without --rps.")
     groups = read(nodes, node or [])
     planned = plan_of(file, _file_bytes(file.application.args))
     fit = feasibility.fits(planned, groups) if groups else None
@@ -69,7 +71,7 @@ def plan(
         raise ServerError(f"These nodes cannot run it: {'; '.join(fit.impossible)}.")
 
 
-def _plan_load(
+def _plan_capacity(
     file: "ServeFile",
     cascade: str,
     rps: float,
@@ -99,7 +101,7 @@ def _plan_load(
 
 
 def _file_bytes(args: "AppConfig") -> dict[str, int]:
-    """Sizes of the model files that are on this machine already."""
+    """Return the sizes of the model files that are on this machine already."""
     from serve_app.weights import cached
 
     paths = {name: cached(uri, sha256) for name, uri, sha256 in args.weights()}

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from serve_app.cli.arguments import ConfigOrQuickstart
-from serve_app.cli.errors_and_exit import sentences
+from serve_app.cli.errors_and_exit import report_errors
 
 if TYPE_CHECKING:
     from serve_app.config import AppConfig
 
 
-@sentences
+@report_errors
 def pull(
     config: ConfigOrQuickstart = None,
     wait: Annotated[bool, typer.Option("--wait", help="Only wait until another process has fetched them.")] = False,

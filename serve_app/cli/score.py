@@ -30,7 +30,7 @@ STDIN = "-"
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """What the texts of a tier's files have come to; `decision` only if there was a threshold."""
+    """The scores and the decision for the texts of some files; `decision` is None without a threshold."""
 
     tier: Tier
     scores: Scores
@@ -38,7 +38,7 @@ class Scored:
     decision: Decision | None
 
     def body(self) -> dict[str, Any]:
-        """For machines: `{signal, matrix, output_scores, agreement, selected}`, and what a threshold adds."""
+        """Return the JSON: `{signal, matrix, output_scores, agreement, selected}`, and what a threshold adds."""
         selected = self.judged.selected
         body: dict[str, Any] = {
             "signal": self.tier.signal,
@@ -64,7 +64,7 @@ def score(
     """Compare the texts in `files` as a tier compares its members' answers; `-` is standard input.
 
     `signal` is a built-in one, or one that the serving config `config` defines. Raises `RequestError` for files and
-    names that cannot be used, `SignalError` and `WeightsError` where the signal cannot be computed.
+    names that cannot be used, `SignalError` and `WeightsError` if the signal cannot be computed.
     """
     signals = _signals(config)
     if signal not in signals:
@@ -94,12 +94,12 @@ def _read(files: Sequence[str]) -> list[str]:
     if len(files) < 2:
         raise RequestError("Agreement takes at least two texts: name two files or more ('-' is standard input).")
     if list(files).count(STDIN) > 1:
-        raise RequestError("Standard input can be read only once: '-' stands there twice.")
+        raise RequestError("Standard input can be read only once: '-' is given twice.")
     return [_text(file) for file in files]
 
 
 def _text(file: str) -> str:
-    """The text as a model would have written it: without the newline that an editor puts at the end of a file."""
+    """Return the text as a model would have written it: without the newline that an editor adds to a file."""
     try:
         content = sys.stdin.buffer.read() if file == STDIN else Path(file).read_bytes()
         text = content.decode("utf-8-sig")
@@ -137,7 +137,7 @@ def _fetch(signal: str, source: str, sha256: str | None) -> Path:
 
 
 def render(scored: Scored, console: "Console") -> None:
-    """Show it to people: row i, column j is the signal for hypothesis i and reference j."""
+    """Print the result: row i, column j is the signal for hypothesis i and reference j."""
     for part in _parts(scored):
         console.print(part, markup=False, highlight=False)
 

@@ -8,11 +8,11 @@ import sys
 import typer
 
 from serve_app.cli.arguments import ConfigOrQuickstart
-from serve_app.cli.errors_and_exit import sentences
+from serve_app.cli.errors_and_exit import report_errors
 from serve_app.cli.pull import fetch_models
 
 
-@sentences
+@report_errors
 def serve(config: ConfigOrQuickstart = None) -> None:
     """Start the server on this machine and keep it up until Ctrl-C."""
     from rich.console import Console
@@ -51,20 +51,20 @@ def serve(config: ConfigOrQuickstart = None) -> None:
                     status.update("stopping")
                     status.start()
         except KeyboardInterrupt:
-            # Ctrl-C is how a server is meant to end.
+            # Ctrl-C is the usual way to stop a server.
             if not ready:
                 raise
 
 
 def _stop_by_signal() -> None:
-    """SIGTERM as Ctrl-C; both even where a shell started us with them ignored, or Ray put handlers of its own there."""
+    """Make SIGTERM act as Ctrl-C, also if a shell started us with them ignored or Ray has set handlers of its own."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def _prepare_ray() -> None:
-    """Ray reads its environment when it is imported."""
-    # Ray's ports listen on every interface; a token guards them. Said here, it is on without a warning.
+    """Set Ray's environment variables, which it reads when it is imported."""
+    # Ray's ports listen on every interface; a token guards them. Set here, it is on without a warning.
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")

@@ -38,7 +38,7 @@ RESERVED_NAMES = ("Router", "Scorer")
 
 
 def _fault(sentence: str, *where: str | int) -> InitErrorDetails:
-    """What pydantic reports for a value whose own type is right."""
+    """Build the error that pydantic reports for a value of the right type that is wrong nonetheless."""
     return InitErrorDetails(type=PydanticCustomError("names", "{text}", {"text": sentence}), loc=where, input={})
 
 
@@ -133,7 +133,7 @@ class AppConfig(Strict):
                 )
 
     def without_logprobs(self, models: Iterable[str]) -> list[str]:
-        """Those of the models that give no log-probabilities."""
+        """Return those of the models that give no log-probabilities."""
         return [name for name in models if name in self.models and not self.models[name].honours_logprobs]
 
     def all_signals(self) -> SignalCatalogue:
@@ -172,16 +172,16 @@ class AppConfig(Strict):
         return self.all_signals().confidence_of(signal)
 
     def deployed(self) -> dict[str, DeployedModel]:
-        """The models with a deployment of their own: all but adapters."""
+        """Return the models with a deployment of their own: all but adapters."""
         return {name: model for name, model in self.models.items() if not isinstance(model, VllmLoraModel)}
 
     def served_by(self, model: str) -> str:
-        """The deployment that answers for a model: an adapter's is its base."""
+        """Return the deployment that answers for a model: for an adapter, its base."""
         config = self.models[model]
         return config.base if isinstance(config, VllmLoraModel) else model
 
     def adapters(self, base: str) -> dict[str, VllmLoraModel]:
-        """The adapters of a model."""
+        """Return the adapters of a base model."""
         return {
             name: model
             for name, model in self.models.items()
@@ -189,7 +189,7 @@ class AppConfig(Strict):
         }
 
     def deployments(self) -> dict[str, DeploymentOptions]:
-        """The options of every deployment of the graph, by its name."""
+        """Return the options of every deployment of the graph, by its name."""
         return {
             **{name: model.placed() for name, model in self.deployed().items()},
             **{name: signal.deployment for name, signal in self.isolated().items()},
@@ -198,14 +198,14 @@ class AppConfig(Strict):
         }
 
     def later_models(self) -> set[str]:
-        """The models that requests are deferred to, by their deployments: an adapter counts as its base."""
+        """Return the deployments of the models that requests are deferred to: an adapter counts as its base."""
         later = [tier for cascade in self.cascades.values() for tier in cascade.tiers[1:]]
         return {self.served_by(model) for tier in later for model in tier.models}
 
     def _reporting(self, router: DeploymentOptions) -> DeploymentOptions:
-        """The router's options such that Serve asks it how much is deferred, where a later tier's model scales by it.
+        """Return the router's options, autoscaling if a later model does, so that Serve collects its deferral rate.
 
-        Serve asks only deployments that scale, too: from as many replicas to as many.
+        Serve collects metrics only from deployments that autoscale; the bounds here keep the number of replicas fixed.
         """
         options = [self.deployed()[name].deployment.autoscaling_config for name in self.later_models()]
         scaling = [autoscaling for autoscaling in options if autoscaling is not None]
@@ -228,16 +228,16 @@ class AppConfig(Strict):
         ]
 
     def thresholds(self) -> dict[str, list[float]]:
-        """The first thresholds of each cascade, one for each tier but the last."""
+        """Return the first thresholds of each cascade, one for each tier but the last."""
         return {
             id_: [tier.threshold for tier in cascade.tiers[:-1] if tier.threshold is not None]
             for id_, cascade in self.cascades.items()
         }
 
     def tiers(self, cascade: str, thresholds: Sequence[float], signal: str | None = None) -> tuple[Tier, ...]:
-        """A cascade as the decision core takes it, with these thresholds.
+        """Return a cascade as the decision core takes it, with these thresholds.
 
-        A `signal` that is named judges in place of each tier's own, but for tiers of one model: it compares answers.
+        A `signal` replaces that of each tier with several models; a tier of one model has no answers to compare.
         """
         *members, target = self.cascades[cascade].tiers
         if signal is not None:

@@ -7,7 +7,7 @@ from pydantic import Field, PositiveInt, model_validator
 from serve_app.config.deployment import Strict
 
 MEMBER_TIMEOUT_S, TARGET_TIMEOUT_S = 120.0, 600.0
-"""So that a model whose replicas are gone for good makes no request wait for ever."""
+"""Limits that keep a request from waiting indefinitely on a model whose replicas are gone."""
 
 
 class TierConfig(Strict):
@@ -32,7 +32,7 @@ class TierConfig(Strict):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if len(set(self.models)) < len(self.models):
-            raise ValueError("models: the same model stands there twice")
+            raise ValueError("models: the same model is listed twice")
         if self.select is not None and self.select not in self.models:
             raise ValueError(f"select: {self.select!r} is not one of this tier's models ({', '.join(self.models)})")
         if self.min_answers is not None and self.min_answers > len(self.models):
@@ -56,9 +56,9 @@ class CascadeConfig(Strict):
                 raise ValueError(f"tiers[{number}]: needs a signal and a threshold; only the last tier always answers")
         written = target.model_fields_set - {"models", "timeout_s"}
         if len(target.models) != 1 or written:
-            extra = f" It has {', '.join(sorted(written))}, which mean nothing there." if written else ""
+            extra = f" It has {', '.join(sorted(written))}, which have no effect there." if written else ""
             raise ValueError(f"the last tier is the target: one model, perhaps a timeout_s, and nothing else.{extra}")
         models = [model for tier in self.tiers for model in tier.models]
         if repeated := {model for model in models if models.count(model) > 1}:
-            raise ValueError(f"{min(repeated)!r} stands in two tiers; a model is asked once")
+            raise ValueError(f"{min(repeated)!r} is in two tiers; a model is asked once")
         return self

@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 CPUS = 0.1
-"""Logical CPUs of a replica for which nothing is said, so that many fit a small machine."""
+"""Default of logical CPUs for a replica, so that many fit a small machine."""
 ACCELERATOR = "accelerator_type:"
 ACCELERATOR_MARK = 0.001
 FIELDS = {"CPU": "num_cpus", "GPU": "num_gpus", "memory": "memory"}
@@ -43,7 +43,7 @@ GpuAmount: TypeAlias = Annotated[Amount, AfterValidator(_check_gpus)]
 
 
 def _check_resources(resources: dict[str, float]) -> dict[str, float]:
-    """Ray's own resources are written as Ray does: any other `gpu` is the cluster's own, which no node has."""
+    """Raise ValueError for a resource of Ray's in the wrong case: it would be a custom one that no node has."""
     rays = {name.lower(): name for name in FIELDS}
     for name in resources:
         if (meant := rays.get(name.lower(), name)) != name:
@@ -62,32 +62,32 @@ def _check_bundle(bundle: dict[str, float]) -> dict[str, float]:
     return bundle
 
 
-def _truths_as_numbers(written: object, read: object, path: str = "") -> Iterator[str]:
-    """A sentence for each true or false (in YAML yes, no, on and off, too) that was read as 1 or 0."""
+def _bools_as_numbers(written: object, read: object, path: str = "") -> Iterator[str]:
+    """Yield a sentence for each true or false (in YAML also yes, no, on and off) that was read as 1 or 0."""
     if isinstance(written, bool):
         if isinstance(read, int | float) and not isinstance(read, bool):
             yield f"{path}: must be a number, got {str(written).lower()}"
     elif isinstance(written, Mapping) and isinstance(read, Mapping | BaseModel):
         values = dict(read)
         for key, value in written.items():
-            yield from _truths_as_numbers(value, values.get(key), f"{path}.{key}" if path else str(key))
+            yield from _bools_as_numbers(value, values.get(key), f"{path}.{key}" if path else str(key))
     elif isinstance(written, list | tuple) and isinstance(read, list | tuple):
         for number, (value, taken) in enumerate(zip(written, read, strict=False)):
-            yield from _truths_as_numbers(value, taken, f"{path}[{number}]")
+            yield from _bools_as_numbers(value, taken, f"{path}[{number}]")
 
 
 class Strict(BaseModel):
-    """Refuses unknown keys, numbers that are not finite and truths for numbers; never changes once read."""
+    """Refuses unknown keys, numbers that are not finite and booleans in place of numbers; immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @model_validator(mode="wrap")
     @classmethod
-    def _no_truths_for_numbers(cls, written: Any, read: ModelWrapValidatorHandler[Self]) -> Self:
+    def _reject_bool_as_number(cls, written: Any, read: ModelWrapValidatorHandler[Self]) -> Self:
         # Pydantic's own strictness would refuse 0.49e9 as well, which YAML says is text. What engines and signals
         # nest in ours is looked through from here.
         values = read(written)
-        for sentence in _truths_as_numbers(written, values):
+        for sentence in _bools_as_numbers(written, values):
             raise ValueError(sentence)
         return values
 
@@ -193,24 +193,24 @@ class DeploymentOptions(Strict):
         return self
 
     def _explicit(self) -> dict[str, tuple[str, float]]:
-        """What is written in `ray_actor_options`: field and amount by Ray's name of the resource."""
+        """Return field and amount of what is written in `ray_actor_options`, by Ray's name of the resource."""
         actor = self.ray_actor_options
         written = {"CPU": actor.num_cpus, "GPU": actor.num_gpus, "memory": actor.memory}
-        found = {
+        explicit = {
             resource: (f"ray_actor_options.{FIELDS[resource]}", float(amount))
             for resource, amount in written.items()
             if amount is not None
         }
-        return found | {name: (f"ray_actor_options.resources.{name}", n) for name, n in actor.resources.items()}
+        return explicit | {name: (f"ray_actor_options.resources.{name}", n) for name, n in actor.resources.items()}
 
     def actor(self) -> Bundle:
-        """What one replica's actor takes, by Ray's names of the resources."""
+        """Return what one replica's actor takes, by Ray's names of the resources."""
         first = (self.placement_group_bundles or [{"CPU": CPUS}])[0]
         default = {"CPU": first.get("CPU", 0.0)} | ({"GPU": first["GPU"]} if "GPU" in first else {})
         return default | {resource: amount for resource, (_, amount) in self._explicit().items()}
 
     def bundles(self) -> list[Bundle]:
-        """What one replica reserves: its placement group, else what its actor takes, as the one bundle.
+        """Return what one replica reserves: its placement group, or one bundle with what its actor takes.
 
         An accelerator type is a resource too, of which Ray takes a thousandth; an actor that asks for the type finds no
         room in a bundle without it.
@@ -222,7 +222,7 @@ class DeploymentOptions(Strict):
 
 
 def options_of(deployment: DeploymentOptions) -> dict[str, Any]:
-    """Keyword arguments for `serve.deployment`, without what was left to Ray Serve's own defaults."""
+    """Return keyword arguments for `serve.deployment`, without what is left to Ray Serve's own defaults."""
     options = deployment.model_dump(exclude_none=True)
     actor = deployment.actor()
     options["ray_actor_options"] |= {

@@ -12,7 +12,7 @@ Schema: TypeAlias = Mapping[str, Any]
 
 
 def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") -> list[str]:
-    """One sentence for each error; `prefix` goes before every field's path."""
+    """Return one sentence for each error; `prefix` goes before every field's path."""
     schema = model.model_json_schema()
     return [_sentence(dict(item), schema, prefix) for item in error.errors(include_url=False)]
 
@@ -24,8 +24,8 @@ def _sentence(item: dict[str, Any], schema: Schema, prefix: str) -> str:
     shown = item.get("input")
     match item["type"]:
         case "extra_forbidden":
-            known = {key for option in _options(parent, schema) for key in option.get("properties", {})}
-            return f"{where}: unknown key. {choices(str(path[-1]), known)}"
+            available = {key for option in _options(parent, schema) for key in option.get("properties", {})}
+            return f"{where}: unknown key. {choices(str(path[-1]), available)}"
         case "missing":
             return f"{where}: required, but missing."
         case "union_tag_not_found":
@@ -41,10 +41,10 @@ def _sentence(item: dict[str, Any], schema: Schema, prefix: str) -> str:
             return f"{where}: must be a mapping, got {_shown(shown)}."
         case "list_type" | "tuple_type":
             return f"{where}: must be a list, got {_shown(shown)}."
-    # `[key]` stands last where a mapping's key is wrong, and not its value.
+    # pydantic ends the path with `[key]` if a mapping's key is wrong, and not its value.
     message = "a key must be text; put it in quotes" if item["loc"][-1:] == ("[key]",) else ""
     message = plain(item["msg"]) if not message or item["type"] == "value_error" else message
-    # Rules over several fields begin with the path of the one that is to blame.
+    # Messages of rules over several fields begin with the path of the field at fault.
     if inner := re.match(r"[\w.\[\]-]+(?=: )", message):
         where, message = _join(inside, inner[0]), message[inner.end() + 2 :]
     simple = isinstance(shown, str | int | float) or shown is None
@@ -53,7 +53,7 @@ def _sentence(item: dict[str, Any], schema: Schema, prefix: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Pydantic's message as the rest of a sentence of ours."""
+    """Reduce pydantic's message to the rest of a sentence of ours."""
     short = text.removeprefix("Value error, ").split(", unable to parse")[0].rstrip(".!")
     return re.sub("^(Input|String) should", "must", short).replace("Field required", "required, but missing")
 
@@ -75,7 +75,7 @@ def _tags(node: Schema) -> list[str]:
 
 
 def _walk(loc: Sequence[str | int], schema: Schema) -> tuple[list[str | int], Schema, Schema]:
-    """The path as the user wrote it, without pydantic's tags for unions; the schema around its last step, and there."""
+    """Return the path as the user wrote it, without pydantic's union tags, and the schemas of its parent and end."""
     path: list[str | int] = []
     parent = node = _resolve(schema, schema)
     for step in loc:
@@ -93,7 +93,7 @@ def _walk(loc: Sequence[str | int], schema: Schema) -> tuple[list[str | int], Sc
 
 
 def _children(node: Schema, step: str | int, schema: Schema) -> Iterator[Schema]:
-    """The schemas that may stand behind a key or an index."""
+    """Yield the schemas that a key or an index may lead to."""
     for option in _options(node, schema):
         if isinstance(step, int) and isinstance(option.get("items"), Mapping):
             yield option["items"]

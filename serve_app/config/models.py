@@ -22,7 +22,7 @@ class ModelFacts(Strict):
     devices: float = Field(1, gt=0, description="Devices (GPUs, or CPUs) that one replica holds, for device-seconds.")
 
     def cost(self) -> ModelCost:
-        """The figures that `core.cost` needs."""
+        """Return the figures that `core.cost` needs."""
         parameters = self.active_parameters or self.parameters
         return ModelCost(parameters, self.input_usd, self.output_usd, self.devices)
 
@@ -33,7 +33,7 @@ class DeployedFacts(ModelFacts):
     deployment: DeploymentOptions = Field(DeploymentOptions(), description="Replicas, resources and scaling.")
 
     def placed(self) -> DeploymentOptions:
-        """The deployment's options, with what the engine itself needs room for."""
+        """Return the deployment's options, with the bundles that the engine's workers need."""
         return self.deployment
 
 
@@ -83,19 +83,19 @@ class VllmModel(DeployedFacts, VllmConfig):
 
 
 class VllmLoraModel(ModelFacts, VllmLoraConfig):
-    """A LoRA adapter of a model that vLLM runs, in that one's replicas. Facts that are not said are its base's."""
+    """A LoRA adapter of a model that vLLM runs, in that one's replicas. Facts that are not set are its base's."""
 
     @model_validator(mode="before")
     @classmethod
     def _no_deployment(cls, values: Any) -> Any:
         if isinstance(values, dict) and "deployment" in values:
             raise ValueError(
-                "deployment: an adapter has none of its own; say it at its base, whose replicas answer for it"
+                "deployment: an adapter has none of its own; set it at its base, whose replicas answer for it"
             )
         return values
 
     def over(self, base: VllmModel) -> Self:
-        """With the base's size, prices and devices where the adapter says nothing of them."""
+        """Return the adapter with its base's size, prices and devices for those it does not set."""
         unsaid = ModelFacts.model_fields.keys() - self.model_fields_set
         return self.model_copy(update={fact: getattr(base, fact) for fact in unsaid})
 

@@ -1,4 +1,4 @@
-"""Ray Serve options of a deployment that stand in the file's `deployments`, and win over those in `args`."""
+"""Ray Serve options in the file's `deployments`, which take precedence over those in `args`."""
 
 from typing import Any, Literal
 
@@ -7,9 +7,9 @@ from pydantic import Field
 from serve_app.config.deployment import ActorOptions, Autoscaling, DeploymentOptions, Strategy, Strict, options_of
 
 AUTO = {"min_replicas": 1, "max_replicas": 100}
-"""What Ray Serve makes of `num_replicas: auto`."""
+"""Ray Serve's bounds for `num_replicas: auto`."""
 CPUS_OF_RAY = 1
-"""What Ray Serve takes where `ray_actor_options` of the file do not say."""
+"""Ray Serve's default if the file's `ray_actor_options` do not set num_cpus."""
 
 
 class DeploymentOverride(Strict):
@@ -49,7 +49,7 @@ class DeploymentOverride(Strict):
         merged |= {"ray_actor_options": options_of(options)["ray_actor_options"]}
         merged |= {key: getattr(self, key) for key in self.model_fields_set & {*merged}}
         if self.ray_actor_options is not None:
-            merged["ray_actor_options"] = {"num_cpus": CPUS_OF_RAY} | _known(self.ray_actor_options, ActorOptions)
+            merged["ray_actor_options"] = {"num_cpus": CPUS_OF_RAY} | _placing(self.ray_actor_options, ActorOptions)
         scaling = self._autoscaling(options)
         if isinstance(self.num_replicas, int) and scaling is not None:
             raise ValueError("num_replicas: has no effect beside an autoscaling_config, here or in `args`, which wins")
@@ -62,14 +62,14 @@ class DeploymentOverride(Strict):
         return result
 
     def _autoscaling(self, options: DeploymentOptions) -> dict[str, Any] | None:
-        """The bounds in force, None where the number of replicas is fixed."""
+        """Return the bounds in force, or None if the number of replicas is fixed."""
         base = options.autoscaling_config.model_dump(exclude_none=True) if options.autoscaling_config else None
         written = self.autoscaling_config if "autoscaling_config" in self.model_fields_set else base
         if self.num_replicas == "auto":
             written = AUTO | (self.autoscaling_config or base or {})
-        return None if written is None else _known(written, Autoscaling)
+        return None if written is None else _placing(written, Autoscaling)
 
 
-def _known(values: dict[str, Any], model: type[Strict]) -> dict[str, Any]:
-    """Without the keys of Ray's that place nothing."""
+def _placing(values: dict[str, Any], model: type[Strict]) -> dict[str, Any]:
+    """Return the values without Ray's keys that do not affect placement."""
     return {key: value for key, value in values.items() if key in model.model_fields}

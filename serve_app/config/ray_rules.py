@@ -17,27 +17,27 @@ Models: TypeAlias = Mapping[str, type[BaseModel]]
 
 
 def load(path: Path) -> ServeFile:
-    """The file for whoever deploys it: held against Ray Serve's own rules as well. ConfigError as of `serve_file`."""
+    """Return the file, validated against Ray Serve's own rules, too. Raises ConfigError as `serve_file.load` does."""
     return serve_file.load(path, faults)
 
 
 def faults(values: Mapping[str, Any]) -> list[str]:
-    """A sentence for each thing in the file that Ray Serve would refuse or ignore, with the field's path.
+    """Return a sentence for each thing in the file that Ray Serve would refuse or ignore, with the field's path.
 
-    The parts that are ours (`args`, the router's `user_config`) are not looked at. Importing Ray takes a second.
+    The parts that are ours (`args`, the router's `user_config`) are not checked. Importing Ray takes a second.
     """
-    found: list[str] = []
+    sentences: list[str] = []
     for where, part, model in _parts(values):
-        found += _faults_of(where, part, model)
-    if not found:
+        sentences += _faults_of(where, part, model)
+    if not sentences:
         from ray.serve.schema import ServeDeploySchema
 
-        found += _faults_of("", values, ServeDeploySchema)
-    return list(dict.fromkeys(found))
+        sentences += _faults_of("", values, ServeDeploySchema)
+    return list(dict.fromkeys(sentences))
 
 
 def _parts(values: Mapping[str, Any]) -> Iterator[tuple[str, Any, type[BaseModel]]]:
-    """Path, value and Ray's model of each part that stands in the file; `None` is left to Ray's own default."""
+    """Yield path, value and Ray's model of each part of the file; `null` is left to Ray's own default."""
     from ray.serve.config import (
         AutoscalingConfig,
         AutoscalingPolicy,
@@ -88,10 +88,10 @@ def _faults_of(where: str, values: Any, model: type[BaseModel]) -> Iterator[str]
     if not isinstance(values, Mapping):
         yield f"{where}: must be a mapping, got {type(values).__name__}."
         return
-    known = set(model.model_fields)
-    unknown = [key for key in values if key not in known]
+    available = set(model.model_fields)
+    unknown = [key for key in values if key not in available]
     for key in unknown:
-        yield f"{where}.{key}: unknown key. {choices(str(key), known)}"
+        yield f"{where}.{key}: unknown key. {choices(str(key), available)}"
     try:
         model.model_validate(_read({key: value for key, value in values.items() if key not in unknown}))
     except ValidationError as error:
@@ -99,14 +99,14 @@ def _faults_of(where: str, values: Any, model: type[BaseModel]) -> Iterator[str]
 
 
 def _read(value: Any) -> Any:
-    """Without NOT_READ, at any depth."""
+    """Return the value without NOT_READ, at any depth."""
     if isinstance(value, Mapping):
         return {key: _read(inner) for key, inner in value.items() if key not in NOT_READ}
     return [_read(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _sentences(where: str, error: ValidationError) -> Iterator[str]:
-    """One for each field; where Ray allows several types, pydantic reports each, and the first says enough."""
+    """Yield one sentence for each field: if Ray allows several types, pydantic reports each of them."""
     seen = set()
     for item in error.errors(include_url=False):
         path = where

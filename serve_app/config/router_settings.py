@@ -28,14 +28,14 @@ class RouterSettings(Strict):
     calibrations: dict[str, Calibrated] = Field({}, description="For each cascade that has been calibrated.")
 
     def applied_to(self, config: AppConfig) -> dict[str, list[float]]:
-        """The thresholds in force: these over the first ones. ValueError where they do not fit the cascades."""
+        """Return the thresholds in force: these over the first ones. Raises ValueError if they fit no cascade."""
         merged = config.thresholds()
         for id_, row in self.thresholds.items():
             if id_ not in merged:
                 raise ValueError(f"thresholds.{id_}: no such cascade. {choices(id_, list(merged))}".rstrip("."))
             if len(row) != len(merged[id_]):
-                wanted = len(merged[id_])
-                expected = f"{wanted} number{'' if wanted == 1 else 's'}, one for each tier but the last"
+                count = len(merged[id_])
+                expected = f"{count} number{'' if count == 1 else 's'}, one for each tier but the last"
                 raise ValueError(f"thresholds.{id_}: needs {expected}, got {len(row)}")
             merged[id_] = row
         for id_, calibrated in self.calibrations.items():

@@ -19,7 +19,7 @@ M = TypeVar("M", bound=BaseModel)
 SHIPPED = {"quickstart": Path(__file__).with_name("quickstart.yaml")}
 """The config files that come with the package, by name."""
 DEFERRAL_POLICY = "serve_app.deployments.autoscaling:deferral_policy"
-"""What `autoscaling_policy` names where replicas follow the deferral rate."""
+"""The `autoscaling_policy` that scales by the deferral rate."""
 
 
 class HttpOptions(Strict):
@@ -54,7 +54,7 @@ class ApplicationEntry(Strict):
     external_scaler_enabled: bool = False
 
     def deployments_in_force(self) -> dict[str, DeploymentOptions]:
-        """The options of every deployment, with `deployments` over those in `args`."""
+        """Return the options of every deployment, with `deployments` over those in `args`."""
         written = {entry.name: entry for entry in self.deployments}
         return {
             name: written[name].applied_to(options) if name in written else options
@@ -90,12 +90,12 @@ class ServeFile(Strict):
 
     @property
     def application(self) -> ApplicationEntry:
-        """The one application; several cascades go into its `args`, not into several applications."""
+        """The application; several cascades go into its `args`, not into several applications."""
         return self.applications[0]
 
     @property
     def url(self) -> str:
-        """Where a client on this machine finds the server."""
+        """The address of the server for a client on this machine."""
         host = "127.0.0.1" if self.http_options.host in ("0.0.0.0", "::") else self.http_options.host
         host = f"[{host}]" if ":" in host else host
         scheme = "https" if self.http_options.ssl_certfile else "http"
@@ -103,7 +103,7 @@ class ServeFile(Strict):
         return f"{scheme}://{host}:{self.http_options.port}{prefix}"
 
     def thresholds(self) -> dict[str, list[float]]:
-        """The thresholds that will be in force: the router's `user_config` over those in `args`."""
+        """Return the thresholds in force: the router's `user_config` over those in `args`."""
         for entry in self.application.deployments:
             if entry.name == "Router" and entry.user_config is not None:
                 return RouterSettings.model_validate(entry.user_config).applied_to(self.application.args)
@@ -111,9 +111,9 @@ class ServeFile(Strict):
 
 
 def load(path: Path, faults: Callable[[dict[str, Any]], list[str]] | None = None) -> ServeFile:
-    """The file's values. ConfigError with a sentence for each thing that is wrong.
+    """Return the file's values. Raises ConfigError with a sentence for each thing that is wrong.
 
-    `faults` may find more in the parts that are Ray Serve's: `deployments.serve_schema.load` passes its own.
+    `faults` may check the parts that are Ray Serve's: `config.ray_rules.load` passes its own.
     """
     values = _read(path)
     file = _parse(path, ServeFile, values)
@@ -144,7 +144,7 @@ class _RepeatedKeyError(Exception):
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice in a mapping, where YAML libraries silently keep the last."""
+    """Refuses a duplicate key in a mapping, of which PyYAML silently keeps the last value."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -182,8 +182,8 @@ def _check_overrides(path: Path, file: ServeFile) -> None:
     for number, entry in enumerate(file.application.deployments):
         inside = f"applications[0].deployments[{number}]."
         if entry.name in seen:
-            # Ray Serve would lay one over the other, and people read one of them.
-            raise ConfigError(f"{path}: {inside}name: {entry.name!r} stands there twice.")
+            # Ray Serve would merge them, and a reader would miss one.
+            raise ConfigError(f"{path}: {inside}name: {entry.name!r} is listed twice.")
         seen.add(entry.name)
         if entry.name not in options:
             raise ConfigError(f"{path}: {inside}name: no deployment {entry.name!r}. {choices(entry.name, options)}")
@@ -199,7 +199,7 @@ def _check_overrides(path: Path, file: ServeFile) -> None:
 
 
 def _check_policy(path: Path, file: ServeFile) -> None:
-    """Scaling by deferral needs something to scale, and a router that is asked for its figures."""
+    """Raise ConfigError if deferral has nothing to scale, or Serve would not collect the router's metrics."""
     policy = file.application.autoscaling_policy or {}
     if policy.get("policy_function") != DEFERRAL_POLICY:
         return
@@ -208,7 +208,9 @@ def _check_policy(path: Path, file: ServeFile) -> None:
     if not any(options[name].autoscaling_config for name in file.application.args.later_models()):
         raise ConfigError(f"{where}: no model that requests are deferred to has an autoscaling_config.")
     if options["Router"].autoscaling_config is None:
-        raise ConfigError(f"{where}: the Router needs an autoscaling_config, too, or Ray Serve asks it for no figures.")
+        raise ConfigError(
+            f"{where}: the Router needs an autoscaling_config, too, or Ray Serve does not collect its metrics."
+        )
 
 
 def _check_user_config(path: Path, inside: str, entry: DeploymentOverride, config: AppConfig) -> None:

@@ -1,4 +1,4 @@
-"""Where the workers of one model go that several processes share: a bundle for each of them."""
+"""Placement of a model that several worker processes share: a bundle for each worker."""
 
 from collections.abc import Sequence
 
@@ -6,12 +6,12 @@ from serve_app.config.deployment import Bundle, DeploymentOptions, Strategy
 
 
 def check_workers(options: DeploymentOptions, workers: int, *, gpu: bool) -> None:
-    """ValueError where the deployment's resources do not suit so many workers."""
+    """Raise ValueError if the deployment's resources do not match the number of workers."""
     actor, bundles = options.ray_actor_options, options.placement_group_bundles
     each = f"{workers} worker{'s' if workers > 1 else ''} (tensor_parallel_size x pipeline_parallel_size)"
     if not gpu:
-        wanted = [actor.num_gpus, actor.accelerator_type, *(bundle.get("GPU") for bundle in bundles or ())]
-        if any(wanted):
+        gpu_requests = [actor.num_gpus, actor.accelerator_type, *(bundle.get("GPU") for bundle in bundles or ())]
+        if any(gpu_requests):
             raise ValueError("deployment: asks for GPUs, but the model's device is cpu")
     elif bundles is not None:
         with_gpu = sum(bool(bundle.get("GPU")) for bundle in bundles)
@@ -26,7 +26,7 @@ def check_workers(options: DeploymentOptions, workers: int, *, gpu: bool) -> Non
 
 
 def placed(options: DeploymentOptions, bundles: Sequence[Bundle], strategy: Strategy) -> DeploymentOptions:
-    """The options with the workers' bundles, unless they have some of their own.
+    """Return the options with the workers' bundles, unless they have some of their own.
 
     What `ray_actor_options` ask for beside GPUs is added to the first bundle, which the replica shares with a worker.
     """

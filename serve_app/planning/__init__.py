@@ -1,1 +1,1 @@
-"""What a config needs: replicas, bundles and GPUs, whether they fit, and how many a rate of requests takes. No Ray."""
+"""The replicas, bundles and GPUs of a config, whether they fit a cluster, and how many a load needs. Without Ray."""

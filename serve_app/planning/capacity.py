@@ -1,4 +1,4 @@
-"""How many routers, scorers, members and targets so many requests a second need, and what breaks first.
+"""The number of routers, scorers, members and targets that a rate of requests needs, and what breaks first.
 
 By formulas, so for any rate: a station that carries c requests a second a replica gets `rps x visits / (c x BUSY)`
 replicas. What a model's replica carries follows from the time of its steps (`BatchSpeed.peak_rps`), what a process
@@ -26,7 +26,7 @@ MEASURED = CpuCosts(proxy_s=0.00429, router_s=0.00322, router_call_s=0.00206, sc
 an AMD EPYC that the client shares, with Ray 2.60.0, the scorer asked for every decision."""
 PROXY = "HTTP proxy"
 MOST_REPLICAS = 1e12
-"""More of one deployment is a typing error, and soon more than a float can hold."""
+"""Limit of replicas of one deployment: more is a typing error, and a float soon cannot count them."""
 
 
 class WrittenSpeed(Strict, BatchSpeed):
@@ -35,13 +35,13 @@ class WrittenSpeed(Strict, BatchSpeed):
     slots: PositiveInt = 64
 
     def fleet(self) -> ModelFleet:
-        """For the plan."""
+        """Return the speed as the plan takes it."""
         return ModelFleet(BatchSpeed.model_validate(self.model_dump(exclude={"slots"})), self.slots)
 
 
 @dataclass(frozen=True, slots=True)
 class Assumed:
-    """What a plan takes for granted. `deferral_rates`: of each tier but the last."""
+    """The assumptions of a plan; `deferral_rates` has one for each tier but the last."""
 
     cascade: str
     rps: float
@@ -70,7 +70,7 @@ class Station:
 
     @property
     def replicas(self) -> int:
-        """That the load needs, by work and by requests held."""
+        """The number that the load needs, by work and by requests held."""
         load = self.rps * self.visits
         return max(1, _ceil(load / (self.carries_rps * BUSY)), _ceil(load * self.seconds / self.held))
 
@@ -95,7 +95,7 @@ class Capacity:
     fleet: Fleet
 
     def by_breaking(self) -> list[Station]:
-        """The stations as configured, what breaks first in front."""
+        """Return the stations as configured, the one that breaks first in front."""
         return sorted(self.stations, key=lambda station: station.breaks_rps)
 
     @property
@@ -113,7 +113,7 @@ def assume(
     prompt_tokens: int = 256,
     completion_tokens: int = 128,
 ) -> Assumed:
-    """What is asked, filled up: a deferral rate not given is that of the first tier's synthetic answers."""
+    """Return the assumptions; without a deferral rate, that of each tier's synthetic answers. Raises ConfigError."""
     if not (isfinite(rps) and rps > 0):
         raise ConfigError(f"--rps: must be a finite number of requests above 0, got {rps:g}.")
     if cascade not in args.cascades:
@@ -124,7 +124,7 @@ def assume(
         rate = _synthetic_rate(args, tier.models) if deferral_rate is None else deferral_rate
         if rate is None:
             raise ConfigError(
-                "--deferral-rate: how much is deferred cannot be told from the config. Give a share, 0.4."
+                "--deferral-rate: the config does not say how much is deferred. Give a share, such as 0.4."
             )
         rates.append(rate)
     return Assumed(cascade, rps, tuple(rates), prompt_tokens, completion_tokens)
@@ -143,9 +143,9 @@ def capacity(
     speeds: Mapping[str, ModelFleet] | None = None,
     costs: CpuCosts = MEASURED,
 ) -> Capacity:
-    """The plan. `options` are those in force; `speeds` are for models whose config has none, and come first.
+    """Return the plan. `options` are those in force; `speeds` take precedence over those of the config.
 
-    Raises ConfigError where a model's speed is not known.
+    Raises ConfigError if a model's speed is unknown.
     """
     # Adapters are work for their base's replicas, which may so be asked more than once by a tier.
     tiers = tuple(tuple(map(args.served_by, tier.models)) for tier in args.cascades[assumed.cascade].tiers)
@@ -153,7 +153,7 @@ def capacity(
     models = {name: _model(args, name, options[name], speeds or {}) for tier in tiers for name in tier}
     visits = {name: sum(reach[n] * tier.count(name) for n, tier in enumerate(tiers)) for name in models}
     tokens = assumed.prompt_tokens, assumed.completion_tokens
-    found = [
+    stations = [
         Station(
             name=name,
             kind="model",
@@ -167,14 +167,14 @@ def capacity(
         for name in models
     ]
     scored = sum(reach[number] for number, tier in enumerate(tiers[:-1]) if len(tier) > 1)
-    found.append(_process("Scorer", "scorer", scored, costs.scorer_s, options["Scorer"], assumed.rps))
-    times = _latencies(tiers, {station.name: station for station in found}, models, tokens, costs)
-    share = [here - there for here, there in zip(reach, [*reach[1:], 0.0], strict=True)]
+    stations.append(_process("Scorer", "scorer", scored, costs.scorer_s, options["Scorer"], assumed.rps))
+    times = _latencies(tiers, {station.name: station for station in stations}, models, tokens, costs)
+    share = [reached - passed_on for reached, passed_on in zip(reach, [*reach[1:], 0.0], strict=True)]
     mean_s = sum(part * time_s for part, time_s in zip(share, times, strict=True))
     work_s = sum(part * costs.router([*map(len, tiers[: n + 1])]) for n, part in enumerate(share))
-    found.append(_process("Router", "router", 1.0, work_s, options["Router"], assumed.rps, mean_s))
-    found.append(Station(PROXY, "proxy", 1.0, 1 / costs.proxy_s, 1, assumed.rps, 0.0))
-    needed = {station.name: station.replicas for station in found}
+    stations.append(_process("Router", "router", 1.0, work_s, options["Router"], assumed.rps, mean_s))
+    stations.append(Station(PROXY, "proxy", 1.0, 1 / costs.proxy_s, 1, assumed.rps, 0.0))
+    needed = {station.name: station.replicas for station in stations}
     fleet = Fleet(
         models={name: ModelFleet(model.speed, model.slots, needed[name]) for name, model in models.items()},
         tiers=tiers,
@@ -184,12 +184,12 @@ def capacity(
         scorers=needed["Scorer"],
         proxies=needed[PROXY],
     )
-    ends = [time_s + wait_s(found[-2]) + wait_s(found[-1]) for time_s in times]
-    return Capacity(assumed, tuple(found), tuple(ends), fleet)
+    ends = [time_s + wait_s(stations[-2]) + wait_s(stations[-1]) for time_s in times]
+    return Capacity(assumed, tuple(stations), tuple(ends), fleet)
 
 
 def wait_s(station: Station) -> float:
-    """Mean time in the queue of one process whose jobs come at random and all take as long (M/D/1)."""
+    """Return the mean time in the queue of one process with random arrivals and constant service (M/D/1)."""
     return station.busy / (2 * station.carries_rps * (1 - station.busy)) if station.busy < 1 else inf
 
 
@@ -200,7 +200,7 @@ def _latencies(
     tokens: tuple[int, int],
     costs: CpuCosts,
 ) -> list[float]:
-    """Mean seconds of a request that ends with each tier: its slowest models, scoring, and the router's own work."""
+    """Return the mean seconds of requests that end with each tier: slowest models, scoring, the router's own work."""
     ends, models_s = [], 0.0
     for number, tier in enumerate(tiers):
         loads = {name: stations[name].rps * stations[name].visits / stations[name].replicas for name in tier}
@@ -225,34 +225,34 @@ def _model(args: AppConfig, name: str, options: DeploymentOptions, speeds: Mappi
         speed, slots = model.batching, model.slots
     else:
         example = f"'{name}={{step_s: 0.012, sequence_s: 0.00015, prompt_token_s: 0.00013, slots: 64}}'"
-        raise ConfigError(f"--speed: how fast {name!r} is cannot be told from the config. Say it, such as {example}.")
+        raise ConfigError(f"--speed: the config does not say how fast {name!r} is. Give its speed, such as {example}.")
     return ModelFleet(speed, min(slots, options.max_ongoing_requests))
 
 
 def speeds_of(args: AppConfig, written: Sequence[str]) -> dict[str, ModelFleet]:
-    """`NAME={step_s: ..., sequence_s: ..., prompt_token_s: ..., slots: ...}`, as on the command line.
+    """Parse `NAME={step_s: ..., sequence_s: ..., prompt_token_s: ..., slots: ...}` of the command line.
 
-    Names are of models with a deployment: an adapter is as fast as its base. ConfigError for anything else.
+    Names are of models with a deployment: an adapter is as fast as its base. Raises ConfigError for anything else.
     """
     import yaml
 
-    found = {}
+    speeds = {}
     for text in written:
         name, _, values = text.partition("=")
-        name, wanted = name.strip(), f"--speed {text!r}: needs NAME={{step_s: seconds, ...}}"
+        name, problem = name.strip(), f"--speed {text!r}: needs NAME={{step_s: seconds, ...}}"
         try:
             fields = yaml.safe_load(values)
         except yaml.YAMLError:
             fields = None
         if not isinstance(fields, dict):
-            raise ConfigError(f"{wanted}.")
+            raise ConfigError(f"{problem}.")
         if name not in args.deployed():
             raise ConfigError(f"--speed: there is no deployed model {name!r}. {choices(name, args.deployed())}")
         try:
-            found[name] = WrittenSpeed.model_validate(fields).fleet()
+            speeds[name] = WrittenSpeed.model_validate(fields).fleet()
         except ValidationError as error:
-            raise ConfigError(f"{wanted}: {' '.join(explain(error, WrittenSpeed))}") from None
-    return found
+            raise ConfigError(f"{problem}: {' '.join(explain(error, WrittenSpeed))}") from None
+    return speeds
 
 
 def _most(options: DeploymentOptions) -> int:
@@ -261,7 +261,7 @@ def _most(options: DeploymentOptions) -> int:
 
 
 def _ceil(number: float) -> int:
-    """Up, but not for a rounding error."""
+    """Round up, but not for a rounding error of floats."""
     if number > MOST_REPLICAS:
         raise ConfigError(f"--rps: that load takes more than {MOST_REPLICAS:g} replicas of a deployment.")
     return ceil(round(number, 9))

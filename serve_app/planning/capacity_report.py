@@ -1,4 +1,4 @@
-"""A capacity plan for people and for machines."""
+"""A capacity plan as a table and as JSON."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -11,18 +11,18 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 SIMULATED_RPS = 20.0
-"""Up to here a plan is simulated as it is; more takes long and shows little that this does not."""
+"""Limit of the simulated rate: a higher one takes long and shows little more."""
 MANY_HANDLES = 10_000
 
 
 def check(plan: Capacity) -> Simulated:
-    """The planned fleet under its load, by discrete events."""
+    """Simulate the planned fleet under its load, by discrete events."""
     assumed = plan.assumed
     return simulate(plan.fleet, Load(assumed.rps, assumed.prompt_tokens, assumed.completion_tokens))
 
 
 def body(plan: Capacity, checked: Simulated, checked_rps: float) -> dict[str, Any]:
-    """The same figures as JSON; times in seconds."""
+    """Return the same figures as JSON; times in seconds."""
     return {
         "assumed": asdict(plan.assumed) | {"busy": BUSY, "cpu_s": asdict(plan.fleet.costs)},
         "stations": [
@@ -52,7 +52,7 @@ def body(plan: Capacity, checked: Simulated, checked_rps: float) -> dict[str, An
 
 
 def render(plan: Capacity, checked: Simulated, checked_rps: float, console: "Console") -> None:
-    """The table, what breaks first, and latencies by formula and by simulation."""
+    """Print the table, what breaks first, and latencies by formula and by simulation."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
@@ -95,7 +95,7 @@ def _lines(plan: Capacity) -> Iterator[str]:
     yield f"Devices of the models: {_devices(plan):,g}. Proxies: one a node, so at least as many nodes."
     if plan.handles > MANY_HANDLES:
         yield (
-            f"Every router keeps a handle to every replica, {plan.handles:,} in all, which nobody has tried: split the "
+            f"Every router keeps a handle to every replica, {plan.handles:,} in all, which is untested: split the "
             "load over several clusters."
         )
 
@@ -103,9 +103,11 @@ def _lines(plan: Capacity) -> Iterator[str]:
 def _latencies(plan: Capacity, checked: Simulated, checked_rps: float) -> Iterator[str]:
     by_tier = ", ".join(f"{seconds:.2f} s" for seconds in plan.latencies_s)
     yield f"Mean latency by formula, of requests that end with each tier: {by_tier}."
-    found = ", ".join(f"{checked.mean_s(tier):.2f} s" if checked.ended_with(tier) else "none" for tier in _tiers(plan))
+    simulated = ", ".join(
+        f"{checked.mean_s(tier):.2f} s" if checked.ended_with(tier) else "none" for tier in _tiers(plan)
+    )
     yield (
-        f"Simulated at {_number(checked_rps)} requests a second, with the replicas for that: {found}; of all p50 "
+        f"Simulated at {_number(checked_rps)} requests a second, with the replicas for that: {simulated}; of all p50 "
         f"{checked.percentile_s(50):.2f}, p95 {checked.percentile_s(95):.2f}, p99 {checked.percentile_s(99):.2f} s."
     )
 

@@ -1,8 +1,8 @@
 """Whether a plan fits a cluster: bundles placed on nodes, by the rules of Ray's placement groups.
 
-`impossible` is only said where no placement can exist: a sum, or a single replica, is more than the cluster can have.
+`impossible` is set only if no placement can exist: a sum, or a single replica, is more than the cluster can have.
 Placing is first-fit-decreasing, which may miss a placement that exists, so its failures are warnings. Labels of nodes
-and Serve's `max_replicas_per_node` are not looked at, and Ray may well place otherwise.
+and Serve's `max_replicas_per_node` are not considered, and Ray may place otherwise.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,12 +14,12 @@ from serve_app.planning.plan import Placement, Plan, scaled, total
 from serve_app.planning.room import Room
 
 Places: TypeAlias = tuple[str, ...]
-"""The node of each bundle of one replica; empty where no room was found."""
+"""The node of each bundle of one replica; empty if there is no room."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeGroup:
-    """Nodes that are alike: `count` of them are here, an autoscaler may make them up to `max_count`."""
+    """Nodes that are alike: `count` now, and up to `max_count` with an autoscaler."""
 
     name: str
     resources: Mapping[str, float]
@@ -27,7 +27,7 @@ class NodeGroup:
     max_count: int = 1
 
     def nodes(self, count: int) -> Iterator[tuple[str, Room]]:
-        """Names and rooms of so many nodes, all empty."""
+        """Yield names and rooms of `count` nodes, all empty."""
         for number in range(count):
             yield self.name if self.max_count == 1 else f"{self.name}-{number + 1}", Room.of(self.resources)
 
@@ -52,7 +52,7 @@ def fits(plan: Plan, groups: Sequence[NodeGroup]) -> Fit:
 
 
 def _faults(plan: Plan, rooms: Sequence[Room]) -> Iterator[str]:
-    """Why no placement can exist."""
+    """Yield reasons why no placement can exist."""
     for placement in plan:
         if placement.replicas.max and (why := _alone(placement, rooms)):
             yield why
@@ -68,7 +68,7 @@ def _faults(plan: Plan, rooms: Sequence[Room]) -> Iterator[str]:
 
 
 def _alone(placement: Placement, rooms: Sequence[Room]) -> str | None:
-    """Why one replica fits no empty cluster of such nodes."""
+    """Return why one replica fits no empty cluster of such nodes, or None."""
     for bundle in placement.bundles:
         if not any(room.could_hold([bundle]) for room in rooms):
             return f"no node can hold a bundle of {placement.name!r}: {shown(bundle)}"
@@ -88,18 +88,20 @@ def _alone(placement: Placement, rooms: Sequence[Room]) -> str | None:
 
 
 def _short(plan: Plan, counts: Sequence[int], rooms: Sequence[Room], what: str = "") -> Iterator[str]:
-    """A sentence for each resource of which the sum is more than all nodes have."""
-    asked = [(p.name, scaled(_by_type(p.bundles), count)) for p, count in zip(plan, counts, strict=True)]
-    has = total(_by_type([room.total]) for room in rooms)
-    for resource, need in total(needs for _, needs in asked).items():
-        if need > has.get(resource, 0):
-            parts = [f"{name}: {_number(resource, needs[resource])}" for name, needs in asked if needs.get(resource)]
-            there = _number(resource, has.get(resource, 0))
-            yield f"it needs {amount(resource, need)}{what} ({', '.join(parts)}), the cluster has {there}"
+    """Yield a sentence for each resource of which the sum is more than all nodes have."""
+    needs_by_name = [(p.name, scaled(_by_type(p.bundles), count)) for p, count in zip(plan, counts, strict=True)]
+    capacity = total(_by_type([room.total]) for room in rooms)
+    for resource, need in total(needs for _, needs in needs_by_name).items():
+        if need > capacity.get(resource, 0):
+            parts = [
+                f"{name}: {_number(resource, needs[resource])}" for name, needs in needs_by_name if needs.get(resource)
+            ]
+            available = _number(resource, capacity.get(resource, 0))
+            yield f"it needs {amount(resource, need)}{what} ({', '.join(parts)}), the cluster has {available}"
 
 
 def _by_type(bundles: Iterable[Bundle]) -> Bundle:
-    """The sum, and besides the GPUs of each accelerator type that the bundles (or nodes) name."""
+    """Return the sum, with the GPUs of each accelerator type that the bundles (or nodes) name."""
     marked: list[Bundle] = []
     for bundle in bundles:
         types = [resource.removeprefix(ACCELERATOR) for resource in bundle if resource.startswith(ACCELERATOR)]
@@ -120,8 +122,8 @@ def _doubts(plan: Plan, places: Mapping[str, tuple[Places, ...]], now: list[Room
 
 
 def _place(plan: Plan, nodes: Sequence[tuple[str, Room]]) -> dict[str, tuple[Places, ...]]:
-    """First-fit-decreasing: the largest replicas first, on the node with the fewest GPUs that will do."""
-    # What needs no GPU leaves those nodes to what does.
+    """Place the largest replicas first (first-fit-decreasing), on the node with the fewest GPUs that has room."""
+    # Replicas without GPUs go to nodes without GPUs first.
     order = sorted(nodes, key=lambda node: (node[1].total.get("GPU", 0), -node[1].total.get("CPU", 0)))
     places: dict[str, list[Places]] = {placement.name: [] for placement in plan}
     for placement in sorted(plan, key=_size, reverse=True):
@@ -146,7 +148,7 @@ def _place_one(placement: Placement, nodes: Sequence[tuple[str, Room]]) -> Place
 
 
 def _place_apart(placement: Placement, nodes: Sequence[tuple[str, Room]]) -> Places:
-    """Bundle by bundle; to spread is to take a node twice only where that is allowed and no fresh one will do."""
+    """Place bundle by bundle; SPREAD takes a node twice only if no unused node has room."""
     tried = {name: room.copy() for name, room in nodes}
     chosen: list[str] = []
     for bundle in placement.bundles:
@@ -155,17 +157,17 @@ def _place_apart(placement: Placement, nodes: Sequence[tuple[str, Room]]) -> Pla
             fresh = [*dict.fromkeys(chosen), *fresh]
         elif placement.strategy == "SPREAD":
             fresh = [*fresh, *dict.fromkeys(chosen)]
-        found = next((name for name in fresh if tried[name].take([bundle])), None)
-        if found is None:
+        node = next((name for name in fresh if tried[name].take([bundle])), None)
+        if node is None:
             return ()
-        chosen.append(found)
+        chosen.append(node)
     for name, room in nodes:
         room.become(tried[name])
     return tuple(chosen)
 
 
 def amount(resource: str, number: float) -> str:
-    """An amount in words: `9 GPUs`, `0.5 CPUs`, `16 GB of memory`, `2 of TPU-v5`."""
+    """Return an amount in words: `9 GPUs`, `0.5 CPUs`, `16 GB of memory`, `2 of TPU-v5`."""
     text = _number(resource, number)
     if resource.endswith(("CPU", "GPU")):
         return f"{text} {resource}{'' if number == 1 else 's'}"
@@ -173,7 +175,7 @@ def amount(resource: str, number: float) -> str:
 
 
 def shown(bundle: Bundle) -> str:
-    """A bundle in words, with the accelerator type that it must have."""
+    """Return a bundle in words, with the accelerator type that it must have."""
     marks = [resource.removeprefix(ACCELERATOR) for resource in bundle if resource.startswith(ACCELERATOR)]
     amounts = [amount(resource, number) for resource, number in total([bundle]).items()]
     return ", ".join([*amounts, *marks]) or "nothing"

@@ -38,12 +38,12 @@ class NodesFile(Strict):
 
 
 def read(path: Path | None, written: Sequence[str]) -> list[NodeGroup]:
-    """The nodes of a file and those of the command line, each like `{CPU: 8, GPU: 1} x 2`.
+    """Return the nodes of a file and those of the command line, each like `{CPU: 8, GPU: 1} x 2`.
 
     Raises ConfigError with a sentence for each thing that is wrong.
     """
-    found = [*(_file(path) if path else []), *map(_argument, written)]
-    return [_group(number, nodes) for number, nodes in enumerate(found, 1)]
+    groups = [*(_file(path) if path else []), *map(_argument, written)]
+    return [_group(number, nodes) for number, nodes in enumerate(groups, 1)]
 
 
 def _file(path: Path) -> list[Nodes]:

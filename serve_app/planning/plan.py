@@ -1,4 +1,4 @@
-"""What a config asks of a cluster: replicas, resources and memory of every deployment. Pure: it starts nothing."""
+"""What a config requires of a cluster: replicas, resources and memory of every deployment. It starts nothing."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 @dataclass(frozen=True, slots=True)
 class Replicas:
-    """How many replicas a deployment has: least, when it starts, most. All equal where the number is fixed."""
+    """How many replicas a deployment has: least, when it starts, most. All equal if the number is fixed."""
 
     min: int
     initial: int
@@ -27,7 +27,7 @@ class Replicas:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """An estimate of one replica's model weights, spread over `gpus` (0: on CPU). `basis` says what it was made of."""
+    """An estimate of one replica's model weights, spread over `gpus` (0: on CPU). `basis` says how it was estimated."""
 
     bytes: int
     basis: str
@@ -69,13 +69,13 @@ class Plan:
     placements: tuple[Placement, ...]
 
     def totals(self, when: When) -> Bundle:
-        """What all replicas reserve at the least, at the start or at the most."""
+        """Return what all replicas reserve at the least, at the start or at the most."""
         return total(
             scaled(placement.resources, count) for placement, count in zip(self, self.counts(when), strict=True)
         )
 
     def counts(self, when: When) -> list[int]:
-        """Replicas of each placement."""
+        """Return the replicas of each placement."""
         return [getattr(placement.replicas, when) for placement in self]
 
     def __iter__(self) -> Iterator[Placement]:
@@ -93,7 +93,7 @@ def plan_of(file: ServeFile, file_bytes: Mapping[str, int] | None = None) -> Pla
 
 
 def total(bundles: Iterable[Mapping[str, float]]) -> Bundle:
-    """The sum by resource, to Ray's ten-thousandth; without resources of which nothing is asked."""
+    """Return the sum by resource, to Ray's ten-thousandth, without resources of which nothing is required."""
     sums: dict[str, float] = {}
     for bundle in bundles:
         for resource, amount in bundle.items():
@@ -103,12 +103,12 @@ def total(bundles: Iterable[Mapping[str, float]]) -> Bundle:
 
 
 def order(resource: str) -> tuple[bool, str]:
-    """CPU, GPU and memory before what is the cluster's own."""
+    """Return a sort key: CPU, GPU and memory before the cluster's own resources."""
     return resource not in FIELDS, resource
 
 
 def cautions(plan: Plan) -> list[str]:
-    """What will go wrong on GPUs that are shared: Ray counts shares, but nothing keeps a model to its own."""
+    """Return warnings about shared GPUs: Ray counts shares, but does not keep a model within its own."""
     return [
         f"{p.name!r} asks for {share:g} of a GPU, but vLLM will fill {p.gpu_memory_utilization:g} of it: lower its "
         "gpu_memory_utilization"
@@ -119,7 +119,7 @@ def cautions(plan: Plan) -> list[str]:
 
 
 def scaled(bundle: Bundle, count: int) -> Bundle:
-    """`count` times as much."""
+    """Return `count` times as much."""
     return {resource: amount * count for resource, amount in bundle.items()}
 
 
@@ -166,14 +166,14 @@ def _replicas(options: DeploymentOptions, target_capacity: float | None) -> Repl
 
 
 def _at_capacity(count: int, percent: float | None) -> int:
-    """Serve's `target_capacity`: rounded half up, and never to none unless none is asked for."""
+    """Apply Serve's `target_capacity`: rounded half up, and at least 1 unless the percentage or count is 0."""
     if percent is None or count == 0 or percent == 0:
         return 0 if percent == 0 else count
     return max(1, int((Decimal(count) * Decimal(percent) / 100).to_integral_value(ROUND_HALF_UP)))
 
 
 def _weights(model: ModelConfig | None, options: DeploymentOptions, file_bytes: int | None) -> Weights | None:
-    """What is known of a model's weights; None rather than a guess, as for quantized ones."""
+    """Return the size of a model's weights, or None if it can only be guessed, as for quantized ones."""
     gpus = ceil(total(options.bundles()).get("GPU", 0))
     if isinstance(model, LlamaCppModel) and file_bytes is not None:
         return Weights(file_bytes, "file", gpus)

@@ -1,4 +1,4 @@
-"""A plan for people and for machines: the same figures as a table, and as JSON."""
+"""A plan as a table and as JSON, with the same figures."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ TIMES: tuple[When, ...] = ("min", "initial", "max")
 
 
 def body(plan: Plan, fit: Fit | None) -> dict[str, Any]:
-    """Everything as JSON: resources by Ray's names, memory in bytes. Without nodes there is no `fit`."""
+    """Return everything as JSON: resources by Ray's names, memory in bytes; `fit` is null without nodes."""
     return {
         "deployments": [_entry(placement) for placement in plan],
         "totals": {when: plan.totals(when) for when in TIMES},
@@ -48,7 +48,7 @@ def _entry(placement: Placement) -> dict[str, Any]:
 
 
 def render(plan: Plan, fit: Fit | None, console: "Console") -> None:
-    """The table, the sums and the verdict."""
+    """Print the table, the sums and the verdict."""
     from rich.table import Table
     from rich.text import Text
 
@@ -118,11 +118,11 @@ def _bundles(placement: Placement) -> str:
 
 
 def _nodes(replicas: tuple[Places, ...]) -> str:
-    """How many bundles each node holds."""
+    """Return in words how many bundles each node holds."""
     counts = Counter(node for places in replicas for node in places)
-    found = [node if count == 1 else f"{node} x {count}" for node, count in counts.items()]
+    nodes = [node if count == 1 else f"{node} x {count}" for node, count in counts.items()]
     missing = replicas.count(())
-    return ", ".join([*found, *([f"no room: {missing}"] if missing else [])]) or "none yet"
+    return ", ".join([*nodes, *([f"no room: {missing}"] if missing else [])]) or "none yet"
 
 
 def _sums(plan: Plan) -> Iterator[str]:

@@ -20,16 +20,16 @@ class Room:
 
     @classmethod
     def of(cls, resources: Mapping[str, float]) -> Self:
-        """An empty node."""
+        """Return an empty node."""
         free = {resource: _units(amount) for resource, amount in resources.items() if resource != "GPU"}
         return cls(dict(resources), free, [UNITS] * int(resources.get("GPU", 0)))
 
     def copy(self) -> "Room":
-        """The same, to try things on."""
+        """Return a copy, for trial placements."""
         return Room(self.total, dict(self.free), list(self.gpus))
 
     def become(self, other: "Room") -> None:
-        """Take over what was tried."""
+        """Take over the state of a trial copy."""
         self.free, self.gpus = other.free, other.gpus
 
     def take(self, bundles: Iterable[Bundle]) -> bool:
@@ -42,7 +42,7 @@ class Room:
         return False
 
     def could_hold(self, bundles: Sequence[Bundle]) -> bool:
-        """Whether the sums of the bundles are within the whole node: no means that it never can."""
+        """Return whether the sums of the bundles are within the whole node; False means that it never can hold them."""
         sums: dict[str, int] = {}
         for bundle in bundles:
             for resource, amount in bundle.items():
@@ -61,7 +61,7 @@ class Room:
         return True
 
     def _take_gpus(self, units: int) -> bool:
-        """Whole GPUs, or a share of the fullest one that has it."""
+        """Take whole GPUs, or a share of the fullest GPU that has room for it."""
         if units >= UNITS:
             whole = [number for number, left in enumerate(self.gpus) if left == UNITS][: units // UNITS]
             for number in whole:

@@ -33,7 +33,7 @@ class Clock:
         heapq.heappush(self._events, (time_s, next(self._numbers), then))
 
     def run(self) -> None:
-        """Until nothing is left to happen."""
+        """Run until no event is left."""
         while self._events:
             self.now_s, _, then = heapq.heappop(self._events)
             then()
@@ -50,7 +50,7 @@ class Servers:
         self.longest_queue = 0
 
     def submit(self, service_s: float, then: Then) -> None:
-        """`then` is called when the job, which takes so long, is done."""
+        """Queue a job that takes `service_s`, and call `then` when it is done."""
         self._queue.append((service_s, then))
         self._start()
         self.longest_queue = max(self.longest_queue, len(self._queue))
@@ -83,7 +83,7 @@ class Gpu:
         return len(self._then)
 
     def submit(self, prompt_tokens: int, completion_tokens: int, then: Then) -> None:
-        """`then` is called when the answer is complete."""
+        """Start a request, and call `then` when its answer is complete."""
         self._advance()
         self._then[self.batch.add(self._clock.now_s, prompt_tokens, completion_tokens)] = then
         self._schedule()
@@ -127,7 +127,7 @@ class CpuCosts:
     scorer_s: float
 
     def router(self, tiers: Sequence[int]) -> float:
-        """Of the router, for a request that asked tiers of so many models; every tier but the target's is scored."""
+        """Return the router's seconds for a request that asked tiers of these numbers of models; several are scored."""
         return self.router_s + self.router_call_s * sum(models + (models > 1) for models in tiers)
 
 
@@ -157,7 +157,7 @@ class Load:
 
 @dataclass(slots=True)
 class Simulated:
-    """What was seen. Times in seconds, each request's by how many tiers it asked; shares of 1 for `busy`."""
+    """The result of a simulation: pairs of tiers asked and latency in seconds; `busy` in shares of 1."""
 
     latencies_s: list[tuple[int, float]] = field(default_factory=list)
     busy: dict[str, float] = field(default_factory=dict)
@@ -165,18 +165,18 @@ class Simulated:
     duration_s: float = 0.0
 
     def percentile_s(self, percent: float, tiers: int | None = None) -> float:
-        """The nearest-rank percentile of latencies: of all, or of those that asked so many tiers."""
-        found = sorted(latency for asked, latency in self.latencies_s if tiers in (None, asked))
-        return found[max(0, -(-int(percent * len(found)) // 100) - 1)] if found else float("nan")
+        """Return the nearest-rank percentile of latencies: of all requests, or of those that depth `tiers` tiers."""
+        latencies = sorted(latency for depth, latency in self.latencies_s if tiers in (None, depth))
+        return latencies[max(0, -(-int(percent * len(latencies)) // 100) - 1)] if latencies else float("nan")
 
     def mean_s(self, tiers: int | None = None) -> float:
-        """The mean latency."""
-        found = [latency for asked, latency in self.latencies_s if tiers in (None, asked)]
-        return sum(found) / len(found) if found else float("nan")
+        """Return the mean latency: of all requests, or of those that depth `tiers` tiers."""
+        latencies = [latency for depth, latency in self.latencies_s if tiers in (None, depth)]
+        return sum(latencies) / len(latencies) if latencies else float("nan")
 
     def ended_with(self, tiers: int) -> int:
-        """Requests that asked so many tiers."""
-        return sum(asked == tiers for asked, _ in self.latencies_s)
+        """Count the requests that depth `tiers` tiers."""
+        return sum(depth == tiers for depth, _ in self.latencies_s)
 
     @property
     def rps(self) -> float:
@@ -185,7 +185,7 @@ class Simulated:
 
 
 def simulate(fleet: Fleet, load: Load, seed: int = 0) -> Simulated:
-    """Let the load come, and everything finish."""
+    """Simulate the load until every request has its answer."""
     return _Run(fleet, load, seed).run()
 
 
@@ -259,7 +259,7 @@ class _Run:
         self._cpus[name].submit(service_s, lambda: self._cpu(rest, then))
 
     def _ask(self, tier: int, depth: int, then: Then) -> None:
-        """All models of a tier at once, then the scorer, then the next tier."""
+        """Ask all models of a tier at once, then the scorer, then the next tier."""
         models = self._fleet.tiers[tier]
         left = len(models)
 

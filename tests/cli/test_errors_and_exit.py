@@ -7,13 +7,13 @@ import pytest
 
 SCRIPT = """
 import atexit, sys, threading, time
-from serve_app.cli.errors_and_exit import leave
+from serve_app.cli.errors_and_exit import exit_process
 atexit.register(print, "registered")
 threading.Thread(target=lambda: (time.sleep(0.2), print("joined"))).start()
 threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
 sys.stderr.write("said")
 {ray}
-leave(3)
+exit_process(3)
 """
 
 

@@ -42,7 +42,7 @@ def said(model: type[BaseModel], values: Any) -> list[str]:
 
 TIER_RULES: list[tuple[dict[str, Any], str]] = [
     ({"models": []}, "models: needs at least 1 entry, got 0."),
-    ({"models": ["a", "a"]}, "models: the same model stands there twice."),
+    ({"models": ["a", "a"]}, "models: the same model is listed twice."),
     ({"models": ["a", "b"], "select": "c"}, "select: 'c' is not one of this tier's models (a, b)."),
     (
         {"models": ["a", "b"], "min_answers": 3},
@@ -83,9 +83,9 @@ LAST = "the configuration: the last tier is the target: one model, perhaps a tim
         ([MEMBERS, {"models": ["t", "c"]}], LAST),
         (
             [MEMBERS, TARGET | {"threshold": 0.5, "signal": "exact"}],
-            f"{LAST} It has signal, threshold, which mean nothing there.",
+            f"{LAST} It has signal, threshold, which have no effect there.",
         ),
-        ([MEMBERS, {"models": ["b"]}], "the configuration: 'b' stands in two tiers; a model is asked once."),
+        ([MEMBERS, {"models": ["b"]}], "the configuration: 'b' is in two tiers; a model is asked once."),
     ],
 )
 def test_cascade_rules(tiers: list[Any], sentence: str):
@@ -271,7 +271,7 @@ class TestAdapters:
             ({"base": "a"}, "base: 'a' has engine: vllm_lora; an adapter's base has engine: vllm. Available: b."),
             (
                 {"base": "b", "deployment": {"num_replicas": 2}},
-                "deployment: an adapter has none of its own; say it at its base, whose replicas answer for it.",
+                "deployment: an adapter has none of its own; set it at its base, whose replicas answer for it.",
             ),
             ({"base": "b", "max_tokens": 5}, "max_tokens: unknown key. Available: "),
         ],

@@ -110,9 +110,9 @@ def test_overrides(path: Path, deployment: dict[str, Any], sentence: str):
     assert refused(path, values(deployment)) == f"{path}: applications[0].deployments[0].{sentence}"
 
 
-def test_a_deployment_that_stands_twice(path: Path):
+def test_a_deployment_that_is_listed_twice(path: Path):
     message = refused(path, values(router(default=[0.9]), {"name": "a"}, router(default=[0.1])))
-    assert message == f"{path}: applications[0].deployments[2].name: 'Router' stands there twice."
+    assert message == f"{path}: applications[0].deployments[2].name: 'Router' is listed twice."
 
 
 def test_every_error_has_a_line_of_its_own(path: Path):
@@ -141,7 +141,7 @@ def test_not_yaml(path: Path):
     assert "\n" not in message
 
 
-def test_a_key_that_stands_twice(path: Path):
+def test_a_duplicate_key(path: Path):
     message = refused(path, "http_options: {port: 8000}\napplications: []\nhttp_options: {port: 9000}\n")
     assert message == f"The config file {str(path)!r} has the key 'http_options' twice, in line 1 and in line 3."
 
@@ -234,7 +234,7 @@ def test_scaling_by_deferral_needs_something_to_scale(path: Path):
     nothing = f"{where}: no model that requests are deferred to has an autoscaling_config."
     assert refused(path, content()) == nothing
     assert refused(path, content({"name": "a", **scaling})) == nothing
-    silent = f"{where}: the Router needs an autoscaling_config, too, or Ray Serve asks it for no figures."
+    silent = f"{where}: the Router needs an autoscaling_config, too, or Ray Serve does not collect its metrics."
     assert refused(path, content({"name": "t", **scaling})) == silent
     path.write_text(yaml.safe_dump(content({"name": "t", **scaling}, {"name": "Router", "autoscaling_config": {}})))
     assert load(path).application.autoscaling_policy == {"policy_function": DEFERRAL_POLICY}

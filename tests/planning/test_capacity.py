@@ -105,11 +105,11 @@ def test_a_replica_holds_no_more_requests_than_it_may() -> None:
 def test_what_is_not_known_is_asked_for() -> None:
     with pytest.raises(ConfigError, match=r"^--cascade: there is no cascade 'x'\. Available: default"):
         assume(args(), "x", 1)
-    with pytest.raises(ConfigError, match="--deferral-rate: how much"):
+    with pytest.raises(ConfigError, match="--deferral-rate: the config does not say how much is deferred"):
         assume(args(None), "default", 1)
     assert assume(args(None), "default", 1, 0.1).deferral_rates == (0.1,)
     silent = args(models={"t": {"engine": "replay", "default": "x"}})
-    with pytest.raises(ConfigError, match="--speed: how fast 't' is cannot be told"):
+    with pytest.raises(ConfigError, match="--speed: the config does not say how fast 't' is"):
         plan(1, silent)
     speeds = speeds_of(silent, ["t={step_s: 0.02, sequence_s: 0.002, slots: 10}"])
     found = capacity(silent, silent.deployments(), assume(silent, "default", 1000, None, 1, 10), speeds, COSTS)
@@ -228,7 +228,7 @@ def test_it_is_one_or_the_other(config_file: str) -> None:
 )
 def test_what_needs_a_rate(config_file: str, option: str, value: str) -> None:
     result = run(config_file, option, value)
-    assert (result.exit_code, result.stderr) == (2, f"cascade: {option}: means nothing without --rps.\n")
+    assert (result.exit_code, result.stderr) == (2, f"cascade: {option}: has no effect without --rps.\n")
 
 
 def test_without_any_option(config_file: str) -> None:
