@@ -104,7 +104,7 @@ def _file_bytes(args: "AppConfig") -> dict[str, int]:
     """Return the sizes of the model files that are on this machine already."""
     from serve_app.weights import cached
 
-    paths = {name: cached(uri, sha256) for name, uri, sha256 in args.weights()}
+    paths = {name: cached(weights, sha256) for name, weights, sha256 in args.weights()}
     return {
         name: path.stat().st_size
         for name, path in paths.items()

@@ -33,5 +33,5 @@ def fetch_models(args: "AppConfig") -> None:
     from serve_app.weights import RichProgress, fetch
 
     with RichProgress() as progress:
-        for name, uri, sha256 in args.weights():
-            fetch(uri, sha256, progress=progress, name=name)
+        for name, weights, sha256 in args.weights():
+            fetch(weights, sha256, progress=progress, name=name)

@@ -129,11 +129,11 @@ class _LocalScorer:
         return scores
 
 
-def _fetch(signal: str, source: str, sha256: str | None) -> Path:
+def _fetch(signal: str, sources: str | tuple[str, ...], sha256: str | None) -> Path:
     from serve_app.weights import RichProgress, fetch
 
     with RichProgress() as progress:
-        return fetch(source, sha256, progress=progress, name=signal)
+        return fetch(sources, sha256, progress=progress, name=signal)
 
 
 def render(scored: Scored, console: "Console") -> None:

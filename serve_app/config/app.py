@@ -24,6 +24,7 @@ from serve_app.signals import (
     confidence,
     needs_weights,
 )
+from serve_app.weights import NamedWeights
 
 
 def _check_name(name: str) -> str:
@@ -220,8 +221,8 @@ class AppConfig(Strict):
         )
         return router.model_copy(update={"num_replicas": None, "autoscaling_config": fixed})
 
-    def weights(self) -> list[tuple[str, str, str | None]]:
-        """Name, source and checksum of every file or folder that the models and the scorer load."""
+    def weights(self) -> list[NamedWeights]:
+        """Return name, source or sources, and checksum of every file or folder that the models and the scorer load."""
         return [
             *((name, it.weights, it.sha256) for name, it in self.models.items() if isinstance(it, WeightsSettings)),
             *((name, it.weights, it.sha256) for name, it in self._offered().items() if needs_weights(it)),

@@ -13,7 +13,7 @@ from serve_app.config.deployment import DeploymentOptions, Strict
 from serve_app.config.explain import explain
 from serve_app.config.overrides import DeploymentOverride
 from serve_app.errors import ConfigError, WeightsError, choices
-from serve_app.weights import parse_source
+from serve_app.weights import parse_origins
 
 M = TypeVar("M", bound=BaseModel)
 SHIPPED = {"quickstart": Path(__file__).with_name("quickstart.yaml")}
@@ -168,9 +168,9 @@ def _parse(path: Path, model: type[M], values: Any, prefix: str = "") -> M:
 
 
 def _check_sources(path: Path, file: ServeFile) -> None:
-    for name, uri, _ in file.application.args.weights():
+    for name, weights, sha256 in file.application.args.weights():
         try:
-            parse_source(uri)
+            parse_origins(weights, sha256)
         except WeightsError as error:
             raise ConfigError(f"{path}: the weights of {name!r}: {error}") from None
 

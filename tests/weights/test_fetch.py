@@ -9,7 +9,7 @@ import pytest
 from serve_app.errors import WeightsError
 from serve_app.weights import cached, fetch
 from tests.weights.recorder import Recorder
-from tests.weights.wheels import build_parts, build_wheel, files_in, sha256, zipped
+from tests.weights.wheels import build_parts, build_wheel, files_in, sha256
 
 
 @pytest.mark.parametrize(("uri", "digest"), [("hf://org/repo", "0" * 64), ("hf://org/repo/f", "abc")])
@@ -61,43 +61,4 @@ def test_two_processes_download_once(home: Path, links: Path) -> None:
     for process in processes:
         process.join(timeout=10)
     assert path == same_path
-    assert sorted([first, second]) == [["fetched by another process"], ["ready"]]
-
-
-def test_local_path(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = tmp_path / "m.gguf"
-    file.write_bytes(b"weights")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for uri in ("m.gguf", "./m.gguf", "~/m.gguf", str(file)):
-        assert fetch(uri).samefile(file)
-        assert cached(uri) is not None
-    assert fetch(".") == tmp_path
-    assert not home.exists()
-    with pytest.raises(WeightsError, match=rf"no file or folder {tmp_path / 'none.gguf'}"):
-        fetch("none.gguf")
-    with pytest.raises(WeightsError, match="a SHA-256 is of one file"):
-        fetch(".", sha256(b""))
-
-
-def test_local_file_is_checked_once_and_again_when_it_changes(home: Path, tmp_path: Path) -> None:
-    file = tmp_path / "m.gguf"
-    file.write_bytes(b"weights")
-    first, second = Recorder(), Recorder()
-    assert fetch(str(file), sha256(b"weights"), progress=first) == file
-    assert fetch(str(file), sha256(b"weights"), progress=second) == file
-    assert (first.notes, second.notes) == (["checking"], [])
-    file.write_bytes(b"corrupt")
-    with pytest.raises(WeightsError, match="wrong SHA-256"):
-        fetch(str(file), sha256(b"weights"))
-    assert file.read_bytes() == b"corrupt"
-
-
-def test_local_zip_is_unpacked_into_the_cache(home: Path, tmp_path: Path) -> None:
-    archive = tmp_path / "model.zip"
-    archive.write_bytes(zipped({"config.json": b"1"}))
-    folder = fetch(str(archive), sha256(archive.read_bytes()))
-    assert folder.is_relative_to(home)
-    assert (folder / "config.json").read_bytes() == b"1"
-    archive.write_bytes(zipped({"config.json": b"two"}))
-    assert (fetch(str(archive)) / "config.json").read_bytes() == b"two"
+    assert sorted([first, second]) == [["fetched by another process"], ["ready from the package index"]]

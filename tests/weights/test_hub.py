@@ -72,11 +72,18 @@ def test_hub_download_that_breaks_off_is_resumed(hub: Hub, home: Path, monkeypat
     assert hub.ranges == [None, "bytes=3000-"]
 
 
+def test_hub_wrong_digest_is_known_before_the_download(hub: Hub, home: Path) -> None:
+    with pytest.raises(WeightsError, match=r"wrong SHA-256: expected 0{64}, got .*; it was not downloaded"):
+        fetch("hf://org/repo/sub/model.gguf", "0" * 64)
+    assert hub.asked == ["HEAD /org/repo/resolve/main/sub/model.gguf"]
+
+
 def test_hub_wrong_digest_deletes_the_file(hub: Hub, home: Path) -> None:
+    hub.reports_digests = False
     with pytest.raises(WeightsError, match="wrong SHA-256"):
         fetch("hf://org/repo/sub/model.gguf", "0" * 64)
-    kept = [path for path in home.rglob("*") if path.is_file() and path.stat().st_size >= 7000]
-    assert kept == []
+    large_files = [path for path in home.rglob("*") if path.is_file() and path.stat().st_size >= 7000]
+    assert large_files == []
     assert cached("hf://org/repo/sub/model.gguf", "0" * 64) is None
 
 

