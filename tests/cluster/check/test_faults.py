@@ -2,7 +2,6 @@
 
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -10,10 +9,9 @@ from typer.testing import CliRunner
 
 from serve_app.cli.main import app
 from serve_app.cluster.check.faults import faults, serve_faults
+from serve_app.cluster.manifests import Manifest
 from tests.cluster.kubectl import object_
 from tests.cluster.overlays import CONFIGS, rendered, service
-
-Body = dict[str, Any]
 
 
 @pytest.mark.parametrize("overlay", CONFIGS)
@@ -21,7 +19,7 @@ def test_committed_overlays_are_valid(overlay: str) -> None:
     assert faults(rendered(overlay).objects) == []
 
 
-def cluster(body: Body) -> Body:
+def cluster(body: Manifest) -> Manifest:
     return body["spec"]["rayClusterConfig"]
 
 
@@ -48,7 +46,7 @@ def test_the_serving_config_is_read_strictly(before: str, after: str, sentence: 
     assert serve_faults(body)[0].startswith(sentence)
 
 
-def checked(tmp_path: Path, body: Body, *options: str | Path) -> tuple[int, list[str]]:
+def checked(tmp_path: Path, body: Manifest, *options: str | Path) -> tuple[int, list[str]]:
     """What `cascade k8s check` ends with, and what a user sees of it."""
     path = tmp_path / "all.yaml"
     path.write_text(yaml.safe_dump(body))

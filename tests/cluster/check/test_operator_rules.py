@@ -2,33 +2,31 @@
 
 from collections.abc import Callable
 from copy import deepcopy
-from typing import Any
 
 import pytest
 
 from serve_app.cluster.check.operator_rules import drain_faults, operator_faults
+from serve_app.cluster.manifests import Manifest
 from tests.cluster.overlays import CONFIGS, service
 
-Body = dict[str, Any]
 
-
-def cluster(body: Body) -> Body:
+def cluster(body: Manifest) -> Manifest:
     return body["spec"]["rayClusterConfig"]
 
 
-def head(body: Body) -> Body:
+def head(body: Manifest) -> Manifest:
     return cluster(body)["headGroupSpec"]["template"]["spec"]
 
 
-def options(body: Body) -> Body:
+def options(body: Manifest) -> Manifest:
     return body["spec"]["upgradeStrategy"]["clusterUpgradeOptions"]
 
 
-def group(body: Body) -> Body:
+def group(body: Manifest) -> Manifest:
     return cluster(body)["workerGroupSpecs"][0]
 
 
-BREAKS: list[tuple[Callable[[Body], object], str]] = [
+BREAKS: list[tuple[Callable[[Manifest], object], str]] = [
     (lambda b: b["metadata"].update(name="c" * 48), "metadata.name"),
     (lambda b: b["metadata"].update(name="9c"), "metadata.name"),
     (
@@ -71,7 +69,7 @@ BREAKS: list[tuple[Callable[[Body], object], str]] = [
 
 
 @pytest.mark.parametrize(("break_", "sentence"), BREAKS, ids=[sentence for _, sentence in BREAKS])
-def test_a_broken_rule_is_the_one_fault(break_: Callable[[Body], object], sentence: str) -> None:
+def test_a_broken_rule_is_the_one_fault(break_: Callable[[Manifest], object], sentence: str) -> None:
     body = deepcopy(service("gpu-autoscaling"))
     break_(body)
     found = operator_faults(body)

@@ -154,16 +154,6 @@ def test_kuberay_that_is_not_installed_is_said(user: User) -> None:
     )
 
 
-def test_no_kubeconfig(user: User) -> None:
-    ran = user.run("apply", user.write(CONFIG), "--kubeconfig", "nowhere")
-    assert ran.err.startswith("cascade: There is no kubeconfig at nowhere.")
-
-
-def test_an_unknown_context_lists_the_known(user: User) -> None:
-    ran = user.run("apply", user.write(CONFIG), "--context", "labb")
-    assert "has no context 'labb'. Did you mean 'lab'? Available: lab, stale." in ran.err
-
-
 def test_credentials_that_the_cluster_does_not_take(user: User) -> None:
     ran = user.run("apply", user.write(CONFIG), "--context", "stale")
     assert ran.err == (
@@ -188,11 +178,6 @@ def test_something_else_answers(user: User, stub: ApiStub) -> None:
     assert ran.err == f"cascade: {stub.url} is not a Kubernetes API server: it does not answer in JSON.\n"
 
 
-def test_a_pod_without_a_service_account(user: User) -> None:
-    ran = user.run("apply", user.write(CONFIG), KUBECONFIG="nowhere", KUBERNETES_SERVICE_HOST="127.0.0.1")
-    assert (ran.code, ran.err.startswith("cascade: This pod has no usable service account: ")) == (1, True)
-
-
 def test_nobody_answers(user: User) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -202,85 +187,6 @@ def test_nobody_answers(user: User) -> None:
     assert ran.err == (
         f"cascade: The API server of context 'lab' at {url} cannot be reached: the connection is refused.\n"
     )
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("a: [", "all.yaml is not YAML, line 1."),
-        ("- a\n", "all.yaml, document 1: a manifest must be a mapping, got list."),
-        ("kind: Job\napiVersion: batch/v1\n", "all.yaml, document 1: metadata.name is required and must be text."),
-        ("", "all.yaml has no manifests."),
-        ("kind: List\napiVersion: v1\nitems: null\n", "all.yaml has no manifests."),
-        (
-            "kind: List\napiVersion: v1\nitems: 3\n",
-            "all.yaml, document 1: the items of a List must be a list, got int.",
-        ),
-        (
-            "kind: Job\napiVersion: batch/v1\nmetadata: null\n",
-            "all.yaml, document 1: metadata.name is required and must be text.",
-        ),
-        (
-            "kind: Job\napiVersion: batch/v1\nmetadata: {name: a, namespace: [b]}\n",
-            "all.yaml, document 1: metadata.namespace must be text.",
-        ),
-    ],
-)
-@pytest.mark.parametrize("command", ["check", "apply", "diff", "wait", "delete"])
-def test_what_is_no_manifest(user: User, command: str, text: str, expected: str) -> None:
-    (user.files / "all.yaml").write_text(text)
-    ran = user.run(command, "all.yaml")
-    assert (ran.code, ran.err) == (2, f"cascade: {expected}\n")
-
-
-@pytest.mark.parametrize(
-    ("kustomization", "expected"),
-    [
-        (
-            "namespace: other\nresources: [all.yaml]\n",
-            "overlay/all.yaml, document 1: metadata.name is required and must be text.",
-        ),
-        ("resources: 5\n", "overlay/kustomization.yaml: resources must be a list, got int."),
-    ],
-)
-def test_what_is_no_kustomization(user: User, kustomization: str, expected: str) -> None:
-    (user.files / "overlay").mkdir()
-    (user.files / "overlay" / "all.yaml").write_text("kind: Job\napiVersion: batch/v1\nmetadata: null\n")
-    (user.files / "overlay" / "kustomization.yaml").write_text(kustomization)
-    ran = user.run("apply", "overlay")
-    assert (ran.code, ran.err) == (2, f"cascade: {expected}\n")
-
-
-def test_a_kustomization_of_files_and_folders(user: User, stub: ApiStub) -> None:
-    base = user.files / "base"
-    base.mkdir()
-    (base / "config.yaml").write_text(yaml.safe_dump(CONFIG))
-    (base / "kustomization.yaml").write_text("resources: [config.yaml]\n")
-    overlay = user.files / "overlay"
-    overlay.mkdir()
-    (overlay / "claim.yaml").write_text(yaml.safe_dump(CLAIM))
-    (overlay / "kustomization.yaml").write_text("resources: [../base, claim.yaml]\nnamespace: other\n")
-    stub.put("v1", "Namespace", "other", None)
-    assert user.run("apply", "overlay").code == 0
-    assert "/api/v1/namespaces/other/configmaps/settings" in stub.objects
-    assert "/api/v1/namespaces/other/persistentvolumeclaims/models" in stub.objects
-
-
-def test_more_than_that_is_left_to_kustomize(user: User, tmp_path: Path, stub: ApiStub) -> None:
-    folder = user.files / "patched"
-    folder.mkdir()
-    (folder / "kustomization.yaml").write_text("resources: []\npatches: []\n")
-    ran = user.run("apply", "patched", PATH="/nowhere")
-    assert ran.code == 2
-    assert "patched has a kustomization with patches, which needs kustomize or kubectl on the PATH." in ran.err
-    program = tmp_path / "kustomize"
-    program.write_text(f"#!/bin/sh\necho '{yaml.safe_dump(CONFIG)}'\n")
-    program.chmod(0o755)
-    assert user.run("apply", "patched", PATH=f"{tmp_path}:/bin").out == "ConfigMap/settings created\n"
-
-
-def test_manifests_from_stdin(user: User) -> None:
-    assert user.run("apply", "-", stdin=yaml.safe_dump(CONFIG)).out == "ConfigMap/settings created\n"
 
 
 def test_the_program_in_a_process_of_its_own(user: User) -> None:

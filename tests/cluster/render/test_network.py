@@ -1,0 +1,78 @@
+"""Which ways are open, and how long they stay so."""
+
+from pathlib import Path
+
+import pytest
+
+from serve_app.cluster.manifests import Manifest
+from serve_app.cluster.settings import Ingress, Settings
+from tests.cluster.overlays import CONFIG, LOCAL, MODEL, rendered, rendered_text
+
+
+def test_traces_need_a_way_out(tmp_path: Path) -> None:
+    text = LOCAL.replace("WEIGHTS", "/models/m.gguf").replace("OPTIONS", "")
+    text += "      router: {tracing: {endpoint: 'http://collector.observability:4318'}}\n"
+    [policy] = [b for b in rendered_text(tmp_path, text).objects if b["metadata"]["name"] == "cascade-endpoints"]
+    assert policy["spec"]["egress"] == [{"ports": [{"port": 4318, "protocol": "TCP"}]}]
+
+
+def policy(objects: list[Manifest], name: str) -> Manifest:
+    return next(b["spec"] for b in objects if (b["kind"], b["metadata"]["name"]) == ("NetworkPolicy", name))
+
+
+def ports(*numbers: int) -> list[Manifest]:
+    return [{"port": number, "protocol": "TCP"} for number in numbers]
+
+
+@pytest.mark.parametrize(
+    ("env", "expected"),
+    [
+        ({}, (443,)),
+        ({"HF_ENDPOINT": "https://hub.example.com", "NO_PROXY": "localhost:1,.svc"}, (443,)),
+        ({"PIP_INDEX_URL": "http://pypi.example.com/simple"}, (80, 443)),
+        ({"PIP_EXTRA_INDEX_URL": "http://one:8081/simple https://two:8082/simple"}, (443, 8081, 8082)),
+        ({"HTTPS_PROXY": "http://me:hunter2@proxy:3128", "all_proxy": "socks5://other"}, (443, 1080, 3128)),
+        ({"https_proxy": "proxy.example.com:3128"}, (443, 3128)),
+        ({"PIP_FIND_LINKS": "file:///models/wheels", "PIP_TIMEOUT": "60"}, (443,)),
+    ],
+)
+def test_the_job_reaches_the_mirrors_and_proxies_that_it_is_told(
+    tmp_path: Path, env: dict[str, str], expected: tuple[int, ...]
+) -> None:
+    text = LOCAL.replace("WEIGHTS", "hf://a/b/c.gguf").replace("OPTIONS", "")
+    found = policy(rendered_text(tmp_path, text, Settings(pull_env=env)).objects, "cascade-pull")
+    assert found["egress"][1] == {"ports": ports(*expected)}
+
+
+def test_the_head_reaches_the_api_server_at_the_ports_behind_its_service(tmp_path: Path) -> None:
+    text = CONFIG.replace("MODEL", MODEL.replace("KEY", "keyless: true"))
+    usual = policy(rendered_text(tmp_path, text).objects, "cascade-head")
+    assert usual["egress"] == [{"ports": ports(443, 6443, 8443)}]
+    other = policy(rendered_text(tmp_path, text, Settings(api_server_ports=[16443])).objects, "cascade-head")
+    assert other["egress"] == [{"ports": ports(16443)}]
+
+
+def test_a_gateways_proxies_in_the_same_namespace_are_let_in() -> None:
+    found = policy(rendered("gpu-autoscaling").objects, "cascade-gateway")
+    proxies = {"matchLabels": {"gateway.networking.k8s.io/gateway-name": "cascade-gateway"}}
+    assert found["ingress"] == [{"from": [{"podSelector": proxies}], "ports": ports(8000)}]
+    assert found["podSelector"] == policy(rendered("gpu-autoscaling").objects, "cascade-ray")["podSelector"]
+    assert found["policyTypes"] == ["Ingress"]
+
+
+def test_an_ingress_waits_as_long_as_the_longest_request(tmp_path: Path) -> None:
+    """600 s for the only tier of the config, which is the target; what the settings say goes over ours."""
+    text = CONFIG.replace("MODEL", MODEL.replace("KEY", "keyless: true"))
+    nginx = "nginx.ingress.kubernetes.io/"
+
+    def annotations(**own: str) -> Manifest:
+        settings = Settings(ingress=Ingress(host="a.example.com", annotations={nginx + k: v for k, v in own.items()}))
+        [found] = [b for b in rendered_text(tmp_path, text, settings).objects if b["kind"] == "Ingress"]
+        return {key.removeprefix(nginx): value for key, value in found["metadata"]["annotations"].items()}
+
+    ours = {"proxy-read-timeout": "600", "proxy-send-timeout": "600"}
+    assert annotations() == ours
+    assert annotations(**{"proxy-read-timeout": "900", "proxy-body-size": "8m"}) == ours | {
+        "proxy-read-timeout": "900",
+        "proxy-body-size": "8m",
+    }

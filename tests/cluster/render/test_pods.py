@@ -1,0 +1,64 @@
+"""What pods may do, where they run, and what is mounted."""
+
+from pathlib import Path
+
+import pytest
+
+from serve_app.cluster.settings import Settings
+from tests.cluster.overlays import CONFIG, CONFIGS, LOCAL, MODEL, objects, pod_specs, rendered_text
+
+
+@pytest.mark.parametrize("overlay", CONFIGS)
+def test_every_pod_is_restricted(overlay: str) -> None:
+    """Kubernetes' `restricted` rules, which the namespace enforces."""
+    for name, spec in pod_specs(overlay).items():
+        context = spec["securityContext"]
+        assert context["runAsNonRoot"] is True, name
+        assert context["seccompProfile"] == {"type": "RuntimeDefault"}, name
+        for container in [*spec["containers"], *spec.get("initContainers", [])]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "capabilities": {"drop": ["ALL"]},
+            }, name
+            assert container["resources"]["limits"]["memory"], name
+        assert {next(iter(v.keys() - {"name"})) for v in spec.get("volumes", [])} <= {
+            "configMap",
+            "persistentVolumeClaim",
+            "secret",
+        }
+    [namespace] = objects(overlay, "Namespace")
+    assert namespace["metadata"]["labels"] == {"pod-security.kubernetes.io/enforce": "restricted"}
+
+
+@pytest.mark.parametrize("overlay", CONFIGS)
+def test_only_the_head_has_a_service_account_token(overlay: str) -> None:
+    tokens = {name: spec.get("automountServiceAccountToken", True) for name, spec in pod_specs(overlay).items()}
+    assert [name for name, mounted in tokens.items() if mounted] == ["head"]
+
+
+@pytest.mark.parametrize("overlay", CONFIGS)
+def test_only_the_job_writes_models_and_has_the_hub_token(overlay: str) -> None:
+    for name, spec in pod_specs(overlay).items():
+        containers = [*spec["containers"], *spec.get("initContainers", [])]
+        mounts = [m for c in containers for m in c.get("volumeMounts", []) if m["name"] == "models"]
+        variables = {variable["name"] for c in containers for variable in c["env"]}
+        job = name.startswith("cascade-pull-")
+        assert all(bool(mount.get("readOnly")) is not job for mount in mounts), name
+        assert ("HF_TOKEN" in variables) is job, name
+        assert bool(mounts) is (name != "head")
+
+
+def test_keys_in_files_come_from_a_mounted_secret(tmp_path: Path) -> None:
+    text = CONFIG.replace("MODEL", MODEL.replace("KEY", "api_key_file: /etc/cascade/keys/example"))
+    [ray] = [b for b in rendered_text(tmp_path, text).objects if b["kind"] == "RayService"]
+    spec = ray["spec"]["rayClusterConfig"]["workerGroupSpecs"][0]["template"]["spec"]
+    assert spec["volumes"] == [{"name": "keys", "secret": {"secretName": "cascade-api-keys", "defaultMode": 0o440}}]
+    assert spec["containers"][0]["volumeMounts"] == [
+        {"name": "keys", "mountPath": "/etc/cascade/keys", "readOnly": True}
+    ]
+
+
+def test_other_accelerators_by_the_settings(tmp_path: Path) -> None:
+    text = LOCAL.replace("WEIGHTS", "/models/m.gguf").replace("OPTIONS", "num_gpus: 1, accelerator_type: Z9")
+    found = rendered_text(tmp_path, text, Settings(gpu_products={"Z9": ["ACME-Z9"]})).objects
+    assert "ACME-Z9" in str(found)

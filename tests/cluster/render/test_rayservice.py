@@ -1,0 +1,84 @@
+"""The RayService of a config: groups, upgrades, times, and secrets by reference."""
+
+from pathlib import Path
+
+import pytest
+
+from serve_app.cluster.settings import Settings
+from serve_app.errors import ConfigError
+from tests.cluster.overlays import CONFIG, CONFIGS, MODEL, PAPER, groups, objects, rendered_text, service
+
+
+def test_worker_groups_of_the_autoscaling_overlay() -> None:
+    found = groups("gpu-autoscaling")
+    bounds = {name: (group["minReplicas"], group["replicas"], group["maxReplicas"]) for name, group in found.items()}
+    assert bounds == {"cpu": (2, 2, 6), "gpu-h100": (0, 0, 2), "gpu-l4": (2, 2, 8)}
+    h100 = found["gpu-h100"]
+    assert h100["resources"] == {"CPU": "4", "GPU": "4", "accelerator_type:H100": "1"}
+    spec = h100["template"]["spec"]
+    assert spec["containers"][0]["resources"] == {
+        "requests": {"cpu": "32", "memory": "262144Mi"},
+        "limits": {"cpu": "32", "memory": "262144Mi", "nvidia.com/gpu": "4"},
+    }
+    assert spec["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+    [term] = spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    assert term["matchExpressions"][0]["values"] == ["NVIDIA-H100-80GB-HBM3", "NVIDIA-H100-PCIe", "NVIDIA-H100-NVL"]
+    assert "tolerations" not in found["cpu"]["template"]["spec"]
+
+
+@pytest.mark.parametrize("overlay", CONFIGS)
+def test_secrets_are_only_referred_to(overlay: str) -> None:
+    assert objects(overlay, "Secret") == []
+    assert service(overlay)["spec"]["rayClusterConfig"]["authOptions"] == {
+        "mode": "token",
+        "secretName": "cascade-ray-token",
+    }
+
+
+def test_redis_stands_only_in_production() -> None:
+    with_redis = [o for o in CONFIGS if "gcsFaultToleranceOptions" in service(o)["spec"]["rayClusterConfig"]]
+    assert with_redis == ["gpu-autoscaling", "paper-70b"]
+    assert service(PAPER)["spec"]["rayClusterConfig"]["gcsFaultToleranceOptions"] == {
+        "redisAddress": "redis:6379",
+        "redisPassword": {"valueFrom": {"secretKeyRef": {"name": "cascade-redis", "key": "password"}}},
+    }
+
+
+def test_upgrades() -> None:
+    kinds = {overlay: service(overlay)["spec"]["upgradeStrategy"]["type"] for overlay in CONFIGS}
+    assert kinds == dict.fromkeys(CONFIGS, "NewCluster") | {"gpu-autoscaling": "NewClusterWithIncrementalUpgrade"}
+    [ingress] = objects(PAPER, "Ingress")
+    [path] = ingress["spec"]["rules"][0]["http"]["paths"]
+    assert path["backend"] == {"service": {"name": "cascade-serve-svc", "port": {"number": 8000}}}
+
+
+def test_times_add_up_in_the_demo() -> None:
+    """A replica 20 s, Ray 120 s, Kubernetes 150 s; a request 120 s + 30 s of scoring + 600 s."""
+    spec = service("cpu-demo")["spec"]
+    pod = groups("cpu-demo")["cpu"]["template"]["spec"]
+    drain = {entry["name"]: entry.get("value") for entry in pod["containers"][0]["env"]}
+    assert drain["RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"] == "120"
+    assert pod["terminationGracePeriodSeconds"] == 150
+    assert spec["rayClusterDeletionDelaySeconds"] == 750
+
+
+def test_models_behind_an_api_need_keys_and_a_way_out_but_no_volume(tmp_path: Path) -> None:
+    text = CONFIG.replace("MODEL", MODEL.replace("KEY", "api_key_env: EXAMPLE_KEY"))
+    found = {(b["kind"], b["metadata"]["name"]): b for b in rendered_text(tmp_path, text).objects}
+    assert not {"PersistentVolumeClaim", "Job", "ConfigMap"} & {kind for kind, _ in found}
+    assert found["NetworkPolicy", "cascade-endpoints"]["spec"]["egress"] == [
+        {"ports": [{"port": 8443, "protocol": "TCP"}]}
+    ]
+    [group] = found["RayService", "cascade"]["spec"]["rayClusterConfig"]["workerGroupSpecs"]
+    container = group["template"]["spec"]["containers"][0]
+    assert container["env"][-1] == {
+        "name": "EXAMPLE_KEY",
+        "valueFrom": {"secretKeyRef": {"name": "cascade-api-keys", "key": "EXAMPLE_KEY"}},
+    }
+    assert group["template"]["spec"]["volumes"] == []
+
+
+def test_what_the_operator_would_refuse_is_not_rendered(tmp_path: Path) -> None:
+    text = CONFIG.replace("MODEL", MODEL.replace("KEY", "keyless: true"))
+    with pytest.raises(ConfigError, match=r"KubeRay would refuse it: rayVersion: token authentication needs 2\.52\.0"):
+        rendered_text(tmp_path, text, Settings(ray_version="2.40.0"))

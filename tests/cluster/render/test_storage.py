@@ -1,0 +1,33 @@
+"""The Job that fetches the models."""
+
+from pathlib import Path
+from typing import Any
+
+from serve_app.cluster.manifests import Manifest
+from serve_app.cluster.settings import Settings
+from tests.cluster.overlays import LOCAL, rendered_text
+
+
+def test_the_job_is_another_where_anything_in_its_pod_is(tmp_path: Path) -> None:
+    """Its template cannot be changed once it is made."""
+
+    def job(weights: str, **settings: Any) -> str:
+        text = LOCAL.replace("WEIGHTS", weights).replace("OPTIONS", "")
+        [name] = [
+            b["metadata"]["name"]
+            for b in rendered_text(tmp_path, text, Settings(**settings)).objects
+            if b["kind"] == "Job"
+        ]
+        return name
+
+    one = job("hf://a/b/c.gguf")
+    assert one == job("hf://a/b/c.gguf", name="cascade")
+    others: list[Manifest] = [
+        {"image": "other:1"},
+        {"pull_env": {"HF_ENDPOINT": "https://hub.example.com"}},
+        {"pull_env": {"HF_ENDPOINT": "https://mirror.example.com"}},
+        {"hub_token_secret": "other"},
+        {"image_pull_secret": "other"},
+    ]
+    assert len({one, job("hf://a/b/d.gguf"), *(job("hf://a/b/c.gguf", **other) for other in others)}) == 7
+    assert one == job("hf://a/b/c.gguf", head={"cpus": 8, "memory": "6Gi"})

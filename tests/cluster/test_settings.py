@@ -1,0 +1,41 @@
+"""Settings from a file, over those of an overlay."""
+
+from pathlib import Path
+
+import pytest
+
+from serve_app.cluster.settings import Redis, read
+from serve_app.errors import ConfigError
+from tests.cluster.overlays import PAPER
+
+
+def test_settings_from_a_file_are_merged_into_the_overlays(tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text("redis: {address: 'keydb:7000'}\ningress: null\nstorage: {storage_class: fast}\n")
+    found = read(PAPER, path)
+    assert (found.redis, found.ingress) == (Redis(address="keydb:7000"), None)
+    assert (found.storage.storage_class, found.storage.size, found.monitoring) == ("fast", "300Gi", True)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("replicas: 3", "replicas: unknown key. Did you mean 'redis'"),
+        ("name: 9lives", "name: must be up to 47 small letters"),
+        ("storage: {size: 10 GB}", "size: must be a whole number with Ki, Mi, Gi or Ti, such as 16Gi"),
+        ("gateway: {class_name: istio}", "ingress and gateway exclude each other"),
+        ("api_server_ports: [0]", r"api_server_ports\[0\]: must be greater than or equal to 1, got 0"),
+        ("api_server_ports: [65536]", r"api_server_ports\[0\]: must be less than or equal to 65535"),
+        ("api_server_ports: []", "api_server_ports: needs at least 1 entry"),
+        (
+            "pull_env: {HTTPS_PROXY: 'http://me:pw@proxy:99999'}",
+            r"HTTPS_PROXY: a URL .* http://proxy\.example\.com:3128",
+        ),
+        ("- a", "expected a mapping of settings"),
+    ],
+)
+def test_settings_that_do_not_fit(tmp_path: Path, text: str, sentence: str) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=sentence):
+        read(PAPER, path)
