@@ -1,4 +1,4 @@
-"""Backends that run language models, one file each, behind one contract."""
+"""Backends that run language models, one package each, behind one contract (`base`)."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -41,7 +41,7 @@ EngineConfig: TypeAlias = Annotated[
 ]
 """Any engine's config, told apart by `engine`. Those that need model files are `WeightsSettings`.
 
-`VllmLoraConfig` is none of them: an adapter is loaded with its base.
+`VllmLoraConfig` is not among them: an adapter is loaded with its base.
 """
 
 ENGINES: dict[str, Callable[[Any, Path | None], Awaitable[Engine]]] = {
@@ -54,8 +54,9 @@ ENGINES: dict[str, Callable[[Any, Path | None], Awaitable[Engine]]] = {
 
 
 async def load_engine(config: EngineConfig, weights: Path | None = None) -> Engine:
-    """A loaded model, ready for requests. `weights` is the local file or folder, for `WeightsSettings` configs.
+    """Load a model and return it, ready for requests.
 
-    Raises `EngineError` where the model cannot be loaded.
+    `weights` is the local file or folder, for `WeightsSettings` configs. Raises `EngineError` if the model cannot be
+    loaded.
     """
     return await ENGINES[config.engine](config, weights)

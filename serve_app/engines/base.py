@@ -1,4 +1,4 @@
-"""The contract that every engine keeps."""
+"""The contract that every engine keeps, and the configs that engines build on."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -12,9 +12,10 @@ from serve_app.weights import WeightsSetting
 
 
 class EngineSettings(BaseModel):
-    """What every engine's config class builds on: unknown keys are refused, values never change.
+    """Base of every engine's config class: unknown keys are refused, values never change.
 
-    An engine whose config does not say so is never given tools (nor calls of them in messages), or a response format.
+    Unless its config says that it honours them, an engine is never given tools (nor calls of them in messages), or a
+    response format.
     """
 
     honours_tools: ClassVar[bool] = False
@@ -40,7 +41,7 @@ class WeightsSettings(EngineSettings):
 
 
 class Decoding(NamedTuple):
-    """How one request is decoded, once the model's own defaults are filled in."""
+    """How a request is decoded, once the model's own defaults are filled in."""
 
     max_tokens: int
     temperature: float
@@ -49,15 +50,15 @@ class Decoding(NamedTuple):
 
 
 class DecodingSettings(WeightsSettings):
-    """Base of the configs whose engine decodes by itself; these hold where a request does not say."""
+    """Base of the configs whose engine decodes by itself: defaults for requests that leave a value open."""
 
-    max_tokens: int = Field(default=512, gt=0, description="Longest answer, where a request names none.")
-    temperature: float = Field(default=0.0, ge=0, description="Where a request names none; 0 is greedy.")
-    top_p: float = Field(default=1.0, gt=0, le=1, description="Where a request names none.")
-    seed: int | None = Field(default=None, description="Where a request names none; null draws one each time.")
+    max_tokens: int = Field(default=512, gt=0, description="Longest answer, in tokens, if a request names none.")
+    temperature: float = Field(default=0.0, ge=0, description="Temperature if a request names none; 0 is greedy.")
+    top_p: float = Field(default=1.0, gt=0, le=1, description="Nucleus (top-p) if a request names none.")
+    seed: int | None = Field(default=None, description="Seed if a request names none; null draws one each time.")
 
     def decoding(self, sampling: Sampling) -> Decoding:
-        """What a request wants, the model's defaults where it wants nothing."""
+        """Return the request's values, with the model's defaults for those that it leaves open."""
         return Decoding(
             self.max_tokens if sampling.max_tokens is None else sampling.max_tokens,
             self.temperature if sampling.temperature is None else sampling.temperature,
@@ -68,9 +69,12 @@ class DecodingSettings(WeightsSettings):
 
 @dataclass(slots=True)
 class Meter:
-    """Tokens spent on one request so far. The engine keeps it up to date, so that cut-short work can be charged.
+    """Tokens spent on one request so far, kept up to date by the engine so that work cut short can be charged.
 
-    `estimated` says that the engine has no count yet, and guesses.
+    The caller makes an empty meter for each request and reads it at any time, from the event loop's thread. Counts only
+    grow, but for an estimate that a count replaces. `estimated` says that the engine guesses, having no count yet; a
+    guess should be on the high side. Tokens that the model never worked on are not in it: a request that fails before
+    it was read leaves the meter at zero.
     """
 
     prompt_tokens: int = 0
@@ -80,7 +84,10 @@ class Meter:
 
 @dataclass(frozen=True, slots=True)
 class EngineCounters:
-    """Totals since the engine was loaded, counted by the engine itself; `active` requests hold a slot now."""
+    """Totals since the engine was loaded, over all requests; `active` requests hold a slot now.
+
+    `requests` are those that got a slot, whatever became of them. Tokens are added no later than when a request leaves.
+    """
 
     active: int
     requests: int
@@ -89,36 +96,61 @@ class EngineCounters:
 
 
 class Engine(Protocol):
-    """One loaded model.
+    """One loaded model. To add an engine: a config class on `EngineSettings`, a class with these methods and a `load`.
 
-    Cancelling the task that awaits `generate` or iterates `stream` (or closing the iterator) stops the decoding within
-    a few tokens, before the first token within one prompt batch, and frees the slot. When `CancelledError` leaves, the
-    meter is final. Both raise `ContextTooLongError` or another `EngineError`. An engine belongs to the event loop that
-    first used it.
+    Loading: `async load(config, weights)` is a class method named in `ENGINES`; it raises `EngineError` if the model
+    cannot be loaded. All methods are then called in the event loop that called `load`, and must not block it.
+
+    Requests: any number may be under way at once. The engine decodes as many as it has slots for and lets the others
+    wait; cancelling one that waits costs nothing. It need not watch `prompt.timeout_s` or `prompt.parallel_tool_calls`
+    (the caller does), nor be ready for tools or a response format that its config does not honour.
+
+    Errors: `generate` and `stream` raise `ContextTooLongError` if the prompt leaves no room for an answer, and another
+    `EngineError` if the model fails, refuses, or is closed; never an exception of a library. The meter then holds what
+    was spent. A message names the model or the option, never the text of a prompt.
+
+    Cancellation: cancelling the task that awaits `generate` or iterates `stream`, or closing the iterator, stops the
+    decoding within a few tokens (before the first token: within one prompt batch) and frees the slot. Once
+    `CancelledError` propagates, the meter holds its final counts. Other requests are not disturbed.
+
+    The tests in tests/engines/test_contract.py state all of this; a new engine is one more fixture there.
     """
 
     async def generate(self, prompt: Prompt, meter: Meter) -> Generation:
-        """The whole answer, with per-token log-probabilities if `prompt.sampling.logprobs`."""
+        """Return the whole answer, with per-token log-probabilities if `prompt.sampling.logprobs`.
+
+        Its token counts are the meter's. `latency_s` runs from the slot to the last token, `first_token_s` to the first
+        one, both in seconds; waiting for a slot is in neither. Log-probabilities are natural ones of the raw logits, as
+        at temperature 1. A stop string is no part of the text, but its tokens count.
+        """
         ...
 
     def stream(self, prompt: Prompt, meter: Meter) -> AsyncGenerator[Delta | Generation, None]:
-        """Deltas as they come, then the whole `Generation`, whose text is the deltas' sum."""
+        """Yield deltas as they come, then the whole `Generation`, whose text is the deltas' concatenation.
+
+        No delta has an empty text; each carries the meter's counts at that moment. An answer that calls tools has no
+        deltas for its calls. Errors and cancellation are those of `generate`.
+        """
         ...
 
     def counters(self) -> EngineCounters:
-        """What the engine has done so far and what it is doing now. Never waits for the model.
+        """Return what the engine has done so far and is doing now, without waiting for the model.
 
-        `EngineError` where it broke and can answer nothing any more, so that a health check fails.
+        A health check calls it: raises `EngineError` if the engine broke and can answer nothing any more. After `close`
+        the last totals remain.
         """
         ...
 
     async def close(self) -> None:
-        """Stop all work and free the model: requests still running or waiting raise `EngineError`."""
+        """Stop all work and free the model; requests still running or waiting raise `EngineError`, as do later ones.
+
+        Returns once the model's memory and threads are given back.
+        """
         ...
 
 
 async def whole(items: AsyncGenerator[Delta | Generation, None]) -> Generation:
-    """The answer at the end of a stream, for engines that always stream."""
+    """Return the answer at the end of a stream, for engines that always stream."""
     async with aclosing(items):
         async for item in items:
             if isinstance(item, Generation):

@@ -1,4 +1,4 @@
-"""One request inside llama.cpp: the callback that reads its chunks. See `llama_cpp` for what they are like."""
+"""One request inside llama.cpp: the callback that reads its chunks, which `engine` describes."""
 
 import json
 import time
@@ -42,7 +42,7 @@ class Call:
         self._prompt_tokens = 0  # of the whole prompt, read or not
 
     def __call__(self, chunk: str) -> bool:
-        """Whether to stop decoding."""
+        """Read a chunk and return whether to stop decoding."""
         try:
             self._read(json.loads(chunk))
         except (EngineError, LookupError, RuntimeError, TypeError, ValueError) as error:
@@ -59,7 +59,7 @@ class Call:
         return self._finish is not None
 
     def generation(self) -> Generation:
-        """The whole answer, once the call has ended."""
+        """Return the whole answer, once the call has ended."""
         if self._finish is None:
             raise EngineError("llama.cpp ended without a finish reason.")
         text = "".join(self._texts)
@@ -119,7 +119,7 @@ class Call:
                 self._on_delta(Delta(text, self._meter.prompt_tokens, self._meter.completion_tokens))
 
     def _charge_running_step(self) -> None:
-        """llama.cpp looks for cancelled requests between two steps, and the next one already runs.
+        """Charge the step that runs already when llama.cpp sees the cancellation.
 
         After a token that is one token more; after the prompt's last batch two, since it brought the first one along.
         On a starved machine this thread may lag a token or two behind llama.cpp, and those go uncharged.

@@ -1,4 +1,4 @@
-"""What is written about a llama.cpp model."""
+"""What a user writes about a llama.cpp model."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -33,6 +33,6 @@ class LlamaCppConfig(DecodingSettings):
     )
     stop: tuple[str, ...] = Field(
         default=(),
-        description="Strings that end every answer, besides a request's own: a base model, which has learnt no end of "
-        "a turn, needs them.",
+        description="Strings that end every answer, besides a request's own: a base model, which has not learnt to "
+        "end a turn, needs them.",
     )

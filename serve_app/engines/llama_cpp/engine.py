@@ -33,6 +33,7 @@ from serve_app.engines.llama_cpp.call import Call
 from serve_app.engines.llama_cpp.config import LlamaCppConfig
 from serve_app.engines.llama_cpp.grammar import GrammarChecker
 from serve_app.engines.llama_cpp.tools import chat_fields
+from serve_app.engines.running.slots import CLOSED
 from serve_app.engines.running.threaded import CANCEL_WAIT_S, ThreadedEngine
 from serve_app.errors import EngineError
 
@@ -54,13 +55,13 @@ class LlamaCppEngine(ThreadedEngine[Call]):
 
     @classmethod
     async def load(cls, config: LlamaCppConfig, weights: Path | None) -> "LlamaCppEngine":
-        """The model from a GGUF file; raises `EngineError`."""
+        """Load the model from a GGUF file. Raises `EngineError` if it cannot be loaded."""
         if weights is None:
             raise EngineError("The llama_cpp engine needs the local path of a GGUF file.")
         return cls(config, *await asyncio.to_thread(_start_server, config, weights))
 
     def counters(self) -> EngineCounters:
-        """llama.cpp's own counters: tokens of a request appear when its prompt is read and when it has ended."""
+        """Return llama.cpp's own counters: a request's tokens appear when its prompt is read and when it has ended."""
         server = self._server
         if server is None:
             return self._last
@@ -96,13 +97,13 @@ class LlamaCppEngine(ThreadedEngine[Call]):
         return Call(body, prompt, meter, self._config.batch_tokens, on_delta)
 
     async def _start(self, call: Call) -> asyncio.Future[None]:
-        """Waits for a slot, then runs the call in a thread. The slot is the thread's, not the awaiting task's."""
+        """Wait for a slot, then run the call in a thread. The slot belongs to the thread, not to the awaiting task."""
         if call.grammar is not None:
             await self._grammars.check(call.grammar)
         await self._slots.acquire()
         if self._closed:
             self._slots.release()
-            raise EngineError("The model was closed.")
+            raise EngineError(CLOSED)
         self._requests += 1
         future = asyncio.get_running_loop().run_in_executor(self._pool, self._run, call)
         self._running[call] = future
@@ -129,7 +130,10 @@ class LlamaCppEngine(ThreadedEngine[Call]):
 
 
 def _body(config: LlamaCppConfig, prompt: Prompt, template_knows_tools: bool) -> dict[str, Any]:
-    """The request in llama.cpp's dialect of OpenAI's. Its default top_k and min_p would truncate the distribution."""
+    """Return the request in llama.cpp's dialect of OpenAI's JSON.
+
+    top_k and min_p are set since llama.cpp's defaults would truncate the distribution.
+    """
     sampling, decoding = prompt.sampling, config.decoding(prompt.sampling)
     body: dict[str, Any] = {
         "stream": True,
@@ -153,7 +157,7 @@ def _body(config: LlamaCppConfig, prompt: Prompt, template_knows_tools: bool) ->
 
 
 def _start_server(config: LlamaCppConfig, weights: Path) -> tuple[Any, bool]:
-    """The loaded server, and whether its chat template knows tools."""
+    """Return the loaded server, and whether its chat template knows tools."""
     try:
         import xllamacpp
     except ImportError as error:
@@ -173,7 +177,7 @@ def _start_server(config: LlamaCppConfig, weights: Path) -> tuple[Any, bool]:
 
 
 def _template_knows_tools(server: Any, key: str) -> bool:
-    """Only the port tells: there is no such function."""
+    """Ask the server's HTTP port, since xllamacpp has no function for it."""
     address = server.listening_address.removeprefix("http://")
     with closing(HTTPConnection(address, timeout=CANCEL_WAIT_S)) as connection:
         connection.request("GET", "/props", headers={"Authorization": f"Bearer {key}"})

@@ -2,11 +2,11 @@
 
 What llama.cpp does (2026.10) and what we make of it:
 
-* A template that knows no tools leaves them out without a word, and calls in the history too. For such models we
+* A template that knows no tools silently leaves them out, and calls in the history too. For such models we
   describe the tools in the system message and write calls and results as text, in the common form between `<tool_call>`
   tags.
 * `tool_choice: required` allows any prose before the call, and one that names a function counts as `auto`. A grammar
-  does bind: if a call is demanded, the answer is constrained to one call (never several), and we read it.
+  does bind: if a call is required, the answer is constrained to one call (never several), and we read it.
 * A model may also answer with nothing but the JSON of a call, without the tags of its template; that is a call all the
   same, and so its text is held back until it is clear what it is.
 * The template gets the tools as a variable. llama.cpp itself gets their names, to read calls in the model's own form,
@@ -44,7 +44,7 @@ To call one, answer with its name and its arguments as a JSON object between tag
 
 
 def chat_fields(prompt: Prompt, template_knows_tools: bool) -> Json:
-    """The parts of a request body that say what was said, what can be called and what the answer must look like."""
+    """Return the fields of a request body for messages, tools and the form of the answer."""
     callable_tools = _callable_tools(prompt)
     tools = [tool_json(tool) for tool in callable_tools]
     schema = _schema(prompt, callable_tools)
@@ -110,19 +110,19 @@ def _call_schema(name: str, definition: str) -> Json:
     }
 
 
-def _moved(schema: Any, place: str) -> Any:
-    """A schema that stands at `place` in another one: its references to itself must say so."""
+def _moved(schema: Any, path: str) -> Any:
+    """Return a schema for use at `path` (such as `#/$defs/a`) in another one: its references to itself get the path."""
     if isinstance(schema, dict):
-        moved = {key: _moved(value, place) for key, value in schema.items()}
+        moved = {key: _moved(value, path) for key, value in schema.items()}
         reference = schema.get("$ref")
         if isinstance(reference, str) and reference.startswith("#"):
-            moved["$ref"] = place + reference[1:]
+            moved["$ref"] = path + reference[1:]
         return moved
-    return [_moved(value, place) for value in schema] if isinstance(schema, list) else schema
+    return [_moved(value, path) for value in schema] if isinstance(schema, list) else schema
 
 
 def _plain_messages(messages: Sequence[Message]) -> list[Json]:
-    """Calls as the assistant's text, results as the user's; those of one turn in one message."""
+    """Write calls as the assistant's text and results as the user's; those of one turn share a message."""
     plain: list[Json] = []
     before = ""
     for message in messages:
@@ -153,7 +153,7 @@ def _described(tools: Sequence[Json], messages: list[Json]) -> list[Json]:
 
 
 class CallReader:
-    """Holds back an answer's text for as long as it may turn out to be nothing but calls of `tools`."""
+    """Holds back an answer's text as long as it may turn out to be nothing but calls of `tools`."""
 
     def __init__(self, tools: Sequence[Tool]) -> None:
         self._names = frozenset(tool.name for tool in tools)
@@ -162,7 +162,7 @@ class CallReader:
         self._streamed: dict[int, list[str]] = {}
 
     def feed(self, text: str) -> str:
-        """The text that can be shown now that `text` has come."""
+        """Take in `text` and return what can be shown now."""
         if not self._holds:
             return text
         self._held += text
@@ -171,7 +171,7 @@ class CallReader:
         return "" if self._holds else self._taken()
 
     def take(self, pieces: Sequence[Json]) -> None:
-        """Pieces of calls that llama.cpp has read itself."""
+        """Take in pieces of calls that llama.cpp has read itself."""
         for piece in pieces:
             call = self._streamed.setdefault(piece["index"], ["", "", ""])
             function = piece.get("function") or {}
@@ -179,7 +179,7 @@ class CallReader:
             self._streamed[piece["index"]] = [old + (new or "") for old, new in zip(call, parts, strict=True)]
 
     def end(self) -> tuple[str, tuple[ToolCall, ...]]:
-        """The text still to be shown, and the calls."""
+        """Return the text still to be shown, and the calls."""
         calls = tuple(ToolCall(*parts) for _, parts in sorted(self._streamed.items()))
         read = _read(self._held, self._names)
         return ("", calls + read) if read else (self._taken(), calls)
@@ -190,7 +190,7 @@ class CallReader:
 
 
 def _read(text: str, names: Collection[str]) -> tuple[ToolCall, ...]:
-    """The calls, if the text is nothing else."""
+    """Return the calls if the text is nothing else; otherwise none."""
     text = text.strip()
     fenced = FENCE.fullmatch(text)
     bare = fenced[1] if fenced else text
@@ -202,7 +202,7 @@ def _read(text: str, names: Collection[str]) -> tuple[ToolCall, ...]:
 
 
 def _values(text: str) -> Iterator[Any]:
-    """JSON values one after another; those of an array one by one."""
+    """Yield the JSON values in `text`; those of an array one by one."""
     rest = text.strip()
     while rest:
         value, end = json.JSONDecoder().raw_decode(rest)
@@ -211,7 +211,7 @@ def _values(text: str) -> Iterator[Any]:
 
 
 def _call(value: Json, names: Collection[str]) -> ToolCall:
-    """Raises `LookupError`, `TypeError` or `ValueError` for what is not a call."""
+    """Return the call. Raises `LookupError`, `TypeError` or `ValueError` for what is not a call."""
     name, arguments = value["name"], value["arguments"] if "arguments" in value else value["parameters"]
     if name not in names or not isinstance(arguments, dict):
         raise ValueError("not a call")

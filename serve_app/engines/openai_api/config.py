@@ -23,14 +23,14 @@ MAX_CONNECTIONS = 1000
 OURS = {"model", "messages", "prompt", "stream", "stream_options", "n", "best_of", "echo", "logprobs", "top_logprobs"}
 OURS |= {"max_tokens", "max_completion_tokens", "temperature", "top_p", "seed", "stop"}
 OURS |= {"tools", "tool_choice", "response_format", "functions", "function_call", "api_key"}
-"""Fields of a request that the engine sets, or whose answers it could not read."""
+"""Fields of a request that the engine sets, or that would make answers it cannot read."""
 
 _SECRET_HEADER = re.compile("authorization|key|token|secret|cookie|password", re.IGNORECASE)
 _HINT = "name an environment variable (api_key_env) or a mounted file (api_key_file)"
 
 
 class NoKeyError(EngineError):
-    """There is no key, so the endpoint was not asked."""
+    """The key is missing, so the endpoint was not asked."""
 
 
 class OpenAiApiConfig(EngineSettings):
@@ -72,7 +72,7 @@ class OpenAiApiConfig(EngineSettings):
     )
     stream: bool = Field(
         default=True,
-        description="False asks for whole answers, where an endpoint has no streams or no log-probabilities in them.",
+        description="Stream answers; false for endpoints that have no streams, or no log-probabilities in them.",
     )
     stream_options: dict[str, Any] | None = Field(
         default={"include_usage": True},
@@ -82,16 +82,18 @@ class OpenAiApiConfig(EngineSettings):
         default="max_tokens", description="What the endpoint calls it in chats; OpenAI's newer models want the latter."
     )
     logprobs: bool = Field(default=False, description="Whether the endpoint gives log-probabilities.")
-    max_tokens: int | None = Field(default=None, gt=0, description="Longest answer, where a request names none.")
-    temperature: float | None = Field(default=None, ge=0, description="Where a request names none.")
-    top_p: float | None = Field(default=None, gt=0, le=1, description="Where a request names none.")
-    seed: int | None = Field(default=None, description="Where a request names none.")
+    max_tokens: int | None = Field(
+        default=None, gt=0, description="Longest answer, in tokens, if a request names none."
+    )
+    temperature: float | None = Field(default=None, ge=0, description="Temperature if a request names none.")
+    top_p: float | None = Field(default=None, gt=0, le=1, description="Nucleus (top-p) if a request names none.")
+    seed: int | None = Field(default=None, description="Seed if a request names none.")
     extra_body: dict[str, Any] = Field(default={}, description="More fields for each request, in the endpoint's words.")
 
     @model_validator(mode="before")
     @classmethod
     def _no_secrets(cls, values: Any) -> Any:
-        """Refuses secrets before pydantic could quote them."""
+        """Refuse secrets before pydantic could quote them."""
         faults = [
             InitErrorDetails(type=PydanticCustomError("secret", "{text}", {"text": text}), loc=where, input={})
             for where, text in _secrets(values if isinstance(values, Mapping) else {})
@@ -127,7 +129,7 @@ class OpenAiApiConfig(EngineSettings):
 
     @property
     def dialect(self) -> Dialect:
-        """How the endpoint wants to be asked."""
+        """How the endpoint expects its requests."""
         return Dialect(
             self.model,
             self.host,
@@ -147,7 +149,7 @@ class OpenAiApiConfig(EngineSettings):
 
 
 def _secrets(values: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Where a secret stands (or what looks like one), and a sentence that does not repeat it."""
+    """Yield where a secret (or what looks like one) is, and a sentence that does not repeat it."""
     if "api_key" in values:
         yield ("api_key",), f"a key never stands in a configuration; {_HINT}"
     name = values.get("api_key_env")
@@ -163,7 +165,7 @@ def _secrets(values: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]
 
 
 def read_key(config: OpenAiApiConfig) -> str:
-    """The key as it is now. NoKeyError where it is missing; the message never has the key."""
+    """Return the key as it is now. Raises NoKeyError if it is missing; the message never contains the key."""
     if config.api_key_file is not None:
         where = f"the file {str(config.api_key_file)!r}"
         try:
@@ -171,7 +173,7 @@ def read_key(config: OpenAiApiConfig) -> str:
         except OSError as error:
             raise NoKeyError(f"The key for {config.model!r} could not be read: {where}: {error.strerror}.") from None
         except UnicodeError:
-            raise NoKeyError(f"The key for {config.model!r} could not be read: {where} is no text.") from None
+            raise NoKeyError(f"The key for {config.model!r} could not be read: {where} is not UTF-8 text.") from None
     else:
         name = config.api_key_env or OPENAI_KEY_ENV
         where = f"the environment variable {name!r}"

@@ -2,10 +2,10 @@
 
 What the client does and what we make of it:
 
-* It tries again, by `max_retries`, on 408, 409, 429, 5xx, time-outs and lost connections: after the seconds that
+* It retries, by `max_retries`, on 408, 409, 429, 5xx, time-outs and lost connections: after the seconds that
   Retry-After names (up to two minutes), else after 0.5 to 8 s with jitter. A stream that has begun is not tried again;
-  a whole answer (`stream: false`) that breaks off is. The request's own time limit holds over all tries, since whoever
-  asks cancels then. What an endpoint charges for tries before the last one is not known, and so not counted.
+  a whole answer (`stream: false`) that breaks off is. The request's own time limit holds over all tries, since the
+  caller cancels then. What an endpoint charges for tries before the last one is not known, and so not counted.
 * Its pool holds as many connections as `max_concurrency` may be; further requests wait on our side and can leave at
   once. Cancelling closes the request's connection, which is how an endpoint learns of it.
 * It is given the key with each request, so a mounted key that changes holds from the next one on.
@@ -30,7 +30,7 @@ from serve_app.engines.wire.request import request_body
 from serve_app.errors import ContextTooLongError, EngineError
 
 FREE = (NoKeyError, RefusedError, ContextTooLongError)
-"""With these the endpoint did no work, unless an answer had begun. One that was too slow, or was lost, may have."""
+"""Errors after which the endpoint did no work, unless an answer had begun. After a time-out it may have."""
 
 
 class OpenAiApiEngine:
@@ -44,7 +44,7 @@ class OpenAiApiEngine:
 
     @classmethod
     async def load(cls, config: OpenAiApiConfig, weights: Path | None = None) -> "OpenAiApiEngine":
-        """A client with its key; the endpoint is not asked anything. Raises `EngineError` where the key is missing."""
+        """Make a client, without a request to the endpoint. Raises `EngineError` if the key is missing."""
         return cls(config, _client(config))
 
     async def generate(self, prompt: Prompt, meter: Meter) -> Generation:
@@ -82,7 +82,7 @@ class OpenAiApiEngine:
         await self._client.close()
 
     async def _chunks(self, prompt: Prompt) -> AsyncGenerator[dict[str, Any], None]:
-        """What the endpoint sends, as plain dictionaries; one where it does not stream."""
+        """Yield the endpoint's chunks as plain dictionaries; a whole answer is the only one."""
         body = request_body(self._dialect, prompt)
         api = self._client.chat.completions if prompt.text is None else self._client.completions
         headers = {**prompt.trace, **self._config.headers, **_authorization(self._config)}
@@ -95,7 +95,7 @@ class OpenAiApiEngine:
                 yield self._plain(chunk)
 
     def _plain(self, item: Any) -> dict[str, Any]:
-        """The client's object as it came over the wire; it makes none of what is no JSON object."""
+        """Return the client's object as it came over the wire. Raises EngineError for what is not a JSON object."""
         import openai
 
         if not isinstance(item, openai.BaseModel):
@@ -117,7 +117,7 @@ def _client(config: OpenAiApiConfig) -> Any:
     _authorization(config)
     options: dict[str, Any] = {
         "api_key": "given with each request",
-        # A wait for a connection of the pool is none of the endpoint's.
+        # Waiting for a connection of the pool is not the endpoint's delay.
         "timeout": openai.Timeout(config.timeout_s, connect=config.connect_timeout_s, pool=None),
         "max_retries": config.max_retries,
     }
@@ -127,7 +127,7 @@ def _client(config: OpenAiApiConfig) -> Any:
 
 
 def _authorization(config: OpenAiApiConfig) -> dict[str, Any]:
-    """The header with the key as it is now, or what makes the client send none. EngineError where it is missing."""
+    """Return the header with the key as it is now, or what makes the client send none. Raises NoKeyError."""
     import openai
 
     if config.keyless:

@@ -1,4 +1,4 @@
-"""What goes wrong with an endpoint, as our errors: they name model, host and status, never the key or anyone's text."""
+"""The client's exceptions as `EngineError`s that name model, host and status, never the key or a prompt's text."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from serve_app.errors import EngineError
 
 @contextmanager
 def translated(config: OpenAiApiConfig, dialect: Dialect) -> Iterator[None]:
-    """Turns what the client raises into `EngineError`s."""
+    """Turn what the client raises in the body into `EngineError`s."""
     import openai
 
     try:
@@ -35,5 +35,8 @@ def translated(config: OpenAiApiConfig, dialect: Dialect) -> Iterator[None]:
 
 
 def _lost(error: Exception) -> type[EngineError]:
-    """What a lost connection is: no work only where there was none. Clients up to 2 and from 3 on have two httpx."""
+    """Return the error class for a lost connection: RefusedError only if none was made.
+
+    Causes are compared by name: clients up to 2 and from 3 on use different copies of httpx.
+    """
     return RefusedError if type(error.__cause__).__name__ in ("ConnectError", "ConnectTimeout") else EngineError

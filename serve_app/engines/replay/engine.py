@@ -3,8 +3,8 @@
 An answer is looked up by the prompt's text: the last user message, or the raw text. The first scripted answer whose
 `contains` occurs in it wins, then the record with that very prompt, then `default`. `temperature`, `top_p` and `seed`
 have no effect: what was recorded comes back as it was. An answer that does not honour the request is passed over: one
-that calls tools which the request has not, one without a call where one is wanted, or, where the request has a response
-format, one that is no JSON object (no schema is looked at).
+that calls tools which the request lacks, one without a call if one is required, or, under a response format, one that
+is not a JSON object (schemas are not checked).
 
 `records` is a file of JSON Lines, one answer each; only `prompt` and `text` (or `tool_calls`, or `error`) are required,
 and of several records of one prompt the last counts:
@@ -12,7 +12,7 @@ and of several records of one prompt the last counts:
     {"prompt": "Capital of France?", "text": "Paris.", "finish_reason": "stop", "prompt_tokens": 12,
      "completion_tokens": 3, "logprobs": [["Paris", -0.1], [".", -0.2]]}
 
-Tokens are those of `logprobs` where they join to the text, else words with the space around them.
+Tokens are those of `logprobs` if they join to the text, else words with the space around them.
 
 Time is either fixed (`first_token_s`, `token_s`) or that of a GPU with continuous batching (`batching`), whose tokens
 take the longer the more requests run. `synthetic` makes answers up that agree on a chosen share of prompts.
@@ -37,7 +37,7 @@ from serve_app.engines.running.slots import CLOSED, Slots
 from serve_app.errors import ContextTooLongError, EngineError
 
 TICK_S = 0.02
-"""How often, in seconds, `generate` brings the meter up to date."""
+"""Seconds between two updates of the meter in `generate`."""
 
 
 class ReplayEngine:
@@ -55,7 +55,7 @@ class ReplayEngine:
 
     @classmethod
     async def load(cls, config: ReplayConfig, weights: Path | None = None) -> "ReplayEngine":
-        """Reads the records; there are no weights. Raises `EngineError` where a record cannot be read."""
+        """Read the records; there are no weights. Raises `EngineError` if a record cannot be read."""
         records = await asyncio.to_thread(_read, config.records) if config.records else {}
         return cls(config, records)
 
@@ -120,7 +120,7 @@ class ReplayEngine:
     def _in_batch(
         self, batch: LiveBatch, tape: Tape, prompt_tokens: int, take: Take, meter: Meter
     ) -> Iterator[Sequence]:
-        """One request's time in the batch. An answer that is an error takes a slot for one token."""
+        """Keep a request in the batch during the body. An answer that is an error takes a slot for one token."""
         with self._slots.counted(meter):
             sequence = batch.add(prompt_tokens, take.completion_tokens)
             try:
@@ -144,7 +144,7 @@ class ReplayEngine:
             self._batch.close(CLOSED)
 
     def _find(self, prompt: Prompt) -> tuple[Tape, int, Take]:
-        """The answer, the prompt's length in tokens, and the answer cut to what the request allows."""
+        """Return the answer, the prompt's length in tokens, and the answer cut to what the request allows."""
         tape = self._lookup(prompt)
         prompt_tokens = tape.answer.prompt_tokens
         if prompt_tokens is None:
@@ -159,9 +159,9 @@ class ReplayEngine:
         for contains, tape in self._scripted:
             if contains in key and tape.answer.fits(prompt):
                 return tape
-        for found in (self._recorded.get(key), self._default):
-            if found is not None and found.answer.fits(prompt):
-                return found
+        for candidate in (self._recorded.get(key), self._default):
+            if candidate is not None and candidate.answer.fits(prompt):
+                return candidate
         if self._synthetic is not None and (answer := self._synthetic.answer(key)).fits(prompt):
             return make_tape(answer, self._first_token_s, self._token_s)
         raise EngineError("The replay engine has no answer to this prompt, and no default.")
@@ -175,7 +175,7 @@ class ReplayEngine:
         return take.generation(prompt_tokens, 0.0, 0.0)
 
     async def _begin(self, tape: Tape, prompt_tokens: int, meter: Meter) -> None:
-        """All that happens before the first token. A prompt is charged whole, even if cancelled halfway."""
+        """Wait for the first token. The prompt is charged whole, even if cancelled halfway."""
         meter.prompt_tokens = prompt_tokens
         await self._slots.sleep(tape.first_token_s)
         if tape.answer.error is not None:
@@ -183,7 +183,7 @@ class ReplayEngine:
 
 
 def _timed(take: Take, prompt_tokens: int, sequence: Sequence) -> Generation:
-    """The answer with the batch's own times, waiting for a slot included."""
+    """Return the answer with the batch's own times, waiting for a slot included."""
     assert sequence.first_token_s is not None
     assert sequence.finished_s is not None
     latency_s = sequence.finished_s - sequence.arrived_s

@@ -27,23 +27,23 @@ class BatchSpeed(EngineSettings):
     prompt_token_s: float = Field(default=0.0, ge=0, description="Seconds more for each prompt token read.")
 
     def decode_s(self, sequences: float) -> float:
-        """A step in which nothing joins."""
+        """Return the seconds of a step in which nothing joins."""
         return self.step_s + self.sequence_s * sequences
 
     def peak_rps(self, slots: float, prompt_tokens: float, completion_tokens: float) -> float:
-        """Requests a second with all slots taken, each of so many tokens (at least one is generated)."""
+        """Return the requests per second with all slots taken, each of so many tokens (at least one is generated)."""
         tokens = max(1.0, completion_tokens)
         return 1 / (tokens * self.decode_s(slots) / slots + self.prompt_token_s * prompt_tokens)
 
     def latency_s(self, rps: float, prompt_tokens: float, completion_tokens: float) -> float:
-        """Mean seconds of an answer where requests come at random at `rps`, were there a slot for each.
+        """Return the mean seconds of an answer if requests come at random at `rps` and each finds a slot.
 
         An arrival finds the mean number running, n = rps x latency (Little's law), and makes it n + 1. Each of those
         lengthens every step, and each that joins adds its prefill, so
 
             latency = tokens x (step_s + sequence_s x (n + 1)) + prompt_token_s x prompt_tokens x (n + 1)
 
-        solved for the latency. Infinite where the GPU cannot keep up. Waiting for a step under way is left out.
+        solved for the latency. Infinite if the GPU cannot keep up. Waiting for a step under way is left out.
         """
         tokens = max(1.0, completion_tokens)
         own_s = tokens * self.sequence_s + self.prompt_token_s * prompt_tokens
@@ -94,7 +94,7 @@ class ContinuousBatch:
         return sum(not sequence.left for sequence in self._waiting)
 
     def add(self, now_s: float, prompt_tokens: int, completion_tokens: int) -> Sequence:
-        """A new sequence, in the next step if there is a slot. Call `advance` to now before."""
+        """Add a sequence, which joins in the next step if there is a slot. Call `advance` to now before."""
         sequence = Sequence(prompt_tokens, max(1, completion_tokens), now_s)
         self._waiting.append(sequence)
         if self._step_ends_s is None:
@@ -114,11 +114,11 @@ class ContinuousBatch:
         return (self._step if sequence.left_step is None else sequence.left_step) - sequence.joined_step
 
     def advance(self, now_s: float) -> list[Sequence]:
-        """Finish all steps that end by `now_s`; the sequences that are complete by then, in order."""
+        """Finish all steps that end by `now_s` and return the sequences that are complete by then, in order."""
         return list(self._advance(now_s))
 
     def next_change_s(self) -> float | None:
-        """When, if none is added, a sequence is complete or one joins; None if nothing runs."""
+        """Return when a sequence is complete or joins next (if none is added), or None if nothing runs."""
         if self._step_ends_s is None:
             return None
         last = self._next_finish()
@@ -137,7 +137,7 @@ class ContinuousBatch:
                 self._skip(now_s)
 
     def _begin(self, now_s: float) -> bool:
-        """Start the next step with those that wait and have a slot; whether any joined."""
+        """Start the next step with the waiting sequences that get a slot; return whether any joined."""
         joining = list(self._joining())
         if not self._running:
             self._step_ends_s = None
@@ -181,7 +181,7 @@ class ContinuousBatch:
             self.busy_s += steps * length
 
     def _next_finish(self) -> int | None:
-        """After which step the next sequence is complete."""
+        """Return the step after which the next sequence is complete, or None."""
         while self._finishing and self._finishing[0][2].left:
             heapq.heappop(self._finishing)
         return self._finishing[0][0] if self._finishing else None

@@ -20,7 +20,7 @@ class LiveBatch:
         return self._batch.running
 
     def add(self, prompt_tokens: int, completion_tokens: int) -> Sequence:
-        """A new sequence; `leave` must follow."""
+        """Add a sequence; `leave` must follow."""
         loop = asyncio.get_running_loop()
         self._advance()
         sequence = self._batch.add(loop.time(), prompt_tokens, completion_tokens)
@@ -29,12 +29,12 @@ class LiveBatch:
         return sequence
 
     def generated(self, sequence: Sequence) -> int:
-        """Tokens that it has by now."""
+        """Return the number of tokens that it has by now."""
         self._advance()
         return self._batch.generated(sequence)
 
     async def wait(self, sequence: Sequence, timeout_s: float | None = None) -> bool:
-        """Until it is complete, at the longest `timeout_s`; whether it is complete. EngineError once closed."""
+        """Wait at most `timeout_s` seconds and return whether it is complete. Raises EngineError once closed."""
         waiter = self._waiters[sequence]
         done, _ = await asyncio.wait([waiter], timeout=timeout_s)
         if done:
@@ -49,13 +49,13 @@ class LiveBatch:
         self._schedule()
 
     def close(self, why: str) -> None:
-        """Whoever waits gets an EngineError."""
+        """End all waiting with an EngineError."""
         if self._timer is not None:
             self._timer.cancel()
         for waiter in self._waiters.values():
             if not waiter.done():
                 waiter.set_exception(EngineError(why))
-                waiter.exception()  # the one who waits may be between two waits, and leave without a look
+                waiter.exception()  # its request may be between two waits, and end without another
 
     def _advance(self) -> None:
         for sequence in self._batch.advance(asyncio.get_running_loop().time()):

@@ -11,7 +11,7 @@ from serve_app.engines.replay.tape import RecordedAnswer
 class SyntheticAnswers(EngineSettings):
     """Answers of a given length. Models with the same `agreement` agree on the same prompts.
 
-    Where they agree their texts are equal, else they have no word in common: any signal but a semantic one gives 1 or
+    If they agree their texts are equal, else they have no word in common: any signal but a semantic one gives 1 or
     0 (BLEU nearly 0). So a tier with a threshold between defers a share `1 - agreement` of all prompts.
     """
 
@@ -21,7 +21,7 @@ class SyntheticAnswers(EngineSettings):
     prompt_tokens: int | None = Field(default=None, ge=0, description="Of every prompt. Default: its words.")
 
     def answer(self, key: str) -> RecordedAnswer:
-        """The answer to a prompt's text."""
+        """Return the answer to a prompt's text."""
         digest = sha256(key.encode("utf-8", "surrogatepass")).digest()
         agree = int.from_bytes(digest[:8], "big") < self.agreement * 2**64
         voice = digest if agree else sha256(digest + self.variant.encode()).digest()

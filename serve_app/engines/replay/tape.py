@@ -42,10 +42,10 @@ class RecordedAnswer(EngineSettings):
         return self
 
     def fits(self, prompt: Prompt) -> bool:
-        """Whether it honours the request's tools and response format. An error fits any request.
+        """Return whether it honours the request's tools and response format. An error fits any request.
 
-        Calls are of the request's tools, and of the wanted one. A text under a response format is a JSON object, which
-        is not held against a schema.
+        Calls must be of the request's tools, or of the one it names. A text under a response format must be a JSON
+        object; it is not validated against a schema.
         """
         if self.error is not None:
             return True
@@ -59,7 +59,7 @@ class RecordedAnswer(EngineSettings):
         return prompt.response_format is None or _is_object(self.text)
 
     def calls(self) -> tuple[ToolCall, ...]:
-        """The calls, all with an id."""
+        """Return the calls, all with an id."""
         return tuple(
             ToolCall(call.id or f"call_{number}", call.name, call.arguments)
             for number, call in enumerate(self.tool_calls, 1)
@@ -88,11 +88,11 @@ class Take:
     tool_calls: tuple[ToolCall, ...] = ()
 
     def counted(self, tokens: int) -> int:
-        """Completion tokens after so many of ours: a recorded count is spread evenly over them."""
+        """Return the completion tokens after so many of ours: a recorded count is spread evenly over them."""
         return math.ceil(tokens * self.completion_tokens / len(self.shown)) if self.shown else self.completion_tokens
 
     def generation(self, prompt_tokens: int, latency_s: float, first_token_s: float) -> Generation:
-        """The whole answer."""
+        """Return the whole answer."""
         return Generation(
             text=self.text,
             finish_reason=self.finish_reason,
@@ -107,7 +107,7 @@ class Take:
 
 @dataclass(frozen=True, slots=True)
 class Tape:
-    """An answer made ready to play: `whole` where nothing is cut and no log-probabilities are asked for."""
+    """An answer made ready to play: `whole` if nothing is cut and no log-probabilities are requested."""
 
     answer: RecordedAnswer
     whole: Take
@@ -116,7 +116,7 @@ class Tape:
     token_s: float
 
     def take(self, sampling: Sampling, room: int) -> Take:
-        """The answer cut to `max_tokens`, to the `room` that the context has for it, and at the stop strings."""
+        """Cut the answer to `max_tokens`, to the `room` (in tokens) that the context leaves, and at stop strings."""
         limit = room if sampling.max_tokens is None else min(room, sampling.max_tokens)
         fits = self.whole.completion_tokens <= limit
         logprobs = self.logprobs if sampling.logprobs else None
@@ -128,13 +128,13 @@ class Tape:
         return replace(take, logprobs=within(take.text, logprobs) if logprobs and cut else logprobs)
 
     def _truncated(self, limit: int) -> Take:
-        kept = math.ceil(len(self.whole.shown) * limit / self.whole.completion_tokens)
-        shown = self.whole.shown[:kept]
+        count = math.ceil(len(self.whole.shown) * limit / self.whole.completion_tokens)
+        shown = self.whole.shown[:count]
         return Take(shown, "".join(shown), "length", limit, None)
 
 
 def make_tape(answer: RecordedAnswer, first_token_s: float, token_s: float) -> Tape:
-    """The answer with its tokens: those of its log-probabilities where they join to the text, else words."""
+    """Divide an answer into tokens: those of its log-probabilities if they join to the text, else words."""
     logprobs = None if answer.logprobs is None else tuple(TokenLogprob(*entry) for entry in answer.logprobs)
     tokens = tuple(entry.token for entry in logprobs or ())
     if "".join(tokens) != answer.text:
@@ -148,7 +148,7 @@ def make_tape(answer: RecordedAnswer, first_token_s: float, token_s: float) -> T
 
 
 def _stopped(take: Take, stops: tuple[str, ...]) -> Take:
-    """The take up to the first stop string, which is left out; its tokens count."""
+    """Cut the take at the first stop string, which is left out; its tokens count."""
     matcher = StopMatcher(stops)
     shown: list[str] = []
     for token in take.shown:
@@ -161,5 +161,5 @@ def _stopped(take: Take, stops: tuple[str, ...]) -> Take:
 
 
 def _split(text: str) -> tuple[str, ...]:
-    """Words with the space before them, the last one with the space after it too."""
+    """Split into words with the space before them, the last one with the space after it too."""
     return tuple(re.findall(r"\s*\S+(?:\s+\Z)?", text)) or ((text,) if text else ())

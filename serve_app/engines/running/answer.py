@@ -1,4 +1,4 @@
-"""An engine asked by those for whom a failed model is data: its errors as a `Failure` with what it had cost by then."""
+"""Ask an engine and get its errors as data: a `Failure` with the tokens and seconds spent by then."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -11,7 +11,7 @@ from serve_app.errors import ContextTooLongError, EngineError
 
 
 async def answer(engine: Engine, prompt: Prompt) -> Answer:
-    """The whole answer, or the failure; cancelling stops the work."""
+    """Return the whole answer, or the failure. Cancelling stops the work."""
     meter, started = Meter(), perf_counter()
     try:
         async with asyncio.timeout(prompt.timeout_s):
@@ -40,7 +40,7 @@ async def stream_answer(engine: Engine, prompt: Prompt) -> AsyncGenerator[Delta 
 
 
 def failure(error: Exception, prompt: Prompt, meter: Meter, started: float) -> Failure:
-    """What `error` comes to as data; `started` is the `perf_counter` of asking."""
+    """Return `error` as data; `started` is the `perf_counter` at the start of the request."""
     kind: FailureKind = "error"
     message = str(error)
     if isinstance(error, TimeoutError):
@@ -52,5 +52,5 @@ def failure(error: Exception, prompt: Prompt, meter: Meter, started: float) -> F
 
 
 async def warm_up(engine: Engine) -> None:
-    """One tiny request: the first to a fresh model takes seconds more than those after it."""
+    """Send one tiny request: the first to a fresh model takes seconds longer than those after it."""
     await engine.generate(Prompt((Message("user", "Hello"),), sampling=Sampling(max_tokens=2)), Meter())

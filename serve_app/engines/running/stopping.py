@@ -17,26 +17,26 @@ class StopMatcher:
         self.stopped = False
 
     def feed(self, piece: str) -> str:
-        """The text that can be shown for certain, now that `piece` has come."""
+        """Take in `piece` and return the text that is certain to be shown."""
         if not self._stops:
             return piece
         text = self._held + piece
-        found = [at for at in map(text.find, self._stops) if at >= 0]
-        if found:
+        positions = [position for position in map(text.find, self._stops) if position >= 0]
+        if positions:
             self.stopped = True
             self._held = ""
-            return text[: min(found)]
+            return text[: min(positions)]
         shown = len(text) - self._longest_beginning(text)
         self._held = text[shown:]
         return text[:shown]
 
     def rest(self) -> str:
-        """What was held back, once no more text comes."""
+        """Return what was held back, once no more text comes."""
         held, self._held = self._held, ""
         return held
 
     def _longest_beginning(self, text: str) -> int:
-        """The length of the longest end of `text` with which a stop string begins."""
+        """Return the length of the longest suffix of `text` that is a prefix of a stop string."""
         longest = max(map(len, self._stops)) - 1
         for size in range(min(longest, len(text)), 0, -1):
             end = text[-size:]
@@ -46,12 +46,12 @@ class StopMatcher:
 
 
 def within(text: str, logprobs: Sequence[TokenLogprob]) -> tuple[TokenLogprob, ...]:
-    """The entries of tokens that begin within `text`: those of a stop string are no part of the answer."""
+    """Return the entries of the tokens that begin within `text`, without those of a stop string."""
     return tuple(logprobs[: begin_within(len(text), (len(entry.token) for entry in logprobs))])
 
 
 def begin_within(end: int, sizes: Iterable[int]) -> int:
-    """How many pieces, laid one after the other, begin before `end`."""
+    """Return how many pieces of these sizes, laid end to end, begin before `end`."""
     count = start = 0
     for size in sizes:
         if start >= end:

@@ -1,4 +1,4 @@
-"""What engines share whose model runs in threads: calls are handed over, and settled before anybody leaves."""
+"""Base of engines whose model runs in threads: a call is handed to a thread and settled before its request returns."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -9,7 +9,7 @@ from serve_app.core.types import Delta, Generation, Prompt
 from serve_app.engines.base import Meter
 
 CANCEL_WAIT_S = 30.0
-"""A cancelled request leaves after this many seconds even if its thread has not dropped it; its slot stays taken."""
+"""A cancelled request returns after this many seconds even if its thread has not dropped it; its slot stays taken."""
 
 
 class ThreadedCall(Protocol):
@@ -18,7 +18,7 @@ class ThreadedCall(Protocol):
     cancelled: bool
 
     def generation(self) -> Generation:
-        """The whole answer, once the call has ended."""
+        """Return the whole answer, once the call has ended."""
         ...
 
 
@@ -53,17 +53,16 @@ class ThreadedEngine(ABC, Generic[C]):
 
     @abstractmethod
     def _call(self, prompt: Prompt, meter: Meter, on_delta: Callable[[Delta], object] | None = None) -> C:
-        """The request as the thread takes it; `on_delta` is called there."""
+        """Return the request as the thread takes it; `on_delta` is called in that thread."""
 
     @abstractmethod
     async def _start(self, call: C) -> asyncio.Future[None]:
-        """Waits for a slot, then hands the call over. The slot is the call's, not the awaiting task's."""
+        """Wait for a slot, then hand the call over. The slot belongs to the call, not to the awaiting task."""
 
     async def _settle(self, call: C, future: asyncio.Future[None]) -> None:
-        """Stops the call if it still runs, and waits for its thread to drop it.
+        """Stop the call if it still runs, and wait for its thread to drop it.
 
-        We wait since only then is the meter final and the slot ours to give; the work of a cancelled request is
-        nobody's hurry. Whoever cannot wait cancels again: that leaves at once.
+        Only then is the meter final and the slot free. A second cancellation ends the wait at once.
         """
         if not future.done():
             call.cancelled = True

@@ -19,7 +19,7 @@ Row = TypeVar("Row", bound=Drawn)
 
 
 def encode(model: Any, prompts: Sequence[Sequence[int]]) -> tuple[Any, Any]:
-    """Encoder states [rows, width, d] and their mask [rows, width], padded on the right. One forward pass."""
+    """Return encoder states [rows, width, d] and their mask [rows, width], padded on the right. One forward pass."""
     import torch
 
     width = max(map(len, prompts))
@@ -54,7 +54,7 @@ class Batch(Generic[Row]):
         self._cache: Any = EncoderDecoderCache(DynamicCache(), DynamicCache())
 
     def step(self, tokens: Sequence[Sequence[int]]) -> Any:
-        """Reads the rows' next tokens (several at the very beginning); returns float32 logits [rows, vocabulary]."""
+        """Read the rows' next tokens (several at the very beginning) and return float32 logits [rows, vocabulary]."""
         import torch
         from transformers.modeling_outputs import BaseModelOutput
 
@@ -70,17 +70,17 @@ class Batch(Generic[Row]):
         )
         return output.logits[:, -1].float()
 
-    def keep(self, wanted: Callable[[Row], bool]) -> None:
-        """Drops the other rows, and the padding that only they needed."""
+    def keep(self, needed: Callable[[Row], bool]) -> None:
+        """Drop the rows that are not needed, and the padding that only they required."""
         import torch
 
-        kept = [index for index, row in enumerate(self.rows) if wanted(row)]
-        if len(kept) == len(self.rows):
+        indices = [index for index, row in enumerate(self.rows) if needed(row)]
+        if len(indices) == len(self.rows):
             return
-        self.rows = [self.rows[index] for index in kept]
-        if not kept:
+        self.rows = [self.rows[index] for index in indices]
+        if not indices:
             return
-        index = torch.tensor(kept, device=self._states.device)
+        index = torch.tensor(indices, device=self._states.device)
         width, steps = (int(mask[index].sum(dim=1).max()) for mask in (self._prompts, self._answers))
         self._answers = self._answers[index, self._answers.shape[1] - steps :]
         self._prompts = self._prompts[index, :width]
@@ -90,7 +90,7 @@ class Batch(Generic[Row]):
         )
 
     def join(self, other: "Batch[Row]") -> None:
-        """Takes the rows of another batch in; both have read their first tokens."""
+        """Take in the rows of another batch; both have read their first tokens."""
         import torch
 
         steps = max(self._answers.shape[1], other._answers.shape[1])
@@ -115,7 +115,7 @@ class Batch(Generic[Row]):
         self._each_layer(lambda own: pad(own, (0, 0, before, 0)), lambda cross: pad(cross, (0, 0, 0, after)))
 
     def _each_layer(self, own: Callable[[Any], Any], cross: Callable[[Any], Any]) -> None:
-        """Changes all keys and values [rows, heads, tokens, d]: those of the answers, and those of the prompts."""
+        """Change all keys and values [rows, heads, tokens, d]: the answers' by `own`, the prompts' by `cross`."""
         for cache, change in ((self._cache.self_attention_cache, own), (self._cache.cross_attention_cache, cross)):
             for layer in cache.layers:
                 layer.keys, layer.values = change(layer.keys), change(layer.values)
@@ -133,7 +133,7 @@ class Choice:
 
 
 def choose(logits: Any, rows: Sequence[Drawn]) -> list[Choice]:
-    """The next token of each row, from float32 logits [rows, vocabulary]."""
+    """Choose the next token of each row, from float32 logits [rows, vocabulary]."""
     tokens = logits.argmax(dim=-1)
     drawn = [index for index, row in enumerate(rows) if row.temperature > 0]
     if drawn:
@@ -143,7 +143,7 @@ def choose(logits: Any, rows: Sequence[Drawn]) -> list[Choice]:
 
 
 def _draw(logits: Any, rows: Sequence[Drawn]) -> Any:
-    """Where a uniform number falls on the cumulative distribution, from the likeliest token down to the last of top_p.
+    """Draw tokens by where a uniform number falls on the cumulative distribution, likeliest first, down to top_p.
 
     The number comes from Python's generator: the same on every device, whatever else is drawn meanwhile.
     """
@@ -156,9 +156,9 @@ def _draw(logits: Any, rows: Sequence[Drawn]) -> Any:
     peak = logits.max(dim=-1, keepdim=True).values  # subtracted first: no temperature is too low
     ordered, order = ((logits - peak) / temperatures).softmax(dim=-1).sort(dim=-1, descending=True, stable=True)
     below = ordered.cumsum(dim=-1) - ordered
-    kept = ordered * (below < top_ps)
-    reached = kept.cumsum(dim=-1)
-    # The last one that can be drawn, where rounding leaves the uniform number above every sum.
-    last = (kept > 0).sum(dim=-1, keepdim=True) - 1
-    place = (reached <= uniform * reached[:, -1:]).sum(dim=-1, keepdim=True).minimum(last).clamp(min=0)  # of nan, too
-    return order.gather(1, place)[:, 0]
+    nucleus = ordered * (below < top_ps)
+    reached = nucleus.cumsum(dim=-1)
+    # The last token that can be drawn, for when rounding leaves the uniform number above every sum.
+    last = (nucleus > 0).sum(dim=-1, keepdim=True) - 1
+    rank = (reached <= uniform * reached[:, -1:]).sum(dim=-1, keepdim=True).minimum(last).clamp(min=0)  # of nan, too
+    return order.gather(1, rank)[:, 0]

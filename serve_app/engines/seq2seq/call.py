@@ -46,7 +46,7 @@ class Call:
         self._started = self._first_token = self._ended = 0.0
 
     def admit(self) -> None:
-        """It has its slot: the clock starts, since an answer's time has no queue in it."""
+        """Start the clock, now that the call has its slot: latencies exclude queueing."""
         self._started = self._first_token = self._ended = time.perf_counter()
 
     @property
@@ -55,12 +55,12 @@ class Call:
         return self.cancelled or self.finish is not None or self.error is not None
 
     def begin(self, tokenizer: Any) -> None:
-        """The prompt is read, and charged whole."""
+        """Charge the whole prompt, which is being read."""
         self._detokeniser = Detokeniser(tokenizer)
         self.meter.prompt_tokens = len(self.ids)
 
     def take(self, choice: Choice, end_tokens: frozenset[int]) -> None:
-        """The next token. The end token counts, but has no text and no log-probability in the answer."""
+        """Take the next token. The end token counts, but adds no text and no log-probability to the answer."""
         assert self._detokeniser is not None
         if not math.isfinite(choice.logprob):
             self.error = EngineError("The model gave numbers that are not finite; try dtype bfloat16 or float32.")
@@ -83,7 +83,7 @@ class Call:
             self._end("length")
 
     def generation(self) -> Generation:
-        """The whole answer, once it has ended."""
+        """Return the whole answer, once it has ended."""
         assert self.finish is not None
         text = "".join(self._texts)
         logprobs = self._logprobs
@@ -121,16 +121,16 @@ class Detokeniser:
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
         self._ids: list[int] = []  # from the last tokens that gave text on
-        self._known = 0  # of these, those whose text is out
+        self._shown = 0  # of these, those whose text is out
 
     def feed(self, token: int) -> str:
-        """The text that this token adds; none if it is special, or half a character."""
+        """Return the text that this token adds; empty if it is special, or half a character."""
         self._ids.append(token)
-        before, now = self._text(self._ids[: self._known]), self._text(self._ids)
+        before, now = self._text(self._ids[: self._shown]), self._text(self._ids)
         if len(now) <= len(before) or now.endswith("\ufffd"):
             return ""
-        self._ids = self._ids[self._known :]
-        self._known = len(self._ids)
+        self._ids = self._ids[self._shown :]
+        self._shown = len(self._ids)
         return now[len(before) :]
 
     def _text(self, ids: Sequence[int]) -> str:

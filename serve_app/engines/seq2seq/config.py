@@ -1,4 +1,4 @@
-"""What is written about a sequence-to-sequence model."""
+"""What a user writes about an encoder-decoder model."""
 
 from typing import Annotated, Literal
 
@@ -32,6 +32,6 @@ class Seq2SeqConfig(DecodingSettings):
     )
     chat_template: str | None = Field(
         default=None,
-        description="A Jinja chat template, special tokens included, in place of the tokeniser's own. Where there is "
-        "none, the messages' contents follow each other, a blank line between them.",
+        description="A Jinja chat template, special tokens included, in place of the tokeniser's own. Without "
+        "either, the messages' contents follow each other, a blank line between them.",
     )

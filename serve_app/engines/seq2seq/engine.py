@@ -40,7 +40,7 @@ class Seq2SeqEngine(ThreadedEngine[Call]):
 
     @classmethod
     async def load(cls, config: Seq2SeqConfig, weights: Path | None) -> "Seq2SeqEngine":
-        """The model from a folder in Hugging Face format; raises `EngineError`."""
+        """Load the model from a folder in Hugging Face format. Raises `EngineError` if it cannot be loaded."""
         if weights is None:
             raise EngineError("The seq2seq engine needs the local path of a model's folder.")
         loaded = await asyncio.to_thread(
@@ -55,7 +55,7 @@ class Seq2SeqEngine(ThreadedEngine[Call]):
         return cls(config, loaded)
 
     def counters(self) -> EngineCounters:
-        """Raises `EngineError` once the decoding thread broke: a health check that asks must not find all well."""
+        """Return the totals. Raises `EngineError` once the decoding thread broke, so that a health check fails."""
         decoding = self._decoding
         if decoding.broken:
             raise EngineError(decoding.broken)
@@ -79,7 +79,7 @@ class Seq2SeqEngine(ThreadedEngine[Call]):
         )
 
     async def _start(self, call: Call) -> asyncio.Future[None]:
-        """Waits for a slot, which is the call's, not the awaiting task's: it is free when the thread says so."""
+        """Wait for a slot, then hand the call over. The slot is the call's: it is freed once the thread ends it."""
         await self._slots.acquire()
         call.admit()
         try:
@@ -92,7 +92,7 @@ class Seq2SeqEngine(ThreadedEngine[Call]):
         return future
 
     def _on_ended(self, call: Call, error: EngineError | None) -> None:
-        """In the decoding thread."""
+        """Pass the end of a call, reported in the decoding thread, to the event loop."""
         self._event_loop.call_soon_threadsafe(self._free, call, error)
 
     def _free(self, call: Call, error: EngineError | None) -> None:

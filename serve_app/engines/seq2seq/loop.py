@@ -5,6 +5,7 @@ from collections.abc import Callable
 from threading import Condition, Thread
 from typing import Any
 
+from serve_app.engines.running.slots import CLOSED
 from serve_app.engines.seq2seq.batch import Batch, choose, encode
 from serve_app.engines.seq2seq.call import Call
 from serve_app.engines.seq2seq.model import LoadedModel
@@ -40,15 +41,15 @@ class DecodingLoop:
         self._thread.start()
 
     def submit(self, call: Call) -> None:
-        """A call joins as soon as the token being decoded is done."""
+        """Hand over a call, which joins after the token being decoded. Raises EngineError if closed or broken."""
         with self._changed:
             if self._closing:
-                raise EngineError(self.broken or "The model was closed.")
+                raise EngineError(self.broken or CLOSED)
             self._inbox.append(call)
             self._changed.notify()
 
     def close(self) -> None:
-        """Stops after the running step; every call that is left ends in an error."""
+        """Stop after the running step; every remaining call ends in an error."""
         with self._changed:
             self._closing = True
             self._changed.notify()
@@ -72,7 +73,7 @@ class DecodingLoop:
             self._end_all(reason)
 
     def _receive(self) -> bool:
-        """Waits for work and takes new calls in; whether to go on."""
+        """Wait for work, take in new calls, and return whether to go on."""
         with self._changed:
             self._changed.wait_for(lambda: self._closing or self._inbox or self._live)
             if self._closing:
@@ -94,7 +95,7 @@ class DecodingLoop:
             raise ContextTooLongError(len(call.ids), self._context_tokens)
 
     def _read(self) -> None:
-        """Reads as many waiting prompts as go through the encoder at once, at least one."""
+        """Read as many waiting prompts as go through the encoder at once, at least one."""
         group: list[Call] = []
         width = 0
         while self._waiting:
@@ -131,7 +132,7 @@ class DecodingLoop:
             self.completion_tokens += call.error is None
 
     def _sweep(self) -> None:
-        """Calls that are over go, wherever they are; what cancels them later is seen next time."""
+        """Drop the calls that are over, wherever they are; one cancelled meanwhile goes with the next sweep."""
         over = {call for call in self._live if call.over}
         if not over:
             return
@@ -144,7 +145,7 @@ class DecodingLoop:
             self._ended(call, call.error)
 
     def _guarded(self, calls: list[Call], work: Callable[..., None], *arguments: Any) -> None:
-        """Work for these calls alone: where it fails (out of memory, say), they fail and the others go on."""
+        """Do work for these calls alone: if it fails (out of memory, say), they fail and the others go on."""
         try:
             work(*arguments)
         except Exception as error:  # noqa: BLE001 - whatever it is, one request must not end the thread of all
@@ -154,9 +155,9 @@ class DecodingLoop:
     def _end_all(self, reason: str) -> None:
         with self._changed:
             self._closing = True
-            left = [*self._inbox, *self._live]
+            remaining = [*self._inbox, *self._live]
             self._inbox.clear()
         self._waiting.clear()
         self._batches.clear()
-        for call in left:
+        for call in remaining:
             self._ended(call, EngineError(reason))

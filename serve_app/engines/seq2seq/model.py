@@ -21,7 +21,7 @@ class LoadedModel:
     relative_positions: bool
 
     def tokens(self, prompt: Prompt) -> list[int]:
-        """What the encoder reads; raises `EngineError` if the chat template refuses the messages.
+        """Return the token ids that the encoder reads. Raises `EngineError` if the chat template refuses the messages.
 
         A chat template brings its special tokens along. Most of these models have none: then the messages' contents
         follow each other, a blank line between them, and the tokeniser ends them as it ends any text.
@@ -58,7 +58,10 @@ def load_model(
     context_tokens: int,
     chat_template: str | None,
 ) -> LoadedModel:
-    """The model in a folder in Hugging Face format; asks nothing of the network and runs none of the folder's code."""
+    """Load the model in a folder in Hugging Face format, without network access and without running the folder's code.
+
+    Raises `EngineError` if it cannot be loaded.
+    """
     try:
         import torch
         import transformers
@@ -94,19 +97,19 @@ def _best_device() -> str:
 def _check(weights: Path, facts: Any, context_tokens: int) -> None:
     if not facts.is_encoder_decoder:
         kind = facts.model_type
-        raise EngineError(f"{str(weights)!r} holds a model of type {kind!r}, which is no encoder-decoder.")
+        raise EngineError(f"{str(weights)!r} holds a model of type {kind!r}, which is not an encoder-decoder.")
     positions = facts.to_dict().get("max_position_embeddings")
     if positions is not None and context_tokens > positions:
         raise EngineError(f"context_tokens is {context_tokens}, but {str(weights)!r} has only {positions} positions.")
 
 
 def _start(weights: Path, model: Any) -> tuple[int, ...]:
-    """The decoder's start token, and the one that some models (BART's, translators') must begin with."""
-    wanted = model.generation_config
-    start = wanted.decoder_start_token_id if wanted.decoder_start_token_id is not None else wanted.bos_token_id
+    """Return the decoder's start token, and the token that some models (BART, translators) must begin with."""
+    defaults = model.generation_config
+    start = defaults.bos_token_id if defaults.decoder_start_token_id is None else defaults.decoder_start_token_id
     if start is None:
         raise EngineError(f"The configuration in {str(weights)!r} names no decoder_start_token_id.")
-    return (start, *_ids(wanted.forced_bos_token_id))
+    return (start, *_ids(defaults.forced_bos_token_id))
 
 
 def _ids(value: int | list[int] | None) -> list[int]:

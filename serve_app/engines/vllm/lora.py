@@ -1,4 +1,4 @@
-"""LoRA adapters of a model that vLLM runs: what can be written about one, and what its folder says. Needs no vLLM."""
+"""LoRA adapters of a model that vLLM runs: what a user writes about one, and checks of its folder. Needs no vLLM."""
 
 import json
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ PEFT_CONFIG, PEFT_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """What vLLM 0.29 takes as `max_lora_rank`."""
 UNREAD = ("rank_pattern", "alpha_pattern")
-"""Parts of PEFT's config that vLLM does not look at: the adapter would be loaded, and be another one."""
+"""Parts of PEFT's config that vLLM ignores: the adapter would load, and answer differently."""
 
 
 class VllmLoraConfig(WeightsSettings):
@@ -25,9 +25,9 @@ class VllmLoraConfig(WeightsSettings):
 
 
 def lora_arguments(folders: Mapping[str, Path]) -> dict[str, Any]:
-    """Arguments with which vLLM loads these adapters, by name, when it starts; all of them fit into one batch.
+    """Return the arguments with which vLLM loads these adapters when it starts; all of them fit into one batch.
 
-    Raises `EngineError` where a folder is no adapter that vLLM can run.
+    Raises `EngineError` if a folder is not an adapter that vLLM can run.
     """
     if not folders:
         return {}
@@ -35,7 +35,7 @@ def lora_arguments(folders: Mapping[str, Path]) -> dict[str, Any]:
     return {
         "enable_lora": True,
         "max_loras": len(folders),
-        "max_lora_rank": next(offered for offered in RANKS if offered >= rank),
+        "max_lora_rank": next(size for size in RANKS if size >= rank),
         "lora_modules": [{"name": name, "path": str(folder)} for name, folder in folders.items()],
     }
 

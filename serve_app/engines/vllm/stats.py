@@ -1,7 +1,7 @@
 """What vLLM counts, collected in its process: a stat logger that vLLM loads by its entry point (see pyproject.toml).
 
-It records where `COLLECTING` has a tally, which the engine sets around its start; another vLLM in the same environment
-is left alone. Imported by vLLM only.
+It records only if `COLLECTING` has a tally, which the engine sets around its start; another vLLM in the same
+environment is left alone. Imported by vLLM only.
 """
 
 from contextvars import ContextVar
@@ -30,7 +30,7 @@ class TallyLogger(StatLoggerBase):  # type: ignore[misc]  # vLLM is not installe
         self._tally = COLLECTING.get()
 
     def record(self, scheduler_stats: Any, iteration_stats: Any, **others: Any) -> None:
-        """vLLM calls this after each step; either may be None."""
+        """Add a step's figures; vLLM calls this after each step, and either may be None."""
         if self._tally is None:
             return
         if scheduler_stats is not None:
@@ -40,4 +40,4 @@ class TallyLogger(StatLoggerBase):  # type: ignore[misc]  # vLLM is not installe
             self._tally.completion_tokens += iteration_stats.num_generation_tokens
 
     def log_engine_initialized(self) -> None:
-        """Nothing to say."""
+        """Do nothing: vLLM requires the method."""

@@ -18,13 +18,13 @@ FINISH_REASONS: dict[str, FinishReason] = {
     "tool_calls": "tool_calls",
     "function_call": "tool_calls",
 }
-"""Those that do not mean that the model stopped by itself; endpoints have several words for that."""
+"""Finish reasons other than the model's own stop, for which endpoints have several words."""
 BROKEN = ("content_filter", "abort", "error")
-"""With these there is no answer: what came is cut off at a place that the model did not choose."""
+"""Finish reasons that make an answer a failure: the model did not choose where it ends."""
 LEAST_LOGPROB = -9999.0
 """What OpenAI and vLLM write for minus infinity, which JSON does not have."""
 MOST_TOKENS = 2**53
-"""What a metric can count one by one; no true count comes near."""
+"""The largest integer up to which floats, and so metrics, count exactly; no true count comes near."""
 
 
 @dataclass(slots=True)
@@ -35,7 +35,7 @@ class _PartialCall:
 
 
 class Reading:
-    """An answer as it comes. Where the endpoint does not count tokens, the meter has an estimate on the dear side.
+    """An answer as it arrives. Until the endpoint reports token counts, the meter has an estimate on the high side.
 
     `read` takes chunks of a stream, or a whole response as the only one.
     """
@@ -57,7 +57,10 @@ class Reading:
         meter.prompt_tokens, meter.estimated = estimated_prompt_tokens(prompt), True
 
     def read(self, chunk: dict[str, Any]) -> Delta | None:
-        """Takes a chunk in; what it adds to the text, if anything. EngineError where it is none, or an error."""
+        """Consume a chunk and return the text it adds, or None.
+
+        Raises EngineError if the chunk is malformed or carries an error.
+        """
         if error_body := chunk.get("error"):
             raise refusal(self._dialect, error_body)
         self.begun = True
@@ -83,9 +86,9 @@ class Reading:
         return Delta(text, *self._counted()) if text else None
 
     def _read_usage(self, usage: Any) -> None:
-        """An answer is none the worse for counts that are none; the estimate stays then."""
-        known = usage if isinstance(usage, dict) else {}
-        counts: list[Any] = [known.get(name) for name in ("prompt_tokens", "completion_tokens")]
+        """Read token counts if they are valid; otherwise keep the estimate."""
+        fields = usage if isinstance(usage, dict) else {}
+        counts: list[Any] = [fields.get(name) for name in ("prompt_tokens", "completion_tokens")]
         if all(type(count) is int and 0 <= count <= MOST_TOKENS for count in counts):
             self._meter.prompt_tokens, self._meter.completion_tokens = counts
             self._meter.estimated = False
@@ -94,7 +97,7 @@ class Reading:
         return self._meter.prompt_tokens, self._meter.completion_tokens, self._meter.estimated
 
     def _count(self, *pieces: str) -> None:
-        """Most endpoints send a chunk for each token, some for several."""
+        """Count a chunk as a token, or as several if it is long: most endpoints send one for each token."""
         size = sum(map(_size, pieces))
         if not size:
             return
@@ -105,7 +108,7 @@ class Reading:
         self._meter.estimated = True
 
     def _add(self, call: dict[str, Any]) -> None:
-        """A piece of a tool call; some endpoints send whole calls, without an index or all with the same."""
+        """Add a piece of a tool call. Some endpoints send whole calls, without an index or all with the same."""
         index, function = call.get("index"), call.get("function") or {}
         id_, name = _string(call.get("id")), _string(function.get("name"))
         partial = None if index is None else self._calls_by_index.get(index)
@@ -132,7 +135,7 @@ class Reading:
             self._sizes.append(_size(token))
 
     def generation(self) -> Generation:
-        """The whole answer. EngineError if it did not come to its end, or lacks what was asked for."""
+        """Return the whole answer. Raises EngineError if it broke off, was cut off, or lacks its log-probabilities."""
         if self._finish is None:
             raise EngineError(f"The answer of the model {self._dialect} broke off.")
         if self._finish in BROKEN:
@@ -149,7 +152,7 @@ class Reading:
             FINISH_REASONS.get(self._finish, "tool_calls" if self._calls else "stop"),
             prompt_tokens,
             completion_tokens,
-            None if self._logprobs is None else self._kept(text, self._logprobs),
+            None if self._logprobs is None else self._logprobs_within(text, self._logprobs),
             now - self._started,
             self._first_token_s(completion_tokens),
             tuple(ToolCall(call.id, call.name, call.arguments) for call in self._calls),
@@ -157,31 +160,31 @@ class Reading:
         )
 
     def _first_token_s(self, tokens: int) -> float | None:
-        """Several tokens in one piece do not say when the first was there."""
+        """Return the seconds to the first token, or None: several tokens in one piece do not tell."""
         whole = self._pieces < 2 and tokens > 1
         return None if whole or self._first_token is None else self._first_token - self._started
 
-    def _kept(self, text: str, logprobs: list[TokenLogprob]) -> tuple[TokenLogprob, ...]:
-        """Without the tokens of a stop string; those of a call are no text. A token may be a part of a character."""
+    def _logprobs_within(self, text: str, logprobs: list[TokenLogprob]) -> tuple[TokenLogprob, ...]:
+        """Drop the tokens of a stop string; a call's tokens are not text. A token may be a part of a character."""
         end = _size(text)
         cut = self._stops and not self._calls and end < sum(self._sizes)
         return tuple(logprobs[: begin_within(end, self._sizes)] if cut else logprobs)
 
 
 def _string(value: Any) -> str:
-    """Null is as good as an empty one; TypeError for anything else."""
+    """Return the string; null counts as empty. Raises TypeError for anything else."""
     if value is not None and not isinstance(value, str):
         raise TypeError(f"a string was expected, not {type(value).__name__}")
     return value or ""
 
 
 def _size(text: str) -> int:
-    """In bytes of UTF-8."""
+    """Return the length in bytes of UTF-8."""
     return len(text.encode(errors="replace"))
 
 
 def _token_logprob(token: Any, logprob: Any) -> TokenLogprob:
-    """An entry that can be reckoned with and be sent on. TypeError or ValueError where there is none."""
+    """Return an entry with a finite log-probability. Raises TypeError or ValueError if it is malformed."""
     if not isinstance(token, str) or not isinstance(logprob, int | float):
         raise TypeError("a token and a number were expected")
     if math.isnan(logprob):

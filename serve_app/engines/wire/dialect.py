@@ -1,4 +1,4 @@
-"""How one server that speaks OpenAI's API wants to be asked."""
+"""How a server that speaks OpenAI's API expects its requests."""
 
 from dataclasses import dataclass
 from typing import Any, Literal

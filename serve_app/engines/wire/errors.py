@@ -1,4 +1,4 @@
-"""What goes wrong with an answer, as our errors: they name model, host and status, never the key or anyone's text."""
+"""Errors in answers as `EngineError`s that name model, host and status, never the key or a prompt's text."""
 
 import re
 from typing import Any
@@ -33,19 +33,22 @@ class RefusedError(EngineError):
 
 
 def unreadable(dialect: Dialect) -> EngineError:
-    """For an answer that is none."""
-    return EngineError(f"The model {dialect} sent what is no answer of OpenAI's form.")
+    """Build the error for a malformed response."""
+    return EngineError(f"The model {dialect} sent a malformed OpenAI response.")
 
 
 def refusal(dialect: Dialect, error: object, status: int | None = None) -> EngineError:
-    """An error body, in an answer where there is no status. Its message may quote the prompt or the key."""
+    """Build the error for an error body; without a `status` it came inside an answer.
+
+    Its message is not repeated, since it may quote the prompt or the key.
+    """
     body = error if isinstance(error, dict) else {}
     if (too_long := _too_long(body)) and (status is None or 400 <= status < 500):
         return too_long
     did = _STATUS.get(status or 0) or ("refused the request to" if status and status < 500 else "failed to answer as")
     code = body.get("code")  # with some a number, the status once more
-    named = [code if isinstance(code, str) else body.get("type"), body.get("param")]
-    words = [word for word in named if isinstance(word, str) and re.fullmatch(r"[A-Za-z_][\w.\[\]-]{0,59}", word)]
+    parts = [code if isinstance(code, str) else body.get("type"), body.get("param")]
+    words = [word for word in parts if isinstance(word, str) and re.fullmatch(r"[A-Za-z_][\w.\[\]-]{0,59}", word)]
     details = ", ".join(([f"HTTP {status}"] if status else ["in its answer"]) + words)
     kind = EngineError if status in _UNCERTAIN else RefusedError
     return kind(f"The endpoint {dialect.host} {did} {dialect.model!r} ({details}).")
@@ -53,8 +56,8 @@ def refusal(dialect: Dialect, error: object, status: int | None = None) -> Engin
 
 def _too_long(body: dict[str, Any]) -> ContextTooLongError | None:
     message = str(body.get("message") or "")
-    named = body.get("code") == "context_length_exceeded" or body.get("type") == "exceed_context_size_error"
-    if not named and not _TOO_LONG.search(message):
+    coded = body.get("code") == "context_length_exceeded" or body.get("type") == "exceed_context_size_error"
+    if not coded and not _TOO_LONG.search(message):
         return None
     # llama-server has the numbers in fields of their own.
     prompt_tokens = body.get("n_prompt_tokens") or _number(_PROMPT_TOKENS, message)
@@ -62,5 +65,5 @@ def _too_long(body: dict[str, Any]) -> ContextTooLongError | None:
 
 
 def _number(pattern: re.Pattern[str], message: str) -> int | None:
-    found = pattern.search(message)
-    return int(next(filter(None, found.groups()))) if found else None
+    match = pattern.search(message)
+    return int(next(filter(None, match.groups()))) if match else None

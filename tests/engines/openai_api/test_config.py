@@ -107,7 +107,7 @@ async def test_a_missing_key_is_found_at_load(monkeypatch: pytest.MonkeyPatch, t
     with pytest.raises(EngineError, match=r"^The key for 'big' could not be read: the file '.*/key': No such file"):
         await load(api_key_file=str(missing))
     missing.write_bytes(b"\xff")
-    with pytest.raises(EngineError, match="is no text"):
+    with pytest.raises(EngineError, match="is not UTF-8 text"):
         await load(api_key_file=str(missing))
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     await load()

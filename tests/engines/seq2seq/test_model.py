@@ -110,7 +110,7 @@ async def test_what_cannot_be_loaded(tmp_path: Path, tiny_t5: Path) -> None:
         await load_seq2seq(tiny_t5, device="gpu")
     with quiet():
         GPT2LMHeadModel(GPT2Config(n_layer=1, n_embd=8, n_head=1, vocab_size=10)).save_pretrained(tmp_path / "gpt2")
-    with pytest.raises(EngineError, match="a model of type 'gpt2', which is no encoder-decoder"):
+    with pytest.raises(EngineError, match="a model of type 'gpt2', which is not an encoder-decoder"):
         await load_engine(config, tmp_path / "gpt2")
     with pytest.raises(EngineError, match=r"context_tokens is 2048, but '.*' has only 128 positions"):
         await load_engine(config, tiny_seq2seq.random_bart(tmp_path / "bart"))

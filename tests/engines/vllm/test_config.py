@@ -95,14 +95,14 @@ def test_tools_need_a_parser(parser: str | None, honoured: bool) -> None:
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"engine_kwargs": {"max_model_len": 4096}}, "engine_kwargs.max_model_len: say it by context_tokens"),
+        ({"engine_kwargs": {"max_model_len": 4096}}, "engine_kwargs.max_model_len: use context_tokens instead"),
         (
             {"engine_kwargs": {"data_parallel_size": 2}},
             "engine_kwargs.data_parallel_size: cannot be set: more replicas",
         ),
         (
             {"engine_kwargs": {"enable_lora": True}},
-            "engine_kwargs.enable_lora: say it by models with engine: vllm_lora",
+            "engine_kwargs.enable_lora: use models with engine: vllm_lora instead",
         ),
         ({"engine_kwargs": {"logprobs_mode": "raw_logits"}}, "engine_kwargs.logprobs_mode: cannot be set"),
         ({"device": "cpu", "pipeline_parallel_size": 2}, "pipeline_parallel_size: on CPU"),
@@ -110,7 +110,7 @@ def test_tools_need_a_parser(parser: str | None, honoured: bool) -> None:
         ({"max_model_len": 4096}, "Extra inputs are not permitted"),
         (
             {"routing": "prefix", "enable_prefix_caching": False},
-            "routing: prefix means nothing without enable_prefix_caching",
+            "routing: prefix needs enable_prefix_caching: true",
         ),
     ],
 )

@@ -107,7 +107,7 @@ async def test_a_whole_answer_that_is_an_error(endpoint: Endpoint, load: Load) -
     assert meter == Meter()
 
 
-NO_ANSWER = "The model 'big' at {} sent what is no answer of OpenAI's form."
+MALFORMED = "The model 'big' at {} sent a malformed OpenAI response."
 
 
 def finished(reason: Any) -> dict[str, Any]:
@@ -122,18 +122,18 @@ def called(call: dict[str, Any]) -> dict[str, Any]:
     ("reply", "sentence"),
     [
         (events(text("Par"), done=False), "The answer of the model 'big' at {} broke off."),
-        (events({"choices": ["Paris"]}), NO_ANSWER),
-        (raw_event(b'{"choices": [{"delta": {"content": "Par\xff"}}]}'), NO_ANSWER),
-        (raw_event(b"[" * 100_000), NO_ANSWER),
-        (raw_event(b'{"created": ' + b"9" * 5000 + b"}"), NO_ANSWER),
-        (events(finished({"type": "stop"})), NO_ANSWER),
-        (events(called({"id": 7, "function": {"name": "weather", "arguments": "{}"}})), NO_ANSWER),
-        (events(called({"id": "c1", "function": {"name": 9, "arguments": "{}"}})), NO_ANSWER),
-        (events(scored("Paris", ("Paris", float("nan")))), NO_ANSWER),
-        (events(scored("Paris", ("Paris", None))), NO_ANSWER),
-        (events(scored("Paris", ("Paris", "-0.1"))), NO_ANSWER),
-        (events(scored("Paris", ("Paris", -(10**400)))), NO_ANSWER),
-        (events(scored("Paris", (None, -0.1))), NO_ANSWER),
+        (events({"choices": ["Paris"]}), MALFORMED),
+        (raw_event(b'{"choices": [{"delta": {"content": "Par\xff"}}]}'), MALFORMED),
+        (raw_event(b"[" * 100_000), MALFORMED),
+        (raw_event(b'{"created": ' + b"9" * 5000 + b"}"), MALFORMED),
+        (events(finished({"type": "stop"})), MALFORMED),
+        (events(called({"id": 7, "function": {"name": "weather", "arguments": "{}"}})), MALFORMED),
+        (events(called({"id": "c1", "function": {"name": 9, "arguments": "{}"}})), MALFORMED),
+        (events(scored("Paris", ("Paris", float("nan")))), MALFORMED),
+        (events(scored("Paris", ("Paris", None))), MALFORMED),
+        (events(scored("Paris", ("Paris", "-0.1"))), MALFORMED),
+        (events(scored("Paris", ("Paris", -(10**400)))), MALFORMED),
+        (events(scored("Paris", (None, -0.1))), MALFORMED),
     ],
 )
 async def test_answers_that_are_none(endpoint: Endpoint, load: Load, reply: Reply, sentence: str) -> None:
@@ -144,4 +144,4 @@ async def test_answers_that_are_none(endpoint: Endpoint, load: Load, reply: Repl
 @pytest.mark.parametrize("body", [b'{"choices": [{"message": {"content": "\xff"}}]}', b"[" * 100_000, b"{oops"])
 async def test_whole_answers_that_are_none(endpoint: Endpoint, load: Load, body: bytes) -> None:
     endpoint.script.append(plain(body))
-    assert (await failure(await load(stream=False)))[0] == NO_ANSWER.format(endpoint.host)
+    assert (await failure(await load(stream=False)))[0] == MALFORMED.format(endpoint.host)
