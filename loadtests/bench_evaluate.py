@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from serve_app.evaluation.records.file import encode_line
+from serve_app.evaluation.records.lines import encode_line
 
 MODELS = {"small": 5e8, "tiny": 1e8, "odd": 3e8, "large": 3e9}
 WORDS = [

@@ -4,7 +4,6 @@ import json
 import random
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,15 @@ import yaml
 from serve_app.config import AppConfig
 from serve_app.core.types import Answer, Failure, Generation, TokenLogprob
 from serve_app.evaluation.records.example import Example, digest
-from serve_app.evaluation.records.file import Header
+from serve_app.evaluation.records.header import (
+    ConfigFacts,
+    DataFacts,
+    Header,
+    ModelFacts,
+    PromptFacts,
+    SamplingFacts,
+    SourceFacts,
+)
 from serve_app.evaluation.records.tasks import Prompts
 from serve_app.evaluation.records.writer import Recorder
 
@@ -74,12 +81,12 @@ def header(config: Mapping[str, Any], examples: Sequence[Example]) -> Header:
     models = AppConfig.model_validate(config).models
     return Header(
         created="2026-11-22T00:00:00+00:00",
-        config={"digest": "c" * 64, "args": dict(config)},
-        data={"digest": digest(examples), "examples": len(examples), "files": ["synthetic.jsonl"]},
-        prompts={"digest": "p" * 64, "texts": {"closed_book_qa": "{question}"}},
-        sampling={"temperature": 0.0, "logprobs": True, "max_tokens": {"closed_book_qa": 48}},
-        asked={"through": "engines", "concurrency": 4},
-        models={name: {"engine": "replay", "cost": asdict(model.cost())} for name, model in models.items()},
+        config=ConfigFacts("c" * 64, dict(config)),
+        data=DataFacts(digest(examples), len(examples), ["synthetic.jsonl"]),
+        prompts=PromptFacts("p" * 64, {"closed_book_qa": "{question}"}),
+        sampling=SamplingFacts(0.0, True, {"closed_book_qa": 48}),
+        asked=SourceFacts("engines", 4),
+        models={name: ModelFacts("replay", None, None, model.cost(), None, None) for name, model in models.items()},
         versions={"python": "3.11"},
     )
 

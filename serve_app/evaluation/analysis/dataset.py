@@ -20,6 +20,7 @@ from serve_app.evaluation.analysis.options import Options
 from serve_app.evaluation.analysis.replay import EVERYTHING, Replay
 from serve_app.evaluation.analysis.similarities import plain_signals
 from serve_app.evaluation.records.example import Example
+from serve_app.evaluation.records.header import ModelFacts, SourceFacts
 from serve_app.evaluation.statistics.curves import Floats, Integers
 from serve_app.signals import AnySignalConfig
 
@@ -52,10 +53,9 @@ class Source:
     files: list[str]
     config_sha256: str
     prompts_sha256: str
-    models: dict[str, dict[str, Any]]
-    """By name, as the records' header has them."""
+    models: Mapping[str, ModelFacts]
     models_sha256: str
-    asked: dict[str, Any]
+    asked: SourceFacts
     collected: str
     versions: dict[str, str]
     version: str

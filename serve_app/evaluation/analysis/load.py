@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from importlib import metadata
 from typing import Any
 
@@ -152,17 +153,17 @@ def _pooled(groups: Sequence[Group]) -> Group:
 
 def _source(records: Records, models: Sequence[str], examples: int, options: Options) -> Source:
     header = records.header
-    facts = {model: dict(header.models[model]) for model in models}
+    facts = {model: header.models[model] for model in models}
     return Source(
-        data_sha256=header.data["digest"],
+        data_sha256=header.data.digest,
         examples=examples,
         left_out=len(records.examples) - examples,
-        files=list(header.data["files"]),
-        config_sha256=header.config["digest"],
-        prompts_sha256=header.prompts["digest"],
+        files=header.data.files,
+        config_sha256=header.config.digest,
+        prompts_sha256=header.prompts.digest,
         models=facts,
-        models_sha256=_sha256(facts),
-        asked=dict(header.asked),
+        models_sha256=_sha256({model: asdict(value) for model, value in facts.items()}),
+        asked=header.asked,
         collected=header.created,
         versions=dict(header.versions),
         version=metadata.version("semantic-cascade"),

@@ -97,7 +97,7 @@ def run(
     user_config = config_file.settings(calibrated, dataset.source)
     written = output if calibrated.problem is None else None
     if written is not None:
-        recorded: dict[str, Any] = dict(records.header.config["args"])
+        recorded: dict[str, Any] = dict(records.header.config.args)
         tier_signals = [tier.signal for tier in calibrated.report.tiers]
         config_file.write(written, user_config, recorded, tier_signals=tier_signals, signals=signals, config=config)
     latency = goal.budget is not None and goal.unit == "latency_s"

@@ -9,7 +9,7 @@ import hashlib
 import signal
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -23,7 +23,15 @@ from serve_app.errors import DataError
 from serve_app.evaluation.collect.progress import CollectProgress
 from serve_app.evaluation.collect.sources import Engines, Server, Source, ask_all
 from serve_app.evaluation.records.example import Example, canonical, digest
-from serve_app.evaluation.records.file import Header
+from serve_app.evaluation.records.header import (
+    ConfigFacts,
+    DataFacts,
+    Header,
+    ModelFacts,
+    PromptFacts,
+    SamplingFacts,
+    SourceFacts,
+)
 from serve_app.evaluation.records.load import load_examples
 from serve_app.evaluation.records.tasks import TASKS, Prompts
 from serve_app.evaluation.records.writer import Recorder
@@ -200,30 +208,30 @@ def _header(
     options = plan.options
     return Header(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        config={"digest": _sha256(written), "args": written},
-        data={"digest": digest(examples), "examples": len(examples), "files": list(data)},
-        prompts={"digest": _sha256(texts), "texts": texts},
-        sampling={"temperature": 0.0, "logprobs": True, "max_tokens": {task: plan.max_tokens(task) for task in tasks}},
-        asked={"through": "server" if options.url else "engines", "concurrency": options.concurrency},
+        config=ConfigFacts(_sha256(written), written),
+        data=DataFacts(digest(examples), len(examples), list(data)),
+        prompts=PromptFacts(_sha256(texts), texts),
+        sampling=SamplingFacts(0.0, True, {task: plan.max_tokens(task) for task in tasks}),
+        asked=SourceFacts("server" if options.url else "engines", options.concurrency),
         models={name: _facts(args, name, weights) for name in models},
         versions=dict(_versions()),
     )
 
 
-def _facts(args: AppConfig, name: str, weights: Mapping[str, Path]) -> dict[str, Any]:
+def _facts(args: AppConfig, name: str, weights: Mapping[str, Path]) -> ModelFacts:
     model = args.models[name]
     sha256 = _known_sha256(model, weights.get(name))
     if isinstance(model, VllmLoraModel) and sha256 is not None:
         # Another base makes it another model.
         sha256 = _sha256([_known_sha256(args.models[model.base], weights.get(model.base)), sha256])
-    return {
-        "engine": model.engine,
-        "parameters": model.parameters,
-        "active_parameters": model.active_parameters,
-        "cost": asdict(model.cost()),
-        "weights": model.model_dump(mode="json")["weights"] if isinstance(model, WeightsSettings) else None,
-        "weights_sha256": sha256,
-    }
+    return ModelFacts(
+        engine=model.engine,
+        parameters=model.parameters,
+        active_parameters=model.active_parameters,
+        cost=model.cost(),
+        weights=model.model_dump(mode="json")["weights"] if isinstance(model, WeightsSettings) else None,
+        weights_sha256=sha256,
+    )
 
 
 def _known_sha256(model: ModelConfig, weights: Path | None) -> str | None:

@@ -1,4 +1,4 @@
-"""Appends to a records file, by one process at a time, so that a kill at any moment loses only what was on its way."""
+"""Appends to a records file, one process at a time; a kill at any moment loses only the answers in flight."""
 
 import fcntl
 import os
@@ -8,26 +8,25 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from serve_app.config import DeployedFacts
 from serve_app.core.types import Answer, Failure
 from serve_app.errors import DataError
 from serve_app.evaluation.records.example import Example
-from serve_app.evaluation.records.file import (
-    Header,
+from serve_app.evaluation.records.header import Header, Object
+from serve_app.evaluation.records.lines import (
     answer_body,
     encode_line,
     example_body,
     parse_line,
-    read_answer,
     read_example,
-    read_place,
+    read_line,
 )
 
 FIRST_BYTES = b'{"kind": "header", "format": '
 SYNC_S = 5.0
-"""How much a power cut may cost, in seconds of answers; a killed process costs none that were written."""
+"""Seconds of answers that a power cut may cost; a killed process loses none that were written."""
 
 
 class Recorder:
@@ -36,9 +35,9 @@ class Recorder:
     with Recorder(path, header, examples) as recorder:
         recorder.add("1", "small", answer)
 
-    A file that is there already is continued: a last line that was cut off is removed, and what there is counts as
-    asked. It may have grown out of less: new examples and models are added (with the new header). `DataError` where
-    anything else differs, naming it, or where another process is writing.
+    An existing file is resumed: an incomplete last line is removed, and its answers count as asked. New examples and
+    models may be added, with the new header. Raises `DataError` if anything else differs, which it names, if the file
+    cannot be written, or if another process is writing it.
     """
 
     def __init__(self, path: Path, header: Header, examples: Sequence[Example]) -> None:
@@ -47,7 +46,7 @@ class Recorder:
         self._failed: dict[str, set[str]] = defaultdict(set)
         self._synced_s = time.monotonic()
         if path.name.endswith(".gz"):
-            raise DataError(f"{str(path)!r}: compressed records cannot be added to; unpack the file first.")
+            raise DataError(f"{str(path)!r}: compressed records cannot be appended to; unpack the file first.")
         try:
             self._file = path.open("ab")
         except OSError as error:
@@ -69,15 +68,15 @@ class Recorder:
         self._file.close()
 
     def answered(self, model: str, *, failures: bool = True) -> set[str]:
-        """Ids of the examples that the model was asked; without `failures`, of those that it answered."""
+        """Return the ids of the examples that the model was asked; without `failures`, of those that it answered."""
         return self._done[model] - (set() if failures else self._failed[model])
 
     def failures(self, model: str) -> int:
-        """How many of its examples the model has failed at."""
+        """Return the number of examples that the model has failed at."""
         return len(self._failed[model])
 
     def add(self, example: str, model: str, answer: Answer) -> None:
-        """Write an answer. It survives this process from now on, and the machine's power a few seconds later."""
+        """Write an answer: once this returns it survives a kill of the process, within seconds a power cut, too."""
         self._write([answer_body(example, model, answer)])
         self._note(example, model, isinstance(answer, Failure))
         if time.monotonic() - self._synced_s > SYNC_S:
@@ -90,7 +89,7 @@ class Recorder:
         else:
             self._failed[model].discard(example)
 
-    def _write(self, bodies: Iterable[Mapping[str, Any]]) -> None:
+    def _write(self, bodies: Iterable[Object]) -> None:
         try:
             self._file.write(b"".join(map(encode_line, bodies)))
             self._file.flush()
@@ -105,23 +104,24 @@ class Recorder:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise DataError(f"Another cascade collect is writing {str(self.path)!r}; one at a time.") from None
+            raise DataError(f"Another cascade collect is writing {str(self.path)!r}; wait until it ends.") from None
 
     def _continue(self, header: Header, examples: Sequence[Example]) -> None:
-        there, known = self._scan()
-        if there is not None and (differences := list(differing(there, header, known, examples))):
+        recorded, old_examples = self._scan()
+        if recorded is not None and (differences := list(differing(recorded, header, old_examples, examples))):
             raise DataError(
                 f"{str(self.path)!r} holds records that do not fit: {'; '.join(differences)}. "
-                "Name another file with -o, or ask as before."
+                "Choose another path with -o, or collect as before."
             )
-        lines = [] if there is not None and replace(there, created=header.created) == header else [header.body()]
-        lines += [example_body(example) for example in examples if example.id not in known]
+        unchanged = recorded is not None and replace(recorded, created=header.created) == header
+        lines = [] if unchanged else [header.body()]
+        lines += [example_body(example) for example in examples if example.id not in old_examples]
         self._write(lines)
         self._sync()
 
     def _scan(self) -> tuple[Header | None, dict[str, Example]]:
-        """What the file holds, up to its last whole line; the rest is cut off."""
-        header, known, end = None, {}, 0
+        """Return the file's header and its examples by id, note its answers, and cut off an incomplete last line."""
+        header, examples, end = None, {}, 0
         with self.path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 if not line.endswith(b"\n"):
@@ -133,35 +133,37 @@ class Recorder:
                     if body["kind"] == "header":
                         header = Header.read(body)
                     elif body["kind"] == "example":
-                        known[body["id"]] = read_example(body)
+                        example = read_example(body)
+                        examples[example.id] = example
                     else:
-                        self._note(*read_place(body), isinstance(read_answer(body), Failure))
+                        answer = read_line(body)
+                        self._note(answer.example, answer.model, isinstance(answer.answer, Failure))
                 except (KeyError, ValueError) as error:
                     raise DataError(f"{self.path}:{number}: not a line of records: {error}.") from None
         self._file.truncate(end)
-        return header, known
+        return header, examples
 
     def _check_tail(self, header: Header | None, line: bytes) -> None:
-        """Only what was ours is cut off: somebody's text of one line stays what it is."""
+        """Raise DataError if an incomplete line is not the start of records, so that no other file is truncated."""
         if header is None and not line.startswith(FIRST_BYTES[: len(line)]):
-            raise DataError(f"{str(self.path)!r} is something else than records; name another file with -o.")
+            raise DataError(f"{str(self.path)!r} exists but is not a records file; choose another path with -o.")
 
 
-def differing(old: Header, new: Header, known: Mapping[str, Example], examples: Iterable[Example]) -> Iterator[str]:
-    """What keeps records under `old` from being continued under `new`; more models or examples do not."""
-    given = {example.id: example for example in examples}
-    if missing := known.keys() - given.keys():
-        yield f"{len(missing)} of their {len(known)} examples are not in the data, such as {min(missing)!r}"
-    if changed := [id_ for id_ in known.keys() & given.keys() if known[id_] != given[id_]]:
-        yield f"the example {min(changed)!r} reads otherwise in the data"
-    for task, text in old.prompts["texts"].items():
-        if new.prompts["texts"].get(task, text) != text:
-            yield f"the prompt for {task} is another"
-    for task, tokens in old.sampling["max_tokens"].items():
-        if (wanted := new.sampling["max_tokens"].get(task, tokens)) != tokens:
-            yield f"max_tokens for {task} was {tokens}, now {wanted}"
-    if old.asked["through"] != new.asked["through"]:
-        yield f"models were asked through {old.asked['through']}, now through {new.asked['through']}"
+def differing(old: Header, new: Header, recorded: Mapping[str, Example], data: Iterable[Example]) -> Iterator[str]:
+    """Yield what keeps records under `old` from being resumed under `new`; more models or examples do not."""
+    examples = {example.id: example for example in data}
+    if missing := recorded.keys() - examples.keys():
+        yield f"{len(missing)} of their {len(recorded)} examples are not in the data, such as {min(missing)!r}"
+    if changed := [id_ for id_ in recorded.keys() & examples.keys() if recorded[id_] != examples[id_]]:
+        yield f"the example {min(changed)!r} is different in the data"
+    for task, text in old.prompts.texts.items():
+        if new.prompts.texts.get(task, text) != text:
+            yield f"the prompt for {task} is different"
+    for task, tokens in old.sampling.max_tokens.items():
+        if (limit := new.sampling.max_tokens.get(task, tokens)) != tokens:
+            yield f"max_tokens for {task} was {tokens}, now {limit}"
+    if old.asked.through != new.asked.through:
+        yield f"models were asked through {old.asked.through}, now through {new.asked.through}"
     for name in old.models:
         yield from _model(name, old, new)
 
@@ -170,26 +172,24 @@ def _model(name: str, old: Header, new: Header) -> Iterator[str]:
     if name not in new.models:
         yield f"their model {name!r} is in no cascade of the config"
         return
-    was, now = (header.config["args"]["models"] for header in (old, new))
-    yield from _options(name, was, now)
-    base = was[name].get("base")  # an adapter's answers come from its base's engine
-    if base is not None and base == now[name].get("base") and base not in old.models:
-        yield from _options(base, was, now)
-    digests = [header.models[name]["weights_sha256"] for header in (old, new)]
-    if digests[0] != digests[1]:
-        yield f"the weights of {name!r} had the SHA-256 {digests[0]}, now {digests[1]}"
+    before, after = old.config.models, new.config.models
+    yield from _options(name, before[name], after[name])
+    base = before[name].get("base")  # an adapter's answers come from its base's engine
+    if base is not None and base == after[name].get("base") and base not in old.models:
+        yield from _options(base, before[base], after[base])
+    if (was := old.models[name].weights_sha256) != (now := new.models[name].weights_sha256):
+        yield f"the weights of {name!r} had the SHA-256 {was}, now {now}"
 
 
-def _options(name: str, was: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    old, new = was[name], now[name]
+def _options(model: str, old: Object, new: Object) -> Iterator[str]:
     same_file = {"weights"} if old.get("sha256") and old["sha256"] == new.get("sha256") else set()
     for option in sorted((old.keys() | new.keys()) - DeployedFacts.model_fields.keys() - same_file):
         if old.get(option) != new.get(option):
-            yield f"models.{name}.{option} was {_shown(old, option)}, now {_shown(new, option)}"
+            yield f"models.{model}.{option} was {_shown(old, option)}, now {_shown(new, option)}"
 
 
-def _shown(options: Mapping[str, Any], option: str) -> str:
+def _shown(options: Object, option: str) -> str:
     if option not in options:
-        return "not given"
+        return "not set"
     text = repr(options[option])
     return text if len(text) <= 60 else f"{text[:60]}..."

@@ -16,7 +16,9 @@ import yaml
 from serve_app.core.types import Failure, Generation, TokenLogprob
 from serve_app.evaluation.collect.collect import weights_sha256
 from serve_app.evaluation.records.example import Example, digest
-from serve_app.evaluation.records.file import Records, read_lines
+from serve_app.evaluation.records.file import Records
+from serve_app.evaluation.records.header import DataFacts, SamplingFacts, SourceFacts
+from serve_app.evaluation.records.lines import read_lines
 from tests.api.serving import FakeService, listening
 from tests.evaluation.collecting import (
     MODELS,
@@ -76,9 +78,9 @@ def test_every_model_answers_every_example(tmp_path: Path) -> None:
     assert isinstance(failed, Failure)
     assert (failed.kind, failed.message) == ("error", "It broke.")
     header = records.header
-    assert header.data == {"digest": digest(examples), "examples": 5, "files": [str(data)]}
-    assert header.asked == {"through": "engines", "concurrency": 4}
-    assert header.sampling == {"temperature": 0.0, "logprobs": True, "max_tokens": {"closed_book_qa": 48}}
+    assert header.data == DataFacts(digest(examples), 5, [str(data)])
+    assert header.asked == SourceFacts("engines", 4)
+    assert header.sampling == SamplingFacts(0.0, True, {"closed_book_qa": 48})
     assert header.versions["python"] == sys.version.split()[0]
     assert records.costs["t"].devices == 2
 
@@ -142,8 +144,8 @@ def test_options_reach_the_models(tmp_path: Path) -> None:
     assert [(answer.text, answer.finish_reason) for answer in answers if isinstance(answer, Generation)] == [
         ("one two", "length")
     ] * 3
-    assert records.header.prompts["texts"] == {"closed_book_qa": "Mine: {question}"}
-    assert records.header.sampling["max_tokens"] == {"closed_book_qa": 2}
+    assert records.header.prompts.texts == {"closed_book_qa": "Mine: {question}"}
+    assert records.header.sampling.max_tokens == {"closed_book_qa": 2}
 
 
 @pytest.mark.parametrize(
@@ -253,7 +255,7 @@ async def test_a_running_server_is_asked_for_what_is_missing(tmp_path: Path) -> 
     assert prompt == "Answer the question in a few words, without explanation.\n\nQuestion: Question number 3?"
     assert all(prompt.sampling.temperature == 0 and prompt.sampling.logprobs for prompt in service.models["t"].prompts)
     records = Records.load(out)
-    assert records.header.asked == {"through": "server", "concurrency": 4}
+    assert records.header.asked == SourceFacts("server", 4)
     assert records.complete() == [0, 1, 2, 3]
     answer = records.answers["t"][3]
     assert isinstance(answer, Generation)
@@ -267,7 +269,7 @@ def test_real_examples_of_two_files(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     records = Records.load(tmp_path / "r.jsonl")
     assert len(records.complete()) == 10
-    assert records.header.sampling["max_tokens"] == {"reading_comprehension": 48, "translation": 256}
+    assert records.header.sampling.max_tokens == {"reading_comprehension": 48, "translation": 256}
 
 
 @pytest.mark.vllm
@@ -300,7 +302,7 @@ def test_an_adapter_is_loaded_with_its_base(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     records = Records.load(tmp_path / "r.jsonl")
     assert records.header.models.keys() == {"tuned"}
-    assert records.header.models["tuned"]["weights_sha256"] not in (weights_sha256(tuned), weights_sha256(base))
+    assert records.header.models["tuned"].weights_sha256 not in (weights_sha256(tuned), weights_sha256(base))
     (answer,) = records.answers["tuned"]
     assert answer.text == greedy(merged(base, tuned), base, asked, 12)[0]
 

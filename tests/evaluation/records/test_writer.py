@@ -9,10 +9,12 @@ import pytest
 from serve_app.core.types import Failure, Generation
 from serve_app.errors import DataError
 from serve_app.evaluation.records.example import Example
-from serve_app.evaluation.records.file import Header, Records, answer_body, encode_line, example_body, read_lines
+from serve_app.evaluation.records.file import Records
+from serve_app.evaluation.records.header import ConfigFacts, Header, PromptFacts, SamplingFacts, SourceFacts
+from serve_app.evaluation.records.lines import answer_body, encode_line, example_body, read_lines
 from serve_app.evaluation.records.writer import Recorder
 from tests.evaluation.collecting import question
-from tests.evaluation.records.test_file import FACTS, header
+from tests.evaluation.records.headers import FACTS, header
 
 EXAMPLES = [question(1), question(2)]
 ANSWER = Generation("Zürich", "stop", 5, 1)
@@ -77,34 +79,34 @@ def test_more_examples_and_models_are_added(tmp_path: Path) -> None:
 
 
 def with_model(change: dict[str, Any]) -> Header:
-    args = header().config["args"]
+    args = header().config.args
     changed = {**args, "models": {**args["models"], "a": {**args["models"]["a"], **change}}}
-    return replace(header(), config={"digest": "other", "args": changed})
+    return replace(header(), config=ConfigFacts("other", changed))
 
 
 DIFFERENT: list[tuple[Callable[[], Header], list[Example], str]] = [
     (header, EXAMPLES[1:], "1 of their 2 examples are not in the data, such as 'q1'"),
-    (header, [replace(EXAMPLES[0], references=()), EXAMPLES[1]], "the example 'q1' reads otherwise in the data"),
+    (header, [replace(EXAMPLES[0], references=()), EXAMPLES[1]], "the example 'q1' is different in the data"),
     (lambda: header(("b", "t")), EXAMPLES, "their model 'a' is in no cascade of the config"),
     (
-        lambda: replace(header(), prompts={"digest": "x", "texts": {"closed_book_qa": "{question}"}}),
+        lambda: replace(header(), prompts=PromptFacts("x", {"closed_book_qa": "{question}"})),
         EXAMPLES,
-        "the prompt for closed_book_qa is another",
+        "the prompt for closed_book_qa is different",
     ),
     (
-        lambda: replace(header(), sampling={"max_tokens": {"closed_book_qa": 9}}),
+        lambda: replace(header(), sampling=SamplingFacts(0.0, True, {"closed_book_qa": 9})),
         EXAMPLES,
         "max_tokens for closed_book_qa was 48, now 9",
     ),
     (
-        lambda: replace(header(), asked={"through": "server"}),
+        lambda: replace(header(), asked=SourceFacts("server", 4)),
         EXAMPLES,
         "models were asked through engines, now through server",
     ),
     (lambda: with_model({"default": "x" * 99}), EXAMPLES, f"models.a.default was 'Paris', now '{'x' * 59}..."),
-    (lambda: with_model({"slots": 2}), EXAMPLES, "models.a.slots was not given, now 2"),
+    (lambda: with_model({"slots": 2}), EXAMPLES, "models.a.slots was not set, now 2"),
     (
-        lambda: replace(header(), models={"a": {**FACTS, "weights_sha256": "9"}, "t": FACTS}),
+        lambda: replace(header(), models={"a": replace(FACTS, weights_sha256="9"), "t": FACTS}),
         EXAMPLES,
         "the weights of 'a' had the SHA-256 None, now 9",
     ),
@@ -120,7 +122,7 @@ def test_records_that_do_not_fit(
         before = path.read_bytes()
     with pytest.raises(DataError) as caught:
         Recorder(path, other(), examples)
-    said = f"'{path}' holds records that do not fit: {sentence}. Name another file with -o, or ask as before."
+    said = f"'{path}' holds records that do not fit: {sentence}. Choose another path with -o, or collect as before."
     assert str(caught.value) == said
     assert path.read_bytes() == before
 
@@ -132,9 +134,9 @@ def test_an_adapter_is_another_with_another_base(tmp_path: Path) -> None:
         models = {
             "a": {"engine": "vllm_lora", "base": "base", "weights": "./a"},
             "base": {"engine": "vllm", "weights": "./base", "dtype": dtype},
-            "t": header().config["args"]["models"]["t"],
+            "t": header().config.args["models"]["t"],
         }
-        return replace(header(), config={"digest": "x", "args": {**header().config["args"], "models": models}})
+        return replace(header(), config=ConfigFacts("x", {**header().config.args, "models": models}))
 
     with Recorder(tmp_path / "r.jsonl", asked("float32"), EXAMPLES):
         pass
@@ -169,7 +171,7 @@ def test_one_writer_at_a_time(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     with (
         Recorder(path, header(), EXAMPLES),
-        pytest.raises(DataError, match=r"Another cascade collect is writing '.*r\.jsonl'; one at a time\."),
+        pytest.raises(DataError, match=r"Another cascade collect is writing '.*r\.jsonl'; wait until it ends\."),
     ):
         Recorder(path, header(), EXAMPLES)
     with Recorder(path, header(), EXAMPLES) as recorder:
@@ -179,13 +181,13 @@ def test_one_writer_at_a_time(tmp_path: Path) -> None:
 def test_files_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be written: No such file or directory"):
         Recorder(tmp_path / "nowhere" / "r.jsonl", header(), EXAMPLES)
-    with pytest.raises(DataError, match="compressed records cannot be added to; unpack the file first"):
+    with pytest.raises(DataError, match="compressed records cannot be appended to; unpack the file first"):
         Recorder(tmp_path / "r.jsonl.gz", header(), EXAMPLES)
     (tmp_path / "notes.txt").write_text("My notes\nare dear\nto me")
     with pytest.raises(DataError, match=r"notes\.txt:1: not a line of records"):
         Recorder(tmp_path / "notes.txt", header(), EXAMPLES)
     (tmp_path / "note.txt").write_text('{"kind": "header", "form": "a poem"}')
-    with pytest.raises(DataError, match=r"note\.txt' is something else than records; name another file with -o"):
+    with pytest.raises(DataError, match=r"note\.txt' exists but is not a records file; choose another path with -o"):
         Recorder(tmp_path / "note.txt", header(), EXAMPLES)
     assert (tmp_path / "note.txt").read_text() == '{"kind": "header", "form": "a poem"}'
     (tmp_path / "data.jsonl").write_text('{"id": "1"}\n')

@@ -1,0 +1,128 @@
+"""The lines of a records file: examples and answers as JSON, and back with every field checked."""
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, BinaryIO, cast, get_args
+
+from serve_app.core.types import Answer, Failure, FailureKind, FinishReason, Generation, ToolCall
+from serve_app.errors import DataError
+from serve_app.evaluation.records.answers import Logprobs
+from serve_app.evaluation.records.example import Example
+from serve_app.evaluation.records.fields import field, word
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerLine:
+    """One answer's line. `logprobs` are those of `answer`, which itself has none; None if the line has none."""
+
+    example: str
+    model: str
+    answer: Generation | Failure
+    logprobs: Logprobs | None = None
+
+
+def example_body(example: Example) -> dict[str, Any]:
+    """Return an example's line as a JSON object."""
+    return {"kind": "example", **example.body()}
+
+
+def answer_body(example: str, model: str, answer: Answer) -> dict[str, Any]:
+    """Return an answer's line as a JSON object, without log-probabilities or tool calls if it has none."""
+    body: dict[str, Any] = {"kind": "answer", "example": example, "model": model}
+    counts = {"prompt_tokens": answer.prompt_tokens, "completion_tokens": answer.completion_tokens}
+    if answer.estimated:
+        counts["estimated"] = True
+    if isinstance(answer, Failure):
+        return body | {"failure": answer.kind, "message": answer.message, **counts, "latency_s": answer.latency_s}
+    body |= {"text": answer.text, "finish_reason": answer.finish_reason, **counts, "latency_s": answer.latency_s}
+    body["first_token_s"] = answer.first_token_s
+    if answer.logprobs is not None:
+        body["logprobs"] = [[item.token, item.logprob] for item in answer.logprobs]
+    if answer.tool_calls:
+        body["tool_calls"] = [asdict(call) for call in answer.tool_calls]
+    return body
+
+
+def read_line(body: Mapping[str, Any]) -> AnswerLine:
+    """Return the answer that a line holds. Raises ValueError, which names the field, if it is invalid."""
+    pairs = body.get("logprobs")
+    return AnswerLine(
+        field(body, "example", str),
+        field(body, "model", str),
+        _failure(body) if "failure" in body else _generation(body),
+        None if pairs is None or "failure" in body else Logprobs(pairs),
+    )
+
+
+def _generation(body: Mapping[str, Any]) -> Generation:
+    return Generation(
+        prompt_tokens=field(body, "prompt_tokens", int),
+        completion_tokens=field(body, "completion_tokens", int),
+        latency_s=field(body, "latency_s", float),
+        estimated="estimated" in body and field(body, "estimated", bool),
+        text=field(body, "text", str),
+        finish_reason=word(body, "finish_reason", get_args(FinishReason)),
+        first_token_s=None if body.get("first_token_s") is None else field(body, "first_token_s", float),
+        tool_calls=tuple(map(_tool_call, field(body, "tool_calls", list))) if "tool_calls" in body else (),
+    )
+
+
+def _failure(body: Mapping[str, Any]) -> Failure:
+    return Failure(
+        prompt_tokens=field(body, "prompt_tokens", int),
+        completion_tokens=field(body, "completion_tokens", int),
+        latency_s=field(body, "latency_s", float),
+        estimated="estimated" in body and field(body, "estimated", bool),
+        kind=word(body, "failure", get_args(FailureKind)),
+        message=field(body, "message", str),
+    )
+
+
+def _tool_call(body: Any) -> ToolCall:
+    names = [item.name for item in fields(ToolCall)]
+    if not isinstance(body, dict):
+        raise ValueError(f"tool_calls: must be objects with {', '.join(names)}, not {body!r}")
+    return ToolCall(*(field(body, name, str, "tool_calls.") for name in names))
+
+
+def read_example(body: Mapping[str, Any]) -> Example:
+    """Return the example that a line holds. Raises ValueError, which names the field, if it is invalid."""
+    return Example.read({name: value for name, value in body.items() if name != "kind"})
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield number and content of each complete line. Raises DataError if the file or a line cannot be read."""
+    try:
+        with _open(path) as file:
+            for number, line in enumerate(file, 1):
+                if line.endswith(b"\n"):
+                    yield number, parse_line(path, number, line)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"The records {str(path)!r} cannot be read: {error}.") from None
+
+
+def parse_line(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    """Return one line's JSON object. Raises DataError if it is not one."""
+    try:
+        body = json.loads(line)
+    except ValueError as error:
+        raise DataError(f"{path}:{number}: not a line of records: {error}.") from None
+    if not isinstance(body, dict):
+        raise DataError(f"{path}:{number}: not a line of records: must be a JSON object.")
+    return body
+
+
+def encode_line(body: Mapping[str, Any]) -> bytes:
+    """Return a line in UTF-8, or in ASCII if a text holds a lone surrogate, which UTF-8 cannot encode."""
+    try:
+        return json.dumps(body, ensure_ascii=False).encode() + b"\n"
+    except UnicodeEncodeError:
+        return json.dumps(body).encode() + b"\n"
+
+
+def _open(path: Path) -> BinaryIO:
+    return cast("BinaryIO", gzip.open(path) if path.name.endswith(".gz") else path.open("rb"))

@@ -1,0 +1,38 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serve_app.errors import DataError
+from serve_app.evaluation.records.file import Records
+from serve_app.evaluation.records.header import Header
+from tests.evaluation.records.headers import header, write
+
+
+def test_a_header_comes_back_as_it_was() -> None:
+    assert Header.read(json.loads(json.dumps(header().body()))) == header()
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"config": 5}, "config: must be an object, not 5"),
+        ({"config": {"digest": "c"}}, "config.args: required, but missing"),
+        ({"data": {"files": []}}, "data.digest: required, but missing"),
+        ({"data": {"digest": "d", "files": None}}, "data.files: must be a list, not None"),
+        ({"prompts": {"digest": "p", "texts": []}}, r"prompts.texts: must be an object, not \[\]"),
+        ({"asked": {}}, "asked.through: required, but missing"),
+        ({"versions": None}, "versions: must be an object, not None"),
+        ({"created": 5}, "created: must be a string, not 5"),
+        ({"models": {"a": 5}}, "models.a: must be an object, not 5"),
+        ({"models": {"a": {}}}, "models.a.cost: required, but missing"),
+        ({"models": {"a": {"cost": {"tokens": 5}}}}, "models.a.cost.tokens: no such field"),
+        ({"models": {"a": {"cost": {"parameters": "5"}}}}, "models.a.cost.parameters: must be a number, not '5'"),
+        ({"models": {"a": {"cost": {"devices": None}}}}, "models.a.cost.devices: must be a number, not None"),
+    ],
+)
+def test_an_invalid_header(tmp_path: Path, change: dict[str, Any], sentence: str) -> None:
+    path = write(tmp_path / "r.jsonl", header().body() | change)
+    with pytest.raises(DataError, match=rf":1: not a line of records: {sentence}"):
+        Records.load(path)
