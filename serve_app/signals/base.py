@@ -1,4 +1,4 @@
-"""The contract that every signal keeps, and the part of it that is the same for all: empty texts, shapes, pairs."""
+"""The contract that every signal keeps, and what all of them share: empty texts, shapes, pairs."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
@@ -53,51 +53,53 @@ class CompositeOptions(SignalOptions, ABC):
 
 
 class Signal(Protocol):
-    """Measures how far texts agree in meaning (paper, section 3.2).
+    """Measures how far texts agree in meaning: the similarities S_ij of the paper, section 3.2.
 
-    `floor` is the lowest value the signal can have; the highest is 1. (`bleurt` alone, a regression, has no bounds: its
-    floor is about what unrelated texts get.) `symmetric` says that S[i][j] == S[j][i].
+    `floor` is the lowest value the signal can have; the highest is 1. Only `bleurt`, a regression, has no bounds: its
+    floor is about the value of unrelated texts. `symmetric` means that S[i][j] == S[j][i].
     """
 
     @property
     def floor(self) -> float:
-        """The value of every pair in which a text is empty or only whitespace."""
+        """Return the value of every pair in which a text is empty or only whitespace."""
         ...
 
     @property
     def symmetric(self) -> bool:
-        """Whether the direction of a pair is of no matter, so that half of them would do."""
+        """Return whether both directions of a pair have the same value."""
         ...
 
     def similarities(self, requests: Sequence[Sequence[str]]) -> list[Scores]:
-        """One n x n matrix for each request of n texts: `S[i][j]` is hypothesis i against reference j.
+        """Return one n x n matrix for each request of n texts: `S[i][j]` is hypothesis i against reference j.
 
-        The diagonal is what the signal really says of a text and itself: 1, but 0 for a text in which it sees nothing
-        (ROUGE-2 of one word). For `bleurt` it is 1 by definition: nobody reads it, and to compute it would cost half as
-        much again for three texts (two equal answers of different members are still compared for real).
+        The diagonal is the signal's value of a text and itself: 1, but 0 for a text in which it finds no features
+        (ROUGE-2 of one word). For `bleurt` it is 1 by definition: no decision reads it, and computing it would cost
+        half as much again for three texts. Two equal answers of different members are compared as any others.
 
-        `flops` are the request's share of the work; `device_s` is the caller's to measure. Raises `SignalError`.
+        `flops` are the request's share of the work; the caller measures `device_s`. Raises `SignalError` if the signal
+        cannot be computed.
         """
         ...
 
 
 class TextSignal(ABC):
-    """Keeps what the contract says of empty texts, for every signal: `compare` never sees one."""
+    """Gives every pair with an empty text the floor, so that `compare` never sees an empty text."""
 
     floor: ClassVar[float] = 0.0
     symmetric: ClassVar[bool]
 
     def similarities(self, requests: Sequence[Sequence[str]]) -> list[Scores]:
-        kept = [[i for i, text in enumerate(texts) if text.strip()] for texts in requests]
-        scored = self.compare([[texts[i] for i in rows] for texts, rows in zip(requests, kept, strict=True)])
+        """Return one n x n matrix for each request of n texts; see `Signal.similarities`."""
+        filled = [[i for i, text in enumerate(texts) if text.strip()] for texts in requests]
+        scored = self.compare([[texts[i] for i in rows] for texts, rows in zip(requests, filled, strict=True)])
         return [
             scores if len(rows) == len(texts) else self._widen(scores, rows, len(texts))
-            for texts, rows, scores in zip(requests, kept, scored, strict=True)
+            for texts, rows, scores in zip(requests, filled, scored, strict=True)
         ]
 
     @abstractmethod
     def compare(self, requests: Sequence[Sequence[str]]) -> list[Scores]:
-        """Like `similarities`, for texts of which none is empty. A request may have no text at all."""
+        """Return what `similarities` returns, for requests without empty texts; a request may have no text at all."""
 
     def _widen(self, scores: Scores, rows: Sequence[int], size: int) -> Scores:
         matrix = [[self.floor] * size for _ in range(size)]
@@ -108,22 +110,22 @@ class TextSignal(ABC):
 
 
 class LexicalSignal(TextSignal, Generic[Features]):
-    """A signal that compares what each text was turned into, pair by pair; every text is prepared once a request."""
+    """A signal that extracts features of each text once a request, and compares them pair by pair."""
 
     def compare(self, requests: Sequence[Sequence[str]]) -> list[Scores]:
         return [Scores(self._matrix(texts)) for texts in requests]
 
     @abstractmethod
     def prepare(self, texts: Sequence[str]) -> list[Features]:
-        """The features of one request's distinct texts."""
+        """Return the features of one request's distinct texts."""
 
     @abstractmethod
     def itself(self, features: Features) -> float:
-        """A text's value against itself."""
+        """Return a text's value against itself."""
 
     @abstractmethod
     def pair(self, first: Features, second: Features) -> tuple[float, float]:
-        """The value with `first` as the hypothesis, then the value with `second` as the hypothesis."""
+        """Return the value with `first` as the hypothesis, then the value with `second` as the hypothesis."""
 
     def _matrix(self, texts: Sequence[str]) -> Matrix:
         distinct = list(dict.fromkeys(texts))
@@ -139,5 +141,5 @@ class LexicalSignal(TextSignal, Generic[Features]):
 
 
 def freeze(matrix: Iterable[Iterable[float]]) -> Matrix:
-    """The rows as tuples."""
+    """Return the rows as tuples."""
     return tuple(tuple(row) for row in matrix)

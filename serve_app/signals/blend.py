@@ -26,9 +26,9 @@ class BlendConfig(CompositeOptions):
 
     kind: Literal["blend"]
     agreement: str = Field(description="A signal that compares texts; a mix will do.")
-    confidence: str = Field(description="A token-level signal, with zscores for every model it is to judge.")
+    confidence: str = Field(description="A token-level signal with zscores for every member.")
     weights: BlendWeights = Field(BlendWeights(), description="Factors of agreement and confidence.")
-    logistic: bool = Field(False, description="Turn the score into a chance between 0 and 1, as a fitted one wants it.")
+    logistic: bool = Field(False, description="Map the score to a probability between 0 and 1; set for fitted weights.")
 
     def components(self) -> dict[tuple[str | int, ...], str]:
         """Return the one signal that it compares texts by; the core adds the confidence."""
@@ -44,17 +44,17 @@ class BlendConfig(CompositeOptions):
 
 
 def fit_blend(config: BlendConfig, answers: Sequence[tuple[float, float]], good: Sequence[bool]) -> BlendConfig:
-    """`config` with weights fitted by logistic regression (L2, C = 1) on a labelled calibration set.
+    """Return `config` with weights fitted by logistic regression (L2, C = 1) on a labelled calibration set.
 
-    `answers` are each answer's (o_i, c_i), `good` says which of them deserved to be returned; a threshold of 0.5 then
-    accepts what is more likely good than not. Answers without a finite confidence are left out. SignalError where only
-    one kind of answer remains.
+    `answers` are each answer's (o_i, c_i): output score (paper, section 3.2) and token confidence. `good` labels those
+    worth returning; a threshold of 0.5 then accepts answers that are more likely good than not. Answers without a
+    finite confidence are left out. Raises `SignalError` if those that remain are all good or all bad.
     """
     from sklearn.linear_model import LogisticRegression
 
     rows = [(pair, label) for pair, label in zip(answers, good, strict=True) if all(map(isfinite, pair))]
     if len({label for _, label in rows}) < 2:
-        raise SignalError(f"To fit a blend, both good and bad answers are needed; all {len(rows)} are of one kind.")
+        raise SignalError(f"Fitting a blend needs both good and bad answers; all {len(rows)} are of one kind.")
     model = LogisticRegression(C=1.0).fit([pair for pair, _ in rows], [label for _, label in rows])
     agreement, confidence = map(float, model.coef_[0])
     weights = BlendWeights(agreement=agreement, confidence=confidence, intercept=float(model.intercept_[0]))

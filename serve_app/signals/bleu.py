@@ -1,4 +1,4 @@
-"""`bleu`: sacreBLEU's sentence BLEU, scaled to 0..1, with every text tokenised and counted once a request."""
+"""`bleu`: sacreBLEU's sentence BLEU, scaled to 0..1. Every text is tokenised and counted once a request."""
 
 import math
 from collections import Counter
@@ -27,7 +27,7 @@ class BleuConfig(SignalOptions):
         "13a", description="sacreBLEU's tokeniser; `intl` or `char` for scripts other than Latin, `zh` for Chinese."
     )
     smoothing: Literal["exp", "floor", "add-k", "none"] = Field(
-        "exp", description="What stands in for an n-gram precision of 0."
+        "exp", description="Replacement of an n-gram precision of 0."
     )
     smoothing_value: float | None = Field(
         None, ge=0, description="For `floor` (default 0.1) and `add-k` (default 1) only."
@@ -46,7 +46,7 @@ NgramCounts = tuple[Counter[tuple[str, ...]], ...]
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A text's length in tokens, and how often each of its n-grams occurs, for n = 1 to 4."""
+    """A text's length in tokens, and the count of each of its n-grams, for n = 1 to 4."""
 
     tokens: int
     ngrams: NgramCounts
@@ -79,7 +79,7 @@ class BleuSignal(LexicalSignal[Segment]):
         return Segment(len(tokens), tuple(Counter(zip(*shifted[: n + 1], strict=False)) for n in range(len(shifted))))
 
     def _score(self, matches: Sequence[int], hypothesis: int, reference: int) -> float:
-        """`sacrebleu.BLEU.compute_bleu` with effective order, in the same steps, without building its result object."""
+        """Return BLEU in the steps of `sacrebleu.BLEU.compute_bleu` with effective order, without its result object."""
         if not matches[0]:
             return 0.0
         logs, zeros, orders = 0.0, 0, 0
@@ -97,14 +97,14 @@ class BleuSignal(LexicalSignal[Segment]):
 
 
 def _matches(first: Segment, second: Segment) -> list[int]:
-    """How many n-grams two texts share, for each order."""
+    """Count the n-grams that two texts share, for each order."""
     matches = [0] * _MAX_ORDER
     for n, (ours, theirs) in enumerate(zip(first.ngrams, second.ngrams, strict=False)):
         shared = ours.keys() & theirs.keys()
         if not shared:
-            break  # without a shared n-gram there is no longer one
+            break  # no shared n-gram, so none of a higher order
         if len(ours) == first.tokens - n or len(theirs) == second.tokens - n:
-            matches[n] = len(shared)  # one of the two repeats nothing: the usual case from word pairs on
+            matches[n] = len(shared)  # one of the two repeats no n-gram: the usual case for n > 1
         else:
             matches[n] = sum([min(ours[ngram], theirs[ngram]) for ngram in shared])
     return matches
@@ -114,7 +114,7 @@ Precision = Callable[[int, int, int, int], float | None]
 
 
 def _precision(config: BleuConfig) -> Precision:
-    """(order - 1, matched, total, zero precisions so far) -> smoothed precision, None where there are no n-grams."""
+    """Return (order - 1, matched, total, zero precisions so far) -> smoothed precision, or None if total is 0."""
     value = config.smoothing_value
     if value is None:
         value = _VALUE_DEFAULTS.get(config.smoothing, 0.0)
@@ -135,7 +135,7 @@ def _precision(config: BleuConfig) -> Precision:
 
 
 def _tokenizer(name: str) -> Tokenizer:
-    """Text -> tokens, as sacreBLEU's tokeniser of this name makes them."""
+    """Return text -> tokens, equal to sacreBLEU's tokeniser of this name."""
     from sacrebleu.metrics.bleu import BLEU
     from sacrebleu.tokenizers.tokenizer_re import TokenizerRegexp
 
@@ -149,7 +149,7 @@ def _tokenizer(name: str) -> Tokenizer:
 
     def tokenize(text: str) -> list[str]:
         tokens: list[str] = tokenizer(text).split()
-        # sacreBLEU caches its last 65,536 texts: memory that a server does not get back, and users' texts besides.
+        # sacreBLEU caches its last 65,536 texts: memory that a server never frees, and users' texts.
         kind.__call__.cache_clear()
         rules.__call__.cache_clear()
         return tokens
@@ -158,27 +158,27 @@ def _tokenizer(name: str) -> Tokenizer:
 
 
 def _by_words(rules: Callable[[str], str]) -> Tokenizer:
-    """sacreBLEU's `13a`, whose `rules` never look past a space: so each word is split once, not once a text."""
+    """Return sacreBLEU's `13a`. Its `rules` never look past a space, so each word is split once and remembered."""
 
     def split(word: str) -> list[str]:
         if word.isalnum():
             return [word]  # the rules split at ASCII punctuation only
         if word[:-1].isalnum() and word[-1] in ".,":
-            return [word[:-1], word[-1]]  # and always where one of these two ends a word
+            return [word[:-1], word[-1]]  # and always at one of these two at a word's end
         return rules(f" {word} ").split()
 
-    known = lru_cache(maxsize=2**15)(split)
+    split_cached = lru_cache(maxsize=2**15)(split)
 
     def tokenize(text: str) -> list[str]:
         line = text.replace("<skipped>", "").replace("-\n", "").replace("\n", " ")
         if "&" in line:
             line = line.replace("&quot;", '"').replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">")
-        words = (known(word) if len(word) <= _LONGEST_WORD else split(word) for word in line.split())
+        words = (split_cached(word) if len(word) <= _LONGEST_WORD else split(word) for word in line.split())
         return list(chain.from_iterable(words))
 
     return tokenize
 
 
 def build(config: BleuConfig) -> BleuSignal:
-    """The signal for these options."""
+    """Return the signal for these options."""
     return BleuSignal(config, _tokenizer(config.tokenize))

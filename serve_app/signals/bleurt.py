@@ -1,7 +1,7 @@
-"""`bleurt`: a learned metric; all ordered pairs of all waiting requests in batches of pairs of like length.
+"""`bleurt`: a learned metric. All ordered pairs of all waiting requests are computed in batches of similar length.
 
-`bleurt-pytorch` needs transformers 4 and the rest of this project transformers 5, so it is no extra of ours: no one
-environment could hold both. The signal runs as a deployment of its own, in an environment of its own; see
+`bleurt-pytorch` needs transformers 4 and the rest of this project transformers 5, so no environment can hold both, and
+it is not an extra of this package. The signal runs in a deployment and an environment of its own; see
 `bleurt_environment`.
 """
 
@@ -24,11 +24,11 @@ from serve_app.torch_models import encodable, quiet
 from serve_app.weights import WeightsSetting
 
 PACKAGES = ("transformers==4.57.6", "bleurt-pytorch==0.0.1", "sentencepiece>=0.2,<0.3")
-"""What the environment has on top of, or instead of, what the server's own has."""
+"""Packages that the environment has in addition to, or in place of, the server's own."""
 MAX_TOKENS = 512
-"""What every checkpoint of the BLEURT-20 family reads of a pair."""
+"""Tokens of a pair that every checkpoint of the BLEURT-20 family reads."""
 SETUP_TIMEOUT_S = 1800
-"""Ray copies the server's environment before it installs, which has taken five minutes on a busy machine."""
+"""Ray copies the server's environment before it installs; that took five minutes on a busy machine."""
 
 Pair = tuple[str, str]
 """Hypothesis, reference."""
@@ -46,16 +46,18 @@ class BleurtConfig(SignalOptions):
         description="A checkpoint for bleurt-pytorch: BLEURT-20 (579M parameters), or a distilled one, faster and less "
         "accurate: BLEURT-20-D12 (167M), -D6 (45M), -D3 (30M).",
     )
-    sha256: str | None = Field(None, description="Checksum of the weights, where their source is one file.")
+    sha256: str | None = Field(None, description="Checksum of the weights, if their source is one file.")
     environment: Annotated[str | None, OPERATIONAL] = Field(
         None,
         description="The python of an environment that has bleurt-pytorch, on every node (`make bleurt-env` makes "
         ".venv-bleurt/bin/python). By default Ray makes one when the server starts, which takes minutes.",
     )
     device: Annotated[str | None, OPERATIONAL] = Field(
-        None, description="cpu, cuda, cuda:1, mps, ...; by default the best there is."
+        None, description="cpu, cuda, cuda:1, mps, ...; by default the fastest available."
     )
-    dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="What the model computes in.")
+    dtype: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="Number format that the model computes in."
+    )
     batch_tokens: Annotated[int, OPERATIONAL] = Field(
         2048, gt=0, description="Tokens in one forward pass, padding included."
     )
@@ -71,15 +73,15 @@ class BleurtConfig(SignalOptions):
         return environment
 
     def runtime_env(self) -> dict[str, Any]:
-        """Ray's description of the environment that the signal runs in."""
+        """Return Ray's description of the environment that the signal runs in."""
         if self.environment is not None:
-            return {"py_executable": shlex.quote(self.environment)}  # Ray hands it to a shell
+            return {"py_executable": shlex.quote(self.environment)}  # Ray passes it to a shell
         return {"pip": {"packages": list(PACKAGES)}, "config": {"setup_timeout_seconds": SETUP_TIMEOUT_S}}
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A pair as the model reads it."""
+    """A pair's token ids and segment types as the model reads them; `cut` if the pair was too long."""
 
     ids: Sequence[int]
     types: Sequence[int]
@@ -87,9 +89,9 @@ class Encoded:
 
 
 class BleurtSignal(TextSignal):
-    """What `BleurtForSequenceClassification` says of each pair, as it is: unbounded, for BLEURT-20 about 0 to 1.
+    """The raw output of `BleurtForSequenceClassification` for each pair: unbounded, for BLEURT-20 about 0 to 1.
 
-    May be called from several threads; the calls then take turns.
+    May be called from several threads; the calls then run one after another.
     """
 
     floor: ClassVar[float] = 0.0
@@ -104,13 +106,12 @@ class BleurtSignal(TextSignal):
         self._lock = Lock()  # the tokeniser cannot be shared by threads
 
     def compare(self, requests: Sequence[Sequence[str]]) -> list[Scores]:
+        """Return the matrices; a pair that several requests wait for is computed once and charged in equal shares."""
         owners = Counter(pair for texts in requests for pair in set(permutations(texts, 2)))
         with self._lock:
             encoded = self._encode(owners)
             values = dict(zip(encoded, self._values(list(encoded.values())), strict=True))
-        shares = {
-            pair: 2.0 * self._parameters * len(item.ids) / owners[pair] for pair, item in encoded.items()
-        }  # a pair that several requests wait for is computed once
+        shares = {pair: 2.0 * self._parameters * len(item.ids) / owners[pair] for pair, item in encoded.items()}
         return [
             Scores(
                 freeze([1.0 if i == j else values[a, b] for j, b in enumerate(texts)] for i, a in enumerate(texts)),
@@ -121,14 +122,14 @@ class BleurtSignal(TextSignal):
         ]
 
     def pairs(self, pairs: Sequence[Pair]) -> list[float]:
-        """The value of each (hypothesis, reference), one way only; no text of them is empty."""
+        """Return the value of each (hypothesis, reference), in this direction only; no text may be empty."""
         with self._lock:
             encoded = self._encode(dict.fromkeys(pairs))
             values = dict(zip(encoded, self._values(list(encoded.values())), strict=True))
         return [values[pair] for pair in pairs]
 
     def _encode(self, pairs: Iterable[Pair]) -> dict[Pair, Encoded]:
-        """Each text is tokenised once, whatever the number of its pairs."""
+        """Tokenise each text once, whatever the number of its pairs."""
         pairs = list(pairs)
         texts = list(dict.fromkeys(text for pair in pairs for text in pair))
         if not texts:
@@ -144,13 +145,13 @@ class BleurtSignal(TextSignal):
         return {(hypothesis, reference): self._pair(ids[reference], ids[hypothesis]) for hypothesis, reference in pairs}
 
     def _pair(self, reference: Sequence[int], hypothesis: Sequence[int]) -> Encoded:
-        """[CLS] reference [SEP] hypothesis [SEP], the order that BLEURT was trained on."""
+        """Return [CLS] reference [SEP] hypothesis [SEP], the order that BLEURT was trained on."""
         room = self._max_tokens - self._tokenizer.num_special_tokens_to_add(pair=True)
         cut = len(reference) + len(hypothesis) > room
         if cut:
-            # As BLEURT does: tokens are taken off the longer of the two, of equals off the hypothesis.
-            kept = max(room - len(hypothesis), (room + 1) // 2)
-            reference = reference[:kept]
+            # As BLEURT does: cut the longer of the two, and of two equal lengths the hypothesis.
+            length = max(room - len(hypothesis), (room + 1) // 2)
+            reference = reference[:length]
             hypothesis = hypothesis[: room - len(reference)]
         return Encoded(
             self._tokenizer.build_inputs_with_special_tokens(reference, hypothesis),
@@ -168,11 +169,11 @@ class BleurtSignal(TextSignal):
                 for row, value in zip(batch, logits.flatten().tolist(), strict=True):
                     values[row] = value
         if not bool(torch.isfinite(torch.tensor(values)).all()):
-            raise SignalError("The bleurt model gave numbers that are not finite; try dtype 'float32'.")
+            raise SignalError("The bleurt model returned numbers that are not finite; try dtype 'float32'.")
         return values
 
     def _batches(self, pairs: Sequence[Encoded]) -> Iterator[list[int]]:
-        """Indices of pairs of like length: as many as the budget allows, at least one."""
+        """Yield indices of pairs of similar length: as many as fit into `batch_tokens`, but at least one."""
         batch: list[int] = []
         for row in sorted(range(len(pairs)), key=lambda row: len(pairs[row].ids)):
             if batch and (len(batch) + 1) * len(pairs[row].ids) > self._batch_tokens:
@@ -200,9 +201,9 @@ class BleurtSignal(TextSignal):
 
 
 def build(config: BleurtConfig, weights: Path | None) -> BleurtSignal:
-    """The signal for these options, its model loaded from the local folder `weights`.
+    """Return the signal for these options, its model loaded from the local folder `weights`.
 
-    Raises `SignalError` outside of its environment.
+    Raises `SignalError` outside its environment, or if the folder holds no BLEURT model.
     """
     try:
         import torch
@@ -235,7 +236,7 @@ def build(config: BleurtConfig, weights: Path | None) -> BleurtSignal:
 
 
 def _first_token_only(model: Any) -> None:
-    """The head reads the first token alone, so the last layer need compute no other: a quarter less work for D3."""
+    """Compute only the first token in the last layer, which is all that the head reads: a quarter less work for D3."""
     attention = model.bleurt.encoder.layer[-1].attention
     for module in (attention.self.query, attention.output):
         module.register_forward_pre_hook(lambda _, states: tuple(state[:, :1] for state in states))

@@ -1,9 +1,9 @@
-"""An environment for `bleurt` in seconds: what this one has, with the few packages that must differ in front of it.
+"""An environment for `bleurt`, made in seconds: this one's packages, with the few that must differ in front of them.
 
     python -m serve_app.signals.bleurt_environment .venv-bleurt        (make bleurt-env)
 
-Ray, pydantic, torch and this project are those of the environment that ran it, so that replicas in both understand each
-other; only transformers, what transformers 4 needs older, and bleurt-pytorch are installed anew.
+Ray, pydantic, torch and this project are those of the environment that runs this module, so that replicas in both are
+compatible; only bleurt-pytorch, transformers 4 and the older versions that it needs are installed.
 """
 
 import subprocess
@@ -20,24 +20,27 @@ _LINK = "_server.pth"
 
 
 def make_environment(folder: Path) -> Path:
-    """Make it in `folder`, unless it is there already; returns its python. SignalError if a package cannot be had."""
+    """Make the environment in `folder` unless it is up to date; return its python.
+
+    Raises `SignalError` if the folder is something else, or a package cannot be installed.
+    """
     folder = folder.absolute()
     python = folder / "bin" / "python"
-    made, wanted = folder / ".made", _description()
+    stamp, description = folder / ".made", _description()
     if folder.exists() and not (folder / "pyvenv.cfg").is_file():
-        raise SignalError(f"{str(folder)!r} is something else than an environment; name a folder that does not exist.")
+        raise SignalError(f"{str(folder)!r} exists but is not an environment; name a folder that does not exist.")
     with FileLock(f"{folder}.lock"):
-        if made.is_file() and made.read_text() == wanted:
+        if stamp.is_file() and stamp.read_text() == description:
             return python
         venv.EnvBuilder(clear=True, symlinks=True).create(folder)
         _link(folder)
         _install(python)
-        made.write_text(wanted)
+        stamp.write_text(description)
     return python
 
 
 def _description() -> str:
-    """What the environment depends on: another python, other packages in front or behind, and it is made anew."""
+    """Return what the environment depends on: if it changes, the environment is made again."""
     return "\n".join([sys.version, sys.prefix, *PACKAGES])
 
 
@@ -45,17 +48,17 @@ def _link(folder: Path) -> None:
     """Put this environment's packages behind those of the new one."""
     behind = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
     [own] = (folder / "lib").glob("python*/site-packages")
-    # Not the plain paths: what they link to in turn (an editable install of ours) must be found too.
+    # Not the plain paths: what these link to (an editable install of this project) must be importable, too.
     lines = [f"import site; site.addsitedir({path!r})\n" for path in behind]
     (own / _LINK).write_text("".join(lines))
 
 
 def _install(python: Path) -> None:
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(python)]
-    done = subprocess.run([*pip, "install", *PACKAGES], capture_output=True, text=True, check=False)
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or ["pip gave no reason"]
-        raise SignalError(f"The environment for bleurt could not be made: {lines[-1]}")
+    result = subprocess.run([*pip, "install", *PACKAGES], capture_output=True, text=True, check=False)
+    if result.returncode:
+        lines = result.stderr.strip().splitlines() or ["pip gave no reason"]
+        raise SignalError(f"The environment for bleurt could not be made; pip reported: {lines[-1]}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Every signal there is: the union of their configs, those with a name of their own, their builders, and the catalogue.
 
 A new signal is one file, one line in `SignalConfig`, `_BUILDERS` and `DEFAULT_SIGNALS`, one line in the contract test.
-What its kind needs (weights, log-probabilities, an environment) is said once, on its config class; `SignalOptions` in
-`base` names the questions.
+What its kind needs (weights, log-probabilities, an environment) is declared once, on its config class, by the class
+attributes of `base.SignalOptions`.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -95,7 +95,7 @@ def build_signal(config: SignalConfig, weights: Path | None = None) -> Signal:
     return _BUILDERS[config.kind](config, weights)
 
 
-# The class attributes say what holds; these three tell it to the type checker, too.
+# The class attributes are what decides; these three tell it to the type checker, too.
 def is_token_level(config: AnySignalConfig) -> TypeGuard[ChowConfig]:
     """Return whether a signal judges one answer by its own log-probabilities."""
     return config.token_level
@@ -112,7 +112,7 @@ def is_isolated(config: AnySignalConfig) -> TypeGuard[BleurtConfig]:
 
 
 class SignalCatalogue(Mapping[str, AnySignalConfig]):
-    """The signals that a config knows, by name: built-in ones and a user's own, and how they are made of each other."""
+    """The signals that a config may name, built-in ones and a user's own, and how composites are made of others."""
 
     def __init__(self, signals: Mapping[str, AnySignalConfig]) -> None:
         self._signals = dict(signals)
@@ -158,8 +158,9 @@ class SignalCatalogue(Mapping[str, AnySignalConfig]):
 
     def confidence_name(self, name: str) -> str | None:
         """Return the token-level signal that a signal reads: itself, a blend's confidence, or None."""
-        blend = self.blends().get(name)
-        return blend.confidence if blend else name if self[name].token_level else None
+        if blend := self.blends().get(name):
+            return blend.confidence
+        return name if self[name].token_level else None
 
     def confidence_of(self, name: str) -> ChowConfig | None:
         """Return the token-level part of a signal, or None. Raises KeyError for an unknown name."""
@@ -167,7 +168,7 @@ class SignalCatalogue(Mapping[str, AnySignalConfig]):
         return None if confidence is None else self.token_level().get(confidence)
 
     def computed_for(self, name: str) -> list[str]:
-        """Return the plain signals that must be computed for a signal: itself, or those that a composite comes to."""
+        """Return the plain signals that must be computed for a signal: itself, or a composite's plain components."""
         if components := self.components(name):
             return [plain for component in components for plain in self.computed_for(component)]
         return [] if self[name].token_level else [name]

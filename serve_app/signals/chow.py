@@ -1,4 +1,4 @@
-"""`chow_sum`, `chow_avg`, `chow_quantile`: how sure one model was of its own answer (paper, section 3.3)."""
+"""`chow_sum`, `chow_avg`, `chow_quantile`: one model's confidence in its own answer (paper, section 3.3)."""
 
 import math
 import statistics
@@ -14,13 +14,13 @@ from serve_app.signals.base import Options, SignalOptions
 
 
 class ZScore(Options):
-    """How a model's confidence is spread, measured on examples outside the evaluation (paper, section 3.4)."""
+    """Mean and deviation of a model's confidence, measured on examples outside the evaluation (paper, section 3.4)."""
 
     mean: float = Field(description="Mean of the raw confidence.")
     std: float = Field(gt=0, description="Population standard deviation.")
 
     def of(self, value: float) -> float:
-        """How many deviations a raw confidence lies above the mean."""
+        """Return the number of standard deviations that a raw confidence is above the mean."""
         return (value - self.mean) / self.std
 
 
@@ -32,7 +32,7 @@ class ChowConfig(SignalOptions):
 
     kind: Literal["chow_sum", "chow_avg", "chow_quantile"]
     zscores: dict[str, ZScore] = Field(
-        {}, description="Mean and deviation of this confidence for each model, without which models do not compare."
+        {}, description="Mean and deviation of this confidence for each model, needed to compare several models."
     )
     q: float = Field(0.0, ge=0.0, le=1.0, description="The quantile for `chow_quantile`; 0 is the least certain token.")
 
@@ -44,30 +44,30 @@ class ChowConfig(SignalOptions):
 
 
 def chow_sum(logprobs: Sequence[float]) -> float:
-    """Chow-Sum: the log-probability of the whole answer."""
+    """Return Chow-Sum: the log-probability of the whole answer, in nats (paper, section 3.3)."""
     return math.fsum(logprobs)
 
 
 def chow_avg(logprobs: Sequence[float]) -> float:
-    """Chow-Average: the mean over tokens, so that long answers are not punished."""
+    """Return Chow-Average: the mean log-probability of a token, independent of the answer's length (section 3.3)."""
     return math.fsum(logprobs) / len(logprobs)
 
 
 def chow_quantile(logprobs: Sequence[float], q: float) -> float:
-    """Chow-Quantile: linear between the two nearest ranks, as `numpy.quantile` does by default."""
+    """Return Chow-Quantile: linear between the two nearest ranks, as `numpy.quantile` by default (section 3.3)."""
     ordered = sorted(logprobs)
     rank = q * (len(ordered) - 1)
     below = math.floor(rank)
     low, high = ordered[below], ordered[math.ceil(rank)]
-    # An impossible token makes every rank it takes part in impossible (and inf - inf would be no number).
+    # -inf at either rank makes the quantile -inf; interpolating would give inf - inf = NaN.
     return low if low in (high, -math.inf) else low + (high - low) * (rank - below)
 
 
 def confidence(config: ChowConfig) -> Confidence:
-    """The confidence that `config` names: (model, generation) -> natural-log units, higher is surer. It pickles.
+    """Return the confidence that `config` names: (model, generation) -> nats, higher is surer. It can be pickled.
 
-    Over the tokens in `generation.logprobs` and no others. Minus infinity without a token or without log-probabilities.
-    Normalised to a z-score where `config.zscores` has the model.
+    It is computed over the tokens in `generation.logprobs`, and minus infinity if there are none. If `config.zscores`
+    has the model, it is a z-score instead (paper, section 3.4).
     """
     rule: Callable[[Sequence[float]], float]
     if config.kind == "chow_sum":
@@ -89,9 +89,10 @@ def _confidence(
 
 
 def fit_zscores(config: ChowConfig, examples: Mapping[str, Sequence[Generation]]) -> ChowConfig:
-    """`config` with z-scores measured on each model's answers to examples outside the evaluation.
+    """Return `config` with z-scores measured on each model's answers to examples outside the evaluation.
 
-    Answers without a finite confidence are left out. SignalError where fewer than two remain, or all are alike.
+    See section 3.4 of the paper. Answers without a finite confidence are left out. Raises `SignalError` if fewer than
+    two remain, or all have the same confidence.
     """
     raw = confidence(config.model_copy(update={"zscores": {}}))
     zscores = {}

@@ -1,4 +1,4 @@
-"""`chrf`: sacreBLEU's sentence chrF, scaled to 0..1, with every text's n-grams counted once a request."""
+"""`chrf`: sacreBLEU's sentence chrF, scaled to 0..1. Every text's n-grams are counted once a request."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -27,7 +27,7 @@ class ChrfConfig(SignalOptions):
 
 @dataclass(frozen=True, slots=True)
 class Ngrams:
-    """A text's n-grams of one order: how many, which, and how often those that come more than once."""
+    """A text's n-grams of one order: their number, the distinct ones, and the counts of those that repeat."""
 
     total: int
     distinct: frozenset[str]
@@ -35,7 +35,7 @@ class Ngrams:
 
 
 Segment: TypeAlias = tuple[Ngrams, ...]
-"""First the character n-grams by order, then those of words."""
+"""Character n-grams by order, then word n-grams by order."""
 
 
 class ChrfSignal(LexicalSignal[Segment]):
@@ -68,7 +68,7 @@ class ChrfSignal(LexicalSignal[Segment]):
             yield _count([" ".join(words[i : i + n]) for i in range(len(words) - n + 1)])
 
     def _score(self, matches: Sequence[int], hypothesis: Sequence[int], reference: Sequence[int]) -> float:
-        """`sacrebleu.CHRF._compute_f_score`, in the same steps."""
+        """Return chrF in the steps of `sacrebleu.CHRF._compute_f_score`."""
         smooth = self._config.eps_smoothing
         precisions, recalls, scores, orders = 0.0, 0.0, 0.0, 0
         for matched, ours, theirs in zip(matches, hypothesis, reference, strict=True):
@@ -77,14 +77,14 @@ class ChrfSignal(LexicalSignal[Segment]):
                 recalls += matched / theirs
                 orders += 1
             if smooth:
-                # The reference counts a hypothesis' n-grams as none where the other text has none.
+                # Like sacreBLEU: an order that the reference lacks counts as one that the hypothesis lacks, too.
                 scores += self._f(matched / ours if ours and theirs else _EPS, matched / theirs if theirs else _EPS)
         if smooth:
             return min(1.0, scores / len(matches))
         return min(1.0, self._f(precisions / orders, recalls / orders)) if precisions else 0.0
 
     def _f(self, precision: float, recall: float) -> float:
-        """F-beta; with nothing in common next to nothing, as in the reference."""
+        """Return F-beta, or sacreBLEU's epsilon if nothing is in common."""
         factor = self._config.beta**2
         below = factor * precision + recall
         return (1 + factor) * precision * recall / below if below > 0 else _EPS
@@ -97,14 +97,14 @@ def _count(ngrams: list[str]) -> Ngrams:
 
 
 def _matches(first: Ngrams, second: Ngrams) -> int:
-    """How many n-grams two texts share: each distinct one once, and again where both repeat it."""
+    """Count the n-grams that two texts share: each distinct one once, and again for each time both repeat it."""
     shared = len(first.distinct & second.distinct)
     ours, theirs = first.repeated, second.repeated
     return shared + sum([min(ours[ngram], theirs[ngram]) - 1 for ngram in ours.keys() & theirs.keys()])
 
 
 def _words(text: str) -> list[str]:
-    """Words apart from one sign of ASCII punctuation at their end or, if there is none, at their beginning."""
+    """Split words, each from one ASCII punctuation mark at its end or, if it has none, at its beginning."""
     words: list[str] = []
     for word in text.split():
         if len(word) > 1 and word[-1] in _PUNCTUATION:
@@ -117,5 +117,5 @@ def _words(text: str) -> list[str]:
 
 
 def build(config: ChrfConfig) -> ChrfSignal:
-    """The signal for these options."""
+    """Return the signal for these options."""
     return ChrfSignal(config)

@@ -1,4 +1,4 @@
-"""Signals made of others: a weighted mix, and a choice by the length of the answers."""
+"""Signals computed from other signals: a weighted mix, and a choice by the length of the answers."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -12,12 +12,12 @@ from serve_app.signals.base import CompositeOptions, Options, freeze
 
 
 class MixPart(Options):
-    """One signal of a mix, and the range that is mapped to 0..1 before it is weighted; what lies outside is clipped."""
+    """One signal of a mix, and the range that is mapped to 0..1, clipped at both ends, before it is weighted."""
 
-    signal: str = Field(description="A signal that compares texts, and is not made of others itself.")
+    signal: str = Field(description="A signal that compares texts and is not computed from others.")
     weight: float = Field(1.0, gt=0, description="Relative to the other parts' weights.")
-    low: float = Field(0.0, description="What counts as no agreement.")
-    high: float = Field(1.0, description="What counts as full agreement.")
+    low: float = Field(0.0, description="Similarity that counts as no agreement.")
+    high: float = Field(1.0, description="Similarity that counts as full agreement.")
 
     def normalise(self, value: float) -> float:
         """Return a similarity mapped from low..high to 0..1, clipped at both ends."""
@@ -56,17 +56,17 @@ class MixConfig(CompositeOptions):
 
 
 class LengthCase(Options):
-    """A signal for answers of up to so many characters."""
+    """A signal, and the longest answers that it compares."""
 
     signal: str = Field(description="A signal that compares texts; a mix will do.")
-    max_characters: int | None = Field(None, gt=0, description="Of the longest answer; null: any length.")
+    max_characters: int | None = Field(None, gt=0, description="Length limit for the longest answer; null: any length.")
 
 
 class ByLengthConfig(CompositeOptions):
-    """Short answers and long ones want different signals: the first case that the longest answer fits decides.
+    """A signal for short answers and others for longer ones: the first case that the longest answer fits applies.
 
-    In characters, since not every script puts spaces between words. One threshold holds for all cases, so signals of
-    different ranges are better wrapped in a mix that normalises them.
+    Lengths are in characters, since not every script puts spaces between words. One threshold holds for all cases, so
+    wrap signals of different ranges in mixes, which normalise them.
     """
 
     kind: Literal["by_length"]
@@ -77,7 +77,7 @@ class ByLengthConfig(CompositeOptions):
     def _ascending(cls, cases: list[LengthCase]) -> list[LengthCase]:
         *limited, last = [case.max_characters for case in cases]
         if last is not None or None in limited or limited != sorted(set(filter(None, limited))):
-            raise ValueError("max_characters must rise from case to case, and only the last has none")
+            raise ValueError("max_characters must rise from case to case, and be null for the last case only")
         return cases
 
     def components(self) -> dict[tuple[str | int, ...], str]:
@@ -92,9 +92,9 @@ class ByLengthConfig(CompositeOptions):
 
 
 class CompositeScorer:
-    """A `Scorer` that knows composites, and asks another for the signals they are made of.
+    """A `Scorer` of composites, which asks another scorer for the plain signals.
 
-    So a mix may have parts that are computed in different deployments, and offline the same code runs.
+    A mix may thus have parts that are computed in different deployments, and the same code runs offline.
     """
 
     def __init__(self, plain: Scorer, composites: Mapping[str, CompositeOptions]) -> None:

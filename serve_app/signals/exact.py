@@ -1,4 +1,4 @@
-"""`exact`: are two texts the same, apart from case, spacing and what surrounds them?"""
+"""`exact`: equality of two texts apart from case, spacing and surrounding punctuation."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -33,10 +33,10 @@ class ExactSignal(LexicalSignal[str]):
 
 
 def normalise(text: str) -> str:
-    """Unicode NFKC, case folded, runs of whitespace made one space, surrounding punctuation taken off.
+    """Return the text in Unicode NFKC, case folded, with single spaces and without surrounding punctuation.
 
-    Near to SQuAD's normalisation, but for any language: articles stay, and so does punctuation inside. Signs that
-    change a value ("-5", "5%", ".5") are not punctuation here. A text of nothing but punctuation stays as it is.
+    Close to SQuAD's normalisation, but for any language: articles stay, and so does punctuation inside. Signs that
+    change a value ("-5", "5%", ".5") are not punctuation here. A text of punctuation alone is only folded.
     """
     folded = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
     start, end = 0, len(folded)
@@ -48,10 +48,10 @@ def normalise(text: str) -> str:
 
 
 def _wraps(char: str) -> bool:
-    """Quotes, brackets, Markdown's emphasis, spaces."""
+    """Return whether a character is a quote, a bracket, Markdown's emphasis or a space."""
     return char in _WRAPPING or char == " " or unicodedata.category(char) in {"Pi", "Pf", "Ps", "Pe"}
 
 
 def build(config: ExactConfig) -> ExactSignal:
-    """The signal for these options."""
+    """Return the signal for these options."""
     return ExactSignal()

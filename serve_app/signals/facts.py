@@ -1,4 +1,4 @@
-"""What a user needs to know to choose a signal: one row a name, for `cascade signals` and the README."""
+"""Facts for choosing a signal, one row for each name, for `cascade signals` and the documentation."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,12 +23,12 @@ class Facts:
 
     @property
     def installed(self) -> bool:
-        """Whether everything it needs can be imported here."""
+        """Return whether all modules it needs can be imported here."""
         return all(find_spec(module) is not None for module in self.needs)
 
     @property
     def status(self) -> str:
-        """`yes`, or what to do to have it."""
+        """Return `yes`, or `no` and how to install it."""
         return "yes" if self.installed else f"no: {self.install}"
 
 
@@ -157,13 +157,13 @@ _WIDE = 170  # characters
 
 
 def markdown() -> str:
-    """The table as the README has it."""
+    """Return the table in Markdown."""
     rows = [_HEADER, ("---",) * len(_HEADER), *_rows(mark="`")]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def table(width: int) -> "Table":
-    """The same for people, with what is installed: a line a signal where `width` characters allow, else a paragraph."""
+    """Return the table for a terminal: a line for each signal if `width` characters suffice, else a paragraph."""
     from rich.table import Table
     from rich.text import Text
 

@@ -1,20 +1,20 @@
-"""`json`: how many leaves two structured answers share, however they are written down.
+"""`json`: the share of leaves that two structured answers have in common, however they are formatted.
 
-What counts as JSON in a text, the first that applies:
+A text's JSON is the first of these that applies:
 
 1. the whole text is one JSON value;
-2. Markdown fences (```` ```json ````, or with another tag or none) that hold one JSON value each;
+2. Markdown fences (```` ```json ````, with another tag or none) that hold one JSON value each;
 3. objects anywhere in the text, and arrays that hold one, such as between `<tool_call>` tags or one a line. They need a
-   key: `{}`, `[1]` and `{x}` are punctuation to prose, and two texts that cite the same source do not agree by that.
+   key: `{}`, `[1]` and `{x}` are punctuation in prose, and two texts do not agree because both cite source `[1]`.
 
-JSON is what Python's `json.loads` reads (NaN and the infinities too), at any depth and with numbers of any length.
+JSON is what Python's `json.loads` reads (NaN and infinities included), at any depth and with numbers of any length.
 
 A leaf is a path (the number of the value in the text, then keys and array indices) with a scalar or an empty object
-or array at its end. Values are the same if they are the same JSON value: 1, 1.0 and 10e-1, or "é" and "\\u00e9", but
-not 1, "1" and true. NaN is the same as NaN. Of equal keys in one object the last counts, as in every common reader. A
-string that is itself an object or an array is one (a tool call's `arguments`). The order of an array counts, that of
-keys does not. A text without JSON is a single leaf of its own kind: two such texts have 1 if they are equal but for
-surrounding spaces, else 0, and 0 with any text that has JSON.
+or array at its end. Values are equal if they are the same JSON value: 1, 1.0 and 10e-1, or "é" and "\\u00e9", but not
+1, "1" and true. NaN equals NaN. Of equal keys in one object the last counts, as in every common parser. A string that
+holds an object or an array (a tool call's `arguments`) is parsed. The order of an array counts, that of keys does not.
+A text without JSON is a single leaf of another kind: two such texts score 1 if they are equal apart from surrounding
+spaces, else 0, and 0 against any text that has JSON.
 """
 
 import json
@@ -25,10 +25,10 @@ from typing import ClassVar, Literal, TypeAlias
 from serve_app.signals.base import LexicalSignal, SignalOptions
 
 Json: TypeAlias = dict[str, "Json"] | list["Json"] | str
-"""A value; scalars are strings that say what they are: `"text`, `1e0`, `true`."""
+"""A value; a scalar is a string that shows its type: `"text`, `1e0`, `true`."""
 
 Leaves: TypeAlias = frozenset[tuple[int, str]]
-"""Numbers of paths with their values. No path comes twice, so that a multiset would be no more."""
+"""Path numbers with their values; a set suffices, since each path occurs once."""
 
 _STRING = r'"(?P<string>[^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*)*)"'
 _VALUE = re.compile(
@@ -41,11 +41,11 @@ _BRACKET = re.compile(r"[\[{]")
 _KEYED = re.compile(r'\{[ \t\n\r]*"')
 _QUOTED = re.compile(r'"\s*[\[{]')
 _FENCE = re.compile(r"^[ \t]*```[^\n`]*\n(.*?)^[ \t]*```", re.MULTILINE | re.DOTALL)
-_LONGEST_EXPONENT = 19  # digits, sign included; no number that means something has more
+_LONGEST_EXPONENT = 19  # digits, sign included; no meaningful number has more
 
 
 class JsonConfig(SignalOptions):
-    """Shared leaves over all leaves (Jaccard) of two JSON texts. For structured answers and tool calls."""
+    """Shared leaves over all leaves (Jaccard index) of two JSON texts. For structured answers and tool calls."""
 
     kind: Literal["json"] = "json"
 
@@ -69,28 +69,28 @@ class JsonSignal(LexicalSignal[Leaves]):
 
 
 def _leaves(text: str, paths: dict[tuple[int, str | int], int]) -> Leaves:
-    """The leaves of all values in a text. `paths` numbers each (path before, step); no path is ever spelt out."""
+    """Return the leaves of all values in a text. `paths` numbers each path by (number of its parent, step)."""
     values = find_json(text)
     if not values:
         return frozenset([(0, text.strip())])
     leaves: set[tuple[int, str]] = set()
-    ahead: list[tuple[int, Json]] = []
+    pending: list[tuple[int, Json]] = []
     for step, value in enumerate(values):
-        ahead.append((paths.setdefault((0, step), len(paths) + 1), value))
-    while ahead:
-        path, value = ahead.pop()
+        pending.append((paths.setdefault((0, step), len(paths) + 1), value))
+    while pending:
+        path, value = pending.pop()
         if isinstance(value, str) and _QUOTED.match(value) and (inside := _whole(value[1:])) is not None:
             value = inside
         if isinstance(value, str) or not value:
             leaves.add((path, value if isinstance(value, str) else repr(value)))
             continue
         steps = value.items() if isinstance(value, dict) else enumerate(value)
-        ahead += [(paths.setdefault((path, step), len(paths) + 1), inner) for step, inner in steps]
+        pending += [(paths.setdefault((path, step), len(paths) + 1), inner) for step, inner in steps]
     return frozenset(leaves)
 
 
 def find_json(text: str) -> list[Json]:
-    """The JSON values of a text, in order, by the rules above; none if it has none."""
+    """Return the JSON values of a text, in order, by the rules above; empty if it has none."""
     if (value := _whole(text)) is not None:
         return [value]
     fenced = [value for fence in _FENCE.findall(text) if (value := _whole(fence)) is not None]
@@ -98,15 +98,15 @@ def find_json(text: str) -> list[Json]:
 
 
 def _whole(text: str) -> Json | None:
-    """The value that is all there is in a text."""
+    """Return the value that is the whole text, or None."""
     text = text.strip()
     read = _read(text, 0, [])
     return read[0] if read and read[1] == len(text) else None
 
 
 def _embedded(text: str) -> list[Json]:
-    """The outermost objects and arrays with a key in them. Linear in the text's length."""
-    found: list[Json] = []
+    """Return the outermost objects and arrays with a key in them, in time linear in the text's length."""
+    values: list[Json] = []
     hopeless: set[int] = set()
     at = 0
     while bracket := _BRACKET.search(text, at):
@@ -117,17 +117,17 @@ def _embedded(text: str) -> list[Json]:
         if read := _read(text, start, opened):
             value, at = read
             if _KEYED.search(text, start, at):
-                found.append(value)
+                values.append(value)
         else:
-            # What was open where reading broke off breaks off there whatever comes before it.
+            # A bracket still open where parsing failed fails there from any other start, too.
             hopeless.update(opened)
-    return found
+    return values
 
 
 def _read(text: str, at: int, opened: list[int]) -> tuple[Json, int] | None:
-    """The JSON value that begins at `at`, and where it ends. None if there is none; `opened` has the open brackets.
+    """Return the JSON value that begins at `at` and its end, or None; `opened` then has the brackets left open.
 
-    A loop instead of recursion: models can nest deeper than a stack.
+    A loop instead of recursion, since models can nest deeper than the stack allows.
     """
     around: list[dict[str, Json] | list[Json]] = []
     keys: list[str] = []
@@ -167,7 +167,7 @@ def _read(text: str, at: int, opened: list[int]) -> tuple[Json, int] | None:
 
 
 def _value(token: re.Match[str]) -> Json:
-    """A scalar as a string that says what it is, or the container that opens here, still empty."""
+    """Return a scalar as a string that shows its type, or the still empty container that opens here."""
     if token.lastgroup == "open":
         return {} if token["open"] == "{" else []
     if token.lastgroup == "string":
@@ -180,7 +180,7 @@ def _string(written: str) -> str:
 
 
 def _number(token: re.Match[str]) -> str:
-    """Digits without zeros at either end, and a power of ten: exact, where a float would round an id of 17 digits."""
+    """Return digits without outer zeros and a power of ten: exact, while a float would round an id of 17 digits."""
     fraction, exponent = token["fraction"] or "", token["exponent"] or "0"
     digits = (token["whole"] + fraction).lstrip("0")
     if not digits:
@@ -196,5 +196,5 @@ def _closing(container: dict[str, Json] | list[Json]) -> str:
 
 
 def build(config: JsonConfig) -> JsonSignal:
-    """The signal; it has no options."""
+    """Return the signal; it has no options."""
     return JsonSignal()

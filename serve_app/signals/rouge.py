@@ -1,4 +1,4 @@
-"""`rouge1`, `rouge2`, `rougeL`: rouge-score's F1, with every text tokenised once and the LCS in a compiled kernel."""
+"""`rouge1`, `rouge2`, `rougeL`: rouge-score's F1. Every text is tokenised once; a compiled kernel finds the LCS."""
 
 import re
 import sys
@@ -30,7 +30,7 @@ class RougeConfig(SignalOptions):
 
 @dataclass(frozen=True, slots=True)
 class Ngrams:
-    """A text's n-grams and how many they are."""
+    """A text's n-grams with their counts, and the total."""
 
     counts: Counter[tuple[str, ...]]
     total: int
@@ -85,17 +85,17 @@ class RougeLSignal(LexicalSignal[Sequence[str] | Sequence[int]]):
     @staticmethod
     def _encode(tokens: list[str], vocabulary: dict[str, int]) -> Sequence[str] | Sequence[int]:
         codes = [vocabulary.setdefault(token, len(vocabulary)) for token in tokens]
-        # More words than Unicode has code points: plain integers mean the same to rapidfuzz, only slower.
+        # With more words than Unicode has code points, plain integers: the same to rapidfuzz, but slower.
         return "".join(map(chr, codes)) if len(vocabulary) <= sys.maxunicode else codes
 
 
 def _f1(shared: int, first: int, second: int) -> float:
-    """2PR / (P + R) for P = shared / first, R = shared / second."""
+    """Return 2PR / (P + R) for P = shared / first, R = shared / second."""
     return 2.0 * shared / (first + second) if shared else 0.0
 
 
 class _Spacing(dict[int, str]):
-    """What `str.translate` makes of each code point, worked out when it is first met."""
+    """The replacement of each code point for `str.translate`, computed at its first use."""
 
     _UNSPACED = ("CJK ", "HIRAGANA ", "KATAKANA ", "KATAKANA-", "THAI ", "LAO ", "KHMER ", "MYANMAR ")
 
@@ -106,20 +106,20 @@ class _Spacing(dict[int, str]):
     def _space(self, char: str) -> str:
         category, name = unicodedata.category(char), unicodedata.name(char, "")
         if category in {"Cf", "Me"} or name.startswith("VARIATION SELECTOR"):
-            return ""  # joiners, direction marks, emoji styling: part of no word
+            return ""  # joiners, direction marks and emoji styling belong to no word
         if category[0] not in "LMN":
             return " "
         return f" {char} " if name.startswith(self._UNSPACED) else char
 
 
 def unicode_tokenizer() -> Tokenizer:
-    """Case-folded runs of letters, digits and their marks; single characters in scripts that do not space words."""
+    """Return text -> case-folded runs of letters, digits and marks; single characters in scripts without spaces."""
     spacing = _Spacing()
     return lambda text: unicodedata.normalize("NFKC", text).casefold().translate(spacing).split()
 
 
 def ascii_tokenizer() -> Tokenizer:
-    """`rouge_score.tokenize.tokenize`, without its second look at every token."""
+    """Return the tokeniser of `rouge_score.tokenize.tokenize`, without its second check of every token."""
     find = re.compile(r"[a-z0-9]+").findall
     return lambda text: find(text.lower())
 
@@ -130,13 +130,13 @@ def _tokenizer(config: RougeConfig) -> Tokenizer:
         return split
     from nltk.stem.porter import PorterStemmer  # type: ignore[import-untyped]
 
-    # rouge-score leaves words of up to three letters alone. Stemming is slow, and words come again.
+    # Like rouge-score, words of up to three letters are not stemmed. Stemming is slow, and words recur.
     stem = lru_cache(maxsize=2**15)(PorterStemmer().stem)
     return lambda text: [stem(word) if len(word) > 3 else word for word in split(text)]
 
 
 def build(config: RougeConfig) -> RougeNSignal | RougeLSignal:
-    """The signal for these options."""
+    """Return the signal for these options."""
     tokenizer = _tokenizer(config)
     if config.kind == "rougeL":
         from rapidfuzz.distance import LCSseq

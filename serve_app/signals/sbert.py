@@ -1,4 +1,4 @@
-"""`sbert`: cosine of sentence embeddings; all texts of all waiting requests go through the model in one call."""
+"""`sbert`: cosine of sentence embeddings. All texts of all waiting requests are encoded in one call."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -24,14 +24,16 @@ class SbertConfig(SignalOptions):
     kind: Literal["sbert"] = "sbert"
     weights: WeightsSetting = Field(
         "hf://sentence-transformers/all-MiniLM-L6-v2",
-        description="A sentence-transformers model, or a plain encoder, which is then mean-pooled, as the paper's own "
-        "choice is: the signal sbert_mbert.",
+        description="A sentence-transformers model, or a plain encoder, which is then mean-pooled, like the paper's "
+        "own choice, the signal sbert_mbert.",
     )
-    sha256: str | None = Field(None, description="Checksum of the weights, where their source is one file.")
+    sha256: str | None = Field(None, description="Checksum of the weights, if their source is one file.")
     device: Annotated[str | None, OPERATIONAL] = Field(
-        None, description="cpu, cuda, cuda:1, mps, ...; by default the best there is."
+        None, description="cpu, cuda, cuda:1, mps, ...; by default the fastest available."
     )
-    dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="What the model computes in.")
+    dtype: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="Number format that the model computes in."
+    )
     batch_size: Annotated[int, OPERATIONAL] = Field(32, gt=0, description="Texts in one forward pass.")
     threads: Annotated[int | None, OPERATIONAL] = Field(
         None, gt=0, description="CPU threads, for all of torch in this process."
@@ -39,7 +41,7 @@ class SbertConfig(SignalOptions):
 
 
 class SbertSignal(TextSignal):
-    """Cosines in float32. May be called from several threads; the calls then take turns."""
+    """Cosines in float32. May be called from several threads; the calls then run one after another."""
 
     floor: ClassVar[float] = -1.0
     symmetric: ClassVar[bool] = True
@@ -65,12 +67,12 @@ class SbertSignal(TextSignal):
     def _scores(self, rows: Sequence[int], vectors: Any, shares: Sequence[float]) -> Scores:
         unit = vectors[rows]
         cosines = unit @ unit.T
-        # A matrix product need not round S[i][j] and S[j][i] alike.
+        # A matrix product may round S[i][j] and S[j][i] differently.
         exact = ((cosines + cosines.T) / 2).clamp(-1.0, 1.0)
         return Scores(freeze(exact.tolist()), flops=sum((shares[row] for row in dict.fromkeys(rows)), 0.0))
 
     def _encode(self, texts: Sequence[str]) -> Any:
-        """Vectors of length 1, one row a text, float32, on the CPU."""
+        """Return unit vectors, shape (texts, dimensions), float32, on the CPU."""
         import torch
 
         with torch.inference_mode():
@@ -82,11 +84,11 @@ class SbertSignal(TextSignal):
             )
             unit = torch.nn.functional.normalize(vectors.float().cpu(), dim=1)
         if not bool(torch.isfinite(unit).all()):
-            raise SignalError("The sbert model gave numbers that are not finite; try dtype 'float32'.")
+            raise SignalError("The sbert model returned numbers that are not finite; try dtype 'float32'.")
         return unit
 
     def _tokens(self, texts: Sequence[str]) -> list[int]:
-        """How many tokens of each text the model reads: all up to its maximum length."""
+        """Count the tokens of each text that the model reads: all up to its maximum length."""
         limit = self._model.max_seq_length
         encoded = self._model.tokenizer(
             [encodable(text) for text in texts],
@@ -100,7 +102,10 @@ class SbertSignal(TextSignal):
 
 
 def build(config: SbertConfig, weights: Path | None) -> SbertSignal:
-    """The signal for these options, its model loaded from the local folder `weights`."""
+    """Return the signal for these options, its model loaded from the local folder `weights`.
+
+    Raises `SignalError` if sentence-transformers is missing, or the folder holds no model that it can load.
+    """
     if weights is None or not weights.is_dir():
         raise SignalError(f"sbert needs the local folder that {config.weights!r} was fetched to, not {weights!r}.")
     try:

@@ -81,5 +81,5 @@ def test_answers_without_confidence_are_left_out() -> None:
 
 
 def test_nothing_to_fit() -> None:
-    with pytest.raises(SignalError, match="both good and bad answers are needed; all 2 are of one kind"):
+    with pytest.raises(SignalError, match="needs both good and bad answers; all 2 are of one kind"):
         fit_blend(PLAIN, [(0.1, 0.2), (0.3, 0.4), (0.5, -math.inf)], [True, True, False])

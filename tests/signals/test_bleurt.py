@@ -127,6 +127,6 @@ def test_runtime_env() -> None:
 
 def test_no_environment_is_made_in_a_folder_with_something_else_in_it(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").touch()
-    with pytest.raises(SignalError, match="something else than an environment"):
+    with pytest.raises(SignalError, match="exists but is not an environment"):
         make_environment(tmp_path)
     assert (tmp_path / "thesis.txt").exists()

@@ -96,7 +96,7 @@ async def test_a_part_that_fails_is_an_error() -> None:
     ],
 )
 def test_cases_must_rise_and_end_open(cases: list[tuple[str, int | None]]) -> None:
-    with pytest.raises(ValidationError, match="must rise from case to case, and only the last has none"):
+    with pytest.raises(ValidationError, match="must rise from case to case, and be null for the last case only"):
         by_length(*cases)
 
 

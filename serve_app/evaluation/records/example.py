@@ -1,6 +1,6 @@
-"""Examples: what models are asked, and the references their answers are judged by.
+"""Examples: what models are asked, and the references that their answers are scored against.
 
-One JSON Lines file, or several; a line is one example, of which any of the references is as good as the others:
+They come from one JSON Lines file or several; a line is one example, of whose references any one will do:
 
     {"id": "1", "task": "closed_book_qa", "prompt_inputs": {"question": "..."}, "references": ["...", "..."]}
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One thing to ask. `source` names the data set and the place in it; `references` may be empty: no labels."""
+    """One question. `source` names the data set and the place in it; `references` may be empty: no labels."""
 
     id: str
     task: str
@@ -32,7 +32,7 @@ class Example:
     references: tuple[str, ...]
 
     def body(self) -> dict[str, Any]:
-        """As a line of a file has it."""
+        """Return the example as a JSON object, as a line of a file has it."""
         return {
             "id": self.id,
             "task": self.task,
@@ -43,7 +43,7 @@ class Example:
 
     @classmethod
     def read(cls, body: Any) -> "Example":
-        """Checks everything; ValueError names the field."""
+        """Return the example that a JSON value holds. Raises ValueError, which names the field, if it is invalid."""
         if not isinstance(body, dict):
             raise ValueError("must be a JSON object")
         if unknown := next((name for name in body if name not in FIELDS), None):
@@ -65,7 +65,7 @@ class Example:
 
 
 def digest(examples: Iterable[Example]) -> str:
-    """SHA-256 of the examples, in hex, whatever their order and the files' layout."""
+    """Return the SHA-256 of the examples, in hex; it depends neither on their order nor on the files' layout."""
     hashed = hashlib.sha256()
     for example in sorted(examples, key=lambda example: example.id):
         hashed.update(canonical(example.body()) + b"\n")
@@ -73,5 +73,5 @@ def digest(examples: Iterable[Example]) -> str:
 
 
 def canonical(value: Any) -> bytes:
-    """JSON with sorted keys and no spaces, in ASCII: the same bytes for the same value."""
+    """Return JSON with sorted keys and no spaces, in ASCII: the same bytes for the same value."""
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()

@@ -12,21 +12,22 @@ HUB_PREFIX = "hf-datasets:"
 
 
 def load_examples(sources: Sequence[str], limit: int | None = None, seed: int | None = None) -> list[Example]:
-    """All examples of the files and public sets that `sources` names, in their order.
+    """Return all examples of the files and public sets that `sources` names, in their order.
 
-    `limit` is of each source: its first examples or, with a `seed`, a random sample in the source's order (a larger
-    limit with the same seed only adds to it). Raises `DataError` with file, line and field; an id must not come twice.
+    `limit` applies to each source: its first examples or, with a `seed`, a random sample in the source's order; a
+    larger limit with the same seed only adds to it. Raises `DataError` with file, line and field if a source cannot be
+    read, a line is no example, or an id occurs twice.
     """
     examples: list[Example] = []
     seen: dict[str, str] = {}
     for source in sources:
         for where, example in _sample(_located(source), limit, seed):
             if example.id in seen:
-                raise DataError(f"{where}: the id {example.id!r} stands in {seen[example.id]} already; ids are unique.")
+                raise DataError(f"{where}: duplicate id {example.id!r}, first used at {seen[example.id]}.")
             seen[example.id] = where
             examples.append(example)
     if not examples:
-        raise DataError(f"There is no example in {', '.join(sources)}.")
+        raise DataError(f"No examples in {', '.join(sources)}.")
     return examples
 
 
@@ -40,7 +41,7 @@ def _located(source: str) -> list[tuple[str, Example]]:
 
 def _read(path: Path) -> Iterator[tuple[str, Example]]:
     try:
-        lines = path.read_bytes().split(b"\n")  # not splitlines: a JSON string may hold a U+2028
+        lines = path.read_bytes().split(b"\n")  # not splitlines: a JSON string may contain U+2028
     except OSError as error:
         raise DataError(f"The data {str(path)!r} cannot be read: {error.strerror}.") from None
     for number, line in enumerate(lines, 1):

@@ -1,6 +1,6 @@
 """The paper's test sets from the `datasets` library, by name: `hf-datasets:triviaqa`.
 
-The split is the paper's (appendix A): validation where there is one.
+The split is the paper's (appendix A): validation if the set has one.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,7 +17,7 @@ Fields = tuple[dict[str, Any], list[str]]
 
 @dataclass(frozen=True, slots=True)
 class PublicSet:
-    """`load` are the arguments of `datasets.load_dataset`; `key` is the row's own id, else its number serves."""
+    """`load` are the arguments of `datasets.load_dataset`; `key` is the field with a row's id, None for its number."""
 
     task: str
     load: dict[str, Any]
@@ -51,7 +51,7 @@ PUBLIC_SETS = {
     ),
     "xlsum": PublicSet(
         "summarization",
-        # The set itself is a loading script, which `datasets` runs no more; the hub keeps it converted beside it.
+        # The set is a loading script, which `datasets` no longer runs; this is the hub's conversion of it.
         {
             "path": "csebuetnlp/xlsum",
             "revision": "refs/convert/parquet",
@@ -83,7 +83,10 @@ PUBLIC_SETS = {
 
 
 def load_public(name: str) -> list[Example]:
-    """Every example of a public set, downloaded once. DataError for a name that is not known, or without a network."""
+    """Return every example of a public set, downloaded once.
+
+    Raises `DataError` if the name is unknown, the library is missing, or the set cannot be downloaded.
+    """
     if name not in PUBLIC_SETS:
         raise DataError(f"There is no public set {name!r}. {choices(name, PUBLIC_SETS)}")
     try:
@@ -95,17 +98,17 @@ def load_public(name: str) -> list[Example]:
     load = PUBLIC_SETS[name].load
     try:
         rows = datasets.load_dataset(**load)
-    except Exception as error:  # whatever the hub, the file system or the parser raise
+    except Exception as error:  # the hub, the file system and the parser raise many kinds
         line = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise DataError(f"The public set {name!r} ({load['path']} on the hub) cannot be loaded: {line}.") from error
     return list(public_examples(name, rows))
 
 
 def public_examples(name: str, rows: Iterable[Row]) -> Iterator[Example]:
-    """The rows of a public set as examples."""
-    kept = PUBLIC_SETS[name]
+    """Yield the rows of a public set as examples."""
+    public = PUBLIC_SETS[name]
     for number, row in enumerate(rows):
-        inputs, references = kept.fields(row)
-        key = number if kept.key is None else row[kept.key]
-        source = f"{kept.load['path']} {kept.load['split']}, {key}"
-        yield Example(f"{name}-{key}", kept.task, source, inputs, tuple(references))
+        inputs, references = public.fields(row)
+        key = number if public.key is None else row[public.key]
+        source = f"{public.load['path']} {public.load['split']}, {key}"
+        yield Example(f"{name}-{key}", public.task, source, inputs, tuple(references))

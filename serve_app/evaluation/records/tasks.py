@@ -56,7 +56,7 @@ LANGUAGES = {
     "uk": "Ukrainian",
     "zh": "Chinese",
 }
-"""ISO 639-1 codes as prompts name them; any other code stands in the prompt as the example has it."""
+"""Names of ISO 639-1 codes in prompts; any other code is written as the example has it."""
 
 ROLES = ("system", "user", "assistant")
 
@@ -69,13 +69,13 @@ class Prompts:
         self._templates: dict[str, str] = {}
 
     def template(self, task: str) -> str:
-        """The prompt as the file has it; the user's folder need not have every task. DataError if it cannot be used."""
+        """Return a task's prompt template, the user's if their folder has one. Raises DataError if it is invalid."""
         if task not in self._templates:
             self._templates[task] = self._read(task)
         return self._templates[task]
 
     def messages(self, task: str, inputs: Mapping[str, Any]) -> tuple[Message, ...]:
-        """What a model is asked about an example with these (checked) inputs."""
+        """Return the messages that ask a model about an example with these (checked) inputs."""
         if task == "custom":
             if "messages" in inputs:
                 return tuple(Message(message["role"], message["content"]) for message in inputs["messages"])
@@ -85,7 +85,7 @@ class Prompts:
 
     def _read(self, task: str) -> str:
         if self._folder is not None and not self._folder.is_dir():
-            raise DataError(f"There is no folder {str(self._folder)!r} with prompts in it.")
+            raise DataError(f"The folder of prompts {str(self._folder)!r} does not exist.")
         path = PROMPTS / f"{task}.txt"
         if self._folder is not None and (self._folder / path.name).exists():
             path = self._folder / path.name
@@ -101,29 +101,29 @@ def _check_template(path: Path, text: str, inputs: tuple[str, ...]) -> None:
     try:
         fields = {name for _, name, _, _ in Formatter().parse(text) if name is not None}
     except ValueError as error:
-        raise DataError(f"{path}: {error}; a brace that is meant as such is written twice.") from None
+        raise DataError(f"{path}: {error}; write {{{{ or }}}} for a literal brace.") from None
     if unknown := sorted(fields - set(inputs)):
         sentence = f"{path}: there is no {{{unknown[0]}}}. {choices(unknown[0], inputs)}"
-        raise DataError(f"{sentence} A brace that is meant as such is written twice.")
+        raise DataError(f"{sentence} Write {{{{ or }}}} for a literal brace.")
     if missing := sorted(set(inputs) - fields):
-        raise DataError(f"{path}: the prompt has no {{{missing[0]}}}, so models would not see it.")
+        raise DataError(f"{path}: the prompt lacks {{{missing[0]}}}, so models would not see it.")
     try:
         text.format(**dict.fromkeys(inputs, ""))
     except (ValueError, KeyError) as error:
-        raise DataError(f"{path}: a name in braces stands alone, without a format: {error}.") from None
+        raise DataError(f"{path}: write a name in braces without a format: {error}.") from None
 
 
 def check_inputs(task: str, inputs: Any) -> None:
-    """ValueError with what is wrong about an example's `prompt_inputs`, if anything is."""
+    """Raise ValueError, which names the field, if an example's `prompt_inputs` are invalid for its task."""
     if not isinstance(inputs, dict):
         raise ValueError("prompt_inputs: must be an object")
     if task == "custom":
         _check_custom(inputs)
         return
-    wanted = TASKS[task].inputs
-    if unknown := next((name for name in inputs if name not in wanted), None):
-        raise ValueError(f"prompt_inputs.{unknown}: {task} has no such field. {choices(unknown, wanted)}".rstrip("."))
-    for name in wanted:
+    required = TASKS[task].inputs
+    if unknown := next((name for name in inputs if name not in required), None):
+        raise ValueError(f"prompt_inputs.{unknown}: {task} has no such field. {choices(unknown, required)}".rstrip("."))
+    for name in required:
         if name not in inputs:
             raise ValueError(f"prompt_inputs.{name}: required for {task}, but missing")
         if not isinstance(inputs[name], str):

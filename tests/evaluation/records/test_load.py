@@ -100,7 +100,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "latin.jsonl").write_bytes('{"id": "é"}'.encode("latin-1"))
     with pytest.raises(DataError, match=r"latin\.jsonl:1: not UTF-8\."):
         load_examples([str(tmp_path / "latin.jsonl")])
-    with pytest.raises(DataError, match="There is no example in"):
+    with pytest.raises(DataError, match="No examples in"):
         load_examples([write(tmp_path / "empty.jsonl", "")])
 
 
@@ -108,7 +108,7 @@ def test_an_id_stands_once_in_all_files(tmp_path: Path) -> None:
     paths = [write(tmp_path / "a.jsonl", LINE), write(tmp_path / "b.jsonl", {**LINE, "id": "2"}, LINE)]
     with pytest.raises(DataError) as caught:
         load_examples(paths)
-    assert str(caught.value) == f"{paths[1]}:2: the id '1' stands in {paths[0]}:1 already; ids are unique."
+    assert str(caught.value) == f"{paths[1]}:2: duplicate id '1', first used at {paths[0]}:1."
 
 
 def test_a_limit_is_of_each_file_and_a_larger_one_adds(tmp_path: Path) -> None:

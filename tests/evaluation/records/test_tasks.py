@@ -63,9 +63,9 @@ def test_the_users_prompts_stand_in_for_ours(tmp_path: Path) -> None:
     [
         ("{questoin} {question}", "there is no {questoin}. Did you mean 'question'? Available: question."),
         ("{question.x} {question}", "there is no {question.x}."),
-        ("Answer!", "the prompt has no {question}, so models would not see it."),
-        ("{question", "expected '}' before end of string; a brace that is meant as such is written twice."),
-        ("{question:d}", "a name in braces stands alone, without a format"),
+        ("Answer!", "the prompt lacks {question}, so models would not see it."),
+        ("{question", "expected '}' before end of string; write {{ or }} for a literal brace."),
+        ("{question:d}", "write a name in braces without a format"),
         ("{} {question}", "there is no {}."),
     ],
 )
@@ -78,5 +78,5 @@ def test_a_prompt_that_cannot_be_used(tmp_path: Path, text: str, sentence: str) 
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"There is no folder '.*nowhere' with prompts in it"):
+    with pytest.raises(DataError, match=r"The folder of prompts '.*nowhere' does not exist"):
         Prompts(tmp_path / "nowhere").template("translation")
