@@ -1,14 +1,14 @@
 """`cascade collect`: every model of a config's cascades answers every example once, into a records file.
 
-Greedy, with log-probabilities where the engine gives them. One model after another, so that only one is in memory and
-none slows another down; several requests at once for each.
+Decoding is greedy, with log-probabilities if the engine gives them. Models are asked one after another, so that only
+one is in memory and none slows another down; each gets several requests at once.
 """
 
 import asyncio
 import hashlib
 import signal
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -21,7 +21,8 @@ from serve_app.core.types import Answer, Failure, Prompt, Sampling
 from serve_app.engines import WeightsSettings
 from serve_app.errors import DataError
 from serve_app.evaluation.collect.progress import CollectProgress
-from serve_app.evaluation.collect.sources import Engines, Server, Source, ask_all
+from serve_app.evaluation.collect.server import Server
+from serve_app.evaluation.collect.sources import Engines, Source, ask_all
 from serve_app.evaluation.records.example import Example, canonical, digest
 from serve_app.evaluation.records.header import (
     ConfigFacts,
@@ -40,13 +41,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 GIVE_UP_AFTER = 20
-"""So many errors in a row mean that a model is broken, and not one that fails now and then."""
+"""After so many consecutive errors a model counts as broken, not as one that fails now and then."""
 PACKAGES = ("semantic-cascade", "xllamacpp", "vllm", "torch", "transformers", "openai")
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to collect. `limit` and `seed` are those of `load_examples`; `max_tokens` overrules every task's own."""
+    """How to collect. `limit` and `seed` are those of `load_examples`; `max_tokens` overrides every task's own."""
 
     limit: int | None = None
     seed: int | None = None
@@ -59,13 +60,13 @@ class Options:
 
 
 def collect(config: Path, data: Sequence[str], output: Path, options: Options, console: "Console") -> None:
-    """Ask what has not been asked yet. Progress and what it came to go to `console`.
+    """Ask every model the examples that it has not answered yet, and print progress and a summary to `console`.
 
-    Raises `KeyboardInterrupt` when stopped by Ctrl-C or SIGTERM, with everything kept; `DataError`, `ConfigError`,
-    `WeightsError`, `EngineError` or `ServerError` where it cannot begin or go on, and then, too, all that came is kept.
+    Raises `KeyboardInterrupt` if Ctrl-C or SIGTERM stops it; `DataError`, `ConfigError`, `WeightsError`, `EngineError`
+    or `ServerError` if it cannot begin or continue. Every answer up to then stays in the records.
     """
     args = load(config).application.args
-    models = {name: args.models[name] for name in asked_models(args)}
+    models = {name: args.models[name] for name in models_to_ask(args)}
     examples = load_examples(data, options.limit, options.seed)
     plan = Plan(Prompts(options.prompts), options)
     loaded = models | {base: args.models[base] for base in map(args.served_by, models)}
@@ -78,37 +79,37 @@ def collect(config: Path, data: Sequence[str], output: Path, options: Options, c
             with CollectProgress(console) as progress:
                 asyncio.run(_stoppable(run.all(progress)))
         except asyncio.CancelledError:
-            _say(console, f"Stopped. {run.summary()} The same command goes on from there.")
+            _say(console, f"Stopped. {run.summary()} Run the same command again to resume.")
             raise KeyboardInterrupt from None
         _say(console, run.summary())
 
 
-def asked_models(args: AppConfig) -> list[str]:
-    """Every model of every cascade, each once: as its tiers come, so the target after its members."""
+def models_to_ask(args: AppConfig) -> list[str]:
+    """Return every model of every cascade, each once, in the order of the tiers: the target after its members."""
     tiers = (tier for cascade in args.cascades.values() for tier in cascade.tiers)
     return list(dict.fromkeys(model for tier in tiers for model in tier.models))
 
 
 class Plan:
-    """What is asked about an example."""
+    """The prompts and limits that examples are asked with."""
 
     def __init__(self, prompts: Prompts, options: Options) -> None:
         self.prompts = prompts
         self.options = options
 
     def max_tokens(self, task: str) -> int:
-        """The longest answer."""
+        """Return the longest answer to an example of this task, in tokens."""
         return self.options.max_tokens or TASKS[task].max_tokens
 
     def prompt(self, example: Example, logprobs: bool) -> Prompt:
-        """Greedy, the same for every model but for the log-probabilities."""
+        """Return the prompt of an example: greedy, and the same for every model except for log-probabilities."""
         sampling = Sampling(self.max_tokens(example.task), temperature=0.0, logprobs=logprobs)
         messages = self.prompts.messages(example.task, example.prompt_inputs)
         return Prompt(messages, sampling=sampling, timeout_s=self.options.timeout_s)
 
 
 class Run:
-    """One call of `collect`, once everything is known."""
+    """One run of `collect`, once its inputs have been checked."""
 
     def __init__(
         self,
@@ -126,19 +127,19 @@ class Run:
         self._errors_in_a_row = 0
 
     async def all(self, progress: CollectProgress) -> None:
-        """Ask every model for what it lacks."""
-        open_ = {model: self._open(model) for model in self._models}
-        for model, todo in open_.items():
-            progress.add(model, len(self._examples), len(self._examples) - len(todo))
-        for model, todo in open_.items():
-            if todo:
-                await self._one(model, todo, progress)
+        """Ask every model the examples that it has not answered."""
+        unanswered = {model: self._unanswered(model) for model in self._models}
+        for model, examples in unanswered.items():
+            progress.add(model, len(self._examples), len(self._examples) - len(examples))
+        for model, examples in unanswered.items():
+            if examples:
+                await self._ask(model, examples, progress)
 
-    def _open(self, model: str) -> list[Example]:
+    def _unanswered(self, model: str) -> list[Example]:
         done = self._recorder.answered(model, failures=not self._plan.options.retry_failures)
         return [example for example in self._examples if example.id not in done]
 
-    async def _one(self, model: str, todo: Iterable[Example], progress: CollectProgress) -> None:
+    async def _ask(self, model: str, examples: Iterable[Example], progress: CollectProgress) -> None:
         self._errors_in_a_row = 0
 
         def take(example: str, answer: Answer) -> None:
@@ -147,7 +148,7 @@ class Run:
             self._give_up(model, answer)
 
         logprobs = self._models[model].honours_logprobs
-        prompts = ((example.id, self._plan.prompt(example, logprobs)) for example in todo)
+        prompts = ((example.id, self._plan.prompt(example, logprobs)) for example in examples)
         async with self._source.open(model) as ask:
             progress.start(model)
             await ask_all(ask, prompts, self._plan.options.concurrency, take)
@@ -157,26 +158,26 @@ class Run:
         self._errors_in_a_row = self._errors_in_a_row + 1 if broken else 0
         if isinstance(answer, Failure) and self._errors_in_a_row == GIVE_UP_AFTER:
             raise DataError(
-                f"{model!r} failed {GIVE_UP_AFTER} times in a row, so it was left: {answer.message} "
-                f"{self.summary()} The same command goes on from there."
+                f"Gave up on {model!r} after {GIVE_UP_AFTER} consecutive failures: {answer.message} "
+                f"{self.summary()} Run the same command again to resume."
             )
 
     def summary(self) -> str:
-        """How many answers there are, and of which models some are failures."""
-        wanted = len(self._models) * len(self._examples)
-        there = sum(len(self._recorder.answered(model)) for model in self._models)
+        """Return the number of answers in the records, and of the failures of each model."""
+        total = len(self._models) * len(self._examples)
+        answered = sum(len(self._recorder.answered(model)) for model in self._models)
         failed = {model: count for model in self._models if (count := self._recorder.failures(model))}
         named = ", ".join(f"{count} of {model!r}" for model, count in failed.items())
-        failures = f" Failures: {named}; --retry-failures asks them again." if failed else ""
-        return f"{there} of {wanted} answers are in {self._recorder.path}.{failures}"
+        failures = f" Failures: {named}; ask them again with --retry-failures." if failed else ""
+        return f"{answered} of {total} answers are in {self._recorder.path}.{failures}"
 
 
 def _say(console: "Console", sentence: str) -> None:
     console.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
 
-async def _stoppable(work: Any) -> None:
-    """Ctrl-C and SIGTERM cancel the work, even where a shell started us in the background with SIGINT ignored."""
+async def _stoppable(work: Coroutine[None, None, None]) -> None:
+    """Cancel the work on Ctrl-C and SIGTERM, even if a shell started this process with SIGINT ignored."""
     loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work)
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, task.cancel)
@@ -220,10 +221,10 @@ def _header(
 
 def _facts(args: AppConfig, name: str, weights: Mapping[str, Path]) -> ModelFacts:
     model = args.models[name]
-    sha256 = _known_sha256(model, weights.get(name))
+    sha256 = _sha256_of(model, weights.get(name))
     if isinstance(model, VllmLoraModel) and sha256 is not None:
         # Another base makes it another model.
-        sha256 = _sha256([_known_sha256(args.models[model.base], weights.get(model.base)), sha256])
+        sha256 = _sha256([_sha256_of(args.models[model.base], weights.get(model.base)), sha256])
     return ModelFacts(
         engine=model.engine,
         parameters=model.parameters,
@@ -234,15 +235,15 @@ def _facts(args: AppConfig, name: str, weights: Mapping[str, Path]) -> ModelFact
     )
 
 
-def _known_sha256(model: ModelConfig, weights: Path | None) -> str | None:
+def _sha256_of(model: ModelConfig, weights: Path | None) -> str | None:
     if not isinstance(model, WeightsSettings):
         return None
-    # What was fetched with a checksum has been checked against it.
+    # Weights with a configured checksum were verified when they were fetched.
     return model.sha256 or (None if weights is None else weights_sha256(weights))
 
 
 def weights_sha256(path: Path) -> str:
-    """Of a file: its SHA-256. Of a folder: that of the list of its files' relative paths and SHA-256."""
+    """Return a file's SHA-256, or for a folder that of the list of its files' relative paths and SHA-256."""
     if path.is_file():
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

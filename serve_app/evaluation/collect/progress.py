@@ -1,4 +1,4 @@
-"""How far `collect` is: a bar for each model on a terminal, a plain line now and then elsewhere."""
+"""Progress of `collect`: a bar for each model on a terminal, else a line now and then."""
 
 import time
 from types import TracebackType
@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 LINE_S = 60.0
-"""Seconds between two lines about one model, where no bar can be drawn."""
+"""Seconds between two lines about one model, if no bar can be drawn."""
 SPEED_S = 600.0
-"""Seconds over which the rate is taken: an answer may need many."""
+"""Seconds over which the rate is averaged: one answer may take many."""
 
 
 class CollectProgress:
-    """Counts the answers of models, `total` of which are wanted of each and `done` of which were there before."""
+    """Shows how many of each model's answers have come."""
 
     def __init__(self, console: "Console") -> None:
         self._console = console
@@ -35,21 +35,21 @@ class CollectProgress:
             self._bars.stop()
 
     def add(self, model: str, total: int, done: int) -> None:
-        """A model, before it is asked."""
+        """Add a model that needs `total` answers, of which the records already have `done`."""
         task = None
         if self._bars is not None:
             task = self._bars.add_task(model, start=False, total=total, completed=done, failed="")
         self._models[model] = _Model(total, done, task)
 
     def start(self, model: str) -> None:
-        """The model is ready: from now on its time counts."""
+        """Start the model's clock, once it is ready."""
         state = self._models[model]
         state.started_s = state.shown_s = time.monotonic()
         if self._bars is not None and state.task is not None:
             self._bars.start_task(state.task)
 
     def advance(self, model: str, failed: int) -> None:
-        """One more answer; `failed` is how many of the model's are failures by now."""
+        """Count one more answer; `failed` is the number of the model's failures so far."""
         state = self._models[model]
         state.done += 1
         state.new += 1
@@ -76,14 +76,14 @@ class _Model:
 
 
 def rate(per_s: float | None) -> str:
-    """Answers a second or, where they are slower, a minute."""
+    """Format a rate as answers a second, or a minute if there is less than one a second."""
     if per_s is None:
         return ""
     return f"{per_s:.1f}/s" if per_s >= 1 else f"{per_s * 60:.1f}/min"
 
 
 def duration(seconds: float) -> str:
-    """Hours, minutes and seconds: 1:02:03."""
+    """Format seconds as hours, minutes and seconds: 1:02:03."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}"

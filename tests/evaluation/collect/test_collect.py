@@ -55,7 +55,7 @@ def test_every_model_answers_every_example(tmp_path: Path) -> None:
     data = write_examples(tmp_path / "d.jsonl", examples)
     out = tmp_path / "r.jsonl"
     done = collect(config, data, "-o", out)
-    sentence = f"10 of 10 answers are in {out}. Failures: 1 of 'a'; --retry-failures asks them again.\n"
+    sentence = f"10 of 10 answers are in {out}. Failures: 1 of 'a'; ask them again with --retry-failures.\n"
     assert (done.returncode, done.stdout) == (0, "")
     lines = done.stderr.splitlines(keepends=True)
     assert [line.split(", ")[:-1] for line in lines[:2]] == [["a: 5 of 5", "1 failed"], ["t: 5 of 5"]]
@@ -122,9 +122,9 @@ def test_a_model_that_only_fails_is_left(tmp_path: Path) -> None:
     done = collect(write_config(tmp_path / "c.yaml", models), data, "-o", tmp_path / "r.jsonl", "--concurrency", "1")
     assert done.returncode == 1
     assert (
-        "cascade: 'a' failed 20 times in a row, so it was left: The replay engine has no answer to this prompt, and no "
-        f"default. 20 of 60 answers are in {tmp_path / 'r.jsonl'}. Failures: 20 of 'a'; --retry-failures asks them "
-        "again. The same command goes on from there." in done.stderr
+        "cascade: Gave up on 'a' after 20 consecutive failures: The replay engine has no answer to this prompt, and no "
+        f"default. 20 of 60 answers are in {tmp_path / 'r.jsonl'}. Failures: 20 of 'a'; ask them again with "
+        "--retry-failures. Run the same command again to resume." in done.stderr
     )
 
 
@@ -227,7 +227,7 @@ def test_ctrl_c_keeps_everything_and_says_how_to_go_on(tmp_path: Path, number: s
     _, said = process.communicate(timeout=60)
     there = len(asked_once(out))
     assert process.returncode == 130
-    assert said == f"Stopped. {there} of 1500 answers are in {out}. The same command goes on from there.\n"
+    assert said == f"Stopped. {there} of 1500 answers are in {out}. Run the same command again to resume.\n"
     assert 0 < there < 500
     assert out.read_bytes().endswith(b"\n")
 

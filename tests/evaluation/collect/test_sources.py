@@ -1,20 +1,13 @@
 import asyncio
-import re
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer
 
 from serve_app.config import ReplayModel
 from serve_app.core.types import Answer, Failure, Generation, Message, Prompt, Sampling, TokenLogprob
 from serve_app.errors import EngineError, ServerError
-from serve_app.evaluation.collect.sources import Engines, Server, ask_all
-from tests.api.serving import FakeService, Scripted, listening
+from serve_app.evaluation.collect.sources import Engines, ask_all
 
 PROMPT = Prompt((Message("user", "Where?"),), sampling=Sampling(7, 0.0, logprobs=True), timeout_s=5)
 
@@ -39,167 +32,6 @@ async def test_an_engine_that_cannot_be_loaded(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="could not read its records"):
         async with Engines({"a": model}, {}).open("a"):
             pass
-
-
-async def test_a_server_is_asked_for_a_single_model() -> None:
-    service = FakeService()
-    service.models["a"].text = "In Paris"
-    async with listening(service) as url, Server(f"{url}/v1/", 2).open("a") as ask:
-        assert await ask(PROMPT) == Generation(
-            "In Paris", "stop", 10, 2, (TokenLogprob("In", -0.25), TokenLogprob("Paris", -0.25)), 0.5, 0.1
-        )
-    [prompt] = service.models["a"].prompts
-    assert (prompt.messages, prompt.sampling) == (PROMPT.messages, PROMPT.sampling)
-    assert not service.models["t"].prompts
-
-
-@asynccontextmanager
-async def somebody_elses(body: dict[str, Any]) -> AsyncIterator[str]:
-    """An OpenAI server that knows no decision records, and gives one answer to everything."""
-
-    async def models(_: web.Request) -> web.Response:
-        return web.json_response({"data": [{"id": "a"}]})
-
-    async def chat(_: web.Request) -> web.Response:
-        return web.json_response(body)
-
-    app = web.Application()
-    app.add_routes([web.get("/v1/models", models), web.post("/v1/chat/completions", chat)])
-    async with TestServer(app) as server:
-        yield str(server.make_url("/"))
-
-
-USAGE = {"prompt_tokens": 9, "completion_tokens": 2}
-LOGPROB = {"token": "In", "logprob": -0.25}
-
-
-@pytest.mark.parametrize(
-    ("choice", "usage", "expected"),
-    [
-        ({}, USAGE, Generation("In Paris", "stop", 9, 2)),
-        ({"finish_reason": "length"}, USAGE, Generation("In Paris", "length", 9, 2)),
-        ({"finish_reason": "eos"}, USAGE, Generation("In Paris", "stop", 9, 2)),
-        (
-            {"logprobs": {"content": [LOGPROB]}},
-            USAGE,
-            Generation("In Paris", "stop", 9, 2, (TokenLogprob("In", -0.25),)),
-        ),
-        (
-            {"logprobs": {"content": [LOGPROB, {"token": "x", "logprob": None}]}},
-            USAGE,
-            Generation("In Paris", "stop", 9, 2),
-        ),
-        ({"logprobs": {"content": [{"token": None, "logprob": -1}]}}, USAGE, Generation("In Paris", "stop", 9, 2)),
-        ({"logprobs": {"content": []}}, USAGE, Generation("In Paris", "stop", 9, 2)),
-        ({"message": {"content": None}, "logprobs": {"content": []}}, USAGE, Generation("", "stop", 9, 2, ())),
-        # 6 bytes of a question and 8 of an answer, three to a token, and the template's.
-        ({}, None, Generation("In Paris", "stop", 10, 3, estimated=True)),
-        ({}, {"prompt_tokens": None, "completion_tokens": 2}, Generation("In Paris", "stop", 10, 3, estimated=True)),
-    ],
-)
-async def test_what_other_servers_leave_out(
-    choice: dict[str, Any], usage: dict[str, Any] | None, expected: Generation
-) -> None:
-    answered = {"message": {"content": "In Paris"}, "finish_reason": "stop"} | choice
-    async with somebody_elses({"choices": [answered], "usage": usage}) as url, Server(url, 1).open("a") as ask:
-        answer = await ask(PROMPT)
-    assert isinstance(answer, Generation)
-    assert answer.latency_s > 0
-    assert replace(answer, latency_s=0.0) == expected
-
-
-@pytest.mark.parametrize(
-    ("choice", "message"),
-    [
-        ({"finish_reason": None}, r"The answer of the model 'a' at 127\.0\.0\.1:\d+ broke off\."),
-        ({"finish_reason": "content_filter"}, r"was cut off by the endpoint \(content_filter\)\."),
-        ({"message": {"content": ["In Paris"]}}, r"sent what is no answer of OpenAI's form\."),
-    ],
-)
-async def test_what_is_no_answer_of_another_server_is_a_failure(choice: dict[str, Any], message: str) -> None:
-    answered = {"message": {"content": "In Paris"}, "finish_reason": "stop"} | choice
-    async with AsyncExitStack() as stack:
-        url = await stack.enter_async_context(somebody_elses({"choices": [answered], "usage": USAGE}))
-        ask = await stack.enter_async_context(Server(url.replace("//", "//user:secret@"), 1).open("a"))
-        failure = await ask(PROMPT)
-    assert isinstance(failure, Failure)
-    assert failure.kind == "error"
-    assert re.search(message, failure.message)
-
-
-@pytest.mark.parametrize(
-    ("failure", "recorded"),
-    [
-        (
-            Failure("timeout", "Too slow.", 12, 3, 1.5, estimated=True),
-            Failure("timeout", "The model 'a' failed: Too slow.", 12, 3, 1.5, estimated=True),
-        ),
-        (Failure("context_length", "Too long.", 9000), Failure("context_length", "Too long.", 9000)),
-        (Failure("unavailable", "Gone."), Failure("unavailable", "The model 'a' failed: Gone.")),
-    ],
-)
-async def test_a_model_that_fails_is_data(failure: Failure, recorded: Failure) -> None:
-    service = FakeService()
-    service.models["a"].text = failure
-    async with listening(service) as url, Server(url, 1).open("a") as ask:
-        assert await ask(PROMPT) == recorded
-
-
-async def test_a_server_that_breaks_is_a_failure_without_a_record() -> None:
-    service = FakeService()
-    service.models["a"].text = RuntimeError("a bug")
-    async with listening(service) as url, Server(url, 1).open("a") as ask:
-        failure = await ask(PROMPT)
-    assert isinstance(failure, Failure)
-    assert (failure.kind, failure.estimated, failure.prompt_tokens) == ("error", True, 0)
-    assert failure.message == "The server failed in a way it should not; see its log."
-
-
-async def test_a_server_that_is_silent_is_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serve_app.evaluation.collect.sources.GRACE_S", 0.0)
-    service = FakeService()
-    service.models["a"] = Scripted("late", delay_s=3600)
-    prompt = Prompt(PROMPT.messages, timeout_s=0.2)
-    async with listening(service) as url, Server(url, 1).open("a") as ask:
-        failure = await ask(prompt)
-    assert isinstance(failure, Failure)
-    assert (failure.kind, failure.estimated) == ("timeout", True)
-
-
-async def test_a_question_that_the_server_refuses_ends_the_run() -> None:
-    async with listening(FakeService()) as url:
-        with pytest.raises(ServerError, match=r"refused to ask 'a': messages\[0\].role: must be"):
-            async with Server(url, 1).open("a") as ask:
-                await ask(Prompt((Message("pirate", "Where?"),)))
-
-
-async def test_servers_that_cannot_be_asked() -> None:
-    async with listening(FakeService()) as url:
-        with pytest.raises(ServerError, match=r"has no model 'aa'\. Did you mean 'a'\? Available: a, b, default, t\."):
-            async with Server(url, 1).open("aa"):
-                pass
-        with pytest.raises(ServerError, match="is no OpenAI server: HTTP 404"):
-            async with Server(f"{url}/elsewhere", 1).open("a"):
-                pass
-    with pytest.raises(ServerError, match=f"No server answers at {url}"):
-        async with Server(url, 1).open("a"):
-            pass
-    with pytest.raises(ServerError, match="'nowhere' is not the address of a server"):
-        async with Server("nowhere", 1).open("a"):
-            pass
-
-
-async def test_a_server_that_goes_away_ends_the_run() -> None:
-    async with AsyncExitStack() as server:
-        url = await server.enter_async_context(listening(FakeService()))
-
-        async def run() -> None:
-            async with Server(url, 1).open("a") as ask:
-                await server.aclose()
-                await ask(PROMPT)
-
-        with pytest.raises(ServerError, match=r"The server at .* cannot be reached any more"):
-            await run()
 
 
 async def test_asking_many_is_bounded_and_each_is_taken_once() -> None:
