@@ -13,8 +13,8 @@ from serve_app.weights.hub_metadata import SHA256, endpoint, hub_errors, offline
 from serve_app.weights.progress import ProgressTask
 from serve_app.weights.sources import HubSource
 
-# The same weights again, as published before or for frameworks that no engine here uses: often several times the size
-# of the rest.
+# The same weights in older formats or for frameworks that no engine here uses, often several times as large as the
+# rest.
 _OTHER_FRAMEWORKS = [
     "original/*",
     "*.h5",
@@ -94,8 +94,8 @@ def _from_hub(source: HubSource, cache: Path, *, local_only: bool, task: Progres
     ignored = [*_OTHER_FRAMEWORKS, *(["*pytorch_model*.bin*"] if listing is None else _pickled(listing))]
     with hub_errors(source):
         folder = Path(snapshot_download(source.repo, ignore_patterns=ignored, **options))
-    # Where the hub is out of reach the library gives what there is, though another program may have fetched no more
-    # than the tokenizer.
+    # If the hub is out of reach the library returns what the cache has, which may be no more than a tokenizer that
+    # another program fetched.
     missing = _missing_parts(folder) if listing is None else _missing_listed(folder, listing, ignored)
     if missing:
         raise DownloadError(

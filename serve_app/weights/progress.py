@@ -1,4 +1,4 @@
-"""How a download tells what it does: a small protocol, silence, and bars drawn by rich."""
+"""Progress of downloads: a small protocol, a silent reporter, and bars drawn by rich."""
 
 import time
 from types import TracebackType
@@ -27,7 +27,7 @@ class ProgressReporter(Protocol):
 
 
 class SilentProgress:
-    """Shows nothing; reporter and task in one, for it keeps no state."""
+    """Shows nothing; reporter and task in one, since it has no state."""
 
     def start(self, name: str) -> ProgressTask:
         return self
@@ -115,7 +115,7 @@ class _PlainTask:
             self._done_bytes = done_bytes
 
     def message(self, text: str) -> None:
-        # Lines of a log are not folded at the width of a terminal that is not there.
+        # A log has no width: its lines are not folded.
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def finish(self, note: str) -> None:
