@@ -48,10 +48,13 @@ def fit_blend(config: BlendConfig, answers: Sequence[tuple[float, float]], good:
 
     `answers` are each answer's (o_i, c_i): output score (paper, section 3.2) and token confidence. `good` labels those
     worth returning; a threshold of 0.5 then accepts answers that are more likely good than not. Answers without a
-    finite confidence are left out. Raises `SignalError` if those that remain are all good or all bad.
+    finite confidence are left out. Raises `SignalError` if those that remain are all good or all bad, or if
+    scikit-learn is not installed.
     """
-    from sklearn.linear_model import LogisticRegression
-
+    try:
+        from sklearn.linear_model import LogisticRegression
+    except ImportError:
+        raise SignalError("Fitting a blend needs scikit-learn: pip install 'semantic-cascade[evaluation]'.") from None
     rows = [(pair, label) for pair, label in zip(answers, good, strict=True) if all(map(isfinite, pair))]
     if len({label for _, label in rows}) < 2:
         raise SignalError(f"Fitting a blend needs both good and bad answers; all {len(rows)} are of one kind.")

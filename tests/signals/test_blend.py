@@ -1,5 +1,6 @@
 import math
 import random
+import sys
 from dataclasses import replace
 
 import pytest
@@ -83,3 +84,12 @@ def test_answers_without_confidence_are_left_out() -> None:
 def test_nothing_to_fit() -> None:
     with pytest.raises(SignalError, match="needs both good and bad answers; all 2 are of one kind"):
         fit_blend(PLAIN, [(0.1, 0.2), (0.3, 0.4), (0.5, -math.inf)], [True, True, False])
+
+
+def test_a_fit_without_scikit_learn_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("sklearn", "sklearn.linear_model"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(
+        SignalError, match=r"Fitting a blend needs scikit-learn: pip install 'semantic-cascade\[evaluation\]'"
+    ):
+        fit_blend(PLAIN, [(0.1, 0.2), (0.3, 0.4)], [True, False])

@@ -205,7 +205,7 @@ def _front(front: ParetoFront) -> Table:
         for point in front.points
     ]
     header = ("signal", "thresholds", f"cost ({UNIT_NAMES[front.unit]} / target's)", "quality", "first tier defers")
-    return Table("Pareto front", header, tuple(lines), note="Selection on other examples than these numbers are of.")
+    return Table("Pareto front", header, tuple(lines), note="Chosen on other examples than these numbers are of.")
 
 
 def label(name: RowName) -> str:
