@@ -12,13 +12,19 @@ from serve_app.evaluation.analysis.costs import Unit
 from serve_app.evaluation.calibrate.goal import Goal
 
 RecordsPath = Annotated[
-    Path, typer.Argument(metavar="RECORDS", help="What cascade collect wrote; .jsonl or .jsonl.gz.")
+    Path, typer.Argument(metavar="RECORDS", help="File that cascade collect wrote: .jsonl or .jsonl.gz.")
 ]
-Members = Annotated[str | None, typer.Option(help="A cascade of these models, such as a,b,c; needs --target.")]
-Target = Annotated[str | None, typer.Option(help="The model that --members defer to.")]
-Signals = Annotated[str | None, typer.Option(help="Only these, such as sbert,rougeL. Default: all that are here.")]
-Metrics = Annotated[str | None, typer.Option("--metric", help="The main one first. Default: each task's own.")]
-Seed = Annotated[int, typer.Option(min=0, help="Of the parts of the examples and of the bootstrap.")]
+Members = Annotated[
+    str | None, typer.Option(help="Members of a cascade that is not in the config, such as a,b,c; with --target.")
+]
+Target = Annotated[str | None, typer.Option(help="Model that --members defer to.")]
+Signals = Annotated[
+    str | None, typer.Option(help="Signals to evaluate, such as sbert,rougeL. Default: all that are available.")
+]
+Metrics = Annotated[
+    str | None, typer.Option("--metric", help="Quality metrics, the main one first. Default: each task's own.")
+]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the split of the examples and of the bootstrap.")]
 
 
 @report_errors
@@ -27,17 +33,27 @@ def collect(
     data: Annotated[
         list[str], typer.Argument(metavar="DATA...", help="JSON Lines files of examples, or hf-datasets:NAME.")
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="RECORDS", help="Added to, if it is there.")],
-    limit: Annotated[int | None, typer.Option(min=1, help="So many examples of each of DATA.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Take a random sample, not the first.")] = None,
-    concurrency: Annotated[int, typer.Option(min=1, help="Requests at once, to one model after another.")] = 4,
-    url: Annotated[str | None, typer.Option(help="Ask a running server, not engines in this process.")] = None,
-    retry_failures: Annotated[bool, typer.Option(help="Ask again where a model failed.")] = False,
-    prompts: Annotated[Path | None, typer.Option(help="A folder with prompts in place of ours, TASK.txt.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(min=1, help="The longest answer, for every task.")] = None,
-    timeout_s: Annotated[float, typer.Option(min=0.1, help="Seconds after which a model has failed.")] = 600,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="RECORDS", help="Records file; an existing one is resumed.")
+    ],
+    limit: Annotated[int | None, typer.Option(min=1, help="Maximum number of examples from each of DATA.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of a random sample, in place of the first examples; with --limit.")
+    ] = None,
+    concurrency: Annotated[
+        int, typer.Option(min=1, help="Concurrent requests; models are queried one after another.")
+    ] = 4,
+    url: Annotated[
+        str | None, typer.Option(help="URL of a running server, in place of engines in this process.")
+    ] = None,
+    retry_failures: Annotated[bool, typer.Option(help="New attempts for answers that failed.")] = False,
+    prompts: Annotated[
+        Path | None, typer.Option(help="Folder of prompts, TASK.txt, in place of the built-in ones.")
+    ] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Token limit of an answer, for every task.")] = None,
+    timeout_s: Annotated[float, typer.Option(min=0.1, help="Seconds after which a request counts as failed.")] = 600,
 ) -> None:
-    """Ask every model of the cascades every example once, and record the answers. Stopped, it goes on from there."""
+    """Ask every model of the cascades every example once, and record the answers. Run again to resume."""
     from rich.console import Console
 
     from serve_app.evaluation.collect import collect as collecting
@@ -49,23 +65,23 @@ def collect(
 @report_errors
 def evaluate(
     records: RecordsPath,
-    cascade: Annotated[str | None, typer.Option(help="Only this cascade, or these: a,b. Default: all.")] = None,
+    cascade: Annotated[str | None, typer.Option(help="Cascades to evaluate: a,b. Default: all.")] = None,
     members: Members = None,
     target: Target = None,
     signals: Signals = None,
     metric: Metrics = None,
     fixed: Annotated[
-        str | None, typer.Option(help="The member whose answer fixed rows keep. Default: the first.")
+        str | None, typer.Option(help="Member whose answer is kept in fixed rows. Default: the first.")
     ] = None,
-    margin: Annotated[float, typer.Option(min=0, help="Quality that may be lost against the target, 0 to 1.")] = 0.01,
+    margin: Annotated[float, typer.Option(min=0, help="Accepted loss of quality against the target, 0 to 1.")] = 0.01,
     seed: Seed = 0,
-    resamples: Annotated[int, typer.Option(min=100, help="Of the bootstrap.")] = 1000,
+    resamples: Annotated[int, typer.Option(min=100, help="Number of bootstrap resamples.")] = 1000,
     report: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Write the whole report: HTML, Markdown, CSV, JSON, PNG.")
+        Path | None, typer.Option(metavar="FOLDER", help="Folder for the whole report: HTML, Markdown, CSV, JSON, PNG.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Everything as one JSON object, for machines.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything as one JSON object.")] = False,
 ) -> None:
-    """Say how good and how cheap every signal and threshold would have been on recorded answers; no model is called."""
+    """Report quality and cost of every signal and threshold on recorded answers; no model is called."""
     from rich.console import Console
 
     from serve_app.evaluation.analysis.load import load_dataset
@@ -96,48 +112,46 @@ def evaluate(
 @report_errors
 def calibrate(
     records: RecordsPath,
-    cascade: Annotated[str, typer.Option(help="Whose thresholds.")] = "default",
+    cascade: Annotated[str, typer.Option(help="Cascade to calibrate.")] = "default",
     deferral_rate: Annotated[
         list[float] | None,
         typer.Option(
             min=0,
             max=1,
-            help="Goal: this share is deferred. With several tiers once for each: the share of all requests that "
-            "passes on beyond it.",
+            help="Goal: share of requests to defer. With several tiers once per tier: the share of all requests that "
+            "is passed on beyond it.",
         ),
     ] = None,
     budget: Annotated[
         float | None,
         typer.Option(
             min=0,
-            help="Goal: at most this share of the target's cost. One tier then defers most; several have the best "
-            "quality, or without references each defers the same share of what it could keep.",
+            help="Goal: maximum cost, as a share of the target's. A single tier then defers as much as it can; several "
+            "reach the best quality, or without references defer equal shares of what each could keep.",
         ),
     ] = None,
     unit: Annotated[
-        Unit, typer.Option(help="Of the budget; with several tiers also of what --quality should cost least in.")
+        Unit, typer.Option(help="Cost unit for --budget; with several tiers also the cost that --quality minimises.")
     ] = "flops",
-    quality: Annotated[float | None, typer.Option(min=0, max=1, help="Goal: at least this mean quality.")] = None,
-    risk: Annotated[
-        float | None, typer.Option(help="Goal: an expected loss of at most this, with probability 1 - delta.")
-    ] = None,
-    delta: Annotated[float, typer.Option(help="Of --risk: how likely the bound may be broken.")] = 0.1,
+    quality: Annotated[float | None, typer.Option(min=0, max=1, help="Goal: minimum mean quality.")] = None,
+    risk: Annotated[float | None, typer.Option(help="Goal: maximum expected loss, with probability 1 - delta.")] = None,
+    delta: Annotated[float, typer.Option(help="With --risk: accepted probability that the bound fails.")] = 0.1,
     label_free: Annotated[
-        bool, typer.Option("--label-free", help="Bound the disagreement with the target; needs no references.")
+        bool, typer.Option("--label-free", help="Risk bound on disagreement with the target, without references.")
     ] = False,
     signal: Annotated[
-        str | None, typer.Option(help="Instead of the cascade's; with several tiers one for each: a,b.")
+        str | None, typer.Option(help="Signal in place of the cascade's; with several tiers one for each: a,b.")
     ] = None,
-    fit: Annotated[bool, typer.Option("--fit", help="Measure z-scores, or a blend's weights, on the records.")] = False,
+    fit: Annotated[bool, typer.Option("--fit", help="z-scores, or a blend's weights, from the records.")] = False,
     metric: Metrics = None,
     seed: Seed = 0,
-    config: Annotated[Path | None, typer.Option(help="The serving config that the calibration goes into.")] = None,
+    config: Annotated[Path | None, typer.Option(help="Serving config to add the calibration to.")] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="CONFIG", help="Write a file for serve deploy.")
+        Path | None, typer.Option("--output", "-o", metavar="CONFIG", help="File to write, for serve deploy.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for machines.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The result as one JSON object.")] = False,
 ) -> None:
-    """Find the thresholds for a goal on some of the records, and say what they do on others."""
+    """Find the thresholds for a goal on some of the records, and report what they do on others."""
     from serve_app.evaluation.analysis.options import Options
     from serve_app.evaluation.calibrate import command as calibrating
     from serve_app.evaluation.records.file import Records
@@ -157,23 +171,23 @@ def calibrate(
 @report_errors
 def choose(
     records: RecordsPath,
-    budget: Annotated[float | None, typer.Option(min=0, help="At most this share of the target's cost.")] = None,
-    unit: Annotated[Unit | None, typer.Option(help="Of the budget.")] = None,
+    budget: Annotated[float | None, typer.Option(min=0, help="Maximum cost, as a share of the target's.")] = None,
+    unit: Annotated[Unit | None, typer.Option(help="Cost unit for --budget.")] = None,
     members: Annotated[
-        str | None, typer.Option(help="Only of these, such as a,b,c. Default: all but the target.")
+        str | None, typer.Option(help="Members to choose from, such as a,b,c. Default: all but the target.")
     ] = None,
     target: Annotated[
         str | None,
         typer.Option(
-            help="Whom one tier defers to. Default: the first cascade's target, through that cascade's tiers."
+            help="Model that a single tier defers to. Default: the first cascade's target, with that cascade's tiers."
         ),
     ] = None,
     signals: Signals = None,
     metric: Metrics = None,
     seed: Seed = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for machines.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The result as one JSON object.")] = False,
 ) -> None:
-    """Find the best members, signals and thresholds on a quarter of the records; say what they do on another."""
+    """Find the best members, signals and thresholds on a quarter of the records; report them on another."""
     from rich.console import Console
 
     from serve_app.evaluation.analysis.load import load_dataset

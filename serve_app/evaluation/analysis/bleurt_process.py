@@ -2,7 +2,7 @@
 
 PYTHON -m serve_app.evaluation.analysis.bleurt_process       reads one JSON object a line and answers each with one:
 {"config": {...}, "weights": path} -> {"ready": true}, then {"pairs": [[hypothesis, reference], ...]} -> {"values": []}
-Where something fails the answer is {"error": sentence}, and that was the last.
+If something fails, the answer is {"error": sentence}, and it is the last one.
 """
 
 import json
@@ -19,13 +19,14 @@ from serve_app.signals import BleurtConfig, build_signal
 from serve_app.signals.bleurt import Pair
 
 BATCH_PAIRS = 256
-"""Pairs said at once; the signal sorts them by length and makes its own batches of them."""
+"""Pairs sent at once; the signal sorts them by length and makes its own batches of them."""
 
 
 def score_pairs(config: BleurtConfig, pairs: Sequence[Pair]) -> list[float]:
-    """The value of each pair, of which no text is empty. The checkpoint is fetched first, if need be.
+    """Return the value of each (hypothesis, reference) pair, none of whose texts may be empty.
 
-    Runs in `config.environment`, else in this interpreter. Raises `SignalError` where it cannot, `WeightsError`.
+    The checkpoint is fetched first, if need be. Runs in `config.environment`, else in this interpreter. Raises
+    `SignalError` if it cannot run there, `WeightsError` if the checkpoint cannot be fetched.
     """
     from serve_app.weights import RichProgress, fetch
 
@@ -80,8 +81,8 @@ def _call(process: "subprocess.Popen[str]", errors: IO[str], request: dict[str, 
 
 
 def main() -> None:
-    """The process's side."""
-    # What libraries print must not stand between the answers.
+    """Serve pairs from standard input, as the process in BLEURT's environment."""
+    # What libraries print must not come between the answers.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
 

@@ -6,7 +6,7 @@ bleu, chrf             sacreBLEU's sentence scores / 100, by our signals; their 
 rouge1, rouge2, rougeL rouge-score's F1, by our signals
 bleurt                 the signal, in its own environment; the rare value outside of 0..1 is cut to it
 
-A failed answer has quality 0, and so has an empty one. An answer that calls tools is scored by the calls as JSON.
+A failed answer has quality 0, and so has an empty one. An answer that calls tools is graded by the calls as JSON.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -35,11 +35,11 @@ def qualities(
     answers: Mapping[str, Sequence[Answer | None]],
     bleurt: BleurtConfig | None = None,
 ) -> dict[str, list[float]]:
-    """For each model the quality of its answer to each example; NaN where it was not asked.
+    """Return each model's quality on each example, 0..1; NaN if it was not asked.
 
     `answers[model]` runs over `examples`, as in `Records`. `bleurt` says where that metric's checkpoint and environment
-    are. Raises `DataError` for a metric that is not known and for an example without references, `SignalError` and
-    `WeightsError` where BLEURT cannot be had.
+    are. Raises `DataError` if the metric is unknown or an example has no references, `SignalError` and
+    `WeightsError` if BLEURT cannot run.
     """
     if metric not in METRICS:
         raise DataError(f"There is no metric {metric!r}. {choices(metric, METRICS)}")
@@ -56,7 +56,7 @@ def qualities(
 
 
 def _text(answer: Answer | None) -> str | None:
-    """What is scored: nothing of a failure; None for an answer that is not there."""
+    """Return the text to grade: empty for a failure, None if the model was not asked."""
     if answer is None:
         return None
     return "" if isinstance(answer, Failure) else answer.compared
@@ -78,7 +78,7 @@ def _compare(metric: str) -> Compare:
 
 
 def _lexical(signal: LexicalSignal[Any], texts: Sequence[str], references: Sequence[str]) -> list[float]:
-    """Each text and reference is prepared once, whoever wrote it, and references are not compared with each other."""
+    """Return each text's best value; texts are prepared once, and references are not compared with each other."""
     distinct = list(dict.fromkeys([*texts, *references]))
     features = dict(zip(distinct, signal.prepare(distinct), strict=True))
 
@@ -93,19 +93,19 @@ def _lexical(signal: LexicalSignal[Any], texts: Sequence[str], references: Seque
 def _bleurt(
     examples: Sequence[Example], rows: Sequence[Sequence[str | None]], config: BleurtConfig
 ) -> list[list[float]]:
-    """All pairs of all examples in one go, each once."""
-    wanted: dict[tuple[str, str], float] = {}
+    """Return the values of all examples, with each distinct pair sent to BLEURT once, all in one call."""
+    values_of: dict[tuple[str, str], float] = {}
 
     def note(texts: Sequence[str], references: Sequence[str]) -> list[float]:
-        wanted.update(dict.fromkeys(((text, reference) for text in texts for reference in references), 0.0))
+        values_of.update(dict.fromkeys(((text, reference) for text in texts for reference in references), 0.0))
         return [0.0] * len(texts)
 
     for example, row in zip(examples, rows, strict=True):
         _scored(note, example.references, row)
-    values = (min(1.0, max(0.0, value)) for value in score_pairs(config, list(wanted)))
-    wanted.update(zip(wanted, values, strict=True))
+    values = (min(1.0, max(0.0, value)) for value in score_pairs(config, list(values_of)))
+    values_of.update(zip(values_of, values, strict=True))
 
-    def known(texts: Sequence[str], references: Sequence[str]) -> list[float]:
-        return [max(wanted[text, reference] for reference in references) for text in texts]
+    def best(texts: Sequence[str], references: Sequence[str]) -> list[float]:
+        return [max(values_of[text, reference] for reference in references) for text in texts]
 
-    return [_scored(known, example.references, row) for example, row in zip(examples, rows, strict=True)]
+    return [_scored(best, example.references, row) for example, row in zip(examples, rows, strict=True)]

@@ -26,20 +26,20 @@ from serve_app.signals import (
 )
 
 Texts = Sequence[Sequence[str]]
-"""For each of n examples the m members' answers; the empty string where there is none."""
+"""For each of n examples the m members' answers; the empty string for a failure."""
 
 LEXICAL = ("exact", "bleu", "rouge1", "rouge2", "rougeL", "chrf")
-"""What is computed unless the user says otherwise, with the signals that the config names."""
+"""Computed by default, with the signals that the config names."""
 CHUNK = 500
 ALONE = 2000
-"""Up to so many examples a second process is not worth its start."""
+"""With at most this many examples a second process takes longer to start than it saves."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Similarities:
     """One signal over n examples of m members. `matrices` is (n, m, m), `[k, i, j]` hypothesis i against reference j.
 
-    `flops` is (n,), None where nobody counts them; `device_s` the CPU seconds that an example took on average here.
+    `flops` is (n,), None if unknown; `device_s` the mean CPU seconds per example on this machine.
     """
 
     matrices: Floats
@@ -47,7 +47,7 @@ class Similarities:
     device_s: float
 
     def of(self, example: int, members: Sequence[int]) -> Matrix:
-        """The matrix of some of the members, as the decision core takes it."""
+        """Return the matrix of some of the members, as the decision core takes it."""
         whole = self.matrices[example].tolist()
         return tuple(tuple(whole[i][j] for j in members) for i in members)
 
@@ -79,25 +79,26 @@ def _is_here(config: AnySignalConfig) -> bool:
 
 
 def plain_signals(config: AppConfig, names: Iterable[str]) -> dict[str, SignalConfig]:
-    """The signals that must be computed: of these, and of those that composites among them are made of."""
+    """Return the signals to compute for these names: themselves, or the parts of those that are composites."""
     signals = config.all_signals()
     plain = signals.plain()
     return {computed: plain[computed] for name in names for computed in signals.computed_for(name)}
 
 
 def measure(signals: Mapping[str, SignalConfig], texts: Texts, processes: int | None = None) -> dict[str, Similarities]:
-    """Every signal on every example. Lexical ones in several processes (default: one a CPU), the rest one by one.
+    """Compute every signal on every example.
 
-    Raises `SignalError` and `WeightsError` where a signal cannot be computed.
+    Lexical signals run in several processes (default: one per CPU), the rest one by one. Raises `SignalError` and
+    `WeightsError` if a signal cannot be computed.
     """
     lexical = {name: config for name, config in signals.items() if not config.needs_weights}
-    found = _lexical(lexical, texts, processes or os.cpu_count() or 1) if lexical else {}
+    computed = _lexical(lexical, texts, processes or os.cpu_count() or 1) if lexical else {}
     for name, config in signals.items():
         if is_isolated(config):
-            found[name] = _bleurt(config, texts)
+            computed[name] = _bleurt(config, texts)
         elif config.needs_weights:
-            found[name] = _joined([_compare(name, config, texts)])
-    return {name: found[name] for name in signals}
+            computed[name] = _joined([_compare(name, config, texts)])
+    return {name: computed[name] for name in signals}
 
 
 Part = tuple[Floats, Floats, float]
@@ -135,8 +136,8 @@ def _compare(name: str, config: SignalConfig, texts: Texts) -> Part:
     scores = signal.similarities(texts)
     elapsed = time.process_time() - started
     return (
-        np.array([one.similarities for one in scores], dtype=np.float64),
-        np.array([one.flops for one in scores], dtype=np.float64),
+        np.array([score.similarities for score in scores], dtype=np.float64),
+        np.array([score.flops for score in scores], dtype=np.float64),
         elapsed,
     )
 
@@ -148,14 +149,14 @@ def _joined(parts: Sequence[Part]) -> Similarities:
 
 
 def _bleurt(config: BleurtConfig, texts: Texts) -> Similarities:
-    """In its own environment, each ordered pair of distinct texts once; what it costs is not told from there."""
-    wanted = {pair: 0.0 for row in texts for pair in permutations((text for text in row if text.strip()), 2)}
+    """Compute BLEURT in its own environment, each ordered pair of distinct texts once; its FLOPs are unknown."""
+    values = {pair: 0.0 for row in texts for pair in permutations((text for text in row if text.strip()), 2)}
     started = time.perf_counter()
-    wanted.update(zip(wanted, score_pairs(config, list(wanted)), strict=True))
+    values.update(zip(values, score_pairs(config, list(values)), strict=True))
     elapsed = time.perf_counter() - started
     matrices = [
         [
-            [float(bool(a.strip())) if i == j else wanted.get((a, b), 0.0) for j, b in enumerate(row)]
+            [float(bool(a.strip())) if i == j else values.get((a, b), 0.0) for j, b in enumerate(row)]
             for i, a in enumerate(row)
         ]
         for row in texts

@@ -9,27 +9,27 @@ _ARTICLES = re.compile(r"\b(a|an|the)\b")
 
 
 def normalize(text: str) -> str:
-    """Lower case, without ASCII punctuation, without the articles a, an, the, words apart by one space."""
+    """Return the text in lower case, without ASCII punctuation and articles (a, an, the), with single spaces."""
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
 
 
 def exact_match(answer: str, reference: str) -> float:
-    """1 if the two are equal once normalised, else 0."""
+    """Return 1 if the two are equal once normalised, else 0."""
     return float(normalize(answer) == normalize(reference))
 
 
 def f1(answer: str, reference: str) -> float:
-    """F1 over the normalised words; 0 where nothing is left of either."""
+    """Return F1 over the normalised words; 0 if either has no words left."""
     ours, theirs = normalize(answer).split(), normalize(reference).split()
     common = sum((Counter(ours) & Counter(theirs)).values())
     return 2 * common / (len(ours) + len(theirs)) if common else 0.0
 
 
 def accuracy(answer: str, reference: str) -> float:
-    """1 if the normalised reference stands in the normalised answer, as whole words in a row; else 0.
+    """Return 1 if the normalised answer contains the normalised reference as consecutive whole words, else 0.
 
     The paper does not define its accuracy; this is ours. Unlike exact match it lets a model say "It is Paris.", and it
-    is fooled by an answer that names several candidates. A reference of which nothing is left is never found.
+    is fooled by an answer that names several candidates. A reference that normalises to nothing never matches.
     """
-    wanted = normalize(reference)
-    return float(bool(wanted) and f" {wanted} " in f" {normalize(answer)} ")
+    expected = normalize(reference)
+    return float(bool(expected) and f" {expected} " in f" {normalize(answer)} ")

@@ -96,7 +96,7 @@ def write(
         raise DataError(f"The config {str(path)!r} cannot be written: {error.strerror}.") from None
     try:
         load(path)
-    except ConfigError:  # what was there is still good
+    except ConfigError:  # the file that was there is still valid
         path.unlink() if before is None else path.write_bytes(before)
         raise
 
@@ -110,7 +110,7 @@ def _values(recorded: Body, config: Path | None) -> dict[str, Any]:
 
 
 def _check_same(served: AppConfig, calibrated: AppConfig, id_: str, config: Path | None) -> None:
-    """What was calibrated must be what will be served: the same models, scored in the same way."""
+    """Raise ConfigError unless the cascade to serve has the calibrated one's models, scored in the same way."""
     if id_ not in served.cascades:
         raise ConfigError(f"{config}: there is no cascade {id_!r}.")
     unlike = {"signal": None, "threshold": None}
@@ -136,7 +136,7 @@ def _check_signal(
     fitted: Mapping[str, AnySignalConfig],
     config: Path | None,
 ) -> None:
-    """A tier's signal must mean the same, and so all that it is made of, but for what was fitted and is written."""
+    """Raise ConfigError unless a tier's signal and its parts mean the same; fitted ones are written instead."""
     known, meant = served.all_signals(), calibrated.all_signals()
     for name in sorted((meant.uses(signal) if signal else set()) & known.keys() - fitted.keys()):
         if option := _differing(_about(known[name], models), _about(meant[name], models)):
@@ -146,7 +146,7 @@ def _check_signal(
 
 
 def _differing(one: BaseModel, other: BaseModel) -> str | None:
-    """The first option that differs, of those that can change an answer or a score."""
+    """Return the first option that differs, of those that can change an answer or a score, or None."""
     operational = operational_options(type(one)) | operational_options(type(other))
     ours, theirs = one.model_dump(exclude=operational), other.model_dump(exclude=operational)
     if ours.get("sha256") and ours["sha256"] == theirs.get("sha256"):
@@ -155,7 +155,7 @@ def _differing(one: BaseModel, other: BaseModel) -> str | None:
 
 
 def _about(signal: AnySignalConfig, models: Sequence[str]) -> AnySignalConfig:
-    """With the z-scores of these models alone: the others judge nothing here."""
+    """Return the signal with the z-scores of these models only: the others score nothing here."""
     if is_token_level(signal):
         zscores = {name: zscore for name, zscore in signal.zscores.items() if name in models}
         return signal.model_copy(update={"zscores": zscores})
@@ -163,14 +163,14 @@ def _about(signal: AnySignalConfig, models: Sequence[str]) -> AnySignalConfig:
 
 
 def _beside(served: AnySignalConfig | None, fitted: AnySignalConfig) -> AnySignalConfig:
-    """With the z-scores of models that other cascades have under this signal."""
+    """Return the fitted signal, with the z-scores that other cascades' models have under its name."""
     if served is not None and is_token_level(served) and is_token_level(fitted):
         return fitted.model_copy(update={"zscores": {**served.zscores, **fitted.zscores}})
     return fitted
 
 
 def _check_unused(served: AppConfig, fitted: dict[str, AnySignalConfig], id_: str, config: Path | None) -> None:
-    """A fitted signal may change for no other cascade, whose threshold was for the signal as it is."""
+    """Raise ConfigError if a fitted signal changes for another cascade, whose threshold was for the old one."""
     known = served.all_signals()
     for other, cascade in served.cascades.items():
         for tier in cascade.tiers if other != id_ else ():

@@ -41,11 +41,11 @@ class Goal:
 
     @property
     def labelled(self) -> bool:
-        """Whether it cannot do without references."""
+        """Return whether the goal needs references."""
         return self.quality is not None or (self.risk is not None and not self.label_free)
 
     def check(self, tiers: int) -> None:
-        """Raises ConfigError unless there is a rate for each of so many tiers, if the goal is rates."""
+        """Raise ConfigError if the goal is deferral rates and there is not one for each of `tiers` tiers."""
         if self.rates is not None and len(self.rates) != tiers:
             each = "one share" if tiers == 1 else f"{tiers} shares, one for each tier but the target"
             example = " ".join(f"--deferral-rate {0.5 / 2**k:g}" for k in range(tiers))

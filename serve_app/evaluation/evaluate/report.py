@@ -48,13 +48,16 @@ def _written(folder: Path) -> Iterator[None]:
 
 
 def make_folder(folder: Path) -> None:
-    """What `write` does first, for those who want to know before they compute. Raises DataError."""
+    """Make the report's folder, before anything is computed. Raises DataError if it cannot be made."""
     with _written(folder):
         folder.mkdir(parents=True, exist_ok=True)
 
 
 def write(evaluation: Evaluation, folder: Path) -> list[Path]:
-    """All files, into `folder`, which is made. PNGs only where matplotlib is installed. Raises DataError."""
+    """Write all files into `folder`, and return their paths.
+
+    PNGs are written only if matplotlib is installed. Raises DataError if a file cannot be written.
+    """
     make_folder(folder)
     with _written(folder):
         return _write(evaluation, folder)
@@ -93,7 +96,7 @@ def _about(group: GroupResult, cascade: CascadeResult) -> str:
 
 
 def markdown(evaluation: Evaluation) -> str:
-    """The tables and remarks, with the images where they stand."""
+    """Return the tables and remarks as Markdown, with links to the images."""
     parts = ["# Cascade evaluation", signature(evaluation.source)]
     for group, cascade in _pairs(evaluation):
         parts += [f"## {_title(group, cascade)}", _about(group, cascade)]
@@ -118,7 +121,7 @@ def _cell(text: str) -> str:
 
 
 def _write_csv(evaluation: Evaluation, path: Path) -> None:
-    """A line for every row of every cascade, with its signature."""
+    """Write a line for every row of every cascade, with its signature."""
     with path.open("w", newline="", encoding="utf-8", errors="replace") as file:
         writer = csv.writer(file)
         bounds = [f"{column}{end}" for column in COLUMNS for end in ("", "_low", "_high")]
@@ -135,7 +138,7 @@ def _write_csv(evaluation: Evaluation, path: Path) -> None:
 
 
 def html(evaluation: Evaluation) -> str:
-    """The whole page: no other file, and nothing from the network."""
+    """Return the whole page, which needs no other file and no network."""
     sections = [_section(number, group, cascade) for number, (group, cascade) in enumerate(_pairs(evaluation))]
     links = [
         f'<a href="#s{number}">{escape(_title(group, cascade))}</a>'
@@ -264,7 +267,7 @@ def _image(group: GroupResult, cascade: CascadeResult) -> str:
 
 
 def _write_images(evaluation: Evaluation, folder: Path) -> Iterator[Path]:
-    """The curves that the page shows at first, against the deferral rate and against the first known cost."""
+    """Write the curves that the page shows at first, against the deferral rate and the first known cost."""
     for group, cascade in _pairs(evaluation):
         if cascade.curves is None:
             continue

@@ -215,7 +215,7 @@ class CascadeResult(Result):
 
     @property
     def curves(self) -> Curves | None:
-        """The curves of a cascade of two tiers, else None."""
+        """Return the curves of a cascade of two tiers, else None."""
         return self.detail if isinstance(self.detail, Curves) else None
 
     def to_json(self) -> Body:

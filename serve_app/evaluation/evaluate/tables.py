@@ -62,7 +62,7 @@ def tables(group: GroupResult, cascade: CascadeResult, *, every_unit: bool = Tru
 
 
 def _models(group: GroupResult, cascade: CascadeResult) -> Table:
-    """The paper's Table 6, with costs."""
+    """Return the paper's Table 6, with costs."""
     metrics = group.metrics
     rows = [
         (
@@ -77,7 +77,10 @@ def _models(group: GroupResult, cascade: CascadeResult) -> Table:
 
 
 def _paper(curves: Curves, target: str) -> Iterator[Table]:
-    """The paper's three tables of areas: single models by token confidence, ensembles by it, ensembles by signals."""
+    """Yield the paper's three tables of areas (tables 7 to 27).
+
+    They are single models by token confidence, ensembles by token confidence, and ensembles by signals.
+    """
     members, rows = curves.baselines.members, curves.rows
     columns = ("chow_sum", "chow_avg")
     for kind, title in (("chow_member", "token-level cascades"), ("chow_ensemble", "token-level ensemble cascades")):
@@ -127,7 +130,7 @@ def _semantic(rows: Sequence[RowResult], target: str) -> Iterator[Table]:
 
 
 def _areas(curves: Curves, target: str) -> Table:
-    """Every row with its intervals, best first, between the baselines."""
+    """Return every row with its intervals, best first, between the baselines."""
     base = curves.baselines
     lines = [("oracle", "the best member answer", _interval(base.oracle), "", "", "", "")]
     lines.append((f"always {target} (quality)", target, _interval(base.target), "", "", "", ""))
@@ -163,7 +166,7 @@ def _areas(curves: Curves, target: str) -> Table:
 
 
 def _budgets(curves: Curves, every_unit: bool) -> Table:
-    """Quality at fixed shares of the target's cost, and the cheapest point within the margin."""
+    """Return quality at fixed shares of the target's cost, and the cheapest point within the margin."""
     units = list(dict.fromkeys(unit for row in curves.rows for unit in row.at))
     lines = [
         (label(row.name), UNIT_NAMES[unit], *_bought(row.at[unit]), *_cheap(row, unit))

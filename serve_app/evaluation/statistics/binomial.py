@@ -13,11 +13,11 @@ import numpy as np
 from serve_app.evaluation.statistics.curves import Floats
 
 NOISE = 1e-9
-"""A sum of losses that is no further above a whole number is that number: it would depend on the order of summing."""
+"""A sum of losses no further above a whole number counts as that number: summing order causes the difference."""
 
 
 def binomial_cdf(n: int, p: float) -> Floats:
-    """(n + 1,): P(X <= k) for X ~ Binomial(n, p) and k = 0 ... n, with 0 < p < 1. O(n)."""
+    """Return P(X <= k) for X ~ Binomial(n, p) and k = 0 ... n, shape (n + 1,), with 0 < p < 1. O(n)."""
     k = np.arange(n + 1)
     cdf: Floats = np.minimum(np.cumsum(np.exp(_log_choices(n) + k * log(p) + (n - k) * log1p(-p))), 1.0)
     return cdf
@@ -25,7 +25,7 @@ def binomial_cdf(n: int, p: float) -> Floats:
 
 @lru_cache(maxsize=4)
 def _log_choices(n: int) -> Floats:
-    """(n + 1,): log of n over k."""
+    """Return the logarithms of n over k, shape (n + 1,)."""
     log_factorials = np.fromiter(map(lgamma, range(1, n + 2)), dtype=np.float64)
     choices: Floats = log_factorials[n] - log_factorials - log_factorials[::-1]
     choices.flags.writeable = False
@@ -33,13 +33,13 @@ def _log_choices(n: int) -> Floats:
 
 
 def divergence(risk: Floats, alpha: float) -> Floats:
-    """KL(Bernoulli(risk) || Bernoulli(alpha)), where 0 <= risk <= alpha < 1."""
+    """Return KL(Bernoulli(risk) || Bernoulli(alpha)) for 0 <= risk <= alpha < 1."""
     log_ratio = np.log(np.where(risk > 0, risk, 1.0) / alpha)
     return risk * log_ratio + (1 - risk) * np.log((1 - risk) / (1 - alpha))
 
 
 def p_values(totals: Floats, n: int, alpha: float, *, binary: bool) -> Floats:
-    """P-values of "the expected loss is alpha or more", from sums of n independent losses in 0..1.
+    """Return p-values of "the expected loss is alpha or more", from sums of n independent losses in 0..1.
 
     Hoeffding-Bentkus (Bates et al. 2021, "Distribution-free, risk-controlling prediction sets", section 3.1); with
     `binary` (losses of 0 and 1 by their nature, not by chance) the exact binomial tail.
@@ -53,9 +53,9 @@ def p_values(totals: Floats, n: int, alpha: float, *, binary: bool) -> Floats:
 
 
 def examples_needed(risk: float, alpha: float, delta: float) -> int | None:
-    """How many examples with this mean loss would show that its expectation is at most alpha; None if none would.
+    """Return how many examples with this mean loss would show an expected loss of at most alpha, or None if none would.
 
-    By the Hoeffding part alone, which is the larger p-value: so many are enough, and fewer may be.
+    Uses the Hoeffding part alone, whose p-value is the larger: that many are enough, and fewer may be.
     """
     if risk >= alpha:
         return None
@@ -63,15 +63,15 @@ def examples_needed(risk: float, alpha: float, delta: float) -> int | None:
 
 
 def binomial_interval(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Clopper-Pearson interval of a share, from counts."""
+    """Return the Clopper-Pearson interval of a share, from counts."""
     tail = (1 - level) / 2
-    low = 0.0 if successes == 0 else _where(lambda p: 1 - float(binomial_cdf(n, p)[successes - 1]) < tail)
-    high = 1.0 if successes == n else _where(lambda p: float(binomial_cdf(n, p)[successes]) > tail)
+    low = 0.0 if successes == 0 else _bisected(lambda p: 1 - float(binomial_cdf(n, p)[successes - 1]) < tail)
+    high = 1.0 if successes == n else _bisected(lambda p: float(binomial_cdf(n, p)[successes]) > tail)
     return low, high
 
 
-def _where(below: Callable[[float], bool]) -> float:
-    """The point in 0..1 up to which `below` holds, by bisection."""
+def _bisected(below: Callable[[float], bool]) -> float:
+    """Return the point in 0..1 up to which `below` holds, by bisection."""
     low, high = 0.0, 1.0
     for _ in range(50):
         middle = (low + high) / 2

@@ -2,7 +2,7 @@
 
 A curve defers the least sure requests first. Examples with equal scores are deferred together by any threshold, so
 between two thresholds the curve is a straight line: the expected value if ties are broken at random, or if each of
-the two thresholds is used for a share of the requests. Where a threshold really leads, a curve has its value.
+the two thresholds is used for a share of the requests. At points that a threshold reaches, the value is its own.
 
 Sorting is O(n log n) once; every curve and area after that is O(n).
 """
@@ -20,7 +20,7 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 Integers: TypeAlias = npt.NDArray[np.intp]
 
 ROUNDING = 1e-12
-"""Relative: sums in another order differ by less, and a wish that is met but for that is met."""
+"""Relative tolerance for float summation order, so that rounding never turns a met target into a missed one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,7 +35,7 @@ class Order:
     ends: Integers
     """(g + 1,): how many examples point k defers; from 0 to n."""
     thresholds: Floats
-    """(g + 1,): `score >= threshold` keeps just what point k keeps; NaN where no threshold does.
+    """(g + 1,): `score >= threshold` keeps just what point k keeps; NaN if no threshold does.
 
     From -inf (keep all) to +inf (defer all). An undefined score is always deferred, so with any of them no threshold
     leads to point 0, and the -inf stands at point 1.
@@ -43,30 +43,30 @@ class Order:
 
     @property
     def rates(self) -> Floats:
-        """(g + 1,): the share of examples that point k defers."""
+        """Return the share of examples that each point defers, shape (g + 1,)."""
         return self.ends / len(self.index)
 
     @property
     def reachable(self) -> npt.NDArray[np.bool_]:
-        """(g + 1,): whether a threshold leads to point k."""
+        """Return whether a threshold leads to each point, shape (g + 1,)."""
         return ~np.isnan(self.thresholds)
 
     def means(self, kept: Floats, deferred: Floats) -> Floats:
-        """(g + 1,): at each point the mean of a quantity that is kept[i] if example i is kept, else deferred[i]."""
+        """Return the mean at each point, (g + 1,): of kept[i] if example i is kept, else of deferred[i]."""
         before = np.concatenate([[0.0], np.cumsum(deferred[self.index])])
         after = np.concatenate([[0.0], np.cumsum(kept[self.index])])
         means: Floats = (before[self.ends] + after[-1] - after[self.ends]) / len(self.index)
         return means
 
     def steps(self, count: int) -> Integers:
-        """(count,): the reachable points nearest to `count` rates, evenly spread from the lowest reachable one to 1."""
+        """Return the reachable points nearest to `count` even rates, (count,), from the lowest reachable rate to 1."""
         reachable = np.flatnonzero(self.reachable)
         rates = self.rates[reachable]
         nearest = np.searchsorted((rates[1:] + rates[:-1]) / 2, np.linspace(rates[0], 1, count))
         return reachable[nearest]
 
     def spread(self, count: int) -> Integers:
-        """At most `count` reachable points, evenly spread over the deferral rate, the two ends among them."""
+        """Return at most `count` reachable points, evenly spread over the deferral rate, with both ends."""
         return np.unique(self.steps(count))
 
 
@@ -74,7 +74,7 @@ def order(scores: npt.ArrayLike, resolution: float = 0.0) -> Order:
     """Order examples by (n,) scores; higher is surer, None or NaN is undefined and comes first.
 
     Scores that differ by no more than `resolution` from the next one count as equal: no threshold is put between
-    values that floating-point noise could swap. Raises DataError if there are none, or if one is +inf.
+    values that floating-point noise could swap. Raises DataError if there are no scores, or if one is +inf.
     """
     values = np.asarray(scores, dtype=np.float64)
     if values.ndim != 1 or not len(values):
@@ -100,7 +100,7 @@ def order(scores: npt.ArrayLike, resolution: float = 0.0) -> Order:
 
 
 def _between(low: Floats, high: Floats) -> Floats:
-    """Thresholds that defer `low` and keep `high`: midway, where floating point has a number there."""
+    """Return thresholds that defer `low` and keep `high`: midway, if floating point has a number there."""
     finite = np.where(np.isinf(low), high - np.maximum(1.0, np.abs(high)), low)
     middle = finite / 2 + high / 2
     return np.where((middle > low) & (middle <= high), middle, high)
@@ -140,25 +140,25 @@ class Curve:
 
     @property
     def area(self) -> float:
-        """Area under the curve: of a deferral curve the paper's AUC, exact in expectation over random tie-breaking."""
+        """Return the area under the curve: of a deferral curve the paper's AUC, with ties broken at random."""
         return float(np.trapezoid(self.quality, self.x))
 
     @property
     def reachable(self) -> Integers:
-        """The points that a threshold reaches, in order of x."""
+        """Return the points that a threshold reaches, in order of x."""
         return np.flatnonzero(~np.isnan(self.thresholds))
 
     @property
     def floor(self) -> float:
-        """The least x that a threshold reaches: members and scorer are paid for every request."""
+        """Return the least x that a threshold reaches: members and scorer are paid for every request."""
         return float(self.x[self.reachable[0]])
 
     def point(self, k: int) -> Point:
-        """Point k; its threshold is NaN where none reaches it."""
+        """Return point k; its threshold is NaN if none reaches it."""
         return Point(*(float(part[k]) for part in (self.thresholds, self.rates, self.x, self.quality)))
 
     def within(self, budget: float) -> AtBudget | None:
-        """Quality for a mean x of at most `budget`; None below the floor."""
+        """Return the quality for a mean x of at most `budget`, or None below the floor."""
         reachable = self.reachable
         affordable = reachable[self.x[reachable] <= budget + ROUNDING * abs(budget)]
         if not len(affordable):
@@ -178,16 +178,16 @@ class Sweep:
 
     @property
     def area(self) -> float:
-        """The AUC over the deferral rate."""
+        """Return the AUC over the deferral rate."""
         return self.deferral_curve().area
 
     def deferral_curve(self) -> Curve:
-        """Quality against deferral rate."""
+        """Return quality against deferral rate."""
         rates = self.order.rates
         return Curve(rates, self.order.means(self.kept, self.target), rates, self.order.thresholds)
 
     def cost_curve(self, tier_cost: npt.ArrayLike, target_cost: npt.ArrayLike) -> Curve:
-        """Quality against mean cost, in the unit of the (n,) costs given; seconds of waiting give the latency curve.
+        """Return quality against mean cost, in the unit of the (n,) costs; seconds of waiting give the latency curve.
 
         Every request pays `tier_cost` (members and scorer), a deferred one `target_cost` on top.
         """
@@ -198,7 +198,7 @@ class Sweep:
         return Curve(self.order.means(tier, tier + target), quality, self.order.rates, self.order.thresholds)
 
     def areas(self, counts: Integers) -> Floats:
-        """(c,): the AUC of each of c resamples, given as (c, n) counts of the examples. O(c n), nothing is sorted.
+        """Return the AUC of each of c resamples, (c,), from (c, n) counts of the examples. O(c n), without sorting.
 
         An example that is deferred from rate r on adds (1 - r) of its target - kept to the area of keeping all; the
         examples of a group, and the copies of one, are deferred at the mean of the rates where theirs begin and end.
@@ -217,15 +217,18 @@ class Sweep:
 
 
 def weighted(counts: Integers, values: Floats) -> Floats:
-    """(c,): sums of (n,) values over each of c resamples. Not `@`: BLAS threads that wait for each other are slower."""
+    """Return sums of (n,) values over each of c resamples, shape (c,).
+
+    Not by `@`: BLAS threads that wait for each other are slower.
+    """
     sums: Floats = np.einsum("cn,n->c", counts, values)
     return sums
 
 
 def sweep(scores: npt.ArrayLike, kept: npt.ArrayLike, target: npt.ArrayLike, resolution: float = 0.0) -> Sweep:
-    """A sweep from (n,) scores (None or NaN: always deferred) and the (n,) qualities of the two answers, in any unit.
+    """Build a sweep from (n,) scores (None or NaN: always deferred) and (n,) qualities of both answers, in any unit.
 
-    The area runs from deferral rate 0, so `kept` must be a number even where no threshold keeps the answer: 0, or
+    The area runs from deferral rate 0, so `kept` must be a number even if no threshold keeps the answer: 0, or
     that of the answer which the cascade would fall back to. Raises DataError on other lengths and on missing numbers.
     """
     ordered = order(scores, resolution)
@@ -234,7 +237,7 @@ def sweep(scores: npt.ArrayLike, kept: npt.ArrayLike, target: npt.ArrayLike, res
 
 
 def column(name: str, values: npt.ArrayLike, like: npt.NDArray[np.generic]) -> Floats:
-    """`values` as one finite number for each example, in the shape of `like`. Raises DataError that names them."""
+    """Return `values` as one finite number per example, in the shape of `like`. Raises DataError if they are not."""
     numbers = np.asarray(values, dtype=np.float64)
     if numbers.shape != like.shape:
         raise DataError(f"{name!r} must have shape {like.shape}, one number for each example, not {numbers.shape}.")
@@ -246,5 +249,5 @@ def column(name: str, values: npt.ArrayLike, like: npt.NDArray[np.generic]) -> F
 def at_budgets(
     curve: Curve, target_cost: float, shares: tuple[float, ...] = (0.1, 0.2, 0.4, 0.6)
 ) -> dict[float, AtBudget | None]:
-    """What each share of the target's mean cost buys; None where the budget cannot be kept, or the target is free."""
+    """Return what each share of the target's mean cost buys; None if it is below the floor, or the target is free."""
     return {share: curve.within(share * target_cost) if target_cost > 0 else None for share in shares}

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from serve_app.evaluation.statistics.curves import Floats, Integers, order
 
-HELD = 50_000
-"""Settings held at once, before those that others beat are dropped."""
+MAX_SETTINGS = 50_000
+"""Prune dominated settings whenever this many have accumulated."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,7 +29,7 @@ class RecordedTier:
     cost: Floats
 
     def take(self, index: Integers) -> "RecordedTier":
-        """The same tier on some of the examples."""
+        """Return the same tier on some of the examples."""
         return RecordedTier(self.scores[index], self.kept[index], self.cost[index])
 
 
@@ -41,7 +41,7 @@ class RecordedTarget:
     cost: Floats
 
     def take(self, index: Integers) -> "RecordedTarget":
-        """The same target on some of the examples."""
+        """Return the same target on some of the examples."""
         return RecordedTarget(self.quality[index], self.cost[index])
 
 
@@ -68,44 +68,44 @@ def run(tiers: Sequence[RecordedTier], target: RecordedTarget, thresholds: Seque
 def _behind(
     tier: RecordedTier, threshold: float, quality: Floats, cost: Floats
 ) -> tuple[npt.NDArray[np.bool_], Floats, Floats]:
-    """What is kept, and quality and cost by example, of a tier before a rest of the cascade with those."""
+    """Return which examples a tier keeps, and (n,) quality and cost of it before a rest with those."""
     kept = tier.scores >= threshold
     return kept, np.where(kept, tier.kept, quality), tier.cost + np.where(kept, 0.0, cost)
 
 
 def answered_by(scores: Sequence[Floats], thresholds: Sequence[float]) -> Integers:
-    """(n,): the tier that answers each example, counted from 0; the number of tiers stands for the target."""
-    found = np.full(len(scores[0]), len(scores), dtype=np.intp)
+    """Return the tier that answers each example, (n,), counted from 0; the number of tiers means the target."""
+    tiers = np.full(len(scores[0]), len(scores), dtype=np.intp)
     for number in reversed(range(len(scores))):
-        found[scores[number] >= thresholds[number]] = number
-    return found
+        tiers[scores[number] >= thresholds[number]] = number
+    return tiers
 
 
 def even_path(scores: Sequence[Floats], count: int, resolution: float = 0.0) -> Floats:
-    """(p, tiers), p <= count: vectors of thresholds on the way from "keep what can be kept" to "defer all".
+    """Return (p, tiers) thresholds, p <= count, on the way from "keep what can be kept" to "defer all".
 
     At each step every tier would defer the same share of the examples that it can keep, whether they get there or
     not: so no threshold falls along the path, and no request gets less far. With one tier and count > 2n these are all
     its thresholds.
     """
-    orders = [order(tier, resolution) for tier in scores]
-    return np.unique(np.stack([one.thresholds[one.steps(count)] for one in orders], axis=1), axis=0)
+    orders = [order(column, resolution) for column in scores]
+    return np.unique(np.stack([tier.thresholds[tier.steps(count)] for tier in orders], axis=1), axis=0)
 
 
 def arrivals(scores: Sequence[Floats], path: Floats) -> Integers:
-    """(tiers + 1, n): the first vector of a path under which each example gets to a tier, and at last to the target.
+    """Return (tiers + 1, n): the first vector of a path under which each example gets to each tier, then the target.
 
-    No threshold may fall along the path; `len(path)` stands for never. O(n tiers log p).
+    No threshold may fall along the path; `len(path)` means never. O(n tiers log p).
     """
-    found = [np.zeros(len(scores[0]), dtype=np.intp)]
+    begins = [np.zeros(len(scores[0]), dtype=np.intp)]
     for tier, thresholds in zip(scores, path.T, strict=True):
         deferred = np.where(np.isnan(tier), 0, np.searchsorted(thresholds, tier, side="right"))
-        found.append(np.maximum(found[-1], deferred))
-    return np.stack(found)
+        begins.append(np.maximum(begins[-1], deferred))
+    return np.stack(begins)
 
 
 def front(costs: npt.ArrayLike, qualities: npt.ArrayLike) -> Integers:
-    """The Pareto front of p points, as indices in order of rising cost (and quality). Exact, O(p log p).
+    """Return the Pareto front of p points, as indices by rising cost (and quality). Exact, O(p log p).
 
     A point is off it if another costs no more and is no worse, and better in one of the two. Of equals the first stays.
     """
@@ -122,7 +122,7 @@ def front_of(
     grid: int = 21,
     resolution: float = 0.0,
 ) -> list[Setting]:
-    """The Pareto front over the thresholds of one cascade, cheapest first.
+    """Return the Pareto front over the thresholds of one cascade, cheapest first.
 
     `points`: at most that many thresholds for the first tier, evenly spread over its deferral rates, None for all;
     `grid`: for each later one. `resolution` as for `order`. O((n + points log points) grid ^ (tiers - 1)).
@@ -131,23 +131,23 @@ def front_of(
     ordered = order(first.scores, resolution)
     tried = np.flatnonzero(ordered.reachable) if points is None else ordered.spread(points)
     thresholds, rates = ordered.thresholds[tried].tolist(), ordered.rates[tried].tolist()
-    found: list[Setting] = []
+    settings: list[Setting] = []
     for later, quality, cost in _rests(tiers[1:], target, grid, resolution):
         costs = ordered.means(first.cost, first.cost + cost)[tried]
         qualities = ordered.means(first.kept, quality)[tried]
-        found += [
+        settings += [
             Setting((thresholds[k], *later), float(costs[k]), float(qualities[k]), rates[k])
             for k in front(costs, qualities)
         ]
-        if len(found) > HELD:
-            found = pruned(found)
-    return pruned(found)
+        if len(settings) > MAX_SETTINGS:
+            settings = pruned(settings)
+    return pruned(settings)
 
 
 def _rests(
     tiers: Sequence[RecordedTier], target: RecordedTarget, grid: int, resolution: float
 ) -> Iterator[tuple[tuple[float, ...], Floats, Floats]]:
-    """Threshold vectors of the later tiers, with (n,) quality and cost of what they make of each example."""
+    """Yield threshold vectors of the later tiers, with the (n,) quality and cost that they lead to."""
     if not tiers:
         yield (), target.quality, target.cost
         return
@@ -159,6 +159,6 @@ def _rests(
 
 
 def pruned(settings: Sequence[Setting]) -> list[Setting]:
-    """Those on the Pareto front of (cost, quality), cheapest first."""
-    kept = front([one.cost for one in settings], [one.quality for one in settings])
-    return [settings[k] for k in kept]
+    """Return the settings on the Pareto front of (cost, quality), cheapest first."""
+    best = front([setting.cost for setting in settings], [setting.quality for setting in settings])
+    return [settings[k] for k in best]

@@ -53,7 +53,7 @@ class RiskBound:
     needed: int | None
     """So many examples would let the failed candidate pass, if its mean loss stayed; None if none failed or would."""
     problem: str | None
-    """A sentence for the user where no candidate passed, else None."""
+    """A sentence for the user if no candidate passed, else None."""
 
     @property
     def met(self) -> bool:
@@ -61,12 +61,12 @@ class RiskBound:
 
     @property
     def rate_interval(self) -> tuple[float, float]:
-        """95% interval (Clopper-Pearson) of the first tier's deferral rate on traffic like the examples."""
+        """Return the 95% Clopper-Pearson interval of the first tier's deferral rate on traffic like the examples."""
         return binomial_interval(round(self.rate * self.examples), self.examples)
 
 
 def quality_losses(kept: npt.ArrayLike, target: npt.ArrayLike) -> Floats:
-    """(n,): what keeping each answer loses, max(0, Q_target - Q_kept). Raises DataError unless Q is in 0..1."""
+    """Return the loss of keeping each answer, (n,): max(0, Q_target - Q_kept). Raises DataError unless Q is in 0..1."""
     qualities = np.asarray(kept, dtype=np.float64), np.asarray(target, dtype=np.float64)
     for name, quality in zip(("kept", "target"), qualities, strict=True):
         if not ((quality >= 0) & (quality <= 1)).all():
@@ -75,14 +75,17 @@ def quality_losses(kept: npt.ArrayLike, target: npt.ArrayLike) -> Floats:
 
 
 def disagreement_losses(similarities: npt.ArrayLike) -> Floats:
-    """(n,): 1 - similarity of the kept answer to the target's, within 0..1. Needs no labels."""
+    """Return 1 - similarity of the kept answer to the target's, (n,), within 0..1. Needs no labels."""
     return np.clip(1 - np.asarray(similarities, dtype=np.float64), 0.0, 1.0)
 
 
 def candidate_path(scores: Sequence[Floats], count: int = 100) -> Floats:
-    """(p, tiers): at most `count` vectors of thresholds to test, strictest first: every tier defers the same share.
+    """Return at most `count` vectors of thresholds to test, (p, tiers), strictest first.
 
-    From examples that the risk bound is not tested on, or the guarantee is lost; they need no labels. See `even_path`.
+    Under each vector every tier defers the same share of the examples.
+
+    The examples must not be those that the risk bound is tested on, or the guarantee is lost; labels are not needed.
+    See `even_path`.
     """
     path = even_path(scores, count + 1, RESOLUTION)[::-1]
     return path[(path < inf).any(axis=1)]
@@ -98,13 +101,13 @@ def bound_risk(
     binary: bool = False,
     bounds: Bounds = "quality_loss",
 ) -> RiskBound:
-    """The most lenient of the candidates that is shown to keep the expected loss at most alpha.
+    """Return the most lenient candidate that is shown to keep the expected loss at most alpha.
 
     `scores`: (n,) of each tier, None or NaN always deferred. `losses`: (n,) of each tier, in 0..1, of each answer if
     the tier's is kept; what gets to the target loses nothing, and the mean is over all requests. `candidates`:
     (p, tiers), fixed beforehand or from other examples, strictest first. They are tested in turn, each at level delta,
     up to the first failure: so all that passed hold at once with probability 1 - delta. `binary`: the losses are 0 or
-    1 by their nature (exact match), which allows the exact binomial test. Raises ConfigError and DataError where a
+    1 by their nature (exact match), which allows the exact binomial test. Raises ConfigError and DataError if a
     value is out of range.
     """
     between_0_and_1("alpha", alpha)
@@ -150,7 +153,7 @@ def _check(candidates: Floats) -> None:
 
 
 def _totals(begins: Integers, losses: Floats, vectors: int) -> Floats:
-    """(vectors,): summed losses under each vector of a path, most lenient first.
+    """Return the summed losses under each vector of a path, (vectors,), most lenient first.
 
     Example i is answered by tier k from vector `begins[k, i]` up to before `begins[k + 1, i]`.
     """
@@ -160,9 +163,9 @@ def _totals(begins: Integers, losses: Floats, vectors: int) -> Floats:
     return np.maximum(totals, 0.0)
 
 
-def _after(places: Integers, losses: Floats, vectors: int) -> Floats:
-    """(vectors,): under each vector the losses whose place is behind it."""
-    sums: Floats = np.bincount(places, losses, vectors + 1)[:0:-1].cumsum()[::-1]
+def _after(indices: Integers, losses: Floats, vectors: int) -> Floats:
+    """Return the summed losses whose index is greater than each vector's, (vectors,)."""
+    sums: Floats = np.bincount(indices, losses, vectors + 1)[:0:-1].cumsum()[::-1]
     return sums
 
 

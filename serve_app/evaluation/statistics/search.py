@@ -31,7 +31,7 @@ class Spec:
 
 
 def specs(members: Sequence[str], pairwise: Sequence[str], token_level: Sequence[str]) -> Iterator[Spec]:
-    """Every subset of the members (in their order, small ones first) with every signal that it allows.
+    """Yield every subset of the members (in their order, small ones first) with every signal that it allows.
 
     A pairwise signal compares two answers or more; a token-level one needs only one. With m members that are
     (2^m - 1 - m) * pairwise + (2^m - 1) * token-level.
@@ -60,28 +60,28 @@ def choose(
     points: int = 101,
     grid: int = 21,
 ) -> list[Choice[Key]]:
-    """The Pareto front of (cost, quality) over all candidates, their thresholds and the target alone, cheapest first.
+    """Return the Pareto front over all candidates, their thresholds and the target alone, cheapest first.
 
     A candidate is a key of the caller's with its tiers' arrays over all n examples; the iterable is read lazily and
     only the front is kept. `points` and `grid`: thresholds tried (`front_of`). The front is that of the first part:
     on the second, a cascade may be off it.
     """
     tuning, testing = target.take(parts[0]), target.take(parts[1])
-    kept: list[Choice[Key]] = [Choice(None, run([], tuning, ()), run([], testing, ()))]
+    best: list[Choice[Key]] = [Choice(None, run([], tuning, ()), run([], testing, ()))]
     for key, tiers in candidates:
         tuned = front_of([tier.take(parts[0]) for tier in tiers], tuning, points, grid)
         tested = [tier.take(parts[1]) for tier in tiers]
-        settings = [*(choice.chosen for choice in kept), *tuned]
-        survivors = front([one.cost for one in settings], [one.quality for one in settings])
-        kept = [
-            kept[k] if k < len(kept) else Choice(key, settings[k], run(tested, testing, settings[k].thresholds))
+        settings = [*(choice.chosen for choice in best), *tuned]
+        survivors = front([setting.cost for setting in settings], [setting.quality for setting in settings])
+        best = [
+            best[k] if k < len(best) else Choice(key, settings[k], run(tested, testing, settings[k].thresholds))
             for k in survivors
         ]
-    return kept
+    return best
 
 
 def within_budget(choices: Sequence[Choice[Key]], budget: float) -> Choice[Key] | None:
-    """The best of a front whose mean cost was at most `budget` when chosen; None if even the cheapest cost more."""
+    """Return the best choice whose mean cost was at most `budget` when chosen, or None if all cost more."""
     affordable = [choice for choice in choices if choice.chosen.cost <= budget * (1 + ROUNDING)]
     return affordable[-1] if affordable else None
 
@@ -117,7 +117,7 @@ def cheapest_within_margin(
     seed: int = 0,
     level: float = 0.95,
 ) -> Cheapest:
-    """The most lenient threshold whose paired interval of quality against the target stays at or above -margin.
+    """Return the most lenient threshold whose paired interval of quality minus the target's stays at or above -margin.
 
     Thresholds are tried from "defer all", where the difference is 0, downwards, to the first whose interval reaches
     below -margin: so a lucky one beyond a bad one is not taken. A result of +inf means that none is better than
@@ -138,7 +138,7 @@ def cheapest_within_margin(
 
 
 def _lower_bounds(swept: Sweep, tried: Integers, resamples: int, seed: int, level: float) -> Floats:
-    """(p,): lower ends of the paired intervals of quality less the target's, at the points tried."""
+    """Return the lower ends of the paired intervals of quality minus the target's at the p points tried, (p,)."""
     index = swept.order.index
     difference = (swept.kept - swept.target)[index]
     deferred = swept.order.ends[tried]

@@ -1,7 +1,7 @@
-"""Thresholds for a wish, one for each tier but the target: deferral rates, a cost budget, a quality floor.
+"""Thresholds for a goal, one for each tier but the target: deferral rates, a cost budget, a quality floor.
 
-Rates need no labels, nor does `for_budget`. All hold on the examples given, and elsewhere about as well as those stand
-for the traffic. Every threshold is midway between scores that differ by more than `RESOLUTION`.
+Rates need no labels, nor does `for_budget`. All hold on the examples, and elsewhere about as well as they represent
+the traffic. Every threshold is midway between scores that differ by more than `RESOLUTION`.
 """
 
 from collections.abc import Sequence
@@ -32,10 +32,10 @@ LATER = 4000
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """The thresholds that come nearest to a wish, on the examples given.
+    """The thresholds that come nearest to a goal, on the examples they were found on.
 
-    Cost and quality of `setting` are NaN where the wish was not about them. `problem` is a sentence for the user where
-    the wish is not met, else None.
+    Cost and quality of `setting` are NaN if the goal is not about them. `problem` is a sentence for the user if the
+    goal is not met, else None.
     """
 
     setting: Setting
@@ -48,12 +48,12 @@ class Calibration:
 
     @property
     def rate_interval(self) -> tuple[float, float]:
-        """95% interval (Clopper-Pearson) of the first tier's deferral rate on traffic like the examples."""
+        """Return the 95% Clopper-Pearson interval of the first tier's deferral rate on traffic like the examples."""
         return binomial_interval(round(self.setting.deferred * self.examples), self.examples)
 
 
 def for_rates(scores: Sequence[npt.ArrayLike], rates: Sequence[float], tolerance: float = 0.02) -> Calibration:
-    """The thresholds under which the share of all examples that passes on beyond each tier is nearest to its rate.
+    """Return the thresholds under which the share of all examples passed on beyond each tier is nearest to its rate.
 
     `scores`: (n,) of each tier; `rates`: 0..1, one for each. Tier by tier, on the examples that the tiers before pass
     on. Met if no rate is further away than `tolerance`; without ties one is within half an example, which is met.
@@ -73,7 +73,7 @@ def for_rates(scores: Sequence[npt.ArrayLike], rates: Sequence[float], tolerance
 
 
 def _for_rate(scores: Floats, rate: float, examples: int, tolerance: float) -> tuple[float, str | None]:
-    """One tier's threshold; scores are of the requests that get there, the rate is a share of all examples."""
+    """Return one tier's threshold, and a problem or None; `scores` are of requests that get there, `rate` of all."""
     if not len(scores):
         return -inf, None
     ordered = order(scores, RESOLUTION)
@@ -92,7 +92,7 @@ def _for_rate(scores: Floats, rate: float, examples: int, tolerance: float) -> t
 
 
 def for_budget(scores: Sequence[npt.ArrayLike], costs: Sequence[npt.ArrayLike], budget: float) -> Calibration:
-    """The thresholds that defer most while the mean cost of a request is at most `budget`, in the costs' unit.
+    """Return the thresholds that defer most while the mean cost of a request is at most `budget`, in the costs' unit.
 
     `scores`: (n,) of each tier; `costs`: (n,) of each tier (members and scorer) and of the target, paid by the
     requests that get there. No quality is used: more deferral is taken to be better, and several tiers share it alike
@@ -110,7 +110,7 @@ def for_budget(scores: Sequence[npt.ArrayLike], costs: Sequence[npt.ArrayLike], 
 
 
 def best_for_budget(tiers: Sequence[RecordedTier], target: RecordedTarget, budget: float) -> Calibration:
-    """The thresholds with the best mean quality while the mean cost of a request is at most `budget`.
+    """Return the thresholds with the best mean quality while the mean cost of a request is at most `budget`.
 
     If the budget is below the floor, the thresholds are the cheapest.
     """
@@ -123,7 +123,7 @@ def best_for_budget(tiers: Sequence[RecordedTier], target: RecordedTarget, budge
 
 
 def for_quality(tiers: Sequence[RecordedTier], target: RecordedTarget, floor: float) -> Calibration:
-    """The cheapest thresholds with a mean quality of at least `floor`, in the qualities' unit.
+    """Return the cheapest thresholds with a mean quality of at least `floor`, in the qualities' unit.
 
     If there are none, those of the best quality. A plain mean over the examples: report it on others.
     """
@@ -138,7 +138,7 @@ def for_quality(tiers: Sequence[RecordedTier], target: RecordedTarget, floor: fl
 
 
 def _front(tiers: Sequence[RecordedTier], target: RecordedTarget) -> list[Setting]:
-    """All thresholds of the first tier, with a grid of the later tiers'; of one tier it is exact."""
+    """Return the Pareto front over all thresholds of the first tier and a grid of later ones; exact for one tier."""
     grid = int(LATER ** (1 / max(2, len(tiers) - 1)))
     return front_of(tiers, target, points=None, grid=grid, resolution=RESOLUTION)
 
@@ -147,19 +147,19 @@ def _over(budget: float, floor: float, target_cost: Floats, tiers: int) -> str:
     least, alone = "a threshold" if tiers == 1 else "thresholds", float(target_cost.mean())
     problem = f"The budget is {budget:.4g} a request, but the least that {least} can cost is {floor:.4g}"
     if alone > 0:
-        problem += f": {floor / alone:.1%} of the target's {alone:.4g}, where {budget / alone:.1%} was asked for"
+        problem += f": {floor / alone:.1%} of the target's {alone:.4g}, but the goal is {budget / alone:.1%}"
     return problem + "."
 
 
 def _unpriced(
     columns: Sequence[Floats], thresholds: Sequence[float], problem: str | None, cost: float = nan
 ) -> Calibration:
-    """No qualities were used."""
+    """Return a calibration that used no qualities."""
     deferred = float((answered_by(columns, thresholds) > 0).mean())
     return Calibration(Setting(tuple(thresholds), cost, nan, deferred), len(columns[0]), problem)
 
 
 def between_0_and_1(name: str, value: float, *, ends: bool = False) -> None:
-    """Raises ConfigError that names the value."""
+    """Raise ConfigError, with the value's name, unless it is between 0 and 1."""
     if not (0 <= value <= 1 if ends else 0 < value < 1):
         raise ConfigError(f"{name!r} must be {'from 0 to 1' if ends else 'above 0 and below 1'}, not {value}.")

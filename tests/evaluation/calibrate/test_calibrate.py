@@ -67,7 +67,7 @@ def test_a_budget_that_cannot_be_kept_says_why_and_writes_nothing(path: Path, tm
     done = calibrate(path, Goal(budget=0.1), output=tmp_path / "out.yaml")
     assert done.calibrated.problem is not None
     assert "22.0% of the target's" in done.calibrated.problem
-    assert "where 10.0% was asked for" in done.calibrated.problem
+    assert "but the goal is 10.0%" in done.calibrated.problem
     assert not (tmp_path / "out.yaml").exists()
     assert done.output is None
 

@@ -65,7 +65,7 @@ def test_an_ensemble_at_66_percent_can_never_reach_40():
     found = for_budget([TEN], [np.full(10, 6.6), np.full(10, 10.0)], budget=4.0)
     assert found.problem == (
         "The budget is 4 a request, but the least that a threshold can cost is 6.6: 66.0% of the target's 10, "
-        "where 40.0% was asked for."
+        "but the goal is 40.0%."
     )
     assert (found.setting.thresholds[0], found.setting.cost) == (-inf, pytest.approx(6.6))
 
@@ -139,7 +139,7 @@ def test_a_budget_without_labels_by_hand(budget, threshold, cost):
 def test_a_budget_below_what_two_tiers_can_cost():
     sentence = (
         "The budget is 0.5 a request, but the least that thresholds can cost is 1: 10.0% of the target's 10, "
-        "where 5.0% was asked for."
+        "but the goal is 5.0%."
     )
     assert for_budget(SCORES, COSTS, 0.5).problem == sentence
     found = best_for_budget([FIRST, SECOND], TARGET, 0.5)
