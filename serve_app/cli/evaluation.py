@@ -1,12 +1,12 @@
 """The commands over examples and records: `cascade collect`, `evaluate`, `calibrate` and `choose`."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from serve_app.cli.arguments import ConfigPath
+from serve_app.cli.console import note_console, result_console
 from serve_app.cli.errors_and_exit import echo_json, report_errors
 from serve_app.evaluation.analysis.costs import Unit
 from serve_app.evaluation.calibrate.goal import Goal
@@ -54,12 +54,10 @@ def collect(
     timeout_s: Annotated[float, typer.Option(min=0.1, help="Seconds after which a request counts as failed.")] = 600,
 ) -> None:
     """Ask every model of the cascades every example once, and record the answers. Run again to resume."""
-    from rich.console import Console
-
     from serve_app.evaluation.collect import collect as collecting
 
     options = collecting.Options(limit, seed, concurrency, url, retry_failures, prompts, max_tokens, timeout_s)
-    collecting.collect(config, data, output, options, Console(stderr=True))
+    collecting.collect(config, data, output, options, note_console())
 
 
 @report_errors
@@ -82,8 +80,6 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Everything as one JSON object.")] = False,
 ) -> None:
     """Report quality and cost of every signal and threshold on recorded answers; no model is called."""
-    from rich.console import Console
-
     from serve_app.evaluation.analysis.load import load_dataset
     from serve_app.evaluation.analysis.options import Options
     from serve_app.evaluation.evaluate import tables
@@ -98,7 +94,7 @@ def evaluate(
     loaded = Records.load(records)
     if report is not None:
         make_folder(report)
-    with Console(stderr=True).status("evaluating"):
+    with note_console().status("evaluating"):
         evaluation = evaluated(load_dataset(loaded, options))
     if report is not None:
         for path in write(evaluation, report):
@@ -106,7 +102,7 @@ def evaluate(
     if as_json:
         echo_json(evaluation.to_json())
     else:
-        tables.render(evaluation, Console(highlight=False, width=None if sys.stdout.isatty() else 200))
+        tables.render(evaluation, result_console())
 
 
 @report_errors
@@ -188,8 +184,6 @@ def choose(
     as_json: Annotated[bool, typer.Option("--json", help="The result as one JSON object.")] = False,
 ) -> None:
     """Find the best members, signals and thresholds on a quarter of the records; report them on another."""
-    from rich.console import Console
-
     from serve_app.evaluation.analysis.load import load_dataset
     from serve_app.evaluation.analysis.options import Options
     from serve_app.evaluation.choose import choose as choosing
@@ -199,12 +193,12 @@ def choose(
     loaded = Records.load(records)
     tiers, target = choosing.tiers(loaded, _list(members), target)
     options = Options(tiers=tiers, target=target, signals=_list(signals), metrics=_list(metric), seed=seed)
-    with Console(stderr=True).status("choosing"):
+    with note_console().status("choosing"):
         selection = choosing.find(load_dataset(loaded, options), budget, unit)
     if as_json:
         echo_json(selection.to_json())
     else:
-        output.render(selection, Console(highlight=False, width=None if sys.stdout.isatty() else 200))
+        output.render(selection, result_console())
     if budget is not None and selection.best is None:
         raise choosing.nothing_within(selection)
 

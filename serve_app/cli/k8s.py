@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from serve_app.cli.console import result_console
 from serve_app.cli.errors_and_exit import echo_json, report_errors
 from serve_app.cluster.settings import Overlay
 from serve_app.errors import ClusterError, ConfigError
@@ -149,8 +150,6 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Show what is ready, what is missing and why: objects, clusters, applications, deployments."""
-    from rich.console import Console
-
     from serve_app.cluster.live import status as statuses
     from serve_app.cluster.manifests import read
 
@@ -158,7 +157,7 @@ def status(
     if as_json:
         echo_json(report.to_json(), indent=2)
     else:
-        statuses.render(report, Console(highlight=False, width=None if sys.stdout.isatty() else 300))
+        statuses.render(report, result_console())
 
 
 @app.command()

@@ -1,6 +1,5 @@
 """The `cascade` command: thin, it calls the modules that do the work."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,6 +8,7 @@ import typer
 from serve_app.cli import evaluation
 from serve_app.cli.arguments import ConfigPath
 from serve_app.cli.config import config as print_config
+from serve_app.cli.console import result_console
 from serve_app.cli.errors_and_exit import echo_json, exit_process, report_errors
 from serve_app.cli.k8s import app as k8s
 from serve_app.cli.plan import plan
@@ -103,15 +103,13 @@ def signals(
     markdown: Annotated[bool, typer.Option("--markdown", help="The table as Markdown.")] = False,
 ) -> None:
     """List the signals: what each measures, its range and cost, when to choose it, whether it is installed."""
-    from rich.console import Console
-
     from serve_app.signals import facts
 
     if markdown:
         typer.echo(facts.markdown())
         return
     # In a pipe, one line for each signal, for grep and less.
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 300)
+    console = result_console()
     console.print(facts.table(console.width))
 
 

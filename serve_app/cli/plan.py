@@ -1,12 +1,12 @@
 """`cascade plan`: what a config requires of a cluster, and how many replicas a load needs."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from serve_app.cli.arguments import ConfigPath
+from serve_app.cli.console import result_console
 from serve_app.cli.errors_and_exit import echo_json, report_errors
 from serve_app.errors import ConfigError, ServerError
 
@@ -39,8 +39,6 @@ def plan(
     ] = None,
 ) -> None:
     """Show what a config requires of a cluster, and whether it fits; with --rps, how many replicas a load needs."""
-    from rich.console import Console
-
     from serve_app.config.ray_rules import load
     from serve_app.planning import feasibility, plan_report
     from serve_app.planning.nodes import read
@@ -65,7 +63,7 @@ def plan(
     if as_json:
         echo_json(plan_report.body(planned, fit), indent=2)
     else:
-        console = Console(highlight=False, width=None if sys.stdout.isatty() else 300)
+        console = result_console()
         plan_report.render(planned, fit, console)
     if fit and fit.impossible:
         raise ServerError(f"These nodes cannot run it: {'; '.join(fit.impossible)}.")
@@ -81,8 +79,6 @@ def _plan_capacity(
     *,
     as_json: bool,
 ) -> None:
-    from rich.console import Console
-
     from serve_app.planning import capacity, capacity_report
 
     args, options = file.application.args, file.application.deployments_in_force()
@@ -96,7 +92,7 @@ def _plan_capacity(
     if as_json:
         echo_json(capacity_report.body(planned, checked, checked_rps), indent=2)
     else:
-        console = Console(highlight=False, width=None if sys.stdout.isatty() else 300)
+        console = result_console()
         capacity_report.render(planned, checked, checked_rps, console)
 
 
