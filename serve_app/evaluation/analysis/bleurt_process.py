@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -70,6 +71,8 @@ def _call(process: "subprocess.Popen[str]", errors: IO[str], request: dict[str, 
     except BrokenPipeError:
         answer = ""
     if not answer:
+        with suppress(BrokenPipeError):  # what is left to write would be flushed again when the process is left
+            process.stdin.close()
         process.wait()
         errors.seek(0)
         last = (errors.read().strip().splitlines() or ["it gave no reason"])[-1]
