@@ -10,7 +10,6 @@ from pydantic import ValidationError
 from serve_app.errors import SignalError
 from serve_app.signals import BleurtConfig, build_signal
 from serve_app.signals.bleurt import PACKAGES
-from serve_app.signals.bleurt_environment import make_environment
 from tests.bleurt_process import PARAMETERS, SENTENCES, BleurtProcess
 from tests.signals.conftest import random_pairs
 
@@ -123,10 +122,3 @@ def test_runtime_env() -> None:
     assert BleurtConfig().runtime_env()["pip"] == {"packages": list(PACKAGES)}
     with pytest.raises(ValidationError, match="write the path of a python executable"):
         BleurtConfig(environment="python3")
-
-
-def test_no_environment_is_made_in_a_folder_with_something_else_in_it(tmp_path: Path) -> None:
-    (tmp_path / "thesis.txt").touch()
-    with pytest.raises(SignalError, match="exists but is not an environment"):
-        make_environment(tmp_path)
-    assert (tmp_path / "thesis.txt").exists()

@@ -88,7 +88,7 @@ async def test_what_other_servers_leave_out(
     [
         ({"finish_reason": None}, r"The answer of the model 'a' at 127\.0\.0\.1:\d+ broke off\."),
         ({"finish_reason": "content_filter"}, r"was cut off by the endpoint \(content_filter\)\."),
-        ({"message": {"content": ["In Paris"]}}, r"sent what is no answer of OpenAI's form\."),
+        ({"message": {"content": ["In Paris"]}}, r"sent a malformed OpenAI response\."),
     ],
 )
 async def test_what_is_no_answer_of_another_server_is_a_failure(choice: dict[str, Any], message: str) -> None:
