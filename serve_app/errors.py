@@ -5,6 +5,7 @@
     ├── WeightsError             model files could not be found, fetched or verified
     ├── EngineError              a model could not be loaded, or broke while it answered
     │   ├── ContextTooLongError  the prompt does not fit the model's context
+    │   ├── RateLimitedError     the model's endpoint takes no more requests for now (HTTP 429)
     │   └── UnsupportedRequestError  the request asks for something that the engine cannot do (HTTP 400)
     ├── SignalError              a similarity could not be computed
     ├── DataError                examples, prompts or records of an evaluation cannot be used
@@ -59,7 +60,30 @@ class ContextTooLongError(EngineError):
 
 
 class UnsupportedRequestError(EngineError):
-    """The request asks for something that the engine cannot do, whoever asks and however often."""
+    """The request asks for something that the engine cannot do, whoever asks and however often.
+
+    `param` is the field of OpenAI's request that it is about, or None if that is not known.
+    """
+
+    def __init__(self, message: str, param: str | None = None) -> None:
+        super().__init__(message, param)
+        self.message = message
+        self.param = param
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class RateLimitedError(EngineError):
+    """The model's endpoint takes no more requests for now; `retry_after_s` is None if it does not say for how long."""
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message, retry_after_s)
+        self.message = message
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class SignalError(CascadeError):

@@ -2,7 +2,14 @@
 
 from typing import Annotated, Any, TypeAlias
 
-from jsonschema_rs import Draft4Validator, Draft7Validator, Draft202012Validator, ValidationError
+from jsonschema_rs import (
+    Draft4Validator,
+    Draft7Validator,
+    Draft202012Validator,
+    ReferencingError,
+    ValidationError,
+    validator_for,
+)
 from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 
 from serve_app.api.buildable import buildable, children, dotted
@@ -74,7 +81,21 @@ def _check_schema(schema: dict[str, Any]) -> dict[str, Any]:
     return schema
 
 
+def _check_references(schema: dict[str, Any]) -> dict[str, Any]:
+    try:
+        validator_for(schema, offline=True)
+    except ReferencingError as error:
+        raise ValueError(f"has a $ref that leads nowhere: {error}"[:300]) from None
+    except (ValidationError, ValueError):
+        pass  # a keyword of an older draft, or a pattern of another dialect: engines say themselves what they cannot do
+    return schema
+
+
 JsonSchema: TypeAlias = Annotated[
-    dict[str, Any], AfterValidator(_check_values), AfterValidator(_check_schema), AfterValidator(buildable)
+    dict[str, Any],
+    AfterValidator(_check_values),
+    AfterValidator(_check_schema),
+    AfterValidator(buildable),
+    AfterValidator(_check_references),
 ]
 """A schema by JSON Schema 2020-12, 7 or 4. Engines differ in what they understand of it, and say so themselves."""

@@ -1,8 +1,7 @@
 """Schemas that are valid, but that no engine should be given.
 
-Engines build a grammar of a schema before they decode. For a contradictory schema llama.cpp never finishes, consumes
-memory meanwhile and cannot be cancelled; for very many optional properties it takes seconds; and circular references
-crash its process when it merges the parts of an `allOf` into one object.
+Engines build a grammar of a schema before they decode. Contradictions are said here, by name and for every engine,
+since some engines never finish building them; very many properties take seconds.
 """
 
 import re
@@ -28,7 +27,6 @@ def buildable(schema: dict[str, Any]) -> dict[str, Any]:
     A reference may lead anywhere, even to a `default`, so keywords are looked for in all objects. A property that has a
     keyword's name is recognised by its value, which is a schema.
     """
-    definitions = _definitions(schema)
     for path, part in _objects(schema, ()):
         for kind in ("Items", "Length", "Properties"):
             _check_bounds(path, part, f"min{kind}", f"max{kind}")
@@ -36,7 +34,6 @@ def buildable(schema: dict[str, Any]) -> dict[str, Any]:
         properties = part.get("properties")
         if isinstance(properties, dict) and len(properties) > MAX_PROPERTIES:
             raise _refusal((*path, "properties"), f"has more than {MAX_PROPERTIES} properties")
-        _check_parts((*path, "allOf"), part.get("allOf"), definitions)
     return schema
 
 
@@ -80,43 +77,6 @@ def _check_pattern(path: Path, pattern: Any) -> None:
         low, high = (digits.lstrip("0") for digits in quantifier.groups())
         if (len(low), low) > (len(high), high):  # as numbers, however long
             raise _refusal(path, f"{quantifier[0][:40]} allows nothing")
-
-
-def _definitions(schema: dict[str, Any]) -> dict[str, int]:
-    """Return the number of properties behind each reference. llama.cpp hoists nested definitions to the top."""
-    sizes = {"#": _size(schema)}
-    unclear = {"#"} if "$ref" in schema else set()
-    for _, part in _objects(schema, ()):
-        for word in ("$defs", "definitions"):
-            definitions = part.get(word)
-            for name, definition in definitions.items() if isinstance(definitions, dict) else ():
-                reference = f"#/{word}/{name}"
-                sizes[reference] = max(sizes.get(reference, 0), _size(definition))
-                # A definition that is itself a reference, or a name that can be read in two ways.
-                if (isinstance(definition, dict) and "$ref" in definition) or {"/", "~"} & set(name):
-                    unclear.add(reference)
-    return {reference: size for reference, size in sizes.items() if reference not in unclear}
-
-
-def _check_parts(path: Path, parts: Any, definitions: dict[str, int]) -> None:
-    """Refuse an `allOf` with too many properties: its parts, and all choices of an `anyOf` part, become one object."""
-    count = 0
-    for part in children(parts):
-        for choice in children(part["anyOf"]) if isinstance(part, dict) and "anyOf" in part else [part]:
-            reference = choice.get("$ref") if isinstance(choice, dict) else None
-            if not isinstance(reference, str):  # none, or a property of that name
-                count += _size(choice)
-            elif reference in definitions:
-                count += definitions[reference]
-            else:
-                raise _refusal(path, "a $ref must lead to a definition that is not a $ref itself")
-    if count > MAX_PROPERTIES:
-        raise _refusal(path, f"has more than {MAX_PROPERTIES} properties")
-
-
-def _size(part: Any) -> int:
-    properties = part.get("properties") if isinstance(part, dict) else None
-    return len(properties) if isinstance(properties, dict) else 0
 
 
 def _refusal(path: Path, reason: str) -> ValueError:

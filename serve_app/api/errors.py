@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -25,6 +26,9 @@ FAILURE_STATUS: dict[FailureKind, int] = {
     "unavailable": 503,
     "error": 502,
     "cancelled": 503,
+    "refused": 400,
+    "rate_limited": 429,
+    "invalid_output": 502,
 }
 
 BUG = "The server failed in a way it should not; see its log."
@@ -40,7 +44,21 @@ def failure_body(model: str, failure: Failure, prompt_field: str) -> JsonObject:
     if failure.kind == "context_length":
         code = "context_length_exceeded"
         return error_body(failure.message, kind="invalid_request_error", param=prompt_field, code=code)
-    return error_body(f"The model {model!r} failed: {failure.message}", kind="server_error", code=failure.kind)
+    if failure.kind == "refused":
+        message = f"The model {model!r} cannot honour the request: {failure.message}"
+        return error_body(message, kind="invalid_request_error", param=failure.param, code="unsupported")
+    kind = "rate_limit_error" if failure.kind == "rate_limited" else "server_error"
+    return error_body(f"The model {model!r} failed: {failure.message}", kind=kind, code=failure.kind)
+
+
+def failure_headers(failure: Failure) -> dict[str, str]:
+    """Return the headers that tell OpenAI's clients whether and when to try again; they try twice by default."""
+    if failure.kind in ("timeout", "invalid_output"):
+        # Each retry could take the whole time limit again, or end in the same answer.
+        return {"x-should-retry": "false"}
+    if failure.retry_after_s is not None:
+        return {"retry-after": str(math.ceil(failure.retry_after_s))}
+    return {}
 
 
 def install(app: FastAPI) -> None:

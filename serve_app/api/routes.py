@@ -89,8 +89,7 @@ async def _complete(service: Service, body: ChatCompletion | TextCompletion, req
     if isinstance(outcome.answer, Failure):
         content = errors.failure_body(outcome.answered_by, outcome.answer, exchange.dialect.prompt_field)
         status = errors.FAILURE_STATUS[outcome.answer.kind]
-        # OpenAI's clients retry twice by default, and each retry could take the whole time limit again.
-        no_retry = {"x-should-retry": "false"} if outcome.answer.kind == "timeout" else {}
-        return Reply(content | {"cascade": to_json(record)}, status, headers(record) | no_retry)
+        advice = errors.failure_headers(outcome.answer)
+        return Reply(content | {"cascade": to_json(record)}, status, headers(record) | advice)
     content = exchange.dialect.response(outcome.answer, usage(exchange.run.calls), record)
     return Reply(content, headers=headers(record))

@@ -173,6 +173,7 @@ def _several(tiers: Sequence[TierRecord]) -> bool:
 
 REASONS = {
     "too_few_answers": "too few answers to compare",
+    "refused": "a model cannot do what the request asks for",
     "nothing_to_return": "no answer that could be returned",
     "scorer_failed": "scoring failed",
     "forced": "forced",

@@ -103,6 +103,9 @@ async def cascade_events(run: Run) -> AsyncGenerator[Event, None]:
         result = await _ask_tier(run, tier)
         run.results.append(result)
         yield result
+        if (refusal := _refusal(result)) is not None:
+            yield _outcome(run, refusal)
+            return
         if result.decision.accepted:
             accepted = _selected(result)
             assert accepted is not None
@@ -128,6 +131,15 @@ def _selected(result: TierResult) -> Call | None:
     return None if index is None else result.calls[index]
 
 
+def _refusal(result: TierResult) -> Call | None:
+    """Return the call that its model refused: the fault is the request's, so another model would only fail again."""
+    return next((call for call in result.calls if _refused(call.answer)), None)
+
+
+def _refused(answer: Answer) -> bool:
+    return isinstance(answer, Failure) and answer.kind == "refused"
+
+
 def _whole(answer: Answer) -> Delta:
     assert isinstance(answer, Generation)
     return Delta(answer.text, answer.prompt_tokens, answer.completion_tokens)
@@ -142,11 +154,15 @@ async def _ask_tier(run: Run, tier: Tier) -> TierResult:
     started = perf_counter()
     answers = await _gather(run, tier, _prompt(run, tier))
     scoring_started = perf_counter()
+    calls = tuple(Call(model, answer) for model, answer in zip(tier.models, answers, strict=True))
+    if any(map(_refused, answers)):
+        decision = Decision(False, "refused", threshold=tier.threshold)
+        return TierResult(tier, calls, decision, elapsed_s=scoring_started - started)
     judged, scores, error = await _judge(run, tier, answers)
     ended = perf_counter()
     return TierResult(
         tier=tier,
-        calls=tuple(Call(model, answer) for model, answer in zip(tier.models, answers, strict=True)),
+        calls=calls,
         decision=decide(tier, judged, run.force),
         judged=judged,
         scores=scores,
@@ -211,6 +227,8 @@ async def _wait(run: Run, tier: Tier, tasks: Sequence[asyncio.Task[Answer]]) -> 
         for index, task in enumerate(tasks):
             if task in done:
                 prospects.arrived(index, task.result())
+        if any(_refused(task.result()) for task in done):
+            return _REFUSED
     return _LOST
 
 
@@ -219,6 +237,7 @@ def _timeout(tier: Tier) -> Failure:
 
 
 _LOST = Failure("cancelled", "Stopped: the other models' answers, or failures, leave nothing to accept in this tier.")
+_REFUSED = Failure("cancelled", "Stopped: another model refused the request.")
 _CANCELLED = Failure("cancelled", "Stopped: the request was cancelled.")
 _UNFINISHED = Failure("error", "The model's stream ended without an answer.")
 

@@ -12,7 +12,16 @@ Matrix: TypeAlias = tuple[tuple[float, ...], ...]
 """Similarities of n texts: `matrix[i][j]` is the signal for hypothesis i and reference j."""
 
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls"]
-FailureKind: TypeAlias = Literal["error", "timeout", "cancelled", "context_length", "unavailable"]
+FailureKind: TypeAlias = Literal[
+    "error",
+    "timeout",
+    "cancelled",
+    "context_length",
+    "unavailable",
+    "refused",  # the request asks for something that the model cannot do: no other model is asked
+    "rate_limited",  # the model's endpoint takes no more requests for now
+    "invalid_output",  # the answer breaks the schema that the request demands
+]
 Reason: TypeAlias = Literal[
     "agreement",  # s >= t
     "disagreement",  # s < t
@@ -21,6 +30,7 @@ Reason: TypeAlias = Literal[
     "too_few_answers",  # fewer survivors than min_answers, or one answer and a signal that compares two
     "nothing_to_return",  # every answer is empty, or the fixed model's is missing
     "scorer_failed",
+    "refused",  # a model cannot do what the request asks for
     "forced",  # the request said so
     "last_tier",  # no decision to take
 ]
@@ -149,7 +159,8 @@ def _parsed(arguments: str) -> Any:
 class Failure:
     """A model call without an answer. Its tokens were spent all the same; `estimated` is set if nobody counted them.
 
-    `uncounted` asks the cascade to estimate them, because the model's own counts were lost.
+    `uncounted` asks the cascade to estimate them, because the model's own counts were lost. `param` is the request's
+    field that a refusal is about; `retry_after_s` is when a rate-limited model may be asked again.
     """
 
     kind: FailureKind
@@ -159,6 +170,8 @@ class Failure:
     latency_s: float = 0.0
     estimated: bool = False
     uncounted: bool = False
+    param: str | None = None
+    retry_after_s: float | None = None
 
 
 Answer: TypeAlias = Generation | Failure

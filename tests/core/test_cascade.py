@@ -190,6 +190,36 @@ async def quiet(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     assert not left
 
 
+REFUSED = Failure("refused", "No such format.", param="response_format")
+
+
+class TestRefusing:
+    """A request that a model cannot honour would only fail again: nobody else is asked."""
+
+    @pytest.mark.parametrize("fallback", [False, True])
+    async def test_a_member_that_refuses_ends_the_request(self, fallback: bool):
+        models = {"a": Fake(HANG), "b": Fake(0.01, REFUSED), "t": Fake(said("Paris"))}
+        scorer = Judge()
+        run = run_of(models, scorer=scorer, fallback=fallback)
+        result, outcome = await collect(run)
+        assert isinstance(outcome, Outcome)
+        assert (outcome.answer, outcome.answered_by, outcome.deferred) == (REFUSED, "b", False)
+        assert isinstance(result, TierResult)
+        assert (result.decision.accepted, result.decision.reason) == (False, "refused")
+        assert kinds(run) == {"a": "cancelled", "b": "refused"}
+        assert models["a"].stopped == 1
+        assert models["t"].prompts == []
+        assert scorer.asked == []
+
+    @pytest.mark.parametrize("stream", [False, True])
+    async def test_members_that_honoured_it_may_stand_in_for_a_target_that_does_not(self, stream: bool):
+        models = {"a": Fake(said("x")), "b": Fake(said("y")), "t": Fake(REFUSED)}
+        outcome = await run_cascade(run_of(models, scorer=Judge(0.0), fallback=True, stream=stream))
+        assert (outcome.answer, outcome.answered_by, outcome.replaced) == (said("x"), "a", REFUSED)
+        outcome = await run_cascade(run_of(models, scorer=Judge(0.0), stream=stream))
+        assert (outcome.answer, outcome.answered_by) == (REFUSED, "t")
+
+
 class TestAccepting:
     async def test_the_central_answer_goes_back_and_the_target_is_never_called(self):
         models = {"a": Fake(said("Paris")), "b": Fake(said("paris")), "t": Fake(said("Paris!"))}

@@ -69,7 +69,7 @@ CALLS = Metric(
     "counter",
     ("cascade", "model", "role", "status"),
     "Calls of models, as member or target: ok, or the kind of failure (error, timeout, cancelled, context_length, "
-    "unavailable).",
+    "unavailable, refused, rate_limited, invalid_output).",
 )
 CALL_SECONDS = Metric(
     "cascade_model_seconds", "histogram", ("model",), "Time of whole answers, measured at the engine.", SECONDS

@@ -9,7 +9,7 @@ from serve_app.core.types import Delta, FinishReason, Generation, Prompt, TokenL
 from serve_app.engines.base import Meter
 from serve_app.engines.llama_cpp.tools import CallReader
 from serve_app.engines.running.stopping import StopMatcher, within
-from serve_app.errors import ContextTooLongError, EngineError
+from serve_app.errors import ContextTooLongError, EngineError, UnsupportedRequestError
 
 
 class Call:
@@ -26,6 +26,7 @@ class Call:
         self.raw = prompt.text is not None
         self.body = json.dumps(body, ensure_ascii=False)
         self.grammar: str | None = body.get("grammar")
+        self.grammar_field = "tools" if prompt.response_format is None else "response_format"
         self.cancelled = False  # set by the event loop, read by the thread
         self.error: Exception | None = None
         self.started = self.ended = 0.0
@@ -133,4 +134,5 @@ class Call:
 def _error(error: dict[str, Any]) -> EngineError:
     if error.get("type") == "exceed_context_size_error":
         return ContextTooLongError(error["n_prompt_tokens"], error["n_ctx"])
-    return EngineError(f"llama.cpp refused the request: {error['message']}.")
+    message = f"llama.cpp refused the request: {error['message']}."
+    return UnsupportedRequestError(message) if error.get("code") == 400 else EngineError(message)

@@ -35,7 +35,7 @@ from serve_app.engines.llama_cpp.grammar import GrammarChecker
 from serve_app.engines.llama_cpp.tools import chat_fields
 from serve_app.engines.running.slots import CLOSED
 from serve_app.engines.running.threaded import CANCEL_WAIT_S, ThreadedEngine
-from serve_app.errors import EngineError
+from serve_app.errors import EngineError, UnsupportedRequestError
 
 
 class LlamaCppEngine(ThreadedEngine[Call]):
@@ -99,7 +99,7 @@ class LlamaCppEngine(ThreadedEngine[Call]):
     async def _start(self, call: Call) -> asyncio.Future[None]:
         """Wait for a slot, then run the call in a thread. The slot belongs to the thread, not to the awaiting task."""
         if call.grammar is not None:
-            await self._grammars.check(call.grammar)
+            await self._grammars.check(call.grammar, call.grammar_field)
         await self._slots.acquire()
         if self._closed:
             self._slots.release()
@@ -121,7 +121,7 @@ class LlamaCppEngine(ThreadedEngine[Call]):
             handle(call.body, call)
         except (RuntimeError, ValueError) as error:  # the body, or the chat template's own complaint
             reason = (str(error).splitlines() or ["no reason given"])[0]
-            raise EngineError(f"llama.cpp could not take the request: {reason}") from error
+            raise UnsupportedRequestError(f"llama.cpp could not take the request: {reason}", "messages") from error
         call.ended = time.perf_counter()
         if call.error:
             raise call.error

@@ -94,10 +94,13 @@ class GrammarChecker:
         self._process: Process | None = None
         self._lock = asyncio.Lock()
 
-    async def check(self, text: str) -> None:
-        """Raise UnsupportedRequestError if llama.cpp could not enforce the grammar, with llguidance's reason."""
+    async def check(self, text: str, field: str) -> None:
+        """Raise UnsupportedRequestError if llama.cpp could not enforce the grammar, with llguidance's reason.
+
+        `field` is the request's field that the grammar was made of.
+        """
         if len(text) > MAX_CHARACTERS:
-            raise _unsupported(f"has {len(text)} characters as JSON, more than {MAX_CHARACTERS}")
+            raise _unsupported(field, f"has {len(text)} characters as JSON, more than {MAX_CHARACTERS}")
         async with self._lock:
             try:
                 reason = await self._compile(text)
@@ -106,7 +109,7 @@ class GrammarChecker:
                 self._kill()
                 raise
         if reason:
-            raise _unsupported(f"cannot be enforced: {reason}")
+            raise _unsupported(field, f"cannot be enforced: {reason}")
 
     async def close(self) -> None:
         """End the process."""
@@ -157,5 +160,5 @@ def _reason(message: str) -> str:
     return text.removeprefix("at 2(8): ").removeprefix("failed to compile JSON schema: ")[:300]
 
 
-def _unsupported(problem: str) -> UnsupportedRequestError:
-    return UnsupportedRequestError(f"the JSON schema {problem}")
+def _unsupported(field: str, problem: str) -> UnsupportedRequestError:
+    return UnsupportedRequestError(f"{field}: the JSON schema {problem}.", field)

@@ -27,9 +27,9 @@ from serve_app.engines.running.slots import Slots
 from serve_app.engines.wire.answer import Reading
 from serve_app.engines.wire.errors import RefusedError, unreadable
 from serve_app.engines.wire.request import request_body
-from serve_app.errors import ContextTooLongError, EngineError
+from serve_app.errors import ContextTooLongError, EngineError, RateLimitedError, UnsupportedRequestError
 
-FREE = (NoKeyError, RefusedError, ContextTooLongError)
+FREE = (NoKeyError, RefusedError, UnsupportedRequestError, RateLimitedError, ContextTooLongError)
 """Errors after which the endpoint did no work, unless an answer had begun. After a time-out it may have."""
 
 

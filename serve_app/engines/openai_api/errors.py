@@ -10,6 +10,9 @@ from serve_app.engines.wire.dialect import Dialect
 from serve_app.engines.wire.errors import RefusedError, refusal, unreadable
 from serve_app.errors import EngineError
 
+MAX_RETRY_AFTER_S = 86_400
+"""More than a day is no advice."""
+
 
 @contextmanager
 def translated(config: OpenAiApiConfig, dialect: Dialect) -> Iterator[None]:
@@ -27,7 +30,8 @@ def translated(config: OpenAiApiConfig, dialect: Dialect) -> Iterator[None]:
     except (openai.APIConnectionError, httpx.HTTPError) as error:
         raise _lost(error)(f"The connection to the model {dialect} failed.") from error
     except openai.APIError as error:
-        raise refusal(dialect, error.body, getattr(error, "status_code", None)) from error
+        status = error.status_code if isinstance(error, openai.APIStatusError) else None
+        raise refusal(dialect, error.body, status, _retry_after_s(error)) from error
     except (openai.OpenAIError, UnicodeEncodeError) as error:
         raise RefusedError(f"The client could not ask the model {dialect} ({type(error).__name__}).") from error
     except (ValueError, RecursionError) as error:  # what bytes, JSON and numbers of an answer can come to
@@ -40,3 +44,15 @@ def _lost(error: Exception) -> type[EngineError]:
     Causes are compared by name: clients up to 2 and from 3 on use different copies of httpx.
     """
     return RefusedError if type(error.__cause__).__name__ in ("ConnectError", "ConnectTimeout") else EngineError
+
+
+def _retry_after_s(error: Exception) -> float | None:
+    """Return the seconds that the endpoint's Retry-After names; a date, which few send, counts as none."""
+    import openai
+
+    value = error.response.headers.get("retry-after") if isinstance(error, openai.APIStatusError) else None
+    try:
+        seconds = float(value or "")
+    except ValueError:
+        return None
+    return seconds if 0 <= seconds < MAX_RETRY_AFTER_S else None

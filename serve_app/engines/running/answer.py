@@ -5,9 +5,10 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from time import perf_counter
 
-from serve_app.core.types import Answer, Delta, Failure, FailureKind, Message, Prompt, Sampling
+from serve_app.core.types import Answer, Delta, Failure, FailureKind, Generation, Message, Prompt, Sampling
 from serve_app.engines.base import Engine, Meter
-from serve_app.errors import ContextTooLongError, EngineError
+from serve_app.engines.running.promise import checked
+from serve_app.errors import ContextTooLongError, EngineError, RateLimitedError, UnsupportedRequestError
 
 
 async def answer(engine: Engine, prompt: Prompt) -> Answer:
@@ -15,7 +16,7 @@ async def answer(engine: Engine, prompt: Prompt) -> Answer:
     meter, started = Meter(), perf_counter()
     try:
         async with asyncio.timeout(prompt.timeout_s):
-            return await engine.generate(prompt, meter)
+            return checked(prompt, await engine.generate(prompt, meter))
     except (TimeoutError, EngineError) as error:
         return failure(error, prompt, meter, started)
 
@@ -32,7 +33,7 @@ async def stream_answer(engine: Engine, prompt: Prompt) -> AsyncGenerator[Delta 
             while True:
                 async with asyncio.timeout_at(deadline):
                     item = await anext(items)
-                yield item
+                yield checked(prompt, item) if isinstance(item, Generation) else item
     except StopAsyncIteration:
         return
     except (TimeoutError, EngineError) as error:
@@ -47,8 +48,20 @@ def failure(error: Exception, prompt: Prompt, meter: Meter, started: float) -> F
         kind, message = "timeout", f"No answer within {prompt.timeout_s} s."
     elif isinstance(error, ContextTooLongError):
         kind = "context_length"
-    spent_s = perf_counter() - started
-    return Failure(kind, message, meter.prompt_tokens, meter.completion_tokens, spent_s, meter.estimated)
+    elif isinstance(error, UnsupportedRequestError):
+        kind = "refused"
+    elif isinstance(error, RateLimitedError):
+        kind = "rate_limited"
+    return Failure(
+        kind,
+        message,
+        meter.prompt_tokens,
+        meter.completion_tokens,
+        perf_counter() - started,
+        meter.estimated,
+        param=error.param if isinstance(error, UnsupportedRequestError) else None,
+        retry_after_s=error.retry_after_s if isinstance(error, RateLimitedError) else None,
+    )
 
 
 async def warm_up(engine: Engine) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from serve_app.core.types import Prompt
-from serve_app.errors import EngineError
+from serve_app.errors import EngineError, UnsupportedRequestError
 from serve_app.torch_models import encodable, quiet
 
 
@@ -45,7 +45,8 @@ class LoadedModel:
                 messages, chat_template=template, add_generation_prompt=True, tokenize=False
             )
         except TemplateError as error:
-            raise EngineError(f"The chat template could not take the messages: {error}.") from error
+            message = f"The chat template could not take the messages: {error}."
+            raise UnsupportedRequestError(message, "messages") from error
         return text
 
 

@@ -37,7 +37,7 @@ from serve_app.engines.vllm.config import VllmConfig, llm_config_kwargs
 from serve_app.engines.wire.answer import Reading
 from serve_app.engines.wire.dialect import Dialect
 from serve_app.engines.wire.request import request_body
-from serve_app.errors import ContextTooLongError, EngineError
+from serve_app.errors import ContextTooLongError, EngineError, UnsupportedRequestError
 
 if TYPE_CHECKING:
     from ray.util.placement_group import PlacementGroup
@@ -242,7 +242,9 @@ def _chunk(item: Any) -> dict[str, Any] | None:
     if error.get("param") in NO_ROOM and (context := _CONTEXT.search(error["message"])):
         length = _LENGTH.search(error["message"])
         raise _NoRoomError(int(length[1]) if length else 0, int(context[1]))
-    raise EngineError(f"vLLM {'failed' if error['code'] >= 500 else 'refused the request'}: {error['message']}")
+    if error["code"] < 500:
+        raise UnsupportedRequestError(f"vLLM refused the request: {error['message']}", error.get("param"))
+    raise EngineError(f"vLLM failed: {error['message']}")
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from serve_app.engines.wire.dialect import Dialect
-from serve_app.errors import ContextTooLongError, EngineError
+from serve_app.errors import ContextTooLongError, EngineError, RateLimitedError, UnsupportedRequestError
 
 _STATUS = {
     401: "refused the key for",
@@ -24,6 +24,8 @@ _CONTEXT_TOKENS = re.compile(
     r"|maximum model length of (\d+)|must be <= (\d+)"
 )
 
+_REQUEST_FAULTS = (400, 413, 415, 422)
+"""The endpoint cannot honour the request as it is; a retry would only fail again."""
 _UNCERTAIN = (408, 504)
 """Time-outs of the endpoint, or of a proxy before it: it may have worked until then."""
 
@@ -37,10 +39,12 @@ def unreadable(dialect: Dialect) -> EngineError:
     return EngineError(f"The model {dialect} sent a malformed OpenAI response.")
 
 
-def refusal(dialect: Dialect, error: object, status: int | None = None) -> EngineError:
+def refusal(
+    dialect: Dialect, error: object, status: int | None = None, retry_after_s: float | None = None
+) -> EngineError:
     """Build the error for an error body; without a `status` it came inside an answer.
 
-    Its message is not repeated, since it may quote the prompt or the key.
+    Its message is not repeated, since it may quote the prompt or the key. `retry_after_s` is what the endpoint advises.
     """
     body = error if isinstance(error, dict) else {}
     if (too_long := _too_long(body)) and (status is None or 400 <= status < 500):
@@ -50,8 +54,12 @@ def refusal(dialect: Dialect, error: object, status: int | None = None) -> Engin
     parts = [code if isinstance(code, str) else body.get("type"), body.get("param")]
     words = [word for word in parts if isinstance(word, str) and re.fullmatch(r"[A-Za-z_][\w.\[\]-]{0,59}", word)]
     details = ", ".join(([f"HTTP {status}"] if status else ["in its answer"]) + words)
-    kind = EngineError if status in _UNCERTAIN else RefusedError
-    return kind(f"The endpoint {dialect.host} {did} {dialect.model!r} ({details}).")
+    message = f"The endpoint {dialect.host} {did} {dialect.model!r} ({details})."
+    if status in _REQUEST_FAULTS:
+        return UnsupportedRequestError(message)
+    if status == 429:
+        return RateLimitedError(message, retry_after_s)
+    return EngineError(message) if status in _UNCERTAIN else RefusedError(message)
 
 
 def _too_long(body: dict[str, Any]) -> ContextTooLongError | None:

@@ -97,7 +97,7 @@ async def test_what_cannot_be_enforced_is_said_by_name(
     checker: GrammarChecker, schema: dict[str, Any], reason: str
 ) -> None:
     with pytest.raises(UnsupportedRequestError) as error:
-        await checker.check(grammar(schema))
+        await checker.check(grammar(schema), "tools")
     assert reason in str(error.value)
     assert len(str(error.value)) < 400
 
@@ -123,31 +123,31 @@ async def test_a_hostile_schema_ends_and_the_next_one_is_compiled(
 ) -> None:
     async with asyncio.timeout(30):
         with suppress(UnsupportedRequestError):
-            await checker.check(grammar(schema))
-        await checker.check(grammar(A))
+            await checker.check(grammar(schema), "tools")
+        await checker.check(grammar(A), "tools")
 
 
 async def test_a_grammar_that_takes_too_long_ends_its_process() -> None:
     checker = GrammarChecker(time_limit_s=0.05)
     with pytest.raises(UnsupportedRequestError, match=r"compiling it takes longer than 0\.05 s"):
-        await checker.check(grammar(HOSTILE[3]))
-    await checker.check(grammar(A))
+        await checker.check(grammar(HOSTILE[3]), "tools")
+    await checker.check(grammar(A), "tools")
     await checker.close()
 
 
 async def test_a_check_that_is_cancelled_leaves_the_next_one_its_answer(checker: GrammarChecker) -> None:
-    task = asyncio.ensure_future(checker.check(grammar(HOSTILE[3])))
+    task = asyncio.ensure_future(checker.check(grammar(HOSTILE[3]), "tools"))
     await asyncio.sleep(0.1)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     with pytest.raises(UnsupportedRequestError, match="anyOf is empty"):
-        await checker.check(grammar({"enum": []}))
+        await checker.check(grammar({"enum": []}), "tools")
 
 
 async def test_closing_ends_the_process() -> None:
     checker = GrammarChecker()
-    await checker.check(grammar(A))
+    await checker.check(grammar(A), "tools")
     process = checker._process
     assert process is not None
     await checker.close()
