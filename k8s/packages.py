@@ -92,7 +92,7 @@ def instead(pins: list[str], own: list[str]) -> list[str]:
 
 
 def pinned(path: Path) -> list[str]:
-    """The pins of a file; none if it is not there yet."""
+    """Return the pins of a file; none if it does not exist yet."""
     return lines(path.read_text()) if path.exists() else []
 
 
@@ -102,7 +102,7 @@ def lines(text: str) -> list[str]:
 
 
 def save(path: Path, pins: list[str]) -> None:
-    """The file with its head."""
+    """Write the file with its head."""
     path.write_text("\n".join([HEADS[path], *pins, ""]))
 
 

@@ -271,7 +271,7 @@ def _scorers(accelerator: str | None) -> Iterator[str]:
 
 
 def _token_signals(kept: list[Row]) -> Iterator[str]:
-    """The rows' token-level signals that are not built in: quantiles, and those that compare models."""
+    """Yield the rows' token-level signals that are not built in: quantiles, and those that compare models."""
     token = [row for row in kept if not row.signal]
     members = kept[0].members
     if token and len(members) > 1:

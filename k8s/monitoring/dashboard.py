@@ -25,12 +25,12 @@ class Panel:
 
 
 def rates(by: str, metric: str, where: str = "", scope: str = SCOPE) -> str:
-    """The rates of a counter or of a histogram's buckets, added up by some labels; `where` narrows further."""
+    """Return the rates of a counter or of a histogram's buckets, summed by some labels; `where` narrows further."""
     return f"sum by ({by}) (rate(ray_cascade_{metric}{{{scope}{where}}}[$__rate_interval]))"
 
 
 def quantiles(metric: str, by: str, unit: str = "s", where: str = "", scope: str = SCOPE) -> dict[str, Any]:
-    """The p50, p95 and p99 of a histogram, as keyword arguments of a panel."""
+    """Return the p50, p95 and p99 of a histogram, as keyword arguments of a panel."""
     buckets = rates(f"{by}, le", f"{metric}_bucket", where, scope)
     levels = ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
     return {
@@ -40,7 +40,7 @@ def quantiles(metric: str, by: str, unit: str = "s", where: str = "", scope: str
 
 
 def phase(name: str, title: str) -> Panel:
-    """The quantiles of one phase of requests."""
+    """Build the panel of one phase's quantiles."""
     return Panel(title, **quantiles("request_seconds", "cascade", where=f', phase="{name}"'))
 
 
@@ -64,7 +64,7 @@ def ratio(unit: str) -> str:
 
 
 def calibrated(bound: str) -> str:
-    """The deferral rate that calibration found, or a bound of its interval."""
+    """Return the query of the calibrated deferral rate, or of a bound of its interval."""
     return f'max by (cascade) (ray_cascade_calibrated_deferral_rate{{{SCOPE}, bound="{bound}"}})'
 
 
@@ -288,7 +288,7 @@ def layout() -> list[dict[str, Any]]:
 
 
 def variable(label: str) -> dict[str, Any]:
-    """A choice of a label's values. `.*` also finds series without the label."""
+    """Build the choice of a label's values. `.*` also finds series without the label."""
     return {
         "name": label,
         "type": "query",
@@ -303,7 +303,7 @@ def variable(label: str) -> dict[str, Any]:
 
 
 def dashboard() -> dict[str, Any]:
-    """What Grafana imports."""
+    """Build the dashboard that Grafana imports."""
     source = {"name": "datasource", "type": "datasource", "query": "prometheus", "label": "Prometheus"}
     return {
         "uid": "semantic-cascade",
@@ -319,7 +319,7 @@ def dashboard() -> dict[str, Any]:
 
 
 def text() -> str:
-    """The file as it should be."""
+    """Return the file's text as it should be."""
     return json.dumps(dashboard(), indent=1) + "\n"
 
 
