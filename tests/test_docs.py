@@ -60,7 +60,7 @@ def command_lines(path: Path) -> Iterator[str]:
 def commands(path: Path, program: str) -> list[list[str]]:
     """The arguments of every call of a program."""
     lines = (line for line in command_lines(path) if line.startswith(f"{program} "))
-    parsed = (shlex.split(line.split(" | ")[0].split(" && ")[0], comments=True) for line in lines)
+    parsed = (shlex.split(re.split(r" [|>] | && ", line)[0], comments=True) for line in lines)
     return [[word for word in words[1:] if word != "&"] for words in parsed]
 
 

@@ -1,6 +1,7 @@
 """Imports point one way only, and no room is crowded."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -91,3 +92,28 @@ def test_nothing_stands_loose_beside_the_rooms() -> None:
 @pytest.mark.parametrize("folder", sorted({path.parent for path in MODULES}), ids=lambda path: path.name)
 def test_no_folder_is_crowded(folder: Path) -> None:
     assert len([path for path in folder.glob("*.py") if path.name != "__init__.py"]) <= MOST_MODULES
+
+
+def documented_layers() -> dict[str, set[str]]:
+    """Rooms that each top-level room may import, as the table of docs/architecture.md says."""
+    page = (ROOT.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = page.partition("## Layers")[2].partition("\n## ")[0]
+    cells = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| `")]
+    rooms = {where.strip("`").removesuffix(".py").rstrip("/"): importable for where, _, importable in cells}
+    return {room: set(re.findall(r"[a-z_]+", importable)) & rooms.keys() for room, importable in rooms.items()}
+
+
+def test_the_documented_layers_are_the_allowed_ones() -> None:
+    shared = {"errors", "torch_models"}
+    allowed: dict[str, set[str]] = {}
+    for name, importable in ALLOWED.items():
+        top = name.split(".")[0]
+        allowed.setdefault(top, set()).update({other.split(".")[0] for other in importable} - shared - {top})
+    assert documented_layers() == {top: importable for top, importable in allowed.items() if top not in shared}
+
+
+def test_the_documented_layers_point_downwards() -> None:
+    layers = documented_layers()
+    order = list(layers)
+    upwards = {(room, other) for room in order for other in layers[room] if order.index(other) < order.index(room)}
+    assert upwards == set()

@@ -73,7 +73,7 @@ def _post(base: str, request: Body, timeout_s: float) -> "httpx.Response":
         if "SSL" in str(error):
             raise ServerError(f"No secure connection to {base}: {error}.") from error
         raise ServerError(
-            f"No server answers at {base}. Start one with: make serve (or cascade serve configs/quickstart.yaml), "
+            f"No server answers at {base}. Start one with: cascade serve (in a clone: make serve), "
             "or name another with --url."
         ) from error
     except httpx.TimeoutException as error:

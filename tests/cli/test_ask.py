@@ -191,7 +191,7 @@ def test_no_server():
     with pytest.raises(ServerError) as raised:
         ask(f"{url}/", "Capital?")
     assert str(raised.value) == (
-        f"No server answers at {url}. Start one with: make serve (or cascade serve configs/quickstart.yaml), "
+        f"No server answers at {url}. Start one with: cascade serve (in a clone: make serve), "
         "or name another with --url."
     )
 
