@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
 from urllib.parse import urlsplit
 
-import yaml
 from pydantic import AfterValidator, Field, PositiveInt, ValidationError, model_validator
 
 from serve_app import __version__
 from serve_app.config.deployment import Strict
 from serve_app.config.explain import explain
+from serve_app.config.yaml_file import read_yaml
 from serve_app.errors import ConfigError
 
 Overlay: TypeAlias = Literal["cpu-demo", "gpu-single-node", "gpu-autoscaling", "paper-70b"]
@@ -203,10 +203,7 @@ def read(overlay: Overlay, path: Path | None = None) -> Settings:
     base = OVERLAYS[overlay]
     if path is None:
         return base
-    try:
-        written = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"The settings {str(path)!r} cannot be read: {error}.") from None
+    written = read_yaml(path, "settings file")
     if not isinstance(written, dict):
         raise ConfigError(f"{path}: expected a mapping of settings.")
     try:

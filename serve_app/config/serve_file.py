@@ -5,13 +5,13 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
-import yaml
 from pydantic import BaseModel, Field, ModelWrapValidatorHandler, PrivateAttr, ValidationError, model_validator
 
 from serve_app.config import AppConfig, RouterSettings
 from serve_app.config.deployment import DeploymentOptions, Strict
 from serve_app.config.explain import explain
 from serve_app.config.overrides import DeploymentOverride
+from serve_app.config.yaml_file import read_yaml
 from serve_app.errors import ConfigError, WeightsError, choices
 from serve_app.weights import parse_origins
 
@@ -115,7 +115,7 @@ def load(path: Path, faults: Callable[[dict[str, Any]], list[str]] | None = None
 
     `faults` may check the parts that are Ray Serve's: `config.ray_rules.load` passes its own.
     """
-    values = _read(path)
+    values = read_yaml(path, "config file")
     file = _parse(path, ServeFile, values)
     if faults is not None and (sentences := faults(values)):
         raise ConfigError("\n".join(f"{path}: {sentence}" for sentence in sentences))
@@ -123,38 +123,6 @@ def load(path: Path, faults: Callable[[dict[str, Any]], list[str]] | None = None
     _check_policy(path, file)
     _check_sources(path, file)
     return file
-
-
-def _read(path: Path) -> Any:
-    try:
-        return yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except FileNotFoundError:
-        raise ConfigError(f"There is no config file {str(path)!r}.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"The config file {str(path)!r} cannot be read: {error}.") from None
-    except _RepeatedKeyError as error:
-        raise ConfigError(f"The config file {str(path)!r} has {error}.") from None
-    except yaml.YAMLError as error:
-        detail = " ".join(str(error).split())
-        raise ConfigError(f"The config file {str(path)!r} is not YAML: {detail}.") from None
-
-
-class _RepeatedKeyError(Exception):
-    pass
-
-
-class _Loader(yaml.SafeLoader):
-    """Refuses a duplicate key in a mapping, of which PyYAML silently keeps the last value."""
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        node = super().compose_mapping_node(anchor)
-        lines: dict[str, int] = {}
-        for key in [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]:
-            line = key.start_mark.line + 1
-            if key.value in lines:
-                raise _RepeatedKeyError(f"the key {key.value!r} twice, in line {lines[key.value]} and in line {line}")
-            lines[key.value] = line
-        return node
 
 
 def _parse(path: Path, model: type[M], values: Any, prefix: str = "") -> M:

@@ -10,6 +10,7 @@ from pydantic import Field, PositiveInt, ValidationError, model_validator
 
 from serve_app.config.deployment import Resources, Strict
 from serve_app.config.explain import explain
+from serve_app.config.yaml_file import read_yaml
 from serve_app.errors import ConfigError
 from serve_app.planning.feasibility import NodeGroup
 
@@ -47,12 +48,7 @@ def read(path: Path | None, written: Sequence[str]) -> list[NodeGroup]:
 
 
 def _file(path: Path) -> list[Nodes]:
-    try:
-        return _checked(str(path), yaml.safe_load(path.read_text(encoding="utf-8"))).nodes
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"The file {str(path)!r} cannot be read: {error}.") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"The file {str(path)!r} is not YAML: {' '.join(str(error).split())}.") from None
+    return _checked(str(path), read_yaml(path, "file")).nodes
 
 
 def _argument(text: str) -> Nodes:

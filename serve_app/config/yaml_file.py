@@ -1,0 +1,68 @@
+"""YAML that a user writes, read so that nothing has a meaning that its writer cannot have meant."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from serve_app.errors import ConfigError
+
+_OCTAL = re.compile(r"[-+]?0[0-9_]+")
+_SEXAGESIMAL = re.compile(r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?")
+_TYPES = {"int": "tag:yaml.org,2002:int", "float": "tag:yaml.org,2002:float", "bool": "tag:yaml.org,2002:bool"}
+
+
+def read_yaml(path: Path, what: str) -> Any:
+    """Return the values in a YAML file, of which the user knows as `what`, such as "config file".
+
+    Raises ConfigError if it cannot be read, has a key twice, or a value that YAML 1.1 reads as something else than it
+    looks like (`010` is 8, `2:15` is 135, `on` is true).
+    """
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except FileNotFoundError:
+        raise ConfigError(f"There is no {what} {str(path)!r}.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The {what} {str(path)!r} cannot be read: {error}.") from None
+    except _SurpriseError as error:
+        raise ConfigError(f"The {what} {str(path)!r} has {error}.") from None
+    except yaml.YAMLError as error:
+        detail = " ".join(str(error).split())
+        raise ConfigError(f"The {what} {str(path)!r} is not YAML: {detail}.") from None
+
+
+class _SurpriseError(Exception):
+    pass
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a duplicate key in a mapping, of which PyYAML silently keeps the last value, and YAML 1.1's surprises."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        lines: dict[str, int] = {}
+        for key in [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]:
+            line = key.start_mark.line + 1
+            if key.value in lines:
+                raise _SurpriseError(f"the key {key.value!r} twice, in line {lines[key.value]} and in line {line}")
+            lines[key.value] = line
+        return node
+
+    def compose_scalar_node(self, anchor: Any) -> yaml.ScalarNode:
+        node = super().compose_scalar_node(anchor)
+        if node.style is None and (reading := _surprise(node.tag, node.value)) is not None:
+            raise _SurpriseError(
+                f"{node.value} in line {node.start_mark.line + 1}, which YAML 1.1 reads as {reading}; write {reading}, "
+                f"or '{node.value}' in quotes"
+            )
+        return node
+
+
+def _surprise(tag: str, text: str) -> str | None:
+    """Return what YAML 1.1 makes of a plain scalar if that is not what it looks like."""
+    if tag == _TYPES["bool"] and text.lower() not in ("true", "false"):
+        return "true" if text.lower() in ("yes", "on") else "false"
+    if tag in (_TYPES["int"], _TYPES["float"]) and (_OCTAL.fullmatch(text) or _SEXAGESIMAL.fullmatch(text)):
+        return str(yaml.safe_load(text))
+    return None
