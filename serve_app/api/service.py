@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from serve_app.api.schema import CascadeOptions
-from serve_app.core.cascade import Run
 from serve_app.core.record import DecisionRecord
 from serve_app.core.record_json import JsonObject
+from serve_app.core.run import Run
 from serve_app.core.types import Outcome, Prompt
 
 

@@ -11,9 +11,10 @@ from starlette.types import Receive, Scope, Send
 from serve_app.api.encoding import encoded
 from serve_app.api.errors import BUG, error_body, failure_body
 from serve_app.api.exchange import Exchange, while_connected
-from serve_app.core.cascade import Event, Run, cascade_events
+from serve_app.core.cascade import Event, cascade_events
 from serve_app.core.record import usage
 from serve_app.core.record_json import JsonObject, to_json
+from serve_app.core.run import Run
 from serve_app.core.types import Delta, Failure, Outcome
 
 logger = logging.getLogger(__name__)

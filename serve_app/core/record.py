@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import isfinite
 
-from serve_app.core.cascade import Run
 from serve_app.core.charges import Charges, RequestCost
+from serve_app.core.run import Run
 from serve_app.core.types import Answer, Call, Generation, Outcome, Tier, TierResult
 
 

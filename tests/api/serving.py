@@ -12,10 +12,10 @@ import uvicorn
 from serve_app.api.routes import build_api
 from serve_app.api.schema import CascadeOptions
 from serve_app.api.service import ModelCard, Readiness
-from serve_app.core.cascade import Run
 from serve_app.core.charges import charge
 from serve_app.core.cost import ModelCost
 from serve_app.core.record import DecisionRecord, decision_record
+from serve_app.core.run import Run
 from serve_app.core.types import (
     Answer,
     Delta,

@@ -7,9 +7,9 @@ from math import nan
 
 import pytest
 
-from serve_app.core import cascade
-from serve_app.core.cascade import Event, Run, cascade_events, run_cascade
+from serve_app.core.cascade import Event, cascade_events, run_cascade
 from serve_app.core.cost import Speed
+from serve_app.core.run import Run
 from serve_app.core.types import (
     Answer,
     Call,
@@ -177,7 +177,7 @@ def kinds(run: Run) -> dict[str, str]:
 @pytest.fixture(autouse=True)
 async def quiet(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     """Fails on tasks left running, and on what asyncio only logs ('Task exception was never retrieved')."""
-    monkeypatch.setattr(cascade, "GRACE_S", 0.0)
+    monkeypatch.setattr("serve_app.core.run.GRACE_S", 0.0)
     complaints: list[str] = []
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: complaints.append(context["message"]))
@@ -550,7 +550,7 @@ class TestTimeouts:
         assert kinds(run) == {"a": "ok", "b": "timeout", "c": "ok"}
 
     async def test_the_model_is_told_its_limit_and_goes_first(self, monkeypatch):
-        monkeypatch.setattr(cascade, "GRACE_S", HANG)
+        monkeypatch.setattr("serve_app.core.run.GRACE_S", HANG)
         own = Failure("timeout", "I know what I spent.", 10, 3)
         models = {"a": Fake(0.05, own), "t": Fake(said("z"))}
         tiers = (Tier(("a",), signal="exact", timeout_s=0.01), Tier(("t",), timeout_s=4.0))

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from serve_app.core.cascade import Run
 from serve_app.core.charges import Charges, charge
 from serve_app.core.cost import Cost, EstimatedCost, ModelCost
+from serve_app.core.run import Run
 from serve_app.core.types import (
     Call,
     Decision,
