@@ -138,7 +138,7 @@ def calibrate(
     signal: Annotated[
         str | None, typer.Option(help="Signal in place of the cascade's; with several tiers one for each: a,b.")
     ] = None,
-    fit: Annotated[bool, typer.Option("--fit", help="z-scores, or a blend's weights, from the records.")] = False,
+    fit: Annotated[bool, typer.Option("--fit", help="Fit z-scores, or a blend's weights, on the records.")] = False,
     metric: Metrics = None,
     seed: Seed = 0,
     config: Annotated[Path | None, typer.Option(help="Serving config to add the calibration to.")] = None,

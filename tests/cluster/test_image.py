@@ -57,6 +57,14 @@ def test_the_stage_of_bleurt_has_the_modules_that_it_runs(tmp_path: Path) -> Non
         into = tmp_path / source
         into.parent.mkdir(parents=True, exist_ok=True)
         (shutil.copytree if (ROOT / source).is_dir() else shutil.copy)(ROOT / source, into)
-    code = "import serve_app.signals.bleurt_environment as it; print(it.__file__)"
-    ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    # An editable install would find what the stage lacks.
+    code = """
+import sys
+sys.meta_path = [finder for finder in sys.meta_path if "editable" not in repr(finder).lower()]
+sys.path = [path for path in sys.path if path != sys.argv[1]]
+import serve_app.signals.bleurt_environment as it
+print(it.__file__)
+"""
+    command = [sys.executable, "-c", code, str(ROOT)]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ran.stdout.startswith(str(tmp_path)), ran.stderr
