@@ -2,9 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from ray.exceptions import RayError, RayTaskError
 from ray.serve.exceptions import BackPressureError, RayServeException
@@ -15,6 +14,11 @@ from serve_app.deployments.liveness import GoneError, Liveness
 from serve_app.errors import SignalError
 
 logger = logging.getLogger("ray.serve")
+
+T = TypeVar("T")
+
+CANCELLATION_LAG_S = 1.0
+"""How long a request whose call Ray has cancelled waits to be cancelled itself: milliseconds if its client left."""
 
 
 class ModelHandle:
@@ -47,12 +51,10 @@ class ModelHandle:
         try:
             # Once a replica has begun, its death ends the stream by itself.
             async with self._liveness.required(self._name):
-                with _own_cancellation_only():
-                    item = await anext(response, None)
+                item = await _own_cancellation_only(anext(response, None))
             while item is not None:
                 yield item
-                with _own_cancellation_only():
-                    item = await anext(response, None)
+                item = await _own_cancellation_only(anext(response, None))
             finished = True
         except (RayError, RayServeException) as error:
             finished = True
@@ -112,20 +114,20 @@ class ScorerHandle:
 async def _result(response: Any) -> Any:
     """Return what the replica returns, and stop the replica if this task is cancelled, which Ray alone does not."""
     try:
-        with _own_cancellation_only():
-            return await response
+        return await _own_cancellation_only(response)
     except asyncio.CancelledError:
         response.cancel()
         raise
 
 
-@contextmanager
-def _own_cancellation_only() -> Iterator[None]:
+async def _own_cancellation_only(call: Awaitable[T]) -> T:
     """Turn a replica's `CancelledError` into a failure: Ray raises it as if this task itself were cancelled."""
     try:
-        yield
+        return await call
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is None or task.cancelling():
             raise
+        # If the client left, Ray cancels the request's calls before the request itself.
+        await asyncio.sleep(CANCELLATION_LAG_S)
         raise RayServeException("The work was cancelled in its replica.") from None

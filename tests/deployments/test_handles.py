@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from serve_app.core.types import Failure, Message, Prompt
+from serve_app.deployments import handles
 from serve_app.deployments.handles import ModelHandle
 from serve_app.deployments.liveness import Liveness
 
@@ -45,8 +46,9 @@ def model(response: Response) -> ModelHandle:
     return ModelHandle("a", handle, Liveness(dict, after_s=10))
 
 
-async def test_work_that_was_cancelled_in_its_replica_is_a_failure() -> None:
+async def test_work_that_was_cancelled_in_its_replica_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ray tells of it by the same exception as of a cancelled task."""
+    monkeypatch.setattr(handles, "CANCELLATION_LAG_S", 0.01)
 
     async def work() -> None:
         raise asyncio.CancelledError
@@ -54,6 +56,19 @@ async def test_work_that_was_cancelled_in_its_replica_is_a_failure() -> None:
     answer = await model(Response(work)).generate(PROMPT)
     assert isinstance(answer, Failure)
     assert (answer.kind, answer.uncounted) == ("unavailable", True)
+
+
+async def test_a_call_cancelled_before_its_request_is_no_failure() -> None:
+    """Ray cancels the calls of a client that left before the request that made them."""
+
+    async def work() -> None:
+        raise asyncio.CancelledError
+
+    task = asyncio.create_task(model(Response(work)).generate(PROMPT))
+    await asyncio.sleep(0.05)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 async def test_cancelling_reaches_the_replica() -> None:
