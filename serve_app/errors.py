@@ -20,11 +20,18 @@ Errors cross process boundaries, so every constructor argument goes to `super().
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+QUOTED_CHARACTERS = 80
+
+
+def quoted(name: str) -> str:
+    """Return the repr of a name that a client sent, with at most 80 of its characters."""
+    return repr(name if len(name) <= QUOTED_CHARACTERS else f"{name[: QUOTED_CHARACTERS - 1]}…")
+
 
 def choices(name: str, names: Iterable[str]) -> str:
     """Return `Did you mean ...? Available: ...`, for the end of a sentence about an unknown name."""
     available = sorted(names)
-    close = get_close_matches(name, available, n=1)
+    close = get_close_matches(name[: 2 * QUOTED_CHARACTERS], available, n=1)
     hint = f"Did you mean {close[0]!r}? " if close else ""
     return f"{hint}Available: {', '.join(available) or 'none'}."
 

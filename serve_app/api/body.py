@@ -1,5 +1,6 @@
 """The base class and field types of every part of a request."""
 
+from functools import cache
 from typing import Annotated, Any, TypeAlias
 
 from jsonschema_rs import (
@@ -10,12 +11,16 @@ from jsonschema_rs import (
     ValidationError,
     validator_for,
 )
-from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from serve_app.api.buildable import buildable, children, dotted
+from serve_app.api.buildable import buildable, children, dotted, pattern_characters
 
 MAX_DEPTH = 64
 """How deep a JSON schema may be nested, since engines process it recursively."""
+MAX_VALUES = 2000
+"""Values in one JSON schema: validating so many takes 10 to 50 ms, and the time of some grows with their square."""
+MAX_PATTERN_CHARACTERS = 1024
+"""Characters of all patterns in one JSON schema: compiling `\\w{0,999}` so often takes 50 ms."""
 
 
 class Body(BaseModel):
@@ -28,7 +33,19 @@ class Body(BaseModel):
     def _drop_nulls(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
-        return {name: value for name, value in values.items() if value is not None and not cls.is_neutral(name, value)}
+        fields: dict[str, Any] = {}
+        for name, value in values.items():
+            if value is not None and not cls.is_neutral(name, value):
+                fields[name] = value
+                if name not in cls.field_names():
+                    break  # an error for one unknown field is enough: there may be a million
+        return fields
+
+    @classmethod
+    @cache
+    def field_names(cls) -> frozenset[str]:
+        """Return the names of all fields as clients write them."""
+        return frozenset(field.alias or name for name, field in cls.model_fields.items())
 
     @classmethod
     def is_neutral(cls, name: str, value: Any) -> bool:
@@ -37,8 +54,10 @@ class Body(BaseModel):
 
 
 def _encodable(text: str) -> str:
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        raise ValueError("has half of a surrogate pair, which is not a character")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("has half of a surrogate pair, which is not a character") from None
     return text
 
 
@@ -48,7 +67,14 @@ Text: TypeAlias = Annotated[str, AfterValidator(_encodable)]
 
 def _check_values(schema: dict[str, Any]) -> dict[str, Any]:
     level: list[Any] = [schema]
+    values = characters = 0
     for _ in range(MAX_DEPTH):
+        values += len(level)
+        characters += sum(map(pattern_characters, level))
+        if values > MAX_VALUES:
+            raise ValueError(f"must have at most {MAX_VALUES} values in all")
+        if characters > MAX_PATTERN_CHARACTERS:
+            raise ValueError(f"must have at most {MAX_PATTERN_CHARACTERS} characters in all patterns")
         for text in [*_keys(level), *(value for value in level if isinstance(value, str))]:
             _encodable(text)
         if any(isinstance(value, float) and not -float("inf") < value < float("inf") for value in level):
@@ -77,7 +103,7 @@ def _check_schema(schema: dict[str, Any]) -> dict[str, Any]:
         _NEWEST.validate(schema)
     except ValidationError as error:
         if not any(older.is_valid(schema) for older in _OLDER):
-            raise ValueError(f"is not a JSON schema: at {dotted(error.instance_path)}: {error.message}") from None
+            raise ValueError(f"is not a JSON schema: at {dotted(error.instance_path)}: {error.message}"[:300]) from None
     return schema
 
 
@@ -93,6 +119,7 @@ def _check_references(schema: dict[str, Any]) -> dict[str, Any]:
 
 JsonSchema: TypeAlias = Annotated[
     dict[str, Any],
+    Field(max_length=MAX_VALUES),
     AfterValidator(_check_values),
     AfterValidator(_check_schema),
     AfterValidator(buildable),

@@ -50,6 +50,15 @@ def children(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
+def pattern_characters(value: Any) -> int:
+    """Return how many characters the patterns directly in an object have."""
+    if not isinstance(value, dict):
+        return 0
+    pattern, names = value.get("pattern"), value.get("patternProperties")
+    own = len(pattern) if isinstance(pattern, str) else 0
+    return own + (sum(map(len, names)) if isinstance(names, dict) else 0)
+
+
 def _objects(value: Any, path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     if isinstance(value, dict):
         yield path, value

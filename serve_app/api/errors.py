@@ -16,7 +16,7 @@ from serve_app.api.schema import NEUTRAL
 from serve_app.api.tools import NamedToolChoice
 from serve_app.core.record_json import JsonObject
 from serve_app.core.types import Failure, FailureKind
-from serve_app.errors import CascadeError, RequestError, UnknownModelError, choices
+from serve_app.errors import QUOTED_CHARACTERS, CascadeError, RequestError, UnknownModelError, choices, quoted
 
 logger = logging.getLogger(__name__)
 
@@ -85,8 +85,6 @@ def _describe(items: Sequence[Any]) -> tuple[str, str | None]:
     param = _dotted(_field(item)) or None
     subject = param or "The request body"
     match item["type"]:
-        case "json_invalid":
-            return f"The request body is not valid JSON: {item['ctx']['error']}.", None
         case "missing":
             return (f"{param}: required, but missing." if param else "The request has no body."), param
         case "model_attributes_type" | "model_type" | "dict_type":
@@ -102,7 +100,7 @@ def _describe(items: Sequence[Any]) -> tuple[str, str | None]:
     if param is None and ": " in message:
         param, message = message.split(": ", 1)
     value = item.get("input")
-    got = f", got {json.dumps(value)}" if isinstance(value, str | int | float) and len(repr(value)) < 80 else ""
+    got = f", got {json.dumps(value)}" if _is_short(value) else ""
     return f"{param or subject}: {message}{got}.", param
 
 
@@ -114,12 +112,19 @@ def _field(item: Any) -> tuple[Any, ...]:
 
 
 def _dotted(field: Sequence[Any]) -> str:
-    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in field).lstrip(".")
+    steps = (f"[{step}]" if isinstance(step, int) else f".{step[:QUOTED_CHARACTERS]}" for step in field)
+    return "".join(steps).lstrip(".")
+
+
+def _is_short(value: Any) -> bool:
+    if isinstance(value, str):
+        return len(value) < QUOTED_CHARACTERS and len(repr(value)) < QUOTED_CHARACTERS
+    return isinstance(value, int | float) and len(repr(value)) < QUOTED_CHARACTERS
 
 
 def _must(message: str) -> str:
     plain = re.split(", unable to parse| after validation", message.removeprefix("Value error, "))[0]
-    return re.sub("^(Input|String|List) should", "must", plain).rstrip(".")
+    return re.sub("^(Input|String|List|Dictionary) should", "must", plain).rstrip(".")
 
 
 def _is_tag(step: Any) -> bool:
@@ -142,7 +147,7 @@ async def _http(request: Request, error: Exception) -> Reply:
     assert isinstance(error, HTTPException)
     if error.status_code == 404:
         routes = [path for route in request.app.routes if (path := getattr(route, "path", None))]
-        message = f"There is no {request.url.path!r} here. {choices(request.url.path, routes)}"
+        message = f"There is no {quoted(request.url.path)} here. {choices(request.url.path, routes)}"
     elif error.status_code == 405:
         message = f"{request.url.path} does not take {request.method}; use {(error.headers or {}).get('Allow')}."
     else:

@@ -9,6 +9,7 @@ from serve_app.api import errors
 from serve_app.api.conversion import headers
 from serve_app.api.encoding import Reply
 from serve_app.api.exchange import Exchange, while_connected
+from serve_app.api.intake import CLIENT_LEFT, CompletionRoute
 from serve_app.api.schema import ChatCompletion, TextCompletion
 from serve_app.api.service import ModelCard, Service
 from serve_app.api.stream import EventStream
@@ -16,15 +17,14 @@ from serve_app.core.cascade import run_cascade
 from serve_app.core.record import usage
 from serve_app.core.record_json import to_json
 from serve_app.core.types import Failure, Outcome
-from serve_app.errors import UnknownModelError, choices
-
-CLIENT_LEFT = 499
-"""A status that only access logs show: the client has gone."""
+from serve_app.errors import UnknownModelError, choices, quoted
 
 
 def build_api(service: Service) -> FastAPI:
     """Build the application that serves `service` over HTTP."""
     app = FastAPI(title="semantic-cascade", version=__version__, description=_DESCRIPTION, responses=_ERRORS)
+    app.state.service = service
+    app.router.route_class = CompletionRoute
     errors.install(app)
 
     @app.post("/v1/chat/completions", summary="Ask a cascade, or a single model, with chat messages")
@@ -43,7 +43,7 @@ def build_api(service: Service) -> FastAPI:
     async def model(model_id: str) -> dict[str, Any]:
         cards = {card.id: card for card in service.cards()}
         if model_id not in cards:
-            message = f"There is no model {model_id!r}. {choices(model_id, cards)}"
+            message = f"There is no model {quoted(model_id)}. {choices(model_id, cards)}"
             raise UnknownModelError(message, "model", "model_not_found")
         return _card(cards[model_id])
 

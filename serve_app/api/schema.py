@@ -1,18 +1,19 @@
 """What clients may send. A field of OpenAI's schema that is not honoured is refused by name, never dropped."""
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from serve_app.api.body import Body, Text
+from serve_app.api.limits import Limits
 from serve_app.api.tools import MAX_TOOLS, FunctionTool, NamedToolChoice, ResponseFormat, Turn
-from serve_app.errors import choices
+from serve_app.errors import choices, quoted
 
 
 class CascadeOptions(Body):
     """Our own part of a request: how this request is decided."""
 
-    threshold: float | list[float] | None = Field(
+    threshold: float | Annotated[list[float], Field(max_length=64, fail_fast=True)] | None = Field(
         None, description="Instead of the threshold of every deferring tier: one number, or one for each."
     )
     signal: str | None = Field(None, description="Instead of the signal of every deferring tier of several models.")
@@ -27,6 +28,10 @@ class StreamOptions(Body):
     include_obfuscation: Literal[False] = False
 
 
+MAX_PARTS = 1024
+"""Text parts of one message."""
+
+
 class TextPart(Body):
     """A text part of a message; images, audio and files are refused."""
 
@@ -37,7 +42,9 @@ class TextPart(Body):
 class ChatMessage(Turn):
     """One message; an assistant's that calls tools needs no content. Names are not honoured, so they are refused."""
 
-    content: Text | list[TextPart] | None = Field(None, validate_default=True)
+    content: Text | Annotated[list[TextPart], Field(max_length=MAX_PARTS, fail_fast=True)] | None = Field(
+        None, validate_default=True
+    )
 
     @classmethod
     def is_neutral(cls, name: str, value: Any) -> bool:
@@ -92,12 +99,14 @@ class Completion(Body):
     max_tokens: int | None = Field(None, ge=1, le=MAX_TOKENS)
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
-    stop: Text | list[Text] | None = Field(None, description="Up to 4 strings that end the answer.")
+    stop: Text | Annotated[list[Text], Field(max_length=4, fail_fast=True)] | None = Field(
+        None, description="Up to 4 strings that end the answer."
+    )
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
     stream: bool = False
     stream_options: StreamOptions | None = None
     user: str | None = None
-    metadata: dict[str, str] | None = None
+    metadata: Annotated[dict[str, str], Field(max_length=16, fail_fast=True)] | None = None
     cascade: CascadeOptions = CascadeOptions()
 
     @classmethod
@@ -108,11 +117,10 @@ class Completion(Body):
             for neutral in NEUTRAL.get(name, ())
         )
 
-    @field_validator("stop")
+    @field_validator("stop", mode="before")
     @classmethod
-    def _check_stop(cls, value: str | list[str] | None) -> str | list[str] | None:
-        strings = [value] if isinstance(value, str) else value or []
-        if len(strings) > 4 or not all(strings):
+    def _check_stop(cls, value: Any) -> Any:
+        if value == "" or (isinstance(value, list) and (len(value) > 4 or "" in value)):
             raise ValueError("must be at most 4 strings, none of them empty")
         return value
 
@@ -126,13 +134,22 @@ class Completion(Body):
 class ChatCompletion(Completion):
     """`POST /v1/chat/completions`."""
 
-    messages: list[ChatMessage] = Field(min_length=1)
+    messages: list[ChatMessage] = Field(min_length=1, fail_fast=True)
     max_completion_tokens: int | None = Field(None, ge=1, le=MAX_TOKENS)
     logprobs: bool = Field(False, description="Per-token log-probabilities of the answer; plain responses only.")
-    tools: list[FunctionTool] = Field([], max_length=MAX_TOOLS, description="Functions that the model may call.")
+    tools: list[FunctionTool] = Field(
+        [], max_length=MAX_TOOLS, fail_fast=True, description="Functions that the model may call."
+    )
     tool_choice: Literal["none", "auto", "required"] | NamedToolChoice | None = None
     parallel_tool_calls: bool = True
     response_format: ResponseFormat | None = None
+
+    @field_validator("messages", mode="before")
+    @classmethod
+    def _few_messages(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(info.context, Limits) and isinstance(value, list) and len(value) > info.context.max_messages:
+            raise ValueError(f"must have at most {info.context.max_messages} items, got {len(value)}")
+        return value
 
     @model_validator(mode="after")
     def _no_contradictions(self) -> Self:
@@ -161,7 +178,7 @@ class ChatCompletion(Completion):
             made |= {call.id for call in message.tool_calls}
             if message.tool_call_id is not None and message.tool_call_id not in made:
                 field = f"messages[{number}].tool_call_id"
-                raise ValueError(f"{field}: no assistant's message before has a call {message.tool_call_id!r}")
+                raise ValueError(f"{field}: no assistant's message before has a call {quoted(message.tool_call_id)}")
         return self
 
 

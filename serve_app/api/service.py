@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from serve_app.api.limits import Limits
 from serve_app.api.schema import CascadeOptions
 from serve_app.core.record import DecisionRecord
 from serve_app.core.record_json import JsonObject
@@ -31,6 +32,7 @@ class Service(Protocol):
     """Runs requests, and knows the cascades, their thresholds and prices."""
 
     keepalive_s: float
+    limits: Limits
 
     def cards(self) -> list[ModelCard]:
         """Return a card for every id that can be requested."""

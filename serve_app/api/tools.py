@@ -109,7 +109,9 @@ class Turn(Body):
     """What a message of a conversation with tools has beside its text."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    tool_calls: list[AssistantToolCall] = Field([], description="What the assistant called.")
+    tool_calls: list[AssistantToolCall] = Field(
+        [], max_length=MAX_TOOLS, fail_fast=True, description="What the assistant called."
+    )
     tool_call_id: Text | None = Field(None, validate_default=True, description="The call that a tool answers.")
 
     @field_validator("tool_calls")

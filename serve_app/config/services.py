@@ -1,6 +1,6 @@
 """What a user writes about the deployments beside the models: scorer, router, and signals kept apart."""
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
@@ -53,8 +53,20 @@ class RouterConfig(Strict):
     unavailable_after_s: float = Field(
         10, ge=0, description="A model whose replicas are gone fails its requests at once after so many seconds."
     )
+    max_body_bytes: PositiveInt = Field(4_000_000, description="Size of a request body; a larger one is a 413.")
+    body_timeout_s: float = Field(30, gt=0, description="Seconds for a request body to arrive; after them, a 408.")
+    max_messages: PositiveInt = Field(2048, description="Messages in one request.")
+    max_json_values: PositiveInt = Field(
+        100_000, description="Commas and opening brackets in one request body, outside of strings."
+    )
+    max_json_depth: int = Field(128, ge=8, le=256, description="How deep the JSON of a request body may be nested.")
     log_decisions: bool = Field(False, description="Log every decision record (without texts) as one line of JSON.")
     tracing: TracingConfig | None = Field(None, description="Where spans are sent; null: nowhere.")
     deployment: DeploymentOptions = Field(
         DeploymentOptions(max_ongoing_requests=1000), description="Replicas, resources and scaling."
     )
+
+    def limits(self) -> dict[str, Any]:
+        """Return the limits of a request body, by name."""
+        names = {"max_body_bytes", "body_timeout_s", "max_messages", "max_json_values", "max_json_depth"}
+        return self.model_dump(include=names)

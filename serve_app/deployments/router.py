@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
+from serve_app.api.limits import Limits
 from serve_app.api.routes import build_api
 from serve_app.api.schema import CascadeOptions
 from serve_app.api.service import ModelCard, Readiness
@@ -32,7 +33,7 @@ from serve_app.deployments.inline_scorer import InlineScorer
 from serve_app.deployments.liveness import UNREADABLE, Health, Liveness, look_up
 from serve_app.deployments.observing.measures import request_measures
 from serve_app.deployments.observing.metrics import CALIBRATED_RATE, REFUSED, ROUTER, THRESHOLD, Instruments
-from serve_app.errors import ConfigError, RequestError, UnknownModelError, choices
+from serve_app.errors import ConfigError, RequestError, UnknownModelError, choices, quoted
 from serve_app.signals import CompositeScorer
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Router:
         self._tracing = _tracing(config)
         self._instruments = Instruments(ROUTER)
         self.keepalive_s = config.router.keepalive_s
+        self.limits = Limits(**config.router.limits())
         self._config = config
         liveness = Liveness(_look, config.router.unavailable_after_s)
         self._models: dict[str, Model] = {name: ModelHandle(name, handle, liveness) for name, handle in models.items()}
@@ -130,7 +132,7 @@ class Router:
 
     def open(self, model: str, prompt: Prompt, options: CascadeOptions, *, stream: bool) -> Run:
         if model not in self._tiers:
-            message = f"There is no model {model!r}. {choices(model, self._tiers)}"
+            message = f"There is no model {quoted(model)}. {choices(model, self._tiers)}"
             raise UnknownModelError(message, "model", "model_not_found")
         cascade = self._config.cascades.get(model)
         tiers = self._overridden(model, options)
@@ -179,7 +181,7 @@ class Router:
     def _check_selectable(self, signal: str, members: Sequence[Tier]) -> None:
         selectable = self._config.selectable()
         if signal not in selectable:
-            message = f"cascade.signal: no signal {signal!r}. {choices(signal, selectable)}"
+            message = f"cascade.signal: no signal {quoted(signal)}. {choices(signal, selectable)}"
             raise RequestError(message, "cascade.signal")
         if all(len(tier.models) == 1 for tier in members):
             message = f"cascade.signal: {signal!r} compares answers, and no tier has several to compare."

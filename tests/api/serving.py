@@ -9,9 +9,11 @@ from typing import Any
 
 import uvicorn
 
+from serve_app.api.limits import Limits
 from serve_app.api.routes import build_api
 from serve_app.api.schema import CascadeOptions
 from serve_app.api.service import ModelCard, Readiness
+from serve_app.config.services import RouterConfig
 from serve_app.core.charges import charge
 from serve_app.core.cost import ModelCost
 from serve_app.core.record import DecisionRecord, decision_record
@@ -28,7 +30,7 @@ from serve_app.core.types import (
     TokenLogprob,
     ToolCall,
 )
-from serve_app.errors import RequestError, UnknownModelError, choices
+from serve_app.errors import RequestError, UnknownModelError, choices, quoted
 
 HANG = 3600.0
 """Seconds that no test waits for."""
@@ -117,6 +119,7 @@ class FakeService:
 
     def __init__(self) -> None:
         self.keepalive_s = 10.0
+        self.limits = Limits(**RouterConfig().limits())
         self.models = {"a": Scripted("Paris"), "b": Scripted("Paris"), "t": Scripted("It is Paris.")}
         self.fallback = False
         self.ready = True
@@ -137,7 +140,7 @@ class FakeService:
         tiers = {name: (Tier((name,)),) for name in self.models}
         tiers["default"] = (Tier(("a", "b"), signal="exact", threshold=0.8), Tier(("t",)))
         if model not in tiers:
-            message = f"There is no model {model!r}. {choices(model, tiers)}"
+            message = f"There is no model {quoted(model)}. {choices(model, tiers)}"
             raise UnknownModelError(message, "model", "model_not_found")
         if options.signal not in (None, "exact"):
             raise RequestError(f"cascade.signal: no signal {options.signal!r}. Available: exact.", "cascade.signal")

@@ -316,8 +316,8 @@ JSON_TYPE = {"content-type": "application/json"}
         (b"null", JSON_TYPE, "The request body: must be a JSON object, sent with the content type application/json."),
         (b'{"model": "default"}', {"content-type": "application/x-www-form-urlencoded"}, "The request body: must be a"),
         (b'{"model": "default"}', {}, "The request body: must be a JSON object, sent with the content type"),
-        (b'"\xff"', JSON_TYPE, "There was an error parsing the body"),
-        (b"[" * 100_000, JSON_TYPE, "There was an error parsing the body"),
+        (b'"\xff"', JSON_TYPE, "The request body is not valid UTF-8 at byte 1."),
+        (b"[" * 100_000, JSON_TYPE, "The request body is nested deeper than 128 levels."),
         (
             b'{"\\ud800": 1, "model": "default", "prompt": "", "messages": [{"role": "user", "content": "Hi"}]}',
             JSON_TYPE,

@@ -218,7 +218,7 @@ UNBUILDABLE: list[tuple[Any, str]] = [
         "at properties.pattern.pattern: {5,2} allows nothing",
     ),
     ({"pattern": r"[\]{]\\{12,0000000000003}"}, "at pattern: {12,0000000000003} allows nothing"),
-    ({"pattern": "{" + "9" * 5000 + ",1}"}, "at pattern: {99999"),
+    ({"pattern": "{" + "9" * 1000 + ",1}"}, "at pattern: {99999"),
     (objects(257), "at properties: has more than 256 properties"),
     # llama.cpp makes one object of these.
 ]
@@ -256,7 +256,7 @@ async def test_schemas_that_a_grammar_can_be_built_of(http: httpx.AsyncClient, s
     assert prompt.tools[0].parameters == schema
 
 
-@pytest.mark.parametrize("pattern", ["[" * 200_000, "{" * 200_000, "{" + "0" * 200_000, "\\" * 200_001])
+@pytest.mark.parametrize("pattern", ["[" * 1000, "{" * 1000, "{" + "0" * 1000, "\\" * 1001])
 async def test_a_long_pattern_is_read_at_once(http: httpx.AsyncClient, service: FakeService, pattern: str):
     await asyncio.wait_for(asked(http, service, tools=function(parameters={"pattern": pattern})["tools"]), 10)
 
