@@ -6,7 +6,7 @@ TORCH ?= torch==2.13.0
 VENV := .venv
 BIN := $(VENV)/bin
 VLLM := $(VENV)-vllm
-# Twice quiet: errors only. Its warnings are about indexes and build tools, nothing that a user could mend.
+# Twice quiet: errors only. Its warnings are about indexes and build tools, nothing that a user could fix.
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
 .DEFAULT_GOAL := help
@@ -82,7 +82,7 @@ SETS ?= triviaqa nq_open squad multi30k_fr_en
 N ?= 100
 REPORT ?= evaluation-report
 
-evaluate: install ## Collect and evaluate real answers: hours, goes on where it stopped (DATA= SETS= N= REPORT=)
+evaluate: install ## Collect and evaluate real answers: hours; resumes where it stopped (DATA= SETS= N= REPORT=)
 	@if [ ! -d $(DATA) ]; then echo "There is no folder $(DATA) with samples; name one with DATA=."; else mkdir -p $(REPORT) && \
 	  $(BIN)/cascade collect configs/quickstart-three.yaml $(SETS:%=$(DATA)/%.jsonl) -o $(REPORT)/records.jsonl \
 	    --limit $$(( $(N) * 3 / 2 )) --seed 1 && \
@@ -125,7 +125,7 @@ K8S := cpu-demo=configs/quickstart.yaml gpu-single-node=configs/gpu-80gb.yaml gp
 k8s-render: install ## Write k8s/base and k8s/overlays from the configs
 	@set -e; for pair in $(K8S); do $(BIN)/cascade k8s render $${pair#*=} --overlay $${pair%%=*}; done
 
-k8s-check: install ## Fail where the committed k8s/ is not what the configs render to, or its Dockerfile has faults
+k8s-check: install ## Fail if the committed k8s/ is not what the configs render to, or its Dockerfile has faults
 	@set -e; for pair in $(K8S); do $(BIN)/cascade k8s render $${pair#*=} --overlay $${pair%%=*} --check; done
 	$(BIN)/hadolint k8s/Dockerfile
 

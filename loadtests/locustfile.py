@@ -2,7 +2,7 @@
 
     locust -f loadtests/locustfile.py --headless --host http://127.0.0.1:8000 -u 4 -t 60 --shape ramp
 
-Closed-loop shapes have users who ask, wait for the answer, and ask again. `--shape replay` sends each request of a
+Closed-loop shapes have users that ask, wait for the answer, and ask again. `--shape replay` sends each request of a
 trace at its time, whether or not the ones before it were answered. Locust's own statistics (web page, --csv) have,
 besides whole latencies, the rows `TTFT`, `TPOT` (ms), `DEFERRED` and `COST` (mean: percent); its totals leave them out.
 
@@ -70,7 +70,7 @@ def options(parser: ArgumentParser) -> None:
 
 @events.init.add_listener
 def prepare(environment: Environment, **_: Any) -> None:
-    """Refuse at once what cannot run; workers are told by their master what to do."""
+    """Refuse at once what cannot run; workers take their orders from the master."""
     options = environment.parsed_options
     if isinstance(environment.runner, WorkerRunner):
         return

@@ -67,7 +67,7 @@ class ContextTooLongError(EngineError):
 
 
 class UnsupportedRequestError(EngineError):
-    """The request asks for something that the engine cannot do, whoever asks and however often.
+    """The request asks for something that the engine cannot do; repeating it does not help.
 
     `param` is the field of OpenAI's request that it is about, or None if that is not known.
     """

@@ -95,7 +95,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             about="Of all chosen cascades; choose one to see a single signal.",
         ),
         Panel(
-            "Who answered",
+            "Answers by model",
             ((rates("model", "requests_total", ', model!=""'), "{{model}}"),),
             unit="reqps",
             options=STACKED,

@@ -2,4 +2,4 @@
 
 
 class LoadError(Exception):
-    """What the user must mend: an option, a file, or a server that is not ready. The message names it."""
+    """What the user must fix: an option, a file, or a server that is not ready. The message names it."""

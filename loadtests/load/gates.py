@@ -1,4 +1,4 @@
-"""Service level objectives: bounds in a YAML file, held against a run's figures."""
+"""Service level objectives: bounds in a YAML file, compared with a run's figures."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

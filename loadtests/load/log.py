@@ -5,7 +5,7 @@
     {"kind": "request", "time": ..., "model": "default", "latency_s": 1.2, ...}     the fields of `Result`
     {"kind": "end", "time": ...}
 
-Times are seconds since 1970. Everything that is said about a run (summary, gates, report) is computed from its log.
+Times are seconds since 1970. Everything that is reported of a run (summary, gates, report) is computed from its log.
 """
 
 import json

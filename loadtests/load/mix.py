@@ -56,7 +56,7 @@ def read_prompts(path: Path) -> list[str]:
 def read_weights(text: str) -> dict[str, float]:
     """`default:3,qwen-1.5b` -> {"default": 3.0, "qwen-1.5b": 1.0}. Raises `LoadError`.
 
-    What stands behind the last colon is the weight only if it is a number, since a model's name may have a colon.
+    What follows the last colon is the weight only if it is a number, since a model's name may have a colon.
     """
     weights: dict[str, float] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):

@@ -1,6 +1,6 @@
 """Schemas that are valid, but that no engine should be given.
 
-Engines build a grammar of a schema before they decode. Contradictions are said here, by name and for every engine,
+Engines build a grammar of a schema before they decode. Contradictions are reported here, by name and for every engine,
 since some engines never finish building them; very many properties take seconds.
 """
 

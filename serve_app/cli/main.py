@@ -73,7 +73,7 @@ def ask(
     timeout_s: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the answer.")] = 300,
     as_json: Annotated[bool, typer.Option("--json", help="The whole response as JSON.")] = False,
 ) -> None:
-    """Ask a running server and show how it decided: every answer, the agreement, who answered, the cost."""
+    """Ask a running server and show how it decided: every answer, the agreement, the answering model, the cost."""
     from rich.console import Console
 
     from serve_app.cli import ask as asking

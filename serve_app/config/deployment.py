@@ -95,7 +95,7 @@ class Strict(BaseModel):
 class ActorOptions(Strict):
     """What one replica's actor takes. CPUs are logical: they place replicas, they do not limit threads.
 
-    With `placement_group_bundles` the actor stands in the first bundle, and takes what that has unless told otherwise.
+    With `placement_group_bundles` the actor is placed in the first bundle, and by default takes all that it has.
     """
 
     num_cpus: Amount | None = Field(None, description=f"Logical CPUs. Default: {CPUS}, with bundles the first one's.")
@@ -155,7 +155,7 @@ class Autoscaling(Strict):
 class DeploymentOptions(Strict):
     """How one deployment runs, in the words of Ray Serve."""
 
-    num_replicas: PositiveInt | None = Field(None, description="A fixed number of replicas (1 if nothing is said).")
+    num_replicas: PositiveInt | None = Field(None, description="A fixed number of replicas (1 if unset).")
     autoscaling_config: Autoscaling | None = Field(None, description="Replicas by load; null: a fixed number.")
     max_ongoing_requests: PositiveInt = Field(64, description="Requests that one replica works on or holds at once.")
     max_queued_requests: int = Field(
@@ -187,7 +187,7 @@ class DeploymentOptions(Strict):
             if amount > first.get(resource, 0):
                 holds = f"{first.get(resource, 0):g} {resource}"
                 raise ValueError(
-                    f"placement_group_bundles[0]: holds {holds}, but the replica, which stands in the first bundle, "
+                    f"placement_group_bundles[0]: holds {holds}, but the replica, which is placed in the first bundle, "
                     f"takes {amount:g} ({field})"
                 )
         return self

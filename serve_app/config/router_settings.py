@@ -14,7 +14,7 @@ class Calibrated(Strict):
 
     id: str = Field(description="Named in every decision record that was decided under it.")
     thresholds: list[float] = Field(description="Those it is about; with others in force it is refused.")
-    wish: str = Field("", description="What was asked for, in a sentence.")
+    wish: str = Field("", description="The goal, in a sentence.")
     deferral_rate: tuple[float, float, float] | None = Field(
         None, description="Share of requests that the first tier should defer, and its 95% interval: drift shows by it."
     )

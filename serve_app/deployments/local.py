@@ -97,11 +97,11 @@ def check_environments(file: ServeFile) -> None:
         if signal.environment is None:
             continue
         try:
-            done = subprocess.run([signal.environment, "-c", look], capture_output=True, check=False)
+            process = subprocess.run([signal.environment, "-c", look], capture_output=True, check=False)
         except OSError as error:
             problem = f"cannot be run ({error.strerror})"
         else:
-            problem = f"lacks one of {', '.join(ENVIRONMENT_HAS)}" if done.returncode else ""
+            problem = f"lacks one of {', '.join(ENVIRONMENT_HAS)}" if process.returncode else ""
         if problem:
             raise ServerError(
                 f"The environment of the signal {name!r}, {signal.environment!r}, {problem}; `make bleurt-env` makes "
@@ -127,9 +127,9 @@ def submit(path: Path, cluster: Cluster) -> None:
         cluster.address,
         str(path),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
-    if done.returncode:
-        raise ServerError(f"`serve run {path}` failed: {_last_sentence(done.stderr or done.stdout)}")
+    process = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    if process.returncode:
+        raise ServerError(f"`serve run {path}` failed: {_last_sentence(process.stderr or process.stdout)}")
 
 
 def wait_until_running(file: ServeFile, cluster: Cluster, tell: Callable[[str], None]) -> None:

@@ -49,11 +49,11 @@ class ScorerServer:
         """
         if signal not in self._signals:
             raise SignalError(f"There is no signal {signal!r}. {choices(signal, self._signals)}")
-        done: asyncio.Future[Scores] = asyncio.get_running_loop().create_future()
-        self._waiting[signal].append((texts, done))
+        future: asyncio.Future[Scores] = asyncio.get_running_loop().create_future()
+        self._waiting[signal].append((texts, future))
         if signal not in self._workers:
             self._workers[signal] = asyncio.create_task(self._work(signal))
-        return await done
+        return await future
 
     async def _work(self, signal: str) -> None:
         loop = asyncio.get_running_loop()
@@ -76,9 +76,9 @@ class ScorerServer:
         waiting, size = self._waiting[signal], 0
         batch: list[Waiting] = []
         while waiting and (not batch or size + len(waiting[0][0]) <= self._max_texts):
-            texts, done = waiting.popleft()
-            if not done.cancelled():
-                batch.append((texts, done))
+            texts, future = waiting.popleft()
+            if not future.cancelled():
+                batch.append((texts, future))
                 size += len(texts)
         return batch
 
@@ -97,10 +97,10 @@ def score_batch(signal: Signal, requests: list[Sequence[str]]) -> list[Scores]:
 
 
 def _settle(batch: list[Waiting], result: list[Scores] | Exception) -> None:
-    for number, (_, done) in enumerate(batch):
-        if done.cancelled():
+    for number, (_, future) in enumerate(batch):
+        if future.cancelled():
             continue
         if isinstance(result, Exception):
-            done.set_exception(result)
+            future.set_exception(result)
         else:
-            done.set_result(result[number])
+            future.set_result(result[number])

@@ -133,7 +133,7 @@ class CpuCosts:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """What runs: `tiers` name models, `deferral_rates` is the share of each tier but the last that goes on."""
+    """What runs: `tiers` name models, `deferral_rates` has the deferred share of each tier but the last."""
 
     models: dict[str, ModelFleet]
     tiers: tuple[tuple[str, ...], ...]
@@ -242,9 +242,9 @@ class _Run:
         half = [("proxy", self._fleet.costs.proxy_s / 2), ("router", router_s)]
 
         def answered() -> None:
-            self._cpu(list(reversed(half)), done)
+            self._cpu(list(reversed(half)), complete)
 
-        def done() -> None:
+        def complete() -> None:
             self._seen.latencies_s.append((depth, self._clock.now_s - started_s))
             if self._load.concurrent is not None:
                 self._arrive()

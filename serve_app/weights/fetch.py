@@ -99,7 +99,7 @@ def _first_that_works(name: str, origins: Sequence[Origin], home: Path, task: Pr
             return _from(origin, home, task, PATIENCE_S if following else None)
         except WeightsError as error:
             failures.append(error)
-            if following and not silent_hub:  # that the hub does not answer is said once, not for each model
+            if following and not silent_hub:  # a silent hub is reported once, not for each model
                 task.message(f"{name}: {error} Trying {following.uri}.")
     advice = _advice(origins, failures, home)
     if len(failures) == 1:

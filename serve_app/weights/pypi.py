@@ -142,14 +142,14 @@ class _Sizes:
         self._note = f"part {number} of {self._parts}" if self._parts > 1 else "downloading"
         self._task.update(self._note)
 
-    def downloaded(self, done: int, total: int) -> None:
+    def downloaded(self, size: int, total: int) -> None:
         self._current_total = total
-        self._show(done, [*self._finished, total])
+        self._show(size, [*self._finished, total])
 
     def end(self, size: int) -> None:
         self._finished.append(self._current_total or size)
         self._show(0, self._finished)
 
-    def _show(self, done: int, sizes: list[int]) -> None:
+    def _show(self, downloaded: int, sizes: list[int]) -> None:
         expected = sum(sizes) * self._parts // len(sizes)
-        self._task.update(self._note, sum(self._finished) + done, expected or None)
+        self._task.update(self._note, sum(self._finished) + downloaded, expected or None)

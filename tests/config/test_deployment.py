@@ -26,7 +26,7 @@ def options(
         (options(), [{"CPU": 0.1}], {"num_cpus": 0.1}),
         (options(num_gpus=0.25), [{"CPU": 0.1, "GPU": 0.25}], {"num_cpus": 0.1, "num_gpus": 0.25}),
         (options(num_cpus=0), [{"CPU": 0}], {"num_cpus": 0}),
-        # The actor stands in the first bundle and takes it whole.
+        # The actor is placed in the first bundle and takes it whole.
         (options([{"GPU": 1}]), [{"GPU": 1}], {"num_cpus": 0, "num_gpus": 1}),
         (options([{"CPU": 2}, {"GPU": 1}]), [{"CPU": 2}, {"GPU": 1}], {"num_cpus": 2}),
         (
@@ -92,7 +92,7 @@ def test_bundles_and_actor(given: DeploymentOptions, bundles: list[dict[str, flo
         ),
         (
             {"placement_group_bundles": [{"GPU": 1}], "ray_actor_options": {"num_cpus": 0.5}},
-            "placement_group_bundles[0]: holds 0 CPU, but the replica, which stands in the first bundle, takes 0.5 "
+            "placement_group_bundles[0]: holds 0 CPU, but the replica, which is placed in the first bundle, takes 0.5 "
             "(ray_actor_options.num_cpus).",
         ),
         (
@@ -101,7 +101,7 @@ def test_bundles_and_actor(given: DeploymentOptions, bundles: list[dict[str, flo
         ),
         (
             {"placement_group_bundles": [{"CPU": 1}], "ray_actor_options": {"resources": {"fast": 1}}},
-            "placement_group_bundles[0]: holds 0 fast, but the replica, which stands in the first bundle, takes 1 "
+            "placement_group_bundles[0]: holds 0 fast, but the replica, which is placed in the first bundle, takes 1 "
             "(ray_actor_options.resources.fast).",
         ),
     ],

@@ -189,7 +189,7 @@ def test_the_options_in_force(path: Path):
     [
         (
             {"name": "a", "placement_group_bundles": [{"GPU": 1}]},
-            "placement_group_bundles[0]: holds 0 CPU, but the replica, which stands in the first bundle, takes 0.1 "
+            "placement_group_bundles[0]: holds 0 CPU, but the replica, which is placed in the first bundle, takes 0.1 "
             "(ray_actor_options.num_cpus).",
         ),
         (

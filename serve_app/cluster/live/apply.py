@@ -112,7 +112,7 @@ def _create_namespaces(
 
 
 def _may_exist(cluster: Cluster, namespace: Ref) -> bool:
-    """Return whether a namespace exists, or may not be read: that is usual for those who work in one namespace only."""
+    """Return whether a namespace exists, or may not be read: usual for accounts that are limited to one namespace."""
     try:
         return cluster.get(namespace) is not None
     except RefusedError as error:

@@ -51,9 +51,9 @@ def _hidden_values(before: Manifest, after: Manifest) -> tuple[Fields, Fields]:
     before, after = dict(before), dict(after)
     for field in ("data", "stringData"):
         old, new = before.get(field) or {}, after.get(field) or {}
-        for body, values, others in ((before, old, new), (after, new, old)):
+        for body, values, compared in ((before, old, new), (after, new, old)):
             if values:
-                body[field] = {key: _hidden(value, others.get(key), body is after) for key, value in values.items()}
+                body[field] = {key: _hidden(value, compared.get(key), body is after) for key, value in values.items()}
     return before, after
 
 

@@ -62,7 +62,7 @@ class Operation:
 def refusal(status: int, body: Fields, operation: Operation, context: str) -> RefusedError:
     """Build the error for a refused operation from HTTP's code and the server's `Status` object.
 
-    `context` is who asks, such as "context 'lab'".
+    `context` names the caller, such as "context 'lab'".
     """
     message = redacted(str(body.get("message") or "")).strip().rstrip(".")
     details = body.get("details")

@@ -46,7 +46,7 @@ class PromptPrefixRouter(PrefixCacheAffinityRouter):
     """Ray's `PrefixCacheAffinityRouter` for our `Prompt`; if it fails, Serve's usual choice by load is used.
 
     Ray's class remembers prompts in one actor for all routers, and raises if that is lost with its node, or tells of a
-    replica that this router does not have. Serve lets a request wait for ever if the choice of its replica raises.
+    replica that this router does not have. Serve lets a request wait indefinitely if the choice of its replica raises.
     """
 
     _told = False

@@ -74,13 +74,13 @@ async def weights_on_every_node(weights: str | tuple[str, ...], sha256: str | No
     here = ray.get_runtime_context().get_node_id()
     group = get_current_placement_group()
     table = await asyncio.to_thread(placement_group_table, group) if group else {}
-    others = set(table.get("bundles_to_node_id", {}).values()) - {here}
+    other_nodes = set(table.get("bundles_to_node_id", {}).values()) - {here}
     fetching: Any = ray.remote(fetch)
     elsewhere = [
         fetching.options(num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(
             weights, sha256
         )
-        for node in others
+        for node in other_nodes
     ]
     path = await asyncio.to_thread(fetch, weights, sha256)
     if different := {str(other) for other in await asyncio.gather(*elsewhere)} - {str(path)}:

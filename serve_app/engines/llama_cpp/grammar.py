@@ -76,7 +76,7 @@ def _closed(schema: Any, *, composed: bool = False, definitions: bool | None = N
 
 
 def _composes_references(schema: Any) -> bool:
-    """Return whether a `$ref` stands where other parts speak about the same value."""
+    """Return whether other parts of the schema constrain the same value as a `$ref`."""
     if isinstance(schema, list):
         return any(map(_composes_references, schema))
     if not isinstance(schema, dict):

@@ -151,7 +151,7 @@ class OpenAiApiConfig(EngineSettings):
 def _secrets(values: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
     """Yield where a secret (or what looks like one) is, and a sentence that does not repeat it."""
     if "api_key" in values:
-        yield ("api_key",), f"a key never stands in a configuration; {_HINT}"
+        yield ("api_key",), f"a key must not be in a configuration; {_HINT}"
     name = values.get("api_key_env")
     if isinstance(name, str) and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", name):
         yield ("api_key_env",), "must be the name of an environment variable, in capitals, and not the key itself"
@@ -161,7 +161,7 @@ def _secrets(values: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]
     headers = values.get("headers")
     for header in headers if isinstance(headers, Mapping) else ():
         if isinstance(header, str) and _SECRET_HEADER.search(header):
-            yield ("headers", header), f"looks like a secret, which never stands in a configuration; {_HINT}"
+            yield ("headers", header), f"looks like a secret, which must not be in a configuration; {_HINT}"
 
 
 def read_key(config: OpenAiApiConfig) -> str:

@@ -105,10 +105,10 @@ class ReplayEngine:
         self, batch: LiveBatch, tape: Tape, prompt_tokens: int, take: Take, meter: Meter
     ) -> AsyncGenerator[Delta | Generation, None]:
         with self._in_batch(batch, tape, prompt_tokens, take, meter) as sequence:
-            shown, done = 0, False
-            while not done:
-                done = await batch.wait(sequence, TICK_S)
-                ready = len(take.shown) if done else min(batch.generated(sequence), len(take.shown))
+            shown, complete = 0, False
+            while not complete:
+                complete = await batch.wait(sequence, TICK_S)
+                ready = len(take.shown) if complete else min(batch.generated(sequence), len(take.shown))
                 for index in range(shown, ready):
                     meter.completion_tokens = take.counted(index + 1)
                     if take.shown[index]:

@@ -36,10 +36,10 @@ class LiveBatch:
     async def wait(self, sequence: Sequence, timeout_s: float | None = None) -> bool:
         """Wait at most `timeout_s` seconds and return whether it is complete. Raises EngineError once closed."""
         waiter = self._waiters[sequence]
-        done, _ = await asyncio.wait([waiter], timeout=timeout_s)
-        if done:
+        completed, _ = await asyncio.wait([waiter], timeout=timeout_s)
+        if completed:
             waiter.result()
-        return bool(done)
+        return bool(completed)
 
     def leave(self, sequence: Sequence) -> None:
         """Give back the slot, complete or not."""

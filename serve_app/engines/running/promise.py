@@ -66,6 +66,6 @@ def _text_problem(text: str, schema: JsonSchema, subject: str) -> str | None:
         validator.validate(value)
     except ValidationError as error:
         steps = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.instance_path)
-        place = f" at {steps.lstrip('.')}" if steps else ""
-        return f"{subject} breaks the schema{place}: {error.message}"[:300]
+        location = f" at {steps.lstrip('.')}" if steps else ""
+        return f"{subject} breaks the schema{location}: {error.message}"[:300]
     return None

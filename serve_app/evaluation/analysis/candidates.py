@@ -54,8 +54,8 @@ def semantic(dataset: Dataset, tier: Tier, index: Integers) -> Iterator[Candidat
         )
         for agreement in ("max", "mean"):
             yield Candidate("semantic", dataset.replay.score(replace(base, agreement=agreement), chow, index), chow)
-        kept = replace(base, agreement="max", select=fixed)
-        yield Candidate("fixed", dataset.replay.score(kept, chow, index), chow)
+        fixed_tier = replace(base, agreement="max", select=fixed)
+        yield Candidate("fixed", dataset.replay.score(fixed_tier, chow, index), chow)
 
 
 def token_level(dataset: Dataset, tier: Tier, fit: Integers, index: Integers) -> tuple[list[Candidate], list[str]]:

@@ -1,7 +1,7 @@
 """The quality of answers: 0 to 1, higher is better, the best over an example's references. Any metric, any task.
 
 exact_match, f1        SQuAD 1.1's, with its official normalisation, over all references
-accuracy               ours, as the paper defines none: some reference stands in the answer (`squad.accuracy`)
+accuracy               ours, as the paper defines none: some reference occurs in the answer (`squad.accuracy`)
 bleu, chrf             sacreBLEU's sentence scores / 100, by our signals; their mean is not a corpus score
 rouge1, rouge2, rougeL rouge-score's F1, by our signals
 bleurt                 the signal, in its own environment; the rare value outside of 0..1 is cut to it

@@ -155,8 +155,8 @@ def _costs(view: CascadeView, candidates: Sequence[Candidate], unit: Unit) -> li
     tiers = [view.tier_cost(candidate.tier) for candidate in candidates]
     units = [name for name in view.target_cost if all(name in tier for tier in tiers)]
     if unit not in units:
-        known = ", ".join(units) or "none"
-        raise DataError(f"The cost in {unit} is not known of every model, or the target is free. Known: {known}.")
+        available = ", ".join(units) or "none"
+        raise DataError(f"The cost in {unit} is unknown for a model, or the target is free. Available: {available}.")
     return [*(tier[unit] for tier in tiers), view.target_cost[unit]]
 
 

@@ -117,13 +117,13 @@ def _check_same(served: AppConfig, calibrated: AppConfig, id_: str, config: Path
     tiers = served.cascades[id_].tiers
     pairs = zip(tiers, calibrated.cascades[id_].tiers, strict=False)
     same = len(tiers) == len(calibrated.cascades[id_].tiers)
-    if not same or any(one.model_copy(update=unlike) != other.model_copy(update=unlike) for one, other in pairs):
+    if not same or any(tier.model_copy(update=unlike) != other.model_copy(update=unlike) for tier, other in pairs):
         raise ConfigError(
             f"{config}: the cascade {id_!r} is not the one in the records, so the threshold would not fit."
         )
-    asked = list(dict.fromkeys(model for tier in tiers for model in tier.models))
-    bases = [model.base for name in asked if isinstance(model := served.models[name], VllmLoraModel)]
-    for name in [*asked, *bases]:  # an adapter's answers come from its base's engine
+    requested = list(dict.fromkeys(model for tier in tiers for model in tier.models))
+    bases = [model.base for name in requested if isinstance(model := served.models[name], VllmLoraModel)]
+    for name in [*requested, *bases]:  # an adapter's answers come from its base's engine
         if option := _differing(served.models[name], calibrated.models[name]):
             raise ConfigError(f"{config}: models.{name}.{option} is not that of the records, so answers may differ.")
 
@@ -137,18 +137,18 @@ def _check_signal(
     config: Path | None,
 ) -> None:
     """Raise ConfigError unless a tier's signal and its parts mean the same; fitted ones are written instead."""
-    known, meant = served.all_signals(), calibrated.all_signals()
-    for name in sorted((meant.uses(signal) if signal else set()) & known.keys() - fitted.keys()):
-        if option := _differing(_about(known[name], models), _about(meant[name], models)):
+    signals, meant = served.all_signals(), calibrated.all_signals()
+    for name in sorted((meant.uses(signal) if signal else set()) & signals.keys() - fitted.keys()):
+        if option := _differing(_about(signals[name], models), _about(meant[name], models)):
             raise ConfigError(
                 f"{config}: signals.{name}.{option} is not that of the records, so the threshold would not fit."
             )
 
 
-def _differing(one: BaseModel, other: BaseModel) -> str | None:
+def _differing(config: BaseModel, other: BaseModel) -> str | None:
     """Return the first option that differs, of those that can change an answer or a score, or None."""
-    operational = operational_options(type(one)) | operational_options(type(other))
-    ours, theirs = one.model_dump(exclude=operational), other.model_dump(exclude=operational)
+    operational = operational_options(type(config)) | operational_options(type(other))
+    ours, theirs = config.model_dump(exclude=operational), other.model_dump(exclude=operational)
     if ours.get("sha256") and ours["sha256"] == theirs.get("sha256"):
         theirs["weights"] = ours["weights"]  # the same file from another source
     return next((option for option in ours | theirs if ours.get(option) != theirs.get(option)), None)
@@ -171,11 +171,11 @@ def _beside(served: AnySignalConfig | None, fitted: AnySignalConfig) -> AnySigna
 
 def _check_unused(served: AppConfig, fitted: dict[str, AnySignalConfig], id_: str, config: Path | None) -> None:
     """Raise ConfigError if a fitted signal changes for another cascade, whose threshold was for the old one."""
-    known = served.all_signals()
+    signals = served.all_signals()
     for other, cascade in served.cascades.items():
         for tier in cascade.tiers if other != id_ else ():
-            for name in (known.uses(tier.signal) if tier.signal else set()) & fitted.keys():
-                if _differing(_about(known[name], tier.models), _about(fitted[name], tier.models)):
+            for name in (signals.uses(tier.signal) if tier.signal else set()) & fitted.keys():
+                if _differing(_about(signals[name], tier.models), _about(fitted[name], tier.models)):
                     raise ConfigError(
                         f"{config}: the cascade {other!r} uses the signal {name!r}, too, and its threshold would no "
                         f"longer fit: give {id_!r} a signal of its own."

@@ -28,7 +28,7 @@ MOST_CASCADES = 10_000
 Specs: TypeAlias = tuple[Spec, ...]
 """A cascade: its tiers but the target."""
 Chows: TypeAlias = Mapping[str, Mapping[str, ChowConfig]]
-"""For each model the token-level signals, fitted for the tier that it stands in."""
+"""For each model the token-level signals, fitted for the tier that it is in."""
 
 
 def tiers(

@@ -136,8 +136,8 @@ class Run:
                 await self._ask(model, examples, progress)
 
     def _unanswered(self, model: str) -> list[Example]:
-        done = self._recorder.answered(model, failures=not self._plan.options.retry_failures)
-        return [example for example in self._examples if example.id not in done]
+        answered = self._recorder.answered(model, failures=not self._plan.options.retry_failures)
+        return [example for example in self._examples if example.id not in answered]
 
     async def _ask(self, model: str, examples: Iterable[Example], progress: CollectProgress) -> None:
         self._errors_in_a_row = 0

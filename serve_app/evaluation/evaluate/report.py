@@ -110,8 +110,8 @@ def markdown(evaluation: Evaluation) -> str:
 
 def _markdown(table: Table) -> str:
     rows = [[_cell(cell) for cell in row] for row in table.rows]
-    for place, column in table.bold:
-        rows[place][column] = f"**{rows[place][column]}**"
+    for row, column in table.bold:
+        rows[row][column] = f"**{rows[row][column]}**"
     lines = [[_cell(name) for name in table.header], ["---"] * len(table.header), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -172,10 +172,10 @@ def _table(table: Table) -> str:
     head = "".join(f"<th>{escape(name)}</th>" for name in table.header)
     rows = [
         "".join(
-            f'<td class="best">{escape(cell)}</td>' if (place, k) in table.bold else f"<td>{escape(cell)}</td>"
+            f'<td class="best">{escape(cell)}</td>' if (number, k) in table.bold else f"<td>{escape(cell)}</td>"
             for k, cell in enumerate(row)
         )
-        for place, row in enumerate(table.rows)
+        for number, row in enumerate(table.rows)
     ]
     body = "".join(f"<tr>{row}</tr>" for row in rows)
     note = f'<p class="note">{escape(table.note)}</p>' if table.note else ""
@@ -192,7 +192,7 @@ def _looked_at(cascade: CascadeResult) -> Iterator[str]:
 
 
 def _example(example: ShownExample) -> str:
-    asked = "\n".join(text if isinstance(text, str) else json.dumps(text) for text in example.inputs.values())
+    request = "\n".join(text if isinstance(text, str) else json.dumps(text) for text in example.inputs.values())
     answers = "".join(
         f"<div><b>{escape(model)}</b>{' (selected)' if model == example.selected else ''}"
         f' <span class="soft">quality {answer.quality:.3f}</span><pre>{escape(_text(answer))}</pre></div>'
@@ -201,7 +201,7 @@ def _example(example: ShownExample) -> str:
     references = " / ".join(example.references[:5])
     return (
         f"<details open><summary>{escape(example.id)}: agreement {example.agreement:.3f}</summary>"
-        f"<pre>{escape(asked)}</pre>"
+        f"<pre>{escape(request)}</pre>"
         f'<p class="soft">reference: {escape(references)}</p><div class="answers">{answers}</div></details>'
     )
 

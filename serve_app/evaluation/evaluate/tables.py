@@ -114,16 +114,16 @@ def _paper(curves: Curves, target: str) -> Iterator[Table]:
 
 
 def _semantic(rows: Sequence[RowResult], target: str) -> Iterator[Table]:
-    found = [row for row in rows if row.name.kind == "semantic"]
-    if not found:
+    semantic = [row for row in rows if row.name.kind == "semantic"]
+    if not semantic:
         return
-    signals = list(dict.fromkeys(row.name.signal for row in found))
+    signals = list(dict.fromkeys(row.name.signal for row in semantic))
     lines, bold = [], set()
-    for place, agreement in enumerate(("max", "mean")):
-        own = {row.name.signal: row.auc.estimate for row in found if row.name.agreement == agreement}
+    for index, agreement in enumerate(("max", "mean")):
+        own = {row.name.signal: row.auc.estimate for row in semantic if row.name.agreement == agreement}
         best = max(own, key=lambda signal: own[signal])
-        bold.add((place, signals.index(best) + 1))
-        name = f"{', '.join(found[0].name.models)} ({agreement})"
+        bold.add((index, signals.index(best) + 1))
+        name = f"{', '.join(semantic[0].name.models)} ({agreement})"
         lines.append((name, *(_number(own[signal]) for signal in signals)))
     title = f"AUC, semantic cascades, deferring to {target}"
     yield Table(title, ("Ensemble (s is)", *signals), tuple(lines), frozenset(bold))
@@ -290,10 +290,10 @@ def render(evaluation: Evaluation, console: "Console") -> None:
                 shown = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
                 for number, name in enumerate(table.header):
                     shown.add_column(name, justify="left" if number == 0 else "right", overflow="fold")
-                for place, row in enumerate(table.rows):
+                for index, row in enumerate(table.rows):
                     cells = [escape(cell) for cell in row]
                     shown.add_row(
-                        *(f"[bold]{cell}[/bold]" if (place, k) in table.bold else cell for k, cell in enumerate(cells))
+                        *(f"[bold]{cell}[/bold]" if (index, k) in table.bold else cell for k, cell in enumerate(cells))
                     )
                 console.print(f"\n{table.title}", style="bold", markup=False)
                 console.print(shown)

@@ -38,7 +38,7 @@ class Order:
     """(g + 1,): `score >= threshold` keeps just what point k keeps; NaN if no threshold does.
 
     From -inf (keep all) to +inf (defer all). An undefined score is always deferred, so with any of them no threshold
-    leads to point 0, and the -inf stands at point 1.
+    leads to point 0, and the -inf is at point 1.
     """
 
     @property

@@ -43,13 +43,13 @@ def refused(**values: Any) -> list[str]:
 
 
 HINT = "name an environment variable (api_key_env) or a mounted file (api_key_file)"
-NEVER = f"which never stands in a configuration; {HINT}."
+NEVER = f"which must not be in a configuration; {HINT}."
 
 
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"api_key": KEY}, f"api_key: a key never stands in a configuration; {HINT}."),
+        ({"api_key": KEY}, f"api_key: a key must not be in a configuration; {HINT}."),
         (
             {"api_key_env": KEY},
             "api_key_env: must be the name of an environment variable, in capitals, and not the key itself.",

@@ -73,7 +73,7 @@ def test_a_budget_that_cannot_be_kept_says_why_and_writes_nothing(path: Path, tm
 
 
 def test_a_budget_in_a_unit_that_is_not_known(path: Path) -> None:
-    with pytest.raises(DataError, match="cost in usd is not known of every model, or the target is free"):
+    with pytest.raises(DataError, match="cost in usd is unknown for a model, or the target is free"):
         calibrate(path, Goal(budget=0.5, unit="usd"))
 
 
