@@ -1,9 +1,11 @@
-"""`cascade serve`: the server on this machine, until Ctrl-C."""
+"""`cascade serve`: the server on this machine, until Ctrl-C; requests in progress are finished first."""
 
 import json
 import os
 import signal
 import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,9 +13,19 @@ from serve_app.cli.arguments import ConfigOrQuickstart
 from serve_app.cli.errors_and_exit import report_errors
 from serve_app.cli.pull import fetch_models
 
+if TYPE_CHECKING:
+    from rich.status import Status
+
+    from serve_app.config.serve_file import ServeFile
+
+
+DrainSeconds = Annotated[
+    float, typer.Option(min=0, help="Seconds that requests in progress get to finish after Ctrl-C or SIGTERM.")
+]
+
 
 @report_errors
-def serve(config: ConfigOrQuickstart = None) -> None:
+def serve(config: ConfigOrQuickstart = None, drain_s: DrainSeconds = 60) -> None:
     """Start the server on this machine and keep it up until Ctrl-C."""
     from rich.console import Console
 
@@ -46,14 +58,43 @@ def serve(config: ConfigOrQuickstart = None) -> None:
                     status.stop()
                     ready = True
                     typer.echo(_greeting(file.url, list(file.application.args.cascades), cluster.dashboard_url))
-                    local.watch(file, typer.echo)
+                    _watch(file)
+                    _drain(file.application.name, drain_s, status)
                 finally:
                     status.update("stopping")
                     status.start()
         except KeyboardInterrupt:
-            # Ctrl-C is the usual way to stop a server.
+            # The second Ctrl-C stops a server at once, and is no fault either.
             if not ready:
                 raise
+
+
+def _watch(file: "ServeFile") -> None:
+    """Report what is not running, until Ctrl-C: the usual way to stop a server."""
+    from serve_app.deployments import local
+
+    with suppress(KeyboardInterrupt):
+        local.watch(file, typer.echo)
+
+
+def _drain(application: str, drain_s: float, status: "Status") -> None:
+    """Let the requests in progress finish, and report how many there are. Ctrl-C interrupts it."""
+    from serve_app.deployments.draining import drain
+
+    def tell(count: int) -> None:
+        if not reported:
+            typer.echo(f"Waiting up to {drain_s:g} s for {_requests(count)} in progress. Ctrl-C stops at once.")
+            status.start()
+        reported.append(count)
+        status.update(f"waiting for {_requests(count)}")
+
+    reported: list[int] = []
+    if unfinished := drain(application, drain_s, tell):
+        typer.echo(f"Cut off {_requests(unfinished)} after {drain_s:g} s.")
+
+
+def _requests(count: int) -> str:
+    return f"{count} request{'' if count == 1 else 's'}"
 
 
 def _stop_by_signal() -> None:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
+from serve_app.api.draining import Gate, GateMiddleware
 from serve_app.api.limits import Limits
 from serve_app.api.routes import build_api
 from serve_app.api.schema import CascadeOptions
@@ -59,6 +60,7 @@ class Router:
     ) -> None:
         self._tracing = _tracing(config)
         self._instruments = Instruments(ROUTER)
+        self._gate = Gate()
         self.keepalive_s = config.router.keepalive_s
         self.limits = Limits(**config.router.limits())
         self._config = config
@@ -80,7 +82,14 @@ class Router:
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Return the application that this replica serves; Ray Serve calls this."""
-        return build_api(self)
+        app = build_api(self)
+        app.add_middleware(GateMiddleware, gate=self._gate)
+        return app
+
+    async def drain(self) -> int:
+        """Refuse new requests from now on, and return how many are in progress."""
+        self._gate.closed = True
+        return self._gate.in_progress
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Apply new thresholds. Invalid ones are refused and reported, and the old ones stay in force.
@@ -223,7 +232,8 @@ class Router:
     async def readiness(self) -> Readiness:
         if self._status is None or monotonic() - self._status[0] > STATUS_AGE_S:
             self._status = (monotonic(), await self._readiness_now())
-        return self._status[1]
+        state = self._status[1]
+        return Readiness(state.ready and not self._gate.closed, state.details | {"draining": self._gate.closed})
 
     async def _readiness_now(self) -> Readiness:
         try:

@@ -225,11 +225,20 @@ class TestReadiness:
         monkeypatch.setattr(router_module, "STATUS_AGE_S", -1.0)
         router = router_of({"t": REPLAY}, {"default": {"tiers": [{"models": ["t"]}]}})
         first = await router.readiness()
-        assert (first.ready, first.details) == (False, {"message": "Serve's status is unknown."})
+        assert (first.ready, first.details["message"]) == (False, "Serve's status is unknown.")
         seen = {"t": self.UP}
         assert (await router.readiness()).ready
         seen = None
         assert (await router.readiness()).ready
+
+    async def test_a_router_that_drains_is_not_ready(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(router_module, "_look", lambda: {"t": self.UP})
+        router = router_of({"t": REPLAY}, {"default": {"tiers": [{"models": ["t"]}]}})
+        ready = await router.readiness()
+        assert (ready.ready, ready.details["draining"]) == (True, False)
+        assert await router.drain() == 0
+        draining = await router.readiness()
+        assert (draining.ready, draining.details["draining"]) == (False, True)
 
 
 def test_cards_are_the_cascades_and_then_the_models() -> None:

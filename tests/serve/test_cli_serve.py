@@ -6,8 +6,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,14 @@ def left_behind(session: int, before: set[int]) -> list[str]:
     ]
 
 
+def assert_nothing_is_left_behind(session: int, before: set[int]) -> None:
+    # Python's own helpers see that their parent is gone a moment later.
+    deadline = time.monotonic() + 15
+    while left_behind(session, before) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert left_behind(session, before) == []
+
+
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_says_where_it_is_and_leaves_nothing_behind(tmp_path: Path, stop: signal.Signals) -> None:
     port = free_port()
@@ -79,11 +88,72 @@ def test_says_where_it_is_and_leaves_nothing_behind(tmp_path: Path, stop: signal
         process.send_signal(stop)
         assert process.communicate(timeout=60) == ("", "")
         assert process.returncode == 0
-        # Python's own helpers see that their parent is gone a moment later.
-        deadline = time.monotonic() + 15
-        while left_behind(process.pid, before) and time.monotonic() < deadline:
-            time.sleep(0.2)
-        assert left_behind(process.pid, before) == []
+        assert_nothing_is_left_behind(process.pid, before)
+
+
+@contextmanager
+def streaming(port: int) -> Iterator[Iterator[str]]:
+    """The lines of a stream that has begun and takes ten seconds more."""
+    body = {"model": "target", "stream": True, "messages": [{"role": "user", "content": "a few seconds"}]}
+    url = f"http://127.0.0.1:{port}/v1/chat/completions"
+    with httpx.stream("POST", url, json=body, timeout=PATIENCE_S, trust_env=False) as response:
+        lines = response.iter_lines()
+        assert next(lines).startswith("data: ")
+        yield lines
+
+
+def draining(port: int) -> dict[str, Any]:
+    values = deepcopy(on_port(port))
+    target = values["applications"][0]["args"]["models"]["target"]
+    target["answers"] = [{"contains": "a few seconds", "text": "word " * 100, "token_s": 0.1}]
+    return values
+
+
+def press_ctrl_c(process: subprocess.Popen[str]) -> None:
+    """As a terminal does: every process of the group gets the signal."""
+    os.killpg(process.pid, signal.SIGINT)
+
+
+@pytest.mark.parametrize("stop", [press_ctrl_c, subprocess.Popen.terminate])
+def test_a_stream_is_finished_and_new_requests_are_refused(
+    tmp_path: Path, stop: Callable[[subprocess.Popen[str]], None]
+) -> None:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    with cascade_serve(draining(port), tmp_path) as process:
+        assert process.stdout is not None
+        while process.stdout.readline() != "Ctrl-C stops it.\n":
+            assert process.poll() is None
+        with streaming(port) as lines:
+            stop(process)
+            expected = "Waiting up to 60 s for 1 request in progress. Ctrl-C stops at once.\n"
+            assert process.stdout.readline() == expected
+            body = {"model": "target", "messages": [{"role": "user", "content": "One more?"}]}
+            refused = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=PATIENCE_S, trust_env=False)
+            assert (refused.status_code, refused.headers["retry-after"]) == (503, "10")
+            assert refused.json()["error"]["message"].startswith("The server is stopping")
+            assert httpx.get(f"{url}/readyz", trust_env=False).status_code == 503
+            assert [line for line in lines if line][-1] == "data: [DONE]"
+        assert process.communicate(timeout=60) == ("", "")
+        assert process.returncode == 0
+
+
+def test_the_second_signal_cuts_the_stream(tmp_path: Path) -> None:
+    port = free_port()
+    before = {pid for _, pid, _ in processes()}
+    with cascade_serve(draining(port), tmp_path) as process:
+        assert process.stdout is not None
+        while process.stdout.readline() != "Ctrl-C stops it.\n":
+            assert process.poll() is None
+        with streaming(port) as lines:
+            press_ctrl_c(process)
+            assert process.stdout.readline().startswith("Waiting up to 60 s for 1 request")
+            press_ctrl_c(process)
+            with pytest.raises(httpx.RemoteProtocolError):
+                list(lines)
+        assert process.communicate(timeout=60) == ("", "")
+        assert process.returncode == 0
+        assert_nothing_is_left_behind(process.pid, before)
 
 
 def test_a_port_that_is_taken(tmp_path: Path) -> None:
