@@ -23,7 +23,7 @@ A read costs a router tens of milliseconds of CPU, and the controller more, so t
 nothing is down.
 """
 UNREADABLE = (RayServeException, RayError, TimeoutError, KeyError)
-"""Raised by `look_up` while the controller is away, or does not know the application yet."""
+"""Raised by `look_up` while the controller is away, or lists no deployments: see there."""
 FAILING = ("UNHEALTHY", "DEPLOY_FAILED")
 """Neither UPDATING nor UPSCALING, whose first replica is starting, nor HEALTHY, which may have scaled to zero."""
 
@@ -46,8 +46,14 @@ class Health:
 
 
 def look_up(application: str) -> dict[str, Health]:
-    """Return Serve's status of an application's deployments, by name. Blocks: it is a call to the controller."""
+    """Return Serve's status of an application's deployments, by name. Blocks: it is a call to the controller.
+
+    Raises KeyError if Serve lists none: while it builds a changed application, and after a refused one, until the next
+    deploy. The replicas that ran before answer all the while.
+    """
     deployments = serve.status().applications[application].deployments
+    if not deployments:
+        raise KeyError(f"Serve lists no deployments of {application!r}.")
     return {
         name: Health(
             sum(count for state, count in deployment.replica_states.items() if state == "RUNNING"), deployment.status

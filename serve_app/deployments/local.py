@@ -213,20 +213,24 @@ def warm_up(file: ServeFile) -> None:
 
 
 def watch(file: ServeFile, tell: Callable[[str], None]) -> None:
-    """Report to `tell`, until interrupted, when a deployment loses its replicas, and when all are back.
+    """Report to `tell`, until interrupted, when a deploy fails or replicas are lost, and when all is well again.
 
     A deployment in progress is not reported: a change of thresholds is no fault.
     """
     reported = ""
     while True:
         time.sleep(WATCH_S)
-        missing = _missing(application_status(file.application.name))
-        if missing != reported:
-            tell(f"Not running: {missing}. Ray Serve restarts it." if missing else "Everything runs again.")
-        reported = missing
+        problem = _problem(application_status(file.application.name))
+        if problem != reported:
+            tell(problem or "Everything runs again.")
+        reported = problem
 
 
-def _missing(status: ApplicationStatusOverview | None) -> str:
+def _problem(status: ApplicationStatusOverview | None) -> str:
     if status is None:
-        return "Ray Serve"
-    return ", ".join(name for name, item in status.deployments.items() if item.status == "UNHEALTHY")
+        return "Not running: Ray Serve. Ray Serve restarts it."
+    if status.status == "DEPLOY_FAILED":
+        # Serve lists no deployments of an application that it could not build, and replaces none.
+        return f"A deploy failed. {_why(status)}" + ("" if status.deployments else " What ran before still answers.")
+    missing = ", ".join(name for name, item in status.deployments.items() if item.status == "UNHEALTHY")
+    return f"Not running: {missing}. Ray Serve restarts it." if missing else ""

@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from ray import serve
 from ray.serve.exceptions import RayServeException
+from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview, ServeStatus
 
-from serve_app.deployments.liveness import GoneError, Health, Liveness
+from serve_app.deployments.liveness import GoneError, Health, Liveness, look_up
 
 UP, DOWN = Health(1, "HEALTHY"), Health(0, "UNHEALTHY")
 
@@ -206,3 +208,11 @@ async def test_errors_and_time_outs_of_the_body_pass() -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01), watched.required("m"):
             await asyncio.Event().wait()
+
+
+def test_an_application_without_deployments_is_unreadable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Serve lists none while it builds a changed application, and after it refused one; what ran before still runs."""
+    building = ApplicationStatusOverview(ApplicationStatus.DEPLOY_FAILED, "refused", 0.0, {})
+    monkeypatch.setattr(serve, "status", lambda: ServeStatus(applications={"cascade": building}))
+    with pytest.raises(KeyError, match="no deployments of 'cascade'"):
+        look_up("cascade")

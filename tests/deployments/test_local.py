@@ -7,11 +7,14 @@ from typing import Any
 import pytest
 import ray
 import yaml
+from ray.serve._private.common import DeploymentStatus, DeploymentStatusTrigger
+from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview, DeploymentStatusOverview
 from typer.testing import CliRunner
 
 from serve_app.cli.main import app
 from serve_app.config.serve_file import ServeFile, load
-from serve_app.deployments.local import check_environments, check_room
+from serve_app.deployments import local
+from serve_app.deployments.local import check_environments, check_room, watch
 from serve_app.errors import ServerError
 from tests.serve.test_bleurt_graph import config
 
@@ -81,3 +84,43 @@ def test_the_room_check_and_the_plan_agree(
         assert problem in sums
         assert planned.exit_code == 1
         assert planned.stderr == f"cascade: These nodes cannot run it: {sums}\n"
+
+
+def status(state: str, message: str = "", **deployments: tuple[str, str]) -> ApplicationStatusOverview:
+    listed = {
+        name: DeploymentStatusOverview(DeploymentStatus(health), DeploymentStatusTrigger.UNSPECIFIED, {}, reason)
+        for name, (health, reason) in deployments.items()
+    }
+    return ApplicationStatusOverview(ApplicationStatus(state), message, 0.0, listed)
+
+
+@pytest.mark.parametrize(
+    ("seen", "line"),
+    [
+        (status("RUNNING", a=("HEALTHY", "")), "Everything runs again."),
+        (status("DEPLOYING", a=("UPDATING", "")), "Everything runs again."),
+        (status("UNHEALTHY", a=("UNHEALTHY", ""), b=("HEALTHY", "")), "Not running: a. Ray Serve restarts it."),
+        (
+            status("DEPLOY_FAILED", "Traceback:\nValueError: no such model"),
+            "A deploy failed. The application failed: no such model. What ran before still answers.",
+        ),
+        (
+            status("DEPLOY_FAILED", "", a=("DEPLOY_FAILED", "ValueError: no weights"), b=("HEALTHY", "")),
+            "A deploy failed. The deployment 'a' failed: no weights.",
+        ),
+        (None, "Not running: Ray Serve. Ray Serve restarts it."),
+    ],
+)
+def test_the_console_reports_what_changes(
+    seen: ApplicationStatusOverview | None, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump({"applications": [{"import_path": "serve_app.app:build_app", "args": ARGS}]}))
+    # It begins with another trouble, so that its end is a change, too.
+    statuses = iter([status("UNHEALTHY", c=("UNHEALTHY", "")), seen, seen])
+    monkeypatch.setattr(local, "WATCH_S", 0)
+    monkeypatch.setattr(local, "application_status", lambda _: next(statuses))
+    lines: list[str] = []
+    with pytest.raises(StopIteration):
+        watch(load(path), lines.append)
+    assert lines == ["Not running: c. Ray Serve restarts it.", line]

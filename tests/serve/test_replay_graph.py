@@ -209,3 +209,27 @@ async def test_serve_deploy_changes_thresholds_without_a_restart(replayed: Serve
         assert await threshold() == 0.9
     # The same engines still count on: no replica of a model was restarted.
     assert (await replayed.counters("first")).requests > asked
+
+
+async def test_ready_while_a_deploy_of_args_is_refused(replayed: Served, client: openai.AsyncOpenAI) -> None:
+    """Last in this file. Serve lists no deployments from the deploy on, but all of them answer."""
+    from serve_app.deployments.local import application_status
+
+    def damage(values: dict[str, Any]) -> None:
+        values["applications"][0]["args"]["cascades"]["default"]["tiers"][1]["models"] = ["none such"]
+
+    async with httpx.AsyncClient(base_url=replayed.url, timeout=PATIENCE_S) as http:
+
+        async def refused() -> bool:
+            assert (await http.get("/readyz")).status_code == 200
+            status = application_status("cascade")
+            return status is not None and status.status == "DEPLOY_FAILED"
+
+        assert not await refused()
+        replayed.rewrite(damage)
+        replayed.deploy()
+        await until(refused, True)
+        await asyncio.sleep(2)  # longer than a status is reused
+        assert await refused()
+    response = await client.chat.completions.create(**ask("How many?"))
+    assert response.choices[0].message.content == "From the target."
