@@ -23,7 +23,7 @@ def drain(application: str, limit_s: float, tell: Callable[[int], None]) -> int:
         in_progress = _refuse(application, left_s)
         if in_progress and in_progress != remaining:
             tell(in_progress)
-        if remaining:
+        if in_progress or remaining:
             # Also after the last request: its end is still on its way through Serve's proxy.
             time.sleep(POLL_S)
         if not in_progress:

@@ -12,7 +12,6 @@ from pydantic import ValidationError
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from serve_app.api.draining import Gate, GateMiddleware
 from serve_app.api.limits import Limits
 from serve_app.api.routes import build_api
 from serve_app.api.schema import CascadeOptions
@@ -29,6 +28,7 @@ from serve_app.core.run import Run
 from serve_app.core.types import Generation, Outcome, Prompt, Tier
 from serve_app.deployments.autoscaling import EXPECTED, Demand
 from serve_app.deployments.capabilities import check_honoured
+from serve_app.deployments.gate import Gate, GateMiddleware
 from serve_app.deployments.handles import ModelHandle, ScorerHandle
 from serve_app.deployments.inline_scorer import InlineScorer
 from serve_app.deployments.liveness import UNREADABLE, Health, Liveness, look_up
