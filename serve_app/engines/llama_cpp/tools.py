@@ -180,7 +180,9 @@ class CallReader:
 
     def end(self) -> tuple[str, tuple[ToolCall, ...]]:
         """Return the text still to be shown, and the calls."""
-        calls = tuple(ToolCall(*parts) for _, parts in sorted(self._streamed.items()))
+        calls = tuple(
+            ToolCall(id_ or _new_id(), name, arguments) for _, (id_, name, arguments) in sorted(self._streamed.items())
+        )
         read = _read(self._held, self._names)
         return ("", calls + read) if read else (self._taken(), calls)
 
@@ -210,9 +212,13 @@ def _values(text: str) -> Iterator[Any]:
         rest = rest[end:].lstrip()
 
 
+def _new_id() -> str:
+    return f"call_{secrets.token_hex(12)}"
+
+
 def _call(value: Json, names: Collection[str]) -> ToolCall:
     """Return the call. Raises `LookupError`, `TypeError` or `ValueError` for what is not a call."""
     name, arguments = value["name"], value["arguments"] if "arguments" in value else value["parameters"]
     if name not in names or not isinstance(arguments, dict):
         raise ValueError("not a call")
-    return ToolCall(f"call_{secrets.token_hex(12)}", name, json.dumps(arguments, ensure_ascii=False))
+    return ToolCall(_new_id(), name, json.dumps(arguments, ensure_ascii=False))

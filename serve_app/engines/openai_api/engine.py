@@ -23,6 +23,7 @@ from serve_app.core.types import Delta, Generation, Prompt
 from serve_app.engines.base import EngineCounters, Meter, whole
 from serve_app.engines.openai_api.config import NoKeyError, OpenAiApiConfig, read_key
 from serve_app.engines.openai_api.errors import translated
+from serve_app.engines.openai_api.events import clean_events
 from serve_app.engines.running.slots import Slots
 from serve_app.engines.wire.answer import Reading
 from serve_app.engines.wire.errors import RefusedError, unreadable
@@ -120,6 +121,7 @@ def _client(config: OpenAiApiConfig) -> Any:
         # Waiting for a connection of the pool is not the endpoint's delay.
         "timeout": openai.Timeout(config.timeout_s, connect=config.connect_timeout_s, pool=None),
         "max_retries": config.max_retries,
+        "http_client": openai.DefaultAsyncHttpxClient(event_hooks={"response": [clean_events]}),
     }
     if config.api_version is not None:
         return openai.AsyncAzureOpenAI(azure_endpoint=config.base_url, api_version=config.api_version, **options)

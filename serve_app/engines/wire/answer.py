@@ -3,6 +3,7 @@
 import math
 import time
 from dataclasses import dataclass
+from secrets import token_hex
 from typing import Any
 
 from serve_app.core.cost import BYTES_PER_TOKEN, estimated_prompt_tokens
@@ -15,11 +16,12 @@ from serve_app.errors import EngineError
 
 FINISH_REASONS: dict[str, FinishReason] = {
     "length": "length",
+    "max_tokens": "length",
     "tool_calls": "tool_calls",
     "function_call": "tool_calls",
 }
-"""Finish reasons other than the model's own stop, for which endpoints have several words."""
-BROKEN = ("content_filter", "abort", "error")
+"""Finish reasons other than the model's own stop, for which endpoints have several words, some in capitals."""
+BROKEN = ("content_filter", "safety", "recitation", "abort", "error")
 """Finish reasons that make an answer a failure: the model did not choose where it ends."""
 LEAST_LOGPROB = -9999.0
 """What OpenAI and vLLM write for minus infinity, which JSON does not have."""
@@ -32,6 +34,10 @@ class _PartialCall:
     id: str = ""
     name: str = ""
     arguments: str = ""
+
+    def whole(self) -> ToolCall:
+        """Return the call. Its id is made up if the endpoint sent none: the call's result must name one."""
+        return ToolCall(self.id or f"call_{token_hex(12)}", self.name, _joined(self.arguments))
 
 
 class Reading:
@@ -46,8 +52,9 @@ class Reading:
         self._stops = prompt.sampling.stop
         self._meter = meter
         self._texts: list[str] = []
+        self._half = ""
         self._calls: list[_PartialCall] = []
-        self._calls_by_index: dict[int, _PartialCall] = {}
+        self._calls_by_index: dict[int | str, _PartialCall] = {}
         self._logprobs: list[TokenLogprob] | None = [] if prompt.sampling.logprobs else None
         self._sizes: list[int] = []
         self._finish: str | None = None
@@ -73,17 +80,25 @@ class Reading:
         text = ""
         for choice in (chunk.get("choices") or [])[:1]:
             delta = choice.get("delta") or choice.get("message") or {}
-            text = choice.get("text") or delta.get("content") or delta.get("refusal") or ""
-            thought = delta.get("reasoning_content") or delta.get("reasoning") or ""
-            calls = delta.get("tool_calls") or []
+            content, inner = _parts(delta.get("content"))
+            text = choice.get("text") or content or delta.get("refusal") or ""
+            thought = delta.get("reasoning_content") or delta.get("reasoning") or inner
+            calls = [*(delta.get("tool_calls") or []), *_old_call(delta)]
             for call in calls:
                 self._add(call)
             self._add_logprobs(choice.get("logprobs") or {})
             self._count(text, thought, *(str(call) for call in calls))
-            self._finish = _string(choice.get("finish_reason")) or self._finish
+            self._finish = _string(choice.get("finish_reason")).lower() or self._finish
+        text = self._characters(text)
         self._read_usage(chunk.get("usage"))
         self._texts.append(text)
         return Delta(text, *self._counted()) if text else None
+
+    def _characters(self, text: str) -> str:
+        """Return the text with halves of a pair joined. A first half is held until the next chunk, or the end."""
+        text = _joined(self._half + text)
+        self._half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" and self._finish is None else ""
+        return text.removesuffix(self._half)
 
     def _read_usage(self, usage: Any) -> None:
         """Read token counts if they are valid; otherwise keep the estimate."""
@@ -155,7 +170,7 @@ class Reading:
             None if self._logprobs is None else self._logprobs_within(text, self._logprobs),
             now - self._started,
             self._first_token_s(completion_tokens),
-            tuple(ToolCall(call.id, call.name, call.arguments) for call in self._calls),
+            tuple(call.whole() for call in self._calls),
             estimated,
         )
 
@@ -169,6 +184,28 @@ class Reading:
         end = _size(text)
         cut = self._stops and not self._calls and end < sum(self._sizes)
         return tuple(logprobs[: begin_within(end, self._sizes)] if cut else logprobs)
+
+
+def _parts(content: Any) -> tuple[str, str]:
+    """Return the text and the thoughts of a content, which some endpoints send as a list of parts."""
+    if not isinstance(content, list):
+        return content or "", ""
+    text = "".join(_string(part.get("text")) for part in content)
+    thoughts = "".join(_parts(part.get("thinking"))[0] for part in content)
+    return text, thoughts
+
+
+def _old_call(delta: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the call of a `function_call`, the form before `tool_calls`, which had one call and no ids."""
+    function = delta.get("function_call")
+    return [{"index": "function_call", "function": function}] if function else []
+
+
+def _joined(text: str) -> str:
+    """Join halves of surrogate pairs that came apart; halves without the other stay as they are."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
 
 
 def _string(value: Any) -> str:

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from serve_app.core.tools import Tool
-from serve_app.core.types import Message, Prompt, ToolCall
+from serve_app.core.types import Delta, Message, Prompt, ToolCall
+from serve_app.engines.base import Meter
 from tests.engines.asking import QUESTION, ask, chat, failure
 from tests.engines.conftest import Load
 from tests.engines.endpoint import Endpoint
@@ -158,3 +159,68 @@ async def test_promised_logprobs_that_do_not_come(endpoint: Endpoint, load: Load
     endpoint.script.append(ANSWER)
     message, _ = await failure(await load(), chat(QUESTION, logprobs=True))
     assert message.endswith("sent no log-probabilities, though its config says logprobs: true.")
+
+
+async def test_a_call_without_an_id_gets_one(endpoint: Endpoint, load: Load) -> None:
+    calls = [{"id": id_, "function": {"name": "weather", "arguments": ""}} for id_ in ("", None)]
+    endpoint.script.append(events({"choices": [{"delta": {"tool_calls": calls}, "finish_reason": "tool_calls"}]}))
+    answer = await ask(await load(), Prompt((Message("user", "Weather?"),), tools=(TOOL,)))
+    first, second = (call.id for call in answer.tool_calls)
+    assert first.startswith("call_")
+    assert second.startswith("call_")
+    assert first != second
+
+
+PARTS = [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}, {"type": "text", "text": "Pa"}]
+
+
+async def test_content_may_be_a_list_of_parts(endpoint: Endpoint, load: Load) -> None:
+    second = {"delta": {"content": [{"type": "text", "text": "ris"}]}, "finish_reason": "stop"}
+    endpoint.script.append(events({"choices": [{"delta": {"content": PARTS}}]}, {"choices": [second]}))
+    answer = await ask(await load())
+    assert (answer.text, answer.finish_reason) == ("Paris", "stop")
+
+
+@pytest.mark.parametrize(
+    ("reason", "read"),
+    [("STOP", "stop"), ("MAX_TOKENS", "length"), ("max_tokens", "length"), ("LENGTH", "length"), ("end_turn", "stop")],
+)
+async def test_finish_reasons_in_other_words(endpoint: Endpoint, load: Load, reason: str, read: str) -> None:
+    endpoint.script.append(events(text("Paris", reason)))
+    assert (await ask(await load())).finish_reason == read
+
+
+@pytest.mark.parametrize("reason", ["SAFETY", "CONTENT_FILTER", "RECITATION"])
+async def test_a_cut_by_a_filter_in_capitals(endpoint: Endpoint, load: Load, reason: str) -> None:
+    endpoint.script.append(events(text("Par", reason)))
+    assert "was cut off by the endpoint" in (await failure(await load()))[0]
+
+
+async def test_the_old_function_call(endpoint: Endpoint, load: Load) -> None:
+    pieces = [{"name": "weather", "arguments": ""}, {"arguments": '{"city":'}, {"arguments": ' "Paris"}'}]
+    chunks = [{"choices": [{"delta": {"function_call": piece}}]} for piece in pieces]
+    endpoint.script.append(events(*chunks, {"choices": [{"delta": {}, "finish_reason": "function_call"}]}))
+    answer = await ask(await load(), Prompt((Message("user", "Weather?"),), tools=(TOOL,)))
+    [call] = answer.tool_calls
+    assert (call.name, call.arguments, answer.finish_reason) == ("weather", '{"city": "Paris"}', "tool_calls")
+    assert call.id
+
+
+@pytest.mark.parametrize(
+    ("pieces", "whole"),
+    [
+        (["Hi \ud83d", "\ude00!"], "Hi 😀!"),
+        (["\ud83d", "", "\ude00"], "😀"),
+        (["a \ud83d", "b"], "a \ud83db"),
+        (["a \ud83d"], "a \ud83d"),
+    ],
+)
+async def test_halves_of_a_pair_in_two_chunks(endpoint: Endpoint, load: Load, pieces: list[str], whole: str) -> None:
+    endpoint.script.append(events(*map(text, pieces), text("", "stop")))
+    deltas: list[str] = []
+    async for item in (await load()).stream(chat(QUESTION), Meter()):
+        if isinstance(item, Delta):
+            deltas.append(item.text)
+        else:
+            assert item.text == whole
+    assert "".join(deltas) == whole
