@@ -14,6 +14,7 @@ import pytest
 import typer.main
 import yaml
 
+from serve_app.api.body import IGNORED
 from serve_app.api.errors import FAILURE_STATUS
 from serve_app.api.schema import NEUTRAL, CascadeOptions, ChatCompletion, TextCompletion
 from serve_app.cli.main import app
@@ -204,6 +205,11 @@ def test_the_api_page_lists_every_value_that_asks_for_nothing() -> None:
         for cell, _ in rows(section("api.md", "Let through, only with a value that asks for nothing"))
         for field in names(cell)
     }
+
+
+def test_the_api_page_lists_every_ignored_field() -> None:
+    table = {cell: tuple(re.findall(r"`(\w+)`", fields)) for cell, fields in rows(section("api.md", "Ignored"))}
+    assert table == {f"a {group}" if group != "request" else "the request": names for group, names in IGNORED.items()}
 
 
 def test_the_api_page_lists_every_status_of_a_failure() -> None:

@@ -1,7 +1,7 @@
 """The base class and field types of every part of a request."""
 
 from functools import cache
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from jsonschema_rs import (
     Draft4Validator,
@@ -21,6 +21,31 @@ MAX_VALUES = 2000
 """Values in one JSON schema: validating so many takes 10 to 50 ms, and the time of some grows with their square."""
 MAX_PATTERN_CHARACTERS = 1024
 """Characters of all patterns in one JSON schema: compiling `\\w{0,999}` so often takes 50 ms."""
+
+IGNORED: dict[Literal["request", "message", "call", "function", "tool", "part"], tuple[str, ...]] = {
+    "request": (
+        "prompt_cache_key",
+        "prompt_cache_options",
+        "prompt_cache_retention",
+        "safety_identifier",
+    ),
+    "message": (
+        "id",
+        "annotations",
+        "cache_control",
+        "parsed",
+        "provider_specific_fields",
+        "reasoning",
+        "reasoning_content",
+        "reasoning_details",
+        "thinking",
+    ),
+    "call": ("index", "cache_control", "extra_content", "provider_specific_fields"),
+    "function": ("parsed_arguments",),
+    "tool": ("cache_control",),
+    "part": ("id", "annotations", "cache_control", "prompt_cache_breakpoint"),
+}
+"""Fields that are ignored whatever their value: hints for caches, and what clients send back of an earlier answer."""
 
 
 class Body(BaseModel):

@@ -8,11 +8,15 @@ from typing import Any, TypeVar
 from starlette.types import Receive
 
 from serve_app.api.conversion import Dialect, to_prompt
+from serve_app.api.conversion import headers as record_headers
+from serve_app.api.encoding import Reply
+from serve_app.api.errors import FAILURE_STATUS, failure_body, failure_headers
 from serve_app.api.schema import ChatCompletion, TextCompletion
 from serve_app.api.service import Service
 from serve_app.api.trace_context import trace_context
 from serve_app.core.record import DecisionRecord
-from serve_app.core.types import Outcome
+from serve_app.core.record_json import to_json
+from serve_app.core.types import Failure, Outcome
 
 T = TypeVar("T")
 
@@ -26,7 +30,8 @@ class Exchange:
     def __init__(self, service: Service, body: ChatCompletion | TextCompletion, headers: Mapping[str, str]) -> None:
         self.dialect = Dialect(body)
         self.keepalive_s = service.keepalive_s
-        prompt = replace(to_prompt(body), trace=trace_context(headers))
+        self.stream_open_s = service.stream_open_s
+        prompt = replace(to_prompt(body, service.names), trace=trace_context(headers))
         self.run = service.open(body.model, prompt, body.cascade, stream=body.stream)
         self.closed = False
         self._service = service
@@ -37,6 +42,14 @@ class Exchange:
         assert not self.closed
         self.closed = True
         return self._service.close(self.dialect.model, self.run, outcome, self._options)
+
+
+def failure_reply(outcome: Outcome, record: DecisionRecord, prompt_field: str) -> Reply:
+    """Build the response for a request whose last model failed."""
+    failure = outcome.answer
+    assert isinstance(failure, Failure)
+    content = failure_body(outcome.answered_by, failure, prompt_field) | {"cascade": to_json(record)}
+    return Reply(content, FAILURE_STATUS[failure.kind], record_headers(record) | failure_headers(failure))
 
 
 async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T | None:

@@ -8,14 +8,13 @@ from serve_app import __version__
 from serve_app.api import errors
 from serve_app.api.conversion import headers
 from serve_app.api.encoding import Reply
-from serve_app.api.exchange import Exchange, while_connected
+from serve_app.api.exchange import Exchange, failure_reply, while_connected
 from serve_app.api.intake import CLIENT_LEFT, CompletionRoute
 from serve_app.api.schema import ChatCompletion, TextCompletion
 from serve_app.api.service import ModelCard, Service
 from serve_app.api.stream import EventStream
 from serve_app.core.cascade import run_cascade
 from serve_app.core.record import usage
-from serve_app.core.record_json import to_json
 from serve_app.core.types import Failure, Outcome
 from serve_app.errors import UnknownModelError, choices, quoted
 
@@ -87,9 +86,6 @@ async def _complete(service: Service, body: ChatCompletion | TextCompletion, req
     if outcome is None:
         return Response(status_code=CLIENT_LEFT)
     if isinstance(outcome.answer, Failure):
-        content = errors.failure_body(outcome.answered_by, outcome.answer, exchange.dialect.prompt_field)
-        status = errors.FAILURE_STATUS[outcome.answer.kind]
-        advice = errors.failure_headers(outcome.answer)
-        return Reply(content | {"cascade": to_json(record)}, status, headers(record) | advice)
+        return failure_reply(outcome, record, exchange.dialect.prompt_field)
     content = exchange.dialect.response(outcome.answer, usage(exchange.run.calls), record)
     return Reply(content, headers=headers(record))

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from serve_app.api.body import Body, Text
+from serve_app.api.body import IGNORED, Body, Text
 from serve_app.api.limits import Limits
 from serve_app.api.tools import MAX_TOOLS, FunctionTool, NamedToolChoice, ResponseFormat, Turn
 from serve_app.errors import choices, quoted
@@ -38,18 +38,22 @@ class TextPart(Body):
     type: Literal["text"]
     text: Text
 
+    @classmethod
+    def is_neutral(cls, name: str, value: Any) -> bool:
+        return name in IGNORED["part"]
+
 
 class ChatMessage(Turn):
-    """One message; an assistant's that calls tools needs no content. Names are not honoured, so they are refused."""
+    """One message; an assistant's that calls tools needs no content."""
 
     content: Text | Annotated[list[TextPart], Field(max_length=MAX_PARTS, fail_fast=True)] | None = Field(
         None, validate_default=True
     )
+    name: Text | None = Field(None, description="Whose message it is; `router.names` says what is done with it.")
 
     @classmethod
     def is_neutral(cls, name: str, value: Any) -> bool:
-        # Clients send answers back with all fields that they received, empty lists included.
-        return name == "annotations" and value == []
+        return name in IGNORED["message"]
 
     @field_validator("content")
     @classmethod
@@ -98,7 +102,7 @@ class Completion(Body):
     model: str = Field(min_length=1, description="A cascade, or a single model.")
     max_tokens: int | None = Field(None, ge=1, le=MAX_TOKENS)
     temperature: float | None = Field(None, ge=0, le=2)
-    top_p: float | None = Field(None, gt=0, le=1)
+    top_p: float | None = Field(None, ge=0, le=1)
     stop: Text | Annotated[list[Text], Field(max_length=4, fail_fast=True)] | None = Field(
         None, description="Up to 4 strings that end the answer."
     )
@@ -111,6 +115,8 @@ class Completion(Body):
 
     @classmethod
     def is_neutral(cls, name: str, value: Any) -> bool:
+        if name in IGNORED["request"]:
+            return True
         # In Python True equals 1, but to a client they are different values.
         return name not in cls.model_fields and any(
             value == neutral and isinstance(value, bool) == isinstance(neutral, bool)

@@ -1,7 +1,7 @@
 """The interface of the service that runs the cascades, as the routes use it."""
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from serve_app.api.limits import Limits
 from serve_app.api.schema import CascadeOptions
@@ -9,6 +9,9 @@ from serve_app.core.record import DecisionRecord
 from serve_app.core.record_json import JsonObject
 from serve_app.core.run import Run
 from serve_app.core.types import Outcome, Prompt
+
+Names: TypeAlias = Literal["refuse", "ignore", "prefix"]
+"""What is done with the names of messages; `prefix` writes them before the text, as in `Ann: Hello`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,8 @@ class Service(Protocol):
     """Runs requests, and knows the cascades, their thresholds and prices."""
 
     keepalive_s: float
+    stream_open_s: float
+    names: Names
     limits: Limits
 
     def cards(self) -> list[ModelCard]:

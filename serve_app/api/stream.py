@@ -4,20 +4,24 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import TypeAlias
 
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from serve_app.api.encoding import encoded
 from serve_app.api.errors import BUG, error_body, failure_body
-from serve_app.api.exchange import Exchange, while_connected
-from serve_app.core.cascade import Event, cascade_events
-from serve_app.core.record import usage
+from serve_app.api.exchange import Exchange, failure_reply, while_connected
+from serve_app.core.cascade import cascade_events
+from serve_app.core.record import DecisionRecord, usage
 from serve_app.core.record_json import JsonObject, to_json
 from serve_app.core.run import Run
-from serve_app.core.types import Delta, Failure, Outcome
+from serve_app.core.types import Delta, Failure, Generation, Outcome
 
 logger = logging.getLogger(__name__)
+
+Shown: TypeAlias = Delta | Outcome | None
+"""A piece of text, the end, or nothing for a while."""
 
 KEEPALIVE = b": waiting for the models\n\n"
 
@@ -25,50 +29,56 @@ KEEPALIVE = b": waiting for the models\n\n"
 class EventStream(StreamingResponse):
     """The response that streams an exchange, and closes it however the stream ends.
 
+    It waits for the answer's first text, at most `stream_open_s`, so that a failure until then has its own status.
     Starlette leaves an interrupted stream to the garbage collector, and never closes one that did not start.
     """
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
-        self._events = server_sent_events(exchange)
-        super().__init__(self._events, media_type="text/event-stream", headers={"cache-control": "no-cache"})
+        super().__init__(_nothing(), media_type="text/event-stream", headers={"cache-control": "no-cache"})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            async with aclosing(self._events):
-                await while_connected(receive, self.stream_response(send))
+            await while_connected(receive, self._respond(scope, receive, send))
         finally:
             if not self._exchange.closed:
                 self._exchange.close(None)
 
+    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = self._exchange
+        async with aclosing(_paced(exchange.run, exchange.stream_open_s, exchange.keepalive_s)) as events:
+            first = await anext(events)
+            if isinstance(first, Outcome) and isinstance(first.answer, Failure):
+                reply = failure_reply(first, exchange.close(first), exchange.dialect.prompt_field)
+                await reply(scope, receive, send)
+                return
+            async with aclosing(server_sent_events(exchange, first, events)) as self.body_iterator:
+                await self.stream_response(send)
 
-async def server_sent_events(exchange: Exchange) -> AsyncGenerator[bytes, None]:
-    """Yield the whole stream. It opens at once; a failure after that is an `error` event."""
+
+async def _nothing() -> AsyncGenerator[bytes, None]:
+    return
+    yield
+
+
+async def server_sent_events(
+    exchange: Exchange, first: Shown, events: AsyncGenerator[Shown, None]
+) -> AsyncGenerator[bytes, None]:
+    """Yield the whole stream, from its first event on; a failure is an `error` event now."""
     dialect = exchange.dialect
-    outcome: Outcome | None = None
     try:
         if opening := dialect.opening():
             yield _event(opening)
-        async with aclosing(_with_keepalive(exchange.run, exchange.keepalive_s)) as events:
-            async for event in events:
-                if event is None:
-                    yield KEEPALIVE
-                elif isinstance(event, Delta) and event.text:
-                    yield _event(dialect.delta(event.text))
-                elif isinstance(event, Outcome):
-                    outcome = event
-        assert outcome is not None
-        record = exchange.close(outcome)
-        if isinstance(outcome.answer, Failure):
-            content = failure_body(outcome.answered_by, outcome.answer, dialect.prompt_field)
+        event = first
+        while not isinstance(event, Outcome):
+            yield KEEPALIVE if event is None else _event(dialect.delta(event.text))
+            event = await anext(events)
+        record = exchange.close(event)
+        if isinstance(event.answer, Failure):
+            content = failure_body(event.answered_by, event.answer, dialect.prompt_field)
             yield b"event: error\n" + _event(content | {"cascade": to_json(record)})
             return
-        chunks = [dialect.tool_calls(outcome.answer)] if outcome.answer.tool_calls else []
-        chunks.append(dialect.ending(outcome.answer))
-        if dialect.include_usage:
-            chunks.append(dialect.usage(usage(exchange.run.calls)))
-        chunks[-1]["cascade"] = to_json(record)
-        for chunk in chunks:
+        for chunk in _last_chunks(exchange, event.answer, record):
             yield _event(chunk)
         yield b"data: [DONE]\n\n"
     except Exception as error:
@@ -77,16 +87,29 @@ async def server_sent_events(exchange: Exchange) -> AsyncGenerator[bytes, None]:
         yield b"event: error\n" + _event(error_body(BUG, kind="server_error"))
 
 
-async def _with_keepalive(run: Run, period_s: float) -> AsyncGenerator[Event | None, None]:
-    """Yield the cascade's events, and None whenever there was none for `period_s` seconds."""
-    async with aclosing(cascade_events(run)) as events:
+def _last_chunks(exchange: Exchange, answer: Generation, record: DecisionRecord) -> list[JsonObject]:
+    """Return what follows the text: calls, the finish reason and the usage, with the record in the last chunk."""
+    dialect = exchange.dialect
+    chunks = [dialect.tool_calls(answer)] if answer.tool_calls else []
+    chunks.append(dialect.ending(answer))
+    if dialect.include_usage:
+        chunks.append(dialect.usage(usage(exchange.run.calls)))
+    chunks[-1]["cascade"] = to_json(record)
+    return chunks
+
+
+async def _paced(run: Run, first_s: float, period_s: float) -> AsyncGenerator[Shown, None]:
+    """Yield the texts and the outcome, and None if nothing came for `first_s` seconds, then whenever for `period_s`."""
+    async with aclosing(_shown(run)) as events:
+        wait_s = first_s
         while True:
             waiting = asyncio.ensure_future(anext(events))
             try:
                 while not waiting.done():
-                    await asyncio.wait({waiting}, timeout=period_s)
+                    await asyncio.wait({waiting}, timeout=wait_s)
                     if not waiting.done():
                         yield None
+                    wait_s = period_s
             finally:
                 if not waiting.done():
                     waiting.cancel()
@@ -95,6 +118,14 @@ async def _with_keepalive(run: Run, period_s: float) -> AsyncGenerator[Event | N
                 yield waiting.result()
             except StopAsyncIteration:
                 return
+
+
+async def _shown(run: Run) -> AsyncGenerator[Delta | Outcome, None]:
+    """Yield the cascade's events that a client is shown."""
+    async with aclosing(cascade_events(run)) as events:
+        async for event in events:
+            if isinstance(event, Outcome) or (isinstance(event, Delta) and event.text):
+                yield event
 
 
 def _event(data: JsonObject) -> bytes:

@@ -1,16 +1,19 @@
 """Tools, calls of them, and the form of an answer: OpenAI's JSON -> core's types."""
 
-from typing import Annotated, Literal, TypeAlias
+import json
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from serve_app.api.body import Body, JsonSchema, Text
+from serve_app.api.body import IGNORED, Body, JsonSchema, Text
 from serve_app.core.tools import AnswerSchema, NamedTool, Tool
 from serve_app.core.tools import ResponseFormat as Format
 from serve_app.core.types import ToolCall
 
 MAX_TOOLS = 128
 """OpenAI's own limit."""
+INVALID_ARGUMENTS = "invalid_arguments"
+"""The key under which models are shown arguments that are no JSON object, such as those of a call that was cut."""
 
 Name: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
@@ -29,6 +32,10 @@ class FunctionTool(Body):
 
     type: Literal["function"]
     function: Function
+
+    @classmethod
+    def is_neutral(cls, name: str, value: Any) -> bool:
+        return name in IGNORED["tool"]
 
     def to_core(self) -> Tool:
         """Return the tool that the models are given."""
@@ -54,10 +61,30 @@ class NamedToolChoice(Body):
 
 
 class FunctionCall(Body):
-    """The function that was called; `arguments` is JSON as the model wrote it."""
+    """The function that was called; `arguments` is JSON as the model wrote it, so it may be empty or cut."""
 
     name: Text
-    arguments: Text
+    arguments: Text = ""
+
+    @classmethod
+    def is_neutral(cls, name: str, value: Any) -> bool:
+        return name in IGNORED["function"]
+
+    def readable_arguments(self) -> str:
+        """Return the arguments as a JSON object: chat templates read nothing else.
+
+        No arguments are an empty object; a text that is no object is shown to the models inside one.
+        """
+        if not self.arguments.strip():
+            return "{}"
+        try:
+            value = json.loads(self.arguments)
+            # Other readers of JSON refuse infinities, NaN and halves of surrogate pairs.
+            json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+            readable = isinstance(value, dict)
+        except (ValueError, RecursionError):
+            readable = False
+        return self.arguments if readable else json.dumps({INVALID_ARGUMENTS: self.arguments}, ensure_ascii=False)
 
 
 class AssistantToolCall(Body):
@@ -67,9 +94,13 @@ class AssistantToolCall(Body):
     type: Literal["function"]
     function: FunctionCall
 
+    @classmethod
+    def is_neutral(cls, name: str, value: Any) -> bool:
+        return name in IGNORED["call"]
+
     def to_core(self) -> ToolCall:
         """Return the call that the models are shown."""
-        return ToolCall(self.id, self.function.name, self.function.arguments)
+        return ToolCall(self.id, self.function.name, self.function.readable_arguments())
 
 
 class NamedSchema(Body):

@@ -1,6 +1,6 @@
 """What a user writes about the deployments beside the models: scorer, router, and signals kept apart."""
 
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
@@ -50,6 +50,15 @@ class RouterConfig(Strict):
     """The deployment that takes HTTP requests and runs cascades."""
 
     keepalive_s: float = Field(10, gt=0, description="Seconds between comment lines that keep a waiting stream open.")
+    stream_open_s: float = Field(
+        10,
+        ge=0,
+        description="Seconds a stream waits for text before it opens; a failure until then has its own status.",
+    )
+    names: Literal["refuse", "ignore", "prefix"] = Field(
+        "ignore",
+        description="What is done with the names of messages: a 400, nothing, or written before the text (`Ann: Hi`).",
+    )
     unavailable_after_s: float = Field(
         10, ge=0, description="A model whose replicas are gone fails its requests at once after so many seconds."
     )

@@ -62,6 +62,8 @@ class Router:
         self._instruments = Instruments(ROUTER)
         self._gate = Gate()
         self.keepalive_s = config.router.keepalive_s
+        self.stream_open_s = config.router.stream_open_s
+        self.names = config.router.names
         self.limits = Limits(**config.router.limits())
         self._config = config
         liveness = Liveness(_look, config.router.unavailable_after_s)

@@ -12,7 +12,7 @@ import uvicorn
 from serve_app.api.limits import Limits
 from serve_app.api.routes import build_api
 from serve_app.api.schema import CascadeOptions
-from serve_app.api.service import ModelCard, Readiness
+from serve_app.api.service import ModelCard, Names, Readiness
 from serve_app.config.services import RouterConfig
 from serve_app.core.charges import charge
 from serve_app.core.cost import ModelCost
@@ -119,6 +119,8 @@ class FakeService:
 
     def __init__(self) -> None:
         self.keepalive_s = 10.0
+        self.stream_open_s = 10.0
+        self.names: Names = "ignore"
         self.limits = Limits(**RouterConfig().limits())
         self.models = {"a": Scripted("Paris"), "b": Scripted("Paris"), "t": Scripted("It is Paris.")}
         self.fallback = False

@@ -229,7 +229,9 @@ class TestFailures:
     @pytest.mark.parametrize(("failure", "status", "code"), FAILURES)
     async def test_after_a_stream_opened(self, client: openai.AsyncOpenAI, service: FakeService, failure, status, code):
         service.disagree()
+        service.stream_open_s = 0
         service.models["t"].text = failure
+        service.models["t"].delay_s = 0.1
         seen, error = await broken_off(client)
         assert error.code == code
         assert failure.message in error.message

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from openai.types import chat, completion_create_params
 from openai.types.chat import completion_create_params as chat_create_params
 
+from serve_app.api.body import IGNORED
 from serve_app.api.routes import build_api
 from serve_app.api.schema import NEUTRAL, ChatCompletion, TextCompletion
 from serve_app.core.types import Message, Prompt, Sampling
@@ -43,7 +44,7 @@ HONOURED = {
     TEXT: {"prompt"},
 }
 SHARED = {"model", "max_tokens", "temperature", "top_p", "stop", "seed", "stream", "stream_options"}
-ACCEPTED = {CHAT: {"user", "metadata"}, TEXT: {"user"}}
+ACCEPTED = {CHAT: {"user", "metadata", *IGNORED["request"]}, TEXT: {"user"}}
 REFUSED: dict[str, dict[str, Any]] = {
     CHAT: {
         "audio": {"voice": "alloy", "format": "wav"},
@@ -56,11 +57,7 @@ REFUSED: dict[str, dict[str, Any]] = {
         "n": 2,
         "prediction": {"type": "content", "content": "x"},
         "presence_penalty": -0.5,
-        "prompt_cache_key": "k",
-        "prompt_cache_options": {},
-        "prompt_cache_retention": "24h",
         "reasoning_effort": "high",
-        "safety_identifier": "someone",
         "service_tier": "flex",
         "store": True,
         "top_logprobs": 5,
@@ -196,7 +193,7 @@ BAD_VALUES: list[tuple[str, dict[str, Any], str]] = [
     (CHAT, {"temperature": 3}, "temperature: must be less than or equal to 2, got 3."),
     (CHAT, {"temperature": "hot"}, 'temperature: must be a valid number, got "hot".'),
     (CHAT, {"temperature": True}, "temperature: must be a valid number, got true."),
-    (CHAT, {"top_p": 0}, "top_p: must be greater than 0, got 0."),
+    (CHAT, {"top_p": -0.1}, "top_p: must be greater than or equal to 0, got -0.1."),
     (CHAT, {"max_tokens": 0}, "max_tokens: must be greater than or equal to 1, got 0."),
     (CHAT, {"max_tokens": 2**32}, "max_tokens: must be less than or equal to 2147483647, got 4294967296."),
     (CHAT, {"max_tokens": "5"}, 'max_tokens: must be a valid integer, got "5".'),
@@ -231,8 +228,8 @@ BAD_VALUES: list[tuple[str, dict[str, Any], str]] = [
     ),
     (
         CHAT,
-        {"messages": [{"role": "user", "content": "x", "name": "Ann"}]},
-        "messages[0].name: this field is not supported.",
+        {"messages": [{"role": "user", "content": "x", "nmae": "Ann"}]},
+        "messages[0].nmae: this field is not supported.",
     ),
     (TEXT, {"prompt": None}, "prompt: required, but missing."),
     (TEXT, {"prompt": ""}, 'prompt: must have at least 1 character, got "".'),

@@ -11,6 +11,7 @@ from starlette.types import Message
 from serve_app.api.exchange import Exchange, while_connected
 from serve_app.api.schema import ChatCompletion, TextCompletion
 from serve_app.api.stream import EventStream
+from serve_app.core.types import Failure
 
 from .serving import HANG, FakeService, Scripted
 
@@ -46,8 +47,8 @@ async def test_a_text_that_utf8_cannot_say_is_mended(http: httpx.AsyncClient, se
 
 
 @pytest.mark.parametrize(("path", "body"), [("/v1/chat/completions", ASK), ("/v1/completions", TEXT)])
-async def test_it_opens_at_once_and_is_kept_alive(url: str, service: FakeService, path: str, body: dict[str, Any]):
-    service.keepalive_s = 0.02
+async def test_it_opens_in_time_and_is_kept_alive(url: str, service: FakeService, path: str, body: dict[str, Any]):
+    service.keepalive_s = service.stream_open_s = 0.02
     service.models["a"].delay_s = 3.0
     lines: list[str] = []
     async with httpx.AsyncClient() as client, client.stream("POST", url + path, json=body) as response:
@@ -64,13 +65,56 @@ async def test_it_opens_at_once_and_is_kept_alive(url: str, service: FakeService
     assert lines[0].startswith("data: " if "messages" in body else ": ")
 
 
-async def test_a_failure_is_an_error_event_with_the_record(http: httpx.AsyncClient, service: FakeService):
+async def test_it_opens_with_its_first_text(url: str, service: FakeService):
+    service.models["a"].delay_s = 0.3
+    started = asyncio.get_running_loop().time()
+    async with httpx.AsyncClient() as client, client.stream("POST", url + "/v1/completions", json=TEXT) as response:
+        assert asyncio.get_running_loop().time() - started > 0.3
+        assert ": waiting" not in (await response.aread()).decode()
+
+
+@pytest.mark.parametrize(
+    ("failure", "status", "headers"),
+    [
+        (Failure("context_length", "Too long."), 400, {}),
+        (Failure("refused", "No.", param="tools"), 400, {}),
+        (Failure("rate_limited", "Later.", retry_after_s=2.5), 429, {"retry-after": "3"}),
+        (Failure("unavailable", "Away."), 503, {}),
+        (Failure("timeout", "Late."), 504, {"x-should-retry": "false"}),
+    ],
+)
+async def test_a_failure_before_any_text_is_that_of_a_plain_request(
+    http: httpx.AsyncClient, service: FakeService, failure: Failure, status: int, headers: dict[str, str]
+):
+    service.disagree()
+    service.models["t"] = Scripted(failure)
+    streamed = await http.post("/v1/chat/completions", json=ASK)
+    plain = await http.post("/v1/chat/completions", json=ASK | {"stream": False})
+    assert streamed.status_code == plain.status_code == status
+    assert streamed.headers["content-type"] == "application/json"
+    assert streamed.headers.items() >= headers.items()
+    assert streamed.json()["error"] == plain.json()["error"]
+    assert streamed.json()["cascade"]["deferred"] is True
+    assert len(service.closings) == 2
+
+
+async def test_a_failure_after_it_opened_is_an_error_event_with_the_record(url: str, service: FakeService):
+    service.stream_open_s = 0
+    service.models["t"] = Scripted(Failure("unavailable", "Away."), delay_s=0.1)
+    async with httpx.AsyncClient() as client:
+        response = await client.post(url + "/v1/completions", json=TEXT | {"model": "t"})
+    assert response.status_code == 200
+    assert "event: error\ndata: " in response.text
+    assert '"cascade":{' in response.text
+    assert "[DONE]" not in response.text
+    assert len(service.closings) == 1
+
+
+async def test_a_bug_before_any_text_is_a_500(http: httpx.AsyncClient, service: FakeService):
     service.models["t"] = Scripted(RuntimeError("secret"))
-    events = (await http.post("/v1/completions", json=TEXT | {"model": "t"})).text
-    assert events.startswith("event: error\ndata: ")
-    assert "secret" not in events
-    assert "Traceback" not in events
-    assert "[DONE]" not in events
+    response = await http.post("/v1/completions", json=TEXT | {"model": "t"})
+    assert response.status_code == 500
+    assert "secret" not in response.text
     assert service.closings == [None]
 
 
@@ -102,9 +146,10 @@ class TestEnding:
         async def send(message: Message) -> None:
             await asyncio.sleep(HANG)
 
+        service.models |= {name: Scripted("Paris", delay_s=HANG) for name in ("a", "b")}
         await self.ask(service, ChatCompletion.model_validate(ASK), receive, send)
         assert service.closings == [None]
-        assert not service.models["a"].prompts
+        assert all(model.stopped == len(model.prompts) for model in service.models.values())
 
     async def test_a_server_that_cannot_send(self, service: FakeService):
         async def receive() -> Message:
