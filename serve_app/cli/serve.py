@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from threading import Event
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -78,7 +79,10 @@ def _watch(file: "ServeFile") -> None:
 
 
 def _drain(application: str, drain_s: float, status: "Status") -> None:
-    """Let the requests in progress finish, and report how many there are. Ctrl-C interrupts it."""
+    """Let the requests in progress finish, and report how many there are.
+
+    Raises KeyboardInterrupt if another signal comes meanwhile.
+    """
     from serve_app.deployments.draining import drain
 
     def tell(count: int) -> None:
@@ -89,7 +93,14 @@ def _drain(application: str, drain_s: float, status: "Status") -> None:
         status.update(f"waiting for {_requests(count)}")
 
     reported: list[int] = []
-    if unfinished := drain(application, drain_s, tell):
+    interrupted = Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: interrupted.set())
+    unfinished = drain(application, drain_s, tell, interrupted)
+    _stop_by_signal()
+    if interrupted.is_set():
+        raise KeyboardInterrupt
+    if unfinished:
         typer.echo(f"Cut off {_requests(unfinished)} after {drain_s:g} s.")
 
 
