@@ -42,6 +42,7 @@ def serve(config: ConfigOrQuickstart = None, drain_s: DrainSeconds = 60) -> None
     # Ray takes seconds to import, so only now.
     from serve_app.deployments import local
 
+    os.environ.pop("RAY_ENABLE_AUTO_CONNECT")  # Ray has read it; it is not meant for the processes that it starts
     local.check_port(file)
     local.check_environments(file)
     ready = False
@@ -65,9 +66,14 @@ def serve(config: ConfigOrQuickstart = None, drain_s: DrainSeconds = 60) -> None
                     status.update("stopping")
                     status.start()
         except KeyboardInterrupt:
-            # The second Ctrl-C stops a server at once, and is no fault either.
             if not ready:
                 raise
+            # The second Ctrl-C stops a server at once, and is no fault either. Threads of Serve's handles are still
+            # alive, and would complain that Ray is gone.
+            status.stop()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0)
 
 
 def _watch(file: "ServeFile") -> None:
@@ -121,6 +127,8 @@ def _prepare_ray() -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")
     os.environ.pop("RAY_ADDRESS", None)  # always a cluster of our own
+    # A thread of a handle that outlives Ray would start another cluster.
+    os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
 
 
 def _greeting(url: str, cascades: list[str], dashboard_url: str | None) -> str:
