@@ -29,6 +29,8 @@ OPTIONS = {
     # `oneOf` binds as `anyOf`; finished answers are validated against the schema itself.
     "coerce_one_of": True,
 }
+_LINE_BYTES = 2**20
+"""Of an answer of the process, which may quote the grammar; JSON's escapes make six bytes of a character."""
 _PROCESS = Path(__file__).with_name("grammar_process.py")
 _SILENT = {"type", "title", "description", "default", "examples", "deprecated", "$schema", "$id", "$comment", "$defs"}
 _SILENT |= {"definitions", "additionalProperties", "required", "minProperties", "maxProperties", "properties"}
@@ -41,7 +43,7 @@ def grammar(schema: JsonSchema) -> str:
     Objects that list their properties and say nothing of others get no others: every answer is valid all the same,
     and small models do not add properties until the answer is full.
     """
-    return "%llguidance {}\nstart: %json " + json.dumps(_closed(schema) | {"x-guidance": OPTIONS})
+    return "%llguidance {}\nstart: %json " + json.dumps(_closed(schema) | {"x-guidance": OPTIONS}, ensure_ascii=False)
 
 
 def _closed(schema: Any, *, composed: bool = False, definitions: bool | None = None) -> Any:
@@ -122,7 +124,9 @@ class GrammarChecker:
         process = self._process
         if process is None or process.returncode is not None:
             command = (sys.executable, "-P", str(_PROCESS))
-            process = self._process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE)
+            process = self._process = await asyncio.create_subprocess_exec(
+                *command, stdin=PIPE, stdout=PIPE, limit=_LINE_BYTES
+            )
             await _answer(process, "start: /a/")  # the start is not the grammar's
         try:
             async with asyncio.timeout(self._time_limit_s):
