@@ -20,7 +20,8 @@ ALLOWED: dict[str, set[str]] = {
     "core": set(),
     "errors": set(),
     "torch_models": set(),
-    "weights": {"core"},
+    "terminal": set(),
+    "weights": {"core", "terminal"},
     "signals": {"core", "torch_models", "weights"},
     "engines": {"core", "engines"},
     "engines.base": {"core", "weights"},
@@ -39,7 +40,7 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation.statistics": set(),
     "evaluation.records": {"config", "core"},
     "evaluation.analysis": EVALUATION,
-    "evaluation.collect": EVALUATION - {"evaluation.statistics"},
+    "evaluation.collect": EVALUATION - {"evaluation.statistics"} | {"terminal"},
     "evaluation.evaluate": COMMAND,
     "evaluation.calibrate": COMMAND,
     "evaluation.choose": COMMAND,
@@ -48,7 +49,18 @@ ALLOWED: dict[str, set[str]] = {
     "cluster.check": CLUSTER - {"weights"},
     "cluster.live": CLUSTER - {"weights"},
     "app": {"config", "deployments", "signals"},
-    "cli": {"app", "cluster", "config", "core", "deployments", "evaluation", "planning", "signals", "weights"},
+    "cli": {
+        "app",
+        "cluster",
+        "config",
+        "core",
+        "deployments",
+        "evaluation",
+        "planning",
+        "signals",
+        "terminal",
+        "weights",
+    },
 }
 LOOSE = {"__init__.py", "app.py", "errors.py", "torch_models.py"}
 

@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 
 from serve_app.cli.arguments import ConfigPath
-from serve_app.cli.console import note_console, result_console
 from serve_app.cli.errors_and_exit import echo_json, report_errors
 from serve_app.evaluation.analysis.costs import Unit
 from serve_app.evaluation.calibrate.goal import Goal
+from serve_app.terminal.console import note_console, result_console
 
 RecordsPath = Annotated[
     Path, typer.Argument(metavar="RECORDS", help="File that cascade collect wrote: .jsonl or .jsonl.gz.")

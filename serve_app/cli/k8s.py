@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serve_app.cli.console import result_console
 from serve_app.cli.errors_and_exit import echo_json, report_errors
 from serve_app.cluster.settings import Overlay
 from serve_app.errors import ClusterError, ConfigError
+from serve_app.terminal.console import result_console
 
 if TYPE_CHECKING:
     from serve_app.cluster.live.apply import Trial

@@ -8,13 +8,13 @@ import typer
 from serve_app.cli import evaluation
 from serve_app.cli.arguments import ConfigPath
 from serve_app.cli.config import config as print_config
-from serve_app.cli.console import result_console
 from serve_app.cli.errors_and_exit import echo_json, exit_process, report_errors
 from serve_app.cli.k8s import app as k8s
 from serve_app.cli.plan import plan
 from serve_app.cli.pull import pull
 from serve_app.cli.serve import serve
 from serve_app.core.types import Force
+from serve_app.terminal.console import result_console
 
 app = typer.Typer(
     name="cascade",

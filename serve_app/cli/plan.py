@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from serve_app.cli.arguments import ConfigPath
-from serve_app.cli.console import result_console
 from serve_app.cli.errors_and_exit import echo_json, report_errors
 from serve_app.errors import ConfigError, ServerError
+from serve_app.terminal.console import result_console
 
 if TYPE_CHECKING:
     from serve_app.config import AppConfig

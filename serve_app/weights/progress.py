@@ -1,8 +1,10 @@
 """Progress of downloads: a small protocol, a silent reporter, and bars drawn by rich."""
 
 import time
-from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Protocol
+
+from serve_app.terminal.bars import Bars
+from serve_app.terminal.console import note_console
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,7 +44,7 @@ class SilentProgress:
         pass
 
 
-class RichProgress:
+class RichProgress(Bars):
     """One bar per model on a terminal; elsewhere one plain line per finished model.
 
     with RichProgress() as progress:
@@ -50,21 +52,7 @@ class RichProgress:
     """
 
     def __init__(self, console: "Console | None" = None) -> None:
-        from rich.console import Console
-
-        self._console = console or Console(stderr=True)
-        self._bars = _bars(self._console) if self._console.is_terminal else None
-
-    def __enter__(self) -> Self:
-        if self._bars is not None:
-            self._bars.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._bars is not None:
-            self._bars.stop()
+        super().__init__(console or note_console(), _bars)
 
     def start(self, name: str) -> ProgressTask:
         if self._bars is None:

@@ -1,8 +1,9 @@
 """Progress of `collect`: a bar for each model on a terminal, else a line now and then."""
 
 import time
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
+
+from serve_app.terminal.bars import Bars
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -15,24 +16,12 @@ SPEED_S = 600.0
 """Seconds over which the rate is averaged: one answer may take many."""
 
 
-class CollectProgress:
+class CollectProgress(Bars):
     """Shows how many of each model's answers have come."""
 
     def __init__(self, console: "Console") -> None:
-        self._console = console
-        self._bars = _bars(console) if console.is_terminal else None
+        super().__init__(console, _bars)
         self._models: dict[str, _Model] = {}
-
-    def __enter__(self) -> Self:
-        if self._bars is not None:
-            self._bars.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._bars is not None:
-            self._bars.stop()
 
     def add(self, model: str, total: int, done: int) -> None:
         """Add a model that needs `total` answers, of which the records already have `done`."""
