@@ -58,13 +58,12 @@ class Body(BaseModel):
     def _drop_nulls(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
-        fields: dict[str, Any] = {}
-        for name, value in values.items():
-            if value is not None and not cls.is_neutral(name, value):
-                fields[name] = value
-                if name not in cls.field_names():
-                    break  # an error for one unknown field is enough: there may be a million
-        return fields
+        fields = {
+            name: value for name, value in values.items() if value is not None and not cls.is_neutral(name, value)
+        }
+        # An error for one unknown field is enough: there may be a million.
+        unknown = next((name for name in fields if name not in cls.field_names()), None)
+        return {name: value for name, value in fields.items() if name in cls.field_names() or name == unknown}
 
     @classmethod
     @cache

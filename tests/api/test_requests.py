@@ -151,6 +151,16 @@ async def test_refusals_name_what_would_do(http: httpx.AsyncClient):
 
 
 @pytest.mark.parametrize("path", PATHS)
+async def test_an_unknown_field_is_named_wherever_it_stands(http: httpx.AsyncClient, path: str):
+    response = await http.post(path, json={"temprature": 1, "streem": True} | BASE[path])
+    assert response.status_code == 400
+    assert error_of(response)["message"] == "temprature: this field is not supported."
+    message = {"nmae": "x", "role": "user", "content": "Hi"}
+    sentence, param = await refused(http, CHAT, messages=[message])
+    assert (sentence, param) == ("messages[0].nmae: this field is not supported.", "messages[0].nmae")
+
+
+@pytest.mark.parametrize("path", PATHS)
 async def test_user_and_metadata_are_accepted(http: httpx.AsyncClient, path):
     response = await http.post(path, json=BASE[path] | {"user": "someone", "metadata": {"team": "a"}})
     assert response.status_code == 200
