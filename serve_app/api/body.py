@@ -7,8 +7,8 @@ from jsonschema_rs import (
     Draft4Validator,
     Draft7Validator,
     Draft202012Validator,
-    ReferencingError,
     ValidationError,
+    ValidationErrorKind,
     validator_for,
 )
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -134,10 +134,10 @@ def _check_schema(schema: dict[str, Any]) -> dict[str, Any]:
 def _check_references(schema: dict[str, Any]) -> dict[str, Any]:
     try:
         validator_for(schema, offline=True)
-    except ReferencingError as error:
-        raise ValueError(f"has a $ref that leads nowhere: {error}"[:300]) from None
-    except (ValidationError, ValueError):
-        pass  # a keyword of an older draft, or a pattern of another dialect: engines say themselves what they cannot do
+    except ValidationError as error:
+        # Anything else is a keyword of an older draft, or a pattern of another dialect, which some engines take.
+        if isinstance(error.kind, ValidationErrorKind.Referencing):
+            raise ValueError(f"has a $ref that leads nowhere: {error.message}"[:300]) from None
     return schema
 
 

@@ -200,7 +200,6 @@ def objects(properties: int) -> dict[str, Any]:
     return {"type": "object", "properties": {f"p{number}": {"type": "string"} for number in range(properties)}}
 
 
-LOOP = {"$ref": "#/$defs/a"}
 UNBUILDABLE: list[tuple[Any, str]] = [
     ({"type": "array", "items": {}, "minItems": 5, "maxItems": 2}, "minItems is 5, but maxItems is 2"),
     (
@@ -220,7 +219,6 @@ UNBUILDABLE: list[tuple[Any, str]] = [
     ({"pattern": r"[\]{]\\{12,0000000000003}"}, "at pattern: {12,0000000000003} allows nothing"),
     ({"pattern": "{" + "9" * 1000 + ",1}"}, "at pattern: {99999"),
     (objects(257), "at properties: has more than 256 properties"),
-    # llama.cpp makes one object of these.
 ]
 
 
@@ -234,6 +232,16 @@ async def test_schemas_that_no_grammar_can_be_built_of(
     assert message.startswith(f"{place}: cannot be answered: {sentence}")
     assert len(message) < 300
     assert param == place
+    assert not service.runs
+
+
+@pytest.mark.parametrize("reference", ["#/$defs/gone", "#/properties/b", "https://example.com/schema.json"])
+async def test_references_that_lead_nowhere(http: httpx.AsyncClient, service: FakeService, reference: str):
+    schema = {"type": "object", "properties": {"a": {"$ref": reference}}}
+    message, param = await refused(http, CHAT, **function(parameters=schema))
+    assert message.startswith("tools[0].function.parameters: has a $ref that leads nowhere: ")
+    assert reference.removeprefix("#") in message
+    assert param == "tools[0].function.parameters"
     assert not service.runs
 
 

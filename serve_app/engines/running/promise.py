@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from jsonschema_rs import ReferencingError, ValidationError, validator_for
+from jsonschema_rs import ValidationError, validator_for
 
 from serve_app.core.tools import AnswerSchema, JsonSchema, NamedTool
 from serve_app.core.types import Answer, Failure, Generation, Prompt, ToolCall
@@ -60,7 +60,7 @@ def _text_problem(text: str, schema: JsonSchema, subject: str) -> str | None:
         return f"{subject} is not valid JSON"
     try:
         validator = validator_for(dict(schema), offline=True, mask="the value")
-    except (ReferencingError, ValidationError, ValueError):
+    except ValidationError:
         return None  # what no validator can be made of, such as a pattern of another dialect, promises nothing
     try:
         validator.validate(value)
