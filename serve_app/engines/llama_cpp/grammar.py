@@ -33,7 +33,7 @@ _LINE_BYTES = 2**20
 """Of an answer of the process, which may quote the grammar; JSON's escapes make six bytes of a character."""
 _PROCESS = Path(__file__).with_name("grammar_process.py")
 _SILENT = {"type", "title", "description", "default", "examples", "deprecated", "$schema", "$id", "$comment", "$defs"}
-_SILENT |= {"definitions", "additionalProperties", "required", "minProperties", "maxProperties", "properties"}
+_SILENT |= {"definitions", "additionalProperties", "required", "maxProperties", "properties"}
 """Keywords beside which an object's `properties` can be closed: none brings properties of its own."""
 
 
@@ -72,7 +72,7 @@ def _closed(schema: Any, *, composed: bool = False, definitions: bool | None = N
             closed[key] = _closed(value, composed=within, definitions=definitions)
         else:
             closed[key] = value
-    if not composed and speaking == {"properties"}:
+    if not composed and speaking == {"properties"} and schema["properties"].keys() >= set(schema.get("required", ())):
         closed.setdefault("additionalProperties", False)
     return closed
 
@@ -83,9 +83,11 @@ def _composes_references(schema: Any) -> bool:
         return any(map(_composes_references, schema))
     if not isinstance(schema, dict):
         return False
-    parts = [part for part in schema.get("allOf", ()) if isinstance(part, dict)] if "allOf" in schema else []
+    # A property may have a keyword's name, and then any value.
+    parts = schema.get("allOf")
+    composed = isinstance(parts, list) and any(isinstance(part, dict) and "$ref" in part for part in parts)
     beside = "$ref" in schema and len(schema.keys() - (_SILENT - {"properties"})) > 1
-    return beside or any("$ref" in part for part in parts) or any(map(_composes_references, schema.values()))
+    return composed or beside or any(map(_composes_references, schema.values()))
 
 
 class GrammarChecker:

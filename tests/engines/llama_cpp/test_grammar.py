@@ -11,7 +11,11 @@ from typing import Any
 import jsonschema_rs
 import pytest
 import pytest_asyncio
+from hypothesis import HealthCheck, given, reject, settings
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
+from serve_app.api.body import JsonSchema
 from serve_app.core.tools import AnswerSchema
 from serve_app.core.types import Prompt
 from serve_app.engines import Engine
@@ -54,6 +58,9 @@ CLOSED_A, CLOSED_B = A | {"additionalProperties": False}, B | {"additionalProper
         # What a client says of other properties stands.
         (A | {"additionalProperties": True}, A | {"additionalProperties": True}),
         (A | {"additionalProperties": B}, A | {"additionalProperties": CLOSED_B}),
+        # Nor is an object closed that would then have no value.
+        (A | {"required": ["a", "b"]}, A | {"required": ["a", "b"]}),
+        (A | {"minProperties": 2}, A | {"minProperties": 2}),
         # Nothing is closed about which another part speaks.
         ({"allOf": [A, B]}, {"allOf": [A, B]}),
         (A | {"anyOf": [B, {"required": ["a"]}]}, A | {"anyOf": [B, {"required": ["a"]}]}),
@@ -66,10 +73,30 @@ CLOSED_A, CLOSED_B = A | {"additionalProperties": False}, B | {"additionalProper
         # No keyword, but values and a property's name.
         ({"const": A}, {"const": A}),
         (an_object(properties=A), an_object(properties=CLOSED_A) | {"additionalProperties": False}),
+        (an_object(allOf=True, required=A), an_object(allOf=True, required=CLOSED_A) | {"additionalProperties": False}),
     ],
 )
 async def test_objects_get_no_properties_that_nobody_listed(schema: dict[str, Any], expected: dict[str, Any]) -> None:
     assert closed(schema) == expected
+
+
+KEYWORDS = ("type", "properties", "required", "items", "allOf", "anyOf", "$ref", "$defs", "enum", "default", "minItems")
+SCHEMAS = st.recursive(
+    st.one_of(st.booleans(), st.sampled_from(["object", "#", "a"]), st.integers(0, 3)),
+    lambda parts: st.lists(parts, max_size=3) | st.dictionaries(st.sampled_from(KEYWORDS), parts, max_size=4),
+    max_leaves=12,
+)
+A_SCHEMA: TypeAdapter[dict[str, Any]] = TypeAdapter(JsonSchema)
+
+
+@settings(suppress_health_check=[HealthCheck.filter_too_much])
+@given(SCHEMAS)
+async def test_any_schema_that_passes_the_door_has_a_grammar(schema: Any) -> None:
+    try:
+        A_SCHEMA.validate_python(schema)
+    except ValidationError:
+        reject()
+    assert grammar(schema).startswith("%llguidance {}\nstart: %json {")
 
 
 def pattern(text: str) -> dict[str, Any]:
