@@ -12,7 +12,7 @@ from serve_app.core.tools import Tool
 from serve_app.core.types import Answer, Delta, Failure, Generation, Message, Outcome, Prompt, Scores, Tier, ToolCall
 from serve_app.signals.json_leaves import JsonSignal
 
-from .test_cascade import Fake
+from .scripted import Fake
 
 TOOL = Tool("book")
 PROMPT = Prompt((Message("user", "Book a table for two at eight."),), tools=(TOOL,))
