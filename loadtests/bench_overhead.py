@@ -32,7 +32,7 @@ from rich.progress import track
 from rich.table import Table
 from starlette.requests import Request
 
-from serve_app.api.schema import ChatCompletion
+from serve_app.api.chat.schema import ChatCompletion
 from serve_app.app import build_app
 from serve_app.config import AppConfig
 from serve_app.deployments.local import local_cluster

@@ -14,9 +14,10 @@ import pytest
 import typer.main
 import yaml
 
-from serve_app.api.body import IGNORED
-from serve_app.api.errors import FAILURE_STATUS
-from serve_app.api.schema import NEUTRAL, CascadeOptions, ChatCompletion, TextCompletion
+from serve_app.api.chat.schema import ChatCompletion, TextCompletion
+from serve_app.api.chat.tolerated import IGNORED, NEUTRAL
+from serve_app.api.error_detail import FAILURE_STATUS
+from serve_app.api.fields.cascade_options import CascadeOptions
 from serve_app.cli.main import app
 from serve_app.cluster.settings import Settings
 from serve_app.config import AppConfig

@@ -1,1 +1,1 @@
-"""The OpenAI dialect: schema, conversion, routes, streams and error bodies. FastAPI, no Ray."""
+"""The HTTP APIs over FastAPI, no Ray: what they share, and a room for each."""

@@ -19,6 +19,12 @@ def utf8(text: str) -> bytes:
         return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
 
 
+def event(data: Any, name: str | None = None) -> bytes:
+    """Return a server-sent event; without a name it is a `message`."""
+    prefix = b"" if name is None else f"event: {name}\n".encode()
+    return prefix + b"data: " + encoded(data) + b"\n\n"
+
+
 class Reply(JSONResponse):
     """A whole JSON response."""
 

@@ -2,63 +2,22 @@
 
 import json
 import logging
-import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from serve_app.api.chat.tools import NamedToolChoice
 from serve_app.api.encoding import Reply
-from serve_app.api.schema import NEUTRAL
-from serve_app.api.tools import NamedToolChoice
-from serve_app.core.record_json import JsonObject
-from serve_app.core.types import Failure, FailureKind
+from serve_app.api.error_detail import BUG, ErrorDetail
+from serve_app.api.error_shape import error_reply
+from serve_app.api.intake.route import InvalidBodyError
 from serve_app.errors import QUOTED_CHARACTERS, CascadeError, RequestError, UnknownModelError, choices, quoted
 
 logger = logging.getLogger(__name__)
-
-FAILURE_STATUS: dict[FailureKind, int] = {
-    "context_length": 400,
-    "timeout": 504,
-    "unavailable": 503,
-    "error": 502,
-    "cancelled": 503,
-    "refused": 400,
-    "rate_limited": 429,
-    "invalid_output": 502,
-}
-
-BUG = "The server failed in a way it should not; see its log."
-
-
-def error_body(message: str, *, kind: str, param: str | None = None, code: str | None = None) -> JsonObject:
-    """Build OpenAI's error object."""
-    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
-
-
-def failure_body(model: str, failure: Failure, prompt_field: str) -> JsonObject:
-    """Build the error object for a request whose last model failed. `prompt_field` is the field of its prompt."""
-    if failure.kind == "context_length":
-        code = "context_length_exceeded"
-        return error_body(failure.message, kind="invalid_request_error", param=prompt_field, code=code)
-    if failure.kind == "refused":
-        message = f"The model {model!r} cannot honour the request: {failure.message}"
-        return error_body(message, kind="invalid_request_error", param=failure.param, code="unsupported")
-    kind = "rate_limit_error" if failure.kind == "rate_limited" else "server_error"
-    return error_body(f"The model {model!r} failed: {failure.message}", kind=kind, code=failure.kind)
-
-
-def failure_headers(failure: Failure) -> dict[str, str]:
-    """Return the headers that tell OpenAI's clients whether and when to try again; they try twice by default."""
-    if failure.kind in ("timeout", "invalid_output"):
-        # Each retry could take the whole time limit again, or end in the same answer.
-        return {"x-should-retry": "false"}
-    if failure.retry_after_s is not None:
-        return {"retry-after": str(math.ceil(failure.retry_after_s))}
-    return {}
 
 
 def install(app: FastAPI) -> None:
@@ -70,13 +29,14 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _bug)
 
 
-async def _invalid(_: Request, error: Exception) -> Reply:
+async def _invalid(request: Request, error: Exception) -> Reply:
     assert isinstance(error, RequestValidationError)
-    message, param = _describe(error.errors())
-    return Reply(error_body(message, kind="invalid_request_error", param=param), 400)
+    neutral = error.neutral if isinstance(error, InvalidBodyError) else {}
+    message, param = _describe(error.errors(), neutral)
+    return error_reply(ErrorDetail(400, message, param=param), request.url.path)
 
 
-def _describe(items: Sequence[Any]) -> tuple[str, str | None]:
+def _describe(items: Sequence[Any], neutral: Mapping[str, Sequence[Any]]) -> tuple[str, str | None]:
     """Return a sentence about the first fault, and the field that it names."""
     # A union has an error for each of its members; the deepest belongs to the member that the client meant.
     field = _field(items[0])
@@ -90,8 +50,8 @@ def _describe(items: Sequence[Any]) -> tuple[str, str | None]:
         case "model_attributes_type" | "model_type" | "dict_type":
             hint = "" if param else ", sent with the content type application/json"
             return f"{subject}: must be a JSON object{hint}.", param
-        case "extra_forbidden" if param in NEUTRAL:
-            allowed = " or ".join(json.dumps(value) for value in NEUTRAL[param])
+        case "extra_forbidden" if param is not None and param in neutral:
+            allowed = " or ".join(json.dumps(value) for value in neutral[param])
             return f"{param}: not supported, except {allowed}.", param
         case "extra_forbidden":
             return f"{param}: this field is not supported.", param
@@ -132,15 +92,14 @@ def _is_tag(step: Any) -> bool:
     return isinstance(step, str) and (step in tags or step.startswith(("list[", "literal[", "function-after[")))
 
 
-async def _refused(_: Request, error: Exception) -> Reply:
+async def _refused(request: Request, error: Exception) -> Reply:
     assert isinstance(error, RequestError)
     status = 404 if isinstance(error, UnknownModelError) else 400
-    body = error_body(error.message, kind="invalid_request_error", param=error.param, code=error.code)
-    return Reply(body, status)
+    return error_reply(ErrorDetail(status, error.message, param=error.param, code=error.code), request.url.path)
 
 
-async def _failed(_: Request, error: Exception) -> Reply:
-    return Reply(error_body(str(error), kind="server_error"), 503)
+async def _failed(request: Request, error: Exception) -> Reply:
+    return error_reply(ErrorDetail(503, str(error), "server_error"), request.url.path)
 
 
 async def _http(request: Request, error: Exception) -> Reply:
@@ -152,10 +111,10 @@ async def _http(request: Request, error: Exception) -> Reply:
         message = f"{request.url.path} does not take {request.method}; use {(error.headers or {}).get('Allow')}."
     else:
         message = str(error.detail)
-    body = error_body(message, kind="invalid_request_error" if error.status_code < 500 else "server_error")
-    return Reply(body, error.status_code, headers=dict(error.headers or {}))
+    kind = "invalid_request_error" if error.status_code < 500 else "server_error"
+    return error_reply(ErrorDetail(error.status_code, message, kind), request.url.path, dict(error.headers or {}))
 
 
 async def _bug(request: Request, error: Exception) -> Reply:
     logger.error("Unexpected error in %s %s", request.method, request.url.path, exc_info=error)
-    return Reply(error_body(BUG, kind="server_error"), 500)
+    return error_reply(BUG, request.url.path)

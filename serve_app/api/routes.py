@@ -6,16 +6,16 @@ from fastapi import FastAPI, Request, Response
 
 from serve_app import __version__
 from serve_app.api import errors
-from serve_app.api.conversion import headers
+from serve_app.api.answer_format import AnswerFormat
+from serve_app.api.chat.format import CompletionFormat
+from serve_app.api.chat.prompt import to_ask
+from serve_app.api.chat.schema import ChatCompletion, TextCompletion
 from serve_app.api.encoding import Reply
-from serve_app.api.exchange import Exchange, failure_reply, while_connected
-from serve_app.api.intake import CLIENT_LEFT, CompletionRoute
-from serve_app.api.schema import ChatCompletion, TextCompletion
+from serve_app.api.exchange import Ask, Exchange
+from serve_app.api.intake.route import CompletionRoute
+from serve_app.api.reply import plain_response
 from serve_app.api.service import ModelCard, Service
 from serve_app.api.stream import EventStream
-from serve_app.core.cascade import run_cascade
-from serve_app.core.record import usage
-from serve_app.core.types import Failure, Outcome
 from serve_app.errors import UnknownModelError, choices, quoted
 
 
@@ -28,11 +28,11 @@ def build_api(service: Service) -> FastAPI:
 
     @app.post("/v1/chat/completions", summary="Ask a cascade, or a single model, with chat messages")
     async def chat_completions(body: ChatCompletion, request: Request) -> Response:
-        return await _complete(service, body, request)
+        return await _answer(service, to_ask(body, service.names), CompletionFormat(body), request)
 
     @app.post("/v1/completions", summary="Ask with a raw prompt that no chat template touches")
     async def completions(body: TextCompletion, request: Request) -> Response:
-        return await _complete(service, body, request)
+        return await _answer(service, to_ask(body, service.names), CompletionFormat(body), request)
 
     @app.get("/v1/models", summary="Every cascade and every single model")
     async def models() -> dict[str, Any]:
@@ -74,18 +74,6 @@ def _card(card: ModelCard) -> dict[str, Any]:
     }
 
 
-async def _complete(service: Service, body: ChatCompletion | TextCompletion, request: Request) -> Response:
-    exchange = Exchange(service, body, request.headers)
-    if body.stream:
-        return EventStream(exchange)
-    outcome: Outcome | None = None
-    try:
-        outcome = await while_connected(request.receive, run_cascade(exchange.run))
-    finally:
-        record = exchange.close(outcome)
-    if outcome is None:
-        return Response(status_code=CLIENT_LEFT)
-    if isinstance(outcome.answer, Failure):
-        return failure_reply(outcome, record, exchange.dialect.prompt_field)
-    content = exchange.dialect.response(outcome.answer, usage(exchange.run.calls), record)
-    return Reply(content, headers=headers(record))
+async def _answer(service: Service, ask: Ask, form: AnswerFormat, request: Request) -> Response:
+    exchange = Exchange(service, ask, form, request.headers)
+    return EventStream(exchange) if ask.stream else await plain_response(exchange, request)

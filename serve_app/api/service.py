@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
-from serve_app.api.limits import Limits
-from serve_app.api.schema import CascadeOptions
+from serve_app.api.fields.cascade_options import CascadeOptions
+from serve_app.api.intake.limits import Limits
 from serve_app.core.record import DecisionRecord
 from serve_app.core.record_json import JsonObject
 from serve_app.core.run import Run

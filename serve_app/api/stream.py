@@ -9,14 +9,13 @@ from typing import TypeAlias
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from serve_app.api.encoding import encoded
-from serve_app.api.errors import BUG, error_body, failure_body
-from serve_app.api.exchange import Exchange, failure_reply, while_connected
+from serve_app.api.error_detail import BUG, failure_detail
+from serve_app.api.exchange import Exchange, while_connected
+from serve_app.api.reply import failure_reply
 from serve_app.core.cascade import cascade_events
-from serve_app.core.record import DecisionRecord, usage
-from serve_app.core.record_json import JsonObject, to_json
+from serve_app.core.record import usage
 from serve_app.core.run import Run
-from serve_app.core.types import Delta, Failure, Generation, Outcome
+from serve_app.core.types import Delta, Failure, Outcome
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +48,7 @@ class EventStream(StreamingResponse):
         async with aclosing(_paced(exchange.run, exchange.stream_open_s, exchange.keepalive_s)) as events:
             first = await anext(events)
             if isinstance(first, Outcome) and isinstance(first.answer, Failure):
-                reply = failure_reply(first, exchange.close(first), exchange.dialect.prompt_field)
+                reply = failure_reply(exchange, first, exchange.close(first), scope["path"])
                 await reply(scope, receive, send)
                 return
             async with aclosing(server_sent_events(exchange, first, events)) as self.body_iterator:
@@ -65,37 +64,27 @@ async def server_sent_events(
     exchange: Exchange, first: Shown, events: AsyncGenerator[Shown, None]
 ) -> AsyncGenerator[bytes, None]:
     """Yield the whole stream, from its first event on; a failure is an `error` event now."""
-    dialect = exchange.dialect
+    form = exchange.format
     try:
-        if opening := dialect.opening():
-            yield _event(opening)
+        for part in form.opening():
+            yield part
         event = first
         while not isinstance(event, Outcome):
-            yield KEEPALIVE if event is None else _event(dialect.delta(event.text))
+            for part in [KEEPALIVE] if event is None else form.delta(event):
+                yield part
             event = await anext(events)
         record = exchange.close(event)
         if isinstance(event.answer, Failure):
-            content = failure_body(event.answered_by, event.answer, dialect.prompt_field)
-            yield b"event: error\n" + _event(content | {"cascade": to_json(record)})
-            return
-        for chunk in _last_chunks(exchange, event.answer, record):
-            yield _event(chunk)
-        yield b"data: [DONE]\n\n"
+            ending = form.failed(failure_detail(event.answered_by, event.answer, form.prompt_field), record)
+        else:
+            ending = form.ending(event.answer, usage(exchange.run.calls), record)
+        for part in ending:
+            yield part
     except Exception as error:
         # The response has started, so the app's exception handlers cannot answer any more.
         logger.error("Unexpected error in a stream", exc_info=error)
-        yield b"event: error\n" + _event(error_body(BUG, kind="server_error"))
-
-
-def _last_chunks(exchange: Exchange, answer: Generation, record: DecisionRecord) -> list[JsonObject]:
-    """Return what follows the text: calls, the finish reason and the usage, with the record in the last chunk."""
-    dialect = exchange.dialect
-    chunks = [dialect.tool_calls(answer)] if answer.tool_calls else []
-    chunks.append(dialect.ending(answer))
-    if dialect.include_usage:
-        chunks.append(dialect.usage(usage(exchange.run.calls)))
-    chunks[-1]["cascade"] = to_json(record)
-    return chunks
+        for part in form.failed(BUG, None):
+            yield part
 
 
 async def _paced(run: Run, first_s: float, period_s: float) -> AsyncGenerator[Shown, None]:
@@ -124,9 +113,5 @@ async def _shown(run: Run) -> AsyncGenerator[Delta | Outcome, None]:
     """Yield the cascade's events that a client is shown."""
     async with aclosing(cascade_events(run)) as events:
         async for event in events:
-            if isinstance(event, Outcome) or (isinstance(event, Delta) and event.text):
+            if isinstance(event, Outcome) or (isinstance(event, Delta) and (event.text or event.reasoning)):
                 yield event
-
-
-def _event(data: JsonObject) -> bytes:
-    return b"data: " + encoded(data) + b"\n\n"

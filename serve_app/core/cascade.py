@@ -58,7 +58,7 @@ async def cascade_events(run: Run) -> AsyncGenerator[Event, None]:
             return
     async with aclosing(_ask_target(run, run.tiers[-1])) as events:
         async for event in events:
-            if isinstance(event, Delta) and event.text and run.first_text_s is None:
+            if isinstance(event, Delta) and (event.text or event.reasoning) and run.first_text_s is None:
                 run.first_text_s = perf_counter() - run.started
             yield event
     target = run.results[-1].calls[0]
@@ -82,7 +82,7 @@ def _refusal(result: TierResult) -> Call | None:
 
 def _whole(answer: Answer) -> Delta:
     assert isinstance(answer, Generation)
-    return Delta(answer.text, answer.prompt_tokens, answer.completion_tokens)
+    return Delta(answer.text, answer.prompt_tokens, answer.completion_tokens, reasoning=answer.reasoning)
 
 
 def _outcome(run: Run, call: Call, replaced: Failure | None = None) -> Outcome:

@@ -122,10 +122,11 @@ class DecisionRecord:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens over all models that were called."""
+    """Tokens over all models that were called; `reasoning_tokens` are a part of the `completion_tokens`."""
 
     prompt_tokens: int
     completion_tokens: int
+    reasoning_tokens: int = 0
 
     @property
     def total_tokens(self) -> int:
@@ -136,7 +137,11 @@ class Usage:
 def usage(calls: Iterable[Call]) -> Usage:
     """Sum the tokens of all calls, failed and cancelled ones included."""
     answers = [call.answer for call in calls]
-    return Usage(sum(a.prompt_tokens for a in answers), sum(a.completion_tokens for a in answers))
+    return Usage(
+        sum(answer.prompt_tokens for answer in answers),
+        sum(answer.completion_tokens for answer in answers),
+        sum(answer.reasoning_tokens for answer in answers if isinstance(answer, Generation)),
+    )
 
 
 def decision_record(

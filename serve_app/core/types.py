@@ -103,22 +103,25 @@ class TokenLogprob:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """A piece of a streamed answer. The token counts are totals so far, so that a stream cut short can be charged.
+    """A piece of a streamed answer: text, or `reasoning` before it, or both.
 
-    `estimated` is set until somebody has counted them.
+    The token counts are totals so far, so that a stream cut short can be charged; `estimated` is set until somebody has
+    counted them.
     """
 
     text: str
     prompt_tokens: int
     completion_tokens: int
     estimated: bool = False
+    reasoning: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
     """A model's whole answer. Latencies in seconds, measured at the engine (without network and queue before it).
 
-    `estimated` is set if nobody counted the tokens, as with an API that does not report them.
+    `estimated` is set if nobody counted the tokens, as with an API that does not report them. `reasoning` is what the
+    model wrote to itself before the text: it is never compared; `reasoning_tokens` of the `completion_tokens` are its.
     """
 
     text: str
@@ -130,6 +133,8 @@ class Generation:
     first_token_s: float | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     estimated: bool = False
+    reasoning: str = ""
+    reasoning_tokens: int = 0
 
     @property
     def compared(self) -> str:

@@ -4,12 +4,14 @@ from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serve_app.api.encoding import Reply
-from serve_app.api.errors import error_body
+from serve_app.api.error_detail import ErrorDetail
+from serve_app.api.error_shape import error_reply
 
 RETRY_AFTER_S = 10
 """About what a restart takes with weights in the cache; OpenAI's clients wait as long before they try again."""
-STOPPING = "The server is stopping: it finishes the requests that it has, and takes no new ones."
+STOPPING = ErrorDetail(
+    503, "The server is stopping: it finishes the requests that it has, and takes no new ones.", "server_error"
+)
 
 
 @dataclass
@@ -31,7 +33,7 @@ class GateMiddleware:
         if scope.get("method") != "POST":
             await self._app(scope, receive, send)
         elif self._gate.closed:
-            reply = Reply(error_body(STOPPING, kind="server_error"), 503, {"retry-after": str(RETRY_AFTER_S)})
+            reply = error_reply(STOPPING, scope["path"], {"retry-after": str(RETRY_AFTER_S)})
             await reply(scope, receive, send)
         else:
             self._gate.in_progress += 1

@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from serve_app.api.limits import Limits
+from serve_app.api.fields.cascade_options import CascadeOptions
+from serve_app.api.intake.limits import Limits
 from serve_app.api.routes import build_api
-from serve_app.api.schema import CascadeOptions
 from serve_app.api.service import ModelCard, Readiness
 from serve_app.config import TARGET_TIMEOUT_S, AppConfig, RouterSettings
 from serve_app.config.explain import explain

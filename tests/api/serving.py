@@ -9,9 +9,9 @@ from typing import Any
 
 import uvicorn
 
-from serve_app.api.limits import Limits
+from serve_app.api.fields.cascade_options import CascadeOptions
+from serve_app.api.intake.limits import Limits
 from serve_app.api.routes import build_api
-from serve_app.api.schema import CascadeOptions
 from serve_app.api.service import ModelCard, Names, Readiness
 from serve_app.config.services import RouterConfig
 from serve_app.core.charges import charge

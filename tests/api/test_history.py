@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from serve_app.api.body import IGNORED
+from serve_app.api.chat.tolerated import IGNORED
 from serve_app.core.types import Message, Prompt, Sampling, ToolCall
 
 from .serving import FakeService, Scripted

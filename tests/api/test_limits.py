@@ -13,8 +13,8 @@ import pytest
 from annotated_types import MaxLen
 from pydantic.fields import FieldInfo
 
-from serve_app.api.body import Body
-from serve_app.api.schema import ChatCompletion, TextCompletion
+from serve_app.api.chat.schema import ChatCompletion, TextCompletion
+from serve_app.api.fields.body import Body
 
 from .serving import FakeService
 

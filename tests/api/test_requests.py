@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from openai.types import chat, completion_create_params
 from openai.types.chat import completion_create_params as chat_create_params
 
-from serve_app.api.body import IGNORED
+from serve_app.api.chat.schema import ChatCompletion, TextCompletion
+from serve_app.api.chat.tolerated import IGNORED, NEUTRAL
 from serve_app.api.routes import build_api
-from serve_app.api.schema import NEUTRAL, ChatCompletion, TextCompletion
 from serve_app.core.types import Message, Prompt, Sampling
 
 from .serving import FakeService

@@ -8,8 +8,10 @@ import httpx
 import pytest
 from starlette.types import Message
 
+from serve_app.api.chat.format import CompletionFormat
+from serve_app.api.chat.prompt import to_ask
+from serve_app.api.chat.schema import ChatCompletion, TextCompletion
 from serve_app.api.exchange import Exchange, while_connected
-from serve_app.api.schema import ChatCompletion, TextCompletion
 from serve_app.api.stream import EventStream
 from serve_app.core.types import Failure
 
@@ -136,7 +138,7 @@ class TestEnding:
 
     async def ask(self, service: FakeService, body: Any, receive: Any, send: Any = None) -> None:
         self.sent: list[str] = []
-        response = EventStream(Exchange(service, body, {}))
+        response = EventStream(Exchange(service, to_ask(body), CompletionFormat(body), {}))
         await response({"type": "http"}, receive, send or self.send)
 
     async def test_gone_before_it_began(self, service: FakeService):

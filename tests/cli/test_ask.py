@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from serve_app.api.schema import ChatCompletion
+from serve_app.api.chat.schema import ChatCompletion
 from serve_app.cli.ask import ask
 from serve_app.errors import CascadeError, RequestError, ServerError, UnknownModelError
 from tests.cli.responses import ACCEPTED

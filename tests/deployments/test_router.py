@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from serve_app.api.schema import CascadeOptions
+from serve_app.api.fields.cascade_options import CascadeOptions
 from serve_app.config import AppConfig
 from serve_app.core.cascade import run_cascade
 from serve_app.core.record import DecisionRecord

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from serve_app.api.body import JsonSchema
+from serve_app.api.fields.json_schema import JsonSchema
 from serve_app.core.tools import AnswerSchema
 from serve_app.core.types import Prompt
 from serve_app.engines import Engine

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from email.message import Message
 from typing import Any
@@ -10,11 +10,12 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from serve_app.api.limits import Limits, check_json
+from serve_app.api.fields.body import Body
+from serve_app.api.intake.limits import Limits, check_json
 from serve_app.errors import QUOTED_CHARACTERS, RequestError
 
 CLIENT_LEFT = 499
@@ -32,6 +33,14 @@ MAX_NUMBER_CHARACTERS = 100
 _worker = ThreadPoolExecutor(1, thread_name_prefix="large-bodies")
 
 
+class InvalidBodyError(RequestValidationError):
+    """A body that its model refuses. `neutral` are the model's fields that are not honoured, with neutral values."""
+
+    def __init__(self, errors: Sequence[Any], neutral: Mapping[str, Sequence[Any]]) -> None:
+        super().__init__(errors)
+        self.neutral = neutral
+
+
 class CompletionRoute(APIRoute):
     """A route that receives and validates its own body, which FastAPI only documents; other routes are FastAPI's."""
 
@@ -41,7 +50,7 @@ class CompletionRoute(APIRoute):
             return super().get_route_handler()
         model, endpoint = self.body_field.field_info.annotation, self.endpoint
         assert isinstance(model, type)
-        assert issubclass(model, BaseModel)
+        assert issubclass(model, Body)
 
         async def handle(request: Request) -> Response:
             limits: Limits = request.app.state.service.limits
@@ -87,7 +96,7 @@ def _is_json(request: Request) -> bool:
     return message.get_content_maintype() == "application" and (subtype == "json" or subtype.endswith("+json"))
 
 
-async def _validated(model: type[BaseModel], body: bytes, is_json: bool, limits: Limits) -> BaseModel:
+async def _validated(model: type[Body], body: bytes, is_json: bool, limits: Limits) -> Body:
     if not body:
         raise RequestValidationError([{"type": "missing", "loc": ("body",), "msg": "", "input": None}])
     if not is_json:
@@ -97,7 +106,7 @@ async def _validated(model: type[BaseModel], body: bytes, is_json: bool, limits:
     return await asyncio.get_running_loop().run_in_executor(_worker, _parse, model, body, limits)
 
 
-def _parse(model: type[BaseModel], body: bytes, limits: Limits) -> BaseModel:
+def _parse(model: type[Body], body: bytes, limits: Limits) -> Body:
     try:
         text = body.decode(json.detect_encoding(body), "surrogatepass")
     except UnicodeDecodeError as error:
@@ -111,12 +120,13 @@ def _parse(model: type[BaseModel], body: bytes, limits: Limits) -> BaseModel:
     return _build(model, value, limits)
 
 
-def _build(model: type[BaseModel], value: Any, limits: Limits) -> BaseModel:
+def _build(model: type[Body], value: Any, limits: Limits) -> Body:
     try:
         return model.model_validate(value, context=limits)
     except ValidationError as error:
         faults = error.errors(include_url=False)
-        raise RequestValidationError([fault | {"loc": ("body", *fault["loc"])} for fault in faults]) from None
+        located = [fault | {"loc": ("body", *fault["loc"])} for fault in faults]
+        raise InvalidBodyError(located, model.neutral) from None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

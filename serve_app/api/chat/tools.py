@@ -1,11 +1,13 @@
 """Tools, calls of them, and the form of an answer: OpenAI's JSON -> core's types."""
 
 import json
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from serve_app.api.body import IGNORED, Body, JsonSchema, Text
+from serve_app.api.chat.tolerated import IGNORED
+from serve_app.api.fields.body import Body, Text
+from serve_app.api.fields.json_schema import JsonSchema
 from serve_app.core.tools import AnswerSchema, NamedTool, Tool
 from serve_app.core.tools import ResponseFormat as Format
 from serve_app.core.types import ToolCall
@@ -30,12 +32,10 @@ class Function(Body):
 class FunctionTool(Body):
     """One of `tools`; custom tools are refused."""
 
+    ignored = IGNORED["tool"]
+
     type: Literal["function"]
     function: Function
-
-    @classmethod
-    def is_neutral(cls, name: str, value: Any) -> bool:
-        return name in IGNORED["tool"]
 
     def to_core(self) -> Tool:
         """Return the tool that the models are given."""
@@ -63,12 +63,10 @@ class NamedToolChoice(Body):
 class FunctionCall(Body):
     """The function that was called; `arguments` is JSON as the model wrote it, so it may be empty or cut."""
 
+    ignored = IGNORED["function"]
+
     name: Text
     arguments: Text = ""
-
-    @classmethod
-    def is_neutral(cls, name: str, value: Any) -> bool:
-        return name in IGNORED["function"]
 
     def readable_arguments(self) -> str:
         """Return the arguments as a JSON object: chat templates read nothing else.
@@ -90,13 +88,11 @@ class FunctionCall(Body):
 class AssistantToolCall(Body):
     """A call in an assistant's message."""
 
+    ignored = IGNORED["call"]
+
     id: Text = Field(min_length=1)
     type: Literal["function"]
     function: FunctionCall
-
-    @classmethod
-    def is_neutral(cls, name: str, value: Any) -> bool:
-        return name in IGNORED["call"]
 
     def to_core(self) -> ToolCall:
         """Return the call that the models are shown."""

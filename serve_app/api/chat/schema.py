@@ -4,21 +4,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from serve_app.api.body import IGNORED, Body, Text
-from serve_app.api.limits import Limits
-from serve_app.api.tools import MAX_TOOLS, FunctionTool, NamedToolChoice, ResponseFormat, Turn
+from serve_app.api.chat.tolerated import IGNORED, NEUTRAL
+from serve_app.api.chat.tools import MAX_TOOLS, FunctionTool, NamedToolChoice, ResponseFormat, Turn
+from serve_app.api.fields.body import Body, Text
+from serve_app.api.fields.cascade_options import CascadeOptions
+from serve_app.api.intake.limits import Limits
 from serve_app.errors import choices, quoted
-
-
-class CascadeOptions(Body):
-    """Our own part of a request: how this request is decided."""
-
-    threshold: float | Annotated[list[float], Field(max_length=64, fail_fast=True)] | None = Field(
-        None, description="Instead of the threshold of every deferring tier: one number, or one for each."
-    )
-    signal: str | None = Field(None, description="Instead of the signal of every deferring tier of several models.")
-    force: Literal["accept", "defer"] | None = Field(None, description="Decide so whatever the agreement is.")
-    include_answers: bool = Field(False, description="Put every model's answer into the decision record.")
 
 
 class StreamOptions(Body):
@@ -35,25 +26,21 @@ MAX_PARTS = 1024
 class TextPart(Body):
     """A text part of a message; images, audio and files are refused."""
 
+    ignored = IGNORED["part"]
+
     type: Literal["text"]
     text: Text
-
-    @classmethod
-    def is_neutral(cls, name: str, value: Any) -> bool:
-        return name in IGNORED["part"]
 
 
 class ChatMessage(Turn):
     """One message; an assistant's that calls tools needs no content."""
 
+    ignored = IGNORED["message"]
+
     content: Text | Annotated[list[TextPart], Field(max_length=MAX_PARTS, fail_fast=True)] | None = Field(
         None, validate_default=True
     )
     name: Text | None = Field(None, description="Whose message it is; `router.names` says what is done with it.")
-
-    @classmethod
-    def is_neutral(cls, name: str, value: Any) -> bool:
-        return name in IGNORED["message"]
 
     @field_validator("content")
     @classmethod
@@ -72,32 +59,12 @@ class ChatMessage(Turn):
 MAX_TOKENS = 2**31 - 1
 """The limit of the engines' own counters; a model stops at the end of its context anyway."""
 
-NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "n": (1,),
-    "best_of": (1,),
-    "echo": (False,),
-    "suffix": ("",),
-    "frequency_penalty": (0,),
-    "presence_penalty": (0,),
-    "logit_bias": ({},),
-    "top_logprobs": (0,),
-    "tools": ([],),
-    "functions": ([],),
-    "tool_choice": ("none", "auto"),
-    "function_call": ("none", "auto"),
-    "parallel_tool_calls": (True, False),
-    "response_format": ({"type": "text"},),
-    "modalities": (["text"],),
-    "store": (False,),
-    "service_tier": ("auto", "default"),
-    "reasoning_effort": ("none",),
-    "verbosity": ("medium",),
-}
-"""Fields of OpenAI's schema that are not honoured, with the values that have no effect and so are accepted."""
-
 
 class Completion(Body):
     """The fields that both kinds of completion share."""
+
+    ignored = IGNORED["request"]
+    neutral = NEUTRAL
 
     model: str = Field(min_length=1, description="A cascade, or a single model.")
     max_tokens: int | None = Field(None, ge=1, le=MAX_TOKENS)
@@ -112,16 +79,6 @@ class Completion(Body):
     user: str | None = None
     metadata: Annotated[dict[str, str], Field(max_length=16, fail_fast=True)] | None = None
     cascade: CascadeOptions = CascadeOptions()
-
-    @classmethod
-    def is_neutral(cls, name: str, value: Any) -> bool:
-        if name in IGNORED["request"]:
-            return True
-        # In Python True equals 1, but to a client they are different values.
-        return name not in cls.model_fields and any(
-            value == neutral and isinstance(value, bool) == isinstance(neutral, bool)
-            for neutral in NEUTRAL.get(name, ())
-        )
 
     @field_validator("stop", mode="before")
     @classmethod

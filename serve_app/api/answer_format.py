@@ -1,0 +1,41 @@
+"""How an API says what the cascade answered: the border between the exchange and each API's own words."""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from serve_app.api.error_detail import ErrorDetail
+from serve_app.core.record import DecisionRecord, Usage
+from serve_app.core.record_json import JsonObject
+from serve_app.core.types import Delta, Generation
+
+
+class AnswerFormat(Protocol):
+    """The words of one API for one request's answer: a whole response, or the events of a stream.
+
+    A stream is `opening`, any number of `delta`, then `ending` or `failed`; each is bytes of server-sent events.
+    """
+
+    @property
+    def prompt_field(self) -> str:
+        """The request's field that a complaint about the prompt names."""
+        ...
+
+    def response(self, answer: Generation, usage: Usage, record: DecisionRecord) -> JsonObject:
+        """Build a whole plain response."""
+        ...
+
+    def opening(self) -> Iterable[bytes]:
+        """Yield the events before the first text."""
+        ...
+
+    def delta(self, delta: Delta) -> Iterable[bytes]:
+        """Yield the events for a piece of text or of reasoning."""
+        ...
+
+    def ending(self, answer: Generation, usage: Usage, record: DecisionRecord) -> Iterable[bytes]:
+        """Yield the events after the last text: tool calls, the finish reason, usage and the decision record."""
+        ...
+
+    def failed(self, detail: ErrorDetail, record: DecisionRecord | None) -> Iterable[bytes]:
+        """Yield the events of a failure after the stream has opened; without a record it is the server's own fault."""
+        ...

@@ -1,0 +1,113 @@
+"""Answers as OpenAI's completions: whole responses and chunks of streams."""
+
+import time
+from collections.abc import Iterator
+from uuid import uuid4
+
+from serve_app.api.chat.schema import ChatCompletion, TextCompletion
+from serve_app.api.encoding import event, utf8
+from serve_app.api.error_detail import ErrorDetail
+from serve_app.api.error_shape import error_json
+from serve_app.core.record import DecisionRecord, Usage
+from serve_app.core.record_json import JsonObject, to_json
+from serve_app.core.types import Delta, Generation
+from serve_app.engines.wire.message import tool_calls_json
+
+
+class CompletionFormat:
+    """The words of one chat or text completion, with its id and time; an `AnswerFormat`."""
+
+    def __init__(self, body: ChatCompletion | TextCompletion) -> None:
+        self.chat = isinstance(body, ChatCompletion)
+        self.model = body.model
+        self.prompt_field = "messages" if self.chat else "prompt"
+        self.logprobs = isinstance(body, ChatCompletion) and body.logprobs
+        self.include_usage = body.stream_options is not None and body.stream_options.include_usage
+        self.id = f"{'chatcmpl' if self.chat else 'cmpl'}-{uuid4().hex}"
+        self.created = int(time.time())
+
+    def response(self, answer: Generation, usage: Usage, record: DecisionRecord) -> JsonObject:
+        """Build a whole plain response."""
+        choice: JsonObject = {"index": 0, "finish_reason": answer.finish_reason, "logprobs": None}
+        if self.chat:
+            choice["message"] = _answer(answer)
+            choice["logprobs"] = _logprobs(answer) if self.logprobs else None
+        else:
+            choice["text"] = answer.text
+        kind = "chat.completion" if self.chat else "text_completion"
+        return self._envelope(kind, [choice]) | {"usage": _usage(usage), "cascade": to_json(record)}
+
+    def opening(self) -> Iterator[bytes]:
+        """Yield the first chunk, which names the role; text completions have none."""
+        if self.chat:
+            yield event(self._chunk({"role": "assistant", "content": ""}))
+
+    def delta(self, delta: Delta) -> Iterator[bytes]:
+        """Yield a chunk for each kind of text; text completions have no reasoning."""
+        if self.chat and delta.reasoning:
+            yield event(self._chunk({"reasoning_content": delta.reasoning}))
+        if delta.text:
+            yield event(self._chunk({"content": delta.text} if self.chat else delta.text))
+
+    def ending(self, answer: Generation, usage: Usage, record: DecisionRecord) -> Iterator[bytes]:
+        """Yield what follows the text: calls, the finish reason and the usage, with the record in the last chunk."""
+        if answer.tool_calls:
+            calls = [{"index": index} | call for index, call in enumerate(tool_calls_json(answer.tool_calls))]
+            yield event(self._chunk({"tool_calls": calls}))
+        last = self._chunk({} if self.chat else "", answer.finish_reason)
+        if self.include_usage:
+            yield event(last)
+            last = self._envelope(self._chunk_kind, []) | {"usage": _usage(usage)}
+        yield event(last | {"cascade": to_json(record)})
+        yield b"data: [DONE]\n\n"
+
+    def failed(self, detail: ErrorDetail, record: DecisionRecord | None) -> Iterator[bytes]:
+        """Yield an event named `error`; no end mark follows."""
+        yield event(error_json(detail) | ({} if record is None else {"cascade": to_json(record)}), "error")
+
+    @property
+    def _chunk_kind(self) -> str:
+        return "chat.completion.chunk" if self.chat else "text_completion"
+
+    def _chunk(self, content: object, finish_reason: str | None = None) -> JsonObject:
+        choice = {"index": 0, "delta" if self.chat else "text": content, "finish_reason": finish_reason}
+        chunk = self._envelope(self._chunk_kind, [choice | {"logprobs": None}])
+        return chunk | {"usage": None} if self.include_usage else chunk
+
+    def _envelope(self, kind: str, choices: list[JsonObject]) -> JsonObject:
+        return {"id": self.id, "object": kind, "created": self.created, "model": self.model, "choices": choices}
+
+
+def _answer(answer: Generation) -> JsonObject:
+    message: JsonObject = {"role": "assistant", "content": answer.text, "refusal": None}
+    if answer.tool_calls:
+        message |= {"content": answer.text or None, "tool_calls": tool_calls_json(answer.tool_calls)}
+    if answer.reasoning:
+        message["reasoning_content"] = answer.reasoning
+    return message
+
+
+def _logprobs(answer: Generation) -> JsonObject | None:
+    if answer.logprobs is None:
+        return None
+    tokens = [
+        {
+            "token": item.token,
+            "logprob": item.logprob,
+            "bytes": list(utf8(item.token)),
+            "top_logprobs": [],
+        }
+        for item in answer.logprobs
+    ]
+    return {"content": tokens, "refusal": None}
+
+
+def _usage(usage: Usage) -> JsonObject:
+    body: JsonObject = {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.total_tokens,
+    }
+    if usage.reasoning_tokens:
+        body["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning_tokens}
+    return body

@@ -1,0 +1,61 @@
+"""OpenAI's completion requests -> prompts."""
+
+from serve_app.api.chat.schema import ChatCompletion, ChatMessage, Completion, TextCompletion
+from serve_app.api.chat.tools import NamedToolChoice
+from serve_app.api.exchange import Ask
+from serve_app.api.service import Names
+from serve_app.core.tools import ToolChoice
+from serve_app.core.types import Message, Prompt, Sampling
+from serve_app.errors import RequestError
+
+LEAST_TOP_P = 1e-6
+"""Stands for `top_p: 0`, which vLLM and samplers of a strict sum refuse: so small a nucleus is one token as well."""
+
+
+def to_ask(body: ChatCompletion | TextCompletion, names: Names = "ignore") -> Ask:
+    """Return what the request asks. Raises `RequestError` if `names` refuses a name."""
+    return Ask(body.model, _prompt(body, names), body.cascade, body.stream)
+
+
+def _prompt(body: ChatCompletion | TextCompletion, names: Names) -> Prompt:
+    if isinstance(body, TextCompletion):
+        return Prompt(text=body.prompt, sampling=_sampling(body, body.max_tokens, False))
+    tools = () if body.tool_choice == "none" else body.tools  # a tool that must not be called is not shown
+    form = body.response_format
+    return Prompt(
+        tuple(_message(number, message, names) for number, message in enumerate(body.messages)),
+        sampling=_sampling(body, body.max_completion_tokens or body.max_tokens, body.logprobs),
+        tools=tuple(tool.to_core() for tool in tools),
+        tool_choice=_tool_choice(body),
+        parallel_tool_calls=body.parallel_tool_calls or not tools,
+        response_format=None if form is None else form.to_core(),
+    )
+
+
+def _tool_choice(body: ChatCompletion) -> ToolChoice | None:
+    choice = body.tool_choice
+    if not body.tools or choice is None or choice == "none":
+        return None
+    return choice.to_core() if isinstance(choice, NamedToolChoice) else choice
+
+
+def _message(number: int, message: ChatMessage, names: Names) -> Message:
+    if message.name is not None and names == "refuse":
+        field = f"messages[{number}].name"
+        raise RequestError(f"{field}: not honoured by this server (router.names: refuse).", field)
+    # OpenAI's newer name for the system role; chat templates only know the older one.
+    role = "system" if message.role == "developer" else message.role
+    calls = tuple(call.to_core() for call in message.tool_calls)
+    return Message(role, _named_text(message) if names == "prefix" else message.text, calls, message.tool_call_id)
+
+
+def _named_text(message: ChatMessage) -> str:
+    """Return the text after the speaker's name. A tool's name is its function's, which the call shows already."""
+    named = message.name and message.text and message.role != "tool"
+    return f"{message.name}: {message.text}" if named else message.text
+
+
+def _sampling(body: Completion, max_tokens: int | None, logprobs: bool) -> Sampling:
+    stop = (body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ())
+    top_p = LEAST_TOP_P if body.top_p == 0 else body.top_p
+    return Sampling(max_tokens, body.temperature, top_p, stop, body.seed, logprobs)

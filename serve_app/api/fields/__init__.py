@@ -1,0 +1,1 @@
+"""Field types that the bodies of all APIs share."""

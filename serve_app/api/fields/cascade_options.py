@@ -1,0 +1,18 @@
+"""Our own part of a request, the same in every API."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from serve_app.api.fields.body import Body
+
+
+class CascadeOptions(Body):
+    """Our own part of a request: how this request is decided."""
+
+    threshold: float | Annotated[list[float], Field(max_length=64, fail_fast=True)] | None = Field(
+        None, description="Instead of the threshold of every deferring tier: one number, or one for each."
+    )
+    signal: str | None = Field(None, description="Instead of the signal of every deferring tier of several models.")
+    force: Literal["accept", "defer"] | None = Field(None, description="Decide so whatever the agreement is.")
+    include_answers: bool = Field(False, description="Put every model's answer into the decision record.")

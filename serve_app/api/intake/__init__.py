@@ -1,0 +1,1 @@
+"""A request body on its way in: received, limited, parsed and validated."""

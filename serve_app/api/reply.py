@@ -1,0 +1,38 @@
+"""Answers of one exchange as HTTP responses: plain, streamed, or an error."""
+
+from fastapi import Request, Response
+
+from serve_app.api.decision_headers import decision_headers
+from serve_app.api.encoding import Reply
+from serve_app.api.error_detail import failure_detail, failure_headers
+from serve_app.api.error_shape import error_reply
+from serve_app.api.exchange import Exchange, while_connected
+from serve_app.api.intake.route import CLIENT_LEFT
+from serve_app.core.cascade import run_cascade
+from serve_app.core.record import DecisionRecord, usage
+from serve_app.core.record_json import to_json
+from serve_app.core.types import Failure, Outcome
+
+
+async def plain_response(exchange: Exchange, request: Request) -> Response:
+    """Run the exchange to its end and return the whole response; a client that leaves ends it."""
+    outcome: Outcome | None = None
+    try:
+        outcome = await while_connected(request.receive, run_cascade(exchange.run))
+    finally:
+        record = exchange.close(outcome)
+    if outcome is None:
+        return Response(status_code=CLIENT_LEFT)
+    if isinstance(outcome.answer, Failure):
+        return failure_reply(exchange, outcome, record, request.url.path)
+    content = exchange.format.response(outcome.answer, usage(exchange.run.calls), record)
+    return Reply(content, headers=decision_headers(record))
+
+
+def failure_reply(exchange: Exchange, outcome: Outcome, record: DecisionRecord, path: str) -> Reply:
+    """Build the response for a request whose last model failed."""
+    failure = outcome.answer
+    assert isinstance(failure, Failure)
+    detail = failure_detail(outcome.answered_by, failure, exchange.format.prompt_field)
+    headers = decision_headers(record) | failure_headers(failure)
+    return error_reply(detail, path, headers, cascade=to_json(record))
