@@ -1,6 +1,6 @@
 """How an API says what the cascade answered: the border between the exchange and each API's own words."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from serve_app.api.error_detail import ErrorDetail
@@ -16,8 +16,8 @@ class AnswerFormat(Protocol):
     """
 
     @property
-    def prompt_field(self) -> str:
-        """The request's field that a complaint about the prompt names."""
+    def field_names(self) -> Mapping[str, str]:
+        """This API's names of the fields that engines call as OpenAI's chat does (`messages`), if they differ."""
         ...
 
     def response(self, answer: Generation, usage: Usage, record: DecisionRecord) -> JsonObject:

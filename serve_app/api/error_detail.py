@@ -1,6 +1,8 @@
 """What went wrong, before an API puts it into its own words."""
 
 import math
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from serve_app.core.types import Failure, FailureKind
@@ -31,16 +33,29 @@ class ErrorDetail:
 BUG = ErrorDetail(500, "The server failed in a way it should not; see its log.", "server_error")
 
 
-def failure_detail(model: str, failure: Failure, prompt_field: str) -> ErrorDetail:
-    """Return the error of a request whose last model failed. `prompt_field` is the field of its prompt."""
+def failure_detail(model: str, failure: Failure, field_names: Mapping[str, str]) -> ErrorDetail:
+    """Return the error of a request whose last model failed. `field_names` are those of the format of its answer."""
     status = FAILURE_STATUS[failure.kind]
     if failure.kind == "context_length":
-        return ErrorDetail(status, failure.message, param=prompt_field, code="context_length_exceeded")
+        field = field_names.get("messages", "messages")
+        return ErrorDetail(status, failure.message, param=field, code="context_length_exceeded")
     if failure.kind == "refused":
-        message = f"The model {model!r} cannot honour the request: {failure.message}"
-        return ErrorDetail(status, message, param=failure.param, code="unsupported")
+        reason, param = renamed(failure.message, failure.param, field_names)
+        message = f"The model {model!r} cannot honour the request: {reason}"
+        return ErrorDetail(status, message, param=param, code="unsupported")
     kind = "rate_limit_error" if failure.kind == "rate_limited" else "server_error"
     return ErrorDetail(status, f"The model {model!r} failed: {failure.message}", kind, code=failure.kind)
+
+
+def renamed(message: str, param: str | None, field_names: Mapping[str, str]) -> tuple[str, str | None]:
+    """Return an error's sentence and field in the words of the API that the request came by.
+
+    What is below a renamed field is left out of its name: its parts are others than those of OpenAI's chat.
+    """
+    name = field_names.get(re.split(r"[.\[]", param, maxsplit=1)[0]) if param else None
+    if param is None or name is None:
+        return message, param
+    return message.replace(f"{param}: ", f"{name}: ", 1), name
 
 
 def failure_headers(failure: Failure) -> dict[str, str]:

@@ -8,11 +8,13 @@ from typing import Any, TypeVar
 from starlette.types import Receive
 
 from serve_app.api.answer_format import AnswerFormat
+from serve_app.api.error_detail import renamed
 from serve_app.api.fields.cascade_options import CascadeOptions
 from serve_app.api.service import Service
 from serve_app.api.trace_context import trace_context
 from serve_app.core.record import DecisionRecord
 from serve_app.core.types import Outcome, Prompt
+from serve_app.errors import RequestError
 
 T = TypeVar("T")
 
@@ -38,7 +40,10 @@ class Exchange:
         self.keepalive_s = service.keepalive_s
         self.stream_open_s = service.stream_open_s
         prompt = replace(ask.prompt, trace=trace_context(headers))
-        self.run = service.open(ask.model, prompt, ask.options, stream=ask.stream)
+        try:
+            self.run = service.open(ask.model, prompt, ask.options, stream=ask.stream)
+        except RequestError as error:
+            raise type(error)(*renamed(error.message, error.param, form.field_names), error.code) from None
         self.closed = False
         self._service = service
         self._ask = ask

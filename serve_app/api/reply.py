@@ -33,6 +33,6 @@ def failure_reply(exchange: Exchange, outcome: Outcome, record: DecisionRecord, 
     """Build the response for a request whose last model failed."""
     failure = outcome.answer
     assert isinstance(failure, Failure)
-    detail = failure_detail(outcome.answered_by, failure, exchange.format.prompt_field)
+    detail = failure_detail(outcome.answered_by, failure, exchange.format.field_names)
     headers = decision_headers(record) | failure_headers(failure)
     return error_reply(detail, path, headers, cascade=to_json(record))

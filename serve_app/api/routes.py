@@ -1,21 +1,15 @@
-"""The HTTP surface: completions, models, health."""
+"""The HTTP surface: each API's own paths, models, health."""
 
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Response
 
 from serve_app import __version__
 from serve_app.api import errors
-from serve_app.api.answer_format import AnswerFormat
-from serve_app.api.chat.format import CompletionFormat
-from serve_app.api.chat.prompt import to_ask
-from serve_app.api.chat.schema import ChatCompletion, TextCompletion
+from serve_app.api.chat import routes as chat
 from serve_app.api.encoding import Reply
-from serve_app.api.exchange import Ask, Exchange
 from serve_app.api.intake.route import CompletionRoute
-from serve_app.api.reply import plain_response
 from serve_app.api.service import ModelCard, Service
-from serve_app.api.stream import EventStream
 from serve_app.errors import UnknownModelError, choices, quoted
 
 
@@ -25,14 +19,7 @@ def build_api(service: Service) -> FastAPI:
     app.state.service = service
     app.router.route_class = CompletionRoute
     errors.install(app)
-
-    @app.post("/v1/chat/completions", summary="Ask a cascade, or a single model, with chat messages")
-    async def chat_completions(body: ChatCompletion, request: Request) -> Response:
-        return await _answer(service, to_ask(body, service.names), CompletionFormat(body), request)
-
-    @app.post("/v1/completions", summary="Ask with a raw prompt that no chat template touches")
-    async def completions(body: TextCompletion, request: Request) -> Response:
-        return await _answer(service, to_ask(body, service.names), CompletionFormat(body), request)
+    chat.install(app, service)
 
     @app.get("/v1/models", summary="Every cascade and every single model")
     async def models() -> dict[str, Any]:
@@ -72,8 +59,3 @@ def _card(card: ModelCard) -> dict[str, Any]:
     return {"id": card.id, "object": "model", "created": 0, "owned_by": "semantic-cascade", "kind": card.kind} | {
         "cascade" if card.kind == "cascade" else "details": card.details
     }
-
-
-async def _answer(service: Service, ask: Ask, form: AnswerFormat, request: Request) -> Response:
-    exchange = Exchange(service, ask, form, request.headers)
-    return EventStream(exchange) if ask.stream else await plain_response(exchange, request)

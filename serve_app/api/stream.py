@@ -75,7 +75,7 @@ async def server_sent_events(
             event = await anext(events)
         record = exchange.close(event)
         if isinstance(event.answer, Failure):
-            ending = form.failed(failure_detail(event.answered_by, event.answer, form.prompt_field), record)
+            ending = form.failed(failure_detail(event.answered_by, event.answer, form.field_names), record)
         else:
             ending = form.ending(event.answer, usage(exchange.run.calls), record)
         for part in ending:

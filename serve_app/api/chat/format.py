@@ -20,7 +20,7 @@ class CompletionFormat:
     def __init__(self, body: ChatCompletion | TextCompletion) -> None:
         self.chat = isinstance(body, ChatCompletion)
         self.model = body.model
-        self.prompt_field = "messages" if self.chat else "prompt"
+        self.field_names = {} if self.chat else {"messages": "prompt"}
         self.logprobs = isinstance(body, ChatCompletion) and body.logprobs
         self.include_usage = body.stream_options is not None and body.stream_options.include_usage
         self.id = f"{'chatcmpl' if self.chat else 'cmpl'}-{uuid4().hex}"

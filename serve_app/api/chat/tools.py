@@ -1,11 +1,11 @@
 """Tools, calls of them, and the form of an answer: OpenAI's JSON -> core's types."""
 
-import json
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from serve_app.api.chat.tolerated import IGNORED
+from serve_app.api.fields.arguments import readable_arguments
 from serve_app.api.fields.body import Body, Text
 from serve_app.api.fields.json_schema import JsonSchema
 from serve_app.core.tools import AnswerSchema, NamedTool, Tool
@@ -14,8 +14,6 @@ from serve_app.core.types import ToolCall
 
 MAX_TOOLS = 128
 """OpenAI's own limit."""
-INVALID_ARGUMENTS = "invalid_arguments"
-"""The key under which models are shown arguments that are no JSON object, such as those of a call that was cut."""
 
 Name: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
@@ -68,22 +66,6 @@ class FunctionCall(Body):
     name: Text
     arguments: Text = ""
 
-    def readable_arguments(self) -> str:
-        """Return the arguments as a JSON object: chat templates read nothing else.
-
-        No arguments are an empty object; a text that is no object is shown to the models inside one.
-        """
-        if not self.arguments.strip():
-            return "{}"
-        try:
-            value = json.loads(self.arguments)
-            # Other readers of JSON refuse infinities, NaN and halves of surrogate pairs.
-            json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
-            readable = isinstance(value, dict)
-        except (ValueError, RecursionError):
-            readable = False
-        return self.arguments if readable else json.dumps({INVALID_ARGUMENTS: self.arguments}, ensure_ascii=False)
-
 
 class AssistantToolCall(Body):
     """A call in an assistant's message."""
@@ -96,7 +78,7 @@ class AssistantToolCall(Body):
 
     def to_core(self) -> ToolCall:
         """Return the call that the models are shown."""
-        return ToolCall(self.id, self.function.name, self.function.readable_arguments())
+        return ToolCall(self.id, self.function.name, readable_arguments(self.function.arguments))
 
 
 class NamedSchema(Body):
