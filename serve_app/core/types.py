@@ -58,7 +58,11 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How to decode. None leaves a value to the model's own configured default."""
+    """How to decode. None leaves a value to the model's own configured default.
+
+    `logit_bias` has pairs of a token's id and what is added to its logit. With `logprobs`, `top_logprobs` is how many
+    of the likeliest tokens come beside each token of the answer.
+    """
 
     max_tokens: int | None = None
     temperature: float | None = None
@@ -66,6 +70,10 @@ class Sampling:
     stop: tuple[str, ...] = ()
     seed: int | None = None
     logprobs: bool = False
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    top_logprobs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +103,14 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
-    """A generated token and its natural-log probability at temperature 1."""
+    """A generated token and its natural-log probability at temperature 1.
+
+    `alternatives` are the likeliest tokens in its place, itself often among them, if the request asked for them.
+    """
 
     token: str
     logprob: float
+    alternatives: tuple["TokenLogprob", ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

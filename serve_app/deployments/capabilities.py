@@ -1,10 +1,18 @@
 """Which requests a cascade's models can honour: a field that an engine cannot honour is refused, never dropped."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-from serve_app.core.types import Prompt
+from serve_app.core.types import Prompt, Sampling
 from serve_app.engines import EngineSettings
 from serve_app.errors import RequestError
+
+SAMPLING_SUBJECTS = {
+    "frequency_penalty": "penalties",
+    "presence_penalty": "penalties",
+    "logit_bias": "biases of tokens",
+    "top_logprobs": "alternatives to tokens",
+}
+"""What the fields of `engines.base.OPTIONAL_SAMPLING` ask for."""
 
 
 def check_honoured(prompt: Prompt, models: Mapping[str, EngineSettings]) -> None:
@@ -12,11 +20,22 @@ def check_honoured(prompt: Prompt, models: Mapping[str, EngineSettings]) -> None
     without_tools = [name for name, model in models.items() if not model.honours_tools]
     without_format = [name for name, model in models.items() if not model.honours_response_format]
     called = any(message.tool_calls or message.role == "tool" for message in prompt.messages)
+    if prompt.sampling.logit_bias and len(models) > 1:
+        message = "logit_bias: only for a single model, not for a cascade, whose models have different token ids."
+        raise RequestError(message, "logit_bias")
     for used, field, subject, unable in (
         (bool(prompt.tools), "tools", "tools", without_tools),
         (called, "messages", "calls of tools in messages", without_tools),
         (prompt.response_format is not None, "response_format", "response formats", without_format),
+        *_sampling(prompt.sampling, models),
     ):
         if used and unable:
             message = f"{field}: {subject} are not honoured by {', '.join(map(repr, unable))}, which would be asked."
             raise RequestError(message, field)
+
+
+def _sampling(sampling: Sampling, models: Mapping[str, EngineSettings]) -> Iterator[tuple[bool, str, str, list[str]]]:
+    """Yield whether each optional field is used, its name, what it asks for, and the models that cannot honour it."""
+    for field, subject in SAMPLING_SUBJECTS.items():
+        unable = [name for name, model in models.items() if field not in model.honours_sampling]
+        yield bool(getattr(sampling, field)), field, subject, unable

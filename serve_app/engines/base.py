@@ -10,16 +10,20 @@ from pydantic import BaseModel, ConfigDict, Field
 from serve_app.core.types import Delta, Generation, Prompt, Sampling
 from serve_app.weights import WeightsSetting
 
+OPTIONAL_SAMPLING = frozenset({"frequency_penalty", "presence_penalty", "logit_bias", "top_logprobs"})
+"""Fields of `Sampling` that an engine may be unable to honour; its config names those that it honours."""
+
 
 class EngineSettings(BaseModel):
     """Base of every engine's config class: unknown keys are refused, values never change.
 
-    Unless its config says that it honours them, an engine is never given tools (nor calls of them in messages), or a
-    response format.
+    Unless its config says that it honours them, an engine is never given tools (nor calls of them in messages), a
+    response format, or a value of one of the `OPTIONAL_SAMPLING` fields.
     """
 
     honours_tools: ClassVar[bool] = False
     honours_response_format: ClassVar[bool] = False
+    honours_sampling: ClassVar[frozenset[str]] = frozenset()
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -63,7 +63,8 @@ class Scripted:
         if isinstance(self.text, Failure):
             return self.text
         words = self.text.split(" ")
-        logprobs = tuple(TokenLogprob(word, -0.25) for word in words) if prompt.sampling.logprobs else None
+        others = tuple(TokenLogprob(f"other{n}", -2.0 - n) for n in range(prompt.sampling.top_logprobs))
+        logprobs = tuple(TokenLogprob(word, -0.25, others) for word in words) if prompt.sampling.logprobs else None
         return Generation(
             self.text,
             "tool_calls" if self.tool_calls else self.finish_reason,

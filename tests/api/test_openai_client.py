@@ -107,8 +107,17 @@ class TestPlain:
             ("Paris", -0.25, list(b"Paris")),
             ("é", -0.25, [0xC3, 0xA9]),
         ]
+        assert [item.top_logprobs for item in logprobs.content] == [[], []]
         plain = await client.chat.completions.create(**ASK)
         assert plain.choices[0].logprobs is None
+
+    async def test_top_logprobs(self, client: openai.AsyncOpenAI, service: FakeService):
+        answer = await client.chat.completions.create(**ASK, logprobs=True, top_logprobs=2)
+        [token] = answer.choices[0].logprobs.content
+        assert [(item.token, item.logprob, item.bytes) for item in token.top_logprobs] == [
+            ("other0", -2.0, list(b"other0")),
+            ("other1", -3.0, list(b"other1")),
+        ]
 
     async def test_an_answer_can_be_sent_back(self, client: openai.AsyncOpenAI, service: FakeService):
         answer = await client.chat.completions.create(**ASK)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from openai.types import chat, completion_create_params
 from openai.types.chat import completion_create_params as chat_create_params
 
-from serve_app.api.chat.schema import ChatCompletion, TextCompletion
+from serve_app.api.chat.schema import BIAS, ChatCompletion, TextCompletion
 from serve_app.api.chat.tolerated import IGNORED, NEUTRAL
 from serve_app.api.routes import build_api
 from serve_app.core.types import Message, Prompt, Sampling
@@ -36,6 +36,7 @@ HONOURED = {
         "messages",
         "max_completion_tokens",
         "logprobs",
+        "top_logprobs",
         "tools",
         "tool_choice",
         "parallel_tool_calls",
@@ -44,34 +45,28 @@ HONOURED = {
     TEXT: {"prompt"},
 }
 SHARED = {"model", "max_tokens", "temperature", "top_p", "stop", "seed", "stream", "stream_options"}
+SHARED |= {"frequency_penalty", "presence_penalty", "logit_bias"}
 ACCEPTED = {CHAT: {"user", "metadata", *IGNORED["request"]}, TEXT: {"user"}}
 REFUSED: dict[str, dict[str, Any]] = {
     CHAT: {
         "audio": {"voice": "alloy", "format": "wav"},
-        "frequency_penalty": 0.5,
         "function_call": {"name": "f"},
         "functions": [{"name": "f"}],
-        "logit_bias": {"50256": -100},
         "modalities": ["text", "audio"],
         "moderation": {},
         "n": 2,
         "prediction": {"type": "content", "content": "x"},
-        "presence_penalty": -0.5,
         "reasoning_effort": "high",
         "service_tier": "flex",
         "store": True,
-        "top_logprobs": 5,
         "verbosity": "low",
         "web_search_options": {},
     },
     TEXT: {
         "best_of": 2,
         "echo": True,
-        "frequency_penalty": 0.5,
-        "logit_bias": {"50256": -100},
         "logprobs": 1,
         "n": 2,
-        "presence_penalty": -0.5,
         "suffix": "!",
     },
 }
@@ -168,18 +163,20 @@ async def test_user_and_metadata_are_accepted(http: httpx.AsyncClient, path):
 
 async def test_every_field_reaches_the_models(http: httpx.AsyncClient, service: FakeService):
     fields = {"max_tokens": 7, "temperature": 0.5, "top_p": 0.9, "stop": ["a", "b"], "seed": 3}
+    fields |= {"frequency_penalty": 0.5, "presence_penalty": -0.5, "logit_bias": {"50256": -100, "0": 1.5}}
+    adjusted = {"frequency_penalty": 0.5, "presence_penalty": -0.5, "logit_bias": ((50256, -100), (0, 1.5))}
     parts = [{"type": "text", "text": "Capital of "}, {"type": "text", "text": "France?"}]
     messages = [{"role": "developer", "content": "Be brief."}, {"role": "user", "content": parts}]
-    for body in (fields | {"logprobs": True}, {"max_completion_tokens": 9, "stop": "x"}, {}):
+    for body in (fields | {"logprobs": True, "top_logprobs": 5}, {"max_completion_tokens": 9, "stop": "x"}, {}):
         assert (await http.post(CHAT, json=BASE[CHAT] | {"messages": messages} | body)).status_code == 200
     assert (await http.post(TEXT, json=BASE[TEXT] | fields)).status_code == 200
     asked = (Message("system", "Be brief."), Message("user", "Capital of France?"))
     for model in ("a", "b"):
         assert service.models[model].prompts == [
-            Prompt(asked, sampling=Sampling(7, 0.5, 0.9, ("a", "b"), 3, True)),
+            Prompt(asked, sampling=Sampling(7, 0.5, 0.9, ("a", "b"), 3, True, top_logprobs=5, **adjusted)),
             Prompt(asked, sampling=Sampling(9, stop=("x",))),
             Prompt(asked),
-            Prompt(text="Hi", sampling=Sampling(7, 0.5, 0.9, ("a", "b"), 3)),
+            Prompt(text="Hi", sampling=Sampling(7, 0.5, 0.9, ("a", "b"), 3, **adjusted)),
         ]
 
 
@@ -199,6 +196,21 @@ async def test_half_a_surrogate_pair_is_no_character(http: Any, path: str, field
     assert error["message"].startswith(f"{param}: ")
 
 
+BAD_BIASES: list[Any] = [
+    [],
+    [[1, 2]],
+    {"Paris": 1},
+    {"-1": 1},
+    {"1.0": 1},
+    {"01": 1},
+    {"9999999999": 1},
+    {"1": "2"},
+    {"1": True},
+    {"1": 101},
+    {"1": -100.5},
+    {"1": None},
+    {str(token): 0 for token in range(1025)},
+]
 BAD_VALUES: list[tuple[str, dict[str, Any], str]] = [
     (CHAT, {"temperature": 3}, "temperature: must be less than or equal to 2, got 3."),
     (CHAT, {"temperature": "hot"}, 'temperature: must be a valid number, got "hot".'),
@@ -220,6 +232,11 @@ BAD_VALUES: list[tuple[str, dict[str, Any], str]] = [
         {"stream": True, "stream_options": {"include_obfuscation": True}},
         "stream_options.include_obfuscation: must be False, got true.",
     ),
+    (CHAT, {"frequency_penalty": 2.5}, "frequency_penalty: must be less than or equal to 2, got 2.5."),
+    (TEXT, {"presence_penalty": -3}, "presence_penalty: must be greater than or equal to -2, got -3."),
+    *((CHAT, {"logit_bias": value}, f"logit_bias: {BIAS}.") for value in BAD_BIASES),
+    (CHAT, {"logprobs": True, "top_logprobs": 21}, "top_logprobs: must be less than or equal to 20, got 21."),
+    (CHAT, {"top_logprobs": 5}, "top_logprobs: needs logprobs: true."),
     (CHAT, {"metadata": {"a": 1}}, "metadata.a: must be a valid string, got 1."),
     (CHAT, {"model": None}, "model: required, but missing."),
     (CHAT, {"messages": []}, "messages: must have at least 1 item."),

@@ -1,13 +1,15 @@
 """What a cascade's models cannot honour is refused by name."""
 
+import dataclasses
 from typing import Any
 
 import pytest
 
 from serve_app.core.tools import Tool
-from serve_app.core.types import Message, Prompt, ToolCall
-from serve_app.deployments.capabilities import check_honoured
+from serve_app.core.types import Message, Prompt, Sampling, ToolCall
+from serve_app.deployments.capabilities import SAMPLING_SUBJECTS, check_honoured
 from serve_app.engines import EngineSettings, LlamaCppConfig, ReplayConfig
+from serve_app.engines.base import OPTIONAL_SAMPLING
 from serve_app.errors import RequestError
 
 ABLE = {"able": ReplayConfig(engine="replay"), "too": LlamaCppConfig(engine="llama_cpp", weights="x.gguf")}
@@ -19,6 +21,13 @@ WANTS: list[tuple[Prompt, str, str]] = [
     (Prompt((HI,), tools=(Tool("f"),)), "tools", "tools: tools are"),
     (Prompt((HI, CALL)), "messages", "messages: calls of tools in messages are"),
     (Prompt((HI, Message("tool", "x", (), "1"))), "messages", "messages: calls of tools in messages are"),
+    *(
+        (Prompt((HI,), sampling=Sampling(**{field: value})), field, f"{field}: {subject} are")
+        for field, value, subject in [
+            ("frequency_penalty", 0.5, "penalties"),
+            ("presence_penalty", -0.5, "penalties"),
+        ]
+    ),
     (
         Prompt((HI,), response_format="json_object"),
         "response_format",
@@ -36,7 +45,31 @@ def test_refusals_name_the_field_and_the_models(prompt: Prompt, field: str, sent
     assert str(caught.value) == f"{sentence} not honoured by 'old', 'older', which would be asked."
 
 
-@pytest.mark.parametrize("prompt", [Prompt((HI,)), Prompt(text="Hi")])
+def test_every_optional_field_of_sampling_has_words() -> None:
+    assert set(SAMPLING_SUBJECTS) == OPTIONAL_SAMPLING <= {field.name for field in dataclasses.fields(Sampling)}
+
+
+def test_a_recorded_answer_has_no_alternatives_to_its_tokens() -> None:
+    prompt = Prompt((HI,), sampling=Sampling(logprobs=True, top_logprobs=3))
+    check_honoured(prompt, {"too": ABLE["too"]})
+    with pytest.raises(RequestError, match=r"^top_logprobs: alternatives to tokens are not honoured by 'able', which"):
+        check_honoured(prompt, ABLE)
+
+
+def test_token_ids_are_those_of_one_model() -> None:
+    prompt = Prompt((HI,), sampling=Sampling(logit_bias=((7, -100.0),)))
+    check_honoured(prompt, {"too": ABLE["too"]})
+    with pytest.raises(RequestError, match=r"^logit_bias: only for a single model, not for a cascade") as caught:
+        check_honoured(prompt, ABLE)
+    assert caught.value.param == "logit_bias"
+    with pytest.raises(RequestError, match=r"^logit_bias: biases of tokens are not honoured by 'old', which"):
+        check_honoured(prompt, {"old": EngineSettings()})
+
+
+ZEROS = Sampling(frequency_penalty=0.0, presence_penalty=0.0)
+
+
+@pytest.mark.parametrize("prompt", [Prompt((HI,)), Prompt(text="Hi"), Prompt((HI,), sampling=ZEROS)])
 def test_other_requests_are_nobodys_trouble(prompt: Prompt) -> None:
     check_honoured(prompt, UNABLE)
 

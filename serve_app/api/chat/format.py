@@ -10,7 +10,7 @@ from serve_app.api.error_detail import ErrorDetail
 from serve_app.api.error_shape import error_json
 from serve_app.core.record import DecisionRecord, Usage
 from serve_app.core.record_json import JsonObject, to_json
-from serve_app.core.types import Delta, Generation
+from serve_app.core.types import Delta, Generation, TokenLogprob
 from serve_app.engines.wire.message import tool_calls_json
 
 
@@ -91,15 +91,13 @@ def _logprobs(answer: Generation) -> JsonObject | None:
     if answer.logprobs is None:
         return None
     tokens = [
-        {
-            "token": item.token,
-            "logprob": item.logprob,
-            "bytes": list(utf8(item.token)),
-            "top_logprobs": [],
-        }
-        for item in answer.logprobs
+        _token(item) | {"top_logprobs": [_token(other) for other in item.alternatives]} for item in answer.logprobs
     ]
     return {"content": tokens, "refusal": None}
+
+
+def _token(item: TokenLogprob) -> JsonObject:
+    return {"token": item.token, "logprob": item.logprob, "bytes": list(utf8(item.token))}
 
 
 def _usage(usage: Usage) -> JsonObject:

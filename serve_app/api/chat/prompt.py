@@ -19,12 +19,12 @@ def to_ask(body: ChatCompletion | TextCompletion, names: Names = "ignore") -> As
 
 def _prompt(body: ChatCompletion | TextCompletion, names: Names) -> Prompt:
     if isinstance(body, TextCompletion):
-        return Prompt(text=body.prompt, sampling=_sampling(body, body.max_tokens, False))
+        return Prompt(text=body.prompt, sampling=_sampling(body, body.max_tokens, False, 0))
     tools = () if body.tool_choice == "none" else body.tools  # a tool that must not be called is not shown
     form = body.response_format
     return Prompt(
         tuple(_message(number, message, names) for number, message in enumerate(body.messages)),
-        sampling=_sampling(body, body.max_completion_tokens or body.max_tokens, body.logprobs),
+        sampling=_sampling(body, body.max_completion_tokens or body.max_tokens, body.logprobs, body.top_logprobs),
         tools=tuple(tool.to_core() for tool in tools),
         tool_choice=_tool_choice(body),
         parallel_tool_calls=body.parallel_tool_calls or not tools,
@@ -55,7 +55,18 @@ def _named_text(message: ChatMessage) -> str:
     return f"{message.name}: {message.text}" if named else message.text
 
 
-def _sampling(body: Completion, max_tokens: int | None, logprobs: bool) -> Sampling:
+def _sampling(body: Completion, max_tokens: int | None, logprobs: bool, top_logprobs: int) -> Sampling:
     stop = (body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ())
     top_p = LEAST_TOP_P if body.top_p == 0 else body.top_p
-    return Sampling(max_tokens, body.temperature, top_p, stop, body.seed, logprobs)
+    return Sampling(
+        max_tokens,
+        body.temperature,
+        top_p,
+        stop,
+        body.seed,
+        logprobs,
+        frequency_penalty=body.frequency_penalty,
+        presence_penalty=body.presence_penalty,
+        logit_bias=tuple((int(token), bias) for token, bias in body.logit_bias.items()),
+        top_logprobs=top_logprobs,
+    )

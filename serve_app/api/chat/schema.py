@@ -1,8 +1,9 @@
 """What clients may send. A field of OpenAI's schema that is not honoured is refused by name, never dropped."""
 
-from typing import Annotated, Any, Literal, Self
+import re
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from serve_app.api.chat.tolerated import IGNORED, NEUTRAL
 from serve_app.api.chat.tools import MAX_TOOLS, FunctionTool, NamedToolChoice, ResponseFormat, Turn
@@ -60,6 +61,26 @@ MAX_TOKENS = 2**31 - 1
 """The limit of the engines' own counters; a model stops at the end of its context anyway."""
 
 
+MAX_BIASES = 1024
+"""Tokens in one `logit_bias`."""
+BIAS = 'must map up to 1024 token ids, such as "50256", to numbers from -100 to 100'
+_TOKEN = re.compile("0|[1-9][0-9]{0,8}")
+
+
+def _check_biases(value: Any) -> Any:
+    if not isinstance(value, dict) or len(value) > MAX_BIASES:
+        raise ValueError(BIAS)
+    for token, bias in value.items():
+        number = isinstance(bias, int | float) and not isinstance(bias, bool)
+        if not _TOKEN.fullmatch(token) or not number or not -100 <= bias <= 100:
+            raise ValueError(BIAS)
+    return value
+
+
+LogitBias: TypeAlias = Annotated[dict[str, float], BeforeValidator(_check_biases)]
+"""What is added to the logits of tokens, by their ids."""
+
+
 class Completion(Body):
     """The fields that both kinds of completion share."""
 
@@ -74,6 +95,9 @@ class Completion(Body):
         None, description="Up to 4 strings that end the answer."
     )
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
+    frequency_penalty: float | None = Field(None, ge=-2, le=2)
+    presence_penalty: float | None = Field(None, ge=-2, le=2)
+    logit_bias: LogitBias = {}
     stream: bool = False
     stream_options: StreamOptions | None = None
     user: str | None = None
@@ -100,6 +124,7 @@ class ChatCompletion(Completion):
     messages: list[ChatMessage] = Field(min_length=1, fail_fast=True)
     max_completion_tokens: int | None = Field(None, ge=1, le=MAX_TOKENS)
     logprobs: bool = Field(False, description="Per-token log-probabilities of the answer; plain responses only.")
+    top_logprobs: int = Field(0, ge=0, le=20, description="Likeliest tokens beside each token; needs `logprobs`.")
     tools: list[FunctionTool] = Field(
         [], max_length=MAX_TOOLS, fail_fast=True, description="Functions that the model may call."
     )
@@ -120,6 +145,8 @@ class ChatCompletion(Completion):
             raise ValueError("max_tokens: contradicts max_completion_tokens")
         if self.logprobs and self.stream:
             raise ValueError("logprobs: not honoured together with stream: true")
+        if self.top_logprobs and not self.logprobs:
+            raise ValueError("top_logprobs: needs logprobs: true")
         return self
 
     @model_validator(mode="after")

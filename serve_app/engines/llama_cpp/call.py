@@ -38,6 +38,7 @@ class Call:
         self._tool_calls: tuple[ToolCall, ...] = ()
         self._texts: list[str] = []
         self._logprobs: list[TokenLogprob] | None = [] if prompt.sampling.logprobs else None
+        self._alternatives = prompt.sampling.top_logprobs
         self._finish: FinishReason | None = None
         self._first_token: float | None = None
         self._prompt_tokens = 0  # of the whole prompt, read or not
@@ -85,7 +86,7 @@ class Call:
         for choice in chunk["choices"]:
             if self._logprobs is not None and choice.get("logprobs"):
                 entries = choice["logprobs"]["content"]
-                self._logprobs += [TokenLogprob(entry["token"], entry["logprob"]) for entry in entries]
+                self._logprobs += [_token_logprob(entry, self._alternatives) for entry in entries]
             self._calls.take(() if self.raw else choice["delta"].get("tool_calls") or ())
             text = (choice["text"] if self.raw else choice["delta"].get("content")) or ""
             self._show(self._calls.feed(self._stops.feed(text)))
@@ -129,6 +130,13 @@ class Call:
             self._meter.prompt_tokens = min(self._prompt_tokens, self._meter.prompt_tokens + self._batch_tokens)
         else:
             self._meter.completion_tokens = max(1, self._meter.completion_tokens) + 1
+
+
+def _token_logprob(entry: dict[str, Any], alternatives: int) -> TokenLogprob:
+    top = entry["top_logprobs"][:alternatives]
+    return TokenLogprob(
+        entry["token"], entry["logprob"], tuple(TokenLogprob(other["token"], other["logprob"]) for other in top)
+    )
 
 
 def _error(error: dict[str, Any]) -> EngineError:

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from serve_app.core.options import OPERATIONAL
-from serve_app.engines.base import DecodingSettings
+from serve_app.engines.base import OPTIONAL_SAMPLING, DecodingSettings
 
 
 class LlamaCppConfig(DecodingSettings):
@@ -13,6 +13,7 @@ class LlamaCppConfig(DecodingSettings):
 
     honours_tools: ClassVar[bool] = True
     honours_response_format: ClassVar[bool] = True
+    honours_sampling: ClassVar[frozenset[str]] = OPTIONAL_SAMPLING
 
     engine: Literal["llama_cpp"]
     context_tokens: int = Field(

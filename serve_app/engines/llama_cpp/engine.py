@@ -9,6 +9,8 @@ What xllamacpp does (2026.10) and what we make of it:
   request that runs alone gives the same answer whatever was asked before. Q4_1 was bit for bit the same in all cases.
 * Log-probabilities are those of the raw logits: temperature and top_p do not touch them. The end token has none, though
   it counts as a completion token; of a character made of several tokens only the last has one.
+* Penalties count the last 64 tokens, of the prompt's end as well as of the answer; OpenAI counts the answer's alone. A
+  longer window would take in the end tokens of a long chat, and then answers do not end.
 * Its own stop strings lose text in streams (what was held back when the answer ends) and blank the tokens'
   log-probabilities, so we match stop strings ourselves; the decoding step running meanwhile is wasted.
 * A cancelled request is charged for the step that runs when the cancelling is seen, as llama.cpp counts it too.
@@ -27,7 +29,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
-from serve_app.core.types import Delta, Prompt
+from serve_app.core.types import Delta, Prompt, Sampling
 from serve_app.engines.base import EngineCounters, Meter
 from serve_app.engines.llama_cpp.call import Call
 from serve_app.engines.llama_cpp.config import LlamaCppConfig
@@ -41,10 +43,11 @@ from serve_app.errors import EngineError, UnsupportedRequestError
 class LlamaCppEngine(ThreadedEngine[Call]):
     """One model loaded by llama.cpp. Requests beyond the slots wait on our side, where cancelling them is free."""
 
-    def __init__(self, config: LlamaCppConfig, server: Any, template_knows_tools: bool) -> None:
+    def __init__(self, config: LlamaCppConfig, server: Any, template_knows_tools: bool, vocabulary: int) -> None:
         self._config = config
         self._server = server
         self._template_knows_tools = template_knows_tools
+        self._vocabulary = vocabulary
         self._slots = asyncio.Semaphore(config.slots)
         self._grammars = GrammarChecker()
         self._pool = ThreadPoolExecutor(config.slots, thread_name_prefix="llama_cpp")
@@ -90,11 +93,18 @@ class LlamaCppEngine(ThreadedEngine[Call]):
             self._server = None  # its destructor joins llama.cpp's threads
 
     def _call(self, prompt: Prompt, meter: Meter, on_delta: Callable[[Delta], object] | None = None) -> Call:
+        self._check_tokens(prompt)
         body = _body(self._config, prompt, self._template_knows_tools)
         if self._config.stop:
             sampling = replace(prompt.sampling, stop=(*prompt.sampling.stop, *self._config.stop))
             prompt = replace(prompt, sampling=sampling)
         return Call(body, prompt, meter, self._config.batch_tokens, on_delta)
+
+    def _check_tokens(self, prompt: Prompt) -> None:
+        """Refuse a bias for a token that does not exist: llama.cpp would ignore it."""
+        last = self._vocabulary - 1
+        if (beyond := next((token for token, _ in prompt.sampling.logit_bias if token > last), None)) is not None:
+            raise UnsupportedRequestError(f"there is no token {beyond}; the last is {last}.", "logit_bias")
 
     async def _start(self, call: Call) -> asyncio.Future[None]:
         """Wait for a slot, then run the call in a thread. The slot belongs to the thread, not to the awaiting task."""
@@ -150,14 +160,25 @@ def _body(config: LlamaCppConfig, prompt: Prompt, template_knows_tools: bool) ->
     }
     if decoding.seed is not None:
         body["seed"] = decoding.seed % (2**32 - 1)  # 32 bits, of which the last value means a random seed
+    body |= _adjustments(sampling)
     if prompt.text is not None:
         return body | {"prompt": prompt.text} | ({"logprobs": 1} if sampling.logprobs else {})
-    logprobs = {"logprobs": True, "top_logprobs": 1} if sampling.logprobs else {}
+    logprobs = {"logprobs": True, "top_logprobs": max(1, sampling.top_logprobs)} if sampling.logprobs else {}
     return body | chat_fields(prompt, template_knows_tools) | logprobs
 
 
-def _start_server(config: LlamaCppConfig, weights: Path) -> tuple[Any, bool]:
-    """Return the loaded server, and whether its chat template knows tools."""
+def _adjustments(sampling: Sampling) -> dict[str, Any]:
+    """Return what changes the logits: penalties and biases, if any."""
+    fields = {
+        "frequency_penalty": sampling.frequency_penalty,
+        "presence_penalty": sampling.presence_penalty,
+        "logit_bias": {str(token): bias for token, bias in sampling.logit_bias},
+    }
+    return {name: value for name, value in fields.items() if value}
+
+
+def _start_server(config: LlamaCppConfig, weights: Path) -> tuple[Any, bool, int]:
+    """Return the loaded server, whether its chat template knows tools, and the number of its tokens."""
     try:
         import xllamacpp
     except ImportError as error:
@@ -173,16 +194,18 @@ def _start_server(config: LlamaCppConfig, weights: Path) -> tuple[Any, bool]:
     except (RuntimeError, ValueError) as error:
         message = f"llama.cpp could not load {str(weights)!r}: not a GGUF file it knows, or too little memory."
         raise EngineError(message) from error
-    return server, _template_knows_tools(server, params.api_keys[0])
+    capabilities = _ask(server, params.api_keys[0], "/props")["chat_template_caps"]
+    knows_tools = bool(capabilities["supports_tools"] and capabilities["supports_tool_calls"])
+    [model] = _ask(server, params.api_keys[0], "/v1/models")["data"]
+    return server, knows_tools, model["meta"]["n_vocab"]
 
 
-def _template_knows_tools(server: Any, key: str) -> bool:
-    """Ask the server's HTTP port, since xllamacpp has no function for it."""
+def _ask(server: Any, key: str, path: str) -> Any:
+    """Ask the server's HTTP port for what xllamacpp has no function."""
     address = server.listening_address.removeprefix("http://")
     with closing(HTTPConnection(address, timeout=CANCEL_WAIT_S)) as connection:
-        connection.request("GET", "/props", headers={"Authorization": f"Bearer {key}"})
-        capabilities = json.load(connection.getresponse())["chat_template_caps"]
-    return bool(capabilities["supports_tools"] and capabilities["supports_tool_calls"])
+        connection.request("GET", path, headers={"Authorization": f"Bearer {key}"})
+        return json.load(connection.getresponse())
 
 
 def _set_values(params: Any, config: LlamaCppConfig, weights: Path) -> None:

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from serve_app.core.options import OPERATIONAL
-from serve_app.engines.base import EngineSettings
+from serve_app.engines.base import OPTIONAL_SAMPLING, EngineSettings
 from serve_app.engines.wire.dialect import Dialect
 from serve_app.errors import EngineError
 
@@ -41,6 +41,7 @@ class OpenAiApiConfig(EngineSettings):
 
     honours_tools: ClassVar[bool] = True
     honours_response_format: ClassVar[bool] = True
+    honours_sampling: ClassVar[frozenset[str]] = OPTIONAL_SAMPLING
 
     engine: Literal["openai_api"]
     model: str = Field(min_length=1, description="The model's id at the endpoint; on Azure the deployment's name.")

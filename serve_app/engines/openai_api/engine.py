@@ -87,7 +87,9 @@ class OpenAiApiEngine:
         body = request_body(self._dialect, prompt)
         api = self._client.chat.completions if prompt.text is None else self._client.completions
         headers = {**prompt.trace, **self._config.headers, **_authorization(self._config)}
-        response = await api.create(**body, extra_body=self._config.extra_body, extra_headers=headers)
+        # The client would let `extra_body` win over what the request says.
+        extra = {name: value for name, value in self._config.extra_body.items() if name not in body}
+        response = await api.create(**body, extra_body=extra, extra_headers=headers)
         if not self._config.stream:
             yield self._plain(response)
             return

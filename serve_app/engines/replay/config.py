@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from serve_app.core.options import OPERATIONAL
-from serve_app.engines.base import EngineSettings
+from serve_app.engines.base import OPTIONAL_SAMPLING, EngineSettings
 from serve_app.engines.replay.gpu_model import BatchSpeed
 from serve_app.engines.replay.synthetic import SyntheticAnswers
 from serve_app.engines.replay.tape import RecordedAnswer
@@ -31,6 +31,8 @@ class ReplayConfig(EngineSettings):
 
     honours_tools: ClassVar[bool] = True
     honours_response_format: ClassVar[bool] = True
+    # As with a temperature, a recorded answer stays the same; but it has no other tokens to show.
+    honours_sampling: ClassVar[frozenset[str]] = OPTIONAL_SAMPLING - {"top_logprobs"}
 
     engine: Literal["replay"]
     answers: tuple[ScriptedAnswer, ...] = Field(default=(), description="Scripted answers; the first match wins.")

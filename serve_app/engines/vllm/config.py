@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from serve_app.core.options import OPERATIONAL
-from serve_app.engines.base import DecodingSettings
+from serve_app.engines.base import OPTIONAL_SAMPLING, DecodingSettings
 from serve_app.engines.vllm.lora import lora_arguments
 
 REPLACED = {
@@ -42,6 +42,7 @@ class VllmConfig(DecodingSettings):
     """A model in Hugging Face format, run by vLLM through `ray.serve.llm`; as many GPUs as it has workers."""
 
     honours_response_format: ClassVar[bool] = True
+    honours_sampling: ClassVar[frozenset[str]] = OPTIONAL_SAMPLING
 
     engine: Literal["vllm"]
     device: Annotated[Literal["gpu", "cpu"], OPERATIONAL] = Field(

@@ -56,6 +56,7 @@ class Reading:
         self._calls: list[_PartialCall] = []
         self._calls_by_index: dict[int | str, _PartialCall] = {}
         self._logprobs: list[TokenLogprob] | None = [] if prompt.sampling.logprobs else None
+        self._alternatives = prompt.sampling.top_logprobs
         self._sizes: list[int] = []
         self._finish: str | None = None
         self._pieces = self._bytes = 0
@@ -141,7 +142,9 @@ class Reading:
         if self._logprobs is None:
             return
         for entry in logprobs.get("content") or []:
-            self._logprobs.append(_token_logprob(entry["token"], entry["logprob"]))
+            top = (entry.get("top_logprobs") or [])[: self._alternatives]
+            alternatives = tuple(_token_logprob(other["token"], other["logprob"]) for other in top)
+            self._logprobs.append(_token_logprob(entry["token"], entry["logprob"], alternatives))
             sent = entry.get("bytes")
             self._sizes.append(len(sent) if isinstance(sent, list) else _size(entry["token"]))
         # The older form, of raw completions.
@@ -220,10 +223,10 @@ def _size(text: str) -> int:
     return len(text.encode(errors="replace"))
 
 
-def _token_logprob(token: Any, logprob: Any) -> TokenLogprob:
+def _token_logprob(token: Any, logprob: Any, alternatives: tuple[TokenLogprob, ...] = ()) -> TokenLogprob:
     """Return an entry with a finite log-probability. Raises TypeError or ValueError if it is malformed."""
     if not isinstance(token, str) or not isinstance(logprob, int | float):
         raise TypeError("a token and a number were expected")
     if math.isnan(logprob):
         raise ValueError("a log-probability was expected, not NaN")
-    return TokenLogprob(token, min(0.0, max(LEAST_LOGPROB, float(logprob))))
+    return TokenLogprob(token, min(0.0, max(LEAST_LOGPROB, float(logprob))), alternatives)

@@ -21,6 +21,9 @@ def request_body(dialect: Dialect, prompt: Prompt) -> dict[str, Any]:
         "top_p": dialect.top_p if sampling.top_p is None else sampling.top_p,
         "seed": dialect.seed if sampling.seed is None else sampling.seed,
         "stop": list(sampling.stop) or None,
+        "frequency_penalty": sampling.frequency_penalty,
+        "presence_penalty": sampling.presence_penalty,
+        "logit_bias": {str(token): bias for token, bias in sampling.logit_bias} or None,
         "max_tokens" if raw else dialect.max_tokens_field: (
             dialect.max_tokens if sampling.max_tokens is None else sampling.max_tokens
         ),
@@ -31,6 +34,7 @@ def request_body(dialect: Dialect, prompt: Prompt) -> dict[str, Any]:
         body |= {
             "messages": [message_json(message) for message in prompt.messages],
             "logprobs": sampling.logprobs or None,
+            "top_logprobs": sampling.top_logprobs or None,
             "tools": [tool_json(tool) for tool in prompt.tools] or None,
             "tool_choice": None if prompt.tool_choice is None else tool_choice_json(prompt.tool_choice),
             "parallel_tool_calls": None if prompt.parallel_tool_calls else False,

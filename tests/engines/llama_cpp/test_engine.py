@@ -5,6 +5,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from pydantic import ValidationError
 from serve_app.core.types import Message, Prompt, Sampling
 from serve_app.engines import Engine, LlamaCppConfig, Meter, load_engine
 from serve_app.engines.llama_cpp.engine import LlamaCppEngine
-from serve_app.errors import EngineError
+from serve_app.errors import EngineError, UnsupportedRequestError
 from tests.engines.asking import active, chat, generate, idle, raw, stream
 from tests.engines.conftest import load_llama_cpp
 
@@ -106,6 +107,47 @@ async def test_sampling_uses_the_whole_distribution(llama: Engine) -> None:
     # At such a temperature all tokens are nearly as likely: the 40 likeliest (llama.cpp's default) would not be left.
     wild = await generate(llama, raw("The dog", max_tokens=8, temperature=50.0, seed=1, logprobs=True))
     assert min(entry.logprob for entry in wild.logprobs or ()) < -10
+
+
+@models
+async def test_penalties_change_what_repeats(llama: Engine) -> None:
+    numbers = "1 2 3 4 5 6 1 2 3 4 5 6 1 2"
+    assert (await generate(llama, raw(numbers, max_tokens=8))).text == " 3 4 5 6"
+    penalised = await generate(llama, raw(numbers, max_tokens=8, frequency_penalty=2.0))
+    assert penalised.text != " 3 4 5 6"
+    rewarded = await generate(llama, raw(numbers, max_tokens=8, presence_penalty=-2.0))
+    assert rewarded.text == " 3 4 5 6"
+
+
+@models
+@pytest.mark.parametrize("ask", [raw, chat])
+async def test_the_likeliest_tokens_and_their_biases(llama: Engine, ask: Callable[..., Prompt]) -> None:
+    sampling = {"max_tokens": 1, "temperature": 0.0, "logprobs": True}
+    [plain] = (await generate(llama, ask("The capital of France is", **sampling))).logprobs or ()
+    assert plain.alternatives == ()
+    banned = 28  # a comma
+    biased = ask("The capital of France is", **sampling, logit_bias=((banned, 100.0),))
+    [comma] = (await generate(llama, biased)).logprobs or ()
+    assert comma.token == ","
+    assert comma.logprob < plain.logprob  # of the raw logits, which no bias touches
+
+
+@models
+async def test_alternatives_are_in_order_and_begin_with_the_greedy_token(llama: Engine) -> None:
+    answer = await generate(llama, chat("Capital of France?", max_tokens=3, logprobs=True, top_logprobs=4))
+    for token in answer.logprobs or ():
+        assert [other.logprob for other in token.alternatives] == sorted(
+            (other.logprob for other in token.alternatives), reverse=True
+        )
+        assert (token.alternatives[0].token, len(token.alternatives)) == (token.token, 4)
+
+
+@models
+async def test_a_token_that_does_not_exist_has_no_bias(llama: Engine) -> None:
+    await generate(llama, raw("The dog", max_tokens=1, logit_bias=((49151, 1.0),)))
+    with pytest.raises(UnsupportedRequestError, match=r"^there is no token 49152; the last is 49151\.$") as caught:
+        await generate(llama, raw("The dog", max_tokens=1, logit_bias=((0, 1.0), (49152, 1.0))))
+    assert caught.value.param == "logit_bias"
 
 
 @models

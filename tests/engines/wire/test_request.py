@@ -29,6 +29,26 @@ async def test_a_request_has_what_was_named_and_nothing_else(endpoint: Endpoint,
     assert endpoint.asked[-1].path == "/v1/chat/completions"
 
 
+async def test_penalties_biases_and_alternatives_are_passed_on(endpoint: Endpoint, load: Load) -> None:
+    penalties = {"frequency_penalty": 0.0, "presence_penalty": -0.5}
+    top = [{"token": token, "logprob": logprob} for token, logprob in (("It", -0.5), ("We", -1.5), ("No", -2.5))]
+    entry = {"token": "It", "logprob": -0.5, "top_logprobs": top}
+    choice = {"delta": {"content": "It"}, "finish_reason": "stop", "logprobs": {"content": [entry]}}
+    endpoint.script += [events({"choices": [choice]})] * 2
+    engine = await load(extra_body={"frequency_penalty": 1.0, "top_k": 3})
+    sampling = {"logit_bias": ((7, -100.0),), "logprobs": True, "top_logprobs": 2}
+    answer = await ask(engine, chat(QUESTION, **penalties, **sampling))
+    asked = {name: endpoint.last[name] for name in (*penalties, *sampling)}
+    assert asked == penalties | sampling | {"logit_bias": {"7": -100.0}}
+    assert endpoint.last["top_k"] == 3
+    [token] = answer.logprobs or ()
+    assert [(other.token, other.logprob) for other in token.alternatives] == [("It", -0.5), ("We", -1.5)]
+    [token] = (await ask(engine, chat(QUESTION, logprobs=True))).logprobs or ()
+    assert token.alternatives == ()
+    assert endpoint.last["frequency_penalty"] == 1.0
+    assert endpoint.last.keys().isdisjoint(("presence_penalty", "logit_bias", "top_logprobs"))
+
+
 async def test_configured_values_hold_where_the_request_names_none(endpoint: Endpoint, load: Load) -> None:
     endpoint.script += [ANSWER, ANSWER]
     engine = await load(
