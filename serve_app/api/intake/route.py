@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from serve_app.api.fields.body import Body
+from serve_app.api.intake.decompression import decompressed, requested_encoding
 from serve_app.api.intake.limits import Limits, check_json
 from serve_app.errors import QUOTED_CHARACTERS, RequestError
 
@@ -65,7 +66,16 @@ class CompletionRoute(APIRoute):
 
 
 async def _received(request: Request, limits: Limits) -> bytes:
-    """Return the whole body. Raises `HTTPException` as soon as it is too large, or late."""
+    """Return the whole body, decompressed. Raises `HTTPException` as soon as it is too large, or late."""
+    encoding = requested_encoding(request.headers.getlist("content-encoding"))
+    body = await _transferred(request, limits)
+    if encoding is None or not body:
+        return body
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(_worker, decompressed, body, encoding, limits.max_body_bytes)
+
+
+async def _transferred(request: Request, limits: Limits) -> bytes:
     _check_size(_declared_bytes(request), limits)
     body = bytearray()
     try:
