@@ -9,11 +9,13 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.middleware.errors import ServerErrorMiddleware
 
 from serve_app.api.chat.tools import NamedToolChoice
 from serve_app.api.encoding import Reply
 from serve_app.api.error_detail import BUG, ErrorDetail
 from serve_app.api.error_shape import error_reply
+from serve_app.api.head_requests import allowed_methods
 from serve_app.api.intake.route import InvalidBodyError
 from serve_app.errors import QUOTED_CHARACTERS, CascadeError, RequestError, UnknownModelError, choices, quoted
 
@@ -26,7 +28,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestError, _refused)
     app.add_exception_handler(CascadeError, _failed)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(Exception, _bug)
+    # Inside of what is added later, such as CORS, whose headers this answer needs, too. It is logged and raised again.
+    app.add_middleware(ServerErrorMiddleware, handler=_bug)
 
 
 async def _invalid(request: Request, error: Exception) -> Reply:
@@ -104,15 +107,18 @@ async def _failed(request: Request, error: Exception) -> Reply:
 
 async def _http(request: Request, error: Exception) -> Reply:
     assert isinstance(error, HTTPException)
+    headers = dict(error.headers or {})
     if error.status_code == 404:
         routes = [path for route in request.app.routes if (path := getattr(route, "path", None))]
         message = f"There is no {quoted(request.url.path)} here. {choices(request.url.path, routes)}"
     elif error.status_code == 405:
-        message = f"{request.url.path} does not take {request.method}; use {(error.headers or {}).get('Allow')}."
+        headers["Allow"] = allowed_methods(headers["Allow"])
+        path, method = request.url.path[:QUOTED_CHARACTERS], request.method[:QUOTED_CHARACTERS]
+        message = f"{path} does not take {method}; use {headers['Allow']}."
     else:
         message = str(error.detail)
     kind = "invalid_request_error" if error.status_code < 500 else "server_error"
-    return error_reply(ErrorDetail(error.status_code, message, kind), request.url.path, dict(error.headers or {}))
+    return error_reply(ErrorDetail(error.status_code, message, kind), request.url.path, headers)
 
 
 async def _bug(request: Request, error: Exception) -> Reply:

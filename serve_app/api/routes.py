@@ -8,6 +8,7 @@ from serve_app import __version__
 from serve_app.api import errors
 from serve_app.api.chat import routes as chat
 from serve_app.api.encoding import Reply
+from serve_app.api.head_requests import HeadMiddleware
 from serve_app.api.intake.route import CompletionRoute
 from serve_app.api.service import ModelCard, Service
 from serve_app.errors import UnknownModelError, choices, quoted
@@ -19,6 +20,7 @@ def build_api(service: Service) -> FastAPI:
     app.state.service = service
     app.router.route_class = CompletionRoute
     errors.install(app)
+    app.add_middleware(HeadMiddleware)
     chat.install(app, service)
 
     @app.get("/v1/models", summary="Every cascade and every single model")

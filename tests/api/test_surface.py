@@ -91,3 +91,53 @@ async def test_a_bug_is_logged_and_not_shown(
     assert "secret" not in response.text
     assert "secret" in caplog.text
     assert service.closings == [None]
+
+
+HEADS = (
+    "/healthz",
+    "/readyz",
+    "/v1/models",
+    "/v1/models/default",
+    "/v1/models/nope",
+    "/docs",
+    "/openapi.json",
+    "/nope",
+)
+
+
+@pytest.mark.parametrize("path", [*HEADS, CHAT])
+async def test_head_is_get_without_the_body(http: httpx.AsyncClient, path: str):
+    head, get = await http.head(path), await http.get(path)
+    assert (head.status_code, dict(head.headers)) == (get.status_code, dict(get.headers))
+    assert (head.content, int(head.headers["content-length"])) == (b"", len(get.content))
+
+
+async def test_head_of_a_server_that_is_not_ready(http: httpx.AsyncClient, service: FakeService):
+    service.ready = False
+    response = await http.head("/readyz")
+    assert (response.status_code, response.content) == (503, b"")
+
+
+async def test_head_leaves_a_real_connection_usable(url: str):
+    async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
+        for path in HEADS:
+            head, get = await http.head(path), await http.get(path)
+            assert (head.status_code, head.headers["content-length"]) == (
+                get.status_code,
+                get.headers["content-length"],
+            )
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "QUERY", "M" * 1000])
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/v1/models", "/v1/models/default", "/docs"])
+async def test_what_takes_get_takes_head_too(http: httpx.AsyncClient, path: str, method: str):
+    response = await http.request(method, path)
+    assert (response.status_code, response.headers["allow"]) == (405, "GET, HEAD")
+    assert response.json()["error"]["message"] == f"{path} does not take {method[:80]}; use GET, HEAD."
+
+
+async def test_options_without_cors_is_a_405(http: httpx.AsyncClient):
+    asked = {"origin": "https://app.example", "access-control-request-method": "POST"}
+    response = await http.options(CHAT, headers=asked)
+    assert (response.status_code, response.headers["allow"]) == (405, "POST")
+    assert not [name for name in response.headers if name.startswith("access-control")]
