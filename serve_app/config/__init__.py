@@ -16,13 +16,14 @@ from serve_app.config.models import (
     operational_options,
 )
 from serve_app.config.router_settings import Calibrated, RouterSettings
-from serve_app.config.services import ScorerConfig, TracingConfig
+from serve_app.config.services import CorsConfig, ScorerConfig, TracingConfig
 
 __all__ = [
     "TARGET_TIMEOUT_S",
     "AppConfig",
     "Calibrated",
     "CascadeConfig",
+    "CorsConfig",
     "DeployedFacts",
     "DeployedModel",
     "LlamaCppModel",

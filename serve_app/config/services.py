@@ -1,8 +1,9 @@
 """What a user writes about the deployments beside the models: scorer, router, and signals kept apart."""
 
-from typing import Annotated, Any, Literal, TypeAlias
+import re
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
 from serve_app.config.deployment import DeploymentOptions, Strict
 from serve_app.signals import BleurtConfig, SharedSignalConfig
@@ -46,6 +47,34 @@ class TracingConfig(Strict):
     )
 
 
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s*A-Z]+")
+"""As browsers send it: in small letters, without a path."""
+
+
+class CorsConfig(Strict):
+    """Pages in browsers that may use the API."""
+
+    origins: list[str] = Field(min_length=1, description='Scheme, host and port of each page, or "*" for every page.')
+    credentials: bool = Field(
+        False, description="Whether browsers send cookies along; an API key is none. Not with the origin `*`."
+    )
+    max_age_s: NonNegativeInt = Field(600, description="Seconds that browsers remember a preflight's answer.")
+
+    @field_validator("origins")
+    @classmethod
+    def _are_origins(cls, origins: list[str]) -> list[str]:
+        for origin in origins:
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise ValueError(f'{origin!r} is no origin; write "*", or one such as https://app.example:8443')
+        return origins
+
+    @model_validator(mode="after")
+    def _no_credentials_for_everyone(self) -> Self:
+        if self.credentials and "*" in self.origins:
+            raise ValueError('credentials: not with the origin "*", which would let every page act for its visitors')
+        return self
+
+
 class RouterConfig(Strict):
     """The deployment that takes HTTP requests and runs cascades."""
 
@@ -69,6 +98,7 @@ class RouterConfig(Strict):
         100_000, description="Commas and opening brackets in one request body, outside of strings."
     )
     max_json_depth: int = Field(128, ge=8, le=256, description="How deep the JSON of a request body may be nested.")
+    cors: CorsConfig | None = Field(None, description="Which pages in browsers may use the API; null: none.")
     log_decisions: bool = Field(False, description="Log every decision record (without texts) as one line of JSON.")
     tracing: TracingConfig | None = Field(None, description="Where spans are sent; null: nowhere.")
     deployment: DeploymentOptions = Field(

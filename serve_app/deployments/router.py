@@ -28,6 +28,7 @@ from serve_app.core.run import Run
 from serve_app.core.types import Generation, Outcome, Prompt, Tier
 from serve_app.deployments.autoscaling import EXPECTED, Demand
 from serve_app.deployments.capabilities import check_honoured
+from serve_app.deployments.cors import open_to
 from serve_app.deployments.gate import Gate, GateMiddleware
 from serve_app.deployments.handles import ModelHandle, ScorerHandle
 from serve_app.deployments.inline_scorer import InlineScorer
@@ -86,6 +87,8 @@ class Router:
         """Return the application that this replica serves; Ray Serve calls this."""
         app = build_api(self)
         app.add_middleware(GateMiddleware, gate=self._gate)
+        if self._config.router.cors is not None:
+            open_to(app, self._config.router.cors)
         return app
 
     async def drain(self) -> int:

@@ -151,7 +151,7 @@ REPLAY: dict[str, Any] = {
                         "on_target_failure": "best_member",
                     },
                 },
-                "router": {"keepalive_s": 0.5},
+                "router": {"keepalive_s": 0.5, "cors": {"origins": ["https://app.example"]}},
             },
         }
     ],

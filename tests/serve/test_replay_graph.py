@@ -1,6 +1,8 @@
 """The whole graph on real Ray Serve, over HTTP, with scripted models: what no real model does on demand."""
 
 import asyncio
+import gzip
+import json
 from typing import Any
 
 import httpx
@@ -167,6 +169,24 @@ async def test_ready(replayed: Served) -> None:
     assert state["ready"] is True
     assert state["replicas"] == {"first": 1, "second": 1, "target": 1, "Scorer": 1, "Router": 1}
     assert state["thresholds"] == {"confident": [1.0], "blended": [2.0], "default": [0.9], "forgiving": [0.5]}
+
+
+async def test_head_compressed_bodies_and_pages_through_the_proxy(replayed: Served) -> None:
+    body = gzip.compress(json.dumps(ask("How many?")).encode())
+    packed = {"content-type": "application/json", "content-encoding": "gzip", "origin": "https://app.example"}
+    asked = {"origin": "https://app.example", "access-control-request-method": "POST"}
+    async with httpx.AsyncClient(base_url=replayed.url, timeout=PATIENCE_S) as http:
+        head, get = await http.head("/v1/models"), await http.get("/v1/models")
+        assert (head.status_code, head.headers["content-length"]) == (200, get.headers["content-length"])
+        preflight = await http.options("/v1/chat/completions", headers=asked)
+        assert (preflight.status_code, preflight.headers["access-control-allow-origin"]) == (200, asked["origin"])
+        answer = await http.post("/v1/chat/completions", content=body, headers=packed)
+        assert answer.json()["choices"][0]["message"]["content"] == "From the target."
+        refused = await http.post("/v1/chat/completions", content=body[:-1], headers=packed)
+        assert (refused.status_code, "it ends too early" in refused.text) == (400, True)
+        for response in (answer, refused):
+            assert response.headers["access-control-allow-origin"] == "https://app.example"
+            assert "x-request-id" in response.headers
 
 
 def serve_deploy(served: Served, thresholds: dict[str, list[float]]) -> None:
