@@ -124,6 +124,7 @@ class FakeService:
         self.names: Names = "ignore"
         self.limits = Limits(**RouterConfig().limits())
         self.models = {"a": Scripted("Paris"), "b": Scripted("Paris"), "t": Scripted("It is Paris.")}
+        self.cascade = (Tier(("a", "b"), signal="exact", threshold=0.8), Tier(("t",)))
         self.fallback = False
         self.ready = True
         self.breaks_on_close = False
@@ -141,7 +142,7 @@ class FakeService:
 
     def open(self, model: str, prompt: Prompt, options: CascadeOptions, *, stream: bool) -> Run:
         tiers = {name: (Tier((name,)),) for name in self.models}
-        tiers["default"] = (Tier(("a", "b"), signal="exact", threshold=0.8), Tier(("t",)))
+        tiers["default"] = self.cascade
         if model not in tiers:
             message = f"There is no model {quoted(model)}. {choices(model, tiers)}"
             raise UnknownModelError(message, "model", "model_not_found")
