@@ -35,6 +35,7 @@ Reason: TypeAlias = Literal[
     "last_tier",  # no decision to take
 ]
 Force: TypeAlias = Literal["accept", "defer"]
+ReasoningEffort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,9 @@ class Sampling:
 
     `logit_bias` has pairs of a token's id and what is added to its logit. With `logprobs`, `top_logprobs` is how many
     of the likeliest tokens come beside each token of the answer.
+
+    A model whose engine cannot honour a `reasoning_effort` (other than none, which leaves it as it is) or
+    `max_reasoning_tokens` is never given it.
     """
 
     max_tokens: int | None = None
@@ -74,6 +78,8 @@ class Sampling:
     presence_penalty: float | None = None
     logit_bias: tuple[tuple[int, float], ...] = ()
     top_logprobs: int = 0
+    reasoning_effort: ReasoningEffort | None = None
+    max_reasoning_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,9 @@ def check_honoured(prompt: Prompt, models: Mapping[str, EngineSettings]) -> None
     """Raise `RequestError` with the field and the models if one of `models`, by name, cannot honour the prompt."""
     without_tools = [name for name, model in models.items() if not model.honours_tools]
     without_format = [name for name, model in models.items() if not model.honours_response_format]
+    without_effort = [name for name, model in models.items() if not model.honours_reasoning_effort]
+    without_limit = [name for name, model in models.items() if not model.honours_max_reasoning_tokens]
+    effort, limit = prompt.sampling.reasoning_effort, prompt.sampling.max_reasoning_tokens
     called = any(message.tool_calls or message.role == "tool" for message in prompt.messages)
     if prompt.sampling.logit_bias and len(models) > 1:
         message = "logit_bias: only for a single model, not for a cascade, whose models have different token ids."
@@ -28,6 +31,8 @@ def check_honoured(prompt: Prompt, models: Mapping[str, EngineSettings]) -> None
         (called, "messages", "calls of tools in messages", without_tools),
         (prompt.response_format is not None, "response_format", "response formats", without_format),
         *_sampling(prompt.sampling, models),
+        (effort not in (None, "none"), "reasoning_effort", "reasoning efforts other than none", without_effort),
+        (limit is not None, "max_reasoning_tokens", "limits to reasoning", without_limit),
     ):
         if used and unable:
             message = f"{field}: {subject} are not honoured by {', '.join(map(repr, unable))}, which would be asked."

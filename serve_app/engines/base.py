@@ -18,7 +18,8 @@ class EngineSettings(BaseModel):
     """Base of every engine's config class: unknown keys are refused, values never change.
 
     Unless its config says that it honours them, an engine is never given tools (nor calls of them in messages), a
-    response format, or a value of one of the `OPTIONAL_SAMPLING` fields.
+    response format, a value of one of the `OPTIONAL_SAMPLING` fields, a reasoning effort other than none, or a limit to
+    its thoughts.
     """
 
     honours_tools: ClassVar[bool] = False
@@ -31,6 +32,16 @@ class EngineSettings(BaseModel):
     def honours_logprobs(self) -> bool:
         """Whether requests and token-level signals get log-probabilities."""
         return True
+
+    @property
+    def honours_reasoning_effort(self) -> bool:
+        """Whether requests can say how hard the model thinks."""
+        return False
+
+    @property
+    def honours_max_reasoning_tokens(self) -> bool:
+        """Whether requests can limit the model's thoughts; one that has none keeps every limit."""
+        return False
 
 
 class WeightsSettings(EngineSettings):
@@ -126,14 +137,17 @@ class Engine(Protocol):
         Its token counts are the meter's. `latency_s` runs from the slot to the last token, `first_token_s` to the first
         one, both in seconds; waiting for a slot is in neither. Log-probabilities are natural ones of the raw logits, as
         at temperature 1. A stop string is no part of the text, but its tokens count.
+
+        What the model writes to itself before its answer is `reasoning`, and no part of the text: its tokens count, but
+        have no log-probabilities, and stop strings do not end it. If it is all that came, the text is empty.
         """
         ...
 
     def stream(self, prompt: Prompt, meter: Meter) -> AsyncGenerator[Delta | Generation, None]:
-        """Yield deltas as they come, then the whole `Generation`, whose text is the deltas' concatenation.
+        """Yield deltas as they come, then the whole `Generation`, whose text and reasoning are the deltas' in a row.
 
-        No delta has an empty text; each carries the meter's counts at that moment. An answer that calls tools has no
-        deltas for its calls. Errors and cancellation are those of `generate`.
+        Every delta has text or reasoning, and the reasoning comes first; each carries the meter's counts at that
+        moment. An answer that calls tools has no deltas for its calls. Errors and cancellation are those of `generate`.
         """
         ...
 

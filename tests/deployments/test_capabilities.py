@@ -8,11 +8,14 @@ import pytest
 from serve_app.core.tools import Tool
 from serve_app.core.types import Message, Prompt, Sampling, ToolCall
 from serve_app.deployments.capabilities import SAMPLING_SUBJECTS, check_honoured
-from serve_app.engines import EngineSettings, LlamaCppConfig, ReplayConfig
+from serve_app.engines import EngineSettings, LlamaCppConfig, OpenAiApiConfig, ReplayConfig, Seq2SeqConfig
 from serve_app.engines.base import OPTIONAL_SAMPLING
 from serve_app.errors import RequestError
 
-ABLE = {"able": ReplayConfig(engine="replay"), "too": LlamaCppConfig(engine="llama_cpp", weights="x.gguf")}
+ABLE = {
+    "able": ReplayConfig(engine="replay"),
+    "too": LlamaCppConfig(engine="llama_cpp", weights="x.gguf", reasoning_effort=True),
+}
 UNABLE = ABLE | {"old": EngineSettings(), "older": EngineSettings()}
 HI = Message("user", "Hi")
 CALL = Message("assistant", "", (ToolCall("1", "f", "{}"),))
@@ -32,6 +35,16 @@ WANTS: list[tuple[Prompt, str, str]] = [
         Prompt((HI,), response_format="json_object"),
         "response_format",
         "response_format: response formats are",
+    ),
+    (
+        Prompt((HI,), sampling=Sampling(reasoning_effort="low")),
+        "reasoning_effort",
+        "reasoning_effort: reasoning efforts other than none are",
+    ),
+    (
+        Prompt((HI,), sampling=Sampling(max_reasoning_tokens=9)),
+        "max_reasoning_tokens",
+        "max_reasoning_tokens: limits to reasoning are",
     ),
 ]
 
@@ -66,10 +79,11 @@ def test_token_ids_are_those_of_one_model() -> None:
         check_honoured(prompt, {"old": EngineSettings()})
 
 
+OFF = Prompt((HI,), sampling=Sampling(reasoning_effort="none"))
 ZEROS = Sampling(frequency_penalty=0.0, presence_penalty=0.0)
 
 
-@pytest.mark.parametrize("prompt", [Prompt((HI,)), Prompt(text="Hi"), Prompt((HI,), sampling=ZEROS)])
+@pytest.mark.parametrize("prompt", [Prompt((HI,)), Prompt(text="Hi"), Prompt((HI,), sampling=ZEROS), OFF])
 def test_other_requests_are_nobodys_trouble(prompt: Prompt) -> None:
     check_honoured(prompt, UNABLE)
 
@@ -77,3 +91,20 @@ def test_other_requests_are_nobodys_trouble(prompt: Prompt) -> None:
 @pytest.mark.parametrize(("config", "honours"), [(ReplayConfig, True), (LlamaCppConfig, True), (EngineSettings, False)])
 def test_what_engines_say_of_themselves(config: Any, honours: bool) -> None:
     assert (config.honours_tools, config.honours_response_format) == (honours, honours)
+
+
+@pytest.mark.parametrize(
+    ("config", "effort", "limit"),
+    [
+        (EngineSettings(), False, False),
+        (ReplayConfig(engine="replay"), True, True),
+        (LlamaCppConfig(engine="llama_cpp", weights="x.gguf"), False, True),
+        (LlamaCppConfig(engine="llama_cpp", weights="x.gguf", reasoning=None), False, False),
+        (Seq2SeqConfig(engine="seq2seq", weights="x"), False, True),
+        (OpenAiApiConfig(engine="openai_api", model="x"), False, False),
+        (OpenAiApiConfig(engine="openai_api", model="x", reasoning_effort=True), True, False),
+        (OpenAiApiConfig(engine="openai_api", model="x", max_reasoning_tokens_field="y"), False, True),
+    ],
+)
+def test_what_engines_say_of_thoughts(config: EngineSettings, effort: bool, limit: bool) -> None:
+    assert (config.honours_reasoning_effort, config.honours_max_reasoning_tokens) == (effort, limit)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -59,6 +60,9 @@ async def stream(engine: Engine, prompt: Prompt) -> tuple[list[Delta], Generatio
             deltas.append(item)
     assert generation is not None
     assert "".join(delta.text for delta in deltas) == generation.text
+    assert "".join(delta.reasoning for delta in deltas) == generation.reasoning
+    assert all(delta.text or delta.reasoning for delta in deltas)
+    assert not any(before.text and after.reasoning for before, after in pairwise(deltas))
     assert (meter.prompt_tokens, meter.completion_tokens) == (
         generation.prompt_tokens,
         generation.completion_tokens,

@@ -20,6 +20,7 @@ from serve_app.weights import fetch
 
 from . import tiny_seq2seq
 from .endpoint import Endpoint, listening
+from .llama_cpp.thinking_template import OPENED
 
 Load = Callable[..., Awaitable[Engine]]
 
@@ -34,6 +35,12 @@ REPLAY = {
     "context_tokens": 2048,
     "token_s": 0.01,
     "answers": [
+        {
+            "contains": "Think hard",
+            "reasoning": "How many? I count: one, two, three.",
+            "text": "It is three.",
+            "logprobs": [["It", -0.2], [" is", -0.1], [" three.", -0.4]],
+        },
         {"contains": "filler", "text": "never mind", "first_token_s": 60},
         {"contains": "story", "text": STORY, "logprobs": [[token, -0.5] for token in STORY_TOKENS]},
         {"contains": "France", "text": "It is Paris.", "logprobs": [["It", -0.2], [" is", -0.1], [" Paris.", -0.4]]},
@@ -64,6 +71,14 @@ async def llama(smollm2: Path) -> AsyncIterator[Engine]:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def thinking_llama(smollm2: Path) -> AsyncIterator[Engine]:
+    """A model under a template that opens its thoughts; they must be limited, as it never ends them."""
+    engine = await load_llama_cpp(smollm2, chat_template=OPENED)
+    yield engine
+    await engine.close()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def replay() -> AsyncIterator[Engine]:
     engine = await load_replay()
     yield engine
@@ -76,6 +91,7 @@ OPENAI_API = {
     "keyless": True,
     "logprobs": True,
     "max_concurrency": 2,
+    "max_reasoning_tokens_field": "max_reasoning_tokens",
     # Without it an endpoint says only at the end what it has counted, and deltas have estimates.
     "stream_options": {"include_usage": True, "continuous_usage_stats": True},
 }

@@ -74,7 +74,8 @@ class Endpoint:
 def _prompt(body: dict[str, Any]) -> Prompt:
     stop = tuple(body.get("stop") or ())
     values = [body.get(name) for name in ("max_tokens", "temperature", "top_p")]
-    sampling = Sampling(*values, stop, body.get("seed"), bool(body.get("logprobs")))
+    limit = body.get("max_reasoning_tokens")
+    sampling = Sampling(*values, stop, body.get("seed"), bool(body.get("logprobs")), max_reasoning_tokens=limit)
     if "prompt" in body:
         return Prompt(text=body["prompt"], sampling=sampling)
     return Prompt(tuple(Message(m["role"], m["content"]) for m in body["messages"]), sampling=sampling)
@@ -90,9 +91,11 @@ def _vllm_error(error: ContextTooLongError) -> dict[str, Any]:
 
 
 def _chunk(item: Delta | Generation, raw: bool, count_on: bool) -> dict[str, Any]:
-    text = item.text if isinstance(item, Delta) else ""
+    text, thought = (item.text, item.reasoning) if isinstance(item, Delta) else ("", "")
     choice: dict[str, Any] = {"index": 0, "finish_reason": None, "logprobs": None}
-    choice |= {"text": text} if raw else {"delta": {"content": text}}
+    choice |= (
+        {"text": text} if raw else {"delta": {"content": text} | ({"reasoning_content": thought} if thought else {})}
+    )
     if isinstance(item, Generation):
         choice |= {"finish_reason": item.finish_reason, "logprobs": _logprobs(item, raw)}
     return {"choices": [choice], "usage": _usage(item) if count_on or isinstance(item, Generation) else None}
@@ -101,12 +104,16 @@ def _chunk(item: Delta | Generation, raw: bool, count_on: bool) -> dict[str, Any
 def _whole(answer: Delta | Generation, raw: bool) -> dict[str, Any]:
     assert isinstance(answer, Generation)
     choice: dict[str, Any] = {"index": 0, "finish_reason": answer.finish_reason, "logprobs": _logprobs(answer, raw)}
-    choice |= {"text": answer.text} if raw else {"message": {"role": "assistant", "content": answer.text}}
+    message = {"role": "assistant", "content": answer.text, "reasoning_content": answer.reasoning}
+    choice |= {"text": answer.text} if raw else {"message": message}
     return {"choices": [choice], "usage": _usage(answer)}
 
 
-def _usage(item: Delta | Generation) -> dict[str, int]:
-    return {"prompt_tokens": item.prompt_tokens, "completion_tokens": item.completion_tokens}
+def _usage(item: Delta | Generation) -> dict[str, Any]:
+    usage: dict[str, Any] = {"prompt_tokens": item.prompt_tokens, "completion_tokens": item.completion_tokens}
+    if isinstance(item, Generation) and item.reasoning_tokens:
+        usage["completion_tokens_details"] = {"reasoning_tokens": item.reasoning_tokens}
+    return usage
 
 
 def _logprobs(answer: Generation, raw: bool) -> dict[str, Any] | None:

@@ -31,6 +31,7 @@ SLOTS = 2
 
 RAW_QUESTION = "The capital of France is"
 QUESTION = "What is the capital of France? Answer in one word."
+RIDDLE = "Think hard: what is the capital of France?"
 STORY = "Tell me a long story about a dog."
 LONG_PROMPT = "filler " * 1400  # llama.cpp needs seconds to read it; the replay engine pretends to
 PARTY = "Repeat: 你好 世界 🎉🚀 你好 世界 🎉🚀 你好"
@@ -39,6 +40,12 @@ PARTY = "Repeat: 你好 世界 🎉🚀 你好 世界 🎉🚀 你好"
 @pytest.fixture(params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> Engine:
     return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(params=["replay", "openai_api", pytest.param("llama", marks=pytest.mark.models)])
+def thinker(request: pytest.FixtureRequest) -> Engine:
+    """A model that thinks before it answers."""
+    return request.getfixturevalue("thinking_llama" if request.param == "llama" else request.param)
 
 
 @pytest.fixture(params=ENGINES)
@@ -136,6 +143,43 @@ async def test_unicode(engine: Engine) -> None:
     assert any(ord(character) > 0x2000 for character in streamed.text)
     assert all("\ufffd" not in delta.text for delta in deltas)
     assert (await generate(engine, prompt)).text == streamed.text
+
+
+@pytest.mark.parametrize("logprobs", [False, True])
+async def test_thoughts_are_no_part_of_the_text(thinker: Engine, logprobs: bool) -> None:
+    """All are asked of engines whose model writes its thoughts first, each in its own way."""
+    prompt = chat(RIDDLE, max_tokens=64, temperature=0.0, logprobs=logprobs, max_reasoning_tokens=8)
+    answer = await generate(thinker, prompt)
+    assert answer.reasoning
+    assert "think>" not in answer.reasoning + answer.text
+    assert answer.text == answer.text.lstrip()
+    assert 0 < answer.reasoning_tokens <= answer.completion_tokens
+    deltas, streamed = await stream(thinker, prompt)
+    assert replace(streamed, latency_s=0, first_token_s=0) == replace(answer, latency_s=0, first_token_s=0)
+    assert deltas[0].reasoning
+    if answer.logprobs is not None:
+        assert "".join(entry.token for entry in answer.logprobs) == answer.text
+
+
+async def test_thoughts_keep_their_limit(thinker: Engine) -> None:
+    marks = 8  # tokens, which some engines count
+    answer = await generate(thinker, chat(RIDDLE, max_tokens=64, max_reasoning_tokens=3))
+    assert 0 < answer.reasoning_tokens <= 3 + marks
+    assert answer.text
+
+
+async def test_an_answer_that_ends_inside_its_thoughts_is_empty(thinker: Engine) -> None:
+    answer = await generate(thinker, chat(RIDDLE, max_tokens=3))
+    assert answer.reasoning
+    assert (answer.text, answer.finish_reason, answer.completion_tokens) == ("", "length", 3)
+    assert answer.reasoning_tokens == 3
+
+
+async def test_stop_strings_do_not_end_thoughts(thinker: Engine) -> None:
+    full = await generate(thinker, chat(RIDDLE, max_tokens=64, max_reasoning_tokens=8))
+    stop = (full.reasoning[:4],)
+    answer = await generate(thinker, chat(RIDDLE, max_tokens=64, max_reasoning_tokens=8, stop=stop))
+    assert answer.reasoning == full.reasoning
 
 
 async def test_more_requests_than_slots(engine: Engine) -> None:

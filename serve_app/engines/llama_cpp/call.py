@@ -1,6 +1,7 @@
 """One request inside llama.cpp: the callback that reads its chunks, which `engine` describes."""
 
 import json
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +10,11 @@ from serve_app.core.types import Delta, FinishReason, Generation, Prompt, TokenL
 from serve_app.engines.base import Meter
 from serve_app.engines.llama_cpp.tools import CallReader
 from serve_app.engines.running.stopping import StopMatcher, within
+from serve_app.engines.running.thinking import Markers, Pieces, ThoughtSplitter, without_thoughts
 from serve_app.errors import ContextTooLongError, EngineError, UnsupportedRequestError
+
+OVERRUN_TOKENS = 16
+"""By which thoughts may exceed their limit: the marks around them. llama.cpp should have ended them by then."""
 
 
 class Call:
@@ -22,7 +27,9 @@ class Call:
         meter: Meter,
         batch_tokens: int,
         on_delta: Callable[[Delta], object] | None = None,
+        markers: Markers | None = None,
     ) -> None:
+        """`markers` are those of the model's thoughts, with `begins_open` as it is for this very prompt."""
         self.raw = prompt.text is not None
         self.body = json.dumps(body, ensure_ascii=False)
         self.grammar: str | None = body.get("grammar")
@@ -33,6 +40,13 @@ class Call:
         self._batch_tokens = batch_tokens
         self._meter = meter
         self._on_delta = on_delta
+        self._markers = None if self.raw else markers
+        self._splitter = ThoughtSplitter(self._markers)
+        self._thoughts: list[str] = []
+        self._reasoning_tokens = 0
+        limit = prompt.sampling.max_reasoning_tokens
+        self._most_reasoning_tokens = None if limit is None else limit + OVERRUN_TOKENS
+        self._cut = False
         self._stops = StopMatcher(prompt.sampling.stop)
         self._calls = CallReader(prompt.tools)
         self._tool_calls: tuple[ToolCall, ...] = ()
@@ -53,7 +67,7 @@ class Call:
         if self.cancelled and self._finish is None:
             self._charge_running_step()
             return True
-        return self._stops.stopped
+        return self._stops.stopped or self._cut
 
     @property
     def finished(self) -> bool:
@@ -64,8 +78,11 @@ class Call:
         """Return the whole answer, once the call has ended."""
         if self._finish is None:
             raise EngineError("llama.cpp ended without a finish reason.")
-        text = "".join(self._texts)
+        text, reasoning = "".join(self._texts), "".join(self._thoughts)
         logprobs = self._logprobs
+        if logprobs is not None:
+            tokens = [entry.token.encode(errors="replace") for entry in logprobs]
+            logprobs = logprobs[without_thoughts(tokens, reasoning, text, self._markers) :]
         if logprobs is not None and not self._tool_calls:  # a call's tokens are no text, but they tell how sure it is
             logprobs = list(within(text, logprobs))
         return Generation(
@@ -77,6 +94,8 @@ class Call:
             latency_s=self.ended - self.started,
             first_token_s=None if self._first_token is None else self._first_token - self.started,
             tool_calls=self._tool_calls,
+            reasoning=reasoning,
+            reasoning_tokens=self._reasoning_tokens if reasoning else 0,
         )
 
     def _read(self, chunk: dict[str, Any]) -> None:
@@ -89,12 +108,19 @@ class Call:
                 self._logprobs += [_token_logprob(entry, self._alternatives) for entry in entries]
             self._calls.take(() if self.raw else choice["delta"].get("tool_calls") or ())
             text = (choice["text"] if self.raw else choice["delta"].get("content")) or ""
-            self._show(self._calls.feed(self._stops.feed(text)))
+            self._take(self._splitter.feed(text))
+            if self._splitter.thinking:
+                self._reasoning_tokens = self._meter.completion_tokens
+                self._cut = self._reasoning_tokens > (self._most_reasoning_tokens or math.inf)
             if self._stops.stopped:
                 self._end("stop")
-            elif choice["finish_reason"]:
+            elif choice["finish_reason"] or self._cut:
+                self._take(self._splitter.rest())
                 self._show(self._calls.feed(self._stops.rest()))
-                self._end("length" if choice["finish_reason"] == "length" else "stop")
+                self._end("length" if self._cut or choice["finish_reason"] == "length" else "stop")
+
+    def _take(self, pieces: Pieces) -> None:
+        self._show(self._calls.feed(self._stops.feed(pieces.text)), pieces.reasoning)
 
     def _end(self, finish: FinishReason) -> None:
         text, self._tool_calls = self._calls.end()
@@ -114,11 +140,13 @@ class Call:
         if self._first_token is None and self._meter.completion_tokens:
             self._first_token = time.perf_counter()
 
-    def _show(self, text: str) -> None:
-        if text:
+    def _show(self, text: str, reasoning: str = "") -> None:
+        if text or reasoning:
             self._texts.append(text)
+            self._thoughts.append(reasoning)
             if self._on_delta:
-                self._on_delta(Delta(text, self._meter.prompt_tokens, self._meter.completion_tokens))
+                counts = self._meter.prompt_tokens, self._meter.completion_tokens
+                self._on_delta(Delta(text, *counts, reasoning=reasoning))
 
     def _charge_running_step(self) -> None:
         """Charge the step that runs already when llama.cpp sees the cancellation.

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from serve_app.core.options import OPERATIONAL
 from serve_app.engines.base import OPTIONAL_SAMPLING, DecodingSettings
+from serve_app.engines.running.thinking import Markers, Reasoning
 
 
 class LlamaCppConfig(DecodingSettings):
@@ -37,3 +38,17 @@ class LlamaCppConfig(DecodingSettings):
         description="Strings that end every answer, besides a request's own: a base model, which has not learnt to "
         "end a turn, needs them.",
     )
+    reasoning: Reasoning = Markers()
+    reasoning_effort: bool = Field(
+        default=False, description="Whether requests can have a reasoning_effort: the chat template must read it."
+    )
+
+    @property
+    def honours_reasoning_effort(self) -> bool:
+        """Whether requests can say how hard the model thinks."""
+        return self.reasoning_effort
+
+    @property
+    def honours_max_reasoning_tokens(self) -> bool:
+        """Whether requests can limit the model's thoughts."""
+        return self.reasoning is not None

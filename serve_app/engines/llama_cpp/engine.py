@@ -14,18 +14,19 @@ What xllamacpp does (2026.10) and what we make of it:
 * Its own stop strings lose text in streams (what was held back when the answer ends) and blank the tokens'
   log-probabilities, so we match stop strings ourselves; the decoding step running meanwhile is wasted.
 * A cancelled request is charged for the step that runs when the cancelling is seen, as llama.cpp counts it too.
+* A reader of its own for thoughts depends on what its analysis makes of a chat template, so we tell them apart by their
+  marks. If the template has written the opening mark, the answer begins with it or does not, as that analysis goes.
+* `thinking_budget_tokens` ends the thoughts by force, if that analysis has found their marks; else we end the answer. A
+  grammar holds from the first token on, so that of an answer with thoughts allows for them.
 * It always opens a port on the loopback interface: a random API key shuts it.
 """
 
 import asyncio
-import json
 import secrets
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import replace
-from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -34,19 +35,20 @@ from serve_app.engines.base import EngineCounters, Meter
 from serve_app.engines.llama_cpp.call import Call
 from serve_app.engines.llama_cpp.config import LlamaCppConfig
 from serve_app.engines.llama_cpp.grammar import GrammarChecker
+from serve_app.engines.llama_cpp.template import Port, Template, read_template
 from serve_app.engines.llama_cpp.tools import chat_fields
 from serve_app.engines.running.slots import CLOSED
-from serve_app.engines.running.threaded import CANCEL_WAIT_S, ThreadedEngine
+from serve_app.engines.running.threaded import ThreadedEngine
 from serve_app.errors import EngineError, UnsupportedRequestError
 
 
 class LlamaCppEngine(ThreadedEngine[Call]):
     """One model loaded by llama.cpp. Requests beyond the slots wait on our side, where cancelling them is free."""
 
-    def __init__(self, config: LlamaCppConfig, server: Any, template_knows_tools: bool, vocabulary: int) -> None:
+    def __init__(self, config: LlamaCppConfig, server: Any, template: Template, vocabulary: int) -> None:
         self._config = config
         self._server = server
-        self._template_knows_tools = template_knows_tools
+        self._template = template
         self._vocabulary = vocabulary
         self._slots = asyncio.Semaphore(config.slots)
         self._grammars = GrammarChecker()
@@ -94,11 +96,15 @@ class LlamaCppEngine(ThreadedEngine[Call]):
 
     def _call(self, prompt: Prompt, meter: Meter, on_delta: Callable[[Delta], object] | None = None) -> Call:
         self._check_tokens(prompt)
-        body = _body(self._config, prompt, self._template_knows_tools)
+        template, markers = self._template, self._config.reasoning
+        body = _body(self._config, prompt, template)
+        if markers is not None:
+            begun = template.thoughts_of(prompt) == "begun"
+            markers = markers.model_copy(update={"begins_open": begun})
         if self._config.stop:
             sampling = replace(prompt.sampling, stop=(*prompt.sampling.stop, *self._config.stop))
             prompt = replace(prompt, sampling=sampling)
-        return Call(body, prompt, meter, self._config.batch_tokens, on_delta)
+        return Call(body, prompt, meter, self._config.batch_tokens, on_delta, markers)
 
     def _check_tokens(self, prompt: Prompt) -> None:
         """Refuse a bias for a token that does not exist: llama.cpp would ignore it."""
@@ -139,7 +145,7 @@ class LlamaCppEngine(ThreadedEngine[Call]):
             raise EngineError("The model was closed while it answered.")
 
 
-def _body(config: LlamaCppConfig, prompt: Prompt, template_knows_tools: bool) -> dict[str, Any]:
+def _body(config: LlamaCppConfig, prompt: Prompt, template: Template) -> dict[str, Any]:
     """Return the request in llama.cpp's dialect of OpenAI's JSON.
 
     top_k and min_p are set since llama.cpp's defaults would truncate the distribution.
@@ -164,7 +170,7 @@ def _body(config: LlamaCppConfig, prompt: Prompt, template_knows_tools: bool) ->
     if prompt.text is not None:
         return body | {"prompt": prompt.text} | ({"logprobs": 1} if sampling.logprobs else {})
     logprobs = {"logprobs": True, "top_logprobs": max(1, sampling.top_logprobs)} if sampling.logprobs else {}
-    return body | chat_fields(prompt, template_knows_tools) | logprobs
+    return body | chat_fields(prompt, template, config.reasoning) | logprobs
 
 
 def _adjustments(sampling: Sampling) -> dict[str, Any]:
@@ -177,8 +183,8 @@ def _adjustments(sampling: Sampling) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value}
 
 
-def _start_server(config: LlamaCppConfig, weights: Path) -> tuple[Any, bool, int]:
-    """Return the loaded server, whether its chat template knows tools, and the number of its tokens."""
+def _start_server(config: LlamaCppConfig, weights: Path) -> tuple[Any, Template, int]:
+    """Return the loaded server, what its chat template does, and the number of its tokens."""
     try:
         import xllamacpp
     except ImportError as error:
@@ -194,18 +200,12 @@ def _start_server(config: LlamaCppConfig, weights: Path) -> tuple[Any, bool, int
     except (RuntimeError, ValueError) as error:
         message = f"llama.cpp could not load {str(weights)!r}: not a GGUF file it knows, or too little memory."
         raise EngineError(message) from error
-    capabilities = _ask(server, params.api_keys[0], "/props")["chat_template_caps"]
-    knows_tools = bool(capabilities["supports_tools"] and capabilities["supports_tool_calls"])
-    [model] = _ask(server, params.api_keys[0], "/v1/models")["data"]
-    return server, knows_tools, model["meta"]["n_vocab"]
-
-
-def _ask(server: Any, key: str, path: str) -> Any:
-    """Ask the server's HTTP port for what xllamacpp has no function."""
-    address = server.listening_address.removeprefix("http://")
-    with closing(HTTPConnection(address, timeout=CANCEL_WAIT_S)) as connection:
-        connection.request("GET", path, headers={"Authorization": f"Bearer {key}"})
-        return json.load(connection.getresponse())
+    port = Port(server.listening_address.removeprefix("http://"), params.api_keys[0])
+    template = read_template(port, config.reasoning)
+    if config.reasoning_effort and not template.knows_effort:
+        raise EngineError("reasoning_effort: true needs a chat template that reads reasoning_effort.")
+    [model] = port.ask("/v1/models")["data"]
+    return server, template, model["meta"]["n_vocab"]
 
 
 def _set_values(params: Any, config: LlamaCppConfig, weights: Path) -> None:
@@ -225,7 +225,7 @@ def _set_values(params: Any, config: LlamaCppConfig, weights: Path) -> None:
 def _set_dialect(params: Any, xllamacpp: Any) -> None:
     """Speak as OpenAI does, be silent on the terminal, and shut to everybody else."""
     params.prefill_assistant = False  # as OpenAI: a last message of the assistant's is history, not a beginning
-    params.reasoning_format = xllamacpp.common_reasoning_format.COMMON_REASONING_FORMAT_NONE  # all of it is the answer
+    params.reasoning_format = xllamacpp.common_reasoning_format.COMMON_REASONING_FORMAT_NONE  # we tell thoughts apart
     params.verbosity = -1
     params.endpoint_metrics = True
     params.endpoint_slots = params.ui = False

@@ -9,12 +9,15 @@ reaches the model.
 
 import asyncio
 import json
+import re
 import sys
 from asyncio.subprocess import PIPE, Process
 from pathlib import Path
 from typing import Any
 
 from serve_app.core.tools import JsonSchema
+from serve_app.engines.llama_cpp.template import Thoughts
+from serve_app.engines.running.thinking import Markers
 from serve_app.errors import UnsupportedRequestError
 
 TIME_LIMIT_S = 1.0
@@ -29,6 +32,8 @@ OPTIONS = {
     # `oneOf` binds as `anyOf`; finished answers are validated against the schema itself.
     "coerce_one_of": True,
 }
+GAP = "/\\n{0,2}/"
+"""Between thoughts and the answer, as models write it."""
 _LINE_BYTES = 2**20
 """Of an answer of the process, which may quote the grammar; JSON's escapes make six bytes of a character."""
 _PROCESS = Path(__file__).with_name("grammar_process.py")
@@ -37,13 +42,22 @@ _SILENT |= {"definitions", "additionalProperties", "required", "maxProperties", 
 """Keywords beside which an object's `properties` can be closed: none brings properties of its own."""
 
 
-def grammar(schema: JsonSchema) -> str:
-    """Return the grammar of a schema, in llguidance's notation.
+def grammar(schema: JsonSchema, thoughts: Thoughts = "no", markers: Markers | None = None) -> str:
+    """Return the grammar of a schema, in llguidance's notation, after the `thoughts` that the answer has.
 
     Objects that list their properties and say nothing of others get no others: every answer is valid all the same,
     and small models do not add properties until the answer is full.
     """
-    return "%llguidance {}\nstart: %json " + json.dumps(_closed(schema) | {"x-guidance": OPTIONS}, ensure_ascii=False)
+    answer = "%json " + json.dumps(_closed(schema) | {"x-guidance": OPTIONS}, ensure_ascii=False)
+    if thoughts == "no" or markers is None:
+        return f"%llguidance {{}}\nstart: {answer}"
+    opened = f"thought {GAP}" if thoughts == "begun" else f"({_literal(markers.open)} thought {GAP})?"
+    thought = f"thought[suffix={_literal(markers.close)}]: /(?s:.*)/"
+    return f"%llguidance {{}}\nstart: {opened} answer\nanswer: {answer}\n{thought}"
+
+
+def _literal(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _closed(schema: Any, *, composed: bool = False, definitions: bool | None = None) -> Any:
@@ -163,7 +177,7 @@ def _reason(message: str) -> str:
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("error: ")]
     text = (errors or lines or [""])[0].removeprefix("error: ")
-    return text.removeprefix("at 2(8): ").removeprefix("failed to compile JSON schema: ")[:300]
+    return re.sub(r"^at \d+\(\d+\): ", "", text).removeprefix("failed to compile JSON schema: ")[:300]
 
 
 def _unsupported(field: str, problem: str) -> UnsupportedRequestError:

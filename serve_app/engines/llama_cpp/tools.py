@@ -23,6 +23,8 @@ from typing import Any, TypeAlias
 from serve_app.core.tools import AnswerSchema, JsonSchema, NamedTool, ResponseFormat, Tool
 from serve_app.core.types import Message, Prompt, ToolCall
 from serve_app.engines.llama_cpp.grammar import grammar
+from serve_app.engines.llama_cpp.template import Template, enable_thinking
+from serve_app.engines.running.thinking import Markers
 from serve_app.engines.wire.message import message_json
 from serve_app.engines.wire.tool import tool_json
 
@@ -43,13 +45,13 @@ To call one, answer with its name and its arguments as a JSON object between tag
 </tool_call>"""
 
 
-def chat_fields(prompt: Prompt, template_knows_tools: bool) -> Json:
-    """Return the fields of a request body for messages, tools and the form of the answer."""
+def chat_fields(prompt: Prompt, template: Template, markers: Markers | None = None) -> Json:
+    """Return the fields of a request body for messages, tools, thoughts (in `markers`) and the form of the answer."""
     callable_tools = _callable_tools(prompt)
     tools = [tool_json(tool) for tool in callable_tools]
     schema = _schema(prompt, callable_tools)
-    fields: Json = {}
-    if not template_knows_tools:
+    fields = _thinking_fields(prompt)
+    if not template.knows_tools:
         fields["messages"] = _described(tools, _plain_messages(prompt.messages))
     else:
         fields["messages"] = [
@@ -58,11 +60,22 @@ def chat_fields(prompt: Prompt, template_knows_tools: bool) -> Json:
             for message in prompt.messages
         ]
         if tools:
-            fields["chat_template_kwargs"] = {"tools": tools}
+            fields.setdefault("chat_template_kwargs", {})["tools"] = tools
         if tools and schema is None and not prompt.sampling.logprobs:
             fields |= {"tools": list(map(_named, callable_tools)), "parallel_tool_calls": prompt.parallel_tool_calls}
     if schema is not None:
-        fields["grammar"] = grammar(schema)
+        fields["grammar"] = grammar(schema, template.thoughts_of(prompt), markers)
+    return fields
+
+
+def _thinking_fields(prompt: Prompt) -> Json:
+    fields: Json = {}
+    thinking, sampling = enable_thinking(prompt), prompt.sampling
+    if thinking is not None:
+        effort = {"reasoning_effort": sampling.reasoning_effort} if thinking else {}
+        fields["chat_template_kwargs"] = {"enable_thinking": thinking} | effort
+    if sampling.max_reasoning_tokens is not None:
+        fields["thinking_budget_tokens"] = sampling.max_reasoning_tokens
     return fields
 
 

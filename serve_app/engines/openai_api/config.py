@@ -12,6 +12,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from serve_app.core.options import OPERATIONAL
 from serve_app.engines.base import OPTIONAL_SAMPLING, EngineSettings
+from serve_app.engines.running.thinking import Markers, Reasoning
 from serve_app.engines.wire.dialect import Dialect
 from serve_app.errors import EngineError
 
@@ -83,6 +84,14 @@ class OpenAiApiConfig(EngineSettings):
         default="max_tokens", description="What the endpoint calls it in chats; OpenAI's newer models want the latter."
     )
     logprobs: bool = Field(default=False, description="Whether the endpoint gives log-probabilities.")
+    reasoning: Reasoning = Markers()
+    reasoning_effort: bool = Field(default=False, description="Whether the endpoint takes a reasoning_effort.")
+    max_reasoning_tokens_field: str | None = Field(
+        default=None,
+        min_length=1,
+        description="What the endpoint calls a limit to its thoughts, such as thinking_token_budget; null refuses "
+        "requests that set one.",
+    )
     max_tokens: int | None = Field(
         default=None, gt=0, description="Longest answer, in tokens, if a request names none."
     )
@@ -129,6 +138,16 @@ class OpenAiApiConfig(EngineSettings):
         return self.logprobs
 
     @property
+    def honours_reasoning_effort(self) -> bool:
+        """Whether requests can say how hard the model thinks."""
+        return self.reasoning_effort
+
+    @property
+    def honours_max_reasoning_tokens(self) -> bool:
+        """Whether requests can limit the model's thoughts."""
+        return self.max_reasoning_tokens_field is not None
+
+    @property
     def dialect(self) -> Dialect:
         """How the endpoint expects its requests."""
         return Dialect(
@@ -141,6 +160,9 @@ class OpenAiApiConfig(EngineSettings):
             self.temperature,
             self.top_p,
             self.seed,
+            self.reasoning,
+            self.reasoning_effort,
+            self.max_reasoning_tokens_field,
         )
 
     @property

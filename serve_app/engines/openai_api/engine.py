@@ -89,6 +89,8 @@ class OpenAiApiEngine:
         headers = {**prompt.trace, **self._config.headers, **_authorization(self._config)}
         # The client would let `extra_body` win over what the request says.
         extra = {name: value for name, value in self._config.extra_body.items() if name not in body}
+        if (limit := self._config.max_reasoning_tokens_field) in body:  # the client knows OpenAI's own fields only
+            extra[limit] = body.pop(limit)
         response = await api.create(**body, extra_body=extra, extra_headers=headers)
         if not self._config.stream:
             yield self._plain(response)

@@ -60,3 +60,13 @@ class ReplayConfig(EngineSettings):
         if self.batching is not None and timed & written:
             raise ValueError(f"batching and {min(timed & written)} exclude each other: both say how long tokens take")
         return self
+
+    @property
+    def honours_reasoning_effort(self) -> bool:
+        """Whether requests can say how hard the model thinks; like the temperature it has no effect."""
+        return True
+
+    @property
+    def honours_max_reasoning_tokens(self) -> bool:
+        """Whether requests can limit the model's thoughts."""
+        return True

@@ -12,7 +12,8 @@ and of several records of one prompt the last counts:
     {"prompt": "Capital of France?", "text": "Paris.", "finish_reason": "stop", "prompt_tokens": 12,
      "completion_tokens": 3, "logprobs": [["Paris", -0.1], [".", -0.2]]}
 
-Tokens are those of `logprobs` if they join to the text, else words with the space around them.
+Tokens are those of `logprobs` if they join to the text, else words with the space around them. `reasoning` is played
+before the text.
 
 Time is either fixed (`first_token_s`, `token_s`) or that of a GPU with continuous batching (`batching`), whose tokens
 take the longer the more requests run. `synthetic` makes answers up that agree on a chosen share of prompts.
@@ -88,11 +89,11 @@ class ReplayEngine:
             started = time.perf_counter()
             await self._begin(tape, prompt_tokens, meter)
             first = time.perf_counter()
-            for index, text in enumerate(take.shown):
+            for index in range(len(take.shown)):
                 await self._slots.sleep(first + index * tape.token_s - time.perf_counter())
                 meter.completion_tokens = take.counted(index + 1)
-                if text:
-                    yield Delta(text, meter.prompt_tokens, meter.completion_tokens)
+                if (delta := take.delta(index, meter.prompt_tokens)) is not None:
+                    yield delta
             meter.completion_tokens = take.completion_tokens
         yield take.generation(prompt_tokens, time.perf_counter() - started, first - started)
 
@@ -111,8 +112,8 @@ class ReplayEngine:
                 ready = len(take.shown) if complete else min(batch.generated(sequence), len(take.shown))
                 for index in range(shown, ready):
                     meter.completion_tokens = take.counted(index + 1)
-                    if take.shown[index]:
-                        yield Delta(take.shown[index], meter.prompt_tokens, meter.completion_tokens)
+                    if (delta := take.delta(index, meter.prompt_tokens)) is not None:
+                        yield delta
                 shown = ready
         yield _timed(take, prompt_tokens, sequence)
 

@@ -9,7 +9,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from serve_app.core.tools import NamedTool
-from serve_app.core.types import FinishReason, Generation, Prompt, Sampling, TokenLogprob, ToolCall
+from serve_app.core.types import Delta, FinishReason, Generation, Prompt, Sampling, TokenLogprob, ToolCall
 from serve_app.engines.base import EngineSettings
 from serve_app.engines.running.stopping import StopMatcher, within
 
@@ -26,6 +26,7 @@ class RecordedAnswer(EngineSettings):
     """What a model answered, or the `error` that it failed with. Token counts not given are counted in words."""
 
     text: str = Field(default="", description="The answer's text.")
+    reasoning: str = Field(default="", description="The thoughts before it.")
     tool_calls: tuple[RecordedCall, ...] = Field(default=(), description="The answer's calls of tools.")
     finish_reason: FinishReason | None = Field(default=None, description="Default: tool_calls with calls, else stop.")
     prompt_tokens: int | None = Field(default=None, ge=0, description="Default: the prompt's words.")
@@ -37,8 +38,8 @@ class RecordedAnswer(EngineSettings):
 
     @model_validator(mode="after")
     def _answer_or_error(self) -> Self:
-        if ("text" in self.model_fields_set or bool(self.tool_calls)) == (self.error is not None):
-            raise ValueError("an answer has a text, tool calls or both; or else an error")
+        if (bool({"text", "reasoning"} & self.model_fields_set) or bool(self.tool_calls)) == (self.error is not None):
+            raise ValueError("an answer has a text, reasoning or tool calls; or else an error")
         return self
 
     def fits(self, prompt: Prompt) -> bool:
@@ -77,7 +78,7 @@ def _is_object(text: str) -> bool:
 class Take:
     """One playing of a tape, cut to what the request allows. `shown[i]` is the text that token i brings out.
 
-    A call's tokens bring out none; calls that are cut are left out.
+    The first `thoughts` of them are the reasoning. A call's tokens bring out none; calls that are cut are left out.
     """
 
     shown: tuple[str, ...]
@@ -86,6 +87,7 @@ class Take:
     completion_tokens: int
     logprobs: tuple[TokenLogprob, ...] | None
     tool_calls: tuple[ToolCall, ...] = ()
+    thoughts: int = 0
 
     def counted(self, tokens: int) -> int:
         """Return the completion tokens after so many of ours: a recorded count is spread evenly over them."""
@@ -102,7 +104,29 @@ class Take:
             latency_s=latency_s,
             first_token_s=first_token_s if self.completion_tokens else None,
             tool_calls=self.tool_calls,
+            reasoning="".join(self.shown[: self.thoughts]),
+            reasoning_tokens=self.counted(self.thoughts) if self.thoughts else 0,
         )
+
+    def thinking_at_most(self, tokens: int | None) -> "Take":
+        """Return the same with so many of our tokens of reasoning."""
+        if tokens is None or tokens >= self.thoughts:
+            return self
+        shown = self.shown[:tokens] + self.shown[self.thoughts :]
+        return replace(self, shown=shown, completion_tokens=self.counted(len(shown)), thoughts=tokens)
+
+    def truncated(self, tokens: int) -> "Take":
+        """Return the beginning that has so many of the counted tokens, of which there are more."""
+        count = math.ceil(len(self.shown) * tokens / self.completion_tokens)
+        shown, thoughts = self.shown[:count], min(count, self.thoughts)
+        return Take(shown, "".join(shown[thoughts:]), "length", tokens, None, thoughts=thoughts)
+
+    def delta(self, index: int, prompt_tokens: int) -> Delta | None:
+        """Return what token `index` brings out, or None."""
+        piece, counts = self.shown[index], (prompt_tokens, self.counted(index + 1))
+        if not piece:
+            return None
+        return Delta("", *counts, reasoning=piece) if index < self.thoughts else Delta(piece, *counts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,21 +140,19 @@ class Tape:
     token_s: float
 
     def take(self, sampling: Sampling, room: int) -> Take:
-        """Cut the answer to `max_tokens`, to the `room` (in tokens) that the context leaves, and at stop strings."""
+        """Cut the answer to `max_tokens`, to the `room` (in tokens) that the context leaves, and at stop strings.
+
+        Its thoughts are cut to their own limit.
+        """
         limit = room if sampling.max_tokens is None else min(room, sampling.max_tokens)
-        fits = self.whole.completion_tokens <= limit
+        whole = self.whole.thinking_at_most(sampling.max_reasoning_tokens)
+        fits = whole.completion_tokens <= limit
         logprobs = self.logprobs if sampling.logprobs else None
         if fits and not sampling.stop:
-            return self.whole if logprobs is None else replace(self.whole, logprobs=logprobs)
-        take = self.whole if fits else self._truncated(limit)
-        take = _stopped(take, sampling.stop)
-        cut = len(take.text) < len(self.whole.text)
+            return whole if logprobs is None else replace(whole, logprobs=logprobs)
+        take = _stopped(whole if fits else whole.truncated(limit), sampling.stop)
+        cut = len(take.text) < len(whole.text)
         return replace(take, logprobs=within(take.text, logprobs) if logprobs and cut else logprobs)
-
-    def _truncated(self, limit: int) -> Take:
-        count = math.ceil(len(self.whole.shown) * limit / self.whole.completion_tokens)
-        shown = self.whole.shown[:count]
-        return Take(shown, "".join(shown), "length", limit, None)
 
 
 def make_tape(answer: RecordedAnswer, first_token_s: float, token_s: float) -> Tape:
@@ -139,23 +161,26 @@ def make_tape(answer: RecordedAnswer, first_token_s: float, token_s: float) -> T
     tokens = tuple(entry.token for entry in logprobs or ())
     if "".join(tokens) != answer.text:
         tokens = _split(answer.text)
+    thoughts = _split(answer.reasoning)
+    tokens = thoughts + tokens
     calls = answer.calls()
     tokens += ("",) * sum(len(_split(f"{call.name} {call.arguments}")) for call in calls)
     count = len(tokens) if answer.completion_tokens is None else answer.completion_tokens
     finish = answer.finish_reason or ("tool_calls" if calls else "stop")
-    whole = Take(tokens, answer.text, finish, count, None, calls)
+    whole = Take(tokens, answer.text, finish, count, None, calls, len(thoughts))
     return Tape(answer, whole, logprobs, first_token_s, token_s)
 
 
 def _stopped(take: Take, stops: tuple[str, ...]) -> Take:
     """Cut the take at the first stop string, which is left out; its tokens count."""
-    matcher = StopMatcher(stops)
-    shown: list[str] = []
-    for token in take.shown:
+    matcher, thoughts = StopMatcher(stops), take.thoughts
+    shown = list(take.shown[:thoughts])
+    for token in take.shown[thoughts:]:
         shown.append(matcher.feed(token))
         if matcher.stopped:
-            return Take(tuple(shown), "".join(shown), "stop", take.counted(len(shown)), None)
-    if shown:
+            text, count = "".join(shown[thoughts:]), take.counted(len(shown))
+            return Take(tuple(shown), text, "stop", count, None, thoughts=thoughts)
+    if len(shown) > thoughts:
         shown[-1] += matcher.rest()
     return replace(take, shown=tuple(shown))
 

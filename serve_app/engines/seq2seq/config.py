@@ -35,3 +35,8 @@ class Seq2SeqConfig(DecodingSettings):
         description="A Jinja chat template, special tokens included, in place of the tokeniser's own. Without "
         "either, the messages' contents follow each other, a blank line between them.",
     )
+
+    @property
+    def honours_max_reasoning_tokens(self) -> bool:
+        """Whether requests can limit the model's thoughts: these models have none."""
+        return True

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from serve_app.core.options import OPERATIONAL
 from serve_app.engines.base import OPTIONAL_SAMPLING, DecodingSettings
+from serve_app.engines.running.thinking import Markers, Reasoning
 from serve_app.engines.vllm.lora import lora_arguments
 
 REPLACED = {
@@ -26,6 +27,7 @@ REPLACED = {
     "chat_template": "chat_template",
     "tool_call_parser": "tool_call_parser",
     "enable_auto_tool_choice": "tool_call_parser",
+    "reasoning_parser": "reasoning_parser",
     "enable_lora": "models with engine: vllm_lora",
     "lora_modules": "models with engine: vllm_lora",
 }
@@ -85,6 +87,15 @@ class VllmConfig(DecodingSettings):
     tool_call_parser: str | None = Field(
         default=None, description="vLLM's parser of this model's tool calls, such as hermes; null refuses tools."
     )
+    reasoning: Reasoning = Markers()
+    reasoning_parser: str | None = Field(
+        default=None,
+        description="vLLM's parser of this model's thoughts, such as qwen3; null: they are told by their marks, and "
+        "structured output has none.",
+    )
+    reasoning_effort: bool = Field(
+        default=False, description="Whether requests can have a reasoning_effort: the chat template must read it."
+    )
     engine_kwargs: dict[str, Any] = Field(default={}, description="More of vLLM's arguments, by its own names.")
     env: dict[str, str] = Field(default={}, description="Environment variables, such as VLLM_CPU_KVCACHE_SPACE.")
 
@@ -105,6 +116,16 @@ class VllmConfig(DecodingSettings):
     def honours_tools(self) -> bool:  # type: ignore[override]  # for this engine its config decides
         """Whether requests may have tools."""
         return self.tool_call_parser is not None
+
+    @property
+    def honours_reasoning_effort(self) -> bool:
+        """Whether requests can say how hard the model thinks."""
+        return self.reasoning_effort
+
+    @property
+    def honours_max_reasoning_tokens(self) -> bool:
+        """Whether requests can limit the model's thoughts: vLLM must be told which tokens end them."""
+        return "reasoning_config" in self.engine_kwargs
 
     @property
     def workers(self) -> int:
@@ -132,6 +153,7 @@ class VllmConfig(DecodingSettings):
             "chat_template": self.chat_template,
             "tool_call_parser": self.tool_call_parser,
             "enable_auto_tool_choice": True if self.tool_call_parser else None,
+            "reasoning_parser": self.reasoning_parser,
             # Else one request with a seed can kill the engine: see engine.py.
             "enable_chunked_prefill": False if self.device == "cpu" else None,
             # Else the model's own file of defaults changes what a request did not ask for: top_k, penalties.

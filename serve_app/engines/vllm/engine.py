@@ -85,6 +85,10 @@ class VllmEngine:
             temperature=config.temperature,
             top_p=config.top_p,
             seed=config.seed,
+            reasoning=config.reasoning,
+            reasoning_effort=config.reasoning_effort,
+            max_reasoning_tokens_field="thinking_token_budget" if config.honours_max_reasoning_tokens else None,
+            thinking_switch=True,
         )
 
     @classmethod

@@ -10,8 +10,15 @@ from serve_app.core.cost import BYTES_PER_TOKEN, estimated_prompt_tokens
 from serve_app.core.types import Delta, FinishReason, Generation, Prompt, TokenLogprob, ToolCall
 from serve_app.engines.base import Meter
 from serve_app.engines.running.stopping import begin_within
+from serve_app.engines.running.thinking import (
+    Pieces,
+    ThoughtSplitter,
+    without_thoughts,
+)
+from serve_app.engines.wire.characters import Joiner, joined, utf8
 from serve_app.engines.wire.dialect import Dialect
 from serve_app.engines.wire.errors import refusal, unreadable
+from serve_app.engines.wire.usage import token_counts
 from serve_app.errors import EngineError
 
 FINISH_REASONS: dict[str, FinishReason] = {
@@ -25,8 +32,6 @@ BROKEN = ("content_filter", "safety", "recitation", "abort", "error")
 """Finish reasons that make an answer a failure: the model did not choose where it ends."""
 LEAST_LOGPROB = -9999.0
 """What OpenAI and vLLM write for minus infinity, which JSON does not have."""
-MOST_TOKENS = 2**53
-"""The largest integer up to which floats, and so metrics, count exactly; no true count comes near."""
 
 
 @dataclass(slots=True)
@@ -37,7 +42,7 @@ class _PartialCall:
 
     def whole(self) -> ToolCall:
         """Return the call. Its id is made up if the endpoint sent none: the call's result must name one."""
-        return ToolCall(self.id or f"call_{token_hex(12)}", self.name, _joined(self.arguments))
+        return ToolCall(self.id or f"call_{token_hex(12)}", self.name, joined(self.arguments))
 
 
 class Reading:
@@ -52,14 +57,17 @@ class Reading:
         self._stops = prompt.sampling.stop
         self._meter = meter
         self._texts: list[str] = []
-        self._half = ""
+        self._thoughts: list[str] = []
+        self._text_half, self._thought_half = Joiner(), Joiner()
+        self._splitter = ThoughtSplitter(None if prompt.text is not None else dialect.reasoning)
+        self._reasoning_tokens = 0
         self._calls: list[_PartialCall] = []
         self._calls_by_index: dict[int | str, _PartialCall] = {}
         self._logprobs: list[TokenLogprob] | None = [] if prompt.sampling.logprobs else None
         self._alternatives = prompt.sampling.top_logprobs
-        self._sizes: list[int] = []
+        self._tokens: list[bytes] = []
         self._finish: str | None = None
-        self._pieces = self._bytes = 0
+        self._pieces = self._bytes = self._call_bytes = 0
         self._started = time.perf_counter()
         self._first_token: float | None = None
         meter.prompt_tokens, meter.estimated = estimated_prompt_tokens(prompt), True
@@ -78,35 +86,40 @@ class Reading:
             raise unreadable(self._dialect) from error
 
     def _read(self, chunk: dict[str, Any]) -> Delta | None:
-        text = ""
+        text = thought = ""
         for choice in (chunk.get("choices") or [])[:1]:
             delta = choice.get("delta") or choice.get("message") or {}
             content, inner = _parts(delta.get("content"))
             text = choice.get("text") or content or delta.get("refusal") or ""
-            thought = delta.get("reasoning_content") or delta.get("reasoning") or inner
+            thought = _string(delta.get("reasoning_content") or delta.get("reasoning")) or inner
             calls = [*(delta.get("tool_calls") or []), *_old_call(delta)]
             for call in calls:
                 self._add(call)
             self._add_logprobs(choice.get("logprobs") or {})
-            self._count(text, thought, *(str(call) for call in calls))
+            called = "".join(map(str, calls))
+            self._call_bytes += _size(called)
+            self._count(text, thought, called)
             self._finish = _string(choice.get("finish_reason")).lower() or self._finish
-        text = self._characters(text)
+        pieces = self._split(text, thought)
         self._read_usage(chunk.get("usage"))
-        self._texts.append(text)
-        return Delta(text, *self._counted()) if text else None
+        self._thoughts.append(pieces.reasoning)
+        self._texts.append(pieces.text)
+        return Delta(pieces.text, *self._counted(), reasoning=pieces.reasoning) if any(pieces) else None
 
-    def _characters(self, text: str) -> str:
-        """Return the text with halves of a pair joined. A first half is held until the next chunk, or the end."""
-        text = _joined(self._half + text)
-        self._half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" and self._finish is None else ""
-        return text.removesuffix(self._half)
+    def _split(self, text: str, thought: str) -> Pieces:
+        """Return what a chunk adds to the thoughts, whichever way the endpoint sends them, and to the text."""
+        if thought and not any(self._texts):
+            self._splitter.plain()
+        ended = self._finish is not None
+        thought = self._thought_half.join(thought, ended)
+        pieces = self._splitter.feed(self._text_half.join(text, ended))
+        rest = self._splitter.rest() if ended else Pieces("", "")
+        return Pieces(thought + pieces.reasoning + rest.reasoning, pieces.text + rest.text)
 
     def _read_usage(self, usage: Any) -> None:
         """Read token counts if they are valid; otherwise keep the estimate."""
-        fields = usage if isinstance(usage, dict) else {}
-        counts: list[Any] = [fields.get(name) for name in ("prompt_tokens", "completion_tokens")]
-        if all(type(count) is int and 0 <= count <= MOST_TOKENS for count in counts):
-            self._meter.prompt_tokens, self._meter.completion_tokens = counts
+        if (counts := token_counts(usage)) is not None:
+            self._meter.prompt_tokens, self._meter.completion_tokens, self._reasoning_tokens = counts
             self._meter.estimated = False
 
     def _counted(self) -> tuple[int, int, bool]:
@@ -146,11 +159,11 @@ class Reading:
             alternatives = tuple(_token_logprob(other["token"], other["logprob"]) for other in top)
             self._logprobs.append(_token_logprob(entry["token"], entry["logprob"], alternatives))
             sent = entry.get("bytes")
-            self._sizes.append(len(sent) if isinstance(sent, list) else _size(entry["token"]))
+            self._tokens.append(bytes(sent) if isinstance(sent, list) else utf8(entry["token"]))
         # The older form, of raw completions.
         for token, logprob in zip(logprobs.get("tokens") or [], logprobs.get("token_logprobs") or [], strict=True):
             self._logprobs.append(_token_logprob(token, logprob))
-            self._sizes.append(_size(token))
+            self._tokens.append(utf8(token))
 
     def generation(self) -> Generation:
         """Return the whole answer. Raises EngineError if it broke off, was cut off, or lacks its log-probabilities."""
@@ -158,7 +171,7 @@ class Reading:
             raise EngineError(f"The answer of the model {self._dialect} broke off.")
         if self._finish in BROKEN:
             raise EngineError(f"The answer of the model {self._dialect} was cut off by the endpoint ({self._finish}).")
-        text = "".join(self._texts)
+        text, reasoning = "".join(self._texts), "".join(self._thoughts)
         if text and self._logprobs == []:
             raise EngineError(
                 f"The model {self._dialect} sent no log-probabilities, though its config says logprobs: true."
@@ -170,23 +183,33 @@ class Reading:
             FINISH_REASONS.get(self._finish, "tool_calls" if self._calls else "stop"),
             prompt_tokens,
             completion_tokens,
-            None if self._logprobs is None else self._logprobs_within(text, self._logprobs),
+            None if self._logprobs is None else self._logprobs_of(text, reasoning, self._logprobs),
             now - self._started,
             self._first_token_s(completion_tokens),
             tuple(call.whole() for call in self._calls),
             estimated,
+            reasoning,
+            self._count_reasoning(reasoning, text, completion_tokens),
         )
+
+    def _count_reasoning(self, reasoning: str, text: str, tokens: int) -> int:
+        """Return the tokens of the thoughts as the endpoint counts them, which may hide their text, or their share."""
+        thought_bytes = _size(reasoning)
+        all_bytes = thought_bytes + _size(text) + self._call_bytes
+        return self._reasoning_tokens or (round(tokens * thought_bytes / all_bytes) if all_bytes else 0)
 
     def _first_token_s(self, tokens: int) -> float | None:
         """Return the seconds to the first token, or None: several tokens in one piece do not tell."""
         whole = self._pieces < 2 and tokens > 1
         return None if whole or self._first_token is None else self._first_token - self._started
 
-    def _logprobs_within(self, text: str, logprobs: list[TokenLogprob]) -> tuple[TokenLogprob, ...]:
-        """Drop the tokens of a stop string; a call's tokens are not text. A token may be a part of a character."""
+    def _logprobs_of(self, text: str, reasoning: str, logprobs: list[TokenLogprob]) -> tuple[TokenLogprob, ...]:
+        """Drop the tokens of thoughts and of a stop string; a call's tokens are not text."""
+        begin = without_thoughts(self._tokens, reasoning, text, self._dialect.reasoning)
+        sizes = [len(token) for token in self._tokens[begin:]]
         end = _size(text)
-        cut = self._stops and not self._calls and end < sum(self._sizes)
-        return tuple(logprobs[: begin_within(end, self._sizes)] if cut else logprobs)
+        cut = self._stops and not self._calls and end < sum(sizes)
+        return tuple(logprobs[begin : begin + begin_within(end, sizes)] if cut else logprobs[begin:])
 
 
 def _parts(content: Any) -> tuple[str, str]:
@@ -204,13 +227,6 @@ def _old_call(delta: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"index": "function_call", "function": function}] if function else []
 
 
-def _joined(text: str) -> str:
-    """Join halves of surrogate pairs that came apart; halves without the other stay as they are."""
-    if text.isascii():
-        return text
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
-
-
 def _string(value: Any) -> str:
     """Return the string; null counts as empty. Raises TypeError for anything else."""
     if value is not None and not isinstance(value, str):
@@ -220,7 +236,7 @@ def _string(value: Any) -> str:
 
 def _size(text: str) -> int:
     """Return the length in bytes of UTF-8."""
-    return len(text.encode(errors="replace"))
+    return len(utf8(text))
 
 
 def _token_logprob(token: Any, logprob: Any, alternatives: tuple[TokenLogprob, ...] = ()) -> TokenLogprob:

@@ -1,7 +1,9 @@
 """How a server that speaks OpenAI's API expects its requests."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from serve_app.engines.running.thinking import Markers
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,14 @@ class Dialect:
     temperature: float | None = None
     top_p: float | None = None
     seed: int | None = None
+    reasoning: Markers | None = field(default_factory=Markers)
+    """The marks around thoughts that the server leaves in an answer's text."""
+    reasoning_effort: bool = False
+    """Whether the server takes the field."""
+    max_reasoning_tokens_field: str | None = None
+    """The field's name, in chats."""
+    thinking_switch: bool = False
+    """Whether the server turns thoughts off by a variable of chat templates, `enable_thinking`."""
 
     def __str__(self) -> str:
         return f"{self.model!r} at {self.host}"

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from serve_app.core.types import Prompt
+from serve_app.core.types import Prompt, Sampling
 from serve_app.engines.wire.dialect import Dialect
 from serve_app.engines.wire.message import message_json
 from serve_app.engines.wire.tool import response_format_json, tool_choice_json, tool_json
@@ -39,5 +39,16 @@ def request_body(dialect: Dialect, prompt: Prompt) -> dict[str, Any]:
             "tool_choice": None if prompt.tool_choice is None else tool_choice_json(prompt.tool_choice),
             "parallel_tool_calls": None if prompt.parallel_tool_calls else False,
             "response_format": None if form is None else response_format_json(form),
+            **_reasoning(dialect, sampling),
         }
     return {name: value for name, value in body.items() if value is not None}
+
+
+def _reasoning(dialect: Dialect, sampling: Sampling) -> dict[str, Any]:
+    field, effort = dialect.max_reasoning_tokens_field, sampling.reasoning_effort
+    off = dialect.thinking_switch and effort == "none"
+    return {
+        "reasoning_effort": effort if dialect.reasoning_effort and not off else None,
+        "chat_template_kwargs": {"enable_thinking": False} if off else None,
+        **({} if field is None else {field: sampling.max_reasoning_tokens}),
+    }

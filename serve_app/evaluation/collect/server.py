@@ -106,7 +106,9 @@ class Server:
         if not _has_logprobs(body):
             prompt = replace(prompt, sampling=replace(prompt.sampling, logprobs=False))
         try:
-            reading = Reading(self._dialect(model), prompt, meter)
+            # This server has told the thoughts apart by its config; what it calls the text is the text.
+            dialect = self._dialect(model)
+            reading = Reading(dialect if call is None else replace(dialect, reasoning=None), prompt, meter)
             reading.read(body)
             read = reading.generation()
         except EngineError as error:

@@ -8,6 +8,7 @@ import pytest
 from serve_app.core.types import Delta, Generation, ToolCall
 from serve_app.engines import Meter
 from serve_app.engines.llama_cpp.call import Call
+from serve_app.engines.running.thinking import Markers
 from tests.engines.llama_cpp.prompts import asked
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -23,9 +24,9 @@ def piece(arguments: str, **first: Any) -> str:
     return choice({"tool_calls": [{"index": first.pop("index", 0), "function": function} | first]})
 
 
-def played(*chunks: str) -> tuple[list[Delta], Generation]:
+def played(*chunks: str, markers: Markers | None = None, **sampling: Any) -> tuple[list[Delta], Generation]:
     deltas: list[Delta] = []
-    call = Call({}, asked(), Meter(10, 5), 64, deltas.append)
+    call = Call({}, asked(**sampling), Meter(10, 5), 64, deltas.append, markers)
     for chunk in chunks:
         assert not call(chunk)
     assert call.error is None
@@ -50,3 +51,16 @@ async def test_calls_that_llama_cpp_has_read_are_put_together() -> None:
 async def test_a_call_that_is_cut_off_says_so() -> None:
     _, answer = played(piece('{"ci', id="x", type="function", name="get_weather"), choice({}, "length"))
     assert (answer.tool_calls, answer.finish_reason) == ((ToolCall("x", "get_weather", '{"ci'),), "length")
+
+
+async def test_calls_and_stop_strings_come_after_the_thoughts() -> None:
+    deltas, answer = played(
+        choice({"content": "<think>{STOP}"}),
+        choice({"content": ' "name"</think>\n{"name": "get_weather", '}),
+        choice({"content": '"arguments": {"city": "Paris"}}'}, "stop"),
+        markers=Markers(),
+        stop=("STOP",),
+    )
+    assert [(delta.reasoning, delta.text) for delta in deltas] == [("{STOP}", ""), (' "name"', "")]
+    assert (answer.reasoning, answer.text, len(answer.tool_calls)) == ('{STOP} "name"', "", 1)
+    assert answer.reasoning_tokens == 5

@@ -12,6 +12,7 @@ import pytest_asyncio
 from serve_app.core.tools import AnswerSchema, NamedTool
 from serve_app.core.types import Generation, Message, Prompt, Sampling, ToolCall
 from serve_app.engines import Engine
+from serve_app.engines.llama_cpp.template import Template
 from serve_app.engines.llama_cpp.tools import CallReader, chat_fields
 from serve_app.errors import EngineError
 from serve_app.weights import fetch
@@ -33,6 +34,8 @@ CLOCK_JSON = {"type": "function", "function": {"name": "get_time", "description"
 
 NAMED = NamedTool("get_time")
 
+KNOWING = Template(knows_tools=True)
+
 HISTORY = (
     Message("user", "Weather in Paris and Rome?"),
     Message("assistant", "", (ToolCall("c1", "get_weather", '{"city": "Paris"}'),)),
@@ -49,7 +52,7 @@ def bound_by(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 async def test_tools_are_llama_cpps_own_where_the_model_may_choose() -> None:
-    fields = chat_fields(asked("auto"), True)
+    fields = chat_fields(asked("auto"), KNOWING)
     # The template gets the schemas; llama.cpp, which would make a grammar of them, gets the names.
     named = [{"type": "function", "function": {"name": tool.name, "parameters": {"type": "object"}}} for tool in TOOLS]
     assert fields == {
@@ -58,15 +61,15 @@ async def test_tools_are_llama_cpps_own_where_the_model_may_choose() -> None:
         "tools": named,
         "parallel_tool_calls": True,
     }
-    assert chat_fields(replace(asked("auto"), parallel_tool_calls=False), True)["parallel_tool_calls"] is False
+    assert chat_fields(replace(asked("auto"), parallel_tool_calls=False), KNOWING)["parallel_tool_calls"] is False
     # With log-probabilities llama.cpp takes no tools.
-    fields = chat_fields(asked(logprobs=True), True)
+    fields = chat_fields(asked(logprobs=True), KNOWING)
     assert fields["chat_template_kwargs"] == {"tools": [WEATHER_JSON, CLOCK_JSON]}
     assert "tools" not in fields
 
 
 async def test_a_call_is_wanted_by_a_schema() -> None:
-    fields = chat_fields(asked(NAMED), True)
+    fields = chat_fields(asked(NAMED), KNOWING)
     assert fields["chat_template_kwargs"] == {"tools": [CLOCK_JSON]}
     assert bound_by(fields) == {
         "anyOf": [
@@ -90,14 +93,14 @@ async def test_a_call_is_wanted_by_a_schema() -> None:
 
 
 async def test_a_response_format_leaves_the_choice_to_call() -> None:
-    schema = bound_by(chat_fields(asked(form="json_object"), True))
+    schema = bound_by(chat_fields(asked(form="json_object"), KNOWING))
     assert [list(choice) for choice in schema["anyOf"]][2] == ["$ref"]
     assert schema["$defs"]["answer"] == {"type": "object"}
-    assert bound_by(chat_fields(asked(tools=(), form=AnswerSchema("x", DEGREES)), True)) == DEGREES
+    assert bound_by(chat_fields(asked(tools=(), form=AnswerSchema("x", DEGREES)), KNOWING)) == DEGREES
 
 
 async def test_the_history_in_a_template_with_tools_and_in_one_without() -> None:
-    native = chat_fields(Prompt(HISTORY), True)["messages"]
+    native = chat_fields(Prompt(HISTORY), KNOWING)["messages"]
     function = {"name": "get_weather", "arguments": '{"city": "Paris"}'}
     assert native[1:3] == [
         {
@@ -108,7 +111,7 @@ async def test_the_history_in_a_template_with_tools_and_in_one_without() -> None
         {"role": "tool", "content": "18 degrees", "tool_call_id": "c1"},
     ]
     system = Message("system", "Be brief.")
-    [first, *plain] = chat_fields(Prompt((system, *HISTORY), tools=(WEATHER,)), False)["messages"]
+    [first, *plain] = chat_fields(Prompt((system, *HISTORY), tools=(WEATHER,)), Template())["messages"]
     assert first["content"].startswith("Be brief.\n\nYou may call functions.")
     assert json.dumps(WEATHER_JSON) in first["content"]
     assert plain == [

@@ -92,6 +92,18 @@ def test_tools_need_a_parser(parser: str | None, honoured: bool) -> None:
     assert config(tool_call_parser=parser).honours_response_format is True
 
 
+def test_thoughts_by_vllms_own_parser() -> None:
+    assert "reasoning_parser" not in config().engine_arguments()
+    assert config(reasoning_parser="qwen3").engine_arguments()["reasoning_parser"] == "qwen3"
+
+
+def test_limits_to_thoughts_need_vllms_own_config() -> None:
+    marks = {"reasoning_start_str": "<think>", "reasoning_end_str": "</think>"}
+    assert config().honours_max_reasoning_tokens is False
+    assert config(engine_kwargs={"reasoning_config": marks}).honours_max_reasoning_tokens is True
+    assert (config().honours_reasoning_effort, config(reasoning_effort=True).honours_reasoning_effort) == (False, True)
+
+
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [

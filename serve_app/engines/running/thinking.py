@@ -1,0 +1,126 @@
+"""Thoughts that a model writes before its answer, told apart from the answer's text as both grow."""
+
+import re
+from collections.abc import Sequence
+from typing import Annotated, NamedTuple, TypeAlias
+
+from pydantic import Field
+
+from serve_app.engines.base import EngineSettings
+from serve_app.engines.running.stopping import begin_within
+
+
+class Markers(EngineSettings):
+    """The marks around a model's thoughts, which count only at the beginning of an answer."""
+
+    open: str = Field(default="<think>", pattern=r"^\S(.*\S)?$", description="What thoughts begin with.")
+    close: str = Field(default="</think>", pattern=r"^\S(.*\S)?$", description="What they end with.")
+    begins_open: bool | None = Field(
+        default=None,
+        description="Whether the chat template has written the opening mark already, so that answers begin inside the "
+        "thoughts. Default: llama_cpp looks at the template, for others it is false.",
+    )
+
+
+Reasoning: TypeAlias = Annotated[
+    Markers | None,
+    Field(description="The marks around the thoughts before an answer, which are no part of it; null: all is answer."),
+]
+
+
+class Pieces(NamedTuple):
+    """What a piece of an answer adds to the thoughts, and to the text that follows them."""
+
+    reasoning: str
+    text: str
+
+
+class ThoughtSplitter:
+    """Divides an answer, fed in pieces of any size, into thoughts and text.
+
+    White space around either is left out where they meet. A mark may come apart over pieces, so what may be the
+    beginning of one is held back. Without `markers`, or without an opening mark, all is text, unchanged.
+    """
+
+    def __init__(self, markers: Markers | None, *, begins_open: bool | None = None) -> None:
+        """`begins_open` overrides that of the markers."""
+        self._markers = markers
+        self._open = bool(markers and (markers.begins_open if begins_open is None else begins_open))
+        self._state = self._text if markers is None else self._undecided
+        self._held = ""
+        self._trims = False
+
+    @property
+    def thinking(self) -> bool:
+        """Whether no text has come yet after an opening mark."""
+        return self._state == self._thought or (self._state == self._text and self._trims)
+
+    def feed(self, piece: str) -> Pieces:
+        """Take in `piece` and return what is certain by now."""
+        self._held += piece
+        return self._state()
+
+    def rest(self) -> Pieces:
+        """Return what was held back, once no more comes: an answer that ends inside the thoughts has no text."""
+        held, self._held = self._held, ""
+        if self._state == self._thought or (self._state == self._undecided and self._open):
+            return Pieces(held.lstrip() if self._trims else held, "")
+        return Pieces("", held.lstrip() if self._trims else held)
+
+    def plain(self) -> None:
+        """Take all that follows as text: whoever sends it has told the thoughts apart already."""
+        self._state = self._text
+
+    def _undecided(self) -> Pieces:
+        assert self._markers is not None
+        begun = self._held.lstrip()
+        if begun.startswith(self._markers.open):
+            self._held = begun.removeprefix(self._markers.open)
+        elif self._markers.open.startswith(begun):
+            return Pieces("", "")
+        elif not self._open:
+            self._state = self._text
+            return self._text()
+        self._state, self._trims = self._thought, True
+        return self._thought()
+
+    def _thought(self) -> Pieces:
+        assert self._markers is not None
+        if self._trims:
+            self._held = self._held.lstrip()
+            self._trims = not self._held
+        before, close, after = self._held.partition(self._markers.close)
+        if close:
+            self._held, self._state, self._trims = after, self._text, True
+            return Pieces(before.rstrip(), self._text().text)
+        shown = before[: len(before) - _longest_end(before, self._markers.close)].rstrip()
+        self._held = before[len(shown) :]
+        return Pieces(shown, "")
+
+    def _text(self) -> Pieces:
+        text, self._held = self._held, ""
+        if self._trims:
+            text = text.lstrip()
+            self._trims = not text
+        return Pieces("", text)
+
+
+def _longest_end(text: str, mark: str) -> int:
+    """Return the length of the longest end of `text` that begins `mark`."""
+    return next((size for size in range(min(len(mark) - 1, len(text)), 0, -1) if mark.startswith(text[-size:])), 0)
+
+
+def without_thoughts(tokens: Sequence[bytes], reasoning: str, text: str, markers: Markers | None) -> int:
+    """Return how many of an answer's tokens, each as UTF-8, are those of its thoughts and of the marks around them.
+
+    Whoever sends the tokens may leave those of the thoughts out: then it is none.
+    """
+    whole, answer = b"".join(tokens), text.encode(errors="replace")
+    if not reasoning and whole.startswith(answer):
+        return 0
+    marks = (re.escape(mark.encode()) for mark in ((markers.open, markers.close) if markers else ("", "")))
+    thoughts = re.escape(reasoning.encode(errors="replace"))
+    match = re.match(rb"\s*(?:%b)?\s*%b\s*(?:%b)?\s*" % (next(marks), thoughts, next(marks)), whole)
+    if match is None or answer not in whole[match.end() :]:
+        return 0
+    return begin_within(match.end(), map(len, tokens))
