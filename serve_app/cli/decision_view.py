@@ -28,6 +28,8 @@ def render(body: Body, console: "Console") -> None:
     console.print(answer, soft_wrap=not console.is_terminal)
     if choice["finish_reason"] == "length":
         console.print(Text("(cut off at the limit of tokens)", "dim"))
+    if reasoning := choice["message"].get("reasoning_content"):
+        console.print(_line(f"(thought before: {reasoning})", "dim"), no_wrap=True, overflow="ellipsis")
     console.print()
     console.print(_models(record))
     console.print()

@@ -23,6 +23,7 @@ class AnswerRecord:
 
     text: str
     tool_calls: tuple[FunctionCall, ...] = ()
+    reasoning: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +229,8 @@ def _matrix(result: TierResult) -> tuple[tuple[float | None, ...], ...] | None:
 def _answer(answer: Answer) -> AnswerRecord | None:
     if not isinstance(answer, Generation):
         return None
-    return AnswerRecord(answer.text, tuple(FunctionCall(call.name, call.arguments) for call in answer.tool_calls))
+    calls = tuple(FunctionCall(call.name, call.arguments) for call in answer.tool_calls)
+    return AnswerRecord(answer.text, calls, answer.reasoning)
 
 
 def _call(answer: Answer) -> CallRecord:

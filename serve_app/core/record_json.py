@@ -55,6 +55,8 @@ def _tier_json(tier: TierRecord) -> JsonObject:
         body["answers"] = [None if answer is None else answer.text for answer in tier.answers]
         if any(answer is not None and answer.tool_calls for answer in tier.answers):
             body["tool_calls"] = [_tool_calls_json(answer) for answer in tier.answers]
+        if any(answer is not None and answer.reasoning for answer in tier.answers):
+            body["reasoning"] = [None if answer is None else answer.reasoning for answer in tier.answers]
     return body
 
 
@@ -179,9 +181,13 @@ def _read_policy(body: Mapping[str, object]) -> Policy:
 def _read_answers(body: Mapping[str, object]) -> tuple[AnswerRecord | None, ...]:
     texts = [_text(text) for text in _list(body.get("answers"))]
     calls = [_read_tool_calls(value) for value in _list(body.get("tool_calls"))]
+    thoughts = [_text(text) or "" for text in _list(body.get("reasoning"))]
     calls += [()] * (len(texts) - len(calls))
-    pairs = zip(texts, calls, strict=False)
-    return tuple(AnswerRecord(text or "", called) if text is not None or called else None for text, called in pairs)
+    thoughts += [""] * (len(texts) - len(thoughts))
+    return tuple(
+        AnswerRecord(text or "", called, thought) if text is not None or called else None
+        for text, called, thought in zip(texts, calls, thoughts, strict=False)
+    )
 
 
 def _read_tool_calls(value: object) -> tuple[FunctionCall, ...]:

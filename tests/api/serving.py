@@ -47,9 +47,11 @@ class Scripted:
         pause_s: float = 0.0,
         finish_reason: Any = "stop",
         tool_calls: tuple[ToolCall, ...] = (),
+        reasoning: str = "",
     ) -> None:
         self.text = text
         self.tool_calls = tool_calls
+        self.reasoning = reasoning
         self.delay_s = delay_s
         self.pause_s = pause_s  # between two words of a stream
         self.finish_reason = finish_reason
@@ -74,6 +76,8 @@ class Scripted:
             latency_s=0.5,
             first_token_s=0.1,
             tool_calls=self.tool_calls,
+            reasoning=self.reasoning,
+            reasoning_tokens=len(self.reasoning.split()),
         )
 
     async def generate(self, prompt: Prompt) -> Answer:
@@ -91,6 +95,8 @@ class Scripted:
         if isinstance(answer, Generation):
             words = answer.text.split(" ")
             try:
+                if answer.reasoning:
+                    yield Delta("", answer.prompt_tokens, 1, reasoning=answer.reasoning)
                 for number, word in enumerate(words):
                     yield Delta(word if number == 0 else f" {word}", answer.prompt_tokens, number + 1)
                     await asyncio.sleep(self.pause_s)

@@ -290,3 +290,13 @@ def test_colours_only_on_a_terminal_that_wants_them(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("NO_COLOR", "1")
     assert "\x1b[3" not in shown(DEFERRED, **options)
     assert "\x1b" not in shown(DEFERRED)
+
+
+def test_thoughts_are_one_line_after_the_answer():
+    body = copy.deepcopy(ACCEPTED)
+    body["choices"][0]["message"]["reasoning_content"] = "France.\n" + "Its capital? " * 20
+    answer, thought, *_ = shown(body).split("\n")
+    assert answer == "The capital of France is Paris."
+    assert thought.startswith("(thought before: France. Its capital?")
+    assert len(thought) <= 80
+    assert thought.endswith("…")

@@ -30,7 +30,7 @@ numbers = st.floats(allow_nan=False, allow_infinity=False)
 maybe = st.one_of(st.none(), numbers)
 units = (maybe, maybe, maybe)
 policies = st.builds(Policy, texts, texts, st.none() | texts, counts, texts)
-answers = st.builds(AnswerRecord, texts, st.lists(st.builds(FunctionCall, texts, texts), max_size=2).map(tuple))
+answers = st.builds(AnswerRecord, texts, st.lists(st.builds(FunctionCall, texts, texts), max_size=2).map(tuple), texts)
 
 
 @st.composite

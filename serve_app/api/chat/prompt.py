@@ -1,5 +1,7 @@
 """OpenAI's completion requests -> prompts."""
 
+from dataclasses import replace
+
 from serve_app.api.chat.schema import ChatCompletion, ChatMessage, Completion, TextCompletion
 from serve_app.api.chat.tools import NamedToolChoice
 from serve_app.api.exchange import Ask
@@ -22,9 +24,14 @@ def _prompt(body: ChatCompletion | TextCompletion, names: Names) -> Prompt:
         return Prompt(text=body.prompt, sampling=_sampling(body, body.max_tokens, False, 0))
     tools = () if body.tool_choice == "none" else body.tools  # a tool that must not be called is not shown
     form = body.response_format
+    sampling = replace(
+        _sampling(body, body.max_completion_tokens or body.max_tokens, body.logprobs, body.top_logprobs),
+        reasoning_effort=body.reasoning_effort,
+        max_reasoning_tokens=body.max_reasoning_tokens,
+    )
     return Prompt(
         tuple(_message(number, message, names) for number, message in enumerate(body.messages)),
-        sampling=_sampling(body, body.max_completion_tokens or body.max_tokens, body.logprobs, body.top_logprobs),
+        sampling=sampling,
         tools=tuple(tool.to_core() for tool in tools),
         tool_choice=_tool_choice(body),
         parallel_tool_calls=body.parallel_tool_calls or not tools,

@@ -10,6 +10,7 @@ from serve_app.api.chat.tools import MAX_TOOLS, FunctionTool, NamedToolChoice, R
 from serve_app.api.fields.body import Body, Text
 from serve_app.api.fields.cascade_options import CascadeOptions
 from serve_app.api.intake.limits import Limits
+from serve_app.core.types import ReasoningEffort
 from serve_app.errors import choices, quoted
 
 
@@ -131,6 +132,10 @@ class ChatCompletion(Completion):
     tool_choice: Literal["none", "auto", "required"] | NamedToolChoice | None = None
     parallel_tool_calls: bool = True
     response_format: ResponseFormat | None = None
+    reasoning_effort: ReasoningEffort | None = Field(None, description="How hard models think before they answer.")
+    max_reasoning_tokens: int | None = Field(
+        None, ge=1, le=MAX_TOKENS, description="Longest reasoning of each model; a field of this server's."
+    )
 
     @field_validator("messages", mode="before")
     @classmethod

@@ -31,7 +31,7 @@ def example_body(example: Example) -> dict[str, Any]:
 
 
 def answer_body(example: str, model: str, answer: Answer) -> dict[str, Any]:
-    """Return an answer's line as a JSON object, without log-probabilities or tool calls if it has none."""
+    """Return an answer's line as a JSON object, without log-probabilities, tool calls or reasoning if it has none."""
     body: dict[str, Any] = {"kind": "answer", "example": example, "model": model}
     counts = {"prompt_tokens": answer.prompt_tokens, "completion_tokens": answer.completion_tokens}
     if answer.estimated:
@@ -44,6 +44,8 @@ def answer_body(example: str, model: str, answer: Answer) -> dict[str, Any]:
         body["logprobs"] = [[item.token, item.logprob] for item in answer.logprobs]
     if answer.tool_calls:
         body["tool_calls"] = [asdict(call) for call in answer.tool_calls]
+    if answer.reasoning or answer.reasoning_tokens:
+        body |= {"reasoning": answer.reasoning, "reasoning_tokens": answer.reasoning_tokens}
     return body
 
 
@@ -68,6 +70,8 @@ def _generation(body: Mapping[str, Any]) -> Generation:
         finish_reason=word(body, "finish_reason", get_args(FinishReason)),
         first_token_s=None if body.get("first_token_s") is None else field(body, "first_token_s", float),
         tool_calls=tuple(map(_tool_call, field(body, "tool_calls", list))) if "tool_calls" in body else (),
+        reasoning=field(body, "reasoning", str) if "reasoning" in body else "",
+        reasoning_tokens=field(body, "reasoning_tokens", int) if "reasoning_tokens" in body else 0,
     )
 
 
