@@ -11,6 +11,7 @@
     ├── DataError                examples, prompts or records of an evaluation cannot be used
     ├── RequestError             the client asked for something that cannot be honoured (HTTP 400)
     │   └── UnknownModelError    no such cascade or model (HTTP 404)
+    ├── OverloadedError          a model has as many requests as may wait for it (HTTP 429)
     ├── ServerError              a running server could not be started, reached or understood
     └── ClusterError             a Kubernetes cluster could not be reached, refused something, or cannot run it
 
@@ -116,6 +117,18 @@ class RequestError(CascadeError):
 
 class UnknownModelError(RequestError):
     """No cascade and no model has this id."""
+
+
+class OverloadedError(CascadeError):
+    """A model has as many requests as may wait for it; after `retry_after_s` seconds there should be room."""
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message, retry_after_s)
+        self.message = message
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class ServerError(CascadeError):

@@ -222,6 +222,16 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             ((f"sum by (deployment) (ray_serve_deployment_replica_healthy{{{APP}}})", "{{deployment}}"),),
             about="0 is normal for a deployment that scales to zero.",
         ),
+        Panel(
+            "Refused at once, because a model was full",
+            ((f"sum by (model) (rate(ray_cascade_rejected_requests_total{{{APP}}}[$__rate_interval]))", "{{model}}"),),
+            unit="reqps",
+        ),
+        Panel(
+            "Left out after failures",
+            ((f"max by (target) (ray_cascade_left_out{{{APP}}})", "{{target}}"),),
+            about="1 while a circuit breaker is open.",
+        ),
         Panel("Scorer: time of a batch", **quantiles("scorer_batch_seconds", "signal", scope=APP)),
         Panel("Scorer: texts in a batch", **quantiles("scorer_batch_texts", "signal", "short", scope=APP)),
         Panel(

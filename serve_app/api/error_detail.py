@@ -64,5 +64,10 @@ def failure_headers(failure: Failure) -> dict[str, str]:
         # Each retry could take the whole time limit again, or end in the same answer.
         return {"x-should-retry": "false"}
     if failure.retry_after_s is not None:
-        return {"retry-after": str(math.ceil(failure.retry_after_s))}
+        return retry_after(failure.retry_after_s)
     return {}
+
+
+def retry_after(seconds: float) -> dict[str, str]:
+    """Return the header that says when to try again, in whole seconds, as HTTP has it."""
+    return {"retry-after": str(math.ceil(seconds))}

@@ -13,11 +13,19 @@ from starlette.middleware.errors import ServerErrorMiddleware
 
 from serve_app.api.chat.tools import NamedToolChoice
 from serve_app.api.encoding import Reply
-from serve_app.api.error_detail import BUG, ErrorDetail
+from serve_app.api.error_detail import BUG, ErrorDetail, retry_after
 from serve_app.api.error_shape import error_reply
 from serve_app.api.head_requests import allowed_methods
 from serve_app.api.intake.route import InvalidBodyError
-from serve_app.errors import QUOTED_CHARACTERS, CascadeError, RequestError, UnknownModelError, choices, quoted
+from serve_app.errors import (
+    QUOTED_CHARACTERS,
+    CascadeError,
+    OverloadedError,
+    RequestError,
+    UnknownModelError,
+    choices,
+    quoted,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +34,7 @@ def install(app: FastAPI) -> None:
     """Make the app answer every error in this form."""
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(RequestError, _refused)
+    app.add_exception_handler(OverloadedError, _overloaded)
     app.add_exception_handler(CascadeError, _failed)
     app.add_exception_handler(HTTPException, _http)
     # Inside of what is added later, such as CORS, whose headers this answer needs, too. It is logged and raised again.
@@ -99,6 +108,12 @@ async def _refused(request: Request, error: Exception) -> Reply:
     assert isinstance(error, RequestError)
     status = 404 if isinstance(error, UnknownModelError) else 400
     return error_reply(ErrorDetail(status, error.message, param=error.param, code=error.code), request.url.path)
+
+
+async def _overloaded(request: Request, error: Exception) -> Reply:
+    assert isinstance(error, OverloadedError)
+    detail = ErrorDetail(429, error.message, "rate_limit_error", code="overloaded")
+    return error_reply(detail, request.url.path, retry_after(error.retry_after_s))
 
 
 async def _failed(request: Request, error: Exception) -> Reply:

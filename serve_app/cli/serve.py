@@ -89,7 +89,7 @@ def _drain(application: str, drain_s: float, status: "Status") -> None:
 
     Raises KeyboardInterrupt if another signal comes meanwhile.
     """
-    from serve_app.deployments.draining import drain
+    from serve_app.deployments.protecting.draining import drain
 
     def tell(count: int) -> None:
         if not reported:

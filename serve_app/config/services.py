@@ -75,6 +75,14 @@ class CorsConfig(Strict):
         return self
 
 
+class CircuitBreakerConfig(Strict):
+    """When a model or a scorer that keeps failing is left out, so that no request waits for it."""
+
+    failures: PositiveInt | None = Field(5, description="Failures in a row that leave it out; null: never.")
+    open_s: float = Field(10, gt=0, description="Seconds until it is tried again, by one request.")
+    longest_s: float = Field(120, gt=0, description="The seconds double with each try that fails, up to these.")
+
+
 class RouterConfig(Strict):
     """The deployment that takes HTTP requests and runs cascades."""
 
@@ -90,6 +98,14 @@ class RouterConfig(Strict):
     )
     unavailable_after_s: float = Field(
         10, ge=0, description="A model whose replicas are gone fails its requests at once after so many seconds."
+    )
+    max_waiting: float = Field(
+        2,
+        ge=0,
+        description="Requests that may wait for each one that a model works on; a request beyond them is a 429.",
+    )
+    circuit_breaker: CircuitBreakerConfig = Field(
+        CircuitBreakerConfig(), description="When what keeps failing is left out for a while."
     )
     max_body_bytes: PositiveInt = Field(4_000_000, description="Size of a request body; a larger one is a 413.")
     body_timeout_s: float = Field(30, gt=0, description="Seconds for a request body to arrive; after them, a 408.")

@@ -74,14 +74,16 @@ def price(model: ModelCost, prompt_tokens: int, completion_tokens: int, latency_
 class Speed:
     """A model's speed: seconds per prompt token and per generated token, as moving averages over its answers.
 
-    Used to estimate calls that were cut short, and what the target alone would have taken.
+    Used to estimate calls that were cut short, and what the target alone would have taken. `longest` is how many tokens
+    an answer has at most if the request names no limit, or None.
     """
 
     WEIGHT = 0.1
     FASTEST_TOKEN_S = 1e-4
     """No model generates faster for one request: an answer that arrived faster was complete before its first delta."""
 
-    def __init__(self) -> None:
+    def __init__(self, longest: int | None = None) -> None:
+        self.longest = longest
         self.prompt_token_s: float | None = None
         self.token_s: float | None = None
 
@@ -162,9 +164,8 @@ def _guess(prompt: Prompt, elapsed_s: float, peers: list[Answer], speed: Speed |
     completion_tokens = speed.tokens(elapsed_s, prompt_tokens) if speed else None
     if completion_tokens is None:
         completion_tokens = max((peer.completion_tokens for peer in peers), default=0)
-    if prompt.sampling.max_tokens is not None:
-        completion_tokens = min(completion_tokens, prompt.sampling.max_tokens)
-    return prompt_tokens, completion_tokens
+    longest = prompt.sampling.max_tokens or (speed.longest if speed else None)
+    return prompt_tokens, completion_tokens if longest is None else min(completion_tokens, longest)
 
 
 def estimated_prompt_tokens(prompt: Prompt) -> int:

@@ -19,7 +19,7 @@ FailureKind: TypeAlias = Literal[
     "context_length",
     "unavailable",
     "refused",  # the request asks for something that the model cannot do: no other model is asked
-    "rate_limited",  # the model's endpoint takes no more requests for now
+    "rate_limited",  # the model, or its endpoint, takes no more requests for now
     "invalid_output",  # the answer breaks the schema that the request demands
 ]
 Reason: TypeAlias = Literal[

@@ -10,7 +10,8 @@ from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle, DeploymentResponseGenerator
 
 from serve_app.core.types import Answer, Delta, Failure, Prompt, Scores
-from serve_app.deployments.liveness import GoneError, Liveness
+from serve_app.deployments.protecting.circuit_breaker import CircuitBreaker
+from serve_app.deployments.protecting.liveness import GoneError, Liveness
 from serve_app.errors import SignalError
 
 logger = logging.getLogger("ray.serve")
@@ -69,7 +70,7 @@ class ModelHandle:
         if isinstance(error, GoneError):
             return Failure("unavailable", str(error))
         if isinstance(error, BackPressureError):
-            return Failure("unavailable", "The model has more requests queued than it takes.")
+            return Failure("rate_limited", "It has more requests queued than it takes.", retry_after_s=1.0)
         logger.warning("Model %r failed: %s", self._name, error)
         if isinstance(error, RayTaskError):
             return Failure("error", "The model's replica failed; see its log.", uncounted=True)
@@ -88,7 +89,9 @@ class ScorerHandle:
         isolated: Mapping[str, DeploymentHandle[Any]],
         timeout_s: float,
         liveness: Liveness,
+        breakers: Mapping[str, CircuitBreaker],
     ) -> None:
+        self._breakers = breakers
         self._shared = shared.options(method_name="score")
         self._isolated = {signal: handle.options(method_name="score") for signal, handle in isolated.items()}
         self._timeout_s = timeout_s
@@ -97,17 +100,25 @@ class ScorerHandle:
     async def score(self, signal: str, texts: Sequence[str]) -> Scores:
         scorer = self._isolated.get(signal, self._shared)
         deployment = signal if signal in self._isolated else "Scorer"
-        try:
-            async with asyncio.timeout(self._timeout_s), self._liveness.required(deployment):
-                scores: Scores = await _result(scorer.remote(signal, list(texts)))
-        except TimeoutError:
-            raise SignalError(f"The scorer did not answer within {self._timeout_s} s.") from None
-        except GoneError as error:
-            raise SignalError(str(error)) from None
-        except (RayError, RayServeException) as error:
-            logger.warning("Scoring by %r failed: %s", signal, error)
-            cause = error.cause if isinstance(error, RayTaskError) else None
-            raise SignalError(str(cause) if isinstance(cause, SignalError) else "The scorer failed.") from error
+        breaker = self._breakers[deployment]
+        if breaker.left_s is not None:
+            raise SignalError(f"The scorer is left out after {breaker.failures} failures in a row.")
+        with breaker.trial() as trial:
+            try:
+                async with asyncio.timeout(self._timeout_s), self._liveness.required(deployment):
+                    scores: Scores = await _result(scorer.remote(signal, list(texts)))
+            except TimeoutError:
+                trial.works = False
+                raise SignalError(f"The scorer did not answer within {self._timeout_s} s.") from None
+            except GoneError as error:
+                trial.works = False
+                raise SignalError(str(error)) from None
+            except (RayError, RayServeException) as error:
+                logger.warning("Scoring by %r failed: %s", signal, error)
+                cause = error.cause if isinstance(error, RayTaskError) else None
+                trial.works = isinstance(cause, SignalError)
+                raise SignalError(str(cause) if trial.works else "The scorer failed.") from error
+            trial.works = True
         return scores
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import logging
-from collections.abc import Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -29,12 +28,22 @@ from serve_app.core.types import Generation, Outcome, Prompt, Tier
 from serve_app.deployments.autoscaling import EXPECTED, Demand
 from serve_app.deployments.capabilities import check_honoured
 from serve_app.deployments.cors import open_to
-from serve_app.deployments.gate import Gate, GateMiddleware
 from serve_app.deployments.handles import ModelHandle, ScorerHandle
 from serve_app.deployments.inline_scorer import InlineScorer
-from serve_app.deployments.liveness import UNREADABLE, Health, Liveness, look_up
 from serve_app.deployments.observing.measures import request_measures
-from serve_app.deployments.observing.metrics import CALIBRATED_RATE, REFUSED, ROUTER, THRESHOLD, Instruments
+from serve_app.deployments.observing.metrics import (
+    CALIBRATED_RATE,
+    LEFT_OUT,
+    REFUSED,
+    REJECTED,
+    ROUTER,
+    THRESHOLD,
+    Instruments,
+)
+from serve_app.deployments.overrides import overridden
+from serve_app.deployments.protecting.gate import Gate, GateMiddleware
+from serve_app.deployments.protecting.liveness import UNREADABLE, Health, Liveness, look_up
+from serve_app.deployments.protecting.protection import Protection
 from serve_app.errors import ConfigError, RequestError, UnknownModelError, choices, quoted
 from serve_app.signals import CompositeScorer
 
@@ -68,14 +77,16 @@ class Router:
         self.limits = Limits(**config.router.limits())
         self._config = config
         liveness = Liveness(_look, config.router.unavailable_after_s)
-        self._models: dict[str, Model] = {name: ModelHandle(name, handle, liveness) for name, handle in models.items()}
+        asked: dict[str, Model] = {name: ModelHandle(name, handle, liveness) for name, handle in models.items()}
         for base, handle in models.items():
-            self._models |= {name: ModelHandle(base, handle, liveness, name) for name in config.adapters(base)}
-        remote = ScorerHandle(scorer, isolated, config.scorer.timeout_s, liveness)
+            asked |= {name: ModelHandle(base, handle, liveness, name) for name in config.adapters(base)}
+        self._protection = Protection(config)
+        self._protection.guard(asked)
+        remote = ScorerHandle(scorer, isolated, config.scorer.timeout_s, liveness, self._protection.breakers)
         inline = InlineScorer(config.similarities(), remote, config.scorer.inline_characters)
         self._scorer: Scorer = CompositeScorer(inline, config.composites())
         self._costs = {name: model.cost() for name, model in config.models.items()}
-        self._speeds = {name: Speed() for name in config.models}
+        self._speeds = {name: Speed(getattr(model, "max_tokens", None)) for name, model in config.models.items()}
         self._refused: JsonObject | None = None
         self._status: tuple[float, Readiness] | None = None
         self._apply(RouterSettings())
@@ -112,6 +123,8 @@ class Router:
     async def check_health(self) -> None:
         """Set the gauges, which Ray forgets if they are not set again. Serve calls this every few seconds."""
         self._instruments.record(REFUSED, self._refused is not None)
+        for name, breaker in self._protection.breakers.items():
+            self._instruments.record(LEFT_OUT, breaker.left_s is not None, name)
         for id_, row in self._thresholds.items():
             for number, threshold in enumerate(row):
                 self._instruments.record(THRESHOLD, threshold, id_, str(number))
@@ -149,59 +162,33 @@ class Router:
             message = f"There is no model {quoted(model)}. {choices(model, self._tiers)}"
             raise UnknownModelError(message, "model", "model_not_found")
         cascade = self._config.cascades.get(model)
-        tiers = self._overridden(model, options)
+        tiers = overridden(self._config, model, self._tiers[model], options)
         silent = self._config.without_logprobs(name for tier in tiers for name in tier.models)
         if prompt.sampling.logprobs and silent:
             raise RequestError(f"logprobs: {', '.join(map(repr, silent))} cannot give them.", "logprobs")
         models = {name: self._config.models[self._config.served_by(name)] for tier in tiers for name in tier.models}
         check_honoured(prompt, models)
+        if (full := self._protection.full(tiers[0])) is not None:
+            self._instruments.record(REJECTED, 1, full)
+            raise self._protection.overloaded(full)
         self._demand.arrived(model)
         run = Run(
             prompt=prompt,
             tiers=tiers,
-            models=self._models,
+            models={},
             scorer=self._scorer,
             force=options.force,
             fallback=cascade is not None and cascade.on_target_failure == "best_member",
             stream=stream,
             speeds=self._speeds,
         )
+        self._protection.enter(run)
         if self._tracing:
             self._tracing.follow(model, run)
         return run
 
-    def _overridden(self, model: str, options: CascadeOptions) -> tuple[Tier, ...]:
-        """Return the model's tiers, with this request's own threshold and signal.
-
-        Raises `RequestError` if they do not fit the cascade.
-        """
-        members = self._tiers[model][:-1]
-        overrides = options.model_fields_set - {"include_answers"}
-        if overrides and not members:
-            field = f"cascade.{min(overrides)}"
-            raise RequestError(f"{field}: {model!r} is a single model; there is nothing to decide.", field)
-        if options.threshold is None and options.signal is None:
-            return self._tiers[model]
-        row = [tier.threshold for tier in members]
-        if options.threshold is not None:
-            row = options.threshold if isinstance(options.threshold, list) else [options.threshold] * len(members)
-        if len(row) != len(members):
-            several = "" if len(members) == 1 else f", or {len(members)} (one for each tier but the last)"
-            raise RequestError(f"cascade.threshold: needs one number{several}.", "cascade.threshold")
-        if options.signal is not None:
-            self._check_selectable(options.signal, members)
-        return self._config.tiers(model, row, options.signal)
-
-    def _check_selectable(self, signal: str, members: Sequence[Tier]) -> None:
-        selectable = self._config.selectable()
-        if signal not in selectable:
-            message = f"cascade.signal: no signal {quoted(signal)}. {choices(signal, selectable)}"
-            raise RequestError(message, "cascade.signal")
-        if all(len(tier.models) == 1 for tier in members):
-            message = f"cascade.signal: {signal!r} compares answers, and no tier has several to compare."
-            raise RequestError(message, "cascade.signal")
-
     def close(self, model: str, run: Run, outcome: Outcome | None, options: CascadeOptions) -> DecisionRecord:
+        self._protection.leave(run)
         self._measure(model, run, outcome)
         charges = charge(run, outcome, self._costs)
         calibration = self._calibration(model, run)
@@ -261,6 +248,7 @@ class Router:
         details: JsonObject = {
             "waiting_for": waiting,
             "replicas": running,
+            "left_out": self._protection.left_out(),
             "thresholds": self._thresholds,
             "calibrations": self._calibrations,
             "refused_user_config": self._refused,

@@ -29,6 +29,11 @@ class EngineSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     @property
+    def concurrency(self) -> int:
+        """How many requests one loaded engine works on at once; more wait."""
+        raise NotImplementedError
+
+    @property
     def honours_logprobs(self) -> bool:
         """Whether requests and token-level signals get log-probabilities."""
         return True

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 from serve_app.config import AppConfig, LlamaCppModel, ModelConfig, Seq2SeqModel, VllmModel
 from serve_app.config.deployment import ACCELERATOR, FIELDS, Bundle, DeploymentOptions, Strategy
 from serve_app.config.serve_file import ServeFile
+from serve_app.planning.queues import Queue, queue_of
 
 Kind: TypeAlias = Literal["model", "signal", "scorer", "router"]
 When: TypeAlias = Literal["min", "initial", "max"]
@@ -44,6 +45,7 @@ class Placement:
     """One deployment: `bundles` are what a single replica reserves, each on one node, together by `strategy`.
 
     `gpu_memory_utilization` is the share of each GPU that vLLM fills with weights and KV cache, whatever weights need.
+    `queue` is a model's.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Placement:
     accelerator_type: str | None = None
     weights: Weights | None = None
     gpu_memory_utilization: float | None = None
+    queue: Queue | None = None
 
     @property
     def resources(self) -> Bundle:
@@ -141,6 +144,7 @@ def _placement(
         accelerator_type=options.ray_actor_options.accelerator_type,
         weights=_weights(args.models.get(name), options, file_bytes.get(name)),
         gpu_memory_utilization=_gpu_share(args.models.get(name)),
+        queue=queue_of(args, name) if name in args.models else None,
     )
 
 

@@ -41,6 +41,9 @@ def _entry(placement: Placement) -> dict[str, Any]:
         "accelerator_type": placement.accelerator_type,
         "resources": placement.resources,
         "gpu_memory_utilization": placement.gpu_memory_utilization,
+        "requests": None
+        if placement.queue is None
+        else {"at_once": placement.queue.slots, "waiting": placement.queue.waiting},
         "weights_estimate": None
         if weights is None
         else {"bytes": weights.bytes, "bytes_per_gpu": weights.bytes_per_gpu, "basis": weights.basis},
@@ -57,6 +60,7 @@ def render(plan: Plan, fit: Fit | None, console: "Console") -> None:
         "deployment",
         "engine",
         "replicas",
+        "requests",
         "CPUs",
         "GPUs",
         "memory",
@@ -83,6 +87,7 @@ def _cells(placement: Placement) -> Iterator[str]:
     needs = placement.resources
     yield placement.engine or placement.kind
     yield _count(placement.replicas)
+    yield "" if placement.queue is None else f"{placement.queue.slots}, {placement.queue.waiting} wait"
     yield f"{needs.get('CPU', 0):g}"
     yield f"{needs.get('GPU', 0):g}"
     yield amount("memory", needs["memory"]).removesuffix(" of memory") if "memory" in needs else ""

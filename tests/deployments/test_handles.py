@@ -9,7 +9,7 @@ import pytest
 from serve_app.core.types import Failure, Message, Prompt
 from serve_app.deployments import handles
 from serve_app.deployments.handles import ModelHandle
-from serve_app.deployments.liveness import Liveness
+from serve_app.deployments.protecting.liveness import Liveness
 
 PROMPT = Prompt((Message("user", "Hello"),))
 

@@ -14,9 +14,9 @@ from serve_app.core.run import Run
 from serve_app.core.tools import Tool
 from serve_app.core.types import Answer, Generation, Message, Outcome, Prompt, Sampling, Scores
 from serve_app.deployments import router as router_module
-from serve_app.deployments.liveness import Health
+from serve_app.deployments.protecting.liveness import Health
 from serve_app.deployments.router import Router
-from serve_app.errors import RequestError, UnknownModelError
+from serve_app.errors import OverloadedError, RequestError, UnknownModelError
 from tests.deployments.unasked import router_of
 
 QUESTION = Prompt((Message("user", "Capital of France?"),))
@@ -97,6 +97,27 @@ class TestReconfigure:
         assert (refused["user_config"], refused["in_force"]["default"]) == (user_config, [0.9])
         router.reconfigure({})
         assert router._readiness({}).details["refused_user_config"] is None
+
+
+class TestOverload:
+    async def test_a_full_member_refuses_the_request_and_sends_it_to_nobody(self) -> None:
+        router = routed(max_waiting=0)
+        runs = [opened(router) for _ in range(64)]  # the replay engine's slots
+        with pytest.raises(OverloadedError, match=r"^The model 'a' has 64 requests, as many as may wait for it\.$"):
+            opened(router)
+        assert opened(router, "t")  # the target has room
+        router.close("default", runs[0], None, CascadeOptions())
+        record = await closed(router)
+        assert record.deferred
+        assert {model: call.status for model, call in record.models.items()} == {"a": "ok", "b": "ok", "t": "ok"}
+        with pytest.raises(OverloadedError):
+            [opened(router) for _ in range(2)]
+
+    async def test_places_are_given_back_however_a_request_ends(self) -> None:
+        router = routed(max_waiting=0)
+        for _ in range(65):
+            router.close("default", opened(router), None, CascadeOptions())
+            assert (await closed(router)).answered_by == "t"
 
 
 class TestOpen:

@@ -16,4 +16,5 @@ class Handle:
 def router_of(models: dict[str, Any], cascades: dict[str, Any]) -> Router:
     """What a router makes of this config, without a cluster."""
     handle: Any = Handle()
-    return Router(AppConfig.model_validate({"models": models, "cascades": cascades}), {}, handle, {})
+    config = AppConfig.model_validate({"models": models, "cascades": cascades})
+    return Router(config, dict.fromkeys(config.deployed(), handle), handle, {})

@@ -115,6 +115,14 @@ REPLAY: dict[str, Any] = {
                         ],
                         "default": "From the target.",
                     },
+                    "narrow": {
+                        "engine": "replay",
+                        "slots": 1,
+                        "answers": [
+                            {"contains": "waits", "text": "never", "first_token_s": 120},
+                            {"contains": "breaks", "error": "It broke."},
+                        ],
+                    },
                 },
                 "signals": {
                     "mixed": {"kind": "mix", "parts": [{"signal": "rouge1", "weight": 3}, {"signal": "exact"}]},

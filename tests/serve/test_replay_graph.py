@@ -107,6 +107,7 @@ async def test_single_models_are_served_under_their_own_names(client: openai.Asy
         "default",
         "forgiving",
         "first",
+        "narrow",
         "second",
         "target",
     ]
@@ -163,11 +164,46 @@ async def test_a_client_that_leaves_the_stream_frees_the_target(replayed: Served
     assert (await replayed.counters("target")).completion_tokens < 1000
 
 
+async def test_what_would_only_wait_is_refused_at_once(client: openai.AsyncOpenAI, replayed: Served) -> None:
+    asked = [asyncio.create_task(client.chat.completions.create(**ask("Who waits?", model="narrow"))) for _ in range(6)]
+    refused: set[asyncio.Task[Any]] = set()
+    async with asyncio.timeout(PATIENCE_S):
+        while len(refused) < 3:  # one is worked on, two may wait
+            refused, waiting = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+    for task in refused:
+        error = task.exception()
+        assert isinstance(error, openai.RateLimitError)
+        assert (error.code, error.type, error.response.headers["retry-after"]) == (
+            "overloaded",
+            "rate_limit_error",
+            "1",
+        )
+        assert "The model 'narrow' has 3 requests, as many as may wait for it" in error.message
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    await until(lambda: replayed.active("narrow"), [0])
+
+
+async def test_a_model_that_keeps_failing_is_left_out(client: openai.AsyncOpenAI, replayed: Served) -> None:
+    for _ in range(5):
+        with pytest.raises(openai.InternalServerError, match="It broke"):
+            await client.chat.completions.create(**ask("Who breaks?", model="narrow"))
+    with pytest.raises(openai.InternalServerError, match="Left out after 5 failures in a row") as refused:
+        await client.chat.completions.create(**ask("Hello", model="narrow"))
+    assert refused.value.status_code == 503
+    assert 1 <= int(refused.value.response.headers["retry-after"]) <= 10
+    async with httpx.AsyncClient(base_url=replayed.url, timeout=PATIENCE_S) as http:
+        assert (await http.get("/readyz")).json()["left_out"] == ["narrow"]
+    response = await client.chat.completions.create(**ask("Capital of France?"))
+    assert response.choices[0].message.content == "The capital is Paris."
+
+
 async def test_ready(replayed: Served) -> None:
     async with httpx.AsyncClient(base_url=replayed.url, timeout=PATIENCE_S) as http:
         state = (await http.get("/readyz")).json()
     assert state["ready"] is True
-    assert state["replicas"] == {"first": 1, "second": 1, "target": 1, "Scorer": 1, "Router": 1}
+    assert state["replicas"] == {"first": 1, "second": 1, "target": 1, "narrow": 1, "Scorer": 1, "Router": 1}
     assert state["thresholds"] == {"confident": [1.0], "blended": [2.0], "default": [0.9], "forgiving": [0.5]}
 
 

@@ -56,6 +56,18 @@ CALIBRATED_RATE = Metric(
     "Share of requests that the first tier should defer, by the calibration in force: expected, low, high (95%).",
 )
 REFUSED = Metric("cascade_user_config_refused", "gauge", (), "1 while the last change of thresholds is refused.")
+REJECTED = Metric(
+    "cascade_rejected_requests_total",
+    "counter",
+    ("model",),
+    "Requests that got a 429 at once, because a model of their first tier had as many as may wait for it.",
+)
+LEFT_OUT = Metric(
+    "cascade_left_out",
+    "gauge",
+    ("target",),
+    "1 while a model or a scorer (target) is left out after failures in a row.",
+)
 REQUEST_SECONDS = Metric(
     "cascade_request_seconds",
     "histogram",
@@ -133,6 +145,8 @@ ROUTER = (
     THRESHOLD,
     CALIBRATED_RATE,
     REFUSED,
+    REJECTED,
+    LEFT_OUT,
     REQUEST_SECONDS,
     CALLS,
     CALL_SECONDS,

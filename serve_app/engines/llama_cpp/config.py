@@ -52,3 +52,7 @@ class LlamaCppConfig(DecodingSettings):
     def honours_max_reasoning_tokens(self) -> bool:
         """Whether requests can limit the model's thoughts."""
         return self.reasoning is not None
+
+    @property
+    def concurrency(self) -> int:
+        return self.slots

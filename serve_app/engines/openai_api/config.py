@@ -100,6 +100,10 @@ class OpenAiApiConfig(EngineSettings):
     seed: int | None = Field(default=None, description="Seed if a request names none.")
     extra_body: dict[str, Any] = Field(default={}, description="More fields for each request, in the endpoint's words.")
 
+    @property
+    def concurrency(self) -> int:
+        return self.max_concurrency
+
     @model_validator(mode="before")
     @classmethod
     def _no_secrets(cls, values: Any) -> Any:

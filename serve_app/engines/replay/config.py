@@ -51,6 +51,10 @@ class ReplayConfig(EngineSettings):
         default=32768, gt=0, description="Tokens of prompt and answer that one request can hold."
     )
 
+    @property
+    def concurrency(self) -> int:
+        return self.slots
+
     @model_validator(mode="after")
     def _one_way_each(self) -> Self:
         if self.synthetic is not None and self.default is not None:

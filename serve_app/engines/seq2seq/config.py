@@ -40,3 +40,7 @@ class Seq2SeqConfig(DecodingSettings):
     def honours_max_reasoning_tokens(self) -> bool:
         """Whether requests can limit the model's thoughts: these models have none."""
         return True
+
+    @property
+    def concurrency(self) -> int:
+        return self.slots

@@ -99,6 +99,10 @@ class VllmConfig(DecodingSettings):
     engine_kwargs: dict[str, Any] = Field(default={}, description="More of vLLM's arguments, by its own names.")
     env: dict[str, str] = Field(default={}, description="Environment variables, such as VLLM_CPU_KVCACHE_SPACE.")
 
+    @property
+    def concurrency(self) -> int:
+        return self.max_num_seqs
+
     @model_validator(mode="after")
     def _one_place_for_each(self) -> Self:
         for name in self.engine_kwargs:

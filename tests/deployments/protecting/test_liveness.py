@@ -8,7 +8,7 @@ from ray import serve
 from ray.serve.exceptions import RayServeException
 from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview, ServeStatus
 
-from serve_app.deployments.liveness import GoneError, Health, Liveness, look_up
+from serve_app.deployments.protecting.liveness import GoneError, Health, Liveness, look_up
 
 UP, DOWN = Health(1, "HEALTHY"), Health(0, "UNHEALTHY")
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 import httpx
 from fastapi import FastAPI
 
-from serve_app.deployments.gate import Gate, GateMiddleware
+from serve_app.deployments.protecting.gate import Gate, GateMiddleware
 
 
 def gated(gate: Gate, release: asyncio.Event) -> httpx.AsyncClient:

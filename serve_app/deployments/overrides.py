@@ -1,0 +1,41 @@
+"""The tiers that a request gets: those of its cascade, with its own threshold and signal."""
+
+from collections.abc import Sequence
+
+from serve_app.api.fields.cascade_options import CascadeOptions
+from serve_app.config import AppConfig
+from serve_app.core.types import Tier
+from serve_app.errors import RequestError, choices, quoted
+
+
+def overridden(config: AppConfig, model: str, tiers: tuple[Tier, ...], options: CascadeOptions) -> tuple[Tier, ...]:
+    """Return the tiers in force for a model, with what the request replaces.
+
+    Raises `RequestError` if it does not fit the cascade.
+    """
+    members = tiers[:-1]
+    overrides = options.model_fields_set - {"include_answers"}
+    if overrides and not members:
+        field = f"cascade.{min(overrides)}"
+        raise RequestError(f"{field}: {model!r} is a single model; there is nothing to decide.", field)
+    if options.threshold is None and options.signal is None:
+        return tiers
+    row = [tier.threshold for tier in members]
+    if options.threshold is not None:
+        row = options.threshold if isinstance(options.threshold, list) else [options.threshold] * len(members)
+    if len(row) != len(members):
+        several = "" if len(members) == 1 else f", or {len(members)} (one for each tier but the last)"
+        raise RequestError(f"cascade.threshold: needs one number{several}.", "cascade.threshold")
+    if options.signal is not None:
+        _check_selectable(config, options.signal, members)
+    return config.tiers(model, row, options.signal)
+
+
+def _check_selectable(config: AppConfig, signal: str, members: Sequence[Tier]) -> None:
+    selectable = config.selectable()
+    if signal not in selectable:
+        message = f"cascade.signal: no signal {quoted(signal)}. {choices(signal, selectable)}"
+        raise RequestError(message, "cascade.signal")
+    if all(len(tier.models) == 1 for tier in members):
+        message = f"cascade.signal: {signal!r} compares answers, and no tier has several to compare."
+        raise RequestError(message, "cascade.signal")

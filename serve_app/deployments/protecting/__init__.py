@@ -1,0 +1,1 @@
+"""What keeps the server answering: gate and drain, lost replicas, bounded queues, circuit breakers."""

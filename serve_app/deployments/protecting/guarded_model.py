@@ -1,0 +1,100 @@
+"""A model that is asked only while it has room, and not while it is left out for its failures."""
+
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing, contextmanager
+from time import monotonic
+
+from serve_app.core.protocols import Model
+from serve_app.core.types import Answer, Delta, Failure, Generation, Prompt
+from serve_app.deployments.protecting.circuit_breaker import CircuitBreaker
+from serve_app.deployments.protecting.load import Load, Place
+
+
+class GuardedModel:
+    """The core's `Model` over another one, with the load and the breaker of its deployment.
+
+    `place` is one that the first call has already; every other call takes its own, if there is room.
+    """
+
+    def __init__(self, model: Model, load: Load, breaker: CircuitBreaker, place: Place | None = None) -> None:
+        self._model = model
+        self._load = load
+        self._breaker = breaker
+        self._place = place
+
+    def at(self, place: Place) -> "GuardedModel":
+        """Return the same model for one request, whose place is taken already."""
+        return GuardedModel(self._model, self._load, self._breaker, place)
+
+    async def generate(self, prompt: Prompt) -> Answer:
+        if (refusal := self._refusal()) is not None:
+            return refusal
+        with self._call(prompt) as seen:
+            answer = await self._model.generate(prompt)
+            seen(answer)
+        return answer
+
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[Delta | Answer, None]:
+        if (refusal := self._refusal()) is not None:
+            yield refusal
+            return
+        with self._call(prompt) as seen:
+            async with aclosing(self._model.stream(prompt)) as items:
+                async for item in items:
+                    seen(item)
+                    yield item
+
+    def _refusal(self) -> Failure | None:
+        if (left_s := self._breaker.left_s) is not None:
+            message = f"Left out after {self._breaker.failures} failures in a row; tried again within {left_s:.0f} s."
+            return Failure("unavailable", message, retry_after_s=max(1.0, left_s))
+        if self._load.full and not self._has_place:
+            message = f"It has {self._load.in_progress} requests, as many as may wait for it."
+            return Failure("rate_limited", message, retry_after_s=self._load.retry_after_s)
+        return None
+
+    @property
+    def _has_place(self) -> bool:
+        return self._place is not None and self._place.held
+
+    @contextmanager
+    def _call(self, prompt: Prompt) -> Iterator[Callable[[Delta | Answer], None]]:
+        """Hold a place for the body, which passes on what it sees of the answer."""
+        started = monotonic()
+        place = self._place if self._place is not None and self._place.held else self._load.take()
+        with _released(place), self._breaker.trial() as trial:
+
+            def seen(item: Delta | Answer) -> None:
+                trial.works = works(item)
+                if isinstance(item, Generation):
+                    self._load.answered(item.latency_s)
+
+            try:
+                yield seen
+            finally:
+                # The cascade gives up on a replica that hangs by cancelling the call, as it does if a client leaves.
+                late = prompt.timeout_s is not None and monotonic() - started >= prompt.timeout_s
+                if trial.works is None and late:
+                    trial.works = False
+
+
+@contextmanager
+def _released(place: Place) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        place.release()
+
+
+def works(item: Delta | Answer) -> bool | None:
+    """Return whether an answer, or a piece of it, shows that its model works; None if it says nothing of that.
+
+    What the request itself may have caused says nothing; nor does an answer that was under way when its time was over.
+    """
+    if not isinstance(item, Failure):
+        return True
+    if item.kind == "unavailable":
+        return False
+    if item.kind in ("timeout", "error"):
+        return None if item.completion_tokens and not item.estimated else False
+    return True if item.kind in ("invalid_output", "refused", "context_length") else None

@@ -1,0 +1,64 @@
+"""How many requests each model has: what would only wait is refused at once, while it costs nothing yet."""
+
+from collections.abc import Mapping
+
+from serve_app.config import AppConfig
+from serve_app.deployments.autoscaling import Average
+from serve_app.planning.queues import Queue, most_replicas, queue_of
+
+LEAST_RETRY_S = 1.0
+
+
+class Load:
+    """One deployment's requests in progress through this router, and how many it takes."""
+
+    def __init__(self, queue: Queue) -> None:
+        self.slots = queue.slots
+        self.most = queue.slots + queue.waiting
+        self.in_progress = 0
+        self._seconds = Average()
+
+    @property
+    def full(self) -> bool:
+        """Whether another request would be one too many."""
+        return self.in_progress >= self.most
+
+    @property
+    def retry_after_s(self) -> float:
+        """Seconds until the requests that wait now should have begun, by the mean time of answers; at least 1."""
+        waiting = max(0, self.in_progress - self.slots)
+        return max(LEAST_RETRY_S, self._seconds.value * (waiting + 1) / self.slots)
+
+    def take(self) -> "Place":
+        """Count one request more, until its place is released."""
+        self.in_progress += 1
+        return Place(self)
+
+    def answered(self, seconds: float) -> None:
+        """Observe the seconds that an answer took, without waiting."""
+        self._seconds.observe(seconds)
+
+
+class Place:
+    """One request's place among those of a load; to release it twice does no harm."""
+
+    def __init__(self, load: Load) -> None:
+        self._load = load
+        self.held = True
+
+    def release(self) -> None:
+        """Give the place back."""
+        self._load.in_progress -= self.held
+        self.held = False
+
+
+def loads(config: AppConfig) -> dict[str, Load]:
+    """Return a load for every deployed model, as one of the router's replicas counts it."""
+    routers = most_replicas(config.deployments()["Router"])
+    return {name: Load(queue_of(config, name, routers)) for name in config.deployed()}
+
+
+def fullest(loads: Mapping[str, Load]) -> str | None:
+    """Return the name of the load with the longest time to wait among those that are full, or None."""
+    full = {name: load.retry_after_s for name, load in loads.items() if load.full}
+    return max(full, key=full.__getitem__, default=None)

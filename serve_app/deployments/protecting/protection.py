@@ -1,0 +1,54 @@
+"""All models of a router behind their loads and breakers."""
+
+from collections.abc import Mapping
+
+from serve_app.config import AppConfig
+from serve_app.core.protocols import Model
+from serve_app.core.run import Run
+from serve_app.core.types import Tier
+from serve_app.deployments.protecting.circuit_breaker import CircuitBreaker
+from serve_app.deployments.protecting.guarded_model import GuardedModel
+from serve_app.deployments.protecting.load import Place, fullest, loads
+from serve_app.errors import OverloadedError
+
+
+class Protection:
+    """Admits requests while there is room, and gives each its models; `breakers` are by deployment."""
+
+    def __init__(self, config: AppConfig) -> None:
+        self._config = config
+        self._loads = loads(config)
+        self.breakers = {name: CircuitBreaker(config.router.circuit_breaker) for name in config.deployments()}
+        self._models: dict[str, GuardedModel] = {}
+        self._places: dict[int, list[Place]] = {}
+
+    def guard(self, models: Mapping[str, Model]) -> None:
+        """Take the models, adapters included, that requests will ask."""
+        for name, model in models.items():
+            deployment = self._config.served_by(name)
+            self._models[name] = GuardedModel(model, self._loads[deployment], self.breakers[deployment])
+
+    def full(self, tier: Tier) -> str | None:
+        """Return the model of a tier that has no room, the one with the longest wait, or None."""
+        return fullest({name: self._loads[self._config.served_by(name)] for name in tier.models})
+
+    def overloaded(self, name: str) -> OverloadedError:
+        """Return the error of a request that finds a model full."""
+        load = self._loads[self._config.served_by(name)]
+        message = f"The model {name!r} has {load.in_progress} requests, as many as may wait for it."
+        return OverloadedError(message, load.retry_after_s)
+
+    def enter(self, run: Run) -> None:
+        """Take a place at each model of the first tier, and give the run its models. `leave` gives the places back."""
+        places = {name: self._loads[self._config.served_by(name)].take() for name in run.tiers[0].models}
+        run.models = self._models | {name: self._models[name].at(place) for name, place in places.items()}
+        self._places[id(run)] = list(places.values())
+
+    def leave(self, run: Run) -> None:
+        """Give back the places of a run that has ended."""
+        for place in self._places.pop(id(run)):
+            place.release()
+
+    def left_out(self) -> list[str]:
+        """Return the deployments whose breakers are open."""
+        return [name for name, breaker in self.breakers.items() if breaker.left_s is not None]

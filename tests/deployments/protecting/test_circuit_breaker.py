@@ -1,0 +1,100 @@
+"""When a breaker opens, how long for, and what closes it; times by a clock of the test's own."""
+
+from math import inf
+
+import pytest
+
+from serve_app.config.services import CircuitBreakerConfig
+from serve_app.deployments.protecting.circuit_breaker import CircuitBreaker
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def breaker(clock: Clock) -> CircuitBreaker:
+    return CircuitBreaker(CircuitBreakerConfig(failures=3, open_s=10, longest_s=30), clock)
+
+
+def call(breaker: CircuitBreaker, *outcomes: bool | None) -> None:
+    for works in outcomes:
+        with breaker.trial() as trial:
+            trial.works = works
+
+
+def test_it_opens_after_failures_in_a_row(breaker: CircuitBreaker, clock: Clock) -> None:
+    call(breaker, False, False, True, False, False)
+    assert breaker.left_s is None
+    call(breaker, False)
+    assert (breaker.left_s, breaker.failures) == (10, 3)
+    clock.now += 4
+    assert breaker.left_s == 6
+
+
+def test_calls_that_say_nothing_count_for_nothing(breaker: CircuitBreaker) -> None:
+    call(breaker, False, False, None, None, None)
+    assert breaker.left_s is None
+    call(breaker, False)
+    assert breaker.left_s == 10
+
+
+def test_one_trial_at_a_time_when_the_time_is_over(breaker: CircuitBreaker, clock: Clock) -> None:
+    call(breaker, False, False, False)
+    clock.now += 10
+    assert breaker.left_s is None
+    with breaker.trial() as trial:
+        assert breaker.left_s == 0  # the others are refused meanwhile
+        trial.works = True
+    assert (breaker.left_s, breaker.failures) == (None, 0)
+
+
+def test_each_failed_trial_doubles_the_time(breaker: CircuitBreaker, clock: Clock) -> None:
+    call(breaker, False, False, False)
+    for open_s in (20, 30, 30):
+        clock.now += 1000
+        call(breaker, False)
+        assert breaker.left_s == open_s
+    clock.now += 1000
+    call(breaker, True)
+    call(breaker, False, False, False)
+    assert breaker.left_s == 10
+
+
+def test_a_trial_that_was_cancelled_lets_another_one_through(breaker: CircuitBreaker, clock: Clock) -> None:
+    call(breaker, False, False, False)
+    clock.now += 10
+    with pytest.raises(KeyboardInterrupt), breaker.trial():
+        raise KeyboardInterrupt
+    assert breaker.left_s is None
+
+
+def test_failures_of_calls_from_before_it_opened_do_not_prolong_it(breaker: CircuitBreaker, clock: Clock) -> None:
+    with breaker.trial() as early:
+        call(breaker, False, False, False)
+        clock.now += 9
+        early.works = False
+    assert breaker.left_s == 1
+
+
+def test_a_success_of_a_call_from_before_closes_it(breaker: CircuitBreaker) -> None:
+    with breaker.trial() as early:
+        call(breaker, False, False, False)
+        early.works = True
+    assert breaker.left_s is None
+
+
+def test_null_leaves_nothing_out(clock: Clock) -> None:
+    breaker = CircuitBreaker(CircuitBreakerConfig(failures=None), clock)
+    call(breaker, *[False] * 1000)
+    assert breaker.left_s is None
+    assert breaker.failures < inf

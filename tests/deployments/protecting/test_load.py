@@ -1,0 +1,78 @@
+"""How many requests a model may have, by its config; and when there should be room again."""
+
+import pytest
+
+from serve_app.config import AppConfig
+from serve_app.deployments.protecting.load import Load, fullest, loads
+from serve_app.planning.queues import Queue, queue_of
+
+
+def config(**router: object) -> AppConfig:
+    return AppConfig.model_validate(
+        {
+            "models": {
+                "a": {"engine": "replay", "slots": 4},
+                "b": {"engine": "replay", "slots": 100, "deployment": {"num_replicas": 3}},
+                "t": {
+                    "engine": "replay",
+                    "slots": 5,
+                    "deployment": {"autoscaling_config": {"min_replicas": 0, "max_replicas": 2}},
+                },
+            },
+            "cascades": {
+                "default": {
+                    "tiers": [
+                        {"models": ["a", "b"], "signal": "exact", "threshold": 1},
+                        {"models": ["t"]},
+                    ]
+                }
+            },
+            "router": router,
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "waiting", "routers", "expected"),
+    [
+        ("a", 2, 1, (4, 8)),
+        ("a", 0, 1, (4, 0)),
+        ("a", 0.3, 1, (4, 2)),
+        ("a", 2, 3, (2, 3)),
+        ("b", 2, 1, (192, 384)),  # three replicas; Serve gives each 64 of its 100 slots to fill
+        ("t", 1, 1, (10, 10)),  # as many replicas as load may bring
+    ],
+)
+def test_limits(name: str, waiting: float, routers: int, expected: tuple[int, int]) -> None:
+    assert queue_of(config(max_waiting=waiting), name, routers) == Queue(*expected)
+
+
+def test_each_router_takes_its_share() -> None:
+    shared = loads(config(deployment={"num_replicas": 2}))
+    assert {name: (load.slots, load.most) for name, load in shared.items()} == {
+        "a": (2, 6),
+        "b": (96, 288),
+        "t": (5, 15),
+    }
+
+
+def test_when_there_is_room_again() -> None:
+    load = Load(Queue(2, 4))
+    assert load.retry_after_s == 1
+    load.answered(3.0)
+    load.in_progress = 5
+    assert not load.full
+    place = load.take()
+    assert load.full
+    assert load.retry_after_s == pytest.approx(3.0 * 5 / 2)  # four wait, and this one, for two slots
+    place.release()
+    place.release()
+    assert load.in_progress == 5
+
+
+def test_the_longest_wait_is_named() -> None:
+    quick, slow, free = Load(Queue(1, 0)), Load(Queue(1, 0)), Load(Queue(1, 1))
+    quick.in_progress = slow.in_progress = free.in_progress = 1
+    slow.answered(60)
+    assert fullest({"quick": quick, "slow": slow, "free": free}) == "slow"
+    assert fullest({"free": free}) is None
