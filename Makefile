@@ -10,7 +10,7 @@ VLLM := $(VENV)-vllm
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install bleurt-env vllm-cpu serve test test-slow test-vllm check format coverage bench bench-vllm bench-signals bench-scaling soak bench-evaluate evaluate load paper-configs docs docs-reference k8s-render k8s-check image-check image-lock monitoring-check clean
+.PHONY: help install bleurt-env vllm-cpu serve test test-slow test-vllm check format coverage bench bench-vllm bench-signals bench-scaling bench-overload soak bench-evaluate evaluate load paper-configs docs docs-reference k8s-render k8s-check image-check image-lock monitoring-check clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -101,6 +101,9 @@ load: install ## Load a running server (URL= USERS= DURATION= SHAPE= TRACE= SLO=
 
 bench-scaling: install ## Load against router replicas, the cascade against its target, and the simulation of both
 	$(BIN)/python -m loadtests.bench_scaling
+
+bench-overload: install ## Goodput against offered load, up to three times saturation, as a table and overload.png
+	$(BIN)/python -m loadtests.bench_overload --plot overload.png
 
 MINUTES ?= 60
 
