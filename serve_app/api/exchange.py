@@ -9,7 +9,7 @@ from starlette.types import Receive
 
 from serve_app.api.answer_format import AnswerFormat
 from serve_app.api.error_detail import renamed
-from serve_app.api.fields.cascade_options import CascadeOptions
+from serve_app.api.fields.cascade_options import MAX_SESSION, CascadeOptions
 from serve_app.api.service import Service
 from serve_app.api.trace_context import trace_context
 from serve_app.core.record import DecisionRecord
@@ -17,6 +17,7 @@ from serve_app.core.types import Outcome, Prompt
 from serve_app.errors import RequestError
 
 T = TypeVar("T")
+SESSION_HEADER = "x-session-id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +41,9 @@ class Exchange:
         self.keepalive_s = service.keepalive_s
         self.stream_open_s = service.stream_open_s
         prompt = replace(ask.prompt, trace=trace_context(headers))
+        self._options = _with_session(ask.options, headers)
         try:
-            self.run = service.open(ask.model, prompt, ask.options, stream=ask.stream)
+            self.run = service.open(ask.model, prompt, self._options, stream=ask.stream)
         except RequestError as error:
             raise type(error)(*renamed(error.message, error.param, form.field_names), error.code) from None
         self.closed = False
@@ -52,7 +54,17 @@ class Exchange:
         """End the request and return its decision record. `outcome` is None if it was cancelled or broke off."""
         assert not self.closed
         self.closed = True
-        return self._service.close(self._ask.model, self.run, outcome, self._ask.options)
+        return self._service.close(self._ask.model, self.run, outcome, self._options)
+
+
+def _with_session(options: CascadeOptions, headers: Mapping[str, str]) -> CascadeOptions:
+    """Return the options with the header's session if they name none. Raises `RequestError` if it is too long."""
+    session = headers.get(SESSION_HEADER)
+    if not session or options.session is not None:
+        return options
+    if len(session) > MAX_SESSION:
+        raise RequestError(f"{SESSION_HEADER}: must have at most {MAX_SESSION} characters.", SESSION_HEADER)
+    return options.model_copy(update={"session": session})
 
 
 async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T | None:

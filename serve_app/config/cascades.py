@@ -48,6 +48,11 @@ class CascadeConfig(Strict):
         "error", description="Fail with the target, or let the best member answer stand in (and say so in the record)."
     )
 
+    stickiness: Literal["none", "escalate"] = Field(
+        "none", description="escalate: a conversation (`cascade.session`) that was deferred once stays with the target."
+    )
+    session_ttl_s: float = Field(3600, gt=0, description="Seconds since its last request that it stays there.")
+
     @model_validator(mode="after")
     def _shaped(self) -> Self:
         *members, target = self.tiers

@@ -96,6 +96,9 @@ class RouterConfig(Strict):
         "ignore",
         description="What is done with the names of messages: a 400, nothing, or written before the text (`Ann: Hi`).",
     )
+    max_sessions: PositiveInt = Field(
+        10_000, description="Conversations that are remembered as deferred; beyond them the oldest is forgotten."
+    )
     unavailable_after_s: float = Field(
         10, ge=0, description="A model whose replicas are gone fails its requests at once after so many seconds."
     )

@@ -43,7 +43,7 @@ async def cascade_events(run: Run) -> AsyncGenerator[Event, None]:
     Yielded text is never retracted. Cancelling the consumer, or closing the generator, cancels every
     model call in progress; `run.calls` then holds what was spent.
     """
-    for tier in run.tiers[:-1]:
+    for tier in () if run.escalated else run.tiers[:-1]:
         result = await _ask_tier(run, tier)
         run.results.append(result)
         yield result
@@ -86,7 +86,7 @@ def _whole(answer: Answer) -> Delta:
 
 
 def _outcome(run: Run, call: Call, replaced: Failure | None = None) -> Outcome:
-    return Outcome(call.answer, call.model, tuple(run.results), perf_counter() - run.started, replaced)
+    return Outcome(call.answer, call.model, tuple(run.results), perf_counter() - run.started, replaced, run.escalated)
 
 
 async def _ask_tier(run: Run, tier: Tier) -> TierResult:

@@ -20,9 +20,9 @@ class Run:
     """One request in progress, and all that it has spent so far, also if it is cut short.
 
     `models` and `scorer` do the work; `speeds` (by model) are observed, and serve to estimate uncounted tokens.
-    `fallback` lets the best member answer stand in for a target that failed. `stream` asks the target for deltas;
-    `first_text_s` is how long its first text took, from `started`. `observer` belongs to whatever follows the run from
-    outside; the cascade does not look at it.
+    `escalated` asks the target alone, as if all tiers before it had deferred. `fallback` lets the best member answer
+    stand in for a target that failed. `stream` asks the target for deltas; `first_text_s` is how long its first text
+    took, from `started`. `observer` belongs to whatever follows the run from outside; the cascade does not look at it.
     """
 
     prompt: Prompt
@@ -31,6 +31,7 @@ class Run:
     scorer: Scorer
     force: Force | None = None
     fallback: bool = False
+    escalated: bool = False
     stream: bool = False
     speeds: Mapping[str, Speed] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
@@ -38,6 +39,11 @@ class Run:
     started: float = field(default_factory=perf_counter)
     first_text_s: float | None = None
     observer: object | None = None
+
+    @property
+    def first(self) -> Tier:
+        """Return the tier that is asked first."""
+        return self.tiers[-1 if self.escalated else 0]
 
     @property
     def target(self) -> str:

@@ -32,6 +32,7 @@ Reason: TypeAlias = Literal[
     "scorer_failed",
     "refused",  # a model cannot do what the request asks for
     "forced",  # the request said so
+    "session",  # its conversation was deferred before, and stays with the target
     "last_tier",  # no decision to take
 ]
 Force: TypeAlias = Literal["accept", "defer"]
@@ -328,7 +329,8 @@ class TierResult:
 class Outcome:
     """The end of a request: the answer (or the last failure), the model that gave it, and every tier that ran.
 
-    `replaced` is the target's failure if the cascade returned the best member answer instead.
+    `replaced` is the target's failure if the cascade returned the best member answer instead. `escalated`: only the
+    target was asked, because the request's conversation had been deferred before.
     """
 
     answer: Answer
@@ -336,13 +338,14 @@ class Outcome:
     tiers: tuple[TierResult, ...]
     total_s: float
     replaced: Failure | None = None
+    escalated: bool = False
 
     @property
     def deferred(self) -> bool:
-        """Return whether the first tier's answers were not accepted (a single tier never defers)."""
-        return len(self.tiers) > 1
+        """Return whether the first tier's answers were not accepted, or not asked for (a single tier never defers)."""
+        return self.escalated or len(self.tiers) > 1
 
     @property
     def reason(self) -> Reason:
         """Return why the first tier's answers were accepted or not."""
-        return self.tiers[0].decision.reason
+        return "session" if self.escalated else self.tiers[0].decision.reason

@@ -44,6 +44,7 @@ from serve_app.deployments.overrides import overridden
 from serve_app.deployments.protecting.gate import Gate, GateMiddleware
 from serve_app.deployments.protecting.liveness import UNREADABLE, Health, Liveness, look_up
 from serve_app.deployments.protecting.protection import Protection
+from serve_app.deployments.sessions import Sessions
 from serve_app.errors import ConfigError, RequestError, UnknownModelError, choices, quoted
 from serve_app.signals import CompositeScorer
 
@@ -82,6 +83,7 @@ class Router:
             asked |= {name: ModelHandle(base, handle, liveness, name) for name in config.adapters(base)}
         self._protection = Protection(config)
         self._protection.guard(asked)
+        self._sessions = Sessions(config)
         remote = ScorerHandle(scorer, isolated, config.scorer.timeout_s, liveness, self._protection.breakers)
         inline = InlineScorer(config.similarities(), remote, config.scorer.inline_characters)
         self._scorer: Scorer = CompositeScorer(inline, config.composites())
@@ -168,10 +170,6 @@ class Router:
             raise RequestError(f"logprobs: {', '.join(map(repr, silent))} cannot give them.", "logprobs")
         models = {name: self._config.models[self._config.served_by(name)] for tier in tiers for name in tier.models}
         check_honoured(prompt, models)
-        if (full := self._protection.full(tiers[0])) is not None:
-            self._instruments.record(REJECTED, 1, full)
-            raise self._protection.overloaded(full)
-        self._demand.arrived(model)
         run = Run(
             prompt=prompt,
             tiers=tiers,
@@ -179,9 +177,14 @@ class Router:
             scorer=self._scorer,
             force=options.force,
             fallback=cascade is not None and cascade.on_target_failure == "best_member",
+            escalated=options.force is None and self._sessions.escalated(model, options.session),
             stream=stream,
             speeds=self._speeds,
         )
+        if (full := self._protection.full(run.first)) is not None:
+            self._instruments.record(REJECTED, 1, full)
+            raise self._protection.overloaded(full)
+        self._demand.arrived(model)
         self._protection.enter(run)
         if self._tracing:
             self._tracing.follow(model, run)
@@ -189,6 +192,7 @@ class Router:
 
     def close(self, model: str, run: Run, outcome: Outcome | None, options: CascadeOptions) -> DecisionRecord:
         self._protection.leave(run)
+        self._sessions.ended(model, options.session, run, outcome)
         self._measure(model, run, outcome)
         charges = charge(run, outcome, self._costs)
         calibration = self._calibration(model, run)
@@ -210,7 +214,7 @@ class Router:
             if isinstance(call.answer, Generation):
                 self._demand.answered(self._config.served_by(call.model), call.answer.latency_s)
         if outcome is not None:
-            self._demand.finished(model, len(outcome.tiers))
+            self._demand.finished(model, len(run.tiers if run.escalated else outcome.tiers))
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         """Return what `deferral_policy` needs to know; Ray Serve calls this if the router scales by load."""

@@ -397,3 +397,19 @@ def test_any_json_gets_an_answer_or_an_openai_error(path: str, body: Any, based:
     whole = BASE[path] | body if based and isinstance(body, dict) else body
     asyncio.run(ask())
     assert len(service.runs) == len(service.closings)
+
+
+async def test_a_session_is_named_in_the_body_or_a_header(http: httpx.AsyncClient, service: FakeService) -> None:
+    body = {"model": "default", "messages": [{"role": "user", "content": "Hi"}]}
+    path = "/v1/chat/completions"
+    await http.post(path, json=body)
+    await http.post(path, json=body, headers={"x-session-id": "one"})
+    await http.post(path, json=body | {"cascade": {"session": "two"}}, headers={"x-session-id": "one"})
+    assert [options.session for options in service.options] == [None, "one", "two"]
+    for response in (
+        await http.post(path, json=body, headers={"x-session-id": "x" * 257}),
+        await http.post(path, json=body | {"cascade": {"session": "x" * 257}}),
+        await http.post(path, json=body | {"cascade": {"session": ""}}),
+    ):
+        assert response.status_code == 400
+        assert response.json()["error"]["param"] in ("x-session-id", "cascade.session")

@@ -4,7 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from serve_app.api.fields.body import Body
+from serve_app.api.fields.body import Body, Text
+
+MAX_SESSION = 256
+"""Characters of the name of a session."""
 
 
 class CascadeOptions(Body):
@@ -16,3 +19,9 @@ class CascadeOptions(Body):
     signal: str | None = Field(None, description="Instead of the signal of every deferring tier of several models.")
     force: Literal["accept", "defer"] | None = Field(None, description="Decide so whatever the agreement is.")
     include_answers: bool = Field(False, description="Put every model's answer into the decision record.")
+    session: Text | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_SESSION,
+        description="The conversation that the request belongs to; the header x-session-id says the same.",
+    )

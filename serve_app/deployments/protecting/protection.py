@@ -39,8 +39,8 @@ class Protection:
         return OverloadedError(message, load.retry_after_s)
 
     def enter(self, run: Run) -> None:
-        """Take a place at each model of the first tier, and give the run its models. `leave` gives the places back."""
-        places = {name: self._loads[self._config.served_by(name)].take() for name in run.tiers[0].models}
+        """Take a place at each model that is asked first, until `leave`, and give the run its models."""
+        places = {name: self._loads[self._config.served_by(name)].take() for name in run.first.models}
         run.models = self._models | {name: self._models[name].at(place) for name, place in places.items()}
         self._places[id(run)] = list(places.values())
 

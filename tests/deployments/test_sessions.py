@@ -1,0 +1,119 @@
+"""Conversations that were deferred stay with the target; times by a clock of the test's own."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from serve_app.api.fields.cascade_options import CascadeOptions
+from serve_app.config import AppConfig
+from serve_app.core.cascade import run_cascade
+from serve_app.core.record import DecisionRecord
+from serve_app.core.run import Run
+from serve_app.core.types import Decision, Outcome, TierResult
+from serve_app.deployments.router import Router
+from serve_app.deployments.sessions import Sessions
+from tests.deployments.test_router import CASCADES, LONG, MODELS, PARIS, QUESTION, ROME, Deployment
+
+STICKY = {"tiers": CASCADES["default"]["tiers"], "stickiness": "escalate", "session_ttl_s": 60}
+
+
+def config(**router: Any) -> AppConfig:
+    cascades = {"sticky": STICKY, "free": CASCADES["default"]}
+    return AppConfig.model_validate({"models": MODELS, "cascades": cascades, "router": router})
+
+
+def routed() -> tuple[Router, Deployment]:
+    """A router whose members disagree until the second one's answer is changed."""
+    answers = {"a": PARIS, "b": ROME, "c": ROME, "d": ROME, "t": LONG}
+    handles: dict[str, Any] = {name: Deployment(answer) for name, answer in answers.items()}
+    return Router(config(), handles, handles["a"], {}), handles["b"]
+
+
+async def asked(router: Router, session: str | None, model: str = "sticky", **options: Any) -> DecisionRecord:
+    chosen = CascadeOptions(session=session, **options)
+    run = router.open(model, QUESTION, chosen, stream=False)
+    return router.close(model, run, await run_cascade(run), chosen)
+
+
+async def test_a_deferred_conversation_stays_with_the_target() -> None:
+    router, second = routed()
+    first = await asked(router, "s1")
+    assert (first.deferred, first.answered_by, first.reason, len(first.tiers)) == (True, "t", "disagreement", 2)
+    second.answer = PARIS
+    again = await asked(router, "s1")
+    assert (again.deferred, again.answered_by, again.reason) == (True, "t", "session")
+    assert [tier.models for tier in again.tiers] == [("t",)]
+    assert set(again.models) == {"t"}
+    for session, model in (("s2", "sticky"), (None, "sticky"), ("s1", "free")):
+        other = await asked(router, session, model)
+        assert (other.deferred, other.answered_by, other.reason) == (False, "a", "agreement")
+
+
+async def test_an_accepted_conversation_goes_on_with_the_members() -> None:
+    router, second = routed()
+    second.answer = PARIS
+    assert (await asked(router, "s1")).reason == "agreement"
+    assert (await asked(router, "s1")).reason == "agreement"
+
+
+async def test_a_forced_request_neither_escalates_nor_is_escalated() -> None:
+    router, second = routed()
+    assert (await asked(router, "s1", force="defer")).reason == "forced"
+    second.answer = PARIS
+    assert (await asked(router, "s1")).reason == "agreement"
+    second.answer = ROME
+    assert (await asked(router, "s1")).reason == "disagreement"
+    assert (await asked(router, "s1", force="accept")).answered_by == "a"
+
+
+async def test_a_single_model_has_no_use_for_a_session() -> None:
+    router, _ = routed()
+    assert (await asked(router, "s1", "t")).deferred is False
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def run() -> Run:
+    router, _ = routed()
+    return router.open("free", QUESTION, CascadeOptions(), stream=False)
+
+
+def deferred(run: Run) -> Outcome:
+    tiers = tuple(TierResult(tier, (), Decision(False, "disagreement")) for tier in run.tiers)
+    return Outcome(LONG, "t", tiers, 1.0)
+
+
+def test_it_is_forgotten_after_its_time(run: Run) -> None:
+    clock = Clock()
+    sessions = Sessions(config(), clock)
+    sessions.ended("sticky", "s", run, deferred(run))
+    clock.now = 59
+    assert sessions.escalated("sticky", "s")  # which begins its time anew
+    clock.now = 118
+    assert sessions.escalated("sticky", "s")
+    clock.now = 178
+    assert not sessions.escalated("sticky", "s")
+
+
+def test_the_oldest_is_forgotten_first(run: Run) -> None:
+    sessions = Sessions(config(max_sessions=2), Clock())
+    for name in ("one", "two"):
+        sessions.ended("sticky", name, run, deferred(run))
+    assert sessions.escalated("sticky", "one")
+    sessions.ended("sticky", "three", run, deferred(run))
+    assert [sessions.escalated("sticky", name) for name in ("one", "two", "three")] == [True, False, True]
+
+
+def test_only_a_deferred_request_is_remembered(run: Run) -> None:
+    sessions = Sessions(config(), Clock())
+    accepted = replace(deferred(run), tiers=deferred(run).tiers[:1])
+    for outcome in (None, accepted):
+        sessions.ended("sticky", "s", run, outcome)
+        assert not sessions.escalated("sticky", "s")
