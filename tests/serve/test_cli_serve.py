@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
@@ -71,26 +71,6 @@ def assert_nothing_is_left_behind(session: int, before: set[int]) -> None:
     assert left_behind(session, before) == []
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-def test_says_where_it_is_and_leaves_nothing_behind(tmp_path: Path, stop: signal.Signals) -> None:
-    port = free_port()
-    before = {pid for _, pid, _ in processes()}
-    with cascade_serve(on_port(port), tmp_path) as process:
-        assert process.stdout is not None
-        lines = [process.stdout.readline() for _ in range(9)]
-        assert lines[0] == f"Ready at http://127.0.0.1:{port}/v1\n"
-        assert f"  curl http://127.0.0.1:{port}/v1/chat/completions" in "".join(lines)
-        assert f"ask --url http://127.0.0.1:{port} --model blended" in "".join(lines)
-        assert lines[-1] == "Ctrl-C stops it.\n"
-        body = {"model": "default", "messages": [{"role": "user", "content": "Capital of France?"}]}
-        response = httpx.post(f"http://127.0.0.1:{port}/v1/chat/completions", json=body, timeout=PATIENCE_S)
-        assert response.json()["choices"][0]["message"]["content"] == "The capital is Paris."
-        process.send_signal(stop)
-        assert process.communicate(timeout=60) == ("", "")
-        assert process.returncode == 0
-        assert_nothing_is_left_behind(process.pid, before)
-
-
 @contextmanager
 def streaming(port: int) -> Iterator[Iterator[str]]:
     """The lines of a stream that has begun and takes ten seconds more."""
@@ -114,18 +94,43 @@ def press_ctrl_c(process: subprocess.Popen[str]) -> None:
     os.killpg(process.pid, signal.SIGINT)
 
 
-@pytest.mark.parametrize("stop", [press_ctrl_c, subprocess.Popen.terminate])
-def test_a_stream_is_finished_and_new_requests_are_refused(
-    tmp_path: Path, stop: Callable[[subprocess.Popen[str]], None]
-) -> None:
+def read_greeting(process: subprocess.Popen[str], port: int) -> None:
+    assert process.stdout is not None
+    lines = [process.stdout.readline() for _ in range(9)]
+    assert lines[0] == f"Ready at http://127.0.0.1:{port}/v1\n"
+    assert f"  curl http://127.0.0.1:{port}/v1/chat/completions" in "".join(lines)
+    assert f"ask --url http://127.0.0.1:{port} --model blended" in "".join(lines)
+    assert lines[-1] == "Ctrl-C stops it.\n"
+
+
+def assert_ended(process: subprocess.Popen[str], before: set[int]) -> None:
+    """It says no more, its exit code is 0, and nothing of it is left."""
+    assert process.communicate(timeout=60) == ("", "")
+    assert process.returncode == 0
+    assert_nothing_is_left_behind(process.pid, before)
+
+
+def test_says_where_it_is_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    port = free_port()
+    before = {pid for _, pid, _ in processes()}
+    with cascade_serve(on_port(port), tmp_path) as process:
+        read_greeting(process, port)
+        body = {"model": "default", "messages": [{"role": "user", "content": "Capital of France?"}]}
+        response = httpx.post(f"http://127.0.0.1:{port}/v1/chat/completions", json=body, timeout=PATIENCE_S)
+        assert response.json()["choices"][0]["message"]["content"] == "The capital is Paris."
+        process.send_signal(signal.SIGINT)
+        assert_ended(process, before)
+
+
+def test_a_stream_is_finished_and_new_requests_are_refused(tmp_path: Path) -> None:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
+    before = {pid for _, pid, _ in processes()}
     with cascade_serve(draining(port), tmp_path) as process:
+        read_greeting(process, port)
         assert process.stdout is not None
-        while process.stdout.readline() != "Ctrl-C stops it.\n":
-            assert process.poll() is None
         with streaming(port) as lines:
-            stop(process)
+            process.terminate()
             expected = "Waiting up to 60 s for 1 request in progress. Ctrl-C stops at once.\n"
             assert process.stdout.readline() == expected
             body = {"model": "target", "messages": [{"role": "user", "content": "One more?"}]}
@@ -134,26 +139,22 @@ def test_a_stream_is_finished_and_new_requests_are_refused(
             assert refused.json()["error"]["message"].startswith("The server is stopping")
             assert httpx.get(f"{url}/readyz", trust_env=False).status_code == 503
             assert [line for line in lines if line][-1] == "data: [DONE]"
-        assert process.communicate(timeout=60) == ("", "")
-        assert process.returncode == 0
+        assert_ended(process, before)
 
 
 def test_the_second_signal_cuts_the_stream(tmp_path: Path) -> None:
     port = free_port()
     before = {pid for _, pid, _ in processes()}
     with cascade_serve(draining(port), tmp_path) as process:
+        read_greeting(process, port)
         assert process.stdout is not None
-        while process.stdout.readline() != "Ctrl-C stops it.\n":
-            assert process.poll() is None
         with streaming(port) as lines:
             press_ctrl_c(process)
             assert process.stdout.readline().startswith("Waiting up to 60 s for 1 request")
             press_ctrl_c(process)
             with pytest.raises(httpx.RemoteProtocolError):
                 list(lines)
-        assert process.communicate(timeout=60) == ("", "")
-        assert process.returncode == 0
-        assert_nothing_is_left_behind(process.pid, before)
+        assert_ended(process, before)
 
 
 def test_a_port_that_is_taken(tmp_path: Path) -> None:
