@@ -8,16 +8,19 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 import pytest
 import typer.main
 import yaml
+from openai.types.responses.response_create_params import ResponseCreateParamsStreaming
 
 from serve_app.api.chat.schema import ChatCompletion, TextCompletion
 from serve_app.api.chat.tolerated import IGNORED, NEUTRAL
 from serve_app.api.error_detail import FAILURE_STATUS
 from serve_app.api.fields.cascade_options import CascadeOptions
+from serve_app.api.responses import tolerated as responses
+from serve_app.api.responses.schema import ResponseRequest
 from serve_app.cli.main import app
 from serve_app.cluster.settings import Settings
 from serve_app.config import AppConfig
@@ -211,6 +214,26 @@ def test_the_api_page_lists_every_value_that_asks_for_nothing() -> None:
 def test_the_api_page_lists_every_ignored_field() -> None:
     table = {cell: tuple(re.findall(r"`(\w+)`", fields)) for cell, fields in rows(section("api.md", "Ignored"))}
     assert table == {f"a {group}" if group != "request" else "the request": names for group, names in IGNORED.items()}
+
+
+def as_code(value: Any) -> str:
+    return f"`{value}`" if isinstance(value, str) else f"`{json.dumps(value)}`"
+
+
+def test_the_api_page_lists_every_field_of_responses() -> None:
+    table = {names(cell)[0]: kind for cell, kind, _ in rows(section("api.md", "Fields of a request for a response"))}
+    shown = {kind: {field for field in table if table[field] == kind} for kind in set(table.values())}
+    assert shown["honoured"] == set(ResponseRequest.model_fields)
+    assert shown["ignored"] == set(responses.IGNORED["the request"])
+    only = {field: "only " + ", ".join(map(as_code, values)) for field, values in responses.NEUTRAL.items()}
+    assert {field: kind for field, kind in table.items() if kind.startswith("only ")} == only
+    known = set(get_type_hints(ResponseCreateParamsStreaming)) | {"cascade", "max_reasoning_tokens", "client_metadata"}
+    assert {field for field in table if "." not in field} == known
+
+
+def test_the_api_page_lists_every_ignored_field_of_items() -> None:
+    table = {cell: tuple(names(fields)) for cell, fields in rows(section("api.md", "Items").split("their value:")[1])}
+    assert table == {group: fields for group, fields in responses.IGNORED.items() if group != "the request"}
 
 
 def test_the_api_page_lists_every_status_of_a_failure() -> None:

@@ -15,6 +15,7 @@ from serve_app.api.chat.tools import NamedToolChoice
 from serve_app.api.encoding import Reply
 from serve_app.api.error_detail import BUG, ErrorDetail, retry_after
 from serve_app.api.error_shape import error_reply
+from serve_app.api.fields.variants import is_variant, wrong_field
 from serve_app.api.head_requests import allowed_methods
 from serve_app.api.intake.route import InvalidBodyError
 from serve_app.errors import (
@@ -53,7 +54,9 @@ def _describe(items: Sequence[Any], neutral: Mapping[str, Sequence[Any]]) -> tup
     # A union has an error for each of its members; the deepest belongs to the member that the client meant.
     field = _field(items[0])
     within = [item for item in items if _field(item)[: len(field)] == field] if field else items[:1]
-    item = max(within, key=lambda item: len(_field(item)))
+    deepest = max(map(_field, within), key=len)
+    faults = _of_the_value([item for item in within if _field(item) == deepest])
+    item = faults[0]
     param = _dotted(_field(item)) or None
     subject = param or "The request body"
     match item["type"]:
@@ -67,20 +70,37 @@ def _describe(items: Sequence[Any], neutral: Mapping[str, Sequence[Any]]) -> tup
             return f"{param}: not supported, except {allowed}.", param
         case "extra_forbidden":
             return f"{param}: this field is not supported.", param
-    messages = dict.fromkeys(_must(other["msg"]) for other in within if _field(other) == _field(item))
+    messages = dict.fromkeys(_must(fault["msg"]) for fault in faults)
     message = " or ".join([next(iter(messages)), *(text.removeprefix("must be ") for text in list(messages)[1:])])
     if param is None and ": " in message:
         param, message = message.split(": ", 1)
-    value = item.get("input")
+    value = _value(item)
     got = f", got {json.dumps(value)}" if _is_short(value) else ""
     return f"{param or subject}: {message}{got}.", param
+
+
+def _of_the_value(faults: list[Any]) -> list[Any]:
+    """Return the faults of one field without those of other types in its union, if its own type is among them."""
+    own = [fault for fault in faults if fault["type"] != "literal_error" and not fault["type"].endswith("_type")]
+    return own or faults
 
 
 def _field(item: Any) -> tuple[Any, ...]:
     """Return the field as the client wrote it, without `body` and pydantic's names of union members."""
     *path, last = item["loc"]
     is_field = item["type"] == "extra_forbidden" or not _is_tag(last)
-    return (*(step for step in path[1:] if not _is_tag(step)), *((last,) if path and is_field else ()))
+    wrong = wrong_field(item["type"])
+    return (
+        *(step for step in path[1:] if not _is_tag(step)),
+        *((last,) if path and is_field else ()),
+        *([wrong] if wrong else ()),
+    )
+
+
+def _value(item: Any) -> Any:
+    """Return the value of the field, if the error has it."""
+    value, wrong = item.get("input"), wrong_field(item["type"])
+    return value[wrong] if wrong else value
 
 
 def _dotted(field: Sequence[Any]) -> str:
@@ -101,7 +121,9 @@ def _must(message: str) -> str:
 
 def _is_tag(step: Any) -> bool:
     tags = ("str", "float", NamedToolChoice.__name__)
-    return isinstance(step, str) and (step in tags or step.startswith(("list[", "literal[", "function-after[")))
+    return isinstance(step, str) and (
+        step in tags or is_variant(step) or step.startswith(("list[", "literal[", "function-after["))
+    )
 
 
 async def _refused(request: Request, error: Exception) -> Reply:

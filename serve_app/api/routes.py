@@ -10,6 +10,7 @@ from serve_app.api.chat import routes as chat
 from serve_app.api.encoding import Reply
 from serve_app.api.head_requests import HeadMiddleware
 from serve_app.api.intake.route import CompletionRoute
+from serve_app.api.responses import routes as responses
 from serve_app.api.service import ModelCard, Service
 from serve_app.errors import UnknownModelError, choices, quoted
 
@@ -22,6 +23,7 @@ def build_api(service: Service) -> FastAPI:
     errors.install(app)
     app.add_middleware(HeadMiddleware)
     chat.install(app, service)
+    responses.install(app, service)
 
     @app.get("/v1/models", summary="Every cascade and every single model")
     async def models() -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Literal, Protocol, TypeAlias
 
 from serve_app.api.fields.cascade_options import CascadeOptions
 from serve_app.api.intake.limits import Limits
+from serve_app.api.responses.store import StoreLimits
 from serve_app.core.record import DecisionRecord
 from serve_app.core.record_json import JsonObject
 from serve_app.core.run import Run
@@ -38,6 +39,7 @@ class Service(Protocol):
     stream_open_s: float
     names: Names
     limits: Limits
+    kept_responses: StoreLimits
 
     def cards(self) -> list[ModelCard]:
         """Return a card for every id that can be requested."""

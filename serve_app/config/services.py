@@ -83,6 +83,18 @@ class CircuitBreakerConfig(Strict):
     longest_s: float = Field(120, gt=0, description="The seconds double with each try that fails, up to these.")
 
 
+class ResponsesConfig(Strict):
+    """How long a router replica keeps the responses of `/v1/responses` in its memory."""
+
+    store_entries: NonNegativeInt = Field(
+        1000, description="Responses kept by each router replica; 0: none, and `previous_response_id` is refused."
+    )
+    store_bytes: PositiveInt = Field(
+        64_000_000, description="Memory for them; beyond it, or beyond the entries, the oldest is forgotten."
+    )
+    ttl_s: float = Field(3600, gt=0, description="Seconds after which a response is forgotten.")
+
+
 class RouterConfig(Strict):
     """The deployment that takes HTTP requests and runs cascades."""
 
@@ -118,6 +130,9 @@ class RouterConfig(Strict):
     )
     max_json_depth: int = Field(128, ge=8, le=256, description="How deep the JSON of a request body may be nested.")
     cors: CorsConfig | None = Field(None, description="Which pages in browsers may use the API; null: none.")
+    responses: ResponsesConfig = Field(
+        ResponsesConfig(), description="Responses that are kept, so that a later request can go on from them."
+    )
     log_decisions: bool = Field(False, description="Log every decision record (without texts) as one line of JSON.")
     tracing: TracingConfig | None = Field(None, description="Where spans are sent; null: nowhere.")
     deployment: DeploymentOptions = Field(

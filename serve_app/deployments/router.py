@@ -13,6 +13,7 @@ from ray.serve.handle import DeploymentHandle
 
 from serve_app.api.fields.cascade_options import CascadeOptions
 from serve_app.api.intake.limits import Limits
+from serve_app.api.responses.store import StoreLimits
 from serve_app.api.routes import build_api
 from serve_app.api.service import ModelCard, Readiness
 from serve_app.config import TARGET_TIMEOUT_S, AppConfig, RouterSettings
@@ -76,6 +77,8 @@ class Router:
         self.stream_open_s = config.router.stream_open_s
         self.names = config.router.names
         self.limits = Limits(**config.router.limits())
+        kept = config.router.responses
+        self.kept_responses = StoreLimits(kept.store_entries, kept.store_bytes, kept.ttl_s)
         self._config = config
         liveness = Liveness(_look, config.router.unavailable_after_s)
         asked: dict[str, Model] = {name: ModelHandle(name, handle, liveness) for name, handle in models.items()}
@@ -167,7 +170,7 @@ class Router:
         tiers = overridden(self._config, model, self._tiers[model], options)
         silent = self._config.without_logprobs(name for tier in tiers for name in tier.models)
         if prompt.sampling.logprobs and silent:
-            raise RequestError(f"logprobs: {', '.join(map(repr, silent))} cannot give them.", "logprobs")
+            raise RequestError(f"logprobs: {', '.join(map(repr, silent))} cannot give log-probabilities.", "logprobs")
         models = {name: self._config.models[self._config.served_by(name)] for tier in tiers for name in tier.models}
         check_honoured(prompt, models)
         run = Run(

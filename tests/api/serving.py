@@ -11,6 +11,7 @@ import uvicorn
 
 from serve_app.api.fields.cascade_options import CascadeOptions
 from serve_app.api.intake.limits import Limits
+from serve_app.api.responses.store import StoreLimits
 from serve_app.api.routes import build_api
 from serve_app.api.service import ModelCard, Names, Readiness
 from serve_app.config.services import RouterConfig
@@ -129,6 +130,7 @@ class FakeService:
         self.stream_open_s = 10.0
         self.names: Names = "ignore"
         self.limits = Limits(**RouterConfig().limits())
+        self.kept_responses = StoreLimits(entries=100, bytes=1_000_000, ttl_s=60)
         self.models = {"a": Scripted("Paris"), "b": Scripted("Paris"), "t": Scripted("It is Paris.")}
         self.cascade = (Tier(("a", "b"), signal="exact", threshold=0.8), Tier(("t",)))
         self.fallback = False
@@ -158,7 +160,9 @@ class FakeService:
         if isinstance(options.threshold, float | int):
             members = [replace(tier, threshold=options.threshold) for tier in members]
         self.options.append(options)
-        run = Run(prompt, (*members, target), self.models, Exact(), options.force, self.fallback, stream)
+        run = Run(
+            prompt, (*members, target), self.models, Exact(), options.force, fallback=self.fallback, stream=stream
+        )
         self.runs.append(run)
         return run
 

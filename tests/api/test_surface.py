@@ -51,6 +51,8 @@ async def test_documentation(http: httpx.AsyncClient):
         "/v1/completions",
         "/v1/models",
         "/v1/models/{model_id}",
+        "/v1/responses",
+        "/v1/responses/{response_id}",
         "/healthz",
         "/readyz",
     }

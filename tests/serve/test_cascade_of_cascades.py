@@ -64,7 +64,7 @@ async def test_its_tokens_are_streamed_through(client: openai.AsyncOpenAI) -> No
 
 
 async def test_logprobs_that_a_model_cannot_give_are_refused(client: openai.AsyncOpenAI) -> None:
-    with pytest.raises(openai.BadRequestError, match="logprobs: 'whole' cannot give them") as caught:
+    with pytest.raises(openai.BadRequestError, match="logprobs: 'whole' cannot give log-probabilities") as caught:
         await client.chat.completions.create(model="outer", logprobs=True, **QUESTION)
     assert caught.value.param == "logprobs"
 

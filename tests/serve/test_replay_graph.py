@@ -66,6 +66,26 @@ async def test_tool_calls_agree_and_go_back(client: openai.AsyncOpenAI) -> None:
     assert [bool(delta.tool_calls) for delta in deltas] == [False, True, False]
 
 
+async def test_responses_go_on_from_one_another(client: openai.AsyncOpenAI) -> None:
+    tools: Any = [{"type": "function", "name": "get_weather", "parameters": None, "strict": False}]
+    asked: dict[str, Any] = {"model": "default", "tools": tools, "extra_body": {"cascade": {"signal": "json"}}}
+    first = await client.responses.create(input="The weather in Paris?", tool_choice="required", **asked)
+    [call] = first.output
+    assert (call.type, call.arguments, first.model_extra["cascade"]["deferred"]) == (
+        "function_call",
+        '{"city": "Paris"}',
+        False,
+    )
+    result: Any = {"type": "function_call_output", "call_id": call.call_id, "output": "18 degrees"}
+    question: Any = {"role": "user", "content": "How many?"}
+    async with client.responses.stream(
+        input=[result, question], previous_response_id=first.id, tool_choice="none", **asked
+    ) as stream:
+        second = await stream.get_final_response()
+    assert (second.output_text, second.model_extra["cascade"]["answered_by"]) == ("From the target.", "target")
+    assert (await client.responses.retrieve(second.id)).output_text == second.output_text
+
+
 async def test_a_failed_member_is_a_reason_to_defer(client: openai.AsyncOpenAI) -> None:
     response = await client.chat.completions.create(**ask("one member breaks"))
     record = response.model_extra["cascade"]

@@ -1,7 +1,7 @@
 """Answers as OpenAI's completions: whole responses and chunks of streams."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from uuid import uuid4
 
 from serve_app.api.chat.schema import ChatCompletion, TextCompletion
@@ -88,12 +88,12 @@ def _answer(answer: Generation) -> JsonObject:
 
 
 def _logprobs(answer: Generation) -> JsonObject | None:
-    if answer.logprobs is None:
-        return None
-    tokens = [
-        _token(item) | {"top_logprobs": [_token(other) for other in item.alternatives]} for item in answer.logprobs
-    ]
-    return {"content": tokens, "refusal": None}
+    return None if answer.logprobs is None else {"content": logprobs_json(answer.logprobs), "refusal": None}
+
+
+def logprobs_json(logprobs: Iterable[TokenLogprob]) -> list[JsonObject]:
+    """Return the tokens with their log-probabilities, and with the likeliest others if they were asked for."""
+    return [_token(item) | {"top_logprobs": [_token(other) for other in item.alternatives]} for item in logprobs]
 
 
 def _token(item: TokenLogprob) -> JsonObject:

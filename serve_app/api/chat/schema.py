@@ -6,12 +6,12 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from serve_app.api.chat.tolerated import IGNORED, NEUTRAL
-from serve_app.api.chat.tools import MAX_TOOLS, FunctionTool, NamedToolChoice, ResponseFormat, Turn
+from serve_app.api.chat.tools import MAX_TOOLS, FunctionTool, NamedToolChoice, ResponseFormat, Turn, check_choice
 from serve_app.api.fields.body import Body, Text
 from serve_app.api.fields.cascade_options import CascadeOptions
-from serve_app.api.intake.limits import Limits
+from serve_app.api.fields.messages import FEW_MESSAGES
 from serve_app.core.types import ReasoningEffort
-from serve_app.errors import choices, quoted
+from serve_app.errors import quoted
 
 
 class StreamOptions(Body):
@@ -122,7 +122,7 @@ class Completion(Body):
 class ChatCompletion(Completion):
     """`POST /v1/chat/completions`."""
 
-    messages: list[ChatMessage] = Field(min_length=1, fail_fast=True)
+    messages: Annotated[list[ChatMessage], FEW_MESSAGES] = Field(min_length=1, fail_fast=True)
     max_completion_tokens: int | None = Field(None, ge=1, le=MAX_TOKENS)
     logprobs: bool = Field(False, description="Per-token log-probabilities of the answer; plain responses only.")
     top_logprobs: int = Field(0, ge=0, le=20, description="Likeliest tokens beside each token; needs `logprobs`.")
@@ -137,13 +137,6 @@ class ChatCompletion(Completion):
         None, ge=1, le=MAX_TOKENS, description="Longest reasoning of each model; a field of this server's."
     )
 
-    @field_validator("messages", mode="before")
-    @classmethod
-    def _few_messages(cls, value: Any, info: ValidationInfo) -> Any:
-        if isinstance(info.context, Limits) and isinstance(value, list) and len(value) > info.context.max_messages:
-            raise ValueError(f"must have at most {info.context.max_messages} items, got {len(value)}")
-        return value
-
     @model_validator(mode="after")
     def _no_contradictions(self) -> Self:
         if None not in (self.max_tokens, self.max_completion_tokens) and self.max_tokens != self.max_completion_tokens:
@@ -156,14 +149,9 @@ class ChatCompletion(Completion):
 
     @model_validator(mode="after")
     def _tools_fit(self) -> Self:
-        names = [tool.function.name for tool in self.tools]
-        if len(set(names)) < len(names):
-            raise ValueError("tools: two functions have the same name")
-        if self.tool_choice not in (None, "none", "auto") and not self.tools:
-            raise ValueError("tool_choice: needs tools")
-        if isinstance(self.tool_choice, NamedToolChoice) and self.tool_choice.function.name not in names:
-            name = self.tool_choice.function.name
-            raise ValueError(f"tool_choice: no tool {name!r}. {choices(name, names)}")
+        choice = self.tool_choice
+        named = choice.function.name if isinstance(choice, NamedToolChoice) else None
+        check_choice([tool.function.name for tool in self.tools], named, demanded=choice not in (None, "none", "auto"))
         return self
 
     @model_validator(mode="after")

@@ -1,5 +1,6 @@
 """Tools, calls of them, and the form of an answer: OpenAI's JSON -> core's types."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -11,6 +12,7 @@ from serve_app.api.fields.json_schema import JsonSchema
 from serve_app.core.tools import AnswerSchema, NamedTool, Tool
 from serve_app.core.tools import ResponseFormat as Format
 from serve_app.core.types import ToolCall
+from serve_app.errors import choices
 
 MAX_TOOLS = 128
 """OpenAI's own limit."""
@@ -79,6 +81,16 @@ class AssistantToolCall(Body):
     def to_core(self) -> ToolCall:
         """Return the call that the models are shown."""
         return ToolCall(self.id, self.function.name, readable_arguments(self.function.arguments))
+
+
+def check_choice(names: Sequence[str], named: str | None, *, demanded: bool) -> None:
+    """Raise ValueError if functions share a name, or if the choice (`named` or not) demands a call of none of them."""
+    if len(set(names)) < len(names):
+        raise ValueError("tools: two functions have the same name")
+    if demanded and not names:
+        raise ValueError("tool_choice: needs tools")
+    if named is not None and named not in names:
+        raise ValueError(f"tool_choice: no tool {named!r}. {choices(named, names)}")
 
 
 class NamedSchema(Body):

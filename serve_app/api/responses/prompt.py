@@ -1,0 +1,101 @@
+"""OpenAI's requests for responses -> prompts."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from serve_app.api.chat.prompt import LEAST_TOP_P
+from serve_app.api.encoding import utf8
+from serve_app.api.exchange import Ask
+from serve_app.api.fields.arguments import readable_arguments
+from serve_app.api.responses.items import FunctionCallItem, FunctionOutputItem, Item, MessageItem, text_of
+from serve_app.api.responses.schema import ResponseRequest
+from serve_app.api.responses.tools import NamedToolChoice
+from serve_app.core.tools import ToolChoice
+from serve_app.core.types import Generation, Message, Prompt, Sampling, ToolCall
+from serve_app.errors import RequestError, quoted
+
+
+def to_ask(body: ResponseRequest, conversation: Sequence[Message]) -> Ask:
+    """Return what the request asks about a conversation, whose messages end with those of its own input."""
+    instructions = () if body.instructions is None else (Message("system", body.instructions),)
+    tools = () if body.tool_choice == "none" else body.tools  # a tool that must not be called is not shown
+    prompt = Prompt(
+        (*instructions, *conversation),
+        sampling=_sampling(body),
+        tools=tuple(tool.to_core() for tool in tools),
+        tool_choice=_tool_choice(body),
+        parallel_tool_calls=body.parallel_tool_calls or not tools,
+        response_format=body.text.format.to_core(),
+    )
+    return Ask(body.model, prompt, body.cascade, body.stream)
+
+
+def conversation_of(items: Iterable[Item], earlier: Sequence[Message], most: int) -> tuple[Message, ...]:
+    """Return the earlier messages and those of the items; reasoning is left out.
+
+    Raises `RequestError` if that is none, or more than `most`, or if a result's call was never made.
+    """
+    messages = list(earlier)
+    made = {call.id for message in messages for call in message.tool_calls}
+    for number, item in enumerate(items):
+        match item:
+            case MessageItem(role=role):
+                # OpenAI's newer name for the system role; chat templates only know the older one.
+                messages.append(Message("system" if role == "developer" else role, text_of(item.content)))
+            case FunctionCallItem():
+                made.add(item.call_id)
+                _add_call(messages, item.to_core())
+            case FunctionOutputItem():
+                _check_made(item.call_id, made, f"input[{number}].call_id")
+                messages.append(Message("tool", text_of(item.output), tool_call_id=item.call_id))
+    if not messages:
+        raise RequestError("input: needs an item that is not reasoning.", "input")
+    if len(messages) > most:
+        raise RequestError(f"input: makes {len(messages)} messages with the earlier ones, at most {most} fit.", "input")
+    return tuple(messages)
+
+
+def _add_call(messages: list[Message], call: ToolCall) -> None:
+    """Put a call into the assistant's message before it, if there is one: chat templates know calls there only."""
+    if messages and messages[-1].role == "assistant":
+        messages[-1] = replace(messages[-1], tool_calls=(*messages[-1].tool_calls, call))
+    else:
+        messages.append(Message("assistant", "", (call,)))
+
+
+def _check_made(call_id: str, made: set[str], field: str) -> None:
+    if call_id not in made:
+        raise RequestError(f"{field}: no function_call before has the call_id {quoted(call_id)}.", field)
+
+
+def _tool_choice(body: ResponseRequest) -> ToolChoice | None:
+    choice = body.tool_choice
+    if not body.tools or choice is None or choice == "none":
+        return None
+    return choice.to_core() if isinstance(choice, NamedToolChoice) else choice
+
+
+def _sampling(body: ResponseRequest) -> Sampling:
+    top_p = LEAST_TOP_P if body.top_p == 0 else body.top_p
+    return Sampling(
+        body.max_output_tokens,
+        body.temperature,
+        top_p,
+        logprobs=body.logprobs,
+        top_logprobs=body.top_logprobs,
+        reasoning_effort=body.reasoning.effort,
+        max_reasoning_tokens=body.max_reasoning_tokens,
+    )
+
+
+def answer_message(answer: Generation) -> Message:
+    """Return an answer as the message that its items become when a client sends them back."""
+    calls = tuple(
+        ToolCall(_readable(call.id), _readable(call.name), readable_arguments(_readable(call.arguments)))
+        for call in answer.tool_calls
+    )
+    return Message("assistant", _readable(answer.text), calls)
+
+
+def _readable(text: str) -> str:
+    return utf8(text).decode()

@@ -1,0 +1,71 @@
+"""The paths of OpenAI's responses."""
+
+from collections.abc import Sequence
+
+from fastapi import FastAPI, Request, Response
+
+from serve_app.api.encoding import Reply, encoded
+from serve_app.api.error_detail import ErrorDetail
+from serve_app.api.error_shape import error_reply
+from serve_app.api.respond import respond
+from serve_app.api.responses.format import ResponsesFormat
+from serve_app.api.responses.prompt import answer_message, conversation_of, to_ask
+from serve_app.api.responses.schema import ResponseRequest
+from serve_app.api.responses.store import KeptResponse, ResponseStore
+from serve_app.api.service import Service
+from serve_app.core.record_json import JsonObject
+from serve_app.core.types import Generation, Message
+from serve_app.errors import RequestError, quoted
+
+
+def install(app: FastAPI, service: Service) -> None:
+    """Make the app answer `/v1/responses`, with a store of its own."""
+    store = ResponseStore(service.kept_responses)
+
+    @app.post("/v1/responses", summary="Ask with items of a conversation; answers can be kept and gone on from")
+    async def create(body: ResponseRequest, request: Request) -> Response:
+        conversation = conversation_of(body.items, _earlier(store, body), service.limits.max_messages)
+
+        def keep(id_: str, response: JsonObject, answer: Generation) -> bool:
+            return store.put(id_, KeptResponse(encoded(response), (*conversation, answer_message(answer))))
+
+        kept = store.limits.entries and body.store is not False
+        form = ResponsesFormat(body, keep if kept else None)
+        return await respond(service, to_ask(body, conversation), form, request)
+
+    @app.get("/v1/responses/{response_id}", summary="A response that is kept")
+    async def retrieve(response_id: str, request: Request, stream: bool = False) -> Response:
+        if stream:
+            raise RequestError("stream: a kept response is not streamed again; use false.", "stream")
+        kept = store.get(response_id)
+        if kept is None:
+            return _not_kept(response_id, request)
+        return Response(kept.body, media_type="application/json")
+
+    @app.delete("/v1/responses/{response_id}", summary="Forget a response")
+    async def delete(response_id: str, request: Request) -> Response:
+        if not store.delete(response_id):
+            return _not_kept(response_id, request)
+        return Reply({"id": response_id, "object": "response", "deleted": True})
+
+
+def _earlier(store: ResponseStore, body: ResponseRequest) -> Sequence[Message]:
+    """Return the conversation that the request goes on from. Raises `RequestError` if it is not kept."""
+    previous = body.previous_response_id
+    if not store.limits.entries:
+        for field, asked in (("store", body.store), ("previous_response_id", previous is not None)):
+            if asked:
+                message = f"{field}: this server keeps no responses (router.responses.store_entries: 0)."
+                raise RequestError(message, field)
+    if previous is None:
+        return ()
+    kept = store.get(previous)
+    if kept is None:
+        message = f"previous_response_id: no response {quoted(previous)} is kept here (any longer)."
+        raise RequestError(message, "previous_response_id", "previous_response_not_found")
+    return kept.conversation
+
+
+def _not_kept(response_id: str, request: Request) -> Response:
+    detail = ErrorDetail(404, f"No response {quoted(response_id)} is kept here (any longer).", param="response_id")
+    return error_reply(detail, request.url.path)

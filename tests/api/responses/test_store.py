@@ -1,0 +1,154 @@
+"""Responses that are kept: gone on from, looked up, forgotten, and bounded."""
+
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from serve_app.api.responses.store import KeptResponse, ResponseStore, StoreLimits
+from serve_app.core.types import Message, ToolCall
+from tests.api.serving import FakeService, Scripted
+
+from .test_client import PARIS, WEATHER
+from .test_requests import BASE, PATH, refused
+
+ASK: dict[str, Any] = BASE
+
+
+class TestStore:
+    def kept(self, size: int = 0) -> KeptResponse:
+        return KeptResponse(b"x" * size, ())
+
+    def test_the_oldest_goes_beyond_the_entries(self):
+        store = ResponseStore(StoreLimits(2, 1000, 60))
+        for id_ in "abc":
+            assert store.put(id_, self.kept(1))
+        assert [store.get(id_) is not None for id_ in "abc"] == [False, True, True]
+
+    def test_the_oldest_go_beyond_the_bytes(self):
+        store = ResponseStore(StoreLimits(100, 1000, 60))
+        for id_ in "abc":
+            assert store.put(id_, self.kept(300))
+        assert store.put("d", self.kept(700))
+        assert [store.get(id_) is not None for id_ in "abcd"] == [False, False, True, True]
+
+    def test_what_is_larger_than_all_is_not_kept_and_drops_nothing(self):
+        store = ResponseStore(StoreLimits(100, 1000, 60))
+        store.put("a", self.kept(1000))
+        assert not store.put("b", self.kept(1001))
+        assert (store.get("a") is not None, store.get("b")) == (True, None)
+
+    def test_what_is_deleted_leaves_room(self):
+        store = ResponseStore(StoreLimits(100, 1000, 60))
+        store.put("a", self.kept(500))
+        store.put("b", self.kept(500))
+        assert store.delete("a")
+        assert not store.delete("a")
+        store.put("c", self.kept(500))
+        assert [store.get(id_) is not None for id_ in "abc"] == [False, True, True]
+
+    def test_all_are_forgotten_in_time(self):
+        now = 0.0
+        store = ResponseStore(StoreLimits(100, 1000, 60), lambda: now)
+        store.put("a", self.kept(500))
+        now = 30.0
+        store.put("b", self.kept(500))
+        assert store.get("a") is not None
+        now = 60.0
+        assert store.get("a") is None
+        assert not store.delete("a")
+        now = 89.9
+        assert store.get("b") is not None
+        now = 90.0
+        assert not store.delete("b")
+        assert store.put("c", self.kept(1000))
+        assert store.get("c") is not None
+
+    def test_texts_are_measured_as_they_are_in_memory(self):
+        call = ToolCall("1", "f", "a" * 1000)
+        assert KeptResponse(b"", (Message("user", "€" * 1000),)).size > 2000
+        assert KeptResponse(b"x" * 500, (Message("assistant", "", (call,)),)).size > 1500
+
+
+class TestOverHttp:
+    async def test_a_conversation_goes_on(self, client: openai.AsyncOpenAI, service: FakeService):
+        service.models["t"] = Scripted("", tool_calls=(PARIS,))
+        asked: dict[str, Any] = {"model": "t", "tools": [WEATHER]}
+        first = await client.responses.create(**asked, input="Weather in Paris?", instructions="Be brief.")
+        service.models["t"] = Scripted("18 degrees.")
+        result: Any = {"type": "function_call_output", "call_id": "call_1", "output": "18"}
+        second = await client.responses.create(**asked, input=[result], previous_response_id=first.id)
+        third = await client.responses.create(**asked, input="Thanks!", previous_response_id=second.id)
+        conversation = (
+            Message("user", "Weather in Paris?"),
+            Message("assistant", "", (PARIS,)),
+            Message("tool", "18", tool_call_id="call_1"),
+        )
+        # Instructions are those of their own request only.
+        assert [prompt.messages for prompt in service.models["t"].prompts] == [
+            conversation,
+            (*conversation, Message("assistant", "18 degrees."), Message("user", "Thanks!")),
+        ]
+        assert (second.previous_response_id, third.previous_response_id) == (first.id, second.id)
+
+    async def test_a_kept_response_is_looked_up_and_forgotten(self, client: openai.AsyncOpenAI):
+        created = await client.responses.create(**ASK)
+        assert (await client.responses.retrieve(created.id)).to_dict() == created.to_dict()
+        async with client.responses.stream(**ASK) as stream:
+            streamed = await stream.get_final_response()
+        assert (await client.responses.retrieve(streamed.id)).output_text == "Paris"
+        await client.responses.delete(created.id)
+        for call in (client.responses.retrieve, client.responses.delete):
+            with pytest.raises(openai.NotFoundError, match=f"No response '{created.id}' is kept here"):
+                await call(created.id)
+        with pytest.raises(openai.BadRequestError) as caught:
+            await client.responses.create(**ASK, previous_response_id=created.id)
+        assert (caught.value.code, caught.value.param) == ("previous_response_not_found", "previous_response_id")
+
+    async def test_a_kept_response_is_not_streamed(self, client: openai.AsyncOpenAI):
+        created = await client.responses.create(**ASK)
+        with pytest.raises(openai.BadRequestError, match="not streamed again"):
+            await client.responses.retrieve(created.id, stream=True)
+
+    async def test_nothing_is_kept_that_should_not_be(self, client: openai.AsyncOpenAI):
+        created = await client.responses.create(**ASK, store=False)
+        assert created.model_extra["store"] is False
+        with pytest.raises(openai.NotFoundError):
+            await client.responses.retrieve(created.id)
+
+    async def test_what_is_too_large_is_not_kept_and_says_so(self, client: openai.AsyncOpenAI, service: FakeService):
+        service.models["t"] = Scripted("x" * 1_000_000)
+        created = await client.responses.create(**ASK | {"model": "t"}, store=True)
+        assert (created.status, created.model_extra["store"]) == ("completed", False)
+
+    async def test_a_long_conversation_is_refused(self, client: openai.AsyncOpenAI, service: FakeService):
+        many: Any = [{"role": "user", "content": "Hi"}] * 2047
+        created = await client.responses.create(model="default", input=many)
+        more = await client.responses.create(**ASK | {"input": many[:1]})
+        assert more.status == "completed"
+        with pytest.raises(openai.BadRequestError, match="makes 2049 messages with the earlier ones, at most 2048"):
+            await client.responses.create(**ASK, previous_response_id=created.id)
+
+
+class TestOff:
+    @pytest.fixture
+    def service(self) -> FakeService:
+        service = FakeService()
+        service.kept_responses = StoreLimits(0, 1000, 60)
+        return service
+
+    async def test_what_needs_it_is_refused_by_name(self, http: httpx.AsyncClient, service: FakeService):
+        for fields in ({"store": True}, {"previous_response_id": "resp_1"}):
+            [field] = fields
+            assert await refused(http, **fields) == (
+                f"{field}: this server keeps no responses (router.responses.store_entries: 0).",
+                field,
+            )
+        assert not service.runs
+
+    async def test_the_rest_is_answered_and_not_kept(self, http: httpx.AsyncClient):
+        for fields in ({}, {"store": False}):
+            body = (await http.post(PATH, json=ASK | fields)).json()
+            assert (body["status"], body["store"]) == ("completed", False)
+            assert (await http.get(f"{PATH}/{body['id']}")).status_code == 404
