@@ -58,9 +58,13 @@ class Entry:
         """The folder of this entry's files."""
         return self.home / "weights" / f"{self.name}-{self.digits}"
 
-    def cached(self) -> Path | None:
-        """Return the complete file or folder, or None."""
-        if (record := self._record()) is None:
+    def cached(self, sha256: str | None = None) -> Path | None:
+        """Return the complete file or folder, or None. With `sha256` its whole digest must be that one.
+
+        The entry's name has only 12 of its digits, which somebody can make two files agree in.
+        """
+        record = self._record()
+        if record is None or (sha256 and record.sha256 != sha256):
             return None
         path = self.home / record.path
         if record.bytes is None:
@@ -69,11 +73,6 @@ class Entry:
             return path if path.stat().st_size == record.bytes else None
         except OSError:
             return None
-
-    def sha256(self) -> str | None:
-        """Return the SHA-256 of the file, or of the zip that was unpacked; None if it was not computed."""
-        record = self._record()
-        return record.sha256 if record else None
 
     def _record(self) -> _Record | None:
         try:
@@ -145,7 +144,7 @@ def path_of_digest(home: Path, sha256: str) -> Path | None:
     """Return the file with this SHA-256 (or the folder of the zip with it), whatever source it came from, or None."""
     for folder in sorted((home / "weights").glob(f"*-{sha256[:12]}")):
         entry = Entry(home, folder.name.removesuffix(f"-{sha256[:12]}"), sha256[:12])
-        if (path := entry.cached()) and entry.sha256() == sha256:
+        if path := entry.cached(sha256):
             return path
     return None
 

@@ -87,7 +87,7 @@ def _ready_from(origin: Origin, home: Path) -> Path | None:
     source = origin.source
     if isinstance(source, LocalSource):
         return local.ready(source, origin.sha256, home)
-    return _entry(origin.uri, source, origin.sha256, home).cached()
+    return _entry(origin.uri, source, origin.sha256, home).cached(origin.sha256)
 
 
 def _first_that_works(name: str, origins: Sequence[Origin], home: Path, task: ProgressTask) -> tuple[Path, str]:
@@ -127,7 +127,7 @@ def _from(origin: Origin, home: Path, task: ProgressTask, patience_s: float | No
         return local.prepare(origin, source, home, task), "ready"
     entry = _entry(origin.uri, source, origin.sha256, home)
     with entry.locked(task):
-        if path := entry.cached():
+        if path := entry.cached(origin.sha256):
             return path, "fetched by another process"
         if isinstance(source, HubSource):
             return _download_hub(origin, source, entry, task, patience_s), "ready from the hub"

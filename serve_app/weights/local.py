@@ -24,7 +24,7 @@ def ready(source: LocalSource, sha256: str | None, home: Path) -> Path | None:
         return None
     if path.is_dir() or not (sha256 or is_zip(path.name)):
         return path
-    return _entry(path, sha256, home).cached()
+    return _entry(path, sha256, home).cached(sha256)
 
 
 def prepare(origin: Origin, source: LocalSource, home: Path, task: ProgressTask) -> Path:
@@ -59,7 +59,7 @@ def prepare(origin: Origin, source: LocalSource, home: Path, task: ProgressTask)
 def _unpacked(origin: Origin, path: Path, entry: Entry, task: ProgressTask) -> Path:
     task.update("unpacking")
     with entry.locked(task):
-        if folder := entry.cached():
+        if folder := entry.cached(origin.sha256):
             return folder
         entry.folder.mkdir(parents=True, exist_ok=True)
         return entry.publish(origin.uri, unpack(path, entry.folder / path.stem), origin.sha256)

