@@ -1,7 +1,6 @@
 """Zip archives from strangers: wheels, and models that are published as a zip."""
 
 import difflib
-import lzma
 import shutil
 import stat
 import struct
@@ -18,10 +17,11 @@ _MOST_RATIO = 50
 _FREE_BYTES = 16 << 20
 """Weights hardly compress and vocabularies do by 5 at most. An archive may unpack to its own size times `_MOST_RATIO`,
 and `_FREE_BYTES` on top, so that a small one that would fill the disk is refused before it does."""
+_REFUSED = {zipfile.ZIP_BZIP2: "bzip2", zipfile.ZIP_LZMA: "lzma"}
+"""zipfile decompresses these without a limit of memory: a kilobyte of bzip2 can become gigabytes."""
 _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
-    lzma.LZMAError,
     struct.error,
     EOFError,
     NotImplementedError,  # a compression that zipfile does not know
@@ -41,6 +41,7 @@ def extract_member(archive: Path, member: str, target: Path, label: str) -> None
         except KeyError as error:
             raise _no_member(file, member, label) from error
         _refuse_bomb(archive, info.file_size, label)
+        _refuse_method(info, label)
         with file.open(info) as source, target.open("wb") as out:
             shutil.copyfileobj(source, out, _CHUNK_BYTES)
 
@@ -60,6 +61,8 @@ def unpack(archive: Path, folder: Path) -> Path:
             for member in file.infolist():
                 _refuse_unsafe(archive, member)
             _refuse_bomb(archive, sum(member.file_size for member in file.infolist()), label)
+            for member in file.infolist():
+                _refuse_method(member, label)
             file.extractall(scratch)
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -77,10 +80,6 @@ def _opened(archive: Path, label: str) -> Iterator[zipfile.ZipFile]:
             yield file
     except _DAMAGE as error:
         raise WeightsError(f"The {label} is damaged: {error}. Try again.") from error
-    except OSError as error:
-        if error.errno is not None:  # the disk; bz2 raises a bare OSError for damaged data
-            raise
-        raise WeightsError(f"The {label} is damaged: {error}. Try again.") from error
 
 
 def _no_member(file: zipfile.ZipFile, member: str, label: str) -> WeightsError:
@@ -96,6 +95,13 @@ def _refuse_bomb(archive: Path, unpacked_bytes: int, label: str) -> None:
         raise WeightsError(
             f"The {label} was not unpacked: its {packed_bytes:,} bytes would become {unpacked_bytes:,}, and weights "
             f"do not compress like that (at most {_MOST_RATIO} times)."
+        )
+
+
+def _refuse_method(member: zipfile.ZipInfo, label: str) -> None:
+    if name := _REFUSED.get(member.compress_type):
+        raise WeightsError(
+            f"The {label} was not unpacked: {member.filename!r} is compressed by {name}, and only deflate is read."
         )
 
 

