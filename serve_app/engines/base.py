@@ -3,12 +3,13 @@
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from serve_app.core.types import Delta, Generation, Prompt, Sampling
-from serve_app.weights import WeightsSetting
+from serve_app.weights import WeightsSetting, WeightsTrust, check_trust
 
 OPTIONAL_SAMPLING = frozenset({"frequency_penalty", "presence_penalty", "logit_bias", "top_logprobs"})
 """Fields of `Sampling` that an engine may be unable to honour; its config names those that it honours."""
@@ -85,6 +86,21 @@ class DecodingSettings(WeightsSettings):
             self.top_p if sampling.top_p is None else sampling.top_p,
             self.seed if sampling.seed is None else sampling.seed,
         )
+
+
+class FolderSettings(DecodingSettings):
+    """Base of the configs whose engine loads a folder in Hugging Face format, which may bring code along."""
+
+    weights_trust: WeightsTrust = "data"
+
+    @property
+    def trusts_code(self) -> bool:
+        """Whether code and pickles in the folder may run."""
+        return self.weights_trust == "code"
+
+    def check_folder(self, folder: Path) -> None:
+        """Raise WeightsError if the folder could run code and this config does not trust it."""
+        check_trust(folder, self.weights_trust)
 
 
 @dataclass(slots=True)

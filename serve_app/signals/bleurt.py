@@ -223,8 +223,9 @@ def build(config: BleurtConfig, weights: Path | None) -> BleurtSignal:
     try:
         with quiet():
             tokenizer = BleurtTokenizer.from_pretrained(str(weights), local_files_only=True)
+            # Its checkpoints are published as pickles; read as bare tensors they can run nothing.
             model, loading = BleurtForSequenceClassification.from_pretrained(
-                str(weights), local_files_only=True, output_loading_info=True
+                str(weights), local_files_only=True, weights_only=True, output_loading_info=True
             )
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
         raise SignalError(f"{str(weights)!r} holds no model that bleurt-pytorch can load: {error}") from error

@@ -13,7 +13,7 @@ from serve_app.core.types import Scores
 from serve_app.errors import SignalError
 from serve_app.signals.base import SignalOptions, TextSignal, freeze
 from serve_app.torch_models import encodable, quiet
-from serve_app.weights import WeightsSetting
+from serve_app.weights import WeightsSetting, WeightsTrust, check_trust
 
 
 class SbertConfig(SignalOptions):
@@ -23,11 +23,12 @@ class SbertConfig(SignalOptions):
 
     kind: Literal["sbert"] = "sbert"
     weights: WeightsSetting = Field(
-        "hf://sentence-transformers/all-MiniLM-L6-v2",
+        "hf://sentence-transformers/all-MiniLM-L6-v2@c9745ed1d9f207416be6d2e6f8de32d1f16199bf",
         description="A sentence-transformers model, or a plain encoder, which is then mean-pooled, like the paper's "
         "own choice, the signal sbert_mbert.",
     )
     sha256: str | None = Field(None, description="Checksum of the weights, if their source is one file.")
+    weights_trust: WeightsTrust = "data"
     device: Annotated[str | None, OPERATIONAL] = Field(
         None, description="cpu, cuda, cuda:1, mps, ...; by default the fastest available."
     )
@@ -104,10 +105,12 @@ class SbertSignal(TextSignal):
 def build(config: SbertConfig, weights: Path | None) -> SbertSignal:
     """Return the signal for these options, its model loaded from the local folder `weights`.
 
-    Raises `SignalError` if sentence-transformers is missing, or the folder holds no model that it can load.
+    Raises `SignalError` if sentence-transformers is missing, or the folder holds no model that it can load, and
+    `WeightsError` if the folder could run code and the options do not trust it.
     """
     if weights is None or not weights.is_dir():
         raise SignalError(f"sbert needs the local folder that {config.weights!r} was fetched to, not {weights!r}.")
+    check_trust(weights, config.weights_trust)
     try:
         import torch
         from sentence_transformers import SentenceTransformer
@@ -115,9 +118,16 @@ def build(config: SbertConfig, weights: Path | None) -> SbertSignal:
         raise SignalError(f"sbert cannot be loaded ({error}): pip install 'semantic-cascade[sbert]'.") from error
     if config.threads is not None:
         torch.set_num_threads(config.threads)
+    trusted = config.weights_trust == "code"
     try:
         with quiet():
-            model = SentenceTransformer(str(weights), device=config.device, local_files_only=True)
+            model = SentenceTransformer(
+                str(weights),
+                device=config.device,
+                local_files_only=True,
+                trust_remote_code=trusted,
+                model_kwargs=None if trusted else {"use_safetensors": True},
+            )
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise SignalError(f"{str(weights)!r} holds no model that sentence-transformers can load: {error}") from error
     return SbertSignal(model.to(getattr(torch, config.dtype)).eval(), config.batch_size)

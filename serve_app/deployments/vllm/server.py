@@ -36,6 +36,7 @@ class VllmServer(PromptServer, LLMServer):
     ) -> None:
         name = llm_config.model_id
         folder = await weights_on_every_node(model.weights, model.sha256)
+        model.check_folder(folder)
         folders = {id_: await weights_on_every_node(lora.weights, lora.sha256) for id_, lora in adapters.items()}
         with collecting() as tally:
             await LLMServer.__init__(self, LLMConfig(**llm_arguments(name, model, str(folder), folders)))

@@ -41,6 +41,8 @@ from serve_app.engines.running.slots import CLOSED
 from serve_app.engines.running.threaded import ThreadedEngine
 from serve_app.errors import EngineError, UnsupportedRequestError
 
+_MAGIC = b"GGUF"
+
 
 class LlamaCppEngine(ThreadedEngine[Call]):
     """One model loaded by llama.cpp. Requests beyond the slots wait on our side, where cancelling them is free."""
@@ -192,6 +194,9 @@ def _start_server(config: LlamaCppConfig, weights: Path) -> tuple[Any, Template,
         raise EngineError(message) from error
     if not weights.is_file():
         raise EngineError(f"There is no GGUF file at {str(weights)!r}.")
+    with weights.open("rb") as file:
+        if file.read(len(_MAGIC)) != _MAGIC:
+            raise EngineError(f"{str(weights)!r} is not a GGUF file, and llama.cpp is given nothing else.")
     params = xllamacpp.CommonParams()
     _set_values(params, config, weights)
     _set_dialect(params, xllamacpp)

@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from serve_app.core.options import OPERATIONAL
-from serve_app.engines.base import DecodingSettings
+from serve_app.engines.base import FolderSettings
 
 
-class Seq2SeqConfig(DecodingSettings):
+class Seq2SeqConfig(FolderSettings):
     """An encoder-decoder model in Hugging Face format, in this process."""
 
     engine: Literal["seq2seq"]

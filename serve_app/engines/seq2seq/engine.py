@@ -40,9 +40,13 @@ class Seq2SeqEngine(ThreadedEngine[Call]):
 
     @classmethod
     async def load(cls, config: Seq2SeqConfig, weights: Path | None) -> "Seq2SeqEngine":
-        """Load the model from a folder in Hugging Face format. Raises `EngineError` if it cannot be loaded."""
+        """Load the model from a folder in Hugging Face format. Raises `EngineError` if it cannot be loaded.
+
+        Raises `WeightsError` if the folder could run code and the config does not trust it.
+        """
         if weights is None:
             raise EngineError("The seq2seq engine needs the local path of a model's folder.")
+        config.check_folder(weights)
         loaded = await asyncio.to_thread(
             load_model,
             weights,
@@ -51,6 +55,7 @@ class Seq2SeqEngine(ThreadedEngine[Call]):
             threads=config.threads,
             context_tokens=config.context_tokens,
             chat_template=config.chat_template,
+            trusts_code=config.trusts_code,
         )
         return cls(config, loaded)
 

@@ -58,10 +58,11 @@ def load_model(
     threads: int | None,
     context_tokens: int,
     chat_template: str | None,
+    trusts_code: bool,
 ) -> LoadedModel:
-    """Load the model in a folder in Hugging Face format, without network access and without running the folder's code.
+    """Load the model in a folder in Hugging Face format, without network access.
 
-    Raises `EngineError` if it cannot be loaded.
+    The folder's code and pickles are left alone unless `trusts_code`. Raises `EngineError` if it cannot be loaded.
     """
     try:
         import torch
@@ -72,13 +73,14 @@ def load_model(
         raise EngineError(f"There is no folder of model files at {str(weights)!r}.")
     if threads is not None:
         torch.set_num_threads(threads)
-    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": trusts_code}
+    numbers = {"dtype": getattr(torch, dtype), "use_safetensors": None if trusts_code else True}
     try:
         with quiet():
             facts = transformers.AutoConfig.from_pretrained(weights, **options)
             _check(weights, facts, context_tokens)
             tokenizer = transformers.AutoTokenizer.from_pretrained(weights, **options)
-            model = transformers.AutoModelForSeq2SeqLM.from_pretrained(weights, dtype=getattr(torch, dtype), **options)
+            model = transformers.AutoModelForSeq2SeqLM.from_pretrained(weights, **numbers, **options)
         model = model.to(device or _best_device()).eval()
     except (OSError, ValueError, RuntimeError, KeyError, ImportError, AssertionError) as error:
         raise EngineError(f"transformers could not load {str(weights)!r}: {error}") from error

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from serve_app.core.options import OPERATIONAL
-from serve_app.engines.base import OPTIONAL_SAMPLING, DecodingSettings
+from serve_app.engines.base import OPTIONAL_SAMPLING, FolderSettings
 from serve_app.engines.running.thinking import Markers, Reasoning
 from serve_app.engines.vllm.lora import lora_arguments
 
@@ -30,6 +30,7 @@ REPLACED = {
     "reasoning_parser": "reasoning_parser",
     "enable_lora": "models with engine: vllm_lora",
     "lora_modules": "models with engine: vllm_lora",
+    "trust_remote_code": "weights_trust: code",
 }
 """Arguments of vLLM that `engine_kwargs` may not have, and the field that says the same."""
 UNSUPPORTED = {
@@ -39,8 +40,11 @@ UNSUPPORTED = {
     "logprobs_mode": "log-probabilities are those of the raw logits, at temperature 1",
 }
 
+PICKLED = ("pt", "npcache")
+"""vLLM's load formats that read pickled weights even beside safetensors."""
 
-class VllmConfig(DecodingSettings):
+
+class VllmConfig(FolderSettings):
     """A model in Hugging Face format, run by vLLM through `ray.serve.llm`; as many GPUs as it has workers."""
 
     honours_response_format: ClassVar[bool] = True
@@ -110,6 +114,9 @@ class VllmConfig(DecodingSettings):
                 raise ValueError(f"engine_kwargs.{name}: use {REPLACED[name]} instead")
             if name in UNSUPPORTED:
                 raise ValueError(f"engine_kwargs.{name}: cannot be set: {UNSUPPORTED[name]}")
+        load_format = self.engine_kwargs.get("load_format")
+        if load_format in PICKLED and not self.trusts_code:
+            raise ValueError(f"engine_kwargs.load_format: {load_format} needs weights_trust: code")
         if self.device == "cpu" and self.pipeline_parallel_size > 1:
             raise ValueError("pipeline_parallel_size: on CPU there is only tensor parallelism")
         if self.routing == "prefix" and not self.enable_prefix_caching:
@@ -160,6 +167,7 @@ class VllmConfig(DecodingSettings):
             "reasoning_parser": self.reasoning_parser,
             # Else one request with a seed can kill the engine: see engine.py.
             "enable_chunked_prefill": False if self.device == "cpu" else None,
+            "trust_remote_code": True if self.trusts_code else None,
             # Else the model's own file of defaults changes what a request did not ask for: top_k, penalties.
             "generation_config": "vllm",
         }

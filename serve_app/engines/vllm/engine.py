@@ -95,11 +95,13 @@ class VllmEngine:
     async def load(cls, config: VllmConfig, weights: Path | None, adapter: Path | None = None) -> "VllmEngine":
         """Start a model of this process's own on Ray, which is started if it does not run.
 
-        With the folder of a LoRA `adapter` it is the adapter that answers. Raises `EngineError` if vLLM cannot start.
+        With the folder of a LoRA `adapter` it is the adapter that answers. Raises `EngineError` if vLLM cannot start,
+        and `WeightsError` if the folder could run code and the config does not trust it.
         """
         if weights is None:
             raise EngineError("The vllm engine needs the path of a folder in Hugging Face format.")
         check_installed()
+        config.check_folder(weights)
         from ray.serve.llm import LLMConfig
         from ray.serve.llm.deployment import LLMServer
         from ray.util import remove_placement_group

@@ -17,6 +17,7 @@ from serve_app.engines.llama_cpp.engine import LlamaCppEngine
 from serve_app.errors import EngineError, UnsupportedRequestError
 from tests.engines.asking import active, chat, generate, idle, raw, stream
 from tests.engines.conftest import load_llama_cpp
+from tests.pickles import hostile
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -220,6 +221,11 @@ async def test_weights_that_cannot_be_loaded(tmp_path: Path) -> None:
         await load_engine(config, None)
     with pytest.raises(EngineError, match="no GGUF file at"):
         await load_engine(config, tmp_path / "x.gguf")
+    pickled = tmp_path / "x.bin"
+    hostile(pickled, tmp_path / "marker")
+    with pytest.raises(EngineError, match=r"x\.bin' is not a GGUF file, and llama\.cpp is given nothing else"):
+        await load_engine(config, pickled)
+    assert not (tmp_path / "marker").exists()
     bad = tmp_path / "x.gguf"
     bad.write_bytes(b"GGUF" + b"?" * 1000)
     with pytest.raises(EngineError, match="could not load"):

@@ -1,11 +1,13 @@
 """Loading, vocabularies and chat templates."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import sentencepiece
 import torch
+from safetensors.torch import load_file
 from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
@@ -16,12 +18,13 @@ from transformers import (
 
 from serve_app.core.types import Message, Prompt
 from serve_app.engines import Seq2SeqConfig, load_engine
-from serve_app.errors import EngineError
+from serve_app.errors import EngineError, WeightsError
 from serve_app.torch_models import quiet
 from tests.engines import tiny_seq2seq
 from tests.engines.asking import chat, generate, idle, raw
 from tests.engines.conftest import load_seq2seq
 from tests.engines.seq2seq.prompts import PROMPTS
+from tests.pickles import hostile
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -114,3 +117,38 @@ async def test_what_cannot_be_loaded(tmp_path: Path, tiny_t5: Path) -> None:
         await load_engine(config, tmp_path / "gpt2")
     with pytest.raises(EngineError, match=r"context_tokens is 2048, but '.*' has only 128 positions"):
         await load_engine(config, tiny_seq2seq.random_bart(tmp_path / "bart"))
+
+
+async def test_pickled_weights_need_trust(tiny_t5: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_t5, tmp_path / "pickled")
+    weights = load_file(folder / "model.safetensors")
+    torch.save({name: weights[name].clone() for name in weights}, folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(WeightsError, match=r"pytorch_model.bin is a pickle.* set weights_trust: code\.$"):
+        await load_seq2seq(folder)
+    engine = await load_seq2seq(folder, weights_trust="code")
+    assert (await generate(engine, Prompt(messages=MESSAGES))).text == "It is Paris."
+    await engine.close()
+
+
+async def test_pickles_beside_safetensors_are_not_read(tiny_t5: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_t5, tmp_path / "both")
+    hostile(folder / "pytorch_model.bin", tmp_path / "marker")
+    engine = await load_seq2seq(folder)
+    assert (await generate(engine, Prompt(messages=MESSAGES))).text == "It is Paris."
+    assert not (tmp_path / "marker").exists()
+    await engine.close()
+
+
+@pytest.mark.parametrize("trust", ["data", "code"])
+async def test_code_in_the_folder_runs_only_with_trust(tiny_t5: Path, tmp_path: Path, trust: str) -> None:
+    folder, marker = shutil.copytree(tiny_t5, tmp_path / "code"), tmp_path / "marker"
+    (folder / "own.py").write_text(
+        f"from pathlib import Path\nfrom transformers import T5Config\nPath({str(marker)!r}).touch()\n"
+        "class OwnConfig(T5Config): model_type = 'own'\n"
+    )
+    values = json.loads((folder / "config.json").read_text()) | {"auto_map": {"AutoConfig": "own.OwnConfig"}}
+    (folder / "config.json").write_text(json.dumps(values | {"model_type": "own"}))
+    with pytest.raises(WeightsError if trust == "data" else EngineError):  # no model goes with that config
+        await load_seq2seq(folder, weights_trust=trust)
+    assert marker.exists() == (trust == "code")

@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from serve_app.engines.vllm.config import VllmConfig, llm_config_kwargs
+from serve_app.errors import WeightsError
 
 
 def config(**values: object) -> VllmConfig:
@@ -135,3 +137,17 @@ def test_importing_engines_loads_no_vllm() -> None:
     code = "import sys, serve_app.config; print([m for m in ('vllm', 'ray', 'torch') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_code_of_the_weights_runs_only_with_trust(tmp_path: Path) -> None:
+    (tmp_path / "pytorch_model.bin").touch()
+    with pytest.raises(WeightsError, match=r"pytorch_model\.bin is a pickle.* set weights_trust: code"):
+        config().check_folder(tmp_path)
+    trusting = config(weights_trust="code", engine_kwargs={"load_format": "pt"})
+    trusting.check_folder(tmp_path)
+    arguments = trusting.engine_arguments()
+    assert (arguments["trust_remote_code"], arguments["load_format"]) == (True, "pt")
+    with pytest.raises(ValidationError, match="trust_remote_code: use weights_trust: code instead"):
+        config(engine_kwargs={"trust_remote_code": True})
+    with pytest.raises(ValidationError, match="load_format: pt needs weights_trust: code"):
+        config(engine_kwargs={"load_format": "pt"})
