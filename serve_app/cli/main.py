@@ -11,7 +11,7 @@ from serve_app.cli.config import config as print_config
 from serve_app.cli.errors_and_exit import echo_json, exit_process, report_errors
 from serve_app.cli.k8s import app as k8s
 from serve_app.cli.plan import plan
-from serve_app.cli.pull import pull
+from serve_app.cli.pull import pull, warn_of_unpinned
 from serve_app.cli.serve import serve
 from serve_app.core.types import Force
 from serve_app.terminal.console import result_console
@@ -48,6 +48,7 @@ def check(config: ConfigPath) -> None:
         thresholds = f" (thresholds: {', '.join(map(str, row))})" if row else ""
         typer.echo(f"{id_}: {tiers}{thresholds}")
     typer.echo(f"{config} is valid: {len(args.models)} models, {len(args.cascades)} cascade(s).")
+    warn_of_unpinned(args)
 
 
 app.command("config")(print_config)

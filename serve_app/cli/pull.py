@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 def pull(
     config: ConfigOrQuickstart = None,
     wait: Annotated[bool, typer.Option("--wait", help="Only wait until another process has fetched them.")] = False,
+    pins: Annotated[bool, typer.Option("--pins", help="The fields that pin what was fetched, for the config.")] = False,
 ) -> None:
     """Fetch every model file that a config names."""
     from serve_app.config.serve_file import SHIPPED, load
@@ -26,6 +27,8 @@ def pull(
     else:
         fetch_models(args)
     typer.echo("All model files are here.")
+    if pins:
+        _print_pins(args)
 
 
 def fetch_models(args: "AppConfig") -> None:
@@ -35,3 +38,23 @@ def fetch_models(args: "AppConfig") -> None:
     with RichProgress() as progress:
         for name, weights, sha256 in args.weights():
             fetch(weights, sha256, progress=progress, name=name)
+
+
+def warn_of_unpinned(args: "AppConfig") -> None:
+    """Name, in one line, the models and signals whose owner can change what will be fetched."""
+    from serve_app.weights import unpinned
+
+    if names := [name for name, weights, sha256 in args.weights() if unpinned(weights, sha256)]:
+        typer.echo(
+            f"Not pinned, so the hub decides what is fetched: {', '.join(names)}. "
+            "`cascade pull --pins` prints what to write in the config.",
+            err=True,
+        )
+
+
+def _print_pins(args: "AppConfig") -> None:
+    from serve_app.weights import fetch, pinned
+
+    for name, weights, sha256 in args.weights():
+        if pin := pinned(weights, sha256, fetch(weights, sha256)):
+            typer.echo(f"{name}: {{{pin[0]}: {pin[1]}}}")

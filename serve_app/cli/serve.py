@@ -12,7 +12,7 @@ import typer
 
 from serve_app.cli.arguments import ConfigOrQuickstart
 from serve_app.cli.errors_and_exit import report_errors
-from serve_app.cli.pull import fetch_models
+from serve_app.cli.pull import fetch_models, warn_of_unpinned
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -38,6 +38,7 @@ def serve(config: ConfigOrQuickstart = None, drain_s: DrainSeconds = 60) -> None
     file = load(path)
     if config is None:
         typer.echo("Serving the quickstart. To serve your own config: cascade config > my.yaml, cascade serve my.yaml.")
+    warn_of_unpinned(file.application.args)
     fetch_models(file.application.args)
     # Ray takes seconds to import, so only now.
     from serve_app.deployments import local

@@ -4,16 +4,19 @@
     fetch(weights, sha256)          the local path; downloads once a node, checks the SHA-256
     cached(weights, sha256)         what `fetch` would return without a network, or None
     wait_until_cached               until another process has fetched
+    unpinned(weights, sha256)       the sources that can change under the same name
     check_trust(folder, trust)      refuses what could run code while it is loaded
 
 sources.py reads URIs, origin.py lists of them, cache.py stores files, pypi.py and hub.py download, local.py checks,
-archive.py unpacks, progress.py reports, trust.py looks for code.
+archive.py unpacks, progress.py reports, trust.py looks for code,
+pins.py for what can change. The code inside a package that carries weights is
 never imported.
 """
 
 from serve_app.weights.cache import cache_home
 from serve_app.weights.fetch import cached, fetch
 from serve_app.weights.origin import Origin, parse_origins
+from serve_app.weights.pins import pinned, unpinned
 from serve_app.weights.progress import ProgressReporter, ProgressTask, RichProgress, SilentProgress
 from serve_app.weights.setting import WeightsSetting
 from serve_app.weights.sources import (
@@ -47,5 +50,7 @@ __all__ = [
     "fetch",
     "parse_origins",
     "parse_source",
+    "pinned",
+    "unpinned",
     "wait_until_cached",
 ]

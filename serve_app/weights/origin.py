@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from serve_app.errors import WeightsError
 from serve_app.weights.sources import HubSource, Source, parse_source
 
-_COMMIT = re.compile(r"[0-9a-f]{40}")
+COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def _origin(uri: str, sha256: str | None, *, alone: bool) -> Origin:
         return Origin(uri, source, sha256.lower())
     if alone:
         raise folder_digest(uri)
-    if not _COMMIT.fullmatch(source.revision or ""):
+    if not COMMIT.fullmatch(source.revision or ""):
         raise WeightsError(
             f"The weights {uri!r} are a folder, which the sha256 of the other sources cannot check: pin a commit, "
             f"hf://{source.repo}@ and its 40 hexadecimal digits."

@@ -33,6 +33,15 @@ def test_a_valid_config_is_said_to_be_valid() -> None:
     assert "is valid" in done.stdout
 
 
+def test_sources_that_can_change_are_named_in_one_line() -> None:
+    assert cascade("check", CONFIGS / "quickstart.yaml").stderr == ""
+    assert cascade("check", CONFIGS / "gpu-24gb.yaml").stderr == (
+        "Not pinned, so the hub decides what is fetched: "
+        "qwen2.5-1.5b, gemma-3-1b, llama-3.2-1b, qwen2.5-7b. "
+        "`cascade pull --pins` prints what to write in the config.\n"
+    )
+
+
 @pytest.mark.parametrize("command", ["check", "pull", "serve", "plan"])
 def test_a_bad_config_is_a_sentence_and_exit_code_2(command: str, tmp_path: Path) -> None:
     config = tmp_path / "bad.yaml"
