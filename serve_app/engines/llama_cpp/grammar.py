@@ -11,7 +11,7 @@ import asyncio
 import json
 import re
 import sys
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import DEVNULL, PIPE, Process
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +141,11 @@ class GrammarChecker:
         if process is None or process.returncode is not None:
             command = (sys.executable, "-P", str(_PROCESS))
             process = self._process = await asyncio.create_subprocess_exec(
-                *command, stdin=PIPE, stdout=PIPE, limit=_LINE_BYTES
+                *command,
+                stdin=PIPE,
+                stdout=PIPE,
+                stderr=DEVNULL,  # what llguidance complains about there may quote a client's schema
+                limit=_LINE_BYTES,
             )
             await _answer(process, "start: /a/")  # the start is not the grammar's
         try:

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
@@ -20,8 +21,9 @@ from serve_app.core.tools import AnswerSchema
 from serve_app.core.types import Prompt
 from serve_app.engines import Engine
 from serve_app.engines.llama_cpp.grammar import MAX_CHARACTERS, GrammarChecker, grammar
-from serve_app.errors import UnsupportedRequestError
+from serve_app.errors import EngineError, UnsupportedRequestError
 from tests.engines.asking import chat, generate
+from tests.engines.conftest import load_llama_cpp
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -227,3 +229,35 @@ async def test_hostile_schemas_cost_the_engine_no_other_request(llama: Engine) -
         assert time.perf_counter() - started < 20
         await asyncio.wait([hostile])
         assert hostile.exception() is None or isinstance(hostile.exception(), UnsupportedRequestError)
+
+
+def marked(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema beside a name that no log may show."""
+    return {"$defs": {"SECRETNAME": {"const": "SECRETNAME"}}, "description": "SECRETNAME"} | schema
+
+
+async def test_a_schema_that_fails_is_in_no_log(capfd: pytest.CaptureFixture[str]) -> None:
+    checker = GrammarChecker(time_limit_s=0.5)
+    for schema in [*(schema for schema, _ in REFUSED), *HOSTILE]:
+        with suppress(UnsupportedRequestError):
+            await checker.check(grammar(marked(schema)), "tools")
+    await checker.close()
+    assert capfd.readouterr() == ("", "")
+
+
+async def test_llama_cpp_logs_no_schema_either(
+    smollm2: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even of grammars that are not checked first."""
+
+    async def unchecked(self: GrammarChecker, text: str, field: str) -> None:
+        pass
+
+    monkeypatch.setattr(GrammarChecker, "check", unchecked)
+    engine = await load_llama_cpp(smollm2)
+    for schema in (marked(pattern("(?=SECRETNAME)a")), marked({"not": {"const": "SECRETNAME"}})):
+        with suppress(EngineError):
+            await generate(engine, replace(chat("Hello", max_tokens=2), response_format=AnswerSchema("a", schema)))
+    await engine.close()
+    out, err = capfd.readouterr()
+    assert "SECRETNAME" not in out + err
