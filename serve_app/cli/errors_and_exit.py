@@ -11,6 +11,7 @@ from typing import Any, NoReturn, ParamSpec
 
 import typer
 
+from serve_app.core.secrecy import without_secrets
 from serve_app.errors import CascadeError, ConfigError
 
 P = ParamSpec("P")
@@ -24,7 +25,7 @@ def report_errors(command: Callable[P, None]) -> Callable[P, None]:
         try:
             command(*args, **kwargs)
         except CascadeError as error:
-            typer.echo(f"cascade: {error}", err=True)
+            typer.echo(f"cascade: {without_secrets(str(error))}", err=True)
             raise typer.Exit(2 if isinstance(error, ConfigError) else 1) from None
         except KeyboardInterrupt:
             raise typer.Exit(130) from None

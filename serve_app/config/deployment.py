@@ -77,9 +77,12 @@ def _bools_as_numbers(written: object, read: object, path: str = "") -> Iterator
 
 
 class Strict(BaseModel):
-    """Refuses unknown keys, numbers that are not finite and booleans in place of numbers; immutable."""
+    """Refuses unknown keys, numbers that are not finite and booleans in place of numbers; immutable.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    Its errors do not quote the input, which may hold a secret: Ray Serve logs them as they are.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
 
     @model_validator(mode="wrap")
     @classmethod

@@ -6,22 +6,30 @@ from typing import Any, TypeAlias
 
 from pydantic import BaseModel, ValidationError
 
+from serve_app.core.secrecy import names_secret, without_secrets
 from serve_app.errors import choices
 
 Schema: TypeAlias = Mapping[str, Any]
+KEY = "[key]"
+"""Where pydantic's path of a value ends if a mapping's key is wrong, and not its value."""
+_HIDDEN = object()
+"""Stands for a secret's value in messages."""
 
 
 def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") -> list[str]:
-    """Return one sentence for each error; `prefix` goes before every field's path."""
+    """Return one sentence for each error; `prefix` goes before every field's path.
+
+    What looks like a secret is hidden.
+    """
     schema = model.model_json_schema()
-    return [_sentence(dict(item), schema, prefix) for item in error.errors(include_url=False)]
+    return [without_secrets(_sentence(dict(item), schema, prefix)) for item in error.errors(include_url=False)]
 
 
 def _sentence(item: dict[str, Any], schema: Schema, prefix: str) -> str:
     path, parent, node = _walk(item["loc"], schema)
-    inside = prefix + _dotted(path) if path else prefix.rstrip(".")
+    inside = prefix + dotted(path) if path else prefix.rstrip(".")
     where = inside or "the configuration"
-    shown = item.get("input")
+    shown = _HIDDEN if under_secret_name(item["loc"]) else item.get("input")
     match item["type"]:
         case "extra_forbidden":
             available = {key for option in _options(parent, schema) for key in option.get("properties", {})}
@@ -41,8 +49,7 @@ def _sentence(item: dict[str, Any], schema: Schema, prefix: str) -> str:
             return f"{where}: must be a mapping, got {_shown(shown)}."
         case "list_type" | "tuple_type":
             return f"{where}: must be a list, got {_shown(shown)}."
-    # pydantic ends the path with `[key]` if a mapping's key is wrong, and not its value.
-    message = "a key must be text; put it in quotes" if item["loc"][-1:] == ("[key]",) else ""
+    message = "a key must be text; put it in quotes" if item["loc"][-1:] == (KEY,) else ""
     message = plain(item["msg"]) if not message or item["type"] == "value_error" else message
     # Messages of rules over several fields begin with the path of the field at fault.
     if inner := re.match(r"[\w.\[\]-]+(?=: )", message):
@@ -52,6 +59,11 @@ def _sentence(item: dict[str, Any], schema: Schema, prefix: str) -> str:
     return f"{where}: {message}{got}."
 
 
+def under_secret_name(loc: Sequence[str | int]) -> bool:
+    """Return whether the path of a value says that it is a secret."""
+    return any(isinstance(step, str) and step != KEY and names_secret(step) for step in loc)
+
+
 def plain(text: str) -> str:
     """Reduce pydantic's message to the rest of a sentence of ours."""
     short = text.removeprefix("Value error, ").split(", unable to parse")[0].rstrip(".!")
@@ -59,6 +71,8 @@ def plain(text: str) -> str:
 
 
 def _shown(value: Any) -> str:
+    if value is _HIDDEN:
+        return "a value that is not shown"
     return "null" if value is None else repr(value) if isinstance(value, str | int | float) else type(value).__name__
 
 
@@ -99,7 +113,7 @@ def _children(node: Schema, step: str | int, schema: Schema) -> Iterator[Schema]
             yield option["items"]
         if step in option.get("properties", {}):
             yield option["properties"][step]
-        if isinstance(option.get("additionalProperties"), Mapping) and step != "[key]":
+        if isinstance(option.get("additionalProperties"), Mapping) and step != KEY:
             yield option["additionalProperties"]
 
 
@@ -121,7 +135,8 @@ def _join(where: str, path: str) -> str:
     return f"{where}.{path}" if where else path
 
 
-def _dotted(path: Sequence[str | int]) -> str:
+def dotted(path: Sequence[str | int]) -> str:
+    """Return the path of a value as a user would write it: `models.a.weights[0]`."""
     text = ""
     for step in path:
         text += f"[{step}]" if isinstance(step, int) else f".{step}"

@@ -7,8 +7,9 @@ from typing import Any, TypeAlias
 from pydantic import BaseModel, ValidationError
 
 from serve_app.config import serve_file
-from serve_app.config.explain import plain
+from serve_app.config.explain import plain, under_secret_name
 from serve_app.config.serve_file import ServeFile
+from serve_app.core.secrecy import without_secrets
 from serve_app.errors import choices
 
 NOT_READ = {"args", "user_config", "policy", "policy_function", "request_router_class"}
@@ -120,4 +121,6 @@ def _sentences(where: str, error: ValidationError) -> Iterator[str]:
             seen.add(path)
             value = item["input"]
             simple = isinstance(value, str | int | float) and item["type"] != "value_error"
-            yield f"{path.lstrip('.')}: {plain(item['msg'])}{f', got {value!r}' if simple else ''}."
+            simple = simple and not under_secret_name(item["loc"])
+            sentence = f"{path.lstrip('.')}: {plain(item['msg'])}{f', got {value!r}' if simple else ''}."
+            yield without_secrets(sentence)

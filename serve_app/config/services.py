@@ -2,6 +2,7 @@
 
 import re
 from typing import Annotated, Any, Literal, Self, TypeAlias
+from urllib.parse import urlsplit
 
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
@@ -45,6 +46,16 @@ class TracingConfig(Strict):
     sample_ratio: float = Field(
         1, ge=0, le=1, description="Share of requests traced; where a client's traceparent says whether, that holds."
     )
+
+    @field_validator("endpoint")
+    @classmethod
+    def _no_credentials(cls, endpoint: str) -> str:
+        if "@" in urlsplit(endpoint).netloc or "?" in endpoint or "#" in endpoint:
+            raise ValueError(
+                "cannot have a user, a query or a fragment; a collector's token goes into the environment variable "
+                "OTEL_EXPORTER_OTLP_HEADERS"
+            )
+        return endpoint
 
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s*A-Z]+")

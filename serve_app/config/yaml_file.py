@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from serve_app.core.secrecy import names_secret
 from serve_app.errors import ConfigError
 
 _OCTAL = re.compile(r"[-+]?0[0-9_]+")
@@ -28,8 +29,16 @@ def read_yaml(path: Path, what: str) -> Any:
     except _SurpriseError as error:
         raise ConfigError(f"The {what} {str(path)!r} has {error}.") from None
     except yaml.YAMLError as error:
-        detail = " ".join(str(error).split())
-        raise ConfigError(f"The {what} {str(path)!r} is not YAML: {detail}.") from None
+        raise ConfigError(f"The {what} {str(path)!r} is not YAML: {_problem(error)}.") from None
+
+
+def _problem(error: yaml.YAMLError) -> str:
+    """Return what is wrong and where, without the line itself, which may hold a secret."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return "it holds a character that YAML does not allow"
+    mark = error.problem_mark
+    context = f"{error.context}, " if error.context else ""
+    return f"{context}{error.problem} (line {mark.line + 1}, column {mark.column + 1})"
 
 
 class _SurpriseError(Exception):
@@ -52,11 +61,20 @@ class _Loader(yaml.SafeLoader):
     def compose_scalar_node(self, anchor: Any) -> yaml.ScalarNode:
         node = super().compose_scalar_node(anchor)
         if node.style is None and (reading := _surprise(node.tag, node.value)) is not None:
+            line = node.start_mark.line + 1
+            if names_secret(_key(node.start_mark)):
+                raise _SurpriseError(f"a value in line {line} that YAML 1.1 reads as another one; write it in quotes")
             raise _SurpriseError(
-                f"{node.value} in line {node.start_mark.line + 1}, which YAML 1.1 reads as {reading}; write {reading}, "
+                f"{node.value} in line {line}, which YAML 1.1 reads as {reading}; write {reading}, "
                 f"or '{node.value}' in quotes"
             )
         return node
+
+
+def _key(mark: Any) -> str:
+    """Return what is written before a value in its line."""
+    before: str = mark.buffer[: mark.pointer] if mark.buffer else ""
+    return before.rpartition("\n")[2].strip(" -:{,")
 
 
 def _surprise(tag: str, text: str) -> str | None:

@@ -27,7 +27,7 @@ class EngineSettings(BaseModel):
     honours_response_format: ClassVar[bool] = False
     honours_sampling: ClassVar[frozenset[str]] = frozenset()
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     @property
     def concurrency(self) -> int:

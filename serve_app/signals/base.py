@@ -15,7 +15,7 @@ Features = TypeVar("Features")
 class Options(BaseModel):
     """Options that a user can write for a signal: immutable, and unknown fields are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class SignalOptions(Options):

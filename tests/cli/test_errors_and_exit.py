@@ -4,6 +4,10 @@ import subprocess
 import sys
 
 import pytest
+import typer
+
+from serve_app.cli.errors_and_exit import report_errors
+from serve_app.errors import WeightsError
 
 SCRIPT = """
 import atexit, sys, threading, time
@@ -21,3 +25,13 @@ exit_process(3)
 def test_a_process_leaves_as_python_does(ray: str) -> None:
     done = subprocess.run([sys.executable, "-c", SCRIPT.format(ray=ray)], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (3, "joined\nregistered\n", "said")
+
+
+def test_an_error_does_not_repeat_credentials(capsys: pytest.CaptureFixture[str]) -> None:
+    @report_errors
+    def command() -> None:
+        raise WeightsError("https://me:hunter2@index/simple did not answer.")
+
+    with pytest.raises(typer.Exit):
+        command()
+    assert capsys.readouterr().err == "cascade: https://(hidden)@index/simple did not answer.\n"

@@ -185,3 +185,33 @@ def test_a_prefix_and_no_path():
     with pytest.raises(ValidationError) as caught:
         AppConfig.model_validate(ARGS | {"scorer": {"max_batch_texts": 0}})
     assert explain(caught.value, AppConfig, "args.") == ["args.scorer.max_batch_texts: must be greater than 0, got 0."]
+
+
+KEY = "sk-0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "sentence"),
+    [
+        ("models.a.api_key", KEY, "models.a.api_key: unknown key."),
+        ("models.a", KEY, "models.a: must be a mapping, got '(hidden)'."),
+        ("models.b.chat_template", [KEY], "models.b.chat_template: must be a valid string."),
+        ("router.tracing", {"endpoint": f"http://me:{KEY}@collector:4318"}, "OTEL_EXPORTER_OTLP_HEADERS"),
+        ("router.tracing", {"endpoint": f"collector?token={KEY}"}, "router.tracing.endpoint: must match"),
+    ],
+)
+def test_a_secret_is_not_repeated(path: str, value: Any, sentence: str) -> None:
+    """Neither by us, nor by pydantic, whose message Ray Serve logs if a deploy is refused."""
+    values = with_value(ARGS, steps(path), value)
+    with pytest.raises(ValidationError) as caught:
+        AppConfig.model_validate(values)
+    [said] = explain(caught.value, AppConfig)
+    assert sentence in said
+    assert KEY not in said
+    assert KEY not in str(caught.value)
+
+
+def test_a_value_under_a_secrets_name_is_not_repeated() -> None:
+    assert said(FILE | {"http_options": {"ssl_keyfile_password": 8151734}}) == [
+        "http_options.ssl_keyfile_password: must be a valid string."
+    ]

@@ -67,3 +67,22 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
         read(tmp_path, "a: 1\na: 2")
     with pytest.raises(ConfigError, match="is not YAML: "):
         read(tmp_path, "a: [")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("a: 1\nkey: sk-secret: x\n", r"is not YAML: mapping values are not allowed here \(line 2, column 15\)\.$"),
+        ("key: 'sk-secret\n", r"is not YAML: while scanning a quoted scalar, found unexpected end of stream \(line 2"),
+        ("key: sk-secret\x00", r"is not YAML: it holds a character that YAML does not allow\.$"),
+        ("a: 1\npassword: 0715234\n", r"has a value in line 2 that YAML 1\.1 reads as another one; write it in quotes"),
+        ("{a: 1, password: 0234}\n", r"has a value in line 1 that YAML 1\.1 reads as another one"),
+    ],
+)
+def test_a_line_that_may_hold_a_secret_is_not_repeated(text: str, problem: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=problem) as caught:
+        read_yaml(path, "config file")
+    assert "secret" not in str(caught.value)
+    assert "234" not in str(caught.value)

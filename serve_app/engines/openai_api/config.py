@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from serve_app.core.options import OPERATIONAL
+from serve_app.core.secrecy import ValuePath, holds_secret, names_secret, secret_paths
 from serve_app.engines.base import OPTIONAL_SAMPLING, EngineSettings
 from serve_app.engines.running.thinking import Markers, Reasoning
 from serve_app.engines.wire.dialect import Dialect
@@ -28,6 +29,7 @@ OURS |= {"tools", "tool_choice", "response_format", "functions", "function_call"
 
 _SECRET_HEADER = re.compile("authorization|key|token|secret|cookie|password", re.IGNORECASE)
 _HINT = "name an environment variable (api_key_env) or a mounted file (api_key_file)"
+_REFUSED = f"which must not be in a configuration; {_HINT}"
 
 
 class NoKeyError(EngineError):
@@ -175,7 +177,7 @@ class OpenAiApiConfig(EngineSettings):
         return urlsplit(self.base_url).netloc
 
 
-def _secrets(values: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
+def _secrets(values: Mapping[str, Any]) -> Iterator[tuple[ValuePath, str]]:
     """Yield where a secret (or what looks like one) is, and a sentence that does not repeat it."""
     if "api_key" in values:
         yield ("api_key",), f"a key must not be in a configuration; {_HINT}"
@@ -186,9 +188,14 @@ def _secrets(values: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]
     if isinstance(url, str) and ("@" in url or "?" in url or "#" in url):
         yield ("base_url",), f"cannot have a user, a query or a fragment; for a key, {_HINT}"
     headers = values.get("headers")
-    for header in headers if isinstance(headers, Mapping) else ():
-        if isinstance(header, str) and _SECRET_HEADER.search(header):
-            yield ("headers", header), f"looks like a secret, which must not be in a configuration; {_HINT}"
+    for header, value in headers.items() if isinstance(headers, Mapping) else ():
+        name = str(header)
+        if _SECRET_HEADER.search(name) or names_secret(name) or holds_secret(str(value)):
+            yield ("headers", name), f"looks like a secret, {_REFUSED}"
+    for where in secret_paths(values.get("extra_body"), ("extra_body",)):
+        yield (), f"{'.'.join(map(str, where))}: looks like a secret, {_REFUSED}"
+    if isinstance(file := values.get("api_key_file"), str) and holds_secret(file):
+        yield ("api_key_file",), "must be the path of a file that holds the key, and not the key itself"
 
 
 def read_key(config: OpenAiApiConfig) -> str:
