@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from serve_app.config import AppConfig, OpenAiApiModel
+from serve_app.config.explain import dotted
 from serve_app.config.serve_file import ServeFile
+from serve_app.core.secrecy import secret_paths
 from serve_app.engines.openai_api.config import OPENAI_KEY_ENV
 from serve_app.errors import ConfigError
 from serve_app.weights import LocalSource, parse_origins
@@ -26,9 +28,16 @@ def for_cluster(path: Path, file: ServeFile) -> dict[str, Any]:
     """
     args = file.application.args
     _check_paths(path, args)
-    if file.http_options.ssl_certfile or file.http_options.ssl_keyfile:
-        raise ConfigError(f"{path}: http_options.ssl_certfile: in a cluster TLS ends at the Ingress or the Gateway.")
+    for name in ("ssl_certfile", "ssl_keyfile", "ssl_keyfile_password"):
+        if getattr(file.http_options, name):
+            raise ConfigError(f"{path}: http_options.{name}: in a cluster TLS ends at the Ingress or the Gateway.")
     values = file.raw()
+    if secrets := [dotted(where) for where in secret_paths(values)]:
+        raise ConfigError(
+            f"{path}: {', '.join(secrets)}: looks like a secret, which the manifests would show to everybody who may "
+            "read them. Put it in the Secret of the API keys (api_keys_secret): a model reads it there by api_key_env "
+            "or api_key_file, and a worker as the environment variables that secret_env in the settings lists."
+        )
     http = (values.get("http_options") or {}) | {"host": "0.0.0.0", "port": PORT}
     written = values["applications"][0]["args"]
     for name in args.isolated():

@@ -12,12 +12,16 @@ from serve_app import __version__
 from serve_app.config.deployment import Strict
 from serve_app.config.explain import explain
 from serve_app.config.yaml_file import read_yaml
+from serve_app.core.secrecy import holds_secret, names_secret
 from serve_app.errors import ConfigError
 
 Overlay: TypeAlias = Literal["cpu-demo", "gpu-single-node", "gpu-autoscaling", "paper-70b"]
 IMAGE = f"semantic-cascade:{__version__}"
 NAME_LENGTH = 47
 """Of a RayService; the operator adds to it for the names of clusters and services."""
+_SECRET_HINT = (
+    "put it in the Secret that api_keys_secret names, under this name, which pull_secret_env lists with its port"
+)
 UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 
 
@@ -56,11 +60,14 @@ def _check_urls(env: dict[str, str]) -> dict[str, str]:
             raise ValueError(
                 f"{name}: a URL in it cannot be read; expected is one like http://proxy.example.com:3128"
             ) from None
+        if names_secret(name) or holds_secret(value):
+            raise ValueError(f"{name}: looks like a secret, which the manifests would show; {_SECRET_HINT}")
     return env
 
 
 Name: TypeAlias = Annotated[str, AfterValidator(_check_name)]
 Size: TypeAlias = Annotated[str, AfterValidator(_check_size)]
+Variable: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Port: TypeAlias = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -138,7 +145,17 @@ class Settings(Strict):
     pull_env: Annotated[dict[str, str], AfterValidator(_check_urls)] = Field(
         {}, description="For the fetching Job: PIP_INDEX_URL, HF_ENDPOINT, proxies, ...; it reaches their ports."
     )
-    api_keys_secret: Name = Field("cascade-api-keys", description="A key for each api_key_env or api_key_file.")
+    pull_secret_env: dict[Variable, Port] = Field(
+        {},
+        description="More for the Job, from api_keys_secret, such as a HTTPS_PROXY or PIP_INDEX_URL with a password, "
+        "each with the port of its URL, which the Job reaches.",
+    )
+    api_keys_secret: Name = Field(
+        "cascade-api-keys", description="A key for each api_key_env, api_key_file, secret_env and pull_secret_env."
+    )
+    secret_env: list[Variable] = Field(
+        [], description="More environment variables of the workers, from api_keys_secret, such as a collector's token."
+    )
     head: Pod = Field(Pod(cpus=2, memory="6Gi"), description="The pod of Ray's head.")
     cpu_worker: Pod = Field(Pod(cpus=4, memory="8Gi"), description="A worker pod without GPUs.")
     gpu_worker: GpuPod = Field(GpuPod(), description="What a worker pod with GPUs has beside.")
@@ -159,9 +176,9 @@ class Settings(Strict):
 
     @property
     def pull_ports(self) -> list[int]:
-        """The ports that the Job may reach: HTTPS, and those of the mirrors and proxies of `pull_env`."""
+        """The ports that the Job may reach: HTTPS, and those of mirrors and proxies."""
         urls = [url for name, value in self.pull_env.items() for url in _urls(name, value)]
-        return sorted({443, *map(port_of, urls)})
+        return sorted({443, *map(port_of, urls), *self.pull_secret_env.values()})
 
     @model_validator(mode="after")
     def _one_way_in(self) -> Self:

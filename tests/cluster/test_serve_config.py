@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from serve_app.cluster.settings import Settings
 from serve_app.errors import ConfigError
 from tests.cluster.overlays import CONFIG, CONFIGS, LOCAL, MODEL, ROOT, rendered_text, service
 
@@ -40,3 +41,59 @@ def test_the_serving_config_as_pods_need_it() -> None:
 def test_configs_that_cannot_run_in_a_cluster(tmp_path: Path, text: str, sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         rendered_text(tmp_path, text)
+
+
+REMOTE = CONFIG.replace("MODEL", MODEL.replace("KEY", "keyless: true"))
+VLLM = CONFIG.replace("MODEL", "{engine: vllm, weights: /models/m, env: {HF_TOKEN: hunter2}}")
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        (
+            REMOTE.replace("    args:", "    runtime_env: {env_vars: {WANDB_API_KEY: hunter2}}\n    args:"),
+            "applications[0].runtime_env.env_vars.WANDB_API_KEY",
+        ),
+        (
+            REMOTE.replace("    args:", "    runtime_env: {env_vars: {PROXY: 'http://me:hunter2@proxy'}}\n    args:"),
+            "applications[0].runtime_env.env_vars.PROXY",
+        ),
+        (
+            REMOTE + "    deployments: [{name: a, ray_actor_options: {runtime_env: {env_vars: {TOKEN: hunter2}}}}]\n",
+            "applications[0].deployments[0].ray_actor_options.runtime_env.env_vars.TOKEN",
+        ),
+        (VLLM, "applications[0].args.models.a.env.HF_TOKEN"),
+    ],
+)
+def test_a_secret_is_not_rendered(tmp_path: Path, text: str, where: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        rendered_text(tmp_path, text)
+    assert f"config.yaml: {where}: looks like a secret, which the manifests would show" in str(caught.value)
+    assert "api_keys_secret" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http_options: {ssl_keyfile_password: hunter2}\n" + REMOTE,
+        REMOTE + "      router: {tracing: {endpoint: 'http://me:hunter2@collector:4318'}}\n",
+        REMOTE.replace("keyless: true", "keyless: true, headers: {X-Auth: hunter2}"),
+        REMOTE.replace("keyless: true", "keyless: true, extra_body: {password: hunter2}"),
+    ],
+)
+def test_a_secret_that_no_pod_needs_is_not_rendered(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        rendered_text(tmp_path, text)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_other_secrets_come_from_the_secret_of_the_keys(tmp_path: Path) -> None:
+    text = LOCAL.replace("WEIGHTS", "/models/m.gguf").replace("OPTIONS", "")
+    settings = Settings(secret_env=["OTEL_EXPORTER_OTLP_HEADERS"], pull_secret_env={"PIP_INDEX_URL": 8443})
+    objects = {body["kind"]: body for body in rendered_text(tmp_path, text, settings).objects}
+    [group] = objects["RayService"]["spec"]["rayClusterConfig"]["workerGroupSpecs"]
+    pods = {"OTEL_EXPORTER_OTLP_HEADERS": group["template"], "PIP_INDEX_URL": objects["Job"]["spec"]["template"]}
+    for name, pod in pods.items():
+        reference = {"secretKeyRef": {"name": "cascade-api-keys", "key": name}}
+        assert {"name": name, "valueFrom": reference} in pod["spec"]["containers"][0]["env"]

@@ -31,6 +31,12 @@ def test_settings_from_a_file_are_merged_into_the_overlays(tmp_path: Path) -> No
             "pull_env: {HTTPS_PROXY: 'http://me:pw@proxy:99999'}",
             r"HTTPS_PROXY: a URL .* http://proxy\.example\.com:3128",
         ),
+        (
+            "pull_env: {HF_TOKEN: abc}",
+            r"pull_env\.HF_TOKEN: looks like a secret, .* pull_secret_env lists with its port",
+        ),
+        ("pull_env: {PIP_INDEX_URL: 'https://me:pw@index/simple'}", "PIP_INDEX_URL: looks like a secret"),
+        ("secret_env: [A=B]", r"secret_env\[0\]: must match"),
         ("- a", "expected a mapping of settings"),
     ],
 )

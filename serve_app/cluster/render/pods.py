@@ -73,8 +73,8 @@ def worker(
 ) -> Fields:
     """Return a worker, which waits until the models are on the volume, and cannot write there.
 
-    `models` is whether there are any to load, `keys` are environment variables with API keys, `files` is whether models
-    read keys from files, too.
+    `models` is whether there are any to load, `keys` are environment variables from the Secret with API keys, `files`
+    is whether models read keys from files, too.
     """
     volumes: list[Fields] = []
     mounts: list[Fields] = []
@@ -122,6 +122,7 @@ def pull(settings: Settings) -> Fields:
             {"name": "CASCADE_HOME", "value": str(MODELS)},
             secret_variable("HF_TOKEN", settings.hub_token_secret, "token", optional=True),
             *({"name": name, "value": value} for name, value in settings.pull_env.items()),
+            *(secret_variable(name, settings.api_keys_secret, name) for name in settings.pull_secret_env),
         ],
         "resources": _resources(Pod(cpus=1, memory="4Gi")),
         "securityContext": container_security(),

@@ -77,7 +77,7 @@ def whole(settings: Settings, file: ServeFile, groups: list[WorkerGroup], serve_
                 settings,
                 drain_s,
                 models=bool(args.weights()),
-                keys=key_variables(args),
+                keys=sorted({*key_variables(args), *settings.secret_env}),
                 files=reads_key_files(args),
             ),
         }

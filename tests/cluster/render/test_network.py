@@ -31,7 +31,7 @@ def ports(*numbers: int) -> list[Manifest]:
         ({"HF_ENDPOINT": "https://hub.example.com", "NO_PROXY": "localhost:1,.svc"}, (443,)),
         ({"PIP_INDEX_URL": "http://pypi.example.com/simple"}, (80, 443)),
         ({"PIP_EXTRA_INDEX_URL": "http://one:8081/simple https://two:8082/simple"}, (443, 8081, 8082)),
-        ({"HTTPS_PROXY": "http://me:hunter2@proxy:3128", "all_proxy": "socks5://other"}, (443, 1080, 3128)),
+        ({"HTTPS_PROXY": "http://proxy:3128", "all_proxy": "socks5://other"}, (443, 1080, 3128)),
         ({"https_proxy": "proxy.example.com:3128"}, (443, 3128)),
         ({"PIP_FIND_LINKS": "file:///models/wheels", "PIP_TIMEOUT": "60"}, (443,)),
     ],
@@ -42,6 +42,13 @@ def test_the_job_reaches_the_mirrors_and_proxies_that_it_is_told(
     text = LOCAL.replace("WEIGHTS", "hf://a/b/c.gguf").replace("OPTIONS", "")
     found = policy(rendered_text(tmp_path, text, Settings(pull_env=env)).objects, "cascade-pull")
     assert found["egress"][1] == {"ports": ports(*expected)}
+
+
+def test_the_job_reaches_a_proxy_whose_url_is_secret(tmp_path: Path) -> None:
+    text = LOCAL.replace("WEIGHTS", "hf://a/b/c.gguf").replace("OPTIONS", "")
+    settings = Settings(pull_secret_env={"HTTPS_PROXY": 3128})
+    found = policy(rendered_text(tmp_path, text, settings).objects, "cascade-pull")
+    assert found["egress"][1] == {"ports": ports(443, 3128)}
 
 
 def test_the_head_reaches_the_api_server_at_the_ports_behind_its_service(tmp_path: Path) -> None:
