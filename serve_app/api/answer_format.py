@@ -12,7 +12,8 @@ from serve_app.core.types import Delta, Generation
 class AnswerFormat(Protocol):
     """The words of one API for one request's answer: a whole response, or the events of a stream.
 
-    A stream is `opening`, any number of `delta`, then `ending` or `failed`; each is bytes of server-sent events.
+    A stream is `opening`, any number of `delta` and `waiting`, then `ending` or `failed`; each is bytes of
+    server-sent events.
     """
 
     @property
@@ -26,6 +27,10 @@ class AnswerFormat(Protocol):
 
     def opening(self) -> Iterable[bytes]:
         """Yield the events before the first text."""
+        ...
+
+    def waiting(self) -> Iterable[bytes]:
+        """Yield what keeps the connection open while there is no text."""
         ...
 
     def delta(self, delta: Delta) -> Iterable[bytes]:

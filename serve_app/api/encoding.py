@@ -25,6 +25,10 @@ def event(data: Any, name: str | None = None) -> bytes:
     return prefix + b"data: " + encoded(data) + b"\n\n"
 
 
+KEEPALIVE = b": waiting for the models\n\n"
+"""A comment line of a stream, which clients skip."""
+
+
 class Reply(JSONResponse):
     """A whole JSON response."""
 

@@ -1,4 +1,4 @@
-"""Every error as OpenAI's error body. No part of a stack trace reaches a client."""
+"""Every error as the error body of the API that it belongs to. No part of a stack trace reaches a client."""
 
 import json
 import logging
@@ -46,7 +46,7 @@ async def _invalid(request: Request, error: Exception) -> Reply:
     assert isinstance(error, RequestValidationError)
     neutral = error.neutral if isinstance(error, InvalidBodyError) else {}
     message, param = _describe(error.errors(), neutral)
-    return error_reply(ErrorDetail(400, message, param=param), request.url.path)
+    return error_reply(ErrorDetail(400, message, param=param), request.scope)
 
 
 def _describe(items: Sequence[Any], neutral: Mapping[str, Sequence[Any]]) -> tuple[str, str | None]:
@@ -129,7 +129,7 @@ def _is_tag(step: Any) -> bool:
 async def _refused(request: Request, error: Exception) -> Reply:
     assert isinstance(error, RequestError)
     status = 404 if isinstance(error, UnknownModelError) else 400
-    return error_reply(ErrorDetail(status, error.message, param=error.param, code=error.code), request.url.path)
+    return error_reply(ErrorDetail(status, error.message, param=error.param, code=error.code), request.scope)
 
 
 async def _overloaded(request: Request, error: Exception) -> Reply:
@@ -139,7 +139,7 @@ async def _overloaded(request: Request, error: Exception) -> Reply:
 
 
 async def _failed(request: Request, error: Exception) -> Reply:
-    return error_reply(ErrorDetail(503, str(error), "server_error"), request.url.path)
+    return error_reply(ErrorDetail(503, str(error), "server_error"), request.scope)
 
 
 async def _http(request: Request, error: Exception) -> Reply:
@@ -155,9 +155,9 @@ async def _http(request: Request, error: Exception) -> Reply:
     else:
         message = str(error.detail)
     kind = "invalid_request_error" if error.status_code < 500 else "server_error"
-    return error_reply(ErrorDetail(error.status_code, message, kind), request.url.path, headers)
+    return error_reply(ErrorDetail(error.status_code, message, kind), request.scope, headers)
 
 
 async def _bug(request: Request, error: Exception) -> Reply:
     logger.error("Unexpected error in %s %s", request.method, request.url.path, exc_info=error)
-    return error_reply(BUG, request.url.path)
+    return error_reply(BUG, request.scope)

@@ -1,6 +1,7 @@
 """Answers of one exchange as HTTP responses: plain, streamed, or an error."""
 
 from fastapi import Request, Response
+from starlette.types import Scope
 
 from serve_app.api.decision_headers import decision_headers
 from serve_app.api.encoding import Reply
@@ -24,15 +25,15 @@ async def plain_response(exchange: Exchange, request: Request) -> Response:
     if outcome is None:
         return Response(status_code=CLIENT_LEFT)
     if isinstance(outcome.answer, Failure):
-        return failure_reply(exchange, outcome, record, request.url.path)
+        return failure_reply(exchange, outcome, record, request.scope)
     content = exchange.format.response(outcome.answer, usage(exchange.run.calls), record)
     return Reply(content, headers=decision_headers(record))
 
 
-def failure_reply(exchange: Exchange, outcome: Outcome, record: DecisionRecord, path: str) -> Reply:
+def failure_reply(exchange: Exchange, outcome: Outcome, record: DecisionRecord, scope: Scope) -> Reply:
     """Build the response for a request whose last model failed."""
     failure = outcome.answer
     assert isinstance(failure, Failure)
     detail = failure_detail(outcome.answered_by, failure, exchange.format.field_names)
     headers = decision_headers(record) | failure_headers(failure)
-    return error_reply(detail, path, headers, cascade=to_json(record))
+    return error_reply(detail, scope, headers, cascade=to_json(record))

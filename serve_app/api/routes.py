@@ -10,9 +10,11 @@ from serve_app.api.chat import routes as chat
 from serve_app.api.encoding import Reply
 from serve_app.api.head_requests import HeadMiddleware
 from serve_app.api.intake.route import CompletionRoute
+from serve_app.api.messages import routes as messages
+from serve_app.api.messages.dialect import speaks_anthropic
+from serve_app.api.messages.models import model_info, model_page
 from serve_app.api.responses import routes as responses
-from serve_app.api.service import ModelCard, Service
-from serve_app.errors import UnknownModelError, choices, quoted
+from serve_app.api.service import ModelCard, Service, card_of
 
 
 def build_api(service: Service) -> FastAPI:
@@ -24,18 +26,19 @@ def build_api(service: Service) -> FastAPI:
     app.add_middleware(HeadMiddleware)
     chat.install(app, service)
     responses.install(app, service)
+    messages.install(app, service)
 
     @app.get("/v1/models", summary="Every cascade and every single model")
-    async def models() -> dict[str, Any]:
-        return {"object": "list", "data": [_card(card) for card in service.cards()]}
+    async def models(request: Request) -> dict[str, Any]:
+        cards = service.cards()
+        if speaks_anthropic(request.scope):
+            return model_page(cards)
+        return {"object": "list", "data": [_card(card) for card in cards]}
 
     @app.get("/v1/models/{model_id}", summary="One cascade or model")
-    async def model(model_id: str) -> dict[str, Any]:
-        cards = {card.id: card for card in service.cards()}
-        if model_id not in cards:
-            message = f"There is no model {quoted(model_id)}. {choices(model_id, cards)}"
-            raise UnknownModelError(message, "model", "model_not_found")
-        return _card(cards[model_id])
+    async def model(model_id: str, request: Request) -> dict[str, Any]:
+        card = card_of(service, model_id)
+        return model_info(card) if speaks_anthropic(request.scope) else _card(card)
 
     @app.get("/healthz", summary="Alive")
     async def healthz() -> dict[str, str]:
@@ -51,11 +54,12 @@ def build_api(service: Service) -> FastAPI:
 
 _DESCRIPTION = """Several small models answer at once; if they agree, one answer goes back; else a larger model answers.
 
-The dialect is OpenAI's. `cascade` in a request changes how it is decided; `cascade` in a response says how it was."""
+The dialect is OpenAI's, and Anthropic's under `/v1/messages`. `cascade` in a request changes how it is decided;
+`cascade` in a response says how it was."""
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
-    "4XX": {"description": "The request cannot be honoured; OpenAI's error body says why."},
-    "5XX": {"description": "The server, or the last model that was asked, failed; with OpenAI's error body."},
+    "4XX": {"description": "The request cannot be honoured; the API's own error body says why."},
+    "5XX": {"description": "The server, or the last model that was asked, failed; with the API's own error body."},
 }
 
 

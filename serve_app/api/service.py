@@ -10,6 +10,7 @@ from serve_app.core.record import DecisionRecord
 from serve_app.core.record_json import JsonObject
 from serve_app.core.run import Run
 from serve_app.core.types import Outcome, Prompt
+from serve_app.errors import UnknownModelError, choices, quoted
 
 Names: TypeAlias = Literal["refuse", "ignore", "prefix"]
 """What is done with the names of messages; `prefix` writes them before the text, as in `Ann: Hello`."""
@@ -56,3 +57,12 @@ class Service(Protocol):
     async def readiness(self) -> Readiness:
         """Return whether every cascade can answer, without calling a model."""
         ...
+
+
+def card_of(service: Service, model: str) -> ModelCard:
+    """Return the card of an id. Raises `UnknownModelError` if no cascade and no model has it."""
+    cards = {card.id: card for card in service.cards()}
+    if model not in cards:
+        message = f"There is no model {quoted(model)}. {choices(model, cards)}"
+        raise UnknownModelError(message, "model", "model_not_found")
+    return cards[model]

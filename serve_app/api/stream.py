@@ -22,8 +22,6 @@ logger = logging.getLogger(__name__)
 Shown: TypeAlias = Delta | Outcome | None
 """A piece of text, the end, or nothing for a while."""
 
-KEEPALIVE = b": waiting for the models\n\n"
-
 
 class EventStream(StreamingResponse):
     """The response that streams an exchange, and closes it however the stream ends.
@@ -48,7 +46,7 @@ class EventStream(StreamingResponse):
         async with aclosing(_paced(exchange.run, exchange.stream_open_s, exchange.keepalive_s)) as events:
             first = await anext(events)
             if isinstance(first, Outcome) and isinstance(first.answer, Failure):
-                reply = failure_reply(exchange, first, exchange.close(first), scope["path"])
+                reply = failure_reply(exchange, first, exchange.close(first), scope)
                 await reply(scope, receive, send)
                 return
             async with aclosing(server_sent_events(exchange, first, events)) as self.body_iterator:
@@ -70,7 +68,7 @@ async def server_sent_events(
             yield part
         event = first
         while not isinstance(event, Outcome):
-            for part in [KEEPALIVE] if event is None else form.delta(event):
+            for part in form.waiting() if event is None else form.delta(event):
                 yield part
             event = await anext(events)
         record = exchange.close(event)

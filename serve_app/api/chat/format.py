@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from uuid import uuid4
 
 from serve_app.api.chat.schema import ChatCompletion, TextCompletion
-from serve_app.api.encoding import event, utf8
+from serve_app.api.encoding import KEEPALIVE, event, utf8
 from serve_app.api.error_detail import ErrorDetail
 from serve_app.api.error_shape import error_json
 from serve_app.core.record import DecisionRecord, Usage
@@ -41,6 +41,10 @@ class CompletionFormat:
         """Yield the first chunk, which names the role; text completions have none."""
         if self.chat:
             yield event(self._chunk({"role": "assistant", "content": ""}))
+
+    def waiting(self) -> Iterator[bytes]:
+        """Yield a comment line."""
+        yield KEEPALIVE
 
     def delta(self, delta: Delta) -> Iterator[bytes]:
         """Yield a chunk for each kind of text; text completions have no reasoning."""

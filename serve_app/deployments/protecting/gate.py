@@ -33,7 +33,7 @@ class GateMiddleware:
         if scope.get("method") != "POST":
             await self._app(scope, receive, send)
         elif self._gate.closed:
-            reply = error_reply(STOPPING, scope["path"], {"retry-after": str(RETRY_AFTER_S)})
+            reply = error_reply(STOPPING, scope, {"retry-after": str(RETRY_AFTER_S)})
             await reply(scope, receive, send)
         else:
             self._gate.in_progress += 1

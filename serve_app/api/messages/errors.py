@@ -1,0 +1,25 @@
+"""Errors as Anthropic's error object."""
+
+from serve_app.api.error_detail import ErrorDetail
+from serve_app.core.record_json import JsonObject
+
+_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    408: "timeout_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+}
+TOO_LONG = "prompt is too long: "
+"""The words by which clients of this API notice that they must shorten the conversation."""
+
+
+def error_json(detail: ErrorDetail, request_id: str | None = None) -> JsonObject:
+    """Build the error object; `request_id` is the server's id of the request, if it has one."""
+    kind = _TYPES.get(detail.status, "invalid_request_error" if detail.status < 500 else "api_error")
+    prefix = TOO_LONG if detail.code == "context_length_exceeded" else ""
+    error = {"type": kind, "message": prefix + detail.message}
+    return {"type": "error", "error": error, "request_id": request_id}

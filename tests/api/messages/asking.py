@@ -1,0 +1,72 @@
+"""Requests in Anthropic's words, and models that think."""
+
+import json
+from collections.abc import AsyncGenerator
+from dataclasses import replace
+from typing import Any
+
+import httpx
+
+from serve_app.core.types import Answer, Delta, Generation, Prompt, ToolCall
+from tests.api.serving import Scripted
+
+PATH = "/v1/messages"
+COUNT = "/v1/messages/count_tokens"
+USER: dict[str, Any] = {"role": "user", "content": "Weather in Paris?"}
+ASK: Any = {"model": "default", "max_tokens": 100, "messages": [USER]}
+WEATHER: dict[str, Any] = {
+    "name": "get_weather",
+    "description": "The weather in a city.",
+    "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+}
+CLOCK: dict[str, Any] = {"name": "get_time", "input_schema": {"type": "object"}}
+PARIS = ToolCall("call_1", "get_weather", '{"city": "Paris"}')
+ROME = ToolCall("call_2", "get_weather", '{"city": "Rome"}')
+
+
+def used(*calls: dict[str, Any]) -> dict[str, Any]:
+    """An assistant's message that calls tools, `{"id": ...}` at least for each."""
+    block = {"type": "tool_use", "name": "get_weather", "input": {"city": "Paris"}}
+    return {"role": "assistant", "content": [block | call for call in calls]}
+
+
+def returned(name: str, content: Any = "18 degrees", **fields: Any) -> dict[str, Any]:
+    """A block with the result of a call."""
+    return {"type": "tool_result", "tool_use_id": name, "content": content} | fields
+
+
+def text(value: str, **fields: Any) -> dict[str, Any]:
+    return {"type": "text", "text": value} | fields
+
+
+async def refused(http: httpx.AsyncClient, path: str = PATH, **fields: Any) -> str:
+    """The message of the 400 that a request gets, whose body has Anthropic's form and nothing of our insides."""
+    headers = {"content-type": "application/json"}
+    response = await http.post(path, content=json.dumps(ASK | fields), headers=headers)  # halves of pairs, too
+    assert response.status_code == 400, response.text
+    body = response.json()
+    assert set(body) == {"type", "error", "request_id"}
+    assert (body["type"], body["error"]["type"]) == ("error", "invalid_request_error")
+    assert set(body["error"]) == {"type", "message"}
+    message: str = body["error"]["message"]
+    assert not any(word in message.lower() for word in ("traceback", "pydantic", "<", "tagged", "function-after"))
+    return message
+
+
+class Thinks(Scripted):
+    """Thinks before it answers, word by word in a stream."""
+
+    thoughts = "Let me see."
+
+    def _answer(self, prompt: Prompt) -> Answer:
+        answer = super()._answer(prompt)
+        assert isinstance(answer, Generation)
+        return replace(
+            answer, reasoning=self.thoughts, reasoning_tokens=3, completion_tokens=answer.completion_tokens + 3
+        )
+
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[Delta | Answer, None]:
+        for number, word in enumerate(self.thoughts.split(" ")):
+            yield Delta("", 10, number + 1, reasoning=word if number == 0 else f" {word}")
+        async for item in super().stream(prompt):
+            yield item
