@@ -19,6 +19,10 @@ from serve_app.api.chat.schema import ChatCompletion, TextCompletion
 from serve_app.api.chat.tolerated import IGNORED, NEUTRAL
 from serve_app.api.error_detail import FAILURE_STATUS
 from serve_app.api.fields.cascade_options import CascadeOptions
+from serve_app.api.messages import blocks as message_blocks
+from serve_app.api.messages import tolerated as message_fields
+from serve_app.api.messages.errors import type_of
+from serve_app.api.messages.schema import MessageRequest, TokenCount
 from serve_app.api.responses import tolerated as responses
 from serve_app.api.responses.schema import ResponseRequest
 from serve_app.cli.main import app
@@ -234,6 +238,44 @@ def test_the_api_page_lists_every_field_of_responses() -> None:
 def test_the_api_page_lists_every_ignored_field_of_items() -> None:
     table = {cell: tuple(names(fields)) for cell, fields in rows(section("api.md", "Items").split("their value:")[1])}
     assert table == {group: fields for group, fields in responses.IGNORED.items() if group != "the request"}
+
+
+def test_the_api_page_lists_every_field_of_messages() -> None:
+    honoured = rows(section("api.md", "Fields of messages: honoured"))
+    fields = {field: counted for cell, counted, _ in honoured for field in names(cell)}
+    assert set(fields) == set(MessageRequest.model_fields)
+    assert {field for field, counted in fields.items() if counted == "yes"} == set(TokenCount.model_fields)
+
+
+def test_the_api_page_lists_every_block_of_messages() -> None:
+    shown = {name: roles for cell, roles, _ in rows(section("api.md", "Blocks of messages")) for name in names(cell)}
+    for role, block in (("user", message_blocks.UserBlock), ("assistant", message_blocks.AssistantBlock)):
+        tags = {str(get_args(member)[1].tag).strip("<>") for member in get_args(get_args(block)[0])}
+        assert tags == {name for name, roles in shown.items() if roles in (role, "every role")}
+
+
+def test_the_api_page_lists_what_messages_let_through() -> None:
+    title = "Fields of messages: let through, only with a value that asks for nothing"
+    shown = {names(cell)[0]: values.replace("`", "") for cell, values in rows(section("api.md", title))}
+    tolerated = message_fields.NEUTRAL | message_fields.TOOL_NEUTRAL
+    assert shown == {
+        field: ", ".join(value if isinstance(value, str) else json.dumps(value) for value in values)
+        for field, values in tolerated.items()
+    }
+    ignored = {cell: tuple(names(fields)) for cell, fields in rows(section("api.md", "Fields of messages: ignored"))}
+    assert ignored == {
+        "the request" if group == "request" else f"a {group}": names for group, names in message_fields.IGNORED.items()
+    }
+
+
+def test_the_api_page_lists_the_error_type_of_every_status() -> None:
+    shown = {
+        int(code): names(cell)[0]
+        for codes, cell in rows(section("api.md", "Messages in return"))
+        for code in codes.split(", ")
+    }
+    statuses = {int(cell) for cell, _ in rows(section("api.md", "Errors"))} - {499}
+    assert shown == {status: type_of(status) for status in statuses}
 
 
 def test_the_api_page_lists_every_status_of_a_failure() -> None:

@@ -49,6 +49,8 @@ async def test_documentation(http: httpx.AsyncClient):
     assert set(schema["paths"]) == {
         "/v1/chat/completions",
         "/v1/completions",
+        "/v1/messages",
+        "/v1/messages/count_tokens",
         "/v1/models",
         "/v1/models/{model_id}",
         "/v1/responses",

@@ -17,9 +17,13 @@ TOO_LONG = "prompt is too long: "
 """The words by which clients of this API notice that they must shorten the conversation."""
 
 
+def type_of(status: int) -> str:
+    """Return the type of an error with this HTTP status."""
+    return _TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
+
+
 def error_json(detail: ErrorDetail, request_id: str | None = None) -> JsonObject:
     """Build the error object; `request_id` is the server's id of the request, if it has one."""
-    kind = _TYPES.get(detail.status, "invalid_request_error" if detail.status < 500 else "api_error")
     prefix = TOO_LONG if detail.code == "context_length_exceeded" else ""
-    error = {"type": kind, "message": prefix + detail.message}
+    error = {"type": type_of(detail.status), "message": prefix + detail.message}
     return {"type": "error", "error": error, "request_id": request_id}
