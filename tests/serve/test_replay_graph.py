@@ -5,6 +5,7 @@ import gzip
 import json
 from typing import Any
 
+import anthropic
 import httpx
 import openai
 import pytest
@@ -84,6 +85,19 @@ async def test_responses_go_on_from_one_another(client: openai.AsyncOpenAI) -> N
         second = await stream.get_final_response()
     assert (second.output_text, second.model_extra["cascade"]["answered_by"]) == ("From the target.", "target")
     assert (await client.responses.retrieve(second.id)).output_text == second.output_text
+
+
+async def test_messages_of_anthropics_client(replayed: Served) -> None:
+    async with anthropic.AsyncAnthropic(base_url=replayed.url, api_key="none", max_retries=0) as claude:
+        asked: Any = {"model": "default", "max_tokens": 50, "messages": [{"role": "user", "content": "How many?"}]}
+        whole = await claude.messages.create(**asked)
+        async with claude.messages.stream(**asked) as stream:
+            streamed = await stream.get_final_message()
+        assert [block.text for block in streamed.content] == [block.text for block in whole.content]
+        assert (whole.content[0].text, whole.cascade["answered_by"]) == ("From the target.", "target")
+        with pytest.raises(anthropic.NotFoundError) as caught:
+            await claude.messages.create(**asked | {"model": "defualt"})
+        assert caught.value.request_id == caught.value.response.headers["x-request-id"]
 
 
 async def test_a_failed_member_is_a_reason_to_defer(client: openai.AsyncOpenAI) -> None:
