@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 
 from serve_app.api.chat.schema import ChatCompletion, TextCompletion
 from serve_app.api.fields.body import Body
+from serve_app.api.messages.schema import MessageRequest
 
 from .serving import FakeService
 
@@ -177,12 +178,13 @@ def _models(model: type[Body]) -> set[type[Body]]:
 def test_every_list_and_dict_of_a_request_is_bounded():
     unbounded = [
         f"{model.__name__}.{name}"
-        for model in _models(ChatCompletion) | _models(TextCompletion)
+        for model in _models(ChatCompletion) | _models(TextCompletion) | _models(MessageRequest)
         for name, field in model.model_fields.items()
         for constraints in _containers(field.annotation, field.metadata)
         if not any(isinstance(constraint, MaxLen) for constraint in constraints)
     ]
-    assert unbounded == ["ChatCompletion.messages"]  # bounded by `router.max_messages`
+    # Bounded by `router.max_messages`, and the arguments of a call by `router.max_json_values`.
+    assert sorted(unbounded) == ["ChatCompletion.messages", "MessageRequest.messages", "ToolUseBlock.input"]
 
 
 TOO_LARGE = {

@@ -78,7 +78,7 @@ def _check_biases(value: Any) -> Any:
     return value
 
 
-LogitBias: TypeAlias = Annotated[dict[str, float], BeforeValidator(_check_biases)]
+LogitBias: TypeAlias = Annotated[dict[str, float], Field(max_length=MAX_BIASES), BeforeValidator(_check_biases)]
 """What is added to the logits of tokens, by their ids."""
 
 
