@@ -20,7 +20,12 @@ STOP_REASONS: dict[FinishReason, str] = {"stop": "end_turn", "length": "max_toke
 class MessageFormat:
     """The words of one message, with its id and the block of its stream that is open; an `AnswerFormat`."""
 
-    field_names = {"stop": "stop_sequences", "response_format": "output_config.format"}
+    field_names = {
+        "stop": "stop_sequences",
+        "response_format": "output_config.format",
+        "reasoning_effort": "output_config.effort",
+        "max_reasoning_tokens": "thinking.budget_tokens",
+    }
 
     def __init__(self, body: MessageRequest) -> None:
         self.model = body.model

@@ -5,13 +5,22 @@ from collections.abc import Iterable, Iterator, Sequence
 from serve_app.api.chat.prompt import LEAST_TOP_P
 from serve_app.api.exchange import Ask
 from serve_app.api.messages.blocks import AnyMessage, AssistantMessage, UserMessage, joined
-from serve_app.api.messages.schema import Conversation, MessageRequest, turns
+from serve_app.api.messages.schema import Conversation, LimitedThinking, MessageRequest, turns
 from serve_app.api.messages.tools import NoTool
 from serve_app.core.tools import AnswerSchema
-from serve_app.core.types import Message, Prompt, Sampling
+from serve_app.core.types import Message, Prompt, ReasoningEffort, Sampling
 
 BETWEEN_MESSAGES = "\n\n"
 """Joins the texts of messages of one turn: chat templates need turns to alternate, this API does not."""
+
+EFFORTS: dict[str, ReasoningEffort | None] = {
+    "low": "low",
+    "medium": "medium",
+    "high": None,  # this API's default, which its clients send to models that know no efforts, too
+    "xhigh": "xhigh",
+    "max": "xhigh",
+}
+"""This API's efforts, and the models'."""
 
 
 def to_ask(body: MessageRequest) -> Ask:
@@ -35,8 +44,20 @@ def to_prompt(body: Conversation, sampling: Sampling) -> Prompt:
 
 
 def _sampling(body: MessageRequest) -> Sampling:
-    top_p = LEAST_TOP_P if body.top_p == 0 else body.top_p
-    return Sampling(body.max_tokens, body.temperature, top_p, tuple(body.stop_sequences))
+    return Sampling(
+        body.max_tokens,
+        body.temperature,
+        LEAST_TOP_P if body.top_p == 0 else body.top_p,
+        tuple(body.stop_sequences),
+        reasoning_effort=_effort(body),
+        max_reasoning_tokens=body.thinking.budget_tokens if isinstance(body.thinking, LimitedThinking) else None,
+    )
+
+
+def _effort(body: MessageRequest) -> ReasoningEffort | None:
+    if body.thinking is not None and body.thinking.type == "disabled":
+        return "none"
+    return EFFORTS[body.output_config.effort]
 
 
 def _messages(body: Conversation) -> Iterator[Message]:

@@ -29,7 +29,7 @@ class Metadata(Body):
 
 
 class FreeThinking(Body):
-    """Whether to think is left to the model's own configuration."""
+    """No thinking, or as much as the model's own configuration says."""
 
     type: Literal["adaptive", "disabled"]
     display: Literal["summarized", "omitted"] = "summarized"
@@ -41,11 +41,6 @@ class LimitedThinking(Body):
     type: Literal["enabled"]
     budget_tokens: int = Field(ge=1, le=MAX_TOKENS)
     display: Literal["summarized", "omitted"] = "summarized"
-
-    @field_validator("type")
-    @classmethod
-    def _not_limited_yet(cls, value: str) -> str:
-        raise ValueError("must be 'adaptive' or 'disabled': a budget is not supported")
 
 
 Thinking: TypeAlias = Annotated[
@@ -64,9 +59,9 @@ class JsonFormat(Body):
 
 
 class OutputConfig(Body):
-    """What the answer must be. `high` is the default effort of Anthropic's API, so it asks for nothing."""
+    """What the answer must be, and how hard the models think before it."""
 
-    effort: Literal["high"] = "high"
+    effort: Literal["low", "medium", "high", "xhigh", "max"] = "high"
     format: JsonFormat | None = None
 
 

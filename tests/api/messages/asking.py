@@ -1,14 +1,11 @@
-"""Requests in Anthropic's words, and models that think."""
+"""Requests in Anthropic's words."""
 
 import json
-from collections.abc import AsyncGenerator
-from dataclasses import replace
 from typing import Any
 
 import httpx
 
-from serve_app.core.types import Answer, Delta, Generation, Prompt, ToolCall
-from tests.api.serving import Scripted
+from serve_app.core.types import ToolCall
 
 PATH = "/v1/messages"
 COUNT = "/v1/messages/count_tokens"
@@ -51,22 +48,3 @@ async def refused(http: httpx.AsyncClient, path: str = PATH, **fields: Any) -> s
     message: str = body["error"]["message"]
     assert not any(word in message.lower() for word in ("traceback", "pydantic", "<", "tagged", "function-after"))
     return message
-
-
-class Thinks(Scripted):
-    """Thinks before it answers, word by word in a stream."""
-
-    thoughts = "Let me see."
-
-    def _answer(self, prompt: Prompt) -> Answer:
-        answer = super()._answer(prompt)
-        assert isinstance(answer, Generation)
-        return replace(
-            answer, reasoning=self.thoughts, reasoning_tokens=3, completion_tokens=answer.completion_tokens + 3
-        )
-
-    async def stream(self, prompt: Prompt) -> AsyncGenerator[Delta | Answer, None]:
-        for number, word in enumerate(self.thoughts.split(" ")):
-            yield Delta("", 10, number + 1, reasoning=word if number == 0 else f" {word}")
-        async for item in super().stream(prompt):
-            yield item

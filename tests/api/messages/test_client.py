@@ -12,7 +12,7 @@ from serve_app.core.types import Message as Said
 from serve_app.core.types import ToolCall
 from tests.api.serving import FakeService, Scripted
 
-from .asking import ASK, CLOCK, PARIS, ROME, USER, WEATHER, Thinks, returned
+from .asking import ASK, CLOCK, PARIS, ROME, USER, WEATHER, returned
 
 
 async def plain(claude: anthropic.AsyncAnthropic, **fields: Any) -> Message:
@@ -71,7 +71,7 @@ class TestPlain:
         assert (await plain(claude, model="t", stop_sequences=["."])).stop_reason == expected
 
     async def test_thinking_comes_before_the_text(self, claude, service: FakeService):
-        service.models["t"] = Thinks("Paris")
+        service.models["t"] = Scripted("Paris", reasoning="Let me see.")
         message = await plain(claude, model="t")
         assert [block.type for block in message.content] == ["thinking", "text"]
         assert (message.content[0].thinking, message.content[0].signature) == ("Let me see.", "")
@@ -98,10 +98,10 @@ class TestStreamed:
             Scripted("", tool_calls=(ToolCall("c", "get_weather", '{"city": "Par'),), finish_reason="length"),
             Scripted("", tool_calls=(ToolCall("c", "get_weather", '{"city": "\\ud83d"}'),)),
             Scripted("", tool_calls=(ToolCall("c", "get_weather", '{"x": 1e400, "x": [[]]}'),)),
-            Thinks("It is Paris."),
-            Thinks("", tool_calls=(PARIS,)),
+            Scripted("It is Paris.", reasoning="Let me see."),
+            Scripted("", reasoning="Let me see.", tool_calls=(PARIS,)),
         ],
-        ids=lambda answer: f"{type(answer).__name__} {answer.text} {[call.arguments for call in answer.tool_calls]}",
+        ids=lambda answer: f"{answer.reasoning} {answer.text} {[call.arguments for call in answer.tool_calls]}",
     )
     async def test_is_the_plain_message(self, claude, service: FakeService, model: str, agree: bool, answer: Scripted):
         service.models = dict.fromkeys(("a", "b", "t"), answer)
@@ -118,14 +118,12 @@ class TestStreamed:
         assert cascade(events[-2])["answered_by"] == cascade(whole)["answered_by"]
 
     async def test_the_events(self, claude, service: FakeService):
-        service.models["t"] = Thinks("It is", tool_calls=(PARIS,))
+        service.models["t"] = Scripted("It is", reasoning="Let me see.", tool_calls=(PARIS,))
         stream = await claude.messages.create(**ASK | {"model": "t", "stream": True})
         events = [event async for event in stream]
         assert [(event.type, getattr(event, "index", None)) for event in events] == [
             ("message_start", None),
             ("content_block_start", 0),
-            ("content_block_delta", 0),
-            ("content_block_delta", 0),
             ("content_block_delta", 0),
             ("content_block_stop", 0),
             ("content_block_start", 1),
@@ -139,7 +137,7 @@ class TestStreamed:
             ("message_stop", None),
         ]
         deltas = [event.delta.type for event in events if event.type == "content_block_delta"]
-        assert deltas == ["thinking_delta"] * 3 + ["text_delta"] * 2 + ["input_json_delta"]
+        assert deltas == ["thinking_delta"] + ["text_delta"] * 2 + ["input_json_delta"]
         for event in events:
             type(event).model_validate(event.model_dump())
         assert events[-2].delta.stop_reason == "tool_use"

@@ -13,7 +13,7 @@ from serve_app.api.messages.schema import MessageRequest
 from serve_app.core.types import Message, Prompt, ToolCall
 from tests.api.serving import FakeService, Scripted
 
-from .asking import ASK, PARIS, PATH, ROME, USER, WEATHER, Thinks, returned
+from .asking import ASK, PARIS, PATH, ROME, USER, WEATHER, returned
 
 ANSWERS = [
     Scripted("Paris"),
@@ -23,7 +23,7 @@ ANSWERS = [
     Scripted("", tool_calls=(ToolCall("c", "get_weather", '{"city": "Par'),)),
     Scripted("", tool_calls=(ToolCall("c", "get_weather", '{"city": "\\ud83d"}'),)),
     Scripted("", tool_calls=(ToolCall("c", "get_weather", "\ud83d"),)),
-    Thinks("Paris", tool_calls=(PARIS,)),
+    Scripted("Paris", reasoning="Let me see.", tool_calls=(PARIS,)),
 ]
 
 

@@ -89,13 +89,29 @@ async def test_sampling(http: httpx.AsyncClient, service: FakeService):
     assert service.models["a"].prompts == [Prompt((Message("user", "Weather in Paris?"),), sampling=expected)]
 
 
+@pytest.mark.parametrize(
+    ("fields", "effort", "limit"),
+    [
+        ({}, None, None),
+        ({"thinking": {"type": "adaptive"}, "output_config": {"effort": "high"}}, None, None),
+        ({"output_config": {"effort": "low"}}, "low", None),
+        ({"output_config": {"effort": "max"}}, "xhigh", None),
+        ({"thinking": {"type": "disabled"}, "output_config": {"effort": "low"}}, "none", None),
+        ({"thinking": {"type": "enabled", "budget_tokens": 2000}}, None, 2000),
+    ],
+)
+async def test_thinking(http: httpx.AsyncClient, service: FakeService, fields: Any, effort: str | None, limit: Any):
+    assert (await http.post(PATH, json=ASK | fields)).status_code == 200
+    sampling = service.models["a"].prompts[0].sampling
+    assert (sampling.reasoning_effort, sampling.max_reasoning_tokens) == (effort, limit)
+
+
 NOTHING_TO_CLEAR = {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]}
 
 
 @pytest.mark.parametrize(
     "fields",
     [
-        {"thinking": {"type": "disabled"}},
         {"thinking": {"type": "adaptive", "display": "summarized"}},
         {"output_config": {"effort": "high"}},
         {"context_management": NOTHING_TO_CLEAR},
@@ -196,11 +212,19 @@ async def test_what_changes_nothing(http: httpx.AsyncClient, service: FakeServic
         ),
         ({"tools": [WEATHER], "tool_choice": "auto"}, "tool_choice: must be a JSON object."),
         ({"tools": [WEATHER], "tool_choice": {"type": "tool"}}, "tool_choice.name: required, but missing."),
+        ({"thinking": {"type": "enabled"}}, "thinking.budget_tokens: required, but missing."),
         (
-            {"thinking": {"type": "enabled", "budget_tokens": 2000}},
-            "thinking.type: must be 'adaptive' or 'disabled': a budget is not supported, got \"enabled\".",
+            {"thinking": {"type": "enabled", "budget_tokens": 0}},
+            "thinking.budget_tokens: must be greater than or equal to 1, got 0.",
         ),
-        ({"output_config": {"effort": "low"}}, "output_config.effort: must be 'high', got \"low\"."),
+        (
+            {"thinking": {"type": "on"}},
+            "thinking.type: must be 'adaptive' or 'disabled' or 'enabled', got \"on\".",
+        ),
+        (
+            {"output_config": {"effort": "none"}},
+            "output_config.effort: must be 'low', 'medium', 'high', 'xhigh' or 'max', got \"none\".",
+        ),
         (
             {"output_config": {"format": {"type": "json_schema", "schema": {"type": "list"}}}},
             "output_config.format.schema: is not a JSON schema: ",
