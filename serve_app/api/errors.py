@@ -135,7 +135,7 @@ async def _refused(request: Request, error: Exception) -> Reply:
 async def _overloaded(request: Request, error: Exception) -> Reply:
     assert isinstance(error, OverloadedError)
     detail = ErrorDetail(429, error.message, "rate_limit_error", code="overloaded")
-    return error_reply(detail, request.url.path, retry_after(error.retry_after_s))
+    return error_reply(detail, request.scope, retry_after(error.retry_after_s))
 
 
 async def _failed(request: Request, error: Exception) -> Reply:
