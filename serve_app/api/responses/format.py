@@ -6,6 +6,7 @@ from typing import TypeAlias
 from uuid import uuid4
 
 from serve_app.api.chat.format import logprobs_json
+from serve_app.api.encoding import KEEPALIVE
 from serve_app.api.error_detail import ErrorDetail
 from serve_app.api.responses.output import OutputStream, end_status, output_items
 from serve_app.api.responses.schema import ResponseRequest
@@ -50,6 +51,10 @@ class ResponsesFormat:
         begun = self._response("in_progress")
         yield self._stream.event("response.created", response=begun)
         yield self._stream.event("response.in_progress", response=begun)
+
+    def waiting(self) -> Iterator[bytes]:
+        """Yield a comment line."""
+        yield KEEPALIVE
 
     def delta(self, delta: Delta) -> Iterator[bytes]:
         """Yield the events of reasoning, and of text."""

@@ -68,4 +68,4 @@ def _earlier(store: ResponseStore, body: ResponseRequest) -> Sequence[Message]:
 
 def _not_kept(response_id: str, request: Request) -> Response:
     detail = ErrorDetail(404, f"No response {quoted(response_id)} is kept here (any longer).", param="response_id")
-    return error_reply(detail, request.url.path)
+    return error_reply(detail, request.scope)
