@@ -245,7 +245,27 @@ async def test_references_that_lead_nowhere(http: httpx.AsyncClient, service: Fa
     assert not service.runs
 
 
+@pytest.mark.parametrize(
+    ("schema", "path"),
+    [
+        ({"$ref": "#"}, "its root"),
+        ({"anyOf": [{"type": "null"}, {"$ref": "#"}]}, "its root"),
+        ({"properties": {"a": {"$ref": "#/properties/a"}}}, "properties.a"),
+        ({"properties": {"a": {"allOf": [{"$ref": "#/properties/a"}]}}}, "properties.a"),
+        ({"properties": {"a": {"anyOf": [{}, {"$ref": "#/properties/a/anyOf/1"}]}}}, "properties.a.anyOf[1]"),
+        ({"$defs": {"a~/ b": {"not": {"$ref": "#/$defs/a~0~1%20b"}}}}, "$defs.a~/ b"),
+        ({"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}}, "$defs."),
+    ],
+)
+async def test_references_that_lead_back_to_themselves(http: httpx.AsyncClient, schema: Any, path: str):
+    message, param = await refused(http, CHAT, **function(parameters=schema))
+    assert message.startswith(f"tools[0].function.parameters: has a $ref that leads back to itself: at {path}")
+    assert param == "tools[0].function.parameters"
+
+
 BUILDABLE: list[Any] = [
+    {"properties": {"next": {"anyOf": [{"$ref": "#"}, {"type": "null"}]}, "same": {"const": {"$ref": "#"}}}},
+    {"$defs": {"a": {"items": {"$ref": "#/$defs/a"}}}, "anyOf": [{"$ref": "#/$defs/a"}, {"$ref": "#/$defs/a"}]},
     {"properties": {"minItems": {"type": "integer"}, "maxItems": {"type": "integer"}, "pattern": True}},
     {"type": "array", "items": {}, "minItems": 2, "maxItems": 2},
     {"type": "string", "minLength": 0, "maxLength": 0, "pattern": "^(a{2,3}|b{2,}|c{5}){0,1}$"},

@@ -27,7 +27,7 @@ def buildable(schema: dict[str, Any]) -> dict[str, Any]:
     A reference may lead anywhere, even to a `default`, so keywords are looked for in all objects. A property that has a
     keyword's name is recognised by its value, which is a schema.
     """
-    for path, part in _objects(schema, ()):
+    for path, part in objects(schema, ()):
         for kind in ("Items", "Length", "Properties"):
             _check_bounds(path, part, f"min{kind}", f"max{kind}")
         _check_pattern((*path, "pattern"), part.get("pattern"))
@@ -59,14 +59,15 @@ def pattern_characters(value: Any) -> int:
     return own + (sum(map(len, names)) if isinstance(names, dict) else 0)
 
 
-def _objects(value: Any, path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+def objects(value: Any, path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield every object within a value, with its path, which begins with `path`."""
     if isinstance(value, dict):
         yield path, value
         for key, child in value.items():
-            yield from _objects(child, (*path, key))
+            yield from objects(child, (*path, key))
     elif isinstance(value, list):
         for number, child in enumerate(value):
-            yield from _objects(child, (*path, number))
+            yield from objects(child, (*path, number))
 
 
 def _check_bounds(path: Path, part: dict[str, Any], low: str, high: str) -> None:

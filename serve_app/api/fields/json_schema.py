@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field
 
 from serve_app.api.fields.body import encodable
 from serve_app.api.fields.buildable import buildable, children, dotted, pattern_characters
+from serve_app.api.fields.references import check_endless
 
 MAX_DEPTH = 64
 """How deep a JSON schema may be nested, since engines process it recursively."""
@@ -72,6 +73,7 @@ def _check_references(schema: dict[str, Any]) -> dict[str, Any]:
         # Anything else is a keyword of an older draft, or a pattern of another dialect, which some engines take.
         if isinstance(error.kind, ValidationErrorKind.Referencing):
             raise ValueError(f"has a $ref that leads nowhere: {error.message}"[:300]) from None
+    check_endless(schema)
     return schema
 
 
