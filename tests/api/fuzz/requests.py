@@ -1,0 +1,146 @@
+"""Generated requests: valid ones, mutated ones, damaged ones, with odd headers and encodings."""
+
+import gzip
+import json
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import zstandard
+from fastapi import FastAPI
+
+from tests.api.fuzz.values import Generator, anything, text
+
+JSON_TYPE = "application/json"
+TYPES = (
+    *("application/json; charset=utf-8", "APPLICATION/JSON", "application/problem+json", "text/plain", "", "json"),
+    *(
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "application/json; charset=utf-16",
+        "a/b/c;;=",
+    ),
+)
+ODD_HEADERS = (
+    *(("accept", "image/png"), ("accept-encoding", "gzip"), ("authorization", "Bearer \xff"), ("cookie", "a=b; =;;")),
+    *(("traceparent", "00-0-0-0"), ("tracestate", "x" * 600), ("expect", "something"), ("x-request-id", "a b")),
+    *(
+        ("origin", "null"),
+        ("x-" + "n" * 500, "v" * 5000),
+        ("content-encoding", "br"),
+        ("content-encoding", "gzip, zstd"),
+    ),
+    *(("content-encoding", "identity"), ("content-encoding", "gzip"), ("range", "bytes=0-1"), ("if-match", "*")),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request; `kind` is how it was made."""
+
+    kind: str
+    path: str
+    headers: list[tuple[str, str]]
+    body: bytes
+
+
+def endpoints(app: FastAPI) -> list[tuple[str, Any]]:
+    """Return every path that takes a body, with its model, so that a new endpoint is asked without another line."""
+    fields = ((route, getattr(route, "body_field", None)) for route in app.routes)
+    return [(route.path, field.field_info.annotation) for route, field in fields if field is not None]  # type: ignore[attr-defined]
+
+
+class Requests:
+    """Makes the request of a number, always the same."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._generators = [(path, Generator(model.model_json_schema())) for path, model in endpoints(app)]
+
+    def __call__(self, number: int) -> Asked:
+        random = Random(number)
+        path, generator = random.choice(self._generators)
+        value = generator.body(random)
+        headers = [("content-type", JSON_TYPE)]
+        kind = random.choices(list(KINDS), list(KINDS.values()))[0]
+        if kind == "mutated":
+            value = mutated(value, random)
+        elif kind == "any JSON":
+            value = anything(random)
+        body = json.dumps(value, ensure_ascii=random.random() < 0.5).encode("utf-8", "surrogatepass")
+        if kind == "damaged":
+            body = damaged(body, random)
+        elif kind == "another type":
+            headers = [("content-type", random.choice(TYPES))]
+        elif kind == "odd headers":
+            headers += random.sample(ODD_HEADERS, random.randint(1, 4))
+        elif kind == "compressed":
+            encoding, body = compressed(body, random)
+            headers.append(("content-encoding", encoding))
+        return Asked(kind, path, headers, body)
+
+
+KINDS = {
+    "valid": 40,
+    "mutated": 22,
+    "any JSON": 4,
+    "damaged": 14,
+    "another type": 4,
+    "odd headers": 6,
+    "compressed": 10,
+}
+"""Ways to make a request, with their weights."""
+
+
+def mutated(value: Any, random: Random) -> Any:
+    """Change a few places of a value: other values, names that are gone, new, or other ones."""
+    for _ in range(random.choice((1, 1, 1, 2, 4))):
+        value = _changed(value, random)
+    return value
+
+
+def _changed(value: Any, random: Random) -> Any:
+    if isinstance(value, dict) and value:
+        name = random.choice(list(value))
+        return random.choice(
+            (
+                lambda: value | {name: _changed(value[name], random)},
+                lambda: value | {name: _changed(value[name], random)},
+                lambda: {other: item for other, item in value.items() if other != name},
+                lambda: value | {text(random): anything(random)},
+                lambda: value | {name: anything(random)},
+            )
+        )()
+    if isinstance(value, list) and value:
+        index = random.randrange(len(value))
+        other = random.choice((lambda: [_changed(value[index], random)], list, lambda: [value[index]] * 3))()
+        return [*value[:index], *other, *value[index + 1 :]]
+    return anything(random)
+
+
+def damaged(body: bytes, random: Random) -> bytes:
+    """Damage JSON's text: cut, changed bytes, a name twice, other encodings, nesting without end."""
+    at = random.randrange(len(body) + 1)
+    return random.choice(
+        (
+            lambda: body[:at],
+            lambda: body[:at] + random.randbytes(random.randint(1, 4)) + body[at:],
+            lambda: body[:at] + body[at + 1 :],
+            lambda: body[:1] + b'"model": "t", ' + body[1:],
+            lambda: b"\xef\xbb\xbf" + body,
+            lambda: body.decode("utf-8", "replace").encode("utf-16"),
+            lambda: body + b" " * 70_000,
+            lambda: body[:at] + b"[" * random.choice((10, 200, 70_000)) + body[at:],
+            lambda: body.replace(b"0", b"1" * 200),
+            lambda: body.replace(b"}", b', "x": NaN}'),
+            lambda: b"",
+        )
+    )()
+
+
+def compressed(body: bytes, random: Random) -> tuple[str, bytes]:
+    """Compress a body, and damage one in three."""
+    encoding = random.choice(("gzip", "zstd"))
+    packed = gzip.compress(body, 1) if encoding == "gzip" else zstandard.compress(body, 1)
+    if random.random() < 0.33:
+        packed = damaged(packed[:200], random) if random.random() < 0.5 else packed[: random.randrange(len(packed))]
+    return encoding, packed
