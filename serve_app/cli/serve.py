@@ -5,6 +5,8 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Event
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,20 +49,20 @@ def serve(config: ConfigOrQuickstart = None, drain_s: DrainSeconds = 60) -> None
     local.check_port(file)
     local.check_environments(file)
     ready = False
-    with Console(highlight=False).status("starting Ray") as status:
+    with TemporaryDirectory() as folder, Console(highlight=False).status("starting Ray") as status:
         try:
             with local.local_cluster() as cluster:
                 _stop_by_signal()
                 try:
                     local.check_room(file)
                     status.update("starting Ray Serve")
-                    local.submit(path, cluster)
+                    local.submit(local.with_host(path, file, Path(folder)), cluster)
                     local.wait_until_running(file, cluster, status.update)
                     status.update("warming up")
                     local.warm_up(file)
                     status.stop()
                     ready = True
-                    typer.echo(_greeting(file.url, list(file.application.args.cascades), cluster.dashboard_url))
+                    typer.echo(_greeting(file, cluster.dashboard_url))
                     _watch(file)
                     _drain(file.application.name, drain_s, status)
                 finally:
@@ -132,11 +134,14 @@ def _prepare_ray() -> None:
     os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
 
 
-def _greeting(url: str, cascades: list[str], dashboard_url: str | None) -> str:
+def _greeting(file: "ServeFile", dashboard_url: str | None) -> str:
+    url, cascades = file.url, list(file.application.args.cascades)
     body = {"model": cascades[0], "messages": [{"role": "user", "content": "What is the capital of France?"}]}
     dashboard = f"Ray dashboard: {dashboard_url}\n" if dashboard_url else ""
+    host = file.http_options.host
+    warning = f"It listens on {host}: whoever can reach this machine may use it.\n" if file.is_open else ""
     return (
-        f"Ready at {url}/v1\nAPI docs: {url}/docs\n{dashboard}\n"
+        f"Ready at {url}/v1\nAPI docs: {url}/docs\n{dashboard}{warning}\n"
         f"  curl {url}/v1/chat/completions -H 'Content-Type: application/json' \\\n    -d '{json.dumps(body)}'\n"
         f'  {sys.argv[0]} ask --url {url} --model {cascades[0]} "What is the capital of France?"\n\nCtrl-C stops it.'
     )

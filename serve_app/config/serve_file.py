@@ -12,6 +12,7 @@ from serve_app.config.deployment import DeploymentOptions, Strict
 from serve_app.config.explain import explain
 from serve_app.config.overrides import DeploymentOverride
 from serve_app.config.yaml_file import read_yaml
+from serve_app.core.loopback import is_loopback
 from serve_app.errors import ConfigError, WeightsError, choices
 from serve_app.weights import parse_origins
 
@@ -25,7 +26,11 @@ DEFERRAL_POLICY = "serve_app.deployments.autoscaling:deferral_policy"
 class HttpOptions(Strict):
     """Ray Serve's `http_options`."""
 
-    host: str = Field("0.0.0.0", description="Address that the server listens on.")
+    host: str = Field(
+        "127.0.0.1",
+        description="Address that the server listens on; 0.0.0.0: every interface, which is the default of plain "
+        "`serve run` and `serve deploy`.",
+    )
     port: int = Field(8000, ge=1, le=65535, description="Port that the server listens on.")
     root_path: str = ""
     request_timeout_s: float | None = Field(None, description="Seconds after which Ray Serve ends a request.")
@@ -92,6 +97,11 @@ class ServeFile(Strict):
     def application(self) -> ApplicationEntry:
         """The application; several cascades go into its `args`, not into several applications."""
         return self.applications[0]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether other machines can reach the server."""
+        return not is_loopback(self.http_options.host)
 
     @property
     def url(self) -> str:

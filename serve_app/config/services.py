@@ -115,6 +115,11 @@ class RouterConfig(Strict):
         ge=0,
         description="Seconds a stream waits for text before it opens; a failure until then has its own status.",
     )
+    allowed_hosts: list[str] = Field(
+        [],
+        description="Names, beside localhost, under which requests may reach a server on a loopback address, "
+        "such as a proxy's; `*`: any.",
+    )
     names: Literal["refuse", "ignore", "prefix"] = Field(
         "ignore",
         description="What is done with the names of messages: a 400, nothing, or written before the text (`Ann: Hi`).",

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import ray
+import yaml
 from ray import serve
 from ray._private.worker import RayContext
 from ray.exceptions import RayError
@@ -121,6 +122,21 @@ def check_room(file: ServeFile) -> None:
     """Raise `ServerError`, with the sums, if the config needs more than this machine has: Serve would wait forever."""
     if missing := shortage(plan_of(file)):
         raise ServerError(f"This machine cannot run the config: {missing}.")
+
+
+def with_host(path: Path, file: ServeFile, folder: Path) -> Path:
+    """Return the config's path if it names its host, else that of a copy in `folder` that does.
+
+    Ray Serve would listen on every interface.
+    """
+    values = file.raw()
+    http = values.get("http_options") or {}
+    if "host" in http:
+        return path
+    values["http_options"] = http | {"host": file.http_options.host}
+    copy = folder / path.name
+    copy.write_text(yaml.safe_dump(values), encoding="utf-8")
+    return copy
 
 
 def submit(path: Path, cluster: Cluster) -> None:

@@ -43,6 +43,7 @@ from serve_app.deployments.observing.metrics import (
 )
 from serve_app.deployments.overrides import overridden
 from serve_app.deployments.protecting.gate import Gate, GateMiddleware
+from serve_app.deployments.protecting.host_check import HostCheckMiddleware
 from serve_app.deployments.protecting.liveness import UNREADABLE, Health, Liveness, look_up
 from serve_app.deployments.protecting.protection import Protection
 from serve_app.deployments.sessions import Sessions
@@ -103,6 +104,7 @@ class Router:
         """Return the application that this replica serves; Ray Serve calls this."""
         app = build_api(self)
         app.add_middleware(GateMiddleware, gate=self._gate)
+        app.add_middleware(HostCheckMiddleware, allowed=self._config.router.allowed_hosts)
         if self._config.router.cors is not None:
             open_to(app, self._config.router.cors)
         return app

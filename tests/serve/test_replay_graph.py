@@ -233,6 +233,12 @@ async def test_a_model_that_keeps_failing_is_left_out(client: openai.AsyncOpenAI
     assert response.choices[0].message.content == "The capital is Paris."
 
 
+async def test_a_page_cannot_reach_it_under_a_name_of_its_own(replayed: Served) -> None:
+    async with httpx.AsyncClient(base_url=replayed.url, timeout=PATIENCE_S) as http:
+        assert (await http.get("/healthz", headers={"host": "evil.example"})).status_code == 403
+        assert (await http.get("/healthz", headers={"host": "localhost"})).status_code == 200
+
+
 async def test_ready(replayed: Served) -> None:
     async with httpx.AsyncClient(base_url=replayed.url, timeout=PATIENCE_S) as http:
         state = (await http.get("/readyz")).json()
