@@ -1,6 +1,6 @@
 """How an API says what the cascade answered: the border between the exchange and each API's own words."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from serve_app.api.error_detail import ErrorDetail
@@ -21,8 +21,8 @@ class AnswerFormat(Protocol):
         """This API's names of the fields that engines call as OpenAI's chat does (`messages`), if they differ."""
         ...
 
-    def response(self, answer: Generation, usage: Usage, record: DecisionRecord) -> JsonObject:
-        """Build a whole plain response."""
+    def response(self, answers: Sequence[Generation], usage: Usage, record: DecisionRecord) -> JsonObject:
+        """Build a whole plain response of all answers: one, unless `Ask.choices` says more."""
         ...
 
     def opening(self) -> Iterable[bytes]:
@@ -37,8 +37,11 @@ class AnswerFormat(Protocol):
         """Yield the events for a piece of text or of reasoning."""
         ...
 
-    def ending(self, answer: Generation, usage: Usage, record: DecisionRecord) -> Iterable[bytes]:
-        """Yield the events after the last text: tool calls, the finish reason, usage and the decision record."""
+    def ending(self, answers: Sequence[Generation], usage: Usage, record: DecisionRecord) -> Iterable[bytes]:
+        """Yield the events after the last text: tool calls, the finish reason, usage and the decision record.
+
+        The text of the first answer has been sent; further answers come whole.
+        """
         ...
 
     def failed(self, detail: ErrorDetail, record: DecisionRecord | None) -> Iterable[bytes]:

@@ -28,6 +28,7 @@ class Ask:
     prompt: Prompt
     options: CascadeOptions
     stream: bool
+    choices: int = 1
 
 
 class Exchange:
@@ -43,7 +44,7 @@ class Exchange:
         prompt = replace(ask.prompt, trace=trace_context(headers))
         self._options = _with_session(ask.options, headers)
         try:
-            self.run = service.open(ask.model, prompt, self._options, stream=ask.stream)
+            self.run = service.open(ask.model, prompt, self._options, stream=ask.stream, answers=ask.choices)
         except RequestError as error:
             raise type(error)(*renamed(error.message, error.param, form.field_names), error.code) from None
         self.closed = False

@@ -26,7 +26,7 @@ async def plain_response(exchange: Exchange, request: Request) -> Response:
         return Response(status_code=CLIENT_LEFT)
     if isinstance(outcome.answer, Failure):
         return failure_reply(exchange, outcome, record, request.scope)
-    content = exchange.format.response(outcome.answer, usage(exchange.run.calls), record)
+    content = exchange.format.response(outcome.returned, usage(exchange.run.calls), record)
     return Reply(content, headers=decision_headers(record))
 
 

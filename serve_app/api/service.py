@@ -46,8 +46,8 @@ class Service(Protocol):
         """Return a card for every id that can be requested."""
         ...
 
-    def open(self, model: str, prompt: Prompt, options: CascadeOptions, *, stream: bool) -> Run:
-        """Prepare a request without starting it. Raises `UnknownModelError` or `RequestError`."""
+    def open(self, model: str, prompt: Prompt, options: CascadeOptions, *, stream: bool, answers: int = 1) -> Run:
+        """Prepare a request for so many answers without starting it. Raises `UnknownModelError` or `RequestError`."""
         ...
 
     def close(self, model: str, run: Run, outcome: Outcome | None, options: CascadeOptions) -> DecisionRecord:

@@ -75,7 +75,7 @@ async def server_sent_events(
         if isinstance(event.answer, Failure):
             ending = form.failed(failure_detail(event.answered_by, event.answer, form.field_names), record)
         else:
-            ending = form.ending(event.answer, usage(exchange.run.calls), record)
+            ending = form.ending(event.returned, usage(exchange.run.calls), record)
         for part in ending:
             yield part
     except Exception as error:

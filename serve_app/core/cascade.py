@@ -54,7 +54,7 @@ async def cascade_events(run: Run) -> AsyncGenerator[Event, None]:
             accepted = _selected(result)
             assert accepted is not None
             yield _whole(accepted.answer)
-            yield _outcome(run, accepted)
+            yield await _with_choices(run, tier, _outcome(run, accepted))
             return
     async with aclosing(_ask_target(run, run.tiers[-1])) as events:
         async for event in events:
@@ -62,12 +62,13 @@ async def cascade_events(run: Run) -> AsyncGenerator[Event, None]:
                 run.first_text_s = perf_counter() - run.started
             yield event
     target = run.results[-1].calls[0]
-    best = next(filter(None, map(_selected, reversed(run.results[:-1]))), None)
+    best = next(((result.tier, call) for result in reversed(run.results[:-1]) if (call := _selected(result))), None)
     if isinstance(target.answer, Failure) and run.fallback and best is not None and run.first_text_s is None:
-        yield _whole(best.answer)
-        yield _outcome(run, best, replaced=target.answer)
+        tier, call = best
+        yield _whole(call.answer)
+        yield await _with_choices(run, tier, _outcome(run, call, replaced=target.answer))
     else:
-        yield _outcome(run, target)
+        yield await _with_choices(run, run.tiers[-1], _outcome(run, target))
 
 
 def _selected(result: TierResult) -> Call | None:
@@ -89,10 +90,36 @@ def _outcome(run: Run, call: Call, replaced: Failure | None = None) -> Outcome:
     return Outcome(call.answer, call.model, tuple(run.results), perf_counter() - run.started, replaced, run.escalated)
 
 
+async def _with_choices(run: Run, tier: Tier, outcome: Outcome) -> Outcome:
+    """Ask the model of `tier` that answered for the further answers that the request wants, all at once.
+
+    One that fails makes the whole request fail: a client that asked for n answers gets n, or an error.
+    """
+    more = run.choices - 1
+    if not more or not outcome.returned:
+        return outcome
+    again = Tier((outcome.answered_by,) * more, min_answers=more, timeout_s=tier.timeout_s)
+    answers = await gather(run, again, [_reseeded(run.prompt, tier, number) for number in range(1, run.choices)])
+    failures = [answer for answer in answers if isinstance(answer, Failure)]
+    # Once one has failed the others are cancelled, which is not the reason to tell.
+    failure = next((failure for failure in failures if failure.kind != "cancelled"), next(iter(failures), None))
+    others = tuple(answer for answer in answers if isinstance(answer, Generation))
+    ended = replace(outcome, total_s=perf_counter() - run.started)
+    return replace(ended, others=others) if failure is None else replace(ended, answer=failure)
+
+
+def _reseeded(prompt: Prompt, tier: Tier, number: int) -> Prompt:
+    """Return the prompt for a further answer: with the next seeds, lest all answers are the same."""
+    seed = prompt.sampling.seed
+    if seed is not None:
+        seed = (seed + number + 2**63) % 2**64 - 2**63  # within 64 bits
+    return replace(prompt, sampling=replace(prompt.sampling, seed=seed), timeout_s=tier.timeout_s)
+
+
 async def _ask_tier(run: Run, tier: Tier) -> TierResult:
     """Call all members at once and decide on their answers."""
     started = perf_counter()
-    answers = await gather(run, tier, _prompt(run, tier))
+    answers = await gather(run, tier, [_prompt(run, tier)] * len(tier.models))
     scoring_started = perf_counter()
     calls = tuple(Call(model, answer) for model, answer in zip(tier.models, answers, strict=True))
     if any(map(refused, answers)):
@@ -147,7 +174,7 @@ async def _ask_target(run: Run, tier: Tier) -> AsyncGenerator[Delta | TierResult
                 else:
                     answer = item
     else:
-        [answer] = await gather(run, tier, prompt)
+        [answer] = await gather(run, tier, [prompt])
         if isinstance(answer, Generation):
             yield _whole(answer)
     decision = Decision(True, "last_tier", selected=0)

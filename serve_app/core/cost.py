@@ -119,14 +119,15 @@ def target_only(outcome: Outcome, target: str, model: ModelCost, speed: Speed) -
     """Return what the target alone would have cost for this request.
 
     If the target answered, that is what it did cost. Otherwise it is an estimate: the prompt counts as in the accepted
-    answer's own tokeniser, and the target's answer is assumed to be as long as the accepted one.
+    answers' own tokeniser, and the target's answers are assumed to be as long as those.
     """
-    answer = outcome.answer
-    by_another = outcome.answered_by != target
-    tokens = answer.prompt_tokens, answer.completion_tokens
-    seconds = speed.seconds(*tokens) if by_another else answer.latency_s
-    cost = price(model, *tokens, seconds)
-    return EstimatedCost(cost.flops, cost.usd, cost.device_s, by_another or answer.estimated)
+    by_another, answers = outcome.answered_by != target, (outcome.answer, *outcome.others)
+    total = Cost()
+    for answer in answers:
+        tokens = answer.prompt_tokens, answer.completion_tokens
+        total += price(model, *tokens, speed.seconds(*tokens) if by_another else answer.latency_s)
+    estimated = by_another or any(answer.estimated for answer in answers)
+    return EstimatedCost(total.flops, total.usd, total.device_s, estimated)
 
 
 BYTES_PER_TOKEN = 3

@@ -68,7 +68,10 @@ class TierRecord:
 
 @dataclass(frozen=True, slots=True)
 class CallRecord:
-    """One model call: `status` is `ok` or the kind of failure, which `message` describes. Times are in seconds."""
+    """A model's call, or its `calls` if it answered more than once: tokens and `latency_s` are then sums.
+
+    `status` is `ok` or the kind of (the first) failure, which `message` describes. Times are in seconds.
+    """
 
     status: str
     prompt_tokens: int = 0
@@ -78,6 +81,7 @@ class CallRecord:
     finish_reason: str | None = None
     first_token_s: float | None = None
     message: str | None = None
+    calls: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +169,7 @@ def decision_record(
         answered_by=outcome.answered_by if outcome and isinstance(outcome.answer, Generation) else None,
         reason=outcome.reason if outcome else "cancelled",
         tiers=tuple(_tier(result, answers) for result in run.results),
-        models={call.model: _call(call.answer) for call in run.calls},
+        models=_models(run.calls),
         cost=charges.request,
         timings=Timings(
             tuple(result.elapsed_s for result in run.results),
@@ -231,6 +235,28 @@ def _answer(answer: Answer) -> AnswerRecord | None:
         return None
     calls = tuple(FunctionCall(call.name, call.arguments) for call in answer.tool_calls)
     return AnswerRecord(answer.text, calls, answer.reasoning)
+
+
+def _models(calls: Iterable[Call]) -> dict[str, CallRecord]:
+    models: dict[str, CallRecord] = {}
+    for call in calls:
+        record = _call(call.answer)
+        models[call.model] = _summed(models[call.model], record) if call.model in models else record
+    return models
+
+
+def _summed(first: CallRecord, further: CallRecord) -> CallRecord:
+    failed = further if first.status == "ok" else first
+    return replace(
+        first,
+        status=failed.status,
+        message=failed.message,
+        prompt_tokens=first.prompt_tokens + further.prompt_tokens,
+        completion_tokens=first.completion_tokens + further.completion_tokens,
+        latency_s=first.latency_s + further.latency_s,
+        estimated=first.estimated or further.estimated,
+        calls=first.calls + 1,
+    )
 
 
 def _call(answer: Answer) -> CallRecord:

@@ -97,6 +97,7 @@ def _call_json(call: CallRecord) -> JsonObject:
         "completion_tokens": call.completion_tokens,
         "latency_s": call.latency_s,
         **({"estimated": True} if call.estimated else {}),
+        **({} if call.calls == 1 else {"calls": call.calls}),
     }
     if call.status == "ok":
         return {"status": "ok", "finish_reason": call.finish_reason, **spent, "first_token_s": call.first_token_s}
@@ -206,6 +207,7 @@ def _read_call(value: object) -> CallRecord:
         _text(body.get("finish_reason")),
         _number(body.get("first_token_s")),
         _text(body.get("message")),
+        _count(body.get("calls")) or 1,
     )
 
 

@@ -21,8 +21,9 @@ class Run:
 
     `models` and `scorer` do the work; `speeds` (by model) are observed, and serve to estimate uncounted tokens.
     `escalated` asks the target alone, as if all tiers before it had deferred. `fallback` lets the best member answer
-    stand in for a target that failed. `stream` asks the target for deltas; `first_text_s` is how long its first text
-    took, from `started`. `observer` belongs to whatever follows the run from outside; the cascade does not look at it.
+    stand in for a target that failed. `choices` is how many answers are wanted of the model whose answer is returned.
+    `stream` asks the target for deltas; `first_text_s` is how long its first text took, from `started`. `observer`
+    belongs to whatever follows the run from outside; the cascade does not look at it.
     """
 
     prompt: Prompt
@@ -33,6 +34,7 @@ class Run:
     fallback: bool = False
     escalated: bool = False
     stream: bool = False
+    choices: int = 1
     speeds: Mapping[str, Speed] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
     results: list[TierResult] = field(default_factory=list)
@@ -76,11 +78,14 @@ def refused(answer: Answer) -> bool:
     return isinstance(answer, Failure) and answer.kind == "refused"
 
 
-async def gather(run: Run, tier: Tier, prompt: Prompt) -> list[Answer]:
-    """Return every model's answer, in order. Calls that still run once the tier is lost or out of time are stopped."""
+async def gather(run: Run, tier: Tier, prompts: Sequence[Prompt]) -> list[Answer]:
+    """Return the answer of every model of the tier to its own prompt, in order.
+
+    Calls that still run once the tier is lost or out of time are stopped.
+    """
     models = [run.models[name] for name in tier.models]
     started = perf_counter()
-    tasks = [asyncio.create_task(model.generate(prompt)) for model in models]
+    tasks = [asyncio.create_task(model.generate(prompt)) for model, prompt in zip(models, prompts, strict=True)]
     reason = _CANCELLED
     try:
         reason = await _wait(run, tier, tasks)

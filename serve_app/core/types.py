@@ -330,7 +330,8 @@ class Outcome:
     """The end of a request: the answer (or the last failure), the model that gave it, and every tier that ran.
 
     `replaced` is the target's failure if the cascade returned the best member answer instead. `escalated`: only the
-    target was asked, because the request's conversation had been deferred before.
+    target was asked, because the request's conversation had been deferred before. `others` are further answers of the
+    same model, if the request wants several.
     """
 
     answer: Answer
@@ -339,6 +340,12 @@ class Outcome:
     total_s: float
     replaced: Failure | None = None
     escalated: bool = False
+    others: tuple[Generation, ...] = ()
+
+    @property
+    def returned(self) -> tuple[Generation, ...]:
+        """Return all answers that go back to the client: none after a failure."""
+        return (self.answer, *self.others) if isinstance(self.answer, Generation) else ()
 
     @property
     def deferred(self) -> bool:

@@ -164,7 +164,7 @@ class Router:
         ]
         return cascades + models
 
-    def open(self, model: str, prompt: Prompt, options: CascadeOptions, *, stream: bool) -> Run:
+    def open(self, model: str, prompt: Prompt, options: CascadeOptions, *, stream: bool, answers: int = 1) -> Run:
         if model not in self._tiers:
             message = f"There is no model {quoted(model)}. {choices(model, self._tiers)}"
             raise UnknownModelError(message, "model", "model_not_found")
@@ -184,6 +184,7 @@ class Router:
             fallback=cascade is not None and cascade.on_target_failure == "best_member",
             escalated=options.force is None and self._sessions.escalated(model, options.session),
             stream=stream,
+            choices=answers,
             speeds=self._speeds,
         )
         if (full := self._protection.full(run.first)) is not None:

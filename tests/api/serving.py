@@ -148,7 +148,7 @@ class FakeService:
         single = [ModelCard(name, "model", {"engine": "scripted"}) for name in self.models]
         return [ModelCard("default", "cascade", {"tiers": []}), *single]
 
-    def open(self, model: str, prompt: Prompt, options: CascadeOptions, *, stream: bool) -> Run:
+    def open(self, model: str, prompt: Prompt, options: CascadeOptions, *, stream: bool, answers: int = 1) -> Run:
         tiers = {name: (Tier((name,)),) for name in self.models}
         tiers["default"] = self.cascade
         if model not in tiers:
@@ -161,7 +161,14 @@ class FakeService:
             members = [replace(tier, threshold=options.threshold) for tier in members]
         self.options.append(options)
         run = Run(
-            prompt, (*members, target), self.models, Exact(), options.force, fallback=self.fallback, stream=stream
+            prompt,
+            (*members, target),
+            self.models,
+            Exact(),
+            options.force,
+            fallback=self.fallback,
+            stream=stream,
+            choices=answers,
         )
         self.runs.append(run)
         return run

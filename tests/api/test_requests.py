@@ -46,7 +46,7 @@ HONOURED = {
     TEXT: {"prompt"},
 }
 SHARED = {"model", "max_tokens", "temperature", "top_p", "stop", "seed", "stream", "stream_options"}
-SHARED |= {"frequency_penalty", "presence_penalty", "logit_bias"}
+SHARED |= {"n", "frequency_penalty", "presence_penalty", "logit_bias"}
 OURS = {CHAT: {"cascade", "max_reasoning_tokens"}, TEXT: {"cascade"}}
 """Fields that are not OpenAI's."""
 ACCEPTED = {CHAT: {"user", "metadata", *IGNORED["request"]}, TEXT: {"user"}}
@@ -57,7 +57,6 @@ REFUSED: dict[str, dict[str, Any]] = {
         "functions": [{"name": "f"}],
         "modalities": ["text", "audio"],
         "moderation": {},
-        "n": 2,
         "prediction": {"type": "content", "content": "x"},
         "service_tier": "flex",
         "store": True,
@@ -68,7 +67,6 @@ REFUSED: dict[str, dict[str, Any]] = {
         "best_of": 2,
         "echo": True,
         "logprobs": 1,
-        "n": 2,
         "suffix": "!",
     },
 }
@@ -139,7 +137,7 @@ async def test_other_types_are_not_neutral(http: httpx.AsyncClient, name, value)
 
 
 async def test_refusals_name_what_would_do(http: httpx.AsyncClient):
-    assert await refused(http, CHAT, n=2) == ("n: not supported, except 1.", "n")
+    assert await refused(http, TEXT, best_of=2) == ("best_of: not supported, except 1.", "best_of")
     assert await refused(http, CHAT, function_call="f") == (
         'function_call: not supported, except "none" or "auto".',
         "function_call",

@@ -1,7 +1,7 @@
 """Answers as OpenAI's completions: whole responses and chunks of streams."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from uuid import uuid4
 
 from serve_app.api.chat.schema import ChatCompletion, TextCompletion
@@ -26,16 +26,20 @@ class CompletionFormat:
         self.id = f"{'chatcmpl' if self.chat else 'cmpl'}-{uuid4().hex}"
         self.created = int(time.time())
 
-    def response(self, answer: Generation, usage: Usage, record: DecisionRecord) -> JsonObject:
+    def response(self, answers: Sequence[Generation], usage: Usage, record: DecisionRecord) -> JsonObject:
         """Build a whole plain response."""
-        choice: JsonObject = {"index": 0, "finish_reason": answer.finish_reason, "logprobs": None}
-        if self.chat:
-            choice["message"] = _answer(answer)
-            choice["logprobs"] = _logprobs(answer) if self.logprobs else None
-        else:
-            choice["text"] = answer.text
+        return self._whole(answers, usage) | {"cascade": to_json(record)}
+
+    def _whole(self, answers: Sequence[Generation], usage: Usage) -> JsonObject:
         kind = "chat.completion" if self.chat else "text_completion"
-        return self._envelope(kind, [choice]) | {"usage": _usage(usage), "cascade": to_json(record)}
+        choices = [self._choice(index, answer) for index, answer in enumerate(answers)]
+        return self._envelope(kind, choices) | {"usage": _usage(usage)}
+
+    def _choice(self, index: int, answer: Generation) -> JsonObject:
+        choice: JsonObject = {"index": index, "finish_reason": answer.finish_reason, "logprobs": None}
+        if not self.chat:
+            return choice | {"text": answer.text}
+        return choice | {"message": _answer(answer), "logprobs": _logprobs(answer) if self.logprobs else None}
 
     def opening(self) -> Iterator[bytes]:
         """Yield the first chunk, which names the role; text completions have none."""
@@ -53,17 +57,23 @@ class CompletionFormat:
         if delta.text:
             yield event(self._chunk({"content": delta.text} if self.chat else delta.text))
 
-    def ending(self, answer: Generation, usage: Usage, record: DecisionRecord) -> Iterator[bytes]:
-        """Yield what follows the text: calls, the finish reason and the usage, with the record in the last chunk."""
-        if answer.tool_calls:
-            calls = [{"index": index} | call for index, call in enumerate(tool_calls_json(answer.tool_calls))]
-            yield event(self._chunk({"tool_calls": calls}))
-        last = self._chunk({} if self.chat else "", answer.finish_reason)
+    def ending(self, answers: Sequence[Generation], usage: Usage, record: DecisionRecord) -> Iterator[bytes]:
+        """Yield calls, finish reasons, further answers and the usage, with the record in the last chunk."""
+        *chunks, last = self._endings(answers)
         if self.include_usage:
-            yield event(last)
+            chunks.append(last)
             last = self._envelope(self._chunk_kind, []) | {"usage": _usage(usage)}
-        yield event(last | {"cascade": to_json(record)})
+        yield from map(event, [*chunks, last | {"cascade": to_json(record)}])
         yield b"data: [DONE]\n\n"
+
+    def _endings(self, answers: Sequence[Generation]) -> Iterator[JsonObject]:
+        for index, answer in enumerate(answers):
+            if index:
+                yield self._chunk(_whole_delta(answer) if self.chat else answer.text, index=index)
+            if answer.tool_calls:
+                calls = [{"index": number} | call for number, call in enumerate(tool_calls_json(answer.tool_calls))]
+                yield self._chunk({"tool_calls": calls}, index=index)
+            yield self._chunk({} if self.chat else "", answer.finish_reason, index)
 
     def failed(self, detail: ErrorDetail, record: DecisionRecord | None) -> Iterator[bytes]:
         """Yield an event named `error`; no end mark follows."""
@@ -73,13 +83,18 @@ class CompletionFormat:
     def _chunk_kind(self) -> str:
         return "chat.completion.chunk" if self.chat else "text_completion"
 
-    def _chunk(self, content: object, finish_reason: str | None = None) -> JsonObject:
-        choice = {"index": 0, "delta" if self.chat else "text": content, "finish_reason": finish_reason}
+    def _chunk(self, content: object, finish_reason: str | None = None, index: int = 0) -> JsonObject:
+        choice = {"index": index, "delta" if self.chat else "text": content, "finish_reason": finish_reason}
         chunk = self._envelope(self._chunk_kind, [choice | {"logprobs": None}])
         return chunk | {"usage": None} if self.include_usage else chunk
 
     def _envelope(self, kind: str, choices: list[JsonObject]) -> JsonObject:
         return {"id": self.id, "object": kind, "created": self.created, "model": self.model, "choices": choices}
+
+
+def _whole_delta(answer: Generation) -> JsonObject:
+    delta: JsonObject = {"role": "assistant", "content": answer.text}
+    return delta | ({"reasoning_content": answer.reasoning} if answer.reasoning else {})
 
 
 def _answer(answer: Generation) -> JsonObject:

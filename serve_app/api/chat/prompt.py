@@ -16,7 +16,7 @@ LEAST_TOP_P = 1e-6
 
 def to_ask(body: ChatCompletion | TextCompletion, names: Names = "ignore") -> Ask:
     """Return what the request asks. Raises `RequestError` if `names` refuses a name."""
-    return Ask(body.model, _prompt(body, names), body.cascade, body.stream)
+    return Ask(body.model, _prompt(body, names), body.cascade, body.stream, body.n)
 
 
 def _prompt(body: ChatCompletion | TextCompletion, names: Names) -> Prompt:

@@ -99,6 +99,7 @@ class Completion(Body):
     frequency_penalty: float | None = Field(None, ge=-2, le=2)
     presence_penalty: float | None = Field(None, ge=-2, le=2)
     logit_bias: LogitBias = {}
+    n: int = Field(1, ge=1, le=8, description="How many answers of the model whose answer is returned.")
     stream: bool = False
     stream_options: StreamOptions | None = None
     user: str | None = None

@@ -1,7 +1,7 @@
 """Answers as Anthropic's messages: whole responses and events of streams."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from uuid import uuid4
 
 from serve_app.api.encoding import event
@@ -34,8 +34,9 @@ class MessageFormat:
         self._index = -1
         self._open: str | None = None
 
-    def response(self, answer: Generation, usage: Usage, record: DecisionRecord) -> JsonObject:
+    def response(self, answers: Sequence[Generation], usage: Usage, record: DecisionRecord) -> JsonObject:
         """Build a whole plain response."""
+        [answer] = answers
         blocks: list[JsonObject] = []
         if answer.reasoning and self.shows_thinking:
             blocks.append({"type": "thinking", "thinking": answer.reasoning, "signature": ""})
@@ -64,8 +65,9 @@ class MessageFormat:
             yield from self._within("text", {"type": "text", "text": ""})
             yield self._delta({"type": "text_delta", "text": delta.text})
 
-    def ending(self, answer: Generation, usage: Usage, record: DecisionRecord) -> Iterator[bytes]:
+    def ending(self, answers: Sequence[Generation], usage: Usage, record: DecisionRecord) -> Iterator[bytes]:
         """Yield the calls, then why the message ended, with the usage and the record."""
+        [answer] = answers
         for call in answer.tool_calls:
             yield from self._within(None)
             yield from self._within("tool_use", _call(call, {}))

@@ -1,7 +1,7 @@
 """Answers as OpenAI's responses: whole ones and the typed events of streams."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 from uuid import uuid4
 
@@ -41,8 +41,9 @@ class ResponsesFormat:
         self._request = _echo(body)
         self._stream = OutputStream()
 
-    def response(self, answer: Generation, usage: Usage, record: DecisionRecord) -> JsonObject:
+    def response(self, answers: Sequence[Generation], usage: Usage, record: DecisionRecord) -> JsonObject:
         """Build a whole plain response, and keep it."""
+        [answer] = answers
         logprobs = logprobs_json(answer.logprobs or ()) if self._logprobs else []
         return self._ended(output_items(answer, logprobs), answer, usage, record)
 
@@ -63,8 +64,9 @@ class ResponsesFormat:
         if delta.text:
             yield from self._stream.text("output_text", delta.text)
 
-    def ending(self, answer: Generation, usage: Usage, record: DecisionRecord) -> Iterator[bytes]:
+    def ending(self, answers: Sequence[Generation], usage: Usage, record: DecisionRecord) -> Iterator[bytes]:
         """Yield the end of the text, the calls, and the whole response with the record; it is kept."""
+        [answer] = answers
         stream, status = self._stream, end_status(answer)
         if not answer.text and not answer.tool_calls:
             yield from stream.text("output_text", "")

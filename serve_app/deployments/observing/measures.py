@@ -104,7 +104,8 @@ def _call(cascade: str, call: Call, role: str, outcome: Outcome | None, cost: Co
 def _use(call: Call, outcome: Outcome | None) -> str:
     if isinstance(call.answer, Failure):
         return "cancelled" if call.answer.kind == "cancelled" else "failed"
-    return "returned" if outcome is not None and outcome.answer is call.answer else "unused"
+    returned = outcome is not None and any(answer is call.answer for answer in outcome.returned)
+    return "returned" if returned else "unused"
 
 
 def _phases(run: Run, outcome: Outcome) -> Iterator[tuple[str, float]]:
