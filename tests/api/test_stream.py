@@ -9,7 +9,7 @@ import pytest
 from starlette.types import Message
 
 from serve_app.api.chat.format import CompletionFormat
-from serve_app.api.chat.prompt import to_ask
+from serve_app.api.chat.prompt import to_ask, to_asks
 from serve_app.api.chat.schema import ChatCompletion, TextCompletion
 from serve_app.api.exchange import Exchange, while_connected
 from serve_app.api.stream import EventStream
@@ -138,7 +138,8 @@ class TestEnding:
 
     async def ask(self, service: FakeService, body: Any, receive: Any, send: Any = None) -> None:
         self.sent: list[str] = []
-        response = EventStream(Exchange(service, to_ask(body), CompletionFormat(body), {}))
+        ask = to_ask(body) if isinstance(body, ChatCompletion) else to_asks(body)[0]
+        response = EventStream(Exchange(service, ask, CompletionFormat(body), {}))
         await response({"type": "http"}, receive, send or self.send)
 
     async def test_gone_before_it_began(self, service: FakeService):

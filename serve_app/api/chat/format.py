@@ -30,6 +30,10 @@ class CompletionFormat:
         """Build a whole plain response."""
         return self._whole(answers, usage) | {"cascade": to_json(record)}
 
+    def responses(self, answers: Sequence[Generation], usage: Usage, records: Sequence[DecisionRecord]) -> JsonObject:
+        """Build a whole plain response to several prompts, with a record for each."""
+        return self._whole(answers, usage) | {"cascade": [to_json(record) for record in records]}
+
     def _whole(self, answers: Sequence[Generation], usage: Usage) -> JsonObject:
         kind = "chat.completion" if self.chat else "text_completion"
         choices = [self._choice(index, answer) for index, answer in enumerate(answers)]

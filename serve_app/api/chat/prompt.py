@@ -14,14 +14,19 @@ LEAST_TOP_P = 1e-6
 """Stands for `top_p: 0`, which vLLM and samplers of a strict sum refuse: so small a nucleus is one token as well."""
 
 
-def to_ask(body: ChatCompletion | TextCompletion, names: Names = "ignore") -> Ask:
+def to_ask(body: ChatCompletion, names: Names = "ignore") -> Ask:
     """Return what the request asks. Raises `RequestError` if `names` refuses a name."""
     return Ask(body.model, _prompt(body, names), body.cascade, body.stream, body.n)
 
 
-def _prompt(body: ChatCompletion | TextCompletion, names: Names) -> Prompt:
-    if isinstance(body, TextCompletion):
-        return Prompt(text=body.prompt, sampling=_sampling(body, body.max_tokens, False, 0))
+def to_asks(body: TextCompletion) -> list[Ask]:
+    """Return what each prompt of the request asks."""
+    sampling = _sampling(body, body.max_tokens, False, 0)
+    prompts = [Prompt(text=text, sampling=sampling) for text in body.prompts]
+    return [Ask(body.model, prompt, body.cascade, body.stream, body.n) for prompt in prompts]
+
+
+def _prompt(body: ChatCompletion, names: Names) -> Prompt:
     tools = () if body.tool_choice == "none" else body.tools  # a tool that must not be called is not shown
     form = body.response_format
     sampling = replace(

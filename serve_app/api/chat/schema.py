@@ -166,16 +166,32 @@ class ChatCompletion(Completion):
         return self
 
 
+MAX_PROMPTS = 16
+"""Prompts in one request; each is a run of the cascade."""
+PROMPTS = f"must be one string or up to {MAX_PROMPTS}, none of them empty; token lists are not honoured"
+
+
 class TextCompletion(Completion):
     """`POST /v1/completions`: the prompt goes to the models as it is, without a chat template."""
 
-    prompt: Text = Field(min_length=1)
+    prompt: Text | Annotated[list[Text], Field(fail_fast=True)]
 
     @field_validator("prompt", mode="before")
     @classmethod
-    def _one(cls, value: Any) -> Any:
-        if isinstance(value, list):
-            if len(value) == 1 and isinstance(value[0], str):
-                return value[0]
-            raise ValueError("must be one string; several prompts and token lists are not honoured")
+    def _check_prompts(cls, value: Any) -> Any:
+        if isinstance(value, list) and not 0 < len(value) <= MAX_PROMPTS:
+            raise ValueError(PROMPTS)
+        if not all(isinstance(text, str) and text for text in (value if isinstance(value, list) else [value])):
+            raise ValueError(PROMPTS)
         return value
+
+    @model_validator(mode="after")
+    def _one_streams(self) -> Self:
+        if self.stream and len(self.prompts) > 1:
+            raise ValueError("stream: not honoured with several prompts")
+        return self
+
+    @property
+    def prompts(self) -> list[str]:
+        """Return all prompts, often one."""
+        return [self.prompt] if isinstance(self.prompt, str) else self.prompt
