@@ -134,6 +134,8 @@ BYTES_PER_TOKEN = 3
 """For estimates only, and rather too high a price: English has about 4 in common tokenisers."""
 MESSAGE_TOKENS = 8
 """Tokens that a chat template adds to a message, roughly."""
+IMAGE_TOKENS = 1500
+"""About what OpenAI's models count for a large image; others scale it down to fewer."""
 TOOL_CHARACTERS = 36
 """What OpenAI's JSON adds to the fields of a tool: its type, braces and a comma."""
 
@@ -175,8 +177,11 @@ def estimated_prompt_tokens(prompt: Prompt) -> int:
         return ceil(len(prompt.text.encode(errors="replace")) / BYTES_PER_TOKEN)
     called = sum(len(call.name) + len(call.arguments) for message in prompt.messages for call in message.tool_calls)
     tools = sum(map(_characters, prompt.tools))
-    return ceil((called + tools) / BYTES_PER_TOKEN) + sum(
-        ceil(len(m.content.encode(errors="replace")) / BYTES_PER_TOKEN) + MESSAGE_TOKENS for m in prompt.messages
+    images = sum(len(message.images) for message in prompt.messages)
+    return (
+        images * IMAGE_TOKENS
+        + ceil((called + tools) / BYTES_PER_TOKEN)
+        + sum(ceil(len(m.content.encode(errors="replace")) / BYTES_PER_TOKEN) + MESSAGE_TOKENS for m in prompt.messages)
     )
 
 

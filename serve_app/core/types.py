@@ -49,13 +49,38 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True)
+class Image:
+    """An image in a message: a `data:` URL that holds it, or an http(s) URL that the model's own server is to fetch.
+
+    `detail` is how closely the model should look, in the words of the client.
+    """
+
+    url: str
+    detail: str | None = None
+
+    @property
+    def remote(self) -> bool:
+        """Return whether somebody must fetch it."""
+        return not self.url.startswith("data:")
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
-    """One chat message; an assistant's may call tools, a tool's (role `tool`) answers the call `tool_call_id`."""
+    """One chat message; an assistant's may call tools, a tool's (role `tool`) answers the call `tool_call_id`.
+
+    A message with images has all of it, in order, in `parts`; `content` is then its text alone.
+    """
 
     role: str
     content: str
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
+    parts: tuple[str | Image, ...] = ()
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        """Return the images of the message."""
+        return tuple(part for part in self.parts if isinstance(part, Image))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +113,9 @@ class Prompt:
     """Chat `messages`, or a raw `text` that no chat template touches: exactly one of the two.
 
     `timeout_s` is how long a model may work on it; after that the model returns a `Failure` of kind `timeout`.
-    A model whose engine cannot honour `tools`, `tool_choice` or `response_format` is never given them; without a tool
-    choice the model may call or not. Without `parallel_tool_calls` an answer has one call at most. `trace` has the W3C
-    Trace Context headers of the caller; engines that call a model over HTTP pass them on.
+    A model whose engine cannot honour `tools`, `tool_choice`, `response_format` or images is never given them; without
+    a tool choice the model may call or not. Without `parallel_tool_calls` an answer has one call at most. `trace` has
+    the W3C Trace Context headers of the caller; engines that call a model over HTTP pass them on.
     """
 
     messages: tuple[Message, ...] = ()

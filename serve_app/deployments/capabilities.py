@@ -22,6 +22,9 @@ def check_honoured(prompt: Prompt, models: Mapping[str, EngineSettings]) -> None
     without_effort = [name for name, model in models.items() if not model.honours_reasoning_effort]
     without_limit = [name for name, model in models.items() if not model.honours_max_reasoning_tokens]
     effort, limit = prompt.sampling.reasoning_effort, prompt.sampling.max_reasoning_tokens
+    blind = [name for name, model in models.items() if not model.honours_images]
+    not_fetching = [name for name, model in models.items() if not model.honours_image_urls]
+    images = [image for message in prompt.messages for image in message.images]
     called = any(message.tool_calls or message.role == "tool" for message in prompt.messages)
     if prompt.sampling.logit_bias and len(models) > 1:
         message = "logit_bias: only for a single model, not for a cascade, whose models have different token ids."
@@ -30,6 +33,8 @@ def check_honoured(prompt: Prompt, models: Mapping[str, EngineSettings]) -> None
         (bool(prompt.tools), "tools", "tools", without_tools),
         (called, "messages", "calls of tools in messages", without_tools),
         (prompt.response_format is not None, "response_format", "response formats", without_format),
+        (bool(images), "messages", "images", blind),
+        (any(image.remote for image in images), "messages", "http(s) URLs of images", not_fetching),
         *_sampling(prompt.sampling, models),
         (effort not in (None, "none"), "reasoning_effort", "reasoning efforts other than none", without_effort),
         (limit is not None, "max_reasoning_tokens", "limits to reasoning", without_limit),

@@ -4,10 +4,11 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, NamedTuple, Protocol
+from typing import Annotated, ClassVar, NamedTuple, Protocol, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from serve_app.core.options import OPERATIONAL
 from serve_app.core.types import Delta, Generation, Prompt, Sampling
 from serve_app.weights import WeightsSetting, WeightsTrust, check_trust
 
@@ -19,8 +20,8 @@ class EngineSettings(BaseModel):
     """Base of every engine's config class: unknown keys are refused, values never change.
 
     Unless its config says that it honours them, an engine is never given tools (nor calls of them in messages), a
-    response format, a value of one of the `OPTIONAL_SAMPLING` fields, a reasoning effort other than none, or a limit to
-    its thoughts.
+    response format, images, a value of one of the `OPTIONAL_SAMPLING` fields, a reasoning effort other than none, or a
+    limit to its thoughts.
     """
 
     honours_tools: ClassVar[bool] = False
@@ -48,6 +49,43 @@ class EngineSettings(BaseModel):
     def honours_max_reasoning_tokens(self) -> bool:
         """Whether requests can limit the model's thoughts; one that has none keeps every limit."""
         return False
+
+    @property
+    def honours_images(self) -> bool:
+        """Whether messages may have images."""
+        return False
+
+    @property
+    def honours_image_urls(self) -> bool:
+        """Whether an image may be an http(s) URL."""
+        return False
+
+
+class VisionSettings(EngineSettings):
+    """Base of the configs whose engine can pass on images."""
+
+    vision: Annotated[bool, OPERATIONAL] = Field(default=False, description="Whether the model reads images.")
+    image_urls: Annotated[bool, OPERATIONAL] = Field(
+        default=False,
+        description="Let requests name images by http(s) URL. What runs the model then fetches them (never this "
+        "server), so anyone who may send requests chooses what it fetches.",
+    )
+
+    @model_validator(mode="after")
+    def _urls_of_images(self) -> Self:
+        if self.image_urls and not self.vision:
+            raise ValueError("image_urls: needs vision: true")
+        return self
+
+    @property
+    def honours_images(self) -> bool:
+        """Whether messages may have images."""
+        return self.vision
+
+    @property
+    def honours_image_urls(self) -> bool:
+        """Whether an image may be an http(s) URL."""
+        return self.image_urls
 
 
 class WeightsSettings(EngineSettings):

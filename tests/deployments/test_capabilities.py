@@ -4,11 +4,12 @@ import dataclasses
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from serve_app.core.tools import Tool
-from serve_app.core.types import Message, Prompt, Sampling, ToolCall
+from serve_app.core.types import Image, Message, Prompt, Sampling, ToolCall
 from serve_app.deployments.capabilities import SAMPLING_SUBJECTS, check_honoured
-from serve_app.engines import EngineSettings, LlamaCppConfig, OpenAiApiConfig, ReplayConfig, Seq2SeqConfig
+from serve_app.engines import EngineSettings, LlamaCppConfig, OpenAiApiConfig, ReplayConfig, Seq2SeqConfig, VllmConfig
 from serve_app.engines.base import OPTIONAL_SAMPLING
 from serve_app.errors import RequestError
 
@@ -16,6 +17,9 @@ ABLE = {
     "able": ReplayConfig(engine="replay"),
     "too": LlamaCppConfig(engine="llama_cpp", weights="x.gguf", reasoning_effort=True),
 }
+SEEING = {"vision": True, "engine": "openai_api", "model": "x"}
+PICTURE = Message("user", "", parts=(Image("data:image/png;base64,AA=="),))
+LINK = Message("user", "", parts=("Look: ", Image("https://example.com/a.png")))
 UNABLE = ABLE | {"old": EngineSettings(), "older": EngineSettings()}
 HI = Message("user", "Hi")
 CALL = Message("assistant", "", (ToolCall("1", "f", "{}"),))
@@ -67,6 +71,22 @@ def test_a_recorded_answer_has_no_alternatives_to_its_tokens() -> None:
     check_honoured(prompt, {"too": ABLE["too"]})
     with pytest.raises(RequestError, match=r"^top_logprobs: alternatives to tokens are not honoured by 'able', which"):
         check_honoured(prompt, ABLE)
+
+
+def test_images_go_to_models_that_see() -> None:
+    seeing = {"seeing": OpenAiApiConfig(**SEEING), "too": VllmConfig(engine="vllm", weights="x", vision=True)}
+    check_honoured(Prompt((HI, PICTURE)), seeing)
+    with pytest.raises(RequestError, match=r"^messages: images are not honoured by 'able', which would be asked\.$"):
+        check_honoured(Prompt((HI, PICTURE)), seeing | {"able": ABLE["able"]})
+
+
+def test_urls_of_images_need_a_config_of_their_own() -> None:
+    seeing = {"seeing": OpenAiApiConfig(**SEEING), "fetching": OpenAiApiConfig(**SEEING, image_urls=True)}
+    check_honoured(Prompt((HI, LINK)), {"fetching": seeing["fetching"]})
+    with pytest.raises(RequestError, match=r"^messages: http\(s\) URLs of images are not honoured by 'seeing', which"):
+        check_honoured(Prompt((HI, LINK)), seeing)
+    with pytest.raises(ValidationError, match="image_urls: needs vision: true"):
+        OpenAiApiConfig(**SEEING | {"vision": False}, image_urls=True)
 
 
 def test_token_ids_are_those_of_one_model() -> None:

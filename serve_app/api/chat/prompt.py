@@ -58,13 +58,15 @@ def _message(number: int, message: ChatMessage, names: Names) -> Message:
     # OpenAI's newer name for the system role; chat templates only know the older one.
     role = "system" if message.role == "developer" else message.role
     calls = tuple(call.to_core() for call in message.tool_calls)
-    return Message(role, _named_text(message) if names == "prefix" else message.text, calls, message.tool_call_id)
+    speaker = _speaker(message) if names == "prefix" else ""
+    parts = (speaker, *message.parts) if speaker and message.parts else message.parts
+    return Message(role, speaker + message.text, calls, message.tool_call_id, parts)
 
 
-def _named_text(message: ChatMessage) -> str:
-    """Return the text after the speaker's name. A tool's name is its function's, which the call shows already."""
+def _speaker(message: ChatMessage) -> str:
+    """Return what is written before the text. A tool's name is its function's, which the call shows already."""
     named = message.name and message.text and message.role != "tool"
-    return f"{message.name}: {message.text}" if named else message.text
+    return f"{message.name}: " if named else ""
 
 
 def _sampling(body: Completion, max_tokens: int | None, logprobs: bool, top_logprobs: int) -> Sampling:

@@ -5,12 +5,13 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
+from serve_app.api.chat.parts import ContentPart
 from serve_app.api.chat.tolerated import IGNORED, NEUTRAL
 from serve_app.api.chat.tools import MAX_TOOLS, FunctionTool, NamedToolChoice, ResponseFormat, Turn, check_choice
 from serve_app.api.fields.body import Body, Text
 from serve_app.api.fields.cascade_options import CascadeOptions
 from serve_app.api.fields.messages import FEW_MESSAGES
-from serve_app.core.types import ReasoningEffort
+from serve_app.core.types import Image, ReasoningEffort
 from serve_app.errors import quoted
 
 
@@ -22,16 +23,7 @@ class StreamOptions(Body):
 
 
 MAX_PARTS = 1024
-"""Text parts of one message."""
-
-
-class TextPart(Body):
-    """A text part of a message; images, audio and files are refused."""
-
-    ignored = IGNORED["part"]
-
-    type: Literal["text"]
-    text: Text
+"""Parts of one message."""
 
 
 class ChatMessage(Turn):
@@ -39,23 +31,34 @@ class ChatMessage(Turn):
 
     ignored = IGNORED["message"]
 
-    content: Text | Annotated[list[TextPart], Field(max_length=MAX_PARTS, fail_fast=True)] | None = Field(
+    content: Text | Annotated[list[ContentPart], Field(max_length=MAX_PARTS, fail_fast=True)] | None = Field(
         None, validate_default=True
     )
     name: Text | None = Field(None, description="Whose message it is; `router.names` says what is done with it.")
 
     @field_validator("content")
     @classmethod
-    def _require_content(cls, value: str | list[TextPart] | None, info: ValidationInfo) -> str | list[TextPart] | None:
+    def _require_content(
+        cls, value: str | list[ContentPart] | None, info: ValidationInfo
+    ) -> str | list[ContentPart] | None:
         if value is None and not info.data.get("tool_calls", True):
             raise ValueError("required, but missing")
+        images = isinstance(value, list) and any(part.image_url is not None for part in value)
+        if images and info.data.get("role") not in (None, "user"):
+            raise ValueError('images only with role "user"')
         return value
 
     @property
     def text(self) -> str:
         """Return the content, with its parts joined."""
         content = self.content or ""
-        return content if isinstance(content, str) else "".join(part.text for part in content)
+        return content if isinstance(content, str) else "".join(part.text or "" for part in content)
+
+    @property
+    def parts(self) -> tuple[str | Image, ...]:
+        """Return all parts of a content with images, otherwise none."""
+        parts = () if not isinstance(self.content, list) else tuple(part.to_core() for part in self.content)
+        return parts if any(isinstance(part, Image) for part in parts) else ()
 
 
 MAX_TOKENS = 2**31 - 1

@@ -12,7 +12,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from serve_app.core.options import OPERATIONAL
 from serve_app.core.secrecy import ValuePath, holds_secret, names_secret, secret_paths
-from serve_app.engines.base import OPTIONAL_SAMPLING, EngineSettings
+from serve_app.engines.base import OPTIONAL_SAMPLING, VisionSettings
 from serve_app.engines.running.thinking import Markers, Reasoning
 from serve_app.engines.wire.dialect import Dialect
 from serve_app.errors import EngineError
@@ -36,7 +36,7 @@ class NoKeyError(EngineError):
     """The key is missing, so the endpoint was not asked."""
 
 
-class OpenAiApiConfig(EngineSettings):
+class OpenAiApiConfig(VisionSettings):
     """A model behind any OpenAI-compatible endpoint: OpenAI, Azure, Together, vLLM, Ollama, llama-server, this server.
 
     A sampling value that neither the request nor the configuration names is not sent: the endpoint's own default holds.

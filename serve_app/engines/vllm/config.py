@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from serve_app.core.options import OPERATIONAL
-from serve_app.engines.base import OPTIONAL_SAMPLING, FolderSettings
+from serve_app.engines.base import OPTIONAL_SAMPLING, FolderSettings, VisionSettings
 from serve_app.engines.running.thinking import Markers, Reasoning
 from serve_app.engines.vllm.lora import lora_arguments
 
@@ -44,7 +44,7 @@ PICKLED = ("pt", "npcache")
 """vLLM's load formats that read pickled weights even beside safetensors."""
 
 
-class VllmConfig(FolderSettings):
+class VllmConfig(FolderSettings, VisionSettings):
     """A model in Hugging Face format, run by vLLM through `ray.serve.llm`; as many GPUs as it has workers."""
 
     honours_response_format: ClassVar[bool] = True

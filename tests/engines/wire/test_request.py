@@ -3,7 +3,7 @@
 import pytest
 
 from serve_app.core.tools import Tool
-from serve_app.core.types import Message, Prompt, ToolCall
+from serve_app.core.types import Image, Message, Prompt, ToolCall
 from tests.engines.asking import QUESTION, ask, chat, raw
 from tests.engines.conftest import Load
 from tests.engines.endpoint import Endpoint
@@ -94,6 +94,23 @@ async def test_tools_and_response_format_are_passed_on(endpoint: Endpoint, load:
     ]
     assert (endpoint.last["tools"], endpoint.last["tool_choice"]) == ([TOOL_JSON], "auto")
     assert endpoint.last["response_format"] == {"type": "json_object"}
+
+
+async def test_images_are_passed_on_in_their_place(endpoint: Endpoint, load: Load) -> None:
+    endpoint.script.append(ANSWER)
+    parts = ("What is ", Image("data:image/png;base64,AA==", "low"), "?", Image("https://example.com/a.png"))
+    await ask(await load(vision=True, image_urls=True), Prompt((Message("user", "What is ?", parts=parts),)))
+    assert endpoint.last["messages"] == [
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "What is "},
+                {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA==", "detail": "low"}},
+                {"type": "text", "text": "?"},
+                {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}},
+            ],
+        }
+    ]
 
 
 async def test_one_call_at_a_time(endpoint: Endpoint, load: Load) -> None:
