@@ -7,6 +7,7 @@ from fastapi import FastAPI, Request, Response
 from serve_app import __version__
 from serve_app.api import errors
 from serve_app.api.chat import routes as chat
+from serve_app.api.embeddings import routes as embeddings
 from serve_app.api.encoding import Reply
 from serve_app.api.head_requests import HeadMiddleware
 from serve_app.api.intake.route import CompletionRoute
@@ -27,12 +28,13 @@ def build_api(service: Service) -> FastAPI:
     chat.install(app, service)
     responses.install(app, service)
     messages.install(app, service)
+    embeddings.install(app, service)
 
     @app.get("/v1/models", summary="Every cascade and every single model")
     async def models(request: Request) -> dict[str, Any]:
         cards = service.cards()
         if speaks_anthropic(request.scope):
-            return model_page(cards)
+            return model_page([card for card in cards if card.kind != "embedding"])
         return {"object": "list", "data": [_card(card) for card in cards]}
 
     @app.get("/v1/models/{model_id}", summary="One cascade or model")

@@ -1,5 +1,6 @@
 """The interface of the service that runs the cascades, as the routes use it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
@@ -9,7 +10,7 @@ from serve_app.api.responses.store import StoreLimits
 from serve_app.core.record import DecisionRecord
 from serve_app.core.record_json import JsonObject
 from serve_app.core.run import Run
-from serve_app.core.types import Outcome, Prompt
+from serve_app.core.types import Embedding, Outcome, Prompt
 from serve_app.errors import UnknownModelError, choices, quoted
 
 Names: TypeAlias = Literal["refuse", "ignore", "prefix"]
@@ -18,10 +19,10 @@ Names: TypeAlias = Literal["refuse", "ignore", "prefix"]
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """One id that clients can request: a cascade, or a single model."""
+    """One id that clients can request: a cascade, a single model, or an encoder for embeddings."""
 
     id: str
-    kind: Literal["cascade", "model"]
+    kind: Literal["cascade", "model", "embedding"]
     details: JsonObject
 
 
@@ -52,6 +53,10 @@ class Service(Protocol):
 
     def close(self, model: str, run: Run, outcome: Outcome | None, options: CascadeOptions) -> DecisionRecord:
         """Count and log a request that has ended (`outcome` None: cancelled), once, and return its decision record."""
+        ...
+
+    async def embed(self, model: str, texts: Sequence[str]) -> list[Embedding]:
+        """Return the vector of each text. Raises `UnknownModelError`, or `SignalError` if the encoder fails."""
         ...
 
     async def readiness(self) -> Readiness:

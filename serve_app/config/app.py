@@ -19,6 +19,7 @@ from serve_app.signals import (
     TOKEN_SIGNALS,
     ChowConfig,
     CompositeConfig,
+    SbertConfig,
     SignalCatalogue,
     SignalConfig,
     confidence,
@@ -159,6 +160,12 @@ class AppConfig(Strict):
         named = {tier.signal for cascade in self.cascades.values() for tier in cascade.tiers} | set(self.signals)
         named |= {component for name in self.signals for component in signals.components(name)}
         return {name: signal for name, signal in signals.plain().items() if name in named or not signal.needs_weights}
+
+    def encoders(self) -> dict[str, SbertConfig]:
+        """Return the sbert signals by whose names clients get embeddings: those not called as a cascade or a model."""
+        signals = self._offered().items()
+        taken = {*self.cascades, *self.models}
+        return {name: signal for name, signal in signals if isinstance(signal, SbertConfig) and name not in taken}
 
     def composites(self) -> dict[str, CompositeConfig]:
         """Return the signals that are computed from other signals."""

@@ -239,6 +239,14 @@ class Scores:
     truncated_pairs: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """A text's vector of length 1, as float32 numbers in little-endian bytes, and the tokens that were read of it."""
+
+    vector: bytes
+    tokens: int
+
+
 Confidence: TypeAlias = Callable[[str, Generation], float]
 """A token-level confidence in a model's answer (paper, section 3.3), normalised for that model if several are
 compared (section 3.4); minus infinity if there are no log-probabilities."""

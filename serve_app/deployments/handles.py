@@ -9,8 +9,8 @@ from ray.exceptions import RayError, RayTaskError
 from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle, DeploymentResponseGenerator
 
-from serve_app.core.types import Answer, Delta, Failure, Prompt, Scores
-from serve_app.deployments.protecting.circuit_breaker import CircuitBreaker
+from serve_app.core.types import Answer, Delta, Embedding, Failure, Prompt, Scores
+from serve_app.deployments.protecting.circuit_breaker import CircuitBreaker, Trial
 from serve_app.deployments.protecting.liveness import GoneError, Liveness
 from serve_app.errors import SignalError
 
@@ -93,6 +93,7 @@ class ScorerHandle:
     ) -> None:
         self._breakers = breakers
         self._shared = shared.options(method_name="score")
+        self._encoders = shared.options(method_name="embed")
         self._isolated = {signal: handle.options(method_name="score") for signal, handle in isolated.items()}
         self._timeout_s = timeout_s
         self._liveness = liveness
@@ -104,22 +105,34 @@ class ScorerHandle:
         if breaker.left_s is not None:
             raise SignalError(f"The scorer is left out after {breaker.failures} failures in a row.")
         with breaker.trial() as trial:
-            try:
-                async with asyncio.timeout(self._timeout_s), self._liveness.required(deployment):
-                    scores: Scores = await _result(scorer.remote(signal, list(texts)))
-            except TimeoutError:
-                trial.works = False
-                raise SignalError(f"The scorer did not answer within {self._timeout_s} s.") from None
-            except GoneError as error:
-                trial.works = False
-                raise SignalError(str(error)) from None
-            except (RayError, RayServeException) as error:
-                logger.warning("Scoring by %r failed: %s", signal, error)
-                cause = error.cause if isinstance(error, RayTaskError) else None
-                trial.works = isinstance(cause, SignalError)
-                raise SignalError(str(cause) if trial.works else "The scorer failed.") from error
-            trial.works = True
+            scores: Scores = await self._asked(scorer, deployment, signal, texts, trial)
         return scores
+
+    async def embed(self, signal: str, texts: Sequence[str]) -> list[Embedding]:
+        """Return the vector of each text by the encoder of an sbert signal. Raises `SignalError` as `score` does."""
+        # No breaker hears of it: whoever embeds long texts cannot have comparisons left out.
+        embeddings: list[Embedding] = await self._asked(self._encoders, "Scorer", signal, texts, Trial())
+        return embeddings
+
+    async def _asked(
+        self, scorer: DeploymentHandle[Any], deployment: str, signal: str, texts: Sequence[str], trial: Trial
+    ) -> Any:
+        try:
+            async with asyncio.timeout(self._timeout_s), self._liveness.required(deployment):
+                result = await _result(scorer.remote(signal, list(texts)))
+        except TimeoutError:
+            trial.works = False
+            raise SignalError(f"The scorer did not answer within {self._timeout_s} s.") from None
+        except GoneError as error:
+            trial.works = False
+            raise SignalError(str(error)) from None
+        except (RayError, RayServeException) as error:
+            logger.warning("Scoring by %r failed: %s", signal, error)
+            cause = error.cause if isinstance(error, RayTaskError) else None
+            trial.works = isinstance(cause, SignalError)
+            raise SignalError(str(cause) if trial.works else "The scorer failed.") from error
+        trial.works = True
+        return result
 
 
 async def _result(response: Any) -> Any:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+from collections.abc import Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from serve_app.core.protocols import Model, Scorer
 from serve_app.core.record import DecisionRecord, decision_record
 from serve_app.core.record_json import JsonObject, to_json
 from serve_app.core.run import Run
-from serve_app.core.types import Generation, Outcome, Prompt, Tier
+from serve_app.core.types import Embedding, Generation, Outcome, Prompt, Tier
 from serve_app.deployments.autoscaling import EXPECTED, Demand
 from serve_app.deployments.capabilities import check_honoured
 from serve_app.deployments.cors import open_to
@@ -89,6 +90,7 @@ class Router:
         self._protection.guard(asked)
         self._sessions = Sessions(config)
         remote = ScorerHandle(scorer, isolated, config.scorer.timeout_s, liveness, self._protection.breakers)
+        self._encoders, self._embedder = config.encoders(), remote
         inline = InlineScorer(config.similarities(), remote, config.scorer.inline_characters)
         self._scorer: Scorer = CompositeScorer(inline, config.composites())
         self._costs = {name: model.cost() for name, model in config.models.items()}
@@ -162,7 +164,8 @@ class Router:
             ModelCard(name, "model", {"engine": model.engine, "parameters": model.parameters})
             for name, model in self._config.models.items()
         ]
-        return cascades + models
+        encoders = [ModelCard(name, "embedding", {"signal": signal.kind}) for name, signal in self._encoders.items()]
+        return cascades + models + encoders
 
     def open(self, model: str, prompt: Prompt, options: CascadeOptions, *, stream: bool, answers: int = 1) -> Run:
         if model not in self._tiers:
@@ -195,6 +198,12 @@ class Router:
         if self._tracing:
             self._tracing.follow(model, run)
         return run
+
+    async def embed(self, model: str, texts: Sequence[str]) -> list[Embedding]:
+        if model not in self._encoders:
+            available = choices(model, self._encoders) if self._encoders else "The config names no sbert signal."
+            raise UnknownModelError(f"There is no encoder {quoted(model)}. {available}", "model", "model_not_found")
+        return await self._embedder.embed(model, texts)
 
     def close(self, model: str, run: Run, outcome: Outcome | None, options: CascadeOptions) -> DecisionRecord:
         self._protection.leave(run)

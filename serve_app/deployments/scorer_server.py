@@ -2,13 +2,15 @@
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import islice
 from time import perf_counter
+from typing import Any
 
 from serve_app.config import ScorerConfig
-from serve_app.core.types import Scores
+from serve_app.core.types import Embedding, Scores
 from serve_app.deployments.observing.metrics import (
     SCORER,
     SCORER_BATCH_SECONDS,
@@ -17,10 +19,12 @@ from serve_app.deployments.observing.metrics import (
     Instruments,
 )
 from serve_app.errors import SignalError, choices
-from serve_app.signals import Signal, SignalConfig, build_signal, needs_weights
+from serve_app.signals import SbertSignal, Signal, SignalConfig, build_signal, needs_weights
 from serve_app.weights import fetch
 
-Waiting = tuple[Sequence[str], asyncio.Future[Scores]]
+Waiting = tuple[Sequence[str], asyncio.Future[Any]]
+Job = tuple[str, Callable[[Any, list[Sequence[str]]], list[Any]]]
+"""A signal, and what is done by it with a batch of requests: they are scored, or embedded."""
 
 
 class ScorerServer:
@@ -32,15 +36,16 @@ class ScorerServer:
     def __init__(self, signals: dict[str, SignalConfig], config: ScorerConfig) -> None:
         self._signals = {name: _build(signal) for name, signal in signals.items()}
         self._max_texts = config.max_batch_texts
-        self._waiting: dict[str, deque[Waiting]] = defaultdict(deque)
-        self._workers: dict[str, asyncio.Task[None]] = {}
+        self._waiting: dict[Job, deque[Waiting]] = defaultdict(deque)
+        self._workers: dict[Job, asyncio.Task[None]] = {}
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="scorer")
         self._instruments = Instruments(SCORER)
 
     async def check_health(self) -> None:
         """Set the gauges, which Ray forgets if they are not set again. Serve calls this every few seconds."""
         for signal in self._signals:
-            self._instruments.record(SCORER_WAITING, len(self._waiting[signal]), signal)
+            waiting = sum(len(queue) for (name, _), queue in self._waiting.items() if name == signal)
+            self._instruments.record(SCORER_WAITING, waiting, signal)
 
     async def score(self, signal: str, texts: Sequence[str]) -> Scores:
         """Return the n x n similarities of n texts, and what they cost.
@@ -49,31 +54,46 @@ class ScorerServer:
         """
         if signal not in self._signals:
             raise SignalError(f"There is no signal {signal!r}. {choices(signal, self._signals)}")
-        future: asyncio.Future[Scores] = asyncio.get_running_loop().create_future()
-        self._waiting[signal].append((texts, future))
-        if signal not in self._workers:
-            self._workers[signal] = asyncio.create_task(self._work(signal))
+        scores: Scores = await self._batched((signal, score_batch), texts)
+        return scores
+
+    async def embed(self, signal: str, texts: Sequence[str]) -> list[Embedding]:
+        """Return the vector of each text by the encoder of an sbert signal.
+
+        Raises `SignalError` if there is no such signal, or if it fails.
+        """
+        encoders = [name for name, built in self._signals.items() if isinstance(built, SbertSignal)]
+        if signal not in encoders:
+            raise SignalError(f"There is no encoder {signal!r}. {choices(signal, encoders)}")
+        embeddings: list[Embedding] = await self._batched((signal, embed_batch), texts)
+        return embeddings
+
+    async def _batched(self, job: Job, texts: Sequence[str]) -> Any:
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting[job].append((texts, future))
+        if job not in self._workers:
+            self._workers[job] = asyncio.create_task(self._work(job))
         return await future
 
-    async def _work(self, signal: str) -> None:
-        loop = asyncio.get_running_loop()
+    async def _work(self, job: Job) -> None:
+        loop, (signal, done) = asyncio.get_running_loop(), job
         try:
-            while batch := self._take(signal):
+            while batch := self._take(job):
                 texts, started = [texts for texts, _ in batch], perf_counter()
                 self._instruments.record(SCORER_BATCH_TEXTS, sum(map(len, texts)), signal)
                 try:
-                    scores = await loop.run_in_executor(self._threads, score_batch, self._signals[signal], texts)
+                    results = await loop.run_in_executor(self._threads, done, self._signals[signal], texts)
                 except Exception as error:  # noqa: BLE001 - every failure goes to the requests of the batch
                     _settle(batch, error)
                 else:
-                    _settle(batch, scores)
+                    _settle(batch, results)
                     self._instruments.record(SCORER_BATCH_SECONDS, perf_counter() - started, signal)
         finally:
-            del self._workers[signal]
+            del self._workers[job]
 
-    def _take(self, signal: str) -> list[Waiting]:
+    def _take(self, job: Job) -> list[Waiting]:
         """Return the oldest requests, up to the limit of texts but at least one, without cancelled ones."""
-        waiting, size = self._waiting[signal], 0
+        waiting, size = self._waiting[job], 0
         batch: list[Waiting] = []
         while waiting and (not batch or size + len(waiting[0][0]) <= self._max_texts):
             texts, future = waiting.popleft()
@@ -96,7 +116,13 @@ def score_batch(signal: Signal, requests: list[Sequence[str]]) -> list[Scores]:
     return [replace(scores, device_s=share * len(texts)) for texts, scores in zip(requests, scored, strict=True)]
 
 
-def _settle(batch: list[Waiting], result: list[Scores] | Exception) -> None:
+def embed_batch(signal: SbertSignal, requests: list[Sequence[str]]) -> list[list[Embedding]]:
+    """Embed the texts of all requests together."""
+    embeddings = iter(signal.embed([text for texts in requests for text in texts]))
+    return [list(islice(embeddings, len(texts))) for texts in requests]
+
+
+def _settle(batch: list[Waiting], result: list[Any] | Exception) -> None:
     for number, (_, future) in enumerate(batch):
         if future.cancelled():
             continue

@@ -23,7 +23,7 @@ from serve_app.signals.composite import ByLengthConfig, CompositeScorer, MixConf
 from serve_app.signals.exact import ExactConfig
 from serve_app.signals.json_leaves import JsonConfig
 from serve_app.signals.rouge import RougeConfig
-from serve_app.signals.sbert import SbertConfig
+from serve_app.signals.sbert import SbertConfig, SbertSignal
 
 __all__ = [
     "DEFAULT_SIGNALS",
@@ -42,6 +42,7 @@ __all__ = [
     "MixConfig",
     "RougeConfig",
     "SbertConfig",
+    "SbertSignal",
     "SharedSignalConfig",
     "Signal",
     "SignalCatalogue",

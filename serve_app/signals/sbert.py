@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from serve_app.core.options import OPERATIONAL
-from serve_app.core.types import Scores
+from serve_app.core.types import Embedding, Scores
 from serve_app.errors import SignalError
 from serve_app.signals.base import SignalOptions, TextSignal, freeze
 from serve_app.torch_models import encodable, quiet
@@ -64,6 +64,16 @@ class SbertSignal(TextSignal):
         rows = {text: row for row, text in enumerate(distinct)}
         shares = [2.0 * self._parameters * count / owners[text] for text, count in zip(distinct, tokens, strict=True)]
         return [self._scores([rows[text] for text in texts], vectors, shares) for texts in requests]
+
+    def embed(self, texts: Sequence[str]) -> list[Embedding]:
+        """Return the vector of each text, cut to what the model reads. Other calls may come between its batches."""
+        embeddings: list[Embedding] = []
+        for start in range(0, len(texts), self._batch_size):
+            batch = texts[start : start + self._batch_size]
+            with self._lock:
+                vectors, tokens = self._encode(batch).numpy().astype("<f4"), self._tokens(batch)
+            embeddings += (Embedding(vector.tobytes(), count) for vector, count in zip(vectors, tokens, strict=True))
+        return embeddings
 
     def _scores(self, rows: Sequence[int], vectors: Any, shares: Sequence[float]) -> Scores:
         unit = vectors[rows]

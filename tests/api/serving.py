@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import struct
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
@@ -22,6 +23,7 @@ from serve_app.core.run import Run
 from serve_app.core.types import (
     Answer,
     Delta,
+    Embedding,
     Failure,
     Generation,
     Outcome,
@@ -140,13 +142,18 @@ class FakeService:
         self.options: list[CascadeOptions] = []
         self.closings: list[Outcome | None] = []
         self.closed = asyncio.Event()
+        self.embedded: list[list[str]] = []
+        self.embedding_fails: Exception | None = None
+        self.embedding_s = 0.0
+        self.embedding_stopped = 0
 
     def disagree(self) -> None:
         self.models["b"].text = "Rome"
 
     def cards(self) -> list[ModelCard]:
         single = [ModelCard(name, "model", {"engine": "scripted"}) for name in self.models]
-        return [ModelCard("default", "cascade", {"tiers": []}), *single]
+        encoder = ModelCard("encoder", "embedding", {"signal": "sbert"})
+        return [ModelCard("default", "cascade", {"tiers": []}), *single, encoder]
 
     def open(self, model: str, prompt: Prompt, options: CascadeOptions, *, stream: bool, answers: int = 1) -> Run:
         tiers = {name: (Tier((name,)),) for name in self.models}
@@ -180,6 +187,20 @@ class FakeService:
             raise RuntimeError("secret")
         costs = {name: ModelCost(parameters=1e9) for name in self.models}
         return decision_record(model, run, outcome, charge(run, outcome, costs), answers=options.include_answers)
+
+    async def embed(self, model: str, texts: Sequence[str]) -> list[Embedding]:
+        """Two numbers for each text: its length, and 1; its words are its tokens."""
+        if model != "encoder":
+            raise UnknownModelError(f"There is no encoder {quoted(model)}.", "model", "model_not_found")
+        if isinstance(self.embedding_fails, Exception):
+            raise self.embedding_fails
+        self.embedded.append(list(texts))
+        try:
+            await asyncio.sleep(self.embedding_s)
+        except asyncio.CancelledError:
+            self.embedding_stopped += 1
+            raise
+        return [Embedding(struct.pack("<2f", len(text), 1.0), len(text.split())) for text in texts]
 
     async def readiness(self) -> Readiness:
         return Readiness(self.ready, {"waiting_for": [] if self.ready else ["cascades.default.tiers[0]"]})

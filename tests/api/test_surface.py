@@ -19,6 +19,7 @@ async def test_models(http: httpx.AsyncClient):
         ("a", "model"),
         ("b", "model"),
         ("t", "model"),
+        ("encoder", "embedding"),
     ]
     assert (await http.get("/v1/models/default")).json() == listed["data"][0]
 
@@ -27,7 +28,7 @@ async def test_an_unknown_model(http: httpx.AsyncClient):
     response = await http.get("/v1/models/defualt")
     assert response.status_code == 404
     assert response.json()["error"] == {
-        "message": "There is no model 'defualt'. Did you mean 'default'? Available: a, b, default, t.",
+        "message": "There is no model 'defualt'. Did you mean 'default'? Available: a, b, default, encoder, t.",
         "type": "invalid_request_error",
         "param": "model",
         "code": "model_not_found",
@@ -49,6 +50,7 @@ async def test_documentation(http: httpx.AsyncClient):
     assert set(schema["paths"]) == {
         "/v1/chat/completions",
         "/v1/completions",
+        "/v1/embeddings",
         "/v1/messages",
         "/v1/messages/count_tokens",
         "/v1/models",

@@ -12,7 +12,7 @@ from serve_app.core.cascade import run_cascade
 from serve_app.core.record import DecisionRecord
 from serve_app.core.run import Run
 from serve_app.core.tools import Tool
-from serve_app.core.types import Answer, Generation, Message, Outcome, Prompt, Sampling, Scores
+from serve_app.core.types import Answer, Embedding, Generation, Message, Outcome, Prompt, Sampling, Scores
 from serve_app.deployments import router as router_module
 from serve_app.deployments.protecting.liveness import Health
 from serve_app.deployments.router import Router
@@ -343,3 +343,45 @@ def test_it_is_ready_when_its_base_is(running: int, waiting: list[str]) -> None:
 def test_its_card() -> None:
     cards = {card.id: card for card in of_adapters(adapters(), Adapted()).cards()}
     assert cards["sql"].details == {"engine": "vllm_lora", "parameters": 1e9}
+
+
+class TestEmbeddings:
+    class Encoder(Deployment):
+        """Notes what it is asked to embed."""
+
+        def __init__(self) -> None:
+            self.asked: list[Any] = []
+
+        async def remote(self, *arguments: Any, **_: Any) -> Any:
+            self.asked.append(arguments)
+            return [Embedding(b"1234", 3)]
+
+    def routed(self, encoder: Any, signal: str = "sbert") -> Router:
+        tiers = [{"models": ["a", "b"], "signal": signal, "threshold": 0.5}, {"models": ["t"]}]
+        values = {"models": MODELS, "cascades": {"default": {"tiers": tiers}}}
+        return Router(AppConfig.model_validate(values), {}, encoder, {})
+
+    async def test_the_scorer_embeds_by_the_signals_that_the_config_names(self) -> None:
+        encoder = self.Encoder()
+        router = self.routed(encoder)
+        assert [card.id for card in router.cards() if card.kind == "embedding"] == ["sbert"]
+        assert await router.embed("sbert", ["x"]) == [Embedding(b"1234", 3)]
+        assert encoder.asked == [("sbert", ["x"])]
+
+    @pytest.mark.parametrize(
+        ("signal", "model", "sentence"),
+        [
+            ("sbert", "sbrt", "There is no encoder 'sbrt'. Did you mean 'sbert'? Available: sbert."),
+            ("sbert", "sbert_mbert", "There is no encoder 'sbert_mbert'. Did you mean 'sbert'? Available: sbert."),
+            ("exact", "sbert", "There is no encoder 'sbert'. The config names no sbert signal."),
+        ],
+    )
+    async def test_others_are_not_loaded(self, signal: str, model: str, sentence: str) -> None:
+        with pytest.raises(UnknownModelError) as caught:
+            await self.routed(self.Encoder(), signal).embed(model, ["x"])
+        assert (str(caught.value), caught.value.code) == (sentence, "model_not_found")
+
+    def test_an_id_means_one_thing(self) -> None:
+        tiers = [{"models": ["a", "b"], "signal": "sbert", "threshold": 0.5}, {"models": ["t"]}]
+        config = AppConfig.model_validate({"models": MODELS, "cascades": {"sbert": {"tiers": tiers}}})
+        assert config.encoders() == {}

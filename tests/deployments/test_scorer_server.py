@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import pytest
 
 from serve_app.config import ScorerConfig
-from serve_app.core.types import Scores
+from serve_app.core.types import Embedding, Scores
 from serve_app.deployments import scorer_server
 from serve_app.deployments.scorer_server import ScorerServer
 from serve_app.errors import SignalError
-from serve_app.signals import ExactConfig
+from serve_app.signals import ExactConfig, SbertSignal
 
 
 class Gate:
@@ -98,3 +98,50 @@ async def test_a_request_given_up_while_waiting_is_not_scored(gate: Gate) -> Non
     await asyncio.gather(given_up, return_exceptions=True)
     await asyncio.sleep(0.01)
     assert gate.batches == [1]
+
+
+class Encoder(SbertSignal):
+    """Gives the length of a text as its vector."""
+
+    def __init__(self) -> None:
+        self.open = threading.Event()
+        self.asked: list[list[str]] = []
+
+    def embed(self, texts: Sequence[str]) -> list[Embedding]:
+        self.asked.append(list(texts))
+        assert self.open.wait(30)
+        if "boom" in texts:
+            raise SignalError("The encoder broke.")
+        return [Embedding(bytes([len(text)]), 1) for text in texts]
+
+
+@pytest.fixture
+def encoder(monkeypatch: pytest.MonkeyPatch) -> Encoder:
+    encoder = Encoder()
+    monkeypatch.setattr(scorer_server, "build_signal", lambda config, weights: encoder)
+    return encoder
+
+
+async def test_what_comes_meanwhile_is_embedded_together(encoder: Encoder) -> None:
+    server = scorer()
+    first = asyncio.create_task(server.embed("exact", ["first"]))
+    while not encoder.asked:  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+    others = [asyncio.create_task(server.embed("exact", texts)) for texts in (["a", "bb"], ["ccc"])]
+    await asyncio.sleep(0)
+    await server.check_health()
+    encoder.open.set()
+    assert await first == [Embedding(b"\5", 1)]
+    assert [await other for other in others] == [[Embedding(b"\1", 1), Embedding(b"\2", 1)], [Embedding(b"\3", 1)]]
+    assert encoder.asked == [["first"], ["a", "bb", "ccc"]]
+
+
+async def test_an_encoder_that_breaks_is_an_error(encoder: Encoder) -> None:
+    encoder.open.set()
+    with pytest.raises(SignalError, match=r"The encoder broke\."):
+        await scorer().embed("exact", ["boom"])
+
+
+async def test_other_signals_have_no_encoder() -> None:
+    with pytest.raises(SignalError, match=r"There is no encoder 'exact'\."):
+        await scorer().embed("exact", ["a"])

@@ -143,3 +143,54 @@ async def test_a_client_that_leaves_the_targets_stream_frees_its_slot(
     await stream.close()
     await until(lambda: quickstart.active("qwen-1.5b"), [0])
     assert (await quickstart.counters("qwen-1.5b")).completion_tokens - before < 200
+
+
+@pytest.mark.parametrize("form", [openai.NOT_GIVEN, "float"])
+async def test_embeddings_are_those_of_the_signal(client: openai.AsyncOpenAI, sbert: Any, form: Any) -> None:
+    texts = ["The sky is blue.", "The sky is blue today.", "Faust", "word " * 1000]
+    answer = await client.embeddings.create(model="sbert", input=texts, encoding_format=form)
+    vectors = [item.embedding for item in answer.data]
+    similarities = sbert.similarities([texts])[0].similarities
+    for row, one in zip(similarities, vectors, strict=True):
+        cosines = [sum(a * b for a, b in zip(one, other, strict=True)) for other in vectors]
+        assert cosines == pytest.approx(row, abs=1e-4)
+    # Two special tokens each; of the long text the encoder reads 256 tokens.
+    assert answer.usage.prompt_tokens == (5 + 2) + (6 + 2) + (1 + 2) + 256
+    assert len(vectors[0]) == 384
+
+
+async def test_the_encoder_is_no_chat_model(client: openai.AsyncOpenAI) -> None:
+    kinds = {model.id: model.kind async for model in client.models.list()}
+    assert (kinds["sbert"], kinds["default"], kinds["qwen-0.5b"]) == ("embedding", "cascade", "model")
+    with pytest.raises(openai.NotFoundError, match="There is no model 'sbert'"):
+        await client.chat.completions.create(**ask("Hi", model="sbert"))
+    with pytest.raises(openai.NotFoundError, match=r"There is no encoder 'default'.*sbert"):
+        await client.embeddings.create(model="default", input="Hi")
+
+
+async def test_several_answers_with_the_likeliest_tokens(client: openai.AsyncOpenAI) -> None:
+    options = {"temperature": 1.0, "seed": 3, "n": 3, "logprobs": True, "top_logprobs": 2, "frequency_penalty": 0.5}
+    response = await client.chat.completions.create(**ask(QUESTIONS[-1], **options))
+    assert [choice.index for choice in response.choices] == [0, 1, 2]
+    for choice in response.choices:
+        assert all(len(token.top_logprobs) == 2 for token in choice.logprobs.content)
+    record = response.model_extra["cascade"]
+    answered = record["models"][record["answered_by"]]
+    assert answered["calls"] == 3
+    asked = record["models"].values()
+    assert response.usage.completion_tokens == sum(model["completion_tokens"] for model in asked)
+
+
+async def test_a_token_that_is_banned(client: openai.AsyncOpenAI) -> None:
+    biased = ask(QUESTIONS[0], model="smollm2-135m", max_tokens=2, logit_bias={"28": 100})
+    assert (await client.chat.completions.create(**biased)).choices[0].message.content == ",,"
+    with pytest.raises(openai.BadRequestError, match="logit_bias: only for a single model"):
+        await client.chat.completions.create(**ask(QUESTIONS[0], logit_bias={"28": 100}))
+
+
+async def test_several_prompts(client: openai.AsyncOpenAI) -> None:
+    prompts = ["1, 2, 3, 4,", "a, b, c, d,"]
+    response = await client.completions.create(model="qwen-0.5b", prompt=prompts, max_tokens=6, temperature=0)
+    assert "5" in response.choices[0].text
+    assert "e" in response.choices[1].text
+    assert len(response.model_extra["cascade"]) == 2

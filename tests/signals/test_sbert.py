@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from serve_app.errors import SignalError, WeightsError
-from serve_app.signals import SbertConfig, Signal, build_signal
+from serve_app.signals import SbertConfig, SbertSignal, Signal, build_signal
 from tests.pickles import hostile
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "sat", "on", "mat", "dog", "ran", "."]
@@ -199,3 +200,18 @@ def test_a_class_of_the_folder_is_imported_only_with_trust(tiny_bert: Path, tmp_
     with pytest.raises(WeightsError if trust == "data" else Exception):  # the class is no module of torch's
         build_signal(SbertConfig.model_validate({"weights_trust": trust}), folder)
     assert marker.exists() == (trust == "code")
+
+
+def test_embeddings_are_the_vectors_that_are_compared(tiny_bert: Path) -> None:
+    signal = build_signal(SbertConfig(device="cpu", batch_size=2), tiny_bert)
+    assert isinstance(signal, SbertSignal)
+    texts = ["the cat sat.", "the dog ran.", "the cat sat.", "mat", "the cat " * 100]
+    embeddings = signal.embed(texts)
+    vectors = [struct.unpack("<16f", embedding.vector) for embedding in embeddings]
+    [scores] = signal.similarities([texts])
+    for row, one in zip(scores.similarities, vectors, strict=True):
+        assert [sum(a * b for a, b in zip(one, other, strict=True)) for other in vectors] == pytest.approx(
+            row, abs=1e-5
+        )
+    assert [embedding.tokens for embedding in embeddings] == [6, 6, 6, 3, 32]
+    assert signal.embed([]) == []

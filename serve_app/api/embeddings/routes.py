@@ -1,0 +1,55 @@
+"""The path of OpenAI's embeddings."""
+
+import struct
+from base64 import b64encode
+from collections.abc import Sequence
+
+from fastapi import FastAPI, Request, Response
+
+from serve_app.api.embeddings.schema import EmbeddingRequest
+from serve_app.api.encoding import Reply
+from serve_app.api.exchange import while_connected
+from serve_app.api.intake.route import CLIENT_LEFT
+from serve_app.api.service import Service
+from serve_app.core.record_json import JsonObject
+from serve_app.core.types import Embedding
+from serve_app.errors import RequestError
+
+NUMBER_BYTES = 4
+"""Of a float32 in a vector."""
+
+
+def install(app: FastAPI, service: Service) -> None:
+    """Make the app answer `/v1/embeddings`."""
+
+    @app.post("/v1/embeddings", summary="Embed texts by the encoder of an sbert signal")
+    async def embeddings(body: EmbeddingRequest, request: Request) -> Response:
+        embedded = await while_connected(request.receive, service.embed(body.model, body.texts))
+        if embedded is None:
+            return Response(status_code=CLIENT_LEFT)
+        dimensions = len(embedded[0].vector) // NUMBER_BYTES
+        if body.dimensions not in (None, dimensions):
+            raise RequestError(f"dimensions: must be {dimensions}, got {body.dimensions}.", "dimensions")
+        return Reply(_response(body, embedded))
+
+
+def _response(body: EmbeddingRequest, embedded: Sequence[Embedding]) -> JsonObject:
+    shown = _base64 if body.encoding_format == "base64" else _numbers
+    tokens = sum(embedding.tokens for embedding in embedded)
+    return {
+        "object": "list",
+        "model": body.model,
+        "data": [
+            {"object": "embedding", "index": index, "embedding": shown(embedding.vector)}
+            for index, embedding in enumerate(embedded)
+        ],
+        "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+    }
+
+
+def _base64(vector: bytes) -> str:
+    return b64encode(vector).decode()
+
+
+def _numbers(vector: bytes) -> list[float]:
+    return list(struct.unpack(f"<{len(vector) // NUMBER_BYTES}f", vector))
