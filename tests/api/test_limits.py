@@ -15,6 +15,7 @@ from annotated_types import MaxLen
 from pydantic.fields import FieldInfo
 
 from serve_app.api.chat.schema import ChatCompletion, TextCompletion
+from serve_app.api.embeddings.schema import EmbeddingRequest
 from serve_app.api.fields.body import Body
 from serve_app.api.messages.schema import MessageRequest
 
@@ -181,7 +182,8 @@ def _models(model: type[Body]) -> set[type[Body]]:
 def test_every_list_and_dict_of_a_request_is_bounded():
     unbounded = [
         f"{model.__name__}.{name}"
-        for model in _models(ChatCompletion) | _models(TextCompletion) | _models(MessageRequest)
+        for body in (ChatCompletion, TextCompletion, MessageRequest, EmbeddingRequest)
+        for model in _models(body)
         for name, field in model.model_fields.items()
         for constraints in _containers(field.annotation, field.metadata)
         if not any(isinstance(constraint, MaxLen) for constraint in constraints)

@@ -177,7 +177,7 @@ PROMPTS = f"must be one string or up to {MAX_PROMPTS}, none of them empty; token
 class TextCompletion(Completion):
     """`POST /v1/completions`: the prompt goes to the models as it is, without a chat template."""
 
-    prompt: Text | Annotated[list[Text], Field(fail_fast=True)]
+    prompt: Text | Annotated[list[Text], Field(max_length=MAX_PROMPTS, fail_fast=True)]
 
     @field_validator("prompt", mode="before")
     @classmethod

@@ -15,7 +15,9 @@ class EmbeddingRequest(Body):
     """`POST /v1/embeddings`."""
 
     model: str = Field(min_length=1, description="An sbert signal of the config.")
-    input: Text | Annotated[list[Text], Field(fail_fast=True)] = Field(description=f"One text, or up to {MAX_TEXTS}.")
+    input: Text | Annotated[list[Text], Field(max_length=MAX_TEXTS, fail_fast=True)] = Field(
+        description=f"One text, or up to {MAX_TEXTS}."
+    )
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: int | None = Field(None, description="Only the number that the encoder has.")
     user: str | None = None
