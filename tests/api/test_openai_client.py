@@ -145,7 +145,7 @@ class TestPlain:
 
     async def test_models(self, client: openai.AsyncOpenAI):
         listed = [model async for model in client.models.list()]
-        assert [model.id for model in listed] == ["default", "a", "b", "t"]
+        assert [model.id for model in listed] == ["default", "a", "b", "t", "encoder"]
         card = await client.models.retrieve("default")
         assert (card.object, card.owned_by) == ("model", "semantic-cascade")
         type(card).model_validate(card.model_dump())
