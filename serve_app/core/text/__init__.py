@@ -1,0 +1,1 @@
+"""Text as all that reads and writes it needs it."""
