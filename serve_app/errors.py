@@ -8,7 +8,7 @@
     │   ├── RateLimitedError     the model's endpoint takes no more requests for now (HTTP 429)
     │   └── UnsupportedRequestError  the request asks for something that the engine cannot do (HTTP 400)
     ├── SignalError              a similarity could not be computed
-    ├── DataError                examples, prompts or records of an evaluation cannot be used
+    ├── DataError                a file of examples, prompts, records or texts cannot be used
     ├── RequestError             the client asked for something that cannot be honoured (HTTP 400)
     │   └── UnknownModelError    no such cascade or model (HTTP 404)
     ├── OverloadedError          a model has as many requests as may wait for it (HTTP 429)
@@ -99,7 +99,7 @@ class SignalError(CascadeError):
 
 
 class DataError(CascadeError):
-    """Examples, prompts or records of an evaluation cannot be used."""
+    """A file of examples, prompts, records or texts cannot be used."""
 
 
 class RequestError(CascadeError):

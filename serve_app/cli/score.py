@@ -11,6 +11,7 @@ from serve_app.core.agreement import agree, survivors
 from serve_app.core.deferral import decide
 from serve_app.core.types import Agreement, Decision, Generation, Scores, Tier
 from serve_app.errors import RequestError, SignalError, choices
+from serve_app.files.text import read_text, text_of
 from serve_app.signals import (
     DEFAULT_SIGNALS,
     TOKEN_SIGNALS,
@@ -63,8 +64,8 @@ def score(
 ) -> Scored:
     """Compare the texts in `files` as a tier compares its members' answers; `-` is standard input.
 
-    `signal` is a built-in one, or one that the serving config `config` defines. Raises `RequestError` for files and
-    names that cannot be used, `SignalError` and `WeightsError` if the signal cannot be computed.
+    `signal` is a built-in one, or one that the serving config `config` defines. Raises `DataError` for files and
+    `RequestError` for names that cannot be used, `SignalError` and `WeightsError` if the signal cannot be computed.
     """
     signals = _signals(config)
     if signal not in signals:
@@ -100,16 +101,7 @@ def _read(files: Sequence[str]) -> list[str]:
 
 def _text(file: str) -> str:
     """Return the text as a model would have written it: without the newline that an editor adds to a file."""
-    try:
-        content = sys.stdin.buffer.read() if file == STDIN else Path(file).read_bytes()
-        text = content.decode("utf-8-sig")
-    except FileNotFoundError:
-        raise RequestError(f"There is no file {file!r}.") from None
-    except OSError as error:
-        raise RequestError(f"The file {file!r} cannot be read: {error.strerror}.") from None
-    except UnicodeDecodeError:
-        raise RequestError(f"The file {file!r} is not text in UTF-8.") from None
-    return text.removesuffix("\n").removesuffix("\r")
+    return text_of(sys.stdin.buffer.read(), "standard input") if file == STDIN else read_text(Path(file))
 
 
 class _LocalScorer:

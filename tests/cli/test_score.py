@@ -130,9 +130,9 @@ def test_names_are_no_markup() -> None:
     [
         ((), "Agreement takes at least two texts"),
         (("a.txt",), "Agreement takes at least two texts"),
-        (("a.txt", "x.txt"), "There is no file 'x.txt'."),
+        (("a.txt", "x.txt"), "The file 'x.txt' cannot be read: No such file or directory."),
         (("a.txt", "."), "The file '.' cannot be read: Is a directory."),
-        (("a.txt", "latin.txt"), "The file 'latin.txt' is not text in UTF-8."),
+        (("a.txt", "latin.txt"), "latin.txt: not UTF-8 at byte 4."),
         (("-", "-"), "Standard input can be read only once"),
         (("a.txt", "b.txt", "--signal", "rougel"), "There is no signal 'rougel'. Did you mean 'rougeL'? Available: "),
         (("a.txt", "b.txt", "--signal", "half"), "There is no signal 'half'."),

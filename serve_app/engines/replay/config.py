@@ -36,7 +36,7 @@ class ReplayConfig(EngineSettings):
 
     engine: Literal["replay"]
     answers: tuple[ScriptedAnswer, ...] = Field(default=(), description="Scripted answers; the first match wins.")
-    records: Path | None = Field(default=None, description="A JSON Lines file of recorded answers.")
+    records: Path | None = Field(default=None, description="A JSON Lines file of recorded answers, plain or `.gz`.")
     default: str | None = Field(default=None, description="The answer to any other prompt; null refuses it.")
     first_token_s: Annotated[float, OPERATIONAL] = Field(
         default=0.0, ge=0, description="Seconds before the first token."

@@ -6,8 +6,8 @@ have no effect: what was recorded comes back as it was. An answer that does not 
 that calls tools which the request lacks, one without a call if one is required, or, under a response format, one that
 is not a JSON object (schemas are not checked).
 
-`records` is a file of JSON Lines, one answer each; only `prompt` and `text` (or `tool_calls`, or `error`) are required,
-and of several records of one prompt the last counts:
+`records` is a file of JSON Lines (or `.gz`), one answer each; only `prompt` and `text` (or `tool_calls` or `error`) are
+required, and of several records of one prompt the last counts:
 
     {"prompt": "Capital of France?", "text": "Paris.", "finish_reason": "stop", "prompt_tokens": 12,
      "completion_tokens": 3, "logprobs": [["Paris", -0.1], [".", -0.2]]}
@@ -35,7 +35,9 @@ from serve_app.engines.replay.gpu_model import Sequence
 from serve_app.engines.replay.live_batch import LiveBatch
 from serve_app.engines.replay.tape import RecordedAnswer, Take, Tape, make_tape
 from serve_app.engines.running.slots import CLOSED, Slots
-from serve_app.errors import ContextTooLongError, EngineError
+from serve_app.errors import ContextTooLongError, DataError, EngineError
+from serve_app.files.json_lines import Object, read_json_lines
+from serve_app.files.text import Line
 
 TICK_S = 0.02
 """Seconds between two updates of the meter in `generate`."""
@@ -212,20 +214,18 @@ def _words(prompt: Prompt) -> int:
 
 
 def _read(path: Path) -> dict[str, Record]:
-    records = {}
     try:
-        lines = path.read_bytes().split(b"\n")  # not splitlines: a JSON string may hold a U+2028
-    except OSError as error:
-        raise EngineError(f"The replay engine could not read its records {str(path)!r}: {error}.") from error
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            record = Record.model_validate_json(line)
-        except ValidationError as error:
-            problem = error.errors()[0]
-            where = ".".join(map(str, problem["loc"])) or "the line"
-            message = f"{str(path)!r}, line {number}: {where}: {problem['msg']}."
-            raise EngineError(message) from error
-        records[record.prompt] = record
-    return records
+        with read_json_lines(path) as lines:
+            records = [_record(line, body) for line, body in lines]
+    except DataError as error:
+        raise EngineError(f"The replay engine cannot use its records: {error}") from error
+    return {record.prompt: record for record in records}
+
+
+def _record(line: Line, body: Object) -> Record:
+    try:
+        return Record.model_validate(body)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        field = ".".join(map(str, problem["loc"])) or "the line"
+        raise DataError(f"{line.where}: {field}: {problem['msg']}.") from error

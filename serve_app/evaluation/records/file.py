@@ -26,7 +26,8 @@ from serve_app.errors import DataError
 from serve_app.evaluation.records.answers import Answers
 from serve_app.evaluation.records.example import Example
 from serve_app.evaluation.records.header import Header
-from serve_app.evaluation.records.lines import read_example, read_line, read_lines
+from serve_app.evaluation.records.lines import read_example, read_line
+from serve_app.files.json_lines import read_appended
 
 
 class Records:
@@ -41,11 +42,12 @@ class Records:
     def load(cls, path: Path) -> "Records":
         """Read a complete file, or one that is still being written. Raises DataError with the line if it is invalid."""
         reader = _Reader()
-        for number, body in read_lines(path):
-            try:
-                reader.take(body)
-            except ValueError as error:
-                raise DataError(f"{path}:{number}: not a line of records: {error}.") from None
+        with read_appended(path) as lines:
+            for line, body in lines:
+                try:
+                    reader.take(body)
+                except ValueError as error:
+                    raise DataError(f"{line.where}: not a line of records: {error}.") from None
         if reader.header is None:
             raise DataError(f"{str(path)!r} holds no records: it is empty.")
         answers = {model: reader.answers.get(model, Answers(reader.examples)) for model in reader.header.models}

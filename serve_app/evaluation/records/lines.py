@@ -1,15 +1,11 @@
 """The lines of a records file: examples and answers as JSON, and back with every field checked."""
 
-import gzip
 import json
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
-from typing import Any, BinaryIO, cast, get_args
+from typing import Any, get_args
 
 from serve_app.core.types import Answer, Failure, FailureKind, FinishReason, Generation, ToolCall
-from serve_app.errors import DataError
 from serve_app.evaluation.records.answers import Logprobs
 from serve_app.evaluation.records.example import Example
 from serve_app.evaluation.records.fields import field, word
@@ -98,35 +94,9 @@ def read_example(body: Mapping[str, Any]) -> Example:
     return Example.read({name: value for name, value in body.items() if name != "kind"})
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield number and content of each complete line. Raises DataError if the file or a line cannot be read."""
-    try:
-        with _open(path) as file:
-            for number, line in enumerate(file, 1):
-                if line.endswith(b"\n"):
-                    yield number, parse_line(path, number, line)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"The records {str(path)!r} cannot be read: {error}.") from None
-
-
-def parse_line(path: Path, number: int, line: bytes) -> dict[str, Any]:
-    """Return one line's JSON object. Raises DataError if it is not one."""
-    try:
-        body = json.loads(line)
-    except ValueError as error:
-        raise DataError(f"{path}:{number}: not a line of records: {error}.") from None
-    if not isinstance(body, dict):
-        raise DataError(f"{path}:{number}: not a line of records: must be a JSON object.")
-    return body
-
-
 def encode_line(body: Mapping[str, Any]) -> bytes:
     """Return a line in UTF-8, or in ASCII if a text holds a lone surrogate, which UTF-8 cannot encode."""
     try:
         return json.dumps(body, ensure_ascii=False).encode() + b"\n"
     except UnicodeEncodeError:
         return json.dumps(body).encode() + b"\n"
-
-
-def _open(path: Path) -> BinaryIO:
-    return cast("BinaryIO", gzip.open(path) if path.name.endswith(".gz") else path.open("rb"))

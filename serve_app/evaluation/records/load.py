@@ -1,12 +1,13 @@
 """Examples from files and from public sets, whole or a sample."""
 
-import json
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from serve_app.errors import DataError
 from serve_app.evaluation.records.example import Example, T
+from serve_app.files.json_lines import Object, read_json_lines
+from serve_app.files.text import Line
 
 HUB_PREFIX = "hf-datasets:"
 
@@ -36,26 +37,19 @@ def _located(source: str) -> list[tuple[str, Example]]:
         from serve_app.evaluation.records.public_sets import load_public
 
         return [(source, example) for example in load_public(source.removeprefix(HUB_PREFIX))]
-    return list(_read(Path(source)))
+    return _read(Path(source))
 
 
-def _read(path: Path) -> Iterator[tuple[str, Example]]:
+def _read(path: Path) -> list[tuple[str, Example]]:
+    with read_json_lines(path) as lines:
+        return [(line.where, _example(line, body)) for line, body in lines]
+
+
+def _example(line: Line, body: Object) -> Example:
     try:
-        lines = path.read_bytes().split(b"\n")  # not splitlines: a JSON string may contain U+2028
-    except OSError as error:
-        raise DataError(f"The data {str(path)!r} cannot be read: {error.strerror}.") from None
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        where = f"{path}:{number}"
-        try:
-            yield where, Example.read(json.loads(line))
-        except json.JSONDecodeError as error:
-            raise DataError(f"{where}: not JSON: {error}.") from None
-        except UnicodeDecodeError:
-            raise DataError(f"{where}: not UTF-8.") from None
-        except ValueError as error:
-            raise DataError(f"{where}: {error}.") from None
+        return Example.read(body)
+    except ValueError as error:
+        raise DataError(f"{line.where}: {error}.") from None
 
 
 def _sample(items: list[T], limit: int | None, seed: int | None) -> list[T]:

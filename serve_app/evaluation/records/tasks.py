@@ -12,6 +12,7 @@ from typing import Any
 
 from serve_app.core.types import Message
 from serve_app.errors import DataError, choices
+from serve_app.files.text import read_text
 
 PROMPTS = Path(__file__).parent / "prompts"
 """The prompts that come with the package, one file a task."""
@@ -89,10 +90,7 @@ class Prompts:
         path = PROMPTS / f"{task}.txt"
         if self._folder is not None and (self._folder / path.name).exists():
             path = self._folder / path.name
-        try:
-            text = path.read_text(encoding="utf-8").removesuffix("\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"The prompt {str(path)!r} cannot be read: {error}.") from None
+        text = read_text(path).replace("\r\n", "\n")
         _check_template(path, text, TASKS[task].inputs)
         return text
 

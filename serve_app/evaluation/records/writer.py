@@ -15,14 +15,8 @@ from serve_app.core.types import Answer, Failure
 from serve_app.errors import DataError
 from serve_app.evaluation.records.example import Example
 from serve_app.evaluation.records.header import Header, Object
-from serve_app.evaluation.records.lines import (
-    answer_body,
-    encode_line,
-    example_body,
-    parse_line,
-    read_example,
-    read_line,
-)
+from serve_app.evaluation.records.lines import answer_body, encode_line, example_body, read_example, read_line
+from serve_app.files.json_lines import read_appended
 
 FIRST_BYTES = b'{"kind": "header", "format": '
 SYNC_S = 5.0
@@ -122,13 +116,9 @@ class Recorder:
     def _scan(self) -> tuple[Header | None, dict[str, Example]]:
         """Return the file's header and its examples by id, note its answers, and cut off an incomplete last line."""
         header, examples, end = None, {}, 0
-        with self.path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                if not line.endswith(b"\n"):
-                    self._check_tail(header, line)
-                    break
-                end += len(line)
-                body = parse_line(self.path, number, line)
+        with read_appended(self.path) as lines:
+            for line, body in lines:
+                end = line.end
                 try:
                     if body["kind"] == "header":
                         header = Header.read(body)
@@ -139,14 +129,18 @@ class Recorder:
                         answer = read_line(body)
                         self._note(answer.example, answer.model, isinstance(answer.answer, Failure))
                 except (KeyError, ValueError) as error:
-                    raise DataError(f"{self.path}:{number}: not a line of records: {error}.") from None
-        self._file.truncate(end)
+                    raise DataError(f"{line.where}: not a line of records: {error}.") from None
+        self._cut(header, end)
         return header, examples
 
-    def _check_tail(self, header: Header | None, line: bytes) -> None:
-        """Raise DataError if an incomplete line is not the start of records, so that no other file is truncated."""
-        if header is None and not line.startswith(FIRST_BYTES[: len(line)]):
+    def _cut(self, header: Header | None, end: int) -> None:
+        """Cut off what comes after `end`. Raises DataError if it is not the start of records but of another file."""
+        with self.path.open("rb") as file:
+            file.seek(end)
+            tail = file.read()
+        if header is None and not tail.startswith(FIRST_BYTES[: len(tail)]):
             raise DataError(f"{str(self.path)!r} exists but is not a records file; choose another path with -o.")
+        self._file.truncate(end)
 
 
 def differing(old: Header, new: Header, recorded: Mapping[str, Example], data: Iterable[Example]) -> Iterator[str]:

@@ -159,10 +159,10 @@ async def test_requests_beyond_the_slots_wait() -> None:
 
 
 async def test_records_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(EngineError, match=r"could not read its records '.*nowhere'"):
+    with pytest.raises(EngineError, match=r"cannot use its records: The file '.*nowhere' cannot be read: No such file"):
         await load(records=tmp_path / "nowhere")
     path = write(tmp_path / "records.jsonl", {"prompt": "a", "text": "b"}, {"prompt": "a", "txet": "b"})
-    with pytest.raises(EngineError, match=r"records.jsonl', line 2: "):
+    with pytest.raises(EngineError, match=r"records\.jsonl:2: txet: Extra inputs are not permitted"):
         await load(records=path)
 
 
@@ -170,15 +170,18 @@ async def test_a_record_ends_with_its_line_and_nothing_else(tmp_path: Path) -> N
     path = tmp_path / "records.jsonl"
     records = [{"prompt": "a", "text": "one\u2028two"}, {"prompt": "b", "text": "one\u0085two"}]
     first, second = (json.dumps(record, ensure_ascii=False) for record in records)
-    path.write_bytes(f"{first}\r\n\n{second}\n \n".encode())
+    path.write_bytes(f"\ufeff{first}\r\n\n{second}\n \n".encode())
     engine = await load(records=path)
     assert (await generate(engine, chat("a"))).text == "one\u2028two"
     assert (await generate(engine, chat("b"))).text == "one\u0085two"
     path.write_bytes(f"{first}\n\n{{}}\n".encode())
-    with pytest.raises(EngineError, match=r"records.jsonl', line 3: "):
+    with pytest.raises(EngineError, match=r"records\.jsonl:3: prompt: Field required"):
         await load(records=path)
     path.write_bytes(b'{"prompt": "\xff", "text": "b"}')
-    with pytest.raises(EngineError, match=r"records.jsonl', line 1: "):
+    with pytest.raises(EngineError, match=r"records\.jsonl:1: not UTF-8 at byte 13"):
+        await load(records=path)
+    path.write_bytes(b'{"prompt": "a", "text": "b \\ud83d"}')
+    with pytest.raises(EngineError, match=r"records\.jsonl:1: text: has half of a surrogate pair"):
         await load(records=path)
 
 

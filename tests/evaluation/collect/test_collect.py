@@ -18,7 +18,7 @@ from serve_app.evaluation.collect.collect import weights_sha256
 from serve_app.evaluation.records.example import Example, digest
 from serve_app.evaluation.records.file import Records
 from serve_app.evaluation.records.header import DataFacts, SamplingFacts, SourceFacts
-from serve_app.evaluation.records.lines import read_lines
+from serve_app.files.json_lines import read_appended
 from tests.api.serving import FakeService, listening
 from tests.evaluation.collecting import (
     MODELS,
@@ -35,7 +35,8 @@ KILLS = 20
 
 
 def asked_once(path: Path) -> Counter[tuple[str, str]]:
-    return Counter((body["example"], body["model"]) for _, body in read_lines(path) if body["kind"] == "answer")
+    with read_appended(path) as lines:
+        return Counter((body["example"], body["model"]) for _, body in lines if body["kind"] == "answer")
 
 
 def test_every_model_answers_every_example(tmp_path: Path) -> None:
@@ -152,7 +153,7 @@ def test_options_reach_the_models(tmp_path: Path) -> None:
     ("arguments", "code", "sentence"),
     [
         (["nowhere.yaml", "d.jsonl", "-o", "r.jsonl"], 2, "There is no config file 'nowhere.yaml'."),
-        (["c.yaml", "nowhere.jsonl", "-o", "r.jsonl"], 1, "The data 'nowhere.jsonl' cannot be read"),
+        (["c.yaml", "nowhere.jsonl", "-o", "r.jsonl"], 1, "The file 'nowhere.jsonl' cannot be read"),
         (["c.yaml", "d.jsonl", "-o", "no/r.jsonl"], 1, "The records 'no/r.jsonl' cannot be written"),
         (
             ["c.yaml", "d.jsonl", "-o", "r.jsonl", "--url", "http://127.0.0.1:9"],

@@ -29,7 +29,7 @@ async def test_an_engine_is_loaded_for_its_model() -> None:
 
 async def test_an_engine_that_cannot_be_loaded(tmp_path: Path) -> None:
     model = ReplayModel(engine="replay", records=tmp_path / "nowhere")
-    with pytest.raises(EngineError, match="could not read its records"):
+    with pytest.raises(EngineError, match="cannot use its records"):
         async with Engines({"a": model}, {}).open("a"):
             pass
 

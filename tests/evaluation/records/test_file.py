@@ -12,6 +12,7 @@ from serve_app.core.types import Failure, Generation, TokenLogprob
 from serve_app.errors import DataError
 from serve_app.evaluation.records.file import Records
 from serve_app.evaluation.records.lines import answer_body, example_body
+from serve_app.evaluation.records.writer import Recorder
 from tests.evaluation.collecting import question
 from tests.evaluation.records.headers import header, write
 
@@ -53,8 +54,24 @@ def test_compressed_and_still_being_written(tmp_path: Path) -> None:
     packed.write_bytes(gzip.compress(whole))
     assert Records.load(packed).examples == [question(1)]
     packed.write_bytes(gzip.compress(whole)[:-12])
-    with pytest.raises(DataError, match=r"The records '.*r\.jsonl\.gz' cannot be read"):
+    with pytest.raises(DataError, match=r"The file '.*r\.jsonl\.gz' cannot be read"):
         Records.load(packed)
+
+
+def test_records_with_any_text_are_read_and_resumed(tmp_path: Path) -> None:
+    """Also with half of a surrogate pair, which older versions wrote, and once an editor has saved them."""
+    example = replace(question(1), prompt_inputs={"question": "one\u2028two\x85 \ud83d"})
+    answer = Generation("\u2028 \x85 \ud83d", "stop", 1, 1, (TokenLogprob("\ud83d", -1.0),))
+    path = write(tmp_path / "r.jsonl", header().body(), example_body(example), answer_body("q1", "a", answer))
+    saved = tmp_path / "saved.jsonl"
+    saved.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n") + b"\r\n")
+    for file in (path, saved):
+        records = Records.load(file)
+        assert (records.examples, list(records.answers["a"])) == ([example], [answer])
+        with Recorder(file, header(), [example]) as recorder:
+            assert (recorder.answered("a"), recorder.answered("t")) == ({"q1"}, set())
+            recorder.add("q1", "t", answer)
+        assert list(Records.load(file).answers["t"]) == [answer]
 
 
 ANSWER = answer_body("q1", "a", Generation("x", "stop", 1, 1))
@@ -64,8 +81,8 @@ ANSWER = answer_body("q1", "a", Generation("x", "stop", 1, 1))
     ("lines", "sentence"),
     [
         ([], r"holds no records: it is empty\."),
-        (["{"], r":1: not a line of records: Expecting property name"),
-        (["[]"], r":1: not a line of records: must be a JSON object\."),
+        (["{"], r":1: not JSON: Expecting property name"),
+        (["[]"], r":1: must be a JSON object\."),
         ([{"id": "1"}], r":1: not a line of records: a header comes first\."),
         ([{"kind": "header", "format": 2}], r":1: not a line of records: the format is 2, and this version reads 1\."),
         ([{"kind": "header", "format": 1}], r":1: not a line of records: created: required, but missing\."),
@@ -87,7 +104,7 @@ def test_what_is_no_records_file(tmp_path: Path, lines: list[Any], sentence: str
 
 
 def test_a_file_that_is_not_there() -> None:
-    with pytest.raises(DataError, match=r"The records 'nowhere\.jsonl' cannot be read"):
+    with pytest.raises(DataError, match=r"The file 'nowhere\.jsonl' cannot be read"):
         Records.load(Path("nowhere.jsonl"))
 
 

@@ -1,3 +1,4 @@
+import gzip
 import json
 from itertools import pairwise
 from pathlib import Path
@@ -81,6 +82,36 @@ def test_what_is_wrong_with_a_line_is_named(tmp_path: Path, change: dict[str, An
     assert str(caught.value).startswith(f"{path}:2: {sentence}")
 
 
+def test_files_of_other_programs(tmp_path: Path) -> None:
+    question = {"question": "Who\u2028is\x85he?"}
+    lines = [json.dumps({**LINE, "id": id_, "prompt_inputs": question}, ensure_ascii=False) for id_ in "12"]
+    content = "\r\n\r\n".join(lines).encode("utf-8-sig")
+    (tmp_path / "a.jsonl").write_bytes(content)
+    (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(content))
+    for name in ("a.jsonl", "b.jsonl.gz"):
+        examples = load_examples([str(tmp_path / name)])
+        assert [(example.id, example.prompt_inputs) for example in examples] == [("1", question), ("2", question)]
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"prompt_inputs": {"question": "\ud83d"}}, "prompt_inputs.question"),
+        (
+            {"task": "custom", "prompt_inputs": {"messages": [{"role": "user", "content": "a \ude00"}]}},
+            "prompt_inputs.messages[0].content",
+        ),
+        ({"references": ["He", "\ud83d!"]}, "references[1]"),
+        ({"id": "\ud83d"}, "id"),
+    ],
+)
+def test_half_a_surrogate_pair_is_named(tmp_path: Path, change: dict[str, Any], field: str) -> None:
+    path = write(tmp_path / "a.jsonl", LINE, {**LINE, "id": "2", **change})
+    with pytest.raises(DataError) as caught:
+        load_examples([path])
+    assert str(caught.value) == f"{path}:2: {field}: has half of a surrogate pair, which is not a character."
+
+
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
@@ -95,10 +126,10 @@ def test_a_line_that_is_not_an_example(tmp_path: Path, line: str, sentence: str)
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"The data 'nowhere.jsonl' cannot be read: No such file or directory\."):
+    with pytest.raises(DataError, match=r"The file 'nowhere.jsonl' cannot be read: No such file or directory\."):
         load_examples(["nowhere.jsonl"])
     (tmp_path / "latin.jsonl").write_bytes('{"id": "é"}'.encode("latin-1"))
-    with pytest.raises(DataError, match=r"latin\.jsonl:1: not UTF-8\."):
+    with pytest.raises(DataError, match=r"latin\.jsonl:1: not UTF-8 at byte 9\."):
         load_examples([str(tmp_path / "latin.jsonl")])
     with pytest.raises(DataError, match="No examples in"):
         load_examples([write(tmp_path / "empty.jsonl", "")])

@@ -77,6 +77,15 @@ def test_a_prompt_that_cannot_be_used(tmp_path: Path, text: str, sentence: str) 
     assert str(caught.value).startswith(f"{path}: {sentence}")
 
 
+def test_a_prompt_is_the_same_from_any_editor(tmp_path: Path) -> None:
+    path = tmp_path / "closed_book_qa.txt"
+    path.write_bytes("\ufeffAnswer.\r\n\r\nQ:\u2028{question}\x85\r\n".encode())
+    assert Prompts(tmp_path).template("closed_book_qa") == "Answer.\n\nQ:\u2028{question}\x85"
+    path.write_bytes(b"caf\xe9 {question}")
+    with pytest.raises(DataError, match=r"closed_book_qa\.txt: not UTF-8 at byte 4\."):
+        Prompts(tmp_path).template("closed_book_qa")
+
+
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"The folder of prompts '.*nowhere' does not exist"):
         Prompts(tmp_path / "nowhere").template("translation")

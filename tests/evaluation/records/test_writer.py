@@ -11,14 +11,20 @@ from serve_app.errors import DataError
 from serve_app.evaluation.records.example import Example
 from serve_app.evaluation.records.file import Records
 from serve_app.evaluation.records.header import ConfigFacts, Header, PromptFacts, SamplingFacts, SourceFacts
-from serve_app.evaluation.records.lines import answer_body, encode_line, example_body, read_lines
+from serve_app.evaluation.records.lines import answer_body, encode_line, example_body
 from serve_app.evaluation.records.writer import Recorder
+from serve_app.files.json_lines import read_appended
 from tests.evaluation.collecting import question
 from tests.evaluation.records.headers import FACTS, header
 
 EXAMPLES = [question(1), question(2)]
 ANSWER = Generation("Zürich", "stop", 5, 1)
 FAILED = Failure("timeout", "slow")
+
+
+def bodies(path: Path) -> list[dict[str, Any]]:
+    with read_appended(path) as lines:
+        return [body for _, body in lines]
 
 
 def test_a_new_file_and_one_that_goes_on(tmp_path: Path) -> None:
@@ -33,8 +39,7 @@ def test_a_new_file_and_one_that_goes_on(tmp_path: Path) -> None:
         assert (recorder.answered("t"), recorder.failures("a")) == (set(), 1)
         recorder.add("q2", "a", ANSWER)
         assert (recorder.answered("a", failures=False), recorder.failures("a")) == ({"q1", "q2"}, 0)
-    bodies = [body for _, body in read_lines(path)]
-    assert bodies == [
+    assert bodies(path) == [
         header().body(),
         *map(example_body, EXAMPLES),
         answer_body("q1", "a", ANSWER),
@@ -164,7 +169,7 @@ def test_prices_sizes_and_thresholds_may_change(tmp_path: Path) -> None:
         with Recorder(path, with_model(change), EXAMPLES):
             pass
     assert Records.load(path).config.models["a"].cost().parameters == 5e8
-    assert len(list(read_lines(path))) == 4
+    assert len(bodies(path)) == 4
 
 
 def test_one_writer_at_a_time(tmp_path: Path) -> None:
@@ -184,7 +189,7 @@ def test_files_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="compressed records cannot be appended to; unpack the file first"):
         Recorder(tmp_path / "r.jsonl.gz", header(), EXAMPLES)
     (tmp_path / "notes.txt").write_text("My notes\nare dear\nto me")
-    with pytest.raises(DataError, match=r"notes\.txt:1: not a line of records"):
+    with pytest.raises(DataError, match=r"notes\.txt:1: not JSON: Expecting value"):
         Recorder(tmp_path / "notes.txt", header(), EXAMPLES)
     (tmp_path / "note.txt").write_text('{"kind": "header", "form": "a poem"}')
     with pytest.raises(DataError, match=r"note\.txt' exists but is not a records file; choose another path with -o"):
