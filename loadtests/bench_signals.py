@@ -31,6 +31,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from serve_app.files.json_lines import read_json_lines
 from serve_app.signals import DEFAULT_SIGNALS, SbertConfig, build_signal
 from serve_app.signals.exact import normalise
 
@@ -176,8 +177,8 @@ def documents() -> list[list[str]]:
     path = DATA / "cnn_dailymail.jsonl"
     if not path.is_file():
         return [(ROOT / "LICENSE").read_text(encoding="utf-8").split()]
-    lines = path.read_text(encoding="utf-8").splitlines()
-    articles = [json.loads(line)["prompt_inputs"]["document"].split() for line in lines]
+    with read_json_lines(path) as lines:
+        articles = [body["prompt_inputs"]["document"].split() for _, body in lines]
     return [article for article in articles if len(article) >= 500]
 
 

@@ -1,4 +1,10 @@
-"""What the load test is made of. Nothing here imports `serve_app` or locust; `locustfile.py` joins it to locust."""
+"""What the load test is made of; `locustfile.py` joins it to locust. Of the server only `serve_app.files` is needed."""
+
+import sys
+from pathlib import Path
+
+# A machine that only sends load has locust and this clone, and no server installed. `files` needs Python alone.
+sys.path.append(str(Path(__file__).parents[2]))
 
 
 class LoadError(Exception):

@@ -14,6 +14,10 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TextIO
 
+from serve_app.errors import DataError
+from serve_app.files.json_lines import Object, read_appended
+from serve_app.files.text import Line
+
 from . import LoadError
 
 
@@ -95,12 +99,12 @@ class Log:
 def read_log(path: Path) -> Run:
     """Read a run's log, without a last line that was cut off. Raises `LoadError` if the file is not a log."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise LoadError(f"cannot read {str(path)!r}: {error.strerror}.") from error
-    items = [_parse(line, number, path, number == len(lines)) for number, line in enumerate(lines, 1)]
+        with read_appended(path) as lines:
+            items = [_checked(line, body) for line, body in lines]
+    except DataError as error:
+        raise LoadError(str(error)) from error
     by_kind: dict[str, list[dict[str, Any]]] = {"run": [], "request": [], "sample": [], "end": []}
-    for item in filter(None, items):
+    for item in items:
         by_kind[item.pop("kind")].append(item)
     if len(by_kind["run"]) != 1:
         raise LoadError(f"{path}: not the log of a load test: it has no line about the run.")
@@ -112,15 +116,9 @@ def read_log(path: Path) -> Run:
 _FIELDS = {field.name for field in fields(Result)}
 
 
-def _parse(line: str, number: int, path: Path, last: bool) -> dict[str, Any] | None:
-    try:
-        item = json.loads(line)
-    except ValueError as error:
-        if last:
-            return None
-        raise LoadError(f"{path}, line {number}: not JSON: {error}.") from error
-    kind = item.get("kind") if isinstance(item, dict) else None
+def _checked(line: Line, item: Object) -> Object:
+    kind = item.get("kind")
     known = kind in ("run", "sample", "end") or (kind == "request" and set(item) - {"kind"} <= _FIELDS)
     if not known or "time" not in item:
-        raise LoadError(f"{path}, line {number}: not a line of a load test's log.")
+        raise LoadError(f"{line.where}: not a line of a load test's log.")
     return item

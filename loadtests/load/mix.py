@@ -1,10 +1,8 @@
-"""What is asked: prompts from a file, mixed over models and over plain and streaming requests."""
+"""What is asked: prompts, mixed over models and over plain and streaming requests."""
 
-import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from . import LoadError
 
@@ -37,22 +35,6 @@ class Mix:
         return Ask(model, self.prompts[number % len(self.prompts)], stream, max_tokens or self.max_tokens)
 
 
-def read_prompts(path: Path) -> list[str]:
-    """Read prompts: JSON Lines of `{"prompt": "..."}`, or a text file with a prompt per line.
-
-    Raises `LoadError` if the file cannot be used.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise LoadError(f"--prompts: cannot read {str(path)!r}: {error}.") from error
-    parse = _json_prompt if path.suffix == ".jsonl" else _text_prompt
-    prompts = [parse(line, f"{path}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
-    if not prompts:
-        raise LoadError(f"{path}: there are no prompts in it.")
-    return prompts
-
-
 def read_weights(text: str) -> dict[str, float]:
     """`default:3,qwen-1.5b` -> {"default": 3.0, "qwen-1.5b": 1.0}. Raises `LoadError`.
 
@@ -69,21 +51,6 @@ def read_weights(text: str) -> dict[str, float]:
     if not weights:
         raise LoadError("--models: name at least one id, such as default, or default:3,qwen-1.5b:1.")
     return weights
-
-
-def _json_prompt(line: str, where: str) -> str:
-    try:
-        item = json.loads(line)
-    except ValueError as error:
-        raise LoadError(f"{where}: not JSON: {error}.") from error
-    prompt = item.get("prompt") if isinstance(item, dict) else None
-    if not isinstance(prompt, str) or not prompt.strip():
-        raise LoadError(f'{where}: must be an object with a text, such as {{"prompt": "What is a prime number?"}}.')
-    return prompt
-
-
-def _text_prompt(line: str, where: str) -> str:
-    return line.strip()
 
 
 def _number(text: str) -> float | None:

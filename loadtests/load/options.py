@@ -7,9 +7,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from serve_app.errors import DataError
+from serve_app.files.prompts import read_prompts
+
 from . import LoadError
 from .gates import read_gates
-from .mix import Mix, read_prompts, read_weights
+from .mix import Mix, read_weights
 from .schedule import SHAPES
 from .trace import Arrival, read_trace
 
@@ -36,7 +39,12 @@ def add_options(parser: ArgumentParser) -> None:
     add("--max-tokens", type=int, default=64, env_var="LOAD_MAX_TOKENS", help="of an answer")
     add("--think-time", type=float, default=0.0, env_var="LOAD_THINK_TIME", help="seconds between a user's requests")
     add("--request-timeout", type=float, default=120.0, env_var="LOAD_TIMEOUT", help="seconds for a whole answer")
-    add("--prompts", default=str(PROMPTS), env_var="LOAD_PROMPTS", help="JSON Lines, or a prompt a line")
+    add(
+        "--prompts",
+        default=str(PROMPTS),
+        env_var="LOAD_PROMPTS",
+        help='JSON Lines of {"prompt": ...} (.jsonl, .jsonl.gz), or a text file with a prompt a line',
+    )
     add("--trace", default="", env_var="LOAD_TRACE", help="arrivals for --shape replay: a CSV file, see load/trace.py")
     add("--trace-speed", type=float, default=1.0, env_var="LOAD_TRACE_SPEED", help="2 replays twice as fast")
     add("--mix-seed", type=int, default=1, env_var="LOAD_SEED", help="of the draws of models and streaming")
@@ -58,8 +66,13 @@ def read_options(options: Namespace) -> Plan:
         raise LoadError("--shape replay and --trace go together: give both, or neither.")
     if options.slo:
         read_gates(Path(options.slo))
-    prompts, models = read_prompts(Path(options.prompts)), read_weights(options.models)
-    mix = Mix(prompts, models, options.stream_share, options.max_tokens, options.mix_seed)
+    mix = Mix(
+        _prompts(options.prompts),
+        read_weights(options.models),
+        options.stream_share,
+        options.max_tokens,
+        options.mix_seed,
+    )
     trace = read_trace(Path(options.trace), options.trace_speed) if options.trace else []
     return Plan(mix, trace, options.request_timeout, options.think_time)
 
@@ -81,6 +94,13 @@ def signature(url: str, options: Namespace) -> dict[str, Any]:
         "mix_seed": options.mix_seed,
         "locust": version("locust"),
     }
+
+
+def _prompts(path: str) -> list[str]:
+    try:
+        return read_prompts(Path(path))
+    except DataError as error:
+        raise LoadError(f"--prompts: {error}") from error
 
 
 def _digest(path: str) -> str:

@@ -15,9 +15,13 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from io import StringIO
 from itertools import pairwise
 from math import isfinite
 from pathlib import Path
+
+from serve_app.errors import DataError
+from serve_app.files.text import read_text
 
 from . import LoadError
 
@@ -35,17 +39,17 @@ class Arrival:
 def read_trace(path: Path, speed: float = 1.0) -> list[Arrival]:
     """Read the arrivals of a file, `speed` times as fast. Raises `LoadError` with the line that is wrong."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file)
-            names = rows.fieldnames or []
-            if "arrival_s" in names and set(names) <= {"arrival_s", "max_tokens"}:
-                arrivals = list(_ours(rows, path))
-            elif {"TIMESTAMP", "GeneratedTokens"} <= set(names):
-                arrivals = list(_azure(rows, path))
-            else:
-                raise LoadError(f"{path}: the header must be {HEADERS}, not {','.join(names) or 'nothing'}.")
-    except OSError as error:
-        raise LoadError(f"--trace: cannot read {str(path)!r}: {error.strerror}.") from error
+        text = read_text(path)
+    except DataError as error:
+        raise LoadError(f"--trace: {error}") from error
+    rows = csv.DictReader(StringIO(text, newline=""))
+    names = rows.fieldnames or []
+    if "arrival_s" in names and set(names) <= {"arrival_s", "max_tokens"}:
+        arrivals = list(_ours(rows, path))
+    elif {"TIMESTAMP", "GeneratedTokens"} <= set(names):
+        arrivals = list(_azure(rows, path))
+    else:
+        raise LoadError(f"{path}: the header must be {HEADERS}, not {','.join(names) or 'nothing'}.")
     if not arrivals:
         raise LoadError(f"{path}: there are no arrivals in it.")
     for number, (before, after) in enumerate(pairwise(arrivals), 3):

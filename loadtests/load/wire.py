@@ -14,6 +14,8 @@ import gevent
 from geventhttpclient.response import HTTPConnectionClosed, HTTPParseError
 from geventhttpclient.useragent import RetriesExceeded
 
+from serve_app.core.text.characters import whole
+
 from .log import Result
 from .mix import Ask
 
@@ -149,7 +151,8 @@ def _refusal(status: int, body: bytes | None) -> str:
 def _kind(what: str, error: Any) -> str:
     """`HTTP 404 model_not_found`: the code or type of OpenAI's error body, not its message, which may quote texts."""
     words = error if isinstance(error, dict) else {}
-    return " ".join(filter(None, [what, words.get("code") or words.get("type")]))
+    code = words.get("code") or words.get("type")
+    return f"{what} {whole(str(code))}" if code else what
 
 
 def _broken(error: Exception | None) -> str:

@@ -6,16 +6,17 @@ import re
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
-from itertools import cycle
+from itertools import cycle, islice
 from pathlib import Path
 
 import pytest
 
 from loadtests.load.log import read_log
-from loadtests.load.mix import Mix, read_prompts
+from loadtests.load.mix import Mix
 from loadtests.load.options import PROMPTS
 from loadtests.load.trace import Arrival, write_trace
 from serve_app.core.types import Failure
+from serve_app.files.prompts import read_prompts
 from tests.api.serving import HANG, listening
 
 from .serving import LoadedService
@@ -147,9 +148,14 @@ CHUNK = b'data: {"choices": [{"delta": {"content": "Par"}}]}\n\n'
 STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 STREAM += b"%x\r\n%s\r\n" % (len(CHUNK), CHUNK)
 PLAIN = b"HTTP/1.1 %s\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s"
+HALF = b'{"error": {"code": "\\ud83d"}}'
 BROKEN = {
     True: {"connection broken": STREAM, "stream ended early": STREAM + b"0\r\n\r\n"},
-    False: {"not JSON": PLAIN % (b"200 OK", 5, b"Paris"), "HTTP 502": PLAIN % (b"502 Bad Gateway", 6, b"<html>")},
+    False: {
+        "not JSON": PLAIN % (b"200 OK", 5, b"Paris"),
+        "HTTP 502": PLAIN % (b"502 Bad Gateway", 6, b"<html>"),
+        "HTTP 500 \ufffd": PLAIN % (b"500 Error", len(HALF), HALF),
+    },
 }
 """By whether the request streams: kind of failure -> all that the server says before it closes the connection."""
 
@@ -175,8 +181,7 @@ async def test_answers_that_break_off(trace, tmp_path):
     results = read_log(tmp_path / "load.jsonl").results
     for stream, answers in BROKEN.items():
         asked = [result for result in results if result.stream is stream]
-        share = -(-len(asked) // 2)
-        assert Counter(r.failure for r in asked) == dict(zip(answers, (share, len(asked) - share), strict=True))
+        assert Counter(r.failure for r in asked) == Counter(islice(cycle(answers), len(asked)))
         assert {result.first_token_s is not None for result in asked} == {stream}
     assert len(results) == ARRIVALS
 
@@ -203,9 +208,23 @@ async def test_a_trace_for_a_shape_with_users(url, trace, tmp_path):
     assert (code, "--shape replay and --trace go together" in output) == (1, True), output
 
 
-async def test_nothing_is_imported_from_the_server(tmp_path):
+async def test_a_load_generator_needs_no_server_installed(tmp_path):
     script = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import locustfile, report, make_trace;"
-        "print([name for name in sys.modules if name.partition('.')[0] in ('serve_app', 'ray')])"
+        "import sys; sys.meta_path = [finder for finder in sys.meta_path if 'editable' not in repr(finder).lower()];"
+        "sys.path.insert(0, sys.argv[1]); import locustfile, report, make_trace;"
+        "print(*sorted(name for name in sys.modules if name.partition('.')[0] in ('serve_app', 'ray')))"
     )
-    assert await python("-c", script, LOADTESTS, cwd=tmp_path) == (0, "[]\n")
+    code, output = await python("-I", "-c", script, LOADTESTS, cwd=tmp_path)
+    assert code == 0, output
+    files = ["files", "files.json_lines", "files.prompts", "files.text"]
+    assert output.split() == [
+        "serve_app",
+        *(f"serve_app.{name}" for name in ("core", "core.text", "core.text.characters", "errors", *files)),
+    ]
+
+
+async def test_prompts_that_cannot_be_used(url, tmp_path):
+    (tmp_path / "prompts.jsonl").write_text('{"prompt": "half of \\ud83d"}\n')
+    code, output = await load(url, "--prompts", tmp_path / "prompts.jsonl", cwd=tmp_path)
+    assert code == 1, output
+    assert f"--prompts: {tmp_path}/prompts.jsonl:1: prompt: has half of a surrogate pair" in output

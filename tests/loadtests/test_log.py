@@ -25,12 +25,26 @@ def test_a_log_that_was_cut_off_is_read_up_to_there(tmp_path):
     assert (read_log(path).results, read_log(path).end) == ([], 2.0)
 
 
+def test_names_may_have_any_character(tmp_path):
+    log = Log(tmp_path / "load.jsonl")
+    log.open(START, {"models": "a\u2028b\x85c \ud83d"})
+    log.close(START)
+    assert read_log(log.path).about["models"] == "a\u2028b\x85c \ud83d"
+    log.path.write_bytes(
+        log.path.read_bytes().decode().replace("\\u2028", "\u2028").replace("\n", "\r\n").encode("utf-8-sig")
+    )
+    assert read_log(log.path).about["models"] == "a\u2028b\x85c \ud83d"
+
+
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
         ("", "it has no line about the run"),
-        ('{"kind":"run","time":1}\n{"kind":"request","time":1,"mood":2}\n', "line 2: not a line of a load test's log"),
-        ('{"kind"\n{"kind":"run","time":1}\n', "line 1: not JSON"),
+        (
+            '{"kind":"run","time":1}\n{"kind":"request","time":1,"mood":2}\n',
+            r"load\.jsonl:2: not a line of a load test's log",
+        ),
+        ('{"kind"\n{"kind":"run","time":1}\n', r"load\.jsonl:1: not JSON"),
     ],
 )
 def test_files_that_are_no_logs(tmp_path, content, complaint):

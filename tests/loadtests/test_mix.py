@@ -1,11 +1,11 @@
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
 from loadtests.load import LoadError
-from loadtests.load.mix import Mix, read_prompts, read_weights
+from loadtests.load.mix import Mix, read_weights
 from loadtests.load.options import PROMPTS
+from serve_app.files.prompts import read_prompts
 
 
 @pytest.mark.parametrize(
@@ -40,28 +40,6 @@ def test_a_request_depends_on_its_number_and_the_seed_alone():
     assert (mix.ask(0).max_tokens, mix.ask(0, 99).max_tokens) == (16, 99)
 
 
-def test_prompts(tmp_path):
-    text, lines = tmp_path / "prompts.txt", tmp_path / "prompts.jsonl"
-    text.write_text("Why?\n\n How? \n")
-    lines.write_text('{"prompt": "Why?\\nHow?", "id": 1}\n')
-    assert read_prompts(text) == ["Why?", "How?"]
-    assert read_prompts(lines) == ["Why?\nHow?"]
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "complaint"),
-    [
-        ("prompts.txt", "\n", "there are no prompts in it"),
-        ("prompts.jsonl", '{"prompt": "a"}\nb\n', "line 2: not JSON"),
-        ("prompts.jsonl", '{"text": "a"}\n', "line 1: must be an object with a text"),
-    ],
-)
-def test_prompts_that_are_none(tmp_path, name, text, complaint):
-    (tmp_path / name).write_text(text)
-    with pytest.raises(LoadError, match=complaint):
-        read_prompts(tmp_path / name)
-
-
 def test_the_default_prompts_are_all_different():
-    prompts = read_prompts(Path(PROMPTS))
+    prompts = read_prompts(PROMPTS)
     assert len(prompts) == len(set(prompts)) == 110

@@ -23,6 +23,15 @@ def test_times_and_lengths(trace):
     assert read_trace(path, speed=0.5) == [Arrival(0.0, 64), Arrival(0.5, None), Arrival(0.5, 8)]
 
 
+def test_files_of_other_programs(tmp_path):
+    path = tmp_path / "trace.csv"
+    path.write_bytes(b"\xef\xbb\xbfarrival_s,max_tokens\r\n0,64\r\n0.25,\r\n")
+    assert read_trace(path) == [Arrival(0.0, 64), Arrival(0.25, None)]
+    path.write_bytes("arrival_s\n0\n".encode("utf-16"))
+    with pytest.raises(LoadError, match=r"^--trace: .*trace\.csv: not UTF-8 at byte 1\.$"):
+        read_trace(path)
+
+
 def test_azures_traces(trace):
     path = trace(
         "TIMESTAMP,ContextTokens,GeneratedTokens\n"
@@ -52,7 +61,7 @@ def test_what_is_wrong_is_named(trace, text, complaint):
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(LoadError, match=r"--trace: cannot read '.*gone.csv': No such file"):
+    with pytest.raises(LoadError, match=r"--trace: The file '.*gone.csv' cannot be read: No such file"):
         read_trace(tmp_path / "gone.csv")
 
 
