@@ -1,14 +1,9 @@
-"""What all that runs a model with torch shares: text that a tokeniser can read, and loading without noise."""
+"""What all that runs a model with torch shares: loading without noise."""
 
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-
-
-def encodable(text: str) -> str:
-    """Lone surrogates, which JSON can carry, have no UTF-8 and would break the tokeniser."""
-    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 @contextmanager

@@ -5,18 +5,12 @@ from typing import Any
 
 from fastapi.responses import JSONResponse
 
+from serve_app.core.text.characters import utf8
+
 
 def encoded(value: Any) -> bytes:
     """Return JSON in UTF-8. Raises `ValueError` for NaN and infinities."""
     return utf8(json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False))
-
-
-def utf8(text: str) -> bytes:
-    """Encode, with U+FFFD for half of a surrogate pair, which JSON's escapes can express and models can write."""
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
 
 
 def event(data: Any, name: str | None = None) -> bytes:

@@ -88,7 +88,7 @@ def _body(base: str, response: "httpx.Response") -> Body:
     """Return the body of a successful response; otherwise raise the server's own message as an error."""
     try:
         body = response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         body = None
     body = body if isinstance(body, dict) else {}
     error = body.get("error")

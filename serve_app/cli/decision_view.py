@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from serve_app.core.record import AnswerRecord, CallRecord, DecisionRecord, TierDecision, TierRecord, Timings
 from serve_app.core.record_json import from_json
+from serve_app.core.text.characters import whole
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -261,5 +262,5 @@ def _seconds(value: float) -> str:
 
 
 def clean(text: str) -> str:
-    """Remove control characters, so that a model's text cannot control the terminal."""
-    return "".join(sign for sign in text if sign in "\n\t" or unicodedata.category(sign) != "Cc")
+    """Remove control characters, so that a model's text cannot control the terminal, and halves of surrogate pairs."""
+    return "".join(sign for sign in whole(text) if sign in "\n\t" or unicodedata.category(sign) != "Cc")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from math import exp, inf
 from typing import Any, Literal, TypeAlias
 
+from serve_app.core.text.characters import whole
 from serve_app.core.tools import ResponseFormat, Tool, ToolChoice
 
 Matrix: TypeAlias = tuple[tuple[float, ...], ...]
@@ -193,8 +194,7 @@ class Generation:
 
 def _canonical(calls: list[tuple[str, Any]]) -> str:
     values = [{"name": name, "arguments": arguments} for name, arguments in calls]
-    text = json.dumps(values, ensure_ascii=False, sort_keys=True)
-    return text.encode(errors="replace").decode()  # JSON can say halves of UTF-16 pairs, signals cannot read them
+    return whole(json.dumps(values, ensure_ascii=False, sort_keys=True))
 
 
 def _parsed(arguments: str) -> Any:

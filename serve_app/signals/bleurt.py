@@ -17,10 +17,11 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from serve_app.core.options import OPERATIONAL
+from serve_app.core.text.characters import whole
 from serve_app.core.types import Scores
 from serve_app.errors import SignalError
 from serve_app.signals.base import SignalOptions, TextSignal, freeze
-from serve_app.torch_models import encodable, quiet
+from serve_app.torch_models import quiet
 from serve_app.weights import WeightsSetting
 
 PACKAGES = ("transformers==4.57.6", "bleurt-pytorch==0.0.1", "sentencepiece>=0.2,<0.3")
@@ -135,7 +136,7 @@ class BleurtSignal(TextSignal):
         if not texts:
             return {}
         tokens = self._tokenizer(
-            [encodable(text) for text in texts],
+            [whole(text) for text in texts],
             add_special_tokens=False,
             return_attention_mask=False,
             return_token_type_ids=False,

@@ -9,10 +9,11 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from serve_app.core.options import OPERATIONAL
+from serve_app.core.text.characters import whole
 from serve_app.core.types import Embedding, Scores
 from serve_app.errors import SignalError
 from serve_app.signals.base import SignalOptions, TextSignal, freeze
-from serve_app.torch_models import encodable, quiet
+from serve_app.torch_models import quiet
 from serve_app.weights import WeightsSetting, WeightsTrust, check_trust
 
 
@@ -88,7 +89,7 @@ class SbertSignal(TextSignal):
 
         with torch.inference_mode():
             vectors = self._model.encode(
-                [encodable(text) for text in texts],
+                [whole(text) for text in texts],
                 batch_size=self._batch_size,
                 show_progress_bar=False,
                 convert_to_tensor=True,
@@ -102,7 +103,7 @@ class SbertSignal(TextSignal):
         """Count the tokens of each text that the model reads: all up to its maximum length."""
         limit = self._model.max_seq_length
         encoded = self._model.tokenizer(
-            [encodable(text) for text in texts],
+            [whole(text) for text in texts],
             padding=False,
             truncation=limit is not None,
             max_length=limit,

@@ -138,6 +138,8 @@ REPLIES: dict[str, tuple[int, str, str, type[CascadeError], str]] = {
         ServerError,
         "The model 'large' failed: out of memory.",
     ),
+    "nested JSON": (200, "application/json", "[" * 100_000, ServerError, f"{NOT_OURS} 200."),
+    "half a pair": (500, "application/json", error_body("No \ud83d."), ServerError, "No \ufffd."),
     "escape codes": (500, "application/json", error_body("\x1b[31mRed."), ServerError, "[31mRed."),
     "Serve without the application": (
         404,

@@ -250,6 +250,12 @@ def test_answers_are_shown_as_they_are():
     assert "\x1b[31m" not in on_screen
 
 
+def test_half_a_surrogate_pair_is_shown_as_what_it_is():
+    """A terminal cannot print it."""
+    choice = {**ACCEPTED["choices"][0], "message": {"role": "assistant", "content": "half of \ud83d"}}
+    assert "half of \ufffd" in shown({**ACCEPTED, "choices": [choice]})
+
+
 def test_answers_that_are_empty_or_cut_off():
     body = changed(ACCEPTED, tiers__0__answers=[" \n", ""])
     body["choices"][0]["message"]["content"] = ""

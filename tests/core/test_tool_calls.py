@@ -87,7 +87,7 @@ async def test_a_call_is_preferred_to_an_empty_answer() -> None:
     [
         ('{"b": 1, "a": "é"}', '[{"arguments": {"a": "é", "b": 1}, "name": "book"}]'),
         ("{", '[{"arguments": "{", "name": "book"}]'),
-        (r'"\ud83d"', '[{"arguments": "?", "name": "book"}]'),
+        (r'"\ud83d"', '[{"arguments": "\ufffd", "name": "book"}]'),
         ("[" * 2000 + "]" * 2000, '[{"arguments": "' + "[" * 2000 + "]" * 2000 + '", "name": "book"}]'),
     ],
 )

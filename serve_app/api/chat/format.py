@@ -5,11 +5,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from uuid import uuid4
 
 from serve_app.api.chat.schema import ChatCompletion, TextCompletion
-from serve_app.api.encoding import KEEPALIVE, event, utf8
+from serve_app.api.encoding import KEEPALIVE, event
 from serve_app.api.error_detail import ErrorDetail
 from serve_app.api.error_shape import error_json
 from serve_app.core.record import DecisionRecord, Usage
 from serve_app.core.record_json import JsonObject, to_json
+from serve_app.core.text.characters import utf8
 from serve_app.core.types import Delta, Generation, TokenLogprob
 from serve_app.engines.wire.message import tool_calls_json
 

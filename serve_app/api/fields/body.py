@@ -6,6 +6,8 @@ from typing import Annotated, Any, ClassVar, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 
+from serve_app.core.text.characters import HALF_PAIR
+
 
 class Body(BaseModel):
     """Refuses unknown fields and does not convert values (no `"5"` for 5). A null is taken as an absent field."""
@@ -52,7 +54,7 @@ def encodable(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise ValueError("has half of a surrogate pair, which is not a character") from None
+        raise ValueError(HALF_PAIR) from None
     return text
 
 

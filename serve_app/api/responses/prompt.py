@@ -4,12 +4,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from serve_app.api.chat.prompt import LEAST_TOP_P
-from serve_app.api.encoding import utf8
 from serve_app.api.exchange import Ask
 from serve_app.api.fields.arguments import readable_arguments
 from serve_app.api.responses.items import FunctionCallItem, FunctionOutputItem, Item, MessageItem, text_of
 from serve_app.api.responses.schema import ResponseRequest
 from serve_app.api.responses.tools import NamedToolChoice
+from serve_app.core.text.characters import whole
 from serve_app.core.tools import ToolChoice
 from serve_app.core.types import Generation, Message, Prompt, Sampling, ToolCall
 from serve_app.errors import RequestError, quoted
@@ -91,11 +91,7 @@ def _sampling(body: ResponseRequest) -> Sampling:
 def answer_message(answer: Generation) -> Message:
     """Return an answer as the message that its items become when a client sends them back."""
     calls = tuple(
-        ToolCall(_readable(call.id), _readable(call.name), readable_arguments(_readable(call.arguments)))
+        ToolCall(whole(call.id), whole(call.name), readable_arguments(whole(call.arguments)))
         for call in answer.tool_calls
     )
-    return Message("assistant", _readable(answer.text), calls)
-
-
-def _readable(text: str) -> str:
-    return utf8(text).decode()
+    return Message("assistant", whole(answer.text), calls)

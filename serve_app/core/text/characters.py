@@ -18,6 +18,11 @@ def whole(text: str) -> str:
     return text
 
 
+def utf8(text: str) -> bytes:
+    """Return the bytes of the text in whole characters."""
+    return whole(text).encode()
+
+
 def half_at(value: Any) -> str | None:
     """Return the path of the first text with half a pair in a JSON value, such as `messages[0].content`, or None."""
     remaining = [("", value)]

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from serve_app.core.text.characters import whole
 from serve_app.core.types import Prompt
 from serve_app.errors import EngineError, UnsupportedRequestError
-from serve_app.torch_models import encodable, quiet
+from serve_app.torch_models import quiet
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class LoadedModel:
             text, special = self._filled(template, prompt), False
         else:
             text, special = "\n\n".join(message.content for message in prompt.messages), True
-        ids: list[int] = self.tokenizer(encodable(text), add_special_tokens=special)["input_ids"]
+        ids: list[int] = self.tokenizer(whole(text), add_special_tokens=special)["input_ids"]
         return ids
 
     def _filled(self, template: str, prompt: Prompt) -> str:

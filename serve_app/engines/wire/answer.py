@@ -7,6 +7,7 @@ from secrets import token_hex
 from typing import Any
 
 from serve_app.core.cost import BYTES_PER_TOKEN, estimated_prompt_tokens
+from serve_app.core.text.characters import utf8, whole
 from serve_app.core.types import Delta, FinishReason, Generation, Prompt, TokenLogprob, ToolCall
 from serve_app.engines.base import Meter
 from serve_app.engines.running.stopping import begin_within
@@ -15,7 +16,7 @@ from serve_app.engines.running.thinking import (
     ThoughtSplitter,
     without_thoughts,
 )
-from serve_app.engines.wire.characters import Joiner, joined, utf8
+from serve_app.engines.wire.characters import Joiner
 from serve_app.engines.wire.dialect import Dialect
 from serve_app.engines.wire.errors import refusal, unreadable
 from serve_app.engines.wire.usage import token_counts
@@ -42,7 +43,7 @@ class _PartialCall:
 
     def whole(self) -> ToolCall:
         """Return the call. Its id is made up if the endpoint sent none: the call's result must name one."""
-        return ToolCall(self.id or f"call_{token_hex(12)}", self.name, joined(self.arguments))
+        return ToolCall(whole(self.id) or f"call_{token_hex(12)}", whole(self.name), whole(self.arguments))
 
 
 class Reading:
@@ -245,4 +246,4 @@ def _token_logprob(token: Any, logprob: Any, alternatives: tuple[TokenLogprob, .
         raise TypeError("a token and a number were expected")
     if math.isnan(logprob):
         raise ValueError("a log-probability was expected, not NaN")
-    return TokenLogprob(token, min(0.0, max(LEAST_LOGPROB, float(logprob))), alternatives)
+    return TokenLogprob(whole(token), min(0.0, max(LEAST_LOGPROB, float(logprob))), alternatives)

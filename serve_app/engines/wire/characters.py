@@ -1,16 +1,6 @@
 """Strings in JSON, which can hold halves of UTF-16's pairs, as whole characters."""
 
-
-def joined(text: str) -> str:
-    """Join halves of surrogate pairs that came apart; halves without the other stay as they are."""
-    if text.isascii():
-        return text
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
-
-
-def utf8(text: str) -> bytes:
-    """Return the text's bytes; a half of a pair becomes a question mark."""
-    return text.encode(errors="replace")
+from serve_app.core.text.characters import whole
 
 
 class Joiner:
@@ -20,7 +10,7 @@ class Joiner:
         self._half = ""
 
     def join(self, piece: str, ended: bool) -> str:
-        """Return what can be shown now: whole characters only, unless the text has `ended`."""
-        text = joined(self._half + piece)
+        """Return what can be shown now, in whole characters: U+FFFD stands for a half whose other did not come."""
+        text = self._half + piece
         self._half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" and not ended else ""
-        return text.removesuffix(self._half)
+        return whole(text.removesuffix(self._half))

@@ -5,6 +5,7 @@ server's own message and status, and answers without the log-probabilities that 
 answers read by the same `engines.wire`.
 """
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast, get_args
 from serve_app.core.loopback import is_loopback
 from serve_app.core.record import CallRecord
 from serve_app.core.record_json import from_json
+from serve_app.core.text.characters import whole
 from serve_app.core.types import Answer, Failure, FailureKind, Prompt
 from serve_app.engines.base import Meter
 from serve_app.engines.running.answer import failure
@@ -36,8 +38,8 @@ class Server:
     """A running OpenAI-compatible server, whose models are asked one by one under their own names.
 
     `url` is the server's, with or without `/v1`. Latencies come from this server's decision record, so without network
-    and queue; another server's are measured here. A model that fails is data; a server that cannot be reached, or that
-    refuses the request, raises `ServerError`.
+    and queue; another server's are measured here. A model that fails is data, and so is an answer that cannot
+    be read; a server that cannot be reached, or that refuses the request, raises `ServerError`.
     """
 
     def __init__(self, url: str, concurrency: int) -> None:
@@ -76,7 +78,8 @@ class Server:
         if not response.is_success or not isinstance(body.get("data"), list):
             status = f"HTTP {response.status_code} from /v1/models"
             raise ServerError(f"{self._base} is not an OpenAI-compatible server ({status}).")
-        models = [card.get("id", "") for card in body["data"]]
+        names = [card.get("id") for card in body["data"] if isinstance(card, dict)]
+        models = [whole(name) for name in names if isinstance(name, str)]
         if model not in models:
             raise ServerError(f"The server at {self._base} has no model {model!r}. {choices(model, models)}")
 
@@ -121,12 +124,13 @@ class Server:
     def _failure(self, model: str, response: "httpx.Response", body: Object, elapsed_s: float) -> Failure:
         error = body.get("error")
         error = error if isinstance(error, dict) else {}
-        message = str(error.get("message") or f"HTTP {response.status_code} without an error body.")
+        missing = "an answer" if response.is_success else "an error body"
+        message = whole(str(error.get("message") or f"HTTP {response.status_code} without {missing}."))
         call = _call(model, body)
         kind: FailureKind
         if error.get("code") == "context_length_exceeded":
             kind = "context_length"
-        elif response.is_server_error:
+        elif response.is_server_error or response.is_success:
             kind = cast("FailureKind", error["code"]) if error.get("code") in get_args(FailureKind) else "error"
         else:
             raise ServerError(f"The server at {self._base} refused the request to {model!r}: {message}")
@@ -157,9 +161,9 @@ def _call(model: str, body: Object) -> CallRecord | None:
 
 
 def _json(response: "httpx.Response") -> Object:
-    """Return the body, or an empty object if it is not a JSON object."""
+    """Return the body, or an empty object if it is not a JSON object. Bytes that are not UTF-8 are read as U+FFFD."""
     try:
-        body = response.json()
-    except ValueError:
+        body = json.loads(response.content.decode("utf-8-sig", "replace"))
+    except (ValueError, RecursionError):
         body = None
     return body if isinstance(body, dict) else {}

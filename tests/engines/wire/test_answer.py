@@ -211,8 +211,9 @@ async def test_the_old_function_call(endpoint: Endpoint, load: Load) -> None:
     [
         (["Hi \ud83d", "\ude00!"], "Hi 😀!"),
         (["\ud83d", "", "\ude00"], "😀"),
-        (["a \ud83d", "b"], "a \ud83db"),
-        (["a \ud83d"], "a \ud83d"),
+        (["a \ud83d", "b"], "a \ufffdb"),
+        (["a \ud83d"], "a \ufffd"),
+        (["\ude00", "\ud83d", "\ud83d", "\ude00"], "\ufffd\ufffd😀"),
     ],
 )
 async def test_halves_of_a_pair_in_two_chunks(endpoint: Endpoint, load: Load, pieces: list[str], whole: str) -> None:

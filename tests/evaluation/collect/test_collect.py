@@ -20,6 +20,7 @@ from serve_app.evaluation.records.file import Records
 from serve_app.evaluation.records.header import DataFacts, SamplingFacts, SourceFacts
 from serve_app.files.json_lines import read_appended
 from tests.api.serving import FakeService, listening
+from tests.evaluation.collect.openai_server import openai_server
 from tests.evaluation.collecting import (
     MODELS,
     collect,
@@ -262,6 +263,29 @@ async def test_a_running_server_is_asked_for_what_is_missing(tmp_path: Path) -> 
     assert isinstance(answer, Generation)
     assert (answer.text, answer.latency_s, answer.first_token_s) == ("It is Paris.", 0.5, 0.1)
     assert answer.logprobs == tuple(TokenLogprob(word, -0.25) for word in ("It", "is", "Paris."))
+
+
+async def test_half_a_surrogate_pair_ends_no_run(tmp_path: Path) -> None:
+    """Of JSON's escapes: in the data it is a sentence before anything is asked, in answers U+FFFD."""
+    config, data, out = write_config(tmp_path / "c.yaml"), tmp_path / "d.jsonl", tmp_path / "r.jsonl"
+
+    async def run(prompt: str) -> tuple[int | None, str]:
+        example = Example("1", "custom", "test", {"prompt": prompt}, ("Paris",))
+        arguments = command(config, write_examples(data, [example]), "-o", out, "--url", url)
+        process = await asyncio.create_subprocess_exec(*arguments, stderr=subprocess.PIPE)
+        _, said = await process.communicate()
+        return process.returncode, said.decode()
+
+    answered = {"message": {"content": "Paris \ud83d"}, "finish_reason": "stop"}
+    async with openai_server({"choices": [answered]}) as url:
+        fault = "prompt_inputs.prompt: has half of a surrogate pair, which is not a character."
+        assert await run("Where? \ud83d") == (1, f"cascade: {data}:1: {fault}\n")
+        assert not out.exists()
+        for _ in range(2):  # the second reads what the first wrote
+            code, said = await run("Where? 😀")
+            assert (code, said.splitlines()[-1]) == (0, f"3 of 3 answers are in {out}.")
+    answers = [answer for column in Records.load(out).answers.values() for answer in column]
+    assert [answer.text for answer in answers if isinstance(answer, Generation)] == ["Paris \ufffd"] * 3
 
 
 def test_real_examples_of_two_files(tmp_path: Path) -> None:

@@ -1,17 +1,16 @@
+import json
 import re
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer
 
-from serve_app.core.types import Failure, Generation, Message, Prompt, Sampling, TokenLogprob
+from serve_app.core.types import Answer, Failure, Generation, Message, Prompt, Sampling, TokenLogprob, ToolCall
 from serve_app.errors import ServerError
 from serve_app.evaluation.collect.server import Server
 from tests.api.serving import FakeService, Scripted, listening
+from tests.evaluation.collect.openai_server import openai_server
 
 PROMPT = Prompt((Message("user", "Where?"),), sampling=Sampling(7, 0.0, logprobs=True), timeout_s=5)
 
@@ -26,22 +25,6 @@ async def test_a_server_is_asked_for_a_single_model() -> None:
     [prompt] = service.models["a"].prompts
     assert (prompt.messages, prompt.sampling) == (PROMPT.messages, PROMPT.sampling)
     assert not service.models["t"].prompts
-
-
-@asynccontextmanager
-async def somebody_elses(body: dict[str, Any]) -> AsyncIterator[str]:
-    """An OpenAI server that knows no decision records, and gives one answer to everything."""
-
-    async def models(_: web.Request) -> web.Response:
-        return web.json_response({"data": [{"id": "a"}]})
-
-    async def chat(_: web.Request) -> web.Response:
-        return web.json_response(body)
-
-    app = web.Application()
-    app.add_routes([web.get("/v1/models", models), web.post("/v1/chat/completions", chat)])
-    async with TestServer(app) as server:
-        yield str(server.make_url("/"))
 
 
 USAGE = {"prompt_tokens": 9, "completion_tokens": 2}
@@ -76,7 +59,7 @@ async def test_what_other_servers_leave_out(
     choice: dict[str, Any], usage: dict[str, Any] | None, expected: Generation
 ) -> None:
     answered = {"message": {"content": "In Paris"}, "finish_reason": "stop"} | choice
-    async with somebody_elses({"choices": [answered], "usage": usage}) as url, Server(url, 1).open("a") as ask:
+    async with openai_server({"choices": [answered], "usage": usage}) as url, Server(url, 1).open("a") as ask:
         answer = await ask(PROMPT)
     assert isinstance(answer, Generation)
     assert answer.latency_s > 0
@@ -94,12 +77,69 @@ async def test_what_other_servers_leave_out(
 async def test_what_is_no_answer_of_another_server_is_a_failure(choice: dict[str, Any], message: str) -> None:
     answered = {"message": {"content": "In Paris"}, "finish_reason": "stop"} | choice
     async with AsyncExitStack() as stack:
-        url = await stack.enter_async_context(somebody_elses({"choices": [answered], "usage": USAGE}))
+        url = await stack.enter_async_context(openai_server({"choices": [answered], "usage": USAGE}))
         ask = await stack.enter_async_context(Server(url.replace("//", "//user:secret@"), 1).open("a"))
         failure = await ask(PROMPT)
     assert isinstance(failure, Failure)
     assert failure.kind == "error"
     assert re.search(message, failure.message)
+
+
+async def ask(body: dict[str, Any] | bytes, status: int = 200) -> Answer:
+    async with openai_server(body, status) as url, Server(url, 1).open("a") as ask:
+        return replace(await ask(PROMPT), latency_s=0.0)
+
+
+async def test_halves_of_surrogate_pairs_in_an_answer_are_replaced() -> None:
+    function = {"name": "look\ud83d", "arguments": '{"at": "\ude00"}'}
+    message = {"content": "a \ud83d", "tool_calls": [{"id": "1\ude00", "function": function}]}
+    logprobs = {"content": [{"token": "a", "logprob": -0.5}, {"token": " \ud83d", "logprob": -1}]}
+    choice = {"message": message, "logprobs": logprobs, "finish_reason": "tool_calls"}
+    assert await ask({"choices": [choice], "usage": USAGE}) == Generation(
+        "a \ufffd",
+        "tool_calls",
+        9,
+        2,
+        (TokenLogprob("a", -0.5), TokenLogprob(" \ufffd", -1.0)),
+        tool_calls=(ToolCall("1\ufffd", "look\ufffd", '{"at": "\ufffd"}'),),
+    )
+
+
+async def test_halves_of_surrogate_pairs_in_a_failure_are_replaced() -> None:
+    assert await ask({"error": {"message": "It broke: \ud83d"}}, 500) == Failure(
+        "error", "It broke: \ufffd", estimated=True
+    )
+    with pytest.raises(ServerError, match=r"refused the request to 'a': No: \ufffd$"):
+        await ask({"error": {"message": "No: \ud83d"}}, 400)
+
+
+async def test_bytes_that_are_not_utf_8_are_replaced() -> None:
+    body = b'{"choices": [{"message": {"content": "caf\xe9"}, "finish_reason": "stop"}], "usage": %s}'
+    assert await ask(body % json.dumps(USAGE).encode()) == Generation("caf\ufffd", "stop", 9, 2)
+    assert await ask(b"\xef\xbb\xbf" + body % json.dumps(USAGE).encode()) == Generation("caf\ufffd", "stop", 9, 2)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b'{"choices": [{"message": {"con', "HTTP 200 without an answer."),
+        (b"[" * 100_000, "HTTP 200 without an answer."),
+        (b"", "HTTP 200 without an answer."),
+        ({"choices": []}, "HTTP 200 without an answer."),
+        ({"error": {"message": "The upstream is gone."}}, "The upstream is gone."),
+    ],
+)
+async def test_a_success_without_an_answer_is_a_failure_of_that_request(
+    body: dict[str, Any] | bytes, message: str
+) -> None:
+    assert await ask(body) == Failure("error", message, estimated=True)
+
+
+async def test_models_with_half_a_pair_in_their_name_can_be_listed() -> None:
+    async with openai_server({}) as url:
+        with pytest.raises(ServerError, match=r"has no model 'aa'\. Did you mean 'a'\? Available: a, b, t, \ufffd\.$"):
+            async with Server(url, 1).open("aa"):
+                pass
 
 
 @pytest.mark.parametrize(
