@@ -20,14 +20,14 @@ OPTIONS: list[tuple[type[BaseModel], str]] = [
     (LlamaCppModel, "slots threads batch_tokens gpu_layers"),
     (
         OpenAiApiModel,
-        "api_key_env api_key_file keyless timeout_s connect_timeout_s max_retries max_concurrency",
+        "api_key_env api_key_file keyless timeout_s connect_timeout_s max_retries max_concurrency vision image_urls",
     ),
     (ReplayModel, "first_token_s token_s batching slots"),
     (Seq2SeqModel, "encoder_parameters device threads slots batch_tokens"),
     (
         VllmModel,
         "device tensor_parallel_size pipeline_parallel_size worker_strategy gpu_memory_utilization max_num_seqs "
-        "enforce_eager routing",
+        "enforce_eager routing vision image_urls",
     ),
 ]
 

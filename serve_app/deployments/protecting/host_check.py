@@ -30,7 +30,7 @@ class HostCheckMiddleware:
             return
         name = _name(scope) or ""
         message = f"Host: {quoted(name)} is not a name of this server; router.allowed_hosts can name it."
-        await error_reply(ErrorDetail(403, message, code="host_not_allowed"), scope["path"])(scope, receive, send)
+        await error_reply(ErrorDetail(403, message, code="host_not_allowed"), scope)(scope, receive, send)
 
     def _may_pass(self, scope: Scope) -> bool:
         address = (scope.get("server") or ("",))[0]
