@@ -31,7 +31,7 @@ def sent(served: Served, text: str, **options: Any) -> socket.socket:
     body = json.dumps({"model": "default", "messages": [{"role": "user", "content": text}]} | options).encode()
     url = urlsplit(served.url)
     assert url.hostname
-    head = "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    head = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     connection = socket.create_connection((url.hostname, url.port or 80))
     connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
     return connection
