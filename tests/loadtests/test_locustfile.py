@@ -195,7 +195,7 @@ async def test_a_server_that_is_not_ready(service, url, tmp_path):
 
 async def test_models_that_are_not_served(url, tmp_path):
     code, output = await load(url, "--models", "default,gpt-9", cwd=tmp_path)
-    assert (code, "does not serve gpt-9. Available: default, a, b, t." in output) == (1, True), output
+    assert (code, "does not serve gpt-9. Available: default, a, b, t, encoder." in output) == (1, True), output
 
 
 async def test_no_server(tmp_path):
