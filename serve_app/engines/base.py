@@ -16,8 +16,17 @@ OPTIONAL_SAMPLING = frozenset({"frequency_penalty", "presence_penalty", "logit_b
 """Fields of `Sampling` that an engine may be unable to honour; its config names those that it honours."""
 
 
-class EngineSettings(BaseModel):
-    """Base of every engine's config class: unknown keys are refused, values never change.
+class Settings(BaseModel):
+    """Base of all that a user writes about an engine: unknown keys are refused, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class EngineSettings(Settings):
+    """Base of every engine's config class.
+
+    That of an engine that is deployed also has a property `concurrency`: how many requests one loaded engine works on
+    at once, while more wait.
 
     Unless its config says that it honours them, an engine is never given tools (nor calls of them in messages), a
     response format, images, a value of one of the `OPTIONAL_SAMPLING` fields, a reasoning effort other than none, or a
@@ -27,13 +36,6 @@ class EngineSettings(BaseModel):
     honours_tools: ClassVar[bool] = False
     honours_response_format: ClassVar[bool] = False
     honours_sampling: ClassVar[frozenset[str]] = frozenset()
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-    @property
-    def concurrency(self) -> int:
-        """How many requests one loaded engine works on at once; more wait."""
-        raise NotImplementedError
 
     @property
     def honours_logprobs(self) -> bool:

@@ -83,14 +83,19 @@ class AssistantToolCall(Body):
         return ToolCall(self.id, self.function.name, readable_arguments(self.function.arguments))
 
 
-def check_choice(names: Sequence[str], named: str | None, *, demanded: bool) -> None:
-    """Raise ValueError if functions share a name, or if the choice (`named` or not) demands a call of none of them."""
+def check_choice(
+    names: Sequence[str], named: str | None, *, demanded: bool, noun: str = "functions", field: str = "tool_choice"
+) -> None:
+    """Raise ValueError if tools share a name, or if the choice (`named` or not) demands a call of none of them.
+
+    `noun` is the API's word for them, `field` that of the name in the choice.
+    """
     if len(set(names)) < len(names):
-        raise ValueError("tools: two functions have the same name")
+        raise ValueError(f"tools: two {noun} have the same name")
     if demanded and not names:
         raise ValueError("tool_choice: needs tools")
     if named is not None and named not in names:
-        raise ValueError(f"tool_choice: no tool {named!r}. {choices(named, names)}")
+        raise ValueError(f"{field}: no tool {named!r}. {choices(named, names)}")
 
 
 class NamedSchema(Body):

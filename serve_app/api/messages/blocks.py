@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 from serve_app.api.fields.body import Body, Text
 from serve_app.api.fields.variants import by_field, variant
 from serve_app.api.messages.tolerated import IGNORED
+from serve_app.core.text.characters import HALF_PAIR
 from serve_app.core.types import Message, ToolCall
 
 MAX_BLOCKS = 1024
@@ -52,7 +53,7 @@ class ToolUseBlock(Body):
         try:
             json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
         except UnicodeEncodeError:
-            raise ValueError("has half of a surrogate pair, which is not a character") from None
+            raise ValueError(HALF_PAIR) from None
         except ValueError:
             raise ValueError("has a number that JSON cannot express") from None
         return value

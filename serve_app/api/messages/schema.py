@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from pydantic import Field, field_validator, model_validator
 
 from serve_app.api.chat.schema import MAX_TOKENS
-from serve_app.api.chat.tools import MAX_TOOLS
+from serve_app.api.chat.tools import MAX_TOOLS, check_choice
 from serve_app.api.fields.body import Body, Text
 from serve_app.api.fields.cascade_options import CascadeOptions
 from serve_app.api.fields.json_schema import JsonSchema
@@ -16,7 +16,7 @@ from serve_app.api.fields.variants import by_field, variant
 from serve_app.api.messages.blocks import AnyMessage, AssistantMessage, TaggedMessage, TextBlocks, UserMessage
 from serve_app.api.messages.tolerated import IGNORED, NEUTRAL
 from serve_app.api.messages.tools import Choice, ClientTool, NamedChoice
-from serve_app.errors import choices, quoted
+from serve_app.errors import quoted
 
 MAX_STOPS = 16
 """Stop sequences of one request."""
@@ -104,14 +104,11 @@ class Conversation(Body):
 
     @model_validator(mode="after")
     def _tools_fit(self) -> Self:
+        choice = self.tool_choice
+        named = choice.name if isinstance(choice, NamedChoice) else None
+        demanded = choice is not None and choice.type not in ("auto", "none")
         names = [tool.name for tool in self.tools]
-        if len(set(names)) < len(names):
-            raise ValueError("tools: two tools have the same name")
-        if self.tool_choice is not None and self.tool_choice.type not in ("auto", "none") and not self.tools:
-            raise ValueError("tool_choice: needs tools")
-        if isinstance(self.tool_choice, NamedChoice) and self.tool_choice.name not in names:
-            name = self.tool_choice.name
-            raise ValueError(f"tool_choice.name: no tool {name!r}. {choices(name, names)}")
+        check_choice(names, named, demanded=demanded, noun="tools", field="tool_choice.name")
         return self
 
     @model_validator(mode="after")

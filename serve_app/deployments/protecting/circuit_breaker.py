@@ -1,4 +1,4 @@
-"""Circuit breakers: what has failed several times in a row is left out for a while, and then tried with one call."""
+"""Circuit breakers: a model or scorer that failed several times in a row is left out, then tried with one call."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -44,7 +44,7 @@ class CircuitBreaker:
 
     @contextmanager
     def trial(self) -> Iterator[Trial]:
-        """Run a call; the body says of its trial whether the thing works."""
+        """Run a call; the body says of its trial whether what it called works."""
         trial = Trial()
         half_open = self._opened is not None and not self._trying
         self._trying = self._trying or half_open

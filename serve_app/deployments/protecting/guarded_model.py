@@ -48,21 +48,19 @@ class GuardedModel:
         if (left_s := self._breaker.left_s) is not None:
             message = f"Left out after {self._breaker.failures} failures in a row; tried again within {left_s:.0f} s."
             return Failure("unavailable", message, retry_after_s=max(1.0, left_s))
-        if self._load.full and not self._has_place:
+        if self._load.full and self._own_place() is None:
             message = f"It has {self._load.in_progress} requests, as many as may wait for it."
             return Failure("rate_limited", message, retry_after_s=self._load.retry_after_s)
         return None
 
-    @property
-    def _has_place(self) -> bool:
-        return self._place is not None and self._place.held
+    def _own_place(self) -> Place | None:
+        return self._place if self._place is not None and self._place.held else None
 
     @contextmanager
     def _call(self, prompt: Prompt) -> Iterator[Callable[[Delta | Answer], None]]:
         """Hold a place for the body, which passes on what it sees of the answer."""
         started = monotonic()
-        place = self._place if self._place is not None and self._place.held else self._load.take()
-        with _released(place), self._breaker.trial() as trial:
+        with _released(self._own_place() or self._load.take()), self._breaker.trial() as trial:
 
             def seen(item: Delta | Answer) -> None:
                 trial.works = works(item)

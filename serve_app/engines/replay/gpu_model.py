@@ -16,10 +16,10 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
-from serve_app.engines.base import EngineSettings
+from serve_app.engines.base import Settings
 
 
-class BatchSpeed(EngineSettings):
+class BatchSpeed(Settings):
     """What a step of a continuous batch takes, in seconds. Fit it to published or measured times per token."""
 
     step_s: float = Field(gt=0, description="Seconds of a step whatever is in it: reading the weights.")

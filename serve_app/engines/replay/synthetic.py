@@ -4,11 +4,11 @@ from hashlib import sha256
 
 from pydantic import Field
 
-from serve_app.engines.base import EngineSettings
+from serve_app.engines.base import Settings
 from serve_app.engines.replay.tape import RecordedAnswer
 
 
-class SyntheticAnswers(EngineSettings):
+class SyntheticAnswers(Settings):
     """Answers of a given length. Models with the same `agreement` agree on the same prompts.
 
     If they agree their texts are equal, else they have no word in common: any signal but a semantic one gives 1 or

@@ -10,11 +10,11 @@ from pydantic import Field, model_validator
 
 from serve_app.core.tools import NamedTool
 from serve_app.core.types import Delta, FinishReason, Generation, Prompt, Sampling, TokenLogprob, ToolCall
-from serve_app.engines.base import EngineSettings
+from serve_app.engines.base import Settings
 from serve_app.engines.running.stopping import StopMatcher, within
 
 
-class RecordedCall(EngineSettings):
+class RecordedCall(Settings):
     """A call of a tool; `arguments` is JSON. Without an `id` the calls are named `call_1`, `call_2`, ..."""
 
     name: str = Field(description="The tool's name.")
@@ -22,7 +22,7 @@ class RecordedCall(EngineSettings):
     id: str | None = Field(default=None, description="Default: call_1, call_2, ...")
 
 
-class RecordedAnswer(EngineSettings):
+class RecordedAnswer(Settings):
     """What a model answered, or the `error` that it failed with. Token counts not given are counted in words."""
 
     text: str = Field(default="", description="The answer's text.")

@@ -6,11 +6,11 @@ from typing import Annotated, NamedTuple, TypeAlias
 
 from pydantic import Field
 
-from serve_app.engines.base import EngineSettings
+from serve_app.engines.base import Settings
 from serve_app.engines.running.stopping import begin_within
 
 
-class Markers(EngineSettings):
+class Markers(Settings):
     """The marks around a model's thoughts, which count only at the beginning of an answer."""
 
     open: str = Field(default="<think>", pattern=r"^\S(.*\S)?$", description="What thoughts begin with.")

@@ -47,7 +47,7 @@ class Asked:
 def endpoints(app: FastAPI) -> list[tuple[str, Any]]:
     """Return every path that takes a body, with its model, so that a new endpoint is asked without another line."""
     fields = ((route, getattr(route, "body_field", None)) for route in app.routes)
-    return [(route.path, field.field_info.annotation) for route, field in fields if field is not None]  # type: ignore[attr-defined]
+    return [(route.path, field.field_info.annotation) for route, field in fields if field is not None]
 
 
 class Requests:

@@ -9,10 +9,11 @@ from pydantic import ValidationError
 
 from serve_app.engines.running.thinking import Markers, ThoughtSplitter, without_thoughts
 
+THINK = Markers()
 OTHER = Markers(open="[THINK]", close="[/THINK]")
 
 
-def split(*pieces: str, markers: Markers | None = Markers(), begins_open: bool | None = None) -> tuple[str, str]:  # noqa: B008
+def split(*pieces: str, markers: Markers | None = THINK, begins_open: bool | None = None) -> tuple[str, str]:
     splitter = ThoughtSplitter(markers, begins_open=begins_open)
     parts = [*map(splitter.feed, pieces), splitter.rest()]
     assert not any(earlier.text and later.reasoning for earlier, later in pairwise(parts))
