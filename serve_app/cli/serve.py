@@ -1,6 +1,7 @@
 """`cascade serve`: the server on this machine, until Ctrl-C; requests in progress are finished first."""
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -66,6 +67,8 @@ def serve(config: ConfigOrQuickstart = None, drain_s: DrainSeconds = 60) -> None
                     _watch(file)
                     _drain(file.application.name, drain_s, status)
                 finally:
+                    # Serve's handles have threads that outlive Ray; asyncio would print that they find it gone.
+                    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
                     status.update("stopping")
                     status.start()
         except KeyboardInterrupt:

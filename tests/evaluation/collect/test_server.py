@@ -190,7 +190,8 @@ async def test_a_question_that_the_server_refuses_ends_the_run() -> None:
 
 async def test_servers_that_cannot_be_asked() -> None:
     async with listening(FakeService()) as url:
-        with pytest.raises(ServerError, match=r"has no model 'aa'\. Did you mean 'a'\? Available: a, b, default, t\."):
+        listed = r"has no model 'aa'\. Did you mean 'a'\? Available: a, b, default, encoder, t\."
+        with pytest.raises(ServerError, match=listed):
             async with Server(url, 1).open("aa"):
                 pass
         with pytest.raises(
