@@ -13,7 +13,8 @@ MOST_MODULES = 14
 # Which rooms a room may import. Every room may import `errors`; a room's own modules may import each other. A folder
 # that is not listed belongs to the room of its parent. Ruff keeps `ray` and the heavy libraries where they belong.
 ENGINES = {"core", "torch_models", "engines.base", "engines.running", "engines.wire"}
-EVALUATION = {"config", "core", "engines", "signals", "weights", "evaluation.records", "evaluation.statistics"}
+METRICS = {"core", "signals", "weights", "evaluation.records"}
+EVALUATION = METRICS | {"config", "core", "engines", "evaluation.metrics", "evaluation.statistics"}
 COMMAND = EVALUATION | {"evaluation.analysis"}
 CLUSTER = {"config", "core", "engines", "planning", "weights", "cluster"}
 ALLOWED: dict[str, set[str]] = {
@@ -40,8 +41,9 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation": set(),
     "evaluation.statistics": set(),
     "evaluation.records": {"config", "core", "files"},
+    "evaluation.metrics": METRICS,
     "evaluation.analysis": EVALUATION,
-    "evaluation.collect": EVALUATION - {"evaluation.statistics"} | {"terminal"},
+    "evaluation.collect": EVALUATION - {"evaluation.metrics", "evaluation.statistics"} | {"terminal"},
     "evaluation.evaluate": COMMAND,
     "evaluation.calibrate": COMMAND,
     "evaluation.choose": COMMAND,

@@ -14,9 +14,9 @@ from serve_app.errors import DataError, choices
 from serve_app.evaluation.analysis.costs import model_costs
 from serve_app.evaluation.analysis.dataset import POOLED, Dataset, Group, Source, hashed_share
 from serve_app.evaluation.analysis.options import Options, member_tiers, models_of, requested_config
-from serve_app.evaluation.analysis.quality import qualities
 from serve_app.evaluation.analysis.replay import Replay
 from serve_app.evaluation.analysis.similarities import measure, plain_signals, requested_signals
+from serve_app.evaluation.metrics.quality import qualities
 from serve_app.evaluation.records.example import Example, canonical
 from serve_app.evaluation.records.file import Records
 from serve_app.evaluation.records.tasks import TASKS

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from serve_app.config import AppConfig
 from serve_app.core.types import Matrix
 from serve_app.errors import SignalError, choices
-from serve_app.evaluation.analysis.bleurt_process import score_pairs
+from serve_app.evaluation.metrics.bleurt_process import score_pairs
 from serve_app.evaluation.statistics.curves import Floats
 from serve_app.signals import (
     AnySignalConfig,

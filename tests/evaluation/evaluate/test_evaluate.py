@@ -16,10 +16,10 @@ from serve_app.evaluation.analysis.cascade_view import CascadeView
 from serve_app.evaluation.analysis.dataset import Dataset, hashed_share
 from serve_app.evaluation.analysis.load import load_dataset
 from serve_app.evaluation.analysis.options import Options
-from serve_app.evaluation.analysis.quality import qualities
 from serve_app.evaluation.evaluate.evaluate import evaluate
 from serve_app.evaluation.evaluate.fronts import front
 from serve_app.evaluation.evaluate.results import Evaluation
+from serve_app.evaluation.metrics.quality import qualities
 from serve_app.evaluation.records.example import Example
 from serve_app.evaluation.records.file import Records
 from tests.evaluation.synthetic import answers, args, questions, records, reference, three_tier_records, write_records

@@ -15,8 +15,8 @@ from typing import Any
 
 from serve_app.core.types import Answer, Failure
 from serve_app.errors import DataError, choices
-from serve_app.evaluation.analysis.bleurt_process import score_pairs
-from serve_app.evaluation.analysis.squad import accuracy, exact_match, f1
+from serve_app.evaluation.metrics.bleurt_process import score_pairs
+from serve_app.evaluation.metrics.squad import accuracy, exact_match, f1
 from serve_app.evaluation.records.example import Example
 from serve_app.signals import DEFAULT_SIGNALS, BleurtConfig, build_signal
 from serve_app.signals.base import LexicalSignal

@@ -7,7 +7,7 @@ from rouge_score.rouge_scorer import RougeScorer
 
 from serve_app.core.types import Answer, Failure, Generation, ToolCall
 from serve_app.errors import DataError, SignalError
-from serve_app.evaluation.analysis.quality import METRICS, qualities
+from serve_app.evaluation.metrics.quality import METRICS, qualities
 from serve_app.evaluation.records.example import Example
 from serve_app.evaluation.records.load import load_examples
 from serve_app.signals import BleurtConfig

@@ -1,6 +1,6 @@
 import pytest
 
-from serve_app.evaluation.analysis.squad import accuracy, exact_match, f1, normalize
+from serve_app.evaluation.metrics.squad import accuracy, exact_match, f1, normalize
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """BLEURT for many (hypothesis, reference) pairs, by a process in the environment that the signal needs.
 
-PYTHON -m serve_app.evaluation.analysis.bleurt_process       reads one JSON object a line and answers each with one:
+PYTHON -m serve_app.evaluation.metrics.bleurt_process       reads one JSON object a line and answers each with one:
 {"config": {...}, "weights": path} -> {"ready": true}, then {"pairs": [[hypothesis, reference], ...]} -> {"values": []}
 If something fails, the answer is {"error": sentence}, and it is the last one.
 """

@@ -1,0 +1,1 @@
+"""The quality of an answer against references, 0 to 1."""
