@@ -1,6 +1,7 @@
 """What a request costs: each model's recorded answers, priced in every unit."""
 
 from collections.abc import Mapping, Sequence
+from math import isnan
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -20,12 +21,16 @@ Costs: TypeAlias = Mapping[Unit, Floats | None]
 
 def model_costs(answers: Sequence[Answer], cost: ModelCost) -> Costs:
     """Return what each of n answers of one model cost."""
-    costs = [price(cost, answer.prompt_tokens, answer.completion_tokens, answer.latency_s) for answer in answers]
+    latencies = [None if isnan(answer.latency_s) else answer.latency_s for answer in answers]
+    costs = [
+        price(cost, answer.prompt_tokens, answer.completion_tokens, latency_s)
+        for answer, latency_s in zip(answers, latencies, strict=True)
+    ]
     return {
         "flops": _column([spent.flops for spent in costs]),
         "usd": _column([spent.usd for spent in costs]),
         "device_s": _column([spent.device_s for spent in costs]),
-        "latency_s": np.array([answer.latency_s for answer in answers]),
+        "latency_s": _column(latencies),
     }
 
 

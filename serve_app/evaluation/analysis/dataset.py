@@ -109,7 +109,7 @@ class Dataset:
         members = [self.costs[model] for model in tier.models]
         spent = {unit: total([cost[unit] for cost in members]) for unit in UNITS}
         latencies = [latency for cost in members if (latency := cost["latency_s"]) is not None]
-        spent["latency_s"] = np.max(latencies, axis=0)
+        spent["latency_s"] = np.max(latencies, axis=0) if len(latencies) == len(members) else None
         if tier.token_level or tier.signal is None:
             return spent
         share = len(tier.models) / len(self.members)

@@ -2,7 +2,7 @@
 
 import sys
 from array import array
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator, Mapping, Sized
 from dataclasses import replace
 from typing import Any
 
@@ -36,13 +36,19 @@ class Answers:
         self._examples = examples
         self._answers: dict[int, Answer] = {}
         self._logprobs: dict[int, Logprobs] = {}
+        self._scores: dict[int, Mapping[str, float]] = {}
 
-    def put(self, index: int, answer: Answer, logprobs: Logprobs | None) -> None:
-        """Set the answer to an example, in place of an earlier one."""
+    def put(
+        self, index: int, answer: Answer, logprobs: Logprobs | None, scores: Mapping[str, float] | None = None
+    ) -> None:
+        """Set the answer to an example and its scores, in place of earlier ones."""
         self._answers[index] = answer
         self._logprobs.pop(index, None)
         if logprobs is not None:
             self._logprobs[index] = logprobs
+        self._scores.pop(index, None)
+        if scores:
+            self._scores[index] = scores
 
     def __len__(self) -> int:
         return len(self._examples)
@@ -64,3 +70,7 @@ class Answers:
         """Return the log-probabilities of one answer's tokens, or None."""
         packed = self._logprobs.get(index)
         return None if packed is None else packed.values
+
+    def scores(self, index: int) -> Mapping[str, float]:
+        """Return the given qualities of one answer by name, 0..1 each; empty if it has none."""
+        return self._scores.get(index, {})

@@ -4,42 +4,48 @@ They come from one JSON Lines file or several; a line is one example, of whose r
 
     {"id": "1", "task": "closed_book_qa", "prompt_inputs": {"question": "..."}, "references": ["...", "..."]}
 
-or `hf-datasets:NAME`, a public set from the `datasets` library (see `public_sets`).
+with further facts as `metadata`, which only groups and filters read; or `hf-datasets:NAME`, a public set from the
+`datasets` library (see `public_sets`).
 """
 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from serve_app.errors import choices
 from serve_app.evaluation.records.tasks import TASKS, check_inputs
 
 REQUIRED = ("id", "task", "prompt_inputs", "references")
-FIELDS = (*REQUIRED, "source")
+FIELDS = (*REQUIRED, "source", "metadata")
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One question. `source` names the data set and the place in it; `references` may be empty: no labels."""
+    """One question. `source` names the data set and the place in it; `references` may be empty: no labels.
+
+    `metadata` are further facts as JSON values, by name, such as `{"difficulty": "hard"}`; no model sees them.
+    """
 
     id: str
     task: str
     source: str
     prompt_inputs: Mapping[str, Any]
     references: tuple[str, ...]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def body(self) -> dict[str, Any]:
-        """Return the example as a JSON object, as a line of a file has it."""
-        return {
+        """Return the example as a JSON object, as a line of a file has it: without `metadata` if there are none."""
+        body: dict[str, Any] = {
             "id": self.id,
             "task": self.task,
             "source": self.source,
             "prompt_inputs": dict(self.prompt_inputs),
             "references": list(self.references),
         }
+        return body | {"metadata": dict(self.metadata)} if self.metadata else body
 
     @classmethod
     def read(cls, body: Any) -> "Example":
@@ -61,7 +67,11 @@ class Example:
         references = body["references"]
         if not isinstance(references, list) or not all(isinstance(text, str) for text in references):
             raise ValueError("references: must be a list of strings")
-        return cls(body["id"], body["task"], body.get("source", ""), body["prompt_inputs"], tuple(references))
+        metadata = body.get("metadata", {})
+        if not isinstance(metadata, dict):
+            raise ValueError("metadata: must be an object")
+        source = body.get("source", "")
+        return cls(body["id"], body["task"], source, body["prompt_inputs"], tuple(references), metadata)
 
 
 def digest(examples: Iterable[Example]) -> str:

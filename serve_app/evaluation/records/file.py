@@ -5,8 +5,11 @@ First a header, then the examples, then the answers as they came, a line each:
     {"kind": "header", "format": 1, "created": ..., "config": {...}, "data": {...}, "models": {...}, ...}
     {"kind": "example", "id": "1", "task": ..., "source": ..., "prompt_inputs": {...}, "references": [...]}
     {"kind": "answer", "example": "1", "model": "small", "text": "Paris", "finish_reason": "stop", "prompt_tokens": 12,
-     "completion_tokens": 2, "latency_s": 0.4, "first_token_s": 0.3, "logprobs": [["Paris", -0.1]]}
+     "completion_tokens": 2, "latency_s": 0.4, "first_token_s": 0.3, "logprobs": [["Paris", -0.1]],
+     "scores": {"preference": 0.7}}
     {"kind": "answer", "example": "2", "model": "small", "failure": "timeout", "message": ..., "prompt_tokens": ...}
+
+`scores` are qualities that somebody else measured, 0 to 1 each. `latency_s` is null (in memory NaN) if nobody did.
 
 The file only ever grows (see `writer`). A later header replaces the one before it, a later answer of the same model
 to the same example likewise (that was a retry), and a last line without its newline was cut off by a kill and does not
@@ -77,6 +80,17 @@ class Records:
         rows = range(len(self.examples))
         return [i for i in rows if all(column.without_logprobs(i) is not None for column in columns)]
 
+    @cached_property
+    def score_names(self) -> tuple[str, ...]:
+        """Return the names of all scores that any answer was given, in alphabetical order."""
+        rows = range(len(self.examples))
+        return tuple(sorted({name for column in self.answers.values() for i in rows for name in column.scores(i)}))
+
+    def scores(self, name: str, model: str) -> list[float | None]:
+        """Return one score of a model's answers, in the order of the examples; None if an answer lacks it."""
+        column = self.answers[model]
+        return [column.scores(i).get(name) for i in range(len(self.examples))]
+
 
 class _Reader:
     """Collects lines, one after another, into what `Records` holds."""
@@ -114,4 +128,4 @@ class _Reader:
         if line.example not in self._indices:
             raise ValueError(f"the example {line.example!r} must come before its answers")
         column = self.answers.setdefault(line.model, Answers(self.examples))
-        column.put(self._indices[line.example], line.answer, line.logprobs)
+        column.put(self._indices[line.example], line.answer, line.logprobs, line.scores)

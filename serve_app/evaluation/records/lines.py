@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from math import isnan, nan
 from typing import Any, get_args
 
 from serve_app.core.types import Answer, Failure, FailureKind, FinishReason, Generation, ToolCall
@@ -13,12 +14,16 @@ from serve_app.evaluation.records.fields import field, word
 
 @dataclass(frozen=True, slots=True)
 class AnswerLine:
-    """One answer's line. `logprobs` are those of `answer`, which itself has none; None if the line has none."""
+    """One answer's line. `logprobs` are those of `answer`, which itself has none; None if the line has none.
+
+    `scores` are qualities, by name, that the answer was given; the latency of `answer` is NaN if nobody measured it.
+    """
 
     example: str
     model: str
     answer: Generation | Failure
     logprobs: Logprobs | None = None
+    scores: Mapping[str, float] | None = None
 
 
 def example_body(example: Example) -> dict[str, Any]:
@@ -26,15 +31,20 @@ def example_body(example: Example) -> dict[str, Any]:
     return {"kind": "example", **example.body()}
 
 
-def answer_body(example: str, model: str, answer: Answer) -> dict[str, Any]:
-    """Return an answer's line as a JSON object, without log-probabilities, tool calls or reasoning if it has none."""
+def answer_body(example: str, model: str, answer: Answer, scores: Mapping[str, float] | None = None) -> dict[str, Any]:
+    """Return an answer's line as a JSON object.
+
+    Log-probabilities, tool calls, reasoning and scores are left out if it has none. A latency of NaN is null.
+    """
     body: dict[str, Any] = {"kind": "answer", "example": example, "model": model}
-    counts = {"prompt_tokens": answer.prompt_tokens, "completion_tokens": answer.completion_tokens}
+    counts: dict[str, Any] = {"prompt_tokens": answer.prompt_tokens, "completion_tokens": answer.completion_tokens}
     if answer.estimated:
         counts["estimated"] = True
+    counts["latency_s"] = None if isnan(answer.latency_s) else answer.latency_s
+    given = {"scores": dict(scores)} if scores else {}
     if isinstance(answer, Failure):
-        return body | {"failure": answer.kind, "message": answer.message, **counts, "latency_s": answer.latency_s}
-    body |= {"text": answer.text, "finish_reason": answer.finish_reason, **counts, "latency_s": answer.latency_s}
+        return body | {"failure": answer.kind, "message": answer.message, **counts, **given}
+    body |= {"text": answer.text, "finish_reason": answer.finish_reason, **counts}
     body["first_token_s"] = answer.first_token_s
     if answer.logprobs is not None:
         body["logprobs"] = [[item.token, item.logprob] for item in answer.logprobs]
@@ -42,7 +52,7 @@ def answer_body(example: str, model: str, answer: Answer) -> dict[str, Any]:
         body["tool_calls"] = [asdict(call) for call in answer.tool_calls]
     if answer.reasoning or answer.reasoning_tokens:
         body |= {"reasoning": answer.reasoning, "reasoning_tokens": answer.reasoning_tokens}
-    return body
+    return body | given
 
 
 def read_line(body: Mapping[str, Any]) -> AnswerLine:
@@ -53,6 +63,7 @@ def read_line(body: Mapping[str, Any]) -> AnswerLine:
         field(body, "model", str),
         _failure(body) if "failure" in body else _generation(body),
         None if pairs is None or "failure" in body else Logprobs(pairs),
+        _scores(body) if "scores" in body else None,
     )
 
 
@@ -60,7 +71,7 @@ def _generation(body: Mapping[str, Any]) -> Generation:
     return Generation(
         prompt_tokens=field(body, "prompt_tokens", int),
         completion_tokens=field(body, "completion_tokens", int),
-        latency_s=field(body, "latency_s", float),
+        latency_s=_latency(body),
         estimated="estimated" in body and field(body, "estimated", bool),
         text=field(body, "text", str),
         finish_reason=word(body, "finish_reason", get_args(FinishReason)),
@@ -75,11 +86,25 @@ def _failure(body: Mapping[str, Any]) -> Failure:
     return Failure(
         prompt_tokens=field(body, "prompt_tokens", int),
         completion_tokens=field(body, "completion_tokens", int),
-        latency_s=field(body, "latency_s", float),
+        latency_s=_latency(body),
         estimated="estimated" in body and field(body, "estimated", bool),
         kind=word(body, "failure", get_args(FailureKind)),
         message=field(body, "message", str),
     )
+
+
+def _latency(body: Mapping[str, Any]) -> float:
+    if "latency_s" in body and body["latency_s"] is None:
+        return nan
+    return field(body, "latency_s", float)
+
+
+def _scores(body: Mapping[str, Any]) -> dict[str, float]:
+    scores = field(body, "scores", dict)
+    for name in scores:
+        if not 0 <= field(scores, name, float, "scores.") <= 1:
+            raise ValueError(f"scores.{name}: must be from 0 to 1, not {scores[name]!r}")
+    return scores
 
 
 def _tool_call(body: Any) -> ToolCall:

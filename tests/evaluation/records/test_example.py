@@ -1,4 +1,5 @@
 import hashlib
+from dataclasses import replace
 
 import pytest
 
@@ -15,6 +16,21 @@ def test_the_digest_is_of_the_content() -> None:
     assert digest([example]) == hashlib.sha256(written).hexdigest()
     both = [example, question(2)]
     assert digest(both) == digest(both[::-1]) != digest([example])
+
+
+def test_metadata_are_part_of_the_digest_only_of_examples_that_have_any() -> None:
+    plain = question(1)
+    assert digest([replace(plain, metadata={})]) == digest([plain])
+    assert "metadata" not in plain.body()
+    hard = replace(plain, metadata={"difficulty": "hard", "hops": [1, 2], "seen": None})
+    assert hard.body() == plain.body() | {"metadata": {"difficulty": "hard", "hops": [1, 2], "seen": None}}
+    assert Example.read(hard.body()) == hard
+    assert digest([hard]) != digest([plain])
+
+
+def test_metadata_that_are_no_object_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"^metadata: must be an object"):
+        Example.read({**question(1).body(), "metadata": ["hard"]})
 
 
 def test_an_example_comes_back_as_it_was() -> None:

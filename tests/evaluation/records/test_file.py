@@ -44,6 +44,23 @@ def test_later_headers_and_answers_count(tmp_path: Path) -> None:
     assert [list(column) for column in records.answers.values()] == [[second, None], [None, None], [second, None]]
 
 
+def test_scores_that_answers_were_given(tmp_path: Path) -> None:
+    answer = Generation("Paris", "stop", 5, 1)
+    lines = [
+        header(("a", "t")).body(),
+        *(example_body(question(i)) for i in (1, 2, 3)),
+        answer_body("q1", "a", answer, {"judge": 1, "preference": 0.25}),
+        answer_body("q2", "a", answer, {"judge": 0.5}),
+        answer_body("q2", "a", answer),
+        answer_body("q3", "t", Failure("error", "down"), {"clarity": 0}),
+    ]
+    records = Records.load(write(tmp_path / "r.jsonl", *lines))
+    assert records.score_names == ("clarity", "judge", "preference")
+    assert records.scores("judge", "a") == [1, None, None]
+    assert records.scores("clarity", "t") == [None, None, 0]
+    assert records.scores("clarity", "a") == [None, None, None]
+
+
 def test_compressed_and_still_being_written(tmp_path: Path) -> None:
     path = write(tmp_path / "r.jsonl", header().body(), example_body(question(1)))
     whole = path.read_bytes()

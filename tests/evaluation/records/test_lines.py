@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ TEXTS = st.text(st.characters(), max_size=20)  # lone surrogates and line separa
         TEXTS,
         st.fixed_dictionaries({"prompt": TEXTS}),
         st.lists(TEXTS).map(tuple),
+        st.dictionaries(TEXTS, st.recursive(st.none() | st.integers() | TEXTS, st.lists, max_leaves=3), max_size=2),
     )
 )
 def test_every_example_comes_back_as_it_was(example: Example) -> None:
@@ -65,6 +67,21 @@ def test_the_format_in_the_docstring() -> None:
     }
 
 
+def test_an_answer_that_was_scored_and_not_timed() -> None:
+    line = (
+        '{"kind": "answer", "example": "1", "model": "small", "text": "Paris", "finish_reason": "stop", '
+        '"prompt_tokens": 12, "completion_tokens": 2, "estimated": true, "latency_s": null, "first_token_s": null, '
+        '"scores": {"preference": 0.7, "judge": 1}}'
+    )
+    answer = Generation("Paris", "stop", 12, 2, latency_s=nan, estimated=True)
+    read = read_line(json.loads(line))
+    assert (read.answer, read.scores) == (answer, {"preference": 0.7, "judge": 1})
+    assert json.dumps(answer_body("1", "small", answer, {"preference": 0.7, "judge": 1})) == line
+    failed = answer_body("1", "small", Failure("error", "x", latency_s=nan), {"judge": 0})
+    assert (failed["latency_s"], failed["scores"]) == (None, {"judge": 0})
+    assert read_line(failed).scores == {"judge": 0}
+
+
 ANSWER = answer_body("q1", "a", Generation("x", "stop", 1, 1))
 FAILED = answer_body("q1", "a", Failure("timeout", "slow", 1, 1, 0.5))
 CALLING = answer_body("q1", "a", Generation("", "tool_calls", 1, 1, tool_calls=(ToolCall("1", "look", "{}"),)))
@@ -81,7 +98,12 @@ CALLING = answer_body("q1", "a", Generation("", "tool_calls", 1, 1, tool_calls=(
         ({**ANSWER, "finish_reason": []}, r"finish_reason: must be a string, not \[\]"),
         ({**ANSWER, "prompt_tokens": "x"}, "prompt_tokens: must be a whole number, not 'x'"),
         ({**ANSWER, "completion_tokens": True}, "completion_tokens: must be a whole number, not True"),
-        ({**ANSWER, "latency_s": None}, "latency_s: must be a number, not None"),
+        ({**ANSWER, "latency_s": "fast"}, "latency_s: must be a number, not 'fast'"),
+        ({**ANSWER, "scores": [0.5]}, r"scores: must be an object, not \[0\.5\]"),
+        ({**ANSWER, "scores": {"judge": "good"}}, r"scores\.judge: must be a number, not 'good'"),
+        ({**ANSWER, "scores": {"judge": True}}, r"scores\.judge: must be a number, not True"),
+        ({**ANSWER, "scores": {"judge": 1.5}}, r"scores\.judge: must be from 0 to 1, not 1\.5"),
+        ({**FAILED, "scores": {"judge": float("nan")}}, r"scores\.judge: must be from 0 to 1, not nan"),
         ({**ANSWER, "first_token_s": "0"}, "first_token_s: must be a number, not '0'"),
         ({**ANSWER, "estimated": 1}, "estimated: must be true or false, not 1"),
         ({**ANSWER, "model": ["a"]}, r"model: must be a string, not \['a'\]"),
