@@ -12,7 +12,8 @@ from serve_app.evaluation.analysis.candidates import Candidate
 from serve_app.evaluation.analysis.costs import UNITS, Unit
 from serve_app.evaluation.analysis.dataset import Dataset, Group
 from serve_app.evaluation.statistics.curves import Floats, Integers, Sweep, sweep
-from serve_app.evaluation.statistics.pareto import RecordedTier
+from serve_app.evaluation.statistics.pareto import RecordedTarget, RecordedTier
+from serve_app.evaluation.statistics.search import Alone
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,3 +89,12 @@ class CascadeView:
 def recorded(view: CascadeView, candidate: Candidate, unit: Unit) -> RecordedTier:
     """Return a candidate as the statistics of thresholds take it."""
     return RecordedTier(candidate.scored.scores, view.kept(candidate), view.tier_cost(candidate.tier)[unit])
+
+
+def models_alone(view: CascadeView, unit: Unit) -> dict[Alone, RecordedTarget]:
+    """Return every model whose cost is known in that unit as one that answers every request itself."""
+    models = [model for tier in view.tiers for model in tier.models]
+    costs = {model: view.cost(model) for model in models}
+    return {
+        Alone(model): RecordedTarget(view.quality(model), cost[unit]) for model, cost in costs.items() if unit in cost
+    }

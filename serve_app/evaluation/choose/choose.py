@@ -1,22 +1,21 @@
-"""`cascade choose`: of all subsets of the tiers' members, signals and thresholds, the cascades worth having."""
+"""`cascade choose`: of all subsets of the tiers' members, signals and thresholds, the cascades worth having, if any."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from itertools import product
 from math import prod
-from typing import TypeAlias
 
 from serve_app.core.types import Tier
 from serve_app.errors import DataError, SignalError, choices
 from serve_app.evaluation.analysis.candidates import Candidate, fitted_chows
-from serve_app.evaluation.analysis.cascade_view import CascadeView, recorded
+from serve_app.evaluation.analysis.cascade_view import CascadeView, models_alone, recorded
 from serve_app.evaluation.analysis.costs import Unit
-from serve_app.evaluation.analysis.dataset import CALIBRATE, CHOOSE, Dataset, writable
-from serve_app.evaluation.analysis.json_values import Body
-from serve_app.evaluation.choose.results import ChosenCascade, ChosenTier, Selection, WhenChosen
+from serve_app.evaluation.analysis.dataset import CALIBRATE, CHOOSE, Dataset
+from serve_app.evaluation.choose.reports import Chows, Key, Reports, Specs
+from serve_app.evaluation.choose.results import Selection
 from serve_app.evaluation.records.file import Records
 from serve_app.evaluation.statistics.pareto import RecordedTarget, RecordedTier
-from serve_app.evaluation.statistics.search import Choice, Spec, choose, specs, within_budget
+from serve_app.evaluation.statistics.search import Alone, Choice, Spec, choice_alone, choose, specs, within_budget
 from serve_app.signals import ChowConfig, confidence
 
 TOKEN_LEVEL = ("chow_sum", "chow_avg")
@@ -24,11 +23,6 @@ MOST_MEMBERS = 8
 """255 subsets; more would take hours, and nobody serves them."""
 MOST_CASCADES = 10_000
 """Of several tiers: with 1,000 examples so many take half a minute."""
-
-Specs: TypeAlias = tuple[Spec, ...]
-"""A cascade: its tiers but the target."""
-Chows: TypeAlias = Mapping[str, Mapping[str, ChowConfig]]
-"""For each model the token-level signals, fitted for the tier that it is in."""
 
 
 def tiers(
@@ -68,14 +62,20 @@ def find(dataset: Dataset, budget: float | None, unit: Unit | None = None) -> Se
     cost = view.target_cost.get(unit_)
     if cost is None:
         raise DataError(f"The cost in {unit_} is not known of every model, or the target is free.")
-    target = RecordedTarget(view.quality(view.target), cost)
     chows = {model: fitted for tier in view.tiers[:-1] for fitted in [_chows(view, tier)] for model in tier.models}
-    choices_ = choose(_candidates(view, chows, unit_), target, (tuning, testing))
-    alone = float(cost[tuning].mean()), float(cost[testing].mean())
-    best = None if budget is None else within_budget(choices_, budget * alone[0])
-    front = [_cascade(view, chows, choice, *alone) for choice in choices_]
+    models = models_alone(view, unit_)
+    alone: Collection[tuple[Key, RecordedTarget]] = models.items()
+    target, parts = models[Alone(view.target)], (tuning, testing)
+    choices_: list[Choice[Key]] = choose(_candidates(view, chows, unit_), alone, target, parts)
+    reports = Reports(view, chows, [choice_alone(key, model, parts) for key, model in alone], choices_)
+    best = None if budget is None else within_budget(choices_, budget * float(target.cost[tuning].mean()))
+    front = tuple(map(reports.cascade, choices_))
     chosen = None if best is None else front[choices_.index(best)]
-    return Selection(unit_, budget, tuple(front), chosen, dataset.source)
+    if budget is None:
+        instead = reports.instead(choices_, choices_[-1])
+    else:
+        instead = None if best is None else reports.instead([best], best)
+    return Selection(unit_, budget, front, chosen, instead, len(testing), dataset.source)
 
 
 def _chows(view: CascadeView, tier: Tier) -> dict[str, ChowConfig]:
@@ -137,51 +137,10 @@ def _candidate(view: CascadeView, spec: Spec, chow: ChowConfig | None) -> Candid
     return Candidate("semantic", view.dataset.replay.score(tier, chow, view.group.index), chow)
 
 
-def _cascade(
-    view: CascadeView, chows: Chows, choice: Choice[Specs], alone_tuning: float, alone: float
-) -> ChosenCascade:
-    specs = choice.cascade or ()
-    thresholds = map(writable, choice.held_out.thresholds)
-    return ChosenCascade(
-        tiers=tuple(
-            ChosenTier(spec.members, spec.signal, threshold) for spec, threshold in zip(specs, thresholds, strict=True)
-        ),
-        target=view.target,
-        several=len(view.tiers) > 2,
-        signals=_settings(chows, specs),
-        cost=choice.held_out.cost / alone,
-        quality=choice.held_out.quality,
-        rate=choice.held_out.deferred if specs else 1.0,
-        when_chosen=WhenChosen(choice.chosen.cost / alone_tuning, choice.chosen.quality),
-        signature=_signature(view, specs),
-    )
-
-
-def _settings(chows: Chows, specs: Specs) -> Body:
-    """Return the config's `signals` under which the thresholds mean the same: with the members' z-scores."""
-    signals: Body = {}
-    for spec in specs:
-        for model in spec.members:
-            if (chow := chows[model].get(spec.signal)) is not None:
-                named = signals.setdefault(spec.signal, {"kind": spec.signal, "zscores": {}})
-                named["zscores"][model] = chow.zscores[model].model_dump()
-    return signals
-
-
-def _signature(view: CascadeView, specs: Specs) -> str:
-    source = view.dataset.source
-    models = ">".join(["+".join(spec.members) for spec in specs] + [view.target])
-    return (
-        f"data:{source.data_sha256[:12]}|group:{view.group.name}|n:{len(view.test)}|chosen on:{len(view.fit)}|"
-        f"metric:{view.metric}|models:{models}|weights:{source.models_sha256[:12]}|"
-        f"signal:{'>'.join(spec.signal for spec in specs) or 'none'}|seed:{source.seed}|version:{source.version}"
-    )
-
-
 def nothing_within(selection: Selection) -> DataError:
     """Return the error that no cascade is within the budget."""
     cheapest = selection.front[0].when_chosen.cost
     return DataError(
-        f"No cascade costs {selection.budget:.1%} of the target's {selection.unit} or less; "
+        f"Neither a cascade nor a model alone costs {selection.budget:.1%} of the target's {selection.unit} or less; "
         f"the cheapest costs {cheapest:.1%}."
     )

@@ -7,34 +7,42 @@ import yaml
 
 from serve_app.evaluation.analysis.costs import LATENCIES
 from serve_app.evaluation.choose.results import ChosenCascade, Selection
+from serve_app.evaluation.statistics.bootstrap import Interval
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+WIDE = 120
+"""Columns from which on a row is on one line."""
+
 
 def render(selection: Selection, console: "Console") -> None:
-    """Print the Pareto front to a terminal, and the best cascade within the budget as YAML."""
+    """Print the Pareto front to a terminal, whether to cascade at all, and the best cascade within the budget."""
     from rich.markup import escape
     from rich.table import Table
 
     shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     several = selection.front[0].several
     names = (
-        *(("tiers", "signals", "thresholds") if several else ("members", "signal", "threshold")),
-        f"{selection.unit} / target's",
-        "quality",
-        "first tier defers" if several else "deferred",
-        "quality when chosen",
+        "\n".join(("tiers", "signals") if several else ("members", "signal")),
+        "thresholds" if several else "threshold",
+        f"{selection.unit}\n/ target's",
+        "quality\n",
+        "over the best model\nalone for as much",
+        "deferred" if not several else "first tier\ndefers",
+        "quality\nwhen chosen",
     )
     for number, name in enumerate(names):
-        shown.add_column(name, justify="left" if number < 2 else "right")
+        shown.add_column(name, justify="left" if number == 0 else "right", no_wrap=number > 0, overflow="fold")
     for cascade in selection.front:
         style = "bold green" if cascade is selection.best else None
-        shown.add_row(*map(escape, _cells(cascade)), style=style)
+        shown.add_row(*map(escape, _cells(cascade, "  " if console.width >= WIDE else "\n")), style=style)
     console.print(shown)
     console.print("Chosen on a quarter of the examples; all but the last column is from another.", style="dim")
     if selection.unit == "latency_s":
         console.print(LATENCIES, style="dim")
+    for sentence in sentences(selection):
+        console.print(sentence, markup=False, highlight=False, style="bold")
     if selection.best is not None:
         console.print(
             f"Within {selection.budget:.0%}:\n{snippet(selection.best)}", markup=False, highlight=False, soft_wrap=True
@@ -42,16 +50,51 @@ def render(selection: Selection, console: "Console") -> None:
         console.print(selection.best.signature, style="dim", markup=False, soft_wrap=True)
 
 
-def _cells(cascade: ChosenCascade) -> Sequence[str]:
+def _cells(cascade: ChosenCascade, between: str) -> Sequence[str]:
+    """Return a row of the table; `between` separates what may share a cell on one line or on two."""
+    gain = cascade.gain
     return (
-        " -> ".join(" + ".join(tier.models) for tier in cascade.tiers) or f"{cascade.target} alone",
-        " -> ".join(tier.signal for tier in cascade.tiers),
+        _name(cascade, between),
         ", ".join(f"{tier.threshold:.5g}" for tier in cascade.tiers),
         f"{cascade.cost:.1%}",
-        f"{cascade.quality:.4f}",
-        f"{cascade.rate:.1%}",
+        f"{cascade.quality.estimate:.4f}",
+        f"{_signed(gain.difference)}{between}{gain.model}" if gain else "",
+        "" if cascade.rate is None else f"{cascade.rate:.1%}",
         f"{cascade.when_chosen.quality:.4f}",
     )
+
+
+def _name(cascade: ChosenCascade, between: str) -> str:
+    if not cascade.tiers:
+        return f"{cascade.target} alone"
+    models = " -> ".join(" + ".join(tier.models) for tier in cascade.tiers)
+    return f"{models}{between}{' -> '.join(tier.signal for tier in cascade.tiers)}"
+
+
+def _signed(values: Interval) -> str:
+    return f"{values.estimate:+.4f} [{values.low:+.4f}, {values.high:+.4f}]"
+
+
+def sentences(selection: Selection) -> list[str]:
+    """Return the answer "do not cascade" with its figures, or nothing if a cascade is shown to be better."""
+    model, best = selection.instead, selection.best
+    if model is None:
+        return []
+    quality = model.quality
+    first = (
+        f"Do not cascade: {model.target} alone has a quality of {quality.estimate:.4f} [{quality.low:.4f}, "
+        f"{quality.high:.4f}] for {model.cost:.1%} of the target's {selection.unit}."
+    )
+    if best is None:
+        return [f"{first} No cascade is shown to be better, and those that cost less are worse."]
+    if best.gain is None:
+        return [f"{first} Nothing within the budget was better."]
+    second = (
+        f"The best cascade within the budget, for {best.cost:.1%}, has {_signed(best.gain.difference)} in comparison "
+        f"on {selection.examples} examples, which shows no gain."
+    )
+    more = ["More examples might show one."] if best.gain.difference.high > 0 else []
+    return [first, " ".join([second, *more])]
 
 
 def snippet(cascade: ChosenCascade) -> str:

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from serve_app.evaluation.analysis.costs import Unit
 from serve_app.evaluation.analysis.dataset import Source
-from serve_app.evaluation.analysis.json_values import Body, Result, number
+from serve_app.evaluation.analysis.json_values import Body, Result, number, plain
+from serve_app.evaluation.statistics.bootstrap import Interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +30,19 @@ class WhenChosen(Result):
 
 
 @dataclass(frozen=True, slots=True)
+class Gain(Result):
+    """Quality less that of the best model alone that costs no more, paired on the examples not chosen on."""
+
+    model: str
+    difference: Interval
+
+
+@dataclass(frozen=True, slots=True)
 class ChosenCascade:
-    """A cascade on the Pareto front, without tiers for the target alone; figures are of examples not chosen on.
+    """A cascade, or without tiers a model alone: the target; figures are of examples not chosen on.
 
     `several`: whether there was more than one tier to choose; `signals`: what the config's `signals` must say; `cost`:
-    as a share of the target's; `rate`: the share of requests that the first tier defers.
+    as a share of the target's; `rate`: the share of requests that the first tier defers; `gain`: of a cascade.
     """
 
     tiers: tuple[ChosenTier, ...]
@@ -41,8 +50,9 @@ class ChosenCascade:
     several: bool
     signals: Body
     cost: float
-    quality: float
-    rate: float
+    quality: Interval
+    rate: float | None
+    gain: Gain | None
     when_chosen: WhenChosen
     signature: str
 
@@ -52,8 +62,9 @@ class ChosenCascade:
             **self._tiers(),
             "signals": self.signals,
             "cost": number(self.cost),
-            "quality": number(self.quality),
-            "rate": number(self.rate),
+            "quality": plain(self.quality),
+            "rate": plain(self.rate),
+            "gain": plain(self.gain),
             "when_chosen": self.when_chosen.to_json(),
             "signature": self.signature,
         }
@@ -74,13 +85,16 @@ class ChosenCascade:
 class Selection:
     """The Pareto front, cheapest first, and its best cascade within the budget.
 
-    `best` is None without a budget, or if even the cheapest cascade costs more.
+    `best` is None without a budget, or if even the cheapest costs more. `instead`: the model alone to use, if no
+    cascade pays; None if one does. `examples`: how many the figures are of.
     """
 
     unit: Unit
     budget: float | None
     front: tuple[ChosenCascade, ...]
     best: ChosenCascade | None
+    instead: ChosenCascade | None
+    examples: int
     source: Source
 
     def to_json(self) -> Body:
@@ -89,6 +103,8 @@ class Selection:
             "unit": self.unit,
             "budget": self.budget,
             "best": None if self.best is None else self.best.to_json(),
+            "do_not_cascade": None if self.instead is None else self.instead.to_json(),
             "front": [cascade.to_json() for cascade in self.front],
+            "examples": self.examples,
             "source": self.source.to_json(),
         }

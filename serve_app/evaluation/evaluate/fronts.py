@@ -4,32 +4,35 @@ from collections.abc import Iterator
 
 from serve_app.core.types import Tier
 from serve_app.evaluation.analysis.candidates import Candidate, semantic
-from serve_app.evaluation.analysis.cascade_view import CascadeView, recorded
+from serve_app.evaluation.analysis.cascade_view import CascadeView, models_alone, recorded
 from serve_app.evaluation.analysis.costs import Unit
 from serve_app.evaluation.evaluate.results import FrontPoint, ParetoFront
-from serve_app.evaluation.statistics.pareto import RecordedTarget, RecordedTier
-from serve_app.evaluation.statistics.search import choose
+from serve_app.evaluation.statistics.pareto import RecordedTier
+from serve_app.evaluation.statistics.search import Alone, Choice, choose
 
 
 def front(view: CascadeView) -> ParetoFront:
     """Return the Pareto front, chosen on the fit examples and reported on the test examples.
 
-    Costs are shares of the target's, cheapest first. A point's signal is that of all tiers, or of one after another.
+    Costs are shares of the target's, cheapest first. A point's signal is that of all tiers, or of one after another;
+    a model alone has none.
     """
     unit = view.unit(view.tiers[:-1])
-    cost = view.target_cost[unit]
-    target = RecordedTarget(view.quality(view.target), cost)
-    alone = float(cost[view.test].mean())
+    alone = models_alone(view, unit)
+    target = alone[Alone(view.target)]
+    spent = float(target.cost[view.test].mean())
+    choices: list[Choice[str | Alone]] = choose(_cascades(view, unit), alone.items(), target, (view.fit, view.test))
     points = (
         FrontPoint(
-            signal=choice.cascade,
+            signal=None if isinstance(choice.cascade, Alone) else choice.cascade,
+            alone=choice.cascade.model if isinstance(choice.cascade, Alone) else None,
             thresholds=choice.held_out.thresholds,
-            cost=choice.held_out.cost / alone,
+            cost=choice.held_out.cost / spent,
             quality=choice.held_out.quality,
             rate=choice.held_out.deferred,
             quality_when_chosen=choice.chosen.quality,
         )
-        for choice in choose(_cascades(view, unit), target, (view.fit, view.test))
+        for choice in choices
     )
     return ParetoFront(unit, tuple(points))
 

@@ -182,9 +182,10 @@ class Curves(Result):
 
 @dataclass(frozen=True, slots=True)
 class FrontPoint(Result):
-    """A vector of thresholds on the Pareto front; `signal` is None for the target alone."""
+    """A vector of thresholds on the Pareto front, by `signal`, or a model `alone`, without thresholds."""
 
     signal: str | None
+    alone: str | None
     thresholds: tuple[float, ...]
     cost: float
     """As a share of the target's."""

@@ -199,7 +199,7 @@ def _cheap(row: RowResult, unit: Unit) -> tuple[str]:
 def _front(front: ParetoFront) -> Table:
     lines = [
         (
-            point.signal or "the target alone",
+            point.signal or f"{point.alone} alone",
             ", ".join(map(_number, point.thresholds)),
             f"{point.cost:.1%}",
             _number(point.quality),

@@ -56,13 +56,28 @@ class Setting:
     """The share of requests that the first tier defers."""
 
 
-def run(tiers: Sequence[RecordedTier], target: RecordedTarget, thresholds: Sequence[float]) -> Setting:
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """What a vector of thresholds leads to: each example's quality and cost, (n,), and their means."""
+
+    quality: Floats
+    cost: Floats
+    setting: Setting
+
+
+def outcome(tiers: Sequence[RecordedTier], target: RecordedTarget, thresholds: Sequence[float]) -> Outcome:
     """Send every example down the tiers: accepted where score >= threshold, else on to the next. O(n tiers)."""
     quality, cost = target.quality, target.cost
     kept = np.zeros(len(quality), dtype=np.bool_)
     for tier, threshold in zip(reversed(tiers), reversed(thresholds), strict=True):
         kept, quality, cost = _behind(tier, threshold, quality, cost)
-    return Setting(tuple(thresholds), float(cost.mean()), float(quality.mean()), float(1 - kept.mean()))
+    means = Setting(tuple(thresholds), float(cost.mean()), float(quality.mean()), float(1 - kept.mean()))
+    return Outcome(quality, cost, means)
+
+
+def run(tiers: Sequence[RecordedTier], target: RecordedTarget, thresholds: Sequence[float]) -> Setting:
+    """Return the means of `outcome`."""
+    return outcome(tiers, target, thresholds).setting
 
 
 def _behind(

@@ -14,7 +14,16 @@ import numpy as np
 from serve_app.errors import ConfigError
 from serve_app.evaluation.statistics.bootstrap import Interval, bootstrap, draws, mean_of
 from serve_app.evaluation.statistics.curves import ROUNDING, Floats, Integers, Sweep, sweep
-from serve_app.evaluation.statistics.pareto import RecordedTarget, RecordedTier, Setting, front, front_of, run
+from serve_app.evaluation.statistics.pareto import (
+    Outcome,
+    RecordedTarget,
+    RecordedTier,
+    Setting,
+    front,
+    front_of,
+    outcome,
+    run,
+)
 
 Key = TypeVar("Key")
 
@@ -30,6 +39,13 @@ class Spec:
     signal: str
 
 
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """A model that answers every request itself, which is no cascade."""
+
+    model: str
+
+
 def specs(members: Sequence[str], pairwise: Sequence[str], token_level: Sequence[str]) -> Iterator[Spec]:
     """Yield every subset of the members (in their order, small ones first) with every signal that it allows.
 
@@ -42,42 +58,65 @@ def specs(members: Sequence[str], pairwise: Sequence[str], token_level: Sequence
             yield from (Spec(subset, signal) for signal in signals)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Choice(Generic[Key]):
-    """A cascade and its thresholds, as it looked when chosen and as it did on other examples."""
+    """A cascade and its thresholds, as it looked when chosen and as it did on other examples.
 
-    cascade: Key | None
-    """The candidate's key; None for the target alone, with no thresholds."""
+    `cascade`: the candidate's key, or that of a model alone, which has no thresholds.
+    """
+
+    cascade: Key
     chosen: Setting
     held_out: Setting
+    quality: Floats
+    """Of each held-out example."""
 
 
 def choose(
     candidates: Iterable[tuple[Key, Sequence[RecordedTier]]],
+    alone: Iterable[tuple[Key, RecordedTarget]],
     target: RecordedTarget,
     parts: Parts,
     *,
     points: int = 101,
     grid: int = 21,
 ) -> list[Choice[Key]]:
-    """Return the Pareto front over all candidates, their thresholds and the target alone, cheapest first.
+    """Return the Pareto front over all candidates, their thresholds and single models, cheapest first.
 
     A candidate is a key of the caller's with its tiers' arrays over all n examples; the iterable is read lazily and
-    only the front is kept. `points` and `grid`: thresholds tried (`front_of`). The front is that of the first part:
-    on the second, a cascade may be off it.
+    only the front is kept. `alone`: models that answer every request themselves, which stay if a cascade is no better
+    or cheaper. `points` and `grid`: thresholds tried (`front_of`). The front is that of the first part: on the
+    second, a cascade may be off it.
     """
     tuning, testing = target.take(parts[0]), target.take(parts[1])
-    best: list[Choice[Key]] = [Choice(None, run([], tuning, ()), run([], testing, ()))]
+    best = [choice_alone(key, model, parts) for key, model in alone]
+    best = [best[k] for k in front([choice.chosen.cost for choice in best], [choice.chosen.quality for choice in best])]
     for key, tiers in candidates:
         tuned = front_of([tier.take(parts[0]) for tier in tiers], tuning, points, grid)
         tested = [tier.take(parts[1]) for tier in tiers]
         settings = [*(choice.chosen for choice in best), *tuned]
         survivors = front([setting.cost for setting in settings], [setting.quality for setting in settings])
         best = [
-            best[k] if k < len(best) else Choice(key, settings[k], run(tested, testing, settings[k].thresholds))
+            best[k] if k < len(best) else _choice(key, settings[k], outcome(tested, testing, settings[k].thresholds))
             for k in survivors
         ]
     return best
+
+
+def choice_alone(key: Key, model: RecordedTarget, parts: Parts) -> Choice[Key]:
+    """Return a model that answers every request itself as a choice."""
+    return _choice(key, run([], model.take(parts[0]), ()), outcome([], model.take(parts[1]), ()))
+
+
+def _choice(key: Key, chosen: Setting, held_out: Outcome) -> Choice[Key]:
+    return Choice(key, chosen, held_out.setting, held_out.quality)
+
+
+def best_alone_within(alone: Sequence[Choice[Key]], choice: Choice[Key]) -> Choice[Key] | None:
+    """Return the model alone that was best when chosen, of those that cost no more than `choice` did, or None."""
+    most = choice.chosen.cost * (1 + ROUNDING)
+    affordable = [model for model in alone if model.chosen.cost <= most]
+    return max(affordable, key=lambda model: model.chosen.quality, default=None)
 
 
 def within_budget(choices: Sequence[Choice[Key]], budget: float) -> Choice[Key] | None:

@@ -1,11 +1,18 @@
 """`cascade choose` on synthetic records of one tier, and what it may not share with `cascade calibrate`."""
 
+import random
+import re
+import subprocess
+import sys
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from rich.console import Console
 
-from serve_app.core.types import Generation
+from serve_app.core.types import Answer, Generation, TokenLogprob
 from serve_app.errors import DataError
 from serve_app.evaluation.analysis.load import load_dataset
 from serve_app.evaluation.analysis.options import Options
@@ -13,6 +20,7 @@ from serve_app.evaluation.calibrate import calibrate as calibration
 from serve_app.evaluation.calibrate.command import run
 from serve_app.evaluation.calibrate.goal import Goal
 from serve_app.evaluation.choose import choose as choosing
+from serve_app.evaluation.choose.output import render, snippet
 from serve_app.evaluation.choose.results import Selection
 from serve_app.evaluation.records.file import Records
 from tests.evaluation.synthetic import answers, args, questions, records, write_records
@@ -25,7 +33,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def choose(path: Path, budget: float | None = None, **options: Any) -> Selection:
     loaded = Records.load(path)
-    tiers, target = choosing.tiers(loaded, options.pop("members", None), None)
+    tiers, target = choosing.tiers(loaded, options.pop("members", None), options.pop("target", None))
     return choosing.find(load_dataset(loaded, Options(tiers=tiers, target=target, **options)), budget)
 
 
@@ -43,9 +51,9 @@ def test_it_shares_no_example_with_what_a_calibration_is_found_on(
 ) -> None:
     seen: list[Any] = []
 
-    def chosen(candidates: Any, target: Any, parts: Any, choose: Any = choosing.choose) -> Any:
+    def chosen(candidates: Any, alone: Any, target: Any, parts: Any, choose: Any = choosing.choose) -> Any:
         seen.extend(parts)
-        return choose(candidates, target, parts)
+        return choose(candidates, alone, target, parts)
 
     def found(view: Any, candidates: Any, goal: Goal, *parts: Any, found: Any = calibration._thresholds) -> Any:
         seen.extend(parts)
@@ -78,4 +86,107 @@ def test_an_answer_without_log_probabilities_counts_as_deferred(tmp_path: Path) 
     ]
     path = write_records(tmp_path / "r.jsonl", args(("small",), signal="chow_avg", threshold=-0.5), examples, columns)
     front = choose(path).front
-    assert min(cascade.rate for cascade in front) > 0.25
+    assert min(cascade.rate for cascade in front if cascade.rate is not None) > 0.25
+
+
+def test_models_alone_are_on_the_front(path: Path) -> None:
+    found = choose(path, signals=("rougeL",))
+    cheapest = found.front[0]
+    assert (cheapest.tiers, cheapest.target, cheapest.rate, cheapest.gain) == ((), "tiny", None, None)
+    assert yaml.safe_load(snippet(cheapest)) == {"tiers": [{"models": ["tiny"]}]}
+    assert cheapest.quality.low < cheapest.quality.estimate < cheapest.quality.high
+    assert "models:tiny|" in cheapest.signature
+    # Whatever is above it has a gain over the best model alone that costs no more.
+    gains = [cascade.gain for cascade in found.front if cascade.tiers]
+    assert {gain.model for gain in gains if gain} == {"tiny", "small"}
+    assert found.instead is None
+    assert "Do not cascade" not in shown(found)
+
+
+def records_of(path: Path, right: dict[str, float], count: int = 300) -> Path:
+    """Each model is right on its share of the questions, whatever the others do and however sure it is."""
+    examples = questions(count)
+    draw = random.Random(1)
+    columns: dict[str, list[Answer]] = {
+        model: [
+            Generation(
+                example.references[0] if draw.random() < share else f"{model} errs",
+                "stop",
+                10,
+                3,
+                tuple(TokenLogprob(token, -draw.random()) for token in ("a", " b", " c")),
+                0.1,
+            )
+            for example in examples
+        ]
+        for model, share in right.items()
+    }
+    return write_records(path, args(), examples, columns)
+
+
+@pytest.mark.parametrize("budget", [None, 0.5])
+def test_a_member_that_is_as_good_for_less_answers_alone(tmp_path: Path, budget: float | None) -> None:
+    path = records_of(tmp_path / "r.jsonl", {"small": 1.0, "tiny": 0.3, "large": 0.9})
+    found = choose(path, budget, signals=("rougeL",))
+    assert found.instead is not None
+    assert (found.instead.tiers, found.instead.target, found.instead.quality.estimate) == ((), "small", 1.0)
+    assert found.to_json()["do_not_cascade"]["target"] == "small"
+    reason = (
+        "No cascade is shown to be better, and those that cost less are worse."
+        if budget is None
+        else "Nothing within the budget was better."
+    )
+    sentence = "small alone has a quality of 1.0000 [1.0000, 1.0000] for 16.7% of the target's flops."
+    assert f"Do not cascade: {sentence} {reason}" in shown(found)
+
+
+@pytest.mark.parametrize(("budget", "model", "cost"), [(2.0, "small", 1.0), (None, "large", 6.0)])
+def test_members_that_cost_more_than_the_target_are_no_cascade(
+    tmp_path: Path, budget: float | None, model: str, cost: float
+) -> None:
+    path = records_of(tmp_path / "r.jsonl", {"small": 0.5, "tiny": 0.3, "large": 0.9})
+    found = choose(path, budget, members=("large",), target="small", signals=("rougeL",))
+    assert found.instead is not None
+    assert (found.instead.target, found.instead.cost) == (model, pytest.approx(cost))
+
+
+def test_a_gain_by_luck_is_no_reason_to_cascade(tmp_path: Path) -> None:
+    """The members know nothing of each other, and the target is no better than the small one: choosing finds luck."""
+    path = records_of(tmp_path / "r.jsonl", {"small": 0.7, "tiny": 0.3, "large": 0.7}, 240)
+    found = choose(path, 0.6, signals=("rougeL", "exact"))
+    assert found.best is not None
+    assert found.best.gain is not None  # of the tuning examples it was the best
+    assert found.best.gain.model == "small"
+    assert found.best.gain.difference.low <= 0
+    assert found.instead is not None
+    assert found.instead.target == "small"
+    text = shown(found)
+    difference = found.best.gain.difference
+    assert f"{difference.estimate:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}] in comparison" in text
+    assert "which shows no gain. More examples might show one." in text
+    assert "tiers:" in text  # of the best cascade, for those who still want one
+
+
+def test_do_not_cascade_is_an_answer(tmp_path: Path) -> None:
+    path = records_of(tmp_path / "r.jsonl", {"small": 1.0, "tiny": 0.3, "large": 0.9}, 60)
+    command = [sys.executable, "-m", "serve_app.cli", "choose", path, "--budget", "0.5", "--signals", "exact"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Do not cascade: small alone has a quality of 1.0000" in done.stdout
+
+
+def shown(selection: Selection) -> str:
+    text = StringIO()
+    render(selection, Console(file=text, width=300))
+    return text.getvalue()
+
+
+def test_the_table_fits_100_columns(path: Path) -> None:
+    text = StringIO()
+    render(choose(path, 0.8, signals=("rougeL", "exact")), Console(file=text, width=100))
+    table = text.getvalue().partition("Chosen on")[0].splitlines()
+    assert not any("…" in line for line in table)
+    assert max(map(len, table)) <= 100
+    assert any(
+        re.match(r"small \+ tiny +\S+ +\S+% +0\.\d{4} +\S+ \[\S+, \S+\] +\S+% +0\.\d{4}", line) for line in table
+    )

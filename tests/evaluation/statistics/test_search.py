@@ -5,7 +5,15 @@ import pytest
 
 from serve_app.errors import ConfigError
 from serve_app.evaluation.statistics.pareto import RecordedTarget, RecordedTier, run
-from serve_app.evaluation.statistics.search import Spec, cheapest_within_margin, choose, specs, within_budget
+from serve_app.evaluation.statistics.search import (
+    Spec,
+    best_alone_within,
+    cheapest_within_margin,
+    choice_alone,
+    choose,
+    specs,
+    within_budget,
+)
 
 
 def halves(examples):
@@ -43,7 +51,7 @@ def test_choose_keeps_what_is_on_the_front_and_reports_it_elsewhere():
     parts = halves(2000)
     dear = RecordedTier(aware.scores, aware.kept, np.full(2000, 9.0))
     candidates = {"blind": [blind], "aware": [aware], "dear": [dear], "three": [blind, aware]}
-    chosen = choose(candidates.items(), target, parts)
+    chosen = choose(candidates.items(), [("target", target)], target, parts)
     costs, qualities = [one.chosen.cost for one in chosen], [one.chosen.quality for one in chosen]
     assert costs == sorted(costs)
     assert qualities == sorted(qualities)
@@ -52,7 +60,7 @@ def test_choose_keeps_what_is_on_the_front_and_reports_it_elsewhere():
     assert "aware" in names
     assert "dear" not in names
     for one in chosen:
-        tiers = candidates.get(one.cascade, [])
+        tiers = candidates.get(one.cascade, [])  # the target alone has none
         for part, setting in zip(parts, (one.chosen, one.held_out), strict=True):
             again = run([tier.take(part) for tier in tiers], target.take(part), one.chosen.thresholds)
             assert (setting.cost, setting.quality) == (pytest.approx(again.cost), pytest.approx(again.quality))
@@ -69,20 +77,41 @@ def test_choose_reads_candidates_lazily():
 
     stream = candidates()
     assert not alive
-    choose(stream, target, halves(200), points=11)
+    choose(stream, [("target", target)], target, halves(200), points=11)
     assert alive == ["a", "b"]
 
 
 def test_the_target_alone_is_a_choice():
     _, _, target = simulated(100)
     worse = RecordedTier(np.zeros(100), np.zeros(100), np.full(100, 20.0))
-    (only,) = choose([("worse", [worse])], target, halves(100))
-    assert (only.cascade, only.chosen.thresholds, only.chosen.cost) == (None, (), 10.0)
+    (only,) = choose([("worse", [worse])], [("target", target)], target, halves(100))
+    assert (only.cascade, only.chosen.thresholds, only.chosen.cost) == ("target", (), 10.0)
+
+
+def test_a_model_alone_stays_if_a_cascade_is_no_better_for_no_less():
+    halves_ = (np.arange(4), np.arange(4, 8))
+    model = RecordedTarget(np.array([1.0, 1, 0, 0, 1, 1, 1, 0]), np.full(8, 2.0))
+    target = RecordedTarget(np.array([1.0, 1, 1, 0, 1, 1, 1, 1]), np.full(8, 10.0))
+    # It defers the third alone, at the price of the scorer; the fourth is beyond the target, too.
+    tier = RecordedTier(np.array([0.9, 0.8, 0.1, 0.9, 0.9, 0.1, 0.9, 0.9]), model.quality, np.full(8, 2.5))
+    alone = {"model": model, "target": target}
+    chosen = choose([("cascade", [tier])], alone.items(), target, halves_)
+    # Without deferral the cascade would be the model for more; with all deferred, the target for more.
+    assert [(one.cascade, one.chosen.cost, one.chosen.quality) for one in chosen] == [
+        ("model", 2.0, 0.5),
+        ("cascade", 5.0, 0.75),
+    ]
+    assert [(one.held_out.cost, one.held_out.quality) for one in chosen] == [(2.0, 0.75), (5.0, 0.75)]
+    assert [one.quality.tolist() for one in chosen] == [[1, 1, 1, 0], [1, 1, 1, 0]]
+    singles = [choice_alone(key, value, halves_) for key, value in alone.items()]
+    compared = [best_alone_within(singles, one) for one in chosen]
+    assert [model and model.cascade for model in compared] == ["model", "model"]
+    assert best_alone_within(singles[1:], chosen[1]) is None
 
 
 def test_within_budget():
     aware, _, target = simulated()
-    chosen = choose([("aware", [aware])], target, halves(2000))
+    chosen = choose([("aware", [aware])], [("target", target)], target, halves(2000))
     best = within_budget(chosen, 4.0)
     assert best is not None
     assert best.chosen.cost <= 4.0
