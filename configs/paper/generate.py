@@ -186,6 +186,7 @@ def _text(kept: list[Row], target: Target) -> str:
     lines += _model(target.model, 1, target.gpus, target.accelerator)
     if signals := [*(_scorers(beside) if semantic else ()), *_token_signals(kept)]:
         lines += ["      signals:", *signals]
+    lines += ["      metrics:  # of table 6", *_metrics(kept)]
     lines += ["      cascades:", *(line for row in kept for line in _cascades(row))]
     if semantic:
         lines.append("      scorer: {deployment: {ray_actor_options: {num_cpus: 2}, max_ongoing_requests: 256}}")
@@ -270,6 +271,31 @@ def _scorers(accelerator: str | None) -> Iterator[str]:
     yield f"          deployment: {placed}, max_ongoing_requests: 256}}"
 
 
+METRICS = {
+    "translation": "bleurt",
+    "summarization": "rouge2",
+    "reading_comprehension": "accuracy",
+    "closed_book_qa": "accuracy",
+}
+DATA_TASKS = {
+    "wmt19_de_fr": "translation",
+    "wmt14_fr_en": "translation",
+    "wmt14_en_fr": "translation",
+    "cnn_dailymail": "summarization",
+    "xlsum": "summarization",
+    "squad": "reading_comprehension",
+    "triviaqa": "closed_book_qa",
+}
+
+
+def _metrics(kept: list[Row]) -> Iterator[str]:
+    """Yield the paper's metrics of the rows' data sets, each with its tasks."""
+    tasks = list(dict.fromkeys(DATA_TASKS[row.data] for row in kept))
+    for metric in dict.fromkeys(METRICS[task] for task in tasks):
+        graded = ", ".join(task for task in tasks if METRICS[task] == metric)
+        yield f"        {metric}: {{metric: {metric}, tasks: [{graded}]}}"
+
+
 def _token_signals(kept: list[Row]) -> Iterator[str]:
     """Yield the rows' token-level signals that are not built in: quantiles, and those that compare models."""
     token = [row for row in kept if not row.signal]
@@ -277,7 +303,7 @@ def _token_signals(kept: list[Row]) -> Iterator[str]:
     if token and len(members) > 1:
         yield from _comment(
             "Not fitted yet: mean 0 and std 1 leave raw log-probabilities, all of them below the threshold 0, so that "
-            "everything is deferred. cascade calibrate --zscores measures the numbers on your data.",
+            "everything is deferred. cascade calibrate --fit measures the numbers on your data.",
             " " * 8,
         )
     unfitted = ", ".join(f"{_id(name)}: {{mean: 0, std: 1}}" for name in members)

@@ -22,7 +22,12 @@ Signals = Annotated[
     str | None, typer.Option(help="Signals to evaluate, such as sbert,rougeL. Default: all that are available.")
 ]
 Metrics = Annotated[
-    str | None, typer.Option("--metric", help="Quality metrics, the main one first. Default: each task's own.")
+    str | None,
+    typer.Option(
+        "--metric",
+        help="Quality metrics, the main one first, for all (f1,exact_match) or by task or data set "
+        "(translation=bleurt,squad=accuracy). Default: each task's own.",
+    ),
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the split of the examples and of the bootstrap.")]
 

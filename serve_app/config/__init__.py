@@ -2,6 +2,7 @@
 
 from serve_app.config.app import AppConfig
 from serve_app.config.cascades import TARGET_TIMEOUT_S, CascadeConfig, TierConfig
+from serve_app.config.metrics import MetricConfig
 from serve_app.config.models import (
     DeployedFacts,
     DeployedModel,
@@ -27,6 +28,7 @@ __all__ = [
     "DeployedFacts",
     "DeployedModel",
     "LlamaCppModel",
+    "MetricConfig",
     "ModelConfig",
     "ModelFacts",
     "OpenAiApiModel",

@@ -9,6 +9,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from serve_app.config.cascades import MEMBER_TIMEOUT_S, TARGET_TIMEOUT_S, CascadeConfig, TierConfig
 from serve_app.config.deployment import Autoscaling, DeploymentOptions, Strict
+from serve_app.config.metrics import MetricConfig
 from serve_app.config.models import DeployedModel, ModelConfig, VllmLoraModel, VllmModel
 from serve_app.config.services import BleurtSettings, RouterConfig, ScorerConfig, SignalSettings
 from serve_app.core.types import Tier
@@ -50,6 +51,9 @@ class AppConfig(Strict):
     models: dict[Name, ModelConfig] = Field(min_length=1, description="Models by name; each is deployed once.")
     signals: dict[Name, SignalSettings] = Field({}, description="Signals with options of their own, by name.")
     cascades: dict[Name, CascadeConfig] = Field(min_length=1, description="Cascades by the model id that clients use.")
+    metrics: dict[Name, MetricConfig] = Field(
+        {}, description="Quality metrics with options of their own, by name; only evaluation reads them."
+    )
     scorer: ScorerConfig = Field(ScorerConfig(), description="The deployment that compares answers.")
     router: RouterConfig = Field(RouterConfig(), description="The deployment that takes requests.")
 

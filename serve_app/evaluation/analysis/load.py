@@ -1,7 +1,8 @@
 """Records -> the data set that an evaluation works on."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from importlib import metadata
 from typing import Any
@@ -16,12 +17,13 @@ from serve_app.evaluation.analysis.dataset import POOLED, Dataset, Group, Source
 from serve_app.evaluation.analysis.options import Options, member_tiers, models_of, requested_config
 from serve_app.evaluation.analysis.replay import Replay
 from serve_app.evaluation.analysis.similarities import measure, plain_signals, requested_signals
-from serve_app.evaluation.metrics.quality import qualities
+from serve_app.evaluation.metrics.catalogue import MetricCatalogue, check_labels, metrics_for
+from serve_app.evaluation.metrics.quality import Metric, qualities
 from serve_app.evaluation.records.example import Example, canonical
 from serve_app.evaluation.records.file import Records
-from serve_app.evaluation.records.tasks import TASKS
+from serve_app.evaluation.records.tasks import OFFICIAL_METRICS, TASKS
 from serve_app.evaluation.statistics.curves import Floats
-from serve_app.signals import AnySignalConfig, BleurtConfig, is_isolated
+from serve_app.signals import AnySignalConfig
 
 
 def load_dataset(records: Records, options: Options) -> Dataset:
@@ -80,13 +82,15 @@ def _groups(
         yield Group(POOLED, (), np.arange(len(examples)), {})
         return
     names = [_data_set(example) for example in examples]
-    own = config.all_signals()["bleurt"]
-    bleurt = own if is_isolated(own) else BleurtConfig()
+    indices = {name: [k for k, other in enumerate(names) if other == name] for name in dict.fromkeys(names)}
+    tasks = {name: list(dict.fromkeys(examples[k].task for k in index)) for name, index in indices.items()}
+    check_labels(options.metrics or (), {label for name in indices for label in _labels(name, tasks[name])})
+    catalogue = MetricCatalogue(config)
+    plain = {signal.kind for signal in plain_signals(config, signals).values()}
     groups = []
-    for name in dict.fromkeys(names):
-        index = [k for k, other in enumerate(names) if other == name]
-        metrics = _metrics(config, options, signals, [examples[k].task for k in index])
-        groups.append(_group(name, metrics, index, examples, answers, bleurt))
+    for name, index in indices.items():
+        metrics = _metrics(catalogue, options, plain, name, tasks[name])
+        groups.append(_group(name, metrics, index, examples, answers))
     yield from groups
     if len(groups) > 1:
         yield _pooled(groups)
@@ -97,38 +101,42 @@ def _data_set(example: Example) -> str:
     return example.source.split(",", 1)[0].strip() or example.task
 
 
-def _metrics(
-    config: AppConfig, options: Options, signals: Mapping[str, AnySignalConfig], tasks: Sequence[str]
-) -> tuple[str, ...]:
-    """Return the requested metrics, else the tasks' own.
+def _labels(data_set: str, tasks: Sequence[str]) -> set[str]:
+    """Return what a user may call a data set: its tasks, its name, or that name without what follows."""
+    return {*tasks, data_set, re.split(r"[ .]", data_set, maxsplit=1)[0]}
 
-    A metric that is also a signal does not grade alone: a second metric is added to it.
+
+def _metrics(
+    catalogue: MetricCatalogue, options: Options, kinds: Collection[str], data_set: str, tasks: Sequence[str]
+) -> list[Metric]:
+    """Return the requested metrics, else the config's for these tasks, else the tasks' own.
+
+    A metric that is also a signal, one of `kinds`, does not grade alone: a second metric is added to it.
     """
-    own = tuple(dict.fromkeys(metric for task in dict.fromkeys(tasks) for metric in TASKS[task].metrics))
-    requested = options.metrics or own
-    if len(requested) > 1:
-        return requested
-    [metric] = requested
-    if any(metric == plain.kind for plain in plain_signals(config, signals).values()):
-        return (metric, *[other for other in own if other != metric][:1])
-    return requested
+    labels = _labels(data_set, tasks)
+    official = (metrics for name, metrics in OFFICIAL_METRICS.items() if name in labels)
+    own = next(official, tuple(dict.fromkeys(metric for task in tasks for metric in TASKS[task].metrics)))
+    names = metrics_for(options.metrics or (), labels) or catalogue.own_for(labels) or own
+    metrics = [catalogue.build(name) for name in names]
+    if len(metrics) == 1 and metrics[0].kind in kinds:
+        metrics += [catalogue.build(other) for other in own if other != names[0]][:1]
+    return metrics
 
 
 def _group(
     name: str,
-    metrics: Sequence[str],
+    metrics: Sequence[Metric],
     index: Sequence[int],
     examples: Sequence[Example],
     answers: Mapping[str, Sequence[Answer]],
-    bleurt: BleurtConfig,
 ) -> Group:
     graded = [examples[k] for k in index]
     columns = {model: [column[k] for k in index] for model, column in answers.items()}
     quality = {}
     for metric in metrics:
-        values = qualities(metric, graded, columns, bleurt)
-        quality[metric] = {model: _spread(column, index, len(examples)) for model, column in values.items()}
-    return Group(name, tuple(metrics), np.array(index, dtype=np.intp), quality)
+        values = qualities(metric, graded, columns)
+        quality[metric.name] = {model: _spread(column, index, len(examples)) for model, column in values.items()}
+    return Group(name, tuple(quality), np.array(index, dtype=np.intp), quality)
 
 
 def _spread(values: Sequence[float], index: Sequence[int], examples: int) -> Floats:

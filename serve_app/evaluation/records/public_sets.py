@@ -105,10 +105,19 @@ def load_public(name: str) -> list[Example]:
 
 
 def public_examples(name: str, rows: Iterable[Row]) -> Iterator[Example]:
-    """Yield the rows of a public set as examples."""
+    """Yield the rows of a public set as examples with ids of their own.
+
+    A row that repeats an earlier one is left out: TriviaQA has a question once for each kind of evidence, which the
+    closed-book task does not show. An id that comes again with another question gets a number: ID-2.
+    """
     public = PUBLIC_SETS[name]
+    inputs_by_id: dict[str, list[Mapping[str, Any]]] = {}
     for number, row in enumerate(rows):
         inputs, references = public.fields(row)
-        key = number if public.key is None else row[public.key]
-        source = f"{public.load['path']} {public.load['split']}, {key}"
-        yield Example(f"{name}-{key}", public.task, source, inputs, tuple(references))
+        key = str(number if public.key is None else row[public.key])
+        earlier = inputs_by_id.setdefault(key, [])
+        if inputs in earlier:
+            continue
+        earlier.append(inputs)
+        id_ = key if len(earlier) == 1 else f"{key}-{len(earlier)}"
+        yield Example(f"{name}-{id_}", public.task, f"{name} {public.load['split']}, {id_}", inputs, tuple(references))

@@ -29,12 +29,15 @@ class Task:
 
 TASKS = {
     "translation": Task(("source_lang", "target_lang", "text"), 256, ("chrf", "bleu")),
-    "summarization": Task(("document",), 160, ("rougeL", "rouge2")),
+    "summarization": Task(("document",), 160, ("rouge2", "rougeL")),
     "reading_comprehension": Task(("context", "question"), 48, ("f1", "exact_match")),
     "closed_book_qa": Task(("question",), 48, ("f1", "exact_match", "accuracy")),
     "custom": Task(("prompt", "messages"), 256, ("rougeL", "f1")),
 }
 """`custom` has no prompt of ours: an example brings its `prompt` (a user message) or its `messages`."""
+
+OFFICIAL_METRICS = {"triviaqa": ("triviaqa_f1", "triviaqa_em", "accuracy")}
+"""Data sets with a script of their own, whose metrics take the place of their task's."""
 
 LANGUAGES = {
     "ar": "Arabic",

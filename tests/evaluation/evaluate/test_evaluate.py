@@ -19,7 +19,8 @@ from serve_app.evaluation.analysis.options import Options
 from serve_app.evaluation.evaluate.evaluate import evaluate
 from serve_app.evaluation.evaluate.fronts import front
 from serve_app.evaluation.evaluate.results import Evaluation
-from serve_app.evaluation.metrics.quality import qualities
+from serve_app.evaluation.metrics.quality import Metric, by_pairs, qualities
+from serve_app.evaluation.metrics.squad import f1
 from serve_app.evaluation.records.example import Example
 from serve_app.evaluation.records.file import Records
 from tests.evaluation.synthetic import answers, args, questions, records, reference, three_tier_records, write_records
@@ -69,7 +70,9 @@ def test_parts_are_disjoint_and_by_id(path: Path) -> None:
 def test_models_alone(path: Path, body: dict[str, Any]) -> None:
     dataset = load(path)
     _, test = dataset.parts(dataset.groups[0].index, 1 / 3)
-    found = qualities("f1", dataset.examples, {"tiny": dataset.replay.answers("tiny")})["tiny"]
+    found = qualities(Metric("f1", "f1", by_pairs(f1)), dataset.examples, {"tiny": dataset.replay.answers("tiny")})[
+        "tiny"
+    ]
     model = only(body)["models"]["tiny"]
     assert model["quality"]["f1"] == pytest.approx(fmean(found[k] for k in test))
     spent = [dataset.replay.answers("tiny")[k] for k in test]

@@ -1,20 +1,30 @@
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sacrebleu
 from rouge_score.rouge_scorer import RougeScorer
 
+from serve_app.config import AppConfig
 from serve_app.core.types import Answer, Failure, Generation, ToolCall
 from serve_app.errors import DataError, SignalError
-from serve_app.evaluation.metrics.quality import METRICS, qualities
-from serve_app.evaluation.records.example import Example
+from serve_app.evaluation.metrics.catalogue import METRICS, MetricCatalogue
+from serve_app.evaluation.metrics.quality import qualities
 from serve_app.evaluation.records.load import load_examples
-from serve_app.signals import BleurtConfig
 from tests.bleurt_process import BleurtProcess
 from tests.evaluation.collecting import question, real_data
 
 OTHERS = [metric for metric in METRICS if metric != "bleurt"]
+MODEL = {"engine": "replay", "parameters": 1e9, "answers": []}
+
+
+def catalogue(**values: Any) -> MetricCatalogue:
+    """The metrics of a config with these signals and metrics."""
+    tiers = [{"models": ["a", "b"], "signal": "rougeL", "threshold": 0.5}, {"models": ["t"]}]
+    models = dict.fromkeys("abt", MODEL)
+    config = {"models": models, "cascades": {"default": {"tiers": tiers}}, **values}
+    return MetricCatalogue(AppConfig.model_validate(config))
 
 
 def said(text: str) -> Generation:
@@ -22,7 +32,7 @@ def said(text: str) -> Generation:
 
 
 def one(metric: str, text: str, *references: str) -> float:
-    [value] = qualities(metric, [question(1, references)], {"a": [said(text)]})["a"]
+    [value] = qualities(catalogue().build(metric), [question(1, references)], {"a": [said(text)]})["a"]
     return value
 
 
@@ -63,8 +73,11 @@ def test_real_answers_as_the_reference_tools_score_them(name: str) -> None:
         "wrong": [said(text) for text in texts],
         "half": [said(" ".join(example.references[0].split()[::2])) for example in examples],
     }
-    rouge = RougeScorer(["rouge1", "rouge2", "rougeL"])
-    scored = {metric: qualities(metric, examples, answers) for metric in ("bleu", "chrf", "rouge1", "rouge2", "rougeL")}
+    rouge = RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=True)
+    scored = {
+        name: qualities(catalogue().build(name), examples, answers)
+        for name in ("bleu", "chrf", "rouge1", "rouge2", "rougeL")
+    }
     for model, column in answers.items():
         for i, example in enumerate(examples):
             answer = column[i]
@@ -87,7 +100,7 @@ def test_equal_empty_failed_and_missing(metric: str) -> None:
     text = "Paris is the capital of France"
     examples = [question(i, ["Rome", text]) for i in range(5)]
     answers: list[Answer | None] = [said(text), said(" \n"), Failure("timeout", "too slow"), None, said("xyz")]
-    values = qualities(metric, examples, {"a": answers, "b": [said(text)] * 5})
+    values = qualities(catalogue().build(metric), examples, {"a": answers, "b": [said(text)] * 5})
     assert values["a"][:3] == [1, 0, 0]
     assert math.isnan(values["a"][3])
     assert 0 <= values["a"][4] < 0.2
@@ -103,18 +116,18 @@ def test_a_reference_without_text_is_no_answer(metric: str) -> None:
 def test_tool_calls_are_judged_as_json() -> None:
     answer = Generation("", "tool_calls", 5, 2, tool_calls=(ToolCall("1", "find", '{"x": 1}'),))
     reference = '[{"arguments": {"x": 1}, "name": "find"}]'
-    assert qualities("exact_match", [question(1, [reference])], {"a": [answer]}) == {"a": [1.0]}
+    exact_match = catalogue().build("exact_match")
+    assert qualities(exact_match, [question(1, [reference])], {"a": [answer]}) == {"a": [1.0]}
 
 
-def test_what_cannot_be_scored() -> None:
-    with pytest.raises(DataError, match=r"There is no metric 'rouge'\. Did you mean 'rougeL'\?"):
-        qualities("rouge", [question(1)], {})
+def test_an_example_without_references() -> None:
     with pytest.raises(DataError, match="The example 'q2' has no references"):
-        qualities("f1", [question(1), question(2, [])], {"a": [said("x")] * 2})
+        qualities(catalogue().build("f1"), [question(1), question(2, [])], {"a": [said("x")] * 2})
 
 
-def bleurt_config(python: Path, checkpoint: Path) -> BleurtConfig:
-    return BleurtConfig(weights=str(checkpoint), environment=str(python), device="cpu", threads=1)
+def bleurt_config(python: Path | None, checkpoint: Path) -> dict[str, Any]:
+    environment = None if python is None else str(python)
+    return {"kind": "bleurt", "weights": str(checkpoint), "environment": environment, "device": "cpu", "threads": 1}
 
 
 def test_bleurt_in_its_environment(bleurt: BleurtProcess, bleurt_python: Path, bleurt_checkpoint: Path) -> None:
@@ -123,7 +136,8 @@ def test_bleurt_in_its_environment(bleurt: BleurtProcess, bleurt_python: Path, b
     examples = [question(i, references) for i in range(150)]
     texts = [f"This looks like a random sentence about {i % 140} cats." for i in range(150)]
     answers: dict[str, list[Answer | None]] = {"a": [said(text) for text in texts], "b": [Failure("error", "no")] * 150}
-    values = qualities("bleurt", examples, answers, config)
+    metric = catalogue(signals={"bleurt": config}).build("bleurt")
+    values = qualities(metric, examples, answers)
     expected = {
         text: max(bleurt.call("reference", [(text, reference) for reference in references])) for text in set(texts)
     }
@@ -132,15 +146,15 @@ def test_bleurt_in_its_environment(bleurt: BleurtProcess, bleurt_python: Path, b
 
 
 def test_bleurt_without_an_environment(bleurt_checkpoint: Path, tmp_path: Path) -> None:
-    examples: list[Example] = [question(1)]
-    answers = {"a": [said("Rome")]}
+    def grade(python: Path | None) -> None:
+        metric = catalogue(signals={"bleurt": bleurt_config(python, bleurt_checkpoint)}).build("bleurt")
+        qualities(metric, [question(1)], {"a": [said("Rome")]})
+
     with pytest.raises(SignalError, match="bleurt cannot be loaded here"):
-        qualities("bleurt", examples, answers, BleurtConfig(weights=str(bleurt_checkpoint)))
-    nowhere = bleurt_config(tmp_path / "bin/python", bleurt_checkpoint)
+        grade(None)
     with pytest.raises(SignalError, match=r"cannot be run \(No such file or directory\); `make bleurt-env` makes"):
-        qualities("bleurt", examples, answers, nowhere)
+        grade(tmp_path / "bin/python")
     (tmp_path / "python").write_text("#!/bin/sh\necho oh no >&2\nexit 3\n")
     (tmp_path / "python").chmod(0o755)
-    broken = bleurt_config(tmp_path / "python", bleurt_checkpoint)
     with pytest.raises(SignalError, match="bleurt's process ended with code 3: oh no"):
-        qualities("bleurt", examples, answers, broken)
+        grade(tmp_path / "python")

@@ -1,6 +1,6 @@
 import pytest
 
-from serve_app.evaluation.metrics.squad import accuracy, exact_match, f1, normalize
+from serve_app.evaluation.metrics.squad import accuracy, exact_match, f1, normalize, triviaqa_em, triviaqa_f1
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,19 @@ def test_one_reference(answer: str, reference: str, exact: float, overlap: float
     assert exact_match(answer, reference) == exact
     assert f1(answer, reference) == pytest.approx(overlap, abs=1e-12)
     assert accuracy(answer, reference) == contained
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference", "squad", "trivia"),
+    [
+        ("Jean-Paul", "jean paul", (0.0, 0.0), (1.0, 1.0)),  # SQuAD: "jeanpaul"
+        ("O\u2019Neill", "O'Neill", (0.0, 0.0), (1.0, 1.0)),  # the curly quote is punctuation only to TriviaQA
+        ("new_york", "new york", (0.0, 0.0), (1.0, 1.0)),
+        ("The Beatles!", "beatles", (1.0, 1.0), (1.0, 1.0)),
+    ],
+)
+def test_triviaqa_normalises_in_its_own_way(
+    answer: str, reference: str, squad: tuple[float, float], trivia: tuple[float, float]
+) -> None:
+    assert (exact_match(answer, reference), f1(answer, reference)) == squad
+    assert (triviaqa_em(answer, reference), triviaqa_f1(answer, reference)) == trivia

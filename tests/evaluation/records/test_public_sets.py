@@ -55,11 +55,30 @@ def test_rows_become_examples(name: str) -> None:
     datasets = pytest.importorskip("datasets", reason="the extra `datasets` is not installed")
     rows = datasets.Dataset.from_list([ROWS[name]])
     inputs, references, key = EXPECTED[name]
-    source = f"{PUBLIC_SETS[name].load['path']} validation, {key}"
+    source = f"{name} validation, {key}"
     [example] = public_examples(name, rows)
     assert example == Example(f"{name}-{key}", PUBLIC_SETS[name].task, source, inputs, references)
     check_inputs(example.task, example.prompt_inputs)
     assert Example.read(example.body()) == example
+
+
+def test_seven_sets_are_seven_groups() -> None:
+    examples = [example for name in PUBLIC_SETS for example in public_examples(name, [ROWS[name]])]
+    assert len({example.source.split(",")[0] for example in examples}) == len(PUBLIC_SETS) == 7
+    assert len({example.id for example in examples}) == 7
+
+
+def test_repeated_rows_are_left_out_and_other_questions_of_an_id_numbered() -> None:
+    rows = [
+        ROWS["triviaqa"],
+        ROWS["triviaqa"] | {"question_source": "http://y"},
+        ROWS["triviaqa"] | {"question": "When?"},
+    ]
+    examples = list(public_examples("triviaqa", rows))
+    assert [(example.id, example.prompt_inputs["question"]) for example in examples] == [
+        ("triviaqa-tc_1", "Who?"),
+        ("triviaqa-tc_1-2", "When?"),
+    ]
 
 
 def test_a_set_that_is_not_known() -> None:

@@ -1,0 +1,23 @@
+"""Quality metrics with options of their own. Only evaluation reads them; the server ignores them."""
+
+from typing import Any
+
+from pydantic import Field
+
+from serve_app.config.deployment import Strict
+
+
+class MetricConfig(Strict):
+    """How `cascade evaluate`, `calibrate` and `choose` grade answers."""
+
+    metric: str = Field(
+        description="`exact_match`, `f1`, `accuracy`, `triviaqa_em`, `triviaqa_f1`, a signal that needs no "
+        "encoder, or a function of your own, `module:function`."
+    )
+    tasks: list[str] = Field(
+        [], description="Tasks or data sets of which this is the main metric, unless --metric is given."
+    )
+    environment: str | None = Field(
+        None, description="Python interpreter that runs a `module:function`. Default: the one that evaluates."
+    )
+    options: dict[str, Any] = Field({}, description="Keyword arguments of a `module:function`.")

@@ -1,0 +1,77 @@
+"""The metrics that a name may mean: ours, a config's own and its signals, scores in the records, a user's function."""
+
+from collections.abc import Collection, Iterator, Sequence
+
+from serve_app.config import AppConfig, MetricConfig
+from serve_app.errors import DataError, choices
+from serve_app.evaluation.metrics.quality import LEXICAL, PLAIN, Metric, by_function, by_pairs, by_signal
+from serve_app.signals import RougeConfig, SignalConfig, is_isolated, needs_weights
+
+METRICS = (*PLAIN, *LEXICAL, "bleurt")
+"""Metrics that every config has."""
+STEMMED = {kind: RougeConfig(kind=kind, stemmer=True) for kind in ("rouge1", "rouge2", "rougeL")}
+"""Metrics whose options differ from those of the built-in signal of their name."""
+
+
+class MetricCatalogue:
+    """The metrics of one config. `score_names` are the scores that the records' answers carry, taken as they are."""
+
+    def __init__(self, config: AppConfig, score_names: Sequence[str] = ()) -> None:
+        self._config = config
+        self._score_names = score_names
+
+    def given(self, name: str) -> bool:
+        """Return whether a metric is a score that the records' answers carry."""
+        return name in self._score_names and name not in self._config.metrics
+
+    def build(self, name: str) -> Metric:
+        """Return a metric that is not given. Raises DataError if there is none of this name."""
+        own = self._config.metrics.get(name)
+        return self._build(name, own or MetricConfig(metric=name), f"metrics.{name}.metric: " if own else "")
+
+    def own_for(self, labels: Collection[str]) -> tuple[str, ...]:
+        """Return the config's own metrics for a task or data set that one of `labels` names."""
+        return tuple(name for name, metric in self._config.metrics.items() if set(labels) & set(metric.tasks))
+
+    def _build(self, name: str, config: MetricConfig, where: str) -> Metric:
+        base = config.metric
+        if base in PLAIN:
+            return Metric(name, base, by_pairs(PLAIN[base]))
+        if ":" in base:
+            return Metric(name, base, by_function(base, config.environment, config.options))
+        if signal := self._signal(base):
+            return Metric(name, signal.kind, by_signal(signal))
+        available = dict.fromkeys([*METRICS, *self._signals(), *([] if where else [*self._config.metrics])])
+        raise DataError(f"{where}There is no metric {base!r}. {choices(base, [*available, *self._score_names])}")
+
+    def _signal(self, name: str) -> SignalConfig | None:
+        """Return the signal that grades under this name, or None."""
+        if name in STEMMED and name not in self._config.signals:
+            return STEMMED[name]
+        return dict(self._usable()).get(name)
+
+    def _signals(self) -> list[str]:
+        return [name for name, _ in self._usable()]
+
+    def _usable(self) -> Iterator[tuple[str, SignalConfig]]:
+        for name, signal in self._config.all_signals().plain().items():
+            if is_isolated(signal) or not needs_weights(signal):
+                yield name, signal
+
+
+def metrics_for(requested: Sequence[str], labels: Collection[str]) -> tuple[str, ...]:
+    """Return the metrics for a group of examples, of `squad=accuracy` or plain `f1`; the plain are for all others.
+
+    `labels` are the names by which a request may call the group: its task and data set.
+    """
+    split = [item.rpartition("=") for item in requested]
+    named = tuple(metric for label, _, metric in split if label in labels)
+    return named or tuple(metric for label, _, metric in split if not label)
+
+
+def check_labels(requested: Sequence[str], labels: Collection[str]) -> None:
+    """Raise DataError if a request names a task or data set that is none of `labels`."""
+    for item in requested:
+        label, separator, _ = item.rpartition("=")
+        if separator and label not in labels:
+            raise DataError(f"--metric {item}: no task or data set {label!r}. {choices(label, labels)}")

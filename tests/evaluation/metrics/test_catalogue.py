@@ -1,0 +1,97 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from serve_app.errors import DataError
+from serve_app.evaluation.metrics.catalogue import MetricCatalogue, check_labels, metrics_for
+from serve_app.evaluation.metrics.quality import qualities
+from tests.evaluation.collecting import question
+from tests.evaluation.metrics.test_quality import catalogue, said
+
+ROOT = Path(__file__).parents[3]
+
+
+def value(metrics: MetricCatalogue, name: str, text: str, reference: str) -> float:
+    [quality] = qualities(metrics.build(name), [question(1, [reference])], {"a": [said(text)]})["a"]
+    return quality
+
+
+def test_rouge_2_of_the_papers_table_5() -> None:
+    paper = ROOT.parent / "shared" / "paper" / "004_957b223d6c83ca6d.txt"
+    if not paper.exists():
+        pytest.skip("../shared/paper is not there")
+    lines = paper.read_text(encoding="utf-8").splitlines()
+    rows = [line for line in lines if line.startswith(("<p>The Dallas Mavericks", "<p>NBA player Richard"))]
+    truth, *summaries = [re.sub("</?p>", "", cell).strip() for row in rows for cell in row.split("\t")]
+    values = [value(catalogue(), "rouge2", summary, truth) for summary in summaries]
+    assert [float(f"{each:.4g}") for each in values] == [0.4583, 0.2656, 0.09346]
+
+
+def test_a_rouge_metric_stems_unless_the_config_has_a_signal_of_its_name() -> None:
+    text, reference = "cats running", "cat runs"
+    assert value(catalogue(), "rouge1", text, reference) == 1
+    assert value(catalogue(signals={"rouge1": {"kind": "rouge1"}}), "rouge1", text, reference) == 0
+
+
+def test_a_metric_takes_the_options_of_the_signal_of_its_name() -> None:
+    signals = {"chrf": {"kind": "chrf", "lowercase": True}}
+    assert value(catalogue(), "chrf", "PARIS", "paris") == 0
+    assert value(catalogue(signals=signals), "chrf", "PARIS", "paris") == 1
+
+
+def test_any_signal_without_an_encoder_grades() -> None:
+    signals = {"stems": {"kind": "rougeL", "stemmer": True}}
+    assert value(catalogue(signals=signals), "stems", "cats", "cat") == 1
+    with pytest.raises(DataError, match="There is no metric 'sbert'"):
+        catalogue().build("sbert")
+
+
+@pytest.mark.parametrize(
+    ("values", "name", "message"),
+    [
+        ({}, "rouge", r"There is no metric 'rouge'\. Did you mean 'rouge"),
+        (
+            {"metrics": {"mine": {"metric": "f_1"}}},
+            "mine",
+            r"metrics\.mine\.metric: There is no metric 'f_1'\. Did you mean 'f1'\?",
+        ),
+    ],
+)
+def test_an_unknown_metric_is_named_with_the_available_ones(values: dict, name: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        catalogue(**values).build(name)
+
+
+def test_a_metric_of_the_config_grades_by_the_one_that_it_names() -> None:
+    metrics = catalogue(metrics={"mine": {"metric": "triviaqa_em", "tasks": ["closed_book_qa"]}})
+    assert value(metrics, "mine", "Jean Paul", "jean-paul") == 1
+    assert metrics.build("mine").binary
+    assert metrics.own_for({"closed_book_qa", "triviaqa"}) == ("mine",)
+    assert metrics.own_for({"translation"}) == ()
+
+
+def test_given_scores_are_not_graded() -> None:
+    metrics = MetricCatalogue(catalogue()._config, ["preference"])
+    assert metrics.given("preference")
+    assert not metrics.given("f1")
+
+
+@pytest.mark.parametrize(
+    ("requested", "labels", "expected"),
+    [
+        (["f1", "exact_match"], {"squad"}, ("f1", "exact_match")),
+        (["translation=bleurt", "squad=accuracy", "squad=f1"], {"squad", "reading_comprehension"}, ("accuracy", "f1")),
+        (["translation=bleurt", "chrf"], {"translation"}, ("bleurt",)),
+        (["translation=bleurt", "chrf"], {"custom"}, ("chrf",)),
+        (["translation=bleurt"], {"custom"}, ()),
+    ],
+)
+def test_metrics_by_task_or_data_set(requested: list[str], labels: set[str], expected: tuple[str, ...]) -> None:
+    assert metrics_for(requested, labels) == expected
+
+
+def test_a_metric_for_a_task_that_the_records_do_not_have() -> None:
+    check_labels(["squad=f1", "chrf"], ["squad"])
+    with pytest.raises(DataError, match=r"--metric sqad=f1: no task or data set 'sqad'\. Did you mean 'squad'\?"):
+        check_labels(["sqad=f1"], ["squad"])

@@ -1,0 +1,60 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+from serve_app.errors import SignalError
+from serve_app.evaluation.metrics.function_process import score_answers
+from serve_app.evaluation.metrics.quality import qualities
+from tests.evaluation.collecting import question
+from tests.evaluation.metrics.test_quality import catalogue, said
+
+SOURCE = """
+def shared(answers, references, inputs, scale=1.0):
+    assert all("question" in each for each in inputs)
+    print("this is not an answer")
+    return [scale * max(float(answer[0] == text[0]) for text in texts) for answer, texts in zip(answers, references)]
+
+def short(answers, references, inputs):
+    return [1.0]
+
+def beyond(answers, references, inputs):
+    return [0.5, 1.5]
+
+def broken(answers, references, inputs):
+    return 1 / 0
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "own_metrics.py").write_text(SOURCE)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_function_of_the_user_grades_all_answers_in_one_call() -> None:
+    metrics = {"letter": {"metric": "own_metrics:shared", "environment": sys.executable, "options": {"scale": 0.5}}}
+    examples = [question(1, ["Paris", "Rome"]), question(2, ["Oslo"])]
+    answers = {"a": [said("Pisa"), said("Bonn")], "b": [said("Riga"), said("Oslo")]}
+    expected = {"a": [0.5, 0.0], "b": [0.5, 0.5]}
+    assert qualities(catalogue(metrics=metrics).build("letter"), examples, answers) == expected
+    assert qualities(catalogue().build("own_metrics:shared"), examples[:1], {"a": [said("Pisa")]}) == {"a": [1.0]}
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("own_metrics:short", r"The metric 'own_metrics:short' returned 1 values for 2 answers\."),
+        ("own_metrics:beyond", r"The metric 'own_metrics:beyond' returned 1\.5 for answer 1; qualities are 0 to 1\."),
+        ("own_metrics:broken", r"The metric 'own_metrics:broken' failed: ZeroDivisionError: division by zero"),
+        ("own_metrics:gone", r"The metric 'own_metrics:gone' cannot be imported: "),
+        ("nowhere:gone", r"The metric 'nowhere:gone' cannot be imported: No module named 'nowhere'"),
+    ],
+)
+def test_a_function_that_cannot_grade(name: str, message: str) -> None:
+    with pytest.raises(SignalError, match=message):
+        score_answers(name, ["a", "b"], [["a"], ["b"]], [{}, {}])
