@@ -18,7 +18,7 @@ from serve_app.evaluation.analysis.options import Options, member_tiers, models_
 from serve_app.evaluation.analysis.replay import Replay
 from serve_app.evaluation.analysis.similarities import measure, plain_signals, requested_signals
 from serve_app.evaluation.metrics.catalogue import MetricCatalogue, check_labels, metrics_for
-from serve_app.evaluation.metrics.quality import Metric, qualities
+from serve_app.evaluation.metrics.quality import qualities
 from serve_app.evaluation.records.example import Example, canonical
 from serve_app.evaluation.records.file import Records
 from serve_app.evaluation.records.tasks import OFFICIAL_METRICS, TASKS
@@ -53,7 +53,7 @@ def load_dataset(records: Records, options: Options) -> Dataset:
         members=members,
         signals=signals,
         replay=replay,
-        groups=tuple(_groups(config, options, signals, examples, answers)),
+        groups=tuple(_groups(config, options, signals, records, rows, answers)),
         costs={model: model_costs(column, records.costs[model]) for model, column in answers.items()},
         shares=np.array([hashed_share(example.id, options.seed) for example in examples]),
     )
@@ -74,23 +74,34 @@ def _groups(
     config: AppConfig,
     options: Options,
     signals: Mapping[str, AnySignalConfig],
-    examples: Sequence[Example],
+    records: Records,
+    rows: Sequence[int],
     answers: Mapping[str, Sequence[Answer]],
 ) -> Iterator[Group]:
     """Yield one group for each data set, and one of all examples if there are several."""
-    if not options.references_required and not all(example.references for example in examples):
-        yield Group(POOLED, (), np.arange(len(examples)), {})
-        return
+    examples = [records.examples[row] for row in rows]
     names = [_data_set(example) for example in examples]
     indices = {name: [k for k, other in enumerate(names) if other == name] for name in dict.fromkeys(names)}
     tasks = {name: list(dict.fromkeys(examples[k].task for k in index)) for name, index in indices.items()}
     check_labels(options.metrics or (), {label for name in indices for label in _labels(name, tasks[name])})
-    catalogue = MetricCatalogue(config)
+    catalogue = MetricCatalogue(config, records.score_names)
     plain = {signal.kind for signal in plain_signals(config, signals).values()}
     groups = []
     for name, index in indices.items():
-        metrics = _metrics(catalogue, options, plain, name, tasks[name])
-        groups.append(_group(name, metrics, index, examples, answers))
+        graded = [examples[k] for k in index]
+        metrics = _metrics(catalogue, options, plain, name, graded)
+        if not metrics and not options.references_required:
+            yield Group(POOLED, (), np.arange(len(examples)), {})
+            return
+        columns = {model: [column[k] for k in index] for model, column in answers.items()}
+        quality = {}
+        for metric in metrics:
+            if catalogue.given(metric):
+                values = {model: _given(records, metric, model, [rows[k] for k in index]) for model in columns}
+            else:
+                values = qualities(catalogue.build(metric), graded, columns)
+            quality[metric] = {model: _spread(column, index, len(examples)) for model, column in values.items()}
+        groups.append(Group(name, metrics, np.array(index, dtype=np.intp), quality))
     yield from groups
     if len(groups) > 1:
         yield _pooled(groups)
@@ -107,36 +118,44 @@ def _labels(data_set: str, tasks: Sequence[str]) -> set[str]:
 
 
 def _metrics(
-    catalogue: MetricCatalogue, options: Options, kinds: Collection[str], data_set: str, tasks: Sequence[str]
-) -> list[Metric]:
+    catalogue: MetricCatalogue,
+    options: Options,
+    kinds: Collection[str],
+    data_set: str,
+    examples: Sequence[Example],
+) -> tuple[str, ...]:
     """Return the requested metrics, else the config's for these tasks, else the tasks' own.
 
-    A metric that is also a signal, one of `kinds`, does not grade alone: a second metric is added to it.
+    A metric that is also a signal, one of `kinds`, does not grade alone: a second metric is added to it. Examples
+    without references have the scores that their answers were given, or no metric if they have none.
     """
+    tasks = list(dict.fromkeys(example.task for example in examples))
     labels = _labels(data_set, tasks)
+    requested = metrics_for(options.metrics or (), labels)
+    if not all(example.references for example in examples):
+        if catalogue.score_names and not requested:
+            return catalogue.score_names
+        if not requested and not options.references_required:
+            return ()
     official = (metrics for name, metrics in OFFICIAL_METRICS.items() if name in labels)
     own = next(official, tuple(dict.fromkeys(metric for task in tasks for metric in TASKS[task].metrics)))
-    names = metrics_for(options.metrics or (), labels) or catalogue.own_for(labels) or own
-    metrics = [catalogue.build(name) for name in names]
-    if len(metrics) == 1 and metrics[0].kind in kinds:
-        metrics += [catalogue.build(other) for other in own if other != names[0]][:1]
-    return metrics
+    names = requested or catalogue.own_for(labels) or own
+    if len(names) == 1 and not catalogue.given(names[0]) and catalogue.build(names[0]).kind in kinds:
+        return (*names, *[other for other in own if other != names[0]][:1])
+    return names
 
 
-def _group(
-    name: str,
-    metrics: Sequence[Metric],
-    index: Sequence[int],
-    examples: Sequence[Example],
-    answers: Mapping[str, Sequence[Answer]],
-) -> Group:
-    graded = [examples[k] for k in index]
-    columns = {model: [column[k] for k in index] for model, column in answers.items()}
-    quality = {}
-    for metric in metrics:
-        values = qualities(metric, graded, columns)
-        quality[metric.name] = {model: _spread(column, index, len(examples)) for model, column in values.items()}
-    return Group(name, tuple(quality), np.array(index, dtype=np.intp), quality)
+def _given(records: Records, name: str, model: str, rows: Sequence[int]) -> list[float]:
+    """Return a score of a model's answers to some examples; 0 for a failure.
+
+    Raises DataError if an answer lacks it.
+    """
+    column, scores = records.answers[model], records.scores(name, model)
+    for row in rows:
+        if scores[row] is None and isinstance(column.without_logprobs(row), Generation):
+            example = records.examples[row].id
+            raise DataError(f"--metric {name}: the answer of {model!r} to the example {example!r} has no such score.")
+    return [scores[row] or 0.0 for row in rows]
 
 
 def _spread(values: Sequence[float], index: Sequence[int], examples: int) -> Floats:

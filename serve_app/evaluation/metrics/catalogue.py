@@ -17,12 +17,12 @@ class MetricCatalogue:
     """The metrics of one config. `score_names` are the scores that the records' answers carry, taken as they are."""
 
     def __init__(self, config: AppConfig, score_names: Sequence[str] = ()) -> None:
+        self.score_names = tuple(score_names)
         self._config = config
-        self._score_names = score_names
 
     def given(self, name: str) -> bool:
         """Return whether a metric is a score that the records' answers carry."""
-        return name in self._score_names and name not in self._config.metrics
+        return name in self.score_names and name not in self._config.metrics
 
     def build(self, name: str) -> Metric:
         """Return a metric that is not given. Raises DataError if there is none of this name."""
@@ -42,7 +42,7 @@ class MetricCatalogue:
         if signal := self._signal(base):
             return Metric(name, signal.kind, by_signal(signal))
         available = dict.fromkeys([*METRICS, *self._signals(), *([] if where else [*self._config.metrics])])
-        raise DataError(f"{where}There is no metric {base!r}. {choices(base, [*available, *self._score_names])}")
+        raise DataError(f"{where}There is no metric {base!r}. {choices(base, [*available, *self.score_names])}")
 
     def _signal(self, name: str) -> SignalConfig | None:
         """Return the signal that grades under this name, or None."""
