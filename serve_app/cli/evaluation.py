@@ -87,9 +87,9 @@ def evaluate(
     """Report quality and cost of every signal and threshold on recorded answers; no model is called."""
     from serve_app.evaluation.analysis.load import load_dataset
     from serve_app.evaluation.analysis.options import Options
-    from serve_app.evaluation.evaluate import tables
     from serve_app.evaluation.evaluate.evaluate import evaluate as evaluated
-    from serve_app.evaluation.evaluate.report import make_folder, write
+    from serve_app.evaluation.evaluate.report.write import make_folder, write
+    from serve_app.evaluation.evaluate.terminal import render
     from serve_app.evaluation.records.file import Records
 
     tiers = None if (names := _list(members)) is None else (names,)
@@ -107,7 +107,7 @@ def evaluate(
     if as_json:
         echo_json(evaluation.to_json())
     else:
-        tables.render(evaluation, result_console())
+        render(evaluation, result_console())
 
 
 @report_errors

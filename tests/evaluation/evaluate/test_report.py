@@ -17,9 +17,12 @@ from serve_app.evaluation.analysis.json_values import number
 from serve_app.evaluation.analysis.load import load_dataset
 from serve_app.evaluation.analysis.options import Options
 from serve_app.evaluation.evaluate.evaluate import evaluate
-from serve_app.evaluation.evaluate.report import html, markdown, write
+from serve_app.evaluation.evaluate.report.markdown import markdown
+from serve_app.evaluation.evaluate.report.page import html
+from serve_app.evaluation.evaluate.report.write import write
 from serve_app.evaluation.evaluate.results import Evaluation
-from serve_app.evaluation.evaluate.tables import label, tables
+from serve_app.evaluation.evaluate.tables import tables
+from serve_app.evaluation.evaluate.words import label
 from serve_app.evaluation.records.file import Records
 from tests.evaluation.synthetic import answers, args, questions, records, write_records
 

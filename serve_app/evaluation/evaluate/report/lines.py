@@ -1,0 +1,55 @@
+"""The lines of a plot: which curves, under which names, and which of them are shown at first."""
+
+from dataclasses import dataclass
+from math import nan
+
+from serve_app.evaluation.analysis.json_values import Body, number
+from serve_app.evaluation.evaluate.results import CascadeResult, CurvePoints, Curves, RowName, RowResult
+from serve_app.evaluation.evaluate.words import label
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A curve of a plot; `shown`: at first, `dashed`: not the cascade's own policy."""
+
+    label: str
+    area: float
+    dashed: bool
+    shown: bool
+    points: CurvePoints
+
+    def to_json(self) -> Body:
+        own = {"label": self.label, "auc": number(self.area), "dashed": self.dashed, "shown": self.shown}
+        return own | self.points.to_json()
+
+
+def plot(cascade: CascadeResult, curves: Curves) -> Body:
+    """Return what the page's script needs of a cascade's rows."""
+    target = number(curves.baselines.target.estimate)
+    return {"metric": cascade.metric, "target": target, "curves": [line.to_json() for line in lines(curves)]}
+
+
+def lines(curves: Curves) -> list[Line]:
+    """Return a line for each row and one for random deferral; those shown first come first, in colours of their own."""
+    lines = [
+        Line(_curve_label(row.name), row.auc.estimate, row.name.kind.startswith("chow"), _shown(row, curves), row.curve)
+        for row in curves.rows
+    ]
+    return sorted([*lines, _random(curves)], key=lambda line: not line.shown)
+
+
+def _curve_label(name: RowName) -> str:
+    return label(name) + (f", {name.kept} kept" if name.kind == "fixed" else "")
+
+
+def _shown(row: RowResult, curves: Curves) -> bool:
+    """Return whether the row is every signal's in the paper's policy, or the best baseline."""
+    return (row.name.kind == "semantic" and row.name.agreement == "max") or row.name == curves.best_chow
+
+
+def _random(curves: Curves) -> Line:
+    """Return random deferral with the best member: a straight line."""
+    members, target = curves.baselines.members, curves.baselines.target.estimate
+    best = max(members, key=lambda model: members[model].quality.estimate)
+    points = CurvePoints((0, 1), (members[best].quality.estimate, target), (nan, nan), {})
+    return Line(f"random, {best} kept", members[best].random.estimate, dashed=True, shown=True, points=points)

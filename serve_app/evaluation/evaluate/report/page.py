@@ -1,0 +1,89 @@
+"""The report as an HTML page that works offline."""
+
+import json
+import re
+from collections.abc import Iterator
+from html import escape
+from pathlib import Path
+
+from serve_app.evaluation.evaluate.report.headings import about, pairs, title
+from serve_app.evaluation.evaluate.report.lines import plot
+from serve_app.evaluation.evaluate.results import CascadeResult, Evaluation, GroupResult, ShownAnswer, ShownExample
+from serve_app.evaluation.evaluate.table import Table
+from serve_app.evaluation.evaluate.tables import tables
+from serve_app.evaluation.evaluate.words import remarks, signature
+
+TEMPLATE = Path(__file__).with_name("page.html")
+
+
+def html(evaluation: Evaluation) -> str:
+    """Return the whole page, which needs no other file and no network."""
+    sections = [_section(number, group, cascade) for number, (group, cascade) in enumerate(pairs(evaluation))]
+    links = [
+        f'<a href="#s{number}">{escape(title(group, cascade))}</a>'
+        for number, (group, cascade) in enumerate(pairs(evaluation))
+    ]
+    data = [plot(cascade, cascade.curves) for _, cascade in pairs(evaluation) if cascade.curves]
+    filled = {
+        "signature": escape(signature(evaluation.source)),
+        "navigation": " ".join(links),
+        "sections": "\n".join(sections),
+        "data": json.dumps(data, ensure_ascii=False).replace("</", "<\\/"),
+    }
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: filled[found[1]], TEMPLATE.read_text(encoding="utf-8"))
+
+
+def _section(number: int, group: GroupResult, cascade: CascadeResult) -> str:
+    parts = [f'<section><h2 id="s{number}">{escape(title(group, cascade))}</h2>']
+    parts.append(f'<p class="soft">{escape(about(group, cascade))}</p>')
+    parts += [f'<p class="warn">{escape(remark)}</p>' for remark in remarks(cascade)]
+    if cascade.curves:
+        parts.append(
+            '<p>Quality against <select></select> <span class="soft">dots: where a threshold leads</span></p>'
+            '<div class="plot"><div></div><div class="legend"></div></div><p class="tip soft">Point at a curve.</p>'
+        )
+    parts += [_table(table) for table in tables(group, cascade)]
+    parts += _looked_at(cascade)
+    return "\n".join([*parts, "</section>"])
+
+
+def _table(table: Table) -> str:
+    head = "".join(f"<th>{escape(name)}</th>" for name in table.header)
+    rows = [
+        "".join(
+            f'<td class="best">{escape(cell)}</td>' if (number, k) in table.bold else f"<td>{escape(cell)}</td>"
+            for k, cell in enumerate(row)
+        )
+        for number, row in enumerate(table.rows)
+    ]
+    body = "".join(f"<tr>{row}</tr>" for row in rows)
+    note = f'<p class="note">{escape(table.note)}</p>' if table.note else ""
+    return f'<h3>{escape(table.title)}</h3><div class="scroll"><table><tr>{head}</tr>{body}</table></div>{note}'
+
+
+def _looked_at(cascade: CascadeResult) -> Iterator[str]:
+    shown = cascade.curves.looked_at if cascade.curves else None
+    if shown is None:
+        return
+    for name, examples in (("most", shown.most), ("least", shown.least)):
+        yield f"<h3>The requests that {escape(shown.signal)} finds {name} agreed</h3>"
+        yield from map(_example, examples)
+
+
+def _example(example: ShownExample) -> str:
+    request = "\n".join(text if isinstance(text, str) else json.dumps(text) for text in example.inputs.values())
+    answers = "".join(
+        f"<div><b>{escape(model)}</b>{' (selected)' if model == example.selected else ''}"
+        f' <span class="soft">quality {answer.quality:.3f}</span><pre>{escape(_text(answer))}</pre></div>'
+        for model, answer in example.answers.items()
+    )
+    references = " / ".join(example.references[:5])
+    return (
+        f"<details open><summary>{escape(example.id)}: agreement {example.agreement:.3f}</summary>"
+        f"<pre>{escape(request)}</pre>"
+        f'<p class="soft">reference: {escape(references)}</p><div class="answers">{answers}</div></details>'
+    )
+
+
+def _text(answer: ShownAnswer) -> str:
+    return "(failed)" if answer.text is None else answer.text or "(empty)"

@@ -1,0 +1,43 @@
+"""What `cascade evaluate` prints to a terminal."""
+
+from typing import TYPE_CHECKING
+
+from serve_app.evaluation.evaluate.results import Evaluation
+from serve_app.evaluation.evaluate.tables import tables
+from serve_app.evaluation.evaluate.words import remarks, signature
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def render(evaluation: Evaluation, console: "Console") -> None:
+    """Print the tables and remarks of every cascade to a terminal."""
+    from rich.markup import escape
+    from rich.table import Table as RichTable
+
+    for group in evaluation.groups:
+        metric = group.metrics[0] if group.metrics else ""
+        console.rule(f"{group.name}: {metric}, {group.test} examples ({group.fit} others to fit on)", align="left")
+        if group.problem:
+            console.print(group.problem, markup=False)
+        for cascade in group.cascades:
+            tiers = " -> ".join(" + ".join(tier) for tier in cascade.tiers)
+            console.print(f"\n[bold]{escape(cascade.id)}[/bold]: {escape(tiers)}")
+            for table in tables(group, cascade, every_unit=False):
+                shown = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+                for number, name in enumerate(table.header):
+                    shown.add_column(name, justify="left" if number == 0 else "right", overflow="fold")
+                for index, row in enumerate(table.rows):
+                    cells = [escape(cell) for cell in row]
+                    shown.add_row(
+                        *(f"[bold]{cell}[/bold]" if (index, k) in table.bold else cell for k, cell in enumerate(cells))
+                    )
+                console.print(f"\n{table.title}", style="bold", markup=False)
+                console.print(shown)
+                if table.note:
+                    console.print(table.note, style="dim", markup=False)
+            for remark in remarks(cascade):
+                console.print(f"! {remark}", style="yellow", markup=False)
+    if left := evaluation.source.left_out:
+        console.print(f"{left} examples are left out, since some model has not been asked about them yet.")
+    console.print(f"\n{signature(evaluation.source)}", style="dim", markup=False)

@@ -1,0 +1,78 @@
+"""How results are put into words and numbers, alike in every table, report and terminal."""
+
+from collections.abc import Mapping
+from math import isinf, isnan
+
+from serve_app.evaluation.analysis.costs import Unit
+from serve_app.evaluation.analysis.dataset import Source
+from serve_app.evaluation.evaluate.results import CascadeResult, RowName, RowResult
+from serve_app.evaluation.statistics.bootstrap import Interval
+
+UNIT_NAMES: Mapping[Unit, str] = {
+    "flops": "FLOPs",
+    "usd": "US dollars",
+    "device_s": "device-seconds",
+    "latency_s": "latency",
+}
+
+
+def label(name: RowName) -> str:
+    """Return how a row's answers are scored, in words."""
+    if name.kind == "chow_member":
+        words = f"{name.signal} of {name.models[0]}"
+    else:
+        together = ", all members" if name.kind == "chow_ensemble" else ""
+        words = f"{name.signal}{together} ({name.agreement})"
+    return words + (" [paper's maximum]" if name.maximum else "")
+
+
+def kept(row: RowResult) -> str:
+    """Return whose answers a row keeps, with each member's share if they are selected."""
+    if row.name.kind == "chow_member":
+        return row.name.models[0]
+    if row.name.kept != "selected":
+        return f"always {row.name.kept}"
+    return ", ".join(f"{model} {share:.0%}" for model, share in row.shares.items())
+
+
+def number(value: float) -> str:
+    """Return four digits, nothing for NaN, and "inf" or "-inf"."""
+    if isnan(value):
+        return ""
+    return str(value) if isinf(value) else f"{value:.4f}"
+
+
+def cost(value: float | None) -> str:
+    """Return three digits, or "unknown"."""
+    return "unknown" if value is None else f"{value:.3g}"
+
+
+def interval(values: Interval) -> str:
+    """Return an estimate with its interval."""
+    return f"{values.estimate:.4f} [{values.low:.4f}, {values.high:.4f}]"
+
+
+def signed(values: Interval) -> str:
+    """Return a difference with its interval, with signs."""
+    return f"{values.estimate:+.4f} [{values.low:+.4f}, {values.high:+.4f}]"
+
+
+def remarks(cascade: CascadeResult) -> list[str]:
+    """Return sentences that a reader must not miss: flags of the cascade and of its rows, and what is missing."""
+    curves = cascade.curves
+    by_flag: dict[str, list[str]] = {}
+    for row in curves.rows if curves else ():
+        for flag in row.flags:
+            by_flag.setdefault(flag, []).append(label(row.name))
+    notes = curves.notes if curves else ()
+    flags = (f"{flag} ({', '.join(dict.fromkeys(names))})" for flag, names in by_flag.items())
+    return [*cascade.flags, *notes, *flags]
+
+
+def signature(source: Source) -> str:
+    """Return the signature of a whole evaluation; each row has one of its own."""
+    return (
+        f"data {source.data_sha256[:12]}, models {source.models_sha256[:12]}, prompts "
+        f"{source.prompts_sha256[:12]}, {source.examples} examples, seed {source.seed}, "
+        f"{source.resamples} resamples, semantic-cascade {source.version}"
+    )
