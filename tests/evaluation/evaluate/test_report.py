@@ -182,7 +182,7 @@ def test_choose_and_calibrate_as_a_user_runs_them(path: Path, tmp_path: Path) ->
     assert found["best"] in found["front"]
     assert found["best"]["when_chosen"]["cost"] <= 0.5
     done = cascade("choose", path, "--budget", "0.001", "--signals", "rougeL")
-    assert (done.returncode, done.stderr.count("No cascade costs 0.1%")) == (1, 1)
+    assert (done.returncode, done.stderr.count("nor a model alone costs 0.1%")) == (1, 1)
     done = cascade("calibrate", path, "--quality", "0.5", "-o", tmp_path / "out.yaml")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith(f"serve deploy {tmp_path}/out.yaml\n")
