@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from serve_app.cli import evaluation
+from serve_app.cli import evaluation, records
 from serve_app.cli.arguments import ConfigPath
 from serve_app.cli.config import config as print_config
 from serve_app.cli.errors_and_exit import echo_json, exit_process, report_errors
@@ -145,6 +145,7 @@ def score(
 
 
 app.command()(evaluation.collect)
+app.command("import")(records.import_)
 app.command()(evaluation.evaluate)
 app.command()(evaluation.calibrate)
 app.command()(evaluation.choose)

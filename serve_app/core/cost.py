@@ -171,17 +171,22 @@ def _guess(prompt: Prompt, elapsed_s: float, peers: list[Answer], speed: Speed |
     return prompt_tokens, completion_tokens if longest is None else min(completion_tokens, longest)
 
 
+def estimated_tokens(text: str) -> int:
+    """Estimate a text's tokens from its length, for texts that nobody has counted."""
+    return ceil(len(text.encode(errors="replace")) / BYTES_PER_TOKEN)
+
+
 def estimated_prompt_tokens(prompt: Prompt) -> int:
     """Estimate the prompt's tokens from its length, for prompts that nobody has counted."""
     if prompt.text is not None:
-        return ceil(len(prompt.text.encode(errors="replace")) / BYTES_PER_TOKEN)
+        return estimated_tokens(prompt.text)
     called = sum(len(call.name) + len(call.arguments) for message in prompt.messages for call in message.tool_calls)
     tools = sum(map(_characters, prompt.tools))
     images = sum(len(message.images) for message in prompt.messages)
     return (
         images * IMAGE_TOKENS
         + ceil((called + tools) / BYTES_PER_TOKEN)
-        + sum(ceil(len(m.content.encode(errors="replace")) / BYTES_PER_TOKEN) + MESSAGE_TOKENS for m in prompt.messages)
+        + sum(estimated_tokens(message.content) + MESSAGE_TOKENS for message in prompt.messages)
     )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from serve_app.config import AppConfig, ModelConfig, VllmLoraModel
 from serve_app.config.serve_file import load
@@ -23,7 +23,7 @@ from serve_app.errors import DataError
 from serve_app.evaluation.collect.progress import CollectProgress
 from serve_app.evaluation.collect.server import Server
 from serve_app.evaluation.collect.sources import Engines, Source, ask_all
-from serve_app.evaluation.records.example import Example, canonical, digest
+from serve_app.evaluation.records.example import Example, digest, sha256_of
 from serve_app.evaluation.records.header import (
     ConfigFacts,
     DataFacts,
@@ -209,9 +209,9 @@ def _header(
     options = plan.options
     return Header(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        config=ConfigFacts(_sha256(written), written),
+        config=ConfigFacts(sha256_of(written), written),
         data=DataFacts(digest(examples), len(examples), list(data)),
-        prompts=PromptFacts(_sha256(texts), texts),
+        prompts=PromptFacts(sha256_of(texts), texts),
         sampling=SamplingFacts(0.0, True, {task: plan.max_tokens(task) for task in tasks}),
         asked=SourceFacts("server" if options.url else "engines", options.concurrency),
         models={name: _facts(args, name, weights) for name in models},
@@ -224,7 +224,7 @@ def _facts(args: AppConfig, name: str, weights: Mapping[str, Path]) -> ModelFact
     sha256 = _sha256_of(model, weights.get(name))
     if isinstance(model, VllmLoraModel) and sha256 is not None:
         # Another base makes it another model.
-        sha256 = _sha256([_sha256_of(args.models[model.base], weights.get(model.base)), sha256])
+        sha256 = sha256_of([_sha256_of(args.models[model.base], weights.get(model.base)), sha256])
     return ModelFacts(
         engine=model.engine,
         parameters=model.parameters,
@@ -248,11 +248,7 @@ def weights_sha256(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     files = sorted(file for file in path.rglob("*") if file.is_file())
-    return _sha256([[file.relative_to(path).as_posix(), weights_sha256(file)] for file in files])
-
-
-def _sha256(value: Any) -> str:
-    return hashlib.sha256(canonical(value)).hexdigest()
+    return sha256_of([[file.relative_to(path).as_posix(), weights_sha256(file)] for file in files])
 
 
 def _versions() -> Iterator[tuple[str, str]]:

@@ -82,6 +82,11 @@ def digest(examples: Iterable[Example]) -> str:
     return hashed.hexdigest()
 
 
+def sha256_of(value: Any) -> str:
+    """Return the SHA-256 of a JSON value's canonical bytes, in hex."""
+    return hashlib.sha256(canonical(value)).hexdigest()
+
+
 def canonical(value: Any) -> bytes:
     """Return JSON with sorted keys and no spaces, in ASCII: the same bytes for the same value."""
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()

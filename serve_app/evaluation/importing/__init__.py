@@ -1,0 +1,1 @@
+"""Answers that somebody else recorded, in the formats of their publishers, made into records."""

@@ -1,0 +1,80 @@
+"""Rows of all files -> the examples and every model's answer to each, without contradictions."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
+from serve_app.core.types import Failure, Generation
+from serve_app.errors import DataError
+from serve_app.evaluation.importing.formats.rows import Row
+from serve_app.evaluation.records.example import Example
+
+
+@dataclass(slots=True)
+class Imported:
+    """What was read: `examples` by id, and `answers[model][example id]`, both in the order of the files."""
+
+    examples: dict[str, Example] = field(default_factory=dict)
+    answers: dict[str, dict[str, Row]] = field(default_factory=dict)
+    _first: dict[str, str] = field(default_factory=dict)  # example id -> where it was read first
+    _names: dict[str, str] = field(default_factory=dict)  # model -> its name in the source
+
+    def add(self, row: Row) -> None:
+        """Add a row. Raises DataError if it contradicts an earlier one: in its example, its answer or its scores."""
+        self._add_example(row)
+        model = model_name(row.model)
+        if self._names.setdefault(model, row.model) != row.model:
+            names = f"{self._names[model]!r} and {row.model!r} would both be called {model!r}"
+            raise DataError(f"{row.where}: the models {names}; name one with NAME=PATH.")
+        column = self.answers.setdefault(model, {})
+        earlier = column.get(row.example.id)
+        column[row.example.id] = row if earlier is None else _merged(earlier, row, model)
+
+    def _add_example(self, row: Row) -> None:
+        example, id_ = row.example, row.example.id
+        earlier = self.examples.setdefault(id_, example)
+        first = self._first.setdefault(id_, row.where)
+        for part in ("task", "prompt_inputs", "references"):
+            if getattr(example, part) != getattr(earlier, part):
+                raise DataError(f"{row.where}: the example {id_!r} has other {part} than at {first}.")
+        for name, value in example.metadata.items():
+            if earlier.metadata.get(name, value) != value:
+                raise DataError(f"{row.where}: the example {id_!r} has another {name} than at {first}.")
+        if example.metadata.keys() - earlier.metadata.keys():
+            self.examples[id_] = replace(earlier, metadata={**earlier.metadata, **example.metadata})
+
+
+def assemble(rows: Iterable[Row]) -> Imported:
+    """Return what all rows hold together. Raises DataError with both places if two contradict each other."""
+    imported = Imported()
+    for row in rows:
+        imported.add(row)
+    return imported
+
+
+def model_name(name: str) -> str:
+    """Return the name that a model has in a config: without its publisher, with `-` for what names cannot have."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name.rsplit("/", 1)[-1]).strip("-._")
+
+
+def _merged(earlier: Row, row: Row, model: str) -> Row:
+    """Return one row of two for the same answer, such as an output and its annotation."""
+    if _content(earlier) != _content(row):
+        raise DataError(f"{row.where}: {model!r} has another answer to {row.example.id!r} at {earlier.where}.")
+    for name in earlier.scores.keys() & row.scores.keys():
+        if earlier.scores[name] != row.scores[name]:
+            raise DataError(f"{row.where}: the answer has another score {name!r} at {earlier.where}.")
+    fuller = row if row.counted else earlier
+    return replace(fuller, scores={**earlier.scores, **row.scores})
+
+
+def _content(row: Row) -> tuple[object, ...]:
+    answer = row.answer
+    return (answer.kind, answer.message) if isinstance(answer, Failure) else (answer.text, answer.tool_calls)
+
+
+def failures(imported: Imported) -> Iterator[tuple[str, int]]:
+    """Yield each model with the number of its answers that are failures, if there are any."""
+    for model, column in imported.answers.items():
+        if count := sum(not isinstance(row.answer, Generation) for row in column.values()):
+            yield model, count

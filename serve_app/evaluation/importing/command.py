@@ -1,0 +1,135 @@
+"""`cascade import`: files of recorded answers -> one records file, as if `cascade collect` had written it."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from serve_app.config.models import ModelFacts as WrittenFacts
+from serve_app.errors import DataError
+from serve_app.evaluation.importing.assemble import Imported, assemble, failures
+from serve_app.evaluation.importing.facts import Setup, configured, read_facts, replayed
+from serve_app.evaluation.importing.formats.catalogue import reader
+from serve_app.evaluation.importing.formats.rows import SourceFile
+from serve_app.evaluation.importing.progress import ImportProgress
+from serve_app.evaluation.importing.tokens import TokenCounter, read_tokenizers
+from serve_app.evaluation.records.complete import check_output, write_complete
+from serve_app.evaluation.records.example import digest, sha256_of
+from serve_app.evaluation.records.header import (
+    ConfigFacts,
+    DataFacts,
+    Header,
+    ModelFacts,
+    PromptFacts,
+    SamplingFacts,
+    SourceFacts,
+)
+from serve_app.evaluation.records.lines import answer_body, example_body
+from serve_app.evaluation.records.tasks import Prompts
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+THROUGH = "import"
+"""What the header says that models were asked through."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to import. `models` is a file of sizes and prices, `config` a serving config with all models: not both."""
+
+    format: str | None = None
+    models: Path | None = None
+    config: Path | None = None
+    target: str | None = None
+    tokenizers: tuple[str, ...] = ()
+    force: bool = False
+
+
+def import_records(sources: Sequence[str], output: Path, options: Options, console: "Console") -> None:
+    """Read all sources and write them as records; print progress and a summary to `console`.
+
+    Raises DataError or ConfigError, with file, row and field, if anything cannot be read; then nothing is written.
+    """
+    check_output(output, force=options.force)
+    if options.config is not None and (options.models is not None or options.target is not None):
+        raise DataError("--config has sizes, prices and cascades: leave out --models and --target.")
+    facts = {} if options.models is None else read_facts(options.models)
+    counter = TokenCounter(read_tokenizers(options.tokenizers))
+    files = [source_file(source) for source in sources]
+    read = reader(files, options.format)
+    with ImportProgress(console) as progress:
+        imported = assemble(progress.count(read(files)))
+    if not imported.examples:
+        raise DataError(f"No answers in {', '.join(sources)}.")
+    models = list(imported.answers)
+    setup = replayed(models, facts, options.target) if options.config is None else configured(options.config, models)
+    lines = _lines(imported, counter)
+    write_complete(output, [_header(imported, setup, sources).body(), *lines])
+    for sentence in _summary(imported, setup, output, estimated=any(line.get("estimated") for line in lines)):
+        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+
+
+def source_file(source: str) -> SourceFile:
+    """Return the file that `[NAME=]PATH` names. A path that exists is one, whatever is in it."""
+    name, separator, path = source.partition("=")
+    if separator and not Path(source).exists():
+        return SourceFile(Path(path), name)
+    return SourceFile(Path(source))
+
+
+def _lines(imported: Imported, counter: TokenCounter) -> list[dict[str, Any]]:
+    lines = [example_body(example) for example in imported.examples.values()]
+    for model, column in imported.answers.items():
+        for id_, row in column.items():
+            lines.append(answer_body(id_, model, counter.counted(row, model), row.scores))
+    return lines
+
+
+def _header(imported: Imported, setup: Setup, sources: Sequence[str]) -> Header:
+    examples = imported.examples.values()
+    prompts = Prompts()
+    texts = {task: prompts.template(task) for task in sorted({it.task for it in examples}) if task != "custom"}
+    return Header(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        config=ConfigFacts(sha256_of(setup.written), setup.written),
+        data=DataFacts(digest(examples), len(examples), list(sources)),
+        prompts=PromptFacts(sha256_of(texts), texts),
+        sampling=SamplingFacts(None, None, {}),
+        asked=SourceFacts(THROUGH, None),
+        models={name: _facts(setup, name) for name in setup.config.models if name in imported.answers},
+        versions={
+            "python": ".".join(map(str, sys.version_info[:3])),
+            "semantic-cascade": metadata.version("semantic-cascade"),
+        },
+    )
+
+
+def _facts(setup: Setup, name: str) -> ModelFacts:
+    model = setup.config.models[name]
+    return ModelFacts(None, model.parameters, model.active_parameters, model.cost(), None, None)
+
+
+def _summary(imported: Imported, setup: Setup, output: Path, *, estimated: bool) -> Iterator[str]:
+    count = sum(map(len, imported.answers.values()))
+    yield (
+        f"{count} answers of {len(imported.answers)} models to {len(imported.examples)} examples are in {output}: "
+        f"{', '.join(name for name in setup.config.models if name in imported.answers)}."
+    )
+    for model, number in failures(imported):
+        yield f"{number} answers of {model} are failures."
+    for model, column in imported.answers.items():
+        if missing := len(imported.examples) - len(column):
+            yield f"{model} has no answer to {missing} examples, which are left out where it is evaluated."
+    if estimated:
+        yield "Token counts are estimated from lengths, and marked so; --tokenizer counts them."
+    unpriced = [name for name in imported.answers if _unpriced(setup.config.models[name])]
+    if unpriced:
+        yield f"No size or price: {', '.join(unpriced)}; costs in FLOPs and dollars need them (--models)."
+
+
+def _unpriced(facts: WrittenFacts) -> bool:
+    return facts.parameters is None and not (facts.input_usd or facts.output_usd)

@@ -1,0 +1,1 @@
+"""The formats that recorded answers are published in: one module each, which reads files into rows."""

@@ -1,0 +1,45 @@
+"""All formats by name, and which of them a file is in."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from serve_app.errors import DataError, choices
+from serve_app.evaluation.importing.formats import alpaca_eval, routerarena, wmt, zeroeval
+from serve_app.evaluation.importing.formats.rows import Row, SourceFile, first_object
+from serve_app.files.json_lines import Object
+
+Read: TypeAlias = Callable[[Sequence[SourceFile]], Iterator[Row]]
+"""Files of one format -> rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """How files of a format are recognised, by their path and first JSON object (None: not JSON), and read."""
+
+    recognises: Callable[[Path, Object | None], bool]
+    read: Read
+
+
+FORMATS = {
+    module.__name__.rpartition(".")[2]: Format(module.recognises, module.read)
+    for module in (alpaca_eval, routerarena, wmt, zeroeval)
+}
+
+
+def reader(files: Sequence[SourceFile], name: str | None) -> Read:
+    """Return what reads the format of this name, or without a name that of the first file.
+
+    Raises DataError if there is no such format, or the file is in none of them.
+    """
+    if name is not None:
+        if name not in FORMATS:
+            raise DataError(f"There is no format {name!r}. {choices(name, FORMATS)}")
+        return FORMATS[name].read
+    path = files[0].path
+    body = first_object(path)
+    for entry in FORMATS.values():
+        if entry.recognises(path, body):
+            return entry.read
+    raise DataError(f"{path}: is in no format of those that can be told apart: {', '.join(FORMATS)}; set --format.")
