@@ -18,6 +18,7 @@ from serve_app.config.models import (
 )
 from serve_app.config.router_settings import Calibrated, RouterSettings
 from serve_app.config.services import CorsConfig, ScorerConfig, TracingConfig
+from serve_app.config.views import ViewConfig
 
 __all__ = [
     "TARGET_TIMEOUT_S",
@@ -38,6 +39,7 @@ __all__ = [
     "Seq2SeqModel",
     "TierConfig",
     "TracingConfig",
+    "ViewConfig",
     "VllmLoraModel",
     "VllmModel",
     "operational_options",

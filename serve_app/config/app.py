@@ -127,6 +127,8 @@ class AppConfig(Strict):
             )
         elif tier.min_answers == 1 and len(tier.models) > 1 and not signals[tier.signal].token_level:
             yield _fault(f"{tier.signal!r} compares answers, so at least 2 are needed", *where, "min_answers")
+        elif tier.compare is not None and signals[tier.signal].token_level:
+            yield _fault(f"has no effect: {tier.signal!r} scores each answer by itself", *where, "compare")
         elif self.confidence_of(tier.signal) and (silent := self.without_logprobs(tier.models)):
             for model in silent:
                 needs = f"{tier.signal!r} needs log-probabilities, and {model!r} gives none"
@@ -272,4 +274,5 @@ class AppConfig(Strict):
             timeout_s=tier.timeout_s or MEMBER_TIMEOUT_S,
             confidence=confidence(rule) if rule else None,
             blend=signal.blend_rule(),
+            compare=tier.compare.view() if tier.compare else None,
         )

@@ -5,6 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, PositiveInt, model_validator
 
 from serve_app.config.deployment import Strict
+from serve_app.config.views import ViewConfig
 
 MEMBER_TIMEOUT_S, TARGET_TIMEOUT_S = 120.0, 600.0
 """Limits that keep a request from waiting indefinitely on a model whose replicas are gone."""
@@ -22,6 +23,7 @@ class TierConfig(Strict):
     direction: Literal["both", "hypothesis", "reference"] = Field(
         "both", description="Average S_ij and S_ji, or take answer i as the hypothesis or as the reference only."
     )
+    compare: ViewConfig | None = Field(None, description="What of each answer the signal sees. Default: all of it.")
     select: str | None = Field(None, description="Always return this member's answer; the others only decide.")
     min_answers: PositiveInt | None = Field(None, description="Fewer answers than this defer. Default: 2, or 1 of 1.")
     truncated: Literal["keep", "discard"] = Field("keep", description="What to do with answers cut at max_tokens.")

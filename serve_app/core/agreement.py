@@ -6,30 +6,44 @@ from math import fsum, inf, isnan, nan
 from typing import Literal, TypeGuard
 
 from serve_app.core.types import Agreement, Answer, Confidence, Generation, Matrix, Tier
+from serve_app.core.views.view import View
 
 
 @dataclass(frozen=True, slots=True)
 class Survivors:
     """The answers of a tier that are compared: worked out once a tier, and handed on.
 
-    `answers[k]` is that of the tier's model `indices[k]`. `returnable` are the indices of those that may be returned:
+    `answers[k]` is that of the tier's model `indices[k]`, and `texts[k]` what the tier's signal sees of it; a tier that
+    compares nothing has no texts. `returnable` are the indices of those that may be returned:
     they have a text or call a tool, and are the fixed model's if the tier names one.
     """
 
     tier: Tier
     indices: tuple[int, ...]
     answers: tuple[Generation, ...]
+    texts: tuple[str, ...]
     returnable: tuple[int, ...]
 
 
-def survivors(tier: Tier, answers: Sequence[Answer | None]) -> Survivors:
+def survivors(tier: Tier, answers: Sequence[Answer | None], texts: Sequence[str] | None = None) -> Survivors:
     """Return the answers that are compared: no failures and, if the tier says so, none that was cut short.
 
-    An empty answer survives: it disagrees with every other, but it is never selected.
+    An empty answer survives: it disagrees with every other, but it is never selected. `texts` are what is `compared` of
+    all answers, if that has been worked out before.
     """
     alive = {i: answer for i, answer in enumerate(answers) if survives(answer, tier)}
     returnable = tuple(i for i, answer in alive.items() if may_return(answer, tier, i))
-    return Survivors(tier, tuple(alive), tuple(alive.values()), returnable)
+    seen: tuple[str, ...] = ()
+    if not tier.token_level:
+        seen = tuple(compared(answer, tier.compare) if texts is None else texts[i] for i, answer in alive.items())
+    return Survivors(tier, tuple(alive), tuple(alive.values()), seen, returnable)
+
+
+def compared(answer: Answer | None, view: View | None) -> str:
+    """Return what a signal sees of an answer: of a text what the view shows; tool calls whole; nothing of a failure."""
+    if not isinstance(answer, Generation):
+        return ""
+    return answer.compared if view is None or answer.tool_calls else view.of(answer.text)
 
 
 def survives(answer: Answer | None, tier: Tier) -> TypeGuard[Generation]:

@@ -1,12 +1,12 @@
 """The cascade itself: call a tier, compare its answers, accept or defer."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 from time import perf_counter
 from typing import TypeAlias
 
-from serve_app.core.agreement import agree, confide, survivors
+from serve_app.core.agreement import Survivors, agree, confide, survivors
 from serve_app.core.deferral import decide, worth_comparing
 from serve_app.core.run import Run, gather, refused, stream
 from serve_app.core.types import (
@@ -125,7 +125,8 @@ async def _ask_tier(run: Run, tier: Tier) -> TierResult:
     if any(map(refused, answers)):
         decision = Decision(False, "refused", threshold=tier.threshold)
         return TierResult(tier, calls, decision, elapsed_s=scoring_started - started)
-    judged, scores, error = await _judge(run, tier, answers)
+    alive = survivors(tier, answers)
+    judged, scores, error = await _judge(run, alive)
     ended = perf_counter()
     return TierResult(
         tier=tier,
@@ -133,6 +134,7 @@ async def _ask_tier(run: Run, tier: Tier) -> TierResult:
         decision=decide(tier, judged, run.force),
         judged=judged,
         scores=scores,
+        compared=alive.texts if tier.compare else (),
         scorer_error=error,
         elapsed_s=ended - started,
         scoring_s=ended - scoring_started,
@@ -147,8 +149,8 @@ def _prompt(run: Run, tier: Tier) -> Prompt:
     return replace(run.prompt, sampling=sampling, timeout_s=tier.timeout_s)
 
 
-async def _judge(run: Run, tier: Tier, answers: Sequence[Answer]) -> tuple[Agreement, Scores | None, str | None]:
-    alive = survivors(tier, answers)
+async def _judge(run: Run, alive: Survivors) -> tuple[Agreement, Scores | None, str | None]:
+    tier = alive.tier
     if tier.confidence and tier.token_level:
         return confide(alive, tier.confidence), None, None
     texts = worth_comparing(alive)

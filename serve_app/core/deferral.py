@@ -42,7 +42,7 @@ def worth_comparing(alive: Survivors) -> list[str] | None:
     """Return the survivors' texts for a scorer to compare, or None if none could be accepted whatever it says."""
     if len(alive.indices) < answers_needed(alive.tier) or not alive.returnable:
         return None
-    return [answer.compared for answer in alive.answers]
+    return list(alive.texts)
 
 
 def decide(tier: Tier, judged: Agreement, force: Force | None = None) -> Decision:

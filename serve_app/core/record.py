@@ -19,11 +19,12 @@ class FunctionCall:
 
 @dataclass(frozen=True, slots=True)
 class AnswerRecord:
-    """What one model of a tier answered."""
+    """What one model of a tier answered. `compared` is what its signal saw of it, if the tier has a view."""
 
     text: str
     tool_calls: tuple[FunctionCall, ...] = ()
     reasoning: str = ""
+    compared: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +194,7 @@ def _tier(result: TierResult, answers: bool) -> TierRecord:
         _decision(result),
         result.scores.truncated_pairs if result.scores else 0,
         result.scorer_error,
-        tuple(_answer(call.answer) for call in result.calls) if answers else None,
+        _answers(result) if answers else None,
     )
 
 
@@ -230,11 +231,17 @@ def _matrix(result: TierResult) -> tuple[tuple[float | None, ...], ...] | None:
     return tuple(map(tuple, matrix))
 
 
-def _answer(answer: Answer) -> AnswerRecord | None:
+def _answers(result: TierResult) -> tuple[AnswerRecord | None, ...]:
+    survivors = result.judged.survivors if result.judged and result.compared else ()
+    compared = dict(zip(survivors, result.compared, strict=True))
+    return tuple(_answer(call.answer, compared.get(i)) for i, call in enumerate(result.calls))
+
+
+def _answer(answer: Answer, compared: str | None) -> AnswerRecord | None:
     if not isinstance(answer, Generation):
         return None
     calls = tuple(FunctionCall(call.name, call.arguments) for call in answer.tool_calls)
-    return AnswerRecord(answer.text, calls, answer.reasoning)
+    return AnswerRecord(answer.text, calls, answer.reasoning, compared)
 
 
 def _models(calls: Iterable[Call]) -> dict[str, CallRecord]:

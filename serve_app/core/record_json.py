@@ -57,6 +57,8 @@ def _tier_json(tier: TierRecord) -> JsonObject:
             body["tool_calls"] = [_tool_calls_json(answer) for answer in tier.answers]
         if any(answer is not None and answer.reasoning for answer in tier.answers):
             body["reasoning"] = [None if answer is None else answer.reasoning for answer in tier.answers]
+        if any(answer is not None and answer.compared is not None for answer in tier.answers):
+            body["compared"] = [None if answer is None else answer.compared for answer in tier.answers]
     return body
 
 
@@ -185,9 +187,11 @@ def _read_answers(body: Mapping[str, object]) -> tuple[AnswerRecord | None, ...]
     thoughts = [_text(text) or "" for text in _list(body.get("reasoning"))]
     calls += [()] * (len(texts) - len(calls))
     thoughts += [""] * (len(texts) - len(thoughts))
+    compared = [_text(text) for text in _list(body.get("compared"))]
+    compared += [None] * (len(texts) - len(compared))
     return tuple(
-        AnswerRecord(text or "", called, thought) if text is not None or called else None
-        for text, called, thought in zip(texts, calls, thoughts, strict=False)
+        AnswerRecord(text or "", called, thought, seen) if text is not None or called else None
+        for text, called, thought, seen in zip(texts, calls, thoughts, compared, strict=False)
     )
 
 

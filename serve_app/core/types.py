@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 from serve_app.core.text.characters import whole
 from serve_app.core.tools import ResponseFormat, Tool, ToolChoice
+from serve_app.core.views.view import View
 
 Matrix: TypeAlias = tuple[tuple[float, ...], ...]
 """Similarities of n texts: `matrix[i][j]` is the signal for hypothesis i and reference j."""
@@ -183,7 +184,7 @@ class Generation:
 
     @property
     def compared(self) -> str:
-        """Return what signals compare: the text, or the tool calls as JSON (name and arguments, without ids)."""
+        """Return what signals compare without a view: the text, or the tool calls as JSON (name, arguments, no ids)."""
         if not self.tool_calls:
             return self.text
         try:
@@ -285,6 +286,7 @@ class Tier:
 
     `signal` is the name of a similarity that the scorer computes; or, with `confidence` set, of a token-level signal;
     or, with `blend` set too, of both in one.
+    `compare` is what of each answer the signal sees; None means the whole text.
     `direction` is ours (the paper names none): `both` averages S_ij and S_ji, `hypothesis` takes S_ij alone (answer i
     as the hypothesis), `reference` S_ji. `select` names a fixed model whose answer is returned (paper, appendix C).
     """
@@ -300,6 +302,7 @@ class Tier:
     timeout_s: float | None = None
     confidence: Confidence | None = field(default=None, compare=False)
     blend: Blend | None = None
+    compare: View | None = None
 
     @property
     def token_level(self) -> bool:
@@ -344,8 +347,10 @@ class Call:
 class TierResult:
     """One tier's answers and the decision on them.
 
-    `similarities` are those of the survivors alone, in the order of `judged.survivors`. Times are in seconds;
-    `elapsed_s` runs from the first model call to the decision; `scoring_s` is the part spent waiting for the scorer.
+    `compared` are the texts that the scorer saw, and `scores` has their similarities: those of the survivors alone, in
+    the order of `judged.survivors`. Without a view of the tier `compared` is empty: the texts are the answers.
+    Times are in seconds; `elapsed_s` runs from the first model call to the decision; `scoring_s` is the part spent
+    waiting for the scorer.
     """
 
     tier: Tier
@@ -353,6 +358,7 @@ class TierResult:
     decision: Decision
     judged: Agreement | None = None
     scores: Scores | None = None
+    compared: tuple[str, ...] = ()
     scorer_error: str | None = None
     elapsed_s: float = 0.0
     scoring_s: float = 0.0

@@ -1,6 +1,7 @@
-"""The tiers that a request gets: those of its cascade, with its own threshold and signal."""
+"""The tiers that a request gets: those of its cascade, with its own threshold, signal and view."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from serve_app.api.fields.cascade_options import CascadeOptions
 from serve_app.config import AppConfig
@@ -18,8 +19,13 @@ def overridden(config: AppConfig, model: str, tiers: tuple[Tier, ...], options: 
     if overrides and not members:
         field = f"cascade.{min(overrides)}"
         raise RequestError(f"{field}: {model!r} is a single model; there is nothing to decide.", field)
+    return _viewed(_rescored(config, model, tiers, options), options)
+
+
+def _rescored(config: AppConfig, model: str, tiers: tuple[Tier, ...], options: CascadeOptions) -> tuple[Tier, ...]:
     if options.threshold is None and options.signal is None:
         return tiers
+    members = tiers[:-1]
     row = [tier.threshold for tier in members]
     if options.threshold is not None:
         row = options.threshold if isinstance(options.threshold, list) else [options.threshold] * len(members)
@@ -29,6 +35,16 @@ def overridden(config: AppConfig, model: str, tiers: tuple[Tier, ...], options: 
     if options.signal is not None:
         _check_selectable(config, options.signal, members)
     return config.tiers(model, row, options.signal)
+
+
+def _viewed(tiers: tuple[Tier, ...], options: CascadeOptions) -> tuple[Tier, ...]:
+    if options.compare is None:
+        return tiers
+    *members, target = tiers
+    if all(tier.token_level for tier in members):
+        raise RequestError("cascade.compare: no tier compares its answers.", "cascade.compare")
+    view = options.compare.view()
+    return (*(tier if tier.token_level else replace(tier, compare=view) for tier in members), target)
 
 
 def _check_selectable(config: AppConfig, signal: str, members: Sequence[Tier]) -> None:

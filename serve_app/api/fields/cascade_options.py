@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from serve_app.api.fields.body import Body, Text
+from serve_app.api.fields.compare_options import CompareOptions
 
 MAX_SESSION = 256
 """Characters of the name of a session."""
@@ -17,6 +18,9 @@ class CascadeOptions(Body):
         None, description="Instead of the threshold of every deferring tier: one number, or one for each."
     )
     signal: str | None = Field(None, description="Instead of the signal of every deferring tier of several models.")
+    compare: CompareOptions | None = Field(
+        None, description="What of each answer the signal sees, instead of the view of every deferring tier."
+    )
     force: Literal["accept", "defer"] | None = Field(None, description="Decide so whatever the agreement is.")
     include_answers: bool = Field(False, description="Put every model's answer into the decision record.")
     session: Text | None = Field(

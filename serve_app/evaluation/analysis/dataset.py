@@ -114,7 +114,7 @@ class Dataset:
             return spent
         share = len(tier.models) / len(self.members)
         for name in plain_signals(self.config, [tier.signal]):
-            computed = self.replay.similarities[name]
+            computed = self.replay.similarities[tier.compare][name]
             seconds = np.full(len(self), computed.device_s * share)
             spent["flops"] = total([spent["flops"], None if computed.flops is None else computed.flops * share])
             spent["device_s"] = total([spent["device_s"], seconds])

@@ -11,12 +11,13 @@ import numpy as np
 
 from serve_app.config import AppConfig
 from serve_app.core.types import Answer, Generation
+from serve_app.core.views.view import View
 from serve_app.errors import DataError, choices
 from serve_app.evaluation.analysis.costs import model_costs
 from serve_app.evaluation.analysis.dataset import POOLED, Dataset, Group, Source, hashed_share
 from serve_app.evaluation.analysis.options import Options, member_tiers, models_of, requested_config
 from serve_app.evaluation.analysis.replay import Replay
-from serve_app.evaluation.analysis.similarities import measure, plain_signals, requested_signals
+from serve_app.evaluation.analysis.similarities import plain_signals, requested_signals
 from serve_app.evaluation.metrics.catalogue import MetricCatalogue, check_labels, metrics_for
 from serve_app.evaluation.metrics.quality import qualities
 from serve_app.evaluation.records.example import Example, canonical
@@ -39,9 +40,8 @@ def load_dataset(records: Records, options: Options) -> Dataset:
         raise DataError(f"No example was answered by every one of {', '.join(models)}.")
     signals = requested_signals(config, options.signals)
     named = [tier.signal for tier in member_tiers(config) if tier.signal] if options.tiers is None else []
-    columns = [[_text(records.answers[model].without_logprobs(row)) for row in rows] for model in members]
-    computed = measure(plain_signals(config, [*signals, *named]), list(zip(*columns, strict=True)), options.processes)
-    replay = Replay(records, rows, members, computed, config)
+    replay = Replay(records, rows, members, config)
+    replay.measure(plain_signals(config, [*signals, *named]), _views(config), options.processes)
     examples = tuple(records.examples[row] for row in rows)
     answers = {model: replay.answers(model) for model in models}
     return Dataset(
@@ -66,8 +66,9 @@ def _members(config: AppConfig, options: Options) -> tuple[str, ...]:
     return members
 
 
-def _text(answer: Answer | None) -> str:
-    return answer.compared if isinstance(answer, Generation) else ""
+def _views(config: AppConfig) -> list[View | None]:
+    """Return the views of all tiers, each once."""
+    return list(dict.fromkeys(tier.compare.view() if tier.compare else None for tier in member_tiers(config)))
 
 
 def _groups(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from serve_app.config import AppConfig, CascadeConfig, TierConfig
+from serve_app.config import AppConfig, CascadeConfig, TierConfig, ViewConfig
 from serve_app.errors import DataError, SignalError, choices
 from serve_app.evaluation.records.file import Records
 
@@ -95,6 +95,14 @@ def _ad_hoc(records: Records, options: Options) -> dict[str, CascadeConfig]:
     if options.target in members or len(set(members)) < len(members):
         raise DataError("A model is asked once: name it only once among --members and --target.")
     # Signal and threshold are not read: every signal is evaluated under every threshold.
-    tiers = [TierConfig(models=list(tier), signal="rougeL", threshold=0.5) for tier in options.tiers]
+    tiers = [
+        TierConfig(models=list(tier), signal="rougeL", threshold=0.5, compare=_view_of(records.config, tier))
+        for tier in options.tiers
+    ]
     name = "->".join(["+".join(tier) for tier in options.tiers] + [options.target])
     return {name: CascadeConfig(tiers=[*tiers, TierConfig(models=[options.target])])}
+
+
+def _view_of(config: AppConfig, members: Sequence[str]) -> ViewConfig | None:
+    """Return the view of the config's first tier that has all these members, or None."""
+    return next((tier.compare for tier in member_tiers(config) if set(members) <= set(tier.models)), None)

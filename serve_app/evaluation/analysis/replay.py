@@ -8,13 +8,14 @@ from math import nan
 import numpy as np
 
 from serve_app.config import AppConfig
-from serve_app.core.agreement import Survivors, agree, confide, survivors
+from serve_app.core.agreement import Survivors, agree, compared, confide, survivors
 from serve_app.core.deferral import decide, worth_comparing
 from serve_app.core.types import Agreement, Answer, Decision, Generation, Matrix, Scores, Tier
-from serve_app.evaluation.analysis.similarities import Similarities
+from serve_app.core.views.view import View
+from serve_app.evaluation.analysis.similarities import Similarities, measure
 from serve_app.evaluation.records.file import Records
 from serve_app.evaluation.statistics.curves import Floats, Integers
-from serve_app.signals import ChowConfig, CompositeScorer, confidence
+from serve_app.signals import ChowConfig, CompositeScorer, SignalConfig, confidence
 
 EVERYTHING = 1e9
 """A finite threshold above every score, and with the other sign below: configs hold no infinities."""
@@ -43,7 +44,8 @@ class Replay:
     """The records of n examples, decided by the core: answers, similarities, confidences.
 
     `rows`: which of the records' examples the n are; nothing else refers to the records' own numbering. `members`:
-    the models whose answers the similarities compare. `config`: what the names of signals mean.
+    the models whose answers the similarities compare. `config`: what the names of signals mean. `similarities`: for
+    each view of a tier and each plain signal those of the texts that the view shows.
     """
 
     def __init__(
@@ -51,19 +53,19 @@ class Replay:
         records: Records,
         rows: Sequence[int],
         members: Sequence[str],
-        similarities: Mapping[str, Similarities],
         config: AppConfig,
     ) -> None:
-        self.similarities = similarities
+        self.similarities: dict[View | None, dict[str, Similarities]] = {}
         self._records = records
         self._rows = rows
         self._members = members
         self._answers: dict[str, list[Answer]] = {}
+        self._texts: dict[tuple[str, View | None], list[str]] = {}
         self._confidences: dict[tuple[str, float, str], Floats] = {}
         self._interpret(config)
 
     def _interpret(self, config: AppConfig) -> None:
-        self._recorded = _Recorded(self.similarities)
+        self._recorded = _Recorded()
         self._scorer = CompositeScorer(self._recorded, config.composites())
 
     def with_config(self, config: AppConfig) -> "Replay":
@@ -71,7 +73,8 @@ class Replay:
 
         What was measured is shared: it is of plain signals, and of confidences before their normalisation.
         """
-        other = Replay(self._records, self._rows, self._members, self.similarities, config)
+        other = Replay(self._records, self._rows, self._members, config)
+        other.similarities, other._texts = self.similarities, self._texts
         other._answers, other._confidences = self._answers, self._confidences
         return other
 
@@ -81,6 +84,23 @@ class Replay:
             column = (self._records.answers[model].without_logprobs(row) for row in self._rows)
             self._answers[model] = [answer for answer in column if answer is not None]
         return self._answers[model]
+
+    def texts(self, model: str, view: View | None) -> list[str]:
+        """Return what of the model's n answers is compared under a view; the empty text for a failure."""
+        if (model, view) not in self._texts:
+            self._texts[model, view] = [compared(answer, view) for answer in self.answers(model)]
+        return self._texts[model, view]
+
+    def measure(
+        self, signals: Mapping[str, SignalConfig], views: Iterable[View | None], processes: int | None = None
+    ) -> None:
+        """Compute the similarities of all members' answers by every signal, as each of the views shows them.
+
+        Raises `SignalError` and `WeightsError` if a signal cannot be computed.
+        """
+        for view in views:
+            columns = [self.texts(model, view) for model in self._members]
+            self.similarities[view] = measure(signals, list(zip(*columns, strict=True)), processes)
 
     def generations(self, model: str, index: Iterable[int]) -> list[Generation]:
         """Return the model's answers to the examples `index` with their log-probabilities, without its failures."""
@@ -149,7 +169,8 @@ class Replay:
         return asyncio.run(self._compared(tier, columns, examples))
 
     def _survivors(self, tier: Tier, k: int) -> Survivors:
-        return survivors(tier, [self.answers(model)[k] for model in tier.models])
+        texts = () if tier.token_level else [self.texts(model, tier.compare)[k] for model in tier.models]
+        return survivors(tier, [self.answers(model)[k] for model in tier.models], texts)
 
     async def _compared(
         self, tier: Tier, columns: Mapping[str, Floats] | None, examples: Iterable[int]
@@ -170,9 +191,10 @@ class Replay:
         if texts is None:
             return None
         members = [self._members.index(tier.models[i]) for i in alive.indices]
-        if tier.signal in self.similarities:
-            return self.similarities[tier.signal].of(k, members)
-        self._recorded.at(k, members)
+        similarities = self.similarities[tier.compare]
+        if tier.signal in similarities:
+            return similarities[tier.signal].of(k, members)
+        self._recorded.at(k, members, similarities)
         return (await self._scorer.score(tier.signal, texts)).similarities
 
 
@@ -192,14 +214,14 @@ class _Recalled:
 class _Recorded:
     """A `Scorer` of the texts of one example at a time, from similarities that were computed before."""
 
-    def __init__(self, similarities: Mapping[str, Similarities]) -> None:
-        self._similarities = similarities
+    def __init__(self) -> None:
+        self._similarities: Mapping[str, Similarities] = {}
         self._k = 0
         self._members: Sequence[int] = ()
 
-    def at(self, k: int, members: Sequence[int]) -> None:
-        """Set the example, and which of the members' texts are compared."""
-        self._k, self._members = k, members
+    def at(self, k: int, members: Sequence[int], similarities: Mapping[str, Similarities]) -> None:
+        """Set the example, which of the members' texts are compared, and what was computed of them."""
+        self._k, self._members, self._similarities = k, members, similarities
 
     async def score(self, signal: str, texts: Sequence[str]) -> Scores:
         return Scores(self._similarities[signal].of(self._k, self._members))

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from serve_app.core.agreement import output_scores
-from serve_app.core.types import Answer, Generation
 from serve_app.errors import ConfigError, DataError
 from serve_app.evaluation.analysis.candidates import Candidate
 from serve_app.evaluation.analysis.cascade_view import CascadeView
@@ -189,20 +188,13 @@ def _comparing_signal(dataset: Dataset, candidates: Sequence[Candidate]) -> str:
 def _likeness(view: CascadeView, candidate: Candidate, signal: str) -> Floats:
     """Return how far each selected answer agrees with the target's by that signal, (n,); 0 if none is selected."""
     dataset, tier = view.dataset, candidate.tier
-    target, selected = dataset.replay.answers(view.target), candidate.scored.selected
-    members = [dataset.replay.answers(model) for model in tier.models]
-    pairs = [
-        (_compared(members[member][k]) if member >= 0 else "", _compared(target[k]))
-        for k, member in enumerate(selected.tolist())
-    ]
+    target, selected = dataset.replay.texts(view.target, tier.compare), candidate.scored.selected
+    members = [dataset.replay.texts(model, tier.compare) for model in tier.models]
+    pairs = [(members[member][k] if member >= 0 else "", target[k]) for k, member in enumerate(selected.tolist())]
     signals = plain_signals(dataset.config, [signal])
     matrices = measure(signals, pairs, dataset.options.processes)[signal]
     likeness = [output_scores(matrices.of(k, (0, 1)))[0] for k in range(len(pairs))]
     return np.where(selected >= 0, likeness, 0.0)
-
-
-def _compared(answer: Answer | None) -> str:
-    return answer.compared if isinstance(answer, Generation) else ""
 
 
 def _guarantee(bound: RiskBound) -> Guarantee:

@@ -131,9 +131,10 @@ def _candidate(view: CascadeView, spec: Spec, chow: ChowConfig | None) -> Candid
         agreement="mean" if chow else "max",
         min_answers=min(2, len(spec.members)),
         truncated=view.tiers[0].truncated,
+        compare=next(tier.compare for tier in view.tiers if spec.members[0] in tier.models),
     )
     if chow is not None:
-        tier = replace(tier, confidence=confidence(chow))
+        tier = replace(tier, confidence=confidence(chow), compare=None)
     return Candidate("semantic", view.dataset.replay.score(tier, chow, view.group.index), chow)
 
 

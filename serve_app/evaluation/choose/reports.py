@@ -58,7 +58,7 @@ class Reports:
         when_chosen = WhenChosen(choice.chosen.cost / self._target.chosen.cost, choice.chosen.quality)
         return ChosenCascade(
             tiers=tuple(
-                ChosenTier(spec.members, spec.signal, threshold)
+                ChosenTier(spec.members, spec.signal, threshold, _compare(self._view, spec))
                 for spec, threshold in zip(specs_, thresholds, strict=True)
             ),
             target=last,
@@ -83,6 +83,15 @@ class Reports:
 
 def _subject(choice: Choice[Key]) -> tuple[Key, tuple[float, ...]]:
     return choice.cascade, choice.chosen.thresholds
+
+
+def _compare(view: CascadeView, spec: Spec) -> Body | None:
+    """Return the view of the tier that the members are of, as a config has it, if the signal compares texts."""
+    [cascade] = view.dataset.config.cascades.values()
+    compare = next(tier.compare for tier in cascade.tiers if spec.members[0] in tier.models)
+    if compare is None or view.dataset.config.all_signals()[spec.signal].token_level:
+        return None
+    return compare.model_dump(mode="json", exclude_defaults=True)
 
 
 def _settings(chows: Chows, specs: Specs) -> Body:

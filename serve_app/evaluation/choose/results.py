@@ -15,10 +15,12 @@ class ChosenTier:
     models: tuple[str, ...]
     signal: str
     threshold: float
+    compare: Body | None = None
 
     def to_config(self) -> Body:
         """Return the tier as a config has it; the threshold is not rounded."""
-        return {"models": list(self.models), "signal": self.signal, "threshold": self.threshold}
+        tier = {"models": list(self.models), "signal": self.signal, "threshold": self.threshold}
+        return tier if self.compare is None else tier | {"compare": self.compare}
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ def test_a_replay_scores_by_the_signals_of_its_own_data_set(tmp_path: Path) -> N
     mixed = before.config.all_signals()["mixed"]
     parts = [mixed.parts[0].model_copy(update={"weight": 3.0}), mixed.parts[1]]  # type: ignore[union-attr]
     after = with_signals(before, {"mixed": mixed.model_copy(update={"parts": parts})})
-    rouge1, exact = (before.replay.similarities[name].matrices[:, 0, 1] for name in ("rouge1", "exact"))
+    rouge1, exact = (before.replay.similarities[None][name].matrices[:, 0, 1] for name in ("rouge1", "exact"))
     disagreeing = (rouge1 > 0) & (exact == 0) & ~np.isnan(before.replay.score(tier).scores)
     assert disagreeing.any()
     assert before.replay.score(tier).scores[disagreeing] == pytest.approx(rouge1[disagreeing] / 2)

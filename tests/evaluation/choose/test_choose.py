@@ -4,6 +4,7 @@ import random
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -190,3 +191,16 @@ def test_the_table_fits_100_columns(path: Path) -> None:
     assert any(
         re.match(r"small \+ tiny +\S+ +\S+% +0\.\d{4} +\S+ \[\S+, \S+\] +\S+% +0\.\d{4}", line) for line in table
     )
+
+
+def test_a_chosen_tier_keeps_the_view_of_its_members(tmp_path: Path) -> None:
+    examples, values = questions(120), args()
+    values["cascades"]["default"]["tiers"][0]["compare"] = {"normalise": ["case"]}
+    columns = answers(["small", "tiny", "large"], examples)
+    columns["tiny"] = columns["small"] = [
+        replace(answer, logprobs=None) if isinstance(answer, Generation) else answer for answer in columns["large"]
+    ]
+    file = write_records(tmp_path / "r.jsonl", values, examples, columns)
+    tiers = [tier.to_config() for cascade in choose(file, signals=("exact",)).front for tier in cascade.tiers]
+    assert tiers
+    assert all(tier["compare"] == {"normalise": ["case"]} for tier in tiers)

@@ -320,7 +320,7 @@ def test_a_tier_of_one_member_is_judged_by_its_own_signal_in_a_front(tmp_path: P
 
 def test_a_front_leaves_out_signals_of_unknown_cost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = load(three_tier_records(tmp_path / "r.jsonl"))
-    similarities = dataset.replay.similarities
+    similarities = dataset.replay.similarities[None]
     monkeypatch.setitem(similarities, "exact", replace(similarities["exact"], flops=None))
     [group] = dataset.groups
     everything = np.arange(len(dataset))

@@ -1,0 +1,66 @@
+"""Numbers as values: 1,234.50, $18, 18.0 and 1/2, in the English way of writing them."""
+
+import re
+from fractions import Fraction
+
+_WHOLE = r"[1-9][0-9]{0,2}(?:,[0-9]{3}){1,33}+(?![0-9])|[0-9]++|(?<![\w.])(?=\.[0-9])"
+_NUMERAL = rf"(?:{_WHOLE})(?:\.[0-9]++)?(?:[eE][-+]?[0-9]{{1,2}}(?!\w))?"
+_MINUS = "\u2212"
+_SIGN = rf"(?<![\w)\]}}.,%+{_MINUS}-])[-+{_MINUS}]"
+_CURRENCY = r"(?<![$€£¥])[$€£¥]"
+_NUMBER = re.compile(
+    rf"(?:(?P<sign>{_SIGN})?(?:{_CURRENCY}[ ]?)?|{_CURRENCY}[ ]?(?P<inner>{_SIGN}))(?<![\w.])"
+    rf"(?:(?<![0-9]/)(?P<over>{_NUMERAL})/(?P<under>{_NUMERAL})(?![\w/]|\.[0-9])|(?P<numeral>{_NUMERAL})(?!\.?[0-9]))"
+    r"(?:[ ]?[$€£¥](?![\w$€£¥]))?"
+)
+_MOST_DIGITS = 100
+"""A longer number is compared as it is written."""
+
+
+def last_number(text: str) -> str | None:
+    """Return the last number of a text as it is written, without currency, or None."""
+    *_, last = (None, *_NUMBER.finditer(text))
+    return None if last is None else _written(last)
+
+
+def plain_numbers(text: str) -> str:
+    """Return the text with each number in its shortest form: 1234.5, 18, 0.5; 1/3 and the like as lowest terms."""
+    return _NUMBER.sub(lambda number: _plain(number, text), text)
+
+
+def _written(number: re.Match[str]) -> str:
+    sign = number["sign"] or number["inner"] or ""
+    digits = number["numeral"] or f"{number['over']}/{number['under']}"
+    return f"{sign}{digits}".replace(_MINUS, "-").lstrip("+")
+
+
+def _plain(number: re.Match[str], text: str) -> str:
+    written = _written(number)
+    if len(written) > _MOST_DIGITS:
+        return number[0]
+    over, _, under = written.replace(",", "").partition("/")
+    try:
+        value = Fraction(over) / Fraction(under or 1)
+    except ZeroDivisionError:
+        return number[0]
+    plain = shortest(value)
+    # "1,0100" must not become "1,100", which is another number.
+    follows = re.search(r"[0-9],$", text[max(0, number.start() - 2) : number.start()])
+    return number[0] if follows and re.match(r"[0-9]{3}(?![0-9])", plain) else plain
+
+
+def shortest(value: Fraction) -> str:
+    """Return a number as an integer, an exact decimal fraction, or numerator/denominator in lowest terms."""
+    if value.denominator == 1:
+        return str(value.numerator)
+    rest, places = value.denominator, 0
+    while rest % 10 == 0:
+        rest, places = rest // 10, places + 1
+    for factor in (2, 5):
+        while rest % factor == 0:
+            rest, places = rest // factor, places + 1
+    if rest != 1:
+        return f"{value.numerator}/{value.denominator}"
+    digits = str(abs(value.numerator) * 10**places // value.denominator).rjust(places + 1, "0")
+    sign = "-" if value < 0 else ""
+    return f"{sign}{digits[:-places]}.{digits[-places:].rstrip('0')}"

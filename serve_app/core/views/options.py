@@ -1,0 +1,49 @@
+"""The words by which users and clients write what a view takes."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+from serve_app.core.views.view import After, JsonField, Match, Take
+from serve_app.errors import choices, quoted
+
+TakeOption: TypeAlias = str | Mapping[str, str]
+"""A name, or one option with its value: `last_number`, `{json: answer}`."""
+_NAMED: tuple[Take, ...] = ("last_number", "boxed", "choice")
+_WITH_VALUE: Mapping[str, type[JsonField | After | Match]] = {"json": JsonField, "after": After, "regex": Match}
+
+
+def takes(options: TakeOption | Sequence[TakeOption] | None, *, patterns: bool = True) -> tuple[Take, ...]:
+    """Return what a view takes, in the order of preference. Raises ValueError if an option cannot be used.
+
+    Without `patterns` regular expressions are refused: one can be written that takes indefinitely long.
+    """
+    if options is None:
+        return ()
+    listed = [options] if isinstance(options, str | Mapping) else options
+    return tuple(_take(option, patterns) for option in listed)
+
+
+def _take(option: TakeOption, patterns: bool) -> Take:
+    if isinstance(option, str):
+        for name in _NAMED:
+            if option == name:
+                return name
+    kinds = [kind for kind in _WITH_VALUE if patterns or kind != "regex"]
+    written = option if isinstance(option, str) else next(iter(option), "")
+    if isinstance(option, str) or len(option) != 1 or written not in kinds:
+        available = choices(written, [*map(str, _NAMED), *(f"{{{kind}: ...}}" for kind in kinds)])
+        raise ValueError(f"cannot be {quoted(written)}. {available}".rstrip("."))
+    [(kind, value)] = option.items()
+    if not value:
+        raise ValueError(f"{kind}: needs a text that is not empty")
+    if kind == "regex":
+        _check_pattern(value)
+    return _WITH_VALUE[kind](value)
+
+
+def _check_pattern(pattern: str) -> None:
+    try:
+        re.compile(pattern)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"regex: {quoted(pattern)} is not a regular expression: {error}") from None
