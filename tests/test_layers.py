@@ -44,7 +44,7 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation.metrics": METRICS,
     "evaluation.analysis": EVALUATION,
     "evaluation.collect": EVALUATION - {"evaluation.metrics", "evaluation.statistics"} | {"terminal"},
-    "evaluation.importing": {"config", "core", "evaluation.records", "files", "terminal"},
+    "evaluation.importing": {"config", "core", "engines", "evaluation.records", "files", "terminal"},
     "evaluation.evaluate": COMMAND,
     "evaluation.calibrate": COMMAND,
     "evaluation.choose": COMMAND,

@@ -21,7 +21,16 @@ def import_(
     format_: Annotated[
         str | None,
         typer.Option(
-            "--format", help="Format: alpaca_eval, routerarena, wmt or zeroeval. Default: that of the first file."
+            "--format",
+            help="Format: alpaca_eval, lm_eval, openai_batch, routerarena, wmt, zeroeval; jsonl with --map.",
+        ),
+    ] = None,
+    map_: Annotated[
+        str | None,
+        typer.Option(
+            "--map",
+            metavar="OURS=THEIRS,...",
+            help="Fields of any other JSON Lines: prompt=question,text=answer,id=key,reference=gold,model=llm.",
         ),
     ] = None,
     models: Annotated[
@@ -42,5 +51,5 @@ def import_(
     """Make records of answers that somebody else recorded, in the publishers' own formats; no model is called."""
     from serve_app.evaluation.importing.command import Options, import_records
 
-    options = Options(format_, models, config, target, tuple(tokenizer or ()), force)
+    options = Options(format_, map_, models, config, target, tuple(tokenizer or ()), force)
     import_records(sources, output, options, note_console())

@@ -39,9 +39,13 @@ THROUGH = "import"
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to import. `models` is a file of sizes and prices, `config` a serving config with all models: not both."""
+    """How to import. `models` is a file of sizes and prices, `config` a serving config with all models: not both.
+
+    `mapping` describes the format jsonl.
+    """
 
     format: str | None = None
+    mapping: str | None = None
     models: Path | None = None
     config: Path | None = None
     target: str | None = None
@@ -60,7 +64,7 @@ def import_records(sources: Sequence[str], output: Path, options: Options, conso
     facts = {} if options.models is None else read_facts(options.models)
     counter = TokenCounter(read_tokenizers(options.tokenizers))
     files = [source_file(source) for source in sources]
-    read = reader(files, options.format)
+    read = reader(files, options.format, options.mapping)
     with ImportProgress(console) as progress:
         imported = assemble(progress.count(read(files)))
     if not imported.examples:

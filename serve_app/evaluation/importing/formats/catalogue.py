@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from serve_app.errors import DataError, choices
-from serve_app.evaluation.importing.formats import alpaca_eval, routerarena, wmt, zeroeval
+from serve_app.evaluation.importing.formats import alpaca_eval, lm_eval, openai_batch, routerarena, wmt, zeroeval
+from serve_app.evaluation.importing.formats.jsonl import Mapped
 from serve_app.evaluation.importing.formats.rows import Row, SourceFile, first_object
 from serve_app.files.json_lines import Object
 
@@ -22,24 +23,30 @@ class Format:
     read: Read
 
 
+JSONL = "jsonl"
+"""The name of the format that a mapping describes."""
 FORMATS = {
     module.__name__.rpartition(".")[2]: Format(module.recognises, module.read)
-    for module in (alpaca_eval, routerarena, wmt, zeroeval)
+    for module in (alpaca_eval, lm_eval, openai_batch, routerarena, wmt, zeroeval)
 }
 
 
-def reader(files: Sequence[SourceFile], name: str | None) -> Read:
-    """Return what reads the format of this name, or without a name that of the first file.
+def reader(files: Sequence[SourceFile], name: str | None, mapping: str | None = None) -> Read:
+    """Return what reads the format of this name, or without a name that of the first file; with a mapping, `jsonl`.
 
     Raises DataError if there is no such format, or the file is in none of them.
     """
+    if mapping is not None and name in (None, JSONL):
+        return Mapped(mapping)
+    if mapping is not None or name == JSONL:
+        raise DataError("--map describes the format jsonl, which needs it; no other format takes one.")
     if name is not None:
         if name not in FORMATS:
-            raise DataError(f"There is no format {name!r}. {choices(name, FORMATS)}")
+            raise DataError(f"There is no format {name!r}. {choices(name, (*FORMATS, JSONL))}")
         return FORMATS[name].read
     path = files[0].path
     body = first_object(path)
     for entry in FORMATS.values():
         if entry.recognises(path, body):
             return entry.read
-    raise DataError(f"{path}: is in no format of those that can be told apart: {', '.join(FORMATS)}; set --format.")
+    raise DataError(f"{path}: is in none of the formats {', '.join(FORMATS)}; describe it with --map, or set --format.")
