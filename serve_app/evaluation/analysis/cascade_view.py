@@ -51,6 +51,10 @@ class CascadeView:
         """Return the quality of m models' answers, shape (m, n)."""
         return np.stack([self.quality(model, metric) for model in models])
 
+    def best_member(self, models: Sequence[str]) -> str:
+        """Return the model of the highest quality on the fit examples: it is compared with on others."""
+        return models[int(self.qualities(models)[:, self.fit].mean(axis=1).argmax())]
+
     def kept(self, candidate: Candidate, metric: str | None = None) -> Floats:
         """Return the quality of the selected answers, shape (n,); 0 if none was selected."""
         return candidate.scored.take(self.qualities(candidate.tier.models, metric))

@@ -28,7 +28,7 @@ class Reports:
         self._target = self._alone[Alone(view.target)]
         options = view.dataset.options
         self._resampled = bootstrap(
-            {_subject(choice): mean_of(choice.quality) for choice in (*alone, *choices_)},
+            {_subject(choice): mean_of(choice.outcome.quality) for choice in (*alone, *choices_)},
             len(view.test),
             resamples=options.resamples,
             seed=options.seed,

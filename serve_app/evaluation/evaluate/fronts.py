@@ -7,6 +7,7 @@ from serve_app.evaluation.analysis.candidates import Candidate, semantic
 from serve_app.evaluation.analysis.cascade_view import CascadeView, models_alone, recorded
 from serve_app.evaluation.analysis.costs import Unit
 from serve_app.evaluation.evaluate.results import FrontPoint, ParetoFront
+from serve_app.evaluation.statistics.accepted import share_of
 from serve_app.evaluation.statistics.pareto import RecordedTier
 from serve_app.evaluation.statistics.search import Alone, Choice, choose
 
@@ -20,6 +21,7 @@ def front(view: CascadeView) -> ParetoFront:
     unit = view.unit(view.tiers[:-1])
     alone = models_alone(view, unit)
     target = alone[Alone(view.target)]
+    quality = target.quality[view.test]
     spent = float(target.cost[view.test].mean())
     choices: list[Choice[str | Alone]] = choose(_cascades(view, unit), alone.items(), target, (view.fit, view.test))
     points = (
@@ -30,6 +32,7 @@ def front(view: CascadeView) -> ParetoFront:
             cost=choice.held_out.cost / spent,
             quality=choice.held_out.quality,
             rate=choice.held_out.deferred,
+            worse=share_of((choice.outcome.quality < quality)[choice.outcome.accepted]),
             quality_when_chosen=choice.chosen.quality,
         )
         for choice in choices

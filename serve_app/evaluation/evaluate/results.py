@@ -5,21 +5,25 @@ Numbers are floats in full precision; an `Interval` is a 95% interval of a paire
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from serve_app.evaluation.analysis.candidates import Kind
 from serve_app.evaluation.analysis.costs import Unit
 from serve_app.evaluation.analysis.dataset import Source
 from serve_app.evaluation.analysis.json_values import Body, Result, plain
+from serve_app.evaluation.evaluate.shown_results import Extremes
 from serve_app.evaluation.statistics.bootstrap import Interval
 from serve_app.evaluation.statistics.curves import AtBudget
 
 
 @dataclass(frozen=True, slots=True)
 class ModelResult(Result):
-    """A model alone: mean quality by metric and mean cost by unit (None: unknown) on the test examples."""
+    """A model alone: mean quality by metric and mean cost by unit (None: unknown) on the test examples.
+
+    `worse`: the share of examples on which its quality is below the target's, with an exact interval.
+    """
 
     quality: Mapping[str, float]
+    worse: Interval | None
     cost: Mapping[Unit, float | None]
     failed: int
     """How many test examples it failed on."""
@@ -37,8 +41,12 @@ class MemberBaselines(Result):
 
 @dataclass(frozen=True, slots=True)
 class Baselines(Result):
-    """The target's quality, the area of the oracle over all members, and each member's own baselines."""
+    """The target's quality, the area of the oracle over all members, and each member's own baselines.
 
+    `best_member`: by its quality on the fit examples.
+    """
+
+    best_member: str
     target: Interval
     oracle: Interval
     members: Mapping[str, MemberBaselines]
@@ -92,6 +100,22 @@ class CheapestResult(Result):
 
 
 @dataclass(frozen=True, slots=True)
+class AcceptedResult(Result):
+    """What the threshold accepts and defers whose deferral rate on the test examples is nearest to a given one.
+
+    `worse`: agreed and wrong, the share of accepted answers below the target's quality, with its exact interval, None
+    if nothing is accepted; `mean_loss`: of all accepted answers; `gain`: the target's quality less that of the answers
+    that it replaces, None if nothing is deferred.
+    """
+
+    threshold: float
+    rate: float
+    worse: Interval | None
+    mean_loss: float
+    gain: Interval | None
+
+
+@dataclass(frozen=True, slots=True)
 class CurvePoints(Result):
     """Points for plots. A threshold of NaN: no threshold leads there. `costs`: by unit, as shares of the target's."""
 
@@ -123,6 +147,10 @@ class RowResult(Result):
     """How often each member's answer was selected."""
     other_metrics: Mapping[str, OtherMetric]
     at: Mapping[Unit, Budgets]
+    accepted: Mapping[float, AcceptedResult]
+    """By deferral rate."""
+    if_independent: float | None
+    """The share of agreed answers below the target's if the members erred independently; None if none are compared."""
     cheapest: CheapestResult | None
     curve: CurvePoints
     flags: tuple[str, ...]
@@ -132,40 +160,6 @@ class RowResult(Result):
         """Return the name's fields, then the row's own."""
         body = Result.to_json(self)
         return {**body.pop("name"), **body}
-
-
-@dataclass(frozen=True, slots=True)
-class ShownAnswer(Result):
-    """An answer's text, None for a failure, and its quality."""
-
-    text: str | None
-    quality: float
-
-
-@dataclass(frozen=True, slots=True)
-class ShownExample(Result):
-    """An example with all answers; `selected` is the model whose answer is selected, or None."""
-
-    id: str
-    inputs: Mapping[str, Any]
-    references: tuple[str, ...]
-    agreement: float
-    selected: str | None
-    answers: Mapping[str, ShownAnswer]
-
-    def to_json(self) -> Body:
-        """Return the fields by name; the inputs are JSON as they are."""
-        shown = {"references": self.references, "agreement": self.agreement, "selected": self.selected}
-        return {"id": self.id, "inputs": dict(self.inputs), **plain(shown), "answers": plain(self.answers)}
-
-
-@dataclass(frozen=True, slots=True)
-class Extremes(Result):
-    """The most and the least agreed test examples by one signal."""
-
-    signal: str
-    most: tuple[ShownExample, ...]
-    least: tuple[ShownExample, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +185,8 @@ class FrontPoint(Result):
     """As a share of the target's."""
     quality: float
     rate: float
+    worse: Interval | None
+    """The share of answers accepted by any tier that are below the target's quality, with its exact interval."""
     quality_when_chosen: float
 
 

@@ -1,30 +1,23 @@
-"""The rows of a cascade's table: one for every way to score its answers, each with everything reported of it."""
-
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+"""Everything that is reported of a row."""
 
 import numpy as np
 
-from serve_app.evaluation.analysis.candidates import Candidate
-from serve_app.evaluation.analysis.cascade_view import CascadeView
 from serve_app.evaluation.analysis.costs import Unit
 from serve_app.evaluation.evaluate.results import (
+    AcceptedResult,
     Budgets,
     CheapestResult,
     CurvePoints,
     OtherMetric,
-    RowName,
     RowResult,
 )
-from serve_app.evaluation.statistics.baselines import partial_oracle, random_deferral, selection_shares
-from serve_app.evaluation.statistics.bootstrap import Resampled, Statistic, mean_of
-from serve_app.evaluation.statistics.curves import Curve, Sweep, at_budgets
+from serve_app.evaluation.evaluate.row import DEFERRAL_RATES, DEFERRED, Row, StatisticKey
+from serve_app.evaluation.statistics.accepted import accepted_at, wrong_if_independent
+from serve_app.evaluation.statistics.baselines import random_deferral, selection_shares
+from serve_app.evaluation.statistics.bootstrap import Resampled
+from serve_app.evaluation.statistics.curves import Curve, at_budgets
 from serve_app.evaluation.statistics.pareto import RecordedTarget, RecordedTier
 from serve_app.evaluation.statistics.search import cheapest_within_margin
-
-StatisticKey: TypeAlias = tuple[Literal["quality", "area", "random", "oracle", "partial_oracle"], str | int | None]
-"""What is bootstrapped, of what: a model by its name, a row by its number, or None: the cascade as a whole."""
 
 FLAT = 0.01
 """A curve whose best and worst quality are no further apart is flat: it says nothing about thresholds."""
@@ -32,81 +25,12 @@ POINTS = 61
 """How many points of a curve are kept for plots; areas are exact."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Row:
-    """`sweep` is of the test examples. `maximum`: of all quantiles the best on the test examples themselves."""
-
-    view: CascadeView
-    candidate: Candidate
-    sweep: Sweep
-    maximum: bool = False
-
-    @property
-    def label(self) -> str:
-        """Return the signal, with its quantile if it has one."""
-        chow = self.candidate.chow
-        signal = self.candidate.tier.signal or ""
-        return f"{signal}({chow.q:g})" if chow and signal == "chow_quantile" else signal
-
-    def name(self) -> RowName:
-        """Return what tells the row from the others."""
-        tier = self.candidate.tier
-        return RowName(
-            kind=self.candidate.kind,
-            signal=self.label,
-            models=tier.models,
-            agreement=tier.agreement,
-            kept=tier.select or "selected",
-            maximum=self.maximum,
-        )
-
-    def fit_area(self) -> float:
-        """Return the area on the fit examples, by which rows are chosen."""
-        return self.view.sweep(self.candidate, self.view.fit).area
-
-
-def rows_of(view: CascadeView, candidates: Sequence[Candidate]) -> list[Row]:
-    """Return a row for each candidate, but of all quantiles only the best on fit, and the paper's: the best on test."""
-    rows = [Row(view, candidate, view.sweep(candidate, view.test)) for candidate in candidates]
-    quantiles = [row for row in rows if row.candidate.tier.signal == "chow_quantile"]
-    selected = [row for row in rows if row not in quantiles]
-    for policy in dict.fromkeys(map(_policy, quantiles)):
-        alike = [row for row in quantiles if _policy(row) == policy]
-        selected.append(max(alike, key=Row.fit_area))
-        best = max(alike, key=lambda row: row.sweep.area)
-        selected.append(Row(view, best.candidate, best.sweep, maximum=True))
-    return selected
-
-
-def _policy(row: Row) -> tuple[tuple[str, ...], str]:
-    return row.candidate.tier.models, row.candidate.tier.agreement
-
-
-def best_chow(rows: Sequence[Row]) -> int | None:
-    """Return the number of the row of the single member's Chow signal that is best on the fit examples, or None."""
-    chow = [k for k, row in enumerate(rows) if row.candidate.kind == "chow_member" and not row.maximum]
-    return max(chow, key=lambda k: rows[k].fit_area(), default=None)
-
-
-def statistics(rows: Sequence[Row]) -> dict[StatisticKey, Statistic]:
-    """Return what is bootstrapped of row k: its area, random deferral's and, if answers are compared, its oracle's."""
-    statistics_: dict[StatisticKey, Statistic] = {}
-    for k, row in enumerate(rows):
-        view = row.view
-        statistics_["area", k] = row.sweep.areas
-        statistics_["random", k] = mean_of((row.sweep.kept + row.sweep.target) / 2)
-        if row.candidate.kind == "semantic":
-            scores = row.candidate.scored.scores[view.test]
-            members = view.qualities(row.candidate.tier.models)[:, view.test]
-            statistics_["partial_oracle", k] = partial_oracle(scores, members, row.sweep.target).areas
-    return statistics_
-
-
 def result(k: int, row: Row, resampled: Resampled[StatisticKey], chow: int | None) -> RowResult:
     """Return the result of row k; `chow` is the number of the row of the best Chow baseline, or None."""
     view, tier = row.view, row.candidate.tier
     members = view.qualities(tier.models)[:, view.test]
-    best = tier.models[int(members.mean(axis=1).argmax())]
+    best = view.best_member(tier.models)
+    accepted = {rate: _accepted(k, row, rate, resampled) for rate in DEFERRAL_RATES}
     curves = _cost_curves(row)
     is_semantic = row.candidate.kind == "semantic"
     return RowResult(
@@ -122,11 +46,35 @@ def result(k: int, row: Row, resampled: Resampled[StatisticKey], chow: int | Non
         shares=_shares(row),
         other_metrics=_other_metrics(row),
         at={unit: _budgets(row, unit, curve) for unit, curve in curves.items()},
+        accepted=accepted,
+        if_independent=wrong_if_independent(members, row.sweep.target) if is_semantic else None,
         cheapest=_cheapest(row),
         curve=_curve(row, curves),
-        flags=tuple(_flags(row)),
+        flags=(*_flags(row), *_deferral_flags(accepted[DEFERRED])),
         signature=_signature(row),
     )
+
+
+def _accepted(k: int, row: Row, rate: float, resampled: Resampled[StatisticKey]) -> AcceptedResult:
+    key: StatisticKey = ("gain", (k, rate))
+    accepted = accepted_at(row.sweep, rate)
+    return AcceptedResult(
+        threshold=accepted.threshold,
+        rate=accepted.rate,
+        worse=accepted.worse,
+        mean_loss=accepted.mean_loss,
+        gain=resampled.interval(key) if key in resampled.estimates else None,
+    )
+
+
+def _deferral_flags(accepted: AcceptedResult) -> list[str]:
+    """Return a sentence if the target is not shown to be better on what is deferred: its interval includes 0."""
+    if accepted.gain is None or accepted.gain.low > 0:
+        return []
+    if accepted.gain.estimate <= 0:
+        return [f"Deferring buys nothing: the target is no better on what is deferred (about {DEFERRED:.0%})."]
+    gain = "what the target gains on it has an interval that includes 0"
+    return [f"Deferring about {DEFERRED:.0%} is not shown to buy anything: {gain}."]
 
 
 def _shares(row: Row) -> dict[str, float]:

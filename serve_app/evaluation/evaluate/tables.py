@@ -4,7 +4,7 @@ The paper's tables of areas come first; what the paper does not have follows: in
 """
 
 from collections.abc import Iterator
-from math import inf
+from math import inf, isnan
 
 from serve_app.evaluation.analysis.costs import Unit
 from serve_app.evaluation.evaluate.paper_tables import paper_tables
@@ -16,8 +16,9 @@ from serve_app.evaluation.evaluate.results import (
     ParetoFront,
     RowResult,
 )
+from serve_app.evaluation.evaluate.row import DEFERRAL_RATES, DEFERRED
 from serve_app.evaluation.evaluate.table import Table
-from serve_app.evaluation.evaluate.words import UNIT_NAMES, cost, interval, kept, label, number, signed
+from serve_app.evaluation.evaluate.words import UNIT_NAMES, cost, interval, kept, label, number, percentage, signed
 
 SHARES = (0.1, 0.2, 0.4, 0.6)
 """Of the target's cost: what they buy is in the table of budgets."""
@@ -25,15 +26,16 @@ UNUSUAL = (("semantic", "mean"), ("chow_ensemble", "max"))
 """Kinds of rows under the policy that is not the paper's own: only their areas are in tables."""
 
 
-def tables(group: GroupResult, cascade: CascadeResult, *, every_unit: bool = True) -> Iterator[Table]:
-    """Yield every table of one cascade on one group of examples; budgets in every unit, or only in the first."""
+def tables(group: GroupResult, cascade: CascadeResult, *, brief: bool = False) -> Iterator[Table]:
+    """Yield every table of one cascade on one group of examples; `brief`: for a terminal, in one unit, at one rate."""
     yield _models(group, cascade)
     if isinstance(cascade.detail, ParetoFront):
         yield _front(cascade.detail)
         return
     yield from paper_tables(cascade.detail, cascade.target)
     yield _areas(cascade.detail, cascade.target)
-    yield _budgets(cascade.detail, every_unit)
+    yield _agreed_and_wrong(cascade.detail, brief)
+    yield _budgets(cascade.detail, brief)
 
 
 def _models(group: GroupResult, cascade: CascadeResult) -> Table:
@@ -43,12 +45,13 @@ def _models(group: GroupResult, cascade: CascadeResult) -> Table:
         (
             model + (" (target)" if model == cascade.target else ""),
             *(number(facts.quality[metric]) for metric in metrics),
+            f"{facts.worse.estimate:.1%}" if facts.worse else "",
             *(cost(facts.cost[unit]) for unit in UNIT_NAMES),
             str(facts.failed),
         )
         for model, facts in cascade.models.items()
     ]
-    return Table("Models alone", ("model", *metrics, *UNIT_NAMES.values(), "failed"), tuple(rows))
+    return Table("Models alone", ("model", *metrics, "below target", *UNIT_NAMES.values(), "failed"), tuple(rows))
 
 
 def _areas(curves: Curves, target: str) -> Table:
@@ -87,14 +90,38 @@ def _areas(curves: Curves, target: str) -> Table:
     return Table("Areas under the deferral curve", header, tuple(lines), note=note)
 
 
-def _budgets(curves: Curves, every_unit: bool) -> Table:
+def _usual(curves: Curves) -> list[RowResult]:
+    """Return the rows under the paper's own policies, the best first."""
+    rows = sorted(curves.rows, key=lambda row: -row.auc.estimate)
+    left_out = (*UNUSUAL, ("fixed", "max"))
+    return [row for row in rows if not row.name.maximum and (row.name.kind, row.name.agreement) not in left_out]
+
+
+def _agreed_and_wrong(curves: Curves, brief: bool) -> Table:
+    """Return how often accepted answers are below the target's quality, beside what independent members would give."""
+    rows = _usual(curves)
+    rates = [DEFERRED] if brief else list(DEFERRAL_RATES)
+    lines = []
+    for row in rows:
+        accepted = [row.accepted[rate] for rate in rates]
+        cells = [(percentage(at.worse), number(at.mean_loss), signed(at.gain) if at.gain else "") for at in accepted]
+        independent = "" if row.if_independent is None or isnan(row.if_independent) else f"{row.if_independent:.1%}"
+        lines.append((label(row.name), independent, *(cell for group in cells for cell in group)))
+    columns = ("wrong, deferring {:.0%}", "mean loss", "target's gain on the deferred")
+    header = ("scored by", "wrong if independent", *(name.format(rate) for rate in rates for name in columns))
+    note = "wrong: accepted, but of lower quality than the target's answer, as a share of the accepted, with its exact "
+    note += "95% interval. If independent: of answers that all members agree on, if their mistakes were independent. "
+    note += "gain: by how much the target is better on what is deferred."
+    return Table("Agreed and wrong", header, tuple(lines), note=note)
+
+
+def _budgets(curves: Curves, brief: bool) -> Table:
     """Return quality at fixed shares of the target's cost, and the cheapest point within the margin."""
     units = list(dict.fromkeys(unit for row in curves.rows for unit in row.at))
     lines = [
         (label(row.name), UNIT_NAMES[unit], *_bought(row.at[unit]), *_cheap(row, unit))
-        for row in sorted(curves.rows, key=lambda row: -row.auc.estimate)
-        if not (row.name.kind == "fixed" or row.name.maximum or (row.name.kind, row.name.agreement) in UNUSUAL)
-        for unit in (units if every_unit else units[:1])
+        for row in _usual(curves)
+        for unit in (units[:1] if brief else units)
         if unit in row.at
     ]
     header = ("scored by", "cost in", "floor", "at 10%", "at 20%", "at 40%", "at 60%", "cheapest within margin")
@@ -126,8 +153,20 @@ def _front(front: ParetoFront) -> Table:
             f"{point.cost:.1%}",
             number(point.quality),
             f"{point.rate:.1%}",
+            percentage(point.worse),
         )
         for point in front.points
     ]
-    header = ("signal", "thresholds", f"cost ({UNIT_NAMES[front.unit]} / target's)", "quality", "first tier defers")
-    return Table("Pareto front", header, tuple(lines), note="Chosen on other examples than these numbers are of.")
+    header = (
+        "signal",
+        "thresholds",
+        f"cost ({UNIT_NAMES[front.unit]} / target's)",
+        "quality",
+        "first tier defers",
+        "agreed and wrong",
+    )
+    note = (
+        "Chosen on other examples than these numbers are of. Agreed and wrong: accepted by a tier before the target, "
+    )
+    note += "but of lower quality than the target's answer, with the exact 95% interval of that share."
+    return Table("Pareto front", header, tuple(lines), note=note)

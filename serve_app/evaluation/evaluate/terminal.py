@@ -23,7 +23,7 @@ def render(evaluation: Evaluation, console: "Console") -> None:
         for cascade in group.cascades:
             tiers = " -> ".join(" + ".join(tier) for tier in cascade.tiers)
             console.print(f"\n[bold]{escape(cascade.id)}[/bold]: {escape(tiers)}")
-            for table in tables(group, cascade, every_unit=False):
+            for table in tables(group, cascade, brief=True):
                 shown = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
                 for number, name in enumerate(table.header):
                     shown.add_column(name, justify="left" if number == 0 else "right", overflow="fold")

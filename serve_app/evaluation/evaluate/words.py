@@ -17,13 +17,14 @@ UNIT_NAMES: Mapping[Unit, str] = {
 
 
 def label(name: RowName) -> str:
-    """Return how a row's answers are scored, in words."""
+    """Return how a row's answers are scored, in words: the name of the row, unlike that of any other."""
     if name.kind == "chow_member":
         words = f"{name.signal} of {name.models[0]}"
     else:
         together = ", all members" if name.kind == "chow_ensemble" else ""
         words = f"{name.signal}{together} ({name.agreement})"
-    return words + (" [paper's maximum]" if name.maximum else "")
+    fixed = f", {name.kept} kept" if name.kind == "fixed" else ""
+    return words + fixed + (" [paper's maximum]" if name.maximum else "")
 
 
 def kept(row: RowResult) -> str:
@@ -55,6 +56,13 @@ def interval(values: Interval) -> str:
 def signed(values: Interval) -> str:
     """Return a difference with its interval, with signs."""
     return f"{values.estimate:+.4f} [{values.low:+.4f}, {values.high:+.4f}]"
+
+
+def percentage(values: Interval | None) -> str:
+    """Return a share with its interval in percent, nothing for None."""
+    if values is None:
+        return ""
+    return f"{values.estimate:.1%} [{100 * values.low:.1f}, {100 * values.high:.1f}]"
 
 
 def remarks(cascade: CascadeResult) -> list[str]:

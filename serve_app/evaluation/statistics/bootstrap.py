@@ -94,3 +94,10 @@ def mean_of(values: npt.ArrayLike) -> Statistic:
     """Return the mean of (n,) values as a statistic: a model's quality, for instance."""
     column = np.asarray(values, dtype=np.float64)
     return lambda counts: weighted(counts, column) / counts.sum(axis=1)
+
+
+def mean_where(values: npt.ArrayLike, selected: npt.NDArray[np.bool_]) -> Statistic:
+    """Return the mean of the selected ones of (n,) values as a statistic; 0 in a resample that has none of them."""
+    total = np.where(selected, np.asarray(values, dtype=np.float64), 0.0)
+    share = selected.astype(np.float64)
+    return lambda counts: weighted(counts, total) / np.maximum(weighted(counts, share), 1.0)

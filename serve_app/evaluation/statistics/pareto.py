@@ -58,8 +58,12 @@ class Setting:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """What a vector of thresholds leads to: each example's quality and cost, (n,), and their means."""
+    """What a vector of thresholds leads to on n examples, (n,) each, and the means.
 
+    `accepted`: by any tier before the target.
+    """
+
+    accepted: npt.NDArray[np.bool_]
     quality: Floats
     cost: Floats
     setting: Setting
@@ -68,11 +72,12 @@ class Outcome:
 def outcome(tiers: Sequence[RecordedTier], target: RecordedTarget, thresholds: Sequence[float]) -> Outcome:
     """Send every example down the tiers: accepted where score >= threshold, else on to the next. O(n tiers)."""
     quality, cost = target.quality, target.cost
-    kept = np.zeros(len(quality), dtype=np.bool_)
+    kept = accepted = np.zeros(len(quality), dtype=np.bool_)
     for tier, threshold in zip(reversed(tiers), reversed(thresholds), strict=True):
         kept, quality, cost = _behind(tier, threshold, quality, cost)
+        accepted = accepted | kept
     means = Setting(tuple(thresholds), float(cost.mean()), float(quality.mean()), float(1 - kept.mean()))
-    return Outcome(quality, cost, means)
+    return Outcome(accepted, quality, cost, means)
 
 
 def run(tiers: Sequence[RecordedTier], target: RecordedTarget, thresholds: Sequence[float]) -> Setting:

@@ -67,9 +67,12 @@ class Choice(Generic[Key]):
 
     cascade: Key
     chosen: Setting
-    held_out: Setting
-    quality: Floats
-    """Of each held-out example."""
+    outcome: Outcome
+
+    @property
+    def held_out(self) -> Setting:
+        """Return the means of the outcome on the held-out examples."""
+        return self.outcome.setting
 
 
 def choose(
@@ -97,7 +100,7 @@ def choose(
         settings = [*(choice.chosen for choice in best), *tuned]
         survivors = front([setting.cost for setting in settings], [setting.quality for setting in settings])
         best = [
-            best[k] if k < len(best) else _choice(key, settings[k], outcome(tested, testing, settings[k].thresholds))
+            best[k] if k < len(best) else Choice(key, settings[k], outcome(tested, testing, settings[k].thresholds))
             for k in survivors
         ]
     return best
@@ -105,11 +108,7 @@ def choose(
 
 def choice_alone(key: Key, model: RecordedTarget, parts: Parts) -> Choice[Key]:
     """Return a model that answers every request itself as a choice."""
-    return _choice(key, run([], model.take(parts[0]), ()), outcome([], model.take(parts[1]), ()))
-
-
-def _choice(key: Key, chosen: Setting, held_out: Outcome) -> Choice[Key]:
-    return Choice(key, chosen, held_out.setting, held_out.quality)
+    return Choice(key, run([], model.take(parts[0]), ()), outcome([], model.take(parts[1]), ()))
 
 
 def best_alone_within(alone: Sequence[Choice[Key]], choice: Choice[Key]) -> Choice[Key] | None:

@@ -19,10 +19,12 @@ from serve_app.evaluation.analysis.options import Options
 from serve_app.evaluation.evaluate.evaluate import evaluate
 from serve_app.evaluation.evaluate.fronts import front
 from serve_app.evaluation.evaluate.results import Evaluation
+from serve_app.evaluation.evaluate.words import remarks
 from serve_app.evaluation.metrics.quality import Metric, by_pairs, qualities
 from serve_app.evaluation.metrics.squad import f1
 from serve_app.evaluation.records.example import Example
 from serve_app.evaluation.records.file import Records
+from serve_app.evaluation.statistics.binomial import binomial_interval
 from tests.evaluation.synthetic import answers, args, questions, records, reference, three_tier_records, write_records
 
 FEW = {"resamples": 100}
@@ -202,6 +204,96 @@ def test_the_seed_decides_everything(path: Path, body: dict[str, Any]) -> None:
     assert timeless(evaluate(load(path, seed=1))) != timeless(body)
 
 
+def said(text: str) -> Generation:
+    return Generation(text, "stop", 1, 1)
+
+
+def planted(path: Path) -> tuple[list[Example], Evaluation]:
+    """Of every ten questions members agree on four: three are right and one is a mistake they share with nobody else.
+
+    On the six that they disagree on the target errs, too, so deferring them buys nothing.
+    """
+    examples = questions(200)
+    columns: dict[str, list[Answer]] = {"small": [], "tiny": [], "large": []}
+    for k, example in enumerate(examples):
+        right = example.references[0]
+        texts = (right, right, right) if k % 10 < 3 else ("oops", "oops", right) if k % 10 == 3 else ("a", "b", "c")
+        for model, text in zip(columns, texts, strict=True):
+            columns[model].append(said(text))
+    return examples, evaluate(load(write_records(path, args(signal="exact"), examples, columns), signals=("exact",)))
+
+
+def test_agreed_and_wrong_is_counted_beside_what_independent_members_would_give(tmp_path: Path) -> None:
+    examples, found = planted(tmp_path / "r.jsonl")
+    test = [k for k, example in enumerate(examples) if hashed_share(example.id, 0) >= 1 / 3]
+    agreed = [k for k in test if k % 10 < 4]
+    wrong = [k for k in test if k % 10 == 3]
+    one = row(found, kind="semantic", signal="exact", agreement="max")
+    at = one["accepted"]["0.6"]
+    assert at["rate"] == pytest.approx(1 - len(agreed) / len(test))
+    assert at["worse"] == pytest.approx([len(wrong) / len(agreed), *binomial_interval(len(wrong), len(agreed))])
+    assert at["mean_loss"] == pytest.approx(len(wrong) / len(agreed))
+    assert at["gain"] == [0, 0, 0]
+    # Each is below the target on the shared mistakes alone.
+    share = len(wrong) / len(test)
+    assert one["if_independent"] == pytest.approx(share**2 / (share**2 + (1 - share) ** 2))
+    assert only(found)["models"]["small"]["worse"][0] == pytest.approx(share)
+    assert only(found)["models"]["large"]["worse"][0] == 0
+    assert one["flags"] == ["Deferring buys nothing: the target is no better on what is deferred (about 40%)."]
+    [cascade] = found.groups[0].cascades
+    assert sum("Deferring buys nothing" in remark for remark in remarks(cascade)) == 1
+    # Of what is shown as the worst, everything is agreed and wrong.
+    worst = only(found)["looked_at"]["worst"]
+    assert len(worst) == 5
+    assert {example["id"] for example in worst} <= {examples[k].id for k in wrong}
+    assert {(example["agreement"], example["answers"]["small"]["quality"]) for example in worst} == {(1, 0)}
+
+
+def test_nothing_is_flagged_if_the_target_is_better_on_what_is_deferred(body: dict[str, Any]) -> None:
+    one = row(body, kind="semantic", signal="rougeL", agreement="max")
+    assert one["accepted"]["0.4"]["gain"][1] > 0
+    assert one["flags"] == []
+
+
+def test_a_gain_that_may_be_luck_is_not_shown(tmp_path: Path) -> None:
+    """On the deferred the target is right once, and the small one never."""
+    examples = questions(60)
+    test = [k for k, example in enumerate(examples) if hashed_share(example.id, 0) >= 1 / 3]
+    alike = {example.id: said(example.references[0] if k % 2 else str(k)) for k, example in enumerate(examples)}
+    large = [said(example.references[0] if k % 2 else "x") for k, example in enumerate(examples)]
+    large[next(k for k in test if k % 2 == 0)] = said(examples[next(k for k in test if k % 2 == 0)].references[0])
+    columns: dict[str, list[Answer]] = {
+        "small": list(alike.values()),
+        "tiny": [said(example.references[0] if k % 2 else "y") for k, example in enumerate(examples)],
+        "large": list(large),
+    }
+    path = write_records(tmp_path / "r.jsonl", args(signal="exact"), examples, columns)
+    one = row(evaluate(load(path, signals=("exact",))), kind="semantic", signal="exact", agreement="max")
+    gain = one["accepted"]["0.4"]["gain"]
+    assert gain[1] == 0 < gain[0]
+    sentence = "is not shown to buy anything: what the target gains on it has an interval that includes 0."
+    assert one["flags"] == [f"Deferring about 40% {sentence}"]
+
+
+def test_the_best_member_is_chosen_on_the_fit_examples(tmp_path: Path) -> None:
+    """The small one is right on them, the tiny one on those that are reported."""
+    examples = questions(120)
+    fit = [hashed_share(example.id, 0) < 1 / 3 for example in examples]
+    columns: dict[str, list[Answer]] = {
+        "small": [said(example.references[0] if first else "x") for example, first in zip(examples, fit, strict=True)],
+        "tiny": [said("y" if first else example.references[0]) for example, first in zip(examples, fit, strict=True)],
+        "large": [said(example.references[0]) for example in examples],
+    }
+    path = write_records(tmp_path / "r.jsonl", args(signal="exact"), examples, columns)
+    cascade = only(evaluate(load(path, signals=("exact",))))
+    members = cascade["baselines"]["members"]
+    assert cascade["baselines"]["best_member"] == "small"
+    assert members["tiny"]["random"][0] == 1
+    for one in cascade["rows"]:
+        assert one["by_selection"][0] == pytest.approx(one["random"][0] - members["small"]["random"][0])
+        assert one["over_random_best"][0] == pytest.approx(one["auc"][0] - members["small"]["random"][0])
+
+
 def test_flags(tmp_path: Path) -> None:
     examples = questions(60)
     columns: dict[str, list[Answer]] = dict(answers(["small"], examples))
@@ -235,7 +327,11 @@ def test_a_signal_is_the_metric_under_any_name_and_in_any_mix(tmp_path: Path) ->
     path = write_records(tmp_path / "r.jsonl", values, examples, answers(["small", "tiny", "large"], examples))
     found = evaluate(load(path, metrics=("rougeL",), signals=("mine", "mixed", "by_length", "unlike", "exact")))
     assert found.to_json()["groups"][0]["metrics"] == ["rougeL", "f1"]
-    flags = {one["signal"]: one["flags"] for one in only(found)["rows"] if one["kind"] == "semantic"}
+    flags = {
+        one["signal"]: [flag for flag in one["flags"] if "metric" in flag]
+        for one in only(found)["rows"]
+        if one["kind"] == "semantic"
+    }
     part = "The signal is in part the quality metric (rougeL): look at another metric, too."
     assert flags == {
         "mine": ["The signal is also the quality metric (rougeL): look at another metric, too."],
@@ -309,6 +405,11 @@ def test_more_than_two_tiers_have_a_front(tmp_path: Path) -> None:
     chosen = [point["quality_when_chosen"] for point in points]
     assert chosen == sorted(chosen)
     assert np.all(np.diff([point["cost"] for point in points]) > -0.2)
+    assert all((point["alone"] is None) == bool(point["thresholds"]) for point in points)
+    assert points[0]["alone"] == "tiny"
+    worse = [point["worse"] for point in points if point["thresholds"]]
+    assert all(share is None or share[1] <= share[0] <= share[2] for share in worse)
+    assert max(share[0] for share in worse if share) > 0
 
 
 def test_a_tier_of_one_member_is_judged_by_its_own_signal_in_a_front(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from serve_app.evaluation.statistics.bootstrap import Resampled, bootstrap, draws, mean_of
+from serve_app.evaluation.statistics.bootstrap import Resampled, bootstrap, draws, mean_of, mean_where
 from serve_app.evaluation.statistics.curves import sweep
 
 
@@ -37,6 +37,12 @@ def test_bootstrap_equals_resampling_by_hand():
     assert_allclose(found.values["area"], [sweep(scores[i], kept[i], target[i]).area for i in drawn])
     assert_allclose(found.values["target"], [target[i].mean() for i in drawn])
     assert found.estimates == {"area": pytest.approx(swept.area), "target": pytest.approx(target.mean())}
+
+
+def test_a_mean_of_some_by_hand():
+    counts = np.array([[1, 1, 1, 1], [2, 0, 1, 1], [4, 0, 0, 0]])
+    statistic = mean_where([1.0, 2.0, 6.0, 100.0], np.array([False, True, True, False]))
+    assert statistic(counts).tolist() == [4.0, 6.0, 0.0]
 
 
 def test_a_paired_difference_is_narrower_than_its_parts():

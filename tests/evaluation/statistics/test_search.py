@@ -102,7 +102,8 @@ def test_a_model_alone_stays_if_a_cascade_is_no_better_for_no_less():
         ("cascade", 5.0, 0.75),
     ]
     assert [(one.held_out.cost, one.held_out.quality) for one in chosen] == [(2.0, 0.75), (5.0, 0.75)]
-    assert [one.quality.tolist() for one in chosen] == [[1, 1, 1, 0], [1, 1, 1, 0]]
+    assert [one.outcome.quality.tolist() for one in chosen] == [[1, 1, 1, 0], [1, 1, 1, 0]]
+    assert [one.outcome.accepted.tolist() for one in chosen] == [[False] * 4, [True, False, True, True]]
     singles = [choice_alone(key, value, halves_) for key, value in alone.items()]
     compared = [best_alone_within(singles, one) for one in chosen]
     assert [model and model.cascade for model in compared] == ["model", "model"]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from math import nan
 
 from serve_app.evaluation.analysis.json_values import Body, number
-from serve_app.evaluation.evaluate.results import CascadeResult, CurvePoints, Curves, RowName, RowResult
+from serve_app.evaluation.evaluate.results import CascadeResult, CurvePoints, Curves, RowResult
 from serve_app.evaluation.evaluate.words import label
 
 
@@ -32,14 +32,10 @@ def plot(cascade: CascadeResult, curves: Curves) -> Body:
 def lines(curves: Curves) -> list[Line]:
     """Return a line for each row and one for random deferral; those shown first come first, in colours of their own."""
     lines = [
-        Line(_curve_label(row.name), row.auc.estimate, row.name.kind.startswith("chow"), _shown(row, curves), row.curve)
+        Line(label(row.name), row.auc.estimate, row.name.kind.startswith("chow"), _shown(row, curves), row.curve)
         for row in curves.rows
     ]
     return sorted([*lines, _random(curves)], key=lambda line: not line.shown)
-
-
-def _curve_label(name: RowName) -> str:
-    return label(name) + (f", {name.kept} kept" if name.kind == "fixed" else "")
 
 
 def _shown(row: RowResult, curves: Curves) -> bool:
@@ -50,6 +46,6 @@ def _shown(row: RowResult, curves: Curves) -> bool:
 def _random(curves: Curves) -> Line:
     """Return random deferral with the best member: a straight line."""
     members, target = curves.baselines.members, curves.baselines.target.estimate
-    best = max(members, key=lambda model: members[model].quality.estimate)
+    best = curves.baselines.best_member
     points = CurvePoints((0, 1), (members[best].quality.estimate, target), (nan, nan), {})
     return Line(f"random, {best} kept", members[best].random.estimate, dashed=True, shown=True, points=points)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from serve_app.evaluation.evaluate.report.headings import about, pairs, title
 from serve_app.evaluation.evaluate.report.lines import plot
-from serve_app.evaluation.evaluate.results import CascadeResult, Evaluation, GroupResult, ShownAnswer, ShownExample
+from serve_app.evaluation.evaluate.results import CascadeResult, Evaluation, GroupResult
+from serve_app.evaluation.evaluate.shown_results import ShownAnswer, ShownExample
 from serve_app.evaluation.evaluate.table import Table
 from serve_app.evaluation.evaluate.tables import tables
 from serve_app.evaluation.evaluate.words import remarks, signature
@@ -68,6 +69,10 @@ def _looked_at(cascade: CascadeResult) -> Iterator[str]:
     for name, examples in (("most", shown.most), ("least", shown.least)):
         yield f"<h3>The requests that {escape(shown.signal)} finds {name} agreed</h3>"
         yield from map(_example, examples)
+    if shown.worst:
+        at = f"{escape(shown.signal)}, deferring about {shown.rate:.0%}"
+        yield f"<h3>Agreed and wrong: the worst of what is accepted ({at})</h3>"
+        yield from map(_example, shown.worst)
 
 
 def _example(example: ShownExample) -> str:
