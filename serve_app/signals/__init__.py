@@ -1,7 +1,6 @@
 """Signals: how far texts agree (`Signal`), or how sure a model was of one answer (`Confidence`); one file a family."""
 
 from serve_app.signals.base import Signal
-from serve_app.signals.blend import BlendConfig, fit_blend
 from serve_app.signals.bleu import BleuConfig
 from serve_app.signals.bleurt import BleurtConfig
 from serve_app.signals.catalogue import (
@@ -19,7 +18,8 @@ from serve_app.signals.catalogue import (
 )
 from serve_app.signals.chow import ChowConfig, ZScore, confidence, fit_zscores
 from serve_app.signals.chrf import ChrfConfig
-from serve_app.signals.composite import ByLengthConfig, CompositeScorer, MixConfig
+from serve_app.signals.composites.blend import BlendConfig, fit_blend
+from serve_app.signals.composites.composite import ByLengthConfig, CompositeScorer, MixConfig
 from serve_app.signals.exact import ExactConfig
 from serve_app.signals.json_leaves import JsonConfig
 from serve_app.signals.rouge import RougeConfig

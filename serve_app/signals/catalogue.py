@@ -13,12 +13,12 @@ from pydantic import Field
 
 from serve_app.signals import bleu, bleurt, chrf, exact, json_leaves, rouge, sbert
 from serve_app.signals.base import Signal
-from serve_app.signals.blend import BlendConfig
 from serve_app.signals.bleu import BleuConfig
 from serve_app.signals.bleurt import BleurtConfig
 from serve_app.signals.chow import ChowConfig
 from serve_app.signals.chrf import ChrfConfig
-from serve_app.signals.composite import ByLengthConfig, MixConfig
+from serve_app.signals.composites.blend import BlendConfig
+from serve_app.signals.composites.composite import ByLengthConfig, MixConfig
 from serve_app.signals.exact import ExactConfig
 from serve_app.signals.json_leaves import JsonConfig
 from serve_app.signals.rouge import RougeConfig

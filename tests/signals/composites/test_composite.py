@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from serve_app.core.types import Scores
 from serve_app.errors import SignalError
 from serve_app.signals import ByLengthConfig, MixConfig
-from serve_app.signals.composite import CompositeScorer
+from serve_app.signals.composites.composite import CompositeScorer
 
 CALM = ((1.0, 0.2), (0.4, 1.0))
 WILD = ((1.0, -0.5), (0.5, 1.0))
