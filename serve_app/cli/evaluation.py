@@ -144,6 +144,12 @@ def calibrate(
         str | None, typer.Option(help="Signal in place of the cascade's; with several tiers one for each: a,b.")
     ] = None,
     fit: Annotated[bool, typer.Option("--fit", help="Fit z-scores, or a blend's weights, on the records.")] = False,
+    chosen: Annotated[
+        bool,
+        typer.Option(
+            "--chosen", help="Whether cascade choose picked the cascade on these records: its part is left out."
+        ),
+    ] = False,
     metric: Metrics = None,
     seed: Seed = 0,
     config: Annotated[Path | None, typer.Option(help="Serving config to add the calibration to.")] = None,
@@ -159,7 +165,7 @@ def calibrate(
 
     goal = Goal(tuple(deferral_rate) if deferral_rate else None, budget, unit, quality, risk, delta, label_free)
     options = Options(cascades=(cascade,), signals=(), metrics=_list(metric), seed=seed, tier_signals=_list(signal))
-    done = calibrating.run(Records.load(records), options, goal, fit=fit, config=config, output=output)
+    done = calibrating.run(Records.load(records), options, goal, fit=fit, config=config, output=output, chosen=chosen)
     if as_json:
         echo_json(done.to_json())
     else:

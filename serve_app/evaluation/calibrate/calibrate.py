@@ -1,7 +1,8 @@
 """`cascade calibrate`: a cascade's thresholds for a goal, found on some of the records and reported on others.
 
 Three disjoint parts of the examples, by a seeded hash of their ids: `choose` (z-scores, blends, the candidates of a
-risk bound; all that `cascade choose` chooses), `calibrate` (the thresholds) and `test` (what is reported of them).
+risk bound; all that `cascade choose` chooses), `calibrate` (the thresholds) and `test` (what is reported of them). If
+nothing is to be chosen, the first part calibrates, too.
 """
 
 from collections.abc import Sequence
@@ -33,6 +34,7 @@ from serve_app.evaluation.statistics.curves import Floats, Integers
 from serve_app.evaluation.statistics.pareto import RecordedTarget, RecordedTier, answered_by
 from serve_app.evaluation.statistics.risk import (
     RiskBound,
+    all_thresholds,
     bound_risk,
     candidate_path,
     disagreement_losses,
@@ -43,21 +45,28 @@ from serve_app.evaluation.statistics.thresholds import Calibration, best_for_bud
 LEVEL = 0.95
 """Of all intervals."""
 BINARY_METRICS = ("exact_match", "accuracy")
+SEARCHED = 10_000
+"""Up to so many examples a risk bound tests each one's threshold, which takes quadratic time: 2 s for these."""
 
 
-def calibrate(dataset: Dataset, goal: Goal) -> CalibrationResult:
+def calibrate(dataset: Dataset, goal: Goal, *, set_aside: bool) -> CalibrationResult:
     """Find the thresholds of the data set's only cascade for a goal, scored as its config says.
 
-    Raises DataError and ConfigError.
+    `set_aside`: something was fitted or chosen on the part to choose on, so it must not calibrate. Raises DataError and
+    ConfigError.
     """
     view, candidates = scored_tiers(dataset)
     goal.check(len(candidates))
     choose, tune, test = dataset.parts(view.group.index, CHOOSE, CALIBRATE)
-    if min(len(choose), len(tune), len(test)) < 2:
+    if not set_aside and not _needs_path(goal, len(candidates), len(choose) + len(tune)):
+        choose, tune = choose[:0], np.concatenate([choose, tune])
+    tune = tune[np.argsort(dataset.shares[tune])]  # by hashes: an order that says nothing about the examples
+    if min(len(tune), len(test)) < 2 or len(choose) == 1:
         raise DataError(f"{len(view.group.index)} examples are too few to choose, calibrate and test on.")
     bound = _thresholds(view, candidates, goal, choose, tune)
     thresholds = bound.thresholds if isinstance(bound, RiskBound) else bound.setting.thresholds
     finite = tuple(map(writable, thresholds))
+    share = CALIBRATE - CHOOSE if len(choose) else CALIBRATE
     rate = float((answered_by(_scores(candidates, tune), finite) > 0).mean())
     report = CalibrationReport(
         cascade=view.id,
@@ -67,22 +76,28 @@ def calibrate(dataset: Dataset, goal: Goal) -> CalibrationResult:
         met=bound.met,
         examples=PartSizes(len(choose), len(tune), len(test)),
         deferral_rate_when_calibrated=Interval(rate, *bound.rate_interval, LEVEL),
-        guarantee=_guarantee(bound) if isinstance(bound, RiskBound) else None,
+        guarantee=_guarantee(bound, share) if isinstance(bound, RiskBound) else None,
         on_test=_on_test(view, candidates, finite, test),
     )
-    return CalibrationResult(finite, _problem(bound), report)
+    return CalibrationResult(finite, _problem(bound, share), report)
 
 
-def _problem(calibration: Calibration | RiskBound) -> str | None:
+def _needs_path(goal: Goal, tiers: int, examples: int) -> bool:
+    """Return whether the thresholds that a goal tests must come from other examples than those it tests them on."""
+    return goal.risk is not None and (tiers > 1 or examples > SEARCHED)
+
+
+def _problem(calibration: Calibration | RiskBound, share: float) -> str | None:
     """Return why the goal is not met, or None; if more examples would do, also how many records have so many."""
-    records = _records_needed(calibration) if isinstance(calibration, RiskBound) else None
+    records = _records_needed(calibration, share) if isinstance(calibration, RiskBound) else None
     if calibration.problem is None or records is None:
         return calibration.problem
     return f"{calibration.problem} That takes about {records} records."
 
 
-def _records_needed(bound: RiskBound) -> int | None:
-    return None if bound.needed is None else ceil(bound.needed / (CALIBRATE - CHOOSE))
+def _records_needed(bound: RiskBound, share: float) -> int | None:
+    """Return how many records have as many examples to calibrate on as are needed; `share` of them calibrate."""
+    return None if bound.needed is None else ceil(bound.needed / share)
 
 
 def scored_tiers(dataset: Dataset) -> tuple[CascadeView, list[Candidate]]:
@@ -123,9 +138,10 @@ def _thresholds(
     if goal.quality is not None:
         return for_quality(*_recorded(view, candidates, _prices(view, candidates, goal, tune), tune), goal.quality)
     assert goal.risk is not None
-    if not len(path := candidate_path(_scores(candidates, choose))):
+    path = candidate_path(_scores(candidates, choose)) if len(choose) else all_thresholds(scores[0])
+    if not len(path):
         named = " or ".join(dict.fromkeys(repr(candidate.tier.signal) for candidate in candidates))
-        raise DataError(f"None of the examples to choose on has a score by {named}.")
+        raise DataError(f"None of the examples has a score by {named}.")
     losses = _losses(view, candidates, label_free=goal.label_free)
     return bound_risk(
         scores,
@@ -197,7 +213,7 @@ def _likeness(view: CascadeView, candidate: Candidate, signal: str) -> Floats:
     return np.where(selected >= 0, likeness, 0.0)
 
 
-def _guarantee(bound: RiskBound) -> Guarantee:
+def _guarantee(bound: RiskBound, share: float) -> Guarantee:
     return Guarantee(
         bounds=bound.bounds,
         alpha=bound.alpha,
@@ -205,7 +221,7 @@ def _guarantee(bound: RiskBound) -> Guarantee:
         mean_loss_when_calibrated=bound.risk,
         thresholds_tested=len(bound.tested),
         examples_needed=bound.needed,
-        records_needed=_records_needed(bound),
+        records_needed=_records_needed(bound, share),
     )
 
 

@@ -73,17 +73,27 @@ class CalibrationRun:
         if guarantee := report.guarantee:
             yield f"Bounded is the {BOUNDED[guarantee.bounds]}; {_tested(guarantee)}"
             yield "A signal picked from cascade evaluate's tables of these records needs fresh ones for it to hold."
+            if not report.examples.choose:
+                yield "If cascade choose picked the cascade on these records, calibrate it with --chosen."
         yield f"Calibration {self.id}."
         if self.output is not None:
             yield f"serve deploy {self.output}"
 
 
 def run(
-    records: Records, options: Options, goal: Goal, *, fit: bool, config: Path | None, output: Path | None
+    records: Records,
+    options: Options,
+    goal: Goal,
+    *,
+    fit: bool,
+    config: Path | None,
+    output: Path | None,
+    chosen: bool = False,
 ) -> CalibrationRun:
     """Calibrate, and write the file to deploy if the goal is met and `output` is set.
 
-    Raises DataError, ConfigError and SignalError.
+    `chosen`: `cascade choose` picked the cascade on these records, so the part that it looked at must not calibrate.
+    A signal in place of the recorded one counts as chosen, too. Raises DataError, ConfigError and SignalError.
     """
     if output is not None:
         config_file.check_writable(output)
@@ -93,7 +103,8 @@ def run(
         choose, *_ = dataset.parts(np.arange(len(dataset)), CHOOSE)
         signals = fitted(dataset, choose)
         dataset = with_signals(dataset, signals)
-    calibrated = calibrate(dataset, goal)
+    set_aside = fit or chosen or options.tier_signals is not None
+    calibrated = calibrate(dataset, goal, set_aside=set_aside)
     user_config = config_file.settings(calibrated, dataset.source)
     written = output if calibrated.problem is None else None
     if written is not None:

@@ -47,6 +47,9 @@ def render(selection: Selection, console: "Console") -> None:
         console.print(
             f"Within {selection.budget:.0%}:\n{snippet(selection.best)}", markup=False, highlight=False, soft_wrap=True
         )
+        console.print(
+            "To calibrate it on these records: cascade calibrate --chosen, with the same --seed.", style="dim"
+        )
         console.print(selection.best.signature, style="dim", markup=False, soft_wrap=True)
 
 

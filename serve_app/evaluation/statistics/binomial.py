@@ -1,4 +1,4 @@
-"""Binomial tails, and p-values for the mean of losses in 0..1.
+"""Binomial tails and intervals.
 
 The tail is summed here from log-gammas: one table of n + 1 numbers serves all p-values of a calibration, and scipy
 (35 MB to download) would serve nothing else.
@@ -6,14 +6,11 @@ The tail is summed here from log-gammas: one table of n + 1 numbers serves all p
 
 from collections.abc import Callable
 from functools import lru_cache
-from math import ceil, e, lgamma, log, log1p
+from math import lgamma, log, log1p
 
 import numpy as np
 
 from serve_app.evaluation.statistics.curves import Floats
-
-NOISE = 1e-9
-"""A sum of losses no further above a whole number counts as that number: summing order causes the difference."""
 
 
 def binomial_cdf(n: int, p: float) -> Floats:
@@ -30,36 +27,6 @@ def _log_choices(n: int) -> Floats:
     choices: Floats = log_factorials[n] - log_factorials - log_factorials[::-1]
     choices.flags.writeable = False
     return choices
-
-
-def divergence(risk: Floats, alpha: float) -> Floats:
-    """Return KL(Bernoulli(risk) || Bernoulli(alpha)) for 0 <= risk <= alpha < 1."""
-    log_ratio = np.log(np.where(risk > 0, risk, 1.0) / alpha)
-    return risk * log_ratio + (1 - risk) * np.log((1 - risk) / (1 - alpha))
-
-
-def p_values(totals: Floats, n: int, alpha: float, *, binary: bool) -> Floats:
-    """Return p-values of "the expected loss is alpha or more", from sums of n independent losses in 0..1.
-
-    Hoeffding-Bentkus (Bates et al. 2021, "Distribution-free, risk-controlling prediction sets", section 3.1); with
-    `binary` (losses of 0 and 1 by their nature, not by chance) the exact binomial tail.
-    """
-    tail = binomial_cdf(n, alpha)
-    if binary:
-        return tail[totals.astype(np.intp)]
-    hoeffding = np.exp(-n * divergence(np.minimum(totals / n, alpha), alpha))
-    bentkus = e * tail[np.minimum(np.ceil(totals - NOISE), n).astype(np.intp)]
-    return np.minimum(np.minimum(hoeffding, bentkus), 1.0)
-
-
-def examples_needed(risk: float, alpha: float, delta: float) -> int | None:
-    """Return how many examples with this mean loss would show an expected loss of at most alpha, or None if none would.
-
-    Uses the Hoeffding part alone, whose p-value is the larger: that many are enough, and fewer may be.
-    """
-    if risk >= alpha:
-        return None
-    return ceil(-log(delta) / float(divergence(np.array(risk), alpha)))
 
 
 def binomial_interval(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:

@@ -1,7 +1,9 @@
 """Thresholds that bound a risk for all traffic like the examples, with a probability that is chosen.
 
 Fixed-sequence testing of Learn-then-Test (Angelopoulos et al. 2021, arXiv 2110.01052), along a path of thresholds, one
-for each tier but the target, that is fixed beforehand.
+for each tier but the target, that is fixed beforehand. A single tier whose target loses nothing has a loss that can
+only fall as the threshold rises: then the path may also be all thresholds of the examples themselves, as for
+risk-controlling prediction sets (Bates et al. 2021, arXiv 2101.02703, theorem 1).
 """
 
 from collections.abc import Sequence
@@ -13,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from serve_app.errors import ConfigError, DataError
-from serve_app.evaluation.statistics.binomial import binomial_interval, examples_needed, p_values
+from serve_app.evaluation.statistics.betting import betting_p_values, blocks, examples_needed
+from serve_app.evaluation.statistics.binomial import binomial_cdf, binomial_interval
 from serve_app.evaluation.statistics.curves import Floats, Integers
 from serve_app.evaluation.statistics.pareto import arrivals, even_path
 from serve_app.evaluation.statistics.thresholds import RESOLUTION, between_0_and_1
@@ -51,7 +54,7 @@ class RiskBound:
     tested: tuple[Tested, ...]
     """The candidates tested, strictest first; the last one failed, unless all passed."""
     needed: int | None
-    """So many examples would let the failed candidate pass, if its mean loss stayed; None if none failed or would."""
+    """About so many examples like these would let the failed candidate pass; None if none failed, or none would."""
     problem: str | None
     """A sentence for the user if no candidate passed, else None."""
 
@@ -82,13 +85,19 @@ def disagreement_losses(similarities: npt.ArrayLike) -> Floats:
 def candidate_path(scores: Sequence[Floats], count: int = 100) -> Floats:
     """Return at most `count` vectors of thresholds to test, (p, tiers), strictest first.
 
-    Under each vector every tier defers the same share of the examples.
-
-    The examples must not be those that the risk bound is tested on, or the guarantee is lost; labels are not needed.
-    See `even_path`.
+    Under each vector every tier defers the same share of the examples. They must not be those that the risk bound is
+    tested on, or the guarantee is lost; `all_thresholds` is the exception. Labels are not needed. See `even_path`.
     """
     path = even_path(scores, count + 1, RESOLUTION)[::-1]
     return path[(path < inf).any(axis=1)]
+
+
+def all_thresholds(scores: Floats) -> Floats:
+    """Return all thresholds of a single tier but +inf, (p, 1), strictest first.
+
+    The risk bound may be tested on the same (n,) examples if no example loses more under a stricter threshold.
+    """
+    return candidate_path([scores], 2 * len(scores) + 1)
 
 
 def bound_risk(
@@ -104,11 +113,11 @@ def bound_risk(
     """Return the most lenient candidate that is shown to keep the expected loss at most alpha.
 
     `scores`: (n,) of each tier, None or NaN always deferred. `losses`: (n,) of each tier, in 0..1, of each answer if
-    the tier's is kept; what gets to the target loses nothing, and the mean is over all requests. `candidates`:
-    (p, tiers), fixed beforehand or from other examples, strictest first. They are tested in turn, each at level delta,
-    up to the first failure: so all that passed hold at once with probability 1 - delta. `binary`: the losses are 0 or
-    1 by their nature (exact match), which allows the exact binomial test. Raises ConfigError and DataError if a
-    value is out of range.
+    the tier's is kept; what gets to the target loses nothing, and the mean is over all requests. The order of the
+    examples must say nothing about their losses. `candidates`: (p, tiers), strictest first, from `candidate_path` or
+    `all_thresholds`. They are tested in turn, each at level delta, up to the first failure: so all that passed hold at
+    once with probability 1 - delta. `binary`: the losses are 0 or 1 by their nature (exact match), so the test is the
+    exact binomial one; otherwise it is `betting_p_values`. Raises ConfigError and DataError if a value is out of range.
     """
     between_0_and_1("alpha", alpha)
     between_0_and_1("delta", delta)
@@ -119,22 +128,32 @@ def bound_risk(
         raise DataError(f"Losses must be {'0 or 1' if binary else 'between 0 and 1'}.")
     _check(candidates)
     begins, n = arrivals(list(values), candidates[::-1]), loss.shape[1]
-    totals = _totals(begins, loss, len(candidates))[::-1]
-    p = p_values(totals, n, alpha, binary=binary)
-    passed = int(np.argmax(np.append(p, inf) > delta))
-    tested = tuple(
-        Tested(tuple(candidates[k].tolist()), float(totals[k] / n), float(p[k])) for k in range(min(passed + 1, len(p)))
-    )
-    needed = examples_needed(tested[-1].risk, alpha, delta) if passed < len(p) else None
+    tail = binomial_cdf(n, alpha) if binary else None
+    tested: list[Tested] = []
+    needed = None
+    for block in blocks(len(candidates), n):
+        rows = _losses(begins, loss, len(candidates) - 1 - np.arange(block.start, block.stop))
+        totals = rows.sum(axis=1)
+        p = betting_p_values(rows, alpha, delta) if tail is None else tail[totals.astype(np.intp)]
+        failed = int(np.argmax(np.append(p, inf) > delta))
+        vectors = candidates[block][: failed + 1].tolist()
+        tested += [
+            Tested(tuple(vector), float(total / n), float(value))
+            for vector, total, value in zip(vectors, totals, p, strict=False)
+        ]
+        if failed < len(p):
+            needed = examples_needed(rows[failed], alpha, delta)
+            break
+    passed = [candidate for candidate in tested if candidate.p_value <= delta]
     return RiskBound(
-        thresholds=tested[passed - 1].thresholds if passed else (inf,) * len(loss),
+        thresholds=passed[-1].thresholds if passed else (inf,) * len(loss),
         alpha=alpha,
         delta=delta,
         examples=n,
         bounds=bounds,
-        risk=tested[passed - 1].risk if passed else 0.0,
-        rate=float((begins[1] <= len(candidates) - passed).mean()) if passed else 1.0,
-        tested=tested,
+        risk=passed[-1].risk if passed else 0.0,
+        rate=float((begins[1] <= len(candidates) - len(passed)).mean()) if passed else 1.0,
+        tested=tuple(tested),
         needed=needed,
         problem=None if passed else _why(tested[0], n, alpha, delta, needed),
     )
@@ -152,21 +171,16 @@ def _check(candidates: Floats) -> None:
         raise ConfigError("'candidates' must be strictest first: no threshold may rise.")
 
 
-def _totals(begins: Integers, losses: Floats, vectors: int) -> Floats:
-    """Return the summed losses under each vector of a path, (vectors,), most lenient first.
+def _losses(begins: Integers, losses: Floats, vectors: Integers) -> Floats:
+    """Return the (n,) losses under each of c vectors of a path, (c, n), given by their numbers from the most lenient.
 
     Example i is answered by tier k from vector `begins[k, i]` up to before `begins[k + 1, i]`.
     """
-    totals = np.zeros(vectors)
+    number = vectors[:, np.newaxis]
+    under = np.zeros((len(vectors), losses.shape[1]))
     for loss, begin, end in zip(losses, begins, begins[1:], strict=False):
-        totals += _after(end, loss, vectors) - _after(begin, loss, vectors)
-    return np.maximum(totals, 0.0)
-
-
-def _after(indices: Integers, losses: Floats, vectors: int) -> Floats:
-    """Return the summed losses whose index is greater than each vector's, (vectors,)."""
-    sums: Floats = np.bincount(indices, losses, vectors + 1)[:0:-1].cumsum()[::-1]
-    return sums
+        under += np.where((begin <= number) & (number < end), loss, 0.0)
+    return under
 
 
 def _why(strictest: Tested, n: int, alpha: float, delta: float, needed: int | None) -> str:
@@ -179,4 +193,4 @@ def _why(strictest: Tested, n: int, alpha: float, delta: float, needed: int | No
     )
     if needed is None:
         return problem + ", which more examples would hardly change."
-    return problem + f". {needed} with that mean loss would do."
+    return problem + f". About {needed} such examples would do."

@@ -16,9 +16,11 @@ from serve_app.evaluation.analysis.dataset import CALIBRATE, CHOOSE
 from serve_app.evaluation.analysis.load import load_dataset
 from serve_app.evaluation.analysis.options import Options
 from serve_app.evaluation.analysis.replay import EVERYTHING
+from serve_app.evaluation.calibrate import calibrate as calibration
 from serve_app.evaluation.calibrate.calibrate import scored_tiers
 from serve_app.evaluation.calibrate.command import CalibrationRun, run
 from serve_app.evaluation.calibrate.goal import Goal
+from serve_app.evaluation.calibrate.results import PartSizes
 from serve_app.evaluation.records.file import Records
 from tests.evaluation.synthetic import answers, args, questions, records, serving_file, write_records
 
@@ -33,8 +35,9 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def calibrate(
     path: Path, goal: Goal, *, fit: bool = False, output: Path | None = None, **options: Any
 ) -> CalibrationRun:
-    config = options.pop("config", None)
-    return run(Records.load(path), Options(**(OPTIONS | options)), goal, fit=fit, config=config, output=output)
+    config, chosen = options.pop("config", None), options.pop("chosen", False)
+    options = OPTIONS | options
+    return run(Records.load(path), Options(**options), goal, fit=fit, config=config, output=output, chosen=chosen)
 
 
 def scores(path: Path, **options: Any) -> tuple[Any, list[Any]]:
@@ -44,7 +47,7 @@ def scores(path: Path, **options: Any) -> tuple[Any, list[Any]]:
 
 
 def test_a_deferral_rate(path: Path) -> None:
-    done = calibrate(path, Goal(rates=(0.4,)))
+    done = calibrate(path, Goal(rates=(0.4,)), chosen=True)
     values, (choose, tune, test) = scores(path)
     report = done.calibrated.report.to_json()
     assert report["examples"] == {"choose": len(choose), "calibrate": len(tune), "test": len(test)}
@@ -57,6 +60,26 @@ def test_a_deferral_rate(path: Path) -> None:
     assert not np.isclose(values, done.calibrated.thresholds[0]).any()  # midway between scores
 
 
+def test_what_nothing_was_chosen_on_calibrates(path: Path) -> None:
+    values, (choose, tune, test) = scores(path)
+    for goal in (Goal(rates=(0.4,)), Goal(risk=0.1)):
+        done = calibrate(path, goal).calibrated
+        assert done.report.examples == PartSizes(0, len(choose) + len(tune), len(test))
+        deferred = np.mean(~(values[np.concatenate([choose, tune])] >= done.thresholds[0]))
+        assert done.report.deferral_rate_when_calibrated.estimate == pytest.approx(deferred)
+    for options in ({"chosen": True}, {"tier_signals": ("bleu",)}):
+        sizes = calibrate(path, Goal(risk=0.1), **options).calibrated.report.examples
+        assert sizes == PartSizes(len(choose), len(tune), len(test))
+
+
+def test_a_bound_on_very_many_examples_tests_thresholds_of_others(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration, "SEARCHED", 100)
+    done = calibrate(path, Goal(risk=0.1)).calibrated
+    assert done.report.examples.choose > 0
+    assert done.report.guarantee is not None
+    assert done.report.guarantee.thresholds_tested <= 100
+
+
 def test_a_quality(path: Path) -> None:
     done = calibrate(path, Goal(quality=0.65))
     assert done.calibrated.problem is None
@@ -66,7 +89,7 @@ def test_a_quality(path: Path) -> None:
 def test_a_budget_that_cannot_be_kept_says_why_and_writes_nothing(path: Path, tmp_path: Path) -> None:
     done = calibrate(path, Goal(budget=0.1), output=tmp_path / "out.yaml")
     assert done.calibrated.problem is not None
-    assert "22.0% of the target's" in done.calibrated.problem
+    assert "21.6% of the target's" in done.calibrated.problem
     assert "but the goal is 10.0%" in done.calibrated.problem
     assert not (tmp_path / "out.yaml").exists()
     assert done.output is None
@@ -86,17 +109,20 @@ def test_a_risk_bound(path: Path) -> None:
 
 
 def test_a_risk_that_so_few_examples_cannot_show(path: Path) -> None:
-    done = calibrate(path, Goal(risk=0.01))
+    done = calibrate(path, Goal(risk=0.01), chosen=True)
     assert done.calibrated.thresholds[0] == EVERYTHING
     assert done.calibrated.problem is not None
-    assert "230 with that mean loss would do. That takes about 460 records." in done.calibrated.problem
+    assert "About 242 such examples would do. That takes about 484 records." in done.calibrated.problem
     guarantee = done.calibrated.report.to_json()["guarantee"]
-    assert (guarantee["examples_needed"], guarantee["records_needed"]) == (230, 460)
+    assert (guarantee["examples_needed"], guarantee["records_needed"]) == (242, 484)
 
 
 def test_a_bound_says_for_which_signals_it_does_not_hold(path: Path) -> None:
     sentence = "A signal picked from cascade evaluate's tables of these records needs fresh ones for it to hold."
     assert sentence in calibrate(path, Goal(risk=0.1)).sentences()
+    picked = "If cascade choose picked the cascade on these records, calibrate it with --chosen."
+    assert picked in calibrate(path, Goal(risk=0.1)).sentences()
+    assert picked not in calibrate(path, Goal(risk=0.1), chosen=True).sentences()
     assert sentence not in calibrate(path, Goal(quality=0.65)).sentences()
 
 
@@ -327,7 +353,7 @@ def test_bounds_out_of_range(goal: dict[str, Any], name: str) -> None:
 
 
 def test_a_risk_without_any_score(path: Path) -> None:
-    with pytest.raises(DataError, match="None of the examples to choose on has a score by 'rougeL'"):
+    with pytest.raises(DataError, match="None of the examples has a score by 'rougeL'"):
         calibrate(path, Goal(risk=0.1), cascades=None, tiers=(("small",),), target="large", tier_signals=("rougeL",))
 
 

@@ -64,7 +64,7 @@ def test_it_shares_no_example_with_what_a_calibration_is_found_on(
     monkeypatch.setattr(calibration, "_thresholds", found)
     choose(path, signals=("rougeL",), seed=seed)
     options = Options(cascades=("default",), signals=(), resamples=100, seed=seed)
-    done = run(Records.load(path), options, Goal(risk=0.2), fit=False, config=None, output=None)
+    done = run(Records.load(path), options, Goal(risk=0.2), fit=False, config=None, output=None, chosen=True)
     tuning, reported, to_choose, to_calibrate = (set(part.tolist()) for part in seen)
     assert tuning == to_choose
     assert len(to_calibrate) > 100
