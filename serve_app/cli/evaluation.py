@@ -29,6 +29,16 @@ Metrics = Annotated[
         "(translation=bleurt,squad=accuracy). Default: each task's own.",
     ),
 ]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FIELD=VALUE",
+        help="Only examples with this task, source or metadata.NAME; several of one field are alternatives.",
+    ),
+]
+CascadesOf = Annotated[
+    Path | None, typer.Option("--config", help="Serving config whose cascades and prices replace those of the records.")
+]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the split of the examples and of the bootstrap.")]
 
 
@@ -76,6 +86,11 @@ def evaluate(
     fixed: Annotated[
         str | None, typer.Option(help="Member whose answer is kept in fixed rows. Default: the first.")
     ] = None,
+    config: CascadesOf = None,
+    by: Annotated[
+        str, typer.Option(metavar="FIELD", help="Field to group by: task, source (the data set) or metadata.NAME.")
+    ] = "source",
+    where: Where = None,
     margin: Annotated[float, typer.Option(min=0, help="Accepted loss of quality against the target, 0 to 1.")] = 0.01,
     seed: Seed = 0,
     resamples: Annotated[int, typer.Option(min=100, help="Number of bootstrap resamples.")] = 1000,
@@ -87,6 +102,7 @@ def evaluate(
     """Report quality and cost of every signal and threshold on recorded answers; no model is called."""
     from serve_app.evaluation.analysis.load import load_dataset
     from serve_app.evaluation.analysis.options import Options
+    from serve_app.evaluation.analysis.selection import select
     from serve_app.evaluation.evaluate.evaluate import evaluate as evaluated
     from serve_app.evaluation.evaluate.report.write import make_folder, write
     from serve_app.evaluation.evaluate.terminal import render
@@ -94,9 +110,9 @@ def evaluate(
 
     tiers = None if (names := _list(members)) is None else (names,)
     options = Options(
-        _list(cascade), tiers, target, _list(signals), _list(metric), fixed, margin, 1 / 3, seed, resamples
+        _list(cascade), tiers, target, _list(signals), _list(metric), fixed, margin, 1 / 3, seed, resamples, by=by
     )
-    loaded = Records.load(records)
+    loaded = select(Records.load(records), where or (), config)
     if report is not None:
         make_folder(report)
     with note_console().status("evaluating"):
@@ -151,6 +167,7 @@ def calibrate(
         ),
     ] = False,
     metric: Metrics = None,
+    where: Where = None,
     seed: Seed = 0,
     config: Annotated[Path | None, typer.Option(help="Serving config to add the calibration to.")] = None,
     output: Annotated[
@@ -160,12 +177,14 @@ def calibrate(
 ) -> None:
     """Find the thresholds for a goal on some of the records, and report what they do on others."""
     from serve_app.evaluation.analysis.options import Options
+    from serve_app.evaluation.analysis.selection import select
     from serve_app.evaluation.calibrate import command as calibrating
     from serve_app.evaluation.records.file import Records
 
     goal = Goal(tuple(deferral_rate) if deferral_rate else None, budget, unit, quality, risk, delta, label_free)
     options = Options(cascades=(cascade,), signals=(), metrics=_list(metric), seed=seed, tier_signals=_list(signal))
-    done = calibrating.run(Records.load(records), options, goal, fit=fit, config=config, output=output, chosen=chosen)
+    loaded = select(Records.load(records), where or ())
+    done = calibrating.run(loaded, options, goal, fit=fit, config=config, output=output, chosen=chosen)
     if as_json:
         echo_json(done.to_json())
     else:
@@ -191,17 +210,20 @@ def choose(
     ] = None,
     signals: Signals = None,
     metric: Metrics = None,
+    config: CascadesOf = None,
+    where: Where = None,
     seed: Seed = 0,
     as_json: Annotated[bool, typer.Option("--json", help="The result as one JSON object.")] = False,
 ) -> None:
     """Find the best members, signals and thresholds on a quarter of the records; report them on another."""
     from serve_app.evaluation.analysis.load import load_dataset
     from serve_app.evaluation.analysis.options import Options
+    from serve_app.evaluation.analysis.selection import select
     from serve_app.evaluation.choose import choose as choosing
     from serve_app.evaluation.choose import output
     from serve_app.evaluation.records.file import Records
 
-    loaded = Records.load(records)
+    loaded = select(Records.load(records), where or (), config)
     tiers, target = choosing.tiers(loaded, _list(members), target)
     options = Options(tiers=tiers, target=target, signals=_list(signals), metrics=_list(metric), seed=seed)
     with note_console().status("choosing"):

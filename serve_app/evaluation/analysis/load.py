@@ -1,11 +1,9 @@
 """Records -> the data set that an evaluation works on."""
 
-import hashlib
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from importlib import metadata
-from typing import Any
 
 import numpy as np
 
@@ -15,12 +13,13 @@ from serve_app.core.views.view import View
 from serve_app.errors import DataError, choices
 from serve_app.evaluation.analysis.costs import model_costs
 from serve_app.evaluation.analysis.dataset import POOLED, Dataset, Group, Source, hashed_share
+from serve_app.evaluation.analysis.example_fields import check_field, data_set, value
 from serve_app.evaluation.analysis.options import Options, member_tiers, models_of, requested_config
 from serve_app.evaluation.analysis.replay import Replay
 from serve_app.evaluation.analysis.similarities import plain_signals, requested_signals
 from serve_app.evaluation.metrics.catalogue import MetricCatalogue, check_labels, metrics_for
 from serve_app.evaluation.metrics.quality import qualities
-from serve_app.evaluation.records.example import Example, canonical
+from serve_app.evaluation.records.example import Example, sha256_of
 from serve_app.evaluation.records.file import Records
 from serve_app.evaluation.records.tasks import OFFICIAL_METRICS, TASKS
 from serve_app.evaluation.statistics.curves import Floats
@@ -79,18 +78,18 @@ def _groups(
     rows: Sequence[int],
     answers: Mapping[str, Sequence[Answer]],
 ) -> Iterator[Group]:
-    """Yield one group for each data set, and one of all examples if there are several."""
+    """Yield one group for each value of the field to group by, and one of all examples if there are several."""
     examples = [records.examples[row] for row in rows]
-    names = [_data_set(example) for example in examples]
+    check_field(options.by, examples, "--by")
+    names = [value(example, options.by) for example in examples]
     indices = {name: [k for k, other in enumerate(names) if other == name] for name in dict.fromkeys(names)}
-    tasks = {name: list(dict.fromkeys(examples[k].task for k in index)) for name, index in indices.items()}
-    check_labels(options.metrics or (), {label for name in indices for label in _labels(name, tasks[name])})
+    check_labels(options.metrics or (), _labels(examples))
     catalogue = MetricCatalogue(config, records.score_names)
     plain = {signal.kind for signal in plain_signals(config, signals).values()}
     groups = []
     for name, index in indices.items():
         graded = [examples[k] for k in index]
-        metrics = _metrics(catalogue, options, plain, name, graded)
+        metrics = _metrics(catalogue, options, plain, graded)
         if not metrics and not options.references_required:
             yield Group(POOLED, (), np.arange(len(examples)), {})
             return
@@ -108,21 +107,17 @@ def _groups(
         yield _pooled(groups)
 
 
-def _data_set(example: Example) -> str:
-    """Return the data set that an example's `source` names, before the position in it; else its task."""
-    return example.source.split(",", 1)[0].strip() or example.task
-
-
-def _labels(data_set: str, tasks: Sequence[str]) -> set[str]:
-    """Return what a user may call a data set: its tasks, its name, or that name without what follows."""
-    return {*tasks, data_set, re.split(r"[ .]", data_set, maxsplit=1)[0]}
+def _labels(examples: Sequence[Example]) -> set[str]:
+    """Return what a user may call examples: their tasks, their data sets, or those names without what follows."""
+    data_sets = {data_set(example) for example in examples}
+    short = (re.split(r"[ .]", name, maxsplit=1)[0] for name in data_sets)
+    return {*(example.task for example in examples), *data_sets, *short}
 
 
 def _metrics(
     catalogue: MetricCatalogue,
     options: Options,
     kinds: Collection[str],
-    data_set: str,
     examples: Sequence[Example],
 ) -> tuple[str, ...]:
     """Return the requested metrics, else the config's for these tasks, else the tasks' own.
@@ -131,7 +126,7 @@ def _metrics(
     without references have the scores that their answers were given, or no metric if they have none.
     """
     tasks = list(dict.fromkeys(example.task for example in examples))
-    labels = _labels(data_set, tasks)
+    labels = _labels(examples)
     requested = metrics_for(options.metrics or (), labels)
     if not all(example.references for example in examples):
         if catalogue.score_names and not requested:
@@ -190,7 +185,7 @@ def _source(records: Records, models: Sequence[str], examples: int, options: Opt
         config_sha256=header.config.digest,
         prompts_sha256=header.prompts.digest,
         models=facts,
-        models_sha256=_sha256({model: asdict(value) for model, value in facts.items()}),
+        models_sha256=sha256_of({model: asdict(value) for model, value in facts.items()}),
         asked=header.asked,
         collected=header.created,
         versions=dict(header.versions),
@@ -199,7 +194,3 @@ def _source(records: Records, models: Sequence[str], examples: int, options: Opt
         fit=options.fit,
         resamples=options.resamples,
     )
-
-
-def _sha256(value: Any) -> str:
-    return hashlib.sha256(canonical(value)).hexdigest()

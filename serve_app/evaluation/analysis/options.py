@@ -29,6 +29,8 @@ class Options:
     processes: int | None = None
     tier_signals: tuple[str, ...] | None = None
     """Signals in place of those of every cascade: one for each tier but the target."""
+    by: str = "source"
+    """The field of the examples by whose values they are grouped: `task`, `source` (the data set), `metadata.NAME`."""
     references_required: bool = True
     """Whether examples without references are an error. If not, answers to them have no quality."""
 

@@ -2,7 +2,7 @@
 
 import sys
 from array import array
-from collections.abc import Iterator, Mapping, Sized
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import replace
 from typing import Any
 
@@ -49,6 +49,14 @@ class Answers:
         self._scores.pop(index, None)
         if scores:
             self._scores[index] = scores
+
+    def restricted(self, rows: Sequence[int], examples: Sized) -> "Answers":
+        """Return the answers to some examples, of which `rows` are the indices here, in their order."""
+        answers = Answers(examples)
+        for index, row in enumerate(rows):
+            if (answer := self._answers.get(row)) is not None:
+                answers.put(index, answer, self._logprobs.get(row), self._scores.get(row))
+        return answers
 
     def __len__(self) -> int:
         return len(self._examples)

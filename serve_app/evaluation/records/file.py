@@ -16,7 +16,8 @@ to the same example likewise (that was a retry), and a last line without its new
 count. Finished files may be compressed: `.jsonl.gz` is read as well.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,8 @@ from serve_app.config import AppConfig
 from serve_app.core.cost import ModelCost
 from serve_app.errors import DataError
 from serve_app.evaluation.records.answers import Answers
-from serve_app.evaluation.records.example import Example
-from serve_app.evaluation.records.header import Header
+from serve_app.evaluation.records.example import Example, digest
+from serve_app.evaluation.records.header import DataFacts, Header
 from serve_app.evaluation.records.lines import read_example, read_line
 from serve_app.files.json_lines import read_appended
 
@@ -73,6 +74,14 @@ class Records:
             return AppConfig.model_validate(self.header.config.args)
         except ValidationError as error:
             raise DataError(f"The config in the records is not one that this version reads: {error}") from None
+
+    def restricted(self, rows: Sequence[int]) -> "Records":
+        """Return the records of some examples, by their indices; the data's digest is of those."""
+        examples = [self.examples[row] for row in rows]
+        header = replace(self.header, data=DataFacts(digest(examples), len(examples), self.header.data.files))
+        return Records(
+            header, examples, {model: column.restricted(rows, examples) for model, column in self.answers.items()}
+        )
 
     def complete(self, models: Iterable[str] | None = None) -> list[int]:
         """Return the indices of the examples to which each of `models` (default: all) has an answer or a failure."""

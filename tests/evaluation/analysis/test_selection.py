@@ -1,0 +1,78 @@
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from serve_app.errors import DataError
+from serve_app.evaluation.analysis.load import load_dataset
+from serve_app.evaluation.analysis.options import Options
+from serve_app.evaluation.analysis.selection import select
+from serve_app.evaluation.records.example import digest
+from serve_app.evaluation.records.file import Records
+from tests.evaluation.synthetic import answers, args, questions, serving_file, write_records
+
+MODELS = ("small", "tiny", "large")
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Records:
+    """Of 20 questions those with an even number are easy, and half are of another set."""
+    examples = [
+        replace(example, metadata={"level": "hard" if number % 2 else "easy"})
+        for number, example in enumerate(questions(10) + questions(10, "Other"))
+    ]
+    path = write_records(tmp_path / "r.jsonl", args(), examples, answers(list(MODELS), examples))
+    return Records.load(path)
+
+
+def test_only_examples_that_meet_the_conditions_remain_with_their_answers(records: Records) -> None:
+    selected = select(records, ["metadata.level=hard", "source=Other"])
+    assert selected.examples == records.examples[11::2]
+    for model in MODELS:
+        assert list(selected.answers[model]) == list(records.answers[model])[11::2]
+    assert selected.header.data.digest == digest(selected.examples)
+    assert selected.header.data.examples == 5
+
+
+def test_without_conditions_or_a_config_records_are_as_they_were(records: Records) -> None:
+    assert select(records) is records
+
+
+def test_another_config_brings_cascades_and_prices(records: Records, tmp_path: Path) -> None:
+    other: dict[str, Any] = args(["tiny"], signal="chow_avg")
+    other["models"]["tiny"] |= {"parameters": 7e7, "output_usd": 0.5}
+    other["cascades"] = {"lean": other["cascades"]["default"]}
+    selected = select(records, config=serving_file(tmp_path / "c.yaml", other))
+    assert list(selected.config.cascades) == ["lean"]
+    assert (selected.costs["tiny"].parameters, selected.costs["tiny"].output_usd) == (7e7, 0.5)
+    assert selected.costs["small"] == records.costs["small"]
+    assert selected.header.config.digest != records.header.config.digest
+    assert load_dataset(selected, Options(signals=())).models == ("tiny", "large")
+
+
+def test_a_config_whose_cascades_ask_other_models_is_refused(records: Records, tmp_path: Path) -> None:
+    path = serving_file(tmp_path / "c.yaml", args(["small", "odd"]))
+    sentence = r"c\.yaml: the records have no answers of 'odd', a model of 'default'\. Available: large, small, tiny"
+    with pytest.raises(DataError, match=sentence):
+        select(records, config=path)
+
+
+def test_groups_are_by_any_field(records: Records) -> None:
+    options = Options(signals=("exact",), metrics=("f1",), by="metadata.level")
+    easy, hard, pooled = load_dataset(records, options).groups
+    assert (easy.name, hard.name, pooled.name) == ("easy", "hard", "all")
+    assert np.array_equal(easy.index, np.arange(0, 20, 2))
+    assert np.array_equal(hard.index, np.arange(1, 20, 2))
+    by_set = load_dataset(records, Options(signals=("exact",), metrics=("f1",))).groups
+    assert [group.name for group in by_set] == ["Synthetic", "Other", "all"]
+    by_task = load_dataset(records, Options(signals=("exact",), metrics=("Other=f1",), by="task")).groups
+    assert [group.name for group in by_task] == ["closed_book_qa"]
+
+
+def test_an_unknown_field_to_group_by_is_refused(records: Records) -> None:
+    with pytest.raises(
+        DataError, match=r"^--by: no example has a field 'level'\. Available: metadata\.level, source, task\."
+    ):
+        load_dataset(records, Options(signals=("exact",), by="level"))
