@@ -92,6 +92,10 @@ def evaluate(
     ] = "source",
     where: Where = None,
     margin: Annotated[float, typer.Option(min=0, help="Accepted loss of quality against the target, 0 to 1.")] = 0.01,
+    fit_share: Annotated[
+        float,
+        typer.Option(min=0.05, max=0.95, help="Share of the examples to choose and fit on; the rest is reported."),
+    ] = 1 / 3,
     seed: Seed = 0,
     resamples: Annotated[int, typer.Option(min=100, help="Number of bootstrap resamples.")] = 1000,
     report: Annotated[
@@ -110,7 +114,7 @@ def evaluate(
 
     tiers = None if (names := _list(members)) is None else (names,)
     options = Options(
-        _list(cascade), tiers, target, _list(signals), _list(metric), fixed, margin, 1 / 3, seed, resamples, by=by
+        _list(cascade), tiers, target, _list(signals), _list(metric), fixed, margin, fit_share, seed, resamples, by=by
     )
     loaded = select(Records.load(records), where or (), config)
     if report is not None:

@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import Field
 
 from serve_app.config.deployment import Strict
+from serve_app.config.views import ViewConfig
 
 
 class MetricConfig(Strict):
@@ -13,6 +14,9 @@ class MetricConfig(Strict):
     metric: str = Field(
         description="`exact_match`, `f1`, `accuracy`, `triviaqa_em`, `triviaqa_f1`, a signal that needs no "
         "encoder, or a function of your own, `module:function`."
+    )
+    compare: ViewConfig | None = Field(
+        None, description="What of an answer, and of a reference, is graded. Default: all of it."
     )
     tasks: list[str] = Field(
         [], description="Tasks or data sets of which this is the main metric, unless --metric is given."

@@ -18,7 +18,8 @@ class ViewConfig(Strict):
     take: TakeSetting | Annotated[list[TakeSetting], Field(min_length=1)] | None = Field(
         None,
         description="The part that matters: last_number, boxed, choice, {json: PATH}, {after: MARK} or "
-        "{regex: PATTERN}. Of a list the first that the text has. Default: all of it.",
+        "{regex: PATTERN}, each of which may have a `then`: a name, if only a part of that counts. Of a list the first "
+        "that the text has. Default: all of it.",
     )
     normalise: list[Normalise] = Field([], description="What does not count as a difference.")
     otherwise: Literal["whole", "empty"] = Field(

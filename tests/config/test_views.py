@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from serve_app.config import AppConfig, ViewConfig
-from serve_app.core.views.view import After, JsonField, Match, View
+from serve_app.core.views.view import After, Chain, JsonField, Match, View
 from tests.config.test_app import cascade, said
 
 MEMBERS = {"models": ["a", "b"], "signal": "exact", "threshold": 0.5}
@@ -17,6 +17,7 @@ SURE = {"kind": "chow_avg", "zscores": {name: {"mean": 0, "std": 1} for name in 
         ({}, View()),
         ({"take": "boxed"}, View(take=("boxed",))),
         ({"take": ["choice", {"json": "a.b"}]}, View(take=("choice", JsonField("a.b")))),
+        ({"take": {"json": "a", "then": "boxed"}}, View(take=(Chain(JsonField("a"), "boxed"),))),
         ({"take": {"after": "Answer:"}}, View(take=(After("Answer:"),))),
         ({"take": {"regex": r"(\d)"}}, View(take=(Match(r"(\d)"),))),
         (
@@ -36,6 +37,10 @@ def test_a_view_is_built_as_it_is_written(written: dict[str, Any], view: View) -
             {"take": "last_numer"},
             "take: cannot be 'last_numer'. Did you mean 'last_number'? "
             "Available: boxed, choice, last_number, {after: ...}, {json: ...}, {regex: ...}.",
+        ),
+        (
+            {"take": {"json": "a", "then": "box"}},
+            "take: then: cannot be 'box'. Did you mean 'boxed'? Available: boxed, choice, last_number.",
         ),
         ({"take": {"json": ""}}, "take: json: needs a text that is not empty."),
         (

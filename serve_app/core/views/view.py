@@ -37,7 +37,18 @@ class Match:
     pattern: str
 
 
-Take: TypeAlias = Literal["last_number", "boxed", "choice"] | JsonField | After | Match
+Named: TypeAlias = Literal["last_number", "boxed", "choice"]
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Take a part, and of it `then`, if it has one: of `{"answer": "18 dollars"}` the number in the field."""
+
+    first: JsonField | After | Match
+    then: Named
+
+
+Take: TypeAlias = Named | JsonField | After | Match | Chain
 
 _STRIP: dict[Strip, Callable[[str], str]] = {"code_fences": without_code_fences, "markdown": without_markdown}
 _TAKE: dict[str, Callable[[str], str | None]] = {"last_number": last_number, "boxed": boxed, "choice": choice}
@@ -88,5 +99,8 @@ def _taken(take: Take, text: str) -> str | None:
             return after(text, mark)
         case Match(pattern):
             return last_match(text, pattern)
+        case Chain(first, then):
+            part = _taken(first, text)
+            return part if part is None or (inner := _taken(then, part)) is None else inner
         case _:
             return _TAKE[take](text)

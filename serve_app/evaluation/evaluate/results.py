@@ -135,6 +135,8 @@ class RowResult(Result):
     """One way to score a cascade's answers, with everything that is reported of it."""
 
     name: RowName
+    fit_auc: float
+    """The area on the fit examples, by which a row may be chosen without a look at the others."""
     auc: Interval
     random: Interval
     over_random: Interval

@@ -35,6 +35,7 @@ def result(k: int, row: Row, resampled: Resampled[StatisticKey], chow: int | Non
     is_semantic = row.candidate.kind == "semantic"
     return RowResult(
         name=row.name(),
+        fit_auc=row.fit_area(),
         auc=resampled.interval(("area", k)),
         random=resampled.interval(("random", k)),
         over_random=resampled.difference(("area", k), ("random", k)),

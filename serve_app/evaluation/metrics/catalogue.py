@@ -35,12 +35,13 @@ class MetricCatalogue:
 
     def _build(self, name: str, config: MetricConfig, where: str) -> Metric:
         base = config.metric
+        view = None if config.compare is None else config.compare.view()
         if base in PLAIN:
-            return Metric(name, base, by_pairs(PLAIN[base]))
+            return Metric(name, base, by_pairs(PLAIN[base]), view)
         if ":" in base:
-            return Metric(name, base, by_function(base, config.environment, config.options))
+            return Metric(name, base, by_function(base, config.environment, config.options), view)
         if signal := self._signal(base):
-            return Metric(name, signal.kind, by_signal(signal))
+            return Metric(name, signal.kind, by_signal(signal), view)
         available = dict.fromkeys([*METRICS, *self._signals(), *([] if where else [*self._config.metrics])])
         raise DataError(f"{where}There is no metric {base!r}. {choices(base, [*available, *self.score_names])}")
 

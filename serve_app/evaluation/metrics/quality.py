@@ -12,12 +12,14 @@ A signal of the config takes the place of the metric of its name, and any other 
 too. A failed answer has quality 0, and so has an empty one. An answer that calls tools is graded by the calls as JSON.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
 from typing import Any
 
-from serve_app.core.types import Answer, Failure
+from serve_app.core.agreement import compared
+from serve_app.core.types import Answer
+from serve_app.core.views.view import View
 from serve_app.errors import DataError
 from serve_app.evaluation.metrics.bleurt_process import score_pairs
 from serve_app.evaluation.metrics.function_process import score_answers
@@ -52,11 +54,15 @@ BINARY = ("exact_match", "accuracy", "triviaqa_em", "exact")
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One way to grade answers. `kind` is what it computes: that of its signal, if it is one."""
+    """One way to grade answers. `kind` is what it computes: that of its signal, if it is one.
+
+    With a `view`, only what it takes of answers and references is graded.
+    """
 
     name: str
     kind: str
     grade: Grade
+    view: View | None = None
 
     @property
     def binary(self) -> bool:
@@ -74,9 +80,10 @@ def qualities(
     """
     if bare := next((example for example in examples if not example.references), None):
         raise DataError(f"The example {bare.id!r} has no references, so answers to it have no quality.")
-    texts = {model: [_text(answer) for answer in column] for model, column in answers.items()}
+    texts = {model: [_text(answer, metric.view) for answer in column] for model, column in answers.items()}
+    view = metric.view or View()
     graded = [
-        Graded(example, _distinct(column[i] for column in texts.values()), _distinct(example.references))
+        Graded(example, _distinct(column[i] for column in texts.values()), _distinct(map(view.of, example.references)))
         for i, example in enumerate(examples)
     ]
     jobs = [job for job in graded if job.answers and job.references]
@@ -94,14 +101,12 @@ def qualities(
     }
 
 
-def _text(answer: Answer | None) -> str | None:
+def _text(answer: Answer | None, view: View | None) -> str | None:
     """Return the text to grade: empty for a failure, None if the model was not asked."""
-    if answer is None:
-        return None
-    return "" if isinstance(answer, Failure) else answer.compared
+    return None if answer is None else compared(answer, view)
 
 
-def _distinct(texts: Iterator[str | None] | Sequence[str]) -> tuple[str, ...]:
+def _distinct(texts: Iterable[str | None]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text for text in texts if text and text.strip()))
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serve_app.core.views.numbers import shortest
-from serve_app.core.views.view import After, JsonField, Match, Take, View
+from serve_app.core.views.view import After, Chain, JsonField, Match, Take, View
 
 NASTY = st.text(st.sampled_from(list("0189 .,/-+$€{}[]()\\\"'`*_#\n:aBeAnswer")) | st.characters(), max_size=40)
 TAKES: list[Take] = ["last_number", "boxed", "choice", JsonField("answer"), After("Answer:"), Match(r"\d+")]
@@ -32,6 +32,18 @@ def test_first_what_is_markup_is_stripped_then_a_part_is_taken_then_it_is_normal
 )
 def test_the_first_way_that_the_text_allows_takes(text: str, part: str) -> None:
     assert View(take=(JsonField("answer"), "boxed", "last_number")).of(text) == part
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ('{"answer": "6 x 3 = 18 dollars"}', "18"),
+        ('{"answer": "none"} of 3', "none"),
+        ("18 dollars", "18 dollars"),
+    ],
+)
+def test_of_what_is_taken_a_part_is_taken_if_it_has_one(text: str, part: str) -> None:
+    assert View(take=(Chain(JsonField("answer"), "last_number"),)).of(text) == part
 
 
 def test_what_has_nothing_to_take_is_compared_whole_or_as_nothing() -> None:

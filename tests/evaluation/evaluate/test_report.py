@@ -142,7 +142,9 @@ def test_evaluate_as_a_user_runs_it(path: Path, tmp_path: Path) -> None:
     assert "default: small + tiny -> large" in done.stdout
     assert "AUC, semantic cascades, deferring to large" in done.stdout
     assert f"{tmp_path}/report/report.html" in done.stderr
-    assert json.loads(cascade("evaluate", path, "--signals", "exact", "--resamples", "100", "--json").stdout)["groups"]
+    options = ("--signals", "exact", "--resamples", "100", "--fit-share", "0.5", "--json")
+    [group] = json.loads(cascade("evaluate", path, *options).stdout)["groups"]
+    assert 0.4 < group["fit"] / (group["fit"] + group["test"]) < 0.6
 
 
 def test_places_that_cannot_be_written(path: Path, tmp_path: Path, evaluation: Evaluation) -> None:

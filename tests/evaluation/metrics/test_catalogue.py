@@ -1,5 +1,6 @@
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,6 +70,20 @@ def test_a_metric_of_the_config_grades_by_the_one_that_it_names() -> None:
     assert metrics.build("mine").binary
     assert metrics.own_for({"closed_book_qa", "triviaqa"}) == ("mine",)
     assert metrics.own_for({"translation"}) == ()
+
+
+@pytest.mark.parametrize(
+    ("compare", "answer", "reference", "quality"),
+    [
+        ({"take": "boxed", "normalise": ["latex"]}, r"So it is $\\boxed{\\dfrac{1}{2}}$.", r"\\frac{1}{2}", 1.0),
+        ({"take": "last_number", "normalise": ["numbers"]}, "She pays $1,200.00 in all.", "# 1200", 1.0),
+        ({"take": {"json": "answer"}, "normalise": ["python_literal"]}, '{"answer": "[1,  2]"}', "[1, 2]", 1.0),
+        ({"take": "boxed", "otherwise": "empty"}, "It is 1200.", "1200", 0.0),
+    ],
+)
+def test_what_is_graded_is_what_the_view_takes(compare: Any, answer: str, reference: str, quality: float) -> None:
+    metrics = catalogue(metrics={"final": {"metric": "exact", "compare": compare}})
+    assert value(metrics, "final", answer, reference) == quality
 
 
 def test_given_scores_are_not_graded() -> None:

@@ -1,0 +1,260 @@
+"""Evaluate cascades over recorded answers of real models, and write their tables into docs/results.md.
+
+    python docs/recorded/results.py --outputs ../shared/outputs --folder recorded-results
+
+`studies.yaml` names the cascades, `models.yaml` has sizes and prices. Each study is two commands that a user can run as
+well: `cascade import` and `cascade evaluate --json`; this script writes the config for them, and reads the JSON.
+"""
+
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import yaml
+from rich.progress import track
+
+HERE = Path(__file__).parent
+PAGE = HERE.parent / "results.md"
+BEGIN, END = "<!-- recorded: begin -->\n", "<!-- recorded: end -->\n"
+SHARES = ("0.1", "0.2", "0.4", "0.6")
+WHOLE = "-whole"
+"""Ends the id of a cascade that compares whole answers, beside the one that compares what matters."""
+UNSAID = ("-Instruct-sambanova", "-Instruct", "-instruct", "-it", "-2024-07-18", "-2024-08-06", "-20240307", "-Chat")
+"""Ends of models' names that tables leave out."""
+Json: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Study:
+    """One set of recorded answers. `compare` is what of them is compared and graded; None for the whole texts."""
+
+    id: str
+    title: str
+    what: str
+    sources: list[str]
+    metric: str
+    cascades: list[str]
+    compare: Json | None = None
+
+    def config(self, models: Mapping[str, Json]) -> Json:
+        """Return the serving config of the study's cascades."""
+        cascades: Json = {}
+        for number, text in enumerate(self.cascades, 1):
+            members, target = parsed(text)
+            tier = {"models": members, "signal": "rougeL", "threshold": 0.5}
+            last = {"models": [target]}
+            if self.compare is None:
+                cascades[f"c{number}"] = {"tiers": [tier, last]}
+            else:
+                cascades[f"c{number}"] = {"tiers": [tier | {"compare": self.compare}, last]}
+                cascades[f"c{number}{WHOLE}"] = {"tiers": [tier, last]}
+        args: Json = {
+            "models": {name: {"engine": "replay", **facts} for name, facts in models.items()},
+            "signals": {"chrfpp": {"kind": "chrf", "word_order": 2}},
+            "cascades": cascades,
+        }
+        if self.compare is not None:
+            args["metrics"] = {"final": {"metric": self.metric, "compare": self.compare, "tasks": ["custom"]}}
+        return {"applications": [{"name": "cascade", "import_path": "serve_app.app:build_app", "args": args}]}
+
+
+def parsed(cascade: str) -> tuple[list[str], str]:
+    """Return the members and the target of "a + b -> c"."""
+    members, target = cascade.split(" -> ")
+    return members.split(" + "), target
+
+
+def studies() -> list[Study]:
+    """Return all studies, in the order of the file."""
+    body = yaml.safe_load((HERE / "studies.yaml").read_text(encoding="utf-8"))
+    return [Study(id_, **fields) for id_, fields in body.items()]
+
+
+def cascade(*arguments: str) -> str:
+    """Run the command line interface and return what it prints; end if it fails."""
+    command = [sys.executable, "-m", "serve_app.cli", *arguments]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"`{shlex.join(['cascade', *arguments])}` failed.")
+    return done.stdout
+
+
+def commands(study: Study, outputs: Path, folder: Path) -> tuple[list[str], list[str]]:
+    """Return the arguments of the study's two commands."""
+    config, records = str(folder / f"{study.id}.yaml"), str(folder / f"{study.id}.jsonl")
+    sources = [str(path) for pattern in study.sources for path in sorted(outputs.glob(pattern))]
+    if not sources:
+        sys.exit(f"{outputs} has none of {', '.join(study.sources)}; name the folder with --outputs.")
+    importing = ["import", *sources, "-o", records, "--config", config, "--force"]
+    if not study.cascades:
+        importing = ["import", *sources, "-o", records, "--models", str(HERE / "models.yaml"), "--force"]
+    metric = [] if study.compare else ["--metric", study.metric]
+    return importing, ["evaluate", records, *metric, "--fit-share", "0.5", "--json"]
+
+
+def evaluated(study: Study, outputs: Path, folder: Path) -> list[Json]:
+    """Run a study and return the results of its cascades."""
+    importing, evaluating = commands(study, outputs, folder)
+    models = yaml.safe_load((HERE / "models.yaml").read_text(encoding="utf-8"))
+    config = yaml.safe_dump(study.config(models), sort_keys=False)
+    (folder / f"{study.id}.yaml").write_text(config, encoding="utf-8")
+    cascade(*importing)
+    text = cascade(*evaluating)
+    (folder / f"{study.id}.json").write_text(text, encoding="utf-8")
+    body = json.loads(text)
+    [group] = body["groups"]
+    return [result | {"fit": group["fit"], "test": group["test"]} for result in group["cascades"]]
+
+
+def best(result: Json) -> Json:
+    """Return the row with the largest area on the fit half, among those that select an answer by agreement."""
+    rows = [row for row in result["rows"] if row["kind"] == "semantic"]
+    return max(rows, key=lambda row: row["fit_auc"])
+
+
+def unit_of(row: Json) -> str:
+    """Return the unit of the figures: FLOPs if they are known."""
+    return "flops" if "flops" in row["at"] else "usd"
+
+
+def number(value: float | None) -> str:
+    """Return a quality or share with three decimals and without its leading zero."""
+    return "-" if value is None else f"{value:.3f}".replace("0.", ".", 1)
+
+
+def signed(interval: Sequence[float]) -> str:
+    """Return an interval as "+.012 [+.001, +.020]"."""
+    text = "{:+.3f} [{:+.3f}, {:+.3f}]".format(*interval)
+    return text.replace("+0.", "+.").replace("-0.", "-.")
+
+
+def percent(value: float) -> str:
+    """Return a share in whole per cent."""
+    return f"{100 * value:.0f}%"
+
+
+def short(name: str) -> str:
+    """Return a model's name as a table has it."""
+    for end in (
+        "-Instruct-sambanova",
+        "-Instruct",
+        "-instruct",
+        "-it",
+        "-2024-07-18",
+        "-2024-08-06",
+        "-20240307",
+        "-Chat",
+    ):
+        name = name.removesuffix(end)
+    return name.removeprefix("Meta-").replace("FuseChat-", "FC-")
+
+
+def label(row: Json) -> str:
+    """Return a row's signal, and its policy if it is not the usual one."""
+    return f"`{row['signal']}`" + (" (mean)" if row["agreement"] == "mean" else "")
+
+
+def name_of(result: Json) -> str:
+    """Return a cascade as its members and target."""
+    return f"{' + '.join(map(short, result['tiers'][0]))} → {short(result['target'])}"
+
+
+def main_table(results: Sequence[Json]) -> Iterator[str]:
+    """Yield a row for each cascade: what it costs at the target's quality less a point, and what budgets buy."""
+    budgets = " | ".join(f"at {percent(float(share))}" for share in SHARES)
+    columns = f"members → target | compared | signal | AUC over random | {budgets} | target"
+    yield f"| {columns} | within a point: cost, deferred, quality |"
+    yield "| --- " * (6 + len(SHARES)) + "|"
+    for result in results:
+        row = best(result)
+        unit = unit_of(row)
+        bought = [row["at"][unit]["bought"][share] for share in SHARES]
+        cells = [
+            name_of(result) + (" ($)" if unit == "usd" else ""),
+            "whole" if result["id"].endswith(WHOLE) else "final" if len(results) > 1 else "",
+            label(row),
+            signed(row["over_random"]),
+            *(number(None if each is None else each["quality"]) for each in bought),
+            number(result["models"][result["target"]]["quality"][result["metric"]]),
+            within(row),
+        ]
+        yield f"| {' | '.join(cells)} |"
+
+
+def within(row: Json) -> str:
+    """Return what the cheapest threshold within a point of the target does on the test half."""
+    cheapest = row["cheapest"]
+    if cheapest is None:
+        return "-"
+    return f"{percent(cheapest['cost'])}, {percent(cheapest['rate'])}, {number(cheapest['quality'])}"
+
+
+def signals_table(results: Sequence[Json]) -> Iterator[str]:
+    """Yield a row for each signal, with its area over random deferral in every cascade."""
+    signals = dict.fromkeys(row["signal"] for result in results for row in result["rows"] if is_plain(row))
+    names = [result["id"] for result in results]
+    yield f"| signal | {' | '.join(names)} |"
+    yield "| --- " * (1 + len(names)) + "|"
+    for signal in signals:
+        rows = [next((r for r in result["rows"] if is_plain(r) and r["signal"] == signal), None) for result in results]
+        yield f"| `{signal}` | {' | '.join('-' if row is None else signed(row['over_random']) for row in rows)} |"
+
+
+def is_plain(row: Json) -> bool:
+    """Return whether a row is a signal under the usual policy: the maximum of the output scores."""
+    return bool(row["kind"] == "semantic" and row["agreement"] == "max")
+
+
+def section(study: Study, results: Sequence[Json], outputs: Path, folder: Path) -> Iterator[str]:
+    """Yield the lines of one study: what it is, its tables, its commands and signatures."""
+    yield f"### {study.title}"
+    yield ""
+    yield f"{study.what[0].upper()}{study.what[1:]}."
+    yield ""
+    yield from main_table(results)
+    yield ""
+    yield "AUC over random deferral of every signal:"
+    yield ""
+    yield from signals_table(results)
+    yield ""
+    importing, evaluating = commands(study, outputs, folder)
+    sources = [str(outputs / pattern) for pattern in study.sources]
+    yield "```bash"
+    yield " ".join(["cascade import", *sources, *importing[importing.index("-o") :]])
+    yield " ".join(["cascade", *evaluating])
+    yield "```"
+    yield ""
+    yield f"Signature of the first row: `{best(results[0])['signature']}`."
+    yield ""
+
+
+def main() -> None:
+    """Run every study and write its section."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--outputs", type=Path, default=Path("../shared/outputs"), help="Folder of recorded answers.")
+    parser.add_argument("--folder", type=Path, default=Path("recorded-results"), help="Folder for records and JSON.")
+    parser.add_argument("--only", nargs="*", help="Ids of studies to run; the page is not written then.")
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    chosen = [study for study in studies() if not options.only or study.id in options.only]
+    lines: list[str] = []
+    for study in track(chosen, "evaluating"):
+        results = evaluated(study, options.outputs, options.folder)
+        lines += section(study, results, options.outputs, options.folder)
+    if options.only:
+        print("\n".join(lines))
+        return
+    page = PAGE.read_text(encoding="utf-8")
+    before, rest = page.split(BEGIN)
+    after = rest.split(END)[1]
+    PAGE.write_text(before + BEGIN + "\n" + "\n".join(lines) + "\n" + END + after, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
