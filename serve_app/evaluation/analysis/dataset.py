@@ -34,13 +34,14 @@ class Group:
     """Examples that are evaluated together: one data set, or all.
 
     `index`: which of the n examples. `quality[metric][model]`: (n,), NaN outside of the group; the first metric is the
-    main one. Without metrics the examples have no references.
+    main one. Without metrics the examples have no references. `binary`: metrics by which every quality is 0 or 1.
     """
 
     name: str
     metrics: tuple[str, ...]
     index: Integers
     quality: Mapping[str, Mapping[str, Floats]]
+    binary: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

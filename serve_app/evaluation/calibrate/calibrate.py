@@ -44,7 +44,6 @@ from serve_app.evaluation.statistics.thresholds import Calibration, best_for_bud
 
 LEVEL = 0.95
 """Of all intervals."""
-BINARY_METRICS = ("exact_match", "accuracy")
 SEARCHED = 10_000
 """Up to so many examples a risk bound tests each one's threshold, which takes quadratic time: 2 s for these."""
 
@@ -149,7 +148,7 @@ def _thresholds(
         path,
         alpha=goal.risk,
         delta=goal.delta,
-        binary=not goal.label_free and view.metric in BINARY_METRICS,
+        binary=not goal.label_free and view.metric in view.group.binary,
         bounds="disagreement" if goal.label_free else "quality_loss",
     )
 

@@ -24,6 +24,10 @@ class MetricCatalogue:
         """Return whether a metric is a score that the records' answers carry."""
         return name in self.score_names and name not in self._config.metrics
 
+    def binary(self, name: str) -> bool:
+        """Return whether a metric gives only 0 and 1; of given scores nobody knows."""
+        return not self.given(name) and self.build(name).binary
+
     def build(self, name: str) -> Metric:
         """Return a metric that is not given. Raises DataError if there is none of this name."""
         own = self._config.metrics.get(name)

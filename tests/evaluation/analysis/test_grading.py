@@ -84,6 +84,7 @@ def test_metrics_by_task_and_by_data_set(path: Path) -> None:
     assert (first.name, first.metrics) == ("a.jsonl", ("accuracy", "f1"))
     assert (second.name, second.metrics) == ("b.jsonl", ("exact_match", "f1"))
     assert pooled.metrics == ("accuracy / exact_match", "f1")
+    assert (first.binary, pooled.binary) == ({"accuracy"}, {"accuracy / exact_match"})
     with pytest.raises(DataError, match="--metric c=f1: no task or data set 'c'"):
         loaded(path, "c=f1")
 
