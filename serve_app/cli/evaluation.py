@@ -98,6 +98,16 @@ def evaluate(
     ] = 1 / 3,
     seed: Seed = 0,
     resamples: Annotated[int, typer.Option(min=100, help="Number of bootstrap resamples.")] = 1000,
+    compare: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Row to compare by a paired test, named as in the table of areas; repeat: the first with each."
+        ),
+    ] = None,
+    per_example: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="File for scores, qualities and costs of each example: .csv or .parquet."),
+    ] = None,
     report: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Folder for the whole report: HTML, Markdown, CSV, JSON, PNG.")
     ] = None,
@@ -108,6 +118,8 @@ def evaluate(
     from serve_app.evaluation.analysis.options import Options
     from serve_app.evaluation.analysis.selection import select
     from serve_app.evaluation.evaluate.evaluate import evaluate as evaluated
+    from serve_app.evaluation.evaluate.evaluate import score
+    from serve_app.evaluation.evaluate.report.per_example import check_path, write_per_example
     from serve_app.evaluation.evaluate.report.write import make_folder, write
     from serve_app.evaluation.evaluate.terminal import render
     from serve_app.evaluation.records.file import Records
@@ -119,8 +131,15 @@ def evaluate(
     loaded = select(Records.load(records), where or (), config)
     if report is not None:
         make_folder(report)
+    if per_example is not None:
+        check_path(per_example)
     with note_console().status("evaluating"):
-        evaluation = evaluated(load_dataset(loaded, options))
+        dataset = load_dataset(loaded, options)
+        scored = score(dataset)
+        evaluation = evaluated(dataset, scored, compare or ())
+    if per_example is not None:
+        write_per_example(scored, per_example)
+        typer.echo(per_example, err=True)
     if report is not None:
         for path in write(evaluation, report):
             typer.echo(path, err=True)

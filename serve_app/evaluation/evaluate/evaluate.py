@@ -5,14 +5,17 @@ baseline and the cheapest threshold within the margin are chosen on the *fit* ex
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from serve_app.core.types import Failure
+from serve_app.errors import DataError
 from serve_app.evaluation.analysis.candidates import semantic, token_level
 from serve_app.evaluation.analysis.cascade_view import CascadeView
 from serve_app.evaluation.analysis.costs import UNITS
 from serve_app.evaluation.analysis.dataset import Dataset, Group
+from serve_app.evaluation.evaluate.comparisons import check_names, comparisons, keys_by_name
 from serve_app.evaluation.evaluate.fronts import front
 from serve_app.evaluation.evaluate.results import (
     Baselines,
@@ -31,25 +34,60 @@ from serve_app.evaluation.statistics.baselines import oracle
 from serve_app.evaluation.statistics.bootstrap import Resampled, Statistic, bootstrap, mean_of
 
 
-def evaluate(dataset: Dataset) -> Evaluation:
-    """Evaluate every cascade of the data set on every group of its examples."""
-    groups = tuple(_group(dataset, group) for group in dataset.groups)
+@dataclass(frozen=True, slots=True, eq=False)
+class Scored:
+    """A cascade on one group of examples, with every way to score its answers; none if it has more than two tiers.
+
+    `notes`: what the records lack, in sentences.
+    """
+
+    view: CascadeView
+    rows: Sequence[Row]
+    notes: Sequence[str]
+
+
+def score(dataset: Dataset) -> list[Scored]:
+    """Score the answers of every cascade on every group of examples that is large enough, in every way."""
+    scored = []
+    for group in dataset.groups:
+        fit, test = dataset.parts(group.index, dataset.options.fit)
+        if min(len(fit), len(test)) >= 2:
+            scored += [_scored(CascadeView(dataset, group, id_, fit, test)) for id_ in dataset.config.cascades]
+    return scored
+
+
+def _scored(view: CascadeView) -> Scored:
+    if len(view.tiers) > 2:
+        return Scored(view, [], [])
+    index = view.group.index
+    chow, notes = token_level(view.dataset, view.tiers[0], view.fit, index)
+    return Scored(view, rows_of(view, [*semantic(view.dataset, view.tiers[0], index), *chow]), notes)
+
+
+def evaluate(dataset: Dataset, scored: Sequence[Scored] | None = None, compare: Sequence[str] = ()) -> Evaluation:
+    """Evaluate every cascade of the data set on every group of its examples.
+
+    `scored`: by `score`, if it is known already. `compare`: names of rows, of which the first is compared with each of
+    the others. Raises DataError if a cascade has no row of that name.
+    """
+    cascades = [(one.view.group, _cascade(one, compare)) for one in (score(dataset) if scored is None else scored)]
+    groups = tuple(
+        _group(dataset, group, tuple(cascade for other, cascade in cascades if other is group))
+        for group in dataset.groups
+    )
     return Evaluation(dataset.source, dataset.options.margin, groups)
 
 
-def _group(dataset: Dataset, group: Group) -> GroupResult:
+def _group(dataset: Dataset, group: Group, cascades: tuple[CascadeResult, ...]) -> GroupResult:
     fit, test = dataset.parts(group.index, dataset.options.fit)
-    cascades: tuple[CascadeResult, ...] = ()
-    problem = None
-    if min(len(fit), len(test)) < 2:
-        problem = "Too few examples: both parts need at least two."
-    else:
-        views = (CascadeView(dataset, group, id_, fit, test) for id_ in dataset.config.cascades)
-        cascades = tuple(_cascade(view) for view in views)
+    problem = None if cascades else "Too few examples: both parts need at least two."
     return GroupResult(group.name, group.metrics, len(fit), len(test), cascades, problem)
 
 
-def _cascade(view: CascadeView) -> CascadeResult:
+def _cascade(scored: Scored, compare: Sequence[str]) -> CascadeResult:
+    view = scored.view
+    if compare and len(view.tiers) > 2:
+        raise DataError(f"--compare: {view.id!r} has more than two tiers, and so no rows; --cascade names others.")
     return CascadeResult(
         id=view.id,
         tiers=tuple(tier.models for tier in view.tiers),
@@ -57,22 +95,24 @@ def _cascade(view: CascadeView) -> CascadeResult:
         metric=view.metric,
         models={model: _model(view, model) for tier in view.tiers for model in tier.models},
         flags=tuple(_better_members(view)),
-        detail=front(view) if len(view.tiers) > 2 else _curves(view),
+        detail=front(view) if len(view.tiers) > 2 else _curves(scored, compare),
     )
 
 
-def _curves(view: CascadeView) -> Curves:
-    index = view.group.index
-    chow, notes = token_level(view.dataset, view.tiers[0], view.fit, index)
-    scored = rows_of(view, [*semantic(view.dataset, view.tiers[0], index), *chow])
-    best = best_chow(scored)
-    resampled = _bootstrap(view, scored)
+def _curves(scored: Scored, compare: Sequence[str]) -> Curves:
+    view, rows = scored.view, scored.rows
+    keys = keys_by_name(view, rows)
+    if compare:
+        check_names(compare, keys)
+    best = best_chow(rows)
+    resampled = _bootstrap(view, rows)
     return Curves(
-        notes=tuple(notes),
+        notes=tuple(scored.notes),
         baselines=_baselines(view, resampled),
-        best_chow=None if best is None else scored[best].name(),
-        rows=tuple(result(k, row, resampled, best) for k, row in enumerate(scored)),
-        looked_at=extremes(view, scored),
+        best_chow=None if best is None else rows[best].name(),
+        rows=tuple(result(k, row, resampled, best) for k, row in enumerate(rows)),
+        comparisons=comparisons(compare, keys, resampled) if compare else (),
+        looked_at=extremes(view, rows),
     )
 
 

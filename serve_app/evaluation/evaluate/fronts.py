@@ -1,15 +1,41 @@
 """Cascades of more than two tiers: the Pareto front over all thresholds and signals."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from serve_app.core.types import Tier
 from serve_app.evaluation.analysis.candidates import Candidate, semantic
 from serve_app.evaluation.analysis.cascade_view import CascadeView, models_alone, recorded
 from serve_app.evaluation.analysis.costs import Unit
-from serve_app.evaluation.evaluate.results import FrontPoint, ParetoFront
+from serve_app.evaluation.analysis.json_values import Result
 from serve_app.evaluation.statistics.accepted import share_of
+from serve_app.evaluation.statistics.bootstrap import Interval
 from serve_app.evaluation.statistics.pareto import RecordedTier
 from serve_app.evaluation.statistics.search import Alone, Choice, choose
+
+
+@dataclass(frozen=True, slots=True)
+class FrontPoint(Result):
+    """A vector of thresholds on the Pareto front, by `signal`, or a model `alone`, without thresholds."""
+
+    signal: str | None
+    alone: str | None
+    thresholds: tuple[float, ...]
+    cost: float
+    """As a share of the target's."""
+    quality: float
+    rate: float
+    worse: Interval | None
+    """The share of answers accepted by any tier that are below the target's quality, with its exact interval."""
+    quality_when_chosen: float
+
+
+@dataclass(frozen=True, slots=True)
+class ParetoFront(Result):
+    """A cascade of more than two tiers: the cascades worth having, cheapest first."""
+
+    unit: Unit
+    points: tuple[FrontPoint, ...]
 
 
 def front(view: CascadeView) -> ParetoFront:

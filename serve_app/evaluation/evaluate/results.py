@@ -10,6 +10,7 @@ from serve_app.evaluation.analysis.candidates import Kind
 from serve_app.evaluation.analysis.costs import Unit
 from serve_app.evaluation.analysis.dataset import Source
 from serve_app.evaluation.analysis.json_values import Body, Result, plain
+from serve_app.evaluation.evaluate.fronts import ParetoFront
 from serve_app.evaluation.evaluate.shown_results import Extremes
 from serve_app.evaluation.statistics.bootstrap import Interval
 from serve_app.evaluation.statistics.curves import AtBudget
@@ -117,17 +118,23 @@ class AcceptedResult(Result):
 
 @dataclass(frozen=True, slots=True)
 class CurvePoints(Result):
-    """Points for plots. A threshold of NaN: no threshold leads there. `costs`: by unit, as shares of the target's."""
+    """Points for plots. A threshold of NaN: no threshold leads there. `costs`: by unit, as shares of the target's.
+
+    `quality_low` and `quality_high`: 95% intervals of each point's quality, if it is the same share that is deferred.
+    """
 
     rate: tuple[float, ...]
     quality: tuple[float, ...]
+    quality_low: tuple[float, ...]
+    quality_high: tuple[float, ...]
     threshold: tuple[float, ...]
     costs: Mapping[Unit, tuple[float, ...]]
 
     def to_json(self) -> Body:
         """Return the columns by name, those of costs by unit."""
-        own = {"rate": self.rate, "quality": self.quality, "threshold": self.threshold}
-        return {**plain(own), **plain(self.costs)}
+        own = {"rate": self.rate, "quality": self.quality}
+        band = {"quality_low": self.quality_low, "quality_high": self.quality_high}
+        return {**plain(own), **plain(band), "threshold": plain(self.threshold), **plain(self.costs)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +155,10 @@ class RowResult(Result):
     shares: Mapping[str, float]
     """How often each member's answer was selected."""
     other_metrics: Mapping[str, OtherMetric]
+    apgr: float
+    """Average performance gap recovered, of the gap between the best member alone and the target; NaN without one."""
+    cpt: Mapping[float, float]
+    """The least deferral rate that recovers a share of that gap."""
     at: Mapping[Unit, Budgets]
     accepted: Mapping[float, AcceptedResult]
     """By deferral rate."""
@@ -165,6 +176,20 @@ class RowResult(Result):
 
 
 @dataclass(frozen=True, slots=True)
+class Comparison(Result):
+    """The first of the rows to compare less another one, paired by example.
+
+    `p`: two-sided, by paired bootstrap. `p_holm`: adjusted by Holm for all comparisons of the same cascade and group.
+    """
+
+    row: str
+    less: str
+    difference: Interval
+    p: float
+    p_holm: float
+
+
+@dataclass(frozen=True, slots=True)
 class Curves(Result):
     """A cascade of one tier before its target: every way to score the tier's answers."""
 
@@ -173,31 +198,8 @@ class Curves(Result):
     baselines: Baselines
     best_chow: RowName | None
     rows: tuple[RowResult, ...]
+    comparisons: tuple[Comparison, ...]
     looked_at: Extremes | None
-
-
-@dataclass(frozen=True, slots=True)
-class FrontPoint(Result):
-    """A vector of thresholds on the Pareto front, by `signal`, or a model `alone`, without thresholds."""
-
-    signal: str | None
-    alone: str | None
-    thresholds: tuple[float, ...]
-    cost: float
-    """As a share of the target's."""
-    quality: float
-    rate: float
-    worse: Interval | None
-    """The share of answers accepted by any tier that are below the target's quality, with its exact interval."""
-    quality_when_chosen: float
-
-
-@dataclass(frozen=True, slots=True)
-class ParetoFront(Result):
-    """A cascade of more than two tiers: the cascades worth having, cheapest first."""
-
-    unit: Unit
-    points: tuple[FrontPoint, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,16 @@ from serve_app.evaluation.statistics.accepted import accepted_at, wrong_if_indep
 from serve_app.evaluation.statistics.baselines import random_deferral, selection_shares
 from serve_app.evaluation.statistics.bootstrap import Resampled
 from serve_app.evaluation.statistics.curves import Curve, at_budgets
+from serve_app.evaluation.statistics.gap import average_gap_recovered, calls_needed
 from serve_app.evaluation.statistics.pareto import RecordedTarget, RecordedTier
 from serve_app.evaluation.statistics.search import cheapest_within_margin
 
 FLAT = 0.01
 """A curve whose best and worst quality are no further apart is flat: it says nothing about thresholds."""
+GAP_SHARES = (0.5, 0.8)
+"""Of the gap between the best member and the target: how many calls of the target recover them."""
+Z_95 = 1.96
+"""Standard errors on either side of a mean that a normal interval of 95% has."""
 POINTS = 61
 """How many points of a curve are kept for plots; areas are exact."""
 
@@ -32,6 +37,8 @@ def result(k: int, row: Row, resampled: Resampled[StatisticKey], chow: int | Non
     best = view.best_member(tier.models)
     accepted = {rate: _accepted(k, row, rate, resampled) for rate in DEFERRAL_RATES}
     curves = _cost_curves(row)
+    weak = view.quality(view.best_member(view.tiers[0].models))[view.test]
+    gap = float(weak.mean()), float(row.sweep.target.mean())
     is_semantic = row.candidate.kind == "semantic"
     return RowResult(
         name=row.name(),
@@ -46,6 +53,8 @@ def result(k: int, row: Row, resampled: Resampled[StatisticKey], chow: int | Non
         kept_quality=float(row.sweep.kept.mean()),
         shares=_shares(row),
         other_metrics=_other_metrics(row),
+        apgr=average_gap_recovered(row.sweep.area, *gap),
+        cpt={share: calls_needed(row.sweep.deferral_curve(), *gap, share) for share in GAP_SHARES},
         at={unit: _budgets(row, unit, curve) for unit, curve in curves.items()},
         accepted=accepted,
         if_independent=wrong_if_independent(members, row.sweep.target) if is_semantic else None,
@@ -72,10 +81,10 @@ def _deferral_flags(accepted: AcceptedResult) -> list[str]:
     """Return a sentence if the target is not shown to be better on what is deferred: its interval includes 0."""
     if accepted.gain is None or accepted.gain.low > 0:
         return []
+    at = f"(at about {DEFERRED:.0%})"
     if accepted.gain.estimate <= 0:
-        return [f"Deferring buys nothing: the target is no better on what is deferred (about {DEFERRED:.0%})."]
-    gain = "what the target gains on it has an interval that includes 0"
-    return [f"Deferring about {DEFERRED:.0%} is not shown to buy anything: {gain}."]
+        return [f"Deferring buys nothing: the target is no better on what is deferred {at}."]
+    return [f"Deferring is not shown to buy anything: the target's gain on what is deferred {at} may be 0."]
 
 
 def _shares(row: Row) -> dict[str, float]:
@@ -107,9 +116,12 @@ def _curve(row: Row, costs: dict[Unit, Curve]) -> CurvePoints:
     curve = row.sweep.deferral_curve()
     shown = np.unique(np.linspace(0, len(curve.x) - 1, POINTS).round().astype(int))
     shares = {unit: cost.x[shown] / row.view.target_cost[unit][row.view.test].mean() for unit, cost in costs.items()}
+    half = Z_95 * row.sweep.standard_errors()[shown]
     return CurvePoints(
         rate=tuple(curve.x[shown].tolist()),
         quality=tuple(curve.quality[shown].tolist()),
+        quality_low=tuple((curve.quality[shown] - half).tolist()),
+        quality_high=tuple((curve.quality[shown] + half).tolist()),
         threshold=tuple(curve.thresholds[shown].tolist()),
         costs={unit: tuple(share.tolist()) for unit, share in shares.items()},
     )

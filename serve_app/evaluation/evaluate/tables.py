@@ -4,24 +4,42 @@ The paper's tables of areas come first; what the paper does not have follows: in
 """
 
 from collections.abc import Iterator
-from math import inf, isnan
+from math import inf
 
 from serve_app.evaluation.analysis.costs import Unit
+from serve_app.evaluation.evaluate.fronts import ParetoFront
 from serve_app.evaluation.evaluate.paper_tables import paper_tables
 from serve_app.evaluation.evaluate.results import (
+    AcceptedResult,
     Budgets,
     CascadeResult,
     Curves,
     GroupResult,
-    ParetoFront,
     RowResult,
 )
 from serve_app.evaluation.evaluate.row import DEFERRAL_RATES, DEFERRED
 from serve_app.evaluation.evaluate.table import Table
-from serve_app.evaluation.evaluate.words import UNIT_NAMES, cost, interval, kept, label, number, percentage, signed
+from serve_app.evaluation.evaluate.words import (
+    ORACLE,
+    UNIT_NAMES,
+    cost,
+    interval,
+    kept,
+    label,
+    model_alone,
+    number,
+    oracle_of,
+    p_value,
+    percent,
+    percentage,
+    random_of,
+    signed,
+)
 
 SHARES = (0.1, 0.2, 0.4, 0.6)
 """Of the target's cost: what they buy is in the table of budgets."""
+NEAR = 0.05
+"""A deferral rate that is further from the one in the header is shown with the number."""
 UNUSUAL = (("semantic", "mean"), ("chow_ensemble", "max"))
 """Kinds of rows under the policy that is not the paper's own: only their areas are in tables."""
 
@@ -34,6 +52,7 @@ def tables(group: GroupResult, cascade: CascadeResult, *, brief: bool = False) -
         return
     yield from paper_tables(cascade.detail, cascade.target)
     yield _areas(cascade.detail, cascade.target)
+    yield from _comparisons(cascade.detail)
     yield _agreed_and_wrong(cascade.detail, brief)
     yield _budgets(cascade.detail, brief)
 
@@ -57,37 +76,51 @@ def _models(group: GroupResult, cascade: CascadeResult) -> Table:
 def _areas(curves: Curves, target: str) -> Table:
     """Return every row with its intervals, best first, between the baselines."""
     base = curves.baselines
-    lines = [("oracle", "the best member answer", interval(base.oracle), "", "", "", "")]
-    lines.append((f"always {target} (quality)", target, interval(base.target), "", "", "", ""))
-    lines += [
-        (f"oracle of {model} alone", model, interval(facts.oracle), "", "", "", "")
-        for model, facts in base.members.items()
-    ]
+    empty = ("",) * 7
+    lines: list[tuple[str, ...]] = [(ORACLE, interval(base.oracle), *empty, "the best member answer")]
+    lines.append((model_alone(target), interval(base.target), *empty, target))
+    lines += [(oracle_of(model), interval(facts.oracle), *empty, model) for model, facts in base.members.items()]
     for row in sorted(curves.rows, key=lambda row: -row.auc.estimate):
         lines.append(
             (
                 label(row.name),
-                kept(row),
                 interval(row.auc),
                 signed(row.over_random),
                 signed(row.by_selection),
                 signed(row.over_best_chow) if row.over_best_chow else "",
+                number(row.apgr),
+                *(percent(rate) for rate in row.cpt.values()),
                 number(row.partial_oracle.estimate) if row.partial_oracle else "",
+                kept(row),
             )
         )
-    lines += [("random", model, interval(facts.random), "", "", "", "") for model, facts in base.members.items()]
-    lines += [
-        (f"never {target} (quality)", model, interval(facts.quality), "", "", "", "")
-        for model, facts in base.members.items()
-    ]
+    lines += [(random_of(model), interval(facts.random), *empty, model) for model, facts in base.members.items()]
+    lines += [(model_alone(model), interval(facts.quality), *empty, model) for model, facts in base.members.items()]
     best = curves.best_chow
     note = "over random: the same answers kept, deferred at random, so what deferral gains. by selection: what keeping "
-    note += "the selected answer gains over the best member's. "
+    note += f"the selected answer gains over the best member's ({base.best_member}, chosen on held-out examples). "
     if best:
         note += f"best Chow, chosen on held-out examples: {label(best)}. "
-    note += "Intervals: 95%, paired bootstrap."
-    header = ("scored by", "kept", "AUC", "over random", "by selection", "over best Chow", "partial oracle")
+    note += "APGR: the share of the gap between the best member and the target that is recovered, averaged over all "
+    note += (
+        "deferral rates; CPT: the least deferral rate that recovers 50 or 80% of it. Intervals: 95%, paired bootstrap."
+    )
+    header = (
+        *("scored by", "AUC", "over random", "by selection", "over best Chow"),
+        *("APGR", "CPT 50%", "CPT 80%", "partial oracle", "kept"),
+    )
     return Table("Areas under the deferral curve", header, tuple(lines), note=note)
+
+
+def _comparisons(curves: Curves) -> Iterator[Table]:
+    """Yield the table of the rows that were to be compared, if any."""
+    if not curves.comparisons:
+        return
+    lines = [
+        (one.row, one.less, signed(one.difference), p_value(one.p), p_value(one.p_holm)) for one in curves.comparisons
+    ]
+    note = "Paired bootstrap, two-sided. Holm: adjusted for the number of comparisons in this table."
+    yield Table("Comparisons", ("row", "less", "difference", "p", "p (Holm)"), tuple(lines), note=note)
 
 
 def _usual(curves: Curves) -> list[RowResult]:
@@ -103,16 +136,23 @@ def _agreed_and_wrong(curves: Curves, brief: bool) -> Table:
     rates = [DEFERRED] if brief else list(DEFERRAL_RATES)
     lines = []
     for row in rows:
-        accepted = [row.accepted[rate] for rate in rates]
-        cells = [(percentage(at.worse), number(at.mean_loss), signed(at.gain) if at.gain else "") for at in accepted]
-        independent = "" if row.if_independent is None or isnan(row.if_independent) else f"{row.if_independent:.1%}"
-        lines.append((label(row.name), independent, *(cell for group in cells for cell in group)))
+        cells = [cell for rate in rates for cell in _accepted(row.accepted[rate], rate)]
+        independent = "" if row.if_independent is None else percent(row.if_independent)
+        lines.append((label(row.name), independent, *cells))
     columns = ("wrong, deferring {:.0%}", "mean loss", "target's gain on the deferred")
     header = ("scored by", "wrong if independent", *(name.format(rate) for rate in rates for name in columns))
     note = "wrong: accepted, but of lower quality than the target's answer, as a share of the accepted, with its exact "
     note += "95% interval. If independent: of answers that all members agree on, if their mistakes were independent. "
-    note += "gain: by how much the target is better on what is deferred."
+    note += "at: where the nearest threshold defers another share. gain: the target's quality less that of the answers "
+    note += "it replaces, on what is deferred."
     return Table("Agreed and wrong", header, tuple(lines), note=note)
+
+
+def _accepted(accepted: AcceptedResult, rate: float) -> tuple[str, str, str]:
+    """Return the share that is wrong, with the deferral rate if the nearest threshold is not near; loss; gain."""
+    at = "" if abs(accepted.rate - rate) < NEAR else f" at {accepted.rate:.0%}"
+    gain = signed(accepted.gain) if accepted.gain else ""
+    return percentage(accepted.worse) + at, number(accepted.mean_loss), gain
 
 
 def _budgets(curves: Curves, brief: bool) -> Table:

@@ -16,6 +16,24 @@ UNIT_NAMES: Mapping[Unit, str] = {
 }
 
 
+ORACLE = "oracle"
+
+
+def model_alone(model: str) -> str:
+    """Return the name of the row of a model that answers alone."""
+    return f"{model} alone (quality)"
+
+
+def oracle_of(model: str) -> str:
+    """Return the name of the row of the best deferral of a model's answers."""
+    return f"oracle of {model}"
+
+
+def random_of(model: str) -> str:
+    """Return the name of the row of random deferral of a model's answers."""
+    return f"random, {model} kept"
+
+
 def label(name: RowName) -> str:
     """Return how a row's answers are scored, in words: the name of the row, unlike that of any other."""
     if name.kind == "chow_member":
@@ -56,6 +74,16 @@ def interval(values: Interval) -> str:
 def signed(values: Interval) -> str:
     """Return a difference with its interval, with signs."""
     return f"{values.estimate:+.4f} [{values.low:+.4f}, {values.high:+.4f}]"
+
+
+def percent(value: float) -> str:
+    """Return a share in percent, nothing for NaN."""
+    return "" if isnan(value) else f"{value:.1%}"
+
+
+def p_value(value: float) -> str:
+    """Return two significant digits."""
+    return f"{value:.2g}"
 
 
 def percentage(values: Interval | None) -> str:

@@ -186,6 +186,16 @@ class Sweep:
         rates = self.order.rates
         return Curve(rates, self.order.means(self.kept, self.target), rates, self.order.thresholds)
 
+    def standard_errors(self) -> Floats:
+        """Return the standard error of the mean quality at each point of the deferral curve, shape (g + 1,).
+
+        Of the threshold that leads to the point: the standard deviation over the examples, over the root of n.
+        """
+        means = self.order.means(self.kept, self.target)
+        squares = self.order.means(self.kept**2, self.target**2)
+        errors: Floats = np.sqrt(np.maximum(squares - means**2, 0) / len(self.kept))
+        return errors
+
     def cost_curve(self, tier_cost: npt.ArrayLike, target_cost: npt.ArrayLike) -> Curve:
         """Return quality against mean cost, in the unit of the (n,) costs; seconds of waiting give the latency curve.
 

@@ -44,16 +44,39 @@ def test_every_file_is_written(evaluation: Evaluation, tmp_path: Path) -> None:
         "report.md",
         "report.json",
         "rows.csv",
+        "curves.csv",
         "curves-Synthetic-default.png",
     ]
     assert json.loads(written[2].read_text()) == evaluation.to_json()
-    assert written[4].read_bytes().startswith(b"\x89PNG")
+    assert written[5].read_bytes().startswith(b"\x89PNG")
     rows = list(csv.DictReader(written[3].read_text().splitlines()))
     [cascade] = evaluation.groups[0].cascades
     assert cascade.curves is not None
     assert [float(row["auc"]) for row in rows] == [number(row.auc.estimate) for row in cascade.curves.rows]
     assert all(row["signature"].startswith("data:") for row in rows)
-    assert len({(row["kind"], row["judged_by"]) for row in rows}) == len(rows)
+    assert len({row["judged_by"] for row in rows}) == len(rows)
+    assert [float(row["apgr"]) for row in rows] == [number(row.apgr) for row in cascade.curves.rows]
+    assert [float(row["cpt_80"]) for row in rows] == [number(row.cpt[0.8]) for row in cascade.curves.rows]
+    first = cascade.curves.rows[0].accepted[0.4].worse
+    assert first is not None
+    assert [float(rows[0][f"wrong_40{end}"]) for end in ("", "_low", "_high")] == [
+        number(value) for value in (first.estimate, first.low, first.high)
+    ]
+
+
+def test_curves_are_written_with_bands_and_costs(evaluation: Evaluation, tmp_path: Path) -> None:
+    write(evaluation, tmp_path)
+    points = list(csv.DictReader((tmp_path / "curves.csv").read_text().splitlines()))
+    [cascade] = evaluation.groups[0].cascades
+    assert cascade.curves is not None
+    for row in cascade.curves.rows:
+        own = [point for point in points if point["row"] == label(row.name)]
+        assert [float(point["rate"]) for point in own] == [number(rate) for rate in row.curve.rate]
+        assert [float(point["flops"]) for point in own] == [number(share) for share in row.curve.costs["flops"]]
+        assert {point["usd"] for point in own} == {""}  # the target is free
+        assert all(float(point["quality_low"]) <= float(point["quality"]) for point in own)
+        assert all(float(point["quality"]) <= float(point["quality_high"]) for point in own)
+        assert own[-1]["threshold"] == "inf"
 
 
 class Tags(HTMLParser):

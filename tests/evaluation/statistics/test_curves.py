@@ -35,6 +35,13 @@ def test_deferral_curve_by_hand():
     assert curve.point(2) == Point(0.35, 0.4, 0.4, 0.8)
 
 
+def test_standard_errors_by_hand():
+    errors = sweep(SCORES, KEPT, TARGET).standard_errors()
+    # Of 0 and 1 with means of .4, .6, .8, .8 and .8: the root of mean (1 - mean) / 5.
+    assert_allclose(errors, np.sqrt([0.24 / 5, 0.24 / 5, 0.16 / 5, 0.16 / 5, 0.16 / 5]))
+    assert_allclose(sweep([1, 2], [0.5, 0.5], [0.5, 0.5]).standard_errors(), [0, 0, 0])
+
+
 def test_cost_curve_and_budgets_by_hand():
     curve = sweep(SCORES, KEPT, TARGET).cost_curve([1, 1, 1, 1, 1], [4, 4, 2, 6, 4])
     assert_allclose(curve.x, [1, 1.8, 2.6, 4.2, 5])

@@ -5,7 +5,7 @@ from math import nan
 
 from serve_app.evaluation.analysis.json_values import Body, number
 from serve_app.evaluation.evaluate.results import CascadeResult, CurvePoints, Curves, RowResult
-from serve_app.evaluation.evaluate.words import label
+from serve_app.evaluation.evaluate.words import label, random_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,15 @@ def _shown(row: RowResult, curves: Curves) -> bool:
 
 def _random(curves: Curves) -> Line:
     """Return random deferral with the best member: a straight line."""
-    members, target = curves.baselines.members, curves.baselines.target.estimate
+    members = curves.baselines.members
     best = curves.baselines.best_member
-    points = CurvePoints((0, 1), (members[best].quality.estimate, target), (nan, nan), {})
-    return Line(f"random, {best} kept", members[best].random.estimate, dashed=True, shown=True, points=points)
+    ends = members[best].quality, curves.baselines.target
+    points = CurvePoints(
+        rate=(0, 1),
+        quality=tuple(end.estimate for end in ends),
+        quality_low=tuple(end.low for end in ends),
+        quality_high=tuple(end.high for end in ends),
+        threshold=(nan, nan),
+        costs={},
+    )
+    return Line(random_of(best), members[best].random.estimate, dashed=True, shown=True, points=points)

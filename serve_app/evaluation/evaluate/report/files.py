@@ -1,0 +1,16 @@
+"""Files that a user named, which may not be writable."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from serve_app.errors import DataError
+
+
+@contextmanager
+def written(what: str, path: Path) -> Iterator[None]:
+    """Raise a DataError that names `what` and the path if it cannot be written within the block."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{what} {str(path)!r} cannot be written: {error.strerror}.") from None
