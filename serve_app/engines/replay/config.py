@@ -12,12 +12,6 @@ from serve_app.engines.replay.synthetic import SyntheticAnswers
 from serve_app.engines.replay.tape import RecordedAnswer
 
 
-class Record(RecordedAnswer):
-    """One line of a `records` file."""
-
-    prompt: str
-
-
 class ScriptedAnswer(RecordedAnswer):
     """An answer to every prompt with `contains` in it; its latencies come before the engine's."""
 
@@ -37,6 +31,10 @@ class ReplayConfig(EngineSettings):
     engine: Literal["replay"]
     answers: tuple[ScriptedAnswer, ...] = Field(default=(), description="Scripted answers; the first match wins.")
     records: Path | None = Field(default=None, description="A JSON Lines file of recorded answers, plain or `.gz`.")
+    recorded_model: str | None = Field(
+        default=None,
+        description="The model whose answers are played, if `records` are of cascade collect or cascade import.",
+    )
     default: str | None = Field(default=None, description="The answer to any other prompt; null refuses it.")
     first_token_s: Annotated[float, OPERATIONAL] = Field(
         default=0.0, ge=0, description="Seconds before the first token."
@@ -59,6 +57,8 @@ class ReplayConfig(EngineSettings):
     def _one_way_each(self) -> Self:
         if self.synthetic is not None and self.default is not None:
             raise ValueError("synthetic and default exclude each other: both answer any other prompt")
+        if self.recorded_model is not None and self.records is None:
+            raise ValueError("recorded_model needs records, in which the model's answers are")
         timed = {"first_token_s", "token_s"}
         written = self.model_fields_set | {name for answer in self.answers for name in answer.model_fields_set}
         if self.batching is not None and timed & written:

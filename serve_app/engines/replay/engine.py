@@ -6,7 +6,9 @@ have no effect: what was recorded comes back as it was. An answer that does not 
 that calls tools which the request lacks, one without a call if one is required, or, under a response format, one that
 is not a JSON object (schemas are not checked).
 
-`records` is a file of JSON Lines (or `.gz`), one answer each; only `prompt` and `text` (or `tool_calls` or `error`) are
+With `recorded_model`, `records` is a file that `cascade collect` or `cascade import` wrote, and every prompt that this
+model was asked in it gets the answer that it gave, if the whole conversation is the same. Otherwise `records` is a file
+of JSON Lines (or `.gz`), one answer each; only `prompt` and `text` (or `tool_calls` or `error`) are
 required, and of several records of one prompt the last counts:
 
     {"prompt": "Capital of France?", "text": "Paris.", "finish_reason": "stop", "prompt_tokens": 12,
@@ -21,23 +23,20 @@ take the longer the more requests run. `synthetic` makes answers up that agree o
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from serve_app.core.types import Delta, Generation, Prompt
 from serve_app.engines.base import EngineCounters, Meter
-from serve_app.engines.replay.config import Record, ReplayConfig, ScriptedAnswer
+from serve_app.engines.replay.config import ReplayConfig, ScriptedAnswer
 from serve_app.engines.replay.gpu_model import Sequence
 from serve_app.engines.replay.live_batch import LiveBatch
+from serve_app.engines.replay.recorded import Key, conversation, read_records
 from serve_app.engines.replay.tape import RecordedAnswer, Take, Tape, make_tape
 from serve_app.engines.running.slots import CLOSED, Slots
-from serve_app.errors import ContextTooLongError, DataError, EngineError
-from serve_app.files.json_lines import Object, read_json_lines
-from serve_app.files.text import Line
+from serve_app.errors import ContextTooLongError, EngineError
 
 TICK_S = 0.02
 """Seconds between two updates of the meter in `generate`."""
@@ -46,10 +45,10 @@ TICK_S = 0.02
 class ReplayEngine:
     """Plays answers back. Without latencies `generate` needs no slot and never yields to the event loop."""
 
-    def __init__(self, config: ReplayConfig, records: dict[str, Record]) -> None:
+    def __init__(self, config: ReplayConfig, records: Mapping[Key, RecordedAnswer]) -> None:
         self._context_tokens = config.context_tokens
         self._scripted = [(answer.contains, _scripted(config, answer)) for answer in config.answers]
-        self._recorded = {prompt: _tape(config, record) for prompt, record in records.items()}
+        self._recorded = {key: _tape(config, record) for key, record in records.items()}
         self._default = None if config.default is None else _tape(config, RecordedAnswer(text=config.default))
         self._synthetic = config.synthetic
         self._first_token_s, self._token_s = config.first_token_s, config.token_s
@@ -59,7 +58,9 @@ class ReplayEngine:
     @classmethod
     async def load(cls, config: ReplayConfig, weights: Path | None = None) -> "ReplayEngine":
         """Read the records; there are no weights. Raises `EngineError` if a record cannot be read."""
-        records = await asyncio.to_thread(_read, config.records) if config.records else {}
+        records: Mapping[Key, RecordedAnswer] = {}
+        if config.records is not None:
+            records = await asyncio.to_thread(read_records, config.records, config.recorded_model)
         return cls(config, records)
 
     async def generate(self, prompt: Prompt, meter: Meter) -> Generation:
@@ -162,7 +163,7 @@ class ReplayEngine:
         for contains, tape in self._scripted:
             if contains in key and tape.answer.fits(prompt):
                 return tape
-        for candidate in (self._recorded.get(key), self._default):
+        for candidate in (self._recorded.get(conversation(prompt)), self._recorded.get(key), self._default):
             if candidate is not None and candidate.answer.fits(prompt):
                 return candidate
         if self._synthetic is not None and (answer := self._synthetic.answer(key)).fits(prompt):
@@ -211,21 +212,3 @@ def _key(prompt: Prompt) -> str:
 def _words(prompt: Prompt) -> int:
     texts = [message.content for message in prompt.messages] if prompt.text is None else [prompt.text]
     return max(1, sum(len(text.split()) for text in texts))
-
-
-def _read(path: Path) -> dict[str, Record]:
-    try:
-        with read_json_lines(path) as lines:
-            records = [_record(line, body) for line, body in lines]
-    except DataError as error:
-        raise EngineError(f"The replay engine cannot use its records: {error}") from error
-    return {record.prompt: record for record in records}
-
-
-def _record(line: Line, body: Object) -> Record:
-    try:
-        return Record.model_validate(body)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        field = ".".join(map(str, problem["loc"])) or "the line"
-        raise DataError(f"{line.where}: {field}: {problem['msg']}.") from error

@@ -12,6 +12,7 @@ from typing import Any
 
 from serve_app.core.types import Message
 from serve_app.errors import DataError, choices
+from serve_app.files.task_prompts import own_messages, templated_messages
 from serve_app.files.text import read_text
 
 PROMPTS = Path(__file__).parent / "prompts"
@@ -39,29 +40,6 @@ TASKS = {
 OFFICIAL_METRICS = {"triviaqa": ("triviaqa_f1", "triviaqa_em", "accuracy")}
 """Data sets with a script of their own, whose metrics take the place of their task's."""
 
-LANGUAGES = {
-    "ar": "Arabic",
-    "cs": "Czech",
-    "de": "German",
-    "en": "English",
-    "es": "Spanish",
-    "fi": "Finnish",
-    "fr": "French",
-    "hi": "Hindi",
-    "it": "Italian",
-    "ja": "Japanese",
-    "ko": "Korean",
-    "nl": "Dutch",
-    "pl": "Polish",
-    "pt": "Portuguese",
-    "ro": "Romanian",
-    "ru": "Russian",
-    "tr": "Turkish",
-    "uk": "Ukrainian",
-    "zh": "Chinese",
-}
-"""Names of ISO 639-1 codes in prompts; any other code is written as the example has it."""
-
 ROLES = ("system", "user", "assistant")
 
 
@@ -80,12 +58,7 @@ class Prompts:
 
     def messages(self, task: str, inputs: Mapping[str, Any]) -> tuple[Message, ...]:
         """Return the messages that ask a model about an example with these (checked) inputs."""
-        if task == "custom":
-            if "messages" in inputs:
-                return tuple(Message(message["role"], message["content"]) for message in inputs["messages"])
-            return (Message("user", inputs["prompt"]),)
-        named = {name: LANGUAGES.get(text, text) if name.endswith("_lang") else text for name, text in inputs.items()}
-        return (Message("user", self.template(task).format(**named)),)
+        return own_messages(inputs) if task == "custom" else templated_messages(self.template(task), inputs)
 
     def _read(self, task: str) -> str:
         if self._folder is not None and not self._folder.is_dir():

@@ -1,0 +1,117 @@
+"""Files of recorded answers: prompts with their answers, or the records of an evaluation, of which one model's."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+from pydantic import ValidationError
+
+from serve_app.core.types import Message, Prompt
+from serve_app.engines.replay.tape import RecordedAnswer
+from serve_app.errors import DataError, EngineError, choices
+from serve_app.files.json_lines import Object, read_appended, read_json_lines
+from serve_app.files.task_prompts import own_messages, templated_messages
+from serve_app.files.text import Line
+
+R = TypeVar("R", bound=RecordedAnswer)
+Conversation: TypeAlias = tuple[tuple[str, str], ...]
+"""The role and the text of every message."""
+Key: TypeAlias = str | Conversation
+"""What an answer is looked up by: the prompt's text, or the whole conversation."""
+PLAYED = (
+    "text",
+    "reasoning",
+    "finish_reason",
+    "prompt_tokens",
+    "completion_tokens",
+    "logprobs",
+    "tool_calls",
+)
+"""Fields of an answer in evaluation's records that are played; the latency is not, which the engine models."""
+
+
+class Record(RecordedAnswer):
+    """One line of a file of prompts and answers."""
+
+    prompt: str
+
+
+def conversation(prompt: Prompt) -> Conversation:
+    """Return what a prompt is looked up by among conversations; a raw text is what a user says."""
+    if prompt.text is not None:
+        return (("user", prompt.text),)
+    return _conversation(prompt.messages)
+
+
+def read_records(path: Path, model: str | None) -> dict[Key, RecordedAnswer]:
+    """Return the answers of a file by what they answer, of evaluation's records those of one model.
+
+    Of several answers to one prompt the last counts. Raises EngineError, with file, line and field, if the file cannot
+    be used.
+    """
+    try:
+        if model is not None:
+            return _Evaluation(path, model).answers()
+        with read_json_lines(path) as lines:
+            records = [_record(line, Record, body) for line, body in lines]
+    except DataError as error:
+        raise EngineError(f"The replay engine cannot use its records: {error}") from error
+    return {record.prompt: record for record in records}
+
+
+class _Evaluation:
+    """Reads one model's answers from the records of `cascade collect` or `cascade import`."""
+
+    def __init__(self, path: Path, model: str) -> None:
+        self._path = path
+        self._model = model
+        self._templates: Mapping[str, str] = {}
+        self._models: Mapping[str, Any] = {}
+        self._conversations: dict[str, Conversation] = {}
+
+    def answers(self) -> dict[Key, RecordedAnswer]:
+        answers: dict[Key, RecordedAnswer] = {}
+        with read_appended(self._path) as lines:
+            for line, body in lines:
+                try:
+                    answers.update(self._take(line, body))
+                except (AttributeError, KeyError, TypeError, ValueError) as error:
+                    raise DataError(
+                        f"{line.where}: not a line of evaluation's records ({error!r}), as recorded_model says."
+                    ) from None
+        if self._model not in self._models:
+            raise DataError(f"{self._path} has no model {self._model!r}. {choices(self._model, self._models)}")
+        return answers
+
+    def _take(self, line: Line, body: Object) -> Iterator[tuple[Key, RecordedAnswer]]:
+        """Note a header or an example, or yield an answer of the model with its conversation."""
+        match body["kind"]:
+            case "header":
+                self._templates, self._models = body["prompts"]["texts"], body["models"]
+            case "example":
+                self._conversations[body["id"]] = self._asked(body["task"], body["prompt_inputs"])
+            case "answer" if body["model"] == self._model:
+                yield self._conversations[body["example"]], _record(line, RecordedAnswer, _played(body))
+
+    def _asked(self, task: str, inputs: Mapping[str, Any]) -> Conversation:
+        template = self._templates.get(task)
+        return _conversation(own_messages(inputs) if template is None else templated_messages(template, inputs))
+
+
+def _conversation(messages: tuple[Message, ...]) -> Conversation:
+    return tuple((message.role, message.content) for message in messages)
+
+
+def _played(body: Object) -> Object:
+    if "failure" in body:
+        return {"error": body["message"] or body["failure"], "prompt_tokens": body["prompt_tokens"]}
+    return {name: body[name] for name in PLAYED if name in body}
+
+
+def _record(line: Line, kind: type[R], body: Object) -> R:
+    try:
+        return kind.model_validate(body)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        field = ".".join(map(str, problem["loc"])) or "the line"
+        raise DataError(f"{line.where}: {field}: {problem['msg']}.") from error

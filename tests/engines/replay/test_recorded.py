@@ -1,0 +1,94 @@
+"""Replay engines over records of an evaluation: which answer, by the whole conversation."""
+
+from math import nan
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from serve_app.core.types import Answer, Failure, Generation, Message, Prompt, Sampling, TokenLogprob, ToolCall
+from serve_app.engines import Engine, Meter, ReplayConfig, load_engine
+from serve_app.errors import EngineError
+from serve_app.evaluation.records.example import Example
+from serve_app.evaluation.records.lines import answer_body, example_body
+from tests.engines.asking import chat, generate, raw
+from tests.evaluation.records.headers import header, write
+
+QUESTION = Example("q1", "closed_book_qa", "", {"question": "Capital of France?"}, ())
+OPEN = Example("q2", "custom", "", {"prompt": "Sing."}, ())
+TALK = [
+    {"role": "user", "content": "Hi"},
+    {"role": "assistant", "content": "Yes?"},
+    {"role": "user", "content": "Sing."},
+]
+TALKED = Example("q3", "custom", "", {"messages": TALK}, ())
+
+
+def records(path: Path, *answers: tuple[str, str, Answer]) -> Path:
+    examples = map(example_body, (QUESTION, OPEN, TALKED))
+    return write(path, header().body(), *examples, *(answer_body(*answer, {"judge": 1}) for answer in answers))
+
+
+async def load(path: Path, **values: Any) -> Engine:
+    return await load_engine(
+        ReplayConfig.model_validate({"engine": "replay", "records": path, "recorded_model": "a"} | values)
+    )
+
+
+def said(text: str, **fields: Any) -> Generation:
+    return Generation(text, "stop", 50, 20, latency_s=nan, **fields)
+
+
+async def test_every_recorded_prompt_gets_the_models_own_answer(tmp_path: Path) -> None:
+    path = records(
+        tmp_path / "r.jsonl",
+        ("q1", "a", said("Rome")),
+        ("q1", "t", said("Lyon")),
+        ("q1", "a", said("Paris")),
+        ("q2", "a", said("La")),
+        ("q3", "a", said("Once more: la")),
+    )
+    engine = await load(path)
+    # By the template in the header, "Q: {question}".
+    answer = await generate(engine, chat("Q: Capital of France?"))
+    assert (answer.text, answer.prompt_tokens, answer.completion_tokens) == ("Paris", 50, 20)
+    assert (await generate(engine, chat("Sing."))).text == "La"
+    assert (await generate(engine, raw("Sing."))).text == "La"
+    messages = tuple(Message(it["role"], it["content"]) for it in TALK)  # type: ignore[arg-type]
+    assert (await generate(engine, Prompt(messages))).text == "Once more: la"
+    with pytest.raises(EngineError, match="no answer to this prompt"):
+        await engine.generate(chat("Capital of France?"), Meter())
+
+
+async def test_log_probabilities_thoughts_and_calls_are_played(tmp_path: Path) -> None:
+    thought = said("La", logprobs=(TokenLogprob("La", -0.5),), reasoning="Hm.", reasoning_tokens=1)
+    engine = await load(records(tmp_path / "r.jsonl", ("q2", "a", thought)))
+    answer = await generate(engine, Prompt((Message("user", "Sing."),), sampling=Sampling(logprobs=True)))
+    assert (answer.logprobs, answer.reasoning) == ((TokenLogprob("La", -0.5),), "Hm.")
+    called = Generation("", "tool_calls", 1, 1, latency_s=nan, tool_calls=(ToolCall("1", "look", "{}"),))
+    engine = await load(records(tmp_path / "r.jsonl", ("q2", "a", called)), default="no tool")
+    assert (await generate(engine, chat("Sing."))).text == "no tool"
+
+
+async def test_a_failure_fails_with_its_message(tmp_path: Path) -> None:
+    engine = await load(records(tmp_path / "r.jsonl", ("q2", "a", Failure("timeout", "Too slow.", latency_s=nan))))
+    with pytest.raises(EngineError, match=r"^Too slow\.$"):
+        await engine.generate(chat("Sing."), Meter())
+
+
+async def test_a_model_that_is_not_in_the_records_is_refused(tmp_path: Path) -> None:
+    path = records(tmp_path / "r.jsonl")
+    with pytest.raises(EngineError, match=r"r\.jsonl has no model 'z'\. Available: a, t\."):
+        await load(path, recorded_model="z")
+
+
+async def test_a_file_of_prompts_is_no_records_of_an_evaluation(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.jsonl", {"prompt": "x", "text": "y"})
+    with pytest.raises(EngineError, match=r"r\.jsonl:1: not a line of evaluation's records \(KeyError\('kind'\)\)"):
+        await load(path)
+
+
+def test_a_recorded_model_needs_records() -> None:
+    with pytest.raises(ValidationError, match="recorded_model needs records, in which the model's answers are"):
+        ReplayConfig.model_validate({"engine": "replay", "recorded_model": "a"})
