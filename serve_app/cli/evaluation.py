@@ -8,7 +8,7 @@ import typer
 from serve_app.cli.arguments import ConfigPath
 from serve_app.cli.errors_and_exit import echo_json, report_errors
 from serve_app.evaluation.analysis.costs import Unit
-from serve_app.evaluation.calibrate.goal import Goal
+from serve_app.evaluation.calibrate.goal import Goal, Loss
 from serve_app.terminal.console import note_console, result_console
 
 RecordsPath = Annotated[
@@ -175,7 +175,20 @@ def calibrate(
     ] = "flops",
     quality: Annotated[float | None, typer.Option(min=0, max=1, help="Goal: minimum mean quality.")] = None,
     risk: Annotated[float | None, typer.Option(help="Goal: maximum expected loss, with probability 1 - delta.")] = None,
-    delta: Annotated[float, typer.Option(help="With --risk: accepted probability that the bound fails.")] = 0.1,
+    delta: Annotated[
+        float | None,
+        typer.Option(
+            help="Accepted probability that the goal is missed on other data: of --risk (0.1 by default), and of "
+            "--quality, which is not tested without it."
+        ),
+    ] = None,
+    loss: Annotated[
+        Loss,
+        typer.Option(
+            help="Loss that --risk bounds: positive is max(0, Q_target - Q_cascade); signed is Q_target - Q_cascade, "
+            "which is weaker, since gains make up for losses."
+        ),
+    ] = "positive",
     label_free: Annotated[
         bool, typer.Option("--label-free", help="Risk bound on disagreement with the target, without references.")
     ] = False,
@@ -204,7 +217,7 @@ def calibrate(
     from serve_app.evaluation.calibrate import command as calibrating
     from serve_app.evaluation.records.file import Records
 
-    goal = Goal(tuple(deferral_rate) if deferral_rate else None, budget, unit, quality, risk, delta, label_free)
+    goal = Goal(tuple(deferral_rate) if deferral_rate else None, budget, unit, quality, risk, delta, label_free, loss)
     options = Options(cascades=(cascade,), signals=(), metrics=_list(metric), seed=seed, tier_signals=_list(signal))
     loaded = select(Records.load(records), where or ())
     done = calibrating.run(loaded, options, goal, fit=fit, config=config, output=output, chosen=chosen)

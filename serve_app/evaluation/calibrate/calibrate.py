@@ -11,13 +11,12 @@ from math import ceil
 import numpy as np
 import numpy.typing as npt
 
-from serve_app.core.agreement import output_scores
 from serve_app.errors import ConfigError, DataError
 from serve_app.evaluation.analysis.candidates import Candidate
 from serve_app.evaluation.analysis.cascade_view import CascadeView
 from serve_app.evaluation.analysis.costs import Unit
 from serve_app.evaluation.analysis.dataset import CALIBRATE, CHOOSE, Dataset, writable
-from serve_app.evaluation.analysis.similarities import measure, plain_signals
+from serve_app.evaluation.calibrate.bound import bound_by_test, needs_path, scores_on
 from serve_app.evaluation.calibrate.goal import Goal
 from serve_app.evaluation.calibrate.results import (
     CalibrationReport,
@@ -32,20 +31,11 @@ from serve_app.evaluation.statistics.binomial import binomial_interval
 from serve_app.evaluation.statistics.bootstrap import Interval, bootstrap, mean_of
 from serve_app.evaluation.statistics.curves import Floats, Integers
 from serve_app.evaluation.statistics.pareto import RecordedTarget, RecordedTier, answered_by
-from serve_app.evaluation.statistics.risk import (
-    RiskBound,
-    all_thresholds,
-    bound_risk,
-    candidate_path,
-    disagreement_losses,
-    quality_losses,
-)
+from serve_app.evaluation.statistics.risk import RiskBound
 from serve_app.evaluation.statistics.thresholds import Calibration, best_for_budget, for_budget, for_quality, for_rates
 
 LEVEL = 0.95
 """Of all intervals."""
-SEARCHED = 10_000
-"""Up to so many examples a risk bound tests each one's threshold, which takes quadratic time: 2 s for these."""
 
 
 def calibrate(dataset: Dataset, goal: Goal, *, set_aside: bool) -> CalibrationResult:
@@ -57,7 +47,7 @@ def calibrate(dataset: Dataset, goal: Goal, *, set_aside: bool) -> CalibrationRe
     view, candidates = scored_tiers(dataset)
     goal.check(len(candidates))
     choose, tune, test = dataset.parts(view.group.index, CHOOSE, CALIBRATE)
-    if not set_aside and not _needs_path(goal, len(candidates), len(choose) + len(tune)):
+    if not set_aside and not needs_path(goal, len(candidates), len(choose) + len(tune)):
         choose, tune = choose[:0], np.concatenate([choose, tune])
     tune = tune[np.argsort(dataset.shares[tune])]  # by hashes: an order that says nothing about the examples
     if min(len(tune), len(test)) < 2 or len(choose) == 1:
@@ -66,7 +56,7 @@ def calibrate(dataset: Dataset, goal: Goal, *, set_aside: bool) -> CalibrationRe
     thresholds = bound.thresholds if isinstance(bound, RiskBound) else bound.setting.thresholds
     finite = tuple(map(writable, thresholds))
     share = CALIBRATE - CHOOSE if len(choose) else CALIBRATE
-    rate = float((answered_by(_scores(candidates, tune), finite) > 0).mean())
+    rate = float((answered_by(scores_on(candidates, tune), finite) > 0).mean())
     report = CalibrationReport(
         cascade=view.id,
         tiers=tuple(ScoredTier(candidate.tier.models, candidate.tier.signal) for candidate in candidates),
@@ -75,15 +65,11 @@ def calibrate(dataset: Dataset, goal: Goal, *, set_aside: bool) -> CalibrationRe
         met=bound.met,
         examples=PartSizes(len(choose), len(tune), len(test)),
         deferral_rate_when_calibrated=Interval(rate, *bound.rate_interval, LEVEL),
+        quality_when_calibrated=_untested_quality(view, candidates, goal, finite, tune),
         guarantee=_guarantee(bound, share) if isinstance(bound, RiskBound) else None,
         on_test=_on_test(view, candidates, finite, test),
     )
     return CalibrationResult(finite, _problem(bound, share), report)
-
-
-def _needs_path(goal: Goal, tiers: int, examples: int) -> bool:
-    """Return whether the thresholds that a goal tests must come from other examples than those it tests them on."""
-    return goal.risk is not None and (tiers > 1 or examples > SEARCHED)
 
 
 def _problem(calibration: Calibration | RiskBound, share: float) -> str | None:
@@ -118,14 +104,10 @@ def scored_tiers(dataset: Dataset) -> tuple[CascadeView, list[Candidate]]:
     return view, candidates
 
 
-def _scores(candidates: Sequence[Candidate], part: Integers) -> list[Floats]:
-    return [candidate.scored.scores[part] for candidate in candidates]
-
-
 def _thresholds(
     view: CascadeView, candidates: Sequence[Candidate], goal: Goal, choose: Integers, tune: Integers
 ) -> Calibration | RiskBound:
-    scores = _scores(candidates, tune)
+    scores = scores_on(candidates, tune)
     if goal.rates is not None:
         return for_rates(scores, goal.rates)
     if goal.budget is not None:
@@ -134,23 +116,10 @@ def _thresholds(
         if len(candidates) > 1 and view.group.metrics:
             return best_for_budget(*_recorded(view, candidates, costs, tune), allowed)
         return for_budget(scores, costs, allowed)
-    if goal.quality is not None:
-        return for_quality(*_recorded(view, candidates, _prices(view, candidates, goal, tune), tune), goal.quality)
-    assert goal.risk is not None
-    path = candidate_path(_scores(candidates, choose)) if len(choose) else all_thresholds(scores[0])
-    if not len(path):
-        named = " or ".join(dict.fromkeys(repr(candidate.tier.signal) for candidate in candidates))
-        raise DataError(f"None of the examples has a score by {named}.")
-    losses = _losses(view, candidates, label_free=goal.label_free)
-    return bound_risk(
-        scores,
-        [loss[tune] for loss in losses],
-        path,
-        alpha=goal.risk,
-        delta=goal.delta,
-        binary=not goal.label_free and view.metric in view.group.binary,
-        bounds="disagreement" if goal.label_free else "quality_loss",
-    )
+    if goal.tested_delta is not None:
+        return bound_by_test(view, candidates, goal, choose, tune)
+    assert goal.quality is not None
+    return for_quality(*_recorded(view, candidates, _prices(view, candidates, goal, tune), tune), goal.quality)
 
 
 def _recorded(
@@ -181,37 +150,6 @@ def _prices(view: CascadeView, candidates: Sequence[Candidate], goal: Goal, part
     return [cost[part] for cost in _costs(view, candidates, goal.unit)]
 
 
-def _losses(view: CascadeView, candidates: Sequence[Candidate], *, label_free: bool) -> list[Floats]:
-    """Return the losses of keeping each tier's selected answers, (n,) each, in 0..1."""
-    if not label_free:
-        target = view.quality(view.target)
-        return [quality_losses(view.kept(candidate), target) for candidate in candidates]
-    signal = _comparing_signal(view.dataset, candidates)
-    return [disagreement_losses(_likeness(view, candidate, signal)) for candidate in candidates]
-
-
-def _comparing_signal(dataset: Dataset, candidates: Sequence[Candidate]) -> str:
-    """Return the signal that compares answers with the target's: the first tier's that compares texts by itself."""
-    names = [candidate.tier.signal or "" for candidate in candidates]
-    signal = next((name for name in names if list(plain_signals(dataset.config, [name])) == [name]), None)
-    if signal is None:
-        named = " or ".join(map(repr, dict.fromkeys(names)))
-        raise ConfigError(f"--label-free compares texts by the cascade's signal, which {named} alone cannot do.")
-    return signal
-
-
-def _likeness(view: CascadeView, candidate: Candidate, signal: str) -> Floats:
-    """Return how far each selected answer agrees with the target's by that signal, (n,); 0 if none is selected."""
-    dataset, tier = view.dataset, candidate.tier
-    target, selected = dataset.replay.texts(view.target, tier.compare), candidate.scored.selected
-    members = [dataset.replay.texts(model, tier.compare) for model in tier.models]
-    pairs = [(members[member][k] if member >= 0 else "", target[k]) for k, member in enumerate(selected.tolist())]
-    signals = plain_signals(dataset.config, [signal])
-    matrices = measure(signals, pairs, dataset.options.processes)[signal]
-    likeness = [output_scores(matrices.of(k, (0, 1)))[0] for k in range(len(pairs))]
-    return np.where(selected >= 0, likeness, 0.0)
-
-
 def _guarantee(bound: RiskBound, share: float) -> Guarantee:
     return Guarantee(
         bounds=bound.bounds,
@@ -225,7 +163,7 @@ def _guarantee(bound: RiskBound, share: float) -> Guarantee:
 
 
 def _on_test(view: CascadeView, candidates: Sequence[Candidate], thresholds: Sequence[float], test: Integers) -> OnTest:
-    by = answered_by(_scores(candidates, test), thresholds)
+    by = answered_by(scores_on(candidates, test), thresholds)
     costs = [view.tier_cost(candidate.tier) for candidate in candidates]
     return OnTest(
         passed_on=tuple(_share(by > number) for number in range(len(candidates))),
@@ -236,6 +174,15 @@ def _on_test(view: CascadeView, candidates: Sequence[Candidate], thresholds: Seq
         },
         quality=_quality(view, candidates, by, test) if view.group.metrics else None,
     )
+
+
+def _untested_quality(
+    view: CascadeView, candidates: Sequence[Candidate], goal: Goal, thresholds: Sequence[float], tune: Integers
+) -> Interval | None:
+    """Return the mean quality on the examples that a quality goal was reached on without a test, else None."""
+    if goal.quality is None or goal.tested_delta is not None:
+        return None
+    return _quality(view, candidates, answered_by(scores_on(candidates, tune), thresholds), tune).quality
 
 
 def _quality(view: CascadeView, candidates: Sequence[Candidate], by: Integers, test: Integers) -> QualityResult:

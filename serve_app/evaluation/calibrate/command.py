@@ -25,6 +25,8 @@ from serve_app.signals import AnySignalConfig
 BOUNDED: dict[Bounds, str] = {
     "disagreement": "disagreement with the target, which may itself be wrong",
     "quality_loss": "loss of quality against the target",
+    "quality_difference": "target's quality less the cascade's, where gains make up for losses",
+    "error": "mean quality from below, by the error, 1 - quality",
 }
 
 
@@ -62,13 +64,18 @@ class CalibrationRun:
         yield f"{report.cascade}: {_tiers(report)}"
         yield f"Goal: {report.goal}."
         yield f"Threshold{several}: {thresholds}, found on {report.examples.calibrate} examples."
+        if (quality := report.quality_when_calibrated) is not None:
+            yield (
+                f"Their mean quality is {_number(quality)}: a mean on the very examples that the threshold{several} "
+                "came from, not a guarantee. --delta 0.1 tests the goal."
+            )
         yield f"On {report.examples.test} others {_deferred(test)}{_costs(test)}."
         if self.latency:
             yield LATENCIES
-        if quality := test.quality:
+        if measured := test.quality:
             yield (
-                f"Their quality ({quality.metric}): {_number(quality.quality)}, "
-                f"the target's {_number(quality.target_quality)}, the difference {_number(quality.less_target)}."
+                f"Their quality ({measured.metric}): {_number(measured.quality)}, "
+                f"the target's {_number(measured.target_quality)}, the difference {_number(measured.less_target)}."
             )
         if guarantee := report.guarantee:
             yield f"Bounded is the {BOUNDED[guarantee.bounds]}; {_tested(guarantee)}"

@@ -72,7 +72,10 @@ class OnTest(Result):
 
 @dataclass(frozen=True, slots=True)
 class CalibrationReport(Result):
-    """Everything about a calibration but the thresholds themselves."""
+    """Everything about a calibration but the thresholds themselves.
+
+    `quality_when_calibrated`: of a quality goal that was not tested.
+    """
 
     cascade: str
     tiers: tuple[ScoredTier, ...]
@@ -81,12 +84,15 @@ class CalibrationReport(Result):
     met: bool
     examples: PartSizes
     deferral_rate_when_calibrated: Interval
+    quality_when_calibrated: Interval | None
     guarantee: Guarantee | None
     on_test: OnTest
 
     def to_json(self) -> Body:
         """Return the fields by name; a single tier as `signal` and `models`, several as `tiers`; the goal as `wish`."""
         guarantee = {} if self.guarantee is None else {"guarantee": self.guarantee.to_json()}
+        quality = self.quality_when_calibrated
+        reached = {} if quality is None else {"quality_when_calibrated": plain(quality)}
         return {
             "cascade": self.cascade,
             **self._tiers(),
@@ -94,6 +100,7 @@ class CalibrationReport(Result):
             "met": self.met,
             "examples": self.examples.to_json(),
             "deferral_rate_when_calibrated": plain(self.deferral_rate_when_calibrated),
+            **reached,
             **guarantee,
             "on_test": self.on_test.to_json(),
         }

@@ -17,11 +17,11 @@ import numpy.typing as npt
 from serve_app.errors import ConfigError, DataError
 from serve_app.evaluation.statistics.betting import betting_p_values, blocks, examples_needed
 from serve_app.evaluation.statistics.binomial import binomial_cdf, binomial_interval
-from serve_app.evaluation.statistics.curves import Floats, Integers
+from serve_app.evaluation.statistics.curves import Floats, Integers, column
 from serve_app.evaluation.statistics.pareto import arrivals, even_path
 from serve_app.evaluation.statistics.thresholds import RESOLUTION, between_0_and_1
 
-Bounds = Literal["quality_loss", "disagreement"]
+Bounds = Literal["quality_loss", "quality_difference", "disagreement", "error"]
 Thresholds = tuple[float, ...]
 
 
@@ -46,7 +46,8 @@ class RiskBound:
     delta: float
     examples: int
     bounds: Bounds
-    """`quality_loss`: max(0, Q_target - Q_cascade). `disagreement`: with the target, which may itself be wrong."""
+    """`quality_loss`: max(0, Q_target - Q_cascade). `quality_difference`: Q_target - Q_cascade. `error`: 1 - Q_cascade.
+    `disagreement`: with the target, which may itself be wrong."""
     risk: float
     """The mean loss on the examples at the thresholds."""
     rate: float
@@ -70,11 +71,21 @@ class RiskBound:
 
 def quality_losses(kept: npt.ArrayLike, target: npt.ArrayLike) -> Floats:
     """Return the loss of keeping each answer, (n,): max(0, Q_target - Q_kept). Raises DataError unless Q is in 0..1."""
+    return np.maximum(0.0, quality_differences(kept, target))
+
+
+def quality_differences(kept: npt.ArrayLike, target: npt.ArrayLike) -> Floats:
+    """Return Q_target - Q_kept, (n,): negative if the kept answer is better. Raises DataError unless Q is in 0..1."""
+    kept_quality, target_quality = _qualities(kept, target)
+    return target_quality - kept_quality
+
+
+def _qualities(kept: npt.ArrayLike, target: npt.ArrayLike) -> tuple[Floats, Floats]:
     qualities = np.asarray(kept, dtype=np.float64), np.asarray(target, dtype=np.float64)
     for name, quality in zip(("kept", "target"), qualities, strict=True):
         if not ((quality >= 0) & (quality <= 1)).all():
             raise DataError(f"{name!r} must be qualities between 0 and 1, scaled if need be.")
-    return np.maximum(0.0, qualities[1] - qualities[0])
+    return qualities
 
 
 def disagreement_losses(similarities: npt.ArrayLike) -> Floats:
@@ -82,14 +93,14 @@ def disagreement_losses(similarities: npt.ArrayLike) -> Floats:
     return np.clip(1 - np.asarray(similarities, dtype=np.float64), 0.0, 1.0)
 
 
-def candidate_path(scores: Sequence[Floats], count: int = 100) -> Floats:
-    """Return at most `count` vectors of thresholds to test, (p, tiers), strictest first.
+def candidate_path(scores: Sequence[Floats], count: int = 100, *, defer_all: bool = False) -> Floats:
+    """Return at most `count` vectors of thresholds to test, (p, tiers), strictest first, with or without "defer all".
 
     Under each vector every tier defers the same share of the examples. They must not be those that the risk bound is
     tested on, or the guarantee is lost; `all_thresholds` is the exception. Labels are not needed. See `even_path`.
     """
     path = even_path(scores, count + 1, RESOLUTION)[::-1]
-    return path[(path < inf).any(axis=1)]
+    return path if defer_all else path[(path < inf).any(axis=1)]
 
 
 def all_thresholds(scores: Floats) -> Floats:
@@ -98,6 +109,16 @@ def all_thresholds(scores: Floats) -> Floats:
     The risk bound may be tested on the same (n,) examples if no example loses more under a stricter threshold.
     """
     return candidate_path([scores], 2 * len(scores) + 1)
+
+
+def from_best(scores: Sequence[Floats], losses: Sequence[Floats], target: Floats, candidates: Floats) -> Floats:
+    """Return the candidates from the one with the least mean loss on: the target may not be the best that there is.
+
+    `losses`: (n,) of each tier; `target`: (n,). The examples must not be those that the risk bound is tested on.
+    """
+    begins = arrivals(scores, candidates[::-1])
+    means = _losses(begins, [*losses, target], len(candidates) - 1 - np.arange(len(candidates))).mean(axis=1)
+    return candidates[int(np.argmin(means)) :]
 
 
 def bound_risk(
@@ -109,12 +130,14 @@ def bound_risk(
     delta: float,
     binary: bool = False,
     bounds: Bounds = "quality_loss",
+    target_losses: npt.ArrayLike | None = None,
 ) -> RiskBound:
     """Return the most lenient candidate that is shown to keep the expected loss at most alpha.
 
-    `scores`: (n,) of each tier, None or NaN always deferred. `losses`: (n,) of each tier, in 0..1, of each answer if
-    the tier's is kept; what gets to the target loses nothing, and the mean is over all requests. The order of the
-    examples must say nothing about their losses. `candidates`: (p, tiers), strictest first, from `candidate_path` or
+    `scores`: (n,) of each tier, None or NaN always deferred. `losses`: (n,) of each tier, in -1..1, of each answer if
+    the tier's is kept; what gets to the target has `target_losses`, (n,), or loses nothing, and the mean is over all
+    requests. The order of the examples must say nothing about their losses. `candidates`: (p, tiers), strictest first,
+    from `candidate_path` or, for losses of one tier that are not negative and a target that loses nothing, from
     `all_thresholds`. They are tested in turn, each at level delta, up to the first failure: so all that passed hold at
     once with probability 1 - delta. `binary`: the losses are 0 or 1 by their nature (exact match), so the test is the
     exact binomial one; otherwise it is `betting_p_values`. Raises ConfigError and DataError if a value is out of range.
@@ -124,8 +147,10 @@ def bound_risk(
     values, loss = np.asarray(scores, dtype=np.float64), np.asarray(losses, dtype=np.float64)
     if values.shape != loss.shape or loss.ndim != 2 or not loss.size:
         raise DataError(f"Scores and losses must be one number for each example, not {values.shape} and {loss.shape}.")
-    if not ((loss >= 0) & (loss <= 1)).all() or (binary and not np.isin(loss, (0, 1)).all()):
-        raise DataError(f"Losses must be {'0 or 1' if binary else 'between 0 and 1'}.")
+    target = column("target_losses", np.zeros(loss.shape[1]) if target_losses is None else target_losses, loss[0])
+    loss = np.concatenate([loss, target[np.newaxis]])
+    if not (np.abs(loss) <= 1).all() or (binary and not np.isin(loss, (0, 1)).all()):
+        raise DataError(f"Losses must be {'0 or 1' if binary else 'between -1 and 1'}.")
     _check(candidates)
     begins, n = arrivals(list(values), candidates[::-1]), loss.shape[1]
     tail = binomial_cdf(n, alpha) if binary else None
@@ -146,50 +171,49 @@ def bound_risk(
             break
     passed = [candidate for candidate in tested if candidate.p_value <= delta]
     return RiskBound(
-        thresholds=passed[-1].thresholds if passed else (inf,) * len(loss),
+        thresholds=passed[-1].thresholds if passed else (inf,) * len(values),
         alpha=alpha,
         delta=delta,
         examples=n,
         bounds=bounds,
-        risk=passed[-1].risk if passed else 0.0,
+        risk=passed[-1].risk if passed else float(target.mean()),
         rate=float((begins[1] <= len(candidates) - len(passed)).mean()) if passed else 1.0,
         tested=tuple(tested),
         needed=needed,
-        problem=None if passed else _why(tested[0], n, alpha, delta, needed),
+        problem=None if passed else _why(bounds, tested[0], n, alpha, delta, needed),
     )
 
 
 def _check(candidates: Floats) -> None:
-    if (
-        candidates.ndim != 2
-        or not len(candidates)
-        or np.isnan(candidates).any()
-        or np.isposinf(candidates).all(1).any()
-    ):
-        raise ConfigError("'candidates' must be at least one vector of thresholds below +inf, and none NaN.")
+    if candidates.ndim != 2 or not len(candidates) or np.isnan(candidates).any():
+        raise ConfigError("'candidates' must be at least one vector of thresholds, and none NaN.")
     if (candidates[1:] > candidates[:-1]).any():
         raise ConfigError("'candidates' must be strictest first: no threshold may rise.")
 
 
-def _losses(begins: Integers, losses: Floats, vectors: Integers) -> Floats:
+def _losses(begins: Integers, losses: Sequence[Floats] | Floats, vectors: Integers) -> Floats:
     """Return the (n,) losses under each of c vectors of a path, (c, n), given by their numbers from the most lenient.
 
-    Example i is answered by tier k from vector `begins[k, i]` up to before `begins[k + 1, i]`.
+    `losses`: (n,) of each tier, then of the target. Example i is answered by tier k from vector `begins[k, i]` up to
+    before `begins[k + 1, i]`, and by the target from the last of them on.
     """
     number = vectors[:, np.newaxis]
-    under = np.zeros((len(vectors), losses.shape[1]))
+    under = np.where(begins[-1] <= number, losses[-1], 0.0)
     for loss, begin, end in zip(losses, begins, begins[1:], strict=False):
         under += np.where((begin <= number) & (number < end), loss, 0.0)
     return under
 
 
-def _why(strictest: Tested, n: int, alpha: float, delta: float, needed: int | None) -> str:
-    shown = ", ".join(f"{threshold:.6g}" for threshold in strictest.thresholds)
-    named = f"threshold, {shown}, has" if len(strictest.thresholds) == 1 else f"thresholds, {shown}, have"
+def _why(bounds: Bounds, first: Tested, n: int, alpha: float, delta: float, needed: int | None) -> str:
+    shown = ", ".join(f"{threshold:.6g}" for threshold in first.thresholds)
+    goal, mean = f"expected loss is at most {alpha:g}", f"loss of {first.risk:.4f}"
+    if bounds == "error":
+        goal, mean = f"mean quality is at least {1 - alpha:g}", f"quality of {1 - first.risk:.4f}"
+    which = "best" if bounds == "error" else "strictest"
+    named = f"{which} threshold, {shown}, has" if len(first.thresholds) == 1 else f"{which} thresholds, {shown}, have"
     problem = (
-        f"{n} examples to calibrate on cannot show that the expected loss is at most {alpha:g} with probability "
-        f"{1 - delta:g}: already the strictest {named} a mean loss of {strictest.risk:.4f} "
-        f"(p = {strictest.p_value:.3f})"
+        f"{n} examples to calibrate on cannot show that the {goal} with probability {1 - delta:g}: already the "
+        f"{named} a mean {mean} (p = {first.p_value:.3f})"
     )
     if needed is None:
         return problem + ", which more examples would hardly change."

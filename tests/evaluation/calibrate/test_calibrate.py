@@ -16,7 +16,7 @@ from serve_app.evaluation.analysis.dataset import CALIBRATE, CHOOSE
 from serve_app.evaluation.analysis.load import load_dataset
 from serve_app.evaluation.analysis.options import Options
 from serve_app.evaluation.analysis.replay import EVERYTHING
-from serve_app.evaluation.calibrate import calibrate as calibration
+from serve_app.evaluation.calibrate import bound
 from serve_app.evaluation.calibrate.calibrate import scored_tiers
 from serve_app.evaluation.calibrate.command import CalibrationRun, run
 from serve_app.evaluation.calibrate.goal import Goal
@@ -73,7 +73,7 @@ def test_what_nothing_was_chosen_on_calibrates(path: Path) -> None:
 
 
 def test_a_bound_on_very_many_examples_tests_thresholds_of_others(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calibration, "SEARCHED", 100)
+    monkeypatch.setattr(bound, "SEARCHED", 100)
     done = calibrate(path, Goal(risk=0.1)).calibrated
     assert done.report.examples.choose > 0
     assert done.report.guarantee is not None
@@ -84,6 +84,44 @@ def test_a_quality(path: Path) -> None:
     done = calibrate(path, Goal(quality=0.65))
     assert done.calibrated.problem is None
     assert done.calibrated.report.to_json()["on_test"]["quality"][0] > 0.6
+
+
+def test_a_quality_that_is_not_tested_is_called_a_mean(path: Path) -> None:
+    done = calibrate(path, Goal(quality=0.65))
+    quality = done.calibrated.report.quality_when_calibrated
+    assert quality is not None
+    assert quality.low < 0.65 <= quality.estimate < quality.high
+    assert (
+        f"Their mean quality is {quality.estimate:.4f} [{quality.low:.4f}, {quality.high:.4f}]: a mean on the very "
+        "examples that the threshold came from, not a guarantee. --delta 0.1 tests the goal."
+    ) in done.sentences()
+    assert done.to_json()["quality_when_calibrated"][0] == pytest.approx(quality.estimate)
+    assert "guarantee" not in done.to_json()
+
+
+def test_a_quality_that_is_tested(path: Path) -> None:
+    goal = Goal(quality=0.65, delta=0.1)
+    assert str(goal) == "with probability 0.9 a mean quality of at least 0.65"
+    done = calibrate(path, goal).calibrated
+    assert done.problem is None
+    assert done.report.examples.choose > 0  # the target's quality counts too, so the candidates come from there
+    assert done.report.quality_when_calibrated is None
+    guarantee = done.report.guarantee
+    assert guarantee is not None
+    assert (guarantee.bounds, guarantee.alpha, guarantee.delta) == ("error", pytest.approx(0.35), 0.1)
+    assert guarantee.mean_loss_when_calibrated < 0.33
+    assert done.thresholds[0] > calibrate(path, Goal(quality=0.65), chosen=True).calibrated.thresholds[0]
+    missed = calibrate(path, Goal(quality=0.85, delta=0.1)).calibrated
+    assert "cannot show that the mean quality is at least 0.85 with probability 0.9" in str(missed.problem)
+
+
+def test_a_signed_risk_accepts_more_than_a_positive_one(path: Path) -> None:
+    signed, positive = (calibrate(path, Goal(risk=0.1, loss=loss), chosen=True) for loss in ("signed", "positive"))
+    assert signed.calibrated.thresholds[0] <= positive.calibrated.thresholds[0]
+    guarantee = signed.calibrated.report.guarantee
+    assert guarantee is not None
+    assert guarantee.bounds == "quality_difference"
+    assert "Goal: with probability 0.9 an expected quality at most 0.1 below the target's." in signed.sentences()
 
 
 def test_a_budget_that_cannot_be_kept_says_why_and_writes_nothing(path: Path, tmp_path: Path) -> None:
@@ -357,7 +395,18 @@ def test_a_risk_without_any_score(path: Path) -> None:
         calibrate(path, Goal(risk=0.1), cascades=None, tiers=(("small",),), target="large", tier_signals=("rougeL",))
 
 
-@pytest.mark.parametrize("goal", [{}, {"rates": (0.5,), "budget": 0.5}, {"rates": (0.5,), "label_free": True}])
+@pytest.mark.parametrize(
+    "goal",
+    [
+        {},
+        {"rates": (0.5,), "budget": 0.5},
+        {"rates": (0.5,), "label_free": True},
+        {"rates": (0.5,), "delta": 0.1},
+        {"quality": 1.0, "delta": 0.1},
+        {"quality": 0.5, "loss": "signed"},
+        {"risk": 0.5, "loss": "signed", "label_free": True},
+    ],
+)
 def test_goals_that_are_invalid(goal: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         Goal(**goal)

@@ -13,6 +13,8 @@ from serve_app.evaluation.statistics.risk import (
     bound_risk,
     candidate_path,
     disagreement_losses,
+    from_best,
+    quality_differences,
     quality_losses,
 )
 
@@ -25,6 +27,7 @@ def one_tier(scores, losses, candidates, **options):
 
 def test_losses():
     assert_array_equal(quality_losses([1, 0.25, 0], [0.5, 1, 0]), [0, 0.75, 0])
+    assert_array_equal(quality_differences([1, 0.25, 0], [0.5, 1, 0]), [-0.5, 0.75, 0])
     assert_allclose(disagreement_losses([1.0, 0.75, -0.5]), [0, 0.25, 1])
     with pytest.raises(DataError, match="'target' must be qualities between 0 and 1"):
         quality_losses([1], [61.2])
@@ -95,6 +98,46 @@ def test_risk_bound_of_two_tiers_by_hand():
     assert (found.thresholds, found.risk, found.rate) == ((46.5, 46.5), 0.05, 0.47)
 
 
+def test_a_quality_from_below_by_hand():
+    # The target errs below 10, the tier below 50: at threshold t = 50 - w, 10 + w of 100 answers are wrong.
+    scores = np.arange(100.0)
+    target, errors = (scores < 10).astype(float), (scores < 50).astype(float)
+    candidates = [inf, 49.5, 45.5, 44.5]
+    options = {"delta": 0.1, "binary": True, "bounds": "error", "target_losses": target}
+    found = one_tier(scores, errors, candidates, alpha=0.2, **options)
+    # P(Bin(100, .2) <= k) is .0057 at 10, .0804 at 14 and .1285 at 15, where testing stops.
+    assert [round(one.p_value, 4) for one in found.tested] == [0.0057, 0.0057, 0.0804, 0.1285]
+    assert (found.thresholds, found.risk, found.rate) == ((45.5,), 0.14, 0.46)
+    missed = one_tier(scores, errors, candidates, alpha=0.11, **options)  # log 10 / KL(.1 || .11) = 4386.2
+    assert (missed.thresholds, missed.risk, missed.rate, missed.met) == ((inf,), 0.1, 1.0, False)
+    assert missed.problem == (
+        "100 examples to calibrate on cannot show that the mean quality is at least 0.89 with probability 0.9: already "
+        "the best threshold, inf, has a mean quality of 0.9000 (p = 0.453). About 4387 such examples would do."
+    )
+
+
+def test_gains_make_up_for_losses_where_the_difference_is_signed():
+    # All answers differ from the target's by .2, one half for the better: the difference is 0, the positive part .1.
+    generator = np.random.default_rng(0)
+    target = np.full(400, 0.5)
+    kept = target + generator.permutation(np.repeat([-0.2, 0.2], 200))
+    scores = np.ones(400)
+    signed = one_tier(scores, quality_differences(kept, target), [0.5], alpha=0.05, delta=0.1)
+    assert (signed.met, signed.risk) == (True, pytest.approx(0, abs=1e-12))
+    positive = one_tier(scores, quality_losses(kept, target), [0.5], alpha=0.05, delta=0.1)
+    assert (positive.met, positive.tested[0].risk) == (False, pytest.approx(0.1))
+
+
+def test_a_floor_is_tested_from_the_best_candidate_on():
+    # Right are the tier on its two surest, the target on the two others: keeping the surest two is best.
+    scores = [np.array([0.1, 0.2, 0.8, 0.9])]
+    path = candidate_path(scores, defer_all=True)
+    assert_allclose(path, [[inf], [0.85], [0.5], [0.15], [-inf]])
+    losses, target = np.array([1.0, 1, 0, 0]), np.array([0.0, 0, 1, 1])
+    assert_allclose(from_best(scores, [losses], target, path), [[0.5], [0.15], [-inf]])
+    assert_allclose(from_best(scores, [np.ones(4)], target, path), path)
+
+
 def test_two_tiers_that_too_few_examples_cannot_bound():
     found = bound_risk([TEN, TEN], np.zeros((2, 10)), np.array([[0.5, 0.25]]), alpha=0.05, delta=0.1)
     assert found.thresholds == (inf, inf)
@@ -118,9 +161,11 @@ def test_losses_along_a_path_are_those_of_the_answers_kept(seed):
     [
         ({"alpha": 0}, ConfigError, "'alpha' must be above 0 and below 1, not 0"),
         ({"delta": 1.0}, ConfigError, "'delta'"),
-        ({"candidates": [inf]}, ConfigError, "'candidates' must be at least one vector of thresholds below"),
+        ({"candidates": [nan]}, ConfigError, "'candidates' must be at least one vector of thresholds, and none NaN"),
         ({"candidates": [0.5, 0.6]}, ConfigError, "'candidates' must be strictest first"),
-        ({"losses": [0, 2]}, DataError, "between 0 and 1"),
+        ({"losses": [0, 2]}, DataError, "between -1 and 1"),
+        ({"losses": [0, -2]}, DataError, "between -1 and 1"),
+        ({"target_losses": [0]}, DataError, "'target_losses' must have shape"),
         ({"losses": [0, 0.5], "binary": True}, DataError, "0 or 1"),
         ({"losses": [0]}, DataError, "one number for each example"),
     ],
@@ -249,3 +294,29 @@ def test_what_losses_like_chrf_need_to_defer(examples, deferred):
         losses = chrf_like(generator, scores)
         rates.append(bound_risk([scores], [losses], all_thresholds(scores), alpha=0.05, delta=0.1).rate)
     assert 0.4 < round(float(np.mean(rates)), 2) <= deferred
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("metric", ["0/1", "graded"])
+@pytest.mark.parametrize("examples", [60, 300])
+def test_a_tested_floor_is_missed_no_more_often_than_delta(metric, examples):
+    """A tier that is right with probability s before a target that is right with .8: the quality at t is
+    .8 t + (1 - t ** 2) / 2. It is .75 at t = .4127 and above the floor from there to the target's .8."""
+    generator, trials, missed, met = np.random.default_rng(20262), 300, 0, 0
+
+    def drawn(mean):
+        return (generator.random(len(mean)) < mean) * (1.0 if metric == "0/1" else generator.random(len(mean)) ** 0.01)
+
+    for _ in range(trials):
+        kept_at, scores = generator.random(100), generator.random(examples)
+        path = candidate_path([kept_at], defer_all=True)
+        path = from_best([kept_at], [1 - drawn(kept_at)], 1 - drawn(np.full(100, 0.8)), path)
+        kept, target = drawn(scores), drawn(np.full(examples, 0.8))
+        found = bound_risk(
+            [scores], [1 - kept], path, alpha=0.25, delta=DELTA, binary=metric == "0/1", target_losses=1 - target
+        )
+        t = np.clip(found.thresholds[0], 0, 1)
+        met += found.met
+        missed += found.met and (0.8 * t + (1 - t**2) / 2) * (1 if metric == "0/1" else 1 / 1.01) < 0.75
+    assert missed / trials <= DELTA + 3 * (DELTA * (1 - DELTA) / trials) ** 0.5
+    assert met > trials / 10
