@@ -9,6 +9,8 @@ from serve_app.signals import RougeConfig, SignalConfig, is_isolated, needs_weig
 
 METRICS = (*PLAIN, *LEXICAL, "bleurt")
 """Metrics that every config has."""
+LEARNED = {name: f"serve_app.evaluation.metrics.learned:{name}" for name in ("bertscore", "comet")}
+"""Metrics whose packages a metric's `environment` must have, and the functions that compute them."""
 STEMMED = {kind: RougeConfig(kind=kind, stemmer=True) for kind in ("rouge1", "rouge2", "rougeL")}
 """Metrics whose options differ from those of the built-in signal of their name."""
 
@@ -38,7 +40,7 @@ class MetricCatalogue:
         return tuple(name for name, metric in self._config.metrics.items() if set(labels) & set(metric.tasks))
 
     def _build(self, name: str, config: MetricConfig, where: str) -> Metric:
-        base = config.metric
+        base = LEARNED.get(config.metric, config.metric)
         view = None if config.compare is None else config.compare.view()
         if base in PLAIN:
             return Metric(name, base, by_pairs(PLAIN[base]), view)
@@ -46,7 +48,7 @@ class MetricCatalogue:
             return Metric(name, base, by_function(base, config.environment, config.options), view)
         if signal := self._signal(base):
             return Metric(name, signal.kind, by_signal(signal), view)
-        available = dict.fromkeys([*METRICS, *self._signals(), *([] if where else [*self._config.metrics])])
+        available = dict.fromkeys([*METRICS, *LEARNED, *self._signals(), *([] if where else [*self._config.metrics])])
         raise DataError(f"{where}There is no metric {base!r}. {choices(base, [*available, *self.score_names])}")
 
     def _signal(self, name: str) -> SignalConfig | None:
