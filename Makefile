@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 SIDE_BY_SIDE := -n 2 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help install bleurt-env vllm-cpu serve test test-slow test-vllm check format coverage bench bench-vllm bench-signals bench-scaling bench-overload soak bench-evaluate evaluate load paper-configs docs docs-reference k8s-render k8s-check image-check image-lock monitoring-check clean
+.PHONY: help install bleurt-env vllm-cpu serve test test-slow test-vllm check format coverage bench bench-vllm bench-signals bench-scaling bench-overload soak bench-evaluate evaluate results load paper-configs docs docs-reference k8s-render k8s-check image-check image-lock monitoring-check clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -91,6 +91,12 @@ evaluate: install ## Collect and evaluate real answers: hours; resumes where it 
 	    --limit $$(( $(N) * 3 / 2 )) --seed 1 && \
 	  $(BIN)/cascade evaluate $(REPORT)/records.jsonl --report $(REPORT) > $(REPORT)/tables.txt && \
 	  echo "The report is $(REPORT)/report.html"; fi
+
+# Recorded answers of large models in their publishers' formats; docs/results.md says where they are.
+OUTPUTS ?= ../shared/outputs
+
+results: install ## Evaluate cascades over recorded answers, and write their tables into docs/results.md (OUTPUTS=)
+	$(BIN)/python docs/recorded/results.py --outputs $(OUTPUTS) --folder recorded-results
 
 URL ?= http://127.0.0.1:8000
 USERS ?= 2

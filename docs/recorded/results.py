@@ -8,16 +8,22 @@ well: `cascade import` and `cascade evaluate --json`; this script writes the con
 
 import argparse
 import json
+import os
 import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any, TypeAlias
 
 import yaml
 from rich.progress import track
+
+from serve_app.config.serve_file import SHIPPED
+from serve_app.core.cost import price
+from serve_app.evaluation.records.file import Records
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "results.md"
@@ -41,6 +47,7 @@ class Study:
     metric: str
     cascades: list[str]
     compare: Json | None = None
+    plot: bool = False
 
     def config(self, models: Mapping[str, Json]) -> Json:
         """Return the serving config of the study's cascades."""
@@ -56,12 +63,19 @@ class Study:
                 cascades[f"c{number}{WHOLE}"] = {"tiers": [tier, last]}
         args: Json = {
             "models": {name: {"engine": "replay", **facts} for name, facts in models.items()},
-            "signals": {"chrfpp": {"kind": "chrf", "word_order": 2}},
+            "signals": {"chrfpp": {"kind": "chrf", "word_order": 2}, "sbert": encoder()},
             "cascades": cascades,
         }
         if self.compare is not None:
             args["metrics"] = {"final": {"metric": self.metric, "compare": self.compare, "tasks": ["custom"]}}
         return {"applications": [{"name": "cascade", "import_path": "serve_app.app:build_app", "args": args}]}
+
+
+def encoder() -> Json:
+    """Return the quickstart's SBERT."""
+    body = yaml.safe_load(SHIPPED["quickstart"].read_text(encoding="utf-8"))
+    signal: Json = body["applications"][0]["args"]["signals"]["sbert"]
+    return signal
 
 
 def parsed(cascade: str) -> tuple[list[str], str]:
@@ -93,7 +107,7 @@ def commands(study: Study, outputs: Path, folder: Path) -> tuple[list[str], list
         sys.exit(f"{outputs} has none of {', '.join(study.sources)}; name the folder with --outputs.")
     importing = ["import", *sources, "-o", records, "--config", config, "--force"]
     if not study.cascades:
-        importing = ["import", *sources, "-o", records, "--models", str(HERE / "models.yaml"), "--force"]
+        importing = ["import", *sources, "-o", records, "--models", os.path.relpath(HERE / "models.yaml"), "--force"]
     metric = [] if study.compare else ["--metric", study.metric]
     return importing, ["evaluate", records, *metric, "--fit-share", "0.5", "--json"]
 
@@ -169,8 +183,8 @@ def main_table(results: Sequence[Json]) -> Iterator[str]:
     """Yield a row for each cascade: what it costs at the target's quality less a point, and what budgets buy."""
     budgets = " | ".join(f"at {percent(float(share))}" for share in SHARES)
     columns = f"members → target | compared | signal | AUC over random | {budgets} | target"
-    yield f"| {columns} | within a point: cost, deferred, quality |"
-    yield "| --- " * (6 + len(SHARES)) + "|"
+    yield f"| {columns} | within a point: cost, deferred, quality | agreed and wrong |"
+    yield "| --- " * (7 + len(SHARES)) + "|"
     for result in results:
         row = best(result)
         unit = unit_of(row)
@@ -183,6 +197,7 @@ def main_table(results: Sequence[Json]) -> Iterator[str]:
             *(number(None if each is None else each["quality"]) for each in bought),
             number(result["models"][result["target"]]["quality"][result["metric"]]),
             within(row),
+            agreed_and_wrong(row),
         ]
         yield f"| {' | '.join(cells)} |"
 
@@ -193,6 +208,12 @@ def within(row: Json) -> str:
     if cheapest is None:
         return "-"
     return f"{percent(cheapest['cost'])}, {percent(cheapest['rate'])}, {number(cheapest['quality'])}"
+
+
+def agreed_and_wrong(row: Json) -> str:
+    """Return the share of accepted answers worse than the target's if a fifth is deferred, with its interval."""
+    worse = row["accepted"]["0.2"]["worse"]
+    return "-" if worse is None else "{} [{}, {}]".format(*map(number, worse))
 
 
 def signals_table(results: Sequence[Json]) -> Iterator[str]:
@@ -211,6 +232,53 @@ def is_plain(row: Json) -> bool:
     return bool(row["kind"] == "semantic" and row["agreement"] == "max")
 
 
+def plot(study: Study, results: Sequence[Json], path: Path) -> None:
+    """Draw quality against cost, as a share of the target's, for every cascade's best row by the fit half."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    shown = [result for result in results if not result["id"].endswith(WHOLE)] if len(results) > 4 else results
+    for result in shown:
+        row = best(result)
+        unit = unit_of(row)
+        quality = result["models"][result["target"]]["quality"][result["metric"]]
+        points = [(x, y / quality) for x, y in zip(row["curve"][unit], row["curve"]["quality"], strict=True)]
+        axes.plot(*zip(*points, strict=True), label=f"{name_of(result)}, {row['signal']}")
+    axes.axhline(1, color="gray", linestyle=":", label="the target's quality")
+    axes.set(xlabel="cost, as a share of always asking the target", ylabel="quality, as a share of the target's")
+    axes.set_title(study.title)
+    axes.legend(fontsize="x-small", loc="lower right")
+    figure.savefig(path, dpi=100)
+
+
+def alone(study: Study, outputs: Path, folder: Path) -> Iterator[str]:
+    """Yield the lines of a study without a cascade: each model by itself, at its list price."""
+    importing, _ = commands(study, outputs, folder)
+    cascade(*importing)
+    records = Records.load(folder / f"{study.id}.jsonl")
+    yield f"### {study.title}"
+    yield ""
+    yield f"{study.what[0].upper()}{study.what[1:]}."
+    yield ""
+    yield "| model | mean score | $ for 1,000 requests |"
+    yield "| --- | --- | --- |"
+    for model in records.models:
+        scores = [value for value in records.scores(study.metric, model) if value is not None]
+        costs = [
+            price(records.costs[model], answer.prompt_tokens, answer.completion_tokens, 0.0).usd or 0.0
+            for answer in records.answers[model]
+            if answer is not None
+        ]
+        yield f"| {short(model)} | {number(fmean(scores))} | {1000 * fmean(costs):.3f} |"
+    yield ""
+    sources = [str(outputs / pattern) for pattern in study.sources]
+    yield "```bash"
+    yield " ".join(["cascade import", *sources, *importing[importing.index("-o") :]])
+    yield "```"
+    yield ""
+
+
 def section(study: Study, results: Sequence[Json], outputs: Path, folder: Path) -> Iterator[str]:
     """Yield the lines of one study: what it is, its tables, its commands and signatures."""
     yield f"### {study.title}"
@@ -219,6 +287,9 @@ def section(study: Study, results: Sequence[Json], outputs: Path, folder: Path) 
     yield ""
     yield from main_table(results)
     yield ""
+    if study.plot:
+        yield f"![Quality against cost: {study.title}](recorded/{study.id}.png)"
+        yield ""
     yield "AUC over random deferral of every signal:"
     yield ""
     yield from signals_table(results)
@@ -245,8 +316,13 @@ def main() -> None:
     chosen = [study for study in studies() if not options.only or study.id in options.only]
     lines: list[str] = []
     for study in track(chosen, "evaluating"):
-        results = evaluated(study, options.outputs, options.folder)
-        lines += section(study, results, options.outputs, options.folder)
+        if study.cascades:
+            results = evaluated(study, options.outputs, options.folder)
+            if study.plot:
+                plot(study, results, HERE / f"{study.id}.png")
+            lines += section(study, results, options.outputs, options.folder)
+        else:
+            lines += alone(study, options.outputs, options.folder)
     if options.only:
         print("\n".join(lines))
         return
