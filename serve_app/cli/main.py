@@ -127,6 +127,9 @@ def score(
         Literal["both", "hypothesis", "reference"],
         typer.Option(help="Role of a text when its output score is computed."),
     ] = "both",
+    compare: Annotated[
+        str | None, typer.Option(help="What of the texts is compared, as a tier has it: '{take: last_number}'.")
+    ] = None,
     threshold: Annotated[float | None, typer.Option(help="Threshold to compare the agreement with.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The result as one JSON object.")] = False,
 ) -> None:
@@ -136,7 +139,13 @@ def score(
     from serve_app.cli import score as scoring
 
     scored = scoring.score(
-        signal, files or [], config=config, agreement=agreement, direction=direction, threshold=threshold
+        signal,
+        files or [],
+        config=config,
+        agreement=agreement,
+        direction=direction,
+        compare=compare,
+        threshold=threshold,
     )
     if as_json:
         echo_json(scored.body())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from serve_app.core.agreement import agree, survivors
 from serve_app.core.deferral import decide
 from serve_app.core.types import Agreement, Decision, Generation, Scores, Tier
+from serve_app.core.views.view import View
 from serve_app.errors import RequestError, SignalError, choices
 from serve_app.files.text import read_text, text_of
 from serve_app.signals import (
@@ -34,12 +35,13 @@ class Scored:
     """The scores and the decision for the texts of some files; `decision` is None without a threshold."""
 
     tier: Tier
+    compared: tuple[str, ...]
     scores: Scores
     judged: Agreement
     decision: Decision | None
 
     def body(self) -> dict[str, Any]:
-        """Return the JSON: `{signal, matrix, output_scores, agreement, selected}`, and what a threshold adds."""
+        """Return the JSON: `{signal, matrix, output_scores, agreement, selected}`, and what other options add."""
         selected = self.judged.selected
         body: dict[str, Any] = {
             "signal": self.tier.signal,
@@ -48,6 +50,8 @@ class Scored:
             "agreement": self.judged.value,
             "selected": None if selected is None else self.tier.models[selected],
         }
+        if self.tier.compare:
+            body |= {"compared": list(self.compared)}
         if self.decision:
             body |= {"threshold": self.tier.threshold, "accepted": self.decision.accepted}
         return body
@@ -60,12 +64,14 @@ def score(
     config: Path | None = None,
     agreement: Literal["max", "mean"] = "max",
     direction: Literal["both", "hypothesis", "reference"] = "both",
+    compare: str | None = None,
     threshold: float | None = None,
 ) -> Scored:
     """Compare the texts in `files` as a tier compares its members' answers; `-` is standard input.
 
-    `signal` is a built-in one, or one that the serving config `config` defines. Raises `DataError` for files and
-    `RequestError` for names that cannot be used, `SignalError` and `WeightsError` if the signal cannot be computed.
+    `signal` is a built-in one, or one that the serving config `config` defines; `compare` is a view in YAML. Raises
+    `DataError` for files and `RequestError` for names that cannot be used, `SignalError` and `WeightsError` if the
+    signal cannot be computed.
     """
     signals = _signals(config)
     if signal not in signals:
@@ -77,10 +83,28 @@ def score(
         )
     answers = [Generation(text, "stop", 0, 0) for text in _read(files)]
     scorer = CompositeScorer(_LocalScorer(signals.plain()), signals.composites())
-    scores = asyncio.run(scorer.score(signal, [answer.text for answer in answers]))
-    tier = Tier(tuple(files), signal, threshold or 0.0, agreement, direction)
-    judged = agree(survivors(tier, answers), scores.similarities)
-    return Scored(tier, scores, judged, None if threshold is None else decide(tier, judged))
+    tier = Tier(tuple(files), signal, threshold or 0.0, agreement, direction, compare=_view(compare))
+    alive = survivors(tier, answers)
+    scores = asyncio.run(scorer.score(signal, alive.texts))
+    judged = agree(alive, scores.similarities)
+    return Scored(tier, alive.texts, scores, judged, None if threshold is None else decide(tier, judged))
+
+
+def _view(written: str | None) -> View | None:
+    if written is None:
+        return None
+    import yaml
+    from pydantic import ValidationError
+
+    from serve_app.config import ViewConfig
+    from serve_app.config.explain import explain
+
+    try:
+        return ViewConfig.model_validate(yaml.safe_load(written)).view()
+    except yaml.YAMLError:
+        raise RequestError(f"--compare: {written!r} is not YAML; write '{{take: last_number}}'.") from None
+    except ValidationError as error:
+        raise RequestError(f"--compare: {' '.join(explain(error, ViewConfig))}") from None
 
 
 def _signals(config: Path | None) -> SignalCatalogue:
@@ -147,6 +171,9 @@ def _parts(scored: Scored) -> "Iterator[RenderableType]":
         table.add_row(Text(f"{i + 1} {tier.models[i]}"), *map(_number, (*row, judged.output_scores[i])))
     yield table
     yield ""
+    if tier.compare:
+        for number, text in enumerate(scored.compared, start=1):
+            yield f"compared   {number} {text!r}"
     yield f"agreement  {_number(judged.value)} ({tier.agreement} of the output scores)"
     yield f"selected   {'none, for no file has a text' if judged.selected is None else tier.models[judged.selected]}"
     if scored.scores.truncated_pairs:

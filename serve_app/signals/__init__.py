@@ -20,6 +20,7 @@ from serve_app.signals.chow import ChowConfig, ZScore, confidence, fit_zscores
 from serve_app.signals.chrf import ChrfConfig
 from serve_app.signals.composites.blend import BlendConfig, fit_blend
 from serve_app.signals.composites.composite import ByLengthConfig, CompositeScorer, MixConfig
+from serve_app.signals.composites.veto import VetoConfig
 from serve_app.signals.exact import ExactConfig
 from serve_app.signals.json_leaves import JsonConfig
 from serve_app.signals.rouge import RougeConfig
@@ -47,6 +48,7 @@ __all__ = [
     "Signal",
     "SignalCatalogue",
     "SignalConfig",
+    "VetoConfig",
     "ZScore",
     "build_signal",
     "confidence",

@@ -46,8 +46,8 @@ class CompositeOptions(SignalOptions, ABC):
     def chosen(self, texts: Sequence[str]) -> list[str]:
         """Return the names of the components that must be computed for one request's texts."""
 
-    def combine(self, matrices: Sequence[Matrix]) -> Matrix:
-        """Return the n x n matrix that the matrices of the `chosen` components come to: by default the only one."""
+    def combine(self, matrices: Sequence[Matrix], texts: Sequence[str]) -> Matrix:
+        """Return the n x n matrix of the n texts, from those of the `chosen` components: by default the only one."""
         [matrix] = matrices
         return matrix
 

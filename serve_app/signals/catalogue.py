@@ -12,13 +12,14 @@ from typing import Annotated, Any, TypeAlias, TypeGuard
 from pydantic import Field
 
 from serve_app.signals import bleu, bleurt, chrf, exact, json_leaves, rouge, sbert
-from serve_app.signals.base import Signal
+from serve_app.signals.base import CompositeOptions, Signal
 from serve_app.signals.bleu import BleuConfig
 from serve_app.signals.bleurt import BleurtConfig
 from serve_app.signals.chow import ChowConfig
 from serve_app.signals.chrf import ChrfConfig
 from serve_app.signals.composites.blend import BlendConfig
 from serve_app.signals.composites.composite import ByLengthConfig, MixConfig
+from serve_app.signals.composites.veto import VetoConfig
 from serve_app.signals.exact import ExactConfig
 from serve_app.signals.json_leaves import JsonConfig
 from serve_app.signals.rouge import RougeConfig
@@ -30,7 +31,7 @@ SignalConfig: TypeAlias = Annotated[
 ]
 """Config of a signal that compares texts by itself."""
 
-CompositeConfig: TypeAlias = MixConfig | ByLengthConfig | BlendConfig
+CompositeConfig: TypeAlias = MixConfig | ByLengthConfig | VetoConfig | BlendConfig
 """Config of a signal that is computed from other signals."""
 
 SharedSignalConfig: TypeAlias = Annotated[
@@ -43,6 +44,7 @@ SharedSignalConfig: TypeAlias = Annotated[
     | ChowConfig
     | MixConfig
     | ByLengthConfig
+    | VetoConfig
     | BlendConfig,
     Field(discriminator="kind"),
 ]
@@ -152,9 +154,16 @@ class SignalCatalogue(Mapping[str, AnySignalConfig]):
         return [] if composite is None else list(composite.components().values())
 
     def allowed_components(self, config: CompositeConfig) -> list[str]:
-        """Return the signals that a composite may name: plain ones, and mixes unless it is a mix itself."""
-        mixes = [name for name, other in self.items() if isinstance(other, MixConfig)]
-        return [*self.plain(), *([] if isinstance(config, MixConfig) else mixes)]
+        """Return the signals that a composite may name: plain ones, a veto also mixes, others also mixes and vetoes."""
+        kinds: tuple[type[CompositeOptions], ...] = (MixConfig, VetoConfig)
+        if isinstance(config, kinds):
+            kinds = (MixConfig,) if isinstance(config, VetoConfig) else ()
+        return [*self.plain(), *(name for name, other in self.items() if isinstance(other, kinds))]
+
+    def base(self, name: str) -> str | None:
+        """Return the signal that a veto is about, without which it cannot be judged; None for any other signal."""
+        config = self[name]
+        return config.signal if isinstance(config, VetoConfig) else None
 
     def confidence_name(self, name: str) -> str | None:
         """Return the token-level signal that a signal reads: itself, a blend's confidence, or None."""

@@ -121,6 +121,13 @@ FACTS: dict[str, Facts] = {
         "as the chosen part",
         "short and long answers mixed; written in a config",
     ),
+    "veto": Facts(
+        "another signal's value, but a floor for contradictions",
+        "as its part",
+        "as its parts",
+        "as its part",
+        "answers that differ in a number, a name or a not; written in a config",
+    ),
     "blend": Facts(
         "agreement and token confidence combined, by weights or a fitted regression",
         "any; 0 to 1 if fitted",

@@ -182,3 +182,32 @@ def test_signals_as_markdown() -> None:
     done = cascade("signals", "--markdown")
     assert done.stdout.startswith("| signal | what it measures | range |")
     assert len(done.stdout.splitlines()) == len(FACTS) + 2
+
+
+def test_a_view_shows_what_is_compared() -> None:
+    view = "{take: {after: Answer}, normalise: [numbers]}"
+    Path("one.txt").write_text("I add. Answer $1,200.0")
+    Path("two.txt").write_text("1200")
+    lines = score("--signal", "exact", "one.txt", "two.txt", "--compare", view).splitlines()
+    assert lines[4:] == ["compared   1 '1200'", "compared   2 '1200'", *AGREED]
+    body = json.loads(score("--signal", "exact", "one.txt", "two.txt", "--compare", view, "--json"))
+    assert (body["compared"], body["agreement"]) == (["1200", "1200"], 1)
+
+
+AGREED = ["agreement  1.000 (max of the output scores)", "selected   one.txt"]
+
+
+@pytest.mark.parametrize(
+    ("view", "message"),
+    [
+        ("{take: [}", "--compare: '{take: [}' is not YAML; write '{take: last_number}'."),
+        (
+            "{take: numbers}",
+            "--compare: take: cannot be 'numbers'. Did you mean 'last_number'? Available: boxed, ",
+        ),
+    ],
+)
+def test_a_view_that_cannot_be_used_is_explained(view: str, message: str) -> None:
+    done = cascade("score", "--signal", "exact", "a.txt", "b.txt", "--compare", view)
+    assert done.returncode == 1
+    assert " ".join(done.stderr.split()).removeprefix("cascade: ").startswith(message)

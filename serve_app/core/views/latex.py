@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 _BOX = re.compile(r"\\boxed\s*(?=[{\w\\])|\\fbox\s*(?=\{)")
 _TOKEN = re.compile(r"\\?\w+")
 _BRACKET = re.compile(r"\\.|[{}]", re.DOTALL)
+_DOUBLED = re.compile(r"\{([^{}]*)\}")
 _DEEPEST = 20
 """Levels of braces that are resolved; what is nested deeper stays as it is."""
 _SIMPLE = re.compile(r"[\w.]+|\w+\([^()]*\)")
@@ -53,7 +54,9 @@ def boxed(text: str) -> str | None:
     for bracket in _BRACKET.finditer(text, start):
         depth += {"{": 1, "}": -1}.get(bracket[0], 0)
         if depth == 0 and bracket[0] == "}":
-            return text[start + 1 : bracket.start()].strip()
+            part = text[start + 1 : bracket.start()].strip()
+            doubled = _DOUBLED.fullmatch(part)
+            return doubled[1] if doubled else part
     return None
 
 

@@ -23,6 +23,11 @@ def last_number(text: str) -> str | None:
     return None if last is None else _written(last)
 
 
+def numbers(text: str) -> list[str]:
+    """Return the numbers of a text, each in its shortest form."""
+    return [_plain(number, text) for number in _NUMBER.finditer(text)]
+
+
 def plain_numbers(text: str) -> str:
     """Return the text with each number in its shortest form: 1234.5, 18, 0.5; 1/3 and the like as lowest terms."""
     return _NUMBER.sub(lambda number: _plain(number, text), text)

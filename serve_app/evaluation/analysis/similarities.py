@@ -55,7 +55,8 @@ class Similarities:
 def requested_signals(config: AppConfig, requested: Sequence[str] | None) -> dict[str, AnySignalConfig]:
     """Return the signals to evaluate: those requested, else the lexical ones, the config's and SBERT if installed.
 
-    Token-level signals are left out: they are evaluated in any case. Raises `SignalError` if a name is unknown.
+    A veto's base comes before it, to compare with. Token-level signals are left out: they are evaluated in any case.
+    Raises `SignalError` if a name is unknown.
     """
     available = config.all_signals()
     if requested is None:
@@ -63,7 +64,8 @@ def requested_signals(config: AppConfig, requested: Sequence[str] | None) -> dic
         requested = [*LEXICAL, *named, *config.signals, *(["sbert"] if _is_here(available["sbert"]) else [])]
     if unknown := next((name for name in requested if name not in available), None):
         raise SignalError(f"There is no signal {unknown!r}. {choices(unknown, available)}")
-    return {name: available[name] for name in dict.fromkeys(requested) if not available[name].token_level}
+    named = [name for signal in requested for name in (available.base(signal), signal) if name is not None]
+    return {name: available[name] for name in dict.fromkeys(named) if not available[name].token_level}
 
 
 def _is_here(config: AnySignalConfig) -> bool:

@@ -44,7 +44,7 @@ class MixConfig(CompositeOptions):
         """Return the signals of all parts, whatever the texts."""
         return [part.signal for part in self.parts]
 
-    def combine(self, matrices: Sequence[Matrix]) -> Matrix:
+    def combine(self, matrices: Sequence[Matrix], texts: Sequence[str]) -> Matrix:
         """Return the weighted mean of the parts' n x n matrices, each normalised by its range: values in 0..1."""
         total = sum(part.weight for part in self.parts)
         size = range(len(matrices[0]))
@@ -108,7 +108,7 @@ class CompositeScorer:
             return await self._plain.score(signal, texts)
         scores = await asyncio.gather(*(self.score(component, texts) for component in config.chosen(texts)))
         return Scores(
-            config.combine([score.similarities for score in scores]),
+            config.combine([score.similarities for score in scores], texts),
             flops=sum(score.flops for score in scores),
             device_s=sum(score.device_s for score in scores),
             truncated_pairs=sum(score.truncated_pairs for score in scores),

@@ -36,6 +36,7 @@ def test_the_last_number_is_taken_as_it_is_written(text: str, number: str | None
         (r"\boxed{\frac{a}{\sqrt{b}}} units", r"\frac{a}{\sqrt{b}}"),
         (r"\boxed{\{1, 2\}}", r"\{1, 2\}"),
         (r"\fbox{7}", "7"),
+        (r"\boxed{{84}}", "84"),
         (r"\boxed 5.", "5"),
         (r"\boxed\pi", r"\pi"),
         (r"\boxed{cut off", None),

@@ -20,7 +20,7 @@ from serve_app.signals import CompositeScorer, build_signal
 from tests.core.scripted import Fake
 from tests.evaluation.synthetic import args, questions, write_records
 
-ANSWERED = ["It is 18.0", "$18", "so 7", "none", "\\boxed{7}", "```\n7\n```", ""]
+ANSWERED = ["It is 18.0", "$18", "so 7", "none", "\\boxed{7}", "```\n7\n```", "", "It is 7"]
 VIEW = {"strip": ["code_fences"], "take": ["boxed", "last_number"], "normalise": ["numbers"]}
 MIXED = {"kind": "mix", "parts": [{"signal": "rouge1"}, {"signal": "exact", "weight": 3}]}
 
@@ -28,10 +28,11 @@ MIXED = {"kind": "mix", "parts": [{"signal": "rouge1"}, {"signal": "exact", "wei
 def config() -> dict[str, Any]:
     values = args(["small", "tiny", "odd"], signal="exact", threshold=0.5)
     tier, target = values["cascades"]["default"]["tiers"]
-    values["signals"] = {"mixed": MIXED}
+    values["signals"] = {"mixed": MIXED, "strict": {"kind": "veto", "signal": "rouge1"}}
     values["cascades"] = {
         "default": {"tiers": [tier, target]},
         "viewed": {"tiers": [tier | {"compare": VIEW}, target]},
+        "strict": {"tiers": [tier | {"signal": "strict", "threshold": 0.4}, target]},
         "mixed": {"tiers": [tier | {"compare": VIEW, "signal": "mixed", "agreement": "mean"}, target]},
     }
     return values
@@ -50,7 +51,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     path: Path = tmp_path_factory.mktemp("records") / "r.jsonl"
     answers = columns()
     write_records(path, config(), questions(len(answers["small"])), answers)
-    return load_dataset(Records.load(path), Options(signals=("exact", "mixed")))
+    return load_dataset(Records.load(path), Options(signals=("exact", "mixed", "strict")))
 
 
 class Local:
@@ -61,7 +62,7 @@ class Local:
         return scores
 
 
-@pytest.mark.parametrize("cascade", ["default", "viewed", "mixed"])
+@pytest.mark.parametrize("cascade", ["default", "viewed", "strict", "mixed"])
 async def test_online_equals_offline(dataset: Dataset, cascade: str) -> None:
     loaded = AppConfig.model_validate(config())
     tiers = loaded.tiers(cascade, [0.5])
@@ -83,6 +84,15 @@ def test_each_view_has_matrices_of_its_own(dataset: Dataset) -> None:
     assert (whole.matrices[first, 0, 1], viewed.matrices[first, 0, 1]) == (0, 1)
     boxed = ANSWERED.index("\\boxed{7}") * len(ANSWERED) + ANSWERED.index("```\n7\n```")
     assert (whole.matrices[boxed, 0, 1], viewed.matrices[boxed, 0, 1]) == (0, 1)
+
+
+def test_a_veto_is_shown_beside_its_base_and_lowers_it(dataset: Dataset) -> None:
+    assert list(dataset.signals) == ["exact", "mixed", "rouge1", "strict"]
+    tier = replace(dataset.config.tiers("strict", [0.5])[0], models=("small", "tiny"))
+    base, strict = (dataset.replay.score(replace(tier, signal=name)).scores for name in ("rouge1", "strict"))
+    assert (strict <= base).all()
+    contrary = ANSWERED.index("It is 18.0") * len(ANSWERED) + ANSWERED.index("It is 7")
+    assert (base[contrary], strict[contrary]) == (pytest.approx(4 / 7), 0)  # "it is" of four and of three words
 
 
 def test_scores_of_a_tier_are_those_of_its_view(dataset: Dataset) -> None:

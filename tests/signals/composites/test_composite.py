@@ -49,14 +49,14 @@ async def test_a_mix_is_the_weighted_mean_of_normalised_values() -> None:
 
 def test_what_lies_outside_the_range_is_clipped() -> None:
     narrow = mixed({"signal": "calm", "low": 0.3, "high": 0.35}, {"signal": "wild", "low": 0, "high": 0.5})
-    assert narrow.combine([CALM, WILD]) == ((1.0, 0.0), (1.0, 1.0))
+    assert narrow.combine([CALM, WILD], ["a", "b"]) == ((1.0, 0.0), (1.0, 1.0))
 
 
 @given(st.lists(st.floats(-10, 10), min_size=4, max_size=4), st.floats(0.01, 9), st.floats(0.01, 9))
 def test_a_mix_stays_between_0_and_1(values: list[float], first: float, second: float) -> None:
     config = mixed({"signal": "x", "weight": first}, {"signal": "y", "weight": second, "low": -1})
     matrix = ((values[0], values[1]), (values[2], values[3]))
-    assert all(0 <= value <= 1 + 1e-12 for row in config.combine([matrix, matrix]) for value in row)
+    assert all(0 <= value <= 1 + 1e-12 for row in config.combine([matrix, matrix], ["a", "b"]) for value in row)
 
 
 @pytest.mark.parametrize(
