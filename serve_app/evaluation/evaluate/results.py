@@ -14,6 +14,7 @@ from serve_app.evaluation.evaluate.fronts import ParetoFront
 from serve_app.evaluation.evaluate.shown_results import Extremes
 from serve_app.evaluation.statistics.bootstrap import Interval
 from serve_app.evaluation.statistics.curves import AtBudget
+from serve_app.evaluation.statistics.margin import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,10 @@ class Budgets(Result):
 
 @dataclass(frozen=True, slots=True)
 class CheapestResult(Result):
-    """The cheapest threshold within the margin: chosen on the fit examples, reported on the test examples."""
+    """The cheapest threshold within the margin: chosen on the fit examples, reported on the test examples.
+
+    `accepted`: how many test examples keep the tier's answer; `verdict`: what the test of the margin comes to.
+    """
 
     threshold: float
     margin: float
@@ -97,7 +101,9 @@ class CheapestResult(Result):
     rate: float
     quality: float
     less_target: Interval
-    holds: bool
+    accepted: int
+    p_value: float
+    verdict: Verdict
 
 
 @dataclass(frozen=True, slots=True)

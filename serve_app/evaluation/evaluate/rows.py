@@ -17,8 +17,8 @@ from serve_app.evaluation.statistics.baselines import random_deferral, selection
 from serve_app.evaluation.statistics.bootstrap import Resampled
 from serve_app.evaluation.statistics.curves import Curve, at_budgets
 from serve_app.evaluation.statistics.gap import average_gap_recovered, calls_needed
+from serve_app.evaluation.statistics.margin import cheapest_within_margin
 from serve_app.evaluation.statistics.pareto import RecordedTarget, RecordedTier
-from serve_app.evaluation.statistics.search import cheapest_within_margin
 
 FLAT = 0.01
 """A curve whose best and worst quality are no further apart is flat: it says nothing about thresholds."""
@@ -153,7 +153,9 @@ def _cheapest(row: Row) -> CheapestResult | None:
         rate=cheapest.held_out.deferred,
         quality=cheapest.held_out.quality,
         less_target=cheapest.difference,
-        holds=cheapest.holds,
+        accepted=cheapest.accepted,
+        p_value=cheapest.p_value,
+        verdict=cheapest.verdict,
     )
 
 

@@ -4,7 +4,6 @@ The paper's tables of areas come first; what the paper does not have follows: in
 """
 
 from collections.abc import Iterator
-from math import inf
 
 from serve_app.evaluation.analysis.costs import Unit
 from serve_app.evaluation.evaluate.fronts import ParetoFront
@@ -179,10 +178,10 @@ def _cheap(row: RowResult, unit: Unit) -> tuple[str]:
     cheapest = row.cheapest
     if cheapest is None or cheapest.unit != unit:
         return ("",)
-    if cheapest.threshold == inf:
-        return ("none but the target",)
-    held = "" if cheapest.holds else "; does not hold on these"
-    return (f"{cheapest.cost:.0%} at t = {number(cheapest.threshold)}: {signed(cheapest.less_target)}{held}",)
+    if cheapest.verdict == "target alone":
+        return ("none: the target alone is cheaper",)
+    shown = f"{cheapest.cost:.0%} at t = {number(cheapest.threshold)}: {signed(cheapest.less_target)}"
+    return (f"{shown}; {cheapest.verdict}",)
 
 
 def _front(front: ParetoFront) -> Table:

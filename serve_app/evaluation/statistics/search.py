@@ -9,11 +9,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Generic, TypeVar
 
-import numpy as np
-
-from serve_app.errors import ConfigError
-from serve_app.evaluation.statistics.bootstrap import Interval, bootstrap, draws, mean_of
-from serve_app.evaluation.statistics.curves import ROUNDING, Floats, Integers, Sweep, sweep
+from serve_app.evaluation.statistics.curves import ROUNDING, Integers
 from serve_app.evaluation.statistics.pareto import (
     Outcome,
     RecordedTarget,
@@ -122,76 +118,3 @@ def within_budget(choices: Sequence[Choice[Key]], budget: float) -> Choice[Key] 
     """Return the best choice whose mean cost was at most `budget` when chosen, or None if all cost more."""
     affordable = [choice for choice in choices if choice.chosen.cost <= budget * (1 + ROUNDING)]
     return affordable[-1] if affordable else None
-
-
-@dataclass(frozen=True, slots=True)
-class Cheapest:
-    """The cheapest threshold that costs no more than `margin` of the target's quality, on two parts of the examples.
-
-    `chosen_difference` and `difference`: mean quality less the target's, paired, on the part it was chosen on and on
-    the held-out one. `holds`: whether the held-out interval stays above -margin too.
-    """
-
-    threshold: float
-    margin: float
-    chosen: Setting
-    chosen_difference: Interval
-    held_out: Setting
-    difference: Interval
-
-    @property
-    def holds(self) -> bool:
-        return self.difference.low >= -self.margin
-
-
-def cheapest_within_margin(
-    tier: RecordedTier,
-    target: RecordedTarget,
-    margin: float,
-    parts: Parts,
-    *,
-    points: int = 101,
-    resamples: int = 2000,
-    seed: int = 0,
-    level: float = 0.95,
-) -> Cheapest:
-    """Return the most lenient threshold whose paired interval of quality minus the target's stays at or above -margin.
-
-    Thresholds are tried from "defer all", where the difference is 0, downwards, to the first whose interval reaches
-    below -margin: so a lucky one beyond a bad one is not taken. A result of +inf means that none is better than
-    asking the target alone.
-    """
-    if margin < 0:
-        raise ConfigError(f"'margin' must be 0 or more, in the quality's unit, not {margin}.")
-    tuning = tier.take(parts[0])
-    swept = sweep(tuning.scores, tuning.kept, target.quality[parts[0]])
-    tried = swept.order.spread(points)
-    lows = _lower_bounds(swept, tried, resamples, seed, level)
-    good = np.cumprod((lows >= -margin)[::-1])[::-1]  # from the right end to the first failure
-    threshold = float(swept.order.thresholds[tried[int(np.argmax(good))]])
-    chosen, held_out = (
-        _against_target(tier.take(part), target.take(part), threshold, resamples, seed, level) for part in parts
-    )
-    return Cheapest(threshold, margin, *chosen, *held_out)
-
-
-def _lower_bounds(swept: Sweep, tried: Integers, resamples: int, seed: int, level: float) -> Floats:
-    """Return the lower ends of the paired intervals of quality minus the target's at the p points tried, (p,)."""
-    index = swept.order.index
-    difference = (swept.kept - swept.target)[index]
-    deferred = swept.order.ends[tried]
-    means = np.empty((len(tried), resamples))
-    for block, counts in draws(len(index), resamples, seed):
-        until = np.cumsum(counts.take(index, axis=1) * difference, axis=1)
-        before = np.concatenate([np.zeros((len(until), 1)), until], axis=1)
-        means[:, block] = ((before[:, -1:] - before[:, deferred]) / len(index)).T
-    lows: Floats = np.quantile(means, (1 - level) / 2, axis=1)
-    return lows
-
-
-def _against_target(
-    tier: RecordedTier, target: RecordedTarget, threshold: float, resamples: int, seed: int, level: float
-) -> tuple[Setting, Interval]:
-    difference = np.where(tier.scores >= threshold, tier.kept - target.quality, 0.0)
-    resampled = bootstrap({"difference": mean_of(difference)}, len(difference), resamples=resamples, seed=seed)
-    return run([tier], target, [threshold]), resampled.interval("difference", level)

@@ -1,14 +1,10 @@
-from math import inf
-
 import numpy as np
 import pytest
 
-from serve_app.errors import ConfigError
 from serve_app.evaluation.statistics.pareto import RecordedTarget, RecordedTier, run
 from serve_app.evaluation.statistics.search import (
     Spec,
     best_alone_within,
-    cheapest_within_margin,
     choice_alone,
     choose,
     specs,
@@ -118,39 +114,3 @@ def test_within_budget():
     assert best.chosen.cost <= 4.0
     assert best.chosen.quality == max(one.chosen.quality for one in chosen if one.chosen.cost <= 4.0)
     assert within_budget(chosen, 1.99) is None
-
-
-def test_cheapest_within_margin_defers_what_is_wrong():
-    aware, blind, target = simulated()
-    parts = halves(2000)
-    found = cheapest_within_margin(aware, target, 0.02, parts, resamples=400)
-    # The tier is right on 60% and knows it: deferring the other 40% would even beat the target.
-    assert found.chosen.deferred < 0.4
-    assert found.chosen_difference.low >= -0.02 - 1e-12
-    assert found.chosen_difference.estimate == pytest.approx(found.chosen.quality - target.quality[parts[0]].mean())
-    assert found.difference.estimate == pytest.approx(found.held_out.quality - target.quality[parts[1]].mean())
-    assert found.holds == (found.difference.low >= -0.02)
-    unaware = cheapest_within_margin(blind, target, 0.02, parts, resamples=400)
-    assert unaware.chosen.deferred > 0.9
-
-
-def test_no_margin_and_no_skill_defers_everything():
-    _, blind, target = simulated(400)
-    found = cheapest_within_margin(blind, target, 0.0, halves(400), resamples=200)
-    assert (found.threshold, found.difference.low, found.difference.high, found.holds) == (inf, 0, 0, True)
-
-
-def test_a_lucky_threshold_beyond_a_bad_one_is_not_taken():
-    # Deferring nothing is as good as the target, but on the way there the surest answers are all wrong.
-    n = 400
-    scores = np.arange(n) / n
-    kept, target = np.where(scores < 0.5, 1.0, 0.0), np.where(scores < 0.5, 0.0, 1.0)
-    recorded = RecordedTarget(target, np.full(n, 10.0))
-    tier = RecordedTier(scores, kept, np.full(n, 1.0))
-    assert cheapest_within_margin(tier, recorded, 0.2, halves(n), resamples=200).chosen.deferred > 0.7
-
-
-def test_a_negative_margin_is_refused():
-    aware, _, target = simulated(10)
-    with pytest.raises(ConfigError, match="'margin'"):
-        cheapest_within_margin(aware, target, -0.1, halves(10))
