@@ -44,7 +44,7 @@ UNUSUAL = (("semantic", "mean"), ("chow_ensemble", "max"))
 
 
 def tables(group: GroupResult, cascade: CascadeResult, *, brief: bool = False) -> Iterator[Table]:
-    """Yield every table of one cascade on one group of examples; `brief`: for a terminal, in one unit, at one rate."""
+    """Yield every table of one cascade on one group of examples; `brief`: for a terminal, in one unit."""
     yield _models(group, cascade)
     if isinstance(cascade.detail, ParetoFront):
         yield _front(cascade.detail)
@@ -52,7 +52,7 @@ def tables(group: GroupResult, cascade: CascadeResult, *, brief: bool = False) -
     yield from paper_tables(cascade.detail, cascade.target)
     yield _areas(cascade.detail, cascade.target)
     yield from _comparisons(cascade.detail)
-    yield _agreed_and_wrong(cascade.detail, brief)
+    yield _agreed_and_wrong(cascade.detail)
     yield _budgets(cascade.detail, brief)
 
 
@@ -69,7 +69,9 @@ def _models(group: GroupResult, cascade: CascadeResult) -> Table:
         )
         for model, facts in cascade.models.items()
     ]
-    return Table("Models alone", ("model", *metrics, "below target", *UNIT_NAMES.values(), "failed"), tuple(rows))
+    header = ("model", *metrics, "below target", *UNIT_NAMES.values(), "failed")
+    optional = [header.index(UNIT_NAMES["device_s"]), header.index(UNIT_NAMES["usd"]), len(header) - 1]
+    return Table("Models alone", header, tuple(rows), optional=(*optional, *range(len(metrics), 1, -1)))
 
 
 def _areas(curves: Curves, target: str) -> Table:
@@ -108,7 +110,8 @@ def _areas(curves: Curves, target: str) -> Table:
         *("scored by", "AUC", "over random", "by selection", "over best Chow"),
         *("APGR", "CPT 50%", "CPT 80%", "partial oracle", "kept"),
     )
-    return Table("Areas under the deferral curve", header, tuple(lines), note=note)
+    words, optional = frozenset({0, 9}), (9, 8, 4, 6, 5, 7)
+    return Table("Areas under the deferral curve", header, tuple(lines), note=note, words=words, optional=optional)
 
 
 def _comparisons(curves: Curves) -> Iterator[Table]:
@@ -119,7 +122,9 @@ def _comparisons(curves: Curves) -> Iterator[Table]:
         (one.row, one.less, signed(one.difference), p_value(one.p), p_value(one.p_holm)) for one in curves.comparisons
     ]
     note = "Paired bootstrap, two-sided. Holm: adjusted for the number of comparisons in this table."
-    yield Table("Comparisons", ("row", "less", "difference", "p", "p (Holm)"), tuple(lines), note=note)
+    yield Table(
+        "Comparisons", ("row", "less", "difference", "p", "p (Holm)"), tuple(lines), note=note, words=frozenset({0, 1})
+    )
 
 
 def _usual(curves: Curves) -> list[RowResult]:
@@ -129,29 +134,27 @@ def _usual(curves: Curves) -> list[RowResult]:
     return [row for row in rows if not row.name.maximum and (row.name.kind, row.name.agreement) not in left_out]
 
 
-def _agreed_and_wrong(curves: Curves, brief: bool) -> Table:
+def _agreed_and_wrong(curves: Curves) -> Table:
     """Return how often accepted answers are below the target's quality, beside what independent members would give."""
-    rows = _usual(curves)
-    rates = [DEFERRED] if brief else list(DEFERRAL_RATES)
     lines = []
-    for row in rows:
-        cells = [cell for rate in rates for cell in _accepted(row.accepted[rate], rate)]
+    for row in _usual(curves):
+        at = row.accepted[DEFERRED]
         independent = "" if row.if_independent is None else percent(row.if_independent)
-        lines.append((label(row.name), independent, *cells))
-    columns = ("wrong, deferring {:.0%}", "mean loss", "target's gain on the deferred")
-    header = ("scored by", "wrong if independent", *(name.format(rate) for rate in rates for name in columns))
+        wrong = [_wrong(accepted, rate) for rate, accepted in row.accepted.items()]
+        lines.append((label(row.name), independent, *wrong, number(at.mean_loss), signed(at.gain) if at.gain else ""))
+    columns = [f"wrong, deferring {rate:.0%}" for rate in DEFERRAL_RATES]
+    loss, gain = f"mean loss at {DEFERRED:.0%}", f"target's gain on the deferred {DEFERRED:.0%}"
     note = "wrong: accepted, but of lower quality than the target's answer, as a share of the accepted, with its exact "
     note += "95% interval. If independent: of answers that all members agree on, if their mistakes were independent. "
     note += "at: where the nearest threshold defers another share. gain: the target's quality less that of the answers "
     note += "it replaces, on what is deferred."
-    return Table("Agreed and wrong", header, tuple(lines), note=note)
+    header = ("scored by", "wrong if independent", *columns, loss, gain)
+    return Table("Agreed and wrong", header, tuple(lines), note=note, optional=(2, 4, 5))
 
 
-def _accepted(accepted: AcceptedResult, rate: float) -> tuple[str, str, str]:
-    """Return the share that is wrong, with the deferral rate if the nearest threshold is not near; loss; gain."""
-    at = "" if abs(accepted.rate - rate) < NEAR else f" at {accepted.rate:.0%}"
-    gain = signed(accepted.gain) if accepted.gain else ""
-    return percentage(accepted.worse) + at, number(accepted.mean_loss), gain
+def _wrong(accepted: AcceptedResult, rate: float) -> str:
+    """Return the share that is wrong, with the deferral rate if the nearest threshold is not near."""
+    return percentage(accepted.worse) + ("" if abs(accepted.rate - rate) < NEAR else f" at {accepted.rate:.0%}")
 
 
 def _budgets(curves: Curves, brief: bool) -> Table:
@@ -166,7 +169,7 @@ def _budgets(curves: Curves, brief: bool) -> Table:
     header = ("scored by", "cost in", "floor", "at 10%", "at 20%", "at 40%", "at 60%", "cheapest within margin")
     note = "Shares are of the target's cost, scorer included. Empty: no threshold costs so little. The floor is what "
     note += "members and scorer cost every request. Cheapest: chosen on other examples; its interval is on these."
-    return Table("Quality at fixed cost", header, tuple(lines), note=note)
+    return Table("Quality at fixed cost", header, tuple(lines), note=note, words=frozenset({0, 1}), optional=(3, 4))
 
 
 def _bought(at: Budgets) -> list[str]:

@@ -88,7 +88,7 @@ class Tags(HTMLParser):
         self.loads: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag not in ("meta", "br"):
+        if tag not in ("meta", "br", "input"):
             self.open.append(tag)
         self.loads += [
             value or "" for name, value in attrs if name in ("src", "href") and not str(value).startswith("#")

@@ -51,7 +51,8 @@ def _draw(
 ) -> None:
     for line, x in lines:
         style = "--" if line.dashed else "-"
-        axes.plot(x, line.points.quality, style, label=f"{line.label} ({line.area:.4f})")
+        [drawn] = axes.plot(x, line.points.quality, style, label=f"{line.label} ({line.area:.4f})")
+        axes.fill_between(x, line.points.quality_low, line.points.quality_high, color=drawn.get_color(), alpha=0.08)
     axes.axhline(curves.baselines.target.estimate, color="grey", linestyle=":", label="always the target")
     axes.set(xlabel=name, ylabel=cascade.metric)
     axes.grid(alpha=0.3)

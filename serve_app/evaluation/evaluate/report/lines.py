@@ -1,26 +1,38 @@
 """The lines of a plot: which curves, under which names, and which of them are shown at first."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import nan
 
+from serve_app.evaluation.analysis.candidates import Kind
 from serve_app.evaluation.analysis.json_values import Body, number
 from serve_app.evaluation.evaluate.results import CascadeResult, CurvePoints, Curves, RowResult
 from serve_app.evaluation.evaluate.words import label, random_of
 
+GROUPS: Mapping[Kind, str] = {
+    "semantic": "semantic agreement",
+    "fixed": "fixed member kept",
+    "chow_member": "token-level, one member",
+    "chow_ensemble": "token-level, all members",
+}
+"""What the legend calls each kind of rows."""
+BASELINES = "baselines"
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A curve of a plot; `shown`: at first, `dashed`: not the cascade's own policy."""
+    """A curve of a plot; `shown`: at first, `dashed`: not the cascade's own policy, `group`: in the legend."""
 
     label: str
+    group: str
     area: float
     dashed: bool
     shown: bool
     points: CurvePoints
 
     def to_json(self) -> Body:
-        own = {"label": self.label, "auc": number(self.area), "dashed": self.dashed, "shown": self.shown}
-        return own | self.points.to_json()
+        own = {"label": self.label, "group": self.group, "auc": number(self.area)}
+        return own | {"dashed": self.dashed, "shown": self.shown} | self.points.to_json()
 
 
 def plot(cascade: CascadeResult, curves: Curves) -> Body:
@@ -31,11 +43,14 @@ def plot(cascade: CascadeResult, curves: Curves) -> Body:
 
 def lines(curves: Curves) -> list[Line]:
     """Return a line for each row and one for random deferral; those shown first come first, in colours of their own."""
-    lines = [
-        Line(label(row.name), row.auc.estimate, row.name.kind.startswith("chow"), _shown(row, curves), row.curve)
-        for row in curves.rows
-    ]
-    return sorted([*lines, _random(curves)], key=lambda line: not line.shown)
+    own = [_line(row, curves) for row in curves.rows]
+    return sorted([*own, _random(curves)], key=lambda line: not line.shown)
+
+
+def _line(row: RowResult, curves: Curves) -> Line:
+    kind, area = row.name.kind, row.auc.estimate
+    dashed = kind.startswith("chow")
+    return Line(label(row.name), GROUPS[kind], area, dashed=dashed, shown=_shown(row, curves), points=row.curve)
 
 
 def _shown(row: RowResult, curves: Curves) -> bool:
@@ -56,4 +71,4 @@ def _random(curves: Curves) -> Line:
         threshold=(nan, nan),
         costs={},
     )
-    return Line(random_of(best), members[best].random.estimate, dashed=True, shown=True, points=points)
+    return Line(random_of(best), BASELINES, members[best].random.estimate, dashed=True, shown=True, points=points)

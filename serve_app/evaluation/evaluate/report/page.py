@@ -40,8 +40,10 @@ def _section(number: int, group: GroupResult, cascade: CascadeResult) -> str:
     parts += [f'<p class="warn">{escape(remark)}</p>' for remark in remarks(cascade)]
     if cascade.curves:
         parts.append(
-            '<p>Quality against <select></select> <span class="soft">dots: where a threshold leads</span></p>'
+            '<p>Quality against <select></select> <label><input type="checkbox" checked> 95% bands</label> '
+            '<span class="soft">dots: where a threshold leads</span></p>'
             '<div class="plot"><div></div><div class="legend"></div></div><p class="tip soft">Point at a curve.</p>'
+            '<p class="note">Bands: 95%, by the standard error of the mean quality at each threshold.</p>'
         )
     parts += [_table(table) for table in tables(group, cascade)]
     parts += _looked_at(cascade)
@@ -50,16 +52,22 @@ def _section(number: int, group: GroupResult, cascade: CascadeResult) -> str:
 
 def _table(table: Table) -> str:
     head = "".join(f"<th>{escape(name)}</th>" for name in table.header)
-    rows = [
-        "".join(
-            f'<td class="best">{escape(cell)}</td>' if (number, k) in table.bold else f"<td>{escape(cell)}</td>"
-            for k, cell in enumerate(row)
-        )
-        for number, row in enumerate(table.rows)
-    ]
+    rows = ["".join(_cell(table, row, column) for column in range(len(table.header))) for row in range(len(table.rows))]
     body = "".join(f"<tr>{row}</tr>" for row in rows)
     note = f'<p class="note">{escape(table.note)}</p>' if table.note else ""
-    return f'<h3>{escape(table.title)}</h3><div class="scroll"><table><tr>{head}</tr>{body}</table></div>{note}'
+    head = f"<thead><tr>{head}</tr></thead>"
+    return f'<h3>{escape(table.title)}</h3><div class="scroll"><table>{head}<tbody>{body}</tbody></table></div>{note}'
+
+
+def _cell(table: Table, row: int, column: int) -> str:
+    """Return a cell, whose numbers stay on one line each, with the column's name for narrow screens."""
+    if column in table.words:
+        text = escape(table.rows[row][column])
+    else:
+        text = " ".join(f"<span>{escape(part)}</span>" for part in table.parts(row, column) if part)
+    kinds = [name for name, holds in (("best", (row, column) in table.bold), ("words", column in table.words)) if holds]
+    class_ = f' class="{" ".join(kinds)}"' if kinds else ""
+    return f'<td data-label="{escape(table.header[column])}"{class_}>{text}</td>'
 
 
 def _looked_at(cascade: CascadeResult) -> Iterator[str]:

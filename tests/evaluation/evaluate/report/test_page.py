@@ -1,0 +1,70 @@
+"""The page in a browser: nothing is wider than the screen, and the legend has groups."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serve_app.evaluation.analysis.load import load_dataset
+from serve_app.evaluation.analysis.options import Options
+from serve_app.evaluation.evaluate.evaluate import evaluate
+from serve_app.evaluation.evaluate.report.page import html
+from serve_app.evaluation.evaluate.results import Evaluation
+from serve_app.evaluation.records.file import Records
+from tests.evaluation.synthetic import records
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+MEASURE = """<!doctype html><body>{frames}<pre id="out"></pre><script>
+onload = () => {{
+  const measured = [...document.querySelectorAll("iframe")].map(frame => {{
+    const page = frame.contentDocument, root = page.documentElement;
+    const wide = [...page.querySelectorAll(".scroll")].filter(part => part.scrollWidth > part.clientWidth);
+    return {{
+      page: root.scrollWidth, screen: root.clientWidth,
+      clipped: wide.map(part => part.previousElementSibling.textContent),
+      groups: [...page.querySelectorAll(".legend summary")].map(part => part.textContent),
+      bands: page.querySelectorAll("polygon.band").length, curves: page.querySelectorAll("polyline.curve").length,
+    }};
+  }});
+  document.getElementById("out").textContent = JSON.stringify(measured);
+}};
+</script></body>"""
+
+
+@pytest.fixture(scope="module")
+def evaluation(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
+    path = records(tmp_path_factory.mktemp("records") / "records.jsonl", 60, ("small", "tiny", "odd"))
+    return evaluate(load_dataset(Records.load(path), Options(signals=("exact", "rougeL"), resamples=100)))
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+def test_no_table_is_wider_than_a_laptop_or_a_phone(evaluation: Evaluation, tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text(html(evaluation), encoding="utf-8")
+    frames = "".join(f'<iframe src="page.html" width="{width}" height="800"></iframe>' for width in (1280, 390))
+    (tmp_path / "measure.html").write_text(MEASURE.format(frames=frames))
+    options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files", "--dump-dom"]
+    command = [str(CHROMIUM), *options, f"--user-data-dir={tmp_path}/profile", f"file://{tmp_path}/measure.html"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    found = re.search(r'<pre id="out">(.*?)</pre>', done.stdout)
+    assert found is not None
+    measured: list[dict[str, Any]] = json.loads(found[1])
+    for width, one in zip((1280, 390), measured, strict=True):
+        assert (one["page"], one["clipped"]) == (one["screen"], []), width
+        assert [name.partition(" (")[0] for name in one["groups"]] == [
+            "semantic agreement",
+            "token-level, one member",
+            "baselines",
+            "fixed member kept",
+            "token-level, all members",
+        ]
+        assert one["bands"] == one["curves"] == 4  # two signals, the best baseline, random deferral
+
+
+def test_cells_of_numbers_are_broken_before_intervals_only(evaluation: Evaluation) -> None:
+    page = html(evaluation)
+    assert re.search(r'<td data-label="AUC"><span>0\.\d{4}</span> <span>\[0\.\d{4}, 0\.\d{4}\]</span></td>', page)
+    assert re.search(r'<td data-label="scored by" class="words">rougeL \(max\), small kept</td>', page)
