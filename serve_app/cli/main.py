@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 
 app.add_typer(k8s)
+app.add_typer(records.app)
 
 
 def main() -> None:

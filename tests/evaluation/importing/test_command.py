@@ -15,11 +15,13 @@ from serve_app.evaluation.records.example import digest
 from serve_app.evaluation.records.file import Records
 from tests.evaluation.collecting import write_config
 from tests.evaluation.importing.sources import published, write_list, zeroeval_row
+from tests.evaluation.records.schema import check
 
 
 def imported(output: Path, *sources: Path | str, **options: object) -> tuple[Records, str]:
     console = Console(record=True, width=300)
     import_records([str(source) for source in sources], output, Options(**options), console)  # type: ignore[arg-type]
+    check(output)
     return Records.load(output), console.export_text()
 
 

@@ -87,44 +87,45 @@ FAILED = answer_body("q1", "a", Failure("timeout", "slow", 1, 1, 0.5))
 CALLING = answer_body("q1", "a", Generation("", "tool_calls", 1, 1, tool_calls=(ToolCall("1", "look", "{}"),)))
 
 
-@pytest.mark.parametrize(
-    ("line", "sentence"),
-    [
-        ({**ANSWER, "text": None}, "text: must be a string, not None"),
-        (
-            {**ANSWER, "finish_reason": "content_filter"},
-            "finish_reason: 'content_filter' is none of stop, length, tool_calls",
-        ),
-        ({**ANSWER, "finish_reason": []}, r"finish_reason: must be a string, not \[\]"),
-        ({**ANSWER, "prompt_tokens": "x"}, "prompt_tokens: must be a whole number, not 'x'"),
-        ({**ANSWER, "completion_tokens": True}, "completion_tokens: must be a whole number, not True"),
-        ({**ANSWER, "latency_s": "fast"}, "latency_s: must be a number, not 'fast'"),
-        ({**ANSWER, "scores": [0.5]}, r"scores: must be an object, not \[0\.5\]"),
-        ({**ANSWER, "scores": {"judge": "good"}}, r"scores\.judge: must be a number, not 'good'"),
-        ({**ANSWER, "scores": {"judge": True}}, r"scores\.judge: must be a number, not True"),
-        ({**ANSWER, "scores": {"judge": 1.5}}, r"scores\.judge: must be from 0 to 1, not 1\.5"),
-        ({**FAILED, "scores": {"judge": float("nan")}}, r"scores\.judge: must be from 0 to 1, not nan"),
-        ({**ANSWER, "first_token_s": "0"}, "first_token_s: must be a number, not '0'"),
-        ({**ANSWER, "estimated": 1}, "estimated: must be true or false, not 1"),
-        ({**ANSWER, "model": ["a"]}, r"model: must be a string, not \['a'\]"),
-        ({name: value for name, value in ANSWER.items() if name != "example"}, "example: required, but missing"),
-        ({name: value for name, value in ANSWER.items() if name != "text"}, "text: required, but missing"),
-        ({**ANSWER, "logprobs": [["x", None]]}, "logprobs: must be pairs of a token and a number"),
-        ({**ANSWER, "logprobs": [[None, -1]]}, "logprobs: must be pairs of a token and a number"),
-        ({**ANSWER, "logprobs": [["x", 10**400]]}, "logprobs: must be pairs of a token and a number"),
-        ({**ANSWER, "logprobs": 5}, "logprobs: must be pairs of a token and a number"),
-        ({**FAILED, "failure": "tired"}, "failure: 'tired' is none of error, timeout"),
-        ({**FAILED, "message": None}, "message: must be a string, not None"),
-        ({**FAILED, "latency_s": "x"}, "latency_s: must be a number, not 'x'"),
-        ({**CALLING, "tool_calls": 5}, "tool_calls: must be a list, not 5"),
-        ({**CALLING, "tool_calls": ["x"]}, "tool_calls: must be objects with id, name, arguments, not 'x'"),
-        ({**CALLING, "tool_calls": [{"id": "1", "name": "x"}]}, "tool_calls.arguments: required, but missing"),
-        (
-            {**CALLING, "tool_calls": [{"id": "1", "name": "x", "arguments": {}}]},
-            r"tool_calls.arguments: must be a string, not \{\}",
-        ),
-    ],
-)
+INVALID: list[tuple[dict[str, Any], str]] = [
+    ({**ANSWER, "text": None}, "text: must be a string, not None"),
+    (
+        {**ANSWER, "finish_reason": "content_filter"},
+        "finish_reason: 'content_filter' is none of stop, length, tool_calls",
+    ),
+    ({**ANSWER, "finish_reason": []}, r"finish_reason: must be a string, not \[\]"),
+    ({**ANSWER, "prompt_tokens": "x"}, "prompt_tokens: must be a whole number, not 'x'"),
+    ({**ANSWER, "completion_tokens": True}, "completion_tokens: must be a whole number, not True"),
+    ({**ANSWER, "latency_s": "fast"}, "latency_s: must be a number, not 'fast'"),
+    ({**ANSWER, "scores": [0.5]}, r"scores: must be an object, not \[0\.5\]"),
+    ({**ANSWER, "scores": {"judge": "good"}}, r"scores\.judge: must be a number, not 'good'"),
+    ({**ANSWER, "scores": {"judge": True}}, r"scores\.judge: must be a number, not True"),
+    ({**ANSWER, "scores": {"judge": 1.5}}, r"scores\.judge: must be from 0 to 1, not 1\.5"),
+    ({**FAILED, "scores": {"judge": float("nan")}}, r"scores\.judge: must be from 0 to 1, not nan"),
+    ({**ANSWER, "first_token_s": "0"}, "first_token_s: must be a number, not '0'"),
+    ({**ANSWER, "estimated": 1}, "estimated: must be true or false, not 1"),
+    ({**ANSWER, "model": ["a"]}, r"model: must be a string, not \['a'\]"),
+    ({name: value for name, value in ANSWER.items() if name != "example"}, "example: required, but missing"),
+    ({name: value for name, value in ANSWER.items() if name != "text"}, "text: required, but missing"),
+    ({**ANSWER, "logprobs": [["x", None]]}, "logprobs: must be pairs of a token and a number"),
+    ({**ANSWER, "logprobs": [[None, -1]]}, "logprobs: must be pairs of a token and a number"),
+    ({**ANSWER, "logprobs": [["x", 10**400]]}, "logprobs: must be pairs of a token and a number"),
+    ({**ANSWER, "logprobs": 5}, "logprobs: must be pairs of a token and a number"),
+    ({**FAILED, "failure": "tired"}, "failure: 'tired' is none of error, timeout"),
+    ({**FAILED, "message": None}, "message: must be a string, not None"),
+    ({**FAILED, "latency_s": "x"}, "latency_s: must be a number, not 'x'"),
+    ({**CALLING, "tool_calls": 5}, "tool_calls: must be a list, not 5"),
+    ({**CALLING, "tool_calls": ["x"]}, "tool_calls: must be objects with id, name, arguments, not 'x'"),
+    ({**CALLING, "tool_calls": [{"id": "1", "name": "x"}]}, "tool_calls.arguments: required, but missing"),
+    (
+        {**CALLING, "tool_calls": [{"id": "1", "name": "x", "arguments": {}}]},
+        r"tool_calls.arguments: must be a string, not \{\}",
+    ),
+]
+"""Lines that are refused, and why."""
+
+
+@pytest.mark.parametrize(("line", "sentence"), INVALID)
 def test_an_invalid_answer(tmp_path: Path, line: dict[str, Any], sentence: str) -> None:
     path = write(tmp_path / "r.jsonl", header().body(), example_body(question(1)), line)
     with pytest.raises(DataError, match=rf":3: not a line of records: {sentence}"):

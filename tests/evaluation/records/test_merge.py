@@ -1,0 +1,92 @@
+from dataclasses import replace
+from math import nan
+from pathlib import Path
+
+import pytest
+
+from serve_app.core.types import Failure, Generation, TokenLogprob
+from serve_app.errors import DataError
+from serve_app.evaluation.records.example import digest
+from serve_app.evaluation.records.file import Records
+from serve_app.evaluation.records.header import DataFacts, Header, SourceFacts
+from serve_app.evaluation.records.lines import answer_body, example_body
+from serve_app.evaluation.records.merge import merge
+from tests.evaluation.collecting import question
+from tests.evaluation.records.headers import header, write
+from tests.evaluation.records.schema import check
+
+PARIS = Generation("Paris", "stop", 5, 1, (TokenLogprob("Paris", -0.5),), latency_s=nan)
+
+
+def first(folder: Path) -> Path:
+    lines = [header(("a", "t")).body(), example_body(question(1))]
+    lines += [answer_body("q1", "a", PARIS, {"judge": 0.5}), answer_body("q1", "t", Failure("error", "down"))]
+    return write(folder / "first.jsonl", *lines)
+
+
+def second(folder: Path, heads: Header | None = None, example: int = 1, text: str = "Rome") -> Path:
+    heads = heads or replace(
+        header(("b", "t")),
+        created="2027-01-01T00:00:00+00:00",
+        asked=SourceFacts("import", None),
+        data=DataFacts("d", 2, ["y.jsonl"]),
+        versions={"python": "3.12", "vllm": "1"},
+    )
+    lines = [heads.body(), example_body(question(1)), example_body(question(2))]
+    lines += [
+        answer_body(f"q{example}", "b", Generation(text, "stop", 5, 1)),
+        answer_body("q1", "t", Failure("error", "down")),
+    ]
+    return write(folder / "second.jsonl", *lines)
+
+
+def test_models_and_examples_of_both_are_in_one_file(tmp_path: Path) -> None:
+    merge([first(tmp_path), second(tmp_path)], tmp_path / "both.jsonl.gz")
+    check(tmp_path / "both.jsonl.gz")
+    records = Records.load(tmp_path / "both.jsonl.gz")
+    assert records.models == ("a", "t", "b")
+    assert records.examples == [question(1), question(2)]
+    assert list(records.answers["a"]) == [PARIS, None]
+    assert list(records.answers["t"]) == [Failure("error", "down"), None]
+    assert list(records.answers["b"]) == [Generation("Rome", "stop", 5, 1), None]
+    assert records.scores("judge", "a") == [0.5, None]
+
+
+def test_the_header_names_the_files_of_all(tmp_path: Path) -> None:
+    merge([first(tmp_path), second(tmp_path)], tmp_path / "both.jsonl")
+    merged = Records.load(tmp_path / "both.jsonl").header
+    assert merged.data == DataFacts(digest([question(1), question(2)]), 2, ["x.jsonl", "y.jsonl"])
+    assert merged.asked == SourceFacts("engines, import", None)
+    assert merged.created == "2027-01-01T00:00:00+00:00"
+    assert merged.versions == {"python": "3.11, 3.12", "vllm": "1"}
+    assert list(merged.config.models) == ["a", "t", "b"]
+    assert merged.config.args["cascades"] == header(("a", "t")).config.args["cascades"]
+
+
+def test_what_both_have_must_be_the_same(tmp_path: Path) -> None:
+    one, output = first(tmp_path), tmp_path / "both.jsonl"
+    other = second(tmp_path, header(("a", "b", "t")))
+    write(
+        tmp_path / "third.jsonl",
+        header().body(),
+        example_body(question(1)),
+        answer_body("q1", "a", replace(PARIS, text="Rome")),
+    )
+    with pytest.raises(DataError, match=r"first\.jsonl and .*third\.jsonl differ in the answer 'a' to 'q1', so they"):
+        merge([one, tmp_path / "third.jsonl"], output)
+    write(tmp_path / "third.jsonl", header().body(), example_body(question(1, references=["Rome"])))
+    with pytest.raises(DataError, match=r"second\.jsonl and .*third\.jsonl differ in the example 'q1', so they cannot"):
+        merge([other, tmp_path / "third.jsonl"], output)
+    limits = header(("b", "t"))
+    limits = replace(limits, sampling=replace(limits.sampling, max_tokens={"closed_book_qa": 9}))
+    with pytest.raises(DataError, match=r"differ in max_tokens of 'closed_book_qa', so they cannot be merged\."):
+        merge([one, second(tmp_path, limits, text="x")], output)
+    assert not output.exists()
+
+
+def test_one_file_is_not_merged_and_an_existing_one_not_replaced(tmp_path: Path) -> None:
+    one = first(tmp_path)
+    with pytest.raises(DataError, match="Name at least two records files to merge"):
+        merge([one], tmp_path / "x.jsonl")
+    with pytest.raises(DataError, match=r"first\.jsonl' exists; choose another path with -o, or replace it"):
+        merge([one, second(tmp_path)], one)
