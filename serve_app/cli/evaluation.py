@@ -101,7 +101,8 @@ def evaluate(
     compare: Annotated[
         list[str] | None,
         typer.Option(
-            help="Row to compare by a paired test, named as in the table of areas; repeat: the first with each."
+            metavar="ROW",
+            help="Row to compare by a paired test, named as in the table of areas; repeat: the first with each.",
         ),
     ] = None,
     per_example: Annotated[

@@ -154,6 +154,8 @@ def _agreed_and_wrong(curves: Curves) -> Table:
 
 def _wrong(accepted: AcceptedResult, rate: float) -> str:
     """Return the share that is wrong, with the deferral rate if the nearest threshold is not near."""
+    if accepted.worse is None:
+        return "none accepted"
     return percentage(accepted.worse) + ("" if abs(accepted.rate - rate) < NEAR else f" at {accepted.rate:.0%}")
 
 

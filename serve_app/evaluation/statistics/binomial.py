@@ -30,11 +30,19 @@ def _log_choices(n: int) -> Floats:
 
 
 def binomial_interval(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Return the Clopper-Pearson interval of a share, from counts."""
+    """Return the Clopper-Pearson interval of a share, from counts. O(the smaller of successes and failures)."""
+    if 2 * successes > n:
+        low, high = binomial_interval(n - successes, n, level)
+        return 1 - high, 1 - low
     tail = (1 - level) / 2
-    low = 0.0 if successes == 0 else _bisected(lambda p: 1 - float(binomial_cdf(n, p)[successes - 1]) < tail)
-    high = 1.0 if successes == n else _bisected(lambda p: float(binomial_cdf(n, p)[successes]) > tail)
-    return low, high
+    low = 0.0 if successes == 0 else _bisected(lambda p: 1 - _at_most(successes - 1, n, p) < tail)
+    return low, _bisected(lambda p: _at_most(successes, n, p) > tail)
+
+
+def _at_most(successes: int, n: int, p: float) -> float:
+    """Return P(X <= successes) for X ~ Binomial(n, p), with 0 < p < 1."""
+    k = np.arange(successes + 1)
+    return min(1.0, float(np.exp(_log_choices(n)[k] + k * log(p) + (n - k) * log1p(-p)).sum()))
 
 
 def _bisected(below: Callable[[float], bool]) -> float:

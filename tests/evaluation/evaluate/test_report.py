@@ -215,3 +215,28 @@ def test_choose_and_calibrate_as_a_user_runs_them(path: Path, tmp_path: Path) ->
     done = cascade("calibrate", path, "--budget", "0.01")
     assert (done.returncode, done.stderr.count("The budget is")) == (1, 1)
     assert cascade("calibrate", path).returncode == 2
+
+
+def test_where_no_threshold_is_near_the_table_says_what_is_deferred(tmp_path: Path) -> None:
+    """Members agree on a quarter of the examples, so 60% cannot be deferred, nor 20%."""
+    examples = questions(80)
+    texts = {"small": "no", "tiny": "yes", "large": "yes"}
+    columns = {
+        model: [Generation("same" if k % 4 == 0 else text, "stop", 1, 1) for k in range(80)]
+        for model, text in texts.items()
+    }
+    path = write_records(tmp_path / "r.jsonl", args(), examples, columns)
+    found = evaluate(load_dataset(Records.load(path), Options(signals=("exact",), resamples=100)))
+    [group] = found.groups
+    [cascade] = group.cascades
+    [table] = [table for table in tables(group, cascade) if table.title == "Agreed and wrong"]
+    assert cascade.curves is not None
+    rate = cascade.curves.rows[0].accepted[0.6].rate
+    assert 0.65 < rate < 0.9
+    assert table.rows[0][4].endswith(f"] at {rate:.0%}")
+    assert table.rows[0][2].endswith("] at 0%")
+    alone = cascade.curves.rows[0]
+    nothing = replace(alone, accepted={rate: replace(at, worse=None) for rate, at in alone.accepted.items()})
+    changed = replace(cascade, detail=replace(cascade.curves, rows=(nothing, *cascade.curves.rows[1:])))
+    [table] = [table for table in tables(group, changed) if table.title == "Agreed and wrong"]
+    assert table.rows[0][2:5] == ("none accepted",) * 3

@@ -30,3 +30,6 @@ def test_clopper_pearson():
     assert binomial_interval(0, 10) == (0.0, pytest.approx(1 - 0.025**0.1))
     assert binomial_interval(10, 10) == (pytest.approx(0.025**0.1), 1.0)
     assert binomial_interval(7, 20) == (pytest.approx(0.1539, abs=5e-5), pytest.approx(0.5922, abs=5e-5))
+    # A share and its complement mirror each other: R's binom.test(900, 1000) has (.8796927, .9179102).
+    assert binomial_interval(900, 1000) == (pytest.approx(0.8797, abs=5e-5), pytest.approx(0.9179, abs=5e-5))
+    assert binomial_interval(100, 1000) == pytest.approx(tuple(1 - end for end in binomial_interval(900, 1000)[::-1]))

@@ -39,10 +39,14 @@ def check_path(path: Path) -> None:
 def write_per_example(scored: Sequence[Scored], path: Path) -> None:
     """Write a line for each example under each row of each cascade and group, with the same columns for all.
 
-    Raises DataError if the file cannot be written.
+    Raises DataError if the file cannot be written, or if no cascade has rows.
     """
     names = list(dict.fromkeys(model for one in scored for tier in one.view.tiers for model in tier.models))
     parts = [_columns(row, names) for one in scored for row in one.rows if not row.maximum]
+    if not parts:
+        raise DataError(
+            "--per-example: no cascade of two tiers was evaluated, so there is no row to write examples of."
+        )
     with written("--per-example:", path):
         if path.suffix == ".parquet":
             _write_parquet(parts, path)
@@ -89,7 +93,7 @@ def _values(values: Floats) -> list[Value]:
 def _write_csv(parts: Sequence[Columns], path: Path) -> None:
     with path.open("w", newline="", encoding="utf-8", errors="replace") as file:
         writer = csv.writer(file)
-        writer.writerow(parts[0] if parts else ())
+        writer.writerow(parts[0])
         for columns in parts:
             writer.writerows(zip(*columns.values(), strict=True))
 
@@ -100,8 +104,7 @@ def _write_parquet(parts: Sequence[Columns], path: Path) -> None:
     from pyarrow import parquet
 
     types = {**dict.fromkeys(TEXTS, pyarrow.string()), "accepted": pyarrow.bool_()}
-    names = parts[0] if parts else ()
-    schema = pyarrow.schema([(name, types.get(name, pyarrow.float64())) for name in names])
+    schema = pyarrow.schema([(name, types.get(name, pyarrow.float64())) for name in parts[0]])
     with parquet.ParquetWriter(path, schema) as writer:
         for columns in parts:
             writer.write_table(pyarrow.table(dict(columns), schema=schema))

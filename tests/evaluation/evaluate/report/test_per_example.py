@@ -69,7 +69,7 @@ def test_parquet_holds_the_same(scored: list[Scored], tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_written_is_refused_before_anything_is_computed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scored: list[Scored], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(DataError, match=r"--per-example: 'out.txt' must end in \.csv or \.parquet\."):
         check_path(Path("out.txt"))
@@ -81,4 +81,6 @@ def test_a_file_that_cannot_be_written_is_refused_before_anything_is_computed(
         check_path(tmp_path / "out.parquet")
     check_path(tmp_path / "out.csv")
     with pytest.raises(DataError, match=r"--per-example: '.*' cannot be written: Is a directory"):
-        write_per_example([], tmp_path)
+        write_per_example(scored, tmp_path)
+    with pytest.raises(DataError, match="no cascade of two tiers was evaluated"):
+        write_per_example([], tmp_path / "out.csv")
