@@ -117,7 +117,7 @@ def evaluate(
     """Report quality and cost of every signal and threshold on recorded answers; no model is called."""
     from serve_app.evaluation.analysis.load import load_dataset
     from serve_app.evaluation.analysis.options import Options
-    from serve_app.evaluation.analysis.selection import select
+    from serve_app.evaluation.analysis.other_config import with_config
     from serve_app.evaluation.evaluate.evaluate import evaluate as evaluated
     from serve_app.evaluation.evaluate.evaluate import score
     from serve_app.evaluation.evaluate.report.per_example import check_path, write_per_example
@@ -127,9 +127,20 @@ def evaluate(
 
     tiers = None if (names := _list(members)) is None else (names,)
     options = Options(
-        _list(cascade), tiers, target, _list(signals), _list(metric), fixed, margin, fit_share, seed, resamples, by=by
+        cascades=_list(cascade),
+        tiers=tiers,
+        target=target,
+        signals=_list(signals),
+        metrics=_list(metric),
+        fixed=fixed,
+        margin=margin,
+        fit=fit_share,
+        seed=seed,
+        resamples=resamples,
+        by=by,
+        where=tuple(where or ()),
     )
-    loaded = select(Records.load(records), where or (), config)
+    loaded = Records.load(records) if config is None else with_config(Records.load(records), config)
     if report is not None:
         make_folder(report)
     if per_example is not None:
@@ -214,14 +225,19 @@ def calibrate(
 ) -> None:
     """Find the thresholds for a goal on some of the records, and report what they do on others."""
     from serve_app.evaluation.analysis.options import Options
-    from serve_app.evaluation.analysis.selection import select
     from serve_app.evaluation.calibrate import command as calibrating
     from serve_app.evaluation.records.file import Records
 
     goal = Goal(tuple(deferral_rate) if deferral_rate else None, budget, unit, quality, risk, delta, label_free, loss)
-    options = Options(cascades=(cascade,), signals=(), metrics=_list(metric), seed=seed, tier_signals=_list(signal))
-    loaded = select(Records.load(records), where or ())
-    done = calibrating.run(loaded, options, goal, fit=fit, config=config, output=output, chosen=chosen)
+    options = Options(
+        cascades=(cascade,),
+        signals=(),
+        metrics=_list(metric),
+        seed=seed,
+        tier_signals=_list(signal),
+        where=tuple(where or ()),
+    )
+    done = calibrating.run(Records.load(records), options, goal, fit=fit, config=config, output=output, chosen=chosen)
     if as_json:
         echo_json(done.to_json())
     else:
@@ -255,14 +271,21 @@ def choose(
     """Find the best members, signals and thresholds on a quarter of the records; report them on another."""
     from serve_app.evaluation.analysis.load import load_dataset
     from serve_app.evaluation.analysis.options import Options
-    from serve_app.evaluation.analysis.selection import select
+    from serve_app.evaluation.analysis.other_config import with_config
     from serve_app.evaluation.choose import choose as choosing
     from serve_app.evaluation.choose import output
     from serve_app.evaluation.records.file import Records
 
-    loaded = select(Records.load(records), where or (), config)
+    loaded = Records.load(records) if config is None else with_config(Records.load(records), config)
     tiers, target = choosing.tiers(loaded, _list(members), target)
-    options = Options(tiers=tiers, target=target, signals=_list(signals), metrics=_list(metric), seed=seed)
+    options = Options(
+        tiers=tiers,
+        target=target,
+        signals=_list(signals),
+        metrics=_list(metric),
+        seed=seed,
+        where=tuple(where or ()),
+    )
     with note_console().status("choosing"):
         selection = choosing.find(load_dataset(loaded, options), budget, unit)
     if as_json:

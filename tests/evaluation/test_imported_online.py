@@ -16,7 +16,7 @@ from serve_app.deployments.inline_scorer import InlineScorer
 from serve_app.engines import load_engine
 from serve_app.evaluation.analysis.load import load_dataset
 from serve_app.evaluation.analysis.options import Options as Evaluated
-from serve_app.evaluation.analysis.selection import select
+from serve_app.evaluation.analysis.other_config import with_config
 from serve_app.evaluation.importing.command import Options, import_records
 from serve_app.evaluation.records.file import Records
 from serve_app.evaluation.records.tasks import Prompts
@@ -90,7 +90,7 @@ async def check(folder: Path, sources: list[str]) -> None:
     path = folder / "r.jsonl"
     import_records(sources, path, Options(target="large"), Console(quiet=True))
     file = serving_file(folder / "c.yaml", served(path))
-    records = select(Records.load(path), config=file)
+    records = with_config(Records.load(path), file)
     for id_ in CASCADES:
         offline = await asyncio.to_thread(decisions_offline, records, id_)
         assert len(Counter(accepted for _, accepted, *_ in offline)) == 2, "both decisions occur"

@@ -46,7 +46,10 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What all numbers of an evaluation come from. `left_out`: examples that some model has not been asked yet."""
+    """What all numbers of an evaluation come from. `left_out`: examples that some model has not been asked yet.
+
+    `where`: conditions that all examples meet; `data_sha256` is of those that do.
+    """
 
     data_sha256: str
     examples: int
@@ -63,6 +66,7 @@ class Source:
     seed: int
     fit: float
     resamples: int
+    where: list[str]
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields by name."""

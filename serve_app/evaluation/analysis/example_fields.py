@@ -11,6 +11,9 @@ METADATA = "metadata."
 MISSING = "none"
 """The value of examples that lack a field, in the names of groups and in conditions."""
 
+SHOWN = 50
+"""Values that are listed if a condition names another one, at most."""
+
 
 def data_set(example: Example) -> str:
     """Return the data set that an example's `source` names, before the position in it; else its task."""
@@ -49,7 +52,8 @@ def matching(examples: Sequence[Example], conditions: Sequence[str]) -> list[int
         check_field(field, examples, "--where")
         values = {value(example, field) for example in examples}
         if text not in values:
-            raise DataError(f"--where {condition}: no example has this {field}. {choices(text, values)}")
+            available = choices(text, values) if len(values) <= SHOWN else f"There are {len(values)} others."
+            raise DataError(f"--where {condition}: no example has this {field}. {available}")
         allowed.setdefault(field, set()).add(text)
     meets = (all(value(example, field) in values for field, values in allowed.items()) for example in examples)
     rows = [row for row, met in enumerate(meets) if met]

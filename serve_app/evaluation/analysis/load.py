@@ -11,6 +11,7 @@ from serve_app.core.views.view import View
 from serve_app.errors import DataError, choices
 from serve_app.evaluation.analysis.costs import model_costs
 from serve_app.evaluation.analysis.dataset import Dataset, Source, hashed_share
+from serve_app.evaluation.analysis.example_fields import matching
 from serve_app.evaluation.analysis.grading import groups
 from serve_app.evaluation.analysis.options import Options, member_tiers, models_of, requested_config
 from serve_app.evaluation.analysis.replay import Replay
@@ -25,6 +26,8 @@ def load_dataset(records: Records, options: Options) -> Dataset:
     Lexical signals are computed in several processes, BLEURT in one with its own environment; the weights of SBERT and
     BLEURT are fetched if need be. Raises DataError, SignalError and WeightsError.
     """
+    if options.where:
+        records = records.restricted(matching(records.examples, options.where))
     config = requested_config(records, options)
     models, members = models_of(config), _members(config, options)
     rows = records.complete(models)
@@ -82,4 +85,5 @@ def _source(records: Records, models: Sequence[str], examples: int, options: Opt
         seed=options.seed,
         fit=options.fit,
         resamples=options.resamples,
+        where=list(options.where),
     )

@@ -31,6 +31,8 @@ class Options:
     """Signals in place of those of every cascade: one for each tier but the target."""
     by: str = "source"
     """The field of the examples by whose values they are grouped: `task`, `source` (the data set), `metadata.NAME`."""
+    where: tuple[str, ...] = ()
+    """Conditions that the examples meet, `FIELD=VALUE` each (see `example_fields.matching`)."""
     references_required: bool = True
     """Whether examples without references are an error. If not, answers to them have no quality."""
 

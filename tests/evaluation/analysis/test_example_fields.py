@@ -65,6 +65,12 @@ def test_conditions_that_no_example_meets(conditions: list[str], sentence: str) 
     assert str(raised.value) == sentence
 
 
+def test_values_are_listed_only_if_they_are_few() -> None:
+    many = [replace(question(k), metadata={"number": k}) for k in range(51)]
+    with pytest.raises(DataError, match=r"no example has this metadata\.number\. There are 51 others\."):
+        matching(many, ["metadata.number=x"])
+
+
 def test_the_option_is_named_if_a_field_is_unknown() -> None:
     check_field("metadata.hops", EXAMPLES, "--by")
     with pytest.raises(DataError, match=r"^--by: no example has a field 'sorce'\. Did you mean 'source'\?"):

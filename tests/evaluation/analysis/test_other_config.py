@@ -8,7 +8,8 @@ import pytest
 from serve_app.errors import DataError
 from serve_app.evaluation.analysis.load import load_dataset
 from serve_app.evaluation.analysis.options import Options
-from serve_app.evaluation.analysis.selection import select
+from serve_app.evaluation.analysis.other_config import with_config
+from serve_app.evaluation.evaluate.words import signature
 from serve_app.evaluation.records.example import digest
 from serve_app.evaluation.records.file import Records
 from tests.evaluation.synthetic import answers, args, questions, serving_file, write_records
@@ -27,24 +28,23 @@ def records(tmp_path: Path) -> Records:
     return Records.load(path)
 
 
-def test_only_examples_that_meet_the_conditions_remain_with_their_answers(records: Records) -> None:
-    selected = select(records, ["metadata.level=hard", "source=Other"])
-    assert selected.examples == records.examples[11::2]
+def test_only_examples_that_meet_the_conditions_are_evaluated(records: Records) -> None:
+    options = Options(signals=("exact",), metrics=("f1",), where=("metadata.level=hard", "source=Other"))
+    dataset = load_dataset(records, options)
+    rows = range(11, 20, 2)
+    assert list(dataset.examples) == [records.examples[row] for row in rows]
     for model in MODELS:
-        assert list(selected.answers[model]) == list(records.answers[model])[11::2]
-    assert selected.header.data.digest == digest(selected.examples)
-    assert selected.header.data.examples == 5
-
-
-def test_without_conditions_or_a_config_records_are_as_they_were(records: Records) -> None:
-    assert select(records) is records
+        assert dataset.replay.answers(model) == [records.answers[model].without_logprobs(row) for row in rows]
+    assert dataset.source.data_sha256 == digest(dataset.examples)
+    assert "5 examples where metadata.level=hard and source=Other, seed 0" in signature(dataset.source)
+    assert (dataset.source.left_out, dataset.source.where) == (0, ["metadata.level=hard", "source=Other"])
 
 
 def test_another_config_brings_cascades_and_prices(records: Records, tmp_path: Path) -> None:
     other: dict[str, Any] = args(["tiny"], signal="chow_avg")
     other["models"]["tiny"] |= {"parameters": 7e7, "output_usd": 0.5}
     other["cascades"] = {"lean": other["cascades"]["default"]}
-    selected = select(records, config=serving_file(tmp_path / "c.yaml", other))
+    selected = with_config(records, serving_file(tmp_path / "c.yaml", other))
     assert list(selected.config.cascades) == ["lean"]
     assert (selected.costs["tiny"].parameters, selected.costs["tiny"].output_usd) == (7e7, 0.5)
     assert selected.costs["small"] == records.costs["small"]
@@ -56,7 +56,7 @@ def test_a_config_whose_cascades_ask_other_models_is_refused(records: Records, t
     path = serving_file(tmp_path / "c.yaml", args(["small", "odd"]))
     sentence = r"c\.yaml: the records have no answers of 'odd', a model of 'default'\. Available: large, small, tiny"
     with pytest.raises(DataError, match=sentence):
-        select(records, config=path)
+        with_config(records, path)
 
 
 def test_groups_are_by_any_field(records: Records) -> None:

@@ -1,30 +1,21 @@
-"""Records as an evaluation asks for them: some of the examples, or under another serving config."""
+"""Records under another serving config than that of their models."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from serve_app.config import AppConfig
 from serve_app.config.serve_file import load
 from serve_app.errors import DataError, choices
-from serve_app.evaluation.analysis.example_fields import matching
 from serve_app.evaluation.records.example import sha256_of
 from serve_app.evaluation.records.file import Records
 from serve_app.evaluation.records.header import ConfigFacts
 
 
-def select(records: Records, where: Sequence[str] = (), config: Path | None = None) -> Records:
-    """Return the records of the examples that meet all conditions (see `matching`), under a serving config's cascades.
+def with_config(records: Records, path: Path) -> Records:
+    """Return the records under another serving config: its cascades and signals, and its models' sizes and prices.
 
-    The config's models must be in the records; those that are in both have the config's sizes and prices. Raises
-    DataError or ConfigError.
+    Raises DataError if the records lack a model of one of its cascades, ConfigError if it cannot be read.
     """
-    if config is not None:
-        records = _under(records, load(config).application.args, config)
-    return records.restricted(matching(records.examples, where)) if where else records
-
-
-def _under(records: Records, config: AppConfig, path: Path) -> Records:
+    config = load(path).application.args
     for id_, cascade in config.cascades.items():
         for name in (name for tier in cascade.tiers for name in tier.models):
             if name not in records.models:
