@@ -17,14 +17,25 @@ class ModelFacts(Strict):
 
     parameters: float | None = Field(None, gt=0, description="Number of parameters, for the cost in FLOPs.")
     active_parameters: float | None = Field(None, gt=0, description="Active for one token, in a mixture of experts.")
-    input_usd: float = Field(0, ge=0, description="US dollars for a million prompt tokens.")
-    output_usd: float = Field(0, ge=0, description="US dollars for a million generated tokens.")
+    input_usd: float | None = Field(None, ge=0, description="US dollars for a million prompt tokens.")
+    output_usd: float | None = Field(None, ge=0, description="US dollars for a million generated tokens.")
+    usd_per_device_hour: float | None = Field(
+        None,
+        ge=0,
+        description="US dollars for an hour of one device. Without any price the cost in dollars is unknown.",
+    )
     devices: float = Field(1, gt=0, description="Devices (GPUs, or CPUs) that one replica holds, for device-seconds.")
 
     def cost(self) -> ModelCost:
         """Return the figures that `core.cost` needs."""
         parameters = self.active_parameters or self.parameters
-        return ModelCost(parameters, self.input_usd, self.output_usd, self.devices)
+        return ModelCost(
+            parameters,
+            self.input_usd,
+            self.output_usd,
+            self.devices,
+            usd_per_device_hour=self.usd_per_device_hour,
+        )
 
 
 class DeployedFacts(ModelFacts):

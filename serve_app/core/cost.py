@@ -2,8 +2,8 @@
 
 FLOPs are 2 x parameters x tokens, prompt and output alike (active parameters for mixtures of experts): the usual
 estimate of a forward pass. In an encoder-decoder the encoder reads the prompt and the decoder writes the answer.
-A unit that is unknown for one model (the size behind an API) is None for the whole sum, since a partial sum would look
-like a saving.
+A unit that is unknown for one model (the size behind an API, a price that nobody gave) is None for the whole sum, since
+a partial sum would look like a saving.
 """
 
 import json
@@ -20,13 +20,16 @@ class ModelCost:
     """What a model costs. `parameters` are those active for one token; prices are US dollars a million tokens.
 
     `prompt_parameters` are those active for a prompt token if they differ, as in an encoder-decoder.
+    `usd_per_device_hour` is the price of each of its devices. A model without any price costs an unknown number of
+    dollars; otherwise a price that is None adds nothing.
     """
 
     parameters: float | None = None
-    input_usd: float = 0.0
-    output_usd: float = 0.0
+    input_usd: float | None = None
+    output_usd: float | None = None
     devices: float = 1.0
     prompt_parameters: float | None = None
+    usd_per_device_hour: float | None = None
 
     def flops(self, prompt_tokens: int, completion_tokens: int) -> float | None:
         """Return the FLOPs of reading and writing these tokens, or None if the size is unknown."""
@@ -34,6 +37,15 @@ class ModelCost:
             return None
         reading = self.parameters if self.prompt_parameters is None else self.prompt_parameters
         return 2 * (reading * prompt_tokens + self.parameters * completion_tokens)
+
+    def usd(self, prompt_tokens: int, completion_tokens: int, device_s: float | None) -> float | None:
+        """Return the US dollars of one call, or None if no price is known, or not the time that has a price."""
+        if self.input_usd is None and self.output_usd is None and self.usd_per_device_hour is None:
+            return None
+        tokens = ((self.input_usd or 0.0) * prompt_tokens + (self.output_usd or 0.0) * completion_tokens) / 1e6
+        if self.usd_per_device_hour is None:
+            return tokens
+        return None if device_s is None else tokens + self.usd_per_device_hour * device_s / 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +76,11 @@ def price(model: ModelCost, prompt_tokens: int, completion_tokens: int, latency_
 
     Requests that a model serves side by side share its devices, and each is charged its whole time: an upper bound.
     """
+    device_s = None if latency_s is None else latency_s * model.devices
     return Cost(
         flops=model.flops(prompt_tokens, completion_tokens),
-        usd=(model.input_usd * prompt_tokens + model.output_usd * completion_tokens) / 1e6,
-        device_s=None if latency_s is None else latency_s * model.devices,
+        usd=model.usd(prompt_tokens, completion_tokens, device_s),
+        device_s=device_s,
     )
 
 

@@ -221,6 +221,7 @@ def test_costs():
     assert ModelFacts(parameters=8e9, input_usd=1, output_usd=2, devices=3).cost() == ModelCost(8e9, 1, 2, 3)
     assert ModelFacts(parameters=8e9, active_parameters=1e9).cost() == ModelCost(1e9)
     assert ModelFacts().cost() == ModelCost(None)
+    assert ModelFacts(usd_per_device_hour=2).cost() == ModelCost(None, usd_per_device_hour=2)
 
 
 def test_an_encoder_reads_and_a_decoder_writes():
@@ -240,7 +241,7 @@ class TestAdapters:
         return AppConfig.model_validate(config(models=models))
 
     def test_size_and_prices_are_the_bases_unless_said(self):
-        assert self.app().models["t"].cost() == ModelCost(7e9, 3, 0, 2)
+        assert self.app().models["t"].cost() == ModelCost(7e9, 3, None, 2)
         said = self.app(t=self.ADAPTER | {"base": "a", "parameters": 7.1e9, "output_usd": 1})
         assert said.models["t"].cost() == ModelCost(7.1e9, 3, 1, 2)
 

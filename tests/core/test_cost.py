@@ -50,9 +50,15 @@ def close(cost: Cost) -> Cost:
         (LARGE, None, Cost(1.92e12, 1.6e-4, None)),
         # nobody tells the size behind an API, and its devices are not ours
         (UNKNOWN, 1.5, Cost(None, 4.5e-4, 0.0)),
-        (ModelCost(parameters=1e9), 0.0, Cost(2.4e11, 0.0, 0.0)),
+        # without a price the dollars are unknown, not 0
+        (ModelCost(parameters=1e9), 0.0, Cost(2.4e11, None, 0.0)),
+        (ModelCost(parameters=1e9, input_usd=0.0), 0.0, Cost(2.4e11, 0.0, 0.0)),
         # 2 x (0.3e9 x 100 + 0.4e9 x 20)
-        (ENCODER_DECODER, 0.0, Cost(7.6e10, 0.0, 0.0)),
+        (ENCODER_DECODER, 0.0, Cost(7.6e10, None, 0.0)),
+        # 9 s on two devices at 2 an hour are .01; with a price for tokens, both are paid
+        (ModelCost(usd_per_device_hour=2.0, devices=2), 9.0, Cost(None, 0.01, 18.0)),
+        (ModelCost(usd_per_device_hour=2.0, input_usd=10.0), 18.0, Cost(None, 0.011, 18.0)),
+        (ModelCost(usd_per_device_hour=2.0, input_usd=10.0), None, Cost(None, None, None)),
     ],
 )
 def test_price_of_100_tokens_in_and_20_out(model, latency_s, expected):

@@ -25,7 +25,11 @@ from serve_app.core.types import (
 )
 
 SMALL, TINY, LARGE = "qwen-0.5b", "smollm2-135m", "qwen-1.5b"
-COSTS = {SMALL: ModelCost(494e6), TINY: ModelCost(135e6), LARGE: ModelCost(1.54e9, input_usd=1, output_usd=2)}
+COSTS = {
+    SMALL: ModelCost(494e6, 0, 0),
+    TINY: ModelCost(135e6, 0, 0),
+    LARGE: ModelCost(1.54e9, input_usd=1, output_usd=2),
+}
 MEMBERS = Tier((SMALL, TINY), signal="sbert", threshold=0.8)
 TARGET = Tier((LARGE,))
 PARIS = Generation("Paris", "stop", 41, 8, latency_s=0.31, first_token_s=0.1)
@@ -237,6 +241,13 @@ def test_an_unknown_size_is_null_and_not_a_saving():
     record: Any = to_json(decided(run, ended(run, LONG, LARGE), COSTS | {TINY: ModelCost()}))
     assert record["cost"]["flops"] is None
     assert record["cost"]["target_only"]["flops"] == pytest.approx(2 * 1.54e9 * 51)
+
+
+def test_a_model_without_a_price_makes_the_dollars_null_and_not_0():
+    run = run_of(members(PARIS, ROME, 0.41), target(LONG))
+    record: Any = to_json(decided(run, ended(run, LONG, LARGE), COSTS | {TINY: ModelCost(135e6)}))
+    assert record["cost"]["usd"] is None
+    assert record["cost"]["target_only"]["usd"] == pytest.approx(6.1e-5)
 
 
 def test_a_scorer_that_failed():

@@ -72,6 +72,8 @@ class CalibrationRun:
         yield f"On {report.examples.test} others {_deferred(test)}{_costs(test)}."
         if self.latency:
             yield LATENCIES
+        if any(unit in test.cost_share for unit in config_file.MEASURED):
+            yield "The scorer's seconds in them were measured here and now; records hold the models' alone."
         if measured := test.quality:
             yield (
                 f"Their quality ({measured.metric}): {_number(measured.quality)}, "

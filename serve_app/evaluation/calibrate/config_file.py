@@ -20,12 +20,20 @@ from serve_app.signals import AnySignalConfig, is_token_level
 
 SIGNED = ("data_sha256", "models_sha256", "prompts_sha256", "seed", "version")
 """What a calibration in a config says of its source."""
+MEASURED = ("device_s", "latency_s")
+"""Units of cost that the scorer's seconds count in."""
 IMPORT_PATH = "serve_app.app:build_app"
 
 
 def identity(calibrated: CalibrationResult, source: Source) -> str:
-    """Return a calibration's id: the same records, goal and result have the same."""
-    content = {**calibrated.to_json(), "report": calibrated.report.to_json(), "source": source.to_json()}
+    """Return a calibration's id: the same records, goal and result have the same.
+
+    Shares of cost that hold the scorer's seconds, which are measured anew each time, are no part of it.
+    """
+    report = calibrated.report.to_json()
+    shares = {unit: share for unit, share in report["on_test"]["cost_share"].items() if unit not in MEASURED}
+    report = {**report, "on_test": {**report["on_test"], "cost_share": shares}}
+    content = {**calibrated.to_json(), "report": report, "source": source.to_json()}
     return f"{calibrated.report.cascade}-{hashlib.sha256(canonical(content)).hexdigest()[:12]}"
 
 

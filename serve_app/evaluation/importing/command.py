@@ -136,4 +136,5 @@ def _summary(imported: Imported, setup: Setup, output: Path, *, estimated: bool)
 
 
 def _unpriced(facts: WrittenFacts) -> bool:
-    return facts.parameters is None and not (facts.input_usd or facts.output_usd)
+    prices = facts.input_usd, facts.output_usd, facts.usd_per_device_hour
+    return facts.parameters is None and all(price is None for price in prices)

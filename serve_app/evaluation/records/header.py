@@ -141,4 +141,6 @@ def _cost(prefix: str, body: Object) -> ModelCost:
             raise ValueError(f"{prefix}{name}: no such field. {choices(name, defaults)}".rstrip("."))
         if value is not None or defaults[name] is not None:
             field(body, name, float, prefix)
+    if "usd_per_device_hour" not in body and not (body.get("input_usd") or body.get("output_usd")):
+        body = {**body, "input_usd": None, "output_usd": None}  # earlier versions wrote 0 for a model without a price
     return ModelCost(**body)

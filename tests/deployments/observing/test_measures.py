@@ -24,7 +24,7 @@ from serve_app.core.types import (
 )
 from serve_app.deployments.observing.measures import request_measures
 
-COSTS = {"a": ModelCost(1e9), "b": ModelCost(2e9), "t": ModelCost(30e9, input_usd=1e6, output_usd=2e6)}
+COSTS = {"a": ModelCost(1e9, 0), "b": ModelCost(2e9, 0), "t": ModelCost(30e9, input_usd=1e6, output_usd=2e6)}
 MEMBERS = Tier(("a", "b"), signal="sbert", threshold=0.8)
 TARGET = Tier(("t",))
 A = Generation("Paris", "stop", 10, 1, latency_s=0.5, first_token_s=0.25)
@@ -146,11 +146,13 @@ def test_what_the_client_of_a_stream_waited_for(seen: float | None, expected: fl
 
 
 def test_no_saving_is_claimed_where_a_models_size_is_not_known() -> None:
-    costs = COSTS | {"b": ModelCost(None)}
+    costs = COSTS | {"b": ModelCost(None, 0)}
     found = measured(first_tier(A, B, accepted=True), answer=A, by="a", costs=costs)
     assert ("flops_total", "default", "b") not in found
     assert ("target_only_flops_total", "default") not in found
     assert found["target_only_cost_usd_total", "default"] == 12
+    found = measured(first_tier(A, B, accepted=True), answer=A, by="a", costs=COSTS | {"b": ModelCost(2e9)})
+    assert ("target_only_cost_usd_total", "default") not in found
 
 
 @pytest.mark.parametrize(

@@ -212,6 +212,16 @@ def test_the_file_can_be_deployed(path: Path, tmp_path: Path) -> None:
     assert settings.calibrations["default"].found["on_test"] == done.calibrated.report.to_json()["on_test"]
 
 
+def test_the_id_repeats_though_the_scorers_seconds_are_measured_anew(path: Path) -> None:
+    first, second = (calibrate(path, Goal(rates=(0.4,))) for _ in range(2))
+    assert first.id == second.id
+    shares = [done.calibrated.report.on_test.cost_share["device_s"] for done in (first, second)]
+    assert shares[0] != shares[1]
+    assert first.id != calibrate(path, Goal(rates=(0.5,))).id
+    measured = "The scorer's seconds in them were measured here and now; records hold the models' alone."
+    assert measured in first.sentences()
+
+
 def test_it_goes_into_a_config_and_leaves_the_rest(path: Path, tmp_path: Path) -> None:
     values = args() | {"router": {"keepalive_s": 3}}
     values["cascades"]["other"] = {

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from serve_app.core.cost import ModelCost
 from serve_app.errors import DataError
 from serve_app.evaluation.records.file import Records
 from serve_app.evaluation.records.header import Header
@@ -36,3 +37,18 @@ def test_an_invalid_header(tmp_path: Path, change: dict[str, Any], sentence: str
     path = write(tmp_path / "r.jsonl", header().body() | change)
     with pytest.raises(DataError, match=rf":1: not a line of records: {sentence}"):
         Records.load(path)
+
+
+@pytest.mark.parametrize(
+    ("cost", "expected"),
+    [
+        # Earlier versions wrote 0 for a price that nobody gave, and knew no price of devices.
+        ({"parameters": 1e9, "input_usd": 0.0, "output_usd": 0.0}, ModelCost(1e9)),
+        ({"parameters": 1e9, "input_usd": 0.5, "output_usd": 0.0}, ModelCost(1e9, 0.5, 0.0)),
+        ({"input_usd": 0.0, "output_usd": None, "usd_per_device_hour": None}, ModelCost(None, 0.0)),
+        ({"usd_per_device_hour": 2.0}, ModelCost(usd_per_device_hour=2.0)),
+    ],
+)
+def test_a_price_that_nobody_gave_is_not_0(cost: dict[str, Any], expected: ModelCost) -> None:
+    body = header().body() | {"models": {"a": {"cost": cost}}}
+    assert Header.read(body).models["a"].cost == expected
