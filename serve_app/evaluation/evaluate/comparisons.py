@@ -33,9 +33,17 @@ def keys_by_name(view: CascadeView, rows: Sequence[Row]) -> dict[str, StatisticK
     return keys | {label(row.name()): ("area", k) for k, row in enumerate(rows)}
 
 
-def check_names(names: Sequence[str], keys: dict[str, StatisticKey]) -> None:
-    """Raise DataError if one of the names to compare is not that of a row."""
-    if unknown := next((name for name in names if name not in keys), None):
-        raise DataError(f"--compare: no row is named {unknown!r}. {choices(unknown, keys)}")
+def check_names(names: Sequence[str], keys: Sequence[dict[str, StatisticKey]]) -> None:
+    """Raise DataError if the names to compare are not those of different rows of some cascade.
+
+    `keys`: by name, for each cascade and group. They may differ in the quantile that was chosen.
+    """
     if len(set(names)) < len(names) or len(names) == 1:
         raise DataError("--compare: name two different rows or more, each once; the first is compared with the others.")
+    if not keys:
+        raise DataError("--compare: no cascade of two tiers was evaluated, so there is no row to compare.")
+    available = list(dict.fromkeys(name for one in keys for name in one))
+    if unknown := next((name for name in names if name not in available), None):
+        raise DataError(f"--compare: no row is named {unknown!r}. {choices(unknown, available)}")
+    if not any(set(names) <= one.keys() for one in keys):
+        raise DataError(f"--compare: no cascade has all of these rows on one group: {'; '.join(names)}.")

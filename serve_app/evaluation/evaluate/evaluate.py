@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from serve_app.core.types import Failure
-from serve_app.errors import DataError
 from serve_app.evaluation.analysis.candidates import semantic, token_level
 from serve_app.evaluation.analysis.cascade_view import CascadeView
 from serve_app.evaluation.analysis.costs import UNITS
@@ -68,9 +67,12 @@ def evaluate(dataset: Dataset, scored: Sequence[Scored] | None = None, compare: 
     """Evaluate every cascade of the data set on every group of its examples.
 
     `scored`: by `score`, if it is known already. `compare`: names of rows, of which the first is compared with each of
-    the others. Raises DataError if a cascade has no row of that name.
+    the others. Raises DataError if no cascade has rows of these names.
     """
-    cascades = [(one.view.group, _cascade(one, compare)) for one in (score(dataset) if scored is None else scored)]
+    scored = score(dataset) if scored is None else scored
+    if compare:
+        check_names(compare, [keys_by_name(one.view, one.rows) for one in scored if one.rows])
+    cascades = [(one.view.group, _cascade(one, compare)) for one in scored]
     groups = tuple(
         _group(dataset, group, tuple(cascade for other, cascade in cascades if other is group))
         for group in dataset.groups
@@ -86,8 +88,6 @@ def _group(dataset: Dataset, group: Group, cascades: tuple[CascadeResult, ...]) 
 
 def _cascade(scored: Scored, compare: Sequence[str]) -> CascadeResult:
     view = scored.view
-    if compare and len(view.tiers) > 2:
-        raise DataError(f"--compare: {view.id!r} has more than two tiers, and so no rows; --cascade names others.")
     return CascadeResult(
         id=view.id,
         tiers=tuple(tier.models for tier in view.tiers),
@@ -102,16 +102,16 @@ def _cascade(scored: Scored, compare: Sequence[str]) -> CascadeResult:
 def _curves(scored: Scored, compare: Sequence[str]) -> Curves:
     view, rows = scored.view, scored.rows
     keys = keys_by_name(view, rows)
-    if compare:
-        check_names(compare, keys)
+    missing = [name for name in compare if name not in keys]
+    notes = [f"Nothing is compared here: there is no row {name!r}." for name in missing]
     best = best_chow(rows)
     resampled = _bootstrap(view, rows)
     return Curves(
-        notes=tuple(scored.notes),
+        notes=(*scored.notes, *notes),
         baselines=_baselines(view, resampled),
         best_chow=None if best is None else rows[best].name(),
         rows=tuple(result(k, row, resampled, best) for k, row in enumerate(rows)),
-        comparisons=comparisons(compare, keys, resampled) if compare else (),
+        comparisons=comparisons(compare, keys, resampled) if compare and not missing else (),
         looked_at=extremes(view, rows),
     )
 

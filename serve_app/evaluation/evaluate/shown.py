@@ -31,11 +31,12 @@ def extremes(view: CascadeView, scored: Sequence[Row]) -> Extremes | None:
 
 def _example(view: CascadeView, row: Row, k: int) -> ShownExample:
     example, selected = view.dataset.examples[k], int(row.candidate.scored.selected[k])
-    answers = {}
+    answers, shows = {}, row.candidate.tier.compare
     for model in (*view.tiers[0].models, view.target):
         answer = view.dataset.replay.answers(model)[k]
         text = answer.compared if isinstance(answer, Generation) else None
-        answers[model] = ShownAnswer(text, float(view.quality(model)[k]))
+        compared = None if shows is None or text is None else view.dataset.replay.texts(model, shows)[k]
+        answers[model] = ShownAnswer(text, compared, float(view.quality(model)[k]))
     return ShownExample(
         id=example.id,
         inputs=example.prompt_inputs,

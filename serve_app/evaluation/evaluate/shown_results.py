@@ -9,9 +9,10 @@ from serve_app.evaluation.analysis.json_values import Body, Result, plain
 
 @dataclass(frozen=True, slots=True)
 class ShownAnswer(Result):
-    """An answer's text, None for a failure, and its quality."""
+    """An answer's text, None for a failure, and its quality; `compared`: what a view shows of it, None if all."""
 
     text: str | None
+    compared: str | None
     quality: float
 
 

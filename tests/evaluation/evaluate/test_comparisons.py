@@ -1,5 +1,6 @@
 """`--compare`: rows by their names in the table of areas, and a paired test."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from serve_app.evaluation.analysis.options import Options
 from serve_app.evaluation.evaluate.evaluate import Scored, evaluate, score
 from serve_app.evaluation.evaluate.results import Curves
 from serve_app.evaluation.evaluate.tables import tables
-from serve_app.evaluation.evaluate.words import label
+from serve_app.evaluation.evaluate.words import label, remarks
 from serve_app.evaluation.records.file import Records
 from tests.evaluation.synthetic import records, three_tier_records
 
@@ -90,5 +91,19 @@ def test_names_that_cannot_be_compared(scored: list[Scored], names: tuple[str, .
 
 def test_more_than_two_tiers_have_no_rows(tmp_path: Path) -> None:
     loaded = dataset(three_tier_records(tmp_path / "r.jsonl", 40))
-    with pytest.raises(DataError, match="--compare: 'default' has more than two tiers, and so no rows"):
+    with pytest.raises(DataError, match="--compare: no cascade of two tiers was evaluated"):
         evaluate(loaded, compare=("a", "b"))
+
+
+def test_groups_without_a_row_say_so(scored: list[Scored], tmp_path: Path) -> None:
+    """Groups choose their own quantiles, so a row of one may be missing in another."""
+    [one] = scored
+    without = replace(one, rows=[row for row in one.rows if label(row.name()) != "chow_sum of small"])
+    names = ("exact (max)", "chow_sum of small")
+    found = evaluate(one.view.dataset, [one, without], names).groups[0].cascades
+    compared = [cascade.curves.comparisons for cascade in found if cascade.curves]
+    assert [len(comparisons) for comparisons in compared] == [1, 0]
+    assert "Nothing is compared here: there is no row 'chow_sum of small'." in remarks(found[1])
+    other = replace(one, rows=[row for row in one.rows if label(row.name()) != "exact (max)"])
+    with pytest.raises(DataError, match="no cascade has all of these rows on one group: exact"):
+        evaluate(one.view.dataset, [other, without], names)

@@ -87,7 +87,7 @@ def _example(example: ShownExample) -> str:
     request = "\n".join(text if isinstance(text, str) else json.dumps(text) for text in example.inputs.values())
     answers = "".join(
         f"<div><b>{escape(model)}</b>{' (selected)' if model == example.selected else ''}"
-        f' <span class="soft">quality {answer.quality:.3f}</span><pre>{escape(_text(answer))}</pre></div>'
+        f' <span class="soft">quality {answer.quality:.3f}</span>{_answer(answer)}</div>'
         for model, answer in example.answers.items()
     )
     references = " / ".join(example.references[:5])
@@ -98,5 +98,7 @@ def _example(example: ShownExample) -> str:
     )
 
 
-def _text(answer: ShownAnswer) -> str:
-    return "(failed)" if answer.text is None else answer.text or "(empty)"
+def _answer(answer: ShownAnswer) -> str:
+    compared = f'<p class="soft">compared: {escape(answer.compared or "(nothing)")}</p>'
+    text = "(failed)" if answer.text is None else answer.text or "(empty)"
+    return f"{'' if answer.compared is None else compared}<pre>{escape(text)}</pre>"

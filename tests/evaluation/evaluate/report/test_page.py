@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
+from serve_app.core.types import Generation
 from serve_app.evaluation.analysis.load import load_dataset
 from serve_app.evaluation.analysis.options import Options
 from serve_app.evaluation.evaluate.evaluate import evaluate
 from serve_app.evaluation.evaluate.report.page import html
 from serve_app.evaluation.evaluate.results import Evaluation
 from serve_app.evaluation.records.file import Records
-from tests.evaluation.synthetic import records
+from tests.evaluation.synthetic import args, questions, records, write_records
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 MEASURE = """<!doctype html><body>{frames}<pre id="out"></pre><script>
@@ -68,3 +69,18 @@ def test_cells_of_numbers_are_broken_before_intervals_only(evaluation: Evaluatio
     page = html(evaluation)
     assert re.search(r'<td data-label="AUC"><span>0\.\d{4}</span> <span>\[0\.\d{4}, 0\.\d{4}\]</span></td>', page)
     assert re.search(r'<td data-label="scored by" class="words">rougeL \(max\), small kept</td>', page)
+
+
+def test_what_a_view_shows_of_an_answer_is_on_the_page(tmp_path: Path) -> None:
+    values = args(signal="exact")
+    values["cascades"]["default"]["tiers"][0]["compare"] = {"take": {"after": "So:"}}
+    examples = questions(30)
+    columns = {
+        model: [Generation(f"Because. So: {k} & {k % 2}", "stop", 1, 1) for k in range(30)]
+        for model in ("small", "tiny", "large")
+    }
+    path = write_records(tmp_path / "r.jsonl", values, examples, columns)
+    found = evaluate(load_dataset(Records.load(path), Options(signals=("exact",), resamples=100)))
+    assert re.search(
+        r'<p class="soft">compared: \d+ &amp; [01]</p><pre>Because\. So: \d+ &amp; [01]</pre>', html(found)
+    )
