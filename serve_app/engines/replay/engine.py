@@ -7,9 +7,9 @@ that calls tools which the request lacks, one without a call if one is required,
 is not a JSON object (schemas are not checked).
 
 With `recorded_model`, `records` is a file that `cascade collect` or `cascade import` wrote, and every prompt that this
-model was asked in it gets the answer that it gave, if the whole conversation is the same. Otherwise `records` is a file
-of JSON Lines (or `.gz`), one answer each; only `prompt` and `text` (or `tool_calls` or `error`) are
-required, and of several records of one prompt the last counts:
+model was asked in it gets the answer that it gave, if the whole conversation is the same; any other is refused, unless
+there is a `default`. Otherwise `records` is a file of JSON Lines (or `.gz`), one answer each; only `prompt` and `text`
+(or `tool_calls` or `error`) are required, and of several records of one prompt the last counts:
 
     {"prompt": "Capital of France?", "text": "Paris.", "finish_reason": "stop", "prompt_tokens": 12,
      "completion_tokens": 3, "logprobs": [["Paris", -0.1], [".", -0.2]]}
@@ -36,7 +36,7 @@ from serve_app.engines.replay.live_batch import LiveBatch
 from serve_app.engines.replay.recorded import Key, conversation, read_records
 from serve_app.engines.replay.tape import RecordedAnswer, Take, Tape, make_tape
 from serve_app.engines.running.slots import CLOSED, Slots
-from serve_app.errors import ContextTooLongError, EngineError
+from serve_app.errors import ContextTooLongError, EngineError, UnsupportedRequestError
 
 TICK_S = 0.02
 """Seconds between two updates of the meter in `generate`."""
@@ -51,6 +51,8 @@ class ReplayEngine:
         self._recorded = {key: _tape(config, record) for key, record in records.items()}
         self._default = None if config.default is None else _tape(config, RecordedAnswer(text=config.default))
         self._synthetic = config.synthetic
+        # All models of such a fleet know the same prompts, so that asking another one would not help.
+        self._unknown = EngineError if config.recorded_model is None else UnsupportedRequestError
         self._first_token_s, self._token_s = config.first_token_s, config.token_s
         self._batch = None if config.batching is None else LiveBatch(config.batching, config.slots)
         self._slots = Slots(config.slots)
@@ -168,7 +170,7 @@ class ReplayEngine:
                 return candidate
         if self._synthetic is not None and (answer := self._synthetic.answer(key)).fits(prompt):
             return make_tape(answer, self._first_token_s, self._token_s)
-        raise EngineError("The replay engine has no answer to this prompt, and no default.")
+        raise self._unknown("The replay engine has no answer to this prompt, and no default.")
 
     def _at_once(self, tape: Tape, prompt_tokens: int, take: Take, meter: Meter) -> Generation:
         with self._slots.counted(meter):
