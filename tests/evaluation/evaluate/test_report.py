@@ -160,8 +160,13 @@ def cascade(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_evaluate_as_a_user_runs_it(path: Path, tmp_path: Path) -> None:
-    done = cascade("evaluate", path, "--signals", "exact", "--resamples", "100", "--report", tmp_path / "report")
+    compared = ("--compare", "exact (max)", "--compare", "chow_sum of small")
+    files = ("--report", tmp_path / "report", "--per-example", tmp_path / "examples.csv")
+    done = cascade("evaluate", path, "--signals", "exact", "--resamples", "100", *compared, *files)
     assert done.returncode == 0
+    assert re.search(r"exact \(max\) +chow_sum of small +[+-]0\.\d{4} \[.*\] +[\d.]+ +[\d.]+\n", done.stdout)
+    assert str(tmp_path / "examples.csv") in done.stderr
+    assert (tmp_path / "examples.csv").read_text().startswith("id,group,cascade,signal,part,s,threshold,accepted,")
     assert "default: small + tiny -> large" in done.stdout
     assert "AUC, semantic cascades, deferring to large" in done.stdout
     assert f"{tmp_path}/report/report.html" in done.stderr
