@@ -208,6 +208,13 @@ def calibrate(
         str | None, typer.Option(help="Signal in place of the cascade's; with several tiers one for each: a,b.")
     ] = None,
     fit: Annotated[bool, typer.Option("--fit", help="Fit z-scores, or a blend's weights, on the records.")] = False,
+    fit_records: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Records of their own to fit (--fit) and to report on, so that all of RECORDS calibrate.",
+        ),
+    ] = None,
     chosen: Annotated[
         bool,
         typer.Option(
@@ -237,7 +244,16 @@ def calibrate(
         tier_signals=_list(signal),
         where=tuple(where or ()),
     )
-    done = calibrating.run(Records.load(records), options, goal, fit=fit, config=config, output=output, chosen=chosen)
+    done = calibrating.run(
+        Records.load(records),
+        options,
+        goal,
+        fit=fit,
+        config=config,
+        output=output,
+        chosen=chosen,
+        fit_records=fit_records,
+    )
     if as_json:
         echo_json(done.to_json())
     else:

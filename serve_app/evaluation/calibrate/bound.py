@@ -41,11 +41,14 @@ def needs_path(goal: Goal, tiers: int, examples: int) -> bool:
 def bound_by_test(
     view: CascadeView, candidates: Sequence[Candidate], goal: Goal, choose: Integers, tune: Integers
 ) -> RiskBound:
-    """Return the thresholds that a risk bound or a tested quality allows; without `choose` all are tested."""
+    """Return the thresholds that a risk bound or a tested quality allows, of those on `choose` or, if valid, of all."""
     bounds, alpha, tiers, target = _losses(view, candidates, goal)
     scores = scores_on(candidates, tune)
     floor = goal.quality is not None
-    path = candidate_path(scores_on(candidates, choose), defer_all=floor) if len(choose) else all_thresholds(scores[0])
+    if needs_path(goal, len(candidates), len(tune)):
+        path = candidate_path(scores_on(candidates, choose), defer_all=floor)
+    else:
+        path = all_thresholds(scores[0])
     if not len(path):
         named = " or ".join(dict.fromkeys(repr(candidate.tier.signal) for candidate in candidates))
         raise DataError(f"None of the examples has a score by {named}.")

@@ -38,11 +38,11 @@ LEVEL = 0.95
 """Of all intervals."""
 
 
-def calibrate(dataset: Dataset, goal: Goal, *, set_aside: bool) -> CalibrationResult:
+def calibrate(dataset: Dataset, goal: Goal, *, set_aside: bool, all_tune: bool = False) -> CalibrationResult:
     """Find the thresholds of the data set's only cascade for a goal, scored as its config says.
 
-    `set_aside`: something was fitted or chosen on the part to choose on, so it must not calibrate. Raises DataError and
-    ConfigError.
+    `set_aside`: something was fitted or chosen on the part to choose on, so it must not calibrate. `all_tune`: the
+    part to calibrate on is a whole records file. Raises DataError and ConfigError.
     """
     view, candidates = scored_tiers(dataset)
     goal.check(len(candidates))
@@ -55,7 +55,7 @@ def calibrate(dataset: Dataset, goal: Goal, *, set_aside: bool) -> CalibrationRe
     bound = _thresholds(view, candidates, goal, choose, tune)
     thresholds = bound.thresholds if isinstance(bound, RiskBound) else bound.setting.thresholds
     finite = tuple(map(writable, thresholds))
-    share = CALIBRATE - CHOOSE if len(choose) else CALIBRATE
+    share = 1.0 if all_tune else CALIBRATE - CHOOSE if len(choose) else CALIBRATE
     rate = float((answered_by(scores_on(candidates, tune), finite) > 0).mean())
     report = CalibrationReport(
         cascade=view.id,

@@ -15,6 +15,7 @@ from serve_app.evaluation.analysis.load import load_dataset
 from serve_app.evaluation.analysis.options import Options
 from serve_app.evaluation.calibrate import config_file
 from serve_app.evaluation.calibrate.calibrate import calibrate
+from serve_app.evaluation.calibrate.fit_records import apart, joined
 from serve_app.evaluation.calibrate.goal import Goal
 from serve_app.evaluation.calibrate.results import CalibrationReport, CalibrationResult, Guarantee, OnTest
 from serve_app.evaluation.records.file import Records
@@ -98,22 +99,31 @@ def run(
     config: Path | None,
     output: Path | None,
     chosen: bool = False,
+    fit_records: Path | None = None,
 ) -> CalibrationRun:
     """Calibrate, and write the file to deploy if the goal is met and `output` is set.
 
     `chosen`: `cascade choose` picked the cascade on these records, so the part that it looked at must not calibrate.
-    A signal in place of the recorded one counts as chosen, too. Raises DataError, ConfigError and SignalError.
+    A signal in place of the recorded one counts as chosen, too. `fit_records`: a file whose examples are fitted on and
+    reported on, so that all of `records` calibrate. Raises DataError, ConfigError and SignalError.
     """
     if output is not None:
         config_file.check_writable(output)
-    dataset = load_dataset(records, replace(options, references_required=goal.labelled))
+    options = replace(options, references_required=goal.labelled)
+    if fit_records is None:
+        dataset = load_dataset(records, options)
+    else:
+        assert options.cascades is not None
+        both, ids = joined(records, fit_records, options.cascades[0])
+        dataset = apart(load_dataset(both, options), ids)
     signals: dict[str, AnySignalConfig] = {}
     if fit:
         choose, *_ = dataset.parts(np.arange(len(dataset)), CHOOSE)
         signals = fitted(dataset, choose)
         dataset = with_signals(dataset, signals)
-    set_aside = fit or chosen or options.tier_signals is not None
-    calibrated = calibrate(dataset, goal, set_aside=set_aside)
+    separate = fit_records is not None
+    set_aside = fit or chosen or separate or options.tier_signals is not None
+    calibrated = calibrate(dataset, goal, set_aside=set_aside, all_tune=separate)
     user_config = config_file.settings(calibrated, dataset.source)
     written = output if calibrated.problem is None else None
     if written is not None:

@@ -80,7 +80,7 @@ def write(
     [id_] = user_config["thresholds"]
     served = AppConfig.model_validate(application["args"])
     calibrated = AppConfig.model_validate(recorded)
-    _check_same(served, calibrated, id_, config)
+    check_same(served, calibrated, id_, config)
     for signal_name, tier in zip(tier_signals, calibrated.cascades[id_].tiers, strict=False):
         _check_signal(served, calibrated, signal_name, tier.models, signals, config)
     joined = {name: _beside(served.signals.get(name), fitted) for name, fitted in signals.items()}
@@ -117,7 +117,7 @@ def _values(recorded: Body, config: Path | None) -> dict[str, Any]:
     return load(config).raw()
 
 
-def _check_same(served: AppConfig, calibrated: AppConfig, id_: str, config: Path | None) -> None:
+def check_same(served: AppConfig, calibrated: AppConfig, id_: str, config: Path | None) -> None:
     """Raise ConfigError unless the cascade to serve has the calibrated one's models, scored in the same way."""
     if id_ not in served.cascades:
         raise ConfigError(f"{config}: there is no cascade {id_!r}.")

@@ -13,6 +13,7 @@ from serve_app.config.serve_file import load
 from serve_app.core.types import Generation
 from serve_app.errors import ConfigError, DataError
 from serve_app.evaluation.analysis.dataset import CALIBRATE, CHOOSE
+from serve_app.evaluation.analysis.fitting import fitted
 from serve_app.evaluation.analysis.load import load_dataset
 from serve_app.evaluation.analysis.options import Options
 from serve_app.evaluation.analysis.replay import EVERYTHING
@@ -35,9 +36,9 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def calibrate(
     path: Path, goal: Goal, *, fit: bool = False, output: Path | None = None, **options: Any
 ) -> CalibrationRun:
-    config, chosen = options.pop("config", None), options.pop("chosen", False)
-    options = OPTIONS | options
-    return run(Records.load(path), Options(**options), goal, fit=fit, config=config, output=output, chosen=chosen)
+    own = {name: options.pop(name) for name in ("chosen", "fit_records") if name in options}
+    config, options = options.pop("config", None), OPTIONS | options
+    return run(Records.load(path), Options(**options), goal, fit=fit, config=config, output=output, **own)
 
 
 def scores(path: Path, **options: Any) -> tuple[Any, list[Any]]:
@@ -374,6 +375,34 @@ def test_z_scores_are_fitted_on_examples_of_their_own(path: Path, tmp_path: Path
     assert done.calibrated.report.to_json()["deferral_rate_when_calibrated"][0] == pytest.approx(0.4, abs=0.02)
     with pytest.raises(ConfigError, match="'rougeL' has nothing to fit"):
         calibrate(path, Goal(rates=(0.4,)), fit=True)
+
+
+def test_with_records_of_their_own_for_fitting_all_others_calibrate(path: Path, tmp_path: Path) -> None:
+    examples = [replace(example, id=f"fit-{example.id}") for example in questions(200)]
+    columns = answers(["small", "tiny", "large"], questions(200), seed=5)
+    fit_records = write_records(tmp_path / "fit.jsonl", args(), examples, columns)
+    done = calibrate(path, Goal(rates=(0.4,)), fit=True, tier_signals=("chow_avg",), fit_records=fit_records)
+    sizes = done.calibrated.report.examples
+    assert sizes.calibrate == 400
+    assert sizes.choose + sizes.test == 200
+    assert abs(sizes.choose - sizes.test) < 40
+
+    fitted_on = load_dataset(Records.load(fit_records), Options(**(OPTIONS | {"tier_signals": ("chow_avg",)})))
+    half, _ = fitted_on.parts(np.arange(200), 0.5)
+    assert sizes.choose == len(half)
+    assert done.fitted == fitted(fitted_on, half)  # by no other example's confidence
+
+    missed = calibrate(path, Goal(risk=0.001), fit_records=fit_records).calibrated.report.guarantee
+    assert missed is not None
+    assert missed.records_needed == missed.examples_needed  # for all of them calibrate
+
+
+def test_fit_records_that_are_not_apart_are_refused(path: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="400 examples, such as 'Synthetic-0', are among those to calibrate on, too"):
+        calibrate(path, Goal(risk=0.1), fit_records=path)
+    other = records(tmp_path / "other.jsonl", 20, members=("tiny", "odd"))
+    with pytest.raises(ConfigError, match=r"other.jsonl: the cascade 'default' is not the one in the records"):
+        calibrate(path, Goal(risk=0.1), fit_records=other)
 
 
 def test_a_blend_is_fitted(tmp_path: Path) -> None:
