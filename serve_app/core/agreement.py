@@ -8,6 +8,14 @@ from typing import Literal, TypeGuard
 from serve_app.core.types import Agreement, Answer, Confidence, Generation, Matrix, Tier
 from serve_app.core.views.view import View
 
+DECIMALS = 9
+"""Resolution of scores and thresholds: above the rounding of floats, whose order would else break ties at random."""
+
+
+def resolved(score: float) -> float:
+    """Return a score, or a threshold, at the resolution at which they are compared."""
+    return round(score, DECIMALS)
+
 
 @dataclass(frozen=True, slots=True)
 class Survivors:
@@ -118,10 +126,10 @@ def _confidences(alive: Survivors, confidence: Confidence) -> tuple[float, ...]:
 
 
 def _judged(alive: Survivors, output: Sequence[float]) -> Agreement:
-    """Return the agreement of the survivors that have these output scores, in their order."""
-    scores = dict(zip(alive.indices, output, strict=True))
+    """Return the agreement of the survivors that have these output scores, in their order, at their resolution."""
+    scores = dict(zip(alive.indices, map(resolved, output), strict=True))
     by_model = tuple(scores.get(i) for i in range(len(alive.tier.models)))
-    value = _value(alive.tier, output) if output else None
+    value = resolved(_value(alive.tier, scores.values())) if scores else None
     return Agreement(alive.indices, by_model, value, _best(alive.returnable, scores))
 
 

@@ -1,6 +1,6 @@
 """Agreement -> Decision: the one place where a request is accepted or deferred (paper, section 3.1)."""
 
-from serve_app.core.agreement import Survivors, may_return, survives
+from serve_app.core.agreement import Survivors, may_return, resolved, survives
 from serve_app.core.types import Agreement, Answer, Decision, Force, Reason, Tier
 
 
@@ -64,7 +64,7 @@ def _verdict(tier: Tier, judged: Agreement, force: Force | None) -> tuple[bool, 
         return False, "nothing_to_return"
     if judged.value is None:
         return False, "scorer_failed"
-    accepted = judged.value >= tier.threshold  # a NaN compares false, and so defers
+    accepted = judged.value >= resolved(tier.threshold)  # a NaN compares false, and so defers
     if tier.token_level:
         return accepted, "confident" if accepted else "unsure"
     return accepted, "agreement" if accepted else "disagreement"

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from serve_app.core.options import OPERATIONAL
 from serve_app.core.text.characters import whole
-from serve_app.core.types import Embedding, Scores
+from serve_app.core.types import Embedding, Matrix, Scores
 from serve_app.errors import SignalError
 from serve_app.signals.base import SignalOptions, TextSignal, freeze
 from serve_app.torch_models import quiet
@@ -43,7 +43,7 @@ class SbertConfig(SignalOptions):
 
 
 class SbertSignal(TextSignal):
-    """Cosines in float32. May be called from several threads; the calls then run one after another."""
+    """Cosines in float64, 1 for equal texts. May be called from several threads; the calls run one after another."""
 
     floor: ClassVar[float] = -1.0
     symmetric: ClassVar[bool] = True
@@ -77,14 +77,10 @@ class SbertSignal(TextSignal):
         return embeddings
 
     def _scores(self, rows: Sequence[int], vectors: Any, shares: Sequence[float]) -> Scores:
-        unit = vectors[rows]
-        cosines = unit @ unit.T
-        # A matrix product may round S[i][j] and S[j][i] differently.
-        exact = ((cosines + cosines.T) / 2).clamp(-1.0, 1.0)
-        return Scores(freeze(exact.tolist()), flops=sum((shares[row] for row in dict.fromkeys(rows)), 0.0))
+        return Scores(cosines(vectors[rows], rows), flops=sum((shares[row] for row in dict.fromkeys(rows)), 0.0))
 
     def _encode(self, texts: Sequence[str]) -> Any:
-        """Return unit vectors, shape (texts, dimensions), float32, on the CPU."""
+        """Return unit vectors, shape (texts, dimensions), float64, on the CPU."""
         import torch
 
         with torch.inference_mode():
@@ -94,7 +90,7 @@ class SbertSignal(TextSignal):
                 show_progress_bar=False,
                 convert_to_tensor=True,
             )
-            unit = torch.nn.functional.normalize(vectors.float().cpu(), dim=1)
+            unit = torch.nn.functional.normalize(vectors.cpu().double(), dim=1)
         if not bool(torch.isfinite(unit).all()):
             raise SignalError("The sbert model returned numbers that are not finite; try dtype 'float32'.")
         return unit
@@ -111,6 +107,17 @@ class SbertSignal(TextSignal):
             return_token_type_ids=False,
         )
         return [len(ids) for ids in encoded["input_ids"]]
+
+
+def cosines(unit: Any, rows: Sequence[int]) -> Matrix:
+    """Return the n x n cosines of n unit vectors, float64: symmetric, in -1..1, and 1 for texts of the same row."""
+    products = unit @ unit.T
+    # A matrix product may round S[i][j] and S[j][i] differently, and a vector's product with itself to less than 1.
+    values = ((products + products.T) / 2).clamp(-1.0, 1.0).tolist()
+    return freeze(
+        [1.0 if row == other else value for other, value in zip(rows, line, strict=True)]
+        for row, line in zip(rows, values, strict=True)
+    )
 
 
 def build(config: SbertConfig, weights: Path | None) -> SbertSignal:

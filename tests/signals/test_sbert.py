@@ -8,10 +8,12 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from serve_app.errors import SignalError, WeightsError
 from serve_app.signals import SbertConfig, SbertSignal, Signal, build_signal
+from serve_app.signals.sbert import cosines
 from tests.pickles import hostile
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "sat", "on", "mat", "dog", "ran", "."]
@@ -148,6 +150,32 @@ def test_calls_from_several_threads(tiny_bert: Path) -> None:
     for thread in threads:
         thread.join()
     assert results == [True] * 40
+
+
+def test_cosines_are_exact_to_float64_and_1_for_equal_texts() -> None:
+    import torch
+
+    draw = np.random.default_rng(0)
+    for dimensions in (3, 384, 768):
+        vectors = draw.standard_normal((40, dimensions)).astype(np.float32)
+        unit = torch.nn.functional.normalize(torch.from_numpy(vectors).double(), dim=1)
+        rows = [*range(40), 7, 7]
+        matrix = np.array(cosines(unit[rows], rows))
+        exact = vectors.astype(np.longdouble)
+        exact /= np.sqrt((exact**2).sum(axis=1, keepdims=True))
+        assert np.abs(matrix - (exact @ exact.T)[np.ix_(rows, rows)].astype(np.float64)).max() < 1e-14
+        assert matrix[7, 40] == matrix[40, 41] == 1
+        assert (np.diag(matrix) == 1).all()
+        assert (matrix == matrix.T).all()
+
+
+@pytest.mark.models
+def test_equal_answers_agree_wholly(signal_named: Callable[[str], Signal], pairs: list[tuple[str, str]]) -> None:
+    sample = [(text, other, text) for text, other in pairs[:40]]
+    for (text, other, _), scores in zip(sample, signal_named("sbert").similarities(sample), strict=True):
+        assert scores.similarities[0][2] == scores.similarities[2][0] == 1
+        assert scores.similarities[0][1] == scores.similarities[2][1]
+        assert text == other or scores.similarities[0][1] < 1
 
 
 @pytest.mark.models
