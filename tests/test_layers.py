@@ -15,7 +15,7 @@ MOST_MODULES = 14
 ENGINES = {"core", "torch_models", "engines.base", "engines.running", "engines.wire"}
 METRICS = {"config", "core", "signals", "weights", "evaluation.records"}
 EVALUATION = METRICS | {"engines", "evaluation.metrics", "evaluation.statistics"}
-COMMAND = EVALUATION | {"evaluation.analysis"}
+COMMAND = EVALUATION | {"evaluation.analysis", "terminal"}
 CLUSTER = {"config", "core", "engines", "planning", "weights", "cluster"}
 ALLOWED: dict[str, set[str]] = {
     "core": set(),

@@ -1,6 +1,5 @@
 """What `cascade choose` prints."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import yaml
@@ -8,37 +7,15 @@ import yaml
 from serve_app.evaluation.analysis.costs import LATENCIES
 from serve_app.evaluation.choose.results import ChosenCascade, Selection
 from serve_app.evaluation.statistics.bootstrap import Interval
+from serve_app.terminal.table import Table, print_table
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-WIDE = 120
-"""Columns from which on a row is on one line."""
-
 
 def render(selection: Selection, console: "Console") -> None:
     """Print the Pareto front to a terminal, whether to cascade at all, and the best cascade within the budget."""
-    from rich.markup import escape
-    from rich.table import Table
-
-    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    several = selection.front[0].several
-    names = (
-        "\n".join(("tiers", "signals") if several else ("members", "signal")),
-        "thresholds" if several else "threshold",
-        f"{selection.unit}\n/ target's",
-        "quality\n",
-        "over the best model\nalone for as much",
-        "deferred" if not several else "first tier\ndefers",
-        "quality\nwhen chosen",
-    )
-    for number, name in enumerate(names):
-        shown.add_column(name, justify="left" if number == 0 else "right", no_wrap=number > 0, overflow="fold")
-    for cascade in selection.front:
-        style = "bold green" if cascade is selection.best else None
-        shown.add_row(*map(escape, _cells(cascade, "  " if console.width >= WIDE else "\n")), style=style)
-    console.print(shown)
-    console.print("Chosen on a quarter of the examples; all but the last column is from another.", style="dim")
+    print_table(_front(selection), console)
     if selection.unit == "latency_s":
         console.print(LATENCIES, style="dim")
     for sentence in sentences(selection):
@@ -53,25 +30,38 @@ def render(selection: Selection, console: "Console") -> None:
         console.print(selection.best.signature, style="dim", markup=False, soft_wrap=True)
 
 
-def _cells(cascade: ChosenCascade, between: str) -> Sequence[str]:
-    """Return a row of the table; `between` separates what may share a cell on one line or on two."""
+def _front(selection: Selection) -> Table:
+    several = selection.front[0].several
+    header = (
+        *(("tiers", "signals", "thresholds") if several else ("members", "signal", "threshold")),
+        f"{selection.unit} / target's",
+        "quality",
+        "over the best model alone for as much",
+        "that model",
+        "first tier defers" if several else "deferred",
+        "quality when chosen",
+    )
+    rows = tuple(map(_cells, selection.front))
+    best = [number for number, cascade in enumerate(selection.front) if cascade is selection.best]
+    bold = frozenset((number, column) for number in best for column in range(len(header)))
+    note = "Chosen on a quarter of the examples; all but the last column is from another."
+    return Table("Pareto front", header, rows, bold, note, words=frozenset({0, 1, 6}), optional=(8, 6, 7))
+
+
+def _cells(cascade: ChosenCascade) -> tuple[str, ...]:
     gain = cascade.gain
+    models = " -> ".join(" + ".join(tier.models) for tier in cascade.tiers)
     return (
-        _name(cascade, between),
+        models or f"{cascade.target} alone",
+        " -> ".join(tier.signal for tier in cascade.tiers),
         ", ".join(f"{tier.threshold:.5g}" for tier in cascade.tiers),
         f"{cascade.cost:.1%}",
         f"{cascade.quality.estimate:.4f}",
-        f"{_signed(gain.difference)}{between}{gain.model}" if gain else "",
+        _signed(gain.difference) if gain else "",
+        gain.model if gain else "",
         "" if cascade.rate is None else f"{cascade.rate:.1%}",
         f"{cascade.when_chosen.quality:.4f}",
     )
-
-
-def _name(cascade: ChosenCascade, between: str) -> str:
-    if not cascade.tiers:
-        return f"{cascade.target} alone"
-    models = " -> ".join(" + ".join(tier.models) for tier in cascade.tiers)
-    return f"{models}{between}{' -> '.join(tier.signal for tier in cascade.tiers)}"
 
 
 def _signed(values: Interval) -> str:

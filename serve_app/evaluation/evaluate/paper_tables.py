@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from serve_app.evaluation.evaluate.results import Curves, RowResult
-from serve_app.evaluation.evaluate.table import Table
 from serve_app.evaluation.evaluate.words import number
+from serve_app.terminal.table import Table
 
 
 def paper_tables(curves: Curves, target: str) -> Iterator[Table]:

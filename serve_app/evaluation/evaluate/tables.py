@@ -17,7 +17,6 @@ from serve_app.evaluation.evaluate.results import (
     RowResult,
 )
 from serve_app.evaluation.evaluate.row import DEFERRAL_RATES, DEFERRED
-from serve_app.evaluation.evaluate.table import Table
 from serve_app.evaluation.evaluate.words import (
     ORACLE,
     UNIT_NAMES,
@@ -34,6 +33,7 @@ from serve_app.evaluation.evaluate.words import (
     random_of,
     signed,
 )
+from serve_app.terminal.table import Table
 
 SHARES = (0.1, 0.2, 0.4, 0.6)
 """Of the target's cost: what they buy is in the table of budgets."""

@@ -10,10 +10,10 @@ from serve_app.evaluation.analysis.load import load_dataset
 from serve_app.evaluation.analysis.options import Options
 from serve_app.evaluation.evaluate.evaluate import evaluate
 from serve_app.evaluation.evaluate.results import Evaluation
-from serve_app.evaluation.evaluate.table import Table
 from serve_app.evaluation.evaluate.tables import tables
-from serve_app.evaluation.evaluate.terminal import print_table, render
+from serve_app.evaluation.evaluate.terminal import render
 from serve_app.evaluation.records.file import Records
+from serve_app.terminal.table import Table, print_table
 from tests.evaluation.synthetic import records, three_tier_records
 
 SIGNALS = ("exact", "rougeL")
@@ -55,31 +55,6 @@ def test_at_100_columns_areas_keep_what_matters_and_say_what_is_left_out(evaluat
     assert f"{sentence} over best Chow, partial oracle, kept." in narrow
     assert sentence not in wide
     assert "scored by AUC over random by selection" in wide
-
-
-def test_by_hand() -> None:
-    cells = (("a long name of a row", "0.5000 [0.4000, 0.6000]", "x"), ("b", "0.1", "y"))
-    table = Table("Title", ("name", "AUC", "less important"), cells, note="Note.", optional=(2,))
-    assert [line.rstrip() for line in printed(table, 60)] == [
-        "",
-        "Title",
-        "                                                    less",
-        "name                                      AUC  important",
-        "a long name of a row  0.5000 [0.4000, 0.6000]          x",
-        "b                                         0.1          y",
-        "Note.",
-    ]
-    assert [line.rstrip() for line in printed(table, 40)] == [
-        "",
-        "Title",
-        "name                               AUC",
-        "a long name of a row            0.5000",
-        "                      [0.4000, 0.6000]",
-        "b                                  0.1",
-        "Note. Too wide for this terminal, but in",
-        "the report and in --json: less",
-        "important.",
-    ]
 
 
 def test_more_tiers_are_readable_too(tmp_path: Path) -> None:

@@ -2,9 +2,9 @@
 
 from serve_app.evaluation.evaluate.report.headings import about, image_name, pairs, title
 from serve_app.evaluation.evaluate.results import Evaluation
-from serve_app.evaluation.evaluate.table import Table
 from serve_app.evaluation.evaluate.tables import tables
 from serve_app.evaluation.evaluate.words import remarks, signature
+from serve_app.terminal.table import Table
 
 
 def markdown(evaluation: Evaluation) -> str:

@@ -10,9 +10,9 @@ from serve_app.evaluation.evaluate.report.headings import about, pairs, title
 from serve_app.evaluation.evaluate.report.lines import plot
 from serve_app.evaluation.evaluate.results import CascadeResult, Evaluation, GroupResult
 from serve_app.evaluation.evaluate.shown_results import ShownAnswer, ShownExample
-from serve_app.evaluation.evaluate.table import Table
 from serve_app.evaluation.evaluate.tables import tables
 from serve_app.evaluation.evaluate.words import remarks, signature
+from serve_app.terminal.table import Table
 
 TEMPLATE = Path(__file__).with_name("page.html")
 
