@@ -66,7 +66,7 @@ def print_table(table: Table, console: "Console") -> None:
     left_out = [name for column, name in enumerate(table.header) if column not in columns]
     notes = [table.note] if table.note else []
     if left_out:
-        notes.append(f"Too wide for this terminal, but in the report and in --json: {', '.join(left_out)}.")
+        notes.append(f"Too wide for this terminal, but in --json: {', '.join(left_out)}.")
     if notes:
         console.print(" ".join(notes), style="dim", markup=False)
 

@@ -24,9 +24,9 @@ def render(selection: Selection, console: "Console") -> None:
         console.print(
             f"Within {selection.budget:.0%}:\n{snippet(selection.best)}", markup=False, highlight=False, soft_wrap=True
         )
-        console.print(
-            "To calibrate it on these records: cascade calibrate --chosen, with the same --seed.", style="dim"
-        )
+        if selection.best.tiers:
+            command = "cascade calibrate --chosen, with the same --seed"
+            console.print(f"To calibrate it on these records: {command}.", style="dim")
         console.print(selection.best.signature, style="dim", markup=False, soft_wrap=True)
 
 
@@ -36,15 +36,18 @@ def _front(selection: Selection) -> Table:
         *(("tiers", "signals", "thresholds") if several else ("members", "signal", "threshold")),
         f"{selection.unit} / target's",
         "quality",
-        "over the best model alone for as much",
-        "that model",
+        "gain",
+        "over",
         "first tier defers" if several else "deferred",
         "quality when chosen",
     )
     rows = tuple(map(_cells, selection.front))
     best = [number for number, cascade in enumerate(selection.front) if cascade is selection.best]
     bold = frozenset((number, column) for number in best for column in range(len(header)))
-    note = "Chosen on a quarter of the examples; all but the last column is from another."
+    note = (
+        "Chosen on a quarter of the examples; all but the quality when chosen is from another. gain: quality less that "
+    )
+    note += "of the best model alone that costs no more, with its 95% interval; over: that model."
     return Table("Pareto front", header, rows, bold, note, words=frozenset({0, 1, 6}), optional=(8, 6, 7))
 
 

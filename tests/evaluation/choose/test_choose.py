@@ -139,6 +139,7 @@ def test_a_member_that_is_as_good_for_less_answers_alone(tmp_path: Path, budget:
     )
     sentence = "small alone has a quality of 1.0000 [1.0000, 1.0000] for 16.7% of the target's flops."
     assert f"Do not cascade: {sentence} {reason}" in shown(found)
+    assert "cascade calibrate" not in shown(found)  # there is no threshold
 
 
 @pytest.mark.parametrize(("budget", "model", "cost"), [(2.0, "small", 1.0), (None, "large", 6.0)])

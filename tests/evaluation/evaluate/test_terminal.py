@@ -51,7 +51,7 @@ def test_at_100_columns_areas_keep_what_matters_and_say_what_is_left_out(evaluat
     [group] = evaluation.groups
     [areas] = [table for table in tables(group, group.cascades[0], brief=True) if table.title.startswith("Areas")]
     narrow, wide = (" ".join(" ".join(printed(areas, width)).split()) for width in (100, 300))
-    sentence = "Too wide for this terminal, but in the report and in --json:"
+    sentence = "Too wide for this terminal, but in --json:"
     assert f"{sentence} over best Chow, partial oracle, kept." in narrow
     assert sentence not in wide
     assert "scored by AUC over random by selection" in wide
