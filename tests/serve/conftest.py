@@ -95,12 +95,14 @@ REPLAY: dict[str, Any] = {
                     "first": {
                         "engine": "replay",
                         "parameters": 1e9,
+                        "input_usd": 0,
                         "answers": [{"contains": "one waits", "error": "The member broke."}, *MEMBER_ANSWERS],
                         "default": "The answer is one.",
                     },
                     "second": {
                         "engine": "replay",
                         "parameters": 2e9,
+                        "input_usd": 0,
                         "answers": [a for a in MEMBER_ANSWERS if a["contains"] != "member breaks"],
                         "default": "The answer is two.",
                     },

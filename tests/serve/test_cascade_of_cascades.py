@@ -15,7 +15,8 @@ QUESTION = {"messages": [{"role": "user", "content": "How many?"}]}
 
 
 def config(url: str) -> dict[str, Any]:
-    models = {name: {"engine": "replay", "default": f"The answer is {name}."} for name in ("one", "two", "three")}
+    free = {"engine": "replay", "input_usd": 0}
+    models = {name: free | {"default": f"The answer is {name}."} for name in ("one", "two", "three")}
     final = {"contains": "slow", "text": "word " * 2000, "token_s": 0.05}
     models["final"] = {"engine": "replay", "default": "From the target.", "answers": [final]}
     inner = {"engine": "openai_api", "base_url": f"{url}/v1", "keyless": True, "model": "inner"}

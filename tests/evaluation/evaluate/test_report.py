@@ -73,7 +73,7 @@ def test_curves_are_written_with_bands_and_costs(evaluation: Evaluation, tmp_pat
         own = [point for point in points if point["row"] == label(row.name)]
         assert [float(point["rate"]) for point in own] == [number(rate) for rate in row.curve.rate]
         assert [float(point["flops"]) for point in own] == [number(share) for share in row.curve.costs["flops"]]
-        assert {point["usd"] for point in own} == {""}  # the target is free
+        assert {point["usd"] for point in own} == {""}  # no model has a price
         assert all(float(point["quality_low"]) <= float(point["quality"]) for point in own)
         assert all(float(point["quality"]) <= float(point["quality_high"]) for point in own)
         assert own[-1]["threshold"] == "inf"
