@@ -122,7 +122,7 @@ def _must(message: str) -> str:
 def _is_tag(step: Any) -> bool:
     tags = ("str", "float", NamedToolChoice.__name__)
     return isinstance(step, str) and (
-        step in tags or is_variant(step) or step.startswith(("list[", "literal[", "function-after["))
+        step in tags or is_variant(step) or step.startswith(("list[", "dict[", "literal[", "function-after["))
     )
 
 

@@ -40,12 +40,14 @@ def config(tapes: dict[str, Path]) -> dict[str, Any]:
     values["signals"] = {
         "mixed": {"kind": "mix", "parts": [{"signal": "rouge1", "weight": 3}, {"signal": "exact"}]},
         "sure": {"kind": "chow_avg", "zscores": zscores},
+        "contrary": {"kind": "veto", "signal": "rouge1", "floor": 0.1},
         "both": {"kind": "blend", "agreement": "mixed", "confidence": "sure"},
     }
     values["cascades"] = {
         "default": cascade(signal="rougeL", threshold=0.5),
         "strict": cascade(signal="chrf", threshold=0.35, agreement="mean", truncated="discard", min_answers=3),
         "fixed": cascade(signal="mixed", threshold=0.5, select="tiny", direction="hypothesis"),
+        "viewed": cascade(signal="contrary", threshold=0.5, compare={"take": {"after": "the "}, "normalise": ["case"]}),
         "sure": cascade(signal="sure", threshold=0.2),
         "both": cascade(signal="both", threshold=0.8),
     }

@@ -2,14 +2,15 @@
 
 from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from serve_app.api.fields.body import Body, encodable
 from serve_app.core.views.options import takes
-from serve_app.core.views.view import Normalise, Strip, View
+from serve_app.core.views.view import After, JsonField, Normalise, Strip, Take, View
 
-Written: TypeAlias = Annotated[str, Field(max_length=256), AfterValidator(encodable)]
-TakeField: TypeAlias = Written | Annotated[dict[Written, Written], Field(max_length=1)]
+TakeField: TypeAlias = str | dict[str, str]
+LONGEST = 256
+"""Characters of a path or a mark."""
 
 
 class CompareOptions(Body):
@@ -29,7 +30,8 @@ class CompareOptions(Body):
     @model_validator(mode="after")
     def _takes(self) -> Self:
         try:
-            takes(self.take, patterns=False)
+            for take in takes(self.take, patterns=False):
+                _check_text(take)
         except ValueError as error:
             raise ValueError(f"take: {error}") from None
         return self
@@ -37,3 +39,9 @@ class CompareOptions(Body):
     def view(self) -> View:
         """Return the view as the decision core takes it."""
         return View(tuple(self.strip), takes(self.take, patterns=False), tuple(self.normalise), self.otherwise)
+
+
+def _check_text(take: Take) -> None:
+    text = take.path if isinstance(take, JsonField) else take.mark if isinstance(take, After) else ""
+    if len(encodable(text)) > LONGEST:
+        raise ValueError(f"must have at most {LONGEST} characters")
