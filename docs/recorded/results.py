@@ -31,6 +31,9 @@ BEGIN, END = "<!-- recorded: begin -->\n", "<!-- recorded: end -->\n"
 SHARES = ("0.1", "0.2", "0.4", "0.6")
 WHOLE = "-whole"
 """Ends the id of a cascade that compares whole answers, beside the one that compares what matters."""
+WHOLE_SIGNALS = "exact,bleu,rouge1,rouge2,rougeL,chrfpp"
+"""Signals of whole reasoning answers: of most of them the encoder would read the first 256 tokens alone."""
+VETO = ["numbers", "negation", "names", "choice"]
 UNSAID = ("-Instruct-sambanova", "-Instruct", "-instruct", "-it", "-2024-07-18", "-2024-08-06", "-20240307", "-Chat")
 """Ends of models' names that tables leave out."""
 Json: TypeAlias = dict[str, Any]
@@ -63,7 +66,12 @@ class Study:
                 cascades[f"c{number}{WHOLE}"] = {"tiers": [tier, last]}
         args: Json = {
             "models": {name: {"engine": "replay", **facts} for name, facts in models.items()},
-            "signals": {"chrfpp": {"kind": "chrf", "word_order": 2}, "sbert": encoder()},
+            "signals": {
+                "chrfpp": {"kind": "chrf", "word_order": 2},
+                "sbert": encoder(),
+                "sbert_veto": {"kind": "veto", "signal": "sbert", "by": VETO},
+                "rougeL_veto": {"kind": "veto", "signal": "rougeL", "by": VETO},
+            },
             "cascades": cascades,
         }
         if self.compare is not None:
@@ -99,8 +107,15 @@ def cascade(*arguments: str) -> str:
     return done.stdout
 
 
-def commands(study: Study, outputs: Path, folder: Path) -> tuple[list[str], list[str]]:
-    """Return the arguments of the study's two commands."""
+def unanimity(study: Study, folder: Path) -> list[str]:
+    """Return the arguments of the command that evaluates final answers that are all equal; nothing is fitted."""
+    names = ",".join(f"c{number}" for number in range(1, len(study.cascades) + 1))
+    records = str(folder / f"{study.id}.jsonl")
+    return ["evaluate", records, "--cascade", names, "--signals", "exact", "--fit-share", "0.05", "--json"]
+
+
+def commands(study: Study, outputs: Path, folder: Path) -> tuple[list[str], list[list[str]]]:
+    """Return the arguments of the study's commands: to import, and to evaluate."""
     config, records = str(folder / f"{study.id}.yaml"), str(folder / f"{study.id}.jsonl")
     sources = [str(path) for pattern in study.sources for path in sorted(outputs.glob(pattern))]
     if not sources:
@@ -108,22 +123,27 @@ def commands(study: Study, outputs: Path, folder: Path) -> tuple[list[str], list
     importing = ["import", *sources, "-o", records, "--config", config, "--force"]
     if not study.cascades:
         importing = ["import", *sources, "-o", records, "--models", os.path.relpath(HERE / "models.yaml"), "--force"]
-    metric = [] if study.compare else ["--metric", study.metric]
-    return importing, ["evaluate", records, *metric, "--fit-share", "0.5", "--json"]
+    numbers = range(1, len(study.cascades) + 1)
+    if study.compare is None:
+        return importing, [["evaluate", records, "--metric", study.metric, "--fit-share", "0.5", "--json"]]
+    final = ["--cascade", ",".join(f"c{number}" for number in numbers)]
+    whole = ["--cascade", ",".join(f"c{number}{WHOLE}" for number in numbers), "--signals", WHOLE_SIGNALS]
+    return importing, [["evaluate", records, *part, "--fit-share", "0.5", "--json"] for part in (final, whole)]
 
 
 def evaluated(study: Study, outputs: Path, folder: Path) -> list[Json]:
-    """Run a study and return the results of its cascades."""
+    """Run a study and return the results of its cascades, those of whole answers after the others."""
     importing, evaluating = commands(study, outputs, folder)
     models = yaml.safe_load((HERE / "models.yaml").read_text(encoding="utf-8"))
     config = yaml.safe_dump(study.config(models), sort_keys=False)
     (folder / f"{study.id}.yaml").write_text(config, encoding="utf-8")
     cascade(*importing)
-    text = cascade(*evaluating)
-    (folder / f"{study.id}.json").write_text(text, encoding="utf-8")
-    body = json.loads(text)
-    [group] = body["groups"]
-    return [result | {"fit": group["fit"], "test": group["test"]} for result in group["cascades"]]
+    results: list[Json] = []
+    for command in evaluating:
+        [group] = json.loads(cascade(*command))["groups"]
+        results += group["cascades"]
+    (folder / f"{study.id}.json").write_text(json.dumps(results), encoding="utf-8")
+    return results
 
 
 def best(result: Json) -> Json:
@@ -179,7 +199,7 @@ def name_of(result: Json) -> str:
     return f"{' + '.join(map(short, result['tiers'][0]))} → {short(result['target'])}"
 
 
-def main_table(results: Sequence[Json]) -> Iterator[str]:
+def main_table(study: Study, results: Sequence[Json]) -> Iterator[str]:
     """Yield a row for each cascade: what it costs at the target's quality less a point, and what budgets buy."""
     budgets = " | ".join(f"at {percent(float(share))}" for share in SHARES)
     columns = f"members → target | compared | signal | AUC over random | {budgets} | target"
@@ -191,7 +211,7 @@ def main_table(results: Sequence[Json]) -> Iterator[str]:
         bought = [row["at"][unit]["bought"][share] for share in SHARES]
         cells = [
             name_of(result) + (" ($)" if unit == "usd" else ""),
-            "whole" if result["id"].endswith(WHOLE) else "final" if len(results) > 1 else "",
+            "whole" if result["id"].endswith(WHOLE) or study.compare is None else "final",
             label(row),
             signed(row["over_random"]),
             *(number(None if each is None else each["quality"]) for each in bought),
@@ -230,6 +250,27 @@ def signals_table(results: Sequence[Json]) -> Iterator[str]:
 def is_plain(row: Json) -> bool:
     """Return whether a row is a signal under the usual policy: the maximum of the output scores."""
     return bool(row["kind"] == "semantic" and row["agreement"] == "max")
+
+
+def unanimous_table(results: Sequence[Json]) -> Iterator[str]:
+    """Yield a row for each cascade that accepts only if all members' final answers are equal."""
+    yield "| members → target | deferred | quality | target | share of the target's quality | cost |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    for result in results:
+        [row] = [row for row in result["rows"] if row["kind"] == "semantic" and row["agreement"] == "mean"]
+        unit, curve = unit_of(row), row["curve"]
+        target = result["models"][result["target"]]["quality"][result["metric"]]
+        # The last point defers all; the one before it accepts only the highest score, which is 1 if all are equal.
+        rate, quality, cost = curve["rate"][-2], curve["quality"][-2], curve[unit][-2]
+        cells = [
+            name_of(result) + (" ($)" if unit == "usd" else ""),
+            percent(rate),
+            number(quality),
+            number(target),
+            f"{100 * quality / target:.1f}%",
+            percent(cost),
+        ]
+        yield f"| {' | '.join(cells)} |"
 
 
 def plot(study: Study, results: Sequence[Json], path: Path) -> None:
@@ -285,8 +326,14 @@ def section(study: Study, results: Sequence[Json], outputs: Path, folder: Path) 
     yield ""
     yield f"{study.what[0].upper()}{study.what[1:]}."
     yield ""
-    yield from main_table(results)
+    yield from main_table(study, results)
     yield ""
+    if study.compare is not None:
+        [group] = json.loads(cascade(*unanimity(study, folder)))["groups"]
+        yield f"Accepted only if all final answers are equal, which takes no fitting, on {group['test']} examples:"
+        yield ""
+        yield from unanimous_table(group["cascades"])
+        yield ""
     if study.plot:
         yield f"![Quality against cost: {study.title}](recorded/{study.id}.png)"
         yield ""
@@ -298,7 +345,9 @@ def section(study: Study, results: Sequence[Json], outputs: Path, folder: Path) 
     sources = [str(outputs / pattern) for pattern in study.sources]
     yield "```bash"
     yield " ".join(["cascade import", *sources, *importing[importing.index("-o") :]])
-    yield " ".join(["cascade", *evaluating])
+    if study.compare is not None:
+        evaluating = [*evaluating, unanimity(study, folder)]
+    yield from (" ".join(["cascade", *command]) for command in evaluating)
     yield "```"
     yield ""
     yield f"Signature of the first row: `{best(results[0])['signature']}`."
