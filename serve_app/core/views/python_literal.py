@@ -1,6 +1,7 @@
 """Python literals as values: `[1,2]` and `[1, 2]`, `'a'` and `"a"`, a dict in any order."""
 
 import ast
+import warnings
 from typing import Any
 
 from serve_app.core.text.characters import whole
@@ -19,7 +20,7 @@ def plain_literal(text: str) -> str:
     """
     for _ in range(_MOST_QUOTED):
         try:
-            value = ast.literal_eval(text.strip()) if len(text) <= _LONGEST else text
+            value = _evaluated(text.strip()) if len(text) <= _LONGEST else text
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             return text
         if not isinstance(value, str):
@@ -28,6 +29,13 @@ def plain_literal(text: str) -> str:
             break
         text = value
     return whole(text)
+
+
+def _evaluated(text: str) -> Any:
+    """Return the value of a literal. Raises what `ast.literal_eval` does if it is none."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what a model wrote, such as "1or 2", nobody needs a warning
+        return ast.literal_eval(text)
 
 
 def _form(value: Any) -> str:

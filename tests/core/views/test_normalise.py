@@ -1,3 +1,4 @@
+import warnings
 from fractions import Fraction
 
 import pytest
@@ -124,3 +125,9 @@ def test_code_stays_without_its_fences() -> None:
 )
 def test_markdown_is_stripped_of_its_marks(text: str, plain: str) -> None:
     assert without_markdown(text) == plain
+
+
+def test_an_answer_that_is_nearly_code_warns_nobody(recwarn: pytest.WarningsRecorder) -> None:
+    warnings.simplefilter("always")
+    assert plain_literal("1or 2") == "1or 2"
+    assert not recwarn.list
