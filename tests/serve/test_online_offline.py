@@ -94,7 +94,7 @@ async def record(client: httpx.AsyncClient, id_: str, example: Example, **option
 
 def calibrated(recorded: Records, config: Path, output: Path) -> CalibrationRun:
     options = Options(cascades=("default",), signals=())
-    return run(recorded, options, Goal(rates=(0.6,)), fit=False, config=config, output=output)
+    return run(recorded, options, Goal(rates=(0.5,)), fit=False, config=config, output=output)
 
 
 async def test_every_decision_is_the_same(served: Served, recorded: Records) -> None:
