@@ -1,4 +1,4 @@
-"""Whether two texts contradict each other, as their words show: English by default, in microseconds.
+"""Whether two texts contradict each other, as their words show: English by default.
 
 Each check errs towards silence: texts contradict only if both say something of a kind, and neither says all that the
 other does. The words of longer texts are compared sentence by sentence.
