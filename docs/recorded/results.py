@@ -227,6 +227,8 @@ def within(row: Json) -> str:
     cheapest = row["cheapest"]
     if cheapest is None:
         return "-"
+    if cheapest["verdict"] == "target alone":
+        return "none: the target alone is cheaper"
     return f"{percent(cheapest['cost'])}, {percent(cheapest['rate'])}, {number(cheapest['quality'])}"
 
 
