@@ -17,7 +17,11 @@ PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["
 OURS = {"serve_app", "tests", "loadtests", "k8s", "load"}
 FOR_DEVELOPMENT = {"dev", "docs", "load"}
 """Extras that no module of serve_app may rely on."""
-ELSEWHERE = {"bleurt_pytorch": "installed into an environment of its own by serve_app/signals/bleurt_environment.py"}
+ELSEWHERE = {
+    "bleurt_pytorch": "installed into an environment of its own by serve_app/signals/bleurt_environment.py",
+    "bert_score": "installed by users into the environment that a metric names",
+    "comet": "the same",
+}
 """Imported, but in no extra."""
 RUN_ONLY = {"pip": "weights/pypi.py runs it as a process"}
 """Core dependencies that are not imported."""
