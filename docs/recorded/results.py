@@ -229,7 +229,8 @@ def within(row: Json) -> str:
         return "-"
     if cheapest["verdict"] == "target alone":
         return "none: the target alone is cheaper"
-    return f"{percent(cheapest['cost'])}, {percent(cheapest['rate'])}, {number(cheapest['quality'])}"
+    shown = ", shown" if cheapest["verdict"] == "holds" else ""
+    return f"{percent(cheapest['cost'])}, {percent(cheapest['rate'])}, {number(cheapest['quality'])}{shown}"
 
 
 def agreed_and_wrong(row: Json) -> str:
@@ -339,7 +340,7 @@ def section(study: Study, results: Sequence[Json], outputs: Path, folder: Path) 
     if study.plot:
         yield f"![Quality against cost: {study.title}](recorded/{study.id}.png)"
         yield ""
-    yield "AUC over random deferral of every signal:"
+    yield "AUC over random deferral of every signal (c1 is the first row of the first table, and so on):"
     yield ""
     yield from signals_table(results)
     yield ""
