@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import nan
 from pathlib import Path
 from statistics import fmean
 from typing import Any, TypeAlias
@@ -175,16 +176,7 @@ def percent(value: float) -> str:
 
 def short(name: str) -> str:
     """Return a model's name as a table has it."""
-    for end in (
-        "-Instruct-sambanova",
-        "-Instruct",
-        "-instruct",
-        "-it",
-        "-2024-07-18",
-        "-2024-08-06",
-        "-20240307",
-        "-Chat",
-    ):
+    for end in UNSAID:
         name = name.removesuffix(end)
     return name.removeprefix("Meta-").replace("FuseChat-", "FC-")
 
@@ -309,12 +301,10 @@ def alone(study: Study, outputs: Path, folder: Path) -> Iterator[str]:
     yield "| --- | --- | --- |"
     for model in records.models:
         scores = [value for value in records.scores(study.metric, model) if value is not None]
-        costs = [
-            price(records.costs[model], answer.prompt_tokens, answer.completion_tokens, 0.0).usd or 0.0
-            for answer in records.answers[model]
-            if answer is not None
-        ]
-        yield f"| {short(model)} | {number(fmean(scores))} | {1000 * fmean(costs):.3f} |"
+        answers = [answer for answer in records.answers[model] if answer is not None]
+        spent = [price(records.costs[model], it.prompt_tokens, it.completion_tokens, 0.0).usd for it in answers]
+        costs = [usd for usd in spent if usd is not None]
+        yield f"| {short(model)} | {number(fmean(scores))} | {1000 * fmean(costs) if costs else nan:.3f} |"
     yield ""
     sources = [str(outputs / pattern) for pattern in study.sources]
     yield "```bash"

@@ -91,7 +91,7 @@ def evaluate(
         str, typer.Option(metavar="FIELD", help="Field to group by: task, source (the data set) or metadata.NAME.")
     ] = "source",
     where: Where = None,
-    margin: Annotated[float, typer.Option(min=0, help="Accepted loss of quality against the target, 0 to 1.")] = 0.01,
+    margin: Annotated[float, typer.Option(min=0, max=0.99, help="Accepted loss of quality against the target.")] = 0.01,
     fit_share: Annotated[
         float,
         typer.Option(min=0.05, max=0.95, help="Share of the examples to choose and fit on; the rest is reported."),

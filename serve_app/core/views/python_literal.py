@@ -22,7 +22,7 @@ def plain_literal(text: str) -> str:
         try:
             value = _evaluated(text.strip()) if len(text) <= _LONGEST else text
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-            return text
+            return whole(text)
         if not isinstance(value, str):
             return _form(value)
         if value == text:
@@ -32,7 +32,7 @@ def plain_literal(text: str) -> str:
 
 
 def _evaluated(text: str) -> Any:
-    """Return the value of a literal. Raises what `ast.literal_eval` does if it is none."""
+    """Return the value of a literal. Raises what `ast.literal_eval` does if the text is not a literal."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what a model wrote, such as "1or 2", nobody needs a warning
         return ast.literal_eval(text)

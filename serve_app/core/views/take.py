@@ -5,7 +5,7 @@ import re
 _CHOICES: tuple[re.Pattern[str], ...] = (
     re.compile(r"\\boxed\{\s*(?:\\text\{)?\s*\(?([A-Za-z])\)?\s*\}"),
     re.compile(
-        r"(?i:\b(?:answer|option|choice)(?:\s+is)?)[\s*:]*[(\[]?([A-Z])(?:[)\].:,;*]|\s*\Z|\s*\n|\s(?<![AI]\s))"
+        r"(?i:\b(?:answer|option|choice)\b(?:\s+is)?)[\s*:]*[(\[]?([A-Z])(?:[)\].:,;*]|\s*\Z|\s*\n|\s(?<![AI]\s))"
     ),
     re.compile(r"\A[\s*]*[(\[]?([A-Za-z])[)\]]?[.:]?[\s*]*\Z"),
     re.compile(r"\A[\s*]*(?:[(\[]([A-Za-z])[)\]]|([A-Z])[).:])(?!\w)"),

@@ -24,6 +24,7 @@ PLAYED = (
     "finish_reason",
     "prompt_tokens",
     "completion_tokens",
+    "estimated",
     "logprobs",
     "tool_calls",
 )
@@ -84,12 +85,14 @@ class _Evaluation:
         return answers
 
     def _take(self, line: Line, body: Object) -> Iterator[tuple[Key, RecordedAnswer]]:
-        """Note a header or an example, or yield an answer of the model with its conversation."""
+        """Note a header, or yield a conversation and the model's answer, or that there is none yet."""
         match body["kind"]:
             case "header":
                 self._templates, self._models = body["prompts"]["texts"], body["models"]
             case "example":
-                self._conversations[body["id"]] = self._asked(body["task"], body["prompt_inputs"])
+                asked = self._asked(body["task"], body["prompt_inputs"])
+                self._conversations[body["id"]] = asked
+                yield asked, RecordedAnswer(error=f"The records have no answer of {self._model!r} to this prompt.")
             case "answer" if body["model"] == self._model:
                 yield self._conversations[body["example"]], _record(line, RecordedAnswer, _played(body))
 

@@ -31,6 +31,7 @@ class RecordedAnswer(Settings):
     finish_reason: FinishReason | None = Field(default=None, description="Default: tool_calls with calls, else stop.")
     prompt_tokens: int | None = Field(default=None, ge=0, description="Default: the prompt's words.")
     completion_tokens: int | None = Field(default=None, ge=0, description="Default: the answer's words.")
+    estimated: bool = Field(default=False, description="Whether nobody counted the tokens.")
     logprobs: tuple[tuple[str, float], ...] | None = Field(
         default=None, description="[token, natural-log probability at temperature 1] for each token."
     )
@@ -88,6 +89,7 @@ class Take:
     logprobs: tuple[TokenLogprob, ...] | None
     tool_calls: tuple[ToolCall, ...] = ()
     thoughts: int = 0
+    estimated: bool = False
 
     def counted(self, tokens: int) -> int:
         """Return the completion tokens after so many of ours: a recorded count is spread evenly over them."""
@@ -104,6 +106,7 @@ class Take:
             latency_s=latency_s,
             first_token_s=first_token_s if self.completion_tokens else None,
             tool_calls=self.tool_calls,
+            estimated=self.estimated,
             reasoning="".join(self.shown[: self.thoughts]),
             reasoning_tokens=self.counted(self.thoughts) if self.thoughts else 0,
         )
@@ -119,7 +122,7 @@ class Take:
         """Return the beginning that has so many of the counted tokens, of which there are more."""
         count = math.ceil(len(self.shown) * tokens / self.completion_tokens)
         shown, thoughts = self.shown[:count], min(count, self.thoughts)
-        return Take(shown, "".join(shown[thoughts:]), "length", tokens, None, thoughts=thoughts)
+        return Take(shown, "".join(shown[thoughts:]), "length", tokens, None, (), thoughts, self.estimated)
 
     def delta(self, index: int, prompt_tokens: int) -> Delta | None:
         """Return what token `index` brings out, or None."""
@@ -167,7 +170,7 @@ def make_tape(answer: RecordedAnswer, first_token_s: float, token_s: float) -> T
     tokens += ("",) * sum(len(_split(f"{call.name} {call.arguments}")) for call in calls)
     count = len(tokens) if answer.completion_tokens is None else answer.completion_tokens
     finish = answer.finish_reason or ("tool_calls" if calls else "stop")
-    whole = Take(tokens, answer.text, finish, count, None, calls, len(thoughts))
+    whole = Take(tokens, answer.text, finish, count, None, calls, len(thoughts), answer.estimated)
     return Tape(answer, whole, logprobs, first_token_s, token_s)
 
 
@@ -179,7 +182,7 @@ def _stopped(take: Take, stops: tuple[str, ...]) -> Take:
         shown.append(matcher.feed(token))
         if matcher.stopped:
             text, count = "".join(shown[thoughts:]), take.counted(len(shown))
-            return Take(tuple(shown), text, "stop", count, None, thoughts=thoughts)
+            return Take(tuple(shown), text, "stop", count, None, (), thoughts, take.estimated)
     if len(shown) > thoughts:
         shown[-1] += matcher.rest()
     return replace(take, shown=tuple(shown))

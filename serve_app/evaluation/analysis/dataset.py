@@ -6,7 +6,7 @@ are index arrays into them. A data set never changes: a fit returns a new one.
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from math import copysign, isinf
 from typing import Any
@@ -34,7 +34,8 @@ class Group:
     """Examples that are evaluated together: one data set, or all.
 
     `index`: which of the n examples. `quality[metric][model]`: (n,), NaN outside of the group; the first metric is the
-    main one. Without metrics the examples have no references. `binary`: metrics by which every quality is 0 or 1.
+    main one. Without metrics the examples have no references. `binary`: metrics by which every quality is 0 or 1;
+    `kinds[metric]`: what it computes, by which a signal may be recognised as the metric itself.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Group:
     index: Integers
     quality: Mapping[str, Mapping[str, Floats]]
     binary: frozenset[str] = frozenset()
+    kinds: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Which examples are evaluated together, and the quality of the answers to them by each metric."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -40,7 +40,8 @@ def groups(
     made = []
     for name, index in indices.items():
         graded = [examples[k] for k in index]
-        metrics = _metrics(catalogue, options, plain, graded)
+        scored = _scores_of_all(records, [rows[k] for k in index], answers)
+        metrics = _metrics(catalogue, options, plain, graded, scored)
         if not metrics and not options.references_required:
             yield Group(POOLED, (), np.arange(len(examples)), {})
             return
@@ -52,8 +53,9 @@ def groups(
             else:
                 values = qualities(catalogue.build(metric), graded, columns)
             quality[metric] = {model: _spread(column, index, len(examples)) for model, column in values.items()}
+        kinds = {metric: frozenset({catalogue.kind(metric)}) for metric in metrics}
         binary = frozenset(metric for metric in metrics if catalogue.binary(metric))
-        made.append(Group(name, metrics, np.array(index, dtype=np.intp), quality, binary))
+        made.append(Group(name, metrics, np.array(index, dtype=np.intp), quality, binary, kinds))
     yield from made
     if len(made) > 1:
         yield _pooled(made)
@@ -71,18 +73,19 @@ def _metrics(
     options: Options,
     kinds: Collection[str],
     examples: Sequence[Example],
+    scores: tuple[str, ...],
 ) -> tuple[str, ...]:
     """Return the requested metrics, else the config's for these tasks, else the tasks' own.
 
     A metric that is also a signal, one of `kinds`, does not grade alone: a second metric is added to it. Examples
-    without references have the scores that their answers were given, or no metric if they have none.
+    without references have the `scores` that all of their answers carry, or no metric if there are none.
     """
     tasks = list(dict.fromkeys(example.task for example in examples))
     labels = _labels(examples)
     requested = metrics_for(options.metrics or (), labels)
     if not all(example.references for example in examples):
-        if catalogue.score_names and not requested:
-            return catalogue.score_names
+        if scores and not requested:
+            return scores
         if not requested and not options.references_required:
             return ()
     official = (metrics for name, metrics in OFFICIAL_METRICS.items() if name in labels)
@@ -91,6 +94,17 @@ def _metrics(
     if len(names) == 1 and not catalogue.given(names[0]) and catalogue.build(names[0]).kind in kinds:
         return (*names, *[other for other in own if other != names[0]][:1])
     return names
+
+
+def _scores_of_all(records: Records, rows: Sequence[int], models: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of the scores that every answer of these models to these examples carries."""
+    names = set(records.score_names)
+    for model in models if names else ():
+        column = records.answers[model]
+        for row in rows:
+            if isinstance(column.without_logprobs(row), Generation):
+                names &= column.scores(row).keys()
+    return tuple(sorted(names))
 
 
 def _given(records: Records, name: str, model: str, rows: Sequence[int]) -> list[float]:
@@ -118,6 +132,7 @@ def _pooled(groups: Sequence[Group]) -> Group:
     index = np.concatenate([group.index for group in groups])
     quality: dict[str, dict[str, Floats]] = {}
     binary = set()
+    kinds: dict[str, frozenset[str]] = {}
     for metrics in zip(*(group.metrics for group in groups), strict=False):
         columns = {model: np.full(len(index), np.nan) for model in groups[0].quality[metrics[0]]}
         for group, metric in zip(groups, metrics, strict=True):
@@ -125,6 +140,7 @@ def _pooled(groups: Sequence[Group]) -> Group:
                 column[group.index] = group.quality[metric][model][group.index]
         name = " / ".join(dict.fromkeys(metrics))
         quality[name] = columns
+        kinds[name] = frozenset().union(*(group.kinds[it] for group, it in zip(groups, metrics, strict=True)))
         if all(metric in group.binary for group, metric in zip(groups, metrics, strict=True)):
             binary.add(name)
-    return Group(POOLED, tuple(quality), index, quality, frozenset(binary))
+    return Group(POOLED, tuple(quality), index, quality, frozenset(binary), kinds)

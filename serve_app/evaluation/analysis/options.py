@@ -108,5 +108,14 @@ def _ad_hoc(records: Records, options: Options) -> dict[str, CascadeConfig]:
 
 
 def _view_of(config: AppConfig, members: Sequence[str]) -> ViewConfig | None:
-    """Return the view of the config's first tier that has all these members, or None."""
-    return next((tier.compare for tier in member_tiers(config) if set(members) <= set(tier.models)), None)
+    """Return the view that the config's tiers with any of these members share, or None if they have none.
+
+    Raises DataError if their views differ, so that it is not clear which one is meant.
+    """
+    views = [tier.compare for tier in member_tiers(config) if set(members) & set(tier.models)]
+    if any(view != views[0] for view in views):
+        raise DataError(
+            f"The tiers with {', '.join(members)} compare different views of answers; write the cascade that is meant "
+            "into a config, and name it with --config and --cascade."
+        )
+    return views[0] if views else None

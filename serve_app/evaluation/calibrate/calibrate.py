@@ -50,7 +50,8 @@ def calibrate(dataset: Dataset, goal: Goal, *, set_aside: bool, all_tune: bool =
     if not set_aside and not needs_path(goal, len(candidates), len(choose) + len(tune)):
         choose, tune = choose[:0], np.concatenate([choose, tune])
     tune = tune[np.argsort(dataset.shares[tune])]  # by hashes: an order that says nothing about the examples
-    if min(len(tune), len(test)) < 2 or len(choose) == 1:
+    path_needed = set_aside or needs_path(goal, len(candidates), len(tune))
+    if min(len(tune), len(test)) < 2 or (path_needed and len(choose) < 2):
         raise DataError(f"{len(view.group.index)} examples are too few to choose, calibrate and test on.")
     bound = _thresholds(view, candidates, goal, choose, tune)
     thresholds = bound.thresholds if isinstance(bound, RiskBound) else bound.setting.thresholds

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from serve_app.errors import DataError
 from serve_app.evaluation.analysis.costs import LATENCIES, UNITS
 from serve_app.evaluation.analysis.dataset import CHOOSE
 from serve_app.evaluation.analysis.fitting import fitted, with_signals
@@ -109,6 +110,10 @@ def run(
     """
     if output is not None:
         config_file.check_writable(output)
+    if chosen and fit_records is not None:
+        raise DataError(
+            "--chosen keeps a part of the records from calibrating, with --fit-records all of them do: leave out one."
+        )
     options = replace(options, references_required=goal.labelled)
     if fit_records is None:
         dataset = load_dataset(records, options)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from serve_app.errors import DataError
+from serve_app.errors import DataError, choices
 from serve_app.evaluation.analysis.dataset import CALIBRATE, CHOOSE, Dataset
 from serve_app.evaluation.analysis.options import models_of
 from serve_app.evaluation.calibrate.config_file import check_same
@@ -21,6 +21,9 @@ def joined(records: Records, path: Path, cascade: str) -> tuple[Records, frozens
     Raises DataError if an example is in both or was asked otherwise, ConfigError if the file's cascade of that name has
     other models.
     """
+    if cascade not in records.config.cascades:
+        available = choices(cascade, records.config.cascades)
+        raise DataError(f"The records have no cascade {cascade!r}. {available}")
     fit = Records.load(path)
     check_same(fit.config, records.config, cascade, path)
     ids = frozenset(example.id for example in fit.examples)

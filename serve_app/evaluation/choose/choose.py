@@ -72,7 +72,7 @@ def find(dataset: Dataset, budget: float | None, unit: Unit | None = None) -> Se
     front = tuple(map(reports.cascade, choices_))
     chosen = None if best is None else front[choices_.index(best)]
     if budget is None:
-        instead = reports.instead(choices_, choices_[-1])
+        instead = reports.instead(choices_, None)
     else:
         instead = None if best is None else reports.instead([best], best)
     return Selection(unit_, budget, front, chosen, instead, len(testing), dataset.source)

@@ -34,8 +34,8 @@ class Reports:
             seed=options.seed,
         )
 
-    def instead(self, choices: Sequence[Choice[Key]], most: Choice[Key]) -> ChosenCascade | None:
-        """Return the model alone to use in place of a cascade, the best that costs no more than `most`.
+    def instead(self, choices: Sequence[Choice[Key]], most: Choice[Key] | None) -> ChosenCascade | None:
+        """Return the model alone to use in place of a cascade: the best, of those that cost no more than `most`.
 
         None if one of the choices pays: a cascade that is shown to be better than that model, or that cost less when
         chosen and is not shown to be worse.
@@ -111,5 +111,6 @@ def _signature(view: CascadeView, specs: Specs, last: str) -> str:
     return (
         f"data:{source.data_sha256[:12]}|group:{view.group.name}|n:{len(view.test)}|chosen on:{len(view.fit)}|"
         f"metric:{view.metric}|models:{models}|weights:{source.models_sha256[:12]}|"
+        f"config:{source.config_sha256[:12]}|"
         f"signal:{'>'.join(spec.signal for spec in specs) or 'none'}|seed:{source.seed}|version:{source.version}"
     )

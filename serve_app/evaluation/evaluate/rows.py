@@ -163,7 +163,7 @@ def _flags(row: Row) -> list[str]:
     curve, signal = row.sweep.deferral_curve().quality, row.candidate.tier.signal
     flags = []
     kinds = row.view.dataset.kinds(signal) if signal else set()
-    if same := kinds.intersection(row.view.metric.split(" / ")):
+    if same := kinds.intersection(row.view.group.kinds.get(row.view.metric, ())):
         is_ = "is also" if kinds == same else "is in part"
         flags.append(f"The signal {is_} the quality metric ({', '.join(sorted(same))}): look at another metric, too.")
     if len(row.sweep.order.ends) <= 2:
@@ -184,6 +184,8 @@ def _signature(row: Row) -> str:
         "metric": view.metric,
         "models": f"{'+'.join(tier.models)}>{view.target}",
         "weights": source.models_sha256[:12],
+        "config": source.config_sha256[:12],
+        "cascade": view.id,
         "signal": row.label,
         "s": tier.agreement,
         "direction": tier.direction,

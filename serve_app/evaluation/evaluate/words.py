@@ -109,7 +109,7 @@ def signature(source: Source) -> str:
     """Return the signature of a whole evaluation; each row has one of its own."""
     where = f" where {' and '.join(source.where)}" if source.where else ""
     return (
-        f"data {source.data_sha256[:12]}, models {source.models_sha256[:12]}, prompts "
-        f"{source.prompts_sha256[:12]}, {source.examples} examples{where}, seed {source.seed}, "
+        f"data {source.data_sha256[:12]}, models {source.models_sha256[:12]}, config {source.config_sha256[:12]}, "
+        f"prompts {source.prompts_sha256[:12]}, {source.examples} examples{where}, seed {source.seed}, "
         f"{source.resamples} resamples, semantic-cascade {source.version}"
     )

@@ -18,9 +18,11 @@ class Imported:
     answers: dict[str, dict[str, Row]] = field(default_factory=dict)
     _first: dict[str, str] = field(default_factory=dict)  # example id -> where it was read first
     _names: dict[str, str] = field(default_factory=dict)  # model -> its name in the source
+    _unlabelled: set[str] = field(default_factory=set)  # ids of examples of which only failures were read so far
 
     def add(self, row: Row) -> None:
         """Add a row. Raises DataError if it contradicts an earlier one: in its example, its answer or its scores."""
+        _check(row)
         self._add_example(row)
         model = model_name(row.model)
         if self._names.setdefault(model, row.model) != row.model:
@@ -34,14 +36,23 @@ class Imported:
         example, id_ = row.example, row.example.id
         earlier = self.examples.setdefault(id_, example)
         first = self._first.setdefault(id_, row.where)
+        if earlier is example and _unlabelled(row):
+            self._unlabelled.add(id_)
         for part in ("task", "prompt_inputs", "references"):
-            if getattr(example, part) != getattr(earlier, part):
+            # A failure may come without the gold answers.
+            differs = getattr(example, part) != getattr(earlier, part)
+            if differs and not (part == "references" and (_unlabelled(row) or id_ in self._unlabelled)):
                 raise DataError(f"{row.where}: the example {id_!r} has other {part} than at {first}.")
         for name, value in example.metadata.items():
             if earlier.metadata.get(name, value) != value:
                 raise DataError(f"{row.where}: the example {id_!r} has another {name} than at {first}.")
-        if example.metadata.keys() - earlier.metadata.keys():
-            self.examples[id_] = replace(earlier, metadata={**earlier.metadata, **example.metadata})
+        self.examples[id_] = replace(
+            earlier,
+            references=earlier.references or example.references,
+            metadata={**earlier.metadata, **example.metadata},
+        )
+        if example.references:
+            self._unlabelled.discard(id_)
 
 
 def assemble(rows: Iterable[Row]) -> Imported:
@@ -55,6 +66,23 @@ def assemble(rows: Iterable[Row]) -> Imported:
 def model_name(name: str) -> str:
     """Return the name that a model has in a config: without its publisher, with `-` for what names cannot have."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name.rsplit("/", 1)[-1]).strip("-._")
+
+
+def _check(row: Row) -> None:
+    """Raise DataError if records could not hold the row."""
+    for name, value in row.scores.items():
+        if not 0 <= value <= 1:
+            raise DataError(f"{row.where}: the score {name!r} is {value:g}; scores must be from 0 to 1.")
+    for name, count in (
+        ("prompt_tokens", row.answer.prompt_tokens),
+        ("completion_tokens", row.answer.completion_tokens),
+    ):
+        if count < 0:
+            raise DataError(f"{row.where}: {name} is {count}; it must not be negative.")
+
+
+def _unlabelled(row: Row) -> bool:
+    return isinstance(row.answer, Failure) and not row.example.references
 
 
 def _merged(earlier: Row, row: Row, model: str) -> Row:

@@ -70,6 +70,7 @@ def import_records(sources: Sequence[str], output: Path, options: Options, conso
     if not imported.examples:
         raise DataError(f"No answers in {', '.join(sources)}.")
     models = list(imported.answers)
+    counter.check_models(models)
     setup = replayed(models, facts, options.target) if options.config is None else configured(options.config, models)
     lines = _lines(imported, counter)
     write_complete(output, [_header(imported, setup, sources).body(), *lines])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from serve_app.core.cost import estimated_prompt_tokens, estimated_tokens
 from serve_app.core.types import Failure, Generation, Prompt
-from serve_app.errors import DataError
+from serve_app.errors import DataError, choices
 from serve_app.evaluation.importing.formats.rows import Row
 from serve_app.evaluation.records.tasks import Prompts
 
@@ -26,6 +26,12 @@ class TokenCounter:
         self._tokenizers = tokenizers
         self._prompts = Prompts()
         self._prompt_tokens: dict[tuple[int, str], int] = {}
+
+    def check_models(self, models: Sequence[str]) -> None:
+        """Raise DataError if a tokenizer is for a model that is not one of `models`."""
+        for model in self._tokenizers:
+            if model is not None and model not in models:
+                raise DataError(f"--tokenizer {model}=...: no model {model!r} was read. {choices(model, models)}")
 
     def counted(self, row: Row, model: str) -> Generation | Failure:
         """Return the row's answer with the tokens of its prompt and its text."""

@@ -3,14 +3,14 @@
 from collections.abc import Collection, Iterator, Sequence
 
 from serve_app.config import AppConfig, MetricConfig
+from serve_app.config.metrics import LEARNED
 from serve_app.errors import DataError, choices
 from serve_app.evaluation.metrics.quality import LEXICAL, PLAIN, Metric, by_function, by_pairs, by_signal
 from serve_app.signals import RougeConfig, SignalConfig, is_isolated, needs_weights
 
 METRICS = (*PLAIN, *LEXICAL, "bleurt")
 """Metrics that every config has."""
-LEARNED = {name: f"serve_app.evaluation.metrics.learned:{name}" for name in ("bertscore", "comet")}
-"""Metrics whose packages a metric's `environment` must have, and the functions that compute them."""
+LEARNED_FUNCTIONS = {name: f"serve_app.evaluation.metrics.learned:{name}" for name in LEARNED}
 STEMMED = {kind: RougeConfig(kind=kind, stemmer=True) for kind in ("rouge1", "rouge2", "rougeL")}
 """Metrics whose options differ from those of the built-in signal of their name."""
 
@@ -30,6 +30,10 @@ class MetricCatalogue:
         """Return whether a metric gives only 0 and 1; of given scores nobody knows."""
         return not self.given(name) and self.build(name).binary
 
+    def kind(self, name: str) -> str:
+        """Return what a metric computes: the kind of its signal, if it is one; of given scores their name."""
+        return name if self.given(name) else self.build(name).kind
+
     def build(self, name: str) -> Metric:
         """Return a metric that is not given. Raises DataError if there is none of this name."""
         own = self._config.metrics.get(name)
@@ -40,7 +44,7 @@ class MetricCatalogue:
         return tuple(name for name, metric in self._config.metrics.items() if set(labels) & set(metric.tasks))
 
     def _build(self, name: str, config: MetricConfig, where: str) -> Metric:
-        base = LEARNED.get(config.metric, config.metric)
+        base = LEARNED_FUNCTIONS.get(config.metric, config.metric)
         view = None if config.compare is None else config.compare.view()
         if base in PLAIN:
             return Metric(name, base, by_pairs(PLAIN[base]), view)

@@ -13,7 +13,7 @@ too. A failed answer has quality 0, and so has an empty one. An answer that call
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import nan
 from typing import Any
 
@@ -81,7 +81,8 @@ def qualities(
     if bare := next((example for example in examples if not example.references), None):
         raise DataError(f"The example {bare.id!r} has no references, so answers to it have no quality.")
     texts = {model: [_text(answer, metric.view) for answer in column] for model, column in answers.items()}
-    view = metric.view or View()
+    # A gold answer may be bare where answers are marked: \boxed{18} against 18.
+    view = replace(metric.view or View(), otherwise="whole")
     graded = [
         Graded(example, _distinct(column[i] for column in texts.values()), _distinct(map(view.of, example.references)))
         for i, example in enumerate(examples)

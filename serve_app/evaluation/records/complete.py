@@ -3,6 +3,7 @@
 import gzip
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -31,4 +32,5 @@ def write_complete(path: Path, bodies: Iterable[Object]) -> None:
     except OSError as error:
         raise DataError(f"The records {str(path)!r} cannot be written: {error.strerror}.") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # what kept it from being written may keep it from being removed
+            temporary.unlink(missing_ok=True)

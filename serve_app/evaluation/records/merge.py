@@ -1,12 +1,14 @@
 """Several records files -> one: of other models, of other examples, or of both."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
+from operator import eq
 from pathlib import Path
 from typing import Any, TypeVar
 
-from serve_app.core.types import Answer
 from serve_app.errors import DataError
+from serve_app.evaluation.records.answers import Answers
 from serve_app.evaluation.records.complete import check_output, write_complete
 from serve_app.evaluation.records.example import Example, digest, sha256_of
 from serve_app.evaluation.records.file import Records
@@ -23,6 +25,8 @@ from serve_app.evaluation.records.lines import answer_body, example_body
 T = TypeVar("T")
 Files = Sequence[tuple[str, Records]]
 """Records with the names of their files."""
+Place = tuple[Answers, int]
+"""A model's answers and the index of one of them."""
 
 
 def merge(paths: Sequence[Path], output: Path, *, force: bool = False) -> None:
@@ -36,22 +40,35 @@ def merge(paths: Sequence[Path], output: Path, *, force: bool = False) -> None:
         raise DataError("Name at least two records files to merge.")
     files = [(str(path), Records.load(path)) for path in paths]
     examples = _union("the example", [(name, _by_id(records)) for name, records in files])
-    answers = _union("the answer", [(name, dict(_answers(records))) for name, records in files])
+    answers = _union("the answer", [(name, dict(_answers(records))) for name, records in files], _same)
     header = _header(files, list(examples.values()))
-    lines = (answer_body(example, model, answer, scores) for (model, example), (answer, scores) in answers.items())
-    write_complete(output, [header.body(), *map(example_body, examples.values()), *lines])
+    lines = (_body(place, model, example) for (model, example), place in answers.items())
+    write_complete(output, chain([header.body()], map(example_body, examples.values()), lines))
 
 
 def _by_id(records: Records) -> dict[str, Example]:
     return {example.id: example for example in records.examples}
 
 
-def _answers(records: Records) -> Iterator[tuple[tuple[str, str], tuple[Answer, Mapping[str, float]]]]:
-    """Yield every answer and its scores, by its model and the id of its example."""
+def _answers(records: Records) -> Iterator[tuple[tuple[str, str], Place]]:
+    """Yield where every answer is, by its model and the id of its example."""
     for model, column in records.answers.items():
-        for index, (example, answer) in enumerate(zip(records.examples, column, strict=True)):
-            if answer is not None:
-                yield (model, example.id), (answer, column.scores(index))
+        for index, example in enumerate(records.examples):
+            if column.without_logprobs(index) is not None:
+                yield (model, example.id), (column, index)
+
+
+def _body(place: Place, model: str = "", example: str = "") -> Mapping[str, Any]:
+    """Return the line of an answer. Log-probabilities are unpacked for it alone: all at once would fill the memory."""
+    column, index = place
+    answer = column[index]
+    assert answer is not None
+    return answer_body(example, model, answer, column.scores(index))
+
+
+def _same(one: Place, other: Place) -> bool:
+    """Return whether two answers are written alike; a latency that nobody measured is NaN, which equals nothing."""
+    return _body(one) == _body(other)
 
 
 def _header(files: Files, examples: Sequence[Example]) -> Header:
@@ -78,13 +95,13 @@ def _header(files: Files, examples: Sequence[Example]) -> Header:
     )
 
 
-def _union(what: str, parts: Sequence[tuple[str, Mapping[Any, T]]]) -> dict[Any, T]:
-    """Return all entries of several files. Raises DataError if two files have different values under one key."""
+def _union(what: str, parts: Sequence[tuple[str, Mapping[Any, T]]], same: Callable[[T, T], bool] = eq) -> dict[Any, T]:
+    """Return all entries of several files. Raises DataError if under one key two values are not the `same`."""
     union: dict[Any, T] = {}
     origins: dict[Any, str] = {}
     for file, entries in parts:
         for key, value in entries.items():
-            if key in union and union[key] != value:
+            if key in union and not same(union[key], value):
                 name = " to ".join(map(repr, key)) if isinstance(key, tuple) else repr(key)
                 raise DataError(f"{origins[key]} and {file} differ in {what} {name}, so they cannot be merged.")
             if key not in union:

@@ -10,7 +10,7 @@ from math import ceil, log
 
 import numpy as np
 
-from serve_app.evaluation.statistics.curves import Floats
+from serve_app.evaluation.statistics.curves import ROUNDING, Floats
 
 BOLDEST = 0.95
 """Share of the largest admissible bet, 1 / (1 - alpha), with which one loss of 1 would take the whole capital."""
@@ -56,11 +56,12 @@ def examples_needed(losses: Floats, alpha: float, delta: float) -> int | None:
     The capital must reach 1 / delta, and grows at most by max over b of mean log(1 + b (alpha - loss)) an example;
     with losses of 0 and 1 that is the divergence KL(mean || alpha).
     """
-    if losses.mean() >= alpha:
+    if losses.mean() >= alpha * (1 - ROUNDING):
         return None
     low, high = 0.0, BOLDEST / (1 - alpha)
     for _ in range(50):  # the growth is concave in the bet: bisection of its slope
         bet = (low + high) / 2
         rising = ((alpha - losses) / (1 + bet * (alpha - losses))).mean() > 0
         low, high = (bet, high) if rising else (low, bet)
-    return ceil(log(1 / delta) / float(np.log1p(low * (alpha - losses)).mean()))
+    growth = float(np.log1p(low * (alpha - losses)).mean())
+    return ceil(log(1 / delta) / growth) if growth > 0 else None

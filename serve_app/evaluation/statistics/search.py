@@ -107,10 +107,14 @@ def choice_alone(key: Key, model: RecordedTarget, parts: Parts) -> Choice[Key]:
     return Choice(key, run([], model.take(parts[0]), ()), outcome([], model.take(parts[1]), ()))
 
 
-def best_alone_within(alone: Sequence[Choice[Key]], choice: Choice[Key]) -> Choice[Key] | None:
-    """Return the model alone that was best when chosen, of those that cost no more than `choice` did, or None."""
-    most = choice.chosen.cost * (1 + ROUNDING)
-    affordable = [model for model in alone if model.chosen.cost <= most]
+def best_alone_within(alone: Sequence[Choice[Key]], choice: Choice[Key] | None) -> Choice[Key] | None:
+    """Return the model alone that was best when chosen, or None if there is none.
+
+    With a `choice`, of those that cost no more than it did.
+    """
+    affordable = [
+        model for model in alone if choice is None or model.chosen.cost <= choice.chosen.cost * (1 + ROUNDING)
+    ]
     return max(affordable, key=lambda model: model.chosen.quality, default=None)
 
 

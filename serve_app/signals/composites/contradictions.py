@@ -149,7 +149,7 @@ def _differ(first: frozenset[str], second: frozenset[str]) -> bool:
 
 
 def _lacks(first: frozenset[str], second: frozenset[str]) -> bool:
-    return any(not any(_rounded(a, b) for b in second) for a in first)
+    return any(a not in second and not any(_rounded(a, b) for b in second) for a in first)
 
 
 def _rounded(first: str, second: str) -> bool:

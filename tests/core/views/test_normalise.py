@@ -131,3 +131,7 @@ def test_an_answer_that_is_nearly_code_warns_nobody(recwarn: pytest.WarningsReco
     warnings.simplefilter("always")
     assert plain_literal("1or 2") == "1or 2"
     assert not recwarn.list
+
+
+def test_a_character_in_two_halves_is_the_character() -> None:
+    assert plain_literal('"\\ud83d\\ude00"') == "\N{GRINNING FACE}"

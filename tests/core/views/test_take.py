@@ -62,6 +62,7 @@ def test_what_the_last_box_holds_is_taken(text: str, part: str | None) -> None:
         ("The correct option is C because of (A)", "C"),
         (r"so \boxed{\text{(E)}}", "E"),
         ("It is neither (A) nor (B) but (C)", "C"),
+        ("ANSWERS: B or C", None),
         ("A dog", None),
         ("The answer is a dog", None),
         ("The answer: I cannot tell", None),

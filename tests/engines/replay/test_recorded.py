@@ -93,3 +93,19 @@ async def test_a_file_of_prompts_is_no_records_of_an_evaluation(tmp_path: Path) 
 def test_a_recorded_model_needs_records() -> None:
     with pytest.raises(ValidationError, match="recorded_model needs records, in which the model's answers are"):
         ReplayConfig.model_validate({"engine": "replay", "recorded_model": "a"})
+
+
+async def test_a_recorded_prompt_without_this_models_answer_fails_and_is_not_refused(tmp_path: Path) -> None:
+    engine = await load(records(tmp_path / "r.jsonl", ("q1", "a", said("Paris"))))
+    with pytest.raises(EngineError, match="The records have no answer of 'a' to this prompt") as raised:
+        await generate(engine, chat("Sing."))
+    assert not isinstance(raised.value, UnsupportedRequestError)
+    await engine.close()
+
+
+async def test_counts_that_were_estimated_stay_estimates(tmp_path: Path) -> None:
+    answers = (("q1", "a", said("Paris", estimated=True)), ("q2", "a", said("La la la")))
+    engine = await load(records(tmp_path / "r.jsonl", *answers))
+    assert (await generate(engine, chat("Q: Capital of France?"))).estimated
+    assert not (await generate(engine, chat("Sing."))).estimated
+    await engine.close()

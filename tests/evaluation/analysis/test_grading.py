@@ -56,6 +56,19 @@ def test_examples_without_references_are_graded_by_the_scores_of_their_answers(p
     assert group.metrics == ("preference",)
 
 
+def test_scores_that_some_answers_lack_are_no_metric(path: Path) -> None:
+    first = next(line["model"] for line in map(json.loads, path.read_text().splitlines()) if line["kind"] == "answer")
+
+    def some(line: dict[str, Any]) -> dict[str, Any]:
+        scored = with_scores(line)
+        if line.get("model") == first and "scores" in scored:
+            scored["scores"]["more"] = 1.0
+        return scored
+
+    [group] = loaded(rewritten(rewritten(path, some), without_references)).groups
+    assert group.metrics == ("preference",)
+
+
 def test_examples_with_neither_have_no_quality(path: Path) -> None:
     [group] = loaded(rewritten(path, without_references), required=False).groups
     assert group.metrics == ()

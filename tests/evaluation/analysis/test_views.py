@@ -12,6 +12,7 @@ from serve_app.config import AppConfig
 from serve_app.core.cascade import run_cascade
 from serve_app.core.run import Run
 from serve_app.core.types import Answer, Failure, Generation, Message, Prompt, Scores
+from serve_app.errors import DataError
 from serve_app.evaluation.analysis.dataset import Dataset
 from serve_app.evaluation.analysis.load import load_dataset
 from serve_app.evaluation.analysis.options import Options
@@ -111,3 +112,23 @@ def test_a_new_cascade_of_a_tiers_members_keeps_its_view(tmp_path: Path) -> None
     loaded = load_dataset(Records.load(path), options).config
     [id_] = loaded.cascades
     assert loaded.tiers(id_, [0.5])[0].compare == AppConfig.model_validate(values).tiers("viewed", [0.5])[0].compare
+
+
+def test_a_new_cascade_takes_the_view_that_all_tiers_with_its_members_share(tmp_path: Path) -> None:
+    values = config()
+    viewed = values["cascades"]["viewed"]["tiers"]
+    values["cascades"] = {
+        "one": {"tiers": [viewed[0] | {"models": ["small", "tiny"]}, viewed[1]]},
+        "two": {"tiers": [viewed[0] | {"models": ["small", "odd"]}, viewed[1]]},
+    }
+    answers = columns()
+    path = write_records(tmp_path / "r.jsonl", values, questions(len(answers["small"])), answers)
+    options = Options(tiers=(("small", "tiny", "odd"),), target="large", signals=("exact",))
+    [cascade] = load_dataset(Records.load(path), options).config.cascades.values()
+    assert cascade.tiers[0].compare is not None
+    assert cascade.tiers[0].compare.view() == AppConfig.model_validate(values).tiers("one", [0.5])[0].compare
+
+    del values["cascades"]["two"]["tiers"][0]["compare"]
+    mixed = write_records(tmp_path / "mixed.jsonl", values, questions(len(answers["small"])), answers)
+    with pytest.raises(DataError, match="The tiers with small, tiny, odd compare different views of answers"):
+        load_dataset(Records.load(mixed), options)

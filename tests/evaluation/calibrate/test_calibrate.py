@@ -400,6 +400,8 @@ def test_with_records_of_their_own_for_fitting_all_others_calibrate(path: Path, 
 def test_fit_records_that_are_not_apart_are_refused(path: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="400 examples, such as 'Synthetic-0', are among those to calibrate on, too"):
         calibrate(path, Goal(risk=0.1), fit_records=path)
+    with pytest.raises(DataError, match="--chosen keeps a part of the records from calibrating"):
+        calibrate(path, Goal(risk=0.1), fit_records=path, chosen=True)
     other = records(tmp_path / "other.jsonl", 20, members=("tiny", "odd"))
     with pytest.raises(ConfigError, match=r"other.jsonl: the cascade 'default' is not the one in the records"):
         calibrate(path, Goal(risk=0.1), fit_records=other)

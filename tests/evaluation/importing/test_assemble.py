@@ -69,3 +69,19 @@ def test_contradicting_scores_and_metadata_are_refused() -> None:
     easy, hard = (replace(ROW, example=replace(question(1), metadata={"level": level})) for level in (1, 2))
     with pytest.raises(DataError, match=r"^a:1: the example 'q1' has another level than at a:1\.$"):
         assemble([easy, hard])
+
+
+@pytest.mark.parametrize("value", [5.0, -0.1, float("nan")])
+def test_a_score_that_records_could_not_hold_is_refused(value: float) -> None:
+    with pytest.raises(DataError, match=r"a:1: the score 'judge' is .*; scores must be from 0 to 1"):
+        assemble([replace(ROW, scores={"judge": value})])
+
+
+def test_a_negative_count_is_refused() -> None:
+    with pytest.raises(DataError, match=r"a:1: completion_tokens is -1; it must not be negative"):
+        assemble([replace(ROW, answer=Generation("x", "stop", 1, -1))])
+
+
+def test_half_of_a_character_in_a_list_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"row 1: output: has half of a surrogate pair"):
+        rows(write_list(tmp_path / "o.json", [OUTPUT | {"output": "\ud83d"}]))

@@ -55,3 +55,10 @@ def test_a_file_that_is_no_tokenizer_is_named(tmp_path: Path) -> None:
     path.write_text("{}")
     with pytest.raises(DataError, match=r"x\.json' is not a tokenizer\.json: "):
         read_tokenizers([str(path)])
+
+
+def test_a_tokenizer_of_a_model_that_was_not_read_is_a_mistake(tokenizer: Path) -> None:
+    counter = TokenCounter(read_tokenizers([f"gema={tokenizer}", str(tokenizer)]))
+    counter.check_models(["gema", "other"])
+    with pytest.raises(DataError, match=r"no model 'gema' was read\. Did you mean 'gemma'\?"):
+        counter.check_models(["gemma", "other"])

@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from serve_app.errors import DataError
 from serve_app.evaluation.metrics.catalogue import MetricCatalogue, check_labels, metrics_for
@@ -75,15 +76,22 @@ def test_a_metric_of_the_config_grades_by_the_one_that_it_names() -> None:
 @pytest.mark.parametrize(
     ("compare", "answer", "reference", "quality"),
     [
-        ({"take": "boxed", "normalise": ["latex"]}, r"So it is $\\boxed{\\dfrac{1}{2}}$.", r"\\frac{1}{2}", 1.0),
+        ({"take": "boxed", "normalise": ["latex"]}, r"So it is $\boxed{\dfrac{1}{2}}$.", r"\frac{1}{2}", 1.0),
         ({"take": "last_number", "normalise": ["numbers"]}, "She pays $1,200.00 in all.", "# 1200", 1.0),
         ({"take": {"json": "answer"}, "normalise": ["python_literal"]}, '{"answer": "[1,  2]"}', "[1, 2]", 1.0),
+        ({"take": "boxed", "otherwise": "empty"}, r"It is \boxed{1200}.", "1200", 1.0),
         ({"take": "boxed", "otherwise": "empty"}, "It is 1200.", "1200", 0.0),
     ],
 )
 def test_what_is_graded_is_what_the_view_takes(compare: Any, answer: str, reference: str, quality: float) -> None:
     metrics = catalogue(metrics={"final": {"metric": "exact", "compare": compare}})
     assert value(metrics, "final", answer, reference) == quality
+
+
+@pytest.mark.parametrize("field", [{"options": {"word_order": 2}}, {"environment": "python"}])
+def test_options_that_a_metric_cannot_take_are_refused(field: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="has no effect on 'chrf'; functions, bertscore and comet take it"):
+        catalogue(metrics={"mine": {"metric": "chrf", **field}})
 
 
 def test_given_scores_are_not_graded() -> None:

@@ -90,3 +90,15 @@ def test_one_file_is_not_merged_and_an_existing_one_not_replaced(tmp_path: Path)
         merge([one], tmp_path / "x.jsonl")
     with pytest.raises(DataError, match=r"first\.jsonl' exists; choose another path with -o, or replace it"):
         merge([one, second(tmp_path)], one)
+
+
+def test_an_answer_of_both_whose_latency_nobody_measured_is_the_same(tmp_path: Path) -> None:
+    paths = [first(tmp_path).rename(tmp_path / "other.jsonl"), first(tmp_path)]
+    merge(paths, tmp_path / "both.jsonl")
+    assert Records.load(tmp_path / "both.jsonl").scores("judge", "a") == [0.5]
+
+
+def test_a_folder_that_is_a_file_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(DataError, match=r"r\.jsonl' cannot be written: Not a directory"):
+        merge([first(tmp_path), second(tmp_path)], tmp_path / "notes.txt" / "r.jsonl")

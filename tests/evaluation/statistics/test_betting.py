@@ -69,5 +69,7 @@ def test_examples_needed():
     # Without a loss each example multiplies by 1 + .95 / .95 * .05 = 1.05.
     assert examples_needed(np.zeros(3), 0.05, 0.1) == 48
     assert examples_needed(np.full(3, 0.05), 0.05, 0.1) is None
+    # 1 - .7 is a little more than .3 in floating point: no number of such examples is enough, either.
+    assert examples_needed(np.array([1.0] * 3 + [0.0] * 7), 1 - 0.7, 0.1) is None
     # Nearly constant losses of .04: the boldest bet, 1, grows by 1.01 each time.
     assert examples_needed(np.full(9, 0.04), 0.05, 0.1) == np.ceil(log(10) / log(1.01))

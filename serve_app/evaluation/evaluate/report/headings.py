@@ -1,5 +1,6 @@
 """What the parts of a report are called and what is said about each."""
 
+import hashlib
 import re
 from collections.abc import Iterator
 
@@ -27,4 +28,7 @@ def about(group: GroupResult, cascade: CascadeResult) -> str:
 
 def image_name(group: GroupResult, cascade: CascadeResult) -> str:
     """Return the name of the PNG of the curves."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", f"curves-{group.name}-{cascade.id}") + ".png"
+    name = f"curves-{group.name}-{cascade.id}"
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name)
+    # Other names may be the same in plain letters.
+    return f"{plain}.png" if plain == name else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:6]}.png"

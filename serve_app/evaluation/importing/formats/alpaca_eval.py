@@ -37,6 +37,8 @@ def _scores(body: Object) -> dict[str, float]:
     if body.get("preference") is None:
         return {}  # of outputs, or of a judge that gave no verdict
     preference = field(body, "preference", float)
+    if preference == 0:
+        return {"preference": 0.5}  # how older judges say that it is a draw
     if not 1 <= preference <= 2:
-        raise ValueError(f"preference: must be from 1 to 2, not {preference!r}")
+        raise ValueError(f"preference: must be from 1 to 2, or 0 for a draw, not {preference!r}")
     return {"preference": preference - 1}

@@ -7,6 +7,8 @@ filter of its task; the answer's scores are then named by metric and filter, suc
 of a whole corpus, and values beyond 0 to 1, are no scores of an answer and are left out.
 """
 
+import ast
+import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -27,34 +29,60 @@ def recognises(path: Path, body: Object | None) -> bool:
 
 def read(files: Sequence[SourceFile]) -> Iterator[Row]:
     """Yield the rows of all files. Raises DataError with file, line and field if one cannot be read."""
-    prompts: dict[str, str] = {}  # of the first model: others are asked the same in their own chat templates
+    prompts: dict[str, dict[str, Any]] = {}  # of the first model: others are asked the same in their own chat templates
     return read_rows(files, lambda file, where, body: _row(file, where, body, prompts))
 
 
-def _row(file: SourceFile, where: str, body: Object, prompts: dict[str, str]) -> Row:
+def _row(file: SourceFile, where: str, body: Object, prompts: dict[str, dict[str, Any]]) -> Row:
     task, doc = _task(file.path), field(body, "doc", dict)
     number = body.get("doc_id")
     if not isinstance(number, str | int):
         raise ValueError(f"doc_id: must be a whole number, not {number!r}")
     id_ = f"{task}/{number}"
-    prompt = prompts.setdefault(id_, _prompt(body))
+    inputs = prompts.setdefault(id_, _inputs(body))
     facts = {"task": task, **metadata(doc)}
-    example = Example(id_, "custom", f"{task}, {number}", {"prompt": prompt}, reference(body.get("target")), facts)
+    example = Example.read(
+        {
+            "id": id_,
+            "task": "custom",
+            "source": f"{task}, {number}",
+            "prompt_inputs": inputs,
+            "references": list(_references(body.get("target"))),
+            "metadata": facts,
+        }
+    )
     return Row(where, file.model or _model(file.path), example, generation(_text(body)), scores=_scores(body))
 
 
-def _prompt(body: Object) -> str:
-    """Return the context that the model was given: of the first request, in the forms of all versions."""
-    arguments = body["arguments"]
+def _inputs(body: Object) -> dict[str, Any]:
+    """Return the context that the model was given: of the first request, in the forms of all versions.
+
+    With a chat template of an API it is the messages as JSON, in a list of their own.
+    """
+    arguments = body.get("arguments")
     first: Any = None
     if isinstance(arguments, dict) and arguments:
         first = next(iter(arguments.values()))
         first = first.get("arg_0") if isinstance(first, dict) else None
     elif isinstance(arguments, list) and arguments and isinstance(arguments[0], list) and arguments[0]:
         first = arguments[0][0]
+    if isinstance(first, list) and len(first) == 1 and isinstance(first[0], str):
+        return {"messages": json.loads(first[0])}
     if not isinstance(first, str):
         raise ValueError("arguments: must begin with a request and its context, which is a text")
-    return first
+    return {"prompt": first}
+
+
+def _references(target: Any) -> tuple[str, ...]:
+    """Return the gold answers; of several the harness writes Python's form of the list."""
+    if isinstance(target, str) and target.startswith("["):
+        try:
+            values = ast.literal_eval(target)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            values = target
+        if isinstance(values, list) and values and all(isinstance(value, str) for value in values):
+            return tuple(values)
+    return reference(target)
 
 
 def _text(body: Object) -> str:
@@ -68,7 +96,12 @@ def _text(body: Object) -> str:
 
 
 def _scores(body: Object) -> dict[str, float]:
-    names = [name for name in body.get("metrics") or () if isinstance(name, str)]
+    """Return the answer's own scores; those of several answers to one request are of their vote, and left out."""
+    answers = body["resps"][0]
+    metrics = body.get("metrics") or []
+    if (isinstance(answers, list) and len(answers) > 1) or not isinstance(metrics, list):
+        return {}
+    names = [name for name in metrics if isinstance(name, str)]
     chosen = body.get("filter", WITHOUT_FILTER)
     values = {name if chosen == WITHOUT_FILTER else f"{name}.{chosen}": body.get(name) for name in names}
     return {name: float(value) for name, value in values.items() if isinstance(value, int | float) and 0 <= value <= 1}

@@ -87,8 +87,8 @@ def _row(file: SourceFile, where: str, body: Object, requests: dict[str, list[_R
     id_ = field(body, "custom_id", str)
     if id_ not in requests:
         raise ValueError(f"custom_id: no request {id_!r} is among the files to import")
-    response = body.get("response") or {}
-    answered = response.get("body") or {}
+    response = _object(body.get("response"))
+    answered = _object(response.get("body"))
     request = _asked(requests[id_], file.model, answered.get("model"))
     messages = request.example.prompt_inputs
     prompt = Prompt(
@@ -109,12 +109,18 @@ def _row(file: SourceFile, where: str, body: Object, requests: dict[str, list[_R
     return Row(where, file.model or request.model, request.example, answer, counted=not answer.estimated)
 
 
-def _asked(requests: Sequence[_Request], named: str | None, answered: str | None) -> _Request:
+def _asked(requests: Sequence[_Request], named: str | None, answered: Any) -> _Request:
     """Return the request that a response answers: its model's, if several models were asked the same."""
-    if len(requests) == 1 or named is not None:
+    if len(requests) == 1:
         return requests[0]
+    if named is not None:
+        named_so = [request for request in requests if request.model == named]
+        if not named_so and any(request.example != requests[0].example for request in requests):
+            models = ", ".join(request.model for request in requests)
+            raise ValueError(f"custom_id: several requests have it, of {models}; name the file after one of them")
+        return (named_so or requests)[0]
     # A response names the model's version: gpt-4o-2024-08-06 of gpt-4o. The longest name that fits is the model's.
-    fitting = [request for request in requests if (answered or "").startswith(request.model)]
+    fitting = [request for request in requests if isinstance(answered, str) and answered.startswith(request.model)]
     if not fitting:
         models = ", ".join(request.model for request in requests)
         raise ValueError(f"response.body.model: {answered!r} is none of {models}; name the file's model: NAME=PATH")
@@ -122,11 +128,19 @@ def _asked(requests: Sequence[_Request], named: str | None, answered: str | None
 
 
 def _failure(body: Object, answered: Object) -> Failure:
-    error = answered.get("error") or body.get("error") or {}
+    error = answered.get("error") or body.get("error")
+    if isinstance(error, str) and error:
+        return Failure("error", error, latency_s=nan)
+    error = _object(error)
     kind: FailureKind = "context_length" if error.get("code") == "context_length_exceeded" else "error"
     return Failure(kind, str(error.get("message") or "The batch names no reason."), latency_s=nan)
 
 
 def _has_logprobs(answered: Object) -> bool:
-    choices = answered.get("choices") or [{}]
-    return bool(choices[0].get("logprobs"))
+    choices = answered.get("choices")
+    return isinstance(choices, list) and any(isinstance(it, dict) and it.get("logprobs") for it in choices[:1])
+
+
+def _object(value: Any) -> Object:
+    """Return a value that is an object, and an empty one for any other: an error page, or nothing."""
+    return value if isinstance(value, dict) else {}

@@ -27,7 +27,9 @@ def read(files: Sequence[SourceFile]) -> Iterator[Row]:
 
 
 def _row(file: SourceFile, where: str, body: Object) -> Row:
-    index, grade = field(body, "global_index", str), field(body, "evaluation_result", dict)
+    index = field(body, "global_index", str)
+    failed = not body.get("success", True)  # and then often not graded
+    grade = (body.get("evaluation_result") or {}) if failed else field(body, "evaluation_result", dict)
     facts = {"category": index.rpartition("_")[0] or index, "metric": grade.get("metric")}
     example = Example(
         index,

@@ -8,6 +8,7 @@ from math import nan
 from pathlib import Path
 from typing import Any
 
+from serve_app.core.text.characters import HALF_PAIR, half_at
 from serve_app.core.types import Failure, Generation
 from serve_app.errors import DataError
 from serve_app.evaluation.records.example import Example
@@ -101,6 +102,8 @@ def read_objects(path: Path) -> Iterator[tuple[str, Object]]:
     for number, body in enumerate(_list(path), 1):
         if not isinstance(body, dict):
             raise DataError(f"{path}, row {number}: must be a JSON object.")
+        if (half := half_at(body)) is not None:
+            raise DataError(f"{path}, row {number}: {half}: {HALF_PAIR}.")
         yield f"{path}, row {number}", body
 
 

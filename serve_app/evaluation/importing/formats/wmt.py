@@ -59,12 +59,12 @@ def _rows(name: str, pair: _Pair) -> Iterator[Row]:
     source = pair.source.path
     texts = _segments(source)
     references = [_aligned(file.path, source, len(texts)) for file in pair.references]
-    examples = list(_examples(name, source.parent.parent.name, texts, references))
+    examples = list(_examples(name, source.absolute().parent.parent.name, texts, references))
     first = 2 if _has_canary(source) else 1
     for file in pair.outputs:
         outputs = _aligned(file.path, source, len(texts))
         for number, (example, output) in enumerate(zip(examples, outputs, strict=True), first):
-            yield Row(f"{file.path}:{number}", file.model or file.path.stem, example, generation(output))
+            yield Row(f"{file.path}:{number}", file.model or _stem(file.path), example, generation(output))
 
 
 def _examples(name: str, year: str, texts: Sequence[str], references: Sequence[Sequence[str]]) -> Iterator[Example]:
@@ -78,6 +78,10 @@ def _examples(name: str, year: str, texts: Sequence[str], references: Sequence[S
 def _role(path: Path) -> str | None:
     folders = (path.parent.name, path.parent.parent.name)
     return next((role for role in ROLES if role in folders), None)
+
+
+def _stem(path: Path) -> str:
+    return path.name.removesuffix(".gz").removesuffix(".txt")
 
 
 def _pair(name: str) -> str:

@@ -40,7 +40,7 @@ def test_an_annotation_without_a_verdict_gives_no_score(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("broken", "sentence"),
     [
-        ({"preference": 0.5}, r"row 1: preference: must be from 1 to 2, not 0\.5\."),
+        ({"preference": 0.5}, r"row 1: preference: must be from 1 to 2, or 0 for a draw, not 0\.5\."),
         ({"preference": "2"}, r"row 1: preference: must be a number, not '2'\."),
         ({"output_2": None}, r"row 1: output_2: must be a string, not None\."),
     ],
@@ -50,3 +50,8 @@ def test_what_cannot_be_read_is_named_by_file_row_and_field(
 ) -> None:
     with pytest.raises(DataError, match=rf"a\.json, {sentence}"):
         rows(write_list(tmp_path / "a.json", [JUDGED | broken]))
+
+
+def test_a_draw_of_an_older_judge_is_a_half(tmp_path: Path) -> None:
+    [row] = rows(write_list(tmp_path / "a.json", [JUDGED | {"preference": 0}]))
+    assert row.scores == {"preference": 0.5}

@@ -74,3 +74,33 @@ def test_what_cannot_be_read_is_named_by_file_line_and_field(
 ) -> None:
     with pytest.raises(DataError, match=rf"s\.jsonl{sentence}"):
         rows(write_lines(tmp_path / "s.jsonl", [SAMPLE | broken]))
+
+
+def test_several_gold_answers_are_written_as_pythons_form_of_their_list(tmp_path: Path) -> None:
+    lines = [SAMPLE | {"target": "['Paris', 'paris']"}, SAMPLE | {"doc_id": 5, "target": "[1, 2]"}]
+    first, second = rows(write_lines(tmp_path / "org__small" / FILE, lines))
+    assert first.example.references == ("Paris", "paris")
+    assert second.example.references == ("[1, 2]",)
+
+
+def test_messages_of_a_chat_template_are_a_list_of_their_json(tmp_path: Path) -> None:
+    arguments = {"gen_args_0": {"arg_0": ['[{"role": "user", "content": "2 + 2?"}]'], "arg_1": {}}}
+    [row] = rows(write_lines(tmp_path / "org__small" / FILE, [SAMPLE | {"arguments": arguments}]))
+    assert row.example.prompt_inputs == {"messages": [{"role": "user", "content": "2 + 2?"}]}
+
+
+def test_a_vote_of_several_answers_is_no_score_of_the_first(tmp_path: Path) -> None:
+    [row] = rows(write_lines(tmp_path / "org__small" / FILE, [SAMPLE | {"resps": [["It is 4.", "It is 5."]]}]))
+    assert (getattr(row.answer, "text", None), row.scores) == ("It is 4.", {})
+
+
+@pytest.mark.parametrize("arguments", [None, 5, {"gen_args_0": {"arg_0": ["not JSON"]}}])
+def test_requests_that_cannot_be_read_are_named(tmp_path: Path, arguments: Any) -> None:
+    lines = [SAMPLE, SAMPLE | {"doc_id": 5, "arguments": arguments}]
+    with pytest.raises(DataError, match=r":2: "):
+        rows(write_lines(tmp_path / "org__small" / FILE, lines))
+
+
+def test_metrics_that_are_no_list_are_no_scores(tmp_path: Path) -> None:
+    [row] = rows(write_lines(tmp_path / "org__small" / FILE, [SAMPLE | {"metrics": 5}]))
+    assert row.scores == {}

@@ -95,3 +95,27 @@ IMAGE = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url":
 def test_what_cannot_be_read_is_named_by_file_line_and_field(tmp_path: Path, lines: list[Any], sentence: str) -> None:
     with pytest.raises(DataError, match=rf"b\.jsonl{sentence}"):
         rows(write_lines(tmp_path / "b.jsonl", lines))
+
+
+def test_a_named_output_answers_the_request_of_that_model(tmp_path: Path) -> None:
+    asked = [request(model="a"), request(model="b", messages=[{"role": "user", "content": "River?"}])]
+    requests, answered = write_lines(tmp_path / "in.jsonl", asked), write_lines(tmp_path / "out.jsonl", [response()])
+    [row] = rows(requests, SourceFile(answered, "b"))
+    assert row.example.prompt_inputs == {"messages": [{"role": "user", "content": "River?"}]}
+    with pytest.raises(DataError, match=r"custom_id: several requests have it, of a, b; name the file after one"):
+        rows(requests, SourceFile(answered, "c"))
+
+
+@pytest.mark.parametrize(
+    ("response_", "message"),
+    [
+        ({"status_code": 500, "body": "Internal error"}, "The batch names no reason."),
+        ({"status_code": 500, "body": {"error": "overloaded"}}, "overloaded"),
+        (None, "The batch names no reason."),
+    ],
+)
+def test_an_error_page_is_a_failure(tmp_path: Path, response_: Any, message: str) -> None:
+    answered = write_lines(tmp_path / "out.jsonl", [response() | {"response": response_}])
+    [row] = rows(write_lines(tmp_path / "in.jsonl", [request()]), answered)
+    assert isinstance(row.answer, Failure)
+    assert row.answer.message == message

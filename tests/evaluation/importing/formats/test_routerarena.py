@@ -6,6 +6,7 @@ import pytest
 
 from serve_app.core.types import Failure, Generation
 from serve_app.errors import DataError
+from serve_app.evaluation.importing.assemble import assemble
 from serve_app.evaluation.records.example import Example
 from tests.evaluation.importing.sources import rows, write_lines
 
@@ -58,3 +59,12 @@ def test_what_cannot_be_read_is_named_by_file_line_and_field(
 ) -> None:
     with pytest.raises(DataError, match=rf"x\.jsonl{sentence}"):
         rows(write_lines(tmp_path / "x.jsonl", [GRADED, GRADED | broken]))
+
+
+def test_failures_without_a_grade_take_the_gold_answers_of_other_models(tmp_path: Path) -> None:
+    failed = {"success": False, "generated_answer": "", "error": "down", "evaluation_result": None, "token_usage": None}
+    other = GRADED | {"llm_selected": "small"} | failed
+    for number, lines in enumerate(([other, GRADED], [GRADED, other])):
+        imported = assemble(rows(write_lines(tmp_path / f"{number}.jsonl", lines)))
+        assert imported.examples["MMLUPro_law_12"].references == ("5",)
+        assert isinstance(imported.answers["small"]["MMLUPro_law_12"].answer, Failure)

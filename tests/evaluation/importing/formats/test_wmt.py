@@ -1,3 +1,4 @@
+import gzip
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,10 @@ def test_missing_files_of_a_pair_are_named(tmp_path: Path) -> None:
 def test_a_name_without_a_pair_of_languages_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"'german' names no pair of languages, such as en-de"):
         rows(write_text(tmp_path / "sources" / "german.txt", "x\n"))
+
+
+def test_compressed_outputs_are_of_the_same_models(tmp_path: Path) -> None:
+    *others, output = files(tmp_path)
+    packed = output.with_name("Aya23.txt.gz")
+    packed.write_bytes(gzip.compress(output.read_bytes()))
+    assert {row.model for row in rows(*others, packed)} == {"Aya23"}
