@@ -218,7 +218,7 @@ def calibrate(
     chosen: Annotated[
         bool,
         typer.Option(
-            "--chosen", help="Whether cascade choose picked the cascade on these records: its part is left out."
+            "--chosen", help="Exclusion of the part that cascade choose looked at, if it picked the cascade here."
         ),
     ] = False,
     metric: Metrics = None,

@@ -1,4 +1,4 @@
-"""What a user may goal of a cascade's thresholds."""
+"""What a user may want of a cascade's thresholds."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -34,7 +34,7 @@ class Goal:
     def __post_init__(self) -> None:
         goals = [self.rates, self.budget, self.quality, self.risk]
         if sum(goal is not None for goal in goals) != 1:
-            raise ConfigError("Goal for one thing: --deferral-rate, --budget, --quality or --risk.")
+            raise ConfigError("Choose exactly one goal: --deferral-rate, --budget, --quality or --risk.")
         for name, value in (("--risk", self.risk), ("--delta", self.delta)):
             if value is not None and not 0 < value < 1:
                 raise ConfigError(f"{name} must be above 0 and below 1, not {value:g}.")

@@ -8,8 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from itertools import combinations
-from math import inf
+from itertools import combinations, islice
 from typing import Literal, TypeAlias
 
 from serve_app.core.views.numbers import numbers
@@ -26,6 +25,8 @@ _ALIKE = 0.6
 """Share of the smaller sentence's words that another must have for its negation to count."""
 _MOST_SENTENCES = 30
 """Of a longer text only the first are compared, so that long answers take no quadratic time."""
+_MOST_NUMBERS = 100
+"""The same for numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,10 @@ class Contradictions:
     def __init__(self, checks: Sequence[Check], words: Words) -> None:
         self._checks = checks
         self._words = words
-        self._opposites = words.antonyms | {(second, first) for first, second in words.antonyms}
+        self._opposites: dict[str, set[str]] = {}
+        for first, second in words.antonyms:
+            self._opposites.setdefault(first, set()).add(second)
+            self._opposites.setdefault(second, set()).add(first)
 
     def pairs(self, texts: Sequence[str]) -> set[tuple[int, int]]:
         """Return the pairs (i, j), i < j, of texts that contradict each other."""
@@ -96,7 +100,8 @@ class Contradictions:
 
     def _numbers(self, text: str, sentences: Sequence[Sequence[str]]) -> frozenset[str]:
         values = self._words.numbers
-        return frozenset(numbers(text)) | {str(values[word]) for words in sentences for word in words if word in values}
+        spelled = {str(values[word]) for words in sentences for word in words if word in values}
+        return frozenset(islice(numbers(text), _MOST_NUMBERS)) | spelled
 
     def _reply(self, sentences: Sequence[Sequence[str]]) -> Literal["yes", "no"] | None:
         first = sentences[0][0] if sentences else ""
@@ -124,7 +129,8 @@ class Contradictions:
 
     def _opposed(self, first: frozenset[str], second: frozenset[str]) -> bool:
         """Return whether one of the words has its opposite among the others: by the list, or by a prefix."""
-        return any((a, b) in self._opposites or _prefixed(a, b) or _prefixed(b, a) for a in first for b in second)
+        listed = any(not second.isdisjoint(self._opposites.get(word, ())) for word in first)
+        return listed or _prefixed(first, second) or _prefixed(second, first)
 
     def _names(self, words: Sequence[str]) -> list[Name]:
         """Return the runs of capitalised words. The first word of a sentence counts only if it is a name for sure."""
@@ -173,9 +179,10 @@ def _alikeness(first: _Sentence, second: _Sentence) -> float:
     return len(first.words & second.words) / smaller if smaller else 0.0
 
 
-def _prefixed(word: str, other: str) -> bool:
-    """Return whether the other word is this one with a prefix that negates."""
-    return len(word) >= NEGATIVE_PREFIXES.get(other.removesuffix(word), inf)
+def _prefixed(words: frozenset[str], others: frozenset[str]) -> bool:
+    """Return whether one of the others is one of the words with a prefix that negates."""
+    prefixes = NEGATIVE_PREFIXES.items()
+    return any(prefix + word in others for word in words for prefix, least in prefixes if len(word) >= least)
 
 
 def _begins_with_name(words: Sequence[str]) -> bool:

@@ -37,7 +37,7 @@ class VetoWords(Options):
 
 
 class VetoConfig(CompositeOptions):
-    """A signal with the lowest value for texts that contradict each other, however alike they look to it."""
+    """A signal with a floor for texts that contradict each other, however alike they look to it."""
 
     kind: Literal["veto"]
     signal: str = Field(description="A signal that compares texts; a mix will do.")
