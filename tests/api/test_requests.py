@@ -283,6 +283,11 @@ BAD_VALUES: list[tuple[str, dict[str, Any], str]] = [
     ),
     (
         CHAT,
+        {"cascade": {"compare": {"take": {"json": "a" * 257, "then": "boxed"}}}},
+        "cascade.compare: take: must have at most 256 characters.",
+    ),
+    (
+        CHAT,
         {"cascade": {"compare": {"strip": ["html"]}}},
         "cascade.compare.strip[0]: must be 'code_fences' or 'markdown', got \"html\".",
     ),

@@ -6,9 +6,9 @@ from pydantic import Field, model_validator
 
 from serve_app.api.fields.body import Body, encodable
 from serve_app.core.views.options import takes
-from serve_app.core.views.view import After, JsonField, Normalise, Strip, Take, View
+from serve_app.core.views.view import After, Chain, JsonField, Normalise, Strip, Take, View
 
-TakeField: TypeAlias = str | dict[str, str]
+TakeField: TypeAlias = str | Annotated[dict[str, str], Field(max_length=2)]
 LONGEST = 256
 """Characters of a path or a mark."""
 
@@ -19,8 +19,8 @@ class CompareOptions(Body):
     strip: list[Strip] = Field([], max_length=8, description="Markup to leave out first.")
     take: TakeField | Annotated[list[TakeField], Field(min_length=1, max_length=8)] | None = Field(
         None,
-        description="The part that matters: last_number, boxed, choice, {json: PATH} or {after: MARK}; of a list the "
-        "first that the text has.",
+        description="The part that matters: last_number, boxed, choice, {json: PATH} or {after: MARK}, with "
+        "`then` and a name if only a part of that counts; of a list the first that the text has.",
     )
     normalise: list[Normalise] = Field([], max_length=8, description="What does not count as a difference.")
     otherwise: Literal["whole", "empty"] = Field(
@@ -42,6 +42,7 @@ class CompareOptions(Body):
 
 
 def _check_text(take: Take) -> None:
+    take = take.first if isinstance(take, Chain) else take
     text = take.path if isinstance(take, JsonField) else take.mark if isinstance(take, After) else ""
     if len(encodable(text)) > LONGEST:
         raise ValueError(f"must have at most {LONGEST} characters")
