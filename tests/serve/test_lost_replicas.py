@@ -89,7 +89,7 @@ async def test_a_rolling_restart_loses_no_request(served: Served, http: httpx.As
     served.rewrite(change)
     deploying = asyncio.create_task(asyncio.to_thread(served.deploy))
     flops = 0.0
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(300):
         while not flops:
             response = await ask(http)
             assert response.status_code == 200, response.text

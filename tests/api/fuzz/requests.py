@@ -44,6 +44,9 @@ class Asked:
     body: bytes
 
 
+EMBEDDINGS = "/v1/embeddings"
+
+
 def endpoints(app: FastAPI) -> list[tuple[str, Any]]:
     """Return every path that takes a body, with its model, so that a new endpoint is asked without another line."""
     fields = ((route, getattr(route, "body_field", None)) for route in app.routes)
@@ -60,6 +63,8 @@ class Requests:
         random = Random(number)
         path, generator = random.choice(self._generators)
         value = generator.body(random)
+        if path == EMBEDDINGS and value.get("model") == "default":
+            value["model"] = "encoder"  # cascades give no embeddings
         headers = [("content-type", JSON_TYPE)]
         kind = random.choices(list(KINDS), list(KINDS.values()))[0]
         if kind == "mutated":
