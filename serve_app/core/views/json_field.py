@@ -21,9 +21,9 @@ _BARE = re.compile(r"""[^\s,\]}"'](?:[^,\]}\n]*[^\s,\]}])?""")
 def json_field(text: str, path: str) -> str | None:
     """Return the field at a dotted path of the last JSON value that has it, or None.
 
-    A text is returned as it is, everything else as JSON with sorted keys, numbers as they are written; null is none.
-    If no JSON value has the field, the last `"name": ...` in the text counts, `name` being the end of the path: broken
-    JSON, such as with a quotation mark or a backslash that is not escaped, mostly has a readable answer.
+    A text is returned as it is, everything else as JSON with sorted keys, numbers as they are written. Null counts as
+    absent. If no JSON value has the field, the last `"name": ...` in the text counts, `name` being the end of the path:
+    broken JSON, such as with a quotation mark or a backslash that is not escaped, mostly has a readable answer.
     """
     steps = path.split(".")
     fields = [field for value in _values(text) if (field := _at(value, steps)) is not None]
@@ -73,7 +73,7 @@ def _at(value: Any, steps: list[str]) -> Any:
 def _by_name(text: str, name: str) -> str | None:
     """Return what follows the last `"name":`: a text in quotation marks, or what stands before a comma or bracket."""
     label = rf'"{re.escape(name)}"\s*:\s*'
-    *_, start = (-1, *(found.end() for found in re.finditer(label, text)))
+    *_, start = (-1, *(match.end() for match in re.finditer(label, text)))
     if start < 0:
         return None
     if quoted := _QUOTED.match(text, start):

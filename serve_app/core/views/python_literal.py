@@ -15,7 +15,7 @@ _MOST_QUOTED = 8
 def plain_literal(text: str) -> str:
     """Return a text that is a Python literal in one form for each value, and any other text unchanged.
 
-    Values are equal as in Python: 1 and 1.0 are, 1 and "1" in a list are not, and the order of dicts and sets is none.
+    Values are equal as in Python: 1 and 1.0 are, 1 and "1" in a list are not; dicts and sets have no order.
     True and 1 stay apart, though. Quotation marks around the whole text do not count: in JSON they are easily lost.
     """
     for _ in range(_MOST_QUOTED):

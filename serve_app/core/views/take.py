@@ -27,7 +27,7 @@ def choice(text: str) -> str | None:
 
 def after(text: str, mark: str) -> str | None:
     """Return what follows the last occurrence of the mark, in any case, without spaces around; None if it is empty."""
-    *_, end = (-1, *(found.end() for found in re.finditer(re.escape(mark), text, re.IGNORECASE)))
+    *_, end = (-1, *(match.end() for match in re.finditer(re.escape(mark), text, re.IGNORECASE)))
     return None if end < 0 else text[end:].strip() or None
 
 

@@ -1,6 +1,6 @@
 """Files of recorded answers: prompts with their answers, or the records of an evaluation, of which one model's."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -69,32 +69,35 @@ class _Evaluation:
         self._templates: Mapping[str, str] = {}
         self._models: Mapping[str, Any] = {}
         self._conversations: dict[str, Conversation] = {}
+        self._answers: dict[Key, RecordedAnswer] = {}
 
     def answers(self) -> dict[Key, RecordedAnswer]:
-        answers: dict[Key, RecordedAnswer] = {}
+        """Read the file. A recorded prompt that the model did not answer has an error for an answer."""
         with read_appended(self._path) as lines:
             for line, body in lines:
                 try:
-                    answers.update(self._take(line, body))
+                    self._take(line, body)
                 except (AttributeError, KeyError, TypeError, ValueError) as error:
                     raise DataError(
                         f"{line.where}: not a line of evaluation's records ({error!r}), as recorded_model says."
                     ) from None
         if self._model not in self._models:
             raise DataError(f"{self._path} has no model {self._model!r}. {choices(self._model, self._models)}")
-        return answers
+        return self._answers
 
-    def _take(self, line: Line, body: Object) -> Iterator[tuple[Key, RecordedAnswer]]:
-        """Note a header, or yield a conversation and the model's answer, or that there is none yet."""
+    def _take(self, line: Line, body: Object) -> None:
         match body["kind"]:
             case "header":
                 self._templates, self._models = body["prompts"]["texts"], body["models"]
             case "example":
                 asked = self._asked(body["task"], body["prompt_inputs"])
                 self._conversations[body["id"]] = asked
-                yield asked, RecordedAnswer(error=f"The records have no answer of {self._model!r} to this prompt.")
+                # Examples may be appended after answers: what one with the same conversation was answered stays.
+                missing = f"The records have no answer of {self._model!r} to this prompt."
+                self._answers.setdefault(asked, RecordedAnswer(error=missing))
             case "answer" if body["model"] == self._model:
-                yield self._conversations[body["example"]], _record(line, RecordedAnswer, _played(body))
+                asked = self._conversations[body["example"]]
+                self._answers[asked] = _record(line, RecordedAnswer, _played(body))
 
     def _asked(self, task: str, inputs: Mapping[str, Any]) -> Conversation:
         template = self._templates.get(task)

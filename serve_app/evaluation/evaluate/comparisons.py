@@ -42,8 +42,8 @@ def check_names(names: Sequence[str], keys: Sequence[dict[str, StatisticKey]]) -
         raise DataError("--compare: name two different rows or more, each once; the first is compared with the others.")
     if not keys:
         raise DataError("--compare: no cascade of two tiers was evaluated, so there is no row to compare.")
-    available = list(dict.fromkeys(name for one in keys for name in one))
+    available = list(dict.fromkeys(name for by_name in keys for name in by_name))
     if unknown := next((name for name in names if name not in available), None):
         raise DataError(f"--compare: no row is named {unknown!r}. {choices(unknown, available)}")
-    if not any(set(names) <= one.keys() for one in keys):
+    if not any(set(names) <= by_name.keys() for by_name in keys):
         raise DataError(f"--compare: no cascade has all of these rows on one group: {'; '.join(names)}.")

@@ -71,8 +71,8 @@ def evaluate(dataset: Dataset, scored: Sequence[Scored] | None = None, compare: 
     """
     scored = score(dataset) if scored is None else scored
     if compare:
-        check_names(compare, [keys_by_name(one.view, one.rows) for one in scored if one.rows])
-    cascades = [(one.view.group, _cascade(one, compare)) for one in scored]
+        check_names(compare, [keys_by_name(scores.view, scores.rows) for scores in scored if scores.rows])
+    cascades = [(scores.view.group, _cascade(scores, compare)) for scores in scored]
     groups = tuple(
         _group(dataset, group, tuple(cascade for other, cascade in cascades if other is group))
         for group in dataset.groups

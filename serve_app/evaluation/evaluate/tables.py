@@ -119,7 +119,14 @@ def _comparisons(curves: Curves) -> Iterator[Table]:
     if not curves.comparisons:
         return
     lines = [
-        (one.row, one.less, signed(one.difference), p_value(one.p), p_value(one.p_holm)) for one in curves.comparisons
+        (
+            comparison.row,
+            comparison.less,
+            signed(comparison.difference),
+            p_value(comparison.p),
+            p_value(comparison.p_holm),
+        )
+        for comparison in curves.comparisons
     ]
     note = "Paired bootstrap, two-sided. Holm: adjusted for the number of comparisons in this table."
     yield Table(

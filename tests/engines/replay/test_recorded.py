@@ -109,3 +109,11 @@ async def test_counts_that_were_estimated_stay_estimates(tmp_path: Path) -> None
     assert (await generate(engine, chat("Q: Capital of France?"))).estimated
     assert not (await generate(engine, chat("Sing."))).estimated
     await engine.close()
+
+
+async def test_an_example_appended_with_the_same_prompt_does_not_take_the_answer_back(tmp_path: Path) -> None:
+    again = Example("q9", "custom", "", {"prompt": "Sing."}, ())
+    lines = [header().body(), example_body(OPEN), answer_body("q2", "a", said("La")), example_body(again)]
+    engine = await load(write(tmp_path / "r.jsonl", *lines))
+    assert (await generate(engine, chat("Sing."))).text == "La"
+    await engine.close()

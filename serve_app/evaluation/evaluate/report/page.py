@@ -31,7 +31,7 @@ def html(evaluation: Evaluation) -> str:
         "sections": "\n".join(sections),
         "data": json.dumps(data, ensure_ascii=False).replace("</", "<\\/"),
     }
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: filled[found[1]], TEMPLATE.read_text(encoding="utf-8"))
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: filled[match[1]], TEMPLATE.read_text(encoding="utf-8"))
 
 
 def _section(number: int, group: GroupResult, cascade: CascadeResult) -> str:

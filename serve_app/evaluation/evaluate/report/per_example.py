@@ -41,8 +41,8 @@ def write_per_example(scored: Sequence[Scored], path: Path) -> None:
 
     Raises DataError if the file cannot be written, or if no cascade has rows.
     """
-    names = list(dict.fromkeys(model for one in scored for tier in one.view.tiers for model in tier.models))
-    parts = [_columns(row, names) for one in scored for row in one.rows if not row.maximum]
+    names = list(dict.fromkeys(model for cascade in scored for tier in cascade.view.tiers for model in tier.models))
+    parts = [_columns(row, names) for cascade in scored for row in cascade.rows if not row.maximum]
     if not parts:
         raise DataError(
             "--per-example: no cascade of two tiers was evaluated, so there is no row to write examples of."
