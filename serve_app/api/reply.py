@@ -9,9 +9,9 @@ from serve_app.api.error_detail import failure_detail, failure_headers
 from serve_app.api.error_shape import error_reply
 from serve_app.api.exchange import Exchange, while_connected
 from serve_app.api.intake.route import CLIENT_LEFT
-from serve_app.core.cascade import run_cascade
 from serve_app.core.record import DecisionRecord, usage
 from serve_app.core.record_json import to_json
+from serve_app.core.running.cascade import run_cascade
 from serve_app.core.types import Failure, Outcome
 
 

@@ -9,7 +9,7 @@ from serve_app.api.intake.limits import Limits
 from serve_app.api.responses.store import StoreLimits
 from serve_app.core.record import DecisionRecord
 from serve_app.core.record_json import JsonObject
-from serve_app.core.run import Run
+from serve_app.core.running.run import Run
 from serve_app.core.types import Embedding, Outcome, Prompt
 from serve_app.errors import UnknownModelError, choices, quoted
 

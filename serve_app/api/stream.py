@@ -12,9 +12,9 @@ from starlette.types import Receive, Scope, Send
 from serve_app.api.error_detail import BUG, failure_detail
 from serve_app.api.exchange import Exchange, while_connected
 from serve_app.api.reply import failure_reply
-from serve_app.core.cascade import cascade_events
 from serve_app.core.record import usage
-from serve_app.core.run import Run
+from serve_app.core.running.cascade import cascade_events
+from serve_app.core.running.run import Run
 from serve_app.core.types import Delta, Failure, Outcome
 
 logger = logging.getLogger(__name__)

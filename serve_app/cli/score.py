@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from serve_app.core.agreement import agree, survivors
-from serve_app.core.deferral import decide
+from serve_app.core.deciding.agreement import agree, survivors
+from serve_app.core.deciding.deferral import decide
 from serve_app.core.types import Agreement, Decision, Generation, Scores, Tier
 from serve_app.core.views.view import View
 from serve_app.errors import RequestError, SignalError, choices

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from serve_app.core.cost import Cost, EstimatedCost, ModelCost, Speed, price, target_only
-from serve_app.core.run import Run
+from serve_app.core.running.run import Run
 from serve_app.core.types import Call, Generation, Outcome
 
 

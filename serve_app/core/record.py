@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from math import isfinite
 
 from serve_app.core.charges import Charges, RequestCost
-from serve_app.core.run import Run
+from serve_app.core.running.run import Run
 from serve_app.core.types import Answer, Call, Generation, Outcome, Tier, TierResult
 
 

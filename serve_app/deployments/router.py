@@ -21,11 +21,11 @@ from serve_app.config import TARGET_TIMEOUT_S, AppConfig, RouterSettings
 from serve_app.config.explain import explain
 from serve_app.core.charges import charge
 from serve_app.core.cost import Speed
-from serve_app.core.deferral import answers_needed
+from serve_app.core.deciding.deferral import answers_needed
 from serve_app.core.protocols import Model, Scorer
 from serve_app.core.record import DecisionRecord, decision_record
 from serve_app.core.record_json import JsonObject, to_json
-from serve_app.core.run import Run
+from serve_app.core.running.run import Run
 from serve_app.core.types import Embedding, Generation, Outcome, Prompt, Tier
 from serve_app.deployments.autoscaling import EXPECTED, Demand
 from serve_app.deployments.capabilities import check_honoured

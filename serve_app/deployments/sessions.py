@@ -5,7 +5,7 @@ from collections.abc import Callable
 from time import monotonic
 
 from serve_app.config import AppConfig
-from serve_app.core.run import Run
+from serve_app.core.running.run import Run
 from serve_app.core.types import Outcome
 
 

@@ -19,7 +19,7 @@ from serve_app.config.services import RouterConfig
 from serve_app.core.charges import charge
 from serve_app.core.cost import ModelCost
 from serve_app.core.record import DecisionRecord, decision_record
-from serve_app.core.run import Run
+from serve_app.core.running.run import Run
 from serve_app.core.types import (
     Answer,
     Delta,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from serve_app.core.agreement import agree, confide, survivors
+from serve_app.core.deciding.agreement import agree, confide, survivors
 from serve_app.core.types import Agreement, Answer, Confidence, Matrix, Tier
 
 

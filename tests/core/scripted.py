@@ -7,8 +7,8 @@ from contextlib import aclosing
 
 import pytest
 
-from serve_app.core.cascade import Event, cascade_events
-from serve_app.core.run import Run
+from serve_app.core.running.cascade import Event, cascade_events
+from serve_app.core.running.run import Run
 from serve_app.core.types import (
     Answer,
     Delta,
@@ -171,7 +171,7 @@ def kinds(run: Run) -> dict[str, str]:
 @pytest.fixture(autouse=True)
 async def quiet(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     """Fails on tasks left running, and on what asyncio only logs ('Task exception was never retrieved')."""
-    monkeypatch.setattr("serve_app.core.run.GRACE_S", 0.0)
+    monkeypatch.setattr("serve_app.core.running.run.GRACE_S", 0.0)
     complaints: list[str] = []
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: complaints.append(context["message"]))

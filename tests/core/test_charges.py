@@ -7,7 +7,7 @@ import pytest
 
 from serve_app.core.charges import Charges, charge
 from serve_app.core.cost import Cost, EstimatedCost, ModelCost
-from serve_app.core.run import Run
+from serve_app.core.running.run import Run
 from serve_app.core.types import (
     Call,
     Decision,

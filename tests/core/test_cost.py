@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serve_app.core.cascade import cascade_events
 from serve_app.core.charges import charge
 from serve_app.core.cost import Cost, EstimatedCost, ModelCost, Speed, cut_short, price, target_only
-from serve_app.core.run import Run
+from serve_app.core.running.cascade import cascade_events
+from serve_app.core.running.run import Run
 from serve_app.core.types import (
     Answer,
     Delta,

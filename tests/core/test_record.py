@@ -8,7 +8,7 @@ from serve_app.core.charges import charge
 from serve_app.core.cost import ModelCost, Speed
 from serve_app.core.record import DecisionRecord, Usage, decision_record, usage
 from serve_app.core.record_json import from_json, to_json
-from serve_app.core.run import Run
+from serve_app.core.running.run import Run
 from serve_app.core.types import (
     Agreement,
     Answer,

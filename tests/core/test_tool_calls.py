@@ -5,9 +5,9 @@ from contextlib import aclosing
 
 import pytest
 
-from serve_app.core.cascade import Event, cascade_events, run_cascade
 from serve_app.core.cost import estimated_prompt_tokens
-from serve_app.core.run import Run
+from serve_app.core.running.cascade import Event, cascade_events, run_cascade
+from serve_app.core.running.run import Run
 from serve_app.core.tools import Tool
 from serve_app.core.types import Answer, Delta, Failure, Generation, Message, Outcome, Prompt, Scores, Tier, ToolCall
 from serve_app.signals.json_leaves import JsonSignal

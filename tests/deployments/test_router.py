@@ -8,9 +8,9 @@ import pytest
 
 from serve_app.api.fields.cascade_options import CascadeOptions
 from serve_app.config import AppConfig
-from serve_app.core.cascade import run_cascade
 from serve_app.core.record import DecisionRecord
-from serve_app.core.run import Run
+from serve_app.core.running.cascade import run_cascade
+from serve_app.core.running.run import Run
 from serve_app.core.tools import Tool
 from serve_app.core.types import Answer, Embedding, Generation, Message, Outcome, Prompt, Sampling, Scores
 from serve_app.deployments import router as router_module

@@ -7,9 +7,9 @@ import pytest
 
 from serve_app.api.fields.cascade_options import CascadeOptions
 from serve_app.config import AppConfig
-from serve_app.core.cascade import run_cascade
 from serve_app.core.record import DecisionRecord
-from serve_app.core.run import Run
+from serve_app.core.running.cascade import run_cascade
+from serve_app.core.running.run import Run
 from serve_app.core.types import Decision, Outcome, TierResult
 from serve_app.deployments.router import Router
 from serve_app.deployments.sessions import Sessions

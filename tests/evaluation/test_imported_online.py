@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from serve_app.config import AppConfig
-from serve_app.core.cascade import run_cascade
-from serve_app.core.run import Run
+from serve_app.core.running.cascade import run_cascade
+from serve_app.core.running.run import Run
 from serve_app.core.types import Generation, Prompt, Scores
 from serve_app.deployments.inline_scorer import InlineScorer
 from serve_app.engines import load_engine

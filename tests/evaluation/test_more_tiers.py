@@ -15,9 +15,9 @@ from rich.console import Console
 
 from serve_app.config import AppConfig
 from serve_app.config.serve_file import load
-from serve_app.core.cascade import run_cascade
 from serve_app.core.protocols import Model
-from serve_app.core.run import Run
+from serve_app.core.running.cascade import run_cascade
+from serve_app.core.running.run import Run
 from serve_app.core.types import Answer, Prompt, Scores
 from serve_app.errors import ConfigError, DataError
 from serve_app.evaluation.analysis.dataset import CALIBRATE, CHOOSE

@@ -11,9 +11,9 @@ from serve_app.api.exchange import Ask, Exchange, while_connected
 from serve_app.api.intake.route import CLIENT_LEFT
 from serve_app.api.reply import failure_reply
 from serve_app.api.service import Service
-from serve_app.core.cascade import run_cascade
 from serve_app.core.record import usage
-from serve_app.core.run import Run
+from serve_app.core.running.cascade import run_cascade
+from serve_app.core.running.run import Run
 from serve_app.core.types import Failure, Outcome
 
 

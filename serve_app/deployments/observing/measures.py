@@ -6,7 +6,7 @@ from math import exp, isfinite
 from serve_app.core.charges import Charges
 from serve_app.core.cost import Cost
 from serve_app.core.record import DecisionRecord
-from serve_app.core.run import Run
+from serve_app.core.running.run import Run
 from serve_app.core.types import Call, Failure, Generation, Outcome, TierResult
 from serve_app.deployments.observing.metrics import (
     AGREEMENT,

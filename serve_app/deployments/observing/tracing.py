@@ -23,7 +23,7 @@ from serve_app import __version__
 from serve_app.config import TracingConfig
 from serve_app.core.protocols import Model, Scorer
 from serve_app.core.record import DecisionRecord, usage
-from serve_app.core.run import Run
+from serve_app.core.running.run import Run
 from serve_app.core.types import Answer, Delta, Generation, Outcome, Prompt, Scores, TierResult
 from serve_app.errors import SignalError
 

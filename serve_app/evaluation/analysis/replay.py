@@ -8,8 +8,8 @@ from math import nan
 import numpy as np
 
 from serve_app.config import AppConfig
-from serve_app.core.agreement import Survivors, agree, compared, confide, survivors
-from serve_app.core.deferral import decide, worth_comparing
+from serve_app.core.deciding.agreement import Survivors, agree, compared, confide, survivors
+from serve_app.core.deciding.deferral import decide, worth_comparing
 from serve_app.core.types import Agreement, Answer, Decision, Generation, Matrix, Scores, Tier
 from serve_app.core.views.view import View
 from serve_app.evaluation.analysis.similarities import Similarities, measure

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from serve_app.core.agreement import output_scores
+from serve_app.core.deciding.agreement import output_scores
 from serve_app.errors import ConfigError, DataError
 from serve_app.evaluation.analysis.candidates import Candidate
 from serve_app.evaluation.analysis.cascade_view import CascadeView

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from math import nan
 from typing import Any
 
-from serve_app.core.agreement import compared
+from serve_app.core.deciding.agreement import compared
 from serve_app.core.types import Answer
 from serve_app.core.views.view import View
 from serve_app.errors import DataError

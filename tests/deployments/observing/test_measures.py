@@ -7,7 +7,7 @@ import pytest
 from serve_app.core.charges import charge
 from serve_app.core.cost import ModelCost
 from serve_app.core.record import decision_record
-from serve_app.core.run import Run
+from serve_app.core.running.run import Run
 from serve_app.core.types import (
     Agreement,
     Answer,

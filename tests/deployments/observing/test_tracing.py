@@ -10,11 +10,11 @@ from contextlib import aclosing
 import pytest
 
 from serve_app.config import TracingConfig
-from serve_app.core.cascade import cascade_events, run_cascade
 from serve_app.core.charges import charge
 from serve_app.core.cost import ModelCost
 from serve_app.core.record import decision_record
-from serve_app.core.run import Run
+from serve_app.core.running.cascade import cascade_events, run_cascade
+from serve_app.core.running.run import Run
 from serve_app.core.types import Delta, Failure, Message, Outcome, Prompt, Sampling, Tier
 from serve_app.deployments.observing.tracing import Tracing
 from tests.api.serving import HANG, Exact, Scripted

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from serve_app.config import AppConfig
-from serve_app.core.cascade import run_cascade
-from serve_app.core.run import Run
+from serve_app.core.running.cascade import run_cascade
+from serve_app.core.running.run import Run
 from serve_app.core.types import Answer, Failure, Generation, Message, Prompt, Scores
 from serve_app.errors import DataError
 from serve_app.evaluation.analysis.dataset import Dataset

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_app.core.agreement import resolved
-from serve_app.core.deferral import decide
+from serve_app.core.deciding.agreement import resolved
+from serve_app.core.deciding.deferral import decide
 from serve_app.core.types import Generation, Matrix, Tier
 from tests.core.judging import agreed, confided
 

@@ -7,7 +7,7 @@ from math import nan
 
 import pytest
 
-from serve_app.core.cascade import cascade_events, run_cascade
+from serve_app.core.running.cascade import cascade_events, run_cascade
 from serve_app.core.types import (
     Answer,
     Call,
@@ -23,8 +23,7 @@ from serve_app.core.types import (
     ToolCall,
 )
 from serve_app.errors import SignalError
-
-from .scripted import (
+from tests.core.scripted import (
     BROKEN,
     HANG,
     PROMPT,

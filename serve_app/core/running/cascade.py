@@ -6,9 +6,9 @@ from dataclasses import replace
 from time import perf_counter
 from typing import TypeAlias
 
-from serve_app.core.agreement import Survivors, agree, confide, survivors
-from serve_app.core.deferral import decide, worth_comparing
-from serve_app.core.run import Run, gather, refused, stream
+from serve_app.core.deciding.agreement import Survivors, agree, confide, survivors
+from serve_app.core.deciding.deferral import decide, worth_comparing
+from serve_app.core.running.run import Run, gather, refused, stream
 from serve_app.core.types import (
     Agreement,
     Answer,

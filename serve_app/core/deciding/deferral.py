@@ -1,6 +1,6 @@
 """Agreement -> Decision: the one place where a request is accepted or deferred (paper, section 3.1)."""
 
-from serve_app.core.agreement import Survivors, may_return, resolved, survives
+from serve_app.core.deciding.agreement import Survivors, may_return, resolved, survives
 from serve_app.core.types import Agreement, Answer, Decision, Force, Reason, Tier
 
 

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from serve_app.core.agreement import compared, survivors
-from serve_app.core.cascade import run_cascade
-from serve_app.core.run import Run
+from serve_app.core.deciding.agreement import compared, survivors
+from serve_app.core.running.cascade import run_cascade
+from serve_app.core.running.run import Run
 from serve_app.core.types import Failure, Generation, Message, Prompt, Scores, Tier, ToolCall
 from serve_app.core.views.view import View
 from tests.core.scripted import Fake

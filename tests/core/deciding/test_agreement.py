@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_app.core.agreement import output_scores, resolved, survivors
+from serve_app.core.deciding.agreement import output_scores, resolved, survivors
 from serve_app.core.types import Agreement, Answer, Failure, Generation, Matrix, Tier
 from tests.core.judging import agreed, confided
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_app.core.agreement import survivors
-from serve_app.core.deferral import Prospects, answers_needed, decide, worth_comparing
+from serve_app.core.deciding.agreement import survivors
+from serve_app.core.deciding.deferral import Prospects, answers_needed, decide, worth_comparing
 from serve_app.core.types import Agreement, Decision, Failure, Generation, Tier
 from tests.core.judging import agreed, confided
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from time import perf_counter
 
 from serve_app.core.cost import Speed, cut_short
-from serve_app.core.deferral import Prospects
+from serve_app.core.deciding.deferral import Prospects
 from serve_app.core.protocols import Model, Scorer
 from serve_app.core.types import Answer, Call, Delta, Failure, Force, Generation, Prompt, Tier, TierResult
 

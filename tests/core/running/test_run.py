@@ -5,9 +5,9 @@ from contextlib import aclosing
 
 import pytest
 
-from serve_app.core.cascade import Event, cascade_events, run_cascade
 from serve_app.core.cost import Speed
-from serve_app.core.run import Run
+from serve_app.core.running.cascade import Event, cascade_events, run_cascade
+from serve_app.core.running.run import Run
 from serve_app.core.types import (
     Answer,
     Call,
@@ -19,8 +19,7 @@ from serve_app.core.types import (
     Sampling,
     Tier,
 )
-
-from .scripted import (
+from tests.core.scripted import (
     BROKEN,
     HANG,
     PROMPT,
@@ -58,7 +57,7 @@ class TestTimeouts:
         assert kinds(run) == {"a": "ok", "b": "timeout", "c": "ok"}
 
     async def test_the_model_is_told_its_limit_and_goes_first(self, monkeypatch):
-        monkeypatch.setattr("serve_app.core.run.GRACE_S", HANG)
+        monkeypatch.setattr("serve_app.core.running.run.GRACE_S", HANG)
         own = Failure("timeout", "I know what I spent.", 10, 3)
         models = {"a": Fake(0.05, own), "t": Fake(said("z"))}
         tiers = (Tier(("a",), signal="exact", timeout_s=0.01), Tier(("t",), timeout_s=4.0))

@@ -9,15 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serve_app.core.cascade import run_cascade
 from serve_app.core.charges import charge
 from serve_app.core.cost import Cost, ModelCost, price
 from serve_app.core.record import decision_record, usage
 from serve_app.core.record_json import from_json, to_json
-from serve_app.core.run import Run
+from serve_app.core.running.cascade import run_cascade
+from serve_app.core.running.run import Run
 from serve_app.core.types import Answer, Delta, Failure, Generation, Outcome, Prompt, Sampling
-
-from .scripted import (
+from tests.core.scripted import (
     BROKEN,
     HANG,
     PROMPT,

@@ -1,0 +1,1 @@
+"""Answers -> agreement -> decision: pure functions, which serving and evaluation share."""
