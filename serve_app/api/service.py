@@ -6,7 +6,7 @@ from typing import Literal, Protocol, TypeAlias
 
 from serve_app.api.fields.cascade_options import CascadeOptions
 from serve_app.api.intake.limits import Limits
-from serve_app.api.responses.store import StoreLimits
+from serve_app.core.bounded_store import StoreLimits
 from serve_app.core.record import DecisionRecord
 from serve_app.core.record_json import JsonObject
 from serve_app.core.running.run import Run

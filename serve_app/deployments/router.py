@@ -14,11 +14,11 @@ from ray.serve.handle import DeploymentHandle
 
 from serve_app.api.fields.cascade_options import CascadeOptions
 from serve_app.api.intake.limits import Limits
-from serve_app.api.responses.store import StoreLimits
 from serve_app.api.routes import build_api
 from serve_app.api.service import ModelCard, Readiness
 from serve_app.config import TARGET_TIMEOUT_S, AppConfig, RouterSettings
 from serve_app.config.explain import explain
+from serve_app.core.bounded_store import StoreLimits
 from serve_app.core.charges import charge
 from serve_app.core.cost import Speed
 from serve_app.core.deciding.deferral import answers_needed

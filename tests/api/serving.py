@@ -12,10 +12,10 @@ import uvicorn
 
 from serve_app.api.fields.cascade_options import CascadeOptions
 from serve_app.api.intake.limits import Limits
-from serve_app.api.responses.store import StoreLimits
 from serve_app.api.routes import build_api
 from serve_app.api.service import ModelCard, Names, Readiness
 from serve_app.config.services import RouterConfig
+from serve_app.core.bounded_store import StoreLimits
 from serve_app.core.charges import charge
 from serve_app.core.cost import ModelCost
 from serve_app.core.record import DecisionRecord, decision_record

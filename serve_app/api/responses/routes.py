@@ -13,6 +13,7 @@ from serve_app.api.responses.prompt import answer_message, conversation_of, to_a
 from serve_app.api.responses.schema import ResponseRequest
 from serve_app.api.responses.store import KeptResponse, ResponseStore
 from serve_app.api.service import Service
+from serve_app.core.bounded_store import BoundedStore
 from serve_app.core.record_json import JsonObject
 from serve_app.core.types import Generation, Message
 from serve_app.errors import RequestError, quoted
@@ -20,17 +21,18 @@ from serve_app.errors import RequestError, quoted
 
 def install(app: FastAPI, service: Service) -> None:
     """Make the app answer `/v1/responses`, with a store of its own."""
-    store = ResponseStore(service.kept_responses)
+    store: ResponseStore = BoundedStore(service.kept_responses)
 
     @app.post("/v1/responses", summary="Ask with items of a conversation; answers can be kept and gone on from")
     async def create(body: ResponseRequest, request: Request) -> Response:
         conversation = conversation_of(body.items, _earlier(store, body), service.limits.max_messages)
 
         def keep(id_: str, response: JsonObject, answer: Generation) -> bool:
-            return store.put(id_, KeptResponse(encoded(response), (*conversation, answer_message(answer))))
+            kept = KeptResponse(encoded(response), (*conversation, answer_message(answer)))
+            return store.put(id_, kept, kept.size)
 
-        kept = store.limits.entries and body.store is not False
-        form = ResponsesFormat(body, keep if kept else None)
+        keeps = store.limits.entries and body.store is not False
+        form = ResponsesFormat(body, keep if keeps else None)
         return await respond(service, to_ask(body, conversation), form, request)
 
     @app.get("/v1/responses/{response_id}", summary="A response that is kept")

@@ -6,7 +6,8 @@ import httpx
 import openai
 import pytest
 
-from serve_app.api.responses.store import KeptResponse, ResponseStore, StoreLimits
+from serve_app.api.responses.store import KeptResponse
+from serve_app.core.bounded_store import StoreLimits
 from serve_app.core.types import Message, ToolCall
 from tests.api.serving import FakeService, Scripted
 
@@ -16,59 +17,10 @@ from .test_requests import BASE, PATH, refused
 ASK: dict[str, Any] = BASE
 
 
-class TestStore:
-    def kept(self, size: int = 0) -> KeptResponse:
-        return KeptResponse(b"x" * size, ())
-
-    def test_the_oldest_goes_beyond_the_entries(self):
-        store = ResponseStore(StoreLimits(2, 1000, 60))
-        for id_ in "abc":
-            assert store.put(id_, self.kept(1))
-        assert [store.get(id_) is not None for id_ in "abc"] == [False, True, True]
-
-    def test_the_oldest_go_beyond_the_bytes(self):
-        store = ResponseStore(StoreLimits(100, 1000, 60))
-        for id_ in "abc":
-            assert store.put(id_, self.kept(300))
-        assert store.put("d", self.kept(700))
-        assert [store.get(id_) is not None for id_ in "abcd"] == [False, False, True, True]
-
-    def test_what_is_larger_than_all_is_not_kept_and_drops_nothing(self):
-        store = ResponseStore(StoreLimits(100, 1000, 60))
-        store.put("a", self.kept(1000))
-        assert not store.put("b", self.kept(1001))
-        assert (store.get("a") is not None, store.get("b")) == (True, None)
-
-    def test_what_is_deleted_leaves_room(self):
-        store = ResponseStore(StoreLimits(100, 1000, 60))
-        store.put("a", self.kept(500))
-        store.put("b", self.kept(500))
-        assert store.delete("a")
-        assert not store.delete("a")
-        store.put("c", self.kept(500))
-        assert [store.get(id_) is not None for id_ in "abc"] == [False, True, True]
-
-    def test_all_are_forgotten_in_time(self):
-        now = 0.0
-        store = ResponseStore(StoreLimits(100, 1000, 60), lambda: now)
-        store.put("a", self.kept(500))
-        now = 30.0
-        store.put("b", self.kept(500))
-        assert store.get("a") is not None
-        now = 60.0
-        assert store.get("a") is None
-        assert not store.delete("a")
-        now = 89.9
-        assert store.get("b") is not None
-        now = 90.0
-        assert not store.delete("b")
-        assert store.put("c", self.kept(1000))
-        assert store.get("c") is not None
-
-    def test_texts_are_measured_as_they_are_in_memory(self):
-        call = ToolCall("1", "f", "a" * 1000)
-        assert KeptResponse(b"", (Message("user", "€" * 1000),)).size > 2000
-        assert KeptResponse(b"x" * 500, (Message("assistant", "", (call,)),)).size > 1500
+def test_texts_are_measured_as_they_are_in_memory() -> None:
+    call = ToolCall("1", "f", "a" * 1000)
+    assert KeptResponse(b"", (Message("user", "€" * 1000),)).size > 2000
+    assert KeptResponse(b"x" * 500, (Message("assistant", "", (call,)),)).size > 1500
 
 
 class TestOverHttp:
