@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 ALPHA = 16
+LEAD = 1e-3
+"""Of the likeliest token over the next, in log-probability: rounding in float32 reaches 2e-5 or so."""
 
 
 def make(folder: Path, base: Path, *, rank: int, modules: tuple[str, ...], seed: int, scale: float) -> Path:
@@ -51,7 +53,10 @@ def merged(base: Path, adapter: Path | None) -> Any:
 
 
 def greedy(model: Any, base: Path, question: str, max_tokens: int) -> tuple[str, list[float]]:
-    """What a model of transformers answers, with the log-probability of each token but the end."""
+    """What a model of transformers answers, with the log-probability of each token but the end.
+
+    Fails if two tokens are so close that another implementation's rounding may choose the other.
+    """
     import torch
     from transformers import AutoTokenizer
 
@@ -62,6 +67,8 @@ def greedy(model: Any, base: Path, question: str, max_tokens: int) -> tuple[str,
         **prompt, max_new_tokens=max_tokens, do_sample=False, output_scores=True, return_dict_in_generate=True
     )
     tokens = done.sequences[0, prompt["input_ids"].shape[1] :].tolist()
-    logprobs = [torch.log_softmax(scores[0], -1).max().item() for scores in done.scores]
+    best = [torch.log_softmax(scores[0], -1).topk(2).values.tolist() for scores in done.scores]
+    assert min(first - second for first, second in best) > LEAD, "a tie: choose other adapters, or another question"
+    logprobs = [first for first, _ in best]
     kept = len(tokens) - (tokens[-1] == tokenizer.eos_token_id)
     return tokenizer.decode(tokens[:kept]), logprobs[:kept]

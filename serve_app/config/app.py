@@ -272,6 +272,8 @@ class AppConfig(Strict):
             min_answers=tier.min_answers or min(2, len(tier.models)),
             truncated=tier.truncated,
             timeout_s=tier.timeout_s or MEMBER_TIMEOUT_S,
+            quorum=tier.quorum,
+            tier_timeout_s=tier.tier_timeout_s,
             confidence=confidence(rule) if rule else None,
             blend=signal.blend_rule(),
             compare=tier.compare.view() if tier.compare else None,

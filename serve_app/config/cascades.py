@@ -30,6 +30,12 @@ class TierConfig(Strict):
     timeout_s: float | None = Field(
         None, gt=0, description="Seconds after which a model counts as failed. Default: 120, for the target 600."
     )
+    quorum: PositiveInt | None = Field(
+        None, description="Decide on the first so many answers, and stop the other models. Default: wait for all."
+    )
+    tier_timeout_s: float | None = Field(
+        None, gt=0, description="Decide on what has arrived after so many seconds. Default: wait for all."
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -39,6 +45,11 @@ class TierConfig(Strict):
             raise ValueError(f"select: {self.select!r} is not one of this tier's models ({', '.join(self.models)})")
         if self.min_answers is not None and self.min_answers > len(self.models):
             raise ValueError(f"min_answers ({self.min_answers}) is more than the tier has models ({len(self.models)})")
+        least = self.min_answers or min(2, len(self.models))
+        if self.quorum is not None and not least <= self.quorum <= len(self.models):
+            raise ValueError(
+                f"quorum ({self.quorum}) must be from min_answers ({least}) to the tier's models ({len(self.models)})"
+            )
         return self
 
 

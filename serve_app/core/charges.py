@@ -10,9 +10,13 @@ from serve_app.core.types import Call, Generation, Outcome
 
 @dataclass(frozen=True, slots=True)
 class RequestCost(EstimatedCost):
-    """The cost of a whole request, and what the target alone would have cost; None if nothing was answered."""
+    """The cost of a whole request, and what the target alone would have cost; None if nothing was answered.
+
+    `wasted` is the part of it for calls that were made before they were known to be needed, and were not.
+    """
 
     target_only: EstimatedCost | None = None
+    wasted: Cost | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,9 @@ def charge(run: Run, outcome: Outcome | None, models: Mapping[str, ModelCost]) -
     total = sum([*calls, *scoring], Cost())
     estimated = any(call.answer.estimated for call in run.calls)
     alone = _target_only(run, outcome, models)
-    return Charges(calls, RequestCost(total.flops, total.usd, total.device_s, estimated, alone))
+    unneeded = [cost for call, cost in zip(run.calls, calls, strict=True) if call.wasted]
+    wasted = sum(unneeded, Cost()) if unneeded else None
+    return Charges(calls, RequestCost(total.flops, total.usd, total.device_s, estimated, alone, wasted))
 
 
 def _price(call: Call, models: Mapping[str, ModelCost]) -> Cost:

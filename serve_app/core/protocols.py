@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
-from serve_app.core.types import Answer, Delta, Prompt, Scores
+from serve_app.core.types import Answer, Delta, Prompt, Scores, Tier
 
 
 class Model(Protocol):
@@ -26,4 +26,16 @@ class Scorer(Protocol):
 
         Raises `SignalError` if the signal is unknown or cannot be computed.
         """
+        ...
+
+
+class Speculation(Protocol):
+    """Says when the models of a tier are called before the tier before it has decided."""
+
+    def delay_s(self, number: int, prompt: Prompt) -> float | None:
+        """Return for how many seconds tier `number` (from 0) runs before the next is called; None: until it ends."""
+        ...
+
+    def may_start(self, tier: Tier) -> bool:
+        """Return whether the tier's models may be called now; asked once, at the time that `delay_s` names."""
         ...

@@ -58,12 +58,16 @@ class TierDecision:
 
 @dataclass(frozen=True, slots=True)
 class TierRecord:
-    """One tier that ran. The target has no `decision`; `answers` (None for a failure) are there only on request."""
+    """One tier that ran. The target has no `decision`; `answers` (None for a failure) are there only on request.
+
+    `carried` are those of the `models` whose answers are an earlier tier's, and free.
+    """
 
     models: tuple[str, ...]
     decision: TierDecision | None = None
     truncated_pairs: int = 0
     scorer_error: str | None = None
+    carried: tuple[str, ...] = ()
     answers: tuple[AnswerRecord | None, ...] | None = None
 
 
@@ -194,6 +198,7 @@ def _tier(result: TierResult, answers: bool) -> TierRecord:
         _decision(result),
         result.scores.truncated_pairs if result.scores else 0,
         result.scorer_error,
+        result.carried,
         _answers(result) if answers else None,
     )
 

@@ -51,6 +51,8 @@ def _tier_json(tier: TierRecord) -> JsonObject:
         body["truncated_pairs"] = tier.truncated_pairs
     if tier.scorer_error:
         body["scorer_error"] = tier.scorer_error
+    if tier.carried:
+        body["carried"] = list(tier.carried)
     if tier.answers is not None:
         body["answers"] = [None if answer is None else answer.text for answer in tier.answers]
         if any(answer is not None and answer.tool_calls for answer in tier.answers):
@@ -112,6 +114,8 @@ def _cost_json(cost: RequestCost) -> JsonObject:
         body["estimated"] = True
     if cost.target_only is not None:
         body["target_only"] = _units_json(cost.target_only) | {"estimated": cost.target_only.estimated}
+    if cost.wasted is not None:
+        body["wasted"] = _units_json(cost.wasted)
     return body
 
 
@@ -157,6 +161,7 @@ def _read_tier(value: object) -> TierRecord:
         _read_decision(body) if "reason" in body else None,
         _count(body.get("truncated_pairs")),
         _text(body.get("scorer_error")),
+        _texts(body.get("carried")),
         _read_answers(body) if "answers" in body else None,
     )
 
@@ -221,7 +226,13 @@ def _read_cost(body: Mapping[str, object]) -> RequestCost:
     target_only = (
         EstimatedCost(*_read_units(alone), alone.get("estimated") is True) if isinstance(alone, dict) else None
     )
-    return RequestCost(*units, body.get("estimated") is True, target_only)
+    wasted = body.get("wasted")
+    return RequestCost(
+        *units,
+        body.get("estimated") is True,
+        target_only,
+        Cost(*_read_units(wasted)) if isinstance(wasted, dict) else None,
+    )
 
 
 def _read_units(body: Mapping[str, object]) -> tuple[float | None, float | None, float | None]:

@@ -287,6 +287,8 @@ class Tier:
     `signal` is the name of a similarity that the scorer computes; or, with `confidence` set, of a token-level signal;
     or, with `blend` set too, of both in one.
     `compare` is what of each answer the signal sees; None means the whole text.
+    `timeout_s` is how long each model may work. After `quorum` answers that survive, or after `tier_timeout_s`, the
+    tier is decided on those that have arrived.
     `direction` is ours (the paper names none): `both` averages S_ij and S_ji, `hypothesis` takes S_ij alone (answer i
     as the hypothesis), `reference` S_ji. `select` names a fixed model whose answer is returned (paper, appendix C).
     """
@@ -300,6 +302,8 @@ class Tier:
     min_answers: int = 2
     truncated: Literal["keep", "discard"] = "keep"
     timeout_s: float | None = None
+    quorum: int | None = None
+    tier_timeout_s: float | None = None
     confidence: Confidence | None = field(default=None, compare=False)
     blend: Blend | None = None
     compare: View | None = None
@@ -337,10 +341,14 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of one model. A cancelled call has a `Failure`, so that its tokens are charged too."""
+    """One call of one model. A cancelled call has a `Failure`, so that its tokens are charged too.
+
+    `wasted`: it was made before it was known to be needed, and was not.
+    """
 
     model: str
     answer: Answer
+    wasted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,6 +357,7 @@ class TierResult:
 
     `compared` are the texts that the scorer saw, and `scores` has their similarities: those of the survivors alone, in
     the order of `judged.survivors`. Without a view of the tier `compared` is empty: the texts are the answers.
+    `carried` are the tier's models that an earlier tier had asked, whose answers are free.
     Times are in seconds; `elapsed_s` runs from the first model call to the decision; `scoring_s` is the part spent
     waiting for the scorer.
     """
@@ -360,6 +369,7 @@ class TierResult:
     scores: Scores | None = None
     compared: tuple[str, ...] = ()
     scorer_error: str | None = None
+    carried: tuple[str, ...] = ()
     elapsed_s: float = 0.0
     scoring_s: float = 0.0
 

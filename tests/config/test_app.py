@@ -48,6 +48,14 @@ TIER_RULES: list[tuple[dict[str, Any], str]] = [
         {"models": ["a", "b"], "min_answers": 3},
         "the configuration: min_answers (3) is more than the tier has models (2).",
     ),
+    (
+        {"models": ["a", "b"], "quorum": 3},
+        "the configuration: quorum (3) must be from min_answers (2) to the tier's models (2).",
+    ),
+    (
+        {"models": ["a", "b"], "quorum": 1},
+        "the configuration: quorum (1) must be from min_answers (2) to the tier's models (2).",
+    ),
     ({"models": ["a"], "min_answers": 0}, "min_answers: must be greater than 0, got 0."),
     ({"models": ["a"], "threshold": math.nan}, "threshold: must be a finite number, got nan."),
     ({"models": ["a"], "threshold": math.inf}, "threshold: must be a finite number, got inf."),

@@ -171,7 +171,7 @@ def kinds(run: Run) -> dict[str, str]:
 @pytest.fixture(autouse=True)
 async def quiet(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     """Fails on tasks left running, and on what asyncio only logs ('Task exception was never retrieved')."""
-    monkeypatch.setattr("serve_app.core.running.run.GRACE_S", 0.0)
+    monkeypatch.setattr("serve_app.core.running.calls.GRACE_S", 0.0)
     complaints: list[str] = []
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: complaints.append(context["message"]))

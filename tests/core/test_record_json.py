@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serve_app.core.charges import RequestCost
-from serve_app.core.cost import EstimatedCost
+from serve_app.core.cost import Cost, EstimatedCost
 from serve_app.core.record import (
     AnswerRecord,
     CallRecord,
@@ -51,7 +51,10 @@ def tiers(draw: st.DrawFn) -> TierRecord:
         selected=st.none() | texts,
     )
     given_answers = draw(st.none() | st.tuples(*[st.none() | answers] * len(models)))
-    return TierRecord(models, draw(st.none() | decisions), draw(counts), draw(st.none() | names), given_answers)
+    carried = models[: draw(st.integers(0, len(models)))]
+    return TierRecord(
+        models, draw(st.none() | decisions), draw(counts), draw(st.none() | names), carried, given_answers
+    )
 
 
 calls = st.one_of(
@@ -66,7 +69,13 @@ records = st.builds(
     reason=texts,
     tiers=st.lists(tiers(), max_size=3).map(tuple),
     models=st.dictionaries(names, calls, max_size=3),
-    cost=st.builds(RequestCost, *units, st.booleans(), st.none() | st.builds(EstimatedCost, *units, st.booleans())),
+    cost=st.builds(
+        RequestCost,
+        *units,
+        st.booleans(),
+        st.none() | st.builds(EstimatedCost, *units, st.booleans()),
+        st.none() | st.builds(Cost, *units),
+    ),
     timings=st.builds(Timings, st.lists(numbers, max_size=3).map(tuple), numbers, maybe),
     calibration=st.none() | texts,
     replaced=st.none() | st.builds(Replacement, texts, texts, texts),

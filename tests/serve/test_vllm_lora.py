@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.serve, pytest.mark.models, pytest.mark.vllm]
 LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 ADAPTERS: dict[str, dict[str, Any]] = {
     "attentive": {"rank": 4, "modules": ("q_proj", "v_proj"), "seed": 1, "scale": 0.08},
-    "thorough": {"rank": 12, "modules": LAYERS, "seed": 2, "scale": 0.07},
+    "thorough": {"rank": 12, "modules": LAYERS, "seed": 7, "scale": 0.07},
 }
 TOLERANCE = 2e-4
 """Of a log-probability; both sides compute in float32 (2.3e-5 was seen)."""

@@ -21,6 +21,8 @@ class Prospects:
     def __init__(self, tier: Tier) -> None:
         self._tier = tier
         self._alive = len(tier.models)
+        self._survived = 0
+        self._may_return = False
         self._returnable = {i for i, model in enumerate(tier.models) if tier.select in (None, model)}
 
     def arrived(self, index: int, answer: Answer) -> None:
@@ -28,7 +30,11 @@ class Prospects:
         if not survives(answer, self._tier):
             self._alive -= 1
             self._returnable.discard(index)
-        elif not may_return(answer, self._tier, index):
+            return
+        self._survived += 1
+        if may_return(answer, self._tier, index):
+            self._may_return = True
+        else:
             self._returnable.discard(index)
 
     @property
@@ -36,6 +42,11 @@ class Prospects:
         """Return whether enough answers can survive, and one of them may be returned."""
         needed = min(answers_needed(self._tier), len(self._tier.models))
         return self._alive >= needed and bool(self._returnable)
+
+    @property
+    def enough(self) -> bool:
+        """Return whether the tier's quorum has arrived, with an answer that may be returned."""
+        return self._tier.quorum is not None and self._survived >= self._tier.quorum and self._may_return
 
 
 def worth_comparing(alive: Survivors) -> list[str] | None:

@@ -1,14 +1,17 @@
 """The cascade itself: call a tier, compare its answers, accept or defer."""
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+import asyncio
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from time import perf_counter
 from typing import TypeAlias
 
 from serve_app.core.deciding.agreement import Survivors, agree, confide, survivors
 from serve_app.core.deciding.deferral import decide, worth_comparing
-from serve_app.core.running.run import Run, gather, refused, stream
+from serve_app.core.running.calls import CANCELLED, Calls, Key
+from serve_app.core.running.members import ask, ask_again, refused
+from serve_app.core.running.run import Run
 from serve_app.core.types import (
     Agreement,
     Answer,
@@ -27,6 +30,8 @@ from serve_app.errors import CascadeError
 
 Event: TypeAlias = TierResult | Delta | Outcome
 
+_ANSWERED = Failure("cancelled", "Stopped: the request was answered without it.")
+
 
 async def run_cascade(run: Run) -> Outcome:
     """Run a request to its end and return the outcome."""
@@ -43,32 +48,66 @@ async def cascade_events(run: Run) -> AsyncGenerator[Event, None]:
     Yielded text is never retracted. Cancelling the consumer, or closing the generator, cancels every
     model call in progress; `run.calls` then holds what was spent.
     """
-    for tier in () if run.escalated else run.tiers[:-1]:
-        result = await _ask_tier(run, tier)
+    calls = Calls(run)
+    try:
+        async with aclosing(_events(run, calls)) as events:
+            async for event in events:
+                yield event
+    finally:
+        await calls.close(CANCELLED)
+
+
+async def _events(run: Run, calls: Calls) -> AsyncGenerator[Event, None]:
+    for number, tier in enumerate(() if run.escalated else run.tiers[:-1]):
+        with _next_tier_started(run, calls, number):
+            result = await _ask_tier(run, calls, number)
         run.results.append(result)
         yield result
         if (refusal := _refusal(result)) is not None:
+            await calls.close(_ANSWERED)
             yield _outcome(run, refusal)
             return
         if result.decision.accepted:
             accepted = _selected(result)
             assert accepted is not None
             yield _whole(accepted.answer)
-            yield await _with_choices(run, tier, _outcome(run, accepted))
+            await calls.close(_ANSWERED)
+            yield await _with_choices(run, calls, tier, _outcome(run, accepted))
             return
-    async with aclosing(_ask_target(run, run.tiers[-1])) as events:
+    async with aclosing(_ask_target(run, calls)) as events:
         async for event in events:
             if isinstance(event, Delta) and (event.text or event.reasoning) and run.first_text_s is None:
                 run.first_text_s = perf_counter() - run.started
             yield event
+    await calls.close(_ANSWERED)
     target = run.results[-1].calls[0]
     best = next(((result.tier, call) for result in reversed(run.results[:-1]) if (call := _selected(result))), None)
     if isinstance(target.answer, Failure) and run.fallback and best is not None and run.first_text_s is None:
         tier, call = best
         yield _whole(call.answer)
-        yield await _with_choices(run, tier, _outcome(run, call, replaced=target.answer))
+        yield await _with_choices(run, calls, tier, _outcome(run, call, replaced=target.answer))
     else:
-        yield await _with_choices(run, run.tiers[-1], _outcome(run, target))
+        yield await _with_choices(run, calls, run.tiers[-1], _outcome(run, target))
+
+
+@contextmanager
+def _next_tier_started(run: Run, calls: Calls, number: int) -> Iterator[None]:
+    """Call the models of the next tier while the body decides on this one, when the run's speculation says so."""
+    delay_s = None if run.speculation is None or run.force else run.speculation.delay_s(number, run.prompt)
+    if delay_s is None:
+        yield
+        return
+    following, last = run.tiers[number + 1], number + 2 == len(run.tiers)
+
+    def start() -> None:
+        if run.speculation is not None and run.speculation.may_start(following):
+            calls.start(_prompts(run, number + 1), stream=last and run.stream, speculative=True)
+
+    timer = asyncio.get_running_loop().call_later(delay_s, start)
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _selected(result: TierResult) -> Call | None:
@@ -90,16 +129,16 @@ def _outcome(run: Run, call: Call, replaced: Failure | None = None) -> Outcome:
     return Outcome(call.answer, call.model, tuple(run.results), perf_counter() - run.started, replaced, run.escalated)
 
 
-async def _with_choices(run: Run, tier: Tier, outcome: Outcome) -> Outcome:
+async def _with_choices(run: Run, calls: Calls, tier: Tier, outcome: Outcome) -> Outcome:
     """Ask the model of `tier` that answered for the further answers that the request wants, all at once.
 
     One that fails makes the whole request fail: a client that asked for n answers gets n, or an error.
     """
-    more = run.choices - 1
-    if not more or not outcome.returned:
+    if run.choices == 1 or not outcome.returned:
         return outcome
-    again = Tier((outcome.answered_by,) * more, min_answers=more, timeout_s=tier.timeout_s)
-    answers = await gather(run, again, [_reseeded(run.prompt, tier, number) for number in range(1, run.choices)])
+    numbers = range(1, run.choices)
+    prompts = [((outcome.answered_by, number), _reseeded(run.prompt, tier, number)) for number in numbers]
+    answers = await ask_again(calls, prompts)
     failures = [answer for answer in answers if isinstance(answer, Failure)]
     # Once one has failed the others are cancelled, which is not the reason to tell.
     failure = next((failure for failure in failures if failure.kind != "cancelled"), next(iter(failures), None))
@@ -116,37 +155,51 @@ def _reseeded(prompt: Prompt, tier: Tier, number: int) -> Prompt:
     return replace(prompt, sampling=replace(prompt.sampling, seed=seed), timeout_s=tier.timeout_s)
 
 
-async def _ask_tier(run: Run, tier: Tier) -> TierResult:
+async def _ask_tier(run: Run, calls: Calls, number: int) -> TierResult:
     """Call all members at once and decide on their answers."""
+    tier = run.tiers[number]
     started = perf_counter()
-    answers = await gather(run, tier, [_prompt(run, tier)] * len(tier.models))
+    later = {(name, 0) for following in run.tiers[number + 1 :] for name in following.models}
+    answers = await ask(run, calls, tier, _prompts(run, number), later)
     scoring_started = perf_counter()
-    calls = tuple(Call(model, answer) for model, answer in zip(tier.models, answers, strict=True))
+    carried = _carried(run, tier)
+    answered = tuple(Call(model, answer) for model, answer in zip(tier.models, answers, strict=True))
     if any(map(refused, answers)):
         decision = Decision(False, "refused", threshold=tier.threshold)
-        return TierResult(tier, calls, decision, elapsed_s=scoring_started - started)
+        return TierResult(tier, answered, decision, carried=carried, elapsed_s=scoring_started - started)
     alive = survivors(tier, answers)
     judged, scores, error = await _judge(run, alive)
     ended = perf_counter()
     return TierResult(
         tier=tier,
-        calls=calls,
+        calls=answered,
         decision=decide(tier, judged, run.force),
         judged=judged,
         scores=scores,
         compared=alive.texts if tier.compare else (),
         scorer_error=error,
+        carried=carried,
         elapsed_s=ended - started,
         scoring_s=ended - scoring_started,
     )
 
 
-def _prompt(run: Run, tier: Tier) -> Prompt:
-    """Return the request's prompt as this tier's models get it."""
-    sampling = run.prompt.sampling
-    if tier.confidence and not sampling.logprobs:
-        sampling = replace(sampling, logprobs=True)
-    return replace(run.prompt, sampling=sampling, timeout_s=tier.timeout_s)
+def _carried(run: Run, tier: Tier) -> tuple[str, ...]:
+    """Return the models of the tier that an earlier one has asked."""
+    asked = {name for result in run.results for name in result.tier.models}
+    return tuple(name for name in tier.models if name in asked)
+
+
+def _prompts(run: Run, number: int) -> list[tuple[Key, Prompt]]:
+    """Return the request's prompt as each model of a tier gets it.
+
+    It asks for log-probabilities if this tier or a later one scores the model by them.
+    """
+    tier = run.tiers[number]
+    scored = {name for later in run.tiers[number:] if later.confidence for name in later.models}
+    plain = replace(run.prompt, timeout_s=tier.timeout_s)
+    with_logprobs = replace(plain, sampling=replace(plain.sampling, logprobs=True)) if scored else plain
+    return [((name, 0), with_logprobs if name in scored else plain) for name in tier.models]
 
 
 async def _judge(run: Run, alive: Survivors) -> tuple[Agreement, Scores | None, str | None]:
@@ -164,23 +217,23 @@ async def _judge(run: Run, alive: Survivors) -> tuple[Agreement, Scores | None, 
     return agree(alive, scores.similarities), scores, None
 
 
-async def _ask_target(run: Run, tier: Tier) -> AsyncGenerator[Delta | TierResult, None]:
-    """Yield the target's text, then its `TierResult`."""
+async def _ask_target(run: Run, calls: Calls) -> AsyncGenerator[Delta | TierResult, None]:
+    """Yield the target's text, then its `TierResult`. One that failed as an earlier tier's member is asked again."""
     started = perf_counter()
-    prompt = _prompt(run, tier)
-    if run.stream:
-        async with aclosing(stream(run, tier, prompt)) as items:
-            async for item in items:
-                if isinstance(item, Delta):
-                    yield item
-                else:
-                    answer = item
-    else:
-        [answer] = await gather(run, tier, [prompt])
-        if isinstance(answer, Generation):
-            yield _whole(answer)
-    decision = Decision(True, "last_tier", selected=0)
-    calls = (Call(tier.models[0], answer),)
-    result = TierResult(tier, calls, decision, elapsed_s=perf_counter() - started)
+    [(key, prompt)] = _prompts(run, len(run.tiers) - 1)
+    if isinstance(calls.answered(key), Failure):
+        calls.forget(key)
+    calls.start([(key, prompt)], stream=run.stream)
+    async with aclosing(calls.deltas(key)) as deltas:
+        async for delta in deltas:
+            yield delta
+    calls.ended(key)
+    await calls.settle([key], CANCELLED)
+    [answer] = calls.answers([key])
+    if isinstance(answer, Generation) and not calls.streamed(key):
+        yield _whole(answer)
+    tier, decision = run.tiers[-1], Decision(True, "last_tier", selected=0)
+    answered, carried = (Call(tier.models[0], answer),), _carried(run, tier)
+    result = TierResult(tier, answered, decision, carried=carried, elapsed_s=perf_counter() - started)
     run.results.append(result)
     yield result

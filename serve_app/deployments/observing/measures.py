@@ -102,6 +102,8 @@ def _call(cascade: str, call: Call, role: str, outcome: Outcome | None, cost: Co
 
 
 def _use(call: Call, outcome: Outcome | None) -> str:
+    if call.wasted:
+        return "wasted"
     if isinstance(call.answer, Failure):
         return "cancelled" if call.answer.kind == "cancelled" else "failed"
     returned = outcome is not None and any(answer is call.answer for answer in outcome.returned)

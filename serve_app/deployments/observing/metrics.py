@@ -94,7 +94,7 @@ TOKENS = Metric(
     "counter",
     ("cascade", "model", "kind", "use"),
     "Tokens read (kind prompt) and written (completion), by what became of the answer: returned, unused, failed, "
-    "cancelled. All but returned is the price of deciding.",
+    "cancelled, wasted (asked ahead of its tier, and not needed). All but returned is the price of deciding.",
 )
 FLOPS = Metric(
     "cascade_flops_total", "counter", ("cascade", "model"), "FLOPs spent, by model; that of scoring is Scorer."

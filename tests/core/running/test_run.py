@@ -57,7 +57,7 @@ class TestTimeouts:
         assert kinds(run) == {"a": "ok", "b": "timeout", "c": "ok"}
 
     async def test_the_model_is_told_its_limit_and_goes_first(self, monkeypatch):
-        monkeypatch.setattr("serve_app.core.running.run.GRACE_S", HANG)
+        monkeypatch.setattr("serve_app.core.running.calls.GRACE_S", HANG)
         own = Failure("timeout", "I know what I spent.", 10, 3)
         models = {"a": Fake(0.05, own), "t": Fake(said("z"))}
         tiers = (Tier(("a",), signal="exact", timeout_s=0.01), Tier(("t",), timeout_s=4.0))
@@ -211,7 +211,7 @@ class TestCancelling:
         assert (spent.estimated, spent.prompt_tokens, spent.completion_tokens) == (False, 12, 2)
 
     async def test_by_closing_the_generator(self):
-        target = Fake(*STREAM)
+        target = Fake(STREAM[0], HANG)
         run = run_of({"a": Fake(said("x")), "b": Fake(said("y")), "t": target}, scorer=Judge(0.0), stream=True)
         events = cascade_events(run)
         while not isinstance(await anext(events), Delta):

@@ -1,0 +1,136 @@
+"""Answers that an earlier tier has are taken over by later ones, and paid once."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serve_app.core.charges import charge
+from serve_app.core.cost import Cost, ModelCost, price
+from serve_app.core.running.cascade import run_cascade
+from serve_app.core.running.run import Run
+from serve_app.core.types import Answer, Call, Failure, Generation, Tier, TokenLogprob
+from tests.core.scripted import BROKEN, HANG, PROMPT, STREAM, TARGET, Fake, Judge, collect, kinds, quiet, run_of, said
+
+__all__ = ["quiet"]
+
+PAIR = Tier(("a", "b"), signal="exact", threshold=0.5)
+TRIO = Tier(("a", "b", "c"), signal="exact", threshold=0.5)
+LADDER = (PAIR, TRIO, TARGET)
+
+
+def sure(_: str, answer: Generation) -> float:
+    return -5.0 if answer.logprobs is None else answer.logprobs[0].logprob
+
+
+async def test_a_third_is_asked_only_if_two_differ():
+    models = {"a": Fake(said("x")), "b": Fake(said("y")), "c": Fake(said("x")), "t": Fake()}
+    run = run_of(models, LADDER, scorer=Judge(0.0))
+    outcome = await run_cascade(run)
+    assert (outcome.answered_by, [result.carried for result in outcome.tiers]) == ("a", [(), ("a", "b")])
+    assert [len(model.prompts) for model in models.values()] == [1, 1, 1, 0]
+    assert kinds(run) == {"a": "ok", "b": "ok", "c": "ok"}
+    assert [call.answer for call in outcome.tiers[1].calls] == [said("x"), said("y"), said("x")]
+
+
+async def test_a_member_that_failed_is_not_asked_again():
+    models = {"a": Fake(BROKEN), "b": Fake(said("x")), "c": Fake(said("x")), "t": Fake()}
+    outcome = await run_cascade(run_of(models, LADDER))
+    assert (outcome.answered_by, outcome.tiers[1].calls[0]) == ("b", Call("a", BROKEN))
+    assert len(models["a"].prompts) == 1
+
+
+async def test_a_member_that_still_runs_is_waited_for_by_the_tier_that_needs_it():
+    models = {"a": Fake(BROKEN), "b": Fake(0.05, said("x")), "c": Fake(said("x")), "t": Fake()}
+    run = run_of(models, LADDER)
+    outcome = await run_cascade(run)
+    left = outcome.tiers[0].calls[1].answer
+    assert isinstance(left, Failure)
+    assert left.message == "Not waited for: the tier was decided without it."
+    assert (outcome.answered_by, models["b"].stopped, len(models["b"].prompts)) == ("b", 0, 1)
+    assert kinds(run) == {"a": "error", "b": "ok", "c": "ok"}
+
+
+async def test_one_that_was_left_to_run_is_stopped_with_the_run():
+    models = {"a": Fake(BROKEN), "b": Fake(HANG), "c": Fake(HANG), "d": Fake(HANG), "t": Fake(said("z"))}
+    tiers = (PAIR, Tier(("a", "c"), signal="exact"), Tier(("b", "d"), signal="exact", tier_timeout_s=0.05), TARGET)
+    run = run_of(models, tiers)
+    assert (await run_cascade(run)).answered_by == "t"
+    assert kinds(run) == {"a": "error", "b": "cancelled", "d": "cancelled", "t": "ok"}
+    assert models["c"].prompts == []  # its tier was lost before
+    assert models["b"].stopped == 1
+
+
+async def test_a_later_tiers_token_level_signal_has_log_probabilities():
+    confident = Generation("x", "stop", 10, 1, logprobs=(TokenLogprob("x", -0.1),))
+    scored = Tier(("a", "b"), signal="chow_sum", threshold=-0.5, min_answers=1, confidence=sure)
+    models = {"a": Fake(confident), "b": Fake(said("y")), "c": Fake(said("z")), "t": Fake()}
+    tiers = (Tier(("a", "c"), signal="exact", threshold=0.5), scored, TARGET)
+    outcome = await run_cascade(run_of(models, tiers, scorer=Judge(0.0)))
+    assert outcome.tiers[1].judged is not None
+    assert outcome.tiers[1].judged.output_scores == (-0.1, -5.0)
+    asked = {name: model.prompts[0].sampling.logprobs for name, model in models.items() if model.prompts}
+    assert asked == {"a": True, "b": True, "c": False}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_target_that_was_a_member_gives_the_answer_that_it_has(stream):
+    models = {"a": Fake(said("x")), "t": Fake(said("z"))}
+    tiers = (Tier(("a", "t"), signal="exact", threshold=0.5), TARGET)
+    run = run_of(models, tiers, scorer=Judge(0.0), stream=stream)
+    events = await collect(run)
+    assert (events[-1].answer, events[-1].tiers[-1].carried) == (said("z"), ("t",))
+    assert [event.text for event in events if hasattr(event, "text")] == ["z"]
+    assert len(models["t"].prompts) == 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_target_that_failed_as_a_member_is_asked_again(stream):
+    class Recovering(Fake):
+        async def generate(self, prompt):
+            self.prompts.append(prompt)
+            return BROKEN if len(self.prompts) == 1 else said("z")
+
+        async def stream(self, prompt):
+            self.prompts.append(prompt)
+            for step in STREAM:
+                yield step
+
+    models = {"a": Fake(said("x")), "t": Recovering()}
+    run = run_of(models, (Tier(("a", "t"), signal="exact"), TARGET), stream=stream)
+    outcome = await run_cascade(run)
+    assert outcome.answer == (STREAM[-1] if stream else said("z"))
+    assert [call.model for call in run.calls] == ["a", "t", "t"]
+
+
+SIZES = {name: ModelCost(1e9 * (k + 1), 1.0 * k, 2.0) for k, name in enumerate("abcdt")}
+names = st.lists(st.sampled_from("abcd"), min_size=2, max_size=4, unique=True).map(tuple)
+answers = st.one_of(
+    st.builds(said, st.sampled_from(["x", "y", ""]), st.integers(1, 9), st.integers(1, 9)),
+    st.just(BROKEN),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(names, min_size=1, max_size=4), st.fixed_dictionaries(dict.fromkeys("abcdt", answers)), st.booleans())
+def test_the_total_is_what_the_engines_counted(rungs: list[tuple[str, ...]], said_by: dict[str, Answer], stream: bool):
+    """Every model that was asked is paid once, whatever tiers named it."""
+    models = {name: Fake(answer) for name, answer in said_by.items()}
+    tiers = [*(replace(PAIR, models=rung) for rung in rungs), TARGET]
+    run = Run(PROMPT, tiers, models, Judge(0.0), stream=stream)
+    outcome = asyncio.run(run_cascade(run))
+    counted = sum(
+        (
+            price(SIZES[name], answer.prompt_tokens, answer.completion_tokens, 0.0)
+            for name, answer in said_by.items()
+            if models[name].prompts
+        ),
+        Cost(),
+    )
+    charged = charge(run, outcome, SIZES)
+    scoring = sum(result.scores.flops for result in run.results if result.scores)
+    assert charged.request.usd == pytest.approx(counted.usd)
+    assert charged.request.flops == pytest.approx(counted.flops + scoring)
+    assert all(len(model.prompts) <= 1 for model in models.values())

@@ -1,0 +1,147 @@
+"""The next tier is asked before it is known to be needed, and stopped if it is not."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+import pytest
+
+from serve_app.core.charges import charge
+from serve_app.core.cost import ModelCost
+from serve_app.core.running.cascade import run_cascade
+from serve_app.core.types import Delta, Failure, Outcome, Prompt, Tier
+from tests.core.scripted import (
+    BROKEN,
+    HANG,
+    STREAM,
+    TARGET,
+    TIER,
+    Fake,
+    Judge,
+    cancel,
+    collect,
+    kinds,
+    quiet,
+    run_of,
+    said,
+)
+
+__all__ = ["quiet"]
+
+ASIDE = Delta("Par", 12, 1)
+
+
+@dataclass
+class After:
+    """A speculation with one delay for every tier up to the `last`; it notes the tiers that it was asked about."""
+
+    seconds: float | None = 0.0
+    room: bool = True
+    last: int = 9
+    asked: list[tuple[str, ...]] = field(default_factory=list)
+
+    def delay_s(self, number: int, prompt: Prompt) -> float | None:
+        return self.seconds if number <= self.last else None
+
+    def may_start(self, tier: Tier) -> bool:
+        self.asked.append(tier.models)
+        return self.room
+
+
+def speculating(models, tiers=(TIER, TARGET), after=None, **options):
+    run = run_of(models, tiers, **options)
+    run.speculation = after or After()
+    return run
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_accepted_request_stops_the_target_and_shows_the_waste(stream):
+    target = Fake(ASIDE, HANG)
+    models = {"a": Fake(0.05, said("x")), "b": Fake(said("x")), "t": target}
+    run = speculating(models, stream=stream)
+    outcome = await run_cascade(run)
+    assert (outcome.answered_by, target.stopped, len(outcome.tiers)) == ("a", 1, 1)
+    assert [(call.model, call.wasted) for call in run.calls] == [("a", False), ("b", False), ("t", True)]
+    assert isinstance(run.calls[2].answer, Failure)
+    costs = dict.fromkeys("abt", ModelCost(1e9, 1.0, 1.0))
+    charges = charge(run, outcome, costs)
+    assert charges.request.wasted == charges.calls[2]
+    if stream:
+        assert (run.calls[2].answer.completion_tokens, run.calls[2].answer.estimated) == (1, False)
+
+
+async def test_an_answer_that_came_too_early_is_wasted_too():
+    models = {"a": Fake(0.05, said("x")), "b": Fake(said("x")), "t": Fake(said("z"))}
+    run = speculating(models)
+    outcome = await run_cascade(run)
+    assert (outcome.answered_by, run.calls[2].wasted, run.calls[2].answer) == ("a", True, said("z"))
+
+
+async def test_a_deferred_request_has_its_text_at_the_decision():
+    target = Fake(*STREAM)
+    models = {"a": Fake(0.05, said("x")), "b": Fake(said("y")), "t": target}
+    run = speculating(models, scorer=Judge(0.0), stream=True)
+    events = await collect(run)
+    assert [event.text for event in events if isinstance(event, Delta)] == ["Par", "is"]
+    assert len(target.prompts) == 1
+    assert [call.wasted for call in run.calls] == [False, False, False]
+    outcome = events[-1]
+    assert isinstance(outcome, Outcome)
+    assert (outcome.answered_by, outcome.tiers[-1].carried) == ("t", ())
+
+
+async def test_it_is_not_started_if_the_tier_decides_before():
+    target = Fake()
+    run = speculating({"a": Fake(said("x")), "b": Fake(said("x")), "t": target}, after=After(HANG))
+    assert (await run_cascade(run)).answered_by == "a"
+    assert target.prompts == []
+
+
+async def test_it_is_not_started_without_room():
+    target, after = Fake(said("z")), After(room=False)
+    models = {"a": Fake(0.05, said("x")), "b": Fake(said("x")), "t": target}
+    await run_cascade(speculating(models, after=after))
+    assert (target.prompts, after.asked) == ([], [("t",)])
+
+
+async def test_a_forced_decision_is_not_speculated_on():
+    target = Fake()
+    run = speculating({"a": Fake(0.02, said("x")), "b": Fake(said("x")), "t": target}, force="accept")
+    await run_cascade(run)
+    assert target.prompts == []
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_one_that_failed_is_asked_again_when_it_is_needed(stream):
+    class Recovering(Fake):
+        async def generate(self, prompt):
+            self._enter(prompt)
+            return BROKEN if len(self.prompts) == 1 else said("z")
+
+        async def stream(self, prompt):
+            yield await self.generate(prompt)
+
+    target = Recovering()
+    run = speculating({"a": Fake(0.05, said("x")), "b": Fake(said("y")), "t": target}, scorer=Judge(0.0), stream=stream)
+    outcome = await run_cascade(run)
+    assert (outcome.answer, len(target.prompts)) == (said("z"), 2)
+    assert [(call.model, call.wasted) for call in run.calls] == [("a", False), ("b", False), ("t", True), ("t", False)]
+
+
+async def test_members_of_a_next_tier_are_asked_early_and_carry_over():
+    second = Tier(("a", "c"), signal="exact", threshold=0.5)
+    models = {"a": Fake(0.05, said("x")), "b": Fake(said("y")), "c": Fake(said("x")), "t": Fake()}
+    run = speculating(models, (TIER, second, TARGET), After(last=0), scorer=Judge(0.0))
+    outcome = await run_cascade(run)
+    assert (outcome.answered_by, outcome.tiers[1].carried) == ("a", ("a",))
+    assert [len(model.prompts) for model in models.values()] == [1, 1, 1, 0]
+
+
+async def test_a_client_that_leaves_stops_all_of_it():
+    models = {"a": Fake(HANG), "b": Fake(HANG), "t": Fake(ASIDE, HANG)}
+    run = speculating(models, stream=True)
+    task = asyncio.create_task(collect(run))
+    await models["t"].entered.wait()
+    await cancel(task)
+    assert [model.stopped for model in models.values()] == [1, 1, 1]
+    assert kinds(run) == {"a": "cancelled", "b": "cancelled", "t": "cancelled"}
+    assert [call.wasted for call in run.calls if call.model == "t"] == [True]
