@@ -41,7 +41,7 @@ from loadtests.processes import cpu_s, usages
 from serve_app.config.serve_file import ServeFile, load
 from serve_app.deployments import local
 from serve_app.planning.capacity import MEASURED, assume, capacity
-from serve_app.planning.simulation import CpuCosts, Load, simulate
+from serve_app.planning.simulation import AskedTier, CpuCosts, Load, simulate
 
 CONFIG = Path(__file__).parents[1] / "configs" / "fleet-sim.yaml"
 FLEETS = {CONFIG: (0.4, 0.6), CONFIG.with_name("fleet-sim-72b.yaml"): (0.2, 0.35, 0.6)}
@@ -231,7 +231,7 @@ def predicted(file: ServeFile, model: str, rate: float, deferral_rate: float, co
     args = file.application.args
     options = file.application.deployments_in_force()
     cascade = capacity(args, options, assume(args, "default", rate, deferral_rate), costs=costs).fleet
-    fleet = cascade if model == "default" else replace(cascade, tiers=((model,),), deferral_rates=())
+    fleet = cascade if model == "default" else replace(cascade, tiers=(AskedTier((model,)),), deferral_rates=())
     simulation = simulate(fleet, Load(rate, requests=5000))
     return f"{simulation.mean_s():.2f}, {simulation.percentile_s(99):.2f}"
 

@@ -213,8 +213,8 @@ class AppConfig(Strict):
 
     def later_models(self) -> set[str]:
         """Return the deployments of the models that requests are deferred to: an adapter counts as its base."""
-        later = [tier for cascade in self.cascades.values() for tier in cascade.tiers[1:]]
-        return {self.served_by(model) for tier in later for model in tier.models}
+        later = [models for cascade in self.cascades.values() for models in cascade.newly_asked()[1:]]
+        return {self.served_by(model) for models in later for model in models}
 
     def _reporting(self, router: DeploymentOptions) -> DeploymentOptions:
         """Return the router's options, autoscaling if a later model does, so that Serve collects its deferral rate.

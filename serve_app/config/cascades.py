@@ -6,6 +6,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from serve_app.config.deployment import Strict
 from serve_app.config.views import ViewConfig
+from serve_app.core.deciding.carried import newly_asked
 
 MEMBER_TIMEOUT_S, TARGET_TIMEOUT_S = 120.0, 600.0
 """Limits that keep a request from waiting indefinitely on a model whose replicas are gone."""
@@ -52,9 +53,30 @@ class TierConfig(Strict):
             )
         return self
 
+    def defers_after(self, before: Self) -> bool:
+        """Return whether this tier defers whatever `before` has deferred: equal scores, and no lower a threshold.
+
+        A tier that does not wait for all its answers may see more of them the second time.
+        """
+        own, other = (
+            tier.model_dump(exclude={"threshold", "timeout_s"}) | {"models": sorted(tier.models)}
+            for tier in (self, before)
+        )
+        assert self.threshold is not None
+        assert before.threshold is not None
+        waits = self.quorum is None and self.tier_timeout_s is None
+        return waits and own == other and self.threshold >= before.threshold
+
+    def returns_only(self, model: str) -> bool:
+        """Return whether this tier can return no other model's answer."""
+        return model == self.select or self.models == [model]
+
 
 class CascadeConfig(Strict):
-    """An ordered list of tiers, served as a model id of its own."""
+    """An ordered list of tiers, served as a model id of its own.
+
+    Several tiers may name the same model: the first of them asks it, and its answer is carried over to the others.
+    """
 
     tiers: list[TierConfig] = Field(min_length=1, description="In the order in which they are asked.")
     on_target_failure: Literal["error", "best_member"] = Field(
@@ -76,7 +98,19 @@ class CascadeConfig(Strict):
         if len(target.models) != 1 or written:
             extra = f" It has {', '.join(sorted(written))}, which have no effect there." if written else ""
             raise ValueError(f"the last tier is the target: one model, perhaps a timeout_s, and nothing else.{extra}")
-        models = [model for tier in self.tiers for model in tier.models]
-        if repeated := {model for model in models if models.count(model) > 1}:
-            raise ValueError(f"{min(repeated)!r} is in two tiers; a model is asked once")
+        for number, tier in enumerate(members):
+            for earlier, before in enumerate(members[:number]):
+                if tier.defers_after(before):
+                    raise ValueError(
+                        f"tiers[{number}]: has no effect: tiers[{earlier}] compares the same answers in the same way, "
+                        "with a threshold that is no higher"
+                    )
+        if members and members[-1].returns_only(target.models[0]):
+            raise ValueError(
+                f"tiers[{len(members) - 1}]: has no effect: it returns the target's answer, as the last tier does"
+            )
         return self
+
+    def newly_asked(self) -> list[tuple[str, ...]]:
+        """Return those models of each tier that no tier before it has asked."""
+        return newly_asked([tier.models for tier in self.tiers])

@@ -21,6 +21,7 @@ from serve_app.config.explain import explain
 from serve_app.core.bounded_store import StoreLimits
 from serve_app.core.charges import charge
 from serve_app.core.cost import Speed
+from serve_app.core.deciding.carried import newly_asked
 from serve_app.core.deciding.deferral import answers_needed
 from serve_app.core.protocols import Model, Scorer
 from serve_app.core.record import DecisionRecord, decision_record
@@ -99,7 +100,10 @@ class Router:
         self._status: tuple[float, Readiness] | None = None
         self._apply(RouterSettings())
         self._demand = Demand(
-            {id_: [[*map(config.served_by, tier.models)] for tier in tiers] for id_, tiers in self._tiers.items()}
+            {
+                id_: [[*map(config.served_by, models)] for models in newly_asked([tier.models for tier in tiers])]
+                for id_, tiers in self._tiers.items()
+            }
         )
 
     def __serve_build_asgi_app__(self) -> FastAPI:

@@ -12,12 +12,12 @@ from math import ceil, inf, isfinite, prod
 
 from pydantic import PositiveInt, ValidationError
 
-from serve_app.config import AppConfig, ReplayModel
+from serve_app.config import AppConfig, CascadeConfig, ReplayModel
 from serve_app.config.deployment import DeploymentOptions, Strict
 from serve_app.config.explain import explain
 from serve_app.engines.replay.gpu_model import BatchSpeed
 from serve_app.errors import ConfigError, choices
-from serve_app.planning.simulation import CpuCosts, Fleet, ModelFleet
+from serve_app.planning.simulation import AskedTier, CpuCosts, Fleet, ModelFleet
 
 BUSY = 0.7
 """Share of its most that a replica is planned to carry; the rest is for bursts."""
@@ -147,11 +147,10 @@ def capacity(
 
     Raises ConfigError if a model's speed is unknown.
     """
-    # Adapters are work for their base's replicas, which may so be asked more than once by a tier.
-    tiers = tuple(tuple(map(args.served_by, tier.models)) for tier in args.cascades[assumed.cascade].tiers)
+    tiers = _asked_tiers(args, args.cascades[assumed.cascade])
     reach = [prod(assumed.deferral_rates[:number]) for number in range(len(tiers))]
-    models = {name: _model(args, name, options[name], speeds or {}) for tier in tiers for name in tier}
-    visits = {name: sum(reach[n] * tier.count(name) for n, tier in enumerate(tiers)) for name in models}
+    models = {name: _model(args, name, options[name], speeds or {}) for tier in tiers for name in tier.models}
+    visits = {name: sum(reach[n] * tier.models.count(name) for n, tier in enumerate(tiers)) for name in models}
     tokens = assumed.prompt_tokens, assumed.completion_tokens
     stations = [
         Station(
@@ -166,12 +165,12 @@ def capacity(
         )
         for name in models
     ]
-    scored = sum(reach[number] for number, tier in enumerate(tiers[:-1]) if len(tier) > 1)
+    scored = sum(reach[number] for number, tier in enumerate(tiers) if tier.scored)
     stations.append(_process("Scorer", "scorer", scored, costs.scorer_s, options["Scorer"], assumed.rps))
     times = _latencies(tiers, {station.name: station for station in stations}, models, tokens, costs)
     share = [reached - passed_on for reached, passed_on in zip(reach, [*reach[1:], 0.0], strict=True)]
     mean_s = sum(part * time_s for part, time_s in zip(share, times, strict=True))
-    work_s = sum(part * costs.router([*map(len, tiers[: n + 1])]) for n, part in enumerate(share))
+    work_s = sum(part * costs.router(tiers[: n + 1]) for n, part in enumerate(share))
     stations.append(_process("Router", "router", 1.0, work_s, options["Router"], assumed.rps, mean_s))
     stations.append(Station(PROXY, "proxy", 1.0, 1 / costs.proxy_s, 1, assumed.rps, 0.0))
     needed = {station.name: station.replicas for station in stations}
@@ -188,13 +187,21 @@ def capacity(
     return Capacity(assumed, tuple(stations), tuple(ends), fleet)
 
 
+def _asked_tiers(args: AppConfig, cascade: CascadeConfig) -> tuple[AskedTier, ...]:
+    """Return what each tier asks. Adapters are work for their base, which so may be asked more than once by a tier."""
+    return tuple(
+        AskedTier(tuple(map(args.served_by, new)), scored=len(tier.models) > 1)
+        for new, tier in zip(cascade.newly_asked(), cascade.tiers, strict=True)
+    )
+
+
 def wait_s(station: Station) -> float:
     """Return the mean time in the queue of one process with random arrivals and constant service (M/D/1)."""
     return station.busy / (2 * station.carries_rps * (1 - station.busy)) if station.busy < 1 else inf
 
 
 def _latencies(
-    tiers: Sequence[Sequence[str]],
+    tiers: Sequence[AskedTier],
     stations: Mapping[str, Station],
     models: Mapping[str, ModelFleet],
     tokens: tuple[int, int],
@@ -203,11 +210,11 @@ def _latencies(
     """Return the mean seconds of requests that end with each tier: slowest models, scoring, the router's own work."""
     ends, models_s = [], 0.0
     for number, tier in enumerate(tiers):
-        loads = {name: stations[name].rps * stations[name].visits / stations[name].replicas for name in tier}
-        models_s += max(models[name].speed.latency_s(load, *tokens) for name, load in loads.items())
-        if len(tier) > 1:
+        loads = {name: stations[name].rps * stations[name].visits / stations[name].replicas for name in tier.models}
+        models_s += max((models[name].speed.latency_s(load, *tokens) for name, load in loads.items()), default=0.0)
+        if tier.scored:
             models_s += costs.scorer_s + wait_s(stations["Scorer"])
-        ends.append(models_s + costs.proxy_s + costs.router([*map(len, tiers[: number + 1])]))
+        ends.append(models_s + costs.proxy_s + costs.router(tiers[: number + 1]))
     return ends
 
 

@@ -115,6 +115,19 @@ class ModelFleet:
 
 
 @dataclass(frozen=True, slots=True)
+class AskedTier:
+    """The deployments that a tier asks, without those of models that an earlier tier asked; several are scored."""
+
+    models: tuple[str, ...]
+    scored: bool = False
+
+    @property
+    def calls(self) -> int:
+        """Return how many calls the router makes for it, that of the scorer included."""
+        return len(self.models) + self.scored
+
+
+@dataclass(frozen=True, slots=True)
 class CpuCosts:
     """Seconds of CPU a request takes outside of the models; a router replica is one process, so one core at the most.
 
@@ -126,17 +139,17 @@ class CpuCosts:
     router_call_s: float
     scorer_s: float
 
-    def router(self, tiers: Sequence[int]) -> float:
-        """Return the router's seconds for a request that asked tiers of these numbers of models; several are scored."""
-        return self.router_s + self.router_call_s * sum(models + (models > 1) for models in tiers)
+    def router(self, tiers: Sequence[AskedTier]) -> float:
+        """Return the router's seconds for a request that gets to all of these tiers."""
+        return self.router_s + self.router_call_s * sum(tier.calls for tier in tiers)
 
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """What runs: `tiers` name models, `deferral_rates` has the deferred share of each tier but the last."""
+    """What runs: `deferral_rates` has the deferred share of each tier but the last."""
 
     models: dict[str, ModelFleet]
-    tiers: tuple[tuple[str, ...], ...]
+    tiers: tuple[AskedTier, ...]
     deferral_rates: tuple[float, ...]
     costs: CpuCosts
     routers: int = 1
@@ -238,7 +251,7 @@ class _Run:
             depth += 1
         started_s = self._clock.now_s
         # The router works before the models and after them; half of it each.
-        router_s = self._fleet.costs.router([len(tier) for tier in self._fleet.tiers[:depth]]) / 2
+        router_s = self._fleet.costs.router(self._fleet.tiers[:depth]) / 2
         half = [("proxy", self._fleet.costs.proxy_s / 2), ("router", router_s)]
 
         def answered() -> None:
@@ -260,8 +273,8 @@ class _Run:
 
     def _ask(self, tier: int, depth: int, then: Then) -> None:
         """Ask all models of a tier at once, then the scorer, then the next tier."""
-        models = self._fleet.tiers[tier]
-        left = len(models)
+        asked = self._fleet.tiers[tier]
+        left = len(asked.models)
 
         def scored() -> None:
             if tier + 1 < depth:
@@ -269,15 +282,17 @@ class _Run:
             else:
                 then()
 
+        def compare() -> None:
+            self._cpu([("scorer", self._fleet.costs.scorer_s)] if asked.scored else [], scored)
+
         def answered() -> None:
             nonlocal left
             left -= 1
             if not left:
-                if len(models) > 1:
-                    self._cpu([("scorer", self._fleet.costs.scorer_s)], scored)
-                else:
-                    scored()
+                compare()
 
-        for name in models:
+        if not asked.models:
+            compare()
+        for name in asked.models:
             gpu = min(self._random.sample(self._gpus[name], min(2, len(self._gpus[name]))), key=lambda gpu: gpu.load)
             gpu.submit(self._load.prompt_tokens, self._load.completion_tokens, answered)

@@ -20,6 +20,7 @@ from serve_app.core.types import Blend, Generation, Tier, TokenLogprob
 
 REPLAY = {"engine": "replay", "default": "Paris"}
 MEMBERS = {"models": ["a", "b"], "signal": "exact", "threshold": 0.5}
+ALONE = {"models": ["a"], "signal": "chow_avg", "threshold": -0.5}
 TARGET = {"models": ["t"]}
 
 
@@ -93,11 +94,48 @@ LAST = "the configuration: the last tier is the target: one model, perhaps a tim
             [MEMBERS, TARGET | {"threshold": 0.5, "signal": "exact"}],
             f"{LAST} It has signal, threshold, which have no effect there.",
         ),
-        ([MEMBERS, {"models": ["b"]}], "the configuration: 'b' is in two tiers; a model is asked once."),
+        (
+            [MEMBERS, MEMBERS | {"models": ["b", "a"], "timeout_s": 5}, TARGET],
+            "tiers[1]: has no effect: tiers[0] compares the same answers in the same way, with a threshold that is no "
+            "higher.",
+        ),
+        (
+            [MEMBERS, MEMBERS | {"models": ["a", "b", "c"]}, MEMBERS | {"threshold": 0.75}, TARGET],
+            "tiers[2]: has no effect: tiers[0] compares the same answers in the same way, with a threshold that is no "
+            "higher.",
+        ),
+        (
+            [MEMBERS | {"models": ["t"], "signal": "chow_avg"}, TARGET],
+            "tiers[0]: has no effect: it returns the target's answer, as the last tier does.",
+        ),
+        (
+            [MEMBERS, MEMBERS | {"models": ["a", "t"], "select": "t"}, TARGET],
+            "tiers[1]: has no effect: it returns the target's answer, as the last tier does.",
+        ),
     ],
 )
 def test_cascade_rules(tiers: list[Any], sentence: str):
     assert said(CascadeConfig, {"tiers": tiers}) == [sentence]
+
+
+@pytest.mark.parametrize(
+    ("tiers", "new"),
+    [
+        ([ALONE, MEMBERS, MEMBERS | {"models": ["a", "b", "c"]}], [("a",), ("b",), ("c",), ("t",)]),
+        ([MEMBERS, MEMBERS | {"signal": "rougeL"}], [("a", "b"), (), ("t",)]),
+        ([MEMBERS, MEMBERS | {"threshold": 0.25}], [("a", "b"), (), ("t",)]),
+        ([MEMBERS | {"tier_timeout_s": 1}] * 2, [("a", "b"), (), ("t",)]),
+        ([MEMBERS, MEMBERS | {"models": ["b", "t", "a"]}], [("a", "b"), ("t",), ()]),
+        ([ALONE | {"models": ["t"]}, MEMBERS], [("t",), ("a", "b"), ()]),
+    ],
+)
+def test_a_model_of_several_tiers_is_asked_by_the_first(tiers: list[Any], new: list[tuple[str, ...]]):
+    assert CascadeConfig.model_validate({"tiers": [*tiers, TARGET]}).newly_asked() == new
+
+
+def test_a_model_whose_answer_is_carried_over_is_not_deferred_to():
+    config = AppConfig.model_validate(cascade(ALONE, MEMBERS, TARGET))
+    assert config.later_models() == {"b", "t"}
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from serve_app.cli.main import app
 from serve_app.config import AppConfig
 from serve_app.errors import ConfigError
 from serve_app.planning.capacity import Capacity, assume, capacity, speeds_of
-from serve_app.planning.simulation import CpuCosts
+from serve_app.planning.simulation import AskedTier, CpuCosts
 
 COSTS = CpuCosts(proxy_s=0.004, router_s=0.002, router_call_s=0.002, scorer_s=0.001)
 TIERS = [{"models": ["a", "b"], "signal": "exact", "threshold": 0.5}, {"models": ["t"]}]
@@ -63,6 +63,30 @@ def test_worked_by_hand() -> None:
     assert found.handles == 13 * (29 + 29 + 15 + 2)
 
 
+def test_a_carried_answer_is_no_work_but_is_compared() -> None:
+    """a for all, b for a quarter, t for a sixteenth; nobody asks in the third tier, which compares a and b again."""
+    first = {"models": ["a"], "signal": "chow_avg", "threshold": -1.0}
+    tiers = [first, TIERS[0], TIERS[0] | {"signal": "rougeL"}, {"models": ["t"]}]
+    found = plan(1000, args(cascades={"default": {"tiers": tiers}}))
+    assert {station.name: station.visits for station in found.stations} == {
+        "a": 1,
+        "b": 0.25,
+        "t": 0.25**3,
+        "Scorer": 0.25 + 0.25**2,
+        "Router": 1,
+        "HTTP proxy": 1,
+    }
+    # Calls: a; with b and the scorer 2 more; the scorer alone; t.
+    router_s = 0.002 + 0.002 * (1 + 2 * 0.25 + 0.25**2 + 0.25**3)
+    assert {s.name: s.carries_rps for s in found.stations}["Router"] == pytest.approx(1 / router_s)
+    assert found.fleet.tiers == (
+        AskedTier(("a",)),
+        AskedTier(("b",), scored=True),
+        AskedTier((), scored=True),
+        AskedTier(("t",)),
+    )
+
+
 def test_adapters_are_work_for_their_base() -> None:
     """Its 50 a second are shared by both members and by the target, to which a quarter comes: 50 / 2.25 = 22.2."""
     lora = {"engine": "vllm_lora", "base": "a", "weights": "hf://org/adapter"}
@@ -75,7 +99,7 @@ def test_adapters_are_work_for_their_base() -> None:
     assert (base.name, base.visits, base.carries_rps, base.replicas) == ("a", 2.25, pytest.approx(50), 65)
     assert base.breaks_rps == pytest.approx(22.2, abs=0.1)
     assert [s.name for s in found.stations] == ["a", "Scorer", "Router", "HTTP proxy"]
-    assert found.fleet.tiers == (("a", "a"), ("a",))
+    assert found.fleet.tiers == (AskedTier(("a", "a"), scored=True), AskedTier(("a",)))
 
 
 def test_latencies_of_a_fleet_without_load() -> None:

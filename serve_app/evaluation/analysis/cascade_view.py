@@ -9,7 +9,7 @@ import numpy as np
 from serve_app.core.types import Tier
 from serve_app.errors import DataError
 from serve_app.evaluation.analysis.candidates import Candidate
-from serve_app.evaluation.analysis.costs import UNITS, Unit
+from serve_app.evaluation.analysis.costs import UNITS, Costs, Unit
 from serve_app.evaluation.analysis.dataset import Dataset, Group
 from serve_app.evaluation.statistics.curves import Floats, Integers, Sweep, sweep
 from serve_app.evaluation.statistics.pareto import RecordedTarget, RecordedTier
@@ -74,25 +74,38 @@ class CascadeView:
         """Return the target's cost in every unit in which it is known and not zero."""
         return {unit: cost for unit, cost in self.cost(self.target).items() if cost[self.test].any()}
 
-    def tier_cost(self, tier: Tier) -> dict[Unit, Floats]:
-        """Return the cost of a tier's members and scorer, in those units of `target_cost` in which it is known."""
-        costs = self.dataset.tier_cost(tier)
-        return {unit: cost for unit in self.target_cost if (cost := costs[unit]) is not None}
+    def tier_costs(self, tiers: Sequence[Tier]) -> dict[Unit, list[Floats]]:
+        """Return the costs of each of these tiers, then of the target, (n,) each, paid by requests that get there.
+
+        In those units of `target_cost` in which all are known. A model of several tiers costs nothing but in the first.
+        """
+        costs: list[Costs] = []
+        asked: set[str] = set()
+        for tier in (*tiers, self.tiers[-1]):
+            costs.append(self.dataset.tier_cost(tier, asked))
+            asked.update(tier.models)
+        available = {unit: [cost for each in costs if (cost := each[unit]) is not None] for unit in self.target_cost}
+        return {unit: columns for unit, columns in available.items() if len(columns) == len(costs)}
 
     def unit(self, tiers: Sequence[Tier]) -> Unit:
         """Return the first unit in which all tiers' and the target's costs are known.
 
         Raises DataError if there is none.
         """
-        for unit in self.target_cost:
-            if all(unit in self.tier_cost(tier) for tier in tiers):
-                return unit
+        if unit := next(iter(self.tier_costs(tiers)), None):
+            return unit
         raise DataError(f"No cost of the cascade {self.id!r} is known in any unit.")
 
 
-def recorded(view: CascadeView, candidate: Candidate, unit: Unit) -> RecordedTier:
-    """Return a candidate as the statistics of thresholds take it."""
-    return RecordedTier(candidate.scored.scores, view.kept(candidate), view.tier_cost(candidate.tier)[unit])
+def recorded(
+    view: CascadeView, candidates: Sequence[Candidate], costs: Sequence[Floats]
+) -> tuple[list[RecordedTier], RecordedTarget]:
+    """Return the tiers and the target as the statistics of thresholds take them; `costs` are those of `tier_costs`."""
+    tiers = [
+        RecordedTier(candidate.scored.scores, view.kept(candidate), cost)
+        for candidate, cost in zip(candidates, costs, strict=False)
+    ]
+    return tiers, RecordedTarget(view.quality(view.target), costs[-1])
 
 
 def models_alone(view: CascadeView, unit: Unit) -> dict[Alone, RecordedTarget]:

@@ -5,7 +5,7 @@ are index arrays into them. A data set never changes: a fit returns a new one.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from math import copysign, isinf
@@ -15,7 +15,7 @@ import numpy as np
 
 from serve_app.config import AppConfig
 from serve_app.core.types import Tier
-from serve_app.evaluation.analysis.costs import UNITS, Costs, Unit, total
+from serve_app.evaluation.analysis.costs import UNITS, Costs, total
 from serve_app.evaluation.analysis.options import Options
 from serve_app.evaluation.analysis.replay import EVERYTHING, Replay
 from serve_app.evaluation.analysis.similarities import plain_signals
@@ -108,25 +108,36 @@ class Dataset:
         """Return the kinds of all signals that `signal` compares texts by; none if it is token-level."""
         return {plain.kind for plain in plain_signals(self.config, [signal]).values()}
 
-    def tier_cost(self, tier: Tier) -> dict[Unit, Floats | None]:
-        """Return what a tier costs every request, (n,) for each unit, or None if unknown.
+    def tier_cost(self, tier: Tier, asked: Collection[str] = ()) -> Costs:
+        """Return what a tier costs every request that gets to it, (n,) for each unit, or None if unknown.
 
-        The scorer is included; its cost is shared equally by the texts that it compares.
+        `asked`: the models of the tiers before it, whose answers are carried over and cost nothing again. The scorer is
+        included.
         """
-        members = [self.costs[model] for model in tier.models]
-        spent = {unit: total([cost[unit] for cost in members]) for unit in UNITS}
+        nothing = np.zeros(len(self))
+        members = [self.costs[model] for model in tier.models if model not in asked]
+        scoring = self._scoring_cost(tier)
+        spent = {unit: total([nothing, *(cost[unit] for cost in members), scoring[unit]]) for unit in UNITS}
         latencies = [latency for cost in members if (latency := cost["latency_s"]) is not None]
-        spent["latency_s"] = np.max(latencies, axis=0) if len(latencies) == len(members) else None
-        if tier.token_level or tier.signal is None:
-            return spent
-        share = len(tier.models) / len(self.members)
-        for name in plain_signals(self.config, [tier.signal]):
-            computed = self.replay.similarities[tier.compare][name]
-            seconds = np.full(len(self), computed.device_s * share)
-            spent["flops"] = total([spent["flops"], None if computed.flops is None else computed.flops * share])
-            spent["device_s"] = total([spent["device_s"], seconds])
-            spent["latency_s"] = total([spent["latency_s"], seconds])
+        slowest = np.max([nothing, *latencies], axis=0) if len(latencies) == len(members) else None
+        spent["latency_s"] = total([slowest, scoring["latency_s"]])
         return spent
+
+    def _scoring_cost(self, tier: Tier) -> Costs:
+        """Return what it costs to compare a tier's answers, (n,) for each unit, or None if unknown.
+
+        What a signal cost over all members is shared equally by the texts. A tier is scored anew, also the pairs that
+        an earlier tier compared: so it is online. The scorer's dollars are not counted.
+        """
+        flops: Floats | None = np.zeros(len(self))
+        seconds = np.zeros(len(self))
+        compared = [] if tier.token_level or tier.signal is None else plain_signals(self.config, [tier.signal])
+        share = len(tier.models) / max(1, len(self.members))
+        for name in compared:
+            computed = self.replay.similarities[tier.compare][name]
+            flops = total([flops, None if computed.flops is None else computed.flops * share])
+            seconds = seconds + computed.device_s * share
+        return {"flops": flops, "usd": np.zeros(len(self)), "device_s": seconds, "latency_s": seconds}
 
 
 def hashed_share(id_: str, seed: int) -> float:

@@ -49,7 +49,7 @@ def fitted(dataset: Dataset, index: Integers) -> dict[str, AnySignalConfig]:
 
 
 def _zscored(dataset: Dataset, models: Sequence[str], chow: ChowConfig, sample: Integers) -> ChowConfig:
-    return fit_zscores(chow, {model: dataset.replay.generations(model, sample) for model in models})
+    return fit_zscores(chow, {model: dataset.replay.generations(model, sample) for model in dict.fromkeys(models)})
 
 
 def _weighted(dataset: Dataset, tier: Tier, signal: BlendConfig, chow: ChowConfig, index: Integers) -> BlendConfig:

@@ -96,8 +96,8 @@ def _ad_hoc(records: Records, options: Options) -> dict[str, CascadeConfig]:
     for model in (*members, options.target):
         if model not in records.models:
             raise DataError(f"The records have no model {model!r}. {choices(model, records.models)}")
-    if options.target in members or len(set(members)) < len(members):
-        raise DataError("A model is asked once: name it only once among --members and --target.")
+    if options.target in members or any(len(set(tier)) < len(tier) for tier in options.tiers):
+        raise DataError("A tier asks a model once: name it only once among --members and --target.")
     # Signal and threshold are not read: every signal is evaluated under every threshold.
     tiers = [
         TierConfig(models=list(tier), signal="rougeL", threshold=0.5, compare=_view_of(records.config, tier))

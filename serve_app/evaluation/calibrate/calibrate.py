@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from serve_app.errors import ConfigError, DataError
 from serve_app.evaluation.analysis.candidates import Candidate
-from serve_app.evaluation.analysis.cascade_view import CascadeView
+from serve_app.evaluation.analysis.cascade_view import CascadeView, recorded
 from serve_app.evaluation.analysis.costs import Unit
 from serve_app.evaluation.analysis.dataset import CALIBRATE, CHOOSE, Dataset, writable
 from serve_app.evaluation.calibrate.bound import bound_by_test, needs_path, scores_on
@@ -112,43 +112,39 @@ def _thresholds(
     if goal.rates is not None:
         return for_rates(scores, goal.rates)
     if goal.budget is not None:
-        costs = [cost[tune] for cost in _costs(view, candidates, goal.unit)]
-        allowed = goal.budget * float(costs[-1].mean())
+        costs = _costs(view, candidates, goal.unit)
+        allowed = goal.budget * float(view.target_cost[goal.unit][tune].mean())
         if len(candidates) > 1 and view.group.metrics:
             return best_for_budget(*_recorded(view, candidates, costs, tune), allowed)
-        return for_budget(scores, costs, allowed)
+        return for_budget(scores, [cost[tune] for cost in costs], allowed)
     if goal.tested_delta is not None:
         return bound_by_test(view, candidates, goal, choose, tune)
     assert goal.quality is not None
-    return for_quality(*_recorded(view, candidates, _prices(view, candidates, goal, tune), tune), goal.quality)
+    return for_quality(*_recorded(view, candidates, _prices(view, candidates, goal), tune), goal.quality)
 
 
 def _recorded(
     view: CascadeView, candidates: Sequence[Candidate], costs: Sequence[Floats], part: Integers
 ) -> tuple[list[RecordedTier], RecordedTarget]:
-    """Return the tiers and the target on some of the examples; `costs` are of each tier, then of the target, there."""
-    tiers = [
-        RecordedTier(candidate.scored.scores[part], view.kept(candidate)[part], cost)
-        for candidate, cost in zip(candidates, costs, strict=False)
-    ]
-    return tiers, RecordedTarget(view.quality(view.target)[part], costs[-1])
+    """Return the tiers and the target on some of the examples; `costs` are of each tier, then of the target."""
+    tiers, target = recorded(view, candidates, costs)
+    return [tier.take(part) for tier in tiers], target.take(part)
 
 
 def _costs(view: CascadeView, candidates: Sequence[Candidate], unit: Unit) -> list[Floats]:
     """Return the costs of each tier, then of the target, (n,) each. Raises DataError if one is unknown."""
-    tiers = [view.tier_cost(candidate.tier) for candidate in candidates]
-    units = [name for name in view.target_cost if all(name in tier for tier in tiers)]
-    if unit not in units:
-        available = ", ".join(units) or "none"
+    costs = view.tier_costs([candidate.tier for candidate in candidates])
+    if unit not in costs:
+        available = ", ".join(costs) or "none"
         raise DataError(f"The cost in {unit} is unknown for a model, or the target is free. Available: {available}.")
-    return [*(tier[unit] for tier in tiers), view.target_cost[unit]]
+    return costs[unit]
 
 
-def _prices(view: CascadeView, candidates: Sequence[Candidate], goal: Goal, part: Integers) -> list[Floats]:
+def _prices(view: CascadeView, candidates: Sequence[Candidate], goal: Goal) -> list[Floats]:
     """Return the costs that a quality goal minimises; with one threshold they are deferrals, whatever their cost."""
     if len(candidates) == 1:
-        return [np.zeros(len(part)), np.ones(len(part))]
-    return [cost[part] for cost in _costs(view, candidates, goal.unit)]
+        return [np.zeros(len(view.dataset)), np.ones(len(view.dataset))]
+    return _costs(view, candidates, goal.unit)
 
 
 def _guarantee(bound: RiskBound, share: float) -> Guarantee:
@@ -165,14 +161,10 @@ def _guarantee(bound: RiskBound, share: float) -> Guarantee:
 
 def _on_test(view: CascadeView, candidates: Sequence[Candidate], thresholds: Sequence[float], test: Integers) -> OnTest:
     by = answered_by(scores_on(candidates, test), thresholds)
-    costs = [view.tier_cost(candidate.tier) for candidate in candidates]
+    costs = view.tier_costs([candidate.tier for candidate in candidates])
     return OnTest(
         passed_on=tuple(_share(by > number) for number in range(len(candidates))),
-        cost_share={
-            unit: _cost(view, [cost[unit][test] for cost in costs], unit, by, test)
-            for unit in view.target_cost
-            if all(unit in cost for cost in costs)
-        },
+        cost_share={unit: _cost(view, columns, unit, by, test) for unit, columns in costs.items()},
         quality=_quality(view, candidates, by, test) if view.group.metrics else None,
     )
 
@@ -207,8 +199,7 @@ def _share(those: npt.NDArray[np.bool_]) -> Interval:
     return Interval(count / n, *binomial_interval(count, n, LEVEL), LEVEL)
 
 
-def _cost(view: CascadeView, tiers: Sequence[Floats], unit: Unit, by: Integers, test: Integers) -> float:
+def _cost(view: CascadeView, costs: Sequence[Floats], unit: Unit, by: Integers, test: Integers) -> float:
     """Return the mean cost as a share of the target's: each tier's (n,) costs are paid by requests that get there."""
-    target = view.target_cost[unit][test]
-    paid = np.sum([np.where(by >= number, cost, 0.0) for number, cost in enumerate([*tiers, target])], axis=0)
-    return float(paid.mean()) / float(target.mean())
+    paid = np.sum([np.where(by >= number, cost[test], 0.0) for number, cost in enumerate(costs)], axis=0)
+    return float(paid.mean()) / float(view.target_cost[unit][test].mean())

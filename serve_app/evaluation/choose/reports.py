@@ -1,21 +1,17 @@
 """What is reported of a chosen cascade, or of a model alone: figures of examples that it was not chosen on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TypeAlias
 
 from serve_app.evaluation.analysis.cascade_view import CascadeView
 from serve_app.evaluation.analysis.dataset import writable
 from serve_app.evaluation.analysis.json_values import Body
 from serve_app.evaluation.choose.results import ChosenCascade, ChosenTier, Gain, WhenChosen
+from serve_app.evaluation.choose.tiers import Chows, Specs
 from serve_app.evaluation.statistics.bootstrap import bootstrap, mean_of
 from serve_app.evaluation.statistics.search import Alone, Choice, Spec, best_alone_within
-from serve_app.signals import ChowConfig
 
-Specs: TypeAlias = tuple[Spec, ...]
-"""A cascade: its tiers but the target."""
 Key: TypeAlias = Specs | Alone
-Chows: TypeAlias = Mapping[str, Mapping[str, ChowConfig]]
-"""For each model the token-level signals, fitted for the tier that it is in."""
 
 
 class Reports:
@@ -99,7 +95,7 @@ def _settings(chows: Chows, specs: Specs) -> Body:
     signals: Body = {}
     for spec in specs:
         for model in spec.members:
-            if (chow := chows[model].get(spec.signal)) is not None:
+            if (chow := chows.get(spec.signal)) is not None:
                 named = signals.setdefault(spec.signal, {"kind": spec.signal, "zscores": {}})
                 named["zscores"][model] = chow.zscores[model].model_dump()
     return signals

@@ -10,7 +10,7 @@ from serve_app.evaluation.analysis.costs import Unit
 from serve_app.evaluation.analysis.json_values import Result
 from serve_app.evaluation.statistics.accepted import share_of
 from serve_app.evaluation.statistics.bootstrap import Interval
-from serve_app.evaluation.statistics.pareto import RecordedTier
+from serve_app.evaluation.statistics.pareto import RecordedTarget, RecordedTier
 from serve_app.evaluation.statistics.search import Alone, Choice, choose
 
 
@@ -49,7 +49,7 @@ def front(view: CascadeView) -> ParetoFront:
     target = alone[Alone(view.target)]
     quality = target.quality[view.test]
     spent = float(target.cost[view.test].mean())
-    choices: list[Choice[str | Alone]] = choose(_cascades(view, unit), alone.items(), target, (view.fit, view.test))
+    choices: list[Choice[str | Alone]] = choose(_cascades(view, unit), alone.items(), (view.fit, view.test))
     points = (
         FrontPoint(
             signal=None if isinstance(choice.cascade, Alone) else choice.cascade,
@@ -66,37 +66,44 @@ def front(view: CascadeView) -> ParetoFront:
     return ParetoFront(unit, tuple(points))
 
 
-def _cascades(view: CascadeView, unit: Unit) -> Iterator[tuple[str, list[RecordedTier]]]:
-    """Yield all tiers under each signal; a tier of one member, which has none to agree with, keeps the config's.
+def _cascades(view: CascadeView, unit: Unit) -> Iterator[tuple[str, list[RecordedTier], RecordedTarget]]:
+    """Yield the ways to score the tiers, by the names of their signals, whose cost is known in that unit."""
+    for candidates in _scored(view):
+        costs = view.tier_costs([candidate.tier for candidate in candidates]).get(unit)
+        if costs is not None:
+            names = [candidate.tier.signal or "" for candidate in candidates]
+            yield names[0] if len(set(names)) == 1 else " -> ".join(names), *recorded(view, candidates, costs)
 
-    Signals whose cost is unknown in that unit are left out.
+
+def _scored(view: CascadeView) -> Iterator[list[Candidate]]:
+    """Yield all tiers under each signal, then under the config's, if they differ and are all evaluated.
+
+    A tier of one member, which has none to agree with, keeps the config's signal.
     """
-    index = view.group.index
-    alone = {tier.models: _alone(view, tier) for tier in view.tiers[:-1] if len(tier.models) == 1}
-    compared = {
-        tier.models: {
-            candidate.tier.signal: candidate
-            for candidate in semantic(view.dataset, tier, index)
-            if candidate.kind == "semantic" and candidate.tier.agreement == tier.agreement
-        }
-        for tier in view.tiers[:-1]
-        if tier.models not in alone
+    tiers = view.tiers[:-1]
+    compared = {number: _by_signal(view, tier) for number, tier in enumerate(tiers) if len(tier.models) > 1}
+    alone = {number: _as_configured(view, tier) for number, tier in enumerate(tiers) if number not in compared}
+    first = next(iter(compared.values()), None)
+    for signal in [None] if first is None else first:
+        if all(signal in by_signal for by_signal in compared.values()):
+            under = {number: by_signal[signal] for number, by_signal in compared.items()} | alone
+            yield [under[number] for number in range(len(tiers))]
+    names = {tiers[number].signal for number in compared}
+    if len(names) > 1 and names <= view.dataset.signals.keys():
+        yield [alone.get(number) or _as_configured(view, tier) for number, tier in enumerate(tiers)]
+
+
+def _by_signal(view: CascadeView, tier: Tier) -> dict[str | None, Candidate]:
+    """Return a tier of several members under each signal, with the config's policy."""
+    candidates = semantic(view.dataset, tier, view.group.index)
+    return {
+        candidate.tier.signal: candidate
+        for candidate in candidates
+        if candidate.kind == "semantic" and candidate.tier.agreement == tier.agreement
     }
-    shared = [by_signal.keys() for by_signal in compared.values()]
-    for signal in shared[0] if shared else [None]:
-        if all(signal in signals for signals in shared):
-            under = {models: by_signal[signal] for models, by_signal in compared.items()} | alone
-            tiers = [under[tier.models] for tier in view.tiers[:-1]]
-            if not all(unit in view.tier_cost(candidate.tier) for candidate in tiers):
-                continue
-            names = [candidate.tier.signal or "" for candidate in tiers]
-            yield (
-                names[0] if len(set(names)) == 1 else " -> ".join(names),
-                [recorded(view, candidate, unit) for candidate in tiers],
-            )
 
 
-def _alone(view: CascadeView, tier: Tier) -> Candidate:
+def _as_configured(view: CascadeView, tier: Tier) -> Candidate:
     assert tier.signal is not None
     chow = view.dataset.config.confidence_of(tier.signal)
     return Candidate("semantic", view.dataset.replay.score(tier, chow, view.group.index), chow)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from serve_app.evaluation.analysis.cascade_view import recorded
 from serve_app.evaluation.analysis.costs import Unit
 from serve_app.evaluation.evaluate.results import (
     AcceptedResult,
@@ -18,7 +19,6 @@ from serve_app.evaluation.statistics.bootstrap import Resampled
 from serve_app.evaluation.statistics.curves import Curve, at_budgets
 from serve_app.evaluation.statistics.gap import average_gap_recovered, calls_needed
 from serve_app.evaluation.statistics.margin import cheapest_within_margin
-from serve_app.evaluation.statistics.pareto import RecordedTarget, RecordedTier
 
 FLAT = 0.01
 """A curve whose best and worst quality are no further apart is flat: it says nothing about thresholds."""
@@ -107,8 +107,8 @@ def _other_metrics(row: Row) -> dict[str, OtherMetric]:
 def _cost_curves(row: Row) -> dict[Unit, Curve]:
     view = row.view
     return {
-        unit: row.sweep.cost_curve(cost[view.test], view.target_cost[unit][view.test])
-        for unit, cost in view.tier_cost(row.candidate.tier).items()
+        unit: row.sweep.cost_curve(cost[view.test], target[view.test])
+        for unit, (cost, target) in view.tier_costs([row.candidate.tier]).items()
     }
 
 
@@ -135,12 +135,11 @@ def _budgets(row: Row, unit: Unit, curve: Curve) -> Budgets:
 def _cheapest(row: Row) -> CheapestResult | None:
     """Return the cheapest threshold within the margin of the target's quality, or None if no cost is known."""
     view, options = row.view, row.view.dataset.options
-    costs = view.tier_cost(row.candidate.tier)
+    costs = view.tier_costs([row.candidate.tier])
     if not costs or row.maximum:
         return None
     unit = next(iter(costs))
-    tier = RecordedTier(row.candidate.scored.scores, view.kept(row.candidate), costs[unit])
-    target = RecordedTarget(view.quality(view.target), view.target_cost[unit])
+    [tier], target = recorded(view, [row.candidate], costs[unit])
     parts = (view.fit, view.test)
     cheapest = cheapest_within_margin(
         tier, target, options.margin, parts, resamples=options.resamples, seed=options.seed
@@ -149,7 +148,7 @@ def _cheapest(row: Row) -> CheapestResult | None:
         threshold=cheapest.threshold,
         margin=cheapest.margin,
         unit=unit,
-        cost=cheapest.held_out.cost / float(target.cost[view.test].mean()),
+        cost=cheapest.held_out.cost / float(view.target_cost[unit][view.test].mean()),
         rate=cheapest.held_out.deferred,
         quality=cheapest.held_out.quality,
         less_target=cheapest.difference,

@@ -21,7 +21,8 @@ class RecordedTier:
     """One tier on n recorded examples, all arrays of shape (n,).
 
     `scores`: the agreement, NaN where it is undefined (deferred by every threshold). `kept`: quality of the selected
-    answer, a number everywhere. `cost`: members and scorer together, paid by each request that gets here, any unit.
+    answer, a number everywhere. `cost`: scorer and members that no earlier tier has asked, paid by each request that
+    gets here, any unit.
     """
 
     scores: Floats

@@ -72,9 +72,8 @@ class Choice(Generic[Key]):
 
 
 def choose(
-    candidates: Iterable[tuple[Key, Sequence[RecordedTier]]],
+    candidates: Iterable[tuple[Key, Sequence[RecordedTier], RecordedTarget]],
     alone: Iterable[tuple[Key, RecordedTarget]],
-    target: RecordedTarget,
     parts: Parts,
     *,
     points: int = 101,
@@ -82,17 +81,16 @@ def choose(
 ) -> list[Choice[Key]]:
     """Return the Pareto front over all candidates, their thresholds and single models, cheapest first.
 
-    A candidate is a key of the caller's with its tiers' arrays over all n examples; the iterable is read lazily and
-    only the front is kept. `alone`: models that answer every request themselves, which stay if a cascade is no better
-    or cheaper. `points` and `grid`: thresholds tried (`front_of`). The front is that of the first part: on the
-    second, a cascade may be off it.
+    A candidate is a key of the caller's with the arrays of its tiers and its target over all n examples; the iterable
+    is read lazily and only the front is kept. `alone`: models that answer every request themselves, which stay if a
+    cascade is no better or cheaper. `points` and `grid`: thresholds tried (`front_of`). The front is that of the first
+    part: on the second, a cascade may be off it.
     """
-    tuning, testing = target.take(parts[0]), target.take(parts[1])
     best = [choice_alone(key, model, parts) for key, model in alone]
     best = [best[k] for k in front([choice.chosen.cost for choice in best], [choice.chosen.quality for choice in best])]
-    for key, tiers in candidates:
-        tuned = front_of([tier.take(parts[0]) for tier in tiers], tuning, points, grid)
-        tested = [tier.take(parts[1]) for tier in tiers]
+    for key, tiers, target in candidates:
+        tuned = front_of([tier.take(parts[0]) for tier in tiers], target.take(parts[0]), points, grid)
+        tested, testing = [tier.take(parts[1]) for tier in tiers], target.take(parts[1])
         settings = [*(choice.chosen for choice in best), *tuned]
         survivors = front([setting.cost for setting in settings], [setting.quality for setting in settings])
         best = [

@@ -52,9 +52,9 @@ def test_it_shares_no_example_with_what_a_calibration_is_found_on(
 ) -> None:
     seen: list[Any] = []
 
-    def chosen(candidates: Any, alone: Any, target: Any, parts: Any, choose: Any = choosing.choose) -> Any:
+    def chosen(candidates: Any, alone: Any, parts: Any, choose: Any = choosing.choose) -> Any:
         seen.extend(parts)
-        return choose(candidates, alone, target, parts)
+        return choose(candidates, alone, parts)
 
     def found(view: Any, candidates: Any, goal: Goal, *parts: Any, found: Any = calibration._thresholds) -> Any:
         seen.extend(parts)

@@ -47,7 +47,7 @@ def test_choose_keeps_what_is_on_the_front_and_reports_it_elsewhere():
     parts = halves(2000)
     dear = RecordedTier(aware.scores, aware.kept, np.full(2000, 9.0))
     candidates = {"blind": [blind], "aware": [aware], "dear": [dear], "three": [blind, aware]}
-    chosen = choose(candidates.items(), [("target", target)], target, parts)
+    chosen = choose(((name, tiers, target) for name, tiers in candidates.items()), [("target", target)], parts)
     costs, qualities = [one.chosen.cost for one in chosen], [one.chosen.quality for one in chosen]
     assert costs == sorted(costs)
     assert qualities == sorted(qualities)
@@ -69,18 +69,18 @@ def test_choose_reads_candidates_lazily():
     def candidates():
         for name, tier in (("a", aware), ("b", blind)):
             alive.append(name)
-            yield name, [tier]
+            yield name, [tier], target
 
     stream = candidates()
     assert not alive
-    choose(stream, [("target", target)], target, halves(200), points=11)
+    choose(stream, [("target", target)], halves(200), points=11)
     assert alive == ["a", "b"]
 
 
 def test_the_target_alone_is_a_choice():
     _, _, target = simulated(100)
     worse = RecordedTier(np.zeros(100), np.zeros(100), np.full(100, 20.0))
-    (only,) = choose([("worse", [worse])], [("target", target)], target, halves(100))
+    (only,) = choose([("worse", [worse], target)], [("target", target)], halves(100))
     assert (only.cascade, only.chosen.thresholds, only.chosen.cost) == ("target", (), 10.0)
 
 
@@ -91,7 +91,7 @@ def test_a_model_alone_stays_if_a_cascade_is_no_better_for_no_less():
     # It defers the third alone, at the price of the scorer; the fourth is beyond the target, too.
     tier = RecordedTier(np.array([0.9, 0.8, 0.1, 0.9, 0.9, 0.1, 0.9, 0.9]), model.quality, np.full(8, 2.5))
     alone = {"model": model, "target": target}
-    chosen = choose([("cascade", [tier])], alone.items(), target, halves_)
+    chosen = choose([("cascade", [tier], target)], alone.items(), halves_)
     # Without deferral the cascade would be the model for more; with all deferred, the target for more.
     assert [(one.cascade, one.chosen.cost, one.chosen.quality) for one in chosen] == [
         ("model", 2.0, 0.5),
@@ -108,7 +108,7 @@ def test_a_model_alone_stays_if_a_cascade_is_no_better_for_no_less():
 
 def test_within_budget():
     aware, _, target = simulated()
-    chosen = choose([("aware", [aware])], [("target", target)], target, halves(2000))
+    chosen = choose([("aware", [aware], target)], [("target", target)], halves(2000))
     best = within_budget(chosen, 4.0)
     assert best is not None
     assert best.chosen.cost <= 4.0
