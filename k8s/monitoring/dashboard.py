@@ -126,7 +126,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             "Price of deciding: tokens not returned",
             ((UNRETURNED, "{{cascade}}"),),
             unit="percentunit",
-            about="Share of tokens in answers that were unused, failed or cancelled.",
+            about="Share of tokens in answers that were unused, failed, cancelled or wasted.",
         ),
         Panel("FLOPs by model", ((rates("model", "flops_total"), "{{model}}"),), "flops", options=STACKED),
         Panel(
