@@ -128,6 +128,13 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             unit="percentunit",
             about="Share of tokens in answers that were unused, failed, cancelled or wasted.",
         ),
+        Panel(
+            "Requests of cascades with a cache",
+            ((rates("result", "cache_requests_total"), "{{result}}"),),
+            unit="reqps",
+            about="hit and shared ask no model; uncacheable: sampling not at temperature 0, or asked not to.",
+            options=STACKED,
+        ),
         Panel("FLOPs by model", ((rates("model", "flops_total"), "{{model}}"),), "flops", options=STACKED),
         Panel(
             "US dollars an hour by model",

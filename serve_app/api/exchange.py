@@ -1,7 +1,7 @@
 """One request and its answer, opened and closed once; and work that ends when the client leaves."""
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import AsyncGenerator, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -13,11 +13,13 @@ from serve_app.api.fields.cascade_options import MAX_SESSION, CascadeOptions
 from serve_app.api.service import Service
 from serve_app.api.trace_context import trace_context
 from serve_app.core.record import DecisionRecord
+from serve_app.core.running.cascade import Event
 from serve_app.core.types import Outcome, Prompt
 from serve_app.errors import RequestError
 
 T = TypeVar("T")
 SESSION_HEADER = "x-session-id"
+NO_CACHE = {"no-cache", "no-store"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class Exchange:
         self.keepalive_s = service.keepalive_s
         self.stream_open_s = service.stream_open_s
         prompt = replace(ask.prompt, trace=trace_context(headers))
-        self._options = _with_session(ask.options, headers)
+        self._options = _with_cache_control(_with_session(ask.options, headers), headers)
         try:
             self.run = service.open(ask.model, prompt, self._options, stream=ask.stream, answers=ask.choices)
         except RequestError as error:
@@ -50,6 +52,10 @@ class Exchange:
         self.closed = False
         self._service = service
         self._ask = ask
+
+    def events(self) -> AsyncGenerator[Event, None]:
+        """Return the events of the run, which starts with the first."""
+        return self._service.events(self.run)
 
     def close(self, outcome: Outcome | None) -> DecisionRecord:
         """End the request and return its decision record. `outcome` is None if it was cancelled or broke off."""
@@ -66,6 +72,12 @@ def _with_session(options: CascadeOptions, headers: Mapping[str, str]) -> Cascad
     if len(session) > MAX_SESSION:
         raise RequestError(f"{SESSION_HEADER}: must have at most {MAX_SESSION} characters.", SESSION_HEADER)
     return options.model_copy(update={"session": session})
+
+
+def _with_cache_control(options: CascadeOptions, headers: Mapping[str, str]) -> CascadeOptions:
+    """Return the options without a cache if the client says so by HTTP's own header."""
+    directives = {directive.strip().lower() for directive in headers.get("cache-control", "").split(",")}
+    return options if directives.isdisjoint(NO_CACHE) else options.model_copy(update={"cache": False})
 
 
 async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T | None:

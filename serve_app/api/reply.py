@@ -9,9 +9,9 @@ from serve_app.api.error_detail import failure_detail, failure_headers
 from serve_app.api.error_shape import error_reply
 from serve_app.api.exchange import Exchange, while_connected
 from serve_app.api.intake.route import CLIENT_LEFT
-from serve_app.core.record import DecisionRecord, usage
+from serve_app.core.record import DecisionRecord, reported_calls, usage
 from serve_app.core.record_json import to_json
-from serve_app.core.running.cascade import run_cascade
+from serve_app.core.running.cascade import outcome_of
 from serve_app.core.types import Failure, Outcome
 
 
@@ -19,14 +19,14 @@ async def plain_response(exchange: Exchange, request: Request) -> Response:
     """Run the exchange to its end and return the whole response; a client that leaves ends it."""
     outcome: Outcome | None = None
     try:
-        outcome = await while_connected(request.receive, run_cascade(exchange.run))
+        outcome = await while_connected(request.receive, outcome_of(exchange.events()))
     finally:
         record = exchange.close(outcome)
     if outcome is None:
         return Response(status_code=CLIENT_LEFT)
     if isinstance(outcome.answer, Failure):
         return failure_reply(exchange, outcome, record, request.scope)
-    content = exchange.format.response(outcome.returned, usage(exchange.run.calls), record)
+    content = exchange.format.response(outcome.returned, usage(reported_calls(exchange.run, outcome)), record)
     return Reply(content, headers=decision_headers(record))
 
 

@@ -1,6 +1,6 @@
 """The interface of the service that runs the cascades, as the routes use it."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
@@ -9,6 +9,7 @@ from serve_app.api.intake.limits import Limits
 from serve_app.core.bounded_store import StoreLimits
 from serve_app.core.record import DecisionRecord
 from serve_app.core.record_json import JsonObject
+from serve_app.core.running.cascade import Event
 from serve_app.core.running.run import Run
 from serve_app.core.types import Embedding, Outcome, Prompt
 from serve_app.errors import UnknownModelError, choices, quoted
@@ -49,6 +50,10 @@ class Service(Protocol):
 
     def open(self, model: str, prompt: Prompt, options: CascadeOptions, *, stream: bool, answers: int = 1) -> Run:
         """Prepare a request for so many answers without starting it. Raises `UnknownModelError` or `RequestError`."""
+        ...
+
+    def events(self, run: Run) -> AsyncGenerator[Event, None]:
+        """Return the events of a run that was opened, as `cascade_events` yields them."""
         ...
 
     def close(self, model: str, run: Run, outcome: Outcome | None, options: CascadeOptions) -> DecisionRecord:

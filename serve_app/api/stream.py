@@ -12,9 +12,8 @@ from starlette.types import Receive, Scope, Send
 from serve_app.api.error_detail import BUG, failure_detail
 from serve_app.api.exchange import Exchange, while_connected
 from serve_app.api.reply import failure_reply
-from serve_app.core.record import usage
-from serve_app.core.running.cascade import cascade_events
-from serve_app.core.running.run import Run
+from serve_app.core.record import reported_calls, usage
+from serve_app.core.running.cascade import Event
 from serve_app.core.types import Delta, Failure, Outcome
 
 logger = logging.getLogger(__name__)
@@ -43,7 +42,7 @@ class EventStream(StreamingResponse):
 
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = self._exchange
-        async with aclosing(_paced(exchange.run, exchange.stream_open_s, exchange.keepalive_s)) as events:
+        async with aclosing(_paced(exchange.events(), exchange.stream_open_s, exchange.keepalive_s)) as events:
             first = await anext(events)
             if isinstance(first, Outcome) and isinstance(first.answer, Failure):
                 reply = failure_reply(exchange, first, exchange.close(first), scope)
@@ -75,7 +74,7 @@ async def server_sent_events(
         if isinstance(event.answer, Failure):
             ending = form.failed(failure_detail(event.answered_by, event.answer, form.field_names), record)
         else:
-            ending = form.ending(event.returned, usage(exchange.run.calls), record)
+            ending = form.ending(event.returned, usage(reported_calls(exchange.run, event)), record)
         for part in ending:
             yield part
     except Exception as error:
@@ -85,7 +84,7 @@ async def server_sent_events(
             yield part
 
 
-async def _paced(run: Run, first_s: float, period_s: float) -> AsyncGenerator[Shown, None]:
+async def _paced(run: AsyncGenerator[Event, None], first_s: float, period_s: float) -> AsyncGenerator[Shown, None]:
     """Yield the texts and the outcome, and None if nothing came for `first_s` seconds, then whenever for `period_s`."""
     async with aclosing(_shown(run)) as events:
         wait_s = first_s
@@ -107,9 +106,9 @@ async def _paced(run: Run, first_s: float, period_s: float) -> AsyncGenerator[Sh
                 return
 
 
-async def _shown(run: Run) -> AsyncGenerator[Delta | Outcome, None]:
+async def _shown(run_events: AsyncGenerator[Event, None]) -> AsyncGenerator[Delta | Outcome, None]:
     """Yield the cascade's events that a client is shown."""
-    async with aclosing(cascade_events(run)) as events:
+    async with aclosing(run_events) as events:
         async for event in events:
             if isinstance(event, Outcome) or (isinstance(event, Delta) and (event.text or event.reasoning)):
                 yield event

@@ -32,8 +32,9 @@ def render(body: Body, console: "Console") -> None:
     if reasoning := choice["message"].get("reasoning_content"):
         console.print(_line(f"(thought before: {reasoning})", "dim"), no_wrap=True, overflow="ellipsis")
     console.print()
-    console.print(_models(record))
-    console.print()
+    if record.cached is None:
+        console.print(_models(record))
+        console.print()
     for table in _matrices(record.tiers):
         console.print(table)
         console.print()
@@ -147,7 +148,7 @@ def _number(value: float | None, digits: int = 2) -> str:
 
 
 def _verdicts(record: DecisionRecord) -> "Iterator[Text]":
-    """Yield a line for each tier that had something to decide, and one if the target failed."""
+    """Yield a line for each tier that had something to decide, and one if a cache answered or the target failed."""
     from rich.text import Text
 
     tiers = record.tiers
@@ -164,6 +165,9 @@ def _verdicts(record: DecisionRecord) -> "Iterator[Text]":
         yield Text(f"{prefix}{_why(tier.decision)}: {result}", style)
         if tier.scorer_error:
             yield Text(clean(tier.scorer_error), "red")
+    if record.cached:
+        source = "shared with an equal request" if record.cached.shared else f"cached {record.cached.age_s:.0f} s ago"
+        yield Text(f"{source}, so no model was asked", "green")
     if record.replaced:
         model = record.replaced.model
         yield Text(f"{model} failed, so the best member answer stands in, by {record.answered_by}", "red")

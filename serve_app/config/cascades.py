@@ -72,6 +72,16 @@ class TierConfig(Strict):
         return model == self.select or self.models == [model]
 
 
+class CacheConfig(Strict):
+    """Answers that each router replica keeps for equal requests, which also share a run in progress."""
+
+    ttl_s: float = Field(600, gt=0, description="Seconds after which an answer is forgotten.")
+    entries: PositiveInt = Field(10_000, description="Answers kept by each router replica.")
+    bytes: PositiveInt = Field(
+        100_000_000, description="Memory for them; beyond it, or beyond the entries, the oldest is forgotten."
+    )
+
+
 class CascadeConfig(Strict):
     """An ordered list of tiers, served as a model id of its own.
 
@@ -87,6 +97,11 @@ class CascadeConfig(Strict):
         "none", description="escalate: a conversation (`cascade.session`) that was deferred once stays with the target."
     )
     session_ttl_s: float = Field(3600, gt=0, description="Seconds since its last request that it stays there.")
+    cache: CacheConfig | None = Field(
+        None,
+        description="Answer equal requests at temperature 0 from memory, and let those at the same time share one run; "
+        "`{}`: within the default limits; null: never.",
+    )
 
     @model_validator(mode="after")
     def _shaped(self) -> Self:

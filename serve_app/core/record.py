@@ -1,12 +1,12 @@
 """The decision record: everything that led to an answer, in one object for client, log, metrics and spans."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 
 from serve_app.core.charges import Charges, RequestCost
 from serve_app.core.running.run import Run
-from serve_app.core.types import Answer, Call, Generation, Outcome, Tier, TierResult
+from serve_app.core.types import Answer, Cached, Call, Generation, Outcome, Tier, TierResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,8 @@ class Replacement:
 class DecisionRecord:
     """The record of one request. `deferred` and `answered_by` are None if it was cancelled or failed.
 
-    `calibration` is the id of the calibration that the thresholds come from, or None.
+    `calibration` is the id of the calibration that the thresholds come from, or None. The `tiers` of a `cached`
+    answer are those that it was decided by; for this request nothing was called.
     """
 
     id: str
@@ -124,6 +125,7 @@ class DecisionRecord:
     timings: Timings
     calibration: str | None = None
     replaced: Replacement | None = None
+    cached: Cached | None = None
 
     def without_answers(self) -> "DecisionRecord":
         """Return the same record without any text that a model wrote as an answer."""
@@ -154,6 +156,13 @@ def usage(calls: Iterable[Call]) -> Usage:
     )
 
 
+def reported_calls(run: Run, outcome: Outcome) -> Sequence[Call]:
+    """Return the calls whose tokens a client is told of: all, or for a cached answer those that made it."""
+    if outcome.cached is None:
+        return run.calls
+    return [Call(outcome.answered_by, answer) for answer in outcome.returned]
+
+
 def decision_record(
     cascade: str,
     run: Run,
@@ -173,7 +182,7 @@ def decision_record(
         deferred=outcome.deferred if outcome else None,
         answered_by=outcome.answered_by if outcome and isinstance(outcome.answer, Generation) else None,
         reason=outcome.reason if outcome else "cancelled",
-        tiers=tuple(_tier(result, answers) for result in run.results),
+        tiers=tuple(_tier(result, answers) for result in (outcome.tiers if outcome else run.results)),
         models=_models(run.calls),
         cost=charges.request,
         timings=Timings(
@@ -183,6 +192,7 @@ def decision_record(
         ),
         calibration=calibration,
         replaced=_replacement(run.target, outcome),
+        cached=outcome.cached if outcome else None,
     )
 
 

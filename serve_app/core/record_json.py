@@ -16,6 +16,7 @@ from serve_app.core.record import (
     TierRecord,
     Timings,
 )
+from serve_app.core.types import Cached
 
 JsonObject: TypeAlias = dict[str, object]
 
@@ -40,6 +41,8 @@ def to_json(record: DecisionRecord) -> JsonObject:
         body["calibration"] = record.calibration
     if (replaced := record.replaced) is not None:
         body["replaced"] = {"model": replaced.model, "kind": replaced.kind, "message": replaced.message}
+    if (cached := record.cached) is not None:
+        body["cached"] = {"age_s": cached.age_s} | ({"shared": True} if cached.shared else {})
     return body
 
 
@@ -129,7 +132,7 @@ def from_json(value: object) -> DecisionRecord:
     So records of older and newer servers can be read; this never raises.
     """
     body = _object(value)
-    times, replaced = _object(body.get("timings_s")), body.get("replaced")
+    times, replaced, cached = _object(body.get("timings_s")), body.get("replaced"), body.get("cached")
     deferred = body.get("deferred")
     return DecisionRecord(
         id=_text(body.get("id")) or "",
@@ -146,7 +149,12 @@ def from_json(value: object) -> DecisionRecord:
         ),
         calibration=_text(body.get("calibration")),
         replaced=_read_replacement(replaced) if isinstance(replaced, dict) else None,
+        cached=_read_cached(cached) if isinstance(cached, dict) else None,
     )
+
+
+def _read_cached(body: Mapping[str, object]) -> Cached:
+    return Cached(_number(body.get("age_s")) or 0.0, body.get("shared") is True)
 
 
 def _read_replacement(body: Mapping[str, object]) -> Replacement:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from math import exp, inf
 from typing import Any, Literal, TypeAlias
 
-from serve_app.core.deciding.signal_range import Range
 from serve_app.core.text.characters import whole
 from serve_app.core.tools import ResponseFormat, Tool, ToolChoice
 from serve_app.core.views.view import View
@@ -290,8 +289,6 @@ class Tier:
     `compare` is what of each answer the signal sees; None means the whole text.
     `timeout_s` is how long each model may work. After `quorum` answers that survive, or after `tier_timeout_s`, the
     tier is decided on those that have arrived.
-    `signal_range` bounds the signal, so that the tier may be decided `early`: before all answers have arrived, once the
-    `decision` is settled or also which answer is returned (`selection`). None if nothing bounds it.
     `direction` is ours (the paper names none): `both` averages S_ij and S_ji, `hypothesis` takes S_ij alone (answer i
     as the hypothesis), `reference` S_ji. `select` names a fixed model whose answer is returned (paper, appendix C).
     """
@@ -310,8 +307,6 @@ class Tier:
     confidence: Confidence | None = field(default=None, compare=False)
     blend: Blend | None = None
     compare: View | None = None
-    signal_range: Range | None = field(default=None, compare=False)
-    early: Literal["off", "decision", "selection"] = "selection"
 
     @property
     def token_level(self) -> bool:
@@ -380,12 +375,21 @@ class TierResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Cached:
+    """How an answer came without a run of its own: it was kept `age_s` seconds ago, or `shared` while it was made."""
+
+    age_s: float
+    shared: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """The end of a request: the answer (or the last failure), the model that gave it, and every tier that ran.
 
     `replaced` is the target's failure if the cascade returned the best member answer instead. `escalated`: only the
     target was asked, because the request's conversation had been deferred before. `others` are further answers of the
-    same model, if the request wants several.
+    same model, if the request wants several. `cached` is set if all but `total_s` is an equal request's: the run itself
+    then has neither calls nor results.
     """
 
     answer: Answer
@@ -395,6 +399,7 @@ class Outcome:
     replaced: Failure | None = None
     escalated: bool = False
     others: tuple[Generation, ...] = ()
+    cached: Cached | None = None
 
     @property
     def returned(self) -> tuple[Generation, ...]:

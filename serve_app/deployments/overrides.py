@@ -15,7 +15,7 @@ def overridden(config: AppConfig, model: str, tiers: tuple[Tier, ...], options: 
     Raises `RequestError` if it does not fit the cascade.
     """
     members = tiers[:-1]
-    overrides = options.model_fields_set - {"include_answers", "session"}
+    overrides = options.model_fields_set - {"include_answers", "session", "cache"}
     if overrides and not members:
         field = f"cascade.{min(overrides)}"
         raise RequestError(f"{field}: {model!r} is a single model; there is nothing to decide.", field)

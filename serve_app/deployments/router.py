@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -26,15 +26,19 @@ from serve_app.core.deciding.deferral import answers_needed
 from serve_app.core.protocols import Model, Scorer
 from serve_app.core.record import DecisionRecord, decision_record
 from serve_app.core.record_json import JsonObject, to_json
+from serve_app.core.running.cascade import Event
 from serve_app.core.running.run import Run
 from serve_app.core.types import Embedding, Generation, Outcome, Prompt, Tier
 from serve_app.deployments.autoscaling import EXPECTED, Demand
+from serve_app.deployments.caching.answer_cache import AnswerCache
+from serve_app.deployments.caching.key import request_key
 from serve_app.deployments.capabilities import check_honoured
 from serve_app.deployments.cors import open_to
 from serve_app.deployments.handles import ModelHandle, ScorerHandle
 from serve_app.deployments.inline_scorer import InlineScorer
 from serve_app.deployments.observing.measures import request_measures
 from serve_app.deployments.observing.metrics import (
+    CACHE,
     CALIBRATED_RATE,
     LEFT_OUT,
     REFUSED,
@@ -49,6 +53,7 @@ from serve_app.deployments.protecting.host_check import HostCheckMiddleware
 from serve_app.deployments.protecting.liveness import UNREADABLE, Health, Liveness, look_up
 from serve_app.deployments.protecting.protection import Protection
 from serve_app.deployments.sessions import Sessions
+from serve_app.engines import EngineSettings
 from serve_app.errors import ConfigError, RequestError, UnknownModelError, choices, quoted
 from serve_app.signals import CompositeScorer
 
@@ -94,6 +99,7 @@ class Router:
         self._encoders, self._embedder = config.encoders(), remote
         inline = InlineScorer(config.similarities(), remote, config.scorer.inline_characters)
         self._scorer: Scorer = CompositeScorer(inline, config.composites())
+        self._cache = AnswerCache(config, self._begin)
         self._costs = {name: model.cost() for name, model in config.models.items()}
         self._speeds = {name: Speed(getattr(model, "max_tokens", None)) for name, model in config.models.items()}
         self._refused: JsonObject | None = None
@@ -194,14 +200,33 @@ class Router:
             choices=answers,
             speeds=self._speeds,
         )
-        if (full := self._protection.full(run.first)) is not None:
+        key = self._key(model, run, models.values()) if options.cache and self._cache.has(model) else None
+        begins = key is None or not self._cache.answers(model, key)
+        if begins and (full := self._protection.full(run.first)) is not None:
             self._instruments.record(REJECTED, 1, full)
             raise self._protection.overloaded(full)
-        self._demand.arrived(model)
         self._protection.enter(run)
+        if key is not None:
+            self._cache.enter(model, run, key)
+        if begins:
+            self._begin(model, run)
         if self._tracing:
             self._tracing.follow(model, run)
         return run
+
+    def _key(self, model: str, run: Run, models: Iterable[EngineSettings]) -> bytes | None:
+        """Return the key of the request's answer, or None if one of the models would draw it at random."""
+        if not all(it.greedy(run.prompt.sampling) for it in models):
+            return None
+        return request_key(model, run, self._calibration(model, run))
+
+    def _begin(self, model: str, run: Run) -> None:
+        """Let a run ask its first models."""
+        self._demand.arrived(model)
+        self._protection.begin(run)
+
+    def events(self, run: Run) -> AsyncGenerator[Event, None]:
+        return self._cache.events(run)
 
     async def embed(self, model: str, texts: Sequence[str]) -> list[Embedding]:
         if model not in self._encoders:
@@ -213,6 +238,8 @@ class Router:
         self._protection.leave(run)
         self._sessions.ended(model, options.session, run, outcome)
         self._measure(model, run, outcome)
+        if (result := self._cache.leave(run, outcome)) and self._cache.has(model):
+            self._instruments.record(CACHE, 1, model, result)
         charges = charge(run, outcome, self._costs)
         calibration = self._calibration(model, run)
         record = decision_record(model, run, outcome, charges, answers=options.include_answers, calibration=calibration)
@@ -232,7 +259,7 @@ class Router:
         for call in run.calls:
             if isinstance(call.answer, Generation):
                 self._demand.answered(self._config.served_by(call.model), call.answer.latency_s)
-        if outcome is not None:
+        if outcome is not None and outcome.cached is None:
             self._demand.finished(model, len(run.tiers if run.escalated else outcome.tiers))
 
     def record_autoscaling_stats(self) -> dict[str, float]:

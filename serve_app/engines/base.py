@@ -62,6 +62,10 @@ class EngineSettings(Settings):
         """Whether an image may be an http(s) URL."""
         return False
 
+    def greedy(self, sampling: Sampling) -> bool:
+        """Return whether a request with this sampling is decoded at temperature 0."""
+        return sampling.temperature == 0
+
 
 class VisionSettings(EngineSettings):
     """Base of the configs whose engine can pass on images."""
@@ -126,6 +130,9 @@ class DecodingSettings(WeightsSettings):
             self.top_p if sampling.top_p is None else sampling.top_p,
             self.seed if sampling.seed is None else sampling.seed,
         )
+
+    def greedy(self, sampling: Sampling) -> bool:
+        return self.decoding(sampling).temperature == 0
 
 
 class FolderSettings(DecodingSettings):

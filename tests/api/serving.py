@@ -19,6 +19,7 @@ from serve_app.core.bounded_store import StoreLimits
 from serve_app.core.charges import charge
 from serve_app.core.cost import ModelCost
 from serve_app.core.record import DecisionRecord, decision_record
+from serve_app.core.running.cascade import Event, cascade_events
 from serve_app.core.running.run import Run
 from serve_app.core.types import (
     Answer,
@@ -179,6 +180,9 @@ class FakeService:
         )
         self.runs.append(run)
         return run
+
+    def events(self, run: Run) -> AsyncGenerator[Event, None]:
+        return cascade_events(run)
 
     def close(self, model: str, run: Run, outcome: Outcome | None, options: CascadeOptions) -> DecisionRecord:
         self.closings.append(outcome)

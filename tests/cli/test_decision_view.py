@@ -199,6 +199,19 @@ def test_a_failed_scorer_says_why():
     assert "similarities" not in text
 
 
+@pytest.mark.parametrize(
+    ("cached", "source"),
+    [({"age_s": 12.4}, "cached 12 s ago"), ({"age_s": 0.0, "shared": True}, "shared with an equal request")],
+)
+def test_an_answer_from_the_cache(cached: dict[str, Any], source: str):
+    free = {"flops": 0, "usd": 0, "device_s": 0, "target_only": {"flops": 1.76e11, "usd": 0, "device_s": 1}}
+    times = {"tiers": [], "scoring": 0, "total": 0.001}
+    text = shown(changed(DEFERRED, cached=cached, models={}, cost=free, timings_s=times))
+    assert "status" not in text
+    assert f"deferred to qwen-1.5b\n{source}, so no model was asked\n" in text
+    assert "cost    0.00e00 FLOPs, 0% of the target alone (1.76e11)\ntime    <0.01 s\n" in text
+
+
 def test_a_member_that_stands_in_for_the_target():
     failed = {"status": "error", "message": "It stopped.", "prompt_tokens": 41, "completion_tokens": 0, "latency_s": 1}
     body = changed(

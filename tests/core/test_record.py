@@ -6,12 +6,13 @@ import pytest
 
 from serve_app.core.charges import charge
 from serve_app.core.cost import ModelCost, Speed
-from serve_app.core.record import DecisionRecord, Usage, decision_record, usage
+from serve_app.core.record import DecisionRecord, Usage, decision_record, reported_calls, usage
 from serve_app.core.record_json import from_json, to_json
 from serve_app.core.running.run import Run
 from serve_app.core.types import (
     Agreement,
     Answer,
+    Cached,
     Call,
     Decision,
     Failure,
@@ -274,6 +275,26 @@ def test_a_member_that_stands_in_for_the_target():
     assert record["answered_by"] == SMALL
     assert record["replaced"] == {"model": LARGE, "kind": "unavailable", "message": "No replica."}
     assert record["cost"]["target_only"]["estimated"] is True
+
+
+@pytest.mark.parametrize(
+    ("cached", "body"),
+    [(Cached(12.5), {"age_s": 12.5}), (Cached(0.0, shared=True), {"age_s": 0.0, "shared": True})],
+)
+def test_a_cached_answer_cost_nothing(cached: Cached, body: dict[str, Any]):
+    results = (members(PARIS, ROME, 0.41), target(LONG))
+    run = run_of()
+    outcome = Outcome(LONG, LARGE, results, 0.001, cached=cached)
+    record = record_of(run, outcome)
+    made = record_of(run_of(*results), ended(run_of(*results), LONG, LARGE))
+    assert record["cached"] == body
+    assert {name: record[name] for name in ("tiers", "deferred", "answered_by", "reason")} == {
+        name: made[name] for name in ("tiers", "deferred", "answered_by", "reason")
+    }
+    assert (record["models"], record["timings_s"]) == ({}, {"tiers": [], "scoring": 0, "total": 0.001})
+    spent = {"flops": 0, "usd": 0, "device_s": 0}
+    assert record["cost"] == spent | {"target_only": made["cost"]["target_only"]}
+    assert usage(reported_calls(run, outcome)) == Usage(41, 10)
 
 
 def test_a_cancelled_request():

@@ -22,6 +22,7 @@ from serve_app.core.record import (
     Timings,
 )
 from serve_app.core.record_json import from_json, to_json
+from serve_app.core.types import Cached
 
 texts = st.text(max_size=8)
 names = st.text(min_size=1, max_size=8)
@@ -79,6 +80,7 @@ records = st.builds(
     timings=st.builds(Timings, st.lists(numbers, max_size=3).map(tuple), numbers, maybe),
     calibration=st.none() | texts,
     replaced=st.none() | st.builds(Replacement, texts, texts, texts),
+    cached=st.none() | st.builds(Cached, numbers, st.booleans()),
 )
 
 

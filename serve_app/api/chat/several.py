@@ -11,9 +11,8 @@ from serve_app.api.exchange import Ask, Exchange, while_connected
 from serve_app.api.intake.route import CLIENT_LEFT
 from serve_app.api.reply import failure_reply
 from serve_app.api.service import Service
-from serve_app.core.record import usage
-from serve_app.core.running.cascade import run_cascade
-from serve_app.core.running.run import Run
+from serve_app.core.record import reported_calls, usage
+from serve_app.core.running.cascade import outcome_of
 from serve_app.core.types import Failure, Outcome
 
 
@@ -26,7 +25,7 @@ async def respond_to_all(service: Service, asks: Sequence[Ask], form: Completion
     outcomes: Sequence[Outcome | None] | None = None
     try:
         exchanges += (Exchange(service, ask, form, request.headers) for ask in asks)
-        outcomes = await while_connected(request.receive, _run_all([exchange.run for exchange in exchanges]))
+        outcomes = await while_connected(request.receive, _run_all(exchanges))
     finally:
         ended = outcomes or [None] * len(exchanges)
         records = [exchange.close(outcome) for exchange, outcome in zip(exchanges, ended, strict=True)]
@@ -35,14 +34,15 @@ async def respond_to_all(service: Service, asks: Sequence[Ask], form: Completion
     for exchange, outcome, record in zip(exchanges, outcomes, records, strict=True):
         if outcome is not None and isinstance(outcome.answer, Failure):
             return failure_reply(exchange, outcome, record, request.scope)
-    answers = [answer for outcome in outcomes if outcome is not None for answer in outcome.returned]
-    spent = usage(call for exchange in exchanges for call in exchange.run.calls)
+    runs = [(exchange.run, it) for exchange, it in zip(exchanges, outcomes, strict=True) if it is not None]
+    answers = [answer for _, outcome in runs for answer in outcome.returned]
+    spent = usage(call for run, outcome in runs for call in reported_calls(run, outcome))
     return Reply(form.responses(answers, spent, records))
 
 
-async def _run_all(runs: Sequence[Run]) -> list[Outcome | None]:
+async def _run_all(exchanges: Sequence[Exchange]) -> list[Outcome | None]:
     """Return the outcome of each run, or None if it was stopped because another failed."""
-    tasks = [asyncio.create_task(run_cascade(run)) for run in runs]
+    tasks = [asyncio.create_task(outcome_of(exchange.events())) for exchange in exchanges]
     pending = set(tasks)
     try:
         while pending:

@@ -23,6 +23,9 @@ class CascadeOptions(Body):
     )
     force: Literal["accept", "defer"] | None = Field(None, description="Decide so whatever the agreement is.")
     include_answers: bool = Field(False, description="Put every model's answer into the decision record.")
+    cache: bool = Field(
+        True, description="False: the answer is not taken from the cascade's cache, nor shared, nor kept there."
+    )
     session: Text | None = Field(
         None,
         min_length=1,

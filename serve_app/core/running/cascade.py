@@ -35,11 +35,16 @@ _ANSWERED = Failure("cancelled", "Stopped: the request was answered without it."
 
 async def run_cascade(run: Run) -> Outcome:
     """Run a request to its end and return the outcome."""
-    async with aclosing(cascade_events(run)) as events:
+    return await outcome_of(cascade_events(run))
+
+
+async def outcome_of(run_events: AsyncGenerator[Event, None]) -> Outcome:
+    """Consume a run's events to the end and return the outcome."""
+    async with aclosing(run_events) as events:
         async for event in events:
             if isinstance(event, Outcome):
                 return event
-    raise AssertionError("cascade_events always ends with an Outcome")
+    raise AssertionError("A run always ends with an Outcome.")
 
 
 async def cascade_events(run: Run) -> AsyncGenerator[Event, None]:

@@ -111,13 +111,12 @@ def _use(call: Call, outcome: Outcome | None) -> str:
 
 
 def _phases(run: Run, outcome: Outcome) -> Iterator[tuple[str, float]]:
-    *_, last = outcome.tiers
-    deciding = [result for result in outcome.tiers if result.judged is not None]
+    deciding = [result for result in run.results if result.judged is not None]
     if deciding:
         yield "members", sum(result.elapsed_s - result.scoring_s for result in deciding)
         yield "scoring", sum(result.scoring_s for result in deciding)
-    if last.judged is None:
-        yield "target", last.elapsed_s
+    if run.results and run.results[-1].judged is None:
+        yield "target", run.results[-1].elapsed_s
     yield "whole", outcome.total_s
     if run.stream and isinstance(outcome.answer, Generation):
         yield "first_text", outcome.total_s if run.first_text_s is None else run.first_text_s

@@ -68,6 +68,13 @@ LEFT_OUT = Metric(
     ("target",),
     "1 while a model or a scorer (target) is left out after failures in a row.",
 )
+CACHE = Metric(
+    "cascade_cache_requests_total",
+    "counter",
+    ("cascade", "result"),
+    "Requests of cascades with a cache: hit (a kept answer), shared (an equal request's run), miss (a run of its own), "
+    "uncacheable (sampling not at temperature 0, or asked not to).",
+)
 REQUEST_SECONDS = Metric(
     "cascade_request_seconds",
     "histogram",
@@ -147,6 +154,7 @@ ROUTER = (
     REFUSED,
     REJECTED,
     LEFT_OUT,
+    CACHE,
     REQUEST_SECONDS,
     CALLS,
     CALL_SECONDS,

@@ -95,6 +95,8 @@ class Tracing:
             span.set_attribute("error.type", "cancelled")
         else:
             span.set_attribute("cascade.deferred", outcome.deferred)
+            if outcome.cached is not None:
+                span.set_attribute("cascade.cached_age_s", outcome.cached.age_s)
             _set_result(span, outcome.answer, outcome.answered_by)
         span.end()
 

@@ -31,8 +31,9 @@ class Load:
 
     def take(self) -> "Place":
         """Count one request more, until its place is released."""
-        self.in_progress += 1
-        return Place(self)
+        place = Place(self)
+        place.hold()
+        return place
 
     def answered(self, seconds: float) -> None:
         """Observe the seconds that an answer took, without waiting."""
@@ -40,10 +41,15 @@ class Load:
 
 
 class Place:
-    """One request's place among those of a load; to release it twice does no harm."""
+    """One request's place among those of a load; to hold or to release it twice does no harm."""
 
     def __init__(self, load: Load) -> None:
         self._load = load
+        self.held = False
+
+    def hold(self) -> None:
+        """Take the place."""
+        self._load.in_progress += not self.held
         self.held = True
 
     def release(self) -> None:

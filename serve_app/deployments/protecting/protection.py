@@ -39,10 +39,15 @@ class Protection:
         return OverloadedError(message, load.retry_after_s)
 
     def enter(self, run: Run) -> None:
-        """Take a place at each model that is asked first, until `leave`, and give the run its models."""
-        places = {name: self._loads[self._config.served_by(name)].take() for name in run.first.models}
+        """Give the run its models, with a place at each that is asked first, which it takes when it begins."""
+        places = {name: Place(self._loads[self._config.served_by(name)]) for name in run.first.models}
         run.models = self._models | {name: self._models[name].at(place) for name, place in places.items()}
         self._places[id(run)] = list(places.values())
+
+    def begin(self, run: Run) -> None:
+        """Take the run's places, until `leave`: even at a full model, where it has been waiting."""
+        for place in self._places[id(run)]:
+            place.hold()
 
     def leave(self, run: Run) -> None:
         """Give back the places of a run that has ended."""

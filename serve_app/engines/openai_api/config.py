@@ -12,6 +12,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from serve_app.core.options import OPERATIONAL
 from serve_app.core.secrecy import ValuePath, holds_secret, names_secret, secret_paths
+from serve_app.core.types import Sampling
 from serve_app.engines.base import OPTIONAL_SAMPLING, VisionSettings
 from serve_app.engines.running.thinking import Markers, Reasoning
 from serve_app.engines.wire.dialect import Dialect
@@ -152,6 +153,10 @@ class OpenAiApiConfig(VisionSettings):
     def honours_max_reasoning_tokens(self) -> bool:
         """Whether requests can limit the model's thoughts."""
         return self.max_reasoning_tokens_field is not None
+
+    def greedy(self, sampling: Sampling) -> bool:
+        """Return whether the endpoint is told to decode at temperature 0; its own default is unknown."""
+        return (self.temperature if sampling.temperature is None else sampling.temperature) == 0
 
     @property
     def dialect(self) -> Dialect:

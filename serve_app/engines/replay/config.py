@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from serve_app.core.options import OPERATIONAL
+from serve_app.core.types import Sampling
 from serve_app.engines.base import OPTIONAL_SAMPLING, EngineSettings
 from serve_app.engines.replay.gpu_model import BatchSpeed
 from serve_app.engines.replay.synthetic import SyntheticAnswers
@@ -64,6 +65,10 @@ class ReplayConfig(EngineSettings):
         if self.batching is not None and timed & written:
             raise ValueError(f"batching and {min(timed & written)} exclude each other: both say how long tokens take")
         return self
+
+    def greedy(self, sampling: Sampling) -> bool:
+        """Return True: a recorded answer stays the same."""
+        return True
 
     @property
     def honours_reasoning_effort(self) -> bool:

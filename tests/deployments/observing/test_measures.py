@@ -11,6 +11,7 @@ from serve_app.core.running.run import Run
 from serve_app.core.types import (
     Agreement,
     Answer,
+    Cached,
     Call,
     Decision,
     Failure,
@@ -55,6 +56,8 @@ def measured(
     by: str = "t",
     costs: dict[str, ModelCost] = COSTS,
     calls: tuple[Call, ...] = (),
+    tiers: tuple[TierResult, ...] = (),
+    cached: Cached | None = None,
     **options: Any,
 ) -> Measures:
     """The measures of a request that ended with this answer, or was cancelled; by name and labels."""
@@ -62,7 +65,7 @@ def measured(
     run = Run(Prompt((Message("user", "?"),)), (MEMBERS, TARGET), {}, nobody, **options)
     run.results.extend(results)
     run.calls.extend(calls or (call for result in results for call in result.calls))
-    outcome = None if answer is None else Outcome(answer, by, results, 3.5)
+    outcome = None if answer is None else Outcome(answer, by, results or tiers, 3.5, cached=cached)
     charges = charge(run, outcome, costs)
     record = decision_record("default", run, outcome, charges)
     found = [
@@ -153,6 +156,17 @@ def test_no_saving_is_claimed_where_a_models_size_is_not_known() -> None:
     assert found["target_only_cost_usd_total", "default"] == 12
     found = measured(first_tier(A, B, accepted=True), answer=A, by="a", costs=COSTS | {"b": ModelCost(2e9)})
     assert ("target_only_cost_usd_total", "default") not in found
+
+
+def test_a_cached_answer_counts_as_a_request_and_as_nothing_else() -> None:
+    results = (first_tier(A, B, accepted=False), target(T))
+    made = measured(*results, answer=T)
+    assert measured(answer=T, tiers=results, cached=Cached(12.0), stream=True) == {
+        ("requests_total", "default", "deferred", "t"): 1,
+        ("request_seconds", "default", "whole"): 3.5,
+        ("request_seconds", "default", "first_text"): 3.5,
+        **{key: value for key, value in made.items() if key[0].startswith("target_only")},
+    }
 
 
 @pytest.mark.parametrize(

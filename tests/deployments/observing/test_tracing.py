@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import aclosing
+from dataclasses import replace
 
 import pytest
 
@@ -15,7 +16,7 @@ from serve_app.core.cost import ModelCost
 from serve_app.core.record import decision_record
 from serve_app.core.running.cascade import cascade_events, run_cascade
 from serve_app.core.running.run import Run
-from serve_app.core.types import Delta, Failure, Message, Outcome, Prompt, Sampling, Tier
+from serve_app.core.types import Cached, Delta, Failure, Message, Outcome, Prompt, Sampling, Tier
 from serve_app.deployments.observing.tracing import Tracing
 from tests.api.serving import HANG, Exact, Scripted
 from tests.deployments.collector import Collector, attributes, collecting
@@ -59,6 +60,17 @@ class Traced:
         outcome = await run_cascade(run)
         self.close(run, outcome)
         return outcome
+
+
+async def test_a_request_that_a_cache_answers(collector: Collector) -> None:
+    traced = Traced(collector.url)
+    made = await traced.ask()
+    run = traced.follow({})
+    traced.close(run, replace(made, cached=Cached(12.5)))
+    cached = [span for span in collector.spans() if "cascade.cached_age_s" in attributes(span)]
+    assert [attributes(span)["cascade.cached_age_s"] for span in cached] == [12.5]
+    assert [attributes(span)["gen_ai.usage.output_tokens"] for span in cached] == [0]
+    assert len([span for span in collector.spans() if span.name == "decide"]) == 1
 
 
 async def test_a_deferred_request(collector: Collector) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from serve_app.config import AppConfig
-from serve_app.deployments.protecting.load import Load, fullest, loads
+from serve_app.deployments.protecting.load import Load, Place, fullest, loads
 from serve_app.planning.queues import Queue, queue_of
 
 
@@ -68,6 +68,15 @@ def test_when_there_is_room_again() -> None:
     place.release()
     place.release()
     assert load.in_progress == 5
+
+
+def test_a_place_counts_once_while_it_is_held() -> None:
+    load = Load(Queue(2, 4))
+    place = Place(load)
+    assert load.in_progress == 0
+    for held, count in ((True, 1), (True, 1), (False, 0), (True, 1)):
+        place.hold() if held else place.release()
+        assert (place.held, load.in_progress) == (held, count)
 
 
 def test_the_longest_wait_is_named() -> None:

@@ -1,0 +1,292 @@
+"""Cascades with a cache, as the router serves them; without a cluster."""
+
+import asyncio
+from contextlib import aclosing
+from typing import Any
+
+import httpx
+import pytest
+
+from serve_app.api.fields.cascade_options import CascadeOptions
+from serve_app.api.routes import build_api
+from serve_app.config import AppConfig
+from serve_app.core.record import DecisionRecord
+from serve_app.core.running.cascade import outcome_of
+from serve_app.core.types import Answer, Cached, Failure, Message, Prompt, Sampling
+from serve_app.deployments.observing.metrics import CACHE, DECISIONS, Metric
+from serve_app.deployments.router import Router
+from serve_app.errors import OverloadedError
+from tests.deployments.test_router import LONG, MEMBERS, MODELS, PARIS, QUESTION, ROME, Deployment
+
+TIERS = [MEMBERS, {"models": ["t"]}]
+GREEDY = Prompt(QUESTION.messages, sampling=Sampling(temperature=0.0))
+
+
+class Counting(Deployment):
+    """Notes how often it is asked; with `gate`, answers once that is set."""
+
+    def __init__(self, answer: Answer, asked: list[str], name: str) -> None:
+        super().__init__(answer)
+        self.name = name
+        self.asked = asked
+        self.entered = asyncio.Event()
+        self.gate: asyncio.Event | None = None
+
+    async def remote(self, *arguments: Any, **options: Any) -> Any:
+        if not isinstance(arguments[0], str):
+            self.asked.append(self.name)
+            self.entered.set()
+            if self.gate is not None:
+                await self.gate.wait()
+        return await super().remote(*arguments, **options)
+
+
+class Served:
+    """A router over counting models: `default` has a cache, `plain` has none."""
+
+    def __init__(self, models: dict[str, Any] = MODELS, b: Answer = ROME, **options: Any) -> None:
+        cached = {"tiers": TIERS, "cache": {"ttl_s": 60}} | options
+        config = {"models": models, "cascades": {"default": cached, "plain": {"tiers": TIERS}}}
+        config |= {"router": {"max_waiting": 0}}
+        answers = {"a": PARIS, "b": b, "c": ROME, "d": ROME, "t": LONG}
+        self.asked: list[str] = []
+        self.handles: dict[str, Any] = {name: Counting(answers[name], self.asked, name) for name in models}
+        self.router = Router(AppConfig.model_validate(config), self.handles, self.handles["a"], {})
+        self.measures: list[tuple[str, ...]] = []
+        self.router._instruments.record = self._record  # type: ignore[method-assign]
+
+    def _record(self, metric: Metric, value: float, *labels: str) -> None:
+        self.measures.append((metric.name, *labels))
+
+    async def ask(self, prompt: Prompt = QUESTION, model: str = "default", **options: Any) -> DecisionRecord:
+        chosen = CascadeOptions(**options)
+        run = self.router.open(model, prompt, chosen, stream=False)
+        return self.router.close(model, run, await outcome_of(self.router.events(run)), chosen)
+
+    def cache_results(self) -> list[str]:
+        return [labels[-1] for name, *labels in self.measures if name == CACHE.name]
+
+
+async def test_a_second_equal_request_asks_nobody_and_costs_nothing() -> None:
+    served = Served()
+    first, second = await served.ask(), await served.ask()
+    assert sorted(served.asked) == ["a", "b", "t"]
+    assert (first.cached, first.cost.flops) == (None, 2e9 * (12 + 12 + 15))
+    assert second.cached is not None
+    assert 0 <= second.cached.age_s < 60
+    assert (second.answered_by, second.deferred, second.reason, second.tiers) == (
+        "t",
+        True,
+        "disagreement",
+        first.tiers,
+    )
+    assert (second.models, second.timings.tiers, second.timings.scoring) == ({}, (), 0)
+    assert (second.cost.flops, second.cost.device_s, second.cost.target_only) == (0, 0, first.cost.target_only)
+    assert served.cache_results() == ["miss", "hit"]
+    assert len([name for name, *_ in served.measures if name == DECISIONS.name]) == 1
+
+
+async def test_an_accepted_answer_is_kept_too() -> None:
+    served = Served(b=PARIS)
+    first, second = await served.ask(), await served.ask(include_answers=True)
+    assert (second.answered_by, second.deferred, len(served.asked)) == ("a", False, 2)
+    assert [answer and answer.text for answer in second.tiers[0].answers or ()] == ["Paris", "Paris"]
+    assert second.cost.target_only is not None
+    assert first.cost.target_only is not None
+    assert second.cost.target_only.flops == first.cost.target_only.flops
+
+
+@pytest.mark.parametrize("options", [{"threshold": 0.25}, {"force": "accept"}, {"signal": "bleu"}, {"compare": {}}])
+async def test_what_a_request_decides_otherwise_is_kept_by_itself(options: dict[str, Any]) -> None:
+    served = Served()
+    records = [await served.ask(**chosen) for chosen in ({}, options, options, {})]
+    assert [record.cached is not None for record in records] == [False, False, True, True]
+
+
+async def test_another_policy_in_force_makes_other_answers() -> None:
+    served = Served(b=PARIS)
+    in_force: list[dict[str, Any]] = [
+        {},
+        {"thresholds": {"default": [0.9]}},
+        {"calibrations": {"default": {"id": "c1", "thresholds": [0.5]}}},
+        {},
+    ]
+    cached = []
+    for user_config in in_force:
+        served.router.reconfigure(user_config)
+        cached.append((await served.ask()).cached is not None)
+    assert cached == [False, False, False, True]
+
+
+@pytest.mark.parametrize("drawn", [{"temperature": 0.7}, {"temperature": 0.7, "seed": 1}, {"top_p": 0.0}, {}])
+async def test_what_is_drawn_at_random_is_neither_kept_nor_shared(drawn: dict[str, Any]) -> None:
+    models = MODELS | {"t": {"engine": "seq2seq", "weights": "./t5", "temperature": 1.0}}
+    served = Served(models)
+    prompt = Prompt(QUESTION.messages, sampling=Sampling(**drawn))
+    records = [await served.ask(prompt) for _ in range(2)]
+    assert [record.cached for record in records] == [None, None]
+    assert (len(served.asked), served.cache_results()) == (6, ["uncacheable"] * 2)
+
+
+async def test_what_would_be_drawn_is_kept_if_the_request_says_temperature_0() -> None:
+    served = Served(MODELS | {"t": {"engine": "seq2seq", "weights": "./t5", "temperature": 1.0}})
+    records = [await served.ask(GREEDY) for _ in range(2)]
+    assert [record.cached is not None for record in records] == [False, True]
+
+
+async def test_a_request_may_ask_for_an_answer_of_its_own() -> None:
+    served = Served()
+    records = [await served.ask(cache=cache) for cache in (False, True, False, True)]
+    assert [record.cached is not None for record in records] == [False, False, False, True]
+    assert served.cache_results() == ["uncacheable", "miss", "uncacheable", "hit"]
+    assert (await served.ask(model="t", cache=False)).answered_by == "t"  # it decides nothing
+
+
+async def test_a_cascade_without_a_cache_and_a_single_model_keep_nothing() -> None:
+    served = Served()
+    for model in ("plain", "plain", "t", "t"):
+        assert (await served.ask(model=model)).cached is None
+    assert (len(served.asked), served.cache_results()) == (8, [])
+
+
+async def test_a_failure_is_not_kept() -> None:
+    served = Served()
+    served.handles["t"].answer = Failure("error", "Broken.")
+    await served.ask()
+    served.handles["t"].answer = LONG
+    record = await served.ask()
+    assert (record.cached, record.answered_by) == (None, "t")
+
+
+async def test_the_best_members_answer_in_the_targets_place_is_not_kept() -> None:
+    served = Served(on_target_failure="best_member")
+    served.handles["t"].answer = Failure("error", "Broken.")
+    assert (await served.ask()).replaced is not None
+    served.handles["t"].answer = LONG
+    record = await served.ask()
+    assert (record.cached, record.answered_by) == (None, "t")
+
+
+async def test_a_kept_deferral_makes_its_conversation_stay_with_the_target() -> None:
+    served = Served(stickiness="escalate")
+    await served.ask()
+    second = await served.ask(session="s")
+    third = await served.ask(session="s")
+    fourth = await served.ask(session="s")
+    assert (second.cached is not None, second.reason) == (True, "disagreement")
+    assert (third.cached, third.reason) == (None, "session")
+    assert (fourth.cached is not None, fourth.reason) == (True, "session")
+
+
+async def test_a_kept_answer_needs_no_room_at_a_model() -> None:
+    served = Served()
+    await served.ask()
+    other = Prompt((Message("user", "Else?"),))
+    runs = [served.router.open("plain", other, CascadeOptions(), stream=False) for _ in range(64)]  # all slots
+    with pytest.raises(OverloadedError):
+        await served.ask(other)
+    assert (await served.ask()).cached is not None
+    for run in runs:
+        served.router.close("plain", run, None, CascadeOptions())
+    assert (await served.ask(other)).cached is None
+
+
+async def test_equal_requests_take_one_place_and_make_one_run() -> None:
+    served = Served()
+    gate = served.handles["t"].gate = asyncio.Event()
+    tasks = [asyncio.create_task(served.ask()) for _ in range(100)]  # more than the members take
+    await served.handles["t"].entered.wait()
+    gate.set()
+    records = await asyncio.gather(*tasks)
+    assert sorted(served.asked) == ["a", "b", "t"]
+    assert [record.cached for record in records] == [None, *[Cached(0.0, shared=True)] * 99]
+    assert served.router._protection._loads["a"].in_progress == 0
+    assert sorted(served.cache_results()) == ["miss", *["shared"] * 99]
+
+
+async def test_a_request_that_takes_another_s_place_takes_its_room_too() -> None:
+    served = Served()
+    served.handles["a"].gate = asyncio.Event()
+    first = served.router.open("default", QUESTION, CascadeOptions(), stream=False)
+    second = served.router.open("default", QUESTION, CascadeOptions(), stream=False)
+    load = served.router._protection._loads["a"]
+    assert load.in_progress == 1
+    served.router.close("default", first, None, CascadeOptions())
+    assert load.in_progress == 0
+    async with aclosing(served.router.events(second)) as events:
+        task = asyncio.ensure_future(anext(events))
+        await served.handles["a"].entered.wait()
+        assert load.in_progress == 1
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    served.router.close("default", second, None, CascadeOptions())
+    assert load.in_progress == 0
+
+
+ASK = {"model": "default", "messages": [{"role": "user", "content": "Capital of France?"}]}
+PATHS: dict[str, dict[str, Any]] = {
+    "/v1/chat/completions": ASK,
+    "/v1/responses": {"model": "default", "input": "Capital of France?"},
+    "/v1/messages": ASK | {"max_tokens": 512},
+}
+
+
+@pytest.fixture
+def served() -> Served:
+    return Served()
+
+
+@pytest.fixture
+async def http(served: Served) -> Any:
+    transport = httpx.ASGITransport(build_api(served.router))
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        yield client
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_a_second_equal_request_is_answered_by_every_api(
+    path: str, served: Served, http: httpx.AsyncClient
+) -> None:
+    first, second = [(await http.post(path, json=PATHS[path])).json() for _ in range(2)]
+    assert len(served.asked) == 3
+    assert "cached" not in first["cascade"]
+    assert second["cascade"]["cached"]["age_s"] >= 0
+    assert second["cascade"]["cost"]["flops"] == 0
+    assert (second["cascade"]["models"], second["cascade"]["answered_by"]) == ({}, "t")
+    spent = {name: value for name, value in second["usage"].items() if name in ("prompt_tokens", "input_tokens")}
+    assert set(spent.values()) == {10}  # those of the answer, not of all models
+
+
+async def test_a_stream_is_answered_from_a_plain_request(served: Served, http: httpx.AsyncClient) -> None:
+    await http.post("/v1/chat/completions", json=ASK)
+    options = {"stream": True, "stream_options": {"include_usage": True}}
+    streamed = (await http.post("/v1/chat/completions", json=ASK | options)).text
+    assert len(served.asked) == 3
+    assert streamed.count("It is Paris.") == 1
+    assert '"completion_tokens":5' in streamed
+    assert '"cached":{"age_s":' in streamed
+    assert streamed.rstrip().endswith("data: [DONE]")
+
+
+@pytest.mark.parametrize(
+    ("headers", "cached"),
+    [
+        ({"cache-control": "no-cache"}, False),
+        ({"cache-control": "max-age=0, No-Store"}, False),
+        ({"cache-control": "max-age=60"}, True),
+        ({}, True),
+    ],
+)
+async def test_http_s_own_header_asks_for_an_answer_of_its_own(
+    headers: dict[str, str], cached: bool, http: httpx.AsyncClient
+) -> None:
+    await http.post("/v1/chat/completions", json=ASK)
+    body = (await http.post("/v1/chat/completions", json=ASK, headers=headers)).json()
+    assert ("cached" in body["cascade"]) == cached
+
+
+async def test_equal_prompts_of_one_request_share_a_run(served: Served, http: httpx.AsyncClient) -> None:
+    body = (await http.post("/v1/completions", json={"model": "default", "prompt": ["x", "x", "y"]})).json()
+    assert len(served.asked) == 6
+    assert [record.get("cached") for record in body["cascade"]] == [None, {"age_s": 0.0, "shared": True}, None]
+    assert body["usage"]["completion_tokens"] == 2 * (2 + 2 + 5) + 5

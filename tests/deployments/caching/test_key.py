@@ -1,0 +1,188 @@
+"""The key of an answer: equal for equal requests alone."""
+
+from dataclasses import fields, replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serve_app.core.running.run import Run
+from serve_app.core.tools import AnswerSchema, NamedTool, Tool
+from serve_app.core.types import Blend, Image, Message, Prompt, Sampling, Tier, ToolCall
+from serve_app.core.views.view import After, Chain, Match, View
+from serve_app.deployments.caching.key import NOT_ASKED, request_key
+from tests.core.scripted import PROMPT, TARGET, TIER, Judge
+
+
+def run_of(prompt: Prompt = PROMPT, tiers: tuple[Tier, ...] = (TIER, TARGET), **fields: Any) -> Run:
+    return Run(prompt, tiers, {}, Judge(), **fields)
+
+
+def key(prompt: Prompt = PROMPT, tiers: tuple[Tier, ...] = (TIER, TARGET), **fields: Any) -> bytes:
+    return request_key("default", run_of(prompt, tiers, **fields), "c1")
+
+
+FULL = Prompt(
+    messages=(
+        Message("user", "Hi", parts=("Hi", Image("data:image/png;base64,AA=="))),
+        Message("assistant", "", (ToolCall("1", "f", "{}"),)),
+        Message("tool", "18", tool_call_id="1"),
+    ),
+    sampling=Sampling(temperature=0.0),
+    tools=(Tool("f", "What it does.", {"type": "object"}),),
+    response_format=AnswerSchema("answer", {"type": "object"}),
+)
+POLICY = replace(TIER, blend=Blend(1.0, 0.5), compare=View(take=(Chain(After("Answer:"), "last_number"),)))
+
+# Another value for every field that can change an answer. A new field fails the test until it has one here.
+OTHER: dict[type, dict[str, Any]] = {
+    Prompt: {
+        "messages": (Message("user", "Ho"),),
+        "text": None,  # a prompt has messages or a text; see below
+        "sampling": Sampling(),
+        "timeout_s": 1.0,
+        "tools": (),
+        "tool_choice": NamedTool("f"),
+        "parallel_tool_calls": False,
+        "response_format": "json_object",
+    },
+    Sampling: {
+        "max_tokens": 1,
+        "temperature": None,
+        "top_p": 0.5,
+        "stop": ("x",),
+        "seed": 1,
+        "logprobs": True,
+        "frequency_penalty": 1.0,
+        "presence_penalty": 1.0,
+        "logit_bias": ((1, 2.0),),
+        "top_logprobs": 2,
+        "reasoning_effort": "low",
+        "max_reasoning_tokens": 1,
+    },
+    Message: {
+        "role": "system",
+        "content": "Ho",
+        "tool_calls": (ToolCall("1", "f", "{}"),),
+        "tool_call_id": "2",
+        "parts": ("Hi", Image("data:image/png;base64,AB==")),
+    },
+    ToolCall: {"id": "2", "name": "g", "arguments": "{ }"},
+    Tool: {"name": "g", "description": "Else.", "parameters": {"type": "string"}, "strict": True},
+    AnswerSchema: {"name": "other", "schema": {"type": "string"}, "description": "Else.", "strict": True},
+    Tier: {
+        "models": ("b", "a"),
+        "signal": "bleu",
+        "threshold": 0.25,
+        "agreement": "mean",
+        "direction": "reference",
+        "select": "a",
+        "min_answers": 1,
+        "truncated": "discard",
+        "timeout_s": 9.0,
+        "quorum": 2,
+        "tier_timeout_s": 9.0,
+        "blend": Blend(1.0, 0.25),
+        "compare": View(take=(Match("x"),)),
+    },
+}
+PARTS: list[tuple[Any, Any]] = [
+    (FULL, lambda part: key(part)),
+    (FULL.sampling, lambda part: key(replace(FULL, sampling=part))),
+    (FULL.messages[0], lambda part: key(replace(FULL, messages=(part, *FULL.messages[1:])))),
+    (
+        FULL.messages[1].tool_calls[0],
+        lambda part: key(replace(FULL, messages=(FULL.messages[0], Message("assistant", "", (part,))))),
+    ),
+    (FULL.tools[0], lambda part: key(replace(FULL, tools=(part,)))),
+    (FULL.response_format, lambda part: key(replace(FULL, response_format=part))),
+    (POLICY, lambda part: key(FULL, (part, TARGET))),
+]
+
+
+@pytest.mark.parametrize(("part", "key_of"), PARTS, ids=[type(part).__name__ for part, _ in PARTS])
+def test_every_field_is_in_the_key(part: Any, key_of: Any) -> None:
+    others = OTHER[type(part)]
+    assert others.keys() == {field.name for field in fields(part) if field.compare}
+    changed = [replace(part, **{name: value}) for name, value in others.items() if name != "text"]
+    keys = [key_of(part), *map(key_of, changed)]
+    assert len(set(keys)) == len(keys)
+    assert key_of(replace(part)) == keys[0]
+
+
+def test_a_raw_text_is_in_the_key() -> None:
+    texts = [Prompt(text=text) for text in ("", "a", "b")]
+    assert len({key(prompt) for prompt in (PROMPT, *texts)}) == 4
+
+
+def test_every_field_of_a_run_that_is_not_about_how_it_is_made_is_in_the_key() -> None:
+    others = {"force": "defer", "fallback": True, "escalated": True, "choices": 2}
+    assert {field.name for field in fields(Run)} - NOT_ASKED == {"prompt", "tiers", *others}
+    keys = [key(), *(key(**{name: value}) for name, value in others.items())]
+    assert len(set(keys)) == len(keys)
+    for name, value in {"stream": True, "started": 0.0, "first_text_s": 1.0, "speeds": {"a": None}}.items():
+        assert key(**{name: value}) == keys[0]
+
+
+def test_cascade_calibration_and_tenant_are_in_the_key() -> None:
+    run = run_of()
+    parts: list[tuple[str, str | None, str | None]] = [
+        ("default", None, None),
+        ("other", None, None),
+        ("default", "c1", None),
+        ("default", None, "c1"),
+        ("default", "c1", "c1"),
+    ]
+    assert len({request_key(cascade, run, calibration, tenant) for cascade, calibration, tenant in parts}) == 5
+
+
+def test_where_a_request_came_from_is_not_in_the_key() -> None:
+    assert key(replace(PROMPT, trace={"traceparent": "00-1-1-01"})) == key()
+
+
+def test_the_order_of_messages_counts() -> None:
+    ab = (Message("user", "a"), Message("user", "b"))
+    assert key(Prompt(ab)) != key(Prompt(ab[::-1]))
+
+
+def test_the_order_of_a_schema_counts_because_models_read_it() -> None:
+    a, b = ({"type": "object", "title": "x"}, {"title": "x", "type": "object"})
+    assert key(replace(FULL, tools=(Tool("f", None, a),))) != key(replace(FULL, tools=(Tool("f", None, b),)))
+
+
+def test_a_value_without_a_canonical_form_is_a_fault() -> None:
+    with pytest.raises(TypeError, match=r"^A set has no canonical form for the key of a cached answer\.$"):
+        key(replace(PROMPT, tools=(Tool("f", None, {"type": {"a"}}),)))
+
+
+TEXTS = st.sampled_from(["", "a", "b", '"', "[", "\ud800", "é"])
+VALUES: st.SearchStrategy[Any] = st.recursive(
+    st.sampled_from([None, True, False, 0, 1, 0.0, 1.0, "", "a", "1", "null"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(TEXTS, inner, max_size=2),
+    max_leaves=4,
+)
+CALLS = st.builds(ToolCall, TEXTS, TEXTS, TEXTS)
+MESSAGES = st.builds(Message, TEXTS, TEXTS, st.lists(CALLS, max_size=2).map(tuple), st.none() | TEXTS)
+SAMPLINGS = st.builds(
+    Sampling,
+    max_tokens=st.none() | st.integers(1, 2),
+    temperature=st.sampled_from([None, 0.0, 1.0]),
+    stop=st.lists(TEXTS, max_size=2).map(tuple),
+    seed=st.none() | st.integers(0, 1),
+)
+TOOLS = st.builds(Tool, TEXTS, st.none() | TEXTS, st.none() | st.dictionaries(TEXTS, VALUES, max_size=2))
+PROMPTS = st.builds(
+    Prompt,
+    st.lists(MESSAGES, min_size=1, max_size=2).map(tuple),
+    sampling=SAMPLINGS,
+    tools=st.lists(TOOLS, max_size=2).map(tuple),
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(PROMPTS, PROMPTS)
+def test_keys_are_equal_for_equal_prompts_alone(a: Prompt, b: Prompt) -> None:
+    # Unlike ==, repr tells 1 from 1.0 and from True, and sees the order of a dict.
+    assert (key(a) == key(b)) == (repr(a) == repr(b))
+    assert key(a) == key(replace(a))
