@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from math import exp, inf
 from typing import Any, Literal, TypeAlias
 
+from serve_app.core.deciding.signal_range import Range
 from serve_app.core.text.characters import whole
 from serve_app.core.tools import ResponseFormat, Tool, ToolChoice
 from serve_app.core.views.view import View
@@ -289,6 +290,8 @@ class Tier:
     `compare` is what of each answer the signal sees; None means the whole text.
     `timeout_s` is how long each model may work. After `quorum` answers that survive, or after `tier_timeout_s`, the
     tier is decided on those that have arrived.
+    `signal_range` bounds the signal, so that the tier may be decided `early`: before all answers have arrived, once the
+    `decision` is settled or also which answer is returned (`selection`). None if nothing bounds it.
     `direction` is ours (the paper names none): `both` averages S_ij and S_ji, `hypothesis` takes S_ij alone (answer i
     as the hypothesis), `reference` S_ji. `select` names a fixed model whose answer is returned (paper, appendix C).
     """
@@ -307,6 +310,8 @@ class Tier:
     confidence: Confidence | None = field(default=None, compare=False)
     blend: Blend | None = None
     compare: View | None = None
+    signal_range: Range | None = field(default=None, compare=False)
+    early: Literal["off", "decision", "selection"] = "selection"
 
     @property
     def token_level(self) -> bool:

@@ -129,7 +129,7 @@ def _judged(alive: Survivors, output: Sequence[float]) -> Agreement:
     """Return the agreement of the survivors that have these output scores, in their order, at their resolution."""
     scores = dict(zip(alive.indices, map(resolved, output), strict=True))
     by_model = tuple(scores.get(i) for i in range(len(alive.tier.models)))
-    value = resolved(_value(alive.tier, scores.values())) if scores else None
+    value = resolved(combined(alive.tier, scores.values())) if scores else None
     return Agreement(alive.indices, by_model, value, _best(alive.returnable, scores))
 
 
@@ -141,7 +141,7 @@ def _best(returnable: Sequence[int], scores: Mapping[int, float]) -> int | None:
     return max(returnable, key=lambda i: -inf if isnan(scores[i]) else scores[i], default=None)
 
 
-def _value(tier: Tier, scores: Collection[float]) -> float:
+def combined(tier: Tier, scores: Collection[float]) -> float:
     """Return s from o_1 ... o_n, NaN if one of them is: `max` alone would see it or not, depending on the order."""
     if tier.agreement == "mean":
         return _mean(scores)
