@@ -197,6 +197,12 @@ def test_what_only_figures_show(members: str, target: str, ids: list[str]) -> No
         assert {*ids} <= {*args_of(path).cascades}
 
 
+def test_the_ladder_is_the_quickstart_rung_by_rung() -> None:
+    args, quickstart = args_of(CONFIGS / "ladder.yaml"), args_of(CONFIGS / "quickstart.yaml")
+    assert (args.models, args.signals) == (quickstart.models, quickstart.signals)
+    assert args.cascades["default"].newly_asked() == [("qwen-0.5b",), ("smollm2-135m",), ("qwen-1.5b",)]
+
+
 def test_appendix_c_always_keeps_the_answer_of_the_larger_member() -> None:
     args = args_of(PAPER / "qwen2.5-1.5b_qwen2.5-0.5b_to_qwen2.5-7b.yaml")
     assert {cascade.tiers[0].select for cascade in args.cascades.values()} == {"qwen2.5-1.5b"}

@@ -224,7 +224,13 @@ def calibrate(
     metric: Metrics = None,
     where: Where = None,
     seed: Seed = 0,
-    config: Annotated[Path | None, typer.Option(help="Serving config to add the calibration to.")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="Serving config to add the calibration to, and to take the cascade from if the records have none of "
+            "that name."
+        ),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="CONFIG", help="File to write, for serve deploy.")
     ] = None,
@@ -232,6 +238,7 @@ def calibrate(
 ) -> None:
     """Find the thresholds for a goal on some of the records, and report what they do on others."""
     from serve_app.evaluation.analysis.options import Options
+    from serve_app.evaluation.analysis.other_config import with_cascade
     from serve_app.evaluation.calibrate import command as calibrating
     from serve_app.evaluation.records.file import Records
 
@@ -244,8 +251,11 @@ def calibrate(
         tier_signals=_list(signal),
         where=tuple(where or ()),
     )
+    loaded = Records.load(records)
+    if config is not None and cascade not in loaded.config.cascades:
+        loaded = with_cascade(loaded, config, cascade)
     done = calibrating.run(
-        Records.load(records),
+        loaded,
         options,
         goal,
         fit=fit,
@@ -290,6 +300,7 @@ def choose(
     from serve_app.evaluation.analysis.other_config import with_config
     from serve_app.evaluation.choose import choose as choosing
     from serve_app.evaluation.choose import output
+    from serve_app.evaluation.choose.progress import ChooseProgress
     from serve_app.evaluation.records.file import Records
 
     loaded = Records.load(records) if config is None else with_config(Records.load(records), config)
@@ -302,8 +313,10 @@ def choose(
         seed=seed,
         where=tuple(where or ()),
     )
-    with note_console().status("choosing"):
-        selection = choosing.find(load_dataset(loaded, options), budget, unit)
+    with note_console().status("comparing answers"):
+        dataset = load_dataset(loaded, options)
+    with ChooseProgress(note_console()) as progress:
+        selection = choosing.find(dataset, budget, unit, progress)
     if as_json:
         echo_json(selection.to_json())
     else:

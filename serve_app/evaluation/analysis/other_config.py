@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from serve_app.config import CascadeConfig
 from serve_app.config.serve_file import load
 from serve_app.errors import DataError, choices
 from serve_app.evaluation.records.example import sha256_of
@@ -17,10 +18,7 @@ def with_config(records: Records, path: Path) -> Records:
     """
     config = load(path).application.args
     for id_, cascade in config.cascades.items():
-        for name in (name for tier in cascade.tiers for name in tier.models):
-            if name not in records.models:
-                available = choices(name, records.models)
-                raise DataError(f"{path}: the records have no answers of {name!r}, a model of {id_!r}. {available}")
+        _check_models(records, path, id_, cascade)
     written = config.model_dump(mode="json", exclude_unset=True)
     models = dict(records.header.models)
     for name, model in config.models.items():
@@ -33,3 +31,31 @@ def with_config(records: Records, path: Path) -> Records:
             )
     header = replace(records.header, config=ConfigFacts(sha256_of(written), written), models=models)
     return Records(header, records.examples, records.answers)
+
+
+def with_cascade(records: Records, path: Path, id_: str) -> Records:
+    """Return the records with one cascade, that of another serving config, and with the signals that it uses there.
+
+    The models stay as they were when the records were collected. Raises DataError if the file has no such cascade or
+    the records lack one of its models, ConfigError if the file cannot be read.
+    """
+    config = load(path).application.args
+    if id_ not in config.cascades:
+        raise DataError(f"Neither the records nor {path} have a cascade {id_!r}. {choices(id_, config.cascades)}")
+    cascade = config.cascades[id_]
+    _check_models(records, path, id_, cascade)
+    signals = config.all_signals()
+    used = {name for tier in cascade.tiers if tier.signal for name in signals.uses(tier.signal)}
+    args = dict(records.header.config.args)
+    args["cascades"] = {id_: cascade.model_dump(mode="json", exclude_unset=True)}
+    own = {name: config.signals[name].model_dump(mode="json", exclude_unset=True) for name in used & {*config.signals}}
+    args["signals"] = {**args.get("signals", {}), **own}
+    header = replace(records.header, config=ConfigFacts(sha256_of(args), args))
+    return Records(header, records.examples, records.answers)
+
+
+def _check_models(records: Records, path: Path, id_: str, cascade: CascadeConfig) -> None:
+    for name in (name for tier in cascade.tiers for name in tier.models):
+        if name not in records.models:
+            available = choices(name, records.models)
+            raise DataError(f"{path}: the records have no answers of {name!r}, a model of {id_!r}. {available}")

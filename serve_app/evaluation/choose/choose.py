@@ -1,6 +1,6 @@
-"""`cascade choose`: of all subsets of the tiers' members, signals and thresholds, the cascades worth having, if any."""
+"""`cascade choose`: of subsets of the tiers' members, ladders, signals and thresholds, the cascades worth having."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import product
 from math import prod
@@ -9,17 +9,29 @@ from serve_app.errors import DataError, choices
 from serve_app.evaluation.analysis.cascade_view import CascadeView, models_alone
 from serve_app.evaluation.analysis.costs import Unit
 from serve_app.evaluation.analysis.dataset import CALIBRATE, CHOOSE, Dataset
+from serve_app.evaluation.choose.progress import ChooseProgress
 from serve_app.evaluation.choose.reports import Key, Reports
 from serve_app.evaluation.choose.results import Selection
 from serve_app.evaluation.choose.tiers import Chows, Specs, TierBuilder, chows_of, measured
 from serve_app.evaluation.records.file import Records
 from serve_app.evaluation.statistics.pareto import RecordedTarget, RecordedTier
-from serve_app.evaluation.statistics.search import Alone, Choice, Spec, choice_alone, choose, specs, within_budget
+from serve_app.evaluation.statistics.search import (
+    Alone,
+    Choice,
+    Spec,
+    choice_alone,
+    choose,
+    ladders,
+    specs,
+    within_budget,
+)
 
 MOST_MEMBERS = 8
 """255 subsets; more would take hours, and nobody serves them."""
 MOST_CASCADES = 10_000
 """Of several tiers: with 1,000 examples so many take half a minute."""
+MOST_LADDERS = 1_000
+"""Of one tier's members: with 1,000 examples so many take a minute."""
 
 
 def tiers(
@@ -41,10 +53,12 @@ def tiers(
     return (tuple(members or (model for model in records.models if model != target)),), target
 
 
-def find(dataset: Dataset, budget: float | None, unit: Unit | None = None) -> Selection:
+def find(
+    dataset: Dataset, budget: float | None, unit: Unit | None = None, progress: ChooseProgress | None = None
+) -> Selection:
     """Choose cascades on a quarter of the examples, and report them on another.
 
-    `budget` is a share of the target's mean cost.
+    `budget` is a share of the target's mean cost. `progress` counts the cascades tried.
 
     They are the quarters that a calibration chooses and tests on: the half that it is found on has had no part in the
     choice. The dataset has one cascade of all members. Raises DataError where costs are not known.
@@ -63,7 +77,9 @@ def find(dataset: Dataset, budget: float | None, unit: Unit | None = None) -> Se
     models = models_alone(view, unit_)
     alone: Collection[tuple[Key, RecordedTarget]] = models.items()
     target, parts = models[Alone(view.target)], (tuning, testing)
-    choices_: list[Choice[Key]] = choose(_candidates(view, chows, unit_), alone, parts)
+    several, left_out = _combinations(view, chows, unit_)
+    counted = several if progress is None else progress.count(several)
+    choices_: list[Choice[Key]] = choose(_candidates(TierBuilder(view, chows, unit_), counted), alone, parts)
     reports = Reports(view, chows, [choice_alone(key, model, parts) for key, model in alone], choices_)
     best = None if budget is None else within_budget(choices_, budget * float(target.cost[tuning].mean()))
     front = tuple(map(reports.cascade, choices_))
@@ -72,21 +88,24 @@ def find(dataset: Dataset, budget: float | None, unit: Unit | None = None) -> Se
         instead = reports.instead(choices_, None)
     else:
         instead = None if best is None else reports.instead([best], best)
-    return Selection(unit_, budget, front, chosen, instead, len(testing), dataset.source)
+    return Selection(unit_, budget, front, chosen, instead, len(several), left_out, len(testing), dataset.source)
 
 
 def _candidates(
-    view: CascadeView, chows: Chows, unit: Unit
+    builder: TierBuilder, combinations: Iterable[Specs]
 ) -> Iterator[tuple[Specs, list[RecordedTier], RecordedTarget]]:
-    """Yield every cascade to try whose costs are known."""
-    builder = TierBuilder(view, chows, unit)
-    for specs_ in _combinations(view, chows):
+    """Yield the cascades to try whose costs are known."""
+    for specs_ in combinations:
         if (built := builder.cascade(specs_)) is not None:
             yield specs_, *built
 
 
-def _combinations(view: CascadeView, chows: Chows) -> Iterator[Specs]:
-    """Yield every way to build each tier with every way to build the others; of several tiers one may be left out."""
+def _combinations(view: CascadeView, chows: Chows, unit: Unit) -> tuple[list[Specs], int]:
+    """Return the cascades to try, and how many ladders are left out.
+
+    Of one tier's members every subset with every signal, then ladders. Of several tiers every way to build each with
+    every way to build the others; one may be left out.
+    """
     pairwise = [name for name, signal in view.dataset.signals.items() if not signal.needs_logprobs]
     ways: list[list[Spec | None]] = []
     for tier in view.tiers[:-1]:
@@ -101,9 +120,21 @@ def _combinations(view: CascadeView, chows: Chows) -> Iterator[Specs]:
             f"{count:,} combinations of members and signals are too many, up to {MOST_CASCADES:,} are tried: "
             "name fewer of the models with --members, or fewer signals with --signals."
         )
-    for combination in product(*ways):
-        if tiers_ := tuple(spec for spec in combination if spec is not None):
-            yield tiers_
+    built_tiers = (tuple(spec for spec in combination if spec is not None) for combination in product(*ways))
+    cascades = [tiers_ for tiers_ in built_tiers if tiers_]
+    if len(ways) > 1:
+        return cascades, 0
+    rising = [
+        ladder for ladder in _ladders(view, chows, unit, pairwise) if all(measured(spec, chows) for spec in ladder)
+    ]
+    return [*cascades, *rising[:MOST_LADDERS]], max(0, len(rising) - MOST_LADDERS)
+
+
+def _ladders(view: CascadeView, chows: Chows, unit: Unit, pairwise: Sequence[str]) -> Iterator[Specs]:
+    """Yield the ladders of the only tier's members whose cost is known."""
+    means = {model: cost[unit][view.fit].mean() for model in view.tiers[0].models if unit in (cost := view.cost(model))}
+    members = [model for model in view.tiers[0].models if model in means]
+    return ladders(members, sorted(members, key=means.__getitem__), pairwise, tuple(chows))
 
 
 def nothing_within(selection: Selection) -> DataError:

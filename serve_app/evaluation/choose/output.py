@@ -25,13 +25,13 @@ def render(selection: Selection, console: "Console") -> None:
             f"Within {selection.budget:.0%}:\n{snippet(selection.best)}", markup=False, highlight=False, soft_wrap=True
         )
         if selection.best.tiers:
-            command = "cascade calibrate --chosen, with the same --seed"
-            console.print(f"To calibrate it on these records: {command}.", style="dim")
+            command = "cascade calibrate --cascade NAME --config FILE --chosen, with the same --seed"
+            console.print(f"To calibrate it on these records: put it into a config; {command}.", style="dim")
         console.print(selection.best.signature, style="dim", markup=False, soft_wrap=True)
 
 
 def _front(selection: Selection) -> Table:
-    several = selection.front[0].several
+    several = any(cascade.several for cascade in selection.front)
     header = (
         *(("tiers", "signals", "thresholds") if several else ("members", "signal", "threshold")),
         f"{selection.unit} / target's",
@@ -47,7 +47,10 @@ def _front(selection: Selection) -> Table:
     note = (
         "Chosen on a quarter of the examples; all but the quality when chosen is from another. gain: quality less that "
     )
-    note += "of the best model alone that costs no more, with its 95% interval; over: that model."
+    note += "of the best model alone that costs no more, with its 95% interval; over: that model. "
+    note += f"Tried: {selection.tried:,} cascades, each with many thresholds."
+    if selection.left_out:
+        note += f" {selection.left_out:,} ladders of more or dearer members were left out: name fewer with --members."
     return Table("Pareto front", header, rows, bold, note, words=frozenset({0, 1, 6}), optional=(8, 6, 7))
 
 

@@ -58,7 +58,7 @@ class Reports:
                 for spec, threshold in zip(specs_, thresholds, strict=True)
             ),
             target=last,
-            several=len(self._view.tiers) > 2,
+            several=max(len(self._view.tiers) - 1, len(specs_)) > 1,
             signals=_settings(self._chows, specs_),
             cost=choice.held_out.cost / self._target.held_out.cost,
             quality=self._resampled.interval(_subject(choice)),

@@ -43,7 +43,7 @@ class Gain(Result):
 class ChosenCascade:
     """A cascade, or without tiers a model alone: the target; figures are of examples not chosen on.
 
-    `several`: whether there was more than one tier to choose; `signals`: what the config's `signals` must say; `cost`:
+    `several`: whether it has several tiers, or could have had; `signals`: what the config's `signals` must say; `cost`:
     as a share of the target's; `rate`: the share of requests that the first tier defers; `gain`: of a cascade.
     """
 
@@ -59,7 +59,7 @@ class ChosenCascade:
     signature: str
 
     def to_json(self) -> Body:
-        """Return the fields by name; if there was one tier to choose, its own in place of `tiers`."""
+        """Return the fields by name; if there is one tier at most, its own in place of `tiers`."""
         return {
             **self._tiers(),
             "signals": self.signals,
@@ -88,7 +88,8 @@ class Selection:
     """The Pareto front, cheapest first, and its best cascade within the budget.
 
     `best` is None without a budget, or if even the cheapest costs more. `instead`: the model alone to use, if no
-    cascade pays; None if one does. `examples`: how many the figures are of.
+    cascade pays; None if one does. `tried`: how many cascades, each with many thresholds; `left_out`: how many ladders
+    are not, because there are so many. `examples`: how many the figures are of.
     """
 
     unit: Unit
@@ -96,6 +97,8 @@ class Selection:
     front: tuple[ChosenCascade, ...]
     best: ChosenCascade | None
     instead: ChosenCascade | None
+    tried: int
+    left_out: int
     examples: int
     source: Source
 
@@ -107,6 +110,8 @@ class Selection:
             "best": None if self.best is None else self.best.to_json(),
             "do_not_cascade": None if self.instead is None else self.instead.to_json(),
             "front": [cascade.to_json() for cascade in self.front],
+            "tried": self.tried,
+            "left_out": self.left_out,
             "examples": self.examples,
             "source": self.source.to_json(),
         }

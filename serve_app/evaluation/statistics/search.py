@@ -23,6 +23,8 @@ from serve_app.evaluation.statistics.pareto import (
 
 Key = TypeVar("Key")
 
+MOST_TIERS = 3
+"""Of a ladder, before the target: with a fourth the thresholds of one take a minute, and requests wait for them all."""
 Parts = tuple[Integers, Integers]
 """Disjoint indices of examples: to choose on, and to report on."""
 
@@ -52,6 +54,31 @@ def specs(members: Sequence[str], pairwise: Sequence[str], token_level: Sequence
         signals = (*pairwise, *token_level) if size > 1 else token_level
         for subset in combinations(members, size):
             yield from (Spec(subset, signal) for signal in signals)
+
+
+def ladders(
+    members: Sequence[str], by_cost: Sequence[str], pairwise: Sequence[str], token_level: Sequence[str]
+) -> Iterator[tuple[Spec, ...]]:
+    """Yield ladders: two or more tiers, each with the members of the one before it and at least one more.
+
+    Members join in the order `by_cost`, cheapest first; in a tier they have their order in `members`, which decides
+    ties. The first tier is one member by a token-level signal, or two by the pairwise one that all other tiers have. No
+    ladder has more than `MOST_TIERS`. Those of few and cheap members come first.
+    """
+    for size in range(2, len(members) + 1):
+        for subset in combinations(by_cost, size):
+            for sizes in _sizes(size):
+                tiers = [tuple(member for member in members if member in subset[:count]) for count in sizes]
+                for signal in pairwise:
+                    for first in token_level if sizes[0] == 1 else (signal,):
+                        yield Spec(tiers[0], first), *(Spec(tier, signal) for tier in tiers[1:])
+
+
+def _sizes(members: int) -> Iterator[tuple[int, ...]]:
+    """Yield the rising sizes of a ladder's tiers: from one or two members to all."""
+    for first in range(1, min(3, members)):
+        for between in range(MOST_TIERS - 1):
+            yield from ((first, *sizes, members) for sizes in combinations(range(first + 1, members), between))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from serve_app.evaluation.statistics.search import (
     best_alone_within,
     choice_alone,
     choose,
+    ladders,
     specs,
     within_budget,
 )
@@ -30,6 +33,33 @@ def test_specs_in_order():
     for members in range(1, 6):
         expected = (2**members - 1 - members) * 2 + (2**members - 1) * 3
         assert len(list(specs([str(i) for i in range(members)], ["x", "y"], ["u", "v", "w"]))) == expected
+
+
+def test_ladders_ask_cheap_members_first_and_keep_the_order_of_ties():
+    ladder = [
+        " -> ".join(f"{'+'.join(t.members)} {t.signal}" for t in tiers) for tiers in ladders("abc", "cab", "x", "u")
+    ]
+    assert ladder == [
+        "c u -> a+c x",
+        "c u -> b+c x",
+        "a u -> a+b x",
+        "c u -> a+b+c x",
+        "c u -> a+c x -> a+b+c x",
+        "a+c x -> a+b+c x",
+    ]
+    assert list(ladders("abc", "cab", "x", "")) == [(Spec(("a", "c"), "x"), Spec(("a", "b", "c"), "x"))]
+    assert list(ladders("ab", "ab", "xy", "")) == []
+    assert len(list(ladders("ab", "ab", "xy", "uv"))) == 4
+
+
+def test_a_ladder_is_nested_and_has_three_tiers_at_most():
+    tried = list(ladders("abcdef", "fedcba", "xy", "u"))
+    assert len(tried) == len(set(tried)) == 2 * 201
+    for tiers in tried:
+        assert 2 <= len(tiers) <= 3
+        assert all(set(one.members) < set(two.members) for one, two in pairwise(tiers))
+        assert (len(tiers[0].members), tiers[0].signal in "xy") in ((1, False), (2, True))
+        assert len({tier.signal for tier in tiers[1:]}) == 1
 
 
 def simulated(n=2000, seed=0):
