@@ -191,6 +191,16 @@ async def test_a_kept_answer_needs_no_room_at_a_model() -> None:
     assert (await served.ask(other)).cached is None
 
 
+async def test_only_requests_with_a_run_of_their_own_count_as_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    served = Served()
+    seen: list[Any] = []
+    monkeypatch.setattr(served.router._demand, "arrived", seen.append)
+    monkeypatch.setattr(served.router._demand, "finished", lambda *reached: seen.append(reached))
+    for _ in range(2):
+        await served.ask()
+    assert seen == ["default", ("default", 2)]
+
+
 async def test_equal_requests_take_one_place_and_make_one_run() -> None:
     served = Served()
     gate = served.handles["t"].gate = asyncio.Event()
