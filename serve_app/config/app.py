@@ -87,6 +87,18 @@ class AppConfig(Strict):
         for id_, cascade in self.cascades.items():
             for number, tier in enumerate(cascade.tiers):
                 yield from self._faults_of(tier, ("cascades", id_, "tiers", number))
+            yield from self._faults_of_speculation(id_, cascade)
+
+    def _faults_of_speculation(self, id_: str, cascade: CascadeConfig) -> Iterator[InitErrorDetails]:
+        if cascade.speculate is None:
+            return
+        ahead = {name: self.models[name] for tier in cascade.newly_asked()[1:] for name in tier if name in self.models}
+        for name, model in ahead.items():
+            if model.bills_cancelled and not cascade.speculate.billed:
+                sentence = f"asks {name!r} ahead of its tier, which bills cancelled calls; say billed: true to do it"
+                yield _fault(f"{sentence}, or cancelled_billed: false at the model", "cascades", id_, "speculate")
+            if cascade.speculate.when == "adaptive" and model.cost().usd(1, 1, 1.0) is None:
+                yield _fault(f"adaptive weighs costs, and {name!r} has no price", "cascades", id_, "speculate")
 
     def _faults_of_adapters(self) -> Iterator[InitErrorDetails]:
         bases = [name for name, model in self.models.items() if isinstance(model, VllmModel)]

@@ -1,12 +1,13 @@
 """What a user writes about a cascade: its tiers, and how their answers are judged."""
 
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
 from serve_app.config.deployment import Strict
 from serve_app.config.views import ViewConfig
 from serve_app.core.deciding.carried import newly_asked
+from serve_app.core.speculation import SpeculationPolicy
 
 MEMBER_TIMEOUT_S, TARGET_TIMEOUT_S = 120.0, 600.0
 """Limits that keep a request from waiting indefinitely on a model whose replicas are gone."""
@@ -82,6 +83,43 @@ class CacheConfig(Strict):
     )
 
 
+class SpeculationConfig(Strict):
+    """When the next tier is asked before a tier has decided."""
+
+    when: Literal["always", "adaptive"] | None = Field(
+        None,
+        description="always: at once; adaptive: at once where the seconds saved should be worth more than the waste.",
+    )
+    after_s: float | None = Field(None, ge=0, description="If the tier has not decided after so many seconds.")
+    percentile: float | None = Field(
+        None, gt=0, lt=100, description="If it takes longer than this percentage of its last 200 requests."
+    )
+    second_usd: float | None = Field(
+        None, gt=0, description="For `adaptive`: what a second less of waiting is worth, in US dollars."
+    )
+    billed: bool = Field(False, description="Also for models that bill cancelled calls (`cancelled_billed`).")
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> Self:
+        rules = [name for name in ("when", "after_s", "percentile") if getattr(self, name) is not None]
+        if len(rules) != 1:
+            raise ValueError(f"needs exactly one of when, after_s and percentile, got {' and '.join(rules) or 'none'}")
+        if (self.when == "adaptive") != (self.second_usd is not None):
+            raise ValueError("second_usd: adaptive needs it, and nothing else has a use for it")
+        return self
+
+    def policy(self) -> SpeculationPolicy:
+        """Return the policy as the decision core takes it."""
+        return SpeculationPolicy(self.when, self.after_s, self.percentile, self.second_usd or 0.0)
+
+
+def _spelled_out(value: Any) -> Any:
+    """Return a rule's short forms as a mapping: YAML reads an unquoted `off` as false."""
+    if value in (False, "off"):
+        return None
+    return {"when": value} if isinstance(value, str) else value
+
+
 class CascadeConfig(Strict):
     """An ordered list of tiers, served as a model id of its own.
 
@@ -93,6 +131,9 @@ class CascadeConfig(Strict):
         "error", description="Fail with the target, or let the best member answer stand in (and say so in the record)."
     )
 
+    speculate: Annotated[SpeculationConfig | None, BeforeValidator(_spelled_out)] = Field(
+        None, description="When the next tier is asked before it is known to be needed; `off` or null: never."
+    )
     stickiness: Literal["none", "escalate"] = Field(
         "none", description="escalate: a conversation (`cascade.session`) that was deferred once stays with the target."
     )
@@ -113,6 +154,8 @@ class CascadeConfig(Strict):
         if len(target.models) != 1 or written:
             extra = f" It has {', '.join(sorted(written))}, which have no effect there." if written else ""
             raise ValueError(f"the last tier is the target: one model, perhaps a timeout_s, and nothing else.{extra}")
+        if self.speculate is not None and not members:
+            raise ValueError("speculate: has no effect: the cascade has one tier")
         for number, tier in enumerate(members):
             for earlier, before in enumerate(members[:number]):
                 if tier.defers_after(before):

@@ -25,6 +25,16 @@ class ModelFacts(Strict):
         description="US dollars for an hour of one device. Without any price the cost in dollars is unknown.",
     )
     devices: float = Field(1, gt=0, description="Devices (GPUs, or CPUs) that one replica holds, for device-seconds.")
+    cancelled_billed: bool | None = Field(
+        None,
+        description="Whether a call that is cancelled is billed as if it had ended: such a model is not asked ahead of "
+        "its tier. Default: true for `openai_api` models with prices, else false.",
+    )
+
+    @property
+    def bills_cancelled(self) -> bool:
+        """Return whether a call that is cancelled is billed as if it had ended."""
+        return bool(self.cancelled_billed)
 
     def cost(self) -> ModelCost:
         """Return the figures that `core.cost` needs."""
@@ -54,6 +64,11 @@ class LlamaCppModel(DeployedFacts, LlamaCppConfig):
 
 class OpenAiApiModel(DeployedFacts, OpenAiApiConfig):
     """A model behind an OpenAI-compatible endpoint."""
+
+    @property
+    def bills_cancelled(self) -> bool:
+        priced = self.input_usd is not None or self.output_usd is not None
+        return priced if self.cancelled_billed is None else self.cancelled_billed
 
 
 class ReplayModel(DeployedFacts, ReplayConfig):

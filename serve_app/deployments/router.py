@@ -53,6 +53,7 @@ from serve_app.deployments.protecting.host_check import HostCheckMiddleware
 from serve_app.deployments.protecting.liveness import UNREADABLE, Health, Liveness, look_up
 from serve_app.deployments.protecting.protection import Protection
 from serve_app.deployments.sessions import Sessions
+from serve_app.deployments.speculation import Speculations
 from serve_app.engines import EngineSettings
 from serve_app.errors import ConfigError, RequestError, UnknownModelError, choices, quoted
 from serve_app.signals import CompositeScorer
@@ -102,6 +103,7 @@ class Router:
         self._cache = AnswerCache(config, self._begin)
         self._costs = {name: model.cost() for name, model in config.models.items()}
         self._speeds = {name: Speed(getattr(model, "max_tokens", None)) for name, model in config.models.items()}
+        self._speculations = Speculations(config, self._costs, self._speeds, self._protection.idle)
         self._refused: JsonObject | None = None
         self._status: tuple[float, Readiness] | None = None
         self._apply(RouterSettings())
@@ -196,6 +198,7 @@ class Router:
             force=options.force,
             fallback=cascade is not None and cascade.on_target_failure == "best_member",
             escalated=options.force is None and self._sessions.escalated(model, options.session),
+            speculation=self._speculations.of(model, tiers),
             stream=stream,
             choices=answers,
             speeds=self._speeds,
@@ -237,6 +240,8 @@ class Router:
     def close(self, model: str, run: Run, outcome: Outcome | None, options: CascadeOptions) -> DecisionRecord:
         self._protection.leave(run)
         self._sessions.ended(model, options.session, run, outcome)
+        if self._as_configured(model, run) and (outcome is None or outcome.cached is None):
+            self._speculations.ended(model, run)
         self._measure(model, run, outcome)
         if (result := self._cache.leave(run, outcome)) and self._cache.has(model):
             self._instruments.record(CACHE, 1, model, result)
@@ -252,8 +257,11 @@ class Router:
 
     def _calibration(self, model: str, run: Run) -> str | None:
         """Return the id of the calibration in force, or None if the request overrode the policy."""
-        as_configured = run.force is None and tuple(run.tiers) == self._tiers[model]
-        return self._calibrations.get(model) if as_configured else None
+        return self._calibrations.get(model) if self._as_configured(model, run) else None
+
+    def _as_configured(self, model: str, run: Run) -> bool:
+        """Return whether the request had the policy of its cascade, and did not override it."""
+        return run.force is None and tuple(run.tiers) == self._tiers[model]
 
     def _measure(self, model: str, run: Run, outcome: Outcome | None) -> None:
         for call in run.calls:

@@ -48,9 +48,9 @@ class Deployment:
         return self.answer
 
 
-def routed(b: Answer = ROME, **router: Any) -> Router:
+def routed(b: Answer = ROME, cascades: dict[str, Any] = CASCADES, **router: Any) -> Router:
     """A router over models `a` to `d` and the target `t`; `a` and `b` disagree unless `b` says otherwise."""
-    config = AppConfig.model_validate({"models": MODELS, "cascades": CASCADES, "router": router})
+    config = AppConfig.model_validate({"models": MODELS, "cascades": cascades, "router": router})
     answers = {"a": PARIS, "b": b, "c": ROME, "d": ROME, "t": LONG}
     handles: dict[str, Any] = {name: Deployment(answer) for name, answer in answers.items()}
     return Router(config, handles, handles["a"], {})
@@ -97,6 +97,41 @@ class TestReconfigure:
         assert (refused["user_config"], refused["in_force"]["default"]) == (user_config, [0.9])
         router.reconfigure({})
         assert router._readiness({}).details["refused_user_config"] is None
+
+
+SPECULATING = {"default": CASCADES["default"] | {"speculate": "always"}}
+
+
+class TestSpeculation:
+    async def test_the_target_is_asked_with_the_members(self) -> None:
+        router = routed(cascades=SPECULATING)
+        run = opened(router)
+        assert run.speculation is not None
+        assert run.speculation.delay_s(0, QUESTION) == 0.0
+        assert run.speculation.may_start(run.tiers[-1])
+        assert opened(routed()).speculation is None
+
+    async def test_a_target_without_a_free_slot_is_not(self) -> None:
+        router = routed(cascades=SPECULATING)
+        runs = [opened(router, "t") for _ in range(64)]  # the replay engine's slots
+        run = opened(router)
+        assert run.speculation is not None
+        assert not run.speculation.may_start(run.tiers[-1])
+        router.close("t", runs[0], None, CascadeOptions())
+        assert run.speculation.may_start(run.tiers[-1])
+
+    async def test_a_policy_learns_from_requests_that_had_it(self) -> None:
+        router = routed(cascades={"default": CASCADES["default"] | {"speculate": {"percentile": 50}}})
+        for _ in range(20):
+            await closed(router, threshold=0.9)
+        run = opened(router)
+        assert run.speculation is not None
+        assert run.speculation.delay_s(0, QUESTION) is None
+        for _ in range(20):
+            await closed(router)
+        delay_s = run.speculation.delay_s(0, QUESTION)
+        assert delay_s is not None
+        assert delay_s < 1
 
 
 class TestOverload:

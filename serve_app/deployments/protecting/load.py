@@ -24,6 +24,11 @@ class Load:
         return self.in_progress >= self.most
 
     @property
+    def idle(self) -> bool:
+        """Whether another request would begin at once."""
+        return self.in_progress < self.slots
+
+    @property
     def retry_after_s(self) -> float:
         """Seconds until the requests that wait now should have begun, by the mean time of answers; at least 1."""
         waiting = max(0, self.in_progress - self.slots)

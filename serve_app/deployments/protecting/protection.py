@@ -32,6 +32,11 @@ class Protection:
         """Return the model of a tier that has no room, the one with the longest wait, or None."""
         return fullest({name: self._loads[self._config.served_by(name)] for name in tier.models})
 
+    def idle(self, name: str) -> bool:
+        """Return whether a model would begin with another request at once, and is not left out."""
+        deployment = self._config.served_by(name)
+        return self._loads[deployment].idle and self.breakers[deployment].left_s is None
+
     def overloaded(self, name: str) -> OverloadedError:
         """Return the error of a request that finds a model full."""
         load = self._loads[self._config.served_by(name)]
