@@ -60,7 +60,10 @@ ARGS_PATH = "applications[0].args"
         (f"{ARGS_PATH}.models.a.replay", "Available: active_parameters, answers,"),
         (f"{ARGS_PATH}.models.a.deployment.num_replica", "Did you mean 'num_replicas'? Available: autoscaling_config,"),
         (f"{ARGS_PATH}.signals.mine.stemer", "Did you mean 'stemmer'? Available: kind,"),
-        (f"{ARGS_PATH}.cascades.default.tier", "Did you mean 'tiers'? Available: cache, on_target_failure, session_ttl_s,"),
+        (
+            f"{ARGS_PATH}.cascades.default.tier",
+            "Did you mean 'tiers'? Available: cache, on_target_failure, session_ttl_s,",
+        ),
         (f"{ARGS_PATH}.cascades.default.tiers[0].treshold", "Did you mean 'threshold'? Available: agreement,"),
         (
             f"{ARGS_PATH}.scorer.batch_texts",

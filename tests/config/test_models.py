@@ -40,7 +40,10 @@ def test_how_a_model_is_run_and_what_it_costs_can_change_no_answer(config: type[
 @pytest.mark.parametrize(
     ("config", "options"),
     [
-        (VllmLoraModel, "parameters active_parameters input_usd output_usd usd_per_device_hour devices cancelled_billed"),
+        (
+            VllmLoraModel,
+            "parameters active_parameters input_usd output_usd usd_per_device_hour devices cancelled_billed",
+        ),
         (SbertConfig, "device batch_size threads"),
         (BleurtSettings, "environment device batch_tokens threads deployment"),
         (BleuConfig, ""),
