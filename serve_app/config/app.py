@@ -289,4 +289,5 @@ class AppConfig(Strict):
             confidence=confidence(rule) if rule else None,
             blend=signal.blend_rule(),
             compare=tier.compare.view() if tier.compare else None,
+            signal_range=self.all_signals().range_of(tier.signal, tier.models),
         )

@@ -7,6 +7,7 @@ from typing import ClassVar, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from serve_app.core.deciding.signal_range import Range
 from serve_app.core.types import Blend, Matrix, Scores
 
 Features = TypeVar("Features")
@@ -29,6 +30,12 @@ class SignalOptions(Options):
     """Loads a model, whose source and checksum are its `weights` and `sha256`."""
     isolated: ClassVar[bool] = False
     """Runs in a Python environment, and so in a deployment, of its own."""
+    limits: ClassVar[Range | None] = None
+    """Bounds every value, each of which depends on its two texts alone; None if it may be anything, or NaN."""
+
+    def range_of(self, parts: Sequence[Range | None], models: Sequence[str]) -> Range | None:
+        """Return what bounds the values of the answers of `models`, given the ranges of the signal's components."""
+        return self.limits
 
     def blend_rule(self) -> Blend | None:
         """Return the weights by which the core adds token confidence to agreement, or None if it adds none."""

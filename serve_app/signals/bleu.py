@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from serve_app.core.deciding.signal_range import Range
 from serve_app.signals.base import LexicalSignal, SignalOptions
 
 Tokenizer = Callable[[str], list[str]]
@@ -21,6 +22,8 @@ _VALUE_DEFAULTS = {"floor": 0.1, "add-k": 1.0}
 
 class BleuConfig(SignalOptions):
     """Sentence BLEU with effective order (Papineni et al., 2002; Chen and Cherry, 2014). Not symmetric."""
+
+    limits: ClassVar[Range | None] = Range(0.0, 1.0)
 
     kind: Literal["bleu"] = "bleu"
     tokenize: Literal["13a", "intl", "zh", "char", "none"] = Field(

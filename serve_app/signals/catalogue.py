@@ -5,12 +5,13 @@ What its kind needs (weights, log-probabilities, an environment) is declared onc
 attributes of `base.SignalOptions`.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias, TypeGuard
 
 from pydantic import Field
 
+from serve_app.core.deciding.signal_range import Range
 from serve_app.signals import bleu, bleurt, chrf, exact, json_leaves, rouge, sbert
 from serve_app.signals.base import CompositeOptions, Signal
 from serve_app.signals.bleu import BleuConfig
@@ -181,6 +182,11 @@ class SignalCatalogue(Mapping[str, AnySignalConfig]):
         if components := self.components(name):
             return [plain for component in components for plain in self.computed_for(component)]
         return [] if self[name].token_level else [name]
+
+    def range_of(self, name: str, models: Sequence[str]) -> Range | None:
+        """Return what bounds a signal's values of the answers of `models`, or None. Raises KeyError for no signal."""
+        parts = [self.range_of(component, models) for component in self.components(name)]
+        return self[name].range_of(parts, models)
 
     def uses(self, name: str) -> set[str]:
         """Return the signal and all signals that it is made of, a blend's confidence included."""

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from serve_app.core.deciding.signal_range import Range
 from serve_app.core.types import Confidence, Generation
 from serve_app.errors import SignalError
 from serve_app.signals.base import Options, SignalOptions
@@ -41,6 +42,11 @@ class ChowConfig(SignalOptions):
         if "q" in self.model_fields_set and self.kind != "chow_quantile":
             raise ValueError(f"q has no meaning with {self.kind!r}, only with 'chow_quantile'.")
         return self
+
+    def range_of(self, parts: Sequence[Range | None], models: Sequence[str]) -> Range | None:
+        """Return what bounds the confidences of `models`: no log-probability is above 0, before it is normalised."""
+        highest = [self.zscores[model].of(0.0) if model in self.zscores else 0.0 for model in models]
+        return Range(-math.inf, max(highest, default=0.0))
 
 
 def chow_sum(logprobs: Sequence[float]) -> float:

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
+from serve_app.core.deciding.signal_range import Range
 from serve_app.signals.base import LexicalSignal, SignalOptions
 
 _PUNCTUATION = frozenset("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
@@ -15,6 +16,8 @@ _EPS = 1e-16
 
 class ChrfConfig(SignalOptions):
     """Character n-gram F-score (Popovic, 2015, 2017). For rich morphology and any script. Not symmetric."""
+
+    limits: ClassVar[Range | None] = Range(0.0, 1.0)
 
     kind: Literal["chrf"] = "chrf"
     char_order: int = Field(6, ge=1, le=100, description="The longest character n-grams that count.")

@@ -2,8 +2,9 @@
 
 import unicodedata
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
+from serve_app.core.deciding.signal_range import Range
 from serve_app.signals.base import LexicalSignal, SignalOptions
 
 _WRAPPING = frozenset("\"'`*¿¡")
@@ -12,6 +13,8 @@ _ENDING = frozenset(".,:;!?。、،؛؟।\u06d4")
 
 class ExactConfig(SignalOptions):
     """1 for texts that are equal after normalisation, else 0. For short answers: names, numbers, labels."""
+
+    limits: ClassVar[Range | None] = Range(0.0, 1.0, "equality")
 
     kind: Literal["exact"] = "exact"
 

@@ -22,6 +22,7 @@ import re
 from collections.abc import Sequence
 from typing import ClassVar, Literal, TypeAlias
 
+from serve_app.core.deciding.signal_range import Range
 from serve_app.signals.base import LexicalSignal, SignalOptions
 
 Json: TypeAlias = dict[str, "Json"] | list["Json"] | str
@@ -46,6 +47,8 @@ _LONGEST_EXPONENT = 19  # digits, sign included; no meaningful number has more
 
 class JsonConfig(SignalOptions):
     """Shared leaves over all leaves (Jaccard index) of two JSON texts. For structured answers and tool calls."""
+
+    limits: ClassVar[Range | None] = Range(0.0, 1.0)
 
     kind: Literal["json"] = "json"
 

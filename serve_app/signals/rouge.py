@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from serve_app.core.deciding.signal_range import Range
 from serve_app.signals.base import LexicalSignal, SignalOptions
 
 Tokenizer = Callable[[str], list[str]]
@@ -18,6 +19,8 @@ Tokenizer = Callable[[str], list[str]]
 
 class RougeConfig(SignalOptions):
     """ROUGE F1 (Lin, 2004): shared words, shared word pairs, or the longest common subsequence of words."""
+
+    limits: ClassVar[Range | None] = Range(0.0, 1.0)
 
     kind: Literal["rouge1", "rouge2", "rougeL"]
     stemmer: bool = Field(False, description="Compare Porter stems of words over three letters (English only).")

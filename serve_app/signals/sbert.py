@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from serve_app.core.deciding.signal_range import Range
 from serve_app.core.options import OPERATIONAL
 from serve_app.core.text.characters import whole
 from serve_app.core.types import Embedding, Matrix, Scores
@@ -21,6 +22,7 @@ class SbertConfig(SignalOptions):
     """Cosine similarity of sentence embeddings (Reimers and Gurevych, 2019)."""
 
     needs_weights: ClassVar[bool] = True
+    limits: ClassVar[Range | None] = Range(-1.0, 1.0, "angles")
 
     kind: Literal["sbert"] = "sbert"
     weights: WeightsSetting = Field(

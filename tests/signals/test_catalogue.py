@@ -1,9 +1,11 @@
 import subprocess
 import sys
+from math import inf, nan
 
 import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from serve_app.core.deciding.signal_range import Range
 from serve_app.errors import SignalError
 from serve_app.signals import (
     DEFAULT_SIGNALS,
@@ -19,8 +21,11 @@ from serve_app.signals import (
     SbertConfig,
     SignalCatalogue,
     SignalConfig,
+    VetoConfig,
+    ZScore,
     build_signal,
 )
+from serve_app.signals.composites.composite import LengthCase, MixPart
 
 SIGNAL: TypeAdapter[SignalConfig] = TypeAdapter(SignalConfig)
 ANY_SIGNAL: TypeAdapter[AnySignalConfig] = TypeAdapter(AnySignalConfig)
@@ -143,3 +148,53 @@ def test_only_a_mix_must_not_name_a_mix() -> None:
     assert "both" not in CATALOGUE.allowed_components(OWN["both"])
     assert "both" in CATALOGUE.allowed_components(OWN["either"])
     assert "chow_sum" not in CATALOGUE.allowed_components(OWN["sure"])
+
+
+RANGES = SignalCatalogue(
+    {
+        **DEFAULT_SIGNALS,
+        **TOKEN_SIGNALS,
+        "z": ChowConfig(kind="chow_avg", zscores={"a": ZScore(mean=-1, std=0.5), "b": ZScore(mean=-1, std=0.25)}),
+        "mix": MixConfig(
+            kind="mix", parts=[MixPart(signal="sbert", low=-3, weight=3), MixPart(signal="rouge1", high=2)]
+        ),
+        "unbounded": MixConfig(kind="mix", parts=[MixPart(signal="bleurt"), MixPart(signal="rouge1")]),
+        "huge": MixConfig(kind="mix", parts=[MixPart(signal="exact", weight=1e308)] * 2),
+        "strict": VetoConfig(kind="veto", signal="rouge1", floor=-0.5),
+        "raised": VetoConfig(kind="veto", signal="sbert", floor=0.5),
+        "odd": VetoConfig(kind="veto", signal="exact", floor=nan),
+        "learned": VetoConfig(kind="veto", signal="bleurt"),
+        "length": ByLengthConfig(
+            kind="by_length", cases=[LengthCase(signal="exact", max_characters=9), LengthCase(signal="rouge1")]
+        ),
+        "both": BlendConfig(kind="blend", agreement="rouge1", confidence="z"),
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "limits"),
+    [
+        ("exact", Range(0, 1, "equality")),
+        ("bleu", Range(0, 1)),
+        ("rouge1", Range(0, 1)),
+        ("rougeL", Range(0, 1)),
+        ("chrf", Range(0, 1)),
+        ("json", Range(0, 1)),
+        ("sbert_mbert", Range(-1, 1, "angles")),
+        ("bleurt", None),
+        ("chow_sum", Range(-inf, 0)),
+        ("z", Range(-inf, 4)),  # (0 - -1) / .25
+        ("mix", Range(0.375, 0.875)),  # (3 x .5 + 0) / 4, (3 x 1 + .5) / 4
+        ("unbounded", Range(0, 1)),
+        ("huge", None),
+        ("strict", Range(-0.5, 1)),
+        ("raised", Range(-1, 1)),
+        ("odd", None),
+        ("learned", None),
+        ("length", None),
+        ("both", None),
+    ],
+)
+def test_ranges(name: str, limits: Range | None) -> None:
+    assert RANGES.range_of(name, ["a", "b", "c"]) == limits

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from serve_app.core.types import Matrix
-from serve_app.signals import Signal
+from serve_app.signals import DEFAULT_SIGNALS, Signal
 
 SIGNALS = [
     "exact",
@@ -65,6 +65,17 @@ def test_shape_and_range(signal: Signal, n: int) -> None:
     assert isinstance(values, tuple)
     assert [len(row) for row in values] == [n] * n
     assert all(type(value) is float and signal.floor <= value <= 1 for row in values for value in row)
+
+
+def test_values_are_within_the_limits_of_the_config(name: str, signal: Signal) -> None:
+    limits = DEFAULT_SIGNALS[name].limits
+    assert (limits is None) == (name == "bleurt")
+    if limits is not None:
+        values = [value for row in matrix(signal, *TEXTS, TEXTS[0], "", " ") for value in row]
+        assert limits.low == signal.floor == min(values)
+        assert limits.high == 1
+        assert limits.relation != "equality" or set(values) == {0, 1}
+        assert max(values) <= limits.high
 
 
 def test_no_request_and_empty_requests(signal: Signal) -> None:

@@ -1,11 +1,13 @@
 """Signals computed from other signals: a weighted mix, and a choice by the length of the answers."""
 
 import asyncio
+import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from serve_app.core.deciding.signal_range import Range
 from serve_app.core.protocols import Scorer
 from serve_app.core.types import Matrix, Scores
 from serve_app.signals.base import CompositeOptions, Options, freeze
@@ -44,15 +46,23 @@ class MixConfig(CompositeOptions):
         """Return the signals of all parts, whatever the texts."""
         return [part.signal for part in self.parts]
 
+    def range_of(self, parts: Sequence[Range | None], models: Sequence[str]) -> Range | None:
+        """Return the weighted mean of the parts' ranges, each normalised; of a part without a range it is 0..1."""
+        total = sum(part.weight for part in self.parts)
+        if total == math.inf:
+            return None
+        lows = [part.low if limit is None else limit.low for part, limit in zip(self.parts, parts, strict=True)]
+        highs = [part.high if limit is None else limit.high for part, limit in zip(self.parts, parts, strict=True)]
+        return Range(self._mean(lows, total), self._mean(highs, total))
+
     def combine(self, matrices: Sequence[Matrix], texts: Sequence[str]) -> Matrix:
         """Return the weighted mean of the parts' n x n matrices, each normalised by its range: values in 0..1."""
         total = sum(part.weight for part in self.parts)
         size = range(len(matrices[0]))
-        parts = list(zip(self.parts, matrices, strict=True))
-        return freeze(
-            [sum(part.weight * part.normalise(matrix[i][j]) for part, matrix in parts) / total for j in size]
-            for i in size
-        )
+        return freeze([self._mean([matrix[i][j] for matrix in matrices], total) for j in size] for i in size)
+
+    def _mean(self, values: Sequence[float], total: float) -> float:
+        return sum(part.weight * part.normalise(value) for part, value in zip(self.parts, values, strict=True)) / total
 
 
 class LengthCase(Options):
@@ -66,7 +76,8 @@ class ByLengthConfig(CompositeOptions):
     """A signal for short answers and others for longer ones: the first case that the longest answer fits applies.
 
     Lengths are in characters, since not every script puts spaces between words. One threshold holds for all cases, so
-    wrap signals of different ranges in mixes, which normalise them.
+    wrap signals of different ranges in mixes, which normalise them. It has no range: a longer answer that arrives later
+    changes the similarities of all others.
     """
 
     kind: Literal["by_length"]

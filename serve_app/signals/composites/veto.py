@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from functools import cached_property
+from math import isfinite
 from typing import Literal
 
 from pydantic import Field
 
+from serve_app.core.deciding.signal_range import Range
 from serve_app.core.types import Matrix
 from serve_app.signals.base import CompositeOptions, Options, freeze
 from serve_app.signals.composites.contradictions import Check, Contradictions, Words
@@ -56,6 +58,13 @@ class VetoConfig(CompositeOptions):
     def chosen(self, texts: Sequence[str]) -> list[str]:
         """Return the one signal that it is made of, whatever the texts."""
         return [self.signal]
+
+    def range_of(self, parts: Sequence[Range | None], models: Sequence[str]) -> Range | None:
+        """Return the signal's range, widened to the floor; None if it has none."""
+        [base] = parts
+        if base is None or not isfinite(self.floor):
+            return None
+        return Range(min(base.low, self.floor), base.high)
 
     def combine(self, matrices: Sequence[Matrix], texts: Sequence[str]) -> Matrix:
         """Return the signal's n x n matrix, with the floor (or what is lower) for every pair that contradicts."""
