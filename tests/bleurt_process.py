@@ -61,8 +61,8 @@ class BleurtProcess:
             raise result
         return result
 
-    def similarities(self, requests: Sequence[Sequence[str]]) -> list[Scores]:
-        scores: list[Scores] = self.call("similarities", [list(texts) for texts in requests])
+    def similarities(self, requests: Sequence[Sequence[str]], since: Sequence[int] = ()) -> list[Scores]:
+        scores: list[Scores] = self.call("similarities", [list(texts) for texts in requests], None, list(since))
         return scores
 
     def close(self) -> str:
@@ -89,9 +89,11 @@ class Inside:
 
         return build_signal(BleurtConfig.model_validate({"device": "cpu", "threads": 1, **options}), self.checkpoint)
 
-    def similarities(self, requests: list[list[str]], options: dict[str, Any] | None = None) -> list[Scores]:
+    def similarities(
+        self, requests: list[list[str]], options: dict[str, Any] | None = None, since: Sequence[int] = ()
+    ) -> list[Scores]:
         signal = self.build(options) if options else self.signal
-        scores: list[Scores] = signal.similarities(requests)
+        scores: list[Scores] = signal.similarities(requests, since)
         return scores
 
     def reference(self, pairs: list[tuple[str, str]]) -> list[float]:

@@ -134,14 +134,14 @@ class _LocalScorer:
     def __init__(self, signals: Mapping[str, SignalConfig]) -> None:
         self._signals = signals
 
-    async def score(self, signal: str, texts: Sequence[str]) -> Scores:
+    async def score(self, signal: str, texts: Sequence[str], since: int = 0) -> Scores:
         config = self._signals[signal]
         facts, weights = FACTS[config.kind], None
         if not facts.installed:
             raise SignalError(f"{signal!r} is not installed: {facts.install}.")
         if needs_weights(config):
             weights = _fetch(signal, config.weights, config.sha256)
-        [scores] = build_signal(config, weights).similarities([texts])
+        [scores] = build_signal(config, weights).similarities([texts], [since])
         return scores
 
 

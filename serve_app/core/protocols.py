@@ -21,9 +21,10 @@ class Model(Protocol):
 class Scorer(Protocol):
     """Measures how far texts agree."""
 
-    async def score(self, signal: str, texts: Sequence[str]) -> Scores:
+    async def score(self, signal: str, texts: Sequence[str], since: int = 0) -> Scores:
         """Return an n x n matrix for n texts; pairs with an empty text get the signal's floor.
 
+        Pairs of the first `since` texts, which were compared before, are not computed: they are NaN, and not charged.
         Raises `SignalError` if the signal is unknown or cannot be computed.
         """
         ...

@@ -98,28 +98,30 @@ class ScorerHandle:
         self._timeout_s = timeout_s
         self._liveness = liveness
 
-    async def score(self, signal: str, texts: Sequence[str]) -> Scores:
+    async def score(self, signal: str, texts: Sequence[str], since: int = 0) -> Scores:
         scorer = self._isolated.get(signal, self._shared)
         deployment = signal if signal in self._isolated else "Scorer"
         breaker = self._breakers[deployment]
         if breaker.left_s is not None:
             raise SignalError(f"The scorer is left out after {breaker.failures} failures in a row.")
         with breaker.trial() as trial:
-            scores: Scores = await self._asked(scorer, deployment, signal, texts, trial)
+            scores: Scores = await self._asked(
+                scorer, deployment, trial, signal, list(texts), *([since] if since else [])
+            )
         return scores
 
     async def embed(self, signal: str, texts: Sequence[str]) -> list[Embedding]:
         """Return the vector of each text by the encoder of an sbert signal. Raises `SignalError` as `score` does."""
         # No breaker hears of it: whoever embeds long texts cannot have comparisons left out.
-        embeddings: list[Embedding] = await self._asked(self._encoders, "Scorer", signal, texts, Trial())
+        embeddings: list[Embedding] = await self._asked(self._encoders, "Scorer", Trial(), signal, list(texts))
         return embeddings
 
     async def _asked(
-        self, scorer: DeploymentHandle[Any], deployment: str, signal: str, texts: Sequence[str], trial: Trial
+        self, scorer: DeploymentHandle[Any], deployment: str, trial: Trial, signal: str, *arguments: Any
     ) -> Any:
         try:
             async with asyncio.timeout(self._timeout_s), self._liveness.required(deployment):
-                result = await _result(scorer.remote(signal, list(texts)))
+                result = await _result(scorer.remote(signal, *arguments))
         except TimeoutError:
             trial.works = False
             raise SignalError(f"The scorer did not answer within {self._timeout_s} s.") from None

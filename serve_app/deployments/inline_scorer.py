@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from serve_app.core.protocols import Scorer
 from serve_app.core.types import Scores
-from serve_app.deployments.scorer_server import score_batch
+from serve_app.deployments.scorer_server import Texts, score_batch
 from serve_app.errors import CascadeError, SignalError
 from serve_app.signals import SignalConfig, build_signal
 
@@ -27,11 +27,11 @@ class InlineScorer:
         self._beyond = beyond
         self._max_characters = max_characters
 
-    async def score(self, signal: str, texts: Sequence[str]) -> Scores:
+    async def score(self, signal: str, texts: Sequence[str], since: int = 0) -> Scores:
         if signal not in self._lexical or sum(map(len, texts)) > self._max_characters:
-            return await self._beyond.score(signal, texts)
+            return await self._beyond.score(signal, texts, since)
         try:
-            [scores] = score_batch(self._lexical[signal], [texts])
+            [scores] = score_batch(self._lexical[signal], [Texts(texts, since)])
         except CascadeError:
             raise
         except Exception as error:  # any failure is a reason to defer, as with the remote scorer

@@ -4,7 +4,7 @@ import asyncio
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from time import perf_counter
 from typing import Any
@@ -22,8 +22,22 @@ from serve_app.errors import SignalError, choices
 from serve_app.signals import SbertSignal, Signal, SignalConfig, build_signal, needs_weights
 from serve_app.weights import fetch
 
-Waiting = tuple[Sequence[str], asyncio.Future[Any]]
-Job = tuple[str, Callable[[Any, list[Sequence[str]]], list[Any]]]
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """One request's texts, of which the first `since` were compared with each other before."""
+
+    texts: Sequence[str]
+    since: int = 0
+
+    @property
+    def new(self) -> int:
+        """Return how many were not."""
+        return len(self.texts) - self.since
+
+
+Waiting = tuple[Texts, asyncio.Future[Any]]
+Job = tuple[str, Callable[[Any, list[Texts]], list[Any]]]
 """A signal, and what is done by it with a batch of requests: they are scored, or embedded."""
 
 
@@ -47,14 +61,14 @@ class ScorerServer:
             waiting = sum(len(queue) for (name, _), queue in self._waiting.items() if name == signal)
             self._instruments.record(SCORER_WAITING, waiting, signal)
 
-    async def score(self, signal: str, texts: Sequence[str]) -> Scores:
-        """Return the n x n similarities of n texts, and what they cost.
+    async def score(self, signal: str, texts: Sequence[str], since: int = 0) -> Scores:
+        """Return the n x n similarities of n texts, and what they cost; NaN for pairs of the first `since` texts.
 
         Raises `SignalError` if the signal is unknown or fails.
         """
         if signal not in self._signals:
             raise SignalError(f"There is no signal {signal!r}. {choices(signal, self._signals)}")
-        scores: Scores = await self._batched((signal, score_batch), texts)
+        scores: Scores = await self._batched((signal, score_batch), Texts(texts, since))
         return scores
 
     async def embed(self, signal: str, texts: Sequence[str]) -> list[Embedding]:
@@ -65,10 +79,10 @@ class ScorerServer:
         encoders = [name for name, built in self._signals.items() if isinstance(built, SbertSignal)]
         if signal not in encoders:
             raise SignalError(f"There is no encoder {signal!r}. {choices(signal, encoders)}")
-        embeddings: list[Embedding] = await self._batched((signal, embed_batch), texts)
+        embeddings: list[Embedding] = await self._batched((signal, embed_batch), Texts(texts))
         return embeddings
 
-    async def _batched(self, job: Job, texts: Sequence[str]) -> Any:
+    async def _batched(self, job: Job, texts: Texts) -> Any:
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting[job].append((texts, future))
         if job not in self._workers:
@@ -80,7 +94,7 @@ class ScorerServer:
         try:
             while batch := self._take(job):
                 texts, started = [texts for texts, _ in batch], perf_counter()
-                self._instruments.record(SCORER_BATCH_TEXTS, sum(map(len, texts)), signal)
+                self._instruments.record(SCORER_BATCH_TEXTS, sum(request.new for request in texts), signal)
                 try:
                     results = await loop.run_in_executor(self._threads, done, self._signals[signal], texts)
                 except Exception as error:  # noqa: BLE001 - every failure goes to the requests of the batch
@@ -95,11 +109,11 @@ class ScorerServer:
         """Return the oldest requests, up to the limit of texts but at least one, without cancelled ones."""
         waiting, size = self._waiting[job], 0
         batch: list[Waiting] = []
-        while waiting and (not batch or size + len(waiting[0][0]) <= self._max_texts):
+        while waiting and (not batch or size + waiting[0][0].new <= self._max_texts):
             texts, future = waiting.popleft()
             if not future.cancelled():
                 batch.append((texts, future))
-                size += len(texts)
+                size += texts.new
         return batch
 
 
@@ -108,18 +122,18 @@ def _build(config: SignalConfig) -> Signal:
     return build_signal(config, weights)
 
 
-def score_batch(signal: Signal, requests: list[Sequence[str]]) -> list[Scores]:
-    """Score requests together and charge each its share of the time, by its number of texts."""
+def score_batch(signal: Signal, requests: list[Texts]) -> list[Scores]:
+    """Score requests together and charge each its share of the time, by its number of new texts."""
     started = perf_counter()
-    scored = signal.similarities(requests)
-    share = (perf_counter() - started) / max(1, sum(len(texts) for texts in requests))
-    return [replace(scores, device_s=share * len(texts)) for texts, scores in zip(requests, scored, strict=True)]
+    scored = signal.similarities([request.texts for request in requests], [request.since for request in requests])
+    share = (perf_counter() - started) / max(1, sum(request.new for request in requests))
+    return [replace(scores, device_s=share * request.new) for request, scores in zip(requests, scored, strict=True)]
 
 
-def embed_batch(signal: SbertSignal, requests: list[Sequence[str]]) -> list[list[Embedding]]:
+def embed_batch(signal: SbertSignal, requests: list[Texts]) -> list[list[Embedding]]:
     """Embed the texts of all requests together."""
-    embeddings = iter(signal.embed([text for texts in requests for text in texts]))
-    return [list(islice(embeddings, len(texts))) for texts in requests]
+    embeddings = iter(signal.embed([text for request in requests for text in request.texts]))
+    return [list(islice(embeddings, request.new)) for request in requests]
 
 
 def _settle(batch: list[Waiting], result: list[Any] | Exception) -> None:

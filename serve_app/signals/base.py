@@ -3,6 +3,8 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import islice
+from math import nan
 from typing import ClassVar, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
@@ -76,8 +78,11 @@ class Signal(Protocol):
         """Return whether both directions of a pair have the same value."""
         ...
 
-    def similarities(self, requests: Sequence[Sequence[str]]) -> list[Scores]:
+    def similarities(self, requests: Sequence[Sequence[str]], since: Sequence[int] = ()) -> list[Scores]:
         """Return one n x n matrix for each request of n texts: `S[i][j]` is hypothesis i against reference j.
+
+        `since` has for each request how many of its first texts were compared with each other before: their pairs are
+        not computed, but NaN. By default none was.
 
         The diagonal is the signal's value of a text and itself: 1, but 0 for a text in which it finds no features
         (ROUGE-2 of one word). For `bleurt` it is 1 by definition: no decision reads it, and computing it would cost
@@ -95,18 +100,25 @@ class TextSignal(ABC):
     floor: ClassVar[float] = 0.0
     symmetric: ClassVar[bool]
 
-    def similarities(self, requests: Sequence[Sequence[str]]) -> list[Scores]:
+    def similarities(self, requests: Sequence[Sequence[str]], since: Sequence[int] = ()) -> list[Scores]:
         """Return one n x n matrix for each request of n texts; see `Signal.similarities`."""
+        since = since or [0] * len(requests)
         filled = [[i for i, text in enumerate(texts) if text.strip()] for texts in requests]
-        scored = self.compare([[texts[i] for i in rows] for texts, rows in zip(requests, filled, strict=True)])
+        scored = self.compare(
+            [[texts[i] for i in rows] for texts, rows in zip(requests, filled, strict=True)],
+            [sum(i < count for i in rows) for rows, count in zip(filled, since, strict=True)],
+        )
         return [
-            scores if len(rows) == len(texts) else self._widen(scores, rows, len(texts))
-            for texts, rows, scores in zip(requests, filled, scored, strict=True)
+            without_compared(scores if len(rows) == len(texts) else self._widen(scores, rows, len(texts)), count)
+            for texts, rows, scores, count in zip(requests, filled, scored, since, strict=True)
         ]
 
     @abstractmethod
-    def compare(self, requests: Sequence[Sequence[str]]) -> list[Scores]:
-        """Return what `similarities` returns, for requests without empty texts; a request may have no text at all."""
+    def compare(self, requests: Sequence[Sequence[str]], since: Sequence[int]) -> list[Scores]:
+        """Return what `similarities` returns, for requests without empty texts; a request may have no text at all.
+
+        The values of pairs that were compared before are not read.
+        """
 
     def _widen(self, scores: Scores, rows: Sequence[int], size: int) -> Scores:
         matrix = [[self.floor] * size for _ in range(size)]
@@ -119,8 +131,8 @@ class TextSignal(ABC):
 class LexicalSignal(TextSignal, Generic[Features]):
     """A signal that extracts features of each text once a request, and compares them pair by pair."""
 
-    def compare(self, requests: Sequence[Sequence[str]]) -> list[Scores]:
-        return [Scores(self._matrix(texts)) for texts in requests]
+    def compare(self, requests: Sequence[Sequence[str]], since: Sequence[int]) -> list[Scores]:
+        return [Scores(self._matrix(texts, count)) for texts, count in zip(requests, since, strict=True)]
 
     @abstractmethod
     def prepare(self, texts: Sequence[str]) -> list[Features]:
@@ -134,17 +146,25 @@ class LexicalSignal(TextSignal, Generic[Features]):
     def pair(self, first: Features, second: Features) -> tuple[float, float]:
         """Return the value with `first` as the hypothesis, then the value with `second` as the hypothesis."""
 
-    def _matrix(self, texts: Sequence[str]) -> Matrix:
+    def _matrix(self, texts: Sequence[str], since: int) -> Matrix:
         distinct = list(dict.fromkeys(texts))
         prepared = dict(zip(distinct, self.prepare(distinct), strict=True))
         features = [prepared[text] for text in texts]
         matrix = [[0.0] * len(texts) for _ in texts]
-        for i, first in enumerate(features):
+        for i, first in islice(enumerate(features), since, None):
             matrix[i][i] = own = self.itself(first)
             for j in range(i):
                 second = features[j]
                 matrix[i][j], matrix[j][i] = (own, own) if first is second else self.pair(first, second)
         return freeze(matrix)
+
+
+def without_compared(scores: Scores, since: int) -> Scores:
+    """Return the scores with NaN for the pairs of the first `since` texts, which were compared before."""
+    if not since:
+        return scores
+    rows = enumerate(scores.similarities)
+    return replace(scores, similarities=tuple((*(nan,) * since, *row[since:]) if i < since else row for i, row in rows))
 
 
 def freeze(matrix: Iterable[Iterable[float]]) -> Matrix:

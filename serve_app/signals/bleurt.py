@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import permutations
+from math import nan
 from pathlib import Path
 from threading import Lock
 from typing import Annotated, Any, ClassVar, Literal
@@ -106,20 +107,24 @@ class BleurtSignal(TextSignal):
         self._parameters = sum(weights.numel() for weights in model.parameters())
         self._lock = Lock()  # the tokeniser cannot be shared by threads
 
-    def compare(self, requests: Sequence[Sequence[str]]) -> list[Scores]:
+    def compare(self, requests: Sequence[Sequence[str]], since: Sequence[int]) -> list[Scores]:
         """Return the matrices; a pair that several requests wait for is computed once and charged in equal shares."""
-        owners = Counter(pair for texts in requests for pair in set(permutations(texts, 2)))
+        requested = [_new_pairs(texts, count) for texts, count in zip(requests, since, strict=True)]
+        owners = Counter(pair for pairs in requested for pair in set(pairs))
         with self._lock:
             encoded = self._encode(owners)
             values = dict(zip(encoded, self._values(list(encoded.values())), strict=True))
         shares = {pair: 2.0 * self._parameters * len(item.ids) / owners[pair] for pair, item in encoded.items()}
         return [
             Scores(
-                freeze([1.0 if i == j else values[a, b] for j, b in enumerate(texts)] for i, a in enumerate(texts)),
-                flops=sum((shares[pair] for pair in dict.fromkeys(permutations(texts, 2))), 0.0),
-                truncated_pairs=sum(encoded[pair].cut for pair in permutations(texts, 2)),
+                freeze(
+                    [1.0 if i == j else values.get((a, b), nan) for j, b in enumerate(texts)]
+                    for i, a in enumerate(texts)
+                ),
+                flops=sum((shares[pair] for pair in dict.fromkeys(pairs)), 0.0),
+                truncated_pairs=sum(encoded[pair].cut for pair in pairs),
             )
-            for texts in requests
+            for texts, pairs in zip(requests, requested, strict=True)
         ]
 
     def pairs(self, pairs: Sequence[Pair]) -> list[float]:
@@ -199,6 +204,11 @@ class BleurtSignal(TextSignal):
         ]
         ids, types, mask = torch.tensor(rows, device=self._model.device).unbind(1)
         return self._model(input_ids=ids, token_type_ids=types, attention_mask=mask).logits.float().cpu()
+
+
+def _new_pairs(texts: Sequence[str], since: int) -> list[Pair]:
+    """Return the ordered pairs of texts but those of the first `since`."""
+    return [(texts[i], texts[j]) for i, j in permutations(range(len(texts)), 2) if max(i, j) >= since]
 
 
 def build(config: BleurtConfig, weights: Path | None) -> BleurtSignal:

@@ -1,7 +1,8 @@
 """`sbert`: cosine of sentence embeddings. All texts of all waiting requests are encoded in one call."""
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from threading import Lock
 from typing import Annotated, Any, ClassVar, Literal
@@ -16,6 +17,9 @@ from serve_app.errors import SignalError
 from serve_app.signals.base import SignalOptions, TextSignal, freeze
 from serve_app.torch_models import quiet
 from serve_app.weights import WeightsSetting, WeightsTrust, check_trust
+
+MOST_VECTORS = 4096
+"""Texts whose vectors are remembered, so that a request may have its answers compared as they arrive."""
 
 
 class SbertConfig(SignalOptions):
@@ -55,18 +59,44 @@ class SbertSignal(TextSignal):
         self._batch_size = batch_size
         self._parameters = sum(weights.numel() for weights in model.parameters())
         self._lock = Lock()  # the tokeniser cannot be shared by threads
+        self._vectors: OrderedDict[str, Any] = OrderedDict()
 
-    def compare(self, requests: Sequence[Sequence[str]]) -> list[Scores]:
-        owners = Counter(text for texts in requests for text in set(texts))
-        if not owners:
+    def compare(self, requests: Sequence[Sequence[str]], since: Sequence[int]) -> list[Scores]:
+        """Return the matrices. Texts that were compared before are not encoded, nor charged, again."""
+        if not any(requests):
             return [Scores(()) for _ in requests]
-        distinct = list(owners)
         with self._lock:
-            vectors = self._encode(distinct)
-            tokens = self._tokens(distinct)
-        rows = {text: row for row, text in enumerate(distinct)}
-        shares = [2.0 * self._parameters * count / owners[text] for text, count in zip(distinct, tokens, strict=True)]
-        return [self._scores([rows[text] for text in texts], vectors, shares) for texts in requests]
+            before = [self._vectors.keys() & texts[:count] for texts, count in zip(requests, since, strict=True)]
+            charged = [
+                [text for text in dict.fromkeys(texts) if text not in recalled]
+                for texts, recalled in zip(requests, before, strict=True)
+            ]
+            owners = Counter(chain(*charged))
+            distinct = list(owners)
+            again = [text for text in dict.fromkeys(chain(*before)) if text not in owners]
+            vectors = self._recalling(distinct, again)
+            tokens = self._tokens(distinct) if distinct else []
+        rows = {text: row for row, text in enumerate([*distinct, *again])}
+        flops = {
+            text: 2.0 * self._parameters * count / owners[text] for text, count in zip(distinct, tokens, strict=True)
+        }
+        return [
+            Scores(cosines(vectors[index], index), flops=sum((flops[text] for text in new), 0.0))
+            for index, new in zip([[rows[text] for text in texts] for texts in requests], charged, strict=True)
+        ]
+
+    def _recalling(self, distinct: Sequence[str], again: Sequence[str]) -> Any:
+        """Return the unit vectors of texts to encode, which are remembered, then those of texts to recall."""
+        import torch
+
+        recalled = [self._vectors[text] for text in again]
+        encoded = self._encode(distinct) if distinct else ()
+        for text, vector in zip(distinct, encoded, strict=True):
+            self._vectors[text] = vector.clone()  # a view would keep the whole batch in memory
+            self._vectors.move_to_end(text)
+        while len(self._vectors) > MOST_VECTORS:
+            self._vectors.popitem(last=False)
+        return torch.stack([*encoded, *recalled]) if recalled else encoded
 
     def embed(self, texts: Sequence[str]) -> list[Embedding]:
         """Return the vector of each text, cut to what the model reads. Other calls may come between its batches."""
@@ -77,9 +107,6 @@ class SbertSignal(TextSignal):
                 vectors, tokens = self._encode(batch).numpy().astype("<f4"), self._tokens(batch)
             embeddings += (Embedding(vector.tobytes(), count) for vector, count in zip(vectors, tokens, strict=True))
         return embeddings
-
-    def _scores(self, rows: Sequence[int], vectors: Any, shares: Sequence[float]) -> Scores:
-        return Scores(cosines(vectors[rows], rows), flops=sum((shares[row] for row in dict.fromkeys(rows)), 0.0))
 
     def _encode(self, texts: Sequence[str]) -> Any:
         """Return unit vectors, shape (texts, dimensions), float64, on the CPU."""

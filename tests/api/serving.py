@@ -121,7 +121,7 @@ class Breaks(Scripted):
 class Exact:
     """1 for equal texts, else 0.25."""
 
-    async def score(self, signal: str, texts: Sequence[str]) -> Scores:
+    async def score(self, signal: str, texts: Sequence[str], since: int = 0) -> Scores:
         return Scores(tuple(tuple(1.0 if a == b else 0.25 for b in texts) for a in texts))
 
 

@@ -102,7 +102,7 @@ class Judge:
         self.entered = asyncio.Event()
         self.stopped = 0
 
-    async def score(self, signal: str, texts: Sequence[str]) -> Scores:
+    async def score(self, signal: str, texts: Sequence[str], since: int = 0) -> Scores:
         self.asked.append((signal, list(texts)))
         self.entered.set()
         try:

@@ -251,7 +251,7 @@ async def turns(n: int) -> None:
 class Same:
     similarity: float
 
-    async def score(self, signal: str, texts: list[str]) -> Scores:
+    async def score(self, signal: str, texts: list[str], since: int = 0) -> Scores:
         await turns(2)
         return Scores(tuple(tuple(self.similarity for _ in texts) for _ in texts))
 

@@ -40,7 +40,7 @@ LOST = Failure("timeout", "No answer within 2 s.", 45, 3, 2.0, estimated=True)
 
 
 class Nobody:
-    async def score(self, signal: str, texts: Any) -> Scores:
+    async def score(self, signal: str, texts: Any, since: int = 0) -> Scores:
         raise AssertionError
 
 

@@ -22,7 +22,7 @@ DEAD = Failure("unavailable", "Away.")
 class Scorer:
     """The signal `json` itself."""
 
-    async def score(self, signal: str, texts: Sequence[str]) -> Scores:
+    async def score(self, signal: str, texts: Sequence[str], since: int = 0) -> Scores:
         assert signal == "json"
         [scores] = JsonSignal().similarities([texts])
         return scores

@@ -20,7 +20,7 @@ class Asked:
     def __init__(self) -> None:
         self.signals: list[str] = []
 
-    async def score(self, signal: str, texts: Sequence[str]) -> Scores:
+    async def score(self, signal: str, texts: Sequence[str], since: int = 0) -> Scores:
         self.signals.append(signal)
         return Scores(((0.5,) * len(texts),) * len(texts))
 

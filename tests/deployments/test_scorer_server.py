@@ -1,6 +1,7 @@
 import asyncio
 import threading
 from collections.abc import Sequence
+from math import isnan
 
 import pytest
 
@@ -22,7 +23,7 @@ class Gate:
         self.open = threading.Event()
         self.batches: list[int] = []
 
-    def similarities(self, requests: Sequence[Sequence[str]]) -> list[Scores]:
+    def similarities(self, requests: Sequence[Sequence[str]], since: Sequence[int] = ()) -> list[Scores]:
         self.batches.append(len(requests))
         assert self.open.wait(30)
         if any("boom" in texts for texts in requests):
@@ -45,6 +46,12 @@ async def test_scores_with_a_real_signal() -> None:
     scores = await scorer().score("exact", ["Paris", "paris.", "Rome"])
     assert scores.similarities == ((1, 1, 0), (1, 1, 0), (0, 0, 1))
     assert scores.device_s > 0
+
+
+async def test_pairs_of_the_first_texts_are_left_out() -> None:
+    scores = await scorer().score("exact", ["Paris", "paris.", "Rome"], 2)
+    assert [[isnan(value) for value in row] for row in scores.similarities] == [[1, 1, 0], [1, 1, 0], [0, 0, 0]]
+    assert scores.similarities[2] == (0, 0, 1)
 
 
 async def test_unknown_signal() -> None:

@@ -37,7 +37,7 @@ CASCADES = {
 class NoScorer:
     """Every text is compared inside the router."""
 
-    async def score(self, signal: str, texts: Any) -> Scores:
+    async def score(self, signal: str, texts: Any, since: int = 0) -> Scores:
         raise AssertionError(signal)
 
 

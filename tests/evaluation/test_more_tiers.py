@@ -91,7 +91,7 @@ class Recorded:
 
 
 class RougeL:
-    async def score(self, signal: str, texts: Sequence[str]) -> Scores:
+    async def score(self, signal: str, texts: Sequence[str], since: int = 0) -> Scores:
         assert signal == "rougeL"
         return build_signal(DEFAULT_SIGNALS["rougeL"]).similarities([texts])[0]
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from serve_app.errors import SignalError, WeightsError
-from serve_app.signals import SbertConfig, SbertSignal, Signal, build_signal
+from serve_app.signals import SbertConfig, SbertSignal, Signal, build_signal, sbert
 from serve_app.signals.sbert import cosines
 from tests.pickles import hostile
 
@@ -93,6 +93,36 @@ def test_every_distinct_text_is_charged_once_and_shared(tiny_bert: Path) -> None
     unit = one.flops / 4
     assert [scores.flops / unit for scores in signal.similarities([[cat, cat], [dog], ["", " "]])] == [4, 5, 0]
     assert [scores.flops / unit for scores in signal.similarities([[cat, dog], [cat], [dog, dog]])] == [4.5, 2, 2.5]
+
+
+def test_a_text_that_was_compared_before_is_neither_encoded_nor_charged_again(
+    tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signal = build_signal(SbertConfig(), tiny_bert)
+    assert isinstance(signal, SbertSignal)
+    cat, dog, mat = "the cat", "the dog ran", "the mat"  # 4, 5 and 4 tokens with [CLS] and [SEP]
+    [full] = signal.similarities([[cat, dog, mat]])
+    unit = full.flops / 13
+    encoded: list[list[str]] = []
+    encode = signal._encode
+    monkeypatch.setattr(signal, "_encode", lambda texts: (encoded.append(list(texts)), encode(texts))[1])
+    scores = [signal.similarities([texts], [since])[0] for texts, since in (([cat, dog], 0), ([cat, dog, mat, cat], 2))]
+    assert encoded == [[cat, dog], [mat]]
+    assert [score.flops / unit for score in scores] == [9, 4]
+    assert scores[1].similarities[2][:2] == pytest.approx(full.similarities[2][:2], abs=1e-6)
+    [nothing_new] = signal.similarities([[cat, dog, cat]], [2])
+    assert (nothing_new.flops, nothing_new.similarities[2][0]) == (0, 1)
+
+
+def test_a_vector_that_is_no_longer_remembered_is_made_and_charged_again(
+    tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sbert, "MOST_VECTORS", 1)
+    signal = build_signal(SbertConfig(), tiny_bert)
+    [first] = signal.similarities([["the cat", "the dog ran"]])
+    [second] = signal.similarities([["the cat", "the dog ran", "the mat"]], [2])
+    assert second.flops / first.flops == pytest.approx(8 / 9)  # the cat again, and the mat
+    assert second.similarities[2][2] == 1
 
 
 def test_tokens_past_the_models_limit_are_neither_read_nor_charged(tiny_bert: Path) -> None:

@@ -3,6 +3,8 @@
 import random
 import unicodedata
 from collections.abc import Callable
+from itertools import product
+from math import isnan
 
 import pytest
 
@@ -76,6 +78,20 @@ def test_values_are_within_the_limits_of_the_config(name: str, signal: Signal) -
         assert limits.high == 1
         assert limits.relation != "equality" or set(values) == {0, 1}
         assert max(values) <= limits.high
+
+
+@pytest.mark.parametrize("since", [1, 2, 4])
+def test_pairs_that_were_compared_before_are_nan_and_all_others_as_ever(name: str, signal: Signal, since: int) -> None:
+    texts = [TEXTS[0], TEXTS[1], "", TEXTS[0], TEXTS[3]]
+    full = matrix(signal, *texts)
+    [later, whole] = signal.similarities([texts, texts], [since, 0])
+    assert close(whole.similarities, full)
+    for i, j in product(range(len(texts)), repeat=2):
+        value = later.similarities[i][j]
+        if max(i, j) < since:
+            assert isnan(value)
+        else:
+            assert value == pytest.approx(full[i][j], abs=1e-6 if name in ("sbert", "bleurt") else 0)
 
 
 def test_no_request_and_empty_requests(signal: Signal) -> None:

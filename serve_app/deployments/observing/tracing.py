@@ -169,12 +169,12 @@ class TracedScorer:
     def __init__(self, scorer: Scorer, tracer: Tracer, context: Context) -> None:
         self._scorer, self._tracer, self._context = scorer, tracer, context
 
-    async def score(self, signal: str, texts: Sequence[str]) -> Scores:
+    async def score(self, signal: str, texts: Sequence[str], since: int = 0) -> Scores:
         span = self._tracer.start_span(
             f"score {signal}", self._context, attributes={"cascade.signal": signal, "cascade.texts": len(texts)}
         )
         try:
-            return await self._scorer.score(signal, texts)
+            return await self._scorer.score(signal, texts, since)
         except SignalError:
             span.set_attribute("error.type", SignalError.__name__)
             span.set_status(StatusCode.ERROR)

@@ -223,5 +223,5 @@ class _Recorded:
         """Set the example, which of the members' texts are compared, and what was computed of them."""
         self._k, self._members, self._similarities = k, members, similarities
 
-    async def score(self, signal: str, texts: Sequence[str]) -> Scores:
+    async def score(self, signal: str, texts: Sequence[str], since: int = 0) -> Scores:
         return Scores(self._similarities[signal].of(self._k, self._members))

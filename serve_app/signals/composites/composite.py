@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from serve_app.core.deciding.signal_range import Range
 from serve_app.core.protocols import Scorer
 from serve_app.core.types import Matrix, Scores
-from serve_app.signals.base import CompositeOptions, Options, freeze
+from serve_app.signals.base import CompositeOptions, Options, freeze, without_compared
 
 
 class MixPart(Options):
@@ -112,15 +112,16 @@ class CompositeScorer:
         self._plain = plain
         self._composites = composites
 
-    async def score(self, signal: str, texts: Sequence[str]) -> Scores:
+    async def score(self, signal: str, texts: Sequence[str], since: int = 0) -> Scores:
         """Return the signal's matrix for one request's texts, charged with the work of every component computed."""
         config = self._composites.get(signal)
         if config is None:
-            return await self._plain.score(signal, texts)
-        scores = await asyncio.gather(*(self.score(component, texts) for component in config.chosen(texts)))
-        return Scores(
+            return await self._plain.score(signal, texts, since)
+        scores = await asyncio.gather(*(self.score(component, texts, since) for component in config.chosen(texts)))
+        combined = Scores(
             config.combine([score.similarities for score in scores], texts),
             flops=sum(score.flops for score in scores),
             device_s=sum(score.device_s for score in scores),
             truncated_pairs=sum(score.truncated_pairs for score in scores),
         )
+        return without_compared(combined, since)

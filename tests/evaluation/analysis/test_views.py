@@ -58,7 +58,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 class Local:
     """Computes plain signals as a server's scorer does."""
 
-    async def score(self, signal: str, texts: list[str]) -> Scores:
+    async def score(self, signal: str, texts: list[str], since: int = 0) -> Scores:
         [scores] = build_signal(AppConfig.model_validate(config()).similarities()[signal]).similarities([texts])
         return scores
 

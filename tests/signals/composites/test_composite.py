@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from math import isnan
 from typing import Any
 
 import pytest
@@ -21,8 +22,8 @@ class Plain:
     def __init__(self) -> None:
         self.asked: list[str] = []
 
-    async def score(self, signal: str, texts: Sequence[str]) -> Scores:
-        self.asked.append(signal)
+    async def score(self, signal: str, texts: Sequence[str], since: int = 0) -> Scores:
+        self.asked.append(f"{signal} since {since}" if since else signal)
         if signal == "broken":
             raise SignalError("The signal broke.")
         return Scores({"calm": CALM, "wild": WILD}[signal], flops=2.0, device_s=0.5)
@@ -38,6 +39,14 @@ def by_length(*cases: tuple[str, int | None]) -> ByLengthConfig:
 
 
 MIX = mixed({"signal": "calm", "weight": 3}, {"signal": "wild", "low": -1, "high": 1})
+
+
+async def test_parts_compute_new_pairs_only_and_a_mix_of_nan_is_nan() -> None:
+    plain = Plain()
+    scores = await CompositeScorer(plain, {"both": MIX}).score("both", ["a", "b"], since=1)
+    assert plain.asked == ["calm since 1", "wild since 1"]
+    assert isnan(scores.similarities[0][0])
+    assert scores.similarities[0][1] == pytest.approx(0.2125)
 
 
 async def test_a_mix_is_the_weighted_mean_of_normalised_values() -> None:

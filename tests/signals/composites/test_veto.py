@@ -107,7 +107,7 @@ def test_words_of_another_language_replace_the_english_ones() -> None:
 
 async def test_a_scorer_asks_for_the_base_signal_and_applies_the_veto() -> None:
     class Base:
-        async def score(self, signal: str, texts: Sequence[str]) -> Scores:
+        async def score(self, signal: str, texts: Sequence[str], since: int = 0) -> Scores:
             assert signal == "sbert"
             return Scores(tuple(tuple(0.95 for _ in texts) for _ in texts), flops=3.0)
 
