@@ -331,8 +331,11 @@ def test_shares_of_one_gpu_and_gpus_of_a_target(path: Path) -> None:
 
 
 GIGABYTES = {"gpu-24gb.yaml": 24, "gpu-80gb.yaml": 80, "shared-models.yaml": 24, "three-tiers.yaml": 24}
+GIGABYTES |= {"gpu-80gb-drafts.yaml": 80}
 QUANTIZED = {"qwen2.5-7b": 5.6e9, "llama-3.1-70b": 39.8e9}
 """Bytes of the AWQ weights, of 4 bits and some that are not quantized, as the hub lists them."""
+DRAFTS = {None: 0.0, "meta-llama/Llama-3.2-1B-Instruct": 2.5e9}
+"""Bytes of the weights of models that draft for another."""
 BESIDE = 1.0e9
 """For activations, CUDA graphs and the context of CUDA."""
 
@@ -349,6 +352,7 @@ def test_what_shares_a_gpu_has_room_there(path: Path) -> None:
             continue
         assert model.parameters is not None
         weights = QUANTIZED[id_] if model.quantization else model.parameters * 2
+        weights += DRAFTS[model.draft_model]
         needed = weights + model.engine_kwargs["kv_cache_memory_bytes"] + BESIDE
         assert needed <= model.gpu_memory_utilization * gigabytes * 1e9
         assert share - 0.021 <= model.gpu_memory_utilization <= share
@@ -359,6 +363,7 @@ def test_what_shares_a_gpu_has_room_there(path: Path) -> None:
     [
         ("gpu-24gb.yaml", {"default": ["qwen2.5-1.5b gemma-3-1b llama-3.2-1b", "qwen2.5-7b"]}, 0.98),
         ("gpu-80gb.yaml", {"default": ["llama-3.2-3b qwen2.5-3b gemma-3-1b", "llama-3.1-70b"]}, 1),
+        ("gpu-80gb-drafts.yaml", {"default": ["llama-3.2-3b qwen2.5-3b gemma-3-1b", "llama-3.1-70b"]}, 1),
         ("api-only.yaml", {"default": ["gpt-4o-mini llama-3.1-8b qwen2.5-7b", "gpt-4o"]}, 0),
         ("local-members-api-target.yaml", {"default": ["qwen-0.5b smollm2-135m", "target"]}, 0),
         ("three-tiers.yaml", {"default": ["qwen2.5-1.5b qwen2.5-0.5b", "qwen2.5-7b", "llama-3.1-70b"]}, 6),

@@ -188,4 +188,7 @@ def _weights(model: ModelConfig | None, options: DeploymentOptions, file_bytes: 
         dtype = model.dtype
     if model is None or model.parameters is None or dtype is None:
         return None
-    return Weights(round(model.parameters * BYTES[dtype]), f"parameters x {BYTES[dtype]} bytes, {dtype}", gpus)
+    basis = f"parameters x {BYTES[dtype]} bytes, {dtype}"
+    if isinstance(model, VllmModel) and model.draft_model is not None:
+        basis += f", without its draft {model.draft_model}"
+    return Weights(round(model.parameters * BYTES[dtype]), basis, gpus)

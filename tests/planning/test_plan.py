@@ -217,6 +217,14 @@ def test_options_in_force_and_capacity() -> None:
     assert plan_of(file_of(config, override, target_capacity=0)).totals("max") == {}
 
 
+def test_weights_do_not_count_a_draft_model_and_say_so() -> None:
+    drafts = {"speculative_config": {"model": "org/draft", "num_speculative_tokens": 2}}
+    plan = planned({"big": vllm(parameters=1e9, engine_kwargs=drafts)})
+    assert {p.name: p.weights for p in plan if p.kind == "model"} == {
+        "big": Weights(2_000_000_000, "parameters x 2 bytes, bfloat16, without its draft org/draft", 1)
+    }
+
+
 def test_weights_are_from_dtype_or_file_or_not_known() -> None:
     models = {
         "file": {"engine": "llama_cpp", "weights": "m.gguf"} | gpus(1),

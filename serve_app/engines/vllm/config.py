@@ -48,7 +48,6 @@ class VllmConfig(FolderSettings, VisionSettings):
     """A model in Hugging Face format, run by vLLM through `ray.serve.llm`; as many GPUs as it has workers."""
 
     honours_response_format: ClassVar[bool] = True
-    honours_sampling: ClassVar[frozenset[str]] = OPTIONAL_SAMPLING
 
     engine: Literal["vllm"]
     device: Annotated[Literal["gpu", "cpu"], OPERATIONAL] = Field(
@@ -127,6 +126,18 @@ class VllmConfig(FolderSettings, VisionSettings):
     def honours_tools(self) -> bool:  # type: ignore[override]  # for this engine its config decides
         """Whether requests may have tools."""
         return self.tool_call_parser is not None
+
+    @property
+    def honours_sampling(self) -> frozenset[str]:  # type: ignore[override]  # the same
+        """The fields of sampling that requests may have: vLLM refuses a `logit_bias` if it drafts."""
+        drafts = "speculative_config" in self.engine_kwargs
+        return OPTIONAL_SAMPLING - {"logit_bias"} if drafts else OPTIONAL_SAMPLING
+
+    @property
+    def draft_model(self) -> str | None:
+        """The model that drafts tokens for this one to check (speculative decoding), or None."""
+        config = self.engine_kwargs.get("speculative_config")
+        return config.get("model") if isinstance(config, Mapping) else None
 
     @property
     def honours_reasoning_effort(self) -> bool:

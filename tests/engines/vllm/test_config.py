@@ -94,6 +94,21 @@ def test_tools_need_a_parser(parser: str | None, honoured: bool) -> None:
     assert config(tool_call_parser=parser).honours_response_format is True
 
 
+NGRAM = {"method": "ngram", "num_speculative_tokens": 4, "prompt_lookup_max": 4}
+
+
+def test_drafts_are_vllms_own_and_leave_no_biases_of_tokens() -> None:
+    drafting = config(engine_kwargs={"speculative_config": NGRAM})
+    assert drafting.engine_arguments()["speculative_config"] == NGRAM
+    assert config().honours_sampling - drafting.honours_sampling == {"logit_bias"}
+
+
+def test_the_model_that_drafts() -> None:
+    drafting = config(engine_kwargs={"speculative_config": {"model": "tiny/draft", "num_speculative_tokens": 2}})
+    assert drafting.draft_model == "tiny/draft"
+    assert (config(engine_kwargs={"speculative_config": NGRAM}).draft_model, config().draft_model) == (None, None)
+
+
 def test_thoughts_by_vllms_own_parser() -> None:
     assert "reasoning_parser" not in config().engine_arguments()
     assert config(reasoning_parser="qwen3").engine_arguments()["reasoning_parser"] == "qwen3"
