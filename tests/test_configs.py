@@ -368,6 +368,11 @@ def test_what_shares_a_gpu_has_room_there(path: Path) -> None:
         ("local-members-api-target.yaml", {"default": ["qwen-0.5b smollm2-135m", "target"]}, 0),
         ("three-tiers.yaml", {"default": ["qwen2.5-1.5b qwen2.5-0.5b", "qwen2.5-7b", "llama-3.1-70b"]}, 6),
         (
+            "self-consistency.yaml",
+            {"default": ["qwen-0.5b#1 qwen-0.5b#2", "qwen-0.5b#1 qwen-0.5b#2 qwen-0.5b#3", "qwen-1.5b"]},
+            0,
+        ),
+        (
             "shared-models.yaml",
             {
                 "translation": ["qwen2.5-1.5b gemma-3-1b flan-t5-large", "qwen2.5-7b"],

@@ -2,16 +2,25 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Annotated, Self, TypeAlias
 
 from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from serve_app.config.cascades import MEMBER_TIMEOUT_S, TARGET_TIMEOUT_S, CascadeConfig, TierConfig
+from serve_app.config.cascades import (
+    MEMBER_TIMEOUT_S,
+    TARGET_TIMEOUT_S,
+    CascadeConfig,
+    TierConfig,
+    all_samples,
+    sample_faults,
+)
 from serve_app.config.deployment import Autoscaling, DeploymentOptions, Strict
 from serve_app.config.metrics import MetricConfig
 from serve_app.config.models import DeployedModel, ModelConfig, VllmLoraModel, VllmModel
 from serve_app.config.services import BleurtSettings, RouterConfig, ScorerConfig, SignalSettings
+from serve_app.core.sampling import Sample, base_name, parsed_name
 from serve_app.core.types import Tier
 from serve_app.engines import WeightsSettings
 from serve_app.errors import choices
@@ -30,6 +39,8 @@ from serve_app.weights import NamedWeights
 
 
 def _check_name(name: str) -> str:
+    if "#" in name:
+        raise ValueError("a name cannot have '#', which tells samples apart: qwen-7b#2 is the second of qwen-7b")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
         raise ValueError("a name has up to 100 letters, digits, '.', '_' and '-', and begins with a letter or a digit")
     return name
@@ -88,11 +99,14 @@ class AppConfig(Strict):
             for number, tier in enumerate(cascade.tiers):
                 yield from self._faults_of(tier, ("cascades", id_, "tiers", number))
             yield from self._faults_of_speculation(id_, cascade)
+        for sentence, where in sample_faults(self.cascades, self._greedy):
+            yield _fault(sentence, *where)
 
     def _faults_of_speculation(self, id_: str, cascade: CascadeConfig) -> Iterator[InitErrorDetails]:
         if cascade.speculate is None:
             return
-        ahead = {name: self.models[name] for tier in cascade.newly_asked()[1:] for name in tier if name in self.models}
+        names = dict.fromkeys(base_name(name) for tier in cascade.newly_asked()[1:] for name in tier)
+        ahead = {name: self.models[name] for name in names if name in self.models}
         for name, model in ahead.items():
             if model.bills_cancelled and not cascade.speculate.billed:
                 sentence = f"asks {name!r} ahead of its tier, which bills cancelled calls; say billed: true to do it"
@@ -123,9 +137,13 @@ class AppConfig(Strict):
             yield _fault(sentence, "signals", name, signal.kind, "confidence")
 
     def _faults_of(self, tier: TierConfig, where: tuple[str | int, ...]) -> Iterator[InitErrorDetails]:
-        for number, model in enumerate(tier.models):
+        for number, member in enumerate(tier.members):
+            model, path = (member, ()) if isinstance(member, str) else (member.model, ("model",))
             if model not in self.models:
-                yield _fault(f"no model {model!r}. {choices(model, self.models)}", *where, "models", number)
+                instead = choices(model, self.models)
+                if (sample := parsed_name(model)) is not None:
+                    instead = f"Samples are written {{model: {sample[0]}, samples: {sample[1]}}}."
+                yield _fault(f"no model {model!r}. {instead}", *where, "models", number, *path)
         if tier.signal is None:
             return
         signals = self.all_signals()
@@ -152,9 +170,32 @@ class AppConfig(Strict):
                     f"{tier.signal!r} has no zscores for {model!r}, so models cannot be compared", *where, "signal"
                 )
 
+    def _greedy(self, model: str) -> bool:
+        """Return whether a model's own default is temperature 0."""
+        served = self.models.get(self.served_by(model)) if model in self.models else None
+        return getattr(served, "temperature", None) == 0
+
+    def model(self, name: str) -> ModelConfig:
+        """Return the config of a model, or of the one that a sample is of."""
+        return self.models[base_name(name)]
+
+    def asked(self) -> dict[str, ModelConfig]:
+        """Return all that can be asked: the models, and the samples of them that tiers name."""
+        return {**self.models, **{name: self.models[sample.base] for name, sample in self.samples().items()}}
+
+    def samples(self) -> dict[str, Sample]:
+        """Return the samples that tiers name, each once, with the seed of the model's config if theirs names none."""
+        return {sample.name: self._seeded(sample) for sample in all_samples(self.cascades)}
+
+    def _seeded(self, sample: Sample) -> Sample:
+        """Return the sample with a seed if its model has one, which would make all samples the same answer."""
+        own = getattr(self.models[self.served_by(sample.base)], "seed", None)
+        return replace(sample, seed=own) if sample.seed is None else sample
+
     def without_logprobs(self, models: Iterable[str]) -> list[str]:
         """Return those of the models that give no log-probabilities."""
-        return [name for name in models if name in self.models and not self.models[name].honours_logprobs]
+        bases = dict.fromkeys(map(base_name, models))
+        return [name for name in bases if name in self.models and not self.models[name].honours_logprobs]
 
     def all_signals(self) -> SignalCatalogue:
         """Return the built-in signals and the user's own, which take precedence."""
@@ -202,9 +243,9 @@ class AppConfig(Strict):
         return {name: model for name, model in self.models.items() if not isinstance(model, VllmLoraModel)}
 
     def served_by(self, model: str) -> str:
-        """Return the deployment that answers for a model: for an adapter, its base."""
-        config = self.models[model]
-        return config.base if isinstance(config, VllmLoraModel) else model
+        """Return the deployment that answers for a model: for a sample, its model's; for an adapter, its base."""
+        config = self.model(model)
+        return config.base if isinstance(config, VllmLoraModel) else base_name(model)
 
     def adapters(self, base: str) -> dict[str, VllmLoraModel]:
         """Return the adapters of a base model."""

@@ -1,22 +1,70 @@
 """What a user writes about a cascade: its tiers, and how their answers are judged."""
 
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import BeforeValidator, Field, PositiveInt, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, PositiveInt, model_validator
 
 from serve_app.config.deployment import Strict
+from serve_app.config.explain import dotted
 from serve_app.config.views import ViewConfig
 from serve_app.core.deciding.carried import newly_asked
+from serve_app.core.sampling import Sample, parsed_name
 from serve_app.core.speculation import SpeculationPolicy
 
 MEMBER_TIMEOUT_S, TARGET_TIMEOUT_S = 120.0, 600.0
 """Limits that keep a request from waiting indefinitely on a model whose replicas are gone."""
+MOST_SAMPLES = 64
+DRAWN_BY = ("temperature", "top_p", "seed")
+"""Options of samples by which they are drawn."""
+
+
+class SamplesConfig(Strict):
+    """One model asked several times (self-consistency). Its samples are members, named `MODEL#1`, `MODEL#2`, ..."""
+
+    model: str = Field(description="Name of the model.")
+    samples: int = Field(ge=1, le=MOST_SAMPLES, description="How many times it is asked.")
+    temperature: float | None = Field(
+        None, ge=0, description="Temperature, in place of the request's. Default: the request's, or the model's own."
+    )
+    top_p: float | None = Field(None, gt=0, le=1, description="Nucleus (top-p), in place of the request's.")
+    seed: int | None = Field(
+        None, description="Seed of the first sample if a request names none; each sample has the next one."
+    )
+
+    @model_validator(mode="after")
+    def _differ(self) -> Self:
+        if self.samples > 1 and self.temperature == 0:
+            raise ValueError("temperature: all samples would be the same answer; it must be greater than 0")
+        return self
+
+    def expanded(self) -> list[Sample]:
+        """Return the samples in their order."""
+        numbers = range(1, self.samples + 1)
+        return [Sample(self.model, number, self.temperature, self.top_p, self.seed) for number in numbers]
+
+
+def _member(value: Any) -> Any:
+    if isinstance(value, dict):
+        return SamplesConfig.model_validate(value)  # here, so that faults are those of the mapping alone
+    if not isinstance(value, str | SamplesConfig):
+        raise ValueError("must be the name of a model, or a mapping such as {model: NAME, samples: 3, temperature: .7}")
+    return value
+
+
+Member: TypeAlias = Annotated[str | SamplesConfig, BeforeValidator(_member)]
 
 
 class TierConfig(Strict):
     """Models asked together, and how their answers are judged. The last tier names the target and nothing else."""
 
-    models: list[str] = Field(min_length=1, description="Names of models; a tie goes to the one named first.")
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    members: list[Member] = Field(
+        alias="models",
+        min_length=1,
+        description="Names of models, or `{model: NAME, samples: 3}`; a tie goes to the one named first.",
+    )
     signal: str | None = Field(None, description="What measures agreement: a built-in signal or one under `signals`.")
     threshold: float | None = Field(None, description="Accept if the agreement is at least this.")
     agreement: Literal["max", "mean"] | None = Field(
@@ -38,6 +86,16 @@ class TierConfig(Strict):
     tier_timeout_s: float | None = Field(
         None, gt=0, description="Decide on what has arrived after so many seconds. Default: wait for all."
     )
+
+    @property
+    def models(self) -> list[str]:
+        """Return the names of the tier's members: models, and samples of models."""
+        members = (member.expanded() if isinstance(member, SamplesConfig) else [member] for member in self.members)
+        return [it if isinstance(it, str) else it.name for member in members for it in member]
+
+    def samples(self) -> list[SamplesConfig]:
+        """Return the models that are asked several times."""
+        return [member for member in self.members if isinstance(member, SamplesConfig)]
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -150,7 +208,9 @@ class CascadeConfig(Strict):
         for number, tier in enumerate(members):
             if tier.signal is None or tier.threshold is None:
                 raise ValueError(f"tiers[{number}]: needs a signal and a threshold; only the last tier always answers")
-        written = target.model_fields_set - {"models", "timeout_s"}
+        written = target.model_fields_set - {"members", "timeout_s"}
+        if target.samples():
+            raise ValueError("the last tier is the target: one model, which is asked once, so write its name alone")
         if len(target.models) != 1 or written:
             extra = f" It has {', '.join(sorted(written))}, which have no effect there." if written else ""
             raise ValueError(f"the last tier is the target: one model, perhaps a timeout_s, and nothing else.{extra}")
@@ -172,3 +232,61 @@ class CascadeConfig(Strict):
     def newly_asked(self) -> list[tuple[str, ...]]:
         """Return those models of each tier that no tier before it has asked."""
         return newly_asked([tier.models for tier in self.tiers])
+
+
+def members_as_written(names: Iterable[str], samples: Mapping[str, Sample]) -> list[str | dict[str, Any]]:
+    """Return a tier's members as a config has them, with all samples of a model in one entry, where the first one was.
+
+    Which samples they were does not matter: all are drawn alike, in the way of those in `samples`, by their names.
+    """
+    written: dict[str, str | dict[str, Any]] = {}
+    for name in names:
+        if (parsed := parsed_name(name)) is None:
+            written[name] = name
+            continue
+        key = f"{parsed[0]}#"
+        entry = written.setdefault(key, {"model": parsed[0], "samples": 0})
+        assert isinstance(entry, dict)
+        entry["samples"] += 1
+        drawn = {option: getattr(samples.get(name), option, None) for option in DRAWN_BY}
+        entry.update({option: value for option, value in drawn.items() if value is not None})
+    return list(written.values())
+
+
+def all_samples(cascades: Mapping[str, CascadeConfig]) -> Iterator[Sample]:
+    """Yield the samples that all tiers name, also those that several of them name."""
+    for member, _ in _sampled(cascades):
+        yield from member.expanded()
+
+
+def sample_faults(
+    cascades: Mapping[str, CascadeConfig], greedy: Callable[[str], bool]
+) -> Iterator[tuple[str, tuple[str | int, ...]]]:
+    """Yield what is wrong with samples, and where: samples that are alike, or drawn differently under one name.
+
+    `greedy` says whether a model's own temperature is 0.
+    """
+    first: dict[str, tuple[SamplesConfig, str]] = {}
+    for member, where in _sampled(cascades):
+        other, place = first.setdefault(member.model, (member, dotted(where)))
+        for option in DRAWN_BY:
+            ours, theirs = getattr(member, option), getattr(other, option)
+            if ours != theirs:
+                both = f"is {_shown(ours)} here and {_shown(theirs)} in {place}"
+                yield f"{both}, but '{member.model}#1' is one member", (*where, option)
+        if member.samples > 1 and member.temperature is None and greedy(member.model):
+            greedy_model = f"since {member.model!r} is greedy and all samples would be the same answer"
+            yield f"must be set, {greedy_model}", (*where, "temperature")
+
+
+def _sampled(cascades: Mapping[str, CascadeConfig]) -> Iterator[tuple[SamplesConfig, tuple[str | int, ...]]]:
+    """Yield every member that is asked several times, and its path in the config."""
+    for id_, cascade in cascades.items():
+        for number, tier in enumerate(cascade.tiers):
+            for index, member in enumerate(tier.members):
+                if isinstance(member, SamplesConfig):
+                    yield member, ("cascades", id_, "tiers", number, "models", index)
+
+
+def _shown(value: float | None) -> str:
+    return "not set" if value is None else str(value)

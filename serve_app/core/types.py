@@ -91,7 +91,8 @@ class Sampling:
     """How to decode. None leaves a value to the model's own configured default.
 
     `logit_bias` has pairs of a token's id and what is added to its logit. With `logprobs`, `top_logprobs` is how many
-    of the likeliest tokens come beside each token of the answer.
+    of the likeliest tokens come beside each token of the answer. `sample` is the number, from 1, of one of several
+    samples of the prompt: recorded answers are told apart by it, other models need not know.
 
     A model whose engine cannot honour a `reasoning_effort` (other than none, which leaves it as it is) or
     `max_reasoning_tokens` is never given it.
@@ -109,6 +110,7 @@ class Sampling:
     top_logprobs: int = 0
     reasoning_effort: ReasoningEffort | None = None
     max_reasoning_tokens: int | None = None
+    sample: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

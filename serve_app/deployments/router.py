@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ from serve_app.core.record import DecisionRecord, decision_record
 from serve_app.core.record_json import JsonObject, to_json
 from serve_app.core.running.cascade import Event
 from serve_app.core.running.run import Run
+from serve_app.core.sampling import SampledModel, base_name, sampled
 from serve_app.core.types import Embedding, Generation, Outcome, Prompt, Tier
 from serve_app.deployments.autoscaling import EXPECTED, Demand
 from serve_app.deployments.caching.answer_cache import AnswerCache
@@ -54,7 +55,6 @@ from serve_app.deployments.protecting.liveness import UNREADABLE, Health, Livene
 from serve_app.deployments.protecting.protection import Protection
 from serve_app.deployments.sessions import Sessions
 from serve_app.deployments.speculation import Speculations
-from serve_app.engines import EngineSettings
 from serve_app.errors import ConfigError, RequestError, UnknownModelError, choices, quoted
 from serve_app.signals import CompositeScorer
 
@@ -93,6 +93,8 @@ class Router:
         asked: dict[str, Model] = {name: ModelHandle(name, handle, liveness) for name, handle in models.items()}
         for base, handle in models.items():
             asked |= {name: ModelHandle(base, handle, liveness, name) for name in config.adapters(base)}
+        self._samples = config.samples()
+        asked |= {name: SampledModel(asked[sample.base], sample) for name, sample in self._samples.items()}
         self._protection = Protection(config)
         self._protection.guard(asked)
         self._sessions = Sessions(config)
@@ -101,8 +103,9 @@ class Router:
         inline = InlineScorer(config.similarities(), remote, config.scorer.inline_characters)
         self._scorer: Scorer = CompositeScorer(inline, config.composites())
         self._cache = AnswerCache(config, self._begin)
-        self._costs = {name: model.cost() for name, model in config.models.items()}
-        self._speeds = {name: Speed(getattr(model, "max_tokens", None)) for name, model in config.models.items()}
+        self._costs = {name: model.cost() for name, model in config.asked().items()}
+        speeds = {name: Speed(getattr(model, "max_tokens", None)) for name, model in config.models.items()}
+        self._speeds = {name: speeds[base_name(name)] for name in config.asked()}
         self._speculations = Speculations(config, self._costs, self._speeds, self._protection.idle)
         self._refused: JsonObject | None = None
         self._status: tuple[float, Readiness] | None = None
@@ -188,7 +191,8 @@ class Router:
         silent = self._config.without_logprobs(name for tier in tiers for name in tier.models)
         if prompt.sampling.logprobs and silent:
             raise RequestError(f"logprobs: {', '.join(map(repr, silent))} cannot give log-probabilities.", "logprobs")
-        models = {name: self._config.models[self._config.served_by(name)] for tier in tiers for name in tier.models}
+        asked = dict.fromkeys(base_name(name) for tier in tiers for name in tier.models)
+        models = {name: self._config.models[self._config.served_by(name)] for name in asked}
         check_honoured(prompt, models)
         run = Run(
             prompt=prompt,
@@ -203,7 +207,7 @@ class Router:
             choices=answers,
             speeds=self._speeds,
         )
-        key = self._key(model, run, models.values()) if options.cache and self._cache.has(model) else None
+        key = self._key(model, run) if options.cache and self._cache.has(model) else None
         begins = key is None or not self._cache.answers(model, key)
         if begins and (full := self._protection.full(run.first)) is not None:
             self._instruments.record(REJECTED, 1, full)
@@ -217,10 +221,13 @@ class Router:
             self._tracing.follow(model, run)
         return run
 
-    def _key(self, model: str, run: Run, models: Iterable[EngineSettings]) -> bytes | None:
+    def _key(self, model: str, run: Run) -> bytes | None:
         """Return the key of the request's answer, or None if one of the models would draw it at random."""
-        if not all(it.greedy(run.prompt.sampling) for it in models):
-            return None
+        for name in {name for tier in run.tiers for name in tier.models}:
+            sample = self._samples.get(name)
+            asked = run.prompt if sample is None else sampled(run.prompt, sample)
+            if not self._config.models[self._config.served_by(name)].greedy(asked.sampling):
+                return None
         return request_key(model, run, self._calibration(model, run))
 
     def _begin(self, model: str, run: Run) -> None:
@@ -338,7 +345,7 @@ def _tracing(config: AppConfig) -> "Tracing | None":
         from serve_app.deployments.observing.tracing import Tracing
     except ImportError as error:
         raise ConfigError("router.tracing needs OpenTelemetry: pip install 'semantic-cascade[tracing]'.") from error
-    engines = {name: config.models[config.served_by(name)].engine for name in config.models}
+    engines = {name: config.models[config.served_by(name)].engine for name in config.asked()}
     return Tracing(config.router.tracing, engines)
 
 

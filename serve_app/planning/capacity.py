@@ -131,7 +131,7 @@ def assume(
 
 
 def _synthetic_rate(args: AppConfig, models: Sequence[str]) -> float | None:
-    model = args.models[models[0]]
+    model = args.model(models[0])
     synthetic = model.synthetic if isinstance(model, ReplayModel) else None
     return None if synthetic is None else round(1 - synthetic.agreement, 12)
 

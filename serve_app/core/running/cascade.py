@@ -12,6 +12,7 @@ from serve_app.core.deciding.deferral import decide, worth_comparing
 from serve_app.core.running.calls import CANCELLED, Calls, Key
 from serve_app.core.running.members import ask, ask_again, refused
 from serve_app.core.running.run import Run
+from serve_app.core.sampling import reseeded
 from serve_app.core.types import (
     Agreement,
     Answer,
@@ -142,7 +143,7 @@ async def _with_choices(run: Run, calls: Calls, tier: Tier, outcome: Outcome) ->
     if run.choices == 1 or not outcome.returned:
         return outcome
     numbers = range(1, run.choices)
-    prompts = [((outcome.answered_by, number), _reseeded(run.prompt, tier, number)) for number in numbers]
+    prompts = [((outcome.answered_by, number), _further(run.prompt, tier, number)) for number in numbers]
     answers = await ask_again(calls, prompts)
     failures = [answer for answer in answers if isinstance(answer, Failure)]
     # Once one has failed the others are cancelled, which is not the reason to tell.
@@ -152,12 +153,9 @@ async def _with_choices(run: Run, calls: Calls, tier: Tier, outcome: Outcome) ->
     return replace(ended, others=others) if failure is None else replace(ended, answer=failure)
 
 
-def _reseeded(prompt: Prompt, tier: Tier, number: int) -> Prompt:
+def _further(prompt: Prompt, tier: Tier, number: int) -> Prompt:
     """Return the prompt for a further answer: with the next seeds, lest all answers are the same."""
-    seed = prompt.sampling.seed
-    if seed is not None:
-        seed = (seed + number + 2**63) % 2**64 - 2**63  # within 64 bits
-    return replace(prompt, sampling=replace(prompt.sampling, seed=seed), timeout_s=tier.timeout_s)
+    return replace(prompt, sampling=reseeded(prompt.sampling, number), timeout_s=tier.timeout_s)
 
 
 async def _ask_tier(run: Run, calls: Calls, number: int) -> TierResult:

@@ -8,8 +8,9 @@ is not a JSON object (schemas are not checked).
 
 With `recorded_model`, `records` is a file that `cascade collect` or `cascade import` wrote, and every prompt that this
 model was asked in it gets the answer that it gave, if the whole conversation is the same; any other is refused, unless
-there is a `default`. Otherwise `records` is a file of JSON Lines (or `.gz`), one answer each; only `prompt` and `text`
-(or `tool_calls` or `error`) are required, and of several records of one prompt the last counts:
+there is a `default`. A sample of the model gets the answers recorded of that sample (`NAME#2`), if there are any.
+Otherwise `records` is a file of JSON Lines (or `.gz`), one answer each; only `prompt` and `text` (or `tool_calls` or
+`error`) are required, and of several records of one prompt the last counts:
 
     {"prompt": "Capital of France?", "text": "Paris.", "finish_reason": "stop", "prompt_tokens": 12,
      "completion_tokens": 3, "logprobs": [["Paris", -0.1], [".", -0.2]]}
@@ -23,7 +24,7 @@ take the longer the more requests run. `synthetic` makes answers up that agree o
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +34,7 @@ from serve_app.engines.base import EngineCounters, Meter
 from serve_app.engines.replay.config import ReplayConfig, ScriptedAnswer
 from serve_app.engines.replay.gpu_model import Sequence
 from serve_app.engines.replay.live_batch import LiveBatch
-from serve_app.engines.replay.recorded import Key, conversation, read_records
+from serve_app.engines.replay.recorded import Recorded, conversation, read_records
 from serve_app.engines.replay.tape import RecordedAnswer, Take, Tape, make_tape
 from serve_app.engines.running.slots import CLOSED, Slots
 from serve_app.errors import ContextTooLongError, EngineError, UnsupportedRequestError
@@ -45,10 +46,13 @@ TICK_S = 0.02
 class ReplayEngine:
     """Plays answers back. Without latencies `generate` needs no slot and never yields to the event loop."""
 
-    def __init__(self, config: ReplayConfig, records: Mapping[Key, RecordedAnswer]) -> None:
+    def __init__(self, config: ReplayConfig, records: Recorded) -> None:
         self._context_tokens = config.context_tokens
         self._scripted = [(answer.contains, _scripted(config, answer)) for answer in config.answers]
-        self._recorded = {key: _tape(config, record) for key, record in records.items()}
+        self._recorded = {
+            sample: {key: _tape(config, record) for key, record in answers.items()}
+            for sample, answers in records.items()
+        }
         self._default = None if config.default is None else _tape(config, RecordedAnswer(text=config.default))
         self._synthetic = config.synthetic
         # All models of such a fleet know the same prompts, so that asking another one would not help.
@@ -60,7 +64,7 @@ class ReplayEngine:
     @classmethod
     async def load(cls, config: ReplayConfig, weights: Path | None = None) -> "ReplayEngine":
         """Read the records; there are no weights. Raises `EngineError` if a record cannot be read."""
-        records: Mapping[Key, RecordedAnswer] = {}
+        records: Recorded = {}
         if config.records is not None:
             records = await asyncio.to_thread(read_records, config.records, config.recorded_model)
         return cls(config, records)
@@ -165,12 +169,18 @@ class ReplayEngine:
         for contains, tape in self._scripted:
             if contains in key and tape.answer.fits(prompt):
                 return tape
-        for candidate in (self._recorded.get(conversation(prompt)), self._recorded.get(key), self._default):
+        for candidate in (*self._recordings(prompt, key), self._default):
             if candidate is not None and candidate.answer.fits(prompt):
                 return candidate
         if self._synthetic is not None and (answer := self._synthetic.answer(key)).fits(prompt):
             return make_tape(answer, self._first_token_s, self._token_s)
         raise self._unknown("The replay engine has no answer to this prompt, and no default.")
+
+    def _recordings(self, prompt: Prompt, key: str) -> Iterator[Tape | None]:
+        """Yield what was recorded: of a sample its own answers, if the records have any, else the model's."""
+        recorded = self._recorded.get(prompt.sampling.sample, self._recorded.get(None, {}))
+        yield recorded.get(conversation(prompt))
+        yield recorded.get(key)
 
     def _at_once(self, tape: Tape, prompt_tokens: int, take: Take, meter: Meter) -> Generation:
         with self._slots.counted(meter):

@@ -6,6 +6,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from pydantic import ValidationError
 
+from serve_app.core.sampling import base_name, parsed_name
 from serve_app.core.types import Message, Prompt
 from serve_app.engines.replay.tape import RecordedAnswer
 from serve_app.errors import DataError, EngineError, choices
@@ -18,6 +19,8 @@ Conversation: TypeAlias = tuple[tuple[str, str], ...]
 """The role and the text of every message."""
 Key: TypeAlias = str | Conversation
 """What an answer is looked up by: the prompt's text, or the whole conversation."""
+Recorded: TypeAlias = Mapping[int | None, Mapping[Key, RecordedAnswer]]
+"""Answers of a model's samples by their numbers, and under None the model's own."""
 PLAYED = (
     "text",
     "reasoning",
@@ -44,8 +47,8 @@ def conversation(prompt: Prompt) -> Conversation:
     return _conversation(prompt.messages)
 
 
-def read_records(path: Path, model: str | None) -> dict[Key, RecordedAnswer]:
-    """Return the answers of a file by what they answer, of evaluation's records those of one model.
+def read_records(path: Path, model: str | None) -> Recorded:
+    """Return the answers of a file by what they answer, of evaluation's records those of one model and its samples.
 
     Of several answers to one prompt the last counts. Raises EngineError, with file, line and field, if the file cannot
     be used.
@@ -57,11 +60,11 @@ def read_records(path: Path, model: str | None) -> dict[Key, RecordedAnswer]:
             records = [_record(line, Record, body) for line, body in lines]
     except DataError as error:
         raise EngineError(f"The replay engine cannot use its records: {error}") from error
-    return {record.prompt: record for record in records}
+    return {None: {record.prompt: record for record in records}}
 
 
 class _Evaluation:
-    """Reads one model's answers from the records of `cascade collect` or `cascade import`."""
+    """Reads the answers of one model, and of its samples, from the records of `cascade collect` or `cascade import`."""
 
     def __init__(self, path: Path, model: str) -> None:
         self._path = path
@@ -69,9 +72,9 @@ class _Evaluation:
         self._templates: Mapping[str, str] = {}
         self._models: Mapping[str, Any] = {}
         self._conversations: dict[str, Conversation] = {}
-        self._answers: dict[Key, RecordedAnswer] = {}
+        self._answers: dict[str, dict[Key, RecordedAnswer]] = {}
 
-    def answers(self) -> dict[Key, RecordedAnswer]:
+    def answers(self) -> Recorded:
         """Read the file. A recorded prompt that the model did not answer has an error for an answer."""
         with read_appended(self._path) as lines:
             for line, body in lines:
@@ -81,23 +84,30 @@ class _Evaluation:
                     raise DataError(
                         f"{line.where}: not a line of evaluation's records ({error!r}), as recorded_model says."
                     ) from None
-        if self._model not in self._models:
+        if not self._answers:
             raise DataError(f"{self._path} has no model {self._model!r}. {choices(self._model, self._models)}")
-        return self._answers
+        for name, answers in self._answers.items():
+            missing = RecordedAnswer(error=f"The records have no answer of {name!r} to this prompt.")
+            for asked in self._conversations.values():
+                answers.setdefault(asked, missing)
+        return {self._number(name): answers for name, answers in self._answers.items()}
+
+    def _number(self, name: str) -> int | None:
+        parsed = None if name == self._model else parsed_name(name)
+        return parsed and parsed[1]
 
     def _take(self, line: Line, body: Object) -> None:
         match body["kind"]:
             case "header":
                 self._templates, self._models = body["prompts"]["texts"], body["models"]
+                for name in self._models:
+                    if self._model in (name, base_name(name)):
+                        self._answers.setdefault(name, {})
             case "example":
-                asked = self._asked(body["task"], body["prompt_inputs"])
-                self._conversations[body["id"]] = asked
-                # Examples may be appended after answers: what one with the same conversation was answered stays.
-                missing = f"The records have no answer of {self._model!r} to this prompt."
-                self._answers.setdefault(asked, RecordedAnswer(error=missing))
-            case "answer" if body["model"] == self._model:
+                self._conversations[body["id"]] = self._asked(body["task"], body["prompt_inputs"])
+            case "answer" if body["model"] in self._answers:
                 asked = self._conversations[body["example"]]
-                self._answers[asked] = _record(line, RecordedAnswer, _played(body))
+                self._answers[body["model"]][asked] = _record(line, RecordedAnswer, _played(body))
 
     def _asked(self, task: str, inputs: Mapping[str, Any]) -> Conversation:
         template = self._templates.get(task)

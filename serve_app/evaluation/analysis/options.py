@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from serve_app.config import AppConfig, CascadeConfig, TierConfig, ViewConfig
+from serve_app.config.cascades import members_as_written
 from serve_app.errors import DataError, SignalError, choices
 from serve_app.evaluation.records.file import Records
 
@@ -99,12 +101,19 @@ def _ad_hoc(records: Records, options: Options) -> dict[str, CascadeConfig]:
     if options.target in members or any(len(set(tier)) < len(tier) for tier in options.tiers):
         raise DataError("A tier asks a model once: name it only once among --members and --target.")
     # Signal and threshold are not read: every signal is evaluated under every threshold.
+    config = records.config
     tiers = [
-        TierConfig(models=list(tier), signal="rougeL", threshold=0.5, compare=_view_of(records.config, tier))
+        TierConfig(models=_members_of(config, tier), signal="rougeL", threshold=0.5, compare=_view_of(config, tier))
         for tier in options.tiers
     ]
     name = "->".join(["+".join(tier) for tier in options.tiers] + [options.target])
     return {name: CascadeConfig(tiers=[*tiers, TierConfig(models=[options.target])])}
+
+
+def _members_of(config: AppConfig, names: Sequence[str]) -> list[Any]:
+    """Return a tier's members as the config draws them if they are its first samples, else their names."""
+    members = members_as_written(names, config.samples())
+    return members if TierConfig(models=members).models == list(names) else list(names)
 
 
 def _view_of(config: AppConfig, members: Sequence[str]) -> ViewConfig | None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from serve_app.config import CascadeConfig
 from serve_app.config.serve_file import load
+from serve_app.core.sampling import base_name
 from serve_app.errors import DataError, choices
 from serve_app.evaluation.records.example import sha256_of
 from serve_app.evaluation.records.file import Records
@@ -21,10 +22,10 @@ def with_config(records: Records, path: Path) -> Records:
         _check_models(records, path, id_, cascade)
     written = config.model_dump(mode="json", exclude_unset=True)
     models = dict(records.header.models)
-    for name, model in config.models.items():
-        if name in models:
+    for name, facts in models.items():
+        if (model := config.models.get(base_name(name))) is not None:
             models[name] = replace(
-                models[name],
+                facts,
                 parameters=model.parameters,
                 active_parameters=model.active_parameters,
                 cost=model.cost(),

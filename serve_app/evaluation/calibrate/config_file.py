@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from serve_app.config import AppConfig, VllmLoraModel, operational_options
 from serve_app.config.serve_file import load
+from serve_app.core.sampling import base_name
 from serve_app.errors import ConfigError, DataError
 from serve_app.evaluation.analysis.dataset import Source
 from serve_app.evaluation.analysis.json_values import Body
@@ -129,7 +130,7 @@ def check_same(served: AppConfig, calibrated: AppConfig, id_: str, config: Path 
         raise ConfigError(
             f"{config}: the cascade {id_!r} is not the one in the records, so the threshold would not fit."
         )
-    requested = list(dict.fromkeys(model for tier in tiers for model in tier.models))
+    requested = list(dict.fromkeys(base_name(model) for tier in tiers for model in tier.models))
     bases = [model.base for name in requested if isinstance(model := served.models[name], VllmLoraModel)]
     for name in [*requested, *bases]:  # an adapter's answers come from its base's engine
         if option := _differing(served.models[name], calibrated.models[name]):

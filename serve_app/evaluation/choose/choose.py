@@ -5,6 +5,8 @@ from dataclasses import replace
 from itertools import product
 from math import prod
 
+from serve_app.core.sampling import are_first, base_name
+from serve_app.core.types import Tier
 from serve_app.errors import DataError, choices
 from serve_app.evaluation.analysis.cascade_view import CascadeView, models_alone
 from serve_app.evaluation.analysis.costs import Unit
@@ -114,7 +116,7 @@ def _combinations(view: CascadeView, chows: Chows, unit: Unit) -> tuple[list[Spe
             raise DataError(f"{many} members have too many subsets; name up to {MOST_MEMBERS} with --members.")
         left_out = [None] if len(view.tiers) > 2 else []
         built = specs(tier.models, pairwise, tuple(chows))
-        ways.append([*left_out, *(spec for spec in built if measured(spec, chows))])
+        ways.append([*left_out, *(spec for spec in built if _is_tried(spec, tier, chows))])
     if len(ways) > 1 and (count := prod(map(len, ways))) > MOST_CASCADES:
         raise DataError(
             f"{count:,} combinations of members and signals are too many, up to {MOST_CASCADES:,} are tried: "
@@ -124,17 +126,28 @@ def _combinations(view: CascadeView, chows: Chows, unit: Unit) -> tuple[list[Spe
     cascades = [tiers_ for tiers_ in built_tiers if tiers_]
     if len(ways) > 1:
         return cascades, 0
+    [tier] = view.tiers[:-1]
     rising = [
-        ladder for ladder in _ladders(view, chows, unit, pairwise) if all(measured(spec, chows) for spec in ladder)
+        ladder
+        for ladder in _ladders(view, chows, unit, pairwise)
+        if all(_is_tried(spec, tier, chows) for spec in ladder)
     ]
     return [*cascades, *rising[:MOST_LADDERS]], max(0, len(rising) - MOST_LADDERS)
+
+
+def _is_tried(spec: Spec, tier: Tier, chows: Chows) -> bool:
+    """Return whether a way to build a tier is one to try. Samples of one model are alike: only the first are."""
+    return measured(spec, chows) and are_first(spec.members, tier.models)
 
 
 def _ladders(view: CascadeView, chows: Chows, unit: Unit, pairwise: Sequence[str]) -> Iterator[Specs]:
     """Yield the ladders of the only tier's members whose cost is known."""
     means = {model: cost[unit][view.fit].mean() for model in view.tiers[0].models if unit in (cost := view.cost(model))}
     members = [model for model in view.tiers[0].models if model in means]
-    return ladders(members, sorted(members, key=means.__getitem__), pairwise, tuple(chows))
+    # The first sample of a model comes before its second, though it may have been longer.
+    first = {base_name(model): means[model] for model in reversed(members)}
+    by_cost = sorted(members, key=lambda model: first[base_name(model)])
+    return ladders(members, by_cost, pairwise, tuple(chows))
 
 
 def nothing_within(selection: Selection) -> DataError:

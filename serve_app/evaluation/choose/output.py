@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from serve_app.core.sampling import base_name
 from serve_app.evaluation.analysis.costs import LATENCIES
 from serve_app.evaluation.choose.results import ChosenCascade, Selection
 from serve_app.evaluation.statistics.bootstrap import Interval
@@ -97,7 +98,10 @@ def sentences(selection: Selection) -> list[str]:
 
 
 def snippet(cascade: ChosenCascade) -> str:
-    """Return the cascade as YAML for a config, with the signals that its thresholds need."""
-    tiers = [*(tier.to_config() for tier in cascade.tiers), {"models": [cascade.target]}]
+    """Return the cascade as YAML for a config, with the signals that its thresholds need.
+
+    For a sample that is best alone it has the sample's model, which a config cannot have sampled once as the target.
+    """
+    tiers = [*(tier.to_config() for tier in cascade.tiers), {"models": [base_name(cascade.target)]}]
     config = ({"signals": cascade.signals} if cascade.signals else {}) | {"tiers": tiers}
     return str(yaml.safe_dump(config, sort_keys=False, default_flow_style=None, width=120)).rstrip()

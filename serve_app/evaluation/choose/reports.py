@@ -49,12 +49,13 @@ class Reports:
 
     def cascade(self, choice: Choice[Key]) -> ChosenCascade:
         """Return the report of a cascade, or of a model alone."""
+        samples = self._view.dataset.config.samples()
         key, thresholds = choice.cascade, map(writable, choice.held_out.thresholds)
         specs_, last = ((), key.model) if isinstance(key, Alone) else (key, self._view.target)
         when_chosen = WhenChosen(choice.chosen.cost / self._target.chosen.cost, choice.chosen.quality)
         return ChosenCascade(
             tiers=tuple(
-                ChosenTier(spec.members, spec.signal, threshold, _compare(self._view, spec))
+                ChosenTier(spec.members, spec.signal, threshold, _compare(self._view, spec), samples)
                 for spec, threshold in zip(specs_, thresholds, strict=True)
             ),
             target=last,

@@ -1,7 +1,10 @@
 """What `cascade choose` finds: frozen results, whose `to_json` is what users get with --json."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from serve_app.config.cascades import members_as_written
+from serve_app.core.sampling import Sample
 from serve_app.evaluation.analysis.costs import Unit
 from serve_app.evaluation.analysis.dataset import Source
 from serve_app.evaluation.analysis.json_values import Body, Result, number, plain
@@ -10,16 +13,18 @@ from serve_app.evaluation.statistics.bootstrap import Interval
 
 @dataclass(frozen=True, slots=True)
 class ChosenTier:
-    """A tier but the target, as a config has it."""
+    """A tier but the target, as a config has it; `samples`: how those among its models are drawn, by their names."""
 
     models: tuple[str, ...]
     signal: str
     threshold: float
     compare: Body | None = None
+    samples: Mapping[str, Sample] = field(default_factory=dict)
 
     def to_config(self) -> Body:
         """Return the tier as a config has it; the threshold is not rounded."""
-        tier = {"models": list(self.models), "signal": self.signal, "threshold": self.threshold}
+        models = members_as_written(self.models, self.samples)
+        tier = {"models": models, "signal": self.signal, "threshold": self.threshold}
         return tier if self.compare is None else tier | {"compare": self.compare}
 
 

@@ -1,7 +1,7 @@
 """`cascade collect`: every model of a config's cascades answers every example once, into a records file.
 
-Decoding is greedy, with log-probabilities if the engine gives them. Models are asked one after another, so that only
-one is in memory and none slows another down; each gets several requests at once.
+Decoding is greedy, but for the samples of a model, with log-probabilities if the engine gives them. Models are asked
+one after another, so that only one is in memory and none slows another down; each gets several requests at once.
 """
 
 import asyncio
@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING
 
 from serve_app.config import AppConfig, ModelConfig, VllmLoraModel
 from serve_app.config.serve_file import load
+from serve_app.core.sampling import Sample, base_name, sampled
 from serve_app.core.types import Answer, Failure, Prompt, Sampling
 from serve_app.engines import WeightsSettings
 from serve_app.errors import DataError
 from serve_app.evaluation.collect.progress import CollectProgress
 from serve_app.evaluation.collect.server import Server
-from serve_app.evaluation.collect.sources import Engines, Source, ask_all
+from serve_app.evaluation.collect.sources import Ask, Engines, Source, ask_all
 from serve_app.evaluation.records.example import Example, digest, sha256_of
 from serve_app.evaluation.records.header import (
     ConfigFacts,
@@ -66,15 +67,16 @@ def collect(config: Path, data: Sequence[str], output: Path, options: Options, c
     or `ServerError` if it cannot begin or continue. Every answer up to then stays in the records.
     """
     args = load(config).application.args
-    models = {name: args.models[name] for name in models_to_ask(args)}
+    models = {name: args.model(name) for name in models_to_ask(args)}
     examples = load_examples(data, options.limit, options.seed)
     plan = Plan(Prompts(options.prompts), options)
-    loaded = models | {base: args.models[base] for base in map(args.served_by, models)}
+    own = [base_name(name) for name in models]
+    loaded = {name: args.models[name] for name in [*own, *map(args.served_by, own)]}
     weights = {} if options.url else _fetch(loaded)
     header = _header(args, models, weights, data, examples, plan)
     source = Server(options.url, options.concurrency) if options.url else Engines(loaded, weights)
     with Recorder(output, header, examples) as recorder:
-        run = Run(source, models, examples, plan, recorder)
+        run = Run(source, models, args.samples(), examples, plan, recorder)
         try:
             with CollectProgress(console) as progress:
                 asyncio.run(_stoppable(run.all(progress)))
@@ -85,7 +87,7 @@ def collect(config: Path, data: Sequence[str], output: Path, options: Options, c
 
 
 def models_to_ask(args: AppConfig) -> list[str]:
-    """Return every model of every cascade, each once, in the order of the tiers: the target after its members."""
+    """Return every model of every cascade, and every sample of one, each once, in the order of the tiers."""
     tiers = (tier for cascade in args.cascades.values() for tier in cascade.tiers)
     return list(dict.fromkeys(model for tier in tiers for model in tier.models))
 
@@ -101,11 +103,16 @@ class Plan:
         """Return the longest answer to an example of this task, in tokens."""
         return self.options.max_tokens or TASKS[task].max_tokens
 
-    def prompt(self, example: Example, logprobs: bool) -> Prompt:
-        """Return the prompt of an example: greedy, and the same for every model except for log-probabilities."""
-        sampling = Sampling(self.max_tokens(example.task), temperature=0.0, logprobs=logprobs)
+    def prompt(self, example: Example, logprobs: bool, sample: Sample | None = None) -> Prompt:
+        """Return the prompt of an example: greedy, and the same for every model except for log-probabilities.
+
+        A `sample` gets it as it does when it is served; without a temperature of its own it has the model's.
+        """
+        temperature = 0.0 if sample is None else None
+        sampling = Sampling(self.max_tokens(example.task), temperature=temperature, logprobs=logprobs)
         messages = self.prompts.messages(example.task, example.prompt_inputs)
-        return Prompt(messages, sampling=sampling, timeout_s=self.options.timeout_s)
+        prompt = Prompt(messages, sampling=sampling, timeout_s=self.options.timeout_s)
+        return prompt if sample is None else sampled(prompt, sample)
 
 
 class Run:
@@ -115,12 +122,14 @@ class Run:
         self,
         source: Source,
         models: Mapping[str, ModelConfig],
+        samples: Mapping[str, Sample],
         examples: Sequence[Example],
         plan: Plan,
         recorder: Recorder,
     ) -> None:
         self._source = source
         self._models = models
+        self._samples = samples
         self._examples = examples
         self._plan = plan
         self._recorder = recorder
@@ -131,15 +140,20 @@ class Run:
         unanswered = {model: self._unanswered(model) for model in self._models}
         for model, examples in unanswered.items():
             progress.add(model, len(self._examples), len(self._examples) - len(examples))
+        to_load: dict[str, list[str]] = {}
         for model, examples in unanswered.items():
             if examples:
-                await self._ask(model, examples, progress)
+                to_load.setdefault(base_name(model), []).append(model)
+        for base, models in to_load.items():
+            async with self._source.open(base) as ask:
+                for model in models:
+                    await self._ask(ask, model, unanswered[model], progress)
 
     def _unanswered(self, model: str) -> list[Example]:
         answered = self._recorder.answered(model, failures=not self._plan.options.retry_failures)
         return [example for example in self._examples if example.id not in answered]
 
-    async def _ask(self, model: str, examples: Iterable[Example], progress: CollectProgress) -> None:
+    async def _ask(self, ask: Ask, model: str, examples: Iterable[Example], progress: CollectProgress) -> None:
         self._errors_in_a_row = 0
 
         def take(example: str, answer: Answer) -> None:
@@ -148,10 +162,10 @@ class Run:
             self._give_up(model, answer)
 
         logprobs = self._models[model].honours_logprobs
-        prompts = ((example.id, self._plan.prompt(example, logprobs)) for example in examples)
-        async with self._source.open(model) as ask:
-            progress.start(model)
-            await ask_all(ask, prompts, self._plan.options.concurrency, take)
+        sample = self._samples.get(model)
+        prompts = ((example.id, self._plan.prompt(example, logprobs, sample)) for example in examples)
+        progress.start(model)
+        await ask_all(ask, prompts, self._plan.options.concurrency, take)
 
     def _give_up(self, model: str, answer: Answer) -> None:
         broken = isinstance(answer, Failure) and answer.kind in ("error", "unavailable")
@@ -220,8 +234,8 @@ def _header(
 
 
 def _facts(args: AppConfig, name: str, weights: Mapping[str, Path]) -> ModelFacts:
-    model = args.models[name]
-    sha256 = _sha256_of(model, weights.get(name))
+    model = args.model(name)
+    sha256 = _sha256_of(model, weights.get(base_name(name)))
     if isinstance(model, VllmLoraModel) and sha256 is not None:
         # Another base makes it another model.
         sha256 = sha256_of([_sha256_of(args.models[model.base], weights.get(model.base)), sha256])

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
+from serve_app.core.sampling import parsed_name
 from serve_app.core.types import Failure, Generation
 from serve_app.errors import DataError
 from serve_app.evaluation.importing.formats.rows import Row
@@ -64,8 +65,13 @@ def assemble(rows: Iterable[Row]) -> Imported:
 
 
 def model_name(name: str) -> str:
-    """Return the name that a model has in a config: without its publisher, with `-` for what names cannot have."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name.rsplit("/", 1)[-1]).strip("-._")
+    """Return the name that a model has in a config: without its publisher, with `-` for what names cannot have.
+
+    The third sample of a model, `NAME#3`, stays one.
+    """
+    base, number = parsed_name(name) or (name, None)
+    written = re.sub(r"[^A-Za-z0-9._-]+", "-", base.rsplit("/", 1)[-1]).strip("-._")
+    return written if number is None else f"{written}#{number}"
 
 
 def _check(row: Row) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from serve_app.config.models import ModelFacts as WrittenFacts
+from serve_app.core.sampling import base_name
 from serve_app.errors import DataError
 from serve_app.evaluation.importing.assemble import Imported, assemble, failures
 from serve_app.evaluation.importing.facts import Setup, configured, read_facts, replayed
@@ -70,7 +71,7 @@ def import_records(sources: Sequence[str], output: Path, options: Options, conso
     if not imported.examples:
         raise DataError(f"No answers in {', '.join(sources)}.")
     models = list(imported.answers)
-    counter.check_models(models)
+    counter.check_models(list(dict.fromkeys(map(base_name, models))))
     setup = replayed(models, facts, options.target) if options.config is None else configured(options.config, models)
     lines = _lines(imported, counter)
     write_complete(output, [_header(imported, setup, sources).body(), *lines])
@@ -90,7 +91,7 @@ def _lines(imported: Imported, counter: TokenCounter) -> list[dict[str, Any]]:
     lines = [example_body(example) for example in imported.examples.values()]
     for model, column in imported.answers.items():
         for id_, row in column.items():
-            lines.append(answer_body(id_, model, counter.counted(row, model), row.scores))
+            lines.append(answer_body(id_, model, counter.counted(row, base_name(model)), row.scores))
     return lines
 
 
@@ -105,7 +106,7 @@ def _header(imported: Imported, setup: Setup, sources: Sequence[str]) -> Header:
         prompts=PromptFacts(sha256_of(texts), texts),
         sampling=SamplingFacts(None, None, {}),
         asked=SourceFacts(THROUGH, None),
-        models={name: _facts(setup, name) for name in setup.config.models if name in imported.answers},
+        models={name: _facts(setup, name) for name in setup.config.asked() if name in imported.answers},
         versions={
             "python": ".".join(map(str, sys.version_info[:3])),
             "semantic-cascade": metadata.version("semantic-cascade"),
@@ -114,7 +115,7 @@ def _header(imported: Imported, setup: Setup, sources: Sequence[str]) -> Header:
 
 
 def _facts(setup: Setup, name: str) -> ModelFacts:
-    model = setup.config.models[name]
+    model = setup.config.model(name)
     return ModelFacts(None, model.parameters, model.active_parameters, model.cost(), None, None)
 
 
@@ -122,7 +123,7 @@ def _summary(imported: Imported, setup: Setup, output: Path, *, estimated: bool)
     count = sum(map(len, imported.answers.values()))
     yield (
         f"{count} answers of {len(imported.answers)} models to {len(imported.examples)} examples are in {output}: "
-        f"{', '.join(name for name in setup.config.models if name in imported.answers)}."
+        f"{', '.join(name for name in setup.config.asked() if name in imported.answers)}."
     )
     for model, number in failures(imported):
         yield f"{number} answers of {model} are failures."
@@ -131,7 +132,7 @@ def _summary(imported: Imported, setup: Setup, output: Path, *, estimated: bool)
             yield f"{model} has no answer to {missing} examples, which are left out where it is evaluated."
     if estimated:
         yield "Token counts are estimated from lengths, and marked so; --tokenizer counts them."
-    unpriced = [name for name in imported.answers if _unpriced(setup.config.models[name])]
+    unpriced = [name for name in imported.answers if _unpriced(setup.config.model(name))]
     if unpriced:
         yield f"No size or price: {', '.join(unpriced)}; costs in FLOPs and dollars need them (--models)."
 

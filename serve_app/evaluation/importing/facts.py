@@ -8,10 +8,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from serve_app.config import AppConfig
+from serve_app.config.cascades import members_as_written
 from serve_app.config.explain import explain
 from serve_app.config.models import ModelFacts
 from serve_app.config.serve_file import load
 from serve_app.config.yaml_file import read_yaml
+from serve_app.core.sampling import base_name, parsed_name
 from serve_app.errors import ConfigError, DataError, choices
 
 THRESHOLD = 0.5
@@ -48,8 +50,8 @@ def configured(path: Path, models: Sequence[str]) -> Setup:
     """Return a serving config that has all imported models. Raises ConfigError, or DataError if it lacks one."""
     config = load(path).application.args
     for model in models:
-        if model not in config.models:
-            raise DataError(f"{path} has no model {model!r}. {choices(model, config.models)}")
+        if model not in config.asked():
+            raise DataError(f"{path} has no model {model!r}. {choices(model, config.asked())}")
     return Setup(config, config.model_dump(mode="json", exclude_unset=True))
 
 
@@ -57,17 +59,24 @@ def replayed(models: Sequence[str], facts: Mapping[str, ModelFacts], target: str
     """Return a config of replay models with one cascade, `default`: all of them before the target.
 
     The target is the one that costs most, if none is named; the others come in the order of their costs. Raises
-    DataError if the target is not among the models.
+    DataError if the target is not among the models, or if a sample of one lacks those before it.
     """
-    if target is not None and target not in models:
-        raise DataError(f"--target: no answers of {target!r} were imported. {choices(target, models)}")
-    ordered = sorted(models, key=lambda name: (name == target, _rank(facts.get(name, ModelFacts()))))
-    *members, last = ordered
+    asked_once = [name for name in models if parsed_name(name) is None]
+    if target is not None and target not in asked_once:
+        raise DataError(f"--target: no answers of {target!r} were imported. {choices(target, asked_once)}")
+    if not asked_once:
+        raise DataError("All answers are of samples of a model; the target, which is asked once, is missing.")
+    ranks = {name: _rank(facts.get(base_name(name), ModelFacts())) for name in models}
+    *_, dearest = sorted(asked_once, key=ranks.__getitem__)
+    last = target or dearest
+    members = sorted((name for name in models if name != last), key=ranks.__getitem__)
     tiers: list[dict[str, Any]] = [{"models": [last]}]
     if members:
         signal = "rougeL" if len(members) > 1 else "chow_avg"
-        tiers.insert(0, {"models": members, "signal": signal, "threshold": THRESHOLD})
-    described = {name: facts[name].model_dump(mode="json", exclude_unset=True) for name in models if name in facts}
+        _check_samples(members)
+        tiers.insert(0, {"models": members_as_written(members, {}), "signal": signal, "threshold": THRESHOLD})
+    described = {name: fact.model_dump(mode="json", exclude_unset=True) for name, fact in facts.items()}
+    ordered = dict.fromkeys(map(base_name, [*members, last]))
     written = {
         "models": {name: {"engine": "replay", **described.get(name, {})} for name in ordered},
         "cascades": {"default": {"tiers": tiers}},
@@ -76,6 +85,13 @@ def replayed(models: Sequence[str], facts: Mapping[str, ModelFacts], target: str
         return Setup(AppConfig.model_validate(written), written)
     except ValidationError as error:
         raise ConfigError("\n".join(explain(error, AppConfig))) from None
+
+
+def _check_samples(members: Sequence[str]) -> None:
+    """Raise DataError if there is a sample of a model without those before it, which a config would name, too."""
+    for base, number in filter(None, map(parsed_name, members)):
+        if missing := next((k for k in range(1, number) if f"{base}#{k}" not in members), None):
+            raise DataError(f"There are answers of '{base}#{number}', but none of '{base}#{missing}'.")
 
 
 def _rank(facts: ModelFacts) -> tuple[bool, float, float]:

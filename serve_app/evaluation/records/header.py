@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, cast
 
+from serve_app.config import AppConfig
 from serve_app.core.cost import ModelCost
+from serve_app.core.sampling import Sample
 from serve_app.errors import choices
 from serve_app.evaluation.records.fields import field
 
@@ -24,6 +26,10 @@ class ConfigFacts:
     def models(self) -> Mapping[str, Object]:
         """Return each model's options as a user wrote them."""
         return cast("Mapping[str, Object]", self.args["models"])
+
+    def samples(self) -> dict[str, Sample]:
+        """Return how each sample of a model was drawn, by its name."""
+        return AppConfig.model_validate(self.args).samples()
 
 
 @dataclass(frozen=True, slots=True)

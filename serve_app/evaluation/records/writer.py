@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from serve_app.config import DeployedFacts
+from serve_app.core.sampling import Sample, base_name
 from serve_app.core.types import Answer, Failure
 from serve_app.errors import DataError
 from serve_app.evaluation.records.example import Example
@@ -167,12 +168,21 @@ def _model(name: str, old: Header, new: Header) -> Iterator[str]:
         yield f"their model {name!r} is in no cascade of the config"
         return
     before, after = old.config.models, new.config.models
-    yield from _options(name, before[name], after[name])
-    base = before[name].get("base")  # an adapter's answers come from its base's engine
-    if base is not None and base == after[name].get("base") and base not in old.models:
+    model = base_name(name)
+    if model != name:
+        yield from _draws(name, old.config.samples().get(name), new.config.samples().get(name))
+    yield from _options(model, before[model], after[model])
+    base = before[model].get("base")  # an adapter's answers come from its base's engine
+    if base is not None and base == after[model].get("base") and base not in old.models:
         yield from _options(base, before[base], after[base])
     if (was := old.models[name].weights_sha256) != (now := new.models[name].weights_sha256):
         yield f"the weights of {name!r} had the SHA-256 {was}, now {now}"
+
+
+def _draws(name: str, old: Sample | None, new: Sample | None) -> Iterator[str]:
+    for option in ("temperature", "top_p", "seed"):
+        if (was := getattr(old, option, None)) != (now := getattr(new, option, None)):
+            yield f"{option} of {name!r} was {was}, now {now}"
 
 
 def _options(model: str, old: Object, new: Object) -> Iterator[str]:

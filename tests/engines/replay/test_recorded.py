@@ -1,5 +1,6 @@
 """Replay engines over records of an evaluation: which answer, by the whole conversation."""
 
+from dataclasses import replace
 from math import nan
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from serve_app.errors import EngineError, UnsupportedRequestError
 from serve_app.evaluation.records.example import Example
 from serve_app.evaluation.records.lines import answer_body, example_body
 from tests.engines.asking import chat, generate, raw
-from tests.evaluation.records.headers import header, write
+from tests.evaluation.records.headers import FACTS, header, write
 
 QUESTION = Example("q1", "closed_book_qa", "", {"question": "Capital of France?"}, ())
 OPEN = Example("q2", "custom", "", {"prompt": "Sing."}, ())
@@ -60,6 +61,33 @@ async def test_every_recorded_prompt_gets_the_models_own_answer(tmp_path: Path) 
     # Refused, not failed: the other models know the same prompts, and a server must start without knowing "Hello".
     with pytest.raises(UnsupportedRequestError, match="no answer to this prompt"):
         await engine.generate(chat("Capital of France?"), Meter())
+
+
+async def test_a_sample_gets_what_was_recorded_of_that_sample(tmp_path: Path) -> None:
+    sampled = dict.fromkeys(("a", "a#1", "a#2", "t", "t#3"), FACTS)
+    path = write(
+        tmp_path / "r.jsonl",
+        replace(header(), models=sampled).body(),
+        *map(example_body, (OPEN, QUESTION)),
+        *(answer_body("q2", name, said(name)) for name in sampled),
+    )
+
+    async def sung(recorded: str, sample: int | None) -> str:
+        engine = await load(path, recorded_model=recorded)
+        asked = Prompt((Message("user", "Sing."),), sampling=Sampling(sample=sample))
+        return (await generate(engine, asked)).text
+
+    assert [await sung("a", sample) for sample in (None, 1, 2)] == ["a", "a#1", "a#2"]
+    # A sample that nobody recorded has the model's answer, and one sample may be played as a model.
+    assert (await sung("a", 3), await sung("t", 1), await sung("t", 3), await sung("t#3", None)) == (
+        "a",
+        "t",
+        "t#3",
+        "t#3",
+    )
+    unanswered = Prompt((Message("user", "Q: Capital of France?"),), sampling=Sampling(sample=2))
+    with pytest.raises(EngineError, match=r"^The records have no answer of 'a#2' to this prompt\.$"):
+        await (await load(path)).generate(unanswered, Meter())
 
 
 async def test_log_probabilities_thoughts_and_calls_are_played(tmp_path: Path) -> None:
