@@ -61,7 +61,7 @@ def target(answer: Answer) -> TierResult:
 
 
 def run_of(*results: TierResult) -> Run:
-    run = Run(Prompt((Message("user", "Capital of France?"),)), (MEMBERS, TARGET), {}, Nobody(), started=0.0)
+    run = Run(Prompt((Message("user", "Capital of France?"),)), (MEMBERS, TARGET), {}, Nobody())
     run.results.extend(results)
     run.calls.extend(call for result in results for call in result.calls)
     return run

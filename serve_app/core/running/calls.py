@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from time import perf_counter
 from typing import TypeAlias
 
 from serve_app.core.protocols import Model
@@ -55,7 +54,7 @@ class Calls:
         fresh = [(key, prompt) for key, prompt in prompts if key not in self._calls]
         models = [self._run.models[name] for (name, _), _ in fresh]
         for (key, prompt), model in zip(fresh, models, strict=True):
-            call = _Call(perf_counter(), asyncio.Queue() if stream else None)
+            call = _Call(self._run.clock(), asyncio.Queue() if stream else None)
             call.task = asyncio.create_task(_within_time(call, model, prompt))
             self._calls[key] = call
             if speculative:

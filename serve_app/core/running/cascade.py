@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
-from time import perf_counter
 from typing import TypeAlias
 
 from serve_app.core.deciding.agreement import Survivors, agree, confide, survivors
@@ -83,7 +82,7 @@ async def _events(run: Run, calls: Calls) -> AsyncGenerator[Event, None]:
     async with aclosing(_ask_target(run, calls)) as events:
         async for event in events:
             if isinstance(event, Delta) and (event.text or event.reasoning) and run.first_text_s is None:
-                run.first_text_s = perf_counter() - run.started
+                run.first_text_s = run.clock() - run.started
             yield event
     await calls.close(_ANSWERED)
     target = run.results[-1].calls[0]
@@ -132,7 +131,7 @@ def _whole(answer: Answer) -> Delta:
 
 
 def _outcome(run: Run, call: Call, replaced: Failure | None = None) -> Outcome:
-    return Outcome(call.answer, call.model, tuple(run.results), perf_counter() - run.started, replaced, run.escalated)
+    return Outcome(call.answer, call.model, tuple(run.results), run.clock() - run.started, replaced, run.escalated)
 
 
 async def _with_choices(run: Run, calls: Calls, tier: Tier, outcome: Outcome) -> Outcome:
@@ -149,7 +148,7 @@ async def _with_choices(run: Run, calls: Calls, tier: Tier, outcome: Outcome) ->
     # Once one has failed the others are cancelled, which is not the reason to tell.
     failure = next((failure for failure in failures if failure.kind != "cancelled"), next(iter(failures), None))
     others = tuple(answer for answer in answers if isinstance(answer, Generation))
-    ended = replace(outcome, total_s=perf_counter() - run.started)
+    ended = replace(outcome, total_s=run.clock() - run.started)
     return replace(ended, others=others) if failure is None else replace(ended, answer=failure)
 
 
@@ -161,10 +160,10 @@ def _further(prompt: Prompt, tier: Tier, number: int) -> Prompt:
 async def _ask_tier(run: Run, calls: Calls, number: int) -> TierResult:
     """Call all members at once and decide on their answers."""
     tier = run.tiers[number]
-    started = perf_counter()
+    started = run.clock()
     later = {(name, 0) for following in run.tiers[number + 1 :] for name in following.models}
     answers = await ask(run, calls, tier, _prompts(run, number), later)
-    scoring_started = perf_counter()
+    scoring_started = run.clock()
     carried = _carried(run, tier)
     answered = tuple(Call(model, answer) for model, answer in zip(tier.models, answers, strict=True))
     if any(map(refused, answers)):
@@ -172,7 +171,7 @@ async def _ask_tier(run: Run, calls: Calls, number: int) -> TierResult:
         return TierResult(tier, answered, decision, carried=carried, elapsed_s=scoring_started - started)
     alive = survivors(tier, answers)
     judged, scores, error = await _judge(run, alive)
-    ended = perf_counter()
+    ended = run.clock()
     return TierResult(
         tier=tier,
         calls=answered,
@@ -222,7 +221,7 @@ async def _judge(run: Run, alive: Survivors) -> tuple[Agreement, Scores | None, 
 
 async def _ask_target(run: Run, calls: Calls) -> AsyncGenerator[Delta | TierResult, None]:
     """Yield the target's text, then its `TierResult`. One that failed as an earlier tier's member is asked again."""
-    started = perf_counter()
+    started = run.clock()
     [(key, prompt)] = _prompts(run, len(run.tiers) - 1)
     if isinstance(calls.answered(key), Failure):
         calls.forget(key)
@@ -237,6 +236,6 @@ async def _ask_target(run: Run, calls: Calls) -> AsyncGenerator[Delta | TierResu
         yield _whole(answer)
     tier, decision = run.tiers[-1], Decision(True, "last_tier", selected=0)
     answered, carried = (Call(tier.models[0], answer),), _carried(run, tier)
-    result = TierResult(tier, answered, decision, carried=carried, elapsed_s=perf_counter() - started)
+    result = TierResult(tier, answered, decision, carried=carried, elapsed_s=run.clock() - started)
     run.results.append(result)
     yield result

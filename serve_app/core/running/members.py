@@ -1,7 +1,6 @@
 """The members of a tier: asked all at once, and waited for as long as the tier can still accept something."""
 
 from collections.abc import Collection
-from time import perf_counter
 
 from serve_app.core.deciding.deferral import Prospects
 from serve_app.core.running.calls import CANCELLED, Calls, Key
@@ -61,6 +60,7 @@ class _Arrivals:
     def __init__(self, run: Run, calls: Calls, tier: Tier, keys: list[Key]) -> None:
         self._waits_for_all = _waits_for_all(run)
         self._calls = calls
+        self._clock = run.clock
         self._keys = keys
         self._pending = keys
         self._prospects = Prospects(tier)
@@ -71,9 +71,9 @@ class _Arrivals:
 
         What a model raises is a bug, and raised again.
         """
-        started = perf_counter()
+        started = self._clock()
         while (reason := self._reason_to_stop()) is None:
-            left_s = None if self._limit_s is None else max(0.0, started + self._limit_s - perf_counter())
+            left_s = None if self._limit_s is None else max(0.0, started + self._limit_s - self._clock())
             if not await self._calls.one_more(self._pending, left_s):
                 return _LATE
         return reason

@@ -1,6 +1,6 @@
 """One request in progress, and all that it spends."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 
@@ -17,8 +17,8 @@ class Run:
     `escalated` asks the target alone, as if all tiers before it had deferred. `fallback` lets the best member answer
     stand in for a target that failed. `speculation` says when a tier is asked before the one before it has decided.
     `choices` is how many answers are wanted of the model whose answer is returned. `stream` asks the target for deltas;
-    `first_text_s` is how long its first text took, from `started`. `observer` belongs to whatever follows the run from
-    outside; the cascade does not look at it.
+    `first_text_s` is how long its first text took, from `started`, in seconds of `clock`. `observer` belongs to
+    whatever follows the run from outside; the cascade does not look at it.
     """
 
     prompt: Prompt
@@ -34,9 +34,13 @@ class Run:
     speeds: Mapping[str, Speed] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
     results: list[TierResult] = field(default_factory=list)
-    started: float = field(default_factory=perf_counter)
+    clock: Callable[[], float] = perf_counter
+    started: float = field(init=False)
     first_text_s: float | None = None
     observer: object | None = None
+
+    def __post_init__(self) -> None:
+        self.started = self.clock()
 
     @property
     def first(self) -> Tier:
@@ -64,7 +68,7 @@ class Run:
     ) -> Answer:
         """Note a call that was cut short, with the engine's token counts or an estimate, and return it as a failure."""
         peers = [call.answer for call in self.calls]
-        elapsed_s = perf_counter() - started
+        elapsed_s = self.clock() - started
         speed = self.speeds.get(model)
         failure = cut_short(failure, self.prompt, elapsed_s=elapsed_s, latest=latest, peers=peers, speed=speed)
         return self.finished(model, failure, wasted=wasted)

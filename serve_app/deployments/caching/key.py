@@ -7,7 +7,18 @@ from hashlib import sha256
 
 from serve_app.core.running.run import Run
 
-NOT_ASKED = {"models", "scorer", "speculation", "stream", "speeds", "calls", "results", "started", "first_text_s"}
+NOT_ASKED = {
+    "models",
+    "scorer",
+    "speculation",
+    "stream",
+    "speeds",
+    "calls",
+    "results",
+    "clock",
+    "started",
+    "first_text_s",
+}
 NOT_ASKED |= {"observer"}
 """The fields of a `Run` that are about how it is made, or what became of it. All others are in the key."""
 
