@@ -7,12 +7,13 @@ well: `cascade import` and `cascade evaluate --json`; this script writes the con
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
 from pathlib import Path
@@ -20,6 +21,7 @@ from statistics import fmean
 from typing import Any, TypeAlias
 
 import yaml
+from ladders import Chosen, Comparison, comparisons
 from rich.progress import track
 
 from serve_app.config.serve_file import SHIPPED
@@ -52,6 +54,8 @@ class Study:
     cascades: list[str]
     compare: Json | None = None
     plot: bool = False
+    ladders: Mapping[str, list[str]] | None = None
+    """The `members` to try in ladders, larger ones first, and the `targets` behind them."""
 
     def config(self, models: Mapping[str, Json]) -> Json:
         """Return the serving config of the study's cascades."""
@@ -65,6 +69,17 @@ class Study:
             else:
                 cascades[f"c{number}"] = {"tiers": [tier | {"compare": self.compare}, last]}
                 cascades[f"c{number}{WHOLE}"] = {"tiers": [tier, last]}
+        return self._with(cascades, models)
+
+    def ladders_config(self, models: Mapping[str, Json]) -> Json:
+        """Return the serving config of a cascade for each target, with all members that are tried in ladders."""
+        assert self.ladders is not None
+        view = {} if self.compare is None else {"compare": self.compare}
+        tier = {"models": self.ladders["members"], "signal": "exact", "threshold": 0.5, **view}
+        targets = enumerate(self.ladders["targets"], 1)
+        return self._with({f"l{number}": {"tiers": [tier, {"models": [it]}]} for number, it in targets}, models)
+
+    def _with(self, cascades: Json, models: Mapping[str, Json]) -> Json:
         args: Json = {
             "models": {name: {"engine": "replay", **facts} for name, facts in models.items()},
             "signals": {
@@ -247,6 +262,48 @@ def is_plain(row: Json) -> bool:
     return bool(row["kind"] == "semantic" and row["agreement"] == "max")
 
 
+def ladders_table(compared: Iterable[Comparison]) -> Iterator[str]:
+    """Yield a row for each target: the best cascade of two tiers, the ladder, and the differences between them."""
+    columns = "target | its quality | two tiers: members, signal | cost | quality | ladder | cost | quality"
+    yield f"| {columns} | ladder less two tiers: cost | quality |"
+    yield "| --- " * 10 + "|"
+    for row in compared:
+        cells = [
+            short(row.target) + (" ($)" if row.unit == "usd" else ""),
+            number(row.target_quality),
+            *shown(row.two_tiers),
+            *shown(row.ladder),
+            signed(dataclasses.astuple(row.cost)[:3]),
+            signed(dataclasses.astuple(row.quality)[:3]),
+        ]
+        yield f"| {' | '.join(cells)} |"
+
+
+def shown(cascade: Chosen) -> tuple[str, str, str]:
+    """Return a cascade's tiers and signal, its cost and its quality."""
+    tiers = " → ".join(" + ".join(map(short, tier.members)) for tier in cascade.tiers)
+    return f"{tiers}, `{cascade.tiers[-1].signal}`", f"{100 * cascade.cost:.1f}%", number(cascade.quality)
+
+
+def ladders_section(study: Study, folder: Path) -> Iterator[str]:
+    """Yield the lines of a study's ladders, compared over its records."""
+    assert study.ladders is not None
+    models = yaml.safe_load((HERE / "models.yaml").read_text(encoding="utf-8"))
+    config = folder / f"{study.id}-ladders.yaml"
+    config.write_text(yaml.safe_dump(study.ladders_config(models), sort_keys=False), encoding="utf-8")
+    compared = list(comparisons(folder / f"{study.id}.jsonl", config))
+    count, examples = len(study.ladders["members"]), compared[0].examples
+    yield f"Ladders of {count} members up to 10B, and the best cascades of two tiers, chosen on one half; on the other,"
+    yield f"{examples} examples:"
+    yield ""
+    yield from ladders_table(compared)
+    yield ""
+    shown_targets = {row.target for row in compared}
+    if missing := [short(target) for target in study.ladders["targets"] if target not in shown_targets]:
+        yield f"No cascade of two tiers came within a point of {', '.join(missing)} on the first half."
+        yield ""
+
+
 def unanimous_table(results: Sequence[Json]) -> Iterator[str]:
     """Yield a row for each cascade that accepts only if all members' final answers are equal."""
     yield "| members → target | deferred | quality | target | share of the target's quality | cost |"
@@ -327,6 +384,8 @@ def section(study: Study, results: Sequence[Json], outputs: Path, folder: Path) 
         yield ""
         yield from unanimous_table(group["cascades"])
         yield ""
+    if study.ladders:
+        yield from ladders_section(study, folder)
     if study.plot:
         yield f"![Quality against cost: {study.title}](recorded/{study.id}.png)"
         yield ""

@@ -79,9 +79,9 @@ def find(
     models = models_alone(view, unit_)
     alone: Collection[tuple[Key, RecordedTarget]] = models.items()
     target, parts = models[Alone(view.target)], (tuning, testing)
-    several, left_out = _combinations(view, chows, unit_)
+    several, left_out = combinations(view, chows, unit_)
     counted = several if progress is None else progress.count(several)
-    choices_: list[Choice[Key]] = choose(_candidates(TierBuilder(view, chows, unit_), counted), alone, parts)
+    choices_: list[Choice[Key]] = choose(candidates(TierBuilder(view, chows, unit_), counted), alone, parts)
     reports = Reports(view, chows, [choice_alone(key, model, parts) for key, model in alone], choices_)
     best = None if budget is None else within_budget(choices_, budget * float(target.cost[tuning].mean()))
     front = tuple(map(reports.cascade, choices_))
@@ -93,16 +93,16 @@ def find(
     return Selection(unit_, budget, front, chosen, instead, len(several), left_out, len(testing), dataset.source)
 
 
-def _candidates(
-    builder: TierBuilder, combinations: Iterable[Specs]
+def candidates(
+    builder: TierBuilder, tried: Iterable[Specs]
 ) -> Iterator[tuple[Specs, list[RecordedTier], RecordedTarget]]:
     """Yield the cascades to try whose costs are known."""
-    for specs_ in combinations:
+    for specs_ in tried:
         if (built := builder.cascade(specs_)) is not None:
             yield specs_, *built
 
 
-def _combinations(view: CascadeView, chows: Chows, unit: Unit) -> tuple[list[Specs], int]:
+def combinations(view: CascadeView, chows: Chows, unit: Unit) -> tuple[list[Specs], int]:
     """Return the cascades to try, and how many ladders are left out.
 
     Of one tier's members every subset with every signal, then ladders. Of several tiers every way to build each with
