@@ -198,6 +198,10 @@ def _why(decision: TierDecision) -> str:
 def _comparison(decision: TierDecision) -> str:
     """Return `agreement 0.73 < threshold 0.80`, with as many digits as the two need to differ."""
     value, threshold = decision.agreement, decision.threshold
+    bound = ""
+    if decision.agreement_bounds is not None:
+        lowest, highest = decision.agreement_bounds
+        value, bound = (lowest, "at least ") if decision.accepted else (highest, "at most ")
     name = "confidence" if decision.reason in ("confident", "unsure") else "agreement"
     if value is None or threshold is None:
         return f"no {name} to compare with threshold {_number(threshold)}"
@@ -205,7 +209,7 @@ def _comparison(decision: TierDecision) -> str:
     while digits < 9 and value != threshold and round(value, digits) == round(threshold, digits):
         digits += 1
     sign = ">=" if value >= threshold else "<"
-    return f"{name} {_number(value, digits)} {sign} threshold {_number(threshold, digits)}"
+    return f"{name} {bound}{_number(value, digits)} {sign} threshold {_number(threshold, digits)}"
 
 
 def _facts(record: DecisionRecord, usage: Body) -> "Table":

@@ -331,4 +331,5 @@ class AppConfig(Strict):
             blend=signal.blend_rule(),
             compare=tier.compare.view() if tier.compare else None,
             signal_range=self.all_signals().range_of(tier.signal, tier.models),
+            early=tier.early,
         )

@@ -80,6 +80,11 @@ class TierConfig(Strict):
     timeout_s: float | None = Field(
         None, gt=0, description="Seconds after which a model counts as failed. Default: 120, for the target 600."
     )
+    early: Literal["off", "decision", "selection"] = Field(
+        "selection",
+        description="Stop waiting once no missing answer can change whether the tier accepts (decision), nor which "
+        "answer it returns (selection); off: wait for all.",
+    )
     quorum: PositiveInt | None = Field(
         None, description="Decide on the first so many answers, and stop the other models. Default: wait for all."
     )
@@ -118,7 +123,7 @@ class TierConfig(Strict):
         A tier that does not wait for all its answers may see more of them the second time.
         """
         own, other = (
-            tier.model_dump(exclude={"threshold", "timeout_s"}) | {"models": sorted(tier.models)}
+            tier.model_dump(exclude={"threshold", "timeout_s", "early"}) | {"models": sorted(tier.models)}
             for tier in (self, before)
         )
         assert self.threshold is not None

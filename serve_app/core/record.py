@@ -42,7 +42,8 @@ class Policy:
 class TierDecision:
     """A tier's decision. `similarities` (n x n) and `output_scores` (n) run over the tier's n models.
 
-    A number is None if the answer did not survive, or if JSON cannot express it (NaN, infinities).
+    A number is None if the answer did not survive, or if JSON cannot express it (NaN, infinities). A tier that was
+    decided before all of its answers had arrived has `agreement_bounds` in place of the agreement.
     """
 
     signal: str | None
@@ -54,6 +55,7 @@ class TierDecision:
     accepted: bool
     reason: str
     selected: str | None
+    agreement_bounds: tuple[float | None, float | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +229,7 @@ def _decision(result: TierResult) -> TierDecision | None:
         accepted=decision.accepted,
         reason=decision.reason,
         selected=None if decision.selected is None else tier.models[decision.selected],
+        agreement_bounds=None if result.bounds is None else (_finite(result.bounds[0]), _finite(result.bounds[1])),
     )
 
 

@@ -75,6 +75,7 @@ def _decision_json(decision: TierDecision) -> JsonObject:
         "similarities": None if matrix is None else [list(row) for row in matrix],
         "output_scores": list(decision.output_scores),
         "agreement": decision.agreement,
+        **({} if decision.agreement_bounds is None else {"agreement_bounds": list(decision.agreement_bounds)}),
         "threshold": decision.threshold,
         "accepted": decision.accepted,
         "reason": decision.reason,
@@ -186,7 +187,13 @@ def _read_decision(body: Mapping[str, object]) -> TierDecision:
         accepted=body.get("accepted") is True,
         reason=_text(body.get("reason")) or "",
         selected=_text(body.get("selected")),
+        agreement_bounds=_read_bounds(body.get("agreement_bounds")),
     )
+
+
+def _read_bounds(value: object) -> tuple[float | None, float | None] | None:
+    bounds = _numbers(value)
+    return (bounds[0], bounds[1]) if len(bounds) == 2 else None
 
 
 def _read_policy(body: Mapping[str, object]) -> Policy:

@@ -320,6 +320,12 @@ class Tier:
         """Return whether each answer is scored by itself, without comparing it with others."""
         return self.confidence is not None and self.blend is None
 
+    @property
+    def may_settle_early(self) -> bool:
+        """Return whether the tier may be decided before all answers are there: of two, no pair is before both are."""
+        several = len(self.models) > (1 if self.token_level else 2)
+        return several and self.early != "off" and self.signal_range is not None and self.blend is None
+
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
@@ -365,6 +371,7 @@ class TierResult:
     `compared` are the texts that the scorer saw, and `scores` has their similarities: those of the survivors alone, in
     the order of `judged.survivors`. Without a view of the tier `compared` is empty: the texts are the answers.
     `carried` are the tier's models that an earlier tier had asked, whose answers are free.
+    `bounds` are those of the agreement if the tier was decided before all of its answers had arrived.
     Times are in seconds; `elapsed_s` runs from the first model call to the decision; `scoring_s` is the part spent
     waiting for the scorer.
     """
@@ -376,6 +383,7 @@ class TierResult:
     scores: Scores | None = None
     compared: tuple[str, ...] = ()
     scorer_error: str | None = None
+    bounds: tuple[float, float] | None = None
     carried: tuple[str, ...] = ()
     elapsed_s: float = 0.0
     scoring_s: float = 0.0

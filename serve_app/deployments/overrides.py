@@ -19,7 +19,14 @@ def overridden(config: AppConfig, model: str, tiers: tuple[Tier, ...], options: 
     if overrides and not members:
         field = f"cascade.{min(overrides)}"
         raise RequestError(f"{field}: {model!r} is a single model; there is nothing to decide.", field)
-    return _viewed(_rescored(config, model, tiers, options), options)
+    return _waiting(_viewed(_rescored(config, model, tiers, options), options), options)
+
+
+def _waiting(tiers: tuple[Tier, ...], options: CascadeOptions) -> tuple[Tier, ...]:
+    """Return the tiers; they wait for all answers if the request wants to see all."""
+    if not options.include_answers:
+        return tiers
+    return tuple(replace(tier, early="off") if tier.may_settle_early else tier for tier in tiers)
 
 
 def _rescored(config: AppConfig, model: str, tiers: tuple[Tier, ...], options: CascadeOptions) -> tuple[Tier, ...]:

@@ -163,6 +163,10 @@ LINES: list[tuple[dict[str, Any], str]] = [
         {"reason": "unsure", "signal": "chow_avg", "agreement": None, "threshold": -0.5},
         "no confidence to compare with threshold -0.50 (chow_avg)",
     ),
+    (
+        {"reason": "disagreement", "agreement": None, "agreement_bounds": [None, 0.75]},
+        "agreement at most 0.75 < threshold 0.80 (sbert)",
+    ),
     ({"reason": "a_new_one", "agreement": 0.5}, "a new one (sbert, agreement 0.50 < threshold 0.80)"),
 ]
 
@@ -178,6 +182,7 @@ def test_why_it_was_deferred(tier: dict[str, Any], line: str):
     [
         ({"agreement": 0.8}, "agreement 0.80 >= threshold 0.80 (sbert)"),
         ({"reason": "forced", "agreement": 0.1}, "forced (sbert, agreement 0.10 < threshold 0.80)"),
+        ({"agreement": None, "agreement_bounds": [0.85, 1]}, "agreement at least 0.85 >= threshold 0.80 (sbert)"),
         ({"reason": "confident", "agreement": 0.9}, "confidence 0.90 >= threshold 0.80 (sbert)"),
     ],
 )

@@ -125,6 +125,7 @@ TIER_RULES: list[tuple[dict[str, Any], str]] = [
     ({"models": ["a"], "threshold": "high"}, "threshold: must be a valid number, got 'high'."),
     ({"models": ["a"], "threshold": True}, "threshold: must be a number, got true."),
     ({"models": ["a"], "agreement": "median"}, "agreement: must be 'max' or 'mean', got 'median'."),
+    ({"models": ["a"], "early": "yes"}, "early: must be 'off', 'decision' or 'selection', got 'yes'."),
     ({"models": ["a"], "timeout_s": 0}, "timeout_s: must be greater than 0, got 0."),
     ({"models": "a"}, "models: must be a list, got 'a'."),
     ({}, "models: required, but missing."),

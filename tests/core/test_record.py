@@ -297,6 +297,20 @@ def test_a_cached_answer_cost_nothing(cached: Cached, body: dict[str, Any]):
     assert usage(reported_calls(run, outcome)) == Usage(41, 10)
 
 
+def test_a_tier_that_was_decided_early_has_the_bounds_of_its_agreement():
+    tier = Tier((SMALL, TINY, LARGE), signal="sbert", threshold=0.8)
+    calls = (Call(SMALL, PARIS), Call(TINY, ROME), Call(LARGE, Failure("cancelled", "Stopped.", 41, 3)))
+    decision = Decision(False, "disagreement", None, 0.8, None)
+    judged = Agreement((0, 1), (None, None, None), None, None)
+    scores = Scores(((1.0, 0.25), (0.25, 1.0)))
+    result = TierResult(tier, calls, decision, judged, scores, bounds=(-inf, 0.79))
+    run = run_of(result, target(LONG))
+    [record, _] = record_of(run, ended(run, LONG, LARGE))["tiers"]
+    assert record["agreement_bounds"] == [None, 0.79]
+    assert (record["agreement"], record["output_scores"], record["selected"]) == (None, [None, None, None], None)
+    assert record["similarities"] == [[1, 0.25, None], [0.25, 1, None], [None, None, None]]
+
+
 def test_a_cancelled_request():
     run = run_of()
     run.calls.append(Call(SMALL, Failure("cancelled", "Stopped: the request was cancelled.", 12, 3, 0.4)))

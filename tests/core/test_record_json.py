@@ -50,6 +50,7 @@ def tiers(draw: st.DrawFn) -> TierRecord:
         accepted=st.booleans(),
         reason=texts,
         selected=st.none() | texts,
+        agreement_bounds=st.none() | st.tuples(maybe, maybe),
     )
     given_answers = draw(st.none() | st.tuples(*[st.none() | answers] * len(models)))
     carried = models[: draw(st.integers(0, len(models)))]

@@ -222,6 +222,12 @@ class TestClose:
         assert (record.id, record.deferred, record.answered_by) == ("default", deferred, by)
         assert record.cost.flops == 2e9 * (12 + 12 + 15 * deferred)
 
+    async def test_a_request_that_asks_for_all_answers_waits_for_all(self) -> None:
+        tiers = [{"models": ["a", "b", "c"], "signal": "exact", "threshold": 0.9}, {"models": ["t"]}]
+        router = routed(cascades={"default": {"tiers": tiers}})
+        assert (opened(router).tiers[0].may_settle_early, opened(router).tiers[0].early) == (True, "selection")
+        assert opened(router, include_answers=True).tiers[0].early == "off"
+
     async def test_only_the_client_that_asked_for_answers_gets_them(self, caplog: pytest.LogCaptureFixture) -> None:
         router = routed(log_decisions=True)
         with caplog.at_level(logging.INFO, "ray.serve"):

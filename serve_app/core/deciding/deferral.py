@@ -76,6 +76,15 @@ def _verdict(tier: Tier, judged: Agreement, force: Force | None) -> tuple[bool, 
     if judged.value is None:
         return False, "scorer_failed"
     accepted = judged.value >= resolved(tier.threshold)  # a NaN compares false, and so defers
+    return accepted, _reason(tier, accepted)
+
+
+def decide_early(tier: Tier, accepted: bool, selected: int | None) -> Decision:
+    """Return the decision that no missing answer can change: nobody knows the agreement, but on which side it is."""
+    return Decision(accepted, _reason(tier, accepted), None, tier.threshold, selected)
+
+
+def _reason(tier: Tier, accepted: bool) -> Reason:
     if tier.token_level:
-        return accepted, "confident" if accepted else "unsure"
-    return accepted, "agreement" if accepted else "disagreement"
+        return "confident" if accepted else "unsure"
+    return "agreement" if accepted else "disagreement"

@@ -6,14 +6,12 @@ from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from typing import TypeAlias
 
-from serve_app.core.deciding.agreement import Survivors, agree, confide, survivors
-from serve_app.core.deciding.deferral import decide, worth_comparing
 from serve_app.core.running.calls import CANCELLED, Calls, Key
+from serve_app.core.running.comparison import Comparison
 from serve_app.core.running.members import ask, ask_again, refused
 from serve_app.core.running.run import Run
 from serve_app.core.sampling import reseeded
 from serve_app.core.types import (
-    Agreement,
     Answer,
     Call,
     Decision,
@@ -22,11 +20,9 @@ from serve_app.core.types import (
     Generation,
     Outcome,
     Prompt,
-    Scores,
     Tier,
     TierResult,
 )
-from serve_app.errors import CascadeError
 
 Event: TypeAlias = TierResult | Delta | Outcome
 
@@ -162,27 +158,26 @@ async def _ask_tier(run: Run, calls: Calls, number: int) -> TierResult:
     tier = run.tiers[number]
     started = run.clock()
     later = {(name, 0) for following in run.tiers[number + 1 :] for name in following.models}
-    answers = await ask(run, calls, tier, _prompts(run, number), later)
-    scoring_started = run.clock()
+    comparison = Comparison(tier, run.scorer, run.clock)
+    answers = await ask(run, calls, tier, _prompts(run, number), later, comparison)
     carried = _carried(run, tier)
     answered = tuple(Call(model, answer) for model, answer in zip(tier.models, answers, strict=True))
     if any(map(refused, answers)):
         decision = Decision(False, "refused", threshold=tier.threshold)
-        return TierResult(tier, answered, decision, carried=carried, elapsed_s=scoring_started - started)
-    alive = survivors(tier, answers)
-    judged, scores, error = await _judge(run, alive)
-    ended = run.clock()
+        return TierResult(tier, answered, decision, carried=carried, elapsed_s=run.clock() - started)
+    verdict = comparison.early or await comparison.verdict(answers, run.force)
     return TierResult(
         tier=tier,
         calls=answered,
-        decision=decide(tier, judged, run.force),
-        judged=judged,
-        scores=scores,
-        compared=alive.texts if tier.compare else (),
-        scorer_error=error,
+        decision=verdict.decision,
+        judged=verdict.judged,
+        bounds=verdict.bounds,
+        scores=verdict.scores,
+        compared=verdict.alive.texts if tier.compare else (),
+        scorer_error=verdict.scorer_error,
         carried=carried,
-        elapsed_s=ended - started,
-        scoring_s=ended - scoring_started,
+        elapsed_s=run.clock() - started,
+        scoring_s=comparison.scoring_s,
     )
 
 
@@ -202,21 +197,6 @@ def _prompts(run: Run, number: int) -> list[tuple[Key, Prompt]]:
     plain = replace(run.prompt, timeout_s=tier.timeout_s)
     with_logprobs = replace(plain, sampling=replace(plain.sampling, logprobs=True)) if scored else plain
     return [((name, 0), with_logprobs if name in scored else plain) for name in tier.models]
-
-
-async def _judge(run: Run, alive: Survivors) -> tuple[Agreement, Scores | None, str | None]:
-    tier = alive.tier
-    if tier.confidence and tier.token_level:
-        return confide(alive, tier.confidence), None, None
-    texts = worth_comparing(alive)
-    if texts is None:
-        return agree(alive, None), None, None
-    assert tier.signal is not None
-    try:
-        scores = await run.scorer.score(tier.signal, texts)
-    except CascadeError as error:
-        return agree(alive, None), None, str(error)
-    return agree(alive, scores.similarities), scores, None
 
 
 async def _ask_target(run: Run, calls: Calls) -> AsyncGenerator[Delta | TierResult, None]:

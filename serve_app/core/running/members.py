@@ -4,12 +4,14 @@ from collections.abc import Collection
 
 from serve_app.core.deciding.deferral import Prospects
 from serve_app.core.running.calls import CANCELLED, Calls, Key
+from serve_app.core.running.comparison import Comparison
 from serve_app.core.running.run import Run
 from serve_app.core.types import Answer, Failure, Prompt, Tier
 
 _LOST = Failure("cancelled", "Stopped: the other models' answers, or failures, leave nothing to accept in this tier.")
 _REFUSED = Failure("cancelled", "Stopped: another model refused the request.")
 _ENOUGH = Failure("cancelled", "Stopped: the tier had its quorum of answers.")
+_SETTLED = Failure("cancelled", "Stopped: its answer could no longer change the tier's decision.")
 _LATE = Failure("cancelled", "Stopped: the tier's time was over.")
 
 
@@ -19,17 +21,23 @@ def refused(answer: Answer | None) -> bool:
 
 
 async def ask(
-    run: Run, calls: Calls, tier: Tier, prompts: list[tuple[Key, Prompt]], later: Collection[Key]
+    run: Run,
+    calls: Calls,
+    tier: Tier,
+    prompts: list[tuple[Key, Prompt]],
+    later: Collection[Key],
+    comparison: Comparison,
 ) -> list[Answer]:
     """Return the answers of all models of the tier, in order; an earlier tier's are taken over.
 
-    Calls that still run once the tier is settled are stopped, but for those that a `later` tier needs, too.
+    Calls that still run once the tier is settled are stopped, but for those that a `later` tier needs, too. If the
+    `comparison` of the answers so far settles it, that has the decision.
     """
     keys = [key for key, _ in prompts]
     if _lost_before(run, calls, tier, keys):
         return calls.answers(keys)
     calls.start(prompts)
-    arrivals, reason = _Arrivals(run, calls, tier, keys), CANCELLED
+    arrivals, reason = _Arrivals(run, calls, tier, keys, comparison), CANCELLED
     try:
         reason = await arrivals.wait()
     finally:
@@ -57,7 +65,8 @@ class _Arrivals:
     A quorum and the tier's own time limit hold even if every answer is of use.
     """
 
-    def __init__(self, run: Run, calls: Calls, tier: Tier, keys: list[Key]) -> None:
+    def __init__(self, run: Run, calls: Calls, tier: Tier, keys: list[Key], comparison: Comparison) -> None:
+        self._comparison = comparison
         self._waits_for_all = _waits_for_all(run)
         self._calls = calls
         self._clock = run.clock
@@ -73,6 +82,8 @@ class _Arrivals:
         """
         started = self._clock()
         while (reason := self._reason_to_stop()) is None:
+            if not self._waits_for_all and await self._settled():
+                return _SETTLED
             left_s = None if self._limit_s is None else max(0.0, started + self._limit_s - self._clock())
             if not await self._calls.one_more(self._pending, left_s):
                 return _LATE
@@ -89,6 +100,10 @@ class _Arrivals:
         if not self._pending or not (self._waits_for_all or self._prospects.hopeful):
             return _LOST
         return _ENOUGH if self._prospects.enough else None
+
+    async def _settled(self) -> bool:
+        answers = [None if key in self._pending else self._calls.ended(key) for key in self._keys]
+        return await self._comparison.settle(answers, [self._keys.index(key) for key in self._pending])
 
 
 async def ask_again(calls: Calls, prompts: list[tuple[Key, Prompt]]) -> list[Answer]:

@@ -1,0 +1,123 @@
+"""The comparison of one tier's answers, pair by pair as they arrive, and what it decides."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+
+from serve_app.core.deciding.agreement import Survivors, agree, compared, confide, survivors
+from serve_app.core.deciding.deferral import decide, decide_early, worth_comparing
+from serve_app.core.deciding.early import settled, worth_scoring
+from serve_app.core.protocols import Scorer
+from serve_app.core.types import Agreement, Answer, Decision, Force, Scores, Tier
+from serve_app.errors import CascadeError
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A tier's decision, and the answers that it was taken on.
+
+    `bounds` are those of the agreement if it was taken before all answers had arrived; no output score is final then.
+    """
+
+    alive: Survivors
+    judged: Agreement
+    decision: Decision
+    scores: Scores | None = None
+    scorer_error: str | None = None
+    bounds: tuple[float, float] | None = None
+
+
+class Comparison:
+    """The similarities of a tier's answers so far, and what they have cost.
+
+    `early` is the verdict if it was settled before all answers had arrived; `scoring_s` is how long the scorer took, in
+    seconds of the `clock`.
+    """
+
+    def __init__(self, tier: Tier, scorer: Scorer, clock: Callable[[], float]) -> None:
+        self.early: Verdict | None = None
+        self.scoring_s = 0.0
+        self._tier = tier
+        self._scorer = scorer
+        self._clock = clock
+        self._texts: dict[int, str] = {}
+        self._scored: list[int] = []
+        self._values: dict[tuple[int, int], float] = {}
+        self._spent = Scores(())
+
+    async def settle(self, answers: Sequence[Answer | None], missing: Collection[int]) -> bool:
+        """Return whether the tier need not wait for the answers of its models `missing`, and keep the verdict if so.
+
+        Answers that the scorer fails to compare settle nothing.
+        """
+        if not self._tier.may_settle_early:
+            return False
+        alive = self._survivors(answers)
+        try:
+            scores = await self._scores(alive) if worth_scoring(alive, missing) else None
+        except CascadeError:
+            return False
+        settlement = settled(alive, missing, None if scores is None else scores.similarities)
+        if settlement is None or not (settlement.selection or self._tier.early == "decision"):
+            return False
+        self.early = Verdict(
+            alive,
+            Agreement(alive.indices, (None,) * len(self._tier.models), None, settlement.selected),
+            decide_early(self._tier, settlement.accepted, settlement.selected),
+            scores,
+            bounds=(settlement.lowest, settlement.highest),
+        )
+        return True
+
+    async def verdict(self, answers: Sequence[Answer], force: Force | None) -> Verdict:
+        """Compare all answers and return what they decide."""
+        tier, alive = self._tier, self._survivors(answers)
+        scores, error = None, None
+        if tier.confidence and tier.token_level:
+            judged = confide(alive, tier.confidence)
+        else:
+            try:
+                scores = await self._scores(alive) if worth_comparing(alive) else None
+            except CascadeError as failure:
+                error = str(failure)
+            judged = agree(alive, None if scores is None else scores.similarities)
+        return Verdict(alive, judged, decide(tier, judged, force), scores, error)
+
+    def _survivors(self, answers: Sequence[Answer | None]) -> Survivors:
+        """Return those of the tier's answers that are compared; what the signal sees of each is worked out once."""
+        if not self._tier.token_level:
+            for index, answer in enumerate(answers):
+                if answer is not None and index not in self._texts:
+                    self._texts[index] = compared(answer, self._tier.compare)
+        return survivors(self._tier, answers, [self._texts.get(index, "") for index in range(len(answers))])
+
+    async def _scores(self, alive: Survivors) -> Scores:
+        """Return the similarities of the survivors, in their order; only pairs with a new answer are computed.
+
+        Raises what the scorer raises.
+        """
+        new = [i for i in alive.indices if i not in self._scored]
+        if new:
+            await self._score(new)
+        rows = tuple(tuple(self._values[i, j] for j in alive.indices) for i in alive.indices)
+        return replace(self._spent, similarities=rows)
+
+    async def _score(self, new: Sequence[int]) -> None:
+        assert self._tier.signal is not None
+        since, indices = len(self._scored), [*self._scored, *new]
+        more = (since,) if since else ()
+        started = self._clock()
+        try:
+            scores = await self._scorer.score(self._tier.signal, [self._texts[i] for i in indices], *more)
+        finally:
+            self.scoring_s += self._clock() - started
+        for row, i in enumerate(indices):
+            for column, j in enumerate(indices):
+                if max(row, column) >= since:
+                    self._values[i, j] = scores.similarities[row][column]
+        self._scored = indices
+        self._spent = Scores(
+            (),
+            self._spent.flops + scores.flops,
+            self._spent.device_s + scores.device_s,
+            self._spent.truncated_pairs + scores.truncated_pairs,
+        )

@@ -1,0 +1,134 @@
+"""A tier that is decided before all of its answers have arrived decides what it would have decided with all."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import nan
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serve_app.core.deciding.deferral import decide
+from serve_app.core.running.cascade import run_cascade
+from serve_app.core.types import Failure, Scores, Tier
+from serve_app.errors import SignalError
+from tests.core.scripted import BROKEN, HANG, TARGET, Fake, Judge, kinds, quiet, run_of, said
+from tests.core.worlds import EXACT, judged, worlds
+
+__all__ = ["quiet"]
+
+TRIO = Tier(("a", "b", "c"), signal="exact", threshold=0.5, signal_range=EXACT)
+STOPPED = "Stopped: its answer could no longer change the tier's decision."
+
+
+async def test_two_equal_answers_of_three_are_accepted_and_the_third_is_stopped():
+    models = {"a": Fake(said("x")), "b": Fake(said("x")), "c": Fake(HANG), "t": Fake()}
+    run = run_of(models, (TRIO, TARGET))
+    outcome = await run_cascade(run)
+    [result] = outcome.tiers
+    assert (outcome.answered_by, outcome.reason, result.decision.agreement) == ("a", "agreement", None)
+    assert (result.bounds, result.decision.selected) == ((0.5, 1.0), 0)
+    assert result.judged is not None
+    assert (result.judged.survivors, result.judged.output_scores) == ((0, 1), (None, None, None))
+    assert (kinds(run), models["c"].stopped) == ({"a": "ok", "b": "ok", "c": "cancelled"}, 1)
+    assert result.scores is not None
+    assert result.scores.similarities == ((1, 1), (1, 1))
+    stopped = result.calls[2].answer
+    assert isinstance(stopped, Failure)
+    assert stopped.message == STOPPED
+
+
+async def test_two_different_answers_are_deferred_if_a_third_cannot_help():
+    models = {"a": Fake(said("x")), "b": Fake(HANG), "c": Fake(said("y")), "t": Fake(said("z"))}
+    outcome = await run_cascade(run_of(models, (replace(TRIO, threshold=0.6), TARGET), scorer=Judge(0.0)))
+    assert (outcome.answered_by, outcome.reason, models["b"].stopped) == ("t", "disagreement", 1)
+    assert outcome.tiers[0].decision.selected is None
+
+
+@pytest.mark.parametrize(("early", "answered_by"), [("decision", "b"), ("selection", "a"), ("off", "a")])
+async def test_a_model_named_before_is_waited_for_if_its_answer_could_be_returned(early, answered_by):
+    models = {"a": Fake(0.05, said("x")), "b": Fake(said("x")), "c": Fake(said("x")), "t": Fake()}
+    outcome = await run_cascade(run_of(models, (replace(TRIO, early=early), TARGET)))
+    assert outcome.answered_by == answered_by
+    assert (outcome.tiers[0].bounds is None) == (early != "decision")
+
+
+@pytest.mark.parametrize("options", [{"fallback": True}, {"force": "defer"}, {"force": "accept"}])
+async def test_all_answers_are_waited_for_if_each_is_of_use(options):
+    models = {"a": Fake(said("x")), "b": Fake(said("x")), "c": Fake(0.05, said("y")), "t": Fake(said("z"))}
+    run = run_of(models, (TRIO, TARGET), scorer=Judge(0.0), **options)
+    outcome = await run_cascade(run)
+    assert kinds(run)["c"] == "ok"
+    assert outcome.tiers[0].bounds is None
+
+
+async def test_each_pair_is_compared_once():
+    scorer = Table({(a, b): float(a == b) for a in "xyz" for b in "xyz"})
+    models = {"a": Fake(0.1, said("x")), "b": Fake(0.05, said("y")), "c": Fake(said("z")), "t": Fake(said("t"))}
+    outcome = await run_cascade(run_of(models, (replace(TRIO, threshold=0.5), TARGET), scorer=scorer))
+    assert scorer.asked == [(["y", "z"], 0), (["y", "z", "x"], 2)]
+    assert outcome.tiers[0].scores == Scores(((1, 0, 0), (0, 1, 0), (0, 0, 1)), flops=3.0)
+    assert outcome.reason == "disagreement"
+
+
+async def test_two_members_are_compared_as_ever():
+    scorer = Judge(1.0)
+    models = {"a": Fake(said("x")), "b": Fake(0.05, said("x")), "t": Fake()}
+    await run_cascade(run_of(models, (replace(TRIO, models=("a", "b")), TARGET), scorer=scorer))
+    assert scorer.asked == [("exact", ["x", "x"])]
+
+
+async def test_a_scorer_that_fails_settles_nothing():
+    models = {"a": Fake(said("x")), "b": Fake(said("x")), "c": Fake(0.05, said("x")), "t": Fake(said("z"))}
+    run = run_of(models, (TRIO, TARGET), scorer=Judge(SignalError("Broken.")))
+    outcome = await run_cascade(run)
+    assert (outcome.reason, kinds(run)["c"]) == ("scorer_failed", "ok")
+
+
+async def test_failures_settle_as_well():
+    models = {"a": Fake(said("x")), "b": Fake(BROKEN), "c": Fake(said("x")), "d": Fake(HANG), "t": Fake()}
+    outcome = await run_cascade(run_of(models, (replace(TRIO, models=tuple("abcd")), TARGET)))
+    assert (outcome.answered_by, outcome.tiers[0].bounds) == ("a", (0.5, 1.0))
+
+
+async def test_a_model_that_a_later_tier_names_is_not_stopped():
+    models = {"a": Fake(said("x")), "b": Fake(said("y")), "c": Fake(0.05, said("z")), "t": Fake()}
+    tiers = (replace(TRIO, threshold=0.6), Tier(("c", "t"), signal="exact", threshold=0.5), TARGET)
+    models["t"] = Fake(said("z"))
+    run = run_of(models, tiers, scorer=Judge(0.0))
+    outcome = await run_cascade(run)
+    assert (outcome.answered_by, kinds(run)["c"], models["c"].stopped) == ("c", "ok", 0)
+
+
+class Table:
+    """A scorer that knows the similarity of every two texts, and computes new pairs only."""
+
+    def __init__(self, table: dict[tuple[str, str], float]) -> None:
+        self.table = table
+        self.asked: list[tuple[list[str], int]] = []
+
+    async def score(self, signal: str, texts: Sequence[str], since: int = 0) -> Scores:
+        self.asked.append((list(texts), since))
+        pairs = len(texts) * (len(texts) - 1) // 2 - since * (since - 1) // 2
+        return Scores(
+            tuple(
+                tuple(self.table[a, b] if max(i, j) >= since else nan for j, b in enumerate(texts))
+                for i, a in enumerate(texts)
+            ),
+            flops=float(pairs),
+        )
+
+
+@settings(max_examples=60, deadline=None)
+@given(worlds(), st.sampled_from(("decision", "selection")))
+async def test_any_order_of_arrival_decides_what_all_answers_decide(world, early):
+    tier, answers, table, order = world
+    models = {name: Fake(0.001 * order.index(i), answers[i]) for i, name in enumerate(tier.models)}
+    run = run_of({**models, "t": Fake(said("z"))}, (replace(tier, early=early), TARGET), scorer=Table(table))
+    outcome = await run_cascade(run)
+    decision = decide(tier, judged(tier, answers, table))
+    assert outcome.deferred is not decision.accepted
+    if decision.accepted and early == "selection":
+        assert decision.selected is not None
+        assert outcome.answered_by == tier.models[decision.selected]
+        assert outcome.answer == answers[decision.selected]
