@@ -9,6 +9,7 @@ import yaml
 from rich.console import Console
 
 from serve_app.config import AppConfig
+from serve_app.config.serve_file import load
 from serve_app.core.running.cascade import run_cascade
 from serve_app.core.running.run import Run
 from serve_app.core.sampling import Sample, SampledModel
@@ -16,10 +17,12 @@ from serve_app.core.types import Generation, Prompt, Sampling, Scores
 from serve_app.deployments.inline_scorer import InlineScorer
 from serve_app.engines import load_engine
 from serve_app.engines.replay.engine import ReplayEngine
-from serve_app.errors import DataError
+from serve_app.errors import ConfigError, DataError
 from serve_app.evaluation.analysis.load import load_dataset
 from serve_app.evaluation.analysis.options import Options as Evaluated
 from serve_app.evaluation.analysis.other_config import with_config
+from serve_app.evaluation.calibrate.command import run as calibrate
+from serve_app.evaluation.calibrate.goal import Goal
 from serve_app.evaluation.choose.choose import find, tiers
 from serve_app.evaluation.choose.output import snippet
 from serve_app.evaluation.collect.collect import Options as Collected
@@ -152,12 +155,12 @@ def test_samples_are_collected_as_they_are_served(recorded: Path, tmp_path: Path
         asked.setdefault(prompt.sampling.sample, []).append(prompt.sampling)
         return await generate(engine, prompt, meter)
 
-    async def load(config: Any, weights: Any) -> Any:
+    async def loading(config: Any, weights: Any) -> Any:
         loaded.append(config.recorded_model)
         return await load_engine(config, weights)
 
     monkeypatch.setattr(ReplayEngine, "generate", noted)
-    monkeypatch.setattr("serve_app.evaluation.collect.sources.load_engine", load)
+    monkeypatch.setattr("serve_app.evaluation.collect.sources.load_engine", loading)
     known = Records.load(recorded)
     data, out = write_examples(tmp_path / "d.jsonl", known.examples), tmp_path / "r.jsonl"
     config = serving_file(tmp_path / "c.yaml", served(recorded))
@@ -191,6 +194,29 @@ def test_what_is_chosen_of_samples_is_a_config(recorded: Path, tmp_path: Path) -
     shown = [yaml.safe_load(snippet(cascade))["tiers"][0] for cascade in selection.front if cascade.tiers]
     # Where two samples agree a third says the same, so two are enough.
     assert [tier["models"] for tier in shown] == [[SAMPLES | {"samples": 2}]]
+
+
+def test_a_ladder_of_samples_is_calibrated_into_its_config(recorded: Path, tmp_path: Path) -> None:
+    args = served(recorded)
+    [three, target] = args["cascades"]["default"]["tiers"]
+    two = three | {"models": [SAMPLES | {"samples": 2}]}
+    args["cascades"]["default"]["tiers"] = [two, three, target]
+    config, out = serving_file(tmp_path / "c.yaml", args), tmp_path / "out.yaml"
+    records = with_config(Records.load(recorded), config)
+    options = Evaluated(cascades=("default",), metrics=("exact_match",), resamples=10)
+    ended = calibrate(records, options, Goal(quality=1.0), fit=False, config=config, output=out)
+    assert ended.output == out
+    written = load(out)
+    assert written.raw()["applications"][0]["args"]["cascades"] == args["cascades"]
+    assert written.thresholds() == {"default": list(ended.calibrated.thresholds)}
+    assert all(threshold > 0 for threshold in ended.calibrated.thresholds)
+    # Samples drawn otherwise would be other answers.
+    for tier in (two, three):
+        [samples] = tier["models"]
+        samples["temperature"] = 1.0
+    serving_file(config, args)
+    with pytest.raises(ConfigError, match="the cascade 'default' is not the one in the records"):
+        calibrate(records, options, Goal(quality=1.0), fit=False, config=config, output=out)
 
 
 def test_without_a_temperature_samples_are_collected_at_their_models_own() -> None:
