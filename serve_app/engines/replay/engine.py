@@ -172,7 +172,7 @@ class ReplayEngine:
         for candidate in (*self._recordings(prompt, key), self._default):
             if candidate is not None and candidate.answer.fits(prompt):
                 return candidate
-        if self._synthetic is not None and (answer := self._synthetic.answer(key)).fits(prompt):
+        if self._synthetic is not None and (answer := self._synthetic.answer(key, prompt.sampling.sample)).fits(prompt):
             return make_tape(answer, self._first_token_s, self._token_s)
         raise self._unknown("The replay engine has no answer to this prompt, and no default.")
 

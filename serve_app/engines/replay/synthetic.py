@@ -20,11 +20,12 @@ class SyntheticAnswers(Settings):
     completion_tokens: int = Field(default=128, gt=0, description="Words of an answer.")
     prompt_tokens: int | None = Field(default=None, ge=0, description="Of every prompt. Default: its words.")
 
-    def answer(self, key: str) -> RecordedAnswer:
-        """Return the answer to a prompt's text."""
+    def answer(self, key: str, sample: int | None = None) -> RecordedAnswer:
+        """Return the answer to a prompt's text. Samples of one model differ where models do."""
         digest = sha256(key.encode("utf-8", "surrogatepass")).digest()
         agree = int.from_bytes(digest[:8], "big") < self.agreement * 2**64
-        voice = digest if agree else sha256(digest + self.variant.encode()).digest()
+        variant = self.variant if sample is None else f"{self.variant}#{sample}"
+        voice = digest if agree else sha256(digest + variant.encode()).digest()
         stem = voice.hex()[:6]
         text = " ".join(f"{stem}{number}" for number in range(self.completion_tokens))
         return RecordedAnswer(text=text, prompt_tokens=self.prompt_tokens)

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from serve_app.config import AppConfig
 from serve_app.core.cost import ModelCost
-from serve_app.core.sampling import Sample
+from serve_app.core.sampling import Sample, parsed_name
 from serve_app.errors import choices
 from serve_app.evaluation.records.fields import field
 
@@ -26,10 +26,6 @@ class ConfigFacts:
     def models(self) -> Mapping[str, Object]:
         """Return each model's options as a user wrote them."""
         return cast("Mapping[str, Object]", self.args["models"])
-
-    def samples(self) -> dict[str, Sample]:
-        """Return how each sample of a model was drawn, by its name."""
-        return AppConfig.model_validate(self.args).samples()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +86,12 @@ class Header:
     asked: SourceFacts
     models: Mapping[str, ModelFacts]
     versions: Mapping[str, str]
+
+    def samples(self) -> dict[str, Sample]:
+        """Return how the samples of models were drawn, by their names: only of those that a tier of the config has."""
+        if not any(map(parsed_name, self.models)):
+            return {}
+        return AppConfig.model_validate(self.config.args).samples()
 
     def body(self) -> dict[str, Any]:
         """Return the header's line as a JSON object."""

@@ -78,6 +78,7 @@ def _header(files: Files, examples: Sequence[Example]) -> Header:
     limits = _union("max_tokens of", [(name, header.sampling.max_tokens) for name, header in named])
     written = dict(headers[0].config.args)
     written["models"] = _union("the config of", [(name, header.config.models) for name, header in named])
+    _union("the sampling of", [(name, header.samples()) for name, header in named])
     sampling = [header.sampling for header in headers]
     asked = [header.asked for header in headers]
     return replace(

@@ -170,7 +170,7 @@ def _model(name: str, old: Header, new: Header) -> Iterator[str]:
     before, after = old.config.models, new.config.models
     model = base_name(name)
     if model != name:
-        yield from _draws(name, old.config.samples().get(name), new.config.samples().get(name))
+        yield from _draws(name, old.samples().get(name), new.samples().get(name))
     yield from _options(model, before[model], after[model])
     base = before[model].get("base")  # an adapter's answers come from its base's engine
     if base is not None and base == after[model].get("base") and base not in old.models:

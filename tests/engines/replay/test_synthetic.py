@@ -37,6 +37,17 @@ def test_models_agree_on_the_share() -> None:
     assert len({*one}) == 1000
 
 
+async def test_samples_of_one_model_agree_on_the_share_too() -> None:
+    engine = await load(synthetic={"agreement": 0.4, "variant": "one", "completion_tokens": 3})
+
+    async def sample(number: int, prompt: int) -> str:
+        return (await generate(engine, chat(f"prompt {prompt}", sample=number))).text
+
+    both = [(await sample(1, prompt), await sample(2, prompt)) for prompt in range(100)]
+    one, two = texts(0.4, "one", 100), texts(0.4, "two", 100)
+    assert [a == b for a, b in both] == [a == b for a, b in zip(one, two, strict=True)]
+
+
 async def test_answers_have_the_length_that_was_asked_for() -> None:
     made = {"agreement": 0.5, "variant": "a", "completion_tokens": 20, "prompt_tokens": 256}
     engine = await load(synthetic=made, answers=[{"contains": "scripted", "text": "yes"}])

@@ -8,11 +8,11 @@ from serve_app.core.types import Failure, Generation, TokenLogprob
 from serve_app.errors import DataError
 from serve_app.evaluation.records.example import digest
 from serve_app.evaluation.records.file import Records
-from serve_app.evaluation.records.header import DataFacts, Header, SourceFacts
+from serve_app.evaluation.records.header import ConfigFacts, DataFacts, Header, SourceFacts
 from serve_app.evaluation.records.lines import answer_body, example_body
 from serve_app.evaluation.records.merge import merge
 from tests.evaluation.collecting import question
-from tests.evaluation.records.headers import header, write
+from tests.evaluation.records.headers import FACTS, header, write
 from tests.evaluation.records.schema import check
 
 PARIS = Generation("Paris", "stop", 5, 1, (TokenLogprob("Paris", -0.5),), latency_s=nan)
@@ -82,6 +82,24 @@ def test_what_both_have_must_be_the_same(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"differ in max_tokens of 'closed_book_qa', so they cannot be merged\."):
         merge([one, second(tmp_path, limits, text="x")], output)
     assert not output.exists()
+
+
+def test_samples_of_both_are_drawn_in_the_same_way(tmp_path: Path) -> None:
+    def sampled(name: str, example: int, temperature: float) -> Path:
+        members = [{"model": "a", "samples": 2, "temperature": temperature}]
+        tiers = [{"models": members, "signal": "exact", "threshold": 0.5}, {"models": ["t"]}]
+        heads = header(("a", "t"))
+        args = {**heads.config.args, "cascades": {"default": {"tiers": tiers}}}
+        models = dict.fromkeys(("a#1", "a#2", "t"), FACTS)
+        heads = replace(heads, config=ConfigFacts("c", args), models=models)
+        answers = [answer_body(f"q{example}", model, PARIS) for model in models]
+        return write(tmp_path / name, heads.body(), example_body(question(example)), *answers)
+
+    one, two, other = sampled("one", 1, 0.7), sampled("two", 2, 0.7), sampled("other", 2, 1.0)
+    merge([one, two], tmp_path / "both.jsonl")
+    assert Records.load(tmp_path / "both.jsonl").complete(("a#1", "a#2", "t")) == [0, 1]
+    with pytest.raises(DataError, match="differ in the sampling of 'a#1', so they cannot be merged"):
+        merge([one, other], tmp_path / "more.jsonl")
 
 
 def test_one_file_is_not_merged_and_an_existing_one_not_replaced(tmp_path: Path) -> None:
