@@ -13,7 +13,7 @@ import uvicorn
 from serve_app.api.fields.cascade_options import CascadeOptions
 from serve_app.api.intake.limits import Limits
 from serve_app.api.routes import build_api
-from serve_app.api.service import ModelCard, Names, Readiness
+from serve_app.api.service import ModelCard, Names, Readiness, Service
 from serve_app.config.services import RouterConfig
 from serve_app.core.bounded_store import StoreLimits
 from serve_app.core.charges import charge
@@ -217,7 +217,7 @@ class _InLoop(uvicorn.Server):
 
 
 @asynccontextmanager
-async def listening(service: FakeService) -> AsyncIterator[str]:
+async def listening(service: Service) -> AsyncIterator[str]:
     """A real server in this event loop, on a free port; gives its URL."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))

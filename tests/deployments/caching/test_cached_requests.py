@@ -16,6 +16,7 @@ from serve_app.core.types import Answer, Cached, Failure, Message, Prompt, Sampl
 from serve_app.deployments.observing.metrics import CACHE, DECISIONS, Metric
 from serve_app.deployments.router import Router
 from serve_app.errors import OverloadedError
+from tests.api.serving import listening, until
 from tests.deployments.test_router import LONG, MEMBERS, MODELS, PARIS, QUESTION, ROME, Deployment
 
 TIERS = [MEMBERS, {"models": ["t"]}]
@@ -29,13 +30,11 @@ class Counting(Deployment):
         super().__init__(answer)
         self.name = name
         self.asked = asked
-        self.entered = asyncio.Event()
         self.gate: asyncio.Event | None = None
 
     async def remote(self, *arguments: Any, **options: Any) -> Any:
         if not isinstance(arguments[0], str):
             self.asked.append(self.name)
-            self.entered.set()
             if self.gate is not None:
                 await self.gate.wait()
         return await super().remote(*arguments, **options)
@@ -205,7 +204,7 @@ async def test_equal_requests_take_one_place_and_make_one_run() -> None:
     served = Served()
     gate = served.handles["t"].gate = asyncio.Event()
     tasks = [asyncio.create_task(served.ask()) for _ in range(100)]  # more than the members take
-    await served.handles["t"].entered.wait()
+    await until(lambda: "t" in served.asked)
     gate.set()
     records = await asyncio.gather(*tasks)
     assert sorted(served.asked) == ["a", "b", "t"]
@@ -225,7 +224,7 @@ async def test_a_request_that_takes_another_s_place_takes_its_room_too() -> None
     assert load.in_progress == 0
     async with aclosing(served.router.events(second)) as events:
         task = asyncio.ensure_future(anext(events))
-        await served.handles["a"].entered.wait()
+        await until(lambda: "a" in served.asked)
         assert load.in_progress == 1
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -300,3 +299,20 @@ async def test_equal_prompts_of_one_request_share_a_run(served: Served, http: ht
     assert len(served.asked) == 6
     assert [record.get("cached") for record in body["cascade"]] == [None, {"age_s": 0.0, "shared": True}, None]
     assert body["usage"]["completion_tokens"] == 2 * (2 + 2 + 5) + 5
+
+
+async def test_if_the_first_client_leaves_the_next_one_is_answered(served: Served) -> None:
+    gate = served.handles["t"].gate = asyncio.Event()
+    path = "/v1/chat/completions"
+    async with listening(served.router) as url, httpx.AsyncClient(base_url=url, trust_env=False) as client:
+        first = asyncio.create_task(client.post(path, json=ASK))
+        await until(lambda: "t" in served.asked)
+        second = asyncio.create_task(client.post(path, json=ASK))
+        await until(lambda: len(served.router._cache._turns) == 2)
+        first.cancel()
+        await until(lambda: served.asked.count("t") == 2)
+        gate.set()
+        body = (await second).json()
+    assert body["choices"][0]["message"]["content"] == "It is Paris."
+    assert "cached" not in body["cascade"]
+    assert not served.router._cache._turns
