@@ -20,7 +20,7 @@ from serve_app.engines.replay.engine import ReplayEngine
 from serve_app.errors import ConfigError, DataError
 from serve_app.evaluation.analysis.load import load_dataset
 from serve_app.evaluation.analysis.options import Options as Evaluated
-from serve_app.evaluation.analysis.other_config import with_config
+from serve_app.evaluation.analysis.other_config import with_cascade, with_config
 from serve_app.evaluation.calibrate.command import run as calibrate
 from serve_app.evaluation.calibrate.goal import Goal
 from serve_app.evaluation.choose.choose import find, tiers
@@ -215,6 +215,11 @@ def test_a_ladder_of_samples_is_calibrated_into_its_config(recorded: Path, tmp_p
         [samples] = tier["models"]
         samples["temperature"] = 1.0
     serving_file(config, args)
+    drawn = r"temperature of 'q#1' is 1\.0, but its answers were drawn at 0\.7\.$"
+    with pytest.raises(DataError, match=drawn):
+        with_config(records, config)
+    with pytest.raises(DataError, match=drawn):
+        with_cascade(records, config, "default")
     with pytest.raises(ConfigError, match="the cascade 'default' is not the one in the records"):
         calibrate(records, options, Goal(quality=1.0), fit=False, config=config, output=out)
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from serve_app.config import CascadeConfig
+from serve_app.config.cascades import all_samples
 from serve_app.config.serve_file import load
 from serve_app.core.sampling import base_name
 from serve_app.errors import DataError, choices
@@ -15,7 +16,8 @@ from serve_app.evaluation.records.header import ConfigFacts
 def with_config(records: Records, path: Path) -> Records:
     """Return the records under another serving config: its cascades and signals, and its models' sizes and prices.
 
-    Raises DataError if the records lack a model of one of its cascades, ConfigError if it cannot be read.
+    Raises DataError if the records lack a model of one of its cascades, or its samples were drawn otherwise,
+    ConfigError if it cannot be read.
     """
     config = load(path).application.args
     for id_, cascade in config.cascades.items():
@@ -60,3 +62,9 @@ def _check_models(records: Records, path: Path, id_: str, cascade: CascadeConfig
         if name not in records.models:
             available = choices(name, records.models)
             raise DataError(f"{path}: the records have no answers of {name!r}, a model of {id_!r}. {available}")
+    recorded = records.header.samples()
+    for sample in all_samples({id_: cascade}):
+        for option in ("temperature", "top_p"):  # with another seed they would be as likely
+            was = getattr(recorded.get(sample.name), option, None)
+            if was is not None and was != (now := getattr(sample, option)):
+                raise DataError(f"{path}: {option} of {sample.name!r} is {now}, but its answers were drawn at {was}.")
