@@ -4,9 +4,11 @@ Both come from the search of `cascade choose`. On one half the best cascade of t
 is the target's less `MARGIN`, and the ladder is the cheapest whose quality is at least that cascade's there.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
+
+from cells import number, short, signed
 
 from serve_app.evaluation.analysis.cascade_view import CascadeView, models_alone
 from serve_app.evaluation.analysis.costs import Unit
@@ -29,7 +31,6 @@ class Chosen:
     """A cascade, and what it does on the other half; `cost` is a share of the target's."""
 
     tiers: Specs
-    thresholds: tuple[float, ...]
     cost: float
     quality: float
 
@@ -46,6 +47,44 @@ class Comparison:
     ladder: Chosen
     cost: Interval
     quality: Interval
+
+
+def section(records: Path, config: Path, members: Sequence[str], targets: Sequence[str]) -> Iterator[str]:
+    """Yield the lines on a study's ladders: of a config with a cascade of all members for each target."""
+    compared = list(comparisons(records, config))
+    count, examples = len(members), compared[0].examples
+    yield f"Ladders of {count} members up to 10B, and the best cascades of two tiers, chosen on one half; on the other,"
+    yield f"{examples} examples:"
+    yield ""
+    yield from table(compared)
+    yield ""
+    available = {row.target for row in compared}
+    if missing := [short(target) for target in targets if target not in available]:
+        yield f"No cascade of two tiers came within a point of {', '.join(missing)} on the first half."
+        yield ""
+
+
+def table(compared: Iterable[Comparison]) -> Iterator[str]:
+    """Yield a row for each target: the best cascade of two tiers, the ladder, and the differences between them."""
+    columns = "target | its quality | two tiers: members, signal | cost | quality | ladder | cost | quality"
+    yield f"| {columns} | ladder less two tiers: cost | quality |"
+    yield "| --- " * 10 + "|"
+    for row in compared:
+        cells = [
+            short(row.target) + (" ($)" if row.unit == "usd" else ""),
+            number(row.target_quality),
+            *_cells(row.two_tiers),
+            *_cells(row.ladder),
+            signed(astuple(row.cost)[:3]),
+            signed(astuple(row.quality)[:3]),
+        ]
+        yield f"| {' | '.join(cells)} |"
+
+
+def _cells(cascade: Chosen) -> tuple[str, str, str]:
+    """Return a cascade's tiers and signal, its cost and its quality."""
+    tiers = " → ".join(" + ".join(map(short, tier.members)) for tier in cascade.tiers)
+    return f"{tiers}, `{cascade.tiers[-1].signal}`", f"{100 * cascade.cost:.1f}%", number(cascade.quality)
 
 
 def comparisons(path: Path, config: Path) -> Iterator[Comparison]:
@@ -102,5 +141,4 @@ def _cheapest(choices: Sequence[Choice[Specs | Alone]], floor: float) -> Choice[
 
 def _chosen(choice: Choice[Specs | Alone], target_cost: float) -> Chosen:
     assert not isinstance(choice.cascade, Alone)
-    held_out = choice.held_out
-    return Chosen(choice.cascade, held_out.thresholds, held_out.cost / target_cost, held_out.quality)
+    return Chosen(choice.cascade, choice.held_out.cost / target_cost, choice.held_out.quality)

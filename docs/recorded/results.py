@@ -7,13 +7,12 @@ well: `cascade import` and `cascade evaluate --json`; this script writes the con
 """
 
 import argparse
-import dataclasses
 import json
 import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
 from pathlib import Path
@@ -21,7 +20,8 @@ from statistics import fmean
 from typing import Any, TypeAlias
 
 import yaml
-from ladders import Chosen, Comparison, comparisons
+from cells import number, percent, short, signed
+from ladders import section as ladders_section
 from rich.progress import track
 
 from serve_app.config.serve_file import SHIPPED
@@ -37,8 +37,6 @@ WHOLE = "-whole"
 WHOLE_SIGNALS = "exact,bleu,rouge1,rouge2,rougeL,chrfpp"
 """Signals of whole reasoning answers: of most of them the encoder would read the first 256 tokens alone."""
 VETO = ["numbers", "negation", "names", "choice"]
-UNSAID = ("-Instruct-sambanova", "-Instruct", "-instruct", "-it", "-2024-07-18", "-2024-08-06", "-20240307", "-Chat")
-"""Ends of models' names that tables leave out."""
 Json: TypeAlias = dict[str, Any]
 
 
@@ -60,15 +58,15 @@ class Study:
     def config(self, models: Mapping[str, Json]) -> Json:
         """Return the serving config of the study's cascades."""
         cascades: Json = {}
-        for number, text in enumerate(self.cascades, 1):
+        for k, text in enumerate(self.cascades, 1):
             members, target = parsed(text)
             tier = {"models": members, "signal": "rougeL", "threshold": 0.5}
             last = {"models": [target]}
             if self.compare is None:
-                cascades[f"c{number}"] = {"tiers": [tier, last]}
+                cascades[f"c{k}"] = {"tiers": [tier, last]}
             else:
-                cascades[f"c{number}"] = {"tiers": [tier | {"compare": self.compare}, last]}
-                cascades[f"c{number}{WHOLE}"] = {"tiers": [tier, last]}
+                cascades[f"c{k}"] = {"tiers": [tier | {"compare": self.compare}, last]}
+                cascades[f"c{k}{WHOLE}"] = {"tiers": [tier, last]}
         return self._with(cascades, models)
 
     def ladders_config(self, models: Mapping[str, Json]) -> Json:
@@ -173,29 +171,6 @@ def unit_of(row: Json) -> str:
     return "flops" if "flops" in row["at"] else "usd"
 
 
-def number(value: float | None) -> str:
-    """Return a quality or share with three decimals and without its leading zero."""
-    return "-" if value is None else f"{value:.3f}".replace("0.", ".", 1)
-
-
-def signed(interval: Sequence[float]) -> str:
-    """Return an interval as "+.012 [+.001, +.020]"."""
-    text = "{:+.3f} [{:+.3f}, {:+.3f}]".format(*interval)
-    return text.replace("+0.", "+.").replace("-0.", "-.")
-
-
-def percent(value: float) -> str:
-    """Return a share in whole per cent."""
-    return f"{100 * value:.0f}%"
-
-
-def short(name: str) -> str:
-    """Return a model's name as a table has it."""
-    for end in UNSAID:
-        name = name.removesuffix(end)
-    return name.removeprefix("Meta-").replace("FuseChat-", "FC-")
-
-
 def label(row: Json) -> str:
     """Return a row's signal, and its policy if it is not the usual one."""
     return f"`{row['signal']}`" + (" (mean)" if row["agreement"] == "mean" else "")
@@ -260,48 +235,6 @@ def signals_table(results: Sequence[Json]) -> Iterator[str]:
 def is_plain(row: Json) -> bool:
     """Return whether a row is a signal under the usual policy: the maximum of the output scores."""
     return bool(row["kind"] == "semantic" and row["agreement"] == "max")
-
-
-def ladders_table(compared: Iterable[Comparison]) -> Iterator[str]:
-    """Yield a row for each target: the best cascade of two tiers, the ladder, and the differences between them."""
-    columns = "target | its quality | two tiers: members, signal | cost | quality | ladder | cost | quality"
-    yield f"| {columns} | ladder less two tiers: cost | quality |"
-    yield "| --- " * 10 + "|"
-    for row in compared:
-        cells = [
-            short(row.target) + (" ($)" if row.unit == "usd" else ""),
-            number(row.target_quality),
-            *shown(row.two_tiers),
-            *shown(row.ladder),
-            signed(dataclasses.astuple(row.cost)[:3]),
-            signed(dataclasses.astuple(row.quality)[:3]),
-        ]
-        yield f"| {' | '.join(cells)} |"
-
-
-def shown(cascade: Chosen) -> tuple[str, str, str]:
-    """Return a cascade's tiers and signal, its cost and its quality."""
-    tiers = " → ".join(" + ".join(map(short, tier.members)) for tier in cascade.tiers)
-    return f"{tiers}, `{cascade.tiers[-1].signal}`", f"{100 * cascade.cost:.1f}%", number(cascade.quality)
-
-
-def ladders_section(study: Study, folder: Path) -> Iterator[str]:
-    """Yield the lines of a study's ladders, compared over its records."""
-    assert study.ladders is not None
-    models = yaml.safe_load((HERE / "models.yaml").read_text(encoding="utf-8"))
-    config = folder / f"{study.id}-ladders.yaml"
-    config.write_text(yaml.safe_dump(study.ladders_config(models), sort_keys=False), encoding="utf-8")
-    compared = list(comparisons(folder / f"{study.id}.jsonl", config))
-    count, examples = len(study.ladders["members"]), compared[0].examples
-    yield f"Ladders of {count} members up to 10B, and the best cascades of two tiers, chosen on one half; on the other,"
-    yield f"{examples} examples:"
-    yield ""
-    yield from ladders_table(compared)
-    yield ""
-    shown_targets = {row.target for row in compared}
-    if missing := [short(target) for target in study.ladders["targets"] if target not in shown_targets]:
-        yield f"No cascade of two tiers came within a point of {', '.join(missing)} on the first half."
-        yield ""
 
 
 def unanimous_table(results: Sequence[Json]) -> Iterator[str]:
@@ -384,8 +317,11 @@ def section(study: Study, results: Sequence[Json], outputs: Path, folder: Path) 
         yield ""
         yield from unanimous_table(group["cascades"])
         yield ""
-    if study.ladders:
-        yield from ladders_section(study, folder)
+    if study.ladders is not None:
+        models = yaml.safe_load((HERE / "models.yaml").read_text(encoding="utf-8"))
+        config = folder / f"{study.id}-ladders.yaml"
+        config.write_text(yaml.safe_dump(study.ladders_config(models), sort_keys=False), encoding="utf-8")
+        yield from ladders_section(folder / f"{study.id}.jsonl", config, **study.ladders)
     if study.plot:
         yield f"![Quality against cost: {study.title}](recorded/{study.id}.png)"
         yield ""
