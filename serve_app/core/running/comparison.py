@@ -49,8 +49,6 @@ class Comparison:
 
         Answers that the scorer fails to compare settle nothing.
         """
-        if not self._tier.may_settle_early:
-            return False
         alive = self._survivors(answers)
         try:
             scores = await self._scores(alive) if worth_scoring(alive, missing) else None

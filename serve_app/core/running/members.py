@@ -36,10 +36,13 @@ async def ask(
     keys = [key for key, _ in prompts]
     if _lost_before(run, calls, tier, keys):
         return calls.answers(keys)
-    calls.start(prompts)
     arrivals, reason = _Arrivals(run, calls, tier, keys, comparison), CANCELLED
     try:
-        reason = await arrivals.wait()
+        if await arrivals.settled_before():
+            reason = _SETTLED
+        else:
+            calls.start(prompts)
+            reason = await arrivals.wait()
     finally:
         await calls.settle(keys, reason, () if reason in (CANCELLED, _REFUSED) else later)
     return calls.answers(keys)
@@ -68,12 +71,19 @@ class _Arrivals:
     def __init__(self, run: Run, calls: Calls, tier: Tier, keys: list[Key], comparison: Comparison) -> None:
         self._comparison = comparison
         self._waits_for_all = _waits_for_all(run)
+        self._may_settle = tier.may_settle_early and not self._waits_for_all
         self._calls = calls
         self._clock = run.clock
         self._keys = keys
         self._pending = keys
         self._prospects = Prospects(tier)
+        self._refused = False
         self._limit_s = tier.tier_timeout_s
+
+    async def settled_before(self) -> bool:
+        """Return whether the answers of earlier tiers settle the decision, so that no other model need be called."""
+        carried = sum(self._calls.answered(key) is not None for key in self._keys)
+        return self._may_settle and carried > 0 and self._reason_to_stop() is None and await self._settled()
 
     async def wait(self) -> Failure:
         """Wait as long as the tier can accept something, and return why not longer.
@@ -82,7 +92,7 @@ class _Arrivals:
         """
         started = self._clock()
         while (reason := self._reason_to_stop()) is None:
-            if not self._waits_for_all and await self._settled():
+            if self._may_settle and await self._settled():
                 return _SETTLED
             left_s = None if self._limit_s is None else max(0.0, started + self._limit_s - self._clock())
             if not await self._calls.one_more(self._pending, left_s):
@@ -95,7 +105,8 @@ class _Arrivals:
         self._pending = [key for key in self._pending if key not in arrived]
         for key, answer in arrived.items():
             self._prospects.arrived(self._keys.index(key), answer)
-        if any(map(refused, arrived.values())):
+        self._refused = self._refused or any(map(refused, arrived.values()))
+        if self._refused:
             return _REFUSED
         if not self._pending or not (self._waits_for_all or self._prospects.hopeful):
             return _LOST

@@ -100,6 +100,18 @@ async def test_a_model_that_a_later_tier_names_is_not_stopped():
     assert (outcome.answered_by, kinds(run)["c"], models["c"].stopped) == ("c", "ok", 0)
 
 
+@pytest.mark.parametrize(("threshold", "asked"), [(0.6, 0), (0.5, 1)])
+async def test_no_further_model_is_called_if_the_answers_of_an_earlier_tier_settle_it(threshold, asked):
+    """Two different answers and a third come to (0 + 1) / 2 at best."""
+    models = {"a": Fake(said("x")), "b": Fake(said("y")), "c": Fake(said("x")), "t": Fake(said("z"))}
+    trio = replace(TRIO, threshold=threshold)
+    scorer = Table({(a, b): float(a == b) for a in "xyz" for b in "xyz"})
+    run = run_of(models, (replace(trio, models=("a", "b"), threshold=0.1), trio, TARGET), scorer=scorer)
+    outcome = await run_cascade(run)
+    assert (outcome.answered_by, len(models["c"].prompts)) == ("a" if asked else "t", asked)
+    assert [call.model for call in run.calls] == ["a", "b", "c" if asked else "t"]
+
+
 class Table:
     """A scorer that knows the similarity of every two texts, and computes new pairs only."""
 
