@@ -475,7 +475,7 @@ def test_ad_hoc_cascades(path: Path) -> None:
         ({"cascades": ("defalt",)}, DataError, "no cascade 'defalt'. Did you mean 'default'?"),
         ({"tiers": (("tiny",),)}, DataError, "needs both its members and a target"),
         ({"tiers": (("tiny", "ody"),), "target": "large"}, DataError, "no model 'ody'. Did you mean 'odd'?"),
-        ({"tiers": (("tiny", "large"),), "target": "large"}, DataError, "asked once"),
+        ({"tiers": (("tiny", "large"),), "target": "large"}, DataError, "A tier asks a model once"),
         ({"fixed": "ody"}, DataError, "--fixed: no tier has a member 'ody'. Did you mean 'odd'?"),
         ({"fixed": "large"}, DataError, "--fixed: no tier has a member 'large'. Available: odd, small, tiny."),
         (
