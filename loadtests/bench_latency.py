@@ -160,10 +160,11 @@ def _played(given: Answer) -> RecordedAnswer:
 
 @dataclass(frozen=True)
 class Result:
-    """One measurement: seconds, FLOPs a request, and tokens of the target that were wasted."""
+    """One measurement: what each request got and when, FLOPs of all, and tokens of the target that were wasted."""
 
     seconds: list[float]
     deferred: list[bool]
+    texts: list[str]
     flops: float
     members_flops: float
     wasted_tokens: int
@@ -271,30 +272,17 @@ class Bench:
         return virtual_time.run(self._measured(tiers, policy))
 
     async def _measured(self, tiers: tuple[Tier, ...], policy: SpeculationPolicy | None) -> Result:
-        loop, rng = asyncio.get_running_loop(), random.Random(self._seed)
-        models = {name: self._model(name) for name in SPEEDS}
-        speeds = {name: Speed() for name in SPEEDS}
-        priced = {name: Priced(self.costs[name], speeds[name]) for name in SPEEDS}
-        histories = [TierHistory() for _ in tiers[:-1]]
-
-        def idle(name: str) -> bool:
-            return models[name].in_progress < self._models[SPEEDS[name]].slots
-
-        async def request(text: str) -> tuple[Run, Outcome]:
-            speculation = CascadeSpeculation(policy, histories, tiers, priced, idle) if policy else None
-            run = Run(
-                Prompt(text=text), tiers, models, self._scorer, speculation=speculation, speeds=speeds, clock=loop.time
-            )
-            outcome = await run_cascade(run)
-            for history, result in zip(histories, run.results, strict=False):
-                history.observe(result)
-            return run, outcome
-
-        tasks = []
+        rng, fleet, tasks = random.Random(self._seed), self.fleet(tiers, policy), []
         for text in self._workload.prompts:
             await asyncio.sleep(rng.expovariate(self._rps))
-            tasks.append(asyncio.create_task(request(text)))
+            tasks.append(asyncio.create_task(fleet.request(text)))
         return self._result([await task for task in tasks])
+
+    def fleet(self, tiers: tuple[Tier, ...], policy: SpeculationPolicy | None) -> "Fleet":
+        """Return idle models, and a cascade over them that has seen no request."""
+        models = {name: self._model(name) for name in SPEEDS}
+        slots = {name: self._models[SPEEDS[name]].slots for name in SPEEDS}
+        return Fleet(models, slots, self.costs, self._scorer, tiers, policy)
 
     def _model(self, name: str) -> "Clockwork":
         facts = self._models[SPEEDS[name]]
@@ -315,11 +303,55 @@ class Bench:
         return Result(
             [outcome.total_s for _, outcome in ended],
             [outcome.answered_by == TARGET for _, outcome in ended],
+            [outcome.answer.text if isinstance(outcome.answer, Generation) else "" for _, outcome in ended],
             flops,
             members or 1.0,
             wasted,
             sum(_tokens(each) for each in self._workload.answers[TARGET]),
         )
+
+
+class Fleet:
+    """Models in use by one cascade, with what its past requests tell its speculation."""
+
+    def __init__(
+        self,
+        models: Mapping[str, "Clockwork"],
+        slots: Mapping[str, int],
+        costs: Mapping[str, ModelCost],
+        scorer: Scorer,
+        tiers: tuple[Tier, ...],
+        policy: SpeculationPolicy | None,
+    ) -> None:
+        self.models = models
+        self._slots, self._scorer, self._tiers, self._policy = slots, scorer, tiers, policy
+        self._speeds = {name: Speed() for name in models}
+        self._priced = {name: Priced(costs[name], self._speeds[name]) for name in models}
+        self._histories = [TierHistory() for _ in tiers[:-1]]
+
+    async def request(self, text: str) -> tuple[Run, Outcome]:
+        """Run one request to its end."""
+        run = Run(
+            Prompt(text=text),
+            self._tiers,
+            self.models,
+            self._scorer,
+            speculation=self._speculation(),
+            speeds=self._speeds,
+            clock=asyncio.get_running_loop().time,
+        )
+        outcome = await run_cascade(run)
+        for history, result in zip(self._histories, run.results, strict=False):
+            history.observe(result)
+        return run, outcome
+
+    def _speculation(self) -> CascadeSpeculation | None:
+        if self._policy is None:
+            return None
+        return CascadeSpeculation(self._policy, self._histories, self._tiers, self._priced, self._idle)
+
+    def _idle(self, name: str) -> bool:
+        return self.models[name].in_progress < self._slots[name]
 
 
 def _tokens(played: RecordedAnswer) -> int:
@@ -336,7 +368,7 @@ class Clockwork(Model):
     """A model over a replay engine, with the time of a call over the network before it."""
 
     def __init__(self, engine: ReplayEngine, hop_s: float) -> None:
-        self._engine = engine
+        self.engine = engine
         self._hop_s = hop_s
         self.in_progress = 0
 
@@ -344,13 +376,13 @@ class Clockwork(Model):
         self.in_progress += 1
         try:
             await asyncio.sleep(self._hop_s)
-            return await answer(self._engine, prompt)
+            return await answer(self.engine, prompt)
         finally:
             self.in_progress -= 1
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[Delta | Answer, None]:
         await asyncio.sleep(self._hop_s)
-        async with aclosing(stream_answer(self._engine, prompt)) as items:
+        async with aclosing(stream_answer(self.engine, prompt)) as items:
             async for item in items:
                 yield item
 

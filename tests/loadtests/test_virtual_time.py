@@ -2,12 +2,13 @@
 
 import asyncio
 import random
+from dataclasses import replace
 from time import perf_counter
 
 import pytest
 
 from loadtests import virtual_time
-from loadtests.bench_latency import POLICIES, TARGET, Bench, made_up
+from loadtests.bench_latency import POLICIES, TARGET, A, B, Bench, C, made_up
 from serve_app.core.types import Tier
 
 
@@ -52,6 +53,46 @@ def test_every_cascade_defers_its_share(bench: Bench) -> None:
     for name, tiers, remedy in bench.scenarios(0.25):
         result = bench.measure(tiers, POLICIES.get(remedy))
         assert (sum(result.deferred), len(result.seconds)) == (15, 60) or "quorum" in name
+
+
+@pytest.mark.slow
+def test_exact_remedies_change_no_answer() -> None:
+    """10,800 requests with remedies, 23% deferred: each that leaves decisions alone, then several at once."""
+    bench = Bench(made_up(1200, random.Random(2)), rps=1.0, hop_s=0.005, seed=2)
+    cascades = {name.strip(): tiers for name, tiers, _ in bench.scenarios(0.23)}
+    for plain in ("two members", "three members", "carried: two, then three"):
+        tiers = cascades[plain]
+        early = tuple(replace(tier, early="selection") for tier in tiers)
+        without = bench.measure(tiers, None)
+        for remedied, policy in ((early, None), (tiers, POLICIES["percentile 90"]), (early, POLICIES["always"])):
+            with_it = bench.measure(remedied, policy)
+            assert (with_it.deferred, with_it.texts) == (without.deferred, without.texts)
+        decided = bench.measure(tuple(replace(tier, early="decision") for tier in tiers), None)
+        assert decided.deferred == without.deferred
+
+
+@pytest.mark.slow
+def test_no_engine_works_on_after_clients_have_left() -> None:
+    """500 requests whose clients leave at random, with calls made ahead."""
+    workload, rng = made_up(500, random.Random(3)), random.Random(3)
+    bench = Bench(workload, rps=5.0, hop_s=0.005, seed=3)
+    _, tiers, _ = list(bench.scenarios(0.5))[1]
+
+    async def left() -> tuple[int, dict[str, int]]:
+        fleet, tasks = bench.fleet(tiers, POLICIES["always"]), []
+        loop = asyncio.get_running_loop()
+        for text in workload.prompts:
+            await asyncio.sleep(rng.expovariate(5.0))
+            task = asyncio.create_task(fleet.request(text))
+            loop.call_later(rng.expovariate(1.0), task.cancel)
+            tasks.append(task)
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        gone = sum(isinstance(each, asyncio.CancelledError) for each in ended)
+        return gone, {name: model.engine.counters().active for name, model in fleet.models.items()}
+
+    gone, active = virtual_time.run(left())
+    assert 100 < gone < 500
+    assert active == {A: 0, B: 0, C: 0, TARGET: 0}
 
 
 def test_asking_ahead_changes_no_decision_and_is_charged(bench: Bench) -> None:
