@@ -55,6 +55,11 @@ def _member(value: Any) -> Any:
 Member: TypeAlias = Annotated[str | SamplesConfig, BeforeValidator(_member)]
 
 
+def _off(value: Any) -> Any:
+    """Return `off` for false, as which YAML reads it without quotes."""
+    return "off" if value is False else value
+
+
 class TierConfig(Strict):
     """Models asked together, and how their answers are judged. The last tier names the target and nothing else."""
 
@@ -80,7 +85,7 @@ class TierConfig(Strict):
     timeout_s: float | None = Field(
         None, gt=0, description="Seconds after which a model counts as failed. Default: 120, for the target 600."
     )
-    early: Literal["off", "decision", "selection"] = Field(
+    early: Annotated[Literal["off", "decision", "selection"], BeforeValidator(_off)] = Field(
         "selection",
         description="Stop waiting once no missing answer can change whether the tier accepts (decision), nor which "
         "answer it returns (selection); off: wait for all.",

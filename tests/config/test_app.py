@@ -3,6 +3,7 @@ import pickle
 from typing import Any, ClassVar
 
 import pytest
+import yaml
 from pydantic import BaseModel, ValidationError
 
 from serve_app.config import (
@@ -40,6 +41,10 @@ def said(model: type[BaseModel], values: Any) -> list[str]:
     with pytest.raises(ValidationError) as caught:
         model.model_validate(values)
     return explain(caught.value, model)
+
+
+def test_an_unquoted_off_is_one() -> None:
+    assert TierConfig.model_validate(yaml.safe_load("{models: [a, b], early: off}")).early == "off"
 
 
 RULES = "needs exactly one of when, after_s and percentile"

@@ -82,8 +82,10 @@ class _Arrivals:
 
     async def settled_before(self) -> bool:
         """Return whether the answers of earlier tiers settle the decision, so that no other model need be called."""
-        carried = sum(self._calls.answered(key) is not None for key in self._keys)
-        return self._may_settle and carried > 0 and self._reason_to_stop() is None and await self._settled()
+        answers = [self._calls.answered(key) for key in self._keys]
+        missing = [index for index, answer in enumerate(answers) if answer is None]
+        carried = len(answers) - len(missing)
+        return self._may_settle and carried > 0 and bool(missing) and await self._comparison.settle(answers, missing)
 
     async def wait(self) -> Failure:
         """Wait as long as the tier can accept something, and return why not longer.

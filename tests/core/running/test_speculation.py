@@ -1,7 +1,7 @@
 """The next tier is asked before it is known to be needed, and stopped if it is not."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -24,6 +24,7 @@ from tests.core.scripted import (
     run_of,
     said,
 )
+from tests.core.worlds import EXACT
 
 __all__ = ["quiet"]
 
@@ -125,6 +126,19 @@ async def test_one_that_failed_is_asked_again_when_it_is_needed(stream):
     outcome = await run_cascade(run)
     assert (outcome.answer, len(target.prompts)) == (said("z"), 2)
     assert [(call.model, call.wasted) for call in run.calls] == [("a", False), ("b", False), ("t", True), ("t", False)]
+
+
+async def test_a_member_that_failed_ahead_is_asked_again_before_its_tier_is_settled():
+    class Recovering(Fake):
+        async def generate(self, prompt):
+            self._enter(prompt)
+            return BROKEN if len(self.prompts) == 1 else said("x")
+
+    second = replace(TIER, models=("a", "b", "c"), signal_range=EXACT)
+    models = {"a": Fake(0.05, said("x")), "b": Fake(said("y")), "c": Recovering(), "t": Fake()}
+    run = speculating(models, (TIER, second, TARGET), After(last=0), scorer=Judge(0.0))
+    outcome = await run_cascade(run)
+    assert (outcome.answered_by, len(models["c"].prompts)) == ("a", 2)
 
 
 async def test_members_of_a_next_tier_are_asked_early_and_carry_over():
