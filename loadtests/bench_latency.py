@@ -17,12 +17,10 @@ requests.
 import argparse
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
-from time import perf_counter
 from typing import Literal
 
 import numpy as np
@@ -30,35 +28,28 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from loadtests import virtual_time
+from loadtests.latency import virtual_time
+from loadtests.latency.fleet import Clockwork, Fleet, KnownScorer
+from loadtests.latency.workload import MEMBERS, TARGET, A, B, C, Workload, made_up, recorded, tokens_of
 from serve_app.config import ReplayModel
 from serve_app.config.serve_file import load
 from serve_app.core.charges import charge
-from serve_app.core.cost import ModelCost, Speed
-from serve_app.core.deciding.agreement import agree, survivors
-from serve_app.core.deciding.deferral import decide
-from serve_app.core.protocols import Model, Scorer
-from serve_app.core.running.cascade import run_cascade
+from serve_app.core.cost import ModelCost
 from serve_app.core.running.run import Run
-from serve_app.core.speculation import Priced, SpeculationPolicy, TierHistory
-from serve_app.core.types import Answer, Delta, Generation, Outcome, Prompt, Scores, Tier
-from serve_app.deployments.speculation import CascadeSpeculation
+from serve_app.core.speculation import SpeculationPolicy
+from serve_app.core.types import Generation, Outcome, Tier
 from serve_app.engines import ReplayConfig
 from serve_app.engines.replay.engine import ReplayEngine
-from serve_app.engines.replay.tape import RecordedAnswer
-from serve_app.engines.running.answer import answer, stream_answer
 from serve_app.evaluation.records.file import Records
-from serve_app.signals import ChowConfig, RougeConfig, build_signal, confidence
+from serve_app.signals import ChowConfig, RougeConfig, confidence
 
 FLEET = Path(__file__).parents[1] / "configs" / "fleet-sim-72b.yaml"
-A, B, C, TARGET = "member-3b", "member-1.5b", "member-1.5b-2", "target-72b"
 SPEEDS = {A: "qwen2.5-3b", B: "qwen2.5-1.5b", C: "qwen2.5-1.5b", TARGET: "qwen2.5-72b"}
 GPU_USD_HOUR = 2.0
 """For `adaptive` alone, which weighs seconds against dollars: about what an A100 80GB costs by the hour."""
 SECOND_USD = 0.01
 """What a second of waiting is worth to `adaptive`: 36 dollars an hour."""
 SCORER_SIGNAL = "rougeL"
-MEMBERS = (A, B, C)
 CHOW = ChowConfig(kind="chow_avg")
 Remedy = Literal["", "always", "percentile 90", "adaptive"]
 POLICIES: Mapping[str, SpeculationPolicy] = {
@@ -109,53 +100,6 @@ def main() -> None:
         "its p95: of the deferred requests, to that of the same requests at the target alone. members: their FLOPs, to "
         "asking all three. waste: tokens of stopped calls of the target, to those that the target alone writes."
     )
-
-
-@dataclass(frozen=True)
-class Workload:
-    """Prompts, and the answer of each model to each."""
-
-    prompts: list[str]
-    answers: Mapping[str, list[RecordedAnswer]]
-
-
-def made_up(requests: int, rng: random.Random) -> Workload:
-    """Return answers whose first words are common to all members; how many is uniform from none to all.
-
-    Tokens of answers that agree are the likelier, with noise: -0.05 on average for equal answers, -0.55 for others.
-    """
-    prompts = [f"prompt {number}" for number in range(requests)]
-    answers: dict[str, list[RecordedAnswer]] = {name: [] for name in (*MEMBERS, TARGET)}
-    for number in range(requests):
-        agreement = rng.random()
-        logprob = -0.05 - 0.5 * (1 - agreement) * rng.uniform(0.5, 1.5)
-        typical = rng.lognormvariate(0.0, 0.5)
-        for name, column in answers.items():
-            length = max(1, min(512, round(113 * typical * rng.lognormvariate(0.0, 0.2))))
-            common = round(agreement * length * rng.uniform(0.9, 1.0))
-            words = [f"c{number}x{word}" if word < common else f"{name}{number}x{word}" for word in range(length)]
-            tokens = [words[0], *(f" {word}" for word in words[1:])]
-            logprobs = tuple((token, logprob) for token in tokens)
-            column.append(RecordedAnswer(text="".join(tokens), prompt_tokens=256, logprobs=logprobs))
-    return Workload(prompts, answers)
-
-
-def recorded(records: Records, models: Sequence[str], requests: int, rng: random.Random) -> Workload:
-    """Return recorded answers, drawn again if there are fewer than the requests."""
-    rows = records.complete(models)
-    chosen = [rng.choice(rows) for _ in range(requests)] if len(rows) < requests else rng.sample(rows, requests)
-    answers: dict[str, list[RecordedAnswer]] = {}
-    for name, model in zip((*MEMBERS, TARGET), models, strict=True):
-        column = [records.answers[model].without_logprobs(row) for row in chosen]
-        answers[name] = [_played(each) for each in column if each is not None]
-    return Workload([f"prompt {number}" for number in range(requests)], answers)
-
-
-def _played(given: Answer) -> RecordedAnswer:
-    if not isinstance(given, Generation):
-        return RecordedAnswer(error=given.message or "failed", prompt_tokens=given.prompt_tokens)
-    tokens = {"prompt_tokens": given.prompt_tokens, "completion_tokens": given.completion_tokens}
-    return RecordedAnswer(text=given.text, **tokens)
 
 
 @dataclass(frozen=True)
@@ -278,13 +222,13 @@ class Bench:
             tasks.append(asyncio.create_task(fleet.request(text)))
         return self._result([await task for task in tasks])
 
-    def fleet(self, tiers: tuple[Tier, ...], policy: SpeculationPolicy | None) -> "Fleet":
+    def fleet(self, tiers: tuple[Tier, ...], policy: SpeculationPolicy | None) -> Fleet:
         """Return idle models, and a cascade over them that has seen no request."""
         models = {name: self._model(name) for name in SPEEDS}
         slots = {name: self._models[SPEEDS[name]].slots for name in SPEEDS}
         return Fleet(models, slots, self.costs, self._scorer, tiers, policy)
 
-    def _model(self, name: str) -> "Clockwork":
+    def _model(self, name: str) -> Clockwork:
         facts = self._models[SPEEDS[name]]
         config = ReplayConfig(engine="replay", slots=facts.slots, batching=facts.batching)
         pairs = zip(self._workload.prompts, self._workload.answers[name], strict=True)
@@ -307,116 +251,14 @@ class Bench:
             flops,
             members or 1.0,
             wasted,
-            sum(_tokens(each) for each in self._workload.answers[TARGET]),
+            sum(tokens_of(each) for each in self._workload.answers[TARGET]),
         )
-
-
-class Fleet:
-    """Models in use by one cascade, with what its past requests tell its speculation."""
-
-    def __init__(
-        self,
-        models: Mapping[str, "Clockwork"],
-        slots: Mapping[str, int],
-        costs: Mapping[str, ModelCost],
-        scorer: Scorer,
-        tiers: tuple[Tier, ...],
-        policy: SpeculationPolicy | None,
-    ) -> None:
-        self.models = models
-        self._slots, self._scorer, self._tiers, self._policy = slots, scorer, tiers, policy
-        self._speeds = {name: Speed() for name in models}
-        self._priced = {name: Priced(costs[name], self._speeds[name]) for name in models}
-        self._histories = [TierHistory() for _ in tiers[:-1]]
-
-    async def request(self, text: str) -> tuple[Run, Outcome]:
-        """Run one request to its end."""
-        run = Run(
-            Prompt(text=text),
-            self._tiers,
-            self.models,
-            self._scorer,
-            speculation=self._speculation(),
-            speeds=self._speeds,
-            clock=asyncio.get_running_loop().time,
-        )
-        outcome = await run_cascade(run)
-        for history, result in zip(self._histories, run.results, strict=False):
-            history.observe(result)
-        return run, outcome
-
-    def _speculation(self) -> CascadeSpeculation | None:
-        if self._policy is None:
-            return None
-        return CascadeSpeculation(self._policy, self._histories, self._tiers, self._priced, self._idle)
-
-    def _idle(self, name: str) -> bool:
-        return self.models[name].in_progress < self._slots[name]
-
-
-def _tokens(played: RecordedAnswer) -> int:
-    return len(played.logprobs) if played.logprobs else played.completion_tokens or 0
 
 
 def _threshold(agreements: np.ndarray, rate: float) -> float:
     """Return the threshold below which this share of the agreements is."""
     ordered = np.sort(agreements)
     return float(ordered[min(len(ordered) - 1, round(rate * len(ordered)))])
-
-
-class Clockwork(Model):
-    """A model over a replay engine, with the time of a call over the network before it."""
-
-    def __init__(self, engine: ReplayEngine, hop_s: float) -> None:
-        self.engine = engine
-        self._hop_s = hop_s
-        self.in_progress = 0
-
-    async def generate(self, prompt: Prompt) -> Answer:
-        self.in_progress += 1
-        try:
-            await asyncio.sleep(self._hop_s)
-            return await answer(self.engine, prompt)
-        finally:
-            self.in_progress -= 1
-
-    async def stream(self, prompt: Prompt) -> AsyncGenerator[Delta | Answer, None]:
-        await asyncio.sleep(self._hop_s)
-        async with aclosing(stream_answer(self.engine, prompt)) as items:
-            async for item in items:
-                yield item
-
-
-class KnownScorer(Scorer):
-    """Similarities of the members' answers, computed once; a comparison takes the mean seconds that it took then."""
-
-    def __init__(self, workload: Workload) -> None:
-        signal = build_signal(RougeConfig(kind="rougeL"))
-        columns = [workload.answers[name] for name in MEMBERS]
-        self._texts = [[each.text for each in row] for row in zip(*columns, strict=True)]
-        started = perf_counter()
-        scored = signal.similarities(self._texts)
-        self._pair_s = (perf_counter() - started) / (len(self._texts) * len(MEMBERS) * (len(MEMBERS) - 1) / 2)
-        self._known: dict[tuple[str, str], float] = {}
-        for texts, scores in zip(self._texts, scored, strict=True):
-            for i, first in enumerate(texts):
-                for j, second in enumerate(texts):
-                    self._known[first, second] = scores.similarities[i][j]
-
-    async def score(self, signal: str, texts: Sequence[str], since: int = 0) -> Scores:
-        await asyncio.sleep(self._pair_s * (len(texts) * (len(texts) - 1) - since * (since - 1)) / 2)
-        return Scores(tuple(tuple(self._known[a, b] for b in texts) for a in texts))
-
-    def agreements(self, tier: Tier) -> np.ndarray:
-        """Return how far the tier's members agree on each prompt, shape (n,)."""
-        chosen = [MEMBERS.index(name) for name in tier.models]
-        values = []
-        for row in self._texts:
-            given = [Generation(row[i], "stop", 1, 1) for i in chosen]
-            matrix = tuple(tuple(self._known[a.text, b.text] for b in given) for a in given)
-            decision = decide(tier, agree(survivors(tier, given), matrix))
-            values.append(-1.0 if decision.agreement is None else decision.agreement)
-        return np.array(values)
 
 
 if __name__ == "__main__":

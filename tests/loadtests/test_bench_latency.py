@@ -7,8 +7,9 @@ from time import perf_counter
 
 import pytest
 
-from loadtests import virtual_time
-from loadtests.bench_latency import POLICIES, TARGET, A, B, Bench, C, made_up
+from loadtests.bench_latency import POLICIES, Bench
+from loadtests.latency import virtual_time
+from loadtests.latency.workload import TARGET, A, B, C, made_up
 from serve_app.core.types import Tier
 
 

@@ -1,0 +1,1 @@
+"""What the latency benchmark is made of: models that are clocks, their answers, and the time they run in."""

@@ -1,0 +1,64 @@
+"""What is asked in the latency benchmark, and what each model answers."""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from serve_app.core.types import Answer, Generation
+from serve_app.engines.replay.tape import RecordedAnswer
+from serve_app.evaluation.records.file import Records
+
+A, B, C, TARGET = "member-3b", "member-1.5b", "member-1.5b-2", "target-72b"
+MEMBERS = (A, B, C)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Prompts, and the answer of each model to each."""
+
+    prompts: list[str]
+    answers: Mapping[str, list[RecordedAnswer]]
+
+
+def made_up(requests: int, rng: random.Random) -> Workload:
+    """Return answers whose first words are common to all members; how many is uniform from none to all.
+
+    Tokens of answers that agree are the likelier, with noise: -0.05 on average for equal answers, -0.55 for others.
+    """
+    prompts = [f"prompt {number}" for number in range(requests)]
+    answers: dict[str, list[RecordedAnswer]] = {name: [] for name in (*MEMBERS, TARGET)}
+    for number in range(requests):
+        agreement = rng.random()
+        logprob = -0.05 - 0.5 * (1 - agreement) * rng.uniform(0.5, 1.5)
+        typical = rng.lognormvariate(0.0, 0.5)
+        for name, column in answers.items():
+            length = max(1, min(512, round(113 * typical * rng.lognormvariate(0.0, 0.2))))
+            common = round(agreement * length * rng.uniform(0.9, 1.0))
+            words = [f"c{number}x{word}" if word < common else f"{name}{number}x{word}" for word in range(length)]
+            tokens = [words[0], *(f" {word}" for word in words[1:])]
+            logprobs = tuple((token, logprob) for token in tokens)
+            column.append(RecordedAnswer(text="".join(tokens), prompt_tokens=256, logprobs=logprobs))
+    return Workload(prompts, answers)
+
+
+def recorded(records: Records, models: Sequence[str], requests: int, rng: random.Random) -> Workload:
+    """Return recorded answers, drawn again if there are fewer than the requests."""
+    rows = records.complete(models)
+    chosen = [rng.choice(rows) for _ in range(requests)] if len(rows) < requests else rng.sample(rows, requests)
+    answers: dict[str, list[RecordedAnswer]] = {}
+    for name, model in zip((*MEMBERS, TARGET), models, strict=True):
+        column = [records.answers[model].without_logprobs(row) for row in chosen]
+        answers[name] = [_played(each) for each in column if each is not None]
+    return Workload([f"prompt {number}" for number in range(requests)], answers)
+
+
+def _played(given: Answer) -> RecordedAnswer:
+    if not isinstance(given, Generation):
+        return RecordedAnswer(error=given.message or "failed", prompt_tokens=given.prompt_tokens)
+    tokens = {"prompt_tokens": given.prompt_tokens, "completion_tokens": given.completion_tokens}
+    return RecordedAnswer(text=given.text, **tokens)
+
+
+def tokens_of(played: RecordedAnswer) -> int:
+    """Return how many tokens an answer has."""
+    return len(played.logprobs) if played.logprobs else played.completion_tokens or 0
