@@ -1,14 +1,11 @@
 """Router: HTTP -> cascade over model and scorer handles -> HTTP. It holds the thresholds in force."""
 
-import asyncio
 import json
 import logging
 from collections.abc import AsyncGenerator, Sequence
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
-from pydantic import ValidationError
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
@@ -16,13 +13,11 @@ from serve_app.api.fields.cascade_options import CascadeOptions
 from serve_app.api.intake.limits import Limits
 from serve_app.api.routes import build_api
 from serve_app.api.service import ModelCard, Readiness
-from serve_app.config import TARGET_TIMEOUT_S, AppConfig, RouterSettings
-from serve_app.config.explain import explain
+from serve_app.config import AppConfig
 from serve_app.core.bounded_store import StoreLimits
 from serve_app.core.charges import charge
 from serve_app.core.cost import Speed
 from serve_app.core.deciding.carried import newly_asked
-from serve_app.core.deciding.deferral import answers_needed
 from serve_app.core.protocols import Model, Scorer
 from serve_app.core.record import DecisionRecord, decision_record
 from serve_app.core.record_json import JsonObject, to_json
@@ -49,10 +44,12 @@ from serve_app.deployments.observing.metrics import (
     Instruments,
 )
 from serve_app.deployments.overrides import overridden
+from serve_app.deployments.policies import Policies
 from serve_app.deployments.protecting.gate import Gate, GateMiddleware
 from serve_app.deployments.protecting.host_check import HostCheckMiddleware
-from serve_app.deployments.protecting.liveness import UNREADABLE, Health, Liveness, look_up
+from serve_app.deployments.protecting.liveness import Health, Liveness, look_up
 from serve_app.deployments.protecting.protection import Protection
+from serve_app.deployments.protecting.readiness import ReadinessProbe
 from serve_app.deployments.sessions import Sessions
 from serve_app.deployments.speculation import Speculations
 from serve_app.errors import ConfigError, RequestError, UnknownModelError, choices, quoted
@@ -62,9 +59,6 @@ if TYPE_CHECKING:
     from serve_app.deployments.observing.tracing import Tracing
 
 logger = logging.getLogger("ray.serve")
-
-STATUS_AGE_S = 1.0
-"""How long a status of the deployments is reused, so that probes cost the controller little."""
 
 
 class Router:
@@ -107,13 +101,12 @@ class Router:
         speeds = {name: Speed(getattr(model, "max_tokens", None)) for name, model in config.models.items()}
         self._speeds = {name: speeds[base_name(name)] for name in config.asked()}
         self._speculations = Speculations(config, self._costs, self._speeds, self._protection.idle)
-        self._refused: JsonObject | None = None
-        self._status: tuple[float, Readiness] | None = None
-        self._apply(RouterSettings())
+        self._policies = Policies(config)
+        self._readiness = ReadinessProbe(config, self._policies, self._protection, _look)
         self._demand = Demand(
             {
                 id_: [[*map(config.served_by, models)] for models in newly_asked([tier.models for tier in tiers])]
-                for id_, tiers in self._tiers.items()
+                for id_, tiers in self._policies.tiers.items()
             }
         )
 
@@ -136,43 +129,23 @@ class Router:
 
         Never raises: Serve would kill and restart the replica over and over.
         """
-        try:
-            self._apply(RouterSettings.model_validate(user_config))
-            self._refused = None
-        except ValidationError as error:
-            self._refuse(user_config, " ".join(explain(error, RouterSettings, "user_config.")))
-        except ValueError as error:
-            self._refuse(user_config, f"user_config.{error}.")
+        self._policies.change(user_config)
 
     async def check_health(self) -> None:
         """Set the gauges, which Ray forgets if they are not set again. Serve calls this every few seconds."""
-        self._instruments.record(REFUSED, self._refused is not None)
+        self._instruments.record(REFUSED, self._policies.refused is not None)
         for name, breaker in self._protection.breakers.items():
             self._instruments.record(LEFT_OUT, breaker.left_s is not None, name)
-        for id_, row in self._thresholds.items():
+        for id_, row in self._policies.thresholds.items():
             for number, threshold in enumerate(row):
                 self._instruments.record(THRESHOLD, threshold, id_, str(number))
-        for id_, rates in self._expected.items():
+        for id_, rates in self._policies.expected.items():
             for bound, rate in zip(("expected", "low", "high"), rates or (), strict=False):
                 self._instruments.record(CALIBRATED_RATE, rate, id_, bound)
 
-    def _refuse(self, user_config: dict[str, Any], message: str) -> None:
-        self._refused = {"message": message, "user_config": user_config, "in_force": self._thresholds}
-        logger.error("The new user_config is refused, the old thresholds stay in force: %s", message)
-
-    def _apply(self, settings: RouterSettings) -> None:
-        thresholds = settings.applied_to(self._config)
-        tiers = {id_: self._config.tiers(id_, row) for id_, row in thresholds.items()}
-        self._thresholds = thresholds
-        self._calibrations = {id_: calibrated.id for id_, calibrated in settings.calibrations.items()}
-        self._expected = {id_: calibrated.deferral_rate for id_, calibrated in settings.calibrations.items()}
-        self._tiers: dict[str, tuple[Tier, ...]] = tiers | {
-            name: (Tier((name,), timeout_s=TARGET_TIMEOUT_S),) for name in self._config.models
-        }
-
     def cards(self) -> list[ModelCard]:
         cascades = [
-            ModelCard(id_, "cascade", {"tiers": [_tier_card(tier) for tier in self._tiers[id_]]})
+            ModelCard(id_, "cascade", {"tiers": [_tier_card(tier) for tier in self._policies.tiers[id_]]})
             for id_ in self._config.cascades
         ]
         models = [
@@ -183,11 +156,11 @@ class Router:
         return cascades + models + encoders
 
     def open(self, model: str, prompt: Prompt, options: CascadeOptions, *, stream: bool, answers: int = 1) -> Run:
-        if model not in self._tiers:
-            message = f"There is no model {quoted(model)}. {choices(model, self._tiers)}"
+        if model not in self._policies.tiers:
+            message = f"There is no model {quoted(model)}. {choices(model, self._policies.tiers)}"
             raise UnknownModelError(message, "model", "model_not_found")
         cascade = self._config.cascades.get(model)
-        tiers = overridden(self._config, model, self._tiers[model], options)
+        tiers = overridden(self._config, model, self._policies.tiers[model], options)
         silent = self._config.without_logprobs(name for tier in tiers for name in tier.models)
         if prompt.sampling.logprobs and silent:
             raise RequestError(f"logprobs: {', '.join(map(repr, silent))} cannot give log-probabilities.", "logprobs")
@@ -228,7 +201,7 @@ class Router:
             asked = run.prompt if sample is None else sampled(run.prompt, sample)
             if not self._config.models[self._config.served_by(name)].greedy(asked.sampling):
                 return None
-        return request_key(model, run, self._calibration(model, run))
+        return request_key(model, run, self._policies.calibration(model, run))
 
     def _begin(self, model: str, run: Run) -> None:
         """Let a run ask its first models."""
@@ -247,13 +220,13 @@ class Router:
     def close(self, model: str, run: Run, outcome: Outcome | None, options: CascadeOptions) -> DecisionRecord:
         self._protection.leave(run)
         self._sessions.ended(model, options.session, run, outcome)
-        if self._as_configured(model, run) and (outcome is None or outcome.cached is None):
+        if self._policies.hold_for(model, run) and (outcome is None or outcome.cached is None):
             self._speculations.ended(model, run)
         self._measure(model, run, outcome)
         if (result := self._cache.leave(run, outcome)) and self._cache.has(model):
             self._instruments.record(CACHE, 1, model, result)
         charges = charge(run, outcome, self._costs)
-        calibration = self._calibration(model, run)
+        calibration = self._policies.calibration(model, run)
         record = decision_record(model, run, outcome, charges, answers=options.include_answers, calibration=calibration)
         self._instruments.record_all(request_measures(model, run, outcome, record, charges))
         if self._tracing:
@@ -261,14 +234,6 @@ class Router:
         if self._config.router.log_decisions:
             logger.info("decision %s", json.dumps(to_json(record.without_answers())))
         return record
-
-    def _calibration(self, model: str, run: Run) -> str | None:
-        """Return the id of the calibration in force, or None if the request overrode the policy."""
-        return self._calibrations.get(model) if self._as_configured(model, run) else None
-
-    def _as_configured(self, model: str, run: Run) -> bool:
-        """Return whether the request had the policy of its cascade, and did not override it."""
-        return run.force is None and tuple(run.tiers) == self._tiers[model]
 
     def _measure(self, model: str, run: Run, outcome: Outcome | None) -> None:
         for call in run.calls:
@@ -287,54 +252,8 @@ class Router:
             self._tracing.flush()
 
     async def readiness(self) -> Readiness:
-        if self._status is None or monotonic() - self._status[0] > STATUS_AGE_S:
-            self._status = (monotonic(), await self._readiness_now())
-        state = self._status[1]
+        state = await self._readiness.now()
         return Readiness(state.ready and not self._gate.closed, state.details | {"draining": self._gate.closed})
-
-    async def _readiness_now(self) -> Readiness:
-        try:
-            # Reading the status blocks: it is a call to Serve's controller.
-            return self._readiness(await asyncio.to_thread(_look))
-        except UNREADABLE as error:
-            # Requests are served on while the controller is away.
-            logger.warning("Serve's status could not be read, so readiness is taken as unchanged: %r", error)
-            return self._status[1] if self._status else Readiness(False, {"message": "Serve's status is unknown."})
-
-    def _readiness(self, deployments: dict[str, Health]) -> Readiness:
-        running = {name: health.running for name, health in deployments.items()}
-        answering = {name for name, health in deployments.items() if self._answers(name, health)}
-        waiting = [
-            f"cascades.{id_}.tiers[{number}]"
-            for id_ in self._config.cascades
-            for number, tier in enumerate(self._tiers[id_])
-            if not self._can_answer(tier, answering)
-        ]
-        details: JsonObject = {
-            "waiting_for": waiting,
-            "replicas": running,
-            "left_out": self._protection.left_out(),
-            "thresholds": self._thresholds,
-            "calibrations": self._calibrations,
-            "refused_user_config": self._refused,
-        }
-        return Readiness(not waiting, details)
-
-    def _answers(self, name: str, health: Health) -> bool:
-        return bool(health.running) or (self._sleeps(name) and not health.down)
-
-    def _can_answer(self, tier: Tier, answering: set[str]) -> bool:
-        able = sum(self._config.served_by(name) in answering for name in tier.models)
-        if tier.signal is None:
-            return able == 1
-        scored = self._config.scorers(tier.signal) <= answering
-        return scored and able >= min(answers_needed(tier), len(tier.models))
-
-    def _sleeps(self, name: str) -> bool:
-        """Return whether a deployment may have no replica, and starts one on its first request."""
-        options = self._config.deployments().get(name)
-        scaling = options.autoscaling_config if options else None
-        return scaling is not None and scaling.min_replicas == 0
 
 
 def _tracing(config: AppConfig) -> "Tracing | None":

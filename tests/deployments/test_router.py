@@ -92,11 +92,11 @@ class TestReconfigure:
         router.reconfigure({"thresholds": {"default": [0.9]}})
         router.reconfigure(user_config)
         assert thresholds(opened(router)) == [0.9]
-        refused = router._readiness({}).details["refused_user_config"]
+        refused = router._readiness.of({}).details["refused_user_config"]
         assert refused["message"].startswith(sentence)
         assert (refused["user_config"], refused["in_force"]["default"]) == (user_config, [0.9])
         router.reconfigure({})
-        assert router._readiness({}).details["refused_user_config"] is None
+        assert router._readiness.of({}).details["refused_user_config"] is None
 
 
 SPECULATING = {"default": CASCADES["default"] | {"speculate": "always"}}
@@ -271,7 +271,7 @@ class TestReadiness:
     )
     def test_a_tier_waits_for_its_models_and_its_scorer(self, down: set[str], waiting: list[str]) -> None:
         seen = {name: Health(0, "UPDATING") if name in down else self.UP for name in (*MODELS, "Scorer", "Router")}
-        readiness = routed()._readiness(seen)
+        readiness = routed()._readiness.of(seen)
         assert readiness.details["waiting_for"] == [f"cascades.{tier}" for tier in waiting]
         assert readiness.ready == (not waiting)
         assert readiness.details["thresholds"] == {"default": [0.5], "three": [0.5, 0.25]}
@@ -284,7 +284,7 @@ class TestReadiness:
 
         seen: dict[str, Health] | None = None
         monkeypatch.setattr(router_module, "_look", look)
-        monkeypatch.setattr(router_module, "STATUS_AGE_S", -1.0)
+        monkeypatch.setattr("serve_app.deployments.protecting.readiness.STATUS_AGE_S", -1.0)
         router = router_of({"t": REPLAY}, {"default": {"tiers": [{"models": ["t"]}]}})
         first = await router.readiness()
         assert (first.ready, first.details["message"]) == (False, "Serve's status is unknown.")
@@ -377,7 +377,7 @@ def test_it_can_what_its_base_can() -> None:
 def test_it_is_ready_when_its_base_is(running: int, waiting: list[str]) -> None:
     up = Health(1, "HEALTHY")
     seen = {"base": Health(running, "UPDATING"), "Scorer": up, "Router": up}
-    readiness = of_adapters(adapters(), Adapted())._readiness(seen)
+    readiness = of_adapters(adapters(), Adapted())._readiness.of(seen)
     assert readiness.details["waiting_for"] == waiting
 
 

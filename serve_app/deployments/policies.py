@@ -1,0 +1,59 @@
+"""The policies in force: thresholds that `serve deploy` changes while requests run, and where they come from."""
+
+import logging
+from typing import Any
+
+from pydantic import ValidationError
+
+from serve_app.config import TARGET_TIMEOUT_S, AppConfig, RouterSettings
+from serve_app.config.explain import explain
+from serve_app.core.record_json import JsonObject
+from serve_app.core.running.run import Run
+from serve_app.core.types import Tier
+
+logger = logging.getLogger("ray.serve")
+
+
+class Policies:
+    """Tiers by the model ids of requests, with the thresholds in force; a single model is a cascade of one tier.
+
+    `expected` are the deferral rates of the calibrations in force, with their bounds. `refused` says what was wrong
+    with the last change, if it was not applied.
+    """
+
+    def __init__(self, config: AppConfig) -> None:
+        self._config = config
+        self.refused: JsonObject | None = None
+        self._apply(RouterSettings())
+
+    def change(self, user_config: dict[str, Any]) -> None:
+        """Apply new thresholds. Invalid ones are refused and reported, and the old ones stay in force."""
+        try:
+            self._apply(RouterSettings.model_validate(user_config))
+            self.refused = None
+        except ValidationError as error:
+            self._refuse(user_config, " ".join(explain(error, RouterSettings, "user_config.")))
+        except ValueError as error:
+            self._refuse(user_config, f"user_config.{error}.")
+
+    def _refuse(self, user_config: dict[str, Any], message: str) -> None:
+        self.refused = {"message": message, "user_config": user_config, "in_force": self.thresholds}
+        logger.error("The new user_config is refused, the old thresholds stay in force: %s", message)
+
+    def _apply(self, settings: RouterSettings) -> None:
+        thresholds = settings.applied_to(self._config)
+        tiers = {id_: self._config.tiers(id_, row) for id_, row in thresholds.items()}
+        self.thresholds = thresholds
+        self.calibrations = {id_: calibrated.id for id_, calibrated in settings.calibrations.items()}
+        self.expected = {id_: calibrated.deferral_rate for id_, calibrated in settings.calibrations.items()}
+        self.tiers: dict[str, tuple[Tier, ...]] = tiers | {
+            name: (Tier((name,), timeout_s=TARGET_TIMEOUT_S),) for name in self._config.models
+        }
+
+    def calibration(self, model: str, run: Run) -> str | None:
+        """Return the id of the calibration in force, or None if the request overrode the policy."""
+        return self.calibrations.get(model) if self.hold_for(model, run) else None
+
+    def hold_for(self, model: str, run: Run) -> bool:
+        """Return whether the request had the policy of its cascade, and did not override it."""
+        return run.force is None and tuple(run.tiers) == self.tiers[model]
