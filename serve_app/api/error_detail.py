@@ -15,6 +15,7 @@ FAILURE_STATUS: dict[FailureKind, int] = {
     "cancelled": 503,
     "refused": 400,
     "rate_limited": 429,
+    "unaffordable": 400,
     "invalid_output": 502,
 }
 
@@ -43,6 +44,8 @@ def failure_detail(model: str, failure: Failure, field_names: Mapping[str, str])
         reason, param = renamed(failure.message, failure.param, field_names)
         message = f"The model {model!r} cannot honour the request: {reason}"
         return ErrorDetail(status, message, param=param, code="unsupported")
+    if failure.kind == "unaffordable":
+        return ErrorDetail(status, failure.message, param=failure.param, code="unaffordable")
     kind = "rate_limit_error" if failure.kind == "rate_limited" else "server_error"
     return ErrorDetail(status, f"The model {model!r} failed: {failure.message}", kind, code=failure.kind)
 

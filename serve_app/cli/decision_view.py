@@ -170,7 +170,8 @@ def _verdicts(record: DecisionRecord) -> "Iterator[Text]":
         yield Text(f"{source}, so no model was asked", "green")
     if record.replaced:
         model = record.replaced.model
-        yield Text(f"{model} failed, so the best member answer stands in, by {record.answered_by}", "red")
+        what = "was not asked, for the budget" if record.replaced.kind == "unaffordable" else "failed"
+        yield Text(f"{model} {what}, so the best member answer stands in, by {record.answered_by}", "red")
 
 
 def _several(tiers: Sequence[TierRecord]) -> bool:

@@ -85,7 +85,7 @@ def price(model: ModelCost, prompt_tokens: int, completion_tokens: int, latency_
 
 
 class Speed:
-    """A model's speed: seconds per prompt token and per generated token, as moving averages over its answers.
+    """A model's speed: seconds per prompt token and per generated token, and tokens an answer, as moving averages.
 
     Used to estimate calls that were cut short, and what the target alone would have taken. `longest` is how many tokens
     an answer has at most if the request names no limit, or None.
@@ -97,12 +97,14 @@ class Speed:
 
     def __init__(self, longest: int | None = None) -> None:
         self.longest = longest
+        self.answer_tokens: float | None = None
         self.prompt_token_s: float | None = None
         self.token_s: float | None = None
 
     def observe(self, answer: Generation) -> None:
         """Update the averages with a finished answer. Reading ends with the first token, if its time was measured."""
         first_s, tokens = answer.first_token_s, answer.completion_tokens
+        self.answer_tokens = self._averaged(self.answer_tokens, tokens)
         decoding_s = 0.0 if first_s is None or tokens < 2 else (answer.latency_s - first_s) / (tokens - 1)
         if first_s is None or (tokens > 1 and decoding_s < self.FASTEST_TOKEN_S):
             reading_s = (self.prompt_token_s or 0.0) * answer.prompt_tokens

@@ -102,7 +102,7 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class Replacement:
-    """A target's failure that the best member answer made good."""
+    """The failure of the last tier, or why it was not asked; the best member answer stands in for it."""
 
     model: str
     kind: str
@@ -193,15 +193,15 @@ def decision_record(
             outcome.total_s if outcome else None,
         ),
         calibration=calibration,
-        replaced=_replacement(run.target, outcome),
+        replaced=_replacement(outcome),
         cached=outcome.cached if outcome else None,
     )
 
 
-def _replacement(target: str, outcome: Outcome | None) -> Replacement | None:
+def _replacement(outcome: Outcome | None) -> Replacement | None:
     if outcome is None or outcome.replaced is None:
         return None
-    return Replacement(target, outcome.replaced.kind, outcome.replaced.message)
+    return Replacement(outcome.tiers[-1].tier.models[0], outcome.replaced.kind, outcome.replaced.message)
 
 
 def _tier(result: TierResult, answers: bool) -> TierRecord:

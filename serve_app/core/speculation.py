@@ -13,7 +13,7 @@ MEMORY = 200
 """Requests of a tier that its history goes back."""
 LEAST = 20
 """Requests before a history says anything."""
-PENDING: frozenset[str] = frozenset({"refused", "forced"})
+PENDING: frozenset[str] = frozenset({"refused", "forced", "unaffordable"})
 """Reasons of decisions that say nothing about the next request."""
 
 

@@ -23,6 +23,7 @@ FailureKind: TypeAlias = Literal[
     "unavailable",
     "refused",  # the request asks for something that the model cannot do: no other model is asked
     "rate_limited",  # the model, or its endpoint, takes no more requests for now
+    "unaffordable",  # not asked: the request's budget is too small
     "invalid_output",  # the answer breaks the schema that the request demands
 ]
 Reason: TypeAlias = Literal[
@@ -34,6 +35,7 @@ Reason: TypeAlias = Literal[
     "nothing_to_return",  # every answer is empty, or the fixed model's is missing
     "scorer_failed",
     "refused",  # a model cannot do what the request asks for
+    "unaffordable",  # the request's budget is too small to ask the tier
     "forced",  # the request said so
     "session",  # its conversation was deferred before, and stays with the target
     "last_tier",  # no decision to take
@@ -350,6 +352,15 @@ class Decision:
     agreement: float | None = None
     threshold: float | None = None
     selected: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The most that a request may cost, in US dollars and FLOPs, and the seconds that it may take; None: no limit."""
+
+    usd: float | None = None
+    flops: float | None = None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

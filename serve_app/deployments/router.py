@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
@@ -16,15 +16,16 @@ from serve_app.api.service import ModelCard, Readiness
 from serve_app.config import AppConfig
 from serve_app.core.bounded_store import StoreLimits
 from serve_app.core.charges import charge
-from serve_app.core.cost import Speed
+from serve_app.core.cost import ModelCost, Speed
 from serve_app.core.deciding.carried import newly_asked
 from serve_app.core.protocols import Model, Scorer
 from serve_app.core.record import DecisionRecord, decision_record
 from serve_app.core.record_json import JsonObject, to_json
+from serve_app.core.running.budget import unknown
 from serve_app.core.running.cascade import Event
 from serve_app.core.running.run import Run
 from serve_app.core.sampling import SampledModel, base_name, sampled
-from serve_app.core.types import Embedding, Generation, Outcome, Prompt, Tier
+from serve_app.core.types import Budget, Embedding, Generation, Outcome, Prompt, Tier
 from serve_app.deployments.autoscaling import EXPECTED, Demand
 from serve_app.deployments.caching.answer_cache import AnswerCache
 from serve_app.deployments.caching.key import request_key
@@ -173,6 +174,8 @@ class Router:
             models={},
             scorer=self._scorer,
             force=options.force,
+            budget=_budget(options, [self._costs[name] for tier in tiers for name in tier.models], answers),
+            costs=self._costs,
             fallback=cascade is not None and cascade.on_target_failure == "best_member",
             escalated=options.force is None and self._sessions.escalated(model, options.session),
             speculation=self._speculations.of(model, tiers),
@@ -254,6 +257,19 @@ class Router:
     async def readiness(self) -> Readiness:
         state = await self._readiness.now()
         return Readiness(state.ready and not self._gate.closed, state.details | {"draining": self._gate.closed})
+
+
+def _budget(options: CascadeOptions, costs: Collection[ModelCost], answers: int) -> Budget | None:
+    """Return the request's budget, or None. Raises `RequestError` if nobody could keep it."""
+    budget = Budget(options.max_cost_usd, options.max_flops, options.max_latency_s)
+    if budget == Budget():
+        return None
+    if answers > 1:
+        raise RequestError("n: a request with a budget has one answer.", "n")
+    for limit, unit, field in ((budget.usd, "usd", "max_cost_usd"), (budget.flops, "flops", "max_flops")):
+        if limit is not None and unknown(costs, unit):
+            raise RequestError(f"cascade.{field}: what a model costs in this unit is not known.", f"cascade.{field}")
+    return budget
 
 
 def _tracing(config: AppConfig) -> "Tracing | None":

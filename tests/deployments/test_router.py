@@ -12,7 +12,7 @@ from serve_app.core.record import DecisionRecord
 from serve_app.core.running.cascade import run_cascade
 from serve_app.core.running.run import Run
 from serve_app.core.tools import Tool
-from serve_app.core.types import Answer, Embedding, Generation, Message, Outcome, Prompt, Sampling, Scores
+from serve_app.core.types import Answer, Budget, Embedding, Generation, Message, Outcome, Prompt, Sampling, Scores
 from serve_app.deployments import router as router_module
 from serve_app.deployments.protecting.liveness import Health
 from serve_app.deployments.router import Router
@@ -97,6 +97,25 @@ class TestReconfigure:
         assert (refused["user_config"], refused["in_force"]["default"]) == (user_config, [0.9])
         router.reconfigure({})
         assert router._readiness.of({}).details["refused_user_config"] is None
+
+
+class TestBudgets:
+    async def test_a_request_brings_its_own(self) -> None:
+        router = routed()
+        assert opened(router).budget is None
+        assert opened(router, max_flops=1e9, max_latency_s=2).budget == Budget(None, 1e9, 2.0)
+        await closed(router)  # from now on it knows how long answers are
+        record = await closed(router, max_flops=6e10)  # of the members 4.8e10, of the target 3e10
+        assert record.replaced is not None
+        assert (record.answered_by, record.replaced.kind) == ("a", "unaffordable")
+
+    def test_a_unit_that_is_unknown_is_refused(self) -> None:
+        with pytest.raises(RequestError, match=r"^cascade\.max_cost_usd: what a model costs in this unit is not known"):
+            opened(routed(), max_cost_usd=1)
+
+    def test_several_answers_are_refused(self) -> None:
+        with pytest.raises(RequestError, match=r"^n: a request with a budget"):
+            routed().open("default", QUESTION, CascadeOptions(max_flops=1), stream=False, answers=2)
 
 
 SPECULATING = {"default": CASCADES["default"] | {"speculate": "always"}}

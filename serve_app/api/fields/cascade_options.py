@@ -11,6 +11,9 @@ MAX_SESSION = 256
 """Characters of the name of a session."""
 
 
+_MOST = "A tier that this does not allow is not asked, and the best answer so far goes back. The most that the request"
+
+
 class CascadeOptions(Body):
     """Our own part of a request: how this request is decided."""
 
@@ -26,6 +29,9 @@ class CascadeOptions(Body):
     cache: bool = Field(
         True, description="False: the answer is not taken from the cascade's cache, nor shared, nor kept there."
     )
+    max_cost_usd: float | None = Field(None, gt=0, description=f"{_MOST} may cost, in US dollars.")
+    max_flops: float | None = Field(None, gt=0, description=f"{_MOST} may cost, in FLOPs.")
+    max_latency_s: float | None = Field(None, gt=0, description=f"{_MOST} may take, in seconds.")
     session: Text | None = Field(
         None,
         min_length=1,

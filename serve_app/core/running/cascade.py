@@ -6,6 +6,7 @@ from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from typing import TypeAlias
 
+from serve_app.core.running.budget import left_s, unaffordable
 from serve_app.core.running.calls import CANCELLED, Calls, Key
 from serve_app.core.running.comparison import Comparison
 from serve_app.core.running.members import ask, ask_again, refused
@@ -59,7 +60,10 @@ async def cascade_events(run: Run) -> AsyncGenerator[Event, None]:
 
 
 async def _events(run: Run, calls: Calls) -> AsyncGenerator[Event, None]:
+    unasked: Failure | None = None
     for number, tier in enumerate(() if run.escalated else run.tiers[:-1]):
+        if (unasked := _too_dear(run, calls, number)) is not None:
+            break
         with _next_tier_started(run, calls, number):
             result = await _ask_tier(run, calls, number)
         run.results.append(result)
@@ -75,33 +79,58 @@ async def _events(run: Run, calls: Calls) -> AsyncGenerator[Event, None]:
             await calls.close(_ANSWERED)
             yield await _with_choices(run, calls, tier, _outcome(run, accepted))
             return
-    async with aclosing(_ask_target(run, calls)) as events:
+    unasked = unasked or _too_dear(run, calls, len(run.tiers) - 1)
+    async with aclosing(_ask_target(run, calls) if unasked is None else _nobody(run)) as events:
         async for event in events:
             if isinstance(event, Delta) and (event.text or event.reasoning) and run.first_text_s is None:
                 run.first_text_s = run.clock() - run.started
             yield event
     await calls.close(_ANSWERED)
-    target = run.results[-1].calls[0]
-    best = next(((result.tier, call) for result in reversed(run.results[:-1]) if (call := _selected(result))), None)
-    if isinstance(target.answer, Failure) and run.fallback and best is not None and run.first_text_s is None:
+    last = run.results[-1].calls[0] if unasked is None else Call(run.results[-1].tier.models[0], unasked)
+    best = _best_so_far(run)
+    if isinstance(last.answer, Failure) and best is not None:
         tier, call = best
         yield _whole(call.answer)
-        yield await _with_choices(run, calls, tier, _outcome(run, call, replaced=target.answer))
+        yield await _with_choices(run, calls, tier, _outcome(run, call, replaced=last.answer))
     else:
-        yield await _with_choices(run, calls, run.tiers[-1], _outcome(run, target))
+        yield await _with_choices(run, calls, run.tiers[-1], _outcome(run, last))
+
+
+def _too_dear(run: Run, calls: Calls, number: int) -> Failure | None:
+    """Return why the budget does not allow a tier, whose result is then noted, or None if it does."""
+    tier = run.tiers[number]
+    new = [name for name in tier.models if calls.answered((name, 0)) is None]
+    failure = unaffordable(run, new) if new else None
+    if failure is not None:
+        unasked = tuple(Call(name, calls.answered((name, 0)) or failure) for name in tier.models)
+        run.results.append(TierResult(tier, unasked, Decision(False, "unaffordable"), carried=_carried(run, tier)))
+    return failure
+
+
+async def _nobody(run: Run) -> AsyncGenerator[TierResult, None]:
+    """Yield the result of a tier that was not asked."""
+    yield run.results[-1]
+
+
+def _best_so_far(run: Run) -> tuple[Tier, Call] | None:
+    """Return the best answer of the tiers before the last, if it may stand in for that one's."""
+    if not (run.fallback or run.budget is not None) or run.first_text_s is not None:
+        return None
+    return next(((result.tier, call) for result in reversed(run.results[:-1]) if (call := _selected(result))), None)
 
 
 @contextmanager
 def _next_tier_started(run: Run, calls: Calls, number: int) -> Iterator[None]:
     """Call the models of the next tier while the body decides on this one, when the run's speculation says so."""
-    delay_s = None if run.speculation is None or run.force else run.speculation.delay_s(number, run.prompt)
-    if delay_s is None:
+    speculation = None if run.force or run.budget else run.speculation
+    delay_s = None if speculation is None else speculation.delay_s(number, run.prompt)
+    if speculation is None or delay_s is None:
         yield
         return
     following, last = run.tiers[number + 1], number + 2 == len(run.tiers)
 
     def start() -> None:
-        if run.speculation is not None and run.speculation.may_start(following):
+        if speculation.may_start(following):
             calls.start(_prompts(run, number + 1), stream=last and run.stream, speculative=True)
 
     timer = asyncio.get_running_loop().call_later(delay_s, start)
@@ -194,7 +223,8 @@ def _prompts(run: Run, number: int) -> list[tuple[Key, Prompt]]:
     """
     tier = run.tiers[number]
     scored = {name for later in run.tiers[number:] if later.confidence for name in later.models}
-    plain = replace(run.prompt, timeout_s=tier.timeout_s)
+    limits = [limit for limit in (tier.timeout_s, left_s(run)) if limit is not None]
+    plain = replace(run.prompt, timeout_s=min(limits, default=None))
     with_logprobs = replace(plain, sampling=replace(plain.sampling, logprobs=True)) if scored else plain
     return [((name, 0), with_logprobs if name in scored else plain) for name in tier.models]
 

@@ -59,7 +59,7 @@ def _lost_before(run: Run, calls: Calls, tier: Tier, keys: list[Key]) -> bool:
 
 def _waits_for_all(run: Run) -> bool:
     """Return whether answers are of use that cannot be accepted: in the target's place, or because it is forced."""
-    return run.fallback or run.force is not None
+    return run.fallback or run.force is not None or run.budget is not None
 
 
 class _Arrivals:

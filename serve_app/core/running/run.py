@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 
-from serve_app.core.cost import Speed, cut_short
+from serve_app.core.cost import ModelCost, Speed, cut_short
 from serve_app.core.protocols import Model, Scorer, Speculation
-from serve_app.core.types import Answer, Call, Delta, Failure, Force, Generation, Prompt, Tier, TierResult
+from serve_app.core.types import Answer, Budget, Call, Delta, Failure, Force, Generation, Prompt, Tier, TierResult
 
 
 @dataclass
@@ -15,7 +15,8 @@ class Run:
 
     `models` and `scorer` do the work; `speeds` (by model) are observed, and serve to estimate uncounted tokens.
     `escalated` asks the target alone, as if all tiers before it had deferred. `fallback` lets the best member answer
-    stand in for a target that failed. `speculation` says when a tier is asked before the one before it has decided.
+    stand in for a target that failed, as it does for a tier that the `budget`, by the models' `costs`, does not allow.
+    `speculation` says when a tier is asked before the one before it has decided.
     `choices` is how many answers are wanted of the model whose answer is returned. `stream` asks the target for deltas;
     `first_text_s` is how long its first text took, from `started`, in seconds of `clock`. `observer` belongs to
     whatever follows the run from outside; the cascade does not look at it.
@@ -27,6 +28,8 @@ class Run:
     scorer: Scorer
     force: Force | None = None
     fallback: bool = False
+    budget: Budget | None = None
+    costs: Mapping[str, ModelCost] = field(default_factory=dict)
     escalated: bool = False
     speculation: Speculation | None = None
     stream: bool = False

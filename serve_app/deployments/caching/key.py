@@ -18,6 +18,7 @@ NOT_ASKED = {
     "clock",
     "started",
     "first_text_s",
+    "costs",
 }
 NOT_ASKED |= {"observer"}
 """The fields of a `Run` that are about how it is made, or what became of it. All others are in the key."""

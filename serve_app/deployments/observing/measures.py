@@ -115,7 +115,7 @@ def _phases(run: Run, outcome: Outcome) -> Iterator[tuple[str, float]]:
     if deciding:
         yield "members", sum(result.elapsed_s - result.scoring_s for result in deciding)
         yield "scoring", sum(result.scoring_s for result in deciding)
-    if run.results and run.results[-1].judged is None:
+    if run.results and run.results[-1].decision.reason == "last_tier":
         yield "target", run.results[-1].elapsed_s
     yield "whole", outcome.total_s
     if run.stream and isinstance(outcome.answer, Generation):
