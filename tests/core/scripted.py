@@ -26,11 +26,14 @@ from serve_app.core.types import (
 HANG = 3600.0
 """Seconds in a script that no test waits for."""
 
-Step = float | Delta | Generation | Failure | Exception
+Step = float | asyncio.Event | Delta | Generation | Failure | Exception
 
 
 class Fake:
-    """A model that plays a script: sleeps, streams deltas, answers, fails or raises. It notes when it is stopped."""
+    """A model that plays a script: sleeps, waits for events, streams deltas, answers, fails or raises.
+
+    It notes when it is stopped.
+    """
 
     def __init__(self, *script: Step, parting: Answer | None = None) -> None:
         self.script = script
@@ -45,6 +48,8 @@ class Fake:
             for step in self.script:
                 if isinstance(step, float):
                     await asyncio.sleep(step)
+                elif isinstance(step, asyncio.Event):
+                    await step.wait()
                 elif isinstance(step, Exception):
                     raise step
                 elif not isinstance(step, Delta):
@@ -63,6 +68,8 @@ class Fake:
             for step in self.script:
                 if isinstance(step, float):
                     await asyncio.sleep(step)
+                elif isinstance(step, asyncio.Event):
+                    await step.wait()
                 elif isinstance(step, Exception):
                     raise step
                 else:

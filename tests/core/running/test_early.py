@@ -1,5 +1,6 @@
 """A tier that is decided before all of its answers have arrived decides what it would have decided with all."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from math import nan
@@ -64,7 +65,7 @@ async def test_all_answers_are_waited_for_if_each_is_of_use(options):
 
 async def test_each_pair_is_compared_once():
     scorer = Table({(a, b): float(a == b) for a in "xyz" for b in "xyz"})
-    models = {"a": Fake(0.1, said("x")), "b": Fake(0.05, said("y")), "c": Fake(said("z")), "t": Fake(said("t"))}
+    models = {"a": Fake(scorer.entered, said("x")), "b": Fake(said("y")), "c": Fake(said("z")), "t": Fake(said("t"))}
     outcome = await run_cascade(run_of(models, (replace(TRIO, threshold=0.5), TARGET), scorer=scorer))
     assert scorer.asked == [(["y", "z"], 0), (["y", "z", "x"], 2)]
     assert outcome.tiers[0].scores == Scores(((1, 0, 0), (0, 1, 0), (0, 0, 1)), flops=3.0)
@@ -118,9 +119,11 @@ class Table:
     def __init__(self, table: dict[tuple[str, str], float]) -> None:
         self.table = table
         self.asked: list[tuple[list[str], int]] = []
+        self.entered = asyncio.Event()
 
     async def score(self, signal: str, texts: Sequence[str], since: int = 0) -> Scores:
         self.asked.append((list(texts), since))
+        self.entered.set()
         pairs = len(texts) * (len(texts) - 1) // 2 - since * (since - 1) // 2
         return Scores(
             tuple(
