@@ -1,6 +1,7 @@
 """Which outcomes may be given to other requests."""
 
 from dataclasses import replace
+from typing import Any, Literal
 
 import pytest
 
@@ -33,7 +34,29 @@ def test_a_member_that_fails_so_will_fail_so_again(kind: str) -> None:
 def test_a_member_that_was_stopped_because_the_others_decide_disturbs_nothing() -> None:
     stopped = tier_of(said("x"), Failure("cancelled", "Stopped."))
     assert complete(deferred(tier=stopped))
-    assert not complete(deferred(tier=replace(stopped, tier=replace(TIER, tier_timeout_s=1.0))))
+
+
+@pytest.mark.parametrize("limit", [{"tier_timeout_s": 1.0}, {"quorum": 2}])
+def test_what_was_decided_on_the_first_answers_to_arrive_is_shared_and_not_kept(limit: dict[str, Any]) -> None:
+    limited = replace(TIER, **limit)
+    stopped = replace(tier_of(said("x"), Failure("cancelled", "Stopped.")), tier=limited)
+    assert not complete(deferred(tier=stopped))
+    assert shareable(deferred(tier=stopped))
+    assert complete(deferred(tier=replace(tier_of(said("x"), said("y")), tier=limited)))
+
+
+@pytest.mark.parametrize(
+    ("early", "accepted", "kept"),
+    [("decision", True, False), ("decision", False, True), ("selection", True, True)],
+)
+def test_an_answer_selected_by_the_order_of_arrival_is_shared_and_not_kept(
+    early: Literal["decision", "selection"], accepted: bool, kept: bool
+) -> None:
+    """The third answer had arrived when its call was to be stopped: no call is cancelled."""
+    tier = replace(tier_of(said("x"), said("x")), tier=replace(TIER, early=early), bounds=(0.5, 1.0))
+    tier = replace(tier, decision=replace(tier.decision, accepted=accepted))
+    outcome = Outcome(said("x"), "a", (tier,), 1.0) if accepted else deferred(tier=tier)
+    assert (complete(outcome), shareable(outcome)) == (kept, True)
 
 
 @pytest.mark.parametrize("kind", ["error", "timeout", "unavailable", "rate_limited"])
