@@ -328,6 +328,16 @@ class Tier:
         several = len(self.models) > (1 if self.token_level else 2)
         return several and self.early != "off" and self.signal_range is not None and self.blend is None
 
+    @property
+    def decides_by_arrival(self) -> bool:
+        """Return whether the decision depends on which answers arrive first, or in time."""
+        return self.quorum is not None or self.tier_timeout_s is not None
+
+    @property
+    def selects_by_arrival(self) -> bool:
+        """Return whether another order of arrival may return another answer, though the decision is the same."""
+        return self.may_settle_early and self.early == "decision" and self.select is None
+
 
 @dataclass(frozen=True, slots=True)
 class Agreement:

@@ -25,11 +25,10 @@ def shareable(outcome: Outcome) -> bool:
 def _undisturbed(result: TierResult) -> bool:
     tier, kinds = result.tier, {call.answer.kind for call in result.calls if isinstance(call.answer, Failure)}
     # Core stops a call whose answer can change nothing, which is exact; or because the quorum or the tier's time is up.
-    exact = tier.quorum is None and tier.tier_timeout_s is None
-    allowed = _OF_THE_ANSWER | {"cancelled"} if exact else _OF_THE_ANSWER
+    allowed = _OF_THE_ANSWER if tier.decides_by_arrival else _OF_THE_ANSWER | {"cancelled"}
     return result.scorer_error is None and kinds <= allowed and not _selected_by_arrival(result)
 
 
 def _selected_by_arrival(result: TierResult) -> bool:
-    """Return whether another order of arrival may return another answer, as under `early: decision`."""
-    return result.tier.early == "decision" and result.bounds is not None and result.decision.accepted
+    """Return whether the answer that was accepted is the best of those that had arrived, not of all."""
+    return result.tier.selects_by_arrival and result.bounds is not None and result.decision.accepted

@@ -11,6 +11,7 @@ from math import ceil
 import numpy as np
 import numpy.typing as npt
 
+from serve_app.core.types import Tier
 from serve_app.errors import ConfigError, DataError
 from serve_app.evaluation.analysis.candidates import Candidate
 from serve_app.evaluation.analysis.cascade_view import CascadeView, recorded
@@ -46,6 +47,7 @@ def calibrate(dataset: Dataset, goal: Goal, *, set_aside: bool, all_tune: bool =
     """
     view, candidates = scored_tiers(dataset)
     goal.check(len(candidates))
+    _check_recorded([candidate.tier for candidate in candidates], goal)
     choose, tune, test = dataset.parts(view.group.index, CHOOSE, CALIBRATE)
     if not set_aside and not needs_path(goal, len(candidates), len(choose) + len(tune)):
         choose, tune = choose[:0], np.concatenate([choose, tune])
@@ -103,6 +105,21 @@ def scored_tiers(dataset: Dataset) -> tuple[CascadeView, list[Candidate]]:
     if not candidates:
         raise DataError(f"{id_!r} has one tier, which always answers: there is no threshold to find.")
     return view, candidates
+
+
+def _check_recorded(tiers: Sequence[Tier], goal: Goal) -> None:
+    """Raise ConfigError if answers would arrive in an order that decides what the goal is about: records have none."""
+    for number, tier in enumerate(tiers):
+        if tier.decides_by_arrival:
+            raise ConfigError(
+                f"tiers[{number}]: quorum and tier_timeout_s depend on arrival, which records do not have; calibrate "
+                "without them."
+            )
+        if tier.selects_by_arrival and (goal.quality is not None or goal.risk is not None):
+            raise ConfigError(
+                f"tiers[{number}]: under early: decision the answer that is returned depends on arrival, which records "
+                "do not have; calibrate a quality or a loss with early: selection."
+            )
 
 
 def _thresholds(

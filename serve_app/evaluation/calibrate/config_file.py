@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from serve_app.config import AppConfig, VllmLoraModel, operational_options
+from serve_app.config import AppConfig, TierConfig, VllmLoraModel, operational_options
 from serve_app.config.serve_file import load
 from serve_app.core.sampling import base_name
 from serve_app.errors import ConfigError, DataError
@@ -122,11 +122,8 @@ def check_same(served: AppConfig, calibrated: AppConfig, id_: str, config: Path 
     """Raise ConfigError unless the cascade to serve has the calibrated one's models, scored in the same way."""
     if id_ not in served.cascades:
         raise ConfigError(f"{config}: there is no cascade {id_!r}.")
-    unlike = {"signal": None, "threshold": None}
     tiers = served.cascades[id_].tiers
-    pairs = zip(tiers, calibrated.cascades[id_].tiers, strict=False)
-    same = len(tiers) == len(calibrated.cascades[id_].tiers)
-    if not same or any(tier.model_copy(update=unlike) != other.model_copy(update=unlike) for tier, other in pairs):
+    if list(map(_calibrated_part, tiers)) != list(map(_calibrated_part, calibrated.cascades[id_].tiers)):
         raise ConfigError(
             f"{config}: the cascade {id_!r} is not the one in the records, so the threshold would not fit."
         )
@@ -135,6 +132,12 @@ def check_same(served: AppConfig, calibrated: AppConfig, id_: str, config: Path 
     for name in [*requested, *bases]:  # an adapter's answers come from its base's engine
         if option := _differing(served.models[name], calibrated.models[name]):
             raise ConfigError(f"{config}: models.{name}.{option} is not that of the records, so answers may differ.")
+
+
+def _calibrated_part(tier: TierConfig) -> TierConfig:
+    """Return the tier without what calibration sets, or what decides and returns the same: `early` but `decision`."""
+    early = "decision" if tier.early == "decision" else "off"
+    return tier.model_copy(update={"signal": None, "threshold": None, "early": early})
 
 
 def _check_signal(

@@ -94,7 +94,7 @@ def _cascade(scored: Scored, compare: Sequence[str]) -> CascadeResult:
         target=view.target,
         metric=view.metric,
         models={model: _model(view, model) for tier in view.tiers for model in tier.models},
-        flags=tuple(_better_members(view)),
+        flags=(*_better_members(view), *_arrival_dependent(view)),
         detail=front(view) if len(view.tiers) > 2 else _curves(scored, compare),
     )
 
@@ -135,6 +135,19 @@ def _better_members(view: CascadeView) -> list[str]:
         for model, mean in means.items()
         if mean > target
     ]
+
+
+def _arrival_dependent(view: CascadeView) -> list[str]:
+    """Return a sentence for each tier that decides or selects by the order of arrival, which records do not have."""
+    sentences = []
+    for number, tier in enumerate(view.tiers[:-1]):
+        if tier.decides_by_arrival:
+            sentences.append(f"tiers[{number}] has a quorum or a tier_timeout_s; all figures are those of all answers.")
+        if tier.selects_by_arrival:
+            sentences.append(
+                f"tiers[{number}] has early: decision; qualities are those of early: selection, deferral is the same."
+            )
+    return sentences
 
 
 def _bootstrap(view: CascadeView, scored: Sequence[Row]) -> Resampled[StatisticKey]:

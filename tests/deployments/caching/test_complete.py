@@ -5,9 +5,12 @@ from typing import Any, Literal
 
 import pytest
 
-from serve_app.core.types import Agreement, Answer, Call, Decision, Failure, Outcome, TierResult
+from serve_app.core.types import Agreement, Answer, Call, Decision, Failure, Outcome, Tier, TierResult
 from serve_app.deployments.caching.complete import complete, shareable
 from tests.core.scripted import TARGET, TIER, said
+from tests.core.worlds import EXACT
+
+TRIO = Tier(("a", "b", "c"), signal="exact", threshold=0.5, signal_range=EXACT)
 
 
 def tier_of(*answers: Answer) -> TierResult:
@@ -53,7 +56,7 @@ def test_an_answer_selected_by_the_order_of_arrival_is_shared_and_not_kept(
     early: Literal["decision", "selection"], accepted: bool, kept: bool
 ) -> None:
     """The third answer had arrived when its call was to be stopped: no call is cancelled."""
-    tier = replace(tier_of(said("x"), said("x")), tier=replace(TIER, early=early), bounds=(0.5, 1.0))
+    tier = replace(tier_of(said("x"), said("x")), tier=replace(TRIO, early=early), bounds=(0.5, 1.0))
     tier = replace(tier, decision=replace(tier.decision, accepted=accepted))
     outcome = Outcome(said("x"), "a", (tier,), 1.0) if accepted else deferred(tier=tier)
     assert (complete(outcome), shareable(outcome)) == (kept, True)
