@@ -148,9 +148,7 @@ class TestSpeculation:
         assert run.speculation.delay_s(0, QUESTION) is None
         for _ in range(20):
             await closed(router)
-        delay_s = run.speculation.delay_s(0, QUESTION)
-        assert delay_s is not None
-        assert delay_s < 1
+        assert run.speculation.delay_s(0, QUESTION) is not None
 
 
 class TestOverload:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
@@ -19,13 +19,15 @@ from serve_app.core.running.run import Run
 from serve_app.core.types import Answer, Delta, Generation, Prompt, Scores, Tier, TokenLogprob
 from serve_app.evaluation.analysis.cascade_view import CascadeView
 from serve_app.evaluation.analysis.costs import UNITS
-from serve_app.evaluation.analysis.dataset import Dataset
+from serve_app.evaluation.analysis.dataset import CALIBRATE, CHOOSE, Dataset
+from serve_app.evaluation.analysis.fitting import with_signals
 from serve_app.evaluation.analysis.load import load_dataset
 from serve_app.evaluation.analysis.options import Options
 from serve_app.evaluation.analysis.similarities import Similarities
 from serve_app.evaluation.calibrate.calibrate import scored_tiers
 from serve_app.evaluation.calibrate.command import run
 from serve_app.evaluation.calibrate.goal import Goal
+from serve_app.evaluation.evaluate import fronts
 from serve_app.evaluation.evaluate.evaluate import evaluate
 from serve_app.evaluation.evaluate.fronts import ParetoFront
 from serve_app.evaluation.records.file import Records
@@ -196,9 +198,9 @@ def test_evaluate_shows_a_ladder_as_configured_and_under_each_signal(path: Path)
     [cascade] = evaluate(data).groups[-1].cascades
     assert isinstance(cascade.detail, ParetoFront)
     assert cascade.tiers == (("a",), ("a", "b"), ("a", "b"), ("t",))
-    signals = {point.signal for point in cascade.detail.points} - {None}
-    assert signals <= {"chow_avg -> exact -> exact", "chow_avg -> rougeL -> rougeL", "chow_avg -> rougeL -> exact"}
-    assert signals
+    signals = ["chow_avg -> exact -> exact", "chow_avg -> rougeL -> rougeL", "chow_avg -> rougeL -> exact"]
+    assert [name for name, _, _ in fronts._cascades(view_of(data), "flops")] == signals
+    assert {point.signal for point in cascade.detail.points} <= {*signals, None}
 
 
 def test_a_ladder_is_calibrated_and_its_costs_reported(path: Path) -> None:
@@ -207,11 +209,14 @@ def test_a_ladder_is_calibrated_and_its_costs_reported(path: Path) -> None:
     assert len(done.calibrated.thresholds) == 3
     [zscored] = [signal for name, signal in done.fitted.items() if name == "chow_avg"]
     assert set(zscored.zscores) == {"a"}  # type: ignore[union-attr]
-    share = done.calibrated.report.on_test.cost_share["flops"]
-    data = load_dataset(Records.load(path), replace(options, fit=1 / 3))
-    alone = [costs["flops"] for name, costs in data.costs.items() if name != "c"]
-    most = sum(float(cost.mean()) for cost in alone if cost is not None) / float(alone[-1].mean())  # type: ignore[union-attr]
-    assert 0 < share < most
+    data = with_signals(load_dataset(Records.load(path), options), done.fitted)
+    view, candidates = scored_tiers(data)
+    *_, test = data.parts(view.group.index, CHOOSE, CALIBRATE)
+    by = answered_by([each.scored.scores[test] for each in candidates], done.calibrated.thresholds)
+    assert set(by) >= {0, 1, 3}
+    a, b, target = (cost[test] for name in "abt" if (cost := data.costs[name]["flops"]) is not None)
+    spent = a + b * (by > 0) + target * (by > 2)  # lexical scores cost no FLOPs
+    assert done.calibrated.report.on_test.cost_share["flops"] == pytest.approx(spent.mean() / target.mean())
 
 
 def test_a_model_of_two_tiers_is_fitted_on_its_answers_once(tmp_path: Path) -> None:

