@@ -105,7 +105,8 @@ class TestBudgets:
         assert opened(router).budget is None
         assert opened(router, max_flops=1e9, max_latency_s=2).budget == Budget(None, 1e9, 2.0)
         await closed(router)  # from now on it knows how long answers are
-        record = await closed(router, max_flops=6e10)  # of the members 4.8e10, of the target 3e10
+        # 6.4e10 are expected of the members, 4.8e10 are spent, and 3e10 more are expected of the target.
+        record = await closed(router, max_flops=7e10)
         assert record.replaced is not None
         assert (record.answered_by, record.replaced.kind) == ("a", "unaffordable")
 
