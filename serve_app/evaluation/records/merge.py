@@ -7,6 +7,7 @@ from operator import eq
 from pathlib import Path
 from typing import Any, TypeVar
 
+from serve_app.core.sampling import Sample
 from serve_app.errors import DataError
 from serve_app.evaluation.records.answers import Answers
 from serve_app.evaluation.records.complete import check_output, write_complete
@@ -33,7 +34,8 @@ def merge(paths: Sequence[Path], output: Path, *, force: bool = False) -> None:
     """Write the records of all files as one.
 
     The config is the first file's with the models of all. Raises DataError, which names the files, if two of them
-    differ in an example, an answer, a model, a prompt or a limit that both have.
+    differ in an example, an answer, a model, a prompt or a limit that both have, or if the first one's cascades lack
+    samples of another.
     """
     check_output(output, force=force)
     if len(paths) < 2:
@@ -78,7 +80,7 @@ def _header(files: Files, examples: Sequence[Example]) -> Header:
     limits = _union("max_tokens of", [(name, header.sampling.max_tokens) for name, header in named])
     written = dict(headers[0].config.args)
     written["models"] = _union("the config of", [(name, header.config.models) for name, header in named])
-    _union("the sampling of", [(name, header.samples()) for name, header in named])
+    _check_samples([(name, header.samples()) for name, header in named])
     sampling = [header.sampling for header in headers]
     asked = [header.asked for header in headers]
     return replace(
@@ -94,6 +96,21 @@ def _header(files: Files, examples: Sequence[Example]) -> Header:
         models=_union("the model", [(name, header.models) for name, header in named]),
         versions=_versions(headers),
     )
+
+
+def _check_samples(named: Sequence[tuple[str, Mapping[str, Sample]]]) -> None:
+    """Raise DataError if samples were drawn unlike others of their name, or if the merged file would not say how.
+
+    That stands in the tiers of the config, which is the first file's.
+    """
+    _union("the sampling of", named)
+    (first, described), *others = named
+    for name, samples in others:
+        if missing := [sample for sample in samples if sample not in described]:
+            raise DataError(
+                f"{name} has samples that no tier of {first} has: {', '.join(missing)}. The cascades of the first file "
+                f"say how samples were drawn; name {name} first."
+            )
 
 
 def _union(what: str, parts: Sequence[tuple[str, Mapping[Any, T]]], same: Callable[[T, T], bool] = eq) -> dict[Any, T]:

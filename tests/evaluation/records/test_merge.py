@@ -84,22 +84,37 @@ def test_what_both_have_must_be_the_same(tmp_path: Path) -> None:
     assert not output.exists()
 
 
-def test_samples_of_both_are_drawn_in_the_same_way(tmp_path: Path) -> None:
-    def sampled(name: str, example: int, temperature: float) -> Path:
-        members = [{"model": "a", "samples": 2, "temperature": temperature}]
-        tiers = [{"models": members, "signal": "exact", "threshold": 0.5}, {"models": ["t"]}]
-        heads = header(("a", "t"))
-        args = {**heads.config.args, "cascades": {"default": {"tiers": tiers}}}
-        models = dict.fromkeys(("a#1", "a#2", "t"), FACTS)
-        heads = replace(heads, config=ConfigFacts("c", args), models=models)
-        answers = [answer_body(f"q{example}", model, PARIS) for model in models]
-        return write(tmp_path / name, heads.body(), example_body(question(example)), *answers)
+def sampled(path: Path, example: int, temperature: float, samples: int = 2) -> Path:
+    members = [{"model": "a", "samples": samples, "temperature": temperature}]
+    tiers = [{"models": members, "signal": "exact", "threshold": 0.5}, {"models": ["t"]}]
+    heads = header(("a", "t"))
+    args = {**heads.config.args, "cascades": {"default": {"tiers": tiers}}}
+    models = dict.fromkeys((*(f"a#{number + 1}" for number in range(samples)), "t"), FACTS)
+    heads = replace(heads, config=ConfigFacts("c", args), models=models)
+    answers = [answer_body(f"q{example}", model, PARIS) for model in models]
+    return write(path, heads.body(), example_body(question(example)), *answers)
 
-    one, two, other = sampled("one", 1, 0.7), sampled("two", 2, 0.7), sampled("other", 2, 1.0)
+
+def test_samples_of_both_are_drawn_in_the_same_way(tmp_path: Path) -> None:
+    one, two = sampled(tmp_path / "one", 1, 0.7), sampled(tmp_path / "two", 2, 0.7)
+    other = sampled(tmp_path / "other", 2, 1.0)
     merge([one, two], tmp_path / "both.jsonl")
     assert Records.load(tmp_path / "both.jsonl").complete(("a#1", "a#2", "t")) == [0, 1]
     with pytest.raises(DataError, match="differ in the sampling of 'a#1', so they cannot be merged"):
         merge([one, other], tmp_path / "more.jsonl")
+
+
+def test_the_first_file_says_how_the_samples_of_all_were_drawn(tmp_path: Path) -> None:
+    plain, two, three = first(tmp_path), sampled(tmp_path / "two", 2, 0.7), sampled(tmp_path / "three", 2, 0.7, 3)
+    with pytest.raises(
+        DataError, match=r"two has samples that no tier of .*first\.jsonl has: a#1, a#2\. .*two first\.$"
+    ):
+        merge([plain, two], tmp_path / "both.jsonl")
+    with pytest.raises(DataError, match=r"three has samples that no tier of .*two has: a#3\. "):
+        merge([two, three], tmp_path / "both.jsonl")
+    merge([three, two, plain], tmp_path / "both.jsonl")
+    drawn = Records.load(tmp_path / "both.jsonl").header.samples()
+    assert {name: sample.temperature for name, sample in drawn.items()} == dict.fromkeys(("a#1", "a#2", "a#3"), 0.7)
 
 
 def test_one_file_is_not_merged_and_an_existing_one_not_replaced(tmp_path: Path) -> None:
