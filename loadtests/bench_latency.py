@@ -5,13 +5,19 @@
 The fleet of configs/fleet-sim-72b.yaml, whose header names its sources: members of 3B and 1.5B, and a second one of
 1.5B where a tier has three, on a GPU each; a target of 72B on four GPUs; continuous batching. The decision core is the
 server's, with its own calls, cancellations, speculation and costs; the models are clocks; arrivals are random (Poisson)
-and do not wait for answers. The event loop jumps from timer to timer, so hours take minutes and nothing depends on this
-machine. A comparison takes the seconds that it takes here. HTTP and Ray are left out but for `--hop-ms` on each call.
+and do not wait for answers. The event loop jumps from timer to timer, so hours take minutes. Of this machine only the
+seconds of a comparison count, which are those that it takes here. HTTP and Ray are left out but for `--hop-ms` on each
+call.
 
-By default lengths are drawn (lognormal, 128 tokens on average), and how far the members agree on a prompt is uniform.
-With `--records` (as `cascade import` writes them) texts and lengths are those of three recorded members and a target,
-named by `--models` in that order. Thresholds are those that defer the share of requests in question, on the same
-requests.
+By default lengths are drawn (lognormal, 128 tokens on average), and how much of an answer is what all could say is
+uniform, on some prompts for each member by itself: two may agree and the third not. With `--records` (as `cascade
+import` writes them) texts and lengths are those of three recorded members and a target, named by `--models` in that
+order; speeds and sizes stay the fleet's. Thresholds are those that defer the share of requests in question, on the
+same requests.
+
+Nothing here says how good the answers are; quorum, early: decision and ladders return others than plain cascades at the
+same deferral rate. `adaptive` has nothing to adapt to: seconds saved and GPU-seconds wasted both grow with the members'
+time, so it asks ahead above a deferral rate of 18%, whatever the requests (with prices of tokens that would differ).
 """
 
 import argparse
@@ -86,7 +92,7 @@ def main() -> None:
     for rate in options.rates:
         table = Table(title=f"{rate:.0%} deferred", title_justify="left")
         table.add_column("cascade", no_wrap=True)
-        for name in ("deferred", "mean", "p50", "p95", "its p95", "FLOPs", "members", "waste"):
+        for name in ("deferred", "mean", "p50", "p95", "its p95", "FLOPs", "members", "waste", "tokens"):
             table.add_column(name, justify="right")
         scenarios = list(bench.scenarios(rate))
         asking_all = next(bench.measure(tiers, None) for name, tiers, _ in scenarios if name == ALL_THREE)
@@ -98,19 +104,24 @@ def main() -> None:
         console.print(table)
     console.print(
         "its p95: of the deferred requests, to that of the same requests at the target alone. members: their FLOPs, to "
-        "asking all three. waste: tokens of stopped calls of the target, to those that the target alone writes."
+        "asking all three. waste: FLOPs of calls made ahead and not needed, to those of the target alone. tokens: "
+        "completion tokens of stopped calls of the target, to those that it writes alone."
     )
 
 
 @dataclass(frozen=True)
 class Result:
-    """One measurement: what each request got and when, FLOPs of all, and tokens of the target that were wasted."""
+    """One measurement: what each request got and when, and FLOPs of all.
+
+    Wasted are calls made ahead that were not needed: their FLOPs, and the completion tokens of the target's.
+    """
 
     seconds: list[float]
     deferred: list[bool]
     texts: list[str]
     flops: float
     members_flops: float
+    wasted_flops: float
     wasted_tokens: int
     target_tokens: int
 
@@ -141,6 +152,7 @@ class Result:
             f"{late_s / alone_s:.2f}" if alone_s else "-",
             f"{self.flops / alone.flops:.2f}",
             f"{self.members_flops / asking_all.members_flops:.2f}",
+            f"{self.wasted_flops / alone.flops:.1%}",
             f"{self.wasted_tokens / self.target_tokens:.1%}",
         ]
 
@@ -216,7 +228,8 @@ class Bench:
         return virtual_time.run(self._measured(tiers, policy))
 
     async def _measured(self, tiers: tuple[Tier, ...], policy: SpeculationPolicy | None) -> Result:
-        rng, fleet, tasks = random.Random(self._seed), self.fleet(tiers, policy), []
+        # Not the workload's seed, with whose draws the times of arrival would go together.
+        rng, fleet, tasks = random.Random(self._seed + 1), self.fleet(tiers, policy), []
         for text in self._workload.prompts:
             await asyncio.sleep(rng.expovariate(self._rps))
             tasks.append(asyncio.create_task(fleet.request(text)))
@@ -235,22 +248,27 @@ class Bench:
         return Clockwork(ReplayEngine(config, {None: dict(pairs)}), self._hop_s)
 
     def _result(self, ended: list[tuple[Run, Outcome]]) -> Result:
-        flops = members = 0.0
-        wasted = 0
+        flops = members = wasted_flops = 0.0
+        wasted_tokens = 0
         for run, outcome in ended:
             charges = charge(run, outcome, self.costs)
             flops += charges.request.flops or 0.0
+            if (wasted := charges.request.wasted) is not None:
+                wasted_flops += wasted.flops or 0.0
             members += sum(
                 cost.flops or 0.0 for call, cost in zip(run.calls, charges.calls, strict=True) if call.model != TARGET
             )
-            wasted += sum(call.answer.completion_tokens for call in run.calls if call.wasted and call.model == TARGET)
+            wasted_tokens += sum(
+                call.answer.completion_tokens for call in run.calls if call.wasted and call.model == TARGET
+            )
         return Result(
             [outcome.total_s for _, outcome in ended],
             [outcome.answered_by == TARGET for _, outcome in ended],
             [outcome.answer.text if isinstance(outcome.answer, Generation) else "" for _, outcome in ended],
             flops,
             members or 1.0,
-            wasted,
+            wasted_flops,
+            wasted_tokens,
             sum(tokens_of(each) for each in self._workload.answers[TARGET]),
         )
 

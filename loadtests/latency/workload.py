@@ -10,6 +10,8 @@ from serve_app.evaluation.records.file import Records
 
 A, B, C, TARGET = "member-3b", "member-1.5b", "member-1.5b-2", "target-72b"
 MEMBERS = (A, B, C)
+OWN_SHARE = 0.3
+"""How likely a model has a share of its own, so that it agrees on the prompt with none or with more than the others."""
 
 
 @dataclass(frozen=True)
@@ -21,20 +23,23 @@ class Workload:
 
 
 def made_up(requests: int, rng: random.Random) -> Workload:
-    """Return answers whose first words are common to all members; how many is uniform from none to all.
+    """Return answers that begin with the prompt's common words; what share of them is common is uniform from 0 to 1.
 
-    Tokens of answers that agree are the likelier, with noise: -0.05 on average for equal answers, -0.55 for others.
+    The share is the same for all models but those that draw their own: two may agree, and the third not. The other
+    words are of that model alone. Tokens are the likelier the more is common, with noise: -0.05 on average if all is,
+    -0.55 if nothing is. ROUGE splits texts at anything but letters and digits, so each word is made of these alone.
     """
     prompts = [f"prompt {number}" for number in range(requests)]
     answers: dict[str, list[RecordedAnswer]] = {name: [] for name in (*MEMBERS, TARGET)}
     for number in range(requests):
-        agreement = rng.random()
-        logprob = -0.05 - 0.5 * (1 - agreement) * rng.uniform(0.5, 1.5)
+        usual = rng.random()
         typical = rng.lognormvariate(0.0, 0.5)
-        for name, column in answers.items():
+        for own, column in zip("abct", answers.values(), strict=True):
+            share = rng.random() if rng.random() < OWN_SHARE else usual
+            logprob = -0.05 - 0.5 * (1 - share) * rng.uniform(0.5, 1.5)
             length = max(1, min(512, round(113 * typical * rng.lognormvariate(0.0, 0.2))))
-            common = round(agreement * length * rng.uniform(0.9, 1.0))
-            words = [f"c{number}x{word}" if word < common else f"{name}{number}x{word}" for word in range(length)]
+            common = round(share * length * rng.uniform(0.9, 1.0))
+            words = [f"{'s' if word < common else own}{number}x{word}" for word in range(length)]
             tokens = [words[0], *(f" {word}" for word in words[1:])]
             logprobs = tuple((token, logprob) for token in tokens)
             column.append(RecordedAnswer(text="".join(tokens), prompt_tokens=256, logprobs=logprobs))

@@ -3,13 +3,15 @@
 import asyncio
 import random
 from dataclasses import replace
+from statistics import fmean
 
 import pytest
 
 from loadtests.bench_latency import POLICIES, Bench
 from loadtests.latency import virtual_time
-from loadtests.latency.workload import TARGET, A, B, C, made_up
+from loadtests.latency.workload import MEMBERS, TARGET, A, B, C, Workload, made_up
 from serve_app.core.types import Tier
+from serve_app.signals import RougeConfig, build_signal
 
 
 def test_hours_pass_at_once_and_in_order() -> None:
@@ -39,6 +41,33 @@ def test_what_nothing_will_end_is_an_error() -> None:
 
     with pytest.raises(RuntimeError, match="no timer will end it"):
         virtual_time.run(forever())
+
+
+def test_made_up_answers_have_no_more_in_common_than_their_common_words() -> None:
+    workload = made_up(10, random.Random(4))
+    own = [
+        [
+            " ".join([f"{i}", *(word for word in words_of(workload, name, k) if word[0] != "s")])
+            for i, name in enumerate(MEMBERS)
+        ]
+        for k in range(10)
+    ]
+    scored = build_signal(RougeConfig(kind="rougeL")).similarities(own)
+    assert {scores.similarities for scores in scored} == {((1, 0, 0), (0, 1, 0), (0, 0, 1))}
+
+
+def test_two_made_up_answers_may_agree_and_the_third_not() -> None:
+    workload = made_up(200, random.Random(4))
+    odd = 0
+    for k in range(200):
+        rows = [words_of(workload, name, k) for name in MEMBERS]
+        low, middle, _ = sorted(fmean(word[0] == "s" for word in words) for words in rows)
+        odd += low < 0.4 and middle > 0.6
+    assert 10 < odd < 30
+
+
+def words_of(workload: Workload, name: str, number: int) -> list[str]:
+    return (workload.answers[name][number].text or "").split()
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +129,10 @@ def test_asking_ahead_changes_no_decision_and_is_charged(bench: Bench) -> None:
     ]
     assert plain.deferred == always.deferred
     assert (plain.wasted_tokens, alone.wasted_tokens) == (0, 0)
+    assert (plain.wasted_flops, alone.wasted_flops) == (0, 0)
     assert 0 < always.wasted_tokens < always.target_tokens
-    assert always.flops > plain.flops
+    assert always.wasted_flops == pytest.approx(always.flops - plain.flops)
+    # A stopped call has read the whole prompt, however few tokens it has written.
+    assert always.wasted_flops / alone.flops > always.wasted_tokens / alone.target_tokens
     assert always.mean_s < plain.mean_s
     assert alone.flops > 0
