@@ -116,5 +116,5 @@ class Fleet:
             return None
         return CascadeSpeculation(self._policy, self._histories, self._tiers, self._priced, self._idle)
 
-    def _idle(self, name: str) -> bool:
-        return self.models[name].in_progress < self._slots[name]
+    def _idle(self, names: Sequence[str]) -> bool:
+        return all(self.models[name].in_progress < self._slots[name] for name in names)

@@ -78,14 +78,20 @@ def _models(record: DecisionRecord) -> "Table":
     for number, tier in enumerate(record.tiers, 1):
         for index, (model, text) in enumerate(zip(tier.models, _texts(tier), strict=True)):
             tier_number = str(number) if index == 0 else ""
-            table.add_row(tier_number, *_model_row(model, record.models[model], text, model == record.answered_by))
+            call = record.models.get(model, NOT_ASKED)
+            table.add_row(tier_number, *_model_row(model, call, text, model == record.answered_by))
     return table
+
+
+STYLES = {"ok": "green", "not asked": "dim"}
+NOT_ASKED = CallRecord("not asked")
+"""Of a model whose tier was settled, or lost, by what earlier tiers had answered."""
 
 
 def _model_row(model: str, call: CallRecord, text: str | None, answered: bool) -> "tuple[str | Text, ...]":
     from rich.text import Text
 
-    failed = call.status != "ok"
+    failed = call.status not in ("ok", NOT_ASKED.status)
     status = "truncated" if call.finish_reason == "length" else call.status.replace("_", " ")
     about = "~" if call.estimated else ""
     return (
@@ -94,7 +100,7 @@ def _model_row(model: str, call: CallRecord, text: str | None, answered: bool) -
         f"{about}{call.prompt_tokens}",
         f"{about}{call.completion_tokens}",
         f"{call.latency_s:.2f}",
-        Text(status, "red" if failed else "yellow" if status != "ok" else "green"),
+        Text(status, "red" if failed else STYLES.get(status, "yellow")),
     )
 
 

@@ -163,7 +163,7 @@ class AppConfig(Strict):
             for model in silent:
                 needs = f"{tier.signal!r} needs log-probabilities, and {model!r} gives none"
                 yield _fault(f"{needs}; if its endpoint does, say logprobs: true there", *where, "signal")
-        elif len(tier.models) > 1 and (rule := self.confidence_of(tier.signal)):
+        elif len(set(map(base_name, tier.models))) > 1 and (rule := self.confidence_of(tier.signal)):
             # Models are sure of themselves to different degrees; the raw confidences of two do not compare.
             for model in (model for model in tier.models if model not in rule.zscores):
                 yield _fault(

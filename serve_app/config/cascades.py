@@ -181,11 +181,19 @@ class SpeculationConfig(Strict):
         return SpeculationPolicy(self.when, self.after_s, self.percentile, self.second_usd or 0.0)
 
 
+def _nothing(value: Any) -> Any:
+    """Return null for `off`, which YAML reads as false without quotes."""
+    return None if value is False or value == "off" else value
+
+
 def _spelled_out(value: Any) -> Any:
-    """Return a rule's short forms as a mapping: YAML reads an unquoted `off` as false."""
-    if value in (False, "off"):
-        return None
-    return {"when": value} if isinstance(value, str) else value
+    """Return a rule's short forms as a mapping."""
+    value = _nothing(value)
+    if value in ("always", "adaptive"):
+        return {"when": value}
+    if value is None or isinstance(value, Mapping | SpeculationConfig):
+        return value
+    raise ValueError(f"{value!r} is none of off, always, adaptive; or write a mapping, such as {{after_s: 0.3}}")
 
 
 class CascadeConfig(Strict):
@@ -206,10 +214,10 @@ class CascadeConfig(Strict):
         "none", description="escalate: a conversation (`cascade.session`) that was deferred once stays with the target."
     )
     session_ttl_s: float = Field(3600, gt=0, description="Seconds since its last request that it stays there.")
-    cache: CacheConfig | None = Field(
+    cache: Annotated[CacheConfig | None, BeforeValidator(_nothing)] = Field(
         None,
         description="Answer equal requests at temperature 0 from memory, and let those at the same time share one run; "
-        "`{}`: within the default limits; null: never.",
+        "`{}`: within the default limits; `off` or null: never.",
     )
 
     @model_validator(mode="after")
@@ -226,7 +234,13 @@ class CascadeConfig(Strict):
             raise ValueError(f"the last tier is the target: one model, perhaps a timeout_s, and nothing else.{extra}")
         if self.speculate is not None and not members:
             raise ValueError("speculate: has no effect: the cascade has one tier")
-        for number, tier in enumerate(members):
+        for number, (tier, new) in enumerate(zip(members, self.newly_asked(), strict=False)):
+            carried = len(tier.models) - len(new)
+            if tier.quorum is not None and new and tier.quorum <= carried:
+                raise ValueError(
+                    f"tiers[{number}]: quorum ({tier.quorum}) must be more than the {carried} answers that earlier "
+                    "tiers have, or no other model is waited for"
+                )
             for earlier, before in enumerate(members[:number]):
                 if tier.defers_after(before):
                     raise ValueError(

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
-from serve_app.core.types import Answer, Delta, Prompt, Scores, Tier
+from serve_app.core.types import Answer, Delta, Prompt, Scores
 
 
 class Model(Protocol):
@@ -37,6 +37,6 @@ class Speculation(Protocol):
         """Return for how many seconds tier `number` (from 0) runs before the next is called; None: until it ends."""
         ...
 
-    def may_start(self, tier: Tier) -> bool:
-        """Return whether the tier's models may be called now; asked once, at the time that `delay_s` names."""
+    def may_start(self, models: Sequence[str]) -> bool:
+        """Return whether these models may be called now, all at once; asked at the time that `delay_s` names."""
         ...

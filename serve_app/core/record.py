@@ -239,7 +239,7 @@ def _policy(tier: Tier) -> Policy:
 
 def _matrix(result: TierResult) -> tuple[tuple[float | None, ...], ...] | None:
     """Return the similarities in the order of the tier's models, None for each answer that did not survive."""
-    if result.scores is None or result.judged is None:
+    if result.scores is None or not result.scores.similarities or result.judged is None:
         return None
     n = len(result.tier.models)
     matrix: list[list[float | None]] = [[None] * n for _ in range(n)]
@@ -264,14 +264,16 @@ def _answer(answer: Answer, compared: str | None) -> AnswerRecord | None:
 
 def _models(calls: Iterable[Call]) -> dict[str, CallRecord]:
     models: dict[str, CallRecord] = {}
-    for call in calls:
+    for call in sorted(calls, key=lambda call: call.wasted):
         record = _call(call.answer)
-        models[call.model] = _summed(models[call.model], record) if call.model in models else record
+        earlier = models.get(call.model)
+        models[call.model] = record if earlier is None else _summed(earlier, record, further_wasted=call.wasted)
     return models
 
 
-def _summed(first: CallRecord, further: CallRecord) -> CallRecord:
-    failed = further if first.status == "ok" else first
+def _summed(first: CallRecord, further: CallRecord, *, further_wasted: bool) -> CallRecord:
+    """Add a further call's tokens and seconds; how one ended that was made ahead does not count."""
+    failed = further if first.status == "ok" and not further_wasted else first
     return replace(
         first,
         status=failed.status,

@@ -13,7 +13,7 @@ MEMORY = 200
 """Requests of a tier that its history goes back."""
 LEAST = 20
 """Requests before a history says anything."""
-PENDING: frozenset[str] = frozenset({"refused", "forced", "unaffordable"})
+UNINFORMATIVE: frozenset[str] = frozenset({"refused", "forced", "unaffordable", "last_tier"})
 """Reasons of decisions that say nothing about the next request."""
 
 
@@ -86,7 +86,7 @@ class TierHistory:
 
     def observe(self, result: TierResult) -> None:
         """Take in a tier's result, unless its decision was not the tier's own."""
-        if result.decision.reason not in PENDING:
+        if result.decision.reason not in UNINFORMATIVE:
             self._requests.append((result.elapsed_s, not result.decision.accepted))
 
     @property

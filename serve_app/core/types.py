@@ -119,7 +119,8 @@ class Sampling:
 class Prompt:
     """Chat `messages`, or a raw `text` that no chat template touches: exactly one of the two.
 
-    `timeout_s` is how long a model may work on it; after that the model returns a `Failure` of kind `timeout`.
+    `timeout_s` is how long a model may work on it; after that the model returns a `Failure` of kind `timeout`. After
+    `patience_s` its answer is no longer waited for: a model that is stopped then was late.
     A model whose engine cannot honour `tools`, `tool_choice`, `response_format` or images is never given them; without
     a tool choice the model may call or not. Without `parallel_tool_calls` an answer has one call at most. `trace` has
     the W3C Trace Context headers of the caller; engines that call a model over HTTP pass them on.
@@ -129,6 +130,7 @@ class Prompt:
     text: str | None = None
     sampling: Sampling = Sampling()
     timeout_s: float | None = None
+    patience_s: float | None = None
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool = True
@@ -390,7 +392,8 @@ class TierResult:
     """One tier's answers and the decision on them.
 
     `compared` are the texts that the scorer saw, and `scores` has their similarities: those of the survivors alone, in
-    the order of `judged.survivors`. Without a view of the tier `compared` is empty: the texts are the answers.
+    the order of `judged.survivors`; none if the comparison was given up after it had cost something. Without a view of
+    the tier `compared` is empty: the texts are the answers.
     `carried` are the tier's models that an earlier tier had asked, whose answers are free.
     `bounds` are those of the agreement if the tier was decided before all of its answers had arrived.
     Times are in seconds; `elapsed_s` runs from the first model call to the decision; `scoring_s` is the part spent

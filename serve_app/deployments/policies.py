@@ -1,6 +1,8 @@
 """The policies in force: thresholds that `serve deploy` changes while requests run, and where they come from."""
 
 import logging
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -55,5 +57,12 @@ class Policies:
         return self.calibrations.get(model) if self.hold_for(model, run) else None
 
     def hold_for(self, model: str, run: Run) -> bool:
-        """Return whether the request had the policy of its cascade, and did not override it."""
-        return run.force is None and tuple(run.tiers) == self.tiers[model]
+        """Return whether the request had the policy of its cascade, and did not override it.
+
+        When a tier stops waiting for answers that can change nothing is no part of the policy.
+        """
+        return run.force is None and _waiting_alike(run.tiers) == _waiting_alike(self.tiers[model])
+
+
+def _waiting_alike(tiers: Sequence[Tier]) -> list[Tier]:
+    return [tier if tier.early == "selection" else replace(tier, early="selection") for tier in tiers]

@@ -221,13 +221,14 @@ class Router:
         return await self._embedder.embed(model, texts)
 
     def close(self, model: str, run: Run, outcome: Outcome | None, options: CascadeOptions) -> DecisionRecord:
+        shared = self._cache.leave(run, outcome)  # first, since others may wait for it
         self._protection.leave(run)
         self._sessions.ended(model, options.session, run, outcome)
         if self._policies.hold_for(model, run) and (outcome is None or outcome.cached is None):
             self._speculations.ended(model, run)
         self._measure(model, run, outcome)
-        if (result := self._cache.leave(run, outcome)) and self._cache.has(model):
-            self._instruments.record(CACHE, 1, model, result)
+        if shared and self._cache.has(model):
+            self._instruments.record(CACHE, 1, model, shared)
         charges = charge(run, outcome, self._costs)
         calibration = self._policies.calibration(model, run)
         record = decision_record(model, run, outcome, charges, answers=options.include_answers, calibration=calibration)
@@ -243,7 +244,7 @@ class Router:
             if isinstance(call.answer, Generation):
                 self._demand.answered(self._config.served_by(call.model), call.answer.latency_s)
         if outcome is not None and outcome.cached is None:
-            self._demand.finished(model, len(run.tiers if run.escalated else outcome.tiers))
+            self._demand.finished(model, len(run.tiers) if run.escalated else _tiers_begun(run))
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         """Return what `deferral_policy` needs to know; Ray Serve calls this if the router scales by load."""
@@ -257,6 +258,13 @@ class Router:
     async def readiness(self) -> Readiness:
         state = await self._readiness.now()
         return Readiness(state.ready and not self._gate.closed, state.details | {"draining": self._gate.closed})
+
+
+def _tiers_begun(run: Run) -> int:
+    """Return how many tiers have called a model, ahead of their turn or in it."""
+    called = {call.model for call in run.calls}
+    new = newly_asked([tier.models for tier in run.tiers])
+    return max((number for number, names in enumerate(new, 1) if called.intersection(names)), default=1)
 
 
 def _budget(options: CascadeOptions, costs: Collection[ModelCost], answers: int) -> Budget | None:

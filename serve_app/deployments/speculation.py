@@ -8,8 +8,8 @@ from serve_app.core.running.run import Run
 from serve_app.core.speculation import Priced, SpeculationPolicy, TierHistory
 from serve_app.core.types import Prompt, Tier
 
-Room = Callable[[str], bool]
-"""Whether a model would begin with another request at once."""
+Room = Callable[[Sequence[str]], bool]
+"""Whether these models would begin with a request each at once."""
 
 
 class Speculations:
@@ -34,7 +34,9 @@ class Speculations:
         return CascadeSpeculation(self._policies[cascade], self._histories[cascade], tiers, self._priced, self._room)
 
     def ended(self, cascade: str, run: Run) -> None:
-        """Learn from a request: how long its tiers took, and whether they deferred."""
+        """Learn from a request: how long its tiers took, and whether they deferred. An escalated one has none."""
+        if run.escalated:
+            return
         for history, result in zip(self._histories.get(cascade, ()), run.results, strict=False):
             history.observe(result)
 
@@ -61,5 +63,5 @@ class CascadeSpeculation:
         following = [self._priced[name] for name in self._tiers[number + 1].models if name not in asked]
         return self._policy.delay_s(self._histories[number], prompt, following)
 
-    def may_start(self, tier: Tier) -> bool:
-        return all(map(self._room, tier.models))
+    def may_start(self, models: Sequence[str]) -> bool:
+        return self._room(models)

@@ -43,7 +43,14 @@ def said(model: type[BaseModel], values: Any) -> list[str]:
     return explain(caught.value, model)
 
 
+def test_a_quorum_asks_for_more_than_is_there() -> None:
+    tiers = [MEMBERS, {"models": ["a", "b", "c"], "signal": "exact", "threshold": 0.5, "quorum": 2}, TARGET]
+    [fault] = said(CascadeConfig, {"tiers": tiers})
+    assert "tiers[1]: quorum (2) must be more than the 2 answers that earlier tiers have" in fault
+
+
 def test_an_unquoted_off_is_one() -> None:
+    assert CascadeConfig.model_validate({"tiers": [MEMBERS, TARGET], "cache": False}).cache is None
     assert TierConfig.model_validate(yaml.safe_load("{models: [a, b], early: off}")).early == "off"
 
 
@@ -74,7 +81,8 @@ def test_a_speculation_has_short_forms(speculate: Any, policy: SpeculationPolicy
         ({"when": "always", "after_s": 1}, f"speculate: {RULES}, got when and after_s."),
         ("adaptive", "speculate.second_usd: adaptive needs it, and nothing else has a use for it."),
         ({"when": "always", "second_usd": 1}, "speculate.second_usd: adaptive needs it, and nothing else"),
-        ("sometimes", "speculate.when: must be 'always' or 'adaptive', got 'sometimes'."),
+        ("sometimes", "speculate: 'sometimes' is none of off, always, adaptive; or write a mapping"),
+        (0, "speculate: 0 is none of off, always, adaptive; or write a mapping, such as {after_s: 0.3}"),
         ({"percentile": 100}, "speculate.percentile: must be less than 100"),
     ],
 )

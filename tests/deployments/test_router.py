@@ -128,7 +128,7 @@ class TestSpeculation:
         run = opened(router)
         assert run.speculation is not None
         assert run.speculation.delay_s(0, QUESTION) == 0.0
-        assert run.speculation.may_start(run.tiers[-1])
+        assert run.speculation.may_start(["t"])
         assert opened(routed()).speculation is None
 
     async def test_a_target_without_a_free_slot_is_not(self) -> None:
@@ -136,9 +136,29 @@ class TestSpeculation:
         runs = [opened(router, "t") for _ in range(64)]  # the replay engine's slots
         run = opened(router)
         assert run.speculation is not None
-        assert not run.speculation.may_start(run.tiers[-1])
+        assert not run.speculation.may_start(["t"])
         router.close("t", runs[0], None, CascadeOptions())
-        assert run.speculation.may_start(run.tiers[-1])
+        assert run.speculation.may_start(["t"])
+        assert not run.speculation.may_start(["t", "t"])
+
+    async def test_conversations_that_stay_with_the_target_teach_nothing(self) -> None:
+        sticky = CASCADES["default"] | {"speculate": {"percentile": 50}, "stickiness": "escalate"}
+        router = routed(cascades={"default": sticky})
+        for _ in range(21):
+            await closed(router, session="s")
+        run = opened(router)
+        assert run.speculation is not None
+        assert run.speculation.delay_s(0, QUESTION) is None
+
+    def test_a_target_that_is_tried_anew_is_left_to_those_who_need_it(self) -> None:
+        router = routed(cascades=SPECULATING, circuit_breaker={"failures": 1, "open_s": 1e-9})
+        run = opened(router)
+        assert run.speculation is not None
+        assert run.speculation.may_start(["t"])
+        with router._protection.breakers["t"].trial() as trial:
+            trial.works = False
+        assert router._protection.breakers["t"].left_s is None
+        assert not run.speculation.may_start(["t"])
 
     async def test_a_policy_learns_from_requests_that_had_it(self) -> None:
         router = routed(cascades={"default": CASCADES["default"] | {"speculate": {"percentile": 50}}})

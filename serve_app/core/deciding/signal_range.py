@@ -25,8 +25,9 @@ class Range:
         """Return the most that the values of one more text against n >= 1 texts can add up to.
 
         `similarities` are those of the n texts; the diagonal is not read. For equality the text is one of the largest
-        class of equal texts. For angles: cos x + cos y <= 2 cos((x + y) / 2), x + y is at least the angle a between the
-        two texts, 2 cos(a / 2) = sqrt(2 + 2 cos a), and each text is in n - 1 pairs.
+        class of equal texts. For angles: cos x + cos y <= 2 cos((x + y) / 2), or 0 if x + y is above 180 degrees; x + y
+        is at least the angle a between the two texts, 2 cos(a / 2) = sqrt(2 + 2 cos a), and each text is in n - 1
+        pairs.
         """
         n = len(similarities)
         most = n * self.high

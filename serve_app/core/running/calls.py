@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from serve_app.core.protocols import Model
 from serve_app.core.running.run import Run
-from serve_app.core.types import Answer, Delta, Failure, Prompt
+from serve_app.core.types import Answer, Delta, Failure, Generation, Prompt
 
 GRACE_S = 1.0
 """How much later than the model itself the cascade gives up on it: only the model knows the tokens that it spent."""
@@ -21,13 +21,15 @@ Key: TypeAlias = tuple[str, int]
 class _Call:
     """A call from its beginning. A streamed one has a queue of deltas, and None after the last.
 
-    `made` is set once the model has been called: a task that is stopped before costs nothing.
+    `made` is set once the model has been called: a task that is stopped before costs nothing. Times are of the run's
+    clock.
     """
 
     started: float
     deltas: asyncio.Queue[Delta | None] | None
     latest: Delta | None = None
     made: bool = False
+    ended: float | None = None
     task: asyncio.Task[Answer] = field(init=False)
 
 
@@ -55,14 +57,28 @@ class Calls:
         models = [self._run.models[name] for (name, _), _ in fresh]
         for (key, prompt), model in zip(fresh, models, strict=True):
             call = _Call(self._run.clock(), asyncio.Queue() if stream else None)
-            call.task = asyncio.create_task(_within_time(call, model, prompt))
+            call.task = asyncio.create_task(self._timed(call, model, prompt))
             self._calls[key] = call
             if speculative:
                 self._speculative.add(key)
 
+    async def _timed(self, call: _Call, model: Model, prompt: Prompt) -> Answer:
+        try:
+            return await _within_limits(call, model, prompt)
+        finally:
+            call.ended = self._run.clock()
+
+    def carried(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Return those of the models that have been called for a tier, and not only ahead of one."""
+        return tuple(name for name in names if (name, 0) in self._calls and (name, 0) not in self._speculative)
+
+    def made(self, key: Key) -> bool:
+        """Return whether the call has been made, for a tier or ahead of one."""
+        return key in self._calls
+
     def _use(self, keys: Iterable[Key]) -> None:
         for key in self._speculative.intersection(keys):
-            if key in self._answers or (self._calls[key].task.done() and _failed(self._calls[key].task)):
+            if self._calls[key].task.done() and _failed(self._calls[key].task):
                 self.forget(key)
             self._speculative.discard(key)
 
@@ -104,10 +120,15 @@ class Calls:
     async def settle(self, keys: Iterable[Key], reason: Failure, leave: Collection[Key] = ()) -> None:
         """Stop those of the calls that still run, but for those to `leave`, and charge all that have ended.
 
-        `reason` is the answer of a call that is stopped.
+        `reason` is the answer of a call that is stopped. Of the calls to leave, those made ahead are not charged yet:
+        whether they are waste is not known.
         """
         calls = {key: self._calls[key] for key in keys if key in self._calls and key not in self._answers}
-        chosen = {key: call for key, call in calls.items() if key not in leave or call.task.done()}
+        chosen = {
+            key: call
+            for key, call in calls.items()
+            if key not in leave or (call.task.done() and key not in self._speculative)
+        }
         for call in chosen.values():
             call.task.cancel()
         try:
@@ -141,7 +162,8 @@ class Calls:
                 self._answers[key] = self._run.finished(key[0], answer, wasted=wasted)
         for key, failure in cut_short:
             call, wasted = self._calls[key], key in self._speculative
-            self._answers[key] = self._run.abandoned(key[0], failure, call.started, call.latest, wasted=wasted)
+            elapsed_s = (self._run.clock() if call.ended is None else call.ended) - call.started
+            self._answers[key] = self._run.abandoned(key[0], failure, elapsed_s, call.latest, wasted=wasted)
 
 
 CANCELLED = Failure("cancelled", "Stopped: the request was cancelled.")
@@ -158,12 +180,13 @@ def _uncounted(answer: Answer) -> bool:
     return isinstance(answer, Failure) and answer.uncounted
 
 
-async def _within_time(call: _Call, model: Model, prompt: Prompt) -> Answer:
+async def _within_limits(call: _Call, model: Model, prompt: Prompt) -> Answer:
+    """Return the model's answer, or a failure once its time is over."""
     call.made = True
     limit_s = None if prompt.timeout_s is None else prompt.timeout_s + GRACE_S
     try:
         async with asyncio.timeout(limit_s) as clock:
-            return await (model.generate(prompt) if call.deltas is None else _streamed(call, model, prompt))
+            answer = await (model.generate(prompt) if call.deltas is None else _streamed(call, model, prompt))
     except TimeoutError:
         if not clock.expired():  # raised by the model itself, which is a bug
             raise
@@ -171,6 +194,10 @@ async def _within_time(call: _Call, model: Model, prompt: Prompt) -> Answer:
     finally:
         if call.deltas is not None:
             call.deltas.put_nowait(None)
+    if isinstance(answer, Generation) and len(answer.tool_calls) > 1 and not prompt.parallel_tool_calls:
+        # Engines are told to stop after one call, but some models make more.
+        answer = replace(answer, tool_calls=answer.tool_calls[:1])
+    return answer
 
 
 async def _streamed(call: _Call, model: Model, prompt: Prompt) -> Answer:

@@ -103,7 +103,9 @@ def _too_dear(run: Run, calls: Calls, number: int) -> Failure | None:
     failure = unaffordable(run, new) if new else None
     if failure is not None:
         unasked = tuple(Call(name, calls.answered((name, 0)) or failure) for name in tier.models)
-        run.results.append(TierResult(tier, unasked, Decision(False, "unaffordable"), carried=_carried(run, tier)))
+        run.results.append(
+            TierResult(tier, unasked, Decision(False, "unaffordable"), carried=calls.carried(tier.models))
+        )
     return failure
 
 
@@ -130,7 +132,8 @@ def _next_tier_started(run: Run, calls: Calls, number: int) -> Iterator[None]:
     following, last = run.tiers[number + 1], number + 2 == len(run.tiers)
 
     def start() -> None:
-        if speculation.may_start(following):
+        fresh = [name for name in following.models if not calls.made((name, 0))]
+        if fresh and speculation.may_start(fresh):
             calls.start(_prompts(run, number + 1), stream=last and run.stream, speculative=True)
 
     timer = asyncio.get_running_loop().call_later(delay_s, start)
@@ -187,13 +190,20 @@ async def _ask_tier(run: Run, calls: Calls, number: int) -> TierResult:
     tier = run.tiers[number]
     started = run.clock()
     later = {(name, 0) for following in run.tiers[number + 1 :] for name in following.models}
+    carried = calls.carried(tier.models)
     comparison = Comparison(tier, run.scorer, run.clock)
     answers = await ask(run, calls, tier, _prompts(run, number), later, comparison)
-    carried = _carried(run, tier)
     answered = tuple(Call(model, answer) for model, answer in zip(tier.models, answers, strict=True))
     if any(map(refused, answers)):
-        decision = Decision(False, "refused", threshold=tier.threshold)
-        return TierResult(tier, answered, decision, carried=carried, elapsed_s=run.clock() - started)
+        return TierResult(
+            tier,
+            answered,
+            Decision(False, "refused", threshold=tier.threshold),
+            scores=comparison.spent,
+            carried=carried,
+            elapsed_s=run.clock() - started,
+            scoring_s=comparison.scoring_s,
+        )
     verdict = comparison.early or await comparison.verdict(answers, run.force)
     return TierResult(
         tier=tier,
@@ -201,19 +211,13 @@ async def _ask_tier(run: Run, calls: Calls, number: int) -> TierResult:
         decision=verdict.decision,
         judged=verdict.judged,
         bounds=verdict.bounds,
-        scores=verdict.scores,
+        scores=verdict.scores or comparison.spent,
         compared=verdict.alive.texts if tier.compare else (),
         scorer_error=verdict.scorer_error,
         carried=carried,
         elapsed_s=run.clock() - started,
         scoring_s=comparison.scoring_s,
     )
-
-
-def _carried(run: Run, tier: Tier) -> tuple[str, ...]:
-    """Return the models of the tier that an earlier one has asked."""
-    asked = {name for result in run.results for name in result.tier.models}
-    return tuple(name for name in tier.models if name in asked)
 
 
 def _prompts(run: Run, number: int) -> list[tuple[Key, Prompt]]:
@@ -224,7 +228,7 @@ def _prompts(run: Run, number: int) -> list[tuple[Key, Prompt]]:
     tier = run.tiers[number]
     scored = {name for later in run.tiers[number:] if later.confidence for name in later.models}
     limits = [limit for limit in (tier.timeout_s, left_s(run)) if limit is not None]
-    plain = replace(run.prompt, timeout_s=min(limits, default=None))
+    plain = replace(run.prompt, timeout_s=min(limits, default=None), patience_s=tier.tier_timeout_s)
     with_logprobs = replace(plain, sampling=replace(plain.sampling, logprobs=True)) if scored else plain
     return [((name, 0), with_logprobs if name in scored else plain) for name in tier.models]
 
@@ -235,6 +239,7 @@ async def _ask_target(run: Run, calls: Calls) -> AsyncGenerator[Delta | TierResu
     [(key, prompt)] = _prompts(run, len(run.tiers) - 1)
     if isinstance(calls.answered(key), Failure):
         calls.forget(key)
+    carried = calls.carried([key[0]])
     calls.start([(key, prompt)], stream=run.stream)
     async with aclosing(calls.deltas(key)) as deltas:
         async for delta in deltas:
@@ -245,7 +250,7 @@ async def _ask_target(run: Run, calls: Calls) -> AsyncGenerator[Delta | TierResu
     if isinstance(answer, Generation) and not calls.streamed(key):
         yield _whole(answer)
     tier, decision = run.tiers[-1], Decision(True, "last_tier", selected=0)
-    answered, carried = (Call(tier.models[0], answer),), _carried(run, tier)
+    answered = (Call(tier.models[0], answer),)
     result = TierResult(tier, answered, decision, carried=carried, elapsed_s=run.clock() - started)
     run.results.append(result)
     yield result

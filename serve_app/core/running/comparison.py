@@ -44,6 +44,11 @@ class Comparison:
         self._values: dict[tuple[int, int], float] = {}
         self._spent = Scores(())
 
+    @property
+    def spent(self) -> Scores | None:
+        """Return what comparisons have cost so far, without their similarities; None if there were none."""
+        return self._spent if self._scored else None
+
     async def settle(self, answers: Sequence[Answer | None], missing: Collection[int]) -> bool:
         """Return whether the tier need not wait for the answers of its models `missing`, and keep the verdict if so.
 

@@ -35,6 +35,7 @@ async def ask(
     """
     keys = [key for key, _ in prompts]
     if _lost_before(run, calls, tier, keys):
+        await calls.settle(keys, _LOST, later)
         return calls.answers(keys)
     arrivals, reason = _Arrivals(run, calls, tier, keys, comparison), CANCELLED
     try:

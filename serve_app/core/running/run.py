@@ -1,7 +1,7 @@
 """One request in progress, and all that it spends."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from time import perf_counter
 
 from serve_app.core.cost import ModelCost, Speed, cut_short
@@ -56,22 +56,17 @@ class Run:
         return self.tiers[-1].models[0]
 
     def finished(self, model: str, answer: Answer, *, wasted: bool = False) -> Answer:
-        """Note a call, learn from it how fast its model is, and return the answer within the request's limits."""
-        if isinstance(answer, Generation):
-            if model in self.speeds:
-                self.speeds[model].observe(answer)
-            if len(answer.tool_calls) > 1 and not self.prompt.parallel_tool_calls:
-                # Engines are told to stop after one call, but some models make more.
-                answer = replace(answer, tool_calls=answer.tool_calls[:1])
+        """Note a call, learn from it how fast its model is, and return its answer."""
+        if isinstance(answer, Generation) and model in self.speeds:
+            self.speeds[model].observe(answer)
         self.calls.append(Call(model, answer, wasted))
         return answer
 
     def abandoned(
-        self, model: str, failure: Failure, started: float, latest: Delta | None = None, *, wasted: bool = False
+        self, model: str, failure: Failure, elapsed_s: float, latest: Delta | None = None, *, wasted: bool = False
     ) -> Answer:
         """Note a call that was cut short, with the engine's token counts or an estimate, and return it as a failure."""
         peers = [call.answer for call in self.calls]
-        elapsed_s = self.clock() - started
         speed = self.speeds.get(model)
         failure = cut_short(failure, self.prompt, elapsed_s=elapsed_s, latest=latest, peers=peers, speed=speed)
         return self.finished(model, failure, wasted=wasted)

@@ -38,6 +38,11 @@ class CircuitBreaker:
         return left if left > 0 else 0.0 if self._trying else None
 
     @property
+    def closed(self) -> bool:
+        """Whether calls are let through without being trials."""
+        return self._opened is None
+
+    @property
     def failures(self) -> int:
         """How many calls in a row have failed."""
         return self._failures

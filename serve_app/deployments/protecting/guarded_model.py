@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, contextmanager
+from math import inf
 from time import monotonic
 
 from serve_app.core.protocols import Model
@@ -71,9 +72,14 @@ class GuardedModel:
                 yield seen
             finally:
                 # The cascade gives up on a replica that hangs by cancelling the call, as it does if a client leaves.
-                late = prompt.timeout_s is not None and monotonic() - started >= prompt.timeout_s
-                if trial.works is None and late:
+                if trial.works is None and monotonic() - started >= _late_after_s(prompt):
                     trial.works = False
+
+
+def _late_after_s(prompt: Prompt) -> float:
+    """Return after how many seconds a stopped call was late: a little less, as the tier's clock began before."""
+    limits = [prompt.timeout_s, None if prompt.patience_s is None else 0.9 * prompt.patience_s]
+    return min((limit for limit in limits if limit is not None), default=inf)
 
 
 @contextmanager

@@ -23,10 +23,9 @@ class Load:
         """Whether another request would be one too many."""
         return self.in_progress >= self.most
 
-    @property
-    def idle(self) -> bool:
-        """Whether another request would begin at once."""
-        return self.in_progress < self.slots
+    def has_slots(self, count: int) -> bool:
+        """Return whether so many more requests would begin at once."""
+        return self.in_progress + count <= self.slots
 
     @property
     def retry_after_s(self) -> float:

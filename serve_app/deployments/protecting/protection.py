@@ -1,6 +1,7 @@
 """All models of a router behind their loads and breakers."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from serve_app.config import AppConfig
 from serve_app.core.protocols import Model
@@ -32,10 +33,10 @@ class Protection:
         """Return the model of a tier that has no room, the one with the longest wait, or None."""
         return fullest({name: self._loads[self._config.served_by(name)] for name in tier.models})
 
-    def idle(self, name: str) -> bool:
-        """Return whether a model would begin with another request at once, and is not left out."""
-        deployment = self._config.served_by(name)
-        return self._loads[deployment].idle and self.breakers[deployment].left_s is None
+    def idle(self, models: Sequence[str]) -> bool:
+        """Return whether these models would begin with a request each at once, and none is left out or on trial."""
+        asked = Counter(map(self._config.served_by, models))
+        return all(self._loads[name].has_slots(count) and self.breakers[name].closed for name, count in asked.items())
 
     def overloaded(self, name: str) -> OverloadedError:
         """Return the error of a request that finds a model full."""

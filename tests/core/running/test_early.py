@@ -9,11 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from serve_app.core.charges import charge
+from serve_app.core.cost import ModelCost
 from serve_app.core.deciding.deferral import decide
+from serve_app.core.record import decision_record
 from serve_app.core.running.cascade import run_cascade
-from serve_app.core.types import Failure, Scores, Tier
+from serve_app.core.types import Failure, Scores, Tier, ToolCall
 from serve_app.errors import SignalError
-from tests.core.scripted import BROKEN, HANG, TARGET, Fake, Judge, kinds, quiet, run_of, said
+from tests.core.scripted import BROKEN, HANG, PROMPT, TARGET, Fake, Judge, kinds, quiet, run_of, said
 from tests.core.worlds import EXACT, judged, worlds
 
 __all__ = ["quiet"]
@@ -61,6 +64,30 @@ async def test_all_answers_are_waited_for_if_each_is_of_use(options):
     outcome = await run_cascade(run)
     assert kinds(run)["c"] == "ok"
     assert outcome.tiers[0].bounds is None
+
+
+async def test_surplus_tool_calls_are_cut_before_anything_is_compared():
+    """As with `early: off`, which sees a and b call the same tool once."""
+    one, other = (ToolCall(str(k), name, "{}") for k, name in enumerate("fh"))
+    calling = [replace(said(""), tool_calls=calls, finish_reason="tool_calls") for calls in ((one,), (one, other))]
+    prompt = replace(PROMPT, parallel_tool_calls=False)
+    for early in ("off", "selection"):
+        models = {"a": Fake(calling[0]), "b": Fake(calling[1]), "c": Fake(0.05, said("x")), "t": Fake(said("z"))}
+        run = run_of(models, (replace(TRIO, early=early), TARGET), scorer=Judge(0.0), prompt=prompt)
+        assert (await run_cascade(run)).answered_by == "a"
+
+
+async def test_a_comparison_that_comes_to_nothing_is_charged():
+    models = {"a": Fake(said("x")), "b": Fake(said("y")), "c": Fake(0.05, BROKEN), "t": Fake(said("z"))}
+    tier = replace(TRIO, min_answers=3, threshold=0.6)
+    run = run_of(models, (tier, TARGET), scorer=Judge(0.3))
+    result = (await run_cascade(run)).tiers[0]
+    assert (result.decision.reason, result.scores) == ("too_few_answers", Scores((), flops=7.0, device_s=0.5))
+    costs = dict.fromkeys("abct", ModelCost(1.0))
+    record = decision_record("default", run, None, charge(run, None, costs))
+    assert record.cost.flops == 7 + 2 * (12 + 12 + 10 + 12)
+    assert record.tiers[0].decision is not None
+    assert record.tiers[0].decision.similarities is None
 
 
 async def test_each_pair_is_compared_once():

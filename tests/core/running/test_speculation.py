@@ -1,12 +1,14 @@
 """The next tier is asked before it is known to be needed, and stopped if it is not."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
 
 from serve_app.core.charges import charge
 from serve_app.core.cost import ModelCost
+from serve_app.core.record import decision_record
 from serve_app.core.running.cascade import run_cascade
 from serve_app.core.types import Delta, Failure, Outcome, Prompt, Tier
 from tests.core.scripted import (
@@ -17,6 +19,7 @@ from tests.core.scripted import (
     TIER,
     Fake,
     Judge,
+    begun,
     cancel,
     collect,
     kinds,
@@ -43,8 +46,8 @@ class After:
     def delay_s(self, number: int, prompt: Prompt) -> float | None:
         return self.seconds if number <= self.last else None
 
-    def may_start(self, tier: Tier) -> bool:
-        self.asked.append(tier.models)
+    def may_start(self, models: Sequence[str]) -> bool:
+        self.asked.append(tuple(models))
         return self.room
 
 
@@ -141,6 +144,54 @@ async def test_a_member_that_failed_ahead_is_asked_again_before_its_tier_is_sett
     assert (outcome.answered_by, len(models["c"].prompts)) == ("a", 2)
 
 
+async def test_an_early_answer_is_kept_for_the_tier_after_next():
+    """The second tier is settled without it, by answers that the first one has."""
+    second = replace(TIER, models=("a", "b", "t"), threshold=0.6, signal_range=EXACT)
+    models = {"a": Fake(0.05, said("x")), "b": Fake(said("y")), "t": Fake(said("z"))}
+    run = speculating(models, (TIER, second, TARGET), After(last=0), scorer=Judge(0.0))
+    outcome = await run_cascade(run)
+    assert (outcome.answer, len(models["t"].prompts)) == (said("z"), 1)
+    assert [(call.model, call.wasted) for call in run.calls] == [("a", False), ("b", False), ("t", False)]
+
+
+async def test_what_was_asked_for_a_lost_tier_is_stopped_at_once():
+    second = Tier(("a", "c"), signal="exact", threshold=0.5)
+    models = {"a": Fake(0.02, BROKEN), "b": Fake(said("y")), "c": Fake(HANG), "t": Fake(0.05, said("z"))}
+    stopped_before: list[int] = []
+
+    class Target(Fake):
+        async def generate(self, prompt):
+            stopped_before.append(models["c"].stopped)
+            return await super().generate(prompt)
+
+    models["t"] = Target(said("z"))
+    run = speculating(models, (TIER, second, TARGET), After(last=0))
+    assert (await run_cascade(run)).answered_by == "t"
+    assert stopped_before == [1]
+
+
+async def test_models_that_the_request_asks_already_need_no_room():
+    second = replace(TIER, models=("a", "b", "c"))
+    models = {"a": Fake(0.05, said("x")), "b": Fake(said("y")), "c": Fake(said("x")), "t": Fake()}
+    after = After(last=0)
+    await run_cascade(speculating(models, (TIER, second, TARGET), after, scorer=Judge(0.0)))
+    assert after.asked == [("c",)]
+
+
+async def test_a_failed_early_call_does_not_hide_the_answer_in_the_record():
+    class Recovering(Fake):
+        async def generate(self, prompt):
+            self._enter(prompt)
+            return BROKEN if len(self.prompts) == 1 else said("z")
+
+    models = {"a": Fake(0.05, said("x")), "b": Fake(said("y")), "t": Recovering()}
+    run = speculating(models, scorer=Judge(0.0))
+    outcome = await run_cascade(run)
+    costs = dict.fromkeys("abt", ModelCost(1e9, 1.0, 1.0))
+    record = decision_record("default", run, outcome, charge(run, outcome, costs)).models["t"]
+    assert (record.status, record.message, record.calls, record.prompt_tokens) == ("ok", None, 2, 20)
+
+
 async def test_members_of_a_next_tier_are_asked_early_and_carry_over():
     second = Tier(("a", "c"), signal="exact", threshold=0.5)
     models = {"a": Fake(0.05, said("x")), "b": Fake(said("y")), "c": Fake(said("x")), "t": Fake()}
@@ -154,7 +205,7 @@ async def test_a_client_that_leaves_stops_all_of_it():
     models = {"a": Fake(HANG), "b": Fake(HANG), "t": Fake(ASIDE, HANG)}
     run = speculating(models, stream=True)
     task = asyncio.create_task(collect(run))
-    await models["t"].entered.wait()
+    await begun(models["t"])
     await cancel(task)
     assert [model.stopped for model in models.values()] == [1, 1, 1]
     assert kinds(run) == {"a": "cancelled", "b": "cancelled", "t": "cancelled"}
