@@ -83,7 +83,7 @@ def main() -> None:
     else:
         workload = recorded(Records.load(options.records), options.models, options.requests, rng)
     bench = Bench(workload, options.rps, options.hop_ms / 1000, options.seed)
-    console = Console(width=100)
+    console = Console(width=112)
     alone = bench.measure((Tier((TARGET,)),), None)
     console.print(
         f"{len(workload.prompts):,} requests, {options.rps:g} a second; the target alone takes {alone.mean_s:.2f} s "
