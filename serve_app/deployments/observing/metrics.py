@@ -45,7 +45,8 @@ AGREEMENT = Metric(
     "cascade_agreement",
     "histogram",
     ("cascade", "tier", "signal"),
-    "Agreement of the answers. Of token-level signals, which go up to 0, exp(agreement). Below 0 counts as 0.",
+    "Agreement of the answers, of tiers that waited for all of them. Of token-level signals, which go up to 0, "
+    "exp(agreement). Below 0 counts as 0.",
     (*SHARES, 1.5, 2.0, 4.0, 8.0),
 )
 THRESHOLD = Metric("cascade_threshold", "gauge", ("cascade", "tier"), "Threshold in force.")
