@@ -8,14 +8,8 @@ from typing import Annotated, Self, TypeAlias
 from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from serve_app.config.cascades import (
-    MEMBER_TIMEOUT_S,
-    TARGET_TIMEOUT_S,
-    CascadeConfig,
-    TierConfig,
-    all_samples,
-    sample_faults,
-)
+from serve_app.config.cascades.cascade import MEMBER_TIMEOUT_S, TARGET_TIMEOUT_S, CascadeConfig, TierConfig
+from serve_app.config.cascades.samples import all_samples, sample_faults
 from serve_app.config.deployment import Autoscaling, DeploymentOptions, Strict
 from serve_app.config.metrics import MetricConfig
 from serve_app.config.models import DeployedModel, ModelConfig, VllmLoraModel, VllmModel

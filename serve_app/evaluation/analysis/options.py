@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from serve_app.config import AppConfig, CascadeConfig, TierConfig, ViewConfig
-from serve_app.config.cascades import members_as_written
+from serve_app.config.cascades.samples import members_as_written
 from serve_app.errors import DataError, SignalError, choices
 from serve_app.evaluation.records.file import Records
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from serve_app.config import CascadeConfig
-from serve_app.config.cascades import all_samples
+from serve_app.config.cascades.samples import all_samples
 from serve_app.config.serve_file import load
 from serve_app.core.sampling import base_name
 from serve_app.errors import DataError, choices

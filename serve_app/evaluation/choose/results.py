@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from serve_app.config.cascades import members_as_written
+from serve_app.config.cascades.samples import members_as_written
 from serve_app.core.sampling import Sample
 from serve_app.evaluation.analysis.costs import Unit
 from serve_app.evaluation.analysis.dataset import Source

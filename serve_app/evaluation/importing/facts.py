@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from serve_app.config import AppConfig
-from serve_app.config.cascades import members_as_written
+from serve_app.config.cascades.samples import members_as_written
 from serve_app.config.explain import explain
 from serve_app.config.models import ModelFacts
 from serve_app.config.serve_file import load

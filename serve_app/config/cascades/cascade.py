@@ -1,58 +1,17 @@
 """What a user writes about a cascade: its tiers, and how their answers are judged."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, PositiveInt, model_validator
 
+from serve_app.config.cascades.members import Member, SamplesConfig
+from serve_app.config.cascades.remedies import CacheConfig, SpeculationConfig, nothing, spelled_out
 from serve_app.config.deployment import Strict
-from serve_app.config.explain import dotted
 from serve_app.config.views import ViewConfig
 from serve_app.core.deciding.carried import newly_asked
-from serve_app.core.sampling import Sample, parsed_name
-from serve_app.core.speculation import SpeculationPolicy
 
 MEMBER_TIMEOUT_S, TARGET_TIMEOUT_S = 120.0, 600.0
 """Limits that keep a request from waiting indefinitely on a model whose replicas are gone."""
-MOST_SAMPLES = 64
-DRAWN_BY = ("temperature", "top_p", "seed")
-"""Options of samples by which they are drawn."""
-
-
-class SamplesConfig(Strict):
-    """One model asked several times (self-consistency). Its samples are members, named `MODEL#1`, `MODEL#2`, ..."""
-
-    model: str = Field(description="Name of the model.")
-    samples: int = Field(ge=1, le=MOST_SAMPLES, description="How many times it is asked.")
-    temperature: float | None = Field(
-        None, ge=0, description="Temperature, in place of the request's. Default: the request's, or the model's own."
-    )
-    top_p: float | None = Field(None, gt=0, le=1, description="Nucleus (top-p), in place of the request's.")
-    seed: int | None = Field(
-        None, description="Seed of the first sample if a request names none; each sample has the next one."
-    )
-
-    @model_validator(mode="after")
-    def _differ(self) -> Self:
-        if self.samples > 1 and self.temperature == 0:
-            raise ValueError("temperature: all samples would be the same answer; it must be greater than 0")
-        return self
-
-    def expanded(self) -> list[Sample]:
-        """Return the samples in their order."""
-        numbers = range(1, self.samples + 1)
-        return [Sample(self.model, number, self.temperature, self.top_p, self.seed) for number in numbers]
-
-
-def _member(value: Any) -> Any:
-    if isinstance(value, dict):
-        return SamplesConfig.model_validate(value)  # here, so that faults are those of the mapping alone
-    if not isinstance(value, str | SamplesConfig):
-        raise ValueError("must be the name of a model, or a mapping such as {model: NAME, samples: 3, temperature: .7}")
-    return value
-
-
-Member: TypeAlias = Annotated[str | SamplesConfig, BeforeValidator(_member)]
 
 
 def _off(value: Any) -> Any:
@@ -141,61 +100,6 @@ class TierConfig(Strict):
         return model == self.select or self.models == [model]
 
 
-class CacheConfig(Strict):
-    """Answers that each router replica keeps for equal requests, which also share a run in progress."""
-
-    ttl_s: float = Field(600, gt=0, description="Seconds after which an answer is forgotten.")
-    entries: PositiveInt = Field(10_000, description="Answers kept by each router replica.")
-    bytes: PositiveInt = Field(
-        100_000_000, description="Memory for them; beyond it, or beyond the entries, the oldest is forgotten."
-    )
-
-
-class SpeculationConfig(Strict):
-    """When the next tier is asked before a tier has decided."""
-
-    when: Literal["always", "adaptive"] | None = Field(
-        None,
-        description="always: at once; adaptive: at once where the seconds saved should be worth more than the waste.",
-    )
-    after_s: float | None = Field(None, ge=0, description="If the tier has not decided after so many seconds.")
-    percentile: float | None = Field(
-        None, gt=0, lt=100, description="If it takes longer than this percentage of its last 200 requests."
-    )
-    second_usd: float | None = Field(
-        None, gt=0, description="For `adaptive`: what a second less of waiting is worth, in US dollars."
-    )
-    billed: bool = Field(False, description="Also for models that bill cancelled calls (`cancelled_billed`).")
-
-    @model_validator(mode="after")
-    def _one_rule(self) -> Self:
-        rules = [name for name in ("when", "after_s", "percentile") if getattr(self, name) is not None]
-        if len(rules) != 1:
-            raise ValueError(f"needs exactly one of when, after_s and percentile, got {' and '.join(rules) or 'none'}")
-        if (self.when == "adaptive") != (self.second_usd is not None):
-            raise ValueError("second_usd: adaptive needs it, and nothing else has a use for it")
-        return self
-
-    def policy(self) -> SpeculationPolicy:
-        """Return the policy as the decision core takes it."""
-        return SpeculationPolicy(self.when, self.after_s, self.percentile, self.second_usd or 0.0)
-
-
-def _nothing(value: Any) -> Any:
-    """Return null for `off`, which YAML reads as false without quotes."""
-    return None if value is False or value == "off" else value
-
-
-def _spelled_out(value: Any) -> Any:
-    """Return a rule's short forms as a mapping."""
-    value = _nothing(value)
-    if value in ("always", "adaptive"):
-        return {"when": value}
-    if value is None or isinstance(value, Mapping | SpeculationConfig):
-        return value
-    raise ValueError(f"{value!r} is none of off, always, adaptive; or write a mapping, such as {{after_s: 0.3}}")
-
-
 class CascadeConfig(Strict):
     """An ordered list of tiers, served as a model id of its own.
 
@@ -207,14 +111,14 @@ class CascadeConfig(Strict):
         "error", description="Fail with the target, or let the best member answer stand in (and say so in the record)."
     )
 
-    speculate: Annotated[SpeculationConfig | None, BeforeValidator(_spelled_out)] = Field(
+    speculate: Annotated[SpeculationConfig | None, BeforeValidator(spelled_out)] = Field(
         None, description="When the next tier is asked before it is known to be needed; `off` or null: never."
     )
     stickiness: Literal["none", "escalate"] = Field(
         "none", description="escalate: a conversation (`cascade.session`) that was deferred once stays with the target."
     )
     session_ttl_s: float = Field(3600, gt=0, description="Seconds since its last request that it stays there.")
-    cache: Annotated[CacheConfig | None, BeforeValidator(_nothing)] = Field(
+    cache: Annotated[CacheConfig | None, BeforeValidator(nothing)] = Field(
         None,
         description="Answer equal requests at temperature 0 from memory, and let those at the same time share one run; "
         "`{}`: within the default limits; `off` or null: never.",
@@ -256,61 +160,3 @@ class CascadeConfig(Strict):
     def newly_asked(self) -> list[tuple[str, ...]]:
         """Return those models of each tier that no tier before it has asked."""
         return newly_asked([tier.models for tier in self.tiers])
-
-
-def members_as_written(names: Iterable[str], samples: Mapping[str, Sample]) -> list[str | dict[str, Any]]:
-    """Return a tier's members as a config has them, with all samples of a model in one entry, where the first one was.
-
-    Which samples they were does not matter: all are drawn alike, in the way of those in `samples`, by their names.
-    """
-    written: dict[str, str | dict[str, Any]] = {}
-    for name in names:
-        if (parsed := parsed_name(name)) is None:
-            written[name] = name
-            continue
-        key = f"{parsed[0]}#"
-        entry = written.setdefault(key, {"model": parsed[0], "samples": 0})
-        assert isinstance(entry, dict)
-        entry["samples"] += 1
-        drawn = {option: getattr(samples.get(name), option, None) for option in DRAWN_BY}
-        entry.update({option: value for option, value in drawn.items() if value is not None})
-    return list(written.values())
-
-
-def all_samples(cascades: Mapping[str, CascadeConfig]) -> Iterator[Sample]:
-    """Yield the samples that all tiers name, also those that several of them name."""
-    for member, _ in _sampled(cascades):
-        yield from member.expanded()
-
-
-def sample_faults(
-    cascades: Mapping[str, CascadeConfig], greedy: Callable[[str], bool]
-) -> Iterator[tuple[str, tuple[str | int, ...]]]:
-    """Yield what is wrong with samples, and where: samples that are alike, or drawn differently under one name.
-
-    `greedy` says whether a model's own temperature is 0.
-    """
-    first: dict[str, tuple[SamplesConfig, str]] = {}
-    for member, where in _sampled(cascades):
-        other, place = first.setdefault(member.model, (member, dotted(where)))
-        for option in DRAWN_BY:
-            ours, theirs = getattr(member, option), getattr(other, option)
-            if ours != theirs:
-                both = f"is {_shown(ours)} here and {_shown(theirs)} in {place}"
-                yield f"{both}, but '{member.model}#1' is one member", (*where, option)
-        if member.samples > 1 and member.temperature is None and greedy(member.model):
-            greedy_model = f"since {member.model!r} is greedy and all samples would be the same answer"
-            yield f"must be set, {greedy_model}", (*where, "temperature")
-
-
-def _sampled(cascades: Mapping[str, CascadeConfig]) -> Iterator[tuple[SamplesConfig, tuple[str | int, ...]]]:
-    """Yield every member that is asked several times, and its path in the config."""
-    for id_, cascade in cascades.items():
-        for number, tier in enumerate(cascade.tiers):
-            for index, member in enumerate(tier.members):
-                if isinstance(member, SamplesConfig):
-                    yield member, ("cascades", id_, "tiers", number, "models", index)
-
-
-def _shown(value: float | None) -> str:
-    return "not set" if value is None else str(value)

@@ -1,0 +1,64 @@
+"""What a user writes about a cascade's remedies against latency and cost: the cache, and asking tiers ahead."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+from pydantic import Field, PositiveInt, model_validator
+
+from serve_app.config.deployment import Strict
+from serve_app.core.speculation import SpeculationPolicy
+
+
+class CacheConfig(Strict):
+    """Answers that each router replica keeps for equal requests, which also share a run in progress."""
+
+    ttl_s: float = Field(600, gt=0, description="Seconds after which an answer is forgotten.")
+    entries: PositiveInt = Field(10_000, description="Answers kept by each router replica.")
+    bytes: PositiveInt = Field(
+        100_000_000, description="Memory for them; beyond it, or beyond the entries, the oldest is forgotten."
+    )
+
+
+class SpeculationConfig(Strict):
+    """When the next tier is asked before a tier has decided."""
+
+    when: Literal["always", "adaptive"] | None = Field(
+        None,
+        description="always: at once; adaptive: at once where the seconds saved should be worth more than the waste.",
+    )
+    after_s: float | None = Field(None, ge=0, description="If the tier has not decided after so many seconds.")
+    percentile: float | None = Field(
+        None, gt=0, lt=100, description="If it takes longer than this percentage of its last 200 requests."
+    )
+    second_usd: float | None = Field(
+        None, gt=0, description="For `adaptive`: what a second less of waiting is worth, in US dollars."
+    )
+    billed: bool = Field(False, description="Also for models that bill cancelled calls (`cancelled_billed`).")
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> Self:
+        rules = [name for name in ("when", "after_s", "percentile") if getattr(self, name) is not None]
+        if len(rules) != 1:
+            raise ValueError(f"needs exactly one of when, after_s and percentile, got {' and '.join(rules) or 'none'}")
+        if (self.when == "adaptive") != (self.second_usd is not None):
+            raise ValueError("second_usd: adaptive needs it, and nothing else has a use for it")
+        return self
+
+    def policy(self) -> SpeculationPolicy:
+        """Return the policy as the decision core takes it."""
+        return SpeculationPolicy(self.when, self.after_s, self.percentile, self.second_usd or 0.0)
+
+
+def nothing(value: Any) -> Any:
+    """Return null for `off`, which YAML reads as false without quotes."""
+    return None if value is False or value == "off" else value
+
+
+def spelled_out(value: Any) -> Any:
+    """Return a rule's short forms as a mapping."""
+    value = nothing(value)
+    if value in ("always", "adaptive"):
+        return {"when": value}
+    if value is None or isinstance(value, Mapping | SpeculationConfig):
+        return value
+    raise ValueError(f"{value!r} is none of off, always, adaptive; or write a mapping, such as {{after_s: 0.3}}")
