@@ -3,7 +3,7 @@ was found on the records is what the server then decides under."""
 
 import asyncio
 from collections.abc import Iterator
-from math import isfinite
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any
 
@@ -111,8 +111,13 @@ async def test_every_decision_is_the_same(served: Served, recorded: Records) -> 
             first = theirs["tiers"][0]
             assert first["accepted"] == mine.accepted, (id_, example.id)
             selected = None if mine.selected is None else tier.models[mine.selected]
-            # A server stops members once their tier is lost, so there an answer may be missing that the records have.
-            if all(call["status"] != "cancelled" for call in theirs["models"].values()):
+            # A server stops members once their tier is lost or settled, so there an answer may be missing that the
+            # records have; of a tier that was settled before its last answer only the agreement's bounds are known.
+            if (bounds := first.get("agreement_bounds")) is not None:
+                low, high = -inf if bounds[0] is None else bounds[0], inf if bounds[1] is None else bounds[1]
+                assert mine.agreement is None or low <= mine.agreement <= high, (id_, example.id)
+                assert first["agreement"] is None
+            elif all(call["status"] != "cancelled" for call in theirs["models"].values()):
                 # JSON has no minus infinity, which a token-level signal says of an answer without tokens.
                 agreement = mine.agreement if mine.agreement is not None and isfinite(mine.agreement) else None
                 found = (first["reason"], first["agreement"], first["selected"])
