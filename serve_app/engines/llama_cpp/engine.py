@@ -205,6 +205,8 @@ def _start_server(config: LlamaCppConfig, weights: Path) -> tuple[Any, Template,
     except (RuntimeError, ValueError) as error:
         message = f"llama.cpp could not load {str(weights)!r}: not a GGUF file it knows, or too little memory."
         raise EngineError(message) from error
+    # Answered once the server's loop runs: destroyed before, as it may be below, it would be waited for without end.
+    server.handle_metrics()
     port = Port(server.listening_address.removeprefix("http://"), params.api_keys[0])
     template = read_template(port, config.reasoning)
     if config.reasoning_effort and not template.knows_effort:
