@@ -30,6 +30,8 @@ class SignalOptions(Options):
     """Reads the answers' log-probabilities, so that texts alone do not suffice."""
     needs_weights: ClassVar[bool] = False
     """Loads a model, whose source and checksum are its `weights` and `sha256`."""
+    encodes_texts: ClassVar[bool] = False
+    """Spends its work on each text by itself, so that its cost grows with the texts, not with their pairs."""
     isolated: ClassVar[bool] = False
     """Runs in a Python environment, and so in a deployment, of its own."""
     limits: ClassVar[Range | None] = None

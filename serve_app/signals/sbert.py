@@ -26,6 +26,7 @@ class SbertConfig(SignalOptions):
     """Cosine similarity of sentence embeddings (Reimers and Gurevych, 2019)."""
 
     needs_weights: ClassVar[bool] = True
+    encodes_texts: ClassVar[bool] = True
     limits: ClassVar[Range | None] = Range(-1.0, 1.0, "angles")
 
     kind: Literal["sbert"] = "sbert"

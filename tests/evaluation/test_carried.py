@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
@@ -35,8 +35,8 @@ from serve_app.evaluation.statistics.pareto import answered_by
 from tests.evaluation.synthetic import answers, questions, write_records
 
 MEMBERS = ("a", "b", "c")
-TEXT_FLOPS, TEXT_S = 7.0, 0.125
-"""What the scorer of these tests spends on each text."""
+PAIR_FLOPS, PAIR_S = 7.0, 0.125
+"""What the scorer of these tests spends on each pair of texts."""
 
 
 def tier(*models: str, signal: str = "exact", threshold: float = 0.5) -> dict[str, Any]:
@@ -53,6 +53,10 @@ def config(*tiers: dict[str, Any], target: str = "t") -> dict[str, Any]:
     return {"models": models, "cascades": {"default": {"tiers": [*tiers, {"models": [target]}]}}}
 
 
+def pairs_of(texts: int) -> int:
+    return texts * (texts - 1) // 2
+
+
 def dataset(values: dict[str, Any], columns: dict[str, Sequence[Answer]]) -> Dataset:
     """Records of these answers, with a scorer whose costs are known."""
     examples = questions(len(columns["t"]))
@@ -60,9 +64,9 @@ def dataset(values: dict[str, Any], columns: dict[str, Sequence[Answer]]) -> Dat
         records = Records.load(write_records(Path(folder) / "records.jsonl", values, examples, columns))
     loaded = load_dataset(records, Options(signals=("exact",), processes=1))
     for view, computed in loaded.replay.similarities.items():
-        texts = len(loaded.members)
+        pairs = pairs_of(len(loaded.members))
         loaded.replay.similarities[view] = {
-            name: Similarities(each.matrices, np.full(len(loaded), TEXT_FLOPS * texts), TEXT_S * texts)
+            name: Similarities(each.matrices, np.full(len(loaded), PAIR_FLOPS * pairs), PAIR_S * pairs)
             for name, each in computed.items()
         }
     return loaded
@@ -86,10 +90,10 @@ def test_costs_of_a_ladder_worked_by_hand() -> None:
     data = dataset(config(tier("a", signal="chow_avg", threshold=-2), tier("a", "b"), tier(*MEMBERS)), columns)
     view = view_of(data)
     assert {unit: [cost[0] for cost in costs] for unit, costs in view.tier_costs(view.tiers[:-1]).items()} == {
-        "flops": [4e9, 8e9 + 2 * TEXT_FLOPS, 16e9 + 3 * TEXT_FLOPS, 32e9],
+        "flops": [4e9, 8e9 + PAIR_FLOPS, 16e9 + 3 * PAIR_FLOPS, 32e9],
         "usd": pytest.approx([1e-5, 2e-5, 4e-5, 8e-5]),
-        "device_s": [1.0, 0.5 + 2 * TEXT_S, 4.0 + 3 * TEXT_S, 8.0],
-        "latency_s": [0.5, 0.25 + 2 * TEXT_S, 2.0 + 3 * TEXT_S, 4.0],
+        "device_s": [1.0, 0.5 + PAIR_S, 4.0 + 3 * PAIR_S, 8.0],
+        "latency_s": [0.5, 0.25 + PAIR_S, 2.0 + 3 * PAIR_S, 4.0],
     }
 
 
@@ -98,10 +102,21 @@ def test_a_tier_of_carried_answers_costs_its_scorer_and_a_carried_target_nothing
     again = config(tier("a", "t"), tier("t", "a", threshold=0.25), tier("b", "a"))
     view = view_of(dataset(again, columns))
     costs = view.tier_costs(view.tiers[:-1])
-    assert [cost[0] for cost in costs["flops"]] == [36e9 + 2 * TEXT_FLOPS, 2 * TEXT_FLOPS, 8e9 + 2 * TEXT_FLOPS, 0]
+    assert [cost[0] for cost in costs["flops"]] == [36e9 + PAIR_FLOPS, PAIR_FLOPS, 8e9 + PAIR_FLOPS, 0]
     assert [cost[0] for cost in costs["usd"]] == pytest.approx([9e-5, 0, 2e-5, 0])
-    assert [cost[0] for cost in costs["device_s"]] == [4 + 2 * TEXT_S, 2 * TEXT_S, 2 + 2 * TEXT_S, 0]
-    assert [cost[0] for cost in costs["latency_s"]] == [1 + 2 * TEXT_S, 2 * TEXT_S, 1 + 2 * TEXT_S, 0]
+    assert [cost[0] for cost in costs["device_s"]] == [4 + PAIR_S, PAIR_S, 2 + PAIR_S, 0]
+    assert [cost[0] for cost in costs["latency_s"]] == [1 + PAIR_S, PAIR_S, 1 + PAIR_S, 0]
+
+
+@pytest.mark.parametrize(("signal", "seconds"), [("exact", 4.0), ("bleurt", 4.0), ("sbert", 8.0)])
+def test_two_of_three_members_pay_for_a_pair_of_three_or_for_two_of_three_encodings(
+    signal: str, seconds: float
+) -> None:
+    data = dataset(config(tier(*MEMBERS)), {name: [answer("x", 10, 1.0)] for name in "abct"})
+    [computed] = data.replay.similarities.values()
+    computed[signal] = replace(computed["exact"], device_s=12.0)
+    two = replace(view_of(data).tiers[0], models=("a", "b"), signal=signal)
+    assert data.tier_cost(two, asked=("a", "b"))["device_s"] == [seconds]
 
 
 TEXTS = st.sampled_from(["x", "y"])
@@ -136,7 +151,7 @@ class Engine:
 class ExactScorer:
     async def score(self, signal: str, texts: Sequence[str], since: int = 0) -> Scores:
         matrix = tuple(tuple(float(a == b) for b in texts) for a in texts)
-        return Scores(matrix, TEXT_FLOPS * len(texts), TEXT_S * len(texts))
+        return Scores(matrix, PAIR_FLOPS * pairs_of(len(texts)), PAIR_S * pairs_of(len(texts)))
 
 
 def served(tiers: Sequence[Tier], engines: dict[str, Engine]) -> Run:
@@ -161,13 +176,13 @@ def test_what_a_ladder_costs_is_what_its_engines_count_and_a_server_charges(
         reached = [*(each["models"] for each in tiers), ["t"]][: by[k] + 1]
         compared = [names for names in reached[: len(tiers)] if len(names) > 1]
         asked = {name for names in reached for name in names}
-        texts = sum(map(len, compared))
+        pairs = sum(pairs_of(len(names)) for names in compared)
         spent = {unit: sum(cost[k] for cost in columns_[: by[k] + 1]) for unit, columns_ in costs.items()}
         alone = {unit: sum(cost[k] for name in asked if (cost := data.costs[name][unit]) is not None) for unit in UNITS}
-        assert spent["flops"] == pytest.approx(alone["flops"] + TEXT_FLOPS * texts)
+        assert spent["flops"] == pytest.approx(alone["flops"] + PAIR_FLOPS * pairs)
         assert spent["usd"] == pytest.approx(alone["usd"])
-        assert spent["device_s"] == pytest.approx(alone["device_s"] + TEXT_S * texts)
-        assert spent["latency_s"] <= alone["latency_s"] + TEXT_S * texts + 1e-9
+        assert spent["device_s"] == pytest.approx(alone["device_s"] + PAIR_S * pairs)
+        assert spent["latency_s"] <= alone["latency_s"] + PAIR_S * pairs + 1e-9
         engines = {name: Engine(column[k]) for name, column in columns.items()}
         online = served(data.config.tiers(id_, thresholds[: len(tiers)]), engines)
         assert {name: engine.calls for name, engine in engines.items()} == {name: name in asked for name in engines}

@@ -119,6 +119,7 @@ def test_every_signal_is_plain_token_level_or_a_composite() -> None:
         ("token_level", {"chow_sum", "chow_avg", "chow_quantile"}),
         ("needs_logprobs", {"chow_sum", "chow_avg", "chow_quantile", "sure"}),
         ("needs_weights", {"sbert", "sbert_mbert", "bleurt"}),
+        ("encodes_texts", {"sbert", "sbert_mbert"}),
         ("isolated", {"bleurt"}),
     ],
 )

@@ -22,7 +22,7 @@ from serve_app.evaluation.analysis.similarities import plain_signals
 from serve_app.evaluation.records.example import Example
 from serve_app.evaluation.records.header import ModelFacts, SourceFacts
 from serve_app.evaluation.statistics.curves import Floats, Integers
-from serve_app.signals import AnySignalConfig
+from serve_app.signals import AnySignalConfig, SignalConfig
 
 POOLED = "all"
 CHOOSE, CALIBRATE = 0.25, 0.75
@@ -126,18 +126,24 @@ class Dataset:
     def _scoring_cost(self, tier: Tier) -> Costs:
         """Return what it costs to compare a tier's answers, (n,) for each unit, or None if unknown.
 
-        What a signal cost over all members is shared equally by the texts. A tier is scored anew, also the pairs that
-        an earlier tier compared: so it is online. The scorer's dollars are not counted.
+        What a signal cost over all members is shared equally by their pairs, or by the texts if it encodes each by
+        itself. A tier is scored anew, also the pairs that an earlier tier compared: so it is online. The scorer's
+        dollars are not counted.
         """
         flops: Floats | None = np.zeros(len(self))
         seconds = np.zeros(len(self))
-        compared = [] if tier.token_level or tier.signal is None else plain_signals(self.config, [tier.signal])
-        share = len(tier.models) / max(1, len(self.members))
-        for name in compared:
+        compared = {} if tier.token_level or tier.signal is None else plain_signals(self.config, [tier.signal])
+        for name, signal in compared.items():
+            share = _work(signal, len(tier.models)) / max(1, _work(signal, len(self.members)))
             computed = self.replay.similarities[tier.compare][name]
             flops = total([flops, None if computed.flops is None else computed.flops * share])
             seconds = seconds + computed.device_s * share
         return {"flops": flops, "usd": np.zeros(len(self)), "device_s": seconds, "latency_s": seconds}
+
+
+def _work(signal: SignalConfig, texts: int) -> int:
+    """Return what the cost of comparing some texts is proportional to: the texts if each is encoded, else the pairs."""
+    return texts if signal.encodes_texts else texts * (texts - 1)
 
 
 def hashed_share(id_: str, seed: int) -> float:
