@@ -192,8 +192,10 @@ def test_what_is_chosen_of_samples_is_a_config(recorded: Path, tmp_path: Path) -
     options = Evaluated(tiers=members, target=target, signals=("exact",), metrics=("exact_match",), resamples=10)
     selection = find(load_dataset(records, options), None)
     shown = [yaml.safe_load(snippet(cascade))["tiers"][0] for cascade in selection.front if cascade.tiers]
-    # Where two samples agree a third says the same, so two are enough.
-    assert [tier["models"] for tier in shown] == [[SAMPLES | {"samples": 2}]]
+    # A sample alone is cheaper than the target, but only the model itself could be served alone.
+    assert {cascade.target for cascade in selection.front} == {"t"}
+    # Where two samples agree a third says the same, so two are enough, whether all or only those are accepted.
+    assert [tier["models"] for tier in shown] == [[SAMPLES | {"samples": 2}]] * 2
 
 
 def test_a_ladder_of_samples_is_calibrated_into_its_config(recorded: Path, tmp_path: Path) -> None:

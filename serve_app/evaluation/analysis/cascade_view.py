@@ -6,6 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
+from serve_app.core.sampling import parsed_name
 from serve_app.core.types import Tier
 from serve_app.errors import DataError
 from serve_app.evaluation.analysis.candidates import Candidate
@@ -109,8 +110,12 @@ def recorded(
 
 
 def models_alone(view: CascadeView, unit: Unit) -> dict[Alone, RecordedTarget]:
-    """Return every model whose cost is known in that unit as one that answers every request itself."""
-    models = [model for tier in view.tiers for model in tier.models]
+    """Return every model whose cost is known in that unit as one that answers every request itself.
+
+    A sample of a model is left out unless it is the target: alone a model answers greedily, which is another answer.
+    """
+    members = [model for tier in view.tiers[:-1] for model in tier.models if parsed_name(model) is None]
+    models = [*members, view.target]
     costs = {model: view.cost(model) for model in models}
     return {
         Alone(model): RecordedTarget(view.quality(model), cost[unit]) for model, cost in costs.items() if unit in cost

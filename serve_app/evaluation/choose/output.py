@@ -100,7 +100,7 @@ def sentences(selection: Selection) -> list[str]:
 def snippet(cascade: ChosenCascade) -> str:
     """Return the cascade as YAML for a config, with the signals that its thresholds need.
 
-    For a sample that is best alone it has the sample's model, which a config cannot have sampled once as the target.
+    For a target that is a sample it has the sample's model, which a config cannot have sampled once as the target.
     """
     tiers = [*(tier.to_config() for tier in cascade.tiers), {"models": [base_name(cascade.target)]}]
     config = ({"signals": cascade.signals} if cascade.signals else {}) | {"tiers": tiers}
