@@ -52,10 +52,13 @@ class Order:
         return ~np.isnan(self.thresholds)
 
     def means(self, kept: Floats, deferred: Floats) -> Floats:
-        """Return the mean at each point, (g + 1,): of kept[i] if example i is kept, else of deferred[i]."""
-        before = np.concatenate([[0.0], np.cumsum(deferred[self.index])])
-        after = np.concatenate([[0.0], np.cumsum(kept[self.index])])
-        means: Floats = (before[self.ends] + after[-1] - after[self.ends]) / len(self.index)
+        """Return the mean at each point, (g + 1,): of kept[i] if example i is kept, else of deferred[i].
+
+        `kept` is (n,). `deferred` is (n,), or (r, n) for r ways to answer what is deferred; then the means are
+        (r, g + 1).
+        """
+        before, after = _running(deferred[..., self.index]), _running(kept[self.index])
+        means: Floats = (before[..., self.ends] + after[-1] - after[self.ends]) / len(self.index)
         return means
 
     def steps(self, count: int) -> Integers:
@@ -68,6 +71,11 @@ class Order:
     def spread(self, count: int) -> Integers:
         """Return at most `count` reachable points, evenly spread over the deferral rate, with both ends."""
         return np.unique(self.steps(count))
+
+
+def _running(values: Floats) -> Floats:
+    """Return the sums of the first 0, 1, ..., n of (..., n) values, shape (..., n + 1)."""
+    return np.concatenate([np.zeros((*values.shape[:-1], 1)), np.cumsum(values, axis=-1)], axis=-1)
 
 
 def order(scores: npt.ArrayLike, resolution: float = 0.0) -> Order:

@@ -6,14 +6,15 @@ on a grid; for each choice of them the rest of the cascade is one fixed "target"
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
 
 from serve_app.evaluation.statistics.curves import Floats, Integers, order
 
-MAX_SETTINGS = 50_000
-"""Prune dominated settings whenever this many have accumulated."""
+BLOCK_BYTES = 1_000_000
+"""Size of an array over the examples and some of the later tiers' thresholds, of which a few are held at once."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -153,16 +154,17 @@ def front_of(
     tried = np.flatnonzero(ordered.reachable) if points is None else ordered.spread(points)
     thresholds, rates = ordered.thresholds[tried].tolist(), ordered.rates[tried].tolist()
     settings: list[Setting] = []
-    for later, quality, cost in _rests(tiers[1:], target, grid, resolution):
-        costs = ordered.means(first.cost, first.cost + cost)[tried]
-        qualities = ordered.means(first.kept, quality)[tried]
-        settings += [
-            Setting((thresholds[k], *later), float(costs[k]), float(qualities[k]), rates[k])
-            for k in front(costs, qualities)
-        ]
-        if len(settings) > MAX_SETTINGS:
-            settings = pruned(settings)
-    return pruned(settings)
+    rests = _rests(tiers[1:], target, grid, resolution)
+    while block := list(islice(rests, max(1, BLOCK_BYTES // (8 * len(first.scores))))):
+        later, quality, cost = zip(*block, strict=True)
+        costs = ordered.means(first.cost, first.cost + np.stack(cost))[:, tried].ravel()
+        qualities = ordered.means(first.kept, np.stack(quality))[:, tried].ravel()
+        for point in front(costs, qualities):
+            rest, k = divmod(point, len(tried))
+            vector = (thresholds[k], *later[rest])
+            settings.append(Setting(vector, float(costs[point]), float(qualities[point]), rates[k]))
+        settings = pruned(settings)
+    return settings
 
 
 def _rests(

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serve_app.evaluation.statistics import pareto
 from serve_app.evaluation.statistics.curves import sweep
 from serve_app.evaluation.statistics.pareto import (
     RecordedTarget,
@@ -111,3 +112,13 @@ def test_front_of_two_tiers_is_that_of_all_threshold_pairs(seed):
             pytest.approx(one.quality),
             pytest.approx(one.deferred),
         )
+
+
+def test_a_front_does_not_depend_on_how_many_thresholds_are_tried_at_once(monkeypatch):
+    generator = np.random.default_rng(0)
+    tiers = [tier(generator.random(40), generator.random(40), np.full(40, cost)) for cost in (1.0, 2.0, 3.0)]
+    target = RecordedTarget(generator.random(40) + 0.2, np.full(40, 10.0))
+    at_once = front_of(tiers, target)
+    assert len(at_once) > 10
+    monkeypatch.setattr(pareto, "BLOCK_BYTES", 1)
+    assert front_of(tiers, target) == at_once
