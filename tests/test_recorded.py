@@ -4,12 +4,19 @@ import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import yaml
 
 from serve_app.config import AppConfig
+from serve_app.evaluation.analysis.dataset import hashed_share
+from serve_app.evaluation.analysis.other_config import with_config
+from serve_app.evaluation.records.file import Records
+from serve_app.evaluation.statistics.search import Spec
+from tests.evaluation.choose.test_ladders import COUNT, SIZES, column, config, kind
 from tests.evaluation.importing.sources import OUTPUTS
+from tests.evaluation.synthetic import questions, write_records
 
 FOLDER = Path(__file__).parents[1] / "docs" / "recorded"
 MODELS = yaml.safe_load((FOLDER / "models.yaml").read_text(encoding="utf-8"))
@@ -64,9 +71,57 @@ def test_a_study_of_ladders_has_a_valid_config_and_a_table(id_: str) -> None:
     assert f"Ladders of {len(sizes)} members up to 10B" in page
 
 
+def ladders(path: Path, knowing: str = "t") -> Any:
+    """Compare on answers of which a and b agree on six of ten, c and a on eight, and `knowing` know the others."""
+    examples = questions(COUNT)
+    right = [example.references[0] for example in examples]
+    columns = {model: column(model, range(COUNT), right) for model in SIZES}
+    if knowing != "t":
+        columns[knowing] = columns["t"]
+    [comparison] = LADDERS.comparisons(Records.load(write_records(path / "r.jsonl", config(), examples, columns)), 4)
+    return comparison
+
+
+def test_ladders_and_two_tiers_are_chosen_on_one_half_and_reported_on_the_other(tmp_path: Path) -> None:
+    comparison = ladders(tmp_path)
+    assert (comparison.target, comparison.unit, len(comparison.splits)) == ("t", "flops", 4)
+    for seed, split in enumerate(comparison.splits):
+        other = [kind(k) for k in range(COUNT) if hashed_share(f"Synthetic-{k}", seed) >= 0.5]
+        easy, hard = (other.count(name) / len(other) for name in ("easy", "hard"))
+        assert (split.examples, split.target_quality) == (len(other), 1)
+        # Of two tiers a and c defer the fewest; a ladder asks b, which is cheaper, and c only where a and b differ.
+        assert [tier.members for tier in split.two_tiers.tiers] == [("a", "c")]
+        assert [tier.members for tier in split.ladder.tiers] == [("b", "a"), ("b", "a", "c")]
+        assert split.two_tiers.cost == pytest.approx((1 + 4 + 20 * hard) / 20)
+        assert split.ladder.cost == pytest.approx((1 + 2 + 4 * (1 - easy) + 20 * hard) / 20)
+        assert split.two_tiers.quality == split.ladder.quality == 1
+        assert split.is_cheaper
+        assert split.is_within(split.ladder)
+
+
+def test_two_tiers_are_compared_even_if_a_model_alone_is_better_and_cheaper(tmp_path: Path) -> None:
+    """The member c knows as much as the target, for a fifth of its cost."""
+    for split in ladders(tmp_path, knowing="c").splits:
+        assert [tier.members for tier in split.two_tiers.tiers] == [("a", "c")]
+        assert split.two_tiers.cost > 0.2
+        assert split.two_tiers.quality == 1
+
+
+def test_a_row_of_ladders_has_means_and_ranges_over_the_splits() -> None:
+    two, three = Spec(("a", "b"), "exact"), Spec(("a", "b", "c"), "exact")
+    flat, exact = LADDERS.Chosen((three,), 0.4, 0.9), LADDERS.Chosen((two, three), 0.35, 0.9)
+    rouge = tuple(Spec(spec.members, "rouge1") for spec in (two, three))
+    worse = LADDERS.Chosen(rouge, 0.38, 0.85)
+    dearer = LADDERS.Chosen((Spec(("a", "c"), "exact"), three), 0.5, 0.91)
+    splits = tuple(LADDERS.Split(100, 0.9, flat, ladder) for ladder in (exact, exact, worse, dearer))
+    *_, row = LADDERS.table([LADDERS.Comparison("t", "usd", splits)])
+    cells = ("t ($)", ".900", "40.0%", ".900", "100%", "39.5%", ".890", "75%", "75%")
+    differences = ("-.005 (-.050 to +.100)", "-.010 (-.050 to +.010)")
+    assert row == f"| {' | '.join((*cells, *differences))} | a + b → a + b + c: 75% |"
+
+
 @pytest.mark.slow
-def test_a_ladder_on_gsm8k_costs_less_at_the_same_quality(tmp_path: Path) -> None:
-    """The first row of the page's table: decided alike on all 325 examples of the other half, for 16% less."""
+def test_the_page_has_the_ladders_of_gsm8k(tmp_path: Path) -> None:
     if not OUTPUTS.exists():
         pytest.skip("../shared/outputs is not there")
     study = STUDIES["gsm8k"]
@@ -74,25 +129,14 @@ def test_a_ladder_on_gsm8k_costs_less_at_the_same_quality(tmp_path: Path) -> Non
     (tmp_path / "gsm8k.yaml").write_text(yaml.safe_dump(study.config(MODELS)))
     RESULTS.cascade(*importing)
     (tmp_path / "ladders.yaml").write_text(yaml.safe_dump(study.ladders_config(MODELS)))
-    row = next(LADDERS.comparisons(tmp_path / "gsm8k.jsonl", tmp_path / "ladders.yaml"))
-    assert (row.target, row.unit, row.examples) == ("Meta-Llama-3.1-405B-Instruct-sambanova", "flops", 325)
-    three = ("gemma-2-9b-it", "Meta-Llama-3.1-8B-Instruct", "Phi-3.5-mini-instruct")
-    assert [(tier.members, tier.signal) for tier in row.two_tiers.tiers] == [(three, "exact")]
-    assert [(tier.members, tier.signal) for tier in row.ladder.tiers] == [
-        (("gemma-2-9b-it", "Phi-3.5-mini-instruct"), "exact"),
-        (three, "exact"),
-    ]
-    assert (row.two_tiers.cost, row.ladder.cost) == (pytest.approx(0.1106, abs=5e-5), pytest.approx(0.0934, abs=5e-5))
-    assert row.two_tiers.quality == row.ladder.quality == pytest.approx(295 / 325)
-    cost = (row.cost.estimate, row.cost.low, row.cost.high)
-    assert cost == pytest.approx((-0.01716, -0.01935, -0.01549), abs=1e-5)
-    assert (row.quality.estimate, row.quality.low, row.quality.high) == (0, 0, 0)
-    *_, line = LADDERS.table([row])
+    records = with_config(Records.load(tmp_path / "gsm8k.jsonl"), tmp_path / "ladders.yaml")
+    *_, line = LADDERS.table([next(LADDERS.comparisons(records))])
     assert line in RESULTS.PAGE.read_text(encoding="utf-8")
 
 
 def test_an_interval_is_written_as_the_page_has_it() -> None:
     assert RESULTS.signed([0.0414, -0.0027, 0.0551]) == "+.041 [-.003, +.055]"
+    assert RESULTS.signed([-0.0004, -0.0, 0.0]) == "+.000 [+.000, +.000]"
     assert (RESULTS.number(0.9546), RESULTS.number(1.0), RESULTS.number(None)) == (".955", "1.000", "-")
 
 

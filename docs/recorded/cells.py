@@ -13,7 +13,7 @@ def number(value: float | None) -> str:
 
 def signed(interval: Sequence[float]) -> str:
     """Return an interval as "+.012 [+.001, +.020]"."""
-    text = "{:+.3f} [{:+.3f}, {:+.3f}]".format(*interval)
+    text = "{:+.3f} [{:+.3f}, {:+.3f}]".format(*(round(value, 3) + 0.0 for value in interval))  # no "-.000"
     return text.replace("+0.", "+.").replace("-0.", "-.")
 
 
