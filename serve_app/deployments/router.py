@@ -21,7 +21,7 @@ from serve_app.core.deciding.carried import newly_asked
 from serve_app.core.protocols import Model, Scorer
 from serve_app.core.record import DecisionRecord, decision_record
 from serve_app.core.record_json import JsonObject, to_json
-from serve_app.core.running.budget import unknown
+from serve_app.core.running.budget import has_unknown_cost
 from serve_app.core.running.cascade import Event
 from serve_app.core.running.run import Run
 from serve_app.core.sampling import SampledModel, base_name, sampled
@@ -275,7 +275,7 @@ def _budget(options: CascadeOptions, costs: Collection[ModelCost], answers: int)
     if answers > 1:
         raise RequestError("n: a request with a budget has one answer.", "n")
     for limit, unit, field in ((budget.usd, "usd", "max_cost_usd"), (budget.flops, "flops", "max_flops")):
-        if limit is not None and unknown(costs, unit):
+        if limit is not None and has_unknown_cost(costs, unit):
             raise RequestError(f"cascade.{field}: what a model costs in this unit is not known.", f"cascade.{field}")
     return budget
 

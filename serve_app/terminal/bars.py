@@ -1,12 +1,15 @@
 """Bars of progress, which are drawn only on a terminal."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
+
+
+T = TypeVar("T")
 
 
 class Bars:
@@ -29,3 +32,11 @@ class Bars:
     ) -> None:
         if self._bars is not None:
             self._bars.stop()
+
+    def counted(self, items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
+        """Yield the items, and count them in a bar of their own, if bars are drawn."""
+        task = None if self._bars is None else self._bars.add_task(description, total=total)
+        for item in items:
+            yield item
+            if self._bars is not None and task is not None:
+                self._bars.advance(task)

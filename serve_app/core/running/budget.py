@@ -87,6 +87,6 @@ def left_s(run: Run) -> float | None:
     return max(0.0, run.started + run.budget.seconds - run.clock())
 
 
-def unknown(costs: Collection[ModelCost], unit: str) -> bool:
+def has_unknown_cost(costs: Collection[ModelCost], unit: str) -> bool:
     """Return whether a model's cost in a unit (`usd` or `flops`) is unknown, so that nothing can be said of a sum."""
     return any(getattr(price(cost, 1, 1, 1.0), unit) is None for cost in costs)

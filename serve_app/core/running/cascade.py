@@ -62,7 +62,7 @@ async def cascade_events(run: Run) -> AsyncGenerator[Event, None]:
 async def _events(run: Run, calls: Calls) -> AsyncGenerator[Event, None]:
     unasked: Failure | None = None
     for number, tier in enumerate(() if run.escalated else run.tiers[:-1]):
-        if (unasked := _too_dear(run, calls, number)) is not None:
+        if (unasked := _budget_failure(run, calls, number)) is not None:
             break
         with _next_tier_started(run, calls, number):
             result = await _ask_tier(run, calls, number)
@@ -79,8 +79,8 @@ async def _events(run: Run, calls: Calls) -> AsyncGenerator[Event, None]:
             await calls.close(_ANSWERED)
             yield await _with_choices(run, calls, tier, _outcome(run, accepted))
             return
-    unasked = unasked or _too_dear(run, calls, len(run.tiers) - 1)
-    async with aclosing(_ask_target(run, calls) if unasked is None else _nobody(run)) as events:
+    unasked = unasked or _budget_failure(run, calls, len(run.tiers) - 1)
+    async with aclosing(_ask_target(run, calls) if unasked is None else _skipped_tier(run)) as events:
         async for event in events:
             if isinstance(event, Delta) and (event.text or event.reasoning) and run.first_text_s is None:
                 run.first_text_s = run.clock() - run.started
@@ -96,7 +96,7 @@ async def _events(run: Run, calls: Calls) -> AsyncGenerator[Event, None]:
         yield await _with_choices(run, calls, run.tiers[-1], _outcome(run, last))
 
 
-def _too_dear(run: Run, calls: Calls, number: int) -> Failure | None:
+def _budget_failure(run: Run, calls: Calls, number: int) -> Failure | None:
     """Return why the budget does not allow a tier, whose result is then noted, or None if it does."""
     tier = run.tiers[number]
     new = [name for name in tier.models if calls.answered((name, 0)) is None]
@@ -109,7 +109,7 @@ def _too_dear(run: Run, calls: Calls, number: int) -> Failure | None:
     return failure
 
 
-async def _nobody(run: Run) -> AsyncGenerator[TierResult, None]:
+async def _skipped_tier(run: Run) -> AsyncGenerator[TierResult, None]:
     """Yield the result of a tier that was not asked."""
     yield run.results[-1]
 

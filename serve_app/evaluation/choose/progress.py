@@ -18,12 +18,8 @@ class ChooseProgress(Bars):
         super().__init__(console, _bars)
 
     def count(self, cascades: Sequence[Specs]) -> Iterator[Specs]:
-        """Yield the cascades, and count them."""
-        task = None if self._bars is None else self._bars.add_task("choosing", total=len(cascades))
-        for cascade in cascades:
-            yield cascade
-            if self._bars is not None and task is not None:
-                self._bars.advance(task)
+        """Return the cascades, counted as they are taken."""
+        return self.counted(cascades, "choosing", len(cascades))
 
 
 def _bars(console: "Console") -> "Progress":

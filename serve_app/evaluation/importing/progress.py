@@ -18,12 +18,8 @@ class ImportProgress(Bars):
         super().__init__(console, _bars)
 
     def count(self, rows: Iterable[Row]) -> Iterator[Row]:
-        """Yield the rows, and count them."""
-        task = None if self._bars is None else self._bars.add_task("reading", total=None)
-        for row in rows:
-            yield row
-            if self._bars is not None and task is not None:
-                self._bars.advance(task)
+        """Return the rows, counted as they are read."""
+        return self.counted(rows, "reading")
 
 
 def _bars(console: "Console") -> "Progress":
