@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from time import monotonic, perf_counter
+from time import monotonic
 from typing import Literal, TypeAlias
 
 from serve_app.config import AppConfig
@@ -139,6 +139,6 @@ class AnswerCache:
 def _given(run: Run, outcome: Outcome) -> Iterator[Event]:
     """Yield the events of a request that has another's outcome."""
     if isinstance(answer := outcome.answer, Generation):
-        run.first_text_s = perf_counter() - run.started
+        run.first_text_s = run.clock() - run.started
         yield Delta(answer.text, answer.prompt_tokens, answer.completion_tokens, reasoning=answer.reasoning)
-    yield replace(outcome, total_s=perf_counter() - run.started)
+    yield replace(outcome, total_s=run.clock() - run.started)

@@ -19,8 +19,8 @@ NOT_ASKED = {
     "started",
     "first_text_s",
     "costs",
+    "observer",
 }
-NOT_ASKED |= {"observer"}
 """The fields of a `Run` that are about how it is made, or what became of it. All others are in the key."""
 
 
