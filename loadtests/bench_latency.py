@@ -34,7 +34,6 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from loadtests.latency import virtual_time
 from loadtests.latency.fleet import Clockwork, Fleet, KnownScorer
 from loadtests.latency.workload import MEMBERS, TARGET, A, B, C, Workload, made_up, recorded, tokens_of
 from serve_app.config import ReplayModel
@@ -46,6 +45,7 @@ from serve_app.core.speculation import SpeculationPolicy
 from serve_app.core.types import Generation, Outcome, Tier
 from serve_app.engines import ReplayConfig
 from serve_app.engines.replay.engine import ReplayEngine
+from serve_app.evaluation.analysis.timing import virtual_time
 from serve_app.evaluation.records.file import Records
 from serve_app.signals import ChowConfig, RougeConfig, confidence
 

@@ -14,9 +14,8 @@ from serve_app.core.deciding.deferral import decide
 from serve_app.core.protocols import Model, Scorer
 from serve_app.core.running.cascade import run_cascade
 from serve_app.core.running.run import Run
-from serve_app.core.speculation import Priced, SpeculationPolicy, TierHistory
+from serve_app.core.speculation import CascadeSpeculation, Priced, SpeculationPolicy, TierHistory, learn
 from serve_app.core.types import Answer, Delta, Generation, Outcome, Prompt, Scores, Tier
-from serve_app.deployments.speculation import CascadeSpeculation
 from serve_app.engines.replay.engine import ReplayEngine
 from serve_app.engines.running.answer import answer, stream_answer
 from serve_app.signals import RougeConfig, build_signal
@@ -107,8 +106,7 @@ class Fleet:
             clock=asyncio.get_running_loop().time,
         )
         outcome = await run_cascade(run)
-        for history, result in zip(self._histories, run.results, strict=False):
-            history.observe(result)
+        learn(self._histories, run.results)
         return run, outcome
 
     def _speculation(self) -> CascadeSpeculation | None:

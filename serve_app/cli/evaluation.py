@@ -7,6 +7,7 @@ import typer
 
 from serve_app.cli.arguments import ConfigPath
 from serve_app.cli.errors_and_exit import echo_json, report_errors
+from serve_app.errors import DataError
 from serve_app.evaluation.analysis.costs import Unit
 from serve_app.evaluation.calibrate.goal import Goal, Loss
 from serve_app.terminal.console import note_console, result_console
@@ -105,6 +106,12 @@ def evaluate(
             help="Row to compare by a paired test, named as in the table of areas; repeat: the first with each.",
         ),
     ] = None,
+    remedies: Annotated[
+        bool,
+        typer.Option(
+            "--remedies", help="Seconds, cost and waste of the cascades as configured, with each remedy off and on."
+        ),
+    ] = False,
     per_example: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="File for scores, qualities and costs of each example: .csv or .parquet."),
@@ -126,6 +133,8 @@ def evaluate(
     from serve_app.evaluation.records.file import Records
 
     tiers = None if (names := _list(members)) is None else (names,)
+    if remedies and tiers is not None:
+        raise DataError("--remedies goes with a cascade as configured, with its thresholds: name it with --cascade.")
     options = Options(
         cascades=_list(cascade),
         tiers=tiers,
@@ -148,7 +157,7 @@ def evaluate(
     with note_console().status("evaluating"):
         dataset = load_dataset(loaded, options)
         scored = score(dataset)
-        evaluation = evaluated(dataset, scored, compare or ())
+        evaluation = evaluated(dataset, scored, compare or (), remedies=remedies)
     if per_example is not None:
         write_per_example(scored, per_example)
         typer.echo(per_example, err=True)

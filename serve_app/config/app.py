@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, ValidationError, field_validator, mo
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from serve_app.config.cascades.cascade import MEMBER_TIMEOUT_S, TARGET_TIMEOUT_S, CascadeConfig, TierConfig
+from serve_app.config.cascades.remedies import SpeculationConfig
 from serve_app.config.cascades.samples import all_samples, sample_faults
 from serve_app.config.deployment import Autoscaling, DeploymentOptions, Strict
 from serve_app.config.metrics import MetricConfig
@@ -97,16 +98,20 @@ class AppConfig(Strict):
             yield _fault(sentence, *where)
 
     def _faults_of_speculation(self, id_: str, cascade: CascadeConfig) -> Iterator[InitErrorDetails]:
-        if cascade.speculate is None:
-            return
+        if cascade.speculate is not None:
+            for sentence in self.speculation_faults(cascade, cascade.speculate):
+                yield _fault(sentence, "cascades", id_, "speculate")
+
+    def speculation_faults(self, cascade: CascadeConfig, speculate: SpeculationConfig) -> Iterator[str]:
+        """Yield why a cascade over these models cannot ask its tiers ahead by this rule, in sentences."""
         names = dict.fromkeys(base_name(name) for tier in cascade.newly_asked()[1:] for name in tier)
         ahead = {name: self.models[name] for name in names if name in self.models}
         for name, model in ahead.items():
-            if model.bills_cancelled and not cascade.speculate.billed:
+            if model.bills_cancelled and not speculate.billed:
                 sentence = f"asks {name!r} ahead of its tier, which bills cancelled calls; say billed: true to do it"
-                yield _fault(f"{sentence}, or cancelled_billed: false at the model", "cascades", id_, "speculate")
-            if cascade.speculate.when == "adaptive" and model.cost().usd(1, 1, 1.0) is None:
-                yield _fault(f"adaptive weighs costs, and {name!r} has no price", "cascades", id_, "speculate")
+                yield f"{sentence}, or cancelled_billed: false at the model"
+            if speculate.when == "adaptive" and model.cost().usd(1, 1, 1.0) is None:
+                yield f"adaptive weighs costs, and {name!r} has no price"
 
     def _faults_of_adapters(self) -> Iterator[InitErrorDetails]:
         bases = [name for name, model in self.models.items() if isinstance(model, VllmModel)]

@@ -1,13 +1,13 @@
 """When the next tier is asked before a tier has decided: the policy, and what past requests say of it."""
 
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Literal
 
 from serve_app.core.cost import ModelCost, Speed, estimated_prompt_tokens
-from serve_app.core.types import Prompt, TierResult
+from serve_app.core.types import Prompt, Tier, TierResult
 
 MEMORY = 200
 """Requests of a tier that its history goes back."""
@@ -15,6 +15,8 @@ LEAST = 20
 """Requests before a history says anything."""
 UNINFORMATIVE: frozenset[str] = frozenset({"refused", "forced", "unaffordable", "last_tier"})
 """Reasons of decisions that say nothing about the next request."""
+Room = Callable[[Sequence[str]], bool]
+"""Whether these models would begin with a request each at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,3 +113,35 @@ class TierHistory:
 
     def _mean(self, values: list[float]) -> float | None:
         return None if len(values) < LEAST else sum(values) / len(values)
+
+
+def learn(histories: Sequence[TierHistory], results: Sequence[TierResult]) -> None:
+    """Let the histories of a cascade's tiers observe what each of them came to in one request."""
+    for history, result in zip(histories, results, strict=False):
+        history.observe(result)
+
+
+class CascadeSpeculation:
+    """The core's `Speculation` for one request."""
+
+    def __init__(
+        self,
+        policy: SpeculationPolicy,
+        histories: Sequence[TierHistory],
+        tiers: Sequence[Tier],
+        priced: Mapping[str, Priced],
+        room: Room,
+    ) -> None:
+        self._policy = policy
+        self._histories = histories
+        self._tiers = tiers
+        self._priced = priced
+        self._room = room
+
+    def delay_s(self, number: int, prompt: Prompt) -> float | None:
+        asked = {name for tier in self._tiers[: number + 1] for name in tier.models}
+        following = [self._priced[name] for name in self._tiers[number + 1].models if name not in asked]
+        return self._policy.delay_s(self._histories[number], prompt, following)
+
+    def may_start(self, models: Sequence[str]) -> bool:
+        return self._room(models)

@@ -1,4 +1,4 @@
-"""The jumping clock, and the latency benchmark that runs on it."""
+"""The latency benchmark."""
 
 import asyncio
 import random
@@ -8,39 +8,10 @@ from statistics import fmean
 import pytest
 
 from loadtests.bench_latency import POLICIES, Bench
-from loadtests.latency import virtual_time
 from loadtests.latency.workload import MEMBERS, TARGET, A, B, C, Workload, made_up
 from serve_app.core.types import Tier
+from serve_app.evaluation.analysis.timing import virtual_time
 from serve_app.signals import RougeConfig, build_signal
-
-
-def test_hours_pass_at_once_and_in_order() -> None:
-    async def nap(hours: float) -> float:
-        await asyncio.sleep(3600 * hours)
-        return asyncio.get_running_loop().time()
-
-    async def both() -> list[float]:
-        return list(await asyncio.gather(nap(2), nap(1)))
-
-    assert virtual_time.run(both()) == pytest.approx([7200, 3600])
-
-
-def test_a_time_limit_is_in_virtual_time() -> None:
-    async def limited() -> float:
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(30):
-                await asyncio.sleep(60)
-        return asyncio.get_running_loop().time()
-
-    assert virtual_time.run(limited()) == pytest.approx(30)
-
-
-def test_what_nothing_will_end_is_an_error() -> None:
-    async def forever() -> None:
-        await asyncio.Event().wait()
-
-    with pytest.raises(RuntimeError, match="no timer will end it"):
-        virtual_time.run(forever())
 
 
 def test_made_up_answers_have_no_more_in_common_than_their_common_words() -> None:

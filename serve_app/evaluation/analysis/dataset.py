@@ -15,10 +15,11 @@ import numpy as np
 
 from serve_app.config import AppConfig
 from serve_app.core.types import Tier
+from serve_app.core.views.view import View
 from serve_app.evaluation.analysis.costs import UNITS, Costs, total
 from serve_app.evaluation.analysis.options import Options
 from serve_app.evaluation.analysis.replay import EVERYTHING, Replay
-from serve_app.evaluation.analysis.similarities import plain_signals
+from serve_app.evaluation.analysis.similarities import Similarities, plain_signals
 from serve_app.evaluation.records.example import Example
 from serve_app.evaluation.records.header import ModelFacts, SourceFacts
 from serve_app.evaluation.statistics.curves import Floats, Integers
@@ -132,13 +133,25 @@ class Dataset:
         """
         flops: Floats | None = np.zeros(len(self))
         seconds = np.zeros(len(self))
-        compared = {} if tier.token_level or tier.signal is None else plain_signals(self.config, [tier.signal])
-        for name, signal in compared.items():
-            share = _work(signal, len(tier.models)) / max(1, _work(signal, len(self.members)))
-            computed = self.replay.similarities[tier.compare][name]
+        compared = None if tier.token_level else tier.signal
+        for computed, share in self.scoring_shares(compared, tier.compare, len(tier.models)):
             flops = total([flops, None if computed.flops is None else computed.flops * share])
             seconds = seconds + computed.device_s * share
         return {"flops": flops, "usd": np.zeros(len(self)), "device_s": seconds, "latency_s": seconds}
+
+    def scoring_shares(
+        self, signal: str | None, view: View | None, texts: int, since: int = 0
+    ) -> list[tuple[Similarities, float]]:
+        """Return what was computed for a signal, and which share of it comparing some texts of an example takes.
+
+        The first `since` texts have been compared before.
+        """
+        compared = {} if signal is None else plain_signals(self.config, [signal])
+        measured = self.replay.similarities[view] if compared else {}
+        return [
+            (measured[name], (_work(part, texts) - _work(part, since)) / max(1, _work(part, len(self.members))))
+            for name, part in compared.items()
+        ]
 
 
 def _work(signal: SignalConfig, texts: int) -> int:

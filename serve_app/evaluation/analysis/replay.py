@@ -165,7 +165,7 @@ class Replay:
         examples = range(len(self._rows)) if index is None else index
         columns = None if chow is None else {model: self.confidences(chow, model) for model in tier.models}
         if columns is not None and tier.token_level:
-            return [confide(self._survivors(tier, k), _Recalled(columns, k)) for k in examples]
+            return [confide(self._survivors(tier, k), Recalled(columns, k)) for k in examples]
         return asyncio.run(self._compared(tier, columns, examples))
 
     def _survivors(self, tier: Tier, k: int) -> Survivors:
@@ -178,7 +178,7 @@ class Replay:
         agreements = []
         for k in examples:
             if columns is not None:
-                tier = replace(tier, confidence=_Recalled(columns, k))
+                tier = replace(tier, confidence=Recalled(columns, k))
             alive = self._survivors(tier, k)
             agreements.append(agree(alive, await self._matrix(alive, k)))
         return agreements
@@ -190,15 +190,21 @@ class Replay:
         texts = worth_comparing(alive)
         if texts is None:
             return None
-        members = [self._members.index(tier.models[i]) for i in alive.indices]
-        similarities = self.similarities[tier.compare]
-        if tier.signal in similarities:
-            return similarities[tier.signal].of(k, members)
+        return await self.compare(tier.signal, tier.compare, k, [tier.models[i] for i in alive.indices], texts)
+
+    async def compare(
+        self, signal: str, view: View | None, k: int, models: Sequence[str], texts: Sequence[str]
+    ) -> Matrix:
+        """Return the similarities of the models' answers to example k, of which a view shows the `texts`."""
+        members = [self._members.index(model) for model in models]
+        similarities = self.similarities[view]
+        if signal in similarities:
+            return similarities[signal].of(k, members)
         self._recorded.at(k, members, similarities)
-        return (await self._scorer.score(tier.signal, texts)).similarities
+        return (await self._scorer.score(signal, texts)).similarities
 
 
-class _Recalled:
+class Recalled:
     """A `Confidence` that was measured before: of the answers to example k."""
 
     __slots__ = ("_columns", "_k")

@@ -16,6 +16,7 @@ from serve_app.evaluation.analysis.costs import UNITS
 from serve_app.evaluation.analysis.dataset import Dataset, Group
 from serve_app.evaluation.evaluate.comparisons import check_names, comparisons, keys_by_name
 from serve_app.evaluation.evaluate.fronts import front
+from serve_app.evaluation.evaluate.remedies.judge import judge
 from serve_app.evaluation.evaluate.results import (
     Baselines,
     CascadeResult,
@@ -63,16 +64,19 @@ def _scored(view: CascadeView) -> Scored:
     return Scored(view, rows_of(view, [*semantic(view.dataset, view.tiers[0], index), *chow]), notes)
 
 
-def evaluate(dataset: Dataset, scored: Sequence[Scored] | None = None, compare: Sequence[str] = ()) -> Evaluation:
+def evaluate(
+    dataset: Dataset, scored: Sequence[Scored] | None = None, compare: Sequence[str] = (), *, remedies: bool = False
+) -> Evaluation:
     """Evaluate every cascade of the data set on every group of its examples.
 
     `scored`: by `score`, if it is known already. `compare`: names of rows, of which the first is compared with each of
-    the others. Raises DataError if no cascade has rows of these names.
+    the others. `remedies`: whether to serve the cascades with each of their remedies off and on. Raises DataError if no
+    cascade has rows of these names, or there are no latencies to serve with.
     """
     scored = score(dataset) if scored is None else scored
     if compare:
         check_names(compare, [keys_by_name(scores.view, scores.rows) for scores in scored if scores.rows])
-    cascades = [(scores.view.group, _cascade(scores, compare)) for scores in scored]
+    cascades = [(scores.view.group, _cascade(scores, compare, remedies=remedies)) for scores in scored]
     groups = tuple(
         _group(dataset, group, tuple(cascade for other, cascade in cascades if other is group))
         for group in dataset.groups
@@ -86,7 +90,7 @@ def _group(dataset: Dataset, group: Group, cascades: tuple[CascadeResult, ...]) 
     return GroupResult(group.name, group.metrics, len(fit), len(test), cascades, problem)
 
 
-def _cascade(scored: Scored, compare: Sequence[str]) -> CascadeResult:
+def _cascade(scored: Scored, compare: Sequence[str], *, remedies: bool) -> CascadeResult:
     view = scored.view
     return CascadeResult(
         id=view.id,
@@ -96,6 +100,7 @@ def _cascade(scored: Scored, compare: Sequence[str]) -> CascadeResult:
         models={model: _model(view, model) for tier in view.tiers for model in tier.models},
         flags=(*_better_members(view), *_arrival_dependent(view)),
         detail=front(view) if len(view.tiers) > 2 else _curves(scored, compare),
+        remedies=judge(view) if remedies else None,
     )
 
 

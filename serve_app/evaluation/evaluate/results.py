@@ -11,6 +11,7 @@ from serve_app.evaluation.analysis.costs import Unit
 from serve_app.evaluation.analysis.dataset import Source
 from serve_app.evaluation.analysis.json_values import Body, Result, plain
 from serve_app.evaluation.evaluate.fronts import ParetoFront
+from serve_app.evaluation.evaluate.remedies.results import Remedies
 from serve_app.evaluation.evaluate.shown_results import Extremes
 from serve_app.evaluation.statistics.bootstrap import Interval
 from serve_app.evaluation.statistics.curves import AtBudget
@@ -210,7 +211,7 @@ class Curves(Result):
 
 @dataclass(frozen=True, slots=True)
 class CascadeResult(Result):
-    """One cascade on one group of examples."""
+    """One cascade on one group of examples; `remedies` are None unless they were asked for."""
 
     id: str
     tiers: tuple[tuple[str, ...], ...]
@@ -219,6 +220,7 @@ class CascadeResult(Result):
     models: Mapping[str, ModelResult]
     flags: tuple[str, ...]
     detail: Curves | ParetoFront
+    remedies: Remedies | None = None
 
     @property
     def curves(self) -> Curves | None:
@@ -229,6 +231,8 @@ class CascadeResult(Result):
         """Return the fields by name, with those of the curves beside them, or the Pareto front as `front`."""
         body = Result.to_json(self)
         detail = body.pop("detail")
+        if self.remedies is None:
+            del body["remedies"]
         return body | (detail if isinstance(self.detail, Curves) else {"front": detail})
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from serve_app.evaluation.analysis.costs import Unit
 from serve_app.evaluation.evaluate.fronts import ParetoFront
 from serve_app.evaluation.evaluate.paper_tables import paper_tables
+from serve_app.evaluation.evaluate.remedies.table import remedies_table
 from serve_app.evaluation.evaluate.results import (
     AcceptedResult,
     Budgets,
@@ -46,6 +47,8 @@ UNUSUAL = (("semantic", "mean"), ("chow_ensemble", "max"))
 def tables(group: GroupResult, cascade: CascadeResult, *, brief: bool = False) -> Iterator[Table]:
     """Yield every table of one cascade on one group of examples; `brief`: for a terminal, in one unit."""
     yield _models(group, cascade)
+    if cascade.remedies is not None:
+        yield remedies_table(cascade.remedies)
     if isinstance(cascade.detail, ParetoFront):
         yield _front(cascade.detail)
         return

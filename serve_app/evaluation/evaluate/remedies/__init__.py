@@ -1,0 +1,1 @@
+"""What the remedies against latency and cost come to on recorded answers: `cascade evaluate --remedies`."""
