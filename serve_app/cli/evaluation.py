@@ -112,6 +112,12 @@ def evaluate(
             "--remedies", help="Seconds, cost and waste of the cascades as configured, with each remedy off and on."
         ),
     ] = False,
+    willingness_to_pay_usd: Annotated[
+        list[float] | None,
+        typer.Option(
+            metavar="USD", help="Worth of a correct answer, to choose the config's thresholds by; several are compared."
+        ),
+    ] = None,
     per_example: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="File for scores, qualities and costs of each example: .csv or .parquet."),
@@ -133,8 +139,9 @@ def evaluate(
     from serve_app.evaluation.records.file import Records
 
     tiers = None if (names := _list(members)) is None else (names,)
-    if remedies and tiers is not None:
-        raise DataError("--remedies goes with a cascade as configured, with its thresholds: name it with --cascade.")
+    for name, given in (("--remedies", remedies), ("--willingness-to-pay-usd", willingness_to_pay_usd)):
+        if given and tiers is not None:
+            raise DataError(f"{name} goes with a cascade as configured: name it with --cascade.")
     options = Options(
         cascades=_list(cascade),
         tiers=tiers,
@@ -157,7 +164,9 @@ def evaluate(
     with note_console().status("evaluating"):
         dataset = load_dataset(loaded, options)
         scored = score(dataset)
-        evaluation = evaluated(dataset, scored, compare or (), remedies=remedies)
+        evaluation = evaluated(
+            dataset, scored, compare or (), remedies=remedies, willingness_usd=willingness_to_pay_usd or ()
+        )
     if per_example is not None:
         write_per_example(scored, per_example)
         typer.echo(per_example, err=True)

@@ -6,7 +6,23 @@ from pydantic import Field
 
 from serve_app.config.app import AppConfig
 from serve_app.config.deployment import Strict
+from serve_app.core.deciding.exchange import ExchangePoint
 from serve_app.errors import choices
+
+MOST_EXCHANGED = 1000
+"""Points of an exchange rate, each of which every request with a willingness to pay is compared with."""
+
+
+class Exchanged(Strict):
+    """Thresholds, and the mean US dollars and quality of a request under them."""
+
+    thresholds: list[float] = Field(description="One for each tier but the last.")
+    usd: float = Field(ge=0, description="Mean cost of a request.")
+    quality: float = Field(ge=0, le=1, description="Mean quality of a request.")
+
+    def point(self) -> ExchangePoint:
+        """Return the point as the decision core takes it."""
+        return ExchangePoint(tuple(self.thresholds), self.usd, self.quality)
 
 
 class Calibrated(Strict):
@@ -17,6 +33,9 @@ class Calibrated(Strict):
     wish: str = Field("", description="The goal, in a sentence.")
     deferral_rate: tuple[float, float, float] | None = Field(
         None, description="Share of requests that the first tier should defer, and its 95% interval: drift shows by it."
+    )
+    exchange: list[Exchanged] = Field(
+        [], max_length=MOST_EXCHANGED, description="What quality costs, for requests with `willingness_to_pay_usd`."
     )
     found: dict[str, Any] = Field({}, description="Data, examples and intervals, for people to read.")
 
@@ -43,4 +62,8 @@ class RouterSettings(Strict):
                 raise ValueError(f"calibrations.{id_}: no such cascade. {choices(id_, list(merged))}".rstrip("."))
             if calibrated.thresholds != merged[id_]:
                 raise ValueError(f"calibrations.{id_}: is about {calibrated.thresholds}, not about {merged[id_]}")
+            for number, point in enumerate(calibrated.exchange):
+                if len(point.thresholds) != len(merged[id_]):
+                    where = f"calibrations.{id_}.exchange[{number}].thresholds"
+                    raise ValueError(f"{where}: needs {len(merged[id_])}, got {len(point.thresholds)}")
         return merged

@@ -5,21 +5,47 @@ from dataclasses import replace
 
 from serve_app.api.fields.cascade_options import CascadeOptions
 from serve_app.config import AppConfig
+from serve_app.core.deciding.exchange import ExchangePoint, paid_for
 from serve_app.core.types import Tier
 from serve_app.errors import RequestError, choices, quoted
 
 
-def overridden(config: AppConfig, model: str, tiers: tuple[Tier, ...], options: CascadeOptions) -> tuple[Tier, ...]:
+def overridden(
+    config: AppConfig,
+    model: str,
+    tiers: tuple[Tier, ...],
+    options: CascadeOptions,
+    exchange: Sequence[ExchangePoint] = (),
+) -> tuple[Tier, ...]:
     """Return the tiers in force for a model, with what the request replaces.
 
-    Raises `RequestError` if it does not fit the cascade.
+    `exchange`: what quality costs, by the calibration in force. Raises `RequestError` if it does not fit the cascade.
     """
     members = tiers[:-1]
     overrides = options.model_fields_set - {"include_answers", "session", "cache"}
     if overrides and not members:
         field = f"cascade.{min(overrides)}"
         raise RequestError(f"{field}: {model!r} is a single model; there is nothing to decide.", field)
+    if options.willingness_to_pay_usd is not None:
+        return _waiting(_paid_for(tiers, options.willingness_to_pay_usd, options, exchange), options)
     return _waiting(_viewed(_rescored(config, model, tiers, options), options), options)
+
+
+def _paid_for(
+    tiers: tuple[Tier, ...], willingness_usd: float, options: CascadeOptions, exchange: Sequence[ExchangePoint]
+) -> tuple[Tier, ...]:
+    """Return the tiers with the thresholds that this worth of a correct answer pays for."""
+    field = "cascade.willingness_to_pay_usd"
+    for name in ("threshold", "signal", "compare"):
+        if getattr(options, name) is not None:
+            raise RequestError(f"{field}: chooses among calibrated thresholds; leave out cascade.{name}.", field)
+    if not exchange:
+        message = "no calibration in force says what quality costs; cascade calibrate does, on records with references "
+        raise RequestError(f"{field}: {message}and models with prices in US dollars.", field)
+    *members, target = tiers
+    thresholds = paid_for(exchange, willingness_usd).thresholds
+    chosen = [replace(tier, threshold=threshold) for tier, threshold in zip(members, thresholds, strict=True)]
+    return (*chosen, target)
 
 
 def _waiting(tiers: tuple[Tier, ...], options: CascadeOptions) -> tuple[Tier, ...]:

@@ -19,7 +19,8 @@ logger = logging.getLogger("ray.serve")
 class Policies:
     """Tiers by the model ids of requests, with the thresholds in force; a single model is a cascade of one tier.
 
-    `expected` are the deferral rates of the calibrations in force, with their bounds. `refused` says what was wrong
+    `expected` are the deferral rates of the calibrations in force, with their bounds, and `exchange` what quality costs
+    by them. `refused` says what was wrong
     with the last change, if it was not applied.
     """
 
@@ -48,6 +49,9 @@ class Policies:
         self.thresholds = thresholds
         self.calibrations = {id_: calibrated.id for id_, calibrated in settings.calibrations.items()}
         self.expected = {id_: calibrated.deferral_rate for id_, calibrated in settings.calibrations.items()}
+        self.exchange = {
+            id_: [point.point() for point in calibrated.exchange] for id_, calibrated in settings.calibrations.items()
+        }
         self.tiers: dict[str, tuple[Tier, ...]] = tiers | {
             name: (Tier((name,), timeout_s=TARGET_TIMEOUT_S),) for name in self._config.models
         }

@@ -161,7 +161,8 @@ class Router:
             message = f"There is no model {quoted(model)}. {choices(model, self._policies.tiers)}"
             raise UnknownModelError(message, "model", "model_not_found")
         cascade = self._config.cascades.get(model)
-        tiers = overridden(self._config, model, self._policies.tiers[model], options)
+        exchange = self._policies.exchange.get(model, [])
+        tiers = overridden(self._config, model, self._policies.tiers[model], options, exchange)
         silent = self._config.without_logprobs(name for tier in tiers for name in tier.models)
         if prompt.sampling.logprobs and silent:
             raise RequestError(f"logprobs: {', '.join(map(repr, silent))} cannot give log-probabilities.", "logprobs")

@@ -119,6 +119,51 @@ class TestBudgets:
             routed().open("default", QUESTION, CascadeOptions(max_flops=1), stream=False, answers=2)
 
 
+EXCHANGE = [
+    {"thresholds": [0.1], "usd": 1.0, "quality": 0.6},
+    {"thresholds": [0.9], "usd": 5.0, "quality": 0.9},
+]
+
+
+def calibrated(exchange: list[dict[str, Any]]) -> Router:
+    router = routed()
+    router.reconfigure({"calibrations": {"default": {"id": "c1", "thresholds": [0.5], "exchange": exchange}}})
+    return router
+
+
+class TestWillingnessToPay:
+    @pytest.mark.parametrize(("worth", "threshold"), [(1.0, 0.1), (20.0, 0.9)])
+    def test_the_thresholds_are_those_that_it_pays_for(self, worth: float, threshold: float) -> None:
+        """At 20 dollars 1 + 20 x .4 is more than 5 + 20 x .1."""
+        router = calibrated(EXCHANGE)
+        assert opened(router).tiers[0].threshold == 0.5
+        assert opened(router, willingness_to_pay_usd=worth).tiers[0].threshold == threshold
+
+    async def test_the_record_has_the_threshold_and_no_calibration(self) -> None:
+        record = await closed(calibrated(EXCHANGE), willingness_to_pay_usd=20.0)
+        assert record.tiers[0].decision is not None
+        assert (record.calibration, record.tiers[0].decision.threshold) == (None, 0.9)
+
+    def test_without_an_exchange_rate_it_is_refused(self) -> None:
+        for router in (routed(), calibrated([])):
+            with pytest.raises(
+                RequestError, match=r"^cascade\.willingness_to_pay_usd: no calibration in force"
+            ) as refusal:
+                opened(router, willingness_to_pay_usd=1)
+            assert refusal.value.param == "cascade.willingness_to_pay_usd"
+
+    @pytest.mark.parametrize("other", [{"threshold": 0.3}, {"signal": "bleu"}, {"compare": {"take": ["last_number"]}}])
+    def test_it_goes_with_no_other_policy(self, other: dict[str, Any]) -> None:
+        with pytest.raises(RequestError, match=rf"leave out cascade\.{next(iter(other))}\."):
+            opened(calibrated(EXCHANGE), willingness_to_pay_usd=1, **other)
+
+    def test_points_that_do_not_fit_the_cascade_are_refused(self) -> None:
+        router = calibrated([{"thresholds": [0.1, 0.2], "usd": 1.0, "quality": 0.6}])
+        assert router._policies.refused is not None
+        message = router._policies.refused["message"]
+        assert message == "user_config.calibrations.default.exchange[0].thresholds: needs 1, got 2."
+
+
 SPECULATING = {"default": CASCADES["default"] | {"speculate": "always"}}
 
 

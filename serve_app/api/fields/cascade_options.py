@@ -20,6 +20,12 @@ class CascadeOptions(Body):
     threshold: float | Annotated[list[float], Field(max_length=64, fail_fast=True)] | None = Field(
         None, description="Instead of the threshold of every deferring tier: one number, or one for each."
     )
+    willingness_to_pay_usd: float | None = Field(
+        None,
+        gt=0,
+        description="Instead of a threshold: what a correct answer is worth, in US dollars. The thresholds are those "
+        "of the least expected cost and loss, by the calibration in force.",
+    )
     signal: str | None = Field(None, description="Instead of the signal of every deferring tier of several models.")
     compare: CompareOptions | None = Field(
         None, description="What of each answer the signal sees, instead of the view of every deferring tier."

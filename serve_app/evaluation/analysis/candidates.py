@@ -58,6 +58,13 @@ def semantic(dataset: Dataset, tier: Tier, index: Integers) -> Iterator[Candidat
         yield Candidate("fixed", dataset.replay.score(fixed_tier, chow, index), chow)
 
 
+def as_configured(dataset: Dataset, tier: Tier, index: Integers) -> Candidate:
+    """Return a tier of the data set's config, scored by its own signal. `index`: the examples to score."""
+    assert tier.signal is not None
+    chow = dataset.config.confidence_of(tier.signal)
+    return Candidate("semantic", dataset.replay.score(tier, chow, index), chow)
+
+
 def token_level(dataset: Dataset, tier: Tier, fit: Integers, index: Integers) -> tuple[list[Candidate], list[str]]:
     """Return each member alone, and all together with z-scores fitted on `fit`: by sum, average and every quantile.
 

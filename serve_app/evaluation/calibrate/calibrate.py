@@ -13,10 +13,11 @@ import numpy.typing as npt
 
 from serve_app.core.types import Tier
 from serve_app.errors import ConfigError, DataError
-from serve_app.evaluation.analysis.candidates import Candidate
+from serve_app.evaluation.analysis.candidates import Candidate, as_configured
 from serve_app.evaluation.analysis.cascade_view import CascadeView, recorded
 from serve_app.evaluation.analysis.costs import Unit
 from serve_app.evaluation.analysis.dataset import CALIBRATE, CHOOSE, Dataset, writable
+from serve_app.evaluation.analysis.exchange import exchange_points
 from serve_app.evaluation.calibrate.bound import bound_by_test, needs_path, scores_on
 from serve_app.evaluation.calibrate.goal import Goal
 from serve_app.evaluation.calibrate.results import (
@@ -72,7 +73,8 @@ def calibrate(dataset: Dataset, goal: Goal, *, set_aside: bool, all_tune: bool =
         guarantee=_guarantee(bound, share) if isinstance(bound, RiskBound) else None,
         on_test=_on_test(view, candidates, finite, test),
     )
-    return CalibrationResult(finite, _problem(bound, share), report)
+    exchange = exchange_points(view, candidates, tune)
+    return CalibrationResult(finite, _problem(bound, share), report, tuple(exchange))
 
 
 def _problem(calibration: Calibration | RiskBound, share: float) -> str | None:
@@ -101,7 +103,7 @@ def scored_tiers(dataset: Dataset) -> tuple[CascadeView, list[Candidate]]:
             raise ConfigError(
                 f"{tier.signal!r} has no zscores for {', '.join(unfit)}; --fit measures them on the records."
             )
-        candidates.append(Candidate("semantic", dataset.replay.score(tier, chow, group.index), chow))
+        candidates.append(as_configured(dataset, tier, group.index))
     if not candidates:
         raise DataError(f"{id_!r} has one tier, which always answers: there is no threshold to find.")
     return view, candidates

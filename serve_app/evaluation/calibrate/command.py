@@ -86,6 +86,12 @@ class CalibrationRun:
             yield "A signal picked from cascade evaluate's tables of these records needs fresh ones for it to hold."
             if not report.examples.choose:
                 yield "If cascade choose picked the cascade on these records, calibrate it with --chosen."
+        if points := self.calibrated.exchange:
+            first, last = points[0], points[-1]
+            yield (
+                f"Exchange rate, for willingness_to_pay_usd: {len(points)} choices of thresholds, in the mean from "
+                f"{first.quality:.4f} for {first.usd:.3g} US dollars to {last.quality:.4f} for {last.usd:.3g}."
+            )
         yield f"Calibration {self.id}."
         if self.output is not None:
             yield f"serve deploy {self.output}"

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +45,15 @@ def settings(calibrated: CalibrationResult, source: Source) -> Body:
     report = calibrated.report.to_json()
     details = {key: value for key, value in report.items() if key not in ("cascade", "wish")}
     signed = {key: value for key, value in source.to_json().items() if key in SIGNED}
-    note = {
+    note: Body = {
         "id": identity(calibrated, source),
         "thresholds": list(calibrated.thresholds),
         "wish": calibrated.report.goal,
         "deferral_rate": report["on_test"]["deferral_rate"],
         "found": details | signed,
     }
+    if calibrated.exchange:
+        note["exchange"] = [asdict(point) | {"thresholds": list(point.thresholds)} for point in calibrated.exchange]
     return {"thresholds": {id_: list(calibrated.thresholds)}, "calibrations": {id_: note}}
 
 

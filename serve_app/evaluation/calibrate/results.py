@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from serve_app.core.deciding.exchange import ExchangePoint
 from serve_app.evaluation.analysis.costs import Unit
 from serve_app.evaluation.analysis.json_values import Body, Result, plain
 from serve_app.evaluation.statistics.bootstrap import Interval
@@ -115,12 +116,14 @@ class CalibrationReport(Result):
 class CalibrationResult:
     """Thresholds that a config can hold, one for each tier but the target, and what they do on the test examples.
 
-    `problem`: a sentence for the user if the goal is not met, else None.
+    `problem`: a sentence for the user if the goal is not met, else None. `exchange`: what quality costs on the
+    examples that the thresholds came from, whatever the goal; empty if dollars or references are unknown.
     """
 
     thresholds: tuple[float, ...]
     problem: str | None
     report: CalibrationReport
+    exchange: tuple[ExchangePoint, ...] = ()
 
     def to_json(self) -> Body:
         """Return the thresholds: `threshold` of a single tier, else `thresholds`. They are not rounded."""

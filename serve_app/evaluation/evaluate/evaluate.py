@@ -5,7 +5,7 @@ baseline and the cheapest threshold within the margin are chosen on the *fit* ex
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from serve_app.evaluation.evaluate.results import (
 from serve_app.evaluation.evaluate.row import Row, StatisticKey, best_chow, rows_of, statistics
 from serve_app.evaluation.evaluate.rows import result
 from serve_app.evaluation.evaluate.shown import extremes
+from serve_app.evaluation.evaluate.worth import worth
 from serve_app.evaluation.statistics.accepted import share_of
 from serve_app.evaluation.statistics.baselines import oracle
 from serve_app.evaluation.statistics.bootstrap import Resampled, Statistic, bootstrap, mean_of
@@ -65,18 +66,34 @@ def _scored(view: CascadeView) -> Scored:
 
 
 def evaluate(
-    dataset: Dataset, scored: Sequence[Scored] | None = None, compare: Sequence[str] = (), *, remedies: bool = False
+    dataset: Dataset,
+    scored: Sequence[Scored] | None = None,
+    compare: Sequence[str] = (),
+    *,
+    remedies: bool = False,
+    willingness_usd: Sequence[float] = (),
 ) -> Evaluation:
     """Evaluate every cascade of the data set on every group of its examples.
 
     `scored`: by `score`, if it is known already. `compare`: names of rows, of which the first is compared with each of
-    the others. `remedies`: whether to serve the cascades with each of their remedies off and on. Raises DataError if no
-    cascade has rows of these names, or there are no latencies to serve with.
+    the others. `remedies`: whether to serve the cascades with each of their remedies off and on; `willingness_usd`:
+    worths of a correct answer, for each of which the config's thresholds are chosen anew. Raises DataError if no
+    cascade has rows of these names, or there are no latencies to serve with, or no prices.
     """
     scored = score(dataset) if scored is None else scored
     if compare:
         check_names(compare, [keys_by_name(scores.view, scores.rows) for scores in scored if scores.rows])
-    cascades = [(scores.view.group, _cascade(scores, compare, remedies=remedies)) for scores in scored]
+    cascades = [
+        (
+            scores.view.group,
+            replace(
+                _cascade(scores, compare),
+                remedies=judge(scores.view) if remedies else None,
+                worth=worth(scores.view, willingness_usd),
+            ),
+        )
+        for scores in scored
+    ]
     groups = tuple(
         _group(dataset, group, tuple(cascade for other, cascade in cascades if other is group))
         for group in dataset.groups
@@ -90,7 +107,7 @@ def _group(dataset: Dataset, group: Group, cascades: tuple[CascadeResult, ...]) 
     return GroupResult(group.name, group.metrics, len(fit), len(test), cascades, problem)
 
 
-def _cascade(scored: Scored, compare: Sequence[str], *, remedies: bool) -> CascadeResult:
+def _cascade(scored: Scored, compare: Sequence[str]) -> CascadeResult:
     view = scored.view
     return CascadeResult(
         id=view.id,
@@ -100,7 +117,6 @@ def _cascade(scored: Scored, compare: Sequence[str], *, remedies: bool) -> Casca
         models={model: _model(view, model) for tier in view.tiers for model in tier.models},
         flags=(*_better_members(view), *_arrival_dependent(view)),
         detail=front(view) if len(view.tiers) > 2 else _curves(scored, compare),
-        remedies=judge(view) if remedies else None,
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from serve_app.core.types import Tier
-from serve_app.evaluation.analysis.candidates import Candidate, semantic
+from serve_app.evaluation.analysis.candidates import Candidate, as_configured, semantic
 from serve_app.evaluation.analysis.cascade_view import CascadeView, models_alone, recorded
 from serve_app.evaluation.analysis.costs import Unit
 from serve_app.evaluation.analysis.json_values import Result
@@ -82,7 +82,11 @@ def _scored(view: CascadeView) -> Iterator[list[Candidate]]:
     """
     tiers = view.tiers[:-1]
     compared = {number: _by_signal(view, tier) for number, tier in enumerate(tiers) if len(tier.models) > 1}
-    alone = {number: _as_configured(view, tier) for number, tier in enumerate(tiers) if number not in compared}
+    alone = {
+        number: as_configured(view.dataset, tier, view.group.index)
+        for number, tier in enumerate(tiers)
+        if number not in compared
+    }
     first = next(iter(compared.values()), None)
     for signal in [None] if first is None else first:
         if all(signal in by_signal for by_signal in compared.values()):
@@ -90,7 +94,10 @@ def _scored(view: CascadeView) -> Iterator[list[Candidate]]:
             yield [under[number] for number in range(len(tiers))]
     names = {tiers[number].signal for number in compared}
     if len(names) > 1 and names <= view.dataset.signals.keys():
-        yield [alone.get(number) or _as_configured(view, tier) for number, tier in enumerate(tiers)]
+        yield [
+            alone.get(number) or as_configured(view.dataset, tier, view.group.index)
+            for number, tier in enumerate(tiers)
+        ]
 
 
 def _by_signal(view: CascadeView, tier: Tier) -> dict[str | None, Candidate]:
@@ -101,9 +108,3 @@ def _by_signal(view: CascadeView, tier: Tier) -> dict[str | None, Candidate]:
         for candidate in candidates
         if candidate.kind == "semantic" and candidate.tier.agreement == tier.agreement
     }
-
-
-def _as_configured(view: CascadeView, tier: Tier) -> Candidate:
-    assert tier.signal is not None
-    chow = view.dataset.config.confidence_of(tier.signal)
-    return Candidate("semantic", view.dataset.replay.score(tier, chow, view.group.index), chow)

@@ -13,6 +13,7 @@ from serve_app.evaluation.analysis.json_values import Body, Result, plain
 from serve_app.evaluation.evaluate.fronts import ParetoFront
 from serve_app.evaluation.evaluate.remedies.results import Remedies
 from serve_app.evaluation.evaluate.shown_results import Extremes
+from serve_app.evaluation.evaluate.worth import WorthResult
 from serve_app.evaluation.statistics.bootstrap import Interval
 from serve_app.evaluation.statistics.curves import AtBudget
 from serve_app.evaluation.statistics.margin import Verdict
@@ -211,7 +212,7 @@ class Curves(Result):
 
 @dataclass(frozen=True, slots=True)
 class CascadeResult(Result):
-    """One cascade on one group of examples; `remedies` are None unless they were asked for."""
+    """One cascade on one group of examples; `remedies` and `worth` are absent unless they were asked for."""
 
     id: str
     tiers: tuple[tuple[str, ...], ...]
@@ -221,6 +222,7 @@ class CascadeResult(Result):
     flags: tuple[str, ...]
     detail: Curves | ParetoFront
     remedies: Remedies | None = None
+    worth: tuple[WorthResult, ...] = ()
 
     @property
     def curves(self) -> Curves | None:
@@ -231,8 +233,9 @@ class CascadeResult(Result):
         """Return the fields by name, with those of the curves beside them, or the Pareto front as `front`."""
         body = Result.to_json(self)
         detail = body.pop("detail")
-        if self.remedies is None:
-            del body["remedies"]
+        for name in ("remedies", "worth"):
+            if not getattr(self, name):
+                del body[name]
         return body | (detail if isinstance(self.detail, Curves) else {"front": detail})
 
 

@@ -3,7 +3,7 @@
 The paper's tables of areas come first; what the paper does not have follows: intervals, gains, budgets and costs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from serve_app.evaluation.analysis.costs import Unit
 from serve_app.evaluation.evaluate.fronts import ParetoFront
@@ -34,6 +34,7 @@ from serve_app.evaluation.evaluate.words import (
     random_of,
     signed,
 )
+from serve_app.evaluation.evaluate.worth import WorthResult
 from serve_app.terminal.table import Table
 
 SHARES = (0.1, 0.2, 0.4, 0.6)
@@ -49,6 +50,8 @@ def tables(group: GroupResult, cascade: CascadeResult, *, brief: bool = False) -
     yield _models(group, cascade)
     if cascade.remedies is not None:
         yield remedies_table(cascade.remedies)
+    if cascade.worth:
+        yield _worth(cascade.worth)
     if isinstance(cascade.detail, ParetoFront):
         yield _front(cascade.detail)
         return
@@ -75,6 +78,31 @@ def _models(group: GroupResult, cascade: CascadeResult) -> Table:
     header = ("model", *metrics, "below target", *UNIT_NAMES.values(), "failed")
     optional = [header.index(UNIT_NAMES["device_s"]), header.index(UNIT_NAMES["usd"]), len(header) - 1]
     return Table("Models alone", header, tuple(rows), optional=(*optional, *range(len(metrics), 1, -1)))
+
+
+def _worth(results: Sequence[WorthResult]) -> Table:
+    """Return what each worth of a correct answer pays for."""
+    lines = [
+        (
+            f"{result.willingness_usd:g}",
+            ", ".join(map(number, result.thresholds)),
+            percent(result.deferred),
+            f"{result.usd:.3g}",
+            number(result.quality),
+            f"{result.loss_usd:.3g}",
+            f"{result.alone_loss_usd:.3g}",
+        )
+        for result in results
+    ]
+    header = (
+        *("a correct answer's worth, $", "thresholds", "first tier defers", "cost, $", "quality"),
+        *("cost and loss, $", "target alone's, $"),
+    )
+    note = (
+        "By the config's signals. Thresholds of the least cost + worth x (1 - quality) on the fit examples; the rest "
+    )
+    note += "is of the test examples, means of a request."
+    return Table("Willingness to pay", header, tuple(lines), note=note, words=frozenset())
 
 
 def _areas(curves: Curves, target: str) -> Table:

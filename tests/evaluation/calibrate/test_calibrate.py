@@ -462,3 +462,29 @@ def test_thresholds_of_another_calibration_are_refused() -> None:
     settings = RouterSettings.model_validate({"calibrations": {"default": {"id": "x", "thresholds": [0.25]}}})
     with pytest.raises(ValueError, match=r"calibrations.default: is about \[0.25\], not about \[0.5\]"):
         settings.applied_to(AppConfig.model_validate(args()))
+
+
+def test_prices_and_references_give_an_exchange_rate_to_deploy(tmp_path: Path) -> None:
+    values, examples = args(), questions(120)
+    for name, price in {"small": 1e3, "tiny": 1e2, "large": 1e5}.items():
+        values["models"][name] |= {"output_usd": price}
+    columns = answers(["small", "tiny", "large"], examples)
+    path = write_records(tmp_path / "records.jsonl", values, examples, columns)
+    done = calibrate(path, Goal(budget=2.0), output=tmp_path / "out.yaml")
+    points = done.calibrated.exchange
+    assert 2 <= len(points) <= 64
+    assert [(point.usd, point.quality) for point in points] == sorted((point.usd, point.quality) for point in points)
+    [router] = [
+        each
+        for each in yaml.safe_load((tmp_path / "out.yaml").read_text())["applications"][0]["deployments"]
+        if each["name"] == "Router"
+    ]
+    settings = RouterSettings.model_validate(router["user_config"])
+    assert [each.point() for each in settings.calibrations["default"].exchange] == list(points)
+    assert any(line.startswith("Exchange rate, for willingness_to_pay_usd:") for line in done.sentences())
+
+
+def test_without_prices_there_is_no_exchange_rate(path: Path) -> None:
+    done = calibrate(path, Goal(rates=(0.4,)))
+    assert done.calibrated.exchange == ()
+    assert "exchange" not in done.user_config["calibrations"]["default"]
