@@ -11,8 +11,9 @@ from serve_app.cli.config import config as print_config
 from serve_app.cli.errors_and_exit import echo_json, exit_process, report_errors
 from serve_app.cli.k8s import app as k8s
 from serve_app.cli.plan import plan
-from serve_app.cli.pull import pull, warn_of_unpinned
-from serve_app.cli.serve import serve
+from serve_app.cli.server.keys import app as keys
+from serve_app.cli.server.pull import pull, warn_of_unpinned
+from serve_app.cli.server.serve import serve
 from serve_app.core.types import Force
 from serve_app.terminal.console import result_console
 
@@ -24,6 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+app.add_typer(keys)
 app.add_typer(k8s)
 app.add_typer(records.app)
 

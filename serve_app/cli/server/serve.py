@@ -15,7 +15,7 @@ import typer
 
 from serve_app.cli.arguments import ConfigOrQuickstart
 from serve_app.cli.errors_and_exit import report_errors
-from serve_app.cli.pull import fetch_models, warn_of_unpinned
+from serve_app.cli.server.pull import fetch_models, warn_of_unpinned
 
 if TYPE_CHECKING:
     from rich.status import Status

@@ -1,0 +1,1 @@
+"""The commands about a server of one's own: its models, its keys, its life."""
