@@ -235,6 +235,27 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             unit="reqps",
         ),
         Panel(
+            "Requests by API key",
+            (
+                (
+                    f"sum by (key, result) (rate(ray_cascade_key_requests_total{{{APP}}}[$__rate_interval]))",
+                    "{{key}} {{result}}",
+                ),
+            ),
+            unit="reqps",
+            about="passed, or refused since requests, tokens or usd are used up; without a valid key: unauthorized.",
+        ),
+        Panel(
+            "Tokens and US dollars a minute by API key",
+            (
+                (
+                    f"sum by (key) (rate(ray_cascade_key_tokens_total{{{APP}}}[$__rate_interval])) * 60",
+                    "{{key}} tokens",
+                ),
+                (f"sum by (key) (rate(ray_cascade_key_cost_usd_total{{{APP}}}[$__rate_interval])) * 60", "{{key}} USD"),
+            ),
+        ),
+        Panel(
             "Left out after failures",
             ((f"max by (target) (ray_cascade_left_out{{{APP}}})", "{{target}}"),),
             about="1 while a circuit breaker is open.",

@@ -10,9 +10,10 @@ from starlette.types import Receive
 from serve_app.api.answer_format import AnswerFormat
 from serve_app.api.error_detail import renamed
 from serve_app.api.fields.cascade_options import MAX_SESSION, CascadeOptions
-from serve_app.api.service import Service
+from serve_app.api.intake.caller import Caller
+from serve_app.api.service import Service, card_of
 from serve_app.api.trace_context import trace_context
-from serve_app.core.record import DecisionRecord
+from serve_app.core.record import DecisionRecord, usage
 from serve_app.core.running.cascade import Event
 from serve_app.core.types import Outcome, Prompt
 from serve_app.errors import RequestError
@@ -39,19 +40,26 @@ class Exchange:
     Raises `UnknownModelError` or `RequestError` if the service refuses it.
     """
 
-    def __init__(self, service: Service, ask: Ask, form: AnswerFormat, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self, service: Service, ask: Ask, form: AnswerFormat, headers: Mapping[str, str], caller: Caller
+    ) -> None:
+        if caller.models is not None:
+            card_of(service, ask.model, caller)  # names none that the caller may not ask for
         self.format = form
         self.keepalive_s = service.keepalive_s
         self.stream_open_s = service.stream_open_s
         prompt = replace(ask.prompt, trace=trace_context(headers))
         self._options = _with_cache_control(_with_session(ask.options, headers), headers)
         try:
-            self.run = service.open(ask.model, prompt, self._options, stream=ask.stream, answers=ask.choices)
+            self.run = service.open(
+                ask.model, prompt, self._options, stream=ask.stream, answers=ask.choices, caller=caller
+            )
         except RequestError as error:
             raise type(error)(*renamed(error.message, error.param, form.field_names), error.code) from None
         self.closed = False
         self._service = service
         self._ask = ask
+        self._caller = caller
 
     def events(self) -> AsyncGenerator[Event, None]:
         """Return the events of the run, which starts with the first."""
@@ -61,7 +69,9 @@ class Exchange:
         """End the request and return its decision record. `outcome` is None if it was cancelled or broke off."""
         assert not self.closed
         self.closed = True
-        return self._service.close(self._ask.model, self.run, outcome, self._options)
+        record = self._service.close(self._ask.model, self.run, outcome, self._options)
+        self._caller.spend(usage(self.run.calls).total_tokens, record.cost.usd)
+        return record
 
 
 def _with_session(options: CascadeOptions, headers: Mapping[str, str]) -> CascadeOptions:

@@ -4,6 +4,7 @@ from fastapi import Request, Response
 
 from serve_app.api.answer_format import AnswerFormat
 from serve_app.api.exchange import Ask, Exchange
+from serve_app.api.intake.caller import caller_of
 from serve_app.api.reply import plain_response
 from serve_app.api.service import Service
 from serve_app.api.stream import EventStream
@@ -11,5 +12,5 @@ from serve_app.api.stream import EventStream
 
 async def respond(service: Service, ask: Ask, form: AnswerFormat, request: Request) -> Response:
     """Return the response to a request. Raises `RequestError` if the service refuses it."""
-    exchange = Exchange(service, ask, form, request.headers)
+    exchange = Exchange(service, ask, form, request.headers, caller_of(request.scope))
     return EventStream(exchange) if ask.stream else await plain_response(exchange, request)

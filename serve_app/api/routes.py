@@ -10,12 +10,13 @@ from serve_app.api.chat import routes as chat
 from serve_app.api.embeddings import routes as embeddings
 from serve_app.api.encoding import Reply
 from serve_app.api.head_requests import HeadMiddleware
+from serve_app.api.intake.caller import caller_of
 from serve_app.api.intake.route import CompletionRoute
 from serve_app.api.messages import routes as messages
 from serve_app.api.messages.dialect import speaks_anthropic
 from serve_app.api.messages.models import model_info, model_page
 from serve_app.api.responses import routes as responses
-from serve_app.api.service import ModelCard, Service, card_of
+from serve_app.api.service import ModelCard, Service, card_of, cards_for
 
 
 def build_api(service: Service) -> FastAPI:
@@ -32,14 +33,14 @@ def build_api(service: Service) -> FastAPI:
 
     @app.get("/v1/models", summary="Every cascade and every single model")
     async def models(request: Request) -> dict[str, Any]:
-        cards = service.cards()
+        cards = cards_for(service, caller_of(request.scope))
         if speaks_anthropic(request.scope):
             return model_page([card for card in cards if card.kind != "embedding"])
         return {"object": "list", "data": [_card(card) for card in cards]}
 
     @app.get("/v1/models/{model_id}", summary="One cascade or model")
     async def model(model_id: str, request: Request) -> dict[str, Any]:
-        card = card_of(service, model_id)
+        card = card_of(service, model_id, caller_of(request.scope))
         return model_info(card) if speaks_anthropic(request.scope) else _card(card)
 
     @app.get("/healthz", summary="Alive")
@@ -47,9 +48,10 @@ def build_api(service: Service) -> FastAPI:
         return {"status": "ok"}
 
     @app.get("/readyz", summary="Whether every tier of every cascade can answer")
-    async def readyz() -> Response:
+    async def readyz(request: Request) -> Response:
         state = await service.readiness()
-        return Reply({"ready": state.ready, **state.details}, 200 if state.ready else 503)
+        details = state.details if caller_of(request.scope).operator else {}
+        return Reply({"ready": state.ready, **details}, 200 if state.ready else 503)
 
     return app
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
 from serve_app.api.fields.cascade_options import CascadeOptions
+from serve_app.api.intake.caller import Caller
 from serve_app.api.intake.limits import Limits
 from serve_app.core.bounded_store import StoreLimits
 from serve_app.core.record import DecisionRecord
@@ -48,8 +49,20 @@ class Service(Protocol):
         """Return a card for every id that can be requested."""
         ...
 
-    def open(self, model: str, prompt: Prompt, options: CascadeOptions, *, stream: bool, answers: int = 1) -> Run:
-        """Prepare a request for so many answers without starting it. Raises `UnknownModelError` or `RequestError`."""
+    def open(
+        self,
+        model: str,
+        prompt: Prompt,
+        options: CascadeOptions,
+        *,
+        stream: bool,
+        answers: int = 1,
+        caller: Caller | None = None,
+    ) -> Run:
+        """Prepare a request for so many answers without starting it; without a caller it is anyone's.
+
+        Raises `UnknownModelError` or `RequestError`.
+        """
         ...
 
     def events(self, run: Run) -> AsyncGenerator[Event, None]:
@@ -69,9 +82,14 @@ class Service(Protocol):
         ...
 
 
-def card_of(service: Service, model: str) -> ModelCard:
-    """Return the card of an id. Raises `UnknownModelError` if no cascade and no model has it."""
-    cards = {card.id: card for card in service.cards()}
+def cards_for(service: Service, caller: Caller) -> list[ModelCard]:
+    """Return the cards of the ids that the caller may ask for."""
+    return [card for card in service.cards() if caller.may_ask(card.id)]
+
+
+def card_of(service: Service, model: str, caller: Caller) -> ModelCard:
+    """Return the card of an id. Raises `UnknownModelError` if nothing that the caller may ask for has it."""
+    cards = {card.id: card for card in cards_for(service, caller)}
     if model not in cards:
         message = f"There is no model {quoted(model)}. {choices(model, cards)}"
         raise UnknownModelError(message, "model", "model_not_found")

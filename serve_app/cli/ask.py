@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
 from serve_app.cli.decision_view import Body, clean
+from serve_app.core.client_key import VARIABLE, key_headers
 from serve_app.core.loopback import is_loopback
 from serve_app.errors import RequestError, ServerError, UnknownModelError
 
@@ -64,7 +65,7 @@ def _post(base: str, request: Body, timeout_s: float) -> "httpx.Response":
         host = httpx.URL(base).host
         timeout = httpx.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s))
         with httpx.Client(timeout=timeout, trust_env=not is_loopback(host)) as client:
-            return client.post(f"{base}/v1/chat/completions", json=request)
+            return client.post(f"{base}/v1/chat/completions", json=request, headers=key_headers())
     except ValueError as error:  # NaN, or half of a surrogate pair
         raise RequestError(f"The request cannot be written as JSON: {error}.") from None
     except (httpx.InvalidURL, httpx.UnsupportedProtocol):
@@ -95,6 +96,8 @@ def _body(base: str, response: "httpx.Response") -> Body:
     if isinstance(error, dict) and isinstance(error.get("message"), str):
         if response.is_server_error:
             raise ServerError(clean(error["message"]))
+        if response.status_code == 401:
+            raise RequestError(f"{clean(error['message'])} The variable {VARIABLE} of the environment can hold one.")
         kind = UnknownModelError if error.get("code") == "model_not_found" else RequestError
         raise kind(clean(error["message"]), error.get("param"), error.get("code"))
     if response.is_server_error:

@@ -51,6 +51,8 @@ def check(config: ConfigPath) -> None:
         thresholds = f" (thresholds: {', '.join(map(str, row))})" if row else ""
         typer.echo(f"{id_}: {tiers}{thresholds}")
     typer.echo(f"{config} is valid: {len(args.models)} models, {len(args.cascades)} cascade(s).")
+    if problem := file.lets_everybody_in:
+        typer.echo(f"warning: {problem} Until then it refuses what comes from other machines.", err=True)
     warn_of_unpinned(args)
 
 

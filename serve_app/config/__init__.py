@@ -17,11 +17,12 @@ from serve_app.config.models import (
     operational_options,
 )
 from serve_app.config.router_settings import Calibrated, RouterSettings
-from serve_app.config.services import CorsConfig, ScorerConfig, TracingConfig
+from serve_app.config.services import AccessConfig, CorsConfig, ScorerConfig, TracingConfig
 from serve_app.config.views import ViewConfig
 
 __all__ = [
     "TARGET_TIMEOUT_S",
+    "AccessConfig",
     "AppConfig",
     "Calibrated",
     "CascadeConfig",

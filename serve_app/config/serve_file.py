@@ -104,6 +104,19 @@ class ServeFile(Strict):
         return not is_loopback(self.http_options.host)
 
     @property
+    def lets_everybody_in(self) -> str | None:
+        """A sentence if other machines can reach the server, and need no key without the config saying so; or None."""
+        access = self.application.args.router.access
+        if not self.is_open or access.open or access.keys_file is not None:
+            return None
+        return (
+            f"http_options.host: {self.http_options.host!r} lets other machines in, and there are no API keys. Create "
+            "one (cascade keys create NAME --file keys.yaml), and write router: {access: {keys_file: keys.yaml}} into "
+            "args; or take the host 127.0.0.1; or, if something before the server asks for keys, write "
+            "router: {access: {open: true}}."
+        )
+
+    @property
     def url(self) -> str:
         """The address of the server for a client on this machine."""
         host = "127.0.0.1" if self.http_options.host in ("0.0.0.0", "::") else self.http_options.host

@@ -1,6 +1,7 @@
 """What a user writes about the deployments beside the models: scorer, router, and signals kept apart."""
 
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
 from urllib.parse import urlsplit
 
@@ -86,6 +87,39 @@ class CorsConfig(Strict):
         return self
 
 
+class AccessConfig(Strict):
+    """Who may use the API. Without keys, and unless it is `open`, only requests from this machine are answered."""
+
+    keys_file: Path | None = Field(
+        None,
+        description="File of API keys, which `cascade keys` writes: every request needs one then, but for health. A "
+        "change of it holds within seconds.",
+    )
+    open: bool = Field(
+        False,
+        description="Whether requests from other machines need no key, since what is before the server asks for one.",
+    )
+    limits_url: str | None = Field(
+        None,
+        pattern=r"^rediss?://[^ @/?#:]+:\d{1,5}(/\d+)?$",
+        description="A Redis, such as redis://redis:6379, in which all router replicas count what keys use up; null: "
+        "each replica counts by itself, and from zero when it restarts.",
+    )
+    limits_password_env: str | None = Field(
+        None, description="Environment variable with the password of that Redis; null: none is needed."
+    )
+
+    @model_validator(mode="after")
+    def _keys_or_none(self) -> Self:
+        if self.open and self.keys_file is not None:
+            raise ValueError("open: true lets everybody in without a key, and keys_file asks for one; say one of them")
+        if self.keys_file is None and self.limits_url is not None:
+            raise ValueError("limits_url: limits are those of keys, and there is no keys_file")
+        if self.limits_url is None and self.limits_password_env is not None:
+            raise ValueError("limits_password_env: there is no limits_url")
+        return self
+
+
 class CircuitBreakerConfig(Strict):
     """When a model or a scorer that keeps failing is left out, so that no request waits for it."""
 
@@ -115,6 +149,7 @@ class RouterConfig(Strict):
         ge=0,
         description="Seconds a stream waits for text before it opens; a failure until then has its own status.",
     )
+    access: AccessConfig = Field(AccessConfig(), description="Who may ask: API keys and their limits.")
     allowed_hosts: list[str] = Field(
         [],
         description="Names, beside localhost, under which requests may reach a server on a loopback address, "

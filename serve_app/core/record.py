@@ -114,7 +114,7 @@ class DecisionRecord:
     """The record of one request. `deferred` and `answered_by` are None if it was cancelled or failed.
 
     `calibration` is the id of the calibration that the thresholds come from, or None. The `tiers` of a `cached`
-    answer are those that it was decided by; for this request nothing was called.
+    answer are those that it was decided by; for this request nothing was called. `caller` is the name of the API key.
     """
 
     id: str
@@ -128,6 +128,7 @@ class DecisionRecord:
     calibration: str | None = None
     replaced: Replacement | None = None
     cached: Cached | None = None
+    caller: str | None = None
 
     def without_answers(self) -> "DecisionRecord":
         """Return the same record without any text that a model wrote as an answer."""
@@ -195,6 +196,7 @@ def decision_record(
         calibration=calibration,
         replaced=_replacement(outcome),
         cached=outcome.cached if outcome else None,
+        caller=run.caller,
     )
 
 

@@ -43,6 +43,8 @@ def to_json(record: DecisionRecord) -> JsonObject:
         body["replaced"] = {"model": replaced.model, "kind": replaced.kind, "message": replaced.message}
     if (cached := record.cached) is not None:
         body["cached"] = {"age_s": cached.age_s} | ({"shared": True} if cached.shared else {})
+    if record.caller is not None:
+        body["caller"] = record.caller
     return body
 
 
@@ -151,6 +153,7 @@ def from_json(value: object) -> DecisionRecord:
         calibration=_text(body.get("calibration")),
         replaced=_read_replacement(replaced) if isinstance(replaced, dict) else None,
         cached=_read_cached(cached) if isinstance(cached, dict) else None,
+        caller=_text(body.get("caller")),
     )
 
 

@@ -6,7 +6,10 @@ from starlette.middleware.cors import CORSMiddleware
 from serve_app.api.decision_headers import DECISION_HEADERS
 from serve_app.config import CorsConfig
 
-EXPOSED = (*DECISION_HEADERS, "x-request-id", "x-should-retry", "retry-after", "accept-encoding", "allow")
+LIMITS = tuple(
+    f"x-ratelimit-{what}-{unit}" for unit in ("requests", "tokens") for what in ("limit", "remaining", "reset")
+)
+EXPOSED = (*DECISION_HEADERS, *LIMITS, "x-request-id", "x-should-retry", "retry-after", "accept-encoding", "allow")
 """Headers of responses that scripts of an allowed page may read, beside those that every script may."""
 
 

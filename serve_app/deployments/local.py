@@ -21,6 +21,7 @@ from ray.serve.schema import ApplicationStatusOverview
 
 from serve_app.config import VllmModel
 from serve_app.config.serve_file import ServeFile
+from serve_app.core.client_key import key_headers
 from serve_app.deployments.shortage import shortage
 from serve_app.engines.vllm.engine import check_installed
 from serve_app.errors import ServerError
@@ -124,16 +125,18 @@ def check_room(file: ServeFile) -> None:
         raise ServerError(f"This machine cannot run the config: {missing}.")
 
 
-def with_host(path: Path, file: ServeFile, folder: Path) -> Path:
-    """Return the config's path if it names its host, else that of a copy in `folder` that does.
+def whole(path: Path, file: ServeFile, folder: Path) -> Path:
+    """Return the config's path if it names its host and has no relative path, else that of a copy in `folder`.
 
-    Ray Serve would listen on every interface.
+    Without a host Ray Serve would listen on every interface, and its workers may run in another folder.
     """
     values = file.raw()
-    http = values.get("http_options") or {}
-    if "host" in http:
+    http, keys_file = values.get("http_options") or {}, file.application.args.router.access.keys_file
+    if "host" in http and (keys_file is None or keys_file.is_absolute()):
         return path
-    values["http_options"] = http | {"host": file.http_options.host}
+    values["http_options"] = {"host": file.http_options.host} | http
+    if keys_file is not None:
+        values["applications"][0]["args"]["router"]["access"]["keys_file"] = str(keys_file.absolute())
     copy = folder / path.name
     copy.write_text(yaml.safe_dump(values), encoding="utf-8")
     return copy
@@ -210,9 +213,12 @@ def _last_sentence(text: str) -> str:
 
 
 def warm_up(file: ServeFile) -> None:
-    """Send one short request to each cascade, so that the first user does not wait for what is loaded lazily."""
+    """Send one short request to each cascade, so that the first user does not wait for what is loaded lazily.
+
+    If the server has API keys and the environment has none of them, it is not done.
+    """
     # This machine is not behind its own proxy.
-    with httpx.Client(base_url=file.url, timeout=300, trust_env=False) as client:
+    with httpx.Client(base_url=file.url, timeout=300, trust_env=False, headers=key_headers()) as client:
         for cascade in file.application.args.cascades:
             body = {
                 "model": cascade,

@@ -10,6 +10,7 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from serve_app.api.fields.cascade_options import CascadeOptions
+from serve_app.api.intake.caller import Caller
 from serve_app.api.intake.limits import Limits
 from serve_app.api.routes import build_api
 from serve_app.api.service import ModelCard, Readiness
@@ -26,6 +27,9 @@ from serve_app.core.running.cascade import Event
 from serve_app.core.running.run import Run
 from serve_app.core.sampling import SampledModel, base_name, sampled
 from serve_app.core.types import Budget, Embedding, Generation, Outcome, Prompt, Tier
+from serve_app.deployments.access.access import Access
+from serve_app.deployments.access.key_limits import check_priced
+from serve_app.deployments.access.middleware import AccessMiddleware
 from serve_app.deployments.autoscaling import EXPECTED, Demand
 from serve_app.deployments.caching.answer_cache import AnswerCache
 from serve_app.deployments.caching.key import request_key
@@ -77,6 +81,7 @@ class Router:
         self._tracing = _tracing(config)
         self._instruments = Instruments(ROUTER)
         self._gate = Gate()
+        self._access = Access(config.router.access)
         self.keepalive_s = config.router.keepalive_s
         self.stream_open_s = config.router.stream_open_s
         self.names = config.router.names
@@ -114,6 +119,7 @@ class Router:
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Return the application that this replica serves; Ray Serve calls this."""
         app = build_api(self)
+        app.add_middleware(AccessMiddleware, access=self._access, instruments=self._instruments)
         app.add_middleware(GateMiddleware, gate=self._gate)
         app.add_middleware(HostCheckMiddleware, allowed=self._config.router.allowed_hosts)
         if self._config.router.cors is not None:
@@ -156,7 +162,17 @@ class Router:
         encoders = [ModelCard(name, "embedding", {"signal": signal.kind}) for name, signal in self._encoders.items()]
         return cascades + models + encoders
 
-    def open(self, model: str, prompt: Prompt, options: CascadeOptions, *, stream: bool, answers: int = 1) -> Run:
+    def open(
+        self,
+        model: str,
+        prompt: Prompt,
+        options: CascadeOptions,
+        *,
+        stream: bool,
+        answers: int = 1,
+        caller: Caller | None = None,
+    ) -> Run:
+        caller = caller or Caller()
         if model not in self._policies.tiers:
             message = f"There is no model {quoted(model)}. {choices(model, self._policies.tiers)}"
             raise UnknownModelError(message, "model", "model_not_found")
@@ -169,19 +185,22 @@ class Router:
         asked = dict.fromkeys(base_name(name) for tier in tiers for name in tier.models)
         models = {name: self._config.models[self._config.served_by(name)] for name in asked}
         check_honoured(prompt, models)
+        costs = [self._costs[name] for tier in tiers for name in tier.models]
+        check_priced(caller, costs)
         run = Run(
             prompt=prompt,
             tiers=tiers,
             models={},
             scorer=self._scorer,
             force=options.force,
-            budget=_budget(options, [self._costs[name] for tier in tiers for name in tier.models], answers),
+            budget=_budget(options, costs, answers),
             costs=self._costs,
             fallback=cascade is not None and cascade.on_target_failure == "best_member",
-            escalated=options.force is None and self._sessions.escalated(model, options.session),
+            escalated=options.force is None and self._sessions.escalated(model, options.session, caller.name),
             speculation=self._speculations.of(model, tiers),
             stream=stream,
             choices=answers,
+            caller=caller.name,
             speeds=self._speeds,
         )
         key = self._key(model, run) if options.cache and self._cache.has(model) else None
@@ -205,7 +224,7 @@ class Router:
             asked = run.prompt if sample is None else sampled(run.prompt, sample)
             if not self._config.models[self._config.served_by(name)].greedy(asked.sampling):
                 return None
-        return request_key(model, run, self._policies.calibration(model, run))
+        return request_key(model, run, self._policies.calibration(model, run), run.caller)
 
     def _begin(self, model: str, run: Run) -> None:
         """Let a run ask its first models."""
@@ -258,7 +277,8 @@ class Router:
 
     async def readiness(self) -> Readiness:
         state = await self._readiness.now()
-        return Readiness(state.ready and not self._gate.closed, state.details | {"draining": self._gate.closed})
+        own: JsonObject = {"draining": self._gate.closed, "refused_keys": self._access.refused}
+        return Readiness(state.ready and not self._gate.closed, state.details | own)
 
 
 def _tiers_begun(run: Run) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 import uvicorn
 
 from serve_app.api.fields.cascade_options import CascadeOptions
+from serve_app.api.intake.caller import Caller
 from serve_app.api.intake.limits import Limits
 from serve_app.api.routes import build_api
 from serve_app.api.service import ModelCard, Names, Readiness, Service
@@ -137,6 +138,7 @@ class FakeService:
         self.models = {"a": Scripted("Paris"), "b": Scripted("Paris"), "t": Scripted("It is Paris.")}
         self.cascade = (Tier(("a", "b"), signal="exact", threshold=0.8), Tier(("t",)))
         self.fallback = False
+        self.usd: float | None = None  # for a million tokens
         self.ready = True
         self.breaks_on_close = False
         self.runs: list[Run] = []
@@ -156,7 +158,16 @@ class FakeService:
         encoder = ModelCard("encoder", "embedding", {"signal": "sbert"})
         return [ModelCard("default", "cascade", {"tiers": []}), *single, encoder]
 
-    def open(self, model: str, prompt: Prompt, options: CascadeOptions, *, stream: bool, answers: int = 1) -> Run:
+    def open(
+        self,
+        model: str,
+        prompt: Prompt,
+        options: CascadeOptions,
+        *,
+        stream: bool,
+        answers: int = 1,
+        caller: Caller | None = None,
+    ) -> Run:
         tiers = {name: (Tier((name,)),) for name in self.models}
         tiers["default"] = self.cascade
         if model not in tiers:
@@ -177,6 +188,7 @@ class FakeService:
             fallback=self.fallback,
             stream=stream,
             choices=answers,
+            caller=caller.name if caller else None,
         )
         self.runs.append(run)
         return run
@@ -189,7 +201,7 @@ class FakeService:
         self.closed.set()
         if self.breaks_on_close:
             raise RuntimeError("secret")
-        costs = {name: ModelCost(parameters=1e9) for name in self.models}
+        costs = {name: ModelCost(parameters=1e9, input_usd=self.usd, output_usd=self.usd) for name in self.models}
         return decision_record(model, run, outcome, charge(run, outcome, costs), answers=options.include_answers)
 
     async def embed(self, model: str, texts: Sequence[str]) -> list[Embedding]:

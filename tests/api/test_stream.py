@@ -12,6 +12,7 @@ from serve_app.api.chat.format import CompletionFormat
 from serve_app.api.chat.prompt import to_ask, to_asks
 from serve_app.api.chat.schema import ChatCompletion, TextCompletion
 from serve_app.api.exchange import Exchange, while_connected
+from serve_app.api.intake.caller import Caller
 from serve_app.api.stream import EventStream
 from serve_app.core.types import Failure
 
@@ -139,7 +140,7 @@ class TestEnding:
     async def ask(self, service: FakeService, body: Any, receive: Any, send: Any = None) -> None:
         self.sent: list[str] = []
         ask = to_ask(body) if isinstance(body, ChatCompletion) else to_asks(body)[0]
-        response = EventStream(Exchange(service, ask, CompletionFormat(body), {}))
+        response = EventStream(Exchange(service, ask, CompletionFormat(body), {}, Caller()))
         await response({"type": "http"}, receive, send or self.send)
 
     async def test_gone_before_it_began(self, service: FakeService):

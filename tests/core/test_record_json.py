@@ -82,6 +82,7 @@ records = st.builds(
     calibration=st.none() | texts,
     replaced=st.none() | st.builds(Replacement, texts, texts, texts),
     cached=st.none() | st.builds(Cached, numbers, st.booleans()),
+    caller=st.none() | texts,
 )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from serve_app.api.fields.cascade_options import CascadeOptions
+from serve_app.api.intake.caller import Caller
 from serve_app.config import AppConfig
 from serve_app.core.record import DecisionRecord
 from serve_app.core.running.cascade import run_cascade
@@ -162,6 +163,20 @@ class TestWillingnessToPay:
         assert router._policies.refused is not None
         message = router._policies.refused["message"]
         assert message == "user_config.calibrations.default.exchange[0].thresholds: needs 1, got 2."
+
+
+class TestKeysWithABudget:
+    def test_what_has_no_price_is_refused(self) -> None:
+        with pytest.raises(RequestError, match="what a model of this id costs is not known") as refused:
+            routed().open("default", QUESTION, CascadeOptions(), stream=False, caller=Caller("alice", budgeted=True))
+        assert (refused.value.code, refused.value.param) == ("price_unknown", "model")
+
+    def test_what_has_prices_is_not(self) -> None:
+        priced = {name: model | {"input_usd": 1} for name, model in MODELS.items()}
+        run = router_of(priced, CASCADES).open(
+            "default", QUESTION, CascadeOptions(), stream=False, caller=Caller("alice", budgeted=True)
+        )
+        assert run.caller == "alice"
 
 
 SPECULATING = {"default": CASCADES["default"] | {"speculate": "always"}}

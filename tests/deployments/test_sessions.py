@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from serve_app.api.fields.cascade_options import CascadeOptions
+from serve_app.api.intake.caller import Caller
 from serve_app.config import AppConfig
 from serve_app.core.record import DecisionRecord
 from serve_app.core.running.cascade import run_cascade
@@ -30,9 +31,11 @@ def routed() -> tuple[Router, Deployment]:
     return Router(config(), handles, handles["a"], {}), handles["b"]
 
 
-async def asked(router: Router, session: str | None, model: str = "sticky", **options: Any) -> DecisionRecord:
+async def asked(
+    router: Router, session: str | None, model: str = "sticky", key: str | None = None, **options: Any
+) -> DecisionRecord:
     chosen = CascadeOptions(session=session, **options)
-    run = router.open(model, QUESTION, chosen, stream=False)
+    run = router.open(model, QUESTION, chosen, stream=False, caller=Caller(key))
     return router.close(model, run, await run_cascade(run), chosen)
 
 
@@ -48,6 +51,14 @@ async def test_a_deferred_conversation_stays_with_the_target() -> None:
     for session, model in (("s2", "sticky"), (None, "sticky"), ("s1", "free")):
         other = await asked(router, session, model)
         assert (other.deferred, other.answered_by, other.reason) == (False, "a", "agreement")
+
+
+async def test_a_conversation_belongs_to_its_key() -> None:
+    router, second = routed()
+    assert (await asked(router, "s1", key="alice")).reason == "disagreement"
+    second.answer = PARIS
+    assert (await asked(router, "s1", key="bob")).reason == "agreement"
+    assert (await asked(router, "s1", key="alice")).reason == "session"
 
 
 async def test_an_accepted_conversation_goes_on_with_the_members() -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
+from serve_app.config.key_file import create_key
+from serve_app.core.client_key import VARIABLE, key_headers
 from tests.monitoring.expressions import RULES
 from tests.monitoring.prometheus import Prometheus, prometheus
 from tests.serve.conftest import PATIENCE_S, REPLAY, Served, serving
@@ -27,12 +29,13 @@ def ask(http: httpx.Client, text: str, **options: Any) -> None:
 
 def round_of_requests(served: Served) -> None:
     """Accepted, deferred, failed and cancelled ones; streams, and a single model."""
-    with httpx.Client(base_url=served.url, timeout=PATIENCE_S, trust_env=False) as http:
+    client = {"base_url": served.url, "trust_env": False, "headers": key_headers()}
+    with httpx.Client(**client, timeout=PATIENCE_S) as http:
         for text in PROMPTS:
             ask(http, text)
         ask(http, "How many?", stream=True)
         ask(http, "How many?", model="target")
-    with httpx.Client(base_url=served.url, timeout=0.5, trust_env=False) as hasty, pytest.raises(httpx.ReadTimeout):
+    with httpx.Client(**client, timeout=0.5) as hasty, pytest.raises(httpx.ReadTimeout):
         ask(hasty, "slow start")
 
 
@@ -42,7 +45,9 @@ def scraped_server(folder: Path) -> Iterator[tuple[Served, Prometheus]]:
     values = deepcopy(REPLAY)
     values["applications"][0]["args"]["scorer"] = {"inline_characters": 0}
     values["applications"][0]["deployments"] = [{"name": "Router", "user_config": USER_CONFIG}]
+    values["applications"][0]["args"]["router"] = {"access": {"keys_file": str(folder / "keys.yaml")}}
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(VARIABLE, create_key(folder / "keys.yaml", "monitored"))
         patch.setenv("RAY_metrics_report_interval_ms", "2000")
         with serving(values, folder) as served:
             import ray

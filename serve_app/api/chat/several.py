@@ -8,6 +8,7 @@ from fastapi import Request, Response
 from serve_app.api.chat.format import CompletionFormat
 from serve_app.api.encoding import Reply
 from serve_app.api.exchange import Ask, Exchange, while_connected
+from serve_app.api.intake.caller import caller_of
 from serve_app.api.intake.route import CLIENT_LEFT
 from serve_app.api.reply import failure_reply
 from serve_app.api.service import Service
@@ -24,7 +25,8 @@ async def respond_to_all(service: Service, asks: Sequence[Ask], form: Completion
     exchanges: list[Exchange] = []
     outcomes: Sequence[Outcome | None] | None = None
     try:
-        exchanges += (Exchange(service, ask, form, request.headers) for ask in asks)
+        caller = caller_of(request.scope)
+        exchanges += (Exchange(service, ask, form, request.headers, caller) for ask in asks)
         outcomes = await while_connected(request.receive, _run_all(exchanges))
     finally:
         ended = outcomes or [None] * len(exchanges)

@@ -9,8 +9,9 @@ from fastapi import FastAPI, Request, Response
 from serve_app.api.embeddings.schema import EmbeddingRequest
 from serve_app.api.encoding import Reply
 from serve_app.api.exchange import while_connected
+from serve_app.api.intake.caller import caller_of
 from serve_app.api.intake.route import CLIENT_LEFT
-from serve_app.api.service import Service
+from serve_app.api.service import Service, card_of
 from serve_app.core.record_json import JsonObject
 from serve_app.core.types import Embedding
 from serve_app.errors import RequestError
@@ -24,9 +25,13 @@ def install(app: FastAPI, service: Service) -> None:
 
     @app.post("/v1/embeddings", summary="Embed texts by the encoder of an sbert signal")
     async def embeddings(body: EmbeddingRequest, request: Request) -> Response:
+        caller = caller_of(request.scope)
+        if caller.models is not None:
+            card_of(service, body.model, caller)  # names none that the caller may not ask for
         embedded = await while_connected(request.receive, service.embed(body.model, body.texts))
         if embedded is None:
             return Response(status_code=CLIENT_LEFT)
+        caller.spend(sum(embedding.tokens for embedding in embedded))
         dimensions = len(embedded[0].vector) // NUMBER_BYTES
         if body.dimensions not in (None, dimensions):
             raise RequestError(f"dimensions: must be {dimensions}, got {body.dimensions}.", "dimensions")

@@ -3,6 +3,7 @@
 from fastapi import FastAPI, Request, Response
 
 from serve_app.api.encoding import Reply
+from serve_app.api.intake.caller import caller_of
 from serve_app.api.messages.format import MessageFormat
 from serve_app.api.messages.prompt import to_ask, to_prompt
 from serve_app.api.messages.schema import MessageRequest, TokenCount
@@ -21,5 +22,5 @@ def install(app: FastAPI, service: Service) -> None:
 
     @app.post("/v1/messages/count_tokens", summary="Estimate the tokens of a conversation, without asking a model")
     async def count_tokens(body: TokenCount, request: Request) -> Response:
-        card_of(service, body.model)
+        card_of(service, body.model, caller_of(request.scope))
         return Reply({"input_tokens": estimated_prompt_tokens(to_prompt(body, Sampling()))})

@@ -7,6 +7,7 @@ from fastapi import FastAPI, Request, Response
 from serve_app.api.encoding import Reply, encoded
 from serve_app.api.error_detail import ErrorDetail
 from serve_app.api.error_shape import error_reply
+from serve_app.api.intake.caller import caller_of
 from serve_app.api.respond import respond
 from serve_app.api.responses.format import ResponsesFormat
 from serve_app.api.responses.prompt import answer_message, conversation_of, to_ask
@@ -25,11 +26,12 @@ def install(app: FastAPI, service: Service) -> None:
 
     @app.post("/v1/responses", summary="Ask with items of a conversation; answers can be kept and gone on from")
     async def create(body: ResponseRequest, request: Request) -> Response:
-        conversation = conversation_of(body.items, _earlier(store, body), service.limits.max_messages)
+        owner = caller_of(request.scope).name
+        conversation = conversation_of(body.items, _earlier(store, body, owner), service.limits.max_messages)
 
         def keep(id_: str, response: JsonObject, answer: Generation) -> bool:
             kept = KeptResponse(encoded(response), (*conversation, answer_message(answer)))
-            return store.put(id_, kept, kept.size)
+            return store.put((owner, id_), kept, kept.size)
 
         keeps = store.limits.entries and body.store is not False
         form = ResponsesFormat(body, keep if keeps else None)
@@ -39,19 +41,19 @@ def install(app: FastAPI, service: Service) -> None:
     async def retrieve(response_id: str, request: Request, stream: bool = False) -> Response:
         if stream:
             raise RequestError("stream: a kept response is not streamed again; use false.", "stream")
-        kept = store.get(response_id)
+        kept = store.get((caller_of(request.scope).name, response_id))
         if kept is None:
             return _not_kept(response_id, request)
         return Response(kept.body, media_type="application/json")
 
     @app.delete("/v1/responses/{response_id}", summary="Forget a response")
     async def delete(response_id: str, request: Request) -> Response:
-        if not store.delete(response_id):
+        if not store.delete((caller_of(request.scope).name, response_id)):
             return _not_kept(response_id, request)
         return Reply({"id": response_id, "object": "response", "deleted": True})
 
 
-def _earlier(store: ResponseStore, body: ResponseRequest) -> Sequence[Message]:
+def _earlier(store: ResponseStore, body: ResponseRequest, owner: str | None) -> Sequence[Message]:
     """Return the conversation that the request goes on from. Raises `RequestError` if it is not kept."""
     previous = body.previous_response_id
     if not store.limits.entries:
@@ -61,7 +63,7 @@ def _earlier(store: ResponseStore, body: ResponseRequest) -> Sequence[Message]:
                 raise RequestError(message, field)
     if previous is None:
         return ()
-    kept = store.get(previous)
+    kept = store.get((owner, previous))
     if kept is None:
         message = f"previous_response_id: no response {quoted(previous)} is kept here (any longer)."
         raise RequestError(message, "previous_response_id", "previous_response_not_found")

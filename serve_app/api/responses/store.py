@@ -24,8 +24,8 @@ class KeptResponse:
         return len(self.body) + sum(map(_size, self.conversation))
 
 
-ResponseStore: TypeAlias = BoundedStore[str, KeptResponse]
-"""Responses by their ids."""
+ResponseStore: TypeAlias = BoundedStore[tuple[str | None, str], KeptResponse]
+"""Responses by the names of the keys that made them, and their ids."""
 
 
 def _size(message: Message) -> int:

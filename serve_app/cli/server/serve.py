@@ -16,6 +16,8 @@ import typer
 from serve_app.cli.arguments import ConfigOrQuickstart
 from serve_app.cli.errors_and_exit import report_errors
 from serve_app.cli.server.pull import fetch_models, warn_of_unpinned
+from serve_app.core.client_key import VARIABLE
+from serve_app.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -33,12 +35,17 @@ def serve(config: ConfigOrQuickstart = None, drain_s: DrainSeconds = 60) -> None
     """Start the server on this machine and keep it up until Ctrl-C."""
     from rich.console import Console
 
+    from serve_app.config.key_file import read_keys
     from serve_app.config.ray_rules import load
     from serve_app.config.serve_file import SHIPPED
 
     _prepare_ray()
     path = config or SHIPPED["quickstart"]
     file = load(path)
+    if problem := file.lets_everybody_in:
+        raise ConfigError(f"{path}: {problem}")
+    if (keys_file := file.application.args.router.access.keys_file) is not None:
+        read_keys(keys_file)
     if config is None:
         typer.echo("Serving the quickstart. To serve your own config: cascade config > my.yaml, cascade serve my.yaml.")
     warn_of_unpinned(file.application.args)
@@ -57,7 +64,7 @@ def serve(config: ConfigOrQuickstart = None, drain_s: DrainSeconds = 60) -> None
                 try:
                     local.check_room(file)
                     status.update("starting Ray Serve")
-                    local.submit(local.with_host(path, file, Path(folder)), cluster)
+                    local.submit(local.whole(path, file, Path(folder)), cluster)
                     local.wait_until_running(file, cluster, status.update)
                     status.update("warming up")
                     local.warm_up(file)
@@ -141,10 +148,15 @@ def _greeting(file: "ServeFile", dashboard_url: str | None) -> str:
     url, cascades = file.url, list(file.application.args.cascades)
     body = {"model": cascades[0], "messages": [{"role": "user", "content": "What is the capital of France?"}]}
     dashboard = f"Ray dashboard: {dashboard_url}\n" if dashboard_url else ""
-    host = file.http_options.host
-    warning = f"It listens on {host}: whoever can reach this machine may use it.\n" if file.is_open else ""
+    access = file.application.args.router.access
+    warning, key = "", ""
+    if file.is_open:
+        may = "whoever can reach this machine may use it" if access.open else "whoever has a key may use it"
+        warning = f"It listens on {file.http_options.host}: {may}.\n"
+    if access.keys_file is not None:
+        key = f' -H "Authorization: Bearer ${VARIABLE}"'
     return (
         f"Ready at {url}/v1\nAPI docs: {url}/docs\n{dashboard}{warning}\n"
-        f"  curl {url}/v1/chat/completions -H 'Content-Type: application/json' \\\n    -d '{json.dumps(body)}'\n"
+        f"  curl {url}/v1/chat/completions -H 'Content-Type: application/json'{key} \\\n    -d '{json.dumps(body)}'\n"
         f'  {sys.argv[0]} ask --url {url} --model {cascades[0]} "What is the capital of France?"\n\nCtrl-C stops it.'
     )

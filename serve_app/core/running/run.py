@@ -18,6 +18,7 @@ class Run:
     stand in for a target that failed, as it does for a tier that the `budget`, by the models' `costs`, does not allow.
     `speculation` says when a tier is asked before the one before it has decided.
     `choices` is how many answers are wanted of the model whose answer is returned. `stream` asks the target for deltas;
+    `caller` is the name of the key by which it came, or None.
     `first_text_s` is how long its first text took, from `started`, in seconds of `clock`. `observer` belongs to
     whatever follows the run from outside; the cascade does not look at it.
     """
@@ -34,6 +35,7 @@ class Run:
     speculation: Speculation | None = None
     stream: bool = False
     choices: int = 1
+    caller: str | None = None
     speeds: Mapping[str, Speed] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
     results: list[TierResult] = field(default_factory=list)

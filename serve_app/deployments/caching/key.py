@@ -13,6 +13,7 @@ NOT_ASKED = {
     "speculation",
     "stream",
     "speeds",
+    "caller",
     "calls",
     "results",
     "clock",

@@ -76,6 +76,15 @@ CACHE = Metric(
     "Requests of cascades with a cache: hit (a kept answer), shared (an equal request's run), miss (a run of its own), "
     "uncacheable (sampling not at temperature 0, or asked not to).",
 )
+KEY_REQUESTS = Metric(
+    "cascade_key_requests_total",
+    "counter",
+    ("key", "result"),
+    "Requests by the name of their API key: passed, or refused since requests, tokens or usd are used up, or since "
+    "nobody could count them (uncounted); unauthorized, without a name, for those without a valid key.",
+)
+KEY_TOKENS = Metric("cascade_key_tokens_total", "counter", ("key",), "Tokens read and written, by API key.")
+KEY_USD = Metric("cascade_key_cost_usd_total", "counter", ("key",), "US dollars spent, by API key.")
 REQUEST_SECONDS = Metric(
     "cascade_request_seconds",
     "histogram",
@@ -156,6 +165,9 @@ ROUTER = (
     REJECTED,
     LEFT_OUT,
     CACHE,
+    KEY_REQUESTS,
+    KEY_TOKENS,
+    KEY_USD,
     REQUEST_SECONDS,
     CALLS,
     CALL_SECONDS,

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from serve_app.api.fields.cascade_options import CascadeOptions
+from serve_app.api.intake.caller import Caller
 from serve_app.api.routes import build_api
 from serve_app.config import AppConfig
 from serve_app.core.record import DecisionRecord
@@ -57,9 +58,11 @@ class Served:
     def _record(self, metric: Metric, value: float, *labels: str) -> None:
         self.measures.append((metric.name, *labels))
 
-    async def ask(self, prompt: Prompt = QUESTION, model: str = "default", **options: Any) -> DecisionRecord:
+    async def ask(
+        self, prompt: Prompt = QUESTION, model: str = "default", key: str | None = None, **options: Any
+    ) -> DecisionRecord:
         chosen = CascadeOptions(**options)
-        run = self.router.open(model, prompt, chosen, stream=False)
+        run = self.router.open(model, prompt, chosen, stream=False, caller=Caller(key))
         return self.router.close(model, run, await outcome_of(self.router.events(run)), chosen)
 
     def cache_results(self) -> list[str]:
@@ -83,6 +86,23 @@ async def test_a_second_equal_request_asks_nobody_and_costs_nothing() -> None:
     assert (second.cost.flops, second.cost.device_s, second.cost.target_only) == (0, 0, first.cost.target_only)
     assert served.cache_results() == ["miss", "hit"]
     assert len([name for name, *_ in served.measures if name == DECISIONS.name]) == 1
+
+
+async def test_an_answer_is_kept_for_the_key_that_asked() -> None:
+    served = Served()
+    records = [await served.ask(key=key) for key in ("alice", "bob", None, "alice", "bob", None)]
+    assert [record.cached is not None for record in records] == [False] * 3 + [True] * 3
+    assert [record.caller for record in records] == ["alice", "bob", None] * 2
+
+
+async def test_requests_of_two_keys_share_no_run() -> None:
+    served = Served()
+    gate = served.handles["a"].gate = asyncio.Event()
+    asking = [asyncio.create_task(served.ask(key=key)) for key in ("alice", "alice", "bob")]
+    await until(lambda: served.asked.count("a") == 2)
+    gate.set()
+    await asyncio.gather(*asking)
+    assert sorted(served.cache_results()) == ["miss", "miss", "shared"]
 
 
 async def test_an_accepted_answer_is_kept_too() -> None:

@@ -1,0 +1,47 @@
+"""Who sent a request, and what they have spent on it."""
+
+from dataclasses import dataclass
+
+from starlette.types import Scope
+
+
+@dataclass(slots=True)
+class Caller:
+    """The sender of one request: the name of the API key, and what it may do. By default anyone, who may do all.
+
+    `models` are those that may be asked, None: all. `operator` is whether the operators' views are shown, `budgeted`
+    whether dollars are counted, so that every price must be known. `tokens` and `usd` are spent so far.
+    """
+
+    name: str | None = None
+    models: frozenset[str] | None = None
+    operator: bool = True
+    budgeted: bool = False
+    tokens: int = 0
+    usd: float = 0.0
+
+    def may_ask(self, model: str) -> bool:
+        """Return whether the id is one that the caller may ask for."""
+        return self.models is None or model in self.models
+
+    def spend(self, tokens: int, usd: float | None = None) -> None:
+        """Add what a part of the request took; `usd` is None if it has no price."""
+        self.tokens += tokens
+        self.usd += usd or 0.0
+
+    def settle(self) -> tuple[int, float]:
+        """Return the tokens and dollars that were spent since the last time."""
+        spent = self.tokens, self.usd
+        self.tokens, self.usd = 0, 0.0
+        return spent
+
+
+def with_caller(scope: Scope, caller: Caller) -> Scope:
+    """Return the ASGI scope of a request that is known to be this caller's."""
+    return {**scope, "caller": caller}
+
+
+def caller_of(scope: Scope) -> Caller:
+    """Return who sent the request of this ASGI scope: anyone, if nobody has asked for keys."""
+    caller = scope.get("caller")
+    return caller if isinstance(caller, Caller) else Caller()

@@ -1,0 +1,22 @@
+"""Who may ask, by the config."""
+
+from serve_app.config import AccessConfig
+from serve_app.deployments.access.key_limits import KeyLimits
+from serve_app.deployments.access.key_ring import KeyRing
+
+
+class Access:
+    """The keys and what they have used up; without `keys` anyone on this machine may ask, and if it is `open`, anyone.
+
+    Raises `ConfigError` if the file of keys or the store of the limits cannot be used.
+    """
+
+    def __init__(self, config: AccessConfig) -> None:
+        self.open = config.open
+        self.keys = KeyRing(config.keys_file) if config.keys_file is not None else None
+        self.limits = KeyLimits(config)
+
+    @property
+    def refused(self) -> str | None:
+        """Why the keys are still those that were read before the file was changed, or None."""
+        return None if self.keys is None else self.keys.refused
