@@ -29,6 +29,7 @@ class Canned:
     body: str = json.dumps(ACCEPTED)
     paths: list[str] = field(default_factory=list)
     requests: list[Any] = field(default_factory=list)
+    keys: list[str | None] = field(default_factory=list)
     hold: threading.Event = field(default_factory=threading.Event)
 
 
@@ -40,6 +41,7 @@ def server() -> Iterator[Canned]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             canned.paths.append(self.path)
+            canned.keys.append(self.headers["authorization"])
             canned.requests.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
             canned.hold.wait(10)
             data = canned.body.encode()
@@ -72,6 +74,22 @@ def test_a_question_is_sent_with_the_defaults_of_the_server(server: Canned):
             "cascade": {"include_answers": True},
         }
     ]
+
+
+def test_the_key_of_the_environment_is_sent(server: Canned, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("CASCADE_API_KEY", raising=False)
+    ask(server.url, "Capital?")
+    monkeypatch.setenv("CASCADE_API_KEY", "sk-cascade-1")
+    ask(server.url, "Capital?")
+    assert server.keys == [None, "Bearer sk-cascade-1"]
+
+
+def test_a_missing_key_says_where_it_can_be_put(server: Canned):
+    server.status, server.body = 401, json.dumps({"error": {"message": "An API key is required."}})
+    with pytest.raises(
+        RequestError, match=r"^An API key is required\. The variable CASCADE_API_KEY of the environment"
+    ):
+        ask(server.url, "Capital?")
 
 
 def test_every_option_is_sent_and_is_valid_there(server: Canned):
