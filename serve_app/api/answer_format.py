@@ -4,15 +4,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from serve_app.api.error_detail import ErrorDetail
+from serve_app.core.cost import ModelCost
 from serve_app.core.record import DecisionRecord, Usage
 from serve_app.core.record_json import JsonObject
+from serve_app.core.running.progress import Watched
 from serve_app.core.types import Delta, Generation
 
 
 class AnswerFormat(Protocol):
     """The words of one API for one request's answer: a whole response, or the events of a stream.
 
-    A stream is `opening`, any number of `delta` and `waiting`, then `ending` or `failed`; each is bytes of
+    A stream is `opening`, any number of `delta`, `progress` and `waiting`, then `ending` or `failed`; each is bytes of
     server-sent events.
     """
 
@@ -35,6 +37,10 @@ class AnswerFormat(Protocol):
 
     def delta(self, delta: Delta) -> Iterable[bytes]:
         """Yield the events for a piece of text or of reasoning."""
+        ...
+
+    def progress(self, watched: Watched, costs: Mapping[str, ModelCost]) -> Iterable[bytes]:
+        """Yield what tells how the cascade goes on; nothing in an API whose requests cannot ask for it."""
         ...
 
     def ending(self, answers: Sequence[Generation], usage: Usage, record: DecisionRecord) -> Iterable[bytes]:

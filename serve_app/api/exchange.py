@@ -15,6 +15,7 @@ from serve_app.api.service import Service, card_of
 from serve_app.api.trace_context import trace_context
 from serve_app.core.record import DecisionRecord, usage
 from serve_app.core.running.cascade import Event
+from serve_app.core.running.progress import Progress, merged
 from serve_app.core.types import Outcome, Prompt
 from serve_app.errors import RequestError
 
@@ -25,13 +26,14 @@ NO_CACHE = {"no-cache", "no-store"}
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What a request asks, whichever API it came by."""
+    """What a request asks, whichever API it came by; `watched`: its stream tells how the cascade goes on, too."""
 
     model: str
     prompt: Prompt
     options: CascadeOptions
     stream: bool
     choices: int = 1
+    watched: bool = False
 
 
 class Exchange:
@@ -61,9 +63,20 @@ class Exchange:
         self._ask = ask
         self._caller = caller
 
+    @property
+    def watched(self) -> bool:
+        """Return whether the stream tells how the cascade goes on."""
+        return self._ask.watched
+
     def events(self) -> AsyncGenerator[Event, None]:
         """Return the events of the run, which starts with the first."""
         return self._service.events(self.run)
+
+    def watched_events(self) -> AsyncGenerator[Event | Progress, None]:
+        """Return the events of the run, and the progress of its models beside them."""
+        progress: asyncio.Queue[Event | Progress | None] = asyncio.Queue()
+        self.run.watch = progress.put_nowait
+        return merged(self._service.events(self.run), progress)
 
     def close(self, outcome: Outcome | None) -> DecisionRecord:
         """End the request and return its decision record. `outcome` is None if it was cancelled or broke off."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from typing import TypeAlias
 
@@ -13,13 +13,13 @@ from serve_app.api.error_detail import BUG, failure_detail
 from serve_app.api.exchange import Exchange, while_connected
 from serve_app.api.reply import failure_reply
 from serve_app.core.record import reported_calls, usage
-from serve_app.core.running.cascade import Event
+from serve_app.core.running.progress import Watched
 from serve_app.core.types import Delta, Failure, Outcome
 
 logger = logging.getLogger(__name__)
 
-Shown: TypeAlias = Delta | Outcome | None
-"""A piece of text, the end, or nothing for a while."""
+Shown: TypeAlias = Delta | Outcome | Watched | None
+"""A piece of text, the end, what a watched stream tells beside them, or nothing for a while."""
 
 
 class EventStream(StreamingResponse):
@@ -42,7 +42,7 @@ class EventStream(StreamingResponse):
 
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = self._exchange
-        async with aclosing(_paced(exchange.events(), exchange.stream_open_s, exchange.keepalive_s)) as events:
+        async with aclosing(_paced(exchange)) as events:
             first = await anext(events)
             if isinstance(first, Outcome) and isinstance(first.answer, Failure):
                 reply = failure_reply(exchange, first, exchange.close(first), scope)
@@ -67,7 +67,7 @@ async def server_sent_events(
             yield part
         event = first
         while not isinstance(event, Outcome):
-            for part in form.waiting() if event is None else form.delta(event):
+            for part in _parts(exchange, event):
                 yield part
             event = await anext(events)
         record = exchange.close(event)
@@ -84,10 +84,18 @@ async def server_sent_events(
             yield part
 
 
-async def _paced(run: AsyncGenerator[Event, None], first_s: float, period_s: float) -> AsyncGenerator[Shown, None]:
-    """Yield the texts and the outcome, and None if nothing came for `first_s` seconds, then whenever for `period_s`."""
-    async with aclosing(_shown(run)) as events:
-        wait_s = first_s
+def _parts(exchange: Exchange, event: Delta | Watched | None) -> Iterable[bytes]:
+    if event is None:
+        return exchange.format.waiting()
+    if isinstance(event, Delta):
+        return exchange.format.delta(event)
+    return exchange.format.progress(event, exchange.run.costs)
+
+
+async def _paced(exchange: Exchange) -> AsyncGenerator[Shown, None]:
+    """Yield what is shown, and None if nothing came for `stream_open_s` seconds, then whenever for `keepalive_s`."""
+    async with aclosing(_shown(exchange)) as events:
+        wait_s = exchange.stream_open_s
         while True:
             waiting = asyncio.ensure_future(anext(events))
             try:
@@ -95,7 +103,7 @@ async def _paced(run: AsyncGenerator[Event, None], first_s: float, period_s: flo
                     await asyncio.wait({waiting}, timeout=wait_s)
                     if not waiting.done():
                         yield None
-                    wait_s = period_s
+                    wait_s = exchange.keepalive_s
             finally:
                 if not waiting.done():
                     waiting.cancel()
@@ -106,9 +114,11 @@ async def _paced(run: AsyncGenerator[Event, None], first_s: float, period_s: flo
                 return
 
 
-async def _shown(run_events: AsyncGenerator[Event, None]) -> AsyncGenerator[Delta | Outcome, None]:
-    """Yield the cascade's events that a client is shown."""
-    async with aclosing(run_events) as events:
+async def _shown(exchange: Exchange) -> AsyncGenerator[Delta | Outcome | Watched, None]:
+    """Yield the cascade's events that the client is shown."""
+    watched = exchange.watched
+    async with aclosing(exchange.watched_events() if watched else exchange.events()) as events:
         async for event in events:
-            if isinstance(event, Outcome) or (isinstance(event, Delta) and (event.text or event.reasoning)):
+            empty = isinstance(event, Delta) and not (event.text or event.reasoning)
+            if not empty and (watched or isinstance(event, Delta | Outcome)):
                 yield event

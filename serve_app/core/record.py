@@ -185,7 +185,7 @@ def decision_record(
         deferred=outcome.deferred if outcome else None,
         answered_by=outcome.answered_by if outcome and isinstance(outcome.answer, Generation) else None,
         reason=outcome.reason if outcome else "cancelled",
-        tiers=tuple(_tier(result, answers) for result in (outcome.tiers if outcome else run.results)),
+        tiers=tuple(tier_record(result, answers) for result in (outcome.tiers if outcome else run.results)),
         models=_models(run.calls),
         cost=charges.request,
         timings=Timings(
@@ -206,7 +206,8 @@ def _replacement(outcome: Outcome | None) -> Replacement | None:
     return Replacement(outcome.tiers[-1].tier.models[0], outcome.replaced.kind, outcome.replaced.message)
 
 
-def _tier(result: TierResult, answers: bool) -> TierRecord:
+def tier_record(result: TierResult, answers: bool) -> TierRecord:
+    """Return the record of a tier that has ended; `answers` says whether with what its models answered."""
     return TierRecord(
         result.tier.models,
         _decision(result),
@@ -267,7 +268,7 @@ def _answer(answer: Answer, compared: str | None) -> AnswerRecord | None:
 def _models(calls: Iterable[Call]) -> dict[str, CallRecord]:
     models: dict[str, CallRecord] = {}
     for call in sorted(calls, key=lambda call: call.wasted):
-        record = _call(call.answer)
+        record = call_record(call.answer)
         earlier = models.get(call.model)
         models[call.model] = record if earlier is None else _summed(earlier, record, further_wasted=call.wasted)
     return models
@@ -288,7 +289,8 @@ def _summed(first: CallRecord, further: CallRecord, *, further_wasted: bool) -> 
     )
 
 
-def _call(answer: Answer) -> CallRecord:
+def call_record(answer: Answer) -> CallRecord:
+    """Return the record of one call."""
     spent = (answer.prompt_tokens, answer.completion_tokens, answer.latency_s, answer.estimated)
     if isinstance(answer, Generation):
         return CallRecord("ok", *spent, answer.finish_reason, answer.first_token_s)

@@ -28,9 +28,9 @@ def to_json(record: DecisionRecord) -> JsonObject:
         "deferred": record.deferred,
         "answered_by": record.answered_by,
         "reason": record.reason,
-        "tiers": [_tier_json(tier) for tier in record.tiers],
-        "models": {model: _call_json(call) for model, call in record.models.items()},
-        "cost": _cost_json(record.cost),
+        "tiers": [tier_json(tier) for tier in record.tiers],
+        "models": {model: call_json(call) for model, call in record.models.items()},
+        "cost": _request_cost_json(record.cost),
         "timings_s": {
             "tiers": list(record.timings.tiers),
             "scoring": record.timings.scoring,
@@ -48,7 +48,8 @@ def to_json(record: DecisionRecord) -> JsonObject:
     return body
 
 
-def _tier_json(tier: TierRecord) -> JsonObject:
+def tier_json(tier: TierRecord) -> JsonObject:
+    """Return one tier of a record."""
     body: JsonObject = {"models": list(tier.models)}
     if tier.decision is not None:
         body |= _decision_json(tier.decision)
@@ -101,7 +102,8 @@ def _tool_calls_json(answer: AnswerRecord | None) -> list[JsonObject] | None:
     return [{"name": call.name, "arguments": call.arguments} for call in answer.tool_calls]
 
 
-def _call_json(call: CallRecord) -> JsonObject:
+def call_json(call: CallRecord) -> JsonObject:
+    """Return one call of a record."""
     spent: JsonObject = {
         "prompt_tokens": call.prompt_tokens,
         "completion_tokens": call.completion_tokens,
@@ -114,18 +116,19 @@ def _call_json(call: CallRecord) -> JsonObject:
     return {"status": call.status, "message": call.message, **spent}
 
 
-def _cost_json(cost: RequestCost) -> JsonObject:
-    body = _units_json(cost)
+def _request_cost_json(cost: RequestCost) -> JsonObject:
+    body = cost_json(cost)
     if cost.estimated:
         body["estimated"] = True
     if cost.target_only is not None:
-        body["target_only"] = _units_json(cost.target_only) | {"estimated": cost.target_only.estimated}
+        body["target_only"] = cost_json(cost.target_only) | {"estimated": cost.target_only.estimated}
     if cost.wasted is not None:
-        body["wasted"] = _units_json(cost.wasted)
+        body["wasted"] = cost_json(cost.wasted)
     return body
 
 
-def _units_json(cost: Cost) -> JsonObject:
+def cost_json(cost: Cost) -> JsonObject:
+    """Return a cost in its three units."""
     return {"flops": cost.flops, "usd": cost.usd, "device_s": cost.device_s}
 
 

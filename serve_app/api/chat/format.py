@@ -1,15 +1,18 @@
 """Answers as OpenAI's completions: whole responses and chunks of streams."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from uuid import uuid4
 
+from serve_app.api.chat.progress import progress_json
 from serve_app.api.chat.schema import ChatCompletion, TextCompletion
 from serve_app.api.encoding import KEEPALIVE, event
 from serve_app.api.error_detail import ErrorDetail
 from serve_app.api.error_shape import error_json
+from serve_app.core.cost import ModelCost
 from serve_app.core.record import DecisionRecord, Usage
 from serve_app.core.record_json import JsonObject, to_json
+from serve_app.core.running.progress import Watched
 from serve_app.core.text.characters import utf8
 from serve_app.core.types import Delta, Generation, TokenLogprob
 from serve_app.engines.wire.message import tool_calls_json
@@ -23,6 +26,7 @@ class CompletionFormat:
         self.model = body.model
         self.field_names = {} if self.chat else {"messages": "prompt"}
         self.logprobs = isinstance(body, ChatCompletion) and body.logprobs
+        self.include_answers = body.cascade.include_answers
         self.include_usage = body.stream_options is not None and body.stream_options.include_usage
         self.id = f"{'chatcmpl' if self.chat else 'cmpl'}-{uuid4().hex}"
         self.created = int(time.time())
@@ -61,6 +65,11 @@ class CompletionFormat:
             yield event(self._chunk({"reasoning_content": delta.reasoning}))
         if delta.text:
             yield event(self._chunk({"content": delta.text} if self.chat else delta.text))
+
+    def progress(self, watched: Watched, costs: Mapping[str, ModelCost]) -> Iterator[bytes]:
+        """Yield a chunk without choices, which clients pass over as they do one with the usage."""
+        told = progress_json(watched, costs, answers=self.include_answers)
+        yield event(self._envelope(self._chunk_kind, []) | {"cascade_event": told})
 
     def ending(self, answers: Sequence[Generation], usage: Usage, record: DecisionRecord) -> Iterator[bytes]:
         """Yield calls, finish reasons, further answers and the usage, with the record in the last chunk."""

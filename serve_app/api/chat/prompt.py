@@ -16,14 +16,14 @@ LEAST_TOP_P = 1e-6
 
 def to_ask(body: ChatCompletion, names: Names = "ignore") -> Ask:
     """Return what the request asks. Raises `RequestError` if `names` refuses a name."""
-    return Ask(body.model, _prompt(body, names), body.cascade, body.stream, body.n)
+    return Ask(body.model, _prompt(body, names), body.cascade, body.stream, body.n, body.cascade.events)
 
 
 def to_asks(body: TextCompletion) -> list[Ask]:
     """Return what each prompt of the request asks."""
     sampling = _sampling(body, body.max_tokens, False, 0)
     prompts = [Prompt(text=text, sampling=sampling) for text in body.prompts]
-    return [Ask(body.model, prompt, body.cascade, body.stream, body.n) for prompt in prompts]
+    return [Ask(body.model, prompt, body.cascade, body.stream, body.n, body.cascade.events) for prompt in prompts]
 
 
 def _prompt(body: ChatCompletion, names: Names) -> Prompt:

@@ -9,7 +9,7 @@ from serve_app.api.chat.parts import ContentPart
 from serve_app.api.chat.tolerated import IGNORED, NEUTRAL
 from serve_app.api.chat.tools import MAX_TOOLS, FunctionTool, NamedToolChoice, ResponseFormat, Turn, check_choice
 from serve_app.api.fields.body import Body, Text
-from serve_app.api.fields.cascade_options import CascadeOptions
+from serve_app.api.fields.cascade_options import StreamedOptions
 from serve_app.api.fields.messages import FEW_MESSAGES
 from serve_app.core.types import Image, ReasoningEffort
 from serve_app.errors import quoted
@@ -107,7 +107,7 @@ class Completion(Body):
     stream_options: StreamOptions | None = None
     user: str | None = None
     metadata: Annotated[dict[str, str], Field(max_length=16, fail_fast=True)] | None = None
-    cascade: CascadeOptions = CascadeOptions()
+    cascade: StreamedOptions = StreamedOptions()
 
     @field_validator("stop", mode="before")
     @classmethod
@@ -120,6 +120,8 @@ class Completion(Body):
     def _options_fit(self) -> Self:
         if self.stream_options is not None and not self.stream:
             raise ValueError("stream_options: only with stream: true")
+        if self.cascade.events and not self.stream:
+            raise ValueError("cascade.events: only with stream: true")
         return self
 
 

@@ -44,3 +44,11 @@ class CascadeOptions(Body):
         max_length=MAX_SESSION,
         description="The conversation that the request belongs to; the header x-session-id says the same.",
     )
+
+
+class StreamedOptions(CascadeOptions):
+    """The same in an API whose streams can also tell how the cascade goes on."""
+
+    events: bool = Field(
+        False, description="Interleave what the models of every tier write, and each decision; with `stream: true`."
+    )

@@ -1,7 +1,7 @@
 """Answers as Anthropic's messages: whole responses and events of streams."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from uuid import uuid4
 
 from serve_app.api.encoding import event
@@ -9,8 +9,10 @@ from serve_app.api.error_detail import ErrorDetail
 from serve_app.api.fields.arguments import readable_arguments
 from serve_app.api.messages.errors import error_json
 from serve_app.api.messages.schema import MessageRequest
+from serve_app.core.cost import ModelCost
 from serve_app.core.record import DecisionRecord, Usage
 from serve_app.core.record_json import JsonObject, to_json
+from serve_app.core.running.progress import Watched
 from serve_app.core.types import Delta, FinishReason, Generation, ToolCall
 
 STOP_REASONS: dict[FinishReason, str] = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
@@ -64,6 +66,10 @@ class MessageFormat:
         if delta.text:
             yield from self._within("text", {"type": "text", "text": ""})
             yield self._delta({"type": "text_delta", "text": delta.text})
+
+    def progress(self, watched: Watched, costs: Mapping[str, ModelCost]) -> Iterator[bytes]:
+        """Yield nothing: requests of this API cannot ask for it."""
+        yield from ()
 
     def ending(self, answers: Sequence[Generation], usage: Usage, record: DecisionRecord) -> Iterator[bytes]:
         """Yield the calls, then why the message ended, with the usage and the record."""

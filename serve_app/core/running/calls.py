@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from serve_app.core.protocols import Model
+from serve_app.core.running.progress import CallDelta, CallEnded, CallStarted
 from serve_app.core.running.run import Run
 from serve_app.core.types import Answer, Delta, Failure, Generation, Prompt
 
@@ -25,6 +26,7 @@ class _Call:
     clock.
     """
 
+    key: Key
     started: float
     deltas: asyncio.Queue[Delta | None] | None
     latest: Delta | None = None
@@ -46,7 +48,7 @@ class Calls:
         self._speculative: set[Key] = set()
 
     def start(self, prompts: Sequence[tuple[Key, Prompt]], *, stream: bool = False, speculative: bool = False) -> None:
-        """Call each model that has not been called, with its prompt; `stream` asks it for deltas.
+        """Call each model that has not been called, with its prompt; `stream`, or a watcher, asks it for deltas.
 
         Raises `KeyError`, before any is called, if the run has no such model. A call that is not speculative makes use
         of an earlier one that was, unless that one has failed: then the model is called once more.
@@ -56,7 +58,7 @@ class Calls:
         fresh = [(key, prompt) for key, prompt in prompts if key not in self._calls]
         models = [self._run.models[name] for (name, _), _ in fresh]
         for (key, prompt), model in zip(fresh, models, strict=True):
-            call = _Call(self._run.clock(), asyncio.Queue() if stream else None)
+            call = _Call(key, self._run.clock(), asyncio.Queue() if stream or self._run.watch else None)
             call.task = asyncio.create_task(self._timed(call, model, prompt))
             self._calls[key] = call
             if speculative:
@@ -64,9 +66,12 @@ class Calls:
 
     async def _timed(self, call: _Call, model: Model, prompt: Prompt) -> Answer:
         try:
-            return await _within_limits(call, model, prompt)
+            answer = await _within_limits(self._run, call, model, prompt)
         finally:
             call.ended = self._run.clock()
+        if not _uncounted(answer):
+            _tell_of_end(self._run, call.key, answer)
+        return answer
 
     def carried(self, names: Iterable[str]) -> tuple[str, ...]:
         """Return those of the models that have been called for a tier, and not only ahead of one."""
@@ -163,7 +168,9 @@ class Calls:
         for key, failure in cut_short:
             call, wasted = self._calls[key], key in self._speculative
             elapsed_s = (self._run.clock() if call.ended is None else call.ended) - call.started
-            self._answers[key] = self._run.abandoned(key[0], failure, elapsed_s, call.latest, wasted=wasted)
+            answer = self._run.abandoned(key[0], failure, elapsed_s, call.latest, wasted=wasted)
+            self._answers[key] = answer
+            _tell_of_end(self._run, key, answer)
 
 
 CANCELLED = Failure("cancelled", "Stopped: the request was cancelled.")
@@ -180,13 +187,25 @@ def _uncounted(answer: Answer) -> bool:
     return isinstance(answer, Failure) and answer.uncounted
 
 
-async def _within_limits(call: _Call, model: Model, prompt: Prompt) -> Answer:
+def _watched(key: Key) -> bool:
+    """Return whether a watcher hears of the call: of a model's first answer, which is the one that may be compared."""
+    return key[1] == 0
+
+
+def _tell_of_end(run: Run, key: Key, answer: Answer) -> None:
+    if _watched(key):
+        run.tell(CallEnded(key[0], answer))
+
+
+async def _within_limits(run: Run, call: _Call, model: Model, prompt: Prompt) -> Answer:
     """Return the model's answer, or a failure once its time is over."""
     call.made = True
+    if _watched(call.key):
+        run.tell(CallStarted(call.key[0]))
     limit_s = None if prompt.timeout_s is None else prompt.timeout_s + GRACE_S
     try:
         async with asyncio.timeout(limit_s) as clock:
-            answer = await (model.generate(prompt) if call.deltas is None else _streamed(call, model, prompt))
+            answer = await (model.generate(prompt) if call.deltas is None else _streamed(run, call, model, prompt))
     except TimeoutError:
         if not clock.expired():  # raised by the model itself, which is a bug
             raise
@@ -200,7 +219,7 @@ async def _within_limits(call: _Call, model: Model, prompt: Prompt) -> Answer:
     return answer
 
 
-async def _streamed(call: _Call, model: Model, prompt: Prompt) -> Answer:
+async def _streamed(run: Run, call: _Call, model: Model, prompt: Prompt) -> Answer:
     assert call.deltas is not None
     answer: Answer = _UNFINISHED
     async with aclosing(model.stream(prompt)) as items:
@@ -208,6 +227,8 @@ async def _streamed(call: _Call, model: Model, prompt: Prompt) -> Answer:
             if isinstance(item, Delta):
                 call.latest = item
                 call.deltas.put_nowait(item)
+                if _watched(call.key):
+                    run.tell(CallDelta(call.key[0], item))
             else:
                 answer = item
     return answer

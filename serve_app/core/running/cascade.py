@@ -10,6 +10,7 @@ from serve_app.core.running.budget import left_s, unaffordable
 from serve_app.core.running.calls import CANCELLED, Calls, Key
 from serve_app.core.running.comparison import Comparison
 from serve_app.core.running.members import ask, ask_again, refused
+from serve_app.core.running.progress import TierStarted
 from serve_app.core.running.run import Run
 from serve_app.core.sampling import reseeded
 from serve_app.core.types import (
@@ -191,6 +192,7 @@ async def _ask_tier(run: Run, calls: Calls, number: int) -> TierResult:
     started = run.clock()
     later = {(name, 0) for following in run.tiers[number + 1 :] for name in following.models}
     carried = calls.carried(tier.models)
+    run.tell(TierStarted(number, tier))
     comparison = Comparison(tier, run.scorer, run.clock)
     answers = await ask(run, calls, tier, _prompts(run, number), later, comparison)
     answered = tuple(Call(model, answer) for model, answer in zip(tier.models, answers, strict=True))
@@ -240,6 +242,7 @@ async def _ask_target(run: Run, calls: Calls) -> AsyncGenerator[Delta | TierResu
     if isinstance(calls.answered(key), Failure):
         calls.forget(key)
     carried = calls.carried([key[0]])
+    run.tell(TierStarted(len(run.tiers) - 1, run.tiers[-1]))
     calls.start([(key, prompt)], stream=run.stream)
     async with aclosing(calls.deltas(key)) as deltas:
         async for delta in deltas:

@@ -6,6 +6,7 @@ from time import perf_counter
 
 from serve_app.core.cost import ModelCost, Speed, cut_short
 from serve_app.core.protocols import Model, Scorer, Speculation
+from serve_app.core.running.progress import Progress, Watch
 from serve_app.core.types import Answer, Budget, Call, Delta, Failure, Force, Generation, Prompt, Tier, TierResult
 
 
@@ -20,7 +21,8 @@ class Run:
     `choices` is how many answers are wanted of the model whose answer is returned. `stream` asks the target for deltas;
     `caller` is the name of the key by which it came, or None.
     `first_text_s` is how long its first text took, from `started`, in seconds of `clock`. `observer` belongs to
-    whatever follows the run from outside; the cascade does not look at it.
+    whatever follows the run from outside; the cascade does not look at it. `watch` is called with the progress of every
+    model; all models are asked for deltas then.
     """
 
     prompt: Prompt
@@ -43,9 +45,15 @@ class Run:
     started: float = field(init=False)
     first_text_s: float | None = None
     observer: object | None = None
+    watch: Watch | None = None
 
     def __post_init__(self) -> None:
         self.started = self.clock()
+
+    def tell(self, progress: Progress) -> None:
+        """Tell the watcher of the run, if there is one."""
+        if self.watch is not None:
+            self.watch(progress)
 
     @property
     def first(self) -> Tier:

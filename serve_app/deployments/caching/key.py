@@ -21,6 +21,7 @@ NOT_ASKED = {
     "first_text_s",
     "costs",
     "observer",
+    "watch",
 }
 """The fields of a `Run` that are about how it is made, or what became of it. All others are in the key."""
 
