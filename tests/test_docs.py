@@ -18,7 +18,7 @@ from openai.types.responses.response_create_params import ResponseCreateParamsSt
 from serve_app.api.chat.schema import ChatCompletion, TextCompletion
 from serve_app.api.chat.tolerated import IGNORED, NEUTRAL
 from serve_app.api.error_detail import FAILURE_STATUS
-from serve_app.api.fields.cascade_options import CascadeOptions
+from serve_app.api.fields.cascade_options import StreamedOptions
 from serve_app.api.messages import blocks as message_blocks
 from serve_app.api.messages import tolerated as message_fields
 from serve_app.api.messages.errors import type_of
@@ -198,7 +198,7 @@ def test_the_api_page_lists_every_honoured_field() -> None:
             fields[False] |= {field.partition(".")[0]} if text else set()
     assert fields == {True: set(ChatCompletion.model_fields), False: set(TextCompletion.model_fields)}
     own = {field for cell, *_ in rows(section("api.md", "Decide a request otherwise")) for field in names(cell)}
-    assert own == set(CascadeOptions.model_fields)
+    assert own == set(StreamedOptions.model_fields)
 
 
 def test_the_api_page_lists_every_value_that_asks_for_nothing() -> None:

@@ -181,6 +181,10 @@ class RouterConfig(Strict):
     )
     max_json_depth: int = Field(128, ge=8, le=256, description="How deep the JSON of a request body may be nested.")
     cors: CorsConfig | None = Field(None, description="Which pages in browsers may use the API; null: none.")
+    page: bool | None = Field(
+        None,
+        description="Whether a page to try the cascades is served at `/`; null: to clients on this machine alone.",
+    )
     responses: ResponsesConfig = Field(
         ResponsesConfig(), description="Responses that are kept, so that a later request can go on from them."
     )

@@ -56,8 +56,11 @@ from serve_app.deployments.protecting.liveness import Health, Liveness, look_up
 from serve_app.deployments.protecting.protection import Protection
 from serve_app.deployments.protecting.readiness import ReadinessProbe
 from serve_app.deployments.sessions import Sessions
+from serve_app.deployments.showing.playground import ConfiguredPlayground
 from serve_app.deployments.speculation import Speculations
 from serve_app.errors import ConfigError, RequestError, UnknownModelError, choices, quoted
+from serve_app.page.playground import install_playground
+from serve_app.page.site import install_page
 from serve_app.signals import CompositeScorer
 
 if TYPE_CHECKING:
@@ -124,6 +127,9 @@ class Router:
         app.add_middleware(HostCheckMiddleware, allowed=self._config.router.allowed_hosts)
         if self._config.router.cors is not None:
             open_to(app, self._config.router.cors)
+        if self._config.router.page is not False:
+            install_playground(app, ConfiguredPlayground(self._config, self._policies, self._scorer))
+            install_page(app, everywhere=bool(self._config.router.page))
         return app
 
     async def drain(self) -> int:

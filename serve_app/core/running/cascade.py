@@ -207,15 +207,10 @@ async def _ask_tier(run: Run, calls: Calls, number: int) -> TierResult:
             scoring_s=comparison.scoring_s,
         )
     verdict = comparison.early or await comparison.verdict(answers, run.force)
-    return TierResult(
-        tier=tier,
-        calls=answered,
-        decision=verdict.decision,
-        judged=verdict.judged,
-        bounds=verdict.bounds,
-        scores=verdict.scores or comparison.spent,
-        compared=verdict.alive.texts if tier.compare else (),
-        scorer_error=verdict.scorer_error,
+    result = verdict.result(tier, answered)
+    return replace(
+        result,
+        scores=result.scores or comparison.spent,
         carried=carried,
         elapsed_s=run.clock() - started,
         scoring_s=comparison.scoring_s,

@@ -7,7 +7,7 @@ from serve_app.core.deciding.agreement import Survivors, agree, compared, confid
 from serve_app.core.deciding.deferral import decide, decide_early, worth_comparing
 from serve_app.core.deciding.early import settled, worth_scoring
 from serve_app.core.protocols import Scorer
-from serve_app.core.types import Agreement, Answer, Decision, Force, Scores, Tier
+from serve_app.core.types import Agreement, Answer, Call, Decision, Force, Scores, Tier, TierResult
 from serve_app.errors import CascadeError
 
 
@@ -24,6 +24,19 @@ class Verdict:
     scores: Scores | None = None
     scorer_error: str | None = None
     bounds: tuple[float, float] | None = None
+
+    def result(self, tier: Tier, calls: tuple[Call, ...]) -> TierResult:
+        """Return the result of the tier whose answers were compared."""
+        return TierResult(
+            tier=tier,
+            calls=calls,
+            decision=self.decision,
+            judged=self.judged,
+            scores=self.scores,
+            compared=self.alive.texts if tier.compare else (),
+            scorer_error=self.scorer_error,
+            bounds=self.bounds,
+        )
 
 
 class Comparison:

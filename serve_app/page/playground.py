@@ -1,0 +1,87 @@
+"""What the playground asks beside the API itself: what there is to try, and what would have been decided."""
+
+from collections.abc import Sequence
+from typing import Annotated, Protocol
+
+from fastapi import FastAPI, Request, Response
+from pydantic import Field
+
+from serve_app.api.encoding import Reply
+from serve_app.api.fields.body import Body, Text
+from serve_app.api.fields.cascade_options import CascadeOptions
+from serve_app.core.record import tier_record
+from serve_app.core.record_json import JsonObject, tier_json
+from serve_app.core.types import Answer, Failure, FinishReason, Generation, TierResult, ToolCall
+from serve_app.signals.composites.contradictions import Check
+
+MAX_ANSWERS = 64
+MAX_CALLS = 128
+MISSING = Failure("error", "It gave no answer.")
+
+
+class GivenCall(Body):
+    """A tool call of an answer, as the decision record has it."""
+
+    name: Text
+    arguments: Text
+
+
+class GivenAnswer(Body):
+    """An answer that a member gave."""
+
+    text: Text = ""
+    tool_calls: Annotated[list[GivenCall], Field(max_length=MAX_CALLS, fail_fast=True)] = []
+    finish_reason: FinishReason = "stop"
+
+    def generation(self) -> Generation:
+        """Return the answer as the decision core takes it."""
+        calls = tuple(ToolCall(str(number), call.name, call.arguments) for number, call in enumerate(self.tool_calls))
+        return Generation(self.text, self.finish_reason, 0, 0, tool_calls=calls)
+
+
+class DecideRequest(Body):
+    """`POST /page/decide`: answers that are there already, and how to decide on them."""
+
+    model: Text = Field(min_length=1, description="A cascade.")
+    tier: int = Field(0, ge=0, le=MAX_ANSWERS, description="Number of the tier, from 0.")
+    answers: Annotated[list[GivenAnswer | None], Field(max_length=MAX_ANSWERS, fail_fast=True)] = Field(
+        description="One for each of the tier's models, in order; null: it gave none."
+    )
+    cascade: CascadeOptions = Field(CascadeOptions(), description="What is otherwise than in the config.")
+    veto: list[Check] = Field(
+        [], max_length=8, description="Pairs of answers that contradict each other in this get the floor."
+    )
+
+    def given(self) -> list[Answer]:
+        """Return the answers as the decision core takes them."""
+        return [MISSING if answer is None else answer.generation() for answer in self.answers]
+
+
+class Playground(Protocol):
+    """What the server tells the playground."""
+
+    def about(self) -> JsonObject:
+        """Return the cascades with their policies, and what can be tried in their place."""
+        ...
+
+    async def decide(
+        self, model: str, number: int, answers: Sequence[Answer], options: CascadeOptions, veto: Sequence[Check]
+    ) -> TierResult:
+        """Decide on answers of a cascade's tier, without a call to any model.
+
+        Raises `RequestError` if they do not fit the cascade.
+        """
+        ...
+
+
+def install_playground(app: FastAPI, playground: Playground) -> None:
+    """Make the app answer what the playground asks."""
+
+    @app.get("/page/about", include_in_schema=False)
+    async def about() -> Response:
+        return Reply(playground.about())
+
+    @app.post("/page/decide", include_in_schema=False)
+    async def decide(body: DecideRequest, request: Request) -> Response:
+        result = await playground.decide(body.model, body.tier, body.given(), body.cascade, body.veto)
+        return Reply(tier_json(tier_record(result, answers=True)))

@@ -1,0 +1,41 @@
+from collections.abc import Iterator
+
+import pytest
+
+from .browser import MISSING, Browser, chromium
+from .serving import Served, serving
+
+
+@pytest.fixture(scope="session")
+def one_browser() -> Iterator[Browser]:
+    if MISSING is not None:
+        pytest.skip(f"{MISSING} is not installed; on Debian: apt-get install chromium chromium-driver")
+    with chromium() as browser:
+        browser.size(1280, 900)
+        yield browser
+
+
+@pytest.fixture(scope="session")
+def one_server() -> Iterator[Served]:
+    with serving() as served:
+        yield served
+
+
+@pytest.fixture
+def served(one_server: Served) -> Iterator[Served]:
+    """The server, without troubles of an earlier test."""
+    yield one_server
+    one_server.troubled.trouble = None
+    for player in one_server.players.values():
+        player.pause_s = 0.0
+
+
+@pytest.fixture
+def browser(one_browser: Browser, served: Served) -> Iterator[Browser]:
+    """The browser, at the page; it fails on anything that the policy refused or that a script threw."""
+    one_browser.complaints()
+    one_browser.open(served.url)
+    one_browser.one(".example")
+    yield one_browser
+    expected = "Failed to load resource"  # a status that a test asked for
+    assert [line for line in one_browser.complaints() if expected not in line] == []
