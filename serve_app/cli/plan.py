@@ -80,12 +80,15 @@ def _plan_capacity(
     as_json: bool,
 ) -> None:
     from serve_app.planning import capacity, capacity_report
+    from serve_app.planning.speeds import speeds_of
 
     args, options = file.application.args, file.application.deployments_in_force()
-    speeds = capacity.speeds_of(args, speed)
+    speeds, calibrated = speeds_of(args, speed), file.calibrated_rate(cascade)
     checked_rps = min(rps, capacity_report.SIMULATED_RPS)
     planned, small = (
-        capacity.capacity(args, options, capacity.assume(args, cascade, rate, deferral_rate, *tokens), speeds)
+        capacity.capacity(
+            args, options, capacity.assume(args, cascade, rate, deferral_rate, *tokens, calibrated), speeds
+        )
         for rate in (rps, checked_rps)
     )
     checked = capacity_report.check(small)

@@ -127,10 +127,18 @@ class ServeFile(Strict):
 
     def thresholds(self) -> dict[str, list[float]]:
         """Return the thresholds in force: the router's `user_config` over those in `args`."""
+        return self._router_settings().applied_to(self.application.args)
+
+    def calibrated_rate(self, cascade: str) -> float | None:
+        """Return the share of requests that a cascade's calibration expects its first tier to defer, or None."""
+        calibrated = self._router_settings().calibrations.get(cascade)
+        return None if calibrated is None or calibrated.deferral_rate is None else calibrated.deferral_rate[0]
+
+    def _router_settings(self) -> RouterSettings:
         for entry in self.application.deployments:
             if entry.name == "Router" and entry.user_config is not None:
-                return RouterSettings.model_validate(entry.user_config).applied_to(self.application.args)
-        return self.application.args.thresholds()
+                return RouterSettings.model_validate(entry.user_config)
+        return RouterSettings()
 
 
 def load(path: Path, faults: Callable[[dict[str, Any]], list[str]] | None = None) -> ServeFile:

@@ -48,18 +48,20 @@ class SpeculationPolicy:
         return 0.0 if self._pays(history, prompt, following) else None
 
     def _pays(self, history: "TierHistory", prompt: Prompt, following: Collection["Priced"]) -> bool:
-        """Return whether p x T x (price of a second) exceeds (1 - p) x (what the models have spent after T seconds).
-
-        p is the deferral rate, T the mean seconds of the tier: a deferred request saves all of them.
-        """
         rate, seconds = history.deferral_rate, history.mean_s
         if rate is None or seconds is None:
             return False
         spent = [model.usd_after(seconds, prompt) for model in following]
         if any(usd is None for usd in spent):
             return False
-        wasted_usd = (1 - rate) * sum(usd for usd in spent if usd is not None)
-        return rate * seconds * self.second_usd > wasted_usd
+        return self.pays(rate, seconds, sum(usd for usd in spent if usd is not None))
+
+    def pays(self, rate: float, seconds: float, spent_usd: float) -> bool:
+        """Return whether p x T x (price of a second) exceeds (1 - p) x (what the models have spent after T seconds).
+
+        p is the deferral rate, T the mean seconds of the tier: a deferred request saves all of them.
+        """
+        return rate * seconds * self.second_usd > (1 - rate) * spent_usd
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, inf, isfinite, prod
 
-from pydantic import PositiveInt, ValidationError
-
 from serve_app.config import AppConfig, CascadeConfig, ReplayModel
-from serve_app.config.deployment import DeploymentOptions, Strict
-from serve_app.config.explain import explain
-from serve_app.engines.replay.gpu_model import BatchSpeed
+from serve_app.config.deployment import DeploymentOptions
 from serve_app.errors import ConfigError, choices
+from serve_app.planning.ahead import Ahead, TierTimes, ahead
 from serve_app.planning.simulation import AskedTier, CpuCosts, Fleet, ModelFleet
 
 BUSY = 0.7
@@ -27,16 +24,6 @@ an AMD EPYC that the client shares, with Ray 2.60.0, the scorer asked for every 
 PROXY = "HTTP proxy"
 MOST_REPLICAS = 1e12
 """Limit of replicas of one deployment: more is a typing error, and a float soon cannot count them."""
-
-
-class WrittenSpeed(Strict, BatchSpeed):
-    """A model's speed as on the command line."""
-
-    slots: PositiveInt = 64
-
-    def fleet(self) -> ModelFleet:
-        """Return the speed as the plan takes it."""
-        return ModelFleet(BatchSpeed.model_validate(self.model_dump(exclude={"slots"})), self.slots)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +74,16 @@ class Station:
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """The plan for a rate: stations in the order of the graph, and mean latencies by how many tiers were asked."""
+    """The plan for a rate: stations in the order of the graph, and mean latencies by how many tiers were asked.
+
+    `wasted_visits`: by model, the part of its visits that is asked ahead in vain, in the work of whole calls.
+    """
 
     assumed: Assumed
     stations: tuple[Station, ...]
     latencies_s: tuple[float, ...]
     fleet: Fleet
+    wasted_visits: Mapping[str, float]
 
     def by_breaking(self) -> list[Station]:
         """Return the stations as configured, the one that breaks first in front."""
@@ -112,13 +103,19 @@ def assume(
     deferral_rate: float | None = None,
     prompt_tokens: int = 256,
     completion_tokens: int = 128,
+    calibrated_rate: float | None = None,
 ) -> Assumed:
-    """Return the assumptions; without a deferral rate, that of each tier's synthetic answers. Raises ConfigError."""
+    """Return the assumptions. Raises ConfigError.
+
+    Without a deferral rate, that of the only tier's calibration, or of each tier's synthetic answers.
+    """
     if not (isfinite(rps) and rps > 0):
         raise ConfigError(f"--rps: must be a finite number of requests above 0, got {rps:g}.")
     if cascade not in args.cascades:
         raise ConfigError(f"--cascade: there is no cascade {cascade!r}. {choices(cascade, args.cascades)}")
     tiers = args.cascades[cascade].tiers
+    if deferral_rate is None and len(tiers) == 2:
+        deferral_rate = calibrated_rate
     rates = []
     for tier in tiers[:-1]:
         rate = _synthetic_rate(args, tier.models) if deferral_rate is None else deferral_rate
@@ -150,27 +147,45 @@ def capacity(
     tiers = _asked_tiers(args, args.cascades[assumed.cascade])
     reach = [prod(assumed.deferral_rates[:number]) for number in range(len(tiers))]
     models = {name: _model(args, name, options[name], speeds or {}) for tier in tiers for name in tier.models}
-    visits = {name: sum(reach[n] * tier.models.count(name) for n, tier in enumerate(tiers)) for name in models}
     tokens = assumed.prompt_tokens, assumed.completion_tokens
-    stations = [
-        Station(
-            name=name,
-            kind="model",
-            visits=visits[name],
-            carries_rps=models[name].speed.peak_rps(models[name].slots, *tokens),
-            configured=_most(options[name]),
-            rps=assumed.rps,
-            seconds=0.0,
-            devices=args.models[name].devices,
+    scored = sum(reach[number] for number, tier in enumerate(tiers) if tier.scored)
+    scorer = _process("Scorer", "scorer", scored, costs.scorer_s, options["Scorer"], assumed.rps)
+
+    def stations_of(visits: Mapping[str, float]) -> list[Station]:
+        return [
+            Station(
+                name=name,
+                kind="model",
+                visits=visits[name],
+                carries_rps=models[name].speed.peak_rps(models[name].slots, *tokens),
+                configured=_most(options[name]),
+                rps=assumed.rps,
+                seconds=0.0,
+                devices=args.models[name].devices,
+            )
+            for name in models
+        ]
+
+    needed_visits = {name: sum(reach[n] * tier.models.count(name) for n, tier in enumerate(tiers)) for name in models}
+    seconds = _tier_seconds(tiers, stations_of(needed_visits), scorer, models, tokens, costs)
+    aheads = _aheads(args, assumed, tiers, seconds)
+    wasted = {
+        name: sum(
+            reach[n] * each.wasted_visits * tier.models.count(name)
+            for n, (each, tier) in enumerate(zip(aheads, tiers[1:], strict=True))
         )
         for name in models
-    ]
-    scored = sum(reach[number] for number, tier in enumerate(tiers) if tier.scored)
-    stations.append(_process("Scorer", "scorer", scored, costs.scorer_s, options["Scorer"], assumed.rps))
-    times = _latencies(tiers, {station.name: station for station in stations}, models, tokens, costs)
+    }
+    stations = stations_of({name: visits + wasted[name] for name, visits in needed_visits.items()})
+    seconds = _tier_seconds(tiers, stations, scorer, models, tokens, costs)
+    stations.append(scorer)
+    times = _latencies(tiers, seconds, aheads, costs)
     share = [reached - passed_on for reached, passed_on in zip(reach, [*reach[1:], 0.0], strict=True)]
     mean_s = sum(part * time_s for part, time_s in zip(share, times, strict=True))
     work_s = sum(part * costs.router(tiers[: n + 1]) for n, part in enumerate(share))
+    work_s += costs.router_call_s * sum(
+        reach[n] * each.wasted_calls * len(tiers[n + 1].models) for n, each in enumerate(aheads)
+    )
     stations.append(_process("Router", "router", 1.0, work_s, options["Router"], assumed.rps, mean_s))
     stations.append(Station(PROXY, "proxy", 1.0, 1 / costs.proxy_s, 1, assumed.rps, 0.0))
     needed = {station.name: station.replicas for station in stations}
@@ -184,7 +199,7 @@ def capacity(
         proxies=needed[PROXY],
     )
     ends = [time_s + wait_s(stations[-2]) + wait_s(stations[-1]) for time_s in times]
-    return Capacity(assumed, tuple(stations), tuple(ends), fleet)
+    return Capacity(assumed, tuple(stations), tuple(ends), fleet, wasted)
 
 
 def _asked_tiers(args: AppConfig, cascade: CascadeConfig) -> tuple[AskedTier, ...]:
@@ -200,20 +215,48 @@ def wait_s(station: Station) -> float:
     return station.busy / (2 * station.carries_rps * (1 - station.busy)) if station.busy < 1 else inf
 
 
-def _latencies(
+def _tier_seconds(
     tiers: Sequence[AskedTier],
-    stations: Mapping[str, Station],
+    stations: Sequence[Station],
+    scorer: Station,
     models: Mapping[str, ModelFleet],
     tokens: tuple[int, int],
     costs: CpuCosts,
 ) -> list[float]:
-    """Return the mean seconds of requests that end with each tier: slowest models, scoring, the router's own work."""
+    """Return the mean seconds of each tier: its slowest model, and scoring."""
+    loads = {station.name: station.rps * station.visits / station.replicas for station in stations}
+    slowest = [
+        max((models[name].speed.latency_s(loads[name], *tokens) for name in tier.models), default=0.0) for tier in tiers
+    ]
+    scoring_s = costs.scorer_s + wait_s(scorer)
+    return [model_s + (scoring_s if tier.scored else 0.0) for tier, model_s in zip(tiers, slowest, strict=True)]
+
+
+def _aheads(args: AppConfig, assumed: Assumed, tiers: Sequence[AskedTier], seconds: Sequence[float]) -> list[Ahead]:
+    """Return what asking each tier but the first ahead comes to."""
+    speculate = args.cascades[assumed.cascade].speculate
+    results = []
+    for number, rate in enumerate(assumed.deferral_rates):
+        tier_s, next_s, following = seconds[number], seconds[number + 1], tiers[number + 1].models
+        written = round(assumed.completion_tokens * min(1.0, tier_s / next_s)) if following else 0
+        costs = [args.models[name].cost() for name in following]
+        spent = [cost.usd(assumed.prompt_tokens, written, tier_s * cost.devices) for cost in costs]
+        usd = None if None in spent else sum(each or 0.0 for each in spent)
+        results.append(ahead(speculate if following else None, TierTimes(tier_s, next_s, rate, usd)))
+    return results
+
+
+def _latencies(
+    tiers: Sequence[AskedTier], seconds: Sequence[float], aheads: Sequence[Ahead], costs: CpuCosts
+) -> list[float]:
+    """Return the mean seconds of requests that end with each tier: the tiers' own, and the router's work.
+
+    What was asked ahead has begun before its tier is reached.
+    """
+    saved = [0.0, *(each.saved_s for each in aheads)]
     ends, models_s = [], 0.0
-    for number, tier in enumerate(tiers):
-        loads = {name: stations[name].rps * stations[name].visits / stations[name].replicas for name in tier.models}
-        models_s += max((models[name].speed.latency_s(load, *tokens) for name, load in loads.items()), default=0.0)
-        if tier.scored:
-            models_s += costs.scorer_s + wait_s(stations["Scorer"])
+    for number, (tier_s, saved_s) in enumerate(zip(seconds, saved, strict=True)):
+        models_s += tier_s - saved_s
         ends.append(models_s + costs.proxy_s + costs.router(tiers[: number + 1]))
     return ends
 
@@ -234,32 +277,6 @@ def _model(args: AppConfig, name: str, options: DeploymentOptions, speeds: Mappi
         example = f"'{name}={{step_s: 0.012, sequence_s: 0.00015, prompt_token_s: 0.00013, slots: 64}}'"
         raise ConfigError(f"--speed: the config does not say how fast {name!r} is. Give its speed, such as {example}.")
     return ModelFleet(speed, min(slots, options.max_ongoing_requests))
-
-
-def speeds_of(args: AppConfig, written: Sequence[str]) -> dict[str, ModelFleet]:
-    """Parse `NAME={step_s: ..., sequence_s: ..., prompt_token_s: ..., slots: ...}` of the command line.
-
-    Names are of models with a deployment: an adapter is as fast as its base. Raises ConfigError for anything else.
-    """
-    import yaml
-
-    speeds = {}
-    for text in written:
-        name, _, values = text.partition("=")
-        name, problem = name.strip(), f"--speed {text!r}: needs NAME={{step_s: seconds, ...}}"
-        try:
-            fields = yaml.safe_load(values)
-        except yaml.YAMLError:
-            fields = None
-        if not isinstance(fields, dict):
-            raise ConfigError(f"{problem}.")
-        if name not in args.deployed():
-            raise ConfigError(f"--speed: there is no deployed model {name!r}. {choices(name, args.deployed())}")
-        try:
-            speeds[name] = WrittenSpeed.model_validate(fields).fleet()
-        except ValidationError as error:
-            raise ConfigError(f"{problem}: {' '.join(explain(error, WrittenSpeed))}") from None
-    return speeds
 
 
 def _most(options: DeploymentOptions) -> int:

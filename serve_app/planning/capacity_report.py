@@ -35,6 +35,7 @@ def body(plan: Capacity, checked: Simulated, checked_rps: float) -> dict[str, An
                 "busy": station.busy,
                 "configured": station.configured,
                 "breaks_rps": station.breaks_rps if station.visits else None,
+                "asked_ahead_in_vain_rps": station.rps * plan.wasted_visits.get(station.name, 0.0),
             }
             for station in plan.stations
         ],
@@ -64,7 +65,7 @@ def render(plan: Capacity, checked: Simulated, checked_rps: float, console: "Con
     console.print()
     console.print(table)
     console.print()
-    for line in (*_lines(plan), *_latencies(plan, checked, checked_rps)):
+    for line in (*_lines(plan), *_asked_ahead(plan), *_latencies(plan, checked, checked_rps)):
         console.print(line)
 
 
@@ -98,6 +99,17 @@ def _lines(plan: Capacity) -> Iterator[str]:
             f"Every router keeps a handle to every replica, {plan.handles:,} in all, which is untested: split the "
             "load over several clusters."
         )
+
+
+def _asked_ahead(plan: Capacity) -> Iterator[str]:
+    """Yield what `speculate` adds to the work of each model, if anything."""
+    for name, visits in plan.wasted_visits.items():
+        if visits:
+            share = visits / next(station.visits for station in plan.stations if station.name == name)
+            yield (
+                f"Of {name}'s work {share:.0%} is asked ahead in vain (speculate), as if every request took the mean "
+                "seconds and there was always room; the simulation asks nothing ahead."
+            )
 
 
 def _latencies(plan: Capacity, checked: Simulated, checked_rps: float) -> Iterator[str]:

@@ -11,7 +11,8 @@ from serve_app.core.running.cascade import run_cascade
 from serve_app.core.types import Failure, Generation, Message, Prompt, Sampling, Scores
 from serve_app.deployments.router import Router
 from serve_app.errors import OverloadedError, RequestError, UnknownModelError
-from serve_app.planning.capacity import assume, capacity, speeds_of
+from serve_app.planning.capacity import assume, capacity
+from serve_app.planning.speeds import speeds_of
 from tests.deployments.unasked import router_of
 
 HI = (Message("user", "Hi"),)

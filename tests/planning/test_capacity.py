@@ -11,8 +11,9 @@ from typer.testing import CliRunner
 from serve_app.cli.main import app
 from serve_app.config import AppConfig
 from serve_app.errors import ConfigError
-from serve_app.planning.capacity import Capacity, assume, capacity, speeds_of
+from serve_app.planning.capacity import Capacity, assume, capacity
 from serve_app.planning.simulation import AskedTier, CpuCosts
+from serve_app.planning.speeds import speeds_of
 
 COSTS = CpuCosts(proxy_s=0.004, router_s=0.002, router_call_s=0.002, scorer_s=0.001)
 TIERS = [{"models": ["a", "b"], "signal": "exact", "threshold": 0.5}, {"models": ["t"]}]
@@ -265,3 +266,56 @@ def test_a_rate_that_is_none(config_file: str, rps: str) -> None:
     result = run(config_file, "--rps", rps)
     assert result.exit_code == 2
     assert result.stderr.startswith("cascade: --rps: ")
+
+
+@pytest.mark.parametrize(
+    ("speculate", "wasted_calls", "wasted_visits", "saved_s"),
+    [
+        ("off", 0, 0, 0),
+        ("always", 0.75, 0.75 * 0.201 / 0.22, 0.201),
+        ({"after_s": 0.1}, 0.75, 0.75 * 0.101 / 0.22, 0.101),
+        ({"after_s": 0.3}, 0, 0, 0),
+        ({"percentile": 90}, 0.075, 0.075, 0),
+        ({"when": "adaptive", "second_usd": 130}, 0, 0, 0),
+        ({"when": "adaptive", "second_usd": 140}, 0.75, 0.75 * 0.201 / 0.22, 0.201),
+    ],
+)
+def test_what_is_asked_ahead_is_load_and_saves_time(
+    speculate: Any, wasted_calls: float, wasted_visits: float, saved_s: float
+) -> None:
+    """The tier takes 201 ms, an answer of t 220, a quarter is deferred: three quarters are asked ahead in vain.
+
+    In 201 ms t writes 9 tokens of a dollar each: .25 x .201 x 140 exceeds .75 x 9, .25 x .201 x 130 does not.
+    """
+    models = args().model_dump(mode="json", exclude_unset=True)["models"]
+    models["t"] |= {"output_usd": 1e6}
+    cascades = {"default": {"tiers": TIERS, "speculate": speculate}}
+    found = plan(1e-9, AppConfig.model_validate({"models": models, "cascades": cascades}))
+    [target] = [station for station in found.stations if station.name == "t"]
+    assert target.visits == pytest.approx(0.25 + wasted_visits)
+    assert found.latencies_s[0] == pytest.approx(0.201 + 0.004 + 0.008)
+    assert found.latencies_s[1] == pytest.approx(0.421 - saved_s + 0.004 + 0.010)
+    [router] = [station for station in found.stations if station.name == "Router"]
+    assert 1 / router.carries_rps == pytest.approx(0.0085 + 0.002 * wasted_calls)
+
+
+def test_what_is_asked_ahead_takes_more_replicas_of_the_target() -> None:
+    config = args(cascades={"default": {"tiers": TIERS, "speculate": "always"}})
+    needed, more = (
+        {station.name: station.replicas for station in plan(1000, values).stations} for values in (args(), config)
+    )
+    assert more["t"] > 2.5 * needed["t"]
+    assert [more[name] for name in ("a", "b", "Scorer")] == [needed[name] for name in ("a", "b", "Scorer")]
+
+
+def test_a_calibrations_deferral_rate_is_assumed_of_its_cascade(tmp_path: Path) -> None:
+    calibration = {"id": "c1", "thresholds": [0.5], "deferral_rate": [0.4, 0.3, 0.5]}
+    router = {"name": "Router", "user_config": {"calibrations": {"default": calibration}}}
+    values = args(agreement=None).model_dump(mode="json", exclude_unset=True)
+    application = {"import_path": "serve_app.app:build_app", "args": values, "deployments": [router]}
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump({"applications": [application]}))
+    for options, rate in (([], 0.4), (["--deferral-rate", "0.6"], 0.6)):
+        done = CliRunner().invoke(app, ["plan", str(path), "--rps", "1", "--json", *options])
+        assert done.exit_code == 0, done.output
+        assert json.loads(done.stdout)["assumed"]["deferral_rates"] == [rate]
