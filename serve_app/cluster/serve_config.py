@@ -15,6 +15,8 @@ MODELS = Path("/models")
 """The mount path of the volume with the models."""
 KEYS = Path("/etc/cascade/keys")
 """The mount path of the Secret with the API keys, if a model reads its key from a file."""
+CLIENT_KEYS = Path("/etc/cascade/client-keys")
+"""The mount path of the Secret with the keys of those who may use the API."""
 BLEURT_PYTHON = "/opt/bleurt/bin/python"
 """The image's environment for BLEURT (k8s/Dockerfile)."""
 PORT = 8000
@@ -24,7 +26,8 @@ def for_cluster(path: Path, file: ServeFile) -> dict[str, Any]:
     """Return the values of `file`, which was read from `path`, with what pods need.
 
     Every pod has a proxy that answers on all its addresses at port 8000, without TLS, which ends before it; BLEURT runs
-    in the image's environment. ConfigError for paths that no pod has.
+    in the image's environment; clients need keys, which come from a Secret, unless the config is open. ConfigError for
+    paths that no pod has.
     """
     args = file.application.args
     _check_paths(path, args)
@@ -43,15 +46,20 @@ def for_cluster(path: Path, file: ServeFile) -> dict[str, Any]:
     for name in args.isolated():
         signals = written.setdefault("signals", {})
         signals[name] = {"kind": "bleurt"} | signals.get(name, {}) | {"environment": BLEURT_PYTHON}
+    if not args.router.access.open:
+        router = written.setdefault("router", {})
+        router["access"] = router.get("access", {}) | {"keys_file": str(CLIENT_KEYS / "keys.yaml")}
     return {"proxy_location": "EveryNode", "http_options": http} | {
         key: value for key, value in values.items() if key not in ("proxy_location", "http_options")
     }
 
 
 def key_variables(args: AppConfig) -> list[str]:
-    """Return the environment variables from which models read their API keys."""
+    """Return the environment variables from which models read their API keys, and the router a Redis' password."""
     models = [model for model in args.models.values() if isinstance(model, OpenAiApiModel)]
-    return sorted({m.api_key_env or OPENAI_KEY_ENV for m in models if not m.keyless and not m.api_key_file})
+    names = {m.api_key_env or OPENAI_KEY_ENV for m in models if not m.keyless and not m.api_key_file}
+    password = args.router.access.limits_password_env
+    return sorted(names | ({password} if password else set()))
 
 
 def reads_key_files(args: AppConfig) -> bool:

@@ -116,7 +116,9 @@ class Ingress(Strict):
 
     host: str = Field(description="Host name that clients use.")
     class_name: str | None = Field(None, description="Default: the cluster's own.")
-    tls_secret: str | None = Field(None, description="Certificate and key; without one, plain HTTP.")
+    tls_secret: str | None = Field(
+        "cascade-tls", description="Secret with certificate and key; null: plain HTTP, by which API keys can be read."
+    )
     annotations: dict[str, str] = Field(
         {}, description="For its controller, over ours, with which nginx waits as long as the longest request may take."
     )
@@ -153,6 +155,11 @@ class Settings(Strict):
     api_keys_secret: Name = Field(
         "cascade-api-keys", description="A key for each api_key_env, api_key_file, secret_env and pull_secret_env."
     )
+    client_keys_secret: Name = Field(
+        "cascade-client-keys",
+        description="Key keys.yaml: the file that `cascade keys` writes, of those who may use the API; not with "
+        "router.access.open.",
+    )
     secret_env: list[Variable] = Field(
         [], description="More environment variables of the workers, from api_keys_secret, such as a collector's token."
     )
@@ -168,6 +175,7 @@ class Settings(Strict):
     redis: Redis | None = Field(None, description="Lets the head die without ending the cluster; null: none.")
     ingress: Ingress | None = Field(None, description="An Ingress in front of the service; null: none.")
     gateway: Gateway | None = Field(None, description="Upgrades in steps through a Gateway; null: none.")
+    operator_namespace: Name = Field("kuberay-system", description="Where KubeRay's operator runs.")
     monitoring: bool = Field(False, description="A PodMonitor; needs the Prometheus operator.")
     monitoring_namespace: Name = Field("monitoring", description="Where Prometheus runs.")
     api_server_ports: list[Port] = Field(
@@ -208,7 +216,7 @@ OVERLAYS: dict[str, Settings] = {
         storage=Storage(size="300Gi"),
         gpu_products={"any": ["NVIDIA-H100-80GB-HBM3", "NVIDIA-A100-SXM4-80GB"]},
         redis=Redis(),
-        ingress=Ingress(host="cascade.example.com", tls_secret="cascade-tls"),
+        ingress=Ingress(host="cascade.example.com"),
         monitoring=True,
     ),
 }

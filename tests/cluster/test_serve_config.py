@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from serve_app.cluster.render.overlay import Rendered
 from serve_app.cluster.settings import Settings
 from serve_app.errors import ConfigError
 from tests.cluster.overlays import CONFIG, CONFIGS, LOCAL, MODEL, ROOT, rendered_text, service
@@ -18,6 +19,10 @@ def test_the_serving_config_as_pods_need_it() -> None:
     bleurt = values["applications"][0]["args"]["signals"].pop("bleurt")
     assert bleurt["environment"] == "/opt/bleurt/bin/python"
     assert bleurt == own["applications"][0]["args"]["signals"].pop("bleurt") | {"environment": bleurt["environment"]}
+    router = values["applications"][0]["args"].pop("router")
+    assert router == own["applications"][0]["args"].pop("router", {}) | {
+        "access": {"keys_file": "/etc/cascade/client-keys/keys.yaml"}
+    }
     assert values["applications"] == own["applications"]
     assert values["logging_config"] == own["logging_config"]
 
@@ -41,6 +46,25 @@ def test_the_serving_config_as_pods_need_it() -> None:
 def test_configs_that_cannot_run_in_a_cluster(tmp_path: Path, text: str, sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         rendered_text(tmp_path, text)
+
+
+@pytest.mark.parametrize("access", ["{}", "{keys_file: ./mine.yaml, limits_url: 'redis://redis:6379'}"])
+def test_clients_need_keys_from_the_secret_whatever_the_config_names(tmp_path: Path, access: str) -> None:
+    config = access_of(rendered_text(tmp_path, REMOTE + f"      router: {{access: {access}}}\n"))
+    own = yaml.safe_load(access)
+    assert config == own | {"keys_file": "/etc/cascade/client-keys/keys.yaml"}
+
+
+def test_an_open_config_stays_open_and_render_says_what_that_means(tmp_path: Path) -> None:
+    rendered = rendered_text(tmp_path, REMOTE + "      router: {access: {open: true}}\n")
+    assert access_of(rendered) == {"open": True}
+    assert "the API asks for no key (router.access.open), so whoever reaches it may use it" in rendered.cautions
+    assert "client-keys" not in str(rendered.objects)
+
+
+def access_of(rendered: Rendered) -> object:
+    [ray] = [body for body in rendered.objects if body["kind"] == "RayService"]
+    return yaml.safe_load(ray["spec"]["serveConfigV2"])["applications"][0]["args"]["router"]["access"]
 
 
 REMOTE = CONFIG.replace("MODEL", MODEL.replace("KEY", "keyless: true"))

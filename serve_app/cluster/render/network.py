@@ -20,11 +20,11 @@ METRICS = ("metrics", "as-metrics", "dash-metrics")
 def base_policies(settings: Settings) -> list[Manifest]:
     """Return the policies of every overlay. They have an effect only if the cluster's network enforces them."""
     ray = [{"podSelector": _ray(settings)}]
-    operator = {
-        "namespaceSelector": {},
+    # Whoever may make pods in some namespace can give them any label, but not its namespace another name.
+    operator = _namespace(settings.operator_namespace) | {
         "podSelector": {"matchLabels": {"app.kubernetes.io/name": "kuberay-operator"}},
     }
-    monitoring = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": settings.monitoring_namespace}}}
+    monitoring = _namespace(settings.monitoring_namespace)
     incoming = [
         {"from": ray},
         {"from": [operator], "ports": _ports(pods.PORTS["dashboard"], PORT)},
@@ -42,7 +42,7 @@ def base_policies(settings: Settings) -> list[Manifest]:
 
 
 def overlay_policies(settings: Settings, args: AppConfig) -> list[Manifest]:
-    """Return the policies for a Gateway, Redis, endpoints of models, and a collector of traces, if there are any."""
+    """Return the policies for a Gateway, Redis, endpoints of models, a collector of traces, if there are any."""
     policies = []
     if settings.gateway:
         # Controllers such as Istio start the proxies beside the Gateway, which the operator makes in our own namespace.
@@ -54,6 +54,7 @@ def overlay_policies(settings: Settings, args: AppConfig) -> list[Manifest]:
         policies.append(_policy(settings, "redis", head, egress=[{"ports": _ports(settings.redis.port)}]))
     urls = [model.base_url for model in args.models.values() if isinstance(model, OpenAiApiModel)]
     urls += [args.router.tracing.endpoint] if args.router.tracing else []
+    urls += [args.router.access.limits_url] if args.router.access.limits_url else []
     if ports := sorted(set(map(port_of, urls))):
         worker = {"matchLabels": pods.labels(settings, "worker")}
         policies.append(_policy(settings, "endpoints", worker, egress=[{"ports": _ports(*ports)}]))
@@ -103,6 +104,14 @@ def ingress(settings: Settings, args: AppConfig) -> list[Manifest]:
     ]
 
 
+def cautions(settings: Settings, args: AppConfig) -> list[str]:
+    """Return what an operator should know about who can use and who can read what goes over the network."""
+    plain = settings.ingress is not None and settings.ingress.tls_secret is None
+    read = ["the Ingress takes plain HTTP (tls_secret: null), so keys and texts can be read on their way"]
+    used = ["the API asks for no key (router.access.open), so whoever reaches it may use it"]
+    return (read if plain else []) + (used if args.router.access.open else [])
+
+
 def monitor(settings: Settings) -> list[Manifest]:
     """Return what makes the Prometheus operator scrape all of Ray's metrics, ours among them."""
     if not settings.monitoring:
@@ -117,6 +126,10 @@ def monitor(settings: Settings) -> list[Manifest]:
             "spec": {"selector": _ray(settings), "podMetricsEndpoints": endpoints},
         }
     ]
+
+
+def _namespace(name: str) -> Fields:
+    return {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}
 
 
 def _ray(settings: Settings) -> Fields:

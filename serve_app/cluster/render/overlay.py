@@ -51,7 +51,7 @@ def render(config: Path, overlay: Overlay, settings: Settings) -> Rendered:
     files = _base_files([*common, ("rayservice", [base])])
     files |= _overlay_files(overlay, own, patch_of(base, service), settings, config)
     objects = [body for _, bodies in [*common, *own] for body in bodies] + [service]
-    return Rendered(files, objects, workers, worker_groups.cautions(workers))
+    return Rendered(files, objects, workers, worker_groups.cautions(workers) + network.cautions(settings, args))
 
 
 def write(rendered: Rendered, folder: Path) -> None:

@@ -4,7 +4,7 @@ from math import ceil
 
 from serve_app.cluster.manifests import Fields
 from serve_app.cluster.render.worker_groups import WorkerGroup
-from serve_app.cluster.serve_config import KEYS, MODELS, PORT
+from serve_app.cluster.serve_config import CLIENT_KEYS, KEYS, MODELS, PORT
 from serve_app.cluster.settings import Pod, Settings
 from serve_app.config.deployment import ACCELERATOR
 from serve_app.errors import ConfigError
@@ -69,12 +69,19 @@ def head(settings: Settings, drain_s: int) -> Fields:
 
 
 def worker(
-    group: WorkerGroup, settings: Settings, drain_s: int, *, models: bool, keys: list[str], files: bool
+    group: WorkerGroup,
+    settings: Settings,
+    drain_s: int,
+    *,
+    models: bool,
+    keys: list[str],
+    files: bool,
+    client_keys: bool,
 ) -> Fields:
     """Return a worker, which waits until the models are on the volume, and cannot write there.
 
     `models` is whether there are any to load, `keys` are environment variables from the Secret with API keys, `files`
-    is whether models read keys from files, too.
+    is whether models read keys from files, too. `client_keys` is whether those who use the API need keys.
     """
     volumes: list[Fields] = []
     mounts: list[Fields] = []
@@ -84,9 +91,12 @@ def worker(
             {"name": "config", "configMap": {"name": f"{settings.name}-config"}},
         ]
         mounts.append({"name": "models", "mountPath": str(MODELS), "readOnly": True})
-    if files:
-        volumes.append({"name": "keys", "secret": {"secretName": settings.api_keys_secret, "defaultMode": 0o440}})
-        mounts.append({"name": "keys", "mountPath": str(KEYS), "readOnly": True})
+    secrets = [("keys", settings.api_keys_secret, KEYS)] if files else []
+    # Mounted as a folder, so that changed keys reach a running pod.
+    secrets += [("client-keys", settings.client_keys_secret, CLIENT_KEYS)] if client_keys else []
+    for name, secret, path in secrets:
+        volumes.append({"name": name, "secret": {"secretName": secret, "defaultMode": 0o440}})
+        mounts.append({"name": name, "mountPath": str(path), "readOnly": True})
     container = {
         "name": "ray-worker",
         "image": IMAGE,

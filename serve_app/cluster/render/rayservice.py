@@ -79,6 +79,7 @@ def whole(settings: Settings, file: ServeFile, groups: list[WorkerGroup], serve_
                 models=bool(args.weights()),
                 keys=sorted({*key_variables(args), *settings.secret_env}),
                 files=reads_key_files(args),
+                client_keys=not args.router.access.open,
             ),
         }
         for group in groups

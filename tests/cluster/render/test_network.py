@@ -59,6 +59,49 @@ def test_the_head_reaches_the_api_server_at_the_ports_behind_its_service(tmp_pat
     assert other["egress"] == [{"ports": ports(16443)}]
 
 
+def test_nobody_is_let_in_by_the_label_of_a_pod_alone() -> None:
+    """Whoever may make pods in any namespace can give them any label."""
+    incoming = [
+        peer for rule in policy(rendered("cpu-demo").objects, "cascade-ray")["ingress"] for peer in rule["from"]
+    ]
+    [operator] = [peer for peer in incoming if "kuberay-operator" in str(peer)]
+    assert operator["namespaceSelector"] == {"matchLabels": {"kubernetes.io/metadata.name": "kuberay-system"}}
+    for peer in incoming:  # without a selector of namespaces, it is our own
+        assert peer.get("namespaceSelector", {"matchLabels": {"our": "own"}}).get("matchLabels"), peer
+
+
+def test_the_operator_may_run_elsewhere(tmp_path: Path) -> None:
+    text = CONFIG.replace("MODEL", MODEL.replace("KEY", "keyless: true"))
+    objects = rendered_text(tmp_path, text, Settings(operator_namespace="ray-system")).objects
+    assert "'kubernetes.io/metadata.name': 'ray-system'" in str(policy(objects, "cascade-ray"))
+
+
+def test_routers_reach_the_redis_that_counts_limits(tmp_path: Path) -> None:
+    text = LOCAL.replace("WEIGHTS", "/models/m.gguf").replace("OPTIONS", "")
+    access = "{keys_file: k, limits_url: 'redis://limits:6380', limits_password_env: LIMITS_PASSWORD}"
+    objects = rendered_text(tmp_path, text + f"      router: {{access: {access}}}\n").objects
+    assert policy(objects, "cascade-endpoints")["egress"] == [{"ports": ports(6380)}]
+    [ray] = [body for body in objects if body["kind"] == "RayService"]
+    container = ray["spec"]["rayClusterConfig"]["workerGroupSpecs"][0]["template"]["spec"]["containers"][0]
+    [variable] = [variable for variable in container["env"] if variable["name"] == "LIMITS_PASSWORD"]
+    assert variable["valueFrom"] == {"secretKeyRef": {"name": "cascade-api-keys", "key": "LIMITS_PASSWORD"}}
+
+
+@pytest.mark.parametrize("overlay", ["gpu-single-node", "paper-70b"])
+def test_an_ingress_has_tls(overlay: str) -> None:
+    [body] = [body for body in rendered(overlay).objects if body["kind"] == "Ingress"]
+    assert body["spec"]["tls"] == [{"hosts": ["cascade.example.com"], "secretName": "cascade-tls"}]
+    assert not [caution for caution in rendered(overlay).cautions if "plain HTTP" in caution]
+
+
+def test_an_ingress_without_tls_must_be_asked_for_and_is_warned_of(tmp_path: Path) -> None:
+    text = CONFIG.replace("MODEL", MODEL.replace("KEY", "keyless: true"))
+    plain = rendered_text(tmp_path, text, Settings(ingress=Ingress(host="a.example.com", tls_secret=None)))
+    [body] = [body for body in plain.objects if body["kind"] == "Ingress"]
+    assert "tls" not in body["spec"]
+    assert [caution for caution in plain.cautions if caution.startswith("the Ingress takes plain HTTP")]
+
+
 def test_a_gateways_proxies_in_the_same_namespace_are_let_in() -> None:
     found = policy(rendered("gpu-autoscaling").objects, "cascade-gateway")
     proxies = {"matchLabels": {"gateway.networking.k8s.io/gateway-name": "cascade-gateway"}}

@@ -52,10 +52,24 @@ def test_keys_in_files_come_from_a_mounted_secret(tmp_path: Path) -> None:
     text = CONFIG.replace("MODEL", MODEL.replace("KEY", "api_key_file: /etc/cascade/keys/example"))
     [ray] = [b for b in rendered_text(tmp_path, text).objects if b["kind"] == "RayService"]
     spec = ray["spec"]["rayClusterConfig"]["workerGroupSpecs"][0]["template"]["spec"]
-    assert spec["volumes"] == [{"name": "keys", "secret": {"secretName": "cascade-api-keys", "defaultMode": 0o440}}]
-    assert spec["containers"][0]["volumeMounts"] == [
-        {"name": "keys", "mountPath": "/etc/cascade/keys", "readOnly": True}
+    assert spec["volumes"] == [
+        {"name": "keys", "secret": {"secretName": "cascade-api-keys", "defaultMode": 0o440}},
+        {"name": "client-keys", "secret": {"secretName": "cascade-client-keys", "defaultMode": 0o440}},
     ]
+    assert spec["containers"][0]["volumeMounts"] == [
+        {"name": "keys", "mountPath": "/etc/cascade/keys", "readOnly": True},
+        {"name": "client-keys", "mountPath": "/etc/cascade/client-keys", "readOnly": True},
+    ]
+
+
+@pytest.mark.parametrize("overlay", CONFIGS)
+def test_only_workers_have_the_keys_of_clients(overlay: str) -> None:
+    """Of their hashes, at least: routers run on workers. A mount of a single file would never change."""
+    for name, spec in pod_specs(overlay).items():
+        mounts = [m for c in spec["containers"] for m in c.get("volumeMounts", []) if m["name"] == "client-keys"]
+        is_worker = name != "head" and not name.startswith("cascade-pull-")
+        path = {"name": "client-keys", "mountPath": "/etc/cascade/client-keys", "readOnly": True}
+        assert mounts == ([path] if is_worker else []), name
 
 
 def test_other_accelerators_by_the_settings(tmp_path: Path) -> None:
