@@ -17,10 +17,18 @@ def error_json(detail: ErrorDetail) -> JsonObject:
     }
 
 
+def error_body(detail: ErrorDetail, scope: Scope) -> JsonObject:
+    """Build the error object of the API that the request of this ASGI scope came by."""
+    return messages.error_json(detail, _request_id(scope)) if speaks_anthropic(scope) else error_json(detail)
+
+
 def error_reply(detail: ErrorDetail, scope: Scope, headers: dict[str, str] | None = None, **beside: object) -> Reply:
     """Build the response to the request of this ASGI scope, with `beside` next to the error."""
-    if not speaks_anthropic(scope):
-        return Reply(error_json(detail) | beside, detail.status, headers)
-    request_id = Headers(scope=scope).get("x-request-id")  # Ray Serve's, or the client's own
+    request_id = _request_id(scope) if speaks_anthropic(scope) else None
     shown = {} if request_id is None else {"request-id": request_id}
-    return Reply(messages.error_json(detail, request_id) | beside, detail.status, (headers or {}) | shown)
+    return Reply(error_body(detail, scope) | beside, detail.status, (headers or {}) | shown)
+
+
+def _request_id(scope: Scope) -> str | None:
+    """Return Ray Serve's id of the request, or the client's own."""
+    return Headers(scope=scope).get("x-request-id")

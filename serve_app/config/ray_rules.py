@@ -14,6 +14,10 @@ from serve_app.errors import choices
 
 NOT_READ = {"args", "user_config", "policy", "policy_function", "request_router_class"}
 """What is ours, and what names code: Ray would import it, and it need not be installed here."""
+PROXY_SETTING = {
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serve_app.deployments.protecting.proxy_errors.middlewares"
+}
+"""An environment variable: Serve's proxies answer errors in the API's shape, and ask once more if a router died."""
 Models: TypeAlias = Mapping[str, type[BaseModel]]
 
 

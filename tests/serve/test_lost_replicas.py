@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from serve_app.config.ray_rules import PROXY_SETTING
 from tests.serve.conftest import Served, serving, until
 
 pytestmark = [pytest.mark.serve, pytest.mark.slow]
@@ -23,7 +24,8 @@ def config(folder: Path) -> dict[str, Any]:
     for name in ("first", "second", "target"):
         records = folder / f"{name}.jsonl"
         records.write_text(json.dumps({"prompt": "?", "text": f"From {name}."}) + "\n")
-        models[name] = {"engine": "replay", "records": str(records)}
+        slow = {"contains": "slowly", "text": f"From {name}.", "first_token_s": 2}
+        models[name] = {"engine": "replay", "records": str(records), "answers": [slow]}
     sleeping = {"autoscaling_config": {"min_replicas": 0}}
     models["sleeper"] = {"engine": "replay", "records": str(folder / "none.jsonl"), "deployment": sleeping}
     tiers = [{"models": ["first", "second"], "signal": "exact", "threshold": 1}, {"models": ["target"]}]
@@ -35,8 +37,11 @@ def config(folder: Path) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("lost")
-    with serving(config(folder), folder) as served:
-        yield served
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in PROXY_SETTING.items():  # as `cascade serve` and the manifests do
+            patch.setenv(name, value)
+        with serving(config(folder), folder) as served:
+            yield served
 
 
 @pytest.fixture
@@ -97,6 +102,18 @@ async def test_a_rolling_restart_loses_no_request(served: Served, http: httpx.As
             assert {model["status"] for model in record["models"].values()} == {"ok"}
             flops = record["cost"]["flops"] or 0.0
     await deploying
+
+
+async def test_a_router_that_dies_loses_no_request(served: Served, http: httpx.AsyncClient) -> None:
+    import ray
+
+    question = {"messages": [{"role": "user", "content": "slowly"}]}
+    asked = [asyncio.create_task(ask(http, **question)) for _ in range(8)]
+    await until(lambda: served.active("first"), [8])
+    [name] = replicas("Router")
+    ray.kill(ray.get_actor(name, namespace="serve"))
+    assert [(await answer).status_code for answer in asked] == [200] * 8
+    assert replicas("Router") != [name]
 
 
 async def test_a_lost_member_defers(served: Served, http: httpx.AsyncClient) -> None:
