@@ -15,7 +15,7 @@ MOST_MODULES = 14
 ENGINES = {"core", "torch_models", "engines.base", "engines.running", "engines.wire"}
 METRICS = {"config", "core", "signals", "weights", "evaluation.records"}
 EVALUATION = METRICS | {"engines", "evaluation.metrics", "evaluation.statistics"}
-COMMAND = EVALUATION | {"evaluation.analysis", "terminal"}
+COMMAND = EVALUATION | {"evaluation.analysis", "skipping", "terminal"}
 CLUSTER = {"config", "core", "engines", "planning", "weights", "cluster"}
 ALLOWED: dict[str, set[str]] = {
     "core": set(),
@@ -37,18 +37,20 @@ ALLOWED: dict[str, set[str]] = {
     "api": {"core", "engines.wire"},
     "config": {"core", "engines", "signals", "weights"},
     "planning": {"config", "engines"},
+    "skipping": {"config", "core"},
     "page": {"api", "core", "signals"},
-    "deployments": {"api", "config", "core", "engines", "page", "planning", "signals", "weights"},
+    "deployments": {"api", "config", "core", "engines", "page", "planning", "signals", "skipping", "weights"},
     "evaluation": set(),
     "evaluation.statistics": set(),
     "evaluation.records": {"config", "core", "files"},
     "evaluation.metrics": METRICS,
-    "evaluation.analysis": EVALUATION,
+    "evaluation.analysis": EVALUATION | {"skipping"},
     "evaluation.collect": EVALUATION - {"evaluation.metrics", "evaluation.statistics"} | {"terminal"},
     "evaluation.importing": {"config", "core", "engines", "evaluation.records", "files", "terminal"},
     "evaluation.evaluate": COMMAND,
     "evaluation.calibrate": COMMAND,
     "evaluation.choose": COMMAND,
+    "evaluation.fit_skip": COMMAND,
     "cluster": CLUSTER,
     "cluster.render": CLUSTER,
     "cluster.check": CLUSTER - {"weights"},

@@ -135,6 +135,13 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             about="hit and shared ask no model; uncacheable: sampling not at temperature 0, or asked not to.",
             options=STACKED,
         ),
+        Panel(
+            "Requests whose like was looked up",
+            ((rates("result", "prechecks_total"), "{{result}}"),),
+            unit="reqps",
+            about="deferred and accepted skip the decision; failed: no look-up in time, so the cascade ran.",
+            options=STACKED,
+        ),
         Panel("FLOPs by model", ((rates("model", "flops_total"), "{{model}}"),), "flops", options=STACKED),
         Panel(
             "US dollars an hour by model",

@@ -158,7 +158,11 @@ def _verdicts(record: DecisionRecord) -> "Iterator[Text]":
     from rich.text import Text
 
     tiers = record.tiers
-    if tiers[0].decision is None:
+    if (skipped := record.skipped) is not None:
+        share = "n/a" if skipped.share is None else f"{skipped.share:.0%}"
+        past = f"{share} of {skipped.neighbours} past requests like it were deferred"
+        yield Text(f"{past}, so {tiers[0].models[0]} alone was asked", "green")
+    elif tiers[0].decision is None:
         yield Text(f"{record.answered_by} was asked alone, so there was nothing to decide")
     for number, tier in enumerate(tiers, 1):
         if tier.decision is None:

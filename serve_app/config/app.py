@@ -94,6 +94,7 @@ class AppConfig(Strict):
             for number, tier in enumerate(cascade.tiers):
                 yield from self._faults_of(tier, ("cascades", id_, "tiers", number))
             yield from self._faults_of_speculation(id_, cascade)
+            yield from self._faults_of_skip(id_, cascade)
         for sentence, where in sample_faults(self.cascades, self._greedy):
             yield _fault(sentence, *where)
 
@@ -112,6 +113,13 @@ class AppConfig(Strict):
                 yield f"{sentence}, or cancelled_billed: false at the model"
             if speculate.when == "adaptive" and model.cost().usd(1, 1, 1.0) is None:
                 yield f"adaptive weighs costs, and {name!r} has no price"
+
+    def _faults_of_skip(self, id_: str, cascade: CascadeConfig) -> Iterator[InitErrorDetails]:
+        encoders = [name for name, signal in self.all_signals().items() if isinstance(signal, SbertConfig)]
+        if cascade.skip is not None and (encoder := cascade.skip.encoder) not in encoders:
+            yield _fault(
+                f"no sbert signal {encoder!r}. {choices(encoder, encoders)}", "cascades", id_, "skip", "encoder"
+            )
 
     def _faults_of_adapters(self) -> Iterator[InitErrorDetails]:
         bases = [name for name, model in self.models.items() if isinstance(model, VllmModel)]
@@ -216,6 +224,7 @@ class AppConfig(Strict):
     def _offered(self) -> dict[str, SignalConfig]:
         signals = self.all_signals()
         named = {tier.signal for cascade in self.cascades.values() for tier in cascade.tiers} | set(self.signals)
+        named |= {cascade.skip.encoder for cascade in self.cascades.values() if cascade.skip is not None}
         named |= {component for name in self.signals for component in signals.components(name)}
         return {name: signal for name, signal in signals.plain().items() if name in named or not signal.needs_weights}
 

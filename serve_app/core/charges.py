@@ -28,13 +28,16 @@ class Charges:
 
 
 def charge(run: Run, outcome: Outcome | None, models: Mapping[str, ModelCost]) -> Charges:
-    """Price all calls, failed and cancelled ones included, and all scoring. `outcome` is None if it was cancelled.
+    """Price all calls, failed and cancelled ones included, all scoring and the look-up of requests like it.
+
+    `outcome` is None if it was cancelled.
 
     Raises `KeyError` if a model that was called has no price.
     """
     calls = tuple(_price(call, models) for call in run.calls)
     scoring = [Cost(result.scores.flops, device_s=result.scores.device_s) for result in run.results if result.scores]
-    total = sum([*calls, *scoring], Cost())
+    look_up = Cost(run.precheck.flops) if run.precheck else Cost()
+    total = sum([*calls, *scoring, look_up], Cost())
     estimated = any(call.answer.estimated for call in run.calls)
     alone = _target_only(run, outcome, models)
     unneeded = [cost for call, cost in zip(run.calls, calls, strict=True) if call.wasted]

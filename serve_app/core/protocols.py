@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
-from serve_app.core.types import Answer, Delta, Prompt, Scores
+from serve_app.core.types import Answer, Delta, Precheck, Prompt, Scores
 
 
 class Model(Protocol):
@@ -39,4 +39,12 @@ class Speculation(Protocol):
 
     def may_start(self, models: Sequence[str]) -> bool:
         """Return whether these models may be called now, all at once; asked at the time that `delay_s` names."""
+        ...
+
+
+class Prechecker(Protocol):
+    """Says whether requests like one were nearly always deferred, or nearly always accepted."""
+
+    async def check(self, prompt: Prompt) -> Precheck:
+        """Return what is known of requests like the prompt's. Never raises: without an answer the cascade runs."""
         ...

@@ -6,7 +6,7 @@ from math import isfinite
 
 from serve_app.core.charges import Charges, RequestCost
 from serve_app.core.running.run import Run
-from serve_app.core.types import Answer, Cached, Call, Generation, Outcome, Tier, TierResult
+from serve_app.core.types import Answer, Cached, Call, Generation, Outcome, Precheck, Tier, TierResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +115,7 @@ class DecisionRecord:
 
     `calibration` is the id of the calibration that the thresholds come from, or None. The `tiers` of a `cached`
     answer are those that it was decided by; for this request nothing was called. `caller` is the name of the API key.
+    `skipped` is why one model was asked alone, without a decision.
     """
 
     id: str
@@ -129,6 +130,7 @@ class DecisionRecord:
     replaced: Replacement | None = None
     cached: Cached | None = None
     caller: str | None = None
+    skipped: Precheck | None = None
 
     def without_answers(self) -> "DecisionRecord":
         """Return the same record without any text that a model wrote as an answer."""
@@ -197,6 +199,7 @@ def decision_record(
         replaced=_replacement(outcome),
         cached=outcome.cached if outcome else None,
         caller=run.caller,
+        skipped=outcome.skipped if outcome else None,
     )
 
 

@@ -16,7 +16,7 @@ from serve_app.core.record import (
     TierRecord,
     Timings,
 )
-from serve_app.core.types import Cached
+from serve_app.core.types import Cached, Precheck
 
 JsonObject: TypeAlias = dict[str, object]
 
@@ -45,7 +45,19 @@ def to_json(record: DecisionRecord) -> JsonObject:
         body["cached"] = {"age_s": cached.age_s} | ({"shared": True} if cached.shared else {})
     if record.caller is not None:
         body["caller"] = record.caller
+    if (skipped := record.skipped) is not None:
+        body["skipped"] = _skipped_json(skipped)
     return body
+
+
+def _skipped_json(skipped: Precheck) -> JsonObject:
+    member: JsonObject = {} if skipped.member is None else {"member": skipped.member}
+    return {
+        "verdict": skipped.verdict,
+        "neighbours": skipped.neighbours,
+        "deferred_share": skipped.share,
+        **member,
+    }
 
 
 def tier_json(tier: TierRecord) -> JsonObject:
@@ -139,6 +151,7 @@ def from_json(value: object) -> DecisionRecord:
     """
     body = _object(value)
     times, replaced, cached = _object(body.get("timings_s")), body.get("replaced"), body.get("cached")
+    skipped = body.get("skipped")
     deferred = body.get("deferred")
     return DecisionRecord(
         id=_text(body.get("id")) or "",
@@ -157,7 +170,16 @@ def from_json(value: object) -> DecisionRecord:
         replaced=_read_replacement(replaced) if isinstance(replaced, dict) else None,
         cached=_read_cached(cached) if isinstance(cached, dict) else None,
         caller=_text(body.get("caller")),
+        skipped=_read_skipped(skipped) if isinstance(skipped, dict) else None,
     )
+
+
+def _read_skipped(body: Mapping[str, object]) -> Precheck | None:
+    share, member = _number(body.get("deferred_share")), _text(body.get("member"))
+    match body.get("verdict"):
+        case "deferred" | "accepted" as verdict:
+            return Precheck(verdict, _count(body.get("neighbours")), share, member)
+    return None
 
 
 def _read_cached(body: Mapping[str, object]) -> Cached:

@@ -38,6 +38,7 @@ Reason: TypeAlias = Literal[
     "unaffordable",  # the request's budget is too small to ask the tier
     "forced",  # the request said so
     "session",  # its conversation was deferred before, and stays with the target
+    "skipped",  # requests like it were nearly always deferred, or nearly always accepted
     "last_tier",  # no decision to take
 ]
 Force: TypeAlias = Literal["accept", "defer"]
@@ -249,10 +250,14 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class Embedding:
-    """A text's vector of length 1, as float32 numbers in little-endian bytes, and the tokens that were read of it."""
+    """A text's vector of length 1, as float32 numbers in little-endian bytes, and the tokens that were read of it.
+
+    `flops` is what it cost.
+    """
 
     vector: bytes
     tokens: int
+    flops: float = 0.0
 
 
 Confidence: TypeAlias = Callable[[str, Generation], float]
@@ -414,6 +419,22 @@ class TierResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Precheck:
+    """What past requests like this one say, before any model is asked; without a verdict the cascade runs.
+
+    `share` of the `neighbours` was deferred. If nearly all were, so is the request, to the target; if nearly none was,
+    `member` alone is asked. `flops` is what the look-up cost; `failed`: there was none, or none in time.
+    """
+
+    verdict: Literal["deferred", "accepted"] | None
+    neighbours: int = 0
+    share: float | None = None
+    member: str | None = None
+    flops: float = 0.0
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Cached:
     """How an answer came without a run of its own: it was kept `age_s` seconds ago, or `shared` while it was made."""
 
@@ -426,7 +447,8 @@ class Outcome:
     """The end of a request: the answer (or the last failure), the model that gave it, and every tier that ran.
 
     `replaced` is the target's failure if the cascade returned the best member answer instead. `escalated`: only the
-    target was asked, because the request's conversation had been deferred before. `others` are further answers of the
+    target was asked, because the request's conversation had been deferred before. `skipped` is why the request went
+    straight to the model that answered. `others` are further answers of the
     same model, if the request wants several. `cached` is set if all but `total_s` is an equal request's: the run itself
     then has neither calls nor results.
     """
@@ -437,6 +459,7 @@ class Outcome:
     total_s: float
     replaced: Failure | None = None
     escalated: bool = False
+    skipped: Precheck | None = None
     others: tuple[Generation, ...] = ()
     cached: Cached | None = None
 
@@ -448,9 +471,13 @@ class Outcome:
     @property
     def deferred(self) -> bool:
         """Return whether the first tier's answers were not accepted, or not asked for (a single tier never defers)."""
+        if self.skipped is not None:
+            return self.skipped.verdict == "deferred"
         return self.escalated or len(self.tiers) > 1
 
     @property
     def reason(self) -> Reason:
         """Return why the first tier's answers were accepted or not."""
+        if self.skipped is not None:
+            return "skipped"
         return "session" if self.escalated else self.tiers[0].decision.reason

@@ -105,26 +105,42 @@ class ScorerHandle:
         if breaker.left_s is not None:
             raise SignalError(f"The scorer is left out after {breaker.failures} failures in a row.")
         with breaker.trial() as trial:
-            scores: Scores = await self._asked(
-                scorer, deployment, trial, signal, list(texts), *([since] if since else [])
-            )
+            more = [since] if since else []
+            scores: Scores = await self._asked(scorer, deployment, trial, self._timeout_s, signal, list(texts), *more)
         return scores
 
     async def embed(self, signal: str, texts: Sequence[str]) -> list[Embedding]:
         """Return the vector of each text by the encoder of an sbert signal. Raises `SignalError` as `score` does."""
         # No breaker hears of it: whoever embeds long texts cannot have comparisons left out.
-        embeddings: list[Embedding] = await self._asked(self._encoders, "Scorer", Trial(), signal, list(texts))
+        return await self._embedded(Trial(), self._timeout_s, signal, texts)
+
+    async def embed_prompt(self, signal: str, texts: Sequence[str], timeout_s: float) -> list[Embedding]:
+        """Return the vectors that a request waits for. Raises `SignalError`, at once while the scorer is left out."""
+        breaker = self._breakers["Scorer"]
+        if breaker.left_s is not None:
+            raise SignalError("The scorer is left out.")
+        with breaker.trial() as trial:
+            return await self._embedded(trial, timeout_s, signal, texts)
+
+    async def _embedded(self, trial: Trial, timeout_s: float, signal: str, texts: Sequence[str]) -> list[Embedding]:
+        embeddings: list[Embedding] = await self._asked(self._encoders, "Scorer", trial, timeout_s, signal, list(texts))
         return embeddings
 
     async def _asked(
-        self, scorer: DeploymentHandle[Any], deployment: str, trial: Trial, signal: str, *arguments: Any
+        self,
+        scorer: DeploymentHandle[Any],
+        deployment: str,
+        trial: Trial,
+        timeout_s: float,
+        signal: str,
+        *arguments: Any,
     ) -> Any:
         try:
-            async with asyncio.timeout(self._timeout_s), self._liveness.required(deployment):
+            async with asyncio.timeout(timeout_s), self._liveness.required(deployment):
                 result = await _result(scorer.remote(signal, *arguments))
         except TimeoutError:
             trial.works = False
-            raise SignalError(f"The scorer did not answer within {self._timeout_s} s.") from None
+            raise SignalError(f"The scorer did not answer within {timeout_s} s.") from None
         except GoneError as error:
             trial.works = False
             raise SignalError(str(error)) from None

@@ -57,8 +57,8 @@ class Policies:
         }
 
     def calibration(self, model: str, run: Run) -> str | None:
-        """Return the id of the calibration in force, or None if the request overrode the policy."""
-        return self.calibrations.get(model) if self.hold_for(model, run) else None
+        """Return the id of the calibration in force, or None if the request overrode the policy or skipped it."""
+        return self.calibrations.get(model) if self.hold_for(model, run) and not run.skipped else None
 
     def hold_for(self, model: str, run: Run) -> bool:
         """Return whether the request had the policy of its cascade, and did not override it.

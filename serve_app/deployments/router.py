@@ -62,6 +62,7 @@ from serve_app.errors import ConfigError, RequestError, UnknownModelError, choic
 from serve_app.page.playground import install_playground
 from serve_app.page.site import install_page
 from serve_app.signals import CompositeScorer
+from serve_app.skipping.prechecker import Prechecks
 
 if TYPE_CHECKING:
     from serve_app.deployments.observing.tracing import Tracing
@@ -103,6 +104,7 @@ class Router:
         self._sessions = Sessions(config)
         remote = ScorerHandle(scorer, isolated, config.scorer.timeout_s, liveness, self._protection.breakers)
         self._encoders, self._embedder = config.encoders(), remote
+        self._prechecks = Prechecks(config, remote.embed_prompt)
         inline = InlineScorer(config.similarities(), remote, config.scorer.inline_characters)
         self._scorer: Scorer = CompositeScorer(inline, config.composites())
         self._cache = AnswerCache(config, self._begin)
@@ -209,6 +211,8 @@ class Router:
             caller=caller.name,
             speeds=self._speeds,
         )
+        if options.skip and not options.include_answers and self._policies.hold_for(model, run):
+            run.prechecker = self._prechecks.of(model, tiers)
         key = self._key(model, run) if options.cache and self._cache.has(model) else None
         begins = key is None or not self._cache.answers(model, key)
         if begins and (full := self._protection.full(run.first)) is not None:

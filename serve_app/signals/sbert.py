@@ -106,7 +106,10 @@ class SbertSignal(TextSignal):
             batch = texts[start : start + self._batch_size]
             with self._lock:
                 vectors, tokens = self._encode(batch).numpy().astype("<f4"), self._tokens(batch)
-            embeddings += (Embedding(vector.tobytes(), count) for vector, count in zip(vectors, tokens, strict=True))
+            embeddings += (
+                Embedding(vector.tobytes(), count, 2.0 * self._parameters * count)
+                for vector, count in zip(vectors, tokens, strict=True)
+            )
         return embeddings
 
     def _encode(self, texts: Sequence[str]) -> Any:

@@ -217,6 +217,15 @@ def test_an_answer_from_the_cache(cached: dict[str, Any], source: str):
     assert "cost    0.00e00 FLOPs, 0% of the target alone (1.76e11)\ntime    <0.01 s\n" in text
 
 
+def test_a_decision_that_was_skipped():
+    skipped = {"verdict": "deferred", "neighbours": 25, "deferred_share": 0.96}
+    body = changed(DEFERRED, skipped=skipped, reason="skipped")
+    del body["cascade"]["tiers"][0]
+    text = shown(body)
+    assert "\n96% of 25 past requests like it were deferred, so qwen-1.5b alone was asked\n" in text
+    assert "nothing to decide" not in text
+
+
 def test_a_member_that_stands_in_for_the_target():
     failed = {"status": "error", "message": "It stopped.", "prompt_tokens": 41, "completion_tokens": 0, "latency_s": 1}
     body = changed(

@@ -22,7 +22,7 @@ from serve_app.core.record import (
     Timings,
 )
 from serve_app.core.record_json import from_json, to_json
-from serve_app.core.types import Cached
+from serve_app.core.types import Cached, Precheck
 
 texts = st.text(max_size=8)
 names = st.text(min_size=1, max_size=8)
@@ -83,6 +83,8 @@ records = st.builds(
     replaced=st.none() | st.builds(Replacement, texts, texts, texts),
     cached=st.none() | st.builds(Cached, numbers, st.booleans()),
     caller=st.none() | texts,
+    skipped=st.none()
+    | st.builds(Precheck, st.sampled_from(["deferred", "accepted"]), counts, maybe, st.none() | names),
 )
 
 

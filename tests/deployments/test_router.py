@@ -1,7 +1,9 @@
 """The router, constructed and called without a cluster: thresholds, overrides, records, readiness."""
 
+import asyncio
 import json
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,12 +15,24 @@ from serve_app.core.record import DecisionRecord
 from serve_app.core.running.cascade import run_cascade
 from serve_app.core.running.run import Run
 from serve_app.core.tools import Tool
-from serve_app.core.types import Answer, Budget, Embedding, Generation, Message, Outcome, Prompt, Sampling, Scores
+from serve_app.core.types import (
+    Answer,
+    Budget,
+    Embedding,
+    Generation,
+    Message,
+    Outcome,
+    Precheck,
+    Prompt,
+    Sampling,
+    Scores,
+)
 from serve_app.deployments import router as router_module
 from serve_app.deployments.protecting.liveness import Health
 from serve_app.deployments.router import Router
 from serve_app.errors import OverloadedError, RequestError, UnknownModelError
 from tests.deployments.unasked import router_of
+from tests.skipping import past
 
 QUESTION = Prompt((Message("user", "Capital of France?"),))
 PARIS = Generation("Paris", "stop", 10, 2, latency_s=1.0)
@@ -524,3 +538,86 @@ class TestEmbeddings:
         tiers = [{"models": ["a", "b"], "signal": "sbert", "threshold": 0.5}, {"models": ["t"]}]
         config = AppConfig.model_validate({"models": MODELS, "cascades": {"sbert": {"tiers": tiers}}})
         assert config.encoders() == {}
+
+
+class TestSkip:
+    class Scorer:
+        """Embeds by the beginnings of texts."""
+
+        def __init__(self) -> None:
+            self.asked: list[list[str]] = []
+
+        def options(self, **_: Any) -> "TestSkip.Scorer":
+            return self
+
+        async def remote(self, signal: str, texts: list[str], *_: Any) -> list[Embedding]:
+            self.asked.append(texts)
+            return [past.embedding(text) for text in texts]
+
+    def routed(self, path: Path, scorer: Any, **cascade: Any) -> Router:
+        past.written(path)
+        answers = {"a": PARIS, "b": PARIS, "t": LONG}
+        handles: dict[str, Any] = {name: Deployment(answer) for name, answer in answers.items()}
+        return Router(past.config(path, **cascade), handles, scorer, {})
+
+    async def ask(self, router: Router, text: str, **options: Any) -> DecisionRecord:
+        asked = CascadeOptions(**options)
+        run = router.open("default", Prompt((Message("user", text),)), asked, stream=False)
+        return router.close("default", run, await run_cascade(run), asked)
+
+    async def test_requests_go_where_their_like_went(self, tmp_path: Path) -> None:
+        router = self.routed(tmp_path / "skip.npz", self.Scorer())
+        hard, easy, odd = [await self.ask(router, text) for text in (past.HARD, past.EASY, past.ODD)]
+        assert (hard.deferred, hard.answered_by, list(hard.models), hard.reason) == (True, "t", ["t"], "skipped")
+        assert (easy.deferred, easy.answered_by, list(easy.models)) == (False, "a", ["a"])
+        assert (odd.skipped, list(odd.models), odd.reason) == (None, ["a", "b"], "agreement")
+        assert hard.skipped == Precheck("deferred", 5, 1.0, flops=16.0)
+
+    async def test_thresholds_that_change_while_it_runs_change_what_is_like(self, tmp_path: Path) -> None:
+        router = self.routed(tmp_path / "skip.npz", self.Scorer())
+        router.reconfigure({"thresholds": {"default": [0.1]}})
+        assert (await self.ask(router, past.HARD)).answered_by == "a"
+        router.reconfigure({"thresholds": {"default": [0.8]}})
+        assert (await self.ask(router, past.EASY)).answered_by == "t"
+
+    @pytest.mark.parametrize(
+        "options",
+        [{"skip": False}, {"include_answers": True}, {"threshold": 0.9}, {"force": "accept"}, {"max_flops": 1e30}],
+        ids=str,
+    )
+    async def test_a_request_may_decline_it(self, tmp_path: Path, options: dict[str, Any]) -> None:
+        scorer = self.Scorer()
+        record = await self.ask(self.routed(tmp_path / "skip.npz", scorer), past.HARD, **options)
+        assert (record.skipped, list(record.models)[:2], scorer.asked) == (None, ["a", "b"], [])
+
+    async def test_skipped_requests_teach_no_speculation_and_have_no_calibration(self, tmp_path: Path) -> None:
+        router = self.routed(tmp_path / "skip.npz", self.Scorer(), speculate={"percentile": 50})
+        router._policies.calibrations = {"default": "c1"}
+        records = [await self.ask(router, past.HARD) for _ in range(21)]
+        assert {record.calibration for record in records} == {None}
+        run = opened(router)
+        assert run.speculation is not None
+        assert run.speculation.delay_s(0, QUESTION) is None
+        assert (await self.ask(router, past.ODD)).calibration == "c1"
+
+    async def test_a_scorer_that_hangs_is_not_waited_for(self, tmp_path: Path) -> None:
+        class Hanging(TestSkip.Scorer):
+            def remote(self, *_: Any) -> Any:
+                return asyncio.get_running_loop().create_future()
+
+        path = tmp_path / "skip.npz"
+        skip = past.SKIP | {"timeout_s": 0.01, "fitted": str(path)}
+        router = self.routed(path, Hanging(), skip=skip)
+        record = await self.ask(router, past.HARD)
+        assert (record.answered_by, record.skipped) == ("a", None)
+        assert router._protection.breakers["Scorer"].failures == 1
+
+    async def test_an_answer_that_was_skipped_to_is_not_that_of_a_request_that_declines(self, tmp_path: Path) -> None:
+        router = self.routed(tmp_path / "skip.npz", self.Scorer(), cache={})
+        greedy = Prompt((Message("user", past.HARD),), sampling=Sampling(temperature=0))
+        keys = [
+            router._key("default", router.open("default", greedy, CascadeOptions(skip=skip), stream=False))
+            for skip in (True, False)
+        ]
+        assert len(set(keys)) == 2
+        assert None not in keys

@@ -35,6 +35,9 @@ class CascadeOptions(Body):
     cache: bool = Field(
         True, description="False: the answer is not taken from the cascade's cache, nor shared, nor kept there."
     )
+    skip: bool = Field(
+        True, description="False: the cascade decides, whatever became of past requests like this one (`skip`)."
+    )
     max_cost_usd: float | None = Field(None, gt=0, description=f"{_MOST} may cost, in US dollars.")
     max_flops: float | None = Field(None, gt=0, description=f"{_MOST} may cost, in FLOPs.")
     max_latency_s: float | None = Field(None, gt=0, description=f"{_MOST} may take, in seconds.")

@@ -5,10 +5,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, ConfigDict, Field, PositiveInt, model_validator
 
 from serve_app.config.cascades.members import Member, SamplesConfig
-from serve_app.config.cascades.remedies import CacheConfig, SpeculationConfig, nothing, spelled_out
+from serve_app.config.cascades.remedies import CacheConfig, SkipConfig, SpeculationConfig, nothing, spelled_out
 from serve_app.config.deployment import Strict
 from serve_app.config.views import ViewConfig
 from serve_app.core.deciding.carried import newly_asked
+from serve_app.core.deciding.skip import SkipPolicy
+from serve_app.errors import choices
 
 MEMBER_TIMEOUT_S, TARGET_TIMEOUT_S = 120.0, 600.0
 """Limits that keep a request from waiting indefinitely on a model whose replicas are gone."""
@@ -124,6 +126,12 @@ class CascadeConfig(Strict):
         "`{}`: within the default limits; `off` or null: never.",
     )
 
+    skip: Annotated[SkipConfig | None, BeforeValidator(nothing)] = Field(
+        None,
+        description="Send requests straight to the target, or to one member, if nearly all past requests like them "
+        "were deferred, or accepted; `off` or null: never.",
+    )
+
     @model_validator(mode="after")
     def _shaped(self) -> Self:
         *members, target = self.tiers
@@ -136,8 +144,13 @@ class CascadeConfig(Strict):
         if len(target.models) != 1 or written:
             extra = f" It has {', '.join(sorted(written))}, which have no effect there." if written else ""
             raise ValueError(f"the last tier is the target: one model, perhaps a timeout_s, and nothing else.{extra}")
-        if self.speculate is not None and not members:
-            raise ValueError("speculate: has no effect: the cascade has one tier")
+        for remedy in ("speculate", "skip"):
+            if getattr(self, remedy) is not None and not members:
+                raise ValueError(f"{remedy}: has no effect: the cascade has one tier")
+        if self.skip is not None and self.skip.member is not None:
+            asked = dict.fromkeys(model for tier in members for model in tier.models)
+            if self.skip.member not in asked:
+                raise ValueError(f"skip.member: {self.skip.member!r} is no member. {choices(self.skip.member, asked)}")
         for number, (tier, new) in enumerate(zip(members, self.newly_asked(), strict=False)):
             carried = len(tier.models) - len(new)
             if tier.quorum is not None and new and tier.quorum <= carried:
@@ -156,6 +169,19 @@ class CascadeConfig(Strict):
                 f"tiers[{len(members) - 1}]: has no effect: it returns the target's answer, as the last tier does"
             )
         return self
+
+    def skip_policy(self) -> SkipPolicy | None:
+        """Return the policy of `skip` as the decision core takes it, or None."""
+        if self.skip is None:
+            return None
+        first = self.tiers[0]
+        return SkipPolicy(
+            self.skip.k,
+            self.skip.defer_above,
+            self.skip.accept_above,
+            self.skip.member or first.select or first.models[0],
+            self.skip.min_similarity,
+        )
 
     def newly_asked(self) -> list[tuple[str, ...]]:
         """Return those models of each tier that no tier before it has asked."""

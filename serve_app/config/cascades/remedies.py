@@ -19,6 +19,38 @@ class CacheConfig(Strict):
     )
 
 
+class SkipConfig(Strict):
+    """Requests that go straight to one model, because those most like them nearly always ended there."""
+
+    fitted: str = Field(min_length=1, description="The file that `cascade fit-skip` wrote of recorded answers.")
+    encoder: str = Field(description="The sbert signal whose embeddings say how similar two prompts are.")
+    k: int = Field(25, ge=5, le=1000, description="How many of the most similar past requests, the neighbours, count.")
+    defer_above: float | None = Field(
+        None, gt=0.5, le=1, description="Ask the target alone if at least this share of the neighbours was deferred."
+    )
+    accept_above: float | None = Field(
+        None, gt=0.5, le=1, description="Ask `member` alone if at least this share of the neighbours was accepted."
+    )
+    member: str | None = Field(
+        None, description="Who answers then. Default: the first tier's `select`, or its first model."
+    )
+    min_similarity: float = Field(
+        0.5,
+        ge=-1,
+        le=1,
+        description="Cosine from which a past request is a neighbour; with fewer than k the cascade runs.",
+    )
+    timeout_s: float = Field(0.25, gt=0, description="Seconds for the look-up; without it in time the cascade runs.")
+
+    @model_validator(mode="after")
+    def _of_use(self) -> Self:
+        if self.defer_above is None and self.accept_above is None:
+            raise ValueError("needs defer_above, accept_above or both, or it skips nothing")
+        if self.member is not None and self.accept_above is None:
+            raise ValueError("member: has no effect without accept_above")
+        return self
+
+
 class SpeculationConfig(Strict):
     """When the next tier is asked before a tier has decided."""
 

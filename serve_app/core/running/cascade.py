@@ -6,15 +6,16 @@ from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from typing import TypeAlias
 
-from serve_app.core.running.budget import left_s, unaffordable
-from serve_app.core.running.calls import CANCELLED, Calls, Key
+from serve_app.core.running.alone import ask_alone, whole
+from serve_app.core.running.budget import unaffordable
+from serve_app.core.running.calls import CANCELLED, Calls
 from serve_app.core.running.comparison import Comparison
 from serve_app.core.running.members import ask, ask_again, refused
 from serve_app.core.running.progress import TierStarted
+from serve_app.core.running.prompts import prompts
 from serve_app.core.running.run import Run
 from serve_app.core.sampling import reseeded
 from serve_app.core.types import (
-    Answer,
     Call,
     Decision,
     Delta,
@@ -61,8 +62,16 @@ async def cascade_events(run: Run) -> AsyncGenerator[Event, None]:
 
 
 async def _events(run: Run, calls: Calls) -> AsyncGenerator[Event, None]:
+    if run.prechecker is not None and not (run.escalated or run.force or run.budget):
+        run.precheck = await run.prechecker.check(run.prompt)
+    if run.skipped is not None and run.skipped.member is not None:
+        async with aclosing(_ask_member(run, calls, run.skipped.member)) as events:
+            async for event in events:
+                yield event
+                if isinstance(event, Outcome):
+                    return
     unasked: Failure | None = None
-    for number, tier in enumerate(() if run.escalated else run.tiers[:-1]):
+    for number, tier in enumerate(() if run.escalated or run.skipped else run.tiers[:-1]):
         if (unasked := _budget_failure(run, calls, number)) is not None:
             break
         with _next_tier_started(run, calls, number):
@@ -76,22 +85,20 @@ async def _events(run: Run, calls: Calls) -> AsyncGenerator[Event, None]:
         if result.decision.accepted:
             accepted = _selected(result)
             assert accepted is not None
-            yield _whole(accepted.answer)
+            yield whole(accepted.answer)
             await calls.close(_ANSWERED)
             yield await _with_choices(run, calls, tier, _outcome(run, accepted))
             return
     unasked = unasked or _budget_failure(run, calls, len(run.tiers) - 1)
     async with aclosing(_ask_target(run, calls) if unasked is None else _skipped_tier(run)) as events:
         async for event in events:
-            if isinstance(event, Delta) and (event.text or event.reasoning) and run.first_text_s is None:
-                run.first_text_s = run.clock() - run.started
             yield event
     await calls.close(_ANSWERED)
     last = run.results[-1].calls[0] if unasked is None else Call(run.results[-1].tier.models[0], unasked)
     best = _best_so_far(run)
     if isinstance(last.answer, Failure) and best is not None:
         tier, call = best
-        yield _whole(call.answer)
+        yield whole(call.answer)
         yield await _with_choices(run, calls, tier, _outcome(run, call, replaced=last.answer))
     else:
         yield await _with_choices(run, calls, run.tiers[-1], _outcome(run, last))
@@ -135,7 +142,7 @@ def _next_tier_started(run: Run, calls: Calls, number: int) -> Iterator[None]:
     def start() -> None:
         fresh = [name for name in following.models if not calls.made((name, 0))]
         if fresh and speculation.may_start(fresh):
-            calls.start(_prompts(run, number + 1), stream=last and run.stream, speculative=True)
+            calls.start(prompts(run, number + 1), stream=last and run.stream, speculative=True)
 
     timer = asyncio.get_running_loop().call_later(delay_s, start)
     try:
@@ -154,13 +161,9 @@ def _refusal(result: TierResult) -> Call | None:
     return next((call for call in result.calls if refused(call.answer)), None)
 
 
-def _whole(answer: Answer) -> Delta:
-    assert isinstance(answer, Generation)
-    return Delta(answer.text, answer.prompt_tokens, answer.completion_tokens, reasoning=answer.reasoning)
-
-
 def _outcome(run: Run, call: Call, replaced: Failure | None = None) -> Outcome:
-    return Outcome(call.answer, call.model, tuple(run.results), run.clock() - run.started, replaced, run.escalated)
+    total_s = run.clock() - run.started
+    return Outcome(call.answer, call.model, tuple(run.results), total_s, replaced, run.escalated, run.skipped)
 
 
 async def _with_choices(run: Run, calls: Calls, tier: Tier, outcome: Outcome) -> Outcome:
@@ -171,8 +174,8 @@ async def _with_choices(run: Run, calls: Calls, tier: Tier, outcome: Outcome) ->
     if run.choices == 1 or not outcome.returned:
         return outcome
     numbers = range(1, run.choices)
-    prompts = [((outcome.answered_by, number), _further(run.prompt, tier, number)) for number in numbers]
-    answers = await ask_again(calls, prompts)
+    further = [((outcome.answered_by, number), _further(run.prompt, tier, number)) for number in numbers]
+    answers = await ask_again(calls, further)
     failures = [answer for answer in answers if isinstance(answer, Failure)]
     # Once one has failed the others are cancelled, which is not the reason to tell.
     failure = next((failure for failure in failures if failure.kind != "cancelled"), next(iter(failures), None))
@@ -194,7 +197,7 @@ async def _ask_tier(run: Run, calls: Calls, number: int) -> TierResult:
     carried = calls.carried(tier.models)
     run.tell(TierStarted(number, tier))
     comparison = Comparison(tier, run.scorer, run.clock)
-    answers = await ask(run, calls, tier, _prompts(run, number), later, comparison)
+    answers = await ask(run, calls, tier, prompts(run, number), later, comparison)
     answered = tuple(Call(model, answer) for model, answer in zip(tier.models, answers, strict=True))
     if any(map(refused, answers)):
         return TierResult(
@@ -217,36 +220,44 @@ async def _ask_tier(run: Run, calls: Calls, number: int) -> TierResult:
     )
 
 
-def _prompts(run: Run, number: int) -> list[tuple[Key, Prompt]]:
-    """Return the request's prompt as each model of a tier gets it.
+async def _ask_member(run: Run, calls: Calls, member: str) -> AsyncGenerator[Event, None]:
+    """Yield the text of a member that answers alone, its `TierResult`, and the `Outcome`.
 
-    It asks for log-probabilities if this tier or a later one scores the model by them.
+    If it fails without any text, the precheck is void: the cascade runs, with this failure as the member's answer.
     """
-    tier = run.tiers[number]
-    scored = {name for later in run.tiers[number:] if later.confidence for name in later.models}
-    limits = [limit for limit in (tier.timeout_s, left_s(run)) if limit is not None]
-    plain = replace(run.prompt, timeout_s=min(limits, default=None), patience_s=tier.tier_timeout_s)
-    with_logprobs = replace(plain, sampling=replace(plain.sampling, logprobs=True)) if scored else plain
-    return [((name, 0), with_logprobs if name in scored else plain) for name in tier.models]
+    started = run.clock()
+    number = next(number for number, tier in enumerate(run.tiers) if member in tier.models)
+    [(key, prompt)] = [(key, prompt) for key, prompt in prompts(run, number) if key[0] == member]
+    tier = Tier((member,), timeout_s=run.tiers[number].timeout_s)
+    run.tell(TierStarted(0, tier))
+    async with aclosing(ask_alone(run, calls, key, prompt)) as deltas:
+        async for delta in deltas:
+            yield delta
+    [answer] = calls.answers([key])
+    if isinstance(answer, Failure) and not refused(answer) and run.first_text_s is None:
+        assert run.precheck is not None
+        run.precheck = replace(run.precheck, verdict=None)
+        return
+    decision = Decision(True, "skipped", selected=0)
+    result = TierResult(tier, (Call(member, answer),), decision, elapsed_s=run.clock() - started)
+    run.results.append(result)
+    yield result
+    await calls.close(_ANSWERED)
+    yield await _with_choices(run, calls, tier, _outcome(run, result.calls[0]))
 
 
 async def _ask_target(run: Run, calls: Calls) -> AsyncGenerator[Delta | TierResult, None]:
     """Yield the target's text, then its `TierResult`. One that failed as an earlier tier's member is asked again."""
     started = run.clock()
-    [(key, prompt)] = _prompts(run, len(run.tiers) - 1)
+    [(key, prompt)] = prompts(run, len(run.tiers) - 1)
     if isinstance(calls.answered(key), Failure):
         calls.forget(key)
     carried = calls.carried([key[0]])
     run.tell(TierStarted(len(run.tiers) - 1, run.tiers[-1]))
-    calls.start([(key, prompt)], stream=run.stream)
-    async with aclosing(calls.deltas(key)) as deltas:
+    async with aclosing(ask_alone(run, calls, key, prompt)) as deltas:
         async for delta in deltas:
             yield delta
-    calls.ended(key)
-    await calls.settle([key], CANCELLED)
     [answer] = calls.answers([key])
-    if isinstance(answer, Generation) and not calls.streamed(key):
-        yield _whole(answer)
     tier, decision = run.tiers[-1], Decision(True, "last_tier", selected=0)
     answered = (Call(tier.models[0], answer),)
     result = TierResult(tier, answered, decision, carried=carried, elapsed_s=run.clock() - started)

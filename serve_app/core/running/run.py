@@ -5,9 +5,21 @@ from dataclasses import dataclass, field
 from time import perf_counter
 
 from serve_app.core.cost import ModelCost, Speed, cut_short
-from serve_app.core.protocols import Model, Scorer, Speculation
+from serve_app.core.protocols import Model, Prechecker, Scorer, Speculation
 from serve_app.core.running.progress import Progress, Watch
-from serve_app.core.types import Answer, Budget, Call, Delta, Failure, Force, Generation, Prompt, Tier, TierResult
+from serve_app.core.types import (
+    Answer,
+    Budget,
+    Call,
+    Delta,
+    Failure,
+    Force,
+    Generation,
+    Precheck,
+    Prompt,
+    Tier,
+    TierResult,
+)
 
 
 @dataclass
@@ -17,7 +29,8 @@ class Run:
     `models` and `scorer` do the work; `speeds` (by model) are observed, and serve to estimate uncounted tokens.
     `escalated` asks the target alone, as if all tiers before it had deferred. `fallback` lets the best member answer
     stand in for a target that failed, as it does for a tier that the `budget`, by the models' `costs`, does not allow.
-    `speculation` says when a tier is asked before the one before it has decided.
+    `speculation` says when a tier is asked before the one before it has decided. `prechecker` may send the request
+    straight to a model, unless it is forced, escalated, or has a budget; `precheck` is what that said.
     `choices` is how many answers are wanted of the model whose answer is returned. `stream` asks the target for deltas;
     `caller` is the name of the key by which it came, or None.
     `first_text_s` is how long its first text took, from `started`, in seconds of `clock`. `observer` belongs to
@@ -35,6 +48,8 @@ class Run:
     costs: Mapping[str, ModelCost] = field(default_factory=dict)
     escalated: bool = False
     speculation: Speculation | None = None
+    prechecker: Prechecker | None = None
+    precheck: Precheck | None = None
     stream: bool = False
     choices: int = 1
     caller: str | None = None
@@ -59,6 +74,11 @@ class Run:
     def first(self) -> Tier:
         """Return the tier that is asked first."""
         return self.tiers[-1 if self.escalated else 0]
+
+    @property
+    def skipped(self) -> Precheck | None:
+        """Return why the request went straight to one model, or None if its cascade ran."""
+        return self.precheck if self.precheck is not None and self.precheck.verdict is not None else None
 
     @property
     def target(self) -> str:

@@ -11,6 +11,7 @@ NOT_ASKED = {
     "models",
     "scorer",
     "speculation",
+    "precheck",
     "stream",
     "speeds",
     "caller",

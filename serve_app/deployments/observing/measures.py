@@ -7,7 +7,7 @@ from serve_app.core.charges import Charges
 from serve_app.core.cost import Cost
 from serve_app.core.record import DecisionRecord
 from serve_app.core.running.run import Run
-from serve_app.core.types import Call, Failure, Generation, Outcome, TierResult
+from serve_app.core.types import Call, Failure, Generation, Outcome, Precheck, TierResult
 from serve_app.deployments.observing.metrics import (
     AGREEMENT,
     CALL_SECONDS,
@@ -16,6 +16,7 @@ from serve_app.deployments.observing.metrics import (
     DEVICE_SECONDS,
     FIRST_TOKEN_SECONDS,
     FLOPS,
+    PRECHECKS,
     REQUEST_SECONDS,
     REQUESTS,
     TARGET_DEVICE_SECONDS,
@@ -38,6 +39,8 @@ def request_measures(
     `outcome` is None if the request was cancelled. `charges` are the run's.
     """
     yield REQUESTS, 1, (cascade, _ended(outcome), record.answered_by or "")
+    if run.precheck is not None:
+        yield from _precheck(cascade, run.precheck)
     for number, result in enumerate(run.results):
         yield from _tier(cascade, str(number), result)
     for call, cost in zip(run.calls, charges.calls, strict=True):
@@ -47,6 +50,12 @@ def request_measures(
         for phase, seconds in _phases(run, outcome):
             yield REQUEST_SECONDS, seconds, (cascade, phase)
     yield from _target_only(cascade, record)
+
+
+def _precheck(cascade: str, precheck: Precheck) -> Iterator[Measure]:
+    yield PRECHECKS, 1, (cascade, "failed" if precheck.failed else precheck.verdict or "neither")
+    if precheck.flops:
+        yield FLOPS, precheck.flops, (cascade, SCORING)
 
 
 def _target_only(cascade: str, record: DecisionRecord) -> Iterator[Measure]:

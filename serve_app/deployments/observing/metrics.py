@@ -85,6 +85,13 @@ KEY_REQUESTS = Metric(
 )
 KEY_TOKENS = Metric("cascade_key_tokens_total", "counter", ("key",), "Tokens read and written, by API key.")
 KEY_USD = Metric("cascade_key_cost_usd_total", "counter", ("key",), "US dollars spent, by API key.")
+PRECHECKS = Metric(
+    "cascade_prechecks_total",
+    "counter",
+    ("cascade", "result"),
+    "Requests whose like was looked up (skip): deferred or accepted without a decision, neither (the cascade ran), "
+    "failed (no look-up in time; the cascade ran).",
+)
 REQUEST_SECONDS = Metric(
     "cascade_request_seconds",
     "histogram",
@@ -168,6 +175,7 @@ ROUTER = (
     KEY_REQUESTS,
     KEY_TOKENS,
     KEY_USD,
+    PRECHECKS,
     REQUEST_SECONDS,
     CALLS,
     CALL_SECONDS,

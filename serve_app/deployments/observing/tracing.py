@@ -97,6 +97,8 @@ class Tracing:
             span.set_attribute("cascade.deferred", outcome.deferred)
             if outcome.cached is not None:
                 span.set_attribute("cascade.cached_age_s", outcome.cached.age_s)
+            if outcome.skipped is not None and outcome.skipped.verdict is not None:
+                span.set_attribute("cascade.skipped", outcome.skipped.verdict)
             _set_result(span, outcome.answer, outcome.answered_by)
         span.end()
 

@@ -10,7 +10,7 @@ import numpy as np
 from serve_app.config import AppConfig
 from serve_app.core.deciding.agreement import Survivors, agree, compared, confide, survivors
 from serve_app.core.deciding.deferral import decide, worth_comparing
-from serve_app.core.types import Agreement, Answer, Decision, Generation, Matrix, Scores, Tier
+from serve_app.core.types import Agreement, Answer, Decision, Generation, Matrix, Prompt, Scores, Tier
 from serve_app.core.views.view import View
 from serve_app.evaluation.analysis.similarities import Similarities, measure
 from serve_app.evaluation.records.file import Records
@@ -84,6 +84,10 @@ class Replay:
             column = (self._records.answers[model].without_logprobs(row) for row in self._rows)
             self._answers[model] = [answer for answer in column if answer is not None]
         return self._answers[model]
+
+    def prompts(self) -> list[Prompt]:
+        """Return the n prompts that the models were asked."""
+        return [Prompt(self._records.messages(row)) for row in self._rows]
 
     def texts(self, model: str, view: View | None) -> list[str]:
         """Return what of the model's n answers is compared under a view; the empty text for a failure."""

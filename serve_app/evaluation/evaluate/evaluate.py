@@ -14,6 +14,7 @@ from serve_app.evaluation.analysis.candidates import semantic, token_level
 from serve_app.evaluation.analysis.cascade_view import CascadeView
 from serve_app.evaluation.analysis.costs import UNITS
 from serve_app.evaluation.analysis.dataset import Dataset, Group
+from serve_app.evaluation.analysis.past.requests import PastRequests, past_requests
 from serve_app.evaluation.evaluate.comparisons import check_names, comparisons, keys_by_name
 from serve_app.evaluation.evaluate.fronts import front
 from serve_app.evaluation.evaluate.remedies.judge import judge
@@ -29,6 +30,7 @@ from serve_app.evaluation.evaluate.results import (
 from serve_app.evaluation.evaluate.row import Row, StatisticKey, best_chow, rows_of, statistics
 from serve_app.evaluation.evaluate.rows import result
 from serve_app.evaluation.evaluate.shown import extremes
+from serve_app.evaluation.evaluate.skips import skip_result
 from serve_app.evaluation.evaluate.worth import worth
 from serve_app.evaluation.statistics.accepted import share_of
 from serve_app.evaluation.statistics.baselines import oracle
@@ -39,30 +41,36 @@ from serve_app.evaluation.statistics.bootstrap import Resampled, Statistic, boot
 class Scored:
     """A cascade on one group of examples, with every way to score its answers; none if it has more than two tiers.
 
-    `notes`: what the records lack, in sentences.
+    `notes`: what the records lack, in sentences. `past`: the examples as past requests, if the cascade has `skip`.
     """
 
     view: CascadeView
     rows: Sequence[Row]
     notes: Sequence[str]
+    past: PastRequests | None = None
 
 
 def score(dataset: Dataset) -> list[Scored]:
-    """Score the answers of every cascade on every group of examples that is large enough, in every way."""
+    """Score the answers of every cascade on every group of examples that is large enough, in every way.
+
+    Raises `SignalError` and `WeightsError` if the encoder of a cascade's `skip` cannot be used.
+    """
     scored = []
+    cascades = dataset.config.cascades
+    past = {id_: past_requests(dataset, id_) for id_ in cascades if cascades[id_].skip is not None}
     for group in dataset.groups:
         fit, test = dataset.parts(group.index, dataset.options.fit)
         if min(len(fit), len(test)) >= 2:
-            scored += [_scored(CascadeView(dataset, group, id_, fit, test)) for id_ in dataset.config.cascades]
+            scored += [_scored(CascadeView(dataset, group, id_, fit, test), past.get(id_)) for id_ in cascades]
     return scored
 
 
-def _scored(view: CascadeView) -> Scored:
+def _scored(view: CascadeView, past: PastRequests | None) -> Scored:
     if len(view.tiers) > 2:
-        return Scored(view, [], [])
+        return Scored(view, [], [], past)
     index = view.group.index
     chow, notes = token_level(view.dataset, view.tiers[0], view.fit, index)
-    return Scored(view, rows_of(view, [*semantic(view.dataset, view.tiers[0], index), *chow]), notes)
+    return Scored(view, rows_of(view, [*semantic(view.dataset, view.tiers[0], index), *chow]), notes, past)
 
 
 def evaluate(
@@ -117,6 +125,7 @@ def _cascade(scored: Scored, compare: Sequence[str]) -> CascadeResult:
         models={model: _model(view, model) for tier in view.tiers for model in tier.models},
         flags=(*_better_members(view), *_arrival_dependent(view)),
         detail=front(view) if len(view.tiers) > 2 else _curves(scored, compare),
+        skip=None if scored.past is None else skip_result(view, scored.past),
     )
 
 

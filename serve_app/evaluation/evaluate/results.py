@@ -13,6 +13,7 @@ from serve_app.evaluation.analysis.json_values import Body, Result, plain
 from serve_app.evaluation.evaluate.fronts import ParetoFront
 from serve_app.evaluation.evaluate.remedies.results import Remedies
 from serve_app.evaluation.evaluate.shown_results import Extremes
+from serve_app.evaluation.evaluate.skips import SkipResult
 from serve_app.evaluation.evaluate.worth import WorthResult
 from serve_app.evaluation.statistics.bootstrap import Interval
 from serve_app.evaluation.statistics.curves import AtBudget
@@ -223,6 +224,7 @@ class CascadeResult(Result):
     detail: Curves | ParetoFront
     remedies: Remedies | None = None
     worth: tuple[WorthResult, ...] = ()
+    skip: SkipResult | None = None
 
     @property
     def curves(self) -> Curves | None:
@@ -233,7 +235,7 @@ class CascadeResult(Result):
         """Return the fields by name, with those of the curves beside them, or the Pareto front as `front`."""
         body = Result.to_json(self)
         detail = body.pop("detail")
-        for name in ("remedies", "worth"):
+        for name in ("remedies", "worth", "skip"):
             if not getattr(self, name):
                 del body[name]
         return body | (detail if isinstance(self.detail, Curves) else {"front": detail})

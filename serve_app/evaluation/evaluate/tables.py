@@ -18,6 +18,7 @@ from serve_app.evaluation.evaluate.results import (
     RowResult,
 )
 from serve_app.evaluation.evaluate.row import DEFERRAL_RATES, DEFERRED
+from serve_app.evaluation.evaluate.skips import SkipResult
 from serve_app.evaluation.evaluate.words import (
     ORACLE,
     UNIT_NAMES,
@@ -35,6 +36,7 @@ from serve_app.evaluation.evaluate.words import (
     signed,
 )
 from serve_app.evaluation.evaluate.worth import WorthResult
+from serve_app.evaluation.statistics.bootstrap import Interval
 from serve_app.terminal.table import Table
 
 SHARES = (0.1, 0.2, 0.4, 0.6)
@@ -52,6 +54,8 @@ def tables(group: GroupResult, cascade: CascadeResult, *, brief: bool = False) -
         yield remedies_table(cascade.remedies)
     if cascade.worth:
         yield _worth(cascade.worth)
+    if cascade.skip is not None:
+        yield _skip(cascade.skip, brief)
     if isinstance(cascade.detail, ParetoFront):
         yield _front(cascade.detail)
         return
@@ -225,6 +229,37 @@ def _cheap(row: RowResult, unit: Unit) -> tuple[str]:
         return ("none: the target alone is cheaper",)
     shown = f"{cheapest.cost:.0%} at t = {number(cheapest.threshold)}: {signed(cheapest.less_target)}"
     return (f"{shown}; {cheapest.verdict}",)
+
+
+def _skip(skip: SkipResult, brief: bool) -> Table:
+    """Return what skipping the decision does, beside the cascade without it."""
+    units = list(skip.rows[0].cost)[: 1 if brief else None]
+    lines = []
+    for k, row in enumerate(skip.rows):
+        limits = (("deferred", row.defer_above), ("accepted", row.accept_above))
+        named = [f"{name} {limit:g}" for name, limit in limits if limit is not None]
+        setting = "without skip" if k == 0 else " or ".join(named) + (" (as configured)" if k == 1 else "")
+        spent = (cell for unit in units for cell in (percentage(row.cost[unit]), _points(row.cost_less_without[unit])))
+        shares = (percent(row.deferred.estimate), percent(row.accepted.estimate))
+        lines.append((setting, *shares, interval(row.quality), signed(row.less_without), *spent))
+    costs = [name for unit in units for name in (f"cost ({UNIT_NAMES[unit]} / target's)", "less without")]
+    header = (
+        "straight to one model if at least",
+        "to the target",
+        f"to {skip.member}",
+        "quality",
+        "less without",
+        *costs,
+    )
+    note = f"Of the {skip.k} nearest of {skip.past_requests} examples by {skip.encoder}, itself left out, under the "
+    note += f"config's thresholds ({', '.join(map(number, skip.thresholds))}). Costs include the look-up. "
+    note += "Pick a limit on other records than those that you report."
+    return Table("Skip", header, tuple(lines), note=note, optional=(4,))
+
+
+def _points(values: Interval) -> str:
+    """Return a difference of shares in percentage points, with its interval."""
+    return f"{100 * values.estimate:+.1f} [{100 * values.low:+.1f}, {100 * values.high:+.1f}]"
 
 
 def _front(front: ParetoFront) -> Table:

@@ -26,12 +26,14 @@ from pydantic import ValidationError
 
 from serve_app.config import AppConfig
 from serve_app.core.cost import ModelCost
+from serve_app.core.types import Message
 from serve_app.errors import DataError
 from serve_app.evaluation.records.answers import Answers
 from serve_app.evaluation.records.example import Example, digest
 from serve_app.evaluation.records.header import DataFacts, Header
 from serve_app.evaluation.records.lines import read_example, read_line
 from serve_app.files.json_lines import read_appended
+from serve_app.files.task_prompts import own_messages, templated_messages
 
 
 class Records:
@@ -74,6 +76,13 @@ class Records:
             return AppConfig.model_validate(self.header.config.args)
         except ValidationError as error:
             raise DataError(f"The config in the records is not one that this version reads: {error}") from None
+
+    def messages(self, row: int) -> tuple[Message, ...]:
+        """Return what the models were asked about an example, by its index."""
+        example = self.examples[row]
+        template = self.header.prompts.texts.get(example.task)
+        inputs = example.prompt_inputs
+        return own_messages(inputs) if template is None else templated_messages(template, inputs)
 
     def restricted(self, rows: Sequence[int]) -> "Records":
         """Return the records of some examples, by their indices; the data's digest is of those."""

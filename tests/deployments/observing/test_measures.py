@@ -18,6 +18,7 @@ from serve_app.core.types import (
     Generation,
     Message,
     Outcome,
+    Precheck,
     Prompt,
     Scores,
     Tier,
@@ -167,6 +168,21 @@ def test_a_cached_answer_counts_as_a_request_and_as_nothing_else() -> None:
         ("request_seconds", "default", "first_text"): 3.5,
         **{key: value for key, value in made.items() if key[0].startswith("target_only")},
     }
+
+
+@pytest.mark.parametrize(
+    ("precheck", "result"),
+    [
+        (Precheck("deferred", 25, 1.0, flops=64.0), "deferred"),
+        (Precheck(None, 25, 0.4, flops=64.0), "neither"),
+        (Precheck(None, flops=64.0, failed=True), "failed"),
+    ],
+)
+def test_a_look_up_of_past_requests(precheck: Precheck, result: str) -> None:
+    found = measured(target(T), answer=T, precheck=precheck)
+    assert found["prechecks_total", "default", result] == 1
+    assert found["flops_total", "default", "Scorer"] == 64
+    assert not [key for key in measured(target(T), answer=T) if key[0] == "prechecks_total"]
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from serve_app.core.cost import ModelCost
 from serve_app.core.record import decision_record
 from serve_app.core.running.cascade import cascade_events, run_cascade
 from serve_app.core.running.run import Run
-from serve_app.core.types import Cached, Delta, Failure, Message, Outcome, Prompt, Sampling, Tier
+from serve_app.core.types import Cached, Delta, Failure, Message, Outcome, Precheck, Prompt, Sampling, Tier
 from serve_app.deployments.observing.tracing import Tracing
 from tests.api.serving import HANG, Exact, Scripted
 from tests.deployments.collector import Collector, attributes, collecting
@@ -60,6 +60,14 @@ class Traced:
         outcome = await run_cascade(run)
         self.close(run, outcome)
         return outcome
+
+
+async def test_a_request_whose_decision_was_skipped(collector: Collector) -> None:
+    traced = Traced(collector.url)
+    outcome = await traced.ask()
+    traced.close(traced.follow({}), replace(outcome, skipped=Precheck("deferred", 25, 1.0)))
+    skipped = [span for span in collector.spans() if "cascade.skipped" in attributes(span)]
+    assert [attributes(span)["cascade.skipped"] for span in skipped] == ["deferred"]
 
 
 async def test_a_request_that_a_cache_answers(collector: Collector) -> None:

@@ -1,0 +1,1 @@
+"""Records as past requests, by which others skip the decision."""
