@@ -9,6 +9,7 @@ from pydantic import Field
 from serve_app.api.encoding import Reply
 from serve_app.api.fields.body import Body, Text
 from serve_app.api.fields.cascade_options import CascadeOptions
+from serve_app.api.intake.caller import Caller, caller_of
 from serve_app.core.record import tier_record
 from serve_app.core.record_json import JsonObject, tier_json
 from serve_app.core.types import Answer, Failure, FinishReason, Generation, TierResult, ToolCall
@@ -60,16 +61,22 @@ class DecideRequest(Body):
 class Playground(Protocol):
     """What the server tells the playground."""
 
-    def about(self) -> JsonObject:
-        """Return the cascades with their policies, and what can be tried in their place."""
+    def about(self, caller: Caller) -> JsonObject:
+        """Return the cascades that the caller may ask, with their policies, and what can be tried in their place."""
         ...
 
     async def decide(
-        self, model: str, number: int, answers: Sequence[Answer], options: CascadeOptions, veto: Sequence[Check]
+        self,
+        model: str,
+        number: int,
+        answers: Sequence[Answer],
+        options: CascadeOptions,
+        veto: Sequence[Check],
+        caller: Caller,
     ) -> TierResult:
         """Decide on answers of a cascade's tier, without a call to any model.
 
-        Raises `RequestError` if they do not fit the cascade.
+        Raises `RequestError` if they do not fit the cascade, or the caller may not ask it.
         """
         ...
 
@@ -78,10 +85,11 @@ def install_playground(app: FastAPI, playground: Playground) -> None:
     """Make the app answer what the playground asks."""
 
     @app.get("/page/about", include_in_schema=False)
-    async def about() -> Response:
-        return Reply(playground.about())
+    async def about(request: Request) -> Response:
+        return Reply(playground.about(caller_of(request.scope)))
 
     @app.post("/page/decide", include_in_schema=False)
     async def decide(body: DecideRequest, request: Request) -> Response:
-        result = await playground.decide(body.model, body.tier, body.given(), body.cascade, body.veto)
+        caller = caller_of(request.scope)
+        result = await playground.decide(body.model, body.tier, body.given(), body.cascade, body.veto, caller)
         return Reply(tier_json(tier_record(result, answers=True)))

@@ -1,17 +1,16 @@
 """The page's files and data, with the headers that keep foreign scripts out of it."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.responses import FileResponse
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve_app.api.error_detail import ErrorDetail
 from serve_app.api.error_shape import error_reply
-from serve_app.core.loopback import is_loopback
+from serve_app.api.intake.caller import from_this_machine
 
 FILES = Path(__file__).with_name("static")
 POLICY = (
@@ -24,8 +23,6 @@ HEADERS = {
     "referrer-policy": "no-referrer",
     "cross-origin-opener-policy": "same-origin",
 }
-FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host")
-"""Headers by which a proxy on this machine says that a request came from elsewhere."""
 ELSEWHERE = ErrorDetail(
     404, "The page is served on loopback addresses alone; with router.page: true it is served at every address."
 )
@@ -61,7 +58,7 @@ class PageMiddleware:
                 headers.setdefault("cache-control", "no-cache")
             await send(message)
 
-        if self._everywhere or _from_here(scope, FORWARDED):
+        if self._everywhere or from_this_machine(scope):
             await self._app(scope, receive, send_with_headers)
         else:
             await error_reply(ELSEWHERE, scope)(scope, receive, send_with_headers)
@@ -70,9 +67,3 @@ class PageMiddleware:
 def _of_page(scope: Scope) -> bool:
     path: str = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
     return path == "/" or path.startswith("/page/")
-
-
-def _from_here(scope: Scope, forwarded: Sequence[str]) -> bool:
-    """Return whether a request arrived at a loopback address, and no proxy says that it came from elsewhere."""
-    headers = Headers(scope=scope)
-    return is_loopback((scope.get("server") or (None,))[0]) and not any(name in headers for name in forwarded)

@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serve_app.config import AppConfig
-from serve_app.core.types import Answer, Delta, Failure, Generation, Prompt, ToolCall
+from serve_app.core.types import Answer, Delta, Embedding, Failure, Generation, Prompt, ToolCall
 from serve_app.deployments import router as router_module
 from serve_app.deployments.protecting.liveness import Health
 from serve_app.deployments.router import Router
@@ -72,6 +72,9 @@ class Player:
 
     async def generate(self, prompt: Prompt) -> Answer:
         return self._answer(prompt)
+
+    async def embed_prompt(self, *_: object) -> list[Embedding]:
+        raise NotImplementedError("no cascade of the page's tests skips its members")
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[Delta | Answer, None]:
         answer = self._answer(prompt)

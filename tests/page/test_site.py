@@ -103,7 +103,7 @@ async def test_every_module_that_a_script_imports_is_there() -> None:
 async def test_who_is_served_the_page(
     server: str, headers: dict[str, str], router: dict[str, Any], status: int
 ) -> None:
-    async with client(server, **router) as http:
+    async with client(server, access={"open": True}, **router) as http:
         for path in ("/", "/page/static/app.js", "/page/about"):
             assert (await http.get(path, headers=headers)).status_code == status
         decide = await http.post("/page/decide", headers=headers, json={"model": "default", "answers": [None, None]})

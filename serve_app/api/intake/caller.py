@@ -2,7 +2,13 @@
 
 from dataclasses import dataclass
 
+from starlette.datastructures import Headers
 from starlette.types import Scope
+
+from serve_app.core.loopback import is_loopback
+
+FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host")
+"""Headers by which a proxy on this machine says that a request came from elsewhere."""
 
 
 @dataclass(slots=True)
@@ -45,3 +51,9 @@ def caller_of(scope: Scope) -> Caller:
     """Return who sent the request of this ASGI scope: anyone, if nobody has asked for keys."""
     caller = scope.get("caller")
     return caller if isinstance(caller, Caller) else Caller()
+
+
+def from_this_machine(scope: Scope) -> bool:
+    """Return whether a request arrived at a loopback address, and no proxy says that it came from elsewhere."""
+    headers = Headers(scope=scope)
+    return is_loopback((scope.get("server") or (None,))[0]) and not any(name in headers for name in FORWARDED)

@@ -5,15 +5,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve_app.api.error_detail import ErrorDetail
 from serve_app.api.error_shape import error_reply
-from serve_app.api.intake.caller import Caller, with_caller
+from serve_app.api.intake.caller import Caller, from_this_machine, with_caller
 from serve_app.config.key_file import ApiKey
-from serve_app.core.loopback import is_loopback
 from serve_app.deployments.access.access import Access
 from serve_app.deployments.access.key_ring import presented_key
 from serve_app.deployments.observing.metrics import KEY_REQUESTS, KEY_TOKENS, KEY_USD, Instruments
 
-OPEN_PATHS = ("/healthz", "/readyz")
-"""What probes ask, which have no key."""
+OPEN_PATHS = ("/healthz", "/readyz", "/")
+"""What probes ask, which have no key, and the page, which asks its user for one."""
+OPEN_FOLDER = "/page/static/"
+"""The page's files, the same in every copy of this project."""
 NO_KEYS = ErrorDetail(
     403,
     "This server has no API keys, so it answers on its own machine only. Its operator can name a file of keys in "
@@ -50,7 +51,7 @@ class AccessMiddleware:
             await _refuse(scope, receive, send)
 
     def _passes_without_keys(self, scope: Scope) -> bool:
-        return self._access.keys is None and (self._access.open or _is_open(scope) or _is_local(scope))
+        return self._access.keys is None and (self._access.open or _is_open(scope) or from_this_machine(scope))
 
     async def _pass(self, name: str, key: ApiKey, scope: Scope, receive: Receive, send: Send) -> None:
         caller = Caller(
@@ -99,11 +100,5 @@ async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def _is_open(scope: Scope) -> bool:
-    path: str = scope["path"]
-    return path.removeprefix(scope.get("root_path", "")) in OPEN_PATHS
-
-
-def _is_local(scope: Scope) -> bool:
-    """Return whether a request has arrived at an address that only this machine reaches."""
-    server = scope.get("server")
-    return server is not None and is_loopback(server[0])
+    path: str = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
+    return path in OPEN_PATHS or path.startswith(OPEN_FOLDER)

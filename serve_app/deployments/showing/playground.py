@@ -8,6 +8,7 @@ from typing import get_args
 
 from serve_app import __version__
 from serve_app.api.fields.cascade_options import CascadeOptions
+from serve_app.api.intake.caller import Caller
 from serve_app.config import AppConfig
 from serve_app.core.protocols import Scorer
 from serve_app.core.record_json import JsonObject
@@ -32,14 +33,17 @@ class ConfiguredPlayground:
         self._policies = policies
         self._scorer = scorer
 
-    def about(self) -> JsonObject:
+    def about(self, caller: Caller) -> JsonObject:
         return {
             "version": __version__,
-            "cascades": [{"id": id_, "tiers": self._tiers(id_)} for id_ in self._config.cascades],
-            "models": list(self._config.models),
+            "cascades": [{"id": id_, "tiers": self._tiers(id_)} for id_ in self._cascades(caller)],
+            "models": [name for name in self._config.models if caller.may_ask(name)],
             "signals": self._config.selectable(),
             "vetoes": list(get_args(Check)),
         }
+
+    def _cascades(self, caller: Caller) -> list[str]:
+        return [id_ for id_ in self._config.cascades if caller.may_ask(id_)]
 
     def _tiers(self, id_: str) -> list[JsonObject]:
         written, in_force = self._config.cascades[id_].tiers, self._policies.tiers[id_]
@@ -49,10 +53,16 @@ class ConfiguredPlayground:
         ]
 
     async def decide(
-        self, model: str, number: int, answers: Sequence[Answer], options: CascadeOptions, veto: Sequence[Check]
+        self,
+        model: str,
+        number: int,
+        answers: Sequence[Answer],
+        options: CascadeOptions,
+        veto: Sequence[Check],
+        caller: Caller,
     ) -> TierResult:
-        if model not in self._config.cascades:
-            message = f"There is no cascade {quoted(model)}. {choices(model, self._config.cascades)}"
+        if model not in (allowed := self._cascades(caller)):
+            message = f"There is no cascade {quoted(model)}. {choices(model, allowed)}"
             raise UnknownModelError(message, "model", "model_not_found")
         members = overridden(self._config, model, self._policies.tiers[model], options)[:-1]
         if number >= len(members):

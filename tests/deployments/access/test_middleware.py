@@ -12,6 +12,7 @@ from serve_app.config.key_file import revoke_key
 from serve_app.deployments.access import key_ring
 from serve_app.deployments.access.middleware import OPEN_PATHS
 from tests.api.serving import FakeService
+from tests.deployments.test_router import routed
 
 from .doors import ASK, CHAT, Door, behind, client
 
@@ -49,7 +50,36 @@ async def test_no_route_but_health_is_open_without_a_valid_key(
     assert door.metrics.measures == [("cascade_key_requests_total", 1, ("", "unauthorized"))]
 
 
-@pytest.mark.parametrize("path", ["/healthz/", "//healthz", "/healthz/../v1/models", "/x/healthz", "/HEALTHZ"])
+async def test_no_route_of_the_whole_server_is_open_but_health_and_the_page_itself(door: Door) -> None:
+    app = routed(access={"keys_file": str(door.file)}, page=True).__serve_build_asgi_app__()
+    statuses = {}
+    async with client(app) as http:
+        for route in app.routes:
+            path = {"/page/static": "/page/static/app.js"}.get(route.path, route.path)
+            for method in getattr(route, "methods", None) or ["GET"]:
+                statuses[method, path] = (await http.request(method, path)).status_code
+    passed = {key for key, status in statuses.items() if status != 401}
+    assert len(statuses) > 15
+    assert ("GET", "/page/about") in statuses
+    assert passed == {("GET", path) for path in ("/", "/healthz", "/readyz", "/page/static/app.js")}
+
+
+async def test_the_page_shows_what_the_key_may_ask(door: Door) -> None:
+    headers = door.key("alice", models=["three", "a"])
+    body = {"model": "default", "answers": [{"text": "a"}, {"text": "b"}]}
+    app = routed(access={"keys_file": str(door.file)}, page=True).__serve_build_asgi_app__()
+    async with client(app) as http:
+        about = (await http.get("/page/about", headers=headers)).json()
+        decided = await http.post("/page/decide", json=body, headers=headers)
+        allowed = await http.post("/page/decide", json=body | {"model": "three"}, headers=headers)
+    assert ([cascade["id"] for cascade in about["cascades"]], about["models"]) == (["three"], ["a"])
+    assert (decided.status_code, allowed.status_code) == (404, 200)
+    assert decided.json()["error"]["message"] == "There is no cascade 'default'. Available: three."
+
+
+@pytest.mark.parametrize(
+    "path", ["/healthz/", "/page", "/page/static", "/healthz/../v1/models", "/x/healthz", "/HEALTHZ"]
+)
 async def test_only_the_very_paths_of_health_are_open(door: Door, path: str) -> None:
     async with door.client() as http:
         assert (await http.get(path)).status_code == 401
@@ -219,6 +249,11 @@ class TestWithoutKeys:
     async def test_an_open_server_asks_nobody(self) -> None:
         async with client(behind(FakeService(), AccessConfig(open=True))) as http:
             assert (await http.post(CHAT, json=ASK)).status_code == 200
+
+    @pytest.mark.parametrize("header", ["x-forwarded-for", "X-Forwarded-Host", "forwarded"])
+    async def test_what_a_proxy_on_this_machine_passes_on_is_not_local(self, header: str) -> None:
+        async with client(behind(FakeService(), AccessConfig()), "http://127.0.0.1:8000") as http:
+            assert (await http.post(CHAT, json=ASK, headers={header: "203.0.113.9"})).status_code == 403
 
     async def test_a_scope_without_an_address_is_not_local(self) -> None:
         app = behind(FakeService(), AccessConfig())
