@@ -50,10 +50,10 @@ test: check k8s-check ## Lint, types and the tests, with real models
 	$(BIN)/python -m tests -m "not slow" $(SIDE_BY_SIDE)
 
 test-slow: install ## The tests that lose nodes and replicas, ask a real Prometheus, and send 100,000 requests (10 minutes)
-	$(BIN)/python -m tests -m slow
+	$(BIN)/python -m tests -m slow $(SIDE_BY_SIDE)
 
 test-vllm: vllm-cpu ## The tests that need vLLM, with two real models on CPU (10 minutes)
-	$(VLLM)/bin/python -m tests -m vllm -W default
+	$(VLLM)/bin/python -m tests -m vllm -W default $(SIDE_BY_SIDE)
 
 check: install ## Format, lint and types, without tests
 	$(BIN)/ruff format --check .

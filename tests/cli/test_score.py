@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner, Result
 
+from serve_app.cli.main import app
 from serve_app.core.types import Generation, Tier
 from serve_app.signals import DEFAULT_SIGNALS, build_signal
 from serve_app.signals.facts import FACTS
@@ -42,14 +44,14 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("config.yaml").write_text(CONFIG)
 
 
-def cascade(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "serve_app.cli", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, input=stdin, timeout=300, check=False)
+def cascade(*arguments: str, stdin: str = "") -> Result:
+    """Run a command in this process, which imports everything only once."""
+    return CliRunner().invoke(app, arguments, input=stdin)
 
 
 def score(*arguments: str, stdin: str = "") -> str:
     done = cascade("score", *arguments, stdin=stdin)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.exit_code, done.stderr) == (0, "")
     return done.stdout
 
 
@@ -141,36 +143,36 @@ def test_names_are_no_markup() -> None:
 )
 def test_mistakes_are_sentences(arguments: tuple[str, ...], sentence: str) -> None:
     done = cascade("score", "--signal", "exact", *arguments)
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.exit_code, done.stdout) == (1, "")
     assert done.stderr.startswith(f"cascade: {sentence}")
     assert "Traceback" not in done.stderr
 
 
 def test_a_config_that_is_not_there() -> None:
     done = cascade("score", "--config", "nowhere.yaml", "a.txt", "b.txt")
-    assert (done.returncode, done.stderr) == (2, "cascade: There is no config file 'nowhere.yaml'.\n")
+    assert (done.exit_code, done.stderr) == (2, "cascade: There is no config file 'nowhere.yaml'.\n")
 
 
 def test_a_signal_that_is_not_installed() -> None:
     if FACTS["bleurt"].installed:
         pytest.skip("bleurt is installed here")
     done = cascade("score", "--signal", "bleurt", "a.txt", "b.txt")
-    assert done.returncode == 1
+    assert done.exit_code == 1
     assert done.stderr.startswith("cascade: 'bleurt' is not installed: make bleurt-env")
 
 
 @pytest.mark.models
 def test_sbert_says_that_it_fetches_and_keeps_stdout_clean() -> None:
     quickstart = str(Path(__file__).parents[2] / "configs" / "quickstart.yaml")
-    done = cascade("score", "--config", quickstart, "--signal", "sbert", *TEXTS, "--json")
-    assert done.returncode == 0
+    command = [sys.executable, "-m", "serve_app.cli", "score", "--config", quickstart, "--signal", "sbert"]
+    done = subprocess.run([*command, *TEXTS, "--json"], capture_output=True, text=True, timeout=300, check=True)
     body = json.loads(done.stdout)
     assert body["matrix"][0][1] > 0.9 > body["matrix"][0][2]
 
 
 def test_signals_one_a_line_in_a_pipe() -> None:
     done = cascade("signals")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.exit_code, done.stderr) == (0, "")
     header, *lines = done.stdout.splitlines()
     assert header.split()[0] == "signal"
     assert [line.split()[0] for line in lines] == list(FACTS)
@@ -209,5 +211,5 @@ AGREED = ["agreement  1.000 (max of the output scores)", "selected   one.txt"]
 )
 def test_a_view_that_cannot_be_used_is_explained(view: str, message: str) -> None:
     done = cascade("score", "--signal", "exact", "a.txt", "b.txt", "--compare", view)
-    assert done.returncode == 1
+    assert done.exit_code == 1
     assert " ".join(done.stderr.split()).removeprefix("cascade: ").startswith(message)

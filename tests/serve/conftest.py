@@ -3,13 +3,12 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 from loadtests.ports import free_port
@@ -166,18 +165,3 @@ REPLAY: dict[str, Any] = {
         }
     ],
 }
-
-
-@pytest.fixture(scope="module")
-def replayed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A cascade of scripted models on real Ray Serve."""
-    with serving(REPLAY, tmp_path_factory.mktemp("replay")) as served:
-        yield served
-
-
-@pytest.fixture
-async def client(replayed: Served) -> AsyncIterator[Any]:
-    from openai import AsyncOpenAI
-
-    async with AsyncOpenAI(base_url=f"{replayed.url}/v1", api_key="none", max_retries=0) as client:
-        yield client

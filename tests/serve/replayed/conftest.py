@@ -1,0 +1,60 @@
+"""One application of scripted models for all tests of this folder: most of their time is its start.
+
+A test that counts has a cascade of its own to count.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from copy import deepcopy
+from typing import Any
+
+import pytest
+from openai import AsyncOpenAI
+
+from loadtests.ports import free_port
+from tests.deployments.collector import Collector, collecting
+from tests.serve.conftest import REPLAY, Served, serving
+
+
+def config(url: str, collector: Collector) -> dict[str, Any]:
+    """The replayed application, with cascades to count (`observed`, `left`), to ask ahead and to nest."""
+    values = deepcopy(REPLAY)
+    args = values["applications"][0]["args"]
+    for member in ("first", "second"):
+        args["models"][member]["answers"].insert(0, {"contains": "a second", "text": "Agreed.", "first_token_s": 1.0})
+    itself = {"engine": "openai_api", "base_url": f"{url}/v1", "keyless": True, "model": "inner"}
+    args["models"]["whole"] = itself | {"input_usd": 1.0, "output_usd": 10.0}
+    members, target = args["cascades"]["default"]["tiers"]
+    args["cascades"] |= {
+        "observed": {"tiers": [members | {"signal": "rouge2"}, target]},
+        "left": {"tiers": [members, target]},
+        "ahead": {"tiers": [members, target], "speculate": "always"},
+        "inner": {"tiers": [members, target]},
+        "outer": {"tiers": [members, {"models": ["whole"]}]},
+    }
+    args["router"] |= {"tracing": {"endpoint": collector.url}}
+    args["scorer"] = {"inline_characters": 0}  # so that the scorer is asked
+    return values
+
+
+@pytest.fixture(scope="package")
+def collector() -> Iterator[Collector]:
+    with collecting() as collector:
+        yield collector
+
+
+@pytest.fixture(scope="package")
+def replayed(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Iterator[Served]:
+    """A cascade of scripted models on real Ray Serve. Its spans are sent when the router stops."""
+    port = free_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_metrics_report_interval_ms", "2000")
+        patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "3600000")
+        values = config(f"http://127.0.0.1:{port}", collector)
+        with serving(values, tmp_path_factory.mktemp("replay"), port) as served:
+            yield served
+
+
+@pytest.fixture
+async def client(replayed: Served) -> AsyncIterator[AsyncOpenAI]:
+    async with AsyncOpenAI(base_url=f"{replayed.url}/v1", api_key="none", max_retries=0) as client:
+        yield client

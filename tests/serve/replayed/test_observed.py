@@ -1,0 +1,134 @@
+"""What Prometheus gets to see of the graph on real Ray Serve: counts of a cascade that no other test asks."""
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.serve.conftest import PATIENCE_S, Served, until
+
+pytestmark = pytest.mark.serve
+
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+def ask(served: Served, text: str, **options: Any) -> None:
+    body = {"model": "observed", "messages": [{"role": "user", "content": text}]} | options
+    with httpx.Client(base_url=served.url, timeout=60, trust_env=False) as http:
+        http.post("/v1/chat/completions", json=body)
+
+
+async def scraped() -> Samples:
+    """Ours among what the node exports, by name and our own labels; counts of replicas added up."""
+    import ray
+    from prometheus_client.parser import text_string_to_metric_families
+
+    [node] = ray.nodes()
+    address = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+    try:
+        async with httpx.AsyncClient(timeout=PATIENCE_S, trust_env=False) as http:
+            text = (await http.get(address)).text
+    except httpx.TransportError:  # busy, and asked again
+        return {}
+    found: Samples = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.name.startswith("ray_cascade_"):
+                assert sample.labels["application"] == "cascade"
+                assert sample.labels["deployment"]
+                assert sample.labels["replica"]
+                own = frozenset((key, value) for key, value in sample.labels.items() if key in OWN)
+                found[sample.name, own] = found.get((sample.name, own), 0) + sample.value
+    return found
+
+
+OWN = {
+    "bound",
+    "cascade",
+    "outcome",
+    "model",
+    "tier",
+    "accepted",
+    "reason",
+    "signal",
+    "phase",
+    "role",
+    "status",
+    "kind",
+    "use",
+    "le",
+}
+
+
+def series(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
+    return f"ray_cascade_{name}", frozenset(labels.items())
+
+
+async def test_counts(replayed: Served) -> None:
+    for text in ("Capital of France?", "Capital of France?", "How many?", "one waits, target fails"):
+        await asyncio.to_thread(ask, replayed, text)
+    await asyncio.to_thread(ask, replayed, "How many?", stream=True)
+    expected = {
+        series("requests_total", cascade="observed", outcome="accepted", model="first"): 2,
+        series("requests_total", cascade="observed", outcome="deferred", model="target"): 2,
+        series("requests_total", cascade="observed", outcome="failed", model=""): 1,
+        series("decisions_total", cascade="observed", tier="0", accepted="true", reason="agreement"): 2,
+        series("decisions_total", cascade="observed", tier="0", accepted="false", reason="disagreement"): 2,
+        series("decisions_total", cascade="observed", tier="0", accepted="false", reason="too_few_answers"): 1,
+        series("agreement_count", cascade="observed", tier="0", signal="rouge2"): 4,
+        series("agreement_bucket", cascade="observed", tier="0", signal="rouge2", le="0.65"): 0,
+        series("agreement_bucket", cascade="observed", tier="0", signal="rouge2", le="0.7"): 2,
+        series("agreement_bucket", cascade="observed", tier="0", signal="rouge2", le="1.0"): 4,
+        series("threshold", cascade="observed", tier="0"): 0.9,
+        series("user_config_refused"): 0,
+        series("request_seconds_count", cascade="observed", phase="whole"): 5,
+        series("request_seconds_count", cascade="observed", phase="target"): 3,
+        series("request_seconds_count", cascade="observed", phase="first_text"): 1,
+        series("model_calls_total", cascade="observed", model="first", role="member", status="ok"): 4,
+        series("model_calls_total", cascade="observed", model="first", role="member", status="error"): 1,
+        series("model_calls_total", cascade="observed", model="target", role="target", status="error"): 1,
+        # "Capital of France?" has 3 words, "How many?" 2; the target answers with 3
+        series("tokens_total", cascade="observed", model="first", kind="prompt", use="returned"): 6,
+        series("tokens_total", cascade="observed", model="second", kind="prompt", use="unused"): 6 + 4,
+        series("tokens_total", cascade="observed", model="target", kind="completion", use="returned"): 6,
+        series("cost_usd_total", cascade="observed", model="target"): pytest.approx(6 * 2 / 1e6),
+        series("target_only_cost_usd_total", cascade="observed"): pytest.approx((6 + 8) * 2 / 1e6),
+        series("scorer_batch_texts_count", signal="rouge2"): 4,
+        series("scorer_waiting_requests", signal="rouge2"): 0,
+        series("engine_active_requests"): 0,
+    }
+
+    seen: dict[Any, float | None] = {}
+
+    async def arrived() -> bool:
+        found = await scraped()
+        seen.update({key: found.get(key) for key in expected})
+        return seen == expected
+
+    # Every replica reports by its own clock.
+    with suppress(TimeoutError):
+        await until(arrived, True)
+    assert seen == expected
+
+
+async def test_a_change_of_the_threshold_shows(replayed: Served) -> None:
+    def change(settings: dict[str, Any]) -> None:
+        def write(values: dict[str, Any]) -> None:
+            values["applications"][0]["deployments"] = [{"name": "Router", "user_config": settings}]
+
+        replayed.rewrite(write)
+        replayed.deploy()
+
+    async def gauges() -> list[float | None]:
+        found = await scraped()
+        wanted = [series("threshold", cascade="observed", tier="0"), series("user_config_refused")]
+        rates = [series("calibrated_deferral_rate", cascade="observed", bound=it) for it in ("expected", "low", "high")]
+        return [found.get(key) for key in wanted + rates]
+
+    calibrated = {"id": "observed-1", "thresholds": [0.5], "deferral_rate": [0.4, 0.3, 0.45]}
+    await asyncio.to_thread(change, {"thresholds": {"observed": [0.5]}, "calibrations": {"observed": calibrated}})
+    await until(gauges, [0.5, 0, 0.4, 0.3, 0.45])
+    await asyncio.to_thread(change, {"thresholds": {"obsreved": [0.2]}})
+    await until(gauges, [0.5, 1, 0.4, 0.3, 0.45])
