@@ -41,6 +41,22 @@ def test_a_wrong_key_has_no_name(wrong: str) -> None:
     assert (file.name_of("sk-cascade-a"), file.name_of(wrong)) == ("alice", None)
 
 
+@pytest.mark.parametrize("right", [0, 2, 4])
+def test_every_hash_is_compared_whichever_is_right(right: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong key takes as long as a right one, wherever that stands in the file."""
+    hashes = {f"k{n}": {"sha256": digest(f"secret {n}")} for n in range(5)}
+    file = KeyFile.model_validate({"api_keys": hashes})
+    compared: list[str] = []
+
+    def compare(one: str, other: str) -> bool:
+        compared.append(one)
+        return one == other
+
+    monkeypatch.setattr("hmac.compare_digest", compare)
+    assert (file.name_of(f"secret {right}"), file.name_of("wrong")) == (f"k{right}", None)
+    assert compared == [key.sha256 for key in file.api_keys.values()] * 2
+
+
 def test_no_two_keys_are_equal_and_each_looks_like_a_secret(path: Path) -> None:
     secrets = {create_key(path, f"k{n}") for n in range(5)}
     assert len(secrets) == 5
