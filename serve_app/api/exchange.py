@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine, Mapping
 from dataclasses import dataclass, replace
+from math import inf, nan
 from typing import Any, TypeVar
 
 from starlette.types import Receive
@@ -17,10 +18,11 @@ from serve_app.core.record import DecisionRecord, usage
 from serve_app.core.running.cascade import Event
 from serve_app.core.running.progress import Progress, merged
 from serve_app.core.types import Outcome, Prompt
-from serve_app.errors import RequestError
+from serve_app.errors import RequestError, quoted
 
 T = TypeVar("T")
 SESSION_HEADER = "x-session-id"
+TIMEOUT_HEADER = "x-request-timeout-s"
 NO_CACHE = {"no-cache", "no-store"}
 
 
@@ -51,7 +53,7 @@ class Exchange:
         self.keepalive_s = service.keepalive_s
         self.stream_open_s = service.stream_open_s
         prompt = replace(ask.prompt, trace=trace_context(headers))
-        self._options = _with_cache_control(_with_session(ask.options, headers), headers)
+        self._options = _with_cache_control(_with_time_limit(_with_session(ask.options, headers), headers), headers)
         try:
             self.run = service.open(
                 ask.model, prompt, self._options, stream=ask.stream, answers=ask.choices, caller=caller
@@ -95,6 +97,21 @@ def _with_session(options: CascadeOptions, headers: Mapping[str, str]) -> Cascad
     if len(session) > MAX_SESSION:
         raise RequestError(f"{SESSION_HEADER}: must have at most {MAX_SESSION} characters.", SESSION_HEADER)
     return options.model_copy(update={"session": session})
+
+
+def _with_time_limit(options: CascadeOptions, headers: Mapping[str, str]) -> CascadeOptions:
+    """Return the options with the header's time limit if it is the shorter one. Raises `RequestError` if it is none."""
+    text = headers.get(TIMEOUT_HEADER)
+    if text is None:
+        return options
+    try:
+        limit_s = float(text)
+    except ValueError:
+        limit_s = nan
+    if not 0 < limit_s < inf:
+        message = f"{TIMEOUT_HEADER}: must be a number of seconds above 0, got {quoted(text)}."
+        raise RequestError(message, TIMEOUT_HEADER)
+    return options.model_copy(update={"max_latency_s": min(limit_s, options.max_latency_s or inf)})
 
 
 def _with_cache_control(options: CascadeOptions, headers: Mapping[str, str]) -> CascadeOptions:

@@ -435,3 +435,16 @@ async def test_a_session_is_named_in_the_body_or_a_header(http: httpx.AsyncClien
     ):
         assert response.status_code == 400
         assert response.json()["error"]["param"] in ("x-session-id", "cascade.session")
+
+
+async def test_a_time_limit_is_named_in_the_body_or_a_header(http: httpx.AsyncClient, service: FakeService) -> None:
+    body = {"model": "default", "messages": [{"role": "user", "content": "Hi"}]}
+    limited = body | {"cascade": {"max_latency_s": 4}}
+    path, header = "/v1/chat/completions", "x-request-timeout-s"
+    await http.post(path, json=body, headers={header: "2.5"})
+    await http.post(path, json=limited, headers={header: "9"})
+    await http.post(path, json=limited, headers={header: "3"})
+    assert [options.max_latency_s for options in service.options] == [2.5, 4, 3]
+    for value in ("0", "-1", "soon", "nan", "inf"):
+        response = await http.post(path, json=body, headers={header: value})
+        assert (response.status_code, response.json()["error"]["param"]) == (400, header)

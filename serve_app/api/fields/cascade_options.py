@@ -40,7 +40,9 @@ class CascadeOptions(Body):
     )
     max_cost_usd: float | None = Field(None, gt=0, description=f"{_MOST} may cost, in US dollars.")
     max_flops: float | None = Field(None, gt=0, description=f"{_MOST} may cost, in FLOPs.")
-    max_latency_s: float | None = Field(None, gt=0, description=f"{_MOST} may take, in seconds.")
+    max_latency_s: float | None = Field(
+        None, gt=0, description=f"{_MOST} may take, in seconds; of this and the header x-request-timeout-s the lower."
+    )
     session: Text | None = Field(
         None,
         min_length=1,
