@@ -27,6 +27,8 @@ logger = logging.getLogger("ray.serve")
 MICRODOLLARS = 1_000_000
 """The unit in which dollars are counted, since the library counts whole numbers."""
 DAY_S = 86_400
+STORE_TIMEOUT_S = 2.0
+"""A Redis that takes longer counts as away: requests would wait for it without end."""
 STORE_RETRY_S = 5.0
 STORE_AWAY = ErrorDetail(503, "The limits of API keys cannot be counted at the moment.", "server_error")
 
@@ -156,10 +158,10 @@ def _store(config: AccessConfig) -> StorageTypes:
     if config.limits_url is None:
         return storage_from_string("async+memory://")
     password = os.environ.get(config.limits_password_env or "", "")
-    options = {"password": password} if password else {}
+    options: dict[str, str | float] = {"password": password} if password else {}
+    options |= {"socket_timeout": STORE_TIMEOUT_S, "socket_connect_timeout": STORE_TIMEOUT_S}
+    url = f"async+{config.limits_url}"
     try:
-        return storage_from_string(
-            f"async+{config.limits_url}", implementation="redispy", wrap_exceptions=True, **options
-        )
+        return storage_from_string(url, implementation="redispy", wrap_exceptions=True, **options)
     except ConfigurationError as error:
         raise ConfigError("router.access.limits_url needs redis: pip install 'semantic-cascade[redis]'.") from error

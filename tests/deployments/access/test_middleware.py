@@ -164,6 +164,18 @@ async def test_a_limited_key_sees_and_asks_its_own_models_only(door: Door) -> No
     assert len(door.service.runs) == 1
 
 
+async def test_an_allowed_page_in_a_browser_may_ask_and_reads_why_it_was_refused(door: Door) -> None:
+    access = {"keys_file": str(door.file)}
+    app = routed(access=access, cors={"origins": ["https://app.example"]}).__serve_build_asgi_app__()
+    origin = {"origin": "https://app.example"}
+    asked = {"access-control-request-method": "POST", "access-control-request-headers": "authorization, x-api-key"}
+    async with client(app) as http:
+        preflight = await http.options(CHAT, headers=origin | asked)
+        refused = await http.post(CHAT, json=ASK, headers=origin)
+    assert (preflight.status_code, refused.status_code) == (200, 401)
+    assert {answer.headers["access-control-allow-origin"] for answer in (preflight, refused)} == set(origin.values())
+
+
 async def test_an_id_that_is_gone_names_no_others(door: Door) -> None:
     headers = door.key("alice", models=["old"])
     async with door.client() as http:
