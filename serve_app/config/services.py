@@ -183,7 +183,8 @@ class RouterConfig(Strict):
     cors: CorsConfig | None = Field(None, description="Which pages in browsers may use the API; null: none.")
     page: bool | None = Field(
         None,
-        description="Whether a page to try the cascades is served at `/`; null: to clients on this machine alone.",
+        description="Whether a page to try the cascades is served at `/`; null: to clients on this machine alone, or, "
+        "with API keys, to all.",
     )
     responses: ResponsesConfig = Field(
         ResponsesConfig(), description="Responses that are kept, so that a later request can go on from them."

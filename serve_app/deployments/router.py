@@ -56,9 +56,11 @@ from serve_app.deployments.protecting.liveness import Health, Liveness, look_up
 from serve_app.deployments.protecting.protection import Protection
 from serve_app.deployments.protecting.readiness import ReadinessProbe
 from serve_app.deployments.sessions import Sessions
+from serve_app.deployments.showing.live import Live
 from serve_app.deployments.showing.playground import ConfiguredPlayground
 from serve_app.deployments.speculation import Speculations
 from serve_app.errors import ConfigError, RequestError, UnknownModelError, choices, quoted
+from serve_app.page.live import install_live
 from serve_app.page.playground import install_playground
 from serve_app.page.site import install_page
 from serve_app.signals import CompositeScorer
@@ -114,6 +116,7 @@ class Router:
         self._speculations = Speculations(config, self._costs, self._speeds, self._protection.idle)
         self._policies = Policies(config)
         self._readiness = ReadinessProbe(config, self._policies, self._protection, _look)
+        self._live = Live(self._policies, self._protection, self._readiness)
         self._demand = Demand(
             {
                 id_: [[*map(config.served_by, models)] for models in newly_asked([tier.models for tier in tiers])]
@@ -131,7 +134,8 @@ class Router:
             open_to(app, self._config.router.cors)
         if self._config.router.page is not False:
             install_playground(app, ConfiguredPlayground(self._config, self._policies, self._scorer))
-            install_page(app, everywhere=bool(self._config.router.page))
+            install_live(app, self._live)
+            install_page(app, everywhere=self._config.router.page or self._access.keys is not None)
         return app
 
     async def drain(self) -> int:
@@ -262,6 +266,7 @@ class Router:
         charges = charge(run, outcome, self._costs)
         calibration = self._policies.calibration(model, run)
         record = decision_record(model, run, outcome, charges, answers=options.include_answers, calibration=calibration)
+        self._live.ended(outcome, record)
         self._instruments.record_all(request_measures(model, run, outcome, record, charges))
         if self._tracing:
             self._tracing.ended(run, outcome, record)

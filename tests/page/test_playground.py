@@ -155,7 +155,7 @@ def test_code_is_highlighted_and_a_request_can_be_copied(browser: Browser, serve
     exec(call, {}, names)
     assert names["response"]["messages"] == wanted
     browser.open(link)
-    browser.until("document.querySelector('#prompt').value === arguments[0]", prompt)
+    browser.until("document.querySelector('#prompt')?.value === arguments[0]", prompt)
     assert browser.all(".turn") == []  # a link asks nothing by itself
 
 

@@ -14,11 +14,11 @@ from serve_app.errors import OverloadedError
 
 
 class Protection:
-    """Admits requests while there is room, and gives each its models; `breakers` are by deployment."""
+    """Admits requests while there is room, and gives each its models; `breakers` and `loads` are by deployment."""
 
     def __init__(self, config: AppConfig) -> None:
         self._config = config
-        self._loads = loads(config)
+        self.loads = loads(config)
         self.breakers = {name: CircuitBreaker(config.router.circuit_breaker) for name in config.deployments()}
         self._models: dict[str, GuardedModel] = {}
         self._places: dict[int, list[Place]] = {}
@@ -27,26 +27,26 @@ class Protection:
         """Take the models, adapters included, that requests will ask."""
         for name, model in models.items():
             deployment = self._config.served_by(name)
-            self._models[name] = GuardedModel(model, self._loads[deployment], self.breakers[deployment])
+            self._models[name] = GuardedModel(model, self.loads[deployment], self.breakers[deployment])
 
     def full(self, tier: Tier) -> str | None:
         """Return the model of a tier that has no room, the one with the longest wait, or None."""
-        return fullest({name: self._loads[self._config.served_by(name)] for name in tier.models})
+        return fullest({name: self.loads[self._config.served_by(name)] for name in tier.models})
 
     def idle(self, models: Sequence[str]) -> bool:
         """Return whether these models would begin with a request each at once, and none is left out or on trial."""
         asked = Counter(map(self._config.served_by, models))
-        return all(self._loads[name].has_slots(count) and self.breakers[name].closed for name, count in asked.items())
+        return all(self.loads[name].has_slots(count) and self.breakers[name].closed for name, count in asked.items())
 
     def overloaded(self, name: str) -> OverloadedError:
         """Return the error of a request that finds a model full."""
-        load = self._loads[self._config.served_by(name)]
+        load = self.loads[self._config.served_by(name)]
         message = f"The model {name!r} has {load.in_progress} requests, as many as may wait for it."
         return OverloadedError(message, load.retry_after_s)
 
     def enter(self, run: Run) -> None:
         """Give the run its models, with a place at each that is asked first, which it takes when it begins."""
-        places = {name: Place(self._loads[self._config.served_by(name)]) for name in run.first.models}
+        places = {name: Place(self.loads[self._config.served_by(name)]) for name in run.first.models}
         run.models = self._models | {name: self._models[name].at(place) for name, place in places.items()}
         self._places[id(run)] = list(places.values())
 

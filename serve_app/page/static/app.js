@@ -6,6 +6,7 @@ import {read} from "./lib/fragment.js";
 /** Views by their name in the address; each is loaded when it is first shown. */
 const VIEWS = {
   playground: {title: "Playground", load: () => import("./views/playground.js")},
+  live: {title: "Live", load: () => import("./views/live.js")},
 };
 const THEMES = {auto: "System", light: "Light", dark: "Dark"};
 

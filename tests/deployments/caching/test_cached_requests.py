@@ -229,7 +229,7 @@ async def test_equal_requests_take_one_place_and_make_one_run() -> None:
     records = await asyncio.gather(*tasks)
     assert sorted(served.asked) == ["a", "b", "t"]
     assert [record.cached for record in records] == [None, *[Cached(0.0, shared=True)] * 99]
-    assert served.router._protection._loads["a"].in_progress == 0
+    assert served.router._protection.loads["a"].in_progress == 0
     assert sorted(served.cache_results()) == ["miss", *["shared"] * 99]
 
 
@@ -238,7 +238,7 @@ async def test_a_request_that_takes_another_s_place_takes_its_room_too() -> None
     served.handles["a"].gate = asyncio.Event()
     first = served.router.open("default", QUESTION, CascadeOptions(), stream=False)
     second = served.router.open("default", QUESTION, CascadeOptions(), stream=False)
-    load = served.router._protection._loads["a"]
+    load = served.router._protection.loads["a"]
     assert load.in_progress == 1
     served.router.close("default", first, None, CascadeOptions())
     assert load.in_progress == 0

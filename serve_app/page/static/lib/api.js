@@ -41,9 +41,12 @@ export const getJson = async path => (await request(path, {method: "GET"})).json
 export const postJson = async (path, body, signal) =>
   (await request(path, {method: "POST", body: JSON.stringify(body), signal})).json();
 
-/** Ask for a stream, and give each event's name and data to `take`. Ends with [DONE]; anything else is an ApiError. */
-export async function postStream(path, body, take, signal) {
-  const response = await request(path, {method: "POST", body: JSON.stringify(body), signal});
+export const postStream = (path, body, take, signal) => stream(path, {method: "POST", body: JSON.stringify(body), signal}, take);
+export const getStream = (path, take, signal) => stream(path, {method: "GET", signal}, take);
+
+/** Ask for a stream, and give the data of each event to `take`. Ends with [DONE]; anything else is an ApiError. */
+async function stream(path, options, take) {
+  const response = await request(path, options);
   const reader = response.body.getReader(), decoder = new TextDecoder();
   let rest = "";
   for (;;) {

@@ -1,0 +1,205 @@
+"""What this router replica has done in the last minutes, kept so that a request costs next to nothing."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from math import ceil
+from time import monotonic, time
+
+from serve_app.core.cost import Cost
+from serve_app.core.record import DecisionRecord
+from serve_app.core.record_json import JsonObject
+from serve_app.core.types import Generation, Outcome
+from serve_app.deployments.policies import Policies
+from serve_app.deployments.protecting.protection import Protection
+from serve_app.deployments.protecting.readiness import ReadinessProbe
+
+WINDOW_S = 300
+"""Seconds that the figures are about."""
+SERIES_S = 120
+"""Seconds of the curve of requests."""
+KEPT = 1000
+"""Requests of a cascade that percentiles, savings and the histogram are about, at most."""
+RECENT = 25
+BINS = 40
+REUSED_S = 0.9
+"""How long a snapshot serves all who watch."""
+UNITS = ("usd", "flops", "device_s")
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """One request that has ended, at `at` seconds of the clock."""
+
+    at: float
+    record: DecisionRecord
+    failed: bool
+
+
+@dataclass(slots=True)
+class Counts:
+    """Requests that ended in one second of the clock."""
+
+    second: int
+    asked: int = 0
+    deferred: int = 0
+    failed: int = 0
+
+
+@dataclass(slots=True)
+class History:
+    """What is kept of one cascade."""
+
+    ended: deque[Ended] = field(default_factory=lambda: deque(maxlen=KEPT))
+    counts: deque[Counts] = field(default_factory=lambda: deque(maxlen=WINDOW_S))
+
+    def add(self, ended: Ended) -> None:
+        """Count a request."""
+        self.ended.append(ended)
+        second = int(ended.at)
+        if not self.counts or self.counts[-1].second != second:
+            self.counts.append(Counts(second))
+        last = self.counts[-1]
+        last.asked += 1
+        last.failed += ended.failed
+        last.deferred += bool(ended.record.deferred)
+
+    def series(self, now: int) -> Iterator[Counts]:
+        """Yield the counts of the last full seconds, zeros for those without a request, the oldest first."""
+        by_second = {counts.second: counts for counts in self.counts}
+        return (by_second.get(second, Counts(second)) for second in range(now - SERIES_S, now))
+
+    def within(self, since: float) -> list[Ended]:
+        """Return the requests that ended after a time."""
+        return [ended for ended in self.ended if ended.at > since]
+
+
+class Live:
+    """The last minutes of a router replica's cascades; `clock` gives seconds that never go back."""
+
+    def __init__(
+        self,
+        policies: Policies,
+        protection: Protection,
+        readiness: ReadinessProbe,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._policies = policies
+        self._protection = protection
+        self._readiness = readiness
+        self._clock = clock
+        self._histories: dict[str, History] = {}
+        self._recent: deque[tuple[float, DecisionRecord]] = deque(maxlen=RECENT)
+        self._latest: tuple[float, JsonObject] | None = None
+
+    def ended(self, outcome: Outcome | None, record: DecisionRecord) -> None:
+        """Count a request that has ended; of its record nothing that a model wrote is kept."""
+        if any(tier.answers is not None for tier in record.tiers):
+            record = record.without_answers()
+        failed = outcome is not None and not isinstance(outcome.answer, Generation)
+        self._histories.setdefault(record.id, History()).add(Ended(self._clock(), record, failed))
+        self._recent.append((time(), record))
+
+    async def snapshot(self) -> JsonObject:
+        """Return the figures, which all who ask within a second share."""
+        now = self._clock()
+        if self._latest is None or now - self._latest[0] > REUSED_S:
+            self._latest = (now, await self._figures(now))
+        return self._latest[1]
+
+    async def _figures(self, now: float) -> JsonObject:
+        readiness = await self._readiness.now()
+        replicas = readiness.details.get("replicas")
+        left_out = self._protection.left_out()
+        return {
+            "at": time(),
+            "window_s": WINDOW_S,
+            "ready": readiness.ready,
+            "waiting_for": readiness.details.get("waiting_for"),
+            "cascades": [self._cascade(id_, now) for id_ in self._policies.thresholds],
+            "models": [
+                {
+                    "name": name,
+                    "replicas": replicas.get(name) if isinstance(replicas, dict) else None,
+                    "in_progress": load.in_progress,
+                    "slots": load.slots,
+                    "left_out": name in left_out,
+                }
+                for name, load in self._protection.loads.items()
+            ],
+            "recent": [_decided(at, record) for at, record in reversed(self._recent)],
+        }
+
+    def _cascade(self, id_: str, now: float) -> JsonObject:
+        history = self._histories.get(id_, History())
+        ended, series = history.within(now - WINDOW_S), list(history.series(int(now)))
+        lately = [counts for counts in history.counts if counts.second > now - WINDOW_S]
+        seconds = sorted(one.record.timings.total for one in ended if one.record.timings.total is not None)
+        tier = self._policies.tiers[id_][0]
+        agreements = [value for one in ended if (value := _agreement(one.record)) is not None]
+        limits = tier.signal_range
+        expected = self._policies.expected.get(id_)
+        return {
+            "id": id_,
+            "thresholds": list(self._policies.thresholds[id_]),
+            "calibration": self._policies.calibrations.get(id_),
+            "expected_deferral": None if expected is None else list(expected),
+            "asked": sum(counts.asked for counts in lately),
+            "deferred": sum(counts.deferred for counts in lately),
+            "failed": sum(counts.failed for counts in lately),
+            "series": [[counts.asked, counts.deferred, counts.failed] for counts in series],
+            "latency_s": {f"p{percent}": _percentile(seconds, percent) for percent in (50, 95, 99)},
+            "agreements": histogram(agreements, (0.0, 1.0) if limits is None else (limits.low, limits.high)),
+            "cost": _cost(ended),
+        }
+
+
+def _agreement(record: DecisionRecord) -> float | None:
+    decision = record.tiers[0].decision if record.tiers else None
+    return None if decision is None or record.cached is not None else decision.agreement
+
+
+def _decided(at: float, record: DecisionRecord) -> JsonObject:
+    first = record.tiers[0].decision if record.tiers else None
+    return {
+        "at": at,
+        "id": record.id,
+        "deferred": record.deferred,
+        "answered_by": record.answered_by,
+        "reason": record.reason,
+        "agreement": None if first is None else first.agreement,
+        "threshold": None if first is None else first.threshold,
+        "total_s": record.timings.total,
+        "cached": record.cached is not None,
+    }
+
+
+def _percentile(ordered: Sequence[float], percent: int) -> float | None:
+    """Return the smallest value that is at least as large as `percent` of all, or None of none."""
+    return ordered[ceil(len(ordered) * percent / 100) - 1] if ordered else None
+
+
+def histogram(values: Sequence[float], limits: tuple[float, float]) -> JsonObject:
+    """Return how many values lie in each of equal bins; the limits are widened, if need be, to hold all."""
+    low, high = min([limits[0], *values]), max([limits[1], *values])
+    counts = [0] * BINS
+    for value in values:
+        counts[min(BINS - 1, int((value - low) / (high - low) * BINS)) if high > low else 0] += 1
+    return {"low": low, "high": high, "counts": counts}
+
+
+def _cost(ended: Sequence[Ended]) -> JsonObject:
+    """Return what requests cost, beside what the target alone would have cost, in each unit that is known of both."""
+    pairs = [(one.record.cost, one.record.cost.target_only) for one in ended]
+    sums: JsonObject = {}
+    for unit in UNITS:
+        known = [_both(spent, alone, unit) for spent, alone in pairs if alone is not None]
+        both = [pair for pair in known if pair is not None]
+        if both:
+            sums[unit] = [sum(spent for spent, _ in both), sum(alone for _, alone in both)]
+    return sums
+
+
+def _both(spent: Cost, alone: Cost, unit: str) -> tuple[float, float] | None:
+    first, second = getattr(spent, unit), getattr(alone, unit)
+    return None if first is None or second is None else (first, second)

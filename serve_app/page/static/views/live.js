@@ -1,0 +1,97 @@
+// What the server does now: a snapshot each second.
+import {html, useEffect, useState} from "../vendor/preact.js";
+import {ApiError, getStream} from "../lib/api.js";
+import {Chart, colour} from "../lib/chart.js";
+import {UNITS, count, percent, score, seconds} from "../lib/format.js";
+
+const rate = ({asked, deferred}) => (asked ? deferred / asked : null);
+const WAIT_MS = 2000;
+
+/** Reads streams one after another, since each ends by itself, until it is stopped. */
+function follow(onSnapshot, onTrouble) {
+  const stopping = new AbortController();
+  (async () => {
+    while (!stopping.signal.aborted) {
+      try {
+        await getStream("page/live", snapshot => { onTrouble(null); onSnapshot(snapshot); }, stopping.signal);
+      } catch (error) {
+        if (error.name === "AbortError") return;
+        onTrouble(error instanceof ApiError ? error : new ApiError("broken", error.message));
+        if ([401, 403].includes(error.status)) return;
+        await new Promise(resolve => { setTimeout(resolve, WAIT_MS); });
+      }
+    }
+  })();
+  return () => stopping.abort();
+}
+
+function Tile({name, value, about, tone = ""}) {
+  return html`<div class=${`tile ${tone}`}><dt>${name}</dt><dd>${value}<small class="soft">${about}</small></dd></div>`;
+}
+
+function Tiles({cascade}) {
+  const recent = cascade.series.slice(-10), perSecond = recent.reduce((sum, [asked]) => sum + asked, 0) / recent.length;
+  const unit = Object.keys(UNITS).find(unit => cascade.cost[unit]?.[1] > 0), [spent, alone] = cascade.cost[unit] ?? [];
+  const expected = cascade.expected_deferral, now = rate(cascade);
+  const drifts = expected && now !== null && cascade.asked >= 50 && (now < expected[1] || now > expected[2]);
+  const {p50, p95, p99} = cascade.latency_s;
+  return html`<dl class="tiles">
+    <${Tile} name="Requests" value=${`${perSecond.toFixed(1)}/s`} about=${`${count(cascade.asked)} in 5 minutes${cascade.failed ? `, ${count(cascade.failed)} failed` : ""}`} tone=${cascade.failed ? "warn" : ""} />
+    <${Tile} name="Deferred" value=${percent(now)} about=${expected ? `calibrated for ${percent(expected[0])} (${percent(expected[1])} to ${percent(expected[2])})` : "not calibrated"} tone=${drifts ? "warn" : ""} />
+    <${Tile} name="Latency" value=${seconds(p50)} about=${`95%: ${seconds(p95)} · 99%: ${seconds(p99)}`} />
+    <${Tile} name="Cost" value=${alone ? percent(spent / alone) : "–"} about=${alone ? `of the target's: ${UNITS[unit].show(spent)}, not ${UNITS[unit].show(alone)}` : "nothing yet"} />
+  </dl>`;
+}
+
+function Requests({cascade}) {
+  const times = cascade.series.map((_, index) => index - cascade.series.length);
+  const data = [times, cascade.series.map(([asked]) => asked), cascade.series.map(([, deferred]) => deferred), cascade.series.map(([, , failed]) => failed)];
+  const line = (name, label) => ({label, stroke: () => colour(name), width: 2, points: {show: false}, fill: () => `color-mix(in srgb, ${colour(name)} 12%, transparent)`});
+  return html`<section class="panel"><h2>Requests a second</h2><p class="keys"><span class="k-brand">all</span><span class="k-defer">deferred</span><span class="k-fault">failed</span></p>
+    <${Chart} data=${data} shape=${cascade.id} label="Requests a second in the last two minutes" scales=${{x: {time: false}, y: {range: (_, low, high) => [0, Math.max(1, high ?? 1)]}}} series=${[{}, line("brand", "all"), line("defer", "deferred"), line("fault", "failed")]} axes=${[{values: (_, ticks) => ticks.map(tick => (tick ? `${tick} s` : "now"))}, {size: 36}]} /></section>`;
+}
+
+function Agreements({cascade}) {
+  const {low, high, counts} = cascade.agreements, most = Math.max(1, ...counts), [threshold] = cascade.thresholds;
+  const at = value => (value - low) / (high - low || 1);
+  return html`<section class="panel"><h2>Agreement</h2><p class="soft small">of the first tier's answers; accepted from the threshold ${score(threshold)} on</p>
+    ${threshold === undefined ? html`<p class="soft">A single model: nothing to agree on.</p>` : html`<div class="histogram" role="img" aria-label=${`Histogram of the agreement; ${count(counts.reduce((sum, each) => sum + each, 0))} requests`}>
+      ${counts.map((number, index) => html`<i key=${index} class=${low + ((index + .5) / counts.length) * (high - low) >= threshold ? "accept" : "defer"} style=${{"--share": number / most}} title=${`${score(low + (index / counts.length) * (high - low))}: ${number}`}></i>`)}
+      <b style=${{"--at": at(threshold)}}></b></div>
+    <div class="ends soft" aria-hidden="true"><span>${score(low)}</span><span>${score(high)}</span></div>`}
+    <p class="soft small">Thresholds in force: ${cascade.thresholds.map(score).join(", ") || "none"}${cascade.calibration ? `, calibration ${cascade.calibration}` : ""}.</p></section>`;
+}
+
+function Models({models}) {
+  return html`<section class="panel wide"><h2>Models</h2><div class="scroll" tabindex="0" role="region" aria-label="Models"><table class="data"><thead><tr><th scope="col">model</th><th scope="col">replicas</th><th scope="col">requests</th><th scope="col">state</th></tr></thead>
+    <tbody>${models.map(({name, replicas, in_progress: busy, slots, left_out: out}) => html`<tr key=${name}><th scope="row">${name}</th><td>${replicas ?? "–"}</td><td><span class="meter" style=${{"--share": Math.min(1, busy / slots)}}></span> ${busy} of ${slots}</td><td>${out ? html`<span class="badge defer">left out</span>` : replicas === 0 ? html`<span class="badge defer">no replica</span>` : html`<span class="badge accept">answers</span>`}</td></tr>`)}</tbody></table></div></section>`;
+}
+
+const time = at => new Date(at * 1000).toLocaleTimeString();
+
+function Recent({decisions}) {
+  return html`<section class="panel wide"><h2>Latest decisions</h2>${decisions.length === 0 ? html`<p class="soft">None yet. Ask something in the <a href="#/playground">playground</a>.</p>` : html`<div class="scroll" tabindex="0" role="region" aria-label="Latest decisions"><table class="data"><thead><tr><th scope="col">time</th><th scope="col">cascade</th><th scope="col">decision</th><th scope="col">answered by</th><th scope="col">agreement</th><th scope="col">took</th></tr></thead>
+    <tbody>${decisions.map(each => html`<tr key=${`${each.at}`}><th scope="row">${time(each.at)}</th><td>${each.id}</td><td>${each.answered_by === null ? html`<span class="badge">no answer</span>` : each.agreement === null && !each.deferred ? html`<span class="badge">${each.cached ? "cached" : "answered"}</span>` : html`<span class=${`badge ${each.deferred ? "defer" : "accept"}`}>${each.deferred ? "deferred" : "accepted"}</span>`} <span class="soft">${each.reason.replaceAll("_", " ")}</span></td><td>${each.answered_by ?? "–"}</td><td>${score(each.agreement)}</td><td>${seconds(each.total_s)}</td></tr>`)}</tbody></table></div>`}</section>`;
+}
+
+function Trouble({error, wantKey, onRetry}) {
+  const closed = [401, 403].includes(error.status);
+  return html`<div class="fault-card" role="alert"><h2>${closed ? "For operators" : "The connection is lost"}</h2><p>${error.message}</p><div class="row">${closed ? html`<button type="button" onClick=${wantKey}>Enter a key</button><button type="button" class="quiet" onClick=${onRetry}>Try again</button>` : html`<span class="soft">Trying again …</span>`}</div></div>`;
+}
+
+export default function Live({generation, wantKey}) {
+  const [snapshot, setSnapshot] = useState(null);
+  const [trouble, setTrouble] = useState(null);
+  const [chosen, setChosen] = useState("");
+  const [tries, setTries] = useState(0);
+  useEffect(() => follow(setSnapshot, setTrouble), [generation, tries]);
+  const cascade = snapshot?.cascades.find(({id}) => id === chosen) ?? snapshot?.cascades[0];
+  return html`<div class="live">
+    <div class="head"><h1>Live</h1>${snapshot && html`<span class=${`state ${snapshot.ready ? "fine" : "off"}`}>${snapshot.ready ? "every cascade can answer" : `waiting for ${(snapshot.waiting_for ?? []).join(", ")}`}</span>`}
+      ${snapshot?.cascades.length > 1 && html`<label class="quiet-select">Cascade <select value=${cascade.id} onChange=${event => setChosen(event.target.value)}>${snapshot.cascades.map(({id}) => html`<option>${id}</option>`)}</select></label>`}</div>
+    ${trouble && html`<${Trouble} error=${trouble} wantKey=${wantKey} onRetry=${() => setTries(tries + 1)} />`}
+    ${cascade ? html`<${Tiles} cascade=${cascade} />
+      <div class="panels"><${Requests} cascade=${cascade} /><${Agreements} cascade=${cascade} /><${Models} models=${snapshot.models} /><${Recent} decisions=${snapshot.recent} /></div>
+      <p class="soft small">The last five minutes of this replica of the router, without any text.</p>` : !trouble && html`<div class="loading" aria-busy="true"></div>`}
+  </div>`;
+}

@@ -1,0 +1,129 @@
+"""Figures of the last minutes, worked out by hand for a few requests."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from serve_app.api.fields.cascade_options import CascadeOptions
+from serve_app.core.running.cascade import run_cascade
+from serve_app.core.types import Failure, Message, Outcome, Prompt
+from serve_app.deployments.router import Router
+from serve_app.deployments.showing.live import Live, histogram
+from tests.page.serving import built, configured
+
+
+class Clock:
+    """Seconds that a test sets."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def watched() -> tuple[Router, Clock]:
+    router, _ = built(configured())
+    clock = Clock()
+    router._live = Live(router._policies, router._protection, router._readiness, clock)
+    return router, clock
+
+
+async def asked(router: Router, question: str, failure: Failure | None = None, **options: Any) -> Outcome:
+    given = CascadeOptions(include_answers=True, **options)
+    run = router.open("default", Prompt((Message("user", question),)), given, stream=False)
+    outcome = await run_cascade(run)
+    if failure is not None:
+        outcome = replace(outcome, answer=failure)
+    router.close("default", run, outcome, given)
+    return outcome
+
+
+async def figures(router: Router, clock: Clock) -> Any:
+    clock.now += 1
+    return (await router._live.snapshot())["cascades"][0]  # type: ignore[index]
+
+
+async def test_requests_are_counted_by_second_and_forgotten_after_five_minutes(watched: tuple[Router, Clock]) -> None:
+    router, clock = watched
+    for question in ("capital of France", "minutes", "minutes"):
+        await asked(router, question)
+    clock.now += 1
+    await asked(router, "minutes", Failure("unavailable", "Away."))
+    cascade = await figures(router, clock)
+    assert (cascade["asked"], cascade["deferred"], cascade["failed"]) == (4, 3, 1)
+    assert cascade["series"][-3:] == [[0, 0, 0], [3, 2, 0], [1, 1, 1]]
+    assert len(cascade["series"]) == 120
+    clock.now += 300
+    cascade = await figures(router, clock)
+    assert (cascade["asked"], cascade["deferred"], cascade["latency_s"]["p50"], cascade["cost"]) == (0, 0, None, {})
+
+
+async def test_costs_are_those_of_the_cascade_beside_the_targets(watched: tuple[Router, Clock]) -> None:
+    router, clock = watched
+    await asked(router, "capital of France")
+    cascade = await figures(router, clock)
+    # 20 tokens read and 4 written: 2 x (5e8 + 1.5e8) x 24 beside 2 x 7e9 x 24
+    assert cascade["cost"]["flops"] == [31.2e9, 336e9]
+
+
+async def test_agreements_fill_a_histogram_over_the_signals_range(watched: tuple[Router, Clock]) -> None:
+    router, clock = watched
+    for question in ("capital of France", "minutes", "minutes"):
+        await asked(router, question)
+    agreements = (await figures(router, clock))["agreements"]
+    assert (agreements["low"], agreements["high"], sum(agreements["counts"])) == (0.0, 1.0, 3)
+    assert (agreements["counts"][20], agreements["counts"][39]) == (2, 1)  # 0.5 and 1
+
+
+def test_a_histogram_widens_to_hold_every_value() -> None:
+    assert histogram([-1.0, 3.0], (0.0, 1.0))["counts"] == [1, *[0] * 38, 1]
+    assert histogram([], (2.0, 2.0))["counts"] == [0] * 40
+    assert histogram([2.0], (2.0, 2.0))["counts"] == [1, *[0] * 39]
+
+
+async def test_decisions_are_listed_without_a_text(watched: tuple[Router, Clock]) -> None:
+    router, clock = watched
+    await asked(router, "minutes")
+    await asked(router, "capital of France")
+    clock.now += 1
+    snapshot: Any = await router._live.snapshot()
+    recent = [(each["answered_by"], each["deferred"], each["agreement"]) for each in snapshot["recent"]]
+    assert recent == [("small-a", False, 1.0), ("large-t", True, 0.5)]
+    assert "Paris" not in str(snapshot)
+    assert "205" not in str(snapshot)
+    assert all(
+        tier.answers is None for ended in router._live._histories["default"].ended for tier in ended.record.tiers
+    )
+
+
+async def test_models_have_their_replicas_and_requests_in_progress(watched: tuple[Router, Clock]) -> None:
+    router, _ = watched
+    given = CascadeOptions()
+    run = router.open("default", Prompt((Message("user", "minutes"),)), given, stream=False)
+    snapshot: Any = await router._live.snapshot()
+    first = {"name": "small-a", "replicas": 1, "in_progress": 1, "slots": 64, "left_out": False}
+    assert snapshot["models"][0] == first
+    router.close("default", run, None, given)
+
+
+async def test_who_asks_within_a_second_shares_a_snapshot(watched: tuple[Router, Clock]) -> None:
+    router, clock = watched
+    first = await router._live.snapshot()
+    clock.now += 0.5
+    assert await router._live.snapshot() is first
+    clock.now += 0.5
+    assert await router._live.snapshot() is not first
+
+
+async def test_thresholds_and_the_expected_rate_are_those_in_force(watched: tuple[Router, Clock]) -> None:
+    router, clock = watched
+    calibrated = {"id": "c1", "thresholds": [0.4], "deferral_rate": [0.3, 0.25, 0.35]}
+    router.reconfigure({"thresholds": {"default": [0.4]}, "calibrations": {"default": calibrated}})
+    cascade = await figures(router, clock)
+    assert (cascade["thresholds"], cascade["calibration"], cascade["expected_deferral"]) == (
+        [0.4],
+        "c1",
+        [0.3, 0.25, 0.35],
+    )

@@ -1,0 +1,129 @@
+"""The live view: its stream, who may watch, and what a browser shows of it."""
+
+import asyncio
+import json
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from serve_app.api.intake.caller import Caller, with_caller
+from serve_app.page.live import MOST_STREAMS, install_live
+
+from .browser import Browser
+from .serving import Served
+
+
+class Counted:
+    """Snapshots with a number each."""
+
+    def __init__(self) -> None:
+        self.number = self.asked = 0
+        self.hold: asyncio.Event | None = None
+
+    async def snapshot(self) -> dict[str, object]:
+        self.asked += 1
+        if self.hold is not None:
+            await self.hold.wait()
+        self.number += 1
+        return {"number": self.number}
+
+
+def application(live: Counted) -> FastAPI:
+    app = FastAPI()
+    install_live(app, live, period_s=0.0)
+    return app
+
+
+def client(app: Any) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost")
+
+
+async def test_a_stream_has_a_snapshot_each_second_and_ends_after_fifteen() -> None:
+    async with client(application(Counted())) as http:
+        response = await http.get("/page/live")
+    assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
+    *events, done, rest = response.text.split("\n\n")
+    assert [json.loads(event.removeprefix("data: ")) for event in events] == [{"number": n} for n in range(1, 16)]
+    assert (done, rest) == ("data: [DONE]", "")
+
+
+async def test_only_operators_may_watch() -> None:
+    app = application(Counted())
+
+    async def with_key(scope: Any, receive: Any, send: Any) -> None:
+        await app(with_caller(scope, Caller("ann", operator=False)), receive, send)
+
+    async with client(with_key) as http:
+        response = await http.get("/page/live")
+    assert (response.status_code, response.json()["error"]["code"]) == (403, "not_an_operator")
+
+
+async def test_there_are_not_more_streams_than_a_router_should_feed() -> None:
+    live = Counted()
+    live.hold = asyncio.Event()
+    async with client(application(live)) as http:
+        watching = [asyncio.create_task(http.get("/page/live")) for _ in range(MOST_STREAMS)]
+        while live.asked < MOST_STREAMS:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        refused = await http.get("/page/live")
+        live.hold.set()
+        assert {response.status_code for response in await asyncio.gather(*watching)} == {200}
+        again = await http.get("/page/live")
+    assert (refused.status_code, refused.headers["retry-after"], again.status_code) == (429, "15", 200)
+
+
+def test_a_browser_shows_figures_models_and_decisions_as_they_come(browser: Browser, served: Served) -> None:
+    browser.open(f"{served.url}/#/live")
+    browser.one(".tiles")
+    before = len(browser.all(".panel:last-child tbody tr"))
+    question = {"role": "user", "content": "How many minutes?"}
+    body = {"model": "default", "messages": [question]}
+    httpx.post(f"{served.url}/v1/chat/completions", json=body).raise_for_status()
+    latest = "document.querySelector('.panel:last-child tbody tr')?.innerText"
+    browser.until(f"document.querySelectorAll('.panel:last-child tbody tr').length > {before} || {before} >= 25")
+    browser.until(f"{latest}.includes('large-t') && {latest}.includes('disagreement')")
+    assert browser.run("return [...document.querySelectorAll('.data tbody th')].map(at => at.innerText)")[:3] == [
+        "small-a",
+        "small-b",
+        "large-t",
+    ]
+    assert "question" not in browser.text("main")
+    assert browser.findings() == []
+
+
+def test_a_lost_connection_is_said_and_taken_up_again(browser: Browser, served: Served) -> None:
+    browser.run("window.real = fetch; window.fetch = () => Promise.reject(new TypeError('gone'))")
+    browser.run("location.hash = '#/live'")
+    browser.until("document.querySelector('.fault-card h2')?.innerText === 'The connection is lost'")
+    browser.run("window.fetch = window.real")
+    browser.until("document.querySelector('.tiles') && !document.querySelector('.fault-card')")
+
+
+def test_a_key_that_is_no_operators_is_asked_for_another(browser: Browser) -> None:
+    browser.run(
+        "window.fetch = async () => new Response(JSON.stringify({error: {message: 'For operators only.'}}),"
+        "{status: 403})"
+    )
+    browser.run("location.hash = '#/live'")
+    browser.until("document.querySelector('.fault-card')?.innerText.includes('For operators only.')")
+    browser.run("document.querySelector('.fault-card button').click()")
+    browser.until("document.activeElement.id === 'key'")
+
+
+@pytest.mark.parametrize("path", ["/", "/page/static/app.js"])
+async def test_the_files_need_no_key_but_the_data_does(path: str, tmp_path: Any) -> None:
+    from serve_app.page.site import HEADERS
+    from tests.page.serving import built, configured
+
+    keys = tmp_path / "keys.yaml"
+    keys.write_text("api_keys: {}\n", encoding="utf-8")
+    app = built(configured(access={"keys_file": str(keys)}))[0].__serve_build_asgi_app__()
+    async with client(app) as http:
+        page = await http.get(path)
+        assert page.status_code == 200
+        assert page.headers.items() >= HEADERS.items()
+        for data in ("/page/about", "/page/live", "/v1/models"):
+            assert (await http.get(data)).status_code == 401
+        assert (await http.post("/page/decide", json={"model": "default", "answers": []})).status_code == 401
