@@ -20,6 +20,7 @@ from serve_app.core.types import Answer, Delta, Embedding, Failure, Generation, 
 from serve_app.deployments import router as router_module
 from serve_app.deployments.protecting.liveness import Health
 from serve_app.deployments.router import Router
+from tests.deployments.unasked import Handle
 
 CODE = (
     "Here it is:\n\n```python\ndef add(a: int, b: int) -> int:\n"
@@ -142,13 +143,10 @@ def built(config: AppConfig, pause_s: float = 0.0) -> tuple[Router, dict[str, Pl
     """A router whose models are players in this process; longer answers are compared here, too."""
     players = {name: Player(name, place, pause_s) for place, name in enumerate(config.models)}
     config = config.model_copy(update={"scorer": config.scorer.model_copy(update={"inline_characters": 100_000})})
-    handle: Any = next(iter(players.values()))
+    scorer: Any = Handle()
     everything_runs = {name: Health(1, "HEALTHY") for name in config.deployments()}
-    with (
-        patch.object(router_module, "ModelHandle", lambda name, handle, liveness, adapter=None: handle),
-        patch.object(router_module, "ScorerHandle", lambda *arguments: handle),
-    ):
-        router = Router(config, players, handle, {})  # type: ignore[arg-type]
+    with patch.object(router_module, "ModelHandle", lambda name, handle, liveness, adapter=None: handle):
+        router = Router(config, players, scorer, {})  # type: ignore[arg-type]
     router._readiness._look = lambda: everything_runs
     return router, players
 

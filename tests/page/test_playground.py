@@ -132,6 +132,16 @@ def test_a_conversation_has_its_history_until_a_new_one_begins(browser: Browser,
     assert texts(browser, ".session strong")[0] == "3"
 
 
+def test_a_look_at_another_view_ends_no_conversation(browser: Browser) -> None:
+    ask(browser, "What is the capital of France?")
+    browser.select("#prompt", "not yet sent")
+    browser.run("location.hash = '#/live'")
+    browser.one(".live")
+    browser.run("location.hash = '#/playground'")
+    browser.until("document.querySelector('#prompt')?.value === 'not yet sent'")
+    assert texts(browser, ".answer .markdown") == ["The capital is Paris."]
+
+
 def test_code_is_highlighted_and_a_request_can_be_copied(browser: Browser, served: Served) -> None:
     prompt = 'Python, it\'s "quoted" \\ and\nbroken ✓ $HOME'
     ask(browser, prompt)

@@ -52,7 +52,7 @@ function Key({onChange, wanted}) {
 
 function App() {
   const [at, setAt] = useState(read());
-  const [View, setView] = useState(null);
+  const [loaded, setLoaded] = useState({});
   const [generation, setGeneration] = useState(0);
   const [keyWanted, setKeyWanted] = useState(0);
   useEffect(() => {
@@ -64,9 +64,10 @@ function App() {
   useEffect(() => {
     document.title = `${VIEWS[name].title} · Semantic Cascade`;
     let current = true;
-    VIEWS[name].load().then(module => current && setView(() => module.default));
+    VIEWS[name].load().then(module => current && setLoaded({name, View: module.default}));
     return () => { current = false; };
   }, [name]);
+  const View = loaded.name === name ? loaded.View : null;
   return html`
     <a class="skip" href="#main" onClick=${event => { event.preventDefault(); document.getElementById("main").focus(); }}>Skip to the content</a>
     <header class="top">

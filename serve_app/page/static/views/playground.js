@@ -13,6 +13,9 @@ const drafted = state => ({prompt: "", model: "", ...Object.fromEntries(FIELDS.f
 const text = value => (typeof value === "string" ? value : "");
 const checked = draft => ({...draft, prompt: text(draft.prompt), model: text(draft.model)});
 
+/** These outlive the view: a look at another one ends no conversation. */
+const conversation = new Conversation(), kept = {draft: null};
+
 function Session({turns, onNew}) {
   const sums = totals(turns), unit = unitOf(sums.cost), alone = sums.cost.target_only[unit];
   return html`<div class="session" role="status" aria-label="Session">
@@ -24,15 +27,18 @@ function Session({turns, onNew}) {
 
 export default function Playground({state, generation, wantKey}) {
   const [, redraw] = useState(0);
-  const [conversation] = useState(() => new Conversation(() => redraw(value => value + 1)));
-  const [draft, setDraft] = useState(() => checked(drafted(state)));
+  const [draft, setDraft] = useState(() => (Object.keys(state).length ? checked(drafted(state)) : kept.draft ?? drafted({})));
+  kept.draft = draft;
   const [about, setAbout] = useState(null);
   const [models, setModels] = useState([]);
   const [trouble, setTrouble] = useState(null);
   const [fault, setFault] = useState("");
   useEffect(() => { if (Object.keys(state).length) setDraft(checked(drafted(state))); }, [state]);
   useEffect(() => { load(); }, [generation]);
-  useEffect(() => () => conversation.stop(), []);
+  useEffect(() => {
+    conversation.changed = () => redraw(value => value + 1);
+    return () => { conversation.changed = () => {}; };
+  }, []);
 
   async function load() {
     try {

@@ -78,10 +78,10 @@ export function totals(turns) {
 
 /** A conversation: `changed` is called, at most once a frame, whenever something is to be drawn anew. */
 export class Conversation {
-  constructor(changed) {
+  constructor() {
     this.turns = [];
     this.session = [];
-    this._changed = changed;
+    this.changed = () => {};
     this._due = false;
   }
 
@@ -126,7 +126,7 @@ export class Conversation {
   _draw() {
     if (this._due) return;
     this._due = true;
-    const draw = () => { if (this._due) { this._due = false; this._changed(); } };
+    const draw = () => { if (this._due) { this._due = false; this.changed(); } };
     requestAnimationFrame(draw);
     setTimeout(draw, 250); // hidden tabs have no frames
   }
