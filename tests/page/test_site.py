@@ -94,9 +94,9 @@ async def test_every_module_that_a_script_imports_is_there() -> None:
     [
         ("127.0.0.1", {}, {}, 200),
         ("::1", {}, {}, 200),
-        ("10.0.0.5", {}, {"access": {"open": True}}, 404),
+        ("10.0.0.5", {}, {}, 404),
         ("127.0.0.1", {"x-forwarded-for": "203.0.113.9"}, {}, 404),
-        ("10.0.0.5", {"x-forwarded-for": "203.0.113.9"}, {"page": True, "access": {"open": True}}, 200),
+        ("10.0.0.5", {"x-forwarded-for": "203.0.113.9"}, {"page": True}, 200),
         ("127.0.0.1", {}, {"page": False}, 404),
     ],
 )
