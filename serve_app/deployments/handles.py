@@ -92,6 +92,7 @@ class ScorerHandle:
         breakers: Mapping[str, CircuitBreaker],
     ) -> None:
         self._breakers = breakers
+        self._prompts = breakers["Scorer"].apart()
         self._shared = shared.options(method_name="score")
         self._encoders = shared.options(method_name="embed")
         self._isolated = {signal: handle.options(method_name="score") for signal, handle in isolated.items()}
@@ -115,11 +116,11 @@ class ScorerHandle:
         return await self._embedded(Trial(), self._timeout_s, signal, texts)
 
     async def embed_prompt(self, signal: str, texts: Sequence[str], timeout_s: float) -> list[Embedding]:
-        """Return the vectors that a request waits for. Raises `SignalError`, at once while the scorer is left out."""
-        breaker = self._breakers["Scorer"]
-        if breaker.left_s is not None:
-            raise SignalError("The scorer is left out.")
-        with breaker.trial() as trial:
+        """Return the vectors that a request waits for. Raises `SignalError`, at once while the encoder is left out."""
+        # A breaker of its own: what is too slow here, within a fraction of a second, may still compare answers in time.
+        if self._prompts.left_s is not None:
+            raise SignalError("The encoder is left out after failures in a row.")
+        with self._prompts.trial() as trial:
             return await self._embedded(trial, timeout_s, signal, texts)
 
     async def _embedded(self, trial: Trial, timeout_s: float, signal: str, texts: Sequence[str]) -> list[Embedding]:

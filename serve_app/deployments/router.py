@@ -106,7 +106,7 @@ class Router:
         self._sessions = Sessions(config)
         remote = ScorerHandle(scorer, isolated, config.scorer.timeout_s, liveness, self._protection.breakers)
         self._encoders, self._embedder = config.encoders(), remote
-        self._prechecks = Prechecks(config, remote.embed_prompt)
+        self._prechecks = Prechecks(config, remote.embed_prompt, remote.embed)
         inline = InlineScorer(config.similarities(), remote, config.scorer.inline_characters)
         self._scorer: Scorer = CompositeScorer(inline, config.composites())
         self._cache = AnswerCache(config, self._begin)

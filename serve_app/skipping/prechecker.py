@@ -18,14 +18,20 @@ from serve_app.skipping.lookup import Lookup
 
 logger = logging.getLogger("ray.serve")
 
-Embed: TypeAlias = Callable[[str, Sequence[str], float], Awaitable[list[Embedding]]]
+EmbedPrompt: TypeAlias = Callable[[str, Sequence[str], float], Awaitable[list[Embedding]]]
 """The vectors of texts by an encoder's name, within so many seconds. Raises SignalError."""
+Embed: TypeAlias = Callable[[str, Sequence[str]], Awaitable[list[Embedding]]]
+"""The same without hurry."""
 
 
 class PastRequests:
-    """The past requests of one cascade. Nothing is skipped before the encoder has proved to be the one of the file."""
+    """The past requests of one cascade.
 
-    def __init__(self, config: AppConfig, cascade: str, embed: Embed) -> None:
+    The first request has the encoder tested, in the background, which also warms it up; nothing is skipped before it
+    has proved to be the one of the file.
+    """
+
+    def __init__(self, config: AppConfig, cascade: str, embed_prompt: EmbedPrompt, embed: Embed) -> None:
         skip, policy = config.cascades[cascade].skip, config.cascades[cascade].skip_policy()
         assert skip is not None
         assert policy is not None
@@ -35,31 +41,39 @@ class PastRequests:
         self._lookup = Lookup(self._fitted)
         self._encoder = skip.encoder
         self._timeout_s = skip.timeout_s
+        self._embed_prompt = embed_prompt
         self._embed = embed
         self._same_encoder: bool | None = None
+        self._test: asyncio.Task[None] | None = None
 
     async def check(self, text: str, thresholds: Sequence[float]) -> Precheck:
         """Return what past requests like the text say under these thresholds. Never raises."""
-        if self._same_encoder is False:
+        if self._same_encoder is None and (self._test is None or self._test.done()):
+            self._test = asyncio.create_task(self._test_encoder())
+        if not self._same_encoder:
             return Precheck(None, failed=True)
-        texts = [text] if self._same_encoder else [text, PROBE]
         try:
-            embeddings = await self._embed(self._encoder, texts, self._timeout_s)
+            [embedding] = await self._embed_prompt(self._encoder, [text], self._timeout_s)
         except SignalError:
             return Precheck(None, failed=True)
-        flops = sum(embedding.flops for embedding in embeddings)
-        if self._same_encoder is None:
-            self._same_encoder = self._fitted.is_of(vector_of(embeddings[1]))
-            if not self._same_encoder:
-                logger.error(
-                    "Cascade %r skips nothing: the encoder %r is not the one that its file was fitted with.",
-                    self._cascade,
-                    self._encoder,
-                )
-                return Precheck(None, flops=flops, failed=True)
         # In a thread: of 100,000 past requests it takes 10 ms, in which no other request would go on.
-        precheck = await asyncio.to_thread(self._looked_up, vector_of(embeddings[0]), thresholds)
-        return replace(precheck, flops=flops)
+        precheck = await asyncio.to_thread(self._looked_up, vector_of(embedding), thresholds)
+        return replace(precheck, flops=embedding.flops)
+
+    async def _test_encoder(self) -> None:
+        """Compare the vector of a fixed sentence with that of the file; if there is none, the next request tests it."""
+        try:
+            [probe] = await self._embed(self._encoder, [PROBE])
+        except SignalError as error:
+            logger.warning("Cascade %r skips nothing yet: %s", self._cascade, error)
+            return
+        self._same_encoder = self._fitted.is_of(vector_of(probe))
+        if not self._same_encoder:
+            logger.error(
+                "Cascade %r skips nothing: the encoder %r is not the one that its file was fitted with.",
+                self._cascade,
+                self._encoder,
+            )
 
     def _looked_up(self, vector: npt.NDArray[np.float32], thresholds: Sequence[float]) -> Precheck:
         [neighbours] = self._lookup.nearest(vector[np.newaxis], self._policy.k)
@@ -82,9 +96,9 @@ class CascadePrechecker:
 class Prechecks:
     """The prechecks of all cascades that say `skip`. Raises ConfigError if one of their files cannot be used."""
 
-    def __init__(self, config: AppConfig, embed: Embed) -> None:
+    def __init__(self, config: AppConfig, embed_prompt: EmbedPrompt, embed: Embed) -> None:
         self._past = {
-            id_: PastRequests(config, id_, embed)
+            id_: PastRequests(config, id_, embed_prompt, embed)
             for id_, cascade in config.cascades.items()
             if cascade.skip is not None
         }

@@ -31,6 +31,7 @@ from serve_app.deployments import router as router_module
 from serve_app.deployments.protecting.liveness import Health
 from serve_app.deployments.router import Router
 from serve_app.errors import OverloadedError, RequestError, UnknownModelError
+from serve_app.skipping.fitted import PROBE
 from tests.deployments.unasked import router_of
 from tests.skipping import past
 
@@ -554,11 +555,16 @@ class TestSkip:
             self.asked.append(texts)
             return [past.embedding(text) for text in texts]
 
-    def routed(self, path: Path, scorer: Any, **cascade: Any) -> Router:
+    async def routed(self, path: Path, scorer: Any, **cascade: Any) -> Router:
+        """A router whose encoder has been tested."""
         past.written(path)
         answers = {"a": PARIS, "b": PARIS, "t": LONG}
         handles: dict[str, Any] = {name: Deployment(answer) for name, answer in answers.items()}
-        return Router(past.config(path, **cascade), handles, scorer, {})
+        router = Router(past.config(path, **cascade), handles, scorer, {})
+        await self.ask(router, past.ODD)
+        await asyncio.sleep(0)
+        scorer.asked.clear()
+        return router
 
     async def ask(self, router: Router, text: str, **options: Any) -> DecisionRecord:
         asked = CascadeOptions(**options)
@@ -566,15 +572,15 @@ class TestSkip:
         return router.close("default", run, await run_cascade(run), asked)
 
     async def test_requests_go_where_their_like_went(self, tmp_path: Path) -> None:
-        router = self.routed(tmp_path / "skip.npz", self.Scorer())
+        router = await self.routed(tmp_path / "skip.npz", self.Scorer())
         hard, easy, odd = [await self.ask(router, text) for text in (past.HARD, past.EASY, past.ODD)]
         assert (hard.deferred, hard.answered_by, list(hard.models), hard.reason) == (True, "t", ["t"], "skipped")
         assert (easy.deferred, easy.answered_by, list(easy.models)) == (False, "a", ["a"])
         assert (odd.skipped, list(odd.models), odd.reason) == (None, ["a", "b"], "agreement")
-        assert hard.skipped == Precheck("deferred", 5, 1.0, flops=16.0)
+        assert hard.skipped == Precheck("deferred", 5, 1.0, flops=8.0)
 
     async def test_thresholds_that_change_while_it_runs_change_what_is_like(self, tmp_path: Path) -> None:
-        router = self.routed(tmp_path / "skip.npz", self.Scorer())
+        router = await self.routed(tmp_path / "skip.npz", self.Scorer())
         router.reconfigure({"thresholds": {"default": [0.1]}})
         assert (await self.ask(router, past.HARD)).answered_by == "a"
         router.reconfigure({"thresholds": {"default": [0.8]}})
@@ -587,11 +593,11 @@ class TestSkip:
     )
     async def test_a_request_may_decline_it(self, tmp_path: Path, options: dict[str, Any]) -> None:
         scorer = self.Scorer()
-        record = await self.ask(self.routed(tmp_path / "skip.npz", scorer), past.HARD, **options)
+        record = await self.ask(await self.routed(tmp_path / "skip.npz", scorer), past.HARD, **options)
         assert (record.skipped, list(record.models)[:2], scorer.asked) == (None, ["a", "b"], [])
 
     async def test_skipped_requests_teach_no_speculation_and_have_no_calibration(self, tmp_path: Path) -> None:
-        router = self.routed(tmp_path / "skip.npz", self.Scorer(), speculate={"percentile": 50})
+        router = await self.routed(tmp_path / "skip.npz", self.Scorer(), speculate={"percentile": 50})
         router._policies.calibrations = {"default": "c1"}
         records = [await self.ask(router, past.HARD) for _ in range(21)]
         assert {record.calibration for record in records} == {None}
@@ -602,18 +608,24 @@ class TestSkip:
 
     async def test_a_scorer_that_hangs_is_not_waited_for(self, tmp_path: Path) -> None:
         class Hanging(TestSkip.Scorer):
-            def remote(self, *_: Any) -> Any:
+            def remote(self, signal: str, texts: list[str], *_: Any) -> Any:
+                if texts == [PROBE]:
+                    return super().remote(signal, texts)
                 return asyncio.get_running_loop().create_future()
 
         path = tmp_path / "skip.npz"
         skip = past.SKIP | {"timeout_s": 0.01, "fitted": str(path)}
-        router = self.routed(path, Hanging(), skip=skip)
+        router = await self.routed(path, Hanging(), skip=skip)
         record = await self.ask(router, past.HARD)
         assert (record.answered_by, record.skipped) == ("a", None)
-        assert router._protection.breakers["Scorer"].failures == 1
+        # The scorer is not left out of comparisons for it, but no more prompts are embedded after failures in a row.
+        assert router._protection.breakers["Scorer"].failures == 0
+        for _ in range(20):
+            await self.ask(router, past.HARD)
+        assert router._embedder._prompts.left_s is not None
 
     async def test_an_answer_that_was_skipped_to_is_not_that_of_a_request_that_declines(self, tmp_path: Path) -> None:
-        router = self.routed(tmp_path / "skip.npz", self.Scorer(), cache={})
+        router = await self.routed(tmp_path / "skip.npz", self.Scorer(), cache={})
         greedy = Prompt((Message("user", past.HARD),), sampling=Sampling(temperature=0))
         keys = [
             router._key("default", router.open("default", greedy, CascadeOptions(skip=skip), stream=False))

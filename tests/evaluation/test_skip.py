@@ -179,13 +179,16 @@ class Scattered(Encoder):
         return [Embedding((vector / np.linalg.norm(vector)).astype("<f4").tobytes(), 4, 8.0) for vector in drawn]
 
 
-def routed(path: Path, encoder: Encoder, **skip: Any) -> Router:
+async def routed(path: Path, encoder: Encoder, **skip: Any) -> Router:
     prompts = [str(example.prompt_inputs["prompt"]) for example in examples()]
     handles: dict[str, Any] = {
         model: Recorded(dict(zip(prompts, column(model), strict=True))) for model in ("a", "b", "t")
     }
     scorer: Any = encoder
-    return Router(AppConfig.model_validate(args(path, **skip)), handles, scorer, {})
+    router = Router(AppConfig.model_validate(args(path, **skip)), handles, scorer, {})
+    await asked(router, examples()[0])  # which has the encoder tested
+    await asyncio.sleep(0)
+    return router
 
 
 async def asked(router: Router, example: Example) -> DecisionRecord:
@@ -197,7 +200,7 @@ async def asked(router: Router, example: Example) -> DecisionRecord:
 async def test_requests_end_online_where_they_end_offline(tmp_path: Path) -> None:
     of = records(tmp_path)
     await asyncio.to_thread(run, of, "default", None)
-    router = routed(tmp_path / "skip.npz", Encoder())
+    router = await routed(tmp_path / "skip.npz", Encoder())
     online = [await asked(router, example) for example in of.examples]
     # A record that is sent again is among its own neighbours, which changes no verdict here.
     skipped = [record.skipped and record.skipped.verdict for record in online]
@@ -221,7 +224,7 @@ async def test_a_server_without_a_record_decides_on_it_as_evaluation_does(
         fitted = past.fitted
         others = np.delete(fitted.embeddings, k, axis=0), np.delete(fitted.scores, k, axis=0)
         Fitted(fitted.identity, *others, fitted.probe).write(tmp_path / "skip.npz")
-        record = await asked(routed(tmp_path / "skip.npz", Scattered(), **limits), example)
+        record = await asked(await routed(tmp_path / "skip.npz", Scattered(), **limits), example)
         expected = offline[k] if offline[k].verdict else None
         assert (record.skipped and replace(record.skipped, flops=0.0)) == expected
 

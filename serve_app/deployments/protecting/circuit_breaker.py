@@ -29,6 +29,10 @@ class CircuitBreaker:
         self._opened: float | None = None
         self._trying = False
 
+    def apart(self) -> "CircuitBreaker":
+        """Return a closed breaker by the same rules, which hears of other calls."""
+        return CircuitBreaker(self._config, self._clock)
+
     @property
     def left_s(self) -> float | None:
         """For how many more seconds calls are refused, or None if they are not. 0: until the trial has ended."""

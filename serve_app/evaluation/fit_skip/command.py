@@ -26,7 +26,7 @@ class SkipFit:
 
     def sentences(self) -> Iterator[str]:
         """Yield lines for the terminal."""
-        yield f"{self.output}: {self.requests} past requests of {self.cascade}, {self.bytes / 1e6:.1f} MB, no text."
+        yield f"{self.output}: {self.requests} past requests of {self.cascade}, {self.bytes / 1e3:,.0f} kB, no text."
         yield f"Under the config's thresholds {self.deferred:.1%} of them are deferred to the target."
         yield (
             f"Each by the others, {self.skipped_deferred:.1%} would go straight to the target and "
