@@ -21,6 +21,11 @@ ELSEWHERE = {
     "bleurt_pytorch": "installed into an environment of its own by serve_app/signals/bleurt_environment.py",
     "bert_score": "installed by users into the environment that a metric names",
     "comet": "the same",
+    **dict.fromkeys(
+        ("automix", "cascade", "cascadeflow", "pandas", "ucci"),
+        "installed into environments of their own by loadtests/peers/environments.py",
+    ),
+    "results": "docs/recorded/results.py, which loadtests/bench_peers.py imports from its folder",
 }
 """Imported, but in no extra."""
 RUN_ONLY = {"pip": "weights/pypi.py runs it as a process"}
