@@ -1,6 +1,7 @@
 """The servers under load, each a tree of processes of its own: the backend alone, ours before it, litellm before it."""
 
 import os
+import secrets
 import subprocess
 import sys
 import time
@@ -17,7 +18,8 @@ import yaml
 from loadtests.peers.environments import python_of
 from loadtests.ports import free_port
 
-KEY = "sk-bench"
+KEY = f"sk-{secrets.token_hex(32)}"
+"""Of this run: litellm refuses to start without a key, or with a simple one."""
 START_S = 240
 
 
@@ -86,7 +88,12 @@ def litellm(behind: Server, folder: Path) -> Iterator[dict[str, Server]]:
     path = folder / "litellm.yaml"
     path.write_text(yaml.safe_dump({"model_list": [{"model_name": "direct", "litellm_params": params}]}))
     command = [str(python.parent / "litellm"), "--config", str(path), "--host", "127.0.0.1", "--port", str(port)]
-    environment = {"LITELLM_TELEMETRY": "False", "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"}
+    environment = {
+        "LITELLM_MASTER_KEY": KEY,
+        "LITELLM_TELEMETRY": "False",
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "LITELLM_LOG": "ERROR",
+    }
     with _running(command, environment) as process:
         yield {"litellm proxy": _ready(f"http://127.0.0.1:{port}/v1", "direct", process)}
 
@@ -116,7 +123,7 @@ def _ready(url: str, model: str, process: psutil.Process) -> Server:
     ends = time.monotonic() + START_S
     while time.monotonic() < ends:
         if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
-            raise RuntimeError(f"The server at {url} ended before it answered.")
+            raise RuntimeError(f"The server at {url} ended before it answered; run its command to see why.")
         try:
             with urlopen(Request(f"{url}/chat/completions", body, headers), timeout=10):
                 return Server(url, model, process)
