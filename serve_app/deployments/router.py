@@ -219,9 +219,9 @@ class Router:
             run.prechecker = self._prechecks.of(model, tiers)
         key = self._key(model, run) if options.cache and self._cache.has(model) else None
         begins = key is None or not self._cache.answers(model, key)
-        if begins and (full := self._protection.full(run.first)) is not None:
+        if begins and (full := self._protection.full(run.first, run.caller)) is not None:
             self._instruments.record(REJECTED, 1, full)
-            raise self._protection.overloaded(full)
+            raise self._protection.overloaded(full, run.caller)
         self._protection.enter(run)
         if key is not None:
             self._cache.enter(model, run, key)

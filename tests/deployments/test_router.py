@@ -180,6 +180,24 @@ class TestWillingnessToPay:
         assert message == "user_config.calibrations.default.exchange[0].thresholds: needs 1, got 2."
 
 
+def test_a_key_that_floods_leaves_room_for_another() -> None:
+    """Of the 64 slots of `t` and 64 places before it, three quarters: 96."""
+    router = routed(max_waiting=1)
+
+    def ask(key: str) -> Run:
+        return router.open("t", QUESTION, CascadeOptions(), stream=False, caller=Caller(key))
+
+    runs = [ask("flood") for _ in range(96)]
+    with pytest.raises(
+        OverloadedError, match=r"has 96 requests, 96 of them by the key 'flood'; the places that are left"
+    ):
+        ask("flood")
+    runs.append(ask("alice"))
+    for run in runs:
+        router.close("t", run, None, CascadeOptions())
+    assert len([ask("flood") for _ in range(96)]) == 96
+
+
 class TestKeysWithABudget:
     def test_what_has_no_price_is_refused(self) -> None:
         with pytest.raises(RequestError, match="what a model of this id costs is not known") as refused:

@@ -1,5 +1,6 @@
 """How many requests each model has: what would only wait is refused at once, while it costs nothing yet."""
 
+from collections import Counter
 from collections.abc import Mapping
 
 from serve_app.config import AppConfig
@@ -7,6 +8,8 @@ from serve_app.deployments.autoscaling import Average
 from serve_app.planning.queues import Queue, most_replicas, queue_of
 
 LEAST_RETRY_S = 1.0
+SHARE = 3
+"""Places that one API key may hold for each one that is left to others."""
 
 
 class Load:
@@ -16,12 +19,24 @@ class Load:
         self.slots = queue.slots
         self.most = queue.slots + queue.waiting
         self.in_progress = 0
+        self.by_key: Counter[str | None] = Counter()
         self._seconds = Average()
 
     @property
     def full(self) -> bool:
         """Whether another request would be one too many."""
         return self.in_progress >= self.most
+
+    def full_for(self, key: str | None) -> bool:
+        """Return whether another request would be one too many, or none that would wait may come by this API key.
+
+        A key may hold `SHARE` times as many places as it leaves free (dynamic thresholds: Choudhury and Hahne, "Dynamic
+        queue length thresholds for shared-memory packet switches", IEEE/ACM Transactions on Networking 6(2), 1998). So
+        whoever holds places never takes the last one, and the more keys there are, the less each may hold.
+        """
+        if self.full or key is None or self.in_progress < self.slots or not self.by_key[key]:
+            return self.full
+        return self.by_key[key] + 1 > SHARE * (self.most - self.in_progress - 1)
 
     def has_slots(self, count: int) -> bool:
         """Return whether so many more requests would begin at once."""
@@ -45,21 +60,28 @@ class Load:
 
 
 class Place:
-    """One request's place among those of a load; to hold or to release it twice does no harm."""
+    """One request's place among those of a load, by the name of its API key; to hold or release it twice is no harm."""
 
-    def __init__(self, load: Load) -> None:
+    def __init__(self, load: Load, key: str | None = None) -> None:
         self._load = load
+        self._key = key
         self.held = False
 
     def hold(self) -> None:
         """Take the place."""
-        self._load.in_progress += not self.held
+        self._count(not self.held)
         self.held = True
 
     def release(self) -> None:
         """Give the place back."""
-        self._load.in_progress -= self.held
+        self._count(-self.held)
         self.held = False
+
+    def _count(self, change: int) -> None:
+        self._load.in_progress += change
+        self._load.by_key[self._key] += change
+        if not self._load.by_key[self._key]:
+            del self._load.by_key[self._key]  # keys come and go
 
 
 def loads(config: AppConfig) -> dict[str, Load]:
@@ -68,7 +90,7 @@ def loads(config: AppConfig) -> dict[str, Load]:
     return {name: Load(queue_of(config, name, routers)) for name in config.deployed()}
 
 
-def fullest(loads: Mapping[str, Load]) -> str | None:
-    """Return the name of the load with the longest time to wait among those that are full, or None."""
-    full = {name: load.retry_after_s for name, load in loads.items() if load.full}
+def fullest(loads: Mapping[str, Load], key: str | None = None) -> str | None:
+    """Return the name of the load with the longest time to wait among those that are full for an API key, or None."""
+    full = {name: load.retry_after_s for name, load in loads.items() if load.full_for(key)}
     return max(full, key=full.__getitem__, default=None)

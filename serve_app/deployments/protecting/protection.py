@@ -29,24 +29,29 @@ class Protection:
             deployment = self._config.served_by(name)
             self._models[name] = GuardedModel(model, self.loads[deployment], self.breakers[deployment])
 
-    def full(self, tier: Tier) -> str | None:
-        """Return the model of a tier that has no room, the one with the longest wait, or None."""
-        return fullest({name: self.loads[self._config.served_by(name)] for name in tier.models})
+    def full(self, tier: Tier, key: str | None) -> str | None:
+        """Return the model of a tier that has no room for an API key, the one with the longest wait, or None."""
+        return fullest({name: self.loads[self._config.served_by(name)] for name in tier.models}, key)
 
     def idle(self, models: Sequence[str]) -> bool:
         """Return whether these models would begin with a request each at once, and none is left out or on trial."""
         asked = Counter(map(self._config.served_by, models))
         return all(self.loads[name].has_slots(count) and self.breakers[name].closed for name, count in asked.items())
 
-    def overloaded(self, name: str) -> OverloadedError:
-        """Return the error of a request that finds a model full."""
+    def overloaded(self, name: str, key: str | None) -> OverloadedError:
+        """Return the error of a request that finds a model full for its API key."""
         load = self.loads[self._config.served_by(name)]
         message = f"The model {name!r} has {load.in_progress} requests, as many as may wait for it."
+        if not load.full:
+            message = (
+                f"The model {name!r} has {load.in_progress} requests, {load.by_key[key]} of them by the key {key!r}; "
+                "the places that are left are for other keys."
+            )
         return OverloadedError(message, load.retry_after_s)
 
     def enter(self, run: Run) -> None:
         """Give the run its models, with a place at each that is asked first, which it takes when it begins."""
-        places = {name: Place(self.loads[self._config.served_by(name)]) for name in run.first.models}
+        places = {name: Place(self.loads[self._config.served_by(name)], run.caller) for name in run.first.models}
         run.models = self._models | {name: self._models[name].at(place) for name, place in places.items()}
         self._places[id(run)] = list(places.values())
 

@@ -1,6 +1,8 @@
 """How many requests a model may have, by its config; and when there should be room again."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from serve_app.config import AppConfig
 from serve_app.deployments.protecting.load import Load, Place, fullest, loads
@@ -77,6 +79,53 @@ def test_a_place_counts_once_while_it_is_held() -> None:
     for held, count in ((True, 1), (True, 1), (False, 0), (True, 1)):
         place.hold() if held else place.release()
         assert (place.held, load.in_progress) == (held, count)
+
+
+def holding(load: Load, key: str | None) -> int:
+    """How many places a key gets that asks for more until it is refused."""
+    count = 0
+    while not load.full_for(key):
+        Place(load, key).hold()
+        count += 1
+    return count
+
+
+@pytest.mark.parametrize(("waiting", "alone"), [(0, 4), (4, 6), (8, 9), (16, 15)])
+def test_a_key_that_floods_fills_the_slots_but_not_the_queue(waiting: int, alone: int) -> None:
+    load = Load(Queue(4, waiting))
+    assert holding(load, "flood") == alone
+    assert load.full_for("flood")
+    if waiting:
+        assert not load.full_for("other")
+
+
+def test_the_more_keys_the_less_each_gets_and_the_next_one_still_gets_in() -> None:
+    """Of 12 places: 9 are three times the 3 that are left, 2 twice the one that is left then."""
+    load = Load(Queue(4, 8))
+    assert [holding(load, key) for key in ("a", "b", "c", "d")] == [9, 2, 1, 0]
+
+
+def test_without_keys_all_places_are_for_everybody() -> None:
+    load = Load(Queue(4, 8))
+    assert holding(load, None) == 12
+    assert load.full_for("a")
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=60), st.integers(1, 5), st.integers(1, 10))
+def test_who_holds_places_never_takes_the_last_one_of_a_queue(
+    events: list[tuple[str, bool]], slots: int, waiting: int
+) -> None:
+    load, places = Load(Queue(slots, waiting)), dict[str, list[Place]](a=[], b=[], c=[])
+    for key, arrives in events:
+        if arrives and not load.full_for(key):
+            was_there = bool(places[key])
+            places[key].append(Place(load, key))
+            places[key][-1].hold()
+            assert not (was_there and load.full)
+        elif not arrives and places[key]:
+            places[key].pop().release()
+        assert load.in_progress == sum(map(len, places.values())) <= load.most
+        assert load.by_key == {key: len(held) for key, held in places.items() if held}
 
 
 def test_the_longest_wait_is_named() -> None:
