@@ -7,6 +7,7 @@ import {read} from "./lib/fragment.js";
 const VIEWS = {
   playground: {title: "Playground", load: () => import("./views/playground.js")},
   live: {title: "Live", load: () => import("./views/live.js")},
+  evaluation: {title: "Evaluation", load: () => import("./views/evaluation.js")},
 };
 const THEMES = {auto: "System", light: "Light", dark: "Dark"};
 

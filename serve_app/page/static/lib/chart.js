@@ -7,11 +7,11 @@ export const colour = name => getComputedStyle(document.documentElement).getProp
 const axis = options => ({stroke: () => colour("soft"), grid: {stroke: () => colour("line"), width: 1}, ticks: {show: false}, font: "12px system-ui, sans-serif", ...options});
 
 /** A chart of `data` (x values, then each series). `series` and `axes` as uPlot takes them; drawn anew if `shape` changes. */
-export function Chart({data, series, axes = [{}, {}], scales = {}, height = 220, label, shape = "", hooks = {}, cursor = {}}) {
+export function Chart({data, series, axes = [{}, {}], scales = {}, height = 220, label, shape = "", hooks = {}, bands = []}) {
   const box = useRef(null), chart = useRef(null);
   useEffect(() => {
     const width = () => Math.max(200, box.current.clientWidth);
-    const options = {width: width(), height, series, scales, hooks, cursor: {y: false, ...cursor}, legend: {show: false}, axes: axes.map(axis)};
+    const options = {width: width(), height, series, scales, hooks, bands, cursor: {y: false}, legend: {show: false}, axes: axes.map(axis)};
     chart.current = new uPlot(options, data, box.current);
     const resized = new ResizeObserver(() => chart.current.setSize({width: width(), height}));
     resized.observe(box.current);

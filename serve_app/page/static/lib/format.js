@@ -1,6 +1,8 @@
 // Numbers and costs in words.
 
-export const score = value => (value === null || value === undefined ? "–" : value.toFixed(value < 0.9995 && value > -0.9995 ? 3 : 2));
+/** A number of a report, whose infinities are words. */
+export const numeric = value => ({inf: Infinity, "-inf": -Infinity})[value] ?? value;
+export const score = value => (value === null || value === undefined ? "–" : !Number.isFinite(numeric(value)) ? (numeric(value) > 0 ? "∞" : "−∞") : value.toFixed(value < 0.9995 && value > -0.9995 ? 3 : 2));
 export const seconds = value => (value === null || value === undefined ? "–" : value < 0.0995 ? `${Math.round(value * 1000)} ms` : value < 9.95 ? `${value.toFixed(2)} s` : `${value.toFixed(1)} s`);
 export const count = value => (value ?? 0).toLocaleString("en");
 export const percent = value => (value === null || !Number.isFinite(value) ? "–" : `${value < 0.0995 ? (value * 100).toFixed(1) : Math.round(value * 100)}%`);

@@ -1,0 +1,32 @@
+// What the view reads of a report: pairs of group and cascade, the names of rows, points of a curve.
+
+export const UNITS = {rate: "deferral rate", flops: "FLOPs, of the target's", usd: "dollars, of the target's", device_s: "device seconds, of the target's", latency_s: "latency, of the target's"};
+
+/** Everything that can be shown of a report. Throws an Error that says what is wrong with the file. */
+export function pairsOf(text) {
+  let report;
+  try { report = JSON.parse(text); } catch {
+    throw new Error(text.startsWith('{"kind"') || text.includes('\n{"kind"') ? "This is a records file. Make a report of it first: cascade evaluate FILE --report report/" : "This is not JSON. Open the report.json that cascade evaluate --report writes.");
+  }
+  if (!Array.isArray(report?.groups)) throw new Error(report?.kind ? "This is a records file. Make a report of it first: cascade evaluate FILE --report report/" : "This is no report of cascade evaluate: it has no groups. Open the report.json that --report writes.");
+  const pairs = report.groups.flatMap(group => (group.cascades ?? []).filter(({rows}) => Array.isArray(rows) && rows.length).map(cascade => ({group, cascade, name: `${group.name}: ${cascade.id}`})));
+  if (!pairs.length) throw new Error(report.groups.map(({problem}) => problem).find(Boolean) ?? "This report has no curves: its cascades have more than two tiers. Open report.html beside it.");
+  return {pairs, source: report.source ?? {}};
+}
+
+export const nameOf = row => `${row.signal}${row.kind === "chow_member" ? ` of ${row.models.join(", ")}` : ` (${row.agreement})`}${row.kept && row.kept !== "selected" ? `, ${row.kept} kept` : ""}${row.maximum ? ", best in hindsight" : ""}`;
+
+/** The unit's values along a row's curve, or null if they are not known. */
+export const along = (row, unit) => (row.curve[unit]?.every(value => value !== null) ? row.curve[unit] : null);
+
+/** A chart needs x in order; the points keep their places in `order`. */
+export function ordered(row, unit) {
+  const xs = along(row, unit) ?? row.curve.rate, order = xs.map((_, index) => index).sort((a, b) => xs[a] - xs[b]);
+  return {xs: order.map(index => xs[index]), order, of: name => order.map(index => row.curve[name]?.[index] ?? null)};
+}
+
+/** The reported share of wrong accepted answers whose deferral rate is nearest. */
+export function acceptedNear(row, rate) {
+  const entries = Object.values(row.accepted ?? {}).filter(Boolean);
+  return entries.reduce((best, entry) => (best === null || Math.abs(entry.rate - rate) < Math.abs(best.rate - rate) ? entry : best), null);
+}

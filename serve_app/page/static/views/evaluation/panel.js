@@ -1,0 +1,55 @@
+// One cascade of a report: its curve, a threshold that can be moved along it, and requests on both sides.
+import {html, useMemo, useState} from "../../vendor/preact.js";
+import {Chart, colour} from "../../lib/chart.js";
+import {percent, score} from "../../lib/format.js";
+import {Examples} from "./requests.js";
+import {UNITS, acceptedNear, along, nameOf, ordered} from "./curves.js";
+
+const interval = value => (Array.isArray(value) ? `${percent(value[0])} (95%: ${percent(value[1])} to ${percent(value[2])})` : "–");
+const estimate = value => (Array.isArray(value) ? value[0] : value);
+
+function Facts({row, at, target, threshold}) {
+  const curve = row.curve, near = acceptedNear(row, curve.rate[at]), quality = curve.quality[at];
+  const costs = Object.keys(UNITS).filter(unit => unit !== "rate" && curve[unit]?.[at] !== null && curve[unit]?.[at] !== undefined);
+  return html`<div role="status"><dl class="facts">
+    <div><dt>Threshold</dt><dd>${threshold === null ? "none leads here" : score(threshold)}</dd></div>
+    <div><dt>Deferred</dt><dd>${percent(curve.rate[at])}</dd></div>
+    <div><dt>Quality</dt><dd>${score(quality)} <small class="soft">${score(curve.quality_low?.[at])} to ${score(curve.quality_high?.[at])}</small></dd></div>
+    <div><dt>Beside the target</dt><dd>${quality >= target ? "+" : "−"}${score(Math.abs(quality - target))}</dd></div>
+    ${costs.map(unit => html`<div><dt>${UNITS[unit].split(",")[0]}</dt><dd>${percent(curve[unit][at])} <small class="soft">of the target's</small></dd></div>`)}
+    ${near && html`<div class="wide"><dt>Accepted, though the target's answer is better</dt><dd>${near.worse ? interval(near.worse) : "–"} <small class="soft">of the accepted, where ${percent(near.rate)} are deferred</small></dd></div>`}
+  </dl></div>`;
+}
+
+export function Panel({pairs, start = 0, number}) {
+  const [chosen, setChosen] = useState(start);
+  const [index, setIndex] = useState(null);
+  const [unit, setUnit] = useState("rate");
+  const {cascade, group} = pairs[Math.min(chosen, pairs.length - 1)];
+  const rows = cascade.rows, first = Math.max(0, rows.findIndex(({kind, agreement}) => kind === "semantic" && agreement === "max")), row = rows[index ?? first] ?? rows[first];
+  const target = estimate(cascade.baselines.target), best = cascade.baselines.members?.[cascade.baselines.best_member];
+  const {xs, order, of} = useMemo(() => ordered(row, unit), [row, unit]);
+  const [place, setPlace] = useState(Math.floor(xs.length / 2));
+  const at = Math.min(place, xs.length - 1), point = order[at];
+  const data = useMemo(() => [xs, of("quality_low"), of("quality_high"), of("quality"), xs.map(() => target), xs.map(x => (unit === "rate" && best ? estimate(best.quality) + x * (target - estimate(best.quality)) : null))], [xs, target]);
+  const line = (name, width, dash) => ({stroke: () => colour(name), width, dash, points: {show: false}});
+  const band = {stroke: "transparent", points: {show: false}};
+  const mark = chart => {
+    const x = chart.valToPos(chart.data[0][Math.min(mark.at, chart.data[0].length - 1)], "x", true), {ctx, bbox} = chart;
+    ctx.save(); ctx.strokeStyle = colour("ink"); ctx.setLineDash([5, 4]); ctx.beginPath(); ctx.moveTo(x, bbox.top); ctx.lineTo(x, bbox.top + bbox.height); ctx.stroke(); ctx.restore();
+  };
+  mark.at = at;
+  return html`<section class="panel evaluation" aria-label=${`Cascade ${number}`}>
+    <div class="choices"><label>Cascade <select value=${chosen} onChange=${event => { setChosen(Number(event.target.value)); setIndex(null); }}>${pairs.map(({name}, each) => html`<option value=${each}>${name}</option>`)}</select></label>
+      <label>Scored by <select value=${rows.indexOf(row)} onChange=${event => setIndex(Number(event.target.value))}>${rows.map((each, position) => html`<option value=${position}>${nameOf(each)}</option>`)}</select></label>
+      <label>Against <select value=${unit} onChange=${event => setUnit(event.target.value)}>${Object.entries(UNITS).filter(([each]) => along(row, each)).map(([each, words]) => html`<option value=${each}>${words}</option>`)}</select></label></div>
+    <p class="soft small">${cascade.metric} of ${group.test} requests, ${cascade.tiers[0].join(" + ")} → ${cascade.target}</p>
+    <${Chart} data=${data} shape=${`${chosen}/${rows.indexOf(row)}/${unit}/${at}`} height=${260} label=${`Quality against ${UNITS[unit]}`} scales=${{x: {time: false}}} hooks=${{draw: [mark]}}
+      series=${[{}, band, band, line("brand", 2.5), line("soft", 1.5, [2, 4]), line("soft", 1.5, [7, 5])]} bands=${[{series: [2, 1], fill: () => `color-mix(in srgb, ${colour("brand")} 14%, transparent)`}]}
+      axes=${[{values: (_, ticks) => ticks.map(percent)}, {size: 48}]} />
+    <input class="along" type="range" min="0" max=${xs.length - 1} value=${at} aria-label="Threshold" aria-valuetext=${`${percent(row.curve.rate[point])} deferred, quality ${score(row.curve.quality[point])}`} onInput=${event => setPlace(Number(event.target.value))} />
+    <p class="keys"><span class="k-brand">the cascade, 95%</span><span class="k-soft">dotted: the target alone</span>${unit === "rate" && best && html`<span class="k-soft">dashed: deferring at random</span>`}</p>
+    <${Facts} row=${row} at=${point} target=${target} threshold=${row.curve.threshold[point]} />
+    <${Examples} extremes=${cascade.looked_at} target=${cascade.target} threshold=${row.signal === cascade.looked_at?.signal ? row.curve.threshold[point] : null} />
+  </section>`;
+}
