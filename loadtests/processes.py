@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import psutil
 
 ROLE = re.compile(
-    r"ray::(?:ServeReplica:[^:]*:(?P<deployment>\S+?)(?:\.[a-z_]+)?(?:\s.*)?$|(?P<actor>ProxyActor|ServeController)\b)"
+    r"ray::(?:ServeReplica:[^:]*:(?P<deployment>\S+?)(?:\.[a-z_]+)?(?:\s.*)?$|(?P<actor>ProxyActor|HAProxyManager|ServeController)\b)"
+    r"|(?:\S*/)?(?P<program>haproxy)\s"
 )
 """Ray's titles of processes; while one works, the name of a method comes behind, and may take the place of the rest."""
 _roles: dict[int, str] = {}
@@ -31,7 +32,7 @@ def usages() -> list[Usage]:
     for process in psutil.Process().children(recursive=True):
         try:
             if matched := ROLE.match(" ".join(process.cmdline())):
-                _roles[process.pid] = matched["deployment"] or matched["actor"]
+                _roles[process.pid] = matched["deployment"] or matched["actor"] or matched["program"]
             if process.pid not in _roles:
                 continue
             with process.oneshot():

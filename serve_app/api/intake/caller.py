@@ -1,5 +1,6 @@
 """Who sent a request, and what they have spent on it."""
 
+import os
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
@@ -53,7 +54,14 @@ def caller_of(scope: Scope) -> Caller:
     return caller if isinstance(caller, Caller) else Caller()
 
 
+def behind_haproxy() -> bool:
+    """Return whether Ray Serve's HAProxy passes requests on: from this machine, wherever they came from."""
+    return os.environ.get("RAY_SERVE_ENABLE_HA_PROXY") == "1"
+
+
 def from_this_machine(scope: Scope) -> bool:
-    """Return whether a request arrived at a loopback address, and no proxy says that it came from elsewhere."""
+    """Return whether a request arrived at a loopback address, and no proxy is known that may have passed it on."""
+    if behind_haproxy():
+        return False
     headers = Headers(scope=scope)
     return is_loopback((scope.get("server") or (None,))[0]) and not any(name in headers for name in FORWARDED)

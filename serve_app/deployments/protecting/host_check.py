@@ -7,6 +7,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serve_app.api.error_detail import ErrorDetail
 from serve_app.api.error_shape import error_reply
+from serve_app.api.intake.caller import behind_haproxy
 from serve_app.core.loopback import is_loopback
 from serve_app.errors import quoted
 
@@ -17,7 +18,8 @@ class HostCheckMiddleware:
     """Refuses requests that arrive at a loopback address under a name that is neither local nor among `allowed`.
 
     A web page can make its own name lead to 127.0.0.1 (DNS rebinding); browsers then take the server for a part of that
-    page, and let it read answers. Requests that arrive at another address have been let in by whoever opened it.
+    page, and let it read answers. Requests that arrive at another address have been let in by whoever opened it; behind Ray
+    Serve's HAProxy all arrive at this one, and need a key.
     """
 
     def __init__(self, app: ASGIApp, allowed: Sequence[str]) -> None:
@@ -34,7 +36,7 @@ class HostCheckMiddleware:
 
     def _may_pass(self, scope: Scope) -> bool:
         address = (scope.get("server") or ("",))[0]
-        if address not in OWN_ADDRESSES or "*" in self._allowed:
+        if address not in OWN_ADDRESSES or behind_haproxy() or "*" in self._allowed:
             return True
         name = _name(scope)
         return name is None or is_loopback(name) or name in self._allowed

@@ -60,3 +60,9 @@ async def test_names_of_the_config_pass() -> None:
 
 async def test_who_opened_another_address_has_let_them_in() -> None:
     assert (await get("evil.example", "10.1.2.3")).status_code == 200
+
+
+async def test_haproxy_may_pass_on_any_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind Ray Serve's HAProxy every request arrives at 127.0.0.1; keys are asked for instead."""
+    monkeypatch.setenv("RAY_SERVE_ENABLE_HA_PROXY", "1")
+    assert (await get("api.example")).status_code == 200
