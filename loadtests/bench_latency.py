@@ -42,7 +42,9 @@ from serve_app.core.charges import charge
 from serve_app.core.cost import ModelCost
 from serve_app.core.running.run import Run
 from serve_app.core.speculation import SpeculationPolicy
-from serve_app.core.types import Generation, Outcome, Tier
+from serve_app.core.types.answer import Generation
+from serve_app.core.types.outcome import Outcome
+from serve_app.core.types.policy import Tier
 from serve_app.engines import ReplayConfig
 from serve_app.engines.replay.engine import ReplayEngine
 from serve_app.evaluation.analysis.timing import virtual_time

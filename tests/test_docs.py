@@ -31,7 +31,8 @@ from serve_app.config import AppConfig
 from serve_app.config.overrides import DeploymentOverride
 from serve_app.config.serve_file import ServeFile
 from serve_app.core.record import CallRecord, DecisionRecord, TierDecision, TierRecord
-from serve_app.core.types import FailureKind, Reason
+from serve_app.core.types.answer import FailureKind
+from serve_app.core.types.policy import Reason
 
 ROOT = Path(__file__).parents[1]
 FOLDER_READMES = ("configs", "k8s", "k8s/monitoring", "loadtests", "serve_app/evaluation")

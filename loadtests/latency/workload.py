@@ -4,7 +4,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from serve_app.core.types import Answer, Generation
+from serve_app.core.types.answer import Answer, Generation
 from serve_app.engines.replay.tape import RecordedAnswer
 from serve_app.evaluation.records.file import Records
 

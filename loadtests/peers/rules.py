@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from loadtests.peers.environments import UnavailableError, python_of
-from serve_app.core.types import Generation
+from serve_app.core.types.answer import Generation
 from serve_app.evaluation.analysis.cascade_view import CascadeView
 from serve_app.evaluation.statistics.curves import Floats
 from serve_app.evaluation.statistics.pareto import RecordedTarget, RecordedTier

@@ -8,7 +8,7 @@ from serve_app.core.cost import ModelCost
 from serve_app.core.record import DecisionRecord, Usage
 from serve_app.core.record_json import JsonObject
 from serve_app.core.running.progress import Watched
-from serve_app.core.types import Delta, Generation
+from serve_app.core.types.answer import Delta, Generation
 
 
 class AnswerFormat(Protocol):

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from serve_app.core.types import Failure, FailureKind
+from serve_app.core.types.answer import Failure, FailureKind
 
 FAILURE_STATUS: dict[FailureKind, int] = {
     "context_length": 400,

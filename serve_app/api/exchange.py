@@ -17,7 +17,8 @@ from serve_app.api.trace_context import trace_context
 from serve_app.core.record import DecisionRecord, usage
 from serve_app.core.running.cascade import Event
 from serve_app.core.running.progress import Progress, merged
-from serve_app.core.types import Outcome, Prompt
+from serve_app.core.types.outcome import Outcome
+from serve_app.core.types.prompt import Prompt
 from serve_app.errors import RequestError, quoted
 
 T = TypeVar("T")

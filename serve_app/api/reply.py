@@ -12,7 +12,8 @@ from serve_app.api.intake.route import CLIENT_LEFT
 from serve_app.core.record import DecisionRecord, reported_calls, usage
 from serve_app.core.record_json import to_json
 from serve_app.core.running.cascade import outcome_of
-from serve_app.core.types import Failure, Outcome
+from serve_app.core.types.answer import Failure
+from serve_app.core.types.outcome import Outcome
 
 
 async def plain_response(exchange: Exchange, request: Request) -> Response:

@@ -12,7 +12,9 @@ from serve_app.core.record import DecisionRecord
 from serve_app.core.record_json import JsonObject
 from serve_app.core.running.cascade import Event
 from serve_app.core.running.run import Run
-from serve_app.core.types import Embedding, Outcome, Prompt
+from serve_app.core.types.outcome import Outcome
+from serve_app.core.types.policy import Embedding
+from serve_app.core.types.prompt import Prompt
 from serve_app.errors import UnknownModelError, choices, quoted
 
 Names: TypeAlias = Literal["refuse", "ignore", "prefix"]

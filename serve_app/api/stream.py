@@ -14,7 +14,8 @@ from serve_app.api.exchange import Exchange, while_connected
 from serve_app.api.reply import failure_reply
 from serve_app.core.record import reported_calls, usage
 from serve_app.core.running.progress import Watched
-from serve_app.core.types import Delta, Failure, Outcome
+from serve_app.core.types.answer import Delta, Failure
+from serve_app.core.types.outcome import Outcome
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from serve_app.cli.plan import plan
 from serve_app.cli.server.keys import app as keys
 from serve_app.cli.server.pull import pull, warn_of_unpinned
 from serve_app.cli.server.serve import serve
-from serve_app.core.types import Force
+from serve_app.core.types.outcome import Force
 from serve_app.terminal.console import result_console
 
 app = typer.Typer(

@@ -16,7 +16,7 @@ from serve_app.config.metrics import MetricConfig
 from serve_app.config.models import DeployedModel, ModelConfig, VllmLoraModel, VllmModel
 from serve_app.config.services import BleurtSettings, RouterConfig, ScorerConfig, SignalSettings
 from serve_app.core.sampling import Sample, base_name, parsed_name
-from serve_app.core.types import Tier
+from serve_app.core.types.policy import Tier
 from serve_app.engines import WeightsSettings
 from serve_app.errors import choices
 from serve_app.signals import (

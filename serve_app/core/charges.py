@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from serve_app.core.cost import Cost, EstimatedCost, ModelCost, Speed, price, target_only
 from serve_app.core.running.run import Run
-from serve_app.core.types import Call, Generation, Outcome
+from serve_app.core.types.answer import Generation
+from serve_app.core.types.outcome import Call, Outcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from math import ceil
 
 from serve_app.core.tools import Tool
-from serve_app.core.types import Answer, Delta, Failure, Generation, Outcome, Prompt
+from serve_app.core.types.answer import Answer, Delta, Failure, Generation
+from serve_app.core.types.outcome import Outcome
+from serve_app.core.types.prompt import Prompt
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,10 @@
 from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
-from serve_app.core.types import Answer, Delta, Precheck, Prompt, Scores
+from serve_app.core.types.answer import Answer, Delta
+from serve_app.core.types.outcome import Precheck
+from serve_app.core.types.policy import Scores
+from serve_app.core.types.prompt import Prompt
 
 
 class Model(Protocol):

@@ -6,7 +6,9 @@ from math import isfinite
 
 from serve_app.core.charges import Charges, RequestCost
 from serve_app.core.running.run import Run
-from serve_app.core.types import Answer, Cached, Call, Generation, Outcome, Precheck, Tier, TierResult
+from serve_app.core.types.answer import Answer, Generation
+from serve_app.core.types.outcome import Cached, Call, Outcome, Precheck, TierResult
+from serve_app.core.types.policy import Tier
 
 
 @dataclass(frozen=True, slots=True)

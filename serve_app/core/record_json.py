@@ -16,7 +16,7 @@ from serve_app.core.record import (
     TierRecord,
     Timings,
 )
-from serve_app.core.types import Cached, Precheck
+from serve_app.core.types.outcome import Cached, Precheck
 
 JsonObject: TypeAlias = dict[str, object]
 

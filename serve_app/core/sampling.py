@@ -5,7 +5,8 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
 
 from serve_app.core.protocols import Model
-from serve_app.core.types import Answer, Delta, Prompt, Sampling
+from serve_app.core.types.answer import Answer, Delta
+from serve_app.core.types.prompt import Prompt, Sampling
 
 _NAME = re.compile(r"(.+)#([1-9][0-9]*)")
 

@@ -7,7 +7,9 @@ from math import ceil
 from typing import Literal
 
 from serve_app.core.cost import ModelCost, Speed, estimated_prompt_tokens
-from serve_app.core.types import Prompt, Tier, TierResult
+from serve_app.core.types.outcome import TierResult
+from serve_app.core.types.policy import Tier
+from serve_app.core.types.prompt import Prompt
 
 MEMORY = 200
 """Requests of a tier that its history goes back."""

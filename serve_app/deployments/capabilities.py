@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from serve_app.core.types import Prompt, Sampling
+from serve_app.core.types.prompt import Prompt, Sampling
 from serve_app.engines import EngineSettings
 from serve_app.errors import RequestError
 

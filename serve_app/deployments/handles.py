@@ -9,7 +9,9 @@ from ray.exceptions import RayError, RayTaskError
 from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle, DeploymentResponseGenerator
 
-from serve_app.core.types import Answer, Delta, Embedding, Failure, Prompt, Scores
+from serve_app.core.types.answer import Answer, Delta, Failure
+from serve_app.core.types.policy import Embedding, Scores
+from serve_app.core.types.prompt import Prompt
 from serve_app.deployments.protecting.circuit_breaker import CircuitBreaker, Trial
 from serve_app.deployments.protecting.liveness import GoneError, Liveness
 from serve_app.errors import SignalError

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from serve_app.core.protocols import Scorer
-from serve_app.core.types import Scores
+from serve_app.core.types.policy import Scores
 from serve_app.deployments.scorer_server import Texts, score_batch
 from serve_app.errors import CascadeError, SignalError
 from serve_app.signals import SignalConfig, build_signal

@@ -6,7 +6,8 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from serve_app.config import DeployedModel
-from serve_app.core.types import Answer, Delta, Prompt
+from serve_app.core.types.answer import Answer, Delta
+from serve_app.core.types.prompt import Prompt
 from serve_app.deployments.observing.metrics import ENGINE_ACTIVE, MODEL, Instruments
 from serve_app.engines import Engine, EngineCounters, WeightsSettings, load_engine
 from serve_app.engines.running.answer import answer, stream_answer, warm_up

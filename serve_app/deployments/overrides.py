@@ -6,7 +6,7 @@ from dataclasses import replace
 from serve_app.api.fields.cascade_options import CascadeOptions
 from serve_app.config import AppConfig
 from serve_app.core.deciding.exchange import ExchangePoint, paid_for
-from serve_app.core.types import Tier
+from serve_app.core.types.policy import Tier
 from serve_app.errors import RequestError, choices, quoted
 
 

@@ -11,7 +11,7 @@ from serve_app.config import TARGET_TIMEOUT_S, AppConfig, RouterSettings
 from serve_app.config.explain import explain
 from serve_app.core.record_json import JsonObject
 from serve_app.core.running.run import Run
-from serve_app.core.types import Tier
+from serve_app.core.types.policy import Tier
 
 logger = logging.getLogger("ray.serve")
 

@@ -26,7 +26,10 @@ from serve_app.core.running.budget import has_unknown_cost
 from serve_app.core.running.cascade import Event
 from serve_app.core.running.run import Run
 from serve_app.core.sampling import SampledModel, base_name, sampled
-from serve_app.core.types import Budget, Embedding, Generation, Outcome, Prompt, Tier
+from serve_app.core.types.answer import Generation
+from serve_app.core.types.outcome import Budget, Outcome
+from serve_app.core.types.policy import Embedding, Tier
+from serve_app.core.types.prompt import Prompt
 from serve_app.deployments.access.access import Access
 from serve_app.deployments.access.key_limits import check_priced
 from serve_app.deployments.access.middleware import AccessMiddleware

@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import Any
 
 from serve_app.config import ScorerConfig
-from serve_app.core.types import Embedding, Scores
+from serve_app.core.types.policy import Embedding, Scores
 from serve_app.deployments.observing.metrics import (
     SCORER,
     SCORER_BATCH_SECONDS,

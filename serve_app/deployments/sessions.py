@@ -6,7 +6,7 @@ from time import monotonic
 
 from serve_app.config import AppConfig
 from serve_app.core.running.run import Run
-from serve_app.core.types import Outcome
+from serve_app.core.types.outcome import Outcome
 
 
 class Sessions:

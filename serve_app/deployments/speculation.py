@@ -6,7 +6,7 @@ from serve_app.config import AppConfig
 from serve_app.core.cost import ModelCost, Speed
 from serve_app.core.running.run import Run
 from serve_app.core.speculation import CascadeSpeculation, Priced, Room, TierHistory, learn
-from serve_app.core.types import Tier
+from serve_app.core.types.policy import Tier
 
 
 class Speculations:

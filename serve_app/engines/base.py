@@ -9,7 +9,8 @@ from typing import Annotated, ClassVar, NamedTuple, Protocol, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from serve_app.core.options import OPERATIONAL
-from serve_app.core.types import Delta, Generation, Prompt, Sampling
+from serve_app.core.types.answer import Delta, Generation
+from serve_app.core.types.prompt import Prompt, Sampling
 from serve_app.weights import WeightsSetting, WeightsTrust, check_trust
 
 OPTIONAL_SAMPLING = frozenset({"frequency_penalty", "presence_penalty", "logit_bias", "top_logprobs"})

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from serve_app.core.types import Message
+from serve_app.core.types.prompt import Message
 
 LANGUAGES = {
     "ar": "Arabic",

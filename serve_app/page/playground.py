@@ -12,7 +12,9 @@ from serve_app.api.fields.cascade_options import CascadeOptions
 from serve_app.api.intake.caller import Caller, caller_of
 from serve_app.core.record import tier_record
 from serve_app.core.record_json import JsonObject, tier_json
-from serve_app.core.types import Answer, Failure, FinishReason, Generation, TierResult, ToolCall
+from serve_app.core.types.answer import Answer, Failure, FinishReason, Generation
+from serve_app.core.types.outcome import TierResult
+from serve_app.core.types.prompt import ToolCall
 from serve_app.signals.composites.contradictions import Check
 
 MAX_ANSWERS = 64

@@ -10,7 +10,7 @@ from typing import ClassVar, Generic, Protocol, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from serve_app.core.deciding.signal_range import Range
-from serve_app.core.types import Blend, Matrix, Scores
+from serve_app.core.types.policy import Blend, Matrix, Scores
 
 Features = TypeVar("Features")
 

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serve_app.core.deciding.skip import SkipPolicy, check, deferred
-from serve_app.core.types import Precheck
+from serve_app.core.types.outcome import Precheck
 from serve_app.skipping.fitted import Fitted
 
 Floats32 = npt.NDArray[np.float32]

@@ -3,7 +3,8 @@
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from serve_app.core.types import Answer, Delta, Prompt
+from serve_app.core.types.answer import Answer, Delta
+from serve_app.core.types.prompt import Prompt
 from serve_app.engines import Engine
 from serve_app.engines.running.answer import answer, stream_answer
 

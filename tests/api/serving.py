@@ -22,19 +22,10 @@ from serve_app.core.cost import ModelCost
 from serve_app.core.record import DecisionRecord, decision_record
 from serve_app.core.running.cascade import Event, cascade_events
 from serve_app.core.running.run import Run
-from serve_app.core.types import (
-    Answer,
-    Delta,
-    Embedding,
-    Failure,
-    Generation,
-    Outcome,
-    Prompt,
-    Scores,
-    Tier,
-    TokenLogprob,
-    ToolCall,
-)
+from serve_app.core.types.answer import Answer, Delta, Failure, Generation, TokenLogprob
+from serve_app.core.types.outcome import Outcome
+from serve_app.core.types.policy import Embedding, Scores, Tier
+from serve_app.core.types.prompt import Prompt, ToolCall
 from serve_app.errors import RequestError, UnknownModelError, choices, quoted
 
 HANG = 3600.0

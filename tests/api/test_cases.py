@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from serve_app.api.routes import build_api
-from serve_app.core.types import Tier
+from serve_app.core.types.policy import Tier
 from serve_app.engines import LlamaCppConfig, load_engine
 from serve_app.weights import fetch
 from tests.engines.conftest import SMOLLM2, SMOLLM2_SHA256

@@ -7,7 +7,7 @@ import httpx
 import openai
 import pytest
 
-from serve_app.core.types import ToolCall
+from serve_app.core.types.prompt import ToolCall
 
 from .serving import FakeService, Scripted
 

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from serve_app.api.chat.tolerated import IGNORED
-from serve_app.core.types import Message, Prompt, Sampling, ToolCall
+from serve_app.core.types.prompt import Message, Prompt, Sampling, ToolCall
 
 from .serving import FakeService, Scripted
 from .test_requests import BASE, CHAT, refused

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from serve_app.api.fields.image_url import FORM
-from serve_app.core.types import Image, Message
+from serve_app.core.types.prompt import Image, Message
 
 from .serving import FakeService
 

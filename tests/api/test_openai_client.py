@@ -8,7 +8,7 @@ import pytest
 from openai.types import Completion
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from serve_app.core.types import Failure, FailureKind
+from serve_app.core.types.answer import Failure, FailureKind
 from serve_app.errors import ContextTooLongError
 
 from .serving import HANG, Breaks, FakeService, Scripted

@@ -6,7 +6,7 @@ import httpx
 import openai
 import pytest
 
-from serve_app.core.types import Sampling
+from serve_app.core.types.prompt import Sampling
 
 from .serving import FakeService, Scripted
 

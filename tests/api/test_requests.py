@@ -15,7 +15,7 @@ from openai.types.chat import completion_create_params as chat_create_params
 from serve_app.api.chat.schema import BIAS, PROMPTS, ChatCompletion, TextCompletion
 from serve_app.api.chat.tolerated import IGNORED, NEUTRAL
 from serve_app.api.routes import build_api
-from serve_app.core.types import Message, Prompt, Sampling
+from serve_app.core.types.prompt import Message, Prompt, Sampling
 
 from .serving import FakeService
 

@@ -7,7 +7,8 @@ import httpx
 import openai
 import pytest
 
-from serve_app.core.types import Answer, Failure, Generation, Prompt
+from serve_app.core.types.answer import Answer, Failure, Generation
+from serve_app.core.types.prompt import Prompt
 
 from .serving import HANG, FakeService, Scripted, until
 

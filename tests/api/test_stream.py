@@ -14,7 +14,7 @@ from serve_app.api.chat.schema import ChatCompletion, TextCompletion
 from serve_app.api.exchange import Exchange, while_connected
 from serve_app.api.intake.caller import Caller
 from serve_app.api.stream import EventStream
-from serve_app.core.types import Failure
+from serve_app.core.types.answer import Failure
 
 from .serving import HANG, FakeService, Scripted
 

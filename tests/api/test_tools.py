@@ -10,7 +10,8 @@ import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from serve_app.core.tools import AnswerSchema, NamedTool, Tool, ToolChoice
-from serve_app.core.types import Failure, Message, Prompt, ToolCall
+from serve_app.core.types.answer import Failure
+from serve_app.core.types.prompt import Message, Prompt, ToolCall
 
 from .serving import FakeService, Scripted
 from .test_requests import BASE, CHAT, TEXT, refused

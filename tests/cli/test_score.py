@@ -9,7 +9,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from serve_app.cli.main import app
-from serve_app.core.types import Generation, Tier
+from serve_app.core.types.answer import Generation
+from serve_app.core.types.policy import Tier
 from serve_app.signals import DEFAULT_SIGNALS, build_signal
 from serve_app.signals.facts import FACTS
 from tests.core.judging import agreed

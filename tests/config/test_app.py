@@ -18,7 +18,8 @@ from serve_app.config.deployment import Autoscaling, DeploymentOptions, options_
 from serve_app.config.explain import explain
 from serve_app.core.cost import ModelCost
 from serve_app.core.speculation import SpeculationPolicy
-from serve_app.core.types import Blend, Generation, Tier, TokenLogprob
+from serve_app.core.types.answer import Generation, TokenLogprob
+from serve_app.core.types.policy import Blend, Tier
 
 REPLAY = {"engine": "replay", "default": "Paris"}
 MEMBERS = {"models": ["a", "b"], "signal": "exact", "threshold": 0.5}

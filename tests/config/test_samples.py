@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from serve_app.config import AppConfig, TierConfig
 from serve_app.config.explain import explain
 from serve_app.core.sampling import Sample
-from serve_app.core.types import Tier
+from serve_app.core.types.policy import Tier
 
 LLAMA = {"engine": "llama_cpp", "weights": "x.gguf", "parameters": 7e9}
 API = {"engine": "openai_api", "model": "x", "keyless": True, "base_url": "http://127.0.0.1:1/v1"}

@@ -9,19 +9,10 @@ import pytest
 
 from serve_app.core.running.cascade import Event, cascade_events
 from serve_app.core.running.run import Run
-from serve_app.core.types import (
-    Answer,
-    Delta,
-    Failure,
-    Force,
-    Generation,
-    Matrix,
-    Message,
-    Outcome,
-    Prompt,
-    Scores,
-    Tier,
-)
+from serve_app.core.types.answer import Answer, Delta, Failure, Generation
+from serve_app.core.types.outcome import Force, Outcome
+from serve_app.core.types.policy import Matrix, Scores, Tier
+from serve_app.core.types.prompt import Message, Prompt
 
 HANG = 3600.0
 """Seconds in a script that no test waits for."""

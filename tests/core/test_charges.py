@@ -8,18 +8,10 @@ import pytest
 from serve_app.core.charges import Charges, charge
 from serve_app.core.cost import Cost, EstimatedCost, ModelCost
 from serve_app.core.running.run import Run
-from serve_app.core.types import (
-    Call,
-    Decision,
-    Failure,
-    Generation,
-    Message,
-    Outcome,
-    Prompt,
-    Scores,
-    Tier,
-    TierResult,
-)
+from serve_app.core.types.answer import Failure, Generation
+from serve_app.core.types.outcome import Call, Outcome, TierResult
+from serve_app.core.types.policy import Decision, Scores, Tier
+from serve_app.core.types.prompt import Message, Prompt
 
 COSTS = {
     "small": ModelCost(parameters=0.5e9, input_usd=0.1, output_usd=0.4),

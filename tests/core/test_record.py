@@ -9,21 +9,10 @@ from serve_app.core.cost import ModelCost, Speed
 from serve_app.core.record import DecisionRecord, Usage, decision_record, reported_calls, usage
 from serve_app.core.record_json import from_json, to_json
 from serve_app.core.running.run import Run
-from serve_app.core.types import (
-    Agreement,
-    Answer,
-    Cached,
-    Call,
-    Decision,
-    Failure,
-    Generation,
-    Message,
-    Outcome,
-    Prompt,
-    Scores,
-    Tier,
-    TierResult,
-)
+from serve_app.core.types.answer import Answer, Failure, Generation
+from serve_app.core.types.outcome import Cached, Call, Outcome, TierResult
+from serve_app.core.types.policy import Agreement, Decision, Scores, Tier
+from serve_app.core.types.prompt import Message, Prompt
 
 SMALL, TINY, LARGE = "qwen-0.5b", "smollm2-135m", "qwen-1.5b"
 COSTS = {

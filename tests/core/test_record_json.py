@@ -22,7 +22,7 @@ from serve_app.core.record import (
     Timings,
 )
 from serve_app.core.record_json import from_json, to_json
-from serve_app.core.types import Cached, Precheck
+from serve_app.core.types.outcome import Cached, Precheck
 
 texts = st.text(max_size=8)
 names = st.text(min_size=1, max_size=8)

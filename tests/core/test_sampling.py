@@ -5,7 +5,9 @@ import pytest
 from serve_app.core.running.cascade import run_cascade
 from serve_app.core.running.run import Run
 from serve_app.core.sampling import Sample, SampledModel, are_first, base_name, parsed_name, reseeded, sampled
-from serve_app.core.types import Generation, Message, Prompt, Sampling, Tier
+from serve_app.core.types.answer import Generation
+from serve_app.core.types.policy import Tier
+from serve_app.core.types.prompt import Message, Prompt, Sampling
 from tests.core.scripted import Fake, Judge, said
 
 HI = (Message("user", "Hi"),)

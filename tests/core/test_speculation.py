@@ -6,7 +6,9 @@ import pytest
 
 from serve_app.core.cost import ModelCost, Speed
 from serve_app.core.speculation import LEAST, MEMORY, Priced, SpeculationPolicy, TierHistory
-from serve_app.core.types import Decision, Prompt, Reason, Tier, TierResult
+from serve_app.core.types.outcome import TierResult
+from serve_app.core.types.policy import Decision, Reason, Tier
+from serve_app.core.types.prompt import Prompt
 
 PROMPT = Prompt(text="x" * 300)  # 100 tokens by estimate
 

@@ -9,7 +9,10 @@ from serve_app.core.cost import estimated_prompt_tokens
 from serve_app.core.running.cascade import Event, cascade_events, run_cascade
 from serve_app.core.running.run import Run
 from serve_app.core.tools import Tool
-from serve_app.core.types import Answer, Delta, Failure, Generation, Message, Outcome, Prompt, Scores, Tier, ToolCall
+from serve_app.core.types.answer import Answer, Delta, Failure, Generation
+from serve_app.core.types.outcome import Outcome
+from serve_app.core.types.policy import Scores, Tier
+from serve_app.core.types.prompt import Message, Prompt, ToolCall
 from serve_app.signals.json_leaves import JsonSignal
 
 from .scripted import Fake

@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from serve_app.api.fields.cascade_options import CascadeOptions
 from serve_app.core.record_json import from_json, to_json
-from serve_app.core.types import Generation
+from serve_app.core.types.answer import Generation
 from serve_app.core.views.view import JsonField, View
 from serve_app.errors import RequestError
 from tests.deployments.test_router import PARIS, closed, opened, routed

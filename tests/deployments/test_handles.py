@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from serve_app.core.types import Failure, Message, Prompt
+from serve_app.core.types.answer import Failure
+from serve_app.core.types.prompt import Message, Prompt
 from serve_app.deployments import handles
 from serve_app.deployments.handles import ModelHandle
 from serve_app.deployments.protecting.liveness import Liveness

@@ -4,7 +4,8 @@ from contextlib import aclosing
 import pytest
 
 from serve_app.config import ReplayModel
-from serve_app.core.types import Delta, Failure, Generation, Message, Prompt, Sampling
+from serve_app.core.types.answer import Delta, Failure, Generation
+from serve_app.core.types.prompt import Message, Prompt, Sampling
 from serve_app.deployments.model_server import ModelServer
 from serve_app.errors import EngineError
 

@@ -15,18 +15,10 @@ from serve_app.core.record import DecisionRecord
 from serve_app.core.running.cascade import run_cascade
 from serve_app.core.running.run import Run
 from serve_app.core.tools import Tool
-from serve_app.core.types import (
-    Answer,
-    Budget,
-    Embedding,
-    Generation,
-    Message,
-    Outcome,
-    Precheck,
-    Prompt,
-    Sampling,
-    Scores,
-)
+from serve_app.core.types.answer import Answer, Generation
+from serve_app.core.types.outcome import Budget, Outcome, Precheck
+from serve_app.core.types.policy import Embedding, Scores
+from serve_app.core.types.prompt import Message, Prompt, Sampling
 from serve_app.deployments import router as router_module
 from serve_app.deployments.protecting.liveness import Health
 from serve_app.deployments.router import Router

@@ -11,7 +11,8 @@ from serve_app.config import AppConfig
 from serve_app.core.record import DecisionRecord
 from serve_app.core.running.cascade import run_cascade
 from serve_app.core.running.run import Run
-from serve_app.core.types import Decision, Outcome, TierResult
+from serve_app.core.types.outcome import Outcome, TierResult
+from serve_app.core.types.policy import Decision
 from serve_app.deployments.router import Router
 from serve_app.deployments.sessions import Sessions
 from tests.deployments.test_router import CASCADES, LONG, MODELS, PARIS, QUESTION, ROME, Deployment

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from serve_app.core.types import Delta, Generation, Message, Prompt, Sampling
+from serve_app.core.types.answer import Delta, Generation
+from serve_app.core.types.prompt import Message, Prompt, Sampling
 from serve_app.engines import Engine, EngineCounters, Meter
 from serve_app.errors import EngineError
 

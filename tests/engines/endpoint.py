@@ -9,7 +9,8 @@ from typing import Any
 
 from aiohttp import web
 
-from serve_app.core.types import Delta, Generation, Message, Prompt, Sampling
+from serve_app.core.types.answer import Delta, Generation
+from serve_app.core.types.prompt import Message, Prompt, Sampling
 from serve_app.engines import Engine, Meter
 from serve_app.errors import ContextTooLongError
 

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from serve_app.core.types import Delta, Generation, Prompt
+from serve_app.core.types.answer import Delta, Generation
+from serve_app.core.types.prompt import Prompt
 from serve_app.engines import Engine, Meter
 from serve_app.engines.seq2seq.engine import Seq2SeqEngine
 from serve_app.errors import ContextTooLongError, EngineError

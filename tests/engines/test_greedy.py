@@ -6,7 +6,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from serve_app.config.models import ModelConfig
-from serve_app.core.types import Sampling
+from serve_app.core.types.prompt import Sampling
 
 SOURCE = {"weights": "./folder"}
 OPENAI = {"engine": "openai_api", "model": "m"}

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from serve_app.config import AppConfig
-from serve_app.core.types import Answer, Failure, Generation, TokenLogprob
+from serve_app.core.types.answer import Answer, Failure, Generation, TokenLogprob
 from serve_app.evaluation.records.example import Example, digest
 from serve_app.evaluation.records.header import (
     ConfigFacts,

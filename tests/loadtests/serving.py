@@ -1,7 +1,8 @@
 """A real HTTP server of the API for load: half of the prompts are agreed on, and it says how many replicas it has."""
 
 from serve_app.api.service import Readiness
-from serve_app.core.types import Answer, Prompt
+from serve_app.core.types.answer import Answer
+from serve_app.core.types.prompt import Prompt
 from tests.api.serving import FakeService, Scripted
 
 PAUSE_S = 0.01

@@ -9,7 +9,7 @@ import pytest
 
 from loadtests.bench_latency import POLICIES, Bench
 from loadtests.latency.workload import MEMBERS, TARGET, A, B, C, Workload, made_up
-from serve_app.core.types import Tier
+from serve_app.core.types.policy import Tier
 from serve_app.evaluation.analysis.timing import virtual_time
 from serve_app.signals import RougeConfig, build_signal
 

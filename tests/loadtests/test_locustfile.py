@@ -15,7 +15,7 @@ from loadtests.load.log import read_log
 from loadtests.load.mix import Mix
 from loadtests.load.options import PROMPTS
 from loadtests.load.trace import Arrival, write_trace
-from serve_app.core.types import Failure
+from serve_app.core.types.answer import Failure
 from serve_app.files.prompts import read_prompts
 from tests.api.serving import HANG, listening
 

@@ -16,7 +16,9 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serve_app.config import AppConfig
-from serve_app.core.types import Answer, Delta, Embedding, Failure, Generation, Prompt, ToolCall
+from serve_app.core.types.answer import Answer, Delta, Failure, Generation
+from serve_app.core.types.policy import Embedding
+from serve_app.core.types.prompt import Prompt, ToolCall
 from serve_app.deployments import router as router_module
 from serve_app.deployments.protecting.liveness import Health
 from serve_app.deployments.router import Router

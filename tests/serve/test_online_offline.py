@@ -11,7 +11,7 @@ import httpx
 import pytest
 import yaml
 
-from serve_app.core.types import Answer, Failure, Generation
+from serve_app.core.types.answer import Answer, Failure, Generation
 from serve_app.evaluation.analysis.load import load_dataset
 from serve_app.evaluation.analysis.options import Options
 from serve_app.evaluation.calibrate.command import CalibrationRun, run

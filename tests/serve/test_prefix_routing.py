@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from serve_app.config import ReplayModel
-from serve_app.core.types import Message, Prompt
+from serve_app.core.types.prompt import Message, Prompt
 from serve_app.deployments.model_server import ModelServer
 from serve_app.engines import EngineCounters
 from tests.serve.conftest import PATIENCE_S

@@ -12,7 +12,7 @@ import yaml
 from serve_app.config.serve_file import load
 from serve_app.core.deciding.agreement import agree, survivors
 from serve_app.core.deciding.deferral import decide
-from serve_app.core.types import Generation
+from serve_app.core.types.answer import Generation
 from serve_app.signals import build_signal
 from serve_app.weights import fetch
 from tests.serve.conftest import Served, serving, until

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from serve_app.core.types import Generation, TokenLogprob
+from serve_app.core.types.answer import Generation, TokenLogprob
 from serve_app.errors import SignalError
 from serve_app.signals import TOKEN_SIGNALS, ChowConfig, ZScore, confidence, fit_zscores
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serve_app.core.deciding.skip import SkipPolicy, check
-from serve_app.core.types import Precheck
+from serve_app.core.types.outcome import Precheck
 from serve_app.skipping.fitted import Fitted
 from serve_app.skipping.lookup import ROWS, Lookup
 

@@ -14,7 +14,7 @@ from serve_app.core.record import DecisionRecord, Usage
 from serve_app.core.record_json import JsonObject, to_json
 from serve_app.core.running.progress import Watched
 from serve_app.core.text.characters import utf8
-from serve_app.core.types import Delta, Generation, TokenLogprob
+from serve_app.core.types.answer import Delta, Generation, TokenLogprob
 from serve_app.engines.wire.message import tool_calls_json
 
 

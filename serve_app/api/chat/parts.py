@@ -7,7 +7,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from serve_app.api.chat.tolerated import IGNORED
 from serve_app.api.fields.body import Body, Text
 from serve_app.api.fields.image_url import ImageUrl
-from serve_app.core.types import Image
+from serve_app.core.types.prompt import Image
 
 
 class ImageSource(Body):

@@ -6,7 +6,8 @@ from serve_app.core.cost import ModelCost, price
 from serve_app.core.record import call_record, tier_record
 from serve_app.core.record_json import JsonObject, call_json, cost_json, tier_json
 from serve_app.core.running.progress import CallDelta, CallEnded, CallStarted, TierStarted, Watched
-from serve_app.core.types import Answer, Generation, TierResult
+from serve_app.core.types.answer import Answer, Generation
+from serve_app.core.types.outcome import TierResult
 from serve_app.engines.wire.message import tool_calls_json
 
 

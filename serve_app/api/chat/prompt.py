@@ -7,7 +7,7 @@ from serve_app.api.chat.tools import NamedToolChoice
 from serve_app.api.exchange import Ask
 from serve_app.api.service import Names
 from serve_app.core.tools import ToolChoice
-from serve_app.core.types import Message, Prompt, Sampling
+from serve_app.core.types.prompt import Message, Prompt, Sampling
 from serve_app.errors import RequestError
 
 LEAST_TOP_P = 1e-6

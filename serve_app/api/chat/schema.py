@@ -11,7 +11,7 @@ from serve_app.api.chat.tools import MAX_TOOLS, FunctionTool, NamedToolChoice, R
 from serve_app.api.fields.body import Body, Text
 from serve_app.api.fields.cascade_options import StreamedOptions
 from serve_app.api.fields.messages import FEW_MESSAGES
-from serve_app.core.types import Image, ReasoningEffort
+from serve_app.core.types.prompt import Image, ReasoningEffort
 from serve_app.errors import quoted
 
 

@@ -14,7 +14,8 @@ from serve_app.api.reply import failure_reply
 from serve_app.api.service import Service
 from serve_app.core.record import reported_calls, usage
 from serve_app.core.running.cascade import outcome_of
-from serve_app.core.types import Failure, Outcome
+from serve_app.core.types.answer import Failure
+from serve_app.core.types.outcome import Outcome
 
 
 async def respond_to_all(service: Service, asks: Sequence[Ask], form: CompletionFormat, request: Request) -> Response:

@@ -11,7 +11,7 @@ from serve_app.api.fields.body import Body, Text
 from serve_app.api.fields.json_schema import JsonSchema
 from serve_app.core.tools import AnswerSchema, NamedTool, Tool
 from serve_app.core.tools import ResponseFormat as Format
-from serve_app.core.types import ToolCall
+from serve_app.core.types.prompt import ToolCall
 from serve_app.errors import choices
 
 MAX_TOOLS = 128

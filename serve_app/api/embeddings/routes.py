@@ -13,7 +13,7 @@ from serve_app.api.intake.caller import caller_of
 from serve_app.api.intake.route import CLIENT_LEFT
 from serve_app.api.service import Service, card_of
 from serve_app.core.record_json import JsonObject
-from serve_app.core.types import Embedding
+from serve_app.core.types.policy import Embedding
 from serve_app.errors import RequestError
 
 NUMBER_BYTES = 4

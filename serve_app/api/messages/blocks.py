@@ -10,7 +10,7 @@ from serve_app.api.fields.body import Body, Text
 from serve_app.api.fields.variants import by_field, variant
 from serve_app.api.messages.tolerated import IGNORED
 from serve_app.core.text.characters import HALF_PAIR
-from serve_app.core.types import Message, ToolCall
+from serve_app.core.types.prompt import Message, ToolCall
 
 MAX_BLOCKS = 1024
 """Blocks of one message, and of one tool's result."""

@@ -13,7 +13,8 @@ from serve_app.core.cost import ModelCost
 from serve_app.core.record import DecisionRecord, Usage
 from serve_app.core.record_json import JsonObject, to_json
 from serve_app.core.running.progress import Watched
-from serve_app.core.types import Delta, FinishReason, Generation, ToolCall
+from serve_app.core.types.answer import Delta, FinishReason, Generation
+from serve_app.core.types.prompt import ToolCall
 
 STOP_REASONS: dict[FinishReason, str] = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
 """No engine says whether it ended by itself or at a stop sequence, so `stop_sequence` is never given."""

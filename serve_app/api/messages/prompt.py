@@ -8,7 +8,7 @@ from serve_app.api.messages.blocks import AnyMessage, AssistantMessage, UserMess
 from serve_app.api.messages.schema import Conversation, LimitedThinking, MessageRequest, turns
 from serve_app.api.messages.tools import NoTool
 from serve_app.core.tools import AnswerSchema
-from serve_app.core.types import Message, Prompt, ReasoningEffort, Sampling
+from serve_app.core.types.prompt import Message, Prompt, ReasoningEffort, Sampling
 
 BETWEEN_MESSAGES = "\n\n"
 """Joins the texts of messages of one turn: chat templates need turns to alternate, this API does not."""

@@ -10,7 +10,7 @@ from serve_app.api.messages.schema import MessageRequest, TokenCount
 from serve_app.api.respond import respond
 from serve_app.api.service import Service, card_of
 from serve_app.core.cost import estimated_prompt_tokens
-from serve_app.core.types import Sampling
+from serve_app.core.types.prompt import Sampling
 
 
 def install(app: FastAPI, service: Service) -> None:

@@ -15,7 +15,7 @@ from serve_app.core.cost import ModelCost
 from serve_app.core.record import DecisionRecord, Usage
 from serve_app.core.record_json import JsonObject, to_json
 from serve_app.core.running.progress import Watched
-from serve_app.core.types import Delta, Generation
+from serve_app.core.types.answer import Delta, Generation
 
 Keep: TypeAlias = Callable[[str, JsonObject, Generation], bool]
 """Keeps a response under its id, with its answer, and returns whether it could."""

@@ -9,7 +9,7 @@ from serve_app.api.fields.arguments import readable_arguments
 from serve_app.api.fields.body import Body, Text
 from serve_app.api.fields.variants import by_field, variant
 from serve_app.api.responses.tolerated import IGNORED
-from serve_app.core.types import ToolCall
+from serve_app.core.types.prompt import ToolCall
 
 
 class TextPart(Body):

@@ -6,7 +6,8 @@ from uuid import uuid4
 
 from serve_app.api.encoding import event
 from serve_app.core.record_json import JsonObject
-from serve_app.core.types import Generation, ToolCall
+from serve_app.core.types.answer import Generation
+from serve_app.core.types.prompt import ToolCall
 
 Kind: TypeAlias = Literal["output_text", "reasoning_text"]
 """The kinds of text: an item of each has one part of this type, and events of this name."""

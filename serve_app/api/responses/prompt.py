@@ -11,7 +11,8 @@ from serve_app.api.responses.schema import ResponseRequest
 from serve_app.api.responses.tools import NamedToolChoice
 from serve_app.core.text.characters import whole
 from serve_app.core.tools import ToolChoice
-from serve_app.core.types import Generation, Message, Prompt, Sampling, ToolCall
+from serve_app.core.types.answer import Generation
+from serve_app.core.types.prompt import Message, Prompt, Sampling, ToolCall
 from serve_app.errors import RequestError, quoted
 
 

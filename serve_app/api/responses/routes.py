@@ -16,7 +16,8 @@ from serve_app.api.responses.store import KeptResponse, ResponseStore
 from serve_app.api.service import Service
 from serve_app.core.bounded_store import BoundedStore
 from serve_app.core.record_json import JsonObject
-from serve_app.core.types import Generation, Message
+from serve_app.core.types.answer import Generation
+from serve_app.core.types.prompt import Message
 from serve_app.errors import RequestError, quoted
 
 

@@ -12,7 +12,7 @@ from serve_app.api.fields.messages import FEW_MESSAGES
 from serve_app.api.responses.items import Item, MessageItem
 from serve_app.api.responses.tolerated import IGNORED, NEUTRAL, Includable
 from serve_app.api.responses.tools import FunctionTool, NamedToolChoice, TextConfig
-from serve_app.core.types import ReasoningEffort
+from serve_app.core.types.prompt import ReasoningEffort
 
 LOGPROBS: Literal["message.output_text.logprobs"] = "message.output_text.logprobs"
 

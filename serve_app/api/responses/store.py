@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from serve_app.core.bounded_store import BoundedStore
-from serve_app.core.types import Message
+from serve_app.core.types.prompt import Message
 
 MESSAGE_BYTES = 300
 """About what a message and its tuples take beside their texts."""

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from math import fsum, inf, isnan, nan
 from typing import Literal, TypeGuard
 
-from serve_app.core.types import Agreement, Answer, Confidence, Generation, Matrix, Tier
+from serve_app.core.types.answer import Answer, Generation
+from serve_app.core.types.policy import Agreement, Confidence, Matrix, Tier
 from serve_app.core.views.view import View
 
 DECIMALS = 9

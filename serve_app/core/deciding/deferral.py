@@ -1,7 +1,9 @@
 """Agreement -> Decision: the one place where a request is accepted or deferred (paper, section 3.1)."""
 
 from serve_app.core.deciding.agreement import Survivors, may_return, resolved, survives
-from serve_app.core.types import Agreement, Answer, Decision, Force, Reason, Tier
+from serve_app.core.types.answer import Answer
+from serve_app.core.types.outcome import Force
+from serve_app.core.types.policy import Agreement, Decision, Reason, Tier
 
 
 def answers_needed(tier: Tier) -> int:

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from serve_app.core.deciding.agreement import resolved
-from serve_app.core.types import Message, Precheck, Prompt
+from serve_app.core.types.outcome import Precheck
+from serve_app.core.types.prompt import Message, Prompt
 
 LONGEST_TEXT = 8000
 """Characters of a prompt by which its like is looked up: encoders read less."""

@@ -5,7 +5,8 @@ from contextlib import aclosing
 
 from serve_app.core.running.calls import CANCELLED, Calls, Key
 from serve_app.core.running.run import Run
-from serve_app.core.types import Answer, Delta, Generation, Prompt
+from serve_app.core.types.answer import Answer, Delta, Generation
+from serve_app.core.types.prompt import Prompt
 
 
 async def ask_alone(run: Run, calls: Calls, key: Key, prompt: Prompt) -> AsyncGenerator[Delta, None]:

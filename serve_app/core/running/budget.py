@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from serve_app.core.cost import Cost, ModelCost, estimated_prompt_tokens, price
 from serve_app.core.running.run import Run
-from serve_app.core.types import Failure
+from serve_app.core.types.answer import Failure
 
 TYPICAL_TOKENS = 256
 """Of an answer by a model that has not answered yet, if the request sets no limit."""

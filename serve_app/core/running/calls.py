@@ -9,7 +9,8 @@ from typing import TypeAlias
 from serve_app.core.protocols import Model
 from serve_app.core.running.progress import CallDelta, CallEnded, CallStarted
 from serve_app.core.running.run import Run
-from serve_app.core.types import Answer, Delta, Failure, Generation, Prompt
+from serve_app.core.types.answer import Answer, Delta, Failure, Generation
+from serve_app.core.types.prompt import Prompt
 
 GRACE_S = 1.0
 """How much later than the model itself the cascade gives up on it: only the model knows the tokens that it spent."""

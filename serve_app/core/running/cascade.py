@@ -15,17 +15,10 @@ from serve_app.core.running.progress import TierStarted
 from serve_app.core.running.prompts import prompts
 from serve_app.core.running.run import Run
 from serve_app.core.sampling import reseeded
-from serve_app.core.types import (
-    Call,
-    Decision,
-    Delta,
-    Failure,
-    Generation,
-    Outcome,
-    Prompt,
-    Tier,
-    TierResult,
-)
+from serve_app.core.types.answer import Delta, Failure, Generation
+from serve_app.core.types.outcome import Call, Outcome, TierResult
+from serve_app.core.types.policy import Decision, Tier
+from serve_app.core.types.prompt import Prompt
 
 Event: TypeAlias = TierResult | Delta | Outcome
 

@@ -7,7 +7,9 @@ from serve_app.core.deciding.agreement import Survivors, agree, compared, confid
 from serve_app.core.deciding.deferral import decide, decide_early, worth_comparing
 from serve_app.core.deciding.early import settled, worth_scoring
 from serve_app.core.protocols import Scorer
-from serve_app.core.types import Agreement, Answer, Call, Decision, Force, Scores, Tier, TierResult
+from serve_app.core.types.answer import Answer
+from serve_app.core.types.outcome import Call, Force, TierResult
+from serve_app.core.types.policy import Agreement, Decision, Scores, Tier
 from serve_app.errors import CascadeError
 
 

@@ -6,7 +6,9 @@ from serve_app.core.deciding.deferral import Prospects
 from serve_app.core.running.calls import CANCELLED, Calls, Key
 from serve_app.core.running.comparison import Comparison
 from serve_app.core.running.run import Run
-from serve_app.core.types import Answer, Failure, Prompt, Tier
+from serve_app.core.types.answer import Answer, Failure
+from serve_app.core.types.policy import Tier
+from serve_app.core.types.prompt import Prompt
 
 _LOST = Failure("cancelled", "Stopped: the other models' answers, or failures, leave nothing to accept in this tier.")
 _REFUSED = Failure("cancelled", "Stopped: another model refused the request.")

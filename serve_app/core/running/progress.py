@@ -6,7 +6,9 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
-from serve_app.core.types import Answer, Delta, Tier, TierResult
+from serve_app.core.types.answer import Answer, Delta
+from serve_app.core.types.outcome import TierResult
+from serve_app.core.types.policy import Tier
 
 E = TypeVar("E")
 

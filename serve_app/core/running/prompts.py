@@ -5,7 +5,7 @@ from dataclasses import replace
 from serve_app.core.running.budget import left_s
 from serve_app.core.running.calls import Key
 from serve_app.core.running.run import Run
-from serve_app.core.types import Prompt
+from serve_app.core.types.prompt import Prompt
 
 
 def prompts(run: Run, number: int) -> list[tuple[Key, Prompt]]:

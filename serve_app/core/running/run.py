@@ -7,19 +7,10 @@ from time import perf_counter
 from serve_app.core.cost import ModelCost, Speed, cut_short
 from serve_app.core.protocols import Model, Prechecker, Scorer, Speculation
 from serve_app.core.running.progress import Progress, Watch
-from serve_app.core.types import (
-    Answer,
-    Budget,
-    Call,
-    Delta,
-    Failure,
-    Force,
-    Generation,
-    Precheck,
-    Prompt,
-    Tier,
-    TierResult,
-)
+from serve_app.core.types.answer import Answer, Delta, Failure, Generation
+from serve_app.core.types.outcome import Budget, Call, Force, Precheck, TierResult
+from serve_app.core.types.policy import Tier
+from serve_app.core.types.prompt import Prompt
 
 
 @dataclass

@@ -11,7 +11,8 @@ from serve_app.config import AppConfig
 from serve_app.core.bounded_store import StoreLimits
 from serve_app.core.running.cascade import Event, cascade_events
 from serve_app.core.running.run import Run
-from serve_app.core.types import Cached, Delta, Generation, Outcome
+from serve_app.core.types.answer import Delta, Generation
+from serve_app.core.types.outcome import Cached, Outcome
 from serve_app.deployments.caching.complete import complete, shareable
 from serve_app.deployments.caching.flights import Flight, Flights
 from serve_app.deployments.caching.kept_answers import KeptAnswers

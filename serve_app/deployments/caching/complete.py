@@ -1,6 +1,7 @@
 """Which outcomes may be given to another request, now or later."""
 
-from serve_app.core.types import Failure, FailureKind, Generation, Outcome, TierResult
+from serve_app.core.types.answer import Failure, FailureKind, Generation
+from serve_app.core.types.outcome import Outcome, TierResult
 
 DETERMINISTIC: frozenset[FailureKind] = frozenset({"refused", "context_length"})
 """Failures that the same request meets every time."""

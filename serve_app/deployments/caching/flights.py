@@ -2,7 +2,7 @@
 
 import asyncio
 
-from serve_app.core.types import Outcome
+from serve_app.core.types.outcome import Outcome
 
 
 class Flight:

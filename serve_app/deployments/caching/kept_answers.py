@@ -6,7 +6,7 @@ from dataclasses import replace
 from time import monotonic
 
 from serve_app.core.bounded_store import BoundedStore, StoreLimits
-from serve_app.core.types import Cached, Outcome
+from serve_app.core.types.outcome import Cached, Outcome
 
 ENTRY_BYTES = 500
 """About what an entry takes beside its bytes: its key, its time, and their places in a dictionary."""

@@ -7,7 +7,8 @@ from serve_app.core.charges import Charges
 from serve_app.core.cost import Cost
 from serve_app.core.record import DecisionRecord
 from serve_app.core.running.run import Run
-from serve_app.core.types import Call, Failure, Generation, Outcome, Precheck, TierResult
+from serve_app.core.types.answer import Failure, Generation
+from serve_app.core.types.outcome import Call, Outcome, Precheck, TierResult
 from serve_app.deployments.observing.metrics import (
     AGREEMENT,
     CALL_SECONDS,

@@ -6,7 +6,8 @@ from math import inf
 from time import monotonic
 
 from serve_app.core.protocols import Model
-from serve_app.core.types import Answer, Delta, Failure, Generation, Prompt
+from serve_app.core.types.answer import Answer, Delta, Failure, Generation
+from serve_app.core.types.prompt import Prompt
 from serve_app.deployments.protecting.circuit_breaker import CircuitBreaker
 from serve_app.deployments.protecting.load import Load, Place
 

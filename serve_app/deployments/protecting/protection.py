@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from serve_app.config import AppConfig
 from serve_app.core.protocols import Model
 from serve_app.core.running.run import Run
-from serve_app.core.types import Tier
+from serve_app.core.types.policy import Tier
 from serve_app.deployments.protecting.circuit_breaker import CircuitBreaker
 from serve_app.deployments.protecting.guarded_model import GuardedModel
 from serve_app.deployments.protecting.load import Place, fullest, loads

@@ -9,7 +9,7 @@ from serve_app.api.service import Readiness
 from serve_app.config import AppConfig
 from serve_app.core.deciding.deferral import answers_needed
 from serve_app.core.record_json import JsonObject
-from serve_app.core.types import Tier
+from serve_app.core.types.policy import Tier
 from serve_app.deployments.policies import Policies
 from serve_app.deployments.protecting.liveness import UNREADABLE, Health
 from serve_app.deployments.protecting.protection import Protection

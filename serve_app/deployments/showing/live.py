@@ -9,7 +9,8 @@ from time import monotonic, time
 from serve_app.core.cost import Cost
 from serve_app.core.record import DecisionRecord
 from serve_app.core.record_json import JsonObject
-from serve_app.core.types import Generation, Outcome
+from serve_app.core.types.answer import Generation
+from serve_app.core.types.outcome import Outcome
 from serve_app.deployments.policies import Policies
 from serve_app.deployments.protecting.protection import Protection
 from serve_app.deployments.protecting.readiness import ReadinessProbe

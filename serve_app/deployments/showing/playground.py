@@ -13,7 +13,9 @@ from serve_app.config import AppConfig
 from serve_app.core.protocols import Scorer
 from serve_app.core.record_json import JsonObject
 from serve_app.core.running.comparison import Comparison
-from serve_app.core.types import Answer, Call, Tier, TierResult
+from serve_app.core.types.answer import Answer
+from serve_app.core.types.outcome import Call, TierResult
+from serve_app.core.types.policy import Tier
 from serve_app.deployments.overrides import overridden
 from serve_app.deployments.policies import Policies
 from serve_app.errors import RequestError, UnknownModelError, choices, quoted

@@ -15,7 +15,7 @@ from ray.exceptions import RayError
 from ray.llm._internal.serve.routing_policies.prefix_aware.prefix_aware_router import PrefixCacheAffinityRouter
 from ray.serve.request_router import PendingRequest, ReplicaID, RunningReplica
 
-from serve_app.core.types import Prompt
+from serve_app.core.types.prompt import Prompt
 
 logger = logging.getLogger("ray.serve")
 

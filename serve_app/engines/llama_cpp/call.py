@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from serve_app.core.types import Delta, FinishReason, Generation, Prompt, TokenLogprob, ToolCall
+from serve_app.core.types.answer import Delta, FinishReason, Generation, TokenLogprob
+from serve_app.core.types.prompt import Prompt, ToolCall
 from serve_app.engines.base import Meter
 from serve_app.engines.llama_cpp.tools import CallReader
 from serve_app.engines.running.stopping import StopMatcher, within

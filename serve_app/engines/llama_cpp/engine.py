@@ -30,7 +30,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from serve_app.core.types import Delta, Prompt, Sampling
+from serve_app.core.types.answer import Delta
+from serve_app.core.types.prompt import Prompt, Sampling
 from serve_app.engines.base import EngineCounters, Meter
 from serve_app.engines.llama_cpp.call import Call
 from serve_app.engines.llama_cpp.config import LlamaCppConfig

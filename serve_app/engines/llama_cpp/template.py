@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from http.client import HTTPConnection
 from typing import Any, Literal, TypeAlias
 
-from serve_app.core.types import Prompt
+from serve_app.core.types.prompt import Prompt
 from serve_app.engines.running.thinking import Markers
 from serve_app.engines.running.threaded import CANCEL_WAIT_S
 

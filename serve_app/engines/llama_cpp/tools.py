@@ -21,7 +21,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any, TypeAlias
 
 from serve_app.core.tools import AnswerSchema, JsonSchema, NamedTool, ResponseFormat, Tool
-from serve_app.core.types import Message, Prompt, ToolCall
+from serve_app.core.types.prompt import Message, Prompt, ToolCall
 from serve_app.engines.llama_cpp.grammar import grammar
 from serve_app.engines.llama_cpp.template import Template, enable_thinking
 from serve_app.engines.running.thinking import Markers

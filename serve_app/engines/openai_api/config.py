@@ -12,7 +12,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from serve_app.core.options import OPERATIONAL
 from serve_app.core.secrecy import ValuePath, holds_secret, names_secret, secret_paths
-from serve_app.core.types import Sampling
+from serve_app.core.types.prompt import Sampling
 from serve_app.engines.base import OPTIONAL_SAMPLING, VisionSettings
 from serve_app.engines.running.thinking import Markers, Reasoning
 from serve_app.engines.wire.dialect import Dialect

@@ -19,7 +19,8 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
-from serve_app.core.types import Delta, Generation, Prompt
+from serve_app.core.types.answer import Delta, Generation
+from serve_app.core.types.prompt import Prompt
 from serve_app.engines.base import EngineCounters, Meter, whole
 from serve_app.engines.openai_api.config import NoKeyError, OpenAiApiConfig, read_key
 from serve_app.engines.openai_api.errors import translated

@@ -29,7 +29,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from serve_app.core.types import Delta, Generation, Prompt
+from serve_app.core.types.answer import Delta, Generation
+from serve_app.core.types.prompt import Prompt
 from serve_app.engines.base import EngineCounters, Meter
 from serve_app.engines.replay.config import ReplayConfig, ScriptedAnswer
 from serve_app.engines.replay.gpu_model import Sequence

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias, TypeVar
 from pydantic import ValidationError
 
 from serve_app.core.sampling import base_name, parsed_name
-from serve_app.core.types import Message, Prompt
+from serve_app.core.types.prompt import Message, Prompt
 from serve_app.engines.replay.tape import RecordedAnswer
 from serve_app.errors import DataError, EngineError, choices
 from serve_app.files.json_lines import Object, read_appended, read_json_lines

@@ -9,7 +9,8 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from serve_app.core.tools import NamedTool
-from serve_app.core.types import Delta, FinishReason, Generation, Prompt, Sampling, TokenLogprob, ToolCall
+from serve_app.core.types.answer import Delta, FinishReason, Generation, TokenLogprob
+from serve_app.core.types.prompt import Prompt, Sampling, ToolCall
 from serve_app.engines.base import Settings
 from serve_app.engines.running.stopping import StopMatcher, within
 

@@ -5,7 +5,8 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from time import perf_counter
 
-from serve_app.core.types import Answer, Delta, Failure, FailureKind, Generation, Message, Prompt, Sampling
+from serve_app.core.types.answer import Answer, Delta, Failure, FailureKind, Generation
+from serve_app.core.types.prompt import Message, Prompt, Sampling
 from serve_app.engines.base import Engine, Meter
 from serve_app.engines.running.promise import checked
 from serve_app.errors import ContextTooLongError, EngineError, RateLimitedError, UnsupportedRequestError

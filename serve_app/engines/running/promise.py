@@ -6,7 +6,8 @@ from typing import Any
 from jsonschema_rs import ValidationError, validator_for
 
 from serve_app.core.tools import AnswerSchema, JsonSchema, NamedTool
-from serve_app.core.types import Answer, Failure, Generation, Prompt, ToolCall
+from serve_app.core.types.answer import Answer, Failure, Generation
+from serve_app.core.types.prompt import Prompt, ToolCall
 
 
 def checked(prompt: Prompt, answer: Generation) -> Answer:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from serve_app.core.types import TokenLogprob
+from serve_app.core.types.answer import TokenLogprob
 
 
 class StopMatcher:

@@ -5,7 +5,8 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable
 from typing import Generic, Protocol, TypeVar
 
-from serve_app.core.types import Delta, Generation, Prompt
+from serve_app.core.types.answer import Delta, Generation
+from serve_app.core.types.prompt import Prompt
 from serve_app.engines.base import Meter
 
 CANCEL_WAIT_S = 30.0

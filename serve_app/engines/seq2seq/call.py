@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
-from serve_app.core.types import Delta, FinishReason, Generation, Prompt, TokenLogprob
+from serve_app.core.types.answer import Delta, FinishReason, Generation, TokenLogprob
+from serve_app.core.types.prompt import Prompt
 from serve_app.engines.base import Meter
 from serve_app.engines.running.stopping import StopMatcher, within
 from serve_app.engines.seq2seq.batch import Choice

@@ -17,7 +17,8 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
-from serve_app.core.types import Delta, Prompt
+from serve_app.core.types.answer import Delta
+from serve_app.core.types.prompt import Prompt
 from serve_app.engines.base import EngineCounters, Meter
 from serve_app.engines.running.threaded import ThreadedEngine
 from serve_app.engines.seq2seq.call import Call

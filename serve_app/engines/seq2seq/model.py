@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from serve_app.core.text.characters import whole
-from serve_app.core.types import Prompt
+from serve_app.core.types.prompt import Prompt
 from serve_app.errors import EngineError, UnsupportedRequestError
 from serve_app.torch_models import quiet
 

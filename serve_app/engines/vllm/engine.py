@@ -29,7 +29,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from serve_app.core.types import Delta, Generation, Prompt
+from serve_app.core.types.answer import Delta, Generation
+from serve_app.core.types.prompt import Prompt
 from serve_app.engines.base import EngineCounters, Meter, whole
 from serve_app.engines.running.slots import Slots
 from serve_app.engines.running.stopping import within

@@ -8,7 +8,8 @@ from typing import Any
 
 from serve_app.core.cost import BYTES_PER_TOKEN, estimated_prompt_tokens
 from serve_app.core.text.characters import utf8, whole
-from serve_app.core.types import Delta, FinishReason, Generation, Prompt, TokenLogprob, ToolCall
+from serve_app.core.types.answer import Delta, FinishReason, Generation, TokenLogprob
+from serve_app.core.types.prompt import Prompt, ToolCall
 from serve_app.engines.base import Meter
 from serve_app.engines.running.stopping import begin_within
 from serve_app.engines.running.thinking import (

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from serve_app.core.types import Image, Message, ToolCall
+from serve_app.core.types.prompt import Image, Message, ToolCall
 
 
 def message_json(message: Message) -> dict[str, Any]:

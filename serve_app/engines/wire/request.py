@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from serve_app.core.types import Prompt, Sampling
+from serve_app.core.types.prompt import Prompt, Sampling
 from serve_app.engines.wire.dialect import Dialect
 from serve_app.engines.wire.message import message_json
 from serve_app.engines.wire.tool import response_format_json, tool_choice_json, tool_json

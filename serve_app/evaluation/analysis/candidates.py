@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from serve_app.core.types import Tier
+from serve_app.core.types.policy import Tier
 from serve_app.errors import SignalError
 from serve_app.evaluation.analysis.dataset import Dataset
 from serve_app.evaluation.analysis.replay import TierScores

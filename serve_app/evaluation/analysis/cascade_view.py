@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from serve_app.core.sampling import parsed_name
-from serve_app.core.types import Tier
+from serve_app.core.types.policy import Tier
 from serve_app.errors import DataError
 from serve_app.evaluation.analysis.candidates import Candidate
 from serve_app.evaluation.analysis.costs import UNITS, Costs, Unit

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from serve_app.core.cost import ModelCost, price
-from serve_app.core.types import Answer
+from serve_app.core.types.answer import Answer
 from serve_app.evaluation.statistics.curves import Floats
 
 Unit: TypeAlias = Literal["flops", "usd", "device_s", "latency_s"]

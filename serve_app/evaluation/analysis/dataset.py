@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from serve_app.config import AppConfig
-from serve_app.core.types import Tier
+from serve_app.core.types.policy import Tier
 from serve_app.core.views.view import View
 from serve_app.evaluation.analysis.costs import UNITS, Costs, total
 from serve_app.evaluation.analysis.options import Options

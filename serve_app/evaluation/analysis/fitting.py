@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from serve_app.core.types import Tier
+from serve_app.core.types.policy import Tier
 from serve_app.errors import ConfigError, DataError
 from serve_app.evaluation.analysis.candidates import fit_sample
 from serve_app.evaluation.analysis.dataset import Dataset

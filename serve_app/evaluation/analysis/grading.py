@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 import numpy as np
 
 from serve_app.config import AppConfig
-from serve_app.core.types import Answer, Generation
+from serve_app.core.types.answer import Answer, Generation
 from serve_app.errors import DataError
 from serve_app.evaluation.analysis.dataset import POOLED, Group
 from serve_app.evaluation.analysis.example_fields import check_field, data_set, value

@@ -11,7 +11,7 @@ from math import ceil
 import numpy as np
 import numpy.typing as npt
 
-from serve_app.core.types import Tier
+from serve_app.core.types.policy import Tier
 from serve_app.errors import ConfigError, DataError
 from serve_app.evaluation.analysis.candidates import Candidate, as_configured
 from serve_app.evaluation.analysis.cascade_view import CascadeView, recorded

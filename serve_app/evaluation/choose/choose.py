@@ -6,7 +6,7 @@ from itertools import product
 from math import prod
 
 from serve_app.core.sampling import are_first, base_name
-from serve_app.core.types import Tier
+from serve_app.core.types.policy import Tier
 from serve_app.errors import DataError, choices
 from serve_app.evaluation.analysis.cascade_view import CascadeView, models_alone
 from serve_app.evaluation.analysis.costs import Unit

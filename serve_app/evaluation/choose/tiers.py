@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeAlias
 
-from serve_app.core.types import Tier
+from serve_app.core.types.policy import Tier
 from serve_app.errors import SignalError
 from serve_app.evaluation.analysis.candidates import Candidate, fitted_chows
 from serve_app.evaluation.analysis.cascade_view import CascadeView

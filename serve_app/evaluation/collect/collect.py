@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 from serve_app.config import AppConfig, ModelConfig, VllmLoraModel
 from serve_app.config.serve_file import load
 from serve_app.core.sampling import Sample, base_name, sampled
-from serve_app.core.types import Answer, Failure, Prompt, Sampling
+from serve_app.core.types.answer import Answer, Failure
+from serve_app.core.types.prompt import Prompt, Sampling
 from serve_app.engines import WeightsSettings
 from serve_app.errors import DataError
 from serve_app.evaluation.collect.progress import CollectProgress

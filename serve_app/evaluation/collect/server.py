@@ -16,7 +16,8 @@ from serve_app.core.loopback import is_loopback
 from serve_app.core.record import CallRecord
 from serve_app.core.record_json import from_json
 from serve_app.core.text.characters import whole
-from serve_app.core.types import Answer, Failure, FailureKind, Prompt
+from serve_app.core.types.answer import Answer, Failure, FailureKind
+from serve_app.core.types.prompt import Prompt
 from serve_app.engines.base import Meter
 from serve_app.engines.running.answer import failure
 from serve_app.engines.wire.answer import Reading

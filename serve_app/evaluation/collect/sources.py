@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from serve_app.config import ModelConfig, VllmLoraModel, VllmModel
-from serve_app.core.types import Answer, Prompt
+from serve_app.core.types.answer import Answer
+from serve_app.core.types.prompt import Prompt
 from serve_app.engines import Engine, load_engine
 from serve_app.engines.running.answer import answer, warm_up
 from serve_app.engines.vllm.engine import VllmEngine

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from serve_app.core.types import Failure
+from serve_app.core.types.answer import Failure
 from serve_app.evaluation.analysis.candidates import semantic, token_level
 from serve_app.evaluation.analysis.cascade_view import CascadeView
 from serve_app.evaluation.analysis.costs import UNITS

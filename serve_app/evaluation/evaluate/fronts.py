@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from serve_app.core.types import Tier
+from serve_app.core.types.policy import Tier
 from serve_app.evaluation.analysis.candidates import Candidate, as_configured, semantic
 from serve_app.evaluation.analysis.cascade_view import CascadeView, models_alone, recorded
 from serve_app.evaluation.analysis.costs import Unit

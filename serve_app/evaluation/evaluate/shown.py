@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from serve_app.core.types import Generation
+from serve_app.core.types.answer import Generation
 from serve_app.evaluation.analysis.cascade_view import CascadeView
 from serve_app.evaluation.evaluate.row import DEFERRED, Row
 from serve_app.evaluation.evaluate.shown_results import Extremes, ShownAnswer, ShownExample

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from serve_app.core.deciding.skip import SkipPolicy
-from serve_app.core.types import Failure, Precheck
+from serve_app.core.types.answer import Failure
+from serve_app.core.types.outcome import Precheck
 from serve_app.evaluation.analysis.candidates import Candidate
 from serve_app.evaluation.analysis.cascade_view import CascadeView, recorded
 from serve_app.evaluation.analysis.costs import UNITS, Unit

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from serve_app.core.sampling import parsed_name
-from serve_app.core.types import Failure, Generation
+from serve_app.core.types.answer import Failure, Generation
 from serve_app.errors import DataError
 from serve_app.evaluation.importing.formats.rows import Row
 from serve_app.evaluation.records.example import Example

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from serve_app.core.cost import estimated_prompt_tokens, estimated_tokens
-from serve_app.core.types import Failure, Generation, Prompt
+from serve_app.core.types.answer import Failure, Generation
+from serve_app.core.types.prompt import Prompt
 from serve_app.errors import DataError, choices
 from serve_app.evaluation.importing.formats.rows import Row
 from serve_app.evaluation.records.tasks import Prompts

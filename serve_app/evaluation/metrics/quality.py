@@ -18,7 +18,7 @@ from math import nan
 from typing import Any
 
 from serve_app.core.deciding.agreement import compared
-from serve_app.core.types import Answer
+from serve_app.core.types.answer import Answer
 from serve_app.core.views.view import View
 from serve_app.errors import DataError
 from serve_app.evaluation.metrics.bleurt_process import score_pairs

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import replace
 from typing import Any
 
-from serve_app.core.types import Answer, Generation, TokenLogprob
+from serve_app.core.types.answer import Answer, Generation, TokenLogprob
 
 
 class Logprobs:

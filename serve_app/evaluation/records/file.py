@@ -26,7 +26,7 @@ from pydantic import ValidationError
 
 from serve_app.config import AppConfig
 from serve_app.core.cost import ModelCost
-from serve_app.core.types import Message
+from serve_app.core.types.prompt import Message
 from serve_app.errors import DataError
 from serve_app.evaluation.records.answers import Answers
 from serve_app.evaluation.records.example import Example, digest

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass, fields
 from math import isnan, nan
 from typing import Any, get_args
 
-from serve_app.core.types import Answer, Failure, FailureKind, FinishReason, Generation, ToolCall
+from serve_app.core.types.answer import Answer, Failure, FailureKind, FinishReason, Generation
+from serve_app.core.types.prompt import ToolCall
 from serve_app.evaluation.records.answers import Logprobs
 from serve_app.evaluation.records.example import Example
 from serve_app.evaluation.records.fields import field, word

@@ -7,7 +7,7 @@ from math import isnan
 from statistics import mean
 from typing import TYPE_CHECKING, Any
 
-from serve_app.core.types import Generation
+from serve_app.core.types.answer import Generation
 from serve_app.evaluation.records.file import Records
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from pathlib import Path
 from string import Formatter
 from typing import Any
 
-from serve_app.core.types import Message
+from serve_app.core.types.prompt import Message
 from serve_app.errors import DataError, choices
 from serve_app.files.task_prompts import own_messages, templated_messages
 from serve_app.files.text import read_text

@@ -12,7 +12,7 @@ from typing import Self
 
 from serve_app.config import DeployedFacts
 from serve_app.core.sampling import Sample, base_name
-from serve_app.core.types import Answer, Failure
+from serve_app.core.types.answer import Answer, Failure
 from serve_app.errors import DataError
 from serve_app.evaluation.records.example import Example
 from serve_app.evaluation.records.header import Header, Object

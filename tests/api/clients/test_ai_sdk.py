@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from serve_app.core.types import Failure
+from serve_app.core.types.answer import Failure
 from tests.api.serving import Breaks, FakeService, Scripted
 
 from .tool_loop import let_call

@@ -9,7 +9,8 @@ from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 from pydantic import BaseModel
 
-from serve_app.core.types import Failure, FailureKind, ToolCall
+from serve_app.core.types.answer import Failure, FailureKind
+from serve_app.core.types.prompt import ToolCall
 from tests.api.serving import Breaks, FakeService, Scripted
 
 from .tool_loop import let_call

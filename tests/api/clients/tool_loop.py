@@ -1,6 +1,7 @@
 """A scripted model that works in two steps: it calls a tool, and answers by the result."""
 
-from serve_app.core.types import Answer, Generation, Prompt, ToolCall
+from serve_app.core.types.answer import Answer, Generation
+from serve_app.core.types.prompt import Prompt, ToolCall
 from tests.api.serving import FakeService, Scripted
 
 CALL = ToolCall("call_1", "get_weather", '{"city": "Paris"}')

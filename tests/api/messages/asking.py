@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx
 
-from serve_app.core.types import ToolCall
+from serve_app.core.types.prompt import ToolCall
 
 PATH = "/v1/messages"
 COUNT = "/v1/messages/count_tokens"

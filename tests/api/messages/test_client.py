@@ -8,8 +8,8 @@ import pytest
 from anthropic.types import Message
 
 from serve_app.core.tools import NamedTool
-from serve_app.core.types import Message as Said
-from serve_app.core.types import ToolCall
+from serve_app.core.types.prompt import Message as Said
+from serve_app.core.types.prompt import ToolCall
 from tests.api.serving import FakeService, Scripted
 
 from .asking import ASK, CLOCK, PARIS, ROME, USER, WEATHER, returned

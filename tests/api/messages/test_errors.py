@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from serve_app.api.routes import build_api
-from serve_app.core.types import Failure, FailureKind
+from serve_app.core.types.answer import Failure, FailureKind
 from serve_app.deployments.protecting.gate import Gate, GateMiddleware
 from serve_app.errors import ContextTooLongError
 from tests.api.serving import Breaks, FakeService, Scripted

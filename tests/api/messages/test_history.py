@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from serve_app.api.messages.prompt import to_ask
 from serve_app.api.messages.schema import MessageRequest
-from serve_app.core.types import Message, Prompt, ToolCall
+from serve_app.core.types.prompt import Message, Prompt, ToolCall
 from tests.api.serving import FakeService, Scripted
 
 from .asking import ASK, PARIS, PATH, ROME, USER, WEATHER, returned

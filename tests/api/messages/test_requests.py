@@ -10,7 +10,7 @@ from anthropic.types import ToolParam, message_count_tokens_params, message_crea
 from serve_app.api.messages.schema import MessageRequest, TokenCount
 from serve_app.api.messages.tolerated import IGNORED, NEUTRAL, TOOL_NEUTRAL
 from serve_app.api.messages.tools import ClientTool
-from serve_app.core.types import Message, Prompt, Sampling, ToolCall
+from serve_app.core.types.prompt import Message, Prompt, Sampling, ToolCall
 from tests.api.serving import FakeService
 
 from .asking import ASK, COUNT, PATH, USER, WEATHER, refused, returned, text, used

@@ -10,7 +10,8 @@ from openai.types.responses import Response, ResponseFunctionToolCall, ResponseR
 from pydantic import BaseModel
 
 from serve_app.core.tools import AnswerSchema, NamedTool, Tool
-from serve_app.core.types import Failure, Message, ToolCall
+from serve_app.core.types.answer import Failure
+from serve_app.core.types.prompt import Message, ToolCall
 from tests.api.serving import Breaks, FakeService, Scripted
 
 ASK: dict[str, Any] = {"model": "default", "input": "Capital of France?"}

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from serve_app.api.responses.tolerated import IGNORED
-from serve_app.core.types import Message, ToolCall
+from serve_app.core.types.prompt import Message, ToolCall
 from tests.api.serving import FakeService, Scripted
 from tests.api.test_history import ANSWERS
 

@@ -12,7 +12,8 @@ import httpx
 import pytest
 from langchain_openai import ChatOpenAI
 
-from serve_app.core.types import Answer, Delta, Message, Prompt, ToolCall
+from serve_app.core.types.answer import Answer, Delta
+from serve_app.core.types.prompt import Message, Prompt, ToolCall
 from tests.api.serving import FakeService, Scripted
 
 from .test_client import PARIS, WEATHER

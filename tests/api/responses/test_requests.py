@@ -10,7 +10,7 @@ from openai.types.responses import response_create_params, response_includable
 
 from serve_app.api.responses.schema import ResponseRequest
 from serve_app.api.responses.tolerated import IGNORED, NEUTRAL, Includable
-from serve_app.core.types import Message, Prompt, Sampling
+from serve_app.core.types.prompt import Message, Prompt, Sampling
 from tests.api.serving import FakeService
 
 PATH = "/v1/responses"

@@ -8,7 +8,7 @@ import pytest
 
 from serve_app.api.responses.store import KeptResponse
 from serve_app.core.bounded_store import StoreLimits
-from serve_app.core.types import Message, ToolCall
+from serve_app.core.types.prompt import Message, ToolCall
 from tests.api.serving import FakeService, Scripted
 
 from .test_client import PARIS, WEATHER

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serve_app.core.deciding.agreement import output_scores, resolved, survivors
-from serve_app.core.types import Agreement, Answer, Failure, Generation, Matrix, Tier
+from serve_app.core.types.answer import Answer, Failure, Generation
+from serve_app.core.types.policy import Agreement, Matrix, Tier
 from tests.core.judging import agreed, confided
 
 FAILED = Failure("error", "Broken.")

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from serve_app.core.deciding.agreement import resolved
 from serve_app.core.deciding.deferral import decide
-from serve_app.core.types import Generation, Matrix, Tier
+from serve_app.core.types.answer import Generation
+from serve_app.core.types.policy import Matrix, Tier
 from tests.core.judging import agreed, confided
 
 ANSWERS = [Generation(name, "stop", 1, 1) for name in "abcd"]

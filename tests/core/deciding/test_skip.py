@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from serve_app.core.deciding.skip import LONGEST_TEXT, SkipPolicy, asked_text, check, deferred
 from serve_app.core.tools import Tool
-from serve_app.core.types import Image, Message, Precheck, Prompt
+from serve_app.core.types.outcome import Precheck
+from serve_app.core.types.prompt import Image, Message, Prompt
 
 POLICY = SkipPolicy(4, defer_above=0.75, accept_above=1.0, member="a", min_similarity=0.5)
 

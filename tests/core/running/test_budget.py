@@ -12,7 +12,9 @@ from serve_app.core.cost import ModelCost, Speed
 from serve_app.core.record import decision_record
 from serve_app.core.record_json import to_json
 from serve_app.core.running.cascade import run_cascade
-from serve_app.core.types import Budget, Failure, Sampling
+from serve_app.core.types.answer import Failure
+from serve_app.core.types.outcome import Budget
+from serve_app.core.types.prompt import Sampling
 from tests.core.scripted import BROKEN, HANG, PROMPT, TARGET, TIER, Fake, Judge, collect, quiet, run_of, said
 
 __all__ = ["quiet"]

@@ -11,7 +11,9 @@ from serve_app.core.charges import charge
 from serve_app.core.cost import Cost, ModelCost, price
 from serve_app.core.running.cascade import run_cascade
 from serve_app.core.running.run import Run
-from serve_app.core.types import Answer, Call, Failure, Generation, Tier, TokenLogprob
+from serve_app.core.types.answer import Answer, Failure, Generation, TokenLogprob
+from serve_app.core.types.outcome import Call
+from serve_app.core.types.policy import Tier
 from tests.core.scripted import BROKEN, HANG, PROMPT, STREAM, TARGET, Fake, Judge, collect, kinds, quiet, run_of, said
 
 __all__ = ["quiet"]

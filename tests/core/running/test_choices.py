@@ -15,7 +15,9 @@ from serve_app.core.record import decision_record, usage
 from serve_app.core.record_json import from_json, to_json
 from serve_app.core.running.cascade import run_cascade
 from serve_app.core.running.run import Run
-from serve_app.core.types import Answer, Delta, Failure, Generation, Outcome, Prompt, Sampling
+from serve_app.core.types.answer import Answer, Delta, Failure, Generation
+from serve_app.core.types.outcome import Outcome
+from serve_app.core.types.prompt import Prompt, Sampling
 from tests.core.scripted import (
     BROKEN,
     HANG,

@@ -8,7 +8,10 @@ import pytest
 from serve_app.core.running.cascade import cascade_events, run_cascade
 from serve_app.core.running.progress import CallDelta, CallEnded, CallStarted, Progress, TierStarted, merged
 from serve_app.core.running.run import Run
-from serve_app.core.types import Delta, Failure, Generation, Outcome, Prompt, Tier, TierResult
+from serve_app.core.types.answer import Delta, Failure, Generation
+from serve_app.core.types.outcome import Outcome, TierResult
+from serve_app.core.types.policy import Tier
+from serve_app.core.types.prompt import Prompt
 from tests.core.scripted import HANG, Fake, Judge, quiet
 
 __all__ = ["quiet"]

@@ -8,17 +8,10 @@ import pytest
 from serve_app.core.cost import Speed
 from serve_app.core.running.cascade import Event, cascade_events, run_cascade
 from serve_app.core.running.run import Run
-from serve_app.core.types import (
-    Answer,
-    Call,
-    Delta,
-    Failure,
-    Generation,
-    Outcome,
-    Prompt,
-    Sampling,
-    Tier,
-)
+from serve_app.core.types.answer import Answer, Delta, Failure, Generation
+from serve_app.core.types.outcome import Call, Outcome
+from serve_app.core.types.policy import Tier
+from serve_app.core.types.prompt import Prompt, Sampling
 from tests.core.scripted import (
     BROKEN,
     HANG,

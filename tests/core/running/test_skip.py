@@ -12,7 +12,10 @@ from serve_app.core.record_json import to_json
 from serve_app.core.running.cascade import run_cascade
 from serve_app.core.running.progress import CallDelta, CallEnded, CallStarted, TierStarted
 from serve_app.core.running.run import Run
-from serve_app.core.types import Budget, Delta, Failure, Outcome, Precheck, Prompt, Tier
+from serve_app.core.types.answer import Delta, Failure
+from serve_app.core.types.outcome import Budget, Outcome, Precheck
+from serve_app.core.types.policy import Tier
+from serve_app.core.types.prompt import Prompt
 from tests.core.scripted import BROKEN, STREAM, TARGET, TIER, Fake, Judge, cancel, collect, kinds, quiet, run_of, said
 
 __all__ = ["quiet"]

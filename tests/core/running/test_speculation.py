@@ -10,7 +10,10 @@ from serve_app.core.charges import charge
 from serve_app.core.cost import ModelCost
 from serve_app.core.record import decision_record
 from serve_app.core.running.cascade import run_cascade
-from serve_app.core.types import Delta, Failure, Outcome, Prompt, Tier
+from serve_app.core.types.answer import Delta, Failure
+from serve_app.core.types.outcome import Outcome
+from serve_app.core.types.policy import Tier
+from serve_app.core.types.prompt import Prompt
 from tests.core.scripted import (
     BROKEN,
     HANG,

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from serve_app.core.running.cascade import run_cascade
-from serve_app.core.types import Failure
+from serve_app.core.types.answer import Failure
 from tests.core.scripted import BROKEN, HANG, TARGET, TRIO, Fake, Judge, kinds, quiet, run_of, said
 
 __all__ = ["quiet"]

@@ -10,15 +10,9 @@ import pytest
 from serve_app.config import AppConfig
 from serve_app.core.running.cascade import Event
 from serve_app.core.running.run import Run
-from serve_app.core.types import (
-    Answer,
-    Cached,
-    Delta,
-    Failure,
-    Generation,
-    Outcome,
-    Prompt,
-)
+from serve_app.core.types.answer import Answer, Delta, Failure, Generation
+from serve_app.core.types.outcome import Cached, Outcome
+from serve_app.core.types.prompt import Prompt
 from serve_app.deployments.caching.answer_cache import AnswerCache
 from tests.core.scripted import BROKEN, PROMPT, TARGET, Judge, said
 

@@ -13,7 +13,9 @@ from serve_app.api.routes import build_api
 from serve_app.config import AppConfig
 from serve_app.core.record import DecisionRecord
 from serve_app.core.running.cascade import outcome_of
-from serve_app.core.types import Answer, Cached, Failure, Message, Prompt, Sampling
+from serve_app.core.types.answer import Answer, Failure
+from serve_app.core.types.outcome import Cached
+from serve_app.core.types.prompt import Message, Prompt, Sampling
 from serve_app.deployments.observing.metrics import CACHE, DECISIONS, Metric
 from serve_app.deployments.router import Router
 from serve_app.errors import OverloadedError

@@ -5,7 +5,9 @@ from typing import Any, Literal
 
 import pytest
 
-from serve_app.core.types import Agreement, Answer, Call, Decision, Failure, Outcome, Tier, TierResult
+from serve_app.core.types.answer import Answer, Failure
+from serve_app.core.types.outcome import Call, Outcome, TierResult
+from serve_app.core.types.policy import Agreement, Decision, Tier
 from serve_app.deployments.caching.complete import complete, shareable
 from tests.core.scripted import TARGET, TIER, said
 from tests.core.worlds import EXACT

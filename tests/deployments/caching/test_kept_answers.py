@@ -6,7 +6,9 @@ from dataclasses import replace
 from hashlib import sha256
 
 from serve_app.core.bounded_store import StoreLimits
-from serve_app.core.types import Cached, Call, Decision, Generation, Outcome, TierResult, TokenLogprob
+from serve_app.core.types.answer import Generation, TokenLogprob
+from serve_app.core.types.outcome import Cached, Call, Outcome, TierResult
+from serve_app.core.types.policy import Decision
 from serve_app.deployments.caching.kept_answers import KeptAnswers
 from serve_app.signals import TOKEN_SIGNALS, confidence
 from tests.core.scripted import TARGET, TIER

@@ -16,7 +16,10 @@ from serve_app.core.cost import ModelCost
 from serve_app.core.record import decision_record
 from serve_app.core.running.cascade import cascade_events, run_cascade
 from serve_app.core.running.run import Run
-from serve_app.core.types import Cached, Delta, Failure, Message, Outcome, Precheck, Prompt, Sampling, Tier
+from serve_app.core.types.answer import Delta, Failure
+from serve_app.core.types.outcome import Cached, Outcome, Precheck
+from serve_app.core.types.policy import Tier
+from serve_app.core.types.prompt import Message, Prompt, Sampling
 from serve_app.deployments.observing.tracing import Tracing
 from tests.api.serving import HANG, Exact, Scripted
 from tests.deployments.collector import Collector, attributes, collecting

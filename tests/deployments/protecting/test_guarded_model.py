@@ -7,7 +7,8 @@ from contextlib import aclosing
 import pytest
 
 from serve_app.config.services import CircuitBreakerConfig
-from serve_app.core.types import Answer, Delta, Failure, Generation, Message, Prompt
+from serve_app.core.types.answer import Answer, Delta, Failure, Generation
+from serve_app.core.types.prompt import Message, Prompt
 from serve_app.deployments.protecting.circuit_breaker import CircuitBreaker
 from serve_app.deployments.protecting.guarded_model import GuardedModel, works
 from serve_app.deployments.protecting.load import Load

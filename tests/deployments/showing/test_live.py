@@ -7,7 +7,9 @@ import pytest
 
 from serve_app.api.fields.cascade_options import CascadeOptions
 from serve_app.core.running.cascade import run_cascade
-from serve_app.core.types import Failure, Message, Outcome, Prompt
+from serve_app.core.types.answer import Failure
+from serve_app.core.types.outcome import Outcome
+from serve_app.core.types.prompt import Message, Prompt
 from serve_app.deployments.router import Router
 from serve_app.deployments.showing.live import Live, histogram
 from tests.page.serving import built, configured

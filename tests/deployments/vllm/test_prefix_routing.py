@@ -6,7 +6,7 @@ import pytest
 from ray.serve._private.common import RequestMetadata
 from ray.serve.request_router import PendingRequest
 
-from serve_app.core.types import Message, Prompt, ToolCall
+from serve_app.core.types.prompt import Message, Prompt, ToolCall
 from serve_app.deployments.vllm.prefix_routing import PromptPrefixRouter, Readable, readable, text_of
 
 

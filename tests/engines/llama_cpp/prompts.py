@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from serve_app.core.tools import Tool, ToolChoice
-from serve_app.core.types import Prompt
+from serve_app.core.types.prompt import Prompt
 from tests.engines.asking import chat
 
 QUESTION = "What is the weather in Paris?"

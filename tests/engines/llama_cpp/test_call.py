@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from serve_app.core.types import Delta, Generation, ToolCall
+from serve_app.core.types.answer import Delta, Generation
+from serve_app.core.types.prompt import ToolCall
 from serve_app.engines import Meter
 from serve_app.engines.llama_cpp.call import Call
 from serve_app.engines.running.thinking import Markers

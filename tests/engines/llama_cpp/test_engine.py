@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from serve_app.core.types import Message, Prompt, Sampling
+from serve_app.core.types.prompt import Message, Prompt, Sampling
 from serve_app.engines import Engine, LlamaCppConfig, Meter, load_engine
 from serve_app.engines.llama_cpp.engine import LlamaCppEngine
 from serve_app.errors import EngineError, UnsupportedRequestError

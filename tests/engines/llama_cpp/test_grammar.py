@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from serve_app.api.fields.json_schema import JsonSchema
 from serve_app.core.tools import AnswerSchema
-from serve_app.core.types import Prompt
+from serve_app.core.types.prompt import Prompt
 from serve_app.engines import Engine
 from serve_app.engines.llama_cpp.grammar import MAX_CHARACTERS, GrammarChecker, grammar
 from serve_app.errors import EngineError, UnsupportedRequestError

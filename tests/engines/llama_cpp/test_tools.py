@@ -10,7 +10,8 @@ import pytest
 import pytest_asyncio
 
 from serve_app.core.tools import AnswerSchema, NamedTool
-from serve_app.core.types import Generation, Message, Prompt, Sampling, ToolCall
+from serve_app.core.types.answer import Generation
+from serve_app.core.types.prompt import Message, Prompt, Sampling, ToolCall
 from serve_app.engines import Engine
 from serve_app.engines.llama_cpp.template import Template
 from serve_app.engines.llama_cpp.tools import CallReader, chat_fields

@@ -9,7 +9,8 @@ import pytest
 import pytest_asyncio
 
 from serve_app.core.tools import AnswerSchema
-from serve_app.core.types import Failure, Message, Prompt, Sampling
+from serve_app.core.types.answer import Failure
+from serve_app.core.types.prompt import Message, Prompt, Sampling
 from serve_app.engines import Engine, Meter
 from serve_app.errors import ContextTooLongError, EngineError
 from tests.api.serving import FakeService

@@ -10,7 +10,8 @@ import pytest
 from pydantic import ValidationError
 
 from serve_app.core.tools import NamedTool, Tool
-from serve_app.core.types import Message, Prompt, TokenLogprob, ToolCall
+from serve_app.core.types.answer import TokenLogprob
+from serve_app.core.types.prompt import Message, Prompt, ToolCall
 from serve_app.engines import Engine, Meter, ReplayConfig, load_engine
 from serve_app.errors import ContextTooLongError, EngineError
 from tests.engines.asking import active, chat, generate, idle, raw, stream

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from serve_app.core.types import Answer, Failure, Generation, Message, Prompt, Sampling, TokenLogprob, ToolCall
+from serve_app.core.types.answer import Answer, Failure, Generation, TokenLogprob
+from serve_app.core.types.prompt import Message, Prompt, Sampling, ToolCall
 from serve_app.engines import Engine, Meter, ReplayConfig, load_engine
 from serve_app.errors import EngineError, UnsupportedRequestError
 from serve_app.evaluation.records.example import Example

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from serve_app.core.types import Delta, Generation
+from serve_app.core.types.answer import Delta, Generation
 from serve_app.engines import Engine, Meter, ReplayConfig, load_engine
 from serve_app.engines.replay.synthetic import SyntheticAnswers
 from serve_app.errors import EngineError

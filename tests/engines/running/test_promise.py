@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from serve_app.core.tools import AnswerSchema, NamedTool, Tool
-from serve_app.core.types import Failure, Generation, Message, Prompt, ToolCall
+from serve_app.core.types.answer import Failure, Generation
+from serve_app.core.types.prompt import Message, Prompt, ToolCall
 from serve_app.engines.running.promise import checked
 
 AGE = {"type": "object", "properties": {"age": {"type": "integer", "multipleOf": 7}}, "required": ["age"]}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from serve_app.core.types import TokenLogprob
+from serve_app.core.types.answer import TokenLogprob
 from serve_app.engines.running.stopping import StopMatcher, begin_within, within
 
 

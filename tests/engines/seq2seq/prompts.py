@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from serve_app.core.types import Generation, Prompt
+from serve_app.core.types.answer import Generation
+from serve_app.core.types.prompt import Prompt
 from serve_app.engines import Engine
 from tests.engines.asking import generate
 

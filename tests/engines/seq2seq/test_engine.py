@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from serve_app.core.types import Generation, Prompt
+from serve_app.core.types.answer import Generation
+from serve_app.core.types.prompt import Prompt
 from serve_app.engines import Engine, Meter
 from serve_app.errors import EngineError
 from tests.engines.asking import generate, raw, until

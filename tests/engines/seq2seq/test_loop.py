@@ -9,7 +9,7 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from serve_app.core.types import Prompt
+from serve_app.core.types.prompt import Prompt
 from serve_app.engines import Engine, Meter
 from serve_app.engines.seq2seq.loop import DecodingLoop
 from serve_app.engines.seq2seq.model import LoadedModel

@@ -16,7 +16,7 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from serve_app.core.types import Message, Prompt
+from serve_app.core.types.prompt import Message, Prompt
 from serve_app.engines import Seq2SeqConfig, load_engine
 from serve_app.errors import EngineError, WeightsError
 from serve_app.torch_models import quiet

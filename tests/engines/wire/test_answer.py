@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from serve_app.core.tools import Tool
-from serve_app.core.types import Delta, Message, Prompt, ToolCall
+from serve_app.core.types.answer import Delta
+from serve_app.core.types.prompt import Message, Prompt, ToolCall
 from serve_app.engines.base import Meter
 from tests.engines.asking import QUESTION, ask, chat, failure
 from tests.engines.conftest import Load

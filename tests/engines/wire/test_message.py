@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from serve_app.core.types import Message, ToolCall
+from serve_app.core.types.prompt import Message, ToolCall
 from serve_app.engines.wire.message import message_json
 
 CALL = ToolCall("c1", "weather", '{"city": "Paris"}')

@@ -3,7 +3,7 @@
 import pytest
 
 from serve_app.core.tools import Tool
-from serve_app.core.types import Image, Message, Prompt, ToolCall
+from serve_app.core.types.prompt import Image, Message, Prompt, ToolCall
 from tests.engines.asking import QUESTION, ask, chat, raw
 from tests.engines.conftest import Load
 from tests.engines.endpoint import Endpoint

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from serve_app.core.types import Delta, Generation
+from serve_app.core.types.answer import Delta, Generation
 from serve_app.engines.base import Meter
 from serve_app.engines.wire.dialect import Dialect
 from serve_app.engines.wire.request import request_body

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from serve_app.core.cost import ModelCost
-from serve_app.core.types import Failure, Generation
+from serve_app.core.types.answer import Failure, Generation
 from serve_app.evaluation.analysis.costs import model_costs
 
 COST = ModelCost(1e9, input_usd=2, output_usd=5, devices=4)

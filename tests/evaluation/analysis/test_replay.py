@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serve_app.core.types import Failure, Generation, Tier, TokenLogprob
+from serve_app.core.types.answer import Failure, Generation, TokenLogprob
+from serve_app.core.types.policy import Tier
 from serve_app.evaluation.analysis.dataset import Dataset
 from serve_app.evaluation.analysis.load import load_dataset
 from serve_app.evaluation.analysis.options import Options

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serve_app.core.types import Generation
+from serve_app.core.types.answer import Generation
 from serve_app.evaluation.analysis.dataset import Dataset
 from serve_app.evaluation.analysis.load import load_dataset
 from serve_app.evaluation.analysis.options import Options

@@ -10,7 +10,7 @@ import yaml
 
 from serve_app.config import AppConfig, RouterSettings
 from serve_app.config.serve_file import load
-from serve_app.core.types import Generation
+from serve_app.core.types.answer import Generation
 from serve_app.errors import ConfigError, DataError
 from serve_app.evaluation.analysis.dataset import CALIBRATE, CHOOSE
 from serve_app.evaluation.analysis.fitting import fitted

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from serve_app.core.types import Answer, Generation, TokenLogprob
+from serve_app.core.types.answer import Answer, Generation, TokenLogprob
 from serve_app.errors import DataError
 from serve_app.evaluation.analysis.load import load_dataset
 from serve_app.evaluation.analysis.options import Options

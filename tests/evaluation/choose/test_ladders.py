@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from serve_app.config.serve_file import load
-from serve_app.core.types import Answer, Generation
+from serve_app.core.types.answer import Answer, Generation
 from serve_app.errors import DataError
 from serve_app.evaluation.analysis.dataset import CALIBRATE, CHOOSE
 from serve_app.evaluation.analysis.load import load_dataset

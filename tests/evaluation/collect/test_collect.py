@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from serve_app.core.types import Failure, Generation, TokenLogprob
+from serve_app.core.types.answer import Failure, Generation, TokenLogprob
 from serve_app.evaluation.collect.collect import weights_sha256
 from serve_app.evaluation.records.example import Example, digest
 from serve_app.evaluation.records.file import Records

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from serve_app.core.types import Generation, Message, Prompt
+from serve_app.core.types.answer import Generation
+from serve_app.core.types.prompt import Message, Prompt
 from serve_app.engines import ReplayConfig, load_engine
 from serve_app.engines.running.answer import answer
 from serve_app.evaluation.collect.server import Server

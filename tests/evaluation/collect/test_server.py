@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from serve_app.core.types import Answer, Failure, Generation, Message, Prompt, Sampling, TokenLogprob, ToolCall
+from serve_app.core.types.answer import Answer, Failure, Generation, TokenLogprob
+from serve_app.core.types.prompt import Message, Prompt, Sampling, ToolCall
 from serve_app.errors import ServerError
 from serve_app.evaluation.collect.server import Server
 from tests.api.serving import FakeService, Scripted, listening

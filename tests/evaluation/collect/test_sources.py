@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from serve_app.config import ReplayModel
-from serve_app.core.types import Answer, Failure, Generation, Message, Prompt, Sampling, TokenLogprob
+from serve_app.core.types.answer import Answer, Failure, Generation, TokenLogprob
+from serve_app.core.types.prompt import Message, Prompt, Sampling
 from serve_app.errors import EngineError, ServerError
 from serve_app.evaluation.collect.sources import Engines, ask_all
 

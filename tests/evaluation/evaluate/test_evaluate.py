@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serve_app.core.types import Answer, Generation, TokenLogprob
+from serve_app.core.types.answer import Answer, Generation, TokenLogprob
 from serve_app.errors import DataError, SignalError
 from serve_app.evaluation.analysis.candidates import fit_sample, fitted_chows, semantic
 from serve_app.evaluation.analysis.cascade_view import CascadeView

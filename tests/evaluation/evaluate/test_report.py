@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from serve_app.core.types import Generation
+from serve_app.core.types.answer import Generation
 from serve_app.errors import DataError
 from serve_app.evaluation.analysis.json_values import number
 from serve_app.evaluation.analysis.load import load_dataset

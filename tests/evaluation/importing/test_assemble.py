@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from serve_app.core.types import Generation
+from serve_app.core.types.answer import Generation
 from serve_app.errors import DataError
 from serve_app.evaluation.importing.assemble import assemble, model_name
 from serve_app.evaluation.importing.formats.rows import Row, generation

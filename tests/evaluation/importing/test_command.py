@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from serve_app.core.types import Generation
+from serve_app.core.types.answer import Generation
 from serve_app.errors import DataError
 from serve_app.evaluation.analysis.load import load_dataset
 from serve_app.evaluation.analysis.options import Options as Evaluated

@@ -7,7 +7,8 @@ import sacrebleu
 from rouge_score.rouge_scorer import RougeScorer
 
 from serve_app.config import AppConfig
-from serve_app.core.types import Answer, Failure, Generation, ToolCall
+from serve_app.core.types.answer import Answer, Failure, Generation
+from serve_app.core.types.prompt import ToolCall
 from serve_app.errors import DataError, SignalError
 from serve_app.evaluation.metrics.catalogue import METRICS, MetricCatalogue
 from serve_app.evaluation.metrics.quality import qualities

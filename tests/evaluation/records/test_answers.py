@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_app.core.types import Answer, Failure, FailureKind, FinishReason, Generation, TokenLogprob, ToolCall
+from serve_app.core.types.answer import Answer, Failure, FailureKind, FinishReason, Generation, TokenLogprob
+from serve_app.core.types.prompt import ToolCall
 from serve_app.evaluation.records.answers import Answers, Logprobs
 from serve_app.evaluation.records.file import Records
 from serve_app.evaluation.records.lines import answer_body, example_body

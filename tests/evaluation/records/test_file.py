@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from serve_app.core.cost import ModelCost
-from serve_app.core.types import Failure, Generation, TokenLogprob
+from serve_app.core.types.answer import Failure, Generation, TokenLogprob
 from serve_app.errors import DataError
 from serve_app.evaluation.records.file import Records
 from serve_app.evaluation.records.lines import answer_body, example_body

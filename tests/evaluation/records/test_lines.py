@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_app.core.types import Failure, Generation, TokenLogprob, ToolCall
+from serve_app.core.types.answer import Failure, Generation, TokenLogprob
+from serve_app.core.types.prompt import ToolCall
 from serve_app.errors import DataError
 from serve_app.evaluation.records.example import Example
 from serve_app.evaluation.records.file import Records

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from serve_app.core.types import Failure, Generation, TokenLogprob
+from serve_app.core.types.answer import Failure, Generation, TokenLogprob
 from serve_app.errors import DataError
 from serve_app.evaluation.records.example import digest
 from serve_app.evaluation.records.file import Records

@@ -5,7 +5,8 @@ from typing import Any, get_args
 
 import pytest
 
-from serve_app.core.types import Failure, FailureKind, FinishReason, Generation, TokenLogprob, ToolCall
+from serve_app.core.types.answer import Failure, FailureKind, FinishReason, Generation, TokenLogprob
+from serve_app.core.types.prompt import ToolCall
 from serve_app.evaluation.records.example import FIELDS, REQUIRED
 from serve_app.evaluation.records.header import Header
 from serve_app.evaluation.records.lines import answer_body, example_body

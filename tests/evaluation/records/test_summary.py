@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from serve_app.core.types import Failure, Generation, TokenLogprob
+from serve_app.core.types.answer import Failure, Generation, TokenLogprob
 from serve_app.evaluation.records.file import Records
 from serve_app.evaluation.records.lines import answer_body, example_body
 from serve_app.evaluation.records.summary import ModelSummary, render, summarise

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from serve_app.core.types import Message
+from serve_app.core.types.prompt import Message
 from serve_app.errors import DataError
 from serve_app.evaluation.metrics.catalogue import METRICS
 from serve_app.evaluation.records.tasks import TASKS, Prompts

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serve_app.core.deciding.skip import SkipPolicy, asked_text
-from serve_app.core.types import Precheck
+from serve_app.core.types.outcome import Precheck
 from serve_app.errors import DataError
 from serve_app.evaluation.analysis.dataset import Dataset
 from serve_app.evaluation.statistics.curves import Floats, Integers

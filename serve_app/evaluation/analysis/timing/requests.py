@@ -15,7 +15,9 @@ from serve_app.core.running.cascade import run_cascade
 from serve_app.core.running.run import Run
 from serve_app.core.sampling import base_name
 from serve_app.core.speculation import CascadeSpeculation, Priced, SpeculationPolicy, TierHistory, learn
-from serve_app.core.types import Generation, Prompt, Tier
+from serve_app.core.types.answer import Generation
+from serve_app.core.types.policy import Tier
+from serve_app.core.types.prompt import Prompt
 from serve_app.evaluation.analysis.dataset import Dataset
 from serve_app.evaluation.analysis.replay import Recalled
 from serve_app.evaluation.analysis.timing import virtual_time

@@ -6,7 +6,7 @@ from statistics import fmean, median
 import numpy as np
 
 from serve_app.core.cost import Cost
-from serve_app.core.types import Tier
+from serve_app.core.types.policy import Tier
 from serve_app.errors import DataError
 from serve_app.evaluation.analysis.cascade_view import CascadeView
 from serve_app.evaluation.analysis.costs import Unit

@@ -7,7 +7,7 @@ from typing import Literal
 from serve_app.config import AppConfig
 from serve_app.config.cascades.remedies import SpeculationConfig
 from serve_app.core.deciding.carried import newly_asked
-from serve_app.core.types import Tier
+from serve_app.core.types.policy import Tier
 from serve_app.evaluation.analysis.timing.requests import ServedCascade
 
 CONFIGURED = "as configured"

@@ -11,7 +11,8 @@ from math import nan
 from pathlib import Path
 from typing import Any
 
-from serve_app.core.types import Failure, FailureKind, Message, Prompt, Sampling
+from serve_app.core.types.answer import Failure, FailureKind
+from serve_app.core.types.prompt import Message, Prompt, Sampling
 from serve_app.engines.base import Meter
 from serve_app.engines.wire.answer import Reading
 from serve_app.engines.wire.dialect import Dialect

@@ -9,7 +9,7 @@ from dataclasses import replace
 from math import nan
 from pathlib import Path
 
-from serve_app.core.types import Failure, Generation
+from serve_app.core.types.answer import Failure, Generation
 from serve_app.evaluation.importing.formats.rows import Row, SourceFile, generation, read_rows, reference
 from serve_app.evaluation.records.example import Example
 from serve_app.evaluation.records.fields import field

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from serve_app.core.text.characters import HALF_PAIR, half_at
-from serve_app.core.types import Failure, Generation
+from serve_app.core.types.answer import Failure, Generation
 from serve_app.errors import DataError
 from serve_app.evaluation.records.example import Example
 from serve_app.files.json_lines import Object, read_json_lines

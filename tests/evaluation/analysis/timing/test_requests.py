@@ -14,7 +14,7 @@ import pytest
 
 from serve_app.core.cost import Cost
 from serve_app.core.speculation import SpeculationPolicy
-from serve_app.core.types import Answer, Failure, Generation
+from serve_app.core.types.answer import Answer, Failure, Generation
 from serve_app.evaluation.analysis.dataset import Dataset
 from serve_app.evaluation.analysis.load import load_dataset
 from serve_app.evaluation.analysis.options import Options

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from serve_app.core.types import Generation
+from serve_app.core.types.answer import Generation
 from serve_app.errors import DataError
 from serve_app.evaluation.analysis.cascade_view import CascadeView
 from serve_app.evaluation.analysis.dataset import Dataset

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from serve_app.core.types import Generation
+from serve_app.core.types.answer import Generation
 from serve_app.evaluation.analysis.load import load_dataset
 from serve_app.evaluation.analysis.options import Options
 from serve_app.evaluation.evaluate.evaluate import evaluate

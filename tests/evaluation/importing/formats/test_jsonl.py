@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from serve_app.core.types import Generation
+from serve_app.core.types.answer import Generation
 from serve_app.errors import DataError
 from serve_app.evaluation.importing.formats.catalogue import reader
 from serve_app.evaluation.importing.formats.rows import Row, SourceFile

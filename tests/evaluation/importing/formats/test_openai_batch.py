@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from serve_app.core.types import Failure, Generation, TokenLogprob
+from serve_app.core.types.answer import Failure, Generation, TokenLogprob
 from serve_app.errors import DataError
 from serve_app.evaluation.importing.formats.rows import SourceFile
 from serve_app.evaluation.records.example import Example

@@ -1,0 +1,165 @@
+"""A tier, how its answers compare, and what is decided on them. All frozen."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import exp, inf
+from typing import Literal, TypeAlias
+
+from serve_app.core.deciding.signal_range import Range
+from serve_app.core.types.answer import Generation
+from serve_app.core.views.view import View
+
+Matrix: TypeAlias = tuple[tuple[float, ...], ...]
+"""Similarities of n texts: `matrix[i][j]` is the signal for hypothesis i and reference j."""
+
+Reason: TypeAlias = Literal[
+    "agreement",  # s >= t
+    "disagreement",  # s < t
+    "confident",  # the same for a token-level signal
+    "unsure",
+    "too_few_answers",  # fewer survivors than min_answers, or one answer and a signal that compares two
+    "nothing_to_return",  # every answer is empty, or the fixed model's is missing
+    "scorer_failed",
+    "refused",  # a model cannot do what the request asks for
+    "unaffordable",  # the request's budget is too small to ask the tier
+    "forced",  # the request said so
+    "session",  # its conversation was deferred before, and stays with the target
+    "skipped",  # requests like it were nearly always deferred, or nearly always accepted
+    "last_tier",  # no decision to take
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What a scorer returns for the texts of one request; `flops` and `device_s` are its own cost.
+
+    `truncated_pairs` is the number of ordered pairs that were cut to what the signal's model reads.
+    """
+
+    similarities: Matrix
+    flops: float = 0.0
+    device_s: float = 0.0
+    truncated_pairs: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """A text's vector of length 1, as float32 numbers in little-endian bytes, and the tokens that were read of it.
+
+    `flops` is what it cost.
+    """
+
+    vector: bytes
+    tokens: int
+    flops: float = 0.0
+
+
+Confidence: TypeAlias = Callable[[str, Generation], float]
+"""A token-level confidence in a model's answer (paper, section 3.3), normalised for that model if several are
+compared (section 3.4); minus infinity if there are no log-probabilities."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blend:
+    """Agreement and token confidence in one output score (the paper's future work, section 5).
+
+    `intercept + agreement x o_i + confidence x c_i`, or its logistic function: the probability that answer i is good.
+    It is minus infinity without log-probabilities, as a negative weight would make their absence the best confidence.
+    """
+
+    agreement: float
+    confidence: float
+    intercept: float = 0.0
+    logistic: bool = False
+
+    def __call__(self, agreement: float, confidence: float) -> float:
+        """Return the output score of an answer with this agreement and this confidence."""
+        if confidence == -inf:
+            return -inf
+        score = self.intercept + self.agreement * agreement + self.confidence * confidence
+        return _logistic(score) if self.logistic else score
+
+
+def _logistic(x: float) -> float:
+    if x < 0:  # exp of a large number would overflow
+        return exp(x) / (1 + exp(x))
+    return 1 / (1 + exp(-x))
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """A set of models called together, and the policy for their answers. The last tier is one model, the target.
+
+    `signal` is the name of a similarity that the scorer computes; or, with `confidence` set, of a token-level signal;
+    or, with `blend` set too, of both in one.
+    `compare` is what of each answer the signal sees; None means the whole text.
+    `timeout_s` is how long each model may work. After `quorum` answers that survive, or after `tier_timeout_s`, the
+    tier is decided on those that have arrived.
+    `signal_range` bounds the signal, so that the tier may be decided `early`: before all answers have arrived, once the
+    `decision` is settled or also which answer is returned (`selection`). None if nothing bounds it.
+    `direction` is ours (the paper names none): `both` averages S_ij and S_ji, `hypothesis` takes S_ij alone (answer i
+    as the hypothesis), `reference` S_ji. `select` names a fixed model whose answer is returned (paper, appendix C).
+    """
+
+    models: tuple[str, ...]
+    signal: str | None = None
+    threshold: float = 0.0
+    agreement: Literal["max", "mean"] = "max"
+    direction: Literal["both", "hypothesis", "reference"] = "both"
+    select: str | None = None
+    min_answers: int = 2
+    truncated: Literal["keep", "discard"] = "keep"
+    timeout_s: float | None = None
+    quorum: int | None = None
+    tier_timeout_s: float | None = None
+    confidence: Confidence | None = field(default=None, compare=False)
+    blend: Blend | None = None
+    compare: View | None = None
+    signal_range: Range | None = field(default=None, compare=False)
+    early: Literal["off", "decision", "selection"] = "selection"
+
+    @property
+    def token_level(self) -> bool:
+        """Return whether each answer is scored by itself, without comparing it with others."""
+        return self.confidence is not None and self.blend is None
+
+    @property
+    def may_settle_early(self) -> bool:
+        """Return whether the tier may be decided before all answers are there: of two, no pair is before both are."""
+        several = len(self.models) > (1 if self.token_level else 2)
+        return several and self.early != "off" and self.signal_range is not None and self.blend is None
+
+    @property
+    def decides_by_arrival(self) -> bool:
+        """Return whether the decision depends on which answers arrive first, or in time."""
+        return self.quorum is not None or self.tier_timeout_s is not None
+
+    @property
+    def selects_by_arrival(self) -> bool:
+        """Return whether another order of arrival may return another answer, though the decision is the same."""
+        return self.may_settle_early and self.early == "decision" and self.select is None
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How far the answers of a tier agree. `output_scores` has None for each model whose answer did not survive.
+
+    `survivors` and `selected` are indices of models. `value` is s, None if it is undefined (fewer than two answers to
+    compare). `selected` is None if no answer can be returned.
+    """
+
+    survivors: tuple[int, ...]
+    output_scores: tuple[float | None, ...]
+    value: float | None
+    selected: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Accept or defer, and why. `selected` is the index of the answer to return, also when deferring, or None."""
+
+    accepted: bool
+    reason: Reason
+    agreement: float | None = None
+    threshold: float | None = None
+    selected: int | None = None
