@@ -141,6 +141,8 @@ def _prepare_ray() -> None:
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")
+    # Behind HAProxy: its default of 30 s would hold Ctrl-C up, after our own drain.
+    os.environ.setdefault("RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S", "1")
     for name, value in PROXY_SETTING.items():
         os.environ.setdefault(name, value)
     os.environ.pop("RAY_ADDRESS", None)  # always a cluster of our own
