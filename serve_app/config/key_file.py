@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -153,7 +154,20 @@ def _write(path: Path, text: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
+            if target.exists():
+                _keep_owner(target, file.fileno())
             Path(file.name).replace(target)
         except BaseException:
             Path(file.name).unlink()
             raise
+
+
+def _keep_owner(target: Path, descriptor: int) -> None:
+    """Give a new file the owner and the group of the old one, so that the server which reads that can read this.
+
+    The group may read if it could before; others may not.
+    """
+    status = target.stat()
+    with suppress(PermissionError):  # only root may give a file away
+        os.fchown(descriptor, status.st_uid, status.st_gid)
+    os.fchmod(descriptor, status.st_mode & 0o640)

@@ -4,10 +4,11 @@ from ipaddress import ip_address
 
 
 def is_loopback(host: str | None) -> bool:
-    """Return whether a URL's host is `localhost`, in 127.0.0.0/8, or ::1."""
+    """Return whether a URL's host is `localhost`, in 127.0.0.0/8 (also written as IPv6), or ::1."""
     if host is None or host == "localhost":
         return host is not None
     try:
-        return ip_address(host).is_loopback
+        address = ip_address(host)
     except ValueError:  # a name
         return False
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback

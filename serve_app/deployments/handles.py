@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
+from copy import copy
 from typing import Any, TypeVar
 
 from ray.exceptions import RayError, RayTaskError
@@ -100,6 +101,12 @@ class ScorerHandle:
         self._isolated = {signal: handle.options(method_name="score") for signal, handle in isolated.items()}
         self._timeout_s = timeout_s
         self._liveness = liveness
+
+    def apart(self) -> "ScorerHandle":
+        """Return the same scorers with breakers of its own: who tries long texts cannot have comparisons left out."""
+        handle = copy(self)
+        handle._breakers = {name: breaker.apart() for name, breaker in self._breakers.items()}
+        return handle
 
     async def score(self, signal: str, texts: Sequence[str], since: int = 0) -> Scores:
         scorer = self._isolated.get(signal, self._shared)

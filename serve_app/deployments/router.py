@@ -110,8 +110,8 @@ class Router:
         remote = ScorerHandle(scorer, isolated, config.scorer.timeout_s, liveness, self._protection.breakers)
         self._encoders, self._embedder = config.encoders(), remote
         self._prechecks = Prechecks(config, remote.embed_prompt, remote.embed)
-        inline = InlineScorer(config.similarities(), remote, config.scorer.inline_characters)
-        self._scorer: Scorer = CompositeScorer(inline, config.composites())
+        self._scorer = _scorer(config, remote)
+        self._playground_scorer = _scorer(config, remote.apart())
         self._cache = AnswerCache(config, self._begin)
         self._costs = {name: model.cost() for name, model in config.asked().items()}
         speeds = {name: Speed(getattr(model, "max_tokens", None)) for name, model in config.models.items()}
@@ -136,7 +136,7 @@ class Router:
         if self._config.router.cors is not None:
             open_to(app, self._config.router.cors)
         if self._config.router.page is not False:
-            install_playground(app, ConfiguredPlayground(self._config, self._policies, self._scorer))
+            install_playground(app, ConfiguredPlayground(self._config, self._policies, self._playground_scorer))
             install_live(app, self._live)
             install_page(app, everywhere=self._config.router.page or self._access.keys is not None)
         return app
@@ -297,6 +297,12 @@ class Router:
         state = await self._readiness.now()
         own: JsonObject = {"draining": self._gate.closed, "refused_keys": self._access.refused}
         return Readiness(state.ready and not self._gate.closed, state.details | own)
+
+
+def _scorer(config: AppConfig, remote: ScorerHandle) -> Scorer:
+    """Return what compares answers: short ones here, others by the scorers, and combinations of both."""
+    inline = InlineScorer(config.similarities(), remote, config.scorer.inline_characters)
+    return CompositeScorer(inline, config.composites())
 
 
 def _tiers_begun(run: Run) -> int:

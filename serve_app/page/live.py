@@ -18,6 +18,7 @@ STREAM_S = 15
 PERIOD_S = 1.0
 MOST_STREAMS = 32
 FOR_OPERATORS = ErrorDetail(403, "The live view is for operators: enter an admin's key.", code="not_an_operator")
+FOREIGN = ErrorDetail(403, "Only the page itself may watch.", code="cross_site")
 TOO_MANY = ErrorDetail(429, f"{MOST_STREAMS} browsers watch already.", "rate_limit_error", code="overloaded")
 
 
@@ -46,6 +47,8 @@ def install_live(app: FastAPI, live: Watchable, *, period_s: float = PERIOD_S) -
 
     @app.get("/page/live", include_in_schema=False)
     async def stream(request: Request) -> Response:
+        if request.headers.get("sec-fetch-site") == "cross-site":
+            return error_reply(FOREIGN, request.scope)
         if not caller_of(request.scope).operator:
             return error_reply(FOR_OPERATORS, request.scope)
         if watching >= MOST_STREAMS:

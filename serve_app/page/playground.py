@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from typing import Annotated, Protocol
 
 from fastapi import FastAPI, Request, Response
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from serve_app.api.encoding import Reply
 from serve_app.api.fields.body import Body, Text
 from serve_app.api.fields.cascade_options import CascadeOptions
 from serve_app.api.intake.caller import Caller, caller_of
+from serve_app.core.cost import estimated_tokens
 from serve_app.core.record import tier_record
 from serve_app.core.record_json import JsonObject, tier_json
 from serve_app.core.types.answer import Answer, Failure, FinishReason, Generation
@@ -19,6 +20,8 @@ from serve_app.signals.composites.contradictions import Check
 
 MAX_ANSWERS = 64
 MAX_CALLS = 128
+MAX_CHARACTERS = 100_000
+"""Of all answers together: they are compared while others wait."""
 MISSING = Failure("error", "It gave no answer.")
 
 
@@ -35,6 +38,16 @@ class GivenAnswer(Body):
     text: Text = ""
     tool_calls: Annotated[list[GivenCall], Field(max_length=MAX_CALLS, fail_fast=True)] = []
     finish_reason: FinishReason = "stop"
+
+    @property
+    def texts(self) -> list[str]:
+        """Return all that the answer says."""
+        return [self.text, *(text for call in self.tool_calls for text in (call.name, call.arguments))]
+
+    @property
+    def characters(self) -> int:
+        """Return the characters of all that the answer says."""
+        return sum(map(len, self.texts))
 
     def generation(self) -> Generation:
         """Return the answer as the decision core takes it."""
@@ -54,6 +67,18 @@ class DecideRequest(Body):
     veto: list[Check] = Field(
         [], max_length=8, description="Pairs of answers that contradict each other in this get the floor."
     )
+
+    @field_validator("answers")
+    @classmethod
+    def _short(cls, answers: list[GivenAnswer | None]) -> list[GivenAnswer | None]:
+        if sum(answer.characters for answer in answers if answer is not None) > MAX_CHARACTERS:
+            raise ValueError(f"must have at most {MAX_CHARACTERS} characters in all")
+        return answers
+
+    @property
+    def tokens(self) -> int:
+        """Return the tokens of all answers, as they are estimated of texts that nobody has counted."""
+        return sum(estimated_tokens(text) for answer in self.answers if answer is not None for text in answer.texts)
 
     def given(self) -> list[Answer]:
         """Return the answers as the decision core takes them."""
@@ -94,4 +119,5 @@ def install_playground(app: FastAPI, playground: Playground) -> None:
     async def decide(body: DecideRequest, request: Request) -> Response:
         caller = caller_of(request.scope)
         result = await playground.decide(body.model, body.tier, body.given(), body.cascade, body.veto, caller)
+        caller.spend(body.tokens)
         return Reply(tier_json(tier_record(result, answers=True)))

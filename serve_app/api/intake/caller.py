@@ -8,7 +8,7 @@ from starlette.types import Scope
 
 from serve_app.core.loopback import is_loopback
 
-FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host")
+FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
 """Headers by which a proxy on this machine says that a request came from elsewhere."""
 
 

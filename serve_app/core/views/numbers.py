@@ -1,6 +1,7 @@
 """Numbers as values: 1,234.50, $18, 18.0 and 1/2, in the English way of writing them."""
 
 import re
+from collections.abc import Iterator
 from fractions import Fraction
 
 _WHOLE = r"[1-9][0-9]{0,2}(?:,[0-9]{3}){1,33}+(?![0-9])|[0-9]++|(?<![\w.])(?=\.[0-9])"
@@ -13,6 +14,8 @@ _NUMBER = re.compile(
     rf"(?:(?<![0-9]/)(?P<over>{_NUMERAL})/(?P<under>{_NUMERAL})(?![\w/]|\.[0-9])|(?P<numeral>{_NUMERAL})(?!\.?[0-9]))"
     r"(?:[ ]?[$€£¥](?![\w$€£¥]))?"
 )
+_INTEGER = re.compile(r"0|[1-9][0-9]*")
+"""What is in its shortest form as it is written; most numbers are, and fractions take their time."""
 _MOST_DIGITS = 100
 """A longer number is compared as it is written."""
 
@@ -23,9 +26,9 @@ def last_number(text: str) -> str | None:
     return None if last is None else _written(last)
 
 
-def numbers(text: str) -> list[str]:
-    """Return the numbers of a text, each in its shortest form."""
-    return [_plain(number, text) for number in _NUMBER.finditer(text)]
+def numbers(text: str) -> Iterator[str]:
+    """Yield the numbers of a text, each in its shortest form."""
+    return (_plain(number, text) for number in _NUMBER.finditer(text))
 
 
 def plain_numbers(text: str) -> str:
@@ -41,7 +44,7 @@ def _written(number: re.Match[str]) -> str:
 
 def _plain(number: re.Match[str], text: str) -> str:
     written = _written(number)
-    if len(written) > _MOST_DIGITS:
+    if len(written) > _MOST_DIGITS or (written == number[0] and _INTEGER.fullmatch(written)):
         return number[0]
     over, _, under = written.replace(",", "").partition("/")
     try:

@@ -123,6 +123,21 @@ class KeyLimits:
         return Refusal(unit, ErrorDetail(429, message, unit, code="rate_limit_exceeded"), reset_s)
 
 
+class _CountedByName(RateLimitItem):
+    """A limit whose count goes on if its amount is changed: the library would begin anew."""
+
+    def key_for(self, *identifiers: str | int | float) -> str:
+        return "/".join((self.namespace, *map(str, identifiers)))
+
+
+class _PerMinute(_CountedByName, RateLimitItemPerMinute):
+    pass
+
+
+class _PerDay(_CountedByName, RateLimitItemPerDay):
+    pass
+
+
 def check_priced(caller: Caller, costs: Collection[ModelCost]) -> None:
     """Raise `RequestError` if the caller has a budget in dollars, and one of these models has no price."""
     if caller.budgeted and has_unknown_cost(costs, "usd"):
@@ -136,11 +151,11 @@ def check_priced(caller: Caller, costs: Collection[ModelCost]) -> None:
 def _items(key: ApiKey) -> dict[Unit, RateLimitItem]:
     items: dict[Unit, RateLimitItem] = {}
     if key.requests_per_minute is not None:
-        items["requests"] = RateLimitItemPerMinute(key.requests_per_minute, namespace="requests")
+        items["requests"] = _PerMinute(key.requests_per_minute, namespace="requests")
     if key.tokens_per_minute is not None:
-        items["tokens"] = RateLimitItemPerMinute(key.tokens_per_minute, namespace="tokens")
+        items["tokens"] = _PerMinute(key.tokens_per_minute, namespace="tokens")
     if key.usd_per_day is not None:
-        items["usd"] = RateLimitItemPerDay(round(key.usd_per_day * MICRODOLLARS), namespace="microdollars")
+        items["usd"] = _PerDay(round(key.usd_per_day * MICRODOLLARS), namespace="microdollars")
     return items
 
 

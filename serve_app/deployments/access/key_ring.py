@@ -16,7 +16,7 @@ logger = logging.getLogger("ray.serve")
 LOOK_AGAIN_S = 1.0
 """How long the file is taken as unchanged, so that requests do not wait for a disk."""
 
-_Stamp: TypeAlias = tuple[int, int, int] | None
+_Stamp: TypeAlias = tuple[int, ...] | None
 
 
 class KeyRing:
@@ -56,8 +56,10 @@ class KeyRing:
             self._file = read_keys(self._path)
             self.refused = None
         except ConfigError as error:
-            self.refused = str(error)
-            logger.error("The API keys have not changed, since their file cannot be used: %s", error)
+            self._stamp = None  # read again at the next look: what was wrong may pass without a change of the file
+            if str(error) != self.refused:
+                self.refused = str(error)
+                logger.error("The API keys have not changed, since their file cannot be used: %s", error)
 
 
 def presented_key(headers: Headers) -> str | None:
@@ -69,9 +71,9 @@ def presented_key(headers: Headers) -> str | None:
 
 
 def _stamp(path: Path) -> _Stamp:
-    """Return what changes when a file is written or replaced."""
+    """Return what changes when a file is written or replaced, or its owner or mode is."""
     try:
         status = path.stat()
     except OSError:
         return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino

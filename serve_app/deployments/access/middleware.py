@@ -39,19 +39,19 @@ class AccessMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan" or self._passes_without_keys(scope):
             await self._app(scope, receive, send)
-        elif self._access.keys is None:
-            await error_reply(NO_KEYS, scope)(scope, receive, send)
-        elif (owner := self._access.keys.owner(Headers(scope=scope))) is not None:
+        elif (keys := self._access.keys) is not None and (owner := keys.owner(Headers(scope=scope))) is not None:
             await self._pass(*owner, scope, receive, send)
         elif _is_open(scope):
             stranger = Caller(models=frozenset(), operator=False)
             await self._app(with_caller(scope, stranger), receive, send)
+        elif keys is None:
+            await error_reply(NO_KEYS, scope)(scope, receive, send)
         else:
             self._instruments.record(KEY_REQUESTS, 1, "", "unauthorized")
             await _refuse(scope, receive, send)
 
     def _passes_without_keys(self, scope: Scope) -> bool:
-        return self._access.keys is None and (self._access.open or _is_open(scope) or from_this_machine(scope))
+        return self._access.keys is None and (self._access.open or from_this_machine(scope))
 
     async def _pass(self, name: str, key: ApiKey, scope: Scope, receive: Receive, send: Send) -> None:
         caller = Caller(

@@ -62,7 +62,8 @@ class GuardedModel:
     def _call(self, prompt: Prompt) -> Iterator[Callable[[Delta | Answer], None]]:
         """Hold a place for the body, which passes on what it sees of the answer."""
         started = monotonic()
-        with _released(self._own_place() or self._load.take()), self._breaker.trial() as trial:
+        key = None if self._place is None else self._place.key
+        with _released(self._own_place() or self._load.take(key)), self._breaker.trial() as trial:
 
             def seen(item: Delta | Answer) -> None:
                 trial.works = works(item)

@@ -11,8 +11,6 @@ from serve_app.api.intake.caller import behind_haproxy
 from serve_app.core.loopback import is_loopback
 from serve_app.errors import quoted
 
-OWN_ADDRESSES = ("127.0.0.1", "::1")
-
 
 class HostCheckMiddleware:
     """Refuses requests that arrive at a loopback address under a name that is neither local nor among `allowed`.
@@ -35,8 +33,8 @@ class HostCheckMiddleware:
         await error_reply(ErrorDetail(403, message, code="host_not_allowed"), scope)(scope, receive, send)
 
     def _may_pass(self, scope: Scope) -> bool:
-        address = (scope.get("server") or ("",))[0]
-        if address not in OWN_ADDRESSES or behind_haproxy() or "*" in self._allowed:
+        address = (scope.get("server") or (None,))[0]
+        if not is_loopback(address) or behind_haproxy() or "*" in self._allowed:
             return True
         name = _name(scope)
         return name is None or is_loopback(name) or name in self._allowed

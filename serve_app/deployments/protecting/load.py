@@ -48,9 +48,9 @@ class Load:
         waiting = max(0, self.in_progress - self.slots)
         return max(LEAST_RETRY_S, self._seconds.value * (waiting + 1) / self.slots)
 
-    def take(self) -> "Place":
-        """Count one request more, until its place is released."""
-        place = Place(self)
+    def take(self, key: str | None = None) -> "Place":
+        """Count one request more, by this API key, until its place is released."""
+        place = Place(self, key)
         place.hold()
         return place
 
@@ -64,7 +64,7 @@ class Place:
 
     def __init__(self, load: Load, key: str | None = None) -> None:
         self._load = load
-        self._key = key
+        self.key = key
         self.held = False
 
     def hold(self) -> None:
@@ -79,9 +79,9 @@ class Place:
 
     def _count(self, change: int) -> None:
         self._load.in_progress += change
-        self._load.by_key[self._key] += change
-        if not self._load.by_key[self._key]:
-            del self._load.by_key[self._key]  # keys come and go
+        self._load.by_key[self.key] += change
+        if not self._load.by_key[self.key]:
+            del self._load.by_key[self.key]  # keys come and go
 
 
 def loads(config: AppConfig) -> dict[str, Load]:

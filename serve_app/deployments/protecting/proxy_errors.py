@@ -21,6 +21,12 @@ TRIES = 2
 RETRY_AFTER_S = 5.0
 """About what Serve needs to replace a router."""
 DIED = ErrorDetail(503, "The router that had this request has stopped.", "server_error", code="unavailable")
+BROKEN = ErrorDetail(
+    503,
+    "The answer broke off: its router has stopped, or http_options.request_timeout_s was over.",
+    "server_error",
+    code="unavailable",
+)
 OWN = (404, 408, 429, 503)
 """The statuses of Serve's own answers to requests for an application."""
 SERVE_PATHS = "/-/"
@@ -104,19 +110,20 @@ class ProxyErrorsMiddleware:
         body = _Body(receive)
         answer = _Answer(send)
         for _ in range(TRIES):
-            await self._app(scope, body.again(), answer)
+            tried = dict(scope)  # Serve moves the application's prefix from the path to the root path
+            await self._app(tried, body.again(), answer)
             if answer.started or answer.own is not None or not body.repeatable:
                 break
         if answer.ended or body.left:
             return
         if answer.started:
             if answer.streams_events:
-                await send({"type": "http.response.body", "body": event(error_body(DIED, scope), "error")})
+                await send({"type": "http.response.body", "body": event(error_body(BROKEN, tried), "error")})
             return
         detail, headers = DIED, retry_after(RETRY_AFTER_S)
         if answer.own is not None:
             detail, headers = _own_error(answer.own, answer.text)
-        await error_reply(detail, scope, headers)(scope, receive, send)
+        await error_reply(detail, tried, headers)(tried, receive, send)
 
 
 def _own_error(start: Message, text: str) -> tuple[ErrorDetail, dict[str, str]]:

@@ -61,7 +61,7 @@ function App() {
     addEventListener("hashchange", moved);
     return () => removeEventListener("hashchange", moved);
   }, []);
-  const name = at.view in VIEWS ? at.view : "playground";
+  const name = Object.hasOwn(VIEWS, at.view) ? at.view : "playground";
   useEffect(() => {
     document.title = `${VIEWS[name].title} · Semantic Cascade`;
     let current = true;

@@ -5,7 +5,7 @@ other does. The words of longer texts are compared sentence by sentence.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import combinations, islice
@@ -25,8 +25,8 @@ _ALIKE = 0.6
 """Share of the smaller sentence's words that another must have for its negation to count."""
 _MOST_SENTENCES = 30
 """Of a longer text only the first are compared, so that long answers take no quadratic time."""
-_MOST_NUMBERS = 100
-"""The same for numbers."""
+_MOST_NUMBERS = _MOST_NAMES = 100
+"""The same for numbers and for names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class Contradictions:
             self._numbers(text, lowered) if "numbers" in self._checks else frozenset(),
             tuple(map(self._sentence, lowered)) if "negation" in self._checks else (),
             self._reply(lowered),
-            tuple(name for words in sentences for name in self._names(words)) if "names" in self._checks else (),
+            tuple(islice(self._all_names(sentences), _MOST_NAMES)) if "names" in self._checks else (),
             tuple((_bare(words[0]),) for words in sentences),
             choice(text) if "choice" in self._checks else None,
         )
@@ -131,6 +131,9 @@ class Contradictions:
         """Return whether one of the words has its opposite among the others: by the list, or by a prefix."""
         listed = any(not second.isdisjoint(self._opposites.get(word, ())) for word in first)
         return listed or _prefixed(first, second) or _prefixed(second, first)
+
+    def _all_names(self, sentences: Sequence[Sequence[str]]) -> Iterator[Name]:
+        return (name for words in sentences for name in self._names(words))
 
     def _names(self, words: Sequence[str]) -> list[Name]:
         """Return the runs of capitalised words. The first word of a sentence counts only if it is a name for sure."""

@@ -9,8 +9,9 @@ import pytest
 from limits.errors import StorageError
 
 from serve_app.config import AccessConfig
+from serve_app.config.key_file import read_keys
 from serve_app.deployments.access.key_limits import KeyLimits
-from serve_app.errors import ConfigError
+from serve_app.errors import ConfigError, SignalError
 from tests.api.serving import Scripted
 
 from .doors import ASK, CHAT, Door
@@ -185,3 +186,19 @@ def test_a_store_that_is_not_installed_is_named(tmp_path: Path, monkeypatch: pyt
     config = AccessConfig(keys_file=tmp_path / "keys.yaml", limits_url="redis://redis:6379")
     with pytest.raises(ConfigError, match=r"limits_url needs redis: pip install 'semantic-cascade\[redis\]'"):
         KeyLimits(config)
+
+
+async def test_a_limit_that_is_changed_goes_on_counting(door: Door) -> None:
+    door.key("alice")
+    limits, key = KeyLimits(door.config), read_keys(door.file).api_keys["alice"]
+    for most, admitted in ((3, [True, True, True]), (4, [True, False])):
+        changed = key.model_copy(update={"requests_per_minute": most})
+        assert [await limits.admit("alice", changed) is None for _ in admitted] == admitted
+
+
+async def test_embeddings_that_nobody_waits_for_count_too(door: Door) -> None:
+    headers = door.key("alice", tokens_per_minute=1000)
+    door.service.embedding_fails = SignalError("The scorer did not answer within 30 s.")
+    async with door.client() as http:
+        body = {"model": "encoder", "input": ["four"]}
+        assert shown(await http.post("/v1/embeddings", json=body, headers=headers), "tokens")[1] == "998"  # estimated

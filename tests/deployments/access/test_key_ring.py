@@ -70,3 +70,18 @@ def test_a_file_that_breaks_keeps_the_last_keys_and_says_so_once(
 def test_a_file_that_is_not_there_stops_the_start(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="There is no keys file"):
         KeyRing(tmp_path / "keys.yaml")
+
+
+def test_a_file_that_could_not_be_read_is_read_again(keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was wrong, such as too many open files, passes without a change of the file."""
+    revoke_key(keys.path, "alice")
+    with monkeypatch.context() as patched:
+        patched.setattr("serve_app.deployments.access.key_ring.read_keys", unreadable)
+        keys.now += LOOK_AGAIN_S
+        assert keys.owner() == "alice"
+    keys.now += LOOK_AGAIN_S
+    assert (keys.owner(), keys.ring.refused) == (None, None)
+
+
+def unreadable(path: Path) -> None:
+    raise ConfigError(f"{path} cannot be read: Too many open files.")

@@ -251,6 +251,10 @@ class TestWithoutKeys:
         assert response.status_code == (200 if path in OPEN_PATHS else 403)
         assert service.runs == []
 
+    async def test_other_machines_are_told_of_health_and_no_more(self) -> None:
+        async with client(behind(FakeService(), AccessConfig()), "http://10.0.0.7:8000") as http:
+            assert "waiting_for" not in (await http.get("/readyz")).json()
+
     async def test_what_they_are_told(self) -> None:
         async with client(behind(FakeService(), AccessConfig())) as http:
             error: dict[str, Any] = (await http.post(CHAT, json=ASK)).json()["error"]
@@ -262,7 +266,7 @@ class TestWithoutKeys:
         async with client(behind(FakeService(), AccessConfig(open=True))) as http:
             assert (await http.post(CHAT, json=ASK)).status_code == 200
 
-    @pytest.mark.parametrize("header", ["x-forwarded-for", "X-Forwarded-Host", "forwarded"])
+    @pytest.mark.parametrize("header", ["x-forwarded-for", "X-Forwarded-Host", "forwarded", "x-real-ip", "via"])
     async def test_what_a_proxy_on_this_machine_passes_on_is_not_local(self, header: str) -> None:
         async with client(behind(FakeService(), AccessConfig()), "http://127.0.0.1:8000") as http:
             assert (await http.post(CHAT, json=ASK, headers={header: "203.0.113.9"})).status_code == 403

@@ -132,3 +132,17 @@ async def test_clients_that_leave_are_no_failures() -> None:
 )
 def test_what_shows_that_a_model_works(item: Delta | Answer, expected: bool | None) -> None:
     assert works(item) is expected
+
+
+async def test_further_calls_of_a_request_count_for_its_key() -> None:
+    """A request for several answers asks its model again."""
+    model, _, load = guarded(None)
+    place = load.take("flood")
+    mine = model.at(place)
+    place.release()
+    further = [asyncio.create_task(mine.generate(PROMPT)) for _ in range(3)]
+    await asyncio.sleep(0)
+    assert load.by_key == {"flood": 3}
+    for task in further:
+        task.cancel()
+    await asyncio.gather(*further, return_exceptions=True)

@@ -49,7 +49,8 @@ async def test_other_names_do_not(host: str) -> None:
     error = response.json()["error"]
     assert (error["code"], error["type"]) == ("host_not_allowed", "invalid_request_error")
     assert error["message"].endswith(" is not a name of this server; router.allowed_hosts can name it.")
-    assert (await get(host, "::1")).status_code == 403
+    for address in ("::1", "127.0.0.2", "::ffff:127.0.0.1"):
+        assert (await get(host, address)).status_code == 403
 
 
 async def test_names_of_the_config_pass() -> None:

@@ -48,6 +48,8 @@ class Dies:
         self.times, self.asked = times, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        assert scope["path"] in (CHAT, "/v1/messages")
+        scope |= {"root_path": "/app", "path": "/app" + scope["path"]}  # as Serve does it, to the scope itself
         body = await read(receive)
         self.asked += 1
         if self.asked > self.times:

@@ -73,6 +73,11 @@ async def test_tool_calls_are_compared(http: httpx.AsyncClient) -> None:
         ({"cascade": {"signal": "rouge"}}, 400, "cascade.signal: no signal 'rouge'."),
         ({"model": "sure", "answers": [{"text": "5"}]}, 400, "cascade.signal: 'chow_avg' needs log-probabilities"),
         ({"veto": ["dates"]}, 400, "veto[0]: must be 'numbers', 'negation', 'names' or 'choice'"),
+        (
+            {"answers": [{"text": "5" * 60_000}, {"text": "5" * 40_001}]},
+            400,
+            "answers: must have at most 100000 characters",
+        ),
         ({"answers": [{"text": "5", "x": 1}, None]}, 400, "answers[0].x: this field is not supported."),
     ],
 )

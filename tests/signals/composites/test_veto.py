@@ -139,3 +139,12 @@ def test_a_used_config_is_equal_to_itself_read_again_and_can_be_sent() -> None:
 def test_what_cannot_be_checked_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         veto(**options)
+
+
+def test_only_the_first_names_and_numbers_of_a_long_text_are_compared() -> None:
+    """All pairs of names are looked at, while other requests wait."""
+    names = [f"x N{chr(65 + k // 26)}{chr(97 + k % 26)}" for k in range(120)]
+    assert contradict(f"y Paris {' '.join(names)}", f"y Rome {' '.join(names)}", by=["names"])
+    assert not contradict(f"{' '.join(names)} y Paris", f"{' '.join(names)} y Rome", by=["names"])
+    numbers = " ".join(map(str, range(100)))
+    assert not contradict(f"{numbers} 1000", f"{numbers} 1001", by=["numbers"])

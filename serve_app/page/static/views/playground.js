@@ -11,7 +11,10 @@ import {Welcome} from "./playground/welcome.js";
 const FIELDS = ["model", "prompt", "system", "tools", "format", "most", "temperature", "force", "policy"];
 const drafted = state => ({prompt: "", model: "", ...Object.fromEntries(FIELDS.filter(name => name in state).map(name => [name, state[name]]))});
 const text = value => (typeof value === "string" ? value : "");
-const checked = draft => ({...draft, prompt: text(draft.prompt), model: text(draft.model)});
+const isObject = value => typeof value === "object" && value !== null && !Array.isArray(value);
+/** A link may hold anything. */
+const checked = draft => Object.fromEntries(Object.entries(draft).flatMap(([name, value]) =>
+  name !== "policy" ? [[name, text(value)]] : isObject(value) ? [[name, value]] : []));
 
 /** These outlive the view: a look at another one ends no conversation. */
 const conversation = new Conversation(), kept = {draft: null};
