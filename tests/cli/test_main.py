@@ -137,7 +137,7 @@ def test_without_a_config_it_is_the_quickstart(command: str, monkeypatch: pytest
         raise ServerError("That is enough.")
 
     monkeypatch.setattr("serve_app.cli.server.serve._prepare_ray", lambda: None)
-    monkeypatch.setattr(f"serve_app.cli.{command}.fetch_models", stop)
+    monkeypatch.setattr(f"serve_app.cli.server.{command}.fetch_models", stop)
     done = CliRunner().invoke(app, [command])
     assert (done.exit_code, done.stderr) == (1, "cascade: That is enough.\n")
     assert fetched == [["qwen-0.5b", "smollm2-135m", "qwen-1.5b"]]
