@@ -126,7 +126,7 @@ class KeyLimits:
 class _CountedByName(RateLimitItem):
     """A limit whose count goes on if its amount is changed: the library would begin anew."""
 
-    def key_for(self, *identifiers: str | int | float) -> str:
+    def key_for(self, *identifiers: bytes | str | int | float) -> str:
         return "/".join((self.namespace, *map(str, identifiers)))
 
 
