@@ -12,7 +12,7 @@ from serve_app.cli.errors_and_exit import echo_json, exit_process, report_errors
 from serve_app.cli.k8s import app as k8s
 from serve_app.cli.plan import plan
 from serve_app.cli.server.keys import app as keys
-from serve_app.cli.server.pull import pull, warn_of_unpinned
+from serve_app.cli.server.pull import pull
 from serve_app.cli.server.serve import serve
 from serve_app.core.types.outcome import Force
 from serve_app.terminal.console import result_console
@@ -42,18 +42,14 @@ def main() -> None:
 @report_errors
 def check(config: ConfigPath) -> None:
     """Validate a config without starting anything."""
+    from serve_app.config.checking.report import report
     from serve_app.config.ray_rules import load
 
-    file = load(config)
-    args = file.application.args
-    for id_, row in file.thresholds().items():
-        tiers = " -> ".join(" + ".join(tier.models) for tier in args.cascades[id_].tiers)
-        thresholds = f" (thresholds: {', '.join(map(str, row))})" if row else ""
-        typer.echo(f"{id_}: {tiers}{thresholds}")
-    typer.echo(f"{config} is valid: {len(args.models)} models, {len(args.cascades)} cascade(s).")
-    if problem := file.lets_everybody_in:
-        typer.echo(f"warning: {problem} Until then it refuses what comes from other machines.", err=True)
-    warn_of_unpinned(args)
+    told = report(str(config), load(config))
+    for line in told.lines:
+        typer.echo(line)
+    for warning in told.warnings:
+        typer.echo(warning, err=True)
 
 
 app.command("config")(print_config)

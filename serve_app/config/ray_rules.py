@@ -26,6 +26,11 @@ def load(path: Path) -> ServeFile:
     return serve_file.load(path, faults)
 
 
+def loads(text: str, path: Path) -> ServeFile:
+    """Return the file with this text, as `load` does; `path` is only what the sentences call it."""
+    return serve_file.loads(text, path, faults)
+
+
 def faults(values: Mapping[str, Any]) -> list[str]:
     """Return a sentence for each thing in the file that Ray Serve would refuse or ignore, with the field's path.
 

@@ -11,7 +11,7 @@ from serve_app.config import AppConfig, RouterSettings
 from serve_app.config.deployment import DeploymentOptions, Strict
 from serve_app.config.explain import explain
 from serve_app.config.overrides import DeploymentOverride
-from serve_app.config.yaml_file import read_yaml
+from serve_app.config.yaml_file import parse_yaml, read_yaml
 from serve_app.core.loopback import is_loopback
 from serve_app.errors import ConfigError, WeightsError, choices
 from serve_app.weights import parse_origins
@@ -146,7 +146,15 @@ def load(path: Path, faults: Callable[[dict[str, Any]], list[str]] | None = None
 
     `faults` may check the parts that are Ray Serve's: `config.ray_rules.load` passes its own.
     """
-    values = read_yaml(path, "config file")
+    return _checked(path, read_yaml(path, "config file"), faults)
+
+
+def loads(text: str, path: Path, faults: Callable[[dict[str, Any]], list[str]] | None = None) -> ServeFile:
+    """Return the values of a file's text, as `load` does; `path` is only what the sentences call it."""
+    return _checked(path, parse_yaml(text, path, "config file"), faults)
+
+
+def _checked(path: Path, values: Any, faults: Callable[[dict[str, Any]], list[str]] | None) -> ServeFile:
     file = _parse(path, ServeFile, values)
     if faults is not None and (sentences := faults(values)):
         raise ConfigError("\n".join(f"{path}: {sentence}" for sentence in sentences))

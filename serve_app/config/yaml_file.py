@@ -12,24 +12,41 @@ from serve_app.errors import ConfigError
 _OCTAL = re.compile(r"[-+]?0[0-9_]+")
 _SEXAGESIMAL = re.compile(r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?")
 _TYPES = {"int": "tag:yaml.org,2002:int", "float": "tag:yaml.org,2002:float", "bool": "tag:yaml.org,2002:bool"}
+MOST_REPEATED = 100_000
+"""Values that aliases may repeat in one file."""
 
 
 def read_yaml(path: Path, what: str) -> Any:
     """Return the values in a YAML file, of which the user knows as `what`, such as "config file".
 
-    Raises ConfigError if it cannot be read, has a key twice, or a value that YAML 1.1 reads as something else than it
-    looks like (`010` is 8, `2:15` is 135, `on` is true).
+    Raises ConfigError if it cannot be read, and as `parse_yaml` does.
     """
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError(f"There is no {what} {str(path)!r}.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"The {what} {str(path)!r} cannot be read: {error}.") from None
+    return parse_yaml(text, path, what)
+
+
+def parse_yaml(text: str, path: Path, what: str) -> Any:
+    """Return the values in the text of a YAML file.
+
+    Raises ConfigError if it is not YAML, has a key twice, a value that YAML 1.1 reads as something else than it looks
+    like (`010` is 8, `2:15` is 135, `on` is true), or aliases that repeat more than any machine holds.
+    """
+    try:
+        return yaml.load(text, _Loader)
     except _SurpriseError as error:
         raise ConfigError(f"The {what} {str(path)!r} has {error}.") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"The {what} {str(path)!r} is not YAML: {_problem(error)}.") from None
+    except RecursionError:
+        raise ConfigError(f"The {what} {str(path)!r} is nested too deeply.") from None
+    except (ValueError, LookupError, AttributeError):
+        # PyYAML's own, for a date that no calendar has, a number of thousands of digits, or a tag that does not fit.
+        raise ConfigError(f"The {what} {str(path)!r} has a number, a date or a tag that cannot be read.") from None
 
 
 def _problem(error: yaml.YAMLError) -> str:
@@ -41,12 +58,42 @@ def _problem(error: yaml.YAMLError) -> str:
     return f"{context}{error.problem} (line {mark.line + 1}, column {mark.column + 1})"
 
 
+def _size(node: yaml.Node, sizes: dict[int, int | None]) -> int:
+    """Return the number of values in a node, with those that aliases repeat. `sizes` has that of each node by its id.
+
+    Raises _SurpriseError for an alias inside of what it names.
+    """
+    if id(node) in sizes:
+        if (size := sizes[id(node)]) is None:
+            raise _SurpriseError(f"an alias inside of what it names, which begins in line {node.start_mark.line + 1}")
+        return size
+    sizes[id(node)] = None
+    children: list[yaml.Node] = []
+    if isinstance(node, yaml.MappingNode):
+        children = [part for pair in node.value for part in pair]
+    elif isinstance(node, yaml.SequenceNode):
+        children = node.value
+    size = sizes[id(node)] = 1 + sum(_size(child, sizes) for child in children)
+    return size
+
+
 class _SurpriseError(Exception):
     pass
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a duplicate key in a mapping, of which PyYAML silently keeps the last value, and YAML 1.1's surprises."""
+    """Refuses a duplicate key in a mapping, of which PyYAML silently keeps the last value, and YAML 1.1's surprises.
+
+    It also refuses aliases of aliases that would multiply beyond `MOST_REPEATED` values when something walks them.
+    """
+
+    def get_single_node(self) -> yaml.Node | None:
+        node: yaml.Node | None = super().get_single_node()
+        if node is not None:
+            sizes: dict[int, int | None] = {}
+            if _size(node, sizes) - len(sizes) > MOST_REPEATED:
+                raise _SurpriseError(f"aliases that repeat more than {MOST_REPEATED} values")
+        return node
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)

@@ -42,14 +42,10 @@ def fetch_models(args: "AppConfig") -> None:
 
 def warn_of_unpinned(args: "AppConfig") -> None:
     """Name, in one line, the models and signals whose owner can change what will be fetched."""
-    from serve_app.weights import unpinned
+    from serve_app.config.checking.report import unpinned_warning
 
-    if names := [name for name, weights, sha256 in args.weights() if unpinned(weights, sha256)]:
-        typer.echo(
-            f"Not pinned, so the hub decides what is fetched: {', '.join(names)}. "
-            "`cascade pull --pins` prints what to write in the config.",
-            err=True,
-        )
+    if warning := unpinned_warning(args):
+        typer.echo(warning, err=True)
 
 
 def _print_pins(args: "AppConfig") -> None:

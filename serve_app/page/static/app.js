@@ -8,6 +8,7 @@ const VIEWS = {
   playground: {title: "Playground", load: () => import("./views/playground.js")},
   live: {title: "Live", load: () => import("./views/live.js")},
   evaluation: {title: "Evaluation", load: () => import("./views/evaluation.js")},
+  config: {title: "Config", load: () => import("./views/config.js")},
 };
 const THEMES = {auto: "System", light: "Light", dark: "Dark"};
 

@@ -2,6 +2,7 @@
 import {html, useEffect, useState} from "../vendor/preact.js";
 import {ApiError, getStream} from "../lib/api.js";
 import {Chart, colour} from "../lib/chart.js";
+import {CascadeChoice} from "../lib/cascades.js";
 import {UNITS, count, percent, score, seconds} from "../lib/format.js";
 
 const rate = ({asked, deferred}) => (asked ? deferred / asked : null);
@@ -88,7 +89,7 @@ export default function Live({generation, wantKey}) {
   const cascade = snapshot?.cascades.find(({id}) => id === chosen) ?? snapshot?.cascades[0];
   return html`<div class="live">
     <div class="head"><h1>Live</h1>${snapshot && html`<span class=${`state ${snapshot.ready ? "fine" : "off"}`}>${snapshot.ready ? "every cascade can answer" : `waiting for ${(snapshot.waiting_for ?? []).join(", ")}`}</span>`}
-      ${snapshot?.cascades.length > 1 && html`<label class="quiet-select">Cascade <select value=${cascade.id} onChange=${event => setChosen(event.target.value)}>${snapshot.cascades.map(({id}) => html`<option>${id}</option>`)}</select></label>`}</div>
+      ${cascade && html`<${CascadeChoice} cascades=${snapshot.cascades} chosen=${cascade.id} onChoose=${setChosen} />`}</div>
     ${trouble && html`<${Trouble} error=${trouble} wantKey=${wantKey} onRetry=${() => setTries(tries + 1)} />`}
     ${cascade ? html`<${Tiles} cascade=${cascade} />
       <div class="panels"><${Requests} cascade=${cascade} /><${Agreements} cascade=${cascade} /><${Models} models=${snapshot.models} /><${Recent} decisions=${snapshot.recent} /></div>

@@ -1,0 +1,1 @@
+"""What `cascade check` says of a config, for the terminal and for the page."""

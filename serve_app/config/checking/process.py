@@ -1,0 +1,62 @@
+"""The process that checks a config which somebody pasted: YAML on standard input, a JSON object on standard output.
+
+It is a process of its own so that no text, however made, holds up or ends the server: its time is limited, and it
+refuses to open files, start programs and connect to anything once it has read the text.
+"""
+
+import json
+import os
+import resource
+import sys
+from pathlib import Path
+
+from serve_app.config.checking.report import report
+from serve_app.config.ray_rules import load, loads
+from serve_app.config.serve_file import SHIPPED
+from serve_app.core.record_json import JsonObject
+from serve_app.errors import ConfigError
+
+NAME = Path("config.yaml")
+"""What the sentences call the text."""
+CPU_S = 20
+MOST_LINES = 200
+MOST_CHARACTERS = 1000
+MODULES = (".py", ".pyc", ".so")
+"""Endings of the files that may be opened: Python imports some modules only when a sentence needs them."""
+REFUSED = ("subprocess.", "socket.", "os.system", "os.exec", "os.posix_spawn", "os.fork")
+
+
+def checked(text: str) -> JsonObject:
+    """Return whether a config is `valid`, the `lines` that `cascade check` prints about it, and its `warnings`."""
+    try:
+        told = report(str(NAME), loads(text, NAME))
+    except ConfigError as error:
+        return {"valid": False, "lines": _shortened(str(error).split("\n")), "warnings": []}
+    return {"valid": True, "lines": _shortened(told.lines), "warnings": _shortened(told.warnings)}
+
+
+def _shortened(lines: list[str]) -> list[str]:
+    more = len(lines) - MOST_LINES
+    short = [line if len(line) <= MOST_CHARACTERS else f"{line[: MOST_CHARACTERS - 1]}…" for line in lines[:MOST_LINES]]
+    return [*short, f"… and {more} more."] if more > 0 else short
+
+
+def _refuse(event: str, arguments: tuple[object, ...]) -> None:
+    """Raise PermissionError for what a config has no business with."""
+    opens = event == "open" and not str(arguments[0]).endswith(MODULES)
+    if opens or event.startswith(REFUSED):
+        raise PermissionError(f"a check may not do this: {event}")
+
+
+def main() -> None:
+    """Check the text on standard input."""
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
+    os.nice(5)
+    load(SHIPPED["quickstart"])  # imports what a check needs
+    text = sys.stdin.buffer.read().decode()
+    sys.addaudithook(_refuse)
+    print(json.dumps(checked(text)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""The sentences of `cascade check` about a valid config."""
+
+from dataclasses import dataclass
+
+from serve_app.config.app import AppConfig
+from serve_app.config.serve_file import ServeFile
+from serve_app.weights import unpinned
+
+
+@dataclass(frozen=True)
+class Report:
+    """Lines about a valid config, and what its user should know nonetheless."""
+
+    lines: list[str]
+    warnings: list[str]
+
+
+def report(name: str, file: ServeFile) -> Report:
+    """Return the report of a file, which the user knows by `name`."""
+    args = file.application.args
+    lines = []
+    for id_, row in file.thresholds().items():
+        tiers = " -> ".join(" + ".join(tier.models) for tier in args.cascades[id_].tiers)
+        thresholds = f" (thresholds: {', '.join(map(str, row))})" if row else ""
+        lines.append(f"{id_}: {tiers}{thresholds}")
+    lines.append(f"{name} is valid: {len(args.models)} models, {len(args.cascades)} cascade(s).")
+    warnings = []
+    if problem := file.lets_everybody_in:
+        warnings.append(f"warning: {problem} Until then it refuses what comes from other machines.")
+    if names := unpinned_warning(args):
+        warnings.append(names)
+    return Report(lines, warnings)
+
+
+def unpinned_warning(args: AppConfig) -> str | None:
+    """Return a sentence that names models and signals whose owner can change what will be fetched, or None."""
+    names = [name for name, weights, sha256 in args.weights() if unpinned(weights, sha256)]
+    if not names:
+        return None
+    return (
+        f"Not pinned, so the hub decides what is fetched: {', '.join(names)}. "
+        "`cascade pull --pins` prints what to write in the config."
+    )

@@ -1,0 +1,60 @@
+"""Configs that operators paste into the page, checked one at a time in a process of its own."""
+
+import asyncio
+import json
+import os
+import sys
+from asyncio.subprocess import DEVNULL, PIPE
+from collections.abc import Sequence
+
+from serve_app.core.record_json import JsonObject
+
+COMMAND = (sys.executable, "-P", "-m", "serve_app.config.checking.process")
+TIME_LIMIT_S = 60.0
+"""The process has a limit of processor time, too; importing Ray's rules takes most of it on a busy machine."""
+INHERITED = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH")
+"""What the process has of the server's environment, in which keys may be."""
+
+
+class ConfigChecker:
+    """Starts a process for each check, and ends it if it takes too long."""
+
+    def __init__(self, command: Sequence[str] = COMMAND, time_limit_s: float = TIME_LIMIT_S) -> None:
+        self._command = command
+        self._time_limit_s = time_limit_s
+        self.busy = False
+
+    async def check(self, text: str) -> JsonObject:
+        """Return what `serve_app.config.checking.process` says of the text."""
+        self.busy = True
+        try:
+            return await self._checked(text)
+        finally:
+            self.busy = False
+
+    async def _checked(self, text: str) -> JsonObject:
+        environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
+        # Ray may have added to the path of this process.
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+        process = await asyncio.create_subprocess_exec(
+            *self._command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=environment
+        )
+        try:
+            async with asyncio.timeout(self._time_limit_s):
+                output, _ = await process.communicate(text.encode())
+        except TimeoutError:
+            return _unchecked(f"it takes longer than {self._time_limit_s:g} s")
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        if process.returncode == 0:
+            told: JsonObject = json.loads(output)
+            return told
+        ended = process.returncode is not None and process.returncode < 0
+        return _unchecked("it takes more time or memory than is allowed" if ended else "it failed")
+
+
+def _unchecked(reason: str) -> JsonObject:
+    sentence = f"This config could not be checked: {reason}. Run `cascade check` with the file instead."
+    return {"valid": False, "lines": [sentence], "warnings": []}

@@ -1,0 +1,63 @@
+"""The config view: the graph in force, and what `cascade check` says of a config that somebody pastes."""
+
+from typing import Protocol
+
+from fastapi import FastAPI, Request, Response
+from pydantic import Field
+
+from serve_app.api.encoding import Reply
+from serve_app.api.error_detail import ErrorDetail
+from serve_app.api.error_shape import error_reply
+from serve_app.api.fields.body import Body, Text
+from serve_app.api.intake.caller import caller_of
+from serve_app.core.record_json import JsonObject
+
+MOST_CHARACTERS = 256_000
+RETRY_S = 5
+FOR_OPERATORS = ErrorDetail(403, "The config view is for operators: enter an admin's key.", code="not_an_operator")
+BUSY = ErrorDetail(429, "Another config is being checked.", "rate_limit_error", code="overloaded")
+
+
+class CheckRequest(Body):
+    """`POST /page/check`: the text of a config file."""
+
+    yaml: Text = Field(max_length=MOST_CHARACTERS, description="The file's text.")
+
+
+class Shown(Protocol):
+    """The config in force, for the page."""
+
+    async def graph(self) -> JsonObject:
+        """Return tiers, models and deployments, without anything secret."""
+        ...
+
+
+class Checker(Protocol):
+    """Checks the text of a config."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether a config is being checked now."""
+        ...
+
+    async def check(self, text: str) -> JsonObject:
+        """Return whether a config is `valid`, the `lines` about it, and `warnings`."""
+        ...
+
+
+def install_config(app: FastAPI, shown: Shown, checker: Checker) -> None:
+    """Make the app answer what the config view asks, for operators only."""
+
+    @app.get("/page/config", include_in_schema=False)
+    async def config(request: Request) -> Response:
+        if not caller_of(request.scope).operator:
+            return error_reply(FOR_OPERATORS, request.scope)
+        return Reply(await shown.graph())
+
+    @app.post("/page/check", include_in_schema=False)
+    async def check(body: CheckRequest, request: Request) -> Response:
+        if not caller_of(request.scope).operator:
+            return error_reply(FOR_OPERATORS, request.scope)
+        if checker.busy:
+            return error_reply(BUSY, request.scope, {"retry-after": str(RETRY_S)})
+        return Reply(await checker.check(body.yaml))
