@@ -102,14 +102,16 @@ class AnswerCache:
             for event in _given(run, outcome):
                 yield event
             return
-        async with aclosing(self._led(run, turn)) as events:
+        # Whoever watches a run reads its events at once, and a second queue would have them after later progress.
+        made = self._led(run, turn) if run.watch is None else self._made(run, turn)
+        async with aclosing(made) as events:
             async for event in events:
                 yield event
 
     async def _led(self, run: Run, turn: _Turn) -> AsyncGenerator[Event, None]:
         """Yield the events of a run that others may wait for, which goes on however slowly this client reads."""
         events: asyncio.Queue[Event | None] = asyncio.Queue()
-        task = asyncio.create_task(self._make(run, turn, events))
+        task = asyncio.create_task(self._pump(run, turn, events))
         try:
             while (event := await events.get()) is not None:
                 yield event
@@ -118,15 +120,21 @@ class AnswerCache:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    async def _make(self, run: Run, turn: _Turn, events: asyncio.Queue[Event | None]) -> None:
+    async def _pump(self, run: Run, turn: _Turn, events: asyncio.Queue[Event | None]) -> None:
         try:
-            async with aclosing(cascade_events(run)) as made:
+            async with aclosing(self._made(run, turn)) as made:
                 async for event in made:
-                    if isinstance(event, Outcome):
-                        self._ended(turn, event)
                     events.put_nowait(event)
         finally:
             events.put_nowait(None)
+
+    async def _made(self, run: Run, turn: _Turn) -> AsyncGenerator[Event, None]:
+        """Yield the events of a run; its outcome is given to others first."""
+        async with aclosing(cascade_events(run)) as events:
+            async for event in events:
+                if isinstance(event, Outcome):
+                    self._ended(turn, event)
+                yield event
 
     def _ended(self, turn: _Turn, outcome: Outcome) -> None:
         """Keep the outcome of a run, and give it to those who wait for it."""

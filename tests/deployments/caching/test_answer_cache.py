@@ -9,12 +9,13 @@ import pytest
 
 from serve_app.config import AppConfig
 from serve_app.core.running.cascade import Event
+from serve_app.core.running.progress import Progress, TierStarted, merged
 from serve_app.core.running.run import Run
 from serve_app.core.types.answer import Answer, Delta, Failure, Generation
-from serve_app.core.types.outcome import Cached, Outcome
+from serve_app.core.types.outcome import Cached, Outcome, TierResult
 from serve_app.core.types.prompt import Prompt
 from serve_app.deployments.caching.answer_cache import AnswerCache
-from tests.core.scripted import BROKEN, PROMPT, TARGET, Judge, said
+from tests.core.scripted import BROKEN, PROMPT, TARGET, TIER, Fake, Judge, said
 
 KEY = b"k"
 LONG = said("It is Paris.", 10, 4)
@@ -268,6 +269,18 @@ class TestShared:
         with pytest.raises(RuntimeError, match="bug"):
             await first
         assert outcome_of(second).answer == LONG
+
+    async def test_a_watched_run_is_told_in_the_order_in_which_it_happens(self, bench: Bench) -> None:
+        models = {"a": Fake(said("Paris")), "b": Fake(said("Rome")), "t": Fake(LONG)}
+        run, progress = Run(PROMPT, (TIER, TARGET), models, Judge(0.0)), asyncio.Queue[Event | Progress | None]()
+        run.watch = progress.put_nowait
+        bench.cache.enter("default", run, KEY)
+        events = [event async for event in merged(bench.cache.events(run), progress)]
+        tiers = [type(event) for event in events if isinstance(event, TierStarted | TierResult)]
+        assert tiers == [TierStarted, TierResult, TierStarted, TierResult]
+        assert isinstance(events[-1], Outcome)
+        assert bench.cache.leave(run, events[-1]) == "miss"
+        assert bench.cache.answers("default", KEY)
 
     async def test_a_client_that_does_not_read_holds_up_nobody(self, bench: Bench) -> None:
         slow = bench.open(stream=True)
