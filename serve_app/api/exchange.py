@@ -54,7 +54,8 @@ class Exchange:
         self.keepalive_s = service.keepalive_s
         self.stream_open_s = service.stream_open_s
         prompt = replace(ask.prompt, trace=trace_context(headers))
-        self._options = _with_cache_control(_with_time_limit(_with_session(ask.options, headers), headers), headers)
+        timed = _with_time_limit(_with_session(ask.options, headers), headers, ask.choices)
+        self._options = _with_cache_control(timed, headers)
         try:
             self.run = service.open(
                 ask.model, prompt, self._options, stream=ask.stream, answers=ask.choices, caller=caller
@@ -100,8 +101,11 @@ def _with_session(options: CascadeOptions, headers: Mapping[str, str]) -> Cascad
     return options.model_copy(update={"session": session})
 
 
-def _with_time_limit(options: CascadeOptions, headers: Mapping[str, str]) -> CascadeOptions:
-    """Return the options with the header's time limit if it is the shorter one. Raises `RequestError` if it is none."""
+def _with_time_limit(options: CascadeOptions, headers: Mapping[str, str], answers: int) -> CascadeOptions:
+    """Return the options with the header's time limit if it is the shorter one.
+
+    Raises `RequestError` if it is none, or if the request wants several answers.
+    """
     text = headers.get(TIMEOUT_HEADER)
     if text is None:
         return options
@@ -112,6 +116,8 @@ def _with_time_limit(options: CascadeOptions, headers: Mapping[str, str]) -> Cas
     if not 0 < limit_s < inf:
         message = f"{TIMEOUT_HEADER}: must be a number of seconds above 0, got {quoted(text)}."
         raise RequestError(message, TIMEOUT_HEADER)
+    if answers > 1:
+        raise RequestError(f"{TIMEOUT_HEADER}: a request with a time limit has one answer (n).", TIMEOUT_HEADER)
     return options.model_copy(update={"max_latency_s": min(limit_s, options.max_latency_s or inf)})
 
 

@@ -448,3 +448,6 @@ async def test_a_time_limit_is_named_in_the_body_or_a_header(http: httpx.AsyncCl
     for value in ("0", "-1", "soon", "nan", "inf"):
         response = await http.post(path, json=body, headers={header: value})
         assert (response.status_code, response.json()["error"]["param"]) == (400, header)
+    response = await http.post(path, json=body | {"n": 2}, headers={header: "9"})
+    message = "x-request-timeout-s: a request with a time limit has one answer (n)."
+    assert (response.status_code, response.json()["error"]["message"]) == (400, message)

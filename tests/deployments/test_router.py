@@ -122,6 +122,13 @@ class TestBudgets:
         with pytest.raises(RequestError, match=r"^cascade\.max_cost_usd: what a model costs in this unit is not known"):
             opened(routed(), max_cost_usd=1)
 
+    async def test_a_single_model_may_have_a_time_limit(self) -> None:
+        router = routed()
+        assert opened(router, "a", max_latency_s=9).budget == Budget(seconds=9.0)
+        assert (await closed(router, "a", max_latency_s=9)).answered_by == "a"
+        with pytest.raises(RequestError, match=r"^cascade\.max_flops: 'a' is a single model"):
+            opened(router, "a", max_latency_s=9, max_flops=1e30)
+
     def test_several_answers_are_refused(self) -> None:
         with pytest.raises(RequestError, match=r"^n: a request with a budget"):
             routed().open("default", QUESTION, CascadeOptions(max_flops=1), stream=False, answers=2)
