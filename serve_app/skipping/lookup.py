@@ -39,9 +39,10 @@ class Lookup:
 
     def flags(self, thresholds: Sequence[float]) -> list[bool]:
         """Return which past requests these thresholds defer to the target."""
-        if self._flags is None or self._flags[0] != tuple(thresholds):
-            self._flags = tuple(thresholds), [deferred(scores, thresholds) for scores in self._scores]
-        return self._flags[1]
+        latest = self._flags  # another thread may replace them
+        if latest is None or latest[0] != tuple(thresholds):
+            latest = self._flags = tuple(thresholds), [deferred(scores, thresholds) for scores in self._scores]
+        return latest[1]
 
     def nearest(self, vectors: Floats32, k: int, own: npt.NDArray[np.intp] | None = None) -> list[Neighbours]:
         """Return the k nearest past requests of each of m new ones, shape (m, d).

@@ -14,9 +14,9 @@ TIER = {"models": ["a", "b"], "signal": "exact", "threshold": 0.5}
 SKIP = {"fitted": "skip.npz", "encoder": "sbert", "defer_above": 0.95}
 
 
-def config(skip: Any, tier: Any = TIER) -> AppConfig:
+def config(skip: Any, tier: Any = TIER, **cascade: Any) -> AppConfig:
     tiers = ([] if tier is None else [tier]) + [{"models": ["t"]}]
-    return AppConfig.model_validate({"models": MODELS, "cascades": {"c": {"tiers": tiers, "skip": skip}}})
+    return AppConfig.model_validate({"models": MODELS, "cascades": {"c": {"tiers": tiers, "skip": skip} | cascade}})
 
 
 @pytest.mark.parametrize("off", ["off", False, None])
@@ -53,4 +53,13 @@ def test_its_encoder_is_loaded() -> None:
 def test_faults_are_named(skip: Any, tier: Any, sentence: str) -> None:
     with pytest.raises(ValidationError) as caught:
         config(skip, tier)
+    assert sentence in " ".join(explain(caught.value, AppConfig))
+
+
+def test_no_request_skips_the_members_whose_answers_are_to_stand_in_for_the_targets() -> None:
+    accepting = {"fitted": "skip.npz", "encoder": "sbert", "accept_above": 0.95}
+    assert config(accepting, on_target_failure="best_member").cascades["c"].skip_policy() is not None
+    with pytest.raises(ValidationError) as caught:
+        config(SKIP, on_target_failure="best_member")
+    sentence = "cascades.c.skip.defer_above: leaves on_target_failure: best_member no member's answer to return"
     assert sentence in " ".join(explain(caught.value, AppConfig))

@@ -12,7 +12,7 @@ from serve_app.api.fields.cascade_options import CascadeOptions
 from serve_app.api.intake.caller import Caller
 from serve_app.config import AppConfig
 from serve_app.core.record import DecisionRecord
-from serve_app.core.running.cascade import run_cascade
+from serve_app.core.running.cascade import outcome_of, run_cascade
 from serve_app.core.running.run import Run
 from serve_app.core.tools import Tool
 from serve_app.core.types.answer import Answer, Generation
@@ -572,6 +572,17 @@ class TestSkip:
             self.asked.append(texts)
             return [past.embedding(text) for text in texts]
 
+    class Gated:
+        """A model that answers once the test lets it."""
+
+        def __init__(self, answer: Answer) -> None:
+            self.answer, self.asked, self.gate = answer, asyncio.Event(), asyncio.Event()
+
+        async def generate(self, prompt: Prompt) -> Answer:
+            self.asked.set()
+            await self.gate.wait()
+            return self.answer
+
     async def routed(self, path: Path, scorer: Any, **cascade: Any) -> Router:
         """A router whose encoder has been tested."""
         past.written(path)
@@ -622,6 +633,34 @@ class TestSkip:
         assert run.speculation is not None
         assert run.speculation.delay_s(0, QUESTION) is None
         assert (await self.ask(router, past.ODD)).calibration == "c1"
+
+    async def test_a_cached_answer_that_was_skipped_to_has_no_calibration(self, tmp_path: Path) -> None:
+        router = await self.routed(tmp_path / "skip.npz", self.Scorer(), cache={})
+        router._policies.calibrations = {"default": "c1"}
+        greedy = Prompt((Message("user", past.HARD),), sampling=Sampling(temperature=0))
+        records = []
+        for _ in range(2):
+            run = router.open("default", greedy, CascadeOptions(), stream=False)
+            records.append(router.close("default", run, await outcome_of(router.events(run)), CascadeOptions()))
+        assert [record.cached is not None for record in records] == [False, True]
+        assert [record.reason for record in records] == ["skipped", "skipped"]
+        assert [record.calibration for record in records] == [None, None]
+
+    @pytest.mark.parametrize(("text", "answering", "idle"), [(past.HARD, "t", ["a", "b"]), (past.EASY, "a", ["b"])])
+    async def test_a_skipped_request_holds_no_place_at_models_that_it_does_not_ask(
+        self, tmp_path: Path, text: str, answering: str, idle: list[str]
+    ) -> None:
+        router = await self.routed(tmp_path / "skip.npz", self.Scorer())
+        gated = self.Gated(PARIS)
+        router._protection._models[answering]._model = gated
+        run = router.open("default", Prompt((Message("user", text),)), CascadeOptions(), stream=False)
+        assert [router._protection.loads[name].in_progress for name in ("a", "b")] == [1, 1]
+        task = asyncio.create_task(run_cascade(run))
+        await gated.asked.wait()
+        assert [router._protection.loads[name].in_progress for name in [*idle, answering]] == [*[0] * len(idle), 1]
+        gated.gate.set()
+        router.close("default", run, await task, CascadeOptions())
+        assert {load.in_progress for load in router._protection.loads.values()} == {0}
 
     async def test_a_scorer_that_hangs_is_not_waited_for(self, tmp_path: Path) -> None:
         class Hanging(TestSkip.Scorer):

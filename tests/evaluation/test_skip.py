@@ -75,7 +75,9 @@ def encoder(monkeypatch: pytest.MonkeyPatch) -> None:
 def args(path: Path, **skip: Any) -> dict[str, Any]:
     models = MODELS | {"t": {"engine": "replay", "default": "x", "parameters": 1e6}}
     tiers = [{"models": ["a", "b"], "signal": "exact", "threshold": 0.5}, {"models": ["t"]}]
-    return {"models": models, "cascades": {"default": {"tiers": tiers, "skip": SKIP | {"fitted": str(path)} | skip}}}
+    failing = {"on_target_failure": skip.pop("on_target_failure", "error")}
+    cascade = {"tiers": tiers, "skip": SKIP | {"fitted": str(path)} | skip} | failing
+    return {"models": models, "cascades": {"default": cascade}}
 
 
 def examples() -> list[Example]:
@@ -133,12 +135,16 @@ def test_the_file_is_what_a_server_needs(tmp_path: Path) -> None:
     assert fitted.embeddings.shape == (36, 4)
 
 
-def row_of(of: Records, defer_above: float | None, accept_above: float | None) -> SkipRow:
+def rows_of(of: Records) -> dict[tuple[float | None, float | None], SkipRow]:
+    """The settings of `skip` that evaluation shows, by their limits."""
     evaluation = evaluate(load_dataset(of, Options(signals=("exact",), metrics=("exact_match",), resamples=100)))
     [cascade] = evaluation.groups[0].cascades
     assert cascade.skip is not None
-    rows = {(row.defer_above, row.accept_above): row for row in cascade.skip.rows}
-    return rows[defer_above, accept_above]
+    return {(row.defer_above, row.accept_above): row for row in cascade.skip.rows}
+
+
+def row_of(of: Records, defer_above: float | None, accept_above: float | None) -> SkipRow:
+    return rows_of(of)[defer_above, accept_above]
 
 
 def test_quality_and_cost_are_those_of_where_requests_go(tmp_path: Path) -> None:
@@ -167,10 +173,18 @@ def test_an_answer_of_one_member_may_be_worse_than_the_selected_one(tmp_path: Pa
     assert row.less_without.estimate == pytest.approx(-float((test == 0).mean()))
 
 
-def test_where_the_member_failed_the_cascade_runs(tmp_path: Path) -> None:
-    given: dict[str, list[Answer]] = {"b": [Failure("error", "It broke.", 10, 0, 0.1)] * 36}
-    row = row_of(records(tmp_path, given, defer_above=None, min_similarity=-1.0), None, 0.6)
-    assert row.accepted.estimate == 0.0
+@pytest.mark.parametrize("answer", [Failure("error", "It broke.", 10, 0, 0.1), Generation(" ", "length", 10, 2)])
+def test_where_the_member_has_no_answer_the_cascade_runs(tmp_path: Path, answer: Answer) -> None:
+    test = load_dataset(records(tmp_path), Options(signals=(), metrics=("exact_match",))).parts(np.arange(36), 1 / 3)[1]
+    without = int(test[test < 12][0])
+    given = {"b": [*column("b")[:without], answer, *column("b")[without + 1 :]]}
+    row = row_of(records(tmp_path, given, accept_above=0.8), 1.0, 0.8)
+    assert row.accepted.estimate == pytest.approx(float(((test < 12) & (test != without)).mean()))
+
+
+def test_no_limit_is_tried_that_the_config_could_not_have(tmp_path: Path) -> None:
+    rows = rows_of(records(tmp_path, defer_above=None, on_target_failure="best_member"))
+    assert list(rows) == [(None, None), (None, 1.0), *((None, share) for share in (0.6, 0.7, 0.8, 0.9))]
 
 
 class Scattered(Encoder):

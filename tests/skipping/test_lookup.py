@@ -1,6 +1,6 @@
 """The search for the most similar past requests is exact, and no request is its own neighbour."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -52,6 +52,18 @@ def test_other_thresholds_give_other_flags() -> None:
     ]
     assert past.checks(at(0), [0.95])[0].verdict == "deferred"
     assert past.checks(at(0), [0.1])[0].verdict == "accepted"
+
+
+def test_flags_are_of_their_thresholds_though_another_thread_asks_for_others() -> None:
+    past = lookup(at(0, 5, 10), [0.2, 0.4, 0.9])
+
+    class Interrupted(list[float]):
+        def __iter__(self) -> Iterator[float]:
+            past.flags([0.95])
+            return super().__iter__()
+
+    past.flags([0.3])
+    assert past.flags(Interrupted([0.3])) == [True, False, False]
 
 
 def test_a_past_request_is_not_its_own_neighbour() -> None:

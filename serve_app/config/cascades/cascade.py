@@ -151,6 +151,11 @@ class CascadeConfig(Strict):
             asked = dict.fromkeys(model for tier in members for model in tier.models)
             if self.skip.member not in asked:
                 raise ValueError(f"skip.member: {self.skip.member!r} is no member. {choices(self.skip.member, asked)}")
+        if self.skip is not None and self.skip.defer_above is not None and self.on_target_failure == "best_member":
+            raise ValueError(
+                "skip.defer_above: leaves on_target_failure: best_member no member's answer to return; leave out one "
+                "of the two"
+            )
         for number, (tier, new) in enumerate(zip(members, self.newly_asked(), strict=False)):
             carried = len(tier.models) - len(new)
             if tier.quorum is not None and new and tier.quorum <= carried:

@@ -26,7 +26,11 @@ class SkipConfig(Strict):
     encoder: str = Field(description="The sbert signal whose embeddings say how similar two prompts are.")
     k: int = Field(25, ge=5, le=1000, description="How many of the most similar past requests, the neighbours, count.")
     defer_above: float | None = Field(
-        None, gt=0.5, le=1, description="Ask the target alone if at least this share of the neighbours was deferred."
+        None,
+        gt=0.5,
+        le=1,
+        description="Ask the target alone if at least this share of the neighbours was deferred; not with "
+        "`on_target_failure: best_member`.",
     )
     accept_above: float | None = Field(
         None, gt=0.5, le=1, description="Ask `member` alone if at least this share of the neighbours was accepted."

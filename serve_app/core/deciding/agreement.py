@@ -62,7 +62,7 @@ def survives(answer: Answer | None, tier: Tier) -> TypeGuard[Generation]:
 
 def may_return(answer: Generation, tier: Tier, index: int) -> bool:
     """Return whether a surviving answer, that of the tier's model `index`, may be the selected one."""
-    return tier.select in (None, tier.models[index]) and bool(answer.tool_calls or answer.text.strip())
+    return tier.select in (None, tier.models[index]) and not answer.empty
 
 
 def output_scores(

@@ -15,7 +15,7 @@ from serve_app.core.running.progress import TierStarted
 from serve_app.core.running.prompts import prompts
 from serve_app.core.running.run import Run
 from serve_app.core.sampling import reseeded
-from serve_app.core.types.answer import Delta, Failure, Generation
+from serve_app.core.types.answer import Answer, Delta, Failure, Generation
 from serve_app.core.types.outcome import Call, Outcome, TierResult
 from serve_app.core.types.policy import Decision, Tier
 from serve_app.core.types.prompt import Prompt
@@ -216,7 +216,8 @@ async def _ask_tier(run: Run, calls: Calls, number: int) -> TierResult:
 async def _ask_member(run: Run, calls: Calls, member: str) -> AsyncGenerator[Event, None]:
     """Yield the text of a member that answers alone, its `TierResult`, and the `Outcome`.
 
-    If it fails without any text, the precheck is void: the cascade runs, with this failure as the member's answer.
+    If it fails, or has an empty answer, and nothing of it has been streamed, the precheck is void: the cascade runs,
+    with this as the member's answer.
     """
     started = run.clock()
     number = next(number for number, tier in enumerate(run.tiers) if member in tier.models)
@@ -225,18 +226,26 @@ async def _ask_member(run: Run, calls: Calls, member: str) -> AsyncGenerator[Eve
     run.tell(TierStarted(0, tier))
     async with aclosing(ask_alone(run, calls, key, prompt)) as deltas:
         async for delta in deltas:
-            yield delta
+            if calls.streamed(key):
+                yield delta
     [answer] = calls.answers([key])
-    if isinstance(answer, Failure) and not refused(answer) and run.first_text_s is None:
+    if not (_ends_request(answer) or (calls.streamed(key) and run.first_text_s is not None)):
         assert run.precheck is not None
-        run.precheck = replace(run.precheck, verdict=None)
+        run.precheck, run.first_text_s = replace(run.precheck, verdict=None), None
         return
+    if isinstance(answer, Generation) and not calls.streamed(key):
+        yield whole(answer)
     decision = Decision(True, "skipped", selected=0)
     result = TierResult(tier, (Call(member, answer),), decision, elapsed_s=run.clock() - started)
     run.results.append(result)
     yield result
     await calls.close(_ANSWERED)
     yield await _with_choices(run, calls, tier, _outcome(run, result.calls[0]))
+
+
+def _ends_request(answer: Answer) -> bool:
+    """Return whether a member's answer may be the request's: it has content, or would be refused by others, too."""
+    return refused(answer) if isinstance(answer, Failure) else not answer.empty
 
 
 async def _ask_target(run: Run, calls: Calls) -> AsyncGenerator[Delta | TierResult, None]:

@@ -70,6 +70,11 @@ class Generation:
     reasoning_tokens: int = 0
 
     @property
+    def empty(self) -> bool:
+        """Return whether there is nothing to return: no text, but perhaps blanks, and no tool call."""
+        return not (self.tool_calls or self.text.strip())
+
+    @property
     def compared(self) -> str:
         """Return what signals compare without a view: the text, or the tool calls as JSON (name, arguments, no ids)."""
         if not self.tool_calls:

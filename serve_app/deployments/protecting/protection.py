@@ -2,11 +2,14 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from serve_app.config import AppConfig
-from serve_app.core.protocols import Model
+from serve_app.core.protocols import Model, Prechecker
 from serve_app.core.running.run import Run
+from serve_app.core.types.outcome import Precheck
 from serve_app.core.types.policy import Tier
+from serve_app.core.types.prompt import Prompt
 from serve_app.deployments.protecting.circuit_breaker import CircuitBreaker
 from serve_app.deployments.protecting.guarded_model import GuardedModel
 from serve_app.deployments.protecting.load import Place, fullest, loads
@@ -50,10 +53,15 @@ class Protection:
         return OverloadedError(message, load.retry_after_s)
 
     def enter(self, run: Run) -> None:
-        """Give the run its models, with a place at each that is asked first, which it takes when it begins."""
+        """Give the run its models, with a place at each that is asked first, which it takes when it begins.
+
+        A run that skips its cascade gives back the places of models that it does not ask.
+        """
         places = {name: Place(self.loads[self._config.served_by(name)], run.caller) for name in run.first.models}
         run.models = self._models | {name: self._models[name].at(place) for name, place in places.items()}
         self._places[id(run)] = list(places.values())
+        if run.prechecker is not None:
+            run.prechecker = _Releasing(run.prechecker, places)
 
     def begin(self, run: Run) -> None:
         """Take the run's places, until `leave`: even at a full model, where it has been waiting."""
@@ -68,3 +76,19 @@ class Protection:
     def left_out(self) -> list[str]:
         """Return the deployments whose breakers are open."""
         return [name for name, breaker in self.breakers.items() if breaker.left_s is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Releasing:
+    """The core's `Prechecker` over another one: a verdict gives back the places of the models that are not asked."""
+
+    prechecker: Prechecker
+    places: Mapping[str, Place] = field(compare=False)
+
+    async def check(self, prompt: Prompt) -> Precheck:
+        precheck = await self.prechecker.check(prompt)
+        if precheck.verdict is not None:
+            for name, place in self.places.items():
+                if name != precheck.member:
+                    place.release()
+        return precheck

@@ -104,7 +104,10 @@ def _settings(view: CascadeView, past: PastRequests, policy: SkipPolicy) -> Iter
     thresholds = tuple(tier.threshold for tier in view.tiers[:-1])
     plain = _plain(view, policy, thresholds)
     yield plain
-    limits = [(policy.defer_above, policy.accept_above), *((it, None) for it in SHARES), *((None, it) for it in SHARES)]
+    limits = [(policy.defer_above, policy.accept_above)]
+    if view.dataset.config.cascades[view.id].on_target_failure == "error":  # else a config may not have defer_above
+        limits += ((it, None) for it in SHARES)
+    limits += ((None, it) for it in SHARES)
     for defer_above, accept_above in dict.fromkeys(limits):
         other = replace(policy, defer_above=defer_above, accept_above=accept_above)
         yield _skipping(view, past, plain, other, past.prechecks(other, thresholds))
@@ -133,8 +136,12 @@ def _plain(view: CascadeView, policy: SkipPolicy, thresholds: Sequence[float]) -
 def _skipping(
     view: CascadeView, past: PastRequests, plain: _Setting, policy: SkipPolicy, prechecks: Sequence[Precheck]
 ) -> _Setting:
-    """Return what becomes of the examples; if the member failed on one, its cascade runs, as it does online."""
-    failed = np.array([isinstance(answer, Failure) for answer in view.dataset.replay.answers(policy.member)])
+    """Return what becomes of the examples.
+
+    If the member failed on one, or its answer is empty, the example's cascade runs, as it does online.
+    """
+    answers = view.dataset.replay.answers(policy.member)
+    failed = np.array([isinstance(answer, Failure) or answer.empty for answer in answers])
     deferred, accepted = with_verdict(prechecks, "deferred"), with_verdict(prechecks, "accepted") & ~failed
     chosen = [deferred, accepted]
     member, target = view.cost(policy.member), view.cost(view.target)

@@ -12,10 +12,10 @@ from serve_app.core.record_json import to_json
 from serve_app.core.running.cascade import run_cascade
 from serve_app.core.running.progress import CallDelta, CallEnded, CallStarted, TierStarted
 from serve_app.core.running.run import Run
-from serve_app.core.types.answer import Delta, Failure
+from serve_app.core.types.answer import Delta, Failure, Generation
 from serve_app.core.types.outcome import Budget, Outcome, Precheck
 from serve_app.core.types.policy import Tier
-from serve_app.core.types.prompt import Prompt
+from serve_app.core.types.prompt import Prompt, ToolCall
 from tests.core.scripted import BROKEN, STREAM, TARGET, TIER, Fake, Judge, cancel, collect, kinds, quiet, run_of, said
 
 __all__ = ["quiet"]
@@ -129,6 +129,30 @@ async def test_if_the_member_fails_the_cascade_runs_and_does_not_ask_it_again() 
     assert (outcome.answered_by, outcome.reason, outcome.skipped) == ("t", "too_few_answers", None)
     assert kinds(run) == {"b": "error", "t": "ok"}
     assert len(fakes["b"].prompts) == 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("empty", [said(""), replace(said(" \n"), reasoning="Hm.")])
+async def test_if_the_member_has_no_answer_the_cascade_runs(empty: Generation, stream: bool) -> None:
+    fakes = models() | {"b": Fake(empty)}
+    run = skipping(ACCEPTED, fakes, stream=stream)
+    events = await collect(run)
+    outcome = events[-1]
+    assert isinstance(outcome, Outcome)
+    assert (outcome.answered_by, outcome.reason, outcome.skipped) == ("t", "disagreement", None)
+    assert "".join(event.text for event in events if isinstance(event, Delta)) == "Paris"
+    assert (kinds(run), len(fakes["b"].prompts)) == ({"a": "ok", "b": "ok", "t": "ok"}, 1)
+
+
+async def test_a_member_that_calls_a_tool_has_answered() -> None:
+    call = replace(said(""), tool_calls=(ToolCall("1", "weather", "{}"),))
+    assert (await run_cascade(skipping(ACCEPTED, models() | {"b": Fake(call)}))).answer == call
+
+
+async def test_reasoning_that_was_streamed_is_not_retracted() -> None:
+    empty = replace(said(""), reasoning="Hm.")
+    run = skipping(ACCEPTED, models() | {"b": Fake(Delta("", 10, 1, reasoning="Hm."), empty)}, stream=True)
+    assert (await run_cascade(run)).answer == empty
 
 
 async def test_a_member_that_refuses_ends_the_request() -> None:
