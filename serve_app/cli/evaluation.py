@@ -1,5 +1,6 @@
 """The commands over examples and records: `cascade collect`, `evaluate`, `calibrate`, `choose` and `fit-skip`."""
 
+from math import inf
 from pathlib import Path
 from typing import Annotated
 
@@ -142,6 +143,9 @@ def evaluate(
     for name, given in (("--remedies", remedies), ("--willingness-to-pay-usd", willingness_to_pay_usd)):
         if given and tiers is not None:
             raise DataError(f"{name} goes with a cascade as configured: name it with --cascade.")
+    for worth in willingness_to_pay_usd or ():
+        if not 0 < worth < inf:
+            raise DataError(f"--willingness-to-pay-usd: must be a number of US dollars above 0, got {worth:g}.")
     options = Options(
         cascades=_list(cascade),
         tiers=tiers,

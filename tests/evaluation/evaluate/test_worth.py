@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from serve_app.cli.main import app
 from serve_app.errors import DataError
 from serve_app.evaluation.analysis.cascade_view import CascadeView
 from serve_app.evaluation.analysis.load import load_dataset
@@ -85,3 +87,11 @@ def test_models_without_prices_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="--willingness-to-pay-usd: a model of 'default' has no price in US dollars"):
         worth(view, [1.0])
     assert worth(view, []) == ()
+
+
+@pytest.mark.parametrize("worth_usd", ["0", "-1", "nan", "inf"])
+def test_the_worth_is_a_number_above_0(tmp_path: Path, worth_usd: str) -> None:
+    path = write_records(tmp_path / "records.jsonl", values(), questions(3), {})
+    done = CliRunner().invoke(app, ["evaluate", str(path), f"--willingness-to-pay-usd={worth_usd}"])
+    assert done.exit_code == 1
+    assert f"--willingness-to-pay-usd: must be a number of US dollars above 0, got {worth_usd}." in done.output
