@@ -1,6 +1,7 @@
 """The file of `cascade fit-skip`: embeddings of past prompts, and how far the answers to them agreed. No text."""
 
 import json
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from serve_app.config import AppConfig
 from serve_app.errors import ConfigError
 from serve_app.skipping.identity import differences, identity
 
-FORMAT = 1
+FORMAT = 2
 PROBE = "What is the capital of France, and how far is it from Rome?"
 """Embedded when the file is written and again where it is used: another encoder gives another vector."""
 SAME = 0.999
@@ -56,16 +57,17 @@ class Fitted:
                 if facts["format"] != FORMAT:
                     raise ConfigError(f"{path} has format {facts['format']!r}, and this version reads {FORMAT}.")
                 fitted = cls(facts["identity"], arrays["embeddings"], arrays["scores"], arrays["probe"])
+            fitted._check_shapes(path)
         except OSError as error:
             raise ConfigError(
                 f"{path} cannot be read: {error.strerror or error}. cascade fit-skip writes it."
             ) from error
-        except (BadZipFile, KeyError, TypeError, ValueError, EOFError) as error:
+        except (BadZipFile, zlib.error, KeyError, TypeError, ValueError, EOFError) as error:
             raise ConfigError(f"{path} is not a file of cascade fit-skip.") from error
-        fitted._check_shapes(path)
         return fitted
 
     def _check_shapes(self, path: Path) -> None:
+        """Raise ConfigError if the arrays do not fit each other, ValueError or KeyError if they are no such arrays."""
         (n, d), (rows, tiers) = self.embeddings.shape, self.scores.shape
         if (rows, self.probe.shape) != (n, (d,)) or tiers != len(self.identity["tiers"]) - 1:
             raise ConfigError(f"{path} is damaged: its arrays do not fit each other.")

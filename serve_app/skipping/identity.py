@@ -3,14 +3,19 @@
 from collections.abc import Iterator
 from typing import Any
 
+from pydantic import BaseModel
+
 from serve_app.config import AppConfig, operational_options
+from serve_app.core.sampling import base_name
 
 WAITING = {"threshold", "timeout_s", "early", "quorum", "tier_timeout_s"}
 """Options of a tier that change no agreement of answers that are all there."""
 
 
 def identity(config: AppConfig, cascade: str) -> dict[str, Any]:
-    """Return JSON values of all that decides the embeddings and the agreements of a cascade with `skip`.
+    """Return JSON values of all that decides the embeddings, answers and agreements of a cascade with `skip`.
+
+    The models are its members, and the bases of those that are adapters.
 
     Options that have their defaults are left out, so that a file outlives new options.
     """
@@ -18,17 +23,21 @@ def identity(config: AppConfig, cascade: str) -> dict[str, Any]:
     assert skip is not None
     signals = config.all_signals()
     used = {name for tier in tiers[:-1] if tier.signal for name in signals.uses(tier.signal)}
+    members = {name for tier in tiers[:-1] for name in tier.models}
+    answering = {base_name(name) for name in members} | {config.served_by(name) for name in members}
     return {
-        "encoder": _decisive(config, skip.encoder),
+        "encoder": {"kind": signals[skip.encoder].kind} | _decisive(signals[skip.encoder]),
         "tiers": [tier.model_dump(mode="json", exclude=WAITING, exclude_defaults=True) for tier in tiers],
-        "signals": {name: _decisive(config, name) for name in sorted(used)},
+        "models": {
+            name: {"engine": config.models[name].engine} | _decisive(config.models[name]) for name in sorted(answering)
+        },
+        "signals": {name: {"kind": signals[name].kind} | _decisive(signals[name]) for name in sorted(used)},
     }
 
 
-def _decisive(config: AppConfig, name: str) -> dict[str, Any]:
-    signal = config.all_signals()[name]
-    options = signal.model_dump(mode="json", exclude=operational_options(type(signal)), exclude_defaults=True)
-    return {"kind": signal.kind} | options
+def _decisive(options: BaseModel) -> dict[str, Any]:
+    """Return the options of a model or signal that can change its answers or scores."""
+    return options.model_dump(mode="json", exclude=operational_options(type(options)), exclude_defaults=True)
 
 
 def differences(now: Any, before: Any, path: str = "") -> Iterator[str]:

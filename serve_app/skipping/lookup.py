@@ -12,8 +12,8 @@ from serve_app.skipping.fitted import Fitted
 
 Floats32 = npt.NDArray[np.float32]
 
-ROWS = 64
-"""Requests that are compared with all past ones at once: 64 of them with 100,000 past ones take 25 MB."""
+ROWS = 32
+"""Requests that are compared with all past ones at once: 32 of them with 100,000 past ones take 25 MB."""
 DECIMALS = 5
 """Resolution of cosines: what float16 and the order of sums leave of them, so that equal prompts tie everywhere."""
 
@@ -52,7 +52,8 @@ class Lookup:
         nearest = []
         for start in range(0, len(vectors), ROWS):
             part = slice(start, start + ROWS)
-            cosines = np.round(vectors[part] @ self._vectors, DECIMALS)
+            # As float64, since a cosine of .7 in float32 would be less than a limit of .7.
+            cosines = np.round((vectors[part] @ self._vectors).astype(np.float64), DECIMALS)
             if own is not None:
                 cosines[np.arange(len(cosines)), own[part]] = -np.inf
             for row in cosines:
@@ -66,7 +67,7 @@ class Lookup:
         return check(policy, neighbours.similarities, [flags[index] for index in neighbours.indices])
 
 
-def _largest(values: Floats32, k: int) -> list[int]:
+def _largest(values: npt.NDArray[np.float64], k: int) -> list[int]:
     """Return the indices of the k largest values, the first of equals, in any order."""
     if len(values) <= k:
         return list(range(len(values)))

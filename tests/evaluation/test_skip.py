@@ -163,6 +163,35 @@ def test_quality_and_cost_are_those_of_where_requests_go(tmp_path: Path) -> None
     assert both.cost_less_without["flops"].estimate == pytest.approx(-saved)
 
 
+class Timed(Encoder):
+    """An encoder on a processor's clock of its own: loading it takes 100 s, and each text 0.25 s."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def load(self, *_: Any) -> "Timed":
+        self.now_s += 100.0
+        return self
+
+    def embed(self, texts: Sequence[str]) -> list[Embedding]:
+        self.now_s += 0.25 * len(texts)
+        return super().embed(texts)
+
+
+def test_a_look_up_takes_the_time_of_an_embedding_and_no_device_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of, encoder = records(tmp_path), Timed()
+    monkeypatch.setattr(module, "_encoder", encoder.load)
+    monkeypatch.setattr("time.process_time", lambda: encoder.now_s)
+    test = load_dataset(of, Options(signals=(), metrics=("exact_match",))).parts(np.arange(36), 1 / 3)[1]
+    easy, hard = float((test < 12).mean()), float(((test >= 12) & (test < 24)).mean())
+    both = row_of(of, 1.0, 1.0)
+    # Every answer takes 0.5 s, members at the same time; so a look-up takes half as long as the target.
+    assert both.cost_less_without["device_s"].estimate == pytest.approx(-(2 * hard + easy))
+    assert both.cost_less_without["latency_s"].estimate == pytest.approx(0.5 - hard)
+
+
 def test_an_answer_of_one_member_may_be_worse_than_the_selected_one(tmp_path: Path) -> None:
     lenient = {"accept_above": 0.9, "min_similarity": -1.0, "k": 5}
     wrong = [Generation("b wrong", "stop", 10, 2, latency_s=0.5)]

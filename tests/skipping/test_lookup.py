@@ -80,13 +80,19 @@ def test_past_requests_that_are_not_similar_do_not_count() -> None:
     assert [precheck.neighbours for precheck in past.checks(at(5, 20, 60), [0.5])] == [3, 3, 1]
 
 
+def test_a_cosine_that_equals_the_limit_is_similar_enough() -> None:
+    vectors = np.array([[0.7, 0.51**0.5]], dtype=np.float32)
+    past = lookup(at(0, 0, 0), [0.1] * 3, SkipPolicy(3, 0.6, None, "a", 0.7))
+    assert past.checks(vectors, [0.5]) == [Precheck("deferred", 3, 1.0)]
+
+
 @given(st.integers(3, 30), st.integers(1, 2 * ROWS + 3), st.integers(0, 2**32 - 1))
 def test_the_search_is_that_of_a_full_sort(past: int, new: int, seed: int) -> None:
     generator = np.random.default_rng(seed)
     embeddings = at(*generator.integers(0, 12, past) * 30.0)  # so that many are equal
     vectors = at(*generator.uniform(0, 360, new))
     scores = generator.uniform(size=past).tolist()
-    cosines = np.round(vectors @ embeddings.astype(np.float16).astype(np.float32).T, 5)
+    cosines = np.round((vectors @ embeddings.astype(np.float16).astype(np.float32).T).astype(np.float64), 5)
     expected = []
     for row in cosines:
         nearest = sorted(range(past), key=lambda k, row=row: (-row[k], k))[:3]

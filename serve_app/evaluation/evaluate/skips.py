@@ -145,8 +145,9 @@ def _skipping(
     deferred, accepted = with_verdict(prechecks, "deferred"), with_verdict(prechecks, "accepted") & ~failed
     chosen = [deferred, accepted]
     member, target = view.cost(policy.member), view.cost(view.target)
-    look_up = {unit: np.full(len(deferred), past.embedding_s) for unit in UNITS}
-    look_up |= {"flops": past.flops, "usd": np.zeros(len(deferred))}
+    # As online, where neither dollars nor device-seconds of the scorer are charged for an embedding.
+    look_up = {unit: np.zeros(len(deferred)) for unit in UNITS}
+    look_up |= {"flops": past.flops, "latency_s": np.full(len(deferred), past.embedding_s)}
     return _Setting(
         policy,
         deferred.astype(np.float64),

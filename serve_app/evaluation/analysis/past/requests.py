@@ -61,8 +61,10 @@ def past_requests(dataset: Dataset, cascade: str) -> PastRequests:
     index = np.array([k for k, text in enumerate(texts) if text is not None], dtype=np.intp)
     if not len(index):
         raise DataError("No example has a prompt whose text could be embedded.")
+    encoder = _encoder(dataset, skip.encoder)
     started = time.process_time()
-    embedded = _encoder(dataset, skip.encoder).embed([text for text in texts if text is not None] + [PROBE])
+    embedded = encoder.embed([text for text in texts if text is not None] + [PROBE])
+    embedding_s = (time.process_time() - started) / len(embedded)
     vectors = np.stack([vector_of(embedding) for embedding in embedded])
     flops = np.zeros(len(dataset))
     flops[index] = [embedding.flops for embedding in embedded[:-1]]
@@ -72,10 +74,9 @@ def past_requests(dataset: Dataset, cascade: str) -> PastRequests:
         if tier.signal is not None
     ]
     fitted = Fitted(identity(config, cascade), vectors[:-1].astype(np.float16), np.stack(scores, axis=1), vectors[-1])
-    elapsed_s = (time.process_time() - started) / len(embedded)
     lookup = Lookup(fitted)
     nearest = lookup.nearest(vectors[:-1], policy.k, np.arange(len(index)))
-    return PastRequests(index, nearest, fitted, lookup, flops, elapsed_s)
+    return PastRequests(index, nearest, fitted, lookup, flops, embedding_s)
 
 
 def _encoder(dataset: Dataset, name: str) -> SbertSignal:
