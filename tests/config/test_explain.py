@@ -71,7 +71,7 @@ ARGS_PATH = "applications[0].args"
         ),
         (
             f"{ARGS_PATH}.router.keepalive",
-            "Did you mean 'keepalive_s'? Available: allowed_hosts, body_timeout_s,",
+            "Did you mean 'keepalive_s'? Available: access, allowed_hosts,",
         ),
         (f"{ARGS_PATH}.router.deployment.autoscaling_config.max_replica", "Did you mean 'max_replicas'? Available:"),
         (f"{ARGS_PATH}.router.deployment.ray_actor_options.num_cpu", "Did you mean 'num_cpus'? Available: acc"),

@@ -11,6 +11,7 @@ import pytest
 from fastapi import FastAPI
 from pydantic import ValidationError
 
+from serve_app.api.intake.caller import FORWARDED
 from serve_app.api.routes import build_api
 from serve_app.config import CorsConfig
 from serve_app.config.services import RouterConfig
@@ -136,7 +137,8 @@ def test_every_header_that_we_set_is_exposed() -> None:
     root = Path(__file__).parents[2] / "serve_app"
     code = "".join(path.read_text() for folder in ("api", "deployments") for path in (root / folder).rglob("*.py"))
     named = set(re.findall(r'"(x-[a-z-]+|retry-after|accept-encoding|allow)"', code))
-    assert named - {"x-gzip", "x-session-id", "x-api-key"} == set(EXPOSED) - set(LIMITS)  # clients send these
+    sent = {"x-gzip", "x-session-id", "x-request-timeout-s", "x-api-key", *FORWARDED}  # by clients and proxies
+    assert named - sent == set(EXPOSED) - set(LIMITS)
 
 
 @pytest.mark.parametrize(
