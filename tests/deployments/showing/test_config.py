@@ -34,7 +34,7 @@ CASCADES: dict[str, Any] = {
             {"models": ["t"]},
         ],
         "speculate": {"after_s": 0.5, "billed": True},
-        "skip": {"fitted": "/hidden/fitted.npz", "encoder": "near", "defer_above": 0.9},
+        "skip": {"fitted": "/hidden/fitted.npz", "encoder": "near", "accept_above": 0.9, "member": "gguf"},
         "cache": {},
         "stickiness": "escalate",
         "on_target_failure": "best_member",
@@ -110,7 +110,7 @@ async def test_remedies_are_told_in_words() -> None:
     assert (await graph())["cascades"][0]["remedies"] == [
         "The next tier is asked before a tier has decided: if it has not decided after 0.5 s (speculate).",
         "Equal requests at temperature 0 are answered from memory for 600 s (cache).",
-        "A request goes straight to the target if at least 90% of the 25 past requests most like it were deferred "
+        "A request is answered by gguf alone if at least 90% of the 25 past requests most like it were accepted "
         "(skip).",
         "A conversation that was deferred once stays with the target (stickiness).",
         "If the target fails, the best member's answer stands in (on_target_failure).",
