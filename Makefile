@@ -164,4 +164,4 @@ monitoring-check: install ## The dashboard and the alerts, against a real Promet
 	$(BIN)/python -m tests -q tests/monitoring
 
 clean: ## Remove .venv and caches (not the fetched models)
-	rm -rf $(VENV) $(VENV)-bleurt $(VENV)-bleurt.lock $(VLLM) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(VENV)-bleurt $(VENV)-bleurt.lock $(VENV)-peers $(VLLM) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

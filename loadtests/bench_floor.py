@@ -25,13 +25,11 @@ from rich.progress import track
 from rich.table import Table
 
 ONE_LOOP = {"RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0", "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0"}
-GRPC = {"RAY_SERVE_USE_GRPC_BY_DEFAULT": "1"}
-BUFFERED = {"RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1000"}
 HAPROXY = {"RAY_SERVE_ENABLE_HA_PROXY": "1"}
 ARMS: dict[str, dict[str, str]] = {
     "default": {},
     "one loop": ONE_LOOP,
-    "gRPC": GRPC,
+    "gRPC": {"RAY_SERVE_USE_GRPC_BY_DEFAULT": "1"},
     "frozen GC": {"RAY_SERVE_FREEZE_GC_ON_STARTUP": "1"},
     "throughput, with proxy": {"RAY_SERVE_THROUGHPUT_OPTIMIZED": "1", "RAY_SERVE_ENABLE_DIRECT_INGRESS": "0"},
     "haproxy": HAPROXY,
@@ -64,9 +62,9 @@ class Measurement:
     deferred_cpu_ms: float
     deferred_ms: float
     streams: bool
-    """Whether the first token of a stream came before the last was made."""
+    """Whether the first token of an answer that takes a minute came within half of it."""
     stops: bool
-    """Whether the model stopped when the client of its stream left."""
+    """Whether the model had a free slot again soon after the client of its stream had left."""
 
 
 def application() -> Any:

@@ -83,9 +83,11 @@ def test_a_peer_without_a_budget_rule_gets_its_threshold_as_ours_does(view: Casc
     peer = Decided("peer", wrong, own.kept, own.cost)
     result = quality._compared("set", "ours", view, own, target, peer, budget=6.5)
     half = 0.5 if len(view.test) % 2 == 0 else (len(view.test) // 2 + 1) / len(view.test)
-    assert result.quality is not None and result.cost is not None  # noqa: PT018
+    assert result.quality is not None
+    assert result.cost is not None
     assert result.quality == (1.0, pytest.approx(half))
-    assert result.area is not None and result.area.low > 0  # noqa: PT018
+    assert result.area is not None
+    assert result.area.low > 0
 
 
 def test_a_peers_own_rule_is_compared_at_the_share_that_it_defers(view: CascadeView) -> None:
@@ -114,7 +116,8 @@ def test_what_peers_get_is_of_the_two_halves(view: CascadeView, monkeypatch: pyt
     assert (body["c_small"], body["c_large"], body["budget"]) == (1.0, 10.0, 5.0)
     assert body["fit"]["verifier"] == own.scores[view.fit].tolist()
     assert body["test"]["small"] == own.kept[view.test].tolist()
-    assert decided.escalated is not None and decided.escalated.all()  # noqa: PT018
+    assert decided.escalated is not None
+    assert decided.escalated.all()
 
 
 @pytest.mark.parametrize("path", sorted(rules.WORKERS.glob("run_*.py")), ids=lambda path: path.stem)
