@@ -1,11 +1,12 @@
 """The live view's stream: a snapshot each second, in connections that end by themselves."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from serve_app.api.encoding import event
 from serve_app.api.error_detail import ErrorDetail
@@ -30,27 +31,42 @@ class Watchable(Protocol):
         ...
 
 
+class HeldStream(StreamingResponse):
+    """A stream of events that calls `on_end` however it ends, also if its client leaves before the first event."""
+
+    def __init__(self, events: AsyncIterator[bytes], on_end: Callable[[], None]) -> None:
+        super().__init__(events, media_type="text/event-stream")
+        self._on_end = on_end
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._on_end()
+
+
 def install_live(app: FastAPI, live: Watchable, *, period_s: float = PERIOD_S) -> None:
     """Make the app stream what the live view shows."""
     watching = 0
 
     async def snapshots() -> AsyncIterator[bytes]:
+        for _ in range(round(STREAM_S / PERIOD_S)):
+            yield event(await live.snapshot())
+            await asyncio.sleep(period_s)
+        yield b"data: [DONE]\n\n"
+
+    def leave() -> None:
         nonlocal watching
-        watching += 1
-        try:
-            for _ in range(round(STREAM_S / PERIOD_S)):
-                yield event(await live.snapshot())
-                await asyncio.sleep(period_s)
-            yield b"data: [DONE]\n\n"
-        finally:
-            watching -= 1
+        watching -= 1
 
     @app.get("/page/live", include_in_schema=False)
     async def stream(request: Request) -> Response:
+        nonlocal watching
         if request.headers.get("sec-fetch-site") == "cross-site":
             return error_reply(FOREIGN, request.scope)
         if not caller_of(request.scope).operator:
             return error_reply(FOR_OPERATORS, request.scope)
         if watching >= MOST_STREAMS:
             return error_reply(TOO_MANY, request.scope, {"retry-after": str(STREAM_S)})
-        return StreamingResponse(snapshots(), media_type="text/event-stream")
+        watching += 1  # here, not when the stream begins: others may arrive until then
+        return HeldStream(snapshots(), leave)

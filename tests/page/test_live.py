@@ -74,6 +74,29 @@ async def test_there_are_not_more_streams_than_a_router_should_feed() -> None:
     assert (refused.status_code, refused.headers["retry-after"], again.status_code) == (429, "15", 200)
 
 
+async def test_those_who_arrive_at_the_same_instant_are_counted() -> None:
+    async with client(application(Counted())) as http:
+        arriving = await asyncio.gather(*(http.get("/page/live") for _ in range(MOST_STREAMS + 8)))
+    assert sorted(response.status_code for response in arriving) == [200] * MOST_STREAMS + [429] * 8
+
+
+async def test_who_leaves_before_the_first_figure_gives_the_place_back() -> None:
+    app = application(Counted())
+
+    async def gone(_: Any) -> None:
+        raise OSError("the connection is closed")
+
+    async def receive() -> Any:
+        return {"type": "http.disconnect"}
+
+    scope = {"type": "http", "method": "GET", "path": "/page/live", "query_string": b"", "headers": []}
+    for _ in range(MOST_STREAMS):
+        with pytest.raises(OSError, match="closed"):
+            await app(scope | {"asgi": {"version": "3.0", "spec_version": "2.0"}}, receive, gone)
+    async with client(app) as http:
+        assert (await http.get("/page/live")).status_code == 200
+
+
 def test_a_browser_shows_figures_models_and_decisions_as_they_come(browser: Browser, served: Served) -> None:
     browser.open(f"{served.url}/#/live")
     browser.one(".tiles")
