@@ -258,6 +258,16 @@ async def test_a_body_that_never_finishes_is_a_408_and_the_connection_is_closed(
     assert not service.runs
 
 
+async def test_bodies_that_never_finish_keep_nobody_waiting_and_leave_by_themselves(url: str, service: FakeService):
+    service.limits = replace(service.limits, body_timeout_s=2)
+    unfinished = [asyncio.create_task(exchange(url, UNFINISHED["declared"])) for _ in range(12)]
+    async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
+        assert (await http.post(CHAT, content=HEAD + b"}", headers=JSON_TYPE)).status_code == 200
+        answers = await asyncio.gather(*unfinished)
+        assert {answer[:13] for answer in answers} == {b"HTTP/1.1 408 "}
+        assert (await http.post(CHAT, content=HEAD + b"}", headers=JSON_TYPE)).status_code == 200
+
+
 async def test_a_body_that_comes_in_drops_is_late_too(url: str, service: FakeService):
     service.limits = replace(service.limits, body_timeout_s=0.3)
     target = urlsplit(url)

@@ -49,6 +49,20 @@ async def test_a_text_that_utf8_cannot_say_is_mended(http: httpx.AsyncClient, se
     assert plain.json()["choices"][0]["text"] == "half an emoji: \ufffd"
 
 
+GARBAGE = "\x00\x01\ufffd garbage \u202e\x07 <script>alert(1)</script>\r\nx-evil: 1\r\n\r\n data: [DONE]\n\n"
+
+
+async def test_an_answer_cannot_end_its_stream_or_add_a_header(http: httpx.AsyncClient, service: FakeService):
+    service.models["a"].text = service.models["b"].text = GARBAGE
+    streamed = await http.post("/v1/completions", json=TEXT)
+    *events, done, rest = streamed.text.split("\n\n")
+    assert "".join(data_of(event)["choices"][0]["text"] for event in events) == GARBAGE
+    assert (done, rest) == ("data: [DONE]", "")
+    plain = await http.post("/v1/completions", json=TEXT | {"stream": False})
+    assert plain.json()["choices"][0]["text"] == GARBAGE
+    assert not {"x-evil"} & (streamed.headers.keys() | plain.headers.keys())
+
+
 @pytest.mark.parametrize(("path", "body"), [("/v1/chat/completions", ASK), ("/v1/completions", TEXT)])
 async def test_it_opens_in_time_and_is_kept_alive(url: str, service: FakeService, path: str, body: dict[str, Any]):
     service.keepalive_s = service.stream_open_s = 0.02
