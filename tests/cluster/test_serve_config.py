@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from serve_app.cluster.render.overlay import Rendered
+from serve_app.cluster.render.files import Rendered
 from serve_app.cluster.settings import Settings
 from serve_app.errors import ConfigError
 from tests.cluster.overlays import CONFIG, CONFIGS, LOCAL, MODEL, ROOT, rendered_text, service

@@ -3,6 +3,7 @@
 from math import ceil
 
 from serve_app.cluster.manifests import Fields
+from serve_app.cluster.render.image import IMAGE
 from serve_app.cluster.render.worker_groups import WorkerGroup
 from serve_app.cluster.serve_config import CLIENT_KEYS, KEYS, MODELS, PORT
 from serve_app.cluster.settings import Pod, Settings
@@ -10,8 +11,6 @@ from serve_app.config.deployment import ACCELERATOR
 from serve_app.config.ray_rules import PROXY_SETTING
 from serve_app.errors import ConfigError
 
-IMAGE = "semantic-cascade"
-"""The image's name in the manifests, which the overlay's kustomization replaces by its address."""
 CONFIG = "/etc/cascade/serve.yaml"
 USER = 1000
 """The image's user and group, which must own the models' volume."""

@@ -5,6 +5,7 @@ import json
 
 from serve_app.cluster.manifests import Fields, Manifest
 from serve_app.cluster.render import pods
+from serve_app.cluster.render.image import with_image
 from serve_app.cluster.settings import Settings
 from serve_app.config import AppConfig
 
@@ -47,17 +48,35 @@ def _volume(settings: Settings) -> Manifest:
 
 
 def _job(settings: Settings, args: AppConfig) -> Manifest:
-    # A Job cannot be changed, so its name depends on all that is in its pod: models, image, environment. The image is
-    # there by the name that the overlay's kustomization replaces.
+    # A Job cannot be changed, so its name depends on all that is in its pod: models, image, environment.
     pod = pods.pull(settings)
-    content = json.dumps([args.weights(), settings.image, settings.ray_version, pod])
-    digest = hashlib.sha256(content.encode()).hexdigest()[:8]
+    digest = job_digest(models_digest(settings, args), with_image(pod, settings.image))
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": _metadata(settings, f"{settings.name}-pull-{digest}"),
         "spec": {"backoffLimit": 6, "ttlSecondsAfterFinished": KEEP_JOB_S, "template": pod},
     }
+
+
+def models_digest(settings: Settings, args: AppConfig) -> str:
+    """Return a digest of what the Job fetches and of the Ray that its image has."""
+    return _digest(json.dumps([args.weights(), settings.ray_version]))
+
+
+def job_digest(models: str, pod: Fields) -> str:
+    """Return the digest in the Job's name, of the digest of its models and its pod, as a chart's template computes it.
+
+    JSON is that of Go's `json.Marshal`, which Helm's `toJson` calls: sorted keys, and these characters escaped.
+    """
+    text = json.dumps(pod, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return _digest(models + text)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def _metadata(settings: Settings, name: str) -> Fields:

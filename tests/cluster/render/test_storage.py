@@ -1,9 +1,11 @@
 """The Job that fetches the models."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 from serve_app.cluster.manifests import Manifest
+from serve_app.cluster.render.storage import job_digest
 from serve_app.cluster.settings import Settings
 from tests.cluster.overlays import LOCAL, rendered_text
 
@@ -31,3 +33,9 @@ def test_the_job_is_another_where_anything_in_its_pod_is(tmp_path: Path) -> None
     ]
     assert len({one, job("hf://a/b/d.gguf"), *(job("hf://a/b/c.gguf", **other) for other in others)}) == 7
     assert one == job("hf://a/b/c.gguf", head={"cpus": 8, "memory": "6Gi"})
+
+
+def test_the_digest_is_of_the_json_that_helm_makes_of_the_pod() -> None:
+    pod = {"b": [1, True, None], "a": "\u00e9 <&>\u2028"}
+    text = '7203d763{"a":"\u00e9 \\u003c\\u0026\\u003e\\u2028","b":[1,true,null]}'
+    assert job_digest("7203d763", pod) == hashlib.sha256(text.encode()).hexdigest()[:8]
