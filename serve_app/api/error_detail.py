@@ -20,6 +20,10 @@ FAILURE_STATUS: dict[FailureKind, int] = {
 }
 
 
+UNAVAILABLE_RETRY_S = 5.0
+"""When to try a model again that is away, if nobody knows when it will be back."""
+
+
 @dataclass(frozen=True, slots=True)
 class ErrorDetail:
     """An error with its HTTP status. `kind` and `code` are OpenAI's `type` and `code`; `param` names the field."""
@@ -68,7 +72,7 @@ def failure_headers(failure: Failure) -> dict[str, str]:
         return {"x-should-retry": "false"}
     if failure.retry_after_s is not None:
         return retry_after(failure.retry_after_s)
-    return {}
+    return retry_after(UNAVAILABLE_RETRY_S) if failure.kind == "unavailable" else {}
 
 
 def retry_after(seconds: float) -> dict[str, str]:

@@ -13,7 +13,7 @@ from starlette.middleware.errors import ServerErrorMiddleware
 
 from serve_app.api.chat.tools import NamedToolChoice
 from serve_app.api.encoding import Reply
-from serve_app.api.error_detail import BUG, ErrorDetail, retry_after
+from serve_app.api.error_detail import BUG, UNAVAILABLE_RETRY_S, ErrorDetail, retry_after
 from serve_app.api.error_shape import error_reply
 from serve_app.api.fields.variants import is_variant, wrong_field
 from serve_app.api.head_requests import allowed_methods
@@ -139,7 +139,8 @@ async def _overloaded(request: Request, error: Exception) -> Reply:
 
 
 async def _failed(request: Request, error: Exception) -> Reply:
-    return error_reply(ErrorDetail(503, str(error), "server_error"), request.scope)
+    detail = ErrorDetail(503, str(error), "server_error")
+    return error_reply(detail, request.scope, retry_after(UNAVAILABLE_RETRY_S))
 
 
 async def _http(request: Request, error: Exception) -> Reply:

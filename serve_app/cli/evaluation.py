@@ -229,6 +229,14 @@ def calibrate(
     signal: Annotated[
         str | None, typer.Option(help="Signal in place of the cascade's; with several tiers one for each: a,b.")
     ] = None,
+    stand_in: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIGNAL",
+            help="Lexical signal to decide by while the scorer fails (on_scorer_failure); its threshold is for the "
+            "same goal.",
+        ),
+    ] = None,
     fit: Annotated[bool, typer.Option("--fit", help="Fit z-scores, or a blend's weights, on the records.")] = False,
     fit_records: Annotated[
         Path | None,
@@ -271,6 +279,7 @@ def calibrate(
         metrics=_list(metric),
         seed=seed,
         tier_signals=_list(signal),
+        stand_in=stand_in,
         where=tuple(where or ()),
     )
     loaded = Records.load(records)

@@ -166,6 +166,11 @@ class AppConfig(Strict):
             yield _fault(f"{tier.signal!r} compares answers, so at least 2 are needed", *where, "min_answers")
         elif tier.compare is not None and signals[tier.signal].token_level:
             yield _fault(f"has no effect: {tier.signal!r} scores each answer by itself", *where, "compare")
+        elif (stand_in := tier.on_scorer_failure) is not None and signals[tier.signal].token_level:
+            yield _fault(f"has no effect: {tier.signal!r} asks no scorer", *where, "on_scorer_failure")
+        elif stand_in is not None and stand_in.signal not in (lexical := self.lexical()):
+            sentence = f"{stand_in.signal!r} is no signal that the router computes. {choices(stand_in.signal, lexical)}"
+            yield _fault(sentence, *where, "on_scorer_failure", "signal")
         elif self.confidence_of(tier.signal) and (silent := self.without_logprobs(tier.models)):
             for model in silent:
                 needs = f"{tier.signal!r} needs log-probabilities, and {model!r} gives none"
@@ -207,6 +212,16 @@ class AppConfig(Strict):
     def all_signals(self) -> SignalCatalogue:
         """Return the built-in signals and the user's own, which take precedence."""
         return SignalCatalogue({**DEFAULT_SIGNALS, **TOKEN_SIGNALS, "bleurt": BleurtSettings(), **self.signals})
+
+    def lexical(self) -> dict[str, SignalConfig]:
+        """Return the signals that need no model, which the router can compute itself."""
+        return {name: signal for name, signal in self.all_signals().plain().items() if not signal.needs_weights}
+
+    def standing_in(self) -> dict[str, SignalConfig]:
+        """Return the signals that stand in for others whose scorer fails."""
+        tiers = [tier for cascade in self.cascades.values() for tier in cascade.tiers]
+        named = {tier.on_scorer_failure.signal for tier in tiers if tier.on_scorer_failure is not None}
+        return {name: signal for name, signal in self.lexical().items() if name in named}
 
     def similarities(self) -> dict[str, SignalConfig]:
         """Return the signals that the scorer offers: those named anywhere, and all that need no model."""
@@ -340,4 +355,5 @@ class AppConfig(Strict):
             compare=tier.compare.view() if tier.compare else None,
             signal_range=self.all_signals().range_of(tier.signal, tier.models),
             early=tier.early,
+            stand_in=tier.on_scorer_failure.stand_in() if tier.on_scorer_failure else None,
         )

@@ -45,7 +45,8 @@ class TierDecision:
     """A tier's decision. `similarities` (n x n) and `output_scores` (n) run over the tier's n models.
 
     A number is None if the answer did not survive, or if JSON cannot express it (NaN, infinities). A tier that was
-    decided before all of its answers had arrived has `agreement_bounds` in place of the agreement.
+    decided before all of its answers had arrived has `agreement_bounds` in place of the agreement. `instead_of` is the
+    tier's own signal, if its scorer failed and `signal` stood in.
     """
 
     signal: str | None
@@ -58,6 +59,7 @@ class TierDecision:
     reason: str
     selected: str | None
     agreement_bounds: tuple[float | None, float | None] | None = None
+    instead_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +240,7 @@ def _decision(result: TierResult) -> TierDecision | None:
         reason=decision.reason,
         selected=None if decision.selected is None else tier.models[decision.selected],
         agreement_bounds=None if result.bounds is None else (_finite(result.bounds[0]), _finite(result.bounds[1])),
+        instead_of=tier.stands_in_for,
     )
 
 

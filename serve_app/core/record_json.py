@@ -86,6 +86,7 @@ def _decision_json(decision: TierDecision) -> JsonObject:
     matrix, policy = decision.similarities, decision.policy
     return {
         "signal": decision.signal,
+        **({} if decision.instead_of is None else {"instead_of": decision.instead_of}),
         **({} if policy is None else {"policy": _policy_json(policy)}),
         "similarities": None if matrix is None else [list(row) for row in matrix],
         "output_scores": list(decision.output_scores),
@@ -216,6 +217,7 @@ def _read_decision(body: Mapping[str, object]) -> TierDecision:
         reason=_text(body.get("reason")) or "",
         selected=_text(body.get("selected")),
         agreement_bounds=_read_bounds(body.get("agreement_bounds")),
+        instead_of=_text(body.get("instead_of")),
     )
 
 

@@ -1,5 +1,6 @@
-"""Short answers compared inside the router, by signals that need no model: calling the scorer would take longer."""
+"""Answers compared inside the router, by signals that need no model: short ones, and all while a scorer is down."""
 
+import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 
@@ -10,6 +11,39 @@ from serve_app.errors import CascadeError, SignalError
 from serve_app.signals import SignalConfig, build_signal
 
 logger = logging.getLogger("ray.serve")
+
+LONGEST = 100_000
+"""Characters of answers that the router compares itself if it must: chrf takes a thread .2 s for them, others less."""
+
+
+class LexicalScorer:
+    """Scores by lexical signals in this process: up to `at_once` characters at once, up to `LONGEST` in a thread."""
+
+    def __init__(self, signals: Mapping[str, SignalConfig], at_once: int) -> None:
+        # Built now, because imports during a request would delay other requests.
+        self._signals = {name: build_signal(config) for name, config in signals.items()}
+        self._at_once = at_once
+
+    def computes_at_once(self, signal: str, texts: Sequence[str]) -> bool:
+        """Return whether the signal is one of these, and the texts are short."""
+        return signal in self._signals and sum(map(len, texts)) <= self._at_once
+
+    async def score(self, signal: str, texts: Sequence[str], since: int = 0) -> Scores:
+        if self.computes_at_once(signal, texts):
+            return self._score(signal, texts, since)
+        if (characters := sum(map(len, texts))) > LONGEST:
+            raise SignalError(f"{characters} characters are more than the router compares itself.")
+        return await asyncio.to_thread(self._score, signal, texts, since)
+
+    def _score(self, signal: str, texts: Sequence[str], since: int) -> Scores:
+        try:
+            [scores] = score_batch(self._signals[signal], [Texts(texts, since)])
+        except CascadeError:
+            raise
+        except Exception as error:  # any failure is a reason to defer, as with the remote scorer
+            logger.warning("Scoring by %r failed: %r", signal, error)
+            raise SignalError("The scorer failed.") from error
+        return scores
 
 
 class InlineScorer:
@@ -22,19 +56,9 @@ class InlineScorer:
 
     def __init__(self, signals: Mapping[str, SignalConfig], beyond: Scorer, max_characters: int) -> None:
         lexical = {name: config for name, config in signals.items() if not config.needs_weights}
-        # Built now, because imports during a request would delay other requests.
-        self._lexical = {name: build_signal(config) for name, config in lexical.items()} if max_characters else {}
+        self._lexical = LexicalScorer(lexical if max_characters else {}, max_characters)
         self._beyond = beyond
-        self._max_characters = max_characters
 
     async def score(self, signal: str, texts: Sequence[str], since: int = 0) -> Scores:
-        if signal not in self._lexical or sum(map(len, texts)) > self._max_characters:
-            return await self._beyond.score(signal, texts, since)
-        try:
-            [scores] = score_batch(self._lexical[signal], [Texts(texts, since)])
-        except CascadeError:
-            raise
-        except Exception as error:  # any failure is a reason to defer, as with the remote scorer
-            logger.warning("Scoring by %r failed: %r", signal, error)
-            raise SignalError("The scorer failed.") from error
-        return scores
+        here = self._lexical.computes_at_once(signal, texts)
+        return await (self._lexical if here else self._beyond).score(signal, texts, since)

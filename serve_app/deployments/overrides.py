@@ -27,8 +27,18 @@ def overridden(
         field = f"cascade.{min(overrides)}"
         raise RequestError(f"{field}: {model!r} is a single model; there is nothing to decide.", field)
     if options.willingness_to_pay_usd is not None:
-        return _waiting(_paid_for(tiers, options.willingness_to_pay_usd, options, exchange), options)
-    return _waiting(_viewed(_rescored(config, model, tiers, options), options), options)
+        tiers = _paid_for(tiers, options.willingness_to_pay_usd, options, exchange)
+    else:
+        tiers = _viewed(_rescored(config, model, tiers, options), options)
+    if has_own_policy(options):  # which the threshold of a stand-in is not about
+        tiers = tuple(replace(tier, stand_in=None) for tier in tiers)
+    return _waiting(tiers, options)
+
+
+def has_own_policy(options: CascadeOptions) -> bool:
+    """Return whether the request is decided by thresholds, a signal or a view of its own."""
+    own = (options.threshold, options.willingness_to_pay_usd, options.signal, options.compare)
+    return any(value is not None for value in own)
 
 
 def _paid_for(

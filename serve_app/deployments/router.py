@@ -39,7 +39,7 @@ from serve_app.deployments.caching.key import request_key
 from serve_app.deployments.capabilities import check_honoured
 from serve_app.deployments.cors import open_to
 from serve_app.deployments.handles import ModelHandle, ScorerHandle
-from serve_app.deployments.inline_scorer import InlineScorer
+from serve_app.deployments.inline_scorer import InlineScorer, LexicalScorer
 from serve_app.deployments.observing.measures import request_measures
 from serve_app.deployments.observing.metrics import (
     CACHE,
@@ -114,6 +114,7 @@ class Router:
         self._encoders, self._embedder = config.encoders(), remote
         self._prechecks = Prechecks(config, remote.embed_prompt, remote.embed)
         self._scorer = _scorer(config, remote)
+        self._lexical = LexicalScorer(config.standing_in(), config.scorer.inline_characters)
         self._playground_scorer = _scorer(config, remote.apart())
         self._cache = AnswerCache(config, self._begin)
         self._costs = {name: model.cost() for name, model in config.asked().items()}
@@ -211,6 +212,7 @@ class Router:
             tiers=tiers,
             models={},
             scorer=self._scorer,
+            lexical=self._lexical,
             force=options.force,
             budget=_budget(options, costs, answers),
             costs=self._costs,

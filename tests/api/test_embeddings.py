@@ -88,6 +88,7 @@ async def test_a_failure_is_a_503(http: httpx.AsyncClient, service: FakeService)
     service.embedding_fails = SignalError("The scorer failed.")
     response = await http.post(PATH, json={"model": "encoder", "input": "a"})
     assert (response.status_code, response.json()["error"]["message"]) == (503, "The scorer failed.")
+    assert response.headers["retry-after"] == "5"
 
 
 async def test_a_client_that_leaves_stops_the_work(client: openai.AsyncOpenAI, service: FakeService) -> None:

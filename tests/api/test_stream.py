@@ -96,7 +96,8 @@ async def test_it_opens_with_its_first_text(url: str, service: FakeService):
         (Failure("context_length", "Too long."), 400, {}),
         (Failure("refused", "No.", param="tools"), 400, {}),
         (Failure("rate_limited", "Later.", retry_after_s=2.5), 429, {"retry-after": "3"}),
-        (Failure("unavailable", "Away."), 503, {}),
+        (Failure("unavailable", "Away."), 503, {"retry-after": "5"}),
+        (Failure("unavailable", "Left out.", retry_after_s=42), 503, {"retry-after": "42"}),
         (Failure("timeout", "Late."), 504, {"x-should-retry": "false"}),
     ],
 )

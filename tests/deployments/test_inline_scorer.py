@@ -6,7 +6,7 @@ import pytest
 
 from serve_app.core.types.policy import Scores
 from serve_app.deployments import inline_scorer
-from serve_app.deployments.inline_scorer import InlineScorer
+from serve_app.deployments.inline_scorer import InlineScorer, LexicalScorer
 from serve_app.errors import SignalError
 from serve_app.signals import DEFAULT_SIGNALS, SbertConfig, SignalConfig, build_signal
 
@@ -52,3 +52,15 @@ async def test_others_are_asked_for(signal: str, max_characters: int) -> None:
     scorer = InlineScorer(LEXICAL | {"sbert": SbertConfig()}, asked, max_characters)
     assert (await scorer.score(signal, ANSWERS)).similarities[0][1] == 0.5
     assert asked.signals == [signal]
+
+
+async def test_the_router_compares_by_itself_in_a_thread_what_is_not_short() -> None:
+    scorer = LexicalScorer({"rougeL": LEXICAL["rougeL"]}, 0)
+    assert not scorer.computes_at_once("rougeL", ANSWERS)
+    [expected] = build_signal(LEXICAL["rougeL"]).similarities([ANSWERS])
+    assert (await scorer.score("rougeL", ANSWERS)).similarities == expected.similarities
+
+
+async def test_what_would_take_the_router_too_long_it_does_not_compare() -> None:
+    with pytest.raises(SignalError, match=r"^100001 characters are more than the router compares itself\.$"):
+        await LexicalScorer(LEXICAL, 2000).score("exact", ["x" * 100_000, "y"])

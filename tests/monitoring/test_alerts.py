@@ -42,6 +42,7 @@ AGREED, DISAGREED = (name for name in HEALTHY if "decisions" in name)
 FLOPS, _, USD, _ = (name for name in HEALTHY if "flops" in name or "usd" in name)
 FAILED = f'ray_cascade_requests_total{{{CASCADE}, outcome="failed", model=""}}'
 UNSCORED = f'ray_cascade_decisions_total{{{CASCADE}, tier="0", accepted="false", reason="scorer_failed"}}'
+STOOD_IN = f'ray_cascade_decisions_total{{{CASCADE}, tier="0", accepted="true", reason="lexical_agreement"}}'
 FORCED = f'ray_cascade_decisions_total{{{CASCADE}, tier="0", accepted="false", reason="forced"}}'
 *_, REFUSED = GAUGES
 
@@ -70,6 +71,7 @@ CASES: dict[str, tuple[dict[str, float | None], set[str]]] = {
     "a member fails": ({calls("m", "error"): 20, calls("m", "timeout"): 10}, {"CascadeModelFailing"}),
     "prompts are too long": ({calls("m", "context_length"): 90, calls("t", "context_length"): 90}, set()),
     "the scorer fails": ({UNSCORED: 2}, {"CascadeScorerFailing"}),
+    "the scorer fails, and a signal stands in": ({STOOD_IN: 2}, {"CascadeScorerFailing"}),
     "slow": ({FAST: 80}, {"CascadeSlow"}),
     "too many deferrals": ({AGREED: 20, DISAGREED: 80}, {"CascadeDefersTooMuch"}),
     "too many, of too few to tell": ({AGREED: 0.1, DISAGREED: 0.4}, set()),

@@ -10,6 +10,7 @@ from serve_app.config.deployment import Strict
 from serve_app.config.views import ViewConfig
 from serve_app.core.deciding.carried import newly_asked
 from serve_app.core.deciding.skip import SkipPolicy
+from serve_app.core.types.policy import StandIn
 from serve_app.errors import choices
 
 MEMBER_TIMEOUT_S, TARGET_TIMEOUT_S = 120.0, 600.0
@@ -19,6 +20,22 @@ MEMBER_TIMEOUT_S, TARGET_TIMEOUT_S = 120.0, 600.0
 def _off(value: Any) -> Any:
     """Return `off` for false, as which YAML reads it without quotes."""
     return "off" if value is False else value
+
+
+class StandInConfig(Strict):
+    """A lexical signal that the router computes itself, for a tier whose scorer fails."""
+
+    signal: str = Field(description="A signal that needs no model.")
+    threshold: float = Field(description="Accept if the agreement by it is at least this.")
+
+    def stand_in(self) -> StandIn:
+        """Return it as the decision core takes it."""
+        return StandIn(self.signal, self.threshold)
+
+
+def _deferring(value: Any) -> Any:
+    """Return null for `defer`."""
+    return None if value == "defer" else value
 
 
 class TierConfig(Strict):
@@ -58,6 +75,10 @@ class TierConfig(Strict):
         None, gt=0, description="Decide on what has arrived after so many seconds. Default: wait for all."
     )
 
+    on_scorer_failure: Annotated[StandInConfig | None, BeforeValidator(_deferring)] = Field(
+        None, description="What decides if the scorer fails: `defer` (or null), or a lexical signal and its threshold."
+    )
+
     @property
     def models(self) -> list[str]:
         """Return the names of the tier's members: models, and samples of models."""
@@ -89,7 +110,8 @@ class TierConfig(Strict):
         A tier that does not wait for all its answers may see more of them the second time.
         """
         own, other = (
-            tier.model_dump(exclude={"threshold", "timeout_s", "early"}) | {"models": sorted(tier.models)}
+            tier.model_dump(exclude={"threshold", "timeout_s", "early", "on_scorer_failure"})
+            | {"models": sorted(tier.models)}
             for tier in (self, before)
         )
         assert self.threshold is not None

@@ -1,5 +1,7 @@
 """Agreement -> Decision: the one place where a request is accepted or deferred (paper, section 3.1)."""
 
+from dataclasses import replace
+
 from serve_app.core.deciding.agreement import Survivors, may_return, resolved, survives
 from serve_app.core.types.answer import Answer
 from serve_app.core.types.outcome import Force
@@ -58,6 +60,22 @@ def worth_comparing(alive: Survivors) -> list[str] | None:
     return list(alive.texts)
 
 
+def standing_in(tier: Tier) -> Tier | None:
+    """Return the tier as it decides if its scorer fails, by the signal that stands in; None if the tier names none."""
+    if tier.stand_in is None:
+        return None
+    return replace(
+        tier,
+        signal=tier.stand_in.signal,
+        threshold=tier.stand_in.threshold,
+        confidence=None,
+        blend=None,
+        signal_range=None,
+        stand_in=None,
+        stands_in_for=tier.signal,
+    )
+
+
 def decide(tier: Tier, judged: Agreement, force: Force | None = None) -> Decision:
     """Accept if s >= t, else defer. `force` overrides the comparison, but cannot accept if there is no answer."""
     accepted, reason = _verdict(tier, judged, force)
@@ -89,4 +107,6 @@ def decide_early(tier: Tier, accepted: bool, selected: int | None) -> Decision:
 def _reason(tier: Tier, accepted: bool) -> Reason:
     if tier.token_level:
         return "confident" if accepted else "unsure"
+    if tier.stands_in_for is not None:
+        return "lexical_agreement" if accepted else "lexical_disagreement"
     return "agreement" if accepted else "disagreement"

@@ -189,7 +189,7 @@ async def _ask_tier(run: Run, calls: Calls, number: int) -> TierResult:
     later = {(name, 0) for following in run.tiers[number + 1 :] for name in following.models}
     carried = calls.carried(tier.models)
     run.tell(TierStarted(number, tier))
-    comparison = Comparison(tier, run.scorer, run.clock)
+    comparison = Comparison(tier, run.scorer, run.clock, run.lexical)
     answers = await ask(run, calls, tier, prompts(run, number), later, comparison)
     answered = tuple(Call(model, answer) for model, answer in zip(tier.models, answers, strict=True))
     if any(map(refused, answers)):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from serve_app.core.deciding.agreement import Survivors, agree, compared, confide, survivors
-from serve_app.core.deciding.deferral import decide, decide_early, worth_comparing
+from serve_app.core.deciding.deferral import decide, decide_early, standing_in, worth_comparing
 from serve_app.core.deciding.early import settled, worth_scoring
 from serve_app.core.protocols import Scorer
 from serve_app.core.types.answer import Answer
@@ -28,9 +28,9 @@ class Verdict:
     bounds: tuple[float, float] | None = None
 
     def result(self, tier: Tier, calls: tuple[Call, ...]) -> TierResult:
-        """Return the result of the tier whose answers were compared."""
+        """Return the result of the tier whose answers were compared, or of what stood in for it."""
         return TierResult(
-            tier=tier,
+            tier=tier if self.alive.tier.stands_in_for is None else self.alive.tier,
             calls=calls,
             decision=self.decision,
             judged=self.judged,
@@ -45,14 +45,15 @@ class Comparison:
     """The similarities of a tier's answers so far, and what they have cost.
 
     `early` is the verdict if it was settled before all answers had arrived; `scoring_s` is how long the scorer took, in
-    seconds of the `clock`.
+    seconds of the `clock`. `lexical` compares in place of a `scorer` that fails, if the tier has a signal for that.
     """
 
-    def __init__(self, tier: Tier, scorer: Scorer, clock: Callable[[], float]) -> None:
+    def __init__(self, tier: Tier, scorer: Scorer, clock: Callable[[], float], lexical: Scorer | None = None) -> None:
         self.early: Verdict | None = None
         self.scoring_s = 0.0
         self._tier = tier
         self._scorer = scorer
+        self._lexical = lexical
         self._clock = clock
         self._texts: dict[int, str] = {}
         self._scored: list[int] = []
@@ -97,8 +98,24 @@ class Comparison:
                 scores = await self._scores(alive) if worth_comparing(alive) else None
             except CascadeError as failure:
                 error = str(failure)
+                if (verdict := await self._standing_in(alive, force, error)) is not None:
+                    return verdict
             judged = agree(alive, None if scores is None else scores.similarities)
         return Verdict(alive, judged, decide(tier, judged, force), scores, error)
+
+    async def _standing_in(self, alive: Survivors, force: Force | None, error: str) -> Verdict | None:
+        """Return what the signal decides that stands in for the tier's; None if there is none, or it fails as well."""
+        tier = standing_in(self._tier)
+        if tier is None or tier.signal is None or self._lexical is None:
+            return None
+        try:
+            scores = await self._timed(self._lexical, tier.signal, alive.texts)
+        except CascadeError:
+            return None
+        alive = replace(alive, tier=tier)
+        judged = agree(alive, scores.similarities)
+        spent = replace(_sum(self._spent, scores), similarities=scores.similarities)
+        return Verdict(alive, judged, decide(tier, judged, force), spent, error)
 
     def _survivors(self, answers: Sequence[Answer | None]) -> Survivors:
         """Return those of the tier's answers that are compared; what the signal sees of each is worked out once."""
@@ -123,19 +140,28 @@ class Comparison:
         assert self._tier.signal is not None
         since, indices = len(self._scored), [*self._scored, *new]
         more = (since,) if since else ()
-        started = self._clock()
-        try:
-            scores = await self._scorer.score(self._tier.signal, [self._texts[i] for i in indices], *more)
-        finally:
-            self.scoring_s += self._clock() - started
+        scores = await self._timed(self._scorer, self._tier.signal, [self._texts[i] for i in indices], *more)
         for row, i in enumerate(indices):
             for column, j in enumerate(indices):
                 if max(row, column) >= since:
                     self._values[i, j] = scores.similarities[row][column]
         self._scored = indices
-        self._spent = Scores(
-            (),
-            self._spent.flops + scores.flops,
-            self._spent.device_s + scores.device_s,
-            self._spent.truncated_pairs + scores.truncated_pairs,
-        )
+        self._spent = _sum(self._spent, scores)
+
+    async def _timed(self, scorer: Scorer, signal: str, texts: Sequence[str], *since: int) -> Scores:
+        """Return what the scorer says, and count its seconds. Raises what it raises."""
+        started = self._clock()
+        try:
+            return await scorer.score(signal, list(texts), *since)
+        finally:
+            self.scoring_s += self._clock() - started
+
+
+def _sum(spent: Scores, scores: Scores) -> Scores:
+    """Return what two comparisons have cost together, without their similarities."""
+    return Scores(
+        (),
+        spent.flops + scores.flops,
+        spent.device_s + scores.device_s,
+        spent.truncated_pairs + scores.truncated_pairs,
+    )

@@ -17,7 +17,8 @@ from serve_app.core.types.prompt import Prompt
 class Run:
     """One request in progress, and all that it has spent so far, also if it is cut short.
 
-    `models` and `scorer` do the work; `speeds` (by model) are observed, and serve to estimate uncounted tokens.
+    `models` and `scorer` do the work; if the scorer fails, `lexical` compares for tiers with a signal that stands in.
+    `speeds` (by model) are observed, and serve to estimate uncounted tokens.
     `escalated` asks the target alone, as if all tiers before it had deferred. `fallback` lets the best member answer
     stand in for a target that failed, as it does for a tier that the `budget`, by the models' `costs`, does not allow.
     `speculation` says when a tier is asked before the one before it has decided. `prechecker` may send the request
@@ -33,6 +34,7 @@ class Run:
     tiers: Sequence[Tier]
     models: Mapping[str, Model]
     scorer: Scorer
+    lexical: Scorer | None = None
     force: Force | None = None
     fallback: bool = False
     budget: Budget | None = None

@@ -20,6 +20,8 @@ Reason: TypeAlias = Literal[
     "too_few_answers",  # fewer survivors than min_answers, or one answer and a signal that compares two
     "nothing_to_return",  # every answer is empty, or the fixed model's is missing
     "scorer_failed",
+    "lexical_agreement",  # the same as agreement, by the signal that stands in for one whose scorer failed
+    "lexical_disagreement",
     "refused",  # a model cannot do what the request asks for
     "unaffordable",  # the request's budget is too small to ask the tier
     "forced",  # the request said so
@@ -87,6 +89,14 @@ def _logistic(x: float) -> float:
 
 
 @dataclass(frozen=True, slots=True)
+class StandIn:
+    """A lexical signal that decides in place of a tier's own if its scorer fails, and its threshold."""
+
+    signal: str
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True)
 class Tier:
     """A set of models called together, and the policy for their answers. The last tier is one model, the target.
 
@@ -99,6 +109,7 @@ class Tier:
     `decision` is settled or also which answer is returned (`selection`). None if nothing bounds it.
     `direction` is ours (the paper names none): `both` averages S_ij and S_ji, `hypothesis` takes S_ij alone (answer i
     as the hypothesis), `reference` S_ji. `select` names a fixed model whose answer is returned (paper, appendix C).
+    `stand_in` decides if the scorer fails; the tier that it makes of this one `stands_in_for` the signal that failed.
     """
 
     models: tuple[str, ...]
@@ -117,6 +128,8 @@ class Tier:
     compare: View | None = None
     signal_range: Range | None = field(default=None, compare=False)
     early: Literal["off", "decision", "selection"] = "selection"
+    stand_in: StandIn | None = None
+    stands_in_for: str | None = None
 
     @property
     def token_level(self) -> bool:

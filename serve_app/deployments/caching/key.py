@@ -10,6 +10,7 @@ from serve_app.core.running.run import Run
 NOT_ASKED = {
     "models",
     "scorer",
+    "lexical",
     "speculation",
     "precheck",
     "stream",

@@ -73,7 +73,7 @@ class ReadinessProbe:
         able = sum(self._config.served_by(name) in answering for name in tier.models)
         if tier.signal is None:
             return able == 1
-        scored = self._config.scorers(tier.signal) <= answering
+        scored = tier.stand_in is not None or self._config.scorers(tier.signal) <= answering
         return scored and able >= min(answers_needed(tier), len(tier.models))
 
     def _sleeps(self, name: str) -> bool:

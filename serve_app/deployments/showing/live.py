@@ -157,7 +157,8 @@ class Live:
 
 def _agreement(record: DecisionRecord) -> float | None:
     decision = record.tiers[0].decision if record.tiers else None
-    return None if decision is None or record.cached is not None else decision.agreement
+    stood_in = decision is not None and decision.instead_of is not None
+    return None if decision is None or stood_in or record.cached is not None else decision.agreement
 
 
 def _decided(at: float, record: DecisionRecord) -> JsonObject:

@@ -26,6 +26,9 @@ def _deciding(tier: Tier, following: str, compare: ViewConfig | None) -> Iterato
     if tier.direction != "both":
         yield f"An answer is scored as the {tier.direction} only."
     yield f"Accepts if the {what} is at least {tier.threshold:g}; else it defers to {following}."
+    if tier.stand_in is not None:
+        stand_in = tier.stand_in
+        yield f"If the scorer fails, {stand_in.signal} decides, at {stand_in.threshold:g} (on_scorer_failure)."
     returned = f"the answer of {tier.select}" if tier.select else "the answer with the best score"
     yield f"If it accepts, {returned} goes back."
     if tier.models[1:]:

@@ -34,7 +34,9 @@ def load_dataset(records: Records, options: Options) -> Dataset:
     if not rows:
         raise DataError(f"No example was answered by every one of {', '.join(models)}.")
     signals = requested_signals(config, options.signals)
-    named = [tier.signal for tier in member_tiers(config) if tier.signal] if options.tiers is None else []
+    tiers = member_tiers(config) if options.tiers is None else []
+    named = [tier.signal for tier in tiers if tier.signal]
+    named += [tier.on_scorer_failure.signal for tier in tiers if tier.on_scorer_failure is not None]
     replay = Replay(records, rows, members, config)
     replay.measure(plain_signals(config, [*signals, *named]), _views(config), options.processes)
     examples = tuple(records.examples[row] for row in rows)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from serve_app.config import AppConfig, CascadeConfig, TierConfig, ViewConfig
+from serve_app.config.cascades.cascade import StandInConfig
 from serve_app.config.cascades.samples import members_as_written
 from serve_app.errors import DataError, SignalError, choices
 from serve_app.evaluation.records.file import Records
@@ -31,6 +32,8 @@ class Options:
     processes: int | None = None
     tier_signals: tuple[str, ...] | None = None
     """Signals in place of those of every cascade: one for each tier but the target."""
+    stand_in: str | None = None
+    """The lexical signal that decides if the scorer fails, in place of the config's; the cascades have one tier."""
     by: str = "source"
     """The field of the examples by whose values they are grouped: `task`, `source` (the data set), `metadata.NAME`."""
     where: tuple[str, ...] = ()
@@ -55,7 +58,8 @@ def requested_config(records: Records, options: Options) -> AppConfig:
     if not requested:
         raise DataError("No cascade in the records has more than one tier, so there is nothing to decide.")
     cascades = {id_: config.cascades[id_] for id_ in requested}
-    return _with_tier_signals(config.model_copy(update={"cascades": cascades}), options.tier_signals)
+    config = _with_tier_signals(config.model_copy(update={"cascades": cascades}), options.tier_signals)
+    return config if options.stand_in is None else _with_stand_in(config, options.stand_in)
 
 
 def models_of(config: AppConfig) -> tuple[str, ...]:
@@ -86,6 +90,22 @@ def _scored_by(id_: str, cascade: CascadeConfig, signals: Sequence[str]) -> Casc
         raise DataError(f"--signal: {id_!r} needs {each}; got {', '.join(signals)}.")
     tiers = [tier.model_copy(update={"signal": name}) for tier, name in zip(members, signals, strict=True)]
     return cascade.model_copy(update={"tiers": [*tiers, target]})
+
+
+def _with_stand_in(config: AppConfig, signal: str) -> AppConfig:
+    """Return the config with a signal that decides if the scorer fails; its threshold is to be found."""
+    if signal not in (lexical := config.lexical()):
+        raise SignalError(f"--stand-in: {signal!r} is no signal that the router computes. {choices(signal, lexical)}")
+    cascades = {}
+    for id_, cascade in config.cascades.items():
+        first, *others = cascade.tiers
+        if len(others) != 1 or first.signal is None or config.all_signals()[first.signal].token_level:
+            raise DataError(f"--stand-in: {id_!r} needs one tier before the target, with a signal that compares texts.")
+        stand_in = StandInConfig(signal=signal, threshold=0)
+        cascades[id_] = cascade.model_copy(
+            update={"tiers": [first.model_copy(update={"on_scorer_failure": stand_in}), *others]}
+        )
+    return config.model_copy(update={"cascades": cascades})
 
 
 def _ad_hoc(records: Records, options: Options) -> dict[str, CascadeConfig]:

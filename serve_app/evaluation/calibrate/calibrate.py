@@ -11,6 +11,7 @@ from math import ceil
 import numpy as np
 import numpy.typing as npt
 
+from serve_app.core.deciding.deferral import standing_in
 from serve_app.core.types.policy import Tier
 from serve_app.errors import ConfigError, DataError
 from serve_app.evaluation.analysis.candidates import Candidate, as_configured
@@ -40,13 +41,16 @@ LEVEL = 0.95
 """Of all intervals."""
 
 
-def calibrate(dataset: Dataset, goal: Goal, *, set_aside: bool, all_tune: bool = False) -> CalibrationResult:
+def calibrate(
+    dataset: Dataset, goal: Goal, *, set_aside: bool, all_tune: bool = False, stand_in: bool = False
+) -> CalibrationResult:
     """Find the thresholds of the data set's only cascade for a goal, scored as its config says.
 
     `set_aside`: something was fitted or chosen on the part to choose on, so it must not calibrate. `all_tune`: the
-    part to calibrate on is a whole records file. Raises DataError and ConfigError.
+    part to calibrate on is a whole records file. `stand_in`: the tier is scored as if the scorer failed. Raises
+    DataError and ConfigError.
     """
-    view, candidates = scored_tiers(dataset)
+    view, candidates = scored_tiers(dataset, stand_in=stand_in)
     goal.check(len(candidates))
     _check_recorded([candidate.tier for candidate in candidates], goal)
     choose, tune, test = dataset.parts(view.group.index, CHOOSE, CALIBRATE)
@@ -90,8 +94,11 @@ def _records_needed(bound: RiskBound, share: float) -> int | None:
     return None if bound.needed is None else ceil(bound.needed / share)
 
 
-def scored_tiers(dataset: Dataset) -> tuple[CascadeView, list[Candidate]]:
-    """Score the tiers of the data set's only cascade but the target, on all examples."""
+def scored_tiers(dataset: Dataset, *, stand_in: bool = False) -> tuple[CascadeView, list[Candidate]]:
+    """Score the tiers of the data set's only cascade but the target, on all examples.
+
+    `stand_in`: by the signals that decide if the scorer fails.
+    """
     [id_] = dataset.config.cascades
     group = dataset.groups[-1]
     view = CascadeView(dataset, group, id_, group.index[:0], group.index)
@@ -103,7 +110,9 @@ def scored_tiers(dataset: Dataset) -> tuple[CascadeView, list[Candidate]]:
             raise ConfigError(
                 f"{tier.signal!r} has no zscores for {', '.join(unfit)}; --fit measures them on the records."
             )
-        candidates.append(as_configured(dataset, tier, group.index))
+        scored = standing_in(tier) if stand_in else tier
+        assert scored is not None
+        candidates.append(as_configured(dataset, scored, group.index))
     if not candidates:
         raise DataError(f"{id_!r} has one tier, which always answers: there is no threshold to find.")
     return view, candidates

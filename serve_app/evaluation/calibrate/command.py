@@ -1,26 +1,32 @@
 """One run of `cascade calibrate`: from records to thresholds, a file to deploy, and sentences about both."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from serve_app.errors import DataError
-from serve_app.evaluation.analysis.costs import LATENCIES, UNITS
+from serve_app.evaluation.analysis.costs import LATENCIES
 from serve_app.evaluation.analysis.dataset import CHOOSE
 from serve_app.evaluation.analysis.fitting import fitted, with_signals
 from serve_app.evaluation.analysis.json_values import Body
 from serve_app.evaluation.analysis.load import load_dataset
 from serve_app.evaluation.analysis.options import Options
 from serve_app.evaluation.calibrate import config_file
+from serve_app.evaluation.calibrate.alternatives import (
+    alternative_json,
+    alternative_sentences,
+    stand_in_of,
+    with_problems,
+)
 from serve_app.evaluation.calibrate.calibrate import calibrate
 from serve_app.evaluation.calibrate.fit_records import apart, joined
 from serve_app.evaluation.calibrate.goal import Goal
-from serve_app.evaluation.calibrate.results import CalibrationReport, CalibrationResult, Guarantee, OnTest
+from serve_app.evaluation.calibrate.results import CalibrationReport, CalibrationResult, Guarantee
+from serve_app.evaluation.calibrate.words import costs, deferred, number
 from serve_app.evaluation.records.file import Records
-from serve_app.evaluation.statistics.bootstrap import Interval
 from serve_app.evaluation.statistics.risk import Bounds
 from serve_app.signals import AnySignalConfig
 
@@ -37,7 +43,8 @@ class CalibrationRun:
     """Result of a calibration run.
 
     `user_config` is the router's; `fitted` the signals that were measured, by name; `output` the file that was written,
-    or None; `latency`: whether the goal is about latencies.
+    or None; `latency`: whether the goal is about latencies. `alternatives`: the same for other circumstances, by name:
+    `stand_in`, while the scorer fails.
     """
 
     id: str
@@ -46,6 +53,7 @@ class CalibrationRun:
     fitted: dict[str, AnySignalConfig]
     output: Path | None
     latency: bool
+    alternatives: Mapping[str, CalibrationResult] = field(default_factory=dict)
 
     def to_json(self) -> Body:
         """Return the JSON body."""
@@ -53,6 +61,7 @@ class CalibrationRun:
             "id": self.id,
             **self.calibrated.to_json(),
             "problem": self.calibrated.problem,
+            **{name: alternative_json(other) for name, other in self.alternatives.items()},
             **self.calibrated.report.to_json(),
             "signals": {name: signal.model_dump(mode="json") for name, signal in self.fitted.items()},
             "user_config": self.user_config,
@@ -68,18 +77,18 @@ class CalibrationRun:
         yield f"Threshold{several}: {thresholds}, found on {report.examples.calibrate} examples."
         if (quality := report.quality_when_calibrated) is not None:
             yield (
-                f"Their mean quality is {_number(quality)}: a mean on the very examples that the threshold{several} "
+                f"Their mean quality is {number(quality)}: a mean on the very examples that the threshold{several} "
                 "came from, not a guarantee. --delta 0.1 tests the goal."
             )
-        yield f"On {report.examples.test} others {_deferred(test)}{_costs(test)}."
+        yield f"On {report.examples.test} others {deferred(test)}{costs(test)}."
         if self.latency:
             yield LATENCIES
         if any(unit in test.cost_share for unit in config_file.MEASURED):
             yield "The scorer's seconds in them were measured here and now; records hold the models' alone."
         if measured := test.quality:
             yield (
-                f"Their quality ({measured.metric}): {_number(measured.quality)}, "
-                f"the target's {_number(measured.target_quality)}, the difference {_number(measured.less_target)}."
+                f"Their quality ({measured.metric}): {number(measured.quality)}, "
+                f"the target's {number(measured.target_quality)}, the difference {number(measured.less_target)}."
             )
         if guarantee := report.guarantee:
             yield f"Bounded is the {BOUNDED[guarantee.bounds]}; {_tested(guarantee)}"
@@ -92,6 +101,8 @@ class CalibrationRun:
                 f"Exchange rate, for willingness_to_pay_usd: {len(points)} choices of thresholds, in the mean from "
                 f"{first.quality:.4f} for {first.usd:.3g} US dollars to {last.quality:.4f} for {last.usd:.3g}."
             )
+        for name, other in self.alternatives.items():
+            yield from alternative_sentences(name, other)
         yield f"Calibration {self.id}."
         if self.output is not None:
             yield f"serve deploy {self.output}"
@@ -135,15 +146,27 @@ def run(
     separate = fit_records is not None
     set_aside = fit or chosen or separate or options.tier_signals is not None
     calibrated = calibrate(dataset, goal, set_aside=set_aside, all_tune=separate)
-    user_config = config_file.settings(calibrated, dataset.source)
+    alternatives: dict[str, CalibrationResult] = {}
+    if options.stand_in is not None:
+        alternatives["stand_in"] = calibrate(dataset, goal, set_aside=set_aside, all_tune=separate, stand_in=True)
+    calibrated = with_problems(calibrated, alternatives)
+    user_config = config_file.settings(calibrated, dataset.source, alternatives)
     written = output if calibrated.problem is None else None
     if written is not None:
         recorded: dict[str, Any] = dict(records.header.config.args)
         tier_signals = [tier.signal for tier in calibrated.report.tiers]
-        config_file.write(written, user_config, recorded, tier_signals=tier_signals, signals=signals, config=config)
+        config_file.write(
+            written,
+            user_config,
+            recorded,
+            tier_signals=tier_signals,
+            signals=signals,
+            config=config,
+            stand_in=stand_in_of(alternatives),
+        )
     latency = goal.budget is not None and goal.unit == "latency_s"
-    id_ = config_file.identity(calibrated, dataset.source)
-    return CalibrationRun(id_, calibrated, user_config, signals, written, latency)
+    id_ = config_file.identity(calibrated, dataset.source, alternatives)
+    return CalibrationRun(id_, calibrated, user_config, signals, written, latency, alternatives)
 
 
 def _tiers(report: CalibrationReport) -> str:
@@ -154,23 +177,3 @@ def _tiers(report: CalibrationReport) -> str:
 def _tested(guarantee: Guarantee) -> str:
     mean = f"its mean was {guarantee.mean_loss_when_calibrated:.4f}"
     return f"{mean}, and thresholds tested: {guarantee.thresholds_tested}."
-
-
-def _deferred(test: OnTest) -> str:
-    if len(test.passed_on) == 1:
-        return f"it defers {_share(test.passed_on[0])}"
-    shares = [f"{_share(share)} beyond tier {number}" for number, share in enumerate(test.passed_on, start=1)]
-    return f"it passes on {' and '.join(shares)}"
-
-
-def _share(values: Interval) -> str:
-    return f"{values.estimate:.1%} [{values.low:.1%}, {values.high:.1%}]"
-
-
-def _number(values: Interval) -> str:
-    return f"{values.estimate:.4f} [{values.low:.4f}, {values.high:.4f}]"
-
-
-def _costs(test: OnTest) -> str:
-    named = ", ".join(f"{test.cost_share[unit]:.0%} in {unit}" for unit in UNITS if unit in test.cost_share)
-    return f" and costs, against the target alone, {named}" if named else ""

@@ -13,9 +13,11 @@ from pydantic import BaseModel
 from serve_app.config import AppConfig, TierConfig, VllmLoraModel, operational_options
 from serve_app.config.serve_file import load
 from serve_app.core.sampling import base_name
+from serve_app.core.types.policy import StandIn
 from serve_app.errors import ConfigError, DataError
 from serve_app.evaluation.analysis.dataset import Source
 from serve_app.evaluation.analysis.json_values import Body
+from serve_app.evaluation.calibrate.alternatives import STAND_IN
 from serve_app.evaluation.calibrate.results import CalibrationResult
 from serve_app.evaluation.records.example import canonical
 from serve_app.signals import AnySignalConfig, is_token_level
@@ -27,31 +29,42 @@ MEASURED = ("device_s", "latency_s")
 IMPORT_PATH = "serve_app.app:build_app"
 
 
-def identity(calibrated: CalibrationResult, source: Source) -> str:
+def identity(
+    calibrated: CalibrationResult, source: Source, alternatives: Mapping[str, CalibrationResult] | None = None
+) -> str:
     """Return a calibration's id: the same records, goal and result have the same.
 
     Shares of cost that hold the scorer's seconds, which are measured anew each time, are no part of it.
     """
-    report = calibrated.report.to_json()
-    shares = {unit: share for unit, share in report["on_test"]["cost_share"].items() if unit not in MEASURED}
-    report = {**report, "on_test": {**report["on_test"], "cost_share": shares}}
-    content = {**calibrated.to_json(), "report": report, "source": source.to_json()}
+    others = {name: _content(other) for name, other in (alternatives or {}).items()}
+    content = {**_content(calibrated), "source": source.to_json(), **others}
     return f"{calibrated.report.cascade}-{hashlib.sha256(canonical(content)).hexdigest()[:12]}"
 
 
-def settings(calibrated: CalibrationResult, source: Source) -> Body:
+def _content(calibrated: CalibrationResult) -> Body:
+    report = calibrated.report.to_json()
+    shares = {unit: share for unit, share in report["on_test"]["cost_share"].items() if unit not in MEASURED}
+    return {**calibrated.to_json(), "report": {**report, "on_test": {**report["on_test"], "cost_share": shares}}}
+
+
+def settings(
+    calibrated: CalibrationResult, source: Source, alternatives: Mapping[str, CalibrationResult] | None = None
+) -> Body:
     """Return the router's `user_config`."""
+    alternatives = alternatives or {}
     id_ = calibrated.report.cascade
     report = calibrated.report.to_json()
     details = {key: value for key, value in report.items() if key not in ("cascade", "wish")}
     signed = {key: value for key, value in source.to_json().items() if key in SIGNED}
     note: Body = {
-        "id": identity(calibrated, source),
+        "id": identity(calibrated, source, alternatives),
         "thresholds": list(calibrated.thresholds),
         "wish": calibrated.report.goal,
         "deferral_rate": report["on_test"]["deferral_rate"],
         "found": details | signed,
     }
+    if (stand_in := alternatives.get(STAND_IN)) is not None:
+        note["found"][STAND_IN] = stand_in.to_json() | stand_in.report.to_json()
     if calibrated.exchange:
         note["exchange"] = [asdict(point) | {"thresholds": list(point.thresholds)} for point in calibrated.exchange]
     return {"thresholds": {id_: list(calibrated.thresholds)}, "calibrations": {id_: note}}
@@ -72,12 +85,13 @@ def write(
     tier_signals: Sequence[str | None],
     signals: dict[str, AnySignalConfig],
     config: Path | None,
+    stand_in: StandIn | None = None,
 ) -> None:
     """Write the file: `config` with the calibration in it, or the application as it was when records were collected.
 
     `recorded` are the `args` in the records. The signal of each tier but the target (`tier_signals`) and the fitted
-    `signals` go into `args`. Raises ConfigError if the config's cascade is not the one that was calibrated, DataError
-    if `path` cannot be written.
+    `signals` go into `args`, as does the `stand_in` of the only such tier. Raises ConfigError if the config's cascade
+    is not the one that was calibrated, DataError if `path` cannot be written.
     """
     values = _values(recorded, config)
     application = values["applications"][0]
@@ -95,6 +109,8 @@ def write(
         }
     for tier, signal in zip(application["args"]["cascades"][id_]["tiers"], tier_signals, strict=False):
         tier["signal"] = signal
+        if stand_in is not None:
+            tier["on_scorer_failure"] = asdict(stand_in)
     entries = application.setdefault("deployments", [])
     router = next((entry for entry in entries if entry["name"] == "Router"), None)
     if router is None:
@@ -140,7 +156,7 @@ def check_same(served: AppConfig, calibrated: AppConfig, id_: str, config: Path 
 def _calibrated_part(tier: TierConfig) -> TierConfig:
     """Return the tier without what calibration sets, or what decides and returns the same: `early` but `decision`."""
     early = "decision" if tier.early == "decision" else "off"
-    return tier.model_copy(update={"signal": None, "threshold": None, "early": early})
+    return tier.model_copy(update={"signal": None, "threshold": None, "early": early, "on_scorer_failure": None})
 
 
 def _check_signal(

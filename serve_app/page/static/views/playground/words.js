@@ -5,6 +5,8 @@ const REASONS = {
   too_few_answers: "too few members gave an answer that could be compared",
   nothing_to_return: "no member gave an answer that could be returned",
   scorer_failed: "the answers could not be compared",
+  lexical_agreement: "the scorer failed, and by a lexical signal the answers agree",
+  lexical_disagreement: "the scorer failed, and by a lexical signal the answers disagree",
   refused: "a model cannot do what the request asks for",
   unaffordable: "the budget does not allow the tier",
   forced: "the request said so",

@@ -1,0 +1,44 @@
+"""A calibration's alternatives: what the cascade does, for the same kind of goal, in other circumstances."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from serve_app.core.types.policy import StandIn
+from serve_app.evaluation.analysis.json_values import Body
+from serve_app.evaluation.calibrate.results import CalibrationResult
+from serve_app.evaluation.calibrate.words import costs, deferred, number
+
+STAND_IN = "stand_in"
+CIRCUMSTANCES = {STAND_IN: "If the scorer fails"}
+OPTIONS = {STAND_IN: "--stand-in"}
+
+
+def with_problems(calibrated: CalibrationResult, alternatives: Mapping[str, CalibrationResult]) -> CalibrationResult:
+    """Return a calibration whose goal counts as missed if one of its alternatives misses its own."""
+    problems = [] if calibrated.problem is None else [calibrated.problem]
+    problems += [f"{OPTIONS[name]}: {other.problem}" for name, other in alternatives.items() if other.problem]
+    return replace(calibrated, problem=" ".join(problems) or None)
+
+
+def stand_in_of(alternatives: Mapping[str, CalibrationResult]) -> StandIn | None:
+    """Return the signal that decides if the scorer fails, with its threshold, or None if none was calibrated."""
+    if STAND_IN not in alternatives:
+        return None
+    [tier], [threshold] = alternatives[STAND_IN].report.tiers, alternatives[STAND_IN].thresholds
+    assert tier.signal is not None
+    return StandIn(tier.signal, threshold)
+
+
+def alternative_json(other: CalibrationResult) -> Body:
+    """Return an alternative's part of the JSON body."""
+    return {**other.to_json(), "problem": other.problem, **other.report.to_json()}
+
+
+def alternative_sentences(name: str, other: CalibrationResult) -> Iterator[str]:
+    """Yield lines for the terminal."""
+    report, test = other.report, other.report.on_test
+    shown = ", ".join(f"{threshold:.6g}" for threshold in other.thresholds)
+    signals = " and ".join(dict.fromkeys(tier.signal or "" for tier in report.tiers))
+    yield f"{CIRCUMSTANCES[name]}, {signals} decides at {shown}, for the goal: {report.goal}."
+    quality = "" if test.quality is None else f". Its quality: {number(test.quality.quality)}"
+    yield f"Then, on the {report.examples.test} others, {deferred(test)}{costs(test)}{quality}."

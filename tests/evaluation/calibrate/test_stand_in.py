@@ -1,0 +1,91 @@
+"""`cascade calibrate --stand-in`: the threshold of the signal that decides while the scorer fails."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from serve_app.config.serve_file import load
+from serve_app.core.types.policy import StandIn
+from serve_app.errors import DataError, SignalError
+from serve_app.evaluation.analysis.dataset import CALIBRATE
+from serve_app.evaluation.analysis.load import load_dataset
+from serve_app.evaluation.analysis.options import Options
+from serve_app.evaluation.calibrate.calibrate import scored_tiers
+from serve_app.evaluation.calibrate.command import CalibrationRun, run
+from serve_app.evaluation.calibrate.goal import Goal
+from serve_app.evaluation.records.file import Records
+from tests.evaluation.synthetic import args, records, serving_file, three_tier_records
+
+RATE = Goal(rates=(0.4,))
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return records(tmp_path_factory.mktemp("records") / "records.jsonl", 400)
+
+
+def options(stand_in: str | None) -> Options:
+    return Options(cascades=("default",), signals=(), resamples=100, stand_in=stand_in)
+
+
+def calibrate(path: Path, stand_in: str | None = "chrf", goal: Goal = RATE, **files: Path) -> CalibrationRun:
+    files = {"config": None, "output": None} | files
+    return run(Records.load(path), options(stand_in), goal, fit=False, **files)
+
+
+def test_its_threshold_meets_the_same_goal_by_its_own_scores(path: Path) -> None:
+    done = calibrate(path)
+    dataset = load_dataset(Records.load(path), options("chrf"))
+    view, [candidate] = scored_tiers(dataset, stand_in=True)
+    assert candidate.tier.signal == "chrf"
+    stand_in = done.alternatives["stand_in"]
+    tune, _ = dataset.parts(view.group.index, CALIBRATE)
+    rate = np.mean(~(candidate.scored.scores[tune] >= stand_in.thresholds[0]))
+    assert stand_in.report.deferral_rate_when_calibrated.estimate == pytest.approx(rate)
+    assert rate == pytest.approx(0.4, abs=0.03)
+    assert done.calibrated.thresholds == calibrate(path, None).calibrated.thresholds
+    assert done.calibrated.thresholds != stand_in.thresholds
+
+
+def test_it_is_told_and_written(path: Path, tmp_path: Path) -> None:
+    config = serving_file(tmp_path / "config.yaml", args())
+    output = tmp_path / "out.yaml"
+    done = calibrate(path, config=config, output=output)
+    [threshold] = done.alternatives["stand_in"].thresholds
+    told = f"If the scorer fails, chrf decides at {threshold:.6g}, for the goal: defer 40.0% of the requests."
+    assert told in done.sentences()
+    assert done.to_json()["stand_in"]["threshold"] == threshold
+    written = load(output).application.args
+    assert written.tiers("default", [0.5])[0].stand_in == StandIn("chrf", threshold)
+    note = yaml.safe_load(output.read_text())["applications"][0]["deployments"][0]["user_config"]["calibrations"]
+    assert note["default"]["found"]["stand_in"]["threshold"] == threshold
+    assert done.id != calibrate(path, None).id
+    # The written file, whose cascade has a stand-in now, is still that of the records.
+    assert calibrate(path, None, config=output, output=tmp_path / "again.yaml").calibrated.problem is None
+
+
+def test_a_goal_that_it_misses_is_missed(path: Path) -> None:
+    missed = calibrate(path, goal=Goal(quality=0.999)).calibrated.problem
+    assert missed is not None
+    assert "--stand-in: " in missed
+
+
+@pytest.mark.parametrize(
+    ("signal", "sentence"),
+    [
+        ("chfr", "--stand-in: 'chfr' is no signal that the router computes. Did you mean"),
+        ("sbert", "'sbert' is no sig"),
+    ],
+)
+def test_only_a_lexical_signal_stands_in(path: Path, signal: str, sentence: str) -> None:
+    with pytest.raises(SignalError) as caught:
+        calibrate(path, signal)
+    assert sentence in str(caught.value)
+
+
+def test_of_several_tiers_none_is_calibrated(tmp_path: Path) -> None:
+    path = three_tier_records(tmp_path / "records.jsonl", 40)
+    with pytest.raises(DataError, match=r"^--stand-in: 'default' needs one tier before the target"):
+        calibrate(path, goal=Goal(rates=(0.4, 0.2)))
