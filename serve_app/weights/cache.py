@@ -156,4 +156,4 @@ def is_zip(name: str) -> bool:
 
 def hex12(text: str) -> str:
     """Return 12 hexadecimal digits that stand for `text` in the name of an entry."""
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:12]

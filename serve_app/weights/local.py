@@ -12,9 +12,12 @@ from serve_app.weights.sources import LocalSource
 
 
 def existing(source: LocalSource) -> Path | None:
-    """Return the absolute path, or None if nothing is there."""
+    """Return the absolute path, or None if nothing is there. Raises WeightsError if that cannot be told."""
     path = _absolute(source)
-    return path if path.exists() else None
+    try:
+        return path if path.exists() else None
+    except OSError as error:  # a name that is too long, or a folder that may not be entered
+        raise WeightsError(f"The weights {str(source.path)!r} cannot be found: {error.strerror}.") from error
 
 
 def ready(source: LocalSource, sha256: str | None, home: Path) -> Path | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
+from serve_app.core.text.characters import HALF_PAIR, half_at
 from serve_app.errors import WeightsError
 
 _FORMS = (
@@ -67,6 +68,8 @@ def parse_source(uri: str) -> Source:
         if not uri.strip():
             raise _malformed(uri, "it is empty")
         return LocalSource(Path(uri))
+    if half_at(uri) is not None:
+        raise _malformed(uri, f"it {HALF_PAIR}")
     if scheme == "hf":
         return _parse_hub(uri, rest)
     if scheme == "pypi":

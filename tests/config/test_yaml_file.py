@@ -58,6 +58,14 @@ def test_what_looks_like_what_it_is_is_read(tmp_path: Path, text: str, value: An
     assert value is None or (read_value, type(read_value)) == (value, type(value))
 
 
+@pytest.mark.parametrize("number", ["9" * 5000, "0x" + "f" * 5000, "!!int '0x" + "f" * 5000 + "'"])
+def test_a_number_that_python_would_not_write_again_is_refused(tmp_path: Path, number: str) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(f"a: {number}\n")
+    with pytest.raises(ConfigError, match=r"has a number, a date or a tag that cannot be read\.$"):
+        read_yaml(path, "file")
+
+
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^There is no settings file '.*gone.yaml'\.$"):
         read_yaml(tmp_path / "gone.yaml", "settings file")

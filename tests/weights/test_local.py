@@ -26,6 +26,12 @@ def test_local_path(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         fetch(".", sha256(b""))
 
 
+def test_a_name_that_no_disk_can_hold_is_refused(home: Path) -> None:
+    for look in (fetch, cached):
+        with pytest.raises(WeightsError, match=r"'a+' cannot be found: File name too long\."):
+            look("a" * 300)
+
+
 def test_local_file_is_checked_once_and_again_when_it_changes(home: Path, tmp_path: Path) -> None:
     file = tmp_path / "m.gguf"
     file.write_bytes(b"weights")

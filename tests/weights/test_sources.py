@@ -63,6 +63,7 @@ def test_parse(uri: str, source: object) -> None:
         ("", "it is empty"),
         ("https://example.org/m.gguf", "there is no source 'https://'"),
         ("hf://repo", "it does not name org/repo"),
+        ("hf://org/repo/\ud83d.gguf", "it has half of a surrogate pair, which is not a character"),
         ("hf://org/repo/", "it does not name org/repo"),
         ("hf://org/repo/../x", "is not a plain relative path"),
         ("pypi://name/m.gguf", "its version is not pinned with =="),

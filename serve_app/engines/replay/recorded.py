@@ -80,7 +80,7 @@ class _Evaluation:
             for line, body in lines:
                 try:
                     self._take(line, body)
-                except (AttributeError, KeyError, TypeError, ValueError) as error:
+                except (AttributeError, LookupError, TypeError, ValueError) as error:
                     raise DataError(
                         f"{line.where}: not a line of evaluation's records ({error!r}), as recorded_model says."
                     ) from None

@@ -78,11 +78,17 @@ class Records:
             raise DataError(f"The config in the records is not one that this version reads: {error}") from None
 
     def messages(self, row: int) -> tuple[Message, ...]:
-        """Return what the models were asked about an example, by its index."""
+        """Return what the models were asked about an example, by its index. Raises DataError if the header lacks it."""
         example = self.examples[row]
         template = self.header.prompts.texts.get(example.task)
         inputs = example.prompt_inputs
-        return own_messages(inputs) if template is None else templated_messages(template, inputs)
+        try:
+            return own_messages(inputs) if template is None else templated_messages(template, inputs)
+        except (AttributeError, LookupError, TypeError, ValueError):
+            raise DataError(
+                f"The header's prompts.texts.{example.task} does not fit the inputs of the example {example.id!r} "
+                f"({', '.join(inputs)})."
+            ) from None
 
     def restricted(self, rows: Sequence[int]) -> "Records":
         """Return the records of some examples, by their indices; the data's digest is of those."""

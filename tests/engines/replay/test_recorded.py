@@ -119,6 +119,17 @@ async def test_a_file_of_prompts_is_no_records_of_an_evaluation(tmp_path: Path) 
         await load(path)
 
 
+async def test_a_template_with_a_place_that_no_example_fills_is_refused(tmp_path: Path) -> None:
+    body = header().body()
+    path = write(
+        tmp_path / "r.jsonl",
+        body | {"prompts": {"digest": "p", "texts": {"closed_book_qa": "{0}"}}},
+        example_body(QUESTION),
+    )
+    with pytest.raises(EngineError, match=r"r\.jsonl:2: not a line of evaluation's records \(IndexError"):
+        await load(path)
+
+
 def test_a_recorded_model_needs_records() -> None:
     with pytest.raises(ValidationError, match="recorded_model needs records, in which the model's answers are"):
         ReplayConfig.model_validate({"engine": "replay", "recorded_model": "a"})

@@ -26,6 +26,21 @@ def test_what_a_file_holds(tmp_path: Path) -> None:
     assert records.examples == [question(1)]
 
 
+@pytest.mark.parametrize(
+    "texts", [{}, {"closed_book_qa": "{context}"}, {"closed_book_qa": "{0}"}, {"closed_book_qa": 1}]
+)
+def test_a_prompt_that_does_not_fit_an_example_is_named(tmp_path: Path, texts: dict[str, Any]) -> None:
+    body = header().body()
+    path = write(
+        tmp_path / "r.jsonl", body | {"prompts": body["prompts"] | {"texts": texts}}, example_body(question(1))
+    )
+    records = Records.load(path)
+    with pytest.raises(
+        DataError, match=r"prompts\.texts\.closed_book_qa does not fit the inputs of the example 'q1' \("
+    ):
+        records.messages(0)
+
+
 def test_later_headers_and_answers_count(tmp_path: Path) -> None:
     first, second = Failure("timeout", "slow"), Generation("Paris", "stop", 5, 1)
     logged = replace(second, logprobs=(TokenLogprob("Paris", -1.0),))

@@ -3,11 +3,9 @@
 import asyncio
 import json
 import os
-import resource
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,19 +14,18 @@ import pytest
 from serve_app.api.routes import build_api
 from serve_app.engines import ReplayConfig, load_engine
 from tests.api.engine_model import EngineModel
-from tests.api.fuzz.requests import Asked, Requests, endpoints
 from tests.api.serving import FakeService, listening
+from tests.fuzz.in_process import call
+from tests.fuzz.measures import MAX_GROWTH_BYTES, MAX_S, resident_bytes
+from tests.fuzz.requests import Asked, Requests, endpoints
 
 pytestmark = pytest.mark.slow
 
 IN_PROCESS = int(os.environ.get("CASCADE_TEST_REQUESTS", "90000"))
 OVER_HTTP = IN_PROCESS // 9
 CONNECTIONS = 8
-MAX_S = 2.0
 HANG_S = 60.0
 WARM_UP = IN_PROCESS // 5
-MAX_GROWTH_BYTES = 40_000_000
-"""Of resident memory after the warm-up: 500 bytes a request would be as much."""
 
 NO_ANSWER = b"The replay engine has no answer to this prompt"
 """It looks for one that fits the schema that a request demands, and most schemas are not those of its answers."""
@@ -37,8 +34,9 @@ Send = Callable[[Asked], Awaitable[tuple[int, bytes]]]
 
 
 @pytest.fixture
-async def replayed(service: FakeService) -> AsyncIterator[FakeService]:
+async def replayed(caplog: pytest.LogCaptureFixture) -> AsyncIterator[FakeService]:
     """Members that agree, and a target, of the replay engine."""
+    service = FakeService()
     answers = {"a": "{}", "b": "{}", "t": '{"a": "It is Paris."}'}
     engines = {
         name: await load_engine(ReplayConfig(engine="replay", default=text), None) for name, text in answers.items()
@@ -54,10 +52,6 @@ def forgotten(service: FakeService) -> None:
     """Drop what the fake keeps of each request for other tests."""
     for kept in (service.runs, service.options, service.closings):
         kept.clear()
-
-
-def resident_bytes() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 class Results:
@@ -108,31 +102,11 @@ def complaint(status: int, body: bytes, seconds: float) -> str | None:
 
 
 def in_process(app: Any) -> Send:
-    """Call the application itself, which costs a tenth of a client."""
+    """Call the application itself."""
 
     async def send(asked: Asked) -> tuple[int, bytes]:
-        status, parts = 0, []
-        left = asyncio.Event()
-        messages = [{"type": "http.request", "body": asked.body, "more_body": False}]
-        headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in asked.headers]
-
-        async def receive() -> Any:
-            if messages:
-                return messages.pop()
-            await left.wait()
-            return {"type": "http.disconnect"}
-
-        async def reply(message: Any) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            else:
-                parts.append(message.get("body", b""))
-
-        scope = {"type": "http", "http_version": "1.1", "method": "POST", "scheme": "http", "path": asked.path}
-        scope |= {"raw_path": asked.path.encode(), "query_string": b"", "headers": headers}
-        await app(scope | {"asgi": {"version": "3.0"}, "server": ("x", 80), "client": ("y", 1)}, receive, reply)
-        return status, b"".join(parts)
+        answered = await call(app, asked)
+        return answered.status, answered.body
 
     return send
 

@@ -87,6 +87,12 @@ class Generator:
     def body(self, random: Random) -> Any:
         return self._value(self._schema, random, "", 0)
 
+    def field(self, random: Random) -> tuple[str, Any]:
+        """Return the name of any field of any model in the schema, with a value that it nearly allows."""
+        fields = random.choice([schema["properties"] for schema in self._defs.values() if schema.get("properties")])
+        name = random.choice(list(fields))
+        return name, self._value(fields[name], random, name, 1)
+
     def _value(self, schema: Schema, random: Random, name: str, depth: int) -> Any:
         if "$ref" in schema:
             return self._value(self._defs[schema["$ref"].rpartition("/")[2]], random, name, depth)

@@ -9,7 +9,8 @@ from typing import Any
 import zstandard
 from fastapi import FastAPI
 
-from tests.api.fuzz.values import Generator, anything, text
+from tests.fuzz.mutations import damaged, mutated
+from tests.fuzz.values import Generator, anything
 
 JSON_TYPE = "application/json"
 TYPES = (
@@ -94,52 +95,6 @@ KINDS = {
     "compressed": 10,
 }
 """Ways to make a request, with their weights."""
-
-
-def mutated(value: Any, random: Random) -> Any:
-    """Change a few places of a value: other values, names that are gone, new, or other ones."""
-    for _ in range(random.choice((1, 1, 1, 2, 4))):
-        value = _changed(value, random)
-    return value
-
-
-def _changed(value: Any, random: Random) -> Any:
-    if isinstance(value, dict) and value:
-        name = random.choice(list(value))
-        return random.choice(
-            (
-                lambda: value | {name: _changed(value[name], random)},
-                lambda: value | {name: _changed(value[name], random)},
-                lambda: {other: item for other, item in value.items() if other != name},
-                lambda: value | {text(random): anything(random)},
-                lambda: value | {name: anything(random)},
-            )
-        )()
-    if isinstance(value, list) and value:
-        index = random.randrange(len(value))
-        other = random.choice((lambda: [_changed(value[index], random)], list, lambda: [value[index]] * 3))()
-        return [*value[:index], *other, *value[index + 1 :]]
-    return anything(random)
-
-
-def damaged(body: bytes, random: Random) -> bytes:
-    """Damage JSON's text: cut, changed bytes, a name twice, other encodings, nesting without end."""
-    at = random.randrange(len(body) + 1)
-    return random.choice(
-        (
-            lambda: body[:at],
-            lambda: body[:at] + random.randbytes(random.randint(1, 4)) + body[at:],
-            lambda: body[:at] + body[at + 1 :],
-            lambda: body[:1] + b'"model": "t", ' + body[1:],
-            lambda: b"\xef\xbb\xbf" + body,
-            lambda: body.decode("utf-8", "replace").encode("utf-16"),
-            lambda: body + b" " * 70_000,
-            lambda: body[:at] + b"[" * random.choice((10, 200, 70_000)) + body[at:],
-            lambda: body.replace(b"0", b"1" * 200),
-            lambda: body.replace(b"}", b', "x": NaN}'),
-            lambda: b"",
-        )
-    )()
 
 
 def compressed(body: bytes, random: Random) -> tuple[str, bytes]:
