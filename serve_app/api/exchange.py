@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf, nan
 from typing import Any, TypeVar
 
@@ -11,6 +11,7 @@ from starlette.types import Receive
 from serve_app.api.answer_format import AnswerFormat
 from serve_app.api.error_detail import renamed
 from serve_app.api.fields.cascade_options import MAX_SESSION, CascadeOptions
+from serve_app.api.intake.ask import Ask
 from serve_app.api.intake.caller import Caller
 from serve_app.api.service import Service, card_of
 from serve_app.api.trace_context import trace_context
@@ -18,25 +19,12 @@ from serve_app.core.record import DecisionRecord, usage
 from serve_app.core.running.cascade import Event
 from serve_app.core.running.progress import Progress, merged
 from serve_app.core.types.outcome import Outcome
-from serve_app.core.types.prompt import Prompt
 from serve_app.errors import RequestError, quoted
 
 T = TypeVar("T")
 SESSION_HEADER = "x-session-id"
 TIMEOUT_HEADER = "x-request-timeout-s"
 NO_CACHE = {"no-cache", "no-store"}
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """What a request asks, whichever API it came by; `watched`: its stream tells how the cascade goes on, too."""
-
-    model: str
-    prompt: Prompt
-    options: CascadeOptions
-    stream: bool
-    choices: int = 1
-    watched: bool = False
 
 
 class Exchange:
@@ -53,19 +41,19 @@ class Exchange:
         self.format = form
         self.keepalive_s = service.keepalive_s
         self.stream_open_s = service.stream_open_s
-        prompt = replace(ask.prompt, trace=trace_context(headers))
         timed = _with_time_limit(_with_session(ask.options, headers), headers, ask.choices)
-        self._options = _with_cache_control(timed, headers)
+        self._ask = replace(
+            ask,
+            prompt=replace(ask.prompt, trace=trace_context(headers)),
+            options=_with_cache_control(timed, headers),
+            caller=caller,
+        )
         try:
-            self.run = service.open(
-                ask.model, prompt, self._options, stream=ask.stream, answers=ask.choices, caller=caller
-            )
+            self.run = service.open(self._ask)
         except RequestError as error:
             raise type(error)(*renamed(error.message, error.param, form.field_names), error.code) from None
         self.closed = False
         self._service = service
-        self._ask = ask
-        self._caller = caller
 
     @property
     def watched(self) -> bool:
@@ -86,8 +74,8 @@ class Exchange:
         """End the request and return its decision record. `outcome` is None if it was cancelled or broke off."""
         assert not self.closed
         self.closed = True
-        record = self._service.close(self._ask.model, self.run, outcome, self._options)
-        self._caller.spend(usage(self.run.calls).total_tokens, record.cost.usd)
+        record = self._service.close(self._ask, self.run, outcome)
+        self._ask.caller.spend(usage(self.run.calls).total_tokens, record.cost.usd)
         return record
 
 

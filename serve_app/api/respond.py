@@ -3,7 +3,8 @@
 from fastapi import Request, Response
 
 from serve_app.api.answer_format import AnswerFormat
-from serve_app.api.exchange import Ask, Exchange
+from serve_app.api.exchange import Exchange
+from serve_app.api.intake.ask import Ask
 from serve_app.api.intake.caller import caller_of
 from serve_app.api.reply import plain_response
 from serve_app.api.service import Service

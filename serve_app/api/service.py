@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
-from serve_app.api.fields.cascade_options import CascadeOptions
+from serve_app.api.intake.ask import Ask
 from serve_app.api.intake.caller import Caller
 from serve_app.api.intake.limits import Limits
 from serve_app.core.bounded_store import StoreLimits
@@ -14,7 +14,6 @@ from serve_app.core.running.cascade import Event
 from serve_app.core.running.run import Run
 from serve_app.core.types.outcome import Outcome
 from serve_app.core.types.policy import Embedding
-from serve_app.core.types.prompt import Prompt
 from serve_app.errors import UnknownModelError, choices, quoted
 
 Names: TypeAlias = Literal["refuse", "ignore", "prefix"]
@@ -51,27 +50,15 @@ class Service(Protocol):
         """Return a card for every id that can be requested."""
         ...
 
-    def open(
-        self,
-        model: str,
-        prompt: Prompt,
-        options: CascadeOptions,
-        *,
-        stream: bool,
-        answers: int = 1,
-        caller: Caller | None = None,
-    ) -> Run:
-        """Prepare a request for so many answers without starting it; without a caller it is anyone's.
-
-        Raises `UnknownModelError` or `RequestError`.
-        """
+    def open(self, ask: Ask) -> Run:
+        """Prepare a request without starting it. Raises `UnknownModelError` or `RequestError`."""
         ...
 
     def events(self, run: Run) -> AsyncGenerator[Event, None]:
         """Return the events of a run that was opened, as `cascade_events` yields them."""
         ...
 
-    def close(self, model: str, run: Run, outcome: Outcome | None, options: CascadeOptions) -> DecisionRecord:
+    def close(self, ask: Ask, run: Run, outcome: Outcome | None) -> DecisionRecord:
         """Count and log a request that has ended (`outcome` None: cancelled), once, and return its decision record."""
         ...
 

@@ -5,10 +5,15 @@ from typing import Annotated, Literal
 
 import typer
 
-from serve_app.cli import evaluation, records
+from serve_app.cli import records
 from serve_app.cli.arguments import ConfigPath
 from serve_app.cli.config import config as print_config
 from serve_app.cli.errors_and_exit import echo_json, exit_process, report_errors
+from serve_app.cli.evaluation.calibrate import calibrate
+from serve_app.cli.evaluation.choose import choose
+from serve_app.cli.evaluation.collect import collect
+from serve_app.cli.evaluation.evaluate import evaluate
+from serve_app.cli.evaluation.fit_skip import fit_skip
 from serve_app.cli.k8s import app as k8s
 from serve_app.cli.plan import plan
 from serve_app.cli.server.keys import app as keys
@@ -154,9 +159,9 @@ def score(
         scoring.render(scored, Console())
 
 
-app.command()(evaluation.collect)
+app.command()(collect)
 app.command("import")(records.import_)
-app.command()(evaluation.evaluate)
-app.command()(evaluation.calibrate)
-app.command()(evaluation.choose)
-app.command()(evaluation.fit_skip)
+app.command()(evaluate)
+app.command()(calibrate)
+app.command()(choose)
+app.command()(fit_skip)

@@ -1,24 +1,22 @@
 """The `args` of the application, with every name in it checked, and what the server and the tools ask of them."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Annotated, Self, TypeAlias
 
 from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
-from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from serve_app.config.cascades.cascade import MEMBER_TIMEOUT_S, TARGET_TIMEOUT_S, CascadeConfig, TierConfig
-from serve_app.config.cascades.remedies import SpeculationConfig
-from serve_app.config.cascades.samples import all_samples, sample_faults
+from serve_app.config.cascades.samples import all_samples
+from serve_app.config.checking.names import faults
 from serve_app.config.deployment import Autoscaling, DeploymentOptions, Strict
 from serve_app.config.metrics import MetricConfig
 from serve_app.config.models import DeployedModel, ModelConfig, VllmLoraModel, VllmModel
 from serve_app.config.services import BleurtSettings, RouterConfig, ScorerConfig, SignalSettings
-from serve_app.core.sampling import Sample, base_name, parsed_name
+from serve_app.core.sampling import Sample, base_name
 from serve_app.core.types.policy import Tier
 from serve_app.engines import WeightsSettings
-from serve_app.errors import choices
 from serve_app.signals import (
     DEFAULT_SIGNALS,
     TOKEN_SIGNALS,
@@ -42,13 +40,6 @@ def _check_name(name: str) -> str:
 
 
 Name: TypeAlias = Annotated[str, AfterValidator(_check_name)]
-RESERVED_NAMES = ("Router", "Scorer")
-"""Deployments of ours; the others are called as their models."""
-
-
-def _fault(sentence: str, *where: str | int) -> InitErrorDetails:
-    """Build the error that pydantic reports for a value of the right type that is wrong nonetheless."""
-    return InitErrorDetails(type=PydanticCustomError("names", "{text}", {"text": sentence}), loc=where, input={})
 
 
 class AppConfig(Strict):
@@ -74,118 +65,9 @@ class AppConfig(Strict):
 
     @model_validator(mode="after")
     def _names(self) -> Self:
-        if faults := list(self._faults()):
-            raise ValidationError.from_exception_data("AppConfig", faults)
+        if wrong := list(faults(self)):
+            raise ValidationError.from_exception_data("AppConfig", wrong)
         return self
-
-    def _faults(self) -> Iterator[InitErrorDetails]:
-        for name in self.models:
-            if name in RESERVED_NAMES:
-                yield _fault("this name is taken by a deployment of the server itself", "models", name)
-            if name in self.cascades:
-                yield _fault("a model has this name too; an id must mean one thing", "cascades", name)
-        yield from self._faults_of_adapters()
-        for name in self.isolated():
-            if name in (*self.models, *RESERVED_NAMES):
-                yield _fault("this signal runs in a deployment of its own, and another has this name", "signals", name)
-        for name, composite in self.composites().items():
-            yield from self._faults_of_parts(name, composite)
-        for id_, cascade in self.cascades.items():
-            for number, tier in enumerate(cascade.tiers):
-                yield from self._faults_of(tier, ("cascades", id_, "tiers", number))
-            yield from self._faults_of_speculation(id_, cascade)
-            yield from self._faults_of_skip(id_, cascade)
-        for sentence, where in sample_faults(self.cascades, self._greedy):
-            yield _fault(sentence, *where)
-
-    def _faults_of_speculation(self, id_: str, cascade: CascadeConfig) -> Iterator[InitErrorDetails]:
-        if cascade.speculate is not None:
-            for sentence in self.speculation_faults(cascade, cascade.speculate):
-                yield _fault(sentence, "cascades", id_, "speculate")
-
-    def speculation_faults(self, cascade: CascadeConfig, speculate: SpeculationConfig) -> Iterator[str]:
-        """Yield why a cascade over these models cannot ask its tiers ahead by this rule, in sentences."""
-        names = dict.fromkeys(base_name(name) for tier in cascade.newly_asked()[1:] for name in tier)
-        ahead = {name: self.models[name] for name in names if name in self.models}
-        for name, model in ahead.items():
-            if model.bills_cancelled and not speculate.billed:
-                sentence = f"asks {name!r} ahead of its tier, which bills cancelled calls; say billed: true to do it"
-                yield f"{sentence}, or cancelled_billed: false at the model"
-            if speculate.when == "adaptive" and model.cost().usd(1, 1, 1.0) is None:
-                yield f"adaptive weighs costs, and {name!r} has no price"
-
-    def _faults_of_skip(self, id_: str, cascade: CascadeConfig) -> Iterator[InitErrorDetails]:
-        encoders = [name for name, signal in self.all_signals().items() if isinstance(signal, SbertConfig)]
-        if cascade.skip is not None and (encoder := cascade.skip.encoder) not in encoders:
-            yield _fault(
-                f"no sbert signal {encoder!r}. {choices(encoder, encoders)}", "cascades", id_, "skip", "encoder"
-            )
-
-    def _faults_of_adapters(self) -> Iterator[InitErrorDetails]:
-        bases = [name for name, model in self.models.items() if isinstance(model, VllmModel)]
-        for name, model in self.models.items():
-            if isinstance(model, VllmLoraModel) and model.base not in bases:
-                named = self.models.get(model.base)
-                what = f"{model.base!r} has engine: {named.engine}" if named else f"no model {model.base!r}"
-                sentence = f"{what}; an adapter's base has engine: vllm. {choices(model.base, bases)}"
-                yield _fault(sentence, "models", name, model.engine, "base")
-
-    def _faults_of_parts(self, name: str, signal: CompositeConfig) -> Iterator[InitErrorDetails]:
-        """Yield a fault for each component that does not exist or that this composite may not name."""
-        signals = self.all_signals()
-        allowed = signals.allowed_components(signal)
-        for path, component in signal.components().items():
-            if component not in allowed:
-                sentence = f"cannot be {component!r}. {choices(component, allowed)}"
-                yield _fault(sentence, "signals", name, signal.kind, *path)
-        confidence_name = signals.confidence_name(name)
-        if confidence_name is not None and confidence_name not in signals.token_level():
-            sentence = f"cannot be {confidence_name!r}. {choices(confidence_name, signals.token_level())}"
-            yield _fault(sentence, "signals", name, signal.kind, "confidence")
-
-    def _faults_of(self, tier: TierConfig, where: tuple[str | int, ...]) -> Iterator[InitErrorDetails]:
-        for number, member in enumerate(tier.members):
-            model, path = (member, ()) if isinstance(member, str) else (member.model, ("model",))
-            if model not in self.models:
-                instead = choices(model, self.models)
-                if (sample := parsed_name(model)) is not None:
-                    instead = f"Samples are written {{model: {sample[0]}, samples: {sample[1]}}}."
-                yield _fault(f"no model {model!r}. {instead}", *where, "models", number, *path)
-        if tier.signal is None:
-            return
-        signals = self.all_signals()
-        if tier.signal not in signals:
-            yield _fault(f"no signal {tier.signal!r}. {choices(tier.signal, signals)}", *where, "signal")
-        elif len(tier.models) == 1 and not signals[tier.signal].token_level:
-            yield _fault(
-                f"{tier.signal!r} compares answers, and there is one model. {choices('', signals.token_level())}",
-                *where,
-                "signal",
-            )
-        elif tier.min_answers == 1 and len(tier.models) > 1 and not signals[tier.signal].token_level:
-            yield _fault(f"{tier.signal!r} compares answers, so at least 2 are needed", *where, "min_answers")
-        elif tier.compare is not None and signals[tier.signal].token_level:
-            yield _fault(f"has no effect: {tier.signal!r} scores each answer by itself", *where, "compare")
-        elif (stand_in := tier.on_scorer_failure) is not None and signals[tier.signal].token_level:
-            yield _fault(f"has no effect: {tier.signal!r} asks no scorer", *where, "on_scorer_failure")
-        elif stand_in is not None and stand_in.signal not in (lexical := self.lexical()):
-            sentence = f"{stand_in.signal!r} is no signal that the router computes. {choices(stand_in.signal, lexical)}"
-            yield _fault(sentence, *where, "on_scorer_failure", "signal")
-        elif self.confidence_of(tier.signal) and (silent := self.without_logprobs(tier.models)):
-            for model in silent:
-                needs = f"{tier.signal!r} needs log-probabilities, and {model!r} gives none"
-                yield _fault(f"{needs}; if its endpoint does, say logprobs: true there", *where, "signal")
-        elif len(set(map(base_name, tier.models))) > 1 and (rule := self.confidence_of(tier.signal)):
-            # Models are sure of themselves to different degrees; the raw confidences of two do not compare.
-            for model in (model for model in tier.models if model not in rule.zscores):
-                yield _fault(
-                    f"{tier.signal!r} has no zscores for {model!r}, so models cannot be compared", *where, "signal"
-                )
-
-    def _greedy(self, model: str) -> bool:
-        """Return whether a model's own default is temperature 0."""
-        served = self.models.get(self.served_by(model)) if model in self.models else None
-        return getattr(served, "temperature", None) == 0
 
     def model(self, name: str) -> ModelConfig:
         """Return the config of a model, or of the one that a sample is of."""

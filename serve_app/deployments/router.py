@@ -2,43 +2,37 @@
 
 import json
 import logging
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from serve_app.api.fields.cascade_options import CascadeOptions
-from serve_app.api.intake.caller import Caller
+from serve_app.api.intake.ask import Ask
 from serve_app.api.intake.limits import Limits
 from serve_app.api.routes import build_api
 from serve_app.api.service import ModelCard, Readiness
 from serve_app.config import AppConfig
 from serve_app.core.bounded_store import StoreLimits
 from serve_app.core.charges import charge
-from serve_app.core.cost import ModelCost, Speed
+from serve_app.core.cost import Speed
 from serve_app.core.deciding.carried import newly_asked
-from serve_app.core.protocols import Model, Scorer
+from serve_app.core.protocols import Scorer
 from serve_app.core.record import DecisionRecord, decision_record
 from serve_app.core.record_json import JsonObject, to_json
-from serve_app.core.running.budget import has_unknown_cost
 from serve_app.core.running.cascade import Event
 from serve_app.core.running.run import Run
-from serve_app.core.sampling import SampledModel, base_name, sampled
+from serve_app.core.sampling import base_name
 from serve_app.core.types.answer import Generation
-from serve_app.core.types.outcome import Budget, Outcome
-from serve_app.core.types.policy import Embedding, Tier
-from serve_app.core.types.prompt import Prompt
+from serve_app.core.types.outcome import Outcome
+from serve_app.core.types.policy import Embedding
 from serve_app.deployments.access.access import Access
-from serve_app.deployments.access.key_limits import check_priced
 from serve_app.deployments.access.middleware import AccessMiddleware
 from serve_app.deployments.autoscaling import EXPECTED, Demand
 from serve_app.deployments.caching.answer_cache import AnswerCache
-from serve_app.deployments.caching.key import request_key
-from serve_app.deployments.capabilities import check_honoured
 from serve_app.deployments.cors import open_to
-from serve_app.deployments.handles import ModelHandle, ScorerHandle
+from serve_app.deployments.handles import ScorerHandle
 from serve_app.deployments.inline_scorer import InlineScorer, LexicalScorer
 from serve_app.deployments.observing.measures import request_measures
 from serve_app.deployments.observing.metrics import (
@@ -51,7 +45,8 @@ from serve_app.deployments.observing.metrics import (
     THRESHOLD,
     Instruments,
 )
-from serve_app.deployments.overrides import overridden
+from serve_app.deployments.opening.asked_models import asked_models
+from serve_app.deployments.opening.run_builder import RunBuilder
 from serve_app.deployments.policies import Policies
 from serve_app.deployments.protecting.gate import Gate, GateMiddleware
 from serve_app.deployments.protecting.host_check import HostCheckMiddleware
@@ -59,12 +54,13 @@ from serve_app.deployments.protecting.liveness import Health, Liveness, look_up
 from serve_app.deployments.protecting.protection import Protection
 from serve_app.deployments.protecting.readiness import ReadinessProbe
 from serve_app.deployments.sessions import Sessions
+from serve_app.deployments.showing.cards import cards
 from serve_app.deployments.showing.check import ConfigChecker
 from serve_app.deployments.showing.config import ConfigGraph
 from serve_app.deployments.showing.live import Live
 from serve_app.deployments.showing.playground import ConfiguredPlayground
 from serve_app.deployments.speculation import Speculations
-from serve_app.errors import ConfigError, RequestError, UnknownModelError, choices, quoted
+from serve_app.errors import ConfigError, UnknownModelError, choices, quoted
 from serve_app.page.config import install_config
 from serve_app.page.live import install_live
 from serve_app.page.playground import install_playground
@@ -102,26 +98,29 @@ class Router:
         self.kept_responses = StoreLimits(kept.store_entries, kept.store_bytes, kept.ttl_s)
         self._config = config
         liveness = Liveness(_look, config.router.unavailable_after_s)
-        asked: dict[str, Model] = {name: ModelHandle(name, handle, liveness) for name, handle in models.items()}
-        for base, handle in models.items():
-            asked |= {name: ModelHandle(base, handle, liveness, name) for name in config.adapters(base)}
-        self._samples = config.samples()
-        asked |= {name: SampledModel(asked[sample.base], sample) for name, sample in self._samples.items()}
         self._protection = Protection(config)
-        self._protection.guard(asked)
+        self._protection.guard(asked_models(config, models, liveness))
         self._sessions = Sessions(config)
         remote = ScorerHandle(scorer, isolated, config.scorer.timeout_s, liveness, self._protection.breakers)
         self._encoders, self._embedder = config.encoders(), remote
-        self._prechecks = Prechecks(config, remote.embed_prompt, remote.embed)
-        self._scorer = _scorer(config, remote)
-        self._lexical = LexicalScorer(config.standing_in(), config.scorer.inline_characters)
         self._playground_scorer = _scorer(config, remote.apart())
         self._cache = AnswerCache(config, self._begin)
         self._costs = {name: model.cost() for name, model in config.asked().items()}
         speeds = {name: Speed(getattr(model, "max_tokens", None)) for name, model in config.models.items()}
-        self._speeds = {name: speeds[base_name(name)] for name in config.asked()}
-        self._speculations = Speculations(config, self._costs, self._speeds, self._protection.idle)
+        speeds = {name: speeds[base_name(name)] for name in config.asked()}
+        self._speculations = Speculations(config, self._costs, speeds, self._protection.idle)
         self._policies = Policies(config)
+        self._builder = RunBuilder(
+            config,
+            self._policies,
+            _scorer(config, remote),
+            LexicalScorer(config.standing_in(), config.scorer.inline_characters),
+            self._sessions,
+            self._speculations,
+            Prechecks(config, remote.embed_prompt, remote.embed),
+            self._costs,
+            speeds,
+        )
         self._readiness = ReadinessProbe(config, self._policies, self._protection, _look)
         self._live = Live(self._policies, self._protection, self._readiness)
         self._demand = Demand(
@@ -171,83 +170,23 @@ class Router:
                 self._instruments.record(CALIBRATED_RATE, rate, id_, bound)
 
     def cards(self) -> list[ModelCard]:
-        cascades = [
-            ModelCard(id_, "cascade", {"tiers": [_tier_card(tier) for tier in self._policies.tiers[id_]]})
-            for id_ in self._config.cascades
-        ]
-        models = [
-            ModelCard(name, "model", {"engine": model.engine, "parameters": model.parameters})
-            for name, model in self._config.models.items()
-        ]
-        encoders = [ModelCard(name, "embedding", {"signal": signal.kind}) for name, signal in self._encoders.items()]
-        return cascades + models + encoders
+        return cards(self._config, self._policies, self._encoders)
 
-    def open(
-        self,
-        model: str,
-        prompt: Prompt,
-        options: CascadeOptions,
-        *,
-        stream: bool,
-        answers: int = 1,
-        caller: Caller | None = None,
-    ) -> Run:
-        caller = caller or Caller()
-        if model not in self._policies.tiers:
-            message = f"There is no model {quoted(model)}. {choices(model, self._policies.tiers)}"
-            raise UnknownModelError(message, "model", "model_not_found")
-        cascade = self._config.cascades.get(model)
-        exchange = self._policies.exchange.get(model, [])
-        tiers = overridden(self._config, model, self._policies.tiers[model], options, exchange)
-        silent = self._config.without_logprobs(name for tier in tiers for name in tier.models)
-        if prompt.sampling.logprobs and silent:
-            raise RequestError(f"logprobs: {', '.join(map(repr, silent))} cannot give log-probabilities.", "logprobs")
-        asked = dict.fromkeys(base_name(name) for tier in tiers for name in tier.models)
-        models = {name: self._config.models[self._config.served_by(name)] for name in asked}
-        check_honoured(prompt, models)
-        costs = [self._costs[name] for tier in tiers for name in tier.models]
-        check_priced(caller, costs)
-        run = Run(
-            prompt=prompt,
-            tiers=tiers,
-            models={},
-            scorer=self._scorer,
-            lexical=self._lexical,
-            force=options.force,
-            budget=_budget(options, costs, answers),
-            costs=self._costs,
-            fallback=cascade is not None and cascade.on_target_failure == "best_member",
-            escalated=options.force is None and self._sessions.escalated(model, options.session, caller.name),
-            speculation=self._speculations.of(model, tiers),
-            stream=stream,
-            choices=answers,
-            caller=caller.name,
-            speeds=self._speeds,
-        )
-        if options.skip and not options.include_answers and self._policies.hold_for(model, run):
-            run.prechecker = self._prechecks.of(model, tiers)
-        key = self._key(model, run) if options.cache and self._cache.has(model) else None
-        begins = key is None or not self._cache.answers(model, key)
+    def open(self, ask: Ask) -> Run:
+        run = self._builder.build(ask)
+        key = self._cache.key(ask, run, self._policies.calibration(ask.model, run))
+        begins = key is None or not self._cache.answers(ask.model, key)
         if begins and (full := self._protection.full(run.first, run.caller)) is not None:
             self._instruments.record(REJECTED, 1, full)
             raise self._protection.overloaded(full, run.caller)
         self._protection.enter(run)
         if key is not None:
-            self._cache.enter(model, run, key)
+            self._cache.enter(ask.model, run, key)
         if begins:
-            self._begin(model, run)
+            self._begin(ask.model, run)
         if self._tracing:
-            self._tracing.follow(model, run)
+            self._tracing.follow(ask.model, run)
         return run
-
-    def _key(self, model: str, run: Run) -> bytes | None:
-        """Return the key of the request's answer, or None if one of the models would draw it at random."""
-        for name in {name for tier in run.tiers for name in tier.models}:
-            sample = self._samples.get(name)
-            asked = run.prompt if sample is None else sampled(run.prompt, sample)
-            if not self._config.models[self._config.served_by(name)].greedy(asked.sampling):
-                return None
-        return request_key(model, run, self._policies.calibration(model, run), run.caller)
 
     def _begin(self, model: str, run: Run) -> None:
         """Let a run ask its first models."""
@@ -263,7 +202,8 @@ class Router:
             raise UnknownModelError(f"There is no encoder {quoted(model)}. {available}", "model", "model_not_found")
         return await self._embedder.embed(model, texts)
 
-    def close(self, model: str, run: Run, outcome: Outcome | None, options: CascadeOptions) -> DecisionRecord:
+    def close(self, ask: Ask, run: Run, outcome: Outcome | None) -> DecisionRecord:
+        model, options = ask.model, ask.options
         shared = self._cache.leave(run, outcome)  # first, since others may wait for it
         self._protection.leave(run)
         self._sessions.ended(model, options.session, run, outcome)
@@ -320,19 +260,6 @@ def _tiers_begun(run: Run) -> int:
     return max((number for number, names in enumerate(new, 1) if called.intersection(names)), default=1)
 
 
-def _budget(options: CascadeOptions, costs: Collection[ModelCost], answers: int) -> Budget | None:
-    """Return the request's budget, or None. Raises `RequestError` if nobody could keep it."""
-    budget = Budget(options.max_cost_usd, options.max_flops, options.max_latency_s)
-    if budget == Budget():
-        return None
-    if answers > 1:
-        raise RequestError("n: a request with a budget has one answer.", "n")
-    for limit, unit, field in ((budget.usd, "usd", "max_cost_usd"), (budget.flops, "flops", "max_flops")):
-        if limit is not None and has_unknown_cost(costs, unit):
-            raise RequestError(f"cascade.{field}: what a model costs in this unit is not known.", f"cascade.{field}")
-    return budget
-
-
 def _tracing(config: AppConfig) -> "Tracing | None":
     """Return the tracing of this router, or None. OpenTelemetry is imported only if tracing is on."""
     if config.router.tracing is None:
@@ -347,8 +274,3 @@ def _tracing(config: AppConfig) -> "Tracing | None":
 
 def _look() -> dict[str, Health]:
     return look_up(serve.get_replica_context().app_name)
-
-
-def _tier_card(tier: Tier) -> JsonObject:
-    card: JsonObject = {"models": list(tier.models)}
-    return card if tier.signal is None else card | {"signal": tier.signal, "threshold": tier.threshold}

@@ -11,7 +11,7 @@ from typing import Any
 import uvicorn
 
 from serve_app.api.fields.cascade_options import CascadeOptions
-from serve_app.api.intake.caller import Caller
+from serve_app.api.intake.ask import Ask
 from serve_app.api.intake.limits import Limits
 from serve_app.api.routes import build_api
 from serve_app.api.service import ModelCard, Names, Readiness, Service
@@ -149,16 +149,8 @@ class FakeService:
         encoder = ModelCard("encoder", "embedding", {"signal": "sbert"})
         return [ModelCard("default", "cascade", {"tiers": []}), *single, encoder]
 
-    def open(
-        self,
-        model: str,
-        prompt: Prompt,
-        options: CascadeOptions,
-        *,
-        stream: bool,
-        answers: int = 1,
-        caller: Caller | None = None,
-    ) -> Run:
+    def open(self, ask: Ask) -> Run:
+        model, options = ask.model, ask.options
         tiers = {name: (Tier((name,)),) for name in self.models}
         tiers["default"] = self.cascade
         if model not in tiers:
@@ -171,15 +163,15 @@ class FakeService:
             members = [replace(tier, threshold=options.threshold) for tier in members]
         self.options.append(options)
         run = Run(
-            prompt,
+            ask.prompt,
             (*members, target),
             self.models,
             Exact(),
             options.force,
             fallback=self.fallback,
-            stream=stream,
-            choices=answers,
-            caller=caller.name if caller else None,
+            stream=ask.stream,
+            choices=ask.choices,
+            caller=ask.caller.name,
         )
         self.runs.append(run)
         return run
@@ -187,13 +179,14 @@ class FakeService:
     def events(self, run: Run) -> AsyncGenerator[Event, None]:
         return cascade_events(run)
 
-    def close(self, model: str, run: Run, outcome: Outcome | None, options: CascadeOptions) -> DecisionRecord:
+    def close(self, ask: Ask, run: Run, outcome: Outcome | None) -> DecisionRecord:
         self.closings.append(outcome)
         self.closed.set()
         if self.breaks_on_close:
             raise RuntimeError("secret")
         costs = {name: ModelCost(parameters=1e9, input_usd=self.usd, output_usd=self.usd) for name in self.models}
-        return decision_record(model, run, outcome, charge(run, outcome, costs), answers=options.include_answers)
+        charges = charge(run, outcome, costs)
+        return decision_record(ask.model, run, outcome, charges, answers=ask.options.include_answers)
 
     async def embed(self, model: str, texts: Sequence[str]) -> list[Embedding]:
         """Two numbers for each text: its length, and 1; its words are its tokens."""

@@ -8,7 +8,7 @@ from serve_app.core.record_json import from_json, to_json
 from serve_app.core.types.answer import Generation
 from serve_app.core.views.view import JsonField, View
 from serve_app.errors import RequestError
-from tests.deployments.test_router import PARIS, closed, opened, routed
+from tests.deployments.replies import PARIS, closed, opened, routed
 
 MARKED = Generation("Answer: **PARIS**", "stop", 10, 2, latency_s=1.0)
 VIEW = {"strip": ["markdown"], "take": {"after": "answer:"}, "normalise": ["case"]}

@@ -6,16 +6,16 @@ from typing import Any
 import pytest
 
 from serve_app.api.fields.cascade_options import CascadeOptions
+from serve_app.api.intake.ask import Ask
 from serve_app.api.intake.caller import Caller
 from serve_app.config import AppConfig
 from serve_app.core.record import DecisionRecord
-from serve_app.core.running.cascade import run_cascade
 from serve_app.core.running.run import Run
 from serve_app.core.types.outcome import Outcome, TierResult
 from serve_app.core.types.policy import Decision
 from serve_app.deployments.router import Router
 from serve_app.deployments.sessions import Sessions
-from tests.deployments.test_router import CASCADES, LONG, MODELS, PARIS, QUESTION, ROME, Deployment
+from tests.deployments.replies import CASCADES, LONG, MODELS, PARIS, QUESTION, ROME, Deployment, answered
 
 STICKY = {"tiers": CASCADES["default"]["tiers"], "stickiness": "escalate", "session_ttl_s": 60}
 
@@ -36,8 +36,7 @@ async def asked(
     router: Router, session: str | None, model: str = "sticky", key: str | None = None, **options: Any
 ) -> DecisionRecord:
     chosen = CascadeOptions(session=session, **options)
-    run = router.open(model, QUESTION, chosen, stream=False, caller=Caller(key))
-    return router.close(model, run, await run_cascade(run), chosen)
+    return await answered(router, Ask(model, QUESTION, chosen, caller=Caller(key)))
 
 
 async def test_a_deferred_conversation_stays_with_the_target() -> None:
@@ -94,7 +93,7 @@ class Clock:
 @pytest.fixture
 def run() -> Run:
     router, _ = routed()
-    return router.open("free", QUESTION, CascadeOptions(), stream=False)
+    return router.open(Ask("free", QUESTION))
 
 
 def deferred(run: Run) -> Outcome:

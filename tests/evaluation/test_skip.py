@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from serve_app.api.fields.cascade_options import CascadeOptions
+from serve_app.api.intake.ask import Ask
 from serve_app.cli.main import app
 from serve_app.config import AppConfig
 from serve_app.core.record import DecisionRecord
-from serve_app.core.running.cascade import run_cascade
 from serve_app.core.types.answer import Answer, Failure, Generation
 from serve_app.core.types.policy import Embedding
 from serve_app.core.types.prompt import Message, Prompt
@@ -31,6 +30,7 @@ from serve_app.evaluation.fit_skip.command import run
 from serve_app.evaluation.records.example import Example
 from serve_app.evaluation.records.file import Records
 from serve_app.skipping.fitted import Fitted
+from tests.deployments.replies import answered
 from tests.evaluation.synthetic import serving_file, write_records
 from tests.skipping.past import EASY, HARD, ODD, embedding
 
@@ -238,8 +238,7 @@ async def routed(path: Path, encoder: Encoder, **skip: Any) -> Router:
 
 async def asked(router: Router, example: Example) -> DecisionRecord:
     prompt = Prompt((Message("user", str(example.prompt_inputs["prompt"])),))
-    request = router.open("default", prompt, CascadeOptions(), stream=False)
-    return router.close("default", request, await run_cascade(request), CascadeOptions())
+    return await answered(router, Ask("default", prompt))
 
 
 async def test_requests_end_online_where_they_end_offline(tmp_path: Path) -> None:

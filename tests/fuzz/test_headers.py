@@ -17,7 +17,7 @@ import pytest
 from serve_app.config.key_file import create_key
 from serve_app.deployments import router as router_module
 from tests.api.serving import FakeService, listening
-from tests.deployments.test_router import routed
+from tests.deployments.replies import routed
 from tests.fuzz.in_process import Answered, call
 from tests.fuzz.measures import MAX_GROWTH_BYTES, MAX_S, resident_bytes
 from tests.fuzz.requests import Asked

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from serve_app.api.chat.schema import ChatCompletion, ChatMessage, Completion, TextCompletion
 from serve_app.api.chat.tools import NamedToolChoice
-from serve_app.api.exchange import Ask
+from serve_app.api.intake.ask import Ask
 from serve_app.api.service import Names
 from serve_app.core.tools import ToolChoice
 from serve_app.core.types.prompt import Message, Prompt, Sampling

@@ -7,7 +7,8 @@ from fastapi import Request, Response
 
 from serve_app.api.chat.format import CompletionFormat
 from serve_app.api.encoding import Reply
-from serve_app.api.exchange import Ask, Exchange, while_connected
+from serve_app.api.exchange import Exchange, while_connected
+from serve_app.api.intake.ask import Ask
 from serve_app.api.intake.caller import caller_of
 from serve_app.api.intake.route import CLIENT_LEFT
 from serve_app.api.reply import failure_reply

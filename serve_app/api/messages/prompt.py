@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from serve_app.api.chat.prompt import LEAST_TOP_P
-from serve_app.api.exchange import Ask
+from serve_app.api.intake.ask import Ask
 from serve_app.api.messages.blocks import AnyMessage, AssistantMessage, UserMessage, joined
 from serve_app.api.messages.schema import Conversation, LimitedThinking, MessageRequest, turns
 from serve_app.api.messages.tools import NoTool

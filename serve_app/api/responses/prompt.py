@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from serve_app.api.chat.prompt import LEAST_TOP_P
-from serve_app.api.exchange import Ask
 from serve_app.api.fields.arguments import readable_arguments
+from serve_app.api.intake.ask import Ask
 from serve_app.api.responses.items import FunctionCallItem, FunctionOutputItem, Item, MessageItem, text_of
 from serve_app.api.responses.schema import ResponseRequest
 from serve_app.api.responses.tools import NamedToolChoice

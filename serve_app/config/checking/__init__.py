@@ -1,1 +1,1 @@
-"""What `cascade check` says of a config, for the terminal and for the page."""
+"""What is checked of a config beyond its types, and what `cascade check` says of it."""

@@ -7,15 +7,18 @@ from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Literal, TypeAlias
 
+from serve_app.api.intake.ask import Ask
 from serve_app.config import AppConfig
 from serve_app.core.bounded_store import StoreLimits
 from serve_app.core.running.cascade import Event, cascade_events
 from serve_app.core.running.run import Run
+from serve_app.core.sampling import sampled
 from serve_app.core.types.answer import Delta, Generation
 from serve_app.core.types.outcome import Cached, Outcome
 from serve_app.deployments.caching.complete import complete, shareable
 from serve_app.deployments.caching.flights import Flight, Flights
 from serve_app.deployments.caching.kept_answers import KeptAnswers
+from serve_app.deployments.caching.key import request_key
 
 CacheResult: TypeAlias = Literal["hit", "shared", "miss", "uncacheable"]
 
@@ -46,6 +49,8 @@ class AnswerCache:
             for id_, cascade in config.cascades.items()
             if cascade.cache is not None
         }
+        self._config = config
+        self._samples = config.samples()
         self._begin = begin
         self._flights = Flights()
         self._turns: dict[int, _Turn] = {}
@@ -53,6 +58,20 @@ class AnswerCache:
     def has(self, cascade: str) -> bool:
         """Return whether the cascade has a cache."""
         return cascade in self._kept
+
+    def key(self, ask: Ask, run: Run, calibration: str | None) -> bytes | None:
+        """Return the key of a request's answer, or None if it is not to be cached: one of the models draws at random.
+
+        `calibration` is the id of the one in force.
+        """
+        if not ask.options.cache or ask.model not in self._kept:
+            return None
+        for name in {name for tier in run.tiers for name in tier.models}:
+            sample = self._samples.get(name)
+            prompt = run.prompt if sample is None else sampled(run.prompt, sample)
+            if not self._config.models[self._config.served_by(name)].greedy(prompt.sampling):
+                return None
+        return request_key(ask.model, run, calibration, run.caller)
 
     def answers(self, cascade: str, key: bytes) -> bool:
         """Return whether an answer is kept or being made, so that such a request asks no model for now."""

@@ -16,7 +16,7 @@ from serve_app.core.running.comparison import Comparison
 from serve_app.core.types.answer import Answer
 from serve_app.core.types.outcome import Call, TierResult
 from serve_app.core.types.policy import Tier
-from serve_app.deployments.overrides import overridden
+from serve_app.deployments.opening.overrides import overridden
 from serve_app.deployments.policies import Policies
 from serve_app.errors import RequestError, UnknownModelError, choices, quoted
 from serve_app.signals import CompositeScorer

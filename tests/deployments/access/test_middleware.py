@@ -12,7 +12,7 @@ from serve_app.config.key_file import revoke_key
 from serve_app.deployments.access import key_ring
 from serve_app.deployments.access.middleware import OPEN_PATHS
 from tests.api.serving import FakeService
-from tests.deployments.test_router import routed
+from tests.deployments.replies import routed
 
 from .doors import ASK, CHAT, Door, behind, client
 

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from serve_app.api.fields.cascade_options import CascadeOptions
+from serve_app.api.intake.ask import Ask
 from serve_app.api.intake.caller import Caller
 from serve_app.api.routes import build_api
 from serve_app.config import AppConfig
@@ -20,7 +21,7 @@ from serve_app.deployments.observing.metrics import CACHE, DECISIONS, Metric
 from serve_app.deployments.router import Router
 from serve_app.errors import OverloadedError
 from tests.api.serving import listening, until
-from tests.deployments.test_router import LONG, MEMBERS, MODELS, PARIS, QUESTION, ROME, Deployment
+from tests.deployments.replies import LONG, MEMBERS, MODELS, PARIS, QUESTION, ROME, Deployment
 
 TIERS = [MEMBERS, {"models": ["t"]}]
 GREEDY = Prompt(QUESTION.messages, sampling=Sampling(temperature=0.0))
@@ -64,8 +65,9 @@ class Served:
         self, prompt: Prompt = QUESTION, model: str = "default", key: str | None = None, **options: Any
     ) -> DecisionRecord:
         chosen = CascadeOptions(**options)
-        run = self.router.open(model, prompt, chosen, stream=False, caller=Caller(key))
-        return self.router.close(model, run, await outcome_of(self.router.events(run)), chosen)
+        ask = Ask(model, prompt, chosen, caller=Caller(key))
+        run = self.router.open(ask)
+        return self.router.close(ask, run, await outcome_of(self.router.events(run)))
 
     def cache_results(self) -> list[str]:
         return [labels[-1] for name, *labels in self.measures if name == CACHE.name]
@@ -203,12 +205,12 @@ async def test_a_kept_answer_needs_no_room_at_a_model() -> None:
     served = Served()
     await served.ask()
     other = Prompt((Message("user", "Else?"),))
-    runs = [served.router.open("plain", other, CascadeOptions(), stream=False) for _ in range(64)]  # all slots
+    runs = [served.router.open(Ask("plain", other)) for _ in range(64)]  # all slots
     with pytest.raises(OverloadedError):
         await served.ask(other)
     assert (await served.ask()).cached is not None
     for run in runs:
-        served.router.close("plain", run, None, CascadeOptions())
+        served.router.close(Ask("plain", QUESTION), run, None)
     assert (await served.ask(other)).cached is None
 
 
@@ -238,11 +240,11 @@ async def test_equal_requests_take_one_place_and_make_one_run() -> None:
 async def test_a_request_that_takes_another_s_place_takes_its_room_too() -> None:
     served = Served()
     served.handles["a"].gate = asyncio.Event()
-    first = served.router.open("default", QUESTION, CascadeOptions(), stream=False)
-    second = served.router.open("default", QUESTION, CascadeOptions(), stream=False)
+    first = served.router.open(Ask("default", QUESTION))
+    second = served.router.open(Ask("default", QUESTION))
     load = served.router._protection.loads["a"]
     assert load.in_progress == 1
-    served.router.close("default", first, None, CascadeOptions())
+    served.router.close(Ask("default", QUESTION), first, None)
     assert load.in_progress == 0
     async with aclosing(served.router.events(second)) as events:
         task = asyncio.ensure_future(anext(events))
@@ -250,7 +252,7 @@ async def test_a_request_that_takes_another_s_place_takes_its_room_too() -> None
         assert load.in_progress == 1
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-    served.router.close("default", second, None, CascadeOptions())
+    served.router.close(Ask("default", QUESTION), second, None)
     assert load.in_progress == 0
 
 

@@ -10,7 +10,7 @@ from itertools import count
 from random import Random
 from typing import Any
 
-from serve_app.api.fields.cascade_options import CascadeOptions
+from serve_app.api.intake.ask import Ask
 from serve_app.config import AppConfig
 from serve_app.core.running.cascade import run_cascade
 from serve_app.core.types.answer import Answer, Generation
@@ -61,15 +61,15 @@ async def offer(router: Router, rps: float, seconds: float) -> Seen:
     ends = time() + seconds
 
     async def ask(number: int) -> None:
-        started, options = time(), CascadeOptions()
-        prompt = Prompt((Message("user", str(number)),))
+        started = time()
+        request = Ask("default", Prompt((Message("user", str(number)),)))
         try:
-            run = router.open("default", prompt, options, stream=False)
+            run = router.open(request)
         except OverloadedError as error:
             seen.refused.append(error)
             return
         outcome = await run_cascade(run)
-        router.close("default", run, outcome, options)
+        router.close(request, run, outcome)
         kind = "ok" if isinstance(outcome.answer, Generation) else outcome.answer.kind
         seen.statuses.add(kind)
         if kind == "ok":

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from serve_app.api.fields.cascade_options import CascadeOptions
+from serve_app.api.intake.ask import Ask
 from serve_app.core.running.cascade import run_cascade
 from serve_app.core.types.answer import Failure
 from serve_app.core.types.outcome import Outcome
@@ -34,11 +35,12 @@ def watched() -> tuple[Router, Clock]:
 
 async def asked(router: Router, question: str, failure: Failure | None = None, **options: Any) -> Outcome:
     given = CascadeOptions(include_answers=True, **options)
-    run = router.open("default", Prompt((Message("user", question),)), given, stream=False)
+    ask = Ask("default", Prompt((Message("user", question),)), given)
+    run = router.open(ask)
     outcome = await run_cascade(run)
     if failure is not None:
         outcome = replace(outcome, answer=failure)
-    router.close("default", run, outcome, given)
+    router.close(ask, run, outcome)
     return outcome
 
 
@@ -102,12 +104,12 @@ async def test_decisions_are_listed_without_a_text(watched: tuple[Router, Clock]
 
 async def test_models_have_their_replicas_and_requests_in_progress(watched: tuple[Router, Clock]) -> None:
     router, _ = watched
-    given = CascadeOptions()
-    run = router.open("default", Prompt((Message("user", "minutes"),)), given, stream=False)
+    ask = Ask("default", Prompt((Message("user", "minutes"),)))
+    run = router.open(ask)
     snapshot: Any = await router._live.snapshot()
     first = {"name": "small-a", "replicas": 1, "in_progress": 1, "slots": 64, "left_out": False}
     assert snapshot["models"][0] == first
-    router.close("default", run, None, given)
+    router.close(ask, run, None)
 
 
 async def test_who_asks_within_a_second_shares_a_snapshot(watched: tuple[Router, Clock]) -> None:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from serve_app.config import AppConfig
 from serve_app.config.cascades.remedies import SpeculationConfig
+from serve_app.config.checking.names import speculation_faults
 from serve_app.core.deciding.carried import newly_asked
 from serve_app.core.types.policy import Tier
 from serve_app.evaluation.analysis.timing.requests import ServedCascade
@@ -82,7 +83,7 @@ def _speculative(
     variants = [Variant("speculate: off", replace(served, policy=None))]
     notes: dict[str, None] = {}
     for name, rule in rules.items():
-        faults = list(config.speculation_faults(cascade, rule))
+        faults = list(speculation_faults(config, cascade, rule))
         if not faults:
             variants.append(Variant(name, replace(served, policy=rule.policy())))
         else:

@@ -5,14 +5,15 @@ from typing import Any
 import pytest
 
 from serve_app.api.fields.cascade_options import CascadeOptions
+from serve_app.api.intake.ask import Ask
 from serve_app.config import AppConfig
 from serve_app.core.record import DecisionRecord
-from serve_app.core.running.cascade import run_cascade
 from serve_app.core.types.answer import Answer, Generation
 from serve_app.core.types.prompt import Message, Prompt
 from serve_app.deployments.protecting.liveness import Health
 from serve_app.deployments.router import Router
 from serve_app.errors import SignalError
+from tests.deployments.replies import answered
 
 LONG = "a long answer " * 200
 """More than the router compares without need."""
@@ -54,9 +55,7 @@ def routed(b: str, on_scorer_failure: Any = STAND_IN, inline_characters: int = 2
 
 
 async def asked(router: Router, **options: Any) -> DecisionRecord:
-    prompt, own = Prompt((Message("user", "Hello"),)), CascadeOptions(**options)
-    run = router.open("default", prompt, own, stream=False)
-    return router.close("default", run, await run_cascade(run), own)
+    return await answered(router, Ask("default", Prompt((Message("user", "Hello"),)), CascadeOptions(**options)))
 
 
 @pytest.mark.parametrize("inline_characters", [2000, 0])

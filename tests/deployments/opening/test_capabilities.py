@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from serve_app.core.tools import Tool
 from serve_app.core.types.prompt import Image, Message, Prompt, Sampling, ToolCall
-from serve_app.deployments.capabilities import SAMPLING_SUBJECTS, check_honoured
+from serve_app.deployments.opening.capabilities import SAMPLING_SUBJECTS, check_honoured
 from serve_app.engines import EngineSettings, LlamaCppConfig, OpenAiApiConfig, ReplayConfig, Seq2SeqConfig, VllmConfig
 from serve_app.engines.base import OPTIONAL_SAMPLING
 from serve_app.errors import RequestError

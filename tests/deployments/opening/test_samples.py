@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from serve_app.api.fields.cascade_options import CascadeOptions
+from serve_app.api.intake.ask import Ask
 from serve_app.config import AppConfig
 from serve_app.core.record import DecisionRecord
-from serve_app.core.running.cascade import run_cascade
 from serve_app.core.types.answer import Failure, Generation
 from serve_app.core.types.policy import Scores
 from serve_app.core.types.prompt import Message, Prompt, Sampling
@@ -15,6 +15,7 @@ from serve_app.deployments.router import Router
 from serve_app.errors import OverloadedError, RequestError, UnknownModelError
 from serve_app.planning.capacity import assume, capacity
 from serve_app.planning.speeds import speeds_of
+from tests.deployments.replies import answered
 from tests.deployments.unasked import router_of
 
 HI = (Message("user", "Hi"),)
@@ -55,8 +56,7 @@ def routed(q: Replica, t: Replica) -> Router:
 
 async def served(router: Router, sampling: Sampling) -> DecisionRecord:
     options = CascadeOptions(include_answers=True)
-    run = router.open("default", Prompt(HI, sampling=sampling), options, stream=False)
-    return router.close("default", run, await run_cascade(run), options)
+    return await answered(router, Ask("default", Prompt(HI, sampling=sampling), options))
 
 
 async def test_every_sample_is_a_member_with_its_models_price() -> None:
@@ -76,21 +76,21 @@ async def test_clients_ask_for_models_not_for_samples() -> None:
     router = router_of(MODELS, CONFIG["cascades"])
     assert [card.id for card in router.cards()] == ["default", "q", "t"]
     with pytest.raises(UnknownModelError):
-        router.open("q#1", Prompt(HI), CascadeOptions(), stream=False)
+        router.open(Ask("q#1", Prompt(HI)))
 
 
 async def test_three_samples_take_three_places_at_their_model() -> None:
     router = routed(Replica(), Replica())
-    run = router.open("default", Prompt(HI), CascadeOptions(), stream=False)
-    router.open("q", Prompt(HI), CascadeOptions(), stream=False)
+    run = router.open(Ask("default", Prompt(HI)))
+    router.open(Ask("q", Prompt(HI)))
     # Four slots, and nobody may wait.
     with pytest.raises(OverloadedError, match="has 4 requests"):
-        router.open("q", Prompt(HI), CascadeOptions(), stream=False)
-    router.close("default", run, None, CascadeOptions())
+        router.open(Ask("q", Prompt(HI)))
+    router.close(Ask("default", Prompt(HI)), run, None)
     for _ in range(3):
-        router.open("q", Prompt(HI), CascadeOptions(), stream=False)
+        router.open(Ask("q", Prompt(HI)))
     with pytest.raises(OverloadedError):
-        router.open("q", Prompt(HI), CascadeOptions(), stream=False)
+        router.open(Ask("q", Prompt(HI)))
 
 
 async def test_failures_of_all_samples_count_for_the_one_model() -> None:
@@ -108,15 +108,15 @@ async def test_what_was_drawn_at_random_is_not_kept(samples: dict[str, Any], kep
     cascade = {"tiers": [tier, {"models": ["u"]}], "cache": {}}
     router = router_of({"q": api, "t": MODELS["t"], "u": MODELS["t"]}, {"default": cascade})
     greedy = Prompt(HI, sampling=Sampling(temperature=0.0))
-    run = router.open("default", greedy, CascadeOptions(), stream=False)
-    assert (router._key("default", run) is not None) == kept
+    ask = Ask("default", greedy)
+    assert (router._cache.key(ask, router.open(ask), None) is not None) == kept
 
 
 async def test_what_the_model_cannot_do_is_refused_by_its_name() -> None:
     api = {"engine": "openai_api", "model": "x", "base_url": "http://127.0.0.1:1/v1", "keyless": True}
     router = router_of(MODELS | {"q": api}, CONFIG["cascades"])
     with pytest.raises(RequestError, match=r"^logprobs: 'q' cannot give log-probabilities\.$"):
-        router.open("default", Prompt(HI, sampling=Sampling(logprobs=True)), CascadeOptions(), stream=False)
+        router.open(Ask("default", Prompt(HI, sampling=Sampling(logprobs=True))))
 
 
 def test_a_plan_counts_three_requests_of_the_model() -> None:

@@ -1,0 +1,1 @@
+"""The commands over examples and records, each in a module of its own name."""

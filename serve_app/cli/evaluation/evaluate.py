@@ -1,0 +1,128 @@
+"""`cascade evaluate`: quality and cost of every signal and threshold."""
+
+from math import inf
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from serve_app.cli.errors_and_exit import echo_json, report_errors
+from serve_app.cli.evaluation.arguments import (
+    CascadesOf,
+    Members,
+    Metrics,
+    RecordsPath,
+    Seed,
+    Signals,
+    Target,
+    Where,
+    listed,
+)
+from serve_app.errors import DataError
+from serve_app.terminal.console import note_console, result_console
+
+
+@report_errors
+def evaluate(
+    records: RecordsPath,
+    cascade: Annotated[str | None, typer.Option(help="Cascades to evaluate: a,b. Default: all.")] = None,
+    members: Members = None,
+    target: Target = None,
+    signals: Signals = None,
+    metric: Metrics = None,
+    fixed: Annotated[
+        str | None, typer.Option(help="Member whose answer is kept in fixed rows. Default: the first.")
+    ] = None,
+    config: CascadesOf = None,
+    by: Annotated[
+        str, typer.Option(metavar="FIELD", help="Field to group by: task, source (the data set) or metadata.NAME.")
+    ] = "source",
+    where: Where = None,
+    margin: Annotated[float, typer.Option(min=0, max=0.99, help="Accepted loss of quality against the target.")] = 0.01,
+    fit_share: Annotated[
+        float,
+        typer.Option(min=0.05, max=0.95, help="Share of the examples to choose and fit on; the rest is reported."),
+    ] = 1 / 3,
+    seed: Seed = 0,
+    resamples: Annotated[int, typer.Option(min=100, help="Number of bootstrap resamples.")] = 1000,
+    compare: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ROW",
+            help="Row to compare by a paired test, named as in the table of areas; repeat: the first with each.",
+        ),
+    ] = None,
+    remedies: Annotated[
+        bool,
+        typer.Option(
+            "--remedies", help="Seconds, cost and waste of the cascades as configured, with each remedy off and on."
+        ),
+    ] = False,
+    willingness_to_pay_usd: Annotated[
+        list[float] | None,
+        typer.Option(
+            metavar="USD", help="Worth of a correct answer, to choose the config's thresholds by; several are compared."
+        ),
+    ] = None,
+    per_example: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="File for scores, qualities and costs of each example: .csv or .parquet."),
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Folder for the whole report: HTML, Markdown, CSV, JSON, PNG.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything as one JSON object.")] = False,
+) -> None:
+    """Report quality and cost of every signal and threshold on recorded answers; no model is called."""
+    from serve_app.evaluation.analysis.load import load_dataset
+    from serve_app.evaluation.analysis.options import Options
+    from serve_app.evaluation.analysis.other_config import with_config
+    from serve_app.evaluation.evaluate.evaluate import evaluate as evaluated
+    from serve_app.evaluation.evaluate.evaluate import score
+    from serve_app.evaluation.evaluate.report.per_example import check_path, write_per_example
+    from serve_app.evaluation.evaluate.report.write import make_folder, write
+    from serve_app.evaluation.evaluate.terminal import render
+    from serve_app.evaluation.records.file import Records
+
+    tiers = None if (names := listed(members)) is None else (names,)
+    for name, given in (("--remedies", remedies), ("--willingness-to-pay-usd", willingness_to_pay_usd)):
+        if given and tiers is not None:
+            raise DataError(f"{name} goes with a cascade as configured: name it with --cascade.")
+    for worth in willingness_to_pay_usd or ():
+        if not 0 < worth < inf:
+            raise DataError(f"--willingness-to-pay-usd: must be a number of US dollars above 0, got {worth:g}.")
+    options = Options(
+        cascades=listed(cascade),
+        tiers=tiers,
+        target=target,
+        signals=listed(signals),
+        metrics=listed(metric),
+        fixed=fixed,
+        margin=margin,
+        fit=fit_share,
+        seed=seed,
+        resamples=resamples,
+        by=by,
+        where=tuple(where or ()),
+    )
+    loaded = Records.load(records) if config is None else with_config(Records.load(records), config)
+    if report is not None:
+        make_folder(report)
+    if per_example is not None:
+        check_path(per_example)
+    with note_console().status("evaluating"):
+        dataset = load_dataset(loaded, options)
+        scored = score(dataset)
+        evaluation = evaluated(
+            dataset, scored, compare or (), remedies=remedies, willingness_usd=willingness_to_pay_usd or ()
+        )
+    if per_example is not None:
+        write_per_example(scored, per_example)
+        typer.echo(per_example, err=True)
+    if report is not None:
+        for path in write(evaluation, report):
+            typer.echo(path, err=True)
+    if as_json:
+        echo_json(evaluation.to_json())
+    else:
+        render(evaluation, result_console())

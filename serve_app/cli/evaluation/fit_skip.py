@@ -1,0 +1,31 @@
+"""`cascade fit-skip`: the past requests that skip looks up."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from serve_app.cli.errors_and_exit import report_errors
+from serve_app.cli.evaluation.arguments import CascadesOf, RecordsPath
+from serve_app.terminal.console import note_console
+
+
+@report_errors
+def fit_skip(
+    records: RecordsPath,
+    cascade: Annotated[str, typer.Option(help="Cascade with skip in its config.")] = "default",
+    config: CascadesOf = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="File to write. Default: the one that the config names."),
+    ] = None,
+) -> None:
+    """Embed recorded prompts, and note how far the answers to them agreed: the past requests that skip looks up."""
+    from serve_app.evaluation.analysis.other_config import with_config
+    from serve_app.evaluation.fit_skip.command import run
+    from serve_app.evaluation.records.file import Records
+
+    loaded = Records.load(records) if config is None else with_config(Records.load(records), config)
+    with note_console().status("embedding"):
+        done = run(loaded, cascade, output)
+    typer.echo("\n".join(done.sentences()))

@@ -1,0 +1,22 @@
+"""All that a request can ask: deployments, adapters of them, and samples of either."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ray.serve.handle import DeploymentHandle
+
+from serve_app.config import AppConfig
+from serve_app.core.protocols import Model
+from serve_app.core.sampling import SampledModel
+from serve_app.deployments.handles import ModelHandle
+from serve_app.deployments.protecting.liveness import Liveness
+
+
+def asked_models(
+    config: AppConfig, handles: Mapping[str, DeploymentHandle[Any]], liveness: Liveness
+) -> dict[str, Model]:
+    """Return the models by the names that tiers have for them; `handles` are by deployment."""
+    models: dict[str, Model] = {name: ModelHandle(name, handle, liveness) for name, handle in handles.items()}
+    for base, handle in handles.items():
+        models |= {name: ModelHandle(base, handle, liveness, name) for name in config.adapters(base)}
+    return models | {name: SampledModel(models[sample.base], sample) for name, sample in config.samples().items()}
