@@ -19,7 +19,7 @@ from serve_app.config import AppConfig
 from serve_app.core.types.answer import Answer, Delta, Failure, Generation
 from serve_app.core.types.policy import Embedding
 from serve_app.core.types.prompt import Prompt, ToolCall
-from serve_app.deployments import router as router_module
+from serve_app.deployments.opening import asked_models as models_module
 from serve_app.deployments.protecting.liveness import Health
 from serve_app.deployments.router import Router
 from tests.deployments.unasked import Handle
@@ -147,7 +147,7 @@ def built(config: AppConfig, pause_s: float = 0.0) -> tuple[Router, dict[str, Pl
     config = config.model_copy(update={"scorer": config.scorer.model_copy(update={"inline_characters": 100_000})})
     scorer: Any = Handle()
     everything_runs = {name: Health(1, "HEALTHY") for name in config.deployments()}
-    with patch.object(router_module, "ModelHandle", lambda name, handle, liveness, adapter=None: handle):
+    with patch.object(models_module, "ModelHandle", lambda name, handle, liveness, adapter=None: handle):
         router = Router(config, players, scorer, {})  # type: ignore[arg-type]
     router._readiness._look = lambda: everything_runs
     return router, players
