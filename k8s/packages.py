@@ -25,6 +25,7 @@ HEADS = {
     PINS: "# Every package of every variant of the image, for Linux on x86_64. Made anew by make image-lock.",
     BLEURT_PINS: "# What BLEURT's environment has instead of the image's. Made anew by make image-lock.",
 }
+UV = shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("uv")
 # Debian bookworm's C library; wheels alone, since pip has no compiler there.
 PLATFORM = ["--python-platform", "x86_64-manylinux_2_36", "--only-binary", ":all:"]
 
@@ -34,12 +35,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Whether the image's packages resolve to pinned versions.")
     parser.add_argument("--write", action="store_true", help="pin what is missing or no longer fits")
     writing = parser.parse_args().write
-    if shutil.which("uv") is None:
+    if UV is None:
         sys.exit("This needs uv, which pip installs (pip install uv), and an index of packages.")
     text = (HERE / "Dockerfile").read_text()
     variants = re.findall(r"\bEXTRAS=([\w,-]+)", text)
     [torch] = re.findall(r"^ARG TORCH=(\S+)", text, re.MULTILINE)
-    [python] = re.findall(r"^FROM python:(\d+\.\d+)", text, re.MULTILINE)
+    [python] = re.findall(r"^FROM python:(\d+\.\d+\.\d+)", text, re.MULTILINE)
     if writing:
         write(python, torch, variants)
     for extras in variants:
@@ -65,7 +66,15 @@ def resolve(python: str, requirements: Iterable[str], extras: str, pins: list[st
         known = Path(folder, "pins.txt")  # what is in the output file already, uv keeps where it can
         known.write_text("\n".join(pins))
         done = subprocess.run(
-            ["uv", "pip", "compile", *([str(PROJECT), *wanted] if wanted else []), "-", "--python-version", python]
+            [
+                UV or "uv",
+                "pip",
+                "compile",
+                *([str(PROJECT), *wanted] if wanted else []),
+                "-",
+                "--python-version",
+                python,
+            ]
             + ["--quiet", "--no-config", "--no-header", "--no-annotate", *PLATFORM]
             + (["--constraints", str(known)] if keep else ["--output-file", str(known)]),
             input="\n".join(requirements),

@@ -1,0 +1,99 @@
+"""List what the image contains: a CycloneDX SBOM, and the licence of each package.
+
+    .venv-audit/bin/python k8s/inventory.py        (make sbom)
+
+Both come from the packages' own metadata in the pinned versions, which pip reads from an index without installing
+anything; files other than metadata are not looked at. Debian's packages in the base image are not listed.
+"""
+
+import json
+import subprocess
+import sys
+import venv
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+HERE = Path(__file__).parent
+PINS = [HERE / "constraints.txt", HERE / "constraints-bleurt.txt"]
+SBOM = HERE / "sbom.cdx.json"
+LICENCES = HERE / "licences.md"
+BIN = Path(sys.executable).parent
+HEADERS = {
+    "metadata_version": "Metadata-Version",
+    "name": "Name",
+    "version": "Version",
+    "license": "License",
+    "license_expression": "License-Expression",
+    "classifier": "Classifier",
+    "requires_dist": "Requires-Dist",
+}
+"""Headers of core metadata that the tools read, by their names in pip's report."""
+HEAD = """# Licences of the image's packages
+
+As their metadata declares them, in the versions of constraints.txt and constraints-bleurt.txt, which hold every package
+of every variant of the image. UNKNOWN: the metadata declares none. Made anew by `make sbom`.
+
+"""
+
+
+def main() -> None:
+    """Write both files."""
+    with TemporaryDirectory() as folder:
+        python = metadata_only(Path(folder), [package for pins in PINS for package in report(pins)])
+        SBOM.write_text(sbom(python), encoding="utf-8")
+        LICENCES.write_text(HEAD + licences(python), encoding="utf-8")
+    print(f"Written: {SBOM}, {LICENCES}")
+
+
+def report(pins: Path) -> list[dict[str, Any]]:
+    """Return the metadata of pinned packages, as pip has it from the index."""
+    options = ["--dry-run", "--no-deps", "--ignore-installed", "--only-binary", ":all:", "--quiet", "--report", "-"]
+    resolved = json.loads(output([sys.executable, "-m", "pip", "install", *options, "-r", str(pins)]))
+    # Without the index's own label of a build, such as torch's +cpu.
+    return [
+        package["metadata"] | {"version": package["metadata"]["version"].partition("+")[0]}
+        for package in resolved["install"]
+    ]
+
+
+def metadata_only(folder: Path, packages: list[dict[str, Any]]) -> Path:
+    """Make an environment that has the packages' metadata alone, and return its Python."""
+    venv.create(folder, symlinks=True)
+    [site] = folder.glob("lib/python*/site-packages")
+    for metadata in packages:
+        info = site / f"{metadata['name'].replace('-', '_')}-{metadata['version']}.dist-info"
+        info.mkdir()
+        lines = [f"{header}: {line}" for field, header in HEADERS.items() for line in lines_of(metadata.get(field))]
+        (info / "METADATA").write_text("\n".join([*lines, "", ""]), encoding="utf-8")
+    return folder / "bin" / "python"
+
+
+def lines_of(value: Any) -> list[str]:
+    """Return the values of a header, each on one line: some have the whole text of a licence."""
+    values = value if isinstance(value, list) else [value] if value else []
+    return [str(text).strip().splitlines()[0] for text in values if str(text).strip()]
+
+
+def sbom(python: Path) -> str:
+    """Return the SBOM of an environment, the same for the same packages."""
+    options = ["--output-reproducible", "--pyproject", str(HERE.parent / "pyproject.toml"), "--short-PURLs"]
+    return output([str(BIN / "cyclonedx-py"), "environment", *options, str(python)])
+
+
+def licences(python: Path) -> str:
+    """Return a Markdown table of the packages of an environment, with their licences."""
+    options = ["--format=markdown", "--from=mixed", "--with-system", f"--python={python}"]
+    return output([str(BIN / "pip-licenses"), *options])
+
+
+def output(command: list[str]) -> str:
+    """Return what a command prints; its errors go to the terminal, and end this process."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{' '.join(command[:4])} ... failed.")
+    return done.stdout
+
+
+if __name__ == "__main__":
+    main()
