@@ -10,7 +10,7 @@ from tests.test_security import ROOT, functions_in
 
 CASES = ROOT.parent / "shared" / "cases" / "security"
 
-LIMITS = "tests/api/test_limits.py::"
+LIMITS = "tests/api/intake/test_limits.py::"
 GRAMMAR = "tests/engines/llama_cpp/test_grammar.py::"
 OVERLOAD = (
     "tests/deployments/protecting/test_overload.py::"

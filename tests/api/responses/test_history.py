@@ -8,8 +8,8 @@ import pytest
 
 from serve_app.api.responses.tolerated import IGNORED
 from serve_app.core.types.prompt import Message, ToolCall
+from tests.api.chat.test_history import ANSWERS
 from tests.api.serving import FakeService, Scripted
-from tests.api.test_history import ANSWERS
 
 from .test_client import PARIS, ROME, WEATHER
 from .test_requests import BASE, PATH
