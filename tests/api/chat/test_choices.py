@@ -9,8 +9,7 @@ import pytest
 
 from serve_app.core.types.answer import Answer, Failure, Generation
 from serve_app.core.types.prompt import Prompt, ToolCall
-
-from .serving import HANG, FakeService, Scripted, until
+from tests.api.serving import HANG, FakeService, Scripted, until
 
 ASK: dict[str, Any] = {"model": "default", "messages": [{"role": "user", "content": "Capital of France?"}], "n": 3}
 

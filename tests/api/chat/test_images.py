@@ -8,8 +8,7 @@ import pytest
 
 from serve_app.api.fields.image_url import FORM
 from serve_app.core.types.prompt import Image, Message
-
-from .serving import FakeService
+from tests.api.serving import FakeService
 
 PNG = "data:image/png;base64," + base64.b64encode(bytes(range(256))).decode()
 

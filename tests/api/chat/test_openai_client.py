@@ -10,8 +10,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from serve_app.core.types.answer import Failure, FailureKind
 from serve_app.errors import ContextTooLongError
-
-from .serving import HANG, Breaks, FakeService, Scripted
+from tests.api.serving import HANG, Breaks, FakeService, Scripted
 
 ASK: Any = {"model": "default", "messages": [{"role": "user", "content": "Capital of France?"}]}
 PROMPT: Any = {"model": "default", "prompt": "The capital of France is"}

@@ -7,8 +7,7 @@ import openai
 import pytest
 
 from serve_app.core.types.prompt import Sampling
-
-from .serving import FakeService, Scripted
+from tests.api.serving import FakeService, Scripted
 
 ASK: dict[str, Any] = {"model": "default", "messages": [{"role": "user", "content": "Capital?"}]}
 CHAT = "/v1/chat/completions"

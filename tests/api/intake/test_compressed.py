@@ -17,8 +17,7 @@ from serve_app.api.fields.body import Body
 from serve_app.api.intake.decompression import SUPPORTED
 from serve_app.api.intake.route import CompletionRoute
 from serve_app.api.routes import build_api
-
-from .serving import FakeService
+from tests.api.serving import FakeService
 
 CHAT = "/v1/chat/completions"
 BODY = json.dumps({"model": "default", "messages": [{"role": "user", "content": "Grüße " * 3000}]}).encode()

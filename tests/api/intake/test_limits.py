@@ -18,8 +18,7 @@ from serve_app.api.chat.schema import ChatCompletion, TextCompletion
 from serve_app.api.embeddings.schema import EmbeddingRequest
 from serve_app.api.fields.body import Body
 from serve_app.api.messages.schema import MessageRequest
-
-from .serving import FakeService
+from tests.api.serving import FakeService
 
 CHAT = "/v1/chat/completions"
 JSON_TYPE = {"content-type": "application/json"}
