@@ -75,6 +75,7 @@ ENDED = rates("cascade", "requests_total", ', outcome!="cancelled"')
 FAILED = share(rates("cascade", "requests_total", ', outcome="failed"'), ENDED)
 UNRETURNED = share(rates("cascade", "tokens_total", ', use!="returned"'), rates("cascade", "tokens_total"))
 THRESHOLDS = f"max by (cascade, tier) (ray_cascade_threshold{{{SCOPE}}})"
+SHEDDING = f"max by (cascade) (ray_cascade_shedding{{{SCOPE}}})"
 AGREEMENT = rates("cascade, tier, signal, le", "agreement_bucket")
 STACKED = {"custom": {"stacking": {"mode": "normal"}, "fillOpacity": 30}}
 
@@ -141,6 +142,15 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             unit="reqps",
             about="deferred and accepted skip the decision; failed: no look-up in time, so the cascade ran.",
             options=STACKED,
+        ),
+        Panel(
+            "Requests decided under pressure (shed)",
+            (
+                (rates("cascade, by", "shed_requests_total"), "{{cascade}} by {{by}}"),
+                (SHEDDING, "{{cascade}} sheds (1) or not (0)"),
+            ),
+            unit="short",
+            about="Requests a second that were decided by lower thresholds, or by members alone.",
         ),
         Panel("FLOPs by model", ((rates("model", "flops_total"), "{{model}}"),), "flops", options=STACKED),
         Panel(

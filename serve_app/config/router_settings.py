@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import Field
 
 from serve_app.config.app import AppConfig
+from serve_app.config.cascades.cascade import check_lower
 from serve_app.config.deployment import Strict
 from serve_app.core.deciding.exchange import ExchangePoint
 from serve_app.errors import choices
@@ -25,6 +26,17 @@ class Exchanged(Strict):
         return ExchangePoint(tuple(self.thresholds), self.usd, self.quality)
 
 
+class UnderPressure(Strict):
+    """The thresholds of a cascade that sheds, as `cascade calibrate --shed` wrote them."""
+
+    thresholds: list[float] = Field(description="One for each tier but the last, none above the usual one.")
+    wish: str = Field("", description="The goal, in a sentence.")
+    deferral_rate: tuple[float, float, float] | None = Field(
+        None, description="Share of requests that the first tier should defer by them, and its 95% interval."
+    )
+    found: dict[str, Any] = Field({}, description="Data, examples and intervals, for people to read.")
+
+
 class Calibrated(Strict):
     """Where a cascade's thresholds come from, as `cascade calibrate` wrote it."""
 
@@ -37,6 +49,7 @@ class Calibrated(Strict):
     exchange: list[Exchanged] = Field(
         [], max_length=MOST_EXCHANGED, description="What quality costs, for requests with `willingness_to_pay_usd`."
     )
+    shed: UnderPressure | None = Field(None, description="The same under pressure, for a cascade with `shed`.")
     found: dict[str, Any] = Field({}, description="Data, examples and intervals, for people to read.")
 
 
@@ -62,8 +75,16 @@ class RouterSettings(Strict):
                 raise ValueError(f"calibrations.{id_}: no such cascade. {choices(id_, list(merged))}".rstrip("."))
             if calibrated.thresholds != merged[id_]:
                 raise ValueError(f"calibrations.{id_}: is about {calibrated.thresholds}, not about {merged[id_]}")
+            if calibrated.shed is not None:
+                check_lower(f"calibrations.{id_}.shed.thresholds", calibrated.shed.thresholds, merged[id_])
             for number, point in enumerate(calibrated.exchange):
                 if len(point.thresholds) != len(merged[id_]):
                     where = f"calibrations.{id_}.exchange[{number}].thresholds"
                     raise ValueError(f"{where}: needs {len(merged[id_])}, got {len(point.thresholds)}")
         return merged
+
+    def shed_thresholds(self, config: AppConfig) -> dict[str, list[float]]:
+        """Return the thresholds under pressure, those of calibrations over those of the config, if there are any."""
+        written = {id_: cascade.shed.thresholds for id_, cascade in config.cascades.items() if cascade.shed is not None}
+        written |= {id_: it.shed.thresholds for id_, it in self.calibrations.items() if it.shed and id_ in written}
+        return {id_: thresholds for id_, thresholds in written.items() if thresholds is not None}

@@ -129,6 +129,21 @@ class ServeFile(Strict):
         """Return the thresholds in force: the router's `user_config` over those in `args`."""
         return self._router_settings().applied_to(self.application.args)
 
+    def args_in_force(self) -> AppConfig:
+        """Return `args` with the thresholds in force in them, usual ones and those under pressure."""
+        config, settings = self.application.args, self._router_settings()
+        under_pressure = settings.shed_thresholds(config)
+        cascades = {}
+        for id_, row in settings.applied_to(config).items():
+            cascade = config.cascades[id_]
+            *members, target = cascade.tiers
+            tiers = [tier.model_copy(update={"threshold": value}) for tier, value in zip(members, row, strict=True)]
+            changed: dict[str, Any] = {"tiers": [*tiers, target]}
+            if cascade.shed is not None and id_ in under_pressure and cascade.shed.by == "thresholds":
+                changed["shed"] = cascade.shed.model_copy(update={"thresholds": under_pressure[id_]})
+            cascades[id_] = cascade.model_copy(update=changed)
+        return config.model_copy(update={"cascades": cascades})
+
     def calibrated_rate(self, cascade: str) -> float | None:
         """Return the share of requests that a cascade's calibration expects its first tier to defer, or None."""
         calibrated = self._router_settings().calibrations.get(cascade)

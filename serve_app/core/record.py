@@ -7,7 +7,7 @@ from math import isfinite
 from serve_app.core.charges import Charges, RequestCost
 from serve_app.core.running.run import Run
 from serve_app.core.types.answer import Answer, Generation
-from serve_app.core.types.outcome import Cached, Call, Outcome, Precheck, TierResult
+from serve_app.core.types.outcome import Cached, Call, Outcome, Precheck, Shed, TierResult
 from serve_app.core.types.policy import Tier
 
 
@@ -119,7 +119,7 @@ class DecisionRecord:
 
     `calibration` is the id of the calibration that the thresholds come from, or None. The `tiers` of a `cached`
     answer are those that it was decided by; for this request nothing was called. `caller` is the name of the API key.
-    `skipped` is why one model was asked alone, without a decision.
+    `skipped` is why one model was asked alone, without a decision; `shed` says that it was decided under pressure.
     """
 
     id: str
@@ -135,6 +135,7 @@ class DecisionRecord:
     cached: Cached | None = None
     caller: str | None = None
     skipped: Precheck | None = None
+    shed: Shed | None = None
 
     def without_answers(self) -> "DecisionRecord":
         """Return the same record without any text that a model wrote as an answer."""
@@ -204,6 +205,7 @@ def decision_record(
         cached=outcome.cached if outcome else None,
         caller=run.caller,
         skipped=outcome.skipped if outcome else None,
+        shed=run.shed,
     )
 
 

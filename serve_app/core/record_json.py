@@ -16,7 +16,7 @@ from serve_app.core.record import (
     TierRecord,
     Timings,
 )
-from serve_app.core.types.outcome import Cached, Precheck
+from serve_app.core.types.outcome import Cached, Precheck, Shed
 
 JsonObject: TypeAlias = dict[str, object]
 
@@ -47,6 +47,9 @@ def to_json(record: DecisionRecord) -> JsonObject:
         body["caller"] = record.caller
     if (skipped := record.skipped) is not None:
         body["skipped"] = _skipped_json(skipped)
+    if (shed := record.shed) is not None:
+        named = {} if shed.calibration is None else {"calibration": shed.calibration}
+        body["shed"] = {"by": shed.by, "pressure": shed.pressure, **named}
     return body
 
 
@@ -152,7 +155,7 @@ def from_json(value: object) -> DecisionRecord:
     """
     body = _object(value)
     times, replaced, cached = _object(body.get("timings_s")), body.get("replaced"), body.get("cached")
-    skipped = body.get("skipped")
+    skipped, shed = body.get("skipped"), body.get("shed")
     deferred = body.get("deferred")
     return DecisionRecord(
         id=_text(body.get("id")) or "",
@@ -172,7 +175,15 @@ def from_json(value: object) -> DecisionRecord:
         cached=_read_cached(cached) if isinstance(cached, dict) else None,
         caller=_text(body.get("caller")),
         skipped=_read_skipped(skipped) if isinstance(skipped, dict) else None,
+        shed=_read_shed(shed) if isinstance(shed, dict) else None,
     )
+
+
+def _read_shed(body: Mapping[str, object]) -> Shed | None:
+    match body.get("by"):
+        case "thresholds" | "members" as by:
+            return Shed(by, _number(body.get("pressure")) or 0.0, _text(body.get("calibration")))
+    return None
 
 
 def _read_skipped(body: Mapping[str, object]) -> Precheck | None:

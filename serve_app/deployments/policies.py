@@ -20,7 +20,7 @@ class Policies:
     """Tiers by the model ids of requests, with the thresholds in force; a single model is a cascade of one tier.
 
     `expected` are the deferral rates of the calibrations in force, with their bounds, and `exchange` what quality costs
-    by them. `refused` says what was wrong
+    by them; `shed_thresholds` are those under pressure. `refused` says what was wrong
     with the last change, if it was not applied.
     """
 
@@ -52,6 +52,8 @@ class Policies:
         self.exchange = {
             id_: [point.point() for point in calibrated.exchange] for id_, calibrated in settings.calibrations.items()
         }
+        self.shed_thresholds = settings.shed_thresholds(self._config)
+        self._shed_calibrated = {id_ for id_, calibrated in settings.calibrations.items() if calibrated.shed}
         self.tiers: dict[str, tuple[Tier, ...]] = tiers | {
             name: (Tier((name,), timeout_s=TARGET_TIMEOUT_S),) for name in self._config.models
         }
@@ -59,6 +61,10 @@ class Policies:
     def calibration(self, model: str, run: Run) -> str | None:
         """Return the id of the calibration in force, or None if the request overrode the policy or skipped it."""
         return self.calibrations.get(model) if self.hold_for(model, run) and not run.skipped else None
+
+    def shed_calibration(self, model: str) -> str | None:
+        """Return the id of the calibration that a cascade's thresholds under pressure come from, or None."""
+        return self.calibrations.get(model) if model in self._shed_calibrated else None
 
     def hold_for(self, model: str, run: Run) -> bool:
         """Return whether the request had the policy of its cascade, and did not override it.

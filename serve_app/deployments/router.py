@@ -42,6 +42,7 @@ from serve_app.deployments.observing.metrics import (
     REFUSED,
     REJECTED,
     ROUTER,
+    SHEDDING,
     THRESHOLD,
     Instruments,
 )
@@ -53,6 +54,7 @@ from serve_app.deployments.protecting.host_check import HostCheckMiddleware
 from serve_app.deployments.protecting.liveness import Health, Liveness, look_up
 from serve_app.deployments.protecting.protection import Protection
 from serve_app.deployments.protecting.readiness import ReadinessProbe
+from serve_app.deployments.protecting.shedding import Shedding
 from serve_app.deployments.sessions import Sessions
 from serve_app.deployments.showing.cards import cards
 from serve_app.deployments.showing.check import ConfigChecker
@@ -121,8 +123,9 @@ class Router:
             self._costs,
             speeds,
         )
+        self._shedding = Shedding(config, self._policies, self._protection.loads)
         self._readiness = ReadinessProbe(config, self._policies, self._protection, _look)
-        self._live = Live(self._policies, self._protection, self._readiness)
+        self._live = Live(self._policies, self._protection, self._readiness, self._shedding)
         self._demand = Demand(
             {
                 id_: [[*map(config.served_by, models)] for models in newly_asked([tier.models for tier in tiers])]
@@ -165,6 +168,8 @@ class Router:
         for id_, row in self._policies.thresholds.items():
             for number, threshold in enumerate(row):
                 self._instruments.record(THRESHOLD, threshold, id_, str(number))
+        for id_, active, _ in self._shedding.states():
+            self._instruments.record(SHEDDING, active, id_)
         for id_, rates in self._policies.expected.items():
             for bound, rate in zip(("expected", "low", "high"), rates or (), strict=False):
                 self._instruments.record(CALIBRATED_RATE, rate, id_, bound)
@@ -173,9 +178,14 @@ class Router:
         return cards(self._config, self._policies, self._encoders)
 
     def open(self, ask: Ask) -> Run:
+        self._shedding.check(ask.model, ask.options)
         run = self._builder.build(ask)
         key = self._cache.key(ask, run, self._policies.calibration(ask.model, run))
         begins = key is None or not self._cache.answers(ask.model, key)
+        if begins and self._shedding.shed(ask.model, run, ask.options) and key is not None:
+            # Requests under pressure may share a run with each other, and with no others.
+            key = self._cache.key(ask, run, None)
+            begins = key is None or not self._cache.answers(ask.model, key)
         if begins and (full := self._protection.full(run.first, run.caller)) is not None:
             self._instruments.record(REJECTED, 1, full)
             raise self._protection.overloaded(full, run.caller)
@@ -206,6 +216,7 @@ class Router:
         model, options = ask.model, ask.options
         shared = self._cache.leave(run, outcome)  # first, since others may wait for it
         self._protection.leave(run)
+        self._shedding.observe()
         self._sessions.ended(model, options.session, run, outcome)
         if self._policies.hold_for(model, run) and (outcome is None or outcome.cached is None):
             self._speculations.ended(model, run)
@@ -243,7 +254,11 @@ class Router:
 
     async def readiness(self) -> Readiness:
         state = await self._readiness.now()
-        own: JsonObject = {"draining": self._gate.closed, "refused_keys": self._access.refused}
+        own: JsonObject = {
+            "draining": self._gate.closed,
+            "refused_keys": self._access.refused,
+            "shedding": [id_ for id_, active, _ in self._shedding.states() if active],
+        }
         return Readiness(state.ready and not self._gate.closed, state.details | own)
 
 

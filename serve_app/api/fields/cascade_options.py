@@ -38,6 +38,11 @@ class CascadeOptions(Body):
     skip: bool = Field(
         True, description="False: the cascade decides, whatever became of past requests like this one (`skip`)."
     )
+    shed: bool = Field(
+        True,
+        description="False: the request is decided as usual also under pressure, where the operator allows that "
+        "(`shed.opt_out`).",
+    )
     max_cost_usd: float | None = Field(None, gt=0, description=f"{_MOST} may cost, in US dollars.")
     max_flops: float | None = Field(None, gt=0, description=f"{_MOST} may cost, in FLOPs.")
     max_latency_s: float | None = Field(

@@ -63,6 +63,13 @@ def calibrate(
     signal: Annotated[
         str | None, typer.Option(help="Signal in place of the cascade's; with several tiers one for each: a,b.")
     ] = None,
+    shed: Annotated[
+        list[float] | None,
+        typer.Option(
+            help="The goal's value under pressure: a higher --risk, or a lower quality, budget or deferral rate (once "
+            "per tier). Its thresholds are for the cascade's shed.",
+        ),
+    ] = None,
     stand_in: Annotated[
         str | None,
         typer.Option(
@@ -128,6 +135,7 @@ def calibrate(
         output=output,
         chosen=chosen,
         fit_records=fit_records,
+        shed=tuple(shed or ()),
     )
     if as_json:
         echo_json(done.to_json())

@@ -1,17 +1,35 @@
 """What a user writes about a cascade: its tiers, and how their answers are judged."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, PositiveInt, model_validator
 
 from serve_app.config.cascades.members import Member, SamplesConfig
-from serve_app.config.cascades.remedies import CacheConfig, SkipConfig, SpeculationConfig, nothing, spelled_out
+from serve_app.config.cascades.remedies import (
+    CacheConfig,
+    ShedConfig,
+    SkipConfig,
+    SpeculationConfig,
+    nothing,
+    spelled_out,
+)
 from serve_app.config.deployment import Strict
 from serve_app.config.views import ViewConfig
 from serve_app.core.deciding.carried import newly_asked
 from serve_app.core.deciding.skip import SkipPolicy
 from serve_app.core.types.policy import StandIn
 from serve_app.errors import choices
+
+
+def check_lower(where: str, thresholds: Sequence[float], usual: Sequence[float]) -> None:
+    """Raise ValueError unless there are thresholds under pressure for all usual ones, and none is higher."""
+    if len(thresholds) != len(usual):
+        raise ValueError(f"{where}: needs {len(usual)}, one for each tier but the last, got {len(thresholds)}")
+    for number, (lower, threshold) in enumerate(zip(thresholds, usual, strict=True)):
+        if lower > threshold:
+            raise ValueError(f"{where}[{number}]: {lower:g} is above the threshold {threshold:g}; it must be no higher")
+
 
 MEMBER_TIMEOUT_S, TARGET_TIMEOUT_S = 120.0, 600.0
 """Limits that keep a request from waiting indefinitely on a model whose replicas are gone."""
@@ -154,6 +172,12 @@ class CascadeConfig(Strict):
         "were deferred, or accepted; `off` or null: never.",
     )
 
+    shed: Annotated[ShedConfig | None, BeforeValidator(nothing)] = Field(
+        None,
+        description="Under pressure accept at lower thresholds, or answer from members only; `{}`: as by default, "
+        "`off` or null: never.",
+    )
+
     @model_validator(mode="after")
     def _shaped(self) -> Self:
         *members, target = self.tiers
@@ -166,9 +190,11 @@ class CascadeConfig(Strict):
         if len(target.models) != 1 or written:
             extra = f" It has {', '.join(sorted(written))}, which have no effect there." if written else ""
             raise ValueError(f"the last tier is the target: one model, perhaps a timeout_s, and nothing else.{extra}")
-        for remedy in ("speculate", "skip"):
+        for remedy in ("speculate", "skip", "shed"):
             if getattr(self, remedy) is not None and not members:
                 raise ValueError(f"{remedy}: has no effect: the cascade has one tier")
+        if self.shed is not None and self.shed.thresholds is not None:
+            check_lower("shed.thresholds", self.shed.thresholds, [tier.threshold or 0.0 for tier in members])
         if self.skip is not None and self.skip.member is not None:
             asked = dict.fromkeys(model for tier in members for model in tier.models)
             if self.skip.member not in asked:

@@ -55,6 +55,37 @@ class SkipConfig(Strict):
         return self
 
 
+class ShedConfig(Strict):
+    """What a cascade does while many requests wait for its target, so that fewer are deferred to it."""
+
+    by: Literal["thresholds", "members"] = Field(
+        "thresholds",
+        description="thresholds: accept at lower ones, by default those that `cascade calibrate --shed` writes; "
+        "members: accept the best answer whatever the agreement is.",
+    )
+    thresholds: list[float] | None = Field(
+        None,
+        description="The lower thresholds, one for each tier but the last, unless the calibration in force has some.",
+    )
+    begin_at: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="Pressure from which on: the share of the target's places for waiting that are taken.",
+    )
+    end_at: float = Field(0.1, ge=0, lt=1, description="Pressure up to which it may end.")
+    hold_s: float = Field(10, ge=0, description="Seconds for which the pressure must have been no higher than that.")
+    opt_out: bool = Field(False, description="Whether a request may say `cascade: {shed: false}`, and is not shed.")
+
+    @model_validator(mode="after")
+    def _of_use(self) -> Self:
+        if self.end_at >= self.begin_at:
+            raise ValueError(f"end_at ({self.end_at:g}) must be below begin_at ({self.begin_at:g})")
+        if self.by == "members" and self.thresholds is not None:
+            raise ValueError("thresholds: have no effect by members")
+        return self
+
+
 class SpeculationConfig(Strict):
     """When the next tier is asked before a tier has decided."""
 

@@ -77,8 +77,13 @@ def standing_in(tier: Tier) -> Tier | None:
 
 
 def decide(tier: Tier, judged: Agreement, force: Force | None = None) -> Decision:
-    """Accept if s >= t, else defer. `force` overrides the comparison, but cannot accept if there is no answer."""
+    """Accept if s >= t, else defer. `force` overrides the comparison, but cannot accept if there is no answer.
+
+    A tier that accepts anything does so unless there is no answer, or the request says otherwise.
+    """
     accepted, reason = _verdict(tier, judged, force)
+    if tier.accepts_any and force is None and not accepted and judged.selected is not None:
+        accepted, reason = True, "shed"
     return Decision(accepted, reason, judged.value, tier.threshold, judged.selected)
 
 

@@ -57,12 +57,12 @@ def _lost_before(run: Run, calls: Calls, tier: Tier, keys: list[Key]) -> bool:
     for index, key in enumerate(keys):
         if (answer := calls.answered(key)) is not None:
             prospects.arrived(index, answer)
-    return not (_waits_for_all(run) or prospects.hopeful)
+    return not (_waits_for_all(run, tier) or prospects.hopeful)
 
 
-def _waits_for_all(run: Run) -> bool:
-    """Return whether answers are of use that cannot be accepted: in the target's place, or because it is forced."""
-    return run.fallback or run.force is not None or run.budget is not None
+def _waits_for_all(run: Run, tier: Tier) -> bool:
+    """Return whether answers are of use that do not agree: in the target's place, or because it accepts anything."""
+    return run.fallback or run.force is not None or run.budget is not None or tier.accepts_any
 
 
 class _Arrivals:
@@ -73,7 +73,7 @@ class _Arrivals:
 
     def __init__(self, run: Run, calls: Calls, tier: Tier, keys: list[Key], comparison: Comparison) -> None:
         self._comparison = comparison
-        self._waits_for_all = _waits_for_all(run)
+        self._waits_for_all = _waits_for_all(run, tier)
         self._may_settle = tier.may_settle_early and not self._waits_for_all
         self._calls = calls
         self._clock = run.clock

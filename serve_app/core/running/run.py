@@ -8,7 +8,7 @@ from serve_app.core.cost import ModelCost, Speed, cut_short
 from serve_app.core.protocols import Model, Prechecker, Scorer, Speculation
 from serve_app.core.running.progress import Progress, Watch
 from serve_app.core.types.answer import Answer, Delta, Failure, Generation
-from serve_app.core.types.outcome import Budget, Call, Force, Precheck, TierResult
+from serve_app.core.types.outcome import Budget, Call, Force, Precheck, Shed, TierResult
 from serve_app.core.types.policy import Tier
 from serve_app.core.types.prompt import Prompt
 
@@ -23,6 +23,7 @@ class Run:
     stand in for a target that failed, as it does for a tier that the `budget`, by the models' `costs`, does not allow.
     `speculation` says when a tier is asked before the one before it has decided. `prechecker` may send the request
     straight to a model, unless it is forced, escalated, or has a budget; `precheck` is what that said.
+    `shed` says that the `tiers` are those under pressure.
     `choices` is how many answers are wanted of the model whose answer is returned. `stream` asks the target for deltas;
     `caller` is the name of the key by which it came, or None.
     `first_text_s` is how long its first text took, from `started`, in seconds of `clock`. `observer` belongs to
@@ -43,6 +44,7 @@ class Run:
     speculation: Speculation | None = None
     prechecker: Prechecker | None = None
     precheck: Precheck | None = None
+    shed: Shed | None = None
     stream: bool = False
     choices: int = 1
     caller: str | None = None

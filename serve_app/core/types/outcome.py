@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from serve_app.core.types.answer import Answer, Failure, Generation
-from serve_app.core.types.policy import Agreement, Decision, Reason, Scores, Tier
+from serve_app.core.types.policy import Agreement, Decision, Reason, Scores, ShedBy, Tier
 
 Force: TypeAlias = Literal["accept", "defer"]
 
@@ -70,6 +70,19 @@ class Precheck:
     member: str | None = None
     flops: float = 0.0
     failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Shed:
+    """The request was decided under pressure: by lower thresholds, or by members alone.
+
+    `pressure` is the share of the places for waiting at the target that were taken; `calibration` the id of the one
+    that the lower thresholds come from, or None.
+    """
+
+    by: ShedBy
+    pressure: float
+    calibration: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ Reason: TypeAlias = Literal[
     "scorer_failed",
     "lexical_agreement",  # the same as agreement, by the signal that stands in for one whose scorer failed
     "lexical_disagreement",
+    "shed",  # under pressure, whatever the agreement is
     "refused",  # a model cannot do what the request asks for
     "unaffordable",  # the request's budget is too small to ask the tier
     "forced",  # the request said so
@@ -29,6 +30,10 @@ Reason: TypeAlias = Literal[
     "skipped",  # requests like it were nearly always deferred, or nearly always accepted
     "last_tier",  # no decision to take
 ]
+
+
+ShedBy: TypeAlias = Literal["thresholds", "members"]
+"""Under pressure a cascade accepts at lower thresholds, or whatever its members answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +114,8 @@ class Tier:
     `decision` is settled or also which answer is returned (`selection`). None if nothing bounds it.
     `direction` is ours (the paper names none): `both` averages S_ij and S_ji, `hypothesis` takes S_ij alone (answer i
     as the hypothesis), `reference` S_ji. `select` names a fixed model whose answer is returned (paper, appendix C).
-    `stand_in` decides if the scorer fails; the tier that it makes of this one `stands_in_for` the signal that failed.
+    `accepts_any`: under pressure, whatever can be returned is accepted. `stand_in` decides if the scorer fails; the
+    tier that it makes of this one `stands_in_for` the signal that failed.
     """
 
     models: tuple[str, ...]
@@ -128,6 +134,7 @@ class Tier:
     compare: View | None = None
     signal_range: Range | None = field(default=None, compare=False)
     early: Literal["off", "decision", "selection"] = "selection"
+    accepts_any: bool = False
     stand_in: StandIn | None = None
     stands_in_for: str | None = None
 
@@ -140,6 +147,8 @@ class Tier:
     def may_settle_early(self) -> bool:
         """Return whether the tier may be decided before all answers are there: of two, no pair is before both are."""
         several = len(self.models) > (1 if self.token_level else 2)
+        if self.accepts_any:  # then all answers may be the best one
+            return False
         return several and self.early != "off" and self.signal_range is not None and self.blend is None
 
     @property

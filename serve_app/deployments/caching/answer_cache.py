@@ -152,12 +152,12 @@ class AnswerCache:
         async with aclosing(cascade_events(run)) as events:
             async for event in events:
                 if isinstance(event, Outcome):
-                    self._ended(turn, event)
+                    self._ended(run, turn, event)
                 yield event
 
-    def _ended(self, turn: _Turn, outcome: Outcome) -> None:
-        """Keep the outcome of a run, and give it to those who wait for it."""
-        if complete(outcome):
+    def _ended(self, run: Run, turn: _Turn, outcome: Outcome) -> None:
+        """Keep the outcome of a run, unless it was decided under pressure, and give it to those who wait for it."""
+        if run.shed is None and complete(outcome):
             self._kept[turn.cascade].put(turn.key, outcome)
         assert turn.flight is not None
         shared = replace(outcome, cached=Cached(0.0, shared=True)) if shareable(outcome) else None

@@ -13,6 +13,7 @@ NOT_ASKED = {
     "lexical",
     "speculation",
     "precheck",
+    "shed",
     "stream",
     "speeds",
     "caller",

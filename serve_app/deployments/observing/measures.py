@@ -20,6 +20,7 @@ from serve_app.deployments.observing.metrics import (
     PRECHECKS,
     REQUEST_SECONDS,
     REQUESTS,
+    SHED,
     TARGET_DEVICE_SECONDS,
     TARGET_FLOPS,
     TARGET_USD,
@@ -42,6 +43,8 @@ def request_measures(
     yield REQUESTS, 1, (cascade, _ended(outcome), record.answered_by or "")
     if run.precheck is not None:
         yield from _precheck(cascade, run.precheck)
+    if run.shed is not None:
+        yield SHED, 1, (cascade, run.shed.by)
     for number, result in enumerate(run.results):
         yield from _tier(cascade, str(number), result)
     for call, cost in zip(run.calls, charges.calls, strict=True):

@@ -92,6 +92,13 @@ PRECHECKS = Metric(
     "Requests whose like was looked up (skip): deferred or accepted without a decision, neither (the cascade ran), "
     "failed (no look-up in time; the cascade ran).",
 )
+SHED = Metric(
+    "cascade_shed_requests_total",
+    "counter",
+    ("cascade", "by"),
+    "Requests decided under pressure (shed), by lower thresholds or by members alone.",
+)
+SHEDDING = Metric("cascade_shedding", "gauge", ("cascade",), "1 while a cascade with shed is under pressure.")
 REQUEST_SECONDS = Metric(
     "cascade_request_seconds",
     "histogram",
@@ -176,6 +183,8 @@ ROUTER = (
     KEY_TOKENS,
     KEY_USD,
     PRECHECKS,
+    SHED,
+    SHEDDING,
     REQUEST_SECONDS,
     CALLS,
     CALL_SECONDS,

@@ -22,7 +22,9 @@ def overridden(
     `exchange`: what quality costs, by the calibration in force. Raises `RequestError` if it does not fit the cascade.
     """
     members = tiers[:-1]
-    overrides = options.model_fields_set - {"include_answers", "session", "cache", "events", "skip", "max_latency_s"}
+    overrides = options.model_fields_set - {
+        *("include_answers", "session", "cache", "events", "skip", "shed", "max_latency_s")
+    }
     if overrides and not members:
         field = f"cascade.{min(overrides)}"
         raise RequestError(f"{field}: {model!r} is a single model; there is nothing to decide.", field)

@@ -43,6 +43,13 @@ class Load:
         return self.in_progress + count <= self.slots
 
     @property
+    def pressure(self) -> float:
+        """Share of the places for waiting that are taken, 0 to 1; without such places 1 if all slots are taken."""
+        if self.most == self.slots:
+            return float(self.full)
+        return min(1.0, max(0, self.in_progress - self.slots) / (self.most - self.slots))
+
+    @property
     def retry_after_s(self) -> float:
         """Seconds until the requests that wait now should have begun, by the mean time of answers; at least 1."""
         waiting = max(0, self.in_progress - self.slots)

@@ -14,6 +14,7 @@ from serve_app.core.types.outcome import Outcome
 from serve_app.deployments.policies import Policies
 from serve_app.deployments.protecting.protection import Protection
 from serve_app.deployments.protecting.readiness import ReadinessProbe
+from serve_app.deployments.protecting.shedding import Shedding
 
 WINDOW_S = 300
 """Seconds that the figures are about."""
@@ -83,11 +84,13 @@ class Live:
         policies: Policies,
         protection: Protection,
         readiness: ReadinessProbe,
+        shedding: Shedding,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._policies = policies
         self._protection = protection
         self._readiness = readiness
+        self._shedding = shedding
         self._clock = clock
         self._histories: dict[str, History] = {}
         self._recent: deque[tuple[float, DecisionRecord]] = deque(maxlen=RECENT)
@@ -144,6 +147,7 @@ class Live:
             "id": id_,
             "thresholds": list(self._policies.thresholds[id_]),
             "calibration": self._policies.calibrations.get(id_),
+            "shed": self._shedding.state(id_),
             "expected_deferral": None if expected is None else list(expected),
             "asked": sum(counts.asked for counts in lately),
             "deferred": sum(counts.deferred for counts in lately),
@@ -173,6 +177,7 @@ def _decided(at: float, record: DecisionRecord) -> JsonObject:
         "threshold": None if first is None else first.threshold,
         "total_s": record.timings.total,
         "cached": record.cached is not None,
+        "shed": record.shed is not None,
     }
 
 

@@ -14,12 +14,12 @@ from serve_app.evaluation.records.header import ConfigFacts
 
 
 def with_config(records: Records, path: Path) -> Records:
-    """Return the records under another serving config: its cascades and signals, and its models' sizes and prices.
+    """Return the records under another serving config: its cascades, signals and thresholds in force, sizes and prices.
 
     Raises DataError if the records lack a model of one of its cascades, or its samples were drawn otherwise,
     ConfigError if it cannot be read.
     """
-    config = load(path).application.args
+    config = load(path).args_in_force()
     for id_, cascade in config.cascades.items():
         _check_models(records, path, id_, cascade)
     written = config.model_dump(mode="json", exclude_unset=True)

@@ -4,13 +4,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from serve_app.core.types.policy import StandIn
+from serve_app.errors import DataError
 from serve_app.evaluation.analysis.json_values import Body
 from serve_app.evaluation.calibrate.results import CalibrationResult
 from serve_app.evaluation.calibrate.words import costs, deferred, number
 
-STAND_IN = "stand_in"
-CIRCUMSTANCES = {STAND_IN: "If the scorer fails"}
-OPTIONS = {STAND_IN: "--stand-in"}
+STAND_IN, SHED = "stand_in", "shed"
+CIRCUMSTANCES = {STAND_IN: "If the scorer fails", SHED: "Under pressure (shed)"}
+OPTIONS = {STAND_IN: "--stand-in", SHED: "--shed"}
 
 
 def with_problems(calibrated: CalibrationResult, alternatives: Mapping[str, CalibrationResult]) -> CalibrationResult:
@@ -18,6 +19,16 @@ def with_problems(calibrated: CalibrationResult, alternatives: Mapping[str, Cali
     problems = [] if calibrated.problem is None else [calibrated.problem]
     problems += [f"{OPTIONS[name]}: {other.problem}" for name, other in alternatives.items() if other.problem]
     return replace(calibrated, problem=" ".join(problems) or None)
+
+
+def check_shed(calibrated: CalibrationResult, shed: CalibrationResult) -> None:
+    """Raise DataError if a threshold under pressure is above the usual one, so that it would defer more."""
+    for k, (lower, usual) in enumerate(zip(shed.thresholds, calibrated.thresholds, strict=True)):
+        if lower > usual:
+            raise DataError(
+                f"--shed: at tiers[{k}] the goal under pressure leads to the threshold {lower:g}, which is above "
+                f"the usual {usual:g}; choose other values, so that no tier defers what it usually accepts."
+            )
 
 
 def stand_in_of(alternatives: Mapping[str, CalibrationResult]) -> StandIn | None:

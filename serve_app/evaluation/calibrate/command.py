@@ -1,6 +1,6 @@
 """One run of `cascade calibrate`: from records to thresholds, a file to deploy, and sentences about both."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from serve_app.evaluation.calibrate import config_file
 from serve_app.evaluation.calibrate.alternatives import (
     alternative_json,
     alternative_sentences,
+    check_shed,
     stand_in_of,
     with_problems,
 )
@@ -44,7 +45,7 @@ class CalibrationRun:
 
     `user_config` is the router's; `fitted` the signals that were measured, by name; `output` the file that was written,
     or None; `latency`: whether the goal is about latencies. `alternatives`: the same for other circumstances, by name:
-    `stand_in`, while the scorer fails.
+    `stand_in`, while the scorer fails, and `shed`, under pressure.
     """
 
     id: str
@@ -118,12 +119,14 @@ def run(
     output: Path | None,
     chosen: bool = False,
     fit_records: Path | None = None,
+    shed: Sequence[float] = (),
 ) -> CalibrationRun:
     """Calibrate, and write the file to deploy if the goal is met and `output` is set.
 
     `chosen`: `cascade choose` picked the cascade on these records, so the part that it looked at must not calibrate.
     A signal in place of the recorded one counts as chosen, too. `fit_records`: a file whose examples are fitted on and
-    reported on, so that all of `records` calibrate. Raises DataError, ConfigError and SignalError.
+    reported on, so that all of `records` calibrate. `shed`: the goal's values under pressure. Raises DataError,
+    ConfigError and SignalError.
     """
     if output is not None:
         config_file.check_writable(output)
@@ -131,6 +134,7 @@ def run(
         raise DataError(
             "--chosen keeps a part of the records from calibrating, with --fit-records all of them do: leave out one."
         )
+    relaxed = goal.relaxed(shed) if shed else None
     options = replace(options, references_required=goal.labelled)
     if fit_records is None:
         dataset = load_dataset(records, options)
@@ -149,6 +153,9 @@ def run(
     alternatives: dict[str, CalibrationResult] = {}
     if options.stand_in is not None:
         alternatives["stand_in"] = calibrate(dataset, goal, set_aside=set_aside, all_tune=separate, stand_in=True)
+    if relaxed is not None:
+        alternatives["shed"] = calibrate(dataset, relaxed, set_aside=set_aside, all_tune=separate)
+        check_shed(calibrated, alternatives["shed"])
     calibrated = with_problems(calibrated, alternatives)
     user_config = config_file.settings(calibrated, dataset.source, alternatives)
     written = output if calibrated.problem is None else None

@@ -17,7 +17,7 @@ from serve_app.core.types.policy import StandIn
 from serve_app.errors import ConfigError, DataError
 from serve_app.evaluation.analysis.dataset import Source
 from serve_app.evaluation.analysis.json_values import Body
-from serve_app.evaluation.calibrate.alternatives import STAND_IN
+from serve_app.evaluation.calibrate.alternatives import SHED, STAND_IN
 from serve_app.evaluation.calibrate.results import CalibrationResult
 from serve_app.evaluation.records.example import canonical
 from serve_app.signals import AnySignalConfig, is_token_level
@@ -65,6 +65,14 @@ def settings(
     }
     if (stand_in := alternatives.get(STAND_IN)) is not None:
         note["found"][STAND_IN] = stand_in.to_json() | stand_in.report.to_json()
+    if (shed := alternatives.get(SHED)) is not None:
+        shown = shed.report.to_json()
+        note["shed"] = {
+            "thresholds": list(shed.thresholds),
+            "wish": shed.report.goal,
+            "deferral_rate": shown["on_test"]["deferral_rate"],
+            "found": {key: value for key, value in shown.items() if key not in ("cascade", "wish")},
+        }
     if calibrated.exchange:
         note["exchange"] = [asdict(point) | {"thresholds": list(point.thresholds)} for point in calibrated.exchange]
     return {"thresholds": {id_: list(calibrated.thresholds)}, "calibrations": {id_: note}}

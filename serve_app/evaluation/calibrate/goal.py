@@ -1,6 +1,7 @@
 """What a user may want of a cascade's thresholds."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal, TypeAlias
 
@@ -51,6 +52,25 @@ class Goal:
             raise ConfigError(
                 f"--deferral-rate {shares}: of all requests no more can pass beyond a tier than beyond the one before."
             )
+
+    def relaxed(self, values: Sequence[float]) -> "Goal":
+        """Return the same goal at other values, for when there is pressure. Raises ConfigError unless it is easier."""
+        name, own = next((name, value) for name, value in self._values().items() if value is not None)
+        if len(values) != len(own):
+            raise ConfigError(f"--shed: needs as many values as --{name} has, {len(own)}; got {len(values)}.")
+        for value, usual in zip(values, own, strict=True):
+            if not (value > usual if name == "risk" else value < usual):
+                side = "above" if name == "risk" else "below"
+                raise ConfigError(f"--shed {value:g}: must be {side} the usual --{name} {usual:g}.")
+        if name == "deferral-rate":
+            return replace(self, rates=tuple(values))
+        if name == "budget":
+            return replace(self, budget=values[0])
+        return replace(self, quality=values[0]) if name == "quality" else replace(self, risk=values[0])
+
+    def _values(self) -> dict[str, tuple[float, ...] | None]:
+        single = {"budget": self.budget, "quality": self.quality, "risk": self.risk}
+        return {"deferral-rate": self.rates} | {name: None if it is None else (it,) for name, it in single.items()}
 
     @property
     def labelled(self) -> bool:

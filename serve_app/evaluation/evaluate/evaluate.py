@@ -17,6 +17,7 @@ from serve_app.evaluation.analysis.dataset import Dataset, Group
 from serve_app.evaluation.analysis.past.requests import PastRequests, past_requests
 from serve_app.evaluation.evaluate.comparisons import check_names, comparisons, keys_by_name
 from serve_app.evaluation.evaluate.fronts import front
+from serve_app.evaluation.evaluate.operating.points import operating_points
 from serve_app.evaluation.evaluate.remedies.judge import judge
 from serve_app.evaluation.evaluate.results import (
     Baselines,
@@ -126,6 +127,7 @@ def _cascade(scored: Scored, compare: Sequence[str]) -> CascadeResult:
         flags=(*_better_members(view), *_arrival_dependent(view)),
         detail=front(view) if len(view.tiers) > 2 else _curves(scored, compare),
         skip=None if scored.past is None else skip_result(view, scored.past),
+        operating_points=operating_points(view),
     )
 
 

@@ -11,6 +11,7 @@ from serve_app.evaluation.analysis.costs import Unit
 from serve_app.evaluation.analysis.dataset import Source
 from serve_app.evaluation.analysis.json_values import Body, Result, plain
 from serve_app.evaluation.evaluate.fronts import ParetoFront
+from serve_app.evaluation.evaluate.operating.points import OperatingPoint
 from serve_app.evaluation.evaluate.remedies.results import Remedies
 from serve_app.evaluation.evaluate.shown_results import Extremes
 from serve_app.evaluation.evaluate.skips import SkipResult
@@ -213,7 +214,10 @@ class Curves(Result):
 
 @dataclass(frozen=True, slots=True)
 class CascadeResult(Result):
-    """One cascade on one group of examples; `remedies` and `worth` are absent unless they were asked for."""
+    """One cascade on one group of examples; `remedies` and `worth` are absent unless they were asked for.
+
+    `operating_points`: of a cascade with `shed` or `on_scorer_failure`.
+    """
 
     id: str
     tiers: tuple[tuple[str, ...], ...]
@@ -225,6 +229,7 @@ class CascadeResult(Result):
     remedies: Remedies | None = None
     worth: tuple[WorthResult, ...] = ()
     skip: SkipResult | None = None
+    operating_points: tuple[OperatingPoint, ...] = ()
 
     @property
     def curves(self) -> Curves | None:
@@ -235,7 +240,7 @@ class CascadeResult(Result):
         """Return the fields by name, with those of the curves beside them, or the Pareto front as `front`."""
         body = Result.to_json(self)
         detail = body.pop("detail")
-        for name in ("remedies", "worth", "skip"):
+        for name in ("remedies", "worth", "skip", "operating_points"):
             if not getattr(self, name):
                 del body[name]
         return body | (detail if isinstance(self.detail, Curves) else {"front": detail})

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from serve_app.evaluation.analysis.costs import Unit
 from serve_app.evaluation.evaluate.fronts import ParetoFront
+from serve_app.evaluation.evaluate.operating.table import operating_table
 from serve_app.evaluation.evaluate.paper_tables import paper_tables
 from serve_app.evaluation.evaluate.remedies.table import remedies_table
 from serve_app.evaluation.evaluate.results import (
@@ -32,11 +33,11 @@ from serve_app.evaluation.evaluate.words import (
     p_value,
     percent,
     percentage,
+    points,
     random_of,
     signed,
 )
 from serve_app.evaluation.evaluate.worth import WorthResult
-from serve_app.evaluation.statistics.bootstrap import Interval
 from serve_app.terminal.table import Table
 
 SHARES = (0.1, 0.2, 0.4, 0.6)
@@ -54,6 +55,8 @@ def tables(group: GroupResult, cascade: CascadeResult, *, brief: bool = False) -
         yield remedies_table(cascade.remedies)
     if cascade.worth:
         yield _worth(cascade.worth)
+    if cascade.operating_points:
+        yield operating_table(cascade.operating_points, brief)
     if cascade.skip is not None:
         yield _skip(cascade.skip, brief)
     if isinstance(cascade.detail, ParetoFront):
@@ -239,7 +242,7 @@ def _skip(skip: SkipResult, brief: bool) -> Table:
         limits = (("deferred", row.defer_above), ("accepted", row.accept_above))
         named = [f"{name} {limit:g}" for name, limit in limits if limit is not None]
         setting = "without skip" if k == 0 else " or ".join(named) + (" (as configured)" if k == 1 else "")
-        spent = (cell for unit in units for cell in (percentage(row.cost[unit]), _points(row.cost_less_without[unit])))
+        spent = (cell for unit in units for cell in (percentage(row.cost[unit]), points(row.cost_less_without[unit])))
         shares = (percent(row.deferred.estimate), percent(row.accepted.estimate))
         lines.append((setting, *shares, interval(row.quality), signed(row.less_without), *spent))
     costs = [name for unit in units for name in (f"cost ({UNIT_NAMES[unit]} / target's)", "less without")]
@@ -255,11 +258,6 @@ def _skip(skip: SkipResult, brief: bool) -> Table:
     note += f"config's thresholds ({', '.join(map(number, skip.thresholds))}). Costs include the look-up. "
     note += "Pick a limit on other records than those that you report."
     return Table("Skip", header, tuple(lines), note=note, optional=(4,))
-
-
-def _points(values: Interval) -> str:
-    """Return a difference of shares in percentage points, with its interval."""
-    return f"{100 * values.estimate:+.1f} [{100 * values.low:+.1f}, {100 * values.high:+.1f}]"
 
 
 def _front(front: ParetoFront) -> Table:

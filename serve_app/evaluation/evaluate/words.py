@@ -76,6 +76,11 @@ def signed(values: Interval) -> str:
     return f"{values.estimate:+.4f} [{values.low:+.4f}, {values.high:+.4f}]"
 
 
+def points(values: Interval) -> str:
+    """Return a difference of shares in percentage points, with its interval."""
+    return f"{100 * values.estimate:+.1f} [{100 * values.low:+.1f}, {100 * values.high:+.1f}]"
+
+
 def percent(value: float) -> str:
     """Return a share in percent, nothing for NaN."""
     return "" if isnan(value) else f"{value:.1%}"

@@ -29,7 +29,7 @@ class Clock:
 def watched() -> tuple[Router, Clock]:
     router, _ = built(configured())
     clock = Clock()
-    router._live = Live(router._policies, router._protection, router._readiness, clock)
+    router._live = Live(router._policies, router._protection, router._readiness, router._shedding, clock)
     return router, clock
 
 

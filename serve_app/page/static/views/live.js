@@ -72,7 +72,7 @@ const time = at => new Date(at * 1000).toLocaleTimeString();
 
 function Recent({decisions}) {
   return html`<section class="panel wide"><h2>Latest decisions</h2>${decisions.length === 0 ? html`<p class="soft">None yet. Ask something in the <a href="#/playground">playground</a>.</p>` : html`<div class="scroll" tabindex="0" role="region" aria-label="Latest decisions"><table class="data"><thead><tr><th scope="col">time</th><th scope="col">cascade</th><th scope="col">decision</th><th scope="col">answered by</th><th scope="col">agreement</th><th scope="col">took</th></tr></thead>
-    <tbody>${decisions.map(each => html`<tr key=${`${each.at}`}><th scope="row">${time(each.at)}</th><td>${each.id}</td><td>${each.answered_by === null ? html`<span class="badge">no answer</span>` : each.agreement === null && !each.deferred ? html`<span class="badge">${each.cached ? "cached" : "answered"}</span>` : html`<span class=${`badge ${each.deferred ? "defer" : "accept"}`}>${each.deferred ? "deferred" : "accepted"}</span>`} <span class="soft">${each.reason.replaceAll("_", " ")}</span></td><td>${each.answered_by ?? "–"}</td><td>${score(each.agreement)}</td><td>${seconds(each.total_s)}</td></tr>`)}</tbody></table></div>`}</section>`;
+    <tbody>${decisions.map(each => html`<tr key=${`${each.at}`}><th scope="row">${time(each.at)}</th><td>${each.id}</td><td>${each.answered_by === null ? html`<span class="badge">no answer</span>` : each.agreement === null && !each.deferred ? html`<span class="badge">${each.cached ? "cached" : "answered"}</span>` : html`<span class=${`badge ${each.deferred ? "defer" : "accept"}`}>${each.deferred ? "deferred" : "accepted"}</span>`} <span class="soft">${each.reason.replaceAll("_", " ")}${each.shed && each.reason !== "shed" ? ", under pressure" : ""}</span></td><td>${each.answered_by ?? "–"}</td><td>${score(each.agreement)}</td><td>${seconds(each.total_s)}</td></tr>`)}</tbody></table></div>`}</section>`;
 }
 
 function Trouble({error, wantKey, onRetry}) {
@@ -89,6 +89,7 @@ export default function Live({generation, wantKey}) {
   const cascade = snapshot?.cascades.find(({id}) => id === chosen) ?? snapshot?.cascades[0];
   return html`<div class="live">
     <div class="head"><h1>Live</h1>${snapshot && html`<span class=${`state ${snapshot.ready ? "fine" : "off"}`}>${snapshot.ready ? "every cascade can answer" : `waiting for ${(snapshot.waiting_for ?? []).join(", ")}`}</span>`}
+      ${cascade?.shed?.active && html`<span class="state off">under pressure (${percent(cascade.shed.pressure)} of the target's queue): ${cascade.shed.by === "members" ? "members answer alone" : "lower thresholds decide"}</span>`}
       ${cascade && html`<${CascadeChoice} cascades=${snapshot.cascades} chosen=${cascade.id} onChoose=${setChosen} />`}</div>
     ${trouble && html`<${Trouble} error=${trouble} wantKey=${wantKey} onRetry=${() => setTries(tries + 1)} />`}
     ${cascade ? html`<${Tiles} cascade=${cascade} />

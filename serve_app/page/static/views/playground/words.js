@@ -9,6 +9,7 @@ const REASONS = {
   lexical_disagreement: "the scorer failed, and by a lexical signal the answers disagree",
   refused: "a model cannot do what the request asks for",
   unaffordable: "the budget does not allow the tier",
+  shed: "many requests wait for the target",
   forced: "the request said so",
   session: "this conversation was deferred before",
 };

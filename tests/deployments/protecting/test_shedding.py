@@ -1,0 +1,251 @@
+"""A router under pressure: what it accepts then, what it says of it, and who is left alone."""
+
+from typing import Any
+
+import pytest
+
+from serve_app.api.fields.cascade_options import CascadeOptions
+from serve_app.api.intake.ask import Ask
+from serve_app.config import AppConfig
+from serve_app.core.record import DecisionRecord
+from serve_app.core.record_json import from_json, to_json
+from serve_app.core.running.cascade import outcome_of, run_cascade
+from serve_app.core.running.run import Run
+from serve_app.core.types.answer import Answer
+from serve_app.core.types.outcome import Shed
+from serve_app.core.types.prompt import Prompt, Sampling
+from serve_app.deployments.observing.metrics import SHED, SHEDDING, Metric
+from serve_app.deployments.protecting.load import Place
+from serve_app.deployments.router import Router
+from serve_app.errors import RequestError
+from tests.deployments.replies import LONG, MEMBERS, PARIS, QUESTION, ROME, Deployment
+
+GREEDY = Prompt(QUESTION.messages, sampling=Sampling(temperature=0.0))
+PLACES = {"slots": 2}
+"""With `max_waiting: 2` four places for waiting, of which two are half."""
+CALIBRATED = {"id": "c1", "thresholds": [0.5], "shed": {"thresholds": [0.0]}}
+
+
+class Served:
+    """A router whose target has two slots and four places for waiting; its members disagree, by 0."""
+
+    def __init__(self, shed: Any, b: Answer = ROME, user_config: Any = None, **cascade: Any) -> None:
+        replay = {"engine": "replay", "default": "x", "parameters": 1e9}
+        tiers = [MEMBERS, {"models": ["t"]}]
+        values = {
+            "models": {"a": replay, "b": replay, "t": replay | PLACES},
+            "cascades": {"default": {"tiers": tiers, "shed": shed} | cascade},
+        }
+        handles: dict[str, Any] = {"a": Deployment(PARIS), "b": Deployment(b), "t": Deployment(LONG)}
+        self.router = Router(AppConfig.model_validate(values), handles, handles["a"], {})
+        if user_config is not None:
+            self.router.reconfigure(user_config)
+        self.now = 0.0
+        for state in self.router._shedding._states.values():
+            state._clock = lambda: self.now
+        self.measures: list[tuple[Any, ...]] = []
+        self.router._instruments.record = self._record  # type: ignore[method-assign]
+
+    def _record(self, metric: Metric, value: float, *labels: str) -> None:
+        self.measures.append((metric.name, value, *labels))
+
+    def measured(self, metric: Metric) -> list[tuple[Any, ...]]:
+        return [measure[1:] for measure in self.measures if measure[0] == metric.name]
+
+    def wait_for_target(self, requests: int = 4) -> list[Place]:
+        return [self.router._protection.loads["t"].take() for _ in range(requests)]
+
+    def open(self, prompt: Prompt = QUESTION, **options: Any) -> Run:
+        return self.router.open(Ask("default", prompt, CascadeOptions(**options)))
+
+    async def ask(self, prompt: Prompt = QUESTION, **options: Any) -> DecisionRecord:
+        asked = Ask("default", prompt, CascadeOptions(**options))
+        run = self.router.open(asked)
+        return self.router.close(asked, run, await outcome_of(self.router.events(run)))
+
+
+def calibrated() -> dict[str, Any]:
+    return {"thresholds": {"default": [0.5]}, "calibrations": {"default": CALIBRATED}}
+
+
+async def test_under_pressure_the_calibrated_lower_threshold_decides() -> None:
+    served = Served({}, user_config=calibrated())
+    usual = await served.ask()
+    assert (usual.answered_by, usual.calibration, usual.shed) == ("t", "c1", None)
+    served.wait_for_target()
+    record = await served.ask()
+    assert (record.answered_by, record.reason, record.calibration) == ("a", "agreement", None)
+    assert record.shed == Shed("thresholds", 0.5, "c1")
+    assert record.tiers[0].decision is not None
+    assert record.tiers[0].decision.threshold == 0.0
+    assert to_json(record)["shed"] == {"by": "thresholds", "pressure": 0.5, "calibration": "c1"}
+    assert from_json(to_json(record)).shed == record.shed
+    assert served.measured(SHED) == [(1, "default", "thresholds")]
+
+
+async def test_by_members_whatever_they_say_goes_back() -> None:
+    served = Served({"by": "members"})
+    served.wait_for_target()
+    record = await served.ask()
+    assert (record.answered_by, record.reason, record.shed) == ("a", "shed", Shed("members", 0.5))
+    assert served.measured(SHED) == [(1, "default", "members")]
+
+
+async def test_it_begins_with_half_of_the_queue_and_ends_once_that_was_empty_for_a_while() -> None:
+    served = Served({"by": "members"})
+    places = served.wait_for_target(3)
+    assert (await served.ask()).shed is None
+    places += served.wait_for_target(1)
+    assert (await served.ask()).shed is not None
+    for place in places:
+        place.release()
+    assert (await served.ask()).shed == Shed("members", 0.0)
+    served.now = 9.9
+    assert (await served.ask()).shed is not None
+    served.now = 10.0
+    assert (await served.ask()).shed is None
+
+
+async def test_it_ends_though_nobody_asked_for_a_while() -> None:
+    served = Served({"by": "members"})
+    places = served.wait_for_target()
+    run = served.open()
+    for place in places:
+        place.release()
+    served.router.close(Ask("default", QUESTION), run, await run_cascade(run))
+    served.now = 3600.0
+    assert served.open().shed is None
+
+
+async def test_without_lower_thresholds_nothing_is_shed() -> None:
+    served = Served({}, user_config={"calibrations": {"default": {"id": "c1", "thresholds": [0.5]}}})
+    served.wait_for_target()
+    assert (await served.ask()).shed is None
+
+
+async def test_the_configs_own_hold_until_a_calibration_brings_some() -> None:
+    served = Served({"thresholds": [0.1]})
+    served.wait_for_target()
+    run = served.open()
+    assert (run.tiers[0].threshold, run.shed) == (0.1, Shed("thresholds", 0.5))
+    served.router.reconfigure(calibrated())
+    run = served.open()
+    assert (run.tiers[0].threshold, run.shed) == (0.0, Shed("thresholds", 0.5, "c1"))
+
+
+@pytest.mark.parametrize(
+    ("shed", "message"),
+    [
+        ([0.6], "user_config.calibrations.default.shed.thresholds[0]: 0.6 is above the threshold 0.5; it must be no"),
+        (
+            [0.1, 0.1],
+            "user_config.calibrations.default.shed.thresholds: needs 1, one for each tier but the last, got 2",
+        ),
+    ],
+)
+def test_thresholds_that_would_defer_more_are_refused(shed: list[float], message: str) -> None:
+    note = CALIBRATED | {"shed": {"thresholds": shed}}
+    served = Served({}, user_config={"calibrations": {"default": note}})
+    assert served.router._policies.refused is not None
+    assert str(served.router._policies.refused["message"]).startswith(message)
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"threshold": 0.5},
+        {"signal": "bleu"},
+        {"force": "defer"},
+        {"force": "accept"},
+        {"compare": {"strip": ["markdown"]}},
+    ],
+)
+def test_a_request_that_says_how_it_is_decided_is_decided_so(own: dict[str, Any]) -> None:
+    served = Served({"by": "members"})
+    served.wait_for_target()
+    assert served.open(**own).shed is None
+
+
+async def test_a_conversation_that_stays_with_the_target_does_so() -> None:
+    served = Served({"by": "members"}, stickiness="escalate")
+    assert (await served.ask(session="s")).answered_by == "t"
+    served.wait_for_target()
+    record = await served.ask(session="s")
+    assert (record.answered_by, record.reason, record.shed) == ("t", "session", None)
+
+
+async def test_what_is_accepted_under_pressure_begins_no_such_conversation() -> None:
+    served = Served({"by": "members"}, stickiness="escalate")
+    places = served.wait_for_target()
+    assert (await served.ask(session="s")).answered_by == "a"
+    for place in places:
+        place.release()
+    assert not served.open(session="s").escalated
+
+
+async def test_a_budget_holds_as_well() -> None:
+    served = Served({"by": "members"})
+    served.wait_for_target()
+    record = await served.ask(max_latency_s=60)
+    assert (record.answered_by, record.reason) == ("a", "shed")
+
+
+async def test_nothing_is_asked_ahead_of_a_decision_under_pressure() -> None:
+    served = Served({"by": "members"}, speculate="always")
+    assert served.open().speculation is not None
+    served.wait_for_target()
+    assert served.open().speculation is None
+
+
+@pytest.mark.parametrize(("opt_out", "shed"), [(True, None), (False, Shed("members", 0.5))])
+def test_a_request_opts_out_where_the_operator_lets_it(opt_out: bool, shed: Shed | None) -> None:
+    served = Served({"by": "members", "opt_out": opt_out})
+    served.wait_for_target()
+    if opt_out:
+        assert served.open(shed=False).shed is None
+    else:
+        with pytest.raises(RequestError, match=r"^cascade\.shed: requests cannot opt out of it at 'default'") as caught:
+            served.open(shed=False)
+        assert caught.value.param == "cascade.shed"
+    assert served.open().shed == Shed("members", 0.5)
+
+
+async def test_where_nothing_is_shed_opting_out_changes_nothing() -> None:
+    assert (await Served(None).ask(shed=False)).answered_by == "t"
+
+
+class TestWithACache:
+    async def test_an_answer_under_pressure_is_not_kept(self) -> None:
+        served = Served({"by": "members"}, cache={})
+        places = served.wait_for_target()
+        assert (await served.ask(GREEDY)).answered_by == "a"
+        again = await served.ask(GREEDY)
+        assert (again.answered_by, again.cached) == ("a", None)
+        for place in places:
+            place.release()
+        served.now = 1.0
+        assert (await served.ask(GREEDY)).shed is not None
+        served.now = 20.0
+        later = await served.ask(GREEDY)
+        assert (later.answered_by, later.cached, later.shed) == ("t", None, None)
+
+    async def test_a_kept_answer_goes_before_it(self) -> None:
+        served = Served({"by": "members"}, cache={})
+        assert (await served.ask(GREEDY)).answered_by == "t"
+        served.wait_for_target()
+        record = await served.ask(GREEDY)
+        assert record.cached is not None
+        assert (record.answered_by, record.shed) == ("t", None)
+
+
+async def test_gauges_and_live_view_say_so() -> None:
+    served = Served({"by": "members"})
+    await served.router.check_health()
+    served.wait_for_target(6)
+    assert served.open().shed == Shed("members", 1.0)
+    await served.router.check_health()
+    assert served.measured(SHEDDING) == [(0, "default"), (1, "default")]
+    cascade = served.router._live._cascade("default", 0.0)
+    assert cascade["shed"] == {"by": "members", "active": True, "pressure": 1.0}
+    await served.ask()
+    assert served.router._live._recent[-1][1].shed is not None
