@@ -4,13 +4,16 @@ import os
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.bleurt_process import BleurtProcess, environment, make
+
+if TYPE_CHECKING:
+    from tests.page.browser import Browser
 
 # Ray reads these when it is imported.
 os.environ.setdefault("RAY_AUTH_MODE", "token")
@@ -50,6 +53,18 @@ class ByFile(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         return "ray" if nodeid.startswith(STARTS_RAY) else nodeid.partition("::")[0]
+
+
+@pytest.fixture(scope="session")
+def one_browser() -> Iterator["Browser"]:
+    """A Chromium, which takes seconds to start."""
+    from tests.page.browser import MISSING, chromium
+
+    if MISSING is not None:
+        pytest.skip(f"{MISSING} is not installed; on Debian: apt-get install chromium chromium-driver")
+    with chromium() as browser:
+        browser.size(1280, 900)
+        yield browser
 
 
 @pytest.fixture(scope="session")

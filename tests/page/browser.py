@@ -46,6 +46,7 @@ class Browser:
 
     def __init__(self, driver: webdriver.Chrome) -> None:
         self.driver = driver
+        self.patience_s = WAIT_S
 
     def open(self, url: str) -> None:
         """Load a page anew, even if only the fragment differs."""
@@ -57,7 +58,7 @@ class Browser:
 
     def one(self, css: str) -> WebElement:
         """The first element once it is there."""
-        return WebDriverWait(self.driver, WAIT_S, 0.03).until(lambda _: next(iter(self.all(css)), None))
+        return WebDriverWait(self.driver, self.patience_s, 0.03).until(lambda _: next(iter(self.all(css)), None))
 
     def click(self, element: str | WebElement) -> None:
         """Click in the middle of the window: at its edges are the header and the composer."""
@@ -71,7 +72,7 @@ class Browser:
 
     def until(self, expression: str, *arguments: Any) -> Any:
         """Wait until a JavaScript expression is true."""
-        wait = WebDriverWait(self.driver, WAIT_S, 0.03)
+        wait = WebDriverWait(self.driver, self.patience_s, 0.03)
         return wait.until(
             lambda driver: driver.execute_script(f"return ({expression})", *arguments), f"never: {expression}"
         )
@@ -100,6 +101,21 @@ class Browser:
             css,
             value,
         )
+
+    def texts(self, css: str) -> list[str]:
+        """What is seen of each element."""
+        each = "return [...document.querySelectorAll(arguments[0])].map(at => at.innerText.trim())"
+        return [str(text) for text in self.run(each, css)]
+
+    def ask(self, prompt: str, turns: int = 1) -> None:
+        """Ask in the playground, and wait until the last of so many turns has ended."""
+        self.select("#prompt", prompt)
+        self.click(".send")
+        self.until_answered(turns)
+
+    def until_answered(self, turns: int = 1) -> None:
+        """Wait until so many turns of the playground have ended."""
+        self.until("document.querySelectorAll('.turn .copies').length === arguments[0]", turns)
 
     def complaints(self) -> list[str]:
         """What the browser wrote to its console since the last call: refusals of the policy, and errors."""

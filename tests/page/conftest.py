@@ -2,17 +2,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from .browser import MISSING, Browser, chromium
+from .browser import Browser
 from .serving import Served, serving
-
-
-@pytest.fixture(scope="session")
-def one_browser() -> Iterator[Browser]:
-    if MISSING is not None:
-        pytest.skip(f"{MISSING} is not installed; on Debian: apt-get install chromium chromium-driver")
-    with chromium() as browser:
-        browser.size(1280, 900)
-        yield browser
 
 
 @pytest.fixture(scope="session")

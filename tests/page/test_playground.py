@@ -9,38 +9,24 @@ from selenium.webdriver.common.keys import Keys
 from .browser import Browser
 from .serving import Served
 
-EACH_TEXT = "return [...document.querySelectorAll(arguments[0])].map(at => at.innerText.trim())"
-DONE = "document.querySelectorAll('.turn .copies').length === arguments[0]"
-
-
-def ask(browser: Browser, prompt: str, turns: int = 1) -> None:
-    """Ask, and wait until the turn has ended."""
-    browser.select("#prompt", prompt)
-    browser.click(".send")
-    browser.until(DONE, turns)
-
-
-def texts(browser: Browser, css: str) -> list[str]:
-    return [str(text) for text in browser.run(EACH_TEXT, css)]
-
 
 def test_an_accepted_prompt_shows_answers_matrix_decision_and_savings(browser: Browser) -> None:
-    ask(browser, "What is the capital of France?")
-    assert texts(browser, ".member h4") == ["small-a", "small-b"]
-    assert texts(browser, ".member .markdown") == ["The capital is Paris."] * 2
-    assert texts(browser, ".matrix tbody td") == ["1.00"] * 4
-    assert texts(browser, ".sentence") == [
+    browser.ask("What is the capital of France?")
+    assert browser.texts(".member h4") == ["small-a", "small-b"]
+    assert browser.texts(".member .markdown") == ["The capital is Paris."] * 2
+    assert browser.texts(".matrix tbody td") == ["1.00"] * 4
+    assert browser.texts(".sentence") == [
         "Accepted\nAgreement 1.00 is at least the threshold 0.700, so the answer of small-a goes back."
     ]
-    assert texts(browser, ".answer .markdown") == ["The capital is Paris."]
+    assert browser.texts(".answer .markdown") == ["The capital is Paris."]
     # 2 x (5e8 + 1.5e8) x 24 tokens, beside 2 x 7e9 x 24 of the target alone
     assert "31.2 GFLOPs" in browser.text(".costs summary")
     assert "9.3% of the target's cost" in browser.text(".costs summary")
-    assert texts(browser, ".session strong") == ["1", "1", "9.3%"]
+    assert browser.texts(".session strong") == ["1", "1", "9.3%"]
 
 
 def test_a_deferred_prompt_shows_the_target_with_its_reasoning_folded(browser: Browser) -> None:
-    ask(browser, "How many minutes?")
+    browser.ask("How many minutes?")
     assert "Agreement 0.500 is below the threshold 0.700, so large-t is asked." in browser.text(".sentence")
     assert browser.text(".answer .markdown") == "From 9:40 to 13:05 it is 205 minutes.\n\n205"
     assert "by large-t" in browser.text(".answer header")
@@ -49,7 +35,7 @@ def test_a_deferred_prompt_shows_the_target_with_its_reasoning_folded(browser: B
 
 
 def test_what_if_decides_anew_without_asking_a_model(browser: Browser, served: Served) -> None:
-    ask(browser, "How many minutes?")
+    browser.ask("How many minutes?")
     asked = {name: len(player.prompts) for name, player in served.players.items()}
     browser.select(".track input", "0.4")
     browser.until("document.querySelector('.outcome .badge')?.innerText === 'would accept'")
@@ -58,7 +44,7 @@ def test_what_if_decides_anew_without_asking_a_model(browser: Browser, served: S
     browser.until("document.querySelector('.outcome .badge')?.innerText === 'would defer'")
     browser.select(".what-if label:nth-of-type(2) select", "number")
     browser.until("document.querySelector('.outcome .badge')?.innerText === 'would accept'")
-    assert texts(browser, ".compared code") == []  # of what was decided, not of what would have been
+    assert browser.texts(".compared code") == []  # of what was decided, not of what would have been
     browser.click(".vetoes input")
     browser.until("document.querySelector('.matrix caption').innerText.includes('with a veto')")
     browser.click(".outcome .quiet")
@@ -67,7 +53,7 @@ def test_what_if_decides_anew_without_asking_a_model(browser: Browser, served: S
 
 
 def test_the_threshold_moves_by_keys_and_can_be_kept_for_the_next_prompt(browser: Browser, served: Served) -> None:
-    ask(browser, "How many minutes?")
+    browser.ask("How many minutes?")
     slider = browser.one(".track input")
     for _ in range(3):
         slider.send_keys(Keys.PAGE_DOWN)  # page down: a tenth of the range
@@ -75,8 +61,8 @@ def test_the_threshold_moves_by_keys_and_can_be_kept_for_the_next_prompt(browser
     assert slider.get_attribute("aria-valuetext") == "Threshold 0.400"
     browser.run("[...document.querySelectorAll('.outcome button')].at(-1).click()")
     assert "threshold 0.4" in browser.text(".policy")
-    ask(browser, "How many minutes?", 2)
-    assert "Accepted" in texts(browser, ".sentence")[-1]
+    browser.ask("How many minutes?", 2)
+    assert "Accepted" in browser.texts(".sentence")[-1]
 
 
 def test_members_are_shown_while_they_write(browser: Browser, served: Served) -> None:
@@ -89,7 +75,7 @@ def test_members_are_shown_while_they_write(browser: Browser, served: Served) ->
         " && document.querySelector('.member .markdown')?.innerText.startsWith('The')"
     )
     assert browser.all(".verdict") == []
-    browser.until(DONE, 1)
+    browser.until_answered()
 
 
 def test_stop_ends_the_request_and_the_next_works(browser: Browser, served: Served) -> None:
@@ -98,9 +84,9 @@ def test_stop_ends_the_request_and_the_next_works(browser: Browser, served: Serv
     browser.click(".send")
     browser.until("document.querySelector('.answer .markdown')?.innerText.includes('word')")
     browser.click(".stop")
-    browser.until(DONE, 1)
+    browser.until_answered()
     assert "Stopped." in browser.text(".turn")
-    ask(browser, "What is the capital of France?", 2)
+    browser.ask("What is the capital of France?", 2)
     assert [message.content for message in served.players["small-a"].prompts[-1].messages] == [
         "What is the capital of France?"
     ]
@@ -110,41 +96,41 @@ def test_a_tool_call_is_shown_and_its_result_goes_on(browser: Browser, served: S
     browser.run("[...document.querySelectorAll('.example')].find(at => at.innerText.startsWith('A tool')).click()")
     browser.until("document.querySelector('#prompt').value.includes('weather')")
     browser.click(".send")
-    browser.until(DONE, 1)
+    browser.until_answered()
     assert "get_weather" in browser.text(".answer .calls")
     assert json.loads(browser.text(".answer .calls pre")) == {"city": "Lisbon"}
     browser.select(".results textarea", '{"sky": "clear"}')
     browser.click(".results button")
-    browser.until(DONE, 2)
+    browser.until_answered(2)
     roles = [message.role for message in served.players["small-a"].prompts[-1].messages]
     assert roles == ["user", "assistant", "tool"]
     assert served.players["small-a"].prompts[-1].messages[2].content == '{"sky": "clear"}'
 
 
 def test_a_conversation_has_its_history_until_a_new_one_begins(browser: Browser, served: Served) -> None:
-    ask(browser, "What is the capital of France?")
-    ask(browser, "Thank you", 2)
+    browser.ask("What is the capital of France?")
+    browser.ask("Thank you", 2)
     contents = [message.content for message in served.players["small-b"].prompts[-1].messages]
     assert contents == ["What is the capital of France?", "The capital is Paris.", "Thank you"]
     browser.click(".session button")
-    ask(browser, "Again", 1)
+    browser.ask("Again", 1)
     assert [message.content for message in served.players["small-b"].prompts[-1].messages] == ["Again"]
-    assert texts(browser, ".session strong")[0] == "3"
+    assert browser.texts(".session strong")[0] == "3"
 
 
 def test_a_look_at_another_view_ends_no_conversation(browser: Browser) -> None:
-    ask(browser, "What is the capital of France?")
+    browser.ask("What is the capital of France?")
     browser.select("#prompt", "not yet sent")
     browser.run("location.hash = '#/live'")
     browser.one(".live")
     browser.run("location.hash = '#/playground'")
     browser.until("document.querySelector('#prompt')?.value === 'not yet sent'")
-    assert texts(browser, ".answer .markdown") == ["The capital is Paris."]
+    assert browser.texts(".answer .markdown") == ["The capital is Paris."]
 
 
 def test_code_is_highlighted_and_a_request_can_be_copied(browser: Browser, served: Served) -> None:
     prompt = 'Python, it\'s "quoted" \\ and\nbroken ✓ $HOME'
-    ask(browser, prompt)
+    browser.ask(prompt)
     browser.until("document.querySelectorAll('.answer .hljs-keyword').length > 1")
     browser.run("window.copied = []; navigator.clipboard.writeText = async text => { window.copied.push(text); }")
     for button in browser.all(".copies button"):
@@ -182,7 +168,7 @@ def test_a_failed_request_says_why_and_can_be_tried_again(
     browser: Browser, served: Served, trouble: int | str, heading: str, sentence: str
 ) -> None:
     served.troubled.trouble = trouble
-    ask(browser, "What is the capital of France?")
+    browser.ask("What is the capital of France?")
     assert browser.text(".fault-card h3") == heading
     assert sentence in browser.text(".fault-card")
     served.troubled.trouble = None
@@ -192,7 +178,7 @@ def test_a_failed_request_says_why_and_can_be_tried_again(
 
 def test_a_key_is_asked_for_and_sent_but_never_stored(browser: Browser, served: Served) -> None:
     served.troubled.trouble = 401
-    ask(browser, "Hello")
+    browser.ask("Hello")
     browser.select("#key", "secret-key")
     browser.click(".popover button")
     served.troubled.trouble = None
@@ -212,14 +198,14 @@ def test_a_key_is_asked_for_and_sent_but_never_stored(browser: Browser, served: 
 
 
 def test_a_target_that_is_down_leaves_the_members_in_sight(browser: Browser) -> None:
-    ask(browser, "target down, please")
-    assert texts(browser, ".member .markdown") == ["one", "two"]
+    browser.ask("target down, please")
+    assert browser.texts(".member .markdown") == ["one", "two"]
     assert "No replica of the target runs." in browser.text(".fault-card")
 
 
 def test_a_server_that_is_gone_is_said_to_be(browser: Browser) -> None:
     browser.run("window.fetch = () => Promise.reject(new TypeError('Failed to fetch'))")
-    ask(browser, "Hello")
+    browser.ask("Hello")
     assert browser.text(".fault-card h3") == "No answer from the server"
 
 
@@ -235,6 +221,6 @@ def test_broken_options_are_named_before_anything_is_sent(browser: Browser, serv
 
 def test_a_single_model_answers_alone(browser: Browser) -> None:
     browser.select(".options select", "large-t")
-    ask(browser, "What is the capital of France?")
+    browser.ask("What is the capital of France?")
     assert browser.all(".verdict") == []
     assert browser.text(".answer .markdown") == "It is Paris."

@@ -6,11 +6,10 @@ from selenium.webdriver.common.keys import Keys
 
 from .browser import Browser
 from .serving import ATTACK
-from .test_playground import ask
 
 
 def test_what_models_and_users_write_never_runs(browser: Browser) -> None:
-    ask(browser, f"attack {ATTACK}")
+    browser.ask(f"attack {ATTACK}")
     browser.until("document.querySelectorAll('.answer .markdown').length === 1")
     assert browser.run("return window.hacked ?? null") is None
     elements = "script, img, iframe, svg, math, style, base, object, embed, form:not(.results), [onerror], [onload]"
@@ -59,7 +58,7 @@ def test_axe_finds_nothing_serious_and_nothing_is_wider_than_the_window(
     browser.size(width, 900)
     try:
         found = browser.findings()
-        ask(browser, "How many minutes? In Python")
+        browser.ask("How many minutes? In Python")
         browser.run("for (const each of document.querySelectorAll('details')) each.open = true")
         assert found + browser.findings() == []
         assert browser.run("return document.documentElement.scrollWidth <= innerWidth") is True
@@ -69,7 +68,7 @@ def test_axe_finds_nothing_serious_and_nothing_is_wider_than_the_window(
 
 
 def test_the_composer_and_the_threshold_are_reached_by_tab(browser: Browser) -> None:
-    ask(browser, "How many minutes?")
+    browser.ask("How many minutes?")
     browser.run(
         "window.reached = []; document.body.focus();"
         "addEventListener('focusin', ({target: at}) => reached.push(at.id || at.type || at.tagName))"

@@ -1,13 +1,11 @@
 """The quickstart, end to end: three real models on real Ray Serve, asked by the official client."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
 
 import openai
 import pytest
-import yaml
 
 from serve_app.config.serve_file import load
 from serve_app.core.deciding.agreement import agree, survivors
@@ -15,27 +13,11 @@ from serve_app.core.deciding.deferral import decide
 from serve_app.core.types.answer import Generation
 from serve_app.signals import build_signal
 from serve_app.weights import fetch
-from tests.serve.conftest import Served, serving, until
+from tests.serve.conftest import Served, until
+
+from .conftest import CONFIG, MEMBERS, QUESTIONS
 
 pytestmark = [pytest.mark.serve, pytest.mark.models]
-CONFIG = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
-MEMBERS = ("qwen-0.5b", "smollm2-135m")
-
-# The members agree on some of these and disagree on others; which is for them to say.
-QUESTIONS = [
-    "What is the capital of France? Answer in one word.",
-    "What is the capital of Canada? Answer in one word.",
-    "What is the capital of Peru? Answer in one word.",
-    "What is the capital of Japan? Answer with the sentence: The capital of Japan is X.",
-    "Repeat exactly: The sky is blue.",
-    "Name the largest planet of the solar system in one word.",
-]
-
-
-@pytest.fixture(scope="module")
-def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with serving(yaml.safe_load(CONFIG.read_text()), tmp_path_factory.mktemp("quickstart")) as served:
-        yield served
 
 
 @pytest.fixture
