@@ -47,7 +47,7 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation.analysis": EVALUATION | {"skipping"},
     "evaluation.collect": EVALUATION - {"evaluation.metrics", "evaluation.statistics"} | {"terminal"},
     "evaluation.importing": {"config", "core", "engines", "evaluation.records", "files", "terminal"},
-    "evaluation.evaluate": COMMAND,
+    "evaluation.evaluate": COMMAND | {"files"},
     "evaluation.calibrate": COMMAND,
     "evaluation.choose": COMMAND,
     "evaluation.fit_skip": COMMAND,

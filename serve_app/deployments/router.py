@@ -59,11 +59,13 @@ from serve_app.deployments.sessions import Sessions
 from serve_app.deployments.showing.cards import cards
 from serve_app.deployments.showing.check import ConfigChecker
 from serve_app.deployments.showing.config import ConfigGraph
+from serve_app.deployments.showing.evaluation import RecordsEvaluator
 from serve_app.deployments.showing.live import Live
 from serve_app.deployments.showing.playground import ConfiguredPlayground
 from serve_app.deployments.speculation import Speculations
 from serve_app.errors import ConfigError, UnknownModelError, choices, quoted
 from serve_app.page.config import install_config
+from serve_app.page.evaluation import install_evaluation
 from serve_app.page.live import install_live
 from serve_app.page.playground import install_playground
 from serve_app.page.site import install_page
@@ -144,6 +146,7 @@ class Router:
         if self._config.router.page is not False:
             install_playground(app, ConfiguredPlayground(self._config, self._policies, self._playground_scorer))
             install_live(app, self._live)
+            install_evaluation(app, RecordsEvaluator())
             install_config(app, ConfigGraph(self._config, self._policies, self._readiness), ConfigChecker())
             install_page(app, everywhere=self._config.router.page or self._access.keys is not None)
         return app

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,12 @@ def read_appended(path: Path) -> Iterator[Iterator[tuple[Line, Object]]]:
     `file:line` if a line is not UTF-8 or not a JSON object.
     """
     with read_lines(path, growing=True) as lines:
-        yield ((line, _object(line)) for line in lines)
+        yield objects_of(lines)
+
+
+def objects_of(lines: Iterable[Line]) -> Iterator[tuple[Line, Object]]:
+    """Iterate over lines and their objects. Raises DataError with `file:line` if a line is not a JSON object."""
+    return ((line, _object(line)) for line in lines)
 
 
 def _whole(line: Line, body: Object) -> Object:

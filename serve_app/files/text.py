@@ -41,16 +41,17 @@ def read_lines(path: Path, *, growing: bool = False) -> Iterator[Iterator[Line]]
     time: a last line without its newline was cut off by a kill, and is left out.
     """
     with _opened(path) as file:
-        yield _lines(file, path, growing)
+        yield lines_of(file, str(path), growing=growing)
 
 
-def _lines(file: BinaryIO, path: Path, growing: bool) -> Iterator[Line]:
+def lines_of(file: BinaryIO, name: str, *, growing: bool = False) -> Iterator[Line]:
+    """Iterate as `read_lines` over an open file, which messages call `name`."""
     end = 0
     for number, content in enumerate(file, 1):
         end += len(content)
         if growing and not content.endswith(b"\n"):
             return
-        where = f"{path}:{number}"
+        where = f"{name}:{number}"
         line = _decoded(content.removeprefix(BYTE_ORDER_MARK) if number == 1 else content, where)
         if line.strip():
             yield Line(where, line.removesuffix("\n").removesuffix("\r"), end)

@@ -9,12 +9,11 @@ from serve_app.api.encoding import Reply
 from serve_app.api.error_detail import ErrorDetail
 from serve_app.api.error_shape import error_reply
 from serve_app.api.fields.body import Body, Text
-from serve_app.api.intake.caller import caller_of
 from serve_app.core.record_json import JsonObject
+from serve_app.page.streams import refusal
 
 MOST_CHARACTERS = 256_000
 RETRY_S = 5
-FOR_OPERATORS = ErrorDetail(403, "The config view is for operators: enter an admin's key.", code="not_an_operator")
 BUSY = ErrorDetail(429, "Another config is being checked.", "rate_limit_error", code="overloaded")
 
 
@@ -50,14 +49,14 @@ def install_config(app: FastAPI, shown: Shown, checker: Checker) -> None:
 
     @app.get("/page/config", include_in_schema=False)
     async def config(request: Request) -> Response:
-        if not caller_of(request.scope).operator:
-            return error_reply(FOR_OPERATORS, request.scope)
+        if refused := refusal(request, "The config view"):
+            return error_reply(refused, request.scope)
         return Reply(await shown.graph())
 
     @app.post("/page/check", include_in_schema=False)
     async def check(body: CheckRequest, request: Request) -> Response:
-        if not caller_of(request.scope).operator:
-            return error_reply(FOR_OPERATORS, request.scope)
+        if refused := refusal(request, "The config view"):
+            return error_reply(refused, request.scope)
         if checker.busy:
             return error_reply(BUSY, request.scope, {"retry-after": str(RETRY_S)})
         return Reply(await checker.check(body.yaml))

@@ -1,6 +1,8 @@
-"""The evaluation view: a report of `cascade evaluate`, opened in the browser alone."""
+"""The evaluation view: a report, opened in the browser alone, and records, which the server evaluates."""
 
+import gzip
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +75,6 @@ def test_two_are_shown_side_by_side(browser: Browser, served: Served, report: Pa
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ('{"kind": "header"}\n{"kind": "example"}', "This is a records file."),
         ("<html>", "This is not JSON."),
         ('{"a": 1}', "it has no groups"),
         ('{"groups": [{"name": "x", "cascades": [], "problem": "No references."}]}', "No references."),
@@ -85,7 +86,66 @@ def test_another_file_is_refused_in_words(
     path = tmp_path / "other.json"
     path.write_text(text, encoding="utf-8")
     opened(browser, served, path)
-    assert sentence in browser.text(".fault")
+    assert sentence in browser.text(".fault-card")
+
+
+@pytest.fixture
+def patient(browser: Browser) -> Iterator[Browser]:
+    """The browser, which waits longer: the process of an evaluation imports much."""
+    browser.patience_s, before = 120, browser.patience_s
+    yield browser
+    browser.patience_s = before
+
+
+def test_records_that_are_dropped_become_a_report(patient: Browser, served: Served, tmp_path: Path) -> None:
+    browser, path = patient, tmp_path / "r.jsonl.gz"
+    path.write_bytes(gzip.compress(records(tmp_path / "r.jsonl", 40).read_bytes()))
+    opened(browser, served, path)
+    browser.until("document.querySelector('.working .state') !== null")
+    browser.one(".evaluation .chart canvas")
+    assert browser.all(".working") == []
+    assert path.name in browser.text(".head")
+    assert "small + tiny → large" in browser.text(".evaluation")
+    assert browser.findings() == []
+
+
+def test_a_line_that_is_wrong_is_named(patient: Browser, served: Served, tmp_path: Path) -> None:
+    browser = patient
+    path = records(tmp_path / "r.jsonl", 5)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    lines[3] = lines[3].replace('"kind": "example"', '"kind": "sample"')
+    path.write_text("\n".join([*lines, ""]), encoding="utf-8")
+    opened(browser, served, path)
+    assert browser.text(".fault-card") == (
+        "r.jsonl cannot be shown\n\n"
+        "records:4: not a line of records: kind: 'sample' is none of header, example, answer."
+    )
+
+
+def test_a_damaged_archive_is_refused_in_words(browser: Browser, served: Served, tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl.gz"
+    path.write_bytes(b"not gzip")
+    opened(browser, served, path)
+    assert "it is not gzip, or it is damaged." in browser.text(".fault-card")
+
+
+def test_an_evaluation_shows_its_steps_and_can_be_stopped(browser: Browser, served: Served, tmp_path: Path) -> None:
+    path = records(tmp_path / "r.jsonl", 5)
+    browser.open(f"{served.url}/#/evaluation")
+    browser.one(FILE)
+    browser.run(
+        "window.fetch = async (to, {signal}) => new Response(new ReadableStream({start(out) {"
+        '  out.enqueue(new TextEncoder().encode(\'data: {"step": "comparing", "examples": 5, "models": 3}\\n\\n\'));'
+        "  signal.addEventListener('abort', () => out.error(new DOMException('', 'AbortError')));"
+        "}}))"
+    )
+    browser.one(FILE).send_keys(str(path))
+    browser.until(
+        "document.querySelector('.working .state')?.innerText === 'Comparing the answers of 3 models to 5 requests'"
+    )
+    browser.click(".working button")
+    browser.until("document.querySelector('.working') === null")
+    assert browser.all(".fault-card") == []
 
 
 def test_a_hostile_report_runs_nothing(browser: Browser, served: Served, report: Path, tmp_path: Path) -> None:

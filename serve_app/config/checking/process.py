@@ -5,11 +5,10 @@ refuses to open files, start programs and connect to anything once it has read t
 """
 
 import json
-import os
-import resource
 import sys
 from pathlib import Path
 
+from serve_app.config.checking.confinement import confine, limit
 from serve_app.config.checking.report import report
 from serve_app.config.ray_rules import load, loads
 from serve_app.config.serve_file import SHIPPED
@@ -21,9 +20,6 @@ NAME = Path("config.yaml")
 CPU_S = 20
 MOST_LINES = 200
 MOST_CHARACTERS = 1000
-MODULES = (".py", ".pyc", ".so")
-"""Endings of the files that may be opened: Python imports some modules only when a sentence needs them."""
-REFUSED = ("subprocess.", "socket.", "os.system", "os.exec", "os.posix_spawn", "os.fork")
 
 
 def checked(text: str) -> JsonObject:
@@ -41,20 +37,12 @@ def _shortened(lines: list[str]) -> list[str]:
     return [*short, f"… and {more} more."] if more > 0 else short
 
 
-def _refuse(event: str, arguments: tuple[object, ...]) -> None:
-    """Raise PermissionError for what a config has no business with."""
-    opens = event == "open" and not str(arguments[0]).endswith(MODULES)
-    if opens or event.startswith(REFUSED):
-        raise PermissionError(f"a check may not do this: {event}")
-
-
 def main() -> None:
     """Check the text on standard input."""
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
-    os.nice(5)
+    limit(CPU_S)
     load(SHIPPED["quickstart"])  # imports what a check needs
     text = sys.stdin.buffer.read().decode()
-    sys.addaudithook(_refuse)
+    confine()
     print(json.dumps(checked(text)), flush=True)
 
 

@@ -2,18 +2,14 @@
 
 import asyncio
 import json
-import os
-import sys
-from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Sequence
 
 from serve_app.core.record_json import JsonObject
+from serve_app.deployments.showing.child import command_of, started, why_ended
 
-COMMAND = (sys.executable, "-P", "-m", "serve_app.config.checking.process")
+COMMAND = command_of("serve_app.config.checking.process")
 TIME_LIMIT_S = 60.0
 """The process has a limit of processor time, too; importing Ray's rules takes most of it on a busy machine."""
-INHERITED = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH")
-"""What the process has of the server's environment, in which keys may be."""
 
 
 class ConfigChecker:
@@ -33,12 +29,7 @@ class ConfigChecker:
             self.busy = False
 
     async def _checked(self, text: str) -> JsonObject:
-        environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
-        # Ray may have added to the path of this process.
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
-        process = await asyncio.create_subprocess_exec(
-            *self._command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=environment
-        )
+        process = await started(self._command)
         try:
             async with asyncio.timeout(self._time_limit_s):
                 output, _ = await process.communicate(text.encode())
@@ -51,8 +42,7 @@ class ConfigChecker:
         if process.returncode == 0:
             told: JsonObject = json.loads(output)
             return told
-        ended = process.returncode is not None and process.returncode < 0
-        return _unchecked("it takes more time or memory than is allowed" if ended else "it failed")
+        return _unchecked(why_ended(process))
 
 
 def _unchecked(reason: str) -> JsonObject:

@@ -34,6 +34,7 @@ from serve_app.evaluation.records.header import DataFacts, Header
 from serve_app.evaluation.records.lines import read_example, read_line
 from serve_app.files.json_lines import read_appended
 from serve_app.files.task_prompts import own_messages, templated_messages
+from serve_app.files.text import Line
 
 
 class Records:
@@ -47,15 +48,20 @@ class Records:
     @classmethod
     def load(cls, path: Path) -> "Records":
         """Read a complete file, or one that is still being written. Raises DataError with the line if it is invalid."""
-        reader = _Reader()
         with read_appended(path) as lines:
-            for line, body in lines:
-                try:
-                    reader.take(body)
-                except ValueError as error:
-                    raise DataError(f"{line.where}: not a line of records: {error}.") from None
+            return cls.read(lines, str(path))
+
+    @classmethod
+    def read(cls, lines: Iterable[tuple[Line, dict[str, Any]]], name: str) -> "Records":
+        """Return the records of a file's lines. Raises DataError, which calls the file `name`, if one is invalid."""
+        reader = _Reader()
+        for line, body in lines:
+            try:
+                reader.take(body)
+            except ValueError as error:
+                raise DataError(f"{line.where}: not a line of records: {error}.") from None
         if reader.header is None:
-            raise DataError(f"{str(path)!r} holds no records: it is empty.")
+            raise DataError(f"{name!r} holds no records: it is empty.")
         answers = {model: reader.answers.get(model, Answers(reader.examples)) for model in reader.header.models}
         return cls(reader.header, reader.examples, answers)
 

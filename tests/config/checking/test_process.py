@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from serve_app.config.checking import process
+from serve_app.config.checking.confinement import refuse
 from serve_app.config.checking.process import MOST_CHARACTERS, MOST_LINES, checked
 
 HEAD = "applications:\n  - import_path: serve_app.app:build_app\n"
@@ -130,10 +130,11 @@ applications:
         ("open", (0, "r", 0)),
         ("subprocess.Popen", ("sh", ["sh"], None, None)),
         ("os.system", (b"id",)),
+        ("os.mkdir", ("/tmp/x", 0o777, -1)),
         ("socket.connect", (None, ("127.0.0.1", 80))),
     ],
 )
 def test_a_check_may_not_open_or_start_or_connect(event: str, arguments: tuple[object, ...]) -> None:
     with pytest.raises(PermissionError):
-        process._refuse(event, arguments)
-    process._refuse("open", ("/usr/lib/python3/dist-packages/x.py", "r", 0))
+        refuse(event, arguments)
+    refuse("open", ("/usr/lib/python3/dist-packages/x.py", "r", 0))

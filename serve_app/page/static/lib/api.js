@@ -7,7 +7,7 @@ export const setKey = value => { key = value.trim(); };
 export const hasKey = () => key !== "";
 
 const address = path => new URL(path, document.baseURI);
-const headers = () => ({"content-type": "application/json", ...(key && {authorization: `Bearer ${key}`})});
+const headers = type => ({"content-type": type, ...(key && {authorization: `Bearer ${key}`})});
 
 /** What went wrong, in words for the user. `kind`: unreachable, refused, broken, failed. */
 export class ApiError extends Error {
@@ -19,10 +19,10 @@ export class ApiError extends Error {
 
 const unreachable = () => new ApiError("unreachable", "The server cannot be reached. It may have stopped, or the network is down.");
 
-async function request(path, options) {
+async function request(path, {type = "application/json", ...options}) {
   let response;
   try {
-    response = await fetch(address(path), {...options, headers: headers()});
+    response = await fetch(address(path), {...options, headers: headers(type)});
   } catch (error) {
     throw error.name === "AbortError" ? error : unreachable();
   }
@@ -42,6 +42,7 @@ export const postJson = async (path, body, signal) =>
   (await request(path, {method: "POST", body: JSON.stringify(body), signal})).json();
 
 export const postStream = (path, body, take, signal) => stream(path, {method: "POST", body: JSON.stringify(body), signal}, take);
+export const postFile = (path, type, body, take, signal) => stream(path, {method: "POST", type, body, signal}, take);
 export const getStream = (path, take, signal) => stream(path, {method: "GET", signal}, take);
 
 /** Ask for a stream, and give the data of each event to `take`. Ends with [DONE]; anything else is an ApiError. */

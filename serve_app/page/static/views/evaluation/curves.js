@@ -2,13 +2,9 @@
 
 export const UNITS = {rate: "deferral rate", flops: "FLOPs, of the target's", usd: "dollars, of the target's", device_s: "device seconds, of the target's", latency_s: "latency, of the target's"};
 
-/** Everything that can be shown of a report. Throws an Error that says what is wrong with the file. */
-export function pairsOf(text) {
-  let report;
-  try { report = JSON.parse(text); } catch {
-    throw new Error(text.startsWith('{"kind"') || text.includes('\n{"kind"') ? "This is a records file. Make a report of it first: cascade evaluate FILE --report report/" : "This is not JSON. Open the report.json that cascade evaluate --report writes.");
-  }
-  if (!Array.isArray(report?.groups)) throw new Error(report?.kind ? "This is a records file. Make a report of it first: cascade evaluate FILE --report report/" : "This is no report of cascade evaluate: it has no groups. Open the report.json that --report writes.");
+/** Everything that can be shown of a report. Throws an Error that says what is wrong with it. */
+export function pairsOf(report) {
+  if (!Array.isArray(report?.groups)) throw new Error("This is no report of cascade evaluate: it has no groups. Open the report.json that --report writes, or a records file.");
   const pairs = report.groups.flatMap(group => (group.cascades ?? []).filter(({rows}) => Array.isArray(rows) && rows.length).map(cascade => ({group, cascade, name: `${group.name}: ${cascade.id}`})));
   if (!pairs.length) throw new Error(report.groups.map(({problem}) => problem).find(Boolean) ?? "This report has no curves: its cascades have more than two tiers. Open report.html beside it.");
   return {pairs, source: report.source ?? {}};

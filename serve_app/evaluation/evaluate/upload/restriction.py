@@ -1,0 +1,59 @@
+"""What is evaluated of records that come from elsewhere: what needs no encoder, no other process and no file."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from serve_app.config import AppConfig, CascadeConfig
+from serve_app.errors import DataError
+from serve_app.evaluation.analysis.options import Options
+from serve_app.evaluation.analysis.similarities import LEXICAL, plain_signals
+from serve_app.evaluation.records.file import Records
+
+COMMAND = "`cascade evaluate` with the file does"
+STAND_IN = {"signal": "rougeL", "threshold": 0.5}
+"""In place of a tier's signal that needs an encoder; every signal is evaluated under every threshold in any case."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restricted:
+    """Records whose cascades can be evaluated by `options`, and sentences about what was left out."""
+
+    records: Records
+    options: Options
+    notes: list[str]
+
+
+def restricted(records: Records) -> Restricted:
+    """Return the records with the cascades of two tiers, and options with the signals that need no encoder.
+
+    Raises DataError if there is no such cascade.
+    """
+    config = records.config
+    shown = {id_: cascade for id_, cascade in config.cascades.items() if len(cascade.tiers) == 2}
+    if not shown:
+        raise DataError(f"No cascade of these records has two tiers, so there is no curve to draw; {COMMAND} more.")
+    notes = []
+    if longer := [id_ for id_, cascade in config.cascades.items() if len(cascade.tiers) > 2]:
+        notes.append(f"Of more than two tiers, so not evaluated here: {', '.join(longer)}; {COMMAND}.")
+    named = [tier.signal for cascade in shown.values() for tier in cascade.tiers if tier.signal]
+    signals = list(dict.fromkeys([*LEXICAL, *named, *config.signals]))
+    heavy = [name for name in signals if _needs_encoder(config, name)]
+    if heavy:
+        notes.append(f"Needs an encoder, so not evaluated here: {', '.join(heavy)}; {COMMAND}.")
+    args = dict(records.header.config.args)
+    args["cascades"] = {id_: _plain(cascade, heavy) for id_, cascade in shown.items()}
+    header = replace(records.header, config=replace(records.header.config, args=args))
+    light = tuple(name for name in signals if name not in heavy)
+    return Restricted(Records(header, records.examples, records.answers), Options(signals=light, processes=1), notes)
+
+
+def _needs_encoder(config: AppConfig, name: str) -> bool:
+    return any(signal.needs_weights for signal in plain_signals(config, [name]).values())
+
+
+def _plain(cascade: CascadeConfig, heavy: Sequence[str]) -> dict[str, object]:
+    tier, target = cascade.tiers
+    if tier.signal in heavy:
+        tier = tier.model_copy(update=STAND_IN)
+    update = {"tiers": [tier, target], "skip": None}
+    return cascade.model_copy(update=update).model_dump(mode="json", exclude_unset=True)

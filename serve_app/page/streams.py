@@ -1,0 +1,35 @@
+"""Streams of events that hold something, and who may ask for one."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from fastapi import Request
+from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from serve_app.api.error_detail import ErrorDetail
+from serve_app.api.intake.caller import caller_of
+
+FOREIGN = ErrorDetail(403, "Only the page itself may ask for this.", code="cross_site")
+
+
+class HeldStream(StreamingResponse):
+    """A stream of events that calls `on_end` however it ends, also if its client leaves before the first event."""
+
+    def __init__(self, events: AsyncIterator[bytes], on_end: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(events, media_type="text/event-stream")
+        self._on_end = on_end
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._on_end()
+
+
+def refusal(request: Request, view: str) -> ErrorDetail | None:
+    """Return why a request of the page may not have an operators' `view`, or None if it may."""
+    if request.headers.get("sec-fetch-site") == "cross-site":
+        return FOREIGN
+    if not caller_of(request.scope).operator:
+        return ErrorDetail(403, f"{view} is for operators: enter an admin's key.", code="not_an_operator")
+    return None

@@ -1,0 +1,83 @@
+"""The process that evaluates records: what it says comes back, and it is ended if it takes too long."""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from serve_app.deployments.showing.evaluation import RecordsEvaluator
+from tests.evaluation.synthetic import records
+from tests.page.serving import built, configured
+
+PROBLEM = "These records could not be evaluated: {}. Run `cascade evaluate` with the file instead."
+
+
+def evaluator(program: str, time_limit_s: float = 60) -> RecordsEvaluator:
+    return RecordsEvaluator((sys.executable, "-S", "-c", program), time_limit_s)
+
+
+async def parts(*content: bytes) -> AsyncIterator[bytes]:
+    for part in content:
+        yield part
+
+
+async def told(by: RecordsEvaluator, *content: bytes) -> list[Any]:
+    """What is told of records; the last is that nothing follows."""
+    evaluation = await by.begin(parts(*content))
+    assert by.busy
+    text = b"".join([part async for part in evaluation.events()]).decode()
+    await evaluation.close()
+    assert not by.busy
+    *events, done, rest = text.split("\n\n")
+    assert (done, rest) == ("data: [DONE]", "")
+    return [json.loads(event.removeprefix("data: ")) for event in events]
+
+
+async def test_an_operator_gets_a_report_of_records(tmp_path: Path) -> None:
+    app = built(configured())[0].__serve_build_asgi_app__()
+    content = records(tmp_path / "r.jsonl", 20).read_bytes()
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as http:
+        response = await http.post("/page/evaluate", content=content, headers={"content-type": "application/jsonl"})
+    *_, last, done, _ = response.text.split("\n\n")
+    assert (response.status_code, done) == (200, "data: [DONE]")
+    body = json.loads(last.removeprefix("data: "))
+    assert (body["notes"], body["report"]["groups"][0]["name"]) == ([], "Synthetic")
+
+
+async def test_everything_that_is_sent_arrives() -> None:
+    echo = "import sys; print('data: %d\\n' % len(sys.stdin.read()))"
+    assert await told(evaluator(echo), b"a" * 300_000, b"b" * 300_000) == [600_000]
+
+
+@pytest.mark.parametrize(
+    ("program", "limit_s", "reason"),
+    [
+        ("while True: pass", 0.2, "it takes longer than 0.2 s"),
+        ("import os; os.kill(os.getpid(), 9)", 30, "it takes more time or memory than is allowed"),
+        ("raise MemoryError", 30, "it failed"),
+    ],
+)
+async def test_an_evaluation_that_fails_is_a_sentence(program: str, limit_s: float, reason: str) -> None:
+    large = b"x" * 1_000_000  # more than a pipe holds
+    assert await told(evaluator(program, limit_s), large) == [{"problem": PROBLEM.format(reason)}]
+
+
+async def test_who_stops_sending_ends_the_process() -> None:
+    by = evaluator("import sys; sys.stdin.read()")
+    never = asyncio.Event()
+
+    async def waiting() -> AsyncIterator[bytes]:
+        yield b"x"
+        await never.wait()
+
+    sending = asyncio.create_task(by.begin(waiting()))
+    while not by.busy:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    sending.cancel()
+    await asyncio.gather(sending, return_exceptions=True)
+    assert not by.busy

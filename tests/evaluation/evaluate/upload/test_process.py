@@ -1,0 +1,100 @@
+"""Records of somebody else: the report of `cascade evaluate`, and no file, program or network, whatever they hold."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serve_app.evaluation.analysis.load import load_dataset
+from serve_app.evaluation.analysis.options import Options
+from serve_app.evaluation.evaluate.evaluate import evaluate
+from serve_app.evaluation.evaluate.upload.process import FORBIDDEN, evaluated
+from serve_app.evaluation.evaluate.upload.restriction import restricted
+from serve_app.evaluation.records.file import Records
+from tests.evaluation.synthetic import answers, args, questions, records, three_tier_records, write_records
+
+LEXICAL = ("exact", "bleu", "rouge1", "rouge2", "rougeL", "chrf")
+
+
+def told(content: bytes) -> tuple[Any, list[Any]]:
+    """The result, and the steps on the way to it."""
+    steps: list[Any] = []
+    return evaluated(BytesIO(content), steps.append), steps
+
+
+def of_config(path: Path, config: Mapping[str, Any], count: int = 12) -> Path:
+    examples = questions(count)
+    return write_records(path, config, examples, answers(["small", "tiny", "large"], examples))
+
+
+def rows_of(report: Any) -> list[Any]:
+    """What is the same on every machine: the seconds that a comparison took are not."""
+    [group] = report["groups"]
+    [cascade] = group["cascades"]
+    kept = ("rate", "threshold", "quality", "quality_low", "quality_high")
+    return [(row["signal"], row["kind"], [row["curve"][name] for name in kept]) for row in cascade["rows"]]
+
+
+def with_sbert() -> dict[str, Any]:
+    """A cascade by an encoder whose weights nobody could fetch, one more signal of it, and a mix of a light one."""
+    config = args(signal="near", threshold=-0.2)
+    encoder = {"kind": "sbert", "weights": "/nowhere/model"}
+    parts = [{"signal": "rouge1"}, {"signal": "chrf"}]
+    config["signals"] = {"near": encoder, "light": {"kind": "mix", "parts": parts}}
+    config["cascades"]["default"]["skip"] = {"fitted": "/nowhere/f.npz", "encoder": "near", "defer_above": 0.9}
+    return config
+
+
+def test_the_report_is_that_of_the_command(tmp_path: Path) -> None:
+    path = records(tmp_path / "r.jsonl", 40)
+    result, steps = told(path.read_bytes())
+    assert result["notes"] == []
+    dataset = load_dataset(Records.load(path), Options(signals=LEXICAL))
+    assert rows_of(result["report"]) == rows_of(evaluate(dataset).to_json())
+    assert steps == [
+        {"step": "reading", "lines": 0},
+        {"step": "comparing", "examples": 40, "models": 3},
+        {"step": "resampling", "examples": 40},
+    ]
+
+
+def test_what_needs_an_encoder_is_left_out_and_named(tmp_path: Path) -> None:
+    chosen = restricted(Records.load(of_config(tmp_path / "r.jsonl", with_sbert())))
+    assert chosen.options.signals == (*LEXICAL, "light")
+    assert chosen.notes == ["Needs an encoder, so not evaluated here: near; `cascade evaluate` with the file does."]
+    cascade = chosen.records.config.cascades["default"]
+    assert (cascade.tiers[0].signal, cascade.tiers[0].threshold, cascade.skip) == ("rougeL", 0.5, None)
+    assert evaluate(load_dataset(chosen.records, chosen.options)).groups[0].cascades[0].id == "default"
+
+
+def test_a_cascade_of_three_tiers_has_no_curve(tmp_path: Path) -> None:
+    result, _ = told(three_tier_records(tmp_path / "r.jsonl", 5).read_bytes())
+    assert result["problem"].startswith("No cascade of these records has two tiers, so there is no curve to draw;")
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "'records' holds no records: it is empty."),
+        (b"\x89PNG\n", "records:1: not UTF-8 at byte 1."),
+        (b'{"kind": "example"}\n', "records:1: not a line of records: a header comes first."),
+        (b"[1]\n", "records:1: must be a JSON object."),
+    ],
+)
+def test_what_is_wrong_is_a_sentence_with_its_line(content: bytes, problem: str) -> None:
+    assert told(content)[0] == {"problem": problem}
+
+
+@pytest.mark.parametrize("metric", ["os:system", "bleurt"])
+def test_records_start_no_program_whatever_their_config_names(tmp_path: Path, metric: str) -> None:
+    config = args() | {"metrics": {"own": {"metric": metric, "tasks": ["closed_book_qa"]}}}
+    content = of_config(tmp_path / "r.jsonl", config).read_bytes()
+    command = [sys.executable, "-m", "serve_app.evaluation.evaluate.upload.process"]
+    done = subprocess.run(command, input=content, capture_output=True, timeout=120, check=True)
+    *_, last = done.stdout.decode().strip().split("\n\n")
+    assert json.loads(last.removeprefix("data: ")) == {"problem": FORBIDDEN}
