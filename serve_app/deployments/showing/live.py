@@ -1,11 +1,13 @@
 """What this router replica has done in the last minutes, kept so that a request costs next to nothing."""
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 from time import monotonic, time
+from typing import NamedTuple
 
+from serve_app.core.charges import RequestCost
 from serve_app.core.cost import Cost
 from serve_app.core.record import DecisionRecord
 from serve_app.core.record_json import JsonObject
@@ -29,13 +31,15 @@ REUSED_S = 0.9
 UNITS = ("usd", "flops", "device_s")
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """One request that has ended, at `at` seconds of the clock."""
+class Ended(NamedTuple):
+    """What figures need of a request that has ended, at `at` seconds of the clock; its record may be freed."""
 
     at: float
-    record: DecisionRecord
     failed: bool
+    deferred: bool
+    total_s: float | None
+    agreement: float | None
+    cost: RequestCost
 
 
 @dataclass(slots=True)
@@ -64,7 +68,7 @@ class History:
         last = self.counts[-1]
         last.asked += 1
         last.failed += ended.failed
-        last.deferred += bool(ended.record.deferred)
+        last.deferred += ended.deferred
 
     def series(self, now: int) -> Iterator[Counts]:
         """Yield the counts of the last full seconds, zeros for those without a request, the oldest first."""
@@ -92,7 +96,7 @@ class Live:
         self._readiness = readiness
         self._shedding = shedding
         self._clock = clock
-        self._histories: dict[str, History] = {}
+        self._histories: defaultdict[str, History] = defaultdict(History)
         self._recent: deque[tuple[float, DecisionRecord]] = deque(maxlen=RECENT)
         self._latest: tuple[float, JsonObject] | None = None
 
@@ -101,7 +105,9 @@ class Live:
         if any(tier.answers is not None for tier in record.tiers):
             record = record.without_answers()
         failed = outcome is not None and not isinstance(outcome.answer, Generation)
-        self._histories.setdefault(record.id, History()).add(Ended(self._clock(), record, failed))
+        deferred, seconds = bool(record.deferred), record.timings.total
+        ended = Ended(self._clock(), failed, deferred, seconds, _agreement(record), record.cost)
+        self._histories[record.id].add(ended)
         self._recent.append((time(), record))
 
     async def snapshot(self) -> JsonObject:
@@ -138,9 +144,9 @@ class Live:
         history = self._histories.get(id_, History())
         ended, series = history.within(now - WINDOW_S), list(history.series(int(now)))
         lately = [counts for counts in history.counts if counts.second > now - WINDOW_S]
-        seconds = sorted(one.record.timings.total for one in ended if one.record.timings.total is not None)
+        seconds = sorted(one.total_s for one in ended if one.total_s is not None)
         tier = self._policies.tiers[id_][0]
-        agreements = [value for one in ended if (value := _agreement(one.record)) is not None]
+        agreements = [one.agreement for one in ended if one.agreement is not None]
         limits = tier.signal_range
         expected = self._policies.expected.get(id_)
         return {
@@ -197,7 +203,7 @@ def histogram(values: Sequence[float], limits: tuple[float, float]) -> JsonObjec
 
 def _cost(ended: Sequence[Ended]) -> JsonObject:
     """Return what requests cost, beside what the target alone would have cost, in each unit that is known of both."""
-    pairs = [(one.record.cost, one.record.cost.target_only) for one in ended]
+    pairs = [(one.cost, one.cost.target_only) for one in ended]
     sums: JsonObject = {}
     for unit in UNITS:
         known = [_both(spent, alone, unit) for spent, alone in pairs if alone is not None]

@@ -97,9 +97,7 @@ async def test_decisions_are_listed_without_a_text(watched: tuple[Router, Clock]
     assert recent == [("small-a", False, 1.0), ("large-t", True, 0.5)]
     assert "Paris" not in str(snapshot)
     assert "minutes" not in str(snapshot)
-    assert all(
-        tier.answers is None for ended in router._live._histories["default"].ended for tier in ended.record.tiers
-    )
+    assert all(tier.answers is None for _, record in router._live._recent for tier in record.tiers)
 
 
 async def test_models_have_their_replicas_and_requests_in_progress(watched: tuple[Router, Clock]) -> None:

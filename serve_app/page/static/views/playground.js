@@ -93,7 +93,7 @@ export default function Playground({state, generation, wantKey}) {
     ${conversation.session.length > 0 && html`<${Session} turns=${conversation.session} onNew=${() => conversation.clear()} />`}
     ${trouble && html`<div class="fault-card" role="alert"><h2>${trouble.status === 401 ? "This server asks for a key" : "The server does not answer"}</h2><p>${trouble.message}</p><button type="button" onClick=${load}>Try again</button></div>`}
     <div class="turns">
-      ${turns.length === 0 && !trouble && html`<${Welcome} cascade=${about?.cascades.find(({id}) => id === draft.model)} onPick=${pick} />`}
+      ${turns.length === 0 && about && !trouble && html`<${Welcome} cascade=${about?.cascades.find(({id}) => id === draft.model)} onPick=${pick} />`}
       ${turns.map((turn, index) => html`<${Turn} key=${turn.number} turn=${turn} about=${about} latest=${index === turns.length - 1 && !running} onResults=${ask} onRetry=${() => retry(turn)} onKeep=${policy => setDraft({...draft, policy})} link=${link(turn)} wantKey=${wantKey} />`)}
     </div>
     <${Composer} draft=${draft} set=${setDraft} models=${models} running=${running} onSend=${send} onStop=${() => conversation.stop()} fault=${fault} />

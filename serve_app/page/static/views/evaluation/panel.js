@@ -1,5 +1,5 @@
 // One cascade of a report: its curve, a threshold that can be moved along it, and requests on both sides.
-import {html, useMemo, useState} from "../../vendor/preact.js";
+import {html, useMemo, useRef, useState} from "../../vendor/preact.js";
 import {Chart, colour} from "../../lib/chart.js";
 import {percent, score} from "../../lib/format.js";
 import {Examples} from "./requests.js";
@@ -31,20 +31,21 @@ export function Panel({pairs, start = 0, number}) {
   const {xs, order, of} = useMemo(() => ordered(row, unit), [row, unit]);
   const [place, setPlace] = useState(Math.floor(xs.length / 2));
   const at = Math.min(place, xs.length - 1), point = order[at];
-  const data = useMemo(() => [xs, of("quality_low"), of("quality_high"), of("quality"), xs.map(() => target), xs.map(x => (unit === "rate" && best ? estimate(best.quality) + x * (target - estimate(best.quality)) : null))], [xs, target]);
+  const moved = useRef(at);
+  moved.current = at;
+  const data = useMemo(() => [xs, of("quality_low"), of("quality_high"), of("quality"), xs.map(() => target), xs.map(x => (unit === "rate" && best ? estimate(best.quality) + x * (target - estimate(best.quality)) : null))], [xs, target, at]); // a move draws the chart anew
   const line = (name, width, dash) => ({stroke: () => colour(name), width, dash, points: {show: false}});
   const band = {stroke: "transparent", points: {show: false}};
   const mark = chart => {
-    const x = chart.valToPos(chart.data[0][Math.min(mark.at, chart.data[0].length - 1)], "x", true), {ctx, bbox} = chart;
+    const x = chart.valToPos(chart.data[0][Math.min(moved.current, chart.data[0].length - 1)], "x", true), {ctx, bbox} = chart;
     ctx.save(); ctx.strokeStyle = colour("ink"); ctx.setLineDash([5, 4]); ctx.beginPath(); ctx.moveTo(x, bbox.top); ctx.lineTo(x, bbox.top + bbox.height); ctx.stroke(); ctx.restore();
   };
-  mark.at = at;
   return html`<section class="panel evaluation" aria-label=${`Cascade ${number}`}>
     <div class="choices"><label>Cascade <select value=${chosen} onChange=${event => { setChosen(Number(event.target.value)); setIndex(null); }}>${pairs.map(({name}, each) => html`<option value=${each}>${name}</option>`)}</select></label>
       <label>Scored by <select value=${rows.indexOf(row)} onChange=${event => setIndex(Number(event.target.value))}>${rows.map((each, position) => html`<option value=${position}>${nameOf(each)}</option>`)}</select></label>
       <label>Against <select value=${unit} onChange=${event => setUnit(event.target.value)}>${Object.entries(UNITS).filter(([each]) => along(row, each)).map(([each, words]) => html`<option value=${each}>${words}</option>`)}</select></label></div>
     <p class="soft small">${cascade.metric} of ${group.test} requests, ${cascade.tiers[0].join(" + ")} → ${cascade.target}</p>
-    <${Chart} data=${data} shape=${`${chosen}/${rows.indexOf(row)}/${unit}/${at}`} height=${260} label=${`Quality against ${UNITS[unit]}`} scales=${{x: {time: false}}} hooks=${{draw: [mark]}}
+    <${Chart} data=${data} shape=${`${chosen}/${rows.indexOf(row)}/${unit}`} height=${260} label=${`Quality against ${UNITS[unit]}`} scales=${{x: {time: false}}} hooks=${{draw: [mark]}}
       series=${[{}, band, band, line("brand", 2.5), line("soft", 1.5, [2, 4]), line("soft", 1.5, [7, 5])]} bands=${[{series: [2, 1], fill: () => `color-mix(in srgb, ${colour("brand")} 14%, transparent)`}]}
       axes=${[{values: (_, ticks) => ticks.map(percent)}, {size: 48}]} />
     <input class="along" type="range" min="0" max=${xs.length - 1} value=${at} aria-label="Threshold" aria-valuetext=${`${percent(row.curve.rate[point])} deferred, quality ${score(row.curve.quality[point])}`} onInput=${event => setPlace(Number(event.target.value))} />
