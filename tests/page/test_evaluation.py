@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from selenium.webdriver.common.keys import Keys
 
 from serve_app.evaluation.analysis.load import load_dataset
 from serve_app.evaluation.analysis.options import Options
@@ -44,7 +45,7 @@ def test_a_threshold_moves_along_the_curve(browser: Browser, served: Served, rep
     browser.one(".evaluation .chart canvas")
     last = len(row["curve"]["rate"]) - 1
     for place, threshold in ((last, "∞"), (0, "none leads here")):
-        browser.select(".along", str(place))
+        browser.select(".along", str(row["curve"]["rate"][place]))
         browser.until("document.querySelector('.facts dd').innerText === arguments[0]", threshold)
         facts = browser.run(
             "return [...document.querySelectorAll('.facts dd')].map(at => at.innerText.split('\\n')[0])"
@@ -59,7 +60,7 @@ def test_requests_are_on_the_side_of_the_threshold_on_which_they_are(
 ) -> None:
     opened(browser, served, report)
     browser.one(".request")
-    browser.select(".along", "9999")
+    browser.select(".along", "1")
     browser.until(
         "[...document.querySelectorAll('.request .badge:nth-of-type(2)')].every(at => at.innerText === 'deferred')"
     )
@@ -70,6 +71,20 @@ def test_two_are_shown_side_by_side(browser: Browser, served: Served, report: Pa
     browser.one(".evaluation")
     browser.click(".head .check input")
     browser.until("document.querySelectorAll('.evaluation canvas').length === 2")
+    chosen = "[...document.querySelectorAll('.evaluation .choices label:nth-of-type(2) select')]"
+    scored_by = browser.run(f"return {chosen}.map(at => at.selectedOptions[0].innerText)")
+    assert scored_by[0] != scored_by[1]  # of the same cascade, which this report has alone
+
+
+def test_the_keys_move_the_threshold_from_point_to_point(browser: Browser, served: Served, report: Path) -> None:
+    opened(browser, served, report)
+    slider = browser.one(".along")
+    browser.select(".along", "0")
+    before = browser.text(".facts")
+    slider.send_keys(Keys.ARROW_RIGHT)
+    browser.until("document.querySelector('.facts').innerText !== arguments[0]", before)
+    slider.send_keys(Keys.ARROW_LEFT)
+    browser.until("document.querySelector('.facts').innerText === arguments[0]", before)
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,6 @@ export default function Evaluation({wantKey}) {
     ${work && html`<${Working} work=${work} onStop=${() => opening.stop()} />`}
     ${fault && html`<${Fault} fault=${fault} wantKey=${wantKey} />`}
     ${notes.length > 0 && html`<ul class="notes soft small">${notes.map(note => html`<li>${note}</li>`)}</ul>`}
-    ${shown && html`<div class=${`pair ${two ? "two" : ""}`}><${Panel} key=${`${name}1`} pairs=${shown.pairs} number=${1} />${two && html`<${Panel} key=${`${name}2`} pairs=${shown.pairs} start=${Math.min(1, shown.pairs.length - 1)} number=${2} />`}</div>`}
+    ${shown && html`<div class=${`pair ${two ? "two" : ""}`}><${Panel} key=${`${name}1`} pairs=${shown.pairs} number=${1} />${two && html`<${Panel} key=${`${name}2`} pairs=${shown.pairs} start=${Math.min(1, shown.pairs.length - 1)} number=${2} beside=${shown.pairs.length === 1} />`}</div>`}
   </div>`;
 }

@@ -21,6 +21,12 @@ export function ordered(row, unit) {
   return {xs: order.map(index => xs[index]), order, of: name => order.map(index => row.curve[name]?.[index] ?? null)};
 }
 
+/** The place of the value of `xs`, which is in order, that is nearest to `x`; at the end the last of equal ones. */
+export function nearest(xs, x) {
+  if (x >= xs.at(-1)) return xs.length - 1;
+  return xs.reduce((best, value, place) => (Math.abs(value - x) < Math.abs(xs[best] - x) ? place : best), 0);
+}
+
 /** The reported share of wrong accepted answers whose deferral rate is nearest. */
 export function acceptedNear(row, rate) {
   const entries = Object.values(row.accepted ?? {}).filter(Boolean);

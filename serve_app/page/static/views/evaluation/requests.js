@@ -16,6 +16,6 @@ function Example({example, threshold, target}) {
 export function Examples({extremes, target, threshold}) {
   if (!extremes) return null;
   const groups = [["Accepted, and worse than the target's", extremes.worst], ["Agree most", extremes.most], ["Agree least", extremes.least]];
-  return html`<div class="requests"><h3>Requests <span class="soft small">by ${extremes.signal}</span></h3>
+  return html`<div class="requests"><h3>Requests <span class="soft small">by ${extremes.signal}${threshold === null ? `; score by it to see on which side of the threshold they are` : ""}</span></h3>
     ${groups.map(([title, examples]) => examples?.length > 0 && html`<h4>${title}</h4>${examples.map(example => html`<${Example} key=${example.id} example=${example} threshold=${threshold} target=${target} />`)}`)}</div>`;
 }
