@@ -2,14 +2,19 @@
 
 import asyncio
 import logging
+import random
 from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
+from contextlib import aclosing
 from copy import copy
+from dataclasses import replace
+from time import monotonic
 from typing import Any, TypeVar
 
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle, DeploymentResponseGenerator
 
+from serve_app.core.retries import RetryBudget, wait_s
 from serve_app.core.types.answer import Answer, Delta, Failure
 from serve_app.core.types.policy import Embedding, Scores
 from serve_app.core.types.prompt import Prompt
@@ -28,27 +33,57 @@ CANCELLATION_LAG_S = 1.0
 class ModelHandle:
     """A `PromptServer` somewhere in the cluster, as the core's `Model`: the model `name` itself, or its `adapter`.
 
-    Options are applied once: each `options()` makes a new handle with background work of its own.
+    Options are applied once: each `options()` makes a new handle with background work of its own. With `retries` a call
+    whose replica is lost before any of its answer has come is made once more, at another replica.
     """
 
     def __init__(
-        self, name: str, handle: DeploymentHandle[Any], liveness: Liveness, adapter: str | None = None
+        self,
+        name: str,
+        handle: DeploymentHandle[Any],
+        liveness: Liveness,
+        adapter: str | None = None,
+        retries: RetryBudget | None = None,
     ) -> None:
         self._name = name
+        self._retries = retries
         self._liveness = liveness
         self._arguments = {} if adapter is None else {"adapter": adapter}
         self._generate = handle.options(method_name="generate")
         self._stream = handle.options(method_name="stream", stream=True)
 
     async def generate(self, prompt: Prompt) -> Answer:
-        try:
-            async with self._liveness.required(self._name):
-                answer: Answer = await _result(self._generate.remote(prompt, **self._arguments))
-        except (RayError, RayServeException, GoneError) as error:
-            return self._failure(error)
-        return answer
+        again = _SecondTry(prompt, self._retries)
+        while True:
+            try:
+                async with self._liveness.required(self._name):
+                    answer: Answer = await _result(self._generate.remote(prompt, **self._arguments))
+            except (RayError, RayServeException, GoneError) as error:
+                if (second := await again.after(error)) is None:
+                    return self._failure(error)
+                prompt = second
+            else:
+                return answer
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[Delta | Answer, None]:
+        again, begun = _SecondTry(prompt, self._retries), False
+        while True:
+            try:
+                async with aclosing(self._streamed(prompt)) as items:
+                    async for item in items:
+                        begun = True
+                        yield item
+            except (RayError, RayServeException, GoneError) as error:
+                second = None if begun else await again.after(error)
+                if second is None:
+                    yield self._failure(error)
+                    return
+                prompt = second
+            else:
+                return
+
+    async def _streamed(self, prompt: Prompt) -> AsyncGenerator[Delta | Answer, None]:
+        """Yield what one replica sends. Raises what Ray raises, and `GoneError`."""
         response = self._stream.remote(prompt, **self._arguments)
         assert isinstance(response, DeploymentResponseGenerator)
         finished = False
@@ -60,11 +95,9 @@ class ModelHandle:
                 yield item
                 item = await _own_cancellation_only(anext(response, None))
             finished = True
-        except (RayError, RayServeException) as error:
+        except (RayError, RayServeException):
             finished = True
-            yield self._failure(error)
-        except GoneError as error:
-            yield self._failure(error)
+            raise
         finally:
             if not finished:
                 response.cancel()
@@ -78,6 +111,30 @@ class ModelHandle:
         if isinstance(error, RayTaskError):
             return Failure("error", "The model's replica failed; see its log.", uncounted=True)
         return Failure("unavailable", "The model's replica cannot be reached.", uncounted=True)
+
+
+class _SecondTry:
+    """Another try of a call whose replica was lost, within the budget and the prompt's time."""
+
+    def __init__(self, prompt: Prompt, budget: RetryBudget | None) -> None:
+        self._prompt = prompt
+        self._budget = budget
+        self._started = monotonic()
+        if budget is not None:
+            budget.called()
+
+    async def after(self, error: Exception) -> Prompt | None:
+        """Wait a moment, and return the prompt with the time that is left; None: there is no other try."""
+        budget, self._budget = self._budget, None
+        wait = wait_s(0, random.random()) or 0.0  # noqa: S311: jitter is no secret
+        limit_s = self._prompt.timeout_s
+        left_s = None if limit_s is None else self._started + limit_s - monotonic() - wait
+        late = left_s is not None and left_s <= 0
+        if budget is None or not isinstance(error, RayActorError) or late or not budget.take():
+            return None
+        logger.warning("A replica was lost, and its call is made once more: %s", error)
+        await asyncio.sleep(wait)
+        return replace(self._prompt, timeout_s=left_s)
 
 
 class ScorerHandle:

@@ -205,6 +205,15 @@ def test_a_failed_scorer_says_why():
 
 
 @pytest.mark.parametrize(
+    ("by", "how"),
+    [("members", "whatever the members said was accepted"), ("thresholds", "a lower threshold decided")],
+)
+def test_an_answer_under_pressure(by: str, how: str):
+    text = shown(changed(ACCEPTED, shed={"by": by, "pressure": 0.625}))
+    assert f"\n62% of the target's queue was taken, so {how}\n" in text
+
+
+@pytest.mark.parametrize(
     ("cached", "source"),
     [({"age_s": 12.4}, "cached 12 s ago"), ({"age_s": 0.0, "shared": True}, "shared with an equal request")],
 )

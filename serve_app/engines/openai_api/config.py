@@ -70,7 +70,8 @@ class OpenAiApiConfig(VisionSettings):
         ge=0,
         le=10,
         description="Tries after the first, on 408, 409, 429, 5xx and lost connections; Retry-After is honoured. "
-        "A stream that has begun is not tried again, a whole answer (stream: false) that breaks off is.",
+        "A stream that has begun is not tried again, a whole answer (stream: false) that breaks off is. All requests "
+        "together have a budget of ten, and of one more for every ten requests and every ten seconds.",
     )
     max_concurrency: Annotated[int, OPERATIONAL] = Field(
         default=64, gt=0, le=MAX_CONNECTIONS, description="Requests, and so connections, at once; more wait."

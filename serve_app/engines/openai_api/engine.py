@@ -2,10 +2,11 @@
 
 What the client does and what we make of it:
 
-* It retries, by `max_retries`, on 408, 409, 429, 5xx, time-outs and lost connections: after the seconds that
-  Retry-After names (up to two minutes), else after 0.5 to 8 s with jitter. A stream that has begun is not tried again;
-  a whole answer (`stream: false`) that breaks off is. The request's own time limit holds over all tries, since the
-  caller cancels then. What an endpoint charges for tries before the last one is not known, and so not counted.
+* It does not retry: we do, by `max_retries`, on 408, 409, 429, 5xx, time-outs and lost connections: after the seconds
+  that Retry-After names (up to two minutes), else after a random part of 0.5 to 8 s; never once the request's time
+  would be over, and within a budget for all requests together. A stream that has begun is not tried again; a whole
+  answer (`stream: false`) that breaks off is. What an endpoint charges for tries before the last one is not known, and
+  so not counted.
 * Its pool holds as many connections as `max_concurrency` may be; further requests wait on our side and can leave at
   once. Cancelling closes the request's connection, which is how an endpoint learns of it.
 * It is given the key with each request, so a mounted key that changes holds from the next one on.
@@ -14,7 +15,8 @@ Answers are streamed from the endpoint even if nobody streams them here: so work
 An answer that the endpoint's content filter cut is a failure, not an answer: members then defer.
 """
 
-from collections.abc import AsyncGenerator
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from serve_app.engines.base import EngineCounters, Meter, whole
 from serve_app.engines.openai_api.config import NoKeyError, OpenAiApiConfig, read_key
 from serve_app.engines.openai_api.errors import translated
 from serve_app.engines.openai_api.events import clean_events
+from serve_app.engines.openai_api.retrying import Retries, Tries
 from serve_app.engines.running.slots import Slots
 from serve_app.engines.wire.answer import Reading
 from serve_app.engines.wire.errors import RefusedError, unreadable
@@ -43,6 +46,7 @@ class OpenAiApiEngine:
         self._dialect = config.dialect
         self._client = client
         self._slots = Slots(config.max_concurrency)
+        self._retries = Retries(config.max_retries)
 
     @classmethod
     async def load(cls, config: OpenAiApiConfig, weights: Path | None = None) -> "OpenAiApiEngine":
@@ -56,10 +60,11 @@ class OpenAiApiEngine:
         config = self._config
         if prompt.sampling.logprobs and not config.logprobs:
             raise EngineError(f"The model {self._dialect} gives no log-probabilities.")
+        tries = self._retries.begin(prompt.timeout_s)
         async with self._slots.taken(meter):
             reading = Reading(self._dialect, prompt, meter)
             try:
-                async with aclosing(self._chunks(prompt)) as chunks:
+                async with aclosing(self._chunks(prompt, tries)) as chunks:
                     while (chunk := await self._next(chunks)) is not None:
                         delta = reading.read(chunk)
                         if delta is not None:
@@ -83,7 +88,7 @@ class OpenAiApiEngine:
         self._slots.close()
         await self._client.close()
 
-    async def _chunks(self, prompt: Prompt) -> AsyncGenerator[dict[str, Any], None]:
+    async def _chunks(self, prompt: Prompt, tries: Tries) -> AsyncGenerator[dict[str, Any], None]:
         """Yield the endpoint's chunks as plain dictionaries; a whole answer is the only one."""
         body = request_body(self._dialect, prompt)
         api = self._client.chat.completions if prompt.text is None else self._client.completions
@@ -92,7 +97,7 @@ class OpenAiApiEngine:
         extra = {name: value for name, value in self._config.extra_body.items() if name not in body}
         if (limit := self._config.max_reasoning_tokens_field) in body:  # the client knows OpenAI's own fields only
             extra[limit] = body.pop(limit)
-        response = await api.create(**body, extra_body=extra, extra_headers=headers)
+        response = await _tried(lambda: api.create(**body, extra_body=extra, extra_headers=headers), tries)
         if not self._config.stream:
             yield self._plain(response)
             return
@@ -114,6 +119,19 @@ class OpenAiApiEngine:
                 return await anext(chunks, None)
 
 
+async def _tried(create: Callable[[], Awaitable[Any]], tries: Tries) -> Any:
+    """Return the client's response to a request, which is sent again as often as its tries allow."""
+    import openai
+
+    while True:
+        try:
+            return await create()
+        except openai.APIError as error:
+            if (wait := tries.wait_s(error)) is None:
+                raise
+        await asyncio.sleep(wait)
+
+
 def _client(config: OpenAiApiConfig) -> Any:
     try:
         import openai
@@ -125,7 +143,7 @@ def _client(config: OpenAiApiConfig) -> Any:
         "api_key": "given with each request",
         # Waiting for a connection of the pool is not the endpoint's delay.
         "timeout": openai.Timeout(config.timeout_s, connect=config.connect_timeout_s, pool=None),
-        "max_retries": config.max_retries,
+        "max_retries": 0,  # it knows no budget, and nothing of the request's time
         "http_client": openai.DefaultAsyncHttpxClient(event_hooks={"response": [clean_events]}),
     }
     if config.api_version is not None:

@@ -31,7 +31,7 @@ def translated(config: OpenAiApiConfig, dialect: Dialect) -> Iterator[None]:
         raise _lost(error)(f"The connection to the model {dialect} failed.") from error
     except openai.APIError as error:
         status = error.status_code if isinstance(error, openai.APIStatusError) else None
-        raise refusal(dialect, error.body, status, _retry_after_s(error)) from error
+        raise refusal(dialect, error.body, status, retry_after_s(error)) from error
     except (openai.OpenAIError, UnicodeEncodeError) as error:
         raise RefusedError(f"The client could not ask the model {dialect} ({type(error).__name__}).") from error
     except (ValueError, RecursionError) as error:  # what bytes, JSON and numbers of an answer can come to
@@ -46,7 +46,7 @@ def _lost(error: Exception) -> type[EngineError]:
     return RefusedError if type(error.__cause__).__name__ in ("ConnectError", "ConnectTimeout") else EngineError
 
 
-def _retry_after_s(error: Exception) -> float | None:
+def retry_after_s(error: Exception) -> float | None:
     """Return the seconds that the endpoint's Retry-After names; a date, which few send, counts as none."""
     import openai
 

@@ -1,0 +1,64 @@
+"""Retries that cannot become a storm: how many there may be, and how long to wait before each."""
+
+from collections.abc import Callable
+from time import monotonic
+
+RESERVE = 10.0
+"""Retries that a client which has failed nothing for a while may make in a row."""
+PER_CALL, PER_S = 0.1, 0.1
+"""Retries that are saved up with every call, and with every second."""
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 8.0
+"""The longest waits before the first retry, and before any; each retry doubles it."""
+LONGEST_NAMED_S = 120.0
+"""Beyond it a wait that the other side names is not sat out: the failure is passed on."""
+
+
+class RetryBudget:
+    """The retries that may still be made; over any time no more than the reserve, and those saved up with calls and time.
+
+    A token bucket, as Finagle's retry budgets are: if all calls fail, a tenth of them is tried again, not each of them
+    several times over. `clock` returns seconds.
+    """
+
+    def __init__(
+        self,
+        reserve: float = RESERVE,
+        per_call: float = PER_CALL,
+        per_s: float = PER_S,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._reserve = reserve
+        self._per_call = per_call
+        self._per_s = per_s
+        self._clock = clock
+        self._saved = reserve
+        self._at = clock()
+
+    def called(self) -> None:
+        """Count a call, other than a retry."""
+        self._save(self._per_call)
+
+    def take(self) -> bool:
+        """Take a retry, and return whether there was one left."""
+        self._save(0.0)
+        if self._saved < 1:
+            return False
+        self._saved -= 1
+        return True
+
+    def _save(self, more: float) -> None:
+        now = self._clock()
+        self._saved = min(self._reserve, self._saved + self._per_s * (now - self._at) + more)
+        self._at = now
+
+
+def wait_s(retry: int, draw: float, named_s: float | None = None) -> float | None:
+    """Return the seconds to wait before a retry, counted from 0, or None if that should not be made.
+
+    `draw` is a random number in 0..1. Without a wait that the other side names (Retry-After) it is a random part of one
+    that doubles with each retry ("full jitter"; Brooker, Exponential Backoff And Jitter, AWS 2015). A named one is kept,
+    and made longer by up to a tenth, so that not all who were told the same come back at the same time.
+    """
+    if named_s is None:
+        return float(draw * min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** min(retry, 10)))
+    return named_s * (1 + 0.1 * draw) if named_s <= LONGEST_NAMED_S else None
