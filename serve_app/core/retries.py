@@ -14,7 +14,7 @@ LONGEST_NAMED_S = 120.0
 
 
 class RetryBudget:
-    """The retries that may still be made; over any time no more than the reserve, and those saved up with calls and time.
+    """The retries that may still be made: over any time no more than a reserve, and those saved up with calls and time.
 
     A token bucket, as Finagle's retry budgets are: if all calls fail, a tenth of them is tried again, not each of them
     several times over. `clock` returns seconds.
@@ -56,8 +56,8 @@ def wait_s(retry: int, draw: float, named_s: float | None = None) -> float | Non
     """Return the seconds to wait before a retry, counted from 0, or None if that should not be made.
 
     `draw` is a random number in 0..1. Without a wait that the other side names (Retry-After) it is a random part of one
-    that doubles with each retry ("full jitter"; Brooker, Exponential Backoff And Jitter, AWS 2015). A named one is kept,
-    and made longer by up to a tenth, so that not all who were told the same come back at the same time.
+    that doubles with each retry ("full jitter"; Brooker, Exponential Backoff And Jitter, AWS 2015). A named one is
+    kept, and made longer by up to a tenth, so that not all who were told the same come back at the same time.
     """
     if named_s is None:
         return float(draw * min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** min(retry, 10)))

@@ -126,7 +126,7 @@ class _SecondTry:
     async def after(self, error: Exception) -> Prompt | None:
         """Wait a moment, and return the prompt with the time that is left; None: there is no other try."""
         budget, self._budget = self._budget, None
-        wait = wait_s(0, random.random()) or 0.0  # noqa: S311: jitter is no secret
+        wait = wait_s(0, random.random()) or 0.0
         limit_s = self._prompt.timeout_s
         left_s = None if limit_s is None else self._started + limit_s - monotonic() - wait
         late = left_s is not None and left_s <= 0

@@ -1,12 +1,18 @@
 """Failures of replicas as data, without a cluster."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from copy import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from ray.exceptions import RayActorError, RayTaskError
+from ray.serve.exceptions import BackPressureError
+from ray.serve.handle import DeploymentResponseGenerator
 
-from serve_app.core.types.answer import Failure
+from serve_app.core.retries import RetryBudget
+from serve_app.core.types.answer import Delta, Failure, Generation
 from serve_app.core.types.prompt import Message, Prompt
 from serve_app.deployments import handles
 from serve_app.deployments.handles import ModelHandle
@@ -81,3 +87,117 @@ async def test_cancelling_reaches_the_replica() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert response.cancelled
+
+
+class Replicas:
+    """A deployment handle whose calls go, one after another, to replicas that were lost or that answer."""
+
+    def __init__(self, *ends: Any) -> None:
+        self.ends = list(ends)
+        self.prompts: list[Prompt] = []
+        self.streams = False
+
+    def options(self, **options: Any) -> "Replicas":
+        other = copy(self)
+        other.streams = options.get("stream", False)
+        return other
+
+    def remote(self, prompt: Prompt, **_: Any) -> Any:
+        self.prompts.append(prompt)
+        items = self.ends.pop(0)
+
+        async def work() -> Any:
+            if isinstance(items[-1], Exception):
+                raise items[-1]
+            return items[-1]
+
+        return Stream(items) if self.streams else Response(work)
+
+
+class Stream(DeploymentResponseGenerator):
+    """What a replica sends, until it is lost."""
+
+    def __init__(self, items: Sequence[Any]) -> None:
+        self.items = list(items)
+        self.cancelled = False
+
+    def __aiter__(self) -> "Stream":
+        return self
+
+    async def __anext__(self) -> Any:
+        if not self.items:
+            raise StopAsyncIteration
+        if isinstance(item := self.items.pop(0), Exception):
+            raise item
+        return item
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+LOST = RayActorError()
+PARIS = Generation("Paris", "stop", 10, 2)
+HALF = Delta("Par", 10, 1)
+
+
+def served(*ends: Any, retries: RetryBudget | None) -> tuple[ModelHandle, list[Prompt]]:
+    replicas: Any = Replicas(*ends)
+    return ModelHandle("a", replicas, Liveness(dict, after_s=10), retries=retries), replicas.prompts
+
+
+async def ended(model: ModelHandle, prompt: Prompt, stream: bool) -> list[Any]:
+    if not stream:
+        return [await model.generate(prompt)]
+    return [item async for item in model.stream(prompt)]
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test waits before a retry."""
+    monkeypatch.setattr(handles, "wait_s", lambda *_: 0.0)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_call_of_a_lost_replica_is_made_once_more_with_the_time_that_is_left(stream: bool) -> None:
+    model, prompts = served([LOST], [PARIS], retries=RetryBudget())
+    assert await ended(model, replace(PROMPT, timeout_s=60.0), stream) == [PARIS]
+    first, second = prompts
+    assert first.timeout_s == 60.0
+    assert second.timeout_s is not None
+    assert 50 < second.timeout_s < 60
+    assert replace(second, timeout_s=60.0) == first
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("ends", "retries", "limit_s"),
+    [
+        (([LOST], [LOST], [PARIS]), RetryBudget(), 60.0),
+        (([LOST], [PARIS]), RetryBudget(reserve=0), 60.0),
+        (([LOST], [PARIS]), None, 60.0),
+        (([LOST], [PARIS]), RetryBudget(), 0.0),
+        (([RayTaskError("f", "", ValueError())], [PARIS]), RetryBudget(), 60.0),
+        (([BackPressureError(1, 1)], [PARIS]), RetryBudget(), 60.0),
+    ],
+    ids=["lost twice", "no budget left", "no other replica", "no time left", "its replica raised", "its queue is full"],
+)
+async def test_otherwise_its_failure_is_the_answer(
+    ends: tuple[list[Any], ...], retries: RetryBudget | None, limit_s: float, stream: bool
+) -> None:
+    model, prompts = served(*ends, retries=retries)
+    [failure] = await ended(model, replace(PROMPT, timeout_s=limit_s), stream)
+    assert isinstance(failure, Failure)
+    assert len(prompts) == (2 if ends[1] == [LOST] else 1)
+
+
+async def test_a_stream_that_has_begun_is_not_begun_again() -> None:
+    model, prompts = served([HALF, LOST], [PARIS], retries=RetryBudget())
+    first, failure = await ended(model, PROMPT, stream=True)
+    assert (first, failure.kind, len(prompts)) == (HALF, "unavailable", 1)
+
+
+async def test_all_calls_of_a_deployment_share_its_budget() -> None:
+    budget = RetryBudget(reserve=1, per_call=0, per_s=0)
+    model, prompts = served([LOST], [PARIS], [LOST], retries=budget)
+    assert [await model.generate(PROMPT), (await model.generate(PROMPT)).kind] == [PARIS, "unavailable"]
+    assert len(prompts) == 3

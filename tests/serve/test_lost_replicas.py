@@ -28,6 +28,7 @@ def config(folder: Path) -> dict[str, Any]:
         models[name] = {"engine": "replay", "records": str(records), "answers": [slow]}
     sleeping = {"autoscaling_config": {"min_replicas": 0}}
     models["sleeper"] = {"engine": "replay", "records": str(folder / "none.jsonl"), "deployment": sleeping}
+    models["pair"] = {"engine": "replay", "answers": [slow], "deployment": {"num_replicas": 2}}
     tiers = [{"models": ["first", "second"], "signal": "exact", "threshold": 1}, {"models": ["target"]}]
     args = {"models": models, "cascades": {"default": {"tiers": tiers}}, "router": {"unavailable_after_s": 2}}
     entry = {"name": "cascade", "route_prefix": "/", "import_path": "serve_app.app:build_app", "args": args}
@@ -114,6 +115,16 @@ async def test_a_router_that_dies_loses_no_request(served: Served, http: httpx.A
     ray.kill(ray.get_actor(name, namespace="serve"))
     assert [(await answer).status_code for answer in asked] == [200] * 8
     assert replicas("Router") != [name]
+
+
+async def test_what_a_lost_replica_worked_on_another_one_answers(served: Served, http: httpx.AsyncClient) -> None:
+    import ray
+
+    question = {"model": "pair", "messages": [{"role": "user", "content": "slowly"}]}
+    asked = [asyncio.create_task(ask(http, **question)) for _ in range(8)]
+    await until(lambda: served.active("pair"), [4, 4])
+    ray.kill(ray.get_actor(replicas("pair")[0], namespace="serve"))
+    assert [(await answer).status_code for answer in asked] == [200] * 8
 
 
 async def test_a_lost_member_defers(served: Served, http: httpx.AsyncClient) -> None:

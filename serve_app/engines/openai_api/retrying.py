@@ -39,7 +39,7 @@ class Tries:
         """
         if self._made >= self._most or not _transient(error):
             return None
-        wait = wait_s(self._made, random.random(), retry_after_s(error))  # noqa: S311: jitter is no secret
+        wait = wait_s(self._made, random.random(), retry_after_s(error))
         if wait is None or (self._ends is not None and monotonic() + wait >= self._ends) or not self._budget.take():
             return None
         self._made += 1
