@@ -29,6 +29,11 @@ def report(name: str, file: ServeFile) -> Report:
         warnings.append(f"warning: {problem} Until then it refuses what comes from other machines.")
     if names := unpinned_warning(args):
         warnings.append(names)
+    warnings += [
+        f"cascades.{id_}.shed: there are no lower thresholds, so nothing is shed: cascade calibrate --shed finds some."
+        for id_, cascade in file.args_in_force().cascades.items()
+        if cascade.shed is not None and cascade.shed.by == "thresholds" and cascade.shed.thresholds is None
+    ]
     return Report(lines, warnings)
 
 

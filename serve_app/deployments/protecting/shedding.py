@@ -44,7 +44,8 @@ class Shedding:
         """Yield each cascade that may shed, whether it does now, and its pressure."""
         self.observe()
         for id_, state in self._states.items():
-            yield id_, state.active, self._targets[id_].pressure
+            able = self._rules[id_].by == "members" or id_ in self._policies.shed_thresholds
+            yield id_, state.active and able, self._targets[id_].pressure
 
     def state(self, cascade: str) -> JsonObject | None:
         """Return how a cascade sheds, whether it does now, and its pressure, for people to see; None if never."""

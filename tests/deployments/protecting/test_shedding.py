@@ -121,6 +121,7 @@ async def test_without_lower_thresholds_nothing_is_shed() -> None:
     served = Served({}, user_config={"calibrations": {"default": {"id": "c1", "thresholds": [0.5]}}})
     served.wait_for_target()
     assert (await served.ask()).shed is None
+    assert list(served.router._shedding.states()) == [("default", False, 0.5)]
 
 
 async def test_the_configs_own_hold_until_a_calibration_brings_some() -> None:

@@ -1,0 +1,40 @@
+"""What `cascade check` says of a valid config that does not do what it seems to."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from serve_app.config.checking.report import report
+from serve_app.config.serve_file import load
+
+CALIBRATED = {"id": "c1", "thresholds": [0.5], "shed": {"thresholds": [0.2]}}
+
+
+@pytest.mark.parametrize(
+    ("shed", "calibrations", "warned"),
+    [
+        ({}, {}, True),
+        ({}, {"default": CALIBRATED | {"shed": None}}, True),
+        ({}, {"default": CALIBRATED}, False),
+        ({"thresholds": [0.2]}, {}, False),
+        ({"by": "members"}, {}, False),
+        (None, {}, False),
+    ],
+)
+def test_a_cascade_that_would_shed_nothing(tmp_path: Path, shed: Any, calibrations: Any, warned: bool) -> None:
+    tiers = [{"models": ["a", "b"], "signal": "exact", "threshold": 0.5}, {"models": ["t"]}]
+    args = {
+        "models": {name: {"engine": "replay", "default": "x"} for name in "abt"},
+        "cascades": {"default": {"tiers": tiers, "shed": shed}},
+    }
+    router = {"name": "Router", "user_config": {"calibrations": calibrations}}
+    application = {"import_path": "serve_app.app:build_app", "args": args, "deployments": [router]}
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump({"applications": [application]}))
+    warnings = report("config.yaml", load(path)).warnings
+    sentence = (
+        "cascades.default.shed: there are no lower thresholds, so nothing is shed: cascade calibrate --shed finds some."
+    )
+    assert warnings == ([sentence] if warned else [])
