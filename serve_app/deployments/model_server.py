@@ -8,6 +8,7 @@ from contextlib import aclosing
 from serve_app.config import DeployedModel
 from serve_app.core.types.answer import Answer, Delta
 from serve_app.core.types.prompt import Prompt
+from serve_app.deployments.observing.logs import drop_unwritable_lines
 from serve_app.deployments.observing.metrics import ENGINE_ACTIVE, MODEL, Instruments
 from serve_app.engines import Engine, EngineCounters, WeightsSettings, load_engine
 from serve_app.engines.running.answer import answer, stream_answer, warm_up
@@ -45,6 +46,7 @@ class ModelServer(PromptServer):
     """Fetches the weights (once a node), loads the engine, and answers prompts. `check_health` comes first."""
 
     def __init__(self, name: str, config: DeployedModel) -> None:
+        drop_unwritable_lines()
         self.name = name
         self._config = config
         self._loaded: Engine | None = None

@@ -34,6 +34,7 @@ from serve_app.deployments.caching.answer_cache import AnswerCache
 from serve_app.deployments.cors import open_to
 from serve_app.deployments.handles import ScorerHandle
 from serve_app.deployments.inline_scorer import InlineScorer, LexicalScorer
+from serve_app.deployments.observing.logs import drop_unwritable_lines
 from serve_app.deployments.observing.measures import request_measures
 from serve_app.deployments.observing.metrics import (
     CACHE,
@@ -90,6 +91,7 @@ class Router:
         scorer: DeploymentHandle[Any],
         isolated: dict[str, DeploymentHandle[Any]],
     ) -> None:
+        drop_unwritable_lines()
         self._tracing = _tracing(config)
         self._instruments = Instruments(ROUTER)
         self._gate = Gate()

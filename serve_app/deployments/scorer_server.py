@@ -11,6 +11,7 @@ from typing import Any
 
 from serve_app.config import ScorerConfig
 from serve_app.core.types.policy import Embedding, Scores
+from serve_app.deployments.observing.logs import drop_unwritable_lines
 from serve_app.deployments.observing.metrics import (
     SCORER,
     SCORER_BATCH_SECONDS,
@@ -48,6 +49,7 @@ class ScorerServer:
     """
 
     def __init__(self, signals: dict[str, SignalConfig], config: ScorerConfig) -> None:
+        drop_unwritable_lines()
         self._signals = {name: _build(signal) for name, signal in signals.items()}
         self._max_texts = config.max_batch_texts
         self._waiting: dict[Job, deque[Waiting]] = defaultdict(deque)

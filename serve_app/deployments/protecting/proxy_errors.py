@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from serve_app.api.encoding import event
 from serve_app.api.error_detail import ErrorDetail, retry_after
 from serve_app.api.error_shape import error_body, error_reply
+from serve_app.deployments.observing.logs import drop_unwritable_lines
 
 REPEATABLE_BYTES = 4_000_000
 """A longer request is not kept for a second try."""
@@ -35,6 +36,7 @@ SERVE_PATHS = "/-/"
 
 def middlewares() -> list[Middleware]:
     """Return what Serve's proxies wrap around every request."""
+    drop_unwritable_lines()
     return [Middleware(ProxyErrorsMiddleware)]
 
 

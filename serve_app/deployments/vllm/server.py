@@ -17,6 +17,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from serve_app.config import VllmLoraModel, VllmModel
 from serve_app.deployments.model_server import PromptServer
+from serve_app.deployments.observing.logs import drop_unwritable_lines
 from serve_app.deployments.vllm.options import llm_arguments
 from serve_app.engines import Engine
 from serve_app.engines.running.answer import warm_up
@@ -34,6 +35,7 @@ class VllmServer(PromptServer, LLMServer):
     async def __init__(  # type: ignore[misc]  # Serve awaits it
         self, llm_config: LLMConfig, model: VllmModel, adapters: Mapping[str, VllmLoraModel]
     ) -> None:
+        drop_unwritable_lines()
         name = llm_config.model_id
         folder = await weights_on_every_node(model.weights, model.sha256)
         model.check_folder(folder)
