@@ -116,7 +116,7 @@ def test_a_tier_is_chosen_in_the_drawing_and_by_its_button(browser: Browser, ser
     open_config(browser, served)
     words = "document.querySelector('.tier-words .policy-words').innerText"
     browser.until(f"{words}.includes('Accepts if the agreement is at least 0.7; else it defers to large-t.')")
-    browser.click(browser.all(".graph .ground")[1])
+    browser.click(browser.all(".graph .box")[-1])
     browser.until(f"{words}.startsWith('Answers what is deferred to it.')")
     browser.click(browser.all(".tier-words button")[0])
     browser.until(f"{words}.startsWith('Asks small-a and small-b at once')")

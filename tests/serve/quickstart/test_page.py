@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from serve_app.config.key_file import create_key
+from tests.evaluation.synthetic import records
 from tests.page.browser import Browser
 from tests.page.relay import relaying
 from tests.serve.conftest import PATIENCE_S, Served, until
@@ -97,6 +99,13 @@ def test_a_real_models_tool_call_is_shown(page: Browser, quickstart: Served) -> 
     assert "get_weather" in page.text(".answer .calls")
     assert '"city"' in page.text(".answer .calls pre")
     assert page.texts(".results button") == ["Send the result"]
+
+
+def test_dropped_records_are_evaluated_beside_the_models(page: Browser, quickstart: Served, tmp_path: Path) -> None:
+    page.open(f"{quickstart.url}/#/evaluation")
+    page.one(".drop input").send_keys(str(records(tmp_path / "r.jsonl", 40)))
+    page.one(".evaluation .chart canvas")
+    assert page.all(".fault-card") == []
 
 
 def test_answers_are_seen_in_parts_until_the_stream_breaks_off_and_the_server_is_gone(

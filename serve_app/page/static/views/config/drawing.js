@@ -16,7 +16,8 @@ export function layout(cascade, width) {
     const across = Math.min(columns, tier.models.length), rows = Math.ceil(tier.models.length / columns);
     const wide = Math.min(BOX.most, (inner - (across - 1) * GAP) / across);
     const height = TITLE + rows * (BOX.height + GAP) + (tier.signal ? GATE : 4);
-    const boxes = tier.models.map((_, index) => ({x: EDGE + (index % columns) * (wide + GAP), y: y + TITLE + Math.floor(index / columns) * (BOX.height + GAP), width: wide}));
+    const left = (width - across * wide - (across - 1) * GAP) / 2;
+    const boxes = tier.models.map((_, index) => ({x: left + (index % columns) * (wide + GAP), y: y + TITLE + Math.floor(index / columns) * (BOX.height + GAP), width: wide}));
     const frame = {y, height, boxes, gate: y + height - GATE};
     y += height + (number < cascade.tiers.length - 1 ? ARROW : 1);
     return frame;

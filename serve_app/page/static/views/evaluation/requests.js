@@ -1,6 +1,6 @@
 // Requests of a report with all answers: those that agree most and least, and the accepted that lose most.
 import {html} from "../../vendor/preact.js";
-import {numeric, score} from "../../lib/format.js";
+import {numeric, percent, score} from "../../lib/format.js";
 
 const question = ({inputs}) => (typeof inputs === "object" ? Object.values(inputs ?? {}).filter(value => typeof value === "string").join("\n") : String(inputs));
 
@@ -15,7 +15,7 @@ function Example({example, threshold, target}) {
 
 export function Examples({extremes, target, threshold}) {
   if (!extremes) return null;
-  const groups = [["Accepted, and worse than the target's", extremes.worst], ["Agree most", extremes.most], ["Agree least", extremes.least]];
+  const groups = [[`Accepted if ${percent(extremes.rate)} are deferred, and worse than the target's`, extremes.worst], ["Agree most", extremes.most], ["Agree least", extremes.least]];
   return html`<div class="requests"><h3>Requests <span class="soft small">by ${extremes.signal}${threshold === null ? `; score by it to see on which side of the threshold they are` : ""}</span></h3>
     ${groups.map(([title, examples]) => examples?.length > 0 && html`<h4>${title}</h4>${examples.map(example => html`<${Example} key=${example.id} example=${example} threshold=${threshold} target=${target} />`)}`)}</div>`;
 }
