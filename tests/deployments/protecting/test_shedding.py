@@ -248,5 +248,6 @@ async def test_gauges_and_live_view_say_so() -> None:
     assert served.measured(SHEDDING) == [(0, "default"), (1, "default")]
     cascade = served.router._live._cascade("default", 0.0)
     assert cascade["shed"] == {"by": "members", "active": True, "pressure": 1.0}
+    assert (await served.router.readiness()).details["shedding"] == ["default"]
     await served.ask()
     assert served.router._live._recent[-1][1].shed is not None

@@ -7,6 +7,7 @@ from serve_app.api.service import Readiness
 from serve_app.config import AppConfig
 from serve_app.deployments.policies import Policies
 from serve_app.deployments.showing.config import ConfigGraph, bundle_words
+from serve_app.deployments.showing.policy_words import policy_sentences, remedy_sentences
 
 REPLAY = {"engine": "replay", "default": "x"}
 REMOTE = {
@@ -116,6 +117,20 @@ async def test_remedies_are_told_in_words() -> None:
         "If the target fails, the best member's answer stands in (on_target_failure).",
     ]
     assert (await graph())["cascades"][1]["remedies"] == []
+
+
+def test_what_is_done_under_pressure_and_without_a_scorer_is_told_in_words() -> None:
+    stand_in = {"signal": "chrf", "threshold": 0.45}
+    tier = {"models": ["a", "b"], "signal": "sbert", "threshold": 0.7, "on_scorer_failure": stand_in}
+    cascade = {"tiers": [tier, {"models": ["t"]}], "shed": {"by": "members", "begin_at": 0.75}}
+    models = {name: {"engine": "replay", "default": "x"} for name in "abt"}
+    config = AppConfig.model_validate({"models": models, "cascades": {"c": cascade}})
+    told = policy_sentences(config.tiers("c", [0.7])[0], "t", None, first=True)
+    assert "If the scorer fails, chrf decides, at 0.45 (on_scorer_failure)." in told
+    assert remedy_sentences(config.cascades["c"]) == [
+        "While 75% of the places for waiting at the target are taken, the best answer of the members is accepted "
+        "(shed)."
+    ]
 
 
 async def test_models_have_sizes_sources_and_deployments() -> None:
