@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 SIDE_BY_SIDE := -n 2 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help install bleurt-env vllm-cpu helm-env audit-env serve test test-slow test-vllm check format coverage bench bench-vllm bench-signals bench-scaling bench-overload bench-latency bench-peers bench-floor soak chaos bench-page bench-evaluate evaluate results load paper-configs docs docs-reference k8s-render k8s-check image-check image-lock sbom audit monitoring-check clean
+.PHONY: help install bleurt-env vllm-cpu helm-env audit-env k8s-server k8s-server-test serve test test-slow test-vllm check format coverage bench bench-vllm bench-signals bench-scaling bench-overload bench-latency bench-peers bench-floor soak chaos bench-page bench-evaluate evaluate results load paper-configs docs docs-reference k8s-render k8s-check image-check image-lock sbom audit monitoring-check clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -177,6 +177,14 @@ k8s-check: install ## Fail if the committed k8s/ is not what the configs render 
 	@set -e; for pair in $(K8S); do $(BIN)/cascade k8s render $${pair#*=} --overlay $${pair%%=*} --check; done
 	$(BIN)/hadolint k8s/Dockerfile
 
+k8s-server: .k8s-server/kube-apiserver ## Build a Kubernetes API server of Debian's sources (root on Debian 12; 10 minutes)
+
+.k8s-server/kube-apiserver:
+	@tests/cluster/server/build.sh .k8s-server
+
+k8s-server-test: install k8s-server ## cascade k8s apply, diff and delete with a real API server
+	$(BIN)/python -m tests -q tests/cluster/server
+
 image-check: install ## Whether pip could make every variant of the image, in pinned versions (needs an index; a minute)
 	@$(BIN)/python k8s/packages.py
 
@@ -196,4 +204,4 @@ monitoring-check: install ## The dashboard and the alerts, against a real Promet
 	$(BIN)/python -m tests -q tests/monitoring
 
 clean: ## Remove .venv and caches (not the fetched models)
-	rm -rf $(VENV) $(VENV)-helm $(VENV)-audit $(VENV)-bleurt $(VENV)-bleurt.lock $(VENV)-peers $(VLLM) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf .k8s-server $(VENV) $(VENV)-helm $(VENV)-audit $(VENV)-bleurt $(VENV)-bleurt.lock $(VENV)-peers $(VLLM) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
