@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from loadtests.chaos.judge import AFTER_S, Window
+from loadtests.chaos.judge import Window
 from loadtests.chaos.load import Sent
 
 BAD = ("refused", "error", "cut", "unreachable", "late", "malformed")
@@ -15,16 +15,20 @@ COLUMNS = ("fault", "times", "requests", "answered", "refused", "error", "cut", 
 
 
 def rows(sent: Sequence[Sent], windows: Sequence[Window]) -> list[dict[str, Any]]:
-    """Return a row for each fault, one for requests that met none, and one for all. Clients that left count nowhere."""
+    """Return a row for each fault, one for requests that met none, and one for all. Clients that left count nowhere.
+
+    A request counts for the last fault that had begun before it ended.
+    """
     stayed = [item for item in sent if item.end != "left"]
+    met: dict[Window | None, list[Sent]] = {window: [] for window in (*windows, None)}
+    for item in stayed:
+        met[max((it for it in windows if it.touches(item)), key=lambda it: it.from_s, default=None)].append(item)
     result = []
-    for name in dict.fromkeys(window.name for window in windows):
+    for name in sorted({window.name for window in windows}):
         own = [window for window in windows if window.name == name]
-        met = [item for item in stayed if any(window.touches(item) for window in own)]
-        result.append(_row(name, len(own), met) | {"failing for s": max(failing_s(met, window) for window in own)})
-    calm = [item for item in stayed if not any(window.touches(item) for window in windows)]
-    result.sort(key=lambda row: str(row["fault"]))
-    return [*result, _row("no fault", 0, calm), _row("all", len(windows), stayed)]
+        row = _row(name, len(own), [item for window in own for item in met[window]])
+        result.append(row | {"failing for s": max(failing_s(met[window]) for window in own)})
+    return [*result, _row("no fault", 0, met[None]), _row("all", len(windows), stayed)]
 
 
 def _row(name: str, times: int, sent: Sequence[Sent]) -> dict[str, Any]:
@@ -35,13 +39,9 @@ def _row(name: str, times: int, sent: Sequence[Sent]) -> dict[str, Any]:
     return {"fault": name, "times": times, "requests": len(sent)} | shares | {"p95 s": p95}
 
 
-def failing_s(sent: Sequence[Sent], window: Window) -> float:
-    """Return the seconds between the first and the last end of a request that was not answered, in one fault."""
-    failed = [
-        item.at_s + item.seconds
-        for item in sent
-        if item.end in BAD and window.from_s <= item.at_s + item.seconds <= window.to_s + AFTER_S + 20
-    ]
+def failing_s(sent: Sequence[Sent]) -> float:
+    """Return the seconds between the first and the last end of a request that was not answered."""
+    failed = [item.at_s + item.seconds for item in sent if item.end in BAD]
     return max(failed) - min(failed) if failed else 0.0
 
 

@@ -117,11 +117,12 @@ def test_decisions_are_read_from_the_routers_logs(tmp_path: Path) -> None:
 
 
 def test_a_table_has_a_row_for_each_fault_for_none_and_for_all() -> None:
-    load = [sent("answered"), sent("error", at_s=110), sent("left"), sent("answered", at_s=10)]
-    table = rows(load, [KILLED])
+    load = [sent("answered"), sent("error", at_s=100), sent("left"), sent("answered", at_s=10), sent("cut", at_s=111)]
+    table = rows(load, [KILLED, Window("node lost", 110, 120)])
     assert [(row["fault"], row["times"], row["requests"], row["answered"]) for row in table] == [
         ("member killed", 1, 2, 0.5),
+        ("node lost", 1, 1, 0.0),
         ("no fault", 0, 1, 1.0),
-        ("all", 1, 3, pytest.approx(2 / 3)),
+        ("all", 2, 4, 0.5),
     ]
     assert markdown(table).splitlines()[2] == "| member killed | 1 | 2 | 50.0% | 0 | 50.0% | 0 | 0 | - | 0.0 |"
