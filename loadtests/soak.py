@@ -29,7 +29,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 from loadtests.asking import Answered, at_once, at_random
-from loadtests.bench_scaling import deploy, percentile, simulated
+from loadtests.benches.bench_scaling import deploy, percentile, simulated
 from loadtests.processes import Usage, usages
 from serve_app.deployments import local
 

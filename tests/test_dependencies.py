@@ -26,7 +26,7 @@ ELSEWHERE = {
         "installed into environments of their own by loadtests/peers/environments.py",
     ),
     "helm_python": "installed into an environment of its own by make helm-env",
-    "results": "docs/recorded/results.py, which loadtests/bench_peers.py imports from its folder",
+    "results": "docs/recorded/results.py, which loadtests/benches/bench_peers.py imports from its folder",
 }
 """Imported, but in no extra."""
 RUN_ONLY = {"pip": "weights/pypi.py runs it as a process"}

@@ -1,7 +1,7 @@
 """BLEURT in batches against one pair at a time: the row of `make bench-signals` that needs an environment of its own.
 
-    .venv-bleurt/bin/python loadtests/bench_bleurt.py            (make bleurt-env makes the environment)
-    .venv-bleurt/bin/python loadtests/bench_bleurt.py --json     for machines: a list of rows
+    .venv-bleurt/bin/python loadtests/benches/bench_bleurt.py            (make bleurt-env makes the environment)
+    .venv-bleurt/bin/python loadtests/benches/bench_bleurt.py --json     for machines: a list of rows
 
 The model has the size of BLEURT-20-D3 (30M parameters) and random weights: speed does not depend on their values. Its
 vocabulary is trained on the text that is compared, this repository's licence. The reference is the plain way that
@@ -23,7 +23,7 @@ import torch
 
 from serve_app.signals import BleurtConfig, build_signal
 
-TEXT = Path(__file__).parents[1] / "LICENSE"
+TEXT = Path(__file__).parents[2] / "LICENSE"
 REQUESTS = 32
 TOLERANCE = 1e-5
 

@@ -9,7 +9,16 @@ import pytest
 import yaml
 
 from loadtests.asking import Answered
-from loadtests.bench_scaling import FLEETS, costs_of, fleet_row, grouped, instant, percentile, predicted, simulated
+from loadtests.benches.bench_scaling import (
+    FLEETS,
+    costs_of,
+    fleet_row,
+    grouped,
+    instant,
+    percentile,
+    predicted,
+    simulated,
+)
 from serve_app.config.serve_file import load
 from serve_app.planning.simulation import CpuCosts
 

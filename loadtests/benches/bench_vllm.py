@@ -1,6 +1,6 @@
 """What our graph adds to vLLM, against `ray.serve.llm`'s own graph with the same model, as ratios from one run.
 
-    make bench-vllm     (or: .venv-vllm/bin/python -m loadtests.bench_vllm --rounds 6)
+    make bench-vllm     (or: .venv-vllm/bin/python -m loadtests.benches.bench_vllm --rounds 6)
 
 One cluster has two applications: Ray's `build_openai_app` and a cascade's router, each with one replica of the same
 model and the same engine arguments. They are asked in turn, so only one decodes at a time: latency of one

@@ -1,6 +1,6 @@
 """Goodput against offered load, up to three times what the models can do, on real Ray Serve.
 
-    make bench-overload        (or: python -m loadtests.bench_overload --seconds 30 --plot overload.png)
+    make bench-overload        (or: python -m loadtests.benches.bench_overload --seconds 30 --plot overload.png)
 
 Scripted models with few slots and fixed times, so that saturation is known: two members of 4 slots, and a target of 4
 slots that half of the requests are deferred to. Arrivals are random (Poisson) and do not wait for answers. For each
@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from loadtests.asking import Answered, at_random
-from loadtests.bench_scaling import deploy
+from loadtests.benches.bench_scaling import deploy
 from serve_app.deployments import local
 
 SLOTS, DEFERRED = 4, 0.5

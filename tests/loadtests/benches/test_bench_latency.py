@@ -7,7 +7,7 @@ from statistics import fmean
 
 import pytest
 
-from loadtests.bench_latency import POLICIES, Bench
+from loadtests.benches.bench_latency import POLICIES, Bench
 from loadtests.latency.workload import MEMBERS, TARGET, A, B, C, Workload, made_up
 from serve_app.core.types.policy import Tier
 from serve_app.evaluation.analysis.timing import virtual_time

@@ -1,6 +1,6 @@
 """What Ray Serve's own settings cost and gain under our graph, as ratios to its defaults, in one run.
 
-    make bench-floor        (or: python -m loadtests.bench_floor --rounds 6 --only default haproxy)
+    make bench-floor        (or: python -m loadtests.benches.bench_floor --rounds 6 --only default haproxy)
 
 Each arm is the same cascade of models that answer at once, on a cluster of its own in a process of its own, since Ray
 reads its settings when it is imported. The arms take turns, round by round. Of each: requests a second with 16 at once,
@@ -140,7 +140,7 @@ def run_arm(seconds: float) -> None:
 
 def measured(arm: str, seconds: float) -> Measurement:
     """Run one arm in a process of its own."""
-    command = [sys.executable, "-m", "loadtests.bench_floor", "--arm", "--seconds", str(seconds)]
+    command = [sys.executable, "-m", "loadtests.benches.bench_floor", "--arm", "--seconds", str(seconds)]
     environment = os.environ | OURS | ARMS[arm]
     process = subprocess.run(command, env=environment, capture_output=True, text=True)
     if process.returncode:

@@ -1,6 +1,6 @@
 """How cost grows with load and router replicas on real Ray Serve, compared with the simulation of `cascade plan --rps`.
 
-    make bench-scaling        (or: python -m loadtests.bench_scaling --seconds 20 --rate 5)
+    make bench-scaling        (or: python -m loadtests.benches.bench_scaling --seconds 20 --rate 5)
 
 First the graph of configs/fleet-sim.yaml with models that answer at once, so that only our own work remains: router
 replicas 1, 2 and 4, requests in flight up to saturation, all accepted and all deferred. The router asks the scorer even
@@ -43,7 +43,7 @@ from serve_app.deployments import local
 from serve_app.planning.capacity import MEASURED, assume, capacity
 from serve_app.planning.simulation import AskedTier, CpuCosts, Load, simulate
 
-CONFIG = Path(__file__).parents[1] / "configs" / "fleet-sim.yaml"
+CONFIG = Path(__file__).parents[2] / "configs" / "fleet-sim.yaml"
 FLEETS = {CONFIG: (0.4, 0.6), CONFIG.with_name("fleet-sim-72b.yaml"): (0.2, 0.35, 0.6)}
 """Deferral rates: the paper's cascades reach a 7B target at about 0.6 (figure 3); 0.35 is 41% of the FLOPs of 72B."""
 MEMBERS = 2

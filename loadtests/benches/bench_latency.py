@@ -1,6 +1,6 @@
 """What each remedy against a cascade's latency gains and costs, with models at published speeds, in virtual time.
 
-    make bench-latency        (or: python -m loadtests.bench_latency --rates .1 .23 .6 --requests 2000)
+    make bench-latency        (or: python -m loadtests.benches.bench_latency --rates .1 .23 .6 --requests 2000)
 
 The fleet of configs/fleet-sim-72b.yaml, whose header names its sources: members of 3B and 1.5B, and a second one of
 1.5B where a tier has three, on a GPU each; a target of 72B on four GPUs; continuous batching. The decision core is the
@@ -51,7 +51,7 @@ from serve_app.evaluation.analysis.timing import virtual_time
 from serve_app.evaluation.records.file import Records
 from serve_app.signals import ChowConfig, RougeConfig, confidence
 
-FLEET = Path(__file__).parents[1] / "configs" / "fleet-sim-72b.yaml"
+FLEET = Path(__file__).parents[2] / "configs" / "fleet-sim-72b.yaml"
 SPEEDS = {A: "qwen2.5-3b", B: "qwen2.5-1.5b", C: "qwen2.5-1.5b", TARGET: "qwen2.5-72b"}
 GPU_USD_HOUR = 2.0
 """For `adaptive` alone, which weighs seconds against dollars: about what an A100 80GB costs by the hour."""
