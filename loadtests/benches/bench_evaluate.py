@@ -1,6 +1,6 @@
 """How long `cascade evaluate` takes on how many records: all lexical signals, every baseline, the bootstrap.
 
-    python loadtests/benches/bench_evaluate.py --examples 1000 10000 100000
+    python -m loadtests.benches.bench_evaluate --examples 1000 10000 100000
 
 Synthetic records of three members and a target, with answers of twelve words and their log-probabilities, are written,
 then evaluated by the command itself in a process of its own. Printed are its time, its CPU time and its peak memory,

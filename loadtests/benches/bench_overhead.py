@@ -1,6 +1,6 @@
 """What the cascade adds to a bare Ray Serve graph of the same shape, as ratios measured side by side in one run.
 
-    make bench        (or: python loadtests/benches/bench_overhead.py --rounds 8)
+    make bench        (or: python -m loadtests.benches.bench_overhead --rounds 8)
 
 Both graphs are deployed on one cluster with the same Serve settings: an ingress, two members, a target, a scorer. In
 the bare graph every part is a no-op and the ingress is a plain Ray Serve deployment that reads and writes JSON. In ours

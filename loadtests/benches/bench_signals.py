@@ -1,6 +1,6 @@
 """Signals against their references, side by side in one run; the values of both must be equal.
 
-    make bench-signals        (or: python loadtests/benches/bench_signals.py --rounds 7 --only bleu chrf)
+    make bench-signals        (or: python -m loadtests.benches.bench_signals --rounds 7 --only bleu chrf)
 
 The reference is called the plain way, every ordered pair of answers on its own. Both arms get the same requests, new
 ones each round, of passages that overlap by three quarters (real articles where ../shared/data is, else the licence of
