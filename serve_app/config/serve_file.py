@@ -130,7 +130,10 @@ class ServeFile(Strict):
         return self._router_settings().applied_to(self.application.args)
 
     def args_in_force(self) -> AppConfig:
-        """Return `args` with the thresholds in force in them, usual ones and those under pressure."""
+        """Return `args` with the thresholds in force in them, usual ones and those under pressure.
+
+        As in the server, one under pressure is never above the usual one, which a deploy may have lowered.
+        """
         config, settings = self.application.args, self._router_settings()
         under_pressure = settings.shed_thresholds(config)
         cascades = {}
@@ -140,7 +143,8 @@ class ServeFile(Strict):
             tiers = [tier.model_copy(update={"threshold": value}) for tier, value in zip(members, row, strict=True)]
             changed: dict[str, Any] = {"tiers": [*tiers, target]}
             if cascade.shed is not None and id_ in under_pressure and cascade.shed.by == "thresholds":
-                changed["shed"] = cascade.shed.model_copy(update={"thresholds": under_pressure[id_]})
+                lower = [min(pair) for pair in zip(under_pressure[id_], row, strict=True)]
+                changed["shed"] = cascade.shed.model_copy(update={"thresholds": lower})
             cascades[id_] = cascade.model_copy(update=changed)
         return config.model_copy(update={"cascades": cascades})
 

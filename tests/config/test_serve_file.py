@@ -1,3 +1,4 @@
+from copy import deepcopy
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -5,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
+from serve_app.config import AppConfig
 from serve_app.config.serve_file import DEFERRAL_POLICY, ServeFile, load
 from serve_app.errors import ConfigError
 
@@ -58,6 +60,17 @@ def test_the_thresholds_in_force(path: Path):
     assert load(path).thresholds() == {"default": [0.9], "plain": []}
     path.write_text(yaml.safe_dump(values({"name": "Router", "user_config": {}})))
     assert load(path).thresholds() == {"default": [0.5], "plain": []}
+
+
+@pytest.mark.parametrize(("usual", "under_pressure"), [(0.1, 0.1), (0.4, 0.3), (0.9, 0.3)])
+def test_no_threshold_under_pressure_is_above_the_one_in_force(path: Path, usual: float, under_pressure: float):
+    written = deepcopy(values(router(default=[usual])))
+    written["applications"][0]["args"]["cascades"]["default"]["shed"] = {"thresholds": [0.3]}
+    path.write_text(yaml.safe_dump(written))
+    in_force = AppConfig.model_validate(load(path).args_in_force().model_dump(mode="json", exclude_unset=True))
+    shed = in_force.cascades["default"].shed
+    assert shed is not None
+    assert (in_force.thresholds()["default"], shed.thresholds) == ([usual], [under_pressure])
 
 
 @pytest.mark.parametrize(

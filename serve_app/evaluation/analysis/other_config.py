@@ -51,6 +51,7 @@ def with_cascade(records: Records, path: Path, id_: str) -> Records:
     used = {name for tier in cascade.tiers if tier.signal for name in signals.uses(tier.signal)}
     args = dict(records.header.config.args)
     args["cascades"] = {id_: cascade.model_dump(mode="json", exclude_unset=True)}
+    used |= {tier.on_scorer_failure.signal for tier in cascade.tiers if tier.on_scorer_failure is not None}
     if cascade.skip is not None:
         used.add(cascade.skip.encoder)
     own = {name: config.signals[name].model_dump(mode="json", exclude_unset=True) for name in used & {*config.signals}}

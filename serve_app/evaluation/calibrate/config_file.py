@@ -107,8 +107,10 @@ def write(
     served = AppConfig.model_validate(application["args"])
     calibrated = AppConfig.model_validate(recorded)
     check_same(served, calibrated, id_, config)
-    for signal_name, tier in zip(tier_signals, calibrated.cascades[id_].tiers, strict=False):
-        _check_signal(served, calibrated, signal_name, tier.models, signals, config)
+    standing_in = None if stand_in is None else stand_in.signal
+    for own, tier in zip(tier_signals, calibrated.cascades[id_].tiers, strict=False):
+        for name in (own, standing_in):
+            _check_signal(served, calibrated, name, tier.models, signals, config)
     joined = {name: _beside(served.signals.get(name), fitted) for name, fitted in signals.items()}
     _check_unused(served, joined, id_, config)
     for name, fitted in joined.items():
@@ -175,7 +177,7 @@ def _check_signal(
     fitted: Mapping[str, AnySignalConfig],
     config: Path | None,
 ) -> None:
-    """Raise ConfigError unless a tier's signal and its parts mean the same; fitted ones are written instead."""
+    """Raise ConfigError unless a signal of a tier and its parts mean the same; fitted ones are written instead."""
     signals, meant = served.all_signals(), calibrated.all_signals()
     for name in sorted((meant.uses(signal) if signal else set()) & signals.keys() - fitted.keys()):
         if option := _differing(_about(signals[name], models), _about(meant[name], models)):

@@ -8,10 +8,11 @@ import pytest
 from serve_app.errors import DataError
 from serve_app.evaluation.analysis.load import load_dataset
 from serve_app.evaluation.analysis.options import Options
-from serve_app.evaluation.analysis.other_config import with_config
+from serve_app.evaluation.analysis.other_config import with_cascade, with_config
 from serve_app.evaluation.evaluate.words import signature
 from serve_app.evaluation.records.example import digest
 from serve_app.evaluation.records.file import Records
+from serve_app.signals.chrf import ChrfConfig
 from tests.evaluation.synthetic import answers, args, questions, serving_file, write_records
 
 MODELS = ("small", "tiny", "large")
@@ -50,6 +51,16 @@ def test_another_config_brings_cascades_and_prices(records: Records, tmp_path: P
     assert selected.costs["small"] == records.costs["small"]
     assert selected.header.config.digest != records.header.config.digest
     assert load_dataset(selected, Options(signals=())).models == ("tiny", "large")
+
+
+@pytest.mark.parametrize("name", ["lex", "chrf"])
+def test_another_cascade_brings_the_signals_that_stand_in(records: Records, tmp_path: Path, name: str) -> None:
+    other = args()
+    other["signals"] = {name: {"kind": "chrf", "char_order": 1}}
+    other["cascades"] = {"guarded": other["cascades"]["default"]}
+    other["cascades"]["guarded"]["tiers"][0]["on_scorer_failure"] = {"signal": name, "threshold": 0.4}
+    config = with_cascade(records, serving_file(tmp_path / "c.yaml", other), "guarded").config
+    assert config.standing_in() == {name: ChrfConfig(kind="chrf", char_order=1)}
 
 
 def test_a_config_whose_cascades_ask_other_models_is_refused(records: Records, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import yaml
 
 from serve_app.config.serve_file import load
 from serve_app.core.types.policy import StandIn
-from serve_app.errors import DataError, SignalError
+from serve_app.errors import ConfigError, DataError, SignalError
 from serve_app.evaluation.analysis.dataset import CALIBRATE
 from serve_app.evaluation.analysis.load import load_dataset
 from serve_app.evaluation.analysis.options import Options
@@ -64,6 +64,15 @@ def test_it_is_told_and_written(path: Path, tmp_path: Path) -> None:
     assert done.id != calibrate(path, None).id
     # The written file, whose cascade has a stand-in now, is still that of the records.
     assert calibrate(path, None, config=output, output=tmp_path / "again.yaml").calibrated.problem is None
+
+
+def test_a_config_in_which_its_name_means_another_signal_is_refused(path: Path, tmp_path: Path) -> None:
+    other = args() | {"signals": {"chrf": {"kind": "chrf", "char_order": 1}}}
+    config, output = serving_file(tmp_path / "config.yaml", other), tmp_path / "out.yaml"
+    with pytest.raises(ConfigError, match=r"signals\.chrf\.char_order is not that of the records"):
+        calibrate(path, config=config, output=output)
+    assert not output.exists()
+    assert calibrate(path, "bleu", config=config, output=output).output == output  # whose name means the same
 
 
 def test_a_goal_that_it_misses_is_missed(path: Path) -> None:
