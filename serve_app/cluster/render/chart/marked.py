@@ -118,7 +118,8 @@ def _mark_volume(body: Manifest) -> None:
     body["metadata"]["annotations"] = {"helm.sh/resource-policy": "keep"}
     spec = body["spec"]
     spec["accessModes"] = [marks.text("storage.accessMode")]
-    spec[marks.key_if("storage.storageClass", "storageClassName")] = spec.pop("storageClassName")
+    # An empty class is not the default one: it asks for a volume that an administrator made.
+    spec[marks.key_unless_null("storage.storageClass", "storageClassName")] = spec.pop("storageClassName")
 
 
 def _mark_job(body: Manifest) -> None:

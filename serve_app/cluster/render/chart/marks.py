@@ -13,6 +13,8 @@ from serve_app.cluster.render.yaml_text import dumped
 
 _MARK = re.compile("\ue000(?P<kind>[a-z]+):(?P<path>[^\ue001]*)\ue001")
 _LINE = re.compile(r"(?P<indent> *)(?P<head>(?:- )?(?:[^\s:]+: )?)(?P<scalar>.*)")
+_CONDITIONS = {"if": "{}", "given": 'not (kindIs "invalid" {})'}
+"""Go's conditions for a value, by the kinds of marks of keys; `invalid` is the kind of null."""
 EXPRESSIONS = {
     "name": 'include "cascade.name" .',
     "namespace": ".Release.Namespace",
@@ -53,6 +55,11 @@ def key_if(path: str, key: str) -> str:
     return _mark("if", path) + key
 
 
+def key_unless_null(path: str, key: str) -> str:
+    """Return a mark for a key that is left out, with all below it, if a value is null; an empty text stays."""
+    return _mark("given", path) + key
+
+
 def expression(path: str) -> str:
     """Return the Go expression of a value, such as `.Values.image.tag`."""
     if path in EXPRESSIONS:
@@ -73,8 +80,9 @@ def template(objects: Iterable[Manifest]) -> str:
         while line and open_ifs and indent <= open_ifs[-1]:
             lines.append(f"{' ' * open_ifs.pop()}{{{{- end }}}}")
         mark = _MARK.match(line, indent)
-        if mark and mark["kind"] == "if":
-            lines.append(f"{line[:indent]}{{{{- if {expression(mark['path'])} }}}}")
+        if mark and mark["kind"] in _CONDITIONS:
+            condition = _CONDITIONS[mark["kind"]].format(expression(mark["path"]))
+            lines.append(f"{line[:indent]}{{{{- if {condition} }}}}")
             line = line[:indent] + line[mark.end() :]
             open_ifs.append(indent)
         lines += _lines(line)

@@ -7,15 +7,13 @@ from typing import Any
 
 import pytest
 import yaml
-from typer.testing import CliRunner, Result
 
-from serve_app.cli.main import app
 from serve_app.cluster.manifests import Manifest
 from serve_app.cluster.render import overlay as kustomize
-from serve_app.cluster.render.chart.chart import render
+from serve_app.cluster.render.chart.chart import STATIC, render
 from serve_app.cluster.render.files import write
 from serve_app.cluster.render.image import with_image
-from serve_app.cluster.settings import OVERLAYS, GpuPod, Settings
+from serve_app.cluster.settings import NAME_LENGTH, NAME_PATTERN, OVERLAYS, GpuPod, Settings
 from tests.cluster.overlays import CONFIG, CONFIGS, LOCAL, MODEL, ROOT
 from tests.cluster.render.chart.conftest import Helm
 
@@ -109,6 +107,14 @@ VALUES: dict[str, Any] = {
             },
         ),
         ("paper-70b", {"ingress": None}, {"ingress": {"enabled": False}}),
+        *(
+            (
+                "cpu-demo",
+                {"storage": {"size": "7Ti", "storage_class": storage_class, "shared": True}},
+                {"storage": {"size": "7Ti", "storageClass": storage_class, "accessMode": "ReadWriteMany"}},
+            )
+            for storage_class in ("", None)
+        ),
         (
             "cpu-demo",
             {"ingress": {"host": "a.example.com", "tls_secret": "cert"}, "monitoring": True},
@@ -159,6 +165,25 @@ def test_a_release_may_have_another_name_than_its_objects(charts: Path, helm: He
     names = {name for _, name in of_helm(helm("template", charts / "cpu-demo", {"nameOverride": "other"}))}
     assert {re.sub("[0-9a-f]{8}$", "", name) for name in names} >= {"other", "other-models", "other-pull-"}
     assert all(name.startswith("other") for name in names)
+
+
+@pytest.mark.parametrize("release", ["2024-cascade", "cascade.prod"])
+def test_a_release_that_kuberay_would_refuse_asks_for_another_name(charts: Path, helm: Helm, release: str) -> None:
+    with pytest.raises(ValueError, match=f'A RayService cannot be named "{release}" .*: set nameOverride: '):
+        helm("template", charts / "cpu-demo", release=release)
+    names = {name for _, name in of_helm(helm("template", charts / "cpu-demo", {"nameOverride": "a"}, release))}
+    assert all(name.startswith("a") for name in names)
+
+
+def test_a_long_release_does_not_end_in_dashes(charts: Path, helm: Helm) -> None:
+    made = of_helm(helm("template", charts / "cpu-demo", release="a" * 44 + "---bcd"))
+    assert ("RayService", "a" * 44) in made
+
+
+def test_a_chart_checks_names_as_the_settings_do() -> None:
+    helpers = (STATIC / "_helpers.tpl").read_text(encoding="utf-8")
+    assert f'"^{NAME_PATTERN}$"' in helpers
+    assert f"trunc {NAME_LENGTH})" in helpers
 
 
 @pytest.mark.parametrize(
@@ -238,28 +263,3 @@ def test_without_models_on_a_volume_there_is_no_value_for_one(tmp_path: Path, he
         "apiKeys": "cascade-api-keys",
     }
     assert of_helm(helm("template", folder)) == of_settings(config, "cpu-demo", Settings())
-
-
-def cascade(*arguments: str) -> Result:
-    return CliRunner().invoke(app, ["k8s", "render", *arguments])
-
-
-def test_the_command_writes_a_chart_and_leaves_a_users_files_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(ROOT)
-    arguments = [CONFIGS["cpu-demo"], "--overlay", "cpu-demo", "--format", "helm", "-o", str(tmp_path)]
-    folder = tmp_path / "charts" / "cpu-demo"
-    (folder / "templates").mkdir(parents=True)
-    (folder / "templates" / "old.yaml").write_text("a: 1\n")
-    (folder / "my-values.yaml").write_text("nameOverride: mine\n")
-    wrote = cascade(*arguments)
-    assert (wrote.exit_code, wrote.stderr) == (0, "")
-    assert f"Written: {folder}. Next: {folder}/README.md\n" in wrote.stdout
-    assert (folder / "my-values.yaml").exists()
-    assert not (folder / "templates" / "old.yaml").exists()
-    assert cascade(*arguments, "--check").exit_code == 0
-    (folder / "values.yaml").write_text("a: 1\n")
-    stale = cascade(*arguments, "--check")
-    assert stale.exit_code == 2
-    assert stale.stderr == f"cascade: Stale files, run `cascade k8s render`: {folder}/values.yaml.\n"

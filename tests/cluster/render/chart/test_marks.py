@@ -50,6 +50,16 @@ d: 2
     assert marks.template([body]) == expected
 
 
+def test_a_key_is_left_out_only_for_null() -> None:
+    expected = """a:
+  {{- if not (kindIs "invalid" .Values.storage.class) }}
+  b: {{ .Values.storage.class | quote }}
+  {{- end }}
+"""
+    body = {"a": {marks.key_unless_null("storage.class", "b"): marks.text("storage.class")}}
+    assert marks.template([body]) == expected
+
+
 def test_the_end_of_a_document_ends_a_key() -> None:
     body = {"a": {marks.key_if("b", "b"): 1}}
     end = "  {{- end }}\n"
