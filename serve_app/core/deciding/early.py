@@ -66,7 +66,8 @@ def worth_scoring(alive: Survivors, missing: Collection[int]) -> bool:
 def _settlement(alive: Survivors, bounds: Iterable[tuple[int, float, float]]) -> Settled | None:
     """Return the decision, without a selection, that is the same within all bounds: (survivors, lowest s, highest s).
 
-    With fewer survivors than it needs the tier defers, whatever their agreement is.
+    With fewer survivors than it needs the tier defers, whatever their agreement is. One that accepts anything defers
+    only once all answers are there and none can be returned, so that it is never settled that it defers.
     """
     needed = answers_needed(alive.tier)
     values = [(low, high) for count, low, high in bounds if count >= needed]
@@ -76,7 +77,7 @@ def _settlement(alive: Survivors, bounds: Iterable[tuple[int, float, float]]) ->
     threshold = resolved(alive.tier.threshold)
     if len(alive.indices) >= needed and alive.returnable and lowest >= threshold:
         return Settled(True, lowest, highest)
-    return Settled(False, lowest, highest) if highest < threshold else None
+    return Settled(False, lowest, highest) if highest < threshold and not alive.tier.accepts_any else None
 
 
 def _by_confidence(alive: Survivors, missing: Collection[int], confidence: Confidence, limits: Range) -> Settled | None:

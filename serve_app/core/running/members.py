@@ -62,7 +62,12 @@ def _lost_before(run: Run, calls: Calls, tier: Tier, keys: list[Key]) -> bool:
 
 def _waits_for_all(run: Run, tier: Tier) -> bool:
     """Return whether answers are of use that do not agree: in the target's place, or because it accepts anything."""
-    return run.fallback or run.force is not None or run.budget is not None or tier.accepts_any
+    return tier.accepts_any or _needs_all(run)
+
+
+def _needs_all(run: Run) -> bool:
+    """Return whether each answer may be of use whatever the tier decides."""
+    return run.fallback or run.force is not None or run.budget is not None
 
 
 class _Arrivals:
@@ -74,7 +79,7 @@ class _Arrivals:
     def __init__(self, run: Run, calls: Calls, tier: Tier, keys: list[Key], comparison: Comparison) -> None:
         self._comparison = comparison
         self._waits_for_all = _waits_for_all(run, tier)
-        self._may_settle = tier.may_settle_early and not self._waits_for_all
+        self._may_settle = tier.may_settle_early and not _needs_all(run)
         self._calls = calls
         self._clock = run.clock
         self._keys = keys

@@ -147,8 +147,6 @@ class Tier:
     def may_settle_early(self) -> bool:
         """Return whether the tier may be decided before all answers are there: of two, no pair is before both are."""
         several = len(self.models) > (1 if self.token_level else 2)
-        if self.accepts_any:  # then all answers may be the best one
-            return False
         return several and self.early != "off" and self.signal_range is not None and self.blend is None
 
     @property

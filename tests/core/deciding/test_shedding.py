@@ -12,8 +12,8 @@ from serve_app.core.running.cascade import run_cascade
 from serve_app.core.types.answer import Answer
 from serve_app.core.types.policy import Tier
 from serve_app.errors import SignalError
-from tests.core.scripted import BROKEN, TARGET, TIER, TRIO, Fake, Judge, kinds, quiet, run_of, said
-from tests.core.worlds import judged, worlds
+from tests.core.scripted import BROKEN, HANG, TARGET, TIER, TRIO, Fake, Judge, kinds, quiet, run_of, said
+from tests.core.worlds import EXACT, judged, worlds
 
 __all__ = ["quiet"]
 
@@ -67,6 +67,24 @@ async def test_any_answer_of_a_member_is_returned(fakes: dict[str, Fake], scorer
     assert "t" not in kinds(run)
 
 
+async def test_agreement_that_no_answer_can_change_is_not_kept_waiting() -> None:
+    """As usual: the third member is stopped, and would be waited for if the two did not agree."""
+    models = {"a": Fake(said("x")), "b": Fake(said("x")), "c": Fake(HANG), "t": Fake()}
+    trio = replace(TRIO, threshold=0.5, signal_range=EXACT, accepts_any=True)
+    outcome = await run_cascade(run_of(models, (trio, TARGET), scorer=Judge(1.0)))
+    assert (outcome.answered_by, outcome.reason, models["c"].stopped) == ("a", "agreement", 1)
+
+
+async def test_disagreement_that_no_answer_can_change_is_waited_out() -> None:
+    models = {"a": Fake(BROKEN), "b": Fake(said("x")), "c": Fake(said("y")), "d": Fake(0.02, said("z")), "t": Fake()}
+    scorer = Judge(0.0)
+    tier = replace(TRIO, models=tuple("abcd"), threshold=0.9, signal_range=EXACT, accepts_any=True)
+    run = run_of(models, (tier, TARGET), scorer=scorer)
+    outcome = await run_cascade(run)
+    assert (outcome.answered_by, outcome.reason, kinds(run)["d"]) == ("b", "shed", "ok")
+    assert outcome.tiers[0].bounds is None
+
+
 async def test_the_best_answer_is_waited_for() -> None:
     models = {"a": Fake(said("x")), "b": Fake(said("y")), "c": Fake(0.02, said("y")), "t": Fake()}
     outcome = await run_cascade(run_of(models, (replace(TRIO, accepts_any=True), TARGET), scorer=Judge(0.0)))
@@ -76,6 +94,14 @@ async def test_the_best_answer_is_waited_for() -> None:
 async def test_without_a_members_answer_the_target_is_asked() -> None:
     models = {"a": Fake(BROKEN), "b": Fake(said(" ")), "t": Fake(said("z"))}
     assert (await run_cascade(run_of(models, (ANY, TARGET)))).answered_by == "t"
+
+
+async def test_answers_of_an_earlier_tier_do_not_stand_in_for_those_of_the_last() -> None:
+    models = {"a": Fake(said("x")), "b": Fake(said("y")), "c": Fake(BROKEN), "d": Fake(BROKEN), "t": Fake(said("z"))}
+    tiers = shed_tiers((TIER, replace(TIER, models=("c", "d")), TARGET), "members")
+    assert tiers is not None
+    outcome = await run_cascade(run_of(models, tiers, scorer=Judge(0.0)))
+    assert (outcome.answered_by, outcome.tiers[1].decision.reason) == ("t", "too_few_answers")
 
 
 async def test_what_is_forced_stays_forced() -> None:

@@ -164,14 +164,16 @@ class Table:
 
 
 @settings(max_examples=60, deadline=None)
-@given(worlds(), st.sampled_from(("decision", "selection")))
-async def test_any_order_of_arrival_decides_what_all_answers_decide(world, early):
+@given(worlds(), st.sampled_from(("decision", "selection")), st.booleans())
+async def test_any_order_of_arrival_decides_what_all_answers_decide(world, early, accepts_any):
     tier, answers, table, order = world
+    tier = replace(tier, accepts_any=accepts_any)
     models = {name: Fake(0.001 * order.index(i), answers[i]) for i, name in enumerate(tier.models)}
     run = run_of({**models, "t": Fake(said("z"))}, (replace(tier, early=early), TARGET), scorer=Table(table))
     outcome = await run_cascade(run)
     decision = decide(tier, judged(tier, answers, table))
     assert outcome.deferred is not decision.accepted
+    assert outcome.reason == decision.reason or not decision.accepted
     if decision.accepted and early == "selection":
         assert decision.selected is not None
         assert outcome.answered_by == tier.models[decision.selected]
