@@ -45,7 +45,8 @@ class Comparison:
     """The similarities of a tier's answers so far, and what they have cost.
 
     `early` is the verdict if it was settled before all answers had arrived; `scoring_s` is how long the scorer took, in
-    seconds of the `clock`. `lexical` compares in place of a `scorer` that fails, if the tier has a signal for that.
+    seconds of the `clock`. `lexical` compares in place of a `scorer` that fails, if the tier has a signal for that. One
+    that has failed is not asked again: it may be away, and would cost the request its time limit once more.
     """
 
     def __init__(self, tier: Tier, scorer: Scorer, clock: Callable[[], float], lexical: Scorer | None = None) -> None:
@@ -57,6 +58,7 @@ class Comparison:
         self._clock = clock
         self._texts: dict[int, str] = {}
         self._scored: list[int] = []
+        self._error: str | None = None
         self._values: dict[tuple[int, int], float] = {}
         self._spent = Scores(())
 
@@ -71,10 +73,7 @@ class Comparison:
         Answers that the scorer fails to compare settle nothing.
         """
         alive = self._survivors(answers)
-        try:
-            scores = await self._scores(alive) if worth_scoring(alive, missing) else None
-        except CascadeError:
-            return False
+        scores = await self._scores(alive) if worth_scoring(alive, missing) else None
         settlement = settled(alive, missing, None if scores is None else scores.similarities)
         if settlement is None or not (settlement.selection or self._tier.early == "decision"):
             return False
@@ -90,20 +89,18 @@ class Comparison:
     async def verdict(self, answers: Sequence[Answer], force: Force | None) -> Verdict:
         """Compare all answers and return what they decide."""
         tier, alive = self._tier, self._survivors(answers)
-        scores, error = None, None
+        scores = None
         if tier.confidence and tier.token_level:
             judged = confide(alive, tier.confidence)
         else:
-            try:
-                scores = await self._scores(alive) if worth_comparing(alive) else None
-            except CascadeError as failure:
-                error = str(failure)
-                if (verdict := await self._standing_in(alive, force, error)) is not None:
-                    return verdict
+            comparable = worth_comparing(alive) is not None
+            scores = await self._scores(alive) if comparable else None
+            if comparable and scores is None and (verdict := await self._standing_in(alive, force)) is not None:
+                return verdict
             judged = agree(alive, None if scores is None else scores.similarities)
-        return Verdict(alive, judged, decide(tier, judged, force), scores, error)
+        return Verdict(alive, judged, decide(tier, judged, force), scores, self._error)
 
-    async def _standing_in(self, alive: Survivors, force: Force | None, error: str) -> Verdict | None:
+    async def _standing_in(self, alive: Survivors, force: Force | None) -> Verdict | None:
         """Return what the signal decides that stands in for the tier's; None if there is none, or it fails as well."""
         tier = standing_in(self._tier)
         if tier is None or tier.signal is None or self._lexical is None:
@@ -115,7 +112,7 @@ class Comparison:
         alive = replace(alive, tier=tier)
         judged = agree(alive, scores.similarities)
         spent = replace(_sum(self._spent, scores), similarities=scores.similarities)
-        return Verdict(alive, judged, decide(tier, judged, force), spent, error)
+        return Verdict(alive, judged, decide(tier, judged, force), spent, self._error)
 
     def _survivors(self, answers: Sequence[Answer | None]) -> Survivors:
         """Return those of the tier's answers that are compared; what the signal sees of each is worked out once."""
@@ -125,14 +122,19 @@ class Comparison:
                     self._texts[index] = compared(answer, self._tier.compare)
         return survivors(self._tier, answers, [self._texts.get(index, "") for index in range(len(answers))])
 
-    async def _scores(self, alive: Survivors) -> Scores:
-        """Return the similarities of the survivors, in their order; only pairs with a new answer are computed.
+    async def _scores(self, alive: Survivors) -> Scores | None:
+        """Return the similarities of the survivors, in their order, or None if the scorer has failed.
 
-        Raises what the scorer raises.
+        Only pairs with a new answer are computed.
         """
         new = [i for i in alive.indices if i not in self._scored]
-        if new:
-            await self._score(new)
+        try:
+            if new and self._error is None:
+                await self._score(new)
+        except CascadeError as failure:
+            self._error = str(failure)
+        if self._error is not None:
+            return None
         rows = tuple(tuple(self._values[i, j] for j in alive.indices) for i in alive.indices)
         return replace(self._spent, similarities=rows)
 

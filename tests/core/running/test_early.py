@@ -15,7 +15,7 @@ from serve_app.core.deciding.deferral import decide
 from serve_app.core.record import decision_record
 from serve_app.core.running.cascade import run_cascade
 from serve_app.core.types.answer import Failure
-from serve_app.core.types.policy import Scores, Tier
+from serve_app.core.types.policy import Scores, StandIn, Tier
 from serve_app.core.types.prompt import ToolCall
 from serve_app.errors import SignalError
 from tests.core.scripted import BROKEN, HANG, PROMPT, TARGET, Fake, Judge, kinds, quiet, run_of, said
@@ -113,6 +113,19 @@ async def test_a_scorer_that_fails_settles_nothing():
     run = run_of(models, (TRIO, TARGET), scorer=Judge(SignalError("Broken.")))
     outcome = await run_cascade(run)
     assert (outcome.reason, kinds(run)["c"]) == ("scorer_failed", "ok")
+
+
+async def test_a_scorer_that_fails_is_not_asked_again():
+    """Neither for later answers nor for the verdict: its time limit is spent once."""
+    scorer = Judge(SignalError("Away."))
+    models = {name: Fake(said("x")) for name in "abcde"} | {"t": Fake(said("z"))}
+    models["d"], models["e"] = Fake(0.01, said("x")), Fake(0.02, said("x"))
+    tier = replace(TRIO, models=tuple("abcde"), stand_in=StandIn("lexical", 0.5))
+    run = run_of(models, (tier, TARGET), scorer=scorer)
+    run.lexical = Judge(1.0)
+    outcome = await run_cascade(run)
+    assert scorer.asked == [("exact", ["x", "x", "x"])]
+    assert (outcome.reason, outcome.tiers[0].scorer_error) == ("lexical_agreement", "Away.")
 
 
 async def test_failures_settle_as_well():
