@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 
+from serve_app.core.deciding.inline import characters, compared_at_once, compared_if_needed
 from serve_app.core.protocols import Scorer
 from serve_app.core.types.policy import Scores
 from serve_app.deployments.scorer_server import Texts, score_batch
@@ -12,12 +13,9 @@ from serve_app.signals import SignalConfig, build_signal
 
 logger = logging.getLogger("ray.serve")
 
-LONGEST = 100_000
-"""Characters of answers that the router compares itself if it must: chrf takes a thread .2 s for them, others less."""
-
 
 class LexicalScorer:
-    """Scores by lexical signals in this process: up to `at_once` characters at once, up to `LONGEST` in a thread."""
+    """Scores by lexical signals in this process: up to `at_once` characters at once, most in a thread."""
 
     def __init__(self, signals: Mapping[str, SignalConfig], at_once: int) -> None:
         # Built now, because imports during a request would delay other requests.
@@ -26,13 +24,13 @@ class LexicalScorer:
 
     def computes_at_once(self, signal: str, texts: Sequence[str]) -> bool:
         """Return whether the signal is one of these, and the texts are short."""
-        return signal in self._signals and sum(map(len, texts)) <= self._at_once
+        return signal in self._signals and compared_at_once(texts, self._at_once)
 
     async def score(self, signal: str, texts: Sequence[str], since: int = 0) -> Scores:
         if self.computes_at_once(signal, texts):
             return self._score(signal, texts, since)
-        if (characters := sum(map(len, texts))) > LONGEST:
-            raise SignalError(f"{characters} characters are more than the router compares itself.")
+        if not compared_if_needed(texts):
+            raise SignalError(f"{characters(texts)} characters are more than the router compares itself.")
         return await asyncio.to_thread(self._score, signal, texts, since)
 
     def _score(self, signal: str, texts: Sequence[str], since: int) -> Scores:

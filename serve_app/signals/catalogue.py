@@ -183,6 +183,12 @@ class SignalCatalogue(Mapping[str, AnySignalConfig]):
             return [plain for component in components for plain in self.computed_for(component)]
         return [] if self[name].token_level else [name]
 
+    def computed_of(self, name: str, texts: Sequence[str]) -> list[str]:
+        """Return those of them that are computed for these texts, as `CompositeScorer` asks for them."""
+        if composite := self.composites().get(name):
+            return [plain for component in composite.chosen(texts) for plain in self.computed_of(component, texts)]
+        return self.computed_for(name)
+
     def range_of(self, name: str, models: Sequence[str]) -> Range | None:
         """Return what bounds a signal's values of the answers of `models`, or None. Raises KeyError for no signal."""
         parts = [self.range_of(component, models) for component in self.components(name)]

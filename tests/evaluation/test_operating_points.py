@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from serve_app.evaluation.analysis.load import load_dataset
 from serve_app.evaluation.analysis.options import Options
 from serve_app.evaluation.analysis.other_config import with_config
 from serve_app.evaluation.evaluate.evaluate import evaluate, score
-from serve_app.evaluation.evaluate.operating.points import OperatingPoint
+from serve_app.evaluation.evaluate.operating.points import OperatingPoint, operating_points
 from serve_app.evaluation.evaluate.tables import tables
 from serve_app.evaluation.records.file import Records
 from tests.deployments.replies import answered
@@ -29,6 +30,8 @@ from tests.evaluation.synthetic import answers, args, questions, serving_file, w
 COUNT = 90
 USUAL, LOWER = 0.7, 0.3
 SHED = {"by": "thresholds", "thresholds": [LOWER]}
+HUGE = (4, 29, 53, 79)
+"""Examples whose answers are too long for the router, whatever fails."""
 STAND_IN = {"signal": "chrf", "threshold": 0.45}
 
 
@@ -43,10 +46,19 @@ def values(**cascade: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def columns() -> dict[str, list[Answer]]:
-    """The target always answers."""
+    """The target always answers, and the members' answers are short, long or huge."""
     given = answers(["small", "tiny", "large"], questions(COUNT), seed=5)
     given["large"] = [it if isinstance(it, Generation) else Generation("large", "stop", 1, 1) for it in given["large"]]
+    for model in ("small", "tiny"):
+        given[model] = [stretched(k, answer) for k, answer in enumerate(given[model])]
     return given
+
+
+def stretched(k: int, answer: Answer) -> Answer:
+    """Make every third example's answers 70 times as long, and those of some huge: one word, which is soon compared."""
+    if not isinstance(answer, Generation):
+        return answer
+    return replace(answer, text="x" * 51_000 if k in HUGE else " ".join([answer.text] * (1 if k % 3 else 70)))
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +106,12 @@ async def online(
     return [await answered(router, Ask("default", prompt)) for prompt in prompts]
 
 
+def computed_inline(records: Records, tmp_path: Path, characters: int) -> Records:
+    """Return the records under a config whose router compares so many characters itself."""
+    config = values() | {"scorer": {"inline_characters": characters}}
+    return with_config(records, serving_file(tmp_path / "inline.yaml", config))
+
+
 def offline(records: Records) -> tuple[CascadeView, dict[str, OperatingPoint]]:
     dataset = load_dataset(records, Options(signals=("rougeL",), resamples=100))
     scored = score(dataset)
@@ -107,7 +125,12 @@ def offline(records: Records) -> tuple[CascadeView, dict[str, OperatingPoint]]:
         ("usual", {}, {"agreement", "disagreement"}),
         ("shed by thresholds", {"waiting": 2}, {"agreement", "disagreement"}),
         ("shed by members", {"waiting": 2, "by": "members", "thresholds": None}, {"agreement", "shed"}),
-        ("scorer away", {"inline_characters": 0}, {"lexical_agreement", "lexical_disagreement"}),
+        ("scorer away", {"inline_characters": 0}, {"lexical_agreement", "lexical_disagreement", "scorer_failed"}),
+        (
+            "scorer away",
+            {"inline_characters": 2000},
+            {"agreement", "disagreement", "lexical_agreement", "lexical_disagreement", "scorer_failed"},
+        ),
     ],
 )
 def test_the_router_decides_as_evaluation_says(
@@ -116,10 +139,11 @@ def test_the_router_decides_as_evaluation_says(
     name: str,
     circumstances: dict[str, Any],
     reasons: set[str],
+    tmp_path: Path,
 ) -> None:
     ended = asyncio.run(online(records, columns, **circumstances))
     assert reasons <= {record.reason for record in ended}
-    view, points = offline(records)
+    view, points = offline(computed_inline(records, tmp_path, circumstances.get("inline_characters", 10**6)))
     assert len(view.dataset) == COUNT
     tested: Sequence[int] = view.test.tolist()
     assert points[name].passed_on[0].estimate == pytest.approx(np.mean([ended[k].deferred for k in tested]))
@@ -132,8 +156,9 @@ def test_the_router_decides_as_evaluation_says(
 def test_each_point_is_told_beside_the_usual_one(records: Records) -> None:
     _, points = offline(records)
     assert list(points) == ["usual", "shed by thresholds", "shed by members", "scorer away"]
-    assert [point.thresholds for point in points.values()] == [(USUAL,), (LOWER,), (None,), (STAND_IN["threshold"],)]
-    assert points["scorer away"].signals == ("chrf",)
+    rules = [[(it.signal, it.threshold) for it in point.rules[0]] for point in points.values()]
+    always = [("rougeL", USUAL)], [("rougeL", LOWER)], [("rougeL", None)]
+    assert rules == [*always, [("rougeL", USUAL), (STAND_IN["signal"], STAND_IN["threshold"])]]
     usual, lower, members, _ = points.values()
     assert usual.passed_on[-1].estimate > lower.passed_on[-1].estimate > members.passed_on[-1].estimate
     assert usual.cost["flops"].estimate > lower.cost["flops"].estimate > members.cost["flops"].estimate
@@ -146,9 +171,11 @@ def test_they_are_in_the_tables_and_in_the_json(records: Records) -> None:
     group = evaluation.groups[0]
     [table] = [table for table in tables(group, group.cascades[0]) if table.title == "Operating points"]
     assert [row[0] for row in table.rows] == ["usual", "shed by thresholds", "shed by members", "scorer away"]
-    assert [row[2] for row in table.rows] == ["0.7000", "0.3000", "any answer", "0.4500"]
+    assert [row[2] for row in table.rows] == ["0.7000", "0.3000", "any answer", "0.7000 / 0.4500"]
     [body] = evaluation.to_json()["groups"][0]["cascades"]
-    assert body["operating_points"][2]["thresholds"] == [None]
+    assert body["operating_points"][2]["rules"] == [[{"signal": "rougeL", "threshold": None, "share": 1.0}]]
+    short, long = body["operating_points"][3]["rules"][0]
+    assert table.rows[3][1] == f"rougeL ({short['share']:.1%}) / chrf ({long['share']:.1%})"
 
 
 def test_a_cascade_without_any_has_no_table(tmp_path: Path, columns: dict[str, list[Answer]]) -> None:
@@ -167,4 +194,23 @@ def test_the_thresholds_in_force_are_those_that_count(records: Records, tmp_path
     )
     file.write_text(text)
     _, points = offline(with_config(records, file))
-    assert (points["usual"].thresholds, points["shed by thresholds"].thresholds) == ((0.6,), (0.2,))
+    rules = [points[name].rules[0][0] for name in ("usual", "shed by thresholds")]
+    assert [rule.threshold for rule in rules] == [0.6, 0.2]
+
+
+def test_what_nothing_compares_costs_no_comparison(records: Records, tmp_path: Path) -> None:
+    dataset = load_dataset(computed_inline(records, tmp_path, 2000), Options(signals=("rougeL",), resamples=100))
+    [scored] = score(dataset)
+    view, measured = scored.view, dataset.replay.similarities[None]
+
+    def flops() -> float:
+        point = {point.name: point for point in operating_points(view)}["scorer away"]
+        return point.cost["flops"].estimate * float(view.target_cost["flops"][view.test].mean())
+
+    free = flops()
+    for name, cost in {"rougeL": 1e12, "chrf": 3e12}.items():
+        measured[name] = replace(measured[name], flops=np.full(COUNT, cost))
+    lengths = [sum(len(dataset.replay.texts(model, None)[k]) for model in ("small", "tiny")) for k in view.test]
+    assert min(lengths) <= 2000 < 100_000 < max(lengths)
+    each = [0 if length > 100_000 else 3e12 if length > 2000 else 1e12 for length in lengths]
+    assert flops() - free == pytest.approx(np.mean(each))

@@ -134,6 +134,13 @@ def test_what_must_be_computed_for_a_signal() -> None:
     assert CATALOGUE.computed_for("chow_sum") == []
 
 
+def test_what_is_computed_of_a_signal_for_some_texts() -> None:
+    assert CATALOGUE.computed_of("either", ["short", "texts"]) == ["exact"]
+    assert CATALOGUE.computed_of("either", ["short", "a longer text"]) == ["rougeL", "bleurt"]
+    assert CATALOGUE.computed_of("sure", ["short"]) == ["rougeL", "bleurt"]
+    assert CATALOGUE.computed_of("chow_sum", ["short"]) == []
+
+
 def test_what_a_signal_is_made_of() -> None:
     assert CATALOGUE.uses("sure") == {"sure", "both", "rougeL", "bleurt", "chow_avg"}
     assert CATALOGUE.uses("chow_avg") == {"chow_avg"}

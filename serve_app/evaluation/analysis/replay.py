@@ -174,6 +174,10 @@ class Replay:
             return [confide(self._survivors(tier, k), Recalled(columns, k)) for k in examples]
         return asyncio.run(self._compared(tier, columns, examples))
 
+    def compared_texts(self, tier: Tier, k: int) -> Sequence[str]:
+        """Return what the tier's signal sees of the answers to example k that are compared."""
+        return self._survivors(tier, k).texts
+
     def _survivors(self, tier: Tier, k: int) -> Survivors:
         texts = () if tier.token_level else [self.texts(model, tier.compare)[k] for model in tier.models]
         return survivors(tier, [self.answers(model)[k] for model in tier.models], texts)

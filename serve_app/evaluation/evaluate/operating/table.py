@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from serve_app.evaluation.evaluate.operating.points import OperatingPoint
+from serve_app.evaluation.evaluate.operating.points import AppliedRule, OperatingPoint
 from serve_app.evaluation.evaluate.words import UNIT_NAMES, interval, number, percent, percentage, points, signed
 from serve_app.terminal.table import Table
 
@@ -13,8 +13,8 @@ def operating_table(rows: Sequence[OperatingPoint], brief: bool) -> Table:
     lines = [
         (
             row.name,
-            ", ".join(signal or "none" for signal in row.signals),
-            ", ".join("any answer" if value is None else number(value) for value in row.thresholds),
+            ", ".join(" / ".join(map(_signal, rules)) or "none" for rules in row.rules),
+            ", ".join(" / ".join(map(_threshold, rules)) or "none" for rules in row.rules),
             percent(row.passed_on[0].estimate),
             percentage(row.passed_on[-1]),
             interval(row.quality),
@@ -25,6 +25,20 @@ def operating_table(rows: Sequence[OperatingPoint], brief: bool) -> Table:
     ]
     costs = [name for unit in units for name in (f"cost ({UNIT_NAMES[unit]} / target's)", "less usual")]
     header = ("policy", "signal", "threshold", "first tier defers", "to the target", "quality", "less usual", *costs)
-    note = "Decided by the serving code. shed: under pressure (config's shed); scorer away: by on_scorer_failure. "
+    note = (
+        "Decided by the serving code. shed: under pressure (config's shed); scorer away: short answers by the tier's "
+    )
+    note += (
+        "signal if it is lexical, others by on_scorer_failure; in brackets the share of examples that are so decided. "
+    )
     note += "Calibrate the thresholds on other records than those that you report."
     return Table("Operating points", header, tuple(lines), note=note, words=frozenset({0, 1}), optional=(3, 6))
+
+
+def _signal(rule: AppliedRule) -> str:
+    """Return a rule's signal, with the share of the examples that it is for if that is not all."""
+    return f"{rule.signal} ({percent(rule.share)})" if rule.share < 1 else str(rule.signal)
+
+
+def _threshold(rule: AppliedRule) -> str:
+    return "any answer" if rule.threshold is None else number(rule.threshold)
