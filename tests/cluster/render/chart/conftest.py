@@ -10,16 +10,26 @@ import pytest
 
 from tests.cluster.overlays import ROOT
 
-PYTHON = ROOT / ".venv-helm" / "bin" / "python"
+ENVIRONMENT = ROOT / ".venv-helm"
 Helm = Callable[..., Any]
+
+
+def why_not(environment: Path) -> str | None:
+    """Return why the environment has no Helm, or None if it has: `.tried` is a stamp, `.failed` what pip said last."""
+    if not (environment / ".tried").exists():
+        return "needs Helm in .venv-helm: make helm-env"
+    failed = environment / ".failed"
+    if not failed.exists():
+        return None
+    return f"pip found no Helm ({(failed.read_text().splitlines() or ['no message'])[-1]}): make helm-env"
 
 
 @pytest.fixture(scope="package")
 def helm() -> Iterator[Helm]:
     """Ask Helm to `lint` a chart, or for its `template` with values; ValueError has what Helm says against it."""
-    if not PYTHON.exists():
-        pytest.skip("needs Helm in .venv-helm: make helm-env")
-    command = [str(PYTHON), str(ROOT / "tests" / "cluster" / "helm.py")]
+    if reason := why_not(ENVIRONMENT):
+        pytest.skip(reason)
+    command = [str(ENVIRONMENT / "bin" / "python"), str(ROOT / "tests" / "cluster" / "helm.py")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin
         assert process.stdout
