@@ -2,7 +2,11 @@
 
 import os
 import resource
+import select
 import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
 
 MODULES = (".py", ".pyc", ".so", "METADATA", "PKG-INFO")
 """Endings of the files that may be opened: Python imports some modules, and looks up versions, only when needed."""
@@ -13,11 +17,28 @@ NETWORK = ("socket.bind", "socket.connect", "socket.get", "socket.sendto", "sock
 
 
 def limit(cpu_s: int, memory_bytes: int | None = None) -> None:
-    """Let this process have so much processor time and memory, after all others that want the processor."""
+    """Let this process have so much processor time and memory, after all others that want the processor.
+
+    If the machine, or the container, has no memory left, the kernel ends this process before any other.
+    """
+    with suppress(OSError):  # elsewhere than on Linux
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
     if memory_bytes is not None:
         resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     os.nice(5)
+
+
+def end_with_reader() -> None:
+    """End this process once nobody can read its standard output any more, such as after the server was killed."""
+    threading.Thread(target=_end_with_reader, daemon=True).start()
+
+
+def _end_with_reader() -> None:
+    output = select.poll()
+    output.register(1, 0)  # for nothing but errors: the other end of a pipe is closed
+    output.poll()
+    os._exit(1)
 
 
 def confine() -> None:

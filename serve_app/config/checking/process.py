@@ -8,7 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-from serve_app.config.checking.confinement import confine, limit
+from serve_app.config.checking.confinement import confine, end_with_reader, limit
 from serve_app.config.checking.report import report
 from serve_app.config.ray_rules import load, loads
 from serve_app.config.serve_file import SHIPPED
@@ -40,6 +40,7 @@ def _shortened(lines: list[str]) -> list[str]:
 def main() -> None:
     """Check the text on standard input."""
     limit(CPU_S)
+    end_with_reader()
     load(SHIPPED["quickstart"])  # imports what a check needs
     text = sys.stdin.buffer.read().decode()
     confine()

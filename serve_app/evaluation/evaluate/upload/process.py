@@ -10,9 +10,11 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO
 
-from serve_app.config.checking.confinement import confine, limit
+from serve_app.config.checking.confinement import confine, end_with_reader, limit
+from serve_app.config.checking.memory import fair_share
 from serve_app.core.record_json import JsonObject
 from serve_app.errors import CascadeError, WeightsError
+from serve_app.evaluation.analysis.json_values import plain
 from serve_app.evaluation.analysis.load import load_dataset
 from serve_app.evaluation.analysis.similarities import LEXICAL
 from serve_app.evaluation.evaluate.evaluate import evaluate
@@ -25,13 +27,15 @@ from serve_app.signals import DEFAULT_SIGNALS, build_signal
 NAME = "records"
 """What the sentences call the file: `records:12` is its twelfth line."""
 CPU_S = 120
-MEMORY_BYTES = 4 * 1024**3
+MOST_MEMORY_BYTES = 2 * 1024**3
+LEAST_MEMORY_BYTES = 300 * 1024**2
+"""Python and its libraries alone map 160 MB."""
 STEP_LINES = 1000
 FORBIDDEN = (
     "These records need a file, another program or the network, such as for a metric of the config's own, which is "
     "not allowed here: run `cascade evaluate` with the file instead."
 )
-TOO_LARGE = "These records need more memory than is allowed here: run `cascade evaluate` with the file instead."
+TOO_LARGE = "These records need more memory than this server can spare: run `cascade evaluate` with the file instead."
 Tell = Callable[[JsonObject], None]
 
 
@@ -43,7 +47,8 @@ def evaluated(file: BinaryIO, tell: Tell) -> JsonObject:
         tell({"step": "comparing", "examples": len(records.examples), "models": len(records.models)})
         dataset = load_dataset(chosen.records, chosen.options)
         tell({"step": "resampling", "examples": len(dataset.examples)})
-        return {"report": evaluate(dataset).to_json(), "notes": chosen.notes}
+        # Facts of a header are reported as they are, and may hold numbers that JSON has not.
+        return {"report": plain(evaluate(dataset).to_json()), "notes": chosen.notes}
     except (PermissionError, WeightsError):
         return {"problem": FORBIDDEN}
     except CascadeError as error:
@@ -60,12 +65,17 @@ def _counted(lines: Iterable[Line], tell: Tell) -> Iterator[Line]:
 
 
 def _tell(body: JsonObject) -> None:
-    print(f"data: {json.dumps(body)}\n", flush=True)
+    print(f"data: {json.dumps(body, allow_nan=False)}\n", flush=True)
 
 
 def main() -> None:
     """Evaluate what is on standard input."""
-    limit(CPU_S, MEMORY_BYTES)
+    memory = fair_share(MOST_MEMORY_BYTES)
+    if memory < LEAST_MEMORY_BYTES:
+        _tell({"problem": TOO_LARGE})
+        return
+    limit(CPU_S, memory)
+    end_with_reader()
     file = sys.stdin.buffer
     for name in LEXICAL:  # imports what opens files of its own, before that is refused
         build_signal(DEFAULT_SIGNALS[name]).similarities([["a", "b"]])

@@ -10,6 +10,13 @@ from serve_app.evaluation.analysis.similarities import LEXICAL, plain_signals
 from serve_app.evaluation.records.file import Records
 
 COMMAND = "`cascade evaluate` with the file does"
+MOST_REQUESTS = 5_000
+"""About 60 s of processor time with three members whose answers have 100 words, 25 s with two of three words."""
+MOST_DRAWN = 3_000_000
+"""Requests that are drawn for the intervals of all cascades: 15 s of processor time with two members."""
+RESAMPLES = Options().resamples
+FEWEST_RESAMPLES = 200
+DRAWS_ALL = "`cascade evaluate` with the file draws all"
 STAND_IN = {"signal": "rougeL", "threshold": 0.5}
 """In place of a tier's signal that needs an encoder; every signal is evaluated under every threshold in any case."""
 
@@ -26,8 +33,12 @@ class Restricted:
 def restricted(records: Records) -> Restricted:
     """Return the records with the cascades of two tiers, and options with the signals that need no encoder.
 
-    Raises DataError if there is no such cascade.
+    Raises DataError if there is no such cascade, or there are more than MOST_REQUESTS requests.
     """
+    requests = len(records.examples)
+    if requests > MOST_REQUESTS:
+        bound = f"and at most {MOST_REQUESTS:,} are evaluated here"
+        raise DataError(f"These records have {requests:,} requests, {bound}; {COMMAND} more.")
     config = records.config
     shown = {id_: cascade for id_, cascade in config.cascades.items() if len(cascade.tiers) == 2}
     if not shown:
@@ -44,7 +55,11 @@ def restricted(records: Records) -> Restricted:
     args["cascades"] = {id_: _plain(cascade, heavy) for id_, cascade in shown.items()}
     header = replace(records.header, config=replace(records.header.config, args=args))
     light = tuple(name for name in signals if name not in heavy)
-    return Restricted(Records(header, records.examples, records.answers), Options(signals=light, processes=1), notes)
+    resamples = max(FEWEST_RESAMPLES, min(RESAMPLES, MOST_DRAWN // (max(1, requests) * len(shown))))
+    if resamples < RESAMPLES:
+        notes.append(f"Intervals are of {resamples:,} resamples in place of {RESAMPLES:,}; {DRAWS_ALL}.")
+    options = Options(signals=light, resamples=resamples, processes=1)
+    return Restricted(Records(header, records.examples, records.answers), options, notes)
 
 
 def _needs_encoder(config: AppConfig, name: str) -> bool:

@@ -13,7 +13,8 @@ import pytest
 from serve_app.evaluation.analysis.load import load_dataset
 from serve_app.evaluation.analysis.options import Options
 from serve_app.evaluation.evaluate.evaluate import evaluate
-from serve_app.evaluation.evaluate.upload.process import FORBIDDEN, evaluated
+from serve_app.evaluation.evaluate.upload import process, restriction
+from serve_app.evaluation.evaluate.upload.process import FORBIDDEN, TOO_LARGE, evaluated
 from serve_app.evaluation.evaluate.upload.restriction import restricted
 from serve_app.evaluation.records.file import Records
 from tests.evaluation.synthetic import answers, args, questions, records, three_tier_records, write_records
@@ -75,6 +76,40 @@ def test_what_needs_an_encoder_is_left_out_and_named(tmp_path: Path) -> None:
 def test_a_cascade_of_three_tiers_has_no_curve(tmp_path: Path) -> None:
     result, _ = told(three_tier_records(tmp_path / "r.jsonl", 5).read_bytes())
     assert result["problem"].startswith("No cascade of these records has two tiers, so there is no curve to draw;")
+
+
+def test_more_requests_than_the_time_allows_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(restriction, "MOST_REQUESTS", 4)
+    assert told(records(tmp_path / "r.jsonl", 5).read_bytes())[0] == {
+        "problem": "These records have 5 requests, and at most 4 are evaluated here; "
+        "`cascade evaluate` with the file does more."
+    }
+    restricted(Records.load(records(tmp_path / "fewer.jsonl", 4)))
+
+
+def test_many_requests_have_fewer_resamples_which_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = Records.load(records(tmp_path / "r.jsonl", 5))
+    assert (restricted(loaded).options.resamples, restricted(loaded).notes) == (1000, [])
+    monkeypatch.setattr(restriction, "MOST_DRAWN", 2000)
+    assert (restricted(loaded).options.resamples, restricted(loaded).notes) == (
+        400,
+        ["Intervals are of 400 resamples in place of 1,000; `cascade evaluate` with the file draws all."],
+    )
+
+
+def test_numbers_that_json_has_not_are_none_of_the_report(tmp_path: Path) -> None:
+    content = records(tmp_path / "r.jsonl", 6).read_text(encoding="utf-8")
+    content = content.replace('"versions": {', '"versions": {"x": NaN, ').replace('"files": [', '"files": [1e999, ')
+    source = told(content.encode())[0]["report"]["source"]
+    assert (source["versions"], source["files"]) == ({"x": None, "python": "3.11"}, ["inf", "synthetic.jsonl"])
+
+
+def test_without_memory_to_spare_no_records_are_read(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(process, "fair_share", lambda most: most // 8)
+    process.main()
+    assert json.loads(capsys.readouterr().out.removeprefix("data: ")) == {"problem": TOO_LARGE}
 
 
 @pytest.mark.parametrize(
