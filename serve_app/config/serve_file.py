@@ -148,6 +148,10 @@ class ServeFile(Strict):
             cascades[id_] = cascade.model_copy(update=changed)
         return config.model_copy(update={"cascades": cascades})
 
+    def calibrated_for_pressure(self) -> list[str]:
+        """Return the cascades whose calibrations have thresholds under pressure."""
+        return [id_ for id_, it in self._router_settings().calibrations.items() if it.shed is not None]
+
     def calibrated_rate(self, cascade: str) -> float | None:
         """Return the share of requests that a cascade's calibration expects its first tier to defer, or None."""
         calibrated = self._router_settings().calibrations.get(cascade)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from serve_app.config.app import AppConfig
+from serve_app.config.cascades.remedies import ShedConfig
 from serve_app.config.serve_file import ServeFile
 from serve_app.weights import unpinned
 
@@ -34,7 +35,25 @@ def report(name: str, file: ServeFile) -> Report:
         for id_, cascade in file.args_in_force().cascades.items()
         if cascade.shed is not None and cascade.shed.by == "thresholds" and cascade.shed.thresholds is None
     ]
+    for id_ in file.calibrated_for_pressure():
+        if sentence := unused_thresholds(id_, args.cascades[id_].shed):
+            warnings.append(sentence)
     return Report(lines, warnings)
+
+
+def unused_thresholds(id_: str, shed: ShedConfig | None) -> str | None:
+    """Return a sentence if a cascade has no use for calibrated thresholds under pressure, or None."""
+    if shed is None:
+        return (
+            f"cascades.{id_}.shed: the cascade does not shed, so its calibration's thresholds under pressure have no "
+            "effect: write shed: {} to use them."
+        )
+    if shed.by == "members":
+        return (
+            f"cascades.{id_}.shed.by: members accepts any answer, so its calibration's thresholds under pressure have "
+            "no effect: write by: thresholds to use them."
+        )
+    return None
 
 
 def unpinned_warning(args: AppConfig) -> str | None:

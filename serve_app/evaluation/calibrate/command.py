@@ -26,6 +26,7 @@ from serve_app.evaluation.calibrate.calibrate import calibrate
 from serve_app.evaluation.calibrate.fit_records import apart, joined
 from serve_app.evaluation.calibrate.goal import Goal
 from serve_app.evaluation.calibrate.results import CalibrationReport, CalibrationResult, Guarantee
+from serve_app.evaluation.calibrate.warnings import warnings
 from serve_app.evaluation.calibrate.words import costs, deferred, number
 from serve_app.evaluation.records.file import Records
 from serve_app.evaluation.statistics.risk import Bounds
@@ -45,7 +46,7 @@ class CalibrationRun:
 
     `user_config` is the router's; `fitted` the signals that were measured, by name; `output` the file that was written,
     or None; `latency`: whether the goal is about latencies. `alternatives`: the same for other circumstances, by name:
-    `stand_in`, while the scorer fails, and `shed`, under pressure.
+    `stand_in`, while the scorer fails, and `shed`, under pressure. `warnings`: sentences about the config to serve.
     """
 
     id: str
@@ -55,6 +56,7 @@ class CalibrationRun:
     output: Path | None
     latency: bool
     alternatives: Mapping[str, CalibrationResult] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     def to_json(self) -> Body:
         """Return the JSON body."""
@@ -66,6 +68,7 @@ class CalibrationRun:
             **self.calibrated.report.to_json(),
             "signals": {name: signal.model_dump(mode="json") for name, signal in self.fitted.items()},
             "user_config": self.user_config,
+            "warnings": list(self.warnings),
         }
 
     def sentences(self) -> Iterator[str]:
@@ -104,6 +107,8 @@ class CalibrationRun:
             )
         for name, other in self.alternatives.items():
             yield from alternative_sentences(name, other)
+        for warning in self.warnings:
+            yield f"warning: {warning}"
         yield f"Calibration {self.id}."
         if self.output is not None:
             yield f"serve deploy {self.output}"
@@ -159,8 +164,10 @@ def run(
     calibrated = with_problems(calibrated, alternatives)
     user_config = config_file.settings(calibrated, dataset.source, alternatives)
     written = output if calibrated.problem is None else None
+    recorded: dict[str, Any] = dict(records.header.config.args)
+    id_, cascades = calibrated.report.cascade, config_file.served_config(recorded, config).cascades
+    cautions = [*warnings(id_, cascades[id_], alternatives, written=written is not None)] if id_ in cascades else []
     if written is not None:
-        recorded: dict[str, Any] = dict(records.header.config.args)
         tier_signals = [tier.signal for tier in calibrated.report.tiers]
         config_file.write(
             written,
@@ -172,8 +179,8 @@ def run(
             stand_in=stand_in_of(alternatives),
         )
     latency = goal.budget is not None and goal.unit == "latency_s"
-    id_ = config_file.identity(calibrated, dataset.source, alternatives)
-    return CalibrationRun(id_, calibrated, user_config, signals, written, latency, alternatives)
+    name = config_file.identity(calibrated, dataset.source, alternatives)
+    return CalibrationRun(name, calibrated, user_config, signals, written, latency, alternatives, tuple(cautions))
 
 
 def _tiers(report: CalibrationReport) -> str:

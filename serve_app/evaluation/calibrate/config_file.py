@@ -139,6 +139,11 @@ def write(
         raise
 
 
+def served_config(recorded: Body, config: Path | None) -> AppConfig:
+    """Return what would be served: the config's application, or that of the records."""
+    return AppConfig.model_validate(_values(recorded, config)["applications"][0]["args"])
+
+
 def _values(recorded: Body, config: Path | None) -> dict[str, Any]:
     if config is None:
         args = deepcopy(recorded)

@@ -12,6 +12,19 @@ from serve_app.config.serve_file import load
 CALIBRATED = {"id": "c1", "thresholds": [0.5], "shed": {"thresholds": [0.2]}}
 
 
+def warnings_about(tmp_path: Path, shed: Any, calibrations: Any) -> list[str]:
+    tiers = [{"models": ["a", "b"], "signal": "exact", "threshold": 0.5}, {"models": ["t"]}]
+    args = {
+        "models": {name: {"engine": "replay", "default": "x"} for name in "abt"},
+        "cascades": {"default": {"tiers": tiers, "shed": shed}},
+    }
+    router = {"name": "Router", "user_config": {"calibrations": calibrations}}
+    application = {"import_path": "serve_app.app:build_app", "args": args, "deployments": [router]}
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump({"applications": [application]}))
+    return report("config.yaml", load(path)).warnings
+
+
 @pytest.mark.parametrize(
     ("shed", "calibrations", "warned"),
     [
@@ -24,17 +37,26 @@ CALIBRATED = {"id": "c1", "thresholds": [0.5], "shed": {"thresholds": [0.2]}}
     ],
 )
 def test_a_cascade_that_would_shed_nothing(tmp_path: Path, shed: Any, calibrations: Any, warned: bool) -> None:
-    tiers = [{"models": ["a", "b"], "signal": "exact", "threshold": 0.5}, {"models": ["t"]}]
-    args = {
-        "models": {name: {"engine": "replay", "default": "x"} for name in "abt"},
-        "cascades": {"default": {"tiers": tiers, "shed": shed}},
-    }
-    router = {"name": "Router", "user_config": {"calibrations": calibrations}}
-    application = {"import_path": "serve_app.app:build_app", "args": args, "deployments": [router]}
-    path = tmp_path / "config.yaml"
-    path.write_text(yaml.safe_dump({"applications": [application]}))
-    warnings = report("config.yaml", load(path)).warnings
     sentence = (
         "cascades.default.shed: there are no lower thresholds, so nothing is shed: cascade calibrate --shed finds some."
     )
-    assert warnings == ([sentence] if warned else [])
+    assert warnings_about(tmp_path, shed, calibrations) == ([sentence] if warned else [])
+
+
+@pytest.mark.parametrize(
+    ("shed", "sentence"),
+    [
+        (
+            None,
+            "cascades.default.shed: the cascade does not shed, so its calibration's thresholds under pressure have no "
+            "effect: write shed: {} to use them.",
+        ),
+        (
+            {"by": "members"},
+            "cascades.default.shed.by: members accepts any answer, so its calibration's thresholds under pressure have "
+            "no effect: write by: thresholds to use them.",
+        ),
+    ],
+)
+def test_thresholds_under_pressure_that_have_no_effect(tmp_path: Path, shed: Any, sentence: str) -> None:
+    assert warnings_about(tmp_path, shed, {"default": CALIBRATED}) == [sentence]

@@ -1,6 +1,7 @@
 """`cascade calibrate --shed`: thresholds under pressure, for an easier goal of the same kind."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -58,6 +59,19 @@ def test_they_are_written_for_the_router_and_told(path: Path, tmp_path: Path) ->
     note = yaml.safe_load(output.read_text())["applications"][0]["deployments"][0]["user_config"]["calibrations"]
     assert note["default"]["shed"]["wish"] == "defer 40.0% of the requests"
     assert done.to_json()["shed"]["threshold"] == lower
+
+
+@pytest.mark.parametrize(
+    ("shed", "warned"),
+    [(None, "cascades.default.shed: "), ({"by": "members"}, "cascades.default.shed.by: "), ({}, None)],
+)
+def test_a_cascade_without_a_use_for_them_is_named(path: Path, tmp_path: Path, shed: Any, warned: str | None) -> None:
+    values = args()
+    values["cascades"]["default"]["shed"] = shed
+    config = serving_file(tmp_path / "config.yaml", values)
+    done = calibrate(path, Goal(rates=(0.65,)), (0.4,), config)
+    assert [warning.startswith(str(warned)) for warning in done.warnings] == ([] if warned is None else [True])
+    assert calibrate(path, Goal(rates=(0.65,)), (), config).warnings == ()
 
 
 @pytest.mark.parametrize(

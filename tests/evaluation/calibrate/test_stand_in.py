@@ -75,6 +75,22 @@ def test_a_config_in_which_its_name_means_another_signal_is_refused(path: Path, 
     assert calibrate(path, "bleu", config=config, output=output).output == output  # whose name means the same
 
 
+def test_a_stand_in_of_another_goal_is_named(path: Path, tmp_path: Path) -> None:
+    config, output = serving_file(tmp_path / "config.yaml", args()), tmp_path / "out.yaml"
+    first = calibrate(path, config=config, output=output)
+    [threshold] = first.alternatives["stand_in"].thresholds
+    again = calibrate(path, None, Goal(rates=(0.65,)), config=output, output=output)
+    sentence = (
+        f"cascades.default.tiers[0].on_scorer_failure: chrf at {threshold:g} is kept as it was, and is not for this "
+        "goal: cascade calibrate with this goal and --stand-in chrf renews it."
+    )
+    assert again.output == output
+    assert (first.warnings, again.warnings) == ((), (sentence,))
+    assert f"warning: {sentence}" in again.sentences()
+    assert again.to_json()["warnings"] == [sentence]
+    assert calibrate(path, None, config=output).warnings == ()  # nothing is written
+
+
 def test_a_goal_that_it_misses_is_missed(path: Path) -> None:
     missed = calibrate(path, goal=Goal(quality=0.999)).calibrated.problem
     assert missed is not None
