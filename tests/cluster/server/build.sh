@@ -4,9 +4,14 @@
 # Debian has no package of it: bookworm's source of kubectl is the last that holds the server, too, 1.20.2. It is built
 # with bookworm's Go 1.19, which its reflect2 does not know: Debian's own, newer one takes its place. Nothing is installed.
 set -euo pipefail
-mkdir -p "$1" && cd "$1"
-folder=$PWD
-mkdir -p apt/lists/partial apt/cache/archives/partial debs
+mkdir -p "$1"
+cd "$1"
+target=$PWD
+# Anew each time: what an earlier, interrupted run left could be mixed with newer packages.
+folder=$target/build
+rm -rf "$folder"
+mkdir -p "$folder"/{apt/lists/partial,apt/cache/archives/partial,debs}
+cd "$folder"
 key=/usr/share/keyrings/debian-archive-keyring.gpg
 for kind in deb deb-src; do echo "$kind [signed-by=$key] http://deb.debian.org/debian bookworm main"; done > apt/sources.list
 cat > apt/apt.conf << EOF
@@ -18,13 +23,16 @@ APT::Sandbox::User "root";
 EOF
 export APT_CONFIG=$folder/apt/apt.conf
 apt-get -qq update
-(cd debs && apt-get -qq download golang-1.19-go golang-1.19-src golang-github-modern-go-reflect2-dev etcd-server &&
-  apt-get -qq source --download-only kubernetes && for deb in *.deb; do dpkg -x "$deb" "$folder/root"; done)
+cd debs
+apt-get -qq download golang-1.19-go golang-1.19-src golang-github-modern-go-reflect2-dev etcd-server
+apt-get -qq source --download-only kubernetes
+for deb in *.deb; do dpkg -x "$deb" "$folder/root"; done
 
 export GOROOT=$folder/root/usr/lib/go-1.19 GOPATH=$folder/go GOCACHE=$folder/cache
-export PATH=$GOROOT/bin:$PATH GO111MODULE=off CGO_ENABLED=0 GOPROXY=off
+export PATH=$GOROOT/bin:$PATH GO111MODULE=off CGO_ENABLED=0 GOPROXY=off GOFLAGS=
 source=$GOPATH/src/k8s.io/kubernetes
-mkdir -p "$source" && tar -xzf debs/kubernetes_*.orig.tar.gz --strip-components=1 -C "$source"
+mkdir -p "$source"
+tar -xzf kubernetes_*.orig.tar.gz --strip-components=1 -C "$source"
 cd "$source"
 reflect2=vendor/github.com/modern-go/reflect2
 rm "$reflect2"/*.go "$reflect2"/*.s
@@ -41,5 +49,9 @@ packages=$(grep -rl --include='*.go' '+k8s:openapi-gen=' pkg cmd vendor/k8s.io/*
 version=k8s.io/kubernetes/vendor/k8s.io/component-base/version
 go build -ldflags "-s -w -X $version.gitMajor=1 -X $version.gitMinor=20 -X $version.gitVersion=v1.20.2" \
   -o "$folder/kube-apiserver" ./cmd/kube-apiserver
-mv "$folder/root/usr/bin/etcd" "$folder/etcd"
-chmod -R u+w "$folder" && rm -rf "$folder"/{apt,debs,root,go,cache,openapi-gen,violations.report}
+# The server last: make takes it for the sign that all is there.
+mv "$folder/root/usr/bin/etcd" "$target/etcd"
+mv "$folder/kube-apiserver" "$target/kube-apiserver"
+cd "$target"
+chmod -R u+w "$folder"
+rm -rf "$folder"
