@@ -20,6 +20,10 @@ SECRETS = re.compile(
     r"|(?<=://)[^\s@/]+(?=@)"
 )
 """Tokens by their issuers' prefixes, values of names such as `password`, and credentials in a URL."""
+QUOTED_LENGTH = 300
+"""Characters of one of a server's messages that a sentence quotes: it may contain a whole object."""
+QUOTED_CAUSES = 5
+"""How many objections to fields a sentence quotes."""
 
 
 class UnreachableError(ClusterError):
@@ -79,20 +83,32 @@ def _sentence(status: int, message: str, causes: Sequence[Fields], operation: Op
     if status == 409 and any(cause.get("reason") == "FieldManagerConflict" for cause in causes):
         return f"{subject}: {_owners(causes)}. --force-conflicts takes them over."
     if denied := WEBHOOK.search(message):
-        why = "(not shown: it is a Secret)" if operation.secret else denied["why"] or "it gives no reason"
+        why = "(not shown: it is a Secret)" if operation.secret else _quoted(denied["why"]) or "it gives no reason"
         return f"{subject}: the admission webhook {denied['name']} refuses it: {why}."
     if quota := QUOTA.search(message):
-        return f"{subject}: {quota[0]}."
+        return f"{subject}: {_quoted(quota[0])}."
     if status == 403:
         inside = f" in namespace {operation.namespace}" if operation.namespace else ""
-        return f"You may not {operation.verb} {subject}{inside} as {context}: {message or 'forbidden'}."
+        return f"You may not {operation.verb} {subject}{inside} as {context}: {_quoted(message) or 'forbidden'}."
     if operation.secret:
         names = ", ".join(str(cause.get("field")) for cause in causes if cause.get("field"))
         objections = f", fields {names}" if names else ""
         return f"{subject}: refused with HTTP {status}{objections} (a Secret's values are hidden)."
     if status == 422 and causes:
-        return f"{subject}: {'; '.join(_cause(cause) for cause in causes)}."
-    return f"{subject}: the cluster answers {operation.verb} with HTTP {status}: {message or 'no message'}."
+        return f"{subject}: {_quoted(*map(_cause, causes))}."
+    return f"{subject}: the cluster answers {operation.verb} with HTTP {status}: {_quoted(message) or 'no message'}."
+
+
+def _quoted(*messages: str) -> str:
+    """Return a server's messages as one text, without the middle of long ones, since reasons follow the values."""
+    half = QUOTED_LENGTH // 2
+    short = [
+        text if len(text) <= QUOTED_LENGTH else f"{text[:half]} ... {text[-half:]}" for text in messages[:QUOTED_CAUSES]
+    ]
+    if short == list(messages):
+        return "; ".join(short)
+    more = f"; and {len(messages) - len(short)} more" if len(messages) > len(short) else ""
+    return f"{'; '.join(short)}{more} (shortened: kubectl shows all of it for the same file)"
 
 
 def _cause(cause: Fields) -> str:
