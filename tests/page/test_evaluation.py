@@ -104,6 +104,33 @@ def test_another_file_is_refused_in_words(
     assert sentence in browser.text(".fault-card")
 
 
+@pytest.mark.parametrize(
+    ("at", "value", "field"),
+    [
+        (("baselines",), None, "baselines.target"),
+        (("tiers",), "small", "tiers"),
+        (("rows", 1, "curve"), {}, "rows[1].curve.rate"),
+        (("rows", 0, "curve", "quality"), [0.5], "rows[0].curve.quality"),
+        (("rows", 0, "curve", "flops"), "many", "rows[0].curve.flops"),
+        (("looked_at", "most"), [None], "looked_at.most"),
+    ],
+)
+def test_a_report_of_another_shape_is_refused_and_the_next_one_shown(
+    browser: Browser, served: Served, report: Path, tmp_path: Path, at: tuple[Any, ...], value: object, field: str
+) -> None:
+    body: Any = json.loads(report.read_text(encoding="utf-8"))
+    part = cascade = body["groups"][0]["cascades"][0]
+    for name in at[:-1]:
+        part = part[name]
+    part[at[-1]] = value
+    path = tmp_path / "other.json"
+    path.write_text(json.dumps(body), encoding="utf-8")
+    opened(browser, served, path)
+    assert f"Synthetic: {cascade['id']} has no valid {field}." in browser.text(".fault-card")
+    browser.one(FILE).send_keys(str(report))
+    browser.one(".evaluation .chart canvas")
+
+
 @pytest.fixture
 def patient(browser: Browser) -> Iterator[Browser]:
     """The browser, which waits longer: the process of an evaluation imports much."""
@@ -135,6 +162,23 @@ def test_a_line_that_is_wrong_is_named(patient: Browser, served: Served, tmp_pat
         "r.jsonl cannot be shown\n\n"
         "records:4: not a line of records: kind: 'sample' is none of header, example, answer."
     )
+
+
+def test_an_archive_is_unpacked_no_further_than_allowed(browser: Browser, served: Served, tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl.gz"
+    path.write_bytes(gzip.compress(b"\n" * 60_000_000, 1)[:-8])  # at its very end it is damaged
+    opened(browser, served, path)
+    assert "These records have more than 50 MB" in browser.text(".fault-card")
+
+
+def test_half_an_event_hides_no_problem(browser: Browser, served: Served, tmp_path: Path) -> None:
+    path = records(tmp_path / "r.jsonl", 5)
+    browser.open(f"{served.url}/#/evaluation")
+    browser.one(FILE)
+    told = 'data: {"report": {"gro\n\ndata: {"problem": "It takes too long."}\n\ndata: [DONE]\n\n'
+    browser.run(f"window.fetch = async () => new Response({json.dumps(told)})")
+    browser.one(FILE).send_keys(str(path))
+    assert browser.text(".fault-card") == "r.jsonl cannot be shown\n\nIt takes too long."
 
 
 def test_a_damaged_archive_is_refused_in_words(browser: Browser, served: Served, tmp_path: Path) -> None:

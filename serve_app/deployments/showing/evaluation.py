@@ -2,9 +2,8 @@
 
 import asyncio
 from asyncio.subprocess import Process
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
-from typing import Any
 
 from serve_app.api.encoding import event
 from serve_app.deployments.showing.child import command_of, started, why_ended
@@ -16,13 +15,28 @@ CHUNK = 64 * 1024
 
 
 class Evaluation:
-    """One file's evaluation by a process, which is to be closed however it ends."""
+    """One file's evaluation by a process, which is to be closed however it ends.
 
-    def __init__(self, process: Process, time_limit_s: float, on_close: Callable[[], None]) -> None:
+    The process ends in time also if nobody reads `events` on.
+    """
+
+    def __init__(self, process: Process, time_limit_s: float) -> None:
         self._process = process
         self._time_limit_s = time_limit_s
-        self._ends = asyncio.get_running_loop().time() + time_limit_s
-        self._on_close = on_close
+        loop = asyncio.get_running_loop()
+        self._ends = loop.time() + time_limit_s
+        self._late = False
+        self._watchdog = loop.call_at(self._ends, self._end_late)
+
+    @property
+    def running(self) -> bool:
+        """Whether the process runs."""
+        return self._process.returncode is None
+
+    def _end_late(self) -> None:
+        if self.running:
+            self._late = True
+            self._process.kill()
 
     async def feed(self, records: AsyncIterator[bytes]) -> None:
         """Write the records to the process as fast as it reads them; it may end before the last."""
@@ -38,24 +52,23 @@ class Evaluation:
     async def events(self) -> AsyncIterator[bytes]:
         """Yield what the process says, as `upload.process` has it, and [DONE]."""
         assert self._process.stdout is not None
-        try:
-            while part := await self._in_time(self._process.stdout.read(CHUNK)):
-                yield part
-            await self._process.wait()
-            if self._process.returncode != 0:
-                yield _problem(why_ended(self._process))
-        except TimeoutError:
+        last = b"\n\n"
+        while part := await self._process.stdout.read(CHUNK):
+            last = part
+            yield part
+        await self._process.wait()
+        if not last.endswith(b"\n\n"):
+            yield b"\n\n"  # ends an event of which only a part was written
+        if self._late:
             yield _problem(f"it takes longer than {self._time_limit_s:g} s")
+        elif self._process.returncode != 0:
+            yield _problem(why_ended(self._process))
         yield b"data: [DONE]\n\n"
-
-    async def _in_time(self, reading: Coroutine[Any, Any, bytes]) -> bytes:
-        async with asyncio.timeout_at(self._ends):
-            return await reading
 
     async def close(self) -> None:
         """End the process if it still runs."""
-        self._on_close()
-        if self._process.returncode is None:
+        self._watchdog.cancel()
+        if self.running:
             self._process.kill()
             await self._process.wait()
 
@@ -66,25 +79,27 @@ class RecordsEvaluator:
     def __init__(self, command: Sequence[str] = COMMAND, time_limit_s: float = TIME_LIMIT_S) -> None:
         self._command = command
         self._time_limit_s = time_limit_s
-        self.busy = False
+        self._starting = False
+        self._evaluation: Evaluation | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a process runs; one that has said everything and ended is in nobody's way."""
+        return self._starting or (self._evaluation is not None and self._evaluation.running)
 
     async def begin(self, records: AsyncIterator[bytes]) -> Evaluation:
         """Return the evaluation of records that have been sent to its process; whoever gets it closes it."""
-        self.busy = True
+        self._starting = True
         try:
-            evaluation = Evaluation(await started(self._command), self._time_limit_s, self._free)
-        except BaseException:
-            self._free()
-            raise
+            evaluation = self._evaluation = Evaluation(await started(self._command), self._time_limit_s)
+        finally:
+            self._starting = False
         try:
             await evaluation.feed(records)
         except BaseException:
             await evaluation.close()
             raise
         return evaluation
-
-    def _free(self) -> None:
-        self.busy = False
 
 
 def _problem(reason: str) -> bytes:

@@ -29,7 +29,6 @@ async def parts(*content: bytes) -> AsyncIterator[bytes]:
 async def told(by: RecordsEvaluator, *content: bytes) -> list[Any]:
     """What is told of records; the last is that nothing follows."""
     evaluation = await by.begin(parts(*content))
-    assert by.busy
     text = b"".join([part async for part in evaluation.events()]).decode()
     await evaluation.close()
     assert not by.busy
@@ -65,6 +64,32 @@ async def test_everything_that_is_sent_arrives() -> None:
 async def test_an_evaluation_that_fails_is_a_sentence(program: str, limit_s: float, reason: str) -> None:
     large = b"x" * 1_000_000  # more than a pipe holds
     assert await told(evaluator(program, limit_s), large) == [{"problem": PROBLEM.format(reason)}]
+
+
+async def test_who_reads_nothing_on_holds_up_no_other_records() -> None:
+    by = evaluator("import sys; sys.stdout.write('data: ' + 1_000_000 * 'x')", 0.3)  # more than a pipe holds
+    evaluation = await by.begin(parts())
+    events = evaluation.events()
+    first = await anext(events)
+    assert by.busy
+    async with asyncio.timeout(60):
+        while by.busy:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    told = first + b"".join([part async for part in events])
+    await evaluation.close()
+    cut_off, problem, done, _ = told.decode().split("\n\n")
+    assert cut_off.strip("x") == "data: "
+    assert json.loads(problem.removeprefix("data: ")) == {"problem": PROBLEM.format("it takes longer than 0.3 s")}
+    assert done == "data: [DONE]"
+
+
+async def test_half_an_event_is_apart_from_why_there_is_no_more() -> None:
+    by = evaluator("import os; os.write(1, b'data: {'); os.kill(os.getpid(), 9)")
+    evaluation = await by.begin(parts())
+    half, problem, _, _ = b"".join([part async for part in evaluation.events()]).decode().split("\n\n")
+    await evaluation.close()
+    reason = "it takes more time or memory than is allowed"
+    assert (half, json.loads(problem.removeprefix("data: "))) == ("data: {", {"problem": PROBLEM.format(reason)})
 
 
 async def test_who_stops_sending_ends_the_process() -> None:

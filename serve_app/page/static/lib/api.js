@@ -17,6 +17,7 @@ export class ApiError extends Error {
   }
 }
 
+const brokenOff = () => new ApiError("broken", "The connection broke off before the answer was complete.");
 const unreachable = () => new ApiError("unreachable", "The server cannot be reached. It may have stopped, or the network is down.");
 
 async function request(path, {type = "application/json", ...options}) {
@@ -45,18 +46,23 @@ export const postStream = (path, body, take, signal) => stream(path, {method: "P
 export const postFile = (path, type, body, take, signal) => stream(path, {method: "POST", type, body, signal}, take);
 export const getStream = (path, take, signal) => stream(path, {method: "GET", signal}, take);
 
+/** The value of an event's data, or undefined if only a part of it was written. */
+function valueOf(data) {
+  try { return JSON.parse(data); } catch { return undefined; }
+}
+
 /** Ask for a stream, and give the data of each event to `take`. Ends with [DONE]; anything else is an ApiError. */
 async function stream(path, options, take) {
   const response = await request(path, options);
   const reader = response.body.getReader(), decoder = new TextDecoder();
-  let rest = "";
+  let rest = "", cut = false;
   for (;;) {
     let part;
     try {
       part = await reader.read();
     } catch (error) {
       if (error.name === "AbortError") throw error;
-      throw new ApiError("broken", "The connection broke off before the answer was complete.");
+      throw brokenOff();
     }
     rest += part.done ? decoder.decode() : decoder.decode(part.value, {stream: true});
     const events = rest.split("\n\n");
@@ -64,13 +70,14 @@ async function stream(path, options, take) {
     for (const event of events) {
       const lines = event.split("\n");
       const data = lines.filter(line => line.startsWith("data: ")).map(line => line.slice(6)).join("\n");
-      if (data === "[DONE]") return;
+      if (data === "[DONE]") { if (cut) throw brokenOff(); return; }
       if (!data) continue;
       const name = lines.find(line => line.startsWith("event: "))?.slice(7) ?? "message";
-      const value = JSON.parse(data);
+      const value = valueOf(data);
+      if (value === undefined) { cut = true; continue; } // the next event says why
       if (name === "error") throw new ApiError("failed", value.error?.message ?? "The request failed.", {record: value.cascade ?? null});
       take(value);
     }
-    if (part.done) throw new ApiError("broken", "The connection broke off before the answer was complete.");
+    if (part.done) throw brokenOff();
   }
 }

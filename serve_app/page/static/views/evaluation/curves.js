@@ -2,13 +2,45 @@
 
 export const UNITS = {rate: "deferral rate", flops: "FLOPs, of the target's", usd: "dollars, of the target's", device_s: "device seconds, of the target's", latency_s: "latency, of the target's"};
 
-/** Everything that can be shown of a report. Throws an Error that says what is wrong with it. */
+/** Everything that can be shown of a report. Throws an Error that says what is wrong with it, so that all the rest can be drawn. */
 export function pairsOf(report) {
   if (!Array.isArray(report?.groups)) throw new Error("This is no report of cascade evaluate: it has no groups. Open the report.json that --report writes, or a records file.");
-  const pairs = report.groups.flatMap(group => (group.cascades ?? []).filter(({rows}) => Array.isArray(rows) && rows.length).map(cascade => ({group, cascade, name: `${group.name}: ${cascade.id}`})));
-  if (!pairs.length) throw new Error(report.groups.map(({problem}) => problem).find(Boolean) ?? "This report has no curves: its cascades have more than two tiers. Open report.html beside it.");
+  const pairs = report.groups.flatMap(group => listOf(group?.cascades).filter(cascade => listOf(cascade?.rows).length).map(cascade => ({group, cascade, name: `${group.name}: ${cascade.id}`})));
+  if (!pairs.length) throw new Error(report.groups.map(group => group?.problem).find(Boolean) ?? "This report has no curves: its cascades have more than two tiers. Open report.html beside it.");
+  for (const {cascade, name} of pairs) {
+    const field = invalidField(cascade);
+    if (field) throw new Error(`This report cannot be drawn: ${name} has no valid ${field}. Open the report.json that this version of cascade evaluate --report writes.`);
+  }
   return {pairs, source: report.source ?? {}};
 }
+
+const listOf = value => (Array.isArray(value) ? value : []);
+const absent = value => value === null || value === undefined;
+const numbers = values => Array.isArray(values) && values.length > 0 && values.every(Number.isFinite);
+const isExample = example => Array.isArray(example?.references ?? []) && Object.values(example?.answers ?? {}).length > 0 && !Object.values(example.answers).some(absent);
+
+/** The first field of a cascade that is not as it is drawn, or undefined. */
+function invalidField({baselines, tiers, rows, looked_at: shown}) {
+  if (!Number.isFinite(estimate(baselines?.target))) return "baselines.target";
+  if (!Array.isArray(tiers?.[0])) return "tiers";
+  for (const [place, row] of rows.entries()) {
+    const field = invalidCurve(row?.curve) ?? (row.kind === "chow_member" && !Array.isArray(row.models) ? "models" : undefined);
+    if (field) return `rows[${place}].${field}`;
+  }
+  return ["worst", "most", "least"].filter(name => !absent(shown?.[name])).map(name => (Array.isArray(shown[name]) && shown[name].every(isExample) ? undefined : `looked_at.${name}`)).find(Boolean);
+}
+
+function invalidCurve(curve) {
+  if (!numbers(curve?.rate)) return "curve.rate";
+  const fits = values => Array.isArray(values) && values.length === curve.rate.length;
+  if (!numbers(curve.quality) || !fits(curve.quality)) return "curve.quality";
+  if (!fits(curve.threshold)) return "curve.threshold";
+  const other = ["quality_low", "quality_high", ...Object.keys(UNITS)].find(name => !absent(curve[name]) && !fits(curve[name]));
+  return other && `curve.${other}`;
+}
+
+/** The number itself of one with an interval around it. */
+export const estimate = value => (Array.isArray(value) ? value[0] : value);
 
 export const nameOf = row => `${row.signal}${row.kind === "chow_member" ? ` of ${row.models.join(", ")}` : ` (${row.agreement})`}${row.kept && row.kept !== "selected" ? `, ${row.kept} kept` : ""}${row.maximum ? ", best in hindsight" : ""}`;
 

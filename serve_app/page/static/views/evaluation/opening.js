@@ -12,10 +12,19 @@ const STEPS = {
 
 const isRecords = async file => /\.jsonl(\.gz)?$/.test(file.name) || /^\uFEFF?\s*\{\s*"kind"/.test(await file.slice(0, 4096).text());
 
+/** A file without its compression, at least as much of it as shows that it is too large. */
 async function unpacked(file) {
+  const parts = [];
+  let size = 0;
   try {
-    return await new Response(file.stream().pipeThrough(new DecompressionStream("gzip"))).blob();
+    const reader = file.stream().pipeThrough(new DecompressionStream("gzip")).getReader();
+    for (let {done, value} = await reader.read(); !done; ({done, value} = await reader.read())) {
+      parts.push(value);
+      size += value.byteLength;
+      if (size > LARGEST.records) { reader.cancel().catch(() => {}); break; }
+    }
   } catch { throw new Error("This file ends in .gz, but it is not gzip, or it is damaged."); }
+  return new Blob(parts);
 }
 
 function parsed(text) {

@@ -3,10 +3,9 @@ import {html, useMemo, useRef, useState} from "../../vendor/preact.js";
 import {Chart, colour} from "../../lib/chart.js";
 import {percent, score} from "../../lib/format.js";
 import {Examples} from "./requests.js";
-import {UNITS, acceptedNear, along, nameOf, nearest, ordered} from "./curves.js";
+import {UNITS, acceptedNear, along, estimate, nameOf, nearest, ordered} from "./curves.js";
 
 const interval = value => (Array.isArray(value) ? `${percent(value[0])} (95%: ${percent(value[1])} to ${percent(value[2])})` : "–");
-const estimate = value => (Array.isArray(value) ? value[0] : value);
 
 function Facts({row, at, target, threshold}) {
   const curve = row.curve, near = acceptedNear(row, curve.rate[at]), quality = curve.quality[at];
