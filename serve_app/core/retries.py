@@ -55,10 +55,12 @@ class RetryBudget:
 def wait_s(retry: int, draw: float, named_s: float | None = None) -> float | None:
     """Return the seconds to wait before a retry, counted from 0, or None if that should not be made.
 
-    `draw` is a random number in 0..1. Without a wait that the other side names (Retry-After) it is a random part of one
-    that doubles with each retry ("full jitter"; Brooker, Exponential Backoff And Jitter, AWS 2015). A named one is
-    kept, and made longer by up to a tenth, so that not all who were told the same come back at the same time.
+    `draw` is a random number in 0..1. It is a random part of a wait that doubles with each retry ("full jitter";
+    Brooker, Exponential Backoff And Jitter, AWS 2015). A wait that the other side names (Retry-After) is made longer by
+    up to a tenth, so that not all clients that were told the same come back at the same time, and waited out if it is
+    the longer one: the jitter remains if that side names no time at all.
     """
+    jittered_s = float(draw * min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** min(retry, 10)))
     if named_s is None:
-        return float(draw * min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** min(retry, 10)))
-    return named_s * (1 + 0.1 * draw) if named_s <= LONGEST_NAMED_S else None
+        return jittered_s
+    return max(named_s * (1 + 0.1 * draw), jittered_s) if named_s <= LONGEST_NAMED_S else None

@@ -81,4 +81,10 @@ def test_a_named_wait_is_kept_or_not_sat_out(retry: int, draw: float, named_s: f
         assert waited is None
     else:
         assert waited is not None
-        assert named_s <= waited <= 1.1 * named_s + 1e-9
+        assert named_s <= waited
+        assert waited == max(wait_s(retry, draw) or 0.0, named_s * (1 + 0.1 * draw))
+
+
+def test_a_named_wait_of_nothing_leaves_the_jitter() -> None:
+    assert [wait_s(retry, 0.5, 0.0) for retry in (0, 1, 9)] == [0.25, 0.5, 4.0]
+    assert [wait_s(retry, 0.5, 2.0) for retry in (0, 9)] == [2.1, 4.0]

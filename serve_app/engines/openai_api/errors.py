@@ -47,12 +47,20 @@ def _lost(error: Exception) -> type[EngineError]:
 
 
 def retry_after_s(error: Exception) -> float | None:
-    """Return the seconds that the endpoint's Retry-After names; a date, which few send, counts as none."""
+    """Return the seconds that the endpoint says to wait, or None; a date, which few send, counts as none.
+
+    OpenAI and Azure name milliseconds in `retry-after-ms`, which is the more exact one.
+    """
     import openai
 
-    value = error.response.headers.get("retry-after") if isinstance(error, openai.APIStatusError) else None
-    try:
-        seconds = float(value or "")
-    except ValueError:
+    if not isinstance(error, openai.APIStatusError):
         return None
-    return seconds if 0 <= seconds < MAX_RETRY_AFTER_S else None
+    headers = error.response.headers
+    for name, unit_s in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        try:
+            seconds = float(headers.get(name, "")) * unit_s
+        except ValueError:
+            continue
+        if 0 <= seconds < MAX_RETRY_AFTER_S:
+            return seconds
+    return None

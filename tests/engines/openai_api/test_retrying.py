@@ -1,10 +1,13 @@
 """Requests are tried again within their own time, and within a budget for all of them."""
 
+import httpx
+import openai
 import pytest
 
 from serve_app.core.retries import RetryBudget
 from serve_app.core.types.prompt import Prompt
 from serve_app.engines.openai_api import engine as module
+from serve_app.engines.openai_api.errors import retry_after_s
 from serve_app.engines.openai_api.retrying import Retries
 from tests.engines.asking import QUESTION, ask, chat, failure
 from tests.engines.conftest import Load
@@ -36,6 +39,22 @@ async def test_nor_one_of_more_than_two_minutes(endpoint: Endpoint, load: Load) 
     endpoint.script += [refusal(503, None, **{"retry-after": "121"})]
     await failure(await load(max_retries=2), within(None))
     assert len(endpoint.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after-ms": "1500"}, 1.5),
+        ({"retry-after-ms": "1500", "retry-after": "7"}, 1.5),
+        ({"retry-after-ms": "soon", "retry-after": "7"}, 7.0),
+        ({"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}, None),
+        ({}, None),
+    ],
+)
+async def test_the_wait_that_an_endpoint_names(headers: dict[str, str], seconds: float | None) -> None:
+    request = httpx.Request("POST", "http://big")
+    error = openai.RateLimitError("Busy.", response=httpx.Response(429, headers=headers, request=request), body=None)
+    assert retry_after_s(error) == seconds
 
 
 async def test_an_endpoint_may_say_whether_another_try_is_of_use(endpoint: Endpoint, load: Load) -> None:
