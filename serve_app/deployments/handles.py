@@ -57,7 +57,7 @@ class ModelHandle:
         while True:
             try:
                 async with self._liveness.required(self._name):
-                    answer: Answer = await _result(self._generate.remote(prompt, **self._arguments))
+                    answer: Answer = await _stopped_if_lost(self._generate.remote(prompt, **self._arguments))
             except (RayError, RayServeException, GoneError) as error:
                 if (second := await again.after(error)) is None:
                     return self._failure(error)
@@ -95,8 +95,8 @@ class ModelHandle:
                 yield item
                 item = await _own_cancellation_only(anext(response, None))
             finished = True
-        except (RayError, RayServeException):
-            finished = True
+        except (RayError, RayServeException) as error:
+            finished = not isinstance(error, RayActorError)
             raise
         finally:
             if not finished:
@@ -218,6 +218,18 @@ class ScorerHandle:
             raise SignalError(str(cause) if trial.works else "The scorer failed.") from error
         trial.works = True
         return result
+
+
+async def _stopped_if_lost(response: Any) -> Any:
+    """Return what the replica returns, and stop its work if it cannot be reached.
+
+    It may still be alive (`ActorUnavailableError`), and would work on a call that another replica answers.
+    """
+    try:
+        return await _result(response)
+    except RayActorError:
+        response.cancel()
+        raise
 
 
 async def _result(response: Any) -> Any:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError
 from ray.serve.handle import DeploymentResponseGenerator
 
@@ -95,6 +95,7 @@ class Replicas:
     def __init__(self, *ends: Any) -> None:
         self.ends = list(ends)
         self.prompts: list[Prompt] = []
+        self.responses: list[Any] = []
         self.streams = False
 
     def options(self, **options: Any) -> "Replicas":
@@ -111,7 +112,8 @@ class Replicas:
                 raise items[-1]
             return items[-1]
 
-        return Stream(items) if self.streams else Response(work)
+        self.responses.append(Stream(items) if self.streams else Response(work))
+        return self.responses[-1]
 
 
 class Stream(DeploymentResponseGenerator):
@@ -166,6 +168,15 @@ async def test_a_call_of_a_lost_replica_is_made_once_more_with_the_time_that_is_
     assert second.timeout_s is not None
     assert 50 < second.timeout_s < 60
     assert replace(second, timeout_s=60.0) == first
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_replica_that_only_seems_lost_is_told_to_stop(stream: bool) -> None:
+    """It may be alive, and go on with a call that another one answers."""
+    replicas: Any = Replicas([ActorUnavailableError("no route", None)], [PARIS])
+    model = ModelHandle("a", replicas, Liveness(dict, after_s=10), retries=RetryBudget())
+    assert await ended(model, PROMPT, stream) == [PARIS]
+    assert [response.cancelled for response in replicas.responses] == [True, False]
 
 
 @pytest.mark.parametrize("stream", [False, True])
