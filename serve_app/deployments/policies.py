@@ -11,6 +11,7 @@ from serve_app.config import TARGET_TIMEOUT_S, AppConfig, RouterSettings
 from serve_app.config.explain import explain
 from serve_app.core.record_json import JsonObject
 from serve_app.core.running.run import Run
+from serve_app.core.types.outcome import Outcome
 from serve_app.core.types.policy import Tier
 
 logger = logging.getLogger("ray.serve")
@@ -58,9 +59,17 @@ class Policies:
             name: (Tier((name,), timeout_s=TARGET_TIMEOUT_S),) for name in self._config.models
         }
 
-    def calibration(self, model: str, run: Run) -> str | None:
-        """Return the id of the calibration in force, or None if the request overrode the policy or skipped it."""
-        return self.calibrations.get(model) if self.hold_for(model, run) and not run.skipped else None
+    def calibration(self, model: str, run: Run, outcome: Outcome | None = None) -> str | None:
+        """Return the id of the calibration in force, or None if it is not about the decision.
+
+        That is if the request overrode the policy or skipped it, or a signal stood in for one whose scorer failed. A
+        cached answer's `outcome` has what its own run does not say.
+        """
+        results = run.results if outcome is None else outcome.tiers
+        skipped = run.skipped or (outcome is not None and outcome.skipped)
+        if skipped or any(result.tier.stands_in_for is not None for result in results):
+            return None
+        return self.calibrations.get(model) if self.hold_for(model, run) else None
 
     def shed_calibration(self, model: str) -> str | None:
         """Return the id of the calibration that a cascade's thresholds under pressure come from, or None."""

@@ -229,9 +229,7 @@ class Router:
         if shared and self._cache.has(model):
             self._instruments.record(CACHE, 1, model, shared)
         charges = charge(run, outcome, self._costs)
-        # A cached answer may be that of a request that skipped its cascade, which its own run does not say.
-        skipped = outcome is not None and outcome.skipped is not None
-        calibration = None if skipped else self._policies.calibration(model, run)
+        calibration = self._policies.calibration(model, run, outcome)
         record = decision_record(model, run, outcome, charges, answers=options.include_answers, calibration=calibration)
         self._live.ended(outcome, record)
         self._instruments.record_all(request_measures(model, run, outcome, record, charges))

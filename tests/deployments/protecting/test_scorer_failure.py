@@ -69,6 +69,18 @@ async def test_a_lexical_signal_decides_here_however_long_the_answers(
     assert (record.tiers[0].decision.signal, record.tiers[0].decision.instead_of) == ("exact", "sbert")
 
 
+async def test_a_calibration_is_not_said_to_be_about_what_a_stand_in_decided() -> None:
+    router = routed(LONG)
+    calibrated = {"id": "c1", "thresholds": [0.9]}
+    router.reconfigure({"thresholds": {"default": [0.9]}, "calibrations": {"default": calibrated}})
+    assert router._policies.refused is None
+    record = await asked(router)
+    assert (record.reason, record.calibration) == ("lexical_agreement", None)
+    deferring = routed(LONG, "defer")
+    deferring.reconfigure({"thresholds": {"default": [0.9]}, "calibrations": {"default": calibrated}})
+    assert (await asked(deferring)).calibration == "c1"
+
+
 async def test_without_one_requests_are_deferred() -> None:
     assert (await asked(routed(LONG, "defer"))).reason == "scorer_failed"
 
