@@ -65,7 +65,7 @@ class Shedding:
         """Let a run that has not begun decide as under pressure, if there is any, and return whether it does.
 
         A request with a policy of its own, or that is forced, is decided as it says; one whose conversation stays with
-        the target is not decided at all.
+        the target is not decided at all. If nothing would be decided otherwise, the run is no other.
         """
         self.observe()
         rule, state = self._rules.get(cascade), self._states.get(cascade)
@@ -74,7 +74,7 @@ class Shedding:
         if run.escalated or run.force is not None or has_own_policy(options):
             return False
         tiers = shed_tiers(run.tiers, rule.by, self._policies.shed_thresholds.get(cascade))
-        if tiers is None:
+        if tiers is None or tiers == tuple(run.tiers):  # lower thresholds may be the usual ones
             return False
         calibration = self._policies.shed_calibration(cascade) if rule.by == "thresholds" else None
         run.tiers, run.shed = tiers, Shed(rule.by, self._targets[cascade].pressure, calibration)

@@ -1,5 +1,7 @@
 """A router under pressure: what it accepts then, what it says of it, and who is left alone."""
 
+import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -64,6 +66,13 @@ class Served:
         return self.router.close(asked, run, await outcome_of(self.router.events(run)))
 
 
+class Prechecked:
+    """Every cascade has past requests to look at."""
+
+    def of(self, *_: Any) -> object:
+        return object()
+
+
 def calibrated() -> dict[str, Any]:
     return {"thresholds": {"default": [0.5]}, "calibrations": {"default": CALIBRATED}}
 
@@ -122,6 +131,15 @@ async def test_without_lower_thresholds_nothing_is_shed() -> None:
     served.wait_for_target()
     assert (await served.ask()).shed is None
     assert list(served.router._shedding.states()) == [("default", False, 0.5)]
+
+
+async def test_thresholds_that_are_no_lower_shed_nothing() -> None:
+    note = CALIBRATED | {"shed": {"thresholds": [0.5]}}
+    served = Served({}, user_config={"thresholds": {"default": [0.5]}, "calibrations": {"default": note}})
+    served.wait_for_target()
+    record = await served.ask()
+    assert (record.shed, record.calibration) == (None, "c1")
+    assert served.measured(SHED) == []
 
 
 async def test_the_configs_own_hold_until_a_calibration_brings_some() -> None:
@@ -185,10 +203,12 @@ async def test_what_is_accepted_under_pressure_begins_no_such_conversation() -> 
 
 
 async def test_a_budget_holds_as_well() -> None:
+    """The members' tier is not asked if it costs more, though it would accept anything."""
     served = Served({"by": "members"})
     served.wait_for_target()
-    record = await served.ask(max_latency_s=60)
-    assert (record.answered_by, record.reason) == ("a", "shed")
+    record = await served.ask(max_flops=1)
+    assert record.shed is not None
+    assert (record.reason, record.cost.flops) == ("unaffordable", 0)
 
 
 async def test_nothing_is_asked_ahead_of_a_decision_under_pressure() -> None:
@@ -196,6 +216,15 @@ async def test_nothing_is_asked_ahead_of_a_decision_under_pressure() -> None:
     assert served.open().speculation is not None
     served.wait_for_target()
     assert served.open().speculation is None
+
+
+async def test_no_past_requests_send_one_to_the_target_under_pressure() -> None:
+    served = Served({"by": "members"})
+    prechecks: Any = Prechecked()
+    served.router._builder = replace(served.router._builder, prechecks=prechecks)
+    assert served.open().prechecker is not None
+    served.wait_for_target()
+    assert served.open().prechecker is None
 
 
 @pytest.mark.parametrize(("opt_out", "shed"), [(True, None), (False, Shed("members", 0.5))])
@@ -229,6 +258,19 @@ class TestWithACache:
         served.now = 20.0
         later = await served.ask(GREEDY)
         assert (later.answered_by, later.cached, later.shed) == ("t", None, None)
+
+    async def test_equal_requests_at_the_same_time_share_a_run_if_all_are_shed_or_none(self) -> None:
+        served = Served({"by": "members"}, cache={})
+        places = served.wait_for_target()
+        runs = [served.open(GREEDY), served.open(GREEDY)]
+        for place in places:
+            place.release()
+        assert served.open(GREEDY).shed is not None
+        served.now = 20.0
+        runs.append(served.open(GREEDY))
+        outcomes = await asyncio.gather(*(outcome_of(served.router.events(run)) for run in runs))
+        assert [outcome.answered_by for outcome in outcomes] == ["a", "a", "t"]
+        assert [outcome.cached is not None for outcome in outcomes] == [False, True, False]
 
     async def test_a_kept_answer_goes_before_it(self) -> None:
         served = Served({"by": "members"}, cache={})
