@@ -1,12 +1,13 @@
 """Faults at random under steady load, over several raylets on this machine.
 
-    make chaos MINUTES=10      (or: python -m loadtests.chaos --minutes 10 --seed 1 --rate 4 --report chaos.json)
+    make chaos CHAOS_MINUTES=10      (or: python -m loadtests.chaos --minutes 10 --seed 1 --rate 4 --report chaos.json)
 
 A head and two worker nodes, each with a proxy, and our application over them: a replayed member, and a member and a
 target behind an endpoint that can be told to break (a test double of models; engine, router, scorer and proxies are the
 real ones). Clients send plain requests, streams and some that leave, at random times, through whichever proxy accepts a
-connection. Faults are drawn from the seed, one at a time. Exit code 1 unless every request ended in an answer or an
-error of the API within its deadline, the logged decisions are those of the answers, and nothing is left behind.
+connection. Faults are drawn from the seed, one at a time, with breaks in which all has to be well again. Exit code 1
+unless every request ended in an answer or an error of the API within its deadline, the logged decisions are those of
+the answers, and nothing is left behind.
 """
 
 import argparse

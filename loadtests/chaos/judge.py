@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from loadtests.chaos.load import SERVE_LIMIT_S, Sent
+from loadtests.chaos.schedule import AFTER_S
 
 MARK = "decision "
-AFTER_S = 12.0
-"""Seconds after a fault that belong to it: what it did to requests may end later."""
 LOSES_CONNECTIONS = {"proxy killed", "node lost", "controller killed"}
 """Faults that end connections, or the proxies behind them: no server is left to say so."""
+FAILS_NOTHING = {
+    *("controller killed", "disk full", "file corrupt", "scorer killed", "threshold deployed", "unfinished bodies"),
+    *("member: errors", "member: nothing"),
+}
+"""Faults that requests may notice in their time or cost alone: others can answer, or it is none of theirs."""
 LOSES_LOGS = {"disk full", "node lost", "router killed"}
 """Faults during which a line of a log may not be written."""
 
@@ -61,7 +65,7 @@ def complaints(
             problems.append(f"{where} was {item.end} after {item.seconds:.1f} s: {item.detail}")
         elif item.end in ("cut", "unreachable") and not names & LOSES_CONNECTIONS:
             problems.append(f"{where} was {item.end}: {item.detail}")
-        elif item.end in ("error", "refused") and not names:
+        elif item.end in ("error", "refused") and not names - FAILS_NOTHING:
             problems.append(f"{where} failed: {item.detail}")
         problems += _disagreement(item, where, logged, excused=bool(names & LOSES_LOGS))
     problems += [f"a decision was logged for {name!r}, which nobody sent" for name in logged.keys() - known]

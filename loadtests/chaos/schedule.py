@@ -4,8 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
-BREAK_S = (4.0, 9.0)
-"""Between two faults, so that what follows belongs to one of them."""
+AFTER_S = 12.0
+"""Seconds after a fault that belong to it: what it did to requests may end later."""
+BREAK_S = (AFTER_S + 2, AFTER_S + 6)
+"""Seconds between two faults: in each break there is a time that no fault excuses."""
 LASTS_S = (4.0, 10.0)
 
 

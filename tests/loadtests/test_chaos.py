@@ -9,11 +9,12 @@ import pytest
 import yaml
 
 from loadtests.chaos.backend import OTHER, SAME, TARGET, answer_of
-from loadtests.chaos.judge import Window, complaints, decisions
+from loadtests.chaos.faults import FAULTS
+from loadtests.chaos.judge import FAILS_NOTHING, Window, complaints, decisions
 from loadtests.chaos.load import End, Sent, read_plain, read_stream
 from loadtests.chaos.raylets import config
 from loadtests.chaos.report import markdown, rows
-from loadtests.chaos.schedule import schedule
+from loadtests.chaos.schedule import AFTER_S, schedule
 from serve_app.config.ray_rules import load
 
 DECIDED = {"answered_by": "first", "deferred": False, "reason": "agreement"}
@@ -26,6 +27,15 @@ def test_a_seed_says_which_faults_come_each_as_often_as_the_others() -> None:
     assert drawn == list(islice(schedule(["a", "b", "c"], 7), 9))
     assert drawn != list(islice(schedule(["a", "b", "c"], 8), 9))
     assert [sorted(it.name for it in drawn[at : at + 3]) for at in (0, 3, 6)] == [["a", "b", "c"]] * 3
+
+
+def test_between_two_faults_there_is_a_time_that_none_excuses() -> None:
+    for fault in islice(schedule(["a", "b", "c"], 7), 99):
+        assert fault.after_s > AFTER_S + 1
+
+
+def test_what_harms_no_request_is_a_fault_that_there_is() -> None:
+    assert set(FAULTS) > FAILS_NOTHING
 
 
 def test_its_config_is_valid(tmp_path: Path) -> None:
@@ -77,7 +87,7 @@ def sent(end: End, at_s: float = 100.0, record: dict[str, Any] | None = None, se
     return Sent(1, "plain", at_s, seconds, end, 200, "what", record, ["r1"])
 
 
-KILLED, LOST = Window("member killed", 95, 105), Window("node lost", 95, 105)
+KILLED, LOST, FULL = [Window(name, 95, 105) for name in ("member killed", "node lost", "disk full")]
 
 
 @pytest.mark.parametrize(
@@ -94,6 +104,8 @@ KILLED, LOST = Window("member killed", 95, 105), Window("node lost", 95, 105)
         (sent("error"), {"r1": [DECIDED]}, [KILLED], "logged is an answer"),
         (sent("error", seconds=12), {"r1": [DECIDED]}, [KILLED], None),
         (sent("refused", at_s=118), {}, [KILLED], "during no fault) failed"),
+        (sent("error"), {}, [FULL], "during disk full) failed"),
+        (sent("error"), {}, [FULL, KILLED], None),
         (sent("cut"), {}, [LOST], None),
         (sent("cut"), {}, [KILLED], "was cut"),
         (sent("late", seconds=40), {}, [LOST], "was late after 40.0 s"),
