@@ -167,7 +167,7 @@ class FakeService:
             (*members, target),
             self.models,
             Exact(),
-            options.force,
+            force=options.force,
             fallback=self.fallback,
             stream=ask.stream,
             choices=ask.choices,

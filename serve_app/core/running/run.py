@@ -1,7 +1,7 @@
 """One request in progress, and all that it spends."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from time import perf_counter
 
 from serve_app.core.cost import ModelCost, Speed, cut_short
@@ -35,6 +35,7 @@ class Run:
     tiers: Sequence[Tier]
     models: Mapping[str, Model]
     scorer: Scorer
+    _: KW_ONLY
     lexical: Scorer | None = None
     force: Force | None = None
     fallback: bool = False
