@@ -59,7 +59,7 @@ $(HELM)/.tried: tests/cluster/helm-requirements.txt
 
 audit-env: $(VENV)-audit/.installed ## Make .venv-audit, with the tools of make sbom and make audit in it (seconds)
 
-$(VENV)-audit/.installed:
+$(VENV)-audit/.installed: Makefile
 	@$(PYTHON) -m venv $(VENV)-audit
 	@$(VENV)-audit/bin/python -m pip install -qq --disable-pip-version-check 'pip>=26' cyclonedx-bom==7.5.0 pip-licenses==5.5.5 pip-audit==2.10.1
 	@touch $@

@@ -65,8 +65,8 @@ class AppConfig(Strict):
 
     @model_validator(mode="after")
     def _names(self) -> Self:
-        if wrong := list(faults(self)):
-            raise ValidationError.from_exception_data("AppConfig", wrong)
+        if problems := list(faults(self)):
+            raise ValidationError.from_exception_data("AppConfig", problems)
         return self
 
     def model(self, name: str) -> ModelConfig:

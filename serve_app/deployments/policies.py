@@ -21,8 +21,8 @@ class Policies:
     """Tiers by the model ids of requests, with the thresholds in force; a single model is a cascade of one tier.
 
     `expected` are the deferral rates of the calibrations in force, with their bounds, and `exchange` what quality costs
-    by them; `shed_thresholds` are those under pressure. `refused` says what was wrong
-    with the last change, if it was not applied.
+    by them; `shed_thresholds` are those under pressure. `refused` says what was wrong with the last change, if it was
+    not applied.
     """
 
     def __init__(self, config: AppConfig) -> None:

@@ -34,13 +34,12 @@ def choose(
     """Find the best members, signals and thresholds on a quarter of the records; report them on another."""
     from serve_app.evaluation.analysis.load import load_dataset
     from serve_app.evaluation.analysis.options import Options
-    from serve_app.evaluation.analysis.other_config import with_config
+    from serve_app.evaluation.analysis.other_config import load_records
     from serve_app.evaluation.choose import choose as choosing
     from serve_app.evaluation.choose import output
     from serve_app.evaluation.choose.progress import ChooseProgress
-    from serve_app.evaluation.records.file import Records
 
-    loaded = Records.load(records) if config is None else with_config(Records.load(records), config)
+    loaded = load_records(records, config)
     tiers, target = choosing.tiers(loaded, listed(members), target)
     options = Options(
         tiers=tiers,

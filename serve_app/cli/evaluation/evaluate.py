@@ -76,13 +76,12 @@ def evaluate(
     """Report quality and cost of every signal and threshold on recorded answers; no model is called."""
     from serve_app.evaluation.analysis.load import load_dataset
     from serve_app.evaluation.analysis.options import Options
-    from serve_app.evaluation.analysis.other_config import with_config
+    from serve_app.evaluation.analysis.other_config import load_records
     from serve_app.evaluation.evaluate.evaluate import evaluate as evaluated
     from serve_app.evaluation.evaluate.evaluate import score
     from serve_app.evaluation.evaluate.report.per_example import check_path, write_per_example
     from serve_app.evaluation.evaluate.report.write import make_folder, write
     from serve_app.evaluation.evaluate.terminal import render
-    from serve_app.evaluation.records.file import Records
 
     tiers = None if (names := listed(members)) is None else (names,)
     for name, given in (("--remedies", remedies), ("--willingness-to-pay-usd", willingness_to_pay_usd)):
@@ -105,7 +104,7 @@ def evaluate(
         by=by,
         where=tuple(where or ()),
     )
-    loaded = Records.load(records) if config is None else with_config(Records.load(records), config)
+    loaded = load_records(records, config)
     if report is not None:
         make_folder(report)
     if per_example is not None:

@@ -21,11 +21,10 @@ def fit_skip(
     ] = None,
 ) -> None:
     """Embed recorded prompts, and note how far the answers to them agreed: the past requests that skip looks up."""
-    from serve_app.evaluation.analysis.other_config import with_config
+    from serve_app.evaluation.analysis.other_config import load_records
     from serve_app.evaluation.fit_skip.command import run
-    from serve_app.evaluation.records.file import Records
 
-    loaded = Records.load(records) if config is None else with_config(Records.load(records), config)
+    loaded = load_records(records, config)
     with note_console().status("embedding"):
         done = run(loaded, cascade, output)
     typer.echo("\n".join(done.sentences()))

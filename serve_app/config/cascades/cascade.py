@@ -21,6 +21,9 @@ from serve_app.core.deciding.skip import SkipPolicy
 from serve_app.core.types.policy import StandIn
 from serve_app.errors import choices
 
+MEMBER_TIMEOUT_S, TARGET_TIMEOUT_S = 120.0, 600.0
+"""Limits that keep a request from waiting indefinitely on a model whose replicas are gone."""
+
 
 def check_lower(where: str, thresholds: Sequence[float], usual: Sequence[float]) -> None:
     """Raise ValueError unless there are thresholds under pressure for all usual ones, and none is higher."""
@@ -29,10 +32,6 @@ def check_lower(where: str, thresholds: Sequence[float], usual: Sequence[float])
     for number, (lower, threshold) in enumerate(zip(thresholds, usual, strict=True)):
         if lower > threshold:
             raise ValueError(f"{where}[{number}]: {lower:g} is above the threshold {threshold:g}; it must be no higher")
-
-
-MEMBER_TIMEOUT_S, TARGET_TIMEOUT_S = 120.0, 600.0
-"""Limits that keep a request from waiting indefinitely on a model whose replicas are gone."""
 
 
 def _off(value: Any) -> Any:

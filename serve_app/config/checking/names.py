@@ -13,10 +13,7 @@ from serve_app.config.cascades.samples import sample_faults
 from serve_app.config.models import VllmLoraModel, VllmModel
 from serve_app.core.sampling import base_name, parsed_name
 from serve_app.errors import choices
-from serve_app.signals import (
-    CompositeConfig,
-    SbertConfig,
-)
+from serve_app.signals import CompositeConfig, SbertConfig
 
 if TYPE_CHECKING:
     from serve_app.config.app import AppConfig

@@ -144,9 +144,9 @@ class Live:
         history = self._histories.get(id_, History())
         ended, series = history.within(now - WINDOW_S), list(history.series(int(now)))
         lately = [counts for counts in history.counts if counts.second > now - WINDOW_S]
-        seconds = sorted(one.total_s for one in ended if one.total_s is not None)
+        seconds = sorted(request.total_s for request in ended if request.total_s is not None)
         tier = self._policies.tiers[id_][0]
-        agreements = [one.agreement for one in ended if one.agreement is not None]
+        agreements = [request.agreement for request in ended if request.agreement is not None]
         limits = tier.signal_range
         expected = self._policies.expected.get(id_)
         return {
@@ -203,7 +203,7 @@ def histogram(values: Sequence[float], limits: tuple[float, float]) -> JsonObjec
 
 def _cost(ended: Sequence[Ended]) -> JsonObject:
     """Return what requests cost, beside what the target alone would have cost, in each unit that is known of both."""
-    pairs = [(one.cost, one.cost.target_only) for one in ended]
+    pairs = [(request.cost, request.cost.target_only) for request in ended]
     sums: JsonObject = {}
     for unit in UNITS:
         known = [_both(spent, alone, unit) for spent, alone in pairs if alone is not None]

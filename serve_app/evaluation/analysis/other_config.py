@@ -13,6 +13,12 @@ from serve_app.evaluation.records.file import Records
 from serve_app.evaluation.records.header import ConfigFacts
 
 
+def load_records(path: Path, config: Path | None) -> Records:
+    """Return the records of a file, under another serving config if there is one. Raises what `with_config` raises."""
+    records = Records.load(path)
+    return records if config is None else with_config(records, config)
+
+
 def with_config(records: Records, path: Path) -> Records:
     """Return the records under another serving config: its cascades, signals and thresholds in force, sizes and prices.
 
