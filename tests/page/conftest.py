@@ -19,6 +19,7 @@ def served(one_server: Served) -> Iterator[Served]:
     one_server.troubled.trouble = None
     for player in one_server.players.values():
         player.pause_s = 0.0
+        player.held = False
 
 
 @pytest.fixture

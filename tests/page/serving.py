@@ -52,11 +52,15 @@ SCRIPT: dict[str, tuple[Any, Any, Any]] = {
 
 @dataclass
 class Player:
-    """A model that answers by the words of its prompt, word by word, `pause_s` seconds apart."""
+    """A model that answers by the words of its prompt, word by word, `pause_s` seconds apart.
+
+    While it is `held` it writes one word and no more.
+    """
 
     name: str
     place: int
     pause_s: float = 0.0
+    held: bool = False
     prompts: list[Prompt] = field(default_factory=list)
 
     def _answer(self, prompt: Prompt) -> Answer:
@@ -87,6 +91,8 @@ class Player:
             for number, word in enumerate(answer.text.split(" ")):
                 yield Delta(word if number == 0 else f" {word}", 20, number + 1)
                 await asyncio.sleep(self.pause_s)
+                while self.held:  # noqa: ASYNC110 - set from another thread
+                    await asyncio.sleep(0.01)
         yield answer
 
 

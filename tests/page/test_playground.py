@@ -67,7 +67,7 @@ def test_the_threshold_moves_by_keys_and_can_be_kept_for_the_next_prompt(browser
 
 def test_members_are_shown_while_they_write(browser: Browser, served: Served) -> None:
     for player in served.players.values():
-        player.pause_s = 0.1
+        player.held = True
     browser.select("#prompt", "What is the capital of France?")
     browser.click(".send")
     browser.until(
@@ -75,6 +75,8 @@ def test_members_are_shown_while_they_write(browser: Browser, served: Served) ->
         " && document.querySelector('.member .markdown')?.innerText.startsWith('The')"
     )
     assert browser.all(".verdict") == []
+    for player in served.players.values():
+        player.held = False
     browser.until_answered()
 
 

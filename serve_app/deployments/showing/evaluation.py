@@ -52,12 +52,12 @@ class Evaluation:
     async def events(self) -> AsyncIterator[bytes]:
         """Yield what the process says, as `upload.process` has it, and [DONE]."""
         assert self._process.stdout is not None
-        last = b"\n\n"
+        end = b"\n\n"  # the last two bytes, which may come in parts of one each
         while part := await self._process.stdout.read(CHUNK):
-            last = part
+            end = (end + part)[-2:]
             yield part
         await self._process.wait()
-        if not last.endswith(b"\n\n"):
+        if end != b"\n\n":
             yield b"\n\n"  # ends an event of which only a part was written
         if self._late:
             yield _problem(f"it takes longer than {self._time_limit_s:g} s")

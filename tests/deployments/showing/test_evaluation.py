@@ -92,6 +92,19 @@ async def test_half_an_event_is_apart_from_why_there_is_no_more() -> None:
     assert (half, json.loads(problem.removeprefix("data: "))) == ("data: {", {"problem": PROBLEM.format(reason)})
 
 
+async def test_an_event_whose_end_comes_late_is_one_event(tmp_path: Path) -> None:
+    read = tmp_path / "read"
+    wait = f"import os, time\nwhile not os.path.exists({str(read)!r}): time.sleep(0.01)"
+    by = evaluator(f"print('data: 1', flush=True)\n{wait}\nprint()")
+    evaluation = await by.begin(parts())
+    events = evaluation.events()
+    first = await anext(events)
+    read.touch()
+    rest = [part async for part in events]
+    await evaluation.close()
+    assert (first, rest) == (b"data: 1\n", [b"\n", b"data: [DONE]\n\n"])
+
+
 async def test_who_stops_sending_ends_the_process() -> None:
     by = evaluator("import sys; sys.stdin.read()")
     never = asyncio.Event()
