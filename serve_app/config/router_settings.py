@@ -1,17 +1,19 @@
 """The router's `user_config`: what a deploy changes without restarting a replica."""
 
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, NonNegativeInt, model_validator
 
 from serve_app.config.app import AppConfig
 from serve_app.config.cascades.cascade import check_lower
 from serve_app.config.deployment import Strict
 from serve_app.core.deciding.exchange import ExchangePoint
+from serve_app.core.deciding.histogram import Histogram
 from serve_app.errors import choices
 
 MOST_EXCHANGED = 1000
 """Points of an exchange rate, each of which every request with a willingness to pay is compared with."""
+MOST_BINS = 1000
 
 
 class Exchanged(Strict):
@@ -24,6 +26,26 @@ class Exchanged(Strict):
     def point(self) -> ExchangePoint:
         """Return the point as the decision core takes it."""
         return ExchangePoint(tuple(self.thresholds), self.usd, self.quality)
+
+
+class AgreementHistogram(Strict):
+    """How the first tier's agreement was spread over the requests that its threshold came from."""
+
+    low: float = Field(description="Where the first bin begins.")
+    high: float = Field(description="Where the last bin ends.")
+    counts: list[NonNegativeInt] = Field(
+        min_length=1, max_length=MOST_BINS, description="Requests in each of the equally wide bins."
+    )
+
+    @model_validator(mode="after")
+    def _check_limits(self) -> Self:
+        if self.high < self.low:
+            raise ValueError(f"high: needs at least low, {self.low:g}, got {self.high:g}")
+        return self
+
+    def histogram(self) -> Histogram:
+        """Return the histogram as the live view takes it."""
+        return Histogram(self.low, self.high, tuple(self.counts))
 
 
 class UnderPressure(Strict):
@@ -48,6 +70,9 @@ class Calibrated(Strict):
     )
     exchange: list[Exchanged] = Field(
         [], max_length=MOST_EXCHANGED, description="What quality costs, for requests with `willingness_to_pay_usd`."
+    )
+    agreements: AgreementHistogram | None = Field(
+        None, description="How the first tier's agreement was spread: the live view shows by it how requests changed."
     )
     shed: UnderPressure | None = Field(None, description="The same under pressure, for a cascade with `shed`.")
     found: dict[str, Any] = Field({}, description="Data, examples and intervals, for people to read.")

@@ -186,6 +186,11 @@ class RouterConfig(Strict):
         description="Whether a page to try the cascades is served at `/`; null: to clients on this machine alone, or, "
         "with API keys, to all.",
     )
+    page_texts: bool = Field(
+        False,
+        description="Whether the page shows operators the beginnings of the latest prompts and answers, which the "
+        "router then keeps in memory; they are in no log.",
+    )
     responses: ResponsesConfig = Field(
         ResponsesConfig(), description="Responses that are kept, so that a later request can go on from them."
     )

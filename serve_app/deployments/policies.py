@@ -20,9 +20,9 @@ logger = logging.getLogger("ray.serve")
 class Policies:
     """Tiers by the model ids of requests, with the thresholds in force; a single model is a cascade of one tier.
 
-    `expected` are the deferral rates of the calibrations in force, with their bounds, and `exchange` what quality costs
-    by them; `shed_thresholds` are those under pressure. `refused` says what was wrong with the last change, if it was
-    not applied.
+    Of the calibrations in force, `expected` are the deferral rates with their bounds, `agreements` says how the first
+    tier's agreement was spread, and `exchange` what quality costs. `shed_thresholds` are those under pressure.
+    `refused` says what was wrong with the last change, if it was not applied.
     """
 
     def __init__(self, config: AppConfig) -> None:
@@ -50,6 +50,11 @@ class Policies:
         self.thresholds = thresholds
         self.calibrations = {id_: calibrated.id for id_, calibrated in settings.calibrations.items()}
         self.expected = {id_: calibrated.deferral_rate for id_, calibrated in settings.calibrations.items()}
+        self.agreements = {
+            id_: calibrated.agreements.histogram()
+            for id_, calibrated in settings.calibrations.items()
+            if calibrated.agreements is not None
+        }
         self.exchange = {
             id_: [point.point() for point in calibrated.exchange] for id_, calibrated in settings.calibrations.items()
         }

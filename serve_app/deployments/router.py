@@ -129,7 +129,8 @@ class Router:
         )
         self._shedding = Shedding(config, self._policies, self._protection.loads)
         self._readiness = ReadinessProbe(config, self._policies, self._protection, _look)
-        self._live = Live(self._policies, self._protection, self._readiness, self._shedding)
+        texts = config.router.page_texts
+        self._live = Live(self._policies, self._protection, self._readiness, self._shedding, texts=texts)
         self._demand = Demand(
             {
                 id_: [[*map(config.served_by, models)] for models in newly_asked([tier.models for tier in tiers])]
@@ -231,7 +232,7 @@ class Router:
         charges = charge(run, outcome, self._costs)
         calibration = self._policies.calibration(model, run, outcome)
         record = decision_record(model, run, outcome, charges, answers=options.include_answers, calibration=calibration)
-        self._live.ended(outcome, record)
+        self._live.ended(ask.prompt, outcome, record)
         self._instruments.record_all(request_measures(model, run, outcome, record, charges))
         if self._tracing:
             self._tracing.ended(run, outcome, record)

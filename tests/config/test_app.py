@@ -646,6 +646,10 @@ class TestRouterSettings:
             RouterSettings(thresholds={"long": [0.9]}).applied_to(app)
         with pytest.raises(ValueError, match=r"^thresholds.lang: no such cascade. Did you mean 'long'\? Available: d"):
             RouterSettings(thresholds={"lang": [0.9]}).applied_to(app)
+        calibrated = {"id": "c", "thresholds": [0.5], "agreements": {"low": 1, "high": 0, "counts": [1]}}
+        assert said(RouterSettings, {"calibrations": {"default": calibrated}}) == [
+            "calibrations.default.agreements.high: needs at least low, 1, got 0."
+        ]
         assert said(RouterSettings, {"threshold": {}}) == [
             "threshold: unknown key. Did you mean 'thresholds'? Available: calibrations, thresholds."
         ]

@@ -12,7 +12,7 @@ from serve_app.api.intake.caller import Caller, with_caller
 from serve_app.page.live import MOST_STREAMS, install_live
 
 from .browser import Browser
-from .serving import Served
+from .serving import Served, serving
 
 
 class Counted:
@@ -114,6 +114,30 @@ def test_a_browser_shows_figures_models_and_decisions_as_they_come(browser: Brow
     ]
     assert "question" not in browser.text("main")
     assert browser.findings() == []
+
+
+def test_a_calibrated_cascade_is_drawn_over_its_calibration(browser: Browser, served: Served) -> None:
+    agreements = {"low": 0.0, "high": 1.0, "counts": [1, 0, 0, 3]}
+    note = {"id": "default-1", "thresholds": [0.7], "agreements": agreements}
+    served.router._policies.change({"calibrations": {"default": note}})
+    browser.open(f"{served.url}/#/live")
+    browser.until("document.querySelectorAll('.histogram s').length === 2")
+    highs = browser.run("return [...document.querySelectorAll('.histogram s')].map(at => at.offsetHeight)")
+    assert highs[1] == pytest.approx(3 * highs[0], abs=3)
+    assert browser.text(".k-calibrated") == "when calibrated"
+    assert browser.findings() == []
+    served.router._policies.change({})
+    browser.until("document.querySelector('.histogram s') === null")
+
+
+def test_texts_are_shown_as_text_if_the_operator_allows_it(browser: Browser) -> None:
+    with serving(page_texts=True) as served:
+        body = {"model": "default", "messages": [{"role": "user", "content": "attack"}]}
+        httpx.post(f"{served.url}/v1/chat/completions", json=body).raise_for_status()
+        browser.open(f"{served.url}/#/live")
+        assert browser.text(".texts").startswith("attack\n<script>window.hacked = 1</script><img")
+        assert browser.run("return window.hacked") is None
+        assert browser.findings() == []
 
 
 def test_a_lost_connection_is_said_and_taken_up_again(browser: Browser, served: Served) -> None:

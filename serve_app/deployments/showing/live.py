@@ -9,10 +9,12 @@ from typing import NamedTuple
 
 from serve_app.core.charges import RequestCost
 from serve_app.core.cost import Cost
+from serve_app.core.deciding.histogram import Histogram
 from serve_app.core.record import DecisionRecord
 from serve_app.core.record_json import JsonObject
 from serve_app.core.types.answer import Generation
 from serve_app.core.types.outcome import Outcome
+from serve_app.core.types.prompt import Prompt
 from serve_app.deployments.policies import Policies
 from serve_app.deployments.protecting.protection import Protection
 from serve_app.deployments.protecting.readiness import ReadinessProbe
@@ -25,7 +27,8 @@ SERIES_S = 120
 KEPT = 1000
 """Requests of a cascade that percentiles, savings and the histogram are about, at most."""
 RECENT = 25
-BINS = 40
+MOST_CHARACTERS = 200
+"""Of a text that operators see, if they may see any."""
 REUSED_S = 0.9
 """How long a snapshot serves all who watch."""
 UNITS = ("usd", "flops", "device_s")
@@ -40,6 +43,14 @@ class Ended(NamedTuple):
     total_s: float | None
     agreement: float | None
     cost: RequestCost
+
+
+class Decided(NamedTuple):
+    """One of the latest decisions, at `at` seconds of Unix time, with what was asked and answered if it may be kept."""
+
+    at: float
+    record: DecisionRecord
+    texts: JsonObject | None
 
 
 @dataclass(slots=True)
@@ -81,7 +92,10 @@ class History:
 
 
 class Live:
-    """The last minutes of a router replica's cascades; `clock` gives seconds that never go back."""
+    """The last minutes of a router replica's cascades; `clock` gives seconds that never go back.
+
+    `texts`: whether the latest decisions are shown with what was asked and answered.
+    """
 
     def __init__(
         self,
@@ -90,6 +104,8 @@ class Live:
         readiness: ReadinessProbe,
         shedding: Shedding,
         clock: Callable[[], float] = monotonic,
+        *,
+        texts: bool = False,
     ) -> None:
         self._policies = policies
         self._protection = protection
@@ -97,18 +113,20 @@ class Live:
         self._shedding = shedding
         self._clock = clock
         self._histories: defaultdict[str, History] = defaultdict(History)
-        self._recent: deque[tuple[float, DecisionRecord]] = deque(maxlen=RECENT)
+        self._texts = texts
+        self._recent: deque[Decided] = deque(maxlen=RECENT)
         self._latest: tuple[float, JsonObject] | None = None
 
-    def ended(self, outcome: Outcome | None, record: DecisionRecord) -> None:
-        """Count a request that has ended; of its record nothing that a model wrote is kept."""
+    def ended(self, prompt: Prompt, outcome: Outcome | None, record: DecisionRecord) -> None:
+        """Count a request that has ended; unless texts are shown, nothing is kept that a client or a model wrote."""
         if any(tier.answers is not None for tier in record.tiers):
             record = record.without_answers()
         failed = outcome is not None and not isinstance(outcome.answer, Generation)
         deferred, seconds = bool(record.deferred), record.timings.total
         ended = Ended(self._clock(), failed, deferred, seconds, _agreement(record), record.cost)
         self._histories[record.id].add(ended)
-        self._recent.append((time(), record))
+        texts = _texts(prompt, outcome) if self._texts else None
+        self._recent.append(Decided(time(), record, texts))
 
     async def snapshot(self) -> JsonObject:
         """Return the figures, which all who ask within a second share."""
@@ -137,7 +155,8 @@ class Live:
                 }
                 for name, load in self._protection.loads.items()
             ],
-            "recent": [_decided(at, record) for at, record in reversed(self._recent)],
+            "texts": self._texts,
+            "recent": [_shown(decided) for decided in reversed(self._recent)],
         }
 
     def _cascade(self, id_: str, now: float) -> JsonObject:
@@ -147,8 +166,8 @@ class Live:
         seconds = sorted(request.total_s for request in ended if request.total_s is not None)
         tier = self._policies.tiers[id_][0]
         agreements = [request.agreement for request in ended if request.agreement is not None]
-        limits = tier.signal_range
-        expected = self._policies.expected.get(id_)
+        expected, calibrated = self._policies.expected.get(id_), self._policies.agreements.get(id_)
+        shown = Histogram.of(agreements, tier.signal_range) if calibrated is None else calibrated.filled(agreements)
         return {
             "id": id_,
             "thresholds": list(self._policies.thresholds[id_]),
@@ -160,7 +179,8 @@ class Live:
             "failed": sum(counts.failed for counts in lately),
             "series": [[counts.asked, counts.deferred, counts.failed] for counts in series],
             "latency_s": {f"p{percent}": _percentile(seconds, percent) for percent in (50, 95, 99)},
-            "agreements": histogram(agreements, (0.0, 1.0) if limits is None else (limits.low, limits.high)),
+            "agreements": shown.to_json(),
+            "calibrated_agreements": None if calibrated is None else list(calibrated.counts),
             "cost": _cost(ended),
         }
 
@@ -171,10 +191,21 @@ def _agreement(record: DecisionRecord) -> float | None:
     return None if decision is None or stood_in or record.cached is not None else decision.agreement
 
 
-def _decided(at: float, record: DecisionRecord) -> JsonObject:
+def _texts(prompt: Prompt, outcome: Outcome | None) -> JsonObject:
+    asked = prompt.text if prompt.text is not None else prompt.messages[-1].content
+    answer = None if outcome is None else outcome.answer
+    return {"prompt": _beginning(asked), "answer": _beginning(answer.text) if isinstance(answer, Generation) else None}
+
+
+def _beginning(text: str) -> str:
+    return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]} …"
+
+
+def _shown(decided: Decided) -> JsonObject:
+    record = decided.record
     first = record.tiers[0].decision if record.tiers else None
     return {
-        "at": at,
+        "at": decided.at,
         "id": record.id,
         "deferred": record.deferred,
         "answered_by": record.answered_by,
@@ -184,21 +215,13 @@ def _decided(at: float, record: DecisionRecord) -> JsonObject:
         "total_s": record.timings.total,
         "cached": record.cached is not None,
         "shed": record.shed is not None,
+        "texts": decided.texts,
     }
 
 
 def _percentile(ordered: Sequence[float], percent: int) -> float | None:
     """Return the smallest value that is at least as large as `percent` of all, or None of none."""
     return ordered[ceil(len(ordered) * percent / 100) - 1] if ordered else None
-
-
-def histogram(values: Sequence[float], limits: tuple[float, float]) -> JsonObject:
-    """Return how many values lie in each of equal bins; the limits are widened, if need be, to hold all."""
-    low, high = min([limits[0], *values]), max([limits[1], *values])
-    counts = [0] * BINS
-    for value in values:
-        counts[min(BINS - 1, int((value - low) / (high - low) * BINS)) if high > low else 0] += 1
-    return {"low": low, "high": high, "counts": counts}
 
 
 def _cost(ended: Sequence[Ended]) -> JsonObject:

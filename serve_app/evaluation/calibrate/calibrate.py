@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serve_app.core.deciding.deferral import standing_in
+from serve_app.core.deciding.histogram import Histogram
 from serve_app.core.types.policy import Tier
 from serve_app.errors import ConfigError, DataError
 from serve_app.evaluation.analysis.candidates import Candidate, as_configured
@@ -78,7 +79,14 @@ def calibrate(
         on_test=_on_test(view, candidates, finite, test),
     )
     exchange = exchange_points(view, candidates, tune)
-    return CalibrationResult(finite, _problem(bound, share), report, tuple(exchange))
+    agreements = _agreements(candidates[0], tune)
+    return CalibrationResult(finite, _problem(bound, share), report, agreements, tuple(exchange))
+
+
+def _agreements(candidate: Candidate, part: Integers) -> Histogram:
+    """Return how a tier's agreement is spread over some of the examples; those without agreement are in no bin."""
+    [scores] = scores_on([candidate], part)
+    return Histogram.of(scores[np.isfinite(scores)].tolist(), candidate.tier.signal_range)
 
 
 def _problem(calibration: Calibration | RiskBound, share: float) -> str | None:

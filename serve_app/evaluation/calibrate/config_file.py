@@ -61,6 +61,7 @@ def settings(
         "thresholds": list(calibrated.thresholds),
         "wish": calibrated.report.goal,
         "deferral_rate": report["on_test"]["deferral_rate"],
+        "agreements": calibrated.agreements.to_json(),
         "found": details | signed,
     }
     if (stand_in := alternatives.get(STAND_IN)) is not None:
@@ -129,7 +130,7 @@ def write(
     router["user_config"] = {key: {**in_force.get(key, {}), **value} for key, value in user_config.items()}
     try:
         before = path.read_bytes() if path.exists() else None
-        path.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120), encoding="utf-8")
+        path.write_text(_dumped(values), encoding="utf-8")
     except OSError as error:
         raise DataError(f"The config {str(path)!r} cannot be written: {error.strerror}.") from None
     try:
@@ -137,6 +138,22 @@ def write(
     except ConfigError:  # the file that was there is still valid
         path.unlink() if before is None else path.write_bytes(before)
         raise
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes a list of numbers in one line."""
+
+
+def _list_node(dumper: _Dumper, values: list[Any]) -> yaml.Node:
+    numbers = all(isinstance(value, int | float) for value in values)
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", values, flow_style=numbers)
+
+
+_Dumper.add_representer(list, _list_node)
+
+
+def _dumped(values: Body) -> str:
+    return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
 def served_config(recorded: Body, config: Path | None) -> AppConfig:

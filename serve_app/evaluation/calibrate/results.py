@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from serve_app.core.deciding.exchange import ExchangePoint
+from serve_app.core.deciding.histogram import Histogram
 from serve_app.evaluation.analysis.costs import Unit
 from serve_app.evaluation.analysis.json_values import Body, Result, plain
 from serve_app.evaluation.statistics.bootstrap import Interval
@@ -118,11 +119,13 @@ class CalibrationResult:
 
     `problem`: a sentence for the user if the goal is not met, else None. `exchange`: what quality costs on the
     examples that the thresholds came from, whatever the goal; empty if dollars or references are unknown.
+    `agreements`: how the first tier's agreement is spread over the same examples, without those that had none.
     """
 
     thresholds: tuple[float, ...]
     problem: str | None
     report: CalibrationReport
+    agreements: Histogram
     exchange: tuple[ExchangePoint, ...] = ()
 
     def to_json(self) -> Body:

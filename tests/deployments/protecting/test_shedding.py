@@ -292,4 +292,4 @@ async def test_gauges_and_live_view_say_so() -> None:
     assert cascade["shed"] == {"by": "members", "active": True, "pressure": 1.0}
     assert (await served.router.readiness()).details["shedding"] == ["default"]
     await served.ask()
-    assert served.router._live._recent[-1][1].shed is not None
+    assert served.router._live._recent[-1].record.shed is not None

@@ -12,7 +12,7 @@ from serve_app.core.types.answer import Failure
 from serve_app.core.types.outcome import Outcome
 from serve_app.core.types.prompt import Message, Prompt
 from serve_app.deployments.router import Router
-from serve_app.deployments.showing.live import Live, histogram
+from serve_app.deployments.showing.live import Live
 from tests.page.serving import built, configured
 
 
@@ -81,10 +81,16 @@ async def test_agreements_fill_a_histogram_over_the_signals_range(watched: tuple
     assert (agreements["counts"][20], agreements["counts"][39]) == (2, 1)  # 0.5 and 1
 
 
-def test_a_histogram_widens_to_hold_every_value() -> None:
-    assert histogram([-1.0, 3.0], (0.0, 1.0))["counts"] == [1, *[0] * 38, 1]
-    assert histogram([], (2.0, 2.0))["counts"] == [0] * 40
-    assert histogram([2.0], (2.0, 2.0))["counts"] == [1, *[0] * 39]
+async def test_a_calibrated_cascade_is_shown_in_the_bins_of_its_calibration(watched: tuple[Router, Clock]) -> None:
+    router, clock = watched
+    agreements = {"low": 0.0, "high": 2.0, "counts": [7, 2, 1, 0]}
+    note = {"id": "c-1", "thresholds": [0.7], "agreements": agreements}
+    router._policies.change({"calibrations": {"default": note}})
+    for question in ("capital of France", "minutes", "minutes"):
+        await asked(router, question)
+    cascade = await figures(router, clock)
+    assert cascade["agreements"] == {"low": 0.0, "high": 2.0, "counts": [0, 2, 1, 0]}  # 0.5 twice, and 1
+    assert cascade["calibrated_agreements"] == [7, 2, 1, 0]
 
 
 async def test_decisions_are_listed_without_a_text(watched: tuple[Router, Clock]) -> None:
@@ -97,7 +103,9 @@ async def test_decisions_are_listed_without_a_text(watched: tuple[Router, Clock]
     assert recent == [("small-a", False, 1.0), ("large-t", True, 0.5)]
     assert "Paris" not in str(snapshot)
     assert "minutes" not in str(snapshot)
-    assert all(tier.answers is None for _, record in router._live._recent for tier in record.tiers)
+    kept = list(router._live._recent)
+    assert all(tier.answers is None for decided in kept for tier in decided.record.tiers)
+    assert [decided.texts for decided in kept] == [None, None]
 
 
 async def test_models_have_their_replicas_and_requests_in_progress(watched: tuple[Router, Clock]) -> None:
@@ -129,3 +137,14 @@ async def test_thresholds_and_the_expected_rate_are_those_in_force(watched: tupl
         "c1",
         [0.3, 0.25, 0.35],
     )
+
+
+async def test_texts_are_shown_if_the_operator_allows_it() -> None:
+    router, _ = built(configured(page_texts=True))
+    await asked(router, "capital of France " + 600 * "x")
+    await asked(router, "minutes", Failure("unavailable", "Away."))
+    snapshot: Any = await router._live.snapshot()
+    failed, answered = [each["texts"] for each in snapshot["recent"]]
+    assert snapshot["texts"] is True
+    assert answered == {"prompt": "capital of France " + 182 * "x" + " …", "answer": "The capital is Paris."}
+    assert failed == {"prompt": "minutes", "answer": None}

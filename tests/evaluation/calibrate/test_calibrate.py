@@ -210,7 +210,24 @@ def test_the_file_can_be_deployed(path: Path, tmp_path: Path) -> None:
     [entry] = yaml.safe_load(output.read_text())["applications"][0]["deployments"]
     settings = RouterSettings.model_validate(entry["user_config"])
     assert settings.calibrations["default"].id == done.to_json()["id"]
-    assert settings.calibrations["default"].found["on_test"] == done.calibrated.report.to_json()["on_test"]
+    calibrated = settings.calibrations["default"]
+    assert calibrated.found["on_test"] == done.calibrated.report.to_json()["on_test"]
+    assert calibrated.agreements is not None
+    assert calibrated.agreements.histogram() == done.calibrated.agreements
+    assert "counts: [" in output.read_text()  # in one line
+
+
+def test_the_agreement_of_the_calibrating_examples_is_counted(path: Path) -> None:
+    done = calibrate(path, Goal(rates=(0.4,)))
+    agreements, [threshold] = done.calibrated.agreements, done.calibrated.thresholds
+    report, bins = done.calibrated.report, len(agreements.counts)
+    without = report.examples.calibrate - sum(agreements.counts)  # examples for which a member gave no answer
+    assert without == 5
+    width = (agreements.high - agreements.low) / bins
+    below = sum(agreements.counts[: int((threshold - agreements.low) / width)])
+    at = agreements.counts[int((threshold - agreements.low) / width)]
+    deferred = round(report.deferral_rate_when_calibrated.estimate * report.examples.calibrate)
+    assert below + without <= deferred <= below + at + without
 
 
 def test_the_id_repeats_though_the_scorers_seconds_are_measured_anew(path: Path) -> None:

@@ -52,12 +52,21 @@ function Requests({cascade}) {
     <${Chart} data=${data} shape=${cascade.id} label="Requests a second in the last two minutes" scales=${{x: {time: false}, y: {range: (_, low, high) => [0, Math.max(1, high ?? 1)]}}} series=${[{}, line("brand", "all"), line("defer", "deferred"), line("fault", "failed")]} axes=${[{values: (_, ticks) => ticks.map(tick => (tick ? `${tick} s` : "now"))}, {size: 36}]} /></section>`;
 }
 
+/** Each number as a share of their sum; zeros of zeros. */
+function shares(numbers) {
+  const sum = numbers.reduce((total, each) => total + each, 0);
+  return numbers.map(each => (sum ? each / sum : 0));
+}
+
 function Agreements({cascade}) {
-  const {low, high, counts} = cascade.agreements, most = Math.max(1, ...counts), [threshold] = cascade.thresholds;
-  const at = value => (value - low) / (high - low || 1);
+  const {low, high, counts} = cascade.agreements, [threshold] = cascade.thresholds, requests = counts.reduce((sum, each) => sum + each, 0);
+  const now = shares(counts), calibrated = cascade.calibrated_agreements && shares(cascade.calibrated_agreements);
+  const most = Math.max(...now, ...(calibrated ?? []), 1e-9);
+  const at = value => Math.max(0, Math.min(1, (value - low) / (high - low || 1))), begin = index => low + (index / counts.length) * (high - low);
   return html`<section class="panel"><h2>Agreement</h2><p class="soft small">of the first tier's answers; accepted from the threshold ${score(threshold)} on</p>
-    ${threshold === undefined ? html`<p class="soft">A single model: nothing to agree on.</p>` : html`<div class="histogram" role="img" aria-label=${`Histogram of the agreement; ${count(counts.reduce((sum, each) => sum + each, 0))} requests`}>
-      ${counts.map((number, index) => html`<i key=${index} class=${low + ((index + .5) / counts.length) * (high - low) >= threshold ? "accept" : "defer"} style=${{"--share": number / most}} title=${`${score(low + (index / counts.length) * (high - low))}: ${number}`}></i>`)}
+    ${calibrated && html`<p class="keys"><span class="k-calibrated">when calibrated</span></p>`}
+    ${threshold === undefined ? html`<p class="soft">A single model: nothing to agree on.</p>` : html`<div class="histogram" role="img" aria-label=${`Histogram of the agreement; ${count(requests)} requests${calibrated ? ", over that of the calibration" : ""}`}>
+      ${counts.map((number, index) => html`<i key=${index} class=${begin(index + .5) >= threshold ? "accept" : "defer"} style=${{"--share": now[index] / most}} title=${`${score(begin(index))}: ${number}${calibrated ? `, ${percent(now[index])}; when calibrated ${percent(calibrated[index])}` : ""}`}>${calibrated?.[index] ? html`<s style=${{"--share": calibrated[index] / most}}></s>` : null}</i>`)}
       <b style=${{"--at": at(threshold)}}></b></div>
     <div class="ends soft" aria-hidden="true"><span>${score(low)}</span><span>${score(high)}</span></div>`}
     <p class="soft small">Thresholds in force: ${cascade.thresholds.map(score).join(", ") || "none"}${cascade.calibration ? `, calibration ${cascade.calibration}` : ""}.</p></section>`;
@@ -70,9 +79,9 @@ function Models({models}) {
 
 const time = at => new Date(at * 1000).toLocaleTimeString();
 
-function Recent({decisions}) {
-  return html`<section class="panel wide"><h2>Latest decisions</h2>${decisions.length === 0 ? html`<p class="soft">None yet. Ask something in the <a href="#/playground">playground</a>.</p>` : html`<div class="scroll" tabindex="0" role="region" aria-label="Latest decisions"><table class="data"><thead><tr><th scope="col">time</th><th scope="col">cascade</th><th scope="col">decision</th><th scope="col">answered by</th><th scope="col">agreement</th><th scope="col">took</th></tr></thead>
-    <tbody>${decisions.map(each => html`<tr key=${`${each.at}`}><th scope="row">${time(each.at)}</th><td>${each.id}</td><td>${each.answered_by === null ? html`<span class="badge">no answer</span>` : each.agreement === null && !each.deferred ? html`<span class="badge">${each.cached ? "cached" : "answered"}</span>` : html`<span class=${`badge ${each.deferred ? "defer" : "accept"}`}>${each.deferred ? "deferred" : "accepted"}</span>`} <span class="soft">${each.reason.replaceAll("_", " ")}${each.shed && each.reason !== "shed" ? ", under pressure" : ""}</span></td><td>${each.answered_by ?? "–"}</td><td>${score(each.agreement)}</td><td>${seconds(each.total_s)}</td></tr>`)}</tbody></table></div>`}</section>`;
+function Recent({decisions, texts}) {
+  return html`<section class="panel wide"><h2>Latest decisions</h2>${decisions.length === 0 ? html`<p class="soft">None yet. Ask something in the <a href="#/playground">playground</a>.</p>` : html`<div class="scroll" tabindex="0" role="region" aria-label="Latest decisions"><table class="data"><thead><tr><th scope="col">time</th><th scope="col">cascade</th><th scope="col">decision</th><th scope="col">answered by</th><th scope="col">agreement</th><th scope="col">took</th>${texts && html`<th scope="col">asked and answered</th>`}</tr></thead>
+    <tbody>${decisions.map(each => html`<tr key=${`${each.at}`}><th scope="row">${time(each.at)}</th><td>${each.id}</td><td>${each.answered_by === null ? html`<span class="badge">no answer</span>` : each.agreement === null && !each.deferred ? html`<span class="badge">${each.cached ? "cached" : "answered"}</span>` : html`<span class=${`badge ${each.deferred ? "defer" : "accept"}`}>${each.deferred ? "deferred" : "accepted"}</span>`} <span class="soft">${each.reason.replaceAll("_", " ")}${each.shed && each.reason !== "shed" ? ", under pressure" : ""}</span></td><td>${each.answered_by ?? "–"}</td><td>${score(each.agreement)}</td><td>${seconds(each.total_s)}</td>${texts && html`<td class="texts">${each.texts?.prompt}<br /><span class="soft">${each.texts?.answer ?? "no answer"}</span></td>`}</tr>`)}</tbody></table></div>`}</section>`;
 }
 
 function Trouble({error, wantKey, onRetry}) {
@@ -93,7 +102,7 @@ export default function Live({generation, wantKey}) {
       ${cascade && html`<${CascadeChoice} cascades=${snapshot.cascades} chosen=${cascade.id} onChoose=${setChosen} />`}</div>
     ${trouble && html`<${Trouble} error=${trouble} wantKey=${wantKey} onRetry=${() => setTries(tries + 1)} />`}
     ${cascade ? html`<${Tiles} cascade=${cascade} />
-      <div class="panels"><${Requests} cascade=${cascade} /><${Agreements} cascade=${cascade} /><${Models} models=${snapshot.models} /><${Recent} decisions=${snapshot.recent} /></div>
-      <p class="soft small">The last five minutes of this replica of the router, without any text.</p>` : !trouble && html`<div class="loading" aria-busy="true"></div>`}
+      <div class="panels"><${Requests} cascade=${cascade} /><${Agreements} cascade=${cascade} /><${Models} models=${snapshot.models} /><${Recent} decisions=${snapshot.recent} texts=${snapshot.texts} /></div>
+      <p class="soft small">The last five minutes of this replica of the router, ${snapshot.texts ? "with the beginnings of texts (router.page_texts)" : "without any text"}.</p>` : !trouble && html`<div class="loading" aria-busy="true"></div>`}
   </div>`;
 }

@@ -1,0 +1,45 @@
+"""How agreement is spread over requests, in bins of one width."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite
+
+from serve_app.core.deciding.signal_range import Range
+from serve_app.core.record_json import JsonObject
+
+BINS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """How many values lie in each of equally wide bins from `low` to `high`.
+
+    A value on the border of two bins lies in the upper one, and one outside of them all in the nearest.
+    """
+
+    low: float
+    high: float
+    counts: tuple[int, ...]
+
+    @classmethod
+    def of(cls, values: Sequence[float], signal_range: Range | None) -> "Histogram":
+        """Return the histogram of finite values over a signal's range, which is widened, if need be, to hold them all.
+
+        An unknown range is taken for 0 to 1; where one has no end, the bins end with the values.
+        """
+        ends = (0.0, 1.0) if signal_range is None else (signal_range.low, signal_range.high)
+        held = [*filter(isfinite, ends), *values] or [0.0]
+        return cls(min(held), max(held), (0,) * BINS).filled(values)
+
+    def filled(self, values: Sequence[float]) -> "Histogram":
+        """Return the histogram of other finite values in the same bins."""
+        bins, width = len(self.counts), self.high - self.low
+        counts = [0] * bins
+        for value in values:
+            position = int((value - self.low) / width * bins) if width > 0 else 0
+            counts[max(0, min(bins - 1, position))] += 1
+        return Histogram(self.low, self.high, tuple(counts))
+
+    def to_json(self) -> JsonObject:
+        """Return the fields by name."""
+        return {"low": self.low, "high": self.high, "counts": list(self.counts)}
