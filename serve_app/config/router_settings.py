@@ -52,11 +52,11 @@ class UnderPressure(Strict):
     """The thresholds of a cascade that sheds, as `cascade calibrate --shed` wrote them."""
 
     thresholds: list[float] = Field(description="One for each tier but the last, none above the usual one.")
-    wish: str = Field("", description="The goal, in a sentence.")
+    goal: str = Field("", description="The goal, in a sentence.")
     deferral_rate: tuple[float, float, float] | None = Field(
         None, description="Share of requests that the first tier should defer by them, and its 95% interval."
     )
-    found: dict[str, Any] = Field({}, description="Data, examples and intervals, for people to read.")
+    report: dict[str, Any] = Field({}, description="Data, examples and intervals, for people to read.")
 
 
 class Calibrated(Strict):
@@ -64,7 +64,7 @@ class Calibrated(Strict):
 
     id: str = Field(description="Named in every decision record that was decided under it.")
     thresholds: list[float] = Field(description="Those it is about; with others in force it is refused.")
-    wish: str = Field("", description="The goal, in a sentence.")
+    goal: str = Field("", description="The goal, in a sentence.")
     deferral_rate: tuple[float, float, float] | None = Field(
         None, description="Share of requests that the first tier should defer, and its 95% interval: drift shows by it."
     )
@@ -75,7 +75,7 @@ class Calibrated(Strict):
         None, description="How the first tier's agreement was spread: the live view shows by it how requests changed."
     )
     shed: UnderPressure | None = Field(None, description="The same under pressure, for a cascade with `shed`.")
-    found: dict[str, Any] = Field({}, description="Data, examples and intervals, for people to read.")
+    report: dict[str, Any] = Field({}, description="Data, examples and intervals, for people to read.")
 
 
 class RouterSettings(Strict):

@@ -54,25 +54,25 @@ def settings(
     alternatives = alternatives or {}
     id_ = calibrated.report.cascade
     report = calibrated.report.to_json()
-    details = {key: value for key, value in report.items() if key not in ("cascade", "wish")}
+    details = {key: value for key, value in report.items() if key not in ("cascade", "goal")}
     signed = {key: value for key, value in source.to_json().items() if key in SIGNED}
     note: Body = {
         "id": identity(calibrated, source, alternatives),
         "thresholds": list(calibrated.thresholds),
-        "wish": calibrated.report.goal,
+        "goal": calibrated.report.goal,
         "deferral_rate": report["on_test"]["deferral_rate"],
         "agreements": calibrated.agreements.to_json(),
-        "found": details | signed,
+        "report": details | signed,
     }
     if (stand_in := alternatives.get(STAND_IN)) is not None:
-        note["found"][STAND_IN] = stand_in.to_json() | stand_in.report.to_json()
+        note["report"][STAND_IN] = stand_in.to_json() | stand_in.report.to_json()
     if (shed := alternatives.get(SHED)) is not None:
         shown = shed.report.to_json()
         note["shed"] = {
             "thresholds": list(shed.thresholds),
-            "wish": shed.report.goal,
+            "goal": shed.report.goal,
             "deferral_rate": shown["on_test"]["deferral_rate"],
-            "found": {key: value for key, value in shown.items() if key not in ("cascade", "wish")},
+            "report": {key: value for key, value in shown.items() if key not in ("cascade", "goal")},
         }
     if calibrated.exchange:
         note["exchange"] = [asdict(point) | {"thresholds": list(point.thresholds)} for point in calibrated.exchange]

@@ -91,14 +91,14 @@ class CalibrationReport(Result):
     on_test: OnTest
 
     def to_json(self) -> Body:
-        """Return the fields by name; a single tier as `signal` and `models`, several as `tiers`; the goal as `wish`."""
+        """Return the fields by name; a single tier as `signal` and `models`, several as `tiers`; and the goal."""
         guarantee = {} if self.guarantee is None else {"guarantee": self.guarantee.to_json()}
         quality = self.quality_when_calibrated
         reached = {} if quality is None else {"quality_when_calibrated": plain(quality)}
         return {
             "cascade": self.cascade,
             **self._tiers(),
-            "wish": self.goal,
+            "goal": self.goal,
             "met": self.met,
             "examples": self.examples.to_json(),
             "deferral_rate_when_calibrated": plain(self.deferral_rate_when_calibrated),

@@ -211,7 +211,7 @@ def test_the_file_can_be_deployed(path: Path, tmp_path: Path) -> None:
     settings = RouterSettings.model_validate(entry["user_config"])
     assert settings.calibrations["default"].id == done.to_json()["id"]
     calibrated = settings.calibrations["default"]
-    assert calibrated.found["on_test"] == done.calibrated.report.to_json()["on_test"]
+    assert calibrated.report["on_test"] == done.calibrated.report.to_json()["on_test"]
     assert calibrated.agreements is not None
     assert calibrated.agreements.histogram() == done.calibrated.agreements
     assert "counts: [" in output.read_text()  # in one line

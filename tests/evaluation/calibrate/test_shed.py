@@ -57,7 +57,7 @@ def test_they_are_written_for_the_router_and_told(path: Path, tmp_path: Path) ->
     assert shed.thresholds == [lower]
     assert file.thresholds() == {"default": list(done.calibrated.thresholds)}
     note = yaml.safe_load(output.read_text())["applications"][0]["deployments"][0]["user_config"]["calibrations"]
-    assert note["default"]["shed"]["wish"] == "defer 40.0% of the requests"
+    assert note["default"]["shed"]["goal"] == "defer 40.0% of the requests"
     assert done.to_json()["shed"]["threshold"] == lower
 
 

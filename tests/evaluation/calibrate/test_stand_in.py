@@ -60,7 +60,7 @@ def test_it_is_told_and_written(path: Path, tmp_path: Path) -> None:
     written = load(output).application.args
     assert written.tiers("default", [0.5])[0].stand_in == StandIn("chrf", threshold)
     note = yaml.safe_load(output.read_text())["applications"][0]["deployments"][0]["user_config"]["calibrations"]
-    assert note["default"]["found"]["stand_in"]["threshold"] == threshold
+    assert note["default"]["report"]["stand_in"]["threshold"] == threshold
     assert done.id != calibrate(path, None).id
     # The written file, whose cascade has a stand-in now, is still that of the records.
     assert calibrate(path, None, config=output, output=tmp_path / "again.yaml").calibrated.problem is None

@@ -63,11 +63,11 @@ const given = (tier, calls) => tier.models.map((name, index) => {
 /** The verdict of a tier that has been decided. `policy` is the tier as the server has it in force. */
 export function Verdict({turn, tier, calls, policy, about, next, onKeep}) {
   const {result} = tier, start = {threshold: result.threshold, signal: "", view: "configured", veto: []};
-  const [wish, setWish] = useState(start);
+  const [choice, setChoice] = useState(start);
   const [other, setOther] = useState(null);
   const [fault, setFault] = useState("");
   const working = useRef(null);
-  const changed = wish.signal !== "" || wish.view !== "configured" || wish.veto.length > 0 || wish.threshold !== start.threshold;
+  const changed = choice.signal !== "" || choice.view !== "configured" || choice.veto.length > 0 || choice.threshold !== start.threshold;
   const asked = turn.body.cascade;
   useEffect(() => {
     working.current?.abort();
@@ -75,38 +75,38 @@ export function Verdict({turn, tier, calls, policy, about, next, onKeep}) {
     if (!changed) { setOther(null); return undefined; }
     const stopping = (working.current = new AbortController());
     const timer = setTimeout(async () => {
-      const compare = VIEWS[wish.view][1] ?? asked.compare, signal = wish.signal || asked.signal;
+      const compare = VIEWS[choice.view][1] ?? asked.compare, signal = choice.signal || asked.signal;
       try {
         setOther(await postJson("page/decide", {
-          model: turn.model, tier: tier.tier, answers: given(tier, calls), veto: wish.veto,
-          cascade: {threshold: wish.threshold, ...(signal && {signal}), ...(compare && {compare})},
+          model: turn.model, tier: tier.tier, answers: given(tier, calls), veto: choice.veto,
+          cascade: {threshold: choice.threshold, ...(signal && {signal}), ...(compare && {compare})},
         }, stopping.signal));
       } catch (error) {
         if (error.name !== "AbortError") { setOther(null); setFault(error.message); }
       }
     }, 40);
     return () => { clearTimeout(timer); stopping.abort(); };
-  }, [wish]);
+  }, [choice]);
   const shown = changed && other ? other : result;
-  const set = (name, value) => setWish({...wish, [name]: value});
-  const toggle = name => set("veto", wish.veto.includes(name) ? wish.veto.filter(each => each !== name) : [...wish.veto, name]);
-  const signal = wish.signal || result.signal;
+  const set = (name, value) => setChoice({...choice, [name]: value});
+  const toggle = name => set("veto", choice.veto.includes(name) ? choice.veto.filter(each => each !== name) : [...choice.veto, name]);
+  const signal = choice.signal || result.signal;
   return html`<section class="verdict" aria-label=${`Decision of tier ${tier.tier + 1}`}>
     <p class=${`sentence ${result.accepted ? "accept" : "defer"}`}><span class=${`badge ${result.accepted ? "accept" : "defer"}`}>${result.accepted ? "Accepted" : "Deferred"}</span> <span>${decision(result, next)}</span></p>
     <div class="measure">
-      <${Matrix} models=${tier.models} rows=${shown.similarities} signal=${`${signal}${wish.veto.length ? " with a veto" : ""}`} />
+      <${Matrix} models=${tier.models} rows=${shown.similarities} signal=${`${signal}${choice.veto.length ? " with a veto" : ""}`} />
       <div>
-        <${Scale} range=${wish.signal ? null : policy?.range} models=${tier.models} result=${shown} threshold=${wish.threshold} actual=${result.threshold} onMove=${value => set("threshold", value)} />
+        <${Scale} range=${choice.signal ? null : policy?.range} models=${tier.models} result=${shown} threshold=${choice.threshold} actual=${result.threshold} onMove=${value => set("threshold", value)} />
         <${Scores} models=${tier.models} result=${shown} />
       </div>
     </div>
     <fieldset class="what-if"><legend>What if?</legend>
-      <label>signal <select value=${wish.signal} onChange=${event => set("signal", event.target.value)}><option value="">${result.signal} (in force)</option>${(about?.signals ?? []).filter(name => name !== result.signal).map(name => html`<option value=${name}>${name}</option>`)}</select></label>
-      <label>compare <select value=${wish.view} onChange=${event => set("view", event.target.value)}>${Object.entries(VIEWS).map(([name, [words]]) => html`<option value=${name}>${words}</option>`)}</select></label>
-      <span class="vetoes" role="group" aria-label="Veto"><span>veto</span>${(about?.vetoes ?? []).map(name => html`<label class="check"><input type="checkbox" checked=${wish.veto.includes(name)} onChange=${() => toggle(name)} /> ${VETOES[name] ?? name}</label>`)}</span>
+      <label>signal <select value=${choice.signal} onChange=${event => set("signal", event.target.value)}><option value="">${result.signal} (in force)</option>${(about?.signals ?? []).filter(name => name !== result.signal).map(name => html`<option value=${name}>${name}</option>`)}</select></label>
+      <label>compare <select value=${choice.view} onChange=${event => set("view", event.target.value)}>${Object.entries(VIEWS).map(([name, [words]]) => html`<option value=${name}>${words}</option>`)}</select></label>
+      <span class="vetoes" role="group" aria-label="Veto"><span>veto</span>${(about?.vetoes ?? []).map(name => html`<label class="check"><input type="checkbox" checked=${choice.veto.includes(name)} onChange=${() => toggle(name)} /> ${VETOES[name] ?? name}</label>`)}</span>
       <div class="outcome" role="status">
         ${fault ? html`<p class="fault">${fault}</p>` : changed && other ? html`<p><span class=${`badge ${other.accepted ? "accept" : "defer"}`}>${other.accepted ? "would accept" : "would defer"}</span> ${other.accepted ? `${why(other)}; the answer of ${other.selected} would go back.` : `${why(other)}.`}${other.accepted === result.accepted && other.selected === result.selected ? " The same outcome." : ""}</p>` : html`<p class="soft">Move the threshold, or choose another signal, view or veto: decided anew at once, without a call to any model.</p>`}
-        ${changed && html`<span class="row"><button type="button" class="quiet" onClick=${() => setWish(start)}>Back to what was decided</button>${!wish.veto.length && html`<button type="button" class="quiet" onClick=${() => onKeep({threshold: Math.round(wish.threshold * 1e4) / 1e4, ...(wish.signal && {signal: wish.signal}), ...(VIEWS[wish.view][1] && {compare: VIEWS[wish.view][1]})})}>Use for the next prompt</button>`}</span>`}
+        ${changed && html`<span class="row"><button type="button" class="quiet" onClick=${() => setChoice(start)}>Back to what was decided</button>${!choice.veto.length && html`<button type="button" class="quiet" onClick=${() => onKeep({threshold: Math.round(choice.threshold * 1e4) / 1e4, ...(choice.signal && {signal: choice.signal}), ...(VIEWS[choice.view][1] && {compare: VIEWS[choice.view][1]})})}>Use for the next prompt</button>`}</span>`}
       </div>
     </fieldset>
   </section>`;
