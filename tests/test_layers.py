@@ -15,7 +15,7 @@ MOST_MODULES = 14
 ENGINES = {"core", "torch_models", "engines.base", "engines.running", "engines.wire"}
 METRICS = {"config", "core", "signals", "weights", "evaluation.records"}
 EVALUATION = METRICS | {"engines", "evaluation.metrics", "evaluation.statistics"}
-COMMAND = EVALUATION | {"evaluation.analysis", "skipping", "terminal"}
+COMMAND = EVALUATION | {"evaluation.analysis", "files", "skipping", "terminal"}
 CLUSTER = {"config", "core", "engines", "planning", "weights", "cluster"}
 ALLOWED: dict[str, set[str]] = {
     "core": set(),
@@ -23,7 +23,7 @@ ALLOWED: dict[str, set[str]] = {
     "torch_models": set(),
     "files": {"core"},
     "terminal": set(),
-    "weights": {"core", "terminal"},
+    "weights": {"core", "files", "terminal"},
     "signals": {"core", "torch_models", "weights"},
     "engines": {"core", "engines"},
     "engines.base": {"core", "weights"},
@@ -37,7 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     "api": {"core", "engines.wire"},
     "config": {"core", "engines", "signals", "weights"},
     "planning": {"config", "engines"},
-    "skipping": {"config", "core"},
+    "skipping": {"config", "core", "files"},
     "page": {"api", "core", "signals"},
     "deployments": {"api", "config", "core", "engines", "page", "planning", "signals", "skipping", "weights"},
     "evaluation": set(),
@@ -47,7 +47,7 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation.analysis": EVALUATION | {"skipping"},
     "evaluation.collect": EVALUATION - {"evaluation.metrics", "evaluation.statistics"} | {"terminal"},
     "evaluation.importing": {"config", "core", "engines", "evaluation.records", "files", "terminal"},
-    "evaluation.evaluate": COMMAND | {"files"},
+    "evaluation.evaluate": COMMAND,
     "evaluation.calibrate": COMMAND,
     "evaluation.choose": COMMAND,
     "evaluation.fit_skip": COMMAND,

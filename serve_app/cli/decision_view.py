@@ -161,8 +161,9 @@ def _verdicts(record: DecisionRecord) -> "Iterator[Text]":
     if (skipped := record.skipped) is not None:
         share = "n/a" if skipped.share is None else f"{skipped.share:.0%}"
         past = f"{share} of {skipped.neighbours} past requests like it were deferred"
-        yield Text(f"{past}, so {tiers[0].models[0]} alone was asked", "green")
-    elif tiers[0].decision is None:
+        asked = next((name for tier in tiers for name in tier.models), record.answered_by)
+        yield Text(f"{past}, so {asked} alone was asked", "green")
+    elif _alone(record):
         yield Text(f"{record.answered_by} was asked alone, so there was nothing to decide")
     for number, tier in enumerate(tiers, 1):
         if tier.decision is None:
@@ -170,7 +171,8 @@ def _verdicts(record: DecisionRecord) -> "Iterator[Text]":
         if tier.decision.accepted:
             result, style = f"accepted, {tier.decision.selected} answered", "green"
         else:
-            result, style = f"deferred to {' + '.join(tiers[number].models)}", "yellow"
+            following = f" to {' + '.join(tiers[number].models)}" if number < len(tiers) else ""
+            result, style = f"deferred{following}", "yellow"
         prefix = f"tier {number}: " if _several(tiers) else ""
         yield Text(f"{prefix}{_why(tier.decision)}: {result}", style)
         if tier.scorer_error:
@@ -185,6 +187,11 @@ def _verdicts(record: DecisionRecord) -> "Iterator[Text]":
         model = record.replaced.model
         what = "was not asked, for the budget" if record.replaced.kind == "unaffordable" else "failed"
         yield Text(f"{model} {what}, so the best member answer stands in, by {record.answered_by}", "red")
+
+
+def _alone(record: DecisionRecord) -> bool:
+    """Return whether one model was asked and nothing was to be decided."""
+    return not record.tiers or record.tiers[0].decision is None
 
 
 def _several(tiers: Sequence[TierRecord]) -> bool:
@@ -240,7 +247,7 @@ def _facts(record: DecisionRecord, usage: Body) -> "Table":
 
 def _costs(record: DecisionRecord) -> Iterator[tuple[str, str]]:
     cost = record.cost
-    alone = cost.target_only if record.tiers[0].decision else None
+    alone = None if _alone(record) else cost.target_only
     about = "about " if cost.estimated else ""
     if cost.flops is None:
         yield "cost", "FLOPs unknown: the config does not give every model's parameters"

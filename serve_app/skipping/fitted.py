@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from serve_app.config import AppConfig
 from serve_app.errors import ConfigError
+from serve_app.files.whole_file import whole_file
 from serve_app.skipping.identity import differences, identity
 
 FORMAT = 2
@@ -43,7 +44,7 @@ class Fitted:
         facts = json.dumps({"format": FORMAT, "identity": self.identity})
         arrays: dict[str, Any] = {"embeddings": self.embeddings, "scores": self.scores, "probe": self.probe}
         try:
-            with path.open("wb") as file:
+            with whole_file(path) as partial, partial.open("wb") as file:
                 np.savez_compressed(file, facts=np.array(facts), **arrays)
         except OSError as error:
             raise ConfigError(f"{path} cannot be written: {error.strerror}.") from error

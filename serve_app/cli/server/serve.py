@@ -57,7 +57,8 @@ def serve(config: ConfigOrQuickstart = None, drain_s: DrainSeconds = 60) -> None
     local.check_port(file)
     local.check_environments(file)
     ready = False
-    with TemporaryDirectory() as folder, Console(highlight=False).status("starting Ray") as status:
+    directory = TemporaryDirectory()
+    with directory as folder, Console(highlight=False).status("starting Ray") as status:
         try:
             with local.local_cluster() as cluster:
                 _stop_by_signal()
@@ -84,6 +85,7 @@ def serve(config: ConfigOrQuickstart = None, drain_s: DrainSeconds = 60) -> None
             # The second Ctrl-C stops a server at once, and is no fault either. Threads of Serve's handles are still
             # alive, and would complain that Ray is gone.
             status.stop()
+            directory.cleanup()
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(0)

@@ -33,7 +33,9 @@ def groups(
     examples = [records.examples[row] for row in rows]
     check_field(options.by, examples, "--by")
     names = [value(example, options.by) for example in examples]
-    indices = {name: [k for k, other in enumerate(names) if other == name] for name in dict.fromkeys(names)}
+    indices: dict[str, list[int]] = {}
+    for k, name in enumerate(names):
+        indices.setdefault(name, []).append(k)
     check_labels(options.metrics or (), _labels(examples))
     catalogue = MetricCatalogue(config, records.score_names)
     plain = {signal.kind for signal in plain_signals(config, signals).values()}

@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel
 
 from serve_app.config import AppConfig, TierConfig, VllmLoraModel, operational_options
-from serve_app.config.serve_file import load
+from serve_app.config.serve_file import load, loads
 from serve_app.core.sampling import base_name
 from serve_app.core.types.policy import StandIn
 from serve_app.errors import ConfigError, DataError
@@ -20,6 +20,7 @@ from serve_app.evaluation.analysis.json_values import Body
 from serve_app.evaluation.calibrate.alternatives import SHED, STAND_IN
 from serve_app.evaluation.calibrate.results import CalibrationResult
 from serve_app.evaluation.records.example import canonical
+from serve_app.files.whole_file import whole_file
 from serve_app.signals import AnySignalConfig, is_token_level
 
 SIGNED = ("data_sha256", "models_sha256", "prompts_sha256", "seed", "version")
@@ -128,16 +129,13 @@ def write(
         entries.append(router := {"name": "Router"})
     in_force = router.get("user_config") or {}
     router["user_config"] = {key: {**in_force.get(key, {}), **value} for key, value in user_config.items()}
+    text = _dumped(values)
+    loads(text, path)
     try:
-        before = path.read_bytes() if path.exists() else None
-        path.write_text(_dumped(values), encoding="utf-8")
+        with whole_file(path) as partial:
+            partial.write_text(text, encoding="utf-8")
     except OSError as error:
         raise DataError(f"The config {str(path)!r} cannot be written: {error.strerror}.") from None
-    try:
-        load(path)
-    except ConfigError:  # the file that was there is still valid
-        path.unlink() if before is None else path.write_bytes(before)
-        raise
 
 
 class _Dumper(yaml.SafeDumper):

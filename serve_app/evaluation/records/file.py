@@ -22,8 +22,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from serve_app.config import AppConfig
 from serve_app.core.cost import ModelCost
 from serve_app.core.types.prompt import Message
@@ -78,10 +76,7 @@ class Records:
     @cached_property
     def config(self) -> AppConfig:
         """Return the config that the models were asked under. Raises DataError if this version cannot read it."""
-        try:
-            return AppConfig.model_validate(self.header.config.args)
-        except ValidationError as error:
-            raise DataError(f"The config in the records is not one that this version reads: {error}") from None
+        return self.header.config.parsed()
 
     def messages(self, row: int) -> tuple[Message, ...]:
         """Return what the models were asked about an example, by its index. Raises DataError if the header lacks it."""

@@ -4,10 +4,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, cast
 
+from pydantic import ValidationError
+
 from serve_app.config import AppConfig
+from serve_app.config.explain import explain
 from serve_app.core.cost import ModelCost
 from serve_app.core.sampling import Sample, parsed_name
-from serve_app.errors import choices
+from serve_app.errors import DataError, choices
 from serve_app.evaluation.records.fields import field
 
 FORMAT = 1
@@ -26,6 +29,14 @@ class ConfigFacts:
     def models(self) -> Mapping[str, Object]:
         """Return each model's options as a user wrote them."""
         return cast("Mapping[str, Object]", self.args["models"])
+
+    def parsed(self) -> AppConfig:
+        """Return the config. Raises DataError, with a sentence for each thing, if this version cannot read it."""
+        try:
+            return AppConfig.model_validate(self.args)
+        except ValidationError as error:
+            sentences = " ".join(explain(error, AppConfig, "config.args."))
+            raise DataError(f"The config in the records is not one that this version reads: {sentences}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +102,7 @@ class Header:
         """Return how the samples of models were drawn, by their names: only of those that a tier of the config has."""
         if not any(map(parsed_name, self.models)):
             return {}
-        return AppConfig.model_validate(self.config.args).samples()
+        return self.config.parsed().samples()
 
     def body(self) -> dict[str, Any]:
         """Return the header's line as a JSON object."""

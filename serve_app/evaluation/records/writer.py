@@ -5,6 +5,7 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -59,8 +60,11 @@ class Recorder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._sync()
-        self._file.close()
+        try:
+            self._sync()
+        finally:
+            with suppress(OSError):  # what could not be written cannot be flushed either
+                self._file.close()
 
     def answered(self, model: str, *, failures: bool = True) -> set[str]:
         """Return the ids of the examples that the model was asked; without `failures`, of those that it answered."""
@@ -85,15 +89,21 @@ class Recorder:
             self._failed[model].discard(example)
 
     def _write(self, bodies: Iterable[Object]) -> None:
-        try:
+        with self._errors():
             self._file.write(b"".join(map(encode_line, bodies)))
             self._file.flush()
-        except OSError as error:
-            raise DataError(f"The records {str(self.path)!r} cannot be written: {error.strerror}.") from error
 
     def _sync(self) -> None:
-        os.fsync(self._file.fileno())
+        with self._errors():
+            os.fsync(self._file.fileno())
         self._synced_s = time.monotonic()
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise DataError(f"The records {str(self.path)!r} cannot be written: {error.strerror}.") from error
 
     def _lock(self) -> None:
         try:

@@ -15,7 +15,7 @@ def keys(*arguments: str | Path) -> Result:
 
 def test_a_key_is_created_listed_and_revoked(tmp_path: Path) -> None:
     file = tmp_path / "keys.yaml"
-    limits = ["--requests-per-minute", "60", "--tokens-per-minute", "10000", "--usd-per-day", "2.5"]
+    limits = ["--requests-per-minute", "60", "--tokens-per-minute", "1234567", "--usd-per-day", "2.5"]
     done = keys("create", "alice", "--file", file, "--models", "default, qwen", *limits)
     assert done.exit_code == 0
     secret = done.stdout.strip()
@@ -24,13 +24,13 @@ def test_a_key_is_created_listed_and_revoked(tmp_path: Path) -> None:
 
     shown = keys("list", "--file", file).stdout
     row = next(line.split() for line in shown.splitlines() if line.startswith("alice"))
-    assert row[:-1] == ["alice", "default,", "qwen", "60", "10000", "2.5"]
+    assert row[:-1] == ["alice", "default,", "qwen", "60", "1234567", "2.5"]
     listed = json.loads(keys("list", "--file", file, "--json").stdout)
     assert listed["alice"] | {"created": ""} == {
         "created": "",
         "models": ["default", "qwen"],
         "requests_per_minute": 60,
-        "tokens_per_minute": 10000,
+        "tokens_per_minute": 1234567,
         "usd_per_day": 2.5,
         "admin": False,
     }

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,8 @@ import pytest
 from serve_app.core.cost import ModelCost
 from serve_app.errors import DataError
 from serve_app.evaluation.records.file import Records
-from serve_app.evaluation.records.header import Header
-from tests.evaluation.records.headers import header, write
+from serve_app.evaluation.records.header import ConfigFacts, Header
+from tests.evaluation.records.headers import FACTS, header, write
 
 
 def test_a_header_comes_back_as_it_was() -> None:
@@ -52,3 +53,12 @@ def test_an_invalid_header(tmp_path: Path, change: dict[str, Any], sentence: str
 def test_a_price_that_nobody_gave_is_not_0(cost: dict[str, Any], expected: ModelCost) -> None:
     body = header().body() | {"models": {"a": {"cost": cost}}}
     assert Header.read(body).models["a"].cost == expected
+
+
+def test_a_config_that_this_version_does_not_read(tmp_path: Path) -> None:
+    models = {"a#1": FACTS, "t": FACTS}
+    recorded = replace(header(), models=models, config=ConfigFacts("c", {**header().config.args, "rooter": {}}))
+    problem = "The config in the records is not one that this version reads: config.args.rooter: unknown key."
+    for read in (recorded.samples, lambda: Records.load(write(tmp_path / "r.jsonl", recorded.body())).config):
+        with pytest.raises(DataError, match=f"^{problem}"):
+            read()

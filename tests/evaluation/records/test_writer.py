@@ -1,3 +1,5 @@
+import errno
+import os
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -199,3 +201,18 @@ def test_files_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"data\.jsonl:1: not a line of records"):
         Recorder(tmp_path / "data.jsonl", header(), EXAMPLES)
     assert (tmp_path / "notes.txt").read_text() == "My notes\nare dear\nto me"
+
+
+def test_a_disk_that_fails_at_the_end_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "r.jsonl"
+    recorder = Recorder(path, header(), EXAMPLES)
+
+    def fail(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(DataError, match=r"r.jsonl' cannot be written: Input/output error\.$"), recorder:
+        recorder.add("q1", "a", ANSWER)
+    monkeypatch.undo()
+    with Recorder(path, header(), EXAMPLES) as again:  # the lock is free
+        assert again.answered("a") == {"q1"}
