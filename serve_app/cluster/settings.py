@@ -193,7 +193,7 @@ class Settings(Strict):
     @model_validator(mode="after")
     def _one_way_in(self) -> Self:
         if self.ingress and self.gateway:
-            raise ValueError("ingress and gateway exclude each other: with a gateway, upgrades move traffic there")
+            raise ValueError("ingress: leave it out, since there is a gateway, where upgrades move the traffic")
         return self
 
 

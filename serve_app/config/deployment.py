@@ -142,16 +142,18 @@ class Autoscaling(Strict):
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.min_replicas > self.max_replicas:
-            raise ValueError(f"min_replicas ({self.min_replicas}) is more than max_replicas ({self.max_replicas})")
+            raise ValueError(
+                f"min_replicas: must be at most max_replicas ({self.max_replicas}), got {self.min_replicas}"
+            )
         first = self.min_replicas if self.initial_replicas is None else self.initial_replicas
         if not self.min_replicas <= first <= self.max_replicas:
-            limits = f"{self.min_replicas} to {self.max_replicas}"
-            raise ValueError(f"initial_replicas ({first}) is outside of min_replicas to max_replicas ({limits})")
+            limits = f"{self.min_replicas} (min_replicas) to {self.max_replicas} (max_replicas)"
+            raise ValueError(f"initial_replicas: must be from {limits}, got {first}")
         if self.downscale_to_zero_delay_s is not None and self.min_replicas:
             raise ValueError("downscale_to_zero_delay_s: means nothing where min_replicas is not 0")
         if self.look_back_period_s <= self.metrics_interval_s:
             interval = f"metrics_interval_s ({self.metrics_interval_s:g})"
-            raise ValueError(f"look_back_period_s ({self.look_back_period_s:g}) must be more than {interval}")
+            raise ValueError(f"look_back_period_s: must be more than {interval}, got {self.look_back_period_s:g}")
         return self
 
 
@@ -176,7 +178,7 @@ class DeploymentOptions(Strict):
     @model_validator(mode="after")
     def _one_way_to_scale(self) -> Self:
         if self.num_replicas is not None and self.autoscaling_config is not None:
-            raise ValueError("num_replicas and autoscaling_config exclude each other")
+            raise ValueError("num_replicas: leave it out, since autoscaling_config says how many there are")
         return self
 
     @model_validator(mode="after")

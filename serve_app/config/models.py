@@ -85,7 +85,7 @@ class Seq2SeqModel(DeployedFacts, Seq2SeqConfig):
     @model_validator(mode="after")
     def _encoder_is_a_part(self) -> Self:
         if self.encoder_parameters is not None and self.encoder_parameters >= (self.parameters or 0):
-            raise ValueError("encoder_parameters must be less than parameters, of which they are a part")
+            raise ValueError("encoder_parameters: must be less than parameters, of which they are a part")
         return self
 
     def cost(self) -> ModelCost:

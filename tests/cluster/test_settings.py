@@ -23,7 +23,7 @@ def test_settings_from_a_file_are_merged_into_the_overlays(tmp_path: Path) -> No
         ("replicas: 3", "replicas: unknown key. Did you mean 'redis'"),
         ("name: 9lives", "name: must be up to 47 small letters"),
         ("storage: {size: 10 GB}", "size: must be a whole number with Ki, Mi, Gi or Ti, such as 16Gi"),
-        ("gateway: {class_name: istio}", "ingress and gateway exclude each other"),
+        ("gateway: {class_name: istio}", "ingress: leave it out, since there is a gateway"),
         ("api_server_ports: [0]", r"api_server_ports\[0\]: must be greater than or equal to 1, got 0"),
         ("api_server_ports: [65536]", r"api_server_ports\[0\]: must be less than or equal to 65535"),
         ("api_server_ports: []", "api_server_ports: needs at least 1 entry"),

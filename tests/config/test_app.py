@@ -47,7 +47,7 @@ def said(model: type[BaseModel], values: Any) -> list[str]:
 def test_a_quorum_asks_for_more_than_is_there() -> None:
     tiers = [MEMBERS, {"models": ["a", "b", "c"], "signal": "exact", "threshold": 0.5, "quorum": 2}, TARGET]
     [fault] = said(CascadeConfig, {"tiers": tiers})
-    assert "tiers[1]: quorum (2) must be more than the 2 answers that earlier tiers have" in fault
+    assert "tiers[1].quorum: must be more than 2, the answers that earlier tiers have" in fault
 
 
 def test_an_unquoted_off_is_one() -> None:
@@ -123,15 +123,15 @@ TIER_RULES: list[tuple[dict[str, Any], str]] = [
     ({"models": ["a", "b"], "select": "c"}, "select: 'c' is not one of this tier's models (a, b)."),
     (
         {"models": ["a", "b"], "min_answers": 3},
-        "the configuration: min_answers (3) is more than the tier has models (2).",
+        "min_answers: must be at most 2, as many as the tier has models, got 3.",
     ),
     (
         {"models": ["a", "b"], "quorum": 3},
-        "the configuration: quorum (3) must be from min_answers (2) to the tier's models (2).",
+        "quorum: must be from 2 (min_answers) to 2 (models), got 3.",
     ),
     (
         {"models": ["a", "b"], "quorum": 1},
-        "the configuration: quorum (1) must be from min_answers (2) to the tier's models (2).",
+        "quorum: must be from 2 (min_answers) to 2 (models), got 1.",
     ),
     ({"models": ["a"], "min_answers": 0}, "min_answers: must be greater than 0, got 0."),
     ({"models": ["a"], "threshold": math.nan}, "threshold: must be a finite number, got nan."),
@@ -151,7 +151,7 @@ def test_tier_rules(values: dict[str, Any], sentence: str):
     assert said(TierConfig, values) == [sentence]
 
 
-LAST = "the configuration: the last tier is the target: one model, perhaps a timeout_s, and nothing else."
+LAST = "tiers[1]: the target is one model, perhaps a timeout_s, and nothing else."
 
 
 @pytest.mark.parametrize(
@@ -284,19 +284,19 @@ def test_rules_of_the_whole(values: dict[str, Any], sentences: list[str]):
 
 def test_deployment_rules():
     assert said(DeploymentOptions, {"num_replicas": 2, "autoscaling_config": {}}) == [
-        "the configuration: num_replicas and autoscaling_config exclude each other."
+        "num_replicas: leave it out, since autoscaling_config says how many there are."
     ]
     assert said(Autoscaling, {"min_replicas": 3, "max_replicas": 2}) == [
-        "the configuration: min_replicas (3) is more than max_replicas (2)."
+        "min_replicas: must be at most max_replicas (2), got 3."
     ]
     assert said(Autoscaling, {"max_replicas": 4, "initial_replicas": 5}) == [
-        "the configuration: initial_replicas (5) is outside of min_replicas to max_replicas (1 to 4)."
+        "initial_replicas: must be from 1 (min_replicas) to 4 (max_replicas), got 5."
     ]
     assert said(Autoscaling, {"downscale_to_zero_delay_s": 5}) == [
         "downscale_to_zero_delay_s: means nothing where min_replicas is not 0."
     ]
     assert said(Autoscaling, {"look_back_period_s": 10}) == [
-        "the configuration: look_back_period_s (10) must be more than metrics_interval_s (10)."
+        "look_back_period_s: must be more than metrics_interval_s (10), got 10."
     ]
 
 
@@ -350,7 +350,7 @@ def test_costs():
 def test_an_encoder_reads_and_a_decoder_writes():
     values = {"engine": "seq2seq", "weights": "hf://google/flan-t5-large", "encoder_parameters": 3e8}
     assert Seq2SeqModel.model_validate(values | {"parameters": 8e8}).cost() == ModelCost(5e8, prompt_parameters=3e8)
-    with pytest.raises(ValidationError, match="encoder_parameters must be less than parameters"):
+    with pytest.raises(ValidationError, match="encoder_parameters: must be less than parameters"):
         Seq2SeqModel.model_validate(values | {"parameters": 3e8})
 
 

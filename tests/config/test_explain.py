@@ -140,7 +140,7 @@ def test_unknown_keys(path: str, hint: str):
         (
             f"{ARGS_PATH}.cascades.default.tiers[0].min_answers",
             3,
-            "cascades.default.tiers[0]: min_answers (3) is more than the tier has models (2).",
+            "cascades.default.tiers[0].min_answers: must be at most 2, as many as the tier has models, got 3.",
         ),
         (
             f"{ARGS_PATH}.cascades.default.tiers[0].threshold",
@@ -150,7 +150,7 @@ def test_unknown_keys(path: str, hint: str):
         (
             f"{ARGS_PATH}.router.deployment.num_replicas",
             2,
-            "router.deployment: num_replicas and autoscaling_config exclude each other.",
+            "router.deployment.num_replicas: leave it out, since autoscaling_config says how many there are.",
         ),
     ],
 )

@@ -144,7 +144,7 @@ def test_the_target_is_asked_once() -> None:
     values = config(tier("q", "api"))
     values["cascades"]["default"]["tiers"][1] = {"models": [THRICE | {"samples": 1}]}
     assert said(values) == [
-        "cascades.default: the last tier is the target: one model, which is asked once, so write its name alone."
+        "cascades.default.tiers[1]: the target is one model, which is asked once, so write its name alone."
     ]
 
 

@@ -36,7 +36,7 @@ def test_its_defaults_let_operators_decide() -> None:
         ({"by": "members", "thresholds": [0.1]}, TIER, "cascades.c.shed.thresholds: have no effect by members"),
         ({"thresholds": [0.6]}, TIER, "shed.thresholds[0]: 0.6 is above the threshold 0.5; it must be no higher"),
         ({"thresholds": [0.1, 0.1]}, TIER, "shed.thresholds: needs 1, one for each tier but the last, got 2"),
-        ({"begin_at": 0.2, "end_at": 0.2}, TIER, "end_at (0.2) must be below begin_at (0.2)"),
+        ({"begin_at": 0.2, "end_at": 0.2}, TIER, "end_at: must be below begin_at (0.2), got 0.2"),
         ({"begin_at": 0}, TIER, "cascades.c.shed.begin_at"),
     ],
 )

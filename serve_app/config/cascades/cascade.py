@@ -113,11 +113,12 @@ class TierConfig(Strict):
         if self.select is not None and self.select not in self.models:
             raise ValueError(f"select: {self.select!r} is not one of this tier's models ({', '.join(self.models)})")
         if self.min_answers is not None and self.min_answers > len(self.models):
-            raise ValueError(f"min_answers ({self.min_answers}) is more than the tier has models ({len(self.models)})")
+            most = f"{len(self.models)}, as many as the tier has models"
+            raise ValueError(f"min_answers: must be at most {most}, got {self.min_answers}")
         least = self.min_answers or min(2, len(self.models))
         if self.quorum is not None and not least <= self.quorum <= len(self.models):
             raise ValueError(
-                f"quorum ({self.quorum}) must be from min_answers ({least}) to the tier's models ({len(self.models)})"
+                f"quorum: must be from {least} (min_answers) to {len(self.models)} (models), got {self.quorum}"
             )
         return self
 
@@ -180,15 +181,16 @@ class CascadeConfig(Strict):
     @model_validator(mode="after")
     def _shaped(self) -> Self:
         *members, target = self.tiers
+        last = f"tiers[{len(members)}]"
         for number, tier in enumerate(members):
             if tier.signal is None or tier.threshold is None:
                 raise ValueError(f"tiers[{number}]: needs a signal and a threshold; only the last tier always answers")
         written = target.model_fields_set - {"members", "timeout_s"}
         if target.samples():
-            raise ValueError("the last tier is the target: one model, which is asked once, so write its name alone")
+            raise ValueError(f"{last}: the target is one model, which is asked once, so write its name alone")
         if len(target.models) != 1 or written:
             extra = f" It has {', '.join(sorted(written))}, which have no effect there." if written else ""
-            raise ValueError(f"the last tier is the target: one model, perhaps a timeout_s, and nothing else.{extra}")
+            raise ValueError(f"{last}: the target is one model, perhaps a timeout_s, and nothing else.{extra}")
         for remedy in ("speculate", "skip", "shed"):
             if getattr(self, remedy) is not None and not members:
                 raise ValueError(f"{remedy}: has no effect: the cascade has one tier")
@@ -207,8 +209,8 @@ class CascadeConfig(Strict):
             carried = len(tier.models) - len(new)
             if tier.quorum is not None and new and tier.quorum <= carried:
                 raise ValueError(
-                    f"tiers[{number}]: quorum ({tier.quorum}) must be more than the {carried} answers that earlier "
-                    "tiers have, or no other model is waited for"
+                    f"tiers[{number}].quorum: must be more than {carried}, the answers that earlier tiers have, "
+                    f"or no other model is waited for; got {tier.quorum}"
                 )
             for earlier, before in enumerate(members[:number]):
                 if tier.defers_after(before):

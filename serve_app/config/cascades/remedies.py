@@ -80,7 +80,7 @@ class ShedConfig(Strict):
     @model_validator(mode="after")
     def _of_use(self) -> Self:
         if self.end_at >= self.begin_at:
-            raise ValueError(f"end_at ({self.end_at:g}) must be below begin_at ({self.begin_at:g})")
+            raise ValueError(f"end_at: must be below begin_at ({self.begin_at:g}), got {self.end_at:g}")
         if self.by == "members" and self.thresholds is not None:
             raise ValueError("thresholds: have no effect by members")
         return self

@@ -57,13 +57,13 @@ class ReplayConfig(EngineSettings):
     @model_validator(mode="after")
     def _one_way_each(self) -> Self:
         if self.synthetic is not None and self.default is not None:
-            raise ValueError("synthetic and default exclude each other: both answer any other prompt")
+            raise ValueError("synthetic: leave it out, or default: both answer any other prompt")
         if self.recorded_model is not None and self.records is None:
             raise ValueError("recorded_model needs records, in which the model's answers are")
         timed = {"first_token_s", "token_s"}
         written = self.model_fields_set | {name for answer in self.answers for name in answer.model_fields_set}
         if self.batching is not None and timed & written:
-            raise ValueError(f"batching and {min(timed & written)} exclude each other: both say how long tokens take")
+            raise ValueError(f"batching: leave it out, or {min(timed & written)}: both say how long tokens take")
         return self
 
     def greedy(self, sampling: Sampling) -> bool:

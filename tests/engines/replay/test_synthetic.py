@@ -61,11 +61,11 @@ async def test_answers_have_the_length_that_was_asked_for() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"synthetic": {"agreement": 0.5, "variant": "a"}, "default": "x"}, "synthetic and default exclude"),
-        ({"batching": FAST, "default": "x", "token_s": 0.1}, "batching and token_s exclude"),
+        ({"synthetic": {"agreement": 0.5, "variant": "a"}, "default": "x"}, "synthetic: leave it out, or default"),
+        ({"batching": FAST, "default": "x", "token_s": 0.1}, "batching: leave it out, or token_s"),
         (
             {"batching": FAST, "answers": [{"contains": "", "text": "x", "first_token_s": 1}]},
-            "batching and first_token",
+            "batching: leave it out, or first_token_s",
         ),
         ({"batching": {"step_s": 0}}, "greater than 0"),
         ({"synthetic": {"agreement": 1.5, "variant": "a"}}, "less than or equal to 1"),
