@@ -14,6 +14,7 @@ from serve_app.core.running.members import ask, ask_again, refused
 from serve_app.core.running.progress import TierStarted
 from serve_app.core.running.prompts import prompts
 from serve_app.core.running.run import Run
+from serve_app.core.running.target import ask_target
 from serve_app.core.sampling import reseeded
 from serve_app.core.types.answer import Answer, Delta, Failure, Generation
 from serve_app.core.types.outcome import Call, Outcome, TierResult
@@ -83,7 +84,7 @@ async def _events(run: Run, calls: Calls) -> AsyncGenerator[Event, None]:
             yield await _with_choices(run, calls, tier, _outcome(run, accepted))
             return
     unasked = unasked or _budget_failure(run, calls, len(run.tiers) - 1)
-    async with aclosing(_ask_target(run, calls) if unasked is None else _skipped_tier(run)) as events:
+    async with aclosing(ask_target(run, calls) if unasked is None else _skipped_tier(run)) as events:
         async for event in events:
             yield event
     await calls.close(_ANSWERED)
@@ -99,11 +100,12 @@ async def _events(run: Run, calls: Calls) -> AsyncGenerator[Event, None]:
 
 def _budget_failure(run: Run, calls: Calls, number: int) -> Failure | None:
     """Return why the budget does not allow a tier, whose result is then noted, or None if it does."""
-    tier = run.tiers[number]
-    new = [name for name in tier.models if calls.answered((name, 0)) is None]
+    tier, last = run.tiers[number], number + 1 == len(run.tiers)
+    answers = {name: calls.answered((name, 0)) for name in tier.models}
+    new = [name for name, answer in answers.items() if answer is None or (last and isinstance(answer, Failure))]
     failure = unaffordable(run, new) if new else None
     if failure is not None:
-        unasked = tuple(Call(name, calls.answered((name, 0)) or failure) for name in tier.models)
+        unasked = tuple(Call(name, answer or failure) for name, answer in answers.items())
         run.results.append(
             TierResult(tier, unasked, Decision(False, "unaffordable"), carried=calls.carried(tier.models))
         )
@@ -246,22 +248,3 @@ async def _ask_member(run: Run, calls: Calls, member: str) -> AsyncGenerator[Eve
 def _ends_request(answer: Answer) -> bool:
     """Return whether a member's answer may be the request's: it has content, or would be refused by others, too."""
     return refused(answer) if isinstance(answer, Failure) else not answer.empty
-
-
-async def _ask_target(run: Run, calls: Calls) -> AsyncGenerator[Delta | TierResult, None]:
-    """Yield the target's text, then its `TierResult`. One that failed as an earlier tier's member is asked again."""
-    started = run.clock()
-    [(key, prompt)] = prompts(run, len(run.tiers) - 1)
-    if isinstance(calls.answered(key), Failure):
-        calls.forget(key)
-    carried = calls.carried([key[0]])
-    run.tell(TierStarted(len(run.tiers) - 1, run.tiers[-1]))
-    async with aclosing(ask_alone(run, calls, key, prompt)) as deltas:
-        async for delta in deltas:
-            yield delta
-    [answer] = calls.answers([key])
-    tier, decision = run.tiers[-1], Decision(True, "last_tier", selected=0)
-    answered = (Call(tier.models[0], answer),)
-    result = TierResult(tier, answered, decision, carried=carried, elapsed_s=run.clock() - started)
-    run.results.append(result)
-    yield result

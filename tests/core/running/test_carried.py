@@ -1,6 +1,7 @@
 """Answers that an earlier tier has are taken over by later ones, and paid once."""
 
 import asyncio
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 
 import pytest
@@ -11,10 +12,25 @@ from serve_app.core.charges import charge
 from serve_app.core.cost import Cost, ModelCost, price
 from serve_app.core.running.cascade import run_cascade
 from serve_app.core.running.run import Run
-from serve_app.core.types.answer import Answer, Failure, Generation, TokenLogprob
-from serve_app.core.types.outcome import Call
+from serve_app.core.types.answer import Answer, Delta, Failure, Generation, TokenLogprob
+from serve_app.core.types.outcome import Budget, Call
 from serve_app.core.types.policy import Tier
-from tests.core.scripted import BROKEN, HANG, PROMPT, STREAM, TARGET, Fake, Judge, collect, kinds, quiet, run_of, said
+from serve_app.core.types.prompt import Prompt, Sampling
+from tests.core.scripted import (
+    BROKEN,
+    HANG,
+    PROMPT,
+    STREAM,
+    TARGET,
+    Fake,
+    Judge,
+    Step,
+    collect,
+    kinds,
+    quiet,
+    run_of,
+    said,
+)
 
 __all__ = ["quiet"]
 
@@ -88,23 +104,77 @@ async def test_a_target_that_was_a_member_gives_the_answer_that_it_has(stream):
     assert len(models["t"].prompts) == 1
 
 
+class Recovering(Fake):
+    """Plays its script when it is called first, and answers "z" to the next call."""
+
+    def __init__(self, *script: Step) -> None:
+        super().__init__(*script)
+        self.next = Fake(*STREAM)
+
+    async def generate(self, prompt: Prompt) -> Answer:
+        return await (self.next if self.prompts else super()).generate(prompt)
+
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[Delta | Answer, None]:
+        async for item in (self.next if self.prompts else super()).stream(prompt):
+            yield item
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_target_that_failed_as_a_member_is_asked_again(stream):
-    class Recovering(Fake):
-        async def generate(self, prompt):
-            self.prompts.append(prompt)
-            return BROKEN if len(self.prompts) == 1 else said("z")
-
-        async def stream(self, prompt):
-            self.prompts.append(prompt)
-            for step in STREAM:
-                yield step
-
-    models = {"a": Fake(said("x")), "t": Recovering()}
+    models = {"a": Fake(said("x")), "t": Recovering(BROKEN)}
     run = run_of(models, (Tier(("a", "t"), signal="exact"), TARGET), stream=stream)
     outcome = await run_cascade(run)
-    assert outcome.answer == (STREAM[-1] if stream else said("z"))
-    assert [call.model for call in run.calls] == ["a", "t", "t"]
+    assert (outcome.answer, outcome.tiers[-1].carried) == (STREAM[-1], ())
+    assert [(call.model, call.answer) for call in run.calls] == [("a", said("x")), ("t", BROKEN), ("t", STREAM[-1])]
+
+
+HASTY = Tier(("a", "t"), signal="exact", threshold=0.5, quorum=1, timeout_s=1.0)
+"""Defers once one answer is there, too few to compare, and leaves the other model running."""
+PATIENT = replace(TARGET, timeout_s=60.0)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_target_that_fails_after_its_tier_was_decided_is_asked_again(stream):
+    models = {"a": Fake(said("x")), "t": Recovering(0.02, BROKEN)}
+    run = run_of(models, (HASTY, PATIENT), stream=stream)
+    events = await collect(run)
+    assert (events[-1].answer, events[-1].tiers[-1].carried) == (STREAM[-1], ())
+    assert [event.text for event in events if isinstance(event, Delta)] == (["Par", "is"] if stream else ["Paris"])
+    assert [call.answer for call in run.calls] == [said("x"), BROKEN, STREAM[-1]]
+    assert (models["t"].prompts[0].timeout_s, models["t"].next.prompts[0].timeout_s) == (1.0, 60.0)
+
+
+async def test_a_target_that_fails_twice_is_not_asked_a_third_time():
+    models = {"a": Fake(said("x")), "t": Fake(0.02, BROKEN)}
+    outcome = await run_cascade(run_of(models, (HASTY, TARGET)))
+    assert (outcome.answer, len(models["t"].prompts)) == (BROKEN, 2)
+
+
+async def test_a_target_that_refuses_after_its_tier_was_decided_is_not_asked_again():
+    refusal = Failure("refused", "It cannot see images.")
+    models = {"a": Fake(said("x")), "t": Fake(0.02, refusal)}
+    outcome = await run_cascade(run_of(models, (HASTY, TARGET)))
+    assert (outcome.answer, len(models["t"].prompts)) == (refusal, 1)
+
+
+async def test_a_target_whose_text_has_been_shown_is_not_asked_again():
+    models = {"a": Fake(said("x")), "t": Fake(STREAM[0], 0.02, BROKEN)}
+    run = run_of(models, (HASTY, TARGET))
+    run.watch = lambda _: None  # so that members are streamed, too
+    events = await collect(run)
+    assert (events[-1].answer, len(models["t"].prompts)) == (BROKEN, 1)
+    assert [event for event in events if isinstance(event, Delta)] == [STREAM[0]]
+
+
+@pytest.mark.parametrize("wait", [(), (0.02,)])
+@pytest.mark.parametrize(("flops", "answered_by", "calls"), [(165, "t", 2), (164, "a", 1)])
+async def test_a_target_that_failed_as_a_member_is_asked_again_within_the_budget(wait, flops, answered_by, calls):
+    """At a FLOP for each token, 12 are spent by a, 100 by the failed call, and another should take 10 + 43."""
+    models = {"a": Fake(said("x")), "t": Recovering(*wait, Failure("error", "Broken.", 10, 90))}
+    run = run_of(models, (HASTY, TARGET), prompt=replace(PROMPT, sampling=Sampling(max_tokens=43)))
+    run.budget, run.costs = Budget(flops=flops), {"a": ModelCost(0.5), "t": ModelCost(0.5)}
+    outcome = await run_cascade(run)
+    assert (outcome.answered_by, sum(call.model == "t" for call in run.calls)) == (answered_by, calls)
 
 
 SIZES = {name: ModelCost(1e9 * (k + 1), 1.0 * k, 2.0) for k, name in enumerate("abcdt")}
