@@ -206,17 +206,17 @@ class ScorerHandle:
             async with asyncio.timeout(timeout_s), self._liveness.required(deployment):
                 result = await _result(scorer.remote(signal, *arguments))
         except TimeoutError:
-            trial.works = False
+            trial.report(False)
             raise SignalError(f"The scorer did not answer within {timeout_s} s.") from None
         except GoneError as error:
-            trial.works = False
+            trial.report(False)
             raise SignalError(str(error)) from None
         except (RayError, RayServeException) as error:
             logger.warning("Scoring by %r failed: %s", signal, error)
             cause = error.cause if isinstance(error, RayTaskError) else None
-            trial.works = isinstance(cause, SignalError)
+            trial.report(isinstance(cause, SignalError))
             raise SignalError(str(cause) if trial.works else "The scorer failed.") from error
-        trial.works = True
+        trial.report(True)
         return result
 
 

@@ -9,16 +9,27 @@ from serve_app.config.services import CircuitBreakerConfig
 
 
 class Trial:
-    """One call as its breaker sees it; a call that says nothing, such as a cancelled one, counts for nothing."""
+    """One call as its breaker sees it; a call that reports nothing, such as a cancelled one, counts for nothing.
 
-    def __init__(self) -> None:
+    `succeeding` is called with each report that what it called works.
+    """
+
+    def __init__(self, succeeding: Callable[["Trial"], None] | None = None) -> None:
         self.works: bool | None = None
+        self._succeeding = succeeding
+
+    def report(self, works: bool | None) -> None:
+        """Report whether what was called works, as far as the call shows by now; its last report counts."""
+        self.works = works
+        if works and self._succeeding is not None:
+            self._succeeding(self)
 
 
 class CircuitBreaker:
     """Counts failures in a row, and opens after `failures` of them: then nothing is called for `open_s` seconds.
 
-    After that one call is let through (half open). Its success closes the breaker; its failure doubles the time.
+    After that one call is let through (half open), and others as soon as it reports that it works, such as by the first
+    piece of a stream. Its success in the end closes the breaker; its failure doubles the time.
     """
 
     def __init__(self, config: CircuitBreakerConfig, clock: Callable[[], float] = monotonic) -> None:
@@ -27,7 +38,7 @@ class CircuitBreaker:
         self._failures = 0
         self._open_s = config.open_s
         self._opened: float | None = None
-        self._trying = False
+        self._trial: Trial | None = None
 
     def apart(self) -> "CircuitBreaker":
         """Return a closed breaker by the same rules, which hears of other calls."""
@@ -39,7 +50,7 @@ class CircuitBreaker:
         if self._opened is None:
             return None
         left = self._opened + self._open_s - self._clock()
-        return left if left > 0 else 0.0 if self._trying else None
+        return left if left > 0 else None if self._trial is None else 0.0
 
     @property
     def closed(self) -> bool:
@@ -53,17 +64,23 @@ class CircuitBreaker:
 
     @contextmanager
     def trial(self) -> Iterator[Trial]:
-        """Run a call; the body says of its trial whether what it called works."""
-        trial = Trial()
-        half_open = self._opened is not None and not self._trying
-        self._trying = self._trying or half_open
+        """Run a call; the body reports to its trial whether what it called works."""
+        trial = Trial(self._let_others_through)
+        half_open = self._opened is not None and self._trial is None
+        if half_open:
+            self._trial = trial
         try:
             yield trial
         finally:
-            if half_open:
-                self._trying = False
+            if self._trial is trial:
+                self._trial = None
             if trial.works is not None:
                 self._note(trial.works, half_open)
+
+    def _let_others_through(self, trial: Trial) -> None:
+        # Its failures are not forgotten yet: if one more call fails meanwhile, the breaker opens again.
+        if self._trial is trial:
+            self._trial = self._opened = None
 
     def _note(self, works: bool, half_open: bool) -> None:
         if works:

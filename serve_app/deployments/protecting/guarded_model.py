@@ -66,7 +66,7 @@ class GuardedModel:
         with _released(self._own_place() or self._load.take(key)), self._breaker.trial() as trial:
 
             def seen(item: Delta | Answer) -> None:
-                trial.works = works(item)
+                trial.report(works(item))
                 if isinstance(item, Generation):
                     self._load.answered(item.latency_s)
 
@@ -75,7 +75,7 @@ class GuardedModel:
             finally:
                 # The cascade gives up on a replica that hangs by cancelling the call, as it does if a client leaves.
                 if trial.works is None and monotonic() - started >= _late_after_s(prompt):
-                    trial.works = False
+                    trial.report(False)
 
 
 def _late_after_s(prompt: Prompt) -> float:

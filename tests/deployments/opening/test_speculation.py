@@ -40,7 +40,7 @@ class TestSpeculation:
         assert run.speculation is not None
         assert run.speculation.may_start(["t"])
         with router._protection.breakers["t"].trial() as trial:
-            trial.works = False
+            trial.report(False)
         assert router._protection.breakers["t"].left_s is None
         assert not run.speculation.may_start(["t"])
 

@@ -29,7 +29,7 @@ def breaker(clock: Clock) -> CircuitBreaker:
 def call(breaker: CircuitBreaker, *outcomes: bool | None) -> None:
     for works in outcomes:
         with breaker.trial() as trial:
-            trial.works = works
+            trial.report(works)
 
 
 def test_it_opens_after_failures_in_a_row(breaker: CircuitBreaker, clock: Clock) -> None:
@@ -54,8 +54,43 @@ def test_one_trial_at_a_time_when_the_time_is_over(breaker: CircuitBreaker, cloc
     assert breaker.left_s is None
     with breaker.trial() as trial:
         assert breaker.left_s == 0  # the others are refused meanwhile
-        trial.works = True
+        trial.report(True)
+        assert breaker.left_s is None  # before its end: a stream may be long
     assert (breaker.left_s, breaker.failures) == (None, 0)
+
+
+def test_a_trial_that_fails_after_it_has_begun_to_work_doubles_the_time(breaker: CircuitBreaker, clock: Clock) -> None:
+    call(breaker, False, False, False)
+    clock.now += 10
+    with breaker.trial() as trial:
+        trial.report(True)
+        trial.report(False)
+    assert (breaker.left_s, breaker.failures) == (20, 4)
+
+
+def test_one_failure_opens_it_again_until_the_trial_has_succeeded(breaker: CircuitBreaker, clock: Clock) -> None:
+    call(breaker, False, False, False)
+    clock.now += 10
+    with breaker.trial() as trial:
+        trial.report(True)
+        call(breaker, False)
+        assert breaker.left_s == 10
+        trial.report(True)  # the next piece of the same stream
+        assert breaker.left_s == 10
+    assert breaker.left_s is None
+
+
+def test_a_trial_that_has_let_others_through_does_not_end_the_next_one(breaker: CircuitBreaker, clock: Clock) -> None:
+    call(breaker, False, False, False)
+    clock.now += 10
+    with breaker.trial() as first:
+        first.report(True)
+        call(breaker, False)
+        clock.now += 10
+        with breaker.trial():
+            first.report(True)
+            assert breaker.left_s == 0
+    assert breaker.left_s is None
 
 
 def test_each_failed_trial_doubles_the_time(breaker: CircuitBreaker, clock: Clock) -> None:
@@ -82,14 +117,14 @@ def test_failures_of_calls_from_before_it_opened_do_not_prolong_it(breaker: Circ
     with breaker.trial() as early:
         call(breaker, False, False, False)
         clock.now += 9
-        early.works = False
+        early.report(False)
     assert breaker.left_s == 1
 
 
 def test_a_success_of_a_call_from_before_closes_it(breaker: CircuitBreaker) -> None:
     with breaker.trial() as early:
         call(breaker, False, False, False)
-        early.works = True
+        early.report(True)
     assert breaker.left_s is None
 
 

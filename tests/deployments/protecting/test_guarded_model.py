@@ -94,6 +94,18 @@ async def test_a_model_that_keeps_failing_is_left_out() -> None:
     assert fake.calls == 2
 
 
+async def test_a_streamed_trial_lets_others_through_with_its_first_piece() -> None:
+    now, fake = 0.0, Fake(HUNG)
+    breaker = CircuitBreaker(CircuitBreakerConfig(failures=2, open_s=30), lambda: now)
+    model = GuardedModel(fake, Load(Queue(8, 0)), breaker)
+    assert [await model.generate(PROMPT), await model.generate(PROMPT)] == [HUNG, HUNG]
+    now, fake.answer = 30.0, ANSWER
+    async with aclosing(model.stream(PROMPT)) as items:
+        assert await anext(items) == Delta("Hi", 3, 1)
+        assert await model.generate(PROMPT) is ANSWER
+    assert breaker.closed
+
+
 async def test_a_call_that_is_given_up_for_its_time_is_a_failure() -> None:
     model, fake, _ = guarded(None)
     prompt = Prompt(PROMPT.messages, timeout_s=0.01)
