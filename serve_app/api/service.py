@@ -63,7 +63,7 @@ class Service(Protocol):
         ...
 
     async def embed(self, model: str, texts: Sequence[str]) -> list[Embedding]:
-        """Return the vector of each text. Raises `UnknownModelError`, or `SignalError` if the encoder fails."""
+        """Return the vector of each text by an encoder that has a card. Raises `SignalError` if it fails."""
         ...
 
     async def readiness(self) -> Readiness:

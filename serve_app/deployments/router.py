@@ -64,7 +64,7 @@ from serve_app.deployments.showing.evaluation import RecordsEvaluator
 from serve_app.deployments.showing.live import Live
 from serve_app.deployments.showing.playground import ConfiguredPlayground
 from serve_app.deployments.speculation import Speculations
-from serve_app.errors import ConfigError, UnknownModelError, choices, quoted
+from serve_app.errors import ConfigError
 from serve_app.page.config import install_config
 from serve_app.page.evaluation import install_evaluation
 from serve_app.page.live import install_live
@@ -213,9 +213,6 @@ class Router:
         return self._cache.events(run)
 
     async def embed(self, model: str, texts: Sequence[str]) -> list[Embedding]:
-        if model not in self._encoders:
-            available = choices(model, self._encoders) if self._encoders else "The config names no sbert signal."
-            raise UnknownModelError(f"There is no encoder {quoted(model)}. {available}", "model", "model_not_found")
         return await self._embedder.embed(model, texts)
 
     def close(self, ask: Ask, run: Run, outcome: Outcome | None) -> DecisionRecord:

@@ -79,9 +79,29 @@ async def test_half_a_surrogate_pair_is_no_text(http: httpx.AsyncClient) -> None
     assert (response.status_code, response.json()["error"]["param"]) == (400, "input[1]")
 
 
-async def test_an_unknown_encoder_is_a_404(client: openai.AsyncOpenAI) -> None:
-    with pytest.raises(openai.NotFoundError, match="There is no encoder 'default'"):
-        await client.embeddings.create(model="default", input="a")
+@pytest.mark.parametrize(
+    ("model", "sentence"),
+    [
+        ("encodr", "There is no encoder 'encodr'. Did you mean 'encoder'? Available: encoder."),
+        ("default", "There is no encoder 'default'. Available: encoder."),
+    ],
+)
+async def test_what_is_no_encoder_is_a_404(
+    http: httpx.AsyncClient, service: FakeService, model: str, sentence: str
+) -> None:
+    response = await http.post(PATH, json={"model": model, "input": "a"})
+    error = response.json()["error"]
+    assert (response.status_code, error["message"], error["code"]) == (404, sentence, "model_not_found")
+    assert service.embedded == []
+
+
+async def test_a_config_without_encoders_says_so(
+    http: httpx.AsyncClient, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "cards", list)
+    response = await http.post(PATH, json={"model": "sbert", "input": "a"})
+    sentence = "There is no encoder 'sbert'. No sbert signal of the config may be asked for."
+    assert (response.status_code, response.json()["error"]["message"]) == (404, sentence)
 
 
 async def test_a_failure_is_a_503(http: httpx.AsyncClient, service: FakeService) -> None:

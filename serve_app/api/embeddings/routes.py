@@ -9,13 +9,13 @@ from fastapi import FastAPI, Request, Response
 from serve_app.api.embeddings.schema import EmbeddingRequest
 from serve_app.api.encoding import Reply
 from serve_app.api.exchange import while_connected
-from serve_app.api.intake.caller import caller_of
+from serve_app.api.intake.caller import Caller, caller_of
 from serve_app.api.intake.route import CLIENT_LEFT
-from serve_app.api.service import Service, card_of
+from serve_app.api.service import Service, cards_for
 from serve_app.core.cost import estimated_tokens
 from serve_app.core.record_json import JsonObject
 from serve_app.core.types.policy import Embedding
-from serve_app.errors import RequestError
+from serve_app.errors import RequestError, UnknownModelError, choices, quoted
 
 NUMBER_BYTES = 4
 """Of a float32 in a vector."""
@@ -27,8 +27,7 @@ def install(app: FastAPI, service: Service) -> None:
     @app.post("/v1/embeddings", summary="Embed texts by the encoder of an sbert signal")
     async def embeddings(body: EmbeddingRequest, request: Request) -> Response:
         caller = caller_of(request.scope)
-        if caller.models is not None:
-            card_of(service, body.model, caller)  # names none that the caller may not ask for
+        _require_encoder(service, body.model, caller)
         embedded = None
         try:
             embedded = await while_connected(request.receive, service.embed(body.model, body.texts))
@@ -41,6 +40,14 @@ def install(app: FastAPI, service: Service) -> None:
         if body.dimensions not in (None, dimensions):
             raise RequestError(f"dimensions: must be {dimensions}, got {body.dimensions}.", "dimensions")
         return Reply(_response(body, embedded))
+
+
+def _require_encoder(service: Service, model: str, caller: Caller) -> None:
+    """Raise `UnknownModelError` unless the id is that of an encoder that the caller may ask for."""
+    encoders = [card.id for card in cards_for(service, caller) if card.kind == "embedding"]
+    if model not in encoders:
+        available = choices(model, encoders) if encoders else "No sbert signal of the config may be asked for."
+        raise UnknownModelError(f"There is no encoder {quoted(model)}. {available}", "model", "model_not_found")
 
 
 def _response(body: EmbeddingRequest, embedded: Sequence[Embedding]) -> JsonObject:

@@ -202,3 +202,13 @@ async def test_embeddings_that_nobody_waits_for_count_too(door: Door) -> None:
     async with door.client() as http:
         body = {"model": "encoder", "input": ["four"]}
         assert shown(await http.post("/v1/embeddings", json=body, headers=headers), "tokens")[1] == "998"  # estimated
+
+
+@pytest.mark.parametrize("models", [None, ["default", "encoder"], ["default"]])
+async def test_embeddings_by_what_is_no_encoder_cost_nothing(door: Door, models: list[str] | None) -> None:
+    headers = door.key("alice", tokens_per_minute=1000, models=models)
+    async with door.client() as http:
+        refused = await http.post("/v1/embeddings", json={"model": "default", "input": ["four"]}, headers=headers)
+    assert refused.status_code == 404
+    assert ("encoder" in refused.json()["error"]["message"].split("'default'")[1]) is (models != ["default"])
+    assert shown(refused, "tokens")[1] == "1000"
