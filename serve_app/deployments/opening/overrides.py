@@ -7,20 +7,16 @@ from serve_app.api.fields.cascade_options import CascadeOptions
 from serve_app.config import AppConfig
 from serve_app.core.deciding.exchange import ExchangePoint, paid_for
 from serve_app.core.types.policy import Tier
+from serve_app.deployments.policies import Policies
 from serve_app.errors import RequestError, choices, quoted
 
 
-def overridden(
-    config: AppConfig,
-    model: str,
-    tiers: tuple[Tier, ...],
-    options: CascadeOptions,
-    exchange: Sequence[ExchangePoint] = (),
-) -> tuple[Tier, ...]:
+def overridden(config: AppConfig, policies: Policies, model: str, options: CascadeOptions) -> tuple[Tier, ...]:
     """Return the tiers in force for a model, with what the request replaces.
 
-    `exchange`: what quality costs, by the calibration in force. Raises `RequestError` if it does not fit the cascade.
+    Raises `RequestError` if the request does not fit the cascade or the calibration in force.
     """
+    tiers = policies.tiers[model]
     members = tiers[:-1]
     overrides = options.model_fields_set - {
         *("include_answers", "session", "cache", "events", "skip", "shed", "max_latency_s")
@@ -29,7 +25,7 @@ def overridden(
         field = f"cascade.{min(overrides)}"
         raise RequestError(f"{field}: {model!r} is a single model; there is nothing to decide.", field)
     if options.willingness_to_pay_usd is not None:
-        tiers = _paid_for(tiers, options.willingness_to_pay_usd, options, exchange)
+        tiers = _paid_for(tiers, options.willingness_to_pay_usd, options, policies.exchange.get(model, ()))
     else:
         tiers = _viewed(_rescored(config, model, tiers, options), options)
     if has_own_policy(options):  # which the threshold of a stand-in is not about

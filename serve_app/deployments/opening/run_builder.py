@@ -44,8 +44,7 @@ class RunBuilder:
         if model not in self.policies.tiers:
             message = f"There is no model {quoted(model)}. {choices(model, self.policies.tiers)}"
             raise UnknownModelError(message, "model", "model_not_found")
-        exchange = self.policies.exchange.get(model, [])
-        tiers = overridden(self.config, model, self.policies.tiers[model], options, exchange)
+        tiers = overridden(self.config, self.policies, model, options)
         self._check_honoured(ask, tiers)
         costs = [self.costs[name] for tier in tiers for name in tier.models]
         check_priced(ask.caller, costs)

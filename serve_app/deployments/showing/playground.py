@@ -66,7 +66,7 @@ class ConfiguredPlayground:
         if model not in (allowed := self._cascades(caller)):
             message = f"There is no cascade {quoted(model)}. {choices(model, allowed)}"
             raise UnknownModelError(message, "model", "model_not_found")
-        members = overridden(self._config, model, self._policies.tiers[model], options)[:-1]
+        members = overridden(self._config, self._policies, model, options)[:-1]
         if number >= len(members):
             raise RequestError(f"tier: {model!r} decides in {len(members)} tier(s), counted from 0.", "tier")
         tier, scorer = members[number], self._scorer

@@ -6,7 +6,8 @@ import httpx
 import pytest
 
 from serve_app.config import AppConfig
-from tests.page.serving import built
+from serve_app.deployments.router import Router
+from tests.page.serving import Player, built
 
 MODEL = {"engine": "replay", "default": "x"}
 CASCADES: dict[str, Any] = {
@@ -17,8 +18,13 @@ ANSWERS = [{"text": "It is 5."}, {"text": "Well, 5"}]
 
 
 @pytest.fixture
-async def http() -> Any:
-    router, players = built(AppConfig.model_validate({"models": dict.fromkeys("abt", MODEL), "cascades": CASCADES}))
+def routing() -> tuple[Router, dict[str, Player]]:
+    return built(AppConfig.model_validate({"models": dict.fromkeys("abt", MODEL), "cascades": CASCADES}))
+
+
+@pytest.fixture
+async def http(routing: tuple[Router, dict[str, Player]]) -> Any:
+    router, players = routing
     transport = httpx.ASGITransport(router.__serve_build_asgi_app__())
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         yield client
@@ -42,6 +48,20 @@ async def test_a_view_a_signal_and_a_threshold_change_the_decision(http: httpx.A
     # rouge1: of 3 and 2 words one is shared, F1 = 2 x 1 / (3 + 2)
     tier = await decided(http, cascade={"signal": "rouge1", "threshold": 0.3})
     assert (tier["agreement"], tier["accepted"]) == (0.4, True)
+
+
+async def test_the_worth_of_an_answer_chooses_the_threshold_as_for_a_request(
+    http: httpx.AsyncClient, routing: tuple[Router, dict[str, Player]]
+) -> None:
+    """At 20 dollars 1 + 20 x .4 is more than 5 + 20 x .1; at 1 dollar it is less."""
+    exchange = [
+        {"thresholds": [0.1], "usd": 1.0, "quality": 0.6},
+        {"thresholds": [0.9], "usd": 5.0, "quality": 0.9},
+    ]
+    calibration = {"id": "c1", "thresholds": [0.5], "exchange": exchange}
+    routing[0].reconfigure({"calibrations": {"default": calibration}})
+    tiers = [await decided(http, cascade={"willingness_to_pay_usd": worth}) for worth in (1.0, 20.0)]
+    assert [tier["threshold"] for tier in tiers] == [0.1, 0.9]
 
 
 async def test_a_veto_gives_contradicting_answers_the_floor(http: httpx.AsyncClient) -> None:
