@@ -22,9 +22,13 @@ class RequestCost(EstimatedCost):
 
 @dataclass(frozen=True, slots=True)
 class Charges:
-    """The cost of each of a run's calls, in the order of `Run.calls`, and of the whole request with its scoring."""
+    """The cost of each of a run's calls, in the order of `Run.calls`, and of the whole request.
+
+    `scoring` is what all comparisons of its answers cost, and the look-up of requests like it.
+    """
 
     calls: tuple[Cost, ...]
+    scoring: Cost
     request: RequestCost
 
 
@@ -36,14 +40,14 @@ def charge(run: Run, outcome: Outcome | None, models: Mapping[str, ModelCost]) -
     Raises `KeyError` if a model that was called has no price.
     """
     calls = tuple(_price(call, models) for call in run.calls)
-    scoring = [Cost(result.scores.flops, device_s=result.scores.device_s) for result in run.results if result.scores]
-    look_up = Cost(run.precheck.flops) if run.precheck else Cost()
-    total = sum([*calls, *scoring, look_up], Cost())
+    compared = [Cost(result.scores.flops, device_s=result.scores.device_s) for result in run.results if result.scores]
+    scoring = sum(compared, Cost(run.precheck.flops) if run.precheck else Cost())
+    total = sum(calls, scoring)
     estimated = any(call.answer.estimated for call in run.calls)
     alone = _target_only(run, outcome, models)
     unneeded = [cost for call, cost in zip(run.calls, calls, strict=True) if call.wasted]
     wasted = sum(unneeded, Cost()) if unneeded else None
-    return Charges(calls, RequestCost(total.flops, total.usd, total.device_s, estimated, alone, wasted))
+    return Charges(calls, scoring, RequestCost(total.flops, total.usd, total.device_s, estimated, alone, wasted))
 
 
 def _price(call: Call, models: Mapping[str, ModelCost]) -> Cost:

@@ -49,6 +49,7 @@ def test_every_call_is_priced_once_and_scoring_is_added():
     assert [cost.flops for cost in charges.calls] == pytest.approx([1.2e11, 1.05e11, 8e11])
     assert [cost.usd for cost in charges.calls] == pytest.approx([18e-6, 12e-6, 50e-6])
     assert [cost.device_s for cost in charges.calls] == [1.5, 0.5, 0.5]
+    assert units(charges.scoring) == (2e9, 0.0, 0.125)
     assert units(charges.request) == pytest.approx((1.027e12, 8e-5, 2.625))
     assert charges.request.estimated
 

@@ -8,7 +8,7 @@ from serve_app.core.cost import Cost
 from serve_app.core.record import DecisionRecord
 from serve_app.core.running.run import Run
 from serve_app.core.types.answer import Failure, Generation
-from serve_app.core.types.outcome import Call, Outcome, Precheck, TierResult
+from serve_app.core.types.outcome import Call, Outcome, TierResult
 from serve_app.deployments.observing.metrics import (
     AGREEMENT,
     CALL_SECONDS,
@@ -41,25 +41,21 @@ def request_measures(
     `outcome` is None if the request was cancelled. `charges` are the run's.
     """
     yield REQUESTS, 1, (cascade, _ended(outcome), record.answered_by or "")
-    if run.precheck is not None:
-        yield from _precheck(cascade, run.precheck)
+    if (precheck := run.precheck) is not None:
+        yield PRECHECKS, 1, (cascade, "failed" if precheck.failed else precheck.verdict or "neither")
     if run.shed is not None:
         yield SHED, 1, (cascade, run.shed.by)
     for number, result in enumerate(run.results):
         yield from _tier(cascade, str(number), result)
     for call, cost in zip(run.calls, charges.calls, strict=True):
         role = "target" if call.model == run.target else "member"
-        yield from _call(cascade, call, role, outcome, cost)
+        yield from _call(cascade, call, role, outcome)
+        yield from _spent(cascade, call.model, cost)
+    yield from _spent(cascade, SCORING, charges.scoring)
     if outcome is not None:
         for phase, seconds in _phases(run, outcome):
             yield REQUEST_SECONDS, seconds, (cascade, phase)
     yield from _target_only(cascade, record)
-
-
-def _precheck(cascade: str, precheck: Precheck) -> Iterator[Measure]:
-    yield PRECHECKS, 1, (cascade, "failed" if precheck.failed else precheck.verdict or "neither")
-    if precheck.flops:
-        yield FLOPS, precheck.flops, (cascade, SCORING)
 
 
 def _target_only(cascade: str, record: DecisionRecord) -> Iterator[Measure]:
@@ -85,20 +81,16 @@ def _ended(outcome: Outcome | None) -> str:
 
 
 def _tier(cascade: str, number: str, result: TierResult) -> Iterator[Measure]:
-    if result.judged is None:  # the target: nothing to decide
+    if result.judged is None:  # the target, or a tier that a model refused: nothing to decide
         return
     decision, tier = result.decision, result.tier
     yield DECISIONS, 1, (cascade, number, str(decision.accepted).lower(), decision.reason)
     if decision.agreement is not None and isfinite(decision.agreement):
         shown = exp(min(decision.agreement, 100.0)) if tier.token_level else max(decision.agreement, 0.0)
         yield AGREEMENT, shown, (cascade, number, tier.signal or "")
-    if result.scores:
-        for metric, spent in ((FLOPS, result.scores.flops), (DEVICE_SECONDS, result.scores.device_s)):
-            if spent:
-                yield metric, spent, (cascade, SCORING)
 
 
-def _call(cascade: str, call: Call, role: str, outcome: Outcome | None, cost: Cost) -> Iterator[Measure]:
+def _call(cascade: str, call: Call, role: str, outcome: Outcome | None) -> Iterator[Measure]:
     model, answer = call.model, call.answer
     yield CALLS, 1, (cascade, model, role, answer.kind if isinstance(answer, Failure) else "ok")
     if isinstance(answer, Generation):
@@ -109,9 +101,12 @@ def _call(cascade: str, call: Call, role: str, outcome: Outcome | None, cost: Co
     for kind, tokens in (("prompt", answer.prompt_tokens), ("completion", answer.completion_tokens)):
         if tokens:
             yield TOKENS, tokens, (cascade, model, kind, use)
+
+
+def _spent(cascade: str, name: str, cost: Cost) -> Iterator[Measure]:
     for metric, spent in ((FLOPS, cost.flops), (USD, cost.usd), (DEVICE_SECONDS, cost.device_s)):
         if spent:
-            yield metric, spent, (cascade, model)
+            yield metric, spent, (cascade, name)
 
 
 def _use(call: Call, outcome: Outcome | None) -> str:
@@ -124,7 +119,7 @@ def _use(call: Call, outcome: Outcome | None) -> str:
 
 
 def _phases(run: Run, outcome: Outcome) -> Iterator[tuple[str, float]]:
-    deciding = [result for result in run.results if result.judged is not None]
+    deciding = [result for result in run.results if result.judged is not None or result.decision.reason == "refused"]
     if deciding:
         yield "members", sum(result.elapsed_s - result.scoring_s for result in deciding)
         yield "scoring", sum(result.scoring_s for result in deciding)

@@ -117,6 +117,32 @@ def test_failures_are_charged_and_nothing_is_saved_by_them() -> None:
     assert not [key for key in found if key[0].startswith("target_only")]
 
 
+def test_a_refused_request_is_charged_for_what_had_been_compared() -> None:
+    """As its record is: a third member may refuse when two answers have been compared."""
+    refusal = Failure("refused", "It cannot see images.")
+    calls = (Call("a", A), Call("b", refusal))
+    scores = Scores((), flops=5e6, device_s=0.125)
+    decision = Decision(False, "refused", threshold=0.8)
+    tier = TierResult(MEMBERS, calls, decision, scores=scores, elapsed_s=1.25, scoring_s=0.25)
+    measures = measured(tier, answer=refusal, by="b")
+    assert measures["flops_total", "default", "Scorer"] == 5e6
+    assert measures["device_seconds_total", "default", "Scorer"] == 0.125
+    assert {key[2]: value for key, value in measures.items() if key[0] == "request_seconds"} == {
+        "members": 1.0,
+        "scoring": 0.25,
+        "whole": 3.5,
+    }
+    assert not [key for key in measures if key[0] == "decisions_total"]
+
+
+def test_the_scoring_of_all_tiers_and_the_look_up_are_one_sum() -> None:
+    tiers = first_tier(A, B, accepted=False), first_tier(A, B, accepted=True)
+    calls = (Call("a", A), Call("b", B))
+    measures = measured(*tiers, answer=A, by="a", calls=calls, precheck=Precheck(None, 25, 0.4, flops=64.0))
+    assert measures["flops_total", "default", "Scorer"] == 5e6 + 5e6 + 64
+    assert measures["device_seconds_total", "default", "Scorer"] == 0.25
+
+
 def test_a_cancelled_request() -> None:
     found = measured(answer=None, calls=(Call("a", A), Call("b", STOPPED)))
     assert found["requests_total", "default", "cancelled", ""] == 1
