@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from time import monotonic
 
 from serve_app.api.service import Readiness
 from serve_app.config import AppConfig
@@ -11,6 +10,7 @@ from serve_app.core.deciding.deferral import answers_needed
 from serve_app.core.record_json import JsonObject
 from serve_app.core.types.policy import Tier
 from serve_app.deployments.policies import Policies
+from serve_app.deployments.protecting.latest import Latest
 from serve_app.deployments.protecting.liveness import UNREADABLE, Health
 from serve_app.deployments.protecting.protection import Protection
 
@@ -30,21 +30,20 @@ class ReadinessProbe:
         self._policies = policies
         self._protection = protection
         self._look = look
-        self._status: tuple[float, Readiness] | None = None
+        self._last = Readiness(False, {"message": "Serve's status is unknown."})
+        self._latest = Latest(self._read, STATUS_AGE_S)
 
     async def now(self) -> Readiness:
-        """Return the state, at most `STATUS_AGE_S` old."""
-        if self._status is None or monotonic() - self._status[0] > STATUS_AGE_S:
-            self._status = (monotonic(), await self._read())
-        return self._status[1]
+        """Return the state, at most `STATUS_AGE_S` old; a read of it blocks one thread at most."""
+        return await self._latest.get()
 
     async def _read(self) -> Readiness:
         try:
-            return self.of(await asyncio.to_thread(self._look))
+            self._last = self.of(await asyncio.to_thread(self._look))
         except UNREADABLE as error:
             # Requests are served on while the controller is away.
             logger.warning("Serve's status could not be read, so readiness is taken as unchanged: %r", error)
-            return self._status[1] if self._status else Readiness(False, {"message": "Serve's status is unknown."})
+        return self._last
 
     def of(self, deployments: Mapping[str, Health]) -> Readiness:
         """Return whether the server can answer with its deployments in this state."""

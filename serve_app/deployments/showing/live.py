@@ -16,6 +16,7 @@ from serve_app.core.types.answer import Generation
 from serve_app.core.types.outcome import Outcome
 from serve_app.core.types.prompt import Prompt
 from serve_app.deployments.policies import Policies
+from serve_app.deployments.protecting.latest import Latest
 from serve_app.deployments.protecting.protection import Protection
 from serve_app.deployments.protecting.readiness import ReadinessProbe
 from serve_app.deployments.protecting.shedding import Shedding
@@ -115,7 +116,7 @@ class Live:
         self._histories: defaultdict[str, History] = defaultdict(History)
         self._texts = texts
         self._recent: deque[Decided] = deque(maxlen=RECENT)
-        self._latest: tuple[float, JsonObject] | None = None
+        self._latest = Latest(self._figures, REUSED_S, clock)
 
     def ended(self, prompt: Prompt, outcome: Outcome | None, record: DecisionRecord) -> None:
         """Count a request that has ended; unless texts are shown, nothing is kept that a client or a model wrote."""
@@ -130,13 +131,11 @@ class Live:
 
     async def snapshot(self) -> JsonObject:
         """Return the figures, which all who ask within a second share."""
-        now = self._clock()
-        if self._latest is None or now - self._latest[0] > REUSED_S:
-            self._latest = (now, await self._figures(now))
-        return self._latest[1]
+        return await self._latest.get()
 
-    async def _figures(self, now: float) -> JsonObject:
+    async def _figures(self) -> JsonObject:
         readiness = await self._readiness.now()
+        now = self._clock()
         replicas = readiness.details.get("replicas")
         left_out = self._protection.left_out()
         return {

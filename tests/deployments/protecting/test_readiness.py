@@ -1,5 +1,8 @@
 """When a router says that every cascade can answer."""
 
+import asyncio
+import threading
+
 import pytest
 
 from serve_app.deployments import router as router_module
@@ -43,6 +46,28 @@ class TestReadiness:
         assert (await router.readiness()).ready
         seen = None
         assert (await router.readiness()).ready
+
+    async def test_probes_and_viewers_share_one_look_at_a_slow_controller(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Each blocks a thread of the pool that compares answers."""
+
+        def look() -> dict[str, Health]:
+            looks.append(answers.wait(60))
+            return {"t": self.UP}
+
+        looks: list[bool] = []
+        answers = threading.Event()
+        monkeypatch.setattr(router_module, "_look", look)
+        router = router_of({"t": REPLAY}, {"default": {"tiers": [{"models": ["t"]}]}})
+        asking = [router.readiness(), router.readiness(), router._live.snapshot(), router._live.snapshot()]
+        tasks = [asyncio.create_task(each) for each in asking]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        answers.set()
+        first, second, *snapshots = await asyncio.gather(*tasks)
+        assert (looks, first, second) == ([True], second, first)
+        assert snapshots[0] is snapshots[1]
 
     async def test_a_router_that_drains_is_not_ready(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(router_module, "_look", lambda: {"t": self.UP})
