@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from math import ceil
 from typing import Protocol
 
 from fastapi import FastAPI, Request, Response
@@ -12,8 +13,8 @@ from serve_app.api.error_shape import error_reply
 from serve_app.core.record_json import JsonObject
 from serve_app.page.streams import HeldStream, refusal
 
-STREAM_S = 15
-"""Seconds after which a stream ends and the page opens the next, so that a replica that is to stop need not wait."""
+SNAPSHOTS = 15
+"""Of a stream, which then ends, and the page opens the next: so a replica that is to stop need not wait."""
 PERIOD_S = 1.0
 MOST_STREAMS = 32
 TOO_MANY = ErrorDetail(429, f"{MOST_STREAMS} browsers watch already.", "rate_limit_error", code="overloaded")
@@ -28,11 +29,11 @@ class Watchable(Protocol):
 
 
 def install_live(app: FastAPI, live: Watchable, *, period_s: float = PERIOD_S) -> None:
-    """Make the app stream what the live view shows."""
+    """Make the app stream what the live view shows: `SNAPSHOTS` of it, one each `period_s` seconds."""
     watching = 0
 
     async def snapshots() -> AsyncIterator[bytes]:
-        for _ in range(round(STREAM_S / PERIOD_S)):
+        for _ in range(SNAPSHOTS):
             yield event(await live.snapshot())
             await asyncio.sleep(period_s)
         yield b"data: [DONE]\n\n"
@@ -47,6 +48,6 @@ def install_live(app: FastAPI, live: Watchable, *, period_s: float = PERIOD_S) -
         if refused := refusal(request, "The live view"):
             return error_reply(refused, request.scope)
         if watching >= MOST_STREAMS:
-            return error_reply(TOO_MANY, request.scope, {"retry-after": str(STREAM_S)})
+            return error_reply(TOO_MANY, request.scope, {"retry-after": str(ceil(SNAPSHOTS * period_s))})
         watching += 1  # here, not when the stream begins: others may arrive until then
         return HeldStream(snapshots(), leave)
