@@ -34,7 +34,11 @@ class ModelHandle:
     """A `PromptServer` somewhere in the cluster, as the core's `Model`: the model `name` itself, or its `adapter`.
 
     Options are applied once: each `options()` makes a new handle with background work of its own. With `retries` a call
-    whose replica is lost before any of its answer has come is made once more, at another replica.
+    whose replica is lost before any of its answer has come is made once more, at another replica; its answer has the
+    tokens of that second try alone.
+
+    Both methods turn what Ray and Serve raise into a `Failure`: `unavailable` if the deployment has had no replica for
+    too long, or the replica is lost; `rate_limited` if its queue is full; `error` if the replica raised.
     """
 
     def __init__(
