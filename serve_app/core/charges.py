@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from serve_app.core.cost import Cost, EstimatedCost, ModelCost, Speed, price, target_only
+from serve_app.core.cost import Cost, EstimatedCost, ModelCost, Speed, call_cost, scoring_cost, target_only
 from serve_app.core.running.run import Run
 from serve_app.core.types.answer import Generation
-from serve_app.core.types.outcome import Call, Outcome
+from serve_app.core.types.outcome import Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +39,15 @@ def charge(run: Run, outcome: Outcome | None, models: Mapping[str, ModelCost]) -
 
     Raises `KeyError` if a model that was called has no price.
     """
-    calls = tuple(_price(call, models) for call in run.calls)
-    compared = [Cost(result.scores.flops, device_s=result.scores.device_s) for result in run.results if result.scores]
-    scoring = sum(compared, Cost(run.precheck.flops) if run.precheck else Cost())
+    calls = tuple(call_cost(models[call.model], call.answer) for call in run.calls)
+    look_up = Cost(run.precheck.flops) if run.precheck else Cost()
+    scoring = scoring_cost(result.scores for result in run.results) + look_up
     total = sum(calls, scoring)
     estimated = any(call.answer.estimated for call in run.calls)
     alone = _target_only(run, outcome, models)
     unneeded = [cost for call, cost in zip(run.calls, calls, strict=True) if call.wasted]
     wasted = sum(unneeded, Cost()) if unneeded else None
     return Charges(calls, scoring, RequestCost(total.flops, total.usd, total.device_s, estimated, alone, wasted))
-
-
-def _price(call: Call, models: Mapping[str, ModelCost]) -> Cost:
-    answer = call.answer
-    return price(models[call.model], answer.prompt_tokens, answer.completion_tokens, answer.latency_s)
 
 
 def _target_only(run: Run, outcome: Outcome | None, models: Mapping[str, ModelCost]) -> EstimatedCost | None:

@@ -14,6 +14,7 @@ from math import ceil
 from serve_app.core.tools import Tool
 from serve_app.core.types.answer import Answer, Delta, Failure, Generation
 from serve_app.core.types.outcome import Outcome
+from serve_app.core.types.policy import Scores
 from serve_app.core.types.prompt import Prompt
 
 
@@ -86,6 +87,16 @@ def price(model: ModelCost, prompt_tokens: int, completion_tokens: int, latency_
     )
 
 
+def call_cost(model: ModelCost, answer: Answer) -> Cost:
+    """Return the cost of one call by the tokens and seconds of its answer, or of its failure."""
+    return price(model, answer.prompt_tokens, answer.completion_tokens, answer.latency_s)
+
+
+def scoring_cost(comparisons: Iterable[Scores | None]) -> Cost:
+    """Return what comparing answers cost: FLOPs and device-seconds, but no dollars. None is one that was not made."""
+    return sum((Cost(scores.flops, device_s=scores.device_s) for scores in comparisons if scores), Cost())
+
+
 class Speed:
     """A model's speed: seconds per prompt token and per generated token, and tokens an answer, as moving averages.
 
@@ -130,6 +141,12 @@ class Speed:
         if not self.token_s:
             return None
         return max(0, ceil((elapsed_s - (self.prompt_token_s or 0.0) * prompt_tokens) / self.token_s))
+
+
+def capped(tokens: int, prompt: Prompt, speed: Speed | None) -> int:
+    """Return an expected number of answer tokens, or the most that the request or else its model allows if fewer."""
+    longest = prompt.sampling.max_tokens or (speed.longest if speed else None)
+    return tokens if longest is None else min(tokens, longest)
 
 
 def target_only(outcome: Outcome, target: str, model: ModelCost, speed: Speed) -> EstimatedCost:
@@ -184,8 +201,7 @@ def _guess(prompt: Prompt, elapsed_s: float, peers: list[Answer], speed: Speed |
     completion_tokens = speed.tokens(elapsed_s, prompt_tokens) if speed else None
     if completion_tokens is None:
         completion_tokens = max((peer.completion_tokens for peer in peers), default=0)
-    longest = prompt.sampling.max_tokens or (speed.longest if speed else None)
-    return prompt_tokens, completion_tokens if longest is None else min(completion_tokens, longest)
+    return prompt_tokens, capped(completion_tokens, prompt, speed)
 
 
 def estimated_tokens(text: str) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Literal
 
-from serve_app.core.cost import ModelCost, Speed, estimated_prompt_tokens
+from serve_app.core.cost import ModelCost, Speed, capped, estimated_prompt_tokens
 from serve_app.core.types.outcome import TierResult
 from serve_app.core.types.policy import Tier
 from serve_app.core.types.prompt import Prompt
@@ -79,9 +79,7 @@ class Priced:
         tokens = self.speed.tokens(seconds, prompt_tokens)
         if tokens is None:
             return None
-        longest = prompt.sampling.max_tokens or self.speed.longest
-        tokens = tokens if longest is None else min(tokens, longest)
-        return self.cost.usd(prompt_tokens, tokens, seconds * self.cost.devices)
+        return self.cost.usd(prompt_tokens, capped(tokens, prompt, self.speed), seconds * self.cost.devices)
 
 
 class TierHistory:

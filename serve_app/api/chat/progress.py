@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from serve_app.core.cost import ModelCost, price
+from serve_app.core.cost import ModelCost, call_cost
 from serve_app.core.record import call_record, tier_record
 from serve_app.core.record_json import JsonObject, call_json, cost_json, tier_json
 from serve_app.core.running.progress import CallDelta, CallEnded, CallStarted, TierStarted, Watched
@@ -38,5 +38,5 @@ def _ended(answer: Answer, cost: ModelCost | None) -> JsonObject:
     if isinstance(answer, Generation) and answer.tool_calls:
         body["tool_calls"] = tool_calls_json(answer.tool_calls)
     if cost is not None:
-        body["cost"] = cost_json(price(cost, answer.prompt_tokens, answer.completion_tokens, answer.latency_s))
+        body["cost"] = cost_json(call_cost(cost, answer))
     return body

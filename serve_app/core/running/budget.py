@@ -3,7 +3,15 @@
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from serve_app.core.cost import Cost, ModelCost, estimated_prompt_tokens, price
+from serve_app.core.cost import (
+    Cost,
+    ModelCost,
+    call_cost,
+    capped,
+    estimated_prompt_tokens,
+    price,
+    scoring_cost,
+)
 from serve_app.core.running.run import Run
 from serve_app.core.types.answer import Failure
 
@@ -56,12 +64,8 @@ def _limits(run: Run, models: Collection[str]) -> Iterator[_Limit]:
 
 
 def _spent(run: Run) -> Cost:
-    calls = (
-        price(run.costs[call.model], call.answer.prompt_tokens, call.answer.completion_tokens, call.answer.latency_s)
-        for call in run.calls
-    )
-    scoring = (Cost(result.scores.flops, device_s=result.scores.device_s) for result in run.results if result.scores)
-    return sum([*calls, *scoring], Cost())
+    scoring = scoring_cost(result.scores for result in run.results)
+    return sum((call_cost(run.costs[call.model], call.answer) for call in run.calls), scoring)
 
 
 def _expected(run: Run, name: str) -> tuple[Cost, float]:
@@ -70,11 +74,9 @@ def _expected(run: Run, name: str) -> tuple[Cost, float]:
     prompt_tokens = max(counted, default=None) or estimated_prompt_tokens(run.prompt)
     tokens, seconds = TYPICAL_TOKENS, 0.0
     speed = run.speeds.get(name)
-    longest = run.prompt.sampling.max_tokens or (speed.longest if speed else None)
     if speed is not None and speed.answer_tokens is not None:
         tokens = round(speed.answer_tokens)
-    if longest is not None:
-        tokens = min(tokens, longest)
+    tokens = capped(tokens, run.prompt, speed)
     if speed is not None:
         seconds = speed.seconds(prompt_tokens, tokens) or 0.0
     return price(run.costs[name], prompt_tokens, tokens, seconds), seconds
