@@ -11,6 +11,7 @@ from serve_app.api.intake.ask import Ask
 from serve_app.config import AppConfig
 from serve_app.core.bounded_store import StoreLimits
 from serve_app.core.running.cascade import Event, cascade_events
+from serve_app.core.running.progress import merged
 from serve_app.core.running.run import Run
 from serve_app.core.sampling import sampled
 from serve_app.core.types.answer import Delta, Generation
@@ -121,31 +122,14 @@ class AnswerCache:
             for event in _given(run, outcome):
                 yield event
             return
-        # Whoever watches a run reads its events at once, and a second queue would have them after later progress.
-        made = self._led(run, turn) if run.watch is None else self._made(run, turn)
+        made = self._made(run, turn)
+        if run.watch is None:
+            # Others may wait for the run, so it goes on however slowly this client reads. Whoever watches a run reads
+            # its events at once, and a second queue would have them after later progress.
+            made = merged(made, asyncio.Queue())
         async with aclosing(made) as events:
             async for event in events:
                 yield event
-
-    async def _led(self, run: Run, turn: _Turn) -> AsyncGenerator[Event, None]:
-        """Yield the events of a run that others may wait for, which goes on however slowly this client reads."""
-        events: asyncio.Queue[Event | None] = asyncio.Queue()
-        task = asyncio.create_task(self._pump(run, turn, events))
-        try:
-            while (event := await events.get()) is not None:
-                yield event
-            await task  # raises what the run raised
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
-    async def _pump(self, run: Run, turn: _Turn, events: asyncio.Queue[Event | None]) -> None:
-        try:
-            async with aclosing(self._made(run, turn)) as made:
-                async for event in made:
-                    events.put_nowait(event)
-        finally:
-            events.put_nowait(None)
 
     async def _made(self, run: Run, turn: _Turn) -> AsyncGenerator[Event, None]:
         """Yield the events of a run; its outcome is given to others first."""
