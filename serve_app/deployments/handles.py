@@ -170,6 +170,10 @@ class ScorerHandle:
         return handle
 
     async def score(self, signal: str, texts: Sequence[str], since: int = 0) -> Scores:
+        """Return the n x n similarities of n texts; NaN for pairs of the first `since`.
+
+        Raises `SignalError` if the signal or its scorer fails, and at once while that is left out after failures.
+        """
         scorer = self._isolated.get(signal, self._shared)
         deployment = signal if signal in self._isolated else "Scorer"
         breaker = self._breakers[deployment]

@@ -27,6 +27,11 @@ class LexicalScorer:
         return signal in self._signals and compared_at_once(texts, self._at_once)
 
     async def score(self, signal: str, texts: Sequence[str], since: int = 0) -> Scores:
+        """Return the n x n similarities of n texts; NaN for pairs of the first `since`.
+
+        Raises `SignalError` if the texts are too long for the router, or the signal fails, and `KeyError` if it is none
+        of the signals here.
+        """
         if self.computes_at_once(signal, texts):
             return self._score(signal, texts, since)
         if not compared_if_needed(texts):
@@ -58,5 +63,9 @@ class InlineScorer:
         self._beyond = beyond
 
     async def score(self, signal: str, texts: Sequence[str], since: int = 0) -> Scores:
+        """Return the n x n similarities of n texts; NaN for pairs of the first `since`.
+
+        Raises `SignalError` if the signal or its scorer fails.
+        """
         here = self._lexical.computes_at_once(signal, texts)
         return await (self._lexical if here else self._beyond).score(signal, texts, since)

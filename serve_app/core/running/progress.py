@@ -53,7 +53,8 @@ Watch: TypeAlias = Callable[[Progress], None]
 async def merged(events: AsyncGenerator[E, None], progress: "asyncio.Queue[E | None]") -> AsyncGenerator[E, None]:
     """Yield the events of a run, and what is put into the queue meanwhile, in the order in which they happened.
 
-    Closing it closes the events; what they raise is raised here, after all that happened before.
+    The run goes on however slowly they are read. Closing this closes the events; what they raise is raised here, after
+    all that happened before.
     """
 
     async def pump() -> None:
