@@ -29,9 +29,10 @@ from serve_app.core.types.outcome import Outcome
 from serve_app.core.types.policy import Embedding
 from serve_app.deployments.access.access import Access
 from serve_app.deployments.access.middleware import AccessMiddleware
-from serve_app.deployments.autoscaling import EXPECTED, Demand
+from serve_app.deployments.autoscaling import EXPECTED
 from serve_app.deployments.caching.answer_cache import AnswerCache
 from serve_app.deployments.cors import open_to
+from serve_app.deployments.demand import Demand
 from serve_app.deployments.handles import ScorerHandle
 from serve_app.deployments.inline_scorer import InlineScorer, LexicalScorer
 from serve_app.deployments.observing.logs import drop_unwritable_lines

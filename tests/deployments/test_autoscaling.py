@@ -2,8 +2,6 @@
 
 import subprocess
 import sys
-from dataclasses import dataclass
-from math import exp
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_app.deployments.autoscaling import Average, Demand, Rate, deferral_policy, replicas_needed
+from serve_app.deployments.autoscaling import deferral_policy, replicas_needed
 
 COUNTS = st.floats(0, 1e6, allow_subnormal=False)
 PER_REPLICA = st.floats(0.5, 100)
@@ -49,91 +47,6 @@ def test_never_fewer_than_the_ongoing_requests_need(ongoing: float, expected: fl
 @given(COUNTS, COUNTS, COUNTS, PER_REPLICA)
 def test_more_deferrals_never_mean_fewer_replicas(ongoing: float, less: float, more: float, per: float) -> None:
     assert replicas_needed(ongoing, less, per) <= replicas_needed(ongoing, less + more, per)
-
-
-@dataclass
-class Clock:
-    now: float = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def test_rate_rises_and_decays() -> None:
-    clock = Clock()
-    rate = Rate(clock)
-    assert rate.value() == 0
-    for _ in range(20):
-        rate.count()
-    assert rate.value() == pytest.approx(2.0)
-    clock.now += 10
-    assert rate.value() == pytest.approx(2 / exp(1))
-    rate.count()
-    assert rate.value() == pytest.approx(2 / exp(1) + 0.1)
-
-
-def test_rate_of_steady_arrivals() -> None:
-    clock = Clock()
-    rate = Rate(clock)
-    for _ in range(2000):
-        clock.now += 0.25
-        rate.count()
-    assert rate.value() == pytest.approx(4, rel=0.02)
-
-
-def test_average_is_laplaces_rule_then_moves() -> None:
-    share = Average(0.5, 2)
-    share.observe(True)
-    assert share.value == pytest.approx(2 / 3)
-    share.observe(False)
-    assert share.value == 0.5
-    for _ in range(200):
-        share.observe(True)
-    assert share.value > 0.9
-    assert Average().value == 0
-
-
-IDS = {
-    "default": [("a", "b"), ("target",)],
-    "long": [("a",), ("target",), ("large",)],
-    "a": [("a",)],
-    "b": [("b",)],
-    "target": [("target",)],
-    "large": [("large",)],
-}
-
-
-def test_demand_is_arrivals_times_deferrals_times_seconds() -> None:
-    clock = Clock()
-    demand = Demand(IDS, clock)
-    assert demand.expected() == {"target": 0, "large": 0}
-    for _ in range(40):
-        demand.arrived("default")  # 4 /s
-    for _ in range(10):
-        demand.arrived("target")  # 1 /s, without a cascade
-    assert demand.expected() == {"target": 0, "large": 0}  # nobody knows yet how long it takes
-    demand.answered("target", 2.0)
-    demand.answered("target", 4.0)
-    demand.answered("a", 99.0)
-    assert demand.expected()["target"] == pytest.approx((4 * 0.5 + 1) * 3)
-    demand.finished("default", 2)
-    demand.finished("default", 1)
-    demand.finished("default", 1)
-    assert demand.expected()["target"] == pytest.approx((4 * 2 / 5 + 1) * 3)
-    clock.now += 200
-    assert replicas_needed(0, demand.expected()["target"], 1) == 0
-
-
-def test_demand_of_a_third_tier() -> None:
-    demand = Demand(IDS, Clock())
-    demand.answered("target", 1.0)
-    demand.answered("large", 10.0)
-    for _ in range(10):
-        demand.arrived("long")
-    demand.finished("long", 3)
-    demand.finished("long", 2)
-    # Of 1 /s, 3 of 4 get to the second tier and 2 of 4 to the third.
-    assert demand.expected() == {"target": pytest.approx(0.75), "large": pytest.approx(5.0)}
 
 
 def context(name: str, requests: float, metrics: dict[str, Any] | None = None, **changes: Any) -> SimpleNamespace:

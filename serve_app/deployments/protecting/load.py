@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from serve_app.config import AppConfig
-from serve_app.deployments.autoscaling import Average
+from serve_app.deployments.observing.averages import Average
 from serve_app.planning.queues import Queue, most_replicas, queue_of
 
 LEAST_RETRY_S = 1.0
