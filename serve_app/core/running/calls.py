@@ -142,6 +142,14 @@ class Calls:
         finally:  # also if a second cancellation arrives during the first
             self._settle(list(chosen), reason)
 
+    def settle_ended(self) -> None:
+        """Charge the calls that have ended since their tier left them to run. Raises what a model raised, a bug.
+
+        Those made ahead are not charged yet: whether they are waste is not known.
+        """
+        left = [key for key in self._calls if key not in self._answers and key not in self._speculative]
+        self._settle([key for key in left if self.ended(key) is not None], CANCELLED)
+
     async def close(self, reason: Failure) -> None:
         """Stop all calls that still run, and charge them."""
         await self.settle(list(self._calls), reason)

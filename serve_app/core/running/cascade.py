@@ -100,6 +100,7 @@ async def _events(run: Run, calls: Calls) -> AsyncGenerator[Event, None]:
 
 def _budget_failure(run: Run, calls: Calls, number: int) -> Failure | None:
     """Return why the budget does not allow a tier, whose result is then noted, or None if it does."""
+    calls.settle_ended()  # what is there already is spent, and need not be asked for
     tier, last = run.tiers[number], number + 1 == len(run.tiers)
     answers = {name: calls.answered((name, 0)) for name in tier.models}
     new = [name for name, answer in answers.items() if answer is None or (last and isinstance(answer, Failure))]

@@ -177,6 +177,18 @@ async def test_a_target_that_failed_as_a_member_is_asked_again_within_the_budget
     assert (outcome.answered_by, sum(call.model == "t" for call in run.calls)) == (answered_by, calls)
 
 
+async def test_an_answer_that_came_while_its_tier_was_decided_needs_no_budget():
+    """At a FLOP for each token, 207 are spent on a, b and their comparison; to ask t would take 53 more than 250."""
+    judge = Judge(0.0, delay_s=0.05)
+    models = {"a": Fake(said("x", 10, 90)), "b": Fake(said("y", 10, 90)), "t": Fake(judge.entered, said("z"))}
+    tiers = (Tier(("a", "b", "t"), signal="exact", threshold=0.5, quorum=2), TARGET)
+    prompt = replace(PROMPT, sampling=Sampling(max_tokens=43))
+    run = run_of(models, tiers, scorer=judge, prompt=prompt)
+    run.budget, run.costs = Budget(flops=250), dict.fromkeys("abt", ModelCost(0.5))
+    outcome = await run_cascade(run)
+    assert (outcome.answer, outcome.replaced, len(models["t"].prompts)) == (said("z"), None, 1)
+
+
 SIZES = {name: ModelCost(1e9 * (k + 1), 1.0 * k, 2.0) for k, name in enumerate("abcdt")}
 names = st.lists(st.sampled_from("abcd"), min_size=2, max_size=4, unique=True).map(tuple)
 answers = st.one_of(
