@@ -110,18 +110,19 @@ class Router:
         self._sessions = Sessions(config)
         remote = ScorerHandle(scorer, isolated, config.scorer.timeout_s, liveness, self._protection.breakers)
         self._encoders, self._embedder = config.encoders(), remote
-        self._playground_scorer = _scorer(config, remote.apart())
         self._cache = AnswerCache(config, self._begin)
         self._costs = {name: model.cost() for name, model in config.asked().items()}
         speeds = {name: Speed(getattr(model, "max_tokens", None)) for name, model in config.models.items()}
         speeds = {name: speeds[base_name(name)] for name in config.asked()}
         self._speculations = Speculations(config, self._costs, speeds, self._protection.idle)
         self._policies = Policies(config)
+        lexical = LexicalScorer(config.standing_in(), config.scorer.inline_characters)
+        self._playground = ConfiguredPlayground(config, self._policies, _scorer(config, remote.apart()), lexical)
         self._builder = RunBuilder(
             config,
             self._policies,
             _scorer(config, remote),
-            LexicalScorer(config.standing_in(), config.scorer.inline_characters),
+            lexical,
             self._sessions,
             self._speculations,
             Prechecks(config, remote.embed_prompt, remote.embed),
@@ -148,7 +149,7 @@ class Router:
         if self._config.router.cors is not None:
             open_to(app, self._config.router.cors)
         if self._config.router.page is not False:
-            install_playground(app, ConfiguredPlayground(self._config, self._policies, self._playground_scorer))
+            install_playground(app, self._playground)
             install_live(app, self._live)
             install_evaluation(app, RecordsEvaluator())
             install_config(app, ConfigGraph(self._config, self._policies, self._readiness), ConfigChecker())

@@ -28,12 +28,13 @@ VETOED = "with a veto"
 
 
 class ConfiguredPlayground:
-    """The playground over a router's policies and scorer."""
+    """The playground over a router's policies and scorer; `lexical` compares for tiers with a signal that stands in."""
 
-    def __init__(self, config: AppConfig, policies: Policies, scorer: Scorer) -> None:
+    def __init__(self, config: AppConfig, policies: Policies, scorer: Scorer, lexical: Scorer) -> None:
         self._config = config
         self._policies = policies
         self._scorer = scorer
+        self._lexical = lexical
 
     def about(self, caller: Caller) -> JsonObject:
         return {
@@ -78,8 +79,8 @@ class ConfiguredPlayground:
         decided = tier
         if veto and tier.signal is not None:
             scorer = CompositeScorer(scorer, {VETOED: VetoConfig(kind="veto", signal=tier.signal, by=list(veto))})
-            decided = replace(tier, signal=VETOED)
-        verdict = await Comparison(decided, scorer, perf_counter).verdict(answers, options.force)
+            decided = replace(tier, signal=VETOED, stand_in=None)
+        verdict = await Comparison(decided, scorer, perf_counter, self._lexical).verdict(answers, options.force)
         calls = tuple(Call(name, answer) for name, answer in zip(tier.models, answers, strict=True))
         return verdict.result(tier, calls)
 

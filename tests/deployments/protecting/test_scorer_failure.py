@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import httpx
 import pytest
 
 from serve_app.api.fields.cascade_options import CascadeOptions
@@ -67,6 +68,16 @@ async def test_a_lexical_signal_decides_here_however_long_the_answers(
     assert (record.answered_by, record.reason) == (who, reason)
     assert record.tiers[0].decision is not None
     assert (record.tiers[0].decision.signal, record.tiers[0].decision.instead_of) == ("exact", "sbert")
+
+
+@pytest.mark.parametrize(("changes", "reason"), [({}, "lexical_agreement"), ({"veto": ["numbers"]}, "scorer_failed")])
+async def test_the_playground_decides_as_requests_are_decided(changes: dict[str, Any], reason: str) -> None:
+    """By the stand-in, unless a veto changes what its threshold was meant for."""
+    transport = httpx.ASGITransport(routed(LONG).__serve_build_asgi_app__())
+    body = {"model": "default", "answers": [{"text": LONG}, {"text": LONG}]} | changes
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+        tier = (await http.post("/page/decide", json=body)).json()
+    assert (tier["reason"], tier["accepted"]) == (reason, reason == "lexical_agreement")
 
 
 async def test_a_calibration_is_not_said_to_be_about_what_a_stand_in_decided() -> None:
