@@ -62,13 +62,15 @@ def compare(study: str, dataset: Dataset, embedded: int) -> Iterator[Comparison 
     unit = view.unit([candidate.tier])
     own_cost, target_cost = view.tier_costs([candidate.tier])[unit]
     target = RecordedTarget(view.quality(view.target), target_cost)
-    own = RecordedTier(candidate.scored.scores, view.kept(candidate), own_cost)
+    own = RecordedTier(candidate.scored.scores, view.selected_quality(candidate), own_cost)
     name = f"{candidate.tier.signal} ({candidate.tier.agreement})"
     budget = BUDGET * float(target_cost[view.fit].mean())
     members_cost = _members_cost(view, unit)
     part = replace(view, fit=_some(view, view.fit, embedded), test=_some(view, view.test, embedded))
     vectors = _vectors(part)
-    sbert = replace(own, scores=(scored := _sbert(part, vectors)).scores, kept=_kept(part, scored), cost=members_cost)
+    sbert = replace(
+        own, scores=(scored := _sbert(part, vectors)).scores, selected=_selected(part, scored), cost=members_cost
+    )
     first = view.cost(view.tiers[0].models[0])[unit]
     makers = {
         "cascade-inference": lambda: rules.cascade_inference(part, vectors, members_cost),
@@ -101,13 +103,13 @@ def _compared(
     area = None
     if decided.tier is not None:
         areas = {
-            key: sweep(tier.scores[view.test], tier.kept[view.test], tested.quality).areas
+            key: sweep(tier.scores[view.test], tier.selected[view.test], tested.quality).areas
             for key, tier in (("ours", own), ("peer", decided.tier))
         }
         area = bootstrap(areas, len(view.test)).difference("ours", "peer")
     if decided.escalated is not None:
         ours = _at_rate(view, own, target, float(decided.escalated.mean()))
-        quality = np.where(decided.escalated, tested.quality, decided.kept[view.test])
+        quality = np.where(decided.escalated, tested.quality, decided.selected[view.test])
         peers = quality, decided.cost[view.test] + np.where(decided.escalated, tested.cost, 0.0)
     else:
         ours = _by_threshold(view, own, target, budget)
@@ -186,7 +188,7 @@ def _some(view: CascadeView, index: Integers, most: int) -> Integers:
     return index[np.argsort(view.dataset.shares[index])][:most]
 
 
-def _kept(view: CascadeView, scored) -> Floats:
+def _selected(view: CascadeView, scored) -> Floats:
     return scored.take(view.qualities(view.tiers[0].models))
 
 

@@ -29,7 +29,7 @@ class Decided:
 
     peer: str
     tier: RecordedTier | None
-    kept: Floats
+    selected: Floats
     cost: Floats
     escalated: np.ndarray | None = None
 
@@ -57,8 +57,8 @@ def cascade_inference(view: CascadeView, vectors: dict[str, Sequence[float]], me
     answers = [[column[k] for column in columns] for k in index]
     scores = np.full(len(view.dataset), np.nan)
     scores[index] = ask("cascade-inference", "run_cascade_inference", {"vectors": vectors, "answers": answers})
-    kept = view.quality(members[0])
-    return Decided("cascade-inference", RecordedTier(scores, kept, members_cost), kept, members_cost)
+    selected = view.quality(members[0])
+    return Decided("cascade-inference", RecordedTier(scores, selected, members_cost), selected, members_cost)
 
 
 def cascadeflow(view: CascadeView, unit_cost: Floats) -> Decided:
@@ -67,8 +67,8 @@ def cascadeflow(view: CascadeView, unit_cost: Floats) -> Decided:
     queries = [_query(example.prompt_inputs) for example in view.dataset.examples]
     body = [{"query": query, "answer": text} for query, text in zip(queries, texts(view, first), strict=True)]
     scores = np.array(ask("cascadeflow", "run_cascadeflow", body))
-    kept = view.quality(first)
-    return Decided("cascadeflow", RecordedTier(scores, kept, unit_cost), kept, unit_cost)
+    selected = view.quality(first)
+    return Decided("cascadeflow", RecordedTier(scores, selected, unit_cost), selected, unit_cost)
 
 
 def ucci(view: CascadeView, own: RecordedTier, target: RecordedTarget, budget: float) -> Decided:
@@ -78,14 +78,14 @@ def ucci(view: CascadeView, own: RecordedTier, target: RecordedTarget, budget: f
     scores = np.full(len(own.scores), np.nan)
     scores[view.test] = -np.array(answer["p_wrong"])
     escalated = None if answer["escalate"] is None else np.array(answer["escalate"])
-    return Decided("ucci-router", RecordedTier(scores, own.kept, own.cost), own.kept, own.cost, escalated)
+    return Decided("ucci-router", RecordedTier(scores, own.selected, own.cost), own.selected, own.cost, escalated)
 
 
 def automix(view: CascadeView, own: RecordedTier, target: RecordedTarget, budget: float) -> Decided:
     """Return its POMDP with our agreement as the verifier's confidence, since there is no self-verification."""
     body = _parts(view, own, target, "verifier", _filled(own.scores)) | {"budget": budget}
     escalated = np.array(ask("automix-llm", "run_automix", body))
-    return Decided("automix-llm", None, own.kept, own.cost, escalated)
+    return Decided("automix-llm", None, own.selected, own.cost, escalated)
 
 
 def texts(view: CascadeView, model: str) -> list[str]:
@@ -103,7 +103,7 @@ def _parts(view: CascadeView, own: RecordedTier, target: RecordedTarget, name: s
     parts = {
         part: {
             name: values[index].tolist(),
-            "small": own.kept[index].tolist(),
+            "small": own.selected[index].tolist(),
             "large": target.quality[index].tolist(),
         }
         for part, index in (("fit", view.fit), ("test", view.test))

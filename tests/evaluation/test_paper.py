@@ -78,8 +78,8 @@ def test_our_area_gives_the_random_column(model):
     assert abs(area_that_ignores_ties(np.zeros(SQUAD_EXAMPLES), small, target) - float(published)) > 0.0001
 
 
-def area_that_ignores_ties(scores: np.ndarray, kept: np.ndarray, target: np.ndarray) -> float:
+def area_that_ignores_ties(scores: np.ndarray, selected: np.ndarray, target: np.ndarray) -> float:
     """What is often written: defer one by one, and let the sort decide between equal scores."""
     index = np.argsort(scores, kind="stable")
-    deferred = np.concatenate([[0], np.cumsum((target.astype(int) - kept)[index])])
-    return float(np.trapezoid((kept.sum() + deferred) / len(scores), np.linspace(0, 1, len(scores) + 1)))
+    deferred = np.concatenate([[0], np.cumsum((target.astype(int) - selected)[index])])
+    return float(np.trapezoid((selected.sum() + deferred) / len(scores), np.linspace(0, 1, len(scores) + 1)))

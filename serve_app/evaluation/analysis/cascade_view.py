@@ -56,14 +56,14 @@ class CascadeView:
         """Return the model of the highest quality on the fit examples: it is compared with on others."""
         return models[int(self.qualities(models)[:, self.fit].mean(axis=1).argmax())]
 
-    def kept(self, candidate: Candidate, metric: str | None = None) -> Floats:
+    def selected_quality(self, candidate: Candidate, metric: str | None = None) -> Floats:
         """Return the quality of the selected answers, shape (n,); 0 if none was selected."""
         return candidate.scored.take(self.qualities(candidate.tier.models, metric))
 
     def sweep(self, candidate: Candidate, part: Integers, metric: str | None = None) -> Sweep:
         """Return the sweep of all thresholds on a part of the examples."""
-        kept, target = self.kept(candidate, metric), self.quality(self.target, metric)
-        return sweep(candidate.scored.scores[part], kept[part], target[part])
+        selected_quality, target = self.selected_quality(candidate, metric), self.quality(self.target, metric)
+        return sweep(candidate.scored.scores[part], selected_quality[part], target[part])
 
     def cost(self, model: str) -> dict[Unit, Floats]:
         """Return a model's cost, (n,) in every unit in which it is known."""
@@ -103,7 +103,7 @@ def recorded(
 ) -> tuple[list[RecordedTier], RecordedTarget]:
     """Return the tiers and the target as the statistics of thresholds take them; `costs` are those of `tier_costs`."""
     tiers = [
-        RecordedTier(candidate.scored.scores, view.kept(candidate), cost)
+        RecordedTier(candidate.scored.scores, view.selected_quality(candidate), cost)
         for candidate, cost in zip(candidates, costs, strict=False)
     ]
     return tiers, RecordedTarget(view.quality(view.target), costs[-1])

@@ -22,7 +22,7 @@ class Options:
     signals: tuple[str, ...] | None = None
     metrics: tuple[str, ...] | None = None
     fixed: str | None = None
-    """The member whose answer is kept in the rows of kind "fixed"; None means the first of a tier."""
+    """The member whose answer is returned in the rows of kind "fixed"; None means the first of a tier."""
     margin: float = 0.01
     """Quality that may be lost against the target, 0..1."""
     fit: float = 1 / 3

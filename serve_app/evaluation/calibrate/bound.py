@@ -77,13 +77,13 @@ def _losses(
         signal = _comparing_signal(view.dataset, candidates)
         likeness = [_likeness(view, candidate, signal) for candidate in candidates]
         return "disagreement", goal.risk, [disagreement_losses(values) for values in likeness], nothing
-    target, kept = view.quality(view.target), [view.kept(candidate) for candidate in candidates]
+    target, selected = view.quality(view.target), [view.selected_quality(candidate) for candidate in candidates]
     if goal.quality is not None:
-        return "error", 1 - goal.quality, [1 - quality for quality in kept], 1 - target
+        return "error", 1 - goal.quality, [1 - quality for quality in selected], 1 - target
     assert goal.risk is not None
     if goal.loss == "signed":
-        return "quality_difference", goal.risk, [quality_differences(quality, target) for quality in kept], nothing
-    return "quality_loss", goal.risk, [quality_losses(quality, target) for quality in kept], nothing
+        return "quality_difference", goal.risk, [quality_differences(quality, target) for quality in selected], nothing
+    return "quality_loss", goal.risk, [quality_losses(quality, target) for quality in selected], nothing
 
 
 def _comparing_signal(dataset: Dataset, candidates: Sequence[Candidate]) -> str:

@@ -216,7 +216,7 @@ def _untested_quality(
 
 def _quality(view: CascadeView, candidates: Sequence[Candidate], by: Integers, test: Integers) -> QualityResult:
     target = view.quality(view.target)[test]
-    quality = np.choose(by, [*(view.kept(candidate)[test] for candidate in candidates), target])
+    quality = np.choose(by, [*(view.selected_quality(candidate)[test] for candidate in candidates), target])
     statistics = {"quality": mean_of(quality), "target": mean_of(target)}
     options = view.dataset.options
     resampled = bootstrap(statistics, len(test), resamples=options.resamples, seed=options.seed)

@@ -48,7 +48,7 @@ class TierBuilder:
     def __init__(self, view: CascadeView, chows: Chows, unit: Unit) -> None:
         self._view, self._chows, self._unit = view, chows, unit
         self._scored: dict[Spec, Candidate] = {}
-        self._kept: dict[Spec, Floats] = {}
+        self._selected: dict[Spec, Floats] = {}
         self._costs: dict[tuple[Spec, frozenset[str]], Floats | None] = {}
 
     def cascade(self, specs: Specs) -> tuple[list[RecordedTier], RecordedTarget] | None:
@@ -60,7 +60,7 @@ class TierBuilder:
             cost = self._cost(spec, asked.intersection(spec.members))
             if cost is None:
                 return None
-            tiers.append(RecordedTier(candidate.scored.scores, self._kept[spec], cost))
+            tiers.append(RecordedTier(candidate.scored.scores, self._selected[spec], cost))
             asked = asked.union(spec.members)
         target = self._view.target
         return tiers, RecordedTarget(self._view.quality(target), self._view.target_cost[self._unit])
@@ -73,7 +73,7 @@ class TierBuilder:
     def _candidate(self, spec: Spec) -> Candidate:
         if spec not in self._scored:
             candidate = self._score(spec)
-            self._scored[spec], self._kept[spec] = candidate, self._view.kept(candidate)
+            self._scored[spec], self._selected[spec] = candidate, self._view.selected_quality(candidate)
         return self._scored[spec]
 
     def _score(self, spec: Spec) -> Candidate:

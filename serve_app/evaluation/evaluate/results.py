@@ -60,15 +60,15 @@ class Baselines(Result):
 
 @dataclass(frozen=True, slots=True)
 class RowName(Result):
-    """What tells a row from the others: how answers are scored, and which one is kept."""
+    """What tells a row from the others: how answers are scored, and which is returned."""
 
     kind: Kind
     signal: str
     """With its quantile, as in chow_quantile(0.3)."""
     models: tuple[str, ...]
     agreement: str
-    kept: str
-    """The fixed member whose answer is kept, or "selected"."""
+    selection: str
+    """The fixed member whose answer is returned, or "selected"."""
     maximum: bool
     """Whether it is the best of all quantiles on the test examples themselves (the paper's maximum)."""
 
@@ -161,7 +161,7 @@ class RowResult(Result):
     over_random_best: Interval
     over_best_chow: Interval | None
     partial_oracle: Interval | None
-    kept_quality: float
+    selected_quality: float
     shares: Mapping[str, float]
     """How often each member's answer was selected."""
     other_metrics: Mapping[str, OtherMetric]

@@ -47,7 +47,7 @@ class Row:
             signal=self.label,
             models=tier.models,
             agreement=tier.agreement,
-            kept=tier.select or "selected",
+            selection=tier.select or "selected",
             maximum=self.maximum,
         )
 
@@ -85,7 +85,7 @@ def statistics(rows: Sequence[Row]) -> dict[StatisticKey, Statistic]:
     for k, row in enumerate(rows):
         view = row.view
         statistics_["area", k] = row.sweep.areas
-        statistics_["random", k] = mean_of((row.sweep.kept + row.sweep.target) / 2)
+        statistics_["random", k] = mean_of((row.sweep.selected + row.sweep.target) / 2)
         gains = {rate: gain_on_deferred(row.sweep, rate) for rate in DEFERRAL_RATES}
         statistics_ |= {("gain", (k, rate)): gain for rate, gain in gains.items() if gain is not None}
         if row.candidate.kind == "semantic":

@@ -50,7 +50,7 @@ def result(k: int, row: Row, resampled: Resampled[StatisticKey], chow: int | Non
         over_random_best=resampled.difference(("area", k), ("random", best)),
         over_best_chow=None if chow is None else resampled.difference(("area", k), ("area", chow)),
         partial_oracle=resampled.interval(("partial_oracle", k)) if is_semantic else None,
-        kept_quality=float(row.sweep.kept.mean()),
+        selected_quality=float(row.sweep.selected.mean()),
         shares=_shares(row),
         other_metrics=_other_metrics(row),
         apgr=average_gap_recovered(row.sweep.area, *gap),
@@ -99,7 +99,7 @@ def _other_metrics(row: Row) -> dict[str, OtherMetric]:
     areas = {}
     for metric in row.view.group.metrics[1:]:
         swept = row.view.sweep(row.candidate, row.view.test, metric)
-        random = random_deferral(swept.kept, swept.target).area
+        random = random_deferral(swept.selected, swept.target).area
         areas[metric] = OtherMetric(swept.area, swept.area - random)
     return areas
 
@@ -188,7 +188,7 @@ def _signature(row: Row) -> str:
         "signal": row.label,
         "s": tier.agreement,
         "direction": tier.direction,
-        "kept": tier.select or "argmax",
+        "selection": tier.select or "argmax",
         "truncated": tier.truncated,
         "seed": source.seed,
         "resamples": source.resamples,

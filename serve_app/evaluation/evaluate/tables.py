@@ -25,7 +25,6 @@ from serve_app.evaluation.evaluate.words import (
     UNIT_NAMES,
     cost,
     interval,
-    kept,
     label,
     model_alone,
     number,
@@ -35,6 +34,7 @@ from serve_app.evaluation.evaluate.words import (
     percentage,
     points,
     random_of,
+    selection,
     signed,
 )
 from serve_app.evaluation.evaluate.worth import WorthResult
@@ -130,14 +130,15 @@ def _areas(curves: Curves, target: str) -> Table:
                 number(row.apgr),
                 *(percent(rate) for rate in row.cpt.values()),
                 number(row.partial_oracle.estimate) if row.partial_oracle else "",
-                kept(row),
+                selection(row),
             )
         )
     lines += [(random_of(model), interval(facts.random), *empty, model) for model, facts in base.members.items()]
     lines += [(model_alone(model), interval(facts.quality), *empty, model) for model, facts in base.members.items()]
     best = curves.best_chow
-    note = "over random: the same answers kept, deferred at random, so what deferral gains. by selection: what keeping "
-    note += f"the selected answer gains over the best member's ({base.best_member}, chosen on held-out examples). "
+    note = "over random: the same answers selected, deferred at random, so what deferral gains. by selection: what "
+    note += f"returning the selected answer gains over the best member's ({base.best_member}, chosen on held-out "
+    note += "examples). "
     if best:
         note += f"best Chow, chosen on held-out examples: {label(best)}. "
     note += "APGR: the share of the gap between the best member and the target that is recovered, averaged over all "
@@ -146,7 +147,7 @@ def _areas(curves: Curves, target: str) -> Table:
     )
     header = (
         *("scored by", "AUC", "over random", "by selection", "over best Chow"),
-        *("APGR", "CPT 50%", "CPT 80%", "partial oracle", "kept"),
+        *("APGR", "CPT 50%", "CPT 80%", "partial oracle", "selected"),
     )
     words, optional = frozenset({0, 9}), (9, 8, 4, 6, 5, 7)
     return Table("Areas under the deferral curve", header, tuple(lines), note=note, words=words, optional=optional)

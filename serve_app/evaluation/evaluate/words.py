@@ -31,7 +31,7 @@ def oracle_of(model: str) -> str:
 
 def random_of(model: str) -> str:
     """Return the name of the row of random deferral of a model's answers."""
-    return f"random, {model} kept"
+    return f"random, {model} selected"
 
 
 def label(name: RowName) -> str:
@@ -41,16 +41,16 @@ def label(name: RowName) -> str:
     else:
         together = ", all members" if name.kind == "chow_ensemble" else ""
         words = f"{name.signal}{together} ({name.agreement})"
-    fixed = f", {name.kept} kept" if name.kind == "fixed" else ""
+    fixed = f", {name.selection} selected" if name.kind == "fixed" else ""
     return words + fixed + (" [paper's maximum]" if name.maximum else "")
 
 
-def kept(row: RowResult) -> str:
+def selection(row: RowResult) -> str:
     """Return whose answers a row keeps, with each member's share if they are selected."""
     if row.name.kind == "chow_member":
         return row.name.models[0]
-    if row.name.kept != "selected":
-        return f"always {row.name.kept}"
+    if row.name.selection != "selected":
+        return f"always {row.name.selection}"
     return ", ".join(f"{model} {share:.0%}" for model, share in row.shares.items())
 
 

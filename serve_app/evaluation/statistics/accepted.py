@@ -33,7 +33,7 @@ class Accepted:
 def accepted_at(sweep: Sweep, rate: float) -> Accepted:
     """Return what the reachable threshold accepts whose deferral rate is nearest to `rate`."""
     k = point_at(sweep, rate)
-    losses = (sweep.target - sweep.kept)[sweep.order.index[sweep.order.ends[k] :]]
+    losses = (sweep.target - sweep.selected)[sweep.order.index[sweep.order.ends[k] :]]
     return Accepted(
         threshold=float(sweep.order.thresholds[k]),
         rate=float(sweep.order.rates[k]),
@@ -44,9 +44,9 @@ def accepted_at(sweep: Sweep, rate: float) -> Accepted:
 
 def gain_on_deferred(sweep: Sweep, rate: float) -> Statistic | None:
     """Return how much better the target is on what that threshold defers, as a statistic; None if it defers nothing."""
-    deferred = np.zeros(len(sweep.kept), dtype=np.bool_)
+    deferred = np.zeros(len(sweep.selected), dtype=np.bool_)
     deferred[sweep.order.index[: sweep.order.ends[point_at(sweep, rate)]]] = True
-    return mean_where(sweep.target - sweep.kept, deferred) if deferred.any() else None
+    return mean_where(sweep.target - sweep.selected, deferred) if deferred.any() else None
 
 
 def point_at(sweep: Sweep, rate: float) -> int:
@@ -61,7 +61,7 @@ def worst_accepted(sweep: Sweep, rate: float, count: int) -> Integers:
     Of equal losses those with the higher score come first. Examples without a loss are left out.
     """
     surest_first = sweep.order.index[sweep.order.ends[point_at(sweep, rate)] :][::-1]
-    losses = (sweep.target - sweep.kept)[surest_first]
+    losses = (sweep.target - sweep.selected)[surest_first]
     ranked = np.argsort(-losses, kind="stable")[:count]
     return surest_first[ranked[losses[ranked] > 0]]
 

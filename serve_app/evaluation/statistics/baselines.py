@@ -1,7 +1,7 @@
 """What a cascade is compared with: random deferral and oracles.
 
-Chow baselines, and a *fixed* member whose answer is kept while the others only decide (paper, appendix C), need
-nothing of their own: `sweep` takes any scores with any kept quality.
+Chow baselines, and a *fixed* member whose answer is returned while the others only decide (paper, appendix C), need
+nothing of their own: `sweep` takes any scores with any quality of the selected answer.
 """
 
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ from serve_app.errors import DataError
 from serve_app.evaluation.statistics.curves import Floats, Sweep, sweep
 
 
-def random_deferral(kept: npt.ArrayLike, target: npt.ArrayLike) -> Sweep:
-    """Return the sweep of random deferral with the same answers kept: all scores are equal.
+def random_deferral(selected: npt.ArrayLike, target: npt.ArrayLike) -> Sweep:
+    """Return the sweep of random deferral with the same answers selected: all scores are equal.
 
     Its area is the mean of the two mean qualities.
     """
-    return sweep(np.zeros(np.shape(kept)), kept, target)
+    return sweep(np.zeros(np.shape(selected)), selected, target)
 
 
 def oracle(members: npt.ArrayLike, target: npt.ArrayLike) -> Sweep:

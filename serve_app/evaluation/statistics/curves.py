@@ -51,13 +51,13 @@ class Order:
         """Return whether a threshold leads to each point, shape (g + 1,)."""
         return ~np.isnan(self.thresholds)
 
-    def means(self, kept: Floats, deferred: Floats) -> Floats:
-        """Return the mean at each point, (g + 1,): of kept[i] if example i is kept, else of deferred[i].
+    def means(self, selected: Floats, deferred: Floats) -> Floats:
+        """Return the mean at each point, (g + 1,): of selected[i] if example i is accepted, else of deferred[i].
 
-        `kept` is (n,). `deferred` is (n,), or (r, n) for r ways to answer what is deferred; then the means are
+        `selected` is (n,). `deferred` is (n,), or (r, n) for r ways to answer what is deferred; then the means are
         (r, g + 1).
         """
-        before, after = _running(deferred[..., self.index]), _running(kept[self.index])
+        before, after = _running(deferred[..., self.index]), _running(selected[self.index])
         means: Floats = (before[..., self.ends] + after[-1] - after[self.ends]) / len(self.index)
         return means
 
@@ -179,8 +179,8 @@ class Sweep:
     """All thresholds of one cascade at once: the order of deferral, and the quality of both possible answers."""
 
     order: Order
-    kept: Floats
-    """(n,): quality of the answer that goes back if the request is not deferred."""
+    selected: Floats
+    """(n,): quality of the answer that goes back if the request is accepted."""
     target: Floats
     """(n,): quality of the target's answer."""
 
@@ -192,16 +192,16 @@ class Sweep:
     def deferral_curve(self) -> Curve:
         """Return quality against deferral rate."""
         rates = self.order.rates
-        return Curve(rates, self.order.means(self.kept, self.target), rates, self.order.thresholds)
+        return Curve(rates, self.order.means(self.selected, self.target), rates, self.order.thresholds)
 
     def standard_errors(self) -> Floats:
         """Return the standard error of the mean quality at each point of the deferral curve, shape (g + 1,).
 
         Of the threshold that leads to the point: the standard deviation over the examples, over the root of n.
         """
-        means = self.order.means(self.kept, self.target)
-        squares = self.order.means(self.kept**2, self.target**2)
-        errors: Floats = np.sqrt(np.maximum(squares - means**2, 0) / len(self.kept))
+        means = self.order.means(self.selected, self.target)
+        squares = self.order.means(self.selected**2, self.target**2)
+        errors: Floats = np.sqrt(np.maximum(squares - means**2, 0) / len(self.selected))
         return errors
 
     def cost_curve(self, tier_cost: npt.ArrayLike, target_cost: npt.ArrayLike) -> Curve:
@@ -209,28 +209,28 @@ class Sweep:
 
         Every request pays `tier_cost` (members and scorer), a deferred one `target_cost` on top.
         """
-        tier, target = column("tier_cost", tier_cost, self.kept), column("target_cost", target_cost, self.kept)
+        tier, target = column("tier_cost", tier_cost, self.selected), column("target_cost", target_cost, self.selected)
         if (target < 0).any():
             raise DataError("'target_cost' must not be negative.")
-        quality = self.order.means(self.kept, self.target)
+        quality = self.order.means(self.selected, self.target)
         return Curve(self.order.means(tier, tier + target), quality, self.order.rates, self.order.thresholds)
 
     def areas(self, counts: Integers) -> Floats:
         """Return the AUC of each of c resamples, (c,), from (c, n) counts of the examples. O(c n), without sorting.
 
-        An example that is deferred from rate r on adds (1 - r) of its target - kept to the area of keeping all; the
+        An example that is deferred from rate r on adds (1 - r) of its target - selected to the area of keeping all; the
         examples of a group, and the copies of one, are deferred at the mean of the rates where theirs begin and end.
         """
         drawn = counts.take(self.order.index, axis=1)
         ends = np.cumsum(drawn, axis=1)
         totals = ends[:, -1]
-        gains = drawn * (self.target - self.kept)[self.order.index]
+        gains = drawn * (self.target - self.selected)[self.order.index]
         if len(self.order.ends) <= ends.shape[1]:  # there are ties: from here on a column is a group
             ends = ends.take(self.order.ends[1:] - 1, axis=1)
             gains = np.add.reduceat(gains, self.order.ends[:-1], axis=1)
             drawn = np.diff(ends, axis=1, prepend=0)
         gained = np.einsum("cg,cg->c", gains, totals[:, None] - ends + drawn / 2) / totals
-        areas: Floats = (weighted(counts, self.kept) + gained) / totals
+        areas: Floats = (weighted(counts, self.selected) + gained) / totals
         return areas
 
 
@@ -243,14 +243,14 @@ def weighted(counts: Integers, values: Floats) -> Floats:
     return sums
 
 
-def sweep(scores: npt.ArrayLike, kept: npt.ArrayLike, target: npt.ArrayLike, resolution: float = 0.0) -> Sweep:
+def sweep(scores: npt.ArrayLike, selected: npt.ArrayLike, target: npt.ArrayLike, resolution: float = 0.0) -> Sweep:
     """Build a sweep from (n,) scores (None or NaN: always deferred) and (n,) qualities of both answers, in any unit.
 
-    The area runs from deferral rate 0, so `kept` must be a number even if no threshold keeps the answer: 0, or
+    The area runs from deferral rate 0, so `selected` must be a number even if no threshold keeps the answer: 0, or
     that of the answer which the cascade would fall back to. Raises DataError on other lengths and on missing numbers.
     """
     ordered = order(scores, resolution)
-    qualities = column("kept", kept, ordered.index), column("target", target, ordered.index)
+    qualities = column("selected", selected, ordered.index), column("target", target, ordered.index)
     return Sweep(ordered, *qualities)
 
 

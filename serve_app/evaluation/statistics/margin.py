@@ -62,7 +62,7 @@ def cheapest_within_margin(
     if not 0 <= margin < 1:
         raise ConfigError(f"'margin' must be from 0 to below 1, in the quality's unit, not {margin}.")
     tuning = tier.take(parts[0])
-    swept = sweep(tuning.scores, tuning.kept, target.quality[parts[0]])
+    swept = sweep(tuning.scores, tuning.selected, target.quality[parts[0]])
     tried = swept.order.spread(points)
     lows = _lower_bounds(swept, tried, resamples, seed, level)
     good = np.cumprod((lows >= -margin)[::-1])[::-1]  # from the right end to the first failure
@@ -90,7 +90,7 @@ def _tested(
 ) -> tuple[int, float]:
     """Return how many answers are accepted, and the p-value of a difference of the margin or more."""
     accepted = tier.scores >= threshold
-    below = np.where(accepted, quality_differences(tier.kept, target.quality), 0.0)
+    below = np.where(accepted, quality_differences(tier.selected, target.quality), 0.0)
     shuffled = np.random.default_rng(seed).permutation(below)  # records may be sorted
     return int(accepted.sum()), float(betting_p_values(shuffled[np.newaxis], margin, LEVEL)[0])
 
@@ -98,7 +98,7 @@ def _tested(
 def _lower_bounds(swept: Sweep, tried: Integers, resamples: int, seed: int, level: float) -> Floats:
     """Return the lower ends of the paired intervals of quality minus the target's at the p points tried, (p,)."""
     index = swept.order.index
-    difference = (swept.kept - swept.target)[index]
+    difference = (swept.selected - swept.target)[index]
     deferred = swept.order.ends[tried]
     means = np.empty((len(tried), resamples))
     for block, counts in draws(len(index), resamples, seed):
@@ -112,6 +112,6 @@ def _lower_bounds(swept: Sweep, tried: Integers, resamples: int, seed: int, leve
 def _against_target(
     tier: RecordedTier, target: RecordedTarget, threshold: float, resamples: int, seed: int, level: float
 ) -> tuple[Setting, Interval]:
-    difference = np.where(tier.scores >= threshold, tier.kept - target.quality, 0.0)
+    difference = np.where(tier.scores >= threshold, tier.selected - target.quality, 0.0)
     resampled = bootstrap({"difference": mean_of(difference)}, len(difference), resamples=resamples, seed=seed)
     return run([tier], target, [threshold]), resampled.interval("difference", level)

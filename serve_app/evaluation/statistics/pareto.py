@@ -21,18 +21,18 @@ BLOCK_BYTES = 1_000_000
 class RecordedTier:
     """One tier on n recorded examples, all arrays of shape (n,).
 
-    `scores`: the agreement, NaN where it is undefined (deferred by every threshold). `kept`: quality of the selected
+    `scores`: the agreement, NaN if it is undefined (deferred by every threshold). `selected`: quality of the selected
     answer, a number everywhere. `cost`: scorer and members that no earlier tier has asked, paid by each request that
     gets here, any unit.
     """
 
     scores: Floats
-    kept: Floats
+    selected: Floats
     cost: Floats
 
     def take(self, index: Integers) -> "RecordedTier":
         """Return the same tier on some of the examples."""
-        return RecordedTier(self.scores[index], self.kept[index], self.cost[index])
+        return RecordedTier(self.scores[index], self.selected[index], self.cost[index])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,11 +74,11 @@ class Outcome:
 def outcome(tiers: Sequence[RecordedTier], target: RecordedTarget, thresholds: Sequence[float]) -> Outcome:
     """Send every example down the tiers: accepted where score >= threshold, else on to the next. O(n tiers)."""
     quality, cost = target.quality, target.cost
-    kept = accepted = np.zeros(len(quality), dtype=np.bool_)
+    accepts = accepted = np.zeros(len(quality), dtype=np.bool_)
     for tier, threshold in zip(reversed(tiers), reversed(thresholds), strict=True):
-        kept, quality, cost = _behind(tier, threshold, quality, cost)
-        accepted = accepted | kept
-    means = Setting(tuple(thresholds), float(cost.mean()), float(quality.mean()), float(1 - kept.mean()))
+        accepts, quality, cost = _behind(tier, threshold, quality, cost)
+        accepted = accepted | accepts
+    means = Setting(tuple(thresholds), float(cost.mean()), float(quality.mean()), float(1 - accepts.mean()))
     return Outcome(accepted, quality, cost, means)
 
 
@@ -91,8 +91,8 @@ def _behind(
     tier: RecordedTier, threshold: float, quality: Floats, cost: Floats
 ) -> tuple[npt.NDArray[np.bool_], Floats, Floats]:
     """Return which examples a tier keeps, and (n,) quality and cost of it before a rest with those."""
-    kept = tier.scores >= threshold
-    return kept, np.where(kept, tier.kept, quality), tier.cost + np.where(kept, 0.0, cost)
+    accepts = tier.scores >= threshold
+    return accepts, np.where(accepts, tier.selected, quality), tier.cost + np.where(accepts, 0.0, cost)
 
 
 def answered_by(scores: Sequence[Floats], thresholds: Sequence[float]) -> Integers:
@@ -158,7 +158,7 @@ def front_of(
     while block := list(islice(rests, max(1, BLOCK_BYTES // (8 * len(first.scores))))):
         later, quality, cost = zip(*block, strict=True)
         costs = ordered.means(first.cost, first.cost + np.stack(cost))[:, tried].ravel()
-        qualities = ordered.means(first.kept, np.stack(quality))[:, tried].ravel()
+        qualities = ordered.means(first.selected, np.stack(quality))[:, tried].ravel()
         for point in front(costs, qualities):
             rest, k = divmod(point, len(tried))
             vector = (thresholds[k], *later[rest])

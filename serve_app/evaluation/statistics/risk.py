@@ -69,27 +69,33 @@ class RiskBound:
         return binomial_interval(round(self.rate * self.examples), self.examples)
 
 
-def quality_losses(kept: npt.ArrayLike, target: npt.ArrayLike) -> Floats:
-    """Return the loss of keeping each answer, (n,): max(0, Q_target - Q_kept). Raises DataError unless Q is in 0..1."""
-    return np.maximum(0.0, quality_differences(kept, target))
+def quality_losses(selected: npt.ArrayLike, target: npt.ArrayLike) -> Floats:
+    """Return the loss of each selected answer, (n,): max(0, Q_target - Q_selected).
+
+    Raises DataError unless Q is in 0..1.
+    """
+    return np.maximum(0.0, quality_differences(selected, target))
 
 
-def quality_differences(kept: npt.ArrayLike, target: npt.ArrayLike) -> Floats:
-    """Return Q_target - Q_kept, (n,): negative if the kept answer is better. Raises DataError unless Q is in 0..1."""
-    kept_quality, target_quality = _qualities(kept, target)
-    return target_quality - kept_quality
+def quality_differences(selected: npt.ArrayLike, target: npt.ArrayLike) -> Floats:
+    """Return Q_target - Q_selected, (n,): negative if the selected answer is better.
+
+    Raises DataError unless Q is in 0..1.
+    """
+    selected_quality, target_quality = _qualities(selected, target)
+    return target_quality - selected_quality
 
 
-def _qualities(kept: npt.ArrayLike, target: npt.ArrayLike) -> tuple[Floats, Floats]:
-    qualities = np.asarray(kept, dtype=np.float64), np.asarray(target, dtype=np.float64)
-    for name, quality in zip(("kept", "target"), qualities, strict=True):
+def _qualities(selected: npt.ArrayLike, target: npt.ArrayLike) -> tuple[Floats, Floats]:
+    qualities = np.asarray(selected, dtype=np.float64), np.asarray(target, dtype=np.float64)
+    for name, quality in zip(("selected", "target"), qualities, strict=True):
         if not ((quality >= 0) & (quality <= 1)).all():
             raise DataError(f"{name!r} must be qualities between 0 and 1, scaled if need be.")
     return qualities
 
 
 def disagreement_losses(similarities: npt.ArrayLike) -> Floats:
-    """Return 1 - similarity of the kept answer to the target's, (n,), within 0..1. Needs no labels."""
+    """Return 1 - similarity of the selected answer to the target's, (n,), within 0..1. Needs no labels."""
     return np.clip(1 - np.asarray(similarities, dtype=np.float64), 0.0, 1.0)
 
 

@@ -30,8 +30,8 @@ def dataset(tmp_path: Path) -> Dataset:
 
 def area(dataset: Dataset) -> float:
     tier = dataset.config.tiers("default", [0.5])[0]
-    kept = np.random.default_rng(0).random(COUNT)
-    return sweep(dataset.replay.score(tier).scores, kept, np.ones(COUNT)).area
+    selected = np.random.default_rng(0).random(COUNT)
+    return sweep(dataset.replay.score(tier).scores, selected, np.ones(COUNT)).area
 
 
 def test_noise_of_floats_changes_no_area(dataset: Dataset) -> None:

@@ -34,7 +34,7 @@ def curves(scored: list[Scored], *names: str) -> Curves:
 
 
 def test_rows_are_compared_by_their_areas(scored: list[Scored]) -> None:
-    found = curves(scored, "exact (max)", "chow_sum of small", "random, small kept", "small alone (quality)")
+    found = curves(scored, "exact (max)", "chow_sum of small", "random, small selected", "small alone (quality)")
     areas = {label(row.name): row.auc.estimate for row in found.rows}
     first, random, alone = found.comparisons
     assert (first.row, first.less) == ("exact (max)", "chow_sum of small")

@@ -133,12 +133,12 @@ def test_the_gap_that_is_recovered_is_that_between_the_best_member_and_the_targe
 
 def test_a_fixed_member_is_never_selected_for_another(body: dict[str, Any]) -> None:
     one = row(body, kind="fixed", signal="rougeL")
-    assert (one["kept"], one["by_selection"][0]) == ("small", 0)
+    assert (one["selection"], one["by_selection"][0]) == ("small", 0)
     assert one["shares"] == {"small": 1, "tiny": 0, "odd": 0}
 
 
 def test_another_member_may_be_the_fixed_one(path: Path) -> None:
-    assert row(evaluate(load(path, fixed="tiny", signals=("exact",))), kind="fixed")["kept"] == "tiny"
+    assert row(evaluate(load(path, fixed="tiny", signals=("exact",))), kind="fixed")["selection"] == "tiny"
 
 
 def test_of_the_quantiles_one_is_chosen_beforehand_and_one_is_the_papers(body: dict[str, Any]) -> None:
@@ -162,7 +162,7 @@ def test_token_level_ensembles_have_both_policies(body: dict[str, Any]) -> None:
     """What the mean keeps, the maximum keeps, too; only when they defer differs."""
     for signal in ("chow_sum", "chow_avg"):
         most, mean = (row(body, kind="chow_ensemble", signal=signal, agreement=name) for name in ("max", "mean"))
-        assert most["kept_quality"] == mean["kept_quality"]
+        assert most["selected_quality"] == mean["selected_quality"]
         assert most["auc"][0] != pytest.approx(mean["auc"][0])
 
 
@@ -183,7 +183,7 @@ def test_curves_have_their_ends(body: dict[str, Any]) -> None:
     for one in only(body)["rows"]:
         curve = one["curve"]
         assert (curve["rate"][0], curve["rate"][-1]) == (0, 1)
-        assert curve["quality"][0] == pytest.approx(one["kept_quality"])
+        assert curve["quality"][0] == pytest.approx(one["selected_quality"])
         assert curve["quality"][-1] == pytest.approx(only(body)["baselines"]["target"][0])
         assert curve["threshold"][-1] == "inf"
         assert len({len(values) for values in curve.values()}) == 1

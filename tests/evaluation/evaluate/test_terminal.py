@@ -23,7 +23,7 @@ SIGNALS = ("exact", "rougeL")
 def evaluation(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
     path = records(tmp_path_factory.mktemp("records") / "records.jsonl", 60, ("small", "tiny", "odd"))
     dataset = load_dataset(Records.load(path), Options(signals=SIGNALS, resamples=100))
-    return evaluate(dataset, compare=("rougeL (max), small kept", "chow_sum, all members (mean)"))
+    return evaluate(dataset, compare=("rougeL (max), small selected", "chow_sum, all members (mean)"))
 
 
 def printed(table: Table, width: int) -> list[str]:
@@ -52,7 +52,7 @@ def test_at_100_columns_areas_keep_what_matters_and_say_what_is_left_out(evaluat
     [areas] = [table for table in tables(group, group.cascades[0], brief=True) if table.title.startswith("Areas")]
     narrow, wide = (" ".join(" ".join(printed(areas, width)).split()) for width in (100, 300))
     sentence = "Too wide for this terminal, but in --json:"
-    assert f"{sentence} over best Chow, partial oracle, kept." in narrow
+    assert f"{sentence} over best Chow, partial oracle, selected." in narrow
     assert sentence not in wide
     assert "scored by AUC over random by selection" in wide
 

@@ -41,14 +41,14 @@ def brute_force(view: CascadeView, willingness: float) -> float:
     scored = view.dataset.replay.score(view.tiers[0], None, view.group.index)
     members = [view.cost(model)["usd"] for model in view.tiers[0].models]
     target_usd, target = view.cost(view.target)["usd"], view.quality(view.target)
-    kept = scored.take(view.qualities(view.tiers[0].models))
+    selected = scored.take(view.qualities(view.tiers[0].models))
     losses = []
     for threshold in (*np.unique(scored.scores[~np.isnan(scored.scores)]), 2.0):
         total = 0.0
         for k in view.fit:
             accepted = scored.scores[k] >= threshold
             usd = sum(member[k] for member in members) + (0 if accepted else target_usd[k])
-            total += usd + willingness * (1 - (kept[k] if accepted else target[k]))
+            total += usd + willingness * (1 - (selected[k] if accepted else target[k]))
         losses.append(total / len(view.fit))
     return min(losses)
 

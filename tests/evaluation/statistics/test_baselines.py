@@ -46,7 +46,7 @@ def test_areas_of_a_cascade_and_of_random_deferral_by_hand():
     cascade = sweep([0.8, 0.5, 0.9, 0.1], [1, 0, 1, 0], TARGET)
     # Curve .5, .75, 1, 1, .875; its area is (.5 / 2 + .75 + 1 + 1 + .875 / 2) / 4.
     assert cascade.area == pytest.approx(0.859375)
-    assert random_deferral(cascade.kept, cascade.target).area == pytest.approx((0.5 + 0.875) / 2)
+    assert random_deferral(cascade.selected, cascade.target).area == pytest.approx((0.5 + 0.875) / 2)
 
 
 def test_selection_shares():
@@ -60,8 +60,8 @@ rows = st.lists(st.tuples(st.floats(-1, 1), quality, quality, quality), min_size
 
 @given(rows)
 def test_random_is_the_mean_of_the_ends(rows):
-    _, kept, _, target = map(np.array, zip(*rows, strict=True))
-    assert random_deferral(kept, target).area == pytest.approx((kept.mean() + target.mean()) / 2)
+    _, selected, _, target = map(np.array, zip(*rows, strict=True))
+    assert random_deferral(selected, target).area == pytest.approx((selected.mean() + target.mean()) / 2)
 
 
 @given(rows, st.integers(0, 1))

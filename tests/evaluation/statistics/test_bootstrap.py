@@ -27,14 +27,14 @@ def test_draws_are_those_of_the_seed_whatever_the_block():
 def test_bootstrap_equals_resampling_by_hand():
     generator = np.random.default_rng(0)
     n, resamples = 40, 25
-    scores, kept, target = generator.integers(6, size=n), generator.random(n), generator.random(n)
-    swept = sweep(scores, kept, target)
+    scores, selected, target = generator.integers(6, size=n), generator.random(n), generator.random(n)
+    swept = sweep(scores, selected, target)
     found = bootstrap(
         {"area": swept.areas, "target": mean_of(target)}, n, resamples=resamples, seed=3, block_bytes=8 * n * 4
     )
     generator = np.random.default_rng(3)
     drawn = [generator.integers(n, size=n) for _ in range(resamples)]
-    assert_allclose(found.values["area"], [sweep(scores[i], kept[i], target[i]).area for i in drawn])
+    assert_allclose(found.values["area"], [sweep(scores[i], selected[i], target[i]).area for i in drawn])
     assert_allclose(found.values["target"], [target[i].mean() for i in drawn])
     assert found.estimates == {"area": pytest.approx(swept.area), "target": pytest.approx(target.mean())}
 

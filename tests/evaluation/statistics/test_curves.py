@@ -98,8 +98,8 @@ def test_spread_is_even_and_keeps_the_ends():
     [
         (([], [], []), "n >= 1 examples"),
         (([1, inf], [0, 0], [0, 0]), r"\+inf"),
-        (([1, 2], [0], [0, 0]), "'kept' must have shape"),
-        (([1, 2], [0, None], [0, 0]), "'kept' must be finite, but example 1 is not"),
+        (([1, 2], [0], [0, 0]), "'selected' must have shape"),
+        (([1, 2], [0, None], [0, 0]), "'selected' must be finite, but example 1 is not"),
         (([1, 2], [0, 0], [nan, 0]), "'target' must be finite, but example 0"),
     ],
 )
@@ -141,21 +141,21 @@ def test_curve_is_the_mean_over_all_ways_to_break_ties(rows):
 
 @given(many_examples)
 def test_each_threshold_does_what_its_point_says(rows):
-    scores, kept, target = columns(rows)
-    curve = sweep(scores, kept, target).deferral_curve()
+    scores, selected, target = columns(rows)
+    curve = sweep(scores, selected, target).deferral_curve()
     for k in curve.reachable:
         accepted = np.array([s is not None and s >= curve.thresholds[k] for s in scores])
         assert 1 - accepted.mean() == pytest.approx(curve.rates[k])
-        assert np.where(accepted, kept, target).mean() == pytest.approx(curve.quality[k])
+        assert np.where(accepted, selected, target).mean() == pytest.approx(curve.quality[k])
 
 
 @given(many_examples, st.randoms(use_true_random=False))
 def test_area_sees_only_the_order_of_scores(rows, random):
-    scores, kept, target = columns(rows)
-    area = sweep(scores, kept, target).area
+    scores, selected, target = columns(rows)
+    area = sweep(scores, selected, target).area
     transformed = [None if s is None else np.arctan(s / 50) * 1e6 - 3 for s in scores]
     if len(set(transformed)) == len(set(scores)):  # else rounding has made new ties
-        assert sweep(transformed, kept, target).area == pytest.approx(area)
+        assert sweep(transformed, selected, target).area == pytest.approx(area)
     shuffled = list(rows)
     random.shuffle(shuffled)
     assert sweep(*columns(shuffled)).area == pytest.approx(area)
@@ -163,8 +163,8 @@ def test_area_sees_only_the_order_of_scores(rows, random):
 
 @given(many_examples)
 def test_areas_of_counts_are_areas_of_repeated_examples(rows):
-    scores, kept, target = columns(rows)
-    swept = sweep(scores, kept, target)
+    scores, selected, target = columns(rows)
+    swept = sweep(scores, selected, target)
     drawn = np.random.default_rng(1).integers(len(rows), size=(3, len(rows)))
     counts = np.stack([np.bincount(one, minlength=len(rows)) for one in drawn])
     explicit = [sweep(*columns([rows[i] for i in one])).area for one in drawn]

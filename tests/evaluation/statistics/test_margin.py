@@ -31,15 +31,15 @@ def test_no_margin_and_no_skill_defers_everything():
     assert (found.verdict, found.p_value) == ("target alone", 1.0)  # for deferring all pays for both
 
 
-def alike(n, kept, accepted, cost=1.0):
+def alike(n, selected, accepted, cost=1.0):
     """A tier that is sure of the first `accepted` of n, with answers of that quality, before a target of quality 1."""
     sure = np.arange(n) < accepted
-    tier = RecordedTier(np.where(sure, 1.0, 0.0), np.where(sure, kept, 0.0), np.full(n, cost))
+    tier = RecordedTier(np.where(sure, 1.0, 0.0), np.where(sure, selected, 0.0), np.full(n, cost))
     return tier, RecordedTarget(np.ones(n), np.full(n, 10.0)), (np.arange(0, n, 2), np.arange(1, n, 2))
 
 
 @pytest.mark.parametrize(
-    ("n", "kept", "accepted", "cost", "verdict"),
+    ("n", "selected", "accepted", "cost", "verdict"),
     [
         # Without any difference the capital grows by at most 1 + .95 / .9 * .1 = 1.1056 each time, and at first by
         # 1 + .1 * sqrt(2 log(20) / (31 * .25)): more than 1 / .05 after 31 examples, not yet after 30.
@@ -51,8 +51,8 @@ def alike(n, kept, accepted, cost=1.0):
         (62, 0.8, 62, 0.5, "target alone"),  # no threshold is within the margin, so all are deferred
     ],
 )
-def test_what_is_said_of_the_cheapest(n, kept, accepted, cost, verdict):
-    tier, target, parts = alike(n, kept, accepted, cost)
+def test_what_is_said_of_the_cheapest(n, selected, accepted, cost, verdict):
+    tier, target, parts = alike(n, selected, accepted, cost)
     found = cheapest_within_margin(tier, target, 0.1, parts, resamples=200)
     assert found.verdict == verdict
 
@@ -61,9 +61,9 @@ def test_a_lucky_threshold_beyond_a_bad_one_is_not_taken():
     # Deferring nothing is as good as the target, but on the way there the surest answers are all wrong.
     n = 400
     scores = np.arange(n) / n
-    kept, target = np.where(scores < 0.5, 1.0, 0.0), np.where(scores < 0.5, 0.0, 1.0)
+    selected, target = np.where(scores < 0.5, 1.0, 0.0), np.where(scores < 0.5, 0.0, 1.0)
     recorded = RecordedTarget(target, np.full(n, 10.0))
-    tier = RecordedTier(scores, kept, np.full(n, 1.0))
+    tier = RecordedTier(scores, selected, np.full(n, 1.0))
     assert cheapest_within_margin(tier, recorded, 0.2, halves(n), resamples=200).chosen.deferred > 0.7
 
 

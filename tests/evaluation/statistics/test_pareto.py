@@ -21,8 +21,8 @@ from serve_app.evaluation.statistics.pareto import (
 )
 
 
-def tier(scores, kept, cost):
-    return RecordedTier(*(np.array(values, dtype=float) for values in (scores, kept, cost)))
+def tier(scores, selected, cost):
+    return RecordedTier(*(np.array(values, dtype=float) for values in (scores, selected, cost)))
 
 
 FIRST = tier([0.9, 0.1, nan, 0.4], [1, 0, 0, 0], [1, 1, 1, 1])
@@ -73,19 +73,19 @@ def test_front_is_what_nothing_dominates(points):
     def dominated(a):
         return any(b[0] <= a[0] and b[1] >= a[1] and b != a for b in points)
 
-    kept = [points[k] for k in front(*zip(*points, strict=True))]
-    assert kept == sorted({point for point in points if not dominated(point)})
+    selected = [points[k] for k in front(*zip(*points, strict=True))]
+    assert selected == sorted({point for point in points if not dominated(point)})
 
 
 def test_front_of_one_tier_is_on_its_cost_curve():
     generator = np.random.default_rng(0)
     small = tier(generator.random(50), generator.random(50), np.full(50, 2.0))
     target = RecordedTarget(generator.random(50) + 0.2, np.full(50, 10.0))
-    curve = sweep(small.scores, small.kept, target.quality).cost_curve(small.cost, target.cost)
+    curve = sweep(small.scores, small.selected, target.quality).cost_curve(small.cost, target.cost)
     found = front_of([small], target)
-    kept = front(curve.x, curve.quality)
+    selected = front(curve.x, curve.quality)
     assert [(one.cost, one.quality) for one in found] == [
-        (pytest.approx(curve.x[k]), pytest.approx(curve.quality[k])) for k in kept
+        (pytest.approx(curve.x[k]), pytest.approx(curve.quality[k])) for k in selected
     ]
 
 
@@ -99,11 +99,11 @@ def test_front_of_two_tiers_is_that_of_all_threshold_pairs(seed):
     ]
     target = RecordedTarget(generator.random(n), np.full(n, 10.0))
     everything = [run(tiers, target, pair) for pair in product([-inf, 0.5, 1.5, 2.5, inf], repeat=2)]
-    kept = front([round(one.cost, 9) for one in everything], [round(one.quality, 9) for one in everything])
+    selected = front([round(one.cost, 9) for one in everything], [round(one.quality, 9) for one in everything])
     found = front_of(tiers, target)
     # Equal points may come twice, a rounding error apart.
     assert {(round(one.cost, 9), round(one.quality, 9)) for one in found} == {
-        (round(everything[k].cost, 9), round(everything[k].quality, 9)) for k in kept
+        (round(everything[k].cost, 9), round(everything[k].quality, 9)) for k in selected
     }
     for one in found:
         again = run(tiers, target, one.thresholds)

@@ -120,11 +120,11 @@ def test_gains_make_up_for_losses_where_the_difference_is_signed():
     # All answers differ from the target's by .2, one half for the better: the difference is 0, the positive part .1.
     generator = np.random.default_rng(0)
     target = np.full(400, 0.5)
-    kept = target + generator.permutation(np.repeat([-0.2, 0.2], 200))
+    selected = target + generator.permutation(np.repeat([-0.2, 0.2], 200))
     scores = np.ones(400)
-    signed = one_tier(scores, quality_differences(kept, target), [0.5], alpha=0.05, delta=0.1)
+    signed = one_tier(scores, quality_differences(selected, target), [0.5], alpha=0.05, delta=0.1)
     assert (signed.met, signed.risk) == (True, pytest.approx(0, abs=1e-12))
-    positive = one_tier(scores, quality_losses(kept, target), [0.5], alpha=0.05, delta=0.1)
+    positive = one_tier(scores, quality_losses(selected, target), [0.5], alpha=0.05, delta=0.1)
     assert (positive.met, positive.tested[0].risk) == (False, pytest.approx(0.1))
 
 
@@ -311,9 +311,9 @@ def test_a_tested_floor_is_missed_no_more_often_than_delta(metric, examples):
         kept_at, scores = generator.random(100), generator.random(examples)
         path = candidate_path([kept_at], defer_all=True)
         path = from_best([kept_at], [1 - drawn(kept_at)], 1 - drawn(np.full(100, 0.8)), path)
-        kept, target = drawn(scores), drawn(np.full(examples, 0.8))
+        selected, target = drawn(scores), drawn(np.full(examples, 0.8))
         found = bound_risk(
-            [scores], [1 - kept], path, alpha=0.25, delta=DELTA, binary=metric == "0/1", target_losses=1 - target
+            [scores], [1 - selected], path, alpha=0.25, delta=DELTA, binary=metric == "0/1", target_losses=1 - target
         )
         t = np.clip(found.thresholds[0], 0, 1)
         met += found.met

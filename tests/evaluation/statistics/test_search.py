@@ -75,7 +75,7 @@ def simulated(n=2000, seed=0):
 def test_choose_keeps_what_is_on_the_front_and_reports_it_elsewhere():
     aware, blind, target = simulated()
     parts = halves(2000)
-    dear = RecordedTier(aware.scores, aware.kept, np.full(2000, 9.0))
+    dear = RecordedTier(aware.scores, aware.selected, np.full(2000, 9.0))
     candidates = {"blind": [blind], "aware": [aware], "dear": [dear], "three": [blind, aware]}
     chosen = choose(((name, tiers, target) for name, tiers in candidates.items()), [("target", target)], parts)
     costs, qualities = [one.chosen.cost for one in chosen], [one.chosen.quality for one in chosen]

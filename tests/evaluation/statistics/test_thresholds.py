@@ -71,16 +71,16 @@ def test_an_ensemble_at_66_percent_can_never_reach_40():
 
 
 def test_for_quality_takes_the_least_deferral():
-    kept, target = np.array([0, 0, 0, 0, 1, 1, 1, 1, 1, 1]), np.ones(10)
+    selected, target = np.array([0, 0, 0, 0, 1, 1, 1, 1, 1, 1]), np.ones(10)
 
-    def found(kept, target, floor):
+    def found(selected, target, floor):
         # Each deferral costs 1, so the cheapest defers least.
-        return for_quality([RecordedTier(TEN, kept, np.zeros(10))], RecordedTarget(target, np.ones(10)), floor)
+        return for_quality([RecordedTier(TEN, selected, np.zeros(10))], RecordedTarget(target, np.ones(10)), floor)
 
-    least = found(kept, target, 0.8)
+    least = found(selected, target, 0.8)
     assert (least.met, least.setting.deferred, least.setting.quality) == (True, 0.2, 0.8)
-    assert found(kept, target, 1.0).setting.deferred == 0.4
-    assert found(1 - kept, np.zeros(10), 0.9).problem == (
+    assert found(selected, target, 1.0).setting.deferred == 0.4
+    assert found(1 - selected, np.zeros(10), 0.9).problem == (
         "No threshold has a mean quality of 0.9; the best, 0.4, defers 0.0%."
     )
 
@@ -186,14 +186,14 @@ def test_of_one_tier_a_budget_takes_the_strictest_threshold_that_it_allows(examp
 
 @given(one_tier_examples, st.integers(0, 8))
 def test_of_one_tier_a_quality_takes_the_most_lenient_threshold_that_has_it(examples, floor):
-    scores, kept, target, *_ = (np.array(values, dtype=float) for values in zip(*examples, strict=True))
+    scores, selected, target, *_ = (np.array(values, dtype=float) for values in zip(*examples, strict=True))
     thresholds = [-inf, *(np.unique(scores[~np.isnan(scores)])[1:] - 0.5), inf]
     if np.isnan(scores).all():
         thresholds = [inf]
-    qualities = [np.where(scores >= t, kept, target).mean() for t in thresholds]
+    qualities = [np.where(scores >= t, selected, target).mean() for t in thresholds]
     enough = [t for t, quality in zip(thresholds, qualities, strict=True) if quality >= floor - 1e-9]
     n = len(scores)
-    found = for_quality([RecordedTier(scores, kept, np.zeros(n))], RecordedTarget(target, np.ones(n)), floor)
+    found = for_quality([RecordedTier(scores, selected, np.zeros(n))], RecordedTarget(target, np.ones(n)), floor)
     assert found.met == bool(enough)
     if enough:
         assert ((scores >= found.setting.thresholds[0]) == (scores >= enough[0])).all()

@@ -11,7 +11,7 @@ from serve_app.evaluation.evaluate.words import label, random_of
 
 GROUPS: Mapping[Kind, str] = {
     "semantic": "semantic agreement",
-    "fixed": "fixed member kept",
+    "fixed": "fixed member selected",
     "chow_member": "token-level, one member",
     "chow_ensemble": "token-level, all members",
 }

@@ -24,7 +24,7 @@ def write_csv(evaluation: Evaluation, path: Path) -> None:
         bounds = [f"{column}{end}" for column in COLUMNS for end in ("", "_low", "_high")]
         gap = ["apgr", *(f"cpt_{100 * share:g}" for share in GAP_SHARES)]
         wrong = [f"wrong_{100 * rate:g}{end}" for rate in DEFERRAL_RATES for end in ("", "_low", "_high")]
-        names = ["group", "cascade", "kind", "judged_by", "models", "kept", "metric"]
+        names = ["group", "cascade", "kind", "judged_by", "models", "selection", "metric"]
         writer.writerow([*names, *bounds, *gap, *wrong, "wrong_if_independent", "signature"])
         for group, cascade in pairs(evaluation):
             for row in cascade.curves.rows if cascade.curves else ():
@@ -33,7 +33,7 @@ def write_csv(evaluation: Evaluation, path: Path) -> None:
                 values = [value for interval in intervals for value in _cells(interval)]
                 recovered = plain([row.apgr, *row.cpt.values()])
                 shares = [value for interval in worse for value in _cells(interval)]
-                named = [name.kind, label(name), "+".join(name.models), name.kept, cascade.metric]
+                named = [name.kind, label(name), "+".join(name.models), name.selection, cascade.metric]
                 numbers = [*values, *recovered, *shares, plain(row.if_independent)]
                 writer.writerow([group.name, cascade.id, *named, *numbers, row.signature])
 

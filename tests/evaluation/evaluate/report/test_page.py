@@ -59,7 +59,7 @@ def test_no_table_is_wider_than_a_laptop_or_a_phone(evaluation: Evaluation, tmp_
             "semantic agreement",
             "token-level, one member",
             "baselines",
-            "fixed member kept",
+            "fixed member selected",
             "token-level, all members",
         ]
         assert one["bands"] == one["curves"] == 4  # two signals, the best baseline, random deferral
@@ -68,7 +68,7 @@ def test_no_table_is_wider_than_a_laptop_or_a_phone(evaluation: Evaluation, tmp_
 def test_cells_of_numbers_are_broken_before_intervals_only(evaluation: Evaluation) -> None:
     page = html(evaluation)
     assert re.search(r'<td data-label="AUC"><span>0\.\d{4}</span> <span>\[0\.\d{4}, 0\.\d{4}\]</span></td>', page)
-    assert re.search(r'<td data-label="scored by" class="words">rougeL \(max\), small kept</td>', page)
+    assert re.search(r'<td data-label="scored by" class="words">rougeL \(max\), small selected</td>', page)
 
 
 def test_what_a_view_shows_of_an_answer_is_on_the_page(tmp_path: Path) -> None:

@@ -44,8 +44,8 @@ def test_the_reported_numbers_follow_from_the_lines(scored: list[Scored], tmp_pa
     wrong = [line for line in accepted if float(line[f"quality:{line['selected']}"]) < float(line["quality:large"])]
     assert row.accepted[0.4].worse is not None
     assert len(wrong) / len(accepted) == pytest.approx(row.accepted[0.4].worse.estimate)
-    kept = [float(line[f"quality:{line['selected']}"]) if line["selected"] else 0.0 for line in test]
-    assert np.mean(kept) == pytest.approx(row.kept_quality)
+    selected = [float(line[f"quality:{line['selected']}"]) if line["selected"] else 0.0 for line in test]
+    assert np.mean(selected) == pytest.approx(row.selected_quality)
     assert np.mean([float(line["flops:small"]) for line in test]) == pytest.approx(
         cascade.models["small"].cost["flops"]
     )
@@ -56,7 +56,7 @@ def test_every_row_of_the_table_is_there_but_the_papers_maximum(scored: list[Sco
     path = tmp_path / "out.csv"
     write_per_example(scored, path)
     names = {line["signal"] for line in lines(path)}
-    assert {"exact (max)", "exact (mean)", "exact (max), small kept", "chow_sum of tiny"} <= names
+    assert {"exact (max)", "exact (mean)", "exact (max), small selected", "chow_sum of tiny"} <= names
     assert not any("maximum" in name for name in names)
 
 

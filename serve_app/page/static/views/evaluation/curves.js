@@ -42,7 +42,7 @@ function invalidCurve(curve) {
 /** The number itself of one with an interval around it. */
 export const estimate = value => (Array.isArray(value) ? value[0] : value);
 
-export const nameOf = row => `${row.signal}${row.kind === "chow_member" ? ` of ${row.models.join(", ")}` : ` (${row.agreement})`}${row.kept && row.kept !== "selected" ? `, ${row.kept} kept` : ""}${row.maximum ? ", best in hindsight" : ""}`;
+export const nameOf = row => `${row.signal}${row.kind === "chow_member" ? ` of ${row.models.join(", ")}` : ` (${row.agreement})`}${row.selection && row.selection !== "selected" ? `, ${row.selection} selected` : ""}${row.maximum ? ", best in hindsight" : ""}`;
 
 /** The unit's values along a row's curve, or null if they are not known. */
 export const along = (row, unit) => (row.curve[unit]?.every(value => value !== null) ? row.curve[unit] : null);
