@@ -6,13 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from serve_app.cli.main import app
 from serve_app.core.types.answer import Generation
 from serve_app.core.types.policy import Tier
 from serve_app.signals import DEFAULT_SIGNALS, build_signal
 from serve_app.signals.facts import FACTS
+from tests.cli.in_process import cascade
 from tests.core.judging import agreed
 
 TEXTS = {
@@ -43,11 +42,6 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("empty.txt").touch()
     Path("latin.txt").write_bytes(b"caf\xe9")
     Path("config.yaml").write_text(CONFIG)
-
-
-def cascade(*arguments: str, stdin: str = "") -> Result:
-    """Run a command in this process, which imports everything only once."""
-    return CliRunner().invoke(app, arguments, input=stdin)
 
 
 def score(*arguments: str, stdin: str = "") -> str:

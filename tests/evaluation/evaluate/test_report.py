@@ -3,8 +3,6 @@
 import csv
 import json
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -24,6 +22,7 @@ from serve_app.evaluation.evaluate.results import Evaluation
 from serve_app.evaluation.evaluate.tables import tables
 from serve_app.evaluation.evaluate.words import label
 from serve_app.evaluation.records.file import Records
+from tests.cli.in_process import cascade
 from tests.evaluation.synthetic import answers, args, questions, records, write_records
 
 
@@ -154,16 +153,11 @@ def test_the_papers_tables(evaluation: Evaluation) -> None:
     assert [row[0] for row in semantic.rows] == ["small, tiny (max)", "small, tiny (mean)"]
 
 
-def cascade(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "serve_app.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-
-
 def test_evaluate_as_a_user_runs_it(path: Path, tmp_path: Path) -> None:
     compared = ("--compare", "exact (max)", "--compare", "chow_sum of small")
     files = ("--report", tmp_path / "report", "--per-example", tmp_path / "examples.csv")
     done = cascade("evaluate", path, "--signals", "exact", "--resamples", "100", *compared, *files)
-    assert done.returncode == 0
+    assert done.exit_code == 0
     assert re.search(r"exact \(max\) +chow_sum of small +[+-]0\.\d{4} \[.*\] +[\d.]+ +[\d.]+\n", done.stdout)
     assert str(tmp_path / "examples.csv") in done.stderr
     assert (tmp_path / "examples.csv").read_text().startswith("id,group,cascade,signal,part,s,threshold,accepted,")
@@ -180,20 +174,20 @@ def test_places_that_cannot_be_written(path: Path, tmp_path: Path, evaluation: E
     taken.write_text("mine")
     for folder in (taken, Path("/proc/x/y")):
         done = cascade("evaluate", path, "--signals", "exact", "--report", folder)
-        assert (done.returncode, done.stdout) == (1, "")
+        assert (done.exit_code, done.stdout) == (1, "")
         assert f"cascade: The report '{folder}' cannot be written: " in done.stderr
     with pytest.raises(DataError, match=r"The report '.*taken' cannot be written: File exists\."):
         write(Evaluation(evaluation.source, 0.01, ()), taken)
     for file in (tmp_path / "nowhere" / "x.yaml", tmp_path):
         done = cascade("calibrate", path, "--quality", "0.5", "-o", file)
-        assert (done.returncode, done.stdout) == (1, "")
+        assert (done.exit_code, done.stdout) == (1, "")
         assert f"cascade: The config '{file}' cannot be written: " in done.stderr
 
 
 def test_a_negative_seed_is_refused(path: Path) -> None:
     for command in ("evaluate", "choose", "calibrate"):
         done = cascade(command, path, "--seed", "-1")
-        assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+        assert (done.exit_code, "Traceback" in done.stderr) == (2, False)
 
 
 def test_json_of_texts_that_have_no_utf_8(tmp_path: Path) -> None:
@@ -212,14 +206,14 @@ def test_choose_and_calibrate_as_a_user_runs_them(path: Path, tmp_path: Path) ->
     assert found["best"] in found["front"]
     assert found["best"]["when_chosen"]["cost"] <= 0.5
     done = cascade("choose", path, "--budget", "0.001", "--signals", "rougeL")
-    assert (done.returncode, done.stderr.count("nor a model alone costs 0.1%")) == (1, 1)
+    assert (done.exit_code, done.stderr.count("nor a model alone costs 0.1%")) == (1, 1)
     done = cascade("calibrate", path, "--quality", "0.5", "-o", tmp_path / "out.yaml")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.exit_code, done.stderr) == (0, "")
     assert done.stdout.endswith(f"serve deploy {tmp_path}/out.yaml\n")
-    assert cascade("check", tmp_path / "out.yaml").returncode == 0
+    assert cascade("check", tmp_path / "out.yaml").exit_code == 0
     done = cascade("calibrate", path, "--budget", "0.01")
-    assert (done.returncode, done.stderr.count("The budget is")) == (1, 1)
-    assert cascade("calibrate", path).returncode == 2
+    assert (done.exit_code, done.stderr.count("The budget is")) == (1, 1)
+    assert cascade("calibrate", path).exit_code == 2
 
 
 def test_where_no_threshold_is_near_the_table_says_what_is_deferred(tmp_path: Path) -> None:
