@@ -110,11 +110,12 @@ N ?= 100
 REPORT ?= evaluation-report
 
 evaluate: install ## Collect and evaluate real answers: hours; resumes where it stopped (DATA= SETS= N= REPORT=)
-	@if [ ! -d $(DATA) ]; then echo "There is no folder $(DATA) with samples; name one with DATA=."; else mkdir -p $(REPORT) && \
-	  $(BIN)/cascade collect configs/quickstart-three.yaml $(SETS:%=$(DATA)/%.jsonl) -o $(REPORT)/records.jsonl \
-	    --limit $$(( $(N) * 3 / 2 )) --seed 1 && \
-	  $(BIN)/cascade evaluate $(REPORT)/records.jsonl --report $(REPORT) > $(REPORT)/tables.txt && \
-	  echo "The report is $(REPORT)/report.html"; fi
+	@[ -d $(DATA) ] || { echo "There is no folder $(DATA) with samples; name one with DATA= (docs/results.md says what is in it)." >&2; exit 1; }
+	@mkdir -p $(REPORT)
+	@$(BIN)/cascade collect configs/quickstart-three.yaml $(SETS:%=$(DATA)/%.jsonl) -o $(REPORT)/records.jsonl \
+	  --limit $$(( $(N) * 3 / 2 )) --seed 1
+	@$(BIN)/cascade evaluate $(REPORT)/records.jsonl --report $(REPORT) > $(REPORT)/tables.txt
+	@echo "The report is $(REPORT)/report.html"
 
 # Recorded answers of large models in their publishers' formats; docs/results.md says where they are.
 OUTPUTS ?= ../shared/outputs

@@ -92,6 +92,14 @@ def test_every_config_file_in_a_command_exists(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name)
+def test_commands_of_ray_serve_are_given_rays_token(path: Path) -> None:
+    lines = list(command_lines(path))
+    exported = any(line.startswith("export RAY_AUTH_MODE=token") for line in lines)
+    called = [line for line in lines if re.search(r"(^|[ /])serve (deploy|status|config)\b", line)]
+    assert [line for line in called if not exported and "RAY_AUTH_MODE=token " not in line] == []
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name)
 def test_every_make_target_exists(path: Path) -> None:
     targets = set(re.findall(r"^([\w-]+):.* ## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
     text = path.read_text(encoding="utf-8")
@@ -292,6 +300,16 @@ def test_the_record_is_described_field_by_field() -> None:
             assert field.name == "decision" or re.search(rf"[`.]{field.name}(_s)?[`.\[]", text), field.name
     for word in (*get_args(Reason), *get_args(FailureKind)):
         assert f"`{word}`" in text
+
+
+METRICS = ROOT / "k8s" / "monitoring" / "README.md"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name)
+def test_every_metric_in_the_text_has_the_name_that_prometheus_has(path: Path) -> None:
+    exported = {names(cell)[0] for cell, *_ in rows(METRICS.read_text("utf-8").partition("\n## Metrics\n")[2])}
+    shown = set(re.findall(r"`((?:ray_)?cascade_\w+)`", path.read_text(encoding="utf-8")))
+    assert shown - {"cascade_event"} <= exported, "cascade_event is an event of a stream"
 
 
 def test_every_alert_has_a_first_step() -> None:

@@ -111,7 +111,7 @@ class CalibrationRun:
             yield f"warning: {warning}"
         yield f"Calibration {self.id}."
         if self.output is not None:
-            yield f"serve deploy {self.output}"
+            yield f"Put it into force: RAY_AUTH_MODE=token serve deploy {self.output}"
 
 
 def run(
