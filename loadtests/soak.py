@@ -31,7 +31,7 @@ from rich.table import Table
 from loadtests.asking import Answered, at_once, at_random
 from loadtests.benches.bench_scaling import deploy, percentile, simulated
 from loadtests.processes import Usage, usages
-from serve_app.deployments import local
+from serve_app.deployments.local.cluster import local_cluster
 
 FIGURES = ("rss_mb", "files", "threads")
 SLACK = {"rss_mb": 5.0, "files": 3.0, "threads": 3.0}
@@ -131,7 +131,7 @@ def main() -> None:
     parser.add_argument("--growth", type=float, default=0.05, help="share of growth an hour that is allowed")
     options = parser.parse_args()
     console = Console(width=130)
-    with tempfile.TemporaryDirectory() as folder, local.local_cluster() as cluster:
+    with tempfile.TemporaryDirectory() as folder, local_cluster() as cluster:
         url = deploy(simulated(0.4), Path(folder) / "config.yaml", cluster).url
         saturation = asyncio.run(at_once(url, "default", {}, 64, 20))
         rate = options.rate or saturation.rps / 2

@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="needs vLLM: make test-vllm"))
 
 
-STARTS_RAY = ("tests/serve/", "tests/deployments/test_local.py", "tests/monitoring/test_live.py")
+STARTS_RAY = ("tests/serve/", "tests/deployments/local/test_checks.py", "tests/monitoring/test_live.py")
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -130,7 +130,7 @@ def run_arm(seconds: float) -> None:
     from ray import serve
     from ray.serve.schema import LoggingConfig
 
-    from serve_app.deployments.local import local_cluster
+    from serve_app.deployments.local.cluster import local_cluster
 
     with local_cluster():
         serve.start(http_options={"host": "127.0.0.1", "port": PORT})

@@ -35,7 +35,7 @@ from starlette.requests import Request
 from serve_app.api.chat.schema import ChatCompletion
 from serve_app.app import build_app
 from serve_app.config import AppConfig
-from serve_app.deployments.local import local_cluster
+from serve_app.deployments.local.cluster import local_cluster
 
 ACTOR = {"ray_actor_options": {"num_cpus": 0.1}, "max_ongoing_requests": 1000}
 QUIET = LoggingConfig(enable_access_log=False)

@@ -25,7 +25,7 @@ from rich.table import Table
 
 from loadtests.asking import Answered, at_random
 from loadtests.benches.bench_scaling import deploy
-from serve_app.deployments import local
+from serve_app.deployments.local.cluster import local_cluster
 
 SLOTS, DEFERRED = 4, 0.5
 TARGET_S = 0.8 + 47 * 0.004
@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, help="write a PNG")
     options = parser.parse_args()
     console, load_average = Console(width=120), os.getloadavg()[0]
-    with tempfile.TemporaryDirectory() as folder, local.local_cluster() as cluster:
+    with tempfile.TemporaryDirectory() as folder, local_cluster() as cluster:
         file = deploy(config(options.max_waiting), Path(folder) / "config.yaml", cluster)
         rows = []
         for seed, share in enumerate(options.loads):

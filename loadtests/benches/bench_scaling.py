@@ -39,7 +39,9 @@ from loadtests.asking import Answered, at_once, at_random
 from loadtests.ports import free_port
 from loadtests.processes import cpu_s, usages
 from serve_app.config.serve_file import ServeFile, load
-from serve_app.deployments import local
+from serve_app.deployments.local.cluster import Cluster, local_cluster
+from serve_app.deployments.local.deploy import submit, wait_until_running
+from serve_app.deployments.local.warm_up import warm_up
 from serve_app.planning.capacity import MEASURED, assume, capacity
 from serve_app.planning.simulation import AskedTier, CpuCosts, Load, simulate
 
@@ -62,7 +64,7 @@ def main() -> None:
     options = parser.parse_args()
     console = Console(width=150)
     load_average = os.getloadavg()[0]
-    with tempfile.TemporaryDirectory() as folder, local.local_cluster() as cluster:
+    with tempfile.TemporaryDirectory() as folder, local_cluster() as cluster:
         path = Path(folder) / "config.yaml"
         rows = []
         for routers in options.routers:
@@ -106,13 +108,13 @@ def simulated(deferral_rate: float, config: Path = CONFIG) -> dict[str, Any]:
     return values
 
 
-def deploy(values: dict[str, Any], path: Path, cluster: local.Cluster) -> ServeFile:
+def deploy(values: dict[str, Any], path: Path, cluster: Cluster) -> ServeFile:
     port = load(path).http_options.port if path.exists() else free_port()
     path.write_text(yaml.safe_dump(values | {"http_options": {"host": "127.0.0.1", "port": port}}))
     file = load(path)
-    local.submit(path, cluster)
-    local.wait_until_running(file, cluster, lambda _: None)
-    local.warm_up(file)
+    submit(path, cluster)
+    wait_until_running(file, cluster, lambda _: None)
+    warm_up(file)
     return file
 
 
@@ -206,7 +208,7 @@ def fleet_table(
     arrivals: tuple[float, float],
     costs: CpuCosts,
     path: Path,
-    cluster: local.Cluster,
+    cluster: Cluster,
 ) -> Table:
     """Measure a fleet's target alone, then its cascade at each rate. `arrivals` are requests per second and seconds."""
     table = Table(

@@ -33,7 +33,7 @@ from rich.table import Table
 
 from serve_app.app import build_app
 from serve_app.config import AppConfig
-from serve_app.deployments.local import local_cluster
+from serve_app.deployments.local.cluster import local_cluster
 from serve_app.deployments.vllm.options import llm_arguments
 from tests.vllm_models import folder
 

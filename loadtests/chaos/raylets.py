@@ -21,7 +21,8 @@ from loadtests.chaos.load import SERVE_LIMIT_S
 from loadtests.ports import free_port
 from serve_app.config.ray_rules import PROXY_SETTING
 from serve_app.config.serve_file import load
-from serve_app.deployments import local
+from serve_app.deployments.local import cluster as local
+from serve_app.deployments.local.deploy import submit, wait_until_running
 
 MODELS = ("first", "second", "target")
 WORKERS = 2
@@ -97,7 +98,7 @@ class Raylets:
             self.add_node()
         ray.init(self._cluster.address, namespace="serve", log_to_driver=False, logging_level="ERROR")
         self.deploy(self._values)
-        local.wait_until_running(load(self._path), self._local, lambda _: None)
+        wait_until_running(load(self._path), self._local, lambda _: None)
         self._wait_for_proxies()
 
     @property
@@ -120,7 +121,7 @@ class Raylets:
     def deploy(self, values: dict[str, Any]) -> None:
         """Hand a config to Serve, as a user would."""
         self._path.write_text(yaml.safe_dump(values))
-        local.submit(self._path, self._local)
+        submit(self._path, self._local)
 
     def change_threshold(self, threshold: float) -> None:
         """Deploy another threshold, which restarts nothing."""

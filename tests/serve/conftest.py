@@ -61,15 +61,16 @@ async def until(look: Callable[[], Awaitable[Any]], wanted: Any, patience_s: flo
 def serving(values: dict[str, Any], folder: Path, port: int | None = None) -> Iterator[Served]:
     """The application of these config values, on a port (a free one, if none is named) and a Ray cluster of its own."""
     from serve_app.config.serve_file import load
-    from serve_app.deployments import local
+    from serve_app.deployments.local.cluster import local_cluster
+    from serve_app.deployments.local.deploy import submit, wait_until_running
 
     values = values | {"http_options": {"host": "127.0.0.1", "port": port or free_port()}}
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(values))
     file = load(path)
-    with local.local_cluster() as cluster:
-        local.submit(path, cluster)
-        local.wait_until_running(file, cluster, lambda _: None)
+    with local_cluster() as cluster:
+        submit(path, cluster)
+        wait_until_running(file, cluster, lambda _: None)
         yield Served(path, file.url, cluster.address, cluster.dashboard_url)
 
 

@@ -125,7 +125,8 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
     from ray.cluster_utils import Cluster
 
     from serve_app.config.serve_file import load
-    from serve_app.deployments import local
+    from serve_app.deployments.local import cluster as local
+    from serve_app.deployments.local.deploy import submit, wait_until_running
 
     path = tmp_path_factory.mktemp("nodes") / "config.yaml"
     path.write_text(yaml.safe_dump(CONFIG | {"http_options": {"host": "127.0.0.1", "port": free_port()}}))
@@ -138,8 +139,8 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
             cluster.add_node(num_cpus=1, num_gpus=1, **memory)
         gc.collect()  # so that the warning comes here, and not in another test
         ray.init(cluster.address, namespace="serve", log_to_driver=False, logging_level="ERROR")
-        local.submit(path, local.Cluster(cluster.address, None, path.parent))
-        local.wait_until_running(file, local.Cluster(cluster.address, None, path.parent), lambda _: None)
+        submit(path, local.Cluster(cluster.address, None, path.parent))
+        wait_until_running(file, local.Cluster(cluster.address, None, path.parent), lambda _: None)
         yield Nodes(cluster, Served(path, file.url, cluster.address, None), ensemble)
     finally:
         serve.shutdown()

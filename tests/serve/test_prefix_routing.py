@@ -37,7 +37,7 @@ def handle() -> Iterator[Any]:
     from ray import serve
     from ray.serve._private.request_router.request_router import RequestRouter
 
-    from serve_app.deployments.local import local_cluster
+    from serve_app.deployments.local.cluster import local_cluster
     from serve_app.deployments.vllm.options import PREFIX_ROUTING
 
     answers = [{"contains": "slow", "text": "never", "first_token_s": 600}]

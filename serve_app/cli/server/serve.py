@@ -51,24 +51,27 @@ def serve(config: ConfigOrQuickstart = None, drain_s: DrainSeconds = 60) -> None
     warn_of_unpinned(file.application.args)
     fetch_models(file.application.args)
     # Ray takes seconds to import, so only now.
-    from serve_app.deployments import local
+    from serve_app.deployments.local.checks import check_environments, check_port, check_resources
+    from serve_app.deployments.local.cluster import local_cluster
+    from serve_app.deployments.local.deploy import submit, wait_until_running, with_absolute_paths
+    from serve_app.deployments.local.warm_up import warm_up
 
     os.environ.pop("RAY_ENABLE_AUTO_CONNECT")  # Ray has read it; it is not meant for the processes that it starts
-    local.check_port(file)
-    local.check_environments(file)
+    check_port(file)
+    check_environments(file)
     ready = False
     directory = TemporaryDirectory()
     with directory as folder, Console(highlight=False).status("starting Ray") as status:
         try:
-            with local.local_cluster() as cluster:
+            with local_cluster() as cluster:
                 _stop_by_signal()
                 try:
-                    local.check_room(file)
+                    check_resources(file)
                     status.update("starting Ray Serve")
-                    local.submit(local.whole(path, file, Path(folder)), cluster)
-                    local.wait_until_running(file, cluster, status.update)
+                    submit(with_absolute_paths(path, file, Path(folder)), cluster)
+                    wait_until_running(file, cluster, status.update)
                     status.update("warming up")
-                    local.warm_up(file)
+                    warm_up(file)
                     status.stop()
                     ready = True
                     typer.echo(_greeting(file, cluster.dashboard_url))
@@ -93,10 +96,10 @@ def serve(config: ConfigOrQuickstart = None, drain_s: DrainSeconds = 60) -> None
 
 def _watch(file: "ServeFile") -> None:
     """Report what is not running, until Ctrl-C: the usual way to stop a server."""
-    from serve_app.deployments import local
+    from serve_app.deployments.local.watch import watch
 
     with suppress(KeyboardInterrupt):
-        local.watch(file, typer.echo)
+        watch(file, typer.echo)
 
 
 def _drain(application: str, drain_s: float, status: "Status") -> None:
@@ -104,7 +107,7 @@ def _drain(application: str, drain_s: float, status: "Status") -> None:
 
     Raises KeyboardInterrupt if another signal comes meanwhile.
     """
-    from serve_app.deployments.protecting.draining import drain
+    from serve_app.deployments.local.draining import drain
 
     def tell(count: int) -> None:
         if not reported:

@@ -18,7 +18,7 @@ TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 async def test_ready_while_a_deploy_of_args_is_refused(replayed: Served, client: AsyncOpenAI) -> None:
     """Serve lists no deployments from the deploy on, but all of them answer."""
-    from serve_app.deployments.local import application_status
+    from serve_app.deployments.local.status import application_status
 
     def damage(values: dict[str, Any]) -> None:
         values["applications"][0]["args"]["cascades"]["default"]["tiers"][1]["models"] = ["none such"]

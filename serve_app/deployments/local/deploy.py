@@ -1,0 +1,78 @@
+"""A config file handed to Ray Serve, and the wait until all of it runs."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+from ray.serve.schema import ApplicationStatusOverview
+
+from serve_app.config.serve_file import ServeFile
+from serve_app.deployments.local.cluster import Cluster
+from serve_app.deployments.local.sentences import first_line, last_sentence
+from serve_app.deployments.local.status import application_status, failure_of
+from serve_app.errors import ServerError
+
+POLL_S = 0.5
+FAILED = ("DEPLOY_FAILED", "UNHEALTHY")
+
+
+def with_absolute_paths(path: Path, file: ServeFile, folder: Path) -> Path:
+    """Return the config's path if it names its host and has no relative path, else that of a copy in `folder`.
+
+    Without a host Ray Serve would listen on every interface, and its workers may run in another folder.
+    """
+    values = file.raw()
+    http, keys_file = values.get("http_options") or {}, file.application.args.router.access.keys_file
+    if "host" in http and (keys_file is None or keys_file.is_absolute()):
+        return path
+    values["http_options"] = {"host": file.http_options.host} | http
+    if keys_file is not None:
+        values["applications"][0]["args"]["router"]["access"]["keys_file"] = str(keys_file.absolute())
+    copy = folder / path.name
+    copy.write_text(yaml.safe_dump(values), encoding="utf-8")
+    return copy
+
+
+def submit(path: Path, cluster: Cluster) -> None:
+    """Hand the config file to `serve run`, as a user would without us."""
+    command = [
+        sys.executable,
+        "-m",
+        "ray.serve.scripts",
+        "run",
+        "--non-blocking",
+        "--address",
+        cluster.address,
+        str(path),
+    ]
+    process = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    if process.returncode:
+        raise ServerError(f"`serve run {path}` failed: {last_sentence(process.stderr or process.stdout)}")
+
+
+def wait_until_running(file: ServeFile, cluster: Cluster, tell: Callable[[str], None]) -> None:
+    """Return when every deployment runs, and report to `tell` what is being waited for.
+
+    Raises `ServerError` if a deployment fails.
+    """
+    name = file.application.name
+    while True:
+        status = application_status(name)
+        if status is not None and status.status in FAILED:
+            raise ServerError(f"{failure_of(status)} Logs: {cluster.logs}.")
+        if status is not None and status.status == "RUNNING":
+            return
+        tell(_waiting_for(status))
+        time.sleep(POLL_S)
+
+
+def _waiting_for(status: ApplicationStatusOverview | None) -> str:
+    if status is None or not status.deployments:
+        return "starting Ray Serve"
+    waiting = {name: item for name, item in status.deployments.items() if item.status != "HEALTHY"}
+    # The message of a deployment is of use only if it says that no node has room for a replica.
+    stuck = [item.message for item in waiting.values() if "scheduled" in item.message]
+    return f"starting {', '.join(waiting) or 'the router'}" + (f" ({first_line(stuck[0])})" if stuck else "")

@@ -1,0 +1,29 @@
+"""The first requests to a server that has just started."""
+
+import httpx
+
+from serve_app.config.serve_file import ServeFile
+from serve_app.core.client_key import key_headers
+from serve_app.errors import ServerError
+
+
+def warm_up(file: ServeFile) -> None:
+    """Send one short request to each cascade, so that the first user does not wait for what is loaded lazily.
+
+    If the server has API keys and the environment has none of them, it is not done.
+    """
+    # This machine is not behind its own proxy.
+    with httpx.Client(base_url=file.url, timeout=300, trust_env=False, headers=key_headers()) as client:
+        for cascade in file.application.args.cascades:
+            body = {
+                "model": cascade,
+                "max_tokens": 1,
+                "messages": [{"role": "user", "content": "Hello"}],
+                "cascade": {"force": "defer"} if len(file.application.args.cascades[cascade].tiers) > 1 else {},
+            }
+            try:
+                response = client.post("/v1/chat/completions", json=body)
+            except httpx.HTTPError as error:
+                raise ServerError(f"The server runs, but cannot be reached at {file.url}: {error}.") from None
+            if response.status_code >= 500:
+                raise ServerError(f"The cascade {cascade!r} does not answer: {response.json()['error']['message']}")
