@@ -1,15 +1,17 @@
 """The sentence that matters of a long text: a message of Ray, the output of a process, a traceback."""
 
+NO_REASON = "no reason was given"
+
 
 def first_line(text: str) -> str:
     """Return the first line that says something."""
-    return text.strip().splitlines()[0]
+    return next(iter(text.strip().splitlines()), NO_REASON)
 
 
 def last_sentence(text: str) -> str:
     """Return the exception's own message from the end of a traceback."""
     lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
     named = [line for line in lines if line.partition(":")[0].endswith(("Error", "Exception"))]
-    last = (named or lines or ["no reason was given"])[-1]
+    last = (named or lines or [NO_REASON])[-1]
     kind, _, message = last.partition(": ")
     return (message if message and kind.endswith(("Error", "Exception")) else last).rstrip(".") + "."

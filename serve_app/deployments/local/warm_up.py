@@ -4,6 +4,7 @@ import httpx
 
 from serve_app.config.serve_file import ServeFile
 from serve_app.core.client_key import key_headers
+from serve_app.deployments.local.sentences import first_line
 from serve_app.errors import ServerError
 
 
@@ -26,4 +27,12 @@ def warm_up(file: ServeFile) -> None:
             except httpx.HTTPError as error:
                 raise ServerError(f"The server runs, but cannot be reached at {file.url}: {error}.") from None
             if response.status_code >= 500:
-                raise ServerError(f"The cascade {cascade!r} does not answer: {response.json()['error']['message']}")
+                raise ServerError(f"The cascade {cascade!r} does not answer: {_reason(response)}")
+
+
+def _reason(response: httpx.Response) -> str:
+    """Return OpenAI's error message, or the first line of an answer that has none, such as Ray Serve's own."""
+    try:
+        return str(response.json()["error"]["message"])
+    except (ValueError, LookupError, TypeError):
+        return first_line(response.text)
