@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from serve_app.config.deployment import DeploymentOptions, options_of
+from serve_app.config.deployment import Autoscaling, DeploymentOptions, options_of
 from serve_app.config.explain import explain
+from tests.config.values import said
 
 
 def options(
@@ -111,3 +112,54 @@ def test_refused(values: dict[str, Any], sentence: str) -> None:
         DeploymentOptions.model_validate(values)
     (said,) = explain(caught.value, DeploymentOptions)
     assert said.startswith(sentence)
+
+
+def test_deployment_rules():
+    assert said(DeploymentOptions, {"num_replicas": 2, "autoscaling_config": {}}) == [
+        "num_replicas: leave it out, since autoscaling_config says how many there are."
+    ]
+    assert said(Autoscaling, {"min_replicas": 3, "max_replicas": 2}) == [
+        "min_replicas: must be at most max_replicas (2), got 3."
+    ]
+    assert said(Autoscaling, {"max_replicas": 4, "initial_replicas": 5}) == [
+        "initial_replicas: must be from 1 (min_replicas) to 4 (max_replicas), got 5."
+    ]
+    assert said(Autoscaling, {"downscale_to_zero_delay_s": 5}) == [
+        "downscale_to_zero_delay_s: means nothing where min_replicas is not 0."
+    ]
+    assert said(Autoscaling, {"look_back_period_s": 10}) == [
+        "look_back_period_s: must be more than metrics_interval_s (10), got 10."
+    ]
+
+
+class TestOptions:
+    def test_what_was_left_out_is_left_to_serve(self):
+        assert options_of(DeploymentOptions()) == {
+            "max_ongoing_requests": 64,
+            "max_queued_requests": -1,
+            "ray_actor_options": {"num_cpus": 0.1},
+            "graceful_shutdown_timeout_s": 20,
+        }
+
+    def test_all(self):
+        options = DeploymentOptions.model_validate(
+            {
+                "autoscaling_config": {"min_replicas": 0, "max_replicas": 3},
+                "ray_actor_options": {"num_gpus": 0.5, "accelerator_type": "L4", "resources": {"fast": 1}, "memory": 5},
+                "placement_group_bundles": [{"CPU": 2, "GPU": 1, "fast": 1, "memory": 5}, {"fast": 1}],
+                "placement_group_strategy": "PACK",
+            }
+        )
+        got = options_of(options)
+        assert "num_replicas" not in got
+        assert (got["autoscaling_config"]["min_replicas"], got["autoscaling_config"]["max_replicas"]) == (0, 3)
+        assert "initial_replicas" not in got["autoscaling_config"]
+        assert got["ray_actor_options"] == {
+            "num_cpus": 2,
+            "num_gpus": 0.5,
+            "memory": 5,
+            "accelerator_type": "L4",
+            "resources": {"fast": 1},
+        }
+        first = {"CPU": 2, "GPU": 1, "fast": 1, "memory": 5, "accelerator_type:L4": 0.001}
+        assert (got["placement_group_bundles"], got["placement_group_strategy"]) == ([first, {"fast": 1}], "PACK")

@@ -4,7 +4,7 @@ import pytest
 
 from serve_app.config import AppConfig, ViewConfig
 from serve_app.core.views.view import After, Chain, JsonField, Match, View
-from tests.config.test_app import cascade, said
+from tests.config.values import cascade, said
 
 MEMBERS = {"models": ["a", "b"], "signal": "exact", "threshold": 0.5}
 TARGET = {"models": ["t"]}
