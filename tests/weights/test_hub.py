@@ -7,9 +7,9 @@ import pytest
 
 from serve_app.errors import WeightsError
 from serve_app.weights import cached, fetch
-from tests.weights.hub_server import COMMIT, TOKEN, Hub
-from tests.weights.recorder import Recorder
-from tests.weights.wheels import files_in, sha256, zipped
+from tests.weights.fakes.hub_server import COMMIT, TOKEN, Hub
+from tests.weights.fakes.recorder import Recorder
+from tests.weights.fakes.wheels import files_in, sha256, zipped
 
 
 def test_hub_file(hub: Hub, home: Path) -> None:

@@ -6,8 +6,8 @@ import pytest
 
 from serve_app.errors import WeightsError
 from serve_app.weights import cached, fetch
-from tests.weights.recorder import Recorder
-from tests.weights.wheels import sha256, zipped
+from tests.weights.fakes.recorder import Recorder
+from tests.weights.fakes.wheels import sha256, zipped
 
 
 def test_local_path(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

