@@ -12,7 +12,7 @@ from serve_app.core.types.policy import Tier
 from serve_app.signals import DEFAULT_SIGNALS, build_signal
 from serve_app.signals.facts import FACTS
 from tests.cli.in_process import cascade
-from tests.core.judging import agreed
+from tests.core.deciding.judging import agreed
 
 TEXTS = {
     "a.txt": "The capital of France is Paris.\n",

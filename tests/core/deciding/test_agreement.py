@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from serve_app.core.deciding.agreement import output_scores, resolved, survivors
 from serve_app.core.types.answer import Answer, Failure, Generation
 from serve_app.core.types.policy import Agreement, Matrix, Tier
-from tests.core.judging import agreed, confided
+from tests.core.deciding.judging import agreed, confided
 
 FAILED = Failure("error", "Broken.")
 

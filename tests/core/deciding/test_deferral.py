@@ -9,7 +9,7 @@ from serve_app.core.deciding.agreement import survivors
 from serve_app.core.deciding.deferral import Prospects, answers_needed, decide, worth_comparing
 from serve_app.core.types.answer import Failure, Generation
 from serve_app.core.types.policy import Agreement, Decision, Tier
-from tests.core.judging import agreed, confided
+from tests.core.deciding.judging import agreed, confided
 
 A, B, EMPTY = Generation("a", "stop", 1, 1), Generation("b", "stop", 1, 1), Generation("", "stop", 1, 0)
 FAILED = Failure("error", "Broken.")

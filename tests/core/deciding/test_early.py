@@ -11,7 +11,7 @@ from serve_app.core.deciding.early import Settled, settled, worth_scoring
 from serve_app.core.deciding.signal_range import Range
 from serve_app.core.types.answer import Answer
 from serve_app.core.types.policy import Blend, Matrix, Tier
-from tests.core.worlds import COSINE, EXACT, FAILED, LEXICAL, judged, matrix, said, worlds
+from tests.core.deciding.worlds import COSINE, EXACT, FAILED, LEXICAL, judged, matrix, said, worlds
 
 TRIO = Tier(("a", "b", "c"), signal="exact", threshold=0.5, signal_range=EXACT)
 EQUAL: Matrix = ((1, 1), (1, 1))

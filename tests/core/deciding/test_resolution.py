@@ -12,7 +12,7 @@ from serve_app.core.deciding.agreement import resolved
 from serve_app.core.deciding.deferral import decide
 from serve_app.core.types.answer import Generation
 from serve_app.core.types.policy import Matrix, Tier
-from tests.core.judging import agreed, confided
+from tests.core.deciding.judging import agreed, confided
 
 ANSWERS = [Generation(name, "stop", 1, 1) for name in "abcd"]
 TIER = Tier(("a", "b", "c", "d"), signal="exact", threshold=1 / 3)

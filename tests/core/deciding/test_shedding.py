@@ -12,8 +12,8 @@ from serve_app.core.running.cascade import run_cascade
 from serve_app.core.types.answer import Answer
 from serve_app.core.types.policy import Tier
 from serve_app.errors import SignalError
+from tests.core.deciding.worlds import EXACT, judged, worlds
 from tests.core.scripted import BROKEN, HANG, TARGET, TIER, TRIO, Fake, Judge, kinds, quiet, run_of, said
-from tests.core.worlds import EXACT, judged, worlds
 
 __all__ = ["quiet"]
 

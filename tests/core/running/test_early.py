@@ -18,8 +18,8 @@ from serve_app.core.types.answer import Failure
 from serve_app.core.types.policy import Scores, StandIn, Tier
 from serve_app.core.types.prompt import ToolCall
 from serve_app.errors import SignalError
+from tests.core.deciding.worlds import EXACT, judged, worlds
 from tests.core.scripted import BROKEN, HANG, PROMPT, TARGET, Fake, Judge, kinds, quiet, run_of, said
-from tests.core.worlds import EXACT, judged, worlds
 
 __all__ = ["quiet"]
 

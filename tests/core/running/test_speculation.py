@@ -14,6 +14,7 @@ from serve_app.core.types.answer import Delta, Failure
 from serve_app.core.types.outcome import Outcome
 from serve_app.core.types.policy import Tier
 from serve_app.core.types.prompt import Prompt
+from tests.core.deciding.worlds import EXACT
 from tests.core.scripted import (
     BROKEN,
     HANG,
@@ -30,7 +31,6 @@ from tests.core.scripted import (
     run_of,
     said,
 )
-from tests.core.worlds import EXACT
 
 __all__ = ["quiet"]
 

@@ -9,8 +9,8 @@ from serve_app.core.types.answer import Answer, Failure
 from serve_app.core.types.outcome import Call, Outcome, TierResult
 from serve_app.core.types.policy import Agreement, Decision, Tier
 from serve_app.deployments.caching.complete import complete, shareable
+from tests.core.deciding.worlds import EXACT
 from tests.core.scripted import TARGET, TIER, said
-from tests.core.worlds import EXACT
 
 TRIO = Tier(("a", "b", "c"), signal="exact", threshold=0.5, signal_range=EXACT)
 

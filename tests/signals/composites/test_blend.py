@@ -10,7 +10,7 @@ from serve_app.core.types.answer import Generation, TokenLogprob
 from serve_app.core.types.policy import Blend, Tier
 from serve_app.errors import SignalError
 from serve_app.signals import BlendConfig, ChowConfig, confidence, fit_blend
-from tests.core.judging import agreed
+from tests.core.deciding.judging import agreed
 
 PLAIN = BlendConfig(kind="blend", agreement="rougeL", confidence="chow_avg")
 CONFIDENCE = confidence(ChowConfig(kind="chow_avg"))
