@@ -1,7 +1,7 @@
 """Writes this folder's configs: a file for each distinct cascade (members -> target) that the paper's two texts name.
 
 The data are those of tables 1 to 4 and 7 to 27 (table 1's rows are in others, too), of appendix C and of the figures.
-Run it by `make paper-configs`; `tests/test_configs.py` holds the rows against the published tables.
+Run it by `make paper-configs`; `tests/configs/test_paper.py` holds the rows against the published tables.
 """
 
 from collections.abc import Iterator
