@@ -15,7 +15,7 @@ from serve_app.evaluation.records.example import digest
 from serve_app.evaluation.records.file import Records
 from tests.evaluation.collecting import write_config
 from tests.evaluation.importing.sources import published, write_list, zeroeval_row
-from tests.evaluation.records.schema import check
+from tests.evaluation.record_schema import check
 
 
 def imported(output: Path, *sources: Path | str, **options: object) -> tuple[Records, str]:

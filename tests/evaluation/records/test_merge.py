@@ -12,8 +12,8 @@ from serve_app.evaluation.records.header import ConfigFacts, DataFacts, Header, 
 from serve_app.evaluation.records.lines import answer_body, example_body
 from serve_app.evaluation.records.merge import merge
 from tests.evaluation.collecting import question
+from tests.evaluation.record_schema import check
 from tests.evaluation.records.headers import FACTS, header, write
-from tests.evaluation.records.schema import check
 
 PARIS = Generation("Paris", "stop", 5, 1, (TokenLogprob("Paris", -0.5),), latency_s=nan)
 

@@ -12,8 +12,8 @@ from serve_app.evaluation.records.header import Header
 from serve_app.evaluation.records.lines import answer_body, example_body
 from serve_app.evaluation.records.tasks import TASKS
 from tests.evaluation.collecting import question
+from tests.evaluation.record_schema import SCHEMA, VALIDATOR
 from tests.evaluation.records.headers import header
-from tests.evaluation.records.schema import SCHEMA, VALIDATOR
 from tests.evaluation.records.test_lines import ANSWER, CALLING, FAILED, INVALID
 
 FULL = Generation(
