@@ -51,7 +51,7 @@ PROGRAMS = {
         "tests/serve/test_lost_replicas.py::test_a_rolling_restart_loses_no_request",
     ),
     "stream.yaml": (
-        "tests/api/test_stream.py::test_an_answer_cannot_end_its_stream_or_add_a_header",
+        "tests/api/answering/test_stream.py::test_an_answer_cannot_end_its_stream_or_add_a_header",
         "tests/deployments/protecting/test_guarded_model.py::test_a_call_that_is_given_up_for_its_time_is_a_failure",
         "tests/deployments/protecting/test_guarded_model.py::test_a_model_that_keeps_failing_is_left_out",
         "tests/serve/replayed/test_graph.py::test_a_failed_member_is_a_reason_to_defer",

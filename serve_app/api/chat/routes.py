@@ -2,11 +2,11 @@
 
 from fastapi import FastAPI, Request, Response
 
+from serve_app.api.answering.respond import respond
 from serve_app.api.chat.format import CompletionFormat
 from serve_app.api.chat.prompt import to_ask, to_asks
 from serve_app.api.chat.schema import ChatCompletion, TextCompletion
 from serve_app.api.chat.several import respond_to_all
-from serve_app.api.respond import respond
 from serve_app.api.service import Service
 
 

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 
 from fastapi import Request, Response
 
+from serve_app.api.answering.exchange import Exchange, while_connected
+from serve_app.api.answering.reply import failure_reply
 from serve_app.api.chat.format import CompletionFormat
 from serve_app.api.encoding import Reply
-from serve_app.api.exchange import Exchange, while_connected
 from serve_app.api.intake.ask import Ask
 from serve_app.api.intake.caller import caller_of
 from serve_app.api.intake.route import CLIENT_LEFT
-from serve_app.api.reply import failure_reply
 from serve_app.api.service import Service
 from serve_app.core.record import reported_calls, usage
 from serve_app.core.running.cascade import outcome_of

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from fastapi import FastAPI, Request, Response
 
+from serve_app.api.answering.exchange import while_connected
 from serve_app.api.embeddings.schema import EmbeddingRequest
 from serve_app.api.encoding import Reply
-from serve_app.api.exchange import while_connected
 from serve_app.api.intake.caller import Caller, caller_of
 from serve_app.api.intake.route import CLIENT_LEFT
 from serve_app.api.service import Service, cards_for

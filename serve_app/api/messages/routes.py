@@ -2,12 +2,12 @@
 
 from fastapi import FastAPI, Request, Response
 
+from serve_app.api.answering.respond import respond
 from serve_app.api.encoding import Reply
 from serve_app.api.intake.caller import caller_of
 from serve_app.api.messages.format import MessageFormat
 from serve_app.api.messages.prompt import to_ask, to_prompt
 from serve_app.api.messages.schema import MessageRequest, TokenCount
-from serve_app.api.respond import respond
 from serve_app.api.service import Service, card_of
 from serve_app.core.cost import estimated_prompt_tokens
 from serve_app.core.types.prompt import Sampling

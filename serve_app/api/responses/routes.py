@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from fastapi import FastAPI, Request, Response
 
+from serve_app.api.answering.respond import respond
 from serve_app.api.encoding import Reply, encoded
 from serve_app.api.error_detail import ErrorDetail
 from serve_app.api.error_shape import error_reply
 from serve_app.api.intake.caller import caller_of
-from serve_app.api.respond import respond
 from serve_app.api.responses.format import ResponsesFormat
 from serve_app.api.responses.prompt import answer_message, conversation_of, to_ask
 from serve_app.api.responses.schema import ResponseRequest

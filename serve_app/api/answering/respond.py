@@ -2,13 +2,13 @@
 
 from fastapi import Request, Response
 
-from serve_app.api.answer_format import AnswerFormat
-from serve_app.api.exchange import Exchange
+from serve_app.api.answering.answer_format import AnswerFormat
+from serve_app.api.answering.exchange import Exchange
+from serve_app.api.answering.reply import plain_response
+from serve_app.api.answering.stream import EventStream
 from serve_app.api.intake.ask import Ask
 from serve_app.api.intake.caller import caller_of
-from serve_app.api.reply import plain_response
 from serve_app.api.service import Service
-from serve_app.api.stream import EventStream
 
 
 async def respond(service: Service, ask: Ask, form: AnswerFormat, request: Request) -> Response:

@@ -8,15 +8,14 @@ import httpx
 import pytest
 from starlette.types import Message
 
+from serve_app.api.answering.exchange import Exchange, while_connected
+from serve_app.api.answering.stream import EventStream
 from serve_app.api.chat.format import CompletionFormat
 from serve_app.api.chat.prompt import to_ask, to_asks
 from serve_app.api.chat.schema import ChatCompletion, TextCompletion
-from serve_app.api.exchange import Exchange, while_connected
 from serve_app.api.intake.caller import Caller
-from serve_app.api.stream import EventStream
 from serve_app.core.types.answer import Failure
-
-from .serving import HANG, FakeService, Scripted
+from tests.api.serving import HANG, FakeService, Scripted
 
 ASK: dict[str, Any] = {"model": "default", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
 TEXT: dict[str, Any] = {"model": "default", "prompt": "Hi", "stream": True}

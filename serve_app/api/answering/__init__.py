@@ -1,0 +1,1 @@
+"""One request and its answer, plain or streamed, whatever API it came by."""
