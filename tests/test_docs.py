@@ -17,7 +17,7 @@ from openai.types.responses.response_create_params import ResponseCreateParamsSt
 
 from serve_app.api.chat.schema import ChatCompletion, TextCompletion
 from serve_app.api.chat.tolerated import IGNORED, NEUTRAL
-from serve_app.api.error_detail import FAILURE_STATUS
+from serve_app.api.errors.detail import FAILURE_STATUS
 from serve_app.api.fields.cascade_options import StreamedOptions
 from serve_app.api.messages import blocks as message_blocks
 from serve_app.api.messages import tolerated as message_fields

@@ -5,10 +5,10 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 
 from serve_app import __version__
-from serve_app.api import errors
 from serve_app.api.chat import routes as chat
 from serve_app.api.embeddings import routes as embeddings
 from serve_app.api.encoding import Reply
+from serve_app.api.errors import handlers as errors
 from serve_app.api.head_requests import HeadMiddleware
 from serve_app.api.intake.caller import caller_of
 from serve_app.api.intake.route import CompletionRoute

@@ -6,8 +6,8 @@ from fastapi import FastAPI, Request, Response
 from pydantic import Field
 
 from serve_app.api.encoding import Reply
-from serve_app.api.error_detail import ErrorDetail
-from serve_app.api.error_shape import error_reply
+from serve_app.api.errors.detail import ErrorDetail
+from serve_app.api.errors.shape import error_reply
 from serve_app.api.fields.body import Body, Text
 from serve_app.core.record_json import JsonObject
 from serve_app.page.streams import refusal

@@ -7,8 +7,8 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from serve_app.api.error_detail import ErrorDetail
-from serve_app.api.error_shape import error_reply
+from serve_app.api.errors.detail import ErrorDetail
+from serve_app.api.errors.shape import error_reply
 from serve_app.api.intake.route import CLIENT_LEFT, CLOSE
 from serve_app.page.streams import HeldStream, refusal
 

@@ -8,8 +8,8 @@ from typing import Protocol
 from fastapi import FastAPI, Request, Response
 
 from serve_app.api.encoding import event
-from serve_app.api.error_detail import ErrorDetail
-from serve_app.api.error_shape import error_reply
+from serve_app.api.errors.detail import ErrorDetail
+from serve_app.api.errors.shape import error_reply
 from serve_app.core.record_json import JsonObject
 from serve_app.page.streams import HeldStream, refusal
 

@@ -8,8 +8,8 @@ from starlette.datastructures import MutableHeaders
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serve_app.api.error_detail import ErrorDetail
-from serve_app.api.error_shape import error_reply
+from serve_app.api.errors.detail import ErrorDetail
+from serve_app.api.errors.shape import error_reply
 from serve_app.api.intake.caller import from_this_machine
 
 FILES = Path(__file__).with_name("static")

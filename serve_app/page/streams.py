@@ -6,7 +6,7 @@ from fastapi import Request
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from serve_app.api.error_detail import ErrorDetail
+from serve_app.api.errors.detail import ErrorDetail
 from serve_app.api.intake.caller import caller_of
 
 FOREIGN = ErrorDetail(403, "Only the page itself may ask for this.", code="cross_site")

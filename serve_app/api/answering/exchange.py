@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from starlette.types import Receive
 
 from serve_app.api.answering.answer_format import AnswerFormat
-from serve_app.api.error_detail import renamed
+from serve_app.api.errors.detail import renamed
 from serve_app.api.fields.cascade_options import MAX_SESSION, CascadeOptions
 from serve_app.api.intake.ask import Ask
 from serve_app.api.intake.caller import Caller

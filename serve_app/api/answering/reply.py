@@ -6,8 +6,8 @@ from starlette.types import Scope
 from serve_app.api.answering.exchange import Exchange, while_connected
 from serve_app.api.decision_headers import decision_headers
 from serve_app.api.encoding import Reply
-from serve_app.api.error_detail import failure_detail, failure_headers
-from serve_app.api.error_shape import error_reply
+from serve_app.api.errors.detail import failure_detail, failure_headers
+from serve_app.api.errors.shape import error_reply
 from serve_app.api.intake.route import CLIENT_LEFT
 from serve_app.core.record import DecisionRecord, reported_calls, usage
 from serve_app.core.record_json import to_json

@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from serve_app.api.answering.exchange import Exchange, while_connected
 from serve_app.api.answering.reply import failure_reply
-from serve_app.api.error_detail import BUG, failure_detail
+from serve_app.api.errors.detail import BUG, failure_detail
 from serve_app.core.record import reported_calls, usage
 from serve_app.core.running.progress import Watched
 from serve_app.core.types.answer import Delta, Failure

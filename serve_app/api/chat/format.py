@@ -7,8 +7,8 @@ from uuid import uuid4
 from serve_app.api.chat.progress import progress_json
 from serve_app.api.chat.schema import ChatCompletion, TextCompletion
 from serve_app.api.encoding import KEEPALIVE, event
-from serve_app.api.error_detail import ErrorDetail
-from serve_app.api.error_shape import error_json
+from serve_app.api.errors.detail import ErrorDetail
+from serve_app.api.errors.shape import error_json
 from serve_app.core.cost import ModelCost
 from serve_app.core.record import DecisionRecord, Usage
 from serve_app.core.record_json import JsonObject, to_json

@@ -1,6 +1,6 @@
 """Errors as Anthropic's error object."""
 
-from serve_app.api.error_detail import ErrorDetail
+from serve_app.api.errors.detail import ErrorDetail
 from serve_app.core.record_json import JsonObject
 
 _TYPES = {

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from uuid import uuid4
 
 from serve_app.api.encoding import event
-from serve_app.api.error_detail import ErrorDetail
+from serve_app.api.errors.detail import ErrorDetail
 from serve_app.api.fields.arguments import readable_arguments
 from serve_app.api.messages.errors import error_json
 from serve_app.api.messages.schema import MessageRequest

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from serve_app.api.chat.format import logprobs_json
 from serve_app.api.encoding import KEEPALIVE
-from serve_app.api.error_detail import ErrorDetail
+from serve_app.api.errors.detail import ErrorDetail
 from serve_app.api.responses.output import OutputStream, end_status, output_items
 from serve_app.api.responses.schema import ResponseRequest
 from serve_app.api.responses.tools import NamedToolChoice

@@ -6,8 +6,8 @@ from fastapi import FastAPI, Request, Response
 
 from serve_app.api.answering.respond import respond
 from serve_app.api.encoding import Reply, encoded
-from serve_app.api.error_detail import ErrorDetail
-from serve_app.api.error_shape import error_reply
+from serve_app.api.errors.detail import ErrorDetail
+from serve_app.api.errors.shape import error_reply
 from serve_app.api.intake.caller import caller_of
 from serve_app.api.responses.format import ResponsesFormat
 from serve_app.api.responses.prompt import answer_message, conversation_of, to_ask

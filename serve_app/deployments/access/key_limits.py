@@ -14,7 +14,7 @@ from limits.aio.strategies import FixedWindowRateLimiter
 from limits.errors import ConfigurationError, StorageError
 from limits.storage import StorageTypes, storage_from_string
 
-from serve_app.api.error_detail import ErrorDetail, retry_after
+from serve_app.api.errors.detail import ErrorDetail, retry_after
 from serve_app.api.intake.caller import Caller
 from serve_app.config import AccessConfig
 from serve_app.config.key_file import ApiKey

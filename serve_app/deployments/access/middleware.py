@@ -3,8 +3,8 @@
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serve_app.api.error_detail import ErrorDetail
-from serve_app.api.error_shape import error_reply
+from serve_app.api.errors.detail import ErrorDetail
+from serve_app.api.errors.shape import error_reply
 from serve_app.api.intake.caller import Caller, from_this_machine, with_caller
 from serve_app.config.key_file import ApiKey
 from serve_app.deployments.access.access import Access

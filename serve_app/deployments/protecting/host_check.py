@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serve_app.api.error_detail import ErrorDetail
-from serve_app.api.error_shape import error_reply
+from serve_app.api.errors.detail import ErrorDetail
+from serve_app.api.errors.shape import error_reply
 from serve_app.api.intake.caller import behind_haproxy
 from serve_app.core.loopback import is_loopback
 from serve_app.errors import quoted

@@ -11,8 +11,8 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve_app.api.encoding import event
-from serve_app.api.error_detail import ErrorDetail, retry_after
-from serve_app.api.error_shape import error_body, error_reply
+from serve_app.api.errors.detail import ErrorDetail, retry_after
+from serve_app.api.errors.shape import error_body, error_reply
 from serve_app.deployments.observing.logs import drop_unwritable_lines
 
 REPEATABLE_BYTES = 4_000_000

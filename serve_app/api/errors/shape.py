@@ -4,7 +4,7 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from serve_app.api.encoding import Reply
-from serve_app.api.error_detail import ErrorDetail
+from serve_app.api.errors.detail import ErrorDetail
 from serve_app.api.messages import errors as messages
 from serve_app.api.messages.dialect import speaks_anthropic
 from serve_app.core.record_json import JsonObject

@@ -13,8 +13,8 @@ from starlette.middleware.errors import ServerErrorMiddleware
 
 from serve_app.api.chat.tools import NamedToolChoice
 from serve_app.api.encoding import Reply
-from serve_app.api.error_detail import BUG, UNAVAILABLE_RETRY_S, ErrorDetail, retry_after
-from serve_app.api.error_shape import error_reply
+from serve_app.api.errors.detail import BUG, UNAVAILABLE_RETRY_S, ErrorDetail, retry_after
+from serve_app.api.errors.shape import error_reply
 from serve_app.api.fields.variants import is_variant, wrong_field
 from serve_app.api.head_requests import allowed_methods
 from serve_app.api.intake.route import InvalidBodyError

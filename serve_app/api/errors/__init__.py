@@ -1,0 +1,1 @@
+"""Errors: what went wrong, and how each API says it."""
