@@ -3,10 +3,9 @@
 from dataclasses import replace
 
 from serve_app.api.chat.schema import ChatCompletion, ChatMessage, Completion, TextCompletion
-from serve_app.api.chat.tools import NamedToolChoice
+from serve_app.api.fields.tools import to_choice
 from serve_app.api.intake.ask import Ask
 from serve_app.api.service import Names
-from serve_app.core.tools import ToolChoice
 from serve_app.core.types.prompt import Message, Prompt, Sampling
 from serve_app.errors import RequestError
 
@@ -38,17 +37,10 @@ def _prompt(body: ChatCompletion, names: Names) -> Prompt:
         tuple(_message(number, message, names) for number, message in enumerate(body.messages)),
         sampling=sampling,
         tools=tuple(tool.to_core() for tool in tools),
-        tool_choice=_tool_choice(body),
+        tool_choice=to_choice(body.tool_choice, body.tools),
         parallel_tool_calls=body.parallel_tool_calls or not tools,
         response_format=None if form is None else form.to_core(),
     )
-
-
-def _tool_choice(body: ChatCompletion) -> ToolChoice | None:
-    choice = body.tool_choice
-    if not body.tools or choice is None or choice == "none":
-        return None
-    return choice.to_core() if isinstance(choice, NamedToolChoice) else choice
 
 
 def _message(number: int, message: ChatMessage, names: Names) -> Message:

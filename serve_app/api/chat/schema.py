@@ -7,10 +7,11 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, mo
 
 from serve_app.api.chat.parts import ContentPart
 from serve_app.api.chat.tolerated import IGNORED, NEUTRAL
-from serve_app.api.chat.tools import MAX_TOOLS, FunctionTool, NamedToolChoice, ResponseFormat, Turn, check_choice
+from serve_app.api.chat.tools import FunctionTool, NamedToolChoice, ResponseFormat, Turn
 from serve_app.api.fields.body import Body, Text
 from serve_app.api.fields.cascade_options import StreamedOptions
 from serve_app.api.fields.messages import FEW_MESSAGES
+from serve_app.api.fields.tools import MAX_TOOLS, check_choice
 from serve_app.core.types.prompt import Image, ReasoningEffort
 from serve_app.errors import quoted
 

@@ -1,7 +1,6 @@
 """Tools, calls of them, and the form of an answer: OpenAI's JSON -> core's types."""
 
-from collections.abc import Sequence
-from typing import Annotated, Literal, TypeAlias
+from typing import Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -9,15 +8,10 @@ from serve_app.api.chat.tolerated import IGNORED
 from serve_app.api.fields.arguments import readable_arguments
 from serve_app.api.fields.body import Body, Text
 from serve_app.api.fields.json_schema import JsonSchema
+from serve_app.api.fields.tools import MAX_TOOLS, Name
 from serve_app.core.tools import AnswerSchema, NamedTool, Tool
 from serve_app.core.tools import ResponseFormat as Format
 from serve_app.core.types.prompt import ToolCall
-from serve_app.errors import choices
-
-MAX_TOOLS = 128
-"""OpenAI's own limit."""
-
-Name: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
 class Function(Body):
@@ -81,21 +75,6 @@ class AssistantToolCall(Body):
     def to_core(self) -> ToolCall:
         """Return the call that the models are shown."""
         return ToolCall(self.id, self.function.name, readable_arguments(self.function.arguments))
-
-
-def check_choice(
-    names: Sequence[str], named: str | None, *, demanded: bool, noun: str = "functions", field: str = "tool_choice"
-) -> None:
-    """Raise ValueError if tools share a name, or if the choice (`named` or not) demands a call of none of them.
-
-    `noun` is the API's word for them, `field` that of the name in the choice.
-    """
-    if len(set(names)) < len(names):
-        raise ValueError(f"tools: two {noun} have the same name")
-    if demanded and not names:
-        raise ValueError("tool_choice: needs tools")
-    if named is not None and named not in names:
-        raise ValueError(f"{field}: no tool {named!r}. {choices(named, names)}")
 
 
 class NamedSchema(Body):

@@ -5,12 +5,11 @@ from dataclasses import replace
 
 from serve_app.api.chat.prompt import LEAST_TOP_P
 from serve_app.api.fields.arguments import readable_arguments
+from serve_app.api.fields.tools import to_choice
 from serve_app.api.intake.ask import Ask
 from serve_app.api.responses.items import FunctionCallItem, FunctionOutputItem, Item, MessageItem, text_of
 from serve_app.api.responses.schema import ResponseRequest
-from serve_app.api.responses.tools import NamedToolChoice
 from serve_app.core.text.characters import whole
-from serve_app.core.tools import ToolChoice
 from serve_app.core.types.answer import Generation
 from serve_app.core.types.prompt import Message, Prompt, Sampling, ToolCall
 from serve_app.errors import RequestError, quoted
@@ -24,7 +23,7 @@ def to_ask(body: ResponseRequest, conversation: Sequence[Message]) -> Ask:
         (*instructions, *conversation),
         sampling=_sampling(body),
         tools=tuple(tool.to_core() for tool in tools),
-        tool_choice=_tool_choice(body),
+        tool_choice=to_choice(body.tool_choice, body.tools),
         parallel_tool_calls=body.parallel_tool_calls or not tools,
         response_format=body.text.format.to_core(),
     )
@@ -67,13 +66,6 @@ def _add_call(messages: list[Message], call: ToolCall) -> None:
 def _check_made(call_id: str, made: set[str], field: str) -> None:
     if call_id not in made:
         raise RequestError(f"{field}: no function_call before has the call_id {quoted(call_id)}.", field)
-
-
-def _tool_choice(body: ResponseRequest) -> ToolChoice | None:
-    choice = body.tool_choice
-    if not body.tools or choice is None or choice == "none":
-        return None
-    return choice.to_core() if isinstance(choice, NamedToolChoice) else choice
 
 
 def _sampling(body: ResponseRequest) -> Sampling:

@@ -4,9 +4,9 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from serve_app.api.chat.tools import Name
 from serve_app.api.fields.body import Body, Text
 from serve_app.api.fields.json_schema import JsonSchema
+from serve_app.api.fields.tools import Name
 from serve_app.api.fields.variants import by_field, variant
 from serve_app.api.responses.tolerated import neutral_in
 from serve_app.core.tools import AnswerSchema, NamedTool, ResponseFormat, Tool
