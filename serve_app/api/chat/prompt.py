@@ -3,14 +3,12 @@
 from dataclasses import replace
 
 from serve_app.api.chat.schema import ChatCompletion, ChatMessage, Completion, TextCompletion
+from serve_app.api.fields.sampling import nucleus
 from serve_app.api.fields.tools import to_choice
 from serve_app.api.intake.ask import Ask
 from serve_app.api.service import Names
 from serve_app.core.types.prompt import Message, Prompt, Sampling
 from serve_app.errors import RequestError
-
-LEAST_TOP_P = 1e-6
-"""Stands for `top_p: 0`, which vLLM and samplers of a strict sum refuse: so small a nucleus is one token as well."""
 
 
 def to_ask(body: ChatCompletion, names: Names = "ignore") -> Ask:
@@ -63,11 +61,10 @@ def _speaker(message: ChatMessage) -> str:
 
 def _sampling(body: Completion, max_tokens: int | None, logprobs: bool, top_logprobs: int) -> Sampling:
     stop = (body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ())
-    top_p = LEAST_TOP_P if body.top_p == 0 else body.top_p
     return Sampling(
         max_tokens,
         body.temperature,
-        top_p,
+        nucleus(body.top_p),
         stop,
         body.seed,
         logprobs,

@@ -11,6 +11,7 @@ from serve_app.api.chat.tools import FunctionTool, NamedToolChoice, ResponseForm
 from serve_app.api.fields.body import Body, Text
 from serve_app.api.fields.cascade_options import StreamedOptions
 from serve_app.api.fields.messages import FEW_MESSAGES
+from serve_app.api.fields.sampling import MAX_TOKENS
 from serve_app.api.fields.tools import MAX_TOOLS, check_choice
 from serve_app.core.types.prompt import Image, ReasoningEffort
 from serve_app.errors import quoted
@@ -60,10 +61,6 @@ class ChatMessage(Turn):
         """Return all parts of a content with images, otherwise none."""
         parts = () if not isinstance(self.content, list) else tuple(part.to_core() for part in self.content)
         return parts if any(isinstance(part, Image) for part in parts) else ()
-
-
-MAX_TOKENS = 2**31 - 1
-"""The limit of the engines' own counters; a model stops at the end of its context anyway."""
 
 
 MAX_BIASES = 1024

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from serve_app.api.chat.prompt import LEAST_TOP_P
+from serve_app.api.fields.sampling import nucleus
 from serve_app.api.intake.ask import Ask
 from serve_app.api.messages.blocks import AnyMessage, AssistantMessage, UserMessage, joined
 from serve_app.api.messages.schema import Conversation, LimitedThinking, MessageRequest, turns
@@ -47,7 +47,7 @@ def _sampling(body: MessageRequest) -> Sampling:
     return Sampling(
         body.max_tokens,
         body.temperature,
-        LEAST_TOP_P if body.top_p == 0 else body.top_p,
+        nucleus(body.top_p),
         tuple(body.stop_sequences),
         reasoning_effort=_effort(body),
         max_reasoning_tokens=body.thinking.budget_tokens if isinstance(body.thinking, LimitedThinking) else None,

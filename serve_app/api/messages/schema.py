@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import Field, field_validator, model_validator
 
-from serve_app.api.chat.schema import MAX_TOKENS
 from serve_app.api.fields.body import Body, Text
 from serve_app.api.fields.cascade_options import CascadeOptions
 from serve_app.api.fields.json_schema import JsonSchema
 from serve_app.api.fields.messages import FEW_MESSAGES
+from serve_app.api.fields.sampling import MAX_TOKENS
 from serve_app.api.fields.tools import MAX_TOOLS, check_choice
 from serve_app.api.fields.variants import by_field, variant
 from serve_app.api.messages.blocks import AnyMessage, AssistantMessage, TaggedMessage, TextBlocks, UserMessage

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from serve_app.api.chat.prompt import LEAST_TOP_P
 from serve_app.api.fields.arguments import readable_arguments
+from serve_app.api.fields.sampling import nucleus
 from serve_app.api.fields.tools import to_choice
 from serve_app.api.intake.ask import Ask
 from serve_app.api.responses.items import FunctionCallItem, FunctionOutputItem, Item, MessageItem, text_of
@@ -69,11 +69,10 @@ def _check_made(call_id: str, made: set[str], field: str) -> None:
 
 
 def _sampling(body: ResponseRequest) -> Sampling:
-    top_p = LEAST_TOP_P if body.top_p == 0 else body.top_p
     return Sampling(
         body.max_output_tokens,
         body.temperature,
-        top_p,
+        nucleus(body.top_p),
         logprobs=body.logprobs,
         top_logprobs=body.top_logprobs,
         reasoning_effort=body.reasoning.effort,

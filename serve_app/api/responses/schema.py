@@ -4,10 +4,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from serve_app.api.chat.schema import MAX_TOKENS
 from serve_app.api.fields.body import Body, Text
 from serve_app.api.fields.cascade_options import CascadeOptions
 from serve_app.api.fields.messages import FEW_MESSAGES
+from serve_app.api.fields.sampling import MAX_TOKENS
 from serve_app.api.fields.tools import MAX_TOOLS, check_choice
 from serve_app.api.responses.items import Item, MessageItem
 from serve_app.api.responses.tolerated import IGNORED, NEUTRAL, Includable
