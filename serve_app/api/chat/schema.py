@@ -10,22 +10,18 @@ from serve_app.api.chat.tolerated import IGNORED, NEUTRAL
 from serve_app.api.chat.tools import FunctionTool, NamedToolChoice, ResponseFormat, Turn
 from serve_app.api.fields.body import Body, Text
 from serve_app.api.fields.cascade_options import StreamedOptions
-from serve_app.api.fields.messages import FEW_MESSAGES
+from serve_app.api.fields.messages import FEW_MESSAGES, MAX_PARTS
 from serve_app.api.fields.sampling import MAX_TOKENS
+from serve_app.api.fields.stream_options import StreamOptions
 from serve_app.api.fields.tools import MAX_TOOLS, check_choice
 from serve_app.core.types.prompt import Image, ReasoningEffort
 from serve_app.errors import quoted
 
 
-class StreamOptions(Body):
-    """OpenAI's `stream_options`."""
+class CompletionStreamOptions(StreamOptions):
+    """The same, for streams whose usage is optional."""
 
     include_usage: bool = False
-    include_obfuscation: Literal[False] = False
-
-
-MAX_PARTS = 1024
-"""Parts of one message."""
 
 
 class ChatMessage(Turn):
@@ -102,7 +98,7 @@ class Completion(Body):
     logit_bias: LogitBias = {}
     n: int = Field(1, ge=1, le=8, description="How many answers of the model whose answer is returned.")
     stream: bool = False
-    stream_options: StreamOptions | None = None
+    stream_options: CompletionStreamOptions | None = None
     user: str | None = None
     metadata: Annotated[dict[str, str], Field(max_length=16, fail_fast=True)] | None = None
     cascade: StreamedOptions = StreamedOptions()

@@ -6,6 +6,9 @@ from pydantic import BeforeValidator, ValidationInfo
 
 from serve_app.api.intake.limits import Limits
 
+MAX_PARTS = 1024
+"""Parts of one message."""
+
 
 def _check_number(value: Any, info: ValidationInfo) -> Any:
     if isinstance(info.context, Limits) and isinstance(value, list) and len(value) > info.context.max_messages:

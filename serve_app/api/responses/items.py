@@ -4,9 +4,9 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from serve_app.api.chat.schema import MAX_PARTS
 from serve_app.api.fields.arguments import readable_arguments
 from serve_app.api.fields.body import Body, Text
+from serve_app.api.fields.messages import MAX_PARTS
 from serve_app.api.fields.variants import by_field, variant
 from serve_app.api.responses.tolerated import IGNORED
 from serve_app.core.types.prompt import ToolCall

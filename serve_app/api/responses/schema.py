@@ -8,6 +8,7 @@ from serve_app.api.fields.body import Body, Text
 from serve_app.api.fields.cascade_options import CascadeOptions
 from serve_app.api.fields.messages import FEW_MESSAGES
 from serve_app.api.fields.sampling import MAX_TOKENS
+from serve_app.api.fields.stream_options import StreamOptions
 from serve_app.api.fields.tools import MAX_TOOLS, check_choice
 from serve_app.api.responses.items import Item, MessageItem
 from serve_app.api.responses.tolerated import IGNORED, NEUTRAL, Includable
@@ -15,12 +16,6 @@ from serve_app.api.responses.tools import FunctionTool, NamedToolChoice, TextCon
 from serve_app.core.types.prompt import ReasoningEffort
 
 LOGPROBS: Literal["message.output_text.logprobs"] = "message.output_text.logprobs"
-
-
-class StreamOptions(Body):
-    """OpenAI's `stream_options`."""
-
-    include_obfuscation: Literal[False] = False
 
 
 class Reasoning(Body):
