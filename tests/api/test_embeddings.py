@@ -10,12 +10,14 @@ import openai
 import pytest
 from openai.types import embedding_create_params
 
-from serve_app.api.embeddings.schema import INPUT, EmbeddingRequest
+from serve_app.api.embeddings.schema import EmbeddingRequest
 from serve_app.errors import SignalError
 
 from .serving import HANG, FakeService, until
 
 PATH = "/v1/embeddings"
+
+INPUT = "must be one string or up to 256, none of them empty; token lists are not honoured"
 
 
 def test_every_field_of_the_official_client_is_known_here() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from openai.types import chat, completion_create_params
 from openai.types.chat import completion_create_params as chat_create_params
 
-from serve_app.api.chat.schema import BIAS, PROMPTS, ChatCompletion, TextCompletion
+from serve_app.api.chat.schema import BIAS, ChatCompletion, TextCompletion
 from serve_app.api.chat.tolerated import IGNORED, NEUTRAL
 from serve_app.api.routes import build_api
 from serve_app.core.types.prompt import Message, Prompt, Sampling
@@ -196,6 +196,7 @@ async def test_half_a_surrogate_pair_is_no_character(http: Any, path: str, field
     assert error["message"].startswith(f"{param}: ")
 
 
+PROMPTS = "must be one string or up to 16, none of them empty; token lists are not honoured"
 BAD_BIASES: list[Any] = [
     [],
     [[1, 2]],

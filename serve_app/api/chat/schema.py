@@ -13,6 +13,7 @@ from serve_app.api.fields.cascade_options import StreamedOptions
 from serve_app.api.fields.messages import FEW_MESSAGES, MAX_PARTS
 from serve_app.api.fields.sampling import MAX_TOKENS
 from serve_app.api.fields.stream_options import StreamOptions
+from serve_app.api.fields.texts import as_list, up_to
 from serve_app.api.fields.tools import MAX_TOOLS, check_choice
 from serve_app.core.types.prompt import Image, ReasoningEffort
 from serve_app.errors import quoted
@@ -167,22 +168,12 @@ class ChatCompletion(Completion):
 
 MAX_PROMPTS = 16
 """Prompts in one request; each is a run of the cascade."""
-PROMPTS = f"must be one string or up to {MAX_PROMPTS}, none of them empty; token lists are not honoured"
 
 
 class TextCompletion(Completion):
     """`POST /v1/completions`: the prompt goes to the models as it is, without a chat template."""
 
-    prompt: Text | Annotated[list[Text], Field(max_length=MAX_PROMPTS, fail_fast=True)]
-
-    @field_validator("prompt", mode="before")
-    @classmethod
-    def _check_prompts(cls, value: Any) -> Any:
-        if isinstance(value, list) and not 0 < len(value) <= MAX_PROMPTS:
-            raise ValueError(PROMPTS)
-        if not all(isinstance(text, str) and text for text in (value if isinstance(value, list) else [value])):
-            raise ValueError(PROMPTS)
-        return value
+    prompt: Annotated[Text | Annotated[list[Text], Field(max_length=MAX_PROMPTS, fail_fast=True)], up_to(MAX_PROMPTS)]
 
     @model_validator(mode="after")
     def _one_streams(self) -> Self:
@@ -193,4 +184,4 @@ class TextCompletion(Completion):
     @property
     def prompts(self) -> list[str]:
         """Return all prompts, often one."""
-        return [self.prompt] if isinstance(self.prompt, str) else self.prompt
+        return as_list(self.prompt)
