@@ -1,9 +1,10 @@
 """Answers as OpenAI's completions: whole responses and chunks of streams."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from uuid import uuid4
 
+from serve_app.api.answering.logprobs import logprobs_json
 from serve_app.api.chat.progress import progress_json
 from serve_app.api.chat.schema import ChatCompletion, TextCompletion
 from serve_app.api.encoding import KEEPALIVE, event
@@ -13,8 +14,7 @@ from serve_app.core.cost import ModelCost
 from serve_app.core.record import DecisionRecord, Usage
 from serve_app.core.record_json import JsonObject, to_json
 from serve_app.core.running.progress import Watched
-from serve_app.core.text.characters import utf8
-from serve_app.core.types.answer import Delta, Generation, TokenLogprob
+from serve_app.core.types.answer import Delta, Generation
 from serve_app.engines.wire.message import tool_calls_json
 
 
@@ -122,15 +122,6 @@ def _answer(answer: Generation) -> JsonObject:
 
 def _logprobs(answer: Generation) -> JsonObject | None:
     return None if answer.logprobs is None else {"content": logprobs_json(answer.logprobs), "refusal": None}
-
-
-def logprobs_json(logprobs: Iterable[TokenLogprob]) -> list[JsonObject]:
-    """Return the tokens with their log-probabilities, and with the likeliest others if they were asked for."""
-    return [_token(item) | {"top_logprobs": [_token(other) for other in item.alternatives]} for item in logprobs]
-
-
-def _token(item: TokenLogprob) -> JsonObject:
-    return {"token": item.token, "logprob": item.logprob, "bytes": list(utf8(item.token))}
 
 
 def _usage(usage: Usage) -> JsonObject:

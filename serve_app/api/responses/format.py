@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 from uuid import uuid4
 
-from serve_app.api.chat.format import logprobs_json
+from serve_app.api.answering.logprobs import logprobs_json
 from serve_app.api.encoding import KEEPALIVE
 from serve_app.api.errors.detail import ErrorDetail
 from serve_app.api.responses.output import OutputStream, end_status, output_items
