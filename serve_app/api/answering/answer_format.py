@@ -53,3 +53,11 @@ class AnswerFormat(Protocol):
     def failed(self, detail: ErrorDetail, record: DecisionRecord | None) -> Iterable[bytes]:
         """Yield the events of a failure after the stream has opened; without a record it is the server's own fault."""
         ...
+
+
+class WithoutProgress:
+    """The part of an `AnswerFormat` whose requests cannot ask how the cascade goes on."""
+
+    def progress(self, watched: Watched, costs: Mapping[str, ModelCost]) -> Iterable[bytes]:
+        """Yield nothing."""
+        return ()

@@ -1,18 +1,17 @@
 """Answers as Anthropic's messages: whole responses and events of streams."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from uuid import uuid4
 
+from serve_app.api.answering.answer_format import WithoutProgress
 from serve_app.api.encoding import event
 from serve_app.api.errors.detail import ErrorDetail
 from serve_app.api.fields.arguments import readable_arguments
 from serve_app.api.messages.errors import error_json
 from serve_app.api.messages.schema import MessageRequest
-from serve_app.core.cost import ModelCost
 from serve_app.core.record import DecisionRecord, Usage
 from serve_app.core.record_json import JsonObject, to_json
-from serve_app.core.running.progress import Watched
 from serve_app.core.types.answer import Delta, FinishReason, Generation
 from serve_app.core.types.prompt import ToolCall
 
@@ -20,7 +19,7 @@ STOP_REASONS: dict[FinishReason, str] = {"stop": "end_turn", "length": "max_toke
 """No engine says whether it ended by itself or at a stop sequence, so `stop_sequence` is never given."""
 
 
-class MessageFormat:
+class MessageFormat(WithoutProgress):
     """The words of one message, with its id and the block of its stream that is open; an `AnswerFormat`."""
 
     field_names = {
@@ -67,10 +66,6 @@ class MessageFormat:
         if delta.text:
             yield from self._within("text", {"type": "text", "text": ""})
             yield self._delta({"type": "text_delta", "text": delta.text})
-
-    def progress(self, watched: Watched, costs: Mapping[str, ModelCost]) -> Iterator[bytes]:
-        """Yield nothing: requests of this API cannot ask for it."""
-        yield from ()
 
     def ending(self, answers: Sequence[Generation], usage: Usage, record: DecisionRecord) -> Iterator[bytes]:
         """Yield the calls, then why the message ended, with the usage and the record."""

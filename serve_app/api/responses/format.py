@@ -1,20 +1,19 @@
 """Answers as OpenAI's responses: whole ones and the typed events of streams."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 from uuid import uuid4
 
+from serve_app.api.answering.answer_format import WithoutProgress
 from serve_app.api.answering.logprobs import logprobs_json
 from serve_app.api.encoding import KEEPALIVE
 from serve_app.api.errors.detail import ErrorDetail
 from serve_app.api.responses.output import OutputStream, end_status, output_items
 from serve_app.api.responses.schema import ResponseRequest
 from serve_app.api.responses.tools import NamedToolChoice
-from serve_app.core.cost import ModelCost
 from serve_app.core.record import DecisionRecord, Usage
 from serve_app.core.record_json import JsonObject, to_json
-from serve_app.core.running.progress import Watched
 from serve_app.core.types.answer import Delta, Generation
 
 Keep: TypeAlias = Callable[[str, JsonObject, Generation], bool]
@@ -30,7 +29,7 @@ FIELD_NAMES = {
 }
 
 
-class ResponsesFormat:
+class ResponsesFormat(WithoutProgress):
     """The words of one response, with its id and time; an `AnswerFormat`. `keep` is None if it is not to be kept."""
 
     field_names = FIELD_NAMES
@@ -65,10 +64,6 @@ class ResponsesFormat:
             yield from self._stream.text("reasoning_text", delta.reasoning)
         if delta.text:
             yield from self._stream.text("output_text", delta.text)
-
-    def progress(self, watched: Watched, costs: Mapping[str, ModelCost]) -> Iterator[bytes]:
-        """Yield nothing: requests of this API cannot ask for it."""
-        yield from ()
 
     def ending(self, answers: Sequence[Generation], usage: Usage, record: DecisionRecord) -> Iterator[bytes]:
         """Yield the end of the text, the calls, and the whole response with the record; it is kept."""
