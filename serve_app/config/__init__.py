@@ -2,6 +2,7 @@
 
 from serve_app.config.app import AppConfig
 from serve_app.config.cascades.cascade import TARGET_TIMEOUT_S, CascadeConfig, TierConfig
+from serve_app.config.cascades.views import ViewConfig
 from serve_app.config.metrics import MetricConfig
 from serve_app.config.models import (
     DeployedFacts,
@@ -18,7 +19,6 @@ from serve_app.config.models import (
 )
 from serve_app.config.router_settings import Calibrated, RouterSettings
 from serve_app.config.services import AccessConfig, CorsConfig, ScorerConfig, TracingConfig
-from serve_app.config.views import ViewConfig
 
 __all__ = [
     "TARGET_TIMEOUT_S",

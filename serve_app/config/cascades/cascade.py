@@ -14,8 +14,8 @@ from serve_app.config.cascades.remedies import (
     nothing,
     spelled_out,
 )
+from serve_app.config.cascades.views import ViewConfig
 from serve_app.config.deployment import Strict
-from serve_app.config.views import ViewConfig
 from serve_app.core.deciding.carried import newly_asked
 from serve_app.core.deciding.skip import SkipPolicy
 from serve_app.core.types.policy import StandIn
