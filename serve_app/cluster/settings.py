@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, PositiveInt, ValidationError, model_validator
 
 from serve_app import __version__
-from serve_app.config.deployment import Strict
 from serve_app.config.explain import explain
+from serve_app.config.strict import Strict
 from serve_app.config.yaml_file import read_yaml
 from serve_app.core.secrecy import holds_secret, names_secret
 from serve_app.errors import ConfigError

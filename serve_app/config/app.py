@@ -10,10 +10,11 @@ from pydantic import AfterValidator, Field, ValidationError, field_validator, mo
 from serve_app.config.cascades.cascade import MEMBER_TIMEOUT_S, TARGET_TIMEOUT_S, CascadeConfig, TierConfig
 from serve_app.config.cascades.samples import all_samples
 from serve_app.config.checking.names import faults
-from serve_app.config.deployment import Autoscaling, DeploymentOptions, Strict
+from serve_app.config.deployment import Autoscaling, DeploymentOptions
 from serve_app.config.metrics import MetricConfig
 from serve_app.config.models import DeployedModel, ModelConfig, VllmLoraModel, VllmModel
 from serve_app.config.services import BleurtSettings, RouterConfig, ScorerConfig, SignalSettings
+from serve_app.config.strict import Strict
 from serve_app.core.sampling import Sample, base_name
 from serve_app.core.types.policy import Tier
 from serve_app.engines import WeightsSettings

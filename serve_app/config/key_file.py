@@ -16,8 +16,8 @@ import yaml
 from filelock import FileLock
 from pydantic import AfterValidator, Field, PositiveInt, ValidationError, model_validator
 
-from serve_app.config.deployment import Strict
 from serve_app.config.explain import explain
+from serve_app.config.strict import Strict
 from serve_app.config.yaml_file import read_yaml
 from serve_app.errors import ConfigError, choices
 

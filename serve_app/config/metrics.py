@@ -5,7 +5,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from serve_app.config.cascades.views import ViewConfig
-from serve_app.config.deployment import Strict
+from serve_app.config.strict import Strict
 
 LEARNED = ("bertscore", "comet")
 """Metrics whose packages the `environment` must have."""

@@ -4,7 +4,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from serve_app.config.deployment import ActorOptions, Autoscaling, DeploymentOptions, Strategy, Strict, options_of
+from serve_app.config.deployment import ActorOptions, Autoscaling, DeploymentOptions, Strategy, options_of
+from serve_app.config.strict import Strict
 
 AUTO = {"min_replicas": 1, "max_replicas": 100}
 """Ray Serve's bounds for `num_replicas: auto`."""

@@ -6,7 +6,7 @@ from pydantic import Field, NonNegativeInt, model_validator
 
 from serve_app.config.app import AppConfig
 from serve_app.config.cascades.cascade import check_lower
-from serve_app.config.deployment import Strict
+from serve_app.config.strict import Strict
 from serve_app.core.deciding.exchange import ExchangePoint
 from serve_app.core.deciding.histogram import Histogram
 from serve_app.errors import choices

@@ -8,9 +8,10 @@ from typing import Any, Literal, Self, TypeVar
 from pydantic import BaseModel, Field, ModelWrapValidatorHandler, PrivateAttr, ValidationError, model_validator
 
 from serve_app.config import AppConfig, RouterSettings
-from serve_app.config.deployment import DeploymentOptions, Strict
+from serve_app.config.deployment import DeploymentOptions
 from serve_app.config.explain import explain
 from serve_app.config.overrides import DeploymentOverride
+from serve_app.config.strict import Strict
 from serve_app.config.yaml_file import parse_yaml, read_yaml
 from serve_app.core.loopback import is_loopback
 from serve_app.errors import ConfigError, WeightsError, choices

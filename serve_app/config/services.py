@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
-from serve_app.config.deployment import DeploymentOptions, Strict
+from serve_app.config.deployment import DeploymentOptions
+from serve_app.config.strict import Strict
 from serve_app.signals import BleurtConfig, SharedSignalConfig
 
 

@@ -8,8 +8,9 @@ from typing import Any, Self
 import yaml
 from pydantic import Field, PositiveInt, ValidationError, model_validator
 
-from serve_app.config.deployment import Resources, Strict
+from serve_app.config.deployment import Resources
 from serve_app.config.explain import explain
+from serve_app.config.strict import Strict
 from serve_app.config.yaml_file import read_yaml
 from serve_app.errors import ConfigError
 from serve_app.planning.feasibility import NodeGroup

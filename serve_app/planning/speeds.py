@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pydantic import PositiveInt, ValidationError
 
 from serve_app.config import AppConfig
-from serve_app.config.deployment import Strict
 from serve_app.config.explain import explain
+from serve_app.config.strict import Strict
 from serve_app.engines.replay.gpu_model import BatchSpeed
 from serve_app.errors import ConfigError, choices
 from serve_app.planning.simulation import ModelFleet

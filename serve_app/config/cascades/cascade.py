@@ -15,7 +15,7 @@ from serve_app.config.cascades.remedies import (
     spelled_out,
 )
 from serve_app.config.cascades.views import ViewConfig
-from serve_app.config.deployment import Strict
+from serve_app.config.strict import Strict
 from serve_app.core.deciding.carried import newly_asked
 from serve_app.core.deciding.skip import SkipPolicy
 from serve_app.core.types.policy import StandIn

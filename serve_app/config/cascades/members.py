@@ -4,7 +4,7 @@ from typing import Annotated, Any, Self, TypeAlias
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from serve_app.config.deployment import Strict
+from serve_app.config.strict import Strict
 from serve_app.core.sampling import Sample
 
 MOST_SAMPLES = 64

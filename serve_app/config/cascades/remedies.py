@@ -5,7 +5,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
-from serve_app.config.deployment import Strict
+from serve_app.config.strict import Strict
 from serve_app.core.speculation import SpeculationPolicy
 
 

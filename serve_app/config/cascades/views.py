@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
-from serve_app.config.deployment import Strict
+from serve_app.config.strict import Strict
 from serve_app.core.views.options import takes
 from serve_app.core.views.view import Normalise, Strip, View
 
