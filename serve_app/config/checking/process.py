@@ -8,10 +8,10 @@ import json
 import sys
 from pathlib import Path
 
-from serve_app.config.checking.confinement import confine, end_with_reader, limit
 from serve_app.config.checking.report import report
 from serve_app.config.ray_rules import load, loads
 from serve_app.config.serve_file import SHIPPED
+from serve_app.confinement.limits import confine, end_with_reader, limit
 from serve_app.core.record_json import JsonObject
 from serve_app.errors import ConfigError
 

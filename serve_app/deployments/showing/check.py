@@ -4,8 +4,8 @@ import asyncio
 import json
 from collections.abc import Sequence
 
+from serve_app.confinement.child import command_of, started, why_ended
 from serve_app.core.record_json import JsonObject
-from serve_app.deployments.showing.child import command_of, started, why_ended
 
 COMMAND = command_of("serve_app.config.checking.process")
 TIME_LIMIT_S = 60.0

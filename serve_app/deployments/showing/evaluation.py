@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 
 from serve_app.api.encoding import event
-from serve_app.deployments.showing.child import command_of, started, why_ended
+from serve_app.confinement.child import command_of, started, why_ended
 
 COMMAND = command_of("serve_app.evaluation.evaluate.upload.process")
 TIME_LIMIT_S = 300.0

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from serve_app.config.checking.confinement import refuse
 from serve_app.config.checking.process import MOST_CHARACTERS, MOST_LINES, checked
+from serve_app.confinement.limits import refuse
 
 HEAD = "applications:\n  - import_path: serve_app.app:build_app\n"
 VALID = HEAD + (

@@ -2,7 +2,7 @@
 
 Events are JSON objects: `step` with what is done now, as it goes on, and at last `report` with what
 `cascade evaluate --report` writes to report.json and `notes` on what was left out, or a `problem` in a sentence.
-The process is limited, and opens and connects to nothing (see `config.checking.confinement`).
+The process is limited, and opens and connects to nothing (see `confinement.limits`).
 """
 
 import json
@@ -10,8 +10,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO
 
-from serve_app.config.checking.confinement import confine, end_with_reader, limit
-from serve_app.config.checking.memory import fair_share
+from serve_app.confinement.limits import confine, end_with_reader, limit
+from serve_app.confinement.memory import fair_share
 from serve_app.core.record_json import JsonObject
 from serve_app.errors import CascadeError, WeightsError
 from serve_app.evaluation.analysis.json_values import plain

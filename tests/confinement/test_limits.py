@@ -3,14 +3,14 @@
 import subprocess
 import sys
 
-from serve_app.config.checking import confinement
+from serve_app.confinement import limits
 
 # Without the package around it, whose imports take a second.
 PROGRAM = "import runpy, sys, time; own = runpy.run_path(sys.argv[1]); {}"
 
 
 def command(code: str) -> list[str]:
-    return [sys.executable, "-S", "-c", PROGRAM.format(code), confinement.__file__]
+    return [sys.executable, "-S", "-c", PROGRAM.format(code), limits.__file__]
 
 
 def test_it_is_ended_before_any_other_if_memory_is_short() -> None:

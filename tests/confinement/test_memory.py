@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from serve_app.config.checking.memory import fair_share
+from serve_app.confinement.memory import fair_share
 
 GB = 1_000_000_000
 
