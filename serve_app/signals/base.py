@@ -9,8 +9,8 @@ from typing import ClassVar, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from serve_app.core.deciding.signal_range import Range
 from serve_app.core.types.policy import Blend, Matrix, Scores
+from serve_app.core.types.signal_range import Range
 
 Features = TypeVar("Features")
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from serve_app.core.deciding.signal_range import Range
+from serve_app.core.types.signal_range import Range
 from serve_app.signals.base import LexicalSignal, SignalOptions
 
 Tokenizer = Callable[[str], list[str]]

@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeAlias, TypeGuard
 
 from pydantic import Field
 
-from serve_app.core.deciding.signal_range import Range
+from serve_app.core.types.signal_range import Range
 from serve_app.signals import bleu, bleurt, chrf, exact, json_leaves, rouge, sbert
 from serve_app.signals.base import CompositeOptions, Signal
 from serve_app.signals.bleu import BleuConfig

@@ -8,9 +8,9 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from serve_app.core.deciding.signal_range import Range
 from serve_app.core.types.answer import Generation
 from serve_app.core.types.policy import Confidence
+from serve_app.core.types.signal_range import Range
 from serve_app.errors import SignalError
 from serve_app.signals.base import Options, SignalOptions
 

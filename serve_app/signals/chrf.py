@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
-from serve_app.core.deciding.signal_range import Range
+from serve_app.core.types.signal_range import Range
 from serve_app.signals.base import LexicalSignal, SignalOptions
 
 _PUNCTUATION = frozenset("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")

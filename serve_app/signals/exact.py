@@ -4,7 +4,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
-from serve_app.core.deciding.signal_range import Range
+from serve_app.core.types.signal_range import Range
 from serve_app.signals.base import LexicalSignal, SignalOptions
 
 _WRAPPING = frozenset("\"'`*¿¡")

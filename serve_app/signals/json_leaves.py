@@ -22,7 +22,7 @@ import re
 from collections.abc import Sequence
 from typing import ClassVar, Literal, TypeAlias
 
-from serve_app.core.deciding.signal_range import Range
+from serve_app.core.types.signal_range import Range
 from serve_app.signals.base import LexicalSignal, SignalOptions
 
 Json: TypeAlias = dict[str, "Json"] | list["Json"] | str

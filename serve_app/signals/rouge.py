@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from serve_app.core.deciding.signal_range import Range
+from serve_app.core.types.signal_range import Range
 from serve_app.signals.base import LexicalSignal, SignalOptions
 
 Tokenizer = Callable[[str], list[str]]

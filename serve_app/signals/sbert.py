@@ -9,10 +9,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from serve_app.core.deciding.signal_range import Range
 from serve_app.core.options import OPERATIONAL
 from serve_app.core.text.characters import whole
 from serve_app.core.types.policy import Embedding, Matrix, Scores
+from serve_app.core.types.signal_range import Range
 from serve_app.errors import SignalError
 from serve_app.signals.base import SignalOptions, TextSignal, freeze
 from serve_app.torch_models import quiet

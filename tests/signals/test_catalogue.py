@@ -5,7 +5,7 @@ from math import inf, nan
 import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from serve_app.core.deciding.signal_range import Range
+from serve_app.core.types.signal_range import Range
 from serve_app.errors import SignalError
 from serve_app.signals import (
     DEFAULT_SIGNALS,

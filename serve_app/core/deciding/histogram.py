@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 
-from serve_app.core.deciding.signal_range import Range
 from serve_app.core.record_json import JsonObject
+from serve_app.core.types.signal_range import Range
 
 BINS = 40
 

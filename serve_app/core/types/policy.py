@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from math import exp, inf
 from typing import Literal, TypeAlias
 
-from serve_app.core.deciding.signal_range import Range
 from serve_app.core.types.answer import Generation
+from serve_app.core.types.signal_range import Range
 from serve_app.core.views.view import View
 
 Matrix: TypeAlias = tuple[tuple[float, ...], ...]

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from serve_app.core.deciding.agreement import resolved, survivors
 from serve_app.core.deciding.deferral import decide
 from serve_app.core.deciding.early import Settled, settled, worth_scoring
-from serve_app.core.deciding.signal_range import Range
 from serve_app.core.types.answer import Answer
 from serve_app.core.types.policy import Blend, Matrix, Tier
+from serve_app.core.types.signal_range import Range
 from tests.core.deciding.worlds import COSINE, EXACT, FAILED, LEXICAL, judged, matrix, said, worlds
 
 TRIO = Tier(("a", "b", "c"), signal="exact", threshold=0.5, signal_range=EXACT)

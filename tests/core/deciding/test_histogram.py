@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serve_app.core.deciding.histogram import BINS, Histogram
-from serve_app.core.deciding.signal_range import Range
+from serve_app.core.types.signal_range import Range
 
 VALUES = st.lists(st.floats(-1e9, 1e9), max_size=30)
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_app.core.deciding.signal_range import Range
+from serve_app.core.types.signal_range import Range
 
 COSINE, EXACT = Range(-1, 1, "angles"), Range(0, 1, "equality")
 VECTORS = st.lists(st.floats(-1, 1), min_size=3, max_size=3).filter(lambda vector: max(map(abs, vector)) > 0.01)
