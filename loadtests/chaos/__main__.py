@@ -34,7 +34,7 @@ from loadtests.chaos.faults import DISK, FAULTS, World
 from loadtests.chaos.judge import Window, complaints, decisions
 from loadtests.chaos.load import Load
 from loadtests.chaos.raylets import Raylets, small_disk
-from loadtests.chaos.report import markdown, rows, whole
+from loadtests.chaos.report import markdown, report_json, rows
 from loadtests.chaos.schedule import schedule
 from loadtests.processes import Usage, usages
 
@@ -89,7 +89,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
         problems = left_behind(raylets, backend) + grown(before, usages())
         problems += complaints(load.sent, decisions(raylets.logs), windows)
         if options.report:
-            seen = whole(load.sent, windows, seed=options.seed, rate=options.rate, problems=problems)
+            seen = report_json(load.sent, windows, seed=options.seed, rate=options.rate, problems=problems)
             options.report.write_text(json.dumps(seen, indent=1), encoding="utf-8")
     console.print(markdown(rows(load.sent, windows)), soft_wrap=True, markup=False)
     console.print(

@@ -61,7 +61,7 @@ def _cell(name: str, value: Any) -> str:
     return f"{value:.1f}" if isinstance(value, float) else str(value)
 
 
-def whole(sent: Sequence[Sent], windows: Sequence[Window], **facts: Any) -> dict[str, Any]:
+def report_json(sent: Sequence[Sent], windows: Sequence[Window], **facts: Any) -> dict[str, Any]:
     """Return everything, for JSON."""
     return {
         **facts,

@@ -236,7 +236,7 @@ class Engine(Protocol):
         ...
 
 
-async def whole(items: AsyncGenerator[Delta | Generation, None]) -> Generation:
+async def last_generation(items: AsyncGenerator[Delta | Generation, None]) -> Generation:
     """Return the answer at the end of a stream, for engines that always stream."""
     async with aclosing(items):
         async for item in items:

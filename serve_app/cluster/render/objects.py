@@ -61,7 +61,7 @@ def assemble(file: ServeFile, settings: Settings, serve_config: str) -> Objects:
         groups=groups,
         common=[("namespace", [_namespace(settings)]), ("network", network.base_policies(settings))],
         own=[(name, bodies) for name, bodies in own if bodies],
-        service=rayservice.whole(settings, file, groups, serve_config),
+        service=rayservice.with_config(settings, file, groups, serve_config),
     )
 
 

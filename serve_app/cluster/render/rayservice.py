@@ -44,7 +44,7 @@ def base(settings: Settings) -> Manifest:
     }
 
 
-def whole(settings: Settings, file: ServeFile, groups: list[WorkerGroup], serve_config: str) -> Manifest:
+def with_config(settings: Settings, file: ServeFile, groups: list[WorkerGroup], serve_config: str) -> Manifest:
     """Return the base with a config, and the overlay's upgrades and fault tolerance."""
     args = file.application.args
     # Replicas end their requests while Ray drains the node, Ray drains while Kubernetes waits for the pod.

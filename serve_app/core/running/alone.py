@@ -27,10 +27,10 @@ async def _deltas(calls: Calls, key: Key) -> AsyncGenerator[Delta, None]:
     await calls.settle([key], CANCELLED)
     [answer] = calls.answers([key])
     if isinstance(answer, Generation) and not calls.streamed(key):
-        yield whole(answer)
+        yield as_delta(answer)
 
 
-def whole(answer: Answer) -> Delta:
+def as_delta(answer: Answer) -> Delta:
     """Return a whole answer, which is no failure, as one piece."""
     assert isinstance(answer, Generation)
     return Delta(answer.text, answer.prompt_tokens, answer.completion_tokens, reasoning=answer.reasoning)

@@ -6,7 +6,7 @@ from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from typing import TypeAlias
 
-from serve_app.core.running.alone import ask_alone, whole
+from serve_app.core.running.alone import as_delta, ask_alone
 from serve_app.core.running.budget import unaffordable
 from serve_app.core.running.calls import CANCELLED, Calls
 from serve_app.core.running.comparison import Comparison
@@ -79,7 +79,7 @@ async def _events(run: Run, calls: Calls) -> AsyncGenerator[Event, None]:
         if result.decision.accepted:
             accepted = _selected(result)
             assert accepted is not None
-            yield whole(accepted.answer)
+            yield as_delta(accepted.answer)
             await calls.close(_ANSWERED)
             yield await _with_choices(run, calls, tier, _outcome(run, accepted))
             return
@@ -92,7 +92,7 @@ async def _events(run: Run, calls: Calls) -> AsyncGenerator[Event, None]:
     best = _best_so_far(run)
     if isinstance(last.answer, Failure) and best is not None:
         tier, call = best
-        yield whole(call.answer)
+        yield as_delta(call.answer)
         yield await _with_choices(run, calls, tier, _outcome(run, call, replaced=last.answer))
     else:
         yield await _with_choices(run, calls, run.tiers[-1], _outcome(run, last))
@@ -237,7 +237,7 @@ async def _ask_member(run: Run, calls: Calls, member: str) -> AsyncGenerator[Eve
         run.precheck, run.first_text_s = replace(run.precheck, verdict=None), None
         return
     if isinstance(answer, Generation) and not calls.streamed(key):
-        yield whole(answer)
+        yield as_delta(answer)
     decision = Decision(True, "skipped", selected=0)
     result = TierResult(tier, (Call(member, answer),), decision, elapsed_s=run.clock() - started)
     run.results.append(result)

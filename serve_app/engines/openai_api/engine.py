@@ -23,7 +23,7 @@ from typing import Any
 
 from serve_app.core.types.answer import Delta, Generation
 from serve_app.core.types.prompt import Prompt
-from serve_app.engines.base import EngineCounters, Meter, whole
+from serve_app.engines.base import EngineCounters, Meter, last_generation
 from serve_app.engines.openai_api.config import NoKeyError, OpenAiApiConfig, read_key
 from serve_app.engines.openai_api.errors import translated
 from serve_app.engines.openai_api.events import clean_events
@@ -54,7 +54,7 @@ class OpenAiApiEngine:
         return cls(config, _client(config))
 
     async def generate(self, prompt: Prompt, meter: Meter) -> Generation:
-        return await whole(self.stream(prompt, meter))
+        return await last_generation(self.stream(prompt, meter))
 
     async def stream(self, prompt: Prompt, meter: Meter) -> AsyncGenerator[Delta | Generation, None]:
         config = self._config

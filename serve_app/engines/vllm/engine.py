@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 from serve_app.core.types.answer import Delta, Generation
 from serve_app.core.types.prompt import Prompt
-from serve_app.engines.base import EngineCounters, Meter, whole
+from serve_app.engines.base import EngineCounters, Meter, last_generation
 from serve_app.engines.running.slots import Slots
 from serve_app.engines.running.stopping import within
 from serve_app.engines.vllm.config import VllmConfig, llm_config_kwargs
@@ -131,7 +131,7 @@ class VllmEngine:
         return VllmEngine(self._config, name, self._server, self._tally, group=self._group, slots=self._slots)
 
     async def generate(self, prompt: Prompt, meter: Meter) -> Generation:
-        return await whole(self.stream(prompt, meter))
+        return await last_generation(self.stream(prompt, meter))
 
     async def stream(self, prompt: Prompt, meter: Meter) -> AsyncGenerator[Delta | Generation, None]:
         async with self._slots.taken(meter):
