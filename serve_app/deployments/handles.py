@@ -156,17 +156,17 @@ class ScorerHandle:
         breakers: Mapping[str, CircuitBreaker],
     ) -> None:
         self._breakers = breakers
-        self._prompts = breakers["Scorer"].apart()
+        self._prompts = breakers["Scorer"].closed_copy()
         self._shared = shared.options(method_name="score")
         self._encoders = shared.options(method_name="embed")
         self._isolated = {signal: handle.options(method_name="score") for signal, handle in isolated.items()}
         self._timeout_s = timeout_s
         self._liveness = liveness
 
-    def apart(self) -> "ScorerHandle":
-        """Return the same scorers with breakers of its own: who tries long texts cannot have comparisons left out."""
+    def with_own_breakers(self) -> "ScorerHandle":
+        """Return the same scorers with other breakers: trials of long texts must not cut off comparisons."""
         handle = copy(self)
-        handle._breakers = {name: breaker.apart() for name, breaker in self._breakers.items()}
+        handle._breakers = {name: breaker.closed_copy() for name, breaker in self._breakers.items()}
         return handle
 
     async def score(self, signal: str, texts: Sequence[str], since: int = 0) -> Scores:

@@ -74,13 +74,13 @@ class Policies:
         skipped = run.skipped or (outcome is not None and outcome.skipped)
         if skipped or any(result.tier.stands_in_for is not None for result in results):
             return None
-        return self.calibrations.get(model) if self.hold_for(model, run) else None
+        return self.calibrations.get(model) if self.in_force_for(model, run) else None
 
     def shed_calibration(self, model: str) -> str | None:
         """Return the id of the calibration that a cascade's thresholds under pressure come from, or None."""
         return self.calibrations.get(model) if model in self._shed_calibrated else None
 
-    def hold_for(self, model: str, run: Run) -> bool:
+    def in_force_for(self, model: str, run: Run) -> bool:
         """Return whether the request had the policy of its cascade, and did not override it.
 
         When a tier stops waiting for answers that can change nothing is no part of the policy.

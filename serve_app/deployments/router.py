@@ -117,7 +117,9 @@ class Router:
         self._speculations = Speculations(config, self._costs, speeds, self._protection.idle)
         self._policies = Policies(config)
         lexical = LexicalScorer(config.standing_in(), config.scorer.inline_characters)
-        self._playground = ConfiguredPlayground(config, self._policies, _scorer(config, remote.apart()), lexical)
+        self._playground = ConfiguredPlayground(
+            config, self._policies, _scorer(config, remote.with_own_breakers()), lexical
+        )
         self._builder = RunBuilder(
             config,
             self._policies,
@@ -189,11 +191,11 @@ class Router:
         self._shedding.check(ask.model, ask.options)
         run = self._builder.build(ask)
         key = self._cache.key(ask, run, self._policies.calibration(ask.model, run))
-        begins = key is None or not self._cache.answers(ask.model, key)
+        begins = key is None or not self._cache.has_answer(ask.model, key)
         if begins and self._shedding.shed(ask.model, run, ask.options) and key is not None:
             # Requests under pressure may share a run with each other, and with no others.
             key = self._cache.key(ask, run, None)
-            begins = key is None or not self._cache.answers(ask.model, key)
+            begins = key is None or not self._cache.has_answer(ask.model, key)
         if begins and (full := self._protection.full(run.first, run.caller)) is not None:
             self._instruments.record(REJECTED, 1, full)
             raise self._protection.overloaded(full, run.caller)
@@ -223,7 +225,7 @@ class Router:
         self._protection.leave(run)
         self._shedding.observe()
         self._sessions.ended(model, options.session, run, outcome)
-        if self._policies.hold_for(model, run) and (outcome is None or outcome.cached is None):
+        if self._policies.in_force_for(model, run) and (outcome is None or outcome.cached is None):
             self._speculations.ended(model, run)
         self._measure(model, run, outcome)
         if shared and self._cache.has(model):

@@ -74,7 +74,7 @@ class AnswerCache:
                 return None
         return request_key(ask.model, run, calibration, run.caller)
 
-    def answers(self, cascade: str, key: bytes) -> bool:
+    def has_answer(self, cascade: str, key: bytes) -> bool:
         """Return whether an answer is kept or being made, so that such a request asks no model for now."""
         return key in self._kept[cascade] or self._flights.get(key) is not None
 

@@ -66,7 +66,7 @@ class RunBuilder:
             caller=ask.caller.name,
             speeds=self.speeds,
         )
-        if options.skip and not options.include_answers and self.policies.hold_for(model, run):
+        if options.skip and not options.include_answers and self.policies.in_force_for(model, run):
             run.prechecker = self.prechecks.of(model, tiers)
         return run
 

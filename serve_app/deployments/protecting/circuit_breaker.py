@@ -40,8 +40,8 @@ class CircuitBreaker:
         self._opened: float | None = None
         self._trial: Trial | None = None
 
-    def apart(self) -> "CircuitBreaker":
-        """Return a closed breaker by the same rules, which hears of other calls."""
+    def closed_copy(self) -> "CircuitBreaker":
+        """Return a closed breaker by the same rules, for other calls."""
         return CircuitBreaker(self._config, self._clock)
 
     @property

@@ -106,7 +106,7 @@ class TestKept:
         bench.model.answer()
         await first
         bench.now = 90.0
-        assert bench.cache.answers("default", KEY)
+        assert bench.cache.has_answer("default", KEY)
         second = bench.ask()
         await second
         assert len(bench.model.calls) == 1
@@ -135,7 +135,7 @@ class TestKept:
         await settled()
         bench.model.answer()
         await first
-        assert not bench.cache.answers("default", b"other")
+        assert not bench.cache.has_answer("default", b"other")
         other = bench.ask(b"other")
         await settled()
         bench.model.answer()
@@ -173,14 +173,14 @@ class TestKept:
         bench.model.answer()
         await task
         assert bench.results == ["uncacheable"]
-        assert not bench.cache.answers("default", KEY)
+        assert not bench.cache.has_answer("default", KEY)
 
 
 class TestShared:
     async def test_equal_requests_share_one_run(self, bench: Bench) -> None:
         tasks = [bench.ask(stream=number == 1) for number in range(4)]
         await settled()
-        assert bench.cache.answers("default", KEY)
+        assert bench.cache.has_answer("default", KEY)
         bench.model.answer()
         await asyncio.gather(*tasks)
         assert len(bench.model.calls) == 1
@@ -236,7 +236,7 @@ class TestShared:
             task.cancel()
         await settled()
         assert (bench.model.stopped, len(bench.model.calls)) == (1, 1)
-        assert not bench.cache.answers("default", KEY)
+        assert not bench.cache.has_answer("default", KEY)
 
     async def test_a_failure_that_may_pass_makes_the_next_one_run_while_the_others_wait(self, bench: Bench) -> None:
         tasks = [bench.ask() for _ in range(4)]
@@ -280,7 +280,7 @@ class TestShared:
         assert tiers == [TierStarted, TierResult, TierStarted, TierResult]
         assert isinstance(events[-1], Outcome)
         assert bench.cache.leave(run, events[-1]) == "miss"
-        assert bench.cache.answers("default", KEY)
+        assert bench.cache.has_answer("default", KEY)
 
     async def test_a_client_that_does_not_read_holds_up_nobody(self, bench: Bench) -> None:
         slow = bench.open(stream=True)
