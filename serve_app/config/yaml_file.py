@@ -40,7 +40,7 @@ def parse_yaml(text: str, path: Path, what: str) -> Any:
     """
     try:
         return yaml.load(text, _Loader)
-    except _SurpriseError as error:
+    except _UnexpectedError as error:
         raise ConfigError(f"The {what} {str(path)!r} has {error}.") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"The {what} {str(path)!r} is not YAML: {_problem(error)}.") from None
@@ -63,11 +63,11 @@ def _problem(error: yaml.YAMLError) -> str:
 def _size(node: yaml.Node, sizes: dict[int, int | None]) -> int:
     """Return the number of values in a node, with those that aliases repeat. `sizes` has that of each node by its id.
 
-    Raises _SurpriseError for an alias inside of what it names.
+    Raises _UnexpectedError for an alias inside of what it names.
     """
     if id(node) in sizes:
         if (size := sizes[id(node)]) is None:
-            raise _SurpriseError(f"an alias inside of what it names, which begins in line {node.start_mark.line + 1}")
+            raise _UnexpectedError(f"an alias inside of what it names, which begins in line {node.start_mark.line + 1}")
         return size
     sizes[id(node)] = None
     children: list[yaml.Node] = []
@@ -79,7 +79,7 @@ def _size(node: yaml.Node, sizes: dict[int, int | None]) -> int:
     return size
 
 
-class _SurpriseError(Exception):
+class _UnexpectedError(Exception):
     pass
 
 
@@ -94,7 +94,7 @@ class _Loader(yaml.SafeLoader):
         if node is not None:
             sizes: dict[int, int | None] = {}
             if _size(node, sizes) - len(sizes) > MOST_REPEATED:
-                raise _SurpriseError(f"aliases that repeat more than {MOST_REPEATED} values")
+                raise _UnexpectedError(f"aliases that repeat more than {MOST_REPEATED} values")
         return node
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
@@ -103,7 +103,7 @@ class _Loader(yaml.SafeLoader):
         for key in [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]:
             line = key.start_mark.line + 1
             if key.value in lines:
-                raise _SurpriseError(f"the key {key.value!r} twice, in line {lines[key.value]} and in line {line}")
+                raise _UnexpectedError(f"the key {key.value!r} twice, in line {lines[key.value]} and in line {line}")
             lines[key.value] = line
         return node
 
@@ -111,11 +111,11 @@ class _Loader(yaml.SafeLoader):
         node = super().compose_scalar_node(anchor)
         if node.tag == _TYPES["int"] and len(node.value) > MOST_DIGITS:
             raise ValueError("Python reads a long hexadecimal number, and refuses to write it in decimal.")
-        if node.style is None and (reading := _surprise(node.tag, node.value)) is not None:
+        if node.style is None and (reading := _unexpected(node.tag, node.value)) is not None:
             line = node.start_mark.line + 1
             if names_secret(_key(node.start_mark)):
-                raise _SurpriseError(f"a value in line {line} that YAML 1.1 reads as another one; write it in quotes")
-            raise _SurpriseError(
+                raise _UnexpectedError(f"a value in line {line} that YAML 1.1 reads as another one; write it in quotes")
+            raise _UnexpectedError(
                 f"{node.value} in line {line}, which YAML 1.1 reads as {reading}; write {reading}, "
                 f"or '{node.value}' in quotes"
             )
@@ -128,7 +128,7 @@ def _key(mark: Any) -> str:
     return before.rpartition("\n")[2].strip(" -:{,")
 
 
-def _surprise(tag: str, text: str) -> str | None:
+def _unexpected(tag: str, text: str) -> str | None:
     """Return what YAML 1.1 makes of a plain scalar if that is not what it looks like."""
     if tag == _TYPES["bool"] and text.lower() not in ("true", "false"):
         return "true" if text.lower() in ("yes", "on") else "false"

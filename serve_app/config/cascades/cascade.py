@@ -11,8 +11,8 @@ from serve_app.config.cascades.remedies import (
     ShedConfig,
     SkipConfig,
     SpeculationConfig,
-    nothing,
-    spelled_out,
+    off_as_null,
+    rule_as_mapping,
 )
 from serve_app.config.cascades.views import ViewConfig
 from serve_app.config.strict import Strict
@@ -153,26 +153,26 @@ class CascadeConfig(Strict):
         "error", description="Fail with the target, or let the best member answer stand in (and say so in the record)."
     )
 
-    speculate: Annotated[SpeculationConfig | None, BeforeValidator(spelled_out)] = Field(
+    speculate: Annotated[SpeculationConfig | None, BeforeValidator(rule_as_mapping)] = Field(
         None, description="When the next tier is asked before it is known to be needed; `off` or null: never."
     )
     stickiness: Literal["none", "escalate"] = Field(
         "none", description="escalate: a conversation (`cascade.session`) that was deferred once stays with the target."
     )
     session_ttl_s: float = Field(3600, gt=0, description="Seconds since its last request that it stays there.")
-    cache: Annotated[CacheConfig | None, BeforeValidator(nothing)] = Field(
+    cache: Annotated[CacheConfig | None, BeforeValidator(off_as_null)] = Field(
         None,
         description="Answer equal requests at temperature 0 from memory, and let those at the same time share one run; "
         "`{}`: within the default limits; `off` or null: never.",
     )
 
-    skip: Annotated[SkipConfig | None, BeforeValidator(nothing)] = Field(
+    skip: Annotated[SkipConfig | None, BeforeValidator(off_as_null)] = Field(
         None,
         description="Send requests straight to the target, or to one member, if nearly all past requests like them "
         "were deferred, or accepted; `off` or null: never.",
     )
 
-    shed: Annotated[ShedConfig | None, BeforeValidator(nothing)] = Field(
+    shed: Annotated[ShedConfig | None, BeforeValidator(off_as_null)] = Field(
         None,
         description="Under pressure accept at lower thresholds, or answer from members only; `{}`: as by default, "
         "`off` or null: never.",

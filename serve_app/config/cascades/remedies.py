@@ -116,14 +116,14 @@ class SpeculationConfig(Strict):
         return SpeculationPolicy(self.when, self.after_s, self.percentile, self.second_usd or 0.0)
 
 
-def nothing(value: Any) -> Any:
+def off_as_null(value: Any) -> Any:
     """Return null for `off`, which YAML reads as false without quotes."""
     return None if value is False or value == "off" else value
 
 
-def spelled_out(value: Any) -> Any:
-    """Return a rule's short forms as a mapping."""
-    value = nothing(value)
+def rule_as_mapping(value: Any) -> Any:
+    """Return a rule's short form as a mapping; off is null."""
+    value = off_as_null(value)
     if value in ("always", "adaptive"):
         return {"when": value}
     if value is None or isinstance(value, Mapping | SpeculationConfig):
