@@ -16,7 +16,7 @@ NEGLIGIBLE = 0.1
 
 
 def replicas_needed(ongoing: float, expected: float, per_replica: float) -> int:
-    """Replicas for the requests that are in flight or queued, and for those expected to be in flight soon.
+    """Return the replicas that requests in flight or queued need, and those expected to be in flight soon.
 
     `expected` requests in flight follow from Little's law: arrivals a second at the first tier, times the share of
     them that gets as far as this model, times the seconds it takes for one. In a steady state both figures are the
@@ -27,9 +27,10 @@ def replicas_needed(ongoing: float, expected: float, per_replica: float) -> int:
 
 
 def deferral_policy(contexts: Mapping[Any, Any]) -> tuple[dict[Any, int], dict[Any, dict[str, Any]]]:
-    """Ray Serve's application-level policy: an `AutoscalingContext` for each deployment that scales -> its replicas.
+    """Return the replicas of each deployment that scales, by its `AutoscalingContext`, and no state.
 
-    Serve applies bounds, delays and factors of each deployment's `autoscaling_config` to what is returned.
+    This is Ray Serve's application-level policy: Serve applies bounds, delays and factors of each deployment's
+    `autoscaling_config` to what is returned.
     """
     expected = _expected(contexts)
     targets = {}

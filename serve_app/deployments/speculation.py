@@ -31,7 +31,7 @@ class Speculations:
         return CascadeSpeculation(self._policies[cascade], self._histories[cascade], tiers, self._priced, self._room)
 
     def ended(self, cascade: str, run: Run) -> None:
-        """Learn from a request: how long its tiers took, and whether they deferred. One that skipped them has none."""
+        """Learn from a request, unless it skipped its tiers: how long they took, and whether they deferred."""
         if run.escalated or run.skipped:
             return
         learn(self._histories.get(cascade, ()), run.results)

@@ -1,4 +1,4 @@
-"""The door of the API: every request but for health needs a key, and none costs a model before it has passed."""
+"""The check of API keys: every request but those for health needs one, before any model is called for it."""
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
