@@ -8,9 +8,9 @@ import pytest
 
 from serve_app.api.chat.tolerated import IGNORED
 from serve_app.core.types.prompt import Message, Prompt, Sampling, ToolCall
+from tests.api.chat.requests import BASE, CHAT, refused
 from tests.api.chat.test_tools import PARIS, ROME, WEATHER
 from tests.api.serving import FakeService, Scripted
-from tests.api.test_requests import BASE, CHAT, refused
 
 USER: dict[str, Any] = {"role": "user", "content": "Say hi."}
 TIME: dict[str, Any] = {"role": "user", "content": "What time is it?"}

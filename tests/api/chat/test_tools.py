@@ -12,8 +12,8 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from serve_app.core.tools import AnswerSchema, NamedTool, Tool, ToolChoice
 from serve_app.core.types.answer import Failure
 from serve_app.core.types.prompt import Message, Prompt, ToolCall
+from tests.api.chat.requests import BASE, CHAT, TEXT, refused
 from tests.api.serving import FakeService, Scripted
-from tests.api.test_requests import BASE, CHAT, TEXT, refused
 
 WEATHER: dict[str, Any] = {
     "type": "function",
