@@ -1,4 +1,7 @@
-"""Graph: router (HTTP ingress) -> a deployment for each model, one for the scorer, one for each isolated signal."""
+"""Graph: router (HTTP ingress) -> a deployment for each model, one for the scorer, one for each isolated signal.
+
+Several routers share one more, with what they keep.
+"""
 
 from typing import Any
 
@@ -7,7 +10,9 @@ from ray.serve import Application, Deployment
 
 from serve_app.config import AppConfig, DeployedModel, VllmModel
 from serve_app.config.deployment import DeploymentOptions, options_of
+from serve_app.config.services import STATE_STORE
 from serve_app.deployments.model_server import ModelServer
+from serve_app.deployments.remembering.state_store import StateStore
 from serve_app.deployments.router import Router
 from serve_app.deployments.scorer_server import ScorerServer
 
@@ -23,8 +28,15 @@ def build_app(args: AppConfig) -> Application:
         name: _deployment(ScorerServer, name, signal.deployment, signal.runtime_env()).bind({name: signal}, args.scorer)
         for name, signal in args.isolated().items()
     }
-    router = _deployment(serve.ingress()(Router), "Router", args.deployments()["Router"])
-    return router.options(user_config={"thresholds": args.thresholds()}).bind(args, models, scorer, isolated)
+    deployments = args.deployments()
+    state = _state_store(args) if STATE_STORE in deployments else None
+    router = _deployment(serve.ingress()(Router), "Router", deployments["Router"])
+    return router.options(user_config={"thresholds": args.thresholds()}).bind(args, models, scorer, isolated, state)
+
+
+def _state_store(args: AppConfig) -> Application:
+    deployment = _deployment(StateStore, STATE_STORE, args.state_store.deployment)
+    return deployment.bind(args.router.responses.limits(), args.router.max_sessions)
 
 
 def _model(args: AppConfig, name: str, model: DeployedModel) -> Application:

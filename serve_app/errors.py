@@ -12,6 +12,7 @@
     ├── RequestError             the client asked for something that cannot be honoured (HTTP 400)
     │   └── UnknownModelError    no such cascade or model (HTTP 404)
     ├── OverloadedError          a model has as many requests as may wait for it (HTTP 429)
+    ├── StateError               what router replicas share could not be reached (HTTP 503)
     ├── ServerError              a running server could not be started, reached or understood
     └── ClusterError             a Kubernetes cluster could not be reached, refused something, or cannot run it
 
@@ -129,6 +130,10 @@ class OverloadedError(CascadeError):
 
     def __str__(self) -> str:
         return self.message
+
+
+class StateError(CascadeError):
+    """What router replicas share could not be reached in time."""
 
 
 class ServerError(CascadeError):

@@ -34,7 +34,7 @@ from loadtests.chaos.faults import DISK, FAULTS, World
 from loadtests.chaos.judge import Window, complaints, decisions
 from loadtests.chaos.load import Load
 from loadtests.chaos.raylets import Raylets, small_disk
-from loadtests.chaos.report import markdown, report_json, rows
+from loadtests.chaos.report import gap_s, markdown, report_json, rows
 from loadtests.chaos.schedule import schedule
 from loadtests.processes import Usage, usages
 
@@ -75,7 +75,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
         runner, port = asyncio.run_coroutine_threadsafe(backend.start(), threaded.loop).result()
         stack.callback(lambda: asyncio.run_coroutine_threadsafe(runner.cleanup(), threaded.loop).result())
         console.print("Starting a head, two workers and the application ...")
-        raylets = Raylets(folder, session, port)
+        raylets = Raylets(folder, session, port, options.routers)
         stack.callback(raylets.close)
         raylets.start()
         load = Load(raylets.urls, options.rate, options.seed)
@@ -93,7 +93,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
             options.report.write_text(json.dumps(seen, indent=1), encoding="utf-8")
     console.print(markdown(rows(load.sent, windows)), soft_wrap=True, markup=False)
     console.print(
-        f"{len(load.sent)} requests at {options.rate:g} a second, {len(windows)} faults, seed {options.seed}; ends: "
+        f"{len(load.sent)} requests at {options.rate:g} a second, {len(windows)} faults, seed {options.seed}, "
+        f"{options.routers} of the router; at most {gap_s(load.sent):.1f} s between two answers; ends: "
         f"{dict(Counter(item.end for item in load.sent))}; {psutil.cpu_count()} cores, load average "
         f"{os.getloadavg()[0]:.1f}; Ray {ray.__version__}."
     )
@@ -157,6 +158,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10, help="of faults; start and end take two more")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rate", type=float, default=4, help="requests a second")
+    parser.add_argument("--routers", type=int, default=1, help="replicas of the router")
     parser.add_argument("--only", nargs="+", choices=list(FAULTS), metavar="FAULT", help="faults; default: all")
     parser.add_argument("--report", type=Path, help="write everything as JSON")
     sys.exit(run(parser.parse_args(), Console(width=150)))

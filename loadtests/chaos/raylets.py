@@ -34,7 +34,7 @@ OBJECTS = 80 * 1024 * 1024
 CONTROLLER, PROXY = "SERVE_CONTROLLER_ACTOR", "SERVE_PROXY_ACTOR"
 
 
-def config(backend_port: int, records: Path, port: int) -> dict[str, Any]:
+def config(backend_port: int, records: Path, port: int, routers: int) -> dict[str, Any]:
     """Return the application: a replayed member, and one and a target behind the endpoint that breaks."""
     share = {"ray_actor_options": {"num_cpus": 0.5}, "graceful_shutdown_timeout_s": 2}
     endpoint = {"engine": "openai_api", "base_url": f"http://127.0.0.1:{backend_port}/v1", "keyless": True}
@@ -53,7 +53,7 @@ def config(backend_port: int, records: Path, port: int) -> dict[str, Any]:
         "models": models,
         "cascades": {"default": {"tiers": tiers}},
         "scorer": {"inline_characters": 0, "timeout_s": 2, "deployment": share},
-        "router": {"log_decisions": True, "unavailable_after_s": 3, "deployment": share | {"num_replicas": 1}},
+        "router": {"log_decisions": True, "unavailable_after_s": 3, "deployment": share | {"num_replicas": routers}},
     }
     application = {"name": "cascade", "route_prefix": "/", "import_path": "serve_app.app:build_app", "args": args}
     return {
@@ -79,14 +79,14 @@ def small_disk(folder: Path) -> Iterator[bool]:
 class Raylets:
     """A head and workers, each with a proxy. Only the main thread may add nodes."""
 
-    def __init__(self, folder: Path, session: Path, backend_port: int) -> None:
+    def __init__(self, folder: Path, session: Path, backend_port: int, routers: int) -> None:
         self.session = session
         self.records = folder / "records.jsonl"
         self.records.write_text(json.dumps({"prompt": "?", "text": SAME}) + "\n")
         self.ports: dict[Any, int] = {}
         self._folder = folder
         self._head_port = free_port()
-        self._values = config(backend_port, self.records, self._head_port)
+        self._values = config(backend_port, self.records, self._head_port, routers)
         self._cluster = Cluster()
 
     def start(self) -> None:

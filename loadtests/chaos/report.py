@@ -4,6 +4,7 @@ import statistics
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import pairwise
 from typing import Any
 
 from loadtests.chaos.judge import Window
@@ -43,6 +44,12 @@ def failing_s(sent: Sequence[Sent]) -> float:
     """Return the seconds between the first and the last end of a request that was not answered."""
     failed = [item.at_s + item.seconds for item in sent if item.end in BAD]
     return max(failed) - min(failed) if failed else 0.0
+
+
+def gap_s(sent: Sequence[Sent]) -> float:
+    """Return the longest time without an answer, in seconds: from the end of one to the end of the next."""
+    ends = sorted(item.at_s + item.seconds for item in sent if item.end == "answered")
+    return max((after - before for before, after in pairwise(ends)), default=0.0)
 
 
 def markdown(table: Sequence[dict[str, Any]]) -> str:

@@ -7,7 +7,7 @@ from typing import Literal, Protocol, TypeAlias
 from serve_app.api.intake.ask import Ask
 from serve_app.api.intake.caller import Caller
 from serve_app.api.intake.limits import Limits
-from serve_app.core.bounded_store import StoreLimits
+from serve_app.api.responses.store import ResponseStore
 from serve_app.core.record import DecisionRecord
 from serve_app.core.record_json import JsonObject
 from serve_app.core.running.cascade import Event
@@ -38,16 +38,20 @@ class Readiness:
 
 
 class Service(Protocol):
-    """Runs requests, and knows the cascades, their thresholds and prices."""
+    """Runs requests, and knows the cascades, their thresholds and prices. `responses` is None if none are kept."""
 
     keepalive_s: float
     stream_open_s: float
     names: Names
     limits: Limits
-    kept_responses: StoreLimits
+    responses: ResponseStore | None
 
     def cards(self) -> list[ModelCard]:
         """Return a card for every id that can be requested."""
+        ...
+
+    async def recall(self, ask: Ask) -> Ask:
+        """Return a request with what is remembered of its conversation, as `open` takes it."""
         ...
 
     def open(self, ask: Ask) -> Run:

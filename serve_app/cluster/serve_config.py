@@ -20,14 +20,16 @@ CLIENT_KEYS = Path("/etc/cascade/client-keys")
 BLEURT_PYTHON = "/opt/bleurt/bin/python"
 """The image's environment for BLEURT (k8s/Dockerfile)."""
 PORT = 8000
+ROUTERS = 2
 
 
 def for_cluster(path: Path, file: ServeFile) -> dict[str, Any]:
     """Return the values of `file`, which was read from `path`, with what pods need.
 
     Every pod has a proxy that answers on all its addresses at port 8000, without TLS, which ends before it; BLEURT runs
-    in the image's environment; clients need keys, which come from a Secret, unless the config is open. ConfigError for
-    paths that no pod has.
+    in the image's environment; clients need keys, which come from a Secret, unless the config is open. There are two
+    routers unless the config says how many, so that requests go on when one is lost. ConfigError for paths that no pod
+    has.
     """
     args = file.application.args
     _check_paths(path, args)
@@ -46,12 +48,23 @@ def for_cluster(path: Path, file: ServeFile) -> dict[str, Any]:
     for name in args.isolated():
         signals = written.setdefault("signals", {})
         signals[name] = {"kind": "bleurt"} | signals.get(name, {}) | {"environment": BLEURT_PYTHON}
+    router = written.setdefault("router", {})
+    if not _counts_routers(file):
+        router["deployment"] = router.get("deployment", {}) | {"num_replicas": ROUTERS}
     if not args.router.access.open:
-        router = written.setdefault("router", {})
         router["access"] = router.get("access", {}) | {"keys_file": str(CLIENT_KEYS / "keys.yaml")}
     return {"proxy_location": "EveryNode", "http_options": http} | {
         key: value for key, value in values.items() if key not in ("proxy_location", "http_options")
     }
+
+
+def _counts_routers(file: ServeFile) -> bool:
+    """Return whether the config says how many routers there are, in `args` or in `deployments`."""
+    options = file.application.args.router.deployment
+    if options.num_replicas is not None or options.autoscaling_config is not None:
+        return True
+    entries = [entry for entry in file.application.deployments if entry.name == "Router"]
+    return any(entry.num_replicas is not None or entry.autoscaling_config is not None for entry in entries)
 
 
 def key_variables(args: AppConfig) -> list[str]:

@@ -13,7 +13,14 @@ from serve_app.config.checking.names import faults
 from serve_app.config.deployment import Autoscaling, DeploymentOptions
 from serve_app.config.metrics import MetricConfig
 from serve_app.config.models import DeployedModel, ModelConfig, VllmLoraModel, VllmModel
-from serve_app.config.services import BleurtSettings, RouterConfig, ScorerConfig, SignalSettings
+from serve_app.config.services import (
+    STATE_STORE,
+    BleurtSettings,
+    RouterConfig,
+    ScorerConfig,
+    SignalSettings,
+    StateStoreConfig,
+)
 from serve_app.config.strict import Strict
 from serve_app.core.sampling import Sample, base_name
 from serve_app.core.types.policy import Tier
@@ -54,6 +61,9 @@ class AppConfig(Strict):
     )
     scorer: ScorerConfig = Field(ScorerConfig(), description="The deployment that compares answers.")
     router: RouterConfig = Field(RouterConfig(), description="The deployment that takes requests.")
+    state_store: StateStoreConfig = Field(
+        StateStoreConfig(), description="The deployment that router replicas share, if there may be several."
+    )
 
     @field_validator("models")
     @classmethod
@@ -163,11 +173,13 @@ class AppConfig(Strict):
 
     def deployments(self) -> dict[str, DeploymentOptions]:
         """Return the options of every deployment of the graph, by its name."""
+        router = self._reporting(self.router.deployment)
         return {
             **{name: model.placed() for name, model in self.deployed().items()},
             **{name: signal.deployment for name, signal in self.isolated().items()},
             "Scorer": self.scorer.deployment,
-            "Router": self._reporting(self.router.deployment),
+            **({STATE_STORE: self.state_store.deployment} if router.most_replicas > 1 else {}),
+            "Router": router,
         }
 
     def later_models(self) -> set[str]:

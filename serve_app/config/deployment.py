@@ -156,6 +156,12 @@ class DeploymentOptions(Strict):
                 )
         return self
 
+    @property
+    def most_replicas(self) -> int:
+        """How many replicas there may be."""
+        scaling = self.autoscaling_config
+        return scaling.max_replicas if scaling else self.num_replicas or 1
+
     def _explicit(self) -> dict[str, tuple[str, float]]:
         """Return field and amount of what is written in `ray_actor_options`, by Ray's name of the resource."""
         actor = self.ray_actor_options

@@ -1,10 +1,12 @@
 """Ray Serve options in the file's `deployments`, which take precedence over those in `args`."""
 
+from collections.abc import Collection
 from typing import Any, Literal
 
 from pydantic import Field
 
 from serve_app.config.deployment import ActorOptions, Autoscaling, DeploymentOptions, Strategy, options_of
+from serve_app.config.services import STATE_STORE
 from serve_app.config.strict import Strict
 
 AUTO = {"min_replicas": 1, "max_replicas": 100}
@@ -16,7 +18,7 @@ CPUS_OF_RAY = 1
 class DeploymentOverride(Strict):
     """One entry of an application's `deployments`: the keys of Ray Serve's own `DeploymentSchema`."""
 
-    name: str = Field(description="The deployment: a model, Scorer, Router, or a signal in its own deployment.")
+    name: str = Field(description="The deployment: a model, Scorer, Router, StateStore, or a signal's own.")
     num_replicas: int | Literal["auto"] | None = None
     max_ongoing_requests: int | None = None
     max_queued_requests: int | None = None
@@ -69,6 +71,19 @@ class DeploymentOverride(Strict):
         if self.num_replicas == "auto":
             written = AUTO | (self.autoscaling_config or base or {})
         return None if written is None else _placing(written, Autoscaling)
+
+
+def check_shared(name: str, in_force: DeploymentOptions, deployments: Collection[str]) -> None:
+    """Raise ValueError if router replicas would not share what they keep, which the graph of `args` decides."""
+    if in_force.most_replicas == 1:
+        return
+    if name == STATE_STORE:
+        raise ValueError("num_replicas: the StateStore has one replica, since routers share what one process holds")
+    if name == "Router" and STATE_STORE not in deployments:
+        raise ValueError(
+            "num_replicas: several routers share kept responses and sessions only if `args` says how many there are: "
+            "write the replicas into args.router.deployment"
+        )
 
 
 def _placing(values: dict[str, Any], model: type[Strict]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, ModelWrapValidatorHandler, PrivateAttr, V
 from serve_app.config import AppConfig, RouterSettings
 from serve_app.config.deployment import DeploymentOptions
 from serve_app.config.explain import explain
-from serve_app.config.overrides import DeploymentOverride
+from serve_app.config.overrides import DeploymentOverride, check_shared
 from serve_app.config.strict import Strict
 from serve_app.config.yaml_file import parse_yaml, read_yaml
 from serve_app.core.loopback import is_loopback
@@ -219,7 +219,7 @@ def _check_overrides(path: Path, file: ServeFile) -> None:
         if entry.name not in options:
             raise ConfigError(f"{path}: {inside}name: no deployment {entry.name!r}. {choices(entry.name, options)}")
         try:
-            entry.applied_to(options[entry.name])
+            check_shared(entry.name, entry.applied_to(options[entry.name]), options)
         except ValidationError as error:
             sentences = explain(error, DeploymentOptions, inside)
             raise ConfigError("\n".join(f"{path}: {sentence}" for sentence in sentences)) from None

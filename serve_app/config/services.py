@@ -9,6 +9,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_
 
 from serve_app.config.deployment import DeploymentOptions
 from serve_app.config.strict import Strict
+from serve_app.core.bounded_store import StoreLimits
 from serve_app.signals import BleurtConfig, SharedSignalConfig
 
 
@@ -129,16 +130,48 @@ class CircuitBreakerConfig(Strict):
     longest_s: float = Field(120, gt=0, description="The seconds double with each try that fails, up to these.")
 
 
+STATE_STORE = "StateStore"
+"""The deployment of a `StateStoreConfig`."""
+
+
+class StateStoreConfig(Strict):
+    """The deployment that several router replicas share kept responses and deferred sessions by; one router needs none.
+
+    It has one replica: what it holds is in that replica's memory.
+    """
+
+    timeout_s: float = Field(
+        1,
+        gt=0,
+        description="Seconds that a request waits for it. After them its conversation counts as not deferred, and "
+        "`previous_response_id` is a 503.",
+    )
+    deployment: DeploymentOptions = Field(
+        DeploymentOptions(max_ongoing_requests=1000), description="Resources of its replica, of which there is one."
+    )
+
+    @field_validator("deployment")
+    @classmethod
+    def _one_replica(cls, deployment: DeploymentOptions) -> DeploymentOptions:
+        if deployment.most_replicas > 1 or deployment.autoscaling_config is not None:
+            raise ValueError("has one replica, since routers share what one process holds; leave out its replicas")
+        return deployment
+
+
 class ResponsesConfig(Strict):
-    """How long a router replica keeps the responses of `/v1/responses` in its memory."""
+    """How long the responses of `/v1/responses` are kept in memory: the router's, or what its replicas share."""
 
     store_entries: NonNegativeInt = Field(
-        1000, description="Responses kept by each router replica; 0: none, and `previous_response_id` is refused."
+        1000, description="Responses kept at the most; 0: none, and `previous_response_id` is refused."
     )
     store_bytes: PositiveInt = Field(
         64_000_000, description="Memory for them; beyond it, or beyond the entries, the oldest is forgotten."
     )
     ttl_s: float = Field(3600, gt=0, description="Seconds after which a response is forgotten.")
+
+    def limits(self) -> StoreLimits:
+        """Return them as a store takes them."""
+        return StoreLimits(self.store_entries, self.store_bytes, self.ttl_s)
 
 
 class RouterConfig(Strict):

@@ -212,7 +212,7 @@ class ScorerHandle:
     ) -> Any:
         try:
             async with asyncio.timeout(timeout_s), self._liveness.required(deployment):
-                result = await _result(scorer.remote(signal, *arguments))
+                result = await replica_result(scorer.remote(signal, *arguments))
         except TimeoutError:
             trial.report(False)
             raise SignalError(f"The scorer did not answer within {timeout_s} s.") from None
@@ -234,13 +234,13 @@ async def _stopped_if_lost(response: Any) -> Any:
     It may still be alive (`ActorUnavailableError`), and would work on a call that another replica answers.
     """
     try:
-        return await _result(response)
+        return await replica_result(response)
     except RayActorError:
         response.cancel()
         raise
 
 
-async def _result(response: Any) -> Any:
+async def replica_result(response: Any) -> Any:
     """Return what the replica returns, and stop the replica if this task is cancelled, which Ray alone does not."""
     try:
         return await _own_cancellation_only(response)

@@ -14,7 +14,6 @@ from serve_app.api.intake.limits import Limits
 from serve_app.api.routes import build_api
 from serve_app.api.service import ModelCard, Readiness
 from serve_app.config import AppConfig
-from serve_app.core.bounded_store import StoreLimits
 from serve_app.core.charges import charge
 from serve_app.core.cost import Speed
 from serve_app.core.deciding.carried import newly_asked
@@ -57,7 +56,8 @@ from serve_app.deployments.protecting.liveness import Health, Liveness, look_up
 from serve_app.deployments.protecting.protection import Protection
 from serve_app.deployments.protecting.readiness import ReadinessProbe
 from serve_app.deployments.protecting.shedding import Shedding
-from serve_app.deployments.sessions import Sessions
+from serve_app.deployments.remembering.shared import stores
+from serve_app.deployments.remembering.stickiness import Stickiness
 from serve_app.deployments.showing.cards import cards
 from serve_app.deployments.showing.check import ConfigChecker
 from serve_app.deployments.showing.config import ConfigGraph
@@ -91,6 +91,7 @@ class Router:
         models: dict[str, DeploymentHandle[Any]],
         scorer: DeploymentHandle[Any],
         isolated: dict[str, DeploymentHandle[Any]],
+        state: DeploymentHandle[Any] | None = None,
     ) -> None:
         drop_unwritable_lines()
         self._tracing = _tracing(config)
@@ -101,13 +102,12 @@ class Router:
         self.stream_open_s = config.router.stream_open_s
         self.names = config.router.names
         self.limits = Limits(**config.router.limits())
-        kept = config.router.responses
-        self.kept_responses = StoreLimits(kept.store_entries, kept.store_bytes, kept.ttl_s)
         self._config = config
         liveness = Liveness(_look, config.router.unavailable_after_s)
         self._protection = Protection(config)
         self._protection.guard(asked_models(config, models, liveness))
-        self._sessions = Sessions(config)
+        self.responses, sessions = stores(config, state, self._protection.breakers)
+        self._stickiness = Stickiness(config, sessions)
         remote = ScorerHandle(scorer, isolated, config.scorer.timeout_s, liveness, self._protection.breakers)
         self._encoders, self._embedder = config.encoders(), remote
         self._cache = AnswerCache(config, self._begin)
@@ -125,7 +125,6 @@ class Router:
             self._policies,
             _scorer(config, remote),
             lexical,
-            self._sessions,
             self._speculations,
             Prechecks(config, remote.embed_prompt, remote.embed),
             self._costs,
@@ -187,6 +186,9 @@ class Router:
     def cards(self) -> list[ModelCard]:
         return cards(self._config, self._policies, self._encoders)
 
+    async def recall(self, ask: Ask) -> Ask:
+        return await self._stickiness.recall(ask)
+
     def open(self, ask: Ask) -> Run:
         self._shedding.check(ask.model, ask.options)
         run = self._builder.build(ask)
@@ -200,6 +202,7 @@ class Router:
             self._instruments.record(REJECTED, 1, full)
             raise self._protection.overloaded(full, run.caller)
         self._protection.enter(run)
+        self._stickiness.enter(ask, run)
         if key is not None:
             self._cache.enter(ask.model, run, key)
         if begins:
@@ -214,7 +217,7 @@ class Router:
         self._protection.begin(run)
 
     def events(self, run: Run) -> AsyncGenerator[Event, None]:
-        return self._cache.events(run)
+        return self._stickiness.events(run, self._cache.events(run))
 
     async def embed(self, model: str, texts: Sequence[str]) -> list[Embedding]:
         return await self._embedder.embed(model, texts)
@@ -224,7 +227,7 @@ class Router:
         shared = self._cache.leave(run, outcome)  # first, since others may wait for it
         self._protection.leave(run)
         self._shedding.observe()
-        self._sessions.ended(model, options.session, run, outcome)
+        self._stickiness.leave(run)
         if self._policies.in_force_for(model, run) and (outcome is None or outcome.cached is None):
             self._speculations.ended(model, run)
         self._measure(model, run, outcome)

@@ -158,7 +158,7 @@ def capacity(
                 kind="model",
                 visits=visits[name],
                 carries_rps=models[name].speed.peak_rps(models[name].slots, *tokens),
-                configured=_most(options[name]),
+                configured=options[name].most_replicas,
                 rps=assumed.rps,
                 seconds=0.0,
                 devices=args.models[name].devices,
@@ -264,7 +264,7 @@ def _latencies(
 def _process(
     name: str, kind: str, visits: float, work_s: float, options: DeploymentOptions, rps: float, seconds: float = 0.0
 ) -> Station:
-    return Station(name, kind, visits, 1 / work_s, _most(options), rps, seconds, options.max_ongoing_requests)
+    return Station(name, kind, visits, 1 / work_s, options.most_replicas, rps, seconds, options.max_ongoing_requests)
 
 
 def _model(args: AppConfig, name: str, options: DeploymentOptions, speeds: Mapping[str, ModelFleet]) -> ModelFleet:
@@ -277,11 +277,6 @@ def _model(args: AppConfig, name: str, options: DeploymentOptions, speeds: Mappi
         example = f"'{name}={{step_s: 0.012, sequence_s: 0.00015, prompt_token_s: 0.00013, slots: 64}}'"
         raise ConfigError(f"--speed: the config does not say how fast {name!r} is. Give its speed, such as {example}.")
     return ModelFleet(speed, min(slots, options.max_ongoing_requests))
-
-
-def _most(options: DeploymentOptions) -> int:
-    scaling = options.autoscaling_config
-    return scaling.max_replicas if scaling else options.num_replicas or 1
 
 
 def _ceil(number: float) -> int:

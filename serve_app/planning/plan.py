@@ -9,9 +9,10 @@ from typing import Literal, TypeAlias
 from serve_app.config import AppConfig, LlamaCppModel, ModelConfig, Seq2SeqModel, VllmModel
 from serve_app.config.deployment import ACCELERATOR, FIELDS, Bundle, DeploymentOptions, Strategy
 from serve_app.config.serve_file import ServeFile
+from serve_app.config.services import STATE_STORE
 from serve_app.planning.queues import Queue, queue_of
 
-Kind: TypeAlias = Literal["model", "signal", "scorer", "router"]
+Kind: TypeAlias = Literal["model", "signal", "scorer", "store", "router"]
 When: TypeAlias = Literal["min", "initial", "max"]
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 """Of one parameter."""
@@ -67,7 +68,7 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Every deployment of a config, in the order of the graph: models, signals apart, scorer, router."""
+    """Every deployment of a config, in the order of the graph: models, signals apart, scorer, shared state, router."""
 
     placements: tuple[Placement, ...]
 
@@ -153,7 +154,8 @@ def _role(args: AppConfig, name: str) -> tuple[Kind, str]:
         return "model", args.models[name].engine
     if name in args.isolated():
         return "signal", args.isolated()[name].kind
-    return ("scorer", "") if name == "Scorer" else ("router", "")
+    kinds: dict[str, Kind] = {"Scorer": "scorer", STATE_STORE: "store", "Router": "router"}
+    return kinds[name], ""
 
 
 def _gpu_share(model: ModelConfig | None) -> float | None:

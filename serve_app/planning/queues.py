@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from math import ceil
 
 from serve_app.config import AppConfig
-from serve_app.config.deployment import DeploymentOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +21,5 @@ def queue_of(config: AppConfig, name: str, routers: int = 1) -> Queue:
     """
     model = config.deployed()[name]
     options = model.placed()
-    slots = min(model.concurrency, options.max_ongoing_requests) * most_replicas(options)
+    slots = min(model.concurrency, options.max_ongoing_requests) * options.most_replicas
     return Queue(ceil(slots / routers), ceil(slots * config.router.max_waiting / routers))
-
-
-def most_replicas(options: DeploymentOptions) -> int:
-    """Return how many replicas a deployment may have."""
-    scaling = options.autoscaling_config
-    return scaling.max_replicas if scaling else options.num_replicas or 1

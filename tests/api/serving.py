@@ -13,6 +13,7 @@ import uvicorn
 from serve_app.api.fields.cascade_options import CascadeOptions
 from serve_app.api.intake.ask import Ask
 from serve_app.api.intake.limits import Limits
+from serve_app.api.responses.store import LocalResponses, ResponseStore
 from serve_app.api.routes import build_api
 from serve_app.api.service import ModelCard, Names, Readiness, Service
 from serve_app.config.services import RouterConfig
@@ -125,7 +126,7 @@ class FakeService:
         self.stream_open_s = 10.0
         self.names: Names = "ignore"
         self.limits = Limits(**RouterConfig().limits())
-        self.kept_responses = StoreLimits(entries=100, bytes=1_000_000, ttl_s=60)
+        self.responses: ResponseStore | None = LocalResponses(StoreLimits(entries=100, bytes=1_000_000, ttl_s=60))
         self.models = {"a": Scripted("Paris"), "b": Scripted("Paris"), "t": Scripted("It is Paris.")}
         self.cascade = (Tier(("a", "b"), signal="exact", threshold=0.8), Tier(("t",)))
         self.fallback = False
@@ -148,6 +149,9 @@ class FakeService:
         single = [ModelCard(name, "model", {"engine": "scripted"}) for name in self.models]
         encoder = ModelCard("encoder", "embedding", {"signal": "sbert"})
         return [ModelCard("default", "cascade", {"tiers": []}), *single, encoder]
+
+    async def recall(self, ask: Ask) -> Ask:
+        return ask
 
     def open(self, ask: Ask) -> Run:
         model, options = ask.model, ask.options

@@ -1,6 +1,7 @@
 """The serving config as pods need it, and configs that no pod can run."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -21,7 +22,8 @@ def test_the_serving_config_as_pods_need_it() -> None:
     assert bleurt == own["applications"][0]["args"]["signals"].pop("bleurt") | {"environment": bleurt["environment"]}
     router = values["applications"][0]["args"].pop("router")
     assert router == own["applications"][0]["args"].pop("router", {}) | {
-        "access": {"keys_file": "/etc/cascade/client-keys/keys.yaml"}
+        "access": {"keys_file": "/etc/cascade/client-keys/keys.yaml"},
+        "deployment": {"num_replicas": 2},
     }
     assert values["applications"] == own["applications"]
     assert values["logging_config"] == own["logging_config"]
@@ -62,9 +64,50 @@ def test_an_open_config_stays_open_and_render_says_what_that_means(tmp_path: Pat
     assert "client-keys" not in str(rendered.objects)
 
 
-def access_of(rendered: Rendered) -> object:
+def router_of(rendered: Rendered) -> dict[str, Any]:
     [ray] = [body for body in rendered.objects if body["kind"] == "RayService"]
-    return yaml.safe_load(ray["spec"]["serveConfigV2"])["applications"][0]["args"]["router"]["access"]
+    router: dict[str, Any] = yaml.safe_load(ray["spec"]["serveConfigV2"])["applications"][0]["args"]["router"]
+    return router
+
+
+def access_of(rendered: Rendered) -> object:
+    return router_of(rendered)["access"]
+
+
+class TestRouters:
+    ROUTER = "      router: {deployment: {max_ongoing_requests: 50}, access: {open: true}}\n"
+    ALONE = "each router counts the limits of API keys by itself"
+
+    def test_there_are_two_and_what_they_share(self, tmp_path: Path) -> None:
+        rendered = rendered_text(tmp_path, REMOTE + self.ROUTER)
+        assert router_of(rendered)["deployment"] == {"max_ongoing_requests": 50, "num_replicas": 2}
+        [group] = rendered.groups
+        assert {it.name: it.replicas.max for it in group.placements} == {
+            "a": 1,
+            "Scorer": 1,
+            "StateStore": 1,
+            "Router": 2,
+        }
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "      router: {deployment: {num_replicas: 1}}\n",
+            "      router: {deployment: {autoscaling_config: {max_replicas: 1}}}\n",
+            "    deployments: [{name: Router, num_replicas: 1}]\n",
+            "    deployments: [{name: Router, autoscaling_config: {max_replicas: 1}}]\n",
+        ],
+    )
+    def test_a_config_that_says_how_many_has_so_many(self, tmp_path: Path, text: str) -> None:
+        rendered = rendered_text(tmp_path, REMOTE + text)
+        [group] = rendered.groups
+        assert [(it.name, it.replicas.max) for it in group.placements] == [("a", 1), ("Scorer", 1), ("Router", 1)]
+        assert self.ALONE not in str(rendered.cautions)
+
+    def test_limits_that_each_counts_by_itself_are_told(self, tmp_path: Path) -> None:
+        assert self.ALONE in str(rendered_text(tmp_path, REMOTE).cautions)
+        counted = "      router: {access: {keys_file: k, limits_url: 'redis://redis:6379'}}\n"
+        assert self.ALONE not in str(rendered_text(tmp_path, REMOTE + counted).cautions)
 
 
 REMOTE = CONFIG.replace("MODEL", MODEL.replace("KEY", "keyless: true"))

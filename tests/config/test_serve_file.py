@@ -197,6 +197,41 @@ def test_the_options_in_force(path: Path):
     assert (options["b"].num_replicas, options["b"].actor()) == (None, {"CPU": 0.1})
 
 
+ROUTERS = {"router": {"deployment": {"num_replicas": 2}}}
+
+
+@pytest.mark.parametrize(
+    ("more", "deployment", "sentence"),
+    [
+        (
+            {},
+            {"name": "Router", "num_replicas": 2},
+            "num_replicas: several routers share kept responses and sessions only if `args` says how many there are: "
+            "write the replicas into args.router.deployment.",
+        ),
+        (
+            ROUTERS,
+            {"name": "StateStore", "num_replicas": 2},
+            "num_replicas: the StateStore has one replica, since routers share what one process holds.",
+        ),
+    ],
+)
+def test_what_routers_share_is_not_taken_apart(
+    path: Path, more: dict[str, Any], deployment: dict[str, Any], sentence: str
+):
+    content = values(deployment)
+    content["applications"][0]["args"] = content["applications"][0]["args"] | more
+    assert refused(path, content) == f"{path}: applications[0].deployments[0].{sentence}"
+
+
+def test_routers_that_share_may_be_more_or_fewer_by_an_override(path: Path):
+    content = values({"name": "Router", "num_replicas": 3}, {"name": "StateStore", "max_ongoing_requests": 9})
+    content["applications"][0]["args"] = content["applications"][0]["args"] | ROUTERS
+    path.write_text(yaml.safe_dump(content))
+    options = load(path).application.deployments_in_force()
+    assert (options["Router"].num_replicas, options["StateStore"].max_ongoing_requests) == (3, 9)
+
+
 @pytest.mark.parametrize(
     ("deployment", "sentence"),
     [

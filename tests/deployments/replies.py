@@ -6,7 +6,7 @@ from serve_app.api.fields.cascade_options import CascadeOptions
 from serve_app.api.intake.ask import Ask
 from serve_app.config import AppConfig
 from serve_app.core.record import DecisionRecord
-from serve_app.core.running.cascade import run_cascade
+from serve_app.core.running.cascade import outcome_of
 from serve_app.core.running.run import Run
 from serve_app.core.types.answer import Answer, Generation
 from serve_app.core.types.policy import Scores
@@ -56,8 +56,9 @@ def opened(router: Router, model: str = "default", **options: Any) -> Run:
 
 async def answered(router: Router, ask: Ask) -> DecisionRecord:
     """Open a request, run it, and close it."""
+    ask = await router.recall(ask)
     run = router.open(ask)
-    return router.close(ask, run, await run_cascade(run))
+    return router.close(ask, run, await outcome_of(router.events(run)))
 
 
 async def closed(router: Router, model: str = "default", **options: Any) -> DecisionRecord:

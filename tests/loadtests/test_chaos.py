@@ -13,7 +13,7 @@ from loadtests.chaos.faults import FAULTS
 from loadtests.chaos.judge import FAILS_NOTHING, Window, complaints, decisions
 from loadtests.chaos.load import End, Sent, read_plain, read_stream
 from loadtests.chaos.raylets import config
-from loadtests.chaos.report import markdown, rows
+from loadtests.chaos.report import gap_s, markdown, rows
 from loadtests.chaos.schedule import AFTER_S, schedule
 from serve_app.config.ray_rules import load
 
@@ -40,7 +40,7 @@ def test_what_harms_no_request_is_a_fault_that_there_is() -> None:
 
 def test_its_config_is_valid(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
-    path.write_text(yaml.safe_dump(config(1234, tmp_path / "records.jsonl", 8000)))
+    path.write_text(yaml.safe_dump(config(1234, tmp_path / "records.jsonl", 8000, 2)))
     assert load(path).application.args.cascades.keys() == {"default"}
 
 
@@ -138,3 +138,10 @@ def test_a_table_has_a_row_for_each_fault_for_none_and_for_all() -> None:
         ("all", 2, 4, 0.5),
     ]
     assert markdown(table).splitlines()[2] == "| member killed | 1 | 2 | 50.0% | 0 | 50.0% | 0 | 0 | - | 0.0 |"
+
+
+def test_the_longest_time_without_an_answer() -> None:
+    ends: list[tuple[float, float, End]] = [(3, 1, "answered"), (0, 1, "answered"), (1, 9, "answered"), (5, 2, "error")]
+    sent = [Sent(number, "plain", at_s, seconds, end) for number, (at_s, seconds, end) in enumerate(ends)]
+    assert gap_s(sent) == 6  # from 4 to 10 s
+    assert gap_s(sent[:1]) == 0

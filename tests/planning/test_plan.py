@@ -75,6 +75,14 @@ def test_an_ensemble_on_one_gpu_and_a_target_on_four() -> None:
     assert plan.totals("min") == plan.totals("initial") == plan.totals("max") == {"CPU": 7.2, "GPU": 5}
 
 
+def test_several_routers_bring_what_they_share() -> None:
+    plan = planned(ENSEMBLE, **SBERT, router={"deployment": {"num_replicas": 2}})
+    *_, store, router = plan
+    assert (store.name, store.kind, store.replicas) == ("StateStore", "store", Replicas(1, 1, 1))
+    assert router.replicas == Replicas(2, 2, 2)
+    assert plan.totals("min") == {"CPU": 7.4, "GPU": 5}
+
+
 def test_where_the_ensemble_goes() -> None:
     l4, a100 = {"CPU": 8, "GPU": 1, "accelerator_type:L4": 1}, {"CPU": 32, "GPU": 4, A100: 1}
     fit = on(planned(ENSEMBLE, **SBERT), l4, a100)

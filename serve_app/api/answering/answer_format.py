@@ -1,6 +1,6 @@
 """How an API says what the cascade answered: the border between the exchange and each API's own words."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from serve_app.api.errors.detail import ErrorDetail
@@ -23,8 +23,8 @@ class AnswerFormat(Protocol):
         """This API's names of the fields that engines call as OpenAI's chat does (`messages`), if they differ."""
         ...
 
-    def response(self, answers: Sequence[Generation], usage: Usage, record: DecisionRecord) -> JsonObject:
-        """Build a whole plain response of all answers: one, unless `Ask.choices` says more."""
+    async def response(self, answers: Sequence[Generation], usage: Usage, record: DecisionRecord) -> JsonObject:
+        """Build a whole plain response of all answers: one, unless `Ask.choices` says more. It may be kept first."""
         ...
 
     def opening(self) -> Iterable[bytes]:
@@ -43,10 +43,12 @@ class AnswerFormat(Protocol):
         """Yield what tells how the cascade goes on; nothing in an API whose requests cannot ask for it."""
         ...
 
-    def ending(self, answers: Sequence[Generation], usage: Usage, record: DecisionRecord) -> Iterable[bytes]:
+    def ending(
+        self, answers: Sequence[Generation], usage: Usage, record: DecisionRecord
+    ) -> AsyncGenerator[bytes, None]:
         """Yield the events after the last text: tool calls, the finish reason, usage and the decision record.
 
-        The text of the first answer has been sent; further answers come whole.
+        The text of the first answer has been sent; further answers come whole. The response may be kept before its end.
         """
         ...
 

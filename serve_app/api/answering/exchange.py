@@ -33,23 +33,13 @@ class Exchange:
     Raises `UnknownModelError` or `RequestError` if the service refuses it.
     """
 
-    def __init__(
-        self, service: Service, ask: Ask, form: AnswerFormat, headers: Mapping[str, str], caller: Caller
-    ) -> None:
-        if caller.models is not None:
-            card_of(service, ask.model, caller)  # names none that the caller may not ask for
+    def __init__(self, service: Service, ask: Ask, form: AnswerFormat) -> None:
         self.format = form
         self.keepalive_s = service.keepalive_s
         self.stream_open_s = service.stream_open_s
-        timed = _with_time_limit(_with_session(ask.options, headers), headers, ask.choices)
-        self._ask = replace(
-            ask,
-            prompt=replace(ask.prompt, trace=trace_context(headers)),
-            options=_with_cache_control(timed, headers),
-            caller=caller,
-        )
+        self._ask = ask
         try:
-            self.run = service.open(self._ask)
+            self.run = service.open(ask)
         except RequestError as error:
             raise type(error)(*renamed(error.message, error.param, form.field_names), error.code) from None
         self.closed = False
@@ -77,6 +67,25 @@ class Exchange:
         record = self._service.close(self._ask, self.run, outcome)
         self._ask.caller.spend(usage(self.run.calls).total_tokens, record.cost.usd)
         return record
+
+
+async def opened(
+    service: Service, ask: Ask, form: AnswerFormat, headers: Mapping[str, str], caller: Caller
+) -> Exchange:
+    """Return the exchange of a request, completed by its headers and by what is remembered of its conversation.
+
+    Raises `UnknownModelError` or `RequestError` if the service refuses it.
+    """
+    if caller.models is not None:
+        card_of(service, ask.model, caller)  # names none that the caller may not ask for
+    timed = _with_time_limit(_with_session(ask.options, headers), headers, ask.choices)
+    complete = replace(
+        ask,
+        prompt=replace(ask.prompt, trace=trace_context(headers)),
+        options=_with_cache_control(timed, headers),
+        caller=caller,
+    )
+    return Exchange(service, await service.recall(complete), form)
 
 
 def _with_session(options: CascadeOptions, headers: Mapping[str, str]) -> CascadeOptions:

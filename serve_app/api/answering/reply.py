@@ -27,7 +27,8 @@ async def plain_response(exchange: Exchange, request: Request) -> Response:
         return Response(status_code=CLIENT_LEFT)
     if isinstance(outcome.answer, Failure):
         return failure_reply(exchange, outcome, record, request.scope)
-    content = exchange.format.response(outcome.returned, usage(reported_calls(exchange.run, outcome)), record)
+    spent = usage(reported_calls(exchange.run, outcome))
+    content = await exchange.format.response(outcome.returned, spent, record)
     return Reply(content, headers=decision_headers(record))
 
 

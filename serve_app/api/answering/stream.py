@@ -73,11 +73,12 @@ async def server_sent_events(
             event = await anext(events)
         record = exchange.close(event)
         if isinstance(event.answer, Failure):
-            ending = form.failed(failure_detail(event.answered_by, event.answer, form.field_names), record)
-        else:
-            ending = form.ending(event.returned, usage(reported_calls(exchange.run, event)), record)
-        for part in ending:
-            yield part
+            for part in form.failed(failure_detail(event.answered_by, event.answer, form.field_names), record):
+                yield part
+            return
+        async with aclosing(form.ending(event.returned, usage(reported_calls(exchange.run, event)), record)) as ending:
+            async for part in ending:
+                yield part
     except Exception as error:
         # The response has started, so the app's exception handlers cannot answer any more.
         logger.error("Unexpected error in a stream", exc_info=error)

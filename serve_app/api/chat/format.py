@@ -1,7 +1,7 @@
 """Answers as OpenAI's completions: whole responses and chunks of streams."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from uuid import uuid4
 
 from serve_app.api.answering.logprobs import logprobs_json
@@ -31,7 +31,7 @@ class CompletionFormat:
         self.id = f"{'chatcmpl' if self.chat else 'cmpl'}-{uuid4().hex}"
         self.created = int(time.time())
 
-    def response(self, answers: Sequence[Generation], usage: Usage, record: DecisionRecord) -> JsonObject:
+    async def response(self, answers: Sequence[Generation], usage: Usage, record: DecisionRecord) -> JsonObject:
         """Build a whole plain response."""
         return self._whole(answers, usage) | {"cascade": to_json(record)}
 
@@ -71,13 +71,16 @@ class CompletionFormat:
         told = progress_json(watched, costs, answers=self.include_answers)
         yield event(self._envelope(self._chunk_kind, []) | {"cascade_event": told})
 
-    def ending(self, answers: Sequence[Generation], usage: Usage, record: DecisionRecord) -> Iterator[bytes]:
+    async def ending(
+        self, answers: Sequence[Generation], usage: Usage, record: DecisionRecord
+    ) -> AsyncGenerator[bytes, None]:
         """Yield calls, finish reasons, further answers and the usage, with the record in the last chunk."""
         *chunks, last = self._endings(answers)
         if self.include_usage:
             chunks.append(last)
             last = self._envelope(self._chunk_kind, []) | {"usage": _usage(usage)}
-        yield from map(event, [*chunks, last | {"cascade": to_json(record)}])
+        for chunk in [*chunks, last | {"cascade": to_json(record)}]:
+            yield event(chunk)
         yield b"data: [DONE]\n\n"
 
     def _endings(self, answers: Sequence[Generation]) -> Iterator[JsonObject]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from fastapi import Request, Response
 
-from serve_app.api.answering.exchange import Exchange, while_connected
+from serve_app.api.answering.exchange import Exchange, opened, while_connected
 from serve_app.api.answering.reply import failure_reply
 from serve_app.api.chat.format import CompletionFormat
 from serve_app.api.encoding import Reply
@@ -28,7 +28,9 @@ async def respond_to_all(service: Service, asks: Sequence[Ask], form: Completion
     outcomes: Sequence[Outcome | None] | None = None
     try:
         caller = caller_of(request.scope)
-        exchanges += (Exchange(service, ask, form, request.headers, caller) for ask in asks)
+        for ask in asks:
+            # One by one: if a later one is refused, those before it are closed.
+            exchanges.append(await opened(service, ask, form, request.headers, caller))  # noqa: PERF401
         outcomes = await while_connected(request.receive, _run_all(exchanges))
     finally:
         ended = outcomes or [None] * len(exchanges)

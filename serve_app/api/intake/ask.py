@@ -11,7 +11,8 @@ from serve_app.core.types.prompt import Prompt
 class Ask:
     """A request for so many answers (`choices`); `watched`: its stream tells how the cascade goes on, too.
 
-    `model` is the id of a cascade or of a single model. Without a caller it is anyone's.
+    `model` is the id of a cascade or of a single model. Without a caller it is anyone's. `escalated`: its conversation
+    was deferred before, so the target alone is asked.
     """
 
     model: str
@@ -21,3 +22,4 @@ class Ask:
     choices: int = 1
     watched: bool = False
     caller: Caller = field(default_factory=Caller)
+    escalated: bool = False

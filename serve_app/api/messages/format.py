@@ -1,7 +1,7 @@
 """Answers as Anthropic's messages: whole responses and events of streams."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from uuid import uuid4
 
 from serve_app.api.answering.answer_format import WithoutProgress
@@ -36,7 +36,7 @@ class MessageFormat(WithoutProgress):
         self._index = -1
         self._open: str | None = None
 
-    def response(self, answers: Sequence[Generation], usage: Usage, record: DecisionRecord) -> JsonObject:
+    async def response(self, answers: Sequence[Generation], usage: Usage, record: DecisionRecord) -> JsonObject:
         """Build a whole plain response."""
         [answer] = answers
         blocks: list[JsonObject] = []
@@ -67,14 +67,13 @@ class MessageFormat(WithoutProgress):
             yield from self._within("text", {"type": "text", "text": ""})
             yield self._delta({"type": "text_delta", "text": delta.text})
 
-    def ending(self, answers: Sequence[Generation], usage: Usage, record: DecisionRecord) -> Iterator[bytes]:
+    async def ending(
+        self, answers: Sequence[Generation], usage: Usage, record: DecisionRecord
+    ) -> AsyncGenerator[bytes, None]:
         """Yield the calls, then why the message ended, with the usage and the record."""
         [answer] = answers
-        for call in answer.tool_calls:
-            yield from self._within(None)
-            yield from self._within("tool_use", _call(call, {}))
-            yield self._delta({"type": "input_json_delta", "partial_json": readable_arguments(call.arguments)})
-        yield from self._within(None)
+        for part in self._calls(answer.tool_calls):
+            yield part
         end = {"stop_reason": STOP_REASONS[answer.finish_reason], "stop_sequence": None}
         yield _event("message_delta", delta=end, usage=_usage(usage), cascade=to_json(record))
         yield _event("message_stop")
@@ -82,6 +81,14 @@ class MessageFormat(WithoutProgress):
     def failed(self, detail: ErrorDetail, record: DecisionRecord | None) -> Iterator[bytes]:
         """Yield an event named `error`; no `message_stop` follows."""
         yield event(error_json(detail) | ({} if record is None else {"cascade": to_json(record)}), "error")
+
+    def _calls(self, calls: Sequence[ToolCall]) -> Iterator[bytes]:
+        """Yield a block for each call, and the end of the one that is open."""
+        for call in calls:
+            yield from self._within(None)
+            yield from self._within("tool_use", _call(call, {}))
+            yield self._delta({"type": "input_json_delta", "partial_json": readable_arguments(call.arguments)})
+        yield from self._within(None)
 
     def _message(self, content: list[JsonObject], stop_reason: str | None, usage: JsonObject) -> JsonObject:
         return {

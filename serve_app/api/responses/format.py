@@ -1,7 +1,7 @@
 """Answers as OpenAI's responses: whole ones and the typed events of streams."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from typing import TypeAlias
 from uuid import uuid4
 
@@ -9,14 +9,14 @@ from serve_app.api.answering.answer_format import WithoutProgress
 from serve_app.api.answering.logprobs import logprobs_json
 from serve_app.api.encoding import KEEPALIVE
 from serve_app.api.errors.detail import ErrorDetail
-from serve_app.api.responses.output import OutputStream, end_status, output_items
+from serve_app.api.responses.output import OutputStream, Status, end_status, output_items
 from serve_app.api.responses.schema import ResponseRequest
 from serve_app.api.responses.tools import NamedToolChoice
 from serve_app.core.record import DecisionRecord, Usage
 from serve_app.core.record_json import JsonObject, to_json
 from serve_app.core.types.answer import Delta, Generation
 
-Keep: TypeAlias = Callable[[str, JsonObject, Generation], bool]
+Keep: TypeAlias = Callable[[str, JsonObject, Generation], Awaitable[bool]]
 """Keeps a response under its id, with its answer, and returns whether it could."""
 
 FIELD_NAMES = {
@@ -42,11 +42,11 @@ class ResponsesFormat(WithoutProgress):
         self._request = _echo(body)
         self._stream = OutputStream()
 
-    def response(self, answers: Sequence[Generation], usage: Usage, record: DecisionRecord) -> JsonObject:
+    async def response(self, answers: Sequence[Generation], usage: Usage, record: DecisionRecord) -> JsonObject:
         """Build a whole plain response, and keep it."""
         [answer] = answers
         logprobs = logprobs_json(answer.logprobs or ()) if self._logprobs else []
-        return self._ended(output_items(answer, logprobs), answer, usage, record)
+        return await self._ended(output_items(answer, logprobs), answer, usage, record)
 
     def opening(self) -> Iterator[bytes]:
         """Yield the two events of a response without any output."""
@@ -65,16 +65,16 @@ class ResponsesFormat(WithoutProgress):
         if delta.text:
             yield from self._stream.text("output_text", delta.text)
 
-    def ending(self, answers: Sequence[Generation], usage: Usage, record: DecisionRecord) -> Iterator[bytes]:
+    async def ending(
+        self, answers: Sequence[Generation], usage: Usage, record: DecisionRecord
+    ) -> AsyncGenerator[bytes, None]:
         """Yield the end of the text, the calls, and the whole response with the record; it is kept."""
         [answer] = answers
-        stream, status = self._stream, end_status(answer)
-        if not answer.text and not answer.tool_calls:
-            yield from stream.text("output_text", "")
-        yield from stream.close("completed" if answer.tool_calls else status)
-        for number, call in enumerate(answer.tool_calls, 1):
-            yield from stream.call(call, status if number == len(answer.tool_calls) else "completed")
-        yield stream.event(f"response.{status}", response=self._ended(stream.items, answer, usage, record))
+        status = end_status(answer)
+        for part in self._items_ended(answer, status):
+            yield part
+        response = await self._ended(self._stream.items, answer, usage, record)
+        yield self._stream.event(f"response.{status}", response=response)
 
     def failed(self, detail: ErrorDetail, record: DecisionRecord | None) -> Iterator[bytes]:
         """Yield a `response.failed` with the record, or an `error` if there is none."""
@@ -86,14 +86,25 @@ class ResponsesFormat(WithoutProgress):
         response = self._response("failed", self._stream.items) | {"error": error, "cascade": to_json(record)}
         yield self._stream.event("response.failed", response=response)
 
-    def _ended(self, output: list[JsonObject], answer: Generation, usage: Usage, record: DecisionRecord) -> JsonObject:
+    def _items_ended(self, answer: Generation, status: Status) -> Iterator[bytes]:
+        """Yield the end of the text, and the calls."""
+        stream = self._stream
+        if not answer.text and not answer.tool_calls:
+            yield from stream.text("output_text", "")
+        yield from stream.close("completed" if answer.tool_calls else status)
+        for number, call in enumerate(answer.tool_calls, 1):
+            yield from stream.call(call, status if number == len(answer.tool_calls) else "completed")
+
+    async def _ended(
+        self, output: list[JsonObject], answer: Generation, usage: Usage, record: DecisionRecord
+    ) -> JsonObject:
         status = end_status(answer)
         response = self._response(status, output) | {"usage": _usage(usage), "cascade": to_json(record)}
         if status == "completed":
             response["completed_at"] = int(time.time())
         else:
             response["incomplete_details"] = {"reason": "max_output_tokens"}
-        response["store"] = self._keep is not None and self._keep(self.id, response, answer)
+        response["store"] = self._keep is not None and await self._keep(self.id, response, answer)
         return response
 
     def _response(self, status: str, output: list[JsonObject] | None = None) -> JsonObject:

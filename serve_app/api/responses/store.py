@@ -1,10 +1,12 @@
-"""Responses that are kept for a while in this process, so that a later request can go on from them."""
+"""Responses that are kept for a while, so that a later request can go on from them."""
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from time import monotonic
+from typing import Protocol, TypeAlias
 
-from serve_app.core.bounded_store import BoundedStore
+from serve_app.core.bounded_store import BoundedStore, StoreLimits
 from serve_app.core.types.prompt import Message
 
 MESSAGE_BYTES = 300
@@ -24,8 +26,40 @@ class KeptResponse:
         return len(self.body) + sum(map(_size, self.conversation))
 
 
-ResponseStore: TypeAlias = BoundedStore[tuple[str | None, str], KeptResponse]
-"""Responses by the names of the keys that made them, and their ids."""
+ResponseKey: TypeAlias = tuple[str | None, str]
+"""The name of the API key that made a response, and the response's id."""
+
+
+class ResponseStore(Protocol):
+    """Kept responses, in this process or in one that several share; a method may raise `StateError` if that is away."""
+
+    async def put(self, key: ResponseKey, response: KeptResponse) -> bool:
+        """Keep a response. Return False, never raise, if it could not be kept."""
+        ...
+
+    async def get(self, key: ResponseKey) -> KeptResponse | None:
+        """Return a response, or None if it is not kept (any longer)."""
+        ...
+
+    async def delete(self, key: ResponseKey) -> bool:
+        """Forget a response, and return whether it was kept."""
+        ...
+
+
+class LocalResponses:
+    """A `ResponseStore` in this process. `clock` returns seconds."""
+
+    def __init__(self, limits: StoreLimits, clock: Callable[[], float] = monotonic) -> None:
+        self._store: BoundedStore[ResponseKey, KeptResponse] = BoundedStore(limits, clock)
+
+    async def put(self, key: ResponseKey, response: KeptResponse) -> bool:
+        return self._store.put(key, response, response.size)
+
+    async def get(self, key: ResponseKey) -> KeptResponse | None:
+        return self._store.get(key)
+
+    async def delete(self, key: ResponseKey) -> bool:
+        return self._store.delete(key)
 
 
 def _size(message: Message) -> int:

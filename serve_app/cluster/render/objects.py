@@ -21,7 +21,10 @@ Part: TypeAlias = tuple[str, list[Manifest]]
 
 @dataclass(frozen=True)
 class Objects:
-    """`common` does not depend on the config, `own` and `service` do; `file` is the config, `serve_config` its text."""
+    """`common` does not depend on the config, `own` and `service` do.
+
+    `file` is the config as pods need it, `serve_config` its text.
+    """
 
     file: ServeFile
     serve_config: str
@@ -37,8 +40,8 @@ class Objects:
 
 def build(config: Path, settings: Settings) -> Objects:
     """Return the objects of a config. Raises ConfigError if it cannot run in a cluster."""
-    file = load(config)
-    objects = assemble(file, settings, dumped([for_cluster(config, file)]))
+    values = for_cluster(config, load(config))
+    objects = assemble(ServeFile.model_validate(values), settings, dumped([values]))
     if sentences := operator_faults(objects.service):
         raise ConfigError(f"KubeRay would refuse it: {' '.join(sentences)}")
     return objects

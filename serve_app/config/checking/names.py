@@ -11,6 +11,7 @@ from serve_app.config.cascades.cascade import CascadeConfig, TierConfig
 from serve_app.config.cascades.remedies import SpeculationConfig
 from serve_app.config.cascades.samples import sample_faults
 from serve_app.config.models import VllmLoraModel, VllmModel
+from serve_app.config.services import STATE_STORE
 from serve_app.core.sampling import base_name, parsed_name
 from serve_app.errors import choices
 from serve_app.signals import CompositeConfig, SbertConfig
@@ -18,7 +19,7 @@ from serve_app.signals import CompositeConfig, SbertConfig
 if TYPE_CHECKING:
     from serve_app.config.app import AppConfig
 
-RESERVED_NAMES = ("Router", "Scorer")
+RESERVED_NAMES = ("Router", "Scorer", STATE_STORE)
 """Deployments of ours; the others are called as their models."""
 
 

@@ -11,7 +11,6 @@ from serve_app.core.retries import RESERVE, RetryBudget
 from serve_app.core.sampling import SampledModel
 from serve_app.deployments.handles import ModelHandle
 from serve_app.deployments.protecting.liveness import Liveness
-from serve_app.planning.queues import most_replicas
 
 
 def asked_models(
@@ -33,4 +32,4 @@ def _retries(config: AppConfig, name: str) -> RetryBudget | None:
     All that one replica was working on may be asked again at once.
     """
     model = config.deployed()[name]
-    return RetryBudget(max(RESERVE, model.concurrency)) if most_replicas(model.placed()) > 1 else None
+    return RetryBudget(max(RESERVE, model.concurrency)) if model.placed().most_replicas > 1 else None

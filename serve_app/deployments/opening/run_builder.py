@@ -15,7 +15,6 @@ from serve_app.deployments.opening.budget import budget_of
 from serve_app.deployments.opening.capabilities import check_honoured
 from serve_app.deployments.opening.overrides import overridden
 from serve_app.deployments.policies import Policies
-from serve_app.deployments.sessions import Sessions
 from serve_app.deployments.speculation import Speculations
 from serve_app.errors import RequestError, UnknownModelError, choices, quoted
 from serve_app.skipping.prechecker import Prechecks
@@ -29,7 +28,6 @@ class RunBuilder:
     policies: Policies
     scorer: Scorer
     lexical: Scorer
-    sessions: Sessions
     speculations: Speculations
     prechecks: Prechecks
     costs: Mapping[str, ModelCost]
@@ -59,7 +57,7 @@ class RunBuilder:
             budget=budget_of(options, costs, ask.choices),
             costs=self.costs,
             fallback=cascade is not None and cascade.on_target_failure == "best_member",
-            escalated=options.force is None and self.sessions.escalated(model, options.session, ask.caller.name),
+            escalated=ask.escalated,
             speculation=self.speculations.of(model, tiers),
             stream=ask.stream,
             choices=ask.choices,

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from serve_app.config import AppConfig
 from serve_app.deployments.observing.averages import Average
-from serve_app.planning.queues import Queue, most_replicas, queue_of
+from serve_app.planning.queues import Queue, queue_of
 
 LEAST_RETRY_S = 1.0
 SHARE = 3
@@ -93,7 +93,7 @@ class Place:
 
 def loads(config: AppConfig) -> dict[str, Load]:
     """Return a load for every deployed model, as one of the router's replicas counts it."""
-    routers = most_replicas(config.deployments()["Router"])
+    routers = config.deployments()["Router"].most_replicas
     return {name: Load(queue_of(config, name, routers)) for name in config.deployed()}
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from serve_app.config import AppConfig, ModelConfig
 from serve_app.config.deployment import ACCELERATOR, Bundle, DeploymentOptions
+from serve_app.config.services import STATE_STORE
 from serve_app.core.record_json import JsonObject
 from serve_app.deployments.policies import Policies
 from serve_app.deployments.protecting.readiness import ReadinessProbe
@@ -65,7 +66,7 @@ class ConfigGraph:
     def _holds(self, deployment: str) -> str:
         if deployment in self._config.models:
             return "model"
-        return {"Router": "router", "Scorer": "scorer"}.get(deployment, "signal")
+        return {"Router": "router", "Scorer": "scorer", STATE_STORE: "shared state"}.get(deployment, "signal")
 
 
 def _sources(model: WeightsSettings) -> list[str]:

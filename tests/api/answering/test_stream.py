@@ -13,7 +13,6 @@ from serve_app.api.answering.stream import EventStream
 from serve_app.api.chat.format import CompletionFormat
 from serve_app.api.chat.prompt import to_ask, to_asks
 from serve_app.api.chat.schema import ChatCompletion, TextCompletion
-from serve_app.api.intake.caller import Caller
 from serve_app.core.types.answer import Failure
 from tests.api.serving import HANG, FakeService, Scripted
 
@@ -154,7 +153,7 @@ class TestEnding:
     async def ask(self, service: FakeService, body: Any, receive: Any, send: Any = None) -> None:
         self.sent: list[str] = []
         ask = to_ask(body) if isinstance(body, ChatCompletion) else to_asks(body)[0]
-        response = EventStream(Exchange(service, ask, CompletionFormat(body), {}, Caller()))
+        response = EventStream(Exchange(service, ask, CompletionFormat(body)))
         await response({"type": "http"}, receive, send or self.send)
 
     async def test_gone_before_it_began(self, service: FakeService):

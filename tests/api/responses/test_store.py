@@ -7,7 +7,6 @@ import openai
 import pytest
 
 from serve_app.api.responses.store import KeptResponse
-from serve_app.core.bounded_store import StoreLimits
 from serve_app.core.types.prompt import Message, ToolCall
 from tests.api.serving import FakeService, Scripted
 
@@ -87,7 +86,7 @@ class TestOff:
     @pytest.fixture
     def service(self) -> FakeService:
         service = FakeService()
-        service.kept_responses = StoreLimits(0, 1000, 60)
+        service.responses = None
         return service
 
     async def test_what_needs_it_is_refused_by_name(self, http: httpx.AsyncClient, service: FakeService):

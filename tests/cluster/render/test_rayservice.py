@@ -12,7 +12,7 @@ from tests.cluster.overlays import CONFIG, CONFIGS, MODEL, PAPER, groups, object
 def test_worker_groups_of_the_autoscaling_overlay() -> None:
     found = groups("gpu-autoscaling")
     bounds = {name: (group["minReplicas"], group["replicas"], group["maxReplicas"]) for name, group in found.items()}
-    assert bounds == {"cpu": (2, 2, 6), "gpu-h100": (0, 0, 2), "gpu-l4": (2, 2, 8)}
+    assert bounds == {"cpu": (2, 2, 7), "gpu-h100": (0, 0, 2), "gpu-l4": (2, 2, 8)}
     h100 = found["gpu-h100"]
     assert h100["resources"] == {"CPU": "4", "GPU": "4", "accelerator_type:H100": "1"}
     spec = h100["template"]["spec"]

@@ -23,6 +23,20 @@ from tests.config.values import MEMBERS, REPLAY, TARGET, cascade, config, said
             ["models.Scorer: this name is taken by a deployment of the server itself."],
         ),
         (
+            config(models=config()["models"] | {"StateStore": REPLAY}),
+            ["models.StateStore: this name is taken by a deployment of the server itself."],
+        ),
+        *(
+            (
+                config(state_store={"deployment": several}),
+                [
+                    "state_store.deployment: has one replica, since routers share what one process holds; leave out "
+                    "its replicas."
+                ],
+            )
+            for several in ({"num_replicas": 2}, {"autoscaling_config": {}})
+        ),
+        (
             config(models=config()["models"] | {"default": REPLAY}),
             ["cascades.default: a model has this name too; an id must mean one thing."],
         ),

@@ -12,6 +12,25 @@ from serve_app.config.deployment import Autoscaling, DeploymentOptions
 from tests.config.values import MEMBERS, REPLAY, TARGET, config, said
 
 
+@pytest.mark.parametrize(
+    ("router", "shared"),
+    [
+        ({}, False),
+        ({"num_replicas": 1}, False),
+        ({"num_replicas": 2}, True),
+        ({"autoscaling_config": {"max_replicas": 1}}, False),
+        ({"autoscaling_config": {"max_replicas": 2}}, True),
+    ],
+)
+def test_routers_share_a_store_if_there_may_be_several(router: dict[str, Any], shared: bool):
+    args = AppConfig.model_validate(config(router={"deployment": router}))
+    assert [name for name in args.deployments() if name not in args.models] == [
+        "Scorer",
+        *(["StateStore"] if shared else []),
+        "Router",
+    ]
+
+
 class TestTheRouterReports:
     """Serve asks for figures only where it scales, so the router scales from n to n where they are of use."""
 

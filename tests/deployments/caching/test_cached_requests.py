@@ -65,7 +65,7 @@ class Served:
         self, prompt: Prompt = QUESTION, model: str = "default", key: str | None = None, **options: Any
     ) -> DecisionRecord:
         chosen = CascadeOptions(**options)
-        ask = Ask(model, prompt, chosen, caller=Caller(key))
+        ask = await self.router.recall(Ask(model, prompt, chosen, caller=Caller(key)))
         run = self.router.open(ask)
         return self.router.close(ask, run, await outcome_of(self.router.events(run)))
 

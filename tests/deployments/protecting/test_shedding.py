@@ -61,7 +61,7 @@ class Served:
         return self.router.open(Ask("default", prompt, CascadeOptions(**options)))
 
     async def ask(self, prompt: Prompt = QUESTION, **options: Any) -> DecisionRecord:
-        asked = Ask("default", prompt, CascadeOptions(**options))
+        asked = await self.router.recall(Ask("default", prompt, CascadeOptions(**options)))
         run = self.router.open(asked)
         return self.router.close(asked, run, await outcome_of(self.router.events(run)))
 
@@ -199,7 +199,7 @@ async def test_what_is_accepted_under_pressure_begins_no_such_conversation() -> 
     assert (await served.ask(session="s")).answered_by == "a"
     for place in places:
         place.release()
-    assert not served.open(session="s").escalated
+    assert (await served.ask(session="s")).reason != "session"
 
 
 async def test_a_budget_holds_as_well() -> None:

@@ -161,6 +161,8 @@ async def test_deployments_have_replicas_and_what_each_reserves() -> None:
     }
     assert (deployments["a"]["replicas"], deployments["a"]["bundles"]) == ([1, 1], ["0.1 CPU"])
     assert {deployments[name]["holds"] for name in ("Router", "Scorer")} == {"router", "scorer"}
+    several = (await graph(CONFIG | {"router": {"deployment": {"num_replicas": 2}}}))["deployments"]
+    assert [each["holds"] for each in several if each["name"] == "StateStore"] == ["shared state"]
 
 
 def test_bundles_are_told_with_their_gpus_first() -> None:

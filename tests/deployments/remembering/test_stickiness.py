@@ -1,20 +1,15 @@
-"""Conversations that were deferred stay with the target; times by a clock of the test's own."""
+"""Conversations that were deferred stay with the target."""
 
-from dataclasses import replace
+from contextlib import aclosing
 from typing import Any
-
-import pytest
 
 from serve_app.api.fields.cascade_options import CascadeOptions
 from serve_app.api.intake.ask import Ask
 from serve_app.api.intake.caller import Caller
 from serve_app.config import AppConfig
 from serve_app.core.record import DecisionRecord
-from serve_app.core.running.run import Run
-from serve_app.core.types.outcome import Outcome, TierResult
-from serve_app.core.types.policy import Decision
+from serve_app.core.types.outcome import Outcome
 from serve_app.deployments.router import Router
-from serve_app.deployments.sessions import Sessions
 from tests.deployments.replies import CASCADES, LONG, MODELS, PARIS, QUESTION, ROME, Deployment, answered
 
 STICKY = {"tiers": CASCADES["default"]["tiers"], "stickiness": "escalate", "session_ttl_s": 60}
@@ -83,48 +78,20 @@ async def test_a_single_model_has_no_use_for_a_session() -> None:
     assert (await asked(router, "s1", "t")).deferred is False
 
 
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def run() -> Run:
-    router, _ = routed()
-    return router.open(Ask("free", QUESTION))
+async def test_a_request_that_was_cut_short_is_not_remembered() -> None:
+    router, second = routed()
+    ask = await router.recall(Ask("sticky", QUESTION, CascadeOptions(session="s1")))
+    router.close(ask, router.open(ask), None)
+    second.answer = PARIS
+    assert (await asked(router, "s1")).reason == "agreement"
 
 
-def deferred(run: Run) -> Outcome:
-    tiers = tuple(TierResult(tier, (), Decision(False, "disagreement")) for tier in run.tiers)
-    return Outcome(LONG, "t", tiers, 1.0)
-
-
-def test_it_is_forgotten_after_its_time(run: Run) -> None:
-    clock = Clock()
-    sessions = Sessions(config(), clock)
-    sessions.ended("sticky", "s", run, deferred(run))
-    clock.now = 59
-    assert sessions.escalated("sticky", "s")  # which begins its time anew
-    clock.now = 118
-    assert sessions.escalated("sticky", "s")
-    clock.now = 178
-    assert not sessions.escalated("sticky", "s")
-
-
-def test_the_oldest_is_forgotten_first(run: Run) -> None:
-    sessions = Sessions(config(max_sessions=2), Clock())
-    for name in ("one", "two"):
-        sessions.ended("sticky", name, run, deferred(run))
-    assert sessions.escalated("sticky", "one")
-    sessions.ended("sticky", "three", run, deferred(run))
-    assert [sessions.escalated("sticky", name) for name in ("one", "two", "three")] == [True, False, True]
-
-
-def test_only_a_deferred_request_is_remembered(run: Run) -> None:
-    sessions = Sessions(config(), Clock())
-    accepted = replace(deferred(run), tiers=deferred(run).tiers[:1])
-    for outcome in (None, accepted):
-        sessions.ended("sticky", "s", run, outcome)
-        assert not sessions.escalated("sticky", "s")
+async def test_a_conversation_is_remembered_before_its_answer_is_given() -> None:
+    """Its next request may reach another router as soon as the client has the answer."""
+    router, second = routed()
+    ask = await router.recall(Ask("sticky", QUESTION, CascadeOptions(session="s1")))
+    async with aclosing(router.events(router.open(ask))) as events:
+        while not isinstance(await anext(events), Outcome):
+            pass
+        second.answer = PARIS
+        assert (await asked(router, "s1")).reason == "session"

@@ -1,0 +1,36 @@
+"""The deployment with what all router replicas share."""
+
+from collections.abc import Callable
+from time import monotonic
+
+from serve_app.api.responses.store import KeptResponse, LocalResponses, ResponseKey
+from serve_app.core.bounded_store import StoreLimits
+from serve_app.deployments.observing.logs import drop_unwritable_lines
+from serve_app.deployments.remembering.sessions import LocalSessions, Session
+
+
+class StateStore:
+    """Kept responses and deferred sessions of every router replica, in the memory of this one process.
+
+    It is given limits alone, so that a deploy that changes something else does not restart it. `clock` returns seconds.
+    """
+
+    def __init__(self, responses: StoreLimits, max_sessions: int, clock: Callable[[], float] = monotonic) -> None:
+        drop_unwritable_lines()
+        self._responses = LocalResponses(responses, clock)
+        self._sessions = LocalSessions(max_sessions, clock)
+
+    async def put_response(self, key: ResponseKey, response: KeptResponse) -> bool:
+        return await self._responses.put(key, response)
+
+    async def get_response(self, key: ResponseKey) -> KeptResponse | None:
+        return await self._responses.get(key)
+
+    async def delete_response(self, key: ResponseKey) -> bool:
+        return await self._responses.delete(key)
+
+    async def is_deferred(self, session: Session, ttl_s: float) -> bool:
+        return await self._sessions.is_deferred(session, ttl_s)
+
+    async def remember(self, session: Session, ttl_s: float) -> None:
+        await self._sessions.remember(session, ttl_s)

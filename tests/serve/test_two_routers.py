@@ -1,0 +1,121 @@
+"""Two routers on real Ray Serve: what one keeps the other goes on from, and one that dies leaves no gap."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from serve_app.config.ray_rules import PROXY_SETTING
+from tests.serve.conftest import Served, serving, until
+
+pytestmark = [pytest.mark.serve, pytest.mark.slow]
+
+ROUTERS = 2
+MEMBERS = {"models": ["first", "second"], "signal": "exact", "threshold": 1}
+
+
+def config() -> dict[str, Any]:
+    """A cascade whose members agree unless they are asked about Rome."""
+    rome = {"contains": "Rome", "text": "Yes."}
+    args = {
+        "models": {
+            "first": {"engine": "replay", "default": "No."},
+            "second": {"engine": "replay", "default": "No.", "answers": [rome]},
+            "target": {"engine": "replay", "default": "From the target."},
+        },
+        "cascades": {"default": {"tiers": [MEMBERS, {"models": ["target"]}], "stickiness": "escalate"}},
+        "router": {"deployment": {"num_replicas": ROUTERS}},
+        "state_store": {"timeout_s": 30},  # of a busy machine
+    }
+    entry = {"name": "cascade", "route_prefix": "/", "import_path": "serve_app.app:build_app", "args": args}
+    return {"applications": [entry]}
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in PROXY_SETTING.items():  # as `cascade serve` and the manifests do
+            patch.setenv(name, value)
+        with serving(config(), tmp_path_factory.mktemp("routers")) as served:
+            yield served
+
+
+@pytest.fixture
+async def http(served: Served) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=served.url, timeout=90, trust_env=False) as client:
+        yield client
+
+
+def routers() -> list[str]:
+    """The names of their actors."""
+    import ray
+
+    names = [actor["name"] for actor in ray.util.list_named_actors(all_namespaces=True)]
+    return sorted(name for name in names if "#Router#" in name)
+
+
+async def running() -> int:
+    """How many routers Serve counts as running."""
+    from ray import serve
+
+    status = await asyncio.to_thread(serve.status)
+    return status.applications["cascade"].deployments["Router"].replica_states.get("RUNNING", 0)
+
+
+async def replace(name: str, gone: asyncio.Event | None = None) -> None:
+    """Kill a router, and return when there is another one; `gone` is set once Serve has noticed."""
+    import ray
+
+    ray.kill(ray.get_actor(name, namespace="serve"))
+    await until(running, ROUTERS - 1)
+    if gone is not None:
+        gone.set()
+    await until(running, ROUTERS)
+
+
+async def keep(http: httpx.AsyncClient, text: str, **fields: Any) -> dict[str, Any]:
+    response = await http.post("/v1/responses", json={"model": "default", "input": text} | fields)
+    assert response.status_code == 200, response.text
+    body: dict[str, Any] = response.json()
+    assert body["store"] is True
+    return body
+
+
+async def reason(http: httpx.AsyncClient, text: str) -> str:
+    body = {"model": "default", "messages": [{"role": "user", "content": text}], "cascade": {"session": "s"}}
+    response = await http.post("/v1/chat/completions", json=body)
+    assert response.status_code == 200, response.text
+    decided: str = response.json()["cascade"]["reason"]
+    return decided
+
+
+async def test_each_router_goes_on_from_what_another_one_kept(served: Served, http: httpx.AsyncClient) -> None:
+    """Both are replaced, so neither of the two that are asked in the end has kept anything itself."""
+    assert (await http.get("/readyz")).json()["replicas"]["StateStore"] == 1
+    first = await keep(http, "Is it Paris?")
+    assert await reason(http, "Is it Rome?") == "disagreement"
+    for name in routers():
+        await replace(name)
+    assert (await http.get(f"/v1/responses/{first['id']}")).json() == first
+    assert (await keep(http, "And Rome?", previous_response_id=first["id"]))["previous_response_id"] == first["id"]
+    assert await reason(http, "Is it Paris?") == "session"
+
+
+async def test_no_request_waits_for_the_restart_of_a_router(served: Served, http: httpx.AsyncClient) -> None:
+    """Each client has several answers between the loss of a router and its return; had one waited, it had none."""
+    gone, back = asyncio.Event(), asyncio.Event()
+
+    async def ask_on() -> int:
+        count = 0
+        while not back.is_set():
+            since = gone.is_set()
+            await reason(http, "Is it Paris?")
+            count += since and not back.is_set()
+        return count
+
+    asking = [asyncio.create_task(ask_on()) for _ in range(8)]
+    await replace(routers()[0], gone)
+    back.set()
+    assert min(await asyncio.gather(*asking)) > 1
