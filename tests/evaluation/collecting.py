@@ -1,7 +1,6 @@
-"""What the tests of `collect` share: examples, a config of replay engines, the command in a process of its own."""
+"""What the tests of `collect` share: examples, a config of replay engines, and the command."""
 
 import json
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,8 +8,10 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import Result
 
 from serve_app.evaluation.records.example import Example
+from tests.cli.in_process import cascade
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 MODELS = {
@@ -48,8 +49,9 @@ def write_config(path: Path, models: Mapping[str, Any] = MODELS) -> Path:
 
 
 def command(*arguments: str | Path) -> list[str]:
+    """Return the command for a process of its own, which a test interrupts or looks at from outside."""
     return [sys.executable, "-m", "serve_app.cli", "collect", *map(str, arguments)]
 
 
-def collect(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=300, check=False)
+def collect(*arguments: str | Path) -> Result:
+    return cascade("collect", *arguments)

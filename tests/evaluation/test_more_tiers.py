@@ -35,7 +35,7 @@ from serve_app.evaluation.choose.results import Selection
 from serve_app.evaluation.records.file import Records
 from serve_app.evaluation.statistics.pareto import answered_by
 from serve_app.signals import DEFAULT_SIGNALS, build_signal
-from tests.cli.test_main import cascade
+from tests.cli.in_process import cascade
 from tests.evaluation.synthetic import answers, questions, three_tier_records, three_tiers, write_records
 
 OPTIONS = Options(cascades=("default",), signals=(), resamples=100)
@@ -290,13 +290,13 @@ def test_too_many_combinations_say_how_to_cut_them(path: Path, monkeypatch: pyte
 def test_as_a_user_runs_them(path: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.yaml"
     done = cascade("calibrate", path, "--deferral-rate", "0.63", "--deferral-rate", "0.3", "-o", output, "--json")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.exit_code, done.stderr) == (0, "")
     found = json.loads(done.stdout)
     assert load(output).thresholds() == {"default": found["thresholds"]}
     assert len(found["thresholds"]) == 2
     done = cascade("calibrate", path, "--deferral-rate", "0.6")
-    assert done.returncode == 2
+    assert done.exit_code == 2
     assert done.stderr.startswith("cascade: --deferral-rate: this cascade needs 2 shares")
     done = cascade("choose", path, "--budget", "1.5", "--unit", "latency_s", "--signals", "rougeL")
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     assert "tiers:" in done.stdout

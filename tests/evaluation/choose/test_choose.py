@@ -2,8 +2,6 @@
 
 import random
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -24,6 +22,7 @@ from serve_app.evaluation.choose import choose as choosing
 from serve_app.evaluation.choose.output import render, snippet
 from serve_app.evaluation.choose.results import Selection
 from serve_app.evaluation.records.file import Records
+from tests.cli.in_process import cascade
 from tests.evaluation.synthetic import answers, args, questions, records, write_records
 
 
@@ -171,9 +170,8 @@ def test_a_gain_by_luck_is_no_reason_to_cascade(tmp_path: Path) -> None:
 
 def test_do_not_cascade_is_an_answer(tmp_path: Path) -> None:
     path = records_of(tmp_path / "r.jsonl", {"small": 1.0, "tiny": 0.3, "large": 0.9}, 60)
-    command = [sys.executable, "-m", "serve_app.cli", "choose", path, "--budget", "0.5", "--signals", "exact"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    done = cascade("choose", path, "--budget", "0.5", "--signals", "exact")
+    assert (done.exit_code, done.stderr) == (0, "")
     assert "Do not cascade: small alone has a quality of 1.0000" in done.stdout
 
 

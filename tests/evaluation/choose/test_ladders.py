@@ -18,7 +18,7 @@ from serve_app.evaluation.choose import choose as choosing
 from serve_app.evaluation.choose.output import snippet
 from serve_app.evaluation.choose.results import Selection
 from serve_app.evaluation.records.file import Records
-from tests.cli.test_main import cascade
+from tests.cli.in_process import cascade
 from tests.evaluation.synthetic import questions, serving_file, write_records
 
 SIZES = {"b": 2e9, "a": 1e9, "c": 4e9, "t": 20e9}
@@ -105,7 +105,7 @@ def test_a_ladder_is_calibrated_from_a_config(path: Path, tmp_path: Path) -> Non
     written, output = serving_file(tmp_path / "ladder.yaml", values), tmp_path / "calibrated.yaml"
     goal = ["--quality", "1", "--chosen", "--cascade", "ladder", "--config", written, "-o", output]
     done = cascade("calibrate", path, *goal)
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     assert "ladder: exact over b + a -> exact over b + a + c -> t" in done.stdout
     thresholds = load(output).thresholds()["ladder"]
     assert 0 < thresholds[0] <= 1

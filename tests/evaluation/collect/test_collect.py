@@ -2,17 +2,20 @@
 
 import asyncio
 import json
+import multiprocessing
 import random
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 
+from serve_app.cli.main import app
 from serve_app.core.types.answer import Failure, Generation, TokenLogprob
 from serve_app.evaluation.collect.collect import weights_sha256
 from serve_app.evaluation.records.example import Example, digest
@@ -58,7 +61,7 @@ def test_every_model_answers_every_example(tmp_path: Path) -> None:
     out = tmp_path / "r.jsonl"
     done = collect(config, data, "-o", out)
     sentence = f"10 of 10 answers are in {out}. Failures: 1 of 'a'; ask them again with --retry-failures.\n"
-    assert (done.returncode, done.stdout) == (0, "")
+    assert (done.exit_code, done.stdout) == (0, "")
     lines = done.stderr.splitlines(keepends=True)
     assert [line.split(", ")[:-1] for line in lines[:2]] == [["a: 5 of 5", "1 failed"], ["t: 5 of 5"]]
     assert lines[2:] == [sentence]
@@ -88,11 +91,11 @@ def test_every_model_answers_every_example(tmp_path: Path) -> None:
 
     before = out.read_bytes()
     done = collect(config, data, "-o", out)
-    assert (done.returncode, done.stderr, out.read_bytes()) == (0, sentence, before)
+    assert (done.exit_code, done.stderr, out.read_bytes()) == (0, sentence, before)
 
     models["a"]["answers"] = []
     done = collect(write_config(config, models), data, "-o", out)
-    assert done.returncode == 1
+    assert done.exit_code == 1
     assert f"cascade: '{out}' holds records that do not fit: models.a.answers was [" in done.stderr
     assert out.read_bytes() == before
 
@@ -122,7 +125,7 @@ def test_a_model_that_only_fails_is_left(tmp_path: Path) -> None:
     models = {"a": {"engine": "replay"}, "t": MODELS["t"]}
     data = write_examples(tmp_path / "d.jsonl", [question(i) for i in range(30)])
     done = collect(write_config(tmp_path / "c.yaml", models), data, "-o", tmp_path / "r.jsonl", "--concurrency", "1")
-    assert done.returncode == 1
+    assert done.exit_code == 1
     assert (
         "cascade: Gave up on 'a' after 20 consecutive failures: The replay engine has no answer to this prompt, and no "
         f"default. 20 of 60 answers are in {tmp_path / 'r.jsonl'}. Failures: 20 of 'a'; ask them again with "
@@ -139,7 +142,7 @@ def test_options_reach_the_models(tmp_path: Path) -> None:
     data = write_examples(tmp_path / "d.jsonl", [question(i) for i in range(9)])
     options = ["--prompts", tmp_path, "--max-tokens", "2", "--limit", "3", "--seed", "1"]
     done = collect(write_config(tmp_path / "c.yaml", models), data, "-o", tmp_path / "r.jsonl", *options)
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     records = Records.load(tmp_path / "r.jsonl")
     assert len(records.examples) == 3
     answers = list(records.answers["a"])
@@ -164,11 +167,14 @@ def test_options_reach_the_models(tmp_path: Path) -> None:
         (["c.yaml", "d.jsonl"], 2, "Missing option"),
     ],
 )
-def test_mistakes_are_sentences(tmp_path: Path, arguments: list[str], code: int, sentence: str) -> None:
+def test_mistakes_are_sentences(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], code: int, sentence: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
     write_config(tmp_path / "c.yaml")
     write_examples(tmp_path / "d.jsonl", [question(1)])
-    done = subprocess.run(command(*arguments), capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert done.returncode == code
+    done = collect(*arguments)
+    assert done.exit_code == code
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -177,8 +183,8 @@ def slow_config(path: Path) -> Path:
     return write_config(path, {name: {**model, "first_token_s": 0.02} for name, model in MODELS.items()})
 
 
-def wait_for_bytes(process: "subprocess.Popen[str]", path: Path, size: int) -> None:
-    while process.poll() is None and (not path.exists() or path.stat().st_size < size):
+def wait_for_bytes(runs: Callable[[], bool], path: Path, size: int) -> None:
+    while runs() and (not path.exists() or path.stat().st_size < size):
         time.sleep(0.001)
 
 
@@ -187,23 +193,27 @@ def test_killed_at_twenty_random_moments_nothing_is_lost_or_there_twice(tmp_path
     examples = [question(i) for i in range(1000)]
     data = write_examples(tmp_path / "d.jsonl", examples)
     out = tmp_path / "r.jsonl"
+    arguments = ["collect", str(config), str(data), "-o", str(out)]
     rng = random.Random(0)
     kept = Counter[tuple[str, str]]()
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(["serve_app.cli.main", "serve_app.evaluation.collect.collect"])
     for _ in range(KILLS):
         size = out.stat().st_size if out.exists() else 0
-        process = subprocess.Popen(command(config, data, "-o", out, "--concurrency", "8"), text=True, stderr=-1)
-        with process:
-            # From the first bytes on, and then a moment more.
-            wait_for_bytes(process, out, size + rng.randrange(1, 6000))
-            time.sleep(rng.uniform(0, 0.02))
-            process.send_signal(signal.SIGKILL)
+        process = processes.Process(target=app, args=([*arguments, "--concurrency", "8"],))
+        process.start()
+        # From the first bytes on, and then a moment more.
+        wait_for_bytes(process.is_alive, out, size + rng.randrange(1, 6000))
+        time.sleep(rng.uniform(0, 0.02))
+        process.kill()
+        process.join()
         now = asked_once(out)
         assert not kept - now
         assert set(now.values()) <= {1}
         kept = now
     assert 20 < len(kept) < 3000
     done = collect(config, data, "-o", out, "--concurrency", "64")
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     assert asked_once(out) == {(example.id, model): 1 for example in examples for model in MODELS}
     records = Records.load(out)
     assert records.examples == examples
@@ -224,7 +234,7 @@ def test_ctrl_c_keeps_everything_and_says_how_to_go_on(tmp_path: Path, number: s
         stderr=subprocess.PIPE,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
     )
-    wait_for_bytes(process, out, len(data.read_bytes()) + 15_000)
+    wait_for_bytes(lambda: process.poll() is None, out, len(data.read_bytes()) + 15_000)
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
     there = len(asked_once(out))
@@ -291,7 +301,7 @@ async def test_half_a_surrogate_pair_ends_no_run(tmp_path: Path) -> None:
 def test_real_examples_of_two_files(tmp_path: Path) -> None:
     files = [real_data("squad.jsonl"), real_data("multi30k_fr_en.jsonl")]
     done = collect(write_config(tmp_path / "c.yaml"), *files, "-o", tmp_path / "r.jsonl", "--limit", "5")
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     records = Records.load(tmp_path / "r.jsonl")
     assert len(records.complete()) == 10
     assert records.header.sampling.max_tokens == {"reading_comprehension": 48, "translation": 256}
@@ -323,7 +333,8 @@ def test_an_adapter_is_loaded_with_its_base(tmp_path: Path) -> None:
     config.write_text(yaml.safe_dump({"applications": [{"import_path": "serve_app.app:build_app", "args": args}]}))
     example = Example("1", "custom", "test", {"prompt": asked}, ("Paris",))
     data = write_examples(tmp_path / "x.jsonl", [example])
-    done = collect(config, data, "-o", tmp_path / "r.jsonl", "--max-tokens", "12")
+    arguments = command(config, data, "-o", tmp_path / "r.jsonl", "--max-tokens", "12")
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     records = Records.load(tmp_path / "r.jsonl")
     assert records.header.models.keys() == {"tuned"}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from serve_app.core.types.answer import Generation
+from serve_app.core.types.answer import Answer, Generation
 from serve_app.core.types.prompt import Message, Prompt
 from serve_app.engines import ReplayConfig, load_engine
 from serve_app.engines.running.answer import answer
@@ -24,18 +24,25 @@ def test_a_line_has_the_thoughts_and_gives_them_back() -> None:
     assert read_line(answer_body("1", "a", plain)).answer == plain
 
 
-async def test_what_is_collected_is_what_members_answer_online(tmp_path: Path) -> None:
-    models: dict[str, dict[str, Any]] = {
-        name: {"engine": "replay", "answers": [{"contains": "", "text": "Paris", "reasoning": thought}]}
-        for name, thought in {"a": "Rome? No.", "b": "I know that.", "t": "Let me see."}.items()
-    }
+MODELS: dict[str, dict[str, Any]] = {
+    name: {"engine": "replay", "answers": [{"contains": "", "text": "Paris", "reasoning": thought}]}
+    for name, thought in {"a": "Rome? No.", "b": "I know that.", "t": "Let me see."}.items()
+}
+
+
+@pytest.fixture
+def offline(tmp_path: Path) -> dict[str, Answer]:
+    """The answer of each model as `cascade collect` records it."""
     out = tmp_path / "r.jsonl"
     data = write_examples(tmp_path / "d.jsonl", [question(1)])
-    collected = collect(write_config(tmp_path / "c.yaml", models), data, "-o", out)
-    assert collected.returncode == 0, collected.stderr
+    collected = collect(write_config(tmp_path / "c.yaml", MODELS), data, "-o", out)
+    assert collected.exit_code == 0, collected.stderr
     lines = [json.loads(line) for line in out.read_text().splitlines()]
-    offline = {line["model"]: read_line(line).answer for line in lines if line["kind"] == "answer"}
-    for name, model in models.items():
+    return {line["model"]: read_line(line).answer for line in lines if line["kind"] == "answer"}
+
+
+async def test_what_is_collected_is_what_members_answer_online(offline: dict[str, Answer]) -> None:
+    for name, model in MODELS.items():
         engine = await load_engine(ReplayConfig.model_validate(model))
         online = await answer(engine, Prompt((Message("user", "Where?"),)))
         mine = offline[name]
