@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from serve_app.core.types.policy import Scores
+from serve_app.core.types.scores import Scores
 from serve_app.errors import SignalError
 from serve_app.signals import BleurtConfig
 from serve_app.signals.bleurt_environment import make_environment

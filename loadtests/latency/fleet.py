@@ -17,8 +17,9 @@ from serve_app.core.running.run import Run
 from serve_app.core.speculation import CascadeSpeculation, Priced, SpeculationPolicy, TierHistory, learn
 from serve_app.core.types.answer import Answer, Delta, Generation
 from serve_app.core.types.outcome import Outcome
-from serve_app.core.types.policy import Scores, Tier
+from serve_app.core.types.policy import Tier
 from serve_app.core.types.prompt import Prompt
+from serve_app.core.types.scores import Scores
 from serve_app.engines.replay.engine import ReplayEngine
 from serve_app.engines.running.answer import answer, stream_answer
 from serve_app.signals import RougeConfig, build_signal

@@ -13,7 +13,7 @@ from serve_app.core.record_json import JsonObject
 from serve_app.core.running.cascade import Event
 from serve_app.core.running.run import Run
 from serve_app.core.types.outcome import Outcome
-from serve_app.core.types.policy import Embedding
+from serve_app.core.types.scores import Embedding
 from serve_app.errors import UnknownModelError, choices, quoted
 
 Names: TypeAlias = Literal["refuse", "ignore", "prefix"]

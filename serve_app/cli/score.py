@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from serve_app.core.deciding.agreement import agree, survivors
 from serve_app.core.deciding.deferral import decide
 from serve_app.core.types.answer import Generation
-from serve_app.core.types.policy import Agreement, Decision, Scores, Tier
+from serve_app.core.types.policy import Agreement, Decision, Tier
+from serve_app.core.types.scores import Scores
 from serve_app.core.views.view import View
 from serve_app.errors import RequestError, SignalError, choices
 from serve_app.files.text import read_text, text_of

@@ -14,8 +14,8 @@ from math import ceil
 from serve_app.core.tools import Tool
 from serve_app.core.types.answer import Answer, Delta, Failure, Generation
 from serve_app.core.types.outcome import Outcome
-from serve_app.core.types.policy import Scores
 from serve_app.core.types.prompt import Prompt
+from serve_app.core.types.scores import Scores
 
 
 @dataclass(frozen=True, slots=True)

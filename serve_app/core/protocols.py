@@ -5,8 +5,8 @@ from typing import Protocol
 
 from serve_app.core.types.answer import Answer, Delta
 from serve_app.core.types.outcome import Precheck
-from serve_app.core.types.policy import Scores
 from serve_app.core.types.prompt import Prompt
+from serve_app.core.types.scores import Scores
 
 
 class Model(Protocol):

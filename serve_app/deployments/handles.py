@@ -16,8 +16,8 @@ from ray.serve.handle import DeploymentHandle, DeploymentResponseGenerator
 
 from serve_app.core.retries import RetryBudget, wait_s
 from serve_app.core.types.answer import Answer, Delta, Failure
-from serve_app.core.types.policy import Embedding, Scores
 from serve_app.core.types.prompt import Prompt
+from serve_app.core.types.scores import Embedding, Scores
 from serve_app.deployments.protecting.circuit_breaker import CircuitBreaker, Trial
 from serve_app.deployments.protecting.liveness import GoneError, Liveness
 from serve_app.errors import SignalError

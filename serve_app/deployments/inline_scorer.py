@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from serve_app.core.deciding.inline import characters, compared_at_once, compared_if_needed
 from serve_app.core.protocols import Scorer
-from serve_app.core.types.policy import Scores
+from serve_app.core.types.scores import Scores
 from serve_app.deployments.scorer_server import Texts, score_batch
 from serve_app.errors import CascadeError, SignalError
 from serve_app.signals import SignalConfig, build_signal

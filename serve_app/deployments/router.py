@@ -25,7 +25,7 @@ from serve_app.core.running.run import Run
 from serve_app.core.sampling import base_name
 from serve_app.core.types.answer import Generation
 from serve_app.core.types.outcome import Outcome
-from serve_app.core.types.policy import Embedding
+from serve_app.core.types.scores import Embedding
 from serve_app.deployments.access.access import Access
 from serve_app.deployments.access.middleware import AccessMiddleware
 from serve_app.deployments.autoscaling import EXPECTED

@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import Any
 
 from serve_app.config import ScorerConfig
-from serve_app.core.types.policy import Embedding, Scores
+from serve_app.core.types.scores import Embedding, Scores
 from serve_app.deployments.observing.logs import drop_unwritable_lines
 from serve_app.deployments.observing.metrics import (
     SCORER,

@@ -9,7 +9,8 @@ from typing import ClassVar, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from serve_app.core.types.policy import Blend, Matrix, Scores
+from serve_app.core.types.blend import Blend
+from serve_app.core.types.scores import Matrix, Scores
 from serve_app.core.types.signal_range import Range
 
 Features = TypeVar("Features")

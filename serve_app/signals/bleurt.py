@@ -19,7 +19,7 @@ from pydantic import Field, field_validator
 
 from serve_app.core.options import OPERATIONAL
 from serve_app.core.text.characters import whole
-from serve_app.core.types.policy import Scores
+from serve_app.core.types.scores import Scores
 from serve_app.errors import SignalError
 from serve_app.signals.base import SignalOptions, TextSignal, freeze
 from serve_app.torch_models import quiet

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from serve_app.core.options import OPERATIONAL
 from serve_app.core.text.characters import whole
-from serve_app.core.types.policy import Embedding, Matrix, Scores
+from serve_app.core.types.scores import Embedding, Matrix, Scores
 from serve_app.core.types.signal_range import Range
 from serve_app.errors import SignalError
 from serve_app.signals.base import SignalOptions, TextSignal, freeze

@@ -12,8 +12,9 @@ import numpy.typing as npt
 from serve_app.config import AppConfig
 from serve_app.core.deciding.skip import asked_text
 from serve_app.core.types.outcome import Precheck
-from serve_app.core.types.policy import Embedding, Tier
+from serve_app.core.types.policy import Tier
 from serve_app.core.types.prompt import Prompt
+from serve_app.core.types.scores import Embedding
 from serve_app.errors import SignalError
 from serve_app.skipping.fitted import PROBE, Fitted
 from serve_app.skipping.lookup import Lookup

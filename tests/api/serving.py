@@ -25,8 +25,9 @@ from serve_app.core.running.cascade import Event, cascade_events
 from serve_app.core.running.run import Run
 from serve_app.core.types.answer import Answer, Delta, Failure, Generation, TokenLogprob
 from serve_app.core.types.outcome import Outcome
-from serve_app.core.types.policy import Embedding, Scores, Tier
+from serve_app.core.types.policy import Tier
 from serve_app.core.types.prompt import Prompt, ToolCall
+from serve_app.core.types.scores import Embedding, Scores
 from serve_app.errors import RequestError, UnknownModelError, choices, quoted
 
 HANG = 3600.0

@@ -11,8 +11,9 @@ from serve_app.core.running.cascade import Event, cascade_events
 from serve_app.core.running.run import Run
 from serve_app.core.types.answer import Answer, Delta, Failure, Generation
 from serve_app.core.types.outcome import Force, Outcome
-from serve_app.core.types.policy import Matrix, Scores, Tier
+from serve_app.core.types.policy import Tier
 from serve_app.core.types.prompt import Message, Prompt
+from serve_app.core.types.scores import Matrix, Scores
 
 HANG = 3600.0
 """Seconds in a script that no test waits for."""

@@ -10,8 +10,9 @@ from serve_app.core.cost import Cost, EstimatedCost, ModelCost
 from serve_app.core.running.run import Run
 from serve_app.core.types.answer import Failure, Generation
 from serve_app.core.types.outcome import Call, Outcome, TierResult
-from serve_app.core.types.policy import Decision, Scores, Tier
+from serve_app.core.types.policy import Decision, Tier
 from serve_app.core.types.prompt import Message, Prompt
+from serve_app.core.types.scores import Scores
 
 COSTS = {
     "small": ModelCost(parameters=0.5e9, input_usd=0.1, output_usd=0.4),

@@ -14,8 +14,9 @@ from serve_app.core.running.cascade import cascade_events
 from serve_app.core.running.run import Run
 from serve_app.core.types.answer import Answer, Delta, Failure, Generation
 from serve_app.core.types.outcome import Outcome
-from serve_app.core.types.policy import Scores, Tier
+from serve_app.core.types.policy import Tier
 from serve_app.core.types.prompt import Message, Prompt, Sampling
+from serve_app.core.types.scores import Scores
 
 SMALL = ModelCost(parameters=0.5e9, input_usd=0.1, output_usd=0.4)
 LARGE = ModelCost(parameters=8e9, input_usd=1.0, output_usd=3.0, devices=2)

@@ -11,8 +11,9 @@ from serve_app.core.record_json import from_json, to_json
 from serve_app.core.running.run import Run
 from serve_app.core.types.answer import Answer, Failure, Generation
 from serve_app.core.types.outcome import Cached, Call, Outcome, TierResult
-from serve_app.core.types.policy import Agreement, Decision, Scores, Tier
+from serve_app.core.types.policy import Agreement, Decision, Tier
 from serve_app.core.types.prompt import Message, Prompt
+from serve_app.core.types.scores import Scores
 
 SMALL, TINY, LARGE = "qwen-0.5b", "smollm2-135m", "qwen-1.5b"
 COSTS = {

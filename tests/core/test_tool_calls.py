@@ -11,8 +11,9 @@ from serve_app.core.running.run import Run
 from serve_app.core.tools import Tool
 from serve_app.core.types.answer import Answer, Delta, Failure, Generation
 from serve_app.core.types.outcome import Outcome
-from serve_app.core.types.policy import Scores, Tier
+from serve_app.core.types.policy import Tier
 from serve_app.core.types.prompt import Message, Prompt, ToolCall
+from serve_app.core.types.scores import Scores
 from serve_app.signals.json_leaves import JsonSignal
 
 from .scripted import Fake

@@ -9,8 +9,8 @@ from serve_app.core.record import DecisionRecord
 from serve_app.core.running.cascade import outcome_of
 from serve_app.core.running.run import Run
 from serve_app.core.types.answer import Answer, Generation
-from serve_app.core.types.policy import Scores
 from serve_app.core.types.prompt import Message, Prompt
+from serve_app.core.types.scores import Scores
 from serve_app.deployments.router import Router
 
 QUESTION = Prompt((Message("user", "Capital of France?"),))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from serve_app.core.types.policy import Scores
+from serve_app.core.types.scores import Scores
 from serve_app.deployments import inline_scorer
 from serve_app.deployments.inline_scorer import InlineScorer, LexicalScorer
 from serve_app.errors import SignalError

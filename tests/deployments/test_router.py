@@ -11,7 +11,7 @@ from serve_app.api.intake.caller import Caller
 from serve_app.config import AppConfig
 from serve_app.core.running.run import Run
 from serve_app.core.types.answer import Answer
-from serve_app.core.types.policy import Embedding
+from serve_app.core.types.scores import Embedding
 from serve_app.deployments.router import Router
 from serve_app.errors import OverloadedError
 from tests.deployments.replies import MODELS, PARIS, QUESTION, ROME, Deployment, closed, opened, routed, thresholds

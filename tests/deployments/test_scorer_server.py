@@ -6,7 +6,7 @@ from math import isnan
 import pytest
 
 from serve_app.config import ScorerConfig
-from serve_app.core.types.policy import Embedding, Scores
+from serve_app.core.types.scores import Embedding, Scores
 from serve_app.deployments import scorer_server
 from serve_app.deployments.scorer_server import ScorerServer
 from serve_app.errors import SignalError

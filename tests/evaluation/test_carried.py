@@ -17,8 +17,9 @@ from serve_app.core.protocols import Model
 from serve_app.core.running.cascade import run_cascade
 from serve_app.core.running.run import Run
 from serve_app.core.types.answer import Answer, Delta, Generation, TokenLogprob
-from serve_app.core.types.policy import Scores, Tier
+from serve_app.core.types.policy import Tier
 from serve_app.core.types.prompt import Prompt
+from serve_app.core.types.scores import Scores
 from serve_app.evaluation.analysis.cascade_view import CascadeView
 from serve_app.evaluation.analysis.costs import UNITS
 from serve_app.evaluation.analysis.dataset import CALIBRATE, CHOOSE, Dataset

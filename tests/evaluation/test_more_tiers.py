@@ -19,8 +19,8 @@ from serve_app.core.protocols import Model
 from serve_app.core.running.cascade import run_cascade
 from serve_app.core.running.run import Run
 from serve_app.core.types.answer import Answer
-from serve_app.core.types.policy import Scores
 from serve_app.core.types.prompt import Prompt
+from serve_app.core.types.scores import Scores
 from serve_app.errors import ConfigError, DataError
 from serve_app.evaluation.analysis.dataset import CALIBRATE, CHOOSE
 from serve_app.evaluation.analysis.load import load_dataset

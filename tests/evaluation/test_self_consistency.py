@@ -14,8 +14,8 @@ from serve_app.core.running.cascade import run_cascade
 from serve_app.core.running.run import Run
 from serve_app.core.sampling import Sample, SampledModel
 from serve_app.core.types.answer import Generation
-from serve_app.core.types.policy import Scores
 from serve_app.core.types.prompt import Prompt, Sampling
+from serve_app.core.types.scores import Scores
 from serve_app.deployments.inline_scorer import InlineScorer
 from serve_app.engines import load_engine
 from serve_app.engines.replay.engine import ReplayEngine

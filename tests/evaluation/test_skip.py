@@ -17,8 +17,8 @@ from serve_app.cli.main import app
 from serve_app.config import AppConfig
 from serve_app.core.record import DecisionRecord
 from serve_app.core.types.answer import Answer, Failure, Generation
-from serve_app.core.types.policy import Embedding
 from serve_app.core.types.prompt import Message, Prompt
+from serve_app.core.types.scores import Embedding
 from serve_app.deployments.router import Router
 from serve_app.evaluation.analysis.load import load_dataset
 from serve_app.evaluation.analysis.options import Options

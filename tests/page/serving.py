@@ -17,8 +17,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serve_app.config import AppConfig
 from serve_app.core.types.answer import Answer, Delta, Failure, Generation
-from serve_app.core.types.policy import Embedding
 from serve_app.core.types.prompt import Prompt, ToolCall
+from serve_app.core.types.scores import Embedding
 from serve_app.deployments.opening import asked_models as models_module
 from serve_app.deployments.protecting.liveness import Health
 from serve_app.deployments.router import Router

@@ -8,7 +8,7 @@ from math import isnan
 
 import pytest
 
-from serve_app.core.types.policy import Matrix
+from serve_app.core.types.scores import Matrix
 from serve_app.signals import DEFAULT_SIGNALS, Signal
 
 SIGNALS = [

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from serve_app.config import AppConfig
-from serve_app.core.types.policy import Embedding
+from serve_app.core.types.scores import Embedding
 from serve_app.skipping.fitted import PROBE, Fitted
 from serve_app.skipping.identity import identity
 

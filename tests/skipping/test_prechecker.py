@@ -9,8 +9,8 @@ import pytest
 
 from serve_app.config import AppConfig
 from serve_app.core.types.outcome import Precheck
-from serve_app.core.types.policy import Embedding
 from serve_app.core.types.prompt import Message, Prompt
+from serve_app.core.types.scores import Embedding
 from serve_app.errors import ConfigError, SignalError
 from serve_app.skipping.fitted import PROBE
 from serve_app.skipping.prechecker import Prechecks

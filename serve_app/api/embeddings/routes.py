@@ -14,7 +14,7 @@ from serve_app.api.intake.route import CLIENT_LEFT
 from serve_app.api.service import Service, cards_for
 from serve_app.core.cost import estimated_tokens
 from serve_app.core.record_json import JsonObject
-from serve_app.core.types.policy import Embedding
+from serve_app.core.types.scores import Embedding
 from serve_app.errors import RequestError, UnknownModelError, choices, quoted
 
 NUMBER_BYTES = 4

@@ -6,7 +6,8 @@ from math import fsum, inf, isnan, nan
 from typing import Literal, TypeGuard
 
 from serve_app.core.types.answer import Answer, Generation
-from serve_app.core.types.policy import Agreement, Confidence, Matrix, Tier
+from serve_app.core.types.policy import Agreement, Confidence, Tier
+from serve_app.core.types.scores import Matrix
 from serve_app.core.views.view import View
 
 DECIMALS = 9

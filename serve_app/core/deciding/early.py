@@ -13,7 +13,8 @@ from typing import Literal
 
 from serve_app.core.deciding.agreement import Survivors, agree, combined, confide, output_scores, resolved
 from serve_app.core.deciding.deferral import answers_needed
-from serve_app.core.types.policy import Confidence, Matrix, Tier
+from serve_app.core.types.policy import Confidence, Tier
+from serve_app.core.types.scores import Matrix
 from serve_app.core.types.signal_range import SLACK, Range
 
 

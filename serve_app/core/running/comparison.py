@@ -9,7 +9,8 @@ from serve_app.core.deciding.early import settled, worth_scoring
 from serve_app.core.protocols import Scorer
 from serve_app.core.types.answer import Answer
 from serve_app.core.types.outcome import Call, Force, TierResult
-from serve_app.core.types.policy import Agreement, Decision, Scores, Tier
+from serve_app.core.types.policy import Agreement, Decision, Tier
+from serve_app.core.types.scores import Scores
 from serve_app.errors import CascadeError
 
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from serve_app.core.types.answer import Answer, Failure, Generation
-from serve_app.core.types.policy import Agreement, Decision, Reason, Scores, ShedBy, Tier
+from serve_app.core.types.policy import Agreement, Decision, Reason, ShedBy, Tier
+from serve_app.core.types.scores import Scores
 
 Force: TypeAlias = Literal["accept", "defer"]
 

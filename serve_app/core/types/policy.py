@@ -1,16 +1,13 @@
-"""A tier, how its answers compare, and what is decided on them. All frozen."""
+"""A tier, how far its answers agree, and what is decided on them. All frozen."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from math import exp, inf
 from typing import Literal, TypeAlias
 
 from serve_app.core.types.answer import Generation
+from serve_app.core.types.blend import Blend
 from serve_app.core.types.signal_range import Range
 from serve_app.core.views.view import View
-
-Matrix: TypeAlias = tuple[tuple[float, ...], ...]
-"""Similarities of n texts: `matrix[i][j]` is the signal for hypothesis i and reference j."""
 
 Reason: TypeAlias = Literal[
     "agreement",  # s >= t
@@ -36,61 +33,9 @@ ShedBy: TypeAlias = Literal["thresholds", "members"]
 """Under pressure a cascade accepts at lower thresholds, or whatever its members answered."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """What a scorer returns for the texts of one request; `flops` and `device_s` are its own cost.
-
-    `truncated_pairs` is the number of ordered pairs that were cut to what the signal's model reads.
-    """
-
-    similarities: Matrix
-    flops: float = 0.0
-    device_s: float = 0.0
-    truncated_pairs: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Embedding:
-    """A text's vector of length 1, as float32 numbers in little-endian bytes, and the tokens that were read of it.
-
-    `flops` is what it cost.
-    """
-
-    vector: bytes
-    tokens: int
-    flops: float = 0.0
-
-
 Confidence: TypeAlias = Callable[[str, Generation], float]
 """A token-level confidence in a model's answer (paper, section 3.3), normalised for that model if several are
 compared (section 3.4); minus infinity if there are no log-probabilities."""
-
-
-@dataclass(frozen=True, slots=True)
-class Blend:
-    """Agreement and token confidence in one output score (the paper's future work, section 5).
-
-    `intercept + agreement x o_i + confidence x c_i`, or its logistic function: the probability that answer i is good.
-    It is minus infinity without log-probabilities, as a negative weight would make their absence the best confidence.
-    """
-
-    agreement: float
-    confidence: float
-    intercept: float = 0.0
-    logistic: bool = False
-
-    def __call__(self, agreement: float, confidence: float) -> float:
-        """Return the output score of an answer with this agreement and this confidence."""
-        if confidence == -inf:
-            return -inf
-        score = self.intercept + self.agreement * agreement + self.confidence * confidence
-        return _logistic(score) if self.logistic else score
-
-
-def _logistic(x: float) -> float:
-    if x < 0:  # exp of a large number would overflow
-        return exp(x) / (1 + exp(x))
-    return 1 / (1 + exp(-x))
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,8 @@ from serve_app.core.record import DecisionRecord, usage
 from serve_app.core.running.run import Run
 from serve_app.core.types.answer import Answer, Delta, Generation
 from serve_app.core.types.outcome import Outcome, TierResult
-from serve_app.core.types.policy import Scores
 from serve_app.core.types.prompt import Prompt
+from serve_app.core.types.scores import Scores
 from serve_app.errors import SignalError
 
 EXPORT_TIMEOUT_S = 5.0

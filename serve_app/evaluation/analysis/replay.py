@@ -11,8 +11,9 @@ from serve_app.config import AppConfig
 from serve_app.core.deciding.agreement import Survivors, agree, compared, confide, survivors
 from serve_app.core.deciding.deferral import decide, worth_comparing
 from serve_app.core.types.answer import Answer, Generation
-from serve_app.core.types.policy import Agreement, Decision, Matrix, Scores, Tier
+from serve_app.core.types.policy import Agreement, Decision, Tier
 from serve_app.core.types.prompt import Prompt
+from serve_app.core.types.scores import Matrix, Scores
 from serve_app.core.views.view import View
 from serve_app.evaluation.analysis.similarities import Similarities, measure
 from serve_app.evaluation.records.file import Records

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serve_app.config import AppConfig
-from serve_app.core.types.policy import Matrix
+from serve_app.core.types.scores import Matrix
 from serve_app.errors import SignalError, choices
 from serve_app.evaluation.metrics.bleurt_process import score_pairs
 from serve_app.evaluation.statistics.curves import Floats

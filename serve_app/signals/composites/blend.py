@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from serve_app.core.types.policy import Blend
+from serve_app.core.types.blend import Blend
 from serve_app.errors import SignalError
 from serve_app.signals.base import CompositeOptions, Options
 

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from serve_app.core.protocols import Scorer
-from serve_app.core.types.policy import Matrix, Scores
+from serve_app.core.types.scores import Matrix, Scores
 from serve_app.core.types.signal_range import Range
 from serve_app.signals.base import CompositeOptions, Options, freeze, without_compared
 

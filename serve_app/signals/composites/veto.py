@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from serve_app.core.types.policy import Matrix
+from serve_app.core.types.scores import Matrix
 from serve_app.core.types.signal_range import Range
 from serve_app.signals.base import CompositeOptions, Options, freeze
 from serve_app.signals.composites.contradictions import Check, Contradictions, Words

@@ -10,7 +10,7 @@ from serve_app.config import (
 )
 from serve_app.config.explain import explain
 from serve_app.core.types.answer import Generation, TokenLogprob
-from serve_app.core.types.policy import Blend
+from serve_app.core.types.blend import Blend
 from tests.config.values import MEMBERS, TARGET, cascade, config, said
 
 

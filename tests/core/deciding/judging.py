@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from serve_app.core.deciding.agreement import agree, confide, survivors
 from serve_app.core.types.answer import Answer
-from serve_app.core.types.policy import Agreement, Confidence, Matrix, Tier
+from serve_app.core.types.policy import Agreement, Confidence, Tier
+from serve_app.core.types.scores import Matrix
 
 
 def agreed(tier: Tier, answers: Sequence[Answer | None], similarities: Matrix | None) -> Agreement:

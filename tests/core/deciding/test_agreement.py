@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from serve_app.core.deciding.agreement import output_scores, resolved, survivors
 from serve_app.core.types.answer import Answer, Failure, Generation
-from serve_app.core.types.policy import Agreement, Matrix, Tier
+from serve_app.core.types.policy import Agreement, Tier
+from serve_app.core.types.scores import Matrix
 from tests.core.deciding.judging import agreed, confided
 
 FAILED = Failure("error", "Broken.")

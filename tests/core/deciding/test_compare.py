@@ -6,8 +6,9 @@ from serve_app.core.deciding.agreement import compared, survivors
 from serve_app.core.running.cascade import run_cascade
 from serve_app.core.running.run import Run
 from serve_app.core.types.answer import Failure, Generation
-from serve_app.core.types.policy import Scores, Tier
+from serve_app.core.types.policy import Tier
 from serve_app.core.types.prompt import Message, Prompt, ToolCall
+from serve_app.core.types.scores import Scores
 from serve_app.core.views.view import View
 from tests.core.scripted import Fake
 

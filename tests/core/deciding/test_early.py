@@ -9,7 +9,9 @@ from serve_app.core.deciding.agreement import resolved, survivors
 from serve_app.core.deciding.deferral import decide
 from serve_app.core.deciding.early import Settled, settled, worth_scoring
 from serve_app.core.types.answer import Answer
-from serve_app.core.types.policy import Blend, Matrix, Tier
+from serve_app.core.types.blend import Blend
+from serve_app.core.types.policy import Tier
+from serve_app.core.types.scores import Matrix
 from serve_app.core.types.signal_range import Range
 from tests.core.deciding.worlds import COSINE, EXACT, FAILED, LEXICAL, judged, matrix, said, worlds
 

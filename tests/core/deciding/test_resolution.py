@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from serve_app.core.deciding.agreement import resolved
 from serve_app.core.deciding.deferral import decide
 from serve_app.core.types.answer import Generation
-from serve_app.core.types.policy import Matrix, Tier
+from serve_app.core.types.policy import Tier
+from serve_app.core.types.scores import Matrix
 from tests.core.deciding.judging import agreed, confided
 
 ANSWERS = [Generation(name, "stop", 1, 1) for name in "abcd"]

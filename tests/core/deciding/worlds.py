@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from serve_app.core.deciding.agreement import agree, confide, survivors
 from serve_app.core.deciding.deferral import worth_comparing
 from serve_app.core.types.answer import Answer, Failure, Generation
-from serve_app.core.types.policy import Agreement, Matrix, Tier
+from serve_app.core.types.policy import Agreement, Tier
+from serve_app.core.types.scores import Matrix
 from serve_app.core.types.signal_range import Range
 
 LEXICAL, EXACT, COSINE = Range(0, 1), Range(0, 1, "equality"), Range(-1, 1, "angles")

@@ -10,8 +10,9 @@ import pytest
 from serve_app.core.running.cascade import cascade_events, run_cascade
 from serve_app.core.types.answer import Answer, Delta, Failure, Generation
 from serve_app.core.types.outcome import Call, Outcome, TierResult
-from serve_app.core.types.policy import Scores, Tier
+from serve_app.core.types.policy import Tier
 from serve_app.core.types.prompt import Prompt, Sampling, ToolCall
+from serve_app.core.types.scores import Scores
 from serve_app.errors import SignalError
 from tests.core.scripted import (
     BROKEN,

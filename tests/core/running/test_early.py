@@ -15,8 +15,9 @@ from serve_app.core.deciding.deferral import decide
 from serve_app.core.record import decision_record
 from serve_app.core.running.cascade import run_cascade
 from serve_app.core.types.answer import Failure
-from serve_app.core.types.policy import Scores, StandIn, Tier
+from serve_app.core.types.policy import StandIn, Tier
 from serve_app.core.types.prompt import ToolCall
+from serve_app.core.types.scores import Scores
 from serve_app.errors import SignalError
 from tests.core.deciding.worlds import EXACT, judged, worlds
 from tests.core.scripted import BROKEN, HANG, PROMPT, TARGET, Fake, Judge, kinds, quiet, run_of, said

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from serve_app.core.running.run import Run
 from serve_app.core.tools import AnswerSchema, Tool
-from serve_app.core.types.policy import Blend, Tier
+from serve_app.core.types.blend import Blend
+from serve_app.core.types.policy import Tier
 from serve_app.core.types.prompt import Image, Message, Prompt, Sampling, ToolCall
 from serve_app.core.views.view import After, Chain, View
 from serve_app.deployments.caching.key import NOT_ASKED, request_key

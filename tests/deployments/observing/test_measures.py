@@ -10,8 +10,9 @@ from serve_app.core.record import decision_record
 from serve_app.core.running.run import Run
 from serve_app.core.types.answer import Answer, Failure, Generation
 from serve_app.core.types.outcome import Cached, Call, Outcome, Precheck, TierResult
-from serve_app.core.types.policy import Agreement, Decision, Scores, Tier
+from serve_app.core.types.policy import Agreement, Decision, Tier
 from serve_app.core.types.prompt import Message, Prompt
+from serve_app.core.types.scores import Scores
 from serve_app.deployments.observing.measures import request_measures
 
 COSTS = {"a": ModelCost(1e9, 0), "b": ModelCost(2e9, 0), "t": ModelCost(30e9, input_usd=1e6, output_usd=2e6)}

@@ -11,8 +11,8 @@ from serve_app.core.running.cascade import run_cascade
 from serve_app.core.tools import Tool
 from serve_app.core.types.answer import Generation
 from serve_app.core.types.outcome import Outcome
-from serve_app.core.types.policy import Scores
 from serve_app.core.types.prompt import Message, Prompt, Sampling
+from serve_app.core.types.scores import Scores
 from serve_app.deployments.protecting.liveness import Health
 from serve_app.deployments.router import Router
 from serve_app.errors import RequestError

@@ -9,8 +9,8 @@ from serve_app.api.intake.ask import Ask
 from serve_app.config import AppConfig
 from serve_app.core.record import DecisionRecord
 from serve_app.core.types.answer import Failure, Generation
-from serve_app.core.types.policy import Scores
 from serve_app.core.types.prompt import Message, Prompt, Sampling
+from serve_app.core.types.scores import Scores
 from serve_app.deployments.router import Router
 from serve_app.errors import OverloadedError, RequestError, UnknownModelError
 from serve_app.planning.capacity import assume, capacity

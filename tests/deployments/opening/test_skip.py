@@ -12,8 +12,8 @@ from serve_app.core.record import DecisionRecord
 from serve_app.core.running.cascade import outcome_of, run_cascade
 from serve_app.core.types.answer import Answer
 from serve_app.core.types.outcome import Precheck
-from serve_app.core.types.policy import Embedding
 from serve_app.core.types.prompt import Message, Prompt, Sampling
+from serve_app.core.types.scores import Embedding
 from serve_app.deployments.router import Router
 from serve_app.skipping.fitted import PROBE
 from tests.deployments.replies import (

@@ -12,8 +12,8 @@ from serve_app.config import AppConfig
 from serve_app.core.running.cascade import run_cascade
 from serve_app.core.running.run import Run
 from serve_app.core.types.answer import Answer, Failure, Generation
-from serve_app.core.types.policy import Scores
 from serve_app.core.types.prompt import Message, Prompt
+from serve_app.core.types.scores import Scores
 from serve_app.errors import DataError
 from serve_app.evaluation.analysis.dataset import Dataset
 from serve_app.evaluation.analysis.load import load_dataset

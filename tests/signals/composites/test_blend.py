@@ -7,7 +7,8 @@ import pytest
 
 from serve_app.core.deciding.deferral import answers_needed, decide
 from serve_app.core.types.answer import Generation, TokenLogprob
-from serve_app.core.types.policy import Blend, Tier
+from serve_app.core.types.blend import Blend
+from serve_app.core.types.policy import Tier
 from serve_app.errors import SignalError
 from serve_app.signals import BlendConfig, ChowConfig, confidence, fit_blend
 from tests.core.deciding.judging import agreed

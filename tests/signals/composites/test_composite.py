@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from serve_app.core.types.policy import Scores
+from serve_app.core.types.scores import Scores
 from serve_app.errors import SignalError
 from serve_app.signals import ByLengthConfig, MixConfig
 from serve_app.signals.composites.composite import CompositeScorer

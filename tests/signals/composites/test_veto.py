@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from serve_app.core.types.policy import Scores
+from serve_app.core.types.scores import Scores
 from serve_app.signals import DEFAULT_SIGNALS, BlendConfig, MixConfig, SignalCatalogue, VetoConfig
 from serve_app.signals.composites.composite import CompositeScorer
 

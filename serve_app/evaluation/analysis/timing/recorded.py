@@ -6,8 +6,9 @@ from math import nan
 
 from serve_app.core.protocols import Model, Scorer
 from serve_app.core.types.answer import Answer, Delta, Failure
-from serve_app.core.types.policy import Scores, Tier
+from serve_app.core.types.policy import Tier
 from serve_app.core.types.prompt import Prompt
+from serve_app.core.types.scores import Scores
 from serve_app.core.views.view import View
 from serve_app.evaluation.analysis.dataset import Dataset
 
