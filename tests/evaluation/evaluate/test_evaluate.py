@@ -1,37 +1,21 @@
-"""The whole evaluation of synthetic records, held against what plain arithmetic says."""
+"""The whole evaluation of synthetic records, compared with what plain arithmetic says."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import numpy as np
 import pytest
 
-from serve_app.core.types.answer import Answer, Generation, TokenLogprob
+from serve_app.core.types.answer import Answer
 from serve_app.errors import DataError, SignalError
-from serve_app.evaluation.analysis.candidates import fit_sample, fitted_chows, semantic
-from serve_app.evaluation.analysis.cascade_view import CascadeView
-from serve_app.evaluation.analysis.dataset import Dataset, hashed_share
-from serve_app.evaluation.analysis.load import load_dataset
-from serve_app.evaluation.analysis.options import Options
+from serve_app.evaluation.analysis.dataset import hashed_share
 from serve_app.evaluation.evaluate.evaluate import evaluate
-from serve_app.evaluation.evaluate.fronts import front
 from serve_app.evaluation.evaluate.results import Evaluation
-from serve_app.evaluation.evaluate.words import remarks
 from serve_app.evaluation.metrics.quality import Metric, by_pairs, qualities
 from serve_app.evaluation.metrics.squad import f1
-from serve_app.evaluation.records.example import Example
-from serve_app.evaluation.records.file import Records
-from serve_app.evaluation.statistics.binomial import binomial_interval
-from tests.evaluation.synthetic import answers, args, questions, records, reference, three_tier_records, write_records
-
-FEW = {"resamples": 100}
-
-
-def load(path: Path, **options: Any) -> Dataset:
-    return load_dataset(Records.load(path), Options(**({"signals": ("rougeL", "exact")} | FEW | options)))
+from tests.evaluation.evaluate.evaluating import load, only, row, said
+from tests.evaluation.synthetic import answers, args, questions, records, write_records
 
 
 @pytest.fixture(scope="module")
@@ -42,19 +26,6 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def body(path: Path) -> dict[str, Any]:
     return evaluate(load(path)).to_json()
-
-
-def only(body: Evaluation | dict[str, Any]) -> dict[str, Any]:
-    body = body.to_json() if isinstance(body, Evaluation) else body
-    [group] = body["groups"]
-    [cascade] = group["cascades"]
-    found: dict[str, Any] = cascade
-    return found
-
-
-def row(body: Evaluation | dict[str, Any], **wanted: Any) -> dict[str, Any]:
-    [found] = [row for row in only(body)["rows"] if all(row[key] == value for key, value in wanted.items())]
-    return dict(found)
 
 
 def test_it_is_plain_json(body: dict[str, Any]) -> None:
@@ -213,76 +184,10 @@ def test_the_seed_decides_everything(path: Path, body: dict[str, Any]) -> None:
     assert timeless(evaluate(load(path, seed=1))) != timeless(body)
 
 
-def said(text: str) -> Generation:
-    return Generation(text, "stop", 1, 1)
-
-
-def planted(path: Path) -> tuple[list[Example], Evaluation]:
-    """Of every ten questions members agree on four: three are right and one is a mistake they share with nobody else.
-
-    On the six that they disagree on the target errs, too, so deferring them buys nothing.
-    """
-    examples = questions(200)
-    columns: dict[str, list[Answer]] = {"small": [], "tiny": [], "large": []}
-    for k, example in enumerate(examples):
-        right = example.references[0]
-        texts = (right, right, right) if k % 10 < 3 else ("oops", "oops", right) if k % 10 == 3 else ("a", "b", "c")
-        for model, text in zip(columns, texts, strict=True):
-            columns[model].append(said(text))
-    return examples, evaluate(load(write_records(path, args(signal="exact"), examples, columns), signals=("exact",)))
-
-
-def test_agreed_and_wrong_is_counted_beside_what_independent_members_would_give(tmp_path: Path) -> None:
-    examples, found = planted(tmp_path / "r.jsonl")
-    test = [k for k, example in enumerate(examples) if hashed_share(example.id, 0) >= 1 / 3]
-    agreed = [k for k in test if k % 10 < 4]
-    wrong = [k for k in test if k % 10 == 3]
-    one = row(found, kind="semantic", signal="exact", agreement="max")
-    at = one["accepted"]["0.6"]
-    assert at["rate"] == pytest.approx(1 - len(agreed) / len(test))
-    assert at["worse"] == pytest.approx([len(wrong) / len(agreed), *binomial_interval(len(wrong), len(agreed))])
-    assert at["mean_loss"] == pytest.approx(len(wrong) / len(agreed))
-    assert at["gain"] == [0, 0, 0]
-    # Each is below the target on the shared mistakes alone.
-    share = len(wrong) / len(test)
-    assert one["if_independent"] == pytest.approx(share**2 / (share**2 + (1 - share) ** 2))
-    assert only(found)["models"]["small"]["worse"][0] == pytest.approx(share)
-    assert only(found)["models"]["large"]["worse"][0] == 0
-    assert one["flags"] == ["Deferring buys nothing: the target is no better on what is deferred (at about 40%)."]
-    [cascade] = found.groups[0].cascades
-    assert sum("Deferring buys nothing" in remark for remark in remarks(cascade)) == 1
-    # Of what is shown as the worst, everything is agreed and wrong.
-    worst = only(found)["looked_at"]["worst"]
-    assert len(worst) == 5
-    assert {example["id"] for example in worst} <= {examples[k].id for k in wrong}
-    assert {(example["agreement"], example["answers"]["small"]["quality"]) for example in worst} == {(1, 0)}
-
-
 def test_nothing_is_flagged_if_the_target_is_better_on_what_is_deferred(body: dict[str, Any]) -> None:
     one = row(body, kind="semantic", signal="rougeL", agreement="max")
     assert one["accepted"]["0.4"]["gain"][1] > 0
     assert one["flags"] == []
-
-
-def test_a_gain_that_may_be_luck_is_not_shown(tmp_path: Path) -> None:
-    """On the deferred the target is right once, and the small one never."""
-    examples = questions(60)
-    test = [k for k, example in enumerate(examples) if hashed_share(example.id, 0) >= 1 / 3]
-    alike = {example.id: said(example.references[0] if k % 2 else str(k)) for k, example in enumerate(examples)}
-    large = [said(example.references[0] if k % 2 else "x") for k, example in enumerate(examples)]
-    large[next(k for k in test if k % 2 == 0)] = said(examples[next(k for k in test if k % 2 == 0)].references[0])
-    columns: dict[str, list[Answer]] = {
-        "small": list(alike.values()),
-        "tiny": [said(example.references[0] if k % 2 else "y") for k, example in enumerate(examples)],
-        "large": list(large),
-    }
-    path = write_records(tmp_path / "r.jsonl", args(signal="exact"), examples, columns)
-    one = row(evaluate(load(path, signals=("exact",))), kind="semantic", signal="exact", agreement="max")
-    gain = one["accepted"]["0.4"]["gain"]
-    assert gain[1] == 0 < gain[0]
-    assert one["flags"] == [
-        "Deferring is not shown to buy anything: the target's gain on what is deferred (at about 40%) may be 0."
-    ]
 
 
 def test_the_best_member_is_chosen_on_the_fit_examples(tmp_path: Path) -> None:
@@ -302,27 +207,6 @@ def test_the_best_member_is_chosen_on_the_fit_examples(tmp_path: Path) -> None:
     for one in cascade["rows"]:
         assert one["by_selection"][0] == pytest.approx(one["random"][0] - members["small"]["random"][0])
         assert one["over_random_best"][0] == pytest.approx(one["auc"][0] - members["small"]["random"][0])
-
-
-def test_flags(tmp_path: Path) -> None:
-    examples = questions(60)
-    columns: dict[str, list[Answer]] = dict(answers(["small"], examples))
-    columns["tiny"] = [Generation(example.references[0], "stop", 1, 3) for example in examples]
-    columns["large"] = [Generation("no", "stop", 1, 1) for _ in examples]
-    path = write_records(tmp_path / "r.jsonl", args(signal="exact"), examples, columns)
-    found = evaluate(load(path, metrics=("rougeL", "f1")))
-    assert [flag.split(" (")[0] for flag in only(found)["flags"]] == [
-        "small is better than the target large",
-        "tiny is better than the target large",
-    ]
-    assert "also the quality metric" in row(found, kind="semantic", signal="rougeL", agreement="max")["flags"][0]
-    assert set(row(found, kind="semantic", signal="rougeL", agreement="max")["other_metrics"]) == {"f1"}
-    assert only(found)["notes"] == ["No log-probabilities of tiny in the records, so no Chow signal of theirs."]
-    same = {name: [Generation("no", "stop", 1, 1)] * 60 for name in ("small", "tiny", "large")}
-    alike = evaluate(load(write_records(tmp_path / "s.jsonl", args(), examples, same)))
-    assert row(alike, kind="semantic", signal="exact", agreement="max")["flags"] == [
-        "Every example has the same score, so this is random deferral."
-    ]
 
 
 def test_a_signal_is_the_metric_under_any_name_and_in_any_mix(tmp_path: Path) -> None:
@@ -350,117 +234,6 @@ def test_a_signal_is_the_metric_under_any_name_and_in_any_mix(tmp_path: Path) ->
         "unlike": [],
         "exact": [],
     }
-
-
-def test_several_data_sets_are_pooled_too(tmp_path: Path) -> None:
-    examples = [*questions(40), *questions(50, "Other")]
-    path = write_records(tmp_path / "r.jsonl", args(), examples, answers(["small", "tiny", "large"], examples))
-    found = evaluate(load(path, metrics=("rougeL",)))
-    [*each, whole] = [(group["test"], group["cascades"][0]) for group in found.to_json()["groups"]]
-    for metric in ("rougeL", "f1"):
-        sums = [test * cascade["models"]["small"]["quality"][metric] for test, cascade in (*each, whole)]
-        assert sum(sums[:-1]) == pytest.approx(sums[-1])
-    pooled = whole[1]
-    assert [list(one["other_metrics"]) for one in pooled["rows"]] == [["f1"]] * len(pooled["rows"])
-    assert [(group["name"], group["fit"] + group["test"]) for group in found.to_json()["groups"]] == [
-        ("Synthetic", 40),
-        ("Other", 50),
-        ("all", 90),
-    ]
-
-
-def test_of_many_examples_z_scores_are_fitted_on_some_of_every_data_set(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The second data set comes after the first, and is as good as none where only the first are taken."""
-    monkeypatch.setattr("serve_app.evaluation.analysis.candidates.FIT_ANSWERS", 20)
-    examples = [*questions(20), *questions(60, "Other")]
-    columns: dict[str, list[Answer]] = {
-        model: [
-            Generation("yes", "stop", 1, 1, (TokenLogprob("yes", -1.0 if k < 20 else -5.0 + k % 2),))
-            for k in range(len(examples))
-        ]
-        for model in ("small", "tiny", "large")
-    }
-    dataset = load(write_records(tmp_path / "r.jsonl", args(), examples, columns))
-    everything = np.arange(len(examples))
-    assert fit_sample(everything).tolist() == list(range(0, 80, 4))
-    assert fit_sample(everything[:20]).tolist() == list(range(20))
-    [chow] = [chow for chow in fitted_chows(dataset, ("small",), everything) if chow.kind == "chow_sum"]
-    assert chow.zscores["small"].mean == pytest.approx((5 * -1.0 + 15 * -5.0) / 20)
-
-
-def test_data_sets_of_other_metrics_are_pooled_by_the_place_of_each(tmp_path: Path) -> None:
-    asked = [Example(f"m{k}", "custom", f"Mine, {k}", {"prompt": f"Say {k}"}, (reference(k),)) for k in range(40)]
-    examples = [*questions(40), *asked]
-    path = write_records(tmp_path / "r.jsonl", args(), examples, answers(["small", "tiny", "large"], examples))
-    found = evaluate(load(path))
-    metrics = [["f1", "exact_match", "accuracy"], ["rougeL", "f1"], ["f1 / rougeL", "exact_match / f1"]]
-    assert [group["metrics"] for group in found.to_json()["groups"]] == metrics
-
-
-def test_more_than_two_tiers_have_a_front(tmp_path: Path) -> None:
-    values = args(("small", "tiny"))
-    values["models"]["odd"] = {"engine": "replay", "default": "x", "parameters": 3e8}
-    values["models"]["middle"] = {"engine": "replay", "default": "x", "parameters": 1e9}
-    second = {"models": ["odd", "middle"], "signal": "exact", "threshold": 0.5}
-    values["cascades"]["default"]["tiers"].insert(1, second)
-    examples = questions(120)
-    columns = answers(["small", "tiny", "odd", "large"], examples)
-    columns["middle"] = answers(["large"], examples, seed=5)["large"]
-    cascade = only(evaluate(load(write_records(tmp_path / "r.jsonl", values, examples, columns))))
-    points = cascade["front"]["points"]
-    assert cascade["front"]["unit"] == "flops"
-    assert {len(point["thresholds"]) for point in points if point["signal"]} == {2}
-    chosen = [point["quality_when_chosen"] for point in points]
-    assert chosen == sorted(chosen)
-    assert np.all(np.diff([point["cost"] for point in points]) > -0.2)
-    assert all((point["alone"] is None) == bool(point["thresholds"]) for point in points)
-    assert points[0]["alone"] == "tiny"
-    worse = [point["worse"] for point in points if point["thresholds"]]
-    assert all(share is None or share[1] <= share[0] <= share[2] for share in worse)
-    assert max(share[0] for share in worse if share) > 0
-
-
-def test_a_tier_of_one_member_is_judged_by_its_own_signal_in_a_front(tmp_path: Path) -> None:
-    cascade = only(evaluate(load(three_tier_records(tmp_path / "r.jsonl"))))
-    signals = {point["signal"] for point in cascade["front"]["points"] if point["thresholds"]}
-    assert signals
-    assert signals <= {"rougeL -> chow_avg", "exact -> chow_avg"}
-
-
-def test_a_front_leaves_out_signals_of_unknown_cost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    dataset = load(three_tier_records(tmp_path / "r.jsonl"))
-    similarities = dataset.replay.similarities[None]
-    monkeypatch.setitem(similarities, "exact", replace(similarities["exact"], flops=None))
-    [group] = dataset.groups
-    everything = np.arange(len(dataset))
-    found = front(CascadeView(dataset, group, "default", everything, everything)).to_json()
-    assert found["unit"] == "flops"
-    assert {point["signal"] for point in found["points"] if point["thresholds"]} == {"rougeL -> chow_avg"}
-
-
-def test_a_front_is_of_the_tiers_own_agreement(tmp_path: Path) -> None:
-    """Of three members the maximum and the mean defer differently."""
-    values = args(("small", "tiny", "odd"))
-    values["models"]["middle"] = {"engine": "replay", "default": "x", "parameters": 1e9}
-    values["cascades"]["default"]["tiers"].insert(1, {"models": ["middle"], "signal": "chow_avg", "threshold": -0.5})
-    examples = questions(150)
-    columns = answers(["small", "tiny", "odd", "large"], examples)
-    columns["middle"] = answers(["large"], examples, seed=5)["large"]
-    dataset = load(write_records(tmp_path / "r.jsonl", values, examples, columns))
-    [group] = dataset.groups
-    everything = np.arange(len(examples))
-    view = CascadeView(dataset, group, "default", everything, everything)
-    by = {
-        candidate.tier.agreement: candidate.scored.scores
-        for candidate in semantic(dataset, view.tiers[0], group.index)
-        if (candidate.kind, candidate.tier.signal) == ("semantic", "rougeL")
-    }
-    points = [point for point in front(view).to_json()["points"] if (point["signal"] or "").startswith("rougeL")]
-    rates = {name: [(scores < point["thresholds"][0]).mean() for point in points] for name, scores in by.items()}
-    assert [point["rate"] for point in points] == pytest.approx(rates["max"])
-    assert rates["max"] != pytest.approx(rates["mean"])
 
 
 def test_ad_hoc_cascades(path: Path) -> None:
