@@ -1,12 +1,17 @@
 """The first requests to a server that has just started."""
 
+import asyncio
 import json
-from collections.abc import Callable
+import socket
+import threading
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+import uvicorn
 import yaml
 
 from serve_app.config.serve_file import ServeFile, load
@@ -61,3 +66,34 @@ def test_a_refused_request_is_no_failure(file: ServeFile, monkeypatch: pytest.Mo
     """Such as one without a key."""
     answer_by(monkeypatch, lambda _: httpx.Response(401))
     warm_up(file)
+
+
+CERTIFICATE = str(Path(__file__).with_name("another_name.pem"))
+"""A key and its certificate for cascade.example, signed by itself."""
+
+
+@pytest.fixture
+def encrypted() -> Iterator[int]:
+    """The port of a server that speaks TLS alone."""
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": b""})
+
+    options = uvicorn.Config(application, log_config=None, lifespan="off", ssl_certfile=CERTIFICATE)
+    server = uvicorn.Server(options)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])))
+        thread.start()
+        yield listener.getsockname()[1]
+        server.should_exit = True
+        thread.join()
+
+
+def test_a_certificate_for_the_name_that_clients_use_is_good_enough(tmp_path: Path, encrypted: int) -> None:
+    path = tmp_path / "config.yaml"
+    options = {"host": "127.0.0.1", "port": encrypted, "ssl_certfile": CERTIFICATE, "ssl_keyfile": CERTIFICATE}
+    applications = [{"import_path": "serve_app.app:build_app", "args": ARGS}]
+    path.write_text(yaml.safe_dump({"http_options": options, "applications": applications}))
+    warm_up(load(path))
