@@ -137,10 +137,11 @@ def calibrate(
         fit_records=fit_records,
         shed=tuple(shed or ()),
     )
+    if done.calibrated.problem:
+        typer.echo(f"cascade: {done.calibrated.problem}", err=True)
     if as_json:
         echo_json(done.to_json())
     else:
         typer.echo("\n".join(done.sentences()))
     if done.calibrated.problem:
-        typer.echo(f"cascade: {done.calibrated.problem}", err=True)
         raise typer.Exit(1)

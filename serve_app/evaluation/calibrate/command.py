@@ -27,7 +27,7 @@ from serve_app.evaluation.calibrate.fit_records import apart, joined
 from serve_app.evaluation.calibrate.goal import Goal
 from serve_app.evaluation.calibrate.results import CalibrationReport, CalibrationResult, Guarantee
 from serve_app.evaluation.calibrate.warnings import warnings
-from serve_app.evaluation.calibrate.words import costs, deferred, number
+from serve_app.evaluation.calibrate.words import costs, deferred, in_words, number
 from serve_app.evaluation.records.file import Records
 from serve_app.evaluation.statistics.risk import Bounds
 from serve_app.signals import AnySignalConfig
@@ -72,28 +72,24 @@ class CalibrationRun:
         }
 
     def sentences(self) -> Iterator[str]:
-        """Yield lines for the terminal."""
-        report, test = self.calibrated.report, self.calibrated.report.on_test
-        thresholds = ", ".join(f"{threshold:.6g}" for threshold in self.calibrated.thresholds)
+        """Yield lines for the terminal; of a goal that is not met, only what comes nearest to it."""
+        report = self.calibrated.report
         several = "s" if len(self.calibrated.thresholds) > 1 else ""
         yield f"{report.cascade}: {_tiers(report)}"
         yield f"Goal: {report.goal}."
-        yield f"Threshold{several}: {thresholds}, found on {report.examples.calibrate} examples."
+        if self.calibrated.problem is not None:
+            yield f"Nothing was written. The nearest: {in_words(self.calibrated.thresholds)}."
+            yield from self._on_test()
+            return
+        yield (
+            f"Threshold{several}: {in_words(self.calibrated.thresholds)}, found on {report.examples.calibrate} examples."
+        )
         if (quality := report.quality_when_calibrated) is not None:
             yield (
                 f"Their mean quality is {number(quality)}: a mean on the very examples that the threshold{several} "
                 "came from, not a guarantee. --delta 0.1 tests the goal."
             )
-        yield f"On {report.examples.test} others {deferred(test)}{costs(test)}."
-        if self.latency:
-            yield LATENCIES
-        if any(unit in test.cost_share for unit in config_file.MEASURED):
-            yield "The scorer's seconds in them were measured here and now; records hold the models' alone."
-        if measured := test.quality:
-            yield (
-                f"Their quality ({measured.metric}): {number(measured.quality)}, "
-                f"the target's {number(measured.target_quality)}, the difference {number(measured.less_target)}."
-            )
+        yield from self._on_test()
         if guarantee := report.guarantee:
             yield f"Bounded is the {BOUNDED[guarantee.bounds]}; {_tested(guarantee)}"
             yield "A signal picked from cascade evaluate's tables of these records needs fresh ones for it to hold."
@@ -112,6 +108,20 @@ class CalibrationRun:
         yield f"Calibration {self.id}."
         if self.output is not None:
             yield f"Put it into force: RAY_AUTH_MODE=token serve deploy {self.output}"
+
+    def _on_test(self) -> Iterator[str]:
+        """Yield what the thresholds do on other examples."""
+        report, test = self.calibrated.report, self.calibrated.report.on_test
+        yield f"On {report.examples.test} others {deferred(test)}{costs(test)}."
+        if self.latency:
+            yield LATENCIES
+        if any(unit in test.cost_share for unit in config_file.MEASURED):
+            yield "The scorer's seconds in them were measured here and now; records hold the models' alone."
+        if measured := test.quality:
+            yield (
+                f"Their quality ({measured.metric}): {number(measured.quality)}, "
+                f"the target's {number(measured.target_quality)}, the difference {number(measured.less_target)}."
+            )
 
 
 def run(

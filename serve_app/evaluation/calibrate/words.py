@@ -1,8 +1,17 @@
 """Numbers of a calibration in sentences."""
 
+from collections.abc import Sequence
+
 from serve_app.evaluation.analysis.costs import UNITS
+from serve_app.evaluation.analysis.replay import EVERYTHING
 from serve_app.evaluation.calibrate.results import OnTest
 from serve_app.evaluation.statistics.bootstrap import Interval
+
+
+def in_words(thresholds: Sequence[float]) -> str:
+    """Return the tiers' thresholds; those beyond every score as what they do."""
+    extremes = {-EVERYTHING: "accept every answer", EVERYTHING: "defer every request"}
+    return ", ".join(extremes.get(threshold, f"{threshold:.6g}") for threshold in thresholds)
 
 
 def deferred(test: OnTest) -> str:

@@ -115,6 +115,9 @@ def test_a_budget_that_cannot_be_kept_says_why_and_writes_nothing(path: Path, tm
     assert "but the goal is 10.0%" in done.calibrated.problem
     assert not (tmp_path / "out.yaml").exists()
     assert done.output is None
+    title, goal, nearest, *others = done.sentences()
+    assert nearest == "Nothing was written. The nearest: accept every answer."
+    assert not any("1e+09" in line or done.id in line for line in [title, goal, *others])
 
 
 def test_a_budget_in_a_unit_that_is_not_known(path: Path) -> None:
