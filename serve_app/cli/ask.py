@@ -106,7 +106,7 @@ def _body(base: str, response: "httpx.Response") -> Body:
         return body
     if response.status_code == 404 and "/-/routes" in response.text:  # Ray Serve, where no application is yet
         raise ServerError(f"The server at {base} runs, but serves no cascade there: it may still be starting.")
-    raise ServerError(f"What answers at {base} is not a cascade server: it sent {_status(response)}.")
+    raise ServerError(f"{base} is not a cascade server: /v1/chat/completions sent {_status(response)}.")
 
 
 def _status(response: "httpx.Response") -> str:

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from serve_app.cluster.live.wait import Patience
 
 app = typer.Typer(
-    name="k8s", help="Kubernetes with KubeRay: render, check, apply, watch, compare, delete.", no_args_is_help=True
+    name="k8s",
+    help="Kubernetes with KubeRay: render, check, diff, apply, wait, status, delete.",
+    no_args_is_help=True,
 )
 
 Manifests = Annotated[
@@ -29,12 +31,12 @@ Namespace = Annotated[
     str | None,
     typer.Option("--namespace", "-n", help="Namespace of manifests that name none, instead of the context's."),
 ]
-Force = Annotated[bool, typer.Option("--force-conflicts", help="Takeover of fields that other managers own.")]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of tables.")]
+Force = Annotated[bool, typer.Option("--force-conflicts", help="Take over fields that other managers own.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 TimeoutS = Annotated[float, typer.Option(min=0.1, help="Time limit in seconds.")]
-PollS = Annotated[float, typer.Option(min=0.05, help="Longest time between two looks, in seconds.")]
-SettleS = Annotated[float, typer.Option(min=0, help="Seconds for which ready, or failed, must last to count.")]
-UnschedulableS = Annotated[float, typer.Option(min=0, help="Seconds for which a pod may lack a node.")]
+PollS = Annotated[float, typer.Option(min=0.05, help="Longest interval between two checks, in seconds.")]
+SettleS = Annotated[float, typer.Option(min=0, help="Seconds that ready, or failed, must last before it counts.")]
+UnschedulableS = Annotated[float, typer.Option(min=0, help="Seconds that a pod may be without a node.")]
 
 
 @app.command()
@@ -49,9 +51,7 @@ def render(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder of base/ and overlays/, or of charts/.")
     ] = Path("k8s"),
-    check: Annotated[
-        bool, typer.Option("--check", help="Comparison only: nothing is written, and a stale file is an error.")
-    ] = False,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; fail if a file is stale.")] = False,
 ) -> None:
     """Write a kustomize base and overlay, or a Helm chart, of a serving config: worker groups from what it requests."""
     from serve_app.cluster.render import files
@@ -210,10 +210,8 @@ def delete(
     kubeconfig: Kubeconfig = None,
     context: Context = None,
     namespace: Namespace = None,
-    with_data: Annotated[
-        bool, typer.Option("--with-data", help="Volume claims, too, with the data on their volumes.")
-    ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="No question before the deletion.")] = False,
+    with_data: Annotated[bool, typer.Option("--with-data", help="Also delete volume claims and their data.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without confirmation.")] = False,
     timeout_s: TimeoutS = 600,
 ) -> None:
     """Delete what manifests created, and wait until it is gone. Volume claims stay, and so does the namespace."""

@@ -1,10 +1,12 @@
 """The `cascade` command: thin, it calls the modules that do the work."""
 
+import platform
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from serve_app import __version__
 from serve_app.cli import records
 from serve_app.cli.arguments import ConfigPath
 from serve_app.cli.config import config as print_config
@@ -30,9 +32,29 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-app.add_typer(keys)
-app.add_typer(k8s)
-app.add_typer(records.app)
+SERVE, ASK, EVALUATE, OPERATE = "Serve", "Ask", "Evaluate", "Operate"
+"""Panels of `cascade --help`, in the order of their first commands."""
+
+app.add_typer(records.app, rich_help_panel=EVALUATE)
+app.add_typer(keys, rich_help_panel=OPERATE)
+app.add_typer(k8s, rich_help_panel=OPERATE)
+
+
+def _print_version(requested: bool) -> None:
+    from importlib.metadata import version
+
+    if requested:
+        typer.echo(f"semantic-cascade {__version__}, Ray {version('ray')}, Python {platform.python_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Show the versions and exit.")
+    ] = False,
+) -> None:
+    """Serve several small language models as a cascade that asks a larger one only when they disagree."""
 
 
 def main() -> None:
@@ -43,7 +65,11 @@ def main() -> None:
         exit_process(end.code if isinstance(end.code, int) else int(end.code is not None))
 
 
-@app.command()
+app.command(rich_help_panel=SERVE)(serve)
+app.command("config", rich_help_panel=SERVE)(print_config)
+
+
+@app.command(rich_help_panel=SERVE)
 @report_errors
 def check(config: ConfigPath) -> None:
     """Validate a config without starting anything."""
@@ -57,28 +83,33 @@ def check(config: ConfigPath) -> None:
         typer.echo(warning, err=True)
 
 
-app.command("config")(print_config)
-app.command()(plan)
-app.command()(pull)
-app.command()(serve)
+app.command(rich_help_panel=SERVE)(plan)
+app.command(rich_help_panel=SERVE)(pull)
 
 
-@app.command()
+def _in_range(threshold: float | None) -> float | None:
+    """Return a threshold as the API takes it; not by `min` and `max`, which help would show in full."""
+    if threshold is not None and not abs(threshold) <= 1e9:
+        raise typer.BadParameter("a threshold is a number from -1e9 to 1e9")
+    return threshold
+
+
+@app.command(rich_help_panel=ASK)
 @report_errors
 def ask(
-    question: Annotated[str, typer.Argument(help="Question to ask.")],
+    question: Annotated[str, typer.Argument(metavar="QUESTION", help="Question to ask.")],
     url: Annotated[str, typer.Option(envvar="CASCADE_URL", help="Address of the server.")] = "http://127.0.0.1:8000",
     model: Annotated[str, typer.Option(help="Name of a cascade or of a single model.")] = "default",
     system: Annotated[str | None, typer.Option(help="System message.")] = None,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Limit of tokens in an answer.")] = None,
     temperature: Annotated[float | None, typer.Option(help="Sampling temperature; 0 is greedy.")] = None,
     threshold: Annotated[
-        float | None, typer.Option(min=-1e9, max=1e9, help="Threshold in place of the server's.")
+        float | None, typer.Option(callback=_in_range, help="Threshold in place of the server's.")
     ] = None,
     signal: Annotated[str | None, typer.Option(help="Signal in place of the cascade's, such as rougeL.")] = None,
     force: Annotated[Force | None, typer.Option(help="Decision, whatever the agreement is.")] = None,
     timeout_s: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the answer.")] = 300,
-    as_json: Annotated[bool, typer.Option("--json", help="The whole response as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the whole response as JSON.")] = False,
 ) -> None:
     """Ask a running server and show how it decided: every answer, the agreement, the answering model, the cost."""
     from rich.console import Console
@@ -104,10 +135,10 @@ def ask(
         render(body, Console())
 
 
-@app.command()
+@app.command(rich_help_panel=ASK)
 @report_errors
 def signals(
-    markdown: Annotated[bool, typer.Option("--markdown", help="The table as Markdown.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown.")] = False,
 ) -> None:
     """List the signals: what each measures, its range and cost, when to choose it, whether it is installed."""
     from serve_app.signals import facts
@@ -120,7 +151,7 @@ def signals(
     console.print(facts.table(console.width))
 
 
-@app.command()
+@app.command(rich_help_panel=ASK)
 @report_errors
 def score(
     files: Annotated[
@@ -134,10 +165,10 @@ def score(
         typer.Option(help="Role of a text when its output score is computed."),
     ] = "both",
     compare: Annotated[
-        str | None, typer.Option(help="What of the texts is compared, as a tier has it: '{take: last_number}'.")
+        str | None, typer.Option(help="View of each text to compare, as a tier's compare: '{take: last_number}'.")
     ] = None,
     threshold: Annotated[float | None, typer.Option(help="Threshold to compare the agreement with.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The result as one JSON object.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
     """Score texts as a tier scores its answers: similarities, output scores, agreement, which one is selected."""
     from rich.console import Console
@@ -159,9 +190,7 @@ def score(
         scoring.render(scored, Console())
 
 
-app.command()(collect)
-app.command("import")(records.import_)
-app.command()(evaluate)
-app.command()(calibrate)
-app.command()(choose)
-app.command()(fit_skip)
+app.command(rich_help_panel=EVALUATE)(collect)
+app.command("import", rich_help_panel=EVALUATE)(records.import_)
+for command in (evaluate, calibrate, choose, fit_skip):
+    app.command(rich_help_panel=EVALUATE)(command)

@@ -26,7 +26,7 @@ def plan(
         list[str] | None, typer.Option(help="Resources of a node, '{CPU: 32, GPU: 8}', or of several, '{...} x 4'.")
     ] = None,
     nodes: Annotated[Path | None, typer.Option(help="YAML file of nodes: name, resources, count, max_count.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The same figures as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the same figures as JSON.")] = False,
     rps: Annotated[float | None, typer.Option(min=1e-6, help="Requests a second to size the fleet for.")] = None,
     cascade: Annotated[str, typer.Option(help="With --rps: cascade that is asked.")] = "default",
     deferral_rate: Annotated[
@@ -35,7 +35,7 @@ def plan(
     prompt_tokens: Annotated[int, typer.Option(min=1, help="With --rps: prompt tokens per request.")] = 256,
     completion_tokens: Annotated[int, typer.Option(min=1, help="With --rps: generated tokens per answer.")] = 128,
     speed: Annotated[
-        list[str] | None, typer.Option(help="With --rps: speed of a model, 'NAME={step_s: 0.012}'.")
+        list[str] | None, typer.Option(help="With --rps: speed of a model, 'NAME={step_s: 0.012}'; may be repeated.")
     ] = None,
 ) -> None:
     """Show what a config requires of a cluster, and whether it fits; with --rps, how many replicas a load needs."""

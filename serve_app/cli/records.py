@@ -49,7 +49,10 @@ def import_(
     ] = None,
     tokenizer: Annotated[
         list[str] | None,
-        typer.Option(metavar="[MODEL=]PATH", help="Path of a tokenizer.json that counts tokens. Default: estimates."),
+        typer.Option(
+            metavar="[MODEL=]PATH",
+            help="Path of a tokenizer.json that counts tokens; may be repeated. Default: estimates.",
+        ),
     ] = None,
     force: Force = False,
 ) -> None:
@@ -77,7 +80,7 @@ def merge(
 @report_errors
 def show(
     records: Annotated[Path, typer.Argument(metavar="RECORDS", help="Records file: .jsonl or .jsonl.gz.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Everything as one JSON object.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
 ) -> None:
     """Show what is in records: models, examples, tokens, failures, scores, metadata, what is estimated."""
     from serve_app.evaluation.records.file import Records

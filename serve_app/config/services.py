@@ -114,7 +114,9 @@ class AccessConfig(Strict):
     @model_validator(mode="after")
     def _keys_or_none(self) -> Self:
         if self.open and self.keys_file is not None:
-            raise ValueError("open: true lets everybody in without a key, and keys_file asks for one; say one of them")
+            raise ValueError(
+                "open: true lets everybody in without a key, and keys_file asks for one; set one of the two"
+            )
         if self.keys_file is None and self.limits_url is not None:
             raise ValueError("limits_url: limits are those of keys, and there is no keys_file")
         if self.limits_url is None and self.limits_password_env is not None:

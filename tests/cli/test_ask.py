@@ -134,7 +134,7 @@ def error_body(message: str, **more: Any) -> str:
     return json.dumps({"error": error})
 
 
-NOT_OURS = "What answers at URL is not a cascade server: it sent HTTP"
+NOT_OURS = "URL is not a cascade server: /v1/chat/completions sent HTTP"
 REPLIES: dict[str, tuple[int, str, str, type[CascadeError], str]] = {
     "refused": (
         400,

@@ -1,11 +1,16 @@
 """The help of every command: complete, and in one style."""
 
+import platform
+import re
 from collections.abc import Iterator
+from importlib.metadata import version
 
 import pytest
 import typer.main
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand, TyperGroup, TyperOption
+from typer.testing import CliRunner
 
+from serve_app import __version__
 from serve_app.cli.main import app
 
 
@@ -21,12 +26,41 @@ def commands(group: TyperGroup, words: tuple[str, ...] = ()) -> Iterator[tuple[s
 ROOT = typer.main.get_command(app)
 assert isinstance(ROOT, TyperGroup)
 COMMANDS = dict(commands(ROOT))
+REPEATED = re.compile(r"\b(repeat|repeated|several)\b")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_parameter_has_a_help_text(name: str) -> None:
     texts = {parameter.name: getattr(parameter, "help", None) or "" for parameter in COMMANDS[name].params}
     assert {key: text for key, text in texts.items() if not text[:1].isupper()} == {}
+
+
+FLAG_VERBS = re.compile(r"(Also|Ask|Bound|Create|Delete|Fit|Leave|Only|Print|Replace|Return|Show|Take|Write) ")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_flag_says_what_to_do(name: str) -> None:
+    flags = [
+        parameter for parameter in COMMANDS[name].params if isinstance(parameter, TyperOption) and parameter.is_flag
+    ]
+    assert [flag.help for flag in flags if not FLAG_VERBS.match(str(flag.help))] == []
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_that_may_be_repeated_says_so(name: str) -> None:
+    options = [parameter for parameter in COMMANDS[name].params if isinstance(parameter, TyperOption)]
+    silent = [option.name for option in options if option.multiple and not REPEATED.search(str(option.help))]
+    assert silent == []
+
+
+def test_every_command_has_its_panel() -> None:
+    panels = {name: getattr(command, "rich_help_panel", None) for name, command in ROOT.commands.items()}
+    assert set(panels.values()) == {"Serve", "Ask", "Evaluate", "Operate"}
+
+
+def test_the_versions_are_shown() -> None:
+    done = CliRunner().invoke(app, ["--version"])
+    assert done.output == f"semantic-cascade {__version__}, Ray {version('ray')}, Python {platform.python_version()}\n"
 
 
 @pytest.mark.parametrize("name", COMMANDS)

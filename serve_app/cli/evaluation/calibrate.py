@@ -26,8 +26,8 @@ def calibrate(
         typer.Option(
             min=0,
             max=1,
-            help="Goal: share of requests to defer. With several tiers once per tier: the share of all requests that "
-            "is passed on beyond it.",
+            help="Goal: share of requests to defer. May be repeated, once for each tier but the last: the share of all "
+            "requests that is passed on beyond it.",
         ),
     ] = None,
     budget: Annotated[
@@ -58,7 +58,7 @@ def calibrate(
         ),
     ] = "positive",
     label_free: Annotated[
-        bool, typer.Option("--label-free", help="Risk bound on disagreement with the target, without references.")
+        bool, typer.Option("--label-free", help="Bound the disagreement with the target instead: no references.")
     ] = False,
     signal: Annotated[
         str | None, typer.Option(help="Signal in place of the cascade's; with several tiers one for each: a,b.")
@@ -66,8 +66,8 @@ def calibrate(
     shed: Annotated[
         list[float] | None,
         typer.Option(
-            help="The goal's value under pressure: a higher --risk, or a lower quality, budget or deferral rate (once "
-            "per tier). Its thresholds are for the cascade's shed.",
+            help="Value of the same goal while shedding load: a higher --risk, or a lower quality, budget or deferral "
+            "rate. May be repeated, once for each tier's deferral rate.",
         ),
     ] = None,
     stand_in: Annotated[
@@ -83,13 +83,14 @@ def calibrate(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Records of their own to fit (--fit) and to report on, so that all of RECORDS calibrate.",
+            help="Second records file to fit and report on; then all of RECORDS calibrate.",
         ),
     ] = None,
     chosen: Annotated[
         bool,
         typer.Option(
-            "--chosen", help="Exclusion of the part that cascade choose looked at, if it picked the cascade here."
+            "--chosen",
+            help="Leave out the quarter that cascade choose used, if it picked the cascade on these records.",
         ),
     ] = False,
     metric: Metrics = None,
@@ -105,7 +106,7 @@ def calibrate(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="CONFIG", help="File to write, for serve deploy.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The result as one JSON object.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
     """Find the thresholds for a goal on some of the records, and report what they do on others."""
     from serve_app.evaluation.analysis.options import Options

@@ -29,7 +29,7 @@ def choose(
     config: CascadesOf = None,
     where: Where = None,
     seed: Seed = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="The result as one JSON object.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
     """Find the best members, signals and thresholds on a quarter of the records; report them on another."""
     from serve_app.evaluation.analysis.load import load_dataset

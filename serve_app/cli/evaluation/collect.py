@@ -29,7 +29,7 @@ def collect(
     url: Annotated[
         str | None, typer.Option(help="URL of a running server, in place of engines in this process.")
     ] = None,
-    retry_failures: Annotated[bool, typer.Option(help="New attempts for answers that failed.")] = False,
+    retry_failures: Annotated[bool, typer.Option(help="Ask again for failed answers.")] = False,
     prompts: Annotated[
         Path | None, typer.Option(help="Folder of prompts, TASK.txt, in place of the built-in ones.")
     ] = None,

@@ -31,7 +31,8 @@ def evaluate(
     signals: Signals = None,
     metric: Metrics = None,
     fixed: Annotated[
-        str | None, typer.Option(help="Member whose answer is kept in fixed rows. Default: the first.")
+        str | None,
+        typer.Option(help="Member that is always selected in the rows with a fixed answer. Default: the first."),
     ] = None,
     config: CascadesOf = None,
     by: Annotated[
@@ -55,7 +56,9 @@ def evaluate(
     remedies: Annotated[
         bool,
         typer.Option(
-            "--remedies", help="Seconds, cost and waste of the cascades as configured, with each remedy off and on."
+            "--remedies",
+            help="Show latency, cost and waste with each remedy off and on: options that make a cascade faster or "
+            "cheaper under the same thresholds (early, speculate, quorum, tier_timeout_s, carried answers).",
         ),
     ] = False,
     willingness_to_pay_usd: Annotated[
@@ -71,7 +74,7 @@ def evaluate(
     report: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Folder for the whole report: HTML, Markdown, CSV, JSON, PNG.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Everything as one JSON object.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
 ) -> None:
     """Report quality and cost of every signal and threshold on recorded answers; no model is called."""
     from serve_app.evaluation.analysis.load import load_dataset

@@ -32,7 +32,7 @@ def create(
     tokens_per_minute: Annotated[int | None, typer.Option(min=1, help="Limit of tokens in a minute.")] = None,
     usd_per_day: Annotated[float | None, typer.Option(min=1e-6, help="Limit of US dollars in a day (UTC).")] = None,
     admin: Annotated[
-        bool, typer.Option("--admin", help="A key for the operators' views, which asks no models.")
+        bool, typer.Option("--admin", help="Create a key for the operators' views, which asks no models.")
     ] = False,
 ) -> None:
     """Create a key and print it, this once; the file gets its hash. A running server takes it within seconds."""
@@ -54,7 +54,7 @@ def create(
 @report_errors
 def list_(
     file: File = KEYS,
-    as_json: Annotated[bool, typer.Option("--json", help="The same as one JSON object.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the same as one JSON object.")] = False,
 ) -> None:
     """List the keys and what each may do; nothing of the keys themselves."""
     from serve_app.config.key_file import read_keys

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 def pull(
     config: ConfigOrQuickstart = None,
     wait: Annotated[bool, typer.Option("--wait", help="Only wait until another process has fetched them.")] = False,
-    pins: Annotated[bool, typer.Option("--pins", help="The fields that pin what was fetched, for the config.")] = False,
+    pins: Annotated[
+        bool, typer.Option("--pins", help="Print the fields that pin what was fetched, for the config.")
+    ] = False,
 ) -> None:
     """Fetch every model file that a config names."""
     from serve_app.config.serve_file import SHIPPED, load

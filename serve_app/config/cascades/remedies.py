@@ -108,7 +108,7 @@ class SpeculationConfig(Strict):
         if len(rules) != 1:
             raise ValueError(f"needs exactly one of when, after_s and percentile, got {' and '.join(rules) or 'none'}")
         if (self.when == "adaptive") != (self.second_usd is not None):
-            raise ValueError("second_usd: adaptive needs it, and nothing else has a use for it")
+            raise ValueError("second_usd: required with when: adaptive, and not allowed otherwise")
         return self
 
     def policy(self) -> SpeculationPolicy:

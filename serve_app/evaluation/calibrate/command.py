@@ -77,13 +77,12 @@ class CalibrationRun:
         several = "s" if len(self.calibrated.thresholds) > 1 else ""
         yield f"{report.cascade}: {_tiers(report)}"
         yield f"Goal: {report.goal}."
+        thresholds = in_words(self.calibrated.thresholds)
         if self.calibrated.problem is not None:
-            yield f"Nothing was written. The nearest: {in_words(self.calibrated.thresholds)}."
+            yield f"Nothing was written. The nearest: {thresholds}."
             yield from self._on_test()
             return
-        yield (
-            f"Threshold{several}: {in_words(self.calibrated.thresholds)}, found on {report.examples.calibrate} examples."
-        )
+        yield f"Threshold{several}: {thresholds}, found on {report.examples.calibrate} examples."
         if (quality := report.quality_when_calibrated) is not None:
             yield (
                 f"Their mean quality is {number(quality)}: a mean on the very examples that the threshold{several} "

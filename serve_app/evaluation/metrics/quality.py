@@ -79,7 +79,7 @@ def qualities(
     `SignalError` and `WeightsError` if the metric cannot run.
     """
     if bare := next((example for example in examples if not example.references), None):
-        raise DataError(f"The example {bare.id!r} has no references, so answers to it have no quality.")
+        raise DataError(f"The example {bare.id!r} has no references: add them, or name a recorded score with --metric.")
     texts = {model: [_text(answer, metric.view) for answer in column] for model, column in answers.items()}
     # A gold answer may be bare where answers are marked: \boxed{18} against 18.
     view = replace(metric.view or View(), otherwise="whole")

@@ -36,8 +36,8 @@ def test_a_speculation_has_short_forms(speculate: Any, policy: SpeculationPolicy
     [
         ({}, f"speculate: {RULES}, got none."),
         ({"when": "always", "after_s": 1}, f"speculate: {RULES}, got when and after_s."),
-        ("adaptive", "speculate.second_usd: adaptive needs it, and nothing else has a use for it."),
-        ({"when": "always", "second_usd": 1}, "speculate.second_usd: adaptive needs it, and nothing else"),
+        ("adaptive", "speculate.second_usd: required with when: adaptive, and not allowed otherwise."),
+        ({"when": "always", "second_usd": 1}, "speculate.second_usd: required with when: adaptive, and not allowed"),
         ("sometimes", "speculate: 'sometimes' is none of off, always, adaptive; or write a mapping"),
         (0, "speculate: 0 is none of off, always, adaptive; or write a mapping, such as {after_s: 0.3}"),
         ({"percentile": 100}, "speculate.percentile: must be less than 100"),

@@ -72,7 +72,7 @@ def test_scores_that_some_answers_lack_are_no_metric(path: Path) -> None:
 def test_examples_with_neither_have_no_quality(path: Path) -> None:
     [group] = loaded(rewritten(path, without_references), required=False).groups
     assert group.metrics == ()
-    with pytest.raises(DataError, match="has no references, so answers to it have no quality"):
+    with pytest.raises(DataError, match="has no references: add them, or name a recorded score with --metric"):
         loaded(path)
 
 
