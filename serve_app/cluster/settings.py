@@ -132,7 +132,7 @@ class Gateway(Strict):
     class_name: str = Field(description="GatewayClass, such as istio.")
     step_size_percent: int = Field(10, ge=1, le=100, description="Share of traffic moved in one step.")
     interval_s: PositiveInt = Field(60, description="Seconds between two steps.")
-    max_surge_percent: int = Field(50, ge=1, le=100, description="How much more than before may run meanwhile.")
+    max_surge_percent: int = Field(50, ge=1, le=100, description="Extra capacity during an upgrade, in percent.")
 
 
 class Settings(Strict):
@@ -140,9 +140,9 @@ class Settings(Strict):
 
     name: Name = Field("cascade", description="Name of the RayService, and prefix of the other objects.")
     namespace: Name = Field("cascade", description="Namespace of all objects.")
-    image: str = Field(IMAGE, description="Built from k8s/Dockerfile, where the cluster finds it.")
+    image: str = Field(IMAGE, description="Image address that the cluster can pull; build it from k8s/Dockerfile.")
     image_pull_secret: str | None = Field(None, description="Secret with the registry's credentials.")
-    ray_version: str = Field("2.60.0", pattern=r"^\d+\.\d+\.\d+$", description="The image's.")
+    ray_version: str = Field("2.60.0", pattern=r"^\d+\.\d+\.\d+$", description="Ray version in the image.")
     storage: Storage = Field(Storage(), description="The volume for the models.")
     ray_token_secret: Name = Field("cascade-ray-token", description="Key auth_token: the token that guards Ray.")
     hub_token_secret: Name = Field("cascade-hub-token", description="Key token, for gated models; may be missing.")
@@ -173,7 +173,7 @@ class Settings(Strict):
         {}, description="Values of the node label nvidia.com/gpu.product for an accelerator type; `any`: for none."
     )
     idle_timeout_s: PositiveInt = Field(300, description="A worker pod with nothing on it leaves after so long.")
-    drain_s: PositiveInt = Field(120, description="What a stopping pod gives the requests that it has.")
+    drain_s: PositiveInt = Field(120, description="Seconds that a stopping pod gives its requests to finish.")
     redis: Redis | None = Field(None, description="Lets the head die without ending the cluster; null: none.")
     ingress: Ingress | None = Field(None, description="An Ingress in front of the service; null: none.")
     gateway: Gateway | None = Field(None, description="Upgrades in steps through a Gateway; null: none.")
@@ -181,7 +181,7 @@ class Settings(Strict):
     monitoring: bool = Field(False, description="A PodMonitor; needs the Prometheus operator.")
     monitoring_namespace: Name = Field("monitoring", description="Where Prometheus runs.")
     api_server_ports: list[Port] = Field(
-        [443, 6443, 8443], min_length=1, description="Of the API server's own endpoints, past the Service before them."
+        [443, 6443, 8443], min_length=1, description="Ports of the API server's endpoints (not of its Service)."
     )
 
     @property

@@ -109,7 +109,7 @@ class Autoscaling(Strict):
             limits = f"{self.min_replicas} (min_replicas) to {self.max_replicas} (max_replicas)"
             raise ValueError(f"initial_replicas: must be from {limits}, got {first}")
         if self.downscale_to_zero_delay_s is not None and self.min_replicas:
-            raise ValueError("downscale_to_zero_delay_s: means nothing where min_replicas is not 0")
+            raise ValueError("downscale_to_zero_delay_s: has no effect unless min_replicas is 0")
         if self.look_back_period_s <= self.metrics_interval_s:
             interval = f"metrics_interval_s ({self.metrics_interval_s:g})"
             raise ValueError(f"look_back_period_s: must be more than {interval}, got {self.look_back_period_s:g}")

@@ -47,7 +47,7 @@ class TracingConfig(Strict):
         description="A collector's OTLP over HTTP, such as http://127.0.0.1:4318; /v1/traces is added.",
     )
     sample_ratio: float = Field(
-        1, ge=0, le=1, description="Share of requests traced; where a client's traceparent says whether, that holds."
+        1, ge=0, le=1, description="Share of requests traced, unless the client's traceparent decides."
     )
 
     @field_validator("endpoint")
@@ -129,7 +129,7 @@ class CircuitBreakerConfig(Strict):
 
     failures: PositiveInt | None = Field(5, description="Failures in a row that leave it out; null: never.")
     open_s: float = Field(10, gt=0, description="Seconds until it is tried again, by one request.")
-    longest_s: float = Field(120, gt=0, description="The seconds double with each try that fails, up to these.")
+    longest_s: float = Field(120, gt=0, description="Longest pause in seconds; the pause doubles with each failed try.")
 
 
 STATE_STORE = "StateStore"
@@ -204,7 +204,7 @@ class RouterConfig(Strict):
     max_waiting: float = Field(
         2,
         ge=0,
-        description="Requests that may wait for each one that a model works on; a request beyond them is a 429.",
+        description="Waiting requests allowed per slot of a model; a request beyond them gets a 429.",
     )
     circuit_breaker: CircuitBreakerConfig = Field(
         CircuitBreakerConfig(), description="When what keeps failing is left out for a while."

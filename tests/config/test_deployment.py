@@ -125,7 +125,7 @@ def test_deployment_rules():
         "initial_replicas: must be from 1 (min_replicas) to 4 (max_replicas), got 5."
     ]
     assert said(Autoscaling, {"downscale_to_zero_delay_s": 5}) == [
-        "downscale_to_zero_delay_s: means nothing where min_replicas is not 0."
+        "downscale_to_zero_delay_s: has no effect unless min_replicas is 0."
     ]
     assert said(Autoscaling, {"look_back_period_s": 10}) == [
         "look_back_period_s: must be more than metrics_interval_s (10), got 10."

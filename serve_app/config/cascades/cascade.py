@@ -159,7 +159,9 @@ class CascadeConfig(Strict):
     stickiness: Literal["none", "escalate"] = Field(
         "none", description="escalate: a conversation (`cascade.session`) that was deferred once stays with the target."
     )
-    session_ttl_s: float = Field(3600, gt=0, description="Seconds since its last request that it stays there.")
+    session_ttl_s: float = Field(
+        3600, gt=0, description="Seconds without a request after which a conversation may leave the target."
+    )
     cache: Annotated[CacheConfig | None, BeforeValidator(off_as_null)] = Field(
         None,
         description="Answer equal requests at temperature 0 from memory, and let those at the same time share one run; "

@@ -36,7 +36,9 @@ class SkipConfig(Strict):
         None, gt=0.5, le=1, description="Ask `member` alone if at least this share of the neighbours was accepted."
     )
     member: str | None = Field(
-        None, description="Who answers then. Default: the first tier's `select`, or its first model."
+        None,
+        description="Member that answers requests that are accepted without a decision. Default: the first tier's "
+        "`select`, or its first model.",
     )
     min_similarity: float = Field(
         0.5,
@@ -74,7 +76,9 @@ class ShedConfig(Strict):
         description="Pressure from which on: the share of the target's places for waiting that are taken.",
     )
     end_at: float = Field(0.1, ge=0, lt=1, description="Pressure up to which it may end.")
-    hold_s: float = Field(10, ge=0, description="Seconds for which the pressure must have been no higher than that.")
+    hold_s: float = Field(
+        10, ge=0, description="Seconds that the pressure must stay at or below end_at before shedding ends."
+    )
     opt_out: bool = Field(False, description="Whether a request may say `cascade: {shed: false}`, and is not shed.")
 
     @model_validator(mode="after")

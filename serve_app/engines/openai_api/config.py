@@ -82,7 +82,8 @@ class OpenAiApiConfig(VisionSettings):
     )
     stream_options: dict[str, Any] | None = Field(
         default={"include_usage": True},
-        description="Makes streams count their tokens; vLLM also has continuous_usage_stats. Null where it is refused.",
+        description="Makes streams count their tokens; vLLM also has continuous_usage_stats. Null if the endpoint "
+        "refuses it.",
     )
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = Field(
         default="max_tokens", description="What the endpoint calls it in chats; OpenAI's newer models want the latter."

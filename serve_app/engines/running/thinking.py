@@ -24,7 +24,7 @@ class Markers(Settings):
 
 Reasoning: TypeAlias = Annotated[
     Markers | None,
-    Field(description="The marks around the thoughts before an answer, which are no part of it; null: all is answer."),
+    Field(description="Tags that enclose the reasoning before an answer; null: the whole text is the answer."),
 ]
 
 

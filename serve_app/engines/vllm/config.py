@@ -56,7 +56,9 @@ class VllmConfig(FolderSettings, VisionSettings):
     context_tokens: int | None = Field(
         default=None, gt=0, description="Tokens of prompt and answer that one request can hold. Default: the model's."
     )
-    dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(default="auto", description="Of the weights.")
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
+        default="auto", description="Number format of the weights."
+    )
     tensor_parallel_size: Annotated[int, OPERATIONAL] = Field(
         default=1, gt=0, description="Workers that share each layer."
     )
