@@ -206,7 +206,7 @@ def test_the_api_page_lists_every_honoured_field() -> None:
             fields[True] |= {field.partition(".")[0]} if chat else set()
             fields[False] |= {field.partition(".")[0]} if text else set()
     assert fields == {True: set(ChatCompletion.model_fields), False: set(TextCompletion.model_fields)}
-    own = {field for cell, *_ in rows(section("api.md", "Decide a request otherwise")) for field in names(cell)}
+    own = {field for cell, *_ in rows(section("api.md", "Per-request options")) for field in names(cell)}
     assert own == set(StreamedOptions.model_fields)
 
 
