@@ -27,7 +27,7 @@ def config() -> dict[str, Any]:
         },
         "cascades": {"default": {"tiers": [MEMBERS, {"models": ["target"]}], "stickiness": "escalate"}},
         "router": {"deployment": {"num_replicas": ROUTERS}},
-        "state_store": {"timeout_s": 30},  # of a busy machine
+        "state_store": {"timeout_s": 5},  # of a busy machine
     }
     entry = {"name": "cascade", "route_prefix": "/", "import_path": "serve_app.app:build_app", "args": args}
     return {"applications": [entry]}
@@ -48,12 +48,18 @@ async def http(served: Served) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-def routers() -> list[str]:
+def replicas(deployment: str) -> list[str]:
     """The names of their actors."""
     import ray
 
     names = [actor["name"] for actor in ray.util.list_named_actors(all_namespaces=True)]
-    return sorted(name for name in names if "#Router#" in name)
+    return sorted(name for name in names if f"#{deployment}#" in name)
+
+
+def kill(name: str) -> None:
+    import ray
+
+    ray.kill(ray.get_actor(name, namespace="serve"))
 
 
 async def running() -> int:
@@ -66,9 +72,7 @@ async def running() -> int:
 
 async def replace(name: str, gone: asyncio.Event | None = None) -> None:
     """Kill a router, and return when there is another one; `gone` is set once Serve has noticed."""
-    import ray
-
-    ray.kill(ray.get_actor(name, namespace="serve"))
+    kill(name)
     await until(running, ROUTERS - 1)
     if gone is not None:
         gone.set()
@@ -79,7 +83,6 @@ async def keep(http: httpx.AsyncClient, text: str, **fields: Any) -> dict[str, A
     response = await http.post("/v1/responses", json={"model": "default", "input": text} | fields)
     assert response.status_code == 200, response.text
     body: dict[str, Any] = response.json()
-    assert body["store"] is True
     return body
 
 
@@ -95,8 +98,9 @@ async def test_each_router_goes_on_from_what_another_one_kept(served: Served, ht
     """Both are replaced, so neither of the two that are asked in the end has kept anything itself."""
     assert (await http.get("/readyz")).json()["replicas"]["StateStore"] == 1
     first = await keep(http, "Is it Paris?")
+    assert first["store"] is True
     assert await reason(http, "Is it Rome?") == "disagreement"
-    for name in routers():
+    for name in replicas("Router"):
         await replace(name)
     assert (await http.get(f"/v1/responses/{first['id']}")).json() == first
     assert (await keep(http, "And Rome?", previous_response_id=first["id"]))["previous_response_id"] == first["id"]
@@ -116,6 +120,18 @@ async def test_no_request_waits_for_the_restart_of_a_router(served: Served, http
         return count
 
     asking = [asyncio.create_task(ask_on()) for _ in range(8)]
-    await replace(routers()[0], gone)
+    await replace(replicas("Router")[0], gone)
     back.set()
     assert min(await asyncio.gather(*asking)) > 1
+
+
+async def test_a_lost_store_takes_no_request_along(served: Served, http: httpx.AsyncClient) -> None:
+    async def stored() -> bool:
+        return (await keep(http, "Is it Paris?"))["store"] is True
+
+    await until(stored, True)
+    [store] = replicas("StateStore")
+    kill(store)
+    assert await reason(http, "Is it Paris?") in ("session", "agreement")  # it may die a moment later
+    await until(stored, True)
+    assert await reason(http, "Is it Rome?") in ("session", "disagreement")

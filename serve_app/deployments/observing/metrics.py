@@ -67,7 +67,7 @@ LEFT_OUT = Metric(
     "cascade_left_out",
     "gauge",
     ("target",),
-    "1 while a model or a scorer (target) is left out after failures in a row.",
+    "1 while a model, a scorer or the StateStore (target) is left out after failures in a row.",
 )
 CACHE = Metric(
     "cascade_cache_requests_total",
