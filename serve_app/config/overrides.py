@@ -78,7 +78,7 @@ def check_shared(name: str, in_force: DeploymentOptions, deployments: Collection
     if in_force.most_replicas == 1:
         return
     if name == STATE_STORE:
-        raise ValueError("num_replicas: the StateStore has one replica, since routers share what one process holds")
+        raise ValueError("num_replicas: the StateStore must have one replica, which all routers share")
     if name == "Router" and STATE_STORE not in deployments:
         raise ValueError(
             "num_replicas: several routers share kept responses and sessions only if `args` says how many there are: "

@@ -156,7 +156,9 @@ class StateStoreConfig(Strict):
     @classmethod
     def _one_replica(cls, deployment: DeploymentOptions) -> DeploymentOptions:
         if deployment.most_replicas > 1 or deployment.autoscaling_config is not None:
-            raise ValueError("has one replica, since routers share what one process holds; leave out its replicas")
+            raise ValueError(
+                "must have one replica, which all routers share; leave out num_replicas and autoscaling_config"
+            )
         return deployment
 
 

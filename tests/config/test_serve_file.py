@@ -212,7 +212,7 @@ ROUTERS = {"router": {"deployment": {"num_replicas": 2}}}
         (
             ROUTERS,
             {"name": "StateStore", "num_replicas": 2},
-            "num_replicas: the StateStore has one replica, since routers share what one process holds.",
+            "num_replicas: the StateStore must have one replica, which all routers share.",
         ),
     ],
 )

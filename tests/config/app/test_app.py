@@ -30,8 +30,8 @@ from tests.config.values import MEMBERS, REPLAY, TARGET, cascade, config, said
             (
                 config(state_store={"deployment": several}),
                 [
-                    "state_store.deployment: has one replica, since routers share what one process holds; leave out "
-                    "its replicas."
+                    "state_store.deployment: must have one replica, which all routers share; leave out "
+                    "num_replicas and autoscaling_config."
                 ],
             )
             for several in ({"num_replicas": 2}, {"autoscaling_config": {}})
