@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -15,6 +16,7 @@ import typer.main
 import yaml
 from openai.types.responses.response_create_params import ResponseCreateParamsStreaming
 
+from serve_app.api.answering.exchange import SESSION_HEADER, TIMEOUT_HEADER
 from serve_app.api.chat.schema import ChatCompletion, TextCompletion
 from serve_app.api.chat.tolerated import IGNORED, NEUTRAL
 from serve_app.api.errors.detail import FAILURE_STATUS
@@ -300,6 +302,29 @@ def test_the_record_is_described_field_by_field() -> None:
             assert field.name == "decision" or re.search(rf"[`.]{field.name}(_s)?[`.\[]", text), field.name
     for word in (*get_args(Reason), *get_args(FailureKind)):
         assert f"`{word}`" in text
+
+
+def test_getting_started_lists_every_extra() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    table = rows(section("getting-started.md", "Install and start"))
+    shown = [extra for cell, _ in table for extra in re.findall(r"`([\w-]+)`", cell)]
+    assert sorted(shown) == sorted(extras.keys() - {"dev"})
+
+
+def test_the_operating_page_lists_every_variable_of_ours() -> None:
+    table = rows(section("operating.md", "Environment variables and exit codes"))
+    shown = {variable for cell, *_ in table for variable in names(cell)}
+    sources = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "serve_app").rglob("*.py"))
+    assert set(re.findall(r"\bCASCADE_[A-Z_]+[A-Z]\b", sources)) <= shown
+
+
+def test_the_api_page_lists_the_headers_that_decide_a_request() -> None:
+    shown = {
+        header
+        for cell, _ in rows(section("api.md", "Headers of a request"))
+        for header in re.findall(r"`([\w-]+)", cell)
+    }
+    assert {SESSION_HEADER, TIMEOUT_HEADER, "Cache-Control", "Content-Encoding", "traceparent"} <= shown
 
 
 METRICS = ROOT / "k8s" / "monitoring" / "README.md"
