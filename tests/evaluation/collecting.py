@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from click.testing import Result
+from typer.testing import Result
 
 from serve_app.evaluation.records.example import Example
 from tests.cli.in_process import cascade
