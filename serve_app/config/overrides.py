@@ -75,11 +75,9 @@ class DeploymentOverride(Strict):
 
 def check_shared(name: str, in_force: DeploymentOptions, deployments: Collection[str]) -> None:
     """Raise ValueError if router replicas would not share what they keep, which the graph of `args` decides."""
-    if in_force.most_replicas == 1:
-        return
-    if name == STATE_STORE:
+    if name == STATE_STORE and (in_force.most_replicas > 1 or in_force.autoscaling_config is not None):
         raise ValueError("num_replicas: the StateStore must have one replica, which all routers share")
-    if name == "Router" and STATE_STORE not in deployments:
+    if name == "Router" and in_force.most_replicas > 1 and STATE_STORE not in deployments:
         raise ValueError(
             "num_replicas: several routers share kept responses and sessions only if `args` says how many there are: "
             "write the replicas into args.router.deployment"

@@ -11,6 +11,7 @@ from serve_app.config import AppConfig, RouterSettings
 from serve_app.config.deployment import DeploymentOptions
 from serve_app.config.explain import explain
 from serve_app.config.overrides import DeploymentOverride, check_shared
+from serve_app.config.services import STATE_STORE
 from serve_app.config.strict import Strict
 from serve_app.config.yaml_file import parse_yaml, read_yaml
 from serve_app.core.loopback import is_loopback
@@ -216,6 +217,9 @@ def _check_overrides(path: Path, file: ServeFile) -> None:
             # Ray Serve would merge them, and a reader would miss one.
             raise ConfigError(f"{path}: {inside}name: {entry.name!r} is listed twice.")
         seen.add(entry.name)
+        if entry.name == STATE_STORE and STATE_STORE not in options:
+            sentence = "only several routers share a StateStore; write the replicas into args.router.deployment first"
+            raise ConfigError(f"{path}: {inside}name: {sentence}.")
         if entry.name not in options:
             raise ConfigError(f"{path}: {inside}name: no deployment {entry.name!r}. {choices(entry.name, options)}")
         try:

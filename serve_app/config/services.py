@@ -13,12 +13,22 @@ from serve_app.core.bounded_store import StoreLimits
 from serve_app.signals import BleurtConfig, SharedSignalConfig
 
 
+class ScorerDeployment(DeploymentOptions):
+    """How a scorer runs: it works on texts of many requests at once."""
+
+    max_ongoing_requests: PositiveInt = Field(256, description="Requests that one replica works on or holds at once.")
+
+
+class RouterDeployment(DeploymentOptions):
+    """How the router, or what its replicas share, runs: most of its requests wait for models."""
+
+    max_ongoing_requests: PositiveInt = Field(1000, description="Requests that one replica works on or holds at once.")
+
+
 class BleurtSettings(BleurtConfig):
     """BLEURT, and the deployment that it runs in: it needs an environment of its own."""
 
-    deployment: DeploymentOptions = Field(
-        DeploymentOptions(max_ongoing_requests=256), description="Replicas, resources and scaling."
-    )
+    deployment: ScorerDeployment = Field(ScorerDeployment(), description="Replicas, resources and scaling.")
 
 
 SignalSettings: TypeAlias = Annotated[SharedSignalConfig | BleurtSettings, Field(discriminator="kind")]
@@ -34,9 +44,7 @@ class ScorerConfig(Strict):
     )
     max_batch_texts: PositiveInt = Field(256, description="Texts scored in one go; more wait for the next.")
     timeout_s: float = Field(30, gt=0, description="Seconds after which a request is deferred without its agreement.")
-    deployment: DeploymentOptions = Field(
-        DeploymentOptions(max_ongoing_requests=256), description="Replicas, resources and scaling."
-    )
+    deployment: ScorerDeployment = Field(ScorerDeployment(), description="Replicas, resources and scaling.")
 
 
 class TracingConfig(Strict):
@@ -148,13 +156,13 @@ class StateStoreConfig(Strict):
         description="Seconds that a request waits for it. After them its conversation counts as not deferred, and "
         "`previous_response_id` is a 503.",
     )
-    deployment: DeploymentOptions = Field(
-        DeploymentOptions(max_ongoing_requests=1000), description="Resources of its replica, of which there is one."
+    deployment: RouterDeployment = Field(
+        RouterDeployment(), description="Resources of its replica, of which there is one."
     )
 
     @field_validator("deployment")
     @classmethod
-    def _one_replica(cls, deployment: DeploymentOptions) -> DeploymentOptions:
+    def _one_replica(cls, deployment: RouterDeployment) -> RouterDeployment:
         if deployment.most_replicas > 1 or deployment.autoscaling_config is not None:
             raise ValueError(
                 "must have one replica, which all routers share; leave out num_replicas and autoscaling_config"
@@ -234,9 +242,13 @@ class RouterConfig(Strict):
     )
     log_decisions: bool = Field(False, description="Log every decision record (without texts) as one line of JSON.")
     tracing: TracingConfig | None = Field(None, description="Where spans are sent; null: nowhere.")
-    deployment: DeploymentOptions = Field(
-        DeploymentOptions(max_ongoing_requests=1000), description="Replicas, resources and scaling."
-    )
+    deployment: RouterDeployment = Field(RouterDeployment(), description="Replicas, resources and scaling.")
+
+    @model_validator(mode="after")
+    def _texts_are_for_operators(self) -> Self:
+        if self.page_texts and self.access.open:
+            raise ValueError("page_texts: with access.open everybody is an operator, who would see them; use API keys")
+        return self
 
     def limits(self) -> dict[str, Any]:
         """Return the limits of a request body, by name."""

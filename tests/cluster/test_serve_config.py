@@ -75,12 +75,12 @@ def access_of(rendered: Rendered) -> object:
 
 
 class TestRouters:
-    ROUTER = "      router: {deployment: {max_ongoing_requests: 50}, access: {open: true}}\n"
+    ROUTER = "      router: {deployment: {max_queued_requests: 50}, access: {open: true}}\n"
     ALONE = "each router counts the limits of API keys by itself"
 
     def test_there_are_two_and_what_they_share(self, tmp_path: Path) -> None:
         rendered = rendered_text(tmp_path, REMOTE + self.ROUTER)
-        assert router_of(rendered)["deployment"] == {"max_ongoing_requests": 50, "num_replicas": 2}
+        assert router_of(rendered)["deployment"] == {"max_queued_requests": 50, "num_replicas": 2}
         [group] = rendered.groups
         assert {it.name: it.replicas.max for it in group.placements} == {
             "a": 1,

@@ -211,8 +211,18 @@ ROUTERS = {"router": {"deployment": {"num_replicas": 2}}}
         ),
         (
             ROUTERS,
+            {"name": "StateStore", "autoscaling_config": {"min_replicas": 0, "max_replicas": 1}},
+            "num_replicas: the StateStore must have one replica, which all routers share.",
+        ),
+        (
+            ROUTERS,
             {"name": "StateStore", "num_replicas": 2},
             "num_replicas: the StateStore must have one replica, which all routers share.",
+        ),
+        (
+            {},
+            {"name": "StateStore", "max_ongoing_requests": 9},
+            "name: only several routers share a StateStore; write the replicas into args.router.deployment first.",
         ),
     ],
 )

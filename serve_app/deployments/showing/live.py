@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from math import ceil
 from time import monotonic, time
 from typing import NamedTuple
+from uuid import uuid4
 
 from serve_app.core.charges import RequestCost
 from serve_app.core.cost import Cost
@@ -115,6 +116,7 @@ class Live:
         self._clock = clock
         self._histories: defaultdict[str, History] = defaultdict(History)
         self._texts = texts
+        self._replica = uuid4().hex[:6]
         self._recent: deque[Decided] = deque(maxlen=RECENT)
         self._latest = Latest(self._figures, REUSED_S, clock)
 
@@ -139,6 +141,7 @@ class Live:
         replicas = readiness.details.get("replicas")
         left_out = self._protection.left_out()
         return {
+            "replica": self._replica,
             "at": time(),
             "window_s": WINDOW_S,
             "ready": readiness.ready,

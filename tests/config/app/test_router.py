@@ -9,6 +9,7 @@ from serve_app.config import (
     RouterSettings,
 )
 from serve_app.config.deployment import Autoscaling, DeploymentOptions
+from serve_app.config.services import RouterDeployment
 from tests.config.values import MEMBERS, REPLAY, TARGET, config, said
 
 
@@ -31,6 +32,26 @@ def test_routers_share_a_store_if_there_may_be_several(router: dict[str, Any], s
     ]
 
 
+@pytest.mark.parametrize(
+    ("field", "requests"), [("router", 1000), ("scorer", 256), ("state_store", 1000), ("signals", 256)]
+)
+def test_a_deployment_with_options_holds_as_many_requests_as_one_without(field: str, requests: int):
+    """A block that says something else, such as resources, must not bring a model's number along."""
+    deployment = {"graceful_shutdown_timeout_s": 5}
+    written = {"bleurt": {"kind": "bleurt", "environment": "/x", "deployment": deployment}}
+    block = written if field == "signals" else {"deployment": deployment}
+    args = AppConfig.model_validate(config(**{field: block}))
+    options = args.signals["bleurt"] if field == "signals" else getattr(args, field)
+    assert options.deployment.max_ongoing_requests == requests
+
+
+def test_texts_are_not_shown_to_everybody():
+    assert said(AppConfig, config(router={"page_texts": True, "access": {"open": True}})) == [
+        "router.page_texts: with access.open everybody is an operator, who would see them; use API keys."
+    ]
+    assert AppConfig.model_validate(config(router={"page_texts": True})).router.page_texts
+
+
 class TestTheRouterReports:
     """Serve asks for figures only where it scales, so the router scales from n to n where they are of use."""
 
@@ -40,7 +61,7 @@ class TestTheRouterReports:
         return AppConfig.model_validate(values).deployments()["Router"]
 
     def test_not_where_nothing_scales_by_deferral(self):
-        assert self.router({}, num_replicas=3) == DeploymentOptions(num_replicas=3)
+        assert self.router({}, num_replicas=3) == RouterDeployment(num_replicas=3)
         member = REPLAY | {"deployment": {"autoscaling_config": {"max_replicas": 3}}}
         args = AppConfig.model_validate(config(models=config()["models"] | {"a": member}))
         assert args.later_models() == {"t"}

@@ -145,6 +145,6 @@ async def test_texts_are_shown_if_the_operator_allows_it() -> None:
     await asked(router, "minutes", Failure("unavailable", "Away."))
     snapshot: Any = await router._live.snapshot()
     failed, answered = [each["texts"] for each in snapshot["recent"]]
-    assert snapshot["texts"] is True
+    assert (snapshot["texts"], len(snapshot["replica"])) == (True, 6)
     assert answered == {"prompt": "capital of France " + 182 * "x" + " …", "answer": "The capital is Paris."}
     assert failed == {"prompt": "minutes", "answer": None}
