@@ -174,6 +174,7 @@ class FakeService:
             Exact(),
             force=options.force,
             fallback=self.fallback,
+            escalated=ask.escalated,
             stream=ask.stream,
             choices=ask.choices,
             caller=ask.caller.name,

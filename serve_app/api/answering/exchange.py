@@ -1,7 +1,7 @@
 """One request and its answer, opened and closed once; and work that ends when the client leaves."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from math import inf, nan
 from typing import Any, TypeVar
@@ -72,20 +72,27 @@ class Exchange:
 async def opened(
     service: Service, ask: Ask, form: AnswerFormat, headers: Mapping[str, str], caller: Caller
 ) -> Exchange:
-    """Return the exchange of a request, completed by its headers and by what is remembered of its conversation.
+    """Return the exchange of a request with one prompt, completed as by `completed`.
 
     Raises `UnknownModelError` or `RequestError` if the service refuses it.
     """
+    [complete] = await completed(service, [ask], headers, caller)
+    return Exchange(service, complete, form)
+
+
+async def completed(service: Service, asks: Sequence[Ask], headers: Mapping[str, str], caller: Caller) -> list[Ask]:
+    """Return what a request asks, completed by its headers and by what is remembered of its conversation.
+
+    The `asks` differ in their prompts alone, so that the conversation is looked up once. Raises `UnknownModelError` or
+    `RequestError` if the caller may not ask for the model, or a header is invalid.
+    """
+    ask = asks[0]
     if caller.models is not None:
         card_of(service, ask.model, caller)  # names none that the caller may not ask for
     timed = _with_time_limit(_with_session(ask.options, headers), headers, ask.choices)
-    complete = replace(
-        ask,
-        prompt=replace(ask.prompt, trace=trace_context(headers)),
-        options=_with_cache_control(timed, headers),
-        caller=caller,
-    )
-    return Exchange(service, await service.recall(complete), form)
+    recalled = await service.recall(replace(ask, options=_with_cache_control(timed, headers), caller=caller))
+    trace = trace_context(headers)
+    return [replace(recalled, prompt=replace(each.prompt, trace=trace)) for each in asks]
 
 
 def _with_session(options: CascadeOptions, headers: Mapping[str, str]) -> CascadeOptions:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from fastapi import Request, Response
 
-from serve_app.api.answering.exchange import Exchange, opened, while_connected
+from serve_app.api.answering.exchange import Exchange, completed, while_connected
 from serve_app.api.answering.reply import failure_reply
 from serve_app.api.chat.format import CompletionFormat
 from serve_app.api.encoding import Reply
@@ -26,11 +26,11 @@ async def respond_to_all(service: Service, asks: Sequence[Ask], form: Completion
     """
     exchanges: list[Exchange] = []
     outcomes: Sequence[Outcome | None] | None = None
+    complete = await completed(service, asks, request.headers, caller_of(request.scope))
     try:
-        caller = caller_of(request.scope)
-        for ask in asks:
-            # One by one: if a later one is refused, those before it are closed.
-            exchanges.append(await opened(service, ask, form, request.headers, caller))  # noqa: PERF401
+        for ask in complete:
+            # One by one: if a later one is refused, those before it are closed. None waits, since each holds places.
+            exchanges.append(Exchange(service, ask, form))  # noqa: PERF401
         outcomes = await while_connected(request.receive, _run_all(exchanges))
     finally:
         ended = outcomes or [None] * len(exchanges)

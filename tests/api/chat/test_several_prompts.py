@@ -1,12 +1,14 @@
 """Several prompts in `/v1/completions`: each is a run of its own."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import openai
 import pytest
 
+from serve_app.api.intake.ask import Ask
 from serve_app.core.types.answer import Answer, Failure, Generation
 from serve_app.core.types.prompt import Prompt
 from tests.api.serving import HANG, FakeService, Scripted, until
@@ -88,6 +90,25 @@ async def test_a_client_that_leaves_stops_all(client: openai.AsyncOpenAI, servic
     await asyncio.gather(request, return_exceptions=True)
     await until(lambda: len(service.closings) == 2)
     assert (service.models["t"].stopped, service.closings) == (2, [None, None])
+
+
+async def test_their_conversation_is_recalled_once_before_any_is_opened(
+    http: httpx.AsyncClient, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow look-up holds no places at models, and takes its time once."""
+    recalls: list[tuple[str | None, int]] = []
+
+    async def recall(ask: Ask) -> Ask:
+        await asyncio.sleep(0)
+        recalls.append((ask.options.session, len(service.runs)))
+        return replace(ask, escalated=True)
+
+    monkeypatch.setattr(service, "recall", recall)
+    body = {"model": "default", "prompt": PROMPTS}
+    response = await http.post("/v1/completions", json=body, headers={"x-session-id": "s"})
+    assert [choice["text"] for choice in response.json()["choices"]] == ["ONE", "TWO", "THREE"]
+    assert recalls == [("s", 0)]
+    assert [run.escalated for run in service.runs] == [True, True, True]
 
 
 async def test_what_the_service_refuses_is_refused_once(http: httpx.AsyncClient, service: FakeService) -> None:
