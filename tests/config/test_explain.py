@@ -54,7 +54,10 @@ ARGS_PATH = "applications[0].args"
         ("http_options.prot", "Did you mean 'port'? Available: host, keep_alive_timeout_s, port,"),
         ("applications[0].arg", "Did you mean 'args'? Available: args, autoscaling_policy, deployments,"),
         ("applications[0].deployments[0].user_conf", "Did you mean 'user_config'? Available: autoscaling_config,"),
-        (f"{ARGS_PATH}.model", "Did you mean 'models'? Available: cascades, metrics, models, router, scorer, signals, state_store."),
+        (
+            f"{ARGS_PATH}.model",
+            "Did you mean 'models'? Available: cascades, metrics, models, router, scorer, signals, state_store.",
+        ),
         (f"{ARGS_PATH}.models.a.defualt", "Did you mean 'default'? Available: active_parameters, answers,"),
         (f"{ARGS_PATH}.models.b.weight", "Did you mean 'weights'? Available: active_parameters, batch_tokens,"),
         (f"{ARGS_PATH}.models.a.replay", "Available: active_parameters, answers,"),
