@@ -7,7 +7,7 @@ from serve_app.core.types.policy import StandIn
 from serve_app.errors import DataError
 from serve_app.evaluation.analysis.json_values import Body
 from serve_app.evaluation.calibrate.results import CalibrationResult
-from serve_app.evaluation.calibrate.words import costs, deferred, number
+from serve_app.evaluation.calibrate.words import costs, deferred, in_words, number
 
 STAND_IN, SHED = "stand_in", "shed"
 CIRCUMSTANCES = {STAND_IN: "If the scorer fails", SHED: "Under pressure (shed)"}
@@ -46,10 +46,11 @@ def alternative_json(other: CalibrationResult) -> Body:
 
 
 def alternative_sentences(name: str, other: CalibrationResult) -> Iterator[str]:
-    """Yield lines for the terminal."""
+    """Yield lines for the terminal; of a goal that is not met, what comes nearest to it."""
     report, test = other.report, other.report.on_test
-    shown = ", ".join(f"{threshold:.6g}" for threshold in other.thresholds)
     signals = " and ".join(dict.fromkeys(tier.signal or "" for tier in report.tiers))
-    yield f"{CIRCUMSTANCES[name]}, {signals} decides at {shown}, for the goal: {report.goal}."
+    thresholds, several = in_words(other.thresholds), "s" if len(other.thresholds) > 1 else ""
+    relation, label = (", for", f"Threshold{several}") if report.met else (" and does not meet", "The nearest")
+    yield f"{CIRCUMSTANCES[name]}, {signals} decides{relation} the goal: {report.goal}. {label}: {thresholds}."
     quality = "" if test.quality is None else f". Its quality: {number(test.quality.quality)}"
     yield f"Then, on the {report.examples.test} others, {deferred(test)}{costs(test)}{quality}."

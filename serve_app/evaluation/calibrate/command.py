@@ -72,15 +72,17 @@ class CalibrationRun:
         }
 
     def sentences(self) -> Iterator[str]:
-        """Yield lines for the terminal; of a goal that is not met, only what comes nearest to it."""
+        """Yield lines for the terminal; if a goal is not met, only what is nearest to each."""
         report = self.calibrated.report
         several = "s" if len(self.calibrated.thresholds) > 1 else ""
         yield f"{report.cascade}: {_tiers(report)}"
         yield f"Goal: {report.goal}."
         thresholds = in_words(self.calibrated.thresholds)
         if self.calibrated.problem is not None:
-            yield f"Nothing was written. The nearest: {thresholds}."
+            nearest = f"This goal is met at {thresholds}" if report.met else f"The nearest: {thresholds}"
+            yield f"Nothing was written. {nearest}."
             yield from self._on_test()
+            yield from self._alternatives()
             return
         yield f"Threshold{several}: {thresholds}, found on {report.examples.calibrate} examples."
         if (quality := report.quality_when_calibrated) is not None:
@@ -100,13 +102,16 @@ class CalibrationRun:
                 f"Exchange rate, for willingness_to_pay_usd: {len(points)} choices of thresholds, in the mean from "
                 f"{first.quality:.4f} for {first.usd:.3g} US dollars to {last.quality:.4f} for {last.usd:.3g}."
             )
-        for name, other in self.alternatives.items():
-            yield from alternative_sentences(name, other)
+        yield from self._alternatives()
         for warning in self.warnings:
             yield f"warning: {warning}"
         yield f"Calibration {self.id}."
         if self.output is not None:
             yield f"Put it into force: RAY_AUTH_MODE=token serve deploy {self.output}"
+
+    def _alternatives(self) -> Iterator[str]:
+        for name, other in self.alternatives.items():
+            yield from alternative_sentences(name, other)
 
     def _on_test(self) -> Iterator[str]:
         """Yield what the thresholds do on other examples."""

@@ -48,9 +48,9 @@ def test_they_are_written_for_the_router_and_told(path: Path, tmp_path: Path) ->
     output = tmp_path / "out.yaml"
     done = calibrate(path, Goal(rates=(0.65,)), (0.4,), serving_file(tmp_path / "config.yaml", values), output)
     [lower] = done.alternatives["shed"].thresholds
-    assert f"Under pressure (shed), rougeL decides at {lower:.6g}, for the goal: defer 40.0% of the requests." in (
-        done.sentences()
-    )
+    assert (
+        f"Under pressure (shed), rougeL decides, for the goal: defer 40.0% of the requests. Threshold: {lower:.6g}."
+    ) in done.sentences()
     file = load(output)
     shed = file.args_in_force().cascades["default"].shed
     assert shed is not None
@@ -59,6 +59,23 @@ def test_they_are_written_for_the_router_and_told(path: Path, tmp_path: Path) ->
     note = yaml.safe_load(output.read_text())["applications"][0]["deployments"][0]["user_config"]["calibrations"]
     assert note["default"]["shed"]["goal"] == "defer 40.0% of the requests"
     assert done.to_json()["shed"]["threshold"] == lower
+
+
+def test_a_goal_that_only_they_miss_is_told_as_theirs(path: Path) -> None:
+    done = calibrate(path, Goal(budget=0.9), (0.1,))
+    [threshold] = done.calibrated.thresholds
+    _, _, nothing, *_, nearest, _ = done.sentences()
+    assert nothing == f"Nothing was written. This goal is met at {threshold:.6g}."
+    assert nearest == (
+        "Under pressure (shed), rougeL decides and does not meet the goal: cost at most 10.0% of the target "
+        "alone, in flops. The nearest: accept every answer."
+    )
+
+
+def test_what_is_nearest_to_both_goals_is_told_of_each(path: Path) -> None:
+    _, _, nothing, *_, nearest, _ = calibrate(path, Goal(budget=0.2), (0.1,)).sentences()
+    assert nothing == "Nothing was written. The nearest: accept every answer."
+    assert nearest.startswith("Under pressure (shed), rougeL decides and does not meet the goal: ")
 
 
 @pytest.mark.parametrize(

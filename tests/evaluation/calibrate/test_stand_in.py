@@ -54,7 +54,7 @@ def test_it_is_told_and_written(path: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.yaml"
     done = calibrate(path, config=config, output=output)
     [threshold] = done.alternatives["stand_in"].thresholds
-    told = f"If the scorer fails, chrf decides at {threshold:.6g}, for the goal: defer 40.0% of the requests."
+    told = f"If the scorer fails, chrf decides, for the goal: defer 40.0% of the requests. Threshold: {threshold:.6g}."
     assert told in done.sentences()
     assert done.to_json()["stand_in"]["threshold"] == threshold
     written = load(output).application.args
@@ -95,6 +95,18 @@ def test_a_goal_that_it_misses_is_missed(path: Path) -> None:
     missed = calibrate(path, goal=Goal(quality=0.999)).calibrated.problem
     assert missed is not None
     assert "--stand-in: " in missed
+
+
+def test_a_goal_that_only_it_misses_is_told_as_its_own(path: Path, tmp_path: Path) -> None:
+    done = calibrate(path, "exact", Goal(quality=0.84), output=tmp_path / "out.yaml")
+    assert (done.calibrated.report.met, done.alternatives["stand_in"].report.met) == (True, False)
+    _, _, nothing, *_, nearest, _ = done.sentences()
+    assert nothing == "Nothing was written. This goal is met at 0.761905."
+    assert nearest == (
+        "If the scorer fails, exact decides and does not meet the goal: a mean quality of at least 0.84. "
+        "The nearest: 0.5."
+    )
+    assert not (tmp_path / "out.yaml").exists()
 
 
 @pytest.mark.parametrize(
