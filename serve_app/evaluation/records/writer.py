@@ -51,7 +51,7 @@ class Recorder:
             self._lock()
             self._continue(header, examples)
         except BaseException:
-            self._file.close()
+            self._close()
             raise
 
     def __enter__(self) -> Self:
@@ -63,8 +63,11 @@ class Recorder:
         try:
             self._sync()
         finally:
-            with suppress(OSError):  # what could not be written cannot be flushed either
-                self._file.close()
+            self._close()
+
+    def _close(self) -> None:
+        with suppress(OSError):  # what could not be written cannot be flushed either
+            self._file.close()
 
     def answered(self, model: str, *, failures: bool = True) -> set[str]:
         """Return the ids of the examples that the model was asked; without `failures`, of those that it answered."""

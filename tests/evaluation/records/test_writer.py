@@ -1,6 +1,7 @@
 import errno
 import os
 import random
+import resource
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -216,3 +217,16 @@ def test_a_disk_that_fails_at_the_end_is_a_sentence(tmp_path: Path, monkeypatch:
     monkeypatch.undo()
     with Recorder(path, header(), EXAMPLES) as again:  # the lock is free
         assert again.answered("a") == {"q1"}
+
+
+def test_a_disk_that_is_full_at_the_start_is_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))  # each write beyond it fails, the one on closing, too
+    try:
+        with pytest.raises(DataError, match=r"r.jsonl' cannot be written: File too large\.$"):
+            Recorder(path, header(), EXAMPLES)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with Recorder(path, header(), EXAMPLES):  # the lock is free
+        assert bodies(path) == [header().body(), *map(example_body, EXAMPLES)]
