@@ -64,6 +64,7 @@ class RunBuilder:
             caller=ask.caller.name,
             speeds=self.speeds,
         )
+        run.started = ask.arrived  # its conversation was looked up since
         if options.skip and not options.include_answers and self.policies.in_force_for(model, run):
             run.prechecker = self.prechecks.of(model, tiers)
         return run

@@ -26,6 +26,9 @@ class TestOpen:
         run = opened(routed(), "b")
         assert [tier.models for tier in run.tiers] == [("b",)]
 
+    def test_its_time_counts_from_its_arrival(self) -> None:
+        assert routed().open(Ask("default", QUESTION, arrived=12.5)).started == 12.5
+
     @pytest.mark.parametrize(
         ("model", "threshold", "expected"),
         [("default", 0.7, [0.7]), ("three", 0.7, [0.7, 0.7]), ("three", [0.1, 0.2], [0.1, 0.2])],

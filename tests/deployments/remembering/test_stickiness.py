@@ -1,5 +1,6 @@
 """Conversations that were deferred stay with the target."""
 
+import asyncio
 from contextlib import aclosing
 from typing import Any
 
@@ -9,7 +10,10 @@ from serve_app.api.intake.caller import Caller
 from serve_app.config import AppConfig
 from serve_app.core.record import DecisionRecord
 from serve_app.core.types.outcome import Outcome
+from serve_app.deployments.remembering.sessions import Session
+from serve_app.deployments.remembering.stickiness import Stickiness
 from serve_app.deployments.router import Router
+from serve_app.evaluation.analysis.timing import virtual_time
 from tests.deployments.replies import CASCADES, LONG, MODELS, PARIS, QUESTION, ROME, Deployment, answered
 
 STICKY = {"tiers": CASCADES["default"]["tiers"], "stickiness": "escalate", "session_ttl_s": 60}
@@ -95,3 +99,52 @@ async def test_a_conversation_is_remembered_before_its_answer_is_given() -> None
             pass
         second.answer = PARIS
         assert (await asked(router, "s1")).reason == "session"
+
+
+class SlowStore:
+    """A `SessionStore` whose calls take so many seconds; every session was deferred."""
+
+    def __init__(self, look_up_s: float, remember_s: float) -> None:
+        self.look_up_s = look_up_s
+        self.remember_s = remember_s
+        self.looked_up: list[str] = []
+        self.remembered: list[str] = []
+
+    async def is_deferred(self, session: Session, ttl_s: float) -> bool:
+        await asyncio.sleep(self.look_up_s)
+        self.looked_up.append(session.name)
+        return True
+
+    async def remember(self, session: Session, ttl_s: float) -> None:
+        await asyncio.sleep(self.remember_s)
+        self.remembered.append(session.name)
+
+
+class TestTimeLimit:
+    """The loop's time is virtual, and that of the requests real: next to nothing passes by it."""
+
+    @staticmethod
+    async def recalled(store: SlowStore, limit_s: float | None) -> tuple[bool, int]:
+        """Return whether a request was escalated, and when."""
+        options = CascadeOptions(session="s1", max_latency_s=limit_s)
+        ask = await Stickiness(config(), store).recall(Ask("sticky", QUESTION, options))
+        return ask.escalated, round(asyncio.get_running_loop().time())
+
+    def test_a_look_up_takes_at_most_half_of_it(self) -> None:
+        """With all of it, every request with a short limit would fail while the store hangs."""
+        assert virtual_time.run(self.recalled(SlowStore(60, 0), 40)) == (False, 20)
+        assert virtual_time.run(self.recalled(SlowStore(10, 0), 40)) == (True, 10)
+        assert virtual_time.run(self.recalled(SlowStore(60, 0), None)) == (True, 60)
+
+    def test_an_answer_waits_for_the_store_no_longer_and_is_remembered_then(self) -> None:
+        async def answered_at() -> tuple[str, int, list[str]]:
+            store, (router, _) = SlowStore(60, 60), routed()
+            router._stickiness = Stickiness(config(), store)
+            record = await asked(router, "s1", max_latency_s=40)
+            loop = asyncio.get_running_loop()
+            at = round(loop.time())
+            assert store.remembered == []
+            await asyncio.sleep(60)  # virtual, as all here
+            return record.reason, at, store.remembered + store.looked_up
+
+        assert virtual_time.run(answered_at()) == ("disagreement", 20 + 40, ["s1", "s1"])
