@@ -36,10 +36,10 @@ def install(app: FastAPI, service: Service) -> None:
     async def retrieve(response_id: str, request: Request, stream: bool = False) -> Response:
         if stream:
             raise RequestError("stream: a kept response is not streamed again; use false.", "stream")
-        kept = await store.get((caller_of(request.scope).name, response_id)) if store else None
-        if kept is None:
+        body = await store.body((caller_of(request.scope).name, response_id)) if store else None
+        if body is None:
             return _not_kept(response_id, request)
-        return Response(kept.body, media_type="application/json")
+        return Response(body, media_type="application/json")
 
     @app.delete("/v1/responses/{response_id}", summary="Forget a response")
     async def delete(response_id: str, request: Request) -> Response:

@@ -41,6 +41,10 @@ class ResponseStore(Protocol):
         """Return a response, or None if it is not kept (any longer)."""
         ...
 
+    async def body(self, key: ResponseKey) -> bytes | None:
+        """Return a response's JSON alone, since its conversation may be large; None if it is not kept (any longer)."""
+        ...
+
     async def delete(self, key: ResponseKey) -> bool:
         """Forget a response, and return whether it was kept."""
         ...
@@ -57,6 +61,10 @@ class LocalResponses:
 
     async def get(self, key: ResponseKey) -> KeptResponse | None:
         return self._store.get(key)
+
+    async def body(self, key: ResponseKey) -> bytes | None:
+        response = self._store.get(key)
+        return None if response is None else response.body
 
     async def delete(self, key: ResponseKey) -> bool:
         return self._store.delete(key)

@@ -23,7 +23,7 @@ logger = logging.getLogger("ray.serve")
 
 UNREACHABLE = "The store of responses and sessions cannot be reached for the moment; try again."
 
-Method: TypeAlias = Literal["put_response", "get_response", "delete_response", "is_deferred", "remember"]
+Method: TypeAlias = Literal["put_response", "get_response", "get_body", "delete_response", "is_deferred", "remember"]
 
 
 class StateHandle:
@@ -68,6 +68,10 @@ class SharedResponses:
         kept: KeptResponse | None = await self.state.call("get_response", key)
         return kept
 
+    async def body(self, key: ResponseKey) -> bytes | None:
+        body: bytes | None = await self.state.call("get_body", key)
+        return body
+
     async def delete(self, key: ResponseKey) -> bool:
         return bool(await self.state.call("delete_response", key))
 
@@ -96,5 +100,7 @@ def stores(
     limits = config.router.responses.limits()
     if shared is None:
         return LocalResponses(limits) if limits.entries else None, LocalSessions(config.router.max_sessions)
-    state = StateHandle(shared, config.state_store.timeout_s, breakers[STATE_STORE])
-    return SharedResponses(state) if limits.entries else None, SharedSessions(state)
+    breaker, timeout_s = breakers[STATE_STORE], config.state_store.timeout_s
+    # Sessions have a breaker of their own: huge conversations of one client may be too slow for every time limit.
+    sessions = SharedSessions(StateHandle(shared, timeout_s, breaker.closed_copy()))
+    return SharedResponses(StateHandle(shared, timeout_s, breaker)) if limits.entries else None, sessions

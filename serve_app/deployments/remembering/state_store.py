@@ -26,6 +26,9 @@ class StateStore:
     async def get_response(self, key: ResponseKey) -> KeptResponse | None:
         return await self._responses.get(key)
 
+    async def get_body(self, key: ResponseKey) -> bytes | None:
+        return await self._responses.body(key)
+
     async def delete_response(self, key: ResponseKey) -> bool:
         return await self._responses.delete(key)
 

@@ -13,7 +13,10 @@ LIMITS = StoreLimits(entries=100, bytes=100_000, ttl_s=60)
 
 
 class StoreHandle:
-    """Its deployment raises `error`, or never answers while it `hangs`. `calls` are the methods that were called."""
+    """Its deployment raises `error`, or never answers while it `hangs`, or in the `hanging` methods.
+
+    `calls` are the methods that were called.
+    """
 
     def __init__(
         self, limits: StoreLimits = LIMITS, max_sessions: int = 100, clock: Callable[[], float] = monotonic
@@ -21,6 +24,7 @@ class StoreHandle:
         self.store = StateStore(limits, max_sessions, clock)
         self.error: Exception | None = None
         self.hangs = False
+        self.hanging: set[str] = set()
         self.calls: list[str] = []
         self.cancelled = 0
 
@@ -48,7 +52,7 @@ class _Response:
         return self._result().__await__()
 
     async def _result(self) -> Any:
-        if self._handle.hangs:
+        if self._handle.hangs or self._name in self._handle.hanging:
             await asyncio.Event().wait()
         if self._handle.error is not None:
             raise self._handle.error

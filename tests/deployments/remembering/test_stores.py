@@ -59,6 +59,12 @@ class TestResponses:
         assert await kept.responses.get(("alice", "r")) is None
         assert not await kept.responses.delete(("alice", "r"))
 
+    async def test_its_body_is_there_without_its_conversation(self, kept: Stores) -> None:
+        await kept.responses.put(("alice", "r"), PARIS)
+        assert await kept.responses.body(("alice", "r")) == b'{"id": "r"}'
+        for other in (("alice", "s"), ("bob", "r")):
+            assert await kept.responses.body(other) is None
+
     async def test_a_response_belongs_to_its_key(self, kept: Stores) -> None:
         await kept.responses.put(("alice", "r"), PARIS)
         for other in ("bob", None):

@@ -98,6 +98,12 @@ async def test_a_response_that_one_router_deletes_is_gone_at_both(pair: Pair) ->
     assert (response.status_code, response.json()["error"]["code"]) == (400, "previous_response_not_found")
 
 
+async def test_a_response_is_looked_up_without_its_conversation(pair: Pair) -> None:
+    id_ = (await created(pair.first))["id"]
+    await pair.second.get(f"/v1/responses/{id_}")
+    assert pair.store.calls == ["put_response", "get_body"]
+
+
 async def test_a_deferred_session_stays_with_the_target_at_both(pair: Pair) -> None:
     assert await pair.reason(pair.first) == "disagreement"
     pair.agree()
@@ -151,6 +157,16 @@ class TestAway:
             await created(away.first)
         assert away.store.calls == ["put_response"] * 3
         assert away.routers[0]._protection.left_out() == ["StateStore"]
+
+    async def test_sessions_are_shared_while_responses_are_too_slow(self, pair: Pair) -> None:
+        """The conversations of one client may be huge."""
+        pair.store.hanging = {"put_response"}
+        for _ in range(3):
+            await created(pair.first)
+        assert pair.routers[0]._protection.left_out() == ["StateStore"]
+        assert await pair.reason(pair.first) == "disagreement"
+        pair.agree()
+        assert await pair.reason(pair.first) == "session"
 
     async def test_it_is_logged_once_and_without_texts(
         self, pair: Pair, away: Pair, caplog: pytest.LogCaptureFixture
