@@ -11,12 +11,12 @@ def whole_file(path: Path) -> Iterator[Path]:
     """Yield a path to write to, which becomes `path` at the end; on an error `path` stays as it is.
 
     A link is followed: its target is what is replaced. A file that is replaced keeps its permissions. What is no
-    regular file, such as /dev/stdout, is written to directly. Raises OSError if the file cannot be written.
+    regular file, such as a pipe at /dev/stdout, is written to directly. Raises OSError if the file cannot be written.
     """
-    target = path.resolve()
-    if target.exists() and not target.is_file():
-        yield target
+    if path.exists() and not path.is_file():
+        yield path
         return
+    target = path.resolve()
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
         yield partial

@@ -1,5 +1,6 @@
 """A file is replaced as a whole or stays as it was."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,13 @@ def test_where_nothing_can_be_written_it_is_an_os_error(tmp_path: Path) -> None:
 def test_a_device_is_written_to() -> None:
     with whole_file(Path("/dev/null")) as path:
         assert path == Path("/dev/null")
+
+
+def test_a_pipe_is_written_to() -> None:
+    """As /dev/stdout often is: what the link leads to has no path."""
+    reading, writing = os.pipe()
+    with whole_file(Path(f"/dev/fd/{writing}")) as path:
+        path.write_text("new")
+    os.close(writing)
+    assert os.read(reading, 9) == b"new"
+    os.close(reading)
