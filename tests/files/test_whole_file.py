@@ -44,6 +44,28 @@ def test_a_link_stays_and_permissions_are_kept(tmp_path: Path) -> None:
     assert (target.read_text(), target.stat().st_mode & 0o777) == ("new", 0o640)
 
 
+@pytest.mark.parametrize("left", [False, True])
+def test_while_it_is_written_it_is_as_private_as_the_old_one(tmp_path: Path, left: bool) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    path.chmod(0o600)
+    if left:  # of a killed process with the same id
+        (tmp_path / f".a.txt.{os.getpid()}.partial").write_text("half of another")
+    with whole_file(path) as partial:
+        with partial.open("wb") as file:
+            file.write(b"new")
+        assert partial.stat().st_mode & 0o777 == 0o600
+    assert (path.read_text(), path.stat().st_mode & 0o777) == ("new", 0o600)
+
+
+def test_a_new_one_has_the_permissions_of_any_new_file(tmp_path: Path) -> None:
+    other = tmp_path / "b.txt"
+    other.touch()
+    with whole_file(tmp_path / "a.txt") as partial:
+        partial.write_text("new")
+    assert (tmp_path / "a.txt").stat().st_mode == other.stat().st_mode
+
+
 def test_where_nothing_can_be_written_it_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), whole_file(tmp_path / "absent" / "a.txt") as partial:
         partial.write_text("new")
