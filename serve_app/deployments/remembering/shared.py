@@ -23,6 +23,9 @@ logger = logging.getLogger("ray.serve")
 
 UNREACHABLE = "The store of responses and sessions cannot be reached for the moment; try again."
 
+BACKGROUND_S = 60.0
+"""How long a call in the background may take: far longer than any request waits, since a busy store will get to it."""
+
 Method: TypeAlias = Literal["put_response", "get_response", "get_body", "delete_response", "is_deferred", "remember"]
 
 
@@ -33,10 +36,16 @@ class StateHandle:
         self._methods = {name: store.options(method_name=name) for name in get_args(Method)}
         self._timeout_s = timeout_s
         self._breaker = breaker
+        self._background: set[asyncio.Task[None]] = set()
+
+    @property
+    def left_out(self) -> bool:
+        """Return whether `call` would raise at once."""
+        return self._breaker.left_s is not None
 
     async def call(self, method: Method, *arguments: object) -> Any:
         """Return what the store returns. Raises `StateError` if it does not answer in time."""
-        if self._breaker.left_s is not None:
+        if self.left_out:
             raise StateError(UNREACHABLE)
         with self._breaker.trial() as trial:
             try:
@@ -51,6 +60,17 @@ class StateHandle:
             trial.works = True
             return result
 
+    def call_in_background(self, method: Method, *arguments: object) -> None:
+        """Call the store in the background, even if it is left out. Nobody hears of a failure."""
+        task = asyncio.create_task(self._called(method, *arguments))
+        self._background.add(task)  # the loop alone would not keep it
+        task.add_done_callback(self._background.discard)
+
+    async def _called(self, method: Method, *arguments: object) -> None:
+        with suppress(TimeoutError, RayError, RayServeException):
+            async with asyncio.timeout(BACKGROUND_S):
+                await replica_result(self._methods[method].remote(*arguments))
+
 
 @dataclass(frozen=True, slots=True)
 class SharedResponses:
@@ -59,9 +79,13 @@ class SharedResponses:
     state: StateHandle
 
     async def put(self, key: ResponseKey, response: KeptResponse) -> bool:
+        if self.state.left_out:
+            return False
         try:
             return bool(await self.state.call("put_response", key, response))
         except StateError:
+            # The store may have begun before the time was over, and its client is told that nothing is kept.
+            self.state.call_in_background("delete_response", key)
             return False
 
     async def get(self, key: ResponseKey) -> KeptResponse | None:

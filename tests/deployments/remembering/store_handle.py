@@ -15,7 +15,7 @@ LIMITS = StoreLimits(entries=100, bytes=100_000, ttl_s=60)
 class StoreHandle:
     """Its deployment raises `error`, or never answers while it `hangs`, or in the `hanging` methods.
 
-    `calls` are the methods that were called.
+    What the `late` methods do is done, and never answered. `calls` are the methods that were called.
     """
 
     def __init__(
@@ -25,6 +25,7 @@ class StoreHandle:
         self.error: Exception | None = None
         self.hangs = False
         self.hanging: set[str] = set()
+        self.late: set[str] = set()
         self.calls: list[str] = []
         self.cancelled = 0
 
@@ -57,6 +58,8 @@ class _Response:
         if self._handle.error is not None:
             raise self._handle.error
         result = await getattr(self._handle.store, self._name)(*pickle.loads(self._arguments))
+        if self._name in self._handle.late:
+            await asyncio.Event().wait()
         return pickle.loads(pickle.dumps(result))
 
     def cancel(self) -> None:

@@ -12,6 +12,7 @@ from ray.serve.exceptions import RayServeException
 from serve_app.api.routes import build_api
 from serve_app.config import AppConfig
 from serve_app.deployments.router import Router
+from tests.api.serving import until
 from tests.deployments.remembering.store_handle import StoreHandle
 from tests.deployments.replies import CASCADES, LONG, MODELS, PARIS, ROME, Deployment
 
@@ -152,10 +153,18 @@ class TestAway:
     async def test_an_answer_that_cannot_be_kept_says_so(self, pair: Pair, away: Pair) -> None:
         assert (await created(away.first, store=True))["store"] is False
 
+    async def test_an_answer_that_says_so_is_not_kept_too_late(self, pair: Pair) -> None:
+        pair.store.late = {"put_response"}
+        response = await created(pair.first)
+        assert response["store"] is False
+        await until(lambda: pair.store.calls == ["put_response", "delete_response"])
+        assert (await pair.second.get(f"/v1/responses/{response['id']}")).status_code == 404
+
     async def test_after_failures_in_a_row_nothing_waits_for_it(self, pair: Pair, away: Pair) -> None:
         for _ in range(4):
             await created(away.first)
-        assert away.store.calls == ["put_response"] * 3
+        # It may have kept what it was given, and forgets it if it is back.
+        assert sorted(away.store.calls) == ["delete_response"] * 3 + ["put_response"] * 3
         assert away.routers[0]._protection.left_out() == ["StateStore"]
 
     async def test_sessions_are_shared_while_responses_are_too_slow(self, pair: Pair) -> None:
