@@ -12,7 +12,8 @@ from serve_app.deployments.remembering.sessions import LocalSessions, Session
 class StateStore:
     """Kept responses and deferred sessions of every router replica, in the memory of this one process.
 
-    It is given limits alone, so that a deploy that changes something else does not restart it. `clock` returns seconds.
+    A deploy that changes anything in the application's `args` replaces the process by an empty one: Serve gives all
+    deployments of an application one code version. `clock` returns seconds.
     """
 
     def __init__(self, responses: StoreLimits, max_sessions: int, clock: Callable[[], float] = monotonic) -> None:
