@@ -1,7 +1,11 @@
 """A file is replaced as a whole or stays as it was."""
 
+import errno
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,6 +68,70 @@ def test_a_new_one_has_the_permissions_of_any_new_file(tmp_path: Path) -> None:
     with whole_file(tmp_path / "a.txt") as partial:
         partial.write_text("new")
     assert (tmp_path / "a.txt").stat().st_mode == other.stat().st_mode
+
+
+@pytest.fixture(params=["create", "rename"])
+def refusing(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Yield a folder with one file, `a.txt`: no other can be made, or none can be put in its place."""
+    folder, scratch = tmp_path / "folder", tmp_path / "scratch"
+    folder.mkdir()
+    scratch.mkdir()
+    (folder / "a.txt").write_text("the old one")
+    (folder / "a.txt").chmod(0o600)
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    create = os.open
+
+    def refuse_to_create(path: Any, *options: Any, **others: Any) -> int:
+        if Path(path).parent == folder:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return create(path, *options, **others)
+
+    def refuse_to_rename(*_: Any) -> None:
+        raise OSError(errno.EBUSY, "Device or resource busy")
+
+    if request.param == "create":
+        monkeypatch.setattr(os, "open", refuse_to_create)
+    monkeypatch.setattr(Path, "replace", refuse_to_rename)
+    yield folder
+    assert [each.name for each in folder.iterdir()] == ["a.txt"]
+    assert not [*scratch.iterdir()]
+
+
+def test_a_file_in_a_folder_that_takes_no_other_is_written_in_place(refusing: Path) -> None:
+    """As one that is mounted by itself into a container, or a writable one in a folder of somebody else's."""
+    path = refusing / "a.txt"
+    before = path.stat()
+    with whole_file(path) as partial:
+        partial.write_text("new")
+        assert path.read_text() == "the old one"
+        assert partial.stat().st_mode & 0o777 == 0o600
+    assert path.read_text() == "new"
+    assert (path.stat().st_ino, path.stat().st_mode) == (before.st_ino, before.st_mode)
+
+
+def test_an_error_leaves_it_as_it_was_in_such_a_folder_too(refusing: Path) -> None:
+    path = refusing / "a.txt"
+    with pytest.raises(FileNotFoundError), whole_file(path) as partial:
+        partial.write_bytes((refusing / "absent").read_bytes())
+    assert path.read_text() == "the old one"
+
+
+def test_a_new_file_in_such_a_folder_is_an_os_error(refusing: Path) -> None:
+    with pytest.raises(OSError, match=r"denied|busy"), whole_file(refusing / "b.txt") as partial:
+        partial.write_text("new")
+
+
+def test_a_full_disk_is_no_reason_to_write_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    def fail(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(OSError, match="No space left"), whole_file(path) as partial:
+        partial.write_text("new")
+    assert path.read_text() == "old"
 
 
 def test_where_nothing_can_be_written_it_is_an_os_error(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A calibration as a config file that `serve deploy` takes: in the router's `user_config`, with its origin."""
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict
@@ -81,10 +82,20 @@ def settings(
 
 
 def check_writable(path: Path) -> None:
-    """Raise DataError if no file can be written there, before anything is computed."""
-    if path.is_dir() or not path.parent.is_dir():
-        reason = "it is a folder" if path.is_dir() else f"there is no folder {str(path.parent)!r}"
-        raise DataError(f"The config {str(path)!r} cannot be written: {reason}.")
+    """Raise DataError if no file can be written there, before anything is computed.
+
+    An existing file must be writable itself, for a folder that is not may still have it written in place.
+    """
+    target = path if path.exists() else path.resolve().parent
+    if path.is_dir():
+        reason = "it is a folder"
+    elif not path.parent.is_dir():
+        reason = f"there is no folder {str(path.parent)!r}"
+    elif not os.access(target, os.W_OK):
+        reason = f"{str(target)!r} is not writable"
+    else:
+        return
+    raise DataError(f"The config {str(path)!r} cannot be written: {reason}.")
 
 
 def write(

@@ -1,5 +1,6 @@
 """Files that can be deployed: what a calibration writes into a config, and which configs it refuses."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,9 @@ import yaml
 
 from serve_app.config import RouterSettings
 from serve_app.config.serve_file import load
-from serve_app.errors import ConfigError
+from serve_app.errors import ConfigError, DataError
 from serve_app.evaluation.calibrate.command import CalibrationRun
+from serve_app.evaluation.calibrate.config_file import check_writable
 from serve_app.evaluation.calibrate.goal import Goal
 from tests.evaluation.calibrate.calibrating import calibrate
 from tests.evaluation.synthetic import answers, args, questions, serving_file, write_records
@@ -169,3 +171,18 @@ def test_a_signal_that_another_cascade_uses_is_not_changed_under_it(path: Path, 
     with pytest.raises(ConfigError, match="the cascade 'other' uses the signal 'chow_avg', too"):
         fitted_into(config)
     assert (tmp_path / "out.yaml").read_bytes() == before
+
+
+def test_what_cannot_be_written_is_named_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, path = tmp_path / "folder", tmp_path / "folder" / "a.yaml"
+    folder.mkdir()
+    monkeypatch.setattr(os, "access", lambda path, _: path != folder)  # root may write anywhere
+    with pytest.raises(DataError) as caught:
+        check_writable(path)
+    assert str(caught.value) == f"The config '{path}' cannot be written: '{folder}' is not writable."
+    path.touch()
+    check_writable(path)  # in place
+    monkeypatch.setattr(os, "access", lambda other, _: other != path)
+    with pytest.raises(DataError, match=r"'.*/folder/a\.yaml' is not writable\.$"):
+        check_writable(path)
+    check_writable(Path("/dev/stdout"))
