@@ -19,12 +19,14 @@ def whole_file(path: Path) -> Iterator[Path]:
     A link is followed: its target is what is replaced. A file that is replaced keeps its permissions, and has them
     while it is written. If its folder refuses to have it replaced, the complete content is copied into it; only then
     can a full disk leave half of it. What is no regular file, such as a pipe at /dev/stdout, is written to directly.
-    Raises OSError if the file cannot be written.
+    Raises OSError if the file cannot be written; a write-protected one is not replaced, not even by root.
     """
     if path.exists() and not path.is_file():
         yield path
         return
     target = path.resolve()
+    if write_protected(target):
+        raise PermissionError(errno.EACCES, "it is write-protected", str(target))
     partial = _created(target)
     try:
         yield partial
@@ -34,6 +36,11 @@ def whole_file(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # what kept it from being written may keep it from being removed
             partial.unlink(missing_ok=True)
+
+
+def write_protected(path: Path) -> bool:
+    """Return whether a file is there that nobody may write, as its permissions say."""
+    return path.exists() and not path.stat().st_mode & 0o222
 
 
 def _created(target: Path) -> Path:

@@ -139,6 +139,16 @@ def test_where_nothing_can_be_written_it_is_an_os_error(tmp_path: Path) -> None:
         partial.write_text("new")
 
 
+def test_a_write_protected_file_is_not_replaced(tmp_path: Path) -> None:
+    """A rename would do it, for its permissions say nothing of its folder; and root may write any file."""
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    path.chmod(0o444)
+    with pytest.raises(PermissionError, match="it is write-protected"), whole_file(path) as partial:
+        partial.write_text("new")
+    assert [each.read_text() for each in tmp_path.iterdir()] == ["old"]
+
+
 def test_a_device_is_written_to() -> None:
     with whole_file(Path("/dev/null")) as path:
         assert path == Path("/dev/null")

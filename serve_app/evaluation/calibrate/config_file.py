@@ -21,7 +21,7 @@ from serve_app.evaluation.analysis.json_values import Body
 from serve_app.evaluation.calibrate.alternatives import SHED, STAND_IN
 from serve_app.evaluation.calibrate.results import CalibrationResult
 from serve_app.evaluation.records.example import canonical
-from serve_app.files.whole_file import whole_file
+from serve_app.files.whole_file import whole_file, write_protected
 from serve_app.signals import AnySignalConfig, is_token_level
 
 SIGNED = ("data_sha256", "models_sha256", "prompts_sha256", "seed", "version")
@@ -91,6 +91,8 @@ def check_writable(path: Path) -> None:
         reason = "it is a folder"
     elif not path.parent.is_dir():
         reason = f"there is no folder {str(path.parent)!r}"
+    elif write_protected(path):
+        reason = "it is write-protected"
     elif not os.access(target, os.W_OK):
         reason = f"{str(target)!r} is not writable"
     else:

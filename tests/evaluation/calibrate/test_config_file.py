@@ -186,3 +186,10 @@ def test_what_cannot_be_written_is_named_before_the_work(tmp_path: Path, monkeyp
     with pytest.raises(DataError, match=r"'.*/folder/a\.yaml' is not writable\.$"):
         check_writable(path)
     check_writable(Path("/dev/stdout"))
+
+
+def test_a_write_protected_file_is_refused_before_anything_is_computed(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.touch(0o444)
+    with pytest.raises(DataError, match=r"a\.yaml' cannot be written: it is write-protected\.$"):
+        check_writable(path)
