@@ -183,7 +183,7 @@ class TestAway:
         with caplog.at_level(logging.INFO, "ray.serve"):
             for _ in range(3):
                 await created(away.first)
-        [line] = [record.getMessage() for record in caplog.records]
+        [line] = [record.getMessage() for record in caplog.records if record.name == "ray.serve"]
         assert line.startswith("The StateStore does not answer: ")
         assert SECRET not in caplog.text
 

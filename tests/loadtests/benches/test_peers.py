@@ -80,7 +80,7 @@ def rule(view: CascadeView) -> tuple[RecordedTier, RecordedTarget]:
 def test_a_peer_without_a_budget_rule_gets_its_threshold_as_ours_does(view: CascadeView) -> None:
     own, target = rule(view)
     wrong = replace(own, scores=1 - own.scores)  # it is sure of the wrong ones
-    peer = Decided("peer", wrong, own.kept, own.cost)
+    peer = Decided("peer", wrong, own.selected, own.cost)
     result = quality._compared("set", "ours", view, own, target, peer, budget=6.5)
     half = 0.5 if len(view.test) % 2 == 0 else (len(view.test) // 2 + 1) / len(view.test)
     assert result.quality is not None
@@ -93,7 +93,7 @@ def test_a_peer_without_a_budget_rule_gets_its_threshold_as_ours_does(view: Casc
 def test_a_peers_own_rule_is_compared_at_the_share_that_it_defers(view: CascadeView) -> None:
     own, target = rule(view)
     escalated = np.zeros(len(view.test), dtype=bool)
-    peer = Decided("peer", None, own.kept, own.cost, escalated)
+    peer = Decided("peer", None, own.selected, own.cost, escalated)
     result = quality._compared("set", "ours", view, own, target, peer, budget=6.5)
     assert result.area is None
     assert result.quality is not None
@@ -115,7 +115,7 @@ def test_what_peers_get_is_of_the_two_halves(view: CascadeView, monkeypatch: pyt
     assert (peer, worker) == ("automix-llm", "run_automix")
     assert (body["c_small"], body["c_large"], body["budget"]) == (1.0, 10.0, 5.0)
     assert body["fit"]["verifier"] == own.scores[view.fit].tolist()
-    assert body["test"]["small"] == own.kept[view.test].tolist()
+    assert body["test"]["small"] == own.selected[view.test].tolist()
     assert decided.escalated is not None
     assert decided.escalated.all()
 
