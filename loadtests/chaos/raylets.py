@@ -10,6 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import httpx
 import psutil
 import ray
 import yaml
@@ -31,6 +32,7 @@ DISK_MB = 300
 WORKER_PORT = "RAY_SERVE_WORKER_PROXY_HTTP_PORT"
 """Of the proxies of the nodes that are added from now on: on one machine each needs a port of its own."""
 OBJECTS = 80 * 1024 * 1024
+SETTLED_S = 10.0
 CONTROLLER, PROXY = "SERVE_CONTROLLER_ACTOR", "SERVE_PROXY_ACTOR"
 
 
@@ -163,9 +165,12 @@ class Raylets:
         return {name: handle.counters.remote().result(timeout_s=30).active for name, handle in handles.items()}
 
     def _wait_for_proxies(self) -> None:
-        deadline = time.monotonic() + 120
-        while len(self.actors(PROXY)) < 1 + WORKERS and time.monotonic() < deadline:
+        """Wait until all proxies have answered for SETTLED_S in a row: Serve restarts some at first if CPU is short."""
+        deadline, bad = time.monotonic() + 120, time.monotonic()
+        while time.monotonic() - bad < SETTLED_S and time.monotonic() < deadline:
             time.sleep(0.5)
+            if len(self.actors(PROXY)) < 1 + WORKERS or not all(map(_answers, self.urls())):
+                bad = time.monotonic()
 
     def close(self) -> None:
         """Stop everything, and wait for the processes."""
@@ -178,3 +183,11 @@ class Raylets:
         for process in alive:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
+
+
+def _answers(url: str) -> bool:
+    """Return whether a proxy answers."""
+    try:
+        return httpx.get(f"{url}/-/healthz", timeout=5, trust_env=False).is_success
+    except httpx.HTTPError:
+        return False

@@ -108,6 +108,10 @@ async def test_a_rolling_restart_loses_no_request(served: Served, http: httpx.As
 async def test_a_router_that_dies_loses_no_request(served: Served, http: httpx.AsyncClient) -> None:
     import ray
 
+    async def many() -> int:
+        return len(replicas("Router"))
+
+    await until(many, 1)  # one that was replaced may still be on its way out
     question = {"messages": [{"role": "user", "content": "slowly"}]}
     asked = [asyncio.create_task(ask(http, **question)) for _ in range(8)]
     await until(lambda: served.active("first"), [8])
