@@ -28,9 +28,8 @@ async def respond_to_all(service: Service, asks: Sequence[Ask], form: Completion
     outcomes: Sequence[Outcome | None] | None = None
     complete = await completed(service, asks, request.headers, caller_of(request.scope))
     try:
-        for ask in complete:
-            # One by one: if a later one is refused, those before it are closed. None waits, since each holds places.
-            exchanges.append(Exchange(service, ask, form))  # noqa: PERF401
+        # One by one: if a later one is refused, those before it are closed. None waits, since each holds places.
+        exchanges += (Exchange(service, ask, form) for ask in complete)
         outcomes = await while_connected(request.receive, _run_all(exchanges))
     finally:
         ended = outcomes or [None] * len(exchanges)

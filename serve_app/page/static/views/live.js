@@ -103,6 +103,6 @@ export default function Live({generation, wantKey}) {
     ${trouble && html`<${Trouble} error=${trouble} wantKey=${wantKey} onRetry=${() => setTries(tries + 1)} />`}
     ${cascade ? html`<${Tiles} cascade=${cascade} />
       <div class="panels"><${Requests} cascade=${cascade} /><${Agreements} cascade=${cascade} /><${Models} models=${snapshot.models} /><${Recent} decisions=${snapshot.recent} texts=${snapshot.texts} /></div>
-      <p class="soft small">The last five minutes of the router replica ${snapshot.replica} (of several, each shows its own), ${snapshot.texts ? "with the beginnings of texts (router.page_texts)" : "without any text"}.</p>` : !trouble && html`<div class="loading" aria-busy="true"></div>`}
+      <p class="soft small">The last five minutes of this replica of the router (${snapshot.replica}), ${snapshot.texts ? "with the beginnings of texts (router.page_texts)" : "without any text"}.</p>` : !trouble && html`<div class="loading" aria-busy="true"></div>`}
   </div>`;
 }
