@@ -84,11 +84,14 @@ def encrypted() -> Iterator[int]:
     server = uvicorn.Server(options)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
+        listener.listen()  # here, so that no client comes before the thread has done it
         thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])))
         thread.start()
-        yield listener.getsockname()[1]
-        server.should_exit = True
-        thread.join()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 def test_a_certificate_for_the_name_that_clients_use_is_good_enough(tmp_path: Path, encrypted: int) -> None:
