@@ -16,12 +16,13 @@ MOST_MODULES = 14
 
 # Which rooms a room may import. Every room may import `errors`; a room's own modules may import each other. A folder
 # that is not listed belongs to the room of its parent. Ruff keeps `ray` and the heavy libraries where they belong.
-ENGINES = {"core", "torch_models", "engines.base", "engines.running", "engines.wire"}
+ENGINES = {"common", "core", "torch_models", "engines.base", "engines.running", "engines.wire"}
 METRICS = {"config", "core", "signals", "weights", "evaluation.records"}
 EVALUATION = METRICS | {"engines", "evaluation.metrics", "evaluation.statistics"}
 COMMAND = EVALUATION | {"evaluation.analysis", "files", "skipping", "terminal"}
-CLUSTER = {"config", "core", "engines", "planning", "weights", "cluster"}
+CLUSTER = {"common", "config", "core", "engines", "planning", "weights", "cluster"}
 ALLOWED: dict[str, set[str]] = {
+    "common": set(),
     "core": set(),
     "errors": set(),
     "torch_models": set(),
@@ -29,9 +30,9 @@ ALLOWED: dict[str, set[str]] = {
     "files": {"core"},
     "terminal": set(),
     "weights": {"core", "files", "terminal"},
-    "signals": {"core", "torch_models", "weights"},
+    "signals": {"common", "core", "torch_models", "weights"},
     "engines": {"core", "engines"},
-    "engines.base": {"core", "weights"},
+    "engines.base": {"common", "core", "weights"},
     "engines.running": {"core", "engines.base"},
     "engines.wire": {"core", "engines.base", "engines.running"},
     "engines.llama_cpp": ENGINES,
@@ -39,13 +40,14 @@ ALLOWED: dict[str, set[str]] = {
     "engines.replay": ENGINES | {"files"},
     "engines.seq2seq": ENGINES,
     "engines.vllm": ENGINES,
-    "api": {"core", "engines.wire"},
-    "config": {"confinement", "core", "engines", "signals", "weights"},
+    "api": {"common", "core", "engines.wire"},
+    "config": {"common", "confinement", "core", "engines", "signals", "weights"},
     "planning": {"config", "engines"},
     "skipping": {"config", "core", "files"},
     "page": {"api", "core", "signals"},
     "deployments": {
         "api",
+        "common",
         "config",
         "confinement",
         "core",
@@ -61,7 +63,7 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation.records": {"config", "core", "files"},
     "evaluation.metrics": METRICS,
     "evaluation.analysis": EVALUATION | {"skipping"},
-    "evaluation.collect": EVALUATION - {"evaluation.metrics", "evaluation.statistics"} | {"terminal"},
+    "evaluation.collect": EVALUATION - {"evaluation.metrics", "evaluation.statistics"} | {"common", "terminal"},
     "evaluation.importing": {"config", "core", "engines", "evaluation.records", "files", "terminal"},
     "evaluation.evaluate": COMMAND | {"confinement"},
     "evaluation.calibrate": COMMAND,
@@ -75,6 +77,7 @@ ALLOWED: dict[str, set[str]] = {
     "cli": {
         "app",
         "cluster",
+        "common",
         "config",
         "core",
         "deployments",

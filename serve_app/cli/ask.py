@@ -5,8 +5,8 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
 from serve_app.cli.decision_view import Body, clean
-from serve_app.core.client_key import VARIABLE, key_headers
-from serve_app.core.loopback import is_loopback
+from serve_app.common.client_key import VARIABLE, key_headers
+from serve_app.common.loopback import is_loopback
 from serve_app.errors import RequestError, ServerError, UnknownModelError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import Any, NoReturn, ParamSpec
 
 import typer
 
-from serve_app.core.secrecy import without_secrets
+from serve_app.common.secrecy import without_secrets
 from serve_app.errors import CascadeError, ConfigError
 
 P = ParamSpec("P")

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+from serve_app.common.secrecy import secret_paths
 from serve_app.config import AppConfig, OpenAiApiModel
 from serve_app.config.explain import dotted
 from serve_app.config.serve_file import ServeFile
-from serve_app.core.secrecy import secret_paths
 from serve_app.engines.openai_api.config import OPENAI_KEY_ENV
 from serve_app.errors import ConfigError
 from serve_app.weights import LocalSource, parse_origins

@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, PositiveInt, ValidationError, model_validator
 
 from serve_app import __version__
+from serve_app.common.secrecy import holds_secret, names_secret
 from serve_app.config.explain import explain
 from serve_app.config.strict import Strict
 from serve_app.config.yaml_file import read_yaml
-from serve_app.core.secrecy import holds_secret, names_secret
 from serve_app.errors import ConfigError
 
 Overlay: TypeAlias = Literal["cpu-demo", "gpu-single-node", "gpu-autoscaling", "paper-70b"]

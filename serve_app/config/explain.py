@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from pydantic import BaseModel, ValidationError
 
-from serve_app.core.secrecy import names_secret, without_secrets
+from serve_app.common.secrecy import names_secret, without_secrets
 from serve_app.errors import choices
 
 Schema: TypeAlias = Mapping[str, Any]

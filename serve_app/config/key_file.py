@@ -22,7 +22,7 @@ from serve_app.config.yaml_file import read_yaml
 from serve_app.errors import ConfigError, choices
 
 PREFIX = "sk-cascade-"
-"""By it keys are known for secrets, also where they must not be: `core.secrecy` hides what begins with `sk-`."""
+"""By it keys are known for secrets, also where they must not be: `common.secrecy` hides what begins with `sk-`."""
 KEY_BYTES = 32
 """Random bytes of a key: too many to be guessed, so a plain hash hides it."""
 

@@ -5,11 +5,11 @@ from typing import Annotated, Any, Self, TypeAlias
 
 from pydantic import BaseModel, Field, model_validator
 
+from serve_app.common.options import OPERATIONAL
 from serve_app.config.deployment import DeploymentOptions
 from serve_app.config.strict import Strict
 from serve_app.config.workers import check_workers, placed
 from serve_app.core.cost import ModelCost
-from serve_app.core.options import OPERATIONAL
 from serve_app.engines import LlamaCppConfig, OpenAiApiConfig, ReplayConfig, Seq2SeqConfig, VllmConfig, VllmLoraConfig
 
 

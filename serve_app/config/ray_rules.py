@@ -6,10 +6,10 @@ from typing import Any, TypeAlias
 
 from pydantic import BaseModel, ValidationError
 
+from serve_app.common.secrecy import without_secrets
 from serve_app.config import serve_file
 from serve_app.config.explain import plain, under_secret_name
 from serve_app.config.serve_file import ServeFile
-from serve_app.core.secrecy import without_secrets
 from serve_app.errors import choices
 
 NOT_READ = {"args", "user_config", "policy", "policy_function", "request_router_class"}

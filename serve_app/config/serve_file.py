@@ -7,6 +7,7 @@ from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, Field, ModelWrapValidatorHandler, PrivateAttr, ValidationError, model_validator
 
+from serve_app.common.loopback import is_loopback
 from serve_app.config import AppConfig, RouterSettings
 from serve_app.config.deployment import DeploymentOptions
 from serve_app.config.explain import explain
@@ -14,7 +15,6 @@ from serve_app.config.overrides import DeploymentOverride, check_shared
 from serve_app.config.services import STATE_STORE
 from serve_app.config.strict import Strict
 from serve_app.config.yaml_file import parse_yaml, read_yaml
-from serve_app.core.loopback import is_loopback
 from serve_app.errors import ConfigError, WeightsError, choices
 from serve_app.weights import parse_origins
 

@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
+from serve_app.common.bounded_store import StoreLimits
 from serve_app.config.deployment import DeploymentOptions
 from serve_app.config.strict import Strict
-from serve_app.core.bounded_store import StoreLimits
 from serve_app.signals import BleurtConfig, SharedSignalConfig
 
 

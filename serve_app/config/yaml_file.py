@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from serve_app.core.secrecy import names_secret
+from serve_app.common.secrecy import names_secret
 from serve_app.errors import ConfigError
 
 _OCTAL = re.compile(r"[-+]?0[0-9_]+")

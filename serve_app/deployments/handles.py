@@ -14,7 +14,7 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle, DeploymentResponseGenerator
 
-from serve_app.core.retries import RetryBudget, wait_s
+from serve_app.common.retries import RetryBudget, wait_s
 from serve_app.core.types.answer import Answer, Delta, Failure
 from serve_app.core.types.prompt import Prompt
 from serve_app.core.types.scores import Embedding, Scores

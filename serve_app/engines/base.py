@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, NamedTuple, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from serve_app.core.options import OPERATIONAL
+from serve_app.common.options import OPERATIONAL
 from serve_app.core.types.answer import Delta, Generation
 from serve_app.core.types.prompt import Prompt, Sampling
 from serve_app.weights import WeightsSetting, WeightsTrust, check_trust

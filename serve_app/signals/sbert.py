@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from serve_app.core.options import OPERATIONAL
+from serve_app.common.options import OPERATIONAL
 from serve_app.core.text.characters import whole
 from serve_app.core.types.scores import Embedding, Matrix, Scores
 from serve_app.core.types.signal_range import Range

@@ -16,8 +16,8 @@ from serve_app.api.intake.limits import Limits
 from serve_app.api.responses.store import LocalResponses, ResponseStore
 from serve_app.api.routes import build_api
 from serve_app.api.service import ModelCard, Names, Readiness, Service
+from serve_app.common.bounded_store import StoreLimits
 from serve_app.config.services import RouterConfig
-from serve_app.core.bounded_store import StoreLimits
 from serve_app.core.charges import charge
 from serve_app.core.cost import ModelCost
 from serve_app.core.record import DecisionRecord, decision_record

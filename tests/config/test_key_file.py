@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from serve_app.common.secrecy import holds_secret
 from serve_app.config.key_file import KeyFile, create_key, digest, read_keys, revoke_key
-from serve_app.core.secrecy import holds_secret
 from serve_app.errors import ConfigError
 
 HASH = hashlib.sha256(b"sk-cascade-a").hexdigest()

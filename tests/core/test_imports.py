@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 CORE = {"ray", "torch", "transformers", "vllm", "xllamacpp", "pydantic", "fastapi", "starlette", "numpy", "httpx"}
 LIGHT = {"ray", "torch", "transformers", "sentence_transformers", "vllm", "xllamacpp"}
 
@@ -24,8 +26,9 @@ def imported(package: str) -> set[str]:
     return set(json.loads(done.stdout))
 
 
-def test_core_is_standard_library_only():
-    modules = imported("serve_app.core")
+@pytest.mark.parametrize("package", ["serve_app.core", "serve_app.common"])
+def test_these_need_the_standard_library_only(package: str):
+    modules = imported(package)
     assert not modules & CORE
     # Names that start with an underscore, and the editable install's finder, are the interpreter's own start-up.
     others = modules - set(sys.stdlib_module_names) - {"serve_app"}

@@ -11,7 +11,7 @@ from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError
 from ray.serve.handle import DeploymentResponseGenerator
 
-from serve_app.core.retries import RetryBudget
+from serve_app.common.retries import RetryBudget
 from serve_app.core.types.answer import Delta, Failure, Generation
 from serve_app.core.types.prompt import Message, Prompt
 from serve_app.deployments import handles

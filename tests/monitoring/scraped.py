@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
+from serve_app.common.client_key import VARIABLE, key_headers
 from serve_app.config.key_file import create_key
-from serve_app.core.client_key import VARIABLE, key_headers
 from tests.monitoring.expressions import RULES
 from tests.monitoring.prometheus import Prometheus, prometheus
 from tests.serve.conftest import PATIENCE_S, REPLAY, Served, serving

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Protocol, TypeAlias
 
-from serve_app.core.bounded_store import BoundedStore, StoreLimits
+from serve_app.common.bounded_store import BoundedStore, StoreLimits
 from serve_app.core.types.prompt import Message
 
 MESSAGE_BYTES = 300

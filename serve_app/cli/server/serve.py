@@ -16,7 +16,7 @@ import typer
 from serve_app.cli.arguments import ConfigOrQuickstart
 from serve_app.cli.errors_and_exit import report_errors
 from serve_app.cli.server.pull import fetch_models, warn_of_unpinned
-from serve_app.core.client_key import VARIABLE
+from serve_app.common.client_key import VARIABLE
 from serve_app.errors import ConfigError
 
 if TYPE_CHECKING:

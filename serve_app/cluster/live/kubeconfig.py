@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from serve_app.cluster.live.client import Cluster
-from serve_app.core.loopback import is_loopback
+from serve_app.common.loopback import is_loopback
 from serve_app.errors import ClusterError, choices
 
 IN_CLUSTER_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")

@@ -8,8 +8,8 @@ from time import monotonic
 from typing import Literal, TypeAlias
 
 from serve_app.api.intake.ask import Ask
+from serve_app.common.bounded_store import StoreLimits
 from serve_app.config import AppConfig
-from serve_app.core.bounded_store import StoreLimits
 from serve_app.core.running.cascade import Event, cascade_events
 from serve_app.core.running.progress import merged
 from serve_app.core.running.run import Run

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from time import monotonic
 
-from serve_app.core.bounded_store import BoundedStore, StoreLimits
+from serve_app.common.bounded_store import BoundedStore, StoreLimits
 from serve_app.core.types.outcome import Cached, Outcome
 
 ENTRY_BYTES = 500

@@ -2,8 +2,8 @@
 
 import httpx
 
+from serve_app.common.client_key import key_headers
 from serve_app.config.serve_file import ServeFile
-from serve_app.core.client_key import key_headers
 from serve_app.deployments.local.sentences import first_line
 from serve_app.errors import ServerError
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from ray.serve.handle import DeploymentHandle
 
+from serve_app.common.retries import RESERVE, RetryBudget
 from serve_app.config import AppConfig
 from serve_app.core.protocols import Model
-from serve_app.core.retries import RESERVE, RetryBudget
 from serve_app.core.sampling import SampledModel
 from serve_app.deployments.handles import ModelHandle
 from serve_app.deployments.protecting.liveness import Liveness

@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from serve_app.api.errors.detail import ErrorDetail
 from serve_app.api.errors.shape import error_reply
 from serve_app.api.intake.caller import behind_haproxy
-from serve_app.core.loopback import is_loopback
+from serve_app.common.loopback import is_loopback
 from serve_app.errors import quoted
 
 

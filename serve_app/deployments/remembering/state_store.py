@@ -4,7 +4,7 @@ from collections.abc import Callable
 from time import monotonic
 
 from serve_app.api.responses.store import KeptResponse, LocalResponses, ResponseKey
-from serve_app.core.bounded_store import StoreLimits
+from serve_app.common.bounded_store import StoreLimits
 from serve_app.deployments.observing.logs import drop_unwritable_lines
 from serve_app.deployments.remembering.sessions import LocalSessions, Session
 

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from serve_app.core.options import OPERATIONAL
+from serve_app.common.options import OPERATIONAL
 from serve_app.engines.base import OPTIONAL_SAMPLING, DecodingSettings
 from serve_app.engines.running.thinking import Markers, Reasoning
 

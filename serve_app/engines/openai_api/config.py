@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from serve_app.core.options import OPERATIONAL
-from serve_app.core.secrecy import ValuePath, holds_secret, names_secret, secret_paths
+from serve_app.common.options import OPERATIONAL
+from serve_app.common.secrecy import ValuePath, holds_secret, names_secret, secret_paths
 from serve_app.core.types.prompt import Sampling
 from serve_app.engines.base import OPTIONAL_SAMPLING, VisionSettings
 from serve_app.engines.running.thinking import Markers, Reasoning

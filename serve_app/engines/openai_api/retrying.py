@@ -3,7 +3,7 @@
 import random
 from time import monotonic
 
-from serve_app.core.retries import RetryBudget, wait_s
+from serve_app.common.retries import RetryBudget, wait_s
 from serve_app.engines.openai_api.errors import retry_after_s
 
 TRANSIENT = (408, 409, 429)

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from serve_app.core.options import OPERATIONAL
+from serve_app.common.options import OPERATIONAL
 from serve_app.core.types.prompt import Sampling
 from serve_app.engines.base import OPTIONAL_SAMPLING, EngineSettings
 from serve_app.engines.replay.gpu_model import BatchSpeed

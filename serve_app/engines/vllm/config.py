@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from serve_app.core.options import OPERATIONAL
+from serve_app.common.options import OPERATIONAL
 from serve_app.engines.base import OPTIONAL_SAMPLING, FolderSettings, VisionSettings
 from serve_app.engines.running.thinking import Markers, Reasoning
 from serve_app.engines.vllm.lora import lora_arguments

@@ -12,7 +12,7 @@ from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeAlias, cast, get_args
 
-from serve_app.core.loopback import is_loopback
+from serve_app.common.loopback import is_loopback
 from serve_app.core.record import CallRecord
 from serve_app.core.record_json import from_json
 from serve_app.core.text.characters import whole

@@ -5,7 +5,7 @@ import tracemalloc
 from dataclasses import replace
 from hashlib import sha256
 
-from serve_app.core.bounded_store import StoreLimits
+from serve_app.common.bounded_store import StoreLimits
 from serve_app.core.types.answer import Generation, TokenLogprob
 from serve_app.core.types.outcome import Cached, Call, Outcome, TierResult
 from serve_app.core.types.policy import Decision

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 from time import monotonic
 from typing import Any
 
-from serve_app.core.bounded_store import StoreLimits
+from serve_app.common.bounded_store import StoreLimits
 from serve_app.deployments.remembering.state_store import StateStore
 
 LIMITS = StoreLimits(entries=100, bytes=100_000, ttl_s=60)

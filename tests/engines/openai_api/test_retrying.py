@@ -4,7 +4,7 @@ import httpx
 import openai
 import pytest
 
-from serve_app.core.retries import RetryBudget
+from serve_app.common.retries import RetryBudget
 from serve_app.core.types.prompt import Prompt
 from serve_app.engines.openai_api import engine as module
 from serve_app.engines.openai_api.errors import retry_after_s

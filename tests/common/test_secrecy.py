@@ -2,7 +2,7 @@
 
 import pytest
 
-from serve_app.core.secrecy import holds_secret, names_secret, secret_paths, without_secrets
+from serve_app.common.secrecy import holds_secret, names_secret, secret_paths, without_secrets
 
 SECRET = """
 api_key HF_TOKEN X-Auth-Token x-auth Authorization ssl_keyfile_password clientSecret APIKey apikey access_token

@@ -1,6 +1,6 @@
 import pytest
 
-from serve_app.core.loopback import is_loopback
+from serve_app.common.loopback import is_loopback
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Values that are kept: bounded in number, bytes and time."""
 
-from serve_app.core.bounded_store import BoundedStore, StoreLimits
+from serve_app.common.bounded_store import BoundedStore, StoreLimits
 
 
 class Clock:

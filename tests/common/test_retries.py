@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_app.core.retries import RetryBudget, wait_s
+from serve_app.common.retries import RetryBudget, wait_s
 
 
 @dataclass

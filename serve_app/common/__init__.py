@@ -1,0 +1,1 @@
+"""What several rooms need beside the decision: each module stands alone, and needs the standard library only."""
