@@ -8,7 +8,7 @@ from typing import Any
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No progress bars and no notes while loading: heads that an encoder does not use, mean pooling chosen for it."""
+    """Suppress progress bars and notes while loading, such as on heads that an encoder does not use."""
     from transformers.utils import logging as transformers_logging
 
     bars: Any = transformers_logging

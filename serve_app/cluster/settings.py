@@ -109,7 +109,7 @@ class Redis(Strict):
 
     @property
     def port(self) -> int:
-        """The port of the address."""
+        """Return the port of the address."""
         return int(self.address.rpartition(":")[2])
 
 
@@ -186,7 +186,7 @@ class Settings(Strict):
 
     @property
     def pull_ports(self) -> list[int]:
-        """The ports that the Job may reach: HTTPS, and those of mirrors and proxies."""
+        """Return the ports that the Job may reach: HTTPS, and those of mirrors and proxies."""
         urls = [url for name, value in self.pull_env.items() for url in _urls(name, value)]
         return sorted({443, *map(port_of, urls), *self.pull_secret_env.values()})
 

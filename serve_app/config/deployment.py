@@ -158,7 +158,7 @@ class DeploymentOptions(Strict):
 
     @property
     def most_replicas(self) -> int:
-        """How many replicas there may be."""
+        """Return the maximum number of replicas."""
         scaling = self.autoscaling_config
         return scaling.max_replicas if scaling else self.num_replicas or 1
 

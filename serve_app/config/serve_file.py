@@ -97,17 +97,17 @@ class ServeFile(Strict):
 
     @property
     def application(self) -> ApplicationEntry:
-        """The application; several cascades go into its `args`, not into several applications."""
+        """Return the application; several cascades go into its `args`, not into several applications."""
         return self.applications[0]
 
     @property
     def is_open(self) -> bool:
-        """Whether other machines can reach the server."""
+        """Return whether other machines can reach the server."""
         return not is_loopback(self.http_options.host)
 
     @property
     def lets_everybody_in(self) -> str | None:
-        """A sentence if other machines can reach the server, and need no key without the config saying so; or None."""
+        """Return a warning if other machines reach the server without a key and without `open`, or None."""
         access = self.application.args.router.access
         if not self.is_open or access.open or access.keys_file is not None:
             return None
@@ -120,7 +120,7 @@ class ServeFile(Strict):
 
     @property
     def url(self) -> str:
-        """The address of the server for a client on this machine."""
+        """Return the address of the server for a client on this machine."""
         host = "127.0.0.1" if self.http_options.host in ("0.0.0.0", "::") else self.http_options.host
         host = f"[{host}]" if ":" in host else host
         scheme = "https" if self.http_options.ssl_certfile else "http"

@@ -40,27 +40,27 @@ class EngineSettings(Settings):
 
     @property
     def honours_logprobs(self) -> bool:
-        """Whether requests and token-level signals get log-probabilities."""
+        """Return whether requests and token-level signals get log-probabilities."""
         return True
 
     @property
     def honours_reasoning_effort(self) -> bool:
-        """Whether requests can say how hard the model thinks."""
+        """Return whether requests can say how hard the model thinks."""
         return False
 
     @property
     def honours_max_reasoning_tokens(self) -> bool:
-        """Whether requests can limit the model's thoughts; one that has none keeps every limit."""
+        """Return whether requests can limit the model's thoughts; one that has none keeps every limit."""
         return False
 
     @property
     def honours_images(self) -> bool:
-        """Whether messages may have images."""
+        """Return whether messages may have images."""
         return False
 
     @property
     def honours_image_urls(self) -> bool:
-        """Whether an image may be an http(s) URL."""
+        """Return whether an image may be an http(s) URL."""
         return False
 
     def greedy(self, sampling: Sampling) -> bool:
@@ -86,12 +86,12 @@ class VisionSettings(EngineSettings):
 
     @property
     def honours_images(self) -> bool:
-        """Whether messages may have images."""
+        """Return whether messages may have images."""
         return self.vision
 
     @property
     def honours_image_urls(self) -> bool:
-        """Whether an image may be an http(s) URL."""
+        """Return whether an image may be an http(s) URL."""
         return self.image_urls
 
 
@@ -143,7 +143,7 @@ class FolderSettings(DecodingSettings):
 
     @property
     def trusts_code(self) -> bool:
-        """Whether code and pickles in the folder may run."""
+        """Return whether code and pickles in the folder may run."""
         return self.weights_trust == "code"
 
     def check_folder(self, folder: Path) -> None:

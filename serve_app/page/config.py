@@ -36,7 +36,7 @@ class Checker(Protocol):
 
     @property
     def busy(self) -> bool:
-        """Whether a config is being checked now."""
+        """Return whether a config is being checked now."""
         ...
 
     async def check(self, text: str) -> JsonObject:

@@ -37,7 +37,7 @@ class Evaluator(Protocol):
 
     @property
     def busy(self) -> bool:
-        """Whether a file is being evaluated now."""
+        """Return whether a file is being evaluated now."""
         ...
 
     async def begin(self, records: AsyncIterator[bytes]) -> Evaluation:

@@ -57,18 +57,18 @@ class Station:
 
     @property
     def replicas(self) -> int:
-        """The number that the load needs, by work and by requests held."""
+        """Return the number that the load needs, by work and by requests held."""
         load = self.rps * self.visits
         return max(1, _ceil(load / (self.carries_rps * BUSY)), _ceil(load * self.seconds / self.held))
 
     @property
     def busy(self) -> float:
-        """Share of the most they carry, with the replicas that the load needs."""
+        """Return the share of the most they carry, with the replicas that the load needs."""
         return self.rps * self.visits / (self.carries_rps * self.replicas)
 
     @property
     def breaks_rps(self) -> float:
-        """Requests a second, at the entrance, above which the configured replicas fall behind."""
+        """Return the requests a second, at the entrance, above which the configured replicas fall behind."""
         return self.configured * self.carries_rps / self.visits if self.visits else inf
 
 
@@ -91,7 +91,7 @@ class Capacity:
 
     @property
     def handles(self) -> int:
-        """Connections between routers and replicas: every router keeps one to each."""
+        """Return the number of connections between routers and replicas: every router keeps one to each."""
         routers = sum(station.replicas for station in self.stations if station.kind == "router")
         return routers * sum(s.replicas for s in self.stations if s.kind not in ("router", "proxy"))
 

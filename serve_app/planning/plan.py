@@ -37,7 +37,7 @@ class Weights:
 
     @property
     def bytes_per_gpu(self) -> int | None:
-        """What lies on each GPU; None on CPU."""
+        """Return the bytes of weights on each GPU, or None on CPU."""
         return -(-self.bytes // self.gpus) if self.gpus else None
 
 
@@ -62,7 +62,7 @@ class Placement:
 
     @property
     def resources(self) -> Bundle:
-        """What one replica reserves in all, by Ray's names; the mark of an accelerator type is left out."""
+        """Return what one replica reserves in all, by Ray's names; the mark of an accelerator type is left out."""
         return total(self.bundles)
 
 

@@ -79,7 +79,7 @@ class Gpu:
 
     @property
     def load(self) -> int:
-        """Requests that it has."""
+        """Return the number of its requests."""
         return len(self._then)
 
     def submit(self, prompt_tokens: int, completion_tokens: int, then: Then) -> None:
@@ -193,7 +193,7 @@ class Simulated:
 
     @property
     def rps(self) -> float:
-        """Requests answered a second."""
+        """Return the number of requests answered a second."""
         return len(self.latencies_s) / self.duration_s
 
 

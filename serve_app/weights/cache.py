@@ -56,7 +56,7 @@ class Entry:
 
     @property
     def folder(self) -> Path:
-        """The folder of this entry's files."""
+        """Return the folder of this entry's files."""
         return self.home / "weights" / f"{self.name}-{self.digits}"
 
     def cached(self, sha256: str | None = None) -> Path | None:

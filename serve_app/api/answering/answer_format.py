@@ -20,7 +20,7 @@ class AnswerFormat(Protocol):
 
     @property
     def field_names(self) -> Mapping[str, str]:
-        """This API's names of the fields that engines call as OpenAI's chat does (`messages`), if they differ."""
+        """Return this API's names of fields that engines name as OpenAI's chat does (`messages`), if they differ."""
         ...
 
     async def response(self, answers: Sequence[Generation], usage: Usage, record: DecisionRecord) -> JsonObject:

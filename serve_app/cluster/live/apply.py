@@ -25,7 +25,7 @@ class Trial:
 
     @property
     def outcome(self) -> str:
-        """`created`, `changed`, `unchanged` or `refused`."""
+        """Return `created`, `changed`, `unchanged` or `refused`."""
         if self.result is None:
             return "refused"
         if self.live is None:

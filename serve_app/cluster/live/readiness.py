@@ -31,7 +31,7 @@ class State:
 
     @property
     def ready(self) -> bool:
-        """Whether nothing is missing and nothing failed."""
+        """Return whether nothing is missing and nothing failed."""
         return not self.missing and self.failure is None
 
 

@@ -72,7 +72,7 @@ class ObjectStatus:
 
     @property
     def word(self) -> str:
-        """The state in a word or two."""
+        """Return the state in a word or two."""
         if self.ready:
             return "ready"
         if not self.exists:
@@ -81,7 +81,7 @@ class ObjectStatus:
 
     @property
     def explanation(self) -> str:
-        """Why it is not ready; empty if it is."""
+        """Return why it is not ready, or an empty string if it is."""
         waits = f"waits for {', '.join(self.missing)}" if self.missing and self.exists else ""
         return self.failure or waits
 
@@ -96,7 +96,7 @@ class Status:
 
     @property
     def ready(self) -> bool:
-        """Whether every object is ready."""
+        """Return whether every object is ready."""
         return all(entry.ready for entry in self.objects)
 
     def to_json(self) -> dict[str, Any]:

@@ -18,5 +18,5 @@ class Access:
 
     @property
     def refused(self) -> str | None:
-        """Why the keys are still those that were read before the file was changed, or None."""
+        """Return why a changed key file is not in force, or None."""
         return None if self.keys is None else self.keys.refused

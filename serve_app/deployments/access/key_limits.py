@@ -45,12 +45,12 @@ class Refusal:
 
     @property
     def result(self) -> str:
-        """The word for it in metrics."""
+        """Return its label in metrics."""
         return self.unit or "uncounted"
 
     @property
     def headers(self) -> dict[str, str]:
-        """The headers that tell clients when to try again, and OpenAI's that trying again at once is of no use."""
+        """Return the headers that tell clients when to retry, and OpenAI's header against retrying at once."""
         useless = {"x-should-retry": "false"} if self.unit == "usd" else {}
         return retry_after(self.retry_after_s) | useless
 

@@ -30,7 +30,7 @@ class Evaluation:
 
     @property
     def running(self) -> bool:
-        """Whether the process runs."""
+        """Return whether the process runs."""
         return self._process.returncode is None
 
     def _end_late(self) -> None:
@@ -84,7 +84,7 @@ class RecordsEvaluator:
 
     @property
     def busy(self) -> bool:
-        """Whether a process runs; one that has said everything and ended is in nobody's way."""
+        """Return whether a process runs; one that has said everything and ended is in nobody's way."""
         return self._starting or (self._evaluation is not None and self._evaluation.running)
 
     async def begin(self, records: AsyncIterator[bytes]) -> Evaluation:

@@ -103,7 +103,7 @@ class PromptPrefixRouter(PrefixCacheAffinityRouter):
 
     @contextmanager
     def _memory_may_be_lost(self) -> Iterator[None]:
-        """Ray's class does what Serve needs first, and tells the actor last."""
+        """Log a lost memory and carry on: Ray's class updates its actor only after all that Serve needs."""
         try:
             yield
         except RayError as error:

@@ -15,7 +15,7 @@ from serve_app.engines.running.thinking import Markers, Pieces, ThoughtSplitter,
 from serve_app.errors import ContextTooLongError, EngineError, UnsupportedRequestError
 
 OVERRUN_TOKENS = 16
-"""By which thoughts may exceed their limit: the marks around them. llama.cpp should have ended them by then."""
+"""Tokens by which thoughts may exceed their limit: their marks. llama.cpp should have ended them by then."""
 
 
 class Call:
@@ -30,7 +30,7 @@ class Call:
         on_delta: Callable[[Delta], object] | None = None,
         markers: Markers | None = None,
     ) -> None:
-        """`markers` are those of the model's thoughts, with `begins_open` as it is for this very prompt."""
+        """Prepare one call. `markers` are those of the model's thoughts, with `begins_open` as for this prompt."""
         self.raw = prompt.text is not None
         self.body = json.dumps(body, ensure_ascii=False)
         self.grammar: str | None = body.get("grammar")
@@ -72,7 +72,7 @@ class Call:
 
     @property
     def finished(self) -> bool:
-        """Whether the answer has come to its end, rather than been cut short."""
+        """Return whether the answer is complete, not cut short."""
         return self._finish is not None
 
     def generation(self) -> Generation:
@@ -84,7 +84,9 @@ class Call:
         if logprobs is not None:
             tokens = [entry.token.encode(errors="replace") for entry in logprobs]
             logprobs = logprobs[without_thoughts(tokens, reasoning, text, self._markers) :]
-        if logprobs is not None and not self._tool_calls:  # a call's tokens are no text, but they tell how sure it is
+        if (
+            logprobs is not None and not self._tool_calls
+        ):  # a call's tokens are not text, but their log-probabilities are the confidence in the call
             logprobs = list(within(text, logprobs))
         return Generation(
             text=text,
@@ -116,8 +118,8 @@ class Call:
             if self._stops.stopped:
                 self._end("stop")
             elif choice["finish_reason"] or self._cut:
-                self._take(self._splitter.rest())
-                self._show(self._calls.feed(self._stops.rest()))
+                self._take(self._splitter.flush())
+                self._show(self._calls.feed(self._stops.flush()))
                 self._end("length" if self._cut or choice["finish_reason"] == "length" else "stop")
 
     def _take(self, pieces: Pieces) -> None:
@@ -164,7 +166,9 @@ class Call:
 def _token_logprob(entry: dict[str, Any], alternatives: int) -> TokenLogprob:
     top = entry["top_logprobs"][:alternatives]
     return TokenLogprob(
-        entry["token"], entry["logprob"], tuple(TokenLogprob(other["token"], other["logprob"]) for other in top)
+        entry["token"],
+        entry["logprob"],
+        tuple(TokenLogprob(alternative["token"], alternative["logprob"]) for alternative in top),
     )
 
 

@@ -45,12 +45,12 @@ class LlamaCppConfig(DecodingSettings):
 
     @property
     def honours_reasoning_effort(self) -> bool:
-        """Whether requests can say how hard the model thinks."""
+        """Return whether requests can say how hard the model thinks."""
         return self.reasoning_effort
 
     @property
     def honours_max_reasoning_tokens(self) -> bool:
-        """Whether requests can limit the model's thoughts."""
+        """Return whether requests can limit the model's thoughts."""
         return self.reasoning is not None
 
     @property

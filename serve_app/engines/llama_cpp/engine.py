@@ -138,7 +138,10 @@ class LlamaCppEngine(ThreadedEngine[Call]):
         call.started = time.perf_counter()
         try:
             handle(call.body, call)
-        except (RuntimeError, ValueError) as error:  # the body, or the chat template's own complaint
+        except (
+            RuntimeError,
+            ValueError,
+        ) as error:  # the request's body was refused, or the chat template raised an error
             reason = (str(error).splitlines() or ["no reason given"])[0]
             raise UnsupportedRequestError(f"llama.cpp could not take the request: {reason}", "messages") from error
         call.ended = time.perf_counter()
@@ -206,7 +209,7 @@ def _start_server(config: LlamaCppConfig, weights: Path) -> tuple[Any, Template,
     except (RuntimeError, ValueError) as error:
         message = f"llama.cpp could not load {str(weights)!r}: not a GGUF file it knows, or too little memory."
         raise EngineError(message) from error
-    # Answered once the server's loop runs: destroyed before, as it may be below, it would be waited for without end.
+    # The server answers once its loop runs. Destroyed before that, as it may be below, it would block indefinitely.
     server.handle_metrics()
     port = Port(server.listening_address.removeprefix("http://"), params.api_keys[0])
     template = read_template(port, config.reasoning)
@@ -231,9 +234,11 @@ def _set_values(params: Any, config: LlamaCppConfig, weights: Path) -> None:
 
 
 def _set_dialect(params: Any, xllamacpp: Any) -> None:
-    """Speak as OpenAI does, be silent on the terminal, and shut to everybody else."""
-    params.prefill_assistant = False  # as OpenAI: a last message of the assistant's is history, not a beginning
-    params.reasoning_format = xllamacpp.common_reasoning_format.COMMON_REASONING_FORMAT_NONE  # we tell thoughts apart
+    """Answer as OpenAI does, print nothing to the terminal, and let nobody else in."""
+    params.prefill_assistant = False  # as OpenAI: a final assistant message is history, not the beginning of the answer
+    params.reasoning_format = (
+        xllamacpp.common_reasoning_format.COMMON_REASONING_FORMAT_NONE
+    )  # we separate thoughts ourselves
     params.verbosity = -1
     params.endpoint_metrics = True
     params.endpoint_slots = params.ui = False

@@ -2,7 +2,7 @@
 
 llama.cpp's own converter leaves out what it does not know (patterns without anchors, bounds of numbers, formats,
 `not`), and a schema of 300 bytes can keep it busy for minutes or abort its process. llguidance enforces those, has
-limits of its own, and says what it cannot enforce. llama.cpp ignores what it says and decodes without a grammar, so
+limits of its own, and reports what it cannot enforce. llama.cpp ignores such a report and decodes without a grammar, so
 each grammar is compiled in a process of its own first: what cannot be compiled there within `TIME_LIMIT_S` never
 reaches the model.
 """
@@ -21,9 +21,9 @@ from serve_app.engines.running.thinking import Markers
 from serve_app.errors import UnsupportedRequestError
 
 TIME_LIMIT_S = 1.0
-"""llama.cpp compiles the grammar once more, beside requests that are being decoded."""
+"""Time limit for compiling; llama.cpp compiles the grammar once more, beside requests that are being decoded."""
 MAX_CHARACTERS = 65_536
-"""Of a grammar. Compiling time grows with it: 1,500 properties or 3,000 alternatives take a tenth of a second."""
+"""Longest grammar. Compiling time grows with it: 1,500 properties or 3,000 alternatives take a tenth of a second."""
 OPTIONS = {
     # Small models fill optional whitespace until the answer is full.
     "whitespace_flexible": False,
@@ -35,7 +35,7 @@ OPTIONS = {
 GAP = "/\\n{0,2}/"
 """Between thoughts and the answer, as models write it."""
 _LINE_BYTES = 2**20
-"""Of an answer of the process, which may quote the grammar; JSON's escapes make six bytes of a character."""
+"""Longest answer of the process, which may quote the grammar; JSON's escapes make six bytes of a character."""
 _PROCESS = Path(__file__).with_name("grammar_process.py")
 _SILENT = {"type", "title", "description", "default", "examples", "deprecated", "$schema", "$id", "$comment", "$defs"}
 _SILENT |= {"definitions", "additionalProperties", "required", "maxProperties", "properties"}
@@ -61,7 +61,7 @@ def _literal(text: str) -> str:
 
 
 def _closed(schema: Any, *, composed: bool = False, definitions: bool | None = None) -> Any:
-    """Return the schema with `additionalProperties: false` where that can make no answer impossible.
+    """Return the schema with `additionalProperties: false` in each object in which that rules out no valid answer.
 
     `composed`: another part of the schema speaks about the same object. `definitions`: whether those are composed.
     """
@@ -147,7 +147,7 @@ class GrammarChecker:
                 stderr=DEVNULL,  # what llguidance complains about there may quote a client's schema
                 limit=_LINE_BYTES,
             )
-            await _answer(process, "start: /a/")  # the start is not the grammar's
+            await _answer(process, "start: /a/")  # starting the process does not count
         try:
             async with asyncio.timeout(self._time_limit_s):
                 return await _answer(process, text)
@@ -165,7 +165,7 @@ class GrammarChecker:
 
 
 async def _answer(process: Process, text: str) -> str:
-    """Return what the process says of one grammar. Raises EOFError if it ended instead."""
+    """Return the process's answer about one grammar. Raises EOFError if the process ended instead."""
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.write(json.dumps(text).encode() + b"\n")

@@ -1,4 +1,4 @@
-"""What a model's chat template does with tools and thoughts, asked of llama.cpp once the model is loaded."""
+"""What a model's chat template does with tools and thoughts, queried from llama.cpp once the model is loaded."""
 
 import json
 from contextlib import closing
@@ -64,7 +64,7 @@ def read_template(port: Port, markers: Markers | None) -> Template:
         if markers is None:
             return "no"
         body = {"messages": [{"role": "user", "content": "Hello"}], "chat_template_kwargs": options}
-        # A template may refuse the message; then it refuses requests, too.
+        # A template that refuses this message refuses requests, too.
         prompt = str(port.ask("/apply-template", body).get("prompt", "")).rstrip()
         begun = prompt.endswith(markers.open) if markers.begins_open is None else markers.begins_open
         if prompt.endswith(markers.close):

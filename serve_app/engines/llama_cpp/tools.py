@@ -1,4 +1,4 @@
-"""Tools and structured output in llama.cpp's words, and calls read out of an answer.
+"""Tools and structured output as llama.cpp takes them, and calls read out of an answer.
 
 What llama.cpp does (2026.10) and what we make of it:
 
@@ -166,22 +166,22 @@ def _described(tools: Sequence[Json], messages: list[Json]) -> list[Json]:
 
 
 class CallReader:
-    """Holds back an answer's text as long as it may turn out to be nothing but calls of `tools`."""
+    """Buffers an answer's text as long as it may turn out to be nothing but calls of `tools`."""
 
     def __init__(self, tools: Sequence[Tool]) -> None:
         self._names = frozenset(tool.name for tool in tools)
         self._holds = bool(tools)
-        self._held = ""
+        self._buffer = ""
         self._streamed: dict[int, list[str]] = {}
 
     def feed(self, text: str) -> str:
         """Take in `text` and return what can be shown now."""
         if not self._holds:
             return text
-        self._held += text
-        begun = self._held.lstrip()
+        self._buffer += text
+        begun = self._buffer.lstrip()
         self._holds = not begun or any(begun.startswith(mark) or mark.startswith(begun) for mark in MARKS)
-        return "" if self._holds else self._taken()
+        return "" if self._holds else self._flush()
 
     def take(self, pieces: Sequence[Json]) -> None:
         """Take in pieces of calls that llama.cpp has read itself."""
@@ -196,12 +196,12 @@ class CallReader:
         calls = tuple(
             ToolCall(id_ or _new_id(), name, arguments) for _, (id_, name, arguments) in sorted(self._streamed.items())
         )
-        read = _read(self._held, self._names)
-        return ("", calls + read) if read else (self._taken(), calls)
+        read = _read(self._buffer, self._names)
+        return ("", calls + read) if read else (self._flush(), calls)
 
-    def _taken(self) -> str:
-        held, self._held = self._held, ""
-        return held
+    def _flush(self) -> str:
+        text, self._buffer = self._buffer, ""
+        return text
 
 
 def _read(text: str, names: Collection[str]) -> tuple[ToolCall, ...]:
@@ -218,11 +218,11 @@ def _read(text: str, names: Collection[str]) -> tuple[ToolCall, ...]:
 
 def _values(text: str) -> Iterator[Any]:
     """Yield the JSON values in `text`; those of an array one by one."""
-    rest = text.strip()
-    while rest:
-        value, end = json.JSONDecoder().raw_decode(rest)
+    remaining_text = text.strip()
+    while remaining_text:
+        value, end = json.JSONDecoder().raw_decode(remaining_text)
         yield from value if isinstance(value, list) else [value]
-        rest = rest[end:].lstrip()
+        remaining_text = remaining_text[end:].lstrip()
 
 
 def _new_id() -> str:

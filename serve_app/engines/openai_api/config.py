@@ -34,7 +34,7 @@ _REFUSED = f"which must not be in a configuration; {_HINT}"
 
 
 class NoKeyError(EngineError):
-    """The key is missing, so the endpoint was not asked."""
+    """The key is missing, so the endpoint was not called."""
 
 
 class OpenAiApiConfig(VisionSettings):
@@ -132,28 +132,30 @@ class OpenAiApiConfig(VisionSettings):
             raise ValueError(f"{chosen[1]}: excludes {chosen[0]}")
         if not chosen and url.hostname != urlsplit(OPENAI_URL).hostname:
             raise ValueError(
-                f"base_url: {url.hostname!r} is not OpenAI's, so say which key goes there: api_key_env, api_key_file, "
+                f"base_url: {url.hostname!r} is not OpenAI's, so set which key goes there: api_key_env, api_key_file, "
                 "or keyless: true"
             )
         if self.keyless and self.api_version is not None:
             raise ValueError("keyless: Azure (api_version) always needs a key")
-        if taken := OURS & self.extra_body.keys():
-            raise ValueError(f"extra_body.{min(taken)}: the engine sets this itself, or could not read the answer")
+        if reserved_fields := OURS & self.extra_body.keys():
+            raise ValueError(
+                f"extra_body.{min(reserved_fields)}: the engine sets this itself, or could not read the answer"
+            )
         return self
 
     @property
     def honours_logprobs(self) -> bool:
-        """Whether requests and token-level signals get log-probabilities."""
+        """Return whether requests and token-level signals get log-probabilities."""
         return self.logprobs
 
     @property
     def honours_reasoning_effort(self) -> bool:
-        """Whether requests can say how hard the model thinks."""
+        """Return whether requests can say how hard the model thinks."""
         return self.reasoning_effort
 
     @property
     def honours_max_reasoning_tokens(self) -> bool:
-        """Whether requests can limit the model's thoughts."""
+        """Return whether requests can limit the model's thoughts."""
         return self.max_reasoning_tokens_field is not None
 
     def greedy(self, sampling: Sampling) -> bool:
@@ -162,7 +164,7 @@ class OpenAiApiConfig(VisionSettings):
 
     @property
     def dialect(self) -> Dialect:
-        """How the endpoint expects its requests."""
+        """Return how the endpoint expects its requests."""
         return Dialect(
             self.model,
             self.host,
@@ -180,7 +182,7 @@ class OpenAiApiConfig(VisionSettings):
 
     @property
     def host(self) -> str:
-        """The endpoint, for messages: host and port of the URL."""
+        """Return the host and port of the URL, for messages."""
         return urlsplit(self.base_url).netloc
 
 
@@ -206,7 +208,7 @@ def _secrets(values: Mapping[str, Any]) -> Iterator[tuple[ValuePath, str]]:
 
 
 def read_key(config: OpenAiApiConfig) -> str:
-    """Return the key as it is now. Raises NoKeyError if it is missing; the message never contains the key."""
+    """Return the current key. Raises NoKeyError if it is missing; the message never contains the key."""
     if config.api_key_file is not None:
         where = f"the file {str(config.api_key_file)!r}"
         try:
@@ -222,5 +224,5 @@ def read_key(config: OpenAiApiConfig) -> str:
             raise NoKeyError(f"The model {config.model!r} at {config.host} needs a key: {where} is not set.")
         key = os.environ[name]
     if not re.fullmatch(r"[!-~]+", key.strip()):
-        raise NoKeyError(f"The model {config.model!r} at {config.host} needs a key: {where} holds none.")
+        raise NoKeyError(f"The model {config.model!r} at {config.host} needs a key: {where} is empty.")
     return key.strip()

@@ -39,7 +39,7 @@ FREE = (NoKeyError, RefusedError, UnsupportedRequestError, RateLimitedError, Con
 
 
 class OpenAiApiEngine:
-    """One model of one endpoint. Counters are ours: what this engine asked and was told, not the endpoint's own."""
+    """One model of one endpoint. Counters are this engine's own, not the endpoint's."""
 
     def __init__(self, config: OpenAiApiConfig, client: Any) -> None:
         self._config = config
@@ -61,7 +61,7 @@ class OpenAiApiEngine:
         if prompt.sampling.logprobs and not config.logprobs:
             raise EngineError(f"The model {self._dialect} gives no log-probabilities.")
         tries = self._retries.begin(prompt.timeout_s)
-        async with self._slots.taken(meter):
+        async with self._slots.slot(meter):
             reading = Reading(self._dialect, prompt, meter)
             try:
                 async with aclosing(self._chunks(prompt, tries)) as chunks:
@@ -75,8 +75,8 @@ class OpenAiApiEngine:
                 raise
             if not reading.begun:
                 raise EngineError(
-                    f"The model {self._dialect} sent no event stream; where it gives only whole "
-                    "answers, say stream: false."
+                    f"The model {self._dialect} sent no event stream; if it gives only whole "
+                    "answers, set stream: false."
                 )
             answer = reading.generation()
         yield answer
@@ -93,7 +93,7 @@ class OpenAiApiEngine:
         body = request_body(self._dialect, prompt)
         api = self._client.chat.completions if prompt.text is None else self._client.completions
         headers = {**prompt.trace, **self._config.headers, **_authorization(self._config)}
-        # The client would let `extra_body` win over what the request says.
+        # The client would let `extra_body` override the request's own fields.
         extra = {name: value for name, value in self._config.extra_body.items() if name not in body}
         if (limit := self._config.max_reasoning_tokens_field) in body:  # the client knows OpenAI's own fields only
             extra[limit] = body.pop(limit)
@@ -143,7 +143,7 @@ def _client(config: OpenAiApiConfig) -> Any:
         "api_key": "given with each request",
         # Waiting for a connection of the pool is not the endpoint's delay.
         "timeout": openai.Timeout(config.timeout_s, connect=config.connect_timeout_s, pool=None),
-        "max_retries": 0,  # it knows no budget, and nothing of the request's time
+        "max_retries": 0,  # the client knows neither our budget nor the request's time limit
         "http_client": openai.DefaultAsyncHttpxClient(event_hooks={"response": [clean_events]}),
     }
     if config.api_version is not None:
@@ -152,7 +152,7 @@ def _client(config: OpenAiApiConfig) -> Any:
 
 
 def _authorization(config: OpenAiApiConfig) -> dict[str, Any]:
-    """Return the header with the key as it is now, or what makes the client send none. Raises NoKeyError."""
+    """Return the header with the current key, or the value that makes the client send no key. Raises NoKeyError."""
     import openai
 
     if config.keyless:

@@ -11,7 +11,7 @@ from serve_app.engines.wire.errors import RefusedError, refusal, unreadable
 from serve_app.errors import EngineError
 
 MAX_RETRY_AFTER_S = 86_400
-"""More than a day is no advice."""
+"""Longest credible `retry-after`; more than a day is ignored."""
 
 
 @contextmanager
@@ -33,8 +33,8 @@ def translated(config: OpenAiApiConfig, dialect: Dialect) -> Iterator[None]:
         status = error.status_code if isinstance(error, openai.APIStatusError) else None
         raise refusal(dialect, error.body, status, retry_after_s(error)) from error
     except (openai.OpenAIError, UnicodeEncodeError) as error:
-        raise RefusedError(f"The client could not ask the model {dialect} ({type(error).__name__}).") from error
-    except (ValueError, RecursionError) as error:  # what bytes, JSON and numbers of an answer can come to
+        raise RefusedError(f"The client could not call the model {dialect} ({type(error).__name__}).") from error
+    except (ValueError, RecursionError) as error:  # what decoding bytes, JSON and numbers can raise
         raise unreadable(dialect) from error
 
 
@@ -47,7 +47,7 @@ def _lost(error: Exception) -> type[EngineError]:
 
 
 def retry_after_s(error: Exception) -> float | None:
-    """Return the seconds that the endpoint says to wait, or None; a date, which few send, counts as none.
+    """Return the seconds that the endpoint asks to wait, or None; a date, which few send, is ignored.
 
     OpenAI and Azure name milliseconds in `retry-after-ms`, which is the more exact one.
     """

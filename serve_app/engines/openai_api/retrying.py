@@ -30,29 +30,29 @@ class Tries:
         self._most = most
         self._budget = budget
         self._ends = None if limit_s is None else monotonic() + limit_s
-        self._made = 0
+        self._retries = 0
 
     def wait_s(self, error: Exception) -> float | None:
-        """Return the seconds until the request is tried again after this error of the client; None: it is not.
+        """Return the seconds until the request is retried after this error of the client, or None if it is not.
 
         A try that could begin only after the request's time is over is not made, and takes nothing from the budget.
         """
-        if self._made >= self._most or not _transient(error):
+        if self._retries >= self._most or not _transient(error):
             return None
-        wait = wait_s(self._made, random.random(), retry_after_s(error))
+        wait = wait_s(self._retries, random.random(), retry_after_s(error))
         if wait is None or (self._ends is not None and monotonic() + wait >= self._ends) or not self._budget.take():
             return None
-        self._made += 1
+        self._retries += 1
         return wait
 
 
 def _transient(error: Exception) -> bool:
-    """Return whether another try may succeed; an endpoint's own word (`x-should-retry`) decides."""
+    """Return whether another try may succeed; the endpoint's `x-should-retry` decides if it is sent."""
     import openai
 
     if not isinstance(error, openai.APIStatusError):
         return isinstance(error, openai.APIConnectionError)
-    said = error.response.headers.get("x-should-retry")
-    if said in ("true", "false"):
-        return bool(said == "true")
+    advice = error.response.headers.get("x-should-retry")
+    if advice in ("true", "false"):
+        return bool(advice == "true")
     return error.status_code in TRANSIENT or error.status_code >= 500

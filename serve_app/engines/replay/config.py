@@ -72,10 +72,10 @@ class ReplayConfig(EngineSettings):
 
     @property
     def honours_reasoning_effort(self) -> bool:
-        """Whether requests can say how hard the model thinks; like the temperature it has no effect."""
+        """Return whether requests can say how hard the model thinks; like the temperature it has no effect."""
         return True
 
     @property
     def honours_max_reasoning_tokens(self) -> bool:
-        """Whether requests can limit the model's thoughts."""
+        """Return whether requests can limit the model's thoughts."""
         return True

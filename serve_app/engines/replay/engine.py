@@ -76,7 +76,7 @@ class ReplayEngine:
             return await self._batched(self._batch, tape, prompt_tokens, take, meter)
         if not (tape.first_token_s or tape.token_s):
             return self._at_once(tape, prompt_tokens, take, meter)
-        async with self._slots.taken(meter):
+        async with self._slots.slot(meter):
             started = time.perf_counter()
             await self._begin(tape, prompt_tokens, meter)
             first = time.perf_counter()
@@ -95,7 +95,7 @@ class ReplayEngine:
             async for item in self._stream_batched(self._batch, tape, prompt_tokens, take, meter):
                 yield item
             return
-        async with self._slots.taken(meter):
+        async with self._slots.slot(meter):
             started = time.perf_counter()
             await self._begin(tape, prompt_tokens, meter)
             first = time.perf_counter()

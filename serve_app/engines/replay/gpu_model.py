@@ -64,8 +64,8 @@ class Sequence:
     left_step: int | None = None
 
     @property
-    def left(self) -> bool:
-        """Complete, or given up."""
+    def ended(self) -> bool:
+        """Return whether the sequence is complete or was given up."""
         return self.left_step is not None
 
 
@@ -85,13 +85,13 @@ class ContinuousBatch:
 
     @property
     def running(self) -> int:
-        """Sequences that hold a slot."""
+        """Return the number of sequences that hold a slot."""
         return self._running
 
     @property
     def waiting(self) -> int:
-        """Sequences that wait for a slot, or for the next step."""
-        return sum(not sequence.left for sequence in self._waiting)
+        """Return the number of sequences that wait for a slot, or for the next step."""
+        return sum(not sequence.ended for sequence in self._waiting)
 
     def add(self, now_s: float, prompt_tokens: int, completion_tokens: int) -> Sequence:
         """Add a sequence, which joins in the next step if there is a slot. Call `advance` to now before."""
@@ -103,12 +103,12 @@ class ContinuousBatch:
 
     def remove(self, sequence: Sequence) -> None:
         """Give a sequence up; its slot is free from the next step on."""
-        if not sequence.left:
+        if not sequence.ended:
             sequence.left_step = self._step
             self._running -= sequence.joined_step is not None
 
     def generated(self, sequence: Sequence) -> int:
-        """Tokens that a sequence has by now."""
+        """Return the number of tokens that a sequence has by now."""
         if sequence.joined_step is None:
             return 0
         return (self._step if sequence.left_step is None else sequence.left_step) - sequence.joined_step
@@ -153,7 +153,7 @@ class ContinuousBatch:
     def _joining(self) -> Iterator[Sequence]:
         while self._waiting and self._running < self._slots:
             sequence = self._waiting.popleft()
-            if not sequence.left:
+            if not sequence.ended:
                 sequence.joined_step = self._step
                 self._running += 1
                 heapq.heappush(
@@ -164,7 +164,7 @@ class ContinuousBatch:
     def _finished(self) -> Iterator[Sequence]:
         while self._finishing and self._finishing[0][0] <= self._step:
             sequence = heapq.heappop(self._finishing)[2]
-            if not sequence.left:
+            if not sequence.ended:
                 self.remove(sequence)
                 yield sequence
 
@@ -182,6 +182,6 @@ class ContinuousBatch:
 
     def _next_finish(self) -> int | None:
         """Return the step after which the next sequence is complete, or None."""
-        while self._finishing and self._finishing[0][2].left:
+        while self._finishing and self._finishing[0][2].ended:
             heapq.heappop(self._finishing)
         return self._finishing[0][0] if self._finishing else None

@@ -16,7 +16,7 @@ class LiveBatch:
 
     @property
     def running(self) -> int:
-        """Sequences that hold a slot."""
+        """Return the number of sequences that hold a slot."""
         return self._batch.running
 
     def add(self, prompt_tokens: int, completion_tokens: int) -> Sequence:

@@ -41,7 +41,7 @@ class Record(RecordedAnswer):
 
 
 def conversation(prompt: Prompt) -> Conversation:
-    """Return what a prompt is looked up by among conversations; a raw text is what a user says."""
+    """Return the key of a prompt among conversations; a raw text counts as one user message."""
     if prompt.text is not None:
         return (("user", prompt.text),)
     return _conversation(prompt.messages)
@@ -82,14 +82,14 @@ class _Evaluation:
                     self._take(line, body)
                 except (AttributeError, LookupError, TypeError, ValueError) as error:
                     raise DataError(
-                        f"{line.where}: not a line of evaluation's records ({error!r}), as recorded_model says."
+                        f"{line.where}: not a line of evaluation's records ({error!r}), which recorded_model needs."
                     ) from None
         if not self._answers:
             raise DataError(f"{self._path} has no model {self._model!r}. {choices(self._model, self._models)}")
         for name, answers in self._answers.items():
             missing = RecordedAnswer(error=f"The records have no answer of {name!r} to this prompt.")
-            for asked in self._conversations.values():
-                answers.setdefault(asked, missing)
+            for conversation in self._conversations.values():
+                answers.setdefault(conversation, missing)
         return {self._number(name): answers for name, answers in self._answers.items()}
 
     def _number(self, name: str) -> int | None:
@@ -104,12 +104,12 @@ class _Evaluation:
                     if self._model in (name, base_name(name)):
                         self._answers.setdefault(name, {})
             case "example":
-                self._conversations[body["id"]] = self._asked(body["task"], body["prompt_inputs"])
+                self._conversations[body["id"]] = self._conversation_of(body["task"], body["prompt_inputs"])
             case "answer" if body["model"] in self._answers:
-                asked = self._conversations[body["example"]]
-                self._answers[body["model"]][asked] = _record(line, RecordedAnswer, _played(body))
+                conversation = self._conversations[body["example"]]
+                self._answers[body["model"]][conversation] = _record(line, RecordedAnswer, _played(body))
 
-    def _asked(self, task: str, inputs: Mapping[str, Any]) -> Conversation:
+    def _conversation_of(self, task: str, inputs: Mapping[str, Any]) -> Conversation:
         template = self._templates.get(task)
         return _conversation(own_messages(inputs) if template is None else templated_messages(template, inputs))
 

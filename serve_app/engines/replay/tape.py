@@ -185,7 +185,7 @@ def _stopped(take: Take, stops: tuple[str, ...]) -> Take:
             text, count = "".join(shown[thoughts:]), take.counted(len(shown))
             return Take(tuple(shown), text, "stop", count, None, (), thoughts, take.estimated)
     if len(shown) > thoughts:
-        shown[-1] += matcher.rest()
+        shown[-1] += matcher.flush()
     return replace(take, shown=tuple(shown))
 
 

@@ -48,7 +48,7 @@ def _call_problem(prompt: Prompt, call: ToolCall, must_call: bool) -> str | None
     """Return what is wrong with a call that is demanded, or one of a tool that is `strict`."""
     tool = next((tool for tool in prompt.tools if tool.name == call.name), None)
     if tool is None:
-        return f"it calls {call.name!r}, which is none of the tools" if must_call else None
+        return f"it calls {call.name!r}, which is not among the tools" if must_call else None
     if not must_call and not tool.strict:
         return None
     return _text_problem(call.arguments or "{}", tool.parameters or {"type": "object"}, f"its call of {call.name!r}")
@@ -62,7 +62,7 @@ def _text_problem(text: str, schema: JsonSchema, subject: str) -> str | None:
     try:
         validator = validator_for(dict(schema), offline=True, mask="the value")
     except ValidationError:
-        return None  # what no validator can be made of, such as a pattern of another dialect, promises nothing
+        return None  # a schema that no validator accepts, such as a pattern of another dialect, is not enforced
     try:
         validator.validate(value)
     except ValidationError as error:

@@ -23,7 +23,7 @@ class Slots:
         self._active = self._requests = self._prompt_tokens = self._completion_tokens = 0
 
     @asynccontextmanager
-    async def taken(self, meter: Meter) -> AsyncIterator[None]:
+    async def slot(self, meter: Meter) -> AsyncIterator[None]:
         """Hold a slot during the body, and count its request. Raises `EngineError` if closed before one is free."""
         async with self.while_open():
             await self._free.acquire()
@@ -52,7 +52,7 @@ class Slots:
 
     @asynccontextmanager
     async def while_open(self) -> AsyncIterator[None]:
-        """Raise `EngineError` in whatever the body awaits as soon as the engine is closed."""
+        """Raise `EngineError` in the body's `await` as soon as the engine is closed."""
         self.check_open()
         wait = asyncio.timeout(None)
         self._waits.add(wait)

@@ -13,27 +13,27 @@ class StopMatcher:
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = tuple(stop for stop in stops if stop)
-        self._held = ""
+        self._buffer = ""
         self.stopped = False
 
     def feed(self, piece: str) -> str:
         """Take in `piece` and return the text that is certain to be shown."""
         if not self._stops:
             return piece
-        text = self._held + piece
+        text = self._buffer + piece
         positions = [position for position in map(text.find, self._stops) if position >= 0]
         if positions:
             self.stopped = True
-            self._held = ""
+            self._buffer = ""
             return text[: min(positions)]
         shown = len(text) - self._longest_beginning(text)
-        self._held = text[shown:]
+        self._buffer = text[shown:]
         return text[:shown]
 
-    def rest(self) -> str:
+    def flush(self) -> str:
         """Return what was held back, once no more text comes."""
-        held, self._held = self._held, ""
-        return held
+        text, self._buffer = self._buffer, ""
+        return text
 
     def _longest_beginning(self, text: str) -> int:
         """Return the length of the longest suffix of `text` that is a prefix of a stop string."""

@@ -43,39 +43,39 @@ class ThoughtSplitter:
     """
 
     def __init__(self, markers: Markers | None, *, begins_open: bool | None = None) -> None:
-        """`begins_open` overrides that of the markers."""
+        """Begin an answer; `begins_open` overrides that of the markers."""
         self._markers = markers
         self._open = bool(markers and (markers.begins_open if begins_open is None else begins_open))
         self._state = self._text if markers is None else self._undecided
-        self._held = ""
+        self._buffer = ""
         self._trims = False
 
     @property
     def thinking(self) -> bool:
-        """Whether no text has come yet after an opening mark."""
+        """Return whether no text has come yet after an opening mark."""
         return self._state == self._thought or (self._state == self._text and self._trims)
 
     def feed(self, piece: str) -> Pieces:
         """Take in `piece` and return what is certain by now."""
-        self._held += piece
+        self._buffer += piece
         return self._state()
 
-    def rest(self) -> Pieces:
+    def flush(self) -> Pieces:
         """Return what was held back, once no more comes: an answer that ends inside the thoughts has no text."""
-        held, self._held = self._held, ""
+        text, self._buffer = self._buffer, ""
         if self._state == self._thought or (self._state == self._undecided and self._open):
-            return Pieces(held.lstrip() if self._trims else held, "")
-        return Pieces("", held.lstrip() if self._trims else held)
+            return Pieces(text.lstrip() if self._trims else text, "")
+        return Pieces("", text.lstrip() if self._trims else text)
 
     def plain(self) -> None:
-        """Take all that follows as text: whoever sends it has told the thoughts apart already."""
+        """Take all that follows as text: the endpoint has separated the thoughts already."""
         self._state = self._text
 
     def _undecided(self) -> Pieces:
         assert self._markers is not None
-        begun = self._held.lstrip()
+        begun = self._buffer.lstrip()
         if begun.startswith(self._markers.open):
-            self._held = begun.removeprefix(self._markers.open)
+            self._buffer = begun.removeprefix(self._markers.open)
         elif self._markers.open.startswith(begun):
             return Pieces("", "")
         elif not self._open:
@@ -87,18 +87,18 @@ class ThoughtSplitter:
     def _thought(self) -> Pieces:
         assert self._markers is not None
         if self._trims:
-            self._held = self._held.lstrip()
-            self._trims = not self._held
-        before, close, after = self._held.partition(self._markers.close)
+            self._buffer = self._buffer.lstrip()
+            self._trims = not self._buffer
+        before, close, after = self._buffer.partition(self._markers.close)
         if close:
-            self._held, self._state, self._trims = after, self._text, True
+            self._buffer, self._state, self._trims = after, self._text, True
             return Pieces(before.rstrip(), self._text().text)
         shown = before[: len(before) - _longest_end(before, self._markers.close)].rstrip()
-        self._held = before[len(shown) :]
+        self._buffer = before[len(shown) :]
         return Pieces(shown, "")
 
     def _text(self) -> Pieces:
-        text, self._held = self._held, ""
+        text, self._buffer = self._buffer, ""
         if self._trims:
             text = text.lstrip()
             self._trims = not text
@@ -113,7 +113,7 @@ def _longest_end(text: str, mark: str) -> int:
 def without_thoughts(tokens: Sequence[bytes], reasoning: str, text: str, markers: Markers | None) -> int:
     """Return how many of an answer's tokens, each as UTF-8, are those of its thoughts and of the marks around them.
 
-    Whoever sends the tokens may leave those of the thoughts out: then it is none.
+    The result is 0 if the endpoint leaves out the tokens of the thoughts.
     """
     whole, answer = b"".join(tokens), text.encode(errors="replace")
     if not reasoning and whole.startswith(answer):

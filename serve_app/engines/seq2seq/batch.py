@@ -71,7 +71,7 @@ class Batch(Generic[Row]):
         return output.logits[:, -1].float()
 
     def keep(self, needed: Callable[[Row], bool]) -> None:
-        """Drop the rows that are not needed, and the padding that only they required."""
+        """Drop the rows that are not needed, and the padding that no other row requires."""
         import torch
 
         indices = [index for index, row in enumerate(self.rows) if needed(row)]
@@ -89,19 +89,19 @@ class Batch(Generic[Row]):
             lambda own: own[index, :, own.shape[2] - steps :].clone(), lambda cross: cross[index, :, :width].clone()
         )
 
-    def join(self, other: "Batch[Row]") -> None:
+    def join(self, addition: "Batch[Row]") -> None:
         """Take in the rows of another batch; both have read their first tokens."""
         import torch
 
-        steps = max(self._answers.shape[1], other._answers.shape[1])
-        width = max(self._prompts.shape[1], other._prompts.shape[1])
-        for batch in (self, other):
+        steps = max(self._answers.shape[1], addition._answers.shape[1])
+        width = max(self._prompts.shape[1], addition._prompts.shape[1])
+        for batch in (self, addition):
             batch._widen(steps, width)
-        self.rows += other.rows
-        self._answers = torch.cat([self._answers, other._answers])
-        self._prompts = torch.cat([self._prompts, other._prompts])
-        self._states = torch.cat([self._states, other._states])
-        for mine, theirs in zip(self._layers(), other._layers(), strict=True):
+        self.rows += addition.rows
+        self._answers = torch.cat([self._answers, addition._answers])
+        self._prompts = torch.cat([self._prompts, addition._prompts])
+        self._states = torch.cat([self._states, addition._states])
+        for mine, theirs in zip(self._layers(), addition._layers(), strict=True):
             mine.keys = torch.cat([mine.keys, theirs.keys])
             mine.values = torch.cat([mine.values, theirs.values])
 

@@ -52,7 +52,7 @@ class Call:
 
     @property
     def over(self) -> bool:
-        """Whether it needs no more decoding."""
+        """Return whether it needs no more decoding."""
         return self.cancelled or self.finish is not None or self.error is not None
 
     def begin(self, tokenizer: Any) -> None:
@@ -102,7 +102,7 @@ class Call:
 
     def _end(self, reason: FinishReason) -> None:
         self.finish = reason
-        self._show(self._stops.rest())
+        self._show(self._stops.flush())
 
     def _show(self, text: str) -> None:
         if text:

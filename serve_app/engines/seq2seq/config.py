@@ -38,7 +38,7 @@ class Seq2SeqConfig(FolderSettings):
 
     @property
     def honours_max_reasoning_tokens(self) -> bool:
-        """Whether requests can limit the model's thoughts: these models have none."""
+        """Return whether requests can limit the model's thoughts: these models have none."""
         return True
 
     @property

@@ -63,7 +63,7 @@ def load_model(
 ) -> LoadedModel:
     """Load the model in a folder in Hugging Face format, without network access.
 
-    The folder's code and pickles are left alone unless `trusts_code`. Raises `EngineError` if it cannot be loaded.
+    The folder's code and pickles are not run unless `trusts_code`. Raises `EngineError` if it cannot be loaded.
     """
     try:
         import torch

@@ -32,7 +32,7 @@ REPLACED = {
     "lora_modules": "models with engine: vllm_lora",
     "trust_remote_code": "weights_trust: code",
 }
-"""Arguments of vLLM that `engine_kwargs` may not have, and the field that says the same."""
+"""Arguments of vLLM that `engine_kwargs` may not have, and the field to use instead."""
 UNSUPPORTED = {
     "data_parallel_size": "more replicas (deployment.num_replicas) do the same",
     "distributed_executor_backend": "Ray chooses it",
@@ -126,34 +126,34 @@ class VllmConfig(FolderSettings, VisionSettings):
 
     @property
     def honours_tools(self) -> bool:  # type: ignore[override]  # for this engine its config decides
-        """Whether requests may have tools."""
+        """Return whether requests may have tools."""
         return self.tool_call_parser is not None
 
     @property
     def honours_sampling(self) -> frozenset[str]:  # type: ignore[override]  # the same
-        """The fields of sampling that requests may have: vLLM refuses a `logit_bias` if it drafts."""
+        """Return the fields of sampling that requests may have: vLLM refuses a `logit_bias` if it drafts."""
         drafts = "speculative_config" in self.engine_kwargs
         return OPTIONAL_SAMPLING - {"logit_bias"} if drafts else OPTIONAL_SAMPLING
 
     @property
     def draft_model(self) -> str | None:
-        """The model that drafts tokens for this one to check (speculative decoding), or None."""
+        """Return the model that drafts tokens for this one to check (speculative decoding), or None."""
         config = self.engine_kwargs.get("speculative_config")
         return config.get("model") if isinstance(config, Mapping) else None
 
     @property
     def honours_reasoning_effort(self) -> bool:
-        """Whether requests can say how hard the model thinks."""
+        """Return whether requests can say how hard the model thinks."""
         return self.reasoning_effort
 
     @property
     def honours_max_reasoning_tokens(self) -> bool:
-        """Whether requests can limit the model's thoughts: vLLM must be told which tokens end them."""
+        """Return whether requests can limit the model's thoughts: vLLM must be told which tokens end them."""
         return "reasoning_config" in self.engine_kwargs
 
     @property
     def workers(self) -> int:
-        """How many processes share the model."""
+        """Return the number of processes that share the model."""
         return self.tensor_parallel_size * self.pipeline_parallel_size
 
     def worker_bundles(self) -> list[dict[str, float]]:

@@ -134,7 +134,7 @@ class VllmEngine:
         return await last_generation(self.stream(prompt, meter))
 
     async def stream(self, prompt: Prompt, meter: Meter) -> AsyncGenerator[Delta | Generation, None]:
-        async with self._slots.taken(meter):
+        async with self._slots.slot(meter):
             reading = Reading(self._dialect, prompt, meter)
             async with aclosing(self._chunks(prompt, meter)) as chunks:
                 while (chunk := await self._next(chunks)) is not None:

@@ -1,7 +1,7 @@
 """What vLLM counts, collected in its process: a stat logger that vLLM loads by its entry point (see pyproject.toml).
 
-It records only if `COLLECTING` has a tally, which the engine sets around its start; another vLLM in the same
-environment is left alone. Imported by vLLM only.
+It records only if `COLLECTING` has a tally, which the engine sets around its start; it does nothing in another vLLM of
+the same environment. Imported by vLLM only.
 """
 
 from contextvars import ContextVar
@@ -29,7 +29,7 @@ class TallyLogger(StatLoggerBase):  # type: ignore[misc]  # vLLM is not installe
     def __init__(self, vllm_config: Any, engine_index: int = 0) -> None:
         self._tally = COLLECTING.get()
 
-    def record(self, scheduler_stats: Any, iteration_stats: Any, **others: Any) -> None:
+    def record(self, scheduler_stats: Any, iteration_stats: Any, **unused_stats: Any) -> None:
         """Add a step's figures; vLLM calls this after each step, and either may be None."""
         if self._tally is None:
             return

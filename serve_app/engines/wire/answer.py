@@ -115,8 +115,8 @@ class Reading:
         ended = self._finish is not None
         thought = self._thought_half.join(thought, ended)
         pieces = self._splitter.feed(self._text_half.join(text, ended))
-        rest = self._splitter.rest() if ended else Pieces("", "")
-        return Pieces(thought + pieces.reasoning + rest.reasoning, pieces.text + rest.text)
+        remainder = self._splitter.flush() if ended else Pieces("", "")
+        return Pieces(thought + pieces.reasoning + remainder.reasoning, pieces.text + remainder.text)
 
     def _read_usage(self, usage: Any) -> None:
         """Read token counts if they are valid; otherwise keep the estimate."""
@@ -158,7 +158,7 @@ class Reading:
             return
         for entry in logprobs.get("content") or []:
             top = (entry.get("top_logprobs") or [])[: self._alternatives]
-            alternatives = tuple(_token_logprob(other["token"], other["logprob"]) for other in top)
+            alternatives = tuple(_token_logprob(alternative["token"], alternative["logprob"]) for alternative in top)
             self._logprobs.append(_token_logprob(entry["token"], entry["logprob"], alternatives))
             sent = entry.get("bytes")
             self._tokens.append(bytes(sent) if isinstance(sent, list) else utf8(entry["token"]))
@@ -201,7 +201,7 @@ class Reading:
         return self._reasoning_tokens or (round(tokens * thought_bytes / all_bytes) if all_bytes else 0)
 
     def _first_token_s(self, tokens: int) -> float | None:
-        """Return the seconds to the first token, or None: several tokens in one piece do not tell."""
+        """Return the seconds to the first token, or None if it came in one piece with others."""
         whole = self._pieces < 2 and tokens > 1
         return None if whole or self._first_token is None else self._first_token - self._started
 

@@ -10,7 +10,7 @@ class Joiner:
         self._half = ""
 
     def join(self, piece: str, ended: bool) -> str:
-        """Return what can be shown now, in whole characters: U+FFFD stands for a half whose other did not come."""
+        """Return what can be shown now, in whole characters: U+FFFD replaces a half whose other half did not come."""
         text = self._half + piece
         self._half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" and not ended else ""
         return whole(text.removesuffix(self._half))

@@ -8,7 +8,7 @@ from serve_app.engines.running.thinking import Markers
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """A server's own words for a request, and the values that it gets if a request names none.
+    """A server's own names of a request's fields, and the values that it gets if a request names none.
 
     A value of None is not sent: the server's own default holds.
     """

@@ -50,7 +50,7 @@ def refusal(
     if (too_long := _too_long(body)) and (status is None or 400 <= status < 500):
         return too_long
     did = _STATUS.get(status or 0) or ("refused the request to" if status and status < 500 else "failed to answer as")
-    code = body.get("code")  # with some a number, the status once more
+    code = body.get("code")  # some endpoints repeat the status here, as a number
     parts = [code if isinstance(code, str) else body.get("type"), body.get("param")]
     words = [word for word in parts if isinstance(word, str) and re.fullmatch(r"[A-Za-z_][\w.\[\]-]{0,59}", word)]
     details = ", ".join(([f"HTTP {status}"] if status else ["in its answer"]) + words)

@@ -9,7 +9,7 @@ from serve_app.engines.wire.tool import response_format_json, tool_choice_json, 
 
 
 def request_body(dialect: Dialect, prompt: Prompt) -> dict[str, Any]:
-    """Return the request in OpenAI's words, without `extra_body`. Values that nobody set are left out."""
+    """Return the request as OpenAI's JSON, without `extra_body`. Values that are not set are left out."""
     sampling = prompt.sampling
     form = prompt.response_format
     raw = prompt.text is not None

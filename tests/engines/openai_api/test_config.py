@@ -78,7 +78,7 @@ NEVER = f"which must not be in a configuration; {HINT}."
         ({"base_url": "localhost"}, "base_url: must be a URL with http:// or https:// and a host."),
         (
             {"base_url": "https://api.together.xyz/v1", "keyless": False},
-            "base_url: 'api.together.xyz' is not OpenAI's, so say which key goes there: api_key_env, api_key_file, "
+            "base_url: 'api.together.xyz' is not OpenAI's, so set which key goes there: api_key_env, api_key_file, "
             "or keyless: true.",
         ),
     ],
@@ -109,7 +109,7 @@ async def test_a_missing_key_is_found_at_load(monkeypatch: pytest.MonkeyPatch, t
     with pytest.raises(EngineError, match=needs + r"the environment variable 'OPENAI_API_KEY' is not set\.$"):
         await load()
     monkeypatch.setenv("EMPTY_KEY", " ")
-    with pytest.raises(EngineError, match=needs + r"the environment variable 'EMPTY_KEY' holds none\.$"):
+    with pytest.raises(EngineError, match=needs + r"the environment variable 'EMPTY_KEY' is empty\.$"):
         await load(api_key_env="EMPTY_KEY")
     missing = tmp_path / "key"
     with pytest.raises(EngineError, match=r"^The key for 'big' could not be read: the file '.*/key': No such file"):

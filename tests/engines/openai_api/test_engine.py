@@ -86,7 +86,7 @@ async def test_endpoints_that_do_not_stream(endpoint: Endpoint, load: Load) -> N
 async def test_a_whole_answer_where_a_stream_was_asked_for(endpoint: Endpoint, load: Load, body: bytes) -> None:
     endpoint.script.append(plain(body))
     message, meter = await failure(await load())
-    no_stream = "sent no event stream; where it gives only whole answers, say stream: false."
+    no_stream = "sent no event stream; if it gives only whole answers, set stream: false."
     assert message == f"The model 'big' at {endpoint.host} {no_stream}"
     assert (meter.prompt_tokens, meter.estimated) == (18, True), "it may have answered"
 

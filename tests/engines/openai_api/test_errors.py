@@ -22,7 +22,7 @@ async def test_nobody_listens(load: Load) -> None:
 
 async def test_a_prompt_that_cannot_be_sent(endpoint: Endpoint, load: Load) -> None:
     message, meter = await failure(await load(), chat("\ud800"))
-    assert message == f"The client could not ask the model 'big' at {endpoint.host} (UnicodeEncodeError)."
+    assert message == f"The client could not call the model 'big' at {endpoint.host} (UnicodeEncodeError)."
     assert meter == Meter()
     assert not endpoint.asked
 

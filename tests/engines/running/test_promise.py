@@ -57,7 +57,7 @@ def test_what_keeps_the_promise_is_returned_as_it_is(prompt: Prompt, answer: Gen
         (FORMAT, text("{}"), 'it breaks the schema: "age" is a required property'),
         (replace(PLAIN, response_format="json_object"), text("[1]"), "it breaks the schema"),
         (DEMANDED, text("No."), "it calls no tool"),
-        (DEMANDED, call("other", "{}"), "it calls 'other', which is none of the tools"),
+        (DEMANDED, call("other", "{}"), "it calls 'other', which is not among the tools"),
         (DEMANDED, call("set_age", "{"), "its call of 'set_age' is not valid JSON"),
         (DEMANDED, call("set_age", '{"age": 8}'), "its call of 'set_age' breaks the schema at age"),
         (NAMED, call("set_age", '{"age": 7}'), "it calls 'set_age', not 'stop'"),

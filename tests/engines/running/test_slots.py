@@ -11,7 +11,7 @@ from serve_app.errors import EngineError
 
 async def test_requests_are_counted_with_their_slot_and_tokens_when_they_leave() -> None:
     slots, meter = Slots(1), Meter()
-    async with slots.taken(meter):
+    async with slots.slot(meter):
         waiting = asyncio.create_task(_take(slots, Meter(1, 1)))
         await asyncio.sleep(0)
         meter.prompt_tokens, meter.completion_tokens = 5, 2
@@ -31,7 +31,7 @@ async def test_a_request_that_fails_is_counted_all_the_same() -> None:
 
 async def test_one_that_gives_up_waiting_is_not_counted() -> None:
     slots = Slots(1)
-    async with slots.taken(Meter()):
+    async with slots.slot(Meter()):
         waiting = asyncio.create_task(_take(slots, Meter(1, 1)))
         await asyncio.sleep(0)
         waiting.cancel()
@@ -41,7 +41,7 @@ async def test_one_that_gives_up_waiting_is_not_counted() -> None:
 
 async def test_closing_ends_all_waiting() -> None:
     slots = Slots(1)
-    async with slots.taken(Meter()):
+    async with slots.slot(Meter()):
         tasks = [asyncio.create_task(work) for work in (_take(slots, Meter()), slots.sleep(3600))]
         await asyncio.sleep(0)
         slots.close()
@@ -57,6 +57,6 @@ async def test_closing_ends_all_waiting() -> None:
 
 
 async def _take(slots: Slots, meter: Meter, error: Exception | None = None) -> None:
-    async with slots.taken(meter):
+    async with slots.slot(meter):
         if error is not None:
             raise error

@@ -34,8 +34,8 @@ def test_feed(stops: tuple[str, ...], pieces: list[str], shown: list[str], stopp
 
 def test_what_was_held_back_comes_at_the_end() -> None:
     matcher = StopMatcher(("END",))
-    assert matcher.feed("one EN") + matcher.rest() == "one EN"
-    assert matcher.rest() == ""
+    assert matcher.feed("one EN") + matcher.flush() == "one EN"
+    assert matcher.flush() == ""
 
 
 @pytest.mark.parametrize(("text", "kept"), [("", 0), ("a", 1), ("ab", 1), ("abc", 2), ("abcd", 2), ("abcde", 3)])

@@ -15,7 +15,7 @@ OTHER = Markers(open="[THINK]", close="[/THINK]")
 
 def split(*pieces: str, markers: Markers | None = THINK, begins_open: bool | None = None) -> tuple[str, str]:
     splitter = ThoughtSplitter(markers, begins_open=begins_open)
-    parts = [*map(splitter.feed, pieces), splitter.rest()]
+    parts = [*map(splitter.feed, pieces), splitter.flush()]
     assert not any(earlier.text and later.reasoning for earlier, later in pairwise(parts))
     return "".join(part.reasoning for part in parts), "".join(part.text for part in parts)
 
