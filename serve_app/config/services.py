@@ -113,7 +113,7 @@ class AccessConfig(Strict):
         None,
         pattern=r"^rediss?://[^ @/?#:]+:\d{1,5}(/\d+)?$",
         description="A Redis, such as redis://redis:6379, in which all router replicas count what keys use up; null: "
-        "each replica counts by itself, and from zero when it restarts.",
+        "a single router counts by itself, and several through the StateStore.",
     )
     limits_password_env: str | None = Field(
         None, description="Environment variable with the password of that Redis; null: none is needed."
@@ -145,7 +145,7 @@ STATE_STORE = "StateStore"
 
 
 class StateStoreConfig(Strict):
-    """The deployment that several router replicas share kept responses and deferred sessions by; one router needs none.
+    """What several router replicas share responses, deferred sessions and the use of keys by; one router needs none.
 
     It has one replica: what it holds is in that replica's memory.
     """

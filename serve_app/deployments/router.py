@@ -28,6 +28,7 @@ from serve_app.core.types.outcome import Outcome
 from serve_app.core.types.scores import Embedding
 from serve_app.deployments.access.access import Access
 from serve_app.deployments.access.middleware import AccessMiddleware
+from serve_app.deployments.access.shared_counts import shared_counts
 from serve_app.deployments.autoscaling import EXPECTED
 from serve_app.deployments.caching.answer_cache import AnswerCache
 from serve_app.deployments.cors import open_to
@@ -97,7 +98,7 @@ class Router:
         self._tracing = _tracing(config)
         self._instruments = Instruments(ROUTER)
         self._gate = Gate()
-        self._access = Access(config.router.access)
+        self._access = Access(config.router.access, shared_counts(config, state))
         self.keepalive_s = config.router.keepalive_s
         self.stream_open_s = config.router.stream_open_s
         self.names = config.router.names

@@ -76,7 +76,6 @@ def access_of(rendered: Rendered) -> object:
 
 class TestRouters:
     ROUTER = "      router: {deployment: {max_queued_requests: 50}, access: {open: true}}\n"
-    ALONE = "each router counts the limits of API keys by itself"
 
     def test_there_are_two_and_what_they_share(self, tmp_path: Path) -> None:
         rendered = rendered_text(tmp_path, REMOTE + self.ROUTER)
@@ -102,12 +101,6 @@ class TestRouters:
         rendered = rendered_text(tmp_path, REMOTE + text)
         [group] = rendered.groups
         assert [(it.name, it.replicas.max) for it in group.placements] == [("a", 1), ("Scorer", 1), ("Router", 1)]
-        assert self.ALONE not in str(rendered.cautions)
-
-    def test_limits_that_each_counts_by_itself_are_told(self, tmp_path: Path) -> None:
-        assert self.ALONE in str(rendered_text(tmp_path, REMOTE).cautions)
-        counted = "      router: {access: {keys_file: k, limits_url: 'redis://redis:6379'}}\n"
-        assert self.ALONE not in str(rendered_text(tmp_path, REMOTE + counted).cautions)
 
 
 REMOTE = CONFIG.replace("MODEL", MODEL.replace("KEY", "keyless: true"))

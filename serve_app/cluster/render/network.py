@@ -109,12 +109,7 @@ def cautions(settings: Settings, args: AppConfig) -> list[str]:
     plain = settings.ingress is not None and settings.ingress.tls_secret is None
     read = ["the Ingress takes plain HTTP (tls_secret: null), so keys and texts can be read on their way"]
     used = ["the API asks for no key (router.access.open), so whoever reaches it may use it"]
-    counted = [
-        "each router counts the limits of API keys by itself, so a key may use them up at each; a Redis "
-        "(router.access.limits_url) counts for all"
-    ]
-    alone = args.router.access.limits_url is None and args.router.deployment.most_replicas > 1
-    return (read if plain else []) + (used if args.router.access.open else counted if alone else [])
+    return (read if plain else []) + (used if args.router.access.open else [])
 
 
 def monitor(settings: Settings) -> list[Manifest]:

@@ -1,20 +1,22 @@
 """Who may ask, by the config."""
 
 from serve_app.config import AccessConfig
-from serve_app.deployments.access.key_limits import KeyLimits
+from serve_app.deployments.access.key_limits import KeyLimits, counts_of
 from serve_app.deployments.access.key_ring import KeyRing
+from serve_app.deployments.access.shared_counts import SharedCounts
 
 
 class Access:
     """The keys and what they have used up; without `keys` anyone on this machine may ask, and if it is `open`, anyone.
 
+    `shared` counts for all routers; without it the config says who counts.
     Raises `ConfigError` if the file of keys or the store of the limits cannot be used.
     """
 
-    def __init__(self, config: AccessConfig) -> None:
+    def __init__(self, config: AccessConfig, shared: SharedCounts | None = None) -> None:
         self.open = config.open
         self.keys = KeyRing(config.keys_file) if config.keys_file is not None else None
-        self.limits = KeyLimits(config)
+        self.limits = KeyLimits(shared or counts_of(config))
 
     @property
     def refused(self) -> str | None:

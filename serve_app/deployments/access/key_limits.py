@@ -6,13 +6,11 @@ import os
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias, cast
+from zlib import crc32
 
-from limits import RateLimitItem, RateLimitItemPerDay, RateLimitItemPerMinute
-from limits.aio.strategies import FixedWindowRateLimiter
 from limits.errors import ConfigurationError, StorageError
-from limits.storage import StorageTypes, storage_from_string
+from limits.storage import storage_from_string
 
 from serve_app.api.errors.detail import ErrorDetail, retry_after
 from serve_app.api.intake.caller import Caller
@@ -26,7 +24,7 @@ logger = logging.getLogger("ray.serve")
 
 MICRODOLLARS = 1_000_000
 """The unit in which dollars are counted, since the library counts whole numbers."""
-DAY_S = 86_400
+MINUTE_S, DAY_S = 60, 86_400
 STORE_TIMEOUT_S = 2.0
 """A Redis that takes longer counts as away: requests would wait for it without end."""
 STORE_RETRY_S = 5.0
@@ -55,15 +53,37 @@ class Refusal:
         return retry_after(self.retry_after_s) | useless
 
 
+class Counts(Protocol):
+    """Numbers by name that are forgotten after a while: of this process, or of all routers. Raises `StorageError`."""
+
+    async def incr(self, key: str, expiry: int, amount: int = 1) -> int:
+        """Add to a number, which may be forgotten after `expiry` seconds, and return it."""
+        ...
+
+    async def get(self, key: str) -> int:
+        """Return a number: 0 if nothing was added to it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    """What a key may use up until a window ends. The window's name is the same at every router."""
+
+    unit: Unit
+    most: int
+    window: str
+    left_s: float
+
+
 class KeyLimits:
-    """Counts in windows that begin with a key's first request, or with the day (UTC).
+    """Counts by the minute, which begins at another second for each key, and by the day (UTC).
 
     Requests are counted when they come; tokens and dollars when they are known, so the requests in progress may go
-    beyond a limit. Raises `ConfigError` if the store cannot be used.
+    beyond a limit.
     """
 
-    def __init__(self, config: AccessConfig) -> None:
-        self._windows = FixedWindowRateLimiter(_store(config))
+    def __init__(self, counts: Counts) -> None:
+        self._counts = counts
 
     async def admit(self, name: str, key: ApiKey) -> Refusal | None:
         """Count a request of a key; return why it may not be, or None if it may."""
@@ -74,68 +94,42 @@ class KeyLimits:
             return Refusal(None, STORE_AWAY, STORE_RETRY_S)
 
     async def _refusal(self, name: str, key: ApiKey) -> Refusal | None:
-        items = _items(key)
-        if "usd" in items and not await self._windows.test(items["usd"], name, _today()):
-            return _out_of_budget(name, key)
-        if "tokens" in items and not await self._windows.test(items["tokens"], name):
-            return await self._too_fast("tokens", items["tokens"], name)
-        if "requests" in items and not await self._windows.hit(items["requests"], name):
-            return await self._too_fast("requests", items["requests"], name)
+        limits = _limits(name, key)
+        for unit in ("usd", "tokens"):
+            if (limit := limits.get(unit)) is not None and await self._counts.get(limit.window) >= limit.most:
+                return _refused(name, key, limit)
+        if (limit := limits.get("requests")) is not None and await self._add(limit, 1) > limit.most:
+            return _refused(name, key, limit)
         return None
 
     async def spend(self, name: str, key: ApiKey, tokens: int, usd: float) -> None:
         """Count what a request has used up."""
-        items = _items(key)
+        limits = _limits(name, key)
         try:
-            if tokens and "tokens" in items:
-                await self._windows.hit(items["tokens"], name, cost=tokens)
-            if usd and "usd" in items:
-                await self._windows.hit(items["usd"], name, _today(), cost=math.ceil(usd * MICRODOLLARS))
+            if tokens and (limit := limits.get("tokens")) is not None:
+                await self._add(limit, tokens)
+            if usd and (limit := limits.get("usd")) is not None:
+                await self._add(limit, math.ceil(usd * MICRODOLLARS))
         except StorageError as error:
             logger.error("What the key %r has used up could not be counted: %r", name, error.storage_error)
+
+    async def _add(self, limit: _Limit, amount: int) -> int:
+        return await self._counts.incr(limit.window, math.ceil(limit.left_s), amount)
 
     async def headers(self, name: str, key: ApiKey) -> dict[str, str]:
         """Return OpenAI's headers about what is left of a key's limits in a minute."""
         shown: dict[str, str] = {}
         try:
-            for unit, item in _items(key).items():
+            for unit, limit in _limits(name, key).items():
                 if unit == "usd":
                     continue
-                reset_s, remaining = await self._left(item, name)
-                shown[f"x-ratelimit-limit-{unit}"] = str(item.amount)
-                shown[f"x-ratelimit-remaining-{unit}"] = str(remaining)
-                shown[f"x-ratelimit-reset-{unit}"] = f"{math.ceil(reset_s)}s"
+                used = await self._counts.get(limit.window)
+                shown[f"x-ratelimit-limit-{unit}"] = str(limit.most)
+                shown[f"x-ratelimit-remaining-{unit}"] = str(max(0, limit.most - used))
+                shown[f"x-ratelimit-reset-{unit}"] = f"{math.ceil(limit.left_s) if used else 0}s"
         except StorageError as error:
             logger.error("The store of the limits of API keys failed: %r", error.storage_error)
         return shown
-
-    async def _left(self, item: RateLimitItem, name: str) -> tuple[float, int]:
-        """Return the seconds until a window ends, and what is left in it."""
-        reset, remaining = await self._windows.get_window_stats(item, name)
-        return max(0.0, reset - time.time()), remaining
-
-    async def _too_fast(self, unit: Literal["requests", "tokens"], item: RateLimitItem, name: str) -> Refusal:
-        reset_s, _ = await self._left(item, name)
-        message = (
-            f"Rate limit reached for the key {name!r}: {item.amount} {unit} in a minute. "
-            f"Try again in {math.ceil(reset_s)} s."
-        )
-        return Refusal(unit, ErrorDetail(429, message, unit, code="rate_limit_exceeded"), reset_s)
-
-
-class _CountedByName(RateLimitItem):
-    """A limit whose count goes on if its amount is changed: the library would begin anew."""
-
-    def key_for(self, *identifiers: bytes | str | int | float) -> str:
-        return "/".join((self.namespace, *map(str, identifiers)))
-
-
-class _PerMinute(_CountedByName, RateLimitItemPerMinute):
-    pass
-
-
-class _PerDay(_CountedByName, RateLimitItemPerDay):
-    pass
 
 
 def check_priced(caller: Caller, costs: Collection[ModelCost]) -> None:
@@ -148,35 +142,48 @@ def check_priced(caller: Caller, costs: Collection[ModelCost]) -> None:
         raise RequestError(message, "model", "price_unknown")
 
 
-def _items(key: ApiKey) -> dict[Unit, RateLimitItem]:
-    items: dict[Unit, RateLimitItem] = {}
-    if key.requests_per_minute is not None:
-        items["requests"] = _PerMinute(key.requests_per_minute, namespace="requests")
-    if key.tokens_per_minute is not None:
-        items["tokens"] = _PerMinute(key.tokens_per_minute, namespace="tokens")
-    if key.usd_per_day is not None:
-        items["usd"] = _PerDay(round(key.usd_per_day * MICRODOLLARS), namespace="microdollars")
-    return items
+def _limits(name: str, key: ApiKey) -> dict[Unit, _Limit]:
+    """Return the limits of a key in the windows of this moment."""
+    now = time.time()
+    # Minutes of different keys end at different times, so that not all clients that wait for the next come at once.
+    minute = divmod(now + crc32(name.encode()) % MINUTE_S, MINUTE_S)
+    day = divmod(now, DAY_S)
+    usd = None if key.usd_per_day is None else round(key.usd_per_day * MICRODOLLARS)
+    written: dict[Unit, tuple[int | None, tuple[float, float], int]] = {
+        "requests": (key.requests_per_minute, minute, MINUTE_S),
+        "tokens": (key.tokens_per_minute, minute, MINUTE_S),
+        "usd": (usd, day, DAY_S),
+    }
+    return {
+        unit: _Limit(unit, most, f"{unit}/{name}/{number:.0f}", length_s - begun_s)
+        for unit, (most, (number, begun_s), length_s) in written.items()
+        if most is not None
+    }
 
 
-def _out_of_budget(name: str, key: ApiKey) -> Refusal:
-    message = f"The key {name!r} has used up its budget of ${key.usd_per_day:g} for today (UTC)."
-    detail = ErrorDetail(429, message, "insufficient_quota", code="insufficient_quota")
-    return Refusal("usd", detail, DAY_S - time.time() % DAY_S)
+def _refused(name: str, key: ApiKey, limit: _Limit) -> Refusal:
+    if limit.unit == "usd":
+        message = f"The key {name!r} has used up its budget of ${key.usd_per_day:g} for today (UTC)."
+        detail = ErrorDetail(429, message, "insufficient_quota", code="insufficient_quota")
+    else:
+        message = (
+            f"Rate limit reached for the key {name!r}: {limit.most} {limit.unit} in a minute. "
+            f"Try again in {math.ceil(limit.left_s)} s."
+        )
+        detail = ErrorDetail(429, message, limit.unit, code="rate_limit_exceeded")
+    return Refusal(limit.unit, detail, limit.left_s)
 
 
-def _today() -> str:
-    return datetime.fromtimestamp(time.time(), UTC).date().isoformat()
-
-
-def _store(config: AccessConfig) -> StorageTypes:
+def counts_of(config: AccessConfig) -> Counts:
+    """Return the counts of this process, or of all that use the same Redis. Raises `ConfigError` without its client."""
     if config.limits_url is None:
-        return storage_from_string("async+memory://")
+        return cast("Counts", storage_from_string("async+memory://"))
     password = os.environ.get(config.limits_password_env or "", "")
     options: dict[str, str | float] = {"password": password} if password else {}
     options |= {"socket_timeout": STORE_TIMEOUT_S, "socket_connect_timeout": STORE_TIMEOUT_S}
     url = f"async+{config.limits_url}"
     try:
-        return storage_from_string(url, implementation="redispy", wrap_exceptions=True, **options)
+        storage = storage_from_string(url, implementation="redispy", wrap_exceptions=True, **options)
     except ConfigurationError as error:
         raise ConfigError("router.access.limits_url needs redis: pip install 'semantic-cascade[redis]'.") from error
+    return cast("Counts", storage)

@@ -26,7 +26,9 @@ UNREACHABLE = "The store of responses and sessions cannot be reached for the mom
 BACKGROUND_S = 60.0
 """How long a call in the background may take: far longer than any request waits, since a busy store will get to it."""
 
-Method: TypeAlias = Literal["put_response", "get_response", "get_body", "delete_response", "is_deferred", "remember"]
+Method: TypeAlias = Literal[
+    "put_response", "get_response", "get_body", "delete_response", "is_deferred", "remember", "exchange_counts"
+]
 
 
 class StateHandle:

@@ -2,15 +2,17 @@
 
 from collections.abc import Callable
 from time import monotonic
+from uuid import uuid4
 
 from serve_app.api.responses.store import KeptResponse, LocalResponses, ResponseKey
 from serve_app.common.bounded_store import StoreLimits
 from serve_app.deployments.observing.logs import drop_unwritable_lines
 from serve_app.deployments.remembering.sessions import LocalSessions, Session
+from serve_app.deployments.remembering.window_counts import News, Window, WindowCounts
 
 
 class StateStore:
-    """Kept responses and deferred sessions of every router replica, in the memory of this one process.
+    """Kept responses, deferred sessions and the use of keys of every router replica, in the memory of this one process.
 
     A deploy that changes anything in the application's `args` replaces the process by an empty one: Serve gives all
     deployments of an application one code version. `clock` returns seconds.
@@ -20,6 +22,8 @@ class StateStore:
         drop_unwritable_lines()
         self._responses = LocalResponses(responses, clock)
         self._sessions = LocalSessions(max_sessions, clock)
+        self._counts = WindowCounts(clock)
+        self._name = uuid4().hex
 
     async def put_response(self, key: ResponseKey, response: KeptResponse) -> bool:
         return await self._responses.put(key, response)
@@ -38,3 +42,9 @@ class StateStore:
 
     async def remember(self, session: Session, ttl_s: float) -> None:
         await self._sessions.remember(session, ttl_s)
+
+    async def exchange_counts(self, windows: list[Window], store: str, version: int) -> News:
+        """Take in a router's windows; return what changed since a version, or everything if it is another store's."""
+        news = self._counts.changed_since(version if store == self._name else 0)
+        self._counts.merge(windows)
+        return News(self._name, self._counts.version, news)

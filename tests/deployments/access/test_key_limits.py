@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import httpx
 import pytest
@@ -10,7 +11,7 @@ from limits.errors import StorageError
 
 from serve_app.config import AccessConfig
 from serve_app.config.key_file import read_keys
-from serve_app.deployments.access.key_limits import KeyLimits
+from serve_app.deployments.access.key_limits import MINUTE_S, KeyLimits, counts_of
 from serve_app.errors import ConfigError, SignalError
 from tests.api.serving import Scripted
 
@@ -22,7 +23,7 @@ NOON = 1_764_504_000.0
 
 class Clock:
     def __init__(self) -> None:
-        self.now = NOON
+        self.now = NOON - crc32(b"alice") % MINUTE_S
 
     def __call__(self) -> float:
         return self.now
@@ -117,6 +118,7 @@ async def test_failed_requests_and_embeddings_count_by_what_they_took(door: Door
 async def test_the_days_budget(door: Door, clock: Clock) -> None:
     headers = door.key("alice", usd_per_day=40e-6)
     door.service.usd = 1.0  # a token costs a microdollar
+    clock.now = NOON
     async with door.client() as http:
         answers = [await http.post(CHAT, json=ASK, headers=headers) for _ in range(3)]
         assert [response.status_code for response in answers] == [200, 200, 429]
@@ -185,12 +187,12 @@ def test_a_store_that_is_not_installed_is_named(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setitem(__import__("sys").modules, "redis", None)
     config = AccessConfig(keys_file=tmp_path / "keys.yaml", limits_url="redis://redis:6379")
     with pytest.raises(ConfigError, match=r"limits_url needs redis: pip install 'semantic-cascade\[redis\]'"):
-        KeyLimits(config)
+        counts_of(config)
 
 
 async def test_a_limit_that_is_changed_goes_on_counting(door: Door) -> None:
     door.key("alice")
-    limits, key = KeyLimits(door.config), read_keys(door.file).api_keys["alice"]
+    limits, key = KeyLimits(counts_of(door.config)), read_keys(door.file).api_keys["alice"]
     for most, admitted in ((3, [True, True, True]), (4, [True, False])):
         changed = key.model_copy(update={"requests_per_minute": most})
         assert [await limits.admit("alice", changed) is None for _ in admitted] == admitted
@@ -212,3 +214,10 @@ async def test_embeddings_by_what_is_no_encoder_cost_nothing(door: Door, models:
     assert refused.status_code == 404
     assert ("encoder" in refused.json()["error"]["message"].split("'default'")[1]) is (models != ["default"])
     assert shown(refused, "tokens")[1] == "1000"
+
+
+async def test_the_minutes_of_keys_end_at_different_times(door: Door) -> None:
+    keys = [door.key(name, requests_per_minute=1) for name in ("alice", "bob", "carol")]
+    async with door.client() as http:
+        ends = {shown(await http.post(CHAT, json=ASK, headers=headers), "requests")[2] for headers in keys}
+    assert len(ends) == 3

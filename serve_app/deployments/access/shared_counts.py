@@ -1,0 +1,74 @@
+"""What keys use up, counted by all routers together through their `StateStore`; no request waits for it."""
+
+import asyncio
+from typing import Any
+from uuid import uuid4
+
+from ray.serve.handle import DeploymentHandle
+
+from serve_app.config import AppConfig
+from serve_app.config.services import CircuitBreakerConfig
+from serve_app.deployments.protecting.circuit_breaker import CircuitBreaker
+from serve_app.deployments.remembering.shared import StateHandle
+from serve_app.deployments.remembering.window_counts import News, WindowCounts
+from serve_app.errors import StateError
+
+EXCHANGE_S = 0.1
+"""Pause between two exchanges of a router that is asked all the time; the limits are about twice as inexact."""
+
+
+class SharedCounts:
+    """Counts in this process at once, and exchanges sums with the store in the background while requests come.
+
+    So others' counts are known a little later: once a limit is reached, each router admits at most what comes to it
+    within two exchanges. A store that is away leaves each router with its own counts and those that it was told.
+    """
+
+    def __init__(self, state: StateHandle) -> None:
+        self._state = state
+        self._router = uuid4().hex
+        self._counts = WindowCounts()
+        self._sent = 0
+        self._store, self._heard = "", 0
+        self._asked = False
+        self._exchanging: asyncio.Task[None] | None = None
+
+    async def incr(self, key: str, expiry: int, amount: int = 1) -> int:
+        """Count, and return what all have counted, as far as this router knows."""
+        self._counts.add(key, expiry, self._router, amount)
+        return await self.get(key)
+
+    async def get(self, key: str) -> int:
+        """Return what all have counted, as far as this router knows."""
+        self._asked = True
+        if self._exchanging is None or self._exchanging.done():
+            self._exchanging = asyncio.create_task(self._exchange_while_asked())
+        return self._counts.total(key)
+
+    async def _exchange_while_asked(self) -> None:
+        while self._asked:
+            self._asked = False
+            await self._exchange()
+            await asyncio.sleep(EXCHANGE_S)
+
+    async def _exchange(self) -> None:
+        counts = self._counts
+        version, changed = counts.version, counts.changed_since(self._sent)
+        try:
+            news: News = await self._state.call("exchange_counts", changed, self._store, self._heard)
+        except StateError:
+            self._asked = True  # all of it is sent the next time, also if nobody asks until then
+            return
+        # A store that has begun anew is told everything the next time, also what others have counted.
+        self._sent = version if news.store == self._store else 0
+        self._store, self._heard = news.store, news.version
+        counts.merge(news.windows)
+
+
+def shared_counts(config: AppConfig, store: DeploymentHandle[Any] | None) -> SharedCounts | None:
+    """Return where several routers count what keys use up, or None if one counts alone or a Redis does."""
+    access = config.router.access
+    if store is None or access.keys_file is None or access.limits_url is not None:
+        return None
+    never_left_out = CircuitBreaker(CircuitBreakerConfig(failures=None))  # no request waits for it
+    return SharedCounts(StateHandle(store, config.state_store.timeout_s, never_left_out))
