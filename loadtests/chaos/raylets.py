@@ -20,7 +20,7 @@ from ray.cluster_utils import Cluster
 from loadtests.chaos.backend import SAME
 from loadtests.chaos.load import SERVE_LIMIT_S
 from loadtests.ports import free_port
-from serve_app.config.ray_rules import PROXY_SETTING
+from serve_app.config.ray_rules import PROXY_SETTINGS
 from serve_app.config.serve_file import load
 from serve_app.deployments.local import cluster as local
 from serve_app.deployments.local.deploy import submit, wait_until_running
@@ -93,7 +93,7 @@ class Raylets:
 
     def start(self) -> None:
         """Start the nodes and the application, and return when every node has a proxy."""
-        os.environ |= PROXY_SETTING
+        os.environ |= PROXY_SETTINGS
         arguments = {"num_cpus": 2, "include_dashboard": False, "object_store_memory": OBJECTS}
         self._cluster.add_node(**arguments, temp_dir=str(self.session))
         for _ in range(WORKERS):

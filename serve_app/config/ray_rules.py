@@ -14,10 +14,14 @@ from serve_app.errors import choices
 
 NOT_READ = {"args", "user_config", "policy", "policy_function", "request_router_class"}
 """What is ours, and what names code: Ray would import it, and it need not be installed here."""
-PROXY_SETTING = {
-    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serve_app.deployments.protecting.proxy_errors.middlewares"
+PROXY_SETTINGS = {
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serve_app.deployments.protecting.proxy_errors.middlewares",
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
 }
-"""An environment variable: Serve's proxies answer errors in the API's shape, and ask once more if a router died."""
+"""Environment variables of Serve's proxies: they answer errors in the API's shape, and ask once more if a router died.
+
+They have a minute to start, not 5 s: models load beside them, and Serve kills a proxy that is late.
+"""
 Models: TypeAlias = Mapping[str, type[BaseModel]]
 
 

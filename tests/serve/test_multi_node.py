@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from typing import Any
@@ -124,6 +125,7 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
     from ray import serve
     from ray.cluster_utils import Cluster
 
+    from serve_app.config.ray_rules import PROXY_SETTINGS
     from serve_app.config.serve_file import load
     from serve_app.deployments.local import cluster as local
     from serve_app.deployments.local.deploy import submit, wait_until_running
@@ -132,6 +134,7 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
     path.write_text(yaml.safe_dump(CONFIG | {"http_options": {"host": "127.0.0.1", "port": free_port()}}))
     file = load(path)
     memory = {"object_store_memory": 80 * 1024 * 1024}
+    os.environ |= PROXY_SETTINGS
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 8, "include_dashboard": False, **memory})
     try:
         ensemble = cluster.add_node(num_cpus=2, num_gpus=1, resources={"ensemble": 1}, **memory)

@@ -7,7 +7,6 @@ from typing import Any
 import httpx
 import pytest
 
-from serve_app.config.ray_rules import PROXY_SETTING
 from tests.serve.conftest import Served, serving, until
 
 pytestmark = [pytest.mark.serve, pytest.mark.slow]
@@ -35,11 +34,8 @@ def config() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in PROXY_SETTING.items():  # as `cascade serve` and the manifests do
-            patch.setenv(name, value)
-        with serving(config(), tmp_path_factory.mktemp("routers")) as served:
-            yield served
+    with serving(config(), tmp_path_factory.mktemp("routers")) as served:
+        yield served
 
 
 @pytest.fixture

@@ -140,16 +140,12 @@ def _stop_by_signal() -> None:
 
 def _prepare_ray() -> None:
     """Set Ray's environment variables, which it reads when it is imported."""
-    from serve_app.config.ray_rules import PROXY_SETTING
-
     # Ray's ports listen on every interface; a token guards them. Set here, it is on without a warning.
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")
     # Behind HAProxy: its default of 30 s would hold Ctrl-C up, after our own drain.
     os.environ.setdefault("RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S", "1")
-    for name, value in PROXY_SETTING.items():
-        os.environ.setdefault(name, value)
     os.environ.pop("RAY_ADDRESS", None)  # always a cluster of our own
     # A thread of a handle that outlives Ray would start another cluster.
     os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"

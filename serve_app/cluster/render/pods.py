@@ -8,7 +8,7 @@ from serve_app.cluster.render.worker_groups import WorkerGroup
 from serve_app.cluster.serve_config import CLIENT_KEYS, KEYS, MODELS, PORT
 from serve_app.cluster.settings import Pod, Settings
 from serve_app.config.deployment import ACCELERATOR
-from serve_app.config.ray_rules import PROXY_SETTING
+from serve_app.config.ray_rules import PROXY_SETTINGS
 from serve_app.errors import ConfigError
 
 CONFIG = "/etc/cascade/serve.yaml"
@@ -199,7 +199,7 @@ def _environment(drain_s: int) -> list[Fields]:
         "HF_HUB_OFFLINE": "1",
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": str(drain_s),
         "RAY_USAGE_STATS_ENABLED": "0",
-        **PROXY_SETTING,
+        **PROXY_SETTINGS,
     }
     return [{"name": name, "value": value} for name, value in values.items()]
 

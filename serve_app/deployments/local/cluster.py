@@ -1,6 +1,7 @@
 """A Ray cluster on this machine, started and stopped as one thing."""
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from ray import serve
 from ray._private.worker import RayContext
 from ray.exceptions import RayError
 
+from serve_app.config.ray_rules import PROXY_SETTINGS
 from serve_app.deployments.local.sentences import first_line
 from serve_app.errors import ServerError
 
@@ -34,6 +36,8 @@ def local_cluster() -> Iterator[Cluster]:
     After Ctrl-C it is stopped without Serve's own shutdown, which gives the requests in progress 20 s.
     """
     at_once = False
+    for name, value in PROXY_SETTINGS.items():
+        os.environ.setdefault(name, value)  # Ray's processes inherit it
     # It says in INFO that there was nothing to stop, and warns of a router that is slow to say how busy it is.
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     try:

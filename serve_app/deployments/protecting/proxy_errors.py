@@ -1,7 +1,7 @@
 """What Ray Serve's proxy says itself when the router cannot, as errors of the API; and a second try if a router died.
 
 Serve's own errors are plain text, and of a router that died it says nothing at all, so that clients see a bare 500 or
-a connection that ends in the middle. Its proxies get this middleware by `config.ray_rules.PROXY_SETTING`.
+a connection that ends in the middle. Its proxies get this middleware by `config.ray_rules.PROXY_SETTINGS`.
 """
 
 from dataclasses import dataclass, field

@@ -10,7 +10,7 @@ from ray.serve._private.http_util import configure_http_middlewares
 from ray.serve.config import HTTPOptions
 from starlette.types import Receive, Scope, Send
 
-from serve_app.config.ray_rules import PROXY_SETTING
+from serve_app.config.ray_rules import PROXY_SETTINGS
 from serve_app.deployments.protecting.proxy_errors import REPEATABLE_BYTES, ProxyErrorsMiddleware
 
 Serve = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -149,7 +149,7 @@ async def test_a_client_that_left_is_not_asked_for_again() -> None:
 
 
 def test_serve_takes_it_by_its_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    [(name, path)] = PROXY_SETTING.items()
-    monkeypatch.setattr(f"ray.serve._private.http_util.{name}", path)
+    name = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
+    monkeypatch.setattr(f"ray.serve._private.http_util.{name}", PROXY_SETTINGS[name])
     [middleware] = configure_http_middlewares(HTTPOptions()).middlewares
     assert middleware.cls is ProxyErrorsMiddleware
