@@ -43,8 +43,17 @@ def cascade_serve(values: dict[str, Any], folder: Path) -> Iterator[subprocess.P
             process.communicate()
 
 
-def on_port(port: int, **changed: Any) -> dict[str, Any]:
-    return REPLAY | {"http_options": {"host": "127.0.0.1", "port": port}} | changed
+ARGS = REPLAY["applications"][0]["args"]
+ENSEMBLE = {"default": ARGS["cascades"]["default"]}
+ALONE = {"alone": {"tiers": [{"models": ["target"]}]}}
+
+
+def on_port(port: int, cascades: dict[str, Any]) -> dict[str, Any]:
+    """Return a config of these cascades and of no model that they do not ask: each takes seconds to start."""
+    names = [name for cascade in cascades.values() for tier in cascade["tiers"] for name in tier["models"]]
+    args = {"models": {name: ARGS["models"][name] for name in names}, "cascades": cascades}
+    application = {"name": "cascade", "import_path": "serve_app.app:build_app", "args": args}
+    return deepcopy({"applications": [application], "http_options": {"host": "127.0.0.1", "port": port}})
 
 
 def processes() -> list[tuple[int, int, str]]:
@@ -82,8 +91,8 @@ def streaming(port: int) -> Iterator[Iterator[str]]:
         yield lines
 
 
-def draining(port: int) -> dict[str, Any]:
-    values = deepcopy(on_port(port))
+def draining(port: int, cascades: dict[str, Any]) -> dict[str, Any]:
+    values = on_port(port, cascades)
     target = values["applications"][0]["args"]["models"]["target"]
     target["answers"] = [{"contains": "a few seconds", "text": "word " * 100, "token_s": 0.1}]
     return values
@@ -94,12 +103,12 @@ def press_ctrl_c(process: subprocess.Popen[str]) -> None:
     os.killpg(process.pid, signal.SIGINT)
 
 
-def read_greeting(process: subprocess.Popen[str], port: int) -> None:
+def read_greeting(process: subprocess.Popen[str], port: int, cascade: str) -> None:
     assert process.stdout is not None
     lines = [process.stdout.readline() for _ in range(9)]
     assert lines[0] == f"Ready at http://127.0.0.1:{port}/v1\n"
     assert f"  curl http://127.0.0.1:{port}/v1/chat/completions" in "".join(lines)
-    assert f"ask --url http://127.0.0.1:{port} --model blended" in "".join(lines)
+    assert f"ask --url http://127.0.0.1:{port} --model {cascade} " in "".join(lines)
     assert lines[-1] == "Ctrl-C stops it.\n"
 
 
@@ -114,8 +123,8 @@ def test_says_where_it_is_finishes_its_streams_and_leaves_nothing_behind(tmp_pat
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     before = {pid for _, pid, _ in processes()}
-    with cascade_serve(draining(port), tmp_path) as process:
-        read_greeting(process, port)
+    with cascade_serve(draining(port, ENSEMBLE), tmp_path) as process:
+        read_greeting(process, port, "default")
         assert process.stdout is not None
         body = {"model": "default", "messages": [{"role": "user", "content": "Capital of France?"}]}
         response = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=PATIENCE_S, trust_env=False)
@@ -136,8 +145,8 @@ def test_says_where_it_is_finishes_its_streams_and_leaves_nothing_behind(tmp_pat
 def test_the_second_signal_cuts_the_stream(tmp_path: Path) -> None:
     port = free_port()
     before = {pid for _, pid, _ in processes()}
-    with cascade_serve(draining(port), tmp_path) as process:
-        read_greeting(process, port)
+    with cascade_serve(draining(port, ALONE), tmp_path) as process:
+        read_greeting(process, port, "alone")
         assert process.stdout is not None
         with streaming(port) as lines:
             press_ctrl_c(process)
@@ -153,7 +162,7 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with cascade_serve(on_port(port), tmp_path) as process:
+        with cascade_serve(on_port(port, ALONE), tmp_path) as process:
             _, err = process.communicate(timeout=60)
     assert process.returncode == 1
     assert err.startswith(f"cascade: Port {port} on 127.0.0.1 cannot be used (Address already in use): ")
@@ -161,13 +170,13 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
 
 def test_a_deployment_that_fails_is_one_sentence(tmp_path: Path) -> None:
     records = tmp_path / "missing.jsonl"
-    values = yaml.safe_load(yaml.safe_dump(on_port(free_port())))
-    values["applications"][0]["args"]["models"]["second"]["records"] = str(records)
+    values = on_port(free_port(), ALONE)
+    values["applications"][0]["args"]["models"]["target"]["records"] = str(records)
     started = time.monotonic()
     with cascade_serve(values, tmp_path) as process:
         out, err = process.communicate(timeout=240)
     assert (process.returncode, out) == (1, "")
-    assert err.startswith("cascade: The deployment 'second' failed: ")
+    assert err.startswith("cascade: The deployment 'target' failed: ")
     assert str(records) in err
     assert "Traceback" not in err
     assert err.count("\n") == 1
@@ -175,7 +184,7 @@ def test_a_deployment_that_fails_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_more_gpus_than_there_are_is_refused_with_the_sum(tmp_path: Path) -> None:
-    values = yaml.safe_load(yaml.safe_dump(on_port(free_port())))
+    values = on_port(free_port(), ENSEMBLE)
     for model, gpus in (("first", 0.5), ("second", 0.5), ("target", 3)):
         values["applications"][0]["args"]["models"][model]["deployment"] = {"ray_actor_options": {"num_gpus": gpus}}
     with cascade_serve(values, tmp_path) as process:

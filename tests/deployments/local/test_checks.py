@@ -14,12 +14,16 @@ from serve_app.config.serve_file import ServeFile, load
 from serve_app.deployments.local.checks import check_environments, check_resources
 from serve_app.errors import ServerError
 from tests.deployments.local.application import ARGS
-from tests.serve.test_bleurt_graph import config
 
 
 def file(python: Path, folder: Path) -> ServeFile:
+    """A config whose signal `bleurt` runs in an environment of its own."""
+    signals = {"bleurt": {"kind": "bleurt", "weights": str(folder), "environment": str(python)}}
+    tiers = [{"models": ["first", "second"], "signal": "bleurt", "threshold": 0.0}, {"models": ["target"]}]
+    models = {name: {"engine": "replay"} for name in ("first", "second", "target")}
+    args = {"models": models, "signals": signals, "cascades": {"default": {"tiers": tiers}}}
     path = folder / "config.yaml"
-    path.write_text(yaml.safe_dump(config(python, folder)))
+    path.write_text(yaml.safe_dump({"applications": [{"import_path": "serve_app.app:build_app", "args": args}]}))
     return load(path)
 
 

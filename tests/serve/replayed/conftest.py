@@ -5,6 +5,7 @@ A test that counts has a cascade of its own to count.
 
 from collections.abc import AsyncIterator, Iterator
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,14 +14,22 @@ from openai import AsyncOpenAI
 from loadtests.ports import free_port
 from tests.deployments.collector import Collector, collecting
 from tests.serve.conftest import REPLAY, Served, serving
+from tests.serve.replayed.taped import Taped, write_tapes
+
+BLEURT_ANSWERS = ("Lima is the capital of Peru.", "The capital of Peru is Lima, I believe.")
 
 
-def config(url: str, collector: Collector) -> dict[str, Any]:
-    """The replayed application, with cascades to count (`observed`, `left`), to ask ahead and to nest."""
+def config(url: str, collector: Collector, taped: Taped, bleurt: dict[str, Any]) -> dict[str, Any]:
+    """The replayed application, with cascades to count (`observed`, `left`), to ask ahead, to nest, for BLEURT, and of
+    recorded answers."""
     values = deepcopy(REPLAY)
     args = values["applications"][0]["args"]
-    for member in ("first", "second"):
-        args["models"][member]["answers"].insert(0, {"contains": "a second", "text": "Agreed.", "first_token_s": 1.0})
+    for member, text in zip(("first", "second"), BLEURT_ANSWERS, strict=True):
+        args["models"][member]["answers"][:0] = [
+            {"contains": "a second", "text": "Agreed.", "first_token_s": 1.0},
+            {"contains": "Peru", "text": text},
+            {"contains": "at length", "text": "cat " * 700},
+        ]
     itself = {"engine": "openai_api", "base_url": f"{url}/v1", "keyless": True, "model": "inner"}
     args["models"]["whole"] = itself | {"input_usd": 1.0, "output_usd": 10.0}
     members, target = args["cascades"]["default"]["tiers"]
@@ -30,7 +39,16 @@ def config(url: str, collector: Collector) -> dict[str, Any]:
         "ahead": {"tiers": [members, target], "speculate": "always"},
         "inner": {"tiers": [members, target]},
         "outer": {"tiers": [members, {"models": ["whole"]}]},
+        "lexical": {"tiers": [members, target]},
+        "bleurt": {"tiers": [members | {"signal": "bleurt", "threshold": 0.0}, target]},
+        "with-bleurt": {"tiers": [members | {"signal": "with-bleurt", "threshold": 0.0}, target]},
     }
+    args["signals"] |= {
+        "bleurt": {"kind": "bleurt"} | bleurt,
+        "with-bleurt": {"kind": "mix", "parts": [{"signal": "bleurt"}, {"signal": "rougeL"}]},
+    }
+    for part, settings in taped.args().items():
+        args[part] |= settings
     args["router"] |= {"tracing": {"endpoint": collector.url}}
     args["scorer"] = {"inline_characters": 0}  # so that the scorer is asked
     return values
@@ -43,13 +61,25 @@ def collector() -> Iterator[Collector]:
 
 
 @pytest.fixture(scope="package")
-def replayed(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Iterator[Served]:
+def taped(tmp_path_factory: pytest.TempPathFactory) -> Taped:
+    return write_tapes(tmp_path_factory.mktemp("tapes"))
+
+
+@pytest.fixture(scope="package")
+def replayed(
+    tmp_path_factory: pytest.TempPathFactory,
+    collector: Collector,
+    taped: Taped,
+    bleurt_python: Path,
+    bleurt_checkpoint: Path,
+) -> Iterator[Served]:
     """A cascade of scripted models on real Ray Serve. Its spans are sent when the router stops."""
     port = free_port()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_metrics_report_interval_ms", "2000")
         patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "3600000")
-        values = config(f"http://127.0.0.1:{port}", collector)
+        bleurt = {"weights": str(bleurt_checkpoint), "environment": str(bleurt_python), "device": "cpu", "threads": 1}
+        values = config(f"http://127.0.0.1:{port}", collector, taped, bleurt)
         with serving(values, tmp_path_factory.mktemp("replay"), port) as served:
             yield served
 

@@ -11,6 +11,7 @@ import openai
 import pytest
 
 from tests.serve.conftest import PATIENCE_S, Served, until
+from tests.serve.replayed.taped import MEMBERS, TIERS
 
 pytestmark = pytest.mark.serve
 
@@ -135,9 +136,11 @@ async def test_single_models_are_served_under_their_own_names(client: openai.Asy
     response = await client.chat.completions.create(**ask("How many?", model="second"))
     assert response.choices[0].message.content == "The answer is two."
     assert response.model_extra["cascade"]["deferred"] is False
+    cascades = ["ahead", "bleurt", "blended", "confident", "default", "forgiving", "inner", "left", "lexical"]
+    models = ["first", "narrow", "second", "target", "whole", *MEMBERS, "large"]
     assert [model.id async for model in client.models.list()] == [
-        *("ahead", "blended", "confident", "default", "forgiving", "inner", "left", "observed", "outer"),
-        *("first", "narrow", "second", "target", "whole"),
+        *sorted([*cascades, "observed", "outer", "with-bleurt", *TIERS]),
+        *sorted(models),
     ]
 
 
@@ -237,10 +240,12 @@ async def test_ready(replayed: Served) -> None:
     async with httpx.AsyncClient(base_url=replayed.url, timeout=PATIENCE_S) as http:
         state = (await http.get("/readyz")).json()
     assert state["ready"] is True
-    models = ("first", "second", "target", "narrow", "whole")
-    assert state["replicas"] == dict.fromkeys(models, 1) | {"Scorer": 1, "Router": 1}
-    alike = {name: [0.9] for name in ("default", "observed", "left", "ahead", "inner", "outer")}
-    assert state["thresholds"] == alike | {"confident": [1.0], "blended": [2.0], "forgiving": [0.5]}
+    models = ("first", "second", "target", "narrow", "whole", *MEMBERS, "large")
+    assert state["replicas"] == dict.fromkeys(models, 1) | {"Scorer": 1, "bleurt": 1, "Router": 1}
+    alike = {name: [0.9] for name in ("default", "observed", "left", "ahead", "inner", "outer", "lexical")}
+    others = {"confident": [1.0], "blended": [2.0], "forgiving": [0.5], "bleurt": [0.0], "with-bleurt": [0.0]}
+    taped = {id_: [tier["threshold"]] for id_, tier in TIERS.items()}
+    assert state["thresholds"] == alike | others | taped
 
 
 async def test_head_compressed_bodies_and_pages_through_the_proxy(replayed: Served) -> None:
