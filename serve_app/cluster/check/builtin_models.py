@@ -6,7 +6,7 @@ from typing import Any
 
 from serve_app.cluster.manifests import Manifest
 
-QUANTITY = re.compile(r"\d+(\.\d+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?")
+QUANTITY = re.compile(r"\+?(\d+(\.\d*)?|\.\d+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?\d+)?")
 
 
 def is_builtin(body: Manifest) -> bool:
@@ -17,24 +17,32 @@ def is_builtin(body: Manifest) -> bool:
 
 def builtin_faults(body: Manifest) -> list[str]:
     """Return a sentence for each field that the client's model refuses, and for each quantity that is malformed."""
-    from pydantic import ValidationError
-
-    model = _model(body)
-    if model is None:
+    name = _model(body)
+    if name is None:
         return [f"Kubernetes has no kind {body['kind']!r} in {body['apiVersion']!r}."]
-    try:
-        model.model_validate(body)
-    except ValidationError as error:
-        return [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
-    return [
+    return type_faults(name, body) or [
         f"{path}: {value!r} is not a quantity, such as 500m or 16Gi."
         for path, value in _quantities(body, "")
         if not QUANTITY.fullmatch(value)
     ]
 
 
-def _model(body: Manifest) -> Any:
-    """Return the client's model of a kind that can be created in this group and version, or None."""
+def type_faults(model: str, value: Any, path: str = "") -> list[str]:
+    """Return a sentence for each field of `value`, which is at `path`, that the client's model refuses."""
+    from kubernetes import client
+    from pydantic import ValidationError
+
+    try:
+        getattr(client, model).model_validate(value)
+    except ValidationError as error:
+        return [
+            f"{'.'.join(map(str, (*filter(None, [path]), *item['loc'])))}: {item['msg']}" for item in error.errors()
+        ]
+    return []
+
+
+def _model(body: Manifest) -> str | None:
+    """Return the name of the client's model of a kind that can be created in this group and version, or None."""
     from kubernetes import client
 
     group, _, version = body["apiVersion"].rpartition("/")
@@ -43,7 +51,8 @@ def _model(body: Manifest) -> Any:
     if kind.lower() not in {name.replace("_", "") for name in creatable}:
         return None
     # A few kinds that several groups have come with the group before their name.
-    return getattr(client, f"{version}{kind}", None) or getattr(client, f"{_client_name(group)}{version}{kind}", None)
+    names = (f"{version}{kind}", f"{_client_name(group)}{version}{kind}")
+    return next((name for name in names if hasattr(client, name)), None)
 
 
 def _client_api(group: str, version: str = "") -> Any:

@@ -3,12 +3,14 @@
 import importlib
 import tempfile
 from collections.abc import Iterable
-from copy import deepcopy
 from pathlib import Path
 
-from serve_app.cluster.check.builtin_models import builtin_faults, is_builtin
+from serve_app.cluster.check.builtin_models import builtin_faults, is_builtin, type_faults
+from serve_app.cluster.check.cluster_rules import templates
 from serve_app.cluster.check.kuberay_schema import GROUP, file_name, has_schema, schema_faults
+from serve_app.cluster.check.metadata_rules import metadata_faults
 from serve_app.cluster.check.operator_rules import drain_faults, operator_faults
+from serve_app.cluster.check.pod_rules import pod_faults, template_faults
 from serve_app.cluster.manifests import Manifest, ref_of
 from serve_app.cluster.serve_config import graceful_shutdown_s, longest_request_s
 from serve_app.config.ray_rules import load
@@ -43,19 +45,29 @@ def _hint(body: Manifest) -> str:
 
 
 def _faults(body: Manifest, crds: Path | None) -> list[str]:
+    # The further rules rely on fields being there, and of the right type.
     if is_builtin(body):
-        return builtin_faults(body)
+        return builtin_faults(body) or [*metadata_faults(body), *pod_faults(body)]
     if not has_schema(body, crds):
         return []
-    # The further rules rely on fields being there, and of the right type.
-    if sentences := schema_faults(body, crds):
+    if sentences := [*type_faults("V1ObjectMeta", body["metadata"], "metadata"), *schema_faults(body, crds)]:
         return sentences
-    return _service_faults(body) if _is_service(body) else []
+    return [*metadata_faults(body), *(_service_faults(body) if _is_service(body) else [])]
 
 
 def _service_faults(service: Manifest) -> list[str]:
-    pods = [fault for pod in ray_pods(service) for fault in builtin_faults(pod)]
-    return [*operator_faults(service), *serve_faults(service), *pods]
+    return [*operator_faults(service), *serve_faults(service), *_pod_faults(service)]
+
+
+def _pod_faults(service: Manifest) -> list[str]:
+    """Return the faults of the pods that the operator will create."""
+    sentences = []
+    for name, template in templates(service["spec"]["rayClusterConfig"]):
+        pod = {"apiVersion": "v1", "kind": "Pod", **template}
+        sentences += [f"{name}.template.{sentence}" for sentence in builtin_faults(pod)] or template_faults(
+            f"{name}.template", template
+        )
+    return sentences
 
 
 def serve_faults(service: Manifest) -> list[str]:
@@ -77,13 +89,6 @@ def serve_faults(service: Manifest) -> list[str]:
     local = [] if host == "0.0.0.0" else [f"serveConfigV2: http_options.host: {host!r} is out of reach for other pods."]
     args = file.application.args
     return missing + local + drain_faults(service, graceful_shutdown_s(file), longest_request_s(args))
-
-
-def ray_pods(service: Manifest) -> list[Manifest]:
-    """Return the pod templates of a RayService as pods, which can be checked by themselves."""
-    cluster = service["spec"]["rayClusterConfig"]
-    groups = [cluster["headGroupSpec"], *cluster.get("workerGroupSpecs", [])]
-    return [{"apiVersion": "v1", "kind": "Pod", **deepcopy(group["template"])} for group in groups]
 
 
 def _is_kuberay(body: Manifest) -> bool:

@@ -35,3 +35,10 @@ def test_faults_in_built_in_kinds_are_found(kind: str, break_: Callable[[Manifes
     break_(body)
     [found] = builtin_faults(body)
     assert found.startswith(sentence)
+
+
+@pytest.mark.parametrize("amount", ["1Pi", "1e3", ".5", "1.", "100n", "+1G"])
+def test_every_form_of_a_quantity_is_taken(amount: str) -> None:
+    body = built_in("PersistentVolumeClaim")
+    body["spec"]["resources"]["requests"]["storage"] = amount
+    assert builtin_faults(body) == []
