@@ -43,7 +43,7 @@ from serve_app.deployments.local.cluster import Cluster, local_cluster
 from serve_app.deployments.local.deploy import submit, wait_until_running
 from serve_app.deployments.local.warm_up import warm_up
 from serve_app.planning.capacity import MEASURED, assume, capacity
-from serve_app.planning.simulation import AskedTier, CpuCosts, Load, simulate
+from serve_app.planning.simulation import CpuCosts, Load, TierCalls, simulate
 
 CONFIG = Path(__file__).parents[2] / "configs" / "fleet-sim.yaml"
 FLEETS = {CONFIG: (0.4, 0.6), CONFIG.with_name("fleet-sim-72b.yaml"): (0.2, 0.35, 0.6)}
@@ -233,7 +233,7 @@ def predicted(file: ServeFile, model: str, rate: float, deferral_rate: float, co
     args = file.application.args
     options = file.application.deployments_in_force()
     cascade = capacity(args, options, assume(args, "default", rate, deferral_rate), costs=costs).fleet
-    fleet = cascade if model == "default" else replace(cascade, tiers=(AskedTier((model,)),), deferral_rates=())
+    fleet = cascade if model == "default" else replace(cascade, tiers=(TierCalls((model,)),), deferral_rates=())
     simulation = simulate(fleet, Load(rate, requests=5000))
     return f"{simulation.mean_s():.2f}, {simulation.percentile_s(99):.2f}"
 

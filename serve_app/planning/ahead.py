@@ -33,7 +33,7 @@ class Ahead:
 
 
 def ahead(speculate: SpeculationConfig | None, times: TierTimes) -> Ahead:
-    """Return what a rule comes to, as if every request took the mean seconds and there was always room.
+    """Return the estimate for a rule, as if every request took the mean seconds and there was always room.
 
     A stopped call does as much work as its share of the seconds of a whole one. Of `percentile` it counts as a whole
     one and saves nothing: how far times are above that percentile is not planned.

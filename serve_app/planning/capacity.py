@@ -14,10 +14,10 @@ from serve_app.config import AppConfig, CascadeConfig, ReplayModel
 from serve_app.config.deployment import DeploymentOptions
 from serve_app.errors import ConfigError, choices
 from serve_app.planning.ahead import Ahead, TierTimes, ahead
-from serve_app.planning.simulation import AskedTier, CpuCosts, Fleet, ModelFleet
+from serve_app.planning.simulation import CpuCosts, Fleet, ModelFleet, TierCalls
 
 BUSY = 0.7
-"""Share of its most that a replica is planned to carry; the rest is for bursts."""
+"""Planned load of a replica as a share of the most that it carries; the remainder is for bursts."""
 MEASURED = CpuCosts(proxy_s=0.00429, router_s=0.00322, router_call_s=0.00206, scorer_s=0.00201)
 """CPU seconds of one request, rougeL of 128 words. `make bench-scaling` prints this line; it was measured on 2 cores of
 an AMD EPYC that the client shares, with Ray 2.60.0, the scorer asked for every decision."""
@@ -42,7 +42,7 @@ class Station:
     """One deployment, or Serve's proxies, under the load.
 
     `visits` a request; `carries_rps` is the most that one replica does, in its own visits; `configured` replicas at the
-    most; `held` is how many requests one replica may hold, `seconds` for how long it holds one.
+    most; `max_requests` is how many requests one replica may hold, `seconds` for how long it holds one.
     """
 
     name: str
@@ -52,14 +52,14 @@ class Station:
     configured: int
     rps: float
     seconds: float
-    held: float = inf
+    max_requests: float = inf
     devices: float = 0.0
 
     @property
     def replicas(self) -> int:
         """Return the number that the load needs, by work and by requests held."""
         load = self.rps * self.visits
-        return max(1, _ceil(load / (self.carries_rps * BUSY)), _ceil(load * self.seconds / self.held))
+        return max(1, _ceil(load / (self.carries_rps * BUSY)), _ceil(load * self.seconds / self.max_requests))
 
     @property
     def busy(self) -> float:
@@ -144,7 +144,7 @@ def capacity(
 
     Raises ConfigError if a model's speed is unknown.
     """
-    tiers = _asked_tiers(args, args.cascades[assumed.cascade])
+    tiers = _tier_calls(args, args.cascades[assumed.cascade])
     reach = [prod(assumed.deferral_rates[:number]) for number in range(len(tiers))]
     models = {name: _model(args, name, options[name], speeds or {}) for tier in tiers for name in tier.models}
     tokens = assumed.prompt_tokens, assumed.completion_tokens
@@ -171,8 +171,8 @@ def capacity(
     aheads = _aheads(args, assumed, tiers, seconds)
     wasted = {
         name: sum(
-            reach[n] * each.wasted_visits * tier.models.count(name)
-            for n, (each, tier) in enumerate(zip(aheads, tiers[1:], strict=True))
+            reach[n] * estimate.wasted_visits * tier.models.count(name)
+            for n, (estimate, tier) in enumerate(zip(aheads, tiers[1:], strict=True))
         )
         for name in models
     }
@@ -184,7 +184,7 @@ def capacity(
     mean_s = sum(part * time_s for part, time_s in zip(share, times, strict=True))
     work_s = sum(part * costs.router(tiers[: n + 1]) for n, part in enumerate(share))
     work_s += costs.router_call_s * sum(
-        reach[n] * each.wasted_calls * len(tiers[n + 1].models) for n, each in enumerate(aheads)
+        reach[n] * estimate.wasted_calls * len(tiers[n + 1].models) for n, estimate in enumerate(aheads)
     )
     stations.append(_process("Router", "router", 1.0, work_s, options["Router"], assumed.rps, mean_s))
     stations.append(Station(PROXY, "proxy", 1.0, 1 / costs.proxy_s, 1, assumed.rps, 0.0))
@@ -202,10 +202,10 @@ def capacity(
     return Capacity(assumed, tuple(stations), tuple(ends), fleet, wasted)
 
 
-def _asked_tiers(args: AppConfig, cascade: CascadeConfig) -> tuple[AskedTier, ...]:
+def _tier_calls(args: AppConfig, cascade: CascadeConfig) -> tuple[TierCalls, ...]:
     """Return what each tier asks. Adapters are work for their base, which so may be asked more than once by a tier."""
     return tuple(
-        AskedTier(tuple(map(args.served_by, new)), scored=len(tier.models) > 1)
+        TierCalls(tuple(map(args.served_by, new)), scored=len(tier.models) > 1)
         for new, tier in zip(cascade.newly_asked(), cascade.tiers, strict=True)
     )
 
@@ -216,7 +216,7 @@ def wait_s(station: Station) -> float:
 
 
 def _tier_seconds(
-    tiers: Sequence[AskedTier],
+    tiers: Sequence[TierCalls],
     stations: Sequence[Station],
     scorer: Station,
     models: Mapping[str, ModelFleet],
@@ -232,8 +232,8 @@ def _tier_seconds(
     return [model_s + (scoring_s if tier.scored else 0.0) for tier, model_s in zip(tiers, slowest, strict=True)]
 
 
-def _aheads(args: AppConfig, assumed: Assumed, tiers: Sequence[AskedTier], seconds: Sequence[float]) -> list[Ahead]:
-    """Return what asking each tier but the first ahead comes to."""
+def _aheads(args: AppConfig, assumed: Assumed, tiers: Sequence[TierCalls], seconds: Sequence[float]) -> list[Ahead]:
+    """Return the estimate of asking ahead for each tier but the first."""
     speculate = args.cascades[assumed.cascade].speculate
     results = []
     for number, rate in enumerate(assumed.deferral_rates):
@@ -241,19 +241,19 @@ def _aheads(args: AppConfig, assumed: Assumed, tiers: Sequence[AskedTier], secon
         written = round(assumed.completion_tokens * min(1.0, tier_s / next_s)) if following else 0
         costs = [args.models[name].cost() for name in following]
         spent = [cost.usd(assumed.prompt_tokens, written, tier_s * cost.devices) for cost in costs]
-        usd = None if None in spent else sum(each or 0.0 for each in spent)
+        usd = None if None in spent else sum(call_usd or 0.0 for call_usd in spent)
         results.append(ahead(speculate if following else None, TierTimes(tier_s, next_s, rate, usd)))
     return results
 
 
 def _latencies(
-    tiers: Sequence[AskedTier], seconds: Sequence[float], aheads: Sequence[Ahead], costs: CpuCosts
+    tiers: Sequence[TierCalls], seconds: Sequence[float], aheads: Sequence[Ahead], costs: CpuCosts
 ) -> list[float]:
     """Return the mean seconds of requests that end with each tier: the tiers' own, and the router's work.
 
     What was asked ahead has begun before its tier is reached.
     """
-    saved = [0.0, *(each.saved_s for each in aheads)]
+    saved = [0.0, *(estimate.saved_s for estimate in aheads)]
     ends, models_s = [], 0.0
     for number, (tier_s, saved_s) in enumerate(zip(seconds, saved, strict=True)):
         models_s += tier_s - saved_s

@@ -34,7 +34,7 @@ class NodeGroup:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """The verdict: sentences why it cannot be, sentences of doubt, and where each replica goes at the start."""
+    """The verdict: why the plan is impossible, warnings, and where each replica goes at the start."""
 
     impossible: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -42,12 +42,12 @@ class Fit:
 
 
 def fits(plan: Plan, groups: Sequence[NodeGroup]) -> Fit:
-    """Place the plan's first replicas on the nodes that are here, and say whether it can ever run."""
+    """Place the plan's first replicas on the nodes that are up, and return whether it can ever run."""
     later = [node for group in groups for node in group.nodes(max(group.count, group.max_count))]
     now = [node for group in groups for node in group.nodes(group.count)]
     if impossible := tuple(_faults(plan, [room for _, room in later])):
         return Fit(impossible, (), {})
-    places = _place(plan, now)
+    places = _place_all(plan, now)
     return Fit((), tuple(_doubts(plan, places, [room for _, room in now], [room for _, room in later])), places)
 
 
@@ -57,13 +57,13 @@ def _faults(plan: Plan, rooms: Sequence[Room]) -> Iterator[str]:
         if placement.replicas.max and (why := _alone(placement, rooms)):
             yield why
     yield from _short(plan, plan.counts("initial"), rooms)
-    # A deployment that starts with nothing must find room once: beside the least of the others.
+    # A deployment that starts with no replicas needs room for one later, beside the minimum of the others.
     for number, placement in enumerate(plan):
         if placement.replicas.initial == 0 < placement.replicas.max:
             counts = plan.counts("min")
             counts[number] = max(1, counts[number])
             yield from _short(
-                plan, counts, rooms, f" for one replica of {placement.name!r} beside the least of the rest"
+                plan, counts, rooms, f" for one replica of {placement.name!r} beside the least of the others"
             )
 
 
@@ -87,7 +87,7 @@ def _alone(placement: Placement, rooms: Sequence[Room]) -> str | None:
     return None
 
 
-def _short(plan: Plan, counts: Sequence[int], rooms: Sequence[Room], what: str = "") -> Iterator[str]:
+def _short(plan: Plan, counts: Sequence[int], rooms: Sequence[Room], condition: str = "") -> Iterator[str]:
     """Yield a sentence for each resource of which the sum is more than all nodes have."""
     needs_by_name = [(p.name, scaled(_by_type(p.bundles), count)) for p, count in zip(plan, counts, strict=True)]
     capacity = total(_by_type([room.total]) for room in rooms)
@@ -97,7 +97,7 @@ def _short(plan: Plan, counts: Sequence[int], rooms: Sequence[Room], what: str =
                 f"{name}: {_number(resource, needs[resource])}" for name, needs in needs_by_name if needs.get(resource)
             ]
             available = _number(resource, capacity.get(resource, 0))
-            yield f"it needs {amount(resource, need)}{what} ({', '.join(parts)}), the cluster has {available}"
+            yield f"it needs {amount(resource, need)}{condition} ({', '.join(parts)}), the cluster has {available}"
 
 
 def _by_type(bundles: Iterable[Bundle]) -> Bundle:
@@ -111,17 +111,18 @@ def _by_type(bundles: Iterable[Bundle]) -> Bundle:
 
 def _doubts(plan: Plan, places: Mapping[str, tuple[Places, ...]], now: list[Room], later: list[Room]) -> Iterator[str]:
     if waiting := list(_faults(plan, now)):
-        yield from (f"{sentence}: the rest waits for nodes to be added" for sentence in waiting)
+        yield from (f"{sentence}: the remaining replicas wait for nodes to be added" for sentence in waiting)
     else:
         for name, replicas in places.items():
             if missing := replicas.count(()):
                 yield f"found no room for {missing} of {len(replicas)} replicas of {name!r}, though the sums allow it"
     yield from (
-        f"at max_replicas {sentence}: the rest would wait" for sentence in _short(plan, plan.counts("max"), later)
+        f"at max_replicas {sentence}: the remaining replicas would wait"
+        for sentence in _short(plan, plan.counts("max"), later)
     )
 
 
-def _place(plan: Plan, nodes: Sequence[tuple[str, Room]]) -> dict[str, tuple[Places, ...]]:
+def _place_all(plan: Plan, nodes: Sequence[tuple[str, Room]]) -> dict[str, tuple[Places, ...]]:
     """Place the largest replicas first (first-fit-decreasing), on the node with the fewest GPUs that has room."""
     # Replicas without GPUs go to nodes without GPUs first.
     order = sorted(nodes, key=lambda node: (node[1].total.get("GPU", 0), -node[1].total.get("CPU", 0)))

@@ -15,7 +15,7 @@ from serve_app.planning.queues import Queue, queue_of
 Kind: TypeAlias = Literal["model", "signal", "scorer", "store", "router"]
 When: TypeAlias = Literal["min", "initial", "max"]
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-"""Of one parameter."""
+"""Bytes of one parameter."""
 
 
 @dataclass(frozen=True, slots=True)

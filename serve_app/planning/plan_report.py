@@ -115,7 +115,7 @@ def _gigabytes(number: int) -> str:
 
 
 def _bundles(placement: Placement) -> str:
-    """Alike bundles together: `4 x (1 CPU, 1 GPU), PACK`."""
+    """Return the bundles in words, equal ones together: `4 x (1 CPU, 1 GPU), PACK`."""
     if len(placement.bundles) == 1:
         return shown(placement.bundles[0])
     counts = Counter(shown(bundle) for bundle in placement.bundles)

@@ -28,9 +28,9 @@ class Room:
         """Return a copy, for trial placements."""
         return Room(self.total, dict(self.free), list(self.gpus))
 
-    def become(self, other: "Room") -> None:
+    def become(self, trial: "Room") -> None:
         """Take over the state of a trial copy."""
-        self.free, self.gpus = other.free, other.gpus
+        self.free, self.gpus = trial.free, trial.gpus
 
     def take(self, bundles: Iterable[Bundle]) -> bool:
         """Reserve all bundles, or nothing."""
@@ -42,7 +42,7 @@ class Room:
         return False
 
     def could_hold(self, bundles: Sequence[Bundle]) -> bool:
-        """Return whether the sums of the bundles are within the whole node; False means that it never can hold them."""
+        """Return whether the sums of the bundles are within the whole node; if not, it can never hold them."""
         sums: dict[str, int] = {}
         for bundle in bundles:
             for resource, amount in bundle.items():
@@ -63,11 +63,11 @@ class Room:
     def _take_gpus(self, units: int) -> bool:
         """Take whole GPUs, or a share of the fullest GPU that has room for it."""
         if units >= UNITS:
-            whole = [number for number, left in enumerate(self.gpus) if left == UNITS][: units // UNITS]
+            whole = [number for number, free_units in enumerate(self.gpus) if free_units == UNITS][: units // UNITS]
             for number in whole:
                 self.gpus[number] = 0
             return len(whole) == units // UNITS
-        able = [number for number, left in enumerate(self.gpus) if left >= units]
+        able = [number for number, free_units in enumerate(self.gpus) if free_units >= units]
         if units and able:
             self.gpus[min(able, key=lambda number: self.gpus[number])] -= units
         return not units or bool(able)

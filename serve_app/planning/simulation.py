@@ -60,9 +60,9 @@ class Servers:
             self._free -= 1
             service_s, then = self._queue.popleft()
             self.busy_s += service_s
-            self._clock.at(self._clock.now_s + service_s, partial(self._done, then))
+            self._clock.at(self._clock.now_s + service_s, partial(self._finish, then))
 
-    def _done(self, then: Then) -> None:
+    def _finish(self, then: Then) -> None:
         self._free += 1
         self._start()
         then()
@@ -115,7 +115,7 @@ class ModelFleet:
 
 
 @dataclass(frozen=True, slots=True)
-class AskedTier:
+class TierCalls:
     """The deployments that a tier asks, without those of models that an earlier tier asked; several are scored."""
 
     models: tuple[str, ...]
@@ -139,7 +139,7 @@ class CpuCosts:
     router_call_s: float
     scorer_s: float
 
-    def router(self, tiers: Sequence[AskedTier]) -> float:
+    def router(self, tiers: Sequence[TierCalls]) -> float:
         """Return the router's seconds for a request that gets to all of these tiers."""
         return self.router_s + self.router_call_s * sum(tier.calls for tier in tiers)
 
@@ -149,7 +149,7 @@ class Fleet:
     """What runs: `deferral_rates` has the deferred share of each tier but the last."""
 
     models: dict[str, ModelFleet]
-    tiers: tuple[AskedTier, ...]
+    tiers: tuple[TierCalls, ...]
     deferral_rates: tuple[float, ...]
     costs: CpuCosts
     routers: int = 1
@@ -215,8 +215,8 @@ class _Run:
             name: [Gpu(self._clock, model.speed, model.slots) for _ in range(model.replicas)]
             for name, model in fleet.models.items()
         }
-        self._seen = Simulated()
-        self._left = load.requests
+        self._result = Simulated()
+        self._remaining = load.requests
 
     def run(self) -> Simulated:
         if self._load.concurrent is None:
@@ -225,14 +225,14 @@ class _Run:
             for _ in range(self._load.concurrent):
                 self._arrive()
         self._clock.run()
-        seen, duration_s = self._seen, self._clock.now_s
-        seen.duration_s = duration_s
+        result, duration_s = self._result, self._clock.now_s
+        result.duration_s = duration_s
         for name, servers in self._cpus.items():
-            seen.busy[name] = servers.busy_s / (duration_s * servers.count)
-            seen.longest_queue[name] = servers.longest_queue
+            result.busy[name] = servers.busy_s / (duration_s * servers.count)
+            result.longest_queue[name] = servers.longest_queue
         for name, gpus in self._gpus.items():
-            seen.busy[name] = sum(gpu.batch.busy_s for gpu in gpus) / (duration_s * len(gpus))
-        return seen
+            result.busy[name] = sum(gpu.batch.busy_s for gpu in gpus) / (duration_s * len(gpus))
+        return result
 
     def _arrive_at_random(self) -> None:
         time_s = 0.0
@@ -241,9 +241,9 @@ class _Run:
             self._clock.at(time_s, self._arrive)
 
     def _arrive(self) -> None:
-        if not self._left:
+        if not self._remaining:
             return
-        self._left -= 1
+        self._remaining -= 1
         depth = 1
         for rate in self._fleet.deferral_rates:
             if self._random.random() >= rate:
@@ -258,7 +258,7 @@ class _Run:
             self._cpu(list(reversed(half)), complete)
 
         def complete() -> None:
-            self._seen.latencies_s.append((depth, self._clock.now_s - started_s))
+            self._result.latencies_s.append((depth, self._clock.now_s - started_s))
             if self._load.concurrent is not None:
                 self._arrive()
 
@@ -268,13 +268,13 @@ class _Run:
         if not work:
             then()
             return
-        (name, service_s), *rest = work
-        self._cpus[name].submit(service_s, lambda: self._cpu(rest, then))
+        (name, service_s), *later_work = work
+        self._cpus[name].submit(service_s, lambda: self._cpu(later_work, then))
 
     def _ask(self, tier: int, depth: int, then: Then) -> None:
-        """Ask all models of a tier at once, then the scorer, then the next tier."""
-        asked = self._fleet.tiers[tier]
-        left = len(asked.models)
+        """Call all models of a tier at once, then the scorer, then the next tier."""
+        asked_tier = self._fleet.tiers[tier]
+        unanswered = len(asked_tier.models)
 
         def scored() -> None:
             if tier + 1 < depth:
@@ -283,16 +283,16 @@ class _Run:
                 then()
 
         def compare() -> None:
-            self._cpu([("scorer", self._fleet.costs.scorer_s)] if asked.scored else [], scored)
+            self._cpu([("scorer", self._fleet.costs.scorer_s)] if asked_tier.scored else [], scored)
 
         def answered() -> None:
-            nonlocal left
-            left -= 1
-            if not left:
+            nonlocal unanswered
+            unanswered -= 1
+            if not unanswered:
                 compare()
 
-        if not asked.models:
+        if not asked_tier.models:
             compare()
-        for name in asked.models:
+        for name in asked_tier.models:
             gpu = min(self._random.sample(self._gpus[name], min(2, len(self._gpus[name]))), key=lambda gpu: gpu.load)
             gpu.submit(self._load.prompt_tokens, self._load.completion_tokens, answered)

@@ -1,4 +1,4 @@
-"""Zip archives from strangers: wheels, and models that are published as a zip."""
+"""Untrusted zip archives: wheels, and models that are published as a zip."""
 
 import difflib
 import shutil
@@ -74,7 +74,7 @@ def unpack(archive: Path, folder: Path) -> Path:
 
 @contextmanager
 def _opened(archive: Path, label: str) -> Iterator[zipfile.ZipFile]:
-    """Open an archive; whatever zipfile raises for a damaged one becomes a WeightsError."""
+    """Open an archive. Raises WeightsError if zipfile reports that it is damaged."""
     try:
         with zipfile.ZipFile(archive) as file:
             yield file
@@ -106,7 +106,7 @@ def _refuse_method(member: zipfile.ZipInfo, label: str) -> None:
 
 
 def _refuse_unsafe(archive: Path, member: zipfile.ZipInfo) -> None:
-    # zipfile would quietly rename such members; an archive that holds one is not what its author meant.
+    # zipfile would silently rename such members, so that the result would not be what the author intended.
     path = PurePosixPath(member.filename.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or stat.S_ISLNK(member.external_attr >> 16):
         raise WeightsError(

@@ -62,7 +62,7 @@ class Entry:
     def cached(self, sha256: str | None = None) -> Path | None:
         """Return the complete file or folder, or None. With `sha256` its whole digest must be that one.
 
-        The entry's name has only 12 of its digits, which somebody can make two files agree in.
+        The entry's name has only 12 of its digits, and two files can be made to agree in those.
         """
         record = self._record()
         if record is None or (sha256 and record.sha256 != sha256):
@@ -111,7 +111,7 @@ class Entry:
 
 @contextmanager
 def os_errors(path: Path) -> Iterator[None]:
-    """Turn a full disk or a missing permission into a sentence; `path` is named if the error names none."""
+    """Turn a full disk or a missing permission into a sentence, which names `path` if the error names no path."""
     try:
         yield
     except OSError as error:
@@ -142,5 +142,5 @@ def is_zip(name: str) -> bool:
 
 
 def hex12(text: str) -> str:
-    """Return 12 hexadecimal digits that stand for `text` in the name of an entry."""
+    """Return 12 hexadecimal digits of the digest of `text`, for the name of an entry."""
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:12]

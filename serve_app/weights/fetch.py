@@ -37,7 +37,7 @@ def fetch(
     """Return the local file or folder that `weights` names, downloaded if this node does not have it yet.
 
     Of a list, whatever the cache has is used, else the first source that works; a source that fails or whose file has
-    another digest is passed over, and the progress says why. `name` is what progress calls the file. `sha256` is of
+    another digest is skipped, and the progress reports why. `name` is what progress calls the file. `sha256` is of
     the file; of the zip if one is unpacked. What is fetched once stays: a hub revision that moves is not followed.
     Raises WeightsError with what was looked for, where, and what to do.
     """
@@ -75,7 +75,7 @@ def cached(weights: str | Sequence[str], sha256: str | None = None, *, home: Pat
 
 
 def _ready(origins: Sequence[Origin], home: Path) -> Path | None:
-    """Return what can be used at once: of any source, or the same content from a source that is no longer named."""
+    """Return what the cache has: of any source, or the same content from a source that is no longer named."""
     for origin in origins:
         if path := _ready_from(origin, home):
             return path

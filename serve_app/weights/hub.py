@@ -126,7 +126,7 @@ def _missing_listed(folder: Path, listing: Iterable[str], ignored: list[str]) ->
 
 
 def _missing_parts(folder: Path) -> list[str]:
-    """Return what a model's folder lacks by its own account: weights, or parts that an index of theirs names."""
+    """Return what a model's folder lacks: any weights, or parts that an index in the folder names."""
     files = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
     if not any(file.suffix in _WEIGHTS for file in files):
         return ["any file of weights"]
@@ -142,7 +142,7 @@ def _indexed(index: Path) -> list[str]:
     try:
         return list(json.loads(index.read_text())["weight_map"].values())
     except (ValueError, KeyError, TypeError, AttributeError):
-        return []  # the engine that reads it says so
+        return []  # the engine that reads it raises the error
 
 
 def _pickled(names: Iterable[str]) -> list[str]:
@@ -155,17 +155,17 @@ def _bar_class(task: ProgressTask) -> type:
     from huggingface_hub.utils import tqdm
 
     class Bar(tqdm):  # type: ignore[misc]  # untyped library
-        """Passes the hub's byte counts on; draws nothing itself."""
+        """Passes the hub's byte counts to our task, without a bar of its own."""
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             # Besides bytes written there are bars for bytes on the wire and for the number of files.
             self._counts = kwargs.get("unit") == "B" and kwargs.get("desc") != "Downloading bytes"
-            self._done = int(kwargs.get("initial") or 0)
+            self._written_bytes = int(kwargs.get("initial") or 0)
             super().__init__(*args, **{**kwargs, "disable": True})
 
         def update(self, n: float | None = 1) -> None:
-            self._done += int(n or 0)
+            self._written_bytes += int(n or 0)
             if self._counts:
-                task.update("downloading", self._done, self.total or None)
+                task.update("downloading", self._written_bytes, self.total or None)
 
     return Bar

@@ -1,4 +1,4 @@
-"""What the hub says without a download: whether it answers, and the SHA-256 that it reports for a file."""
+"""What the hub reports without a download: whether it answers, and the SHA-256 of a file."""
 
 import errno
 import os
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 def reported_sha256(source: HubSource, patience_s: float | None) -> str | None:
-    """Return the SHA-256 that the hub reports for the file, before any download; None if it reports none.
+    """Return the SHA-256 that the hub reports for the file, before any download, or None.
 
     The hub reports it for large files (those in LFS), not for folders. Raises DownloadError if the hub does not answer
     within `patience_s`, or does not have the file or folder.
@@ -99,7 +99,7 @@ def offline() -> bool:
 
 @contextmanager
 def hub_errors(source: HubSource) -> Iterator[None]:
-    """Turn whatever the library raises, but for errors of the disk, into a DownloadError with a sentence."""
+    """Turn the library's exceptions, except errors of the disk, into a DownloadError with a sentence."""
     try:
         yield
     # The library changed its HTTP client with each major version and lets that client's errors through.
@@ -125,6 +125,8 @@ def _explanation(source: HubSource, error: Exception) -> str:
         return f"HF_HUB_OFFLINE is set, and the cache does not hold {target}, revision {revision!r}."
     if isinstance(error, errors.EntryNotFoundError) and not isinstance(error, errors.LocalEntryNotFoundError):
         return f"The repository {repo} has no file {source.file!r} at revision {revision!r}."
-    cause = error.__cause__ or error  # the library says "check your connection"; what it met says more
+    cause = (
+        error.__cause__ or error
+    )  # the library only says "check your connection"; the exception's cause is more precise
     first_line = str(cause).strip().partition("\n")[0]
     return f"Could not fetch {target}, revision {revision!r}: {type(cause).__name__}: {first_line}."

@@ -12,7 +12,7 @@ from serve_app.weights.sources import LocalSource
 
 
 def existing(source: LocalSource) -> Path | None:
-    """Return the absolute path, or None if nothing is there. Raises WeightsError if that cannot be told."""
+    """Return the absolute path, or None if nothing is there. Raises WeightsError if the path cannot be read."""
     path = _absolute(source)
     try:
         return path if path.exists() else None

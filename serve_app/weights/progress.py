@@ -17,7 +17,7 @@ class ProgressTask(Protocol):
     def update(self, note: str, done_bytes: int | None = None, total_bytes: int | None = None) -> None: ...
 
     def message(self, text: str) -> None:
-        """Say something worth a line even in a log file, such as waiting for another process."""
+        """Report an event that is worth a line even in a log file, such as waiting for another process."""
 
     def finish(self, note: str) -> None: ...
 

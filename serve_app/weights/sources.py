@@ -63,7 +63,7 @@ Source = HubSource | PypiSource | LocalSource
 
 def parse_source(uri: str) -> Source:
     """Read a weight URI without touching disk or network; raises `WeightsError` if it is malformed."""
-    scheme, separator, rest = uri.partition("://")
+    scheme, separator, location = uri.partition("://")
     if not separator:
         if not uri.strip():
             raise _malformed(uri, "it is empty")
@@ -71,9 +71,9 @@ def parse_source(uri: str) -> Source:
     if half_at(uri) is not None:
         raise _malformed(uri, f"it {HALF_PAIR}")
     if scheme == "hf":
-        return _parse_hub(uri, rest)
+        return _parse_hub(uri, location)
     if scheme == "pypi":
-        return _parse_pypi(uri, rest)
+        return _parse_pypi(uri, location)
     raise _malformed(uri, f"there is no source {scheme + '://'!r}")
 
 
@@ -88,8 +88,8 @@ def base_name(source: Source) -> str:
             return path.name
 
 
-def _parse_hub(uri: str, rest: str) -> HubSource:
-    match = _HUB.fullmatch(rest)
+def _parse_hub(uri: str, location: str) -> HubSource:
+    match = _HUB.fullmatch(location)
     if not match:
         raise _malformed(uri, "it does not name org/repo")
     revision, file = match["revision"], match["file"]
@@ -99,10 +99,10 @@ def _parse_hub(uri: str, rest: str) -> HubSource:
     return HubSource(match["repo"], unquote(revision) if revision else None, file)
 
 
-def _parse_pypi(uri: str, rest: str) -> PypiSource:
-    match = _PYPI.fullmatch(rest)
+def _parse_pypi(uri: str, location: str) -> PypiSource:
+    match = _PYPI.fullmatch(location)
     if not match:
-        problem = "its path inside the wheel is missing" if "==" in rest else "its version is not pinned with =="
+        problem = "its path inside the wheel is missing" if "==" in location else "its version is not pinned with =="
         raise _malformed(uri, problem)
     package, version, member = match["package"], match["version"], match["member"]
     _check_inner_path(uri, member)

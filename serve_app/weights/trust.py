@@ -30,7 +30,7 @@ _OWN_CLASSES = "sentence_transformers."
 def check_trust(folder: Path, trust: WeightsTrust) -> None:
     """Raise WeightsError, which names the file and the option, if loading the folder could run code from it.
 
-    Pickles beside safetensors are no fault: the loaders are told to read the latter.
+    Pickles beside safetensors are allowed: the loaders are told to read the latter.
     """
     if trust == "data" and folder.is_dir() and (fault := next(_faults(folder), None)):
         raise WeightsError(
@@ -47,7 +47,7 @@ def _faults(folder: Path) -> Iterator[str]:
             if _MODULE.fullmatch(file.name):
                 yield f"{name} is a Python module of its own"
             elif file.name.endswith("config.json") or file.name == "modules.json":
-                yield from (f"{name} names {what}" for what in _code_in(file))
+                yield from (f"{name} names {code}" for code in _code_in(file))
         suffixes = {file.suffix for file in files}
         if ".safetensors" not in suffixes:
             pickled = (file for file in files if file.suffix in _PICKLED)
@@ -83,4 +83,4 @@ def _json(file: Path) -> Any:
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return None  # its reader says so
+        return None  # the loader that reads the file raises the error

@@ -12,7 +12,7 @@ from serve_app.cli.main import app
 from serve_app.config import AppConfig
 from serve_app.errors import ConfigError
 from serve_app.planning.capacity import Capacity, assume, capacity
-from serve_app.planning.simulation import AskedTier, CpuCosts
+from serve_app.planning.simulation import CpuCosts, TierCalls
 from serve_app.planning.speeds import speeds_of
 
 COSTS = CpuCosts(proxy_s=0.004, router_s=0.002, router_call_s=0.002, scorer_s=0.001)
@@ -81,10 +81,10 @@ def test_a_carried_answer_is_no_work_but_is_compared() -> None:
     router_s = 0.002 + 0.002 * (1 + 2 * 0.25 + 0.25**2 + 0.25**3)
     assert {s.name: s.carries_rps for s in found.stations}["Router"] == pytest.approx(1 / router_s)
     assert found.fleet.tiers == (
-        AskedTier(("a",)),
-        AskedTier(("b",), scored=True),
-        AskedTier((), scored=True),
-        AskedTier(("t",)),
+        TierCalls(("a",)),
+        TierCalls(("b",), scored=True),
+        TierCalls((), scored=True),
+        TierCalls(("t",)),
     )
 
 
@@ -100,7 +100,7 @@ def test_adapters_are_work_for_their_base() -> None:
     assert (base.name, base.visits, base.carries_rps, base.replicas) == ("a", 2.25, pytest.approx(50), 65)
     assert base.breaks_rps == pytest.approx(22.2, abs=0.1)
     assert [s.name for s in found.stations] == ["a", "Scorer", "Router", "HTTP proxy"]
-    assert found.fleet.tiers == (AskedTier(("a", "a"), scored=True), AskedTier(("a",)))
+    assert found.fleet.tiers == (TierCalls(("a", "a"), scored=True), TierCalls(("a",)))
 
 
 def test_latencies_of_a_fleet_without_load() -> None:

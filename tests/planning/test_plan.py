@@ -161,11 +161,13 @@ def test_autoscaling_from_zero() -> None:
     assert [plan.totals(when)["GPU"] for when in ("min", "initial", "max")] == [1, 2, 11]
     fit = on(plan, {"CPU": 8, "GPU": 8})
     assert fit.impossible == ()
-    assert fit.warnings == ("at max_replicas it needs 11 GPUs (m: 3, t: 8), the cluster has 8: the rest would wait",)
+    assert fit.warnings == (
+        "at max_replicas it needs 11 GPUs (m: 3, t: 8), the cluster has 8: the remaining replicas would wait",
+    )
     assert fit.places["t"] == ()
     # Four GPUs would do to start, but then no target could ever come beside one member.
     assert on(plan, {"CPU": 8, "GPU": 4}).impossible == (
-        "it needs 5 GPUs for one replica of 't' beside the least of the rest (m: 1, t: 4), the cluster has 4",
+        "it needs 5 GPUs for one replica of 't' beside the least of the others (m: 1, t: 4), the cluster has 4",
     )
 
 
@@ -175,8 +177,8 @@ def test_nodes_that_may_come() -> None:
     fit = fits(plan, none_yet)
     assert fit.impossible == ()
     assert fit.warnings == (
-        "no node can hold a bundle of 't': 0.1 CPUs, 4 GPUs: the rest waits for nodes to be added",
-        "it needs 8 GPUs (t: 8), the cluster has 0: the rest waits for nodes to be added",
+        "no node can hold a bundle of 't': 0.1 CPUs, 4 GPUs: the remaining replicas wait for nodes to be added",
+        "it needs 8 GPUs (t: 8), the cluster has 0: the remaining replicas wait for nodes to be added",
     )
     assert fit.places["t"] == ((), ())
     one = NodeGroup("gpu", {"CPU": 8, "GPU": 4}, count=0, max_count=1)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from serve_app.engines.replay.gpu_model import BatchSpeed
-from serve_app.planning.simulation import AskedTier, Clock, CpuCosts, Fleet, Load, ModelFleet, Servers, simulate
+from serve_app.planning.simulation import Clock, CpuCosts, Fleet, Load, ModelFleet, Servers, TierCalls, simulate
 
 FREE = CpuCosts(0, 0, 0, 0)
 
@@ -60,7 +60,7 @@ def fleet(deferral_rate: float, costs: CpuCosts = FREE, replicas: int = 1) -> Fl
             "b": ModelFleet(BatchSpeed(step_s=0.5), 64, replicas),
             "t": ModelFleet(slow, 64, replicas),
         },
-        tiers=(AskedTier(("a", "b"), scored=True), AskedTier(("t",))),
+        tiers=(TierCalls(("a", "b"), scored=True), TierCalls(("t",))),
         deferral_rates=(deferral_rate,),
         costs=costs,
     )
@@ -69,7 +69,7 @@ def fleet(deferral_rate: float, costs: CpuCosts = FREE, replicas: int = 1) -> Fl
 def test_a_tier_of_carried_answers_takes_the_time_of_the_scorer() -> None:
     """a and b in 2 s, then their answers are only compared again, then t: 4 s."""
     costs = CpuCosts(proxy_s=0, router_s=0, router_call_s=0, scorer_s=0.25)
-    tiers = (AskedTier(("a", "b"), scored=True), AskedTier((), scored=True), AskedTier(("t",)))
+    tiers = (TierCalls(("a", "b"), scored=True), TierCalls((), scored=True), TierCalls(("t",)))
     for rates, seconds in (((1, 0), 2.5), ((1, 1), 6.5)):
         ladder = replace(fleet(0, costs), tiers=tiers, deferral_rates=rates)
         assert [time_s for _, time_s in simulate(ladder, Load(0, 0, 4, requests=2, concurrent=1)).latencies_s] == [
@@ -111,19 +111,19 @@ GPU = BatchSpeed(step_s=0.01, sequence_s=0.001, prompt_token_s=0.0002)
 @pytest.mark.parametrize("rps", [0.5, 3])
 def test_a_gpus_mean_latency_is_near_the_formula(rps: float) -> None:
     found = simulate(
-        Fleet({"t": ModelFleet(GPU, 256)}, (AskedTier(("t",)),), (), FREE), Load(rps, 100, 100, requests=4000)
+        Fleet({"t": ModelFleet(GPU, 256)}, (TierCalls(("t",)),), (), FREE), Load(rps, 100, 100, requests=4000)
     )
     assert found.mean_s() == pytest.approx(GPU.latency_s(rps, 100, 100), rel=0.03)
 
 
 def test_choosing_the_emptier_of_two_replicas_is_better_than_the_formula_but_no_wonder() -> None:
     found = simulate(
-        Fleet({"t": ModelFleet(GPU, 256, 4)}, (AskedTier(("t",)),), (), FREE), Load(12, 100, 100, requests=4000)
+        Fleet({"t": ModelFleet(GPU, 256, 4)}, (TierCalls(("t",)),), (), FREE), Load(12, 100, 100, requests=4000)
     )
     assert GPU.latency_s(0, 100, 100) < found.mean_s() < GPU.latency_s(3, 100, 100)
 
 
 def test_clients_that_wait_find_the_most_a_gpu_carries() -> None:
-    alone = Fleet({"t": ModelFleet(GPU, 8)}, (AskedTier(("t",)),), (), FREE)
+    alone = Fleet({"t": ModelFleet(GPU, 8)}, (TierCalls(("t",)),), (), FREE)
     found = simulate(alone, Load(0, 50, 20, requests=2000, concurrent=32))
     assert found.rps == pytest.approx(GPU.peak_rps(8, 50, 20), rel=0.02)
