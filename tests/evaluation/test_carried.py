@@ -119,7 +119,7 @@ def test_two_of_three_members_pay_for_a_pair_of_three_or_for_two_of_three_encodi
     [computed] = data.replay.similarities.values()
     computed[signal] = replace(computed["exact"], device_s=12.0)
     two = replace(view_of(data).tiers[0], models=("a", "b"), signal=signal)
-    assert data.tier_cost(two, asked=("a", "b"))["device_s"] == [seconds]
+    assert data.tier_cost(two, asked_models=("a", "b"))["device_s"] == [seconds]
 
 
 TEXTS = st.sampled_from(["x", "y"])

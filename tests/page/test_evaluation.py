@@ -160,7 +160,7 @@ def test_a_line_that_is_wrong_is_named(patient: Browser, served: Served, tmp_pat
     opened(browser, served, path)
     assert browser.text(".fault-card") == (
         "r.jsonl cannot be shown\n\n"
-        "records:4: not a line of records: kind: 'sample' is none of header, example, answer."
+        "records:4: not a line of records: kind: must be header, example or answer, not 'sample'."
     )
 
 

@@ -81,11 +81,13 @@ class CascadeView:
         In those units of `target_cost` in which all are known. A model of several tiers costs nothing but in the first.
         """
         costs: list[Costs] = []
-        asked: set[str] = set()
+        asked_models: set[str] = set()
         for tier in (*tiers, self.tiers[-1]):
-            costs.append(self.dataset.tier_cost(tier, asked))
-            asked.update(tier.models)
-        available = {unit: [cost for each in costs if (cost := each[unit]) is not None] for unit in self.target_cost}
+            costs.append(self.dataset.tier_cost(tier, asked_models))
+            asked_models.update(tier.models)
+        available = {
+            unit: [cost for tier_cost in costs if (cost := tier_cost[unit]) is not None] for unit in self.target_cost
+        }
         return {unit: columns for unit, columns in available.items() if len(columns) == len(costs)}
 
     def unit(self, tiers: Sequence[Tier]) -> Unit:

@@ -106,17 +106,17 @@ class Dataset:
         return [index[(shares >= low) & (shares < high)] for low, high in pairwise([0.0, *edges, 1.0])]
 
     def kinds(self, signal: str) -> set[str]:
-        """Return the kinds of all signals that `signal` compares texts by; none if it is token-level."""
+        """Return the kinds of all signals that `signal` compares texts by; empty if it is token-level."""
         return {plain.kind for plain in plain_signals(self.config, [signal]).values()}
 
-    def tier_cost(self, tier: Tier, asked: Collection[str] = ()) -> Costs:
+    def tier_cost(self, tier: Tier, asked_models: Collection[str] = ()) -> Costs:
         """Return what a tier costs every request that gets to it, (n,) for each unit, or None if unknown.
 
-        `asked`: the models of the tiers before it, whose answers are carried over and cost nothing again. The scorer is
-        included.
+        `asked_models`: those of the tiers before it, whose answers are carried over and cost nothing again. The cost
+        includes the scorer.
         """
         nothing = np.zeros(len(self))
-        members = [self.costs[model] for model in tier.models if model not in asked]
+        members = [self.costs[model] for model in tier.models if model not in asked_models]
         scoring = self._scoring_cost(tier)
         spent = {unit: total([nothing, *(cost[unit] for cost in members), scoring[unit]]) for unit in UNITS}
         latencies = [latency for cost in members if (latency := cost["latency_s"]) is not None]
@@ -142,7 +142,7 @@ class Dataset:
     def scoring_shares(
         self, signal: str | None, view: View | None, texts: int, since: int = 0
     ) -> list[tuple[Similarities, float]]:
-        """Return what was computed for a signal, and which share of it comparing some texts of an example takes.
+        """Return what was computed for a signal, and the share of it that comparing some texts of an example takes.
 
         The first `since` texts have been compared before.
         """
@@ -155,7 +155,7 @@ class Dataset:
 
 
 def _work(signal: SignalConfig, texts: int) -> int:
-    """Return what the cost of comparing some texts is proportional to: the texts if each is encoded, else the pairs."""
+    """Return the number to which the cost of comparing texts is proportional: texts if each is encoded, else pairs."""
     return texts if signal.encodes_texts else texts * (texts - 1)
 
 

@@ -1,4 +1,4 @@
-"""What of a cascade's signals is measured on examples: z-scores of confidences, and the weights of a blend."""
+"""Fits a cascade's signals on examples: z-scores of confidences, and the weights of a blend."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

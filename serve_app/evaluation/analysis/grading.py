@@ -39,7 +39,7 @@ def groups(
     check_labels(options.metrics or (), _labels(examples))
     catalogue = MetricCatalogue(config, records.score_names)
     plain = {signal.kind for signal in plain_signals(config, signals).values()}
-    made = []
+    graded_groups = []
     for name, index in indices.items():
         graded = [examples[k] for k in index]
         scored = _scores_of_all(records, [rows[k] for k in index], answers)
@@ -50,21 +50,23 @@ def groups(
         columns = {model: [column[k] for k in index] for model, column in answers.items()}
         quality = {}
         for metric in metrics:
-            if catalogue.given(metric):
-                values = {model: _given(records, metric, model, [rows[k] for k in index]) for model in columns}
+            if catalogue.is_score(metric):
+                values = {
+                    model: _recorded_scores(records, metric, model, [rows[k] for k in index]) for model in columns
+                }
             else:
                 values = qualities(catalogue.build(metric), graded, columns)
             quality[metric] = {model: _spread(column, index, len(examples)) for model, column in values.items()}
         kinds = {metric: frozenset({catalogue.kind(metric)}) for metric in metrics}
         binary = frozenset(metric for metric in metrics if catalogue.binary(metric))
-        made.append(Group(name, metrics, np.array(index, dtype=np.intp), quality, binary, kinds))
-    yield from made
-    if len(made) > 1:
-        yield _pooled(made)
+        graded_groups.append(Group(name, metrics, np.array(index, dtype=np.intp), quality, binary, kinds))
+    yield from graded_groups
+    if len(graded_groups) > 1:
+        yield _pooled(graded_groups)
 
 
 def _labels(examples: Sequence[Example]) -> set[str]:
-    """Return what a user may call examples: their tasks, their data sets, or those names without what follows."""
+    """Return the labels by which a user may name examples: tasks, and data sets with and without a suffix."""
     data_sets = {data_set(example) for example in examples}
     short = (re.split(r"[ .]", name, maxsplit=1)[0] for name in data_sets)
     return {*(example.task for example in examples), *data_sets, *short}
@@ -93,8 +95,8 @@ def _metrics(
     official = (metrics for name, metrics in OFFICIAL_METRICS.items() if name in labels)
     own = next(official, tuple(dict.fromkeys(metric for task in tasks for metric in TASKS[task].metrics)))
     names = requested or catalogue.own_for(labels) or own
-    if len(names) == 1 and not catalogue.given(names[0]) and catalogue.build(names[0]).kind in kinds:
-        return (*names, *[other for other in own if other != names[0]][:1])
+    if len(names) == 1 and not catalogue.is_score(names[0]) and catalogue.build(names[0]).kind in kinds:
+        return (*names, *[metric for metric in own if metric != names[0]][:1])
     return names
 
 
@@ -109,7 +111,7 @@ def _scores_of_all(records: Records, rows: Sequence[int], models: Iterable[str])
     return tuple(sorted(names))
 
 
-def _given(records: Records, name: str, model: str, rows: Sequence[int]) -> list[float]:
+def _recorded_scores(records: Records, name: str, model: str, rows: Sequence[int]) -> list[float]:
     """Return a score of a model's answers to some examples; 0 for a failure.
 
     Raises DataError if an answer lacks it.
@@ -142,7 +144,7 @@ def _pooled(groups: Sequence[Group]) -> Group:
                 column[group.index] = group.quality[metric][model][group.index]
         name = " / ".join(dict.fromkeys(metrics))
         quality[name] = columns
-        kinds[name] = frozenset().union(*(group.kinds[it] for group, it in zip(groups, metrics, strict=True)))
+        kinds[name] = frozenset().union(*(group.kinds[metric] for group, metric in zip(groups, metrics, strict=True)))
         if all(metric in group.binary for group, metric in zip(groups, metrics, strict=True)):
             binary.add(name)
     return Group(POOLED, tuple(quality), index, quality, frozenset(binary), kinds)

@@ -23,7 +23,7 @@ class Result:
 
 
 def plain(value: object) -> Any:
-    """Return a value of a result as JSON has it: an interval as [estimate, low, high], keys of mappings as strings."""
+    """Return a value of a result as a JSON value: an interval as [estimate, low, high], keys of mappings as strings."""
     match value:
         case None | bool() | int() | str():
             return value

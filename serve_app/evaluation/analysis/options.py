@@ -86,8 +86,8 @@ def _with_tier_signals(config: AppConfig, signals: Sequence[str] | None) -> AppC
 def _scored_by(id_: str, cascade: CascadeConfig, signals: Sequence[str]) -> CascadeConfig:
     *members, target = cascade.tiers
     if len(signals) != len(members):
-        each = f"one for each tier but the target, {len(members)} in all"
-        raise DataError(f"--signal: {id_!r} needs {each}; got {', '.join(signals)}.")
+        requirement = f"one for each tier but the target, {len(members)} in all"
+        raise DataError(f"--signal: {id_!r} needs {requirement}; got {', '.join(signals)}.")
     tiers = [tier.model_copy(update={"signal": name}) for tier, name in zip(members, signals, strict=True)]
     return cascade.model_copy(update={"tiers": [*tiers, target]})
 
@@ -95,15 +95,17 @@ def _scored_by(id_: str, cascade: CascadeConfig, signals: Sequence[str]) -> Casc
 def _with_stand_in(config: AppConfig, signal: str) -> AppConfig:
     """Return the config with a signal that decides if the scorer fails; its threshold is to be found."""
     if signal not in (lexical := config.lexical()):
-        raise SignalError(f"--stand-in: {signal!r} is no signal that the router computes. {choices(signal, lexical)}")
+        raise SignalError(
+            f"--stand-in: {signal!r} is not a signal that the router computes. {choices(signal, lexical)}"
+        )
     cascades = {}
     for id_, cascade in config.cascades.items():
-        first, *others = cascade.tiers
-        if len(others) != 1 or first.signal is None or config.all_signals()[first.signal].token_level:
+        first, *later_tiers = cascade.tiers
+        if len(later_tiers) != 1 or first.signal is None or config.all_signals()[first.signal].token_level:
             raise DataError(f"--stand-in: {id_!r} needs one tier before the target, with a signal that compares texts.")
         stand_in = StandInConfig(signal=signal, threshold=0)
         cascades[id_] = cascade.model_copy(
-            update={"tiers": [first.model_copy(update={"on_scorer_failure": stand_in}), *others]}
+            update={"tiers": [first.model_copy(update={"on_scorer_failure": stand_in}), *later_tiers]}
         )
     return config.model_copy(update={"cascades": cascades})
 

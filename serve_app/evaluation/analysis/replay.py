@@ -21,7 +21,7 @@ from serve_app.evaluation.statistics.curves import Floats, Integers
 from serve_app.signals import ChowConfig, CompositeScorer, SignalConfig, confidence
 
 EVERYTHING = 1e9
-"""A finite threshold above every score, and with the other sign below: configs hold no infinities."""
+"""A finite threshold above every score; negated, one below every score. Configs hold no infinities."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,7 +38,7 @@ class TierScores:
     selected: Integers
 
     def take(self, values: Floats, otherwise: float = 0.0) -> Floats:
-        """Return (n,): of (m, n) values of the tier's members those of the selected answers."""
+        """Return the values of the selected answers, (n,), from the (m, n) values of the tier's members."""
         columns = np.arange(len(self.selected))
         return np.where(self.selected < 0, otherwise, values[self.selected, columns])
 
@@ -76,10 +76,10 @@ class Replay:
 
         What was measured is shared: it is of plain signals, and of confidences before their normalisation.
         """
-        other = Replay(self._records, self._rows, self._members, config)
-        other.similarities, other._texts = self.similarities, self._texts
-        other._answers, other._confidences = self._answers, self._confidences
-        return other
+        replay = Replay(self._records, self._rows, self._members, config)
+        replay.similarities, replay._texts = self.similarities, self._texts
+        replay._answers, replay._confidences = self._answers, self._confidences
+        return replay
 
     def answers(self, model: str) -> list[Answer]:
         """Return the model's n answers, without their log-probabilities."""
@@ -93,7 +93,7 @@ class Replay:
         return [Prompt(self._records.messages(row)) for row in self._rows]
 
     def texts(self, model: str, view: View | None) -> list[str]:
-        """Return what of the model's n answers is compared under a view; the empty text for a failure."""
+        """Return the texts of the model's n answers that a view compares; the empty text for a failure."""
         if (model, view) not in self._texts:
             self._texts[model, view] = [compared(answer, view) for answer in self.answers(model)]
         return self._texts[model, view]

@@ -17,7 +17,9 @@ OPTIONS = {STAND_IN: "--stand-in", SHED: "--shed"}
 def with_problems(calibrated: CalibrationResult, alternatives: Mapping[str, CalibrationResult]) -> CalibrationResult:
     """Return a calibration whose goal counts as missed if one of its alternatives misses its own."""
     problems = [] if calibrated.problem is None else [calibrated.problem]
-    problems += [f"{OPTIONS[name]}: {other.problem}" for name, other in alternatives.items() if other.problem]
+    problems += [
+        f"{OPTIONS[name]}: {alternative.problem}" for name, alternative in alternatives.items() if alternative.problem
+    ]
     return replace(calibrated, problem=" ".join(problems) or None)
 
 
@@ -40,16 +42,16 @@ def stand_in_of(alternatives: Mapping[str, CalibrationResult]) -> StandIn | None
     return StandIn(tier.signal, threshold)
 
 
-def alternative_json(other: CalibrationResult) -> Body:
+def alternative_json(alternative: CalibrationResult) -> Body:
     """Return an alternative's part of the JSON body."""
-    return {**other.to_json(), "problem": other.problem, **other.report.to_json()}
+    return {**alternative.to_json(), "problem": alternative.problem, **alternative.report.to_json()}
 
 
-def alternative_sentences(name: str, other: CalibrationResult) -> Iterator[str]:
+def alternative_sentences(name: str, alternative: CalibrationResult) -> Iterator[str]:
     """Yield lines for the terminal; of a goal that is not met, what comes nearest to it."""
-    report, test = other.report, other.report.on_test
+    report, test = alternative.report, alternative.report.on_test
     signals = " and ".join(dict.fromkeys(tier.signal or "" for tier in report.tiers))
-    thresholds, several = in_words(other.thresholds), "s" if len(other.thresholds) > 1 else ""
+    thresholds, several = in_words(alternative.thresholds), "s" if len(alternative.thresholds) > 1 else ""
     relation, label = (", for", f"Threshold{several}") if report.met else (" and does not meet", "The nearest")
     yield f"{CIRCUMSTANCES[name]}, {signals} decides{relation} the goal: {report.goal}. {label}: {thresholds}."
     quality = "" if test.quality is None else f". Its quality: {number(test.quality.quality)}"

@@ -70,7 +70,7 @@ def bound_by_test(
 def _losses(
     view: CascadeView, candidates: Sequence[Candidate], goal: Goal
 ) -> tuple[Bounds, float, list[Floats], Floats]:
-    """Return what a goal bounds and by how much, then the (n,) losses of each tier's answers and of the target's."""
+    """Return what a goal bounds, the bound, and the (n,) losses of each tier's answers and of the target's."""
     nothing = np.zeros(len(view.dataset))
     if goal.label_free:
         assert goal.risk is not None

@@ -39,7 +39,7 @@ from serve_app.evaluation.statistics.risk import RiskBound
 from serve_app.evaluation.statistics.thresholds import Calibration, best_for_budget, for_budget, for_quality, for_rates
 
 LEVEL = 0.95
-"""Of all intervals."""
+"""Confidence level of all intervals."""
 
 
 def calibrate(
@@ -90,7 +90,7 @@ def _agreements(candidate: Candidate, part: Integers) -> Histogram:
 
 
 def _problem(calibration: Calibration | RiskBound, share: float) -> str | None:
-    """Return why the goal is not met, or None; if more examples would do, also how many records have so many."""
+    """Return why the goal is not met, or None; if more examples would meet it, with the number of records needed."""
     records = _records_needed(calibration, share) if isinstance(calibration, RiskBound) else None
     if calibration.problem is None or records is None:
         return calibration.problem
@@ -127,7 +127,7 @@ def scored_tiers(dataset: Dataset, *, stand_in: bool = False) -> tuple[CascadeVi
 
 
 def _check_recorded(tiers: Sequence[Tier], goal: Goal) -> None:
-    """Raise ConfigError if answers would arrive in an order that decides what the goal is about: records have none."""
+    """Raise ConfigError if the goal depends on the order in which answers arrive, which records do not have."""
     for number, tier in enumerate(tiers):
         if tier.decides_by_arrival:
             raise ConfigError(
@@ -229,9 +229,9 @@ def _quality(view: CascadeView, candidates: Sequence[Candidate], by: Integers, t
     )
 
 
-def _share(those: npt.NDArray[np.bool_]) -> Interval:
-    """Return the share of examples that are true, with its Clopper-Pearson interval."""
-    count, n = int(those.sum()), len(those)
+def _share(mask: npt.NDArray[np.bool_]) -> Interval:
+    """Return the share of examples for which `mask` is true, with its Clopper-Pearson interval."""
+    count, n = int(mask.sum()), len(mask)
     return Interval(count / n, *binomial_interval(count, n, LEVEL), LEVEL)
 
 

@@ -64,7 +64,7 @@ class CalibrationRun:
             "id": self.id,
             **self.calibrated.to_json(),
             "problem": self.calibrated.problem,
-            **{name: alternative_json(other) for name, other in self.alternatives.items()},
+            **{name: alternative_json(alternative) for name, alternative in self.alternatives.items()},
             **self.calibrated.report.to_json(),
             "signals": {name: signal.model_dump(mode="json") for name, signal in self.fitted.items()},
             "user_config": self.user_config,
@@ -110,8 +110,8 @@ class CalibrationRun:
             yield f"Put it into force: RAY_AUTH_MODE=token serve deploy {self.output}"
 
     def _alternatives(self) -> Iterator[str]:
-        for name, other in self.alternatives.items():
-            yield from alternative_sentences(name, other)
+        for name, alternative in self.alternatives.items():
+            yield from alternative_sentences(name, alternative)
 
     def _on_test(self) -> Iterator[str]:
         """Yield what the thresholds do on other examples."""
@@ -159,8 +159,8 @@ def run(
         dataset = load_dataset(records, options)
     else:
         assert options.cascades is not None
-        both, ids = joined(records, fit_records, options.cascades[0])
-        dataset = apart(load_dataset(both, options), ids)
+        all_records, ids = joined(records, fit_records, options.cascades[0])
+        dataset = apart(load_dataset(all_records, options), ids)
     signals: dict[str, AnySignalConfig] = {}
     if fit:
         choose, *_ = dataset.parts(np.arange(len(dataset)), CHOOSE)

@@ -25,7 +25,7 @@ from serve_app.files.whole_file import whole_file, write_protected
 from serve_app.signals import AnySignalConfig, is_token_level
 
 SIGNED = ("data_sha256", "models_sha256", "prompts_sha256", "seed", "version")
-"""What a calibration in a config says of its source."""
+"""Fields of the source that a calibration in a config repeats."""
 MEASURED = ("device_s", "latency_s")
 """Units of cost that the scorer's seconds count in."""
 IMPORT_PATH = "serve_app.app:build_app"
@@ -38,8 +38,8 @@ def identity(
 
     Shares of cost that hold the scorer's seconds, which are measured anew each time, are no part of it.
     """
-    others = {name: _content(other) for name, other in (alternatives or {}).items()}
-    content = {**_content(calibrated), "source": source.to_json(), **others}
+    alternative_contents = {name: _content(alternative) for name, alternative in (alternatives or {}).items()}
+    content = {**_content(calibrated), "source": source.to_json(), **alternative_contents}
     return f"{calibrated.report.cascade}-{hashlib.sha256(canonical(content)).hexdigest()[:12]}"
 
 
@@ -219,17 +219,17 @@ def _check_signal(
             )
 
 
-def _differing(config: BaseModel, other: BaseModel) -> str | None:
-    """Return the first option that differs, of those that can change an answer or a score, or None."""
-    operational = operational_options(type(config)) | operational_options(type(other))
-    ours, theirs = config.model_dump(exclude=operational), other.model_dump(exclude=operational)
+def _differing(config: BaseModel, reference: BaseModel) -> str | None:
+    """Return the first option that differs from `reference` and can change an answer or a score, or None."""
+    operational = operational_options(type(config)) | operational_options(type(reference))
+    ours, theirs = config.model_dump(exclude=operational), reference.model_dump(exclude=operational)
     if ours.get("sha256") and ours["sha256"] == theirs.get("sha256"):
         theirs["weights"] = ours["weights"]  # the same file from another source
     return next((option for option in ours | theirs if ours.get(option) != theirs.get(option)), None)
 
 
 def _about(signal: AnySignalConfig, models: Sequence[str]) -> AnySignalConfig:
-    """Return the signal with the z-scores of these models only: the others score nothing here."""
+    """Return the signal with the z-scores of these models only; other models are not scored here."""
     if is_token_level(signal):
         zscores = {name: zscore for name, zscore in signal.zscores.items() if name in models}
         return signal.model_copy(update={"zscores": zscores})
@@ -246,11 +246,11 @@ def _beside(served: AnySignalConfig | None, fitted: AnySignalConfig) -> AnySigna
 def _check_unused(served: AppConfig, fitted: dict[str, AnySignalConfig], id_: str, config: Path | None) -> None:
     """Raise ConfigError if a fitted signal changes for another cascade, whose threshold was for the old one."""
     signals = served.all_signals()
-    for other, cascade in served.cascades.items():
-        for tier in cascade.tiers if other != id_ else ():
+    for other_id, cascade in served.cascades.items():
+        for tier in cascade.tiers if other_id != id_ else ():
             for name in (signals.uses(tier.signal) if tier.signal else set()) & fitted.keys():
                 if _differing(_about(signals[name], tier.models), _about(fitted[name], tier.models)):
                     raise ConfigError(
-                        f"{config}: the cascade {other!r} uses the signal {name!r}, too, and its threshold would no "
+                        f"{config}: the cascade {other_id!r} uses the signal {name!r}, too, and its threshold would no "
                         f"longer fit: give {id_!r} a signal of its own."
                     )

@@ -44,7 +44,7 @@ def joined(records: Records, path: Path, cascade: str) -> tuple[Records, frozens
 def apart(dataset: Dataset, ids: Set[str]) -> Dataset:
     """Return the data set with its parts cut so that `ids` are to choose and to test on, all others to calibrate on."""
     fit = np.array([example.id in ids for example in dataset.examples])
-    others = CHOOSE + dataset.shares * (CALIBRATE - CHOOSE)
+    calibration_shares = CHOOSE + dataset.shares * (CALIBRATE - CHOOSE)
     halves = dataset.shares * CHOOSE * 2
     halves = np.where(halves < CHOOSE, halves, halves + CALIBRATE - CHOOSE)
-    return replace(dataset, shares=np.where(fit, halves, others))
+    return replace(dataset, shares=np.where(fit, halves, calibration_shares))

@@ -1,4 +1,4 @@
-"""What a user may want of a cascade's thresholds."""
+"""Goals of a calibration: what a user can require of a cascade's thresholds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -70,7 +70,9 @@ class Goal:
 
     def _values(self) -> dict[str, tuple[float, ...] | None]:
         single = {"budget": self.budget, "quality": self.quality, "risk": self.risk}
-        return {"deferral-rate": self.rates} | {name: None if it is None else (it,) for name, it in single.items()}
+        return {"deferral-rate": self.rates} | {
+            name: None if value is None else (value,) for name, value in single.items()
+        }
 
     @property
     def labelled(self) -> bool:
@@ -90,9 +92,11 @@ class Goal:
     def check(self, tiers: int) -> None:
         """Raise ConfigError if the goal is deferral rates and there is not one for each of `tiers` tiers."""
         if self.rates is not None and len(self.rates) != tiers:
-            each = "one share" if tiers == 1 else f"{tiers} shares, one for each tier but the target"
+            requirement = "one share" if tiers == 1 else f"{tiers} shares, one for each tier but the target"
             example = " ".join(f"--deferral-rate {0.5 / 2**k:g}" for k in range(tiers))
-            raise ConfigError(f"--deferral-rate: this cascade needs {each}, as in {example}; got {len(self.rates)}.")
+            raise ConfigError(
+                f"--deferral-rate: this cascade needs {requirement}, as in {example}; got {len(self.rates)}."
+            )
 
     def __str__(self) -> str:
         if self.rates is not None:

@@ -1,4 +1,4 @@
-"""What a calibration leaves in a config that is not for its goal, and what of it has no effect there."""
+"""Warnings about a calibrated config: what in it was not calibrated for the goal, and what has no effect."""
 
 from collections.abc import Collection, Iterator
 

@@ -9,7 +9,7 @@ from serve_app.evaluation.statistics.bootstrap import Interval
 
 
 def in_words(thresholds: Sequence[float]) -> str:
-    """Return the tiers' thresholds; those beyond every score as what they do."""
+    """Return the tiers' thresholds; one beyond every score is described by its effect."""
     extremes = {-EVERYTHING: "accept every answer", EVERYTHING: "defer every request"}
     return ", ".join(extremes.get(threshold, f"{threshold:.6g}") for threshold in thresholds)
 

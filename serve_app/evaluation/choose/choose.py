@@ -29,11 +29,11 @@ from serve_app.evaluation.statistics.search import (
 )
 
 MOST_MEMBERS = 8
-"""255 subsets; more would take hours, and nobody serves them."""
+"""Limit of members: 255 subsets; more would take hours."""
 MOST_CASCADES = 10_000
-"""Of several tiers: with 1,000 examples so many take half a minute."""
+"""Limit of cascades of several tiers: with 1,000 examples so many take half a minute."""
 MOST_LADDERS = 1_000
-"""Of one tier's members: with 1,000 examples so many take a minute."""
+"""Limit of ladders of one tier's members: with 1,000 examples so many take a minute."""
 
 
 def tiers(
@@ -49,8 +49,8 @@ def tiers(
         available = [model for tier in several for model in tier]
         if unknown := next((model for model in members or () if model not in available), None):
             raise DataError(f"No tier before the target has a member {unknown!r}. {choices(unknown, available)}")
-        left = (tuple(m for m in tier if m != last[0] and (not members or m in members)) for tier in several)
-        return tuple(dict.fromkeys(filter(None, left))), last[0]
+        candidates = (tuple(m for m in tier if m != last[0] and (not members or m in members)) for tier in several)
+        return tuple(dict.fromkeys(filter(None, candidates))), last[0]
     target = target or last[0]
     return (tuple(members or (model for model in records.models if model != target)),), target
 
@@ -63,7 +63,7 @@ def find(
     `budget` is a share of the target's mean cost. `progress` counts the cascades tried.
 
     They are the quarters that a calibration chooses and tests on: the half that it is found on has had no part in the
-    choice. The dataset has one cascade of all members. Raises DataError where costs are not known.
+    choice. The dataset has one cascade of all members. Raises DataError if costs are not known.
     """
     [id_] = dataset.config.cascades
     group = dataset.groups[-1]
@@ -136,7 +136,7 @@ def combinations(view: CascadeView, chows: Chows, unit: Unit) -> tuple[list[Spec
 
 
 def _is_tried(spec: Spec, tier: Tier, chows: Chows) -> bool:
-    """Return whether a way to build a tier is one to try. Samples of one model are alike: only the first are."""
+    """Return whether to try a way to build a tier. Samples of one model are alike, so only the first are tried."""
     return measured(spec, chows) and are_first(spec.members, tier.models)
 
 

@@ -1,4 +1,4 @@
-"""The tiers that `choose` tries on the records: scored, and priced for what earlier tiers have not asked."""
+"""The tiers that `choose` tries on the records: scored, and priced without models that earlier tiers have asked."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -22,7 +22,7 @@ TOKEN_LEVEL = ("chow_sum", "chow_avg")
 
 
 def chows_of(view: CascadeView) -> Chows:
-    """Return the token-level signals with z-scores fitted on `view.fit`; none if no member has log-probabilities."""
+    """Return the token-level signals with z-scores fitted on `view.fit`; empty if no member has log-probabilities."""
     fitted: dict[str, ChowConfig] = {}
     for model in dict.fromkeys(model for tier in view.tiers[:-1] for model in tier.models):
         try:
@@ -53,22 +53,24 @@ class TierBuilder:
 
     def cascade(self, specs: Specs) -> tuple[list[RecordedTier], RecordedTarget] | None:
         """Return the tiers before the target, and the target, as the search takes them; None if a cost is unknown."""
-        asked: frozenset[str] = frozenset()
+        asked_models: frozenset[str] = frozenset()
         tiers = []
         for spec in specs:
             candidate = self._candidate(spec)
-            cost = self._cost(spec, asked.intersection(spec.members))
+            cost = self._cost(spec, asked_models.intersection(spec.members))
             if cost is None:
                 return None
             tiers.append(RecordedTier(candidate.scored.scores, self._selected[spec], cost))
-            asked = asked.union(spec.members)
+            asked_models = asked_models.union(spec.members)
         target = self._view.target
         return tiers, RecordedTarget(self._view.quality(target), self._view.target_cost[self._unit])
 
-    def _cost(self, spec: Spec, asked: frozenset[str]) -> Floats | None:
-        if (spec, asked) not in self._costs:
-            self._costs[spec, asked] = self._view.dataset.tier_cost(self._candidate(spec).tier, asked)[self._unit]
-        return self._costs[spec, asked]
+    def _cost(self, spec: Spec, asked_models: frozenset[str]) -> Floats | None:
+        if (spec, asked_models) not in self._costs:
+            self._costs[spec, asked_models] = self._view.dataset.tier_cost(self._candidate(spec).tier, asked_models)[
+                self._unit
+            ]
+        return self._costs[spec, asked_models]
 
     def _candidate(self, spec: Spec) -> Candidate:
         if spec not in self._scored:

@@ -23,12 +23,12 @@ class CollectProgress(Bars):
         super().__init__(console, _bars)
         self._models: dict[str, _Model] = {}
 
-    def add(self, model: str, total: int, done: int) -> None:
-        """Add a model that needs `total` answers, of which the records already have `done`."""
+    def add(self, model: str, total: int, count: int) -> None:
+        """Add a model that needs `total` answers, of which the records already have `count`."""
         task = None
         if self._bars is not None:
-            task = self._bars.add_task(model, start=False, total=total, completed=done, failed="")
-        self._models[model] = _Model(total, done, task)
+            task = self._bars.add_task(model, start=False, total=total, completed=count, failed="")
+        self._models[model] = _Model(total, count, task)
 
     def start(self, model: str) -> None:
         """Start the model's clock, once it is ready."""
@@ -40,28 +40,30 @@ class CollectProgress(Bars):
     def advance(self, model: str, failed: int) -> None:
         """Count one more answer; `failed` is the number of the model's failures so far."""
         state = self._models[model]
-        state.done += 1
+        state.count += 1
         state.new += 1
         if self._bars is not None and state.task is not None:
-            self._bars.update(state.task, completed=state.done, failed=f"{failed} failed" if failed else "")
-        elif state.done == state.total or time.monotonic() - state.shown_s >= LINE_S:
+            self._bars.update(state.task, completed=state.count, failed=f"{failed} failed" if failed else "")
+        elif state.count == state.total or time.monotonic() - state.shown_s >= LINE_S:
             state.shown_s = time.monotonic()
             self._console.print(f"{model}: {state.line(failed)}", markup=False, highlight=False, soft_wrap=True)
 
 
 class _Model:
-    def __init__(self, total: int, done: int, task: "TaskID | None") -> None:
+    def __init__(self, total: int, count: int, task: "TaskID | None") -> None:
         self.total = total
-        self.done = done
+        self.count = count
         self.new = 0
         self.task = task
         self.started_s = self.shown_s = 0.0
 
     def line(self, failed: int) -> str:
         elapsed_s = max(time.monotonic() - self.started_s, 1e-9)
-        left = f", {duration((self.total - self.done) * elapsed_s / self.new)} left" if self.done < self.total else ""
+        remaining_time = (
+            f", {duration((self.total - self.count) * elapsed_s / self.new)} left" if self.count < self.total else ""
+        )
         failures = f", {failed} failed" if failed else ""
-        return f"{self.done} of {self.total}{failures}, {rate(self.new / elapsed_s)}{left}"
+        return f"{self.count} of {self.total}{failures}, {rate(self.new / elapsed_s)}{remaining_time}"
 
 
 def rate(per_s: float | None) -> str:
@@ -73,9 +75,9 @@ def rate(per_s: float | None) -> str:
 
 def duration(seconds: float) -> str:
     """Format seconds as hours, minutes and seconds: 1:02:03."""
-    minutes, rest = divmod(round(seconds), 60)
+    minutes, last_seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}"
+    return f"{hours}:{minutes:02}:{last_seconds:02}"
 
 
 def _bars(console: "Console") -> "Progress":

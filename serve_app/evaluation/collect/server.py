@@ -110,7 +110,7 @@ class Server:
         if not _has_logprobs(body):
             prompt = replace(prompt, sampling=replace(prompt.sampling, logprobs=False))
         try:
-            # This server has told the thoughts apart by its config; what it calls the text is the text.
+            # This server has separated the thoughts by its config, so its text is taken as it is.
             dialect = self._dialect(model)
             reading = Reading(dialect if call is None else replace(dialect, reasoning=None), prompt, meter)
             reading.read(body)

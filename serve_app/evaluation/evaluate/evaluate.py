@@ -104,7 +104,7 @@ def evaluate(
         for scores in scored
     ]
     groups = tuple(
-        _group(dataset, group, tuple(cascade for other, cascade in cascades if other is group))
+        _group(dataset, group, tuple(cascade for cascade_group, cascade in cascades if cascade_group is group))
         for group in dataset.groups
     )
     return Evaluation(dataset.source, dataset.options.margin, groups)
@@ -170,7 +170,7 @@ def _better_members(view: CascadeView) -> list[str]:
 
 
 def _arrival_dependent(view: CascadeView) -> list[str]:
-    """Return a sentence for each tier that decides or selects by the order of arrival, which records do not have."""
+    """Return a sentence for each tier whose decision or selection depends on the order of arrival."""
     sentences = []
     for number, tier in enumerate(view.tiers[:-1]):
         if tier.decides_by_arrival:

@@ -23,11 +23,15 @@ def paper_tables(curves: Curves, target: str) -> Iterator[Table]:
             own = [row for row in alike if (row.name.models, row.name.agreement) == (models, agreement)]
             areas = [next(row.auc.estimate for row in own if row.name.signal == signal) for signal in columns]
             best = next(row for row in own if row.name.maximum)
-            held = next(row for row in own if row.name.signal.startswith("chow_quantile") and not row.name.maximum)
+            held_out_row = next(
+                row for row in own if row.name.signal.startswith("chow_quantile") and not row.name.maximum
+            )
             name = models[0] if kind == "chow_member" else f"{', '.join(models)} ({agreement})"
             random = [number(members[models[0]].random.estimate)] if kind == "chow_member" else []
-            cells = [*areas, best.auc.estimate, held.auc.estimate]
-            lines.append((name, *random, *map(number, cells[:3]), _quantile(best), number(cells[3]), _quantile(held)))
+            cells = [*areas, best.auc.estimate, held_out_row.auc.estimate]
+            lines.append(
+                (name, *random, *map(number, cells[:3]), _quantile(best), number(cells[3]), _quantile(held_out_row))
+            )
         random_header = ("Random",) if kind == "chow_member" else ()
         header = (
             *("Model" if kind == "chow_member" else "Ensemble (s is)",),

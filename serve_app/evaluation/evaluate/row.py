@@ -40,7 +40,7 @@ class Row:
         return f"{signal}({chow.q:g})" if chow and signal == "chow_quantile" else signal
 
     def name(self) -> RowName:
-        """Return what tells the row from the others."""
+        """Return the row's name, which no other row has."""
         tier = self.candidate.tier
         return RowName(
             kind=self.candidate.kind,

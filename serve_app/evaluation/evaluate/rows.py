@@ -21,7 +21,7 @@ from serve_app.evaluation.statistics.gap import average_gap_recovered, calls_nee
 from serve_app.evaluation.statistics.margin import cheapest_within_margin
 
 FLAT = 0.01
-"""A curve whose best and worst quality are no further apart is flat: it says nothing about thresholds."""
+"""A curve whose best and worst quality are no further apart is flat, so no threshold is better than another."""
 GAP_SHARES = (0.5, 0.8)
 """Of the gap between the best member and the target: how many calls of the target recover them."""
 Z_95 = 1.96

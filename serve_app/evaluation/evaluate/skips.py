@@ -106,11 +106,11 @@ def _settings(view: CascadeView, past: PastRequests, policy: SkipPolicy) -> Iter
     yield plain
     limits = [(policy.defer_above, policy.accept_above)]
     if view.dataset.config.cascades[view.id].on_target_failure == "error":  # else a config may not have defer_above
-        limits += ((it, None) for it in SHARES)
-    limits += ((None, it) for it in SHARES)
+        limits += ((share, None) for share in SHARES)
+    limits += ((None, share) for share in SHARES)
     for defer_above, accept_above in dict.fromkeys(limits):
-        other = replace(policy, defer_above=defer_above, accept_above=accept_above)
-        yield _skipping(view, past, plain, other, past.prechecks(other, thresholds))
+        variant = replace(policy, defer_above=defer_above, accept_above=accept_above)
+        yield _skipping(view, past, plain, variant, past.prechecks(variant, thresholds))
 
 
 def _plain(view: CascadeView, policy: SkipPolicy, thresholds: Sequence[float]) -> _Setting:
@@ -122,21 +122,21 @@ def _plain(view: CascadeView, policy: SkipPolicy, thresholds: Sequence[float]) -
         candidates.append(Candidate("semantic", replay.score(tier, chow, view.group.index), chow))
     nothing = np.zeros(len(view.dataset))
     member = view.cost(policy.member)
-    costs = {unit: it for unit, it in view.tier_costs(view.tiers[:-1]).items() if unit in member}
+    costs = {unit: columns for unit, columns in view.tier_costs(view.tiers[:-1]).items() if unit in member}
     free = outcome(*recorded(view, candidates, [nothing] * len(view.tiers)), thresholds)
     return _Setting(
         replace(policy, defer_above=None, accept_above=None),
         nothing,
         nothing,
         free.quality,
-        {unit: outcome(*recorded(view, candidates, it), thresholds).cost for unit, it in costs.items()},
+        {unit: outcome(*recorded(view, candidates, columns), thresholds).cost for unit, columns in costs.items()},
     )
 
 
 def _skipping(
     view: CascadeView, past: PastRequests, plain: _Setting, policy: SkipPolicy, prechecks: Sequence[Precheck]
 ) -> _Setting:
-    """Return what becomes of the examples.
+    """Return the outcome of the examples under the prechecks.
 
     If the member failed on one, or its answer is empty, the example's cascade runs, as it does online.
     """

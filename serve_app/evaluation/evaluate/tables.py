@@ -154,7 +154,7 @@ def _areas(curves: Curves, target: str) -> Table:
 
 
 def _comparisons(curves: Curves) -> Iterator[Table]:
-    """Yield the table of the rows that were to be compared, if any."""
+    """Yield the table of the compared rows, if any."""
     if not curves.comparisons:
         return
     lines = [

@@ -27,6 +27,6 @@ def render(evaluation: Evaluation, console: "Console") -> None:
                 print_table(table, console)
             for remark in remarks(cascade):
                 console.print(f"! {remark}", style="yellow", markup=False)
-    if left := evaluation.source.left_out:
-        console.print(f"{left} examples are left out, since some model has not been asked about them yet.")
+    if count := evaluation.source.left_out:
+        console.print(f"{count} examples are left out, since some model has not been asked about them yet.")
     console.print(f"\n{signature(evaluation.source)}", style="dim", markup=False)

@@ -1,4 +1,4 @@
-"""How results are put into words and numbers, alike in every table, report and terminal."""
+"""Results in words and numbers, the same in every table, report and terminal."""
 
 from collections.abc import Mapping
 from math import isinf, isnan

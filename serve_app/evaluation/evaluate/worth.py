@@ -1,4 +1,4 @@
-"""What thresholds a correct answer's worth pays for: chosen on the fit examples, reported on the test examples."""
+"""The thresholds that a correct answer's worth pays for: chosen on the fit examples, reported on the test examples."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class WorthResult(Result):
 
 
 def worth(view: CascadeView, willingness_usd: Sequence[float]) -> tuple[WorthResult, ...]:
-    """Return what each worth of a correct answer pays for, by the config's signals.
+    """Return the thresholds that each worth of a correct answer pays for, by the config's signals.
 
     Raises DataError if a price is unknown.
     """

@@ -1,1 +1,1 @@
-"""Answers that somebody else recorded, in the formats of their publishers, made into records."""
+"""Published answers, in the formats of their publishers, converted to records."""

@@ -98,7 +98,9 @@ def _lines(imported: Imported, counter: TokenCounter) -> list[dict[str, Any]]:
 def _header(imported: Imported, setup: Setup, sources: Sequence[str]) -> Header:
     examples = imported.examples.values()
     prompts = Prompts()
-    texts = {task: prompts.template(task) for task in sorted({it.task for it in examples}) if task != "custom"}
+    texts = {
+        task: prompts.template(task) for task in sorted({example.task for example in examples}) if task != "custom"
+    }
     return Header(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         config=ConfigFacts(sha256_of(setup.written), setup.written),
@@ -129,7 +131,7 @@ def _summary(imported: Imported, setup: Setup, output: Path, *, estimated: bool)
         yield f"{number} answers of {model} are failures."
     for model, column in imported.answers.items():
         if missing := len(imported.examples) - len(column):
-            yield f"{model} has no answer to {missing} examples, which are left out where it is evaluated."
+            yield f"{model} has no answer to {missing} examples, which are left out of its evaluation."
     if estimated:
         yield "Token counts are estimated from lengths, and marked so; --tokenizer counts them."
     unpriced = [name for name in imported.answers if _unpriced(setup.config.model(name))]

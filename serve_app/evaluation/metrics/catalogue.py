@@ -22,17 +22,17 @@ class MetricCatalogue:
         self.score_names = tuple(score_names)
         self._config = config
 
-    def given(self, name: str) -> bool:
+    def is_score(self, name: str) -> bool:
         """Return whether a metric is a score that the records' answers carry."""
         return name in self.score_names and name not in self._config.metrics
 
     def binary(self, name: str) -> bool:
         """Return whether a metric gives only 0 and 1; of given scores nobody knows."""
-        return not self.given(name) and self.build(name).binary
+        return not self.is_score(name) and self.build(name).binary
 
     def kind(self, name: str) -> str:
         """Return what a metric computes: the kind of its signal, if it is one; of given scores their name."""
-        return name if self.given(name) else self.build(name).kind
+        return name if self.is_score(name) else self.build(name).kind
 
     def build(self, name: str) -> Metric:
         """Return a metric that is not given. Raises DataError if there is none of this name."""

@@ -58,11 +58,11 @@ class Answers:
                 answers.put(index, answer, self._logprobs.get(row), self._scores.get(row))
         return answers
 
-    def followed_by(self, other: "Answers", examples: Sized) -> "Answers":
+    def followed_by(self, later_answers: "Answers", examples: Sized) -> "Answers":
         """Return these answers and, behind them, another's; `examples` are those of both."""
         answers = self.restricted(range(len(self)), examples)
-        for row, answer in other._answers.items():
-            answers.put(len(self) + row, answer, other._logprobs.get(row), other._scores.get(row))
+        for row, answer in later_answers._answers.items():
+            answers.put(len(self) + row, answer, later_answers._logprobs.get(row), later_answers._scores.get(row))
         return answers
 
     def __len__(self) -> int:

@@ -32,5 +32,5 @@ def word(body: Mapping[str, Any], name: str, words: tuple[str, ...]) -> Any:
     """Return a field that must be one of some words. Raises ValueError if it is not."""
     value = field(body, name, str)
     if value not in words:
-        raise ValueError(f"{name}: {value!r} is none of {', '.join(words)}")
+        raise ValueError(f"{name}: must be one of {', '.join(words)}, not {value!r}")
     return value

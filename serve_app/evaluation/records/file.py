@@ -137,7 +137,7 @@ class _Reader:
             case "answer":
                 self._answer(body, self.header)
             case kind:
-                raise ValueError(f"kind: {kind!r} is none of header, example, answer")
+                raise ValueError(f"kind: must be header, example or answer, not {kind!r}")
 
     def _example(self, body: dict[str, Any]) -> None:
         example = read_example(body)

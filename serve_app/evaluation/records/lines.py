@@ -42,9 +42,9 @@ def answer_body(example: str, model: str, answer: Answer, scores: Mapping[str, f
     if answer.estimated:
         counts["estimated"] = True
     counts["latency_s"] = None if isnan(answer.latency_s) else answer.latency_s
-    given = {"scores": dict(scores)} if scores else {}
+    score_fields = {"scores": dict(scores)} if scores else {}
     if isinstance(answer, Failure):
-        return body | {"failure": answer.kind, "message": answer.message, **counts, **given}
+        return body | {"failure": answer.kind, "message": answer.message, **counts, **score_fields}
     body |= {"text": answer.text, "finish_reason": answer.finish_reason, **counts}
     body["first_token_s"] = answer.first_token_s
     if answer.logprobs is not None:
@@ -53,7 +53,7 @@ def answer_body(example: str, model: str, answer: Answer, scores: Mapping[str, f
         body["tool_calls"] = [asdict(call) for call in answer.tool_calls]
     if answer.reasoning or answer.reasoning_tokens:
         body |= {"reasoning": answer.reasoning, "reasoning_tokens": answer.reasoning_tokens}
-    return body | given
+    return body | score_fields
 
 
 def read_line(body: Mapping[str, Any]) -> AnswerLine:

@@ -20,12 +20,12 @@ def load_examples(sources: Sequence[str], limit: int | None = None, seed: int | 
     read, a line is no example, or an id occurs twice.
     """
     examples: list[Example] = []
-    seen: dict[str, str] = {}
+    origins: dict[str, str] = {}
     for source in sources:
         for where, example in _sample(_located(source), limit, seed):
-            if example.id in seen:
-                raise DataError(f"{where}: duplicate id {example.id!r}, first used at {seen[example.id]}.")
-            seen[example.id] = where
+            if example.id in origins:
+                raise DataError(f"{where}: duplicate id {example.id!r}, first used at {origins[example.id]}.")
+            origins[example.id] = where
             examples.append(example)
     if not examples:
         raise DataError(f"No examples in {', '.join(sources)}.")

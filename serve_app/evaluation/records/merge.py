@@ -26,7 +26,7 @@ from serve_app.evaluation.records.lines import answer_body, example_body
 T = TypeVar("T")
 Files = Sequence[tuple[str, Records]]
 """Records with the names of their files."""
-Place = tuple[Answers, int]
+Cell = tuple[Answers, int]
 """A model's answers and the index of one of them."""
 
 
@@ -44,7 +44,7 @@ def merge(paths: Sequence[Path], output: Path, *, force: bool = False) -> None:
     examples = _union("the example", [(name, _by_id(records)) for name, records in files])
     answers = _union("the answer", [(name, dict(_answers(records))) for name, records in files], _same)
     header = _header(files, list(examples.values()))
-    lines = (_body(place, model, example) for (model, example), place in answers.items())
+    lines = (_body(cell, model, example) for (model, example), cell in answers.items())
     write_complete(output, chain([header.body()], map(example_body, examples.values()), lines))
 
 
@@ -52,7 +52,7 @@ def _by_id(records: Records) -> dict[str, Example]:
     return {example.id: example for example in records.examples}
 
 
-def _answers(records: Records) -> Iterator[tuple[tuple[str, str], Place]]:
+def _answers(records: Records) -> Iterator[tuple[tuple[str, str], Cell]]:
     """Yield where every answer is, by its model and the id of its example."""
     for model, column in records.answers.items():
         for index, example in enumerate(records.examples):
@@ -60,17 +60,17 @@ def _answers(records: Records) -> Iterator[tuple[tuple[str, str], Place]]:
                 yield (model, example.id), (column, index)
 
 
-def _body(place: Place, model: str = "", example: str = "") -> Mapping[str, Any]:
+def _body(cell: Cell, model: str = "", example: str = "") -> Mapping[str, Any]:
     """Return the line of an answer. Log-probabilities are unpacked for it alone: all at once would fill the memory."""
-    column, index = place
+    column, index = cell
     answer = column[index]
     assert answer is not None
     return answer_body(example, model, answer, column.scores(index))
 
 
-def _same(one: Place, other: Place) -> bool:
-    """Return whether two answers are written alike; a latency that nobody measured is NaN, which equals nothing."""
-    return _body(one) == _body(other)
+def _same(first: Cell, second: Cell) -> bool:
+    """Return whether two answers have the same line: an unknown latency, NaN, equals itself only as written."""
+    return _body(first) == _body(second)
 
 
 def _header(files: Files, examples: Sequence[Example]) -> Header:
@@ -82,17 +82,22 @@ def _header(files: Files, examples: Sequence[Example]) -> Header:
     written["models"] = _union("the config of", [(name, header.config.models) for name, header in named])
     _check_samples([(name, header.samples()) for name, header in named])
     sampling = [header.sampling for header in headers]
-    asked = [header.asked for header in headers]
+    sources = [header.asked for header in headers]
     return replace(
         headers[0],
         created=max(header.created for header in headers),
         config=ConfigFacts(sha256_of(written), written),
-        data=DataFacts(digest(examples), len(examples), _each(file for it in headers for file in it.data.files)),
+        data=DataFacts(
+            digest(examples), len(examples), _unique(file for header in headers for file in header.data.files)
+        ),
         prompts=PromptFacts(sha256_of(texts), texts),
         sampling=SamplingFacts(
-            _common([it.temperature for it in sampling]), _common([it.logprobs for it in sampling]), limits
+            _common([facts.temperature for facts in sampling]), _common([facts.logprobs for facts in sampling]), limits
         ),
-        asked=SourceFacts(", ".join(_each(it.through for it in asked)), _common([it.concurrency for it in asked])),
+        asked=SourceFacts(
+            ", ".join(_unique(source.through for source in sources)),
+            _common([source.concurrency for source in sources]),
+        ),
         models=_union("the model", [(name, header.models) for name, header in named]),
         versions=_versions(headers),
     )
@@ -101,11 +106,11 @@ def _header(files: Files, examples: Sequence[Example]) -> Header:
 def _check_samples(named: Sequence[tuple[str, Mapping[str, Sample]]]) -> None:
     """Raise DataError if samples were drawn unlike others of their name, or if the merged file would not say how.
 
-    That stands in the tiers of the config, which is the first file's.
+    How samples were drawn is in the tiers of the config, which is the first file's.
     """
     _union("the sampling of", named)
-    (first, described), *others = named
-    for name, samples in others:
+    (first, described), *later_files = named
+    for name, samples in later_files:
         if missing := [sample for sample in samples if sample not in described]:
             raise DataError(
                 f"{name} has samples that no tier of {first} has: {', '.join(missing)}. The cascades of the first file "
@@ -113,7 +118,7 @@ def _check_samples(named: Sequence[tuple[str, Mapping[str, Sample]]]) -> None:
             )
 
 
-def _union(what: str, parts: Sequence[tuple[str, Mapping[Any, T]]], same: Callable[[T, T], bool] = eq) -> dict[Any, T]:
+def _union(label: str, parts: Sequence[tuple[str, Mapping[Any, T]]], same: Callable[[T, T], bool] = eq) -> dict[Any, T]:
     """Return all entries of several files. Raises DataError if under one key two values are not the `same`."""
     union: dict[Any, T] = {}
     origins: dict[Any, str] = {}
@@ -121,13 +126,13 @@ def _union(what: str, parts: Sequence[tuple[str, Mapping[Any, T]]], same: Callab
         for key, value in entries.items():
             if key in union and not same(union[key], value):
                 name = " to ".join(map(repr, key)) if isinstance(key, tuple) else repr(key)
-                raise DataError(f"{origins[key]} and {file} differ in {what} {name}, so they cannot be merged.")
+                raise DataError(f"{origins[key]} and {file} differ in {label} {name}, so they cannot be merged.")
             if key not in union:
                 union[key], origins[key] = value, file
     return union
 
 
-def _each(values: Any) -> list[str]:
+def _unique(values: Any) -> list[str]:
     return list(dict.fromkeys(values))
 
 
@@ -137,5 +142,8 @@ def _common(values: Sequence[T | None]) -> T | None:
 
 
 def _versions(headers: Sequence[Header]) -> dict[str, str]:
-    names = _each(name for header in headers for name in header.versions)
-    return {name: ", ".join(_each(it.versions[name] for it in headers if name in it.versions)) for name in names}
+    names = _unique(name for header in headers for name in header.versions)
+    return {
+        name: ", ".join(_unique(header.versions[name] for header in headers if name in header.versions))
+        for name in names
+    }

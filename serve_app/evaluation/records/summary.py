@@ -97,7 +97,7 @@ def _model(records: Records, model: str) -> ModelSummary:
         logprobs=sum(column.logprobs(k) is not None for k in range(len(column))),
         prompt_tokens=mean(answer.prompt_tokens for answer in texts) if texts else None,
         completion_tokens=mean(answer.completion_tokens for answer in texts) if texts else None,
-        scores={name: mean(given) for name, given in scores.items() if given},
+        scores={name: mean(values) for name, values in scores.items() if values},
     )
 
 
@@ -107,10 +107,10 @@ def render(summary: Summary, console: "Console") -> None:
     from rich.text import Text
 
     def table(title: str, *columns: str) -> Table:
-        made = Table(title=title, box=None, title_justify="left", title_style="bold", pad_edge=False)
+        result = Table(title=title, box=None, title_justify="left", title_style="bold", pad_edge=False)
         for number, column in enumerate(columns):
-            made.add_column(column, justify="right" if number else "left", overflow="fold")
-        return made
+            result.add_column(column, justify="right" if number else "left", overflow="fold")
+        return result
 
     names = list(dict.fromkeys(name for model in summary.models for name in model.scores))
     counted = ("answers", "failed", "estimated", "untimed", "log-probs")
@@ -142,8 +142,8 @@ def _sentences(summary: Summary) -> Iterator[str]:
     if any(model.untimed for model in summary.models):
         yield "Untimed: answers whose latency nobody measured, so their costs in seconds are unknown."
     yield from (f"Cascade {cascade}." for cascade in summary.cascades)
-    first, *others = summary.files or ["no file"]
-    more = f" and {len(others)} more" if others else ""
+    first, *later_files = summary.files or ["no file"]
+    more = f" and {len(later_files)} more" if later_files else ""
     yield f"Asked through {summary.asked}, {summary.created}; data {summary.data_sha256[:12]} of {first}{more}."
 
 

@@ -1,4 +1,4 @@
-"""What a task asks, how long an answer may be, and how answers are judged unless the user says otherwise.
+"""The prompts of tasks, the longest answers, and the metrics that grade answers by default.
 
 Each task has one zero-shot prompt, the same for every model, in a text file of its own (`prompts/`): one user message,
 with the example's `prompt_inputs` put in for the names in braces.

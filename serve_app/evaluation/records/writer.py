@@ -38,8 +38,8 @@ class Recorder:
 
     def __init__(self, path: Path, header: Header, examples: Sequence[Example]) -> None:
         self.path = path
-        self._done: dict[str, set[str]] = defaultdict(set)  # model -> ids of examples
-        self._failed: dict[str, set[str]] = defaultdict(set)
+        self._asked_ids: dict[str, set[str]] = defaultdict(set)  # model -> ids of examples
+        self._failed_ids: dict[str, set[str]] = defaultdict(set)
         self._synced_s = time.monotonic()
         if path.name.endswith(".gz"):
             raise DataError(f"{str(path)!r}: compressed records cannot be appended to; unpack the file first.")
@@ -71,11 +71,11 @@ class Recorder:
 
     def answered(self, model: str, *, failures: bool = True) -> set[str]:
         """Return the ids of the examples that the model was asked; without `failures`, of those that it answered."""
-        return self._done[model] - (set() if failures else self._failed[model])
+        return self._asked_ids[model] - (set() if failures else self._failed_ids[model])
 
     def failures(self, model: str) -> int:
         """Return the number of examples that the model has failed at."""
-        return len(self._failed[model])
+        return len(self._failed_ids[model])
 
     def add(self, example: str, model: str, answer: Answer) -> None:
         """Write an answer: once this returns it survives a kill of the process, within seconds a power cut, too."""
@@ -85,11 +85,11 @@ class Recorder:
             self._sync()
 
     def _note(self, example: str, model: str, failed: bool) -> None:
-        self._done[model].add(example)
+        self._asked_ids[model].add(example)
         if failed:
-            self._failed[model].add(example)
+            self._failed_ids[model].add(example)
         else:
-            self._failed[model].discard(example)
+            self._failed_ids[model].discard(example)
 
     def _write(self, bodies: Iterable[Object]) -> None:
         with self._errors():

@@ -1,4 +1,4 @@
-"""What is accepted and wrong: how often accepted answers are worse than the target's, and what deferring the rest buys.
+"""What is accepted and wrong: how often accepted answers are worse than the target's, and what deferring others buys.
 
 Members that agree are not always right: they may share a mistake. So the share of accepted answers below the target's
 quality stands beside what members would give that make their mistakes independently of each other.

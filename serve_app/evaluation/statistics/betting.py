@@ -1,8 +1,8 @@
 """P-values for the mean of bounded losses, by betting against it.
 
 A gambler starts with a capital of 1 and bets, one example after another, that the losses are below alpha. If their mean
-is alpha or more, nobody can expect to win, so a capital of c or more is reached with a probability of at most 1 / c
-(Ville's inequality). Bets follow the variance seen so far: the steadier the losses, the fewer examples are needed.
+is alpha or more, the capital is not expected to grow, so one of c or more is reached with a probability of at most
+1 / c (Ville's inequality). Bets follow the variance so far: the steadier the losses, the fewer examples are needed.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from serve_app.evaluation.statistics.curves import ROUNDING, Floats
 BOLDEST = 0.95
 """Share of the largest admissible bet, 1 / (1 - alpha), with which one loss of 1 would take the whole capital."""
 BLOCK = 15_000
-"""Losses for which bets are held at once: few enough for a CPU's cache."""
+"""Losses whose bets are in memory at once: few enough for a CPU's cache."""
 
 
 def betting_p_values(losses: Floats, alpha: float, delta: float) -> Floats:
@@ -34,9 +34,9 @@ def betting_p_values(losses: Floats, alpha: float, delta: float) -> Floats:
 def _log_capital(losses: Floats, alpha: float, delta: float) -> Floats:
     """Return the logarithm of the capital after each of n examples, (c, n)."""
     n = losses.shape[1]
-    seen = np.arange(2, n + 2)
-    mean = (0.5 + np.cumsum(losses, axis=1)) / seen
-    variance = (0.25 + np.cumsum((losses - mean) ** 2, axis=1)) / seen
+    counts = np.arange(2, n + 2)
+    mean = (0.5 + np.cumsum(losses, axis=1)) / counts
+    variance = (0.25 + np.cumsum((losses - mean) ** 2, axis=1)) / counts
     before = np.concatenate([np.full((len(losses), 1), 0.25), variance[:, :-1]], axis=1)
     bets = np.minimum(np.sqrt(2 * log(1 / delta) / (n * before)), BOLDEST / (1 - alpha))
     capital: Floats = np.cumsum(np.log1p(bets * (alpha - losses)), axis=1)

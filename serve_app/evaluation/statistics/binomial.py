@@ -1,7 +1,7 @@
 """Binomial tails and intervals.
 
-The tail is summed here from log-gammas: one table of n + 1 numbers serves all p-values of a calibration, and scipy
-(35 MB to download) would serve nothing else.
+The tail is summed here from log-gammas: one table of n + 1 numbers serves all p-values of a calibration. scipy, 35 MB
+to download, would be needed for nothing else.
 """
 
 from collections.abc import Callable

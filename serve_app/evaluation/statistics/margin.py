@@ -16,9 +16,9 @@ from serve_app.evaluation.statistics.search import Parts
 Verdict: TypeAlias = Literal["holds", "not shown", "too few accepted", "target alone"]
 """`target alone`: it costs no more than the cascade."""
 LEVEL = 0.05
-"""How often, at most, a threshold that is not within the margin is said to hold."""
+"""Accepted probability that a threshold beyond the margin is reported to be within it."""
 FEWEST = 20
-"""Nothing is claimed of fewer accepted answers than this: of their quality next to nothing is known."""
+"""Fewest accepted answers for a claim: of fewer, the quality is hardly known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,7 @@ def run(tiers: Sequence[RecordedTier], target: RecordedTarget, thresholds: Seque
 def _behind(
     tier: RecordedTier, threshold: float, quality: Floats, cost: Floats
 ) -> tuple[npt.NDArray[np.bool_], Floats, Floats]:
-    """Return which examples a tier keeps, and (n,) quality and cost of it before a rest with those."""
+    """Return which examples a tier keeps, and (n,) quality and cost of the cascade from it on, given those after it."""
     accepts = tier.scores >= threshold
     return accepts, np.where(accepts, tier.selected, quality), tier.cost + np.where(accepts, 0.0, cost)
 
@@ -160,8 +160,8 @@ def front_of(
         costs = ordered.means(first.cost, first.cost + np.stack(cost))[:, tried].ravel()
         qualities = ordered.means(first.selected, np.stack(quality))[:, tried].ravel()
         for point in front(costs, qualities):
-            rest, k = divmod(point, len(tried))
-            vector = (thresholds[k], *later[rest])
+            later_index, k = divmod(point, len(tried))
+            vector = (thresholds[k], *later[later_index])
             settings.append(Setting(vector, float(costs[point]), float(qualities[point]), rates[k]))
         settings = pruned(settings)
     return settings

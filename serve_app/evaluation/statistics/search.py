@@ -24,7 +24,7 @@ from serve_app.evaluation.statistics.pareto import (
 Key = TypeVar("Key")
 
 MOST_TIERS = 3
-"""Of a ladder, before the target: with a fourth the thresholds of one take a minute, and requests wait for them all."""
+"""Most tiers of a ladder before the target: with a fourth, thresholds take a minute, and requests wait for all."""
 Parts = tuple[Integers, Integers]
 """Disjoint indices of examples: to choose on, and to report on."""
 

@@ -105,8 +105,8 @@ def for_budget(scores: Sequence[npt.ArrayLike], costs: Sequence[npt.ArrayLike], 
     for cost, begin in zip(paid, arrivals(columns, path), strict=True):
         means += np.cumsum(np.bincount(begin, cost, len(path) + 1)[:-1]) / len(cost)
     affordable = np.flatnonzero(means <= budget * (1 + ROUNDING))
-    taken, problem = (affordable[-1], None) if len(affordable) else (0, _over(budget, means[0], paid[-1], len(columns)))
-    return _unpriced(columns, path[taken].tolist(), problem, float(means[taken]))
+    index, problem = (affordable[-1], None) if len(affordable) else (0, _over(budget, means[0], paid[-1], len(columns)))
+    return _unpriced(columns, path[index].tolist(), problem, float(means[index]))
 
 
 def best_for_budget(tiers: Sequence[RecordedTier], target: RecordedTarget, budget: float) -> Calibration:

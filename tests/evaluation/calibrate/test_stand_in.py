@@ -112,7 +112,7 @@ def test_a_goal_that_only_it_misses_is_told_as_its_own(path: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("signal", "sentence"),
     [
-        ("chfr", "--stand-in: 'chfr' is no signal that the router computes. Did you mean"),
+        ("chfr", "--stand-in: 'chfr' is not a signal that the router computes. Did you mean"),
         ("sbert", "'sbert' is no sig"),
     ],
 )

@@ -26,7 +26,7 @@ def test_without_a_terminal_a_line_is_printed_now_and_then_and_at_the_end(monkey
     monkeypatch.setattr(module.time, "monotonic", lambda: now)
     output = io.StringIO()
     with CollectProgress(Console(file=output, width=80)) as shown:
-        shown.add("small", total=4, done=1)
+        shown.add("small", total=4, count=1)
         shown.start("small")
         for failed in (0, 1, 1):
             now += 40.0

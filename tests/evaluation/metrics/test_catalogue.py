@@ -96,8 +96,8 @@ def test_options_that_a_metric_cannot_take_are_refused(field: dict[str, Any]) ->
 
 def test_given_scores_are_not_graded() -> None:
     metrics = MetricCatalogue(catalogue()._config, ["preference"])
-    assert metrics.given("preference")
-    assert not metrics.given("f1")
+    assert metrics.is_score("preference")
+    assert not metrics.is_score("f1")
 
 
 @pytest.mark.parametrize(

@@ -31,5 +31,5 @@ def test_a_missing_field() -> None:
 
 def test_a_word_is_one_of_some() -> None:
     assert word({"name": "stop"}, "name", ("stop", "length")) == "stop"
-    with pytest.raises(ValueError, match=r"^name: 'end' is none of stop, length$"):
+    with pytest.raises(ValueError, match=r"^name: must be one of stop, length, not 'end'$"):
         word({"name": "end"}, "name", ("stop", "length"))

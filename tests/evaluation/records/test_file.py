@@ -118,7 +118,7 @@ ANSWER = answer_body("q1", "a", Generation("x", "stop", 1, 1))
         ([{"id": "1"}], r":1: not a line of records: a header comes first\."),
         ([{"kind": "header", "format": 2}], r":1: not a line of records: the format is 2, and this version reads 1\."),
         ([{"kind": "header", "format": 1}], r":1: not a line of records: created: required, but missing\."),
-        ([header().body(), {"kind": "thing"}], r":2: .* kind: 'thing' is none of header, example, answer\."),
+        ([header().body(), {"kind": "thing"}], r":2: .* kind: must be header, example or answer, not 'thing'\."),
         ([header().body(), example_body(question(1))] * 2, r":4: .* duplicate example 'q1'\."),
         ([header().body(), ANSWER], r":2: .* the example 'q1' must come before its answers\."),
         ([header().body(), {**ANSWER, "model": "z"}], r":2: .* the model 'z' is not in the header\."),

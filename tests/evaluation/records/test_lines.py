@@ -92,7 +92,7 @@ INVALID: list[tuple[dict[str, Any], str]] = [
     ({**ANSWER, "text": None}, "text: must be a string, not None"),
     (
         {**ANSWER, "finish_reason": "content_filter"},
-        "finish_reason: 'content_filter' is none of stop, length, tool_calls",
+        "finish_reason: must be one of stop, length, tool_calls, not 'content_filter'",
     ),
     ({**ANSWER, "finish_reason": []}, r"finish_reason: must be a string, not \[\]"),
     ({**ANSWER, "prompt_tokens": "x"}, "prompt_tokens: must be a whole number, not 'x'"),
@@ -112,7 +112,7 @@ INVALID: list[tuple[dict[str, Any], str]] = [
     ({**ANSWER, "logprobs": [[None, -1]]}, "logprobs: must be pairs of a token and a number"),
     ({**ANSWER, "logprobs": [["x", 10**400]]}, "logprobs: must be pairs of a token and a number"),
     ({**ANSWER, "logprobs": 5}, "logprobs: must be pairs of a token and a number"),
-    ({**FAILED, "failure": "tired"}, "failure: 'tired' is none of error, timeout"),
+    ({**FAILED, "failure": "tired"}, "failure: must be one of error, timeout"),
     ({**FAILED, "message": None}, "message: must be a string, not None"),
     ({**FAILED, "latency_s": "x"}, "latency_s: must be a number, not 'x'"),
     ({**CALLING, "tool_calls": 5}, "tool_calls: must be a list, not 5"),

@@ -37,7 +37,7 @@ class PastRequests:
     embedding_s: float
 
     def prechecks(self, policy: SkipPolicy, thresholds: Sequence[float]) -> list[Precheck]:
-        """Return what the other examples say of each of the n: none is its own neighbour.
+        """Return the precheck of each of the n examples by the others; no example is its own neighbour.
 
         `policy.k` is that of `nearest`.
         """
@@ -90,5 +90,5 @@ def _encoder(dataset: Dataset, name: str) -> SbertSignal:
 
 
 def with_verdict(prechecks: Sequence[Precheck], verdict: str) -> npt.NDArray[np.bool_]:
-    """Return which prechecks come to a verdict."""
+    """Return which prechecks have a verdict."""
     return np.array([precheck.verdict == verdict for precheck in prechecks])

@@ -31,7 +31,7 @@ Columns: TypeAlias = Mapping[str, Floats]
 
 @dataclass(frozen=True, slots=True)
 class TimedRequest:
-    """What a request came to. `model`: whose answer went back, or None after a failure.
+    """The result of a request. `model`: the one whose answer went back, or None after a failure.
 
     `first_tier_s`: the seconds until the first tier's decision. `wasted` is the part of the `cost` for calls that were
     made ahead and not needed; `wasted_target_tokens`: completion tokens of the target in it.
@@ -55,7 +55,7 @@ class ServedCascade:
     fallback: bool = False
 
     def without_carrying(self) -> "ServedCascade":
-        """Return the cascade if every tier asked its models anew: the later ones under names of their own."""
+        """Return the cascade as if every tier asked its models anew: the later ones under names of their own."""
         tiers = [_renamed(tier, AGAIN * number) for number, tier in enumerate(self.tiers)]
         return replace(self, tiers=tuple(tiers))
 
@@ -138,5 +138,5 @@ class TimedRequests:
 
 
 def _always(models: Sequence[str]) -> bool:
-    """Return that there is room at the models: records say nothing of other requests."""
+    """Return True: the models always have room, since records know no other requests."""
     return True

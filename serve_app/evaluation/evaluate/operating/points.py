@@ -121,13 +121,13 @@ def _always(view: CascadeView, tiers: Sequence[Tier]) -> list[TierRules]:
 def _judged(view: CascadeView, name: str, tiers: Sequence[TierRules]) -> _Policy:
     nothing = np.zeros(len(view.dataset))
     decided = [_decided(view, rules) for rules in tiers]
-    beyond, left = [], np.ones(len(view.dataset), dtype=np.bool_)
+    beyond, deferred = [], np.ones(len(view.dataset), dtype=np.bool_)
     for scores, _ in decided:
-        left = left & np.isnan(scores)
-        beyond.append(left.astype(np.float64))
+        deferred = deferred & np.isnan(scores)
+        beyond.append(deferred.astype(np.float64))
 
     def run(costs: Sequence[Floats]) -> tuple[Floats, Floats]:
-        recorded = [RecordedTier(*both, cost) for both, cost in zip(decided, costs, strict=False)]
+        recorded = [RecordedTier(*decision, cost) for decision, cost in zip(decided, costs, strict=False)]
         ended = outcome(recorded, RecordedTarget(view.quality(view.target), costs[-1]), [0.0] * len(recorded))
         return ended.quality, ended.cost
 

@@ -32,8 +32,10 @@ def without_scorer(view: CascadeView, tier: Tier) -> list[Rule]:
     texts = [view.dataset.replay.compared_texts(tier, k) for k in index]
     own = np.array([_computes(view, tier, row) for row in texts], dtype=np.bool_)
     rules = [Rule(tier, index[own])]
-    if (other := standing_in(tier)) is not None:
-        rules.append(Rule(other, index[~own & np.array([compared_if_needed(row) for row in texts], dtype=np.bool_)]))
+    if (substitute := standing_in(tier)) is not None:
+        rules.append(
+            Rule(substitute, index[~own & np.array([compared_if_needed(row) for row in texts], dtype=np.bool_)])
+        )
     return [rule for rule in rules if len(rule.index)]
 
 

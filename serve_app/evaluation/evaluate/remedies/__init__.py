@@ -1,1 +1,1 @@
-"""What the remedies against latency and cost come to on recorded answers: `cascade evaluate --remedies`."""
+"""The effect of the remedies against latency and cost on recorded answers: `cascade evaluate --remedies`."""

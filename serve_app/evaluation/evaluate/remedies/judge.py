@@ -25,7 +25,7 @@ from serve_app.evaluation.statistics.curves import Integers
 MOST = 2000
 """Examples that are served in each way; of more an even sample."""
 WARM_UP = 200
-"""Of the fit examples, from which speculation learns before: as many as it remembers."""
+"""Number of fit examples from which speculation learns first: as many as it remembers."""
 
 
 def judge(view: CascadeView) -> Remedies:
@@ -47,9 +47,9 @@ def judge(view: CascadeView) -> Remedies:
     target = bench.serve(ServedCascade((Tier((view.target,), timeout_s=view.tiers[-1].timeout_s),)))
     variants, notes = changed(config, view.id, own, median(request.first_tier_s for request in without))
     if own != plain:
-        variants = [Variant(CONFIGURED, own), *(each for each in variants if each.served != plain)]
+        variants = [Variant(CONFIGURED, own), *(variant for variant in variants if variant.served != plain)]
     served = [(WITHOUT if own != plain else f"{CONFIGURED}, {WITHOUT}", without)]
-    served += [(each.name, bench.serve(each.served)) for each in variants]
+    served += [(variant.name, bench.serve(variant.served)) for variant in variants]
     return Remedies(
         requests=len(without),
         warm_up=len(bench.warm_up),
@@ -60,7 +60,7 @@ def judge(view: CascadeView) -> Remedies:
 
 
 class _Bench:
-    """The examples that are served, and what they come to."""
+    """The examples that are served, and their results."""
 
     def __init__(self, view: CascadeView) -> None:
         self._view = view
@@ -77,7 +77,7 @@ class _Bench:
         return TimedRequests(self._view.dataset, served).run(self._index, self.warm_up)
 
     def result(self, name: str, requests: Sequence[TimedRequest], without: Sequence[TimedRequest]) -> RemedyResult:
-        """Return what the requests come to, beside the same ones without remedies."""
+        """Return the result of the requests, compared with the same requests without remedies."""
         seconds = np.array([request.seconds for request in requests])
         late = seconds[[request.to_target for request in without]]
         models = [request.model for request in requests]
@@ -110,5 +110,5 @@ def _mean(costs: Sequence[Cost]) -> dict[Unit, float | None]:
 
 
 def _mean_if_known(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None and not np.isnan(value)]
-    return fmean(known) if len(known) == len(values) else None
+    numbers = [value for value in values if value is not None and not np.isnan(value)]
+    return fmean(numbers) if len(numbers) == len(values) else None

@@ -1,4 +1,4 @@
-"""What the remedies come to on recorded answers: frozen results."""
+"""The effect of the remedies on recorded answers, as frozen results."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

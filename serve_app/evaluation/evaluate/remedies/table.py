@@ -34,9 +34,9 @@ def remedies_table(remedies: Remedies) -> Table:
 def _cells(row: RemedyResult, alone: RemedyResult, unit: Unit | None) -> tuple[str, ...]:
     late = "" if row.deferred_p95_s is None else f"{row.deferred_p95_s:.3g}"
     seconds = (f"{row.mean_s:.3g}", f"{row.p50_s:.3g}", f"{row.p95_s:.3g}", late)
-    rate, other = ("", "") if row is alone else (percent(row.to_target), str(row.changed))
+    rate, changes = ("", "") if row is alone else (percent(row.to_target), str(row.changed))
     costs = (_share(cost, alone, unit) for cost in (row.cost, row.wasted))
-    return (row.name, *seconds, rate, number(row.quality), other, *costs, percent(row.wasted_target_tokens))
+    return (row.name, *seconds, rate, number(row.quality), changes, *costs, percent(row.wasted_target_tokens))
 
 
 def _share(cost: Mapping[Unit, float | None], alone: RemedyResult, unit: Unit | None) -> str:

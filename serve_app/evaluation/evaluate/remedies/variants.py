@@ -46,7 +46,7 @@ def changed(config: AppConfig, id_: str, served: ServedCascade, median_s: float)
     `median_s`: of the first tier's decisions, for `after_s`.
     """
     speculative, notes = _speculative(config, id_, served, median_s)
-    return [each for each in [*_stopped(served), *speculative] if each.served != served], notes
+    return [variant for variant in [*_stopped(served), *speculative] if variant.served != served], notes
 
 
 def _stopped(served: ServedCascade) -> Iterator[Variant]:

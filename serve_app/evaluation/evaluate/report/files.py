@@ -8,9 +8,9 @@ from serve_app.errors import DataError
 
 
 @contextmanager
-def written(what: str, path: Path) -> Iterator[None]:
-    """Raise a DataError that names `what` and the path if it cannot be written within the block."""
+def written(label: str, path: Path) -> Iterator[None]:
+    """Raise a DataError with `label` and the path if the path cannot be written within the block."""
     try:
         yield
     except OSError as error:
-        raise DataError(f"{what} {str(path)!r} cannot be written: {error.strerror}.") from None
+        raise DataError(f"{label} {str(path)!r} cannot be written: {error.strerror}.") from None

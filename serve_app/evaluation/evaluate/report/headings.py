@@ -1,4 +1,4 @@
-"""What the parts of a report are called and what is said about each."""
+"""The headings of a report's parts, and a sentence about each."""
 
 import hashlib
 import re

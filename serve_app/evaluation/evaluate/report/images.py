@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PLOTTED_UNITS: tuple[Unit, ...] = ("flops", "usd", "device_s")
-"""The first of them that is known is plotted, beside the deferral rate."""
+"""Units of cost by preference; the first known one is plotted, beside the deferral rate."""
 
 
 def write_images(evaluation: Evaluation, folder: Path) -> Iterator[Path]:

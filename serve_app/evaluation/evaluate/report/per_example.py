@@ -1,4 +1,4 @@
-"""`cascade evaluate --per-example`: what every row says of every example, as CSV or Parquet."""
+"""`cascade evaluate --per-example`: the values of every row for every example, as CSV or Parquet."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ FORMATS = (".csv", ".parquet")
 
 
 def check_path(path: Path) -> None:
-    """Raise DataError if the file cannot be written as its name says, before anything is computed."""
+    """Raise DataError if the file cannot be written in the format of its name, before anything is computed."""
     if path.suffix not in FORMATS:
         raise DataError(f"--per-example: {str(path)!r} must end in {' or '.join(FORMATS)}.")
     if path.suffix == ".parquet" and find_spec("pyarrow") is None:

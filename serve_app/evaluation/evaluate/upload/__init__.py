@@ -1,1 +1,1 @@
-"""Records that somebody drops on the page: what may be evaluated of them, in a process that may do nothing else."""
+"""Evaluation of records that a user drops on the page, in a process with no other rights."""

@@ -1,6 +1,6 @@
-"""The process that evaluates records of somebody else: JSON Lines on standard input, server-sent events on the output.
+"""The process that evaluates untrusted records: JSON Lines on standard input, server-sent events on the output.
 
-Events are JSON objects: `step` with what is done now, as it goes on, and at last `report` with what
+Events are JSON objects: `step` with the current step, and at last `report` with what
 `cascade evaluate --report` writes to report.json and `notes` on what was left out, or a `problem` in a sentence.
 The process is limited, and opens and connects to nothing (see `confinement.limits`).
 """

@@ -1,4 +1,4 @@
-"""What is evaluated of records that come from elsewhere: what needs no encoder, no other process and no file."""
+"""The part of untrusted records that is evaluated: what needs no encoder, no other process and no file."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -57,17 +57,17 @@ def read(files: Sequence[SourceFile]) -> Iterator[Row]:
 
 
 def _request(body: Object) -> _Request:
-    asked = field(body, "body", dict)
+    request = field(body, "body", dict)
     id_ = field(body, "custom_id", str)
-    if "messages" in asked:
-        inputs: Object = {"messages": [_message(message) for message in field(asked, "messages", list, "body.")]}
-    elif "prompt" in asked:
-        inputs = {"prompt": field(asked, "prompt", str, "body.")}
+    if "messages" in request:
+        inputs: Object = {"messages": [_message(message) for message in field(request, "messages", list, "body.")]}
+    elif "prompt" in request:
+        inputs = {"prompt": field(request, "prompt", str, "body.")}
     else:
         raise ValueError("body: must have messages or a prompt; batches of other endpoints cannot be imported")
     example = {"id": id_, "task": "custom", "source": f"OpenAI batch, {id_}", "prompt_inputs": inputs, "references": []}
     return _Request(
-        field(asked, "model", str, "body."), Example.read(example | {"metadata": asked.get("metadata") or {}})
+        field(request, "model", str, "body."), Example.read(example | {"metadata": request.get("metadata") or {}})
     )
 
 
@@ -90,10 +90,10 @@ def _row(file: SourceFile, where: str, body: Object, requests: dict[str, list[_R
         raise ValueError(f"custom_id: no request {id_!r} is among the files to import")
     response = _object(body.get("response"))
     answered = _object(response.get("body"))
-    request = _asked(requests[id_], file.model, answered.get("model"))
+    request = _request_of(requests[id_], file.model, answered.get("model"))
     messages = request.example.prompt_inputs
     prompt = Prompt(
-        tuple(Message(it["role"], it["content"]) for it in messages.get("messages", ())),
+        tuple(Message(message["role"], message["content"]) for message in messages.get("messages", ())),
         text=messages.get("prompt"),
         sampling=Sampling(logprobs=_has_logprobs(answered)),
     )
@@ -110,7 +110,7 @@ def _row(file: SourceFile, where: str, body: Object, requests: dict[str, list[_R
     return Row(where, file.model or request.model, request.example, answer, counted=not answer.estimated)
 
 
-def _asked(requests: Sequence[_Request], named: str | None, answered: Any) -> _Request:
+def _request_of(requests: Sequence[_Request], named: str | None, answered: Any) -> _Request:
     """Return the request that a response answers: its model's, if several models were asked the same."""
     if len(requests) == 1:
         return requests[0]
@@ -124,7 +124,7 @@ def _asked(requests: Sequence[_Request], named: str | None, answered: Any) -> _R
     fitting = [request for request in requests if isinstance(answered, str) and answered.startswith(request.model)]
     if not fitting:
         models = ", ".join(request.model for request in requests)
-        raise ValueError(f"response.body.model: {answered!r} is none of {models}; name the file's model: NAME=PATH")
+        raise ValueError(f"response.body.model: {answered!r} is not among {models}; name the file's model: NAME=PATH")
     return max(fitting, key=lambda request: len(request.model))
 
 
@@ -139,7 +139,9 @@ def _failure(body: Object, answered: Object) -> Failure:
 
 def _has_logprobs(answered: Object) -> bool:
     choices = answered.get("choices")
-    return isinstance(choices, list) and any(isinstance(it, dict) and it.get("logprobs") for it in choices[:1])
+    return isinstance(choices, list) and any(
+        isinstance(choice, dict) and choice.get("logprobs") for choice in choices[:1]
+    )
 
 
 def _object(value: Any) -> Object:

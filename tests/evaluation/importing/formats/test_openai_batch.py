@@ -52,7 +52,7 @@ def test_models_that_were_asked_the_same_are_told_apart_by_the_longest_name(tmp_
     path = write_lines(tmp_path / "b.jsonl", [*asked, *answers])
     assert [row.model for row in rows(path)] == ["gpt-4o-mini", "gpt-4o"]
     other = write_lines(tmp_path / "c.jsonl", [response(model="o3")])
-    with pytest.raises(DataError, match=r"c\.jsonl:1: response\.body\.model: 'o3' is none of gpt-4o, gpt-4o-mini"):
+    with pytest.raises(DataError, match=r"c\.jsonl:1: response\.body\.model: 'o3' is not among gpt-4o, gpt-4o-mini"):
         rows(path, other)
     assert [row.model for row in rows(path, SourceFile(other, "mine"))][-1] == "mine"
 
