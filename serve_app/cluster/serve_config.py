@@ -16,7 +16,7 @@ MODELS = Path("/models")
 KEYS = Path("/etc/cascade/keys")
 """The mount path of the Secret with the API keys, if a model reads its key from a file."""
 CLIENT_KEYS = Path("/etc/cascade/client-keys")
-"""The mount path of the Secret with the keys of those who may use the API."""
+"""The mount path of the Secret with the API keys of clients."""
 BLEURT_PYTHON = "/opt/bleurt/bin/python"
 """The image's environment for BLEURT (k8s/Dockerfile)."""
 PORT = 8000

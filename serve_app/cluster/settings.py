@@ -241,8 +241,10 @@ def read(overlay: Overlay, path: Path | None = None) -> Settings:
 
 def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     """Return `base` with the keys of `over`, mappings merged key by key; `null` removes a part."""
-    both = {key: _merged(base[key], over[key]) for key in base.keys() & over.keys() if _both_mappings(base, over, key)}
-    return base | over | both
+    common = {
+        key: _merged(base[key], over[key]) for key in base.keys() & over.keys() if _both_mappings(base, over, key)
+    }
+    return base | over | common
 
 
 def _both_mappings(base: dict[str, Any], over: dict[str, Any], key: str) -> bool:

@@ -1,4 +1,4 @@
-"""The `args` of the application, with every name in it checked, and what the server and the tools ask of them."""
+"""The `args` of the application, with every name in it checked, and what the server and the tools derive from them."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -139,8 +139,10 @@ class AppConfig(Strict):
     def encoders(self) -> dict[str, SbertConfig]:
         """Return the sbert signals by whose names clients get embeddings: those not called as a cascade or a model."""
         signals = self._offered().items()
-        taken = {*self.cascades, *self.models}
-        return {name: signal for name, signal in signals if isinstance(signal, SbertConfig) and name not in taken}
+        reserved_names = {*self.cascades, *self.models}
+        return {
+            name: signal for name, signal in signals if isinstance(signal, SbertConfig) and name not in reserved_names
+        }
 
     def composites(self) -> dict[str, CompositeConfig]:
         """Return the signals that are computed from other signals."""
@@ -208,8 +210,16 @@ class AppConfig(Strict):
     def weights(self) -> list[NamedWeights]:
         """Return name, source or sources, and checksum of every file or folder that the models and the scorer load."""
         return [
-            *((name, it.weights, it.sha256) for name, it in self.models.items() if isinstance(it, WeightsSettings)),
-            *((name, it.weights, it.sha256) for name, it in self._offered().items() if needs_weights(it)),
+            *(
+                (name, model.weights, model.sha256)
+                for name, model in self.models.items()
+                if isinstance(model, WeightsSettings)
+            ),
+            *(
+                (name, signal.weights, signal.sha256)
+                for name, signal in self._offered().items()
+                if needs_weights(signal)
+            ),
         ]
 
     def thresholds(self) -> dict[str, list[float]]:

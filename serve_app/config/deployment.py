@@ -1,4 +1,4 @@
-"""How a deployment runs, in the words of Ray Serve: replicas, autoscaling, resources, placement."""
+"""How a deployment runs, in Ray Serve's terms: replicas, autoscaling, resources, placement."""
 
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
@@ -74,7 +74,7 @@ class ActorOptions(Strict):
         fields = {name.lower(): field for name, field in FIELDS.items()}
         for name in resources:
             if field := fields.get(name.lower()):
-                raise ValueError(f"{name}: is not a custom resource; say {field}")
+                raise ValueError(f"{name}: is not a custom resource; use {field}")
         return resources
 
 
@@ -88,7 +88,7 @@ class Autoscaling(Strict):
     upscale_delay_s: float = Field(30, ge=0, description="Load must ask for more that long; from 0 replicas at once.")
     downscale_delay_s: float = Field(600, ge=0, description="Load must ask for less that long.")
     downscale_to_zero_delay_s: float | None = Field(
-        None, ge=0, description="The same for the last replica, where min_replicas is 0. Default: downscale_delay_s."
+        None, ge=0, description="The same for the last replica, if min_replicas is 0. Default: downscale_delay_s."
     )
     upscaling_factor: float = Field(1, gt=0, description="Share of the missing replicas that are added in one step.")
     downscaling_factor: float = Field(1, gt=0, description="Share of the spare replicas that are removed in one step.")
@@ -117,7 +117,7 @@ class Autoscaling(Strict):
 
 
 class DeploymentOptions(Strict):
-    """How one deployment runs, in the words of Ray Serve."""
+    """How one deployment runs, in Ray Serve's terms."""
 
     num_replicas: PositiveInt | None = Field(None, description="A fixed number of replicas (1 if unset).")
     autoscaling_config: Autoscaling | None = Field(None, description="Replicas by load; null: a fixed number.")
@@ -144,7 +144,7 @@ class DeploymentOptions(Strict):
     def _placed(self) -> Self:
         if self.placement_group_bundles is None:
             if self.placement_group_strategy is not None:
-                raise ValueError("placement_group_strategy: means nothing without placement_group_bundles")
+                raise ValueError("placement_group_strategy: has no effect without placement_group_bundles")
             return self
         first = self.placement_group_bundles[0]
         for resource, (field, amount) in self._explicit().items():

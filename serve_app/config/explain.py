@@ -14,7 +14,7 @@ Schema: TypeAlias = Mapping[str, Any]
 KEY = "[key]"
 """Where pydantic's path of a value ends if a mapping's key is wrong, and not its value."""
 _HIDDEN = object()
-"""Stands for a secret's value in messages."""
+"""Replaces a secret's value in messages."""
 
 
 def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") -> list[str]:
@@ -67,12 +67,12 @@ def _sentence(item: dict[str, Any], schema: Schema, prefix: str) -> str:
 
 
 def under_secret_name(loc: Sequence[str | int]) -> bool:
-    """Return whether the path of a value says that it is a secret."""
+    """Return whether the path of a value marks it as a secret."""
     return any(isinstance(step, str) and step != KEY and names_secret(step) for step in loc)
 
 
 def plain(text: str) -> str:
-    """Reduce pydantic's message to the rest of a sentence of ours."""
+    """Reduce pydantic's message to the end of a sentence of ours."""
     short = text.removeprefix("Value error, ").split(", unable to parse")[0].rstrip(".!")
     return re.sub("^(Input|String) should", "must", short).replace("Field required", "required, but missing")
 

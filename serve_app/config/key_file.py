@@ -1,4 +1,4 @@
-"""The file of API keys: who may ask what, and how much. It holds hashes only, so whoever reads it has no key."""
+"""The file of API keys: what each may ask, and how much. It holds hashes only, so reading it reveals no key."""
 
 import hashlib
 import hmac
@@ -22,7 +22,7 @@ from serve_app.config.yaml_file import read_yaml
 from serve_app.errors import ConfigError, choices
 
 PREFIX = "sk-cascade-"
-"""By it keys are known for secrets, also where they must not be: `common.secrecy` hides what begins with `sk-`."""
+"""Prefix by which keys are recognised as secrets: `common.secrecy` hides what begins with `sk-`."""
 KEY_BYTES = 32
 """Random bytes of a key: too many to be guessed, so a plain hash hides it."""
 
@@ -125,12 +125,12 @@ def create_key(path: Path, name: str, **rights: object) -> str:
 
 
 def revoke_key(path: Path, name: str) -> None:
-    """Remove a key from a file. Raises ConfigError if it has none of that name."""
+    """Remove a key from a file. Raises ConfigError if it has no key of that name."""
 
     def remove(file: KeyFile) -> KeyFile:
         if name not in file.api_keys:
             raise ConfigError(f"{path}: there is no key {name!r}. {choices(name, file.api_keys)}")
-        return KeyFile(api_keys={other: key for other, key in file.api_keys.items() if other != name})
+        return KeyFile(api_keys={key_name: key for key_name, key in file.api_keys.items() if key_name != name})
 
     read_keys(path)  # a file that does not exist is not made
     _change(path, remove)

@@ -31,7 +31,7 @@ def load(path: Path) -> ServeFile:
 
 
 def loads(text: str, path: Path) -> ServeFile:
-    """Return the file with this text, as `load` does; `path` is only what the sentences call it."""
+    """Return the file with this text, as `load` does; `path` is only its name in messages."""
     return serve_file.loads(text, path, faults)
 
 
@@ -121,7 +121,7 @@ def _read(value: Any) -> Any:
 
 def _sentences(where: str, error: ValidationError) -> Iterator[str]:
     """Yield one sentence for each field: if Ray allows several types, pydantic reports each of them."""
-    seen = set()
+    reported_paths = set()
     for item in error.errors(include_url=False):
         path = where
         for step in item["loc"]:
@@ -130,8 +130,8 @@ def _sentences(where: str, error: ValidationError) -> Iterator[str]:
                 path += f"[{step}]"
             elif step.islower() and step.isidentifier() and step not in ("int", "str", "float", "bool", "dict"):
                 path += f".{step}"
-        if path not in seen:
-            seen.add(path)
+        if path not in reported_paths:
+            reported_paths.add(path)
             value = item["input"]
             simple = isinstance(value, str | int | float) and item["type"] != "value_error"
             simple = simple and not under_secret_name(item["loc"])

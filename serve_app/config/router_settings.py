@@ -111,5 +111,9 @@ class RouterSettings(Strict):
     def shed_thresholds(self, config: AppConfig) -> dict[str, list[float]]:
         """Return the thresholds under pressure, those of calibrations over those of the config, if there are any."""
         written = {id_: cascade.shed.thresholds for id_, cascade in config.cascades.items() if cascade.shed is not None}
-        written |= {id_: it.shed.thresholds for id_, it in self.calibrations.items() if it.shed and id_ in written}
+        written |= {
+            id_: calibration.shed.thresholds
+            for id_, calibration in self.calibrations.items()
+            if calibration.shed and id_ in written
+        }
         return {id_: thresholds for id_, thresholds in written.items() if thresholds is not None}

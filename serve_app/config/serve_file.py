@@ -152,7 +152,9 @@ class ServeFile(Strict):
 
     def calibrated_for_pressure(self) -> list[str]:
         """Return the cascades whose calibrations have thresholds under pressure."""
-        return [id_ for id_, it in self._router_settings().calibrations.items() if it.shed is not None]
+        return [
+            id_ for id_, calibration in self._router_settings().calibrations.items() if calibration.shed is not None
+        ]
 
     def calibrated_rate(self, cascade: str) -> float | None:
         """Return the share of requests that a cascade's calibration expects its first tier to defer, or None."""
@@ -175,7 +177,7 @@ def load(path: Path, faults: Callable[[dict[str, Any]], list[str]] | None = None
 
 
 def loads(text: str, path: Path, faults: Callable[[dict[str, Any]], list[str]] | None = None) -> ServeFile:
-    """Return the values of a file's text, as `load` does; `path` is only what the sentences call it."""
+    """Return the values of a file's text, as `load` does; `path` is only its name in messages."""
     return _checked(path, parse_yaml(text, path, "config file"), faults)
 
 
@@ -210,13 +212,13 @@ def _check_sources(path: Path, file: ServeFile) -> None:
 def _check_overrides(path: Path, file: ServeFile) -> None:
     config = file.application.args
     options = config.deployments()
-    seen: set[str] = set()
+    names: set[str] = set()
     for number, entry in enumerate(file.application.deployments):
         inside = f"applications[0].deployments[{number}]."
-        if entry.name in seen:
+        if entry.name in names:
             # Ray Serve would merge them, and a reader would miss one.
             raise ConfigError(f"{path}: {inside}name: {entry.name!r} is listed twice.")
-        seen.add(entry.name)
+        names.add(entry.name)
         if entry.name == STATE_STORE and STATE_STORE not in options:
             sentence = "only several routers share a StateStore; write the replicas into args.router.deployment first"
             raise ConfigError(f"{path}: {inside}name: {sentence}.")

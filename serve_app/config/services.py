@@ -87,7 +87,7 @@ class CorsConfig(Strict):
     def _are_origins(cls, origins: list[str]) -> list[str]:
         for origin in origins:
             if origin != "*" and not _ORIGIN.fullmatch(origin):
-                raise ValueError(f'{origin!r} is no origin; write "*", or one such as https://app.example:8443')
+                raise ValueError(f'{origin!r} is not an origin; write "*", or one such as https://app.example:8443')
         return origins
 
     @model_validator(mode="after")
@@ -98,7 +98,7 @@ class CorsConfig(Strict):
 
 
 class AccessConfig(Strict):
-    """Who may use the API. Without keys, and unless it is `open`, only requests from this machine are answered."""
+    """Access to the API. Without keys, and unless it is `open`, only requests from this machine are answered."""
 
     keys_file: Path | None = Field(
         None,
@@ -195,7 +195,7 @@ class RouterConfig(Strict):
         ge=0,
         description="Seconds a stream waits for text before it opens; a failure until then has its own status.",
     )
-    access: AccessConfig = Field(AccessConfig(), description="Who may ask: API keys and their limits.")
+    access: AccessConfig = Field(AccessConfig(), description="Access to the API: keys and their limits.")
     allowed_hosts: list[str] = Field(
         [],
         description="Names, beside localhost, under which requests may reach a server on a loopback address, "
@@ -247,7 +247,7 @@ class RouterConfig(Strict):
     @model_validator(mode="after")
     def _texts_are_for_operators(self) -> Self:
         if self.page_texts and self.access.open:
-            raise ValueError("page_texts: with access.open everybody is an operator, who would see them; use API keys")
+            raise ValueError("page_texts: with access.open everybody is an operator and would see them; use API keys")
         return self
 
     def limits(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What all configs have in common: what they refuse, and how."""
+"""The base of all configs: what they refuse, and how."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
@@ -16,8 +16,8 @@ def _bools_as_numbers(written: object, read: object, path: str = "") -> Iterator
         for key, value in written.items():
             yield from _bools_as_numbers(value, values.get(key), f"{path}.{key}" if path else str(key))
     elif isinstance(written, list | tuple) and isinstance(read, list | tuple):
-        for number, (value, taken) in enumerate(zip(written, read, strict=False)):
-            yield from _bools_as_numbers(value, taken, f"{path}[{number}]")
+        for number, (value, read_value) in enumerate(zip(written, read, strict=False)):
+            yield from _bools_as_numbers(value, read_value, f"{path}[{number}]")
 
 
 class Strict(BaseModel):

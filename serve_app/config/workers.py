@@ -8,7 +8,7 @@ from serve_app.config.deployment import Bundle, DeploymentOptions, Strategy
 def check_workers(options: DeploymentOptions, workers: int, *, gpu: bool) -> None:
     """Raise ValueError if the deployment's resources do not match the number of workers."""
     actor, bundles = options.ray_actor_options, options.placement_group_bundles
-    each = f"{workers} worker{'s' if workers > 1 else ''} (tensor_parallel_size x pipeline_parallel_size)"
+    worker_count = f"{workers} worker{'s' if workers > 1 else ''} (tensor_parallel_size x pipeline_parallel_size)"
     if not gpu:
         gpu_requests = [actor.num_gpus, actor.accelerator_type, *(bundle.get("GPU") for bundle in bundles or ())]
         if any(gpu_requests):
@@ -17,12 +17,14 @@ def check_workers(options: DeploymentOptions, workers: int, *, gpu: bool) -> Non
         with_gpu = sum(bool(bundle.get("GPU")) for bundle in bundles)
         if with_gpu != workers or any(bundle.get("GPU", 0) > 1 for bundle in bundles):
             raise ValueError(
-                f"deployment.placement_group_bundles: the model has {each}, each of which needs a bundle with one GPU "
-                f"(or a share of one); there are {with_gpu} with GPUs"
+                f"deployment.placement_group_bundles: the model has {worker_count}, each of which needs a bundle with "
+                f"one GPU (or a share of one); there are {with_gpu} with GPUs"
             )
     elif actor.num_gpus is not None and actor.num_gpus != workers and not (workers == 1 and 0 < actor.num_gpus < 1):
         share = ", or a share of one" if workers == 1 else ""
-        raise ValueError(f"deployment.ray_actor_options.num_gpus: must be {workers}{share}, since the model has {each}")
+        raise ValueError(
+            f"deployment.ray_actor_options.num_gpus: must be {workers}{share}, since the model has {worker_count}"
+        )
 
 
 def placed(options: DeploymentOptions, bundles: Sequence[Bundle], strategy: Strategy) -> DeploymentOptions:

@@ -1,4 +1,4 @@
-"""YAML that a user writes, read so that nothing has a meaning that its writer cannot have meant."""
+"""YAML that a user writes; refused if YAML 1.1 would read a value as something else than it looks like."""
 
 import re
 from pathlib import Path
@@ -13,26 +13,26 @@ _OCTAL = re.compile(r"[-+]?0[0-9_]+")
 _SEXAGESIMAL = re.compile(r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?")
 _TYPES = {"int": "tag:yaml.org,2002:int", "float": "tag:yaml.org,2002:float", "bool": "tag:yaml.org,2002:bool"}
 MOST_DIGITS = 1000
-"""Of an integer; no setting has more."""
+"""Most digits of an integer; no setting has more."""
 MOST_REPEATED = 100_000
 """Values that aliases may repeat in one file."""
 
 
-def read_yaml(path: Path, what: str) -> Any:
-    """Return the values in a YAML file, of which the user knows as `what`, such as "config file".
+def read_yaml(path: Path, kind: str) -> Any:
+    """Return the values in a YAML file; `kind` is its name in messages, such as "config file".
 
     Raises ConfigError if it cannot be read, and as `parse_yaml` does.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise ConfigError(f"There is no {what} {str(path)!r}.") from None
+        raise ConfigError(f"There is no {kind} {str(path)!r}.") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"The {what} {str(path)!r} cannot be read: {error}.") from None
-    return parse_yaml(text, path, what)
+        raise ConfigError(f"The {kind} {str(path)!r} cannot be read: {error}.") from None
+    return parse_yaml(text, path, kind)
 
 
-def parse_yaml(text: str, path: Path, what: str) -> Any:
+def parse_yaml(text: str, path: Path, kind: str) -> Any:
     """Return the values in the text of a YAML file.
 
     Raises ConfigError if it is not YAML, has a key twice, a value that YAML 1.1 reads as something else than it looks
@@ -41,14 +41,14 @@ def parse_yaml(text: str, path: Path, what: str) -> Any:
     try:
         return yaml.load(text, _Loader)
     except _UnexpectedError as error:
-        raise ConfigError(f"The {what} {str(path)!r} has {error}.") from None
+        raise ConfigError(f"The {kind} {str(path)!r} has {error}.") from None
     except yaml.YAMLError as error:
-        raise ConfigError(f"The {what} {str(path)!r} is not YAML: {_problem(error)}.") from None
+        raise ConfigError(f"The {kind} {str(path)!r} is not YAML: {_problem(error)}.") from None
     except RecursionError:
-        raise ConfigError(f"The {what} {str(path)!r} is nested too deeply.") from None
+        raise ConfigError(f"The {kind} {str(path)!r} is nested too deeply.") from None
     except (ValueError, LookupError, AttributeError):
         # PyYAML's own, for a date that no calendar has, a number of thousands of digits, or a tag that does not fit.
-        raise ConfigError(f"The {what} {str(path)!r} has a number, a date or a tag that cannot be read.") from None
+        raise ConfigError(f"The {kind} {str(path)!r} has a number, a date or a tag that cannot be read.") from None
 
 
 def _problem(error: yaml.YAMLError) -> str:

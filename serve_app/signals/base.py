@@ -1,4 +1,4 @@
-"""The contract that every signal keeps, and what all of them share: empty texts, shapes, pairs."""
+"""The contract of every signal, and what all of them share: empty texts, shapes, pairs."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
@@ -85,7 +85,7 @@ class Signal(Protocol):
         """Return one n x n matrix for each request of n texts: `S[i][j]` is hypothesis i against reference j.
 
         `since` has for each request how many of its first texts were compared with each other before: their pairs are
-        not computed, but NaN. By default none was.
+        NaN, not computed. By default no pair was compared before.
 
         The diagonal is the signal's value of a text and itself: 1, but 0 for a text in which it finds no features
         (ROUGE-2 of one word). For `bleurt` it is 1 by definition: no decision reads it, and computing it would cost

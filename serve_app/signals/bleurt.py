@@ -145,7 +145,7 @@ class BleurtSignal(TextSignal):
             add_special_tokens=False,
             return_attention_mask=False,
             return_token_type_ids=False,
-            verbose=False,  # it warns of long texts, which are cut below
+            verbose=False,  # silences its warning about long texts, which are cut below
         )["input_ids"]
         ids = dict(zip(texts, tokens, strict=True))
         return {(hypothesis, reference): self._pair(ids[reference], ids[hypothesis]) for hypothesis, reference in pairs}

@@ -1,4 +1,4 @@
-"""Every signal there is: the union of their configs, those with a name of their own, their builders, and the catalogue.
+"""All signals: the union of their configs, those with a name of their own, their builders, and the catalogue.
 
 A new signal is one file, one line in `SignalConfig`, `_BUILDERS` and `DEFAULT_SIGNALS`, one line in the contract test.
 What its kind needs (weights, log-probabilities, an environment) is declared once, on its config class, by the class
@@ -98,7 +98,7 @@ def build_signal(config: SignalConfig, weights: Path | None = None) -> Signal:
     return _BUILDERS[config.kind](config, weights)
 
 
-# The class attributes are what decides; these three tell it to the type checker, too.
+# The class attributes decide; these three functions also narrow the type for the type checker.
 def is_token_level(config: AnySignalConfig) -> TypeGuard[ChowConfig]:
     """Return whether a signal judges one answer by its own log-probabilities."""
     return config.token_level
@@ -150,19 +150,19 @@ class SignalCatalogue(Mapping[str, AnySignalConfig]):
         return {name: config for name, config in self.items() if isinstance(config, BlendConfig)}
 
     def components(self, name: str) -> list[str]:
-        """Return the signals that a composite compares texts by; none for any other signal."""
+        """Return the signals that a composite compares texts by; empty for any other signal."""
         composite = self.composites().get(name)
         return [] if composite is None else list(composite.components().values())
 
     def allowed_components(self, config: CompositeConfig) -> list[str]:
-        """Return the signals that a composite may name: plain ones, a veto also mixes, others also mixes and vetoes."""
+        """Return the signals that a composite may name: plain ones; a veto also mixes, others also mixes and vetoes."""
         kinds: tuple[type[CompositeOptions], ...] = (MixConfig, VetoConfig)
         if isinstance(config, kinds):
             kinds = (MixConfig,) if isinstance(config, VetoConfig) else ()
-        return [*self.plain(), *(name for name, other in self.items() if isinstance(other, kinds))]
+        return [*self.plain(), *(name for name, signal in self.items() if isinstance(signal, kinds))]
 
     def base(self, name: str) -> str | None:
-        """Return the signal that a veto is about, without which it cannot be judged; None for any other signal."""
+        """Return the signal that a veto modifies, or None for any other signal."""
         config = self[name]
         return config.signal if isinstance(config, VetoConfig) else None
 
@@ -190,7 +190,7 @@ class SignalCatalogue(Mapping[str, AnySignalConfig]):
         return self.computed_for(name)
 
     def range_of(self, name: str, models: Sequence[str]) -> Range | None:
-        """Return what bounds a signal's values of the answers of `models`, or None. Raises KeyError for no signal."""
+        """Return the bounds of a signal's values for `models`, or None. Raises KeyError for an unknown name."""
         parts = [self.range_of(component, models) for component in self.components(name)]
         return self[name].range_of(parts, models)
 

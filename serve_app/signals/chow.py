@@ -45,7 +45,7 @@ class ChowConfig(SignalOptions):
         return self
 
     def range_of(self, parts: Sequence[Range | None], models: Sequence[str]) -> Range | None:
-        """Return what bounds the confidences of `models`: no log-probability is above 0, before it is normalised."""
+        """Return the bounds of the confidences of `models`: no log-probability is above 0, before it is normalised."""
         highest = [self.zscores[model].of(0.0) if model in self.zscores else 0.0 for model in models]
         return Range(-math.inf, max(highest, default=0.0))
 

@@ -148,7 +148,7 @@ def cosines(unit: Any, rows: Sequence[int]) -> Matrix:
     # A matrix product may round S[i][j] and S[j][i] differently, and a vector's product with itself to less than 1.
     values = ((products + products.T) / 2).clamp(-1.0, 1.0).tolist()
     return freeze(
-        [1.0 if row == other else value for other, value in zip(rows, line, strict=True)]
+        [1.0 if row == column else value for column, value in zip(rows, line, strict=True)]
         for row, line in zip(rows, values, strict=True)
     )
 

@@ -60,7 +60,7 @@ def test_clients_need_keys_from_the_secret_whatever_the_config_names(tmp_path: P
 def test_an_open_config_stays_open_and_render_says_what_that_means(tmp_path: Path) -> None:
     rendered = rendered_text(tmp_path, REMOTE + "      router: {access: {open: true}}\n")
     assert access_of(rendered) == {"open": True}
-    assert "the API asks for no key (router.access.open), so whoever reaches it may use it" in rendered.cautions
+    assert "the API asks for no key (router.access.open), so any client that reaches it may use it" in rendered.cautions
     assert "client-keys" not in str(rendered.objects)
 
 

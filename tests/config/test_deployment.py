@@ -70,7 +70,7 @@ def test_bundles_and_actor(given: DeploymentOptions, bundles: list[dict[str, flo
         ),
         (
             {"ray_actor_options": {"resources": {"fast": 1, "Memory": 1}}},
-            "ray_actor_options.resources.Memory: is not a custom resource; say memory.",
+            "ray_actor_options.resources.Memory: is not a custom resource; use memory.",
         ),
         (
             {"placement_group_bundles": [{"CPU": 1}, {"gpu": 1, "CPU": 1}]},
@@ -83,7 +83,7 @@ def test_bundles_and_actor(given: DeploymentOptions, bundles: list[dict[str, flo
         ({"autoscaling_config": {"min_replicas": False}}, "autoscaling_config.min_replicas: must be a number, got fa"),
         (
             {"placement_group_strategy": "PACK"},
-            "placement_group_strategy: means nothing without placement_group_bundles.",
+            "placement_group_strategy: has no effect without placement_group_bundles.",
         ),
         ({"placement_group_bundles": []}, "placement_group_bundles: needs at least 1 entry, got 0."),
         ({"placement_group_bundles": [{"CPU": 0}]}, "placement_group_bundles[0]: a bundle must ask for something."),

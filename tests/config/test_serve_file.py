@@ -252,7 +252,7 @@ def test_routers_that_share_may_be_more_or_fewer_by_an_override(path: Path):
         ),
         (
             {"name": "a", "placement_group_strategy": "SPREAD"},
-            "placement_group_strategy: means nothing without placement_group_bundles.",
+            "placement_group_strategy: has no effect without placement_group_bundles.",
         ),
         (
             {"name": "a", "ray_actor_options": {"num_gpus": 1.5}},
@@ -269,7 +269,7 @@ def test_routers_that_share_may_be_more_or_fewer_by_an_override(path: Path):
         ),
         (
             {"name": "a", "ray_actor_options": {"resources": {"gpu": 1}}},
-            "ray_actor_options.resources.gpu: is not a custom resource; say num_gpus.",
+            "ray_actor_options.resources.gpu: is not a custom resource; use num_gpus.",
         ),
         (
             {"name": "a", "placement_group_bundles": [{"CPU": 1, "gpu": 1}]},

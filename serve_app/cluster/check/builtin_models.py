@@ -1,4 +1,4 @@
-"""Compare objects of Kubernetes' own kinds with the models of its client."""
+"""Compares objects of Kubernetes' own kinds with the models of its client."""
 
 import re
 from collections.abc import Iterator

@@ -73,7 +73,7 @@ def _is_open(schema: Fields) -> bool:
 
 
 def _of_pods(plain: Fields) -> Iterator[tuple[str, Any]]:
-    """Yield what the API server demands of every pod and its template, but no definition says."""
+    """Yield what the API server demands of every pod and its template although no definition states it."""
     properties = plain["properties"]
     if "containers" in properties and "restartPolicy" in properties:
         yield "properties", properties | {"containers": properties["containers"] | {"minItems": 1}}

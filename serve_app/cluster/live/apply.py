@@ -38,7 +38,7 @@ class Trial:
 
 
 def trial(cluster: Cluster, body: Manifest, *, force: bool) -> Trial:
-    """Return what a strict dry run of one object comes to. Raises `RefusedError` if the credentials are refused."""
+    """Return the result of a strict dry run of one object. Raises `RefusedError` if the credentials are refused."""
     ref = ref_of(body)
     live = cluster.get(ref)
     try:

@@ -22,7 +22,7 @@ Result = TypeVar("Result")
 FIELD_MANAGER = "semantic-cascade"
 TRANSIENT = (429, 500, 502, 503, 504)
 PAUSES_S = (0.25, 0.5, 1.0)
-"""Between the attempts of a request. All of ours may be sent twice: reads, server-side applies, deletes of one uid."""
+"""Pauses between attempts. All our requests may be repeated: reads, server-side applies, deletes of one uid."""
 OPERATORS = {"ray.io": "Install the KubeRay operator, with its custom resources, first."}
 
 

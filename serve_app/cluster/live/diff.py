@@ -57,8 +57,8 @@ def _hidden_values(before: Manifest, after: Manifest) -> tuple[Fields, Fields]:
     return before, after
 
 
-def _hidden(value: Any, other: Any, is_new: bool) -> str:
-    return "(hidden)" if value == other else f"(hidden, {'new' if is_new else 'old'} value)"
+def _hidden(value: Any, counterpart: Any, is_new: bool) -> str:
+    return "(hidden)" if value == counterpart else f"(hidden, {'new' if is_new else 'old'} value)"
 
 
 def _lines(body: Manifest) -> list[str]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from kubernetes.dynamic import DynamicClient, Resource
 
 TIMEOUT_S = (5.0, 30.0)
-"""For connecting and for reading, of every request but a watch."""
+"""Time limits for connecting and for reading, of every request except a watch."""
 
 
 class Discovery:
@@ -58,7 +58,7 @@ class Discovery:
         from kubernetes.dynamic import Resource
 
         group, _, version = api_version.rpartition("/")
-        parts = [other for other in entries if other["name"].startswith(f"{entry['name']}/")]
+        parts = [resource for resource in entries if resource["name"].startswith(f"{entry['name']}/")]
         return Resource(
             prefix=prefix,
             group=group,

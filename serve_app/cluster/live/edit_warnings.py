@@ -1,4 +1,4 @@
-"""Warn of edits that do not do what they say: that are ignored, refused, or need a second cluster with its GPUs.
+"""Warnings about edits that are ignored, refused, or need a second cluster with its GPUs.
 
 By the rules of KubeRay 1.7, a live cluster ignores edits of replicas, of their bounds, and of tolerations; worker
 groups added at the end join it; anything else in `rayClusterConfig` is an upgrade.

@@ -52,9 +52,9 @@ def redacted(text: str) -> str:
 
 @dataclass(frozen=True)
 class Operation:
-    """What a request does, in the words of its error messages: `patch`, `ConfigMap/settings`, and a namespace or None.
+    """What a request does, as its error messages name it: `patch`, `ConfigMap/settings`, and a namespace or None.
 
-    Of a Secret (`secret`) messages tell only the fields, since the server's words may quote its values.
+    Messages about a Secret (`secret`) name only the fields, since the server's message may quote its values.
     """
 
     verb: str

@@ -1,4 +1,4 @@
-"""Say what is wrong with a pod, and what pods without a node request together."""
+"""Describes what is wrong with a pod, and what pods without a node request together."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -60,7 +60,7 @@ def unschedulable_since(pod: Manifest) -> datetime | None:
 
 
 def scheduler_message(pod: Manifest) -> str:
-    """Return what the scheduler says about the pod, such as `0/3 nodes are available: ...`."""
+    """Return the scheduler's message about the pod, such as `0/3 nodes are available: ...`."""
     return str(_scheduled(pod).get("message") or "no node fits").rstrip(".")
 
 
@@ -70,12 +70,12 @@ def _scheduled(pod: Manifest) -> Fields:
 
 
 def parsed_time(text: str | None) -> datetime | None:
-    """Return a time as Kubernetes writes it, or None if it writes none."""
+    """Return a time that Kubernetes writes, or None if it is absent."""
     return datetime.fromisoformat(text) if text else None
 
 
 def demand_and_supply(pods: list[Manifest], nodes: list[Manifest] | None) -> str:
-    """Say what pods request and what all nodes have, in use or not; `nodes` is None if they may not be listed.
+    """Return in words what pods request and all nodes have, in use or not; `nodes` is None if they may not be listed.
 
     For example `2 pods ask for 8 nvidia.com/gpu, 16 cpu; all nodes together have 4 nvidia.com/gpu, 64 cpu`.
     """

@@ -26,7 +26,7 @@ class Patience:
     A verdict must last: in one round KubeRay reads the states of the applications, then hands a changed config to
     Serve, then writes both the states and `observedGeneration`. So Serve has the config of that generation, but the
     states may be those of the config before, until the next round, 2 s later: from the moment that Serve has a config
-    it says DEPLOYING. Nothing in the status tells the rounds apart; that one fits into `settle_s` is an assumption.
+    it reports DEPLOYING. Nothing in the status tells the rounds apart; that one fits into `settle_s` is an assumption.
     """
 
     timeout_s: float = 1800
@@ -98,7 +98,7 @@ class _Progress:
         return time.monotonic() - self._since
 
     def _report(self, key: str, line: str) -> None:
-        """Say a line unless it is the last one that was said under this key."""
+        """Print a line unless it repeats the last one under this key."""
         if self._lines.get(key) != line:
             self._lines[key] = line
             self._say(f"{time.monotonic() - self._begun:5.0f}s  {redacted(line)}")
@@ -148,7 +148,7 @@ def _too_late(states: Sequence[State], snapshot: Snapshot, timeout_s: float) -> 
 
 
 def _serve_messages(live: Manifest | None) -> list[str]:
-    """Return what Serve says of applications and deployments that are not as they should be."""
+    """Return Serve's messages about applications and deployments that are not healthy."""
     status = (live or {}).get("status") or {}
     lines = []
     for role in ("activeServiceStatus", "pendingServiceStatus"):

@@ -1,4 +1,4 @@
-"""The image in manifests: one name that stands for it, and its address in parts."""
+"""The image in manifests: its placeholder name, and its address in parts."""
 
 from typing import Any, NamedTuple
 

@@ -20,7 +20,7 @@ METRICS = ("metrics", "as-metrics", "dash-metrics")
 def base_policies(settings: Settings) -> list[Manifest]:
     """Return the policies of every overlay. They have an effect only if the cluster's network enforces them."""
     ray = [{"podSelector": _ray(settings)}]
-    # Whoever may make pods in some namespace can give them any label, but not its namespace another name.
+    # A user with the right to create pods in a namespace can give them any label, but cannot rename the namespace.
     operator = _namespace(settings.operator_namespace) | {
         "podSelector": {"matchLabels": {"app.kubernetes.io/name": "kuberay-operator"}},
     }
@@ -105,10 +105,10 @@ def ingress(settings: Settings, args: AppConfig) -> list[Manifest]:
 
 
 def cautions(settings: Settings, args: AppConfig) -> list[str]:
-    """Return what an operator should know about who can use and who can read what goes over the network."""
+    """Return cautions about access to the API and about traffic that can be read on the network."""
     plain = settings.ingress is not None and settings.ingress.tls_secret is None
     read = ["the Ingress takes plain HTTP (tls_secret: null), so keys and texts can be read on their way"]
-    used = ["the API asks for no key (router.access.open), so whoever reaches it may use it"]
+    used = ["the API asks for no key (router.access.open), so any client that reaches it may use it"]
     return (read if plain else []) + (used if args.router.access.open else [])
 
 

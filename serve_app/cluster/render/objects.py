@@ -1,4 +1,4 @@
-"""Build all objects of a serving config; what they are written as, a kustomization or a chart, is not known here."""
+"""Builds all objects of a serving config, whether they are written as a kustomization or a chart."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -81,7 +81,7 @@ def worker(
     """Return a worker, which waits until the models are on the volume, and cannot write there.
 
     `models` is whether there are any to load, `keys` are environment variables from the Secret with API keys, `files`
-    is whether models read keys from files, too. `client_keys` is whether those who use the API need keys.
+    is whether models read keys from files, too. `client_keys` is whether clients of the API need keys.
     """
     volumes: list[Fields] = []
     mounts: list[Fields] = []

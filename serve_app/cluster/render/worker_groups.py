@@ -65,11 +65,16 @@ def cautions(groups: Sequence[WorkerGroup]) -> list[str]:
     """Return a sentence for each pair of groups between which Ray's scheduler may choose wrongly."""
     sentences = []
     for number, group in enumerate(groups):
-        alike = [other for other in groups[number + 1 :] if _may_take(group, other) or _may_take(other, group)]
+        alike = [
+            later_group
+            for later_group in groups[number + 1 :]
+            if _may_take(group, later_group) or _may_take(later_group, group)
+        ]
         sentences += [
-            f"the pods of {group.name!r} and {other.name!r} have the same GPUs: Ray may put a small replica on a large "
-            "pod, and a large one then waits for another pod; an accelerator_type or a custom resource keeps them apart"
-            for other in alike
+            f"the pods of {group.name!r} and {later_group.name!r} have the same GPUs: Ray may put a small replica on a "
+            "large pod, and a large one then waits for another pod; an accelerator_type or a custom resource keeps "
+            "them apart"
+            for later_group in alike
         ]
     return sentences
 

@@ -100,7 +100,7 @@ class TierConfig(Strict):
     def models(self) -> list[str]:
         """Return the names of the tier's members: models, and samples of models."""
         members = (member.expanded() if isinstance(member, SamplesConfig) else [member] for member in self.members)
-        return [it if isinstance(it, str) else it.name for member in members for it in member]
+        return [member if isinstance(member, str) else member.name for expanded in members for member in expanded]
 
     def samples(self) -> list[SamplesConfig]:
         """Return the models that are asked several times."""
@@ -127,7 +127,7 @@ class TierConfig(Strict):
 
         A tier that does not wait for all its answers may see more of them the second time.
         """
-        own, other = (
+        own_options, earlier_options = (
             tier.model_dump(exclude={"threshold", "timeout_s", "early", "on_scorer_failure"})
             | {"models": sorted(tier.models)}
             for tier in (self, before)
@@ -135,7 +135,7 @@ class TierConfig(Strict):
         assert self.threshold is not None
         assert before.threshold is not None
         waits = self.quorum is None and self.tier_timeout_s is None
-        return waits and own == other and self.threshold >= before.threshold
+        return waits and own_options == earlier_options and self.threshold >= before.threshold
 
     def returns_only(self, model: str) -> bool:
         """Return whether this tier can return no other model's answer."""
@@ -199,9 +199,11 @@ class CascadeConfig(Strict):
         if self.shed is not None and self.shed.thresholds is not None:
             check_lower("shed.thresholds", self.shed.thresholds, [tier.threshold or 0.0 for tier in members])
         if self.skip is not None and self.skip.member is not None:
-            asked = dict.fromkeys(model for tier in members for model in tier.models)
-            if self.skip.member not in asked:
-                raise ValueError(f"skip.member: {self.skip.member!r} is no member. {choices(self.skip.member, asked)}")
+            member_models = dict.fromkeys(model for tier in members for model in tier.models)
+            if self.skip.member not in member_models:
+                raise ValueError(
+                    f"skip.member: {self.skip.member!r} is not a member. {choices(self.skip.member, member_models)}"
+                )
         if self.skip is not None and self.skip.defer_above is not None and self.on_target_failure == "best_member":
             raise ValueError(
                 "skip.defer_above: leaves on_target_failure: best_member no member's answer to return; leave out one "

@@ -79,7 +79,7 @@ class ShedConfig(Strict):
     hold_s: float = Field(
         10, ge=0, description="Seconds that the pressure must stay at or below end_at before shedding ends."
     )
-    opt_out: bool = Field(False, description="Whether a request may say `cascade: {shed: false}`, and is not shed.")
+    opt_out: bool = Field(False, description="Whether a request may set `cascade: {shed: false}` and is then not shed.")
 
     @model_validator(mode="after")
     def _of_use(self) -> Self:
@@ -95,7 +95,7 @@ class SpeculationConfig(Strict):
 
     when: Literal["always", "adaptive"] | None = Field(
         None,
-        description="always: at once; adaptive: at once where the seconds saved should be worth more than the waste.",
+        description="always: at once; adaptive: at once if the seconds saved should be worth more than the waste.",
     )
     after_s: float | None = Field(None, ge=0, description="If the tier has not decided after so many seconds.")
     percentile: float | None = Field(
@@ -132,4 +132,4 @@ def rule_as_mapping(value: Any) -> Any:
         return {"when": value}
     if value is None or isinstance(value, Mapping | SpeculationConfig):
         return value
-    raise ValueError(f"{value!r} is none of off, always, adaptive; or write a mapping, such as {{after_s: 0.3}}")
+    raise ValueError(f"must be off, always, adaptive or a mapping, such as {{after_s: 0.3}}, got {value!r}")

@@ -13,7 +13,7 @@ DRAWN_BY = ("temperature", "top_p", "seed")
 
 
 def members_as_written(names: Iterable[str], samples: Mapping[str, Sample]) -> list[str | dict[str, Any]]:
-    """Return a tier's members as a config has them, with all samples of a model in one entry, where the first one was.
+    """Return a tier's members as a config has them, all samples of a model in one entry at the first one's position.
 
     Which samples they were does not matter: all are drawn alike, in the way of those in `samples`, by their names.
     """
@@ -46,12 +46,12 @@ def sample_faults(
     """
     first: dict[str, tuple[SamplesConfig, str]] = {}
     for member, where in _sampled(cascades):
-        other, place = first.setdefault(member.model, (member, dotted(where)))
+        first_member, first_path = first.setdefault(member.model, (member, dotted(where)))
         for option in DRAWN_BY:
-            ours, theirs = getattr(member, option), getattr(other, option)
+            ours, theirs = getattr(member, option), getattr(first_member, option)
             if ours != theirs:
-                both = f"is {_shown(ours)} here and {_shown(theirs)} in {place}"
-                yield f"{both}, but '{member.model}#1' is one member", (*where, option)
+                difference = f"is {_shown(ours)} here and {_shown(theirs)} in {first_path}"
+                yield f"{difference}, but '{member.model}#1' is one member", (*where, option)
         if member.samples > 1 and member.temperature is None and greedy(member.model):
             greedy_model = f"since {member.model!r} is greedy and all samples would be the same answer"
             yield f"must be set, {greedy_model}", (*where, "temperature")

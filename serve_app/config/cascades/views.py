@@ -1,4 +1,4 @@
-"""What a user writes about what of an answer is compared, or graded."""
+"""Views in a config: the part of an answer that is compared, or graded."""
 
 from typing import Annotated, Literal, Self, TypeAlias
 

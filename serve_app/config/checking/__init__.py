@@ -1,1 +1,1 @@
-"""What is checked of a config beyond its types, and what `cascade check` says of it."""
+"""Checks of a config beyond its types, and the report of `cascade check`."""

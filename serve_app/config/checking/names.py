@@ -1,4 +1,4 @@
-"""Whether every name in a config means something there."""
+"""Checks that every name in a config is defined in it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _fault(sentence: str, *where: str | int) -> InitErrorDetails:
 
 
 def faults(config: AppConfig) -> Iterator[InitErrorDetails]:
-    """Yield a fault for every name in a config that means nothing there, or not what it should."""
+    """Yield a fault for every name in a config that is undefined there, or defined as something else."""
     for name in config.models:
         if name in RESERVED_NAMES:
             yield _fault("this name is taken by a deployment of the server itself", "models", name)
@@ -57,12 +57,12 @@ def _faults_of_speculation(config: AppConfig, id_: str, cascade: CascadeConfig) 
 
 
 def speculation_faults(config: AppConfig, cascade: CascadeConfig, speculate: SpeculationConfig) -> Iterator[str]:
-    """Yield why a cascade over these models cannot ask its tiers ahead by this rule, in sentences."""
+    """Yield sentences why a cascade over these models cannot ask its tiers ahead by this rule."""
     names = dict.fromkeys(base_name(name) for tier in cascade.newly_asked()[1:] for name in tier)
     ahead = {name: config.models[name] for name in names if name in config.models}
     for name, model in ahead.items():
         if model.bills_cancelled and not speculate.billed:
-            sentence = f"asks {name!r} ahead of its tier, which bills cancelled calls; say billed: true to do it"
+            sentence = f"asks {name!r} ahead of its tier, which bills cancelled calls; set billed: true to do it"
             yield f"{sentence}, or cancelled_billed: false at the model"
         if speculate.when == "adaptive" and model.cost().usd(1, 1, 1.0) is None:
             yield f"adaptive weighs costs, and {name!r} has no price"
@@ -79,8 +79,8 @@ def _faults_of_adapters(config: AppConfig) -> Iterator[InitErrorDetails]:
     for name, model in config.models.items():
         if isinstance(model, VllmLoraModel) and model.base not in bases:
             named = config.models.get(model.base)
-            what = f"{model.base!r} has engine: {named.engine}" if named else f"no model {model.base!r}"
-            sentence = f"{what}; an adapter's base has engine: vllm. {choices(model.base, bases)}"
+            problem = f"{model.base!r} has engine: {named.engine}" if named else f"no model {model.base!r}"
+            sentence = f"{problem}; an adapter's base has engine: vllm. {choices(model.base, bases)}"
             yield _fault(sentence, "models", name, model.engine, "base")
 
 
@@ -124,12 +124,12 @@ def _faults_of(config: AppConfig, tier: TierConfig, where: tuple[str | int, ...]
     elif (stand_in := tier.on_scorer_failure) is not None and signals[tier.signal].token_level:
         yield _fault(f"has no effect: {tier.signal!r} asks no scorer", *where, "on_scorer_failure")
     elif stand_in is not None and stand_in.signal not in (lexical := config.lexical()):
-        sentence = f"{stand_in.signal!r} is no signal that the router computes. {choices(stand_in.signal, lexical)}"
+        sentence = f"{stand_in.signal!r} is not a signal that the router computes. {choices(stand_in.signal, lexical)}"
         yield _fault(sentence, *where, "on_scorer_failure", "signal")
     elif config.confidence_of(tier.signal) and (silent := config.without_logprobs(tier.models)):
         for model in silent:
             needs = f"{tier.signal!r} needs log-probabilities, and {model!r} gives none"
-            yield _fault(f"{needs}; if its endpoint does, say logprobs: true there", *where, "signal")
+            yield _fault(f"{needs}; if its endpoint does, set logprobs: true there", *where, "signal")
     elif len(set(map(base_name, tier.models))) > 1 and (rule := config.confidence_of(tier.signal)):
         # Models are sure of themselves to different degrees; the raw confidences of two do not compare.
         for model in (model for model in tier.models if model not in rule.zscores):

@@ -1,4 +1,4 @@
-"""The process that checks a config which somebody pasted: YAML on standard input, a JSON object on standard output.
+"""The process that checks an untrusted config: YAML on standard input, a JSON object on standard output.
 
 It is a process of its own so that no text, however made, holds up or ends the server: its time is limited, and it
 refuses to open files, start programs and connect to anything once it has read the text.
@@ -16,7 +16,7 @@ from serve_app.core.record_json import JsonObject
 from serve_app.errors import ConfigError
 
 NAME = Path("config.yaml")
-"""What the sentences call the text."""
+"""Name of the text in messages."""
 CPU_S = 20
 MOST_LINES = 200
 MOST_CHARACTERS = 1000
@@ -25,10 +25,10 @@ MOST_CHARACTERS = 1000
 def checked(text: str) -> JsonObject:
     """Return whether a config is `valid`, the `lines` that `cascade check` prints about it, and its `warnings`."""
     try:
-        told = report(str(NAME), loads(text, NAME))
+        result = report(str(NAME), loads(text, NAME))
     except ConfigError as error:
         return {"valid": False, "lines": _shortened(str(error).split("\n")), "warnings": []}
-    return {"valid": True, "lines": _shortened(told.lines), "warnings": _shortened(told.warnings)}
+    return {"valid": True, "lines": _shortened(result.lines), "warnings": _shortened(result.warnings)}
 
 
 def _shortened(lines: list[str]) -> list[str]:

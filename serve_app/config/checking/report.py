@@ -17,7 +17,7 @@ class Report:
 
 
 def report(name: str, file: ServeFile) -> Report:
-    """Return the report of a file, which the user knows by `name`."""
+    """Return the report of a file; `name` is its name in messages."""
     args = file.application.args
     lines = []
     for id_, row in file.thresholds().items():

@@ -25,7 +25,7 @@ class BlendConfig(CompositeOptions):
     needs_logprobs: ClassVar[bool] = True
 
     kind: Literal["blend"]
-    agreement: str = Field(description="A signal that compares texts; a mix will do.")
+    agreement: str = Field(description="A signal that compares texts, or a mix of them.")
     confidence: str = Field(description="A token-level signal with zscores for every member.")
     weights: BlendWeights = Field(BlendWeights(), description="Factors of agreement and confidence.")
     logistic: bool = Field(False, description="Map the score to a probability between 0 and 1; set for fitted weights.")

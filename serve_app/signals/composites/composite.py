@@ -47,7 +47,7 @@ class MixConfig(CompositeOptions):
         return [part.signal for part in self.parts]
 
     def range_of(self, parts: Sequence[Range | None], models: Sequence[str]) -> Range | None:
-        """Return the weighted mean of the parts' ranges, each normalised; of a part without a range it is 0..1."""
+        """Return the weighted mean of the parts' ranges, each normalised; a part without a range counts as 0..1."""
         total = sum(part.weight for part in self.parts)
         if total == math.inf:
             return None
@@ -68,7 +68,7 @@ class MixConfig(CompositeOptions):
 class LengthCase(Options):
     """A signal, and the longest answers that it compares."""
 
-    signal: str = Field(description="A signal that compares texts; a mix will do.")
+    signal: str = Field(description="A signal that compares texts, or a mix of them.")
     max_characters: int | None = Field(None, gt=0, description="Length limit for the longest answer; null: any length.")
 
 

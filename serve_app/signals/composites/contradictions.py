@@ -1,7 +1,7 @@
 """Whether two texts contradict each other, as their words show: English by default.
 
-Each check errs towards silence: texts contradict only if both say something of a kind, and neither says all that the
-other does. The words of longer texts are compared sentence by sentence.
+Each check prefers a miss to a false alarm: texts contradict only if both have something of a kind (numbers, names, ...)
+and each lacks some of the other's. The words of longer texts are compared sentence by sentence.
 """
 
 import re
@@ -26,7 +26,7 @@ _ALIKE = 0.6
 _MOST_SENTENCES = 30
 """Of a longer text only the first are compared, so that long answers take no quadratic time."""
 _MOST_NUMBERS = _MOST_NAMES = 100
-"""The same for numbers and for names."""
+"""Limit of the numbers, and of the names, that are compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,20 +110,20 @@ class Contradictions:
         return "no" if first in self._words.no else None
 
     def _sentence(self, words: Sequence[str]) -> _Sentence:
-        """Return the words but those that negate, and whether an odd number of them does; a reply is no negation."""
-        rest = words[1:] if words[0] in self._words.yes | self._words.no else words
-        negations = [word for word in rest if word in self._words.negation or word.endswith("n't")]
+        """Return the words except those that negate, and whether their number is odd; a reply is not a negation."""
+        content_words = words[1:] if words[0] in self._words.yes | self._words.no else words
+        negations = [word for word in content_words if word in self._words.negation or word.endswith("n't")]
         verbs = {word.removesuffix("n't") for word in negations if word.endswith("n't")}
-        return _Sentence(frozenset(rest) - frozenset(negations) | verbs, len(negations) % 2 == 1)
+        return _Sentence(frozenset(content_words) - frozenset(negations) | verbs, len(negations) % 2 == 1)
 
     def _negate(self, first: _Features, second: _Features) -> bool:
         if first.reply and second.reply and first.reply != second.reply:
             return True
         for sentence in first.sentences:
-            other = max(second.sentences, key=lambda other: _alikeness(sentence, other), default=None)
-            if other is not None and _alikeness(sentence, other) >= _ALIKE:
-                opposed = self._opposed(sentence.words - other.words, other.words - sentence.words)
-                if (sentence.negated != other.negated) != opposed:
+            nearest = max(second.sentences, key=lambda candidate: _alikeness(sentence, candidate), default=None)
+            if nearest is not None and _alikeness(sentence, nearest) >= _ALIKE:
+                opposed = self._opposed(sentence.words - nearest.words, nearest.words - sentence.words)
+                if (sentence.negated != nearest.negated) != opposed:
                     return True
         return False
 
@@ -136,7 +136,7 @@ class Contradictions:
         return (name for words in sentences for name in self._names(words))
 
     def _names(self, words: Sequence[str]) -> list[Name]:
-        """Return the runs of capitalised words. The first word of a sentence counts only if it is a name for sure."""
+        """Return the runs of capitalised words. The first word of a sentence counts only if it is certainly a name."""
         names: list[list[str]] = []
         previous = -2
         for k, word in enumerate(words):
@@ -153,7 +153,7 @@ class Contradictions:
 
 
 def _differ(first: frozenset[str], second: frozenset[str]) -> bool:
-    """Return whether each has a number that the other lacks; a rounded number is not another."""
+    """Return whether each text has a number that the other lacks; a rounded number counts as the same."""
     return _lacks(first, second) and _lacks(second, first)
 
 
@@ -182,10 +182,10 @@ def _alikeness(first: _Sentence, second: _Sentence) -> float:
     return len(first.words & second.words) / smaller if smaller else 0.0
 
 
-def _prefixed(words: frozenset[str], others: frozenset[str]) -> bool:
-    """Return whether one of the others is one of the words with a prefix that negates."""
+def _prefixed(words: frozenset[str], opposed_words: frozenset[str]) -> bool:
+    """Return whether one of the opposed words is one of `words` with a prefix that negates."""
     prefixes = NEGATIVE_PREFIXES.items()
-    return any(prefix + word in others for word in words for prefix, least in prefixes if len(word) >= least)
+    return any(prefix + word in opposed_words for word in words for prefix, least in prefixes if len(word) >= least)
 
 
 def _begins_with_name(words: Sequence[str]) -> bool:
@@ -198,23 +198,23 @@ def _bare(word: str) -> str:
 
 
 def _names_another(first: _Features, second: _Features) -> bool:
-    """Return whether a text has a name that the other lacks; a part of a name, or its initials, is not another."""
-    others = second.names + second.beginnings
-    return any(not any(_same(name, other) for other in others) for name in first.names)
+    """Return whether a text has a name that the other lacks; a part of a name, or its initials, counts as the same."""
+    second_names = second.names + second.beginnings
+    return any(not any(_same(name, second_name) for second_name in second_names) for name in first.names)
 
 
-def _same(name: Name, other: Name) -> bool:
+def _same(first: Name, second: Name) -> bool:
     return (
-        all(_explained(part, other) for part in name)
-        or all(_explained(part, name) for part in other)
-        or _initials(name) == "".join(other)
-        or _initials(other) == "".join(name)
+        all(_explained(part, second) for part in first)
+        or all(_explained(part, first) for part in second)
+        or _initials(first) == "".join(second)
+        or _initials(second) == "".join(first)
     )
 
 
 def _explained(part: str, name: Name) -> bool:
     """Return whether a part of a name is in another: whole, or as an initial."""
-    return part in name or any(part == other[0] or other == part[0] for other in name)
+    return part in name or any(part == name_part[0] or name_part == part[0] for name_part in name)
 
 
 def _initials(name: Name) -> str:

@@ -42,7 +42,7 @@ class VetoConfig(CompositeOptions):
     """A signal with a floor for texts that contradict each other, however alike they look to it."""
 
     kind: Literal["veto"]
-    signal: str = Field(description="A signal that compares texts; a mix will do.")
+    signal: str = Field(description="A signal that compares texts, or a mix of them.")
     by: list[Check] = Field(
         ["numbers", "negation", "names", "choice"],
         min_length=1,

@@ -47,7 +47,7 @@ def test_a_deployment_with_options_holds_as_many_requests_as_one_without(field: 
 
 def test_texts_are_not_shown_to_everybody():
     assert said(AppConfig, config(router={"page_texts": True, "access": {"open": True}})) == [
-        "router.page_texts: with access.open everybody is an operator, who would see them; use API keys."
+        "router.page_texts: with access.open everybody is an operator and would see them; use API keys."
     ]
     assert AppConfig.model_validate(config(router={"page_texts": True})).router.page_texts
 

@@ -32,8 +32,12 @@ def test_a_lexical_signal_stands_in() -> None:
 @pytest.mark.parametrize(
     ("stand_in", "signal", "sentence"),
     [
-        ({"signal": "rougel", "threshold": 0}, "sbert", "on_scorer_failure.signal: 'rougel' is no signal that the"),
-        ({"signal": "sbert", "threshold": 0}, "bleu", "on_scorer_failure.signal: 'sbert' is no signal that the router"),
+        ({"signal": "rougel", "threshold": 0}, "sbert", "on_scorer_failure.signal: 'rougel' is not a signal that the"),
+        (
+            {"signal": "sbert", "threshold": 0},
+            "bleu",
+            "on_scorer_failure.signal: 'sbert' is not a signal that the router",
+        ),
         ({"signal": "rougeL"}, "sbert", "on_scorer_failure.threshold: required, but missing"),
         (
             {"signal": "rougeL", "threshold": 0},

@@ -44,7 +44,7 @@ def test_its_encoder_is_loaded() -> None:
         (SKIP | {"encoder": "rougeL"}, TIER, "cascades.c.skip.encoder: no sbert signal 'rougeL'."),
         ({"fitted": "x", "encoder": "sbert"}, TIER, "cascades.c.skip: needs defer_above, accept_above or both"),
         (SKIP | {"member": "a"}, TIER, "cascades.c.skip.member: has no effect without accept_above"),
-        (SKIP | {"accept_above": 1, "member": "t"}, TIER, "cascades.c.skip.member: 't' is no member."),
+        (SKIP | {"accept_above": 1, "member": "t"}, TIER, "cascades.c.skip.member: 't' is not a member."),
         (SKIP | {"defer_above": 0.5}, TIER, "cascades.c.skip.defer_above"),
         (SKIP | {"k": 4}, TIER, "cascades.c.skip.k"),
         (SKIP, None, "cascades.c.skip: has no effect: the cascade has one tier"),

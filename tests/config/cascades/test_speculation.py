@@ -38,8 +38,8 @@ def test_a_speculation_has_short_forms(speculate: Any, policy: SpeculationPolicy
         ({"when": "always", "after_s": 1}, f"speculate: {RULES}, got when and after_s."),
         ("adaptive", "speculate.second_usd: required with when: adaptive, and not allowed otherwise."),
         ({"when": "always", "second_usd": 1}, "speculate.second_usd: required with when: adaptive, and not allowed"),
-        ("sometimes", "speculate: 'sometimes' is none of off, always, adaptive; or write a mapping"),
-        (0, "speculate: 0 is none of off, always, adaptive; or write a mapping, such as {after_s: 0.3}"),
+        ("sometimes", "speculate: must be off, always, adaptive or a mapping"),
+        (0, "speculate: must be off, always, adaptive or a mapping, such as {after_s: 0.3}, got 0"),
         ({"percentile": 100}, "speculate.percentile: must be less than 100"),
     ],
 )
@@ -54,7 +54,7 @@ API = {"engine": "openai_api", "keyless": True, "base_url": "http://x/v1", "mode
 @pytest.mark.parametrize(
     ("model", "speculate", "sentence"),
     [
-        (API, "always", "asks 't' ahead of its tier, which bills cancelled calls; say billed: true to do it, or"),
+        (API, "always", "asks 't' ahead of its tier, which bills cancelled calls; set billed: true to do it, or"),
         (API | {"cancelled_billed": False}, "always", None),
         (API, {"when": "always", "billed": True}, None),
         (API | {"input_usd": None}, "always", None),

@@ -91,7 +91,7 @@ def test_refused_with_a_sentence(values: dict[str, Any], sentence: str) -> None:
 def test_token_level_signals_need_endpoints_with_logprobs(signal: str) -> None:
     assert refused(signal=signal) == [
         f"cascades.default.tiers[0].signal: '{signal}' needs log-probabilities, and 'there' gives none; "
-        "if its endpoint does, say logprobs: true there."
+        "if its endpoint does, set logprobs: true there."
     ]
     config = AppConfig.model_validate(app(signal, logprobs=True))
     assert config.without_logprobs(config.models) == []

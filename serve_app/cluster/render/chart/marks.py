@@ -1,7 +1,7 @@
 r"""Turn objects with marks in them into text with Helm's template actions.
 
 A mark is text that stands for a value of the chart in an object. Objects are built with marks in place of settings, so
-each value goes wherever its setting goes, and nobody keeps a list of such places. Marks are between two characters of
+each value goes wherever its setting goes, without a list of such places. Marks are between two characters of
 Unicode's private use area.
 """
 
