@@ -55,7 +55,7 @@ class EngineError(CascadeError):
 
 
 class ContextTooLongError(EngineError):
-    """The prompt (and the room it must leave for an answer) does not fit the model's context. None: nobody told."""
+    """The prompt (and the room it must leave for an answer) does not fit the model's context. None: unknown."""
 
     def __init__(self, prompt_tokens: int | None, context_tokens: int | None) -> None:
         super().__init__(prompt_tokens, context_tokens)

@@ -1,4 +1,4 @@
-"""What all that runs a model with torch shares: loading without noise."""
+"""Shared by all that runs a model with torch: loading without notes and bars."""
 
 import logging
 from collections.abc import Iterator

@@ -62,7 +62,7 @@ The dialect is OpenAI's, and Anthropic's under `/v1/messages`. `cascade` in a re
 `cascade` in a response says how it was."""
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
-    "4XX": {"description": "The request cannot be honoured; the API's own error body says why."},
+    "4XX": {"description": "The request cannot be honoured; the API's own error body has the reason."},
     "5XX": {"description": "The server, or the last model that was asked, failed; with the API's own error body."},
 }
 

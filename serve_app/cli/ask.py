@@ -54,7 +54,7 @@ def _spinner(text: str) -> AbstractContextManager[Any]:
     from rich.console import Console
     from rich.text import Text
 
-    # Not rich's own notion of a terminal: FORCE_COLOR in a CI job is no reason to spin.
+    # Not rich's own notion of a terminal: a CI job with FORCE_COLOR must not get a spinner.
     return Console(stderr=True).status(Text(text)) if sys.stderr.isatty() else nullcontext()
 
 

@@ -25,7 +25,7 @@ def render(body: Body, console: "Console") -> None:
     choice = body["choices"][0]
     text = clean(_written(choice["message"])).strip("\n")
     answer = Text(text, "bold") if text.strip() else Text("(an empty answer)", "dim")
-    # Copied out of a pipe, code should have the lines that the model gave it.
+    # Into a pipe, so that code keeps the model's own lines.
     console.print(answer, soft_wrap=not console.is_terminal)
     if choice["finish_reason"] == "length":
         console.print(Text("(cut off at the limit of tokens)", "dim"))
@@ -85,7 +85,7 @@ def _models(record: DecisionRecord) -> "Table":
 
 STYLES = {"ok": "green", "not asked": "dim"}
 NOT_ASKED = CallRecord("not asked")
-"""Of a model whose tier was settled, or lost, by what earlier tiers had answered."""
+"""Status of a model whose tier was settled, or lost, by the answers of earlier tiers."""
 
 
 def _model_row(model: str, call: CallRecord, text: str | None, answered: bool) -> "tuple[str | Text, ...]":
@@ -161,8 +161,8 @@ def _verdicts(record: DecisionRecord) -> "Iterator[Text]":
     if (skipped := record.skipped) is not None:
         share = "n/a" if skipped.share is None else f"{skipped.share:.0%}"
         past = f"{share} of {skipped.neighbours} past requests like it were deferred"
-        asked = next((name for tier in tiers for name in tier.models), record.answered_by)
-        yield Text(f"{past}, so {asked} alone was asked", "green")
+        asked_model = next((name for tier in tiers for name in tier.models), record.answered_by)
+        yield Text(f"{past}, so {asked_model} alone was asked", "green")
     elif _alone(record):
         yield Text(f"{record.answered_by} was asked alone, so there was nothing to decide")
     for number, tier in enumerate(tiers, 1):
@@ -178,15 +178,15 @@ def _verdicts(record: DecisionRecord) -> "Iterator[Text]":
         if tier.scorer_error:
             yield Text(clean(tier.scorer_error), "red")
     if (shed := record.shed) is not None:
-        how = "whatever the members said was accepted" if shed.by == "members" else "a lower threshold decided"
+        how = "any answer of the members was accepted" if shed.by == "members" else "a lower threshold decided"
         yield Text(f"{shed.pressure:.0%} of the target's queue was taken, so {how}", "yellow")
     if record.cached:
         source = "shared with an equal request" if record.cached.shared else f"cached {record.cached.age_s:.0f} s ago"
         yield Text(f"{source}, so no model was asked", "green")
     if record.replaced:
         model = record.replaced.model
-        what = "was not asked, for the budget" if record.replaced.kind == "unaffordable" else "failed"
-        yield Text(f"{model} {what}, so the best member answer stands in, by {record.answered_by}", "red")
+        cause = "was not asked, for the budget" if record.replaced.kind == "unaffordable" else "failed"
+        yield Text(f"{model} {cause}, so the best member answer stands in, by {record.answered_by}", "red")
 
 
 def _alone(record: DecisionRecord) -> bool:

@@ -29,7 +29,7 @@ Kubeconfig = Annotated[Path | None, typer.Option(help="Kubeconfig file, instead 
 Context = Annotated[str | None, typer.Option(help="Context of the kubeconfig, instead of the current one.")]
 Namespace = Annotated[
     str | None,
-    typer.Option("--namespace", "-n", help="Namespace of manifests that name none, instead of the context's."),
+    typer.Option("--namespace", "-n", help="Namespace of manifests that do not name one, instead of the context's."),
 ]
 Force = Annotated[bool, typer.Option("--force-conflicts", help="Take over fields that other managers own.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]

@@ -76,10 +76,10 @@ def check(config: ConfigPath) -> None:
     from serve_app.config.checking.report import report
     from serve_app.config.ray_rules import load
 
-    told = report(str(config), load(config))
-    for line in told.lines:
+    result = report(str(config), load(config))
+    for line in result.lines:
         typer.echo(line)
-    for warning in told.warnings:
+    for warning in result.warnings:
         typer.echo(warning, err=True)
 
 

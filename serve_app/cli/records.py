@@ -56,7 +56,7 @@ def import_(
     ] = None,
     force: Force = False,
 ) -> None:
-    """Make records of answers that somebody else recorded, in the publishers' own formats; no model is called."""
+    """Make records of published answers, in the publishers' own formats; no model is called."""
     from serve_app.evaluation.importing.command import Options, import_records
 
     options = Options(format_, map_, models, config, target, tuple(tokenizer or ()), force)

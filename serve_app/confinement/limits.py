@@ -30,7 +30,7 @@ def limit(cpu_s: int, memory_bytes: int | None = None) -> None:
 
 
 def end_with_reader() -> None:
-    """End this process once nobody can read its standard output any more, such as after the server was killed."""
+    """End this process once its standard output has no reader any more, such as after the server was killed."""
     threading.Thread(target=_end_with_reader, daemon=True).start()
 
 

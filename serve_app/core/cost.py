@@ -42,7 +42,7 @@ class ModelCost:
         return 2 * (reading * prompt_tokens + self.parameters * completion_tokens)
 
     def usd(self, prompt_tokens: int, completion_tokens: int, device_s: float | None) -> float | None:
-        """Return the US dollars of one call, or None if no price is known, or not the time that has a price."""
+        """Return the US dollars of one call, or None if no price is known, or the time that is billed is not."""
         if self.input_usd is None and self.output_usd is None and self.usd_per_device_hour is None:
             return None
         tokens = ((self.input_usd or 0.0) * prompt_tokens + (self.output_usd or 0.0) * completion_tokens) / 1e6
@@ -93,7 +93,7 @@ def call_cost(model: ModelCost, answer: Answer) -> Cost:
 
 
 def scoring_cost(comparisons: Iterable[Scores | None]) -> Cost:
-    """Return what comparing answers cost: FLOPs and device-seconds, but no dollars. None is one that was not made."""
+    """Return what comparing answers cost: FLOPs and device-seconds, but no dollars. None: no comparison was made."""
     return sum((Cost(scores.flops, device_s=scores.device_s) for scores in comparisons if scores), Cost())
 
 
@@ -165,7 +165,7 @@ def target_only(outcome: Outcome, target: str, model: ModelCost, speed: Speed) -
 
 
 BYTES_PER_TOKEN = 3
-"""For estimates only, and rather too high a price: English has about 4 in common tokenisers."""
+"""Characters of a token in estimates, which are rather too high: English has about 4 in common tokenisers."""
 MESSAGE_TOKENS = 8
 """Tokens that a chat template adds to a message, roughly."""
 IMAGE_TOKENS = 1500

@@ -46,8 +46,8 @@ class Speculation(Protocol):
 
 
 class Prechecker(Protocol):
-    """Says whether requests like one were nearly always deferred, or nearly always accepted."""
+    """Predicts whether a request is nearly always deferred, or nearly always accepted, by past requests like it."""
 
     async def check(self, prompt: Prompt) -> Precheck:
-        """Return what is known of requests like the prompt's. Never raises: without an answer the cascade runs."""
+        """Return the precheck by past requests like the prompt's. Never raises: without a verdict the cascade runs."""
         ...

@@ -31,7 +31,7 @@ class AnswerRecord:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How a tier's answers are compared and selected; the words are those of `Tier`."""
+    """How a tier's answers are compared and selected; the values are those of `Tier`."""
 
     agreement: str
     direction: str
@@ -167,7 +167,7 @@ def usage(calls: Iterable[Call]) -> Usage:
 
 
 def reported_calls(run: Run, outcome: Outcome) -> Sequence[Call]:
-    """Return the calls whose tokens a client is told of: all, or for a cached answer those that made it."""
+    """Return the calls whose tokens are reported to a client: all, or for a cached answer those that made it."""
     if outcome.cached is None:
         return run.calls
     return [Call(outcome.answered_by, answer) for answer in outcome.returned]
@@ -216,7 +216,7 @@ def _replacement(outcome: Outcome | None) -> Replacement | None:
 
 
 def tier_record(result: TierResult, answers: bool) -> TierRecord:
-    """Return the record of a tier that has ended; `answers` says whether with what its models answered."""
+    """Return the record of a tier that has ended; `answers`: whether it includes what its models answered."""
     return TierRecord(
         result.tier.models,
         _decision(result),

@@ -22,7 +22,7 @@ JsonObject: TypeAlias = dict[str, object]
 
 
 def to_json(record: DecisionRecord) -> JsonObject:
-    """Return the record as values that `json.dumps` takes; optional fields are left out if they say nothing."""
+    """Return the record as values that `json.dumps` takes; optional fields are left out if they are empty."""
     body: JsonObject = {
         "id": record.id,
         "deferred": record.deferred,
@@ -251,8 +251,8 @@ def _read_answers(body: Mapping[str, object]) -> tuple[AnswerRecord | None, ...]
     compared = [_text(text) for text in _list(body.get("compared"))]
     compared += [None] * (len(texts) - len(compared))
     return tuple(
-        AnswerRecord(text or "", called, thought, seen) if text is not None or called else None
-        for text, called, thought, seen in zip(texts, calls, thoughts, compared, strict=False)
+        AnswerRecord(text or "", called, thought, compared_text) if text is not None or called else None
+        for text, called, thought, compared_text in zip(texts, calls, thoughts, compared, strict=False)
     )
 
 

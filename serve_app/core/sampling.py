@@ -60,12 +60,12 @@ def sampled(prompt: Prompt, sample: Sample) -> Prompt:
     Its temperature and top_p replace the request's, since agreement between greedy copies means nothing; the request's
     seed replaces the sample's, and each sample has the next one.
     """
-    given = prompt.sampling
-    seeded = replace(given, seed=sample.seed if given.seed is None else given.seed)
+    requested = prompt.sampling
+    seeded = replace(requested, seed=sample.seed if requested.seed is None else requested.seed)
     drawn = replace(
         reseeded(seeded, sample.number - 1),
-        temperature=given.temperature if sample.temperature is None else sample.temperature,
-        top_p=given.top_p if sample.top_p is None else sample.top_p,
+        temperature=requested.temperature if sample.temperature is None else sample.temperature,
+        top_p=requested.top_p if sample.top_p is None else sample.top_p,
         sample=sample.number,
     )
     return replace(prompt, sampling=drawn)

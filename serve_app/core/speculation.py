@@ -118,7 +118,7 @@ class TierHistory:
 
 
 def learn(histories: Sequence[TierHistory], results: Sequence[TierResult]) -> None:
-    """Let the histories of a cascade's tiers observe what each of them came to in one request."""
+    """Let the histories of a cascade's tiers observe the result of each of them in one request."""
     for history, result in zip(histories, results, strict=False):
         history.observe(result)
 
@@ -141,8 +141,8 @@ class CascadeSpeculation:
         self._room = room
 
     def delay_s(self, number: int, prompt: Prompt) -> float | None:
-        asked = {name for tier in self._tiers[: number + 1] for name in tier.models}
-        following = [self._priced[name] for name in self._tiers[number + 1].models if name not in asked]
+        asked_models = {name for tier in self._tiers[: number + 1] for name in tier.models}
+        following = [self._priced[name] for name in self._tiers[number + 1].models if name not in asked_models]
         return self._policy.delay_s(self._histories[number], prompt, following)
 
     def may_start(self, models: Sequence[str]) -> bool:

@@ -18,8 +18,8 @@ def whole_file(path: Path) -> Iterator[Path]:
 
     A link is followed: its target is what is replaced. A file that is replaced keeps its permissions, and has them
     while it is written. If its folder refuses to have it replaced, the complete content is copied into it; only then
-    can a full disk leave half of it. What is no regular file, such as a pipe at /dev/stdout, is written to directly.
-    Raises OSError if the file cannot be written; a write-protected one is not replaced, not even by root.
+    can a full disk leave half of it. A path that is not a regular file, such as a pipe at /dev/stdout, is written to
+    directly. Raises OSError if the file cannot be written; a write-protected one is not replaced, not even by root.
     """
     if path.exists() and not path.is_file():
         yield path
@@ -39,7 +39,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def write_protected(path: Path) -> bool:
-    """Return whether a file is there that nobody may write, as its permissions say."""
+    """Return whether there is a file whose permissions let nobody write it."""
     return path.exists() and not path.stat().st_mode & 0o222
 
 

@@ -1,4 +1,4 @@
-"""The config view: the graph in force, and what `cascade check` says of a config that somebody pastes."""
+"""The config view: the graph in force, and the report of `cascade check` on a pasted config."""
 
 from typing import Protocol
 

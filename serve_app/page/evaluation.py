@@ -1,4 +1,4 @@
-"""The evaluation of a records file that somebody drops on the page: the file in, server-sent events out."""
+"""The evaluation of a records file dropped on the page: the file in, server-sent events out."""
 
 from collections.abc import AsyncIterator
 from typing import Protocol
@@ -14,7 +14,7 @@ from serve_app.page.streams import HeldStream, refusal
 
 MOST_BYTES = 50_000_000
 MEDIA_TYPE = "application/jsonl"
-"""No form of another site can send it."""
+"""A media type that no form of another site can send."""
 RETRY_S = 10
 BUSY = ErrorDetail(429, "Other records are being evaluated.", "rate_limit_error", code="overloaded")
 NO_RECORDS = ErrorDetail(415, f"Send a records file as {MEDIA_TYPE}.")
@@ -28,7 +28,7 @@ class Evaluation(Protocol):
         ...
 
     async def close(self) -> None:
-        """Free what the evaluation takes, at whatever point it is."""
+        """End the evaluation at any point, and free what it takes."""
         ...
 
 

@@ -14,7 +14,7 @@ from serve_app.core.record_json import JsonObject
 from serve_app.page.streams import HeldStream, refusal
 
 SNAPSHOTS = 15
-"""Of a stream, which then ends, and the page opens the next: so a replica that is to stop need not wait."""
+"""Snapshots of a stream, which then ends, and the page opens the next: so a replica that is to stop need not wait."""
 PERIOD_S = 1.0
 MOST_STREAMS = 32
 TOO_MANY = ErrorDetail(429, f"{MOST_STREAMS} browsers watch already.", "rate_limit_error", code="overloaded")

@@ -1,4 +1,4 @@
-"""What the playground asks beside the API itself: what there is to try, and what would have been decided."""
+"""The playground's requests beside the API itself: what there is to try, and what would have been decided."""
 
 from collections.abc import Sequence
 from typing import Annotated, Protocol
@@ -21,32 +21,32 @@ from serve_app.signals.composites.contradictions import Check
 MAX_ANSWERS = 64
 MAX_CALLS = 128
 MAX_CHARACTERS = 100_000
-"""Of all answers together: they are compared while others wait."""
+"""Characters of all answers together: they are compared while other requests wait."""
 MISSING = Failure("error", "It gave no answer.")
 
 
-class GivenCall(Body):
+class MemberCall(Body):
     """A tool call of an answer, as the decision record has it."""
 
     name: Text
     arguments: Text
 
 
-class GivenAnswer(Body):
+class MemberAnswer(Body):
     """An answer that a member gave."""
 
     text: Text = ""
-    tool_calls: Annotated[list[GivenCall], Field(max_length=MAX_CALLS, fail_fast=True)] = []
+    tool_calls: Annotated[list[MemberCall], Field(max_length=MAX_CALLS, fail_fast=True)] = []
     finish_reason: FinishReason = "stop"
 
     @property
     def texts(self) -> list[str]:
-        """Return all that the answer says."""
+        """Return the answer's text and tool calls."""
         return [self.text, *(text for call in self.tool_calls for text in (call.name, call.arguments))]
 
     @property
     def characters(self) -> int:
-        """Return the characters of all that the answer says."""
+        """Return the number of characters of the answer's text and tool calls."""
         return sum(map(len, self.texts))
 
     def generation(self) -> Generation:
@@ -60,33 +60,33 @@ class DecideRequest(Body):
 
     model: Text = Field(min_length=1, description="A cascade.")
     tier: int = Field(0, ge=0, le=MAX_ANSWERS, description="Number of the tier, from 0.")
-    answers: Annotated[list[GivenAnswer | None], Field(max_length=MAX_ANSWERS, fail_fast=True)] = Field(
+    answers: Annotated[list[MemberAnswer | None], Field(max_length=MAX_ANSWERS, fail_fast=True)] = Field(
         description="One for each of the tier's models, in order; null: it gave none."
     )
-    cascade: CascadeOptions = Field(CascadeOptions(), description="What is otherwise than in the config.")
+    cascade: CascadeOptions = Field(CascadeOptions(), description="Options that differ from the config.")
     veto: list[Check] = Field(
         [], max_length=8, description="Pairs of answers that contradict each other in this get the floor."
     )
 
     @field_validator("answers")
     @classmethod
-    def _short(cls, answers: list[GivenAnswer | None]) -> list[GivenAnswer | None]:
+    def _short(cls, answers: list[MemberAnswer | None]) -> list[MemberAnswer | None]:
         if sum(answer.characters for answer in answers if answer is not None) > MAX_CHARACTERS:
             raise ValueError(f"must have at most {MAX_CHARACTERS} characters in all")
         return answers
 
     @property
     def tokens(self) -> int:
-        """Return the tokens of all answers, as they are estimated of texts that nobody has counted."""
+        """Return the tokens of all answers, as estimated from their texts."""
         return sum(estimated_tokens(text) for answer in self.answers if answer is not None for text in answer.texts)
 
-    def given(self) -> list[Answer]:
+    def recorded_answers(self) -> list[Answer]:
         """Return the answers as the decision core takes them."""
         return [MISSING if answer is None else answer.generation() for answer in self.answers]
 
 
 class Playground(Protocol):
-    """What the server tells the playground."""
+    """The server's side of the playground."""
 
     def about(self, caller: Caller) -> JsonObject:
         """Return the cascades that the caller may ask, with their policies, and what can be tried in their place."""
@@ -118,6 +118,8 @@ def install_playground(app: FastAPI, playground: Playground) -> None:
     @app.post("/page/decide", include_in_schema=False)
     async def decide(body: DecideRequest, request: Request) -> Response:
         caller = caller_of(request.scope)
-        result = await playground.decide(body.model, body.tier, body.given(), body.cascade, body.veto, caller)
+        result = await playground.decide(
+            body.model, body.tier, body.recorded_answers(), body.cascade, body.veto, caller
+        )
         caller.spend(body.tokens)
         return Reply(tier_json(tier_record(result, answers=True)))

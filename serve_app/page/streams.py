@@ -1,4 +1,4 @@
-"""Streams of events that hold something, and who may ask for one."""
+"""Streams of events that hold a resource, and the clients that may ask for one."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 

@@ -46,7 +46,7 @@ def differences(now: Any, before: Any, path: str = "") -> Iterator[str]:
         for name in dict.fromkeys([*now, *before]):
             yield from differences(now.get(name), before.get(name), f"{path}.{name}" if path else name)
     elif isinstance(now, list) and isinstance(before, list) and len(now) == len(before):
-        for number, (value, other) in enumerate(zip(now, before, strict=True)):
-            yield from differences(value, other, f"{path}[{number}]")
+        for number, (value, old_value) in enumerate(zip(now, before, strict=True)):
+            yield from differences(value, old_value, f"{path}[{number}]")
     elif now != before:
         yield f"{path} was {before!r} and is {now!r}"

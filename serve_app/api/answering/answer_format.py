@@ -1,4 +1,4 @@
-"""How an API says what the cascade answered: the border between the exchange and each API's own words."""
+"""How an API writes the cascade's answer: the interface between the exchange and each API's own format."""
 
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from typing import Protocol
@@ -12,7 +12,7 @@ from serve_app.core.types.answer import Delta, Generation
 
 
 class AnswerFormat(Protocol):
-    """The words of one API for one request's answer: a whole response, or the events of a stream.
+    """One API's format of one request's answer: a whole response, or the events of a stream.
 
     A stream is `opening`, any number of `delta`, `progress` and `waiting`, then `ending` or `failed`; each is bytes of
     server-sent events.
@@ -24,7 +24,7 @@ class AnswerFormat(Protocol):
         ...
 
     async def response(self, answers: Sequence[Generation], usage: Usage, record: DecisionRecord) -> JsonObject:
-        """Build a whole plain response of all answers: one, unless `Ask.choices` says more. It may be kept first."""
+        """Build a whole plain response of all answers: one, or `Ask.choices`. It may be kept first."""
         ...
 
     def opening(self) -> Iterable[bytes]:
@@ -40,7 +40,7 @@ class AnswerFormat(Protocol):
         ...
 
     def progress(self, watched: Watched, costs: Mapping[str, ModelCost]) -> Iterable[bytes]:
-        """Yield what tells how the cascade goes on; nothing in an API whose requests cannot ask for it."""
+        """Yield the events about the cascade's progress; none in an API whose requests cannot ask for them."""
         ...
 
     def ending(
@@ -58,7 +58,7 @@ class AnswerFormat(Protocol):
 
 
 class WithoutProgress:
-    """The part of an `AnswerFormat` whose requests cannot ask how the cascade goes on."""
+    """The part of an `AnswerFormat` whose requests cannot ask for the cascade's progress."""
 
     def progress(self, watched: Watched, costs: Mapping[str, ModelCost]) -> Iterable[bytes]:
         """Yield nothing."""

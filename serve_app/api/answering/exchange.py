@@ -47,7 +47,7 @@ class Exchange:
 
     @property
     def watched(self) -> bool:
-        """Return whether the stream tells how the cascade goes on."""
+        """Return whether the stream has events about the cascade's progress."""
         return self._ask.watched
 
     def events(self) -> AsyncGenerator[Event, None]:
@@ -88,11 +88,11 @@ async def completed(service: Service, asks: Sequence[Ask], headers: Mapping[str,
     """
     ask = asks[0]
     if caller.models is not None:
-        card_of(service, ask.model, caller)  # names none that the caller may not ask for
+        card_of(service, ask.model, caller)  # raises an error that names only models which the caller may ask for
     timed = _with_time_limit(_with_session(ask.options, headers), headers, ask.choices)
     recalled = await service.recall(replace(ask, options=_with_cache_control(timed, headers), caller=caller))
     trace = trace_context(headers)
-    return [replace(recalled, prompt=replace(each.prompt, trace=trace)) for each in asks]
+    return [replace(recalled, prompt=replace(request_ask.prompt, trace=trace)) for request_ask in asks]
 
 
 def _with_session(options: CascadeOptions, headers: Mapping[str, str]) -> CascadeOptions:
@@ -108,7 +108,7 @@ def _with_session(options: CascadeOptions, headers: Mapping[str, str]) -> Cascad
 def _with_time_limit(options: CascadeOptions, headers: Mapping[str, str], answers: int) -> CascadeOptions:
     """Return the options with the header's time limit if it is the shorter one.
 
-    Raises `RequestError` if it is none, or if the request wants several answers.
+    Raises `RequestError` if it is invalid, or if the request wants several answers.
     """
     text = headers.get(TIMEOUT_HEADER)
     if text is None:

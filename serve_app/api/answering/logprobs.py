@@ -8,8 +8,10 @@ from serve_app.core.types.answer import TokenLogprob
 
 
 def logprobs_json(logprobs: Iterable[TokenLogprob]) -> list[JsonObject]:
-    """Return the tokens with their log-probabilities, and with the likeliest others if they were asked for."""
-    return [_token(item) | {"top_logprobs": [_token(other) for other in item.alternatives]} for item in logprobs]
+    """Return the tokens with their log-probabilities, and with the likeliest alternatives if requested."""
+    return [
+        _token(item) | {"top_logprobs": [_token(alternative) for alternative in item.alternatives]} for item in logprobs
+    ]
 
 
 def _token(item: TokenLogprob) -> JsonObject:

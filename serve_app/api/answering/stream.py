@@ -20,7 +20,7 @@ from serve_app.core.types.outcome import Outcome
 logger = logging.getLogger(__name__)
 
 Shown: TypeAlias = Delta | Outcome | Watched | None
-"""A piece of text, the end, what a watched stream tells beside them, or nothing for a while."""
+"""A piece of text, the end, progress in a watched stream, or None after a silence."""
 
 
 class EventStream(StreamingResponse):
@@ -95,7 +95,7 @@ def _parts(exchange: Exchange, event: Delta | Watched | None) -> Iterable[bytes]
 
 
 async def _paced(exchange: Exchange) -> AsyncGenerator[Shown, None]:
-    """Yield what is shown, and None if nothing came for `stream_open_s` seconds, then whenever for `keepalive_s`."""
+    """Yield what is shown, and None after `stream_open_s` seconds without anything, then after each `keepalive_s`."""
     async with aclosing(_shown(exchange)) as events:
         wait_s = exchange.stream_open_s
         while True:

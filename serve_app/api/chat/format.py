@@ -19,7 +19,7 @@ from serve_app.engines.wire.message import tool_calls_json
 
 
 class CompletionFormat:
-    """The words of one chat or text completion, with its id and time; an `AnswerFormat`."""
+    """The format of one chat or text completion, with its id and time; an `AnswerFormat`."""
 
     def __init__(self, body: ChatCompletion | TextCompletion) -> None:
         self.chat = isinstance(body, ChatCompletion)
@@ -68,8 +68,8 @@ class CompletionFormat:
 
     def progress(self, watched: Watched, costs: Mapping[str, ModelCost]) -> Iterator[bytes]:
         """Yield a chunk without choices, which clients pass over as they do one with the usage."""
-        told = progress_json(watched, costs, answers=self.include_answers)
-        yield event(self._envelope(self._chunk_kind, []) | {"cascade_event": told})
+        body = progress_json(watched, costs, answers=self.include_answers)
+        yield event(self._envelope(self._chunk_kind, []) | {"cascade_event": body})
 
     async def ending(
         self, answers: Sequence[Generation], usage: Usage, record: DecisionRecord

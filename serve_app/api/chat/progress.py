@@ -1,4 +1,4 @@
-"""How a run goes on, as JSON: what a stream interleaves for clients that ask for `cascade.events`."""
+"""The progress of a run as JSON: what a stream interleaves for clients that ask for `cascade.events`."""
 
 from collections.abc import Mapping
 
@@ -12,7 +12,7 @@ from serve_app.engines.wire.message import tool_calls_json
 
 
 def progress_json(event: Watched, costs: Mapping[str, ModelCost], *, answers: bool) -> JsonObject:
-    """Return one event; `answers` says whether the end of a tier repeats them, with what was compared of each."""
+    """Return one event; `answers`: whether the end of a tier repeats the answers, with what was compared of each."""
     match event:
         case TierStarted(number, tier):
             deciding = {} if tier.signal is None else {"signal": tier.signal, "threshold": tier.threshold}

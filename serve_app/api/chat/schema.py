@@ -33,7 +33,7 @@ class ChatMessage(Turn):
     content: Text | Annotated[list[ContentPart], Field(max_length=MAX_PARTS, fail_fast=True)] | None = Field(
         None, validate_default=True
     )
-    name: Text | None = Field(None, description="Whose message it is; `router.names` says what is done with it.")
+    name: Text | None = Field(None, description="Name of the author; `router.names` sets its use.")
 
     @field_validator("content")
     @classmethod
@@ -55,7 +55,7 @@ class ChatMessage(Turn):
 
     @property
     def parts(self) -> tuple[str | Image, ...]:
-        """Return all parts of a content with images, otherwise none."""
+        """Return all parts of a content with images, otherwise an empty tuple."""
         parts = () if not isinstance(self.content, list) else tuple(part.to_core() for part in self.content)
         return parts if any(isinstance(part, Image) for part in parts) else ()
 
@@ -157,10 +157,10 @@ class ChatCompletion(Completion):
 
     @model_validator(mode="after")
     def _calls_are_answered_once_made(self) -> Self:
-        made: set[str] = set()
+        call_ids: set[str] = set()
         for number, message in enumerate(self.messages):
-            made |= {call.id for call in message.tool_calls}
-            if message.tool_call_id is not None and message.tool_call_id not in made:
+            call_ids |= {call.id for call in message.tool_calls}
+            if message.tool_call_id is not None and message.tool_call_id not in call_ids:
                 field = f"messages[{number}].tool_call_id"
                 raise ValueError(f"{field}: no assistant's message before has a call {quoted(message.tool_call_id)}")
         return self

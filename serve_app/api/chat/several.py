@@ -39,7 +39,9 @@ async def respond_to_all(service: Service, asks: Sequence[Ask], form: Completion
     for exchange, outcome, record in zip(exchanges, outcomes, records, strict=True):
         if outcome is not None and isinstance(outcome.answer, Failure):
             return failure_reply(exchange, outcome, record, request.scope)
-    runs = [(exchange.run, it) for exchange, it in zip(exchanges, outcomes, strict=True) if it is not None]
+    runs = [
+        (exchange.run, outcome) for exchange, outcome in zip(exchanges, outcomes, strict=True) if outcome is not None
+    ]
     answers = [answer for _, outcome in runs for answer in outcome.returned]
     spent = usage(call for run, outcome in runs for call in reported_calls(run, outcome))
     return Reply(form.responses(answers, spent, records))
@@ -51,8 +53,8 @@ async def _run_all(exchanges: Sequence[Exchange]) -> list[Outcome | None]:
     pending = set(tasks)
     try:
         while pending:
-            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-            if any(isinstance(task.result().answer, Failure) for task in done):
+            finished_tasks, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            if any(isinstance(task.result().answer, Failure) for task in finished_tasks):
                 break
     finally:
         for task in tasks:

@@ -32,7 +32,9 @@ def install(app: FastAPI, service: Service) -> None:
         try:
             embedded = await while_connected(request.receive, service.embed(body.model, body.texts))
         finally:  # the encoder finishes what it has begun, whoever has left or given up
-            tokens = map(estimated_tokens, body.texts) if embedded is None else (it.tokens for it in embedded)
+            tokens = (
+                map(estimated_tokens, body.texts) if embedded is None else (embedding.tokens for embedding in embedded)
+            )
             caller.spend(sum(tokens))
         if embedded is None:
             return Response(status_code=CLIENT_LEFT)

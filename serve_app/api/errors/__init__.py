@@ -1,1 +1,1 @@
-"""Errors: what went wrong, and how each API says it."""
+"""Errors: what went wrong, and each API's form of it."""

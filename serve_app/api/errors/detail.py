@@ -1,4 +1,4 @@
-"""What went wrong, before an API puts it into its own words."""
+"""What went wrong, before an API writes it in its own form."""
 
 import math
 import re
@@ -21,7 +21,7 @@ FAILURE_STATUS: dict[FailureKind, int] = {
 
 
 UNAVAILABLE_RETRY_S = 5.0
-"""When to try a model again that is away, if nobody knows when it will be back."""
+"""Seconds until an unavailable model is tried again, if it is unknown when it will be back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def failure_detail(model: str, failure: Failure, field_names: Mapping[str, str])
 
 
 def renamed(message: str, param: str | None, field_names: Mapping[str, str]) -> tuple[str, str | None]:
-    """Return an error's sentence and field in the words of the API that the request came by.
+    """Return an error's sentence and field with the names of the request's API.
 
     What is below a renamed field is left out of its name: its parts are others than those of OpenAI's chat.
     """
@@ -76,5 +76,5 @@ def failure_headers(failure: Failure) -> dict[str, str]:
 
 
 def retry_after(seconds: float) -> dict[str, str]:
-    """Return the header that says when to try again, in whole seconds, as HTTP has it."""
+    """Return HTTP's header for when to try again, in whole seconds."""
     return {"retry-after": str(math.ceil(seconds))}

@@ -3,13 +3,13 @@
 import json
 
 INVALID_ARGUMENTS = "invalid_arguments"
-"""The key under which models are shown arguments that are no JSON object, such as those of a call that was cut."""
+"""The key under which models are shown arguments that are not a JSON object, such as those of a call that was cut."""
 
 
 def readable_arguments(arguments: str) -> str:
     """Return a call's arguments as a JSON object: chat templates read nothing else.
 
-    No arguments are an empty object; a text that is no object is shown to the models inside one.
+    Without arguments it is an empty object; a text that is not an object is shown to the models inside one.
     """
     if not arguments.strip():
         return "{}"

@@ -1,4 +1,4 @@
-"""What of an answer is compared, as a request writes it."""
+"""The part of an answer that is compared, as a request writes it."""
 
 from typing import Annotated, Literal, Self, TypeAlias
 

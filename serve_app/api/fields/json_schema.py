@@ -48,7 +48,7 @@ def _keys(values: list[Any]) -> list[str]:
     return [key for value in values if isinstance(value, dict) for key in value]
 
 
-# Otherwise the library would fetch the `$schema` that a client names. Messages say "it" in place of a long value.
+# Otherwise the library would fetch the `$schema` that a client names. Messages have "it" in place of a long value.
 _NEWEST = Draft202012Validator({"$ref": "https://json-schema.org/draft/2020-12/schema"}, mask="it")
 _OLDER = (
     Draft7Validator({"$ref": "http://json-schema.org/draft-07/schema#"}),
@@ -85,4 +85,4 @@ JsonSchema: TypeAlias = Annotated[
     AfterValidator(buildable),
     AfterValidator(_check_references),
 ]
-"""A schema by JSON Schema 2020-12, 7 or 4. Engines differ in what they understand of it, and say so themselves."""
+"""A schema by JSON Schema 2020-12, 7 or 4. Engines support different parts of it, and report the others."""

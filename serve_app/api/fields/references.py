@@ -18,7 +18,7 @@ def check_endless(schema: dict[str, Any]) -> None:
     JSON Schema forbids it, but libraries accept it: llguidance compiles such a grammar, and then enforces nothing.
     """
     paths = {id(part): path for path, part in objects(schema, ())}
-    graph = {id(part): [id(other) for other in _in_place(part, schema)] for _, part in objects(schema, ())}
+    graph = {id(part): [id(subschema) for subschema in _in_place(part, schema)] for _, part in objects(schema, ())}
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
@@ -28,11 +28,11 @@ def check_endless(schema: dict[str, Any]) -> None:
 
 def _in_place(part: dict[str, Any], root: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield the schemas that describe the same value as this one."""
-    others = [_target(part.get("$ref"), root), *(part.get(name) for name in _SINGLE)]
+    subschemas = [_target(part.get("$ref"), root), *(part.get(name) for name in _SINGLE)]
     for name in _LISTS:
         alternatives = part.get(name)
-        others += alternatives if isinstance(alternatives, list) else []
-    yield from (other for other in others if isinstance(other, dict))
+        subschemas += alternatives if isinstance(alternatives, list) else []
+    yield from (subschema for subschema in subschemas if isinstance(subschema, dict))
 
 
 def _target(reference: Any, root: dict[str, Any]) -> Any:

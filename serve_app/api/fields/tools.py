@@ -25,7 +25,7 @@ class NamedChoice(Protocol):
 def to_choice(
     choice: Literal["none", "auto", "required"] | NamedChoice | None, tools: Sequence[object]
 ) -> ToolChoice | None:
-    """Return the choice that the models are given, or None if no tool is there or may be called."""
+    """Return the choice that the models are given, or None if there is no tool or none may be called."""
     if not tools or choice is None or choice == "none":
         return None
     return choice if isinstance(choice, str) else choice.to_core()
@@ -36,7 +36,7 @@ def check_choice(
 ) -> None:
     """Raise ValueError if tools share a name, or if the choice (`named` or not) demands a call of none of them.
 
-    `noun` is the API's word for them, `field` that of the name in the choice.
+    `noun` is the API's name for them, `field` the field of the name in the choice.
     """
     if len(set(names)) < len(names):
         raise ValueError(f"tools: two {noun} have the same name")

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import Discriminator, Tag
 
 _WRONG = "wrong_variant:"
-"""Begins pydantic's type of the error of an object whose field, which follows, names none of the kinds."""
+"""Prefix of pydantic's error type for an object whose field, which follows, has an unknown kind."""
 
 
 def variant(value: str) -> Tag:
@@ -14,17 +14,17 @@ def variant(value: str) -> Tag:
 
 
 def is_variant(step: str) -> bool:
-    """Return whether a step of an error's location is such a mark, which no client wrote."""
+    """Return whether a step of an error's location is such a mark, which is not from the client."""
     return step.startswith("<") and step.endswith(">")
 
 
 def by_field(name: str, *values: str) -> Discriminator:
-    """Return what chooses the kind by the field `name`, which must have one of `values`."""
+    """Return the discriminator that chooses the kind by the field `name`, which must have one of `values`."""
 
     def kind(part: Any) -> str | None:
         value = part.get(name) if isinstance(part, dict) else None
         if value is None:
-            value = values[0]  # any kind says what is missing
+            value = values[0]  # the errors of any kind name what is missing
         return f"<{value}>" if isinstance(value, str) else None
 
     return Discriminator(
@@ -35,5 +35,5 @@ def by_field(name: str, *values: str) -> Discriminator:
 
 
 def wrong_field(error_type: str) -> str | None:
-    """Return the field that names none of the kinds, or None for another type of error."""
+    """Return the field with an unknown kind, or None for another type of error."""
     return error_type.removeprefix(_WRONG) if error_type.startswith(_WRONG) else None

@@ -1,4 +1,4 @@
-"""What a request asks, whichever API it came by."""
+"""The content of a request, the same for every API."""
 
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -10,9 +10,9 @@ from serve_app.core.types.prompt import Prompt
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A request for so many answers (`choices`); `watched`: its stream tells how the cascade goes on, too.
+    """A request for so many answers (`choices`); `watched`: its stream also has the cascade's progress.
 
-    `model` is the id of a cascade or of a single model. Without a caller it is anyone's. `escalated`: its conversation
+    `model` is the id of a cascade or of a single model. Without a caller it is anonymous. `escalated`: its conversation
     was deferred before, so the target alone is asked. It was read at `arrived`, in seconds of `perf_counter`.
     """
 

@@ -1,4 +1,4 @@
-"""Who sent a request, and what they have spent on it."""
+"""The sender of a request, and what was spent on it."""
 
 import os
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from starlette.types import Scope
 from serve_app.common.loopback import is_loopback
 
 FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
-"""Headers by which a proxy on this machine says that a request came from elsewhere."""
+"""Headers by which a proxy on this machine marks a request from another machine."""
 
 
 @dataclass(slots=True)
 class Caller:
-    """The sender of one request: the name of the API key, and what it may do. By default anyone, who may do all.
+    """The sender of one request: the name of the API key, and its rights. By default anonymous, with all rights.
 
     `models` are those that may be asked, None: all. `operator` is whether the operators' views are shown, `budgeted`
     whether dollars are counted, so that every price must be known. `tokens` and `usd` are spent so far.
@@ -28,7 +28,7 @@ class Caller:
     usd: float = 0.0
 
     def may_ask(self, model: str) -> bool:
-        """Return whether the id is one that the caller may ask for."""
+        """Return whether the caller may ask for this id."""
         return self.models is None or model in self.models
 
     def spend(self, tokens: int, usd: float | None = None) -> None:
@@ -49,7 +49,7 @@ def with_caller(scope: Scope, caller: Caller) -> Scope:
 
 
 def caller_of(scope: Scope) -> Caller:
-    """Return who sent the request of this ASGI scope: anyone, if nobody has asked for keys."""
+    """Return the sender of the request of this ASGI scope: anonymous if the server needs no keys."""
     caller = scope.get("caller")
     return caller if isinstance(caller, Caller) else Caller()
 

@@ -74,18 +74,18 @@ def decompressed(body: bytes, encoding: str, max_bytes: int) -> bytes:
 def _parts(body: bytes, new: Callable[[], _Decompressor]) -> Iterator[bytes]:
     decompressor, members = new(), 1
     for start in range(0, len(body), SLICE_BYTES):
-        rest = body[start : start + SLICE_BYTES]
-        while rest:
+        data = body[start : start + SLICE_BYTES]
+        while data:
             if decompressor.eof:
                 decompressor, members = new(), members + 1
             if members > MAX_MEMBERS:
                 raise EOFError(f"it has more than {MAX_MEMBERS} parts")
-            yield decompressor.decompress(rest)
-            rest = decompressor.unused_data
+            yield decompressor.decompress(data)
+            data = decompressor.unused_data
     if not decompressor.eof:
         raise EOFError("it ends too early")
 
 
 def _reason(error: Exception) -> str:
-    """Return what a library says after its own name, such as `incorrect header check`."""
+    """Return a library's message after its own name, such as `incorrect header check`."""
     return str(error).rpartition(": ")[2]

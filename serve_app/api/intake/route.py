@@ -46,7 +46,7 @@ class CompletionRoute(APIRoute):
     """A route that receives and validates its own body, which FastAPI only documents; other routes are FastAPI's."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return the function that answers a request."""
+        """Return the handler of a request."""
         if self.body_field is None:
             return super().get_route_handler()
         model, endpoint = self.body_field.field_info.annotation, self.endpoint

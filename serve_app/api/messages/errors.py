@@ -14,7 +14,7 @@ _TYPES = {
     504: "timeout_error",
 }
 TOO_LONG = "prompt is too long: "
-"""The words by which clients of this API notice that they must shorten the conversation."""
+"""The beginning of the message by which clients of this API notice that they must shorten the conversation."""
 
 
 def type_of(status: int) -> str:

@@ -16,11 +16,11 @@ from serve_app.core.types.answer import Delta, FinishReason, Generation
 from serve_app.core.types.prompt import ToolCall
 
 STOP_REASONS: dict[FinishReason, str] = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
-"""No engine says whether it ended by itself or at a stop sequence, so `stop_sequence` is never given."""
+"""No engine reports whether it ended by itself or at a stop sequence, so `stop_sequence` is never set."""
 
 
 class MessageFormat(WithoutProgress):
-    """The words of one message, with its id and the block of its stream that is open; an `AnswerFormat`."""
+    """The format of one message, with its id and the block of its stream that is open; an `AnswerFormat`."""
 
     field_names = {
         "stop": "stop_sequences",

@@ -122,19 +122,19 @@ class Conversation(Body):
     def _results_answer_calls(self) -> Self:
         number, calls = 0, set[str]()
         for _, turn in turns(self.messages):
-            made: set[str] = set()
+            call_ids: set[str] = set()
             for message in turn:
                 if isinstance(message, UserMessage):
                     _check_results(f"messages[{number}]", message, calls)
                 elif isinstance(message, AssistantMessage):
-                    _check_calls(f"messages[{number}]", message, made)
+                    _check_calls(f"messages[{number}]", message, call_ids)
                 number += 1
-            calls = made
+            calls = call_ids
         return self
 
 
 def _check_results(field: str, message: UserMessage, calls: set[str]) -> None:
-    """Remove from `calls` those that the message answers. Raises `ValueError` for a result of none of them."""
+    """Remove from `calls` those that the message answers. Raises `ValueError` for a result of another call."""
     for result in message.results:
         if result.tool_use_id not in calls:
             name = quoted(result.tool_use_id)
@@ -142,12 +142,12 @@ def _check_results(field: str, message: UserMessage, calls: set[str]) -> None:
         calls.remove(result.tool_use_id)
 
 
-def _check_calls(field: str, message: AssistantMessage, made: set[str]) -> None:
-    """Add the message's calls to those that its turn `made`. Raises `ValueError` if an id is there twice."""
+def _check_calls(field: str, message: AssistantMessage, call_ids: set[str]) -> None:
+    """Add the ids of the message's calls to those of its turn. Raises `ValueError` for a duplicate id."""
     for call in message.calls:
-        if call.id in made:
+        if call.id in call_ids:
             raise ValueError(f"{field}.content: two calls have the id {quoted(call.id)}")
-        made.add(call.id)
+        call_ids.add(call.id)
 
 
 class MessageRequest(Conversation):

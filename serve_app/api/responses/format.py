@@ -17,7 +17,7 @@ from serve_app.core.record_json import JsonObject, to_json
 from serve_app.core.types.answer import Delta, Generation
 
 Keep: TypeAlias = Callable[[str, JsonObject, Generation], Awaitable[bool]]
-"""Keeps a response under its id, with its answer, and returns whether it could."""
+"""Keeps a response under its id, with its answer, and returns whether that succeeded."""
 
 FIELD_NAMES = {
     "messages": "input",
@@ -30,7 +30,7 @@ FIELD_NAMES = {
 
 
 class ResponsesFormat(WithoutProgress):
-    """The words of one response, with its id and time; an `AnswerFormat`. `keep` is None if it is not to be kept."""
+    """The format of one response, with its id and time; an `AnswerFormat`. `keep` is None if it is not to be kept."""
 
     field_names = FIELD_NAMES
 

@@ -33,20 +33,20 @@ def to_ask(body: ResponseRequest, conversation: Sequence[Message]) -> Ask:
 def conversation_of(items: Iterable[Item], earlier: Sequence[Message], most: int) -> tuple[Message, ...]:
     """Return the earlier messages and those of the items; reasoning is left out.
 
-    Raises `RequestError` if that is none, or more than `most`, or if a result's call was never made.
+    Raises `RequestError` if there are no messages, or more than `most`, or if a result has no call before it.
     """
     messages = list(earlier)
-    made = {call.id for message in messages for call in message.tool_calls}
+    call_ids = {call.id for message in messages for call in message.tool_calls}
     for number, item in enumerate(items):
         match item:
             case MessageItem(role=role):
                 # OpenAI's newer name for the system role; chat templates only know the older one.
                 messages.append(Message("system" if role == "developer" else role, text_of(item.content)))
             case FunctionCallItem():
-                made.add(item.call_id)
+                call_ids.add(item.call_id)
                 _add_call(messages, item.to_core())
             case FunctionOutputItem():
-                _check_made(item.call_id, made, f"input[{number}].call_id")
+                _check_call_id(item.call_id, call_ids, f"input[{number}].call_id")
                 messages.append(Message("tool", text_of(item.output), tool_call_id=item.call_id))
     if not messages:
         raise RequestError("input: needs an item that is not reasoning.", "input")
@@ -63,8 +63,8 @@ def _add_call(messages: list[Message], call: ToolCall) -> None:
         messages.append(Message("assistant", "", (call,)))
 
 
-def _check_made(call_id: str, made: set[str], field: str) -> None:
-    if call_id not in made:
+def _check_call_id(call_id: str, call_ids: set[str], field: str) -> None:
+    if call_id not in call_ids:
         raise RequestError(f"{field}: no function_call before has the call_id {quoted(call_id)}.", field)
 
 

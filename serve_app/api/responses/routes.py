@@ -24,7 +24,7 @@ def install(app: FastAPI, service: Service) -> None:
     """Make the app answer `/v1/responses`, over the service's store."""
     store = service.responses
 
-    @app.post("/v1/responses", summary="Ask with items of a conversation; answers can be kept and gone on from")
+    @app.post("/v1/responses", summary="Ask with items of a conversation; answers can be kept and continued")
     async def create(body: ResponseRequest, request: Request) -> Response:
         owner = caller_of(request.scope).name
         earlier = await _earlier(store, body, owner)
@@ -49,32 +49,32 @@ def install(app: FastAPI, service: Service) -> None:
 
 
 def _keep_in(store: ResponseStore | None, owner: str | None, conversation: tuple[Message, ...]) -> Keep | None:
-    """Return what keeps a response with the conversation that it answers, or None if there is no store."""
+    """Return the function that keeps a response with its conversation, or None if there is no store."""
     if store is None:
         return None
 
     async def keep(id_: str, response: JsonObject, answer: Generation) -> bool:
-        kept = KeptResponse(encoded(response), (*conversation, answer_message(answer)))
-        return await store.put((owner, id_), kept)
+        kept_response = KeptResponse(encoded(response), (*conversation, answer_message(answer)))
+        return await store.put((owner, id_), kept_response)
 
     return keep
 
 
 async def _earlier(store: ResponseStore | None, body: ResponseRequest, owner: str | None) -> Sequence[Message]:
-    """Return the conversation that the request goes on from. Raises `RequestError` if it is not kept."""
+    """Return the conversation that the request continues. Raises `RequestError` if it is not kept."""
     previous = body.previous_response_id
     if store is None:
-        for field, asked in (("store", body.store), ("previous_response_id", previous is not None)):
-            if asked:
+        for field, is_set in (("store", body.store), ("previous_response_id", previous is not None)):
+            if is_set:
                 message = f"{field}: this server keeps no responses (router.responses.store_entries: 0)."
                 raise RequestError(message, field)
     if previous is None or store is None:
         return ()
-    kept = await store.get((owner, previous))
-    if kept is None:
+    kept_response = await store.get((owner, previous))
+    if kept_response is None:
         message = f"previous_response_id: no response {quoted(previous)} is kept here (any longer)."
         raise RequestError(message, "previous_response_id", "previous_response_not_found")
-    return kept.conversation
+    return kept_response.conversation
 
 
 def _not_kept(response_id: str, request: Request) -> Response:

@@ -127,7 +127,7 @@ def calibrate(
     loaded = Records.load(records)
     if config is not None and cascade not in loaded.config.cascades:
         loaded = with_cascade(loaded, config, cascade)
-    done = calibrating.run(
+    result = calibrating.run(
         loaded,
         options,
         goal,
@@ -138,11 +138,11 @@ def calibrate(
         fit_records=fit_records,
         shed=tuple(shed or ()),
     )
-    if done.calibrated.problem:
-        typer.echo(f"cascade: {done.calibrated.problem}", err=True)
+    if result.calibrated.problem:
+        typer.echo(f"cascade: {result.calibrated.problem}", err=True)
     if as_json:
-        echo_json(done.to_json())
+        echo_json(result.to_json())
     else:
-        typer.echo("\n".join(done.sentences()))
-    if done.calibrated.problem:
+        typer.echo("\n".join(result.sentences()))
+    if result.calibrated.problem:
         raise typer.Exit(1)

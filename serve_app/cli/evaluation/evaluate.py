@@ -87,8 +87,8 @@ def evaluate(
     from serve_app.evaluation.evaluate.terminal import render
 
     tiers = None if (names := listed(members)) is None else (names,)
-    for name, given in (("--remedies", remedies), ("--willingness-to-pay-usd", willingness_to_pay_usd)):
-        if given and tiers is not None:
+    for name, value in (("--remedies", remedies), ("--willingness-to-pay-usd", willingness_to_pay_usd)):
+        if value and tiers is not None:
             raise DataError(f"{name} goes with a cascade as configured: name it with --cascade.")
     for worth in willingness_to_pay_usd or ():
         if not 0 < worth < inf:

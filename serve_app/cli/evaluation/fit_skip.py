@@ -26,5 +26,5 @@ def fit_skip(
 
     loaded = load_records(records, config)
     with note_console().status("embedding"):
-        done = run(loaded, cascade, output)
-    typer.echo("\n".join(done.sentences()))
+        result = run(loaded, cascade, output)
+    typer.echo("\n".join(result.sentences()))

@@ -1,1 +1,1 @@
-"""The commands about a server of one's own: its models, its keys, its life."""
+"""The commands for a server on this machine: its models, its keys, its start."""

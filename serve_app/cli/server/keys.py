@@ -86,7 +86,7 @@ def _ids(text: str) -> list[str]:
 
 
 def _cells(key: "ApiKey") -> tuple[str, ...]:
-    asked = "nothing: admin" if key.admin else "all" if key.models is None else ", ".join(key.models) or "nothing"
+    models = "nothing: admin" if key.admin else "all" if key.models is None else ", ".join(key.models) or "nothing"
     counts = ("-" if limit is None else str(limit) for limit in (key.requests_per_minute, key.tokens_per_minute))
     usd = "-" if key.usd_per_day is None else f"{key.usd_per_day:.10g}"
-    return (asked, *counts, usd, key.created)
+    return (models, *counts, usd, key.created)

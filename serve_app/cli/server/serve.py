@@ -85,7 +85,7 @@ def serve(config: ConfigOrQuickstart = None, drain_s: DrainSeconds = 60) -> None
         except KeyboardInterrupt:
             if not ready:
                 raise
-            # The second Ctrl-C stops a server at once, and is no fault either. Threads of Serve's handles are still
+            # The second Ctrl-C stops a server at once, and is not a failure. Threads of Serve's handles are still
             # alive, and would complain that Ray is gone.
             status.stop()
             directory.cleanup()
@@ -158,7 +158,7 @@ def _greeting(file: "ServeFile", dashboard_url: str | None) -> str:
     access = file.application.args.router.access
     warning, key = "", ""
     if file.is_open:
-        may = "whoever can reach this machine may use it" if access.open else "whoever has a key may use it"
+        may = "any client that can reach this machine may use it" if access.open else "any client with a key may use it"
         warning = f"It listens on {file.http_options.host}: {may}.\n"
     if access.keys_file is not None:
         key = f' -H "Authorization: Bearer ${VARIABLE}"'

@@ -43,10 +43,12 @@ def survivors(tier: Tier, answers: Sequence[Answer | None], texts: Sequence[str]
     """
     alive = {i: answer for i, answer in enumerate(answers) if survives(answer, tier)}
     returnable = tuple(i for i, answer in alive.items() if may_return(answer, tier, i))
-    seen: tuple[str, ...] = ()
+    compared_texts: tuple[str, ...] = ()
     if not tier.token_level:
-        seen = tuple(compared(answer, tier.compare) if texts is None else texts[i] for i, answer in alive.items())
-    return Survivors(tier, tuple(alive), tuple(alive.values()), seen, returnable)
+        compared_texts = tuple(
+            compared(answer, tier.compare) if texts is None else texts[i] for i, answer in alive.items()
+        )
+    return Survivors(tier, tuple(alive), tuple(alive.values()), compared_texts, returnable)
 
 
 def compared(answer: Answer | None, view: View | None) -> str:

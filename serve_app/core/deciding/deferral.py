@@ -54,7 +54,7 @@ class Prospects:
 
 
 def worth_comparing(alive: Survivors) -> list[str] | None:
-    """Return the survivors' texts for a scorer to compare, or None if none could be accepted whatever it says."""
+    """Return the survivors' texts for a scorer to compare, or None if the tier defers in any case."""
     if len(alive.indices) < answers_needed(alive.tier) or not alive.returnable:
         return None
     return list(alive.texts)
@@ -105,7 +105,7 @@ def _verdict(tier: Tier, judged: Agreement, force: Force | None) -> tuple[bool, 
 
 
 def decide_early(tier: Tier, accepted: bool, selected: int | None) -> Decision:
-    """Return the decision that no missing answer can change: nobody knows the agreement, but on which side it is."""
+    """Return the decision that no missing answer can change; its agreement is unknown."""
     return Decision(accepted, _reason(tier, accepted), None, tier.threshold, selected)
 
 

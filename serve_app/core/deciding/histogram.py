@@ -25,11 +25,11 @@ class Histogram:
     def of(cls, values: Sequence[float], signal_range: Range | None) -> "Histogram":
         """Return the histogram of finite values over a signal's range, which is widened, if need be, to hold them all.
 
-        An unknown range is taken for 0 to 1; where one has no end, the bins end with the values.
+        An unknown range is taken for 0 to 1; if a range has no end, the bins end with the values.
         """
         ends = (0.0, 1.0) if signal_range is None else (signal_range.low, signal_range.high)
-        held = [*filter(isfinite, ends), *values] or [0.0]
-        return cls(min(held), max(held), (0,) * BINS).filled(values)
+        points = [*filter(isfinite, ends), *values] or [0.0]
+        return cls(min(points), max(points), (0,) * BINS).filled(values)
 
     def filled(self, values: Sequence[float]) -> "Histogram":
         """Return the histogram of other finite values in the same bins."""

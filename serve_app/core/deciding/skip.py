@@ -8,7 +8,7 @@ from serve_app.core.types.outcome import Precheck
 from serve_app.core.types.prompt import Message, Prompt
 
 LONGEST_TEXT = 8000
-"""Characters of a prompt by which its like is looked up: encoders read less."""
+"""Longest text of a prompt for the look-up of similar ones: encoders read less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class SkipPolicy:
 
 
 def asked_text(prompt: Prompt) -> str | None:
-    """Return the text by which a prompt's like is looked up: the raw text, or what the user said last.
+    """Return the text for the look-up of similar prompts: the raw text, or the user's last message.
 
     None if the prompt has more to it than its text (images, tools), or no text.
     """

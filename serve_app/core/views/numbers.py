@@ -61,13 +61,13 @@ def shortest(value: Fraction) -> str:
     """Return a number as an integer, an exact decimal fraction, or numerator/denominator in lowest terms."""
     if value.denominator == 1:
         return str(value.numerator)
-    rest, places = value.denominator, 0
-    while rest % 10 == 0:
-        rest, places = rest // 10, places + 1
+    denominator, places = value.denominator, 0
+    while denominator % 10 == 0:
+        denominator, places = denominator // 10, places + 1
     for factor in (2, 5):
-        while rest % factor == 0:
-            rest, places = rest // factor, places + 1
-    if rest != 1:
+        while denominator % factor == 0:
+            denominator, places = denominator // factor, places + 1
+    if denominator != 1:
         return f"{value.numerator}/{value.denominator}"
     digits = str(abs(value.numerator) * 10**places // value.denominator).rjust(places + 1, "0")
     sign = "-" if value < 0 else ""

@@ -82,7 +82,7 @@ class View:
         for name, strip in _STRIP.items():
             if name in self.strip:
                 text = strip(text)
-        parts = (part for take in self.take if (part := _taken(take, text)) is not None)
+        parts = (part for take in self.take if (part := _part_of(take, text)) is not None)
         part = next(parts, "" if self.take and self.otherwise == "empty" else text)
         for rule, normalise in _NORMALISE.items():
             if rule in self.normalise:
@@ -90,7 +90,7 @@ class View:
         return part
 
 
-def _taken(take: Take, text: str) -> str | None:
+def _part_of(take: Take, text: str) -> str | None:
     """Return the part that matters, or None if the text has none."""
     match take:
         case JsonField(path):
@@ -100,7 +100,7 @@ def _taken(take: Take, text: str) -> str | None:
         case Match(pattern):
             return last_match(text, pattern)
         case Chain(first, then):
-            part = _taken(first, text)
-            return part if part is None or (inner := _taken(then, part)) is None else inner
+            part = _part_of(first, text)
+            return part if part is None or (inner := _part_of(then, part)) is None else inner
         case _:
             return _TAKE[take](text)
