@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 EXPECTED = "expected_ongoing:"
-"""Before a model's name: the figure by which a router replica tells the policy what that model will have to do."""
+"""Prefix, before a model's name, of the metric by which a router replica reports that model's expected load."""
 NEGLIGIBLE = 0.1
 """Expected work below this share of one replica neither wakes a sleeping model nor keeps it awake."""
 

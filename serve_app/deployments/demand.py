@@ -1,4 +1,4 @@
-"""What a router replica expects later tiers' models to have to do, for the policy that scales them."""
+"""The expected load of later tiers' models, as a router replica reports it to the policy that scales them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic

@@ -29,8 +29,8 @@ class LexicalScorer:
     async def score(self, signal: str, texts: Sequence[str], since: int = 0) -> Scores:
         """Return the n x n similarities of n texts; NaN for pairs of the first `since`.
 
-        Raises `SignalError` if the texts are too long for the router, or the signal fails, and `KeyError` if it is none
-        of the signals here.
+        Raises `SignalError` if the texts are too long for the router, or the signal fails, and `KeyError` if it is not
+        one of the signals here.
         """
         if self.computes_at_once(signal, texts):
             return self._score(signal, texts, since)

@@ -68,7 +68,7 @@ class Policies:
         """Return the id of the calibration in force, or None if it is not about the decision.
 
         That is if the request overrode the policy or skipped it, or a signal stood in for one whose scorer failed. A
-        cached answer's `outcome` has what its own run does not say.
+        cached answer's `outcome` has what its own run lacks.
         """
         results = run.results if outcome is None else outcome.tiers
         skipped = run.skipped or (outcome is not None and outcome.skipped)
@@ -83,7 +83,7 @@ class Policies:
     def in_force_for(self, model: str, run: Run) -> bool:
         """Return whether the request had the policy of its cascade, and did not override it.
 
-        When a tier stops waiting for answers that can change nothing is no part of the policy.
+        The time at which a tier stops waiting for answers that can change nothing is not a part of the policy.
         """
         return run.force is None and _waiting_alike(run.tiers) == _waiting_alike(self.tiers[model])
 

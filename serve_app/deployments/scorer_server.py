@@ -33,13 +33,13 @@ class Texts:
 
     @property
     def new(self) -> int:
-        """Return how many were not."""
+        """Return the number of texts that were not compared before."""
         return len(self.texts) - self.since
 
 
 Waiting = tuple[Texts, asyncio.Future[Any]]
 Job = tuple[str, Callable[[Any, list[Texts]], list[Any]]]
-"""A signal, and what is done by it with a batch of requests: they are scored, or embedded."""
+"""A signal, and the work on a batch of its requests: they are scored, or embedded."""
 
 
 class ScorerServer:
@@ -92,13 +92,13 @@ class ScorerServer:
         return await future
 
     async def _work(self, job: Job) -> None:
-        loop, (signal, done) = asyncio.get_running_loop(), job
+        loop, (signal, compute) = asyncio.get_running_loop(), job
         try:
             while batch := self._take(job):
                 texts, started = [texts for texts, _ in batch], perf_counter()
                 self._instruments.record(SCORER_BATCH_TEXTS, sum(request.new for request in texts), signal)
                 try:
-                    results = await loop.run_in_executor(self._threads, done, self._signals[signal], texts)
+                    results = await loop.run_in_executor(self._threads, compute, self._signals[signal], texts)
                 except Exception as error:  # noqa: BLE001 - every failure goes to the requests of the batch
                     _settle(batch, error)
                 else:

@@ -10,7 +10,7 @@ from serve_app.core.types.policy import Tier
 
 
 class Speculations:
-    """What is speculated on, for every cascade that says `speculate`."""
+    """The speculation of every cascade with `speculate` in its config."""
 
     def __init__(
         self, config: AppConfig, costs: Mapping[str, ModelCost], speeds: Mapping[str, Speed], room: Room

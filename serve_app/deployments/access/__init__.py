@@ -1,1 +1,1 @@
-"""Who may ask: API keys, and the limits of each."""
+"""Access to the API: keys, and the limits of each."""

@@ -1,4 +1,4 @@
-"""Who may ask, by the config."""
+"""The access that the config grants."""
 
 from serve_app.config import AccessConfig
 from serve_app.deployments.access.key_limits import KeyLimits, counts_of
@@ -7,7 +7,7 @@ from serve_app.deployments.access.shared_counts import SharedCounts
 
 
 class Access:
-    """The keys and what they have used up; without `keys` anyone on this machine may ask, and if it is `open`, anyone.
+    """The keys and what they have used up; without `keys` this machine has access, and if it is `open`, all machines.
 
     `shared` counts for all routers; without it the config says who counts.
     Raises `ConfigError` if the file of keys or the store of the limits cannot be used.

@@ -35,7 +35,7 @@ Unit: TypeAlias = Literal["requests", "tokens", "usd"]
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a key may not ask for now, and how long it lasts; `unit` is what is used up, None if nobody can tell."""
+    """Why a key is refused for now, and for how long; `unit` is what is used up, or None if that is unknown."""
 
     unit: Unit | None
     detail: ErrorDetail
@@ -86,7 +86,7 @@ class KeyLimits:
         self._counts = counts
 
     async def admit(self, name: str, key: ApiKey) -> Refusal | None:
-        """Count a request of a key; return why it may not be, or None if it may."""
+        """Count a request of a key; return its refusal, or None if it is admitted."""
         try:
             return await self._refusal(name, key)
         except StorageError as error:
@@ -117,7 +117,7 @@ class KeyLimits:
         return await self._counts.incr(limit.window, math.ceil(limit.left_s), amount)
 
     async def headers(self, name: str, key: ApiKey) -> dict[str, str]:
-        """Return OpenAI's headers about what is left of a key's limits in a minute."""
+        """Return OpenAI's headers about the remainder of a key's limits in a minute."""
         shown: dict[str, str] = {}
         try:
             for unit, limit in _limits(name, key).items():

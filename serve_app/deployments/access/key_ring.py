@@ -20,10 +20,10 @@ _Stamp: TypeAlias = tuple[int, ...] | None
 
 
 class KeyRing:
-    """Knows whose a key is. Raises `ConfigError` if the file cannot be used when the server starts.
+    """Looks up keys. Raises `ConfigError` if the file cannot be used when the server starts.
 
-    A file that cannot be used later changes nothing: the keys that were read last stay in force, and `refused` says
-    why. `clock` returns seconds.
+    A file that cannot be used later changes nothing: the keys that were read last stay in force, and `refused` has the
+    reason. `clock` returns seconds.
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = monotonic) -> None:
@@ -35,7 +35,7 @@ class KeyRing:
         self.refused: str | None = None
 
     def owner(self, headers: Headers) -> tuple[str, ApiKey] | None:
-        """Return the name and the rights of the key in a request's headers, or None if there is none that is valid."""
+        """Return the name and the rights of the key in a request's headers, or None if no key is valid."""
         secret = presented_key(headers)
         keys = self._current()
         name = None if secret is None else keys.name_of(secret)

@@ -1,4 +1,4 @@
-"""The check of API keys: every request but those for health needs one, before any model is called for it."""
+"""The check of API keys: every request except those for health needs one, before any model is called for it."""
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -12,7 +12,7 @@ from serve_app.deployments.access.key_ring import presented_key
 from serve_app.deployments.observing.metrics import KEY_REQUESTS, KEY_TOKENS, KEY_USD, Instruments
 
 OPEN_PATHS = ("/healthz", "/readyz", "/")
-"""What probes ask, which have no key, and the page, which asks its user for one."""
+"""Paths of probes, which have no key, and of the page, which asks its user for one."""
 OPEN_FOLDER = "/page/static/"
 """The page's files, the same in every copy of this project."""
 NO_KEYS = ErrorDetail(

@@ -31,14 +31,14 @@ class Cluster:
 
 @contextmanager
 def local_cluster() -> Iterator[Cluster]:
-    """Run Ray on this machine, and stop it afterwards. A cluster that already runs is left alone.
+    """Run Ray on this machine, and stop it afterwards. A cluster that already runs is not touched.
 
     After Ctrl-C it is stopped without Serve's own shutdown, which gives the requests in progress 20 s.
     """
     at_once = False
     for name, value in PROXY_SETTINGS.items():
         os.environ.setdefault(name, value)  # Ray's processes inherit it
-    # It says in INFO that there was nothing to stop, and warns of a router that is slow to say how busy it is.
+    # It logs at INFO that there was nothing to stop, and warns of a router that is slow to report its load.
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     try:
         # Replicas write to log files; what they print is for those, not for the user's terminal.

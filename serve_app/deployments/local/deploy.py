@@ -54,7 +54,7 @@ def submit(path: Path, cluster: Cluster) -> None:
 
 
 def wait_until_running(file: ServeFile, cluster: Cluster, tell: Callable[[str], None]) -> None:
-    """Return when every deployment runs, and report to `tell` what is being waited for.
+    """Return when every deployment runs, and report to `tell` what is still starting.
 
     Raises `ServerError` if a deployment fails.
     """
@@ -73,6 +73,6 @@ def _waiting_for(status: ApplicationStatusOverview | None) -> str:
     if status is None or not status.deployments:
         return "starting Ray Serve"
     waiting = {name: item for name, item in status.deployments.items() if item.status != "HEALTHY"}
-    # The message of a deployment is of use only if it says that no node has room for a replica.
+    # The message of a deployment is useful only if it reports that no node has room for a replica.
     stuck = [item.message for item in waiting.values() if "scheduled" in item.message]
     return f"starting {', '.join(waiting) or 'the router'}" + (f" ({first_line(stuck[0])})" if stuck else "")

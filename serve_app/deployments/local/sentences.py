@@ -4,7 +4,7 @@ NO_REASON = "no reason was given"
 
 
 def first_line(text: str) -> str:
-    """Return the first line that says something."""
+    """Return the first line that is not blank."""
     return next(iter(text.strip().splitlines()), NO_REASON)
 
 

@@ -11,7 +11,7 @@ from serve_app.errors import ServerError
 def warm_up(file: ServeFile) -> None:
     """Send one short request to each cascade, so that the first user does not wait for what is loaded lazily.
 
-    If the server has API keys and the environment has none of them, it is not done.
+    Does nothing if the server has API keys and the environment has none of them.
     """
     # This machine is not behind its own proxy, and a certificate names the host that clients use, not this address.
     with httpx.Client(base_url=file.url, timeout=300, trust_env=False, verify=False, headers=key_headers()) as client:

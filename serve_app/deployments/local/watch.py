@@ -1,4 +1,4 @@
-"""What stops running while the server is up, and what runs again."""
+"""Reports what stops running while the server is up, and what runs again."""
 
 import time
 from collections.abc import Callable
@@ -14,7 +14,7 @@ WATCH_S = 5.0
 def watch(file: ServeFile, tell: Callable[[str], None]) -> None:
     """Report to `tell`, until interrupted, when a deploy fails or replicas are lost, and when all is well again.
 
-    A deployment in progress is not reported: a change of thresholds is no fault.
+    A deployment in progress is not reported: a change of thresholds is not a failure.
     """
     reported = ""
     while True:

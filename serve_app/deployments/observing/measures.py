@@ -62,7 +62,7 @@ def _target_only(cascade: str, record: DecisionRecord) -> Iterator[Measure]:
     spent, alone = record.cost, record.cost.target_only
     if alone is None:
         return
-    # If a sum is unknown, the same sum for the target alone would show a saving that nobody can know.
+    # If a sum is unknown, the same sum for the target alone would show a saving that is unknown, too.
     for metric, total, by_target in (
         (TARGET_FLOPS, spent.flops, alone.flops),
         (TARGET_USD, spent.usd, alone.usd),

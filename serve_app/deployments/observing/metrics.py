@@ -19,7 +19,7 @@ COUNTS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0)
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric. The values of its labels are names from the config, tiers' numbers, or words from a closed list."""
+    """One metric. The values of its labels are names from the config, tiers' numbers, or values of a closed list."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]

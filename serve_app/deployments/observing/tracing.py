@@ -161,7 +161,7 @@ class TracedModel:
         try:
             yield span
         except BaseException as error:
-            # A cancellation is no fault: the tier was lost, or the client left.
+            # A cancellation is not a failure: the tier was lost, or the client left.
             span.set_attribute("error.type", "cancelled" if not isinstance(error, Exception) else type(error).__name__)
             raise
         finally:

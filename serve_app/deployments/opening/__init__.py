@@ -1,1 +1,1 @@
-"""What becomes of a request before a model is asked: its tiers, its models, and whether they can honour it."""
+"""Opens a request before a model is asked: its tiers, its models, and whether they can honour it."""

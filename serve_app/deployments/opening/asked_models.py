@@ -1,4 +1,4 @@
-"""All that a request can ask: deployments, adapters of them, and samples of either."""
+"""All models that a request can ask: deployments, adapters of them, and samples of either."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -12,7 +12,7 @@ from serve_app.errors import RequestError
 def budget_of(options: CascadeOptions, costs: Collection[ModelCost], answers: int) -> Budget | None:
     """Return the request's budget, or None; `costs` are of the models that it may ask.
 
-    Raises `RequestError` if nobody could keep it.
+    Raises `RequestError` if it cannot be enforced.
     """
     budget = Budget(options.max_cost_usd, options.max_flops, options.max_latency_s)
     if budget == Budget():

@@ -12,7 +12,7 @@ SAMPLING_SUBJECTS = {
     "logit_bias": "biases of tokens",
     "top_logprobs": "alternatives to tokens",
 }
-"""What the fields of `engines.base.OPTIONAL_SAMPLING` ask for."""
+"""Names of what the fields of `engines.base.OPTIONAL_SAMPLING` request."""
 
 
 def check_honoured(prompt: Prompt, models: Mapping[str, EngineSettings]) -> None:

@@ -34,7 +34,7 @@ class RunBuilder:
     speeds: Mapping[str, Speed]
 
     def build(self, ask: Ask) -> Run:
-        """Return the run of a request, without models as yet.
+        """Return the run of a request, still without models.
 
         Raises `UnknownModelError`, or `RequestError` if the request does not fit the cascade or its models.
         """
@@ -75,5 +75,5 @@ class RunBuilder:
         silent = self.config.without_logprobs(names)
         if ask.prompt.sampling.logprobs and silent:
             raise RequestError(f"logprobs: {', '.join(map(repr, silent))} cannot give log-probabilities.", "logprobs")
-        asked = dict.fromkeys(map(base_name, names))
-        check_honoured(ask.prompt, {name: self.config.models[self.config.served_by(name)] for name in asked})
+        base_names = dict.fromkeys(map(base_name, names))
+        check_honoured(ask.prompt, {name: self.config.models[self.config.served_by(name)] for name in base_names})

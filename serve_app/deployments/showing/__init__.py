@@ -1,1 +1,1 @@
-"""What the router tells its own page."""
+"""The router's data for its own page."""

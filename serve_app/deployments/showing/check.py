@@ -21,7 +21,7 @@ class ConfigChecker:
         self.busy = False
 
     async def check(self, text: str) -> JsonObject:
-        """Return what `serve_app.config.checking.process` says of the text."""
+        """Return the report of `serve_app.config.checking.process` about the text."""
         self.busy = True
         try:
             return await self._checked(text)
@@ -40,8 +40,8 @@ class ConfigChecker:
                 process.kill()
                 await process.wait()
         if process.returncode == 0:
-            told: JsonObject = json.loads(output)
-            return told
+            result: JsonObject = json.loads(output)
+            return result
         return _unchecked(why_ended(process))
 
 

@@ -15,7 +15,7 @@ from serve_app.weights.sources import LocalSource, base_name
 
 
 class ConfigGraph:
-    """Names each field that it shows, so that a field which is new in a config is not shown by itself."""
+    """Names each field that it shows, so that a new field in a config is not shown automatically."""
 
     def __init__(self, config: AppConfig, policies: Policies, readiness: ReadinessProbe) -> None:
         self._config = config
@@ -70,9 +70,9 @@ class ConfigGraph:
 
 
 def _sources(model: WeightsSettings) -> list[str]:
-    """Return where a model's weights come from; of a path on this machine only the last part."""
+    """Return the sources of a model's weights; of a path on this machine only the last part."""
     origins = parse_origins(model.weights, model.sha256)
-    return [base_name(it.source) if isinstance(it.source, LocalSource) else it.uri for it in origins]
+    return [base_name(origin.source) if isinstance(origin.source, LocalSource) else origin.uri for origin in origins]
 
 
 def _deployment(name: str, holds: str, options: DeploymentOptions, running: int | None) -> JsonObject:

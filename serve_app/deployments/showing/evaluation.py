@@ -10,14 +10,14 @@ from serve_app.confinement.child import command_of, started, why_ended
 
 COMMAND = command_of("serve_app.evaluation.evaluate.upload.process")
 TIME_LIMIT_S = 300.0
-"""For everything, with the upload; the process has a limit of processor time, too."""
+"""Time limit of everything, upload included; the process has a limit of processor time, too."""
 CHUNK = 64 * 1024
 
 
 class Evaluation:
     """One file's evaluation by a process, which is to be closed however it ends.
 
-    The process ends in time also if nobody reads `events` on.
+    The process ends in time even if `events` are not read to the end.
     """
 
     def __init__(self, process: Process, time_limit_s: float) -> None:
@@ -41,7 +41,7 @@ class Evaluation:
     async def feed(self, records: AsyncIterator[bytes]) -> None:
         """Write the records to the process as fast as it reads them; it may end before the last."""
         assert self._process.stdin is not None
-        with suppress(TimeoutError):  # which `events` tells
+        with suppress(TimeoutError):  # `events` reports it
             async with asyncio.timeout_at(self._ends):
                 async for part in records:
                     with suppress(ConnectionError):
@@ -50,7 +50,7 @@ class Evaluation:
         self._process.stdin.close()
 
     async def events(self) -> AsyncIterator[bytes]:
-        """Yield what the process says, as `upload.process` has it, and [DONE]."""
+        """Yield the process's events, as `upload.process` writes them, and [DONE]."""
         assert self._process.stdout is not None
         end = b"\n\n"  # the last two bytes, which may come in parts of one each
         while part := await self._process.stdout.read(CHUNK):
@@ -84,11 +84,11 @@ class RecordsEvaluator:
 
     @property
     def busy(self) -> bool:
-        """Return whether a process runs; one that has said everything and ended is in nobody's way."""
+        """Return whether a process runs that has not ended after its last event."""
         return self._starting or (self._evaluation is not None and self._evaluation.running)
 
     async def begin(self, records: AsyncIterator[bytes]) -> Evaluation:
-        """Return the evaluation of records that have been sent to its process; whoever gets it closes it."""
+        """Return the evaluation of records that have been sent to its process; the caller must close it."""
         self._starting = True
         try:
             evaluation = self._evaluation = Evaluation(await started(self._command), self._time_limit_s)

@@ -30,9 +30,9 @@ KEPT = 1000
 """Requests of a cascade that percentiles, savings and the histogram are about, at most."""
 RECENT = 25
 MOST_CHARACTERS = 200
-"""Of a text that operators see, if they may see any."""
+"""Characters of a text that operators see, if they may see any."""
 REUSED_S = 0.9
-"""How long a snapshot serves all who watch."""
+"""Seconds for which a snapshot is shared by all streams."""
 UNITS = ("usd", "flops", "device_s")
 
 
@@ -60,7 +60,7 @@ class Counts:
     """Requests that ended in one second of the clock."""
 
     second: int
-    asked: int = 0
+    requests: int = 0
     deferred: int = 0
     failed: int = 0
 
@@ -79,7 +79,7 @@ class History:
         if not self.counts or self.counts[-1].second != second:
             self.counts.append(Counts(second))
         last = self.counts[-1]
-        last.asked += 1
+        last.requests += 1
         last.failed += ended.failed
         last.deferred += ended.deferred
 
@@ -132,7 +132,7 @@ class Live:
         self._recent.append(Decided(time(), record, texts))
 
     async def snapshot(self) -> JsonObject:
-        """Return the figures, which all who ask within a second share."""
+        """Return the figures, which all calls within a second share."""
         return await self._latest.get()
 
     async def _figures(self) -> JsonObject:
@@ -176,10 +176,10 @@ class Live:
             "calibration": self._policies.calibrations.get(id_),
             "shed": self._shedding.state(id_),
             "expected_deferral": None if expected is None else list(expected),
-            "asked": sum(counts.asked for counts in lately),
+            "asked": sum(counts.requests for counts in lately),
             "deferred": sum(counts.deferred for counts in lately),
             "failed": sum(counts.failed for counts in lately),
-            "series": [[counts.asked, counts.deferred, counts.failed] for counts in series],
+            "series": [[counts.requests, counts.deferred, counts.failed] for counts in series],
             "latency_s": {f"p{percent}": _percentile(seconds, percent) for percent in (50, 95, 99)},
             "agreements": shown.to_json(),
             "calibrated_agreements": None if calibrated is None else list(calibrated.counts),
@@ -194,9 +194,12 @@ def _agreement(record: DecisionRecord) -> float | None:
 
 
 def _texts(prompt: Prompt, outcome: Outcome | None) -> JsonObject:
-    asked = prompt.text if prompt.text is not None else prompt.messages[-1].content
+    question = prompt.text if prompt.text is not None else prompt.messages[-1].content
     answer = None if outcome is None else outcome.answer
-    return {"prompt": _beginning(asked), "answer": _beginning(answer.text) if isinstance(answer, Generation) else None}
+    return {
+        "prompt": _beginning(question),
+        "answer": _beginning(answer.text) if isinstance(answer, Generation) else None,
+    }
 
 
 def _beginning(text: str) -> str:
@@ -222,7 +225,7 @@ def _shown(decided: Decided) -> JsonObject:
 
 
 def _percentile(ordered: Sequence[float], percent: int) -> float | None:
-    """Return the smallest value that is at least as large as `percent` of all, or None of none."""
+    """Return the smallest value that is at least as large as `percent` of all, or None without values."""
     return ordered[ceil(len(ordered) * percent / 100) - 1] if ordered else None
 
 
@@ -231,13 +234,13 @@ def _cost(ended: Sequence[Ended]) -> JsonObject:
     pairs = [(request.cost, request.cost.target_only) for request in ended]
     sums: JsonObject = {}
     for unit in UNITS:
-        known = [_both(spent, alone, unit) for spent, alone in pairs if alone is not None]
-        both = [pair for pair in known if pair is not None]
-        if both:
-            sums[unit] = [sum(spent for spent, _ in both), sum(alone for _, alone in both)]
+        pairs_of_unit = [_known_pair(spent, alone, unit) for spent, alone in pairs if alone is not None]
+        known_pairs = [pair for pair in pairs_of_unit if pair is not None]
+        if known_pairs:
+            sums[unit] = [sum(spent for spent, _ in known_pairs), sum(alone for _, alone in known_pairs)]
     return sums
 
 
-def _both(spent: Cost, alone: Cost, unit: str) -> tuple[float, float] | None:
+def _known_pair(spent: Cost, alone: Cost, unit: str) -> tuple[float, float] | None:
     first, second = getattr(spent, unit), getattr(alone, unit)
     return None if first is None or second is None else (first, second)

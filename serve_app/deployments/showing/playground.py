@@ -1,4 +1,4 @@
-"""What the playground is told of the cascades in force, and what they would have decided."""
+"""The playground's data about the cascades in force, and what they would have decided."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -9,23 +9,23 @@ from serve_app.core.types.policy import Tier
 def policy_sentences(tier: Tier, following: str | None, compare: ViewConfig | None, *, first: bool) -> list[str]:
     """Return what a tier does. `following` names the models that are asked if it defers, or is None for the last."""
     if following is None:
-        asked = "every request" if first else "what is deferred to it"
-        return [f"Answers {asked}.", f"May take {tier.timeout_s:g} s."]
+        requests = "every request" if first else "what is deferred to it"
+        return [f"Answers {requests}.", f"May take {tier.timeout_s:g} s."]
     return list(_deciding(tier, following, compare))
 
 
 def _deciding(tier: Tier, following: str, compare: ViewConfig | None) -> Iterator[str]:
     yield f"Asks {joined(tier.models)}{' at once' if tier.models[1:] else ''}, for up to {tier.timeout_s:g} s."
-    what = "confidence" if tier.token_level else "agreement"
+    measure = "confidence" if tier.token_level else "agreement"
     how = "scores each answer by its own log-probabilities" if tier.token_level else "compares the answers in pairs"
     score = "the best answer's score" if tier.agreement == "max" else "the mean of the answers' scores"
-    yield f"The signal {tier.signal} {how}; the {what} is {score}."
+    yield f"The signal {tier.signal} {how}; the {measure} is {score}."
     if compare is not None:
         written = ", ".join(f"{key}: {value}" for key, value in compare.model_dump(exclude_defaults=True).items())
         yield f"Of each answer it sees a view ({written})."
     if tier.direction != "both":
         yield f"An answer is scored as the {tier.direction} only."
-    yield f"Accepts if the {what} is at least {tier.threshold:g}; else it defers to {following}."
+    yield f"Accepts if the {measure} is at least {tier.threshold:g}; else it defers to {following}."
     if tier.stand_in is not None:
         stand_in = tier.stand_in
         yield f"If the scorer fails, {stand_in.signal} decides, at {stand_in.threshold:g} (on_scorer_failure)."
@@ -62,8 +62,8 @@ def _remedies(cascade: CascadeConfig) -> Iterator[str]:
     if (cache := cascade.cache) is not None:
         yield f"Equal requests at temperature 0 are answered from memory for {cache.ttl_s:g} s (cache)."
     if (shed := cascade.shed) is not None:
-        what = "lower thresholds decide" if shed.by == "thresholds" else "the best answer of the members is accepted"
-        yield f"While {shed.begin_at:.0%} of the places for waiting at the target are taken, {what} (shed)."
+        effect = "lower thresholds decide" if shed.by == "thresholds" else "the best answer of the members is accepted"
+        yield f"While {shed.begin_at:.0%} of the places for waiting at the target are taken, {effect} (shed)."
     if (policy := cascade.skip_policy()) is not None:
         for share, end, goes in (
             (policy.defer_above, "deferred", "goes straight to the target"),
@@ -80,5 +80,5 @@ def _remedies(cascade: CascadeConfig) -> Iterator[str]:
 
 def joined(names: tuple[str, ...] | list[str]) -> str:
     """Return `a, b and c`."""
-    *others, last = names
-    return f"{', '.join(others)} and {last}" if others else last
+    *first_names, last = names
+    return f"{', '.join(first_names)} and {last}" if first_names else last

@@ -1,4 +1,4 @@
-"""A vllm model's configuration in the words of `ray.serve.llm.LLMConfig`. Pure: neither Ray nor vLLM is needed."""
+"""A vllm model's configuration as arguments of `ray.serve.llm.LLMConfig`. Pure: neither Ray nor vLLM is needed."""
 
 from collections.abc import Mapping
 from pathlib import Path

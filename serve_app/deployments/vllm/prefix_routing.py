@@ -33,7 +33,7 @@ def text_of(prompt: Prompt) -> str:
 
 
 def readable(request: PendingRequest) -> PendingRequest:
-    """Return the request with the prompt's text in place of its arguments, or with none if there is no text.
+    """Return the request with the prompt's text in place of its arguments, or without arguments if there is no text.
 
     An adapter's name comes first: what a replica has read as one adapter is of no use to another.
     """
@@ -49,7 +49,7 @@ class PromptPrefixRouter(PrefixCacheAffinityRouter):
     replica that this router does not have. Serve lets a request wait indefinitely if the choice of its replica raises.
     """
 
-    _told = False
+    _warned = False
 
     async def choose_replicas(  # type: ignore[override]  # Ray annotates one group, and returns a list of them
         self, candidate_replicas: list[RunningReplica], pending_request: PendingRequest | None = None
@@ -92,7 +92,7 @@ class PromptPrefixRouter(PrefixCacheAffinityRouter):
             super().on_request_routed(readable(pending_request), replica_id, result)
 
     def update_replicas(self, replicas: list[RunningReplica]) -> None:
-        """Hear from Serve which replicas there are."""
+        """Take over Serve's list of replicas."""
         with self._memory_may_be_lost():
             super().update_replicas(replicas)
 
@@ -107,6 +107,6 @@ class PromptPrefixRouter(PrefixCacheAffinityRouter):
         try:
             yield
         except RayError as error:
-            if not self._told:
+            if not self._warned:
                 logger.warning("Prefix-aware routing has lost its memory, so replicas are chosen by load: %s", error)
-            self._told = True
+            self._warned = True

@@ -86,7 +86,7 @@ async def weights_on_every_node(weights: str | tuple[str, ...], sha256: str | No
         for node in other_nodes
     ]
     path = await asyncio.to_thread(fetch, weights, sha256)
-    if different := {str(other) for other in await asyncio.gather(*elsewhere)} - {str(path)}:
+    if different := {str(other_path) for other_path in await asyncio.gather(*elsewhere)} - {str(path)}:
         raise EngineError(
             f"The weights {weights!r} are at {str(path)!r} on one node and at {min(different)!r} on another: set "
             "CASCADE_HOME to the same folder on all nodes, and let all reach the same source."
