@@ -39,12 +39,12 @@ def targets(path: str) -> set[str]:
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the README and all that it, the pages and the files that they link to link to."""
     waiting = ["README.md", *(f"docs/{file.src_uri}" for file in files.documentation_pages())]
-    seen: set[str] = set()
+    visited: set[str] = set()
     while waiting:
         path = waiting.pop()
-        if path in seen:
+        if path in visited:
             continue
-        seen.add(path)
+        visited.add(path)
         if not path.startswith("docs/"):
             files.append(File.generated(config, site_path(path), abs_src_path=str(ROOT / path)))
         if path.endswith(".md"):

@@ -89,10 +89,10 @@ def licences(python: Path) -> str:
 
 def output(command: list[str]) -> str:
     """Return what a command prints; its errors go to the terminal, and end this process."""
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode:
+    process = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if process.returncode:
         sys.exit(f"{' '.join(command[:4])} ... failed.")
-    return done.stdout
+    return process.stdout
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ PLATFORM = ["--python-platform", "x86_64-manylinux_2_36", "--only-binary", ":all
 
 
 def main() -> None:
-    """Check or write; ends with a sentence and code 1 where something does not resolve."""
+    """Check or write; end with a sentence and code 1 if something does not resolve."""
     parser = argparse.ArgumentParser(description="Whether the image's packages resolve to pinned versions.")
     parser.add_argument("--write", action="store_true", help="pin what is missing or no longer fits")
     writing = parser.parse_args().write
@@ -47,12 +47,12 @@ def main() -> None:
         # The GPU image takes the torch that vLLM names; the CPU image's index is not asked, its versions are PyPI's.
         own = [] if "vllm" in extras else [torch]
         check(extras, resolve(python, own, extras, pinned(PINS)), pinned(PINS))
-    both = instead(pinned(PINS), pinned(BLEURT_PINS))
-    check("BLEURT's environment", resolve(python, PACKAGES, "", both), both)
+    bleurt_pins = instead(pinned(PINS), pinned(BLEURT_PINS))
+    check("BLEURT's environment", resolve(python, PACKAGES, "", bleurt_pins), bleurt_pins)
 
 
 def write(python: str, torch: str, variants: list[str]) -> None:
-    """Pin all variants together: one version of each package, whichever of them has it."""
+    """Pin all variants together: one version of each package for all of them."""
     pins = resolve(python, [torch], ",".join(variants), pinned(PINS), keep=False)
     save(PINS, pins)
     bleurt = resolve(python, PACKAGES, "", instead(pins, pinned(BLEURT_PINS)), keep=False)
@@ -60,53 +60,53 @@ def write(python: str, torch: str, variants: list[str]) -> None:
 
 
 def resolve(python: str, requirements: Iterable[str], extras: str, pins: list[str], *, keep: bool = True) -> list[str]:
-    """All packages as `name==version`, in versions of `pins`; without `keep`, others where those do not fit."""
-    wanted = [word for extra in dict.fromkeys(filter(None, extras.split(","))) for word in ("--extra", extra)]
+    """Return all packages as `name==version`, in versions of `pins`; without `keep`, others if those do not fit."""
+    extra_options = [word for extra in dict.fromkeys(filter(None, extras.split(","))) for word in ("--extra", extra)]
     with TemporaryDirectory() as folder:
-        known = Path(folder, "pins.txt")  # what is in the output file already, uv keeps where it can
-        known.write_text("\n".join(pins))
-        done = subprocess.run(
+        pins_file = Path(folder, "pins.txt")  # uv keeps the versions of an existing output file if they fit
+        pins_file.write_text("\n".join(pins))
+        process = subprocess.run(
             [
                 UV or "uv",
                 "pip",
                 "compile",
-                *([str(PROJECT), *wanted] if wanted else []),
+                *([str(PROJECT), *extra_options] if extra_options else []),
                 "-",
                 "--python-version",
                 python,
             ]
             + ["--quiet", "--no-config", "--no-header", "--no-annotate", *PLATFORM]
-            + (["--constraints", str(known)] if keep else ["--output-file", str(known)]),
+            + (["--constraints", str(pins_file)] if keep else ["--output-file", str(pins_file)]),
             input="\n".join(requirements),
             capture_output=True,
             text=True,
             check=False,
         )
-        if done.returncode:
-            sys.exit(f"{extras or 'BLEURT'}: {done.stderr.strip()}")
-        return lines(done.stdout if keep else known.read_text())
+        if process.returncode:
+            sys.exit(f"{extras or 'BLEURT'}: {process.stderr.strip()}")
+        return lines(process.stdout if keep else pins_file.read_text())
 
 
-def check(what: str, resolved: list[str], pins: list[str]) -> None:
-    """Say how many packages it has; end where one of them has no pin."""
+def check(label: str, resolved: list[str], pins: list[str]) -> None:
+    """Print the number of packages; end if one of them has no pin."""
     if loose := [line for line in resolved if line not in pins]:
-        sys.exit(f"{what}: not pinned: {', '.join(loose)}. Pin them with make image-lock.")
-    sys.stdout.write(f"{what}: {len(resolved)} packages, all pinned.\n")
+        sys.exit(f"{label}: not pinned: {', '.join(loose)}. Pin them with make image-lock.")
+    sys.stdout.write(f"{label}: {len(resolved)} packages, all pinned.\n")
 
 
 def instead(pins: list[str], own: list[str]) -> list[str]:
-    """`pins`, with those of `own` in place of the same packages'."""
+    """Return `pins`, with those of `own` in place of the same packages'."""
     names = {line.split("==")[0] for line in own}
     return [line for line in pins if line.split("==")[0] not in names] + own
 
 
 def pinned(path: Path) -> list[str]:
-    """Return the pins of a file; none if it does not exist yet."""
+    """Return the pins of a file; empty if it does not exist yet."""
     return lines(path.read_text()) if path.exists() else []
 
 
 def lines(text: str) -> list[str]:
-    """Without comments and blank lines."""
+    """Return the lines without comments and blank lines."""
     return [line for line in text.splitlines() if line and not line.startswith("#")]
 
 

@@ -4,8 +4,8 @@ Both come from the search of `cascade choose` on one half, and are reported on t
 is the cheapest whose quality, where it was chosen, is the target's less `MARGIN`; the ladder is the cheapest whose
 quality there is at least that cascade's, or the best if none is as good.
 
-One split says little: of so many candidates the best on one half owes much to luck. The splits of all seeds share their
-examples, so the spread over them says how far the choice hangs on the split, and is no confidence interval.
+One split shows little: of so many candidates the best on one half owes much to luck. The splits of all seeds share
+their examples, so the spread over them shows how far the choice depends on the split, and is not a confidence interval.
 """
 
 from collections import Counter
@@ -165,8 +165,8 @@ def _split(view: CascadeView, builder: TierBuilder, unit: Unit) -> Split:
     two_tiers = _cheapest(flat, float(quality[view.fit].mean()) - MARGIN)
     ladder = _cheapest(rising, two_tiers.chosen.quality)
     two, more = (
-        Chosen(it.cascade, it.held_out.cost / float(cost[view.test].mean()), it.held_out.quality)
-        for it in (two_tiers, ladder)
+        Chosen(choice.cascade, choice.held_out.cost / float(cost[view.test].mean()), choice.held_out.quality)
+        for choice in (two_tiers, ladder)
     )
     return Split(len(view.test), float(quality[view.test].mean()), two, more)
 

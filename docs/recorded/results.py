@@ -33,7 +33,7 @@ PAGE = HERE.parent / "results.md"
 BEGIN, END = "<!-- recorded: begin -->\n", "<!-- recorded: end -->\n"
 SHARES = ("0.1", "0.2", "0.4", "0.6")
 WHOLE = "-whole"
-"""Ends the id of a cascade that compares whole answers, beside the one that compares what matters."""
+"""Ends the id of a cascade that compares whole answers, beside the one that compares final answers."""
 WHOLE_SIGNALS = "exact,bleu,rouge1,rouge2,rougeL,chrfpp"
 """Signals of whole reasoning answers: of most of them the encoder would read the first 256 tokens alone."""
 VETO = ["numbers", "negation", "names", "choice"]
@@ -42,11 +42,11 @@ Json: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True)
 class Study:
-    """One set of recorded answers. `compare` is what of them is compared and graded; None for the whole texts."""
+    """One set of recorded answers. `compare`: the part to compare and grade, or None for whole texts."""
 
     id: str
     title: str
-    what: str
+    description: str
     sources: list[str]
     metric: str
     cascades: list[str]
@@ -75,7 +75,7 @@ class Study:
         view = {} if self.compare is None else {"compare": self.compare}
         tier = {"models": self.ladders["members"], "signal": "exact", "threshold": 0.5, **view}
         targets = enumerate(self.ladders["targets"], 1)
-        return self._with({f"l{number}": {"tiers": [tier, {"models": [it]}]} for number, it in targets}, models)
+        return self._with({f"l{number}": {"tiers": [tier, {"models": [name]}]} for number, name in targets}, models)
 
     def _with(self, cascades: Json, models: Mapping[str, Json]) -> Json:
         args: Json = {
@@ -115,10 +115,10 @@ def studies() -> list[Study]:
 def cascade(*arguments: str) -> str:
     """Run the command line interface and return what it prints; end if it fails."""
     command = [sys.executable, "-m", "serve_app.cli", *arguments]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode:
+    process = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if process.returncode:
         sys.exit(f"`{shlex.join(['cascade', *arguments])}` failed.")
-    return done.stdout
+    return process.stdout
 
 
 def unanimity(study: Study, folder: Path) -> list[str]:
@@ -196,7 +196,7 @@ def main_table(study: Study, results: Sequence[Json]) -> Iterator[str]:
             "whole" if result["id"].endswith(WHOLE) or study.compare is None else "final",
             label(row),
             signed(row["over_random"]),
-            *(number(None if each is None else each["quality"]) for each in bought),
+            *(number(None if purchase is None else purchase["quality"]) for purchase in bought),
             number(result["models"][result["target"]]["quality"][result["metric"]]),
             within(row),
             agreed_and_wrong(row),
@@ -285,14 +285,16 @@ def alone(study: Study, outputs: Path, folder: Path) -> Iterator[str]:
     records = Records.load(folder / f"{study.id}.jsonl")
     yield f"### {study.title}"
     yield ""
-    yield f"{study.what[0].upper()}{study.what[1:]}."
+    yield f"{study.description[0].upper()}{study.description[1:]}."
     yield ""
     yield "| model | mean score | $ for 1,000 requests |"
     yield "| --- | --- | --- |"
     for model in records.models:
         scores = [value for value in records.scores(study.metric, model) if value is not None]
         answers = [answer for answer in records.answers[model] if answer is not None]
-        spent = [price(records.costs[model], it.prompt_tokens, it.completion_tokens, 0.0).usd for it in answers]
+        spent = [
+            price(records.costs[model], answer.prompt_tokens, answer.completion_tokens, 0.0).usd for answer in answers
+        ]
         costs = [usd for usd in spent if usd is not None]
         yield f"| {short(model)} | {number(fmean(scores))} | {1000 * fmean(costs) if costs else nan:.3f} |"
     yield ""
@@ -307,7 +309,7 @@ def section(study: Study, results: Sequence[Json], outputs: Path, folder: Path) 
     """Yield the lines of one study: what it is, its tables, its commands and signatures."""
     yield f"### {study.title}"
     yield ""
-    yield f"{study.what[0].upper()}{study.what[1:]}."
+    yield f"{study.description[0].upper()}{study.description[1:]}."
     yield ""
     yield from main_table(study, results)
     yield ""
@@ -364,8 +366,8 @@ def main() -> None:
         print("\n".join(lines))
         return
     page = PAGE.read_text(encoding="utf-8")
-    before, rest = page.split(BEGIN)
-    after = rest.split(END)[1]
+    before, remainder = page.split(BEGIN)
+    after = remainder.split(END)[1]
     PAGE.write_text(before + BEGIN + "\n" + "\n".join(lines) + "\n" + END + after, encoding="utf-8")
 
 

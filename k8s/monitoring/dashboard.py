@@ -45,12 +45,12 @@ def phase(name: str, title: str) -> Panel:
 
 
 def share(part: str, whole: str) -> str:
-    """Part of whole, 0 where nothing of the part was ever counted."""
+    """Return the query for part of whole, 0 if the part was never counted."""
     return f"({part} or 0 * {whole}) / {whole}"
 
 
 def saving(unit: str) -> str:
-    """1 - spent / what the target alone would have spent, by cascade, over the dashboard's range."""
+    """Return the query for 1 - spent / the target's cost alone, by cascade, over the dashboard's range."""
     spent, alone = (
         f"sum by (cascade) (increase(ray_cascade_{name}_total{{{SCOPE}}}[$__range]))"
         for name in (unit, f"target_only_{unit}")
@@ -59,7 +59,7 @@ def saving(unit: str) -> str:
 
 
 def ratio(unit: str) -> str:
-    """Spent / what the target alone would have spent, by cascade, over time."""
+    """Return the query for spent / the target's cost alone, by cascade, over time."""
     return f"{rates('cascade', f'{unit}_total')} / {rates('cascade', f'target_only_{unit}_total')}"
 
 
@@ -302,44 +302,51 @@ ROWS: dict[str, tuple[Panel, ...]] = {
 }
 
 
-def panel(it: Panel, number: int, x: int, y: int) -> dict[str, Any]:
-    """One panel in Grafana's own words."""
-    heatmap = it.kind == "heatmap"
+def panel(spec: Panel, number: int, x: int, y: int) -> dict[str, Any]:
+    """Return one panel as Grafana's JSON."""
+    heatmap = spec.kind == "heatmap"
     targets = [
         {"refId": chr(ord("A") + i), "datasource": SOURCE, "expr": expr, "legendFormat": legend}
         | ({"format": "heatmap"} if heatmap else {})
-        for i, (expr, legend) in enumerate(it.series)
+        for i, (expr, legend) in enumerate(spec.series)
     ]
     return {
         "id": number,
-        "type": it.kind,
-        "title": it.title,
-        "description": it.about,
+        "type": spec.kind,
+        "title": spec.title,
+        "description": spec.about,
         "datasource": SOURCE,
-        "gridPos": {"h": 8, "w": it.width, "x": x, "y": y},
-        "fieldConfig": {"defaults": {"unit": it.unit} | it.options, "overrides": []},
+        "gridPos": {"h": 8, "w": spec.width, "x": x, "y": y},
+        "fieldConfig": {"defaults": {"unit": spec.unit} | spec.options, "overrides": []},
         "options": {"calculate": False} if heatmap else {},
         "targets": targets,
     }
 
 
 def layout() -> list[dict[str, Any]]:
-    """Rows one below the other, each filled from the left."""
-    found: list[dict[str, Any]] = []
+    """Return the panels of all rows, one below the other, each filled from the left."""
+    entries: list[dict[str, Any]] = []
     y = 0
     for title, panels in ROWS.items():
-        place = {"h": 1, "w": 24, "x": 0, "y": y}
-        found.append(
-            {"id": len(found) + 1, "type": "row", "title": title, "collapsed": False, "gridPos": place, "panels": []}
+        position = {"h": 1, "w": 24, "x": 0, "y": y}
+        entries.append(
+            {
+                "id": len(entries) + 1,
+                "type": "row",
+                "title": title,
+                "collapsed": False,
+                "gridPos": position,
+                "panels": [],
+            }
         )
         x, y = 0, y + 1
-        for it in panels:
-            if x + it.width > 24:
+        for spec in panels:
+            if x + spec.width > 24:
                 x, y = 0, y + 8
-            found.append(panel(it, len(found) + 1, x, y))
-            x += it.width
+            entries.append(panel(spec, len(entries) + 1, x, y))
+            x += spec.width
         y += 8
-    return found
+    return entries
 
 
 def variable(label: str) -> dict[str, Any]:
