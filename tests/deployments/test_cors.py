@@ -154,7 +154,7 @@ def test_every_header_that_we_set_is_exposed() -> None:
     ],
 )
 def test_what_no_browser_sends_as_its_origin_is_refused(origin: str) -> None:
-    with pytest.raises(ValidationError, match=r'is no origin; write "\*", or one such as https://app.example:8443'):
+    with pytest.raises(ValidationError, match=r'is not an origin; write "\*", or one such as https://app.example:8443'):
         CorsConfig(origins=[origin])
 
 
