@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 THROUGH = "import"
-"""What the header says that models were asked through."""
+"""The source of answers in the header."""
 
 
 @dataclass(frozen=True, slots=True)

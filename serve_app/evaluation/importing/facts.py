@@ -17,7 +17,7 @@ from serve_app.core.sampling import base_name, parsed_name
 from serve_app.errors import ConfigError, DataError, choices
 
 THRESHOLD = 0.5
-"""Of the cascade that an import defines; `evaluate` looks at every threshold, and `calibrate` finds one."""
+"""Threshold of the cascade that an import defines; `evaluate` looks at every threshold, and `calibrate` finds one."""
 
 
 class _Facts(BaseModel):
@@ -95,6 +95,6 @@ def _check_samples(members: Sequence[str]) -> None:
 
 
 def _rank(facts: ModelFacts) -> tuple[bool, float, float]:
-    """Order models by their size. Those whose size nobody knows are behind a price, and come last, by that."""
+    """Order models by their size; those of unknown size come last, by their price."""
     size = facts.active_parameters or facts.parameters
     return size is None, size or 0.0, facts.output_usd or 0.0

@@ -56,7 +56,7 @@ class TokenCounter:
 def read_tokenizers(arguments: Sequence[str]) -> dict[str | None, "Tokenizer"]:
     """Return the tokenizers of `[MODEL=]PATH` arguments by model; None is the one for all models without their own.
 
-    Raises DataError if a file is no `tokenizer.json`, or the library is missing.
+    Raises DataError if a file is not a `tokenizer.json`, or the library is missing.
     """
     loaded: dict[str | None, Tokenizer] = {}
     for argument in arguments:

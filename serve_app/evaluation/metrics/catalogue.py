@@ -27,15 +27,15 @@ class MetricCatalogue:
         return name in self.score_names and name not in self._config.metrics
 
     def binary(self, name: str) -> bool:
-        """Return whether a metric gives only 0 and 1; of given scores nobody knows."""
+        """Return whether a metric gives only 0 and 1; False for a recorded score, whose values are unknown."""
         return not self.is_score(name) and self.build(name).binary
 
     def kind(self, name: str) -> str:
-        """Return what a metric computes: the kind of its signal, if it is one; of given scores their name."""
+        """Return what a metric computes: the kind of its signal, if it is one; the name of a recorded score."""
         return name if self.is_score(name) else self.build(name).kind
 
     def build(self, name: str) -> Metric:
-        """Return a metric that is not given. Raises DataError if there is none of this name."""
+        """Return a metric that is not a recorded score. Raises DataError if the name is unknown."""
         own = self._config.metrics.get(name)
         return self._build(name, own or MetricConfig(metric=name), f"metrics.{name}.metric: " if own else "")
 
@@ -81,7 +81,7 @@ def metrics_for(requested: Sequence[str], labels: Collection[str]) -> tuple[str,
 
 
 def check_labels(requested: Sequence[str], labels: Collection[str]) -> None:
-    """Raise DataError if a request names a task or data set that is none of `labels`."""
+    """Raise DataError if a request names a task or data set that is not in `labels`."""
     for item in requested:
         label, separator, _ = item.rpartition("=")
         if separator and label not in labels:

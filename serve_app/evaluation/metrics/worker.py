@@ -38,7 +38,7 @@ class Worker:
         except BrokenPipeError:
             answer = ""
         if not answer:
-            with suppress(BrokenPipeError):  # what is left to write would be flushed again when the process is left
+            with suppress(BrokenPipeError):  # otherwise unwritten data would be flushed again at the end of the block
                 self._process.stdin.close()
             self._process.wait()
             self._errors.seek(0)
@@ -74,7 +74,7 @@ def running(name: str, python: str | None, module: str, setup: Object, *, hint: 
 
 
 def serve(start: Callable[[Object], Callable[[Object], Sequence[float]]]) -> None:
-    """Answer standard input, as the process: `start` takes the setup and returns what computes a batch's values."""
+    """Answer standard input, as the process: `start` takes the setup and returns the function of a batch's values."""
     # What libraries print must not come between the answers.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)

@@ -9,7 +9,7 @@ First a header, then the examples, then the answers as they came, a line each:
      "scores": {"preference": 0.7}}
     {"kind": "answer", "example": "2", "model": "small", "failure": "timeout", "message": ..., "prompt_tokens": ...}
 
-`scores` are qualities that somebody else measured, 0 to 1 each. `latency_s` is null (in memory NaN) if nobody did.
+`scores` are recorded qualities, 0 to 1 each. `latency_s` is null (in memory NaN) if it was not measured.
 
 The file only ever grows (see `writer`). A later header replaces the one before it, a later answer of the same model
 to the same example likewise (that was a retry), and a last line without its newline was cut off by a kill and does not

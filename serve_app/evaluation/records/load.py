@@ -17,7 +17,7 @@ def load_examples(sources: Sequence[str], limit: int | None = None, seed: int | 
 
     `limit` applies to each source: its first examples or, with a `seed`, a random sample in the source's order; a
     larger limit with the same seed only adds to it. Raises `DataError` with file, line and field if a source cannot be
-    read, a line is no example, or an id occurs twice.
+    read, a line is not an example, or an id occurs twice.
     """
     examples: list[Example] = []
     origins: dict[str, str] = {}

@@ -32,9 +32,9 @@ FORMATS = {
 
 
 def reader(files: Sequence[SourceFile], name: str | None, mapping: str | None = None) -> Read:
-    """Return what reads the format of this name, or without a name that of the first file; with a mapping, `jsonl`.
+    """Return the reader of the format of this name, or without a name of the first file's; with a mapping, `jsonl`.
 
-    Raises DataError if there is no such format, or the file is in none of them.
+    Raises DataError if there is no such format, or the file is in another format.
     """
     if mapping is not None and name in (None, JSONL):
         return Mapped(mapping)

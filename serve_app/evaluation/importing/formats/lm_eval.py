@@ -4,7 +4,7 @@ Documented at https://github.com/EleutherAI/lm-evaluation-harness/blob/main/docs
 `doc`, `doc_id`, `arguments`, `resps`, `target`, `filter` and the values of the `metrics`. The task comes from the
 file's name (`samples_TASK_DATE.jsonl`), the model from its folder's (`ORG__MODEL`). A document is there once for each
 filter of its task; the answer's scores are then named by metric and filter, such as `exact_match.strict-match`. Metrics
-of a whole corpus, and values beyond 0 to 1, are no scores of an answer and are left out.
+of a whole corpus, and values beyond 0 to 1, are not scores of an answer and are left out.
 """
 
 import ast

@@ -1,4 +1,4 @@
-"""What every format is read into: rows, each with one model's answer to one example."""
+"""The rows into which every format is read, each with one model's answer to one example."""
 
 import hashlib
 import json
@@ -72,7 +72,7 @@ def metadata(body: Object, *left_out: str) -> dict[str, Any]:
 
 
 def reference(value: Any) -> tuple[str, ...]:
-    """Return a gold field as references: a text as it is, a list's entries, any other value as JSON; none for null."""
+    """Return a gold field as references: a text as it is, a list's entries, any other value as JSON; empty for null."""
     if value is None:
         return ()
     if isinstance(value, list):

@@ -2,7 +2,7 @@
 
 Source: https://github.com/wmt-conference/wmt24-news-systems, folder `txt/`. The pair of languages comes from the names
 of the files, the model from that of its outputs. A first line with a canary (a mark that keeps the set out of training
-data) is no segment, and is left out.
+data) is not a segment, and is left out.
 """
 
 from collections import defaultdict
