@@ -113,7 +113,7 @@ def test_a_goal_that_only_it_misses_is_told_as_its_own(path: Path, tmp_path: Pat
     ("signal", "sentence"),
     [
         ("chfr", "--stand-in: 'chfr' is not a signal that the router computes. Did you mean"),
-        ("sbert", "'sbert' is no sig"),
+        ("sbert", "'sbert' is not a sig"),
     ],
 )
 def test_only_a_lexical_signal_stands_in(path: Path, signal: str, sentence: str) -> None:
