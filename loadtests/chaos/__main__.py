@@ -7,7 +7,7 @@ target behind an endpoint that can be told to break (a test double of models; en
 real ones). Clients send plain requests, streams and some that leave, at random times, through whichever proxy accepts a
 connection. Faults are drawn from the seed, one at a time, with breaks in which all has to be well again. Exit code 1
 unless every request ended in an answer or an error of the API within its deadline, the logged decisions are those of
-the answers, and nothing is left behind.
+the answers, nothing is left behind, and a last member that is killed comes back.
 """
 
 import argparse
@@ -30,10 +30,11 @@ import ray
 from rich.console import Console
 
 from loadtests.chaos.backend import Backend
-from loadtests.chaos.faults import DISK, FAULTS, World
+from loadtests.chaos.faults import DISK, FAULTS, HEAD, World
+from loadtests.chaos.head_state import redis
 from loadtests.chaos.judge import Window, complaints, decisions
 from loadtests.chaos.load import Load
-from loadtests.chaos.raylets import Raylets, small_disk
+from loadtests.chaos.raylets import UNREACHABLE, Raylets, small_disk
 from loadtests.chaos.report import gap_s, markdown, report_json, rows
 from loadtests.chaos.schedule import schedule
 from loadtests.processes import Usage, usages
@@ -42,6 +43,8 @@ CALM_S = 20.0
 """Load without faults at the end, in which everything should have come back."""
 EMPTY_S = 60.0
 """After the last request, until no model may have one any more."""
+HEALS_S = 60.0
+"""After the last fault, until a member that is killed then has been replaced: the cluster still manages itself."""
 GROWTH_MB, GROWTH_FILES = 60.0, 60
 """Of a process that lived through the whole run: more is a leak, caches and pools fill up to less."""
 
@@ -70,6 +73,9 @@ def run(options: argparse.Namespace, console: Console) -> int:
         if not stack.enter_context(small_disk(session)) and DISK in names:
             names.remove(DISK)
             console.print("No small disk can be mounted (that needs root), so none gets full.")
+        if HEAD in names and not options.without_redis and not stack.enter_context(redis()):
+            names.remove(HEAD)
+            console.print("There is no redis-server (apt install redis-server), so the head is not killed.")
         threaded, backend = Loop(), Backend()
         stack.callback(threaded.close)
         runner, port = asyncio.run_coroutine_threadsafe(backend.start(), threaded.loop).result()
@@ -87,6 +93,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
         threaded.loop.call_soon_threadsafe(load.stopped.set)
         sending.result()
         problems = left_behind(raylets, backend) + grown(before, usages())
+        if not raylets.heals(HEALS_S):
+            problems.append(f"a member that was killed at the end did not come back within {HEALS_S:.0f} s")
         problems += complaints(load.sent, decisions(raylets.logs), windows)
         if options.report:
             seen = report_json(load.sent, windows, seed=options.seed, rate=options.rate, problems=problems)
@@ -132,7 +140,10 @@ def left_behind(raylets: Raylets, backend: Backend) -> list[str]:
     active: dict[str, int] = {}
     deadline = time.monotonic() + EMPTY_S
     while time.monotonic() < deadline:
-        active = raylets.active() | {"the endpoint": backend.active}
+        try:
+            active = raylets.active() | {"the endpoint": backend.active}
+        except UNREACHABLE as error:
+            return [f"the models cannot be asked how many requests they have: {error!r}"]
         if not any(active.values()):
             return []
         time.sleep(1)
@@ -159,6 +170,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rate", type=float, default=4, help="requests a second")
     parser.add_argument("--routers", type=int, default=1, help="replicas of the router")
+    parser.add_argument("--without-redis", action="store_true", help="the head restarts without what it knew")
     parser.add_argument("--only", nargs="+", choices=list(FAULTS), metavar="FAULT", help="faults; default: all")
     parser.add_argument("--report", type=Path, help="write everything as JSON")
     sys.exit(run(parser.parse_args(), Console(width=150)))

@@ -9,11 +9,11 @@ from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from loadtests.chaos.backend import MODES, Backend, Mode
-from loadtests.chaos.raylets import CONTROLLER, PROXY, Raylets
+from loadtests.chaos.raylets import CONTROLLER, MEMBER, PROXY, Raylets
 
 UNFINISHED = 20
 """Requests whose bodies never end."""
-DISK = "disk full"
+DISK, HEAD = "disk full", "head restarted"
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,15 @@ def _killed(part: str) -> Fault:
 
 
 @contextmanager
+def _head_restarted(world: World, _: Random) -> Iterator[str]:
+    killed = world.raylets.kill_head()
+    try:
+        yield killed
+    finally:
+        world.raylets.start_head()
+
+
+@contextmanager
 def _node_lost(world: World, chance: Random) -> Iterator[str]:
     name = world.raylets.lose_node(chance)
     try:
@@ -64,7 +73,7 @@ def _file_corrupt(world: World, chance: Random) -> Iterator[str]:
     whole = records.read_bytes()
     records.write_bytes(b"\x00\xff{" + whole[::-1])
     try:
-        yield world.raylets.kill("#first#", chance)
+        yield world.raylets.kill(MEMBER, chance)
     finally:
         records.write_bytes(whole)
 
@@ -112,13 +121,14 @@ def _unfinished_bodies(world: World, _: Random) -> Iterator[str]:
 FAULTS: dict[str, Fault] = {
     **{f"member: {mode}": _misbehaves("second", mode) for mode in MODES},
     **{f"target: {mode}": _misbehaves("target", mode) for mode in MODES},
-    "member killed": _killed("#first#"),
+    "member killed": _killed(MEMBER),
     "target killed": _killed("#target#"),
     "scorer killed": _killed("#Scorer#"),
     "router killed": _killed("#Router#"),
     "proxy killed": _killed(PROXY),
     "controller killed": _killed(CONTROLLER),
     "node lost": _node_lost,
+    HEAD: _head_restarted,
     "file corrupt": _file_corrupt,
     DISK: _disk_full,
     "threshold deployed": _threshold_changed,

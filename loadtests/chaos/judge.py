@@ -13,8 +13,8 @@ MARK = "decision "
 LOSES_CONNECTIONS = {"proxy killed", "node lost", "controller killed"}
 """Faults that end connections, or the proxies behind them: no server is left to say so."""
 FAILS_NOTHING = {
-    *("controller killed", "disk full", "file corrupt", "scorer killed", "threshold deployed", "unfinished bodies"),
-    *("member: errors", "member: nothing"),
+    *("controller killed", "disk full", "file corrupt", "head restarted", "scorer killed", "threshold deployed"),
+    *("member: errors", "member: nothing", "unfinished bodies"),
 }
 """Faults that requests may notice in their time or cost alone: others can answer, or it is none of theirs."""
 LOSES_LOGS = {"disk full", "node lost", "router killed"}

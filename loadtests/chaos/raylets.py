@@ -15,7 +15,11 @@ import psutil
 import ray
 import yaml
 from ray import serve
+from ray._private.ray_constants import PROCESS_TYPE_GCS_SERVER
 from ray.cluster_utils import Cluster
+from ray.exceptions import RayError
+from ray.serve.exceptions import RayServeException
+from ray.serve.schema import ApplicationStatus
 
 from loadtests.chaos.backend import SAME
 from loadtests.chaos.load import SERVE_LIMIT_S
@@ -34,6 +38,9 @@ WORKER_PORT = "RAY_SERVE_WORKER_PROXY_HTTP_PORT"
 OBJECTS = 80 * 1024 * 1024
 SETTLED_S = 10.0
 CONTROLLER, PROXY = "SERVE_CONTROLLER_ACTOR", "SERVE_PROXY_ACTOR"
+MEMBER = "#first#"
+UNREACHABLE = (TimeoutError, RayError, RayServeException)
+"""What Ray and Serve raise if the cluster does not answer."""
 
 
 def config(backend_port: int, records: Path, port: int, routers: int) -> dict[str, Any]:
@@ -145,6 +152,16 @@ class Raylets:
         self._cluster.remove_node(node, allow_graceful=False)
         return str(node.node_id)[:8]
 
+    def kill_head(self) -> str:
+        """Kill the process in which the cluster's state is (GCS); the head's raylet and all replicas live on."""
+        process = self._cluster.head_node.all_processes[PROCESS_TYPE_GCS_SERVER][0].process
+        self._cluster.head_node.kill_gcs_server()
+        return f"process {process.pid}"
+
+    def start_head(self) -> None:
+        """Start it again, at the same port."""
+        self._cluster.head_node.start_gcs_server()
+
     def actors(self, part: str) -> list[str]:
         """Return the names of Serve's actors with this part in their names."""
         return [actor["name"] for actor in ray.util.list_named_actors(all_namespaces=True) if part in actor["name"]]
@@ -158,6 +175,19 @@ class Raylets:
         with suppress(ValueError):  # gone already
             ray.kill(ray.get_actor(name, namespace="serve"), no_restart=name != CONTROLLER)
         return name
+
+    def heals(self, within_s: float) -> bool:
+        """Kill a member, and return whether Serve has started another one in time and calls everything well."""
+        deadline = time.monotonic() + within_s
+        with suppress(*UNREACHABLE):
+            killed = self.kill(MEMBER, Random())
+            while time.monotonic() < deadline:
+                time.sleep(1)
+                application = serve.status().applications.get("cascade")
+                running = application is not None and application.status == ApplicationStatus.RUNNING
+                if running and set(self.actors(MEMBER)) - {killed}:
+                    return True
+        return False
 
     def active(self) -> dict[str, int]:
         """Return how many requests hold a slot of each model, by the engines' own counters."""

@@ -1,6 +1,9 @@
 """The judge of `make chaos`: what it lets pass and what it reports, worked by hand; no cluster."""
 
 import json
+import os
+import shutil
+import socket
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,7 @@ import yaml
 
 from loadtests.chaos.backend import OTHER, SAME, TARGET, answer_of
 from loadtests.chaos.faults import FAULTS
+from loadtests.chaos.head_state import redis
 from loadtests.chaos.judge import FAILS_NOTHING, Window, complaints, decisions
 from loadtests.chaos.load import End, Sent, read_plain, read_stream
 from loadtests.chaos.raylets import config
@@ -145,3 +149,21 @@ def test_the_longest_time_without_an_answer() -> None:
     sent = [Sent(number, "plain", at_s, seconds, end) for number, (at_s, seconds, end) in enumerate(ends)]
     assert gap_s(sent) == 6  # from 4 to 10 s
     assert gap_s(sent[:1]) == 0
+
+
+def test_without_a_redis_the_head_keeps_its_state_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with redis() as runs:
+        assert not runs
+        assert "RAY_REDIS_ADDRESS" not in os.environ
+
+
+@pytest.mark.skipif(shutil.which("redis-server") is None, reason="needs redis-server: apt install redis-server")
+def test_ray_is_told_of_a_redis_while_it_runs() -> None:
+    with redis() as runs:
+        assert runs
+        host, _, port = os.environ["RAY_REDIS_ADDRESS"].partition(":")
+        with socket.create_connection((host, int(port)), timeout=10) as connection:
+            connection.sendall(b"PING\r\n")
+            assert connection.recv(100) == b"+PONG\r\n"
+    assert "RAY_REDIS_ADDRESS" not in os.environ
