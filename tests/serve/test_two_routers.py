@@ -1,21 +1,26 @@
-"""Two routers on real Ray Serve: what one keeps the other goes on from, and one that dies leaves no gap."""
+"""Two routers on real Ray Serve: what one keeps the other goes on from, keys have their limits once, and one that dies
+leaves no gap.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from serve_app.config.key_file import create_key
 from tests.serve.conftest import Served, serving, until
 
 pytestmark = [pytest.mark.serve, pytest.mark.slow]
 
 ROUTERS = 2
+LIMIT = 40
 MEMBERS = {"models": ["first", "second"], "signal": "exact", "threshold": 1}
 
 
-def config() -> dict[str, Any]:
+def config(keys: Path) -> dict[str, Any]:
     """A cascade whose members agree unless they are asked about Rome."""
     rome = {"contains": "Rome", "text": "Yes."}
     args = {
@@ -25,7 +30,7 @@ def config() -> dict[str, Any]:
             "target": {"engine": "replay", "default": "From the target."},
         },
         "cascades": {"default": {"tiers": [MEMBERS, {"models": ["target"]}], "stickiness": "escalate"}},
-        "router": {"deployment": {"num_replicas": ROUTERS}},
+        "router": {"deployment": {"num_replicas": ROUTERS}, "access": {"keys_file": str(keys)}},
         "state_store": {"timeout_s": 5},  # of a busy machine
     }
     entry = {"name": "cascade", "route_prefix": "/", "import_path": "serve_app.app:build_app", "args": args}
@@ -33,14 +38,26 @@ def config() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with serving(config(), tmp_path_factory.mktemp("routers")) as served:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("routers")
+
+
+@pytest.fixture(scope="module")
+def keys(folder: Path) -> dict[str, dict[str, str]]:
+    """Keys by their names, as headers: one for operators, one without limits, and one with."""
+    rights: dict[str, dict[str, Any]] = {"ops": {"admin": True}, "free": {}, "limited": {"requests_per_minute": LIMIT}}
+    return {name: {"x-api-key": create_key(folder / "keys.yaml", name, **given)} for name, given in rights.items()}
+
+
+@pytest.fixture(scope="module")
+def served(folder: Path, keys: dict[str, dict[str, str]]) -> Iterator[Served]:
+    with serving(config(folder / "keys.yaml"), folder) as served:
         yield served
 
 
 @pytest.fixture
-async def http(served: Served) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=served.url, timeout=90, trust_env=False) as client:
+async def http(served: Served, keys: dict[str, dict[str, str]]) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=served.url, timeout=90, trust_env=False, headers=keys["free"]) as client:
         yield client
 
 
@@ -90,9 +107,11 @@ async def reason(http: httpx.AsyncClient, text: str) -> str:
     return decided
 
 
-async def test_each_router_goes_on_from_what_another_one_kept(served: Served, http: httpx.AsyncClient) -> None:
+async def test_each_router_goes_on_from_what_another_one_kept(
+    http: httpx.AsyncClient, keys: dict[str, dict[str, str]]
+) -> None:
     """Both are replaced, so neither of the two that are asked in the end has kept anything itself."""
-    assert (await http.get("/readyz")).json()["replicas"]["StateStore"] == 1
+    assert (await http.get("/readyz", headers=keys["ops"])).json()["replicas"]["StateStore"] == 1
     first = await keep(http, "Is it Paris?")
     assert first["store"] is True
     assert await reason(http, "Is it Rome?") == "disagreement"
@@ -101,6 +120,20 @@ async def test_each_router_goes_on_from_what_another_one_kept(served: Served, ht
     assert (await http.get(f"/v1/responses/{first['id']}")).json() == first
     assert (await keep(http, "And Rome?", previous_response_id=first["id"]))["previous_response_id"] == first["id"]
     assert await reason(http, "Is it Paris?") == "session"
+
+
+async def test_a_key_has_its_limit_once(http: httpx.AsyncClient, keys: dict[str, dict[str, str]]) -> None:
+    """Each router by itself would admit as many."""
+    body = {"model": "default", "messages": [{"role": "user", "content": "Is it Paris?"}]}
+    admitted, refused, left_s = 0, 0, 60
+    while refused < LIMIT:  # in a row, so that both are asked
+        response = await http.post("/v1/chat/completions", json=body, headers=keys["limited"])
+        before_s, left_s = left_s, int(response.headers["x-ratelimit-reset-requests"].removesuffix("s"))
+        if left_s > before_s:  # the next minute has begun
+            admitted = refused = 0
+        admitted += response.status_code == 200
+        refused = refused + 1 if response.status_code == 429 else 0
+    assert LIMIT <= admitted < 1.5 * LIMIT
 
 
 async def test_no_request_waits_for_the_restart_of_a_router(served: Served, http: httpx.AsyncClient) -> None:
