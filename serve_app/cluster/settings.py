@@ -1,15 +1,25 @@
 """Settings of the manifests that no serving config has: the cluster, its nodes, and the names of objects in it."""
 
-import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeAlias
-from urllib.parse import urlsplit
+from typing import Any, Literal, Self, TypeAlias
 
-from pydantic import AfterValidator, Field, PositiveInt, ValidationError, model_validator
+from pydantic import Field, PositiveInt, ValidationError, model_validator
 
 from serve_app import __version__
-from serve_app.common.secrecy import holds_secret, names_secret
+from serve_app.cluster.field_types import (
+    Address,
+    Host,
+    Name,
+    Namespace,
+    ObjectName,
+    PlainVariables,
+    Port,
+    Products,
+    Size,
+    Variable,
+    port_of,
+    urls_of,
+)
 from serve_app.config.explain import explain
 from serve_app.config.strict import Strict
 from serve_app.config.yaml_file import read_yaml
@@ -17,65 +27,6 @@ from serve_app.errors import ConfigError
 
 Overlay: TypeAlias = Literal["cpu-demo", "gpu-single-node", "gpu-autoscaling", "paper-70b"]
 IMAGE = f"semantic-cascade:{__version__}"
-NAME_LENGTH = 47
-"""Of a RayService; the operator adds to it for the names of clusters and services."""
-NAME_PATTERN = r"[a-z]([a-z0-9-]*[a-z0-9])?"
-SIZE_PATTERN = r"[1-9]\d*(Ki|Mi|Gi|Ti)"
-_SECRET_HINT = (
-    "put it in the Secret that api_keys_secret names, under this name, which pull_secret_env lists with its port"
-)
-UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
-
-
-def _check_name(name: str) -> str:
-    if not re.fullmatch(NAME_PATTERN, name) or len(name) > NAME_LENGTH:
-        raise ValueError(f"must be up to {NAME_LENGTH} small letters, digits and '-', beginning with a letter")
-    return name
-
-
-def _check_size(size: str) -> str:
-    if not re.fullmatch(SIZE_PATTERN, size):
-        raise ValueError("must be a whole number with Ki, Mi, Gi or Ti, such as 16Gi")
-    return size
-
-
-def port_of(url: str) -> int:
-    """Return the port of a URL, or its scheme's if it names none. Raises ValueError if it is not a URL."""
-    parts = urlsplit(url)
-    return parts.port or (80 if parts.scheme == "http" else 1080 if parts.scheme.startswith("socks") else 443)
-
-
-def _urls(name: str, value: str) -> Iterator[str]:
-    """Yield the URLs in an environment variable: index options hold several, and a proxy may lack its scheme."""
-    if "://" in value:
-        yield from (word for word in value.split() if "://" in word and not word.startswith("file:"))
-    elif value and name.lower().endswith("_proxy") and name.lower() != "no_proxy":
-        yield f"http://{value}"
-
-
-def _check_urls(env: dict[str, str]) -> dict[str, str]:
-    for name, value in env.items():
-        try:
-            list(map(port_of, _urls(name, value)))
-        except ValueError:
-            # Without the value, which may hold a password.
-            raise ValueError(
-                f"{name}: a URL in it cannot be read; expected is one like http://proxy.example.com:3128"
-            ) from None
-        if names_secret(name) or holds_secret(value):
-            raise ValueError(f"{name}: looks like a secret, which the manifests would show; {_SECRET_HINT}")
-    return env
-
-
-Name: TypeAlias = Annotated[str, AfterValidator(_check_name)]
-Size: TypeAlias = Annotated[str, AfterValidator(_check_size)]
-Variable: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
-Port: TypeAlias = Annotated[int, Field(ge=1, le=65535)]
-
-
-def bytes_of(size: str) -> int:
-    """Return a size such as `16Gi` in bytes."""
-    return int(size[:-2]) * UNITS[size[-2:]]
 
 
 class Pod(Strict):
@@ -103,8 +54,8 @@ class Storage(Strict):
 class Redis(Strict):
     """Where Ray's head keeps its state, so that its death does not end the cluster."""
 
-    address: str = Field("redis:6379", pattern=r"^[^:/]+:\d+$", description="host:port; not made by these manifests.")
-    secret: Name = Field("cascade-redis", description="Secret with the password.")
+    address: Address = Field("redis:6379", description="host:port; not made by these manifests.")
+    secret: ObjectName = Field("cascade-redis", description="Secret with the password.")
     key: str = Field("password", description="Key of the Secret.")
 
     @property
@@ -116,9 +67,9 @@ class Redis(Strict):
 class Ingress(Strict):
     """An Ingress in front of the service."""
 
-    host: str = Field(description="Host name that clients use.")
-    class_name: str | None = Field(None, description="Default: the cluster's own.")
-    tls_secret: str | None = Field(
+    host: Host = Field(description="Host name that clients use.")
+    class_name: ObjectName | None = Field(None, description="Default: the cluster's own.")
+    tls_secret: ObjectName | None = Field(
         "cascade-tls", description="Secret with certificate and key; null: plain HTTP, by which API keys can be read."
     )
     annotations: dict[str, str] = Field(
@@ -129,24 +80,37 @@ class Ingress(Strict):
 class Gateway(Strict):
     """Upgrades in steps: the operator makes a Gateway and a route, and moves traffic from the old cluster to a new."""
 
-    class_name: str = Field(description="GatewayClass, such as istio.")
+    class_name: ObjectName = Field(description="GatewayClass, such as istio.")
     step_size_percent: int = Field(10, ge=1, le=100, description="Share of traffic moved in one step.")
     interval_s: PositiveInt = Field(60, description="Seconds between two steps.")
     max_surge_percent: int = Field(50, ge=1, le=100, description="Extra capacity during an upgrade, in percent.")
+
+    @model_validator(mode="after")
+    def _step_within_surge(self) -> Self:
+        if self.step_size_percent > self.max_surge_percent:
+            raise ValueError(
+                f"step_size_percent: must be at most max_surge_percent ({self.max_surge_percent}), "
+                f"got {self.step_size_percent}"
+            )
+        return self
 
 
 class Settings(Strict):
     """Every option of the manifests."""
 
     name: Name = Field("cascade", description="Name of the RayService, and prefix of the other objects.")
-    namespace: Name = Field("cascade", description="Namespace of all objects.")
-    image: str = Field(IMAGE, description="Image address that the cluster can pull; build it from k8s/Dockerfile.")
-    image_pull_secret: str | None = Field(None, description="Secret with the registry's credentials.")
+    namespace: Namespace = Field("cascade", description="Namespace of all objects.")
+    image: str = Field(
+        IMAGE, pattern=r"^\S+$", description="Image address that the cluster can pull; build it from k8s/Dockerfile."
+    )
+    image_pull_secret: ObjectName | None = Field(None, description="Secret with the registry's credentials.")
     ray_version: str = Field("2.60.0", pattern=r"^\d+\.\d+\.\d+$", description="Ray version in the image.")
     storage: Storage = Field(Storage(), description="The volume for the models.")
-    ray_token_secret: Name = Field("cascade-ray-token", description="Key auth_token: the token that guards Ray.")
-    hub_token_secret: Name = Field("cascade-hub-token", description="Key token, for gated models; may be missing.")
-    pull_env: Annotated[dict[str, str], AfterValidator(_check_urls)] = Field(
+    ray_token_secret: ObjectName = Field("cascade-ray-token", description="Key auth_token: the token that guards Ray.")
+    hub_token_secret: ObjectName = Field(
+        "cascade-hub-token", description="Key token, for gated models; may be missing."
+    )
+    pull_env: PlainVariables = Field(
         {}, description="For the fetching Job: PIP_INDEX_URL, HF_ENDPOINT, proxies, ...; it reaches their ports."
     )
     pull_secret_env: dict[Variable, Port] = Field(
@@ -154,10 +118,10 @@ class Settings(Strict):
         description="More for the Job, from api_keys_secret, such as a HTTPS_PROXY or PIP_INDEX_URL with a password, "
         "each with the port of its URL, which the Job reaches.",
     )
-    api_keys_secret: Name = Field(
+    api_keys_secret: ObjectName = Field(
         "cascade-api-keys", description="A key for each api_key_env, api_key_file, secret_env and pull_secret_env."
     )
-    client_keys_secret: Name = Field(
+    client_keys_secret: ObjectName = Field(
         "cascade-client-keys",
         description="Key keys.yaml: the file that `cascade keys` writes, of those who may use the API; not with "
         "router.access.open.",
@@ -169,7 +133,7 @@ class Settings(Strict):
     cpu_worker: Pod = Field(Pod(cpus=4, memory="8Gi"), description="A worker pod without GPUs.")
     gpu_worker: GpuPod = Field(GpuPod(), description="What a worker pod with GPUs has beside.")
     gpus_per_node: PositiveInt = Field(8, description="GPUs of the cluster's largest node.")
-    gpu_products: dict[str, list[str]] = Field(
+    gpu_products: Products = Field(
         {}, description="Values of the node label nvidia.com/gpu.product for an accelerator type; `any`: for none."
     )
     idle_timeout_s: PositiveInt = Field(300, description="A worker pod with nothing on it leaves after so long.")
@@ -177,9 +141,9 @@ class Settings(Strict):
     redis: Redis | None = Field(None, description="Lets the head die without ending the cluster; null: none.")
     ingress: Ingress | None = Field(None, description="An Ingress in front of the service; null: none.")
     gateway: Gateway | None = Field(None, description="Upgrades in steps through a Gateway; null: none.")
-    operator_namespace: Name = Field("kuberay-system", description="Where KubeRay's operator runs.")
+    operator_namespace: Namespace = Field("kuberay-system", description="Where KubeRay's operator runs.")
     monitoring: bool = Field(False, description="A PodMonitor; needs the Prometheus operator.")
-    monitoring_namespace: Name = Field("monitoring", description="Where Prometheus runs.")
+    monitoring_namespace: Namespace = Field("monitoring", description="Where Prometheus runs.")
     api_server_ports: list[Port] = Field(
         [443, 6443, 8443], min_length=1, description="Ports of the API server's endpoints (not of its Service)."
     )
@@ -187,7 +151,7 @@ class Settings(Strict):
     @property
     def pull_ports(self) -> list[int]:
         """Return the ports that the Job may reach: HTTPS, and those of mirrors and proxies."""
-        urls = [url for name, value in self.pull_env.items() for url in _urls(name, value)]
+        urls = [url for name, value in self.pull_env.items() for url in urls_of(name, value)]
         return sorted({443, *map(port_of, urls), *self.pull_secret_env.values()})
 
     @model_validator(mode="after")

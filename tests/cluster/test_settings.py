@@ -36,6 +36,21 @@ def test_settings_from_a_file_are_merged_into_the_overlays(tmp_path: Path) -> No
             r"pull_env\.HF_TOKEN: looks like a secret, .* pull_secret_env lists with its port",
         ),
         ("pull_env: {PIP_INDEX_URL: 'https://me:pw@index/simple'}", "PIP_INDEX_URL: looks like a secret"),
+        ("namespace: a.b", "namespace: must be up to 63 small letters, digits and '-'"),
+        ("ray_token_secret: Token", "ray_token_secret: must be up to 253 small letters"),
+        ("image_pull_secret: a_b", "image_pull_secret: must be up to 253 small letters"),
+        ("image: ''", "image: must match"),
+        ("ingress: {host: 'https://a.example.com'}", "host: must be a host name in small letters without scheme"),
+        ("ingress: {host: a.example.com:443}", "host: must be a host name in small letters without scheme"),
+        ("ingress: {tls_secret: a_b}", "tls_secret: must be up to 253"),
+        ("redis: {address: 'redis:0'}", "address: the port must be 1 to 65535, got 0"),
+        ("redis: {address: redis}", "address: must match"),
+        ("gpu_products: {L4: ['NVIDIA L4']}", "gpu_products: 'NVIDIA L4' is not the value of a node label"),
+        ("pull_env: {A B: c}", "pull_env"),
+        (
+            "ingress: null\ngateway: {class_name: istio, step_size_percent: 60}",
+            r"gateway\.step_size_percent: must be at most max_surge_percent \(50\), got 60",
+        ),
         ("secret_env: [A=B]", r"secret_env\[0\]: must match"),
         ("- a", "expected a mapping of settings"),
     ],
@@ -45,3 +60,15 @@ def test_settings_that_do_not_fit(tmp_path: Path, text: str, sentence: str) -> N
     path.write_text(text)
     with pytest.raises(ConfigError, match=sentence):
         read(PAPER, path)
+
+
+def test_names_that_kubernetes_takes_are_settings(tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text(
+        f"namespace: 1{'a' * 62}\nray_token_secret: ray.token\nhub_token_secret: {'a' * 253}\n"
+        "ingress: {host: '*.example.com'}\n"
+    )
+    settings = read(PAPER, path)
+    assert (len(settings.namespace), settings.ray_token_secret) == (63, "ray.token")
+    assert settings.ingress
+    assert settings.ingress.host == "*.example.com"

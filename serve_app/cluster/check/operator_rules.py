@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator
 
 from serve_app.cluster.check.cluster_rules import cluster_faults, templates, variables
+from serve_app.cluster.field_types import NAME_LENGTH
 from serve_app.cluster.manifests import Fields, Manifest
-from serve_app.cluster.settings import NAME_LENGTH
 
 UPGRADES = ("NewCluster", "NewClusterWithIncrementalUpgrade", "None")
 DRAIN = "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"

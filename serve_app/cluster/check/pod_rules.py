@@ -7,8 +7,9 @@ import re
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator
 
-from serve_app.cluster.check.metadata_rules import is_label, label_faults
+from serve_app.cluster.check.metadata_rules import label_faults
 from serve_app.cluster.manifests import Fields, Manifest
+from serve_app.cluster.names import is_label
 
 HANDLERS = ("exec", "grpc", "httpGet", "tcpSocket")
 PROBES = ("livenessProbe", "readinessProbe", "startupProbe")

@@ -2,11 +2,12 @@
 
 from math import ceil
 
+from serve_app.cluster.field_types import port_of
 from serve_app.cluster.manifests import Fields, Manifest
 from serve_app.cluster.render import pods
 from serve_app.cluster.render.worker_groups import WorkerGroup
 from serve_app.cluster.serve_config import PORT, longest_request_s
-from serve_app.cluster.settings import Settings, port_of
+from serve_app.cluster.settings import Settings
 from serve_app.config import AppConfig, OpenAiApiModel
 
 CLIENT_LABEL = {"semantic-cascade/client": "true"}

@@ -102,7 +102,10 @@ def worker(
         "image": IMAGE,
         "imagePullPolicy": "IfNotPresent",
         "ports": [{"name": name, "containerPort": PORTS[name]} for name in ("serve", "metrics")],
-        "env": _environment(drain_s) + [secret_variable(name, settings.api_keys_secret, name) for name in keys],
+        "env": _without_repeats(
+            [*_environment(drain_s), *(secret_variable(name, settings.api_keys_secret, name) for name in keys)],
+            "secret_env",
+        ),
         "resources": _resources(Pod(cpus=group.cpus, memory=f"{ceil(group.memory / 2**20)}Mi"), group.gpus),
         "securityContext": container_security(),
         "livenessProbe": _probe("/api/healthz", AGENT_PORT) | {"initialDelaySeconds": 30, "failureThreshold": 120},
@@ -128,12 +131,15 @@ def pull(settings: Settings) -> Fields:
         "image": IMAGE,
         "imagePullPolicy": "IfNotPresent",
         "command": ["cascade", "pull", CONFIG],
-        "env": [
-            {"name": "CASCADE_HOME", "value": str(MODELS)},
-            secret_variable("HF_TOKEN", settings.hub_token_secret, "token", optional=True),
-            *({"name": name, "value": value} for name, value in settings.pull_env.items()),
-            *(secret_variable(name, settings.api_keys_secret, name) for name in settings.pull_secret_env),
-        ],
+        "env": _without_repeats(
+            [
+                {"name": "CASCADE_HOME", "value": str(MODELS)},
+                secret_variable("HF_TOKEN", settings.hub_token_secret, "token", optional=True),
+                *({"name": name, "value": value} for name, value in settings.pull_env.items()),
+                *(secret_variable(name, settings.api_keys_secret, name) for name in settings.pull_secret_env),
+            ],
+            "pull_env, pull_secret_env",
+        ),
         "resources": _resources(Pod(cpus=1, memory="4Gi")),
         "securityContext": container_security(),
         "volumeMounts": mounts,
@@ -202,6 +208,14 @@ def _environment(drain_s: int) -> list[Fields]:
         **PROXY_SETTINGS,
     }
     return [{"name": name, "value": value} for name, value in values.items()]
+
+
+def _without_repeats(variables: list[Fields], fields: str) -> list[Fields]:
+    """Return the variables. Raises ConfigError for one that is set twice, which the API server refuses."""
+    names = [variable["name"] for variable in variables]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigError(f"{fields}: {', '.join(repeated)} is set already; leave it out.")
+    return variables
 
 
 def _resources(pod: Pod, gpus: int = 0) -> Fields:

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 
-from serve_app.cluster.settings import Settings, bytes_of
+from serve_app.cluster.field_types import bytes_of
+from serve_app.cluster.settings import Settings
 from serve_app.config.deployment import ACCELERATOR, FIELDS, Bundle
 from serve_app.errors import ConfigError
 from serve_app.planning.feasibility import NodeGroup, fits

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from serve_app.cluster.settings import Settings
+from serve_app.errors import ConfigError
 from tests.cluster.overlays import CONFIG, CONFIGS, LOCAL, MODEL, objects, pod_specs, rendered_text
 
 
@@ -76,3 +77,19 @@ def test_other_accelerators_by_the_settings(tmp_path: Path) -> None:
     text = LOCAL.replace("WEIGHTS", "/models/m.gguf").replace("OPTIONS", "num_gpus: 1, accelerator_type: Z9")
     found = rendered_text(tmp_path, text, Settings(gpu_products={"Z9": ["ACME-Z9"]})).objects
     assert "ACME-Z9" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (Settings(secret_env=["HF_HUB_OFFLINE"]), "secret_env: HF_HUB_OFFLINE is set already"),
+        (Settings(pull_secret_env={"HF_TOKEN": 443}), "pull_secret_env: HF_TOKEN is set already"),
+        (Settings(pull_env={"CASCADE_HOME": "/x"}), "pull_env, pull_secret_env: CASCADE_HOME is set already"),
+        (Settings(pull_env={"A": "b"}, pull_secret_env={"A": 443}), "pull_env, pull_secret_env: A is set already"),
+    ],
+)
+def test_no_variable_is_set_twice(tmp_path: Path, settings: Settings, sentence: str) -> None:
+    """The API server refuses a server-side apply of such a pod."""
+    text = LOCAL.replace("WEIGHTS", "hf://a/b/c.gguf").replace("OPTIONS", "")
+    with pytest.raises(ConfigError, match=sentence):
+        rendered_text(tmp_path, text, settings)

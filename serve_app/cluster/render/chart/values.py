@@ -7,26 +7,21 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from serve_app.cluster.field_types import NAME_LENGTH, NAME_PATTERN, SIZE_PATTERN
 from serve_app.cluster.manifests import Fields, Manifest
+from serve_app.cluster.names import LABEL_LENGTH, LABEL_PATTERN, SUBDOMAIN_LENGTH, SUBDOMAIN_PATTERN
 from serve_app.cluster.render import image
 from serve_app.cluster.render.chart.marked import PLACEMENT
 from serve_app.cluster.render.objects import Objects
 from serve_app.cluster.render.yaml_text import dumped
-from serve_app.cluster.settings import (
-    NAME_LENGTH,
-    NAME_PATTERN,
-    SIZE_PATTERN,
-    Gateway,
-    Ingress,
-    Redis,
-    Settings,
-    Storage,
-)
+from serve_app.cluster.settings import Gateway, Ingress, Redis, Settings, Storage
 
 TEXT: Fields = {"type": "string"}
 REQUIRED_TEXT: Fields = {"type": "string", "minLength": 1}
 OPTIONAL_TEXT: Fields = {"type": ["string", "null"]}
-NAME: Fields = {"type": "string", "pattern": f"^{NAME_PATTERN}$", "maxLength": NAME_LENGTH}
+NAMESPACE: Fields = {"type": "string", "pattern": f"^{LABEL_PATTERN}$", "maxLength": LABEL_LENGTH}
+OBJECT_NAME: Fields = {"type": "string", "pattern": f"^{SUBDOMAIN_PATTERN}$", "maxLength": SUBDOMAIN_LENGTH}
+HOST: Fields = {"type": "string", "pattern": rf"^(\*\.)?{SUBDOMAIN_PATTERN}$", "maxLength": SUBDOMAIN_LENGTH}
 COUNT: Fields = {"type": "integer", "minimum": 0}
 POSITIVE: Fields = {"type": "integer", "minimum": 1}
 PERCENT: Fields = {"type": "integer", "minimum": 1, "maximum": 100}
@@ -70,13 +65,13 @@ def values(objects: Objects, settings: Settings, chosen: Settings) -> list[Value
         Value(
             "imagePullSecrets", pull_secrets, "Secrets with the registry's credentials, such as {name: registry}.", LIST
         ),
-        Value("secrets.rayToken", settings.ray_token_secret, _of(Settings, "ray_token_secret"), NAME),
-        Value("secrets.clientKeys", settings.client_keys_secret, _of(Settings, "client_keys_secret"), NAME),
-        Value("secrets.apiKeys", settings.api_keys_secret, _of(Settings, "api_keys_secret"), NAME),
-        Value("secrets.hubToken", settings.hub_token_secret, _of(Settings, "hub_token_secret"), NAME),
-        Value("operatorNamespace", settings.operator_namespace, _of(Settings, "operator_namespace"), NAME),
+        Value("secrets.rayToken", settings.ray_token_secret, _of(Settings, "ray_token_secret"), OBJECT_NAME),
+        Value("secrets.clientKeys", settings.client_keys_secret, _of(Settings, "client_keys_secret"), OBJECT_NAME),
+        Value("secrets.apiKeys", settings.api_keys_secret, _of(Settings, "api_keys_secret"), OBJECT_NAME),
+        Value("secrets.hubToken", settings.hub_token_secret, _of(Settings, "hub_token_secret"), OBJECT_NAME),
+        Value("operatorNamespace", settings.operator_namespace, _of(Settings, "operator_namespace"), NAMESPACE),
         Value("monitoring.enabled", chosen.monitoring, _of(Settings, "monitoring"), SWITCH),
-        Value("monitoring.namespace", settings.monitoring_namespace, _of(Settings, "monitoring_namespace"), NAME),
+        Value("monitoring.namespace", settings.monitoring_namespace, _of(Settings, "monitoring_namespace"), NAMESPACE),
         *_storage(objects, settings.storage),
         *_workers(objects.service, settings),
         *_ingress(objects, settings.ingress, enabled=chosen.ingress is not None),
@@ -134,7 +129,7 @@ def _ingress(objects: Objects, ingress: Ingress | None, *, enabled: bool) -> lis
     [body] = dict(objects.own)["ingress"]
     return [
         Value("ingress.enabled", enabled, f"{Ingress.__doc__}", SWITCH),
-        Value("ingress.host", ingress.host, _of(Ingress, "host"), REQUIRED_TEXT),
+        Value("ingress.host", ingress.host, _of(Ingress, "host"), HOST),
         Value("ingress.className", ingress.class_name, _of(Ingress, "class_name"), OPTIONAL_TEXT),
         Value("ingress.tlsSecret", ingress.tls_secret, _of(Ingress, "tls_secret"), OPTIONAL_TEXT),
         Value(
@@ -152,7 +147,7 @@ def _redis(redis: Redis | None) -> list[Value]:
     host = redis.address.rpartition(":")[0]
     return [
         Value("redis.host", host, f"Of port {redis.port}; not made by the chart.", REQUIRED_TEXT),
-        Value("redis.secret", redis.secret, _of(Redis, "secret"), NAME),
+        Value("redis.secret", redis.secret, _of(Redis, "secret"), OBJECT_NAME),
         Value("redis.key", redis.key, _of(Redis, "key"), REQUIRED_TEXT),
     ]
 
@@ -161,7 +156,7 @@ def _gateway(gateway: Gateway | None) -> list[Value]:
     if gateway is None:
         return []
     return [
-        Value("gateway.className", gateway.class_name, _of(Gateway, "class_name"), REQUIRED_TEXT),
+        Value("gateway.className", gateway.class_name, _of(Gateway, "class_name"), OBJECT_NAME),
         Value("gateway.stepSizePercent", gateway.step_size_percent, _of(Gateway, "step_size_percent"), PERCENT),
         Value("gateway.intervalSeconds", gateway.interval_s, _of(Gateway, "interval_s"), POSITIVE),
         Value("gateway.maxSurgePercent", gateway.max_surge_percent, _of(Gateway, "max_surge_percent"), PERCENT),

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 import yaml
 
+from serve_app.cluster.field_types import NAME_LENGTH, NAME_PATTERN
 from serve_app.cluster.manifests import Manifest
 from serve_app.cluster.render import overlay as kustomize
 from serve_app.cluster.render.chart.chart import STATIC, render
 from serve_app.cluster.render.files import write
 from serve_app.cluster.render.image import with_image
-from serve_app.cluster.settings import NAME_LENGTH, NAME_PATTERN, OVERLAYS, GpuPod, Settings
+from serve_app.cluster.settings import OVERLAYS, GpuPod, Settings
 from tests.cluster.overlays import CONFIG, CONFIGS, LOCAL, MODEL, ROOT
 from tests.cluster.render.chart.conftest import Helm
 
@@ -74,7 +75,7 @@ COMMON: dict[str, Any] = {
     "name": "mine",
     "image": "registry:5000/team/cascade@sha256:ab",
     "image_pull_secret": "registry",
-    "ray_token_secret": "token",
+    "ray_token_secret": "ray.token",
     "client_keys_secret": "clients",
     "hub_token_secret": "hub",
     "operator_namespace": "ray-system",
@@ -86,7 +87,7 @@ COMMON: dict[str, Any] = {
 VALUES: dict[str, Any] = {
     "image": {"repository": "registry:5000/team/cascade", "digest": "sha256:ab"},
     "imagePullSecrets": [{"name": "registry"}],
-    "secrets": {"rayToken": "token", "clientKeys": "clients", "hubToken": "hub"},
+    "secrets": {"rayToken": "ray.token", "clientKeys": "clients", "hubToken": "hub"},
     "operatorNamespace": "ray-system",
     "monitoring": {"namespace": "prometheus"},
     "idleTimeoutSeconds": 7,
@@ -195,6 +196,8 @@ def test_a_chart_checks_names_as_the_settings_do() -> None:
         ({"storage": {"size": "5GB"}}, "at '/storage/size': '5GB' does not match pattern"),
         ({"workerGroups": {"gpu": {"replicas": 1}}}, "at '/workerGroups': additional properties 'gpu' not allowed"),
         ({"workerGroups": {"cpu": {"minReplicas": -1}}}, "at '/workerGroups/cpu/minReplicas': minimum: got -1, want 0"),
+        ({"operatorNamespace": "a.b"}, "at '/operatorNamespace': 'a.b' does not match pattern"),
+        ({"ingress": {"host": "https://a.example.com"}}, "at '/ingress/host': 'https://a.example.com' does not match"),
         ({"secrets": {"rayToken": "A Secret"}}, "at '/secrets/rayToken': 'A Secret' does not match pattern"),
     ],
 )
