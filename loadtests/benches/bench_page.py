@@ -46,7 +46,7 @@ def timed(router: Router) -> list[float]:
     """Note the seconds of each call to the aggregator, without those of freeing what it drops."""
     seconds: list[float] = []
     kept: list[object] = []
-    counted = router._live.ended
+    counted = router.parts.live.ended
 
     def ended(*arguments: Any) -> None:
         kept.append(arguments)  # else another request's record would be freed here, as it would be elsewhere
@@ -54,7 +54,7 @@ def timed(router: Router) -> list[float]:
         counted(*arguments)
         seconds.append(perf_counter() - started)
 
-    router._live.ended = ended  # type: ignore[method-assign]
+    router.parts.live.ended = ended  # type: ignore[method-assign]
     return seconds
 
 
@@ -76,7 +76,7 @@ async def aggregator(requests: int) -> None:
     snapshots = []
     for _ in range(50):
         started = process_time()
-        await router._live._figures(router._live._clock())
+        await router.parts.live._figures(router.parts.live._clock())
         snapshots.append(process_time() - started)
     asked = min(1000, requests)
     print(f"a snapshot of {asked} requests: {median(snapshots) * 1e3:.2f} ms, {median(snapshots):.2%} of a core")

@@ -37,6 +37,23 @@ class Readiness:
     details: JsonObject
 
 
+class OpenedRequest(Protocol):
+    """A request that a service has opened, and that is closed once, however it ends."""
+
+    @property
+    def run(self) -> Run:
+        """Return what the request asks, and all that it has spent so far."""
+        ...
+
+    def events(self) -> AsyncGenerator[Event, None]:
+        """Return the events of the run, which starts with the first, as `cascade_events` yields them."""
+        ...
+
+    def close(self, outcome: Outcome | None) -> DecisionRecord:
+        """Count and log the request (`outcome` None: it was cancelled), and return its decision record."""
+        ...
+
+
 class Service(Protocol):
     """Runs requests, and knows the cascades, their thresholds and prices. `responses` is None if none are kept."""
 
@@ -54,16 +71,8 @@ class Service(Protocol):
         """Return a request with what is remembered of its conversation, as `open` takes it."""
         ...
 
-    def open(self, ask: Ask) -> Run:
+    def open(self, ask: Ask) -> OpenedRequest:
         """Prepare a request without starting it. Raises `UnknownModelError` or `RequestError`."""
-        ...
-
-    def events(self, run: Run) -> AsyncGenerator[Event, None]:
-        """Return the events of a run that was opened, as `cascade_events` yields them."""
-        ...
-
-    def close(self, ask: Ask, run: Run, outcome: Outcome | None) -> DecisionRecord:
-        """Count and log a request that has ended (`outcome` None: cancelled), once, and return its decision record."""
         ...
 
     async def embed(self, model: str, texts: Sequence[str]) -> list[Embedding]:

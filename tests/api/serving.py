@@ -5,7 +5,7 @@ import socket
 import struct
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import uvicorn
@@ -119,6 +119,26 @@ class Exact:
         return Scores(tuple(tuple(1.0 if a == b else 0.25 for b in texts) for a in texts))
 
 
+@dataclass(frozen=True)
+class FakeRequest:
+    """A request that `service` has opened."""
+
+    service: "FakeService"
+    ask: Ask
+    run: Run
+
+    def events(self) -> AsyncGenerator[Event, None]:
+        return cascade_events(self.run)
+
+    def close(self, outcome: Outcome | None) -> DecisionRecord:
+        self.service.closings.append(outcome)
+        self.service.closed.set()
+        if self.service.breaks_on_close:
+            raise RuntimeError("secret")
+        charges = charge(self.run, outcome, self.service.costs())
+        return decision_record(self.ask.model, self.run, outcome, charges, answers=self.ask.options.include_answers)
+
+
 class FakeService:
     """One cascade, `default`, of members `a` and `b` and target `t`; single models under their own names."""
 
@@ -154,7 +174,7 @@ class FakeService:
     async def recall(self, ask: Ask) -> Ask:
         return ask
 
-    def open(self, ask: Ask) -> Run:
+    def open(self, ask: Ask) -> FakeRequest:
         model, options = ask.model, ask.options
         tiers = {name: (Tier((name,)),) for name in self.models}
         tiers["default"] = self.cascade
@@ -180,19 +200,10 @@ class FakeService:
             caller=ask.caller.name,
         )
         self.runs.append(run)
-        return run
+        return FakeRequest(self, ask, run)
 
-    def events(self, run: Run) -> AsyncGenerator[Event, None]:
-        return cascade_events(run)
-
-    def close(self, ask: Ask, run: Run, outcome: Outcome | None) -> DecisionRecord:
-        self.closings.append(outcome)
-        self.closed.set()
-        if self.breaks_on_close:
-            raise RuntimeError("secret")
-        costs = {name: ModelCost(parameters=1e9, input_usd=self.usd, output_usd=self.usd) for name in self.models}
-        charges = charge(run, outcome, costs)
-        return decision_record(ask.model, run, outcome, charges, answers=ask.options.include_answers)
+    def costs(self) -> dict[str, ModelCost]:
+        return {name: ModelCost(parameters=1e9, input_usd=self.usd, output_usd=self.usd) for name in self.models}
 
     async def embed(self, model: str, texts: Sequence[str]) -> list[Embedding]:
         """Two numbers for each text: its length, and 1; its words are its tokens."""

@@ -7,10 +7,10 @@ from serve_app.api.intake.ask import Ask
 from serve_app.config import AppConfig
 from serve_app.core.record import DecisionRecord
 from serve_app.core.running.cascade import outcome_of
-from serve_app.core.running.run import Run
 from serve_app.core.types.answer import Answer, Generation
 from serve_app.core.types.prompt import Message, Prompt
 from serve_app.core.types.scores import Scores
+from serve_app.deployments.request import RequestInProgress
 from serve_app.deployments.router import Router
 
 QUESTION = Prompt((Message("user", "Capital of France?"),))
@@ -50,20 +50,20 @@ def routed(b: Answer = ROME, cascades: dict[str, Any] = CASCADES, **router: Any)
     return Router(config, handles, handles["a"], {})
 
 
-def opened(router: Router, model: str = "default", **options: Any) -> Run:
+def opened(router: Router, model: str = "default", **options: Any) -> RequestInProgress:
     return router.open(Ask(model, QUESTION, CascadeOptions(**options)))
 
 
 async def answered(router: Router, ask: Ask) -> DecisionRecord:
     """Open a request, run it, and close it."""
     ask = await router.recall(ask)
-    run = router.open(ask)
-    return router.close(ask, run, await outcome_of(router.events(run)))
+    request = router.open(ask)
+    return request.close(await outcome_of(request.events()))
 
 
 async def closed(router: Router, model: str = "default", **options: Any) -> DecisionRecord:
     return await answered(router, Ask(model, QUESTION, CascadeOptions(**options)))
 
 
-def thresholds(run: Run) -> list[float]:
-    return [tier.threshold for tier in run.tiers[:-1]]
+def thresholds(request: RequestInProgress) -> list[float]:
+    return [tier.threshold for tier in request.run.tiers[:-1]]

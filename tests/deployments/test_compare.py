@@ -37,7 +37,7 @@ async def test_what_was_compared_is_shown_with_the_answers_only() -> None:
 
 
 def test_a_view_replaces_that_of_every_tier_beside_other_options() -> None:
-    run = opened(routed(), "three", compare={"take": {"json": "a"}}, threshold=0.9, signal="chrf")
+    run = opened(routed(), "three", compare={"take": {"json": "a"}}, threshold=0.9, signal="chrf").run
     assert [tier.compare for tier in run.tiers] == [View(take=(JsonField("a"),))] * 2 + [None]
     assert [(tier.threshold, tier.signal) for tier in run.tiers[:-1]] == [(0.9, "chrf")] * 2
 

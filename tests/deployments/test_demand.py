@@ -2,22 +2,23 @@
 
 import pytest
 
+from serve_app.core.types.policy import Tier
 from serve_app.deployments.autoscaling import replicas_needed
 from serve_app.deployments.demand import Demand
 
 IDS = {
-    "default": [("a", "b"), ("target",)],
-    "long": [("a",), ("target",), ("large",)],
-    "a": [("a",)],
-    "b": [("b",)],
-    "target": [("target",)],
-    "large": [("large",)],
+    "default": [Tier(("a", "b")), Tier(("target",))],
+    "long": [Tier(("a",)), Tier(("target",)), Tier(("large",))],
+    "a": [Tier(("a",))],
+    "b": [Tier(("b",))],
+    "target": [Tier(("target",))],
+    "large": [Tier(("large",))],
 }
 
 
 def test_demand_is_arrivals_times_deferrals_times_seconds() -> None:
     now = 1000.0
-    demand = Demand(IDS, lambda: now)
+    demand = Demand(IDS, str, lambda: now)
     assert demand.expected() == {"target": 0, "large": 0}
     for _ in range(40):
         demand.arrived("default")  # 4 /s
@@ -37,7 +38,7 @@ def test_demand_is_arrivals_times_deferrals_times_seconds() -> None:
 
 
 def test_demand_of_a_third_tier() -> None:
-    demand = Demand(IDS, lambda: 1000.0)
+    demand = Demand(IDS, str, lambda: 1000.0)
     demand.answered("target", 1.0)
     demand.answered("large", 10.0)
     for _ in range(10):

@@ -9,9 +9,9 @@ import pytest
 from serve_app.api.intake.ask import Ask
 from serve_app.api.intake.caller import Caller
 from serve_app.config import AppConfig
-from serve_app.core.running.run import Run
 from serve_app.core.types.answer import Answer
 from serve_app.core.types.scores import Embedding
+from serve_app.deployments.request import RequestInProgress
 from serve_app.deployments.router import Router
 from serve_app.errors import OverloadedError
 from tests.deployments.replies import MODELS, PARIS, QUESTION, ROME, Deployment, closed, opened, routed, thresholds
@@ -40,21 +40,21 @@ class TestReconfigure:
         router.reconfigure({"thresholds": {"default": [0.9]}})
         router.reconfigure(user_config)
         assert thresholds(opened(router)) == [0.9]
-        refused = router._readiness.of({}).details["refused_user_config"]
+        refused = router.parts.readiness.of({}).details["refused_user_config"]
         assert refused["message"].startswith(sentence)
         assert (refused["user_config"], refused["in_force"]["default"]) == (user_config, [0.9])
         router.reconfigure({})
-        assert router._readiness.of({}).details["refused_user_config"] is None
+        assert router.parts.readiness.of({}).details["refused_user_config"] is None
 
 
 class TestOverload:
     async def test_a_full_member_refuses_the_request_and_sends_it_to_nobody(self) -> None:
         router = routed(max_waiting=0)
-        runs = [opened(router) for _ in range(64)]  # the replay engine's slots
+        requests = [opened(router) for _ in range(64)]  # the replay engine's slots
         with pytest.raises(OverloadedError, match=r"^The model 'a' has 64 requests, as many as may wait for it\.$"):
             opened(router)
         assert opened(router, "t")  # the target has room
-        router.close(Ask("default", QUESTION), runs[0], None)
+        requests[0].close(None)
         record = await closed(router)
         assert record.deferred
         assert {model: call.status for model, call in record.models.items()} == {"a": "ok", "b": "ok", "t": "ok"}
@@ -64,7 +64,7 @@ class TestOverload:
     async def test_places_are_given_back_however_a_request_ends(self) -> None:
         router = routed(max_waiting=0)
         for _ in range(65):
-            router.close(Ask("default", QUESTION), opened(router), None)
+            opened(router).close(None)
             assert (await closed(router)).answered_by == "t"
 
 
@@ -72,17 +72,17 @@ def test_a_key_that_floods_leaves_room_for_another() -> None:
     """Of the 64 slots of `t` and 64 places before it, three quarters: 96."""
     router = routed(max_waiting=1)
 
-    def ask(key: str) -> Run:
+    def ask(key: str) -> RequestInProgress:
         return router.open(Ask("t", QUESTION, caller=Caller(key)))
 
-    runs = [ask("flood") for _ in range(96)]
+    requests = [ask("flood") for _ in range(96)]
     with pytest.raises(
         OverloadedError, match=r"has 96 requests, 96 of them by the key 'flood'; the places that are left"
     ):
         ask("flood")
-    runs.append(ask("alice"))
-    for run in runs:
-        router.close(Ask("t", QUESTION), run, None)
+    requests.append(ask("alice"))
+    for request in requests:
+        request.close(None)
     assert len([ask("flood") for _ in range(96)]) == 96
 
 
@@ -96,8 +96,8 @@ class TestClose:
     async def test_a_request_that_asks_for_all_answers_waits_for_all(self) -> None:
         tiers = [{"models": ["a", "b", "c"], "signal": "exact", "threshold": 0.9}, {"models": ["t"]}]
         router = routed(cascades={"default": {"tiers": tiers}})
-        assert (opened(router).tiers[0].may_settle_early, opened(router).tiers[0].early) == (True, "selection")
-        assert opened(router, include_answers=True).tiers[0].early == "off"
+        assert (opened(router).run.tiers[0].may_settle_early, opened(router).run.tiers[0].early) == (True, "selection")
+        assert opened(router, include_answers=True).run.tiers[0].early == "off"
 
     async def test_only_the_client_that_asked_for_answers_gets_them(self, caplog: pytest.LogCaptureFixture) -> None:
         router = routed(log_decisions=True)

@@ -102,7 +102,7 @@ async def online(
     scorer: Any = Away()
     router = Router(AppConfig.model_validate(config), handles, scorer, {})
     for _ in range(waiting):
-        router._protection.loads["large"].take()
+        router.parts.protection.loads["large"].take()
     return [await answered(router, Ask("default", prompt)) for prompt in prompts]
 
 

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from serve_app.config.key_file import create_key
-from serve_app.deployments import router as router_module
+from serve_app.deployments import wiring
 from tests.api.serving import FakeService, listening
 from tests.deployments.replies import routed
 from tests.fuzz.in_process import Answered, call
@@ -109,7 +109,7 @@ def complaint(answered: Answered, method: str, path: str, *, has_key: bool) -> s
 
 
 async def test_every_route(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(router_module, "_look", dict)
+    monkeypatch.setattr(wiring, "_look", dict)
     keys = tmp_path / "keys.yaml"
     key = create_key(keys, "alice")
     router = routed(access={"keys_file": str(keys)}, page=True, cors={"origins": ["https://app.example"]})

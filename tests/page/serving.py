@@ -155,7 +155,7 @@ def built(config: AppConfig, pause_s: float = 0.0) -> tuple[Router, dict[str, Pl
     everything_runs = {name: Health(1, "HEALTHY") for name in config.deployments()}
     with patch.object(models_module, "ModelHandle", lambda name, handle, liveness, adapter=None, retries=None: handle):
         router = Router(config, players, scorer, {})  # type: ignore[arg-type]
-    router._readiness._look = lambda: everything_runs
+    router.parts.readiness._look = lambda: everything_runs
     return router, players
 
 

@@ -119,14 +119,14 @@ def test_a_browser_shows_figures_models_and_decisions_as_they_come(browser: Brow
 def test_a_calibrated_cascade_is_drawn_over_its_calibration(browser: Browser, served: Served) -> None:
     agreements = {"low": 0.0, "high": 1.0, "counts": [1, 0, 0, 3]}
     note = {"id": "default-1", "thresholds": [0.7], "agreements": agreements}
-    served.router._policies.change({"calibrations": {"default": note}})
+    served.router.parts.policies.change({"calibrations": {"default": note}})
     browser.open(f"{served.url}/#/live")
     browser.until("document.querySelectorAll('.histogram s').length === 2")
     highs = browser.run("return [...document.querySelectorAll('.histogram s')].map(at => at.offsetHeight)")
     assert highs[1] == pytest.approx(3 * highs[0], abs=3)
     assert browser.text(".k-calibrated") == "when calibrated"
     assert browser.findings() == []
-    served.router._policies.change({})
+    served.router.parts.policies.change({})
     browser.until("document.querySelector('.histogram s') === null")
 
 

@@ -18,6 +18,7 @@ from serve_app.api.trace_context import trace_context
 from serve_app.core.record import DecisionRecord, usage
 from serve_app.core.running.cascade import Event
 from serve_app.core.running.progress import Progress, merged
+from serve_app.core.running.run import Run
 from serve_app.core.types.outcome import Outcome
 from serve_app.errors import RequestError, quoted
 
@@ -39,11 +40,15 @@ class Exchange:
         self.stream_open_s = service.stream_open_s
         self._ask = ask
         try:
-            self.run = service.open(ask)
+            self._request = service.open(ask)
         except RequestError as error:
             raise type(error)(*renamed(error.message, error.param, form.field_names), error.code) from None
         self.closed = False
-        self._service = service
+
+    @property
+    def run(self) -> Run:
+        """Return what the request asks, and all that it has spent so far."""
+        return self._request.run
 
     @property
     def watched(self) -> bool:
@@ -52,19 +57,19 @@ class Exchange:
 
     def events(self) -> AsyncGenerator[Event, None]:
         """Return the events of the run, which starts with the first."""
-        return self._service.events(self.run)
+        return self._request.events()
 
     def watched_events(self) -> AsyncGenerator[Event | Progress, None]:
         """Return the events of the run, and the progress of its models beside them."""
         progress: asyncio.Queue[Event | Progress | None] = asyncio.Queue()
         self.run.watch = progress.put_nowait
-        return merged(self._service.events(self.run), progress)
+        return merged(self._request.events(), progress)
 
     def close(self, outcome: Outcome | None) -> DecisionRecord:
         """End the request and return its decision record. `outcome` is None if it was cancelled or broke off."""
         assert not self.closed
         self.closed = True
-        record = self._service.close(self._ask, self.run, outcome)
+        record = self._request.close(outcome)
         self._ask.caller.spend(usage(self.run.calls).total_tokens, record.cost.usd)
         return record
 

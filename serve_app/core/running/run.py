@@ -26,9 +26,8 @@ class Run:
     `shed` says that the `tiers` are those under pressure.
     `choices` is how many answers are wanted of the model whose answer is returned. `stream` asks the target for deltas;
     `caller` is the name of the key by which it came, or None.
-    `first_text_s` is how long its first text took, from `started`, in seconds of `clock`. `observer` belongs to
-    whatever follows the run from outside; the cascade does not look at it. `watch` is called with the progress of every
-    model; all models are asked for deltas then.
+    `first_text_s` is how long its first text took, from `started`, in seconds of `clock`. `watch` is called
+    with the progress of every model; all models are asked for deltas then.
     """
 
     prompt: Prompt
@@ -55,7 +54,6 @@ class Run:
     clock: Callable[[], float] = perf_counter
     started: float = field(init=False)
     first_text_s: float | None = None
-    observer: object | None = None
     watch: Watch | None = None
 
     def __post_init__(self) -> None:

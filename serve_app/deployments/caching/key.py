@@ -23,7 +23,6 @@ NOT_ASKED = {
     "started",
     "first_text_s",
     "costs",
-    "observer",
     "watch",
 }
 """The fields of a `Run` that are about how it is made, or what became of it. All others are in the key."""

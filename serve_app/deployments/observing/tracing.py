@@ -51,7 +51,7 @@ class Tracing:
         self._tracer = self._provider.get_tracer("semantic-cascade", __version__)
         self._engines = engines
 
-    def follow(self, cascade: str, run: Run) -> None:
+    def follow(self, cascade: str, run: Run) -> "RequestSpan":
         """Make the run's model calls and scoring spans from now on, in its client's trace if it came with one."""
         started_ns = time_ns() - int((perf_counter() - run.started) * 1e9)
         span = self._tracer.start_span(
@@ -68,42 +68,7 @@ class Tracing:
             for name in tier.models
         }
         run.scorer = TracedScorer(run.scorer, self._tracer, context)
-        run.observer = RequestSpan(span, started_ns)
-
-    def ended(self, run: Run, outcome: Outcome | None, record: DecisionRecord) -> None:
-        """Add a span for each decision, set the result, and end the request's span."""
-        assert isinstance(run.observer, RequestSpan)
-        span, ended_ns = run.observer.span, run.observer.started_ns
-        if not span.is_recording():
-            return
-        context = set_span_in_context(span, Context())
-        for number, result in enumerate(run.results):
-            ended_ns += int(result.elapsed_s * 1e9)
-            if result.judged is not None:
-                waited_ns = int(result.scoring_s * 1e9)
-                attributes = _decision_attributes(number, result)
-                decision = self._tracer.start_span(
-                    "decide", context, start_time=ended_ns - waited_ns, attributes=attributes
-                )
-                decision.end(ended_ns)
-        tokens = usage(run.calls)
-        span.set_attributes(
-            {
-                "gen_ai.usage.input_tokens": tokens.prompt_tokens,
-                "gen_ai.usage.output_tokens": tokens.completion_tokens,
-                "cascade.reason": record.reason,
-            }
-        )
-        if outcome is None:
-            span.set_attribute("error.type", "cancelled")
-        else:
-            span.set_attribute("cascade.deferred", outcome.deferred)
-            if outcome.cached is not None:
-                span.set_attribute("cascade.cached_age_s", outcome.cached.age_s)
-            if outcome.skipped is not None and outcome.skipped.verdict is not None:
-                span.set_attribute("cascade.skipped", outcome.skipped.verdict)
-            _set_result(span, outcome.answer, outcome.answered_by)
-        span.end()
+        return RequestSpan(span, started_ns, self._tracer)
 
     def flush(self) -> None:
         """Send all spans that wait to be sent."""
@@ -119,6 +84,43 @@ class RequestSpan:
 
     span: Span
     started_ns: int
+    tracer: Tracer
+
+    def end(self, run: Run, outcome: Outcome | None, record: DecisionRecord) -> None:
+        """Add a span for each decision, set the result, and end."""
+        if not self.span.is_recording():
+            return
+        self._add_decisions(run.results)
+        tokens = usage(run.calls)
+        self.span.set_attributes(
+            {
+                "gen_ai.usage.input_tokens": tokens.prompt_tokens,
+                "gen_ai.usage.output_tokens": tokens.completion_tokens,
+                "cascade.reason": record.reason,
+            }
+        )
+        if outcome is None:
+            self.span.set_attribute("error.type", "cancelled")
+        else:
+            self._set_outcome(outcome)
+        self.span.end()
+
+    def _add_decisions(self, results: Sequence[TierResult]) -> None:
+        context, ended_ns = set_span_in_context(self.span, Context()), self.started_ns
+        for number, result in enumerate(results):
+            ended_ns += int(result.elapsed_s * 1e9)
+            if result.judged is not None:
+                began_ns = ended_ns - int(result.scoring_s * 1e9)
+                attributes = _decision_attributes(number, result)
+                self.tracer.start_span("decide", context, start_time=began_ns, attributes=attributes).end(ended_ns)
+
+    def _set_outcome(self, outcome: Outcome) -> None:
+        self.span.set_attribute("cascade.deferred", outcome.deferred)
+        if outcome.cached is not None:
+            self.span.set_attribute("cascade.cached_age_s", outcome.cached.age_s)
+        if outcome.skipped is not None and outcome.skipped.verdict is not None:
+            self.span.set_attribute("cascade.skipped", outcome.skipped.verdict)
+        _set_result(self.span, outcome.answer, outcome.answered_by)
 
 
 class TracedModel:

@@ -17,20 +17,19 @@ from serve_app.errors import OverloadedError
 
 
 class Protection:
-    """Admits requests while there is room, and gives each its models; `breakers` and `loads` are by deployment."""
+    """Admits requests while there is room, and gives each its models; `breakers` and `loads` are by deployment.
 
-    def __init__(self, config: AppConfig) -> None:
+    `models` are all that requests may ask, adapters and samples included.
+    """
+
+    def __init__(self, config: AppConfig, models: Mapping[str, Model]) -> None:
         self._config = config
         self.loads = loads(config)
         self.breakers = {name: CircuitBreaker(config.router.circuit_breaker) for name in config.deployments()}
-        self._models: dict[str, GuardedModel] = {}
-        self._places: dict[int, list[Place]] = {}
+        self._models = {name: self._guarded(model, config.served_by(name)) for name, model in models.items()}
 
-    def guard(self, models: Mapping[str, Model]) -> None:
-        """Take the models, adapters included, that requests will ask."""
-        for name, model in models.items():
-            deployment = self._config.served_by(name)
-            self._models[name] = GuardedModel(model, self.loads[deployment], self.breakers[deployment])
+    def _guarded(self, model: Model, deployment: str) -> GuardedModel:
+        return GuardedModel(model, self.loads[deployment], self.breakers[deployment])
 
     def full(self, tier: Tier, key: str | None) -> str | None:
         """Return the model of a tier that has no room for an API key, the one with the longest wait, or None."""
@@ -52,26 +51,17 @@ class Protection:
             )
         return OverloadedError(message, load.retry_after_s)
 
-    def enter(self, run: Run) -> None:
-        """Give the run its models, with a place at each that is asked first, which it takes when it begins.
+    def enter(self, run: Run) -> "Places":
+        """Give the run its models, and return its places at those that are asked first, which are not held yet.
 
         A run that skips its cascade gives back the places of models that it does not ask.
         """
-        places = {name: Place(self.loads[self._config.served_by(name)], run.caller) for name in run.first.models}
-        run.models = self._models | {name: self._models[name].at(place) for name, place in places.items()}
-        self._places[id(run)] = list(places.values())
+        by_model = {name: Place(self.loads[self._config.served_by(name)], run.caller) for name in run.first.models}
+        run.models = self._models | {name: self._models[name].at(place) for name, place in by_model.items()}
+        places = Places(by_model)
         if run.prechecker is not None:
             run.prechecker = _Releasing(run.prechecker, places)
-
-    def begin(self, run: Run) -> None:
-        """Take the run's places, until `leave`: even at a full model, where it has been waiting."""
-        for place in self._places[id(run)]:
-            place.hold()
-
-    def leave(self, run: Run) -> None:
-        """Give back the places of a run that has ended."""
-        for place in self._places.pop(id(run)):
-            place.release()
+        return places
 
     def left_out(self) -> list[str]:
         """Return the deployments whose breakers are open."""
@@ -79,16 +69,32 @@ class Protection:
 
 
 @dataclass(frozen=True, slots=True)
+class Places:
+    """One request's places, at each model that it asks first."""
+
+    by_model: Mapping[str, Place]
+
+    def hold(self) -> None:
+        """Take them until `leave`: even at a full model, where the request has been waiting."""
+        for place in self.by_model.values():
+            place.hold()
+
+    def leave(self, staying: str | None = None) -> None:
+        """Give them back, but for the one at the model `staying`."""
+        for name, place in self.by_model.items():
+            if name != staying:
+                place.release()
+
+
+@dataclass(frozen=True, slots=True)
 class _Releasing:
     """The core's `Prechecker` over another one: a verdict gives back the places of the models that are not asked."""
 
     prechecker: Prechecker
-    places: Mapping[str, Place] = field(compare=False)
+    places: Places = field(compare=False)
 
     async def check(self, prompt: Prompt) -> Precheck:
         precheck = await self.prechecker.check(prompt)
         if precheck.verdict is not None:
-            for name, place in self.places.items():
-                if name != precheck.member:
-                    place.release()
+            self.places.leave(staying=precheck.member)
         return precheck

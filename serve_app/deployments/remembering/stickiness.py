@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from serve_app.api.intake.ask import Ask
@@ -34,53 +34,59 @@ class Stickiness:
             if cascade.stickiness == "escalate" and len(cascade.tiers) > 1
         }
         self._store = store
-        self._sessions: dict[int, Session] = {}
-        self._calls: set[asyncio.Task[Any]] = set()
+        self._calls = _Calls()
 
     async def recall(self, ask: Ask) -> Ask:
         """Return the request, escalated if its session was deferred before, as far as the store says so in time."""
-        session = self._session(ask)
-        if session is None:
+        conversation = self.enter(ask)
+        if conversation is None:
             return ask
-        look_up = self._store.is_deferred(session, self._ttl_s[session.cascade])
         limit_s = ask.left_s
-        within_s = None if limit_s is None else RECALL_SHARE * limit_s
-        return replace(ask, escalated=bool(await self._within(within_s, look_up)))
+        return replace(
+            ask, escalated=await conversation.is_deferred(None if limit_s is None else RECALL_SHARE * limit_s)
+        )
 
-    def enter(self, ask: Ask, run: Run) -> None:
-        """Take note of the session of a run, until `leave`."""
-        if (session := self._session(ask)) is not None:
-            self._sessions[id(run)] = session
-
-    def leave(self, run: Run) -> None:
-        """Forget a run that has ended."""
-        self._sessions.pop(id(run), None)
-
-    def events(self, run: Run, events: AsyncGenerator[Event, None]) -> AsyncGenerator[Event, None]:
-        """Return the events of a run; its session is remembered before an outcome that was deferred."""
-        session = self._sessions.get(id(run))
-        return events if session is None else self._remembering(session, run, events)
-
-    async def _remembering(
-        self, session: Session, run: Run, events: AsyncGenerator[Event, None]
-    ) -> AsyncGenerator[Event, None]:
-        async with aclosing(events):
-            async for event in events:
-                if isinstance(event, Outcome) and event.deferred:
-                    remember = self._store.remember(session, self._ttl_s[session.cascade])
-                    await self._within(left_s(run), remember)
-                yield event
-
-    async def _within(self, wait_s: float | None, call: Coroutine[Any, Any, T]) -> T | None:
-        """Return what a call of the store returns within `wait_s` seconds (None: any time), or None; it runs on."""
-        task = asyncio.create_task(call)
-        self._calls.add(task)  # the loop alone would not keep it
-        task.add_done_callback(self._calls.discard)
-        await asyncio.wait({task}, timeout=wait_s)
-        return task.result() if task.done() else None
-
-    def _session(self, ask: Ask) -> Session | None:
+    def enter(self, ask: Ask) -> "Conversation | None":
+        """Return the conversation that a request goes on with, or None if it may be answered by any model."""
         name = ask.options.session
         if name is None or ask.options.force is not None or ask.model not in self._ttl_s:
             return None
-        return Session(ask.model, ask.caller.name, name)
+        session = Session(ask.model, ask.caller.name, name)
+        return Conversation(session, self._ttl_s[ask.model], self._store, self._calls)
+
+
+class _Calls:
+    """Calls of the store, which run on if nobody waits for them any longer."""
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[Any]] = set()
+
+    async def within(self, wait_s: float | None, call: Coroutine[Any, Any, T]) -> T | None:
+        """Return what a call returns within `wait_s` seconds (None: any time), or None."""
+        task = asyncio.create_task(call)
+        self._running.add(task)  # the loop alone would not keep it
+        task.add_done_callback(self._running.discard)
+        await asyncio.wait({task}, timeout=wait_s)
+        return task.result() if task.done() else None
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """The session of one request, by the store that remembers it for `ttl_s` seconds."""
+
+    session: Session
+    ttl_s: float
+    store: SessionStore
+    calls: _Calls
+
+    async def is_deferred(self, wait_s: float | None) -> bool:
+        """Return whether the session was deferred before, as far as the store says so within `wait_s` seconds."""
+        return bool(await self.calls.within(wait_s, self.store.is_deferred(self.session, self.ttl_s)))
+
+    async def events(self, run: Run, events: AsyncGenerator[Event, None]) -> AsyncGenerator[Event, None]:
+        """Yield the events of a run; the session is remembered before an outcome that was deferred."""
+        async with aclosing(events):
+            async for event in events:
+                if isinstance(event, Outcome) and event.deferred:
+                    await self.calls.within(left_s(run), self.store.remember(self.session, self.ttl_s))
+                yield event

@@ -18,6 +18,7 @@ from serve_app.core.types.answer import Answer, Failure
 from serve_app.core.types.outcome import Cached
 from serve_app.core.types.prompt import Message, Prompt, Sampling
 from serve_app.deployments.observing.metrics import CACHE, DECISIONS, Metric
+from serve_app.deployments.request import RequestInProgress
 from serve_app.deployments.router import Router
 from serve_app.errors import OverloadedError
 from tests.api.serving import listening, until
@@ -56,7 +57,7 @@ class Served:
         self.handles: dict[str, Any] = {name: Counting(answers[name], self.asked, name) for name in models}
         self.router = Router(AppConfig.model_validate(config), self.handles, self.handles["a"], {})
         self.measures: list[tuple[str, ...]] = []
-        self.router._instruments.record = self._record  # type: ignore[method-assign]
+        self.router.parts.instruments.record = self._record  # type: ignore[method-assign]
 
     def _record(self, metric: Metric, value: float, *labels: str) -> None:
         self.measures.append((metric.name, *labels))
@@ -66,8 +67,8 @@ class Served:
     ) -> DecisionRecord:
         chosen = CascadeOptions(**options)
         ask = await self.router.recall(Ask(model, prompt, chosen, caller=Caller(key)))
-        run = self.router.open(ask)
-        return self.router.close(ask, run, await outcome_of(self.router.events(run)))
+        request = self.router.open(ask)
+        return request.close(await outcome_of(request.events()))
 
     def cache_results(self) -> list[str]:
         return [labels[-1] for name, *labels in self.measures if name == CACHE.name]
@@ -205,23 +206,34 @@ async def test_a_kept_answer_needs_no_room_at_a_model() -> None:
     served = Served()
     await served.ask()
     other = Prompt((Message("user", "Else?"),))
-    runs = [served.router.open(Ask("plain", other)) for _ in range(64)]  # all slots
+    requests = [served.router.open(Ask("plain", other)) for _ in range(64)]  # all slots
     with pytest.raises(OverloadedError):
         await served.ask(other)
     assert (await served.ask()).cached is not None
-    for run in runs:
-        served.router.close(Ask("plain", QUESTION), run, None)
+    for request in requests:
+        request.close(None)
     assert (await served.ask(other)).cached is None
 
 
 async def test_only_requests_with_a_run_of_their_own_count_as_load(monkeypatch: pytest.MonkeyPatch) -> None:
     served = Served()
     seen: list[Any] = []
-    monkeypatch.setattr(served.router._demand, "arrived", seen.append)
-    monkeypatch.setattr(served.router._demand, "finished", lambda *reached: seen.append(reached))
+    monkeypatch.setattr(served.router.parts.demand, "arrived", seen.append)
+    monkeypatch.setattr(served.router.parts.demand, "finished", lambda *reached: seen.append(reached))
     for _ in range(2):
         await served.ask()
     assert seen == ["default", ("default", 2)]
+
+
+async def test_a_request_that_comes_as_its_answer_expires_has_room_for_its_run() -> None:
+    served = Served()
+    times = [0.0]  # of the cache's clock, one after another; the last one stays
+    served.router.parts.cache._kept["default"]._store._clock = lambda: times.pop(0) if times[1:] else times[0]
+    await served.ask()
+    times[:] = [59.0, 60.0]
+    request = served.router.open(Ask("default", QUESTION))
+    assert served.router.parts.protection.loads["a"].in_progress == 1
+    request.close(None)
 
 
 async def test_equal_requests_take_one_place_and_make_one_run() -> None:
@@ -233,7 +245,7 @@ async def test_equal_requests_take_one_place_and_make_one_run() -> None:
     records = await asyncio.gather(*tasks)
     assert sorted(served.asked) == ["a", "b", "t"]
     assert [record.cached for record in records] == [None, *[Cached(0.0, shared=True)] * 99]
-    assert served.router._protection.loads["a"].in_progress == 0
+    assert served.router.parts.protection.loads["a"].in_progress == 0
     assert sorted(served.cache_results()) == ["miss", *["shared"] * 99]
 
 
@@ -242,17 +254,17 @@ async def test_a_request_that_takes_another_s_place_takes_its_room_too() -> None
     served.handles["a"].gate = asyncio.Event()
     first = served.router.open(Ask("default", QUESTION))
     second = served.router.open(Ask("default", QUESTION))
-    load = served.router._protection.loads["a"]
+    load = served.router.parts.protection.loads["a"]
     assert load.in_progress == 1
-    served.router.close(Ask("default", QUESTION), first, None)
+    first.close(None)
     assert load.in_progress == 0
-    async with aclosing(served.router.events(second)) as events:
+    async with aclosing(second.events()) as events:
         task = asyncio.ensure_future(anext(events))
         await until(lambda: "a" in served.asked)
         assert load.in_progress == 1
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-    served.router.close(Ask("default", QUESTION), second, None)
+    second.close(None)
     assert load.in_progress == 0
 
 
@@ -325,18 +337,28 @@ async def test_equal_prompts_of_one_request_share_a_run(served: Served, http: ht
     assert body["usage"]["completion_tokens"] == 2 * (2 + 2 + 5) + 5
 
 
-async def test_if_the_first_client_leaves_the_next_one_is_answered(served: Served) -> None:
+async def test_if_the_first_client_leaves_the_next_one_is_answered(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[RequestInProgress] = []
+    open_request = served.router.open
+
+    def noted(ask: Ask) -> RequestInProgress:
+        opened.append(open_request(ask))
+        return opened[-1]
+
+    monkeypatch.setattr(served.router, "open", noted)
     gate = served.handles["t"].gate = asyncio.Event()
     path = "/v1/chat/completions"
     async with listening(served.router) as url, httpx.AsyncClient(base_url=url, trust_env=False) as client:
         first = asyncio.create_task(client.post(path, json=ASK))
         await until(lambda: "t" in served.asked)
         second = asyncio.create_task(client.post(path, json=ASK))
-        await until(lambda: len(served.router._cache._turns) == 2)
+        await until(lambda: len(opened) == 2)
         first.cancel()
         await until(lambda: served.asked.count("t") == 2)
         gate.set()
         body = (await second).json()
     assert body["choices"][0]["message"]["content"] == "It is Paris."
     assert "cached" not in body["cascade"]
-    assert not served.router._cache._turns
+    assert served.cache_results() == ["miss", "miss"]

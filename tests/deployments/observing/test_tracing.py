@@ -20,7 +20,7 @@ from serve_app.core.types.answer import Delta, Failure
 from serve_app.core.types.outcome import Cached, Outcome, Precheck
 from serve_app.core.types.policy import Tier
 from serve_app.core.types.prompt import Message, Prompt, Sampling
-from serve_app.deployments.observing.tracing import Tracing
+from serve_app.deployments.observing.tracing import RequestSpan, Tracing
 from tests.api.serving import HANG, Exact, Scripted
 from tests.deployments.collector import Collector, attributes, collecting
 
@@ -44,31 +44,30 @@ class Traced:
         engines = dict.fromkeys(self.models, "replay")
         self.tracing = Tracing(TracingConfig(endpoint=url, sample_ratio=sample_ratio), engines)
 
-    def follow(self, trace: dict[str, str], *, stream: bool = False) -> Run:
+    def follow(self, trace: dict[str, str], *, stream: bool = False) -> tuple[Run, RequestSpan]:
         sampling = Sampling(max_tokens=7)
         prompt = Prompt((Message("user", "The secret question"),), sampling=sampling, trace=trace)
         tiers = (Tier(("a", "b"), "exact", threshold=0.5), Tier(("t",)))
         run = Run(prompt, tiers, self.models, Exact(), stream=stream)
-        self.tracing.follow("default", run)
-        return run
+        return run, self.tracing.follow("default", run)
 
-    def close(self, run: Run, outcome: Outcome | None) -> None:
+    def close(self, run: Run, span: RequestSpan, outcome: Outcome | None) -> None:
         charges = charge(run, outcome, dict.fromkeys(self.models, ModelCost()))
         record = decision_record("default", run, outcome, charges)
-        self.tracing.ended(run, outcome, record)
+        span.end(run, outcome, record)
         self.tracing.flush()
 
     async def ask(self, trace: dict[str, str] | None = None) -> Outcome:
-        run = self.follow(trace or {})
+        run, span = self.follow(trace or {})
         outcome = await run_cascade(run)
-        self.close(run, outcome)
+        self.close(run, span, outcome)
         return outcome
 
 
 async def test_a_request_whose_decision_was_skipped(collector: Collector) -> None:
     traced = Traced(collector.url)
     outcome = await traced.ask()
-    traced.close(traced.follow({}), replace(outcome, skipped=Precheck("deferred", 25, 1.0)))
+    traced.close(*traced.follow({}), replace(outcome, skipped=Precheck("deferred", 25, 1.0)))
     skipped = [span for span in collector.spans() if "cascade.skipped" in attributes(span)]
     assert [attributes(span)["cascade.skipped"] for span in skipped] == ["deferred"]
 
@@ -76,8 +75,7 @@ async def test_a_request_whose_decision_was_skipped(collector: Collector) -> Non
 async def test_a_request_that_a_cache_answers(collector: Collector) -> None:
     traced = Traced(collector.url)
     made = await traced.ask()
-    run = traced.follow({})
-    traced.close(run, replace(made, cached=Cached(12.5)))
+    traced.close(*traced.follow({}), replace(made, cached=Cached(12.5)))
     cached = [span for span in collector.spans() if "cascade.cached_age_s" in attributes(span)]
     assert [attributes(span)["cascade.cached_age_s"] for span in cached] == [12.5]
     assert [attributes(span)["gen_ai.usage.output_tokens"] for span in cached] == [0]
@@ -179,7 +177,7 @@ async def test_failures(collector: Collector) -> None:
 async def test_a_stream_says_when_it_began(collector: Collector) -> None:
     traced = Traced(collector.url)
     traced.models["t"].pause_s = 0.001
-    run = traced.follow({}, stream=True)
+    run, span = traced.follow({}, stream=True)
     texts, outcome = [], None
     async with aclosing(cascade_events(run)) as events:
         async for event in events:
@@ -187,7 +185,7 @@ async def test_a_stream_says_when_it_began(collector: Collector) -> None:
                 texts.append(event.text)
             elif isinstance(event, Outcome):
                 outcome = event
-    traced.close(run, outcome)
+    traced.close(run, span, outcome)
     assert "".join(texts) == "It is Paris."
     span = collector.span("chat t")
     [event] = span.events
@@ -200,13 +198,13 @@ async def test_a_stream_says_when_it_began(collector: Collector) -> None:
 async def test_a_cancelled_request(collector: Collector, stream: bool) -> None:
     traced = Traced(collector.url)
     traced.models["t"].delay_s = HANG
-    run = traced.follow({}, stream=stream)
+    run, span = traced.follow({}, stream=stream)
     work = asyncio.create_task(run_cascade(run))
     await traced.models["t"].entered.wait()
     work.cancel()
     await asyncio.gather(work, return_exceptions=True)
     assert traced.models["t"].stopped == 1
-    traced.close(run, None)
+    traced.close(run, span, None)
     ended = {span.name: attributes(span).get("error.type") for span in collector.spans()}
     assert ended == {
         "chat default": "cancelled",

@@ -16,7 +16,6 @@ from serve_app.core.types.scores import Scores
 from serve_app.deployments.protecting.liveness import Health
 from serve_app.deployments.router import Router
 from serve_app.errors import RequestError
-from tests.deployments.replies import QUESTION
 
 BASE = {"engine": "vllm", "weights": "hf://org/base", "parameters": 1e9, "tool_call_parser": "hermes"}
 ADAPTER = {"engine": "vllm_lora", "base": "base", "weights": "hf://org/adapter"}
@@ -51,11 +50,11 @@ def of_adapters(config: AppConfig, deployment: Any) -> Router:
 async def test_a_request_goes_to_the_base_with_the_adapters_name() -> None:
     deployment = Adapted()
     router = of_adapters(adapters(), deployment)
-    run = router.open(Ask("default", Prompt((Message("user", "Hi"),)), CascadeOptions(force="defer")))
-    outcome = await run_cascade(run)
+    request = router.open(Ask("default", Prompt((Message("user", "Hi"),)), CascadeOptions(force="defer")))
+    outcome = await run_cascade(request.run)
     assert isinstance(outcome, Outcome)
     assert deployment.asked == [{}, {"adapter": "sql"}, {"adapter": "law"}]
-    record = router.close(Ask("default", QUESTION), run, outcome)
+    record = request.close(outcome)
     assert record.answered_by == "law"
     assert record.models.keys() == {"base", "sql", "law"}
     # 2 x parameters x tokens of each, at the base's size.
@@ -68,7 +67,7 @@ async def test_a_request_goes_to_the_base_with_the_adapters_name() -> None:
 
 def test_it_can_what_its_base_can() -> None:
     prompt = Prompt((Message("user", "Hi"),), tools=(Tool("f"),), sampling=Sampling(logprobs=True))
-    assert of_adapters(adapters(), Adapted()).open(Ask("sql", prompt)).prompt == prompt
+    assert of_adapters(adapters(), Adapted()).open(Ask("sql", prompt)).run.prompt == prompt
     with pytest.raises(RequestError, match="tools are not honoured by 'base', 'sql', 'law'"):
         of_adapters(adapters(tool_call_parser=None), Adapted()).open(Ask("default", prompt))
 
@@ -79,7 +78,7 @@ def test_it_can_what_its_base_can() -> None:
 def test_it_is_ready_when_its_base_is(running: int, waiting: list[str]) -> None:
     up = Health(1, "HEALTHY")
     seen = {"base": Health(running, "UPDATING"), "Scorer": up, "Router": up}
-    readiness = of_adapters(adapters(), Adapted())._readiness.of(seen)
+    readiness = of_adapters(adapters(), Adapted()).parts.readiness.of(seen)
     assert readiness.details["waiting_for"] == waiting
 
 

@@ -23,11 +23,11 @@ class TestOpen:
         assert (error.value.param, error.value.code) == ("model", "model_not_found")
 
     def test_a_single_model_is_asked_alone(self) -> None:
-        run = opened(routed(), "b")
+        run = opened(routed(), "b").run
         assert [tier.models for tier in run.tiers] == [("b",)]
 
     def test_its_time_counts_from_its_arrival(self) -> None:
-        assert routed().open(Ask("default", QUESTION, arrived=12.5)).started == 12.5
+        assert routed().open(Ask("default", QUESTION, arrived=12.5)).run.started == 12.5
 
     @pytest.mark.parametrize(
         ("model", "threshold", "expected"),
@@ -39,7 +39,7 @@ class TestOpen:
         assert thresholds(opened(router, model)) == [0.5, 0.25][: len(expected)]
 
     def test_a_request_may_bring_its_own_signal(self) -> None:
-        run = opened(routed(), "three", signal="chrf")
+        run = opened(routed(), "three", signal="chrf").run
         assert [tier.signal for tier in run.tiers] == ["chrf", "chrf", None]
 
     @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ class TestOpen:
         router = router_of(models, CASCADES | {"mixed": mixed})
         tools = Prompt(QUESTION.messages, tools=(Tool("f"),))
         for model in ("default", "a"):
-            assert router.open(Ask(model, tools)).prompt == tools
+            assert router.open(Ask(model, tools)).run.prompt == tools
         for model in ("mixed", "old"):
             with pytest.raises(RequestError, match=r"^tools: tools are not honoured by 'old', which would be asked\.$"):
                 router.open(Ask(model, tools))
@@ -82,8 +82,8 @@ class TestOpen:
 class TestBudgets:
     async def test_a_request_brings_its_own(self) -> None:
         router = routed()
-        assert opened(router).budget is None
-        assert opened(router, max_flops=1e9, max_latency_s=2).budget == Budget(None, 1e9, 2.0)
+        assert opened(router).run.budget is None
+        assert opened(router, max_flops=1e9, max_latency_s=2).run.budget == Budget(None, 1e9, 2.0)
         await closed(router)  # from now on it knows how long answers are
         # 6.4e10 are expected of the members, 4.8e10 are spent, and 3e10 more are expected of the target.
         record = await closed(router, max_flops=7e10)
@@ -96,7 +96,7 @@ class TestBudgets:
 
     async def test_a_single_model_may_have_a_time_limit(self) -> None:
         router = routed()
-        assert opened(router, "a", max_latency_s=9).budget == Budget(seconds=9.0)
+        assert opened(router, "a", max_latency_s=9).run.budget == Budget(seconds=9.0)
         assert (await closed(router, "a", max_latency_s=9)).answered_by == "a"
         with pytest.raises(RequestError, match=r"^cascade\.max_flops: 'a' is a single model"):
             opened(router, "a", max_latency_s=9, max_flops=1e30)
@@ -123,8 +123,8 @@ class TestWillingnessToPay:
     def test_the_thresholds_are_those_that_it_pays_for(self, worth: float, threshold: float) -> None:
         """At 20 dollars 1 + 20 x .4 is more than 5 + 20 x .1."""
         router = calibrated(EXCHANGE)
-        assert opened(router).tiers[0].threshold == 0.5
-        assert opened(router, willingness_to_pay_usd=worth).tiers[0].threshold == threshold
+        assert opened(router).run.tiers[0].threshold == 0.5
+        assert opened(router, willingness_to_pay_usd=worth).run.tiers[0].threshold == threshold
 
     async def test_the_record_has_the_threshold_and_no_calibration(self) -> None:
         record = await closed(calibrated(EXCHANGE), willingness_to_pay_usd=20.0)
@@ -146,8 +146,8 @@ class TestWillingnessToPay:
 
     def test_points_that_do_not_fit_the_cascade_are_refused(self) -> None:
         router = calibrated([{"thresholds": [0.1, 0.2], "usd": 1.0, "quality": 0.6}])
-        assert router._policies.refused is not None
-        message = router._policies.refused["message"]
+        assert router.parts.policies.refused is not None
+        message = router.parts.policies.refused["message"]
         assert message == "user_config.calibrations.default.exchange[0].thresholds: needs 1, got 2."
 
 
@@ -159,5 +159,5 @@ class TestKeysWithABudget:
 
     def test_what_has_prices_is_not(self) -> None:
         priced = {name: model | {"input_usd": 1} for name, model in MODELS.items()}
-        run = router_of(priced, CASCADES).open(Ask("default", QUESTION, caller=Caller("alice", budgeted=True)))
-        assert run.caller == "alice"
+        request = router_of(priced, CASCADES).open(Ask("default", QUESTION, caller=Caller("alice", budgeted=True)))
+        assert request.run.caller == "alice"

@@ -81,12 +81,12 @@ async def test_clients_ask_for_models_not_for_samples() -> None:
 
 async def test_three_samples_take_three_places_at_their_model() -> None:
     router = routed(Replica(), Replica())
-    run = router.open(Ask("default", Prompt(HI)))
+    request = router.open(Ask("default", Prompt(HI)))
     router.open(Ask("q", Prompt(HI)))
     # Four slots, and nobody may wait.
     with pytest.raises(OverloadedError, match="has 4 requests"):
         router.open(Ask("q", Prompt(HI)))
-    router.close(Ask("default", Prompt(HI)), run, None)
+    request.close(None)
     for _ in range(3):
         router.open(Ask("q", Prompt(HI)))
     with pytest.raises(OverloadedError):
@@ -97,8 +97,8 @@ async def test_failures_of_all_samples_count_for_the_one_model() -> None:
     q = Replica(Failure("unavailable", "Gone."))
     router = routed(q, Replica())
     await served(router, Sampling())
-    assert router._protection.breakers["q"].failures == 3
-    assert set(router._protection.breakers) == {"q", "t", "Scorer", "Router"}
+    assert router.parts.protection.breakers["q"].failures == 3
+    assert set(router.parts.protection.breakers) == {"q", "t", "Scorer", "Router"}
 
 
 @pytest.mark.parametrize(("samples", "kept"), [(SAMPLES, False), ({"model": "q", "samples": 1}, True)])
@@ -109,7 +109,7 @@ async def test_what_was_drawn_at_random_is_not_kept(samples: dict[str, Any], kep
     router = router_of({"q": api, "t": MODELS["t"], "u": MODELS["t"]}, {"default": cascade})
     greedy = Prompt(HI, sampling=Sampling(temperature=0.0))
     ask = Ask("default", greedy)
-    assert (router._cache.key(ask, router.open(ask), None) is not None) == kept
+    assert (router.parts.cache.key(ask, router.open(ask).run, None) is not None) == kept
 
 
 async def test_what_the_model_cannot_do_is_refused_by_its_name() -> None:

@@ -93,22 +93,22 @@ class TestSkip:
 
     async def test_skipped_requests_teach_no_speculation_and_have_no_calibration(self, tmp_path: Path) -> None:
         router = await self.routed(tmp_path / "skip.npz", self.Scorer(), speculate={"percentile": 50})
-        router._policies.calibrations = {"default": "c1"}
+        router.parts.policies.calibrations = {"default": "c1"}
         records = [await self.ask(router, past.HARD) for _ in range(21)]
         assert {record.calibration for record in records} == {None}
-        run = opened(router)
+        run = opened(router).run
         assert run.speculation is not None
         assert run.speculation.delay_s(0, QUESTION) is None
         assert (await self.ask(router, past.ODD)).calibration == "c1"
 
     async def test_a_cached_answer_that_was_skipped_to_has_no_calibration(self, tmp_path: Path) -> None:
         router = await self.routed(tmp_path / "skip.npz", self.Scorer(), cache={})
-        router._policies.calibrations = {"default": "c1"}
+        router.parts.policies.calibrations = {"default": "c1"}
         ask = Ask("default", Prompt((Message("user", past.HARD),), sampling=Sampling(temperature=0)))
         records = []
         for _ in range(2):
-            run = router.open(ask)
-            records.append(router.close(ask, run, await outcome_of(router.events(run))))
+            request = router.open(ask)
+            records.append(request.close(await outcome_of(request.events())))
         assert [record.cached is not None for record in records] == [False, True]
         assert [record.reason for record in records] == ["skipped", "skipped"]
         assert [record.calibration for record in records] == [None, None]
@@ -119,15 +119,15 @@ class TestSkip:
     ) -> None:
         router = await self.routed(tmp_path / "skip.npz", self.Scorer())
         gated = self.Gated(PARIS)
-        router._protection._models[answering]._model = gated
-        run = router.open(Ask("default", Prompt((Message("user", text),))))
-        assert [router._protection.loads[name].in_progress for name in ("a", "b")] == [1, 1]
-        task = asyncio.create_task(run_cascade(run))
+        router.parts.protection._models[answering]._model = gated
+        request = router.open(Ask("default", Prompt((Message("user", text),))))
+        assert [router.parts.protection.loads[name].in_progress for name in ("a", "b")] == [1, 1]
+        task = asyncio.create_task(run_cascade(request.run))
         await gated.asked.wait()
-        assert [router._protection.loads[name].in_progress for name in [*idle, answering]] == [*[0] * len(idle), 1]
+        assert [router.parts.protection.loads[name].in_progress for name in [*idle, answering]] == [*[0] * len(idle), 1]
         gated.gate.set()
-        router.close(Ask("default", QUESTION), run, await task)
-        assert {load.in_progress for load in router._protection.loads.values()} == {0}
+        request.close(await task)
+        assert {load.in_progress for load in router.parts.protection.loads.values()} == {0}
 
     async def test_a_scorer_that_hangs_is_not_waited_for(self, tmp_path: Path) -> None:
         class Hanging(TestSkip.Scorer):
@@ -142,15 +142,15 @@ class TestSkip:
         record = await self.ask(router, past.HARD)
         assert (record.answered_by, record.skipped) == ("a", None)
         # The scorer is not left out of comparisons for it, but no more prompts are embedded after failures in a row.
-        assert router._protection.breakers["Scorer"].failures == 0
+        assert router.parts.protection.breakers["Scorer"].failures == 0
         for _ in range(20):
             await self.ask(router, past.HARD)
-        assert router._embedder._prompts.left_s is not None
+        assert router.parts.embedder._prompts.left_s is not None
 
     async def test_an_answer_that_was_skipped_to_is_not_that_of_a_request_that_declines(self, tmp_path: Path) -> None:
         router = await self.routed(tmp_path / "skip.npz", self.Scorer(), cache={})
         greedy = Prompt((Message("user", past.HARD),), sampling=Sampling(temperature=0))
         asks = [Ask("default", greedy, CascadeOptions(skip=skip)) for skip in (True, False)]
-        keys = [router._cache.key(ask, router.open(ask), None) for ask in asks]
+        keys = [router.parts.cache.key(ask, router.open(ask).run, None) for ask in asks]
         assert len(set(keys)) == 2
         assert None not in keys

@@ -62,14 +62,13 @@ async def offer(router: Router, rps: float, seconds: float) -> Seen:
 
     async def ask(number: int) -> None:
         started = time()
-        request = Ask("default", Prompt((Message("user", str(number)),)))
         try:
-            run = router.open(request)
+            request = router.open(Ask("default", Prompt((Message("user", str(number)),))))
         except OverloadedError as error:
             seen.refused.append(error)
             return
-        outcome = await run_cascade(run)
-        router.close(request, run, outcome)
+        outcome = await run_cascade(request.run)
+        request.close(outcome)
         kind = "ok" if isinstance(outcome.answer, Generation) else outcome.answer.kind
         seen.statuses.add(kind)
         if kind == "ok":

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from serve_app.deployments import router as router_module
+from serve_app.deployments import wiring
 from serve_app.deployments.protecting.liveness import Health
 from tests.deployments.replies import MODELS, REPLAY, routed
 from tests.deployments.unasked import router_of
@@ -25,7 +25,7 @@ class TestReadiness:
     )
     def test_a_tier_waits_for_its_models_and_its_scorer(self, down: set[str], waiting: list[str]) -> None:
         seen = {name: Health(0, "UPDATING") if name in down else self.UP for name in (*MODELS, "Scorer", "Router")}
-        readiness = routed()._readiness.of(seen)
+        readiness = routed().parts.readiness.of(seen)
         assert readiness.details["waiting_for"] == [f"cascades.{tier}" for tier in waiting]
         assert readiness.ready == (not waiting)
         assert readiness.details["thresholds"] == {"default": [0.5], "three": [0.5, 0.25]}
@@ -37,7 +37,7 @@ class TestReadiness:
             return seen
 
         seen: dict[str, Health] | None = None
-        monkeypatch.setattr(router_module, "_look", look)
+        monkeypatch.setattr(wiring, "_look", look)
         monkeypatch.setattr("serve_app.deployments.protecting.readiness.STATUS_AGE_S", -1.0)
         router = router_of({"t": REPLAY}, {"default": {"tiers": [{"models": ["t"]}]}})
         first = await router.readiness()
@@ -58,9 +58,9 @@ class TestReadiness:
 
         looks: list[bool] = []
         answers = threading.Event()
-        monkeypatch.setattr(router_module, "_look", look)
+        monkeypatch.setattr(wiring, "_look", look)
         router = router_of({"t": REPLAY}, {"default": {"tiers": [{"models": ["t"]}]}})
-        asking = [router.readiness(), router.readiness(), router._live.snapshot(), router._live.snapshot()]
+        asking = [router.readiness(), router.readiness(), router.parts.live.snapshot(), router.parts.live.snapshot()]
         tasks = [asyncio.create_task(each) for each in asking]
         await asyncio.sleep(0)
         await asyncio.sleep(0)
@@ -70,7 +70,7 @@ class TestReadiness:
         assert snapshots[0] is snapshots[1]
 
     async def test_a_router_that_drains_is_not_ready(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(router_module, "_look", lambda: {"t": self.UP})
+        monkeypatch.setattr(wiring, "_look", lambda: {"t": self.UP})
         router = router_of({"t": REPLAY}, {"default": {"tiers": [{"models": ["t"]}]}})
         ready = await router.readiness()
         assert (ready.ready, ready.details["draining"]) == (True, False)

@@ -84,7 +84,7 @@ async def test_a_calibration_is_not_said_to_be_about_what_a_stand_in_decided() -
     router = routed(LONG)
     calibrated = {"id": "c1", "thresholds": [0.9]}
     router.reconfigure({"thresholds": {"default": [0.9]}, "calibrations": {"default": calibrated}})
-    assert router._policies.refused is None
+    assert router.parts.policies.refused is None
     record = await asked(router)
     assert (record.reason, record.calibration) == ("lexical_agreement", None)
     deferring = routed(LONG, "defer")
@@ -104,5 +104,5 @@ async def test_a_request_with_a_policy_of_its_own_is_deferred(own: dict[str, Any
 
 def test_the_router_is_ready_without_its_scorer() -> None:
     running = {name: Health(1, "HEALTHY") for name in ("a", "b", "t")}
-    assert routed(LONG)._readiness.of(running).ready
-    assert not routed(LONG, "defer")._readiness.of(running).ready
+    assert routed(LONG).parts.readiness.of(running).ready
+    assert not routed(LONG, "defer").parts.readiness.of(running).ready

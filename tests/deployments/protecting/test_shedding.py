@@ -12,12 +12,12 @@ from serve_app.config import AppConfig
 from serve_app.core.record import DecisionRecord
 from serve_app.core.record_json import from_json, to_json
 from serve_app.core.running.cascade import outcome_of, run_cascade
-from serve_app.core.running.run import Run
 from serve_app.core.types.answer import Answer
 from serve_app.core.types.outcome import Shed
 from serve_app.core.types.prompt import Prompt, Sampling
 from serve_app.deployments.observing.metrics import SHED, SHEDDING, Metric
 from serve_app.deployments.protecting.load import Place
+from serve_app.deployments.request import RequestInProgress
 from serve_app.deployments.router import Router
 from serve_app.errors import RequestError
 from tests.deployments.replies import LONG, MEMBERS, PARIS, QUESTION, ROME, Deployment
@@ -43,10 +43,10 @@ class Served:
         if user_config is not None:
             self.router.reconfigure(user_config)
         self.now = 0.0
-        for state in self.router._shedding._states.values():
+        for state in self.router.parts.shedding._states.values():
             state._clock = lambda: self.now
         self.measures: list[tuple[Any, ...]] = []
-        self.router._instruments.record = self._record  # type: ignore[method-assign]
+        self.router.parts.instruments.record = self._record  # type: ignore[method-assign]
 
     def _record(self, metric: Metric, value: float, *labels: str) -> None:
         self.measures.append((metric.name, value, *labels))
@@ -55,15 +55,15 @@ class Served:
         return [measure[1:] for measure in self.measures if measure[0] == metric.name]
 
     def wait_for_target(self, requests: int = 4) -> list[Place]:
-        return [self.router._protection.loads["t"].take() for _ in range(requests)]
+        return [self.router.parts.protection.loads["t"].take() for _ in range(requests)]
 
-    def open(self, prompt: Prompt = QUESTION, **options: Any) -> Run:
+    def open(self, prompt: Prompt = QUESTION, **options: Any) -> RequestInProgress:
         return self.router.open(Ask("default", prompt, CascadeOptions(**options)))
 
     async def ask(self, prompt: Prompt = QUESTION, **options: Any) -> DecisionRecord:
         asked = await self.router.recall(Ask("default", prompt, CascadeOptions(**options)))
-        run = self.router.open(asked)
-        return self.router.close(asked, run, await outcome_of(self.router.events(run)))
+        request = self.router.open(asked)
+        return request.close(await outcome_of(request.events()))
 
 
 class Prechecked:
@@ -118,19 +118,19 @@ async def test_it_begins_with_half_of_the_queue_and_ends_once_that_was_empty_for
 async def test_it_ends_though_nobody_asked_for_a_while() -> None:
     served = Served({"by": "members"})
     places = served.wait_for_target()
-    run = served.open()
+    request = served.open()
     for place in places:
         place.release()
-    served.router.close(Ask("default", QUESTION), run, await run_cascade(run))
+    request.close(await run_cascade(request.run))
     served.now = 3600.0
-    assert served.open().shed is None
+    assert served.open().run.shed is None
 
 
 async def test_without_lower_thresholds_nothing_is_shed() -> None:
     served = Served({}, user_config={"calibrations": {"default": {"id": "c1", "thresholds": [0.5]}}})
     served.wait_for_target()
     assert (await served.ask()).shed is None
-    assert list(served.router._shedding.states()) == [("default", False, 0.5)]
+    assert list(served.router.parts.shedding.states()) == [("default", False, 0.5)]
 
 
 async def test_thresholds_that_are_no_lower_shed_nothing() -> None:
@@ -145,10 +145,10 @@ async def test_thresholds_that_are_no_lower_shed_nothing() -> None:
 async def test_the_configs_own_hold_until_a_calibration_brings_some() -> None:
     served = Served({"thresholds": [0.1]})
     served.wait_for_target()
-    run = served.open()
+    run = served.open().run
     assert (run.tiers[0].threshold, run.shed) == (0.1, Shed("thresholds", 0.5))
     served.router.reconfigure(calibrated())
-    run = served.open()
+    run = served.open().run
     assert (run.tiers[0].threshold, run.shed) == (0.0, Shed("thresholds", 0.5, "c1"))
 
 
@@ -165,8 +165,8 @@ async def test_the_configs_own_hold_until_a_calibration_brings_some() -> None:
 def test_thresholds_that_would_defer_more_are_refused(shed: list[float], message: str) -> None:
     note = CALIBRATED | {"shed": {"thresholds": shed}}
     served = Served({}, user_config={"calibrations": {"default": note}})
-    assert served.router._policies.refused is not None
-    assert str(served.router._policies.refused["message"]).startswith(message)
+    assert served.router.parts.policies.refused is not None
+    assert str(served.router.parts.policies.refused["message"]).startswith(message)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_thresholds_that_would_defer_more_are_refused(shed: list[float], message
 def test_a_request_that_says_how_it_is_decided_is_decided_so(own: dict[str, Any]) -> None:
     served = Served({"by": "members"})
     served.wait_for_target()
-    assert served.open(**own).shed is None
+    assert served.open(**own).run.shed is None
 
 
 async def test_a_conversation_that_stays_with_the_target_does_so() -> None:
@@ -213,18 +213,18 @@ async def test_a_budget_holds_as_well() -> None:
 
 async def test_nothing_is_asked_ahead_of_a_decision_under_pressure() -> None:
     served = Served({"by": "members"}, speculate="always")
-    assert served.open().speculation is not None
+    assert served.open().run.speculation is not None
     served.wait_for_target()
-    assert served.open().speculation is None
+    assert served.open().run.speculation is None
 
 
 async def test_no_past_requests_send_one_to_the_target_under_pressure() -> None:
     served = Served({"by": "members"})
     prechecks: Any = Prechecked()
-    served.router._builder = replace(served.router._builder, prechecks=prechecks)
-    assert served.open().prechecker is not None
+    served.router.parts.builder = replace(served.router.parts.builder, prechecks=prechecks)
+    assert served.open().run.prechecker is not None
     served.wait_for_target()
-    assert served.open().prechecker is None
+    assert served.open().run.prechecker is None
 
 
 @pytest.mark.parametrize(("opt_out", "shed"), [(True, None), (False, Shed("members", 0.5))])
@@ -232,12 +232,12 @@ def test_a_request_opts_out_where_the_operator_lets_it(opt_out: bool, shed: Shed
     served = Served({"by": "members", "opt_out": opt_out})
     served.wait_for_target()
     if opt_out:
-        assert served.open(shed=False).shed is None
+        assert served.open(shed=False).run.shed is None
     else:
         with pytest.raises(RequestError, match=r"^cascade\.shed: requests cannot opt out of it at 'default'") as caught:
             served.open(shed=False)
         assert caught.value.param == "cascade.shed"
-    assert served.open().shed == Shed("members", 0.5)
+    assert served.open().run.shed == Shed("members", 0.5)
 
 
 async def test_where_nothing_is_shed_opting_out_changes_nothing() -> None:
@@ -262,13 +262,13 @@ class TestWithACache:
     async def test_equal_requests_at_the_same_time_share_a_run_if_all_are_shed_or_none(self) -> None:
         served = Served({"by": "members"}, cache={})
         places = served.wait_for_target()
-        runs = [served.open(GREEDY), served.open(GREEDY)]
+        requests = [served.open(GREEDY), served.open(GREEDY)]
         for place in places:
             place.release()
-        assert served.open(GREEDY).shed is not None
+        assert served.open(GREEDY).run.shed is not None
         served.now = 20.0
-        runs.append(served.open(GREEDY))
-        outcomes = await asyncio.gather(*(outcome_of(served.router.events(run)) for run in runs))
+        requests.append(served.open(GREEDY))
+        outcomes = await asyncio.gather(*(outcome_of(request.events()) for request in requests))
         assert [outcome.answered_by for outcome in outcomes] == ["a", "a", "t"]
         assert [outcome.cached is not None for outcome in outcomes] == [False, True, False]
 
@@ -285,11 +285,11 @@ async def test_gauges_and_live_view_say_so() -> None:
     served = Served({"by": "members"})
     await served.router.check_health()
     served.wait_for_target(6)
-    assert served.open().shed == Shed("members", 1.0)
+    assert served.open().run.shed == Shed("members", 1.0)
     await served.router.check_health()
     assert served.measured(SHEDDING) == [(0, "default"), (1, "default")]
-    cascade = served.router._live._cascade("default", 0.0)
+    cascade = served.router.parts.live._cascade("default", 0.0)
     assert cascade["shed"] == {"by": "members", "active": True, "pressure": 1.0}
     assert (await served.router.readiness()).details["shedding"] == ["default"]
     await served.ask()
-    assert served.router._live._recent[-1].record.shed is not None
+    assert served.router.parts.live._recent[-1].record.shed is not None

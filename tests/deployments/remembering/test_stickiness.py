@@ -85,7 +85,7 @@ async def test_a_single_model_has_no_use_for_a_session() -> None:
 async def test_a_request_that_was_cut_short_is_not_remembered() -> None:
     router, second = routed()
     ask = await router.recall(Ask("sticky", QUESTION, CascadeOptions(session="s1")))
-    router.close(ask, router.open(ask), None)
+    router.open(ask).close(None)
     second.answer = PARIS
     assert (await asked(router, "s1")).reason == "agreement"
 
@@ -94,7 +94,7 @@ async def test_a_conversation_is_remembered_before_its_answer_is_given() -> None
     """Its next request may reach another router as soon as the client has the answer."""
     router, second = routed()
     ask = await router.recall(Ask("sticky", QUESTION, CascadeOptions(session="s1")))
-    async with aclosing(router.events(router.open(ask))) as events:
+    async with aclosing(router.open(ask).events()) as events:
         while not isinstance(await anext(events), Outcome):
             pass
         second.answer = PARIS
@@ -139,7 +139,7 @@ class TestTimeLimit:
     def test_an_answer_waits_for_the_store_no_longer_and_is_remembered_then(self) -> None:
         async def answered_at() -> tuple[str, int, list[str]]:
             store, (router, _) = SlowStore(60, 60), routed()
-            router._stickiness = Stickiness(config(), store)
+            router.parts.stickiness = Stickiness(config(), store)
             record = await asked(router, "s1", max_latency_s=40)
             loop = asyncio.get_running_loop()
             at = round(loop.time())

@@ -165,14 +165,14 @@ class TestAway:
             await created(away.first)
         # It may have kept what it was given, and forgets it if it is back.
         assert sorted(away.store.calls) == ["delete_response"] * 3 + ["put_response"] * 3
-        assert away.routers[0]._protection.left_out() == ["StateStore"]
+        assert away.routers[0].parts.protection.left_out() == ["StateStore"]
 
     async def test_sessions_are_shared_while_responses_are_too_slow(self, pair: Pair) -> None:
         """The conversations of one client may be huge."""
         pair.store.hanging = {"put_response"}
         for _ in range(3):
             await created(pair.first)
-        assert pair.routers[0]._protection.left_out() == ["StateStore"]
+        assert pair.routers[0].parts.protection.left_out() == ["StateStore"]
         assert await pair.reason(pair.first) == "disagreement"
         pair.agree()
         assert await pair.reason(pair.first) == "session"

@@ -29,24 +29,26 @@ class Clock:
 def watched() -> tuple[Router, Clock]:
     router, _ = built(configured())
     clock = Clock()
-    router._live = Live(router._policies, router._protection, router._readiness, router._shedding, clock)
+    router.parts.live = Live(
+        router.parts.policies, router.parts.protection, router.parts.readiness, router.parts.shedding, clock
+    )
     return router, clock
 
 
 async def asked(router: Router, question: str, failure: Failure | None = None, **options: Any) -> Outcome:
     given = CascadeOptions(include_answers=True, **options)
     ask = Ask("default", Prompt((Message("user", question),)), given)
-    run = router.open(ask)
-    outcome = await run_cascade(run)
+    request = router.open(ask)
+    outcome = await run_cascade(request.run)
     if failure is not None:
         outcome = replace(outcome, answer=failure)
-    router.close(ask, run, outcome)
+    request.close(outcome)
     return outcome
 
 
 async def figures(router: Router, clock: Clock) -> Any:
     clock.now += 1
-    return (await router._live.snapshot())["cascades"][0]  # type: ignore[index]
+    return (await router.parts.live.snapshot())["cascades"][0]  # type: ignore[index]
 
 
 async def test_requests_are_counted_by_second_and_forgotten_after_five_minutes(watched: tuple[Router, Clock]) -> None:
@@ -85,7 +87,7 @@ async def test_a_calibrated_cascade_is_shown_in_the_bins_of_its_calibration(watc
     router, clock = watched
     agreements = {"low": 0.0, "high": 2.0, "counts": [7, 2, 1, 0]}
     note = {"id": "c-1", "thresholds": [0.7], "agreements": agreements}
-    router._policies.change({"calibrations": {"default": note}})
+    router.parts.policies.change({"calibrations": {"default": note}})
     for question in ("capital of France", "minutes", "minutes"):
         await asked(router, question)
     cascade = await figures(router, clock)
@@ -98,12 +100,12 @@ async def test_decisions_are_listed_without_a_text(watched: tuple[Router, Clock]
     await asked(router, "minutes")
     await asked(router, "capital of France")
     clock.now += 1
-    snapshot: Any = await router._live.snapshot()
+    snapshot: Any = await router.parts.live.snapshot()
     recent = [(each["answered_by"], each["deferred"], each["agreement"]) for each in snapshot["recent"]]
     assert recent == [("small-a", False, 1.0), ("large-t", True, 0.5)]
     assert "Paris" not in str(snapshot)
     assert "minutes" not in str(snapshot)
-    kept = list(router._live._recent)
+    kept = list(router.parts.live._recent)
     assert all(tier.answers is None for decided in kept for tier in decided.record.tiers)
     assert [decided.texts for decided in kept] == [None, None]
 
@@ -111,20 +113,20 @@ async def test_decisions_are_listed_without_a_text(watched: tuple[Router, Clock]
 async def test_models_have_their_replicas_and_requests_in_progress(watched: tuple[Router, Clock]) -> None:
     router, _ = watched
     ask = Ask("default", Prompt((Message("user", "minutes"),)))
-    run = router.open(ask)
-    snapshot: Any = await router._live.snapshot()
+    request = router.open(ask)
+    snapshot: Any = await router.parts.live.snapshot()
     first = {"name": "small-a", "replicas": 1, "in_progress": 1, "slots": 64, "left_out": False}
     assert snapshot["models"][0] == first
-    router.close(ask, run, None)
+    request.close(None)
 
 
 async def test_who_asks_within_a_second_shares_a_snapshot(watched: tuple[Router, Clock]) -> None:
     router, clock = watched
-    first = await router._live.snapshot()
+    first = await router.parts.live.snapshot()
     clock.now += 0.5
-    assert await router._live.snapshot() is first
+    assert await router.parts.live.snapshot() is first
     clock.now += 0.5
-    assert await router._live.snapshot() is not first
+    assert await router.parts.live.snapshot() is not first
 
 
 async def test_thresholds_and_the_expected_rate_are_those_in_force(watched: tuple[Router, Clock]) -> None:
@@ -143,7 +145,7 @@ async def test_texts_are_shown_if_the_operator_allows_it() -> None:
     router, _ = built(configured(page_texts=True))
     await asked(router, "capital of France " + 600 * "x")
     await asked(router, "minutes", Failure("unavailable", "Away."))
-    snapshot: Any = await router._live.snapshot()
+    snapshot: Any = await router.parts.live.snapshot()
     failed, answered = [each["texts"] for each in snapshot["recent"]]
     assert (snapshot["texts"], len(snapshot["replica"])) == (True, 6)
     assert answered == {"prompt": "capital of France " + 182 * "x" + " …", "answer": "The capital is Paris."}
