@@ -94,7 +94,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
         sending.result()
         problems = left_behind(raylets, backend) + grown(before, usages())
         if not raylets.heals(HEALS_S):
-            problems.append(f"a member that was killed at the end did not come back within {HEALS_S:.0f} s")
+            problems.append(f"a member could not be killed at the end, or did not come back within {HEALS_S:.0f} s")
         problems += complaints(load.sent, decisions(raylets.logs), windows)
         if options.report:
             seen = report_json(load.sent, windows, seed=options.seed, rate=options.rate, problems=problems)
