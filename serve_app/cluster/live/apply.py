@@ -92,32 +92,37 @@ def apply(cluster: Cluster, objects: Sequence[Manifest], *, force: bool, say: Ca
 def _create_namespaces(
     cluster: Cluster, objects: Sequence[Manifest], force: bool, say: Callable[[str], None]
 ) -> list[Ref]:
-    """Create the missing namespaces that manifests define. Raises `ClusterError` for one that none defines."""
+    """Create the missing namespaces that manifests define.
+
+    Raises `ClusterError` for one that none defines, or that is being deleted.
+    """
     defined = {body["metadata"]["name"]: body for body in objects if body["kind"] == "Namespace"}
     created = []
     for name in sorted({body["metadata"].get("namespace") for body in objects} - {None}):
         ref = Ref("v1", "Namespace", name)
-        if name in defined:
-            if cluster.get(ref) is None:
-                cluster.apply(defined[name], dry_run=True, force=force)
-                cluster.apply(defined[name], dry_run=False, force=force)
-                created.append(ref)
-                say(f"{ref} created")
-        elif not _may_exist(cluster, ref):
+        live = cluster.get(ref) if name in defined else _readable(cluster, ref)
+        if live and live["metadata"].get("deletionTimestamp"):
+            raise ClusterError(f"Namespace {name!r} is being deleted. Wait until it is gone, then apply again.")
+        if live is None and name not in defined:
             raise ClusterError(
                 f"Namespace {name!r} does not exist, and none of the manifests defines it. "
                 f"Create it (kubectl create namespace {name}), or choose another with --namespace."
             )
+        if live is None:
+            cluster.apply(defined[name], dry_run=True, force=force)
+            cluster.apply(defined[name], dry_run=False, force=force)
+            created.append(ref)
+            say(f"{ref} created")
     return created
 
 
-def _may_exist(cluster: Cluster, namespace: Ref) -> bool:
-    """Return whether a namespace exists, or may not be read: usual for accounts that are limited to one namespace."""
+def _readable(cluster: Cluster, namespace: Ref) -> Manifest | None:
+    """Return a namespace, or one without fields if it may not be read: usual for accounts that are limited to it."""
     try:
-        return cluster.get(namespace) is not None
+        return cluster.get(namespace)
     except RefusedError as error:
         if error.status == 403:
-            return True
+            return {"metadata": {}}
         raise
 
 

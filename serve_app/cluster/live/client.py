@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from serve_app.cluster.live.discovery import TIMEOUT_S, Discovery
-from serve_app.cluster.live.errors import Operation, RefusedError, UnreachableError, refusal
+from serve_app.cluster.live.errors import Operation, RefusedError, UnknownKindError, UnreachableError, refusal
 from serve_app.cluster.manifests import Fields, Manifest, Ref, ref_of
 from serve_app.errors import ClusterError
 
@@ -23,7 +23,10 @@ FIELD_MANAGER = "semantic-cascade"
 TRANSIENT = (429, 500, 502, 503, 504)
 PAUSES_S = (0.25, 0.5, 1.0)
 """Pauses between attempts. All our requests may be repeated: reads, server-side applies, deletes of one uid."""
-OPERATORS = {"ray.io": "Install the KubeRay operator, with its custom resources, first."}
+OPERATORS = {
+    "ray.io": "Install the KubeRay operator, with its custom resources, first.",
+    "monitoring.coreos.com": "Install the Prometheus operator first, or render with monitoring: false.",
+}
 
 
 class Cluster:
@@ -114,7 +117,10 @@ class Cluster:
         return data.decode(errors="replace").splitlines()
 
     def await_change(self, ref: Ref, version: str, timeout_s: float) -> None:
-        """Return when the object has changed after `version`, after `timeout_s`, or when the watch breaks."""
+        """Return when the object has changed after `version`, after `timeout_s`, or when the watch breaks.
+
+        Also after `timeout_s` if the account may not watch.
+        """
         from kubernetes.client import ApiException
         from urllib3.exceptions import HTTPError
 
@@ -132,20 +138,23 @@ class Cluster:
                 next(response.stream(1024), None)
             finally:
                 response.close()
-        except (HTTPError, OSError, ApiException):
+        except ApiException as error:
+            if error.status == 403:
+                time.sleep(timeout_s)
+        except (HTTPError, OSError):
             return
 
     def _inside(self, ref: Ref) -> str:
         return ref.namespace or self.namespace
 
     def _resource(self, api_version: str, kind: str) -> "Resource":
-        """Return where a kind is served. Raises `ClusterError` if the server does not have it."""
+        """Return where a kind is served. Raises `UnknownKindError` if the server does not have it."""
         resource = self._attempt(
             Operation("discover", api_version), lambda: self._client.resources.get(api_version, kind)
         )
         if resource is None:
             hint = OPERATORS.get(api_version.split("/")[0], "Install what defines it first.")
-            raise ClusterError(f"The cluster does not know {kind} ({api_version}). {hint}")
+            raise UnknownKindError(f"The cluster does not know {kind} ({api_version}). {hint}")
         return resource
 
     def _send(self, operation: Operation, verb: Callable[..., Any], *, strict: bool = False, **options: Any) -> Fields:

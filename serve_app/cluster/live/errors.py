@@ -2,6 +2,7 @@
 
 ClusterError
 ├── UnreachableError   no answer, or only one that asks to try again later
+├── UnknownKindError   a kind that the server does not have
 └── RefusedError       an answer with a status code other than success
 """
 
@@ -28,6 +29,10 @@ QUOTED_CAUSES = 5
 
 class UnreachableError(ClusterError):
     """The API server does not answer, or cannot for the moment."""
+
+
+class UnknownKindError(ClusterError):
+    """The API server does not have this kind: what defines it is not installed."""
 
 
 class RefusedError(ClusterError):

@@ -13,7 +13,7 @@ from serve_app.cluster.live.pod_problems import (
     scheduler_message,
     unschedulable_since,
 )
-from serve_app.cluster.live.snapshot import Snapshot, cluster_names
+from serve_app.cluster.live.snapshot import PROMISES, Snapshot, cluster_names
 from serve_app.cluster.manifests import Fields, Manifest, Ref, ref_of
 
 FINAL = ("ValidationFailed", "InitializingTimeout")
@@ -180,8 +180,8 @@ def _pods_failure(pods: list[Manifest], names: set[str], snapshot: Snapshot, pat
 
 def _unschedulable(pods: list[Manifest], snapshot: Snapshot, patience: timedelta) -> Failure | None:
     """Return a failure if pods have lacked a node for longer than `patience` and no autoscaler has promised one."""
-    events = [event for event in snapshot.events if event.get("reason") == "TriggeredScaleUp"]
-    promised = {event["involvedObject"].get("name") for event in events}
+    promises = [event for event in snapshot.events if event.get("reason") in PROMISES]
+    promised = {event["involvedObject"].get("name") for event in promises}
     waiting = [pod for pod in pods if _is_overdue(unschedulable_since(pod), snapshot.now, patience)]
     names = [pod["metadata"]["name"] for pod in waiting]
     if promised.issuperset(names):

@@ -11,6 +11,8 @@ from serve_app.cluster.manifests import Manifest, Ref, ref_of
 
 RECENT = timedelta(minutes=2)
 """Operators and controllers retry within seconds, so an older event is about something that is over."""
+PROMISES = ("TriggeredScaleUp", "Nominated")
+"""Reasons of the events by which the cluster autoscaler and Karpenter promise a node to a pod."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,8 @@ def take(cluster: Cluster, objects: Sequence[Manifest]) -> Snapshot:
     has_waiting = any(unschedulable_since(pod) for group in pods.values() for pod in group)
     if has_waiting:
         for name in namespaces:
-            events += listed("Event", name, field_selector="reason=TriggeredScaleUp") or []
+            for reason in PROMISES:
+                events += listed("Event", name, field_selector=f"reason={reason}") or []
     nodes = listed("Node", None) if has_waiting else []
     return Snapshot(live, pods, events, nodes, cluster.now, tuple(sorted(set(forbidden))))
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tests.cluster.api_stub import ApiStub, Step, disconnect, login_page, overloaded, refusing
-from tests.cluster.kubectl import CLAIM, CONFIG, JOB, NAMESPACE, PROMPT, SECRET, User, object_, ray_service, told
+from tests.cluster.kubectl import CLAIM, CONFIG, JOB, NAMESPACE, PROMPT, SECRET, Body, User, object_, ray_service, told
 
 ALL = (ray_service(), JOB, CLAIM, CONFIG, SECRET)
 ORDER = ["secrets/keys", "configmaps/settings", "persistentvolumeclaims/models", "jobs/fetch", "rayservices/cascade"]
@@ -82,6 +82,23 @@ def test_a_namespace_that_nobody_makes_is_said_before_anything_else(user: User, 
     assert stub.of("PATCH") == []
 
 
+@pytest.mark.parametrize("bodies", [(CONFIG, NAMESPACE), (CONFIG,)])
+def test_a_namespace_that_is_being_deleted_is_said(user: User, stub: ApiStub, bodies: tuple[Body, ...]) -> None:
+    stub.put("v1", "Namespace", "fresh", None, metadata={"deletionTimestamp": "2026-01-01T00:00:00Z"})
+    stub.lingering = {"Namespace": 9}
+    ran = user.run("apply", user.write(*bodies), "--namespace", "fresh")
+    assert (ran.code, ran.err) == (
+        1,
+        "cascade: Namespace 'fresh' is being deleted. Wait until it is gone, then apply again.\n",
+    )
+    assert stub.of("PATCH") == []
+
+
+def test_an_account_that_may_not_read_its_namespace_may_apply(user: User, stub: ApiStub) -> None:
+    stub.fail("GET", "/api/v1/namespaces/demo", refusing(403, "Forbidden", "namespaces is forbidden"))
+    assert user.run("apply", user.write(CONFIG)).out == "ConfigMap/settings created\n"
+
+
 def test_a_fixed_field_says_what_to_do(user: User) -> None:
     user.run("apply", user.write(JOB))
     changed = JOB | {"spec": {"template": {"spec": {"image": "cascade:2"}}}}
@@ -152,6 +169,16 @@ def test_kuberay_that_is_not_installed_is_said(user: User) -> None:
         "cascade: The cluster does not know RayService (ray.io/v9). Install the KubeRay operator, with its custom "
         "resources, first.\n"
     )
+
+
+def test_a_cluster_without_the_prometheus_operator_says_what_to_do(user: User, stub: ApiStub) -> None:
+    stub.fail("GET", "/apis/monitoring.coreos.com/v1", refusing(404, "NotFound", "the server could not find it"))
+    ran = user.run("apply", user.write(CONFIG, object_("monitoring.coreos.com/v1", "PodMonitor", "x", spec={})))
+    assert ran.err == (
+        "cascade: The cluster does not know PodMonitor (monitoring.coreos.com/v1). Install the Prometheus operator "
+        "first, or render with monitoring: false.\n"
+    )
+    assert stub.of("PATCH") == []
 
 
 def test_credentials_that_the_cluster_does_not_take(user: User) -> None:

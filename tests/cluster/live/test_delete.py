@@ -1,6 +1,12 @@
 """`cascade k8s delete`: says what goes, keeps the data, and ends when it is gone."""
 
-from tests.cluster.api_stub import ApiStub
+import pytest
+
+from serve_app.cluster.live.client import Cluster
+from serve_app.cluster.live.delete import Removal, delete
+from serve_app.cluster.live.errors import UnreachableError
+from serve_app.cluster.manifests import Ref
+from tests.cluster.api_stub import ApiStub, overloaded, refusing
 from tests.cluster.kubectl import CLAIM, CONFIG, NAMESPACE, User, ray_service
 
 ALL = (ray_service(), CLAIM, CONFIG)
@@ -58,3 +64,35 @@ def test_what_is_stuck_is_said_with_what_holds_it(user: User, stub: ApiStub) -> 
     ran = user.run("delete", user.write(ray_service()), "--yes", "--timeout-s", "0.5")
     assert ran.code == 1
     assert ran.err == "cascade: Not deleted after 0.5 s: RayService/cascade (held by ray.io/gcs-ft-redis-cleanup).\n"
+
+
+def test_a_kind_that_is_gone_keeps_nothing_else(user: User, stub: ApiStub) -> None:
+    """As when KubeRay was uninstalled before."""
+    user.run("apply", user.write(CONFIG))
+    stub.fail("GET", "/apis/ray.io/v1", refusing(404, "NotFound", "the server could not find the requested resource"))
+    ran = user.run("delete", user.write(ray_service(), CONFIG), "--yes")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.lines == [
+        "ConfigMap/settings in demo: goes",
+        "RayService/cascade: is absent",
+        "ConfigMap/settings is being deleted",
+        "ConfigMap/settings is gone",
+    ]
+
+
+def test_an_api_server_that_is_away_meanwhile_is_waited_for(cluster: Cluster, stub: ApiStub) -> None:
+    uid = stub.put("v1", "ConfigMap", "settings")["metadata"]["uid"]
+    ref = Ref("v1", "ConfigMap", "settings", "demo")
+    stub.fail("GET", "/configmaps/", overloaded, times=4)
+    lines: list[str] = []
+    delete(cluster, Removal({ref: uid}, (), ()), 60, lines.append)
+    assert lines == ["ConfigMap/settings is being deleted", "ConfigMap/settings is gone"]
+    assert stub.troubles == []
+
+
+def test_an_api_server_that_stays_away_ends_it(cluster: Cluster, stub: ApiStub) -> None:
+    uid = stub.put("v1", "ConfigMap", "settings")["metadata"]["uid"]
+    ref = Ref("v1", "ConfigMap", "settings", "demo")
+    stub.fail("GET", "/configmaps/", overloaded, times=1000)
+    with pytest.raises(UnreachableError, match="is in trouble"):
+        delete(cluster, Removal({ref: uid}, (), ()), 0, lambda line: None)

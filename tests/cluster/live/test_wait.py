@@ -1,6 +1,7 @@
 """`cascade k8s wait`: done when truly done, and no sooner; stopped with the reason when it never will be."""
 
 import signal
+from unittest.mock import patch
 
 import pytest
 
@@ -147,8 +148,9 @@ def test_pods_that_wait_for_a_node_only_now_are_waited_for(user: User) -> None:
     assert ran.code == 0, ran.err
 
 
-def test_a_node_that_an_autoscaler_has_promised_is_waited_for(user: User) -> None:
-    promises = [event("TriggeredScaleUp", "pod triggered scale-up", f"worker-{n}", "Normal") for n in (1, 2)]
+@pytest.mark.parametrize("reason", ["TriggeredScaleUp", "Nominated"])
+def test_a_node_that_an_autoscaler_has_promised_is_waited_for(user: User, reason: str) -> None:
+    promises = [event(reason, "a node will come", f"worker-{n}", "Normal") for n in (1, 2)]
     ran = play(user, Step(told("DEPLOYING", "False"), homeless(LONG_AGO), promises), Step(told(), [], []))
     assert ran.code == 0, ran.err
 
@@ -201,6 +203,15 @@ def test_a_watch_that_breaks_is_as_good_as_a_change(user: User, stub: ApiStub, t
     assert [asked.query["fieldSelector"] for asked in stub.asked if "watch" in asked.query] == [
         "metadata.name=cascade"
     ] * 3
+
+
+def test_an_account_that_may_not_watch_polls(user: User, stub: ApiStub) -> None:
+    stub.fail("WATCH", "/rayservices", refusing(403, "Forbidden", "cannot watch"), times=2)
+    deploying = Step(told("DEPLOYING", "False"))
+    with patch("serve_app.cluster.live.client.time.sleep") as sleep:
+        ran = play(user, deploying, deploying, READY, options=("--poll-s", "5"))
+    assert ran.code == 0, ran.err
+    assert [call.args[0] for call in sleep.call_args_list].count(5) == 2
 
 
 def test_an_api_server_that_is_away_is_waited_for(user: User, stub: ApiStub) -> None:
