@@ -121,8 +121,8 @@ class Browser:
         """What the browser wrote to its console since the last call: refusals of the policy, and errors."""
         return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
 
-    def findings(self) -> list[str]:
-        """What axe has against the page, of serious and critical impact."""
+    def findings(self, impacts: tuple[str, ...] = ("serious", "critical")) -> list[str]:
+        """What axe has against the page, of these impacts."""
         self.driver.execute_script(AXE.read_text(encoding="utf-8"))
         result = self.driver.execute_async_script(
             "const done = arguments[arguments.length - 1];"
@@ -132,7 +132,7 @@ class Browser:
         return [
             f"{rule['id']}: {[(node['html'][:160], node.get('failureSummary')) for node in rule['nodes'][:3]]}"
             for rule in result["violations"]
-            if rule["impact"] in ("serious", "critical")
+            if rule["impact"] in impacts
         ]
 
     def picture(self, path: Path | str) -> None:

@@ -46,6 +46,7 @@ SCRIPT: dict[str, tuple[Any, Any, Any]] = {
     "weather": (WEATHER, WEATHER, WEATHER),
     "attack": (ATTACK, ATTACK, ATTACK),
     "target down": ("one", "two", Failure("unavailable", "No replica of the target runs.")),
+    "story": ("alpha " * 60, "beta " * 60 + CODE, "gamma " * 200 + CODE + "\n\n- a\n- b"),
     "long": ("one", "two", "word " * 400),
 }
 

@@ -148,6 +148,42 @@ def test_a_pasted_config_is_told_in_sentences(browser: Browser, served: Served) 
     browser.until("document.querySelector('#yaml')?.value === arguments[0]", BROKEN)
 
 
+def test_what_was_said_of_another_text_is_taken_back(browser: Browser, served: Served) -> None:
+    open_config(browser, served)
+    browser.run(
+        "const [told] = arguments, real = fetch; window.fetch = async (path, options) =>"
+        "String(path).endsWith('/page/check')"
+        "? new Promise(done => { window.answer = () => done(new Response(told)); }) : real(path, options)",
+        json.dumps({"valid": True, "lines": ["Fine."], "warnings": []}),
+    )
+    for edited in ("before", "after"):
+        browser.select("#yaml", f"a: {edited}")
+        browser.click(".check-form button")
+        browser.until("document.querySelector('.check-form button').innerText === 'Checking …'")
+        if edited == "before":  # the answer comes
+            browser.select("#yaml", "b: 1")
+        browser.run("window.answer()")
+        browser.until("document.querySelector('.check-form button').innerText === 'Check'")
+        assert len(browser.all(".checked li")) == (edited == "after")
+    browser.select("#yaml", "c: 1")
+    browser.until("document.querySelector('.checked li') === null")
+
+
+def test_the_config_in_force_is_looked_at_again(browser: Browser, served: Served) -> None:
+    browser.run("const real = setTimeout; window.setTimeout = (then, ms) => real(then, ms === 10_000 ? 20 : ms)")
+    browser.run("location.hash = '#/config'")
+    browser.one(".graph")
+    served.router._policies.change({"thresholds": {"default": [0.25]}})
+    browser.until("document.querySelector('.graph .gate').textContent.includes('0.250')")
+    browser.run("window.real = fetch; window.fetch = () => Promise.reject(new TypeError('gone'))")
+    browser.one(".fault-card")
+    assert browser.all(".graph") != []  # the last that was known
+    served.router._policies.change({})
+    browser.run("window.fetch = window.real")
+    browser.until("document.querySelector('.graph .gate').textContent.includes('0.700')")
+    assert browser.all(".fault-card") == []
+
+
 def test_names_and_sentences_with_markup_run_nothing(browser: Browser, served: Served) -> None:
     tier = {"models": [ATTACK, ATTACK], "deployments": [ATTACK, ATTACK], "signal": ATTACK, "threshold": 0.5}
     graph = {

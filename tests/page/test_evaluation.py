@@ -87,6 +87,44 @@ def test_the_keys_move_the_threshold_from_point_to_point(browser: Browser, serve
     browser.until("document.querySelector('.facts').innerText === arguments[0]", before)
 
 
+def test_another_report_of_the_same_name_begins_anew(browser: Browser, served: Served, report: Path) -> None:
+    opened(browser, served, report)
+    browser.select(".choices label:nth-of-type(3) select", "flops")
+    browser.until("document.querySelector('.chart').ariaLabel.includes('FLOPs')")
+    browser.one(FILE).send_keys(str(report))
+    browser.until("document.querySelector('.chart').ariaLabel === 'Quality against deferral rate'")
+
+
+def test_a_row_without_the_chosen_cost_is_drawn_by_its_deferral_rate(
+    browser: Browser, served: Served, report: Path, tmp_path: Path
+) -> None:
+    body: Any = json.loads(report.read_text(encoding="utf-8"))
+    rows = body["groups"][0]["cascades"][0]["rows"]
+    del rows[1]["curve"]["flops"]
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(body), encoding="utf-8")
+    opened(browser, served, path)
+    browser.one(".choices")
+    browser.select(".choices label:nth-of-type(2) select", "0")
+    browser.select(".choices label:nth-of-type(3) select", "flops")
+    browser.until("document.querySelector('.chart').ariaLabel.includes('FLOPs')")
+    browser.select(".choices label:nth-of-type(2) select", "1")
+    browser.until("document.querySelector('.chart').ariaLabel === 'Quality against deferral rate'")
+    assert browser.run("return document.querySelector('.choices label:nth-of-type(3) select').value") == "rate"
+
+
+def test_a_file_that_is_dropped_beside_the_field_is_opened_too(browser: Browser, served: Served) -> None:
+    browser.open(f"{served.url}/#/evaluation")
+    browser.one(".drop")
+    browser.run(
+        "const carried = new DataTransfer(); carried.items.add(new File(['<html>'], 'report.json'));"
+        "for (const name of ['dragover', 'drop']) window[name] = !document.querySelector('.top').dispatchEvent("
+        "new DragEvent(name, {dataTransfer: carried, bubbles: true, cancelable: true}))"
+    )
+    assert browser.run("return [window.dragover, window.drop]") == [True, True]  # else the browser leaves the page
+    assert "report.json cannot be shown" in browser.text(".fault-card")
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [

@@ -148,6 +148,52 @@ def test_a_lost_connection_is_said_and_taken_up_again(browser: Browser, served: 
     browser.until("document.querySelector('.tiles') && !document.querySelector('.fault-card')")
 
 
+def test_figures_of_before_the_connection_was_lost_are_named_as_such(browser: Browser, served: Served) -> None:
+    browser.open(f"{served.url}/#/live")
+    browser.one(".tiles")
+    browser.run("window.fetch = () => Promise.reject(new TypeError('gone'))")
+    browser.until("document.querySelector('.fault-card')?.innerText.includes('The figures are those of ')")
+
+
+def test_a_full_house_is_not_asked_again_before_its_time(browser: Browser) -> None:
+    browser.run(
+        "const timed = setTimeout; window.real = [fetch, timed]; window.waits = [];"
+        "window.setTimeout = (then, after) => { waits.push(after); return timed(then, 50); };"
+        "window.fetch = async () => new Response(JSON.stringify({error: {message: '32 watch already.'}}),"
+        "{status: 429, headers: {'retry-after': '15'}});"
+        "location.hash = '#/live'"
+    )
+    browser.until("window.waits.includes(15000)")
+    assert browser.text(".fault-card h2") == "The figures cannot be shown"
+    assert "It may work again in 15 s." in browser.text(".fault-card")
+    browser.run("[window.fetch, window.setTimeout] = window.real")
+    browser.until("document.querySelector('.tiles') && !document.querySelector('.fault-card')")
+
+
+def test_a_hidden_tab_does_not_watch(browser: Browser, served: Served) -> None:
+    browser.open(f"{served.url}/#/live")
+    browser.one(".tiles")
+    turn = (
+        "const [hidden] = arguments; Object.defineProperty(document, 'hidden', {value: hidden, configurable: true});"
+        "document.dispatchEvent(new Event('visibilitychange'))"
+    )
+    browser.run(
+        "const real = fetch; window.watching = 0; window.fetch = (to, options) => { watching += 1;"
+        "options.signal.addEventListener('abort', () => { watching -= 1; }); return real(to, options); }"
+    )
+    browser.run(turn, True)
+    browser.run(turn, False)
+    browser.until("window.watching === 1")
+    browser.run(turn, True)
+    browser.until("window.watching === 0")
+    assert browser.all(".fault-card") == []
+
+
+def test_there_are_no_half_requests_on_the_axis(browser: Browser) -> None:
+    whole = "import('/page/static/views/live.js').then(({WHOLE}) => WHOLE.every(Number.isInteger) && WHOLE[0] === 1)"
+    assert browser.run(f"return {whole}") is True
+
+
 def test_a_key_that_is_no_operators_is_asked_for_another(browser: Browser) -> None:
     browser.run(
         "window.fetch = async () => new Response(JSON.stringify({error: {message: 'For operators only.'}}),"

@@ -1,13 +1,15 @@
 """The playground in a real browser: what a user sees of an accepted, a deferred and a failed request."""
 
+import base64
 import json
 from typing import Any
 
 import pytest
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 from .browser import Browser
-from .serving import Served
+from .serving import CODE, Served
 
 
 def test_an_accepted_prompt_shows_answers_matrix_decision_and_savings(browser: Browser) -> None:
@@ -137,8 +139,9 @@ def test_code_is_highlighted_and_a_request_can_be_copied(browser: Browser, serve
     browser.run("window.copied = []; navigator.clipboard.writeText = async text => { window.copied.push(text); }")
     for button in browser.all(".copies button"):
         browser.click(button)
-    browser.until("window.copied.length === 4")
-    curl, python, body, link = browser.run("return window.copied")
+    browser.until("window.copied.length === 5")
+    answer, curl, python, body, link = browser.run("return window.copied")
+    assert answer == CODE
     wanted = [{"role": "user", "content": prompt}]
     assert json.loads(body)["messages"] == wanted
     import shlex
@@ -219,6 +222,103 @@ def test_broken_options_are_named_before_anything_is_sent(browser: Browser, serv
     browser.click(".send")
     assert "Tools: this is not JSON" in browser.text(".composer .fault")
     assert len(served.players["small-a"].prompts) == asked
+
+
+def test_a_number_that_is_none_is_named_before_anything_is_sent(browser: Browser, served: Served) -> None:
+    asked = len(served.players["small-a"].prompts)
+    browser.run("document.querySelector('.options details').open = true")
+    browser.select(".options .small label:nth-of-type(2) input", "0,7")
+    browser.select("#prompt", "Hello")
+    browser.click(".send")
+    assert browser.text(".composer .fault") == "Temperature: 0,7 is not a number."
+    assert len(served.players["small-a"].prompts) == asked
+
+
+def test_a_failed_turn_is_not_lost_if_it_cannot_be_tried_again_now(browser: Browser, served: Served) -> None:
+    served.troubled.trouble = 500
+    browser.ask("What is the capital of France?")
+    served.troubled.trouble = None
+    browser.run("document.querySelector('.options details').open = true")
+    browser.select(".options .grid label:nth-of-type(2) textarea", "[{")
+    browser.run("document.querySelector('.turn .fault-card button').click()")
+    assert "Tools: this is not JSON" in browser.text(".composer .fault")
+    assert browser.texts(".asked") == ["What is the capital of France?"]
+    browser.select(".options .grid label:nth-of-type(2) textarea", "")
+    for player in served.players.values():
+        player.held = True
+    browser.select("#prompt", "Another")
+    browser.click(".send")
+    browser.one(".stop")
+    assert browser.run("return document.querySelector('.turn .fault-card button').disabled") is True
+    for player in served.players.values():
+        player.held = False
+    browser.until_answered(2)
+    browser.run("document.querySelector('.turn .fault-card button').click()")
+    browser.until("[...document.querySelectorAll('.asked')].at(-1).innerText.includes('France')")
+    browser.until_answered(2)
+
+
+def test_the_link_of_a_turn_holds_the_options_that_it_had(browser: Browser) -> None:
+    browser.run("document.querySelector('.options details').open = true")
+    browser.select(".options .grid label:nth-of-type(1) textarea", "Be brief.")
+    browser.ask("What is the capital of France?")
+    browser.select(".options .grid label:nth-of-type(1) textarea", "Be long.")
+    browser.run("window.copied = []; navigator.clipboard.writeText = async text => { window.copied.push(text); }")
+    browser.click(browser.all(".copies button")[-1])
+    browser.until("window.copied.length === 1")
+    browser.open(browser.run("return window.copied[0]"))
+    browser.until("document.querySelector('#prompt')?.value === 'What is the capital of France?'")
+    assert browser.run("return document.querySelector('.options .grid textarea').value") == "Be brief."
+
+
+def test_a_link_to_a_cascade_that_is_not_there_says_which_is_asked(browser: Browser, served: Served) -> None:
+    state = base64.urlsafe_b64encode(json.dumps({"model": "gone", "prompt": "Hello"}).encode()).decode().rstrip("=")
+    browser.run("location.hash = arguments[0]", f"#/playground/{state}")
+    browser.until("document.querySelector('.composer .fault')?.innerText.startsWith('This server has no gone')")
+    assert browser.text(".composer .fault") == "This server has no gone; default is asked."
+    browser.click(".send")
+    browser.until_answered()
+    assert browser.all(".fault-card") == []
+
+
+def test_text_is_copied_where_the_clipboard_needs_https(browser: Browser) -> None:
+    browser.ask("What is the capital of France?")
+    browser.run(
+        "Object.defineProperty(navigator, 'clipboard', {value: undefined});"
+        "document.execCommand = name => { window.copied = [name, getSelection().toString()]; return true; }"
+    )
+    browser.click(".copies button")
+    browser.until("document.querySelector('.copies [role=status]').innerText === 'answer copied'")
+    assert browser.run("return window.copied") == ["copy", "The capital is Paris."]
+
+
+def test_a_double_click_asks_and_escape_stops(browser: Browser, served: Served) -> None:
+    for player in served.players.values():
+        player.held = True
+    browser.select("#prompt", "What is the capital of France?")
+    ActionChains(browser.driver).double_click(browser.one(".send")).perform()
+    browser.until("document.querySelector('.member .markdown')?.innerText.startsWith('The')")
+    assert browser.texts(".stop") == ["Stop"]
+    browser.one("#prompt").send_keys(Keys.ESCAPE)
+    browser.until_answered()
+    assert "Stopped." in browser.text(".turn")
+    for player in served.players.values():
+        player.held = False
+    browser.run("[...document.querySelectorAll('.turn button')].find(at => at.innerText === 'Ask again').click()")
+    browser.until("document.querySelector('.answer .markdown')?.innerText === 'The capital is Paris.'")
+
+
+def test_a_screen_reader_hears_how_a_turn_goes_on(browser: Browser, served: Served) -> None:
+    spoken = "document.querySelector('.playground > [role=status]').textContent"
+    served.players["small-a"].held = True
+    browser.select("#prompt", "How many minutes?")
+    browser.click(".send")
+    browser.until(f"{spoken} === 'small-a and small-b answer.'")
+    assert browser.run("return document.activeElement.id") == "prompt"  # not a button that is another one by now
+    served.players["large-t"].held, served.players["small-a"].held = True, False
+    browser.until(f"{spoken} === 'Agreement 0.500 is below the threshold 0.700, so large-t is asked.'")
+    served.players["large-t"].held = False
+    browser.until(f"{spoken} === 'Answered by large-t.'")
 
 
 def test_a_single_model_answers_alone(browser: Browser) -> None:

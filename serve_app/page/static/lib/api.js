@@ -7,7 +7,13 @@ export const setKey = value => { key = value.trim(); };
 export const hasKey = () => key !== "";
 
 const address = path => new URL(path, document.baseURI);
-const headers = type => ({"content-type": type, ...(key && {authorization: `Bearer ${key}`})});
+
+/** The headers of a request, unless the key is one that no header can carry. */
+function headers(type) {
+  const values = {"content-type": type, ...(key && {authorization: `Bearer ${key}`})};
+  try { new Headers(values); } catch { throw new ApiError("refused", "This key has characters that no API key has. Enter it again.", {status: 401}); }
+  return values;
+}
 
 /** What went wrong, in words for the user. `kind`: unreachable, refused, broken, failed. */
 export class ApiError extends Error {
@@ -18,12 +24,13 @@ export class ApiError extends Error {
 }
 
 const brokenOff = () => new ApiError("broken", "The connection broke off before the answer was complete.");
-const unreachable = () => new ApiError("unreachable", "The server cannot be reached. It may have stopped, or the network is down.");
+export const unreachable = () => new ApiError("unreachable", "The server cannot be reached. It may have stopped, or the network is down.");
 
 async function request(path, {type = "application/json", ...options}) {
+  const sent = headers(type);
   let response;
   try {
-    response = await fetch(address(path), {...options, headers: headers(type)});
+    response = await fetch(address(path), {...options, headers: sent});
   } catch (error) {
     throw error.name === "AbortError" ? error : unreachable();
   }
@@ -38,9 +45,17 @@ async function request(path, {type = "application/json", ...options}) {
   });
 }
 
-export const getJson = async path => (await request(path, {method: "GET"})).json();
-export const postJson = async (path, body, signal) =>
-  (await request(path, {method: "POST", body: JSON.stringify(body), signal})).json();
+async function json(path, options) {
+  const response = await request(path, options);
+  try {
+    return await response.json();
+  } catch (error) {
+    throw error.name === "AbortError" ? error : brokenOff();
+  }
+}
+
+export const getJson = path => json(path, {method: "GET"});
+export const postJson = (path, body, signal) => json(path, {method: "POST", body: JSON.stringify(body), signal});
 
 export const postStream = (path, body, take, signal) => stream(path, {method: "POST", body: JSON.stringify(body), signal}, take);
 export const postFile = (path, type, body, take, signal) => stream(path, {method: "POST", type, body, signal}, take);
@@ -53,16 +68,23 @@ function valueOf(data) {
 
 /** Ask for a stream, and give the data of each event to `take`. Ends with [DONE]; anything else is an ApiError. */
 async function stream(path, options, take) {
-  const response = await request(path, options);
-  const reader = response.body.getReader(), decoder = new TextDecoder();
+  const reader = (await request(path, options)).body.getReader();
+  try {
+    await takeEvents(reader, take);
+  } finally {
+    reader.cancel().catch(() => {}); // the server need not write what nobody reads
+  }
+}
+
+async function takeEvents(reader, take) {
+  const decoder = new TextDecoder();
   let rest = "", cut = false;
   for (;;) {
     let part;
     try {
       part = await reader.read();
     } catch (error) {
-      if (error.name === "AbortError") throw error;
-      throw brokenOff();
+      throw error.name === "AbortError" ? error : brokenOff();
     }
     rest += part.done ? decoder.decode() : decoder.decode(part.value, {stream: true});
     const events = rest.split("\n\n");

@@ -9,10 +9,10 @@ export const percent = value => (value === null || !Number.isFinite(value) ? "â€
 
 const PREFIXES = [[1e18, "E"], [1e15, "P"], [1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"], [1, ""]];
 const flops = value => {
-  const [size, prefix] = PREFIXES.find(([size]) => value >= size) ?? [1, ""];
+  const [size, prefix] = PREFIXES.find(([size]) => value >= 0.9995 * size) ?? [1, ""];
   return `${(value / size).toPrecision(3)} ${prefix}FLOPs`;
 };
-const usd = value => (value >= 0.01 ? `$${value.toFixed(2)}` : `$${value.toPrecision(2)}`);
+const usd = value => `$${value >= 0.01 ? value.toFixed(2) : value.toLocaleString("en", {maximumSignificantDigits: 2})}`;
 
 /** The units of cost, the one that says most first. */
 export const UNITS = {

@@ -2,10 +2,13 @@
 import {html, useEffect, useLayoutEffect, useRef, useState} from "../vendor/preact.js";
 import {getJson, postJson} from "../lib/api.js";
 import {CascadeChoice} from "../lib/cascades.js";
+import {Loading, Trouble} from "../lib/states.js";
 import {Drawing} from "./config/drawing.js";
 import {placement, replicas, size} from "./config/words.js";
 
 const MOST_CHARACTERS = 256_000;
+/** Between looks at the config in force, which a deploy may change, and at the replicas that run. */
+const LOOK_MS = 10_000;
 /** It outlives the view, but not the tab. */
 const kept = {text: ""};
 
@@ -43,28 +46,32 @@ function Check({wantKey}) {
   const [result, setResult] = useState(null);
   const [fault, setFault] = useState(null);
   const [busy, setBusy] = useState(false);
+  const write = event => {
+    kept.text = event.target.value;
+    setText(kept.text);
+    setResult(null); // what was said is of another text
+    setFault(null);
+  };
   async function check(event) {
     event.preventDefault();
     setFault(null);
     setResult(null);
     if (text.length > MOST_CHARACTERS) { setFault(new Error("This text has more than 256,000 characters.")); return; }
     setBusy(true);
-    try { setResult(await postJson("page/check", {yaml: text})); } catch (error) { setFault(error); } finally { setBusy(false); }
+    const told = await postJson("page/check", {yaml: text}).then(body => () => setResult(body), error => () => setFault(error));
+    setBusy(false);
+    if (kept.text === text) told();
   }
   return html`<section class="panel"><h2>Check a config</h2>
     <form class="check-form" onSubmit=${check}><label for="yaml">A config file, as <code>cascade check</code> takes it</label>
-      <textarea id="yaml" rows="10" spellcheck=${false} value=${text} onInput=${event => { kept.text = event.target.value; setText(kept.text); }}></textarea>
+      <textarea id="yaml" rows="10" spellcheck=${false} value=${text} onInput=${write}></textarea>
       <div class="row"><button disabled=${busy || !text.trim()}>${busy ? "Checking …" : "Check"}</button><span class="soft small">Nothing is started or changed, and no file that it names is opened.</span></div></form>
     <div role="status" class="checked">${result && html`<p><span class=${`badge ${result.valid ? "accept" : "defer"}`}>${result.valid ? "valid" : "not valid"}</span></p>
       <ul>${[...result.lines, ...result.warnings].map(line => html`<li>${line}</li>`)}</ul>`}</div>
-    ${fault && html`<div role="alert"><p class="fault">${fault.message}</p>${[401, 403].includes(fault.status) && html`<button type="button" class="quiet" onClick=${wantKey}>Enter a key</button>`}</div>`}</section>`;
+    ${fault && html`<div role="alert"><p class="fault">${fault.message}${fault.retryAfter ? ` It may work again in ${Math.ceil(fault.retryAfter)} s.` : ""}</p>${[401, 403].includes(fault.status) && html`<button type="button" class="quiet" onClick=${wantKey}>Enter a key</button>`}</div>`}</section>`;
 }
 
-function Trouble({error, wantKey, onRetry}) {
-  const closed = [401, 403].includes(error.status);
-  return html`<div class="fault-card" role="alert"><h2>${closed ? "For operators" : "The config cannot be shown"}</h2><p>${error.message}</p>
-    <div class="row">${closed && html`<button type="button" onClick=${wantKey}>Enter a key</button>`}<button type="button" class="quiet" onClick=${onRetry}>Try again</button></div></div>`;
-}
+const TITLES = {401: "This server asks for a key", 403: "For operators"};
 
 export default function Config({generation, wantKey}) {
   const [config, setConfig] = useState(null);
@@ -73,20 +80,26 @@ export default function Config({generation, wantKey}) {
   const [tries, setTries] = useState(0);
   useEffect(() => {
     let current = true;
-    getJson("page/config").then(
-      body => { if (current) { setTrouble(null); setConfig(body); } },
-      error => { if (current) { setConfig(null); setTrouble(error); } },
-    );
-    return () => { current = false; };
+    let timer = 0;
+    async function look() {
+      const [body, error] = await getJson("page/config").then(body => [body, null], error => [null, error]);
+      if (!current) return;
+      setTrouble(error);
+      if (body) setConfig(body);
+      if (!TITLES[error?.status]) timer = setTimeout(lookLater, LOOK_MS);
+    }
+    const lookLater = () => { if (document.hidden) timer = setTimeout(lookLater, LOOK_MS); else look(); };
+    look();
+    return () => { current = false; clearTimeout(timer); };
   }, [generation, tries]);
   const cascade = config?.cascades.find(({id}) => id === chosen) ?? config?.cascades[0];
   return html`<div class="config">
     <div class="head"><h1>Config</h1>${cascade && html`<${CascadeChoice} cascades=${config.cascades} chosen=${cascade.id} onChoose=${setChosen} />`}</div>
-    ${trouble && html`<${Trouble} error=${trouble} wantKey=${wantKey} onRetry=${() => setTries(tries + 1)} />`}
+    ${trouble && html`<${Trouble} title=${TITLES[trouble.status] ?? "The config cannot be shown"} error=${trouble} wantKey=${wantKey} onRetry=${() => setTries(tries + 1)} />`}
     ${cascade ? html`<${Graph} key=${cascade.id} config=${config} cascade=${cascade} />
       <${Table} name="Models" heads=${["model", "engine", "parameters", "weights"]} rows=${config.models.map(model => [model.name, model.engine, size(model) || "–", model.weights.join(", ") || "–"])} />
       <${Table} name="Deployments" heads=${["deployment", "holds", "replicas", "running", "each replica reserves"]} rows=${config.deployments.map(each => [each.name, each.holds, replicas(each), each.running ?? "–", placement(each)])} />
-      <p class="soft small">As the application's <code>args</code> have it. What the file's own <code>deployments</code> change of replicas and resources is not shown.</p>` : !trouble && html`<div class="loading" aria-busy="true"></div>`}
+      <p class="soft small">As the application's <code>args</code> have it. What the file's own <code>deployments</code> change of replicas and resources is not shown.</p>` : !trouble && html`<${Loading} />`}
     ${config && html`<${Check} wantKey=${wantKey} />`}
   </div>`;
 }

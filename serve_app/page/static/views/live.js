@@ -3,10 +3,12 @@ import {html, useEffect, useState} from "../vendor/preact.js";
 import {ApiError, getStream} from "../lib/api.js";
 import {Chart, colour} from "../lib/chart.js";
 import {CascadeChoice} from "../lib/cascades.js";
+import {Loading, Trouble} from "../lib/states.js";
 import {UNITS, count, percent, score, seconds} from "../lib/format.js";
 
 const rate = ({asked, deferred}) => (asked ? deferred / asked : null);
-const WAIT_MS = 2000;
+const WAIT_S = 2;
+const isClosed = error => [401, 403].includes(error.status);
 
 /** Reads streams one after another, since each ends by itself, until it is stopped. */
 function follow(onSnapshot, onTrouble) {
@@ -16,14 +18,25 @@ function follow(onSnapshot, onTrouble) {
       try {
         await getStream("page/live", snapshot => { onTrouble(null); onSnapshot(snapshot); }, stopping.signal);
       } catch (error) {
-        if (error.name === "AbortError") return;
+        if (stopping.signal.aborted) return;
         onTrouble(error instanceof ApiError ? error : new ApiError("broken", error.message));
-        if ([401, 403].includes(error.status)) return;
-        await new Promise(resolve => { setTimeout(resolve, WAIT_MS); });
+        if (isClosed(error)) return;
+        await new Promise(resolve => { setTimeout(resolve, 1000 * (error.retryAfter ?? WAIT_S)); });
       }
     }
   })();
   return () => stopping.abort();
+}
+
+/** Whether the tab is hidden: then nobody watches, and a place is free for somebody who does. */
+function useHidden() {
+  const [hidden, setHidden] = useState(document.hidden);
+  useEffect(() => {
+    const turned = () => setHidden(document.hidden);
+    document.addEventListener("visibilitychange", turned);
+    return () => document.removeEventListener("visibilitychange", turned);
+  }, []);
+  return hidden;
 }
 
 function Tile({name, value, about, tone = ""}) {
@@ -38,18 +51,21 @@ function Tiles({cascade}) {
   const {p50, p95, p99} = cascade.latency_s;
   return html`<dl class="tiles">
     <${Tile} name="Requests" value=${`${perSecond.toFixed(1)}/s`} about=${`${count(cascade.asked)} in 5 minutes${cascade.failed ? `, ${count(cascade.failed)} failed` : ""}`} tone=${cascade.failed ? "warn" : ""} />
-    <${Tile} name="Deferred" value=${percent(now)} about=${expected ? `calibrated for ${percent(expected[0])} (${percent(expected[1])} to ${percent(expected[2])})` : "not calibrated"} tone=${drifts ? "warn" : ""} />
-    <${Tile} name="Latency" value=${seconds(p50)} about=${`95%: ${seconds(p95)} · 99%: ${seconds(p99)}`} />
+    <${Tile} name="Deferred" value=${percent(now)} about=${expected ? `${drifts ? "not as calibrated:" : "calibrated for"} ${percent(expected[0])} (${percent(expected[1])} to ${percent(expected[2])})` : "not calibrated"} tone=${drifts ? "warn" : ""} />
+    <${Tile} name="Latency" value=${seconds(p50)} about=${`median · 95%: ${seconds(p95)} · 99%: ${seconds(p99)}`} />
     <${Tile} name="Cost" value=${alone ? percent(spent / alone) : "–"} about=${alone ? `of the target's: ${UNITS[unit].show(spent)}, not ${UNITS[unit].show(alone)}` : "nothing yet"} />
   </dl>`;
 }
+
+/** Steps between the marks of an axis: there are no half requests. */
+export const WHOLE = [1, 10, 100, 1e3, 1e4, 1e5].flatMap(ten => [ten, 2 * ten, 5 * ten]);
 
 function Requests({cascade}) {
   const times = cascade.series.map((_, index) => index - cascade.series.length);
   const data = [times, cascade.series.map(([asked]) => asked), cascade.series.map(([, deferred]) => deferred), cascade.series.map(([, , failed]) => failed)];
   const line = (name, label) => ({label, stroke: () => colour(name), width: 2, points: {show: false}, fill: () => `color-mix(in srgb, ${colour(name)} 12%, transparent)`});
   return html`<section class="panel"><h2>Requests a second</h2><p class="keys"><span class="k-brand">all</span><span class="k-defer">deferred</span><span class="k-fault">failed</span></p>
-    <${Chart} data=${data} shape=${cascade.id} label="Requests a second in the last two minutes" scales=${{x: {time: false}, y: {range: (_, low, high) => [0, Math.max(1, high ?? 1)]}}} series=${[{}, line("brand", "all"), line("defer", "deferred"), line("fault", "failed")]} axes=${[{values: (_, ticks) => ticks.map(tick => (tick ? `${tick} s` : "now"))}, {size: 36}]} /></section>`;
+    <${Chart} data=${data} shape=${cascade.id} label="Requests a second in the last two minutes" scales=${{x: {time: false}, y: {range: (_, low, high) => [0, Math.max(1, high ?? 1)]}}} series=${[{}, line("brand", "all"), line("defer", "deferred"), line("fault", "failed")]} axes=${[{values: (_, ticks) => ticks.map(tick => (tick ? `${tick} s` : "now"))}, {size: 36, incrs: WHOLE}]} /></section>`;
 }
 
 /** Each number as a share of their sum; zeros of zeros. */
@@ -84,25 +100,24 @@ function Recent({decisions, texts}) {
     <tbody>${decisions.map(each => html`<tr key=${`${each.at}`}><th scope="row">${time(each.at)}</th><td>${each.id}</td><td>${each.answered_by === null ? html`<span class="badge">no answer</span>` : each.agreement === null && !each.deferred ? html`<span class="badge">${each.cached ? "cached" : "answered"}</span>` : html`<span class=${`badge ${each.deferred ? "defer" : "accept"}`}>${each.deferred ? "deferred" : "accepted"}</span>`} <span class="soft">${each.reason.replaceAll("_", " ")}${each.shed && each.reason !== "shed" ? ", under pressure" : ""}</span></td><td>${each.answered_by ?? "–"}</td><td>${score(each.agreement)}</td><td>${seconds(each.total_s)}</td>${texts && html`<td class="texts">${each.texts?.prompt}<br /><span class="soft">${each.texts?.answer ?? "no answer"}</span></td>`}</tr>`)}</tbody></table></div>`}</section>`;
 }
 
-function Trouble({error, wantKey, onRetry}) {
-  const closed = [401, 403].includes(error.status);
-  return html`<div class="fault-card" role="alert"><h2>${closed ? "For operators" : "The connection is lost"}</h2><p>${error.message}</p><div class="row">${closed ? html`<button type="button" onClick=${wantKey}>Enter a key</button><button type="button" class="quiet" onClick=${onRetry}>Try again</button>` : html`<span class="soft">Trying again …</span>`}</div></div>`;
-}
+const TITLES = {401: "This server asks for a key", 403: "For operators"};
+const titleOf = ({status}) => TITLES[status] ?? (status ? "The figures cannot be shown" : "The connection is lost");
 
 export default function Live({generation, wantKey}) {
   const [snapshot, setSnapshot] = useState(null);
   const [trouble, setTrouble] = useState(null);
   const [chosen, setChosen] = useState("");
   const [tries, setTries] = useState(0);
-  useEffect(() => follow(setSnapshot, setTrouble), [generation, tries]);
+  const hidden = useHidden();
+  useEffect(() => (hidden ? undefined : follow(setSnapshot, setTrouble)), [generation, tries, hidden]);
   const cascade = snapshot?.cascades.find(({id}) => id === chosen) ?? snapshot?.cascades[0];
   return html`<div class="live">
     <div class="head"><h1>Live</h1>${snapshot && html`<span class=${`state ${snapshot.ready ? "fine" : "off"}`}>${snapshot.ready ? "every cascade can answer" : `waiting for ${(snapshot.waiting_for ?? []).join(", ")}`}</span>`}
       ${cascade?.shed?.active && html`<span class="state off">under pressure (${percent(cascade.shed.pressure)} of the target's queue): ${cascade.shed.by === "members" ? "members answer alone" : "lower thresholds decide"}</span>`}
       ${cascade && html`<${CascadeChoice} cascades=${snapshot.cascades} chosen=${cascade.id} onChoose=${setChosen} />`}</div>
-    ${trouble && html`<${Trouble} error=${trouble} wantKey=${wantKey} onRetry=${() => setTries(tries + 1)} />`}
+    ${trouble && html`<${Trouble} title=${titleOf(trouble)} error=${trouble} wantKey=${wantKey} onRetry=${isClosed(trouble) && (() => setTries(tries + 1))}><p class="soft">${!isClosed(trouble) && "Trying again …"} ${snapshot && `The figures are those of ${time(snapshot.at)}.`}</p></>`}
     ${cascade ? html`<${Tiles} cascade=${cascade} />
       <div class="panels"><${Requests} cascade=${cascade} /><${Agreements} cascade=${cascade} /><${Models} models=${snapshot.models} /><${Recent} decisions=${snapshot.recent} texts=${snapshot.texts} /></div>
-      <p class="soft small">The last five minutes of this replica of the router (${snapshot.replica}), ${snapshot.texts ? "with the beginnings of texts (router.page_texts)" : "without any text"}.</p>` : !trouble && html`<div class="loading" aria-busy="true"></div>`}
+      <p class="soft small">The last five minutes of this replica of the router (${snapshot.replica}), ${snapshot.texts ? "with the beginnings of texts (router.page_texts)" : "without any text"}.</p>` : !trouble && html`<${Loading} />`}
   </div>`;
 }

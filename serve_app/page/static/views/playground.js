@@ -3,10 +3,12 @@ import {html, useEffect, useLayoutEffect, useRef, useState} from "../vendor/prea
 import {getJson} from "../lib/api.js";
 import {percent, seconds, count, unitOf} from "../lib/format.js";
 import {hash} from "../lib/fragment.js";
+import {Trouble} from "../lib/states.js";
 import {Composer, optionsOf} from "./playground/composer.js";
-import {Conversation, totals} from "./playground/conversation.js";
+import {Conversation} from "./playground/conversation.js";
 import {Turn} from "./playground/turn.js";
 import {Welcome} from "./playground/welcome.js";
+import {spoken} from "./playground/words.js";
 
 const FIELDS = ["model", "prompt", "system", "tools", "format", "most", "temperature", "force", "policy"];
 const drafted = state => ({prompt: "", model: "", ...Object.fromEntries(FIELDS.filter(name => name in state).map(name => [name, state[name]]))});
@@ -19,9 +21,11 @@ const checked = draft => Object.fromEntries(Object.entries(draft).flatMap(([name
 /** These outlive the view: a look at another one ends no conversation. */
 const conversation = new Conversation(), kept = {draft: null};
 
-function Session({turns, onNew}) {
-  const sums = totals(turns), unit = unitOf(sums.cost), alone = sums.cost.target_only[unit];
-  return html`<div class="session" role="status" aria-label="Session">
+const TITLES = {0: "The server does not answer", 401: "This server asks for a key"};
+
+function Session({sums, onNew}) {
+  const unit = unitOf(sums.cost), alone = sums.cost.target_only[unit];
+  return html`<div class="session" role="group" aria-label="Session">
     <span><strong>${sums.asked}</strong> asked</span><span><strong>${sums.accepted}</strong> accepted</span>
     <span>${alone > 0 ? html`<strong>${percent(sums.cost[unit] / alone)}</strong> of the target's cost` : html`<span class="soft">no cost yet</span>`}</span>
     <span class="soft">${count(sums.tokens)} tokens · ${seconds(sums.seconds)}</span>
@@ -37,25 +41,28 @@ export default function Playground({state, generation, wantKey}) {
   const [trouble, setTrouble] = useState(null);
   const [fault, setFault] = useState("");
   useEffect(() => { if (Object.keys(state).length) setDraft(checked(drafted(state))); }, [state]);
-  useEffect(() => { load(); }, [generation]);
+  const [looks, setLooks] = useState(0);
+  const look = () => setLooks(value => value + 1);
+  useEffect(() => {
+    let current = true;
+    Promise.all([getJson("page/about"), getJson("v1/models")]).then(([info, {data}]) => {
+      if (!current) return;
+      setAbout(info);
+      setModels(data.filter(({kind}) => kind !== "embedding"));
+      setTrouble(null);
+    }, error => {
+      if (!current) return;
+      setTrouble(error);
+      if (error.status === 401) wantKey();
+    });
+    return () => { current = false; };
+  }, [generation, looks]);
   useEffect(() => {
     conversation.changed = () => redraw(value => value + 1);
     return () => { conversation.changed = () => {}; };
   }, []);
-
-  async function load() {
-    try {
-      const [info, {data}] = await Promise.all([getJson("page/about"), getJson("v1/models")]);
-      const askable = data.filter(({kind}) => kind !== "embedding");
-      setAbout(info);
-      setModels(askable);
-      setTrouble(null);
-      setDraft(draft => (askable.some(({id}) => id === draft.model) ? draft : {...draft, model: askable[0]?.id ?? ""}));
-    } catch (error) {
-      setTrouble(error);
-      if (error.status === 401) wantKey();
-    }
-  }
+  const has = models.some(({id}) => id === draft.model), model = has ? draft.model : models[0]?.id ?? "";
+  const missing = draft.model && model && !has ? `This server has no ${draft.model}; ${model} is asked.` : "";
 
   const {turns, running} = conversation, near = useRef(true);
   useEffect(() => {
@@ -69,33 +76,35 @@ export default function Playground({state, generation, wantKey}) {
     followed.current = running; // the last drawing of a turn, which adds its cost, is followed too
   });
 
-  async function ask(added, from = draft) {
-    const {options, fault} = optionsOf(from);
+  /** Ask with new messages, in place of a turn that failed if one is given. Returns whether it is asked. */
+  function ask(added, failed = null) {
+    const {options, fault} = optionsOf(draft);
     setFault(fault ?? "");
-    if (fault || conversation.running) return;
+    if (fault || conversation.running || !model) return false;
+    if (failed) conversation.remove(failed);
     near.current = true;
-    const turn = await conversation.ask(from.model, added, options, from.system?.trim());
-    if (turn.error?.status === 401) wantKey();
+    conversation.ask(model, added, options, {...draft, model}).then(({error}) => {
+      if (error?.status === 401) wantKey();
+      if (error?.status === 404) look(); // another config is in force by now
+    });
+    return true;
   }
   const send = () => {
     const prompt = draft.prompt.trim();
-    if (!prompt || running || !draft.model) return;
-    const {fault} = optionsOf(draft);
-    if (fault) { setFault(fault); return; }
-    ask([{role: "user", content: prompt}]);
-    setDraft({...draft, prompt: ""});
+    if (prompt && ask([{role: "user", content: prompt}])) setDraft({...draft, prompt: ""});
   };
   const pick = ({prompt, tools = "", format = ""}) => setDraft({...draft, prompt, tools, format});
-  const retry = turn => { conversation.turns.splice(conversation.turns.indexOf(turn), 1); ask(turn.added); };
-  const link = turn => () => new URL(hash("playground", {...draft, model: turn.model, prompt: turn.added.find(({role}) => role === "user")?.content ?? ""}), location.href).href;
+  const link = ({draft, added}) => () => new URL(hash("playground", {...draft, prompt: added.find(({role}) => role === "user")?.content ?? ""}), location.href).href;
 
   return html`<div class="playground">
-    ${conversation.session.length > 0 && html`<${Session} turns=${conversation.session} onNew=${() => conversation.clear()} />`}
-    ${trouble && html`<div class="fault-card" role="alert"><h2>${trouble.status === 401 ? "This server asks for a key" : "The server does not answer"}</h2><p>${trouble.message}</p><button type="button" onClick=${load}>Try again</button></div>`}
+    <p class="hidden" role="status">${spoken(turns.at(-1))}</p>
+    ${conversation.begun > 0 && html`<${Session} sums=${conversation.sums} onNew=${() => conversation.clear()} />`}
+    ${trouble && html`<${Trouble} title=${TITLES[trouble.status] ?? "The server refused"} error=${trouble} wantKey=${wantKey} onRetry=${look} />`}
+    ${turns.length > 0 && html`<h1 class="hidden">Playground</h1>`}
     <div class="turns">
-      ${turns.length === 0 && about && !trouble && html`<${Welcome} cascade=${about?.cascades.find(({id}) => id === draft.model)} onPick=${pick} />`}
-      ${turns.map((turn, index) => html`<${Turn} key=${turn.number} turn=${turn} about=${about} latest=${index === turns.length - 1 && !running} onResults=${ask} onRetry=${() => retry(turn)} onKeep=${policy => setDraft({...draft, policy})} link=${link(turn)} wantKey=${wantKey} />`)}
+      ${turns.length === 0 && about && !trouble && html`<${Welcome} cascade=${about?.cascades.find(({id}) => id === model)} onPick=${pick} />`}
+      ${turns.map((turn, index) => html`<${Turn} key=${turn.number} turn=${turn} about=${about} latest=${index === turns.length - 1 && !running} onResults=${ask} onRetry=${running ? null : () => ask(turn.added, turn)} onKeep=${policy => setDraft({...draft, policy})} link=${link(turn)} wantKey=${wantKey} />`)}
     </div>
-    <${Composer} draft=${draft} set=${setDraft} models=${models} running=${running} onSend=${send} onStop=${() => conversation.stop()} fault=${fault} />
+    <${Composer} draft=${draft} model=${model} set=${setDraft} models=${models} running=${running} onSend=${send} onStop=${() => conversation.stop()} fault=${fault || missing} />
   </div>`;
 }

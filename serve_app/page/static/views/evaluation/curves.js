@@ -49,7 +49,7 @@ export const along = (row, unit) => (row.curve[unit]?.every(value => value !== n
 
 /** A chart needs x in order; the points keep their places in `order`. */
 export function ordered(row, unit) {
-  const xs = along(row, unit) ?? row.curve.rate, order = xs.map((_, index) => index).sort((a, b) => xs[a] - xs[b]);
+  const xs = along(row, unit), order = xs.map((_, index) => index).sort((a, b) => xs[a] - xs[b]);
   return {xs: order.map(index => xs[index]), order, of: name => order.map(index => row.curve[name]?.[index] ?? null)};
 }
 

@@ -31,11 +31,11 @@ function parsed(text) {
   try { return JSON.parse(text); } catch { throw new Error("This is not JSON. Open the report.json that cascade evaluate --report writes, or a records file."); }
 }
 
-/** The file that is open, and the one that is being opened. `changed` is called whenever something is to be drawn anew. */
+/** The file that is open, and the one that is being opened. `changed` is called whenever something is to be drawn anew. `number` counts what was opened: names are often the same. */
 export class Opening {
   constructor() {
     this.changed = () => {};
-    Object.assign(this, {name: "", shown: null, notes: [], work: null, fault: null});
+    Object.assign(this, {name: "", number: 0, shown: null, notes: [], work: null, fault: null});
   }
 
   /** Open a file in place of the one that is open, which stays if this fails. */
@@ -46,7 +46,7 @@ export class Opening {
     try {
       const {report, notes} = await this._read(file, work);
       const shown = pairsOf(report);
-      if (this.work === work) this._set({name: file.name, shown, notes});
+      if (this.work === work) this._set({name: file.name, number: this.number + 1, shown, notes});
     } catch (error) {
       if (this.work === work && error.name !== "AbortError") this._set({fault: {error, file}});
     } finally {

@@ -31,9 +31,10 @@ function beginning(rows, signal, beside) {
 export function Panel({pairs, start = 0, number, beside = false}) {
   const [chosen, setChosen] = useState(start);
   const [index, setIndex] = useState(null);
-  const [unit, setUnit] = useState("rate");
+  const [wanted, setUnit] = useState("rate");
   const {cascade, group} = pairs[Math.min(chosen, pairs.length - 1)];
   const rows = cascade.rows, row = rows[index] ?? beginning(rows, cascade.looked_at?.signal, beside && chosen === start);
+  const unit = along(row, wanted) ? wanted : "rate"; // another row may not have it
   const target = estimate(cascade.baselines.target), best = cascade.baselines.members?.[cascade.baselines.best_member];
   const {xs, order, of} = useMemo(() => ordered(row, unit), [row, unit]);
   const [place, setPlace] = useState(Math.floor(xs.length / 2));

@@ -4,8 +4,8 @@ import {ApiError, postStream} from "../../lib/api.js";
 const call = () => ({text: "", reasoning: "", status: "waiting", started: performance.now()});
 
 /** One request and everything that came of it. */
-function turnOf(number, model, added, body) {
-  return {number, model, added, body, status: "running", started: performance.now(), tiers: [], calls: {}, answer: {text: "", reasoning: "", tools: []}, record: null, error: null};
+function turnOf(number, model, added, body, draft) {
+  return {number, model, added, body, draft, status: "running", started: performance.now(), tiers: [], calls: {}, answer: {text: "", reasoning: "", tools: []}, record: null, error: null};
 }
 
 function takeProgress(turn, event) {
@@ -57,30 +57,28 @@ function takeRecord(turn, record) {
   });
 }
 
-/** Sums over the turns that were answered: what was asked, accepted, and spent beside the target alone. */
-export function totals(turns) {
-  const sums = {asked: 0, accepted: 0, seconds: 0, tokens: 0, cost: {}, alone: {}};
-  for (const {record} of turns) {
-    if (!record || record.answered_by === null) continue;
-    sums.asked += 1;
-    sums.accepted += record.deferred ? 0 : 1;
-    sums.seconds += record.timings_s.total ?? 0;
-    for (const model of Object.values(record.models)) sums.tokens += model.prompt_tokens + model.completion_tokens;
-    for (const unit of ["usd", "flops", "device_s"]) {
-      const spent = record.cost[unit], alone = record.cost.target_only?.[unit];
-      if (spent === null || spent === undefined || alone === null || alone === undefined) continue;
-      sums.cost[unit] = (sums.cost[unit] ?? 0) + spent;
-      sums.alone[unit] = (sums.alone[unit] ?? 0) + alone;
-    }
+/** Sums over the turns of a session that were answered: what was asked, accepted, and spent beside the target alone. */
+const NOTHING = {asked: 0, accepted: 0, seconds: 0, tokens: 0, cost: {target_only: {}}};
+
+function plus(sums, record) {
+  if (!record || record.answered_by === null) return sums;
+  const cost = {...sums.cost, target_only: {...sums.cost.target_only}};
+  for (const unit of ["usd", "flops", "device_s"]) {
+    const spent = record.cost[unit], alone = record.cost.target_only?.[unit];
+    if (spent === null || spent === undefined || alone === null || alone === undefined) continue;
+    cost[unit] = (cost[unit] ?? 0) + spent;
+    cost.target_only[unit] = (cost.target_only[unit] ?? 0) + alone;
   }
-  return {...sums, cost: {...sums.cost, target_only: sums.alone}};
+  const tokens = Object.values(record.models).reduce((sum, model) => sum + model.prompt_tokens + model.completion_tokens, 0);
+  return {asked: sums.asked + 1, accepted: sums.accepted + (record.deferred ? 0 : 1), seconds: sums.seconds + (record.timings_s.total ?? 0), tokens: sums.tokens + tokens, cost};
 }
 
 /** A conversation: `changed` is called, at most once a frame, whenever something is to be drawn anew. */
 export class Conversation {
   constructor() {
     this.turns = [];
-    this.session = [];
+    this.begun = 0;
+    this.sums = NOTHING;
     this.changed = () => {};
     this._due = false;
   }
@@ -98,15 +96,17 @@ export class Conversation {
     this._draw();
   }
 
+  remove(turn) { this.turns = this.turns.filter(other => other !== turn); }
+
   stop() { this._stopping?.abort(); }
 
-  /** Ask with new messages. Returns when the turn has ended, however it did. */
-  async ask(model, added, options, system = "") {
+  /** Ask with new messages. Returns when the turn has ended, however it did. `draft` is what the link of the turn holds. */
+  async ask(model, added, options, draft) {
+    const system = draft.system?.trim();
     const messages = [...(system ? [{role: "system", content: system}] : []), ...this.history(), ...added];
     const body = {model, messages, ...options, stream: true, cascade: {...options.cascade, events: true, include_answers: true}};
-    const turn = turnOf(this.session.length + 1, model, added, body);
+    const turn = turnOf(++this.begun, model, added, body, draft);
     this.turns.push(turn);
-    this.session.push(turn);
     this._stopping = new AbortController();
     this._draw();
     try {
@@ -117,7 +117,7 @@ export class Conversation {
       if (turn.status === "failed") turn.error = error instanceof ApiError ? error : new ApiError("failed", `This page could not read the answer: ${error.message}`);
       if (error.record) takeRecord(turn, error.record);
     }
-    turn.elapsed = (performance.now() - turn.started) / 1000;
+    this.sums = plus(this.sums, turn.record);
     for (const name of Object.keys(turn.calls)) if (["waiting", "writing"].includes(turn.calls[name].status)) turn.calls[name].status = "cancelled";
     this._draw();
     return turn;

@@ -1,6 +1,7 @@
 // A request as a command, as code, and as a link.
-import {html, useState} from "../../vendor/preact.js";
+import {html, useEffect, useRef, useState} from "../../vendor/preact.js";
 import {hasKey} from "../../lib/api.js";
+import {copied} from "../../lib/clipboard.js";
 
 const shown = body => {
   const {events, ...cascade} = body.cascade;
@@ -29,18 +30,23 @@ export const code = body => {
   return `import os\n\nfrom openai import OpenAI\n\nclient = OpenAI(base_url="${base()}", api_key=os.environ.get("CASCADE_API_KEY", "none"))\nresponse = client.chat.completions.create(\n    model=${python(model, "    ")},\n    messages=${python(messages, "    ")},\n${named}    extra_body={"cascade": ${python(cascade, "    ")}},\n)\nprint(response.choices[0].message.content)\nprint(response.cascade["answered_by"], response.cascade["reason"])\n`;
 };
 
-export function Copies({body, link}) {
+const TOLD_MS = 1800;
+
+/** Buttons that copy: `texts` are names, and functions that return what is copied. */
+function Buttons({texts}) {
   const [told, setTold] = useState("");
+  const timer = useRef(0);
+  useEffect(() => () => clearTimeout(timer.current), []);
   const copy = (name, text) => async () => {
-    try {
-      await navigator.clipboard.writeText(text());
-      setTold(`${name} copied`);
-    } catch {
-      setTold("The browser did not allow it");
-    }
-    setTimeout(() => setTold(""), 1800);
+    setTold((await copied(text())) ? `${name} copied` : "The browser did not allow it");
+    clearTimeout(timer.current);
+    timer.current = setTimeout(() => setTold(""), TOLD_MS);
   };
-  return html`<div class="copies"><span class="soft">Copy as</span>
-    ${[["curl", () => curl(body)], ["Python", () => code(body)], ["JSON", () => json(body)], ["link", link]].map(([name, text]) => html`<button type="button" class="quiet" onClick=${copy(name, text)}>${name}</button>`)}
-    <span class="soft" role="status">${told}</span></div>`;
+  return html`${texts.map(([name, text]) => html`<button type="button" class="quiet" onClick=${copy(name, text)}>${name}</button>`)}
+    <span class="soft" role="status">${told}</span>`;
+}
+
+export function Copies({body, answer, link}) {
+  return html`<div class="copies"><span class="soft">Copy</span> ${answer && html`<${Buttons} texts=${[["answer", () => answer]]} />`}
+    <span class="soft">the request as</span> <${Buttons} texts=${[["curl", () => curl(body)], ["Python", () => code(body)], ["JSON", () => json(body)], ["link", link]]} /></div>`;
 }

@@ -21,7 +21,7 @@ function Member({name, call, selected, accepted, shown, label}) {
   const done = call && !["waiting", "writing"].includes(call.status);
   return html`<article class=${`member ${selected && accepted ? "selected" : ""}`} aria-label=${`${label} ${name}`}>
     <header><h4>${name}</h4>${selected && html`<span class=${`badge ${accepted ? "accept" : ""}`}>${accepted ? "selected" : "most central"}</span>`}<${State} call=${call} /></header>
-    <div class="text" tabindex="0" role="region" aria-label=${`Text of ${name}`}>
+    <div class="text" tabindex="0" role="group" aria-label=${`Text of ${name}`}>
       ${call && html`<${Reasoning} text=${call.reasoning} />`}
       ${call?.text ? html`<${Markdown} text=${call.text} done=${done} />` : call?.message ? html`<p class="fault">${call.message}</p>` : done && !call.tool_calls?.length ? html`<p class="soft">No text.</p>` : !done && html`<div class="skeleton" aria-hidden="true"><i></i><i></i><i></i></div>`}
       ${call?.tool_calls && html`<${ToolCalls} calls=${call.tool_calls} />`}

@@ -13,7 +13,7 @@ const BY_STATUS = {401: "This server asks for a key", 403: "This key may not do 
 function Fault({error, onRetry, wantKey}) {
   return html`<div class="fault-card" role="alert"><h3>${BY_STATUS[error.status] ?? HEADINGS[error.kind] ?? "The request was refused"}</h3><p>${error.message}</p>
     ${error.retryAfter && html`<p class="soft">It may work again in ${Math.ceil(error.retryAfter)} s.</p>`}
-    <div class="row">${[401, 403].includes(error.status) && html`<button type="button" onClick=${wantKey}>Enter a key</button>`}<button type="button" class=${error.status === 401 ? "quiet" : ""} onClick=${onRetry}>Try again</button></div></div>`;
+    <div class="row">${[401, 403].includes(error.status) && html`<button type="button" onClick=${wantKey}>Enter a key</button>`}<button type="button" class=${error.status === 401 ? "quiet" : ""} disabled=${!onRetry} onClick=${onRetry}>Try again</button></div></div>`;
 }
 
 const added = ({role, content}) => (role === "tool" ? `Result: ${content}` : content);
@@ -25,7 +25,7 @@ export function Turn({turn, about, latest, onResults, onRetry, onKeep, link, wan
   const deciding = tiers.filter(tier => tier.signal || tier.result?.signal);
   const target = tiers.find(tier => !deciding.includes(tier));
   const complete = turn.status === "done";
-  return html`<section class="turn" aria-label=${`Turn ${turn.number}`}>
+  return html`<section class="turn" aria-label=${`Turn ${turn.number}`}><h2 class="hidden">Turn ${turn.number}</h2>
     ${turn.added.map(message => html`<div class=${`asked ${message.role}`}><p>${added(message)}</p></div>`)}
     ${deciding.map(tier => html`<div class="tier" key=${tier.tier}>
       <h3><span class="step">${tier.tier + 1}</span> ${tier.models.length === 1 ? tier.models[0] : `${tier.models.length} members answer`} ${running && !tier.result && html`<span class="state busy">working</span>`}</h3>
@@ -41,8 +41,8 @@ export function Turn({turn, about, latest, onResults, onRetry, onKeep, link, wan
       ${answer.tools.length > 0 && html`<${ToolCalls} calls=${answer.tools} />`}
       ${complete && latest && answer.tools.length > 0 && html`<${ToolResults} calls=${answer.tools} onSend=${onResults} />`}
     </article>`}
-    ${turn.status === "stopped" && html`<p class="soft" role="status">Stopped. This turn is no part of the conversation.</p>`}
+    ${turn.status === "stopped" && html`<div class="row"><p class="soft" role="status">Stopped. This turn is no part of the conversation.</p><button type="button" class="quiet" disabled=${!onRetry} onClick=${onRetry}>Ask again</button></div>`}
     ${turn.error && html`<${Fault} error=${turn.error} onRetry=${onRetry} wantKey=${wantKey} />`}
-    ${!running && html`<${Costs} turn=${turn} /><${Copies} body=${turn.body} link=${link} />`}
+    ${!running && html`<${Costs} turn=${turn} /><${Copies} body=${turn.body} answer=${answer.text} link=${link} />`}
   </section>`;
 }

@@ -21,7 +21,7 @@ function Matrix({models, rows, signal}) {
   if (!rows) return html`<p class="soft empty">No similarities: there was nothing to compare.</p>`;
   const values = rows.flat().filter(value => value !== null), low = Math.min(0, ...values), high = Math.max(1, ...values);
   const heat = value => ({"--heat": value === null ? 0 : (value - low) / (high - low || 1)});
-  return html`<div class="matrix" tabindex="0" role="region" aria-label="Similarity matrix"><table>
+  return html`<div class="matrix" tabindex="0" role="group" aria-label="Similarity matrix"><table>
     <caption>Similarity <span class="soft">${signal ?? ""}</span></caption>
     <thead><tr><td></td>${models.map((name, index) => html`<th scope="col" title=${name}>${index + 1}</th>`)}</tr></thead>
     <tbody>${rows.map((row, i) => html`<tr><th scope="row"><span class="soft">${i + 1}</span> ${models[i]}</th>${row.map((value, j) => html`<td class=${i === j ? "same" : ""} style=${heat(value)}>${score(value)}</td>`)}</tr>`)}</tbody>
@@ -91,7 +91,7 @@ export function Verdict({turn, tier, calls, policy, about, next, onKeep}) {
   const set = (name, value) => setChoice({...choice, [name]: value});
   const toggle = name => set("veto", choice.veto.includes(name) ? choice.veto.filter(each => each !== name) : [...choice.veto, name]);
   const signal = choice.signal || result.signal;
-  return html`<section class="verdict" aria-label=${`Decision of tier ${tier.tier + 1}`}>
+  return html`<section class="verdict" aria-label=${`Decision of tier ${tier.tier + 1}, turn ${turn.number}`}>
     <p class=${`sentence ${result.accepted ? "accept" : "defer"}`}><span class=${`badge ${result.accepted ? "accept" : "defer"}`}>${result.accepted ? "Accepted" : "Deferred"}</span> <span>${decision(result, next)}</span></p>
     <div class="measure">
       <${Matrix} models=${tier.models} rows=${shown.similarities} signal=${`${signal}${choice.veto.length ? " with a veto" : ""}`} />

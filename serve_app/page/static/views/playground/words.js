@@ -34,3 +34,12 @@ export function decision(result, next) {
   const reason = why(result), sentence = reason[0].toUpperCase() + reason.slice(1);
   return result.accepted ? `${sentence}, so the answer of ${result.selected} goes back.` : `${sentence}, so ${next ? `${next} is asked` : "it is passed on"}.`;
 }
+
+/** How a turn goes on, for who does not see it; its end in trouble is an alert of its own. */
+export function spoken(turn) {
+  if (!turn || ["failed", "stopped"].includes(turn.status)) return "";
+  if (turn.status === "done") return turn.record?.answered_by ? `Answered by ${turn.record.answered_by}.` : "Answered.";
+  const tiers = turn.tiers.filter(Boolean), [decided, next] = [tiers.findLast(tier => tier.result?.reason), tiers.findLast(tier => !tier.result)];
+  if (decided) return decision(decided.result, next?.models.join(" and "));
+  return next ? `${next.models.join(" and ")} answer.` : "Asking.";
+}

@@ -1,0 +1,95 @@
+"""What surrounds the views: the key, the theme, how a view is loaded, and where it was left."""
+
+from collections.abc import Iterator
+
+import pytest
+from selenium.webdriver.common.keys import Keys
+
+from .browser import Browser
+from .serving import Served
+
+
+@pytest.fixture
+def blocked(browser: Browser) -> Iterator[Browser]:
+    """The browser without any way to the Live view's module."""
+    driver = browser.driver
+    driver.execute_cdp_cmd("Network.enable", {})
+    driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["*/views/live.js"]})
+    yield browser
+    driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
+    driver.execute_cdp_cmd("Network.disable", {})
+
+
+def test_escape_or_a_click_elsewhere_closes_the_key_and_the_focus_is_not_lost(browser: Browser) -> None:
+    browser.click(".key > button")
+    browser.until("document.activeElement.id === 'key'")
+    browser.one("#key").send_keys(Keys.ESCAPE)
+    browser.until("document.querySelector('.popover') === null")
+    assert browser.run("return document.activeElement.innerText") == "Key"
+    browser.click(".key > button")
+    browser.one(".popover")
+    browser.click("h1")
+    browser.until("document.querySelector('.popover') === null")
+
+
+def test_a_key_can_be_forgotten(browser: Browser) -> None:
+    browser.click(".key > button")
+    browser.select("#key", "secret")
+    browser.click(".popover button")
+    browser.until("document.querySelector('.key > button').innerText === 'Key set'")
+    assert browser.run("return document.activeElement.innerText") == "Key set"
+    browser.click(".key > button")
+    browser.click(".popover .quiet")
+    browser.until("document.querySelector('.key > button').innerText === 'Key'")
+
+
+def test_a_key_that_no_request_can_carry_is_named_as_such(browser: Browser) -> None:
+    browser.click(".key > button")
+    browser.select("#key", "ключ")
+    browser.click(".popover button")
+    browser.until("document.querySelector('.fault-card p')?.innerText.startsWith('This key has characters')")
+
+
+def test_a_view_that_cannot_be_loaded_says_so_and_can_be_tried_again(blocked: Browser) -> None:
+    blocked.ask("How many minutes?")
+    blocked.run("location.hash = '#/live'")
+    blocked.until("document.querySelector('.fault-card h2')?.innerText === 'This view cannot be loaded'")
+    blocked.driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
+    blocked.click(".fault-card button")
+    blocked.one(".tiles")
+    blocked.run("history.back()")
+    blocked.one(".turn")  # the conversation is still there
+
+
+def test_the_chosen_theme_is_worn_before_any_module_runs(browser: Browser, served: Served) -> None:
+    browser.select(".tools select", "dark")
+    assert browser.run("return document.documentElement.dataset.theme") == "dark"
+    driver = browser.driver
+    driver.execute_cdp_cmd("Network.enable", {})
+    driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["*/app.js"]})
+    try:
+        browser.open(served.url)
+        assert browser.run("return document.documentElement.dataset.theme") == "dark"
+    finally:
+        driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
+        driver.execute_cdp_cmd("Network.disable", {})
+        browser.run("localStorage.clear()")
+
+
+def test_a_view_is_found_where_it_was_left(browser: Browser) -> None:
+    browser.ask("How many minutes?")
+    browser.run("scrollTo(0, 150)")
+    browser.run("location.hash = '#/live'")
+    browser.one(".tiles")
+    assert browser.run("return scrollY") == 0
+    browser.run("history.back()")
+    browser.one(".turn")
+    browser.until("scrollY === 150")
+
+
+def test_numbers_and_costs_are_in_words_that_people_use(browser: Browser) -> None:
+    shown = browser.run(
+        "return import('/page/static/lib/format.js').then(({UNITS: {usd, flops}}) =>"
+        "[usd.show(4.8e-7), usd.show(0.0123), usd.show(0), flops.show(9.996e11), flops.show(3.12e10)])"
+    )
+    assert shown == ["$0.00000048", "$0.01", "$0", "1.00 TFLOPs", "31.2 GFLOPs"]
