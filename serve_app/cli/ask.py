@@ -111,5 +111,5 @@ def _body(base: str, response: "httpx.Response") -> Body:
 
 def _status(response: "httpx.Response") -> str:
     line = " ".join(clean(response.text[:1000]).split())
-    shown = f": {line[:100].rstrip('. ')}" if line and "text/plain" in response.headers.get("content-type", "") else ""
-    return f"HTTP {response.status_code}{shown}"
+    detail = f": {line[:100].rstrip('. ')}" if line and "text/plain" in response.headers.get("content-type", "") else ""
+    return f"HTTP {response.status_code}{detail}"

@@ -266,12 +266,12 @@ def _times(timings: Timings) -> str:
     return _seconds(timings.total or 0.0) + (f" ({'; '.join(parts)})" if parts else "")
 
 
-def _share(spent: float | None, by_target: float | None, shown: Callable[[float], str], estimated: bool) -> str:
+def _share(spent: float | None, by_target: float | None, format_number: Callable[[float], str], estimated: bool) -> str:
     if spent is None or not by_target:
         return ""
     share = spent / by_target
     percent = "<1%" if 0 < share < 0.01 else f"{share:.0%}"
-    return f", {percent} of the target alone ({shown(by_target)}{', estimated' if estimated else ''})"
+    return f", {percent} of the target alone ({format_number(by_target)}{', estimated' if estimated else ''})"
 
 
 def _flops(value: float) -> str:

@@ -92,8 +92,8 @@ def score(
     return Scored(tier, alive.texts, scores, judged, None if threshold is None else decide(tier, judged))
 
 
-def _view(written: str | None) -> View | None:
-    if written is None:
+def _view(option: str | None) -> View | None:
+    if option is None:
         return None
     import yaml
     from pydantic import ValidationError
@@ -102,9 +102,9 @@ def _view(written: str | None) -> View | None:
     from serve_app.config.explain import explain
 
     try:
-        return ViewConfig.model_validate(yaml.safe_load(written)).view()
+        return ViewConfig.model_validate(yaml.safe_load(option)).view()
     except yaml.YAMLError:
-        raise RequestError(f"--compare: {written!r} is not YAML; write '{{take: last_number}}'.") from None
+        raise RequestError(f"--compare: {option!r} is not YAML; write '{{take: last_number}}'.") from None
     except ValidationError as error:
         raise RequestError(f"--compare: {' '.join(explain(error, ViewConfig))}") from None
 

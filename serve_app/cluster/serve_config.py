@@ -44,11 +44,11 @@ def for_cluster(path: Path, file: ServeFile) -> dict[str, Any]:
             "or api_key_file, and a worker as the environment variables that secret_env in the settings lists."
         )
     http = (values.get("http_options") or {}) | {"host": "0.0.0.0", "port": PORT}
-    written = values["applications"][0]["args"]
+    arguments = values["applications"][0]["args"]
     for name in args.isolated():
-        signals = written.setdefault("signals", {})
+        signals = arguments.setdefault("signals", {})
         signals[name] = {"kind": "bleurt"} | signals.get(name, {}) | {"environment": BLEURT_PYTHON}
-    router = written.setdefault("router", {})
+    router = arguments.setdefault("router", {})
     if not _counts_routers(file):
         router["deployment"] = router.get("deployment", {}) | {"num_replicas": ROUTERS}
     if not args.router.access.open:

@@ -194,11 +194,11 @@ def read(overlay: Overlay, path: Path | None = None) -> Settings:
     base = OVERLAYS[overlay]
     if path is None:
         return base
-    written = read_yaml(path, "settings file")
-    if not isinstance(written, dict):
+    values = read_yaml(path, "settings file")
+    if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected a mapping of settings.")
     try:
-        return Settings.model_validate(_merged(base.model_dump(), written))
+        return Settings.model_validate(_merged(base.model_dump(), values))
     except ValidationError as error:
         raise ConfigError("\n".join(f"{path}: {sentence}" for sentence in explain(error, Settings, ""))) from None
 

@@ -113,8 +113,8 @@ class AppConfig(Strict):
     def standing_in(self) -> dict[str, SignalConfig]:
         """Return the signals that stand in for others whose scorer fails."""
         tiers = [tier for cascade in self.cascades.values() for tier in cascade.tiers]
-        named = {tier.on_scorer_failure.signal for tier in tiers if tier.on_scorer_failure is not None}
-        return {name: signal for name, signal in self.lexical().items() if name in named}
+        names = {tier.on_scorer_failure.signal for tier in tiers if tier.on_scorer_failure is not None}
+        return {name: signal for name, signal in self.lexical().items() if name in names}
 
     def similarities(self) -> dict[str, SignalConfig]:
         """Return the signals that the scorer offers: those named anywhere, and all that need no model."""
@@ -131,10 +131,10 @@ class AppConfig(Strict):
 
     def _offered(self) -> dict[str, SignalConfig]:
         signals = self.all_signals()
-        named = {tier.signal for cascade in self.cascades.values() for tier in cascade.tiers} | set(self.signals)
-        named |= {cascade.skip.encoder for cascade in self.cascades.values() if cascade.skip is not None}
-        named |= {component for name in self.signals for component in signals.components(name)}
-        return {name: signal for name, signal in signals.plain().items() if name in named or not signal.needs_weights}
+        names = {tier.signal for cascade in self.cascades.values() for tier in cascade.tiers} | set(self.signals)
+        names |= {cascade.skip.encoder for cascade in self.cascades.values() if cascade.skip is not None}
+        names |= {component for name in self.signals for component in signals.components(name)}
+        return {name: signal for name, signal in signals.plain().items() if name in names or not signal.needs_weights}
 
     def encoders(self) -> dict[str, SbertConfig]:
         """Return the sbert signals by whose names clients get embeddings: those not called as a cascade or a model."""

@@ -165,10 +165,10 @@ class DeploymentOptions(Strict):
     def _explicit(self) -> dict[str, tuple[str, float]]:
         """Return field and amount of what is written in `ray_actor_options`, by Ray's name of the resource."""
         actor = self.ray_actor_options
-        written = {"CPU": actor.num_cpus, "GPU": actor.num_gpus, "memory": actor.memory}
+        amounts = {"CPU": actor.num_cpus, "GPU": actor.num_gpus, "memory": actor.memory}
         explicit = {
             resource: (f"ray_actor_options.{FIELDS[resource]}", float(amount))
-            for resource, amount in written.items()
+            for resource, amount in amounts.items()
             if amount is not None
         }
         return explicit | {name: (f"ray_actor_options.resources.{name}", n) for name, n in actor.resources.items()}

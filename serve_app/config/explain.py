@@ -36,7 +36,7 @@ def _sentence(item: dict[str, Any], schema: Schema, prefix: str) -> str:
     path, parent, node = _walk(item["loc"], schema)
     inside = prefix + dotted(path) if path else prefix.rstrip(".")
     where = inside or "the configuration"
-    shown = _HIDDEN if under_secret_name(item["loc"]) else item.get("input")
+    value = _HIDDEN if under_secret_name(item["loc"]) else item.get("input")
     match item["type"]:
         case "extra_forbidden":
             available = {key for option in _options(parent, schema) for key in option.get("properties", {})}
@@ -53,16 +53,16 @@ def _sentence(item: dict[str, Any], schema: Schema, prefix: str) -> str:
         case "too_long":
             return f"{where}: takes at most {_entries(item['ctx']['max_length'])}, got {item['ctx']['actual_length']}."
         case "dict_type" | "model_type" | "model_attributes_type":
-            return f"{where}: must be a mapping, got {_shown(shown)}."
+            return f"{where}: must be a mapping, got {_shown(value)}."
         case "list_type" | "tuple_type":
-            return f"{where}: must be a list, got {_shown(shown)}."
+            return f"{where}: must be a list, got {_shown(value)}."
     message = "a key must be text; put it in quotes" if item["loc"][-1:] == (KEY,) else ""
     message = plain(item["msg"]) if not message or item["type"] == "value_error" else message
     # Messages of rules over several fields begin with the path of the field at fault.
     if inner := re.match(r"[\w.\[\]-]+(?=: )", message):
         where, message = _join(inside, inner[0]), message[inner.end() + 2 :]
-    simple = isinstance(shown, str | int | float) or shown is None
-    got = f", got {_shown(shown)}" if simple and not inner else ""
+    simple = isinstance(value, str | int | float) or value is None
+    got = f", got {_shown(value)}" if simple and not inner else ""
     return f"{where}: {message}{got}."
 
 

@@ -67,10 +67,10 @@ class DeploymentOverride(Strict):
     def _autoscaling(self, options: DeploymentOptions) -> dict[str, Any] | None:
         """Return the bounds in force, or None if the number of replicas is fixed."""
         base = options.autoscaling_config.model_dump(exclude_none=True) if options.autoscaling_config else None
-        written = self.autoscaling_config if "autoscaling_config" in self.model_fields_set else base
+        settings = self.autoscaling_config if "autoscaling_config" in self.model_fields_set else base
         if self.num_replicas == "auto":
-            written = AUTO | (self.autoscaling_config or base or {})
-        return None if written is None else _placing(written, Autoscaling)
+            settings = AUTO | (self.autoscaling_config or base or {})
+        return None if settings is None else _placing(settings, Autoscaling)
 
 
 def check_shared(name: str, in_force: DeploymentOptions, deployments: Collection[str]) -> None:

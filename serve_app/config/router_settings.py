@@ -110,10 +110,12 @@ class RouterSettings(Strict):
 
     def shed_thresholds(self, config: AppConfig) -> dict[str, list[float]]:
         """Return the thresholds under pressure, those of calibrations over those of the config, if there are any."""
-        written = {id_: cascade.shed.thresholds for id_, cascade in config.cascades.items() if cascade.shed is not None}
-        written |= {
+        thresholds_by_cascade = {
+            id_: cascade.shed.thresholds for id_, cascade in config.cascades.items() if cascade.shed is not None
+        }
+        thresholds_by_cascade |= {
             id_: calibration.shed.thresholds
             for id_, calibration in self.calibrations.items()
-            if calibration.shed and id_ in written
+            if calibration.shed and id_ in thresholds_by_cascade
         }
-        return {id_: thresholds for id_, thresholds in written.items() if thresholds is not None}
+        return {id_: thresholds for id_, thresholds in thresholds_by_cascade.items() if thresholds is not None}

@@ -62,9 +62,9 @@ class ApplicationEntry(Strict):
 
     def deployments_in_force(self) -> dict[str, DeploymentOptions]:
         """Return the options of every deployment, with `deployments` over those in `args`."""
-        written = {entry.name: entry for entry in self.deployments}
+        entries = {entry.name: entry for entry in self.deployments}
         return {
-            name: written[name].applied_to(options) if name in written else options
+            name: entries[name].applied_to(options) if name in entries else options
             for name, options in self.args.deployments().items()
         }
 

@@ -48,8 +48,8 @@ def to_json(record: DecisionRecord) -> JsonObject:
     if (skipped := record.skipped) is not None:
         body["skipped"] = _skipped_json(skipped)
     if (shed := record.shed) is not None:
-        named = {} if shed.calibration is None else {"calibration": shed.calibration}
-        body["shed"] = {"by": shed.by, "pressure": shed.pressure, **named}
+        source = {} if shed.calibration is None else {"calibration": shed.calibration}
+        body["shed"] = {"by": shed.by, "pressure": shed.pressure, **source}
     return body
 
 

@@ -38,5 +38,5 @@ def own_messages(inputs: Mapping[str, Any]) -> tuple[Message, ...]:
 
 def templated_messages(template: str, inputs: Mapping[str, Any]) -> tuple[Message, ...]:
     """Return the user message that a task's template makes of an example's inputs."""
-    named = {name: LANGUAGES.get(text, text) if name.endswith("_lang") else text for name, text in inputs.items()}
-    return (Message("user", template.format(**named)),)
+    fields = {name: LANGUAGES.get(text, text) if name.endswith("_lang") else text for name, text in inputs.items()}
+    return (Message("user", template.format(**fields)),)

@@ -238,9 +238,9 @@ def _aheads(args: AppConfig, assumed: Assumed, tiers: Sequence[TierCalls], secon
     results = []
     for number, rate in enumerate(assumed.deferral_rates):
         tier_s, next_s, following = seconds[number], seconds[number + 1], tiers[number + 1].models
-        written = round(assumed.completion_tokens * min(1.0, tier_s / next_s)) if following else 0
+        completion_tokens = round(assumed.completion_tokens * min(1.0, tier_s / next_s)) if following else 0
         costs = [args.models[name].cost() for name in following]
-        spent = [cost.usd(assumed.prompt_tokens, written, tier_s * cost.devices) for cost in costs]
+        spent = [cost.usd(assumed.prompt_tokens, completion_tokens, tier_s * cost.devices) for cost in costs]
         usd = None if None in spent else sum(call_usd or 0.0 for call_usd in spent)
         results.append(ahead(speculate if following else None, TierTimes(tier_s, next_s, rate, usd)))
     return results

@@ -39,12 +39,12 @@ class NodesFile(Strict):
     nodes: list[Nodes] = Field(min_length=1)
 
 
-def read(path: Path | None, written: Sequence[str]) -> list[NodeGroup]:
+def read(path: Path | None, arguments: Sequence[str]) -> list[NodeGroup]:
     """Return the nodes of a file and those of the command line, each like `{CPU: 8, GPU: 1} x 2`.
 
     Raises ConfigError with a sentence for each thing that is wrong.
     """
-    groups = [*(_file(path) if path else []), *map(_argument, written)]
+    groups = [*(_file(path) if path else []), *map(_argument, arguments)]
     return [_group(number, nodes) for number, nodes in enumerate(groups, 1)]
 
 

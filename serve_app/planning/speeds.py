@@ -22,7 +22,7 @@ class WrittenSpeed(Strict, BatchSpeed):
         return ModelFleet(BatchSpeed.model_validate(self.model_dump(exclude={"slots"})), self.slots)
 
 
-def speeds_of(args: AppConfig, written: Sequence[str]) -> dict[str, ModelFleet]:
+def speeds_of(args: AppConfig, arguments: Sequence[str]) -> dict[str, ModelFleet]:
     """Parse `NAME={step_s: ..., sequence_s: ..., prompt_token_s: ..., slots: ...}` of the command line.
 
     Names are of models with a deployment: an adapter is as fast as its base. Raises ConfigError for anything else.
@@ -30,7 +30,7 @@ def speeds_of(args: AppConfig, written: Sequence[str]) -> dict[str, ModelFleet]:
     import yaml
 
     speeds = {}
-    for text in written:
+    for text in arguments:
         name, _, values = text.partition("=")
         name, problem = name.strip(), f"--speed {text!r}: needs NAME={{step_s: seconds, ...}}"
         try:

@@ -175,17 +175,17 @@ def table(width: int) -> "Table":
     from rich.text import Text
 
     wide = width >= _WIDE
-    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=wide, header_style="bold")
+    result = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=wide, header_style="bold")
     for name in (*_HEADER, "installed") if wide else ("", ""):
-        shown.add_column(name)
+        result.add_column(name)
     for (kind, *row), facts in zip(_rows(), FACTS.values(), strict=True):
         cells = [*row, facts.status]
         if not wide:
             measures, range_, symmetric, cost, choose, status = cells
             details = f"range: {range_}; symmetric: {symmetric}; cost: {cost}; installed: {status}"
             cells = [f"{measures}\nfor {choose}\n{details}\n"]
-        shown.add_row(Text(kind, "bold"), *map(Text, cells))
-    return shown
+        result.add_row(Text(kind, "bold"), *map(Text, cells))
+    return result
 
 
 def _rows(mark: str = "") -> Iterator[tuple[str, ...]]:

@@ -178,8 +178,8 @@ def _value(token: re.Match[str]) -> Json:
     return token["word"] if token.lastgroup == "word" else _number(token)
 
 
-def _string(written: str) -> str:
-    return str(json.loads(f'"{written}"')) if "\\" in written else written
+def _string(text: str) -> str:
+    return str(json.loads(f'"{text}"')) if "\\" in text else text
 
 
 def _number(token: re.Match[str]) -> str:

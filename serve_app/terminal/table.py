@@ -45,11 +45,11 @@ def print_table(table: Table, console: "Console") -> None:
     from rich.table import Table as RichTable
 
     rows, columns = _fitted(table, console.width)
-    shown = RichTable(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="dim")
+    rich_table = RichTable(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="dim")
     for column in columns:
         is_words = column in table.words
         width = _width(table.header[column], rows, column, is_words=is_words)
-        shown.add_column(
+        rich_table.add_column(
             "\n".join(wrap(table.header[column], width)),
             justify="left" if column == 0 else "right",
             vertical="top",
@@ -60,9 +60,9 @@ def print_table(table: Table, console: "Console") -> None:
     for number, row in enumerate(rows):
         cells = [escape(row[column]) for column in columns]
         bold = [(number, column) in table.bold for column in columns]
-        shown.add_row(*(f"[bold]{cell}[/bold]" if best else cell for cell, best in zip(cells, bold, strict=True)))
+        rich_table.add_row(*(f"[bold]{cell}[/bold]" if best else cell for cell, best in zip(cells, bold, strict=True)))
     console.print(f"\n{table.title}", style="bold", markup=False)
-    console.print(shown)
+    console.print(rich_table)
     left_out = [name for column, name in enumerate(table.header) if column not in columns]
     notes = [table.note] if table.note else []
     if left_out:

@@ -55,8 +55,8 @@ def _message(number: int, message: ChatMessage, names: Names) -> Message:
 
 def _speaker(message: ChatMessage) -> str:
     """Return what is written before the text. A tool's name is its function's, which the call shows already."""
-    named = message.name and message.text and message.role != "tool"
-    return f"{message.name}: " if named else ""
+    has_name = message.name and message.text and message.role != "tool"
+    return f"{message.name}: " if has_name else ""
 
 
 def _sampling(body: Completion, max_tokens: int | None, logprobs: bool, top_logprobs: int) -> Sampling:

@@ -151,8 +151,10 @@ class ChatCompletion(Completion):
     @model_validator(mode="after")
     def _tools_fit(self) -> Self:
         choice = self.tool_choice
-        named = choice.function.name if isinstance(choice, NamedToolChoice) else None
-        check_choice([tool.function.name for tool in self.tools], named, demanded=choice not in (None, "none", "auto"))
+        tool_name = choice.function.name if isinstance(choice, NamedToolChoice) else None
+        check_choice(
+            [tool.function.name for tool in self.tools], tool_name, demanded=choice not in (None, "none", "auto")
+        )
         return self
 
     @model_validator(mode="after")

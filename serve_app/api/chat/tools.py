@@ -104,9 +104,9 @@ class ResponseFormat(Body):
 
     def to_core(self) -> Format | None:
         """Return the form that the models' answers must have, or None if any text will do."""
-        named = self.json_schema
-        if named is not None:
-            return AnswerSchema(named.name, named.schema_, named.description, named.strict)
+        schema = self.json_schema
+        if schema is not None:
+            return AnswerSchema(schema.name, schema.schema_, schema.description, schema.strict)
         return None if self.type == "text" else "json_object"
 
 

@@ -53,13 +53,13 @@ def _require_encoder(service: Service, model: str, caller: Caller) -> None:
 
 
 def _response(body: EmbeddingRequest, embedded: Sequence[Embedding]) -> JsonObject:
-    shown = _base64 if body.encoding_format == "base64" else _numbers
+    encode = _base64 if body.encoding_format == "base64" else _numbers
     tokens = sum(embedding.tokens for embedding in embedded)
     return {
         "object": "list",
         "model": body.model,
         "data": [
-            {"object": "embedding", "index": index, "embedding": shown(embedding.vector)}
+            {"object": "embedding", "index": index, "embedding": encode(embedding.vector)}
             for index, embedding in enumerate(embedded)
         ],
         "usage": {"prompt_tokens": tokens, "total_tokens": tokens},

@@ -25,8 +25,8 @@ def error_body(detail: ErrorDetail, scope: Scope) -> JsonObject:
 def error_reply(detail: ErrorDetail, scope: Scope, headers: dict[str, str] | None = None, **beside: object) -> Reply:
     """Build the response to the request of this ASGI scope, with `beside` next to the error."""
     request_id = _request_id(scope) if speaks_anthropic(scope) else None
-    shown = {} if request_id is None else {"request-id": request_id}
-    return Reply(error_body(detail, scope) | beside, detail.status, (headers or {}) | shown)
+    id_header = {} if request_id is None else {"request-id": request_id}
+    return Reply(error_body(detail, scope) | beside, detail.status, (headers or {}) | id_header)
 
 
 def _request_id(scope: Scope) -> str | None:

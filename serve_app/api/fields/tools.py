@@ -32,9 +32,9 @@ def to_choice(
 
 
 def check_choice(
-    names: Sequence[str], named: str | None, *, demanded: bool, noun: str = "functions", field: str = "tool_choice"
+    names: Sequence[str], tool_name: str | None, *, demanded: bool, noun: str = "functions", field: str = "tool_choice"
 ) -> None:
-    """Raise ValueError if tools share a name, or if the choice (`named` or not) demands a call of none of them.
+    """Raise ValueError if tools share a name, or if the choice demands a call and no tool has its name.
 
     `noun` is the API's name for them, `field` the field of the name in the choice.
     """
@@ -42,5 +42,5 @@ def check_choice(
         raise ValueError(f"tools: two {noun} have the same name")
     if demanded and not names:
         raise ValueError("tool_choice: needs tools")
-    if named is not None and named not in names:
-        raise ValueError(f"{field}: no tool {named!r}. {choices(named, names)}")
+    if tool_name is not None and tool_name not in names:
+        raise ValueError(f"{field}: no tool {tool_name!r}. {choices(tool_name, names)}")

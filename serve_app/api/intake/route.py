@@ -145,8 +145,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names = {name for name, _ in pairs}
         for name, _ in pairs:
             if name not in names:
-                shown = name[:QUOTED_CHARACTERS]
-                raise RequestError(f"{shown}: duplicate name in one JSON object.", shown)
+                beginning = name[:QUOTED_CHARACTERS]
+                raise RequestError(f"{beginning}: duplicate name in one JSON object.", beginning)
             names.remove(name)
     return fields
 

@@ -105,10 +105,10 @@ class Conversation(Body):
     @model_validator(mode="after")
     def _tools_fit(self) -> Self:
         choice = self.tool_choice
-        named = choice.name if isinstance(choice, NamedChoice) else None
+        tool_name = choice.name if isinstance(choice, NamedChoice) else None
         demanded = choice is not None and choice.type not in ("auto", "none")
         names = [tool.name for tool in self.tools]
-        check_choice(names, named, demanded=demanded, noun="tools", field="tool_choice.name")
+        check_choice(names, tool_name, demanded=demanded, noun="tools", field="tool_choice.name")
         return self
 
     @model_validator(mode="after")

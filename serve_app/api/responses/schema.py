@@ -87,6 +87,6 @@ class ResponseRequest(Body):
     @model_validator(mode="after")
     def _tools_fit(self) -> Self:
         choice = self.tool_choice
-        named = choice.name if isinstance(choice, NamedToolChoice) else None
-        check_choice([tool.name for tool in self.tools], named, demanded=choice not in (None, "none", "auto"))
+        tool_name = choice.name if isinstance(choice, NamedToolChoice) else None
+        check_choice([tool.name for tool in self.tools], tool_name, demanded=choice not in (None, "none", "auto"))
         return self

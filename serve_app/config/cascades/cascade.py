@@ -187,11 +187,11 @@ class CascadeConfig(Strict):
         for number, tier in enumerate(members):
             if tier.signal is None or tier.threshold is None:
                 raise ValueError(f"tiers[{number}]: needs a signal and a threshold; only the last tier always answers")
-        written = target.model_fields_set - {"members", "timeout_s"}
+        extra_fields = target.model_fields_set - {"members", "timeout_s"}
         if target.samples():
             raise ValueError(f"{last}: the target is one model, which is asked once, so write its name alone")
-        if len(target.models) != 1 or written:
-            extra = f" It has {', '.join(sorted(written))}, which have no effect there." if written else ""
+        if len(target.models) != 1 or extra_fields:
+            extra = f" It has {', '.join(sorted(extra_fields))}, which have no effect there." if extra_fields else ""
             raise ValueError(f"{last}: the target is one model, perhaps a timeout_s, and nothing else.{extra}")
         for remedy in ("speculate", "skip", "shed"):
             if getattr(self, remedy) is not None and not members:

@@ -17,18 +17,18 @@ def members_as_written(names: Iterable[str], samples: Mapping[str, Sample]) -> l
 
     Which samples they were does not matter: all are drawn alike, in the way of those in `samples`, by their names.
     """
-    written: dict[str, str | dict[str, Any]] = {}
+    entries: dict[str, str | dict[str, Any]] = {}
     for name in names:
         if (parsed := parsed_name(name)) is None:
-            written[name] = name
+            entries[name] = name
             continue
         key = f"{parsed[0]}#"
-        entry = written.setdefault(key, {"model": parsed[0], "samples": 0})
+        entry = entries.setdefault(key, {"model": parsed[0], "samples": 0})
         assert isinstance(entry, dict)
         entry["samples"] += 1
         drawn = {option: getattr(samples.get(name), option, None) for option in DRAWN_BY}
         entry.update({option: value for option, value in drawn.items() if value is not None})
-    return list(written.values())
+    return list(entries.values())
 
 
 def all_samples(cascades: Mapping[str, CascadeConfig]) -> Iterator[Sample]:

@@ -78,8 +78,8 @@ def _faults_of_adapters(config: AppConfig) -> Iterator[InitErrorDetails]:
     bases = [name for name, model in config.models.items() if isinstance(model, VllmModel)]
     for name, model in config.models.items():
         if isinstance(model, VllmLoraModel) and model.base not in bases:
-            named = config.models.get(model.base)
-            problem = f"{model.base!r} has engine: {named.engine}" if named else f"no model {model.base!r}"
+            base = config.models.get(model.base)
+            problem = f"{model.base!r} has engine: {base.engine}" if base else f"no model {model.base!r}"
             sentence = f"{problem}; an adapter's base has engine: vllm. {choices(model.base, bases)}"
             yield _fault(sentence, "models", name, model.engine, "base")
 

@@ -84,8 +84,8 @@ def _by_name(text: str, name: str) -> str | None:
     return bare[0] if bare and bare[0] != "null" else None
 
 
-def _unescaped(written: str) -> str:
+def _unescaped(text: str) -> str:
     try:
-        return str(json.loads(f'"{written}"', strict=False))
+        return str(json.loads(f'"{text}"', strict=False))
     except ValueError:
-        return written.replace('\\"', '"')
+        return text.replace('\\"', '"')

@@ -43,10 +43,10 @@ def _written(number: re.Match[str]) -> str:
 
 
 def _plain(number: re.Match[str], text: str) -> str:
-    written = _written(number)
-    if len(written) > _MOST_DIGITS or (written == number[0] and _INTEGER.fullmatch(written)):
+    digits = _written(number)
+    if len(digits) > _MOST_DIGITS or (digits == number[0] and _INTEGER.fullmatch(digits)):
         return number[0]
-    over, _, under = written.replace(",", "").partition("/")
+    over, _, under = digits.replace(",", "").partition("/")
     try:
         value = Fraction(over) / Fraction(under or 1)
     except ZeroDivisionError:

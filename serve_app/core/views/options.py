@@ -30,10 +30,10 @@ def _take(option: TakeOption, patterns: bool) -> Take:
         return name
     kinds = [kind for kind in _WITH_VALUE if patterns or kind != "regex"]
     values = {} if isinstance(option, str) else {kind: value for kind, value in option.items() if kind != _THEN}
-    written = option if isinstance(option, str) else next(iter(values), "")
-    if len(values) != 1 or written not in kinds:
-        available = choices(written, [*map(str, _NAMED), *(f"{{{kind}: ...}}" for kind in kinds)])
-        raise ValueError(f"cannot be {quoted(written)}. {available}".rstrip("."))
+    option_kind = option if isinstance(option, str) else next(iter(values), "")
+    if len(values) != 1 or option_kind not in kinds:
+        available = choices(option_kind, [*map(str, _NAMED), *(f"{{{kind}: ...}}" for kind in kinds)])
+        raise ValueError(f"cannot be {quoted(option_kind)}. {available}".rstrip("."))
     [(kind, value)] = values.items()
     if not value:
         raise ValueError(f"{kind}: needs a text that is not empty")

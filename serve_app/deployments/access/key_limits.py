@@ -118,18 +118,18 @@ class KeyLimits:
 
     async def headers(self, name: str, key: ApiKey) -> dict[str, str]:
         """Return OpenAI's headers about the remainder of a key's limits in a minute."""
-        shown: dict[str, str] = {}
+        headers: dict[str, str] = {}
         try:
             for unit, limit in _limits(name, key).items():
                 if unit == "usd":
                     continue
                 used = await self._counts.get(limit.window)
-                shown[f"x-ratelimit-limit-{unit}"] = str(limit.most)
-                shown[f"x-ratelimit-remaining-{unit}"] = str(max(0, limit.most - used))
-                shown[f"x-ratelimit-reset-{unit}"] = f"{math.ceil(limit.left_s) if used else 0}s"
+                headers[f"x-ratelimit-limit-{unit}"] = str(limit.most)
+                headers[f"x-ratelimit-remaining-{unit}"] = str(max(0, limit.most - used))
+                headers[f"x-ratelimit-reset-{unit}"] = f"{math.ceil(limit.left_s) if used else 0}s"
         except StorageError as error:
             logger.error("The store of the limits of API keys failed: %r", error.storage_error)
-        return shown
+        return headers
 
 
 def check_priced(caller: Caller, costs: Collection[ModelCost]) -> None:

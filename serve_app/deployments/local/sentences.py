@@ -11,7 +11,7 @@ def first_line(text: str) -> str:
 def last_sentence(text: str) -> str:
     """Return the exception's own message from the end of a traceback."""
     lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
-    named = [line for line in lines if line.partition(":")[0].endswith(("Error", "Exception"))]
-    last = (named or lines or [NO_REASON])[-1]
+    messages = [line for line in lines if line.partition(":")[0].endswith(("Error", "Exception"))]
+    last = (messages or lines or [NO_REASON])[-1]
     kind, _, message = last.partition(": ")
     return (message if message and kind.endswith(("Error", "Exception")) else last).rstrip(".") + "."

@@ -86,8 +86,8 @@ def _tier(cascade: str, number: str, result: TierResult) -> Iterator[Measure]:
     decision, tier = result.decision, result.tier
     yield DECISIONS, 1, (cascade, number, str(decision.accepted).lower(), decision.reason)
     if decision.agreement is not None and isfinite(decision.agreement):
-        shown = exp(min(decision.agreement, 100.0)) if tier.token_level else max(decision.agreement, 0.0)
-        yield AGREEMENT, shown, (cascade, number, tier.signal or "")
+        agreement = exp(min(decision.agreement, 100.0)) if tier.token_level else max(decision.agreement, 0.0)
+        yield AGREEMENT, agreement, (cascade, number, tier.signal or "")
 
 
 def _call(cascade: str, call: Call, role: str, outcome: Outcome | None) -> Iterator[Measure]:

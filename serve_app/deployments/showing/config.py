@@ -35,12 +35,12 @@ class ConfigGraph:
         }
 
     def _cascade(self, id_: str) -> JsonObject:
-        written, tiers = self._config.cascades[id_], self._policies.tiers[id_]
+        config, tiers = self._config.cascades[id_], self._policies.tiers[id_]
         following = [joined(tier.models) for tier in tiers[1:]]
         return {
             "id": id_,
             "calibration": self._policies.calibrations.get(id_),
-            "remedies": remedy_sentences(written),
+            "remedies": remedy_sentences(config),
             "tiers": [
                 {
                     "models": list(tier.models),
@@ -49,7 +49,7 @@ class ConfigGraph:
                     "threshold": None if tier.signal is None else tier.threshold,
                     "policy": policy_sentences(tier, after, own.compare, first=number == 0),
                 }
-                for number, (tier, own, after) in enumerate(zip(tiers, written.tiers, [*following, None], strict=True))
+                for number, (tier, own, after) in enumerate(zip(tiers, config.tiers, [*following, None], strict=True))
             ],
         }
 

@@ -169,7 +169,7 @@ class Live:
         tier = self._policies.tiers[id_][0]
         agreements = [request.agreement for request in ended if request.agreement is not None]
         expected, calibrated = self._policies.expected.get(id_), self._policies.agreements.get(id_)
-        shown = Histogram.of(agreements, tier.signal_range) if calibrated is None else calibrated.filled(agreements)
+        histogram = Histogram.of(agreements, tier.signal_range) if calibrated is None else calibrated.filled(agreements)
         return {
             "id": id_,
             "thresholds": list(self._policies.thresholds[id_]),
@@ -181,7 +181,7 @@ class Live:
             "failed": sum(counts.failed for counts in lately),
             "series": [[counts.requests, counts.deferred, counts.failed] for counts in series],
             "latency_s": {f"p{percent}": _percentile(seconds, percent) for percent in (50, 95, 99)},
-            "agreements": shown.to_json(),
+            "agreements": histogram.to_json(),
             "calibrated_agreements": None if calibrated is None else list(calibrated.counts),
             "cost": _cost(ended),
         }

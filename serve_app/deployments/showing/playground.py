@@ -49,10 +49,10 @@ class ConfiguredPlayground:
         return [id_ for id_ in self._config.cascades if caller.may_ask(id_)]
 
     def _tiers(self, id_: str) -> list[JsonObject]:
-        written, in_force = self._config.cascades[id_].tiers, self._policies.tiers[id_]
+        configs, in_force = self._config.cascades[id_].tiers, self._policies.tiers[id_]
         return [
             _tier(tier, None if config.compare is None else config.compare.model_dump())
-            for config, tier in zip(written, in_force, strict=True)
+            for config, tier in zip(configs, in_force, strict=True)
         ]
 
     async def decide(

@@ -21,8 +21,8 @@ def _deciding(tier: Tier, following: str, compare: ViewConfig | None) -> Iterato
     score = "the best answer's score" if tier.agreement == "max" else "the mean of the answers' scores"
     yield f"The signal {tier.signal} {how}; the {measure} is {score}."
     if compare is not None:
-        written = ", ".join(f"{key}: {value}" for key, value in compare.model_dump(exclude_defaults=True).items())
-        yield f"Of each answer it sees a view ({written})."
+        options = ", ".join(f"{key}: {value}" for key, value in compare.model_dump(exclude_defaults=True).items())
+        yield f"Of each answer it sees a view ({options})."
     if tier.direction != "both":
         yield f"An answer is scored as the {tier.direction} only."
     yield f"Accepts if the {measure} is at least {tier.threshold:g}; else it defers to {following}."

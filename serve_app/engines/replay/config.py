@@ -61,9 +61,9 @@ class ReplayConfig(EngineSettings):
         if self.recorded_model is not None and self.records is None:
             raise ValueError("recorded_model needs records, in which the model's answers are")
         timed = {"first_token_s", "token_s"}
-        written = self.model_fields_set | {name for answer in self.answers for name in answer.model_fields_set}
-        if self.batching is not None and timed & written:
-            raise ValueError(f"batching: leave it out, or {min(timed & written)}: both say how long tokens take")
+        fields = self.model_fields_set | {name for answer in self.answers for name in answer.model_fields_set}
+        if self.batching is not None and timed & fields:
+            raise ValueError(f"batching: leave it out, or {min(timed & fields)}: both say how long tokens take")
         return self
 
     def greedy(self, sampling: Sampling) -> bool:

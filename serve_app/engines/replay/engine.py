@@ -116,15 +116,15 @@ class ReplayEngine:
         self, batch: LiveBatch, tape: Tape, prompt_tokens: int, take: Take, meter: Meter
     ) -> AsyncGenerator[Delta | Generation, None]:
         with self._in_batch(batch, tape, prompt_tokens, take, meter) as sequence:
-            shown, complete = 0, False
+            position, complete = 0, False
             while not complete:
                 complete = await batch.wait(sequence, TICK_S)
                 ready = len(take.shown) if complete else min(batch.generated(sequence), len(take.shown))
-                for index in range(shown, ready):
+                for index in range(position, ready):
                     meter.completion_tokens = take.counted(index + 1)
                     if (delta := take.delta(index, meter.prompt_tokens)) is not None:
                         yield delta
-                shown = ready
+                position = ready
         yield _timed(take, prompt_tokens, sequence)
 
     @contextmanager

@@ -26,9 +26,9 @@ class StopMatcher:
             self.stopped = True
             self._buffer = ""
             return text[: min(positions)]
-        shown = len(text) - self._longest_beginning(text)
-        self._buffer = text[shown:]
-        return text[:shown]
+        end = len(text) - self._longest_beginning(text)
+        self._buffer = text[end:]
+        return text[:end]
 
     def flush(self) -> str:
         """Return what was held back, once no more text comes."""

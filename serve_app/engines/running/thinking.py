@@ -93,9 +93,9 @@ class ThoughtSplitter:
         if close:
             self._buffer, self._state, self._trims = after, self._text, True
             return Pieces(before.rstrip(), self._text().text)
-        shown = before[: len(before) - _longest_end(before, self._markers.close)].rstrip()
-        self._buffer = before[len(shown) :]
-        return Pieces(shown, "")
+        thought = before[: len(before) - _longest_end(before, self._markers.close)].rstrip()
+        self._buffer = before[len(thought) :]
+        return Pieces(thought, "")
 
     def _text(self) -> Pieces:
         text, self._buffer = self._buffer, ""

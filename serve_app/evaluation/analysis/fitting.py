@@ -37,8 +37,8 @@ def fitted(dataset: Dataset, index: Integers) -> dict[str, AnySignalConfig]:
         chows[key] = chow
         scored_models.setdefault(key, []).extend(tier.models)
     if not chows:
-        named = " or ".join(map(repr, dict.fromkeys(names)))
-        raise ConfigError(f"{named} has nothing to fit: that is for token-level signals and blends.")
+        signals = " or ".join(map(repr, dict.fromkeys(names)))
+        raise ConfigError(f"{signals} has nothing to fit: that is for token-level signals and blends.")
     sample = fit_sample(index)
     measured = {name: _zscored(dataset, scored_models[name], chow, sample) for name, chow in chows.items()}
     weighted = {

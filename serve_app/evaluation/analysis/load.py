@@ -35,10 +35,10 @@ def load_dataset(records: Records, options: Options) -> Dataset:
         raise DataError(f"No example was answered by every one of {', '.join(models)}.")
     signals = requested_signals(config, options.signals)
     tiers = member_tiers(config) if options.tiers is None else []
-    named = [tier.signal for tier in tiers if tier.signal]
-    named += [tier.on_scorer_failure.signal for tier in tiers if tier.on_scorer_failure is not None]
+    tier_signals = [tier.signal for tier in tiers if tier.signal]
+    tier_signals += [tier.on_scorer_failure.signal for tier in tiers if tier.on_scorer_failure is not None]
     replay = Replay(records, rows, members, config)
-    replay.measure(plain_signals(config, [*signals, *named]), _views(config), options.processes)
+    replay.measure(plain_signals(config, [*signals, *tier_signals]), _views(config), options.processes)
     examples = tuple(records.examples[row] for row in rows)
     answers = {model: replay.answers(model) for model in models}
     return Dataset(

@@ -28,7 +28,7 @@ def with_config(records: Records, path: Path) -> Records:
     config = load(path).args_in_force()
     for id_, cascade in config.cascades.items():
         _check_models(records, path, id_, cascade)
-    written = config.model_dump(mode="json", exclude_unset=True)
+    values = config.model_dump(mode="json", exclude_unset=True)
     models = dict(records.header.models)
     for name, facts in models.items():
         if (model := config.models.get(base_name(name))) is not None:
@@ -38,7 +38,7 @@ def with_config(records: Records, path: Path) -> Records:
                 active_parameters=model.active_parameters,
                 cost=model.cost(),
             )
-    header = replace(records.header, config=ConfigFacts(sha256_of(written), written), models=models)
+    header = replace(records.header, config=ConfigFacts(sha256_of(values), values), models=models)
     return Records(header, records.examples, records.answers)
 
 

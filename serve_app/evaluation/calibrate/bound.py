@@ -50,8 +50,8 @@ def bound_by_test(
     else:
         path = all_thresholds(scores[0])
     if not len(path):
-        named = " or ".join(dict.fromkeys(repr(candidate.tier.signal) for candidate in candidates))
-        raise DataError(f"None of the examples has a score by {named}.")
+        signals = " or ".join(dict.fromkeys(repr(candidate.tier.signal) for candidate in candidates))
+        raise DataError(f"None of the examples has a score by {signals}.")
     if floor:
         path = from_best(scores_on(candidates, choose), [loss[choose] for loss in tiers], target[choose], path)
     assert goal.tested_delta is not None
@@ -91,8 +91,8 @@ def _comparing_signal(dataset: Dataset, candidates: Sequence[Candidate]) -> str:
     names = [candidate.tier.signal or "" for candidate in candidates]
     signal = next((name for name in names if list(plain_signals(dataset.config, [name])) == [name]), None)
     if signal is None:
-        named = " or ".join(map(repr, dict.fromkeys(names)))
-        raise ConfigError(f"--label-free compares texts by the cascade's signal, which {named} alone cannot do.")
+        signals = " or ".join(map(repr, dict.fromkeys(names)))
+        raise ConfigError(f"--label-free compares texts by the cascade's signal, which {signals} alone cannot do.")
     return signal
 
 

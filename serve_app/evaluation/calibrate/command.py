@@ -177,14 +177,14 @@ def run(
         check_shed(calibrated, alternatives["shed"])
     calibrated = with_problems(calibrated, alternatives)
     user_config = config_file.settings(calibrated, dataset.source, alternatives)
-    written = output if calibrated.problem is None else None
+    output_file = output if calibrated.problem is None else None
     recorded: dict[str, Any] = dict(records.header.config.args)
     id_, cascades = calibrated.report.cascade, config_file.served_config(recorded, config).cascades
-    cautions = [*warnings(id_, cascades[id_], alternatives, written=written is not None)] if id_ in cascades else []
-    if written is not None:
+    cautions = [*warnings(id_, cascades[id_], alternatives, written=output_file is not None)] if id_ in cascades else []
+    if output_file is not None:
         tier_signals = [tier.signal for tier in calibrated.report.tiers]
         config_file.write(
-            written,
+            output_file,
             user_config,
             recorded,
             tier_signals=tier_signals,
@@ -194,7 +194,7 @@ def run(
         )
     latency = goal.budget is not None and goal.unit == "latency_s"
     name = config_file.identity(calibrated, dataset.source, alternatives)
-    return CalibrationRun(name, calibrated, user_config, signals, written, latency, alternatives, tuple(cautions))
+    return CalibrationRun(name, calibrated, user_config, signals, output_file, latency, alternatives, tuple(cautions))
 
 
 def _tiers(report: CalibrationReport) -> str:

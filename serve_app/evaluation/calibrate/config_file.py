@@ -69,12 +69,12 @@ def settings(
     if (stand_in := alternatives.get(STAND_IN)) is not None:
         note["report"][STAND_IN] = stand_in.to_json() | stand_in.report.to_json()
     if (shed := alternatives.get(SHED)) is not None:
-        shown = shed.report.to_json()
+        report_json = shed.report.to_json()
         note["shed"] = {
             "thresholds": list(shed.thresholds),
             "goal": shed.report.goal,
-            "deferral_rate": shown["on_test"]["deferral_rate"],
-            "report": {key: value for key, value in shown.items() if key not in ("cascade", "goal")},
+            "deferral_rate": report_json["on_test"]["deferral_rate"],
+            "report": {key: value for key, value in report_json.items() if key not in ("cascade", "goal")},
         }
     if calibrated.exchange:
         note["exchange"] = [asdict(point) | {"thresholds": list(point.thresholds)} for point in calibrated.exchange]

@@ -34,5 +34,5 @@ def number(values: Interval) -> str:
 
 def costs(test: OnTest) -> str:
     """Return the end of a sentence about costs, nothing if none is known."""
-    named = ", ".join(f"{test.cost_share[unit]:.0%} in {unit}" for unit in UNITS if unit in test.cost_share)
-    return f" and costs, against the target alone, {named}" if named else ""
+    shares = ", ".join(f"{test.cost_share[unit]:.0%} in {unit}" for unit in UNITS if unit in test.cost_share)
+    return f" and costs, against the target alone, {shares}" if shares else ""

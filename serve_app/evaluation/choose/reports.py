@@ -97,8 +97,8 @@ def _settings(chows: Chows, specs: Specs) -> Body:
     for spec in specs:
         for model in spec.members:
             if (chow := chows.get(spec.signal)) is not None:
-                named = signals.setdefault(spec.signal, {"kind": spec.signal, "zscores": {}})
-                named["zscores"][model] = chow.zscores[model].model_dump()
+                entry = signals.setdefault(spec.signal, {"kind": spec.signal, "zscores": {}})
+                entry["zscores"][model] = chow.zscores[model].model_dump()
     return signals
 
 

@@ -182,8 +182,8 @@ class Run:
         total = len(self._models) * len(self._examples)
         answered = sum(len(self._recorder.answered(model)) for model in self._models)
         failed = {model: count for model in self._models if (count := self._recorder.failures(model))}
-        named = ", ".join(f"{count} of {model!r}" for model, count in failed.items())
-        failures = f" Failures: {named}; ask them again with --retry-failures." if failed else ""
+        counts = ", ".join(f"{count} of {model!r}" for model, count in failed.items())
+        failures = f" Failures: {counts}; ask them again with --retry-failures." if failed else ""
         return f"{answered} of {total} answers are in {self._recorder.path}.{failures}"
 
 
@@ -220,11 +220,11 @@ def _header(
 ) -> Header:
     tasks = sorted({example.task for example in examples})
     texts = {task: plan.prompts.template(task) for task in tasks if task != "custom"}
-    written = args.model_dump(mode="json", exclude_unset=True)
+    values = args.model_dump(mode="json", exclude_unset=True)
     options = plan.options
     return Header(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        config=ConfigFacts(sha256_of(written), written),
+        config=ConfigFacts(sha256_of(values), values),
         data=DataFacts(digest(examples), len(examples), list(data)),
         prompts=PromptFacts(sha256_of(texts), texts),
         sampling=SamplingFacts(0.0, True, {task: plan.max_tokens(task) for task in tasks}),

@@ -114,15 +114,15 @@ def _cost_curves(row: Row) -> dict[Unit, Curve]:
 
 def _curve(row: Row, costs: dict[Unit, Curve]) -> CurvePoints:
     curve = row.sweep.deferral_curve()
-    shown = np.unique(np.linspace(0, len(curve.x) - 1, POINTS).round().astype(int))
-    shares = {unit: cost.x[shown] / row.view.target_cost[unit][row.view.test].mean() for unit, cost in costs.items()}
-    half = Z_95 * row.sweep.standard_errors()[shown]
+    indices = np.unique(np.linspace(0, len(curve.x) - 1, POINTS).round().astype(int))
+    shares = {unit: cost.x[indices] / row.view.target_cost[unit][row.view.test].mean() for unit, cost in costs.items()}
+    half = Z_95 * row.sweep.standard_errors()[indices]
     return CurvePoints(
-        rate=tuple(curve.x[shown].tolist()),
-        quality=tuple(curve.quality[shown].tolist()),
-        quality_low=tuple((curve.quality[shown] - half).tolist()),
-        quality_high=tuple((curve.quality[shown] + half).tolist()),
-        threshold=tuple(curve.thresholds[shown].tolist()),
+        rate=tuple(curve.x[indices].tolist()),
+        quality=tuple(curve.quality[indices].tolist()),
+        quality_low=tuple((curve.quality[indices] - half).tolist()),
+        quality_high=tuple((curve.quality[indices] + half).tolist()),
+        threshold=tuple(curve.thresholds[indices].tolist()),
         costs={unit: tuple(share.tolist()) for unit, share in shares.items()},
     )
 

@@ -25,8 +25,8 @@ def extremes(view: CascadeView, scored: Sequence[Row]) -> Extremes | None:
     ranked = [int(k) for k in view.test[np.argsort(scores[view.test], kind="stable")] if not np.isnan(scores[k])]
     most, least = ranked[::-1][:SHOWN_EXAMPLES], ranked[:SHOWN_EXAMPLES]
     worst = view.test[worst_accepted(row.sweep, DEFERRED, SHOWN_EXAMPLES)].tolist()
-    shown = [tuple(_example(view, row, k) for k in examples) for examples in (most, least, worst)]
-    return Extremes(row.label, shown[0], shown[1], DEFERRED, shown[2])
+    groups = [tuple(_example(view, row, k) for k in examples) for examples in (most, least, worst)]
+    return Extremes(row.label, groups[0], groups[1], DEFERRED, groups[2])
 
 
 def _example(view: CascadeView, row: Row, k: int) -> ShownExample:

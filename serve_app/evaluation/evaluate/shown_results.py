@@ -29,8 +29,8 @@ class ShownExample(Result):
 
     def to_json(self) -> Body:
         """Return the fields by name; the inputs are JSON as they are."""
-        shown = {"references": self.references, "agreement": self.agreement, "selected": self.selected}
-        return {"id": self.id, "inputs": dict(self.inputs), **plain(shown), "answers": plain(self.answers)}
+        fields = {"references": self.references, "agreement": self.agreement, "selected": self.selected}
+        return {"id": self.id, "inputs": dict(self.inputs), **plain(fields), "answers": plain(self.answers)}
 
 
 @dataclass(frozen=True, slots=True)

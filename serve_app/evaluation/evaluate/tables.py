@@ -231,8 +231,8 @@ def _cheap(row: RowResult, unit: Unit) -> tuple[str]:
         return ("",)
     if cheapest.verdict == "target alone":
         return ("none: the target alone is cheaper",)
-    shown = f"{cheapest.cost:.0%} at t = {number(cheapest.threshold)}: {signed(cheapest.less_target)}"
-    return (f"{shown}; {cheapest.verdict}",)
+    figures = f"{cheapest.cost:.0%} at t = {number(cheapest.threshold)}: {signed(cheapest.less_target)}"
+    return (f"{figures}; {cheapest.verdict}",)
 
 
 def _skip(skip: SkipResult, brief: bool) -> Table:
@@ -241,8 +241,8 @@ def _skip(skip: SkipResult, brief: bool) -> Table:
     lines = []
     for k, row in enumerate(skip.rows):
         limits = (("deferred", row.defer_above), ("accepted", row.accept_above))
-        named = [f"{name} {limit:g}" for name, limit in limits if limit is not None]
-        setting = "without skip" if k == 0 else " or ".join(named) + (" (as configured)" if k == 1 else "")
+        limit_texts = [f"{name} {limit:g}" for name, limit in limits if limit is not None]
+        setting = "without skip" if k == 0 else " or ".join(limit_texts) + (" (as configured)" if k == 1 else "")
         spent = (cell for unit in units for cell in (percentage(row.cost[unit]), points(row.cost_less_without[unit])))
         shares = (percent(row.deferred.estimate), percent(row.accepted.estimate))
         lines.append((setting, *shares, interval(row.quality), signed(row.less_without), *spent))

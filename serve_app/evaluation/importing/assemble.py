@@ -70,8 +70,8 @@ def model_name(name: str) -> str:
     The third sample of a model, `NAME#3`, stays one.
     """
     base, number = parsed_name(name) or (name, None)
-    written = re.sub(r"[^A-Za-z0-9._-]+", "-", base.rsplit("/", 1)[-1]).strip("-._")
-    return written if number is None else f"{written}#{number}"
+    config_name = re.sub(r"[^A-Za-z0-9._-]+", "-", base.rsplit("/", 1)[-1]).strip("-._")
+    return config_name if number is None else f"{config_name}#{number}"
 
 
 def _check(row: Row) -> None:

@@ -77,12 +77,12 @@ def replayed(models: Sequence[str], facts: Mapping[str, ModelFacts], target: str
         tiers.insert(0, {"models": members_as_written(members, {}), "signal": signal, "threshold": THRESHOLD})
     described = {name: fact.model_dump(mode="json", exclude_unset=True) for name, fact in facts.items()}
     ordered = dict.fromkeys(map(base_name, [*members, last]))
-    written = {
+    values = {
         "models": {name: {"engine": "replay", **described.get(name, {})} for name in ordered},
         "cascades": {"default": {"tiers": tiers}},
     }
     try:
-        return Setup(AppConfig.model_validate(written), written)
+        return Setup(AppConfig.model_validate(values), values)
     except ValidationError as error:
         raise ConfigError("\n".join(explain(error, AppConfig))) from None
 

@@ -75,18 +75,18 @@ def _same(first: Cell, second: Cell) -> bool:
 
 def _header(files: Files, examples: Sequence[Example]) -> Header:
     headers = [records.header for _, records in files]
-    named = list(zip((name for name, _ in files), headers, strict=True))
-    texts = _union("the prompt for", [(name, header.prompts.texts) for name, header in named])
-    limits = _union("max_tokens of", [(name, header.sampling.max_tokens) for name, header in named])
-    written = dict(headers[0].config.args)
-    written["models"] = _union("the config of", [(name, header.config.models) for name, header in named])
-    _check_samples([(name, header.samples()) for name, header in named])
+    headers_by_file = list(zip((name for name, _ in files), headers, strict=True))
+    texts = _union("the prompt for", [(name, header.prompts.texts) for name, header in headers_by_file])
+    limits = _union("max_tokens of", [(name, header.sampling.max_tokens) for name, header in headers_by_file])
+    args = dict(headers[0].config.args)
+    args["models"] = _union("the config of", [(name, header.config.models) for name, header in headers_by_file])
+    _check_samples([(name, header.samples()) for name, header in headers_by_file])
     sampling = [header.sampling for header in headers]
     sources = [header.asked for header in headers]
     return replace(
         headers[0],
         created=max(header.created for header in headers),
-        config=ConfigFacts(sha256_of(written), written),
+        config=ConfigFacts(sha256_of(args), args),
         data=DataFacts(
             digest(examples), len(examples), _unique(file for header in headers for file in header.data.files)
         ),
@@ -98,18 +98,18 @@ def _header(files: Files, examples: Sequence[Example]) -> Header:
             ", ".join(_unique(source.through for source in sources)),
             _common([source.concurrency for source in sources]),
         ),
-        models=_union("the model", [(name, header.models) for name, header in named]),
+        models=_union("the model", [(name, header.models) for name, header in headers_by_file]),
         versions=_versions(headers),
     )
 
 
-def _check_samples(named: Sequence[tuple[str, Mapping[str, Sample]]]) -> None:
+def _check_samples(samples_by_file: Sequence[tuple[str, Mapping[str, Sample]]]) -> None:
     """Raise DataError if samples were drawn unlike others of their name, or if the merged file would not say how.
 
     How samples were drawn is in the tiers of the config, which is the first file's.
     """
-    _union("the sampling of", named)
-    (first, described), *later_files = named
+    _union("the sampling of", samples_by_file)
+    (first, described), *later_files = samples_by_file
     for name, samples in later_files:
         if missing := [sample for sample in samples if sample not in described]:
             raise DataError(

@@ -211,15 +211,19 @@ def _losses(begins: Integers, losses: Sequence[Floats] | Floats, vectors: Intege
 
 
 def _why(bounds: Bounds, first: Tested, n: int, alpha: float, delta: float, needed: int | None) -> str:
-    shown = ", ".join(f"{threshold:.6g}" for threshold in first.thresholds)
+    thresholds = ", ".join(f"{threshold:.6g}" for threshold in first.thresholds)
     goal, mean = f"expected loss is at most {alpha:g}", f"loss of {first.risk:.4f}"
     if bounds == "error":
         goal, mean = f"mean quality is at least {1 - alpha:g}", f"quality of {1 - first.risk:.4f}"
     which = "best" if bounds == "error" else "strictest"
-    named = f"{which} threshold, {shown}, has" if len(first.thresholds) == 1 else f"{which} thresholds, {shown}, have"
+    subject = (
+        f"{which} threshold, {thresholds}, has"
+        if len(first.thresholds) == 1
+        else f"{which} thresholds, {thresholds}, have"
+    )
     problem = (
         f"{n} examples to calibrate on cannot show that the {goal} with probability {1 - delta:g}: already the "
-        f"{named} a mean {mean} (p = {first.p_value:.3f})"
+        f"{subject} a mean {mean} (p = {first.p_value:.3f})"
     )
     if needed is None:
         return problem + ", which more examples would hardly change."

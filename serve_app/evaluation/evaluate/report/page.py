@@ -71,16 +71,16 @@ def _cell(table: Table, row: int, column: int) -> str:
 
 
 def _looked_at(cascade: CascadeResult) -> Iterator[str]:
-    shown = cascade.curves.looked_at if cascade.curves else None
-    if shown is None:
+    extremes = cascade.curves.looked_at if cascade.curves else None
+    if extremes is None:
         return
-    for name, examples in (("most", shown.most), ("least", shown.least)):
-        yield f"<h3>The requests that {escape(shown.signal)} finds {name} agreed</h3>"
+    for name, examples in (("most", extremes.most), ("least", extremes.least)):
+        yield f"<h3>The requests that {escape(extremes.signal)} finds {name} agreed</h3>"
         yield from map(_example, examples)
-    if shown.worst:
-        at = f"{escape(shown.signal)}, deferring about {shown.rate:.0%}"
+    if extremes.worst:
+        at = f"{escape(extremes.signal)}, deferring about {extremes.rate:.0%}"
         yield f"<h3>Agreed and wrong: the worst of what is accepted ({at})</h3>"
-        yield from map(_example, shown.worst)
+        yield from map(_example, extremes.worst)
 
 
 def _example(example: ShownExample) -> str:

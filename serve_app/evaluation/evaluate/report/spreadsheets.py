@@ -33,9 +33,9 @@ def write_csv(evaluation: Evaluation, path: Path) -> None:
                 values = [value for interval in intervals for value in _cells(interval)]
                 recovered = plain([row.apgr, *row.cpt.values()])
                 shares = [value for interval in worse for value in _cells(interval)]
-                named = [name.kind, label(name), "+".join(name.models), name.selection, cascade.metric]
+                name_cells = [name.kind, label(name), "+".join(name.models), name.selection, cascade.metric]
                 numbers = [*values, *recovered, *shares, plain(row.if_independent)]
-                writer.writerow([group.name, cascade.id, *named, *numbers, row.signature])
+                writer.writerow([group.name, cascade.id, *name_cells, *numbers, row.signature])
 
 
 def write_curves(evaluation: Evaluation, path: Path) -> None:

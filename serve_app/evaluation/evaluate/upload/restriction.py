@@ -40,22 +40,22 @@ def restricted(records: Records) -> Restricted:
         bound = f"and at most {MOST_REQUESTS:,} are evaluated here"
         raise DataError(f"These records have {requests:,} requests, {bound}; {COMMAND} more.")
     config = records.config
-    shown = {id_: cascade for id_, cascade in config.cascades.items() if len(cascade.tiers) == 2}
-    if not shown:
+    cascades = {id_: cascade for id_, cascade in config.cascades.items() if len(cascade.tiers) == 2}
+    if not cascades:
         raise DataError(f"No cascade of these records has two tiers, so there is no curve to draw; {COMMAND} more.")
     notes = []
     if longer := [id_ for id_, cascade in config.cascades.items() if len(cascade.tiers) > 2]:
         notes.append(f"Of more than two tiers, so not evaluated here: {', '.join(longer)}; {COMMAND}.")
-    named = [tier.signal for cascade in shown.values() for tier in cascade.tiers if tier.signal]
-    signals = list(dict.fromkeys([*LEXICAL, *named, *config.signals]))
+    tier_signals = [tier.signal for cascade in cascades.values() for tier in cascade.tiers if tier.signal]
+    signals = list(dict.fromkeys([*LEXICAL, *tier_signals, *config.signals]))
     heavy = [name for name in signals if _needs_encoder(config, name)]
     if heavy:
         notes.append(f"Needs an encoder, so not evaluated here: {', '.join(heavy)}; {COMMAND}.")
     args = dict(records.header.config.args)
-    args["cascades"] = {id_: _plain(cascade, heavy) for id_, cascade in shown.items()}
+    args["cascades"] = {id_: _plain(cascade, heavy) for id_, cascade in cascades.items()}
     header = replace(records.header, config=replace(records.header.config, args=args))
     light = tuple(name for name in signals if name not in heavy)
-    resamples = max(FEWEST_RESAMPLES, min(RESAMPLES, MOST_DRAWN // (max(1, requests) * len(shown))))
+    resamples = max(FEWEST_RESAMPLES, min(RESAMPLES, MOST_DRAWN // (max(1, requests) * len(cascades))))
     if resamples < RESAMPLES:
         notes.append(f"Intervals are of {resamples:,} resamples in place of {RESAMPLES:,}; {DRAWS_ALL}.")
     options = Options(signals=light, resamples=resamples, processes=1)
