@@ -138,13 +138,13 @@ def _similarities(models: Sequence[str], decision: TierDecision, title: str) -> 
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    scored = len(models) > 2
+    has_scores = len(models) > 2
     columns = [str(number) for number in range(1, len(models) + 1)]
     table.add_column(f"{title} ({decision.signal})")
-    for name in [*columns, "score"] if scored else columns:
+    for name in [*columns, "score"] if has_scores else columns:
         table.add_column(name, justify="right", no_wrap=True)
     for i, (model, row) in enumerate(zip(models, decision.similarities or (), strict=True)):
-        values = [*row, decision.output_scores[i]] if scored else row
+        values = [*row, decision.output_scores[i]] if has_scores else row
         table.add_row(_line(f"{i + 1} {model}", ""), *(_number(value) for value in values))
     return table
 
@@ -266,10 +266,12 @@ def _times(timings: Timings) -> str:
     return _seconds(timings.total or 0.0) + (f" ({'; '.join(parts)})" if parts else "")
 
 
-def _share(spent: float | None, by_target: float | None, format_number: Callable[[float], str], estimated: bool) -> str:
-    if spent is None or not by_target:
+def _share(
+    amount: float | None, by_target: float | None, format_number: Callable[[float], str], estimated: bool
+) -> str:
+    if amount is None or not by_target:
         return ""
-    share = spent / by_target
+    share = amount / by_target
     percent = "<1%" if 0 < share < 0.01 else f"{share:.0%}"
     return f", {percent} of the target alone ({format_number(by_target)}{', estimated' if estimated else ''})"
 

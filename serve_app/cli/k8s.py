@@ -93,8 +93,8 @@ def check(
         typer.echo(sentence)
     if refusals:
         raise ConfigError("\n".join(refusals))
-    checked = len(objects) - len(unchecked)
-    typer.echo(f"{manifests} is valid: {checked} objects." if checked else f"Nothing in {manifests} could be checked.")
+    count = len(objects) - len(unchecked)
+    typer.echo(f"{manifests} is valid: {count} objects." if count else f"Nothing in {manifests} could be checked.")
 
 
 @app.command()

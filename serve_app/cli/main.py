@@ -175,7 +175,7 @@ def score(
 
     from serve_app.cli import score as scoring
 
-    scored = scoring.score(
+    result = scoring.score(
         signal,
         files or [],
         config=config,
@@ -185,9 +185,9 @@ def score(
         threshold=threshold,
     )
     if as_json:
-        echo_json(scored.body())
+        echo_json(result.body())
     else:
-        scoring.render(scored, Console())
+        scoring.render(result, Console())
 
 
 app.command(rich_help_panel=EVALUATE)(collect)

@@ -91,12 +91,12 @@ def _plan_capacity(
         )
         for rate in (rps, checked_rps)
     )
-    checked = capacity_report.check(small)
+    simulation = capacity_report.check(small)
     if as_json:
-        echo_json(capacity_report.body(planned, checked, checked_rps), indent=2)
+        echo_json(capacity_report.body(planned, simulation, checked_rps), indent=2)
     else:
         console = result_console()
-        capacity_report.render(planned, checked, checked_rps, console)
+        capacity_report.render(planned, simulation, checked_rps, console)
 
 
 def _file_bytes(args: "AppConfig") -> dict[str, int]:

@@ -68,11 +68,11 @@ class AppConfig(Strict):
     @field_validator("models")
     @classmethod
     def _adapters_take_after_their_bases(cls, models: dict[str, ModelConfig]) -> dict[str, ModelConfig]:
-        filled = dict(models)
+        result = dict(models)
         for name, model in models.items():
             if isinstance(model, VllmLoraModel) and isinstance(base := models.get(model.base), VllmModel):
-                filled[name] = model.over(base)
-        return filled
+                result[name] = model.over(base)
+        return result
 
     @model_validator(mode="after")
     def _names(self) -> Self:

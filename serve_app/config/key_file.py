@@ -140,8 +140,8 @@ def _change(path: Path, change: Callable[[KeyFile], KeyFile]) -> None:
     """Replace the file as a whole, so that a server never reads half of it, and no other command's change is lost."""
     try:
         with FileLock(f"{path}.lock"):
-            changed = change(read_keys(path) if path.exists() else KeyFile())
-            _write(path, yaml.safe_dump(changed.model_dump(exclude_defaults=True), sort_keys=False))
+            new_file = change(read_keys(path) if path.exists() else KeyFile())
+            _write(path, yaml.safe_dump(new_file.model_dump(exclude_defaults=True), sort_keys=False))
     except OSError as error:
         raise ConfigError(f"The keys file {str(path)!r} cannot be written: {error.strerror}.") from None
 

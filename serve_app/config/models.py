@@ -68,8 +68,8 @@ class OpenAiApiModel(DeployedFacts, OpenAiApiConfig):
 
     @property
     def bills_cancelled(self) -> bool:
-        priced = self.input_usd is not None or self.output_usd is not None
-        return priced if self.cancelled_billed is None else self.cancelled_billed
+        has_price = self.input_usd is not None or self.output_usd is not None
+        return has_price if self.cancelled_billed is None else self.cancelled_billed
 
 
 class ReplayModel(DeployedFacts, ReplayConfig):

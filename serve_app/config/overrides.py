@@ -48,17 +48,17 @@ class DeploymentOverride(Strict):
 
         Raises ValueError if the two contradict each other (pydantic's ValidationError is one).
         """
-        merged: dict[str, Any] = {key: getattr(options, key) for key in DeploymentOptions.model_fields}
-        merged |= {"ray_actor_options": options_of(options)["ray_actor_options"]}
-        merged |= {key: getattr(self, key) for key in self.model_fields_set & {*merged}}
+        values: dict[str, Any] = {key: getattr(options, key) for key in DeploymentOptions.model_fields}
+        values |= {"ray_actor_options": options_of(options)["ray_actor_options"]}
+        values |= {key: getattr(self, key) for key in self.model_fields_set & {*values}}
         if self.ray_actor_options is not None:
-            merged["ray_actor_options"] = {"num_cpus": CPUS_OF_RAY} | _placing(self.ray_actor_options, ActorOptions)
+            values["ray_actor_options"] = {"num_cpus": CPUS_OF_RAY} | _placing(self.ray_actor_options, ActorOptions)
         scaling = self._autoscaling(options)
         if isinstance(self.num_replicas, int) and scaling is not None:
             raise ValueError("num_replicas: has no effect beside an autoscaling_config, here or in `args`, which wins")
         replicas = self.num_replicas if "num_replicas" in self.model_fields_set else options.num_replicas
-        merged |= {"autoscaling_config": scaling, "num_replicas": replicas if scaling is None else None}
-        result = DeploymentOptions.model_validate(merged)
+        values |= {"autoscaling_config": scaling, "num_replicas": replicas if scaling is None else None}
+        result = DeploymentOptions.model_validate(values)
         if self.placement_group_bundles is not None and result.bundles() != self.placement_group_bundles:
             # In `args` that is added for the user; the file's own bundles go to Ray as they are.
             raise ValueError(f"placement_group_bundles: Ray needs the accelerator type in them: {result.bundles()}")

@@ -86,27 +86,27 @@ class RouterSettings(Strict):
 
     def applied_to(self, config: AppConfig) -> dict[str, list[float]]:
         """Return the thresholds in force: these over the first ones. Raises ValueError if they fit no cascade."""
-        merged = config.thresholds()
+        thresholds = config.thresholds()
         for id_, row in self.thresholds.items():
-            if id_ not in merged:
-                raise ValueError(f"thresholds.{id_}: no such cascade. {choices(id_, list(merged))}".rstrip("."))
-            if len(row) != len(merged[id_]):
-                count = len(merged[id_])
+            if id_ not in thresholds:
+                raise ValueError(f"thresholds.{id_}: no such cascade. {choices(id_, list(thresholds))}".rstrip("."))
+            if len(row) != len(thresholds[id_]):
+                count = len(thresholds[id_])
                 expected = f"{count} number{'' if count == 1 else 's'}, one for each tier but the last"
                 raise ValueError(f"thresholds.{id_}: needs {expected}, got {len(row)}")
-            merged[id_] = row
+            thresholds[id_] = row
         for id_, calibrated in self.calibrations.items():
-            if id_ not in merged:
-                raise ValueError(f"calibrations.{id_}: no such cascade. {choices(id_, list(merged))}".rstrip("."))
-            if calibrated.thresholds != merged[id_]:
-                raise ValueError(f"calibrations.{id_}: is about {calibrated.thresholds}, not about {merged[id_]}")
+            if id_ not in thresholds:
+                raise ValueError(f"calibrations.{id_}: no such cascade. {choices(id_, list(thresholds))}".rstrip("."))
+            if calibrated.thresholds != thresholds[id_]:
+                raise ValueError(f"calibrations.{id_}: is about {calibrated.thresholds}, not about {thresholds[id_]}")
             if calibrated.shed is not None:
-                check_lower(f"calibrations.{id_}.shed.thresholds", calibrated.shed.thresholds, merged[id_])
+                check_lower(f"calibrations.{id_}.shed.thresholds", calibrated.shed.thresholds, thresholds[id_])
             for number, point in enumerate(calibrated.exchange):
-                if len(point.thresholds) != len(merged[id_]):
+                if len(point.thresholds) != len(thresholds[id_]):
                     where = f"calibrations.{id_}.exchange[{number}].thresholds"
-                    raise ValueError(f"{where}: needs {len(merged[id_])}, got {len(point.thresholds)}")
-        return merged
+                    raise ValueError(f"{where}: needs {len(thresholds[id_])}, got {len(point.thresholds)}")
+        return thresholds
 
     def shed_thresholds(self, config: AppConfig) -> dict[str, list[float]]:
         """Return the thresholds under pressure, those of calibrations over those of the config, if there are any."""

@@ -143,11 +143,11 @@ class ServeFile(Strict):
             cascade = config.cascades[id_]
             *members, target = cascade.tiers
             tiers = [tier.model_copy(update={"threshold": value}) for tier, value in zip(members, row, strict=True)]
-            changed: dict[str, Any] = {"tiers": [*tiers, target]}
+            update: dict[str, Any] = {"tiers": [*tiers, target]}
             if cascade.shed is not None and id_ in under_pressure and cascade.shed.by == "thresholds":
                 lower = [min(pair) for pair in zip(under_pressure[id_], row, strict=True)]
-                changed["shed"] = cascade.shed.model_copy(update={"thresholds": lower})
-            cascades[id_] = cascade.model_copy(update=changed)
+                update["shed"] = cascade.shed.model_copy(update={"thresholds": lower})
+            cascades[id_] = cascade.model_copy(update=update)
         return config.model_copy(update={"cascades": cascades})
 
     def calibrated_for_pressure(self) -> list[str]:

@@ -25,10 +25,10 @@ def _free_in_cgroups(root: Path) -> Iterator[int]:
     parts = own[1].split("/")
     for depth in range(len(parts) + 1):
         folder = (root / "sys/fs/cgroup").joinpath(*parts[:depth])
-        limit, used = _text(folder / "memory.max").strip(), _text(folder / "memory.current").strip()
-        if limit.isdigit() and used.isdigit():
+        limit, usage = _text(folder / "memory.max").strip(), _text(folder / "memory.current").strip()
+        if limit.isdigit() and usage.isdigit():
             idle = re.search(r"^inactive_file (\d+)$", _text(folder / "memory.stat"), re.MULTILINE)
-            yield max(0, int(limit) - int(used) + (int(idle[1]) if idle else 0))
+            yield max(0, int(limit) - int(usage) + (int(idle[1]) if idle else 0))
 
 
 def _text(path: Path) -> str:

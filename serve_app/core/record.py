@@ -301,10 +301,10 @@ def _summed(first: CallRecord, further: CallRecord, *, further_wasted: bool) -> 
 
 def call_record(answer: Answer) -> CallRecord:
     """Return the record of one call."""
-    spent = (answer.prompt_tokens, answer.completion_tokens, answer.latency_s, answer.estimated)
+    counts = (answer.prompt_tokens, answer.completion_tokens, answer.latency_s, answer.estimated)
     if isinstance(answer, Generation):
-        return CallRecord("ok", *spent, answer.finish_reason, answer.first_token_s)
-    return CallRecord(answer.kind, *spent, message=answer.message)
+        return CallRecord("ok", *counts, answer.finish_reason, answer.first_token_s)
+    return CallRecord(answer.kind, *counts, message=answer.message)
 
 
 def _finite(value: float | None) -> float | None:

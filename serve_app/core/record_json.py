@@ -120,7 +120,7 @@ def _tool_calls_json(answer: AnswerRecord | None) -> list[JsonObject] | None:
 
 def call_json(call: CallRecord) -> JsonObject:
     """Return one call of a record."""
-    spent: JsonObject = {
+    counts: JsonObject = {
         "prompt_tokens": call.prompt_tokens,
         "completion_tokens": call.completion_tokens,
         "latency_s": call.latency_s,
@@ -128,8 +128,8 @@ def call_json(call: CallRecord) -> JsonObject:
         **({} if call.calls == 1 else {"calls": call.calls}),
     }
     if call.status == "ok":
-        return {"status": "ok", "finish_reason": call.finish_reason, **spent, "first_token_s": call.first_token_s}
-    return {"status": call.status, "message": call.message, **spent}
+        return {"status": "ok", "finish_reason": call.finish_reason, **counts, "first_token_s": call.first_token_s}
+    return {"status": call.status, "message": call.message, **counts}
 
 
 def _request_cost_json(cost: RequestCost) -> JsonObject:

@@ -38,8 +38,8 @@ def parsed_name(name: str) -> tuple[str, int] | None:
 
 def base_name(name: str) -> str:
     """Return the model that answers for a member: `qwen-7b` for its sample `qwen-7b#2`, else the name itself."""
-    parsed = parsed_name(name)
-    return name if parsed is None else parsed[0]
+    parts = parsed_name(name)
+    return name if parts is None else parts[0]
 
 
 def are_first(names: Sequence[str], available: Sequence[str]) -> bool:
@@ -48,8 +48,8 @@ def are_first(names: Sequence[str], available: Sequence[str]) -> bool:
     Both are in the same order.
     """
     for base in {parsed[0] for parsed in map(parsed_name, names) if parsed}:
-        chosen = [name for name in names if name != base == base_name(name)]
-        if chosen != [name for name in available if name != base == base_name(name)][: len(chosen)]:
+        samples = [name for name in names if name != base == base_name(name)]
+        if samples != [name for name in available if name != base == base_name(name)][: len(samples)]:
             return False
     return True
 
@@ -62,13 +62,13 @@ def sampled(prompt: Prompt, sample: Sample) -> Prompt:
     """
     requested = prompt.sampling
     seeded = replace(requested, seed=sample.seed if requested.seed is None else requested.seed)
-    drawn = replace(
+    sampling = replace(
         reseeded(seeded, sample.number - 1),
         temperature=requested.temperature if sample.temperature is None else sample.temperature,
         top_p=requested.top_p if sample.top_p is None else sample.top_p,
         sample=sample.number,
     )
-    return replace(prompt, sampling=drawn)
+    return replace(prompt, sampling=sampling)
 
 
 def reseeded(sampling: Sampling, steps: int) -> Sampling:

@@ -53,10 +53,10 @@ class SpeculationPolicy:
         rate, seconds = history.deferral_rate, history.mean_s
         if rate is None or seconds is None:
             return False
-        spent = [model.usd_after(seconds, prompt) for model in following]
-        if any(usd is None for usd in spent):
+        costs = [model.usd_after(seconds, prompt) for model in following]
+        if any(usd is None for usd in costs):
             return False
-        return self.pays(rate, seconds, sum(usd for usd in spent if usd is not None))
+        return self.pays(rate, seconds, sum(usd for usd in costs if usd is not None))
 
     def pays(self, rate: float, seconds: float, spent_usd: float) -> bool:
         """Return whether p x T x (price of a second) exceeds (1 - p) x (what the models have spent after T seconds).

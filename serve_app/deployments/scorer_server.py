@@ -127,9 +127,9 @@ def _build(config: SignalConfig) -> Signal:
 def score_batch(signal: Signal, requests: list[Texts]) -> list[Scores]:
     """Score requests together and charge each its share of the time, by its number of new texts."""
     started = perf_counter()
-    scored = signal.similarities([request.texts for request in requests], [request.since for request in requests])
+    results = signal.similarities([request.texts for request in requests], [request.since for request in requests])
     share = (perf_counter() - started) / max(1, sum(request.new for request in requests))
-    return [replace(scores, device_s=share * request.new) for request, scores in zip(requests, scored, strict=True)]
+    return [replace(scores, device_s=share * request.new) for request, scores in zip(requests, results, strict=True)]
 
 
 def embed_batch(signal: SbertSignal, requests: list[Texts]) -> list[list[Embedding]]:

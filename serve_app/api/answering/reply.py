@@ -27,8 +27,8 @@ async def plain_response(exchange: Exchange, request: Request) -> Response:
         return Response(status_code=CLIENT_LEFT)
     if isinstance(outcome.answer, Failure):
         return failure_reply(exchange, outcome, record, request.scope)
-    spent = usage(reported_calls(exchange.run, outcome))
-    content = await exchange.format.response(outcome.returned, spent, record)
+    token_usage = usage(reported_calls(exchange.run, outcome))
+    content = await exchange.format.response(outcome.returned, token_usage, record)
     return Reply(content, headers=decision_headers(record))
 
 

@@ -32,8 +32,8 @@ async def respond_to_all(service: Service, asks: Sequence[Ask], form: Completion
         exchanges += (Exchange(service, ask, form) for ask in complete)
         outcomes = await while_connected(request.receive, _run_all(exchanges))
     finally:
-        ended = outcomes or [None] * len(exchanges)
-        records = [exchange.close(outcome) for exchange, outcome in zip(exchanges, ended, strict=True)]
+        final_outcomes = outcomes or [None] * len(exchanges)
+        records = [exchange.close(outcome) for exchange, outcome in zip(exchanges, final_outcomes, strict=True)]
     if outcomes is None:
         return Response(status_code=CLIENT_LEFT)
     for exchange, outcome, record in zip(exchanges, outcomes, records, strict=True):
@@ -43,8 +43,8 @@ async def respond_to_all(service: Service, asks: Sequence[Ask], form: Completion
         (exchange.run, outcome) for exchange, outcome in zip(exchanges, outcomes, strict=True) if outcome is not None
     ]
     answers = [answer for _, outcome in runs for answer in outcome.returned]
-    spent = usage(call for run, outcome in runs for call in reported_calls(run, outcome))
-    return Reply(form.responses(answers, spent, records))
+    token_usage = usage(call for run, outcome in runs for call in reported_calls(run, outcome))
+    return Reply(form.responses(answers, token_usage, records))
 
 
 async def _run_all(exchanges: Sequence[Exchange]) -> list[Outcome | None]:

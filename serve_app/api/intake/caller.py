@@ -38,9 +38,9 @@ class Caller:
 
     def settle(self) -> tuple[int, float]:
         """Return the tokens and dollars that were spent since the last time."""
-        spent = self.tokens, self.usd
+        totals = self.tokens, self.usd
         self.tokens, self.usd = 0, 0.0
-        return spent
+        return totals
 
 
 def with_caller(scope: Scope, caller: Caller) -> Scope:

@@ -124,11 +124,11 @@ def calibrate(
         stand_in=stand_in,
         where=tuple(where or ()),
     )
-    loaded = Records.load(records)
-    if config is not None and cascade not in loaded.config.cascades:
-        loaded = with_cascade(loaded, config, cascade)
+    loaded_records = Records.load(records)
+    if config is not None and cascade not in loaded_records.config.cascades:
+        loaded_records = with_cascade(loaded_records, config, cascade)
     result = calibrating.run(
-        loaded,
+        loaded_records,
         options,
         goal,
         fit=fit,

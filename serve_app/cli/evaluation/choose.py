@@ -39,8 +39,8 @@ def choose(
     from serve_app.evaluation.choose import output
     from serve_app.evaluation.choose.progress import ChooseProgress
 
-    loaded = load_records(records, config)
-    tiers, target = choosing.tiers(loaded, listed(members), target)
+    loaded_records = load_records(records, config)
+    tiers, target = choosing.tiers(loaded_records, listed(members), target)
     options = Options(
         tiers=tiers,
         target=target,
@@ -50,7 +50,7 @@ def choose(
         where=tuple(where or ()),
     )
     with note_console().status("comparing answers"):
-        dataset = load_dataset(loaded, options)
+        dataset = load_dataset(loaded_records, options)
     with ChooseProgress(note_console()) as progress:
         selection = choosing.find(dataset, budget, unit, progress)
     if as_json:

@@ -107,19 +107,19 @@ def evaluate(
         by=by,
         where=tuple(where or ()),
     )
-    loaded = load_records(records, config)
+    loaded_records = load_records(records, config)
     if report is not None:
         make_folder(report)
     if per_example is not None:
         check_path(per_example)
     with note_console().status("evaluating"):
-        dataset = load_dataset(loaded, options)
-        scored = score(dataset)
+        dataset = load_dataset(loaded_records, options)
+        scores = score(dataset)
         evaluation = evaluated(
-            dataset, scored, compare or (), remedies=remedies, willingness_usd=willingness_to_pay_usd or ()
+            dataset, scores, compare or (), remedies=remedies, willingness_usd=willingness_to_pay_usd or ()
         )
     if per_example is not None:
-        write_per_example(scored, per_example)
+        write_per_example(scores, per_example)
         typer.echo(per_example, err=True)
     if report is not None:
         for path in write(evaluation, report):

@@ -24,7 +24,7 @@ def fit_skip(
     from serve_app.evaluation.analysis.other_config import load_records
     from serve_app.evaluation.fit_skip.command import run
 
-    loaded = load_records(records, config)
+    loaded_records = load_records(records, config)
     with note_console().status("embedding"):
-        result = run(loaded, cascade, output)
+        result = run(loaded_records, cascade, output)
     typer.echo("\n".join(result.sentences()))

@@ -131,33 +131,33 @@ def _object(state: State, snapshot: Snapshot) -> ObjectStatus:
     )
 
 
-def _service(reported: Fields) -> ServiceStatus:
-    clusters = {role: _cluster(reported.get(f"{role}ServiceStatus") or {}) for role in ROLES}
-    return ServiceStatus(reported.get("numServeEndpoints", 0), clusters)
+def _service(body: Fields) -> ServiceStatus:
+    clusters = {role: _cluster(body.get(f"{role}ServiceStatus") or {}) for role in ROLES}
+    return ServiceStatus(body.get("numServeEndpoints", 0), clusters)
 
 
-def _cluster(reported: Fields) -> ClusterStatus | None:
-    if not reported.get("rayClusterName"):
+def _cluster(body: Fields) -> ClusterStatus | None:
+    if not body.get("rayClusterName"):
         return None
-    ray = reported.get("rayClusterStatus") or {}
-    applications = reported.get("applicationStatuses") or {}
+    ray = body.get("rayClusterStatus") or {}
+    applications = body.get("applicationStatuses") or {}
     return ClusterStatus(
-        name=reported["rayClusterName"],
+        name=body["rayClusterName"],
         state=ray.get("state"),
         workers_ready=ray.get("readyWorkerReplicas", ray.get("availableWorkerReplicas", 0)),
         workers_desired=ray.get("desiredWorkerReplicas", 0),
         gpus_desired=ray.get("desiredGPU"),
-        traffic_percent=reported.get("trafficRoutedPercent"),
+        traffic_percent=body.get("trafficRoutedPercent"),
         applications={name: _application(entry) for name, entry in applications.items()},
     )
 
 
-def _application(reported: Fields) -> ApplicationStatus:
+def _application(body: Fields) -> ApplicationStatus:
     deployments = {
         name: DeploymentStatus(entry.get("status"), redacted(entry.get("message") or ""))
-        for name, entry in (reported.get("serveDeploymentStatuses") or {}).items()
+        for name, entry in (body.get("serveDeploymentStatuses") or {}).items()
     }
-    return ApplicationStatus(reported.get("status"), redacted(reported.get("message") or ""), deployments)
+    return ApplicationStatus(body.get("status"), redacted(body.get("message") or ""), deployments)
 
 
 def render(report: Status, console: "Console") -> None:

@@ -108,9 +108,9 @@ def ingress(settings: Settings, args: AppConfig) -> list[Manifest]:
 def cautions(settings: Settings, args: AppConfig) -> list[str]:
     """Return cautions about access to the API and about traffic that can be read on the network."""
     plain = settings.ingress is not None and settings.ingress.tls_secret is None
-    read = ["the Ingress takes plain HTTP (tls_secret: null), so keys and texts can be read on their way"]
-    used = ["the API asks for no key (router.access.open), so any client that reaches it may use it"]
-    return (read if plain else []) + (used if args.router.access.open else [])
+    traffic_caution = ["the Ingress takes plain HTTP (tls_secret: null), so keys and texts can be read on their way"]
+    access_caution = ["the API asks for no key (router.access.open), so any client that reaches it may use it"]
+    return (traffic_caution if plain else []) + (access_caution if args.router.access.open else [])
 
 
 def monitor(settings: Settings) -> list[Manifest]:

@@ -19,15 +19,15 @@ def members_as_written(names: Iterable[str], samples: Mapping[str, Sample]) -> l
     """
     entries: dict[str, str | dict[str, Any]] = {}
     for name in names:
-        if (parsed := parsed_name(name)) is None:
+        if (name_parts := parsed_name(name)) is None:
             entries[name] = name
             continue
-        key = f"{parsed[0]}#"
-        entry = entries.setdefault(key, {"model": parsed[0], "samples": 0})
+        key = f"{name_parts[0]}#"
+        entry = entries.setdefault(key, {"model": name_parts[0], "samples": 0})
         assert isinstance(entry, dict)
         entry["samples"] += 1
-        drawn = {option: getattr(samples.get(name), option, None) for option in DRAWN_BY}
-        entry.update({option: value for option, value in drawn.items() if value is not None})
+        options = {option: getattr(samples.get(name), option, None) for option in DRAWN_BY}
+        entry.update({option: value for option, value in options.items() if value is not None})
     return list(entries.values())
 
 

@@ -44,8 +44,8 @@ class Prospects:
     @property
     def hopeful(self) -> bool:
         """Return whether enough answers can survive, and one of them may be returned."""
-        needed = min(answers_needed(self._tier), len(self._tier.models))
-        return self._alive >= needed and bool(self._returnable)
+        minimum = min(answers_needed(self._tier), len(self._tier.models))
+        return self._alive >= minimum and bool(self._returnable)
 
     @property
     def enough(self) -> bool:
@@ -76,31 +76,31 @@ def standing_in(tier: Tier) -> Tier | None:
     )
 
 
-def decide(tier: Tier, judged: Agreement, force: Force | None = None) -> Decision:
+def decide(tier: Tier, agreement: Agreement, force: Force | None = None) -> Decision:
     """Accept if s >= t, else defer. `force` overrides the comparison, but cannot accept if there is no answer.
 
     A tier that accepts anything does so unless there is no answer, or the request says otherwise.
     """
-    accepted, reason = _verdict(tier, judged, force)
-    if tier.accepts_any and force is None and not accepted and judged.selected is not None:
+    accepted, reason = _verdict(tier, agreement, force)
+    if tier.accepts_any and force is None and not accepted and agreement.selected is not None:
         accepted, reason = True, "shed"
-    return Decision(accepted, reason, judged.value, tier.threshold, judged.selected)
+    return Decision(accepted, reason, agreement.value, tier.threshold, agreement.selected)
 
 
-def _verdict(tier: Tier, judged: Agreement, force: Force | None) -> tuple[bool, Reason]:
+def _verdict(tier: Tier, agreement: Agreement, force: Force | None) -> tuple[bool, Reason]:
     if force == "defer":
         return False, "forced"
-    if force == "accept" and judged.selected is not None:
+    if force == "accept" and agreement.selected is not None:
         return True, "forced"
-    if tier.select is not None and judged.selected is None:
+    if tier.select is not None and agreement.selected is None:
         return False, "nothing_to_return"  # first, since the others may have been stopped for it
-    if len(judged.survivors) < answers_needed(tier):
+    if len(agreement.survivors) < answers_needed(tier):
         return False, "too_few_answers"
-    if judged.selected is None:
+    if agreement.selected is None:
         return False, "nothing_to_return"
-    if judged.value is None:
+    if agreement.value is None:
         return False, "scorer_failed"
-    accepted = judged.value >= resolved(tier.threshold)  # a NaN compares false, and so defers
+    accepted = agreement.value >= resolved(tier.threshold)  # a NaN compares false, and so defers
     return accepted, _reason(tier, accepted)
 
 

@@ -70,21 +70,21 @@ def _settlement(alive: Survivors, bounds: Iterable[tuple[int, float, float]]) ->
     With fewer survivors than it needs the tier defers, whatever their agreement is. One that accepts anything defers
     only once all answers are there and none can be returned, so that it is never settled that it defers.
     """
-    needed = answers_needed(alive.tier)
-    values = [(low, high) for count, low, high in bounds if count >= needed]
+    minimum = answers_needed(alive.tier)
+    values = [(low, high) for count, low, high in bounds if count >= minimum]
     if not values or any(map(isnan, chain(*values))):
         return None
     lowest, highest = min(low for low, _ in values), max(high for _, high in values)
     threshold = resolved(alive.tier.threshold)
-    if len(alive.indices) >= needed and alive.returnable and lowest >= threshold:
+    if len(alive.indices) >= minimum and alive.returnable and lowest >= threshold:
         return Settled(True, lowest, highest)
     return Settled(False, lowest, highest) if highest < threshold and not alive.tier.accepts_any else None
 
 
 def _by_confidence(alive: Survivors, missing: Collection[int], confidence: Confidence, limits: Range) -> Settled | None:
     """Return what `settled` returns under a token-level signal."""
-    tier, judged = alive.tier, confide(alive, confidence)
-    scores = [score for score in judged.output_scores if score is not None]
+    tier, agreement = alive.tier, confide(alive, confidence)
+    scores = [score for score in agreement.output_scores if score is not None]
     least, most = resolved(limits.low), resolved(limits.high)
 
     def bounds() -> Iterator[tuple[int, float, float]]:
@@ -95,11 +95,11 @@ def _by_confidence(alive: Survivors, missing: Collection[int], confidence: Confi
     settlement = _settlement(alive, bounds())
     if settlement is None or not settlement.accepted:
         return settlement
-    assert judged.selected is not None  # nothing is accepted otherwise
-    best = judged.output_scores[judged.selected]
+    assert agreement.selected is not None  # nothing is accepted otherwise
+    best = agreement.output_scores[agreement.selected]
     assert best is not None
-    ahead = all(best > most or (best == most and judged.selected < index) for index in missing)
-    return replace(settlement, selected=judged.selected, selection=tier.select is not None or ahead)
+    ahead = all(best > most or (best == most and agreement.selected < index) for index in missing)
+    return replace(settlement, selected=agreement.selected, selection=tier.select is not None or ahead)
 
 
 def _bounds(tier: Tier, similarities: Matrix, missing: int, limits: Range) -> Iterator[tuple[int, float, float]]:
@@ -118,8 +118,8 @@ def _bounds(tier: Tier, similarities: Matrix, missing: int, limits: Range) -> It
 def _scores(tier: Tier, similarities: Matrix, more: int, value: float, among: float) -> list[float]:
     """Return the output scores if `more` texts have `value` with the texts so far, and `among` with each other."""
     extra = (value,) * len(similarities) + (among,) * more
-    filled = (*((*row, *(value,) * more) for row in similarities), *(extra,) * more)
-    return list(map(resolved, output_scores(filled, tier.direction)))
+    matrix = (*((*row, *(value,) * more) for row in similarities), *(extra,) * more)
+    return list(map(resolved, output_scores(matrix, tier.direction)))
 
 
 def _stays_best(alive: Survivors, best: int, missing: Collection[int], similarities: Matrix, limits: Range) -> bool:

@@ -123,10 +123,10 @@ class KeyLimits:
             for unit, limit in _limits(name, key).items():
                 if unit == "usd":
                     continue
-                used = await self._counts.get(limit.window)
+                count = await self._counts.get(limit.window)
                 headers[f"x-ratelimit-limit-{unit}"] = str(limit.most)
-                headers[f"x-ratelimit-remaining-{unit}"] = str(max(0, limit.most - used))
-                headers[f"x-ratelimit-reset-{unit}"] = f"{math.ceil(limit.left_s) if used else 0}s"
+                headers[f"x-ratelimit-remaining-{unit}"] = str(max(0, limit.most - count))
+                headers[f"x-ratelimit-reset-{unit}"] = f"{math.ceil(limit.left_s) if count else 0}s"
         except StorageError as error:
             logger.error("The store of the limits of API keys failed: %r", error.storage_error)
         return headers

@@ -16,13 +16,13 @@ def watch(file: ServeFile, tell: Callable[[str], None]) -> None:
 
     A deployment in progress is not reported: a change of thresholds is not a failure.
     """
-    reported = ""
+    last_problem = ""
     while True:
         time.sleep(WATCH_S)
         problem = _problem(application_status(file.application.name))
-        if problem != reported:
+        if problem != last_problem:
             tell(problem or "Everything runs again.")
-        reported = problem
+        last_problem = problem
 
 
 def _problem(status: ApplicationStatusOverview | None) -> str:

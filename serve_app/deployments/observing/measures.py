@@ -59,14 +59,14 @@ def request_measures(
 
 
 def _target_only(cascade: str, record: DecisionRecord) -> Iterator[Measure]:
-    spent, alone = record.cost, record.cost.target_only
+    cost, alone = record.cost, record.cost.target_only
     if alone is None:
         return
     # If a sum is unknown, the same sum for the target alone would show a saving that is unknown, too.
     for metric, total, by_target in (
-        (TARGET_FLOPS, spent.flops, alone.flops),
-        (TARGET_USD, spent.usd, alone.usd),
-        (TARGET_DEVICE_SECONDS, spent.device_s, alone.device_s),
+        (TARGET_FLOPS, cost.flops, alone.flops),
+        (TARGET_USD, cost.usd, alone.usd),
+        (TARGET_DEVICE_SECONDS, cost.device_s, alone.device_s),
     ):
         if by_target and total is not None:
             yield metric, by_target, (cascade,)
@@ -104,9 +104,9 @@ def _call(cascade: str, call: Call, role: str, outcome: Outcome | None) -> Itera
 
 
 def _spent(cascade: str, name: str, cost: Cost) -> Iterator[Measure]:
-    for metric, spent in ((FLOPS, cost.flops), (USD, cost.usd), (DEVICE_SECONDS, cost.device_s)):
-        if spent:
-            yield metric, spent, (cascade, name)
+    for metric, amount in ((FLOPS, cost.flops), (USD, cost.usd), (DEVICE_SECONDS, cost.device_s)):
+        if amount:
+            yield metric, amount, (cascade, name)
 
 
 def _use(call: Call, outcome: Outcome | None) -> str:

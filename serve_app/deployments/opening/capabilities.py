@@ -29,7 +29,7 @@ def check_honoured(prompt: Prompt, models: Mapping[str, EngineSettings]) -> None
     if prompt.sampling.logit_bias and len(models) > 1:
         message = "logit_bias: only for a single model, not for a cascade, whose models have different token ids."
         raise RequestError(message, "logit_bias")
-    for used, field, subject, unable in (
+    for is_used, field, subject, unable in (
         (bool(prompt.tools), "tools", "tools", without_tools),
         (called, "messages", "calls of tools in messages", without_tools),
         (prompt.response_format is not None, "response_format", "response formats", without_format),
@@ -39,7 +39,7 @@ def check_honoured(prompt: Prompt, models: Mapping[str, EngineSettings]) -> None
         (effort not in (None, "none"), "reasoning_effort", "reasoning efforts other than none", without_effort),
         (limit is not None, "max_reasoning_tokens", "limits to reasoning", without_limit),
     ):
-        if used and unable:
+        if is_used and unable:
             message = f"{field}: {subject} are not honoured by {', '.join(map(repr, unable))}, which would be asked."
             raise RequestError(message, field)
 

@@ -52,8 +52,8 @@ def _paid_for(
         raise RequestError(f"{field}: {message}and models with prices in US dollars.", field)
     *members, target = tiers
     thresholds = paid_for(exchange, willingness_usd).thresholds
-    chosen = [replace(tier, threshold=threshold) for tier, threshold in zip(members, thresholds, strict=True)]
-    return (*chosen, target)
+    new_members = [replace(tier, threshold=threshold) for tier, threshold in zip(members, thresholds, strict=True)]
+    return (*new_members, target)
 
 
 def _waiting(tiers: tuple[Tier, ...], options: CascadeOptions) -> tuple[Tier, ...]:

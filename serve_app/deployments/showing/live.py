@@ -72,16 +72,16 @@ class History:
     ended: deque[Ended] = field(default_factory=lambda: deque(maxlen=KEPT))
     counts: deque[Counts] = field(default_factory=lambda: deque(maxlen=WINDOW_S))
 
-    def add(self, ended: Ended) -> None:
+    def add(self, request: Ended) -> None:
         """Count a request."""
-        self.ended.append(ended)
-        second = int(ended.at)
+        self.ended.append(request)
+        second = int(request.at)
         if not self.counts or self.counts[-1].second != second:
             self.counts.append(Counts(second))
         last = self.counts[-1]
         last.requests += 1
-        last.failed += ended.failed
-        last.deferred += ended.deferred
+        last.failed += request.failed
+        last.deferred += request.deferred
 
     def series(self, now: int) -> Iterator[Counts]:
         """Yield the counts of the last full seconds, zeros for those without a request, the oldest first."""
@@ -90,7 +90,7 @@ class History:
 
     def within(self, since: float) -> list[Ended]:
         """Return the requests that ended after a time."""
-        return [ended for ended in self.ended if ended.at > since]
+        return [request for request in self.ended if request.at > since]
 
 
 class Live:
@@ -126,8 +126,8 @@ class Live:
             record = record.without_answers()
         failed = outcome is not None and not isinstance(outcome.answer, Generation)
         deferred, seconds = bool(record.deferred), record.timings.total
-        ended = Ended(self._clock(), failed, deferred, seconds, _agreement(record), record.cost)
-        self._histories[record.id].add(ended)
+        request = Ended(self._clock(), failed, deferred, seconds, _agreement(record), record.cost)
+        self._histories[record.id].add(request)
         texts = _texts(prompt, outcome) if self._texts else None
         self._recent.append(Decided(time(), record, texts))
 
@@ -163,11 +163,11 @@ class Live:
 
     def _cascade(self, id_: str, now: float) -> JsonObject:
         history = self._histories.get(id_, History())
-        ended, series = history.within(now - WINDOW_S), list(history.series(int(now)))
+        requests, series = history.within(now - WINDOW_S), list(history.series(int(now)))
         lately = [counts for counts in history.counts if counts.second > now - WINDOW_S]
-        seconds = sorted(request.total_s for request in ended if request.total_s is not None)
+        seconds = sorted(request.total_s for request in requests if request.total_s is not None)
         tier = self._policies.tiers[id_][0]
-        agreements = [request.agreement for request in ended if request.agreement is not None]
+        agreements = [request.agreement for request in requests if request.agreement is not None]
         expected, calibrated = self._policies.expected.get(id_), self._policies.agreements.get(id_)
         histogram = Histogram.of(agreements, tier.signal_range) if calibrated is None else calibrated.filled(agreements)
         return {
@@ -183,7 +183,7 @@ class Live:
             "latency_s": {f"p{percent}": _percentile(seconds, percent) for percent in (50, 95, 99)},
             "agreements": histogram.to_json(),
             "calibrated_agreements": None if calibrated is None else list(calibrated.counts),
-            "cost": _cost(ended),
+            "cost": _cost(requests),
         }
 
 
@@ -229,9 +229,9 @@ def _percentile(ordered: Sequence[float], percent: int) -> float | None:
     return ordered[ceil(len(ordered) * percent / 100) - 1] if ordered else None
 
 
-def _cost(ended: Sequence[Ended]) -> JsonObject:
+def _cost(requests: Sequence[Ended]) -> JsonObject:
     """Return what requests cost, beside what the target alone would have cost, in each unit that is known of both."""
-    pairs = [(request.cost, request.cost.target_only) for request in ended]
+    pairs = [(request.cost, request.cost.target_only) for request in requests]
     sums: JsonObject = {}
     for unit in UNITS:
         pairs_of_unit = [_known_pair(spent, alone, unit) for spent, alone in pairs if alone is not None]
@@ -241,6 +241,6 @@ def _cost(ended: Sequence[Ended]) -> JsonObject:
     return sums
 
 
-def _known_pair(spent: Cost, alone: Cost, unit: str) -> tuple[float, float] | None:
-    first, second = getattr(spent, unit), getattr(alone, unit)
+def _known_pair(cost: Cost, alone: Cost, unit: str) -> tuple[float, float] | None:
+    first, second = getattr(cost, unit), getattr(alone, unit)
     return None if first is None or second is None else (first, second)

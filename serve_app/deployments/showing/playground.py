@@ -76,11 +76,11 @@ class ConfiguredPlayground:
         if tier.confidence is not None:
             message = f"cascade.signal: {tier.signal!r} needs log-probabilities, which given answers do not have."
             raise RequestError(f"{message} {choices('', self._config.selectable())}", "cascade.signal")
-        decided = tier
+        decision_tier = tier
         if veto and tier.signal is not None:
             scorer = CompositeScorer(scorer, {VETOED: VetoConfig(kind="veto", signal=tier.signal, by=list(veto))})
-            decided = replace(tier, signal=VETOED, stand_in=None)
-        verdict = await Comparison(decided, scorer, perf_counter, self._lexical).verdict(answers, options.force)
+            decision_tier = replace(tier, signal=VETOED, stand_in=None)
+        verdict = await Comparison(decision_tier, scorer, perf_counter, self._lexical).verdict(answers, options.force)
         calls = tuple(Call(name, answer) for name, answer in zip(tier.models, answers, strict=True))
         return verdict.result(tier, calls)
 

@@ -196,8 +196,8 @@ class CallReader:
         calls = tuple(
             ToolCall(id_ or _new_id(), name, arguments) for _, (id_, name, arguments) in sorted(self._streamed.items())
         )
-        read = _read(self._buffer, self._names)
-        return ("", calls + read) if read else (self._flush(), calls)
+        text_calls = _read(self._buffer, self._names)
+        return ("", calls + text_calls) if text_calls else (self._flush(), calls)
 
     def _flush(self) -> str:
         text, self._buffer = self._buffer, ""

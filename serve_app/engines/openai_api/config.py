@@ -126,11 +126,11 @@ class OpenAiApiConfig(VisionSettings):
         url = urlsplit(self.base_url)
         if url.scheme not in ("http", "https") or not url.hostname:
             raise ValueError("base_url: must be a URL with http:// or https:// and a host")
-        chosen = [name for name in ("api_key_env", "api_key_file") if getattr(self, name) is not None]
-        chosen += ["keyless"] if self.keyless else []
-        if len(chosen) > 1:
-            raise ValueError(f"{chosen[1]}: excludes {chosen[0]}")
-        if not chosen and url.hostname != urlsplit(OPENAI_URL).hostname:
+        key_options = [name for name in ("api_key_env", "api_key_file") if getattr(self, name) is not None]
+        key_options += ["keyless"] if self.keyless else []
+        if len(key_options) > 1:
+            raise ValueError(f"{key_options[1]}: excludes {key_options[0]}")
+        if not key_options and url.hostname != urlsplit(OPENAI_URL).hostname:
             raise ValueError(
                 f"base_url: {url.hostname!r} is not OpenAI's, so set which key goes there: api_key_env, api_key_file, "
                 "or keyless: true"

@@ -128,12 +128,12 @@ class ContinuousBatch:
 
     def _advance(self, now_s: float) -> Iterator[Sequence]:
         while self._step_ends_s is not None and self._step_ends_s <= now_s:
-            ended = self._step_ends_s
+            step_end_s = self._step_ends_s
             self._step += 1
             for sequence in self._finished():
-                sequence.finished_s = ended
+                sequence.finished_s = step_end_s
                 yield sequence
-            if not self._begin(ended):
+            if not self._begin(step_end_s):
                 self._skip(now_s)
 
     def _begin(self, now_s: float) -> bool:

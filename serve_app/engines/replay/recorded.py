@@ -93,8 +93,8 @@ class _Evaluation:
         return {self._number(name): answers for name, answers in self._answers.items()}
 
     def _number(self, name: str) -> int | None:
-        parsed = None if name == self._model else parsed_name(name)
-        return parsed and parsed[1]
+        parts = None if name == self._model else parsed_name(name)
+        return parts and parts[1]
 
     def _take(self, line: Line, body: Object) -> None:
         match body["kind"]:

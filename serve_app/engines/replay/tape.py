@@ -155,8 +155,8 @@ class Tape:
         if fits and not sampling.stop:
             return whole if logprobs is None else replace(whole, logprobs=logprobs)
         take = _stopped(whole if fits else whole.truncated(limit), sampling.stop)
-        cut = len(take.text) < len(whole.text)
-        return replace(take, logprobs=within(take.text, logprobs) if logprobs and cut else logprobs)
+        is_cut = len(take.text) < len(whole.text)
+        return replace(take, logprobs=within(take.text, logprobs) if logprobs and is_cut else logprobs)
 
 
 def make_tape(answer: RecordedAnswer, first_token_s: float, token_s: float) -> Tape:

@@ -135,9 +135,9 @@ class Choice:
 def choose(logits: Any, rows: Sequence[Drawn]) -> list[Choice]:
     """Choose the next token of each row, from float32 logits [rows, vocabulary]."""
     tokens = logits.argmax(dim=-1)
-    drawn = [index for index, row in enumerate(rows) if row.temperature > 0]
-    if drawn:
-        tokens[drawn] = _draw(logits[drawn], [rows[index] for index in drawn])
+    sampled_rows = [index for index, row in enumerate(rows) if row.temperature > 0]
+    if sampled_rows:
+        tokens[sampled_rows] = _draw(logits[sampled_rows], [rows[index] for index in sampled_rows])
     logprobs = logits.log_softmax(dim=-1).gather(1, tokens[:, None])[:, 0]
     return [Choice(token, value) for token, value in zip(tokens.tolist(), logprobs.tolist(), strict=True)]
 
@@ -157,8 +157,8 @@ def _draw(logits: Any, rows: Sequence[Drawn]) -> Any:
     ordered, order = ((logits - peak) / temperatures).softmax(dim=-1).sort(dim=-1, descending=True, stable=True)
     below = ordered.cumsum(dim=-1) - ordered
     nucleus = ordered * (below < top_ps)
-    reached = nucleus.cumsum(dim=-1)
+    sums = nucleus.cumsum(dim=-1)
     # The last token that can be drawn, for when rounding leaves the uniform number above every sum.
     last = (nucleus > 0).sum(dim=-1, keepdim=True) - 1
-    rank = (reached <= uniform * reached[:, -1:]).sum(dim=-1, keepdim=True).minimum(last).clamp(min=0)  # of nan, too
+    rank = (sums <= uniform * sums[:, -1:]).sum(dim=-1, keepdim=True).minimum(last).clamp(min=0)  # of nan, too
     return order.gather(1, rank)[:, 0]

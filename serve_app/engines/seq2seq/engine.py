@@ -31,9 +31,9 @@ from serve_app.errors import EngineError
 class Seq2SeqEngine(ThreadedEngine[Call]):
     """One loaded encoder-decoder. Requests beyond the slots wait on our side, where cancelling them is free."""
 
-    def __init__(self, config: Seq2SeqConfig, loaded: LoadedModel) -> None:
+    def __init__(self, config: Seq2SeqConfig, model: LoadedModel) -> None:
         self._config = config
-        self._decoding = DecodingLoop(loaded, config.context_tokens, config.batch_tokens, self._on_ended)
+        self._decoding = DecodingLoop(model, config.context_tokens, config.batch_tokens, self._on_ended)
         self._slots = asyncio.Semaphore(config.slots)
         self._running: dict[Call, asyncio.Future[None]] = {}
         self._requests = 0
@@ -48,7 +48,7 @@ class Seq2SeqEngine(ThreadedEngine[Call]):
         if weights is None:
             raise EngineError("The seq2seq engine needs the local path of a model's folder.")
         config.check_folder(weights)
-        loaded = await asyncio.to_thread(
+        model = await asyncio.to_thread(
             load_model,
             weights,
             device=config.device,
@@ -58,7 +58,7 @@ class Seq2SeqEngine(ThreadedEngine[Call]):
             chat_template=config.chat_template,
             trusts_code=config.trusts_code,
         )
-        return cls(config, loaded)
+        return cls(config, model)
 
     def counters(self) -> EngineCounters:
         """Return the totals. Raises `EngineError` once the decoding thread broke, so that a health check fails."""

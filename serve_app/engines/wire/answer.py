@@ -112,10 +112,10 @@ class Reading:
         """Return what a chunk adds to the thoughts, whichever way the endpoint sends them, and to the text."""
         if thought and not any(self._texts):
             self._splitter.plain()
-        ended = self._finish is not None
-        thought = self._thought_half.join(thought, ended)
-        pieces = self._splitter.feed(self._text_half.join(text, ended))
-        remainder = self._splitter.flush() if ended else Pieces("", "")
+        is_last = self._finish is not None
+        thought = self._thought_half.join(thought, is_last)
+        pieces = self._splitter.feed(self._text_half.join(text, is_last))
+        remainder = self._splitter.flush() if is_last else Pieces("", "")
         return Pieces(thought + pieces.reasoning + remainder.reasoning, pieces.text + remainder.text)
 
     def _read_usage(self, usage: Any) -> None:
@@ -160,8 +160,8 @@ class Reading:
             top = (entry.get("top_logprobs") or [])[: self._alternatives]
             alternatives = tuple(_token_logprob(alternative["token"], alternative["logprob"]) for alternative in top)
             self._logprobs.append(_token_logprob(entry["token"], entry["logprob"], alternatives))
-            sent = entry.get("bytes")
-            self._tokens.append(bytes(sent) if isinstance(sent, list) else utf8(entry["token"]))
+            utf8_bytes = entry.get("bytes")
+            self._tokens.append(bytes(utf8_bytes) if isinstance(utf8_bytes, list) else utf8(entry["token"]))
         # The older form, of raw completions.
         for token, logprob in zip(logprobs.get("tokens") or [], logprobs.get("token_logprobs") or [], strict=True):
             self._logprobs.append(_token_logprob(token, logprob))
@@ -210,8 +210,8 @@ class Reading:
         begin = without_thoughts(self._tokens, reasoning, text, self._dialect.reasoning)
         sizes = [len(token) for token in self._tokens[begin:]]
         end = _size(text)
-        cut = self._stops and not self._calls and end < sum(sizes)
-        return tuple(logprobs[begin : begin + begin_within(end, sizes)] if cut else logprobs[begin:])
+        is_cut = self._stops and not self._calls and end < sum(sizes)
+        return tuple(logprobs[begin : begin + begin_within(end, sizes)] if is_cut else logprobs[begin:])
 
 
 def _parts(content: Any) -> tuple[str, str]:

@@ -9,8 +9,8 @@ class Joiner:
     def __init__(self) -> None:
         self._half = ""
 
-    def join(self, piece: str, ended: bool) -> str:
+    def join(self, piece: str, is_last: bool) -> str:
         """Return what can be shown now, in whole characters: U+FFFD replaces a half whose other half did not come."""
         text = self._half + piece
-        self._half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" and not ended else ""
+        self._half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" and not is_last else ""
         return whole(text.removesuffix(self._half))

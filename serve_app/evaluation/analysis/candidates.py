@@ -84,11 +84,13 @@ def token_level(dataset: Dataset, tier: Tier, fit: Integers, index: Integers) ->
     if silent or len(tier.models) < 2:
         return candidates, notes
     try:
-        for fitted in fitted_chows(dataset, tier.models, fit):
-            ensemble = replace(_alone(tier, "", fitted), models=tier.models, min_answers=max(2, tier.min_answers))
+        for ensemble_chow in fitted_chows(dataset, tier.models, fit):
+            ensemble = replace(
+                _alone(tier, "", ensemble_chow), models=tier.models, min_answers=max(2, tier.min_answers)
+            )
             for agreement in ("max", "mean"):
-                scored = replace(ensemble, agreement=agreement)
-                candidates.append(_token_level("chow_ensemble", dataset, scored, fitted, index))
+                variant = replace(ensemble, agreement=agreement)
+                candidates.append(_token_level("chow_ensemble", dataset, variant, ensemble_chow, index))
     except SignalError as error:
         notes.append(f"No Chow ensemble: {error}")
     return candidates, notes

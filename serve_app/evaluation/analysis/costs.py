@@ -27,9 +27,9 @@ def model_costs(answers: Sequence[Answer], cost: ModelCost) -> Costs:
         for answer, latency_s in zip(answers, latencies, strict=True)
     ]
     return {
-        "flops": _column([spent.flops for spent in costs]),
-        "usd": _column([spent.usd for spent in costs]),
-        "device_s": _column([spent.device_s for spent in costs]),
+        "flops": _column([cost.flops for cost in costs]),
+        "usd": _column([cost.usd for cost in costs]),
+        "device_s": _column([cost.device_s for cost in costs]),
         "latency_s": _column(latencies),
     }
 

@@ -118,11 +118,11 @@ class Dataset:
         nothing = np.zeros(len(self))
         members = [self.costs[model] for model in tier.models if model not in asked_models]
         scoring = self._scoring_cost(tier)
-        spent = {unit: total([nothing, *(cost[unit] for cost in members), scoring[unit]]) for unit in UNITS}
+        costs = {unit: total([nothing, *(cost[unit] for cost in members), scoring[unit]]) for unit in UNITS}
         latencies = [latency for cost in members if (latency := cost["latency_s"]) is not None]
         slowest = np.max([nothing, *latencies], axis=0) if len(latencies) == len(members) else None
-        spent["latency_s"] = total([slowest, scoring["latency_s"]])
-        return spent
+        costs["latency_s"] = total([slowest, scoring["latency_s"]])
+        return costs
 
     def _scoring_cost(self, tier: Tier) -> Costs:
         """Return what it costs to compare a tier's answers, (n,) for each unit, or None if unknown.

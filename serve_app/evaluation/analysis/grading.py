@@ -42,8 +42,8 @@ def groups(
     graded_groups = []
     for name, index in indices.items():
         graded = [examples[k] for k in index]
-        scored = _scores_of_all(records, [rows[k] for k in index], answers)
-        metrics = _metrics(catalogue, options, plain, graded, scored)
+        score_names = _scores_of_all(records, [rows[k] for k in index], answers)
+        metrics = _metrics(catalogue, options, plain, graded, score_names)
         if not metrics and not options.references_required:
             yield Group(POOLED, (), np.arange(len(examples)), {})
             return

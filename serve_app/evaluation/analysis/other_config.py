@@ -54,13 +54,13 @@ def with_cascade(records: Records, path: Path, id_: str) -> Records:
     cascade = config.cascades[id_]
     _check_models(records, path, id_, cascade)
     signals = config.all_signals()
-    used = {name for tier in cascade.tiers if tier.signal for name in signals.uses(tier.signal)}
+    names = {name for tier in cascade.tiers if tier.signal for name in signals.uses(tier.signal)}
     args = dict(records.header.config.args)
     args["cascades"] = {id_: cascade.model_dump(mode="json", exclude_unset=True)}
-    used |= {tier.on_scorer_failure.signal for tier in cascade.tiers if tier.on_scorer_failure is not None}
+    names |= {tier.on_scorer_failure.signal for tier in cascade.tiers if tier.on_scorer_failure is not None}
     if cascade.skip is not None:
-        used.add(cascade.skip.encoder)
-    own = {name: config.signals[name].model_dump(mode="json", exclude_unset=True) for name in used & {*config.signals}}
+        names.add(cascade.skip.encoder)
+    own = {name: config.signals[name].model_dump(mode="json", exclude_unset=True) for name in names & {*config.signals}}
     args["signals"] = {**args.get("signals", {}), **own}
     header = replace(records.header, config=ConfigFacts(sha256_of(args), args))
     return Records(header, records.examples, records.answers)

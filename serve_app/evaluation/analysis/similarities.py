@@ -146,8 +146,8 @@ def _compare(name: str, config: SignalConfig, texts: Texts) -> Part:
 
 def _joined(parts: Sequence[Part]) -> Similarities:
     matrices, flops, seconds = zip(*parts, strict=True)
-    joined: npt.NDArray[np.float64] = np.concatenate(matrices)
-    return Similarities(joined, np.concatenate(flops), sum(seconds) / len(joined))
+    matrix: npt.NDArray[np.float64] = np.concatenate(matrices)
+    return Similarities(matrix, np.concatenate(flops), sum(seconds) / len(matrix))
 
 
 def _bleurt(config: BleurtConfig, texts: Texts) -> Similarities:

@@ -118,9 +118,9 @@ def scored_tiers(dataset: Dataset, *, stand_in: bool = False) -> tuple[CascadeVi
             raise ConfigError(
                 f"{tier.signal!r} has no zscores for {', '.join(unfit)}; --fit measures them on the records."
             )
-        scored = standing_in(tier) if stand_in else tier
-        assert scored is not None
-        candidates.append(as_configured(dataset, scored, group.index))
+        deciding_tier = standing_in(tier) if stand_in else tier
+        assert deciding_tier is not None
+        candidates.append(as_configured(dataset, deciding_tier, group.index))
     if not candidates:
         raise DataError(f"{id_!r} has one tier, which always answers: there is no threshold to find.")
     return view, candidates

@@ -126,9 +126,9 @@ def write(
     for own, tier in zip(tier_signals, calibrated.cascades[id_].tiers, strict=False):
         for name in (own, standing_in):
             _check_signal(served, calibrated, name, tier.models, signals, config)
-    joined = {name: _beside(served.signals.get(name), fitted) for name, fitted in signals.items()}
-    _check_unused(served, joined, id_, config)
-    for name, fitted in joined.items():
+    new_signals = {name: _beside(served.signals.get(name), fitted) for name, fitted in signals.items()}
+    _check_unused(served, new_signals, id_, config)
+    for name, fitted in new_signals.items():
         application["args"].setdefault("signals", {})[name] = fitted.model_dump(mode="json", exclude_defaults=True) | {
             "kind": fitted.kind
         }

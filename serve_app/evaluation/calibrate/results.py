@@ -94,7 +94,7 @@ class CalibrationReport(Result):
         """Return the fields by name; a single tier as `signal` and `models`, several as `tiers`; and the goal."""
         guarantee = {} if self.guarantee is None else {"guarantee": self.guarantee.to_json()}
         quality = self.quality_when_calibrated
-        reached = {} if quality is None else {"quality_when_calibrated": plain(quality)}
+        quality_fields = {} if quality is None else {"quality_when_calibrated": plain(quality)}
         return {
             "cascade": self.cascade,
             **self._tiers(),
@@ -102,7 +102,7 @@ class CalibrationReport(Result):
             "met": self.met,
             "examples": self.examples.to_json(),
             "deferral_rate_when_calibrated": plain(self.deferral_rate_when_calibrated),
-            **reached,
+            **quality_fields,
             **guarantee,
             "on_test": self.on_test.to_json(),
         }

@@ -85,12 +85,12 @@ def find(
     reports = Reports(view, chows, [choice_alone(key, model, parts) for key, model in alone], choices_)
     best = None if budget is None else within_budget(choices_, budget * float(target.cost[tuning].mean()))
     front = tuple(map(reports.cascade, choices_))
-    chosen = None if best is None else front[choices_.index(best)]
+    best_report = None if best is None else front[choices_.index(best)]
     if budget is None:
         instead = reports.instead(choices_, None)
     else:
         instead = None if best is None else reports.instead([best], best)
-    return Selection(unit_, budget, front, chosen, instead, len(several), left_out, len(testing), dataset.source)
+    return Selection(unit_, budget, front, best_report, instead, len(several), left_out, len(testing), dataset.source)
 
 
 def candidates(

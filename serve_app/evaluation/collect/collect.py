@@ -72,10 +72,10 @@ def collect(config: Path, data: Sequence[str], output: Path, options: Options, c
     examples = load_examples(data, options.limit, options.seed)
     plan = Plan(Prompts(options.prompts), options)
     own = [base_name(name) for name in models]
-    loaded = {name: args.models[name] for name in [*own, *map(args.served_by, own)]}
-    weights = {} if options.url else _fetch(loaded)
+    configs = {name: args.models[name] for name in [*own, *map(args.served_by, own)]}
+    weights = {} if options.url else _fetch(configs)
     header = _header(args, models, weights, data, examples, plan)
-    source = Server(options.url, options.concurrency) if options.url else Engines(loaded, weights)
+    source = Server(options.url, options.concurrency) if options.url else Engines(configs, weights)
     with Recorder(output, header, examples) as recorder:
         run = Run(source, models, args.samples(), examples, plan, recorder)
         try:
@@ -151,8 +151,8 @@ class Run:
                     await self._ask(ask, model, unanswered[model], progress)
 
     def _unanswered(self, model: str) -> list[Example]:
-        answered = self._recorder.answered(model, failures=not self._plan.options.retry_failures)
-        return [example for example in self._examples if example.id not in answered]
+        answered_ids = self._recorder.answered(model, failures=not self._plan.options.retry_failures)
+        return [example for example in self._examples if example.id not in answered_ids]
 
     async def _ask(self, ask: Ask, model: str, examples: Iterable[Example], progress: CollectProgress) -> None:
         self._errors_in_a_row = 0
@@ -180,11 +180,11 @@ class Run:
     def summary(self) -> str:
         """Return the number of answers in the records, and of the failures of each model."""
         total = len(self._models) * len(self._examples)
-        answered = sum(len(self._recorder.answered(model)) for model in self._models)
+        answer_count = sum(len(self._recorder.answered(model)) for model in self._models)
         failed = {model: count for model in self._models if (count := self._recorder.failures(model))}
         counts = ", ".join(f"{count} of {model!r}" for model, count in failed.items())
         failures = f" Failures: {counts}; ask them again with --retry-failures." if failed else ""
-        return f"{answered} of {total} answers are in {self._recorder.path}.{failures}"
+        return f"{answer_count} of {total} answers are in {self._recorder.path}.{failures}"
 
 
 def _say(console: "Console", sentence: str) -> None:

@@ -95,10 +95,10 @@ class Server:
         except httpx.TimeoutException:
             message = f"The server did not answer within {wait_s} s."
             return Failure("timeout", message, latency_s=perf_counter() - started, estimated=True)
-        answered, elapsed_s = _json(response), perf_counter() - started
-        if response.is_success and answered.get("choices"):
-            return self._read(model, prompt, answered, started)
-        return self._failure(model, response, answered, elapsed_s)
+        reply, elapsed_s = _json(response), perf_counter() - started
+        if response.is_success and reply.get("choices"):
+            return self._read(model, prompt, reply, started)
+        return self._failure(model, response, reply, elapsed_s)
 
     def _dialect(self, model: str) -> Dialect:
         import httpx
@@ -114,13 +114,13 @@ class Server:
             dialect = self._dialect(model)
             reading = Reading(dialect if call is None else replace(dialect, reasoning=None), prompt, meter)
             reading.read(body)
-            read = reading.generation()
+            answer = reading.generation()
         except EngineError as error:
             return failure(error, prompt, meter, started)
         if call is None:
-            return replace(read, latency_s=elapsed_s, first_token_s=None)
-        estimated = call.estimated or read.estimated
-        return replace(read, latency_s=call.latency_s, first_token_s=call.first_token_s, estimated=estimated)
+            return replace(answer, latency_s=elapsed_s, first_token_s=None)
+        estimated = call.estimated or answer.estimated
+        return replace(answer, latency_s=call.latency_s, first_token_s=call.first_token_s, estimated=estimated)
 
     def _failure(self, model: str, response: "httpx.Response", body: Object, elapsed_s: float) -> Failure:
         error = body.get("error")

@@ -56,14 +56,14 @@ def score(dataset: Dataset) -> list[Scored]:
 
     Raises `SignalError` and `WeightsError` if the encoder of a cascade's `skip` cannot be used.
     """
-    scored = []
+    scores = []
     cascades = dataset.config.cascades
     past = {id_: past_requests(dataset, id_) for id_ in cascades if cascades[id_].skip is not None}
     for group in dataset.groups:
         fit, test = dataset.parts(group.index, dataset.options.fit)
         if min(len(fit), len(test)) >= 2:
-            scored += [_scored(CascadeView(dataset, group, id_, fit, test), past.get(id_)) for id_ in cascades]
-    return scored
+            scores += [_scored(CascadeView(dataset, group, id_, fit, test), past.get(id_)) for id_ in cascades]
+    return scores
 
 
 def _scored(view: CascadeView, past: PastRequests | None) -> Scored:
@@ -116,8 +116,8 @@ def _group(dataset: Dataset, group: Group, cascades: tuple[CascadeResult, ...]) 
     return GroupResult(group.name, group.metrics, len(fit), len(test), cascades, problem)
 
 
-def _cascade(scored: Scored, compare: Sequence[str]) -> CascadeResult:
-    view = scored.view
+def _cascade(scores: Scored, compare: Sequence[str]) -> CascadeResult:
+    view = scores.view
     return CascadeResult(
         id=view.id,
         tiers=tuple(tier.models for tier in view.tiers),
@@ -125,21 +125,21 @@ def _cascade(scored: Scored, compare: Sequence[str]) -> CascadeResult:
         metric=view.metric,
         models={model: _model(view, model) for tier in view.tiers for model in tier.models},
         flags=(*_better_members(view), *_arrival_dependent(view)),
-        detail=front(view) if len(view.tiers) > 2 else _curves(scored, compare),
-        skip=None if scored.past is None else skip_result(view, scored.past),
+        detail=front(view) if len(view.tiers) > 2 else _curves(scores, compare),
+        skip=None if scores.past is None else skip_result(view, scores.past),
         operating_points=operating_points(view),
     )
 
 
-def _curves(scored: Scored, compare: Sequence[str]) -> Curves:
-    view, rows = scored.view, scored.rows
+def _curves(scores: Scored, compare: Sequence[str]) -> Curves:
+    view, rows = scores.view, scores.rows
     keys = keys_by_name(view, rows)
     missing = [name for name in compare if name not in keys]
     notes = [f"Nothing is compared here: there is no row {name!r}." for name in missing]
     best = best_chow(rows)
     resampled = _bootstrap(view, rows)
     return Curves(
-        notes=(*scored.notes, *notes),
+        notes=(*scores.notes, *notes),
         baselines=_baselines(view, resampled),
         best_chow=None if best is None else rows[best].name(),
         rows=tuple(result(k, row, resampled, best) for k, row in enumerate(rows)),
@@ -182,7 +182,7 @@ def _arrival_dependent(view: CascadeView) -> list[str]:
     return sentences
 
 
-def _bootstrap(view: CascadeView, scored: Sequence[Row]) -> Resampled[StatisticKey]:
+def _bootstrap(view: CascadeView, rows: Sequence[Row]) -> Resampled[StatisticKey]:
     """Compute all statistics on the same resamples of the test examples."""
     target = view.quality(view.target)[view.test]
     members = view.qualities(view.tiers[0].models)[:, view.test]
@@ -193,7 +193,7 @@ def _bootstrap(view: CascadeView, scored: Sequence[Row]) -> Resampled[StatisticK
         own["random", model] = mean_of((values + target) / 2)
         own["oracle", model] = oracle(values[np.newaxis], target).areas
     options = view.dataset.options
-    return bootstrap(own | statistics(scored), len(view.test), resamples=options.resamples, seed=options.seed)
+    return bootstrap(own | statistics(rows), len(view.test), resamples=options.resamples, seed=options.seed)
 
 
 def _baselines(view: CascadeView, resampled: Resampled[StatisticKey]) -> Baselines:

@@ -48,14 +48,14 @@ def front(view: CascadeView) -> ParetoFront:
     alone = models_alone(view, unit)
     target = alone[Alone(view.target)]
     quality = target.quality[view.test]
-    spent = float(target.cost[view.test].mean())
+    target_cost = float(target.cost[view.test].mean())
     choices: list[Choice[str | Alone]] = choose(_cascades(view, unit), alone.items(), (view.fit, view.test))
     points = (
         FrontPoint(
             signal=None if isinstance(choice.cascade, Alone) else choice.cascade,
             alone=choice.cascade.model if isinstance(choice.cascade, Alone) else None,
             thresholds=choice.held_out.thresholds,
-            cost=choice.held_out.cost / spent,
+            cost=choice.held_out.cost / target_cost,
             quality=choice.held_out.quality,
             rate=choice.held_out.deferred,
             worse=share_of((choice.outcome.quality < quality)[choice.outcome.accepted]),

@@ -14,9 +14,9 @@ SHOWN_EXAMPLES = 5
 """How many of each are shown."""
 
 
-def extremes(view: CascadeView, scored: Sequence[Row]) -> Extremes | None:
+def extremes(view: CascadeView, rows: Sequence[Row]) -> Extremes | None:
     """Return the examples to look at, by the config's signal if it was evaluated; None without any."""
-    compared = [row for row in scored if row.candidate.kind == "semantic" and row.candidate.tier.agreement == "max"]
+    compared = [row for row in rows if row.candidate.kind == "semantic" and row.candidate.tier.agreement == "max"]
     row = next((row for row in compared if row.candidate.tier.signal == view.tiers[0].signal), None)
     row = row or next(iter(compared), None)
     if row is None:

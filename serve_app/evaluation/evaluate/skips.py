@@ -143,7 +143,7 @@ def _skipping(
     answers = view.dataset.replay.answers(policy.member)
     failed = np.array([isinstance(answer, Failure) or answer.empty for answer in answers])
     deferred, accepted = with_verdict(prechecks, "deferred"), with_verdict(prechecks, "accepted") & ~failed
-    chosen = [deferred, accepted]
+    conditions = [deferred, accepted]
     member, target = view.cost(policy.member), view.cost(view.target)
     # As online, where neither dollars nor device-seconds of the scorer are charged for an embedding.
     look_up = {unit: np.zeros(len(deferred)) for unit in UNITS}
@@ -152,9 +152,9 @@ def _skipping(
         policy,
         deferred.astype(np.float64),
         accepted.astype(np.float64),
-        np.select(chosen, [view.quality(view.target), view.quality(policy.member)], plain.quality),
+        np.select(conditions, [view.quality(view.target), view.quality(policy.member)], plain.quality),
         {
-            unit: np.select(chosen, [target[unit], member[unit]], cost) + look_up[unit]
+            unit: np.select(conditions, [target[unit], member[unit]], cost) + look_up[unit]
             for unit, cost in plain.costs.items()
         },
     )

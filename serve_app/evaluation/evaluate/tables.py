@@ -243,9 +243,11 @@ def _skip(skip: SkipResult, brief: bool) -> Table:
         limits = (("deferred", row.defer_above), ("accepted", row.accept_above))
         limit_texts = [f"{name} {limit:g}" for name, limit in limits if limit is not None]
         setting = "without skip" if k == 0 else " or ".join(limit_texts) + (" (as configured)" if k == 1 else "")
-        spent = (cell for unit in units for cell in (percentage(row.cost[unit]), points(row.cost_less_without[unit])))
+        cost_cells = (
+            cell for unit in units for cell in (percentage(row.cost[unit]), points(row.cost_less_without[unit]))
+        )
         shares = (percent(row.deferred.estimate), percent(row.accepted.estimate))
-        lines.append((setting, *shares, interval(row.quality), signed(row.less_without), *spent))
+        lines.append((setting, *shares, interval(row.quality), signed(row.less_without), *cost_cells))
     costs = [name for unit in units for name in (f"cost ({UNIT_NAMES[unit]} / target's)", "less without")]
     header = (
         "straight to one model if at least",

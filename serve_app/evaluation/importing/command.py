@@ -65,9 +65,9 @@ def import_records(sources: Sequence[str], output: Path, options: Options, conso
     facts = {} if options.models is None else read_facts(options.models)
     counter = TokenCounter(read_tokenizers(options.tokenizers))
     files = [source_file(source) for source in sources]
-    read = reader(files, options.format, options.mapping)
+    read_files = reader(files, options.format, options.mapping)
     with ImportProgress(console) as progress:
-        imported = assemble(progress.count(read(files)))
+        imported = assemble(progress.count(read_files(files)))
     if not imported.examples:
         raise DataError(f"No answers in {', '.join(sources)}.")
     models = list(imported.answers)

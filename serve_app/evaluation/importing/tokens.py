@@ -58,11 +58,11 @@ def read_tokenizers(arguments: Sequence[str]) -> dict[str | None, "Tokenizer"]:
 
     Raises DataError if a file is not a `tokenizer.json`, or the library is missing.
     """
-    loaded: dict[str | None, Tokenizer] = {}
+    tokenizers: dict[str | None, Tokenizer] = {}
     for argument in arguments:
         model, separator, path = argument.rpartition("=")
-        loaded[model if separator else None] = _load(Path(path))
-    return loaded
+        tokenizers[model if separator else None] = _load(Path(path))
+    return tokenizers
 
 
 def _load(path: Path) -> "Tokenizer":

@@ -75,9 +75,9 @@ def metrics_for(requested: Sequence[str], labels: Collection[str]) -> tuple[str,
 
     `labels` are the names by which a request may call the group: its task and data set.
     """
-    split = [item.rpartition("=") for item in requested]
-    own_metrics = tuple(metric for label, _, metric in split if label in labels)
-    return own_metrics or tuple(metric for label, _, metric in split if not label)
+    parts = [item.rpartition("=") for item in requested]
+    own_metrics = tuple(metric for label, _, metric in parts if label in labels)
+    return own_metrics or tuple(metric for label, _, metric in parts if not label)
 
 
 def check_labels(requested: Sequence[str], labels: Collection[str]) -> None:

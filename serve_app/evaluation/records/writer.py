@@ -162,8 +162,8 @@ def differing(old: Header, new: Header, recorded: Mapping[str, Example], data: I
     examples = {example.id: example for example in data}
     if missing := recorded.keys() - examples.keys():
         yield f"{len(missing)} of their {len(recorded)} examples are not in the data, such as {min(missing)!r}"
-    if changed := [id_ for id_ in recorded.keys() & examples.keys() if recorded[id_] != examples[id_]]:
-        yield f"the example {min(changed)!r} is different in the data"
+    if changes := [id_ for id_ in recorded.keys() & examples.keys() if recorded[id_] != examples[id_]]:
+        yield f"the example {min(changes)!r} is different in the data"
     for task, text in old.prompts.texts.items():
         if new.prompts.texts.get(task, text) != text:
             yield f"the prompt for {task} is different"

@@ -46,6 +46,6 @@ def _best(members: npt.ArrayLike) -> Floats:
 
 def selection_shares(selected: Sequence[int | None], members: int) -> Floats:
     """Return how often each member's answer was selected, shape (m,), as shares of the examples that have one."""
-    chosen = [member for member in selected if member is not None]
-    shares: Floats = np.bincount(chosen, minlength=members) / max(1, len(chosen))
+    selected_members = [member for member in selected if member is not None]
+    shares: Floats = np.bincount(selected_members, minlength=members) / max(1, len(selected_members))
     return shares

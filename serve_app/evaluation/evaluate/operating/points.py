@@ -120,16 +120,16 @@ def _always(view: CascadeView, tiers: Sequence[Tier]) -> list[TierRules]:
 
 def _judged(view: CascadeView, name: str, tiers: Sequence[TierRules]) -> _Policy:
     nothing = np.zeros(len(view.dataset))
-    decided = [_decided(view, rules) for rules in tiers]
+    decisions = [_decided(view, rules) for rules in tiers]
     beyond, deferred = [], np.ones(len(view.dataset), dtype=np.bool_)
-    for scores, _ in decided:
+    for scores, _ in decisions:
         deferred = deferred & np.isnan(scores)
         beyond.append(deferred.astype(np.float64))
 
     def run(costs: Sequence[Floats]) -> tuple[Floats, Floats]:
-        recorded = [RecordedTier(*decision, cost) for decision, cost in zip(decided, costs, strict=False)]
-        ended = outcome(recorded, RecordedTarget(view.quality(view.target), costs[-1]), [0.0] * len(recorded))
-        return ended.quality, ended.cost
+        recorded = [RecordedTier(*decision, cost) for decision, cost in zip(decisions, costs, strict=False)]
+        result = outcome(recorded, RecordedTarget(view.quality(view.target), costs[-1]), [0.0] * len(recorded))
+        return result.quality, result.cost
 
     return _Policy(
         name,

@@ -41,8 +41,8 @@ def _figure(cascade: CascadeResult, curves: Curves) -> "Figure":
     _draw(axes[0], [(line, line.points.rate) for line in first_lines], "deferral rate", cascade, curves)
     axes[0].legend(fontsize=7)
     if unit:
-        priced = [(line, costs) for line in first_lines if (costs := line.points.costs.get(unit)) is not None]
-        _draw(axes[1], priced, f"cost in {unit} / target's", cascade, curves)
+        cost_lines = [(line, costs) for line in first_lines if (costs := line.points.costs.get(unit)) is not None]
+        _draw(axes[1], cost_lines, f"cost in {unit} / target's", cascade, curves)
     return figure
 
 
@@ -51,8 +51,8 @@ def _draw(
 ) -> None:
     for line, x in lines:
         style = "--" if line.dashed else "-"
-        [drawn] = axes.plot(x, line.points.quality, style, label=f"{line.label} ({line.area:.4f})")
-        axes.fill_between(x, line.points.quality_low, line.points.quality_high, color=drawn.get_color(), alpha=0.08)
+        [curve] = axes.plot(x, line.points.quality, style, label=f"{line.label} ({line.area:.4f})")
+        axes.fill_between(x, line.points.quality_low, line.points.quality_high, color=curve.get_color(), alpha=0.08)
     axes.axhline(curves.baselines.target.estimate, color="grey", linestyle=":", label="always the target")
     axes.set(xlabel=name, ylabel=cascade.metric)
     axes.grid(alpha=0.3)

@@ -25,13 +25,13 @@ def html(evaluation: Evaluation) -> str:
         for number, (group, cascade) in enumerate(pairs(evaluation))
     ]
     data = [plot(cascade, cascade.curves) for _, cascade in pairs(evaluation) if cascade.curves]
-    filled = {
+    values = {
         "signature": escape(signature(evaluation.source)),
         "navigation": " ".join(links),
         "sections": "\n".join(sections),
         "data": json.dumps(data, ensure_ascii=False).replace("</", "<\\/"),
     }
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: filled[match[1]], TEMPLATE.read_text(encoding="utf-8"))
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], TEMPLATE.read_text(encoding="utf-8"))
 
 
 def _section(number: int, group: GroupResult, cascade: CascadeResult) -> str:

@@ -60,10 +60,10 @@ def _columns(row: Row, models: Sequence[str]) -> Columns:
     `part`: fit or test; `s`: the agreement, None if no threshold accepts the example; `accepted`: at `threshold`, at
     which about 40% of the test examples are deferred. Models of other cascades have None.
     """
-    view, scored = row.view, row.candidate.scored
+    view, tier_scores = row.view, row.candidate.scored
     index = view.group.index
     threshold = accepted_at(row.sweep, DEFERRED).threshold
-    scores = scored.scores[index]
+    scores = tier_scores.scores[index]
     members = row.candidate.tier.models
     test = set(view.test.tolist())
     columns: dict[str, Sequence[Value]] = {
@@ -75,7 +75,7 @@ def _columns(row: Row, models: Sequence[str]) -> Columns:
         "s": _values(scores),
         "threshold": [threshold] * len(index),
         "accepted": [bool(value) for value in scores >= threshold],
-        "selected": [None if k < 0 else members[k] for k in scored.selected[index].tolist()],
+        "selected": [None if k < 0 else members[k] for k in tier_scores.selected[index].tolist()],
     }
     own = {model for tier in view.tiers for model in tier.models}
     for model in models:

@@ -43,12 +43,12 @@ def evaluated(file: BinaryIO, tell: Tell) -> JsonObject:
     """Return the `report` of a records file with `notes`, or the `problem` with it. `tell` gets each `step`."""
     try:
         records = Records.read(objects_of(_counted(lines_of(file, NAME, growing=True), tell)), NAME)
-        chosen = restricted(records)
+        restriction = restricted(records)
         tell({"step": "comparing", "examples": len(records.examples), "models": len(records.models)})
-        dataset = load_dataset(chosen.records, chosen.options)
+        dataset = load_dataset(restriction.records, restriction.options)
         tell({"step": "resampling", "examples": len(dataset.examples)})
         # Facts of a header are reported as they are, and may hold numbers that JSON has not.
-        return {"report": plain(evaluate(dataset).to_json()), "notes": chosen.notes}
+        return {"report": plain(evaluate(dataset).to_json()), "notes": restriction.notes}
     except (PermissionError, WeightsError):
         return {"problem": FORBIDDEN}
     except CascadeError as error:

@@ -102,8 +102,8 @@ def _scores(body: Object) -> dict[str, float]:
     if (isinstance(answers, list) and len(answers) > 1) or not isinstance(metrics, list):
         return {}
     names = [name for name in metrics if isinstance(name, str)]
-    chosen = body.get("filter", WITHOUT_FILTER)
-    values = {name if chosen == WITHOUT_FILTER else f"{name}.{chosen}": body.get(name) for name in names}
+    filter_name = body.get("filter", WITHOUT_FILTER)
+    values = {name if filter_name == WITHOUT_FILTER else f"{name}.{filter_name}": body.get(name) for name in names}
     return {name: float(value) for name, value in values.items() if isinstance(value, int | float) and 0 <= value <= 1}
 
 

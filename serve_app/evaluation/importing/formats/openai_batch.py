@@ -89,20 +89,20 @@ def _row(file: SourceFile, where: str, body: Object, requests: dict[str, list[_R
     if id_ not in requests:
         raise ValueError(f"custom_id: no request {id_!r} is among the files to import")
     response = _object(body.get("response"))
-    answered = _object(response.get("body"))
-    request = _request_of(requests[id_], file.model, answered.get("model"))
+    completion = _object(response.get("body"))
+    request = _request_of(requests[id_], file.model, completion.get("model"))
     messages = request.example.prompt_inputs
     prompt = Prompt(
         tuple(Message(message["role"], message["content"]) for message in messages.get("messages", ())),
         text=messages.get("prompt"),
-        sampling=Sampling(logprobs=_has_logprobs(answered)),
+        sampling=Sampling(logprobs=_has_logprobs(completion)),
     )
     if response.get("status_code") != 200:
-        return Row(where, file.model or request.model, request.example, _failure(body, answered))
+        return Row(where, file.model or request.model, request.example, _failure(body, completion))
     meter = Meter()
     try:
         reading = Reading(Dialect(request.model, HOST, stream=False), prompt, meter)
-        reading.read(answered)
+        reading.read(completion)
         answer = replace(reading.generation(), latency_s=nan, first_token_s=None)
     except EngineError as error:
         failed = Failure("error", str(error), latency_s=nan)
@@ -110,26 +110,32 @@ def _row(file: SourceFile, where: str, body: Object, requests: dict[str, list[_R
     return Row(where, file.model or request.model, request.example, answer, counted=not answer.estimated)
 
 
-def _request_of(requests: Sequence[_Request], named: str | None, answered: Any) -> _Request:
+def _request_of(requests: Sequence[_Request], file_model: str | None, answering_model: Any) -> _Request:
     """Return the request that a response answers: its model's, if several models were asked the same."""
     if len(requests) == 1:
         return requests[0]
-    if named is not None:
-        named_so = [request for request in requests if request.model == named]
+    if file_model is not None:
+        named_so = [request for request in requests if request.model == file_model]
         if not named_so and any(request.example != requests[0].example for request in requests):
             models = ", ".join(request.model for request in requests)
             raise ValueError(f"custom_id: several requests have it, of {models}; name the file after one of them")
         return (named_so or requests)[0]
     # A response names the model's version: gpt-4o-2024-08-06 of gpt-4o. The longest name that fits is the model's.
-    fitting = [request for request in requests if isinstance(answered, str) and answered.startswith(request.model)]
+    fitting = [
+        request
+        for request in requests
+        if isinstance(answering_model, str) and answering_model.startswith(request.model)
+    ]
     if not fitting:
         models = ", ".join(request.model for request in requests)
-        raise ValueError(f"response.body.model: {answered!r} is not among {models}; name the file's model: NAME=PATH")
+        raise ValueError(
+            f"response.body.model: {answering_model!r} is not among {models}; name the file's model: NAME=PATH"
+        )
     return max(fitting, key=lambda request: len(request.model))
 
 
-def _failure(body: Object, answered: Object) -> Failure:
-    error = answered.get("error") or body.get("error")
+def _failure(body: Object, completion: Object) -> Failure:
+    error = completion.get("error") or body.get("error")
     if isinstance(error, str) and error:
         return Failure("error", error, latency_s=nan)
     error = _object(error)
@@ -137,8 +143,8 @@ def _failure(body: Object, answered: Object) -> Failure:
     return Failure(kind, str(error.get("message") or "The batch names no reason."), latency_s=nan)
 
 
-def _has_logprobs(answered: Object) -> bool:
-    choices = answered.get("choices")
+def _has_logprobs(completion: Object) -> bool:
+    choices = completion.get("choices")
     return isinstance(choices, list) and any(
         isinstance(choice, dict) and choice.get("logprobs") for choice in choices[:1]
     )
