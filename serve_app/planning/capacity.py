@@ -148,8 +148,8 @@ def capacity(
     reach = [prod(assumed.deferral_rates[:number]) for number in range(len(tiers))]
     models = {name: _model(args, name, options[name], speeds or {}) for tier in tiers for name in tier.models}
     tokens = assumed.prompt_tokens, assumed.completion_tokens
-    scored = sum(reach[number] for number, tier in enumerate(tiers) if tier.scored)
-    scorer = _process("Scorer", "scorer", scored, costs.scorer_s, options["Scorer"], assumed.rps)
+    scored_visits = sum(reach[number] for number, tier in enumerate(tiers) if tier.scored)
+    scorer = _process("Scorer", "scorer", scored_visits, costs.scorer_s, options["Scorer"], assumed.rps)
 
     def stations_of(visits: Mapping[str, float]) -> list[Station]:
         return [
@@ -188,15 +188,15 @@ def capacity(
     )
     stations.append(_process("Router", "router", 1.0, work_s, options["Router"], assumed.rps, mean_s))
     stations.append(Station(PROXY, "proxy", 1.0, 1 / costs.proxy_s, 1, assumed.rps, 0.0))
-    needed = {station.name: station.replicas for station in stations}
+    replicas = {station.name: station.replicas for station in stations}
     fleet = Fleet(
-        models={name: ModelFleet(model.speed, model.slots, needed[name]) for name, model in models.items()},
+        models={name: ModelFleet(model.speed, model.slots, replicas[name]) for name, model in models.items()},
         tiers=tiers,
         deferral_rates=assumed.deferral_rates,
         costs=costs,
-        routers=needed["Router"],
-        scorers=needed["Scorer"],
-        proxies=needed[PROXY],
+        routers=replicas["Router"],
+        scorers=replicas["Scorer"],
+        proxies=replicas[PROXY],
     )
     ends = [time_s + wait_s(stations[-2]) + wait_s(stations[-1]) for time_s in times]
     return Capacity(assumed, tuple(stations), tuple(ends), fleet, wasted)
@@ -240,8 +240,8 @@ def _aheads(args: AppConfig, assumed: Assumed, tiers: Sequence[TierCalls], secon
         tier_s, next_s, following = seconds[number], seconds[number + 1], tiers[number + 1].models
         completion_tokens = round(assumed.completion_tokens * min(1.0, tier_s / next_s)) if following else 0
         costs = [args.models[name].cost() for name in following]
-        spent = [cost.usd(assumed.prompt_tokens, completion_tokens, tier_s * cost.devices) for cost in costs]
-        usd = None if None in spent else sum(call_usd or 0.0 for call_usd in spent)
+        call_costs = [cost.usd(assumed.prompt_tokens, completion_tokens, tier_s * cost.devices) for cost in costs]
+        usd = None if None in call_costs else sum(call_usd or 0.0 for call_usd in call_costs)
         results.append(ahead(speculate if following else None, TierTimes(tier_s, next_s, rate, usd)))
     return results
 

@@ -21,7 +21,7 @@ def check(plan: Capacity) -> Simulated:
     return simulate(plan.fleet, Load(assumed.rps, assumed.prompt_tokens, assumed.completion_tokens))
 
 
-def body(plan: Capacity, checked: Simulated, checked_rps: float) -> dict[str, Any]:
+def body(plan: Capacity, simulation: Simulated, checked_rps: float) -> dict[str, Any]:
     """Return the same figures as JSON; times in seconds."""
     return {
         "assumed": asdict(plan.assumed) | {"busy": BUSY, "cpu_s": asdict(plan.fleet.costs)},
@@ -44,15 +44,15 @@ def body(plan: Capacity, checked: Simulated, checked_rps: float) -> dict[str, An
         "mean_latency_s": list(plan.latencies_s),
         "simulated": {
             "rps": checked_rps,
-            "mean_s": [checked.mean_s(tier) if checked.ended_with(tier) else None for tier in _tiers(plan)],
-            "p50_s": checked.percentile_s(50),
-            "p95_s": checked.percentile_s(95),
-            "p99_s": checked.percentile_s(99),
+            "mean_s": [simulation.mean_s(tier) if simulation.ended_with(tier) else None for tier in _tiers(plan)],
+            "p50_s": simulation.percentile_s(50),
+            "p95_s": simulation.percentile_s(95),
+            "p99_s": simulation.percentile_s(99),
         },
     }
 
 
-def render(plan: Capacity, checked: Simulated, checked_rps: float, console: "Console") -> None:
+def render(plan: Capacity, simulation: Simulated, checked_rps: float, console: "Console") -> None:
     """Print the table, what breaks first, and latencies by formula and by simulation."""
     from rich.table import Table
 
@@ -65,7 +65,7 @@ def render(plan: Capacity, checked: Simulated, checked_rps: float, console: "Con
     console.print()
     console.print(table)
     console.print()
-    for line in (*_lines(plan), *_asked_ahead(plan), *_latencies(plan, checked, checked_rps)):
+    for line in (*_lines(plan), *_asked_ahead(plan), *_latencies(plan, simulation, checked_rps)):
         console.print(line)
 
 
@@ -112,15 +112,16 @@ def _asked_ahead(plan: Capacity) -> Iterator[str]:
             )
 
 
-def _latencies(plan: Capacity, checked: Simulated, checked_rps: float) -> Iterator[str]:
+def _latencies(plan: Capacity, simulation: Simulated, checked_rps: float) -> Iterator[str]:
     by_tier = ", ".join(f"{seconds:.2f} s" for seconds in plan.latencies_s)
     yield f"Mean latency by formula, of requests that end with each tier: {by_tier}."
     simulated = ", ".join(
-        f"{checked.mean_s(tier):.2f} s" if checked.ended_with(tier) else "none" for tier in _tiers(plan)
+        f"{simulation.mean_s(tier):.2f} s" if simulation.ended_with(tier) else "none" for tier in _tiers(plan)
     )
     yield (
         f"Simulated at {_number(checked_rps)} requests a second, with the replicas for that: {simulated}; of all p50 "
-        f"{checked.percentile_s(50):.2f}, p95 {checked.percentile_s(95):.2f}, p99 {checked.percentile_s(99):.2f} s."
+        f"{simulation.percentile_s(50):.2f}, p95 {simulation.percentile_s(95):.2f}, "
+        f"p99 {simulation.percentile_s(99):.2f} s."
     )
 
 

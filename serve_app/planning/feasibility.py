@@ -150,21 +150,21 @@ def _place_one(placement: Placement, nodes: Sequence[tuple[str, Room]]) -> Place
 
 def _place_apart(placement: Placement, nodes: Sequence[tuple[str, Room]]) -> Places:
     """Place bundle by bundle; SPREAD takes a node twice only if no unused node has room."""
-    tried = {name: room.copy() for name, room in nodes}
-    chosen: list[str] = []
+    trial_rooms = {name: room.copy() for name, room in nodes}
+    places: list[str] = []
     for bundle in placement.bundles:
-        fresh: Iterable[str] = [name for name in tried if name not in chosen]
+        fresh: Iterable[str] = [name for name in trial_rooms if name not in places]
         if placement.strategy == "PACK":
-            fresh = [*dict.fromkeys(chosen), *fresh]
+            fresh = [*dict.fromkeys(places), *fresh]
         elif placement.strategy == "SPREAD":
-            fresh = [*fresh, *dict.fromkeys(chosen)]
-        node = next((name for name in fresh if tried[name].take([bundle])), None)
+            fresh = [*fresh, *dict.fromkeys(places)]
+        node = next((name for name in fresh if trial_rooms[name].take([bundle])), None)
         if node is None:
             return ()
-        chosen.append(node)
+        places.append(node)
     for name, room in nodes:
-        room.become(tried[name])
-    return tuple(chosen)
+        room.become(trial_rooms[name])
+    return tuple(places)
 
 
 def amount(resource: str, number: float) -> str:

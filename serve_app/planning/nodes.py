@@ -53,14 +53,14 @@ def _file(path: Path) -> list[Nodes]:
 
 
 def _argument(text: str) -> Nodes:
-    matched = re.fullmatch(r"\s*(\{.*\})\s*(?:x\s*(\d+)\s*)?", text)
+    match = re.fullmatch(r"\s*(\{.*\})\s*(?:x\s*(\d+)\s*)?", text)
     try:
-        resources = yaml.safe_load(matched[1]) if matched else None
+        resources = yaml.safe_load(match[1]) if match else None
     except yaml.YAMLError:
         resources = None
-    if matched is None or not isinstance(resources, dict):
+    if match is None or not isinstance(resources, dict):
         raise ConfigError(f"--node: must be resources of a node, such as {EXAMPLE}, got {text!r}.")
-    return _checked("--node", {"nodes": [{"resources": resources, "count": int(matched[2] or 1)}]}).nodes[0]
+    return _checked("--node", {"nodes": [{"resources": resources, "count": int(match[2] or 1)}]}).nodes[0]
 
 
 def _checked(source: str, values: Any) -> NodesFile:

@@ -34,10 +34,10 @@ class Room:
 
     def take(self, bundles: Iterable[Bundle]) -> bool:
         """Reserve all bundles, or nothing."""
-        tried = self.copy()
+        trial = self.copy()
         # The largest shares of GPUs first: small ones fill what is left.
-        if all(tried._take(bundle) for bundle in sorted(bundles, key=lambda bundle: -bundle.get("GPU", 0))):
-            self.become(tried)
+        if all(trial._take(bundle) for bundle in sorted(bundles, key=lambda bundle: -bundle.get("GPU", 0))):
+            self.become(trial)
             return True
         return False
 

@@ -106,14 +106,14 @@ class TextSignal(ABC):
     def similarities(self, requests: Sequence[Sequence[str]], since: Sequence[int] = ()) -> list[Scores]:
         """Return one n x n matrix for each request of n texts; see `Signal.similarities`."""
         since = since or [0] * len(requests)
-        filled = [[i for i, text in enumerate(texts) if text.strip()] for texts in requests]
-        scored = self.compare(
-            [[texts[i] for i in rows] for texts, rows in zip(requests, filled, strict=True)],
-            [sum(i < count for i in rows) for rows, count in zip(filled, since, strict=True)],
+        filled_rows = [[i for i, text in enumerate(texts) if text.strip()] for texts in requests]
+        results = self.compare(
+            [[texts[i] for i in rows] for texts, rows in zip(requests, filled_rows, strict=True)],
+            [sum(i < count for i in rows) for rows, count in zip(filled_rows, since, strict=True)],
         )
         return [
             without_compared(scores if len(rows) == len(texts) else self._widen(scores, rows, len(texts)), count)
-            for texts, rows, scores, count in zip(requests, filled, scored, since, strict=True)
+            for texts, rows, scores, count in zip(requests, filled_rows, results, since, strict=True)
         ]
 
     @abstractmethod

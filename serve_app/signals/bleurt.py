@@ -153,8 +153,8 @@ class BleurtSignal(TextSignal):
     def _pair(self, reference: Sequence[int], hypothesis: Sequence[int]) -> Encoded:
         """Return [CLS] reference [SEP] hypothesis [SEP], the order that BLEURT was trained on."""
         room = self._max_tokens - self._tokenizer.num_special_tokens_to_add(pair=True)
-        cut = len(reference) + len(hypothesis) > room
-        if cut:
+        is_cut = len(reference) + len(hypothesis) > room
+        if is_cut:
             # As BLEURT does: cut the longer of the two, and of two equal lengths the hypothesis.
             length = max(room - len(hypothesis), (room + 1) // 2)
             reference = reference[:length]
@@ -162,7 +162,7 @@ class BleurtSignal(TextSignal):
         return Encoded(
             self._tokenizer.build_inputs_with_special_tokens(reference, hypothesis),
             self._tokenizer.create_token_type_ids_from_sequences(reference, hypothesis),
-            cut,
+            is_cut,
         )
 
     def _values(self, pairs: Sequence[Encoded]) -> list[float]:

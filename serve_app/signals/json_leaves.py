@@ -103,8 +103,8 @@ def find_json(text: str) -> list[Json]:
 def _whole(text: str) -> Json | None:
     """Return the value that is the whole text, or None."""
     text = text.strip()
-    read = _read(text, 0, [])
-    return read[0] if read and read[1] == len(text) else None
+    result = _read(text, 0, [])
+    return result[0] if result and result[1] == len(text) else None
 
 
 def _embedded(text: str) -> list[Json]:
@@ -117,8 +117,8 @@ def _embedded(text: str) -> list[Json]:
         if start in hopeless:
             continue
         opened: list[int] = []
-        if read := _read(text, start, opened):
-            value, at = read
+        if result := _read(text, start, opened):
+            value, at = result
             if _KEYED.search(text, start, at):
                 values.append(value)
         else:

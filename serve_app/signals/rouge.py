@@ -128,14 +128,14 @@ def ascii_tokenizer() -> Tokenizer:
 
 
 def _tokenizer(config: RougeConfig) -> Tokenizer:
-    split = ascii_tokenizer() if config.tokenize == "default" else unicode_tokenizer()
+    tokenize = ascii_tokenizer() if config.tokenize == "default" else unicode_tokenizer()
     if not config.stemmer:
-        return split
+        return tokenize
     from nltk.stem.porter import PorterStemmer  # type: ignore[import-untyped]
 
     # Like rouge-score, words of up to three letters are not stemmed. Stemming is slow, and words recur.
     stem = lru_cache(maxsize=2**15)(PorterStemmer().stem)
-    return lambda text: [stem(word) if len(word) > 3 else word for word in split(text)]
+    return lambda text: [stem(word) if len(word) > 3 else word for word in tokenize(text)]
 
 
 def build(config: RougeConfig) -> RougeNSignal | RougeLSignal:

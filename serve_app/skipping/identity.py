@@ -22,7 +22,7 @@ def identity(config: AppConfig, cascade: str) -> dict[str, Any]:
     skip, tiers = config.cascades[cascade].skip, config.cascades[cascade].tiers
     assert skip is not None
     signals = config.all_signals()
-    used = {name for tier in tiers[:-1] if tier.signal for name in signals.uses(tier.signal)}
+    names = {name for tier in tiers[:-1] if tier.signal for name in signals.uses(tier.signal)}
     members = {name for tier in tiers[:-1] for name in tier.models}
     answering = {base_name(name) for name in members} | {config.served_by(name) for name in members}
     return {
@@ -31,7 +31,7 @@ def identity(config: AppConfig, cascade: str) -> dict[str, Any]:
         "models": {
             name: {"engine": config.models[name].engine} | _decisive(config.models[name]) for name in sorted(answering)
         },
-        "signals": {name: {"kind": signals[name].kind} | _decisive(signals[name]) for name in sorted(used)},
+        "signals": {name: {"kind": signals[name].kind} | _decisive(signals[name]) for name in sorted(names)},
     }
 
 

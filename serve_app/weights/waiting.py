@@ -17,9 +17,9 @@ def wait_until_cached(models: Sequence[NamedWeights], say: Callable[[str], None]
     Waits indefinitely: the caller decides how long is too long. `say` gets a sentence whenever fewer are missing.
     Raises WeightsError for a source that is malformed.
     """
-    reported: list[str] = []
+    last_missing: list[str] = []
     while missing := [name for name, weights, sha256 in models if cached(weights, sha256) is None]:
-        if missing != reported:
+        if missing != last_missing:
             say(f"Waiting for {', '.join(missing)}.")
-            reported = missing
+            last_missing = missing
         time.sleep(poll_s)

@@ -86,8 +86,8 @@ def draws(examples: int, resamples: int, seed: int, block_bytes: int = BLOCK_BYT
     size = max(1, block_bytes // (8 * examples))
     for start in range(0, resamples, size):
         block = slice(start, min(start + size, resamples))
-        drawn = [generator.integers(examples, size=examples) for _ in range(block.start, block.stop)]
-        yield block, np.stack([np.bincount(indices, minlength=examples) for indices in drawn])
+        samples = [generator.integers(examples, size=examples) for _ in range(block.start, block.stop)]
+        yield block, np.stack([np.bincount(indices, minlength=examples) for indices in samples])
 
 
 def mean_of(values: npt.ArrayLike) -> Statistic:

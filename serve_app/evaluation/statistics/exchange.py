@@ -18,8 +18,8 @@ def hull(settings: Sequence[Setting], most: int) -> list[Setting]:
         while len(chain) > 1 and _buys_no_less(chain[-2], chain[-1], setting):
             chain.pop()
         chain.append(setting)
-    chosen = np.unique(np.linspace(0, len(chain) - 1, most).round().astype(int))
-    return [chain[k] for k in chosen]
+    indices = np.unique(np.linspace(0, len(chain) - 1, most).round().astype(int))
+    return [chain[k] for k in indices]
 
 
 def _buys_no_less(a: Setting, b: Setting, c: Setting) -> bool:

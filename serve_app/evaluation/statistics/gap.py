@@ -27,10 +27,10 @@ def calls_needed(curve: Curve, weak: float, strong: float, share: float) -> floa
     if strong <= weak:
         return nan
     required = weak + share * (strong - weak)
-    reached = np.flatnonzero(curve.quality >= required)
-    if not len(reached):
+    indices = np.flatnonzero(curve.quality >= required)
+    if not len(indices):
         return nan
-    k = int(reached[0])
+    k = int(indices[0])
     if k == 0:
         return float(curve.x[0])
     return float(np.interp(required, curve.quality[k - 1 : k + 1], curve.x[k - 1 : k + 1]))

@@ -63,10 +63,10 @@ def cheapest_within_margin(
         raise ConfigError(f"'margin' must be from 0 to below 1, in the quality's unit, not {margin}.")
     tuning = tier.take(parts[0])
     swept = sweep(tuning.scores, tuning.selected, target.quality[parts[0]])
-    tried = swept.order.spread(points)
-    lows = _lower_bounds(swept, tried, resamples, seed, level)
+    indices = swept.order.spread(points)
+    lows = _lower_bounds(swept, indices, resamples, seed, level)
     good = np.cumprod((lows >= -margin)[::-1])[::-1]  # from the right end to the first failure
-    threshold = float(swept.order.thresholds[tried[int(np.argmax(good))]])
+    threshold = float(swept.order.thresholds[indices[int(np.argmax(good))]])
     chosen, held_out = (
         _against_target(tier.take(part), target.take(part), threshold, resamples, seed, level) for part in parts
     )
@@ -95,12 +95,12 @@ def _tested(
     return int(accepted.sum()), float(betting_p_values(shuffled[np.newaxis], margin, LEVEL)[0])
 
 
-def _lower_bounds(swept: Sweep, tried: Integers, resamples: int, seed: int, level: float) -> Floats:
+def _lower_bounds(swept: Sweep, indices: Integers, resamples: int, seed: int, level: float) -> Floats:
     """Return the lower ends of the paired intervals of quality minus the target's at the p points tried, (p,)."""
     index = swept.order.index
     difference = (swept.selected - swept.target)[index]
-    deferred = swept.order.ends[tried]
-    means = np.empty((len(tried), resamples))
+    deferred = swept.order.ends[indices]
+    means = np.empty((len(indices), resamples))
     for block, counts in draws(len(index), resamples, seed):
         until = np.cumsum(counts.take(index, axis=1) * difference, axis=1)
         before = np.concatenate([np.zeros((len(until), 1)), until], axis=1)

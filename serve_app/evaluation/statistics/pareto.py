@@ -151,16 +151,16 @@ def front_of(
     """
     first = tiers[0]
     ordered = order(first.scores, resolution)
-    tried = np.flatnonzero(ordered.reachable) if points is None else ordered.spread(points)
-    thresholds, rates = ordered.thresholds[tried].tolist(), ordered.rates[tried].tolist()
+    indices = np.flatnonzero(ordered.reachable) if points is None else ordered.spread(points)
+    thresholds, rates = ordered.thresholds[indices].tolist(), ordered.rates[indices].tolist()
     settings: list[Setting] = []
     rests = _rests(tiers[1:], target, grid, resolution)
     while block := list(islice(rests, max(1, BLOCK_BYTES // (8 * len(first.scores))))):
         later, quality, cost = zip(*block, strict=True)
-        costs = ordered.means(first.cost, first.cost + np.stack(cost))[:, tried].ravel()
-        qualities = ordered.means(first.selected, np.stack(quality))[:, tried].ravel()
+        costs = ordered.means(first.cost, first.cost + np.stack(cost))[:, indices].ravel()
+        qualities = ordered.means(first.selected, np.stack(quality))[:, indices].ravel()
         for point in front(costs, qualities):
-            later_index, k = divmod(point, len(tried))
+            later_index, k = divmod(point, len(indices))
             vector = (thresholds[k], *later[later_index])
             settings.append(Setting(vector, float(costs[point]), float(qualities[point]), rates[k]))
         settings = pruned(settings)

@@ -80,10 +80,10 @@ def _for_rate(scores: Floats, rate: float, examples: int, tolerance: float) -> t
     reachable = np.flatnonzero(ordered.reachable)
     rates = ordered.ends[reachable] / examples
     nearest = int(np.argmin(np.abs(rates - rate)))
-    reached, threshold = rates[nearest], float(ordered.thresholds[reachable[nearest]])
-    if abs(reached - rate) <= max(tolerance, 0.5 / examples) + ROUNDING:
+    nearest_rate, threshold = rates[nearest], float(ordered.thresholds[reachable[nearest]])
+    if abs(nearest_rate - rate) <= max(tolerance, 0.5 / examples) + ROUNDING:
         return threshold, None
-    problem = f"No threshold defers {rate:.1%}; the nearest defers {reached:.1%}, because "
+    problem = f"No threshold defers {rate:.1%}; the nearest defers {nearest_rate:.1%}, because "
     if rate < rates[0]:
         problem += f"{rates[0]:.1%} of the examples have no score and are always deferred."
     else:
