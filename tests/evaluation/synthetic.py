@@ -92,10 +92,10 @@ def header(config: Mapping[str, Any], examples: Sequence[Example]) -> Header:
 
 
 def write_records(
-    path: Path, config: Mapping[str, Any], examples: Sequence[Example], given: Mapping[str, Sequence[Answer]]
+    path: Path, config: Mapping[str, Any], examples: Sequence[Example], columns: Mapping[str, Sequence[Answer]]
 ) -> Path:
     with Recorder(path, header(config, examples), examples) as recorder:
-        for model, column in given.items():
+        for model, column in columns.items():
             for example, answer in zip(examples, column, strict=True):
                 recorder.add(example.id, model, answer)
     return path

@@ -71,8 +71,8 @@ def test_nothing_is_said_of_tiers_that_wait_for_what_matters(tmp_path: Path, opt
 def test_a_config_may_wait_longer_or_less_long_for_the_same_answer(tmp_path: Path, recorded: str, served: str) -> None:
     records = records_of(tmp_path, early=recorded)
     config = serving_file(tmp_path / "config.yaml", values_of(early=served))
-    done = calibrate(records, BUDGET, config, tmp_path / "out.yaml")
-    assert done.output == tmp_path / "out.yaml"
+    result = calibrate(records, BUDGET, config, tmp_path / "out.yaml")
+    assert result.output == tmp_path / "out.yaml"
 
 
 @pytest.mark.parametrize("served", [{"early": "decision"}, {"quorum": 2}, {"tier_timeout_s": 1.0}])

@@ -27,11 +27,11 @@ def test_matrices_are_those_of_the_served_signal(bleurt: BleurtProcess, settings
         ["", " ", "Rome"],
         ["The cat sat.", "Dogs bark.", "It rains cats and dogs in Rome."],
     ]
-    found = measure({"bleurt": BleurtConfig(**settings)}, texts)["bleurt"]
-    assert found.flops is None
+    similarities = measure({"bleurt": BleurtConfig(**settings)}, texts)["bleurt"]
+    assert similarities.flops is None
     for number, expected in enumerate(bleurt.similarities(texts)):
-        for row, wanted in zip(found.matrices[number], expected.similarities, strict=True):
-            assert row == pytest.approx(wanted, abs=1e-5)
+        for row, expected_row in zip(similarities.matrices[number], expected.similarities, strict=True):
+            assert row == pytest.approx(expected_row, abs=1e-5)
 
 
 def test_evaluated_by_itself_it_has_a_second_metric(tmp_path: Path, settings: dict[str, Any]) -> None:

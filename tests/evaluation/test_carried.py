@@ -69,8 +69,8 @@ def dataset(values: dict[str, Any], columns: dict[str, Sequence[Answer]]) -> Dat
     for view, computed in loaded.replay.similarities.items():
         pairs = pairs_of(len(loaded.members))
         loaded.replay.similarities[view] = {
-            name: Similarities(each.matrices, np.full(len(loaded), PAIR_FLOPS * pairs), PAIR_S * pairs)
-            for name, each in computed.items()
+            name: Similarities(similarities.matrices, np.full(len(loaded), PAIR_FLOPS * pairs), PAIR_S * pairs)
+            for name, similarities in computed.items()
         }
     return loaded
 
@@ -133,7 +133,7 @@ SHARES = st.lists(st.sampled_from([-9.0, -1.5, 0.25, 0.5, 0.75, 9.0]), min_size=
 
 def distinct(tiers: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Tiers of different models, so that none is without effect."""
-    return list({tuple(sorted(each["models"])): each for each in tiers}.values())
+    return list({tuple(sorted(entry["models"])): entry for entry in tiers}.values())
 
 
 @dataclass
@@ -171,24 +171,29 @@ def test_what_a_ladder_costs_is_what_its_engines_count_and_a_server_charges(
 ) -> None:
     data = dataset(config(*tiers), columns)
     view, candidates = scored_tiers(data)
-    by = answered_by([each.scored.scores for each in candidates], thresholds[: len(tiers)])
-    costs = view.tier_costs([each.tier for each in candidates])
+    by = answered_by([candidate.scored.scores for candidate in candidates], thresholds[: len(tiers)])
+    costs = view.tier_costs([candidate.tier for candidate in candidates])
     prices = {name: model.cost() for name, model in data.config.models.items()}
     [id_] = data.config.cascades
     for k in range(COUNT):
-        reached = [*(each["models"] for each in tiers), ["t"]][: by[k] + 1]
+        reached = [*(entry["models"] for entry in tiers), ["t"]][: by[k] + 1]
         compared = [names for names in reached[: len(tiers)] if len(names) > 1]
-        asked = {name for names in reached for name in names}
+        called_models = {name for names in reached for name in names}
         pairs = sum(pairs_of(len(names)) for names in compared)
         spent = {unit: sum(cost[k] for cost in columns_[: by[k] + 1]) for unit, columns_ in costs.items()}
-        alone = {unit: sum(cost[k] for name in asked if (cost := data.costs[name][unit]) is not None) for unit in UNITS}
+        alone = {
+            unit: sum(cost[k] for name in called_models if (cost := data.costs[name][unit]) is not None)
+            for unit in UNITS
+        }
         assert spent["flops"] == pytest.approx(alone["flops"] + PAIR_FLOPS * pairs)
         assert spent["usd"] == pytest.approx(alone["usd"])
         assert spent["device_s"] == pytest.approx(alone["device_s"] + PAIR_S * pairs)
         assert spent["latency_s"] <= alone["latency_s"] + PAIR_S * pairs + 1e-9
         engines = {name: Engine(column[k]) for name, column in columns.items()}
         online = served(data.config.tiers(id_, thresholds[: len(tiers)]), engines)
-        assert {name: engine.calls for name, engine in engines.items()} == {name: name in asked for name in engines}
+        assert {name: engine.calls for name, engine in engines.items()} == {
+            name: name in called_models for name in engines
+        }
         charged = charge(online, None, prices).request
         assert (charged.flops, charged.usd, charged.device_s) == pytest.approx(
             (spent["flops"], spent["usd"], spent["device_s"])
@@ -223,29 +228,29 @@ def test_evaluate_shows_a_ladder_as_configured_and_under_each_signal(path: Path)
 
 def test_a_ladder_is_calibrated_and_its_costs_reported(path: Path) -> None:
     options = Options(cascades=("default",), signals=(), resamples=50)
-    done = run(Records.load(path), options, Goal(budget=0.6), fit=True, config=None, output=None)
-    assert len(done.calibrated.thresholds) == 3
-    [zscored] = [signal for name, signal in done.fitted.items() if name == "chow_avg"]
+    result = run(Records.load(path), options, Goal(budget=0.6), fit=True, config=None, output=None)
+    assert len(result.calibrated.thresholds) == 3
+    [zscored] = [signal for name, signal in result.fitted.items() if name == "chow_avg"]
     assert set(zscored.zscores) == {"a"}  # type: ignore[union-attr]
-    data = with_signals(load_dataset(Records.load(path), options), done.fitted)
+    data = with_signals(load_dataset(Records.load(path), options), result.fitted)
     view, candidates = scored_tiers(data)
     *_, test = data.parts(view.group.index, CHOOSE, CALIBRATE)
-    by = answered_by([each.scored.scores[test] for each in candidates], done.calibrated.thresholds)
+    by = answered_by([candidate.scored.scores[test] for candidate in candidates], result.calibrated.thresholds)
     assert set(by) >= {0, 1, 3}
     a, b, target = (cost[test] for name in "abt" if (cost := data.costs[name]["flops"]) is not None)
     spent = a + b * (by > 0) + target * (by > 2)  # lexical scores cost no FLOPs
-    assert done.calibrated.report.on_test.cost_share["flops"] == pytest.approx(spent.mean() / target.mean())
+    assert result.calibrated.report.on_test.cost_share["flops"] == pytest.approx(spent.mean() / target.mean())
 
 
 def test_a_model_of_two_tiers_is_fitted_on_its_answers_once(tmp_path: Path) -> None:
-    both = config(tier("a", signal="chow_avg", threshold=-0.5), tier("a", "b", signal="chow_avg", threshold=0))
-    both["signals"] = {"chow_avg": {"kind": "chow_avg", "zscores": {name: {"mean": 0, "std": 1} for name in "ab"}}}
+    values = config(tier("a", signal="chow_avg", threshold=-0.5), tier("a", "b", signal="chow_avg", threshold=0))
+    values["signals"] = {"chow_avg": {"kind": "chow_avg", "zscores": {name: {"mean": 0, "std": 1} for name in "ab"}}}
     examples = questions(200)
     columns = dict(zip("abt", answers(["tiny", "small", "large"], examples).values(), strict=True))
-    records = Records.load(write_records(tmp_path / "records.jsonl", both, examples, columns))
+    records = Records.load(write_records(tmp_path / "records.jsonl", values, examples, columns))
     options = Options(cascades=("default",), signals=(), resamples=50)
-    done = run(records, options, Goal(rates=(0.6, 0.3)), fit=True, config=None, output=None)
-    assert set(done.fitted["chow_avg"].zscores) == {"a", "b"}  # type: ignore[union-attr]
+    result = run(records, options, Goal(rates=(0.6, 0.3)), fit=True, config=None, output=None)
+    assert set(result.fitted["chow_avg"].zscores) == {"a", "b"}  # type: ignore[union-attr]
 
 
 def test_a_cascade_of_the_targets_own_answer_never_costs_less_than_the_target(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def decisions_offline(records: Records, id_: str) -> list[tuple[Any, ...]]:
     dataset = load_dataset(records, Evaluated(cascades=(id_,), signals=(), metrics=("exact_match",)))
     [tier, _] = dataset.config.tiers(id_, dataset.config.thresholds()[id_])
     decisions = dataset.replay.decisions(tier)
-    return [(one.reason, one.accepted, one.agreement, one.selected) for one in decisions]
+    return [(decision.reason, decision.accepted, decision.agreement, decision.selected) for decision in decisions]
 
 
 async def check(folder: Path, sources: list[str]) -> None:

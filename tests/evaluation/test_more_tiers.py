@@ -62,10 +62,10 @@ def shares(path: Path, thresholds: Sequence[float], part: int) -> list[float]:
 
 
 def test_rates_are_shares_of_all_requests(path: Path) -> None:
-    done = calibrate(path, Goal(rates=(0.63, 0.3)))
-    report = done.calibrated.report.to_json()
-    assert shares(path, done.calibrated.thresholds, 1) == pytest.approx([0.63, 0.3], abs=0.02)
-    on_test = shares(path, done.calibrated.thresholds, 2)
+    result = calibrate(path, Goal(rates=(0.63, 0.3)))
+    report = result.calibrated.report.to_json()
+    assert shares(path, result.calibrated.thresholds, 1) == pytest.approx([0.63, 0.3], abs=0.02)
+    on_test = shares(path, result.calibrated.thresholds, 2)
     assert [share[0] for share in report["on_test"]["passed_on"]] == pytest.approx(on_test)
     assert report["on_test"]["deferral_rate"] == report["on_test"]["passed_on"][0]
     assert report["tiers"] == [
@@ -73,13 +73,13 @@ def test_rates_are_shares_of_all_requests(path: Path) -> None:
         {"models": ["medium"], "signal": "chow_avg"},
         {"models": ["large"]},
     ]
-    lines = list(done.sentences())
+    lines = list(result.sentences())
     assert lines[:2] == [
         "default: rougeL over small + tiny -> chow_avg over medium -> large",
         "Goal: pass on 63.0% beyond tier 1 and 30.0% beyond tier 2, of all requests.",
     ]
     assert "others it passes on " in lines[3]
-    assert done.to_json()["thresholds"] == list(done.calibrated.thresholds)
+    assert result.to_json()["thresholds"] == list(result.calibrated.thresholds)
 
 
 @dataclass
@@ -101,9 +101,9 @@ class RougeL:
 @pytest.mark.parametrize("goal", [Goal(rates=(0.63, 0.3)), Goal(budget=0.8), Goal(risk=0.15)], ids=str)
 def test_a_server_with_the_written_thresholds_does_what_was_reported(path: Path, tmp_path: Path, goal: Goal) -> None:
     """The decision core with the file's tiers, on the test examples, one after another."""
-    done = calibrate(path, goal, output=tmp_path / "out.yaml")
+    result = calibrate(path, goal, output=tmp_path / "out.yaml")
     served = load(tmp_path / "out.yaml")
-    assert served.thresholds() == {"default": list(done.calibrated.thresholds)}
+    assert served.thresholds() == {"default": list(result.calibrated.thresholds)}
     records = Records.load(path)
     *_, test = load_dataset(records, OPTIONS).parts(np.arange(400), CHOOSE, CALIBRATE)
     ids = [records.examples[row].id for row in test]
@@ -120,9 +120,11 @@ def test_a_server_with_the_written_thresholds_does_what_was_reported(path: Path,
     async def ask_all() -> list[int]:
         return [await ask(id_) for id_ in ids]
 
-    asked = np.array(asyncio.run(ask_all()))
-    on_test = done.calibrated.report.to_json()["on_test"]
-    assert [share[0] for share in on_test["passed_on"]] == pytest.approx([(asked > 1).mean(), (asked > 2).mean()])
+    tier_counts = np.array(asyncio.run(ask_all()))
+    on_test = result.calibrated.report.to_json()["on_test"]
+    assert [share[0] for share in on_test["passed_on"]] == pytest.approx(
+        [(tier_counts > 1).mean(), (tier_counts > 2).mean()]
+    )
 
 
 def test_a_budget_buys_the_best_quality_or_without_references_the_most_deferral(path: Path, tmp_path: Path) -> None:
@@ -142,10 +144,10 @@ def test_a_budget_buys_the_best_quality_or_without_references_the_most_deferral(
 
 
 def test_a_latency_budget_and_whose_latencies_they_are(path: Path) -> None:
-    done = calibrate(path, Goal(budget=1.8, unit="latency_s"))
-    assert done.calibrated.problem is None
-    assert done.calibrated.report.to_json()["on_test"]["cost_share"]["latency_s"] == pytest.approx(1.8, abs=0.15)
-    assert "Latencies are those of collecting: of its machine, and under its --concurrency." in done.sentences()
+    result = calibrate(path, Goal(budget=1.8, unit="latency_s"))
+    assert result.calibrated.problem is None
+    assert result.calibrated.report.to_json()["on_test"]["cost_share"]["latency_s"] == pytest.approx(1.8, abs=0.15)
+    assert "Latencies are those of collecting: of its machine, and under its --concurrency." in result.sentences()
     assert not any("Latencies" in line for line in calibrate(path, Goal(budget=0.9)).sentences())
     problem = calibrate(path, Goal(budget=0.5, unit="latency_s")).calibrated.problem
     assert problem is not None
@@ -188,15 +190,15 @@ def test_shares_that_rise_are_refused() -> None:
 def test_signals_of_all_tiers(path: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="--signal: 'default' needs one for each tier but the target, 2 in all"):
         calibrate(path, Goal(rates=(0.63, 0.3)), tier_signals=("exact",))
-    done = calibrate(
+    result = calibrate(
         path, Goal(rates=(0.63, 0.3)), fit=True, tier_signals=("chow_avg", "chow_avg"), output=tmp_path / "out.yaml"
     )
     loaded = load(tmp_path / "out.yaml").application.args
     assert [tier.signal for tier in loaded.cascades["default"].tiers[:-1]] == ["chow_avg", "chow_avg"]
     assert set(loaded.signals["chow_avg"].zscores) == {"small", "tiny", "medium"}  # type: ignore[union-attr]
-    assert shares(path, done.calibrated.thresholds, 1) != []
-    done = calibrate(path, Goal(rates=(0.63, 0.3)), fit=True)  # agreement has nothing to fit, the second tier has
-    assert list(done.fitted) == ["chow_avg"]
+    assert shares(path, result.calibrated.thresholds, 1) != []
+    result = calibrate(path, Goal(rates=(0.63, 0.3)), fit=True)  # agreement has nothing to fit, the second tier has
+    assert list(result.fitted) == ["chow_avg"]
 
 
 def test_one_blend_of_two_tiers_is_not_fitted(tmp_path: Path) -> None:
@@ -244,17 +246,17 @@ def test_tiers_to_choose_from(path: Path) -> None:
 
 
 def test_a_choice_among_tiers(path: Path) -> None:
-    found = choose(path, 0.7)
-    assert found.best is not None
-    assert found.best in found.front
-    assert found.best.when_chosen.cost <= 0.7
-    costs = [cascade.when_chosen.cost for cascade in found.front]
+    selection = choose(path, 0.7)
+    assert selection.best is not None
+    assert selection.best in selection.front
+    assert selection.best.when_chosen.cost <= 0.7
+    costs = [cascade.when_chosen.cost for cascade in selection.front]
     assert costs == sorted(costs)
-    members = {tier.models for cascade in found.front for tier in cascade.tiers}
+    members = {tier.models for cascade in selection.front for tier in cascade.tiers}
     assert members <= {("small",), ("tiny",), ("small", "tiny"), ("medium",)}
     # What is shown is a config, with the z-scores that its thresholds are about.
-    one = max(found.front, key=lambda cascade: len(cascade.tiers))
-    shown = yaml.safe_load(output.snippet(one))
+    deepest = max(selection.front, key=lambda cascade: len(cascade.tiers))
+    shown = yaml.safe_load(output.snippet(deepest))
     config = AppConfig.model_validate(
         {
             "models": three_tiers()["models"],
@@ -262,17 +264,17 @@ def test_a_choice_among_tiers(path: Path) -> None:
             "cascades": {"default": {"tiers": shown["tiers"]}},
         }
     )
-    assert config.thresholds() == {"default": [tier.threshold for tier in one.tiers]}
-    measured = [model for tier in one.tiers if tier.signal == "chow_avg" for model in tier.models]
+    assert config.thresholds() == {"default": [tier.threshold for tier in deepest.tiers]}
+    measured = [model for tier in deepest.tiers if tier.signal == "chow_avg" for model in tier.models]
     assert list(shown.get("signals", {}).get("chow_avg", {}).get("zscores", [])) == measured
 
 
 def test_a_choice_by_latency_says_whose_latencies_they_are(path: Path) -> None:
     shown = StringIO()
-    found = choose(path, 1.5, "latency_s")
-    output.render(found, Console(file=shown, width=200))
+    selection = choose(path, 1.5, "latency_s")
+    output.render(selection, Console(file=shown, width=200))
     assert "Latencies are those of collecting" in shown.getvalue()
-    assert {1, 2} <= {len(cascade.tiers) for cascade in found.front}  # a tier may be left out
+    assert {1, 2} <= {len(cascade.tiers) for cascade in selection.front}  # a tier may be left out
 
 
 def test_too_many_combinations_say_how_to_cut_them(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,14 +291,14 @@ def test_too_many_combinations_say_how_to_cut_them(path: Path, monkeypatch: pyte
 
 def test_as_a_user_runs_them(path: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.yaml"
-    done = cascade("calibrate", path, "--deferral-rate", "0.63", "--deferral-rate", "0.3", "-o", output, "--json")
-    assert (done.exit_code, done.stderr) == (0, "")
-    found = json.loads(done.stdout)
-    assert load(output).thresholds() == {"default": found["thresholds"]}
-    assert len(found["thresholds"]) == 2
-    done = cascade("calibrate", path, "--deferral-rate", "0.6")
-    assert done.exit_code == 2
-    assert done.stderr.startswith("cascade: --deferral-rate: this cascade needs 2 shares")
-    done = cascade("choose", path, "--budget", "1.5", "--unit", "latency_s", "--signals", "rougeL")
-    assert done.exit_code == 0, done.stderr
-    assert "tiers:" in done.stdout
+    result = cascade("calibrate", path, "--deferral-rate", "0.63", "--deferral-rate", "0.3", "-o", output, "--json")
+    assert (result.exit_code, result.stderr) == (0, "")
+    body = json.loads(result.stdout)
+    assert load(output).thresholds() == {"default": body["thresholds"]}
+    assert len(body["thresholds"]) == 2
+    result = cascade("calibrate", path, "--deferral-rate", "0.6")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("cascade: --deferral-rate: this cascade needs 2 shares")
+    result = cascade("choose", path, "--budget", "1.5", "--unit", "latency_s", "--signals", "rougeL")
+    assert result.exit_code == 0, result.stderr
+    assert "tiers:" in result.stdout

@@ -47,11 +47,13 @@ def values(**cascade: Any) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def columns() -> dict[str, list[Answer]]:
     """The target always answers, and the members' answers are short, long or huge."""
-    given = answers(["small", "tiny", "large"], questions(COUNT), seed=5)
-    given["large"] = [it if isinstance(it, Generation) else Generation("large", "stop", 1, 1) for it in given["large"]]
+    by_model = answers(["small", "tiny", "large"], questions(COUNT), seed=5)
+    by_model["large"] = [
+        answer if isinstance(answer, Generation) else Generation("large", "stop", 1, 1) for answer in by_model["large"]
+    ]
     for model in ("small", "tiny"):
-        given[model] = [stretched(k, answer) for k, answer in enumerate(given[model])]
-    return given
+        by_model[model] = [stretched(k, answer) for k, answer in enumerate(by_model[model])]
+    return by_model
 
 
 def stretched(k: int, answer: Answer) -> Answer:
@@ -70,14 +72,14 @@ def records(tmp_path_factory: pytest.TempPathFactory, columns: dict[str, list[An
 class Recorded:
     """A model's handle: it answers from the records."""
 
-    def __init__(self, given: dict[Prompt, Answer]) -> None:
-        self.given = given
+    def __init__(self, by_prompt: dict[Prompt, Answer]) -> None:
+        self.by_prompt = by_prompt
 
     def options(self, **_: Any) -> "Recorded":
         return self
 
     async def remote(self, prompt: Prompt, **_: Any) -> Answer:
-        return self.given[Prompt(prompt.messages)]
+        return self.by_prompt[Prompt(prompt.messages)]
 
 
 class Away:
@@ -156,7 +158,7 @@ def test_the_router_decides_as_evaluation_says(
 def test_each_point_is_told_beside_the_usual_one(records: Records) -> None:
     _, points = offline(records)
     assert list(points) == ["usual", "shed by thresholds", "shed by members", "scorer away"]
-    rules = [[(it.signal, it.threshold) for it in point.rules[0]] for point in points.values()]
+    rules = [[(rule.signal, rule.threshold) for rule in point.rules[0]] for point in points.values()]
     always = [("rougeL", USUAL)], [("rougeL", LOWER)], [("rougeL", None)]
     assert rules == [*always, [("rougeL", USUAL), (STAND_IN["signal"], STAND_IN["threshold"])]]
     usual, lower, members, _ = points.values()
@@ -212,5 +214,5 @@ def test_what_nothing_compares_costs_no_comparison(records: Records, tmp_path: P
         measured[name] = replace(measured[name], flops=np.full(COUNT, cost))
     lengths = [sum(len(dataset.replay.texts(model, None)[k]) for model in ("small", "tiny")) for k in view.test]
     assert min(lengths) <= 2000 < 100_000 < max(lengths)
-    each = [0 if length > 100_000 else 3e12 if length > 2000 else 1e12 for length in lengths]
-    assert flops() - free == pytest.approx(np.mean(each))
+    costs = [0 if length > 100_000 else 3e12 if length > 2000 else 1e12 for length in lengths]
+    assert flops() - free == pytest.approx(np.mean(costs))

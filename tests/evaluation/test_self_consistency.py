@@ -43,12 +43,12 @@ SAMPLES = {"model": "q", "samples": 3, "temperature": 0.7, "seed": 5}
 VIEW = {"strip": ["code_fences"], "take": {"json": "answer"}}
 
 
-def said(value: int) -> str:
+def answer_text(value: int) -> str:
     return f'{{"answer": "{value}"}}'
 
 
 def answered(number: int, value: int) -> dict[str, Any]:
-    return zeroeval_row(number, said(value), answer=said(number))
+    return zeroeval_row(number, answer_text(value), answer=answer_text(number))
 
 
 @pytest.fixture(scope="module")
@@ -134,8 +134,13 @@ def decisions_offline(records: Records) -> list[tuple[Any, ...]]:
     dataset = load_dataset(records, Evaluated(signals=(), metrics=("exact_match",)))
     [tier, target] = dataset.config.tiers("default", [0.5])
     return [
-        (it.accepted, it.agreement, it.selected, tier.models[it.selected or 0] if it.accepted else target.models[0])
-        for it in dataset.replay.decisions(tier)
+        (
+            decision.accepted,
+            decision.agreement,
+            decision.selected,
+            tier.models[decision.selected or 0] if decision.accepted else target.models[0],
+        )
+        for decision in dataset.replay.decisions(tier)
     ]
 
 
@@ -149,12 +154,12 @@ async def test_samples_are_decided_alike_online_and_offline(recorded: Path, tmp_
 
 
 def test_samples_are_collected_as_they_are_served(recorded: Path, tmp_path: Path, monkeypatch: Any) -> None:
-    asked: dict[int | None, list[Sampling]] = {}
+    samplings: dict[int | None, list[Sampling]] = {}
     loaded: list[str] = []
     generate = ReplayEngine.generate
 
     async def noted(engine: ReplayEngine, prompt: Prompt, meter: Any) -> Generation:
-        asked.setdefault(prompt.sampling.sample, []).append(prompt.sampling)
+        samplings.setdefault(prompt.sampling.sample, []).append(prompt.sampling)
         return await generate(engine, prompt, meter)
 
     async def loading(config: Any, weights: Any) -> Any:
@@ -163,12 +168,12 @@ def test_samples_are_collected_as_they_are_served(recorded: Path, tmp_path: Path
 
     monkeypatch.setattr(ReplayEngine, "generate", noted)
     monkeypatch.setattr("serve_app.evaluation.collect.sources.load_engine", loading)
-    known = Records.load(recorded)
-    data, out = write_examples(tmp_path / "d.jsonl", known.examples), tmp_path / "r.jsonl"
+    expected = Records.load(recorded)
+    data, out = write_examples(tmp_path / "d.jsonl", expected.examples), tmp_path / "r.jsonl"
     config = serving_file(tmp_path / "c.yaml", served(recorded))
     collect(config, [str(data)], out, Collected(max_tokens=50), QUIET)
     assert loaded == ["q", "t"]  # once for all samples
-    drawn = {sample: set(given) for sample, given in asked.items()}
+    drawn = {sample: set(settings) for sample, settings in samplings.items()}
     assert drawn == {
         None: {Sampling(50, temperature=0.0, logprobs=True)},
         1: {Sampling(50, temperature=0.7, seed=5, logprobs=True, sample=1)},
@@ -179,7 +184,7 @@ def test_samples_are_collected_as_they_are_served(recorded: Path, tmp_path: Path
     assert records.models == ("q#1", "q#2", "q#3", "t")
     assert [facts.parameters for facts in records.header.models.values()] == [1e9, 1e9, 1e9, 1e11]
     for name in records.models:
-        assert texts(records, name) == texts(known, name)
+        assert texts(records, name) == texts(expected, name)
     # More samples go on from there; other ones do not fit.
     collect(serving_file(config, served(recorded, samples=4)), [str(data)], out, Collected(max_tokens=50), QUIET)
     assert "q#4" in Records.load(out).models

@@ -100,8 +100,8 @@ def column(model: str) -> list[Answer]:
     return answers
 
 
-def records(folder: Path, given: dict[str, list[Answer]] | None = None, **skip: Any) -> Records:
-    columns = {model: column(model) for model in "abt"} | (given or {})
+def records(folder: Path, overrides: dict[str, list[Answer]] | None = None, **skip: Any) -> Records:
+    columns = {model: column(model) for model in "abt"} | (overrides or {})
     path = write_records(folder / "records.jsonl", args(folder / "skip.npz", **skip), examples(), columns)
     return Records.load(path)
 
@@ -121,14 +121,19 @@ def test_an_example_is_not_its_own_neighbour(tmp_path: Path) -> None:
     # All other hard examples are deferred; the first one is accepted, which all but itself see. The 11 others
     # tie, and the first 5 of the file are the neighbours.
     agreed = column("a")[COUNT : COUNT + 1]
-    given = {model: [*column(model)[:COUNT], *agreed, *column(model)[COUNT + 1 :]] for model in "ab"}
-    hard = verdicts(records(tmp_path, given))[COUNT : 2 * COUNT]
+    overrides = {model: [*column(model)[:COUNT], *agreed, *column(model)[COUNT + 1 :]] for model in "ab"}
+    hard = verdicts(records(tmp_path, overrides))[COUNT : 2 * COUNT]
     assert hard == ["deferred"] + [None] * (COUNT - 1)
 
 
 def test_the_file_is_what_a_server_needs(tmp_path: Path) -> None:
-    done = run(records(tmp_path), "default", None)
-    assert (done.requests, done.deferred, done.skipped_deferred, done.skipped_accepted) == (36, 0.5, 1 / 3, 1 / 3)
+    result = run(records(tmp_path), "default", None)
+    assert (result.requests, result.deferred, result.skipped_deferred, result.skipped_accepted) == (
+        36,
+        0.5,
+        1 / 3,
+        1 / 3,
+    )
     fitted = Fitted.load(AppConfig.model_validate(args(tmp_path / "skip.npz")), "default")
     assert len(fitted) == 36
     np.testing.assert_array_equal(fitted.scores[:, 0], [1.0] * 12 + [0.0] * 12 + [1.0, 0.0] * 6)
@@ -152,15 +157,15 @@ def test_quality_and_cost_are_those_of_where_requests_go(tmp_path: Path) -> None
     test = load_dataset(of, Options(signals=(), metrics=("exact_match",))).parts(np.arange(36), 1 / 3)[1]
     easy, hard = float((test < 12).mean()), float(((test >= 12) & (test < 24)).mean())
     agreed_odd = float(((test >= 24) & (test % 2 == 0)).mean())
-    plain, both = row_of(of, None, None), row_of(of, 1.0, 1.0)
+    plain, skipping = row_of(of, None, None), row_of(of, 1.0, 1.0)
     assert (plain.deferred.estimate, plain.accepted.estimate, plain.quality.estimate) == (0.0, 0.0, 1.0)
-    assert (both.deferred.estimate, both.accepted.estimate) == pytest.approx((hard, easy))
-    assert both.quality.estimate == 1.0
+    assert (skipping.deferred.estimate, skipping.accepted.estimate) == pytest.approx((hard, easy))
+    assert skipping.quality.estimate == 1.0
     # A member's answer costs 2 x 1e3 x 12 = 24,000 FLOPs, the target's 24,000,000; a look-up 8.
     share = 1e3 / 1e6
     assert plain.cost["flops"].estimate == pytest.approx(2 * share + 1 - easy - agreed_odd)
     saved = 2 * share * hard + share * easy - 8 / 24e6
-    assert both.cost_less_without["flops"].estimate == pytest.approx(-saved)
+    assert skipping.cost_less_without["flops"].estimate == pytest.approx(-saved)
 
 
 class Timed(Encoder):
@@ -186,17 +191,17 @@ def test_a_look_up_takes_the_time_of_an_embedding_and_no_device_seconds(
     monkeypatch.setattr("time.process_time", lambda: encoder.now_s)
     test = load_dataset(of, Options(signals=(), metrics=("exact_match",))).parts(np.arange(36), 1 / 3)[1]
     easy, hard = float((test < 12).mean()), float(((test >= 12) & (test < 24)).mean())
-    both = row_of(of, 1.0, 1.0)
+    skipping = row_of(of, 1.0, 1.0)
     # Every answer takes 0.5 s, members at the same time; so a look-up takes half as long as the target.
-    assert both.cost_less_without["device_s"].estimate == pytest.approx(-(2 * hard + easy))
-    assert both.cost_less_without["latency_s"].estimate == pytest.approx(0.5 - hard)
+    assert skipping.cost_less_without["device_s"].estimate == pytest.approx(-(2 * hard + easy))
+    assert skipping.cost_less_without["latency_s"].estimate == pytest.approx(0.5 - hard)
 
 
 def test_an_answer_of_one_member_may_be_worse_than_the_selected_one(tmp_path: Path) -> None:
     lenient = {"accept_above": 0.9, "min_similarity": -1.0, "k": 5}
     wrong = [Generation("b wrong", "stop", 10, 2, latency_s=0.5)]
-    given = {"b": [*wrong, *column("b")[1:]]}
-    of = records(tmp_path, given, **lenient)
+    overrides = {"b": [*wrong, *column("b")[1:]]}
+    of = records(tmp_path, overrides, **lenient)
     test = load_dataset(of, Options(signals=(), metrics=("exact_match",))).parts(np.arange(36), 1 / 3)[1]
     row = row_of(of, 1.0, 0.9)
     assert row.less_without.estimate == pytest.approx(-float((test == 0).mean()))
@@ -206,8 +211,8 @@ def test_an_answer_of_one_member_may_be_worse_than_the_selected_one(tmp_path: Pa
 def test_where_the_member_has_no_answer_the_cascade_runs(tmp_path: Path, answer: Answer) -> None:
     test = load_dataset(records(tmp_path), Options(signals=(), metrics=("exact_match",))).parts(np.arange(36), 1 / 3)[1]
     without = int(test[test < 12][0])
-    given = {"b": [*column("b")[:without], answer, *column("b")[without + 1 :]]}
-    row = row_of(records(tmp_path, given, accept_above=0.8), 1.0, 0.8)
+    overrides = {"b": [*column("b")[:without], answer, *column("b")[without + 1 :]]}
+    row = row_of(records(tmp_path, overrides, accept_above=0.8), 1.0, 0.8)
     assert row.accepted.estimate == pytest.approx(float(((test < 12) & (test != without)).mean()))
 
 
@@ -231,12 +236,12 @@ async def routed(path: Path, encoder: Encoder, **skip: Any) -> Router:
     }
     scorer: Any = encoder
     router = Router(AppConfig.model_validate(args(path, **skip)), handles, scorer, {})
-    await asked(router, examples()[0])  # which has the encoder tested
+    await decide(router, examples()[0])  # which has the encoder tested
     await asyncio.sleep(0)
     return router
 
 
-async def asked(router: Router, example: Example) -> DecisionRecord:
+async def decide(router: Router, example: Example) -> DecisionRecord:
     prompt = Prompt((Message("user", str(example.prompt_inputs["prompt"])),))
     return await answered(router, Ask("default", prompt))
 
@@ -245,7 +250,7 @@ async def test_requests_end_online_where_they_end_offline(tmp_path: Path) -> Non
     of = records(tmp_path)
     await asyncio.to_thread(run, of, "default", None)
     router = await routed(tmp_path / "skip.npz", Encoder())
-    online = [await asked(router, example) for example in of.examples]
+    online = [await decide(router, example) for example in of.examples]
     # A record that is sent again is among its own neighbours, which changes no verdict here.
     skipped = [record.skipped and record.skipped.verdict for record in online]
     assert skipped == await asyncio.to_thread(verdicts, of)
@@ -266,9 +271,9 @@ async def test_a_server_without_a_record_decides_on_it_as_evaluation_does(
     assert {precheck.verdict for precheck in offline} == {"deferred", "accepted", None}
     for k, example in enumerate(of.examples):
         fitted = past.fitted
-        others = np.delete(fitted.embeddings, k, axis=0), np.delete(fitted.scores, k, axis=0)
-        Fitted(fitted.identity, *others, fitted.probe).write(tmp_path / "skip.npz")
-        record = await asked(await routed(tmp_path / "skip.npz", Scattered(), **limits), example)
+        neighbours = np.delete(fitted.embeddings, k, axis=0), np.delete(fitted.scores, k, axis=0)
+        Fitted(fitted.identity, *neighbours, fitted.probe).write(tmp_path / "skip.npz")
+        record = await decide(await routed(tmp_path / "skip.npz", Scattered(), **limits), example)
         expected = offline[k] if offline[k].verdict else None
         assert (record.skipped and replace(record.skipped, flops=0.0)) == expected
 
@@ -276,16 +281,16 @@ async def test_a_server_without_a_record_decides_on_it_as_evaluation_does(
 def test_the_commands(tmp_path: Path) -> None:
     records(tmp_path)
     command = ["fit-skip", str(tmp_path / "records.jsonl"), "-o", str(tmp_path / "other.npz")]
-    done = CliRunner().invoke(app, command)
-    assert done.exit_code == 0, done.output
-    assert "36 past requests of default" in done.output
-    assert "33.3% would go straight to the target and 33.3% straight to one member" in done.output
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    assert "36 past requests of default" in result.output
+    assert "33.3% would go straight to the target and 33.3% straight to one member" in result.output
     assert (tmp_path / "other.npz").exists()
-    done = CliRunner().invoke(app, ["evaluate", str(tmp_path / "records.jsonl"), "--metric", "exact_match"])
-    assert done.exit_code == 0, done.output
-    assert "without skip" in done.output
-    done = CliRunner().invoke(app, ["evaluate", str(tmp_path / "records.jsonl"), "--metric", "exact_match", "--json"])
-    [cascade] = json.loads(done.stdout)["groups"][0]["cascades"]
+    result = CliRunner().invoke(app, ["evaluate", str(tmp_path / "records.jsonl"), "--metric", "exact_match"])
+    assert result.exit_code == 0, result.output
+    assert "without skip" in result.output
+    result = CliRunner().invoke(app, ["evaluate", str(tmp_path / "records.jsonl"), "--metric", "exact_match", "--json"])
+    [cascade] = json.loads(result.stdout)["groups"][0]["cascades"]
     assert [row["accept_above"] for row in cascade["skip"]["rows"][:2]] == [None, 1.0]
 
 
@@ -293,17 +298,17 @@ def test_a_cascade_without_skip_is_told(tmp_path: Path) -> None:
     config = args(tmp_path / "skip.npz")
     del config["cascades"]["default"]["skip"]
     path = write_records(tmp_path / "r.jsonl", config, examples(), {model: column(model) for model in "abt"})
-    done = CliRunner().invoke(app, ["fit-skip", str(path)])
-    assert (done.exit_code, "cascades.default.skip: not set" in done.output) == (1, True)
-    done = CliRunner().invoke(app, ["fit-skip", str(path), "--cascade", "defalt"])
-    assert "The records have no cascade 'defalt'. Did you mean 'default'?" in done.output
+    result = CliRunner().invoke(app, ["fit-skip", str(path)])
+    assert (result.exit_code, "cascades.default.skip: not set" in result.output) == (1, True)
+    result = CliRunner().invoke(app, ["fit-skip", str(path), "--cascade", "defalt"])
+    assert "The records have no cascade 'defalt'. Did you mean 'default'?" in result.output
     file = serving_file(tmp_path / "c.yaml", args(tmp_path / "skip.npz"))
-    done = CliRunner().invoke(app, ["fit-skip", str(path), "--config", str(file)])
-    assert (done.exit_code, (tmp_path / "skip.npz").exists()) == (0, True)
+    result = CliRunner().invoke(app, ["fit-skip", str(path), "--config", str(file)])
+    assert (result.exit_code, (tmp_path / "skip.npz").exists()) == (0, True)
 
 
 def test_too_few_past_requests_are_told(tmp_path: Path) -> None:
     path = tmp_path / "records.jsonl"
     records(tmp_path, k=36)
-    done = CliRunner().invoke(app, ["fit-skip", str(path)])
-    assert (done.exit_code, "36 past requests are too few: k is 36." in done.output) == (1, True)
+    result = CliRunner().invoke(app, ["fit-skip", str(path)])
+    assert (result.exit_code, "36 past requests are too few: k is 36." in result.output) == (1, True)

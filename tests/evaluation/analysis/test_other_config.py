@@ -42,10 +42,10 @@ def test_only_examples_that_meet_the_conditions_are_evaluated(records: Records) 
 
 
 def test_another_config_brings_cascades_and_prices(records: Records, tmp_path: Path) -> None:
-    other: dict[str, Any] = args(["tiny"], signal="chow_avg")
-    other["models"]["tiny"] |= {"parameters": 7e7, "output_usd": 0.5}
-    other["cascades"] = {"lean": other["cascades"]["default"]}
-    selected = with_config(records, serving_file(tmp_path / "c.yaml", other))
+    values: dict[str, Any] = args(["tiny"], signal="chow_avg")
+    values["models"]["tiny"] |= {"parameters": 7e7, "output_usd": 0.5}
+    values["cascades"] = {"lean": values["cascades"]["default"]}
+    selected = with_config(records, serving_file(tmp_path / "c.yaml", values))
     assert list(selected.config.cascades) == ["lean"]
     assert (selected.costs["tiny"].parameters, selected.costs["tiny"].output_usd) == (7e7, 0.5)
     assert selected.costs["small"] == records.costs["small"]
@@ -55,11 +55,11 @@ def test_another_config_brings_cascades_and_prices(records: Records, tmp_path: P
 
 @pytest.mark.parametrize("name", ["lex", "chrf"])
 def test_another_cascade_brings_the_signals_that_stand_in(records: Records, tmp_path: Path, name: str) -> None:
-    other = args()
-    other["signals"] = {name: {"kind": "chrf", "char_order": 1}}
-    other["cascades"] = {"guarded": other["cascades"]["default"]}
-    other["cascades"]["guarded"]["tiers"][0]["on_scorer_failure"] = {"signal": name, "threshold": 0.4}
-    config = with_cascade(records, serving_file(tmp_path / "c.yaml", other), "guarded").config
+    values = args()
+    values["signals"] = {name: {"kind": "chrf", "char_order": 1}}
+    values["cascades"] = {"guarded": values["cascades"]["default"]}
+    values["cascades"]["guarded"]["tiers"][0]["on_scorer_failure"] = {"signal": name, "threshold": 0.4}
+    config = with_cascade(records, serving_file(tmp_path / "c.yaml", values), "guarded").config
     assert config.standing_in() == {name: ChrfConfig(kind="chrf", char_order=1)}
 
 

@@ -17,16 +17,28 @@ from serve_app.signals import ChowConfig, ZScore, confidence
 from tests.evaluation.synthetic import answers, args, questions, write_records
 
 
-def said(text: str, *logprobs: float, finish: str = "stop") -> Generation:
+def generation(text: str, *logprobs: float, finish: str = "stop") -> Generation:
     return Generation(text, finish, 10, 2, tuple(TokenLogprob("x", value) for value in logprobs), 0.5)  # type: ignore[arg-type]
 
 
 BROKEN = Failure("error", "It broke.", 10, 0, 0.1)
 COLUMNS = {
-    "small": [said("red fox", -0.1, -0.3), said("red fox", -1.0), said(""), said("a", -0.2), BROKEN],
-    "tiny": [said("red fox", -0.5), said("red hen", -2.0, -4.0), said(""), BROKEN, BROKEN],
-    "odd": [said("a red fox", -0.5), said("blue", -1.0), said("blue", -1.0), said("a", -0.4), said("b", -1.0)],
-    "large": [said("red fox")] * 5,
+    "small": [
+        generation("red fox", -0.1, -0.3),
+        generation("red fox", -1.0),
+        generation(""),
+        generation("a", -0.2),
+        BROKEN,
+    ],
+    "tiny": [generation("red fox", -0.5), generation("red hen", -2.0, -4.0), generation(""), BROKEN, BROKEN],
+    "odd": [
+        generation("a red fox", -0.5),
+        generation("blue", -1.0),
+        generation("blue", -1.0),
+        generation("a", -0.4),
+        generation("b", -1.0),
+    ],
+    "large": [generation("red fox")] * 5,
 }
 
 
@@ -56,10 +68,10 @@ def test_scores_and_selection(dataset: Dataset) -> None:
 def test_reasons_at_a_threshold(dataset: Dataset) -> None:
     decisions = dataset.replay.decisions(tier(threshold=0.5))
     reasons = ["agreement", "disagreement", "disagreement", "agreement", "too_few_answers"]
-    assert [one.reason for one in decisions] == reasons
+    assert [decision.reason for decision in decisions] == reasons
     fixed = dataset.replay.decisions(tier(threshold=0.5, select="tiny"))
-    assert [one.selected for one in fixed] == [1, 1, None, None, None]
-    assert [one.reason for one in fixed][2:4] == ["nothing_to_return"] * 2
+    assert [decision.selected for decision in fixed] == [1, 1, None, None, None]
+    assert [decision.reason for decision in fixed][2:4] == ["nothing_to_return"] * 2
 
 
 def test_an_index_scores_only_those_examples(dataset: Dataset) -> None:
@@ -80,11 +92,11 @@ def test_confidences_are_the_signals_own(dataset: Dataset) -> None:
     own = confidence(chow)
     for model in ("small", "tiny", "odd"):
         for k, answer in enumerate(COLUMNS[model]):
-            found = dataset.replay.confidences(chow, model)[k]
+            value = dataset.replay.confidences(chow, model)[k]
             if isinstance(answer, Generation):
-                assert found == own(model, answer)
+                assert value == own(model, answer)
             else:
-                assert isnan(found)
+                assert isnan(value)
 
 
 def test_a_token_level_ensemble(dataset: Dataset) -> None:
@@ -99,7 +111,11 @@ def test_a_token_level_ensemble(dataset: Dataset) -> None:
 
 def test_an_answer_without_log_probabilities_is_kept_by_no_threshold(tmp_path: Path) -> None:
     """Its score is -inf, and a config's lowest threshold defers that, too."""
-    columns = {"small": [said("red fox"), said("red fox", -1.0)], "tiny": [said("a")] * 2, "large": [said("a")] * 2}
+    columns = {
+        "small": [generation("red fox"), generation("red fox", -1.0)],
+        "tiny": [generation("a")] * 2,
+        "large": [generation("a")] * 2,
+    }
     path = write_records(tmp_path / "r.jsonl", args(["small", "tiny"]), questions(2), columns)
     dataset, chow = load_dataset(Records.load(path), Options()), ChowConfig(kind="chow_sum")
     scored = dataset.replay.score(Tier(("small",), "chow_sum", confidence=confidence(chow)), chow)
@@ -127,8 +143,8 @@ def test_judging_many_in_several_processes_is_the_same(tmp_path: Path) -> None:
     examples = questions(2300)
     columns = answers(["small", "tiny", "large"], examples)
     records = Records.load(write_records(tmp_path / "r.jsonl", args(signal="chrf"), examples, columns))
-    one, two = (load_dataset(records, Options(signals=("chrf", "bleu"), processes=count)) for count in (1, 2))
+    serial, parallel = (load_dataset(records, Options(signals=("chrf", "bleu"), processes=count)) for count in (1, 2))
     for name in ("chrf", "bleu"):
         assert np.array_equal(
-            one.replay.similarities[None][name].matrices, two.replay.similarities[None][name].matrices
+            serial.replay.similarities[None][name].matrices, parallel.replay.similarities[None][name].matrices
         )

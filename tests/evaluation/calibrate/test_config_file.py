@@ -19,15 +19,15 @@ from tests.evaluation.synthetic import answers, args, questions, serving_file, w
 
 def test_the_file_can_be_deployed(path: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.yaml"
-    done = calibrate(path, Goal(rates=(0.4,)), output=output)
-    assert load(output).thresholds() == {"default": [done.calibrated.thresholds[0]]}
+    result = calibrate(path, Goal(rates=(0.4,)), output=output)
+    assert load(output).thresholds() == {"default": [result.calibrated.thresholds[0]]}
     [entry] = yaml.safe_load(output.read_text())["applications"][0]["deployments"]
     settings = RouterSettings.model_validate(entry["user_config"])
-    assert settings.calibrations["default"].id == done.to_json()["id"]
+    assert settings.calibrations["default"].id == result.to_json()["id"]
     calibrated = settings.calibrations["default"]
-    assert calibrated.report["on_test"] == done.calibrated.report.to_json()["on_test"]
+    assert calibrated.report["on_test"] == result.calibrated.report.to_json()["on_test"]
     assert calibrated.agreements is not None
-    assert calibrated.agreements.histogram() == done.calibrated.agreements
+    assert calibrated.agreements.histogram() == result.calibrated.agreements
     assert "counts: [" in output.read_text()  # in one line
 
 
@@ -40,11 +40,11 @@ def test_it_goes_into_a_config_and_leaves_the_rest(path: Path, tmp_path: Path) -
     before = yaml.safe_load(config.read_text())
     before["applications"][0]["deployments"] = [{"name": "Router", "user_config": {"thresholds": {"other": [-1.0]}}}]
     config.write_text(yaml.safe_dump(before))
-    done = calibrate(path, Goal(rates=(0.4,)), config=config, output=tmp_path / "out.yaml")
+    result = calibrate(path, Goal(rates=(0.4,)), config=config, output=tmp_path / "out.yaml")
     after = yaml.safe_load((tmp_path / "out.yaml").read_text())
     assert after["applications"][0]["args"] == before["applications"][0]["args"]
     [entry] = after["applications"][0]["deployments"]
-    assert entry["user_config"]["thresholds"] == {"other": [-1.0], "default": [done.calibrated.thresholds[0]]}
+    assert entry["user_config"]["thresholds"] == {"other": [-1.0], "default": [result.calibrated.thresholds[0]]}
 
 
 def test_a_config_with_another_cascade_is_refused(path: Path, tmp_path: Path) -> None:
@@ -129,11 +129,11 @@ def test_a_config_that_runs_it_otherwise_is_taken(
 
 
 def test_what_is_fitted_replaces_what_the_config_has(signed: tuple[dict[str, Any], Path], tmp_path: Path) -> None:
-    other = {"sure": {"kind": "chow_avg", "zscores": {name: {"mean": 0.0, "std": 1.0} for name in ZSCORES}}}
-    assert into(signed, tmp_path / "out.yaml", "sure", {"signals": other}, fit=True).output is not None
-    other = {"chrf": {"kind": "chrf", "word_order": 2}}
+    signals = {"sure": {"kind": "chow_avg", "zscores": {name: {"mean": 0.0, "std": 1.0} for name in ZSCORES}}}
+    assert into(signed, tmp_path / "out.yaml", "sure", {"signals": signals}, fit=True).output is not None
+    signals = {"chrf": {"kind": "chrf", "word_order": 2}}
     with pytest.raises(ConfigError, match=r"signals\.chrf\.word_order is not that of the records"):
-        into(signed, tmp_path / "out.yaml", "both", {"signals": other}, fit=True)
+        into(signed, tmp_path / "out.yaml", "both", {"signals": signals}, fit=True)
 
 
 def test_a_signal_that_another_cascade_uses_is_not_changed_under_it(path: Path, tmp_path: Path) -> None:
@@ -162,9 +162,9 @@ def test_a_signal_that_another_cascade_uses_is_not_changed_under_it(path: Path, 
     values["applications"][0]["args"]["cascades"]["default"]["tiers"][0]["signal"] = "rougeL"
     config.write_text(yaml.safe_dump(values))
     fitted_into(config)
-    found = load(tmp_path / "out.yaml").application.args.signals["chow_avg"].zscores  # type: ignore[union-attr]
-    assert set(found) == {"small", "tiny", "odd", "old"}
-    assert found["odd"].model_dump() == zscore
+    fitted_zscores = load(tmp_path / "out.yaml").application.args.signals["chow_avg"].zscores  # type: ignore[union-attr]
+    assert set(fitted_zscores) == {"small", "tiny", "odd", "old"}
+    assert fitted_zscores["odd"].model_dump() == zscore
 
     config = served({"small": zscore, "tiny": zscore})
     before = (tmp_path / "out.yaml").read_bytes()
@@ -182,7 +182,7 @@ def test_what_cannot_be_written_is_named_before_the_work(tmp_path: Path, monkeyp
     assert str(caught.value) == f"The config '{path}' cannot be written: '{folder}' is not writable."
     path.touch()
     check_writable(path)  # in place
-    monkeypatch.setattr(os, "access", lambda other, _: other != path)
+    monkeypatch.setattr(os, "access", lambda file, _: file != path)
     with pytest.raises(DataError, match=r"'.*/folder/a\.yaml' is not writable\.$"):
         check_writable(path)
     check_writable(Path("/dev/stdout"))

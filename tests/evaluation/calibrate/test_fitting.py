@@ -20,11 +20,11 @@ from tests.evaluation.synthetic import answers, args, questions, records, write_
 def test_z_scores_are_fitted_on_examples_of_their_own(path: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no zscores for small, tiny; --fit measures them"):
         calibrate(path, Goal(rates=(0.4,)), tier_signals=("chow_avg",))
-    done = calibrate(path, Goal(rates=(0.4,)), fit=True, tier_signals=("chow_avg",), output=tmp_path / "out.yaml")
+    result = calibrate(path, Goal(rates=(0.4,)), fit=True, tier_signals=("chow_avg",), output=tmp_path / "out.yaml")
     loaded = load(tmp_path / "out.yaml").application.args
     assert loaded.cascades["default"].tiers[0].signal == "chow_avg"
     assert set(loaded.signals["chow_avg"].zscores) == {"small", "tiny"}  # type: ignore[union-attr]
-    assert done.calibrated.report.to_json()["deferral_rate_when_calibrated"][0] == pytest.approx(0.4, abs=0.02)
+    assert result.calibrated.report.to_json()["deferral_rate_when_calibrated"][0] == pytest.approx(0.4, abs=0.02)
     with pytest.raises(ConfigError, match="'rougeL' has nothing to fit"):
         calibrate(path, Goal(rates=(0.4,)), fit=True)
 
@@ -33,8 +33,8 @@ def test_with_records_of_their_own_for_fitting_all_others_calibrate(path: Path, 
     examples = [replace(example, id=f"fit-{example.id}") for example in questions(200)]
     columns = answers(["small", "tiny", "large"], questions(200), seed=5)
     fit_records = write_records(tmp_path / "fit.jsonl", args(), examples, columns)
-    done = calibrate(path, Goal(rates=(0.4,)), fit=True, tier_signals=("chow_avg",), fit_records=fit_records)
-    sizes = done.calibrated.report.examples
+    result = calibrate(path, Goal(rates=(0.4,)), fit=True, tier_signals=("chow_avg",), fit_records=fit_records)
+    sizes = result.calibrated.report.examples
     assert sizes.calibrate == 400
     assert sizes.choose + sizes.test == 200
     assert abs(sizes.choose - sizes.test) < 40
@@ -42,7 +42,7 @@ def test_with_records_of_their_own_for_fitting_all_others_calibrate(path: Path, 
     fitted_on = load_dataset(Records.load(fit_records), Options(**(OPTIONS | {"tier_signals": ("chow_avg",)})))
     half, _ = fitted_on.parts(np.arange(200), 0.5)
     assert sizes.choose == len(half)
-    assert done.fitted == fitted(fitted_on, half)  # by no other example's confidence
+    assert result.fitted == fitted(fitted_on, half)  # by no other example's confidence
 
     missed = calibrate(path, Goal(risk=0.001), fit_records=fit_records).calibrated.report.guarantee
     assert missed is not None
@@ -54,9 +54,9 @@ def test_fit_records_that_are_not_apart_are_refused(path: Path, tmp_path: Path) 
         calibrate(path, Goal(risk=0.1), fit_records=path)
     with pytest.raises(DataError, match="--chosen keeps a part of the records from calibrating"):
         calibrate(path, Goal(risk=0.1), fit_records=path, chosen=True)
-    other = records(tmp_path / "other.jsonl", 20, members=("tiny", "odd"))
+    other_records = records(tmp_path / "other.jsonl", 20, members=("tiny", "odd"))
     with pytest.raises(ConfigError, match=r"other.jsonl: the cascade 'default' is not the one in the records"):
-        calibrate(path, Goal(risk=0.1), fit_records=other)
+        calibrate(path, Goal(risk=0.1), fit_records=other_records)
 
 
 def test_a_blend_is_fitted(tmp_path: Path) -> None:
@@ -69,9 +69,9 @@ def test_a_blend_is_fitted(tmp_path: Path) -> None:
     examples = questions(300)
     columns = answers(["small", "tiny", "large"], examples)
     path = write_records(tmp_path / "r.jsonl", values, examples, columns)
-    done = calibrate(path, Goal(rates=(0.4,)), fit=True, output=tmp_path / "out.yaml")
-    both = load(tmp_path / "out.yaml").application.args.signals["both"]
-    assert both == done.fitted["both"]
-    assert both.logistic  # type: ignore[union-attr]
-    assert both.weights.confidence > 0  # type: ignore[union-attr]
-    assert 0 < done.calibrated.thresholds[0] < 1
+    result = calibrate(path, Goal(rates=(0.4,)), fit=True, output=tmp_path / "out.yaml")
+    blend = load(tmp_path / "out.yaml").application.args.signals["both"]
+    assert blend == result.fitted["both"]
+    assert blend.logistic  # type: ignore[union-attr]
+    assert blend.weights.confidence > 0  # type: ignore[union-attr]
+    assert 0 < result.calibrated.thresholds[0] < 1

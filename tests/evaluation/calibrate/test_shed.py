@@ -33,38 +33,38 @@ def calibrate(
     [(Goal(rates=(0.65,)), (0.4,)), (Goal(risk=0.05), (0.2,)), (Goal(budget=0.9), (0.6,)), (Goal(quality=0.8), (0.7,))],
 )
 def test_its_thresholds_are_those_of_the_easier_goal_alone(path: Path, goal: Goal, shed: tuple[float, ...]) -> None:
-    done = calibrate(path, goal, shed)
-    assert done.calibrated.problem is None
+    result = calibrate(path, goal, shed)
+    assert result.calibrated.problem is None
     usual, easier = calibrate(path, goal, ()), calibrate(path, goal.relaxed(shed), ())
-    assert done.calibrated.thresholds == usual.calibrated.thresholds
-    assert done.alternatives["shed"].thresholds == easier.calibrated.thresholds
-    assert done.alternatives["shed"].thresholds < done.calibrated.thresholds
-    assert done.id not in (usual.id, easier.id)
+    assert result.calibrated.thresholds == usual.calibrated.thresholds
+    assert result.alternatives["shed"].thresholds == easier.calibrated.thresholds
+    assert result.alternatives["shed"].thresholds < result.calibrated.thresholds
+    assert result.id not in (usual.id, easier.id)
 
 
 def test_they_are_written_for_the_router_and_told(path: Path, tmp_path: Path) -> None:
     values = args()
     values["cascades"]["default"]["shed"] = {}
     output = tmp_path / "out.yaml"
-    done = calibrate(path, Goal(rates=(0.65,)), (0.4,), serving_file(tmp_path / "config.yaml", values), output)
-    [lower] = done.alternatives["shed"].thresholds
+    result = calibrate(path, Goal(rates=(0.65,)), (0.4,), serving_file(tmp_path / "config.yaml", values), output)
+    [lower] = result.alternatives["shed"].thresholds
     assert (
         f"Under pressure (shed), rougeL decides, for the goal: defer 40.0% of the requests. Threshold: {lower:.6g}."
-    ) in done.sentences()
+    ) in result.sentences()
     file = load(output)
     shed = file.args_in_force().cascades["default"].shed
     assert shed is not None
     assert shed.thresholds == [lower]
-    assert file.thresholds() == {"default": list(done.calibrated.thresholds)}
+    assert file.thresholds() == {"default": list(result.calibrated.thresholds)}
     note = yaml.safe_load(output.read_text())["applications"][0]["deployments"][0]["user_config"]["calibrations"]
     assert note["default"]["shed"]["goal"] == "defer 40.0% of the requests"
-    assert done.to_json()["shed"]["threshold"] == lower
+    assert result.to_json()["shed"]["threshold"] == lower
 
 
 def test_a_goal_that_only_they_miss_is_told_as_theirs(path: Path) -> None:
-    done = calibrate(path, Goal(budget=0.9), (0.1,))
-    [threshold] = done.calibrated.thresholds
-    _, _, nothing, *_, nearest, _ = done.sentences()
+    result = calibrate(path, Goal(budget=0.9), (0.1,))
+    [threshold] = result.calibrated.thresholds
+    _, _, nothing, *_, nearest, _ = result.sentences()
     assert nothing == f"Nothing was written. This goal is met at {threshold:.6g}."
     assert nearest == (
         "Under pressure (shed), rougeL decides and does not meet the goal: cost at most 10.0% of the target "
@@ -86,8 +86,8 @@ def test_a_cascade_without_a_use_for_them_is_named(path: Path, tmp_path: Path, s
     values = args()
     values["cascades"]["default"]["shed"] = shed
     config = serving_file(tmp_path / "config.yaml", values)
-    done = calibrate(path, Goal(rates=(0.65,)), (0.4,), config)
-    assert [warning.startswith(str(warned)) for warning in done.warnings] == ([] if warned is None else [True])
+    result = calibrate(path, Goal(rates=(0.65,)), (0.4,), config)
+    assert [warning.startswith(str(warned)) for warning in result.warnings] == ([] if warned is None else [True])
     assert calibrate(path, Goal(rates=(0.65,)), (), config).warnings == ()
 
 

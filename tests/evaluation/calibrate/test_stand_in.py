@@ -36,39 +36,41 @@ def calibrate(path: Path, stand_in: str | None = "chrf", goal: Goal = RATE, **fi
 
 
 def test_its_threshold_meets_the_same_goal_by_its_own_scores(path: Path) -> None:
-    done = calibrate(path)
+    result = calibrate(path)
     dataset = load_dataset(Records.load(path), options("chrf"))
     view, [candidate] = scored_tiers(dataset, stand_in=True)
     assert candidate.tier.signal == "chrf"
-    stand_in = done.alternatives["stand_in"]
+    stand_in = result.alternatives["stand_in"]
     tune, _ = dataset.parts(view.group.index, CALIBRATE)
     rate = np.mean(~(candidate.scored.scores[tune] >= stand_in.thresholds[0]))
     assert stand_in.report.deferral_rate_when_calibrated.estimate == pytest.approx(rate)
     assert rate == pytest.approx(0.4, abs=0.03)
-    assert done.calibrated.thresholds == calibrate(path, None).calibrated.thresholds
-    assert done.calibrated.thresholds != stand_in.thresholds
+    assert result.calibrated.thresholds == calibrate(path, None).calibrated.thresholds
+    assert result.calibrated.thresholds != stand_in.thresholds
 
 
 def test_it_is_told_and_written(path: Path, tmp_path: Path) -> None:
     config = serving_file(tmp_path / "config.yaml", args())
     output = tmp_path / "out.yaml"
-    done = calibrate(path, config=config, output=output)
-    [threshold] = done.alternatives["stand_in"].thresholds
-    told = f"If the scorer fails, chrf decides, for the goal: defer 40.0% of the requests. Threshold: {threshold:.6g}."
-    assert told in done.sentences()
-    assert done.to_json()["stand_in"]["threshold"] == threshold
+    result = calibrate(path, config=config, output=output)
+    [threshold] = result.alternatives["stand_in"].thresholds
+    sentence = (
+        f"If the scorer fails, chrf decides, for the goal: defer 40.0% of the requests. Threshold: {threshold:.6g}."
+    )
+    assert sentence in result.sentences()
+    assert result.to_json()["stand_in"]["threshold"] == threshold
     written = load(output).application.args
     assert written.tiers("default", [0.5])[0].stand_in == StandIn("chrf", threshold)
     note = yaml.safe_load(output.read_text())["applications"][0]["deployments"][0]["user_config"]["calibrations"]
     assert note["default"]["report"]["stand_in"]["threshold"] == threshold
-    assert done.id != calibrate(path, None).id
+    assert result.id != calibrate(path, None).id
     # The written file, whose cascade has a stand-in now, is still that of the records.
     assert calibrate(path, None, config=output, output=tmp_path / "again.yaml").calibrated.problem is None
 
 
 def test_a_config_in_which_its_name_means_another_signal_is_refused(path: Path, tmp_path: Path) -> None:
-    other = args() | {"signals": {"chrf": {"kind": "chrf", "char_order": 1}}}
-    config, output = serving_file(tmp_path / "config.yaml", other), tmp_path / "out.yaml"
+    values = args() | {"signals": {"chrf": {"kind": "chrf", "char_order": 1}}}
+    config, output = serving_file(tmp_path / "config.yaml", values), tmp_path / "out.yaml"
     with pytest.raises(ConfigError, match=r"signals\.chrf\.char_order is not that of the records"):
         calibrate(path, config=config, output=output)
     assert not output.exists()
@@ -98,9 +100,9 @@ def test_a_goal_that_it_misses_is_missed(path: Path) -> None:
 
 
 def test_a_goal_that_only_it_misses_is_told_as_its_own(path: Path, tmp_path: Path) -> None:
-    done = calibrate(path, "exact", Goal(quality=0.84), output=tmp_path / "out.yaml")
-    assert (done.calibrated.report.met, done.alternatives["stand_in"].report.met) == (True, False)
-    _, _, nothing, *_, nearest, _ = done.sentences()
+    result = calibrate(path, "exact", Goal(quality=0.84), output=tmp_path / "out.yaml")
+    assert (result.calibrated.report.met, result.alternatives["stand_in"].report.met) == (True, False)
+    _, _, nothing, *_, nearest, _ = result.sentences()
     assert nothing == "Nothing was written. This goal is met at 0.761905."
     assert nearest == (
         "If the scorer fails, exact decides and does not meet the goal: a mean quality of at least 0.84. "

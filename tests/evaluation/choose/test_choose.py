@@ -39,37 +39,37 @@ def choose(path: Path, budget: float | None = None, **options: Any) -> Selection
 
 @pytest.mark.parametrize("signal", ["exact", "chrf", "chow_avg"])
 def test_any_signals_alone(path: Path, signal: str) -> None:
-    found = choose(path, 0.8, signals=(signal,))
-    assert found.unit == "flops"
-    assert {tier.signal for cascade in found.front for tier in cascade.tiers} <= {signal, "chow_sum", "chow_avg"}
-    assert found.best in found.front
+    selection = choose(path, 0.8, signals=(signal,))
+    assert selection.unit == "flops"
+    assert {tier.signal for cascade in selection.front for tier in cascade.tiers} <= {signal, "chow_sum", "chow_avg"}
+    assert selection.best in selection.front
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_it_shares_no_example_with_what_a_calibration_is_found_on(
     path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[Any] = []
+    examples_used: list[Any] = []
 
     def chosen(candidates: Any, alone: Any, parts: Any, choose: Any = choosing.choose) -> Any:
-        seen.extend(parts)
+        examples_used.extend(parts)
         return choose(candidates, alone, parts)
 
-    def found(view: Any, candidates: Any, goal: Goal, *parts: Any, found: Any = calibration._thresholds) -> Any:
-        seen.extend(parts)
-        return found(view, candidates, goal, *parts)
+    def spy(view: Any, candidates: Any, goal: Goal, *parts: Any, thresholds: Any = calibration._thresholds) -> Any:
+        examples_used.extend(parts)
+        return thresholds(view, candidates, goal, *parts)
 
     monkeypatch.setattr(choosing, "choose", chosen)
-    monkeypatch.setattr(calibration, "_thresholds", found)
+    monkeypatch.setattr(calibration, "_thresholds", spy)
     choose(path, signals=("rougeL",), seed=seed)
     options = Options(cascades=("default",), signals=(), resamples=100, seed=seed)
-    done = run(Records.load(path), options, Goal(risk=0.2), fit=False, config=None, output=None, chosen=True)
-    tuning, reported, to_choose, to_calibrate = (set(part.tolist()) for part in seen)
+    result = run(Records.load(path), options, Goal(risk=0.2), fit=False, config=None, output=None, chosen=True)
+    tuning, reported, to_choose, to_calibrate = (set(part.tolist()) for part in examples_used)
     assert tuning == to_choose
     assert len(to_calibrate) > 100
     assert not (tuning | reported) & to_calibrate
     assert not tuning & reported
-    assert len(reported) == done.calibrated.report.to_json()["examples"]["test"]
+    assert len(reported) == result.calibrated.report.to_json()["examples"]["test"]
 
 
 def test_too_few_examples(tmp_path: Path) -> None:
@@ -90,17 +90,17 @@ def test_an_answer_without_log_probabilities_counts_as_deferred(tmp_path: Path) 
 
 
 def test_models_alone_are_on_the_front(path: Path) -> None:
-    found = choose(path, signals=("rougeL",))
-    cheapest = found.front[0]
+    selection = choose(path, signals=("rougeL",))
+    cheapest = selection.front[0]
     assert (cheapest.tiers, cheapest.target, cheapest.rate, cheapest.gain) == ((), "tiny", None, None)
     assert yaml.safe_load(snippet(cheapest)) == {"tiers": [{"models": ["tiny"]}]}
     assert cheapest.quality.low < cheapest.quality.estimate < cheapest.quality.high
     assert "models:tiny|" in cheapest.signature
     # Whatever is above it has a gain over the best model alone that costs no more.
-    gains = [cascade.gain for cascade in found.front if cascade.tiers]
+    gains = [cascade.gain for cascade in selection.front if cascade.tiers]
     assert {gain.model for gain in gains if gain} == {"tiny", "small"}
-    assert found.instead is None
-    assert "Do not cascade" not in shown(found)
+    assert selection.instead is None
+    assert "Do not cascade" not in shown(selection)
 
 
 def records_of(path: Path, right: dict[str, float], count: int = 300) -> Path:
@@ -127,18 +127,18 @@ def records_of(path: Path, right: dict[str, float], count: int = 300) -> Path:
 @pytest.mark.parametrize("budget", [None, 0.5])
 def test_a_member_that_is_as_good_for_less_answers_alone(tmp_path: Path, budget: float | None) -> None:
     path = records_of(tmp_path / "r.jsonl", {"small": 1.0, "tiny": 0.3, "large": 0.9})
-    found = choose(path, budget, signals=("rougeL",))
-    assert found.instead is not None
-    assert (found.instead.tiers, found.instead.target, found.instead.quality.estimate) == ((), "small", 1.0)
-    assert found.to_json()["do_not_cascade"]["target"] == "small"
+    selection = choose(path, budget, signals=("rougeL",))
+    assert selection.instead is not None
+    assert (selection.instead.tiers, selection.instead.target, selection.instead.quality.estimate) == ((), "small", 1.0)
+    assert selection.to_json()["do_not_cascade"]["target"] == "small"
     reason = (
         "No cascade is shown to be better, and those that cost less are worse."
         if budget is None
         else "Nothing within the budget was better."
     )
     sentence = "small alone has a quality of 1.0000 [1.0000, 1.0000] for 16.7% of the target's flops."
-    assert f"Do not cascade: {sentence} {reason}" in shown(found)
-    assert "cascade calibrate" not in shown(found)  # there is no threshold
+    assert f"Do not cascade: {sentence} {reason}" in shown(selection)
+    assert "cascade calibrate" not in shown(selection)  # there is no threshold
 
 
 @pytest.mark.parametrize(("budget", "model", "cost"), [(2.0, "small", 1.0), (None, "large", 6.0)])
@@ -146,23 +146,23 @@ def test_members_that_cost_more_than_the_target_are_no_cascade(
     tmp_path: Path, budget: float | None, model: str, cost: float
 ) -> None:
     path = records_of(tmp_path / "r.jsonl", {"small": 0.5, "tiny": 0.3, "large": 0.9})
-    found = choose(path, budget, members=("large",), target="small", signals=("rougeL",))
-    assert found.instead is not None
-    assert (found.instead.target, found.instead.cost) == (model, pytest.approx(cost))
+    selection = choose(path, budget, members=("large",), target="small", signals=("rougeL",))
+    assert selection.instead is not None
+    assert (selection.instead.target, selection.instead.cost) == (model, pytest.approx(cost))
 
 
 def test_a_gain_by_luck_is_no_reason_to_cascade(tmp_path: Path) -> None:
     """The members know nothing of each other, and the target is no better than the small one: choosing finds luck."""
     path = records_of(tmp_path / "r.jsonl", {"small": 0.7, "tiny": 0.3, "large": 0.7}, 240)
-    found = choose(path, 0.6, signals=("rougeL", "exact"))
-    assert found.best is not None
-    assert found.best.gain is not None  # of the tuning examples it was the best
-    assert found.best.gain.model == "small"
-    assert found.best.gain.difference.low <= 0
-    assert found.instead is not None
-    assert found.instead.target == "small"
-    text = shown(found)
-    difference = found.best.gain.difference
+    selection = choose(path, 0.6, signals=("rougeL", "exact"))
+    assert selection.best is not None
+    assert selection.best.gain is not None  # of the tuning examples it was the best
+    assert selection.best.gain.model == "small"
+    assert selection.best.gain.difference.low <= 0
+    assert selection.instead is not None
+    assert selection.instead.target == "small"
+    text = shown(selection)
+    difference = selection.best.gain.difference
     assert f"{difference.estimate:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}] in comparison" in text
     assert "which shows no gain. More examples might show one." in text
     assert "tiers:" in text  # of the best cascade, for those who still want one
@@ -170,9 +170,9 @@ def test_a_gain_by_luck_is_no_reason_to_cascade(tmp_path: Path) -> None:
 
 def test_do_not_cascade_is_an_answer(tmp_path: Path) -> None:
     path = records_of(tmp_path / "r.jsonl", {"small": 1.0, "tiny": 0.3, "large": 0.9}, 60)
-    done = cascade("choose", path, "--budget", "0.5", "--signals", "exact")
-    assert (done.exit_code, done.stderr) == (0, "")
-    assert "Do not cascade: small alone has a quality of 1.0000" in done.stdout
+    result = cascade("choose", path, "--budget", "0.5", "--signals", "exact")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "Do not cascade: small alone has a quality of 1.0000" in result.stdout
 
 
 def shown(selection: Selection) -> str:

@@ -55,7 +55,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_records(tmp_path_factory.mktemp("ladders") / "records.jsonl", config(), examples, columns)
 
 
-def found(path: Path, budget: float | None = None) -> Selection:
+def select(path: Path, budget: float | None = None) -> Selection:
     records = Records.load(path)
     tiers, target = choosing.tiers(records, None, None)
     options = Options(tiers=tiers, target=target, signals=("exact",), resamples=100)
@@ -64,7 +64,7 @@ def found(path: Path, budget: float | None = None) -> Selection:
 
 def test_a_ladder_costs_what_its_requests_get_to(path: Path) -> None:
     """All members agree on the easy ones, of a and b and c two on the middling ones: so c is asked on four of ten."""
-    selection = found(path, 0.6)
+    selection = select(path, 0.6)
     records = Records.load(path)
     dataset = load_dataset(records, Options(signals=("exact",)))
     *_, test = dataset.parts(dataset.groups[-1].index, CHOOSE, CALIBRATE)
@@ -82,7 +82,7 @@ def test_a_ladder_costs_what_its_requests_get_to(path: Path) -> None:
 
 
 def test_a_ladder_and_a_single_tier_are_told_apart_in_json(path: Path) -> None:
-    body = found(path, 0.6).to_json()
+    body = select(path, 0.6).to_json()
     assert [tier["models"] for tier in body["best"]["tiers"]] == [["b", "a"], ["b", "a", "c"]]
     assert "members" not in body["best"]
     alone = next(cascade for cascade in body["front"] if "members" in cascade)
@@ -92,21 +92,21 @@ def test_a_ladder_and_a_single_tier_are_told_apart_in_json(path: Path) -> None:
 
 def test_ladders_beyond_the_limit_are_counted(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choosing, "MOST_LADDERS", 0)
-    selection = found(path)
+    selection = select(path)
     assert (selection.tried, selection.left_out) == (4, 1)
     assert all(len(cascade.tiers) < 2 for cascade in selection.front)
 
 
 def test_a_ladder_is_calibrated_from_a_config(path: Path, tmp_path: Path) -> None:
-    best = found(path, 0.6).best
+    best = select(path, 0.6).best
     assert best is not None
     values = config()
     values["cascades"]["ladder"] = yaml.safe_load(snippet(best))
     written, output = serving_file(tmp_path / "ladder.yaml", values), tmp_path / "calibrated.yaml"
     goal = ["--quality", "1", "--chosen", "--cascade", "ladder", "--config", written, "-o", output]
-    done = cascade("calibrate", path, *goal)
-    assert done.exit_code == 0, done.stderr
-    assert "ladder: exact over b + a -> exact over b + a + c -> t" in done.stdout
+    result = cascade("calibrate", path, *goal)
+    assert result.exit_code == 0, result.stderr
+    assert "ladder: exact over b + a -> exact over b + a + c -> t" in result.stdout
     thresholds = load(output).thresholds()["ladder"]
     assert 0 < thresholds[0] <= 1
     assert 0 < thresholds[1] <= 0.5

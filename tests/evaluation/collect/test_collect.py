@@ -59,10 +59,10 @@ def test_every_model_answers_every_example(tmp_path: Path) -> None:
     examples = [question(i) for i in range(5)]
     data = write_examples(tmp_path / "d.jsonl", examples)
     out = tmp_path / "r.jsonl"
-    done = collect(config, data, "-o", out)
+    result = collect(config, data, "-o", out)
     sentence = f"10 of 10 answers are in {out}. Failures: 1 of 'a'; ask them again with --retry-failures.\n"
-    assert (done.exit_code, done.stdout) == (0, "")
-    lines = done.stderr.splitlines(keepends=True)
+    assert (result.exit_code, result.stdout) == (0, "")
+    lines = result.stderr.splitlines(keepends=True)
     assert [line.split(", ")[:-1] for line in lines[:2]] == [["a: 5 of 5", "1 failed"], ["t: 5 of 5"]]
     assert lines[2:] == [sentence]
 
@@ -90,29 +90,29 @@ def test_every_model_answers_every_example(tmp_path: Path) -> None:
     assert records.costs["t"].devices == 2
 
     before = out.read_bytes()
-    done = collect(config, data, "-o", out)
-    assert (done.exit_code, done.stderr, out.read_bytes()) == (0, sentence, before)
+    result = collect(config, data, "-o", out)
+    assert (result.exit_code, result.stderr, out.read_bytes()) == (0, sentence, before)
 
     models["a"]["answers"] = []
-    done = collect(write_config(config, models), data, "-o", out)
-    assert done.exit_code == 1
-    assert f"cascade: '{out}' holds records that do not fit: models.a.answers was [" in done.stderr
+    result = collect(write_config(config, models), data, "-o", out)
+    assert result.exit_code == 1
+    assert f"cascade: '{out}' holds records that do not fit: models.a.answers was [" in result.stderr
     assert out.read_bytes() == before
 
 
 def test_failures_are_asked_again_only_on_request(tmp_path: Path) -> None:
     replayed = tmp_path / "answers.jsonl"
-    asked = "Answer the question in a few words, without explanation.\n\nQuestion: Question number 2?"
-    replayed.write_text(json.dumps({"prompt": asked, "error": "It broke."}))
+    prompt = "Answer the question in a few words, without explanation.\n\nQuestion: Question number 2?"
+    replayed.write_text(json.dumps({"prompt": prompt, "error": "It broke."}))
     models = {"a": {"engine": "replay", "default": "Paris", "records": str(replayed)}, "t": MODELS["t"]}
     config = write_config(tmp_path / "c.yaml", models)
     data = write_examples(tmp_path / "d.jsonl", [question(i) for i in range(5)])
     out = tmp_path / "r.jsonl"
     assert "1 of 'a'" in collect(config, data, "-o", out).stderr
-    replayed.write_text(json.dumps({"prompt": asked, "text": "Rome"}))
+    replayed.write_text(json.dumps({"prompt": prompt, "text": "Rome"}))
     assert "1 of 'a'" in collect(config, data, "-o", out).stderr
-    done = collect(config, data, "-o", out, "--retry-failures")
-    assert done.stderr.endswith(f"10 of 10 answers are in {out}.\n")
+    result = collect(config, data, "-o", out, "--retry-failures")
+    assert result.stderr.endswith(f"10 of 10 answers are in {out}.\n")
     answer = Records.load(out).answers["a"][2]
     assert isinstance(answer, Generation)
     assert answer.text == "Rome"
@@ -124,12 +124,12 @@ def test_failures_are_asked_again_only_on_request(tmp_path: Path) -> None:
 def test_a_model_that_only_fails_is_left(tmp_path: Path) -> None:
     models = {"a": {"engine": "replay"}, "t": MODELS["t"]}
     data = write_examples(tmp_path / "d.jsonl", [question(i) for i in range(30)])
-    done = collect(write_config(tmp_path / "c.yaml", models), data, "-o", tmp_path / "r.jsonl", "--concurrency", "1")
-    assert done.exit_code == 1
+    result = collect(write_config(tmp_path / "c.yaml", models), data, "-o", tmp_path / "r.jsonl", "--concurrency", "1")
+    assert result.exit_code == 1
     assert (
         "cascade: Gave up on 'a' after 20 consecutive failures: The replay engine has no answer to this prompt, and no "
         f"default. 20 of 60 answers are in {tmp_path / 'r.jsonl'}. Failures: 20 of 'a'; ask them again with "
-        "--retry-failures. Run the same command again to resume." in done.stderr
+        "--retry-failures. Run the same command again to resume." in result.stderr
     )
 
 
@@ -141,8 +141,8 @@ def test_options_reach_the_models(tmp_path: Path) -> None:
     }
     data = write_examples(tmp_path / "d.jsonl", [question(i) for i in range(9)])
     options = ["--prompts", tmp_path, "--max-tokens", "2", "--limit", "3", "--seed", "1"]
-    done = collect(write_config(tmp_path / "c.yaml", models), data, "-o", tmp_path / "r.jsonl", *options)
-    assert done.exit_code == 0, done.stderr
+    result = collect(write_config(tmp_path / "c.yaml", models), data, "-o", tmp_path / "r.jsonl", *options)
+    assert result.exit_code == 0, result.stderr
     records = Records.load(tmp_path / "r.jsonl")
     assert len(records.examples) == 3
     answers = list(records.answers["a"])
@@ -173,10 +173,10 @@ def test_mistakes_are_sentences(
     monkeypatch.chdir(tmp_path)
     write_config(tmp_path / "c.yaml")
     write_examples(tmp_path / "d.jsonl", [question(1)])
-    done = collect(*arguments)
-    assert done.exit_code == code
-    assert sentence in done.stderr
-    assert "Traceback" not in done.stderr
+    result = collect(*arguments)
+    assert result.exit_code == code
+    assert sentence in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def slow_config(path: Path) -> Path:
@@ -195,7 +195,7 @@ def test_killed_at_twenty_random_moments_nothing_is_lost_or_there_twice(tmp_path
     out = tmp_path / "r.jsonl"
     arguments = ["collect", str(config), str(data), "-o", str(out)]
     rng = random.Random(0)
-    kept = Counter[tuple[str, str]]()
+    earlier = Counter[tuple[str, str]]()
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload(["serve_app.cli.main", "serve_app.evaluation.collect.collect"])
     for _ in range(KILLS):
@@ -208,12 +208,12 @@ def test_killed_at_twenty_random_moments_nothing_is_lost_or_there_twice(tmp_path
         process.kill()
         process.join()
         now = asked_once(out)
-        assert not kept - now
+        assert not earlier - now
         assert set(now.values()) <= {1}
-        kept = now
-    assert 20 < len(kept) < 3000
-    done = collect(config, data, "-o", out, "--concurrency", "64")
-    assert done.exit_code == 0, done.stderr
+        earlier = now
+    assert 20 < len(earlier) < 3000
+    result = collect(config, data, "-o", out, "--concurrency", "64")
+    assert result.exit_code == 0, result.stderr
     assert asked_once(out) == {(example.id, model): 1 for example in examples for model in MODELS}
     records = Records.load(out)
     assert records.examples == examples
@@ -236,11 +236,11 @@ def test_ctrl_c_keeps_everything_and_says_how_to_go_on(tmp_path: Path, number: s
     )
     wait_for_bytes(lambda: process.poll() is None, out, len(data.read_bytes()) + 15_000)
     process.send_signal(number)
-    _, said = process.communicate(timeout=60)
-    there = len(asked_once(out))
+    _, stderr = process.communicate(timeout=60)
+    count = len(asked_once(out))
     assert process.returncode == 130
-    assert said == f"Stopped. {there} of 1500 answers are in {out}. Run the same command again to resume.\n"
-    assert 0 < there < 500
+    assert stderr == f"Stopped. {count} of 1500 answers are in {out}. Run the same command again to resume.\n"
+    assert 0 < count < 500
     assert out.read_bytes().endswith(b"\n")
 
 
@@ -254,14 +254,14 @@ async def test_a_running_server_is_asked_for_what_is_missing(tmp_path: Path) -> 
     async def run(limit: int) -> str:
         arguments = command(config, data, "-o", out, "--url", url, "--limit", str(limit))
         process = await asyncio.create_subprocess_exec(*arguments, stderr=subprocess.PIPE)
-        _, said = await process.communicate()
-        assert process.returncode == 0, said
-        return said.decode()
+        _, stderr = await process.communicate()
+        assert process.returncode == 0, stderr
+        return stderr.decode()
 
     async with listening(service) as url:
         await run(2)
-        said = await run(4)
-    assert said.endswith(f"12 of 12 answers are in {out}.\n")
+        stderr = await run(4)
+    assert stderr.endswith(f"12 of 12 answers are in {out}.\n")
     assert [len(service.models[name].prompts) for name in "abt"] == [4, 4, 4]
     [prompt] = {prompt.messages[0].content for prompt in service.models["a"].prompts if "number 3?" in str(prompt)}
     assert prompt == "Answer the question in a few words, without explanation.\n\nQuestion: Question number 3?"
@@ -283,8 +283,8 @@ async def test_half_a_surrogate_pair_ends_no_run(tmp_path: Path) -> None:
         example = Example("1", "custom", "test", {"prompt": prompt}, ("Paris",))
         arguments = command(config, write_examples(data, [example]), "-o", out, "--url", url)
         process = await asyncio.create_subprocess_exec(*arguments, stderr=subprocess.PIPE)
-        _, said = await process.communicate()
-        return process.returncode, said.decode()
+        _, stderr = await process.communicate()
+        return process.returncode, stderr.decode()
 
     answered = {"message": {"content": "Paris \ud83d"}, "finish_reason": "stop"}
     async with openai_server({"choices": [answered]}) as url:
@@ -292,16 +292,16 @@ async def test_half_a_surrogate_pair_ends_no_run(tmp_path: Path) -> None:
         assert await run("Where? \ud83d") == (1, f"cascade: {data}:1: {fault}\n")
         assert not out.exists()
         for _ in range(2):  # the second reads what the first wrote
-            code, said = await run("Where? 😀")
-            assert (code, said.splitlines()[-1]) == (0, f"3 of 3 answers are in {out}.")
+            code, stderr = await run("Where? 😀")
+            assert (code, stderr.splitlines()[-1]) == (0, f"3 of 3 answers are in {out}.")
     answers = [answer for column in Records.load(out).answers.values() for answer in column]
     assert [answer.text for answer in answers if isinstance(answer, Generation)] == ["Paris \ufffd"] * 3
 
 
 def test_real_examples_of_two_files(tmp_path: Path) -> None:
     files = [real_data("squad.jsonl"), real_data("multi30k_fr_en.jsonl")]
-    done = collect(write_config(tmp_path / "c.yaml"), *files, "-o", tmp_path / "r.jsonl", "--limit", "5")
-    assert done.exit_code == 0, done.stderr
+    result = collect(write_config(tmp_path / "c.yaml"), *files, "-o", tmp_path / "r.jsonl", "--limit", "5")
+    assert result.exit_code == 0, result.stderr
     records = Records.load(tmp_path / "r.jsonl")
     assert len(records.complete()) == 10
     assert records.header.sampling.max_tokens == {"reading_comprehension": 48, "translation": 256}
@@ -328,19 +328,19 @@ def test_an_adapter_is_loaded_with_its_base(tmp_path: Path) -> None:
         "tuned": {"engine": "vllm_lora", "base": "base", "weights": str(tuned)},
     }
     args = {"models": models, "cascades": {"default": {"tiers": [{"models": ["tuned"]}]}}}
-    asked = "What is the capital of France? Answer in one word."
+    prompt_text = "What is the capital of France? Answer in one word."
     config = tmp_path / "c.yaml"
     config.write_text(yaml.safe_dump({"applications": [{"import_path": "serve_app.app:build_app", "args": args}]}))
-    example = Example("1", "custom", "test", {"prompt": asked}, ("Paris",))
+    example = Example("1", "custom", "test", {"prompt": prompt_text}, ("Paris",))
     data = write_examples(tmp_path / "x.jsonl", [example])
     arguments = command(config, data, "-o", tmp_path / "r.jsonl", "--max-tokens", "12")
-    done = subprocess.run(arguments, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run(arguments, capture_output=True, text=True, timeout=300, check=False)
+    assert result.returncode == 0, result.stderr
     records = Records.load(tmp_path / "r.jsonl")
     assert records.header.models.keys() == {"tuned"}
     assert records.header.models["tuned"].weights_sha256 not in (weights_sha256(tuned), weights_sha256(base))
     (answer,) = records.answers["tuned"]
-    assert answer.text == greedy(merged(base, tuned), base, asked, 12)[0]
+    assert answer.text == greedy(merged(base, tuned), base, prompt_text, 12)[0]
 
 
 def test_the_digest_of_weights(tmp_path: Path) -> None:

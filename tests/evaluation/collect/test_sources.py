@@ -37,7 +37,7 @@ async def test_an_engine_that_cannot_be_loaded(tmp_path: Path) -> None:
 
 async def test_asking_many_is_bounded_and_each_is_taken_once() -> None:
     running, most = 0, 0
-    taken: list[str] = []
+    ids: list[str] = []
 
     async def ask(prompt: Prompt) -> Answer:
         nonlocal running, most
@@ -47,17 +47,17 @@ async def test_asking_many_is_bounded_and_each_is_taken_once() -> None:
         running -= 1
         return Failure("error", "")
 
-    await ask_all(ask, ((str(i), PROMPT) for i in range(50)), 3, lambda id_, _: taken.append(id_))
-    assert sorted(taken, key=int) == [str(i) for i in range(50)]
+    await ask_all(ask, ((str(i), PROMPT) for i in range(50)), 3, lambda id_, _: ids.append(id_))
+    assert sorted(ids, key=int) == [str(i) for i in range(50)]
     assert most == 3
 
 
 async def test_the_first_error_ends_it_and_is_raised_as_it_is() -> None:
-    asked: list[str] = []
+    ids: list[str] = []
 
     def prompts() -> Iterator[tuple[str, Prompt]]:
         for i in range(50):
-            asked.append(str(i))
+            ids.append(str(i))
             yield str(i), PROMPT
 
     async def ask(prompt: Prompt) -> Answer:
@@ -66,4 +66,4 @@ async def test_the_first_error_ends_it_and_is_raised_as_it_is() -> None:
 
     with pytest.raises(ServerError, match="gone"):
         await ask_all(ask, prompts(), 4, lambda *_: None)
-    assert len(asked) == 4
+    assert len(ids) == 4

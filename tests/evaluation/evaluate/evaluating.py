@@ -21,14 +21,14 @@ def only(body: Evaluation | dict[str, Any]) -> dict[str, Any]:
     body = body.to_json() if isinstance(body, Evaluation) else body
     [group] = body["groups"]
     [cascade] = group["cascades"]
-    found: dict[str, Any] = cascade
-    return found
+    result: dict[str, Any] = cascade
+    return result
 
 
-def row(body: Evaluation | dict[str, Any], **wanted: Any) -> dict[str, Any]:
-    [found] = [row for row in only(body)["rows"] if all(row[key] == value for key, value in wanted.items())]
-    return dict(found)
+def row(body: Evaluation | dict[str, Any], **fields: Any) -> dict[str, Any]:
+    [match] = [row for row in only(body)["rows"] if all(row[key] == value for key, value in fields.items())]
+    return dict(match)
 
 
-def said(text: str) -> Generation:
+def generation(text: str) -> Generation:
     return Generation(text, "stop", 1, 1)

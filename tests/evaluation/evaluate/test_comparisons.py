@@ -34,23 +34,25 @@ def curves(scored: list[Scored], *names: str) -> Curves:
 
 
 def test_rows_are_compared_by_their_areas(scored: list[Scored]) -> None:
-    found = curves(scored, "exact (max)", "chow_sum of small", "random, small selected", "small alone (quality)")
-    areas = {label(row.name): row.auc.estimate for row in found.rows}
-    first, random, alone = found.comparisons
+    result = curves(scored, "exact (max)", "chow_sum of small", "random, small selected", "small alone (quality)")
+    areas = {label(row.name): row.auc.estimate for row in result.rows}
+    first, random, alone = result.comparisons
     assert (first.row, first.less) == ("exact (max)", "chow_sum of small")
     assert first.difference.estimate == pytest.approx(areas["exact (max)"] - areas["chow_sum of small"])
     assert random.difference.estimate == pytest.approx(
-        areas["exact (max)"] - found.baselines.members["small"].random.estimate
+        areas["exact (max)"] - result.baselines.members["small"].random.estimate
     )
     # The cascade is better than its member without any doubt: in no resample it is not.
     assert alone.difference.low > 0
     assert (alone.p, alone.p_holm) == (2 / 200, pytest.approx(3 * 2 / 200))
-    assert [one.p_holm >= one.p for one in found.comparisons] == [True] * 3
+    assert [comparison.p_holm >= comparison.p for comparison in result.comparisons] == [True] * 3
 
 
 def test_what_is_equal_is_not_different(scored: list[Scored]) -> None:
-    [one] = curves(scored, "exact (max)", "exact (mean)").comparisons  # two members: both agreements are the same
-    assert (one.difference.estimate, one.p, one.p_holm) == (0, 1, 1)
+    [comparison] = curves(
+        scored, "exact (max)", "exact (mean)"
+    ).comparisons  # two members: both agreements are the same
+    assert (comparison.difference.estimate, comparison.p, comparison.p_holm) == (0, 1, 1)
 
 
 def test_every_name_of_the_table_of_areas_can_be_compared(scored: list[Scored]) -> None:
@@ -97,13 +99,13 @@ def test_more_than_two_tiers_have_no_rows(tmp_path: Path) -> None:
 
 def test_groups_without_a_row_say_so(scored: list[Scored], tmp_path: Path) -> None:
     """Groups choose their own quantiles, so a row of one may be missing in another."""
-    [one] = scored
-    without = replace(one, rows=[row for row in one.rows if label(row.name()) != "chow_sum of small"])
+    [full] = scored
+    without = replace(full, rows=[row for row in full.rows if label(row.name()) != "chow_sum of small"])
     names = ("exact (max)", "chow_sum of small")
-    found = evaluate(one.view.dataset, [one, without], names).groups[0].cascades
-    compared = [cascade.curves.comparisons for cascade in found if cascade.curves]
+    cascades = evaluate(full.view.dataset, [full, without], names).groups[0].cascades
+    compared = [cascade.curves.comparisons for cascade in cascades if cascade.curves]
     assert [len(comparisons) for comparisons in compared] == [1, 0]
-    assert "Nothing is compared here: there is no row 'chow_sum of small'." in remarks(found[1])
-    other = replace(one, rows=[row for row in one.rows if label(row.name()) != "exact (max)"])
+    assert "Nothing is compared here: there is no row 'chow_sum of small'." in remarks(cascades[1])
+    partial = replace(full, rows=[row for row in full.rows if label(row.name()) != "exact (max)"])
     with pytest.raises(DataError, match="no cascade has all of these rows on one group: exact"):
-        evaluate(one.view.dataset, [other, without], names)
+        evaluate(full.view.dataset, [partial, without], names)

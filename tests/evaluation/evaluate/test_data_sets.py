@@ -16,14 +16,14 @@ from tests.evaluation.synthetic import answers, args, questions, reference, writ
 def test_several_data_sets_are_pooled_too(tmp_path: Path) -> None:
     examples = [*questions(40), *questions(50, "Other")]
     path = write_records(tmp_path / "r.jsonl", args(), examples, answers(["small", "tiny", "large"], examples))
-    found = evaluate(load(path, metrics=("rougeL",)))
-    [*each, whole] = [(group["test"], group["cascades"][0]) for group in found.to_json()["groups"]]
+    evaluation = evaluate(load(path, metrics=("rougeL",)))
+    [*parts, whole] = [(group["test"], group["cascades"][0]) for group in evaluation.to_json()["groups"]]
     for metric in ("rougeL", "f1"):
-        sums = [test * cascade["models"]["small"]["quality"][metric] for test, cascade in (*each, whole)]
+        sums = [test * cascade["models"]["small"]["quality"][metric] for test, cascade in (*parts, whole)]
         assert sum(sums[:-1]) == pytest.approx(sums[-1])
     pooled = whole[1]
-    assert [list(one["other_metrics"]) for one in pooled["rows"]] == [["f1"]] * len(pooled["rows"])
-    assert [(group["name"], group["fit"] + group["test"]) for group in found.to_json()["groups"]] == [
+    assert [list(row["other_metrics"]) for row in pooled["rows"]] == [["f1"]] * len(pooled["rows"])
+    assert [(group["name"], group["fit"] + group["test"]) for group in evaluation.to_json()["groups"]] == [
         ("Synthetic", 40),
         ("Other", 50),
         ("all", 90),
@@ -52,9 +52,11 @@ def test_of_many_examples_z_scores_are_fitted_on_some_of_every_data_set(
 
 
 def test_data_sets_of_other_metrics_are_pooled_by_the_place_of_each(tmp_path: Path) -> None:
-    asked = [Example(f"m{k}", "custom", f"Mine, {k}", {"prompt": f"Say {k}"}, (reference(k),)) for k in range(40)]
-    examples = [*questions(40), *asked]
+    own_examples = [
+        Example(f"m{k}", "custom", f"Mine, {k}", {"prompt": f"Say {k}"}, (reference(k),)) for k in range(40)
+    ]
+    examples = [*questions(40), *own_examples]
     path = write_records(tmp_path / "r.jsonl", args(), examples, answers(["small", "tiny", "large"], examples))
-    found = evaluate(load(path))
+    evaluation = evaluate(load(path))
     metrics = [["f1", "exact_match", "accuracy"], ["rougeL", "f1"], ["f1 / rougeL", "exact_match / f1"]]
-    assert [group["metrics"] for group in found.to_json()["groups"]] == metrics
+    assert [group["metrics"] for group in evaluation.to_json()["groups"]] == metrics

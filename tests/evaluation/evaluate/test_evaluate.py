@@ -14,7 +14,7 @@ from serve_app.evaluation.evaluate.evaluate import evaluate
 from serve_app.evaluation.evaluate.results import Evaluation
 from serve_app.evaluation.metrics.quality import Metric, by_pairs, qualities
 from serve_app.evaluation.metrics.squad import f1
-from tests.evaluation.evaluate.evaluating import load, only, row, said
+from tests.evaluation.evaluate.evaluating import generation, load, only, row
 from tests.evaluation.synthetic import answers, args, questions, records, write_records
 
 
@@ -43,11 +43,11 @@ def test_parts_are_disjoint_and_by_id(path: Path) -> None:
 def test_models_alone(path: Path, body: dict[str, Any]) -> None:
     dataset = load(path)
     _, test = dataset.parts(dataset.groups[0].index, 1 / 3)
-    found = qualities(Metric("f1", "f1", by_pairs(f1)), dataset.examples, {"tiny": dataset.replay.answers("tiny")})[
+    values = qualities(Metric("f1", "f1", by_pairs(f1)), dataset.examples, {"tiny": dataset.replay.answers("tiny")})[
         "tiny"
     ]
     model = only(body)["models"]["tiny"]
-    assert model["quality"]["f1"] == pytest.approx(fmean(found[k] for k in test))
+    assert model["quality"]["f1"] == pytest.approx(fmean(values[k] for k in test))
     spent = [dataset.replay.answers("tiny")[k] for k in test]
     tokens = fmean(answer.prompt_tokens + answer.completion_tokens for answer in spent if answer)
     assert model["cost"]["flops"] == pytest.approx(2 * 1e8 * tokens)
@@ -79,13 +79,15 @@ def test_a_model_named_0_keeps_its_own_random_baseline(tmp_path: Path) -> None:
 
 
 def test_gains_add_up(body: dict[str, Any]) -> None:
-    for one in only(body)["rows"]:
-        assert one["over_random"][0] == pytest.approx(one["auc"][0] - one["random"][0], abs=1e-7)
-        assert one["over_random_best"][0] == pytest.approx(one["by_selection"][0] + one["over_random"][0], abs=1e-7)
-        assert one["auc"][1] <= one["auc"][0] <= one["auc"][2]
-        assert one["auc"][0] <= only(body)["baselines"]["oracle"][0]
-        if one["partial_oracle"]:
-            assert one["partial_oracle"][0] >= one["auc"][0]
+    for entry in only(body)["rows"]:
+        assert entry["over_random"][0] == pytest.approx(entry["auc"][0] - entry["random"][0], abs=1e-7)
+        assert entry["over_random_best"][0] == pytest.approx(
+            entry["by_selection"][0] + entry["over_random"][0], abs=1e-7
+        )
+        assert entry["auc"][1] <= entry["auc"][0] <= entry["auc"][2]
+        assert entry["auc"][0] <= only(body)["baselines"]["oracle"][0]
+        if entry["partial_oracle"]:
+            assert entry["partial_oracle"][0] >= entry["auc"][0]
 
 
 def test_signals_that_know_something_beat_random(body: dict[str, Any]) -> None:
@@ -97,15 +99,15 @@ def test_the_gap_that_is_recovered_is_that_between_the_best_member_and_the_targe
     base = only(body)["baselines"]
     weak, strong = base["members"]["small"]["quality"][0], base["target"][0]
     assert base["best_member"] == "small"
-    for one in only(body)["rows"]:
-        assert one["apgr"] == pytest.approx((one["auc"][0] - weak) / (strong - weak), abs=1e-6)
-        assert one["cpt"]["0.5"] <= one["cpt"]["0.8"] <= 1
+    for entry in only(body)["rows"]:
+        assert entry["apgr"] == pytest.approx((entry["auc"][0] - weak) / (strong - weak), abs=1e-6)
+        assert entry["cpt"]["0.5"] <= entry["cpt"]["0.8"] <= 1
 
 
 def test_a_fixed_member_is_never_selected_for_another(body: dict[str, Any]) -> None:
-    one = row(body, kind="fixed", signal="rougeL")
-    assert (one["selection"], one["by_selection"][0]) == ("small", 0)
-    assert one["shares"] == {"small": 1, "tiny": 0, "odd": 0}
+    entry = row(body, kind="fixed", signal="rougeL")
+    assert (entry["selection"], entry["by_selection"][0]) == ("small", 0)
+    assert entry["shares"] == {"small": 1, "tiny": 0, "odd": 0}
 
 
 def test_another_member_may_be_the_fixed_one(path: Path) -> None:
@@ -118,14 +120,15 @@ def test_of_the_quantiles_one_is_chosen_beforehand_and_one_is_the_papers(body: d
         *((["small"], "mean"), (["tiny"], "mean"), (["odd"], "mean")),
         *((ensemble, "mean"), (ensemble, "max")),
     ):
-        both = [
-            one
-            for one in only(body)["rows"]
-            if one["signal"].startswith("chow_quantile") and (one["models"], one["agreement"]) == (models, agreement)
+        quantiles = [
+            entry
+            for entry in only(body)["rows"]
+            if entry["signal"].startswith("chow_quantile")
+            and (entry["models"], entry["agreement"]) == (models, agreement)
         ]
-        held, best = sorted(both, key=lambda one: one["maximum"])
-        assert (held["maximum"], best["maximum"]) == (False, True)
-        assert best["auc"][0] >= held["auc"][0]
+        preset, best = sorted(quantiles, key=lambda entry: entry["maximum"])
+        assert (preset["maximum"], best["maximum"]) == (False, True)
+        assert best["auc"][0] >= preset["auc"][0]
         assert best["cheapest"] is None
 
 
@@ -138,30 +141,30 @@ def test_token_level_ensembles_have_both_policies(body: dict[str, Any]) -> None:
 
 
 def test_budgets(body: dict[str, Any]) -> None:
-    one = row(body, kind="semantic", signal="rougeL", agreement="max")
-    flops = one["at"]["flops"]
+    entry = row(body, kind="semantic", signal="rougeL", agreement="max")
+    flops = entry["at"]["flops"]
     models = only(body)["models"]
     members = sum(models[name]["cost"]["flops"] for name in ("small", "tiny", "odd"))
     assert flops["target"] == pytest.approx(models["large"]["cost"]["flops"])
     assert members / flops["target"] < flops["floor"] < 0.4
     assert flops["bought"]["0.1"] is None  # the members alone cost more
     assert flops["bought"]["0.6"]["point"]["x"] <= 0.6 * flops["target"] * (1 + 1e-9)
-    assert "usd" not in one["at"]  # no model has a price
-    assert one["at"]["latency_s"]["floor"] > 1  # members that are as slow as the target save no time
+    assert "usd" not in entry["at"]  # no model has a price
+    assert entry["at"]["latency_s"]["floor"] > 1  # members that are as slow as the target save no time
 
 
 def test_curves_have_their_ends(body: dict[str, Any]) -> None:
-    for one in only(body)["rows"]:
-        curve = one["curve"]
+    for entry in only(body)["rows"]:
+        curve = entry["curve"]
         assert (curve["rate"][0], curve["rate"][-1]) == (0, 1)
-        assert curve["quality"][0] == pytest.approx(one["selected_quality"])
+        assert curve["quality"][0] == pytest.approx(entry["selected_quality"])
         assert curve["quality"][-1] == pytest.approx(only(body)["baselines"]["target"][0])
         assert curve["threshold"][-1] == "inf"
         assert len({len(values) for values in curve.values()}) == 1
 
 
 def test_every_row_is_signed(body: dict[str, Any]) -> None:
-    signatures = [one["signature"] for one in only(body)["rows"] if not one["maximum"]]
+    signatures = [entry["signature"] for entry in only(body)["rows"] if not entry["maximum"]]
     assert len(set(signatures)) == len(signatures)
     digest = body["source"]["data_sha256"][:12]
     assert all(signature.startswith(f"data:{digest}|group:Synthetic|n:") for signature in signatures)
@@ -177,17 +180,17 @@ def test_what_is_looked_at_is_sorted_by_agreement(body: dict[str, Any]) -> None:
 
 
 def test_the_seed_decides_everything(path: Path, body: dict[str, Any]) -> None:
-    def timeless(found: Evaluation | dict[str, Any]) -> Any:  # the scorer's seconds are measured
-        return [(one["auc"], one["by_selection"], one["signature"]) for one in only(found)["rows"]]
+    def timeless(report: Evaluation | dict[str, Any]) -> Any:  # the scorer's seconds are measured
+        return [(entry["auc"], entry["by_selection"], entry["signature"]) for entry in only(report)["rows"]]
 
     assert timeless(evaluate(load(path))) == timeless(body)
     assert timeless(evaluate(load(path, seed=1))) != timeless(body)
 
 
 def test_nothing_is_flagged_if_the_target_is_better_on_what_is_deferred(body: dict[str, Any]) -> None:
-    one = row(body, kind="semantic", signal="rougeL", agreement="max")
-    assert one["accepted"]["0.4"]["gain"][1] > 0
-    assert one["flags"] == []
+    entry = row(body, kind="semantic", signal="rougeL", agreement="max")
+    assert entry["accepted"]["0.4"]["gain"][1] > 0
+    assert entry["flags"] == []
 
 
 def test_the_best_member_is_chosen_on_the_fit_examples(tmp_path: Path) -> None:
@@ -195,18 +198,22 @@ def test_the_best_member_is_chosen_on_the_fit_examples(tmp_path: Path) -> None:
     examples = questions(120)
     fit = [hashed_share(example.id, 0) < 1 / 3 for example in examples]
     columns: dict[str, list[Answer]] = {
-        "small": [said(example.references[0] if first else "x") for example, first in zip(examples, fit, strict=True)],
-        "tiny": [said("y" if first else example.references[0]) for example, first in zip(examples, fit, strict=True)],
-        "large": [said(example.references[0]) for example in examples],
+        "small": [
+            generation(example.references[0] if first else "x") for example, first in zip(examples, fit, strict=True)
+        ],
+        "tiny": [
+            generation("y" if first else example.references[0]) for example, first in zip(examples, fit, strict=True)
+        ],
+        "large": [generation(example.references[0]) for example in examples],
     }
     path = write_records(tmp_path / "r.jsonl", args(signal="exact"), examples, columns)
     cascade = only(evaluate(load(path, signals=("exact",))))
     members = cascade["baselines"]["members"]
     assert cascade["baselines"]["best_member"] == "small"
     assert members["tiny"]["random"][0] == 1
-    for one in cascade["rows"]:
-        assert one["by_selection"][0] == pytest.approx(one["random"][0] - members["small"]["random"][0])
-        assert one["over_random_best"][0] == pytest.approx(one["auc"][0] - members["small"]["random"][0])
+    for entry in cascade["rows"]:
+        assert entry["by_selection"][0] == pytest.approx(entry["random"][0] - members["small"]["random"][0])
+        assert entry["over_random_best"][0] == pytest.approx(entry["auc"][0] - members["small"]["random"][0])
 
 
 def test_a_signal_is_the_metric_under_any_name_and_in_any_mix(tmp_path: Path) -> None:
@@ -219,12 +226,12 @@ def test_a_signal_is_the_metric_under_any_name_and_in_any_mix(tmp_path: Path) ->
     }
     examples = questions(40)
     path = write_records(tmp_path / "r.jsonl", values, examples, answers(["small", "tiny", "large"], examples))
-    found = evaluate(load(path, metrics=("rougeL",), signals=("mine", "mixed", "by_length", "unlike", "exact")))
-    assert found.to_json()["groups"][0]["metrics"] == ["rougeL", "f1"]
+    evaluation = evaluate(load(path, metrics=("rougeL",), signals=("mine", "mixed", "by_length", "unlike", "exact")))
+    assert evaluation.to_json()["groups"][0]["metrics"] == ["rougeL", "f1"]
     flags = {
-        one["signal"]: [flag for flag in one["flags"] if "metric" in flag]
-        for one in only(found)["rows"]
-        if one["kind"] == "semantic"
+        entry["signal"]: [flag for flag in entry["flags"] if "metric" in flag]
+        for entry in only(evaluation)["rows"]
+        if entry["kind"] == "semantic"
     }
     part = "The signal is in part the quality metric (rougeL): look at another metric, too."
     assert flags == {
@@ -237,8 +244,8 @@ def test_a_signal_is_the_metric_under_any_name_and_in_any_mix(tmp_path: Path) ->
 
 
 def test_ad_hoc_cascades(path: Path) -> None:
-    found = only(evaluate(load(path, tiers=(("tiny", "odd"),), target="small")))
-    assert (found["id"], found["tiers"]) == ("tiny+odd->small", [["tiny", "odd"], ["small"]])
+    cascade = only(evaluate(load(path, tiers=(("tiny", "odd"),), target="small")))
+    assert (cascade["id"], cascade["tiers"]) == ("tiny+odd->small", [["tiny", "odd"], ["small"]])
 
 
 @pytest.mark.parametrize(

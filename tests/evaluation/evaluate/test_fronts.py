@@ -50,9 +50,9 @@ def test_a_front_leaves_out_signals_of_unknown_cost(tmp_path: Path, monkeypatch:
     monkeypatch.setitem(similarities, "exact", replace(similarities["exact"], flops=None))
     [group] = dataset.groups
     everything = np.arange(len(dataset))
-    found = front(CascadeView(dataset, group, "default", everything, everything)).to_json()
-    assert found["unit"] == "flops"
-    assert {point["signal"] for point in found["points"] if point["thresholds"]} == {"rougeL -> chow_avg"}
+    body = front(CascadeView(dataset, group, "default", everything, everything)).to_json()
+    assert body["unit"] == "flops"
+    assert {point["signal"] for point in body["points"] if point["thresholds"]} == {"rougeL -> chow_avg"}
 
 
 def test_a_front_is_of_the_tiers_own_agreement(tmp_path: Path) -> None:

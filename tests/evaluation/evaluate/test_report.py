@@ -117,11 +117,11 @@ def test_what_models_wrote_cannot_break_the_page(tmp_path: Path) -> None:
         for answer in columns["small"]
     ]
     path = write_records(tmp_path / "r.jsonl", args(), examples, columns)
-    found = evaluate(load_dataset(Records.load(path), Options(signals=("rougeL",), resamples=100)))
+    result = evaluate(load_dataset(Records.load(path), Options(signals=("rougeL",), resamples=100)))
     tags = Tags()
-    tags.feed(html(found))
+    tags.feed(html(result))
     assert tags.loads == []
-    assert write(found, tmp_path / "report")
+    assert write(result, tmp_path / "report")
 
 
 def test_markdown_has_every_table(evaluation: Evaluation) -> None:
@@ -136,19 +136,19 @@ def test_the_papers_tables(evaluation: Evaluation) -> None:
     group = evaluation.groups[0]
     [cascade] = group.cascades
     assert cascade.curves is not None
-    found = {table.title: table for table in tables(group, cascade)}
-    single = found["AUC, token-level cascades, deferring to large"]
+    by_title = {table.title: table for table in tables(group, cascade)}
+    single = by_title["AUC, token-level cascades, deferring to large"]
     header = ("Model", "Random", "Chow-Sum", "Chow-Avg", "Best Chow-Quantile", "Best Quantile")
     assert single.header[:6] == header
     [small] = [row for row in cascade.curves.rows if label(row.name) == "chow_avg of small"]
     assert single.rows[0][:4:3] == ("small", f"{small.auc.estimate:.4f}")
-    ensembles = found["AUC, token-level ensemble cascades, deferring to large"]
+    ensembles = by_title["AUC, token-level ensemble cascades, deferring to large"]
     assert ensembles.header[:3] == ("Ensemble (s is)", "Chow-Sum", "Chow-Avg")
     assert [row[0] for row in ensembles.rows] == ["small, tiny (max)", "small, tiny (mean)"]
     for name, areas in zip(("max", "mean"), ensembles.rows, strict=True):
         [row] = [row for row in cascade.curves.rows if label(row.name) == f"chow_sum, all members ({name})"]
         assert (row.name.agreement, areas[1]) == (name, f"{row.auc.estimate:.4f}")
-    semantic = found["AUC, semantic cascades, deferring to large"]
+    semantic = by_title["AUC, semantic cascades, deferring to large"]
     assert semantic.header == ("Ensemble (s is)", "rougeL", "exact")
     assert [row[0] for row in semantic.rows] == ["small, tiny (max)", "small, tiny (mean)"]
 
@@ -156,38 +156,38 @@ def test_the_papers_tables(evaluation: Evaluation) -> None:
 def test_evaluate_as_a_user_runs_it(path: Path, tmp_path: Path) -> None:
     compared = ("--compare", "exact (max)", "--compare", "chow_sum of small")
     files = ("--report", tmp_path / "report", "--per-example", tmp_path / "examples.csv")
-    done = cascade("evaluate", path, "--signals", "exact", "--resamples", "100", *compared, *files)
-    assert done.exit_code == 0
-    assert re.search(r"exact \(max\) +chow_sum of small +[+-]0\.\d{4} \[.*\] +[\d.]+ +[\d.]+\n", done.stdout)
-    assert str(tmp_path / "examples.csv") in done.stderr
+    result = cascade("evaluate", path, "--signals", "exact", "--resamples", "100", *compared, *files)
+    assert result.exit_code == 0
+    assert re.search(r"exact \(max\) +chow_sum of small +[+-]0\.\d{4} \[.*\] +[\d.]+ +[\d.]+\n", result.stdout)
+    assert str(tmp_path / "examples.csv") in result.stderr
     assert (tmp_path / "examples.csv").read_text().startswith("id,group,cascade,signal,part,s,threshold,accepted,")
-    assert "default: small + tiny -> large" in done.stdout
-    assert "AUC, semantic cascades, deferring to large" in done.stdout
-    assert f"{tmp_path}/report/report.html" in done.stderr
+    assert "default: small + tiny -> large" in result.stdout
+    assert "AUC, semantic cascades, deferring to large" in result.stdout
+    assert f"{tmp_path}/report/report.html" in result.stderr
     options = ("--signals", "exact", "--resamples", "100", "--fit-share", "0.5", "--json")
     [group] = json.loads(cascade("evaluate", path, *options).stdout)["groups"]
     assert 0.4 < group["fit"] / (group["fit"] + group["test"]) < 0.6
 
 
 def test_places_that_cannot_be_written(path: Path, tmp_path: Path, evaluation: Evaluation) -> None:
-    taken = tmp_path / "taken"
-    taken.write_text("mine")
-    for folder in (taken, Path("/proc/x/y")):
-        done = cascade("evaluate", path, "--signals", "exact", "--report", folder)
-        assert (done.exit_code, done.stdout) == (1, "")
-        assert f"cascade: The report '{folder}' cannot be written: " in done.stderr
+    existing_file = tmp_path / "taken"
+    existing_file.write_text("mine")
+    for folder in (existing_file, Path("/proc/x/y")):
+        result = cascade("evaluate", path, "--signals", "exact", "--report", folder)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert f"cascade: The report '{folder}' cannot be written: " in result.stderr
     with pytest.raises(DataError, match=r"The report '.*taken' cannot be written: File exists\."):
-        write(Evaluation(evaluation.source, 0.01, ()), taken)
+        write(Evaluation(evaluation.source, 0.01, ()), existing_file)
     for file in (tmp_path / "nowhere" / "x.yaml", tmp_path):
-        done = cascade("calibrate", path, "--quality", "0.5", "-o", file)
-        assert (done.exit_code, done.stdout) == (1, "")
-        assert f"cascade: The config '{file}' cannot be written: " in done.stderr
+        result = cascade("calibrate", path, "--quality", "0.5", "-o", file)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert f"cascade: The config '{file}' cannot be written: " in result.stderr
 
 
 def test_a_negative_seed_is_refused(path: Path) -> None:
     for command in ("evaluate", "choose", "calibrate"):
-        done = cascade(command, path, "--seed", "-1")
-        assert (done.exit_code, "Traceback" in done.stderr) == (2, False)
+        result = cascade(command, path, "--seed", "-1")
+        assert (result.exit_code, "Traceback" in result.stderr) == (2, False)
 
 
 def test_json_of_texts_that_have_no_utf_8(tmp_path: Path) -> None:
@@ -195,24 +195,24 @@ def test_json_of_texts_that_have_no_utf_8(tmp_path: Path) -> None:
     columns = answers(["small", "tiny", "large"], examples)
     columns["small"] = [Generation("half \ud800", "stop", 1, 1)] * 40
     path = write_records(tmp_path / "r.jsonl", args(), examples, columns)
-    done = cascade("evaluate", path, "--signals", "exact", "--resamples", "100", "--json")
-    shown = json.loads(done.stdout)["groups"][0]["cascades"][0]["looked_at"]
+    result = cascade("evaluate", path, "--signals", "exact", "--resamples", "100", "--json")
+    shown = json.loads(result.stdout)["groups"][0]["cascades"][0]["looked_at"]
     assert shown["most"][0]["answers"]["small"]["text"] == "half \ud800"
 
 
 def test_choose_and_calibrate_as_a_user_runs_them(path: Path, tmp_path: Path) -> None:
-    done = cascade("choose", path, "--budget", "0.5", "--signals", "rougeL", "--json")
-    found = json.loads(done.stdout)
-    assert found["best"] in found["front"]
-    assert found["best"]["when_chosen"]["cost"] <= 0.5
-    done = cascade("choose", path, "--budget", "0.001", "--signals", "rougeL")
-    assert (done.exit_code, done.stderr.count("nor a model alone costs 0.1%")) == (1, 1)
-    done = cascade("calibrate", path, "--quality", "0.5", "-o", tmp_path / "out.yaml")
-    assert (done.exit_code, done.stderr) == (0, "")
-    assert done.stdout.endswith(f"serve deploy {tmp_path}/out.yaml\n")
+    result = cascade("choose", path, "--budget", "0.5", "--signals", "rougeL", "--json")
+    selection = json.loads(result.stdout)
+    assert selection["best"] in selection["front"]
+    assert selection["best"]["when_chosen"]["cost"] <= 0.5
+    result = cascade("choose", path, "--budget", "0.001", "--signals", "rougeL")
+    assert (result.exit_code, result.stderr.count("nor a model alone costs 0.1%")) == (1, 1)
+    result = cascade("calibrate", path, "--quality", "0.5", "-o", tmp_path / "out.yaml")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.endswith(f"serve deploy {tmp_path}/out.yaml\n")
     assert cascade("check", tmp_path / "out.yaml").exit_code == 0
-    done = cascade("calibrate", path, "--budget", "0.01")
-    assert (done.exit_code, done.stderr.count("The budget is")) == (1, 1)
+    result = cascade("calibrate", path, "--budget", "0.01")
+    assert (result.exit_code, result.stderr.count("The budget is")) == (1, 1)
     assert cascade("calibrate", path).exit_code == 2
 
 
@@ -225,8 +225,8 @@ def test_where_no_threshold_is_near_the_table_says_what_is_deferred(tmp_path: Pa
         for model, text in texts.items()
     }
     path = write_records(tmp_path / "r.jsonl", args(), examples, columns)
-    found = evaluate(load_dataset(Records.load(path), Options(signals=("exact",), resamples=100)))
-    [group] = found.groups
+    result = evaluate(load_dataset(Records.load(path), Options(signals=("exact",), resamples=100)))
+    [group] = result.groups
     [cascade] = group.cascades
     [table] = [table for table in tables(group, cascade) if table.title == "Agreed and wrong"]
     assert cascade.curves is not None

@@ -92,6 +92,6 @@ def test_models_without_prices_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("worth_usd", ["0", "-1", "nan", "inf"])
 def test_the_worth_is_a_number_above_0(tmp_path: Path, worth_usd: str) -> None:
     path = write_records(tmp_path / "records.jsonl", values(), questions(3), {})
-    done = CliRunner().invoke(app, ["evaluate", str(path), f"--willingness-to-pay-usd={worth_usd}"])
-    assert done.exit_code == 1
-    assert f"--willingness-to-pay-usd: must be a number of US dollars above 0, got {worth_usd}." in done.output
+    result = CliRunner().invoke(app, ["evaluate", str(path), f"--willingness-to-pay-usd={worth_usd}"])
+    assert result.exit_code == 1
+    assert f"--willingness-to-pay-usd: must be a number of US dollars above 0, got {worth_usd}." in result.output

@@ -42,7 +42,7 @@ def test_counted_tokens_win_over_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("other", "sentence"),
+    ("changes", "sentence"),
     [
         ({"answer": generation("Rome")}, "b:1: 'small' has another answer to 'q1' at a:1."),
         ({"example": replace(question(1), references=())}, "b:1: the example 'q1' has other references than at a:1."),
@@ -56,16 +56,16 @@ def test_counted_tokens_win_over_none() -> None:
         ),
     ],
 )
-def test_contradictions_are_refused_with_both_places(other: dict[str, object], sentence: str) -> None:
+def test_contradictions_are_refused_with_both_places(changes: dict[str, object], sentence: str) -> None:
     with pytest.raises(DataError) as raised:
-        assemble([ROW, replace(ROW, where="b:1", **other)])  # type: ignore[arg-type]
+        assemble([ROW, replace(ROW, where="b:1", **changes)])  # type: ignore[arg-type]
     assert str(raised.value) == sentence
 
 
 def test_contradicting_scores_and_metadata_are_refused() -> None:
-    judged, other = (replace(ROW, scores={"judge": score}) for score in (0.5, 0.25))
+    judged, contrary = (replace(ROW, scores={"judge": score}) for score in (0.5, 0.25))
     with pytest.raises(DataError, match=r"^a:1: the answer has another score 'judge' at a:1\.$"):
-        assemble([judged, other])
+        assemble([judged, contrary])
     easy, hard = (replace(ROW, example=replace(question(1), metadata={"level": level})) for level in (1, 2))
     with pytest.raises(DataError, match=r"^a:1: the example 'q1' has another level than at a:1\.$"):
         assemble([easy, hard])

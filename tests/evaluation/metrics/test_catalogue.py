@@ -9,13 +9,13 @@ from serve_app.errors import DataError
 from serve_app.evaluation.metrics.catalogue import MetricCatalogue, check_labels, metrics_for
 from serve_app.evaluation.metrics.quality import qualities
 from tests.evaluation.collecting import question
-from tests.evaluation.metrics.test_quality import catalogue, said
+from tests.evaluation.metrics.test_quality import catalogue, generation
 
 ROOT = Path(__file__).parents[3]
 
 
 def value(metrics: MetricCatalogue, name: str, text: str, reference: str) -> float:
-    [quality] = qualities(metrics.build(name), [question(1, [reference])], {"a": [said(text)]})["a"]
+    [quality] = qualities(metrics.build(name), [question(1, [reference])], {"a": [generation(text)]})["a"]
     return quality
 
 
@@ -27,7 +27,7 @@ def test_rouge_2_of_the_papers_table_5() -> None:
     rows = [line for line in lines if line.startswith(("<p>The Dallas Mavericks", "<p>NBA player Richard"))]
     truth, *summaries = [re.sub("</?p>", "", cell).strip() for row in rows for cell in row.split("\t")]
     values = [value(catalogue(), "rouge2", summary, truth) for summary in summaries]
-    assert [float(f"{each:.4g}") for each in values] == [0.4583, 0.2656, 0.09346]
+    assert [float(f"{score:.4g}") for score in values] == [0.4583, 0.2656, 0.09346]
 
 
 def test_a_rouge_metric_stems_unless_the_config_has_a_signal_of_its_name() -> None:

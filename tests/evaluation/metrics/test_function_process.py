@@ -8,7 +8,7 @@ from serve_app.evaluation.metrics.function_process import score_answers
 from serve_app.evaluation.metrics.quality import qualities
 from serve_app.evaluation.records.example import Example
 from tests.evaluation.collecting import question
-from tests.evaluation.metrics.test_quality import catalogue, said
+from tests.evaluation.metrics.test_quality import catalogue, generation
 
 SOURCE = """
 def shared(answers, references, inputs, scale=1.0):
@@ -39,10 +39,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_function_of_the_user_grades_all_answers_in_one_call() -> None:
     metrics = {"letter": {"metric": "own_metrics:shared", "environment": sys.executable, "options": {"scale": 0.5}}}
     examples = [question(1, ["Paris", "Rome"]), question(2, ["Oslo"])]
-    answers = {"a": [said("Pisa"), said("Bonn")], "b": [said("Riga"), said("Oslo")]}
+    answers = {"a": [generation("Pisa"), generation("Bonn")], "b": [generation("Riga"), generation("Oslo")]}
     expected = {"a": [0.5, 0.0], "b": [0.5, 0.5]}
     assert qualities(catalogue(metrics=metrics).build("letter"), examples, answers) == expected
-    assert qualities(catalogue().build("own_metrics:shared"), examples[:1], {"a": [said("Pisa")]}) == {"a": [1.0]}
+    assert qualities(catalogue().build("own_metrics:shared"), examples[:1], {"a": [generation("Pisa")]}) == {"a": [1.0]}
 
 
 @pytest.mark.usefixtures("folder")
@@ -93,18 +93,18 @@ def test_learned_metrics_call_their_packages_as_these_document(folder: Path) -> 
     for package in ("bert_score", "comet"):
         (folder / f"{package}.py").write_text(PACKAGES)
     metrics = catalogue(metrics={"bs": {"metric": "bertscore", "options": {"model": "here", "layers": 2}}})
-    answers = {"a": [said("abcd")], "b": [said("a")]}
+    answers = {"a": [generation("abcd")], "b": [generation("a")]}
     graded = qualities(metrics.build("bs"), [question(1, ["ab", "abcx"])], answers)
     assert graded == {"a": [1.0], "b": [pytest.approx(1 / 3)]}
     example = Example(
         "1", "translation", "", {"source_lang": "de", "target_lang": "en", "text": "Hallo"}, ("Hi", "Hello")
     )
-    answers = {"a": [said("Hello")], "b": [said("Bye")]}
+    answers = {"a": [generation("Hello")], "b": [generation("Bye")]}
     assert qualities(catalogue().build("comet"), [example], answers) == {"a": [0.9], "b": [0.0]}
     with pytest.raises(SignalError, match="it grades the task translation only"):
-        qualities(catalogue().build("comet"), [question(1)], {"a": [said("x")]})
+        qualities(catalogue().build("comet"), [question(1)], {"a": [generation("x")]})
 
 
 def test_a_learned_metric_without_its_package() -> None:
     with pytest.raises(SignalError, match="learned:comet' failed: ModuleNotFoundError: No module named 'comet'"):
-        qualities(catalogue().build("comet"), [question(1)], {"a": [said("x")]})
+        qualities(catalogue().build("comet"), [question(1)], {"a": [generation("x")]})

@@ -28,12 +28,12 @@ def catalogue(**values: Any) -> MetricCatalogue:
     return MetricCatalogue(AppConfig.model_validate(config))
 
 
-def said(text: str) -> Generation:
+def generation(text: str) -> Generation:
     return Generation(text, "stop", 5, 2)
 
 
-def one(metric: str, text: str, *references: str) -> float:
-    [value] = qualities(catalogue().build(metric), [question(1, references)], {"a": [said(text)]})["a"]
+def quality(metric: str, text: str, *references: str) -> float:
+    [value] = qualities(catalogue().build(metric), [question(1, references)], {"a": [generation(text)]})["a"]
     return value
 
 
@@ -53,26 +53,30 @@ def one(metric: str, text: str, *references: str) -> float:
 )
 def test_the_best_reference_counts(metric: str, value: float) -> None:
     answer, best = "the cat sat on the mat", "the cat is on the mat"
-    assert one(metric, answer, "dogs bark", best) == one(metric, answer, best, "dogs bark") == one(metric, answer, best)
-    assert one(metric, answer, "dogs bark", best) == pytest.approx(value, abs=1e-9)
+    assert (
+        quality(metric, answer, "dogs bark", best)
+        == quality(metric, answer, best, "dogs bark")
+        == quality(metric, answer, best)
+    )
+    assert quality(metric, answer, "dogs bark", best) == pytest.approx(value, abs=1e-9)
 
 
 def test_the_answer_is_the_hypothesis() -> None:
     answer, reference = "A teenager plays the trumpet.", "A teenager plays the trumpet on the field at a game."
-    assert one("bleu", answer, reference) == pytest.approx(
+    assert quality("bleu", answer, reference) == pytest.approx(
         sacrebleu.sentence_bleu(answer, [reference], use_effective_order=True).score / 100
     )
-    assert one("chrf", answer, reference) == pytest.approx(sacrebleu.sentence_chrf(answer, [reference]).score / 100)
-    assert one("bleu", answer, reference) != pytest.approx(one("bleu", reference, answer))
+    assert quality("chrf", answer, reference) == pytest.approx(sacrebleu.sentence_chrf(answer, [reference]).score / 100)
+    assert quality("bleu", answer, reference) != pytest.approx(quality("bleu", reference, answer))
 
 
 @pytest.mark.parametrize("name", ["multi30k_fr_en.jsonl", "dialogsum.jsonl", "squad.jsonl"])
 def test_real_answers_as_the_reference_tools_score_them(name: str) -> None:
     examples = load_examples([str(real_data(name))], limit=40)
-    texts = [next(iter(other.references)) for other in examples[1:] + examples[:1]]
+    texts = [next(iter(next_example.references)) for next_example in examples[1:] + examples[:1]]
     answers: dict[str, list[Answer | None]] = {
-        "wrong": [said(text) for text in texts],
-        "half": [said(" ".join(example.references[0].split()[::2])) for example in examples],
+        "wrong": [generation(text) for text in texts],
+        "half": [generation(" ".join(example.references[0].split()[::2])) for example in examples],
     }
     rouge = RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=True)
     scored = {
@@ -100,8 +104,14 @@ def test_real_answers_as_the_reference_tools_score_them(name: str) -> None:
 def test_equal_empty_failed_and_missing(metric: str) -> None:
     text = "Paris is the capital of France"
     examples = [question(i, ["Rome", text]) for i in range(5)]
-    answers: list[Answer | None] = [said(text), said(" \n"), Failure("timeout", "too slow"), None, said("xyz")]
-    values = qualities(catalogue().build(metric), examples, {"a": answers, "b": [said(text)] * 5})
+    answers: list[Answer | None] = [
+        generation(text),
+        generation(" \n"),
+        Failure("timeout", "too slow"),
+        None,
+        generation("xyz"),
+    ]
+    values = qualities(catalogue().build(metric), examples, {"a": answers, "b": [generation(text)] * 5})
     assert values["a"][:3] == [1, 0, 0]
     assert math.isnan(values["a"][3])
     assert 0 <= values["a"][4] < 0.2
@@ -110,8 +120,8 @@ def test_equal_empty_failed_and_missing(metric: str) -> None:
 
 @pytest.mark.parametrize("metric", OTHERS)
 def test_a_reference_without_text_is_no_answer(metric: str) -> None:
-    assert one(metric, "Paris", "", " ") == 0
-    assert one(metric, "", "") == 0
+    assert quality(metric, "Paris", "", " ") == 0
+    assert quality(metric, "", "") == 0
 
 
 def test_tool_calls_are_judged_as_json() -> None:
@@ -123,7 +133,7 @@ def test_tool_calls_are_judged_as_json() -> None:
 
 def test_an_example_without_references() -> None:
     with pytest.raises(DataError, match="The example 'q2' has no references"):
-        qualities(catalogue().build("f1"), [question(1), question(2, [])], {"a": [said("x")] * 2})
+        qualities(catalogue().build("f1"), [question(1), question(2, [])], {"a": [generation("x")] * 2})
 
 
 def bleurt_config(python: Path | None, checkpoint: Path) -> dict[str, Any]:
@@ -136,7 +146,10 @@ def test_bleurt_in_its_environment(bleurt: BleurtProcess, bleurt_python: Path, b
     references = ["Paris is the capital of France, I believe.", "The capital of France is Paris."]
     examples = [question(i, references) for i in range(150)]
     texts = [f"This looks like a random sentence about {i % 140} cats." for i in range(150)]
-    answers: dict[str, list[Answer | None]] = {"a": [said(text) for text in texts], "b": [Failure("error", "no")] * 150}
+    answers: dict[str, list[Answer | None]] = {
+        "a": [generation(text) for text in texts],
+        "b": [Failure("error", "no")] * 150,
+    }
     metric = catalogue(signals={"bleurt": config}).build("bleurt")
     values = qualities(metric, examples, answers)
     expected = {
@@ -149,7 +162,7 @@ def test_bleurt_in_its_environment(bleurt: BleurtProcess, bleurt_python: Path, b
 def test_bleurt_without_an_environment(bleurt_checkpoint: Path, tmp_path: Path) -> None:
     def grade(python: Path | None) -> None:
         metric = catalogue(signals={"bleurt": bleurt_config(python, bleurt_checkpoint)}).build("bleurt")
-        qualities(metric, [question(1)], {"a": [said("Rome")]})
+        qualities(metric, [question(1)], {"a": [generation("Rome")]})
 
     with pytest.raises(SignalError, match="bleurt cannot be loaded here"):
         grade(None)

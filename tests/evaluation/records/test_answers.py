@@ -46,8 +46,10 @@ def test_every_answer_comes_back_as_it_was(
     assert list(records.answers["t"]) == [None] * len(answers)
     for i, answer in enumerate(answers):
         values = records.answers["a"].logprobs(i)
-        given_ = answer.logprobs if isinstance(answer, Generation) else None
-        assert (None if values is None else list(values)) == (None if given_ is None else [x.logprob for x in given_])
+        expected = answer.logprobs if isinstance(answer, Generation) else None
+        assert (None if values is None else list(values)) == (
+            None if expected is None else [x.logprob for x in expected]
+        )
         light = replace(answer, logprobs=None) if isinstance(answer, Generation) else answer
         assert records.answers["a"].without_logprobs(i) == light
     assert records.complete(["a"]) == [i for i, answer in enumerate(answers) if answer]

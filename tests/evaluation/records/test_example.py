@@ -14,8 +14,8 @@ def test_the_digest_is_of_the_content() -> None:
         b'"task":"closed_book_qa"}\n'
     )
     assert digest([example]) == hashlib.sha256(written).hexdigest()
-    both = [example, question(2)]
-    assert digest(both) == digest(both[::-1]) != digest([example])
+    examples = [example, question(2)]
+    assert digest(examples) == digest(examples[::-1]) != digest([example])
 
 
 def test_metadata_are_part_of_the_digest_only_of_examples_that_have_any() -> None:

@@ -64,8 +64,8 @@ def test_the_header_names_the_files_of_all(tmp_path: Path) -> None:
 
 
 def test_what_both_have_must_be_the_same(tmp_path: Path) -> None:
-    one, output = first(tmp_path), tmp_path / "both.jsonl"
-    other = second(tmp_path, header(("a", "b", "t")))
+    first_path, output = first(tmp_path), tmp_path / "both.jsonl"
+    second_path = second(tmp_path, header(("a", "b", "t")))
     write(
         tmp_path / "third.jsonl",
         header().body(),
@@ -73,14 +73,14 @@ def test_what_both_have_must_be_the_same(tmp_path: Path) -> None:
         answer_body("q1", "a", replace(PARIS, text="Rome")),
     )
     with pytest.raises(DataError, match=r"first\.jsonl and .*third\.jsonl differ in the answer 'a' to 'q1', so they"):
-        merge([one, tmp_path / "third.jsonl"], output)
+        merge([first_path, tmp_path / "third.jsonl"], output)
     write(tmp_path / "third.jsonl", header().body(), example_body(question(1, references=["Rome"])))
     with pytest.raises(DataError, match=r"second\.jsonl and .*third\.jsonl differ in the example 'q1', so they cannot"):
-        merge([other, tmp_path / "third.jsonl"], output)
+        merge([second_path, tmp_path / "third.jsonl"], output)
     limits = header(("b", "t"))
     limits = replace(limits, sampling=replace(limits.sampling, max_tokens={"closed_book_qa": 9}))
     with pytest.raises(DataError, match=r"differ in max_tokens of 'closed_book_qa', so they cannot be merged\."):
-        merge([one, second(tmp_path, limits, text="x")], output)
+        merge([first_path, second(tmp_path, limits, text="x")], output)
     assert not output.exists()
 
 
@@ -96,12 +96,12 @@ def sampled(path: Path, example: int, temperature: float, samples: int = 2) -> P
 
 
 def test_samples_of_both_are_drawn_in_the_same_way(tmp_path: Path) -> None:
-    one, two = sampled(tmp_path / "one", 1, 0.7), sampled(tmp_path / "two", 2, 0.7)
-    other = sampled(tmp_path / "other", 2, 1.0)
-    merge([one, two], tmp_path / "both.jsonl")
+    first_path, second_path = sampled(tmp_path / "one", 1, 0.7), sampled(tmp_path / "two", 2, 0.7)
+    third_path = sampled(tmp_path / "other", 2, 1.0)
+    merge([first_path, second_path], tmp_path / "both.jsonl")
     assert Records.load(tmp_path / "both.jsonl").complete(("a#1", "a#2", "t")) == [0, 1]
     with pytest.raises(DataError, match="differ in the sampling of 'a#1', so they cannot be merged"):
-        merge([one, other], tmp_path / "more.jsonl")
+        merge([first_path, third_path], tmp_path / "more.jsonl")
 
 
 def test_the_first_file_says_how_the_samples_of_all_were_drawn(tmp_path: Path) -> None:
@@ -118,11 +118,11 @@ def test_the_first_file_says_how_the_samples_of_all_were_drawn(tmp_path: Path) -
 
 
 def test_one_file_is_not_merged_and_an_existing_one_not_replaced(tmp_path: Path) -> None:
-    one = first(tmp_path)
+    path = first(tmp_path)
     with pytest.raises(DataError, match="Name at least two records files to merge"):
-        merge([one], tmp_path / "x.jsonl")
+        merge([path], tmp_path / "x.jsonl")
     with pytest.raises(DataError, match=r"first\.jsonl' exists; choose another path with -o, or replace it"):
-        merge([one, second(tmp_path)], one)
+        merge([path, second(tmp_path)], path)
 
 
 def test_an_answer_of_both_whose_latency_nobody_measured_is_the_same(tmp_path: Path) -> None:

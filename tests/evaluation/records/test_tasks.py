@@ -9,7 +9,7 @@ from serve_app.evaluation.records.tasks import TASKS, Prompts
 
 
 @pytest.mark.parametrize(
-    ("task", "inputs", "asked"),
+    ("task", "inputs", "text"),
     [
         (
             "translation",
@@ -34,8 +34,8 @@ from serve_app.evaluation.records.tasks import TASKS, Prompts
         ("custom", {"prompt": "As it is: {x}"}, "As it is: {x}"),
     ],
 )
-def test_every_task_has_one_user_message(task: str, inputs: dict[str, str], asked: str) -> None:
-    assert Prompts().messages(task, inputs) == (Message("user", asked),)
+def test_every_task_has_one_user_message(task: str, inputs: dict[str, str], text: str) -> None:
+    assert Prompts().messages(task, inputs) == (Message("user", text),)
 
 
 def test_custom_messages_are_asked_as_they_are() -> None:

@@ -121,24 +121,24 @@ DIFFERENT: list[tuple[Callable[[], Header], list[Example], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("other", "examples", "sentence"), DIFFERENT)
+@pytest.mark.parametrize(("changed_header", "examples", "sentence"), DIFFERENT)
 def test_records_that_do_not_fit(
-    tmp_path: Path, other: Callable[[], Header], examples: list[Example], sentence: str
+    tmp_path: Path, changed_header: Callable[[], Header], examples: list[Example], sentence: str
 ) -> None:
     path = tmp_path / "r.jsonl"
     with Recorder(path, header(), EXAMPLES):
         before = path.read_bytes()
     with pytest.raises(DataError) as caught:
-        Recorder(path, other(), examples)
-    said = f"'{path}' holds records that do not fit: {sentence}. Choose another path with -o, or collect as before."
-    assert str(caught.value) == said
+        Recorder(path, changed_header(), examples)
+    message = f"'{path}' holds records that do not fit: {sentence}. Choose another path with -o, or collect as before."
+    assert str(caught.value) == message
     assert path.read_bytes() == before
 
 
 def test_an_adapter_is_another_with_another_base(tmp_path: Path) -> None:
     """Also where the base itself is asked nothing."""
 
-    def asked(dtype: str) -> Header:
+    def adapter_header(dtype: str) -> Header:
         models = {
             "a": {"engine": "vllm_lora", "base": "base", "weights": "./a"},
             "base": {"engine": "vllm", "weights": "./base", "dtype": dtype},
@@ -146,10 +146,10 @@ def test_an_adapter_is_another_with_another_base(tmp_path: Path) -> None:
         }
         return replace(header(), config=ConfigFacts("x", {**header().config.args, "models": models}))
 
-    with Recorder(tmp_path / "r.jsonl", asked("float32"), EXAMPLES):
+    with Recorder(tmp_path / "r.jsonl", adapter_header("float32"), EXAMPLES):
         pass
     with pytest.raises(DataError, match=r"models\.base\.dtype was 'float32', now 'bfloat16'\."):
-        Recorder(tmp_path / "r.jsonl", asked("bfloat16"), EXAMPLES)
+        Recorder(tmp_path / "r.jsonl", adapter_header("bfloat16"), EXAMPLES)
 
 
 def test_the_same_file_may_come_from_another_source(tmp_path: Path) -> None:

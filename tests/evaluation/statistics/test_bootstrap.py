@@ -9,10 +9,15 @@ from serve_app.evaluation.statistics.curves import sweep
 def test_intervals_by_hand():
     values = {"a": np.arange(101.0), "b": np.arange(101.0) - np.tile([1.0, 3.0], 51)[:101]}
     resampled = Resampled({"a": 50.0, "b": 49.0}, values)
-    one = resampled.interval("a", level=0.9)
-    assert (one.estimate, one.low, one.high, one.level) == (50.0, pytest.approx(5), pytest.approx(95), 0.9)
-    both = resampled.difference("a", "b")
-    assert (both.estimate, both.low, both.high) == (1.0, 1.0, 3.0)
+    interval = resampled.interval("a", level=0.9)
+    assert (interval.estimate, interval.low, interval.high, interval.level) == (
+        50.0,
+        pytest.approx(5),
+        pytest.approx(95),
+        0.9,
+    )
+    difference = resampled.difference("a", "b")
+    assert (difference.estimate, difference.low, difference.high) == (1.0, 1.0, 3.0)
 
 
 def test_draws_are_those_of_the_seed_whatever_the_block():
@@ -21,7 +26,7 @@ def test_draws_are_those_of_the_seed_whatever_the_block():
     for block_bytes in (1, 100, 10**6):
         blocks = list(draws(5, 8, seed=7, block_bytes=block_bytes))
         assert_array_equal(np.concatenate([counts for _, counts in blocks]), expected)
-        assert [place for block, _ in blocks for place in range(block.start, block.stop)] == list(range(8))
+        assert [index for block, _ in blocks for index in range(block.start, block.stop)] == list(range(8))
 
 
 def test_bootstrap_equals_resampling_by_hand():
@@ -29,14 +34,14 @@ def test_bootstrap_equals_resampling_by_hand():
     n, resamples = 40, 25
     scores, selected, target = generator.integers(6, size=n), generator.random(n), generator.random(n)
     swept = sweep(scores, selected, target)
-    found = bootstrap(
+    resampled = bootstrap(
         {"area": swept.areas, "target": mean_of(target)}, n, resamples=resamples, seed=3, block_bytes=8 * n * 4
     )
     generator = np.random.default_rng(3)
     drawn = [generator.integers(n, size=n) for _ in range(resamples)]
-    assert_allclose(found.values["area"], [sweep(scores[i], selected[i], target[i]).area for i in drawn])
-    assert_allclose(found.values["target"], [target[i].mean() for i in drawn])
-    assert found.estimates == {"area": pytest.approx(swept.area), "target": pytest.approx(target.mean())}
+    assert_allclose(resampled.values["area"], [sweep(scores[i], selected[i], target[i]).area for i in drawn])
+    assert_allclose(resampled.values["target"], [target[i].mean() for i in drawn])
+    assert resampled.estimates == {"area": pytest.approx(swept.area), "target": pytest.approx(target.mean())}
 
 
 def test_a_mean_of_some_by_hand():
@@ -48,10 +53,10 @@ def test_a_mean_of_some_by_hand():
 def test_a_paired_difference_is_narrower_than_its_parts():
     generator = np.random.default_rng(0)
     base = generator.random(500)
-    found = bootstrap({"a": mean_of(base), "b": mean_of(base + 0.01)}, 500, resamples=200)
-    difference = found.difference("b", "a")
+    resampled = bootstrap({"a": mean_of(base), "b": mean_of(base + 0.01)}, 500, resamples=200)
+    difference = resampled.difference("b", "a")
     assert (difference.low, difference.high) == (pytest.approx(0.01), pytest.approx(0.01))
-    assert found.interval("a").high - found.interval("a").low > 0.03
+    assert resampled.interval("a").high - resampled.interval("a").low > 0.03
 
 
 def test_intervals_cover_the_truth_about_as_often_as_they_say():

@@ -166,7 +166,7 @@ def test_areas_of_counts_are_areas_of_repeated_examples(rows):
     scores, selected, target = columns(rows)
     swept = sweep(scores, selected, target)
     drawn = np.random.default_rng(1).integers(len(rows), size=(3, len(rows)))
-    counts = np.stack([np.bincount(one, minlength=len(rows)) for one in drawn])
-    explicit = [sweep(*columns([rows[i] for i in one])).area for one in drawn]
+    counts = np.stack([np.bincount(sample, minlength=len(rows)) for sample in drawn])
+    explicit = [sweep(*columns([rows[i] for i in sample])).area for sample in drawn]
     assert_allclose(swept.areas(counts), explicit, atol=1e-12)
     assert_allclose(swept.areas(np.ones((1, len(rows)), dtype=int)), [swept.area], atol=1e-12)

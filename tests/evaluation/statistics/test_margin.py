@@ -12,23 +12,23 @@ from tests.evaluation.statistics.test_search import halves, simulated
 def test_cheapest_within_margin_defers_what_is_wrong():
     aware, blind, target = simulated()
     parts = halves(2000)
-    found = cheapest_within_margin(aware, target, 0.02, parts, resamples=400)
+    choice = cheapest_within_margin(aware, target, 0.02, parts, resamples=400)
     # The tier is right on 60% and knows it: deferring the other 40% would even beat the target.
-    assert found.chosen.deferred < 0.4
-    assert found.chosen_difference.low >= -0.02 - 1e-12
-    assert found.chosen_difference.estimate == pytest.approx(found.chosen.quality - target.quality[parts[0]].mean())
-    assert found.difference.estimate == pytest.approx(found.held_out.quality - target.quality[parts[1]].mean())
-    assert found.accepted == round(1000 * (1 - found.held_out.deferred))
-    assert found.verdict == ("holds" if found.p_value <= 0.05 else "not shown")
+    assert choice.chosen.deferred < 0.4
+    assert choice.chosen_difference.low >= -0.02 - 1e-12
+    assert choice.chosen_difference.estimate == pytest.approx(choice.chosen.quality - target.quality[parts[0]].mean())
+    assert choice.difference.estimate == pytest.approx(choice.held_out.quality - target.quality[parts[1]].mean())
+    assert choice.accepted == round(1000 * (1 - choice.held_out.deferred))
+    assert choice.verdict == ("holds" if choice.p_value <= 0.05 else "not shown")
     unaware = cheapest_within_margin(blind, target, 0.02, parts, resamples=400)
     assert unaware.chosen.deferred > 0.9
 
 
 def test_no_margin_and_no_skill_defers_everything():
     _, blind, target = simulated(400)
-    found = cheapest_within_margin(blind, target, 0.0, halves(400), resamples=200)
-    assert (found.threshold, found.difference.low, found.difference.high, found.accepted) == (inf, 0, 0, 0)
-    assert (found.verdict, found.p_value) == ("target alone", 1.0)  # for deferring all pays for both
+    choice = cheapest_within_margin(blind, target, 0.0, halves(400), resamples=200)
+    assert (choice.threshold, choice.difference.low, choice.difference.high, choice.accepted) == (inf, 0, 0, 0)
+    assert (choice.verdict, choice.p_value) == ("target alone", 1.0)  # for deferring all pays for both
 
 
 def alike(n, selected, accepted, cost=1.0):
@@ -53,8 +53,8 @@ def alike(n, selected, accepted, cost=1.0):
 )
 def test_what_is_said_of_the_cheapest(n, selected, accepted, cost, verdict):
     tier, target, parts = alike(n, selected, accepted, cost)
-    found = cheapest_within_margin(tier, target, 0.1, parts, resamples=200)
-    assert found.verdict == verdict
+    choice = cheapest_within_margin(tier, target, 0.1, parts, resamples=200)
+    assert choice.verdict == verdict
 
 
 def test_a_lucky_threshold_beyond_a_bad_one_is_not_taken():
@@ -81,18 +81,18 @@ def claims(fit, test, margin, wrong, trials):
     wrong * (1 - t) below the target's.
     """
     generator = np.random.default_rng(20263)
-    n, held, false, lucky, by_bootstrap = fit + test, 0, 0, 0, 0
+    n, holds, false, lucky, by_bootstrap = fit + test, 0, 0, 0, 0
     for trial in range(trials):
         tier = RecordedTier(generator.random(n), (generator.random(n) >= wrong).astype(float), np.full(n, 0.1))
         target = RecordedTarget(np.ones(n), np.full(n, 10.0))
         parts = np.arange(fit), np.arange(fit, n)
-        found = cheapest_within_margin(tier, target, margin, parts, resamples=100, seed=trial)
-        outside = wrong * (1 - np.clip(found.threshold, 0, 1)) >= margin
-        held += found.verdict == "holds"
-        false += found.verdict == "holds" and outside
-        by_bootstrap += found.difference.low >= -margin
-        lucky += found.difference.low >= -margin and outside
-    return held / trials, false / trials, lucky / max(1, by_bootstrap)
+        choice = cheapest_within_margin(tier, target, margin, parts, resamples=100, seed=trial)
+        outside = wrong * (1 - np.clip(choice.threshold, 0, 1)) >= margin
+        holds += choice.verdict == "holds"
+        false += choice.verdict == "holds" and outside
+        by_bootstrap += choice.difference.low >= -margin
+        lucky += choice.difference.low >= -margin and outside
+    return holds / trials, false / trials, lucky / max(1, by_bootstrap)
 
 
 @pytest.mark.slow

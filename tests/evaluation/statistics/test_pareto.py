@@ -82,9 +82,9 @@ def test_front_of_one_tier_is_on_its_cost_curve():
     small = tier(generator.random(50), generator.random(50), np.full(50, 2.0))
     target = RecordedTarget(generator.random(50) + 0.2, np.full(50, 10.0))
     curve = sweep(small.scores, small.selected, target.quality).cost_curve(small.cost, target.cost)
-    found = front_of([small], target)
+    settings = front_of([small], target)
     selected = front(curve.x, curve.quality)
-    assert [(one.cost, one.quality) for one in found] == [
+    assert [(setting.cost, setting.quality) for setting in settings] == [
         (pytest.approx(curve.x[k]), pytest.approx(curve.quality[k])) for k in selected
     ]
 
@@ -99,18 +99,20 @@ def test_front_of_two_tiers_is_that_of_all_threshold_pairs(seed):
     ]
     target = RecordedTarget(generator.random(n), np.full(n, 10.0))
     everything = [run(tiers, target, pair) for pair in product([-inf, 0.5, 1.5, 2.5, inf], repeat=2)]
-    selected = front([round(one.cost, 9) for one in everything], [round(one.quality, 9) for one in everything])
-    found = front_of(tiers, target)
+    selected = front(
+        [round(setting.cost, 9) for setting in everything], [round(setting.quality, 9) for setting in everything]
+    )
+    settings = front_of(tiers, target)
     # Equal points may come twice, a rounding error apart.
-    assert {(round(one.cost, 9), round(one.quality, 9)) for one in found} == {
+    assert {(round(setting.cost, 9), round(setting.quality, 9)) for setting in settings} == {
         (round(everything[k].cost, 9), round(everything[k].quality, 9)) for k in selected
     }
-    for one in found:
-        again = run(tiers, target, one.thresholds)
+    for setting in settings:
+        again = run(tiers, target, setting.thresholds)
         assert (again.cost, again.quality, again.deferred) == (
-            pytest.approx(one.cost),
-            pytest.approx(one.quality),
-            pytest.approx(one.deferred),
+            pytest.approx(setting.cost),
+            pytest.approx(setting.quality),
+            pytest.approx(setting.deferred),
         )
 
 

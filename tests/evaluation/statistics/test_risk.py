@@ -43,17 +43,17 @@ def test_risk_bound_by_hand():
     # 100 examples, s = 0 ... 99. All answers below 50 are wrong: at threshold t = 50 - w, w of 100 lose 1.
     scores = np.arange(100.0)
     losses = (scores < 50).astype(float)
-    found = one_tier(scores, losses, [90.0, 49.5, 47.5, 46.5, 44.5], alpha=0.1, delta=0.1, binary=True)
+    bound = one_tier(scores, losses, [90.0, 49.5, 47.5, 46.5, 44.5], alpha=0.1, delta=0.1, binary=True)
     # P(Bin(100, .1) <= k) is .0000 at 0, .0019 at 2, .0078 at 3 and .0576 at 5: all pass.
-    assert [one.thresholds for one in found.tested] == [(90.0,), (49.5,), (47.5,), (46.5,), (44.5,)]
-    assert_allclose([one.risk for one in found.tested], [0, 0, 0.02, 0.03, 0.05])
-    assert [round(one.p_value, 4) for one in found.tested] == [0.0, 0.0, 0.0019, 0.0078, 0.0576]
-    assert (found.thresholds, found.met, found.needed, found.rate) == ((44.5,), True, None, pytest.approx(0.45))
-    assert found.risk == pytest.approx(0.05)
+    assert [candidate.thresholds for candidate in bound.tested] == [(90.0,), (49.5,), (47.5,), (46.5,), (44.5,)]
+    assert_allclose([candidate.risk for candidate in bound.tested], [0, 0, 0.02, 0.03, 0.05])
+    assert [round(candidate.p_value, 4) for candidate in bound.tested] == [0.0, 0.0, 0.0019, 0.0078, 0.0576]
+    assert (bound.thresholds, bound.met, bound.needed, bound.rate) == ((44.5,), True, None, pytest.approx(0.45))
+    assert bound.risk == pytest.approx(0.05)
     # At 7 of 100 betting fails, and testing stops there.
     spread = np.arange(100) * 37 % 100
     loose = one_tier(scores[spread], losses[spread], [90.0, 42.5, -inf], alpha=0.1, delta=0.1)
-    assert (loose.thresholds, [one.thresholds for one in loose.tested]) == ((90.0,), [(90.0,), (42.5,)])
+    assert (loose.thresholds, [candidate.thresholds for candidate in loose.tested]) == ((90.0,), [(90.0,), (42.5,)])
     assert loose.needed == 417  # log 10 / KL(.07 || .1) = 2.3026 / .005528
     assert loose.bounds == "quality_loss"
 
@@ -62,17 +62,17 @@ def test_testing_stops_at_the_first_failure():
     # The strictest candidate keeps ten wrong answers, so the others are not tried however good they look.
     scores = np.random.default_rng(0).permutation(1000)
     losses = (scores >= 990).astype(float)
-    found = one_tier(scores, losses, [989.5, 980.0], alpha=0.01, delta=0.1)
-    assert len(found.tested) == 1
-    assert (found.thresholds, found.met, found.rate, found.risk) == ((inf,), False, 1.0, 0.0)
-    assert found.needed is None
-    assert "which more examples would hardly change" in found.problem
+    bound = one_tier(scores, losses, [989.5, 980.0], alpha=0.01, delta=0.1)
+    assert len(bound.tested) == 1
+    assert (bound.thresholds, bound.met, bound.rate, bound.risk) == ((inf,), False, 1.0, 0.0)
+    assert bound.needed is None
+    assert "which more examples would hardly change" in bound.problem
 
 
 def test_too_few_examples_say_how_many_would_do():
-    found = one_tier(TEN, np.zeros(10), [0.5], alpha=0.05, delta=0.1)
-    assert found.needed == 48
-    assert found.problem == (  # 1.05 ** -10 = .614
+    bound = one_tier(TEN, np.zeros(10), [0.5], alpha=0.05, delta=0.1)
+    assert bound.needed == 48
+    assert bound.problem == (  # 1.05 ** -10 = .614
         "10 examples to calibrate on cannot show that the expected loss is at most 0.05 with probability 0.9: already "
         "the strictest threshold, 0.5, has a mean loss of 0.0000 (p = 0.614). About 48 such examples would do."
     )
@@ -81,9 +81,9 @@ def test_too_few_examples_say_how_many_would_do():
 
 def test_deferred_and_unscored_requests_lose_nothing():
     scores = np.array([None] * 50 + [0.2] * 30 + [0.9] * 20)[np.random.default_rng(0).permutation(100)]
-    found = one_tier(scores, np.ones(100), [0.5, -inf], alpha=0.4, delta=0.1, bounds="disagreement")
-    assert [one.risk for one in found.tested] == [pytest.approx(0.2), pytest.approx(0.5)]
-    assert (found.thresholds, found.rate, found.bounds) == ((0.5,), pytest.approx(0.8), "disagreement")
+    bound = one_tier(scores, np.ones(100), [0.5, -inf], alpha=0.4, delta=0.1, bounds="disagreement")
+    assert [candidate.risk for candidate in bound.tested] == [pytest.approx(0.2), pytest.approx(0.5)]
+    assert (bound.thresholds, bound.rate, bound.bounds) == ((0.5,), pytest.approx(0.8), "disagreement")
 
 
 def test_risk_bound_of_two_tiers_by_hand():
@@ -91,11 +91,11 @@ def test_risk_bound_of_two_tiers_by_hand():
     scores = np.arange(100.0)
     losses = [(scores < 50).astype(float), np.ones(100)]
     path = np.array([[t, t] for t in (49.5, 47.5, 46.5, 44.5)])
-    found = bound_risk([scores, scores + 2], losses, path, alpha=0.1, delta=0.1, binary=True)
+    bound = bound_risk([scores, scores + 2], losses, path, alpha=0.1, delta=0.1, binary=True)
     # P(Bin(100, .1) <= k) is .0019 at 2, .0237 at 4, .0576 at 5 and .2061 at 7, where testing stops.
-    assert_allclose([one.risk for one in found.tested], [0.02, 0.04, 0.05, 0.07])
-    assert [round(one.p_value, 4) for one in found.tested] == [0.0019, 0.0237, 0.0576, 0.2061]
-    assert (found.thresholds, found.risk, found.rate) == ((46.5, 46.5), 0.05, 0.47)
+    assert_allclose([candidate.risk for candidate in bound.tested], [0.02, 0.04, 0.05, 0.07])
+    assert [round(candidate.p_value, 4) for candidate in bound.tested] == [0.0019, 0.0237, 0.0576, 0.2061]
+    assert (bound.thresholds, bound.risk, bound.rate) == ((46.5, 46.5), 0.05, 0.47)
 
 
 def test_a_quality_from_below_by_hand():
@@ -104,10 +104,10 @@ def test_a_quality_from_below_by_hand():
     target, errors = (scores < 10).astype(float), (scores < 50).astype(float)
     candidates = [inf, 49.5, 45.5, 44.5]
     options = {"delta": 0.1, "binary": True, "bounds": "error", "target_losses": target}
-    found = one_tier(scores, errors, candidates, alpha=0.2, **options)
+    bound = one_tier(scores, errors, candidates, alpha=0.2, **options)
     # P(Bin(100, .2) <= k) is .0057 at 10, .0804 at 14 and .1285 at 15, where testing stops.
-    assert [round(one.p_value, 4) for one in found.tested] == [0.0057, 0.0057, 0.0804, 0.1285]
-    assert (found.thresholds, found.risk, found.rate) == ((45.5,), 0.14, 0.46)
+    assert [round(candidate.p_value, 4) for candidate in bound.tested] == [0.0057, 0.0057, 0.0804, 0.1285]
+    assert (bound.thresholds, bound.risk, bound.rate) == ((45.5,), 0.14, 0.46)
     missed = one_tier(scores, errors, candidates, alpha=0.11, **options)  # log 10 / KL(.1 || .11) = 4386.2
     assert (missed.thresholds, missed.risk, missed.rate, missed.met) == ((inf,), 0.1, 1.0, False)
     assert missed.problem == (
@@ -139,9 +139,9 @@ def test_a_floor_is_tested_from_the_best_candidate_on():
 
 
 def test_two_tiers_that_too_few_examples_cannot_bound():
-    found = bound_risk([TEN, TEN], np.zeros((2, 10)), np.array([[0.5, 0.25]]), alpha=0.05, delta=0.1)
-    assert found.thresholds == (inf, inf)
-    assert "already the strictest thresholds, 0.5, 0.25, have a mean loss of 0.0000" in found.problem
+    bound = bound_risk([TEN, TEN], np.zeros((2, 10)), np.array([[0.5, 0.25]]), alpha=0.05, delta=0.1)
+    assert bound.thresholds == (inf, inf)
+    assert "already the strictest thresholds, 0.5, 0.25, have a mean loss of 0.0000" in bound.problem
 
 
 @given(st.integers(0, 10_000))
@@ -149,11 +149,11 @@ def test_losses_along_a_path_are_those_of_the_answers_kept(seed):
     generator = np.random.default_rng(seed)
     scores = [np.where(generator.random(20) < 0.1, nan, generator.integers(5, size=20)) for _ in range(3)]
     losses = generator.random((3, 20))
-    found = bound_risk(scores, losses, candidate_path(scores), alpha=0.5, delta=0.999)
-    for one in found.tested:
-        by = answered_by(scores, one.thresholds)
+    bound = bound_risk(scores, losses, candidate_path(scores), alpha=0.5, delta=0.999)
+    for candidate in bound.tested:
+        by = answered_by(scores, candidate.thresholds)
         lost = [losses[tier, k] if tier < 3 else 0 for k, tier in enumerate(by)]
-        assert one.risk == pytest.approx(np.mean(lost))
+        assert candidate.risk == pytest.approx(np.mean(lost))
 
 
 @pytest.mark.parametrize(
@@ -192,8 +192,8 @@ def test_coverage_of_the_exact_risk_bound(examples):
     broken = 0
     for _ in range(TRIALS):
         scores, losses = generator.random(examples), (generator.random(examples) < 0.25).astype(float)
-        found = one_tier(scores, losses, candidates, alpha=ALPHA, delta=DELTA, binary=True)
-        broken += found.thresholds[0] <= 0.6
+        bound = one_tier(scores, losses, candidates, alpha=ALPHA, delta=DELTA, binary=True)
+        broken += bound.thresholds[0] <= 0.6
     # The exact test gives little away, so the simulation can see a bound that is too lax.
     assert DELTA / 4 < broken / TRIALS <= DELTA + 3 * (DELTA * (1 - DELTA) / TRIALS) ** 0.5
 
@@ -226,8 +226,8 @@ def test_coverage_of_the_risk_bound_of_two_tiers(drawn):
     broken = 0
     for _ in range(TRIALS):
         path = candidate_path(list(generator.random((2, 50)))) if drawn else fixed
-        found = bound_risk(*two_tiers(generator, 400), path, alpha=ALPHA, delta=DELTA, binary=True)
-        first, second = np.clip(found.thresholds, 0, 1)
+        bound = bound_risk(*two_tiers(generator, 400), path, alpha=ALPHA, delta=DELTA, binary=True)
+        first, second = np.clip(bound.thresholds, 0, 1)
         broken += 0.1 * (1 - first) + 0.25 * first * (1 - second) >= ALPHA - 1e-12
     share = broken / TRIALS
     assert share <= DELTA + 3 * (DELTA * (1 - DELTA) / TRIALS) ** 0.5
@@ -272,7 +272,7 @@ def test_coverage_of_the_risk_bound_over_all_thresholds_of_the_examples(name, ex
     generator, trials, broken = np.random.default_rng(20261), 200, 0
     for _ in range(trials):
         scores = generator.random(examples)
-        found = bound_risk(
+        bound = bound_risk(
             [scores],
             [draw(generator, scores)],
             all_thresholds(scores),
@@ -280,7 +280,7 @@ def test_coverage_of_the_risk_bound_over_all_thresholds_of_the_examples(name, ex
             delta=DELTA,
             binary=name in ("0/1, rare", "0/1, common"),
         )
-        broken += risk(1 - np.clip(found.thresholds[0], 0, 1)) > risk(0.6)
+        broken += risk(1 - np.clip(bound.thresholds[0], 0, 1)) > risk(0.6)
     assert broken / trials <= DELTA + 3 * (DELTA * (1 - DELTA) / trials) ** 0.5
 
 
@@ -312,11 +312,11 @@ def test_a_tested_floor_is_missed_no_more_often_than_delta(metric, examples):
         path = candidate_path([kept_at], defer_all=True)
         path = from_best([kept_at], [1 - drawn(kept_at)], 1 - drawn(np.full(100, 0.8)), path)
         selected, target = drawn(scores), drawn(np.full(examples, 0.8))
-        found = bound_risk(
+        bound = bound_risk(
             [scores], [1 - selected], path, alpha=0.25, delta=DELTA, binary=metric == "0/1", target_losses=1 - target
         )
-        t = np.clip(found.thresholds[0], 0, 1)
-        met += found.met
-        missed += found.met and (0.8 * t + (1 - t**2) / 2) * (1 if metric == "0/1" else 1 / 1.01) < 0.75
+        t = np.clip(bound.thresholds[0], 0, 1)
+        met += bound.met
+        missed += bound.met and (0.8 * t + (1 - t**2) / 2) * (1 if metric == "0/1" else 1 / 1.01) < 0.75
     assert missed / trials <= DELTA + 3 * (DELTA * (1 - DELTA) / trials) ** 0.5
     assert met > trials / 10

@@ -57,7 +57,7 @@ def test_a_ladder_is_nested_and_has_three_tiers_at_most():
     assert len(tried) == len(set(tried)) == 2 * 201
     for tiers in tried:
         assert 2 <= len(tiers) <= 3
-        assert all(set(one.members) < set(two.members) for one, two in pairwise(tiers))
+        assert all(set(smaller.members) < set(larger.members) for smaller, larger in pairwise(tiers))
         assert (len(tiers[0].members), tiers[0].signal in "xy") in ((1, False), (2, True))
         assert len({tier.signal for tier in tiers[1:]}) == 1
 
@@ -78,17 +78,17 @@ def test_choose_keeps_what_is_on_the_front_and_reports_it_elsewhere():
     dear = RecordedTier(aware.scores, aware.selected, np.full(2000, 9.0))
     candidates = {"blind": [blind], "aware": [aware], "dear": [dear], "three": [blind, aware]}
     chosen = choose(((name, tiers, target) for name, tiers in candidates.items()), [("target", target)], parts)
-    costs, qualities = [one.chosen.cost for one in chosen], [one.chosen.quality for one in chosen]
+    costs, qualities = [choice.chosen.cost for choice in chosen], [choice.chosen.quality for choice in chosen]
     assert costs == sorted(costs)
     assert qualities == sorted(qualities)
     assert len(set(qualities)) == len(qualities)
-    names = {one.cascade for one in chosen}
+    names = {choice.cascade for choice in chosen}
     assert "aware" in names
     assert "dear" not in names
-    for one in chosen:
-        tiers = candidates.get(one.cascade, [])  # the target alone has none
-        for part, setting in zip(parts, (one.chosen, one.held_out), strict=True):
-            again = run([tier.take(part) for tier in tiers], target.take(part), one.chosen.thresholds)
+    for choice in chosen:
+        tiers = candidates.get(choice.cascade, [])  # the target alone has none
+        for part, setting in zip(parts, (choice.chosen, choice.held_out), strict=True):
+            again = run([tier.take(part) for tier in tiers], target.take(part), choice.chosen.thresholds)
             assert (setting.cost, setting.quality) == (pytest.approx(again.cost), pytest.approx(again.quality))
 
 
@@ -123,15 +123,15 @@ def test_a_model_alone_stays_if_a_cascade_is_no_better_for_no_less():
     alone = {"model": model, "target": target}
     chosen = choose([("cascade", [tier], target)], alone.items(), halves_)
     # Without deferral the cascade would be the model for more; with all deferred, the target for more.
-    assert [(one.cascade, one.chosen.cost, one.chosen.quality) for one in chosen] == [
+    assert [(choice.cascade, choice.chosen.cost, choice.chosen.quality) for choice in chosen] == [
         ("model", 2.0, 0.5),
         ("cascade", 5.0, 0.75),
     ]
-    assert [(one.held_out.cost, one.held_out.quality) for one in chosen] == [(2.0, 0.75), (5.0, 0.75)]
-    assert [one.outcome.quality.tolist() for one in chosen] == [[1, 1, 1, 0], [1, 1, 1, 0]]
-    assert [one.outcome.accepted.tolist() for one in chosen] == [[False] * 4, [True, False, True, True]]
+    assert [(choice.held_out.cost, choice.held_out.quality) for choice in chosen] == [(2.0, 0.75), (5.0, 0.75)]
+    assert [choice.outcome.quality.tolist() for choice in chosen] == [[1, 1, 1, 0], [1, 1, 1, 0]]
+    assert [choice.outcome.accepted.tolist() for choice in chosen] == [[False] * 4, [True, False, True, True]]
     singles = [choice_alone(key, value, halves_) for key, value in alone.items()]
-    compared = [best_alone_within(singles, one) for one in chosen]
+    compared = [best_alone_within(singles, choice) for choice in chosen]
     assert [model and model.cascade for model in compared] == ["model", "model"]
     assert best_alone_within(singles[1:], chosen[1]) is None
 
@@ -142,5 +142,5 @@ def test_within_budget():
     best = within_budget(chosen, 4.0)
     assert best is not None
     assert best.chosen.cost <= 4.0
-    assert best.chosen.quality == max(one.chosen.quality for one in chosen if one.chosen.cost <= 4.0)
+    assert best.chosen.quality == max(choice.chosen.quality for choice in chosen if choice.chosen.cost <= 4.0)
     assert within_budget(chosen, 1.99) is None

@@ -12,10 +12,10 @@ def test_hours_pass_at_once_and_in_order() -> None:
         await asyncio.sleep(3600 * hours)
         return asyncio.get_running_loop().time()
 
-    async def both() -> list[float]:
+    async def naps() -> list[float]:
         return list(await asyncio.gather(nap(2), nap(1)))
 
-    assert virtual_time.run(both()) == pytest.approx([7200, 3600])
+    assert virtual_time.run(naps()) == pytest.approx([7200, 3600])
 
 
 def test_a_time_limit_is_in_virtual_time() -> None:

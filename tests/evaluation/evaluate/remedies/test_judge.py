@@ -49,7 +49,7 @@ def records_of(folder: Path, values: dict[str, Any], count: int = 24, **options:
     columns = answers(list(values["models"]), examples)
     if options:
         columns["large"] = [
-            replace(each, **options) if isinstance(each, Generation) else each for each in columns["large"]
+            replace(answer, **options) if isinstance(answer, Generation) else answer for answer in columns["large"]
         ]
     return Records.load(write_records(folder / "records.jsonl", values, examples, columns))
 

@@ -49,20 +49,20 @@ def test_no_table_is_wider_than_a_laptop_or_a_phone(evaluation: Evaluation, tmp_
     (tmp_path / "measure.html").write_text(MEASURE.format(frames=frames))
     options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files", "--dump-dom"]
     command = [str(CHROMIUM), *options, f"--user-data-dir={tmp_path}/profile", f"file://{tmp_path}/measure.html"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    found = re.search(r'<pre id="out">(.*?)</pre>', done.stdout)
-    assert found is not None
-    measured: list[dict[str, Any]] = json.loads(found[1])
-    for width, one in zip((1280, 390), measured, strict=True):
-        assert (one["page"], one["clipped"]) == (one["screen"], []), width
-        assert [name.partition(" (")[0] for name in one["groups"]] == [
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    match = re.search(r'<pre id="out">(.*?)</pre>', result.stdout)
+    assert match is not None
+    measured: list[dict[str, Any]] = json.loads(match[1])
+    for width, layout in zip((1280, 390), measured, strict=True):
+        assert (layout["page"], layout["clipped"]) == (layout["screen"], []), width
+        assert [name.partition(" (")[0] for name in layout["groups"]] == [
             "semantic agreement",
             "token-level, one member",
             "baselines",
             "fixed member selected",
             "token-level, all members",
         ]
-        assert one["bands"] == one["curves"] == 4  # two signals, the best baseline, random deferral
+        assert layout["bands"] == layout["curves"] == 4  # two signals, the best baseline, random deferral
 
 
 def test_cells_of_numbers_are_broken_before_intervals_only(evaluation: Evaluation) -> None:
@@ -80,7 +80,7 @@ def test_what_a_view_shows_of_an_answer_is_on_the_page(tmp_path: Path) -> None:
         for model in ("small", "tiny", "large")
     }
     path = write_records(tmp_path / "r.jsonl", values, examples, columns)
-    found = evaluate(load_dataset(Records.load(path), Options(signals=("exact",), resamples=100)))
+    result = evaluate(load_dataset(Records.load(path), Options(signals=("exact",), resamples=100)))
     assert re.search(
-        r'<p class="soft">compared: \d+ &amp; [01]</p><pre>Because\. So: \d+ &amp; [01]</pre>', html(found)
+        r'<p class="soft">compared: \d+ &amp; [01]</p><pre>Because\. So: \d+ &amp; [01]</pre>', html(result)
     )

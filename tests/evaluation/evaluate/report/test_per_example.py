@@ -32,13 +32,15 @@ def lines(path: Path) -> list[dict[str, str]]:
 def test_the_reported_numbers_follow_from_the_lines(scored: list[Scored], tmp_path: Path) -> None:
     path = tmp_path / "out.csv"
     write_per_example(scored, path)
-    found = [line for line in lines(path) if line["signal"] == "exact (max)"]
-    assert [line["id"] for line in found] == [f"Synthetic-{k}" for k in range(60)]
-    assert [line["part"] == "fit" for line in found] == [hashed_share(line["id"], 0) < 1 / 3 for line in found]
+    exact_lines = [line for line in lines(path) if line["signal"] == "exact (max)"]
+    assert [line["id"] for line in exact_lines] == [f"Synthetic-{k}" for k in range(60)]
+    assert [line["part"] == "fit" for line in exact_lines] == [
+        hashed_share(line["id"], 0) < 1 / 3 for line in exact_lines
+    ]
     [cascade] = evaluate(scored[0].view.dataset, scored).groups[0].cascades
     assert cascade.curves is not None
     [row] = [row for row in cascade.curves.rows if (row.name.kind, row.name.agreement) == ("semantic", "max")]
-    test = [line for line in found if line["part"] == "test"]
+    test = [line for line in exact_lines if line["part"] == "test"]
     accepted = [line for line in test if line["accepted"] == "True"]
     assert 1 - len(accepted) / len(test) == pytest.approx(row.accepted[0.4].rate)
     wrong = [line for line in accepted if float(line[f"quality:{line['selected']}"]) < float(line["quality:large"])]
@@ -49,7 +51,7 @@ def test_the_reported_numbers_follow_from_the_lines(scored: list[Scored], tmp_pa
     assert np.mean([float(line["flops:small"]) for line in test]) == pytest.approx(
         cascade.models["small"].cost["flops"]
     )
-    assert all((line["s"] == "") <= (line["accepted"] == "False") for line in found)
+    assert all((line["s"] == "") <= (line["accepted"] == "False") for line in exact_lines)
 
 
 def test_every_row_of_the_table_is_there_but_the_papers_maximum(scored: list[Scored], tmp_path: Path) -> None:
@@ -64,8 +66,8 @@ def test_parquet_holds_the_same(scored: list[Scored], tmp_path: Path) -> None:
     write_per_example(scored, tmp_path / "out.csv")
     write_per_example(scored, tmp_path / "out.parquet")
     table = parquet.read_table(tmp_path / "out.parquet").to_pylist()
-    for line, other in zip(lines(tmp_path / "out.csv"), table, strict=True):
-        assert line == {name: "" if value is None else str(value) for name, value in other.items()}
+    for line, row in zip(lines(tmp_path / "out.csv"), table, strict=True):
+        assert line == {name: "" if value is None else str(value) for name, value in row.items()}
 
 
 def test_a_file_that_cannot_be_written_is_refused_before_anything_is_computed(

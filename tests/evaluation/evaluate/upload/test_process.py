@@ -22,7 +22,7 @@ from tests.evaluation.synthetic import answers, args, questions, records, three_
 LEXICAL = ("exact", "bleu", "rouge1", "rouge2", "rougeL", "chrf")
 
 
-def told(content: bytes) -> tuple[Any, list[Any]]:
+def outcome(content: bytes) -> tuple[Any, list[Any]]:
     """The result, and the steps on the way to it."""
     steps: list[Any] = []
     return evaluated(BytesIO(content), steps.append), steps
@@ -37,8 +37,8 @@ def rows_of(report: Any) -> list[Any]:
     """What is the same on every machine: the seconds that a comparison took are not."""
     [group] = report["groups"]
     [cascade] = group["cascades"]
-    kept = ("rate", "threshold", "quality", "quality_low", "quality_high")
-    return [(row["signal"], row["kind"], [row["curve"][name] for name in kept]) for row in cascade["rows"]]
+    fields = ("rate", "threshold", "quality", "quality_low", "quality_high")
+    return [(row["signal"], row["kind"], [row["curve"][name] for name in fields]) for row in cascade["rows"]]
 
 
 def with_sbert() -> dict[str, Any]:
@@ -53,7 +53,7 @@ def with_sbert() -> dict[str, Any]:
 
 def test_the_report_is_that_of_the_command(tmp_path: Path) -> None:
     path = records(tmp_path / "r.jsonl", 40)
-    result, steps = told(path.read_bytes())
+    result, steps = outcome(path.read_bytes())
     assert result["notes"] == []
     dataset = load_dataset(Records.load(path), Options(signals=LEXICAL))
     assert rows_of(result["report"]) == rows_of(evaluate(dataset).to_json())
@@ -74,13 +74,13 @@ def test_what_needs_an_encoder_is_left_out_and_named(tmp_path: Path) -> None:
 
 
 def test_a_cascade_of_three_tiers_has_no_curve(tmp_path: Path) -> None:
-    result, _ = told(three_tier_records(tmp_path / "r.jsonl", 5).read_bytes())
+    result, _ = outcome(three_tier_records(tmp_path / "r.jsonl", 5).read_bytes())
     assert result["problem"].startswith("No cascade of these records has two tiers, so there is no curve to draw;")
 
 
 def test_more_requests_than_the_time_allows_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(restriction, "MOST_REQUESTS", 4)
-    assert told(records(tmp_path / "r.jsonl", 5).read_bytes())[0] == {
+    assert outcome(records(tmp_path / "r.jsonl", 5).read_bytes())[0] == {
         "problem": "These records have 5 requests, and at most 4 are evaluated here; "
         "`cascade evaluate` with the file does more."
     }
@@ -100,7 +100,7 @@ def test_many_requests_have_fewer_resamples_which_is_said(tmp_path: Path, monkey
 def test_numbers_that_json_has_not_are_none_of_the_report(tmp_path: Path) -> None:
     content = records(tmp_path / "r.jsonl", 6).read_text(encoding="utf-8")
     content = content.replace('"versions": {', '"versions": {"x": NaN, ').replace('"files": [', '"files": [1e999, ')
-    source = told(content.encode())[0]["report"]["source"]
+    source = outcome(content.encode())[0]["report"]["source"]
     assert (source["versions"], source["files"]) == ({"x": None, "python": "3.11"}, ["inf", "synthetic.jsonl"])
 
 
@@ -122,7 +122,7 @@ def test_without_memory_to_spare_no_records_are_read(
     ],
 )
 def test_what_is_wrong_is_a_sentence_with_its_line(content: bytes, problem: str) -> None:
-    assert told(content)[0] == {"problem": problem}
+    assert outcome(content)[0] == {"problem": problem}
 
 
 @pytest.mark.parametrize("metric", ["os:system", "bleurt"])
@@ -130,6 +130,6 @@ def test_records_start_no_program_whatever_their_config_names(tmp_path: Path, me
     config = args() | {"metrics": {"own": {"metric": metric, "tasks": ["closed_book_qa"]}}}
     content = of_config(tmp_path / "r.jsonl", config).read_bytes()
     command = [sys.executable, "-m", "serve_app.evaluation.evaluate.upload.process"]
-    done = subprocess.run(command, input=content, capture_output=True, timeout=120, check=True)
-    *_, last = done.stdout.decode().strip().split("\n\n")
+    result = subprocess.run(command, input=content, capture_output=True, timeout=120, check=True)
+    *_, last = result.stdout.decode().strip().split("\n\n")
     assert json.loads(last.removeprefix("data: ")) == {"problem": FORBIDDEN}

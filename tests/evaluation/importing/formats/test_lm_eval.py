@@ -47,10 +47,12 @@ def test_requests_of_older_versions_are_lists(tmp_path: Path) -> None:
 
 
 def test_models_with_other_chat_templates_meet_in_one_example(tmp_path: Path) -> None:
-    other = SAMPLE | {"arguments": [["<|user|>Q: 2 + 2?", {}]]}
-    paths = [write_lines(tmp_path / f"org__{name}" / FILE, [it]) for name, it in (("a", SAMPLE), ("b", other))]
+    other_sample = SAMPLE | {"arguments": [["<|user|>Q: 2 + 2?", {}]]}
+    paths = [
+        write_lines(tmp_path / f"org__{name}" / FILE, [sample]) for name, sample in (("a", SAMPLE), ("b", other_sample))
+    ]
     imported = assemble(rows(*paths))
-    assert [it.prompt_inputs["prompt"] for it in imported.examples.values()] == ["Q: 2 + 2?\nA:"]
+    assert [example.prompt_inputs["prompt"] for example in imported.examples.values()] == ["Q: 2 + 2?\nA:"]
     assert list(imported.answers) == ["a", "b"]
 
 

@@ -12,8 +12,8 @@ from tests.evaluation.importing.sources import rows, write_lines
 
 
 def request(id_: str = "q1", model: str = "gpt-4o-mini", **body: Any) -> dict[str, Any]:
-    asked = {"model": model, "messages": [{"role": "user", "content": "Capital?"}], "max_tokens": 9} | body
-    return {"custom_id": id_, "method": "POST", "url": "/v1/chat/completions", "body": asked}
+    request_body = {"model": model, "messages": [{"role": "user", "content": "Capital?"}], "max_tokens": 9} | body
+    return {"custom_id": id_, "method": "POST", "url": "/v1/chat/completions", "body": request_body}
 
 
 def response(id_: str = "q1", model: str = "gpt-4o-mini-2024-07-18", **choice: Any) -> dict[str, Any]:
@@ -29,9 +29,9 @@ def response(id_: str = "q1", model: str = "gpt-4o-mini-2024-07-18", **choice: A
 
 
 def test_a_response_is_the_answer_to_the_request_of_its_id(tmp_path: Path) -> None:
-    asked = write_lines(tmp_path / "in.jsonl", [request("q2"), request(metadata={"level": "easy"})])
+    requests = write_lines(tmp_path / "in.jsonl", [request("q2"), request(metadata={"level": "easy"})])
     answered = write_lines(tmp_path / "out.jsonl", [response(finish_reason="length")])
-    [row] = rows(answered, asked)
+    [row] = rows(answered, requests)
     inputs = {"messages": [{"role": "user", "content": "Capital?"}]}
     assert row.example == Example("q1", "custom", "OpenAI batch, q1", inputs, (), {"level": "easy"})
     assert row.answer == Generation("Paris", "length", 9, 1, latency_s=nan)
@@ -47,14 +47,14 @@ def test_log_probabilities_are_kept(tmp_path: Path) -> None:
 
 
 def test_models_that_were_asked_the_same_are_told_apart_by_the_longest_name(tmp_path: Path) -> None:
-    asked = [request(model="gpt-4o"), request(model="gpt-4o-mini")]
+    requests = [request(model="gpt-4o"), request(model="gpt-4o-mini")]
     answers = [response(), response(model="gpt-4o-2024-08-06")]
-    path = write_lines(tmp_path / "b.jsonl", [*asked, *answers])
+    path = write_lines(tmp_path / "b.jsonl", [*requests, *answers])
     assert [row.model for row in rows(path)] == ["gpt-4o-mini", "gpt-4o"]
-    other = write_lines(tmp_path / "c.jsonl", [response(model="o3")])
+    other_output = write_lines(tmp_path / "c.jsonl", [response(model="o3")])
     with pytest.raises(DataError, match=r"c\.jsonl:1: response\.body\.model: 'o3' is not among gpt-4o, gpt-4o-mini"):
-        rows(path, other)
-    assert [row.model for row in rows(path, SourceFile(other, "mine"))][-1] == "mine"
+        rows(path, other_output)
+    assert [row.model for row in rows(path, SourceFile(other_output, "mine"))][-1] == "mine"
 
 
 def test_parts_of_text_are_joined_and_developers_are_the_system(tmp_path: Path) -> None:
@@ -98,8 +98,8 @@ def test_what_cannot_be_read_is_named_by_file_line_and_field(tmp_path: Path, lin
 
 
 def test_a_named_output_answers_the_request_of_that_model(tmp_path: Path) -> None:
-    asked = [request(model="a"), request(model="b", messages=[{"role": "user", "content": "River?"}])]
-    requests, answered = write_lines(tmp_path / "in.jsonl", asked), write_lines(tmp_path / "out.jsonl", [response()])
+    entries = [request(model="a"), request(model="b", messages=[{"role": "user", "content": "River?"}])]
+    requests, answered = write_lines(tmp_path / "in.jsonl", entries), write_lines(tmp_path / "out.jsonl", [response()])
     [row] = rows(requests, SourceFile(answered, "b"))
     assert row.example.prompt_inputs == {"messages": [{"role": "user", "content": "River?"}]}
     with pytest.raises(DataError, match=r"custom_id: several requests have it, of a, b; name the file after one"):

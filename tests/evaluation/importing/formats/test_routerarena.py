@@ -36,7 +36,7 @@ def test_a_line_is_a_graded_answer_with_its_tokens(tmp_path: Path) -> None:
 
 def test_a_score_beyond_0_to_1_is_cut_and_a_missing_one_is_none(tmp_path: Path) -> None:
     results = [{"score": -0.03}, {"score": 1.01}, {"ground_truth": None}]
-    lines = [GRADED | {"global_index": f"AIME_{k}", "evaluation_result": it} for k, it in enumerate(results)]
+    lines = [GRADED | {"global_index": f"AIME_{k}", "evaluation_result": result} for k, result in enumerate(results)]
     assert [row.scores for row in rows(write_lines(tmp_path / "x.jsonl", lines))] == [{"score": 0}, {"score": 1}, {}]
 
 
@@ -63,8 +63,8 @@ def test_what_cannot_be_read_is_named_by_file_line_and_field(
 
 def test_failures_without_a_grade_take_the_gold_answers_of_other_models(tmp_path: Path) -> None:
     failed = {"success": False, "generated_answer": "", "error": "down", "evaluation_result": None, "token_usage": None}
-    other = GRADED | {"llm_selected": "small"} | failed
-    for number, lines in enumerate(([other, GRADED], [GRADED, other])):
+    other_row = GRADED | {"llm_selected": "small"} | failed
+    for number, lines in enumerate(([other_row, GRADED], [GRADED, other_row])):
         imported = assemble(rows(write_lines(tmp_path / f"{number}.jsonl", lines)))
         assert imported.examples["MMLUPro_law_12"].references == ("5",)
         assert isinstance(imported.answers["small"]["MMLUPro_law_12"].answer, Failure)

@@ -43,8 +43,8 @@ def test_the_last_segment_may_be_empty(tmp_path: Path) -> None:
 
 
 def test_the_user_may_name_a_systems_model(tmp_path: Path) -> None:
-    *others, output = files(tmp_path)
-    assert {row.model for row in rows(*others, SourceFile(output, "aya"))} == {"aya"}
+    *inputs, output = files(tmp_path)
+    assert {row.model for row in rows(*inputs, SourceFile(output, "aya"))} == {"aya"}
 
 
 def test_files_that_are_not_aligned_are_named(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_a_name_without_a_pair_of_languages_is_refused(tmp_path: Path) -> None:
 
 
 def test_compressed_outputs_are_of_the_same_models(tmp_path: Path) -> None:
-    *others, output = files(tmp_path)
+    *inputs, output = files(tmp_path)
     packed = output.with_name("Aya23.txt.gz")
     packed.write_bytes(gzip.compress(output.read_bytes()))
-    assert {row.model for row in rows(*others, packed)} == {"Aya23"}
+    assert {row.model for row in rows(*inputs, packed)} == {"Aya23"}
