@@ -15,7 +15,7 @@ def store_of(entries: int = 100, size: int = 1000, clock: Clock | None = None) -
     return BoundedStore(StoreLimits(entries, size, 60), clock or Clock())
 
 
-def kept(store: BoundedStore[str, str], keys: str) -> str:
+def stored_keys(store: BoundedStore[str, str], keys: str) -> str:
     return "".join(key for key in keys if store.get(key) is not None)
 
 
@@ -23,7 +23,7 @@ def test_the_oldest_goes_beyond_the_entries() -> None:
     store = store_of(entries=2)
     for key in "abc":
         assert store.put(key, key.upper(), 1)
-    assert (kept(store, "abc"), store.get("b")) == ("bc", "B")
+    assert (stored_keys(store, "abc"), store.get("b")) == ("bc", "B")
 
 
 def test_the_oldest_go_beyond_the_bytes() -> None:
@@ -31,14 +31,14 @@ def test_the_oldest_go_beyond_the_bytes() -> None:
     for key in "abc":
         assert store.put(key, "", 300)
     assert store.put("d", "", 700)
-    assert kept(store, "abcd") == "cd"
+    assert stored_keys(store, "abcd") == "cd"
 
 
 def test_what_is_larger_than_all_is_not_kept_and_drops_nothing() -> None:
     store = store_of()
     store.put("a", "", 1000)
     assert not store.put("b", "", 1001)
-    assert kept(store, "ab") == "a"
+    assert stored_keys(store, "ab") == "a"
 
 
 def test_without_entries_nothing_is_kept() -> None:
@@ -52,7 +52,7 @@ def test_what_is_deleted_leaves_room() -> None:
     assert store.delete("a")
     assert not store.delete("a")
     store.put("c", "", 500)
-    assert kept(store, "abc") == "bc"
+    assert stored_keys(store, "abc") == "bc"
 
 
 def test_a_value_put_anew_replaces_the_old_one_and_its_size() -> None:
@@ -62,9 +62,9 @@ def test_a_value_put_anew_replaces_the_old_one_and_its_size() -> None:
     store.put("b", "", 400)
     clock.now = 50.0
     store.put("a", "new", 600)
-    assert kept(store, "ab") == "ab"
+    assert stored_keys(store, "ab") == "ab"
     clock.now = 70.0  # the first one's time is over
-    assert (kept(store, "ab"), store.get("a")) == ("a", "new")
+    assert (stored_keys(store, "ab"), store.get("a")) == ("a", "new")
 
 
 def test_all_are_forgotten_in_time() -> None:
@@ -75,10 +75,10 @@ def test_all_are_forgotten_in_time() -> None:
     store.put("b", "", 500)
     assert (store.age_s("a"), store.age_s("b"), store.age_s("c")) == (30.0, 0.0, None)
     clock.now = 60.0
-    assert (kept(store, "ab"), store.age_s("a"), store.delete("a")) == ("b", None, False)
+    assert (stored_keys(store, "ab"), store.age_s("a"), store.delete("a")) == ("b", None, False)
     clock.now = 89.9
-    assert kept(store, "b") == "b"
+    assert stored_keys(store, "b") == "b"
     clock.now = 90.0
     assert not store.delete("b")
     assert store.put("c", "", 1000)
-    assert kept(store, "c") == "c"
+    assert stored_keys(store, "c") == "c"

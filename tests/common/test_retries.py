@@ -26,7 +26,7 @@ def test_over_any_time_there_are_no_more_than_were_saved_up(
 ) -> None:
     clock = Clock()
     budget = RetryBudget(reserve, per_call, per_s, clock)
-    seen: list[tuple[float, int, int]] = [(0.0, 0, 0)]
+    history: list[tuple[float, int, int]] = [(0.0, 0, 0)]
     calls = retries = 0
     for step in steps:
         if step == "call":
@@ -36,8 +36,8 @@ def test_over_any_time_there_are_no_more_than_were_saved_up(
             retries += budget.take()
         else:
             clock.now += float(step)
-        seen.append((clock.now, calls, retries))
-    for at, calls_then, retries_then in seen:  # from any moment on
+        history.append((clock.now, calls, retries))
+    for at, calls_then, retries_then in history:  # from any moment on
         most = reserve + per_call * (calls - calls_then) + per_s * (clock.now - at)
         assert retries - retries_then <= most + 1e-6
 

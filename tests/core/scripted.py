@@ -97,12 +97,12 @@ class Judge:
     def __init__(self, similarity: float | Matrix | Exception = 1.0, delay_s: float = 0.0) -> None:
         self.similarity = similarity
         self.delay_s = delay_s
-        self.asked: list[tuple[str, list[str]]] = []
+        self.requests: list[tuple[str, list[str]]] = []
         self.entered = asyncio.Event()
         self.stopped = 0
 
     async def score(self, signal: str, texts: Sequence[str], since: int = 0) -> Scores:
-        self.asked.append((signal, list(texts)))
+        self.requests.append((signal, list(texts)))
         self.entered.set()
         try:
             await asyncio.sleep(self.delay_s)
@@ -176,8 +176,8 @@ async def quiet(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     loop.set_exception_handler(lambda _, context: complaints.append(context["message"]))
     before = asyncio.all_tasks()
     yield
-    left = asyncio.all_tasks() - before - {asyncio.current_task()}
+    tasks = asyncio.all_tasks() - before - {asyncio.current_task()}
     gc.collect(1)  # the young ones are enough, and much quicker
     await asyncio.sleep(0)
     assert not complaints
-    assert not left
+    assert not tasks

@@ -22,7 +22,7 @@ COSTS = {
 MEMBERS = Tier(("small", "unknown"), signal="exact")
 
 
-def said(prompt_tokens: int, completion_tokens: int, latency_s: float = 0.0) -> Generation:
+def reply(prompt_tokens: int, completion_tokens: int, latency_s: float = 0.0) -> Generation:
     return Generation("x", "stop", prompt_tokens, completion_tokens, latency_s=latency_s)
 
 
@@ -41,7 +41,7 @@ def units(cost: Cost) -> tuple[float | None, ...]:
 def test_every_call_is_priced_once_and_scoring_is_added():
     charges = charged(
         [
-            Call("small", said(100, 20, 1.5)),
+            Call("small", reply(100, 20, 1.5)),
             Call("small", Failure("cancelled", "", 100, 5, 0.5, estimated=True)),
             Call("large", Failure("error", "", 50, 0, 0.25)),
         ],
@@ -62,19 +62,19 @@ def test_nothing_costs_nothing():
 
 
 def test_one_unknown_size_makes_the_sum_unknown():
-    charges = charged([Call("small", said(100, 20, 1.5)), Call("unknown", said(100, 20, 9.0))])
-    flops, *others = units(charges.request)
+    charges = charged([Call("small", reply(100, 20, 1.5)), Call("unknown", reply(100, 20, 9.0))])
+    flops, *figures = units(charges.request)
     assert flops is None
-    assert others == pytest.approx([4.68e-4, 1.5])
+    assert figures == pytest.approx([4.68e-4, 1.5])
 
 
 def test_a_model_without_a_price_is_not_free():
     with pytest.raises(KeyError, match="other"):
-        charged([Call("other", said(1, 1))])
+        charged([Call("other", reply(1, 1))])
 
 
 def test_the_target_alone_is_estimated_from_an_accepted_answer():
-    answer = said(100, 20, 0.5)
+    answer = reply(100, 20, 0.5)
     charges = charged([Call("small", answer)], outcome=Outcome(answer, "small", (), 1.0))
     assert charges.request.target_only == EstimatedCost(1.92e12, pytest.approx(1.6e-4), None, estimated=True)
 

@@ -24,7 +24,7 @@ ENCODER_DECODER = ModelCost(parameters=0.4e9, prompt_parameters=0.3e9)
 UNKNOWN = ModelCost(input_usd=2.5, output_usd=10.0, devices=0)
 
 
-def said(prompt_tokens: int, completion_tokens: int, latency_s: float = 0.0) -> Generation:
+def reply(prompt_tokens: int, completion_tokens: int, latency_s: float = 0.0) -> Generation:
     return Generation("x", "stop", prompt_tokens, completion_tokens, latency_s=latency_s)
 
 
@@ -71,28 +71,28 @@ class TestSpeed:
 
     def test_moving_average(self):
         speed = Speed()
-        speed.observe(said(1, 10, 2.0))
+        speed.observe(reply(1, 10, 2.0))
         assert speed.token_s == 0.2  # the first answer as it is
-        speed.observe(said(1, 10, 4.0))
+        speed.observe(reply(1, 10, 4.0))
         assert speed.token_s == pytest.approx(0.22)  # .2 + .1 x (.4 - .2)
-        speed.observe(said(1, 10, 4.0))
+        speed.observe(reply(1, 10, 4.0))
         assert speed.token_s == pytest.approx(0.238)  # .22 + .1 x (.4 - .22)
 
     def test_an_answer_without_tokens_counts_as_one(self):
         speed = Speed()
-        speed.observe(said(1, 0, 0.5))
+        speed.observe(reply(1, 0, 0.5))
         assert speed.token_s == 0.5
 
     def test_seconds_and_tokens(self):
         speed = Speed()
-        speed.observe(said(1, 4, 1.0))
+        speed.observe(reply(1, 4, 1.0))
         assert speed.seconds(5, 10) == 2.5
         assert speed.tokens(1.0, 5) == 4
         assert speed.tokens(1.1, 5) == 5  # a token begun is charged
 
     def test_reading_and_writing_are_told_apart_by_the_first_token(self):
         speed = Speed()
-        speed.observe(replace(said(50, 5, 3.0), first_token_s=1.0))
+        speed.observe(replace(reply(50, 5, 3.0), first_token_s=1.0))
         assert (speed.prompt_token_s, speed.token_s) == (0.02, 0.5)  # 1 s / 50, then 2 s / 4
         assert speed.seconds(100, 10) == 7.0
         assert speed.tokens(3.0, 100) == 2
@@ -100,49 +100,49 @@ class TestSpeed:
 
     def test_one_token_says_nothing_about_writing(self):
         speed = Speed()
-        speed.observe(replace(said(50, 1, 1.0), first_token_s=1.0))
+        speed.observe(replace(reply(50, 1, 1.0), first_token_s=1.0))
         assert speed.seconds(100, 10) == 2.0
         assert speed.tokens(3.0, 100) is None
 
     def test_an_answer_that_came_at_once_was_not_written_in_that_time(self):
         """From an endpoint that sends answers whole, or behind a proxy that keeps them together."""
         speed = Speed()
-        speed.observe(replace(said(100, 120, 2.00004), first_token_s=2.0))
+        speed.observe(replace(reply(100, 120, 2.00004), first_token_s=2.0))
         assert (speed.prompt_token_s, speed.token_s) == (None, 2.00004 / 120)
         assert speed.tokens(3.0, 100) == 180
 
     def test_reading_is_taken_off_where_it_is_known(self):
         speed = Speed()
-        speed.observe(replace(said(100, 1, 1.0), first_token_s=1.0))
-        speed.observe(said(100, 10, 2.0))
+        speed.observe(replace(reply(100, 1, 1.0), first_token_s=1.0))
+        speed.observe(reply(100, 10, 2.0))
         assert speed.seconds(100, 10) == pytest.approx(2.0)
 
     def test_no_time_at_all_says_nothing_about_tokens(self):
         speed = Speed()
-        speed.observe(said(1, 4, 0.0))
+        speed.observe(reply(1, 4, 0.0))
         assert speed.tokens(1.0, 5) is None
         assert speed.seconds(5, 10) == 0.0
 
 
 class TestTargetOnly:
     def test_where_the_target_answered_it_is_what_it_cost(self):
-        outcome = Outcome(said(100, 20, 1.5), "large", (), 2.0)
+        outcome = Outcome(reply(100, 20, 1.5), "large", (), 2.0)
         assert target_only(outcome, "large", LARGE, Speed()) == close(EstimatedCost(1.92e12, 1.6e-4, 3.0, False))
 
     def test_where_a_member_answered_it_is_estimated(self):
         speed = Speed()
-        speed.observe(said(1, 1, 0.1))
-        outcome = Outcome(said(100, 20, 0.5), "small", (), 2.0)
+        speed.observe(reply(1, 1, 0.1))
+        outcome = Outcome(reply(100, 20, 0.5), "small", (), 2.0)
         # 20 tokens at .1 s, on two devices
         assert target_only(outcome, "large", LARGE, speed) == close(EstimatedCost(1.92e12, 1.6e-4, 4.0, True))
 
     def test_its_time_is_unknown_until_it_was_seen(self):
-        outcome = Outcome(said(100, 20, 0.5), "small", (), 2.0)
+        outcome = Outcome(reply(100, 20, 0.5), "small", (), 2.0)
         assert target_only(outcome, "large", LARGE, Speed()) == close(EstimatedCost(1.92e12, 1.6e-4, None, True))
 
     def test_where_a_member_stood_in(self):
         failure = Failure("error", "", 100, 0, 0.5)
-        outcome = Outcome(said(100, 20, 0.5), "small", (), 2.0, replaced=failure)
+        outcome = Outcome(reply(100, 20, 0.5), "small", (), 2.0, replaced=failure)
         assert target_only(outcome, "large", LARGE, Speed()).estimated
 
     def test_where_the_target_failed(self):
@@ -153,7 +153,7 @@ class TestTargetOnly:
 class TestCutShort:
     STOPPED = Failure("cancelled", "Stopped.")
     PROMPT = Prompt(messages=(Message("user", "x" * 30), Message("user", "é" * 5)))
-    PEERS = (said(40, 6), Failure("error", "", 42, 1), Failure("unavailable", ""))
+    PEERS = (reply(40, 6), Failure("error", "", 42, 1), Failure("unavailable", ""))
 
     def cut(self, prompt=PROMPT, *, elapsed_s=2.0, latest=None, peers=PEERS, token_s=None) -> Failure:
         speed = Speed()
@@ -194,7 +194,7 @@ class TestCutShort:
 class Counting:
     """A model that counts for itself. `ticks` are turns of the event loop before each token; `ending` is its last act.
 
-    Whatever happens, `told` is what it has let the outside know: by its answer, its failure or its last delta.
+    `reported` holds the counts of its last delta, answer or failure: what its caller knows of, whatever happens.
     """
 
     prompt_tokens: int
@@ -202,37 +202,37 @@ class Counting:
     ending: str
     confesses: bool
     entered: int = 0
-    told: list[int] = field(default_factory=list)
+    reported: list[int] = field(default_factory=list)
 
     async def generate(self, prompt: Prompt) -> Answer:
-        done = 0
+        tokens = 0
         self.entered += 1
         try:
             for ticks in self.ticks:
                 await turns(ticks)
-                done += 1
+                tokens += 1
             await turns(10_000 if self.ending == "hang" else 0)
-            return self.tell(done)
+            return self.tell(tokens)
         except asyncio.CancelledError:
             if not self.confesses:
                 raise
-            self.told = [self.prompt_tokens, done]
-            return Failure("cancelled", "Stopped.", self.prompt_tokens, done)
+            self.reported = [self.prompt_tokens, tokens]
+            return Failure("cancelled", "Stopped.", self.prompt_tokens, tokens)
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[Delta | Answer, None]:
         self.entered += 1
-        for done, ticks in enumerate(self.ticks, start=1):
+        for tokens, ticks in enumerate(self.ticks, start=1):
             await turns(ticks)
-            self.told = [self.prompt_tokens, done]
-            yield Delta("x", self.prompt_tokens, done)
+            self.reported = [self.prompt_tokens, tokens]
+            yield Delta("x", self.prompt_tokens, tokens)
         await turns(10_000 if self.ending == "hang" else 0)
         yield self.tell(len(self.ticks))
 
-    def tell(self, done: int) -> Answer:
-        self.told = [self.prompt_tokens, done]
+    def tell(self, tokens: int) -> Answer:
+        self.reported = [self.prompt_tokens, tokens]
         if self.ending == "fail":
-            return Failure("error", "Broken.", self.prompt_tokens, done)
-        return Generation("x" * done, "stop", self.prompt_tokens, done)
+            return Failure("error", "Broken.", self.prompt_tokens, tokens)
+        return Generation("x" * tokens, "stop", self.prompt_tokens, tokens)
 
 
 async def turns(n: int) -> None:
@@ -303,20 +303,20 @@ def test_the_bill_is_never_less_than_what_the_engines_counted(script, cancel_aft
     asyncio.run(consume(run, cancel_after, close_after))
 
     costs = {name: ModelCost(10.0**i, 1.0, 2.0) for i, name in enumerate(models)}
-    known = [price(costs[name], *model.told, 0.0) for name, model in models.items() if model.told]
+    costs_reported = [price(costs[name], *model.reported, 0.0) for name, model in models.items() if model.reported]
     total = charge(run, None, costs).request
     assert total.flops is not None
     assert total.usd is not None
-    assert total.flops >= sum(cost.flops for cost in known if cost.flops) * (1 - 1e-12)
-    assert total.usd >= sum(cost.usd for cost in known if cost.usd) * (1 - 1e-12)
+    assert total.flops >= sum(cost.flops for cost in costs_reported if cost.flops) * (1 - 1e-12)
+    assert total.usd >= sum(cost.usd for cost in costs_reported if cost.usd) * (1 - 1e-12)
 
     billed = {call.model: call.answer for call in run.calls}
     assert len(billed) == len(run.calls)  # no call twice
     for name, model in models.items():
         assert model.entered == 0 or name in billed  # and none missing
-        if model.told:
+        if model.reported:
             answer = billed[name]
-            assert [answer.prompt_tokens, answer.completion_tokens] == model.told
+            assert [answer.prompt_tokens, answer.completion_tokens] == model.reported
             assert not (isinstance(answer, Failure) and answer.estimated)
     in_results = list(chain.from_iterable(result.calls for result in run.results))
     assert all(call in run.calls for call in in_results)

@@ -21,9 +21,9 @@ print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 
 def imported(package: str) -> set[str]:
     """The top-level packages in `sys.modules` once every module of `package` is imported."""
-    done = subprocess.run([sys.executable, "-c", SCRIPT, package], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return set(json.loads(done.stdout))
+    result = subprocess.run([sys.executable, "-c", SCRIPT, package], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    return set(json.loads(result.stdout))
 
 
 @pytest.mark.parametrize("package", ["serve_app.core", "serve_app.common"])
@@ -31,8 +31,10 @@ def test_these_need_the_standard_library_only(package: str):
     modules = imported(package)
     assert not modules & CORE
     # Names that start with an underscore, and the editable install's finder, are the interpreter's own start-up.
-    others = modules - set(sys.stdlib_module_names) - {"serve_app"}
-    assert {name for name in others if not name.startswith("_") and "editable" not in name} <= {"distutils-precedence"}
+    third_party = modules - set(sys.stdlib_module_names) - {"serve_app"}
+    assert {name for name in third_party if not name.startswith("_") and "editable" not in name} <= {
+        "distutils-precedence"
+    }
 
 
 def test_the_api_imports_nothing_heavy():
@@ -51,5 +53,5 @@ def test_a_config_is_read_without_ray():
     read = "import sys; from pathlib import Path; from serve_app.config.serve_file import load; load(Path(sys.argv[1]))"
     config = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
     check = f"{read}; sys.exit('ray' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", check, config], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    result = subprocess.run([sys.executable, "-c", check, config], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")

@@ -183,9 +183,9 @@ def test_texts_come_only_when_asked_for():
     run = run_of(members(PARIS, LOST, None), target(LONG))
     plain = record_of(run, ended(run, LONG, LARGE))
     assert "Paris" not in json.dumps(plain)
-    told = record_of(run, ended(run, LONG, LARGE), answers=True)
-    assert [tier.pop("answers") for tier in told["tiers"]] == [["Paris", None], ["It is Paris."]]
-    assert told == plain
+    with_answers = record_of(run, ended(run, LONG, LARGE), answers=True)
+    assert [tier.pop("answers") for tier in with_answers["tiers"]] == [["Paris", None], ["It is Paris."]]
+    assert with_answers == plain
 
 
 def test_a_failed_member():
@@ -276,14 +276,14 @@ def test_a_cached_answer_cost_nothing(cached: Cached, body: dict[str, Any]):
     run = run_of()
     outcome = Outcome(LONG, LARGE, results, 0.001, cached=cached)
     record = record_of(run, outcome)
-    made = record_of(run_of(*results), ended(run_of(*results), LONG, LARGE))
+    uncached = record_of(run_of(*results), ended(run_of(*results), LONG, LARGE))
     assert record["cached"] == body
     assert {name: record[name] for name in ("tiers", "deferred", "answered_by", "reason")} == {
-        name: made[name] for name in ("tiers", "deferred", "answered_by", "reason")
+        name: uncached[name] for name in ("tiers", "deferred", "answered_by", "reason")
     }
     assert (record["models"], record["timings_s"]) == ({}, {"tiers": [], "scoring": 0, "total": 0.001})
     spent = {"flops": 0, "usd": 0, "device_s": 0}
-    assert record["cost"] == spent | {"target_only": made["cost"]["target_only"]}
+    assert record["cost"] == spent | {"target_only": uncached["cost"]["target_only"]}
     assert usage(reported_calls(run, outcome)) == Usage(41, 10)
 
 

@@ -102,7 +102,7 @@ def test_the_log_has_no_answers(record: DecisionRecord) -> None:
 @st.composite
 def damaged(draw: st.DrawFn) -> object:
     """A record's JSON in which fields are missing, or have values of any other kind."""
-    other = st.recursive(
+    junk = st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | texts,
         lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
         max_leaves=5,
@@ -110,7 +110,7 @@ def damaged(draw: st.DrawFn) -> object:
 
     def damage(value: Any) -> Any:
         if draw(st.integers(0, 9)) == 0:
-            return draw(other)
+            return draw(junk)
         if isinstance(value, dict):
             return {name: damage(inner) for name, inner in value.items() if draw(st.integers(0, 9))}
         return [damage(inner) for inner in value] if isinstance(value, list) else value

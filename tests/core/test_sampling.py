@@ -49,7 +49,7 @@ def test_samples_are_alike_so_the_first_stand_for_all(names: str, first: bool) -
 
 
 @pytest.mark.parametrize(
-    ("given", "sample", "drawn"),
+    ("original", "sample", "drawn"),
     [
         # The tier's temperature and top_p win, what the tier leaves open stays the request's.
         (
@@ -67,9 +67,9 @@ def test_samples_are_alike_so_the_first_stand_for_all(names: str, first: bool) -
         (Sampling(seed=2**63 - 1), Sample("q", 2), Sampling(seed=-(2**63), sample=2)),
     ],
 )
-def test_what_a_sample_is_asked(given: Sampling, sample: Sample, drawn: Sampling) -> None:
-    asked = sampled(Prompt(HI, sampling=given, timeout_s=3.0), sample)
-    assert asked == Prompt(HI, sampling=drawn, timeout_s=3.0)
+def test_what_a_sample_is_asked(original: Sampling, sample: Sample, drawn: Sampling) -> None:
+    prompt = sampled(Prompt(HI, sampling=original, timeout_s=3.0), sample)
+    assert prompt == Prompt(HI, sampling=drawn, timeout_s=3.0)
 
 
 def test_the_seed_is_the_nth_next_within_64_bits() -> None:

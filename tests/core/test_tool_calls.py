@@ -45,7 +45,7 @@ TWO = calling('{"people": 2, "time": "20:00"}')
 
 
 @pytest.mark.parametrize(
-    ("other", "agreement"),
+    ("second", "agreement"),
     [
         (calling('{"time":"20:00","people":2.0}', id_="2"), 1.0),
         (calling('{"people": 2, "time": "20:00"}', text="Let me see."), 1.0),
@@ -55,23 +55,23 @@ TWO = calling('{"people": 2, "time": "20:00"}')
         (Generation("A table for two at eight.", "stop", 10, 7), 0.0),
     ],
 )
-async def test_calls_are_compared_as_values(other: Generation, agreement: float) -> None:
-    outcome = await run_cascade(run(TWO, other, TWO))
+async def test_calls_are_compared_as_values(second: Generation, agreement: float) -> None:
+    outcome = await run_cascade(run(TWO, second, TWO))
     assert outcome.tiers[0].decision.agreement == agreement
     assert outcome.deferred == (agreement < 0.6)
     assert outcome.answer == TWO
 
 
-async def events(asked: Run) -> list[Event]:
-    async with aclosing(cascade_events(asked)) as stream:
+async def events(cascade_run: Run) -> list[Event]:
+    async with aclosing(cascade_events(cascade_run)) as stream:
         return [event async for event in stream]
 
 
 async def test_an_accepted_call_streams_no_text() -> None:
-    seen = await events(run(TWO, TWO, stream=True))
-    assert [event for event in seen if isinstance(event, Delta)] == [Delta("", 10, 5)]
-    assert isinstance(seen[-1], Outcome)
-    assert seen[-1].answer == TWO
+    stream_events = await events(run(TWO, TWO, stream=True))
+    assert [event for event in stream_events if isinstance(event, Delta)] == [Delta("", 10, 5)]
+    assert isinstance(stream_events[-1], Outcome)
+    assert stream_events[-1].answer == TWO
 
 
 async def test_a_call_stands_in_for_a_target_that_failed() -> None:
@@ -101,8 +101,8 @@ def test_what_signals_read(arguments: str, compared: str) -> None:
 
 def test_tools_count_in_an_estimate() -> None:
     """The message: 30 bytes and what a template adds, 8. The tool: 16 bytes of JSON and 36. The call: 4 and 2."""
-    asked = PROMPT.messages[0]
-    assert estimated_prompt_tokens(Prompt((asked,))) == 10 + 8
+    message = PROMPT.messages[0]
+    assert estimated_prompt_tokens(Prompt((message,))) == 10 + 8
     assert estimated_prompt_tokens(PROMPT) == 10 + 8 + 18
     again = Message("assistant", "", (ToolCall("1", "book", "{}"),))
-    assert estimated_prompt_tokens(Prompt((asked, again))) == 10 + 8 + 8 + 2
+    assert estimated_prompt_tokens(Prompt((message, again))) == 10 + 8 + 8 + 2

@@ -29,14 +29,14 @@ def panel_expressions(window: str = "5m") -> list[tuple[str, str]]:
         "$application": ".*",
         "$cascade": ".*",
     }
-    found = []
+    expressions = []
     for panel in DASHBOARD["panels"]:
         for target in panel.get("targets", []):
             expression = target["expr"]
             for variable, value in everything.items():
                 expression = expression.replace(variable, value)
-            found.append((f"{panel['title']} {target['refId']}", expression))
-    return found
+            expressions.append((f"{panel['title']} {target['refId']}", expression))
+    return expressions
 
 
 def left_side(alert: dict[str, Any]) -> str:

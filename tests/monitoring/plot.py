@@ -16,33 +16,33 @@ ASKED_FOR_S = 120
 COLUMNS = 5
 
 
-def lines(asked: Prometheus, start: float, end: float) -> dict[str, list[tuple[list[float], list[float]]]]:
+def lines(monitor: Prometheus, start: float, end: float) -> dict[str, list[tuple[list[float], list[float]]]]:
     """By panel, the points of every series: seconds since the start, and values."""
-    found: dict[str, list[tuple[list[float], list[float]]]] = {}
+    curves: dict[str, list[tuple[list[float], list[float]]]] = {}
     for name, expression in panel_expressions("30s"):
-        data = asked.get("query_range", query=expression, start=str(start), end=str(end), step="2")
+        data = monitor.get("query_range", query=expression, start=str(start), end=str(end), step="2")
         for series in data["result"]:
             points = [(float(at) - start, float(value)) for at, value in series["values"]]
-            found.setdefault(name[:-2], []).append(([x for x, _ in points], [y for _, y in points]))
-    return found
+            curves.setdefault(name[:-2], []).append(([x for x, _ in points], [y for _, y in points]))
+    return curves
 
 
 def main(path: Path) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot
 
-    with tempfile.TemporaryDirectory() as folder, scraped_server(Path(folder)) as (served, asked):
+    with tempfile.TemporaryDirectory() as folder, scraped_server(Path(folder)) as (served, monitor):
         start = time.time()
         while time.time() < start + ASKED_FOR_S:
             round_of_requests(served)
-        found = lines(asked, start, time.time())
+        curves = lines(monitor, start, time.time())
     titles = [panel["title"] for panel in DASHBOARD["panels"] if panel["type"] != "row"]
     rows = -(-len(titles) // COLUMNS)
     figure, axes = pyplot.subplots(rows, COLUMNS, figsize=(4 * COLUMNS, 2.2 * rows), layout="constrained")
     for axis, title in zip(axes.flat, titles, strict=False):
         axis.set_title(title, fontsize=8)
         axis.tick_params(labelsize=7)
-        for x, y in found.get(title, []):
+        for x, y in curves.get(title, []):
             axis.plot(x, y, linewidth=1)
     for axis in axes.flat[len(titles) :]:
         axis.remove()

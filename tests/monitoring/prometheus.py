@@ -30,17 +30,17 @@ class Prometheus:
     def values(self, expression: str) -> dict[frozenset[tuple[str, str]], float]:
         """The numbers, by labels, once there are any: a scrape that comes late hides all series until the next."""
         until = time.monotonic() + PATIENCE_S
-        while not (found := self.values_now(expression)) and time.monotonic() < until:
+        while not (samples := self.values_now(expression)) and time.monotonic() < until:
             time.sleep(0.5)
-        return found
+        return samples
 
     def values_now(self, expression: str) -> dict[frozenset[tuple[str, str]], float]:
         """The numbers, by labels, that the expression gives now; no NaN and no infinity."""
-        found = {
+        samples = {
             frozenset(sample["metric"].items()): float(sample["value"][1])
             for sample in self.get("query", query=expression)["result"]
         }
-        return {labels: value for labels, value in found.items() if math.isfinite(value)}
+        return {labels: value for labels, value in samples.items() if math.isfinite(value)}
 
 
 @contextmanager

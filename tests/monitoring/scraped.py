@@ -54,5 +54,5 @@ def scraped_server(folder: Path) -> Iterator[tuple[Served, Prometheus]]:
 
             [node] = ray.nodes()
             target = f"{node['NodeManagerAddress']}:{node['MetricsExportPort']}"
-            with prometheus(target, RULES, folder) as asked:
-                yield served, asked
+            with prometheus(target, RULES, folder) as monitor:
+                yield served, monitor

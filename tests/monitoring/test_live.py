@@ -30,13 +30,13 @@ EXPRESSIONS = {
 @pytest.fixture(scope="module")
 def scraping(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     """After as many rounds of requests as it takes until every expression has a value, or twenty."""
-    with scraped_server(tmp_path_factory.mktemp("monitoring")) as (served, asked):
+    with scraped_server(tmp_path_factory.mktemp("monitoring")) as (served, monitor):
         for _ in range(20):
             round_of_requests(served)
-            if all(map(asked.values_now, EXPRESSIONS.values())):
+            if all(map(monitor.values_now, EXPRESSIONS.values())):
                 break
             time.sleep(2)
-        yield asked
+        yield monitor
 
 
 @pytest.mark.parametrize("name", EXPRESSIONS)

@@ -38,11 +38,11 @@ def faults(expression: str) -> list[str]:
     """What does not exist. A histogram's `_sum`, which Ray only approximates, counts as missing."""
     series = names(expression)
     missing = [f"no series {name}" for name in sorted(series - LABELS.keys() - RECORDED_NAMES)]
-    known = EVERY.union(*(LABELS.get(name, set()) for name in series))
+    allowed_labels = EVERY.union(*(LABELS.get(name, set()) for name in series))
     for name, labels in selectors(expression):
-        missing += [f"no label {it} on {name}" for it in sorted(labels - LABELS.get(name, set()) - EVERY)]
+        missing += [f"no label {label} on {name}" for label in sorted(labels - LABELS.get(name, set()) - EVERY)]
     for labels in grouping(expression):
-        missing += [f"no label {it} to group by" for it in sorted(labels - known)]
+        missing += [f"no label {label} to group by" for label in sorted(labels - allowed_labels)]
     return missing
 
 
@@ -68,10 +68,10 @@ def test_faults_are_found(expression: str, fault: str) -> None:
 
 
 def test_every_series_that_an_alert_reads_is_recorded_first() -> None:
-    seen: set[str] = set()
+    recorded: set[str] = set()
     for rule in ALL_RULES:
-        assert {name for name in names(rule["expr"]) if name.startswith("cascade:")} <= seen
-        seen |= {rule["record"]} if "record" in rule else set()
+        assert {name for name in names(rule["expr"]) if name.startswith("cascade:")} <= recorded
+        recorded |= {rule["record"]} if "record" in rule else set()
 
 
 def test_every_metric_is_shown() -> None:

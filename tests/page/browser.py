@@ -56,18 +56,18 @@ class Browser:
     def all(self, css: str) -> list[WebElement]:
         return self.driver.find_elements(By.CSS_SELECTOR, css)
 
-    def one(self, css: str) -> WebElement:
+    def find(self, css: str) -> WebElement:
         """The first element once it is there."""
         return WebDriverWait(self.driver, self.patience_s, 0.03).until(lambda _: next(iter(self.all(css)), None))
 
     def click(self, element: str | WebElement) -> None:
         """Click in the middle of the window: at its edges are the header and the composer."""
-        element = self.one(element) if isinstance(element, str) else element
+        element = self.find(element) if isinstance(element, str) else element
         self.run("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", element)
         element.click()
 
     def text(self, css: str) -> str:
-        self.one(css)
+        self.find(css)
         return str(self.run("return document.querySelector(arguments[0]).innerText", css))
 
     def until(self, expression: str, *arguments: Any) -> Any:
@@ -94,7 +94,7 @@ class Browser:
 
     def select(self, css: str, value: str) -> None:
         """Choose an option, or set the value of an input, as a user's event would."""
-        self.one(css)
+        self.find(css)
         self.run(
             "const at = document.querySelector(arguments[0]); at.value = arguments[1];"
             "for (const name of ['input', 'change']) at.dispatchEvent(new Event(name, {bubbles: true}))",
@@ -104,8 +104,8 @@ class Browser:
 
     def texts(self, css: str) -> list[str]:
         """What is seen of each element."""
-        each = "return [...document.querySelectorAll(arguments[0])].map(at => at.innerText.trim())"
-        return [str(text) for text in self.run(each, css)]
+        script = "return [...document.querySelectorAll(arguments[0])].map(at => at.innerText.trim())"
+        return [str(text) for text in self.run(script, css)]
 
     def ask(self, prompt: str, turns: int = 1) -> None:
         """Ask in the playground, and wait until the last of so many turns has ended."""

@@ -19,7 +19,7 @@ def served(one_server: Served) -> Iterator[Served]:
     one_server.troubled.trouble = None
     for player in one_server.players.values():
         player.pause_s = 0.0
-        player.held = False
+        player.paused = False
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def browser(one_browser: Browser, served: Served) -> Iterator[Browser]:
     """The browser, at the page; it fails on anything that the policy refused or that a script threw."""
     one_browser.complaints()
     one_browser.open(served.url)
-    one_browser.one(".example")
+    one_browser.find(".example")
     yield one_browser
     expected = "Failed to load resource"  # a status that a test asked for
     assert [line for line in one_browser.complaints() if expected not in line] == []

@@ -39,14 +39,14 @@ class _Connection(BaseRequestHandler):
         assert isinstance(self.server, Relay)
         ends = {self.request, socket.create_connection(self.server.target)}
         self.server.open |= ends
-        here, there = ends
-        back = threading.Thread(target=_pass, args=(there, here), daemon=True)
+        near, far = ends
+        back = threading.Thread(target=_pass, args=(far, near), daemon=True)
         back.start()
-        _pass(here, there)
+        _pass(near, far)
         back.join()
         self.server.open -= ends
-        there.close()
-        here.close()
+        far.close()
+        near.close()
 
 
 def _pass(source: socket.socket, sink: socket.socket) -> None:

@@ -55,27 +55,27 @@ SCRIPT: dict[str, tuple[Any, Any, Any]] = {
 class Player:
     """A model that answers by the words of its prompt, word by word, `pause_s` seconds apart.
 
-    While it is `held` it writes one word and no more.
+    While `paused`, it writes one word and no more.
     """
 
     name: str
-    place: int
+    index: int
     pause_s: float = 0.0
-    held: bool = False
+    paused: bool = False
     prompts: list[Prompt] = field(default_factory=list)
 
     def _answer(self, prompt: Prompt) -> Answer:
         self.prompts.append(prompt)
-        said = prompt.messages[-1].content
-        text = next((row[self.place] for words, row in SCRIPT.items() if words in said), f"You said: {said}")
+        question = prompt.messages[-1].content
+        text = next((row[self.index] for words, row in SCRIPT.items() if words in question), f"You said: {question}")
         if isinstance(text, Failure):
             return text
         if isinstance(text, tuple):
             return Generation("", "tool_calls", 20, 9, latency_s=0.2, first_token_s=0.1, tool_calls=text)
-        thoughts = "First I think." if self.place == 2 else ""
+        thoughts = "First I think." if self.index == 2 else ""
         tokens = len(text.split())
         return Generation(
-            text, "stop", 20, tokens, latency_s=0.1 * (1 + self.place), first_token_s=0.05, reasoning=thoughts
+            text, "stop", 20, tokens, latency_s=0.1 * (1 + self.index), first_token_s=0.05, reasoning=thoughts
         )
 
     async def generate(self, prompt: Prompt) -> Answer:
@@ -92,7 +92,7 @@ class Player:
             for number, word in enumerate(answer.text.split(" ")):
                 yield Delta(word if number == 0 else f" {word}", 20, number + 1)
                 await asyncio.sleep(self.pause_s)
-                while self.held:  # noqa: ASYNC110 - set from another thread
+                while self.paused:  # noqa: ASYNC110 - set from another thread
                     await asyncio.sleep(0.01)
         yield answer
 
@@ -150,7 +150,7 @@ def configured(**router: Any) -> AppConfig:
 
 def built(config: AppConfig, pause_s: float = 0.0) -> tuple[Router, dict[str, Player]]:
     """A router whose models are players in this process; longer answers are compared here, too."""
-    players = {name: Player(name, place, pause_s) for place, name in enumerate(config.models)}
+    players = {name: Player(name, index, pause_s) for index, name in enumerate(config.models)}
     config = config.model_copy(update={"scorer": config.scorer.model_copy(update={"inline_characters": 100_000})})
     scorer: Any = Handle()
     everything_runs = {name: Health(1, "HEALTHY") for name in config.deployments()}

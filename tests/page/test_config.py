@@ -45,7 +45,9 @@ async def test_only_operators_may_see_and_check() -> None:
     fixed = Fixed()
     async with client(fixed, operator=False) as http:
         answers = [await http.get("/page/config"), await http.post("/page/check", json={"yaml": "a"})]
-    assert [(each.status_code, each.json()["error"]["code"]) for each in answers] == [(403, "not_an_operator")] * 2
+    assert [(answer.status_code, answer.json()["error"]["code"]) for answer in answers] == [
+        (403, "not_an_operator")
+    ] * 2
     assert fixed.texts == []
     async with client(fixed) as http:
         assert (await http.get("/page/config")).json() == {"cascades": []}
@@ -66,7 +68,7 @@ async def test_a_text_is_checked_only_up_to_a_length_and_alone() -> None:
 
 def open_config(browser: Browser, served: Served) -> None:
     browser.open(f"{served.url}/#/config")
-    browser.one(".graph")
+    browser.find(".graph")
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
@@ -143,7 +145,7 @@ def test_a_pasted_config_is_told_in_sentences(browser: Browser, served: Served) 
     assert browser.text(".checked .badge") == "not valid"
     assert browser.findings() == []
     browser.run("location.hash = '#/evaluation'")
-    browser.one(".drop")
+    browser.find(".drop")
     browser.run("location.hash = '#/config'")
     browser.until("document.querySelector('#yaml')?.value === arguments[0]", BROKEN)
 
@@ -172,11 +174,11 @@ def test_what_was_said_of_another_text_is_taken_back(browser: Browser, served: S
 def test_the_config_in_force_is_looked_at_again(browser: Browser, served: Served) -> None:
     browser.run("const real = setTimeout; window.setTimeout = (then, ms) => real(then, ms === 10_000 ? 20 : ms)")
     browser.run("location.hash = '#/config'")
-    browser.one(".graph")
+    browser.find(".graph")
     served.router._policies.change({"thresholds": {"default": [0.25]}})
     browser.until("document.querySelector('.graph .gate').textContent.includes('0.250')")
     browser.run("window.real = fetch; window.fetch = () => Promise.reject(new TypeError('gone'))")
-    browser.one(".fault-card")
+    browser.find(".fault-card")
     assert browser.all(".graph") != []  # the last that was known
     served.router._policies.change({})
     browser.run("window.fetch = window.real")
@@ -209,15 +211,15 @@ def test_names_and_sentences_with_markup_run_nothing(browser: Browser, served: S
             }
         ],
     }
-    told = {"valid": False, "lines": [ATTACK], "warnings": [ATTACK]}
+    report = {"valid": False, "lines": [ATTACK], "warnings": [ATTACK]}
     browser.run(
-        "const [graph, told] = arguments;"
-        "window.fetch = async path => new Response(String(path).endsWith('/page/check') ? told : graph);"
+        "const [graph, report] = arguments;"
+        "window.fetch = async path => new Response(String(path).endsWith('/page/check') ? report : graph);"
         "location.hash = '#/config'",
         json.dumps(graph),
-        json.dumps(told),
+        json.dumps(report),
     )
-    browser.one(".graph")
+    browser.find(".graph")
     browser.select("#yaml", ATTACK)
     browser.click(".check-form button")
     browser.until("document.querySelectorAll('.checked li').length === 2")

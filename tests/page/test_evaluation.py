@@ -34,7 +34,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def opened(browser: Browser, served: Served, path: Path) -> None:
     browser.open(f"{served.url}/#/evaluation")
-    browser.one(FILE).send_keys(str(path))
+    browser.find(FILE).send_keys(str(path))
 
 
 def test_a_threshold_moves_along_the_curve(browser: Browser, served: Served, report: Path) -> None:
@@ -42,16 +42,16 @@ def test_a_threshold_moves_along_the_curve(browser: Browser, served: Served, rep
     [cascade] = body["groups"][0]["cascades"]
     row = next(row for row in cascade["rows"] if row["kind"] == "semantic" and row["agreement"] == "max")
     opened(browser, served, report)
-    browser.one(".evaluation .chart canvas")
+    browser.find(".evaluation .chart canvas")
     last = len(row["curve"]["rate"]) - 1
-    for place, threshold in ((last, "∞"), (0, "none leads here")):
-        browser.select(".along", str(row["curve"]["rate"][place]))
+    for index, threshold in ((last, "∞"), (0, "none leads here")):
+        browser.select(".along", str(row["curve"]["rate"][index]))
         browser.until("document.querySelector('.facts dd').innerText === arguments[0]", threshold)
         facts = browser.run(
             "return [...document.querySelectorAll('.facts dd')].map(at => at.innerText.split('\\n')[0])"
         )
-        assert facts[1] == ("100%" if place else "0.0%")
-        assert facts[2] == f"{row['curve']['quality'][place]:.3f}"
+        assert facts[1] == ("100%" if index else "0.0%")
+        assert facts[2] == f"{row['curve']['quality'][index]:.3f}"
     assert browser.findings() == []
 
 
@@ -59,7 +59,7 @@ def test_requests_are_on_the_side_of_the_threshold_on_which_they_are(
     browser: Browser, served: Served, report: Path
 ) -> None:
     opened(browser, served, report)
-    browser.one(".request")
+    browser.find(".request")
     browser.select(".along", "1")
     browser.until(
         "[...document.querySelectorAll('.request .badge:nth-of-type(2)')].every(at => at.innerText === 'deferred')"
@@ -68,7 +68,7 @@ def test_requests_are_on_the_side_of_the_threshold_on_which_they_are(
 
 def test_two_are_shown_side_by_side(browser: Browser, served: Served, report: Path) -> None:
     opened(browser, served, report)
-    browser.one(".evaluation")
+    browser.find(".evaluation")
     browser.click(".head .check input")
     browser.until("document.querySelectorAll('.evaluation canvas').length === 2")
     chosen = "[...document.querySelectorAll('.evaluation .choices label:nth-of-type(2) select')]"
@@ -78,7 +78,7 @@ def test_two_are_shown_side_by_side(browser: Browser, served: Served, report: Pa
 
 def test_the_keys_move_the_threshold_from_point_to_point(browser: Browser, served: Served, report: Path) -> None:
     opened(browser, served, report)
-    slider = browser.one(".along")
+    slider = browser.find(".along")
     browser.select(".along", "0")
     before = browser.text(".facts")
     slider.send_keys(Keys.ARROW_RIGHT)
@@ -91,7 +91,7 @@ def test_another_report_of_the_same_name_begins_anew(browser: Browser, served: S
     opened(browser, served, report)
     browser.select(".choices label:nth-of-type(3) select", "flops")
     browser.until("document.querySelector('.chart').ariaLabel.includes('FLOPs')")
-    browser.one(FILE).send_keys(str(report))
+    browser.find(FILE).send_keys(str(report))
     browser.until("document.querySelector('.chart').ariaLabel === 'Quality against deferral rate'")
 
 
@@ -104,7 +104,7 @@ def test_a_row_without_the_chosen_cost_is_drawn_by_its_deferral_rate(
     path = tmp_path / "report.json"
     path.write_text(json.dumps(body), encoding="utf-8")
     opened(browser, served, path)
-    browser.one(".choices")
+    browser.find(".choices")
     browser.select(".choices label:nth-of-type(2) select", "0")
     browser.select(".choices label:nth-of-type(3) select", "flops")
     browser.until("document.querySelector('.chart').ariaLabel.includes('FLOPs')")
@@ -115,7 +115,7 @@ def test_a_row_without_the_chosen_cost_is_drawn_by_its_deferral_rate(
 
 def test_a_file_that_is_dropped_beside_the_field_is_opened_too(browser: Browser, served: Served) -> None:
     browser.open(f"{served.url}/#/evaluation")
-    browser.one(".drop")
+    browser.find(".drop")
     browser.run(
         "const carried = new DataTransfer(); carried.items.add(new File(['<html>'], 'report.json'));"
         "for (const name of ['dragover', 'drop']) window[name] = !document.querySelector('.top').dispatchEvent("
@@ -165,8 +165,8 @@ def test_a_report_of_another_shape_is_refused_and_the_next_one_shown(
     path.write_text(json.dumps(body), encoding="utf-8")
     opened(browser, served, path)
     assert f"Synthetic: {cascade['id']} has no valid {field}." in browser.text(".fault-card")
-    browser.one(FILE).send_keys(str(report))
-    browser.one(".evaluation .chart canvas")
+    browser.find(FILE).send_keys(str(report))
+    browser.find(".evaluation .chart canvas")
 
 
 @pytest.fixture
@@ -182,7 +182,7 @@ def test_records_that_are_dropped_become_a_report(patient: Browser, served: Serv
     path.write_bytes(gzip.compress(records(tmp_path / "r.jsonl", 40).read_bytes()))
     opened(browser, served, path)
     browser.until("document.querySelector('.working .state') !== null")
-    browser.one(".evaluation .chart canvas")
+    browser.find(".evaluation .chart canvas")
     assert browser.all(".working") == []
     assert path.name in browser.text(".head")
     assert "small + tiny → large" in browser.text(".evaluation")
@@ -212,10 +212,10 @@ def test_an_archive_is_unpacked_no_further_than_allowed(browser: Browser, served
 def test_half_an_event_hides_no_problem(browser: Browser, served: Served, tmp_path: Path) -> None:
     path = records(tmp_path / "r.jsonl", 5)
     browser.open(f"{served.url}/#/evaluation")
-    browser.one(FILE)
-    told = 'data: {"report": {"gro\n\ndata: {"problem": "It takes too long."}\n\ndata: [DONE]\n\n'
-    browser.run(f"window.fetch = async () => new Response({json.dumps(told)})")
-    browser.one(FILE).send_keys(str(path))
+    browser.find(FILE)
+    stream_text = 'data: {"report": {"gro\n\ndata: {"problem": "It takes too long."}\n\ndata: [DONE]\n\n'
+    browser.run(f"window.fetch = async () => new Response({json.dumps(stream_text)})")
+    browser.find(FILE).send_keys(str(path))
     assert browser.text(".fault-card") == "r.jsonl cannot be shown\n\nIt takes too long."
 
 
@@ -229,14 +229,14 @@ def test_a_damaged_archive_is_refused_in_words(browser: Browser, served: Served,
 def test_an_evaluation_shows_its_steps_and_can_be_stopped(browser: Browser, served: Served, tmp_path: Path) -> None:
     path = records(tmp_path / "r.jsonl", 5)
     browser.open(f"{served.url}/#/evaluation")
-    browser.one(FILE)
+    browser.find(FILE)
     browser.run(
         "window.fetch = async (to, {signal}) => new Response(new ReadableStream({start(out) {"
         '  out.enqueue(new TextEncoder().encode(\'data: {"step": "comparing", "examples": 5, "models": 3}\\n\\n\'));'
         "  signal.addEventListener('abort', () => out.error(new DOMException('', 'AbortError')));"
         "}}))"
     )
-    browser.one(FILE).send_keys(str(path))
+    browser.find(FILE).send_keys(str(path))
     browser.until(
         "document.querySelector('.working .state')?.innerText === 'Comparing the answers of 3 models to 5 requests'"
     )
@@ -256,7 +256,7 @@ def test_a_hostile_report_runs_nothing(browser: Browser, served: Served, report:
     path = tmp_path / "hostile.json"
     path.write_text(json.dumps(body), encoding="utf-8")
     opened(browser, served, path)
-    browser.one(".request")
+    browser.find(".request")
     browser.run("for (const each of document.querySelectorAll('details')) each.open = true")
     assert browser.run("return [window.hacked ?? null, document.querySelectorAll('main img').length]") == [None, 0]
     assert attack in browser.run("return document.querySelector('main').textContent")

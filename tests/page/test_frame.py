@@ -23,11 +23,11 @@ def blocked(browser: Browser) -> Iterator[Browser]:
 def test_escape_or_a_click_elsewhere_closes_the_key_and_the_focus_is_not_lost(browser: Browser) -> None:
     browser.click(".key > button")
     browser.until("document.activeElement.id === 'key'")
-    browser.one("#key").send_keys(Keys.ESCAPE)
+    browser.find("#key").send_keys(Keys.ESCAPE)
     browser.until("document.querySelector('.popover') === null")
     assert browser.run("return document.activeElement.innerText") == "Key"
     browser.click(".key > button")
-    browser.one(".popover")
+    browser.find(".popover")
     browser.click("h1")
     browser.until("document.querySelector('.popover') === null")
 
@@ -56,9 +56,9 @@ def test_a_view_that_cannot_be_loaded_says_so_and_can_be_tried_again(blocked: Br
     blocked.until("document.querySelector('.fault-card h2')?.innerText === 'This view cannot be loaded'")
     blocked.driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
     blocked.click(".fault-card button")
-    blocked.one(".tiles")
+    blocked.find(".tiles")
     blocked.run("history.back()")
-    blocked.one(".turn")  # the conversation is still there
+    blocked.find(".turn")  # the conversation is still there
 
 
 def test_the_chosen_theme_is_worn_before_any_module_runs(browser: Browser, served: Served) -> None:
@@ -80,10 +80,10 @@ def test_a_view_is_found_where_it_was_left(browser: Browser) -> None:
     browser.ask("How many minutes?")
     browser.run("scrollTo(0, 150)")
     browser.run("location.hash = '#/live'")
-    browser.one(".tiles")
+    browser.find(".tiles")
     assert browser.run("return scrollY") == 0
     browser.run("history.back()")
-    browser.one(".turn")
+    browser.find(".turn")
     browser.until("scrollY === 150")
 
 

@@ -32,7 +32,7 @@ def test_a_view_stays_where_it_is_while_it_loads(
     browser.size(width, 900)
     try:
         browser.open(f"{served.url}/#/{view}")
-        browser.one(loaded)
+        browser.find(loaded)
         assert shift(browser) < MOST_SHIFT
     finally:
         browser.size(1280, 900)
@@ -45,14 +45,14 @@ def test_what_is_there_stays_where_it_is_while_answers_stream(browser: Browser, 
     try:
         browser.ask("a story")
         for player in players:
-            player.pause_s, player.held = 0.003, True
+            player.pause_s, player.paused = 0.003, True
         browser.select("#prompt", "a story")
         browser.click(".send")
         browser.until("document.querySelectorAll('.member .markdown').length === 4")
         browser.run("window.clicked = performance.now()")
         browser.until("performance.now() - window.clicked > 600")  # what follows a click by 500 ms is not counted
         for player in players:
-            player.held = False
+            player.paused = False
         browser.until_answered(2)
         assert shift(browser) < MOST_SHIFT
     finally:

@@ -19,11 +19,11 @@ class Counted:
     """Snapshots with a number each."""
 
     def __init__(self) -> None:
-        self.number = self.asked = 0
+        self.number = self.snapshots = 0
         self.hold: asyncio.Event | None = None
 
     async def snapshot(self) -> dict[str, object]:
-        self.asked += 1
+        self.snapshots += 1
         if self.hold is not None:
             await self.hold.wait()
         self.number += 1
@@ -44,9 +44,9 @@ async def test_a_stream_ends_after_fifteen_snapshots() -> None:
     async with client(application(Counted())) as http:
         response = await http.get("/page/live")
     assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
-    *events, done, rest = response.text.split("\n\n")
+    *events, end, tail = response.text.split("\n\n")
     assert [json.loads(event.removeprefix("data: ")) for event in events] == [{"number": n} for n in range(1, 16)]
-    assert (done, rest) == ("data: [DONE]", "")
+    assert (end, tail) == ("data: [DONE]", "")
 
 
 async def test_only_operators_may_watch() -> None:
@@ -65,7 +65,7 @@ async def test_there_are_not_more_streams_than_a_router_should_feed() -> None:
     live.hold = asyncio.Event()
     async with client(application(live)) as http:
         watching = [asyncio.create_task(http.get("/page/live")) for _ in range(MOST_STREAMS)]
-        while live.asked < MOST_STREAMS:  # noqa: ASYNC110
+        while live.snapshots < MOST_STREAMS:  # noqa: ASYNC110
             await asyncio.sleep(0)
         refused = await http.get("/page/live")
         live.hold.set()
@@ -99,7 +99,7 @@ async def test_who_leaves_before_the_first_figure_gives_the_place_back() -> None
 
 def test_a_browser_shows_figures_models_and_decisions_as_they_come(browser: Browser, served: Served) -> None:
     browser.open(f"{served.url}/#/live")
-    browser.one(".tiles")
+    browser.find(".tiles")
     before = len(browser.all(".panel:last-child tbody tr"))
     question = {"role": "user", "content": "How many minutes?"}
     body = {"model": "default", "messages": [question]}
@@ -150,7 +150,7 @@ def test_a_lost_connection_is_said_and_taken_up_again(browser: Browser, served: 
 
 def test_figures_of_before_the_connection_was_lost_are_named_as_such(browser: Browser, served: Served) -> None:
     browser.open(f"{served.url}/#/live")
-    browser.one(".tiles")
+    browser.find(".tiles")
     browser.run("window.fetch = () => Promise.reject(new TypeError('gone'))")
     browser.until("document.querySelector('.fault-card')?.innerText.includes('The figures are those of ')")
 
@@ -172,7 +172,7 @@ def test_a_full_house_is_not_asked_again_before_its_time(browser: Browser) -> No
 
 def test_a_hidden_tab_does_not_watch(browser: Browser, served: Served) -> None:
     browser.open(f"{served.url}/#/live")
-    browser.one(".tiles")
+    browser.find(".tiles")
     turn = (
         "const [hidden] = arguments; Object.defineProperty(document, 'hidden', {value: hidden, configurable: true});"
         "document.dispatchEvent(new Event('visibilitychange'))"

@@ -38,7 +38,7 @@ def test_a_deferred_prompt_shows_the_target_with_its_reasoning_folded(browser: B
 
 def test_what_if_decides_anew_without_asking_a_model(browser: Browser, served: Served) -> None:
     browser.ask("How many minutes?")
-    asked = {name: len(player.prompts) for name, player in served.players.items()}
+    prompt_counts = {name: len(player.prompts) for name, player in served.players.items()}
     browser.select(".track input", "0.4")
     browser.until("document.querySelector('.outcome .badge')?.innerText === 'would accept'")
     assert "agreement 0.500 is at least the threshold 0.400; the answer of small-a" in browser.text(".outcome")
@@ -51,12 +51,12 @@ def test_what_if_decides_anew_without_asking_a_model(browser: Browser, served: S
     browser.until("document.querySelector('.matrix caption').innerText.includes('with a veto')")
     browser.click(".outcome .quiet")
     browser.until("document.querySelector('.outcome .badge') === null")
-    assert {name: len(player.prompts) for name, player in served.players.items()} == asked
+    assert {name: len(player.prompts) for name, player in served.players.items()} == prompt_counts
 
 
 def test_the_threshold_moves_by_keys_and_can_be_kept_for_the_next_prompt(browser: Browser, served: Served) -> None:
     browser.ask("How many minutes?")
-    slider = browser.one(".track input")
+    slider = browser.find(".track input")
     for _ in range(3):
         slider.send_keys(Keys.PAGE_DOWN)  # page down: a tenth of the range
     browser.until("document.querySelector('.outcome .badge')?.innerText === 'would accept'")
@@ -69,7 +69,7 @@ def test_the_threshold_moves_by_keys_and_can_be_kept_for_the_next_prompt(browser
 
 def test_members_are_shown_while_they_write(browser: Browser, served: Served) -> None:
     for player in served.players.values():
-        player.held = True
+        player.paused = True
     browser.select("#prompt", "What is the capital of France?")
     browser.click(".send")
     browser.until(
@@ -78,7 +78,7 @@ def test_members_are_shown_while_they_write(browser: Browser, served: Served) ->
     )
     assert browser.all(".verdict") == []
     for player in served.players.values():
-        player.held = False
+        player.paused = False
     browser.until_answered()
 
 
@@ -126,7 +126,7 @@ def test_a_look_at_another_view_ends_no_conversation(browser: Browser) -> None:
     browser.ask("What is the capital of France?")
     browser.select("#prompt", "not yet sent")
     browser.run("location.hash = '#/live'")
-    browser.one(".live")
+    browser.find(".live")
     browser.run("location.hash = '#/playground'")
     browser.until("document.querySelector('#prompt')?.value === 'not yet sent'")
     assert browser.texts(".answer .markdown") == ["The capital is Paris."]
@@ -142,19 +142,19 @@ def test_code_is_highlighted_and_a_request_can_be_copied(browser: Browser, serve
     browser.until("window.copied.length === 5")
     answer, curl, python, body, link = browser.run("return window.copied")
     assert answer == CODE
-    wanted = [{"role": "user", "content": prompt}]
-    assert json.loads(body)["messages"] == wanted
+    messages = [{"role": "user", "content": prompt}]
+    assert json.loads(body)["messages"] == messages
     import shlex
 
     words = shlex.split(curl.replace("\\\n", " "))
-    assert json.loads(words[words.index("-d") + 1])["messages"] == wanted
+    assert json.loads(words[words.index("-d") + 1])["messages"] == messages
     assert words[2] == f"{served.url}/v1/chat/completions"
     names: dict[str, Any] = {}
     call = python[python.index("response = ") : python.index("print(")].replace(
         "client.chat.completions.create", "dict"
     )
     exec(call, {}, names)
-    assert names["response"]["messages"] == wanted
+    assert names["response"]["messages"] == messages
     browser.open(link)
     browser.until("document.querySelector('#prompt')?.value === arguments[0]", prompt)
     assert browser.all(".turn") == []  # a link asks nothing by itself
@@ -215,23 +215,23 @@ def test_a_server_that_is_gone_is_said_to_be(browser: Browser) -> None:
 
 
 def test_broken_options_are_named_before_anything_is_sent(browser: Browser, served: Served) -> None:
-    asked = len(served.players["small-a"].prompts)
+    prompt_count = len(served.players["small-a"].prompts)
     browser.run("document.querySelector('.options details').open = true")
     browser.select(".options .grid label:nth-of-type(2) textarea", "[{")
     browser.select("#prompt", "Hello")
     browser.click(".send")
     assert "Tools: this is not JSON" in browser.text(".composer .fault")
-    assert len(served.players["small-a"].prompts) == asked
+    assert len(served.players["small-a"].prompts) == prompt_count
 
 
 def test_a_number_that_is_none_is_named_before_anything_is_sent(browser: Browser, served: Served) -> None:
-    asked = len(served.players["small-a"].prompts)
+    prompt_count = len(served.players["small-a"].prompts)
     browser.run("document.querySelector('.options details').open = true")
     browser.select(".options .small label:nth-of-type(2) input", "0,7")
     browser.select("#prompt", "Hello")
     browser.click(".send")
     assert browser.text(".composer .fault") == "Temperature: 0,7 is not a number."
-    assert len(served.players["small-a"].prompts) == asked
+    assert len(served.players["small-a"].prompts) == prompt_count
 
 
 def test_a_failed_turn_is_not_lost_if_it_cannot_be_tried_again_now(browser: Browser, served: Served) -> None:
@@ -245,13 +245,13 @@ def test_a_failed_turn_is_not_lost_if_it_cannot_be_tried_again_now(browser: Brow
     assert browser.texts(".asked") == ["What is the capital of France?"]
     browser.select(".options .grid label:nth-of-type(2) textarea", "")
     for player in served.players.values():
-        player.held = True
+        player.paused = True
     browser.select("#prompt", "Another")
     browser.click(".send")
-    browser.one(".stop")
+    browser.find(".stop")
     assert browser.run("return document.querySelector('.turn .fault-card button').disabled") is True
     for player in served.players.values():
-        player.held = False
+        player.paused = False
     browser.until_answered(2)
     browser.run("document.querySelector('.turn .fault-card button').click()")
     browser.until("[...document.querySelectorAll('.asked')].at(-1).innerText.includes('France')")
@@ -294,30 +294,30 @@ def test_text_is_copied_where_the_clipboard_needs_https(browser: Browser) -> Non
 
 def test_a_double_click_asks_and_escape_stops(browser: Browser, served: Served) -> None:
     for player in served.players.values():
-        player.held = True
+        player.paused = True
     browser.select("#prompt", "What is the capital of France?")
-    ActionChains(browser.driver).double_click(browser.one(".send")).perform()
+    ActionChains(browser.driver).double_click(browser.find(".send")).perform()
     browser.until("document.querySelector('.member .markdown')?.innerText.startsWith('The')")
     assert browser.texts(".stop") == ["Stop"]
-    browser.one("#prompt").send_keys(Keys.ESCAPE)
+    browser.find("#prompt").send_keys(Keys.ESCAPE)
     browser.until_answered()
     assert "Stopped." in browser.text(".turn")
     for player in served.players.values():
-        player.held = False
+        player.paused = False
     browser.run("[...document.querySelectorAll('.turn button')].find(at => at.innerText === 'Ask again').click()")
     browser.until("document.querySelector('.answer .markdown')?.innerText === 'The capital is Paris.'")
 
 
 def test_a_screen_reader_hears_how_a_turn_goes_on(browser: Browser, served: Served) -> None:
     spoken = "document.querySelector('.playground > [role=status]').textContent"
-    served.players["small-a"].held = True
+    served.players["small-a"].paused = True
     browser.select("#prompt", "How many minutes?")
     browser.click(".send")
     browser.until(f"{spoken} === 'small-a and small-b answer.'")
     assert browser.run("return document.activeElement.id") == "prompt"  # not a button that is another one by now
-    served.players["large-t"].held, served.players["small-a"].held = True, False
+    served.players["large-t"].paused, served.players["small-a"].paused = True, False
     browser.until(f"{spoken} === 'Agreement 0.500 is below the threshold 0.700, so large-t is asked.'")
-    served.players["large-t"].held = False
+    served.players["large-t"].paused = False
     browser.until(f"{spoken} === 'Answered by large-t.'")
 
 

@@ -18,11 +18,11 @@ class Fixed:
 
     def __init__(self) -> None:
         self.busy = False
-        self.taken: list[bytes] = []
+        self.parts: list[bytes] = []
         self.closed = 0
 
     async def begin(self, records: AsyncIterator[bytes]) -> "Fixed":
-        self.taken = [part async for part in records]
+        self.parts = [part async for part in records]
         return self
 
     async def events(self) -> AsyncIterator[bytes]:
@@ -45,7 +45,9 @@ def application(fixed: Fixed, *, operator: bool = True) -> Any:
 async def post(fixed: Fixed, content: bytes = b"{}\n", *, operator: bool = True, **headers: str) -> httpx.Response:
     transport = httpx.ASGITransport(application(fixed, operator=operator))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
-        sent = {"content-type": "application/jsonl"} | {name.replace("_", "-"): it for name, it in headers.items()}
+        sent = {"content-type": "application/jsonl"} | {
+            name.replace("_", "-"): value for name, value in headers.items()
+        }
         return await http.post("/page/evaluate", content=content, headers=sent)
 
 
@@ -53,14 +55,14 @@ async def test_an_operators_records_are_taken_and_their_events_given() -> None:
     fixed = Fixed()
     response = await post(fixed)
     assert (response.status_code, response.text) == (200, "data: {}\n\n")
-    assert (b"".join(fixed.taken), fixed.closed) == (b"{}\n", 1)
+    assert (b"".join(fixed.parts), fixed.closed) == (b"{}\n", 1)
 
 
 async def test_only_operators_may_have_records_evaluated() -> None:
     fixed = Fixed()
     response = await post(fixed, operator=False)
     assert (response.status_code, response.json()["error"]["code"]) == (403, "not_an_operator")
-    assert (fixed.taken, fixed.closed) == ([], 0)
+    assert (fixed.parts, fixed.closed) == ([], 0)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +76,7 @@ async def test_only_operators_may_have_records_evaluated() -> None:
 async def test_another_site_cannot_send_records(headers: dict[str, str], status: int) -> None:
     fixed = Fixed()
     assert (await post(fixed, **headers)).status_code == status
-    assert fixed.taken == []
+    assert fixed.parts == []
 
 
 async def test_one_file_at_a_time() -> None:

@@ -46,7 +46,7 @@ def test_links_of_models_lead_out_of_the_page_without_a_trace(browser: Browser) 
 )
 def test_a_damaged_link_opens_the_view(browser: Browser, hostile: str) -> None:
     browser.open(browser.run("return location.origin") + f"/#/playground/{hostile}")
-    browser.one(".example")
+    browser.find(".example")
     assert browser.run("return document.querySelector('#prompt').value") == ""
 
 
@@ -57,10 +57,10 @@ def test_axe_finds_nothing_serious_and_nothing_is_wider_than_the_window(
     browser.scheme(scheme)
     browser.size(width, 900)
     try:
-        found = browser.findings()
+        findings = browser.findings()
         browser.ask("How many minutes? In Python")
         browser.run("for (const each of document.querySelectorAll('details')) each.open = true")
-        assert found + browser.findings() == []
+        assert findings + browser.findings() == []
         assert browser.run("return document.documentElement.scrollWidth <= innerWidth") is True
     finally:
         browser.scheme("light")
@@ -73,7 +73,7 @@ def test_at_320_pixels_nothing_is_cut_off_or_broken_into_letters(browser: Browse
     try:
         browser.ask("How many minutes?")
         browser.run("document.querySelector('.costs').open = true; location.hash = arguments[0]", f"#/{view}")
-        browser.one({"playground": ".turn", "live": ".tiles", "evaluation": ".drop", "config": ".graph"}[view])
+        browser.find({"playground": ".turn", "live": ".tiles", "evaluation": ".drop", "config": ".graph"}[view])
         assert browser.run("return document.documentElement.scrollWidth <= innerWidth") is True
         assert browser.run("const at = document.querySelector('.top nav'); return at.scrollWidth <= at.clientWidth")
         heights = "return [...document.querySelectorAll('.costs td, .options summary')].map(at => at.offsetHeight)"
@@ -87,7 +87,7 @@ def test_each_view_has_headings_in_order_and_landmarks_of_one_name_each(browser:
     browser.ask("How many minutes?")
     browser.ask("How many minutes?", 2)
     browser.run("location.hash = arguments[0]", f"#/{view}")
-    browser.one({"playground": ".turn", "live": ".tiles", "evaluation": ".drop", "config": ".graph"}[view])
+    browser.find({"playground": ".turn", "live": ".tiles", "evaluation": ".drop", "config": ".graph"}[view])
     assert browser.findings(impacts=("moderate", "serious", "critical")) == []
 
 

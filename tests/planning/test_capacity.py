@@ -20,8 +20,10 @@ TIERS = [{"models": ["a", "b"], "signal": "exact", "threshold": 0.5}, {"models":
 
 
 def model(agreement: float | None = 0.75, **batching: float) -> dict[str, Any]:
-    made = {"default": "x"} if agreement is None else {"synthetic": {"agreement": agreement, "variant": "x"}}
-    return {"engine": "replay", "slots": 10, "batching": batching, **made}
+    synthetic_answers = (
+        {"default": "x"} if agreement is None else {"synthetic": {"agreement": agreement, "variant": "x"}}
+    )
+    return {"engine": "replay", "slots": 10, "batching": batching, **synthetic_answers}
 
 
 def args(agreement: float | None = 0.75, **values: Any) -> AppConfig:
@@ -47,13 +49,13 @@ def test_worked_by_hand() -> None:
     a and b: 10 slots in 10 steps of 20 ms: 50 a second, 35 of them planned; t: 25, of which 17.5 are planned.
     Router: 2 ms and 2 for each of 3 calls, 4 for the deferred: 8 + 2 / 4 = 8.5 ms, so 117.6 and 82.4 a second.
     """
-    found = plan(1000)
+    estimate = plan(1000)
     carries = {"a": 50, "b": 50, "t": 25, "Scorer": 1000, "Router": 1 / 0.0085, "HTTP proxy": 250}
-    assert {s.name: s.carries_rps for s in found.stations} == pytest.approx(carries)
+    assert {s.name: s.carries_rps for s in estimate.stations} == pytest.approx(carries)
     # 1000 / 35 = 28.6, 250 / 17.5 = 14.3, 1000 / 700 = 1.4, 1000 / 82.4 = 12.1, 1000 / 175 = 5.7
     replicas = {"a": 29, "b": 29, "t": 15, "Scorer": 2, "Router": 13, "HTTP proxy": 6}
-    assert {s.name: s.replicas for s in found.stations} == replicas
-    assert [(s.name, round(s.breaks_rps, 1)) for s in found.by_breaking()] == [
+    assert {s.name: s.replicas for s in estimate.stations} == replicas
+    assert [(s.name, round(s.breaks_rps, 1)) for s in estimate.by_breaking()] == [
         ("a", 50),
         ("b", 50),
         ("Router", 117.6),
@@ -61,15 +63,15 @@ def test_worked_by_hand() -> None:
         ("HTTP proxy", 250),
         ("Scorer", 1000),
     ]
-    assert found.handles == 13 * (29 + 29 + 15 + 2)
+    assert estimate.handles == 13 * (29 + 29 + 15 + 2)
 
 
 def test_a_carried_answer_is_no_work_but_is_compared() -> None:
     """a for all, b for a quarter, t for a sixteenth; nobody asks in the third tier, which compares a and b again."""
     first = {"models": ["a"], "signal": "chow_avg", "threshold": -1.0}
     tiers = [first, TIERS[0], TIERS[0] | {"signal": "rougeL"}, {"models": ["t"]}]
-    found = plan(1000, args(cascades={"default": {"tiers": tiers}}))
-    assert {station.name: station.visits for station in found.stations} == {
+    estimate = plan(1000, args(cascades={"default": {"tiers": tiers}}))
+    assert {station.name: station.visits for station in estimate.stations} == {
         "a": 1,
         "b": 0.25,
         "t": 0.25**3,
@@ -79,8 +81,8 @@ def test_a_carried_answer_is_no_work_but_is_compared() -> None:
     }
     # Calls: a; with b and the scorer 2 more; the scorer alone; t.
     router_s = 0.002 + 0.002 * (1 + 2 * 0.25 + 0.25**2 + 0.25**3)
-    assert {s.name: s.carries_rps for s in found.stations}["Router"] == pytest.approx(1 / router_s)
-    assert found.fleet.tiers == (
+    assert {s.name: s.carries_rps for s in estimate.stations}["Router"] == pytest.approx(1 / router_s)
+    assert estimate.fleet.tiers == (
         TierCalls(("a",)),
         TierCalls(("b",), scored=True),
         TierCalls((), scored=True),
@@ -95,12 +97,12 @@ def test_adapters_are_work_for_their_base() -> None:
     config = AppConfig.model_validate({"models": models, "cascades": {"default": {"tiers": TIERS}}})
     speeds = speeds_of(config, ["a={step_s: 0.01, sequence_s: 0.001, slots: 10}"])
     assumed = assume(config, "default", 1000, 0.25, 1, 10)
-    found = capacity(config, config.deployments(), assumed, speeds, costs=COSTS)
-    base = found.stations[0]
+    estimate = capacity(config, config.deployments(), assumed, speeds, costs=COSTS)
+    base = estimate.stations[0]
     assert (base.name, base.visits, base.carries_rps, base.replicas) == ("a", 2.25, pytest.approx(50), 65)
     assert base.breaks_rps == pytest.approx(22.2, abs=0.1)
-    assert [s.name for s in found.stations] == ["a", "Scorer", "Router", "HTTP proxy"]
-    assert found.fleet.tiers == (TierCalls(("a", "a"), scored=True), TierCalls(("a",)))
+    assert [s.name for s in estimate.stations] == ["a", "Scorer", "Router", "HTTP proxy"]
+    assert estimate.fleet.tiers == (TierCalls(("a", "a"), scored=True), TierCalls(("a",)))
 
 
 def test_latencies_of_a_fleet_without_load() -> None:
@@ -123,8 +125,8 @@ def test_a_replica_holds_no_more_requests_than_it_may() -> None:
     config = args()
     options = config.deployments()
     options["a"] = options["a"].model_copy(update={"max_ongoing_requests": 5})
-    found = capacity(config, options, assume(config, "default", 1, 0.5, 1, 10), costs=COSTS)
-    assert found.stations[0].carries_rps == pytest.approx(1 / 0.03)
+    estimate = capacity(config, options, assume(config, "default", 1, 0.5, 1, 10), costs=COSTS)
+    assert estimate.stations[0].carries_rps == pytest.approx(1 / 0.03)
 
 
 def test_what_is_not_known_is_asked_for() -> None:
@@ -137,8 +139,8 @@ def test_what_is_not_known_is_asked_for() -> None:
     with pytest.raises(ConfigError, match="--speed: the config does not say how fast 't' is"):
         plan(1, silent)
     speeds = speeds_of(silent, ["t={step_s: 0.02, sequence_s: 0.002, slots: 10}"])
-    found = capacity(silent, silent.deployments(), assume(silent, "default", 1000, None, 1, 10), speeds, COSTS)
-    assert found.stations == plan(1000).stations
+    estimate = capacity(silent, silent.deployments(), assume(silent, "default", 1000, None, 1, 10), speeds, COSTS)
+    assert estimate.stations == plan(1000).stations
 
 
 @pytest.mark.parametrize(
@@ -174,8 +176,8 @@ def test_the_speed_of_a_model_that_is_not_there() -> None:
     models = {"target": {"engine": "vllm", "weights": "hf://org/base"}, "tuned": lora}
     with pytest.raises(ConfigError) as caught:
         speeds_of(args(models=models), ["targt={step_s: 1}"])
-    known = "Did you mean 'target'? Available: a, b, t, target."
-    assert str(caught.value) == f"--speed: there is no deployed model 'targt'. {known}"
+    hint = "Did you mean 'target'? Available: a, b, t, target."
+    assert str(caught.value) == f"--speed: there is no deployed model 'targt'. {hint}"
     with pytest.raises(ConfigError, match=r"^--speed: there is no deployed model 'tuned'"):
         speeds_of(args(models=models), ["tuned={step_s: 1}"])
 
@@ -230,9 +232,9 @@ def test_the_command_for_machines(config_file: str) -> None:
     assert [station["rps"] for station in body["stations"]] == [5.0] * 6
     assert body["devices"] == 3
     # Everything is deferred, so nothing ends with the first tier.
-    first, both = body["simulated"]["mean_s"]
+    first, deferred = body["simulated"]["mean_s"]
     assert first is None
-    assert both == pytest.approx(body["mean_latency_s"][1], rel=0.05)
+    assert deferred == pytest.approx(body["mean_latency_s"][1], rel=0.05)
 
 
 def test_it_is_one_or_the_other(config_file: str) -> None:
@@ -290,12 +292,12 @@ def test_what_is_asked_ahead_is_load_and_saves_time(
     models = args().model_dump(mode="json", exclude_unset=True)["models"]
     models["t"] |= {"output_usd": 1e6}
     cascades = {"default": {"tiers": TIERS, "speculate": speculate}}
-    found = plan(1e-9, AppConfig.model_validate({"models": models, "cascades": cascades}))
-    [target] = [station for station in found.stations if station.name == "t"]
+    estimate = plan(1e-9, AppConfig.model_validate({"models": models, "cascades": cascades}))
+    [target] = [station for station in estimate.stations if station.name == "t"]
     assert target.visits == pytest.approx(0.25 + wasted_visits)
-    assert found.latencies_s[0] == pytest.approx(0.201 + 0.004 + 0.008)
-    assert found.latencies_s[1] == pytest.approx(0.421 - saved_s + 0.004 + 0.010)
-    [router] = [station for station in found.stations if station.name == "Router"]
+    assert estimate.latencies_s[0] == pytest.approx(0.201 + 0.004 + 0.008)
+    assert estimate.latencies_s[1] == pytest.approx(0.421 - saved_s + 0.004 + 0.010)
+    [router] = [station for station in estimate.stations if station.name == "Router"]
     assert 1 / router.carries_rps == pytest.approx(0.0085 + 0.002 * wasted_calls)
 
 
@@ -316,6 +318,6 @@ def test_a_calibrations_deferral_rate_is_assumed_of_its_cascade(tmp_path: Path) 
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump({"applications": [application]}))
     for options, rate in (([], 0.4), (["--deferral-rate", "0.6"], 0.6)):
-        done = CliRunner().invoke(app, ["plan", str(path), "--rps", "1", "--json", *options])
-        assert done.exit_code == 0, done.output
-        assert json.loads(done.stdout)["assumed"]["deferral_rates"] == [rate]
+        result = CliRunner().invoke(app, ["plan", str(path), "--rps", "1", "--json", *options])
+        assert result.exit_code == 0, result.output
+        assert json.loads(result.stdout)["assumed"]["deferral_rates"] == [rate]

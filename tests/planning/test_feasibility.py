@@ -21,27 +21,29 @@ def units(amount: float) -> int:
 
 
 def empty(resources: Bundle) -> Node:
-    rest = {name: units(amount) for name, amount in resources.items() if name != "GPU"}
-    return rest, (UNITS,) * int(resources.get("GPU", 0))
+    amounts = {name: units(amount) for name, amount in resources.items() if name != "GPU"}
+    return amounts, (UNITS,) * int(resources.get("GPU", 0))
 
 
 def after(node: Node, bundle: Bundle) -> Iterator[Node]:
     """Every way to put the bundle on the node."""
-    rest = {name: left - units(bundle.get(name, 0)) for name, left in node[0].items()}
-    if min(rest.values(), default=0) < 0 or any(bundle[name] and name not in rest for name in bundle if name != "GPU"):
+    amounts = {name: amount - units(bundle.get(name, 0)) for name, amount in node[0].items()}
+    if min(amounts.values(), default=0) < 0 or any(
+        bundle[name] and name not in amounts for name in bundle if name != "GPU"
+    ):
         return
     gpus = sorted(node[1], reverse=True)
     share = units(bundle.get("GPU", 0))
     if share >= UNITS:
         whole = share // UNITS
         if gpus[:whole] == [UNITS] * whole:
-            yield rest, (*gpus[whole:], *[0] * whole)
+            yield amounts, (*gpus[whole:], *[0] * whole)
         return
-    for number, left in enumerate(gpus):
-        if left >= share:
-            yield rest, (*gpus[:number], left - share, *gpus[number + 1 :])
+    for number, free in enumerate(gpus):
+        if free >= share:
+            yield amounts, (*gpus[:number], free - share, *gpus[number + 1 :])
     if not share and not gpus:
-        yield rest, ()
+        yield amounts, ()
 
 
 def placeable(replicas: Sequence[Placement], nodes: list[Node], chosen: tuple[int, ...] = ()) -> bool:
@@ -56,8 +58,8 @@ def placeable(replicas: Sequence[Placement], nodes: list[Node], chosen: tuple[in
             continue
         if placement.strategy == "STRICT_SPREAD" and number in chosen:
             continue
-        for left in after(node, placement.bundles[len(chosen)]):
-            if placeable(replicas, [*nodes[:number], left, *nodes[number + 1 :]], (*chosen, number)):
+        for changed in after(node, placement.bundles[len(chosen)]):
+            if placeable(replicas, [*nodes[:number], changed, *nodes[number + 1 :]], (*chosen, number)):
                 return True
     return False
 
@@ -113,17 +115,17 @@ def test_what_is_placed_keeps_the_rules(plan: Plan, nodes: list[Bundle]) -> None
     if fit.impossible:
         assert fit.places == {}
         return
-    left = [dict.fromkeys(("CPU", "GPU", "fast"), 0) | {k: units(v) for k, v in node.items()} for node in nodes]
+    capacities = [dict.fromkeys(("CPU", "GPU", "fast"), 0) | {k: units(v) for k, v in node.items()} for node in nodes]
     for placement in plan:
         assert len(fit.places[placement.name]) == placement.replicas.initial
         for places in filter(None, fit.places[placement.name]):
             for name, bundle in zip(places, placement.bundles, strict=True):
                 for resource, amount in bundle.items():
-                    left[int(name)][resource] -= units(amount)
+                    capacities[int(name)][resource] -= units(amount)
             if placement.strategy == "STRICT_PACK":
                 assert len(set(places)) == 1
             if placement.strategy == "STRICT_SPREAD":
                 assert len(set(places)) == len(places)
-    assert min(amount for node in left for amount in node.values()) >= 0
+    assert min(amount for node in capacities for amount in node.values()) >= 0
     unplaced = any(() in replicas for replicas in fit.places.values())
     assert unplaced == any(sentence.startswith("found no room for") for sentence in fit.warnings)

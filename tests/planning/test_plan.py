@@ -181,8 +181,10 @@ def test_nodes_that_may_come() -> None:
         "it needs 8 GPUs (t: 8), the cluster has 0: the remaining replicas wait for nodes to be added",
     )
     assert fit.places["t"] == ((), ())
-    one = NodeGroup("gpu", {"CPU": 8, "GPU": 4}, count=0, max_count=1)
-    assert fits(plan, [NodeGroup("head", {"CPU": 4}), one]).impossible == ("it needs 8 GPUs (t: 8), the cluster has 4",)
+    gpu_nodes = NodeGroup("gpu", {"CPU": 8, "GPU": 4}, count=0, max_count=1)
+    assert fits(plan, [NodeGroup("head", {"CPU": 4}), gpu_nodes]).impossible == (
+        "it needs 8 GPUs (t: 8), the cluster has 4",
+    )
 
 
 def test_a_share_lies_on_one_gpu() -> None:

@@ -14,20 +14,20 @@ FREE = CpuCosts(0, 0, 0, 0)
 
 def mean_time_s(service_s: Callable[[random.Random], float], rate: float, servers: int, jobs: int) -> float:
     """Of jobs that come at random: waiting and service."""
-    clock, chance, taken = Clock(), random.Random(7), []
+    clock, chance, durations = Clock(), random.Random(7), []
     station = Servers(clock, servers)
     due_s = 0.0
     for _ in range(jobs):
         due_s += chance.expovariate(rate)
 
         def arrive(due_s: float = due_s) -> None:
-            station.submit(service_s(chance), lambda: taken.append(clock.now_s - due_s))
+            station.submit(service_s(chance), lambda: durations.append(clock.now_s - due_s))
 
         clock.at(due_s, arrive)
     clock.run()
-    assert len(taken) == jobs
+    assert len(durations) == jobs
     assert station.busy_s == pytest.approx(sum_of_service(service_s, jobs), rel=0.02)
-    return sum(taken) / jobs
+    return sum(durations) / jobs
 
 
 def sum_of_service(service_s: Callable[[random.Random], float], jobs: int) -> float:
@@ -100,8 +100,8 @@ def test_one_request_at_a_time_worked_by_hand() -> None:
 
 def test_a_seed_gives_the_same_run_and_the_share_deferred() -> None:
     load = Load(2, 0, 2, requests=4000)
-    first, again, other = (simulate(fleet(0.3), load, seed) for seed in (1, 1, 2))
-    assert first.latencies_s == again.latencies_s != other.latencies_s
+    first, again, other_seed = (simulate(fleet(0.3), load, seed) for seed in (1, 1, 2))
+    assert first.latencies_s == again.latencies_s != other_seed.latencies_s
     assert sum(tiers == 2 for tiers, _ in first.latencies_s) / 4000 == pytest.approx(0.3, abs=0.03)
 
 
@@ -110,20 +110,20 @@ GPU = BatchSpeed(step_s=0.01, sequence_s=0.001, prompt_token_s=0.0002)
 
 @pytest.mark.parametrize("rps", [0.5, 3])
 def test_a_gpus_mean_latency_is_near_the_formula(rps: float) -> None:
-    found = simulate(
+    simulation = simulate(
         Fleet({"t": ModelFleet(GPU, 256)}, (TierCalls(("t",)),), (), FREE), Load(rps, 100, 100, requests=4000)
     )
-    assert found.mean_s() == pytest.approx(GPU.latency_s(rps, 100, 100), rel=0.03)
+    assert simulation.mean_s() == pytest.approx(GPU.latency_s(rps, 100, 100), rel=0.03)
 
 
 def test_choosing_the_emptier_of_two_replicas_is_better_than_the_formula_but_no_wonder() -> None:
-    found = simulate(
+    simulation = simulate(
         Fleet({"t": ModelFleet(GPU, 256, 4)}, (TierCalls(("t",)),), (), FREE), Load(12, 100, 100, requests=4000)
     )
-    assert GPU.latency_s(0, 100, 100) < found.mean_s() < GPU.latency_s(3, 100, 100)
+    assert GPU.latency_s(0, 100, 100) < simulation.mean_s() < GPU.latency_s(3, 100, 100)
 
 
 def test_clients_that_wait_find_the_most_a_gpu_carries() -> None:
     alone = Fleet({"t": ModelFleet(GPU, 8)}, (TierCalls(("t",)),), (), FREE)
-    found = simulate(alone, Load(0, 50, 20, requests=2000, concurrent=32))
-    assert found.rps == pytest.approx(GPU.peak_rps(8, 50, 20), rel=0.02)
+    simulation = simulate(alone, Load(0, 50, 20, requests=2000, concurrent=32))
+    assert simulation.rps == pytest.approx(GPU.peak_rps(8, 50, 20), rel=0.02)

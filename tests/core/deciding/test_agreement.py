@@ -15,11 +15,11 @@ from tests.core.deciding.judging import agreed, confided
 FAILED = Failure("error", "Broken.")
 
 
-def said(text: str, finish_reason: str = "stop", tokens: int = 1) -> Generation:
+def reply(text: str, finish_reason: str = "stop", tokens: int = 1) -> Generation:
     return Generation(text, "length" if finish_reason == "length" else "stop", 1, tokens)
 
 
-A, B, C, EMPTY = said("a"), said("b"), said("c"), said("")
+A, B, C, EMPTY = reply("a"), reply("b"), reply("c"), reply("")
 PAIR = Tier(("a", "b"), signal="exact")
 TRIO = Tier(("a", "b", "c"), signal="exact")
 
@@ -97,12 +97,12 @@ def test_two_members_with_a_symmetric_signal_always_tie():
 def test_an_empty_answer_counts_but_is_never_selected(text):
     """The empty answer is the most central one here, and still not the one that goes back."""
     similarities = ((1, 0.5, 0.5), (0.5, 1, 0), (0.5, 0, 1))
-    judged = agreed(TRIO, [said(text), B, C], similarities)
+    judged = agreed(TRIO, [reply(text), B, C], similarities)
     assert judged == Agreement((0, 1, 2), (0.5, 0.25, 0.25), 0.5, 1)
 
 
 def test_all_answers_empty():
-    judged = agreed(PAIR, [EMPTY, said("  ")], None)
+    judged = agreed(PAIR, [EMPTY, reply("  ")], None)
     assert judged == Agreement((0, 1), (None, None), None, None)
     assert agreed(PAIR, [EMPTY, EMPTY], ((1, 0), (0, 1))).selected is None
 
@@ -147,12 +147,12 @@ def test_a_fixed_model_that_failed_or_is_empty_leaves_nothing():
 
 
 def test_truncated_answers_are_kept_or_discarded():
-    answers = [said("a", "length"), B, C]
+    answers = [reply("a", "length"), B, C]
     assert survivors(TRIO, answers).indices == (0, 1, 2)
     discarding = replace(TRIO, truncated="discard")
     assert survivors(discarding, answers).indices == (1, 2)
     assert agreed(discarding, answers, ((1, 0.5), (0.5, 1))) == Agreement((1, 2), (None, 0.5, 0.5), 0.5, 1)
-    assert agreed(discarding, [said("a", "length")] * 3, None) == Agreement((), (None,) * 3, None, None)
+    assert agreed(discarding, [reply("a", "length")] * 3, None) == Agreement((), (None,) * 3, None, None)
 
 
 def test_the_matrix_must_fit_the_survivors():
@@ -199,7 +199,7 @@ def test_confidence_of_one_member():
 
 def test_confidence_is_not_asked_of_failed_or_discarded_answers():
     tier = replace(TRIO, truncated="discard")
-    judged = confided(tier, [FAILED, said("b", "length"), C], lambda _, answer: {"c": -2.0}[answer.text])
+    judged = confided(tier, [FAILED, reply("b", "length"), C], lambda _, answer: {"c": -2.0}[answer.text])
     assert judged == Agreement((2,), (None, None, -2.0), -2.0, 2)
     assert confided(tier, [FAILED] * 3, lambda *_: 0.0) == Agreement((), (None,) * 3, None, None)
 
@@ -236,7 +236,7 @@ def judgeable(draw: st.DrawFn, elements: st.SearchStrategy[float] = values) -> t
     """A tier, its answers (some failed or empty, two at least survive) and the survivors' matrix."""
     alive = draw(st.integers(2, 5))
     failed = draw(st.integers(0, 2))
-    texts = [said(draw(st.sampled_from(["", "x", "y"]))) for _ in range(alive)]
+    texts = [reply(draw(st.sampled_from(["", "x", "y"]))) for _ in range(alive)]
     answers: list[Answer] = draw(st.permutations([*texts, *[FAILED] * failed]))
     tier = replace(draw(tiers), models=tuple(f"m{i}" for i in range(len(answers))))
     return tier, answers, draw(square(alive, elements))
@@ -275,7 +275,7 @@ def test_permuting_members_permutes_scores_and_leaves_the_agreement(case, data):
 def test_permuting_members_leaves_the_mean_confidence(logprobs, data):
     order = data.draw(st.permutations(range(len(logprobs))))
     tier = Tier(tuple(map(str, order)))
-    answers = [said(str(i)) for i in range(len(logprobs))]
+    answers = [reply(str(i)) for i in range(len(logprobs))]
     before = confided(tier, answers, lambda _, answer: logprobs[int(answer.text)])
     after = confided(tier, [answers[i] for i in order], lambda _, answer: logprobs[int(answer.text)])
     assert after.value == before.value
@@ -319,7 +319,7 @@ def test_raising_a_similarity_never_lowers_the_agreement(case, data):
 def test_a_copy_of_the_selected_answer_never_lowers_the_agreement(similarities):
     """A copy agrees fully (1, the highest here) with its original, and with the others as the original does."""
     n = len(similarities)
-    answers = [said(str(i)) for i in range(n)]
+    answers = [reply(str(i)) for i in range(n)]
     tier = Tier(tuple(map(str, range(n))), signal="exact")
     before = agreed(tier, answers, similarities)
     best = before.selected

@@ -13,7 +13,7 @@ from serve_app.core.types.blend import Blend
 from serve_app.core.types.policy import Tier
 from serve_app.core.types.scores import Matrix
 from serve_app.core.types.signal_range import Range
-from tests.core.deciding.worlds import COSINE, EXACT, FAILED, LEXICAL, judged, matrix, said, worlds
+from tests.core.deciding.worlds import COSINE, EXACT, FAILED, LEXICAL, judged, matrix, reply, worlds
 
 TRIO = Tier(("a", "b", "c"), signal="exact", threshold=0.5, signal_range=EXACT)
 EQUAL: Matrix = ((1, 1), (1, 1))
@@ -25,7 +25,7 @@ def of(tier: Tier, arrived: dict[int, Answer], similarities: Matrix | None) -> S
     return settled(survivors(tier, answers), set(range(len(answers))) - set(arrived), similarities)
 
 
-X, Y = said("x"), said("y")
+X, Y = reply("x"), reply("y")
 
 
 def test_two_equal_answers_of_three_are_accepted_by_the_best_score():
@@ -104,7 +104,7 @@ def test_what_fails_is_not_accepted_early():
     tier = replace(TRIO, min_answers=3)
     assert of(tier, {0: X, 1: X}, EQUAL) is None
     assert of(replace(TRIO, select="c"), {0: X, 1: X}, EQUAL) is None
-    assert of(TRIO, {0: said(""), 1: said(" ")}, EQUAL) is None
+    assert of(TRIO, {0: reply(""), 1: reply(" ")}, EQUAL) is None
 
 
 def test_failures_leave_fewer_answers_that_matter():
@@ -131,15 +131,15 @@ CONFIDENT = Tier(
 
 
 def test_one_sure_model_accepts_and_a_surer_one_may_be_returned():
-    assert of(CONFIDENT, {1: said("-.5")}, None) == Settled(True, -0.5, 0.0, selected=1, selection=False)
-    assert of(CONFIDENT, {0: said("0")}, None) == Settled(True, 0.0, 0.0, selected=0)
+    assert of(CONFIDENT, {1: reply("-.5")}, None) == Settled(True, -0.5, 0.0, selected=1, selection=False)
+    assert of(CONFIDENT, {0: reply("0")}, None) == Settled(True, 0.0, 0.0, selected=0)
 
 
 def test_the_mean_of_confidences_has_an_upper_bound_only():
     mean = replace(CONFIDENT, agreement="mean")
-    assert of(mean, {0: said("-.5")}, None) is None
-    assert of(mean, {0: said("-2.1")}, None) == Settled(False, -inf, -1.05)
-    assert of(mean, {0: said("-2")}, None) is None
+    assert of(mean, {0: reply("-.5")}, None) is None
+    assert of(mean, {0: reply("-2.1")}, None) == Settled(False, -inf, -1.05)
+    assert of(mean, {0: reply("-2")}, None) is None
 
 
 def test_similarities_are_not_worth_computing_if_none_would_settle_anything():
@@ -188,9 +188,9 @@ def check_every_beginning(tier, answers, table, order):
 def test_equality_settles_whatever_no_completion_changes(agreement, classes, threshold):
     """All that the missing of four answers can be: equal to one that is there, to each other, new, empty, failed."""
     tier = replace(TRIO, models=tuple("abcd"), agreement=agreement, threshold=threshold)
-    arrived = {i: said(text) for i, text in enumerate(classes)}
+    arrived = {i: reply(text) for i, text in enumerate(classes)}
     texts = ("x", "y", "z", "v", "w", "")
-    endings = product([*map(said, texts), FAILED], repeat=4 - len(arrived))
+    endings = product([*map(reply, texts), FAILED], repeat=4 - len(arrived))
     table = {(a, b): float(a == b != "") for a, b in product(texts, repeat=2)}
     decisions = [decide(tier, judged(tier, [*arrived.values(), *more], table)) for more in endings]
     result = of(tier, arrived, matrix(classes, table))

@@ -36,8 +36,8 @@ def test_others_are_counted_in_the_same_bins_and_at_the_ends_if_they_lie_outside
 
 
 @given(VALUES, VALUES)
-def test_every_value_is_in_one_bin(values: list[float], others: list[float]) -> None:
+def test_every_value_is_in_one_bin(values: list[float], more_values: list[float]) -> None:
     histogram = Histogram.of(values, Range(0.0, 1.0))
     assert sum(histogram.counts) == len(values)
-    assert sum(histogram.filled(others).counts) == len(others)
+    assert sum(histogram.filled(more_values).counts) == len(more_values)
     assert histogram.filled(values) == histogram

@@ -32,7 +32,9 @@ def frozen(rows: list[list[float]]) -> Matrix:
 @given(square(HUNDREDTHS), square(NOISE), st.sampled_from(("max", "mean")))
 def test_the_rounding_of_floats_changes_no_decision(similarities, noise, agreement) -> None:
     tier = replace(TIER, agreement=agreement)
-    noisy = [[a + b for a, b in zip(row, other, strict=True)] for row, other in zip(similarities, noise, strict=True)]
+    noisy = [
+        [a + b for a, b in zip(row, noise_row, strict=True)] for row, noise_row in zip(similarities, noise, strict=True)
+    ]
     assert agreed(tier, ANSWERS, frozen(noisy)) == agreed(tier, ANSWERS, frozen(similarities))
 
 

@@ -53,17 +53,17 @@ ANY = replace(TIER, accepts_any=True)
 
 
 @pytest.mark.parametrize(
-    ("fakes", "scorer", "who"),
+    ("fakes", "scorer", "model"),
     [
         ({"a": Fake(said("x")), "b": Fake(said("y"))}, Judge(0.0), "a"),
         ({"a": Fake(BROKEN), "b": Fake(0.02, said("y"))}, Judge(1.0), "b"),
         ({"a": Fake(said("x")), "b": Fake(said("y"))}, Judge(SignalError("Away.")), "a"),
     ],
 )
-async def test_any_answer_of_a_member_is_returned(fakes: dict[str, Fake], scorer: Judge, who: str) -> None:
+async def test_any_answer_of_a_member_is_returned(fakes: dict[str, Fake], scorer: Judge, model: str) -> None:
     run = run_of(fakes | {"t": Fake(said("z"))}, (ANY, TARGET), scorer=scorer)
     outcome = await run_cascade(run)
-    assert (outcome.answered_by, outcome.deferred, outcome.reason) == (who, False, "shed")
+    assert (outcome.answered_by, outcome.deferred, outcome.reason) == (model, False, "shed")
     assert "t" not in kinds(run)
 
 
@@ -120,7 +120,7 @@ class Clock:
 def test_pressure_begins_at_once_and_ends_after_a_while() -> None:
     clock = Clock()
     state = Hysteresis(0.5, 0.1, 10, clock)
-    seen = []
+    states = []
     for now, pressure in [
         (0, 0.4),
         (1, 0.5),
@@ -133,8 +133,8 @@ def test_pressure_begins_at_once_and_ends_after_a_while() -> None:
         (24, 0.4),
     ]:
         clock.now = now
-        seen.append(state.observe(pressure))
-    assert seen == [False, True, True, True, True, True, True, False, False]
+        states.append(state.observe(pressure))
+    assert states == [False, True, True, True, True, True, True, False, False]
 
 
 @given(st.lists(st.tuples(st.floats(0, 5), st.floats(0, 1)), max_size=40))

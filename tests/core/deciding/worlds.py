@@ -18,7 +18,7 @@ LEXICAL, EXACT, COSINE = Range(0, 1), Range(0, 1, "equality"), Range(-1, 1, "ang
 FAILED = Failure("error", "Broken.")
 
 
-def said(text: str, finish_reason: str = "stop") -> Generation:
+def reply(text: str, finish_reason: str = "stop") -> Generation:
     return Generation(text, "length" if finish_reason == "length" else "stop", 1, 1)
 
 
@@ -53,7 +53,7 @@ def worlds(draw: st.DrawFn) -> tuple[Tier, list[Answer], dict[tuple[str, str], f
     texts = [draw(st.sampled_from(("p", "q", "r", "s", "t", " "))) for _ in range(n)]
     table = draw(similarities(kind))
     answers: list[Answer] = [
-        FAILED if (fate := draw(st.integers(0, 9))) == 0 else said(text, "length" if fate == 1 else "stop")
+        FAILED if (fate := draw(st.integers(0, 9))) == 0 else reply(text, "length" if fate == 1 else "stop")
         for text in texts
     ]
     confidences = {text: draw(st.sampled_from((0.0, -0.5, -1.0, -inf)) | st.floats(-5, 0)) for text in "pqrst "}

@@ -37,7 +37,7 @@ def budgeted(budget, b="y", target=None, **options):
 
 # Judge charges 7 FLOPs: 24 + 24 + 7 are spent before the target, which should take 240 more.
 @pytest.mark.parametrize(
-    ("budget", "asked"),
+    ("budget", "affordable"),
     [
         (Budget(flops=295), True),
         (Budget(flops=294), False),
@@ -46,11 +46,11 @@ def budgeted(budget, b="y", target=None, **options):
         (Budget(), True),
     ],
 )
-async def test_the_target_is_asked_if_it_can_be_afforded(budget, asked):
+async def test_the_target_is_asked_if_it_can_be_afforded(budget, affordable):
     run = budgeted(budget)
     outcome = await run_cascade(run)
-    assert (outcome.answered_by, len(run.models["t"].prompts)) == (("t", 1) if asked else ("a", 0))
-    if asked:
+    assert (outcome.answered_by, len(run.models["t"].prompts)) == (("t", 1) if affordable else ("a", 0))
+    if affordable:
         assert outcome.replaced is None
         return
     assert isinstance(outcome.replaced, Failure)

@@ -64,9 +64,9 @@ async def test_a_member_that_still_runs_is_waited_for_by_the_tier_that_needs_it(
     models = {"a": Fake(BROKEN), "b": Fake(0.05, said("x")), "c": Fake(said("x")), "t": Fake()}
     run = run_of(models, LADDER)
     outcome = await run_cascade(run)
-    left = outcome.tiers[0].calls[1].answer
-    assert isinstance(left, Failure)
-    assert left.message == "Not waited for: the tier was decided without it."
+    answer = outcome.tiers[0].calls[1].answer
+    assert isinstance(answer, Failure)
+    assert answer.message == "Not waited for: the tier was decided without it."
     assert (outcome.answered_by, models["b"].stopped, len(models["b"].prompts)) == ("b", 0, 1)
     assert kinds(run) == {"a": "error", "b": "ok", "c": "ok"}
 
@@ -89,8 +89,8 @@ async def test_a_later_tiers_token_level_signal_has_log_probabilities():
     outcome = await run_cascade(run_of(models, tiers, scorer=Judge(0.0)))
     assert outcome.tiers[1].judged is not None
     assert outcome.tiers[1].judged.output_scores == (-0.1, -5.0)
-    asked = {name: model.prompts[0].sampling.logprobs for name, model in models.items() if model.prompts}
-    assert asked == {"a": True, "b": True, "c": False}
+    logprobs = {name: model.prompts[0].sampling.logprobs for name, model in models.items() if model.prompts}
+    assert logprobs == {"a": True, "b": True, "c": False}
 
 
 @pytest.mark.parametrize("stream", [False, True])

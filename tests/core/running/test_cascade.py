@@ -54,7 +54,7 @@ class TestRefusing:
         assert kinds(run) == {"a": "cancelled", "b": "refused"}
         assert models["a"].stopped == 1
         assert models["t"].prompts == []
-        assert scorer.asked == []
+        assert scorer.requests == []
 
     @pytest.mark.parametrize("stream", [False, True])
     async def test_members_that_honoured_it_may_stand_in_for_a_target_that_does_not(self, stream: bool):
@@ -100,7 +100,7 @@ class TestAccepting:
         scorer = Judge(0.75)
         outcome = await run_cascade(run_of(models, scorer=scorer))
         assert [call.model for call in outcome.tiers[0].calls] == ["a", "b"]
-        assert scorer.asked == [("exact", ["slow", "fast"])]
+        assert scorer.requests == [("exact", ["slow", "fast"])]
         assert outcome.answer == said("slow")
 
     async def test_an_accepted_answer_streams_whole(self):
@@ -108,11 +108,11 @@ class TestAccepting:
         deltas = [event for event in await collect(run) if isinstance(event, Delta)]
         assert deltas == [Delta("Paris", 12, 2)]
 
-    @pytest.mark.parametrize(("threshold", "who"), [(0.75, "a"), (0.750000001, "t")])
-    async def test_agreement_equal_to_the_threshold_accepts(self, threshold, who):
+    @pytest.mark.parametrize(("threshold", "model"), [(0.75, "a"), (0.750000001, "t")])
+    async def test_agreement_equal_to_the_threshold_accepts(self, threshold, model):
         tier = Tier(("a", "b"), signal="exact", threshold=threshold)
         models = {"a": Fake(said("x")), "b": Fake(said("y")), "t": Fake(said("z"))}
-        assert (await run_cascade(run_of(models, (tier, TARGET), scorer=Judge(0.75)))).answered_by == who
+        assert (await run_cascade(run_of(models, (tier, TARGET), scorer=Judge(0.75)))).answered_by == model
 
     async def test_forced(self):
         models = {"a": Fake(said("x")), "b": Fake(said("y")), "t": Fake(said("z"))}
@@ -131,15 +131,15 @@ class TestAccepting:
         outcome = await run_cascade(run_of(models, force="accept"))
         assert (outcome.answered_by, outcome.reason) == ("t", "too_few_answers")
 
-    @pytest.mark.parametrize(("parallel", "kept"), [(True, 2), (False, 1)])
+    @pytest.mark.parametrize(("parallel", "count"), [(True, 2), (False, 1)])
     @pytest.mark.parametrize("stream", [False, True])
-    async def test_further_calls_are_dropped_where_one_is_wanted(self, parallel, kept, stream):
+    async def test_further_calls_are_dropped_where_one_is_wanted(self, parallel, count, stream):
         calls = (ToolCall("1", "f", "{}"), ToolCall("2", "f", "{}"))
         answer = replace(said(""), finish_reason="tool_calls", tool_calls=calls)
         prompt = replace(PROMPT, parallel_tool_calls=parallel)
         run = run_of({"t": Fake(answer)}, (TARGET,), prompt=prompt, stream=stream)
         outcome = await run_cascade(run)
-        assert outcome.answer == replace(answer, tool_calls=calls[:kept])
+        assert outcome.answer == replace(answer, tool_calls=calls[:count])
         assert run.calls == [Call("t", outcome.answer)]
 
     async def test_runs_under_plain_asyncio(self):
@@ -170,7 +170,7 @@ class TestDeferring:
         outcome = await run_cascade(run_of(models, (TIER, middle, TARGET), scorer=scorer))
         assert outcome.answered_by == "t"
         assert [result.decision.reason for result in outcome.tiers] == ["disagreement", "disagreement", "last_tier"]
-        assert scorer.asked == [("exact", ["a", "b"]), ("rouge1", ["c", "d"])]
+        assert scorer.requests == [("exact", ["a", "b"]), ("rouge1", ["c", "d"])]
 
     async def test_the_middle_tier_accepts(self):
         middle = Tier(("c", "d"), signal="exact", threshold=0.25)
@@ -201,7 +201,7 @@ class TestDeferring:
         scorer = Judge(1.0)
         outcome = await run_cascade(run_of(models, scorer=scorer))
         assert (outcome.answered_by, outcome.reason) == ("t", "nothing_to_return")
-        assert scorer.asked == []
+        assert scorer.requests == []
 
     async def test_a_failed_member_leaves_the_others_to_agree(self):
         models = {"a": Fake(said("x")), "b": Fake(BROKEN), "c": Fake(said("x")), "t": Fake(said("z"))}
@@ -209,7 +209,7 @@ class TestDeferring:
         run = run_of(models, (TRIO, TARGET), scorer=scorer)
         outcome = await run_cascade(run)
         assert (outcome.answered_by, outcome.tiers[0].decision.agreement) == ("a", 1.0)
-        assert scorer.asked == [("exact", ["x", "x"])]
+        assert scorer.requests == [("exact", ["x", "x"])]
         assert outcome.tiers[0].calls[1] == Call("b", BROKEN)
         assert kinds(run) == {"a": "ok", "b": "error", "c": "ok"}
 
@@ -223,7 +223,7 @@ class TestDeferring:
         outcome = await run_cascade(run)
         assert (outcome.answered_by, outcome.reason) == ("t", "too_few_answers")
         assert slow.stopped == 1
-        assert scorer.asked == []
+        assert scorer.requests == []
         assert kinds(run) == {"a": "ok", "b": "error", "c": "cancelled", "t": "ok"}
         failure = outcome.tiers[0].calls[2].answer
         assert isinstance(failure, Failure)
@@ -236,7 +236,7 @@ class TestDeferring:
         models = {"a": Fake(answer), "b": Fake(said("x")), "c": slow, "t": Fake(said("z"))}
         outcome = await run_cascade(run_of(models, (replace(TRIO, select="a"), TARGET), scorer=scorer))
         assert (outcome.answered_by, outcome.reason) == ("t", "nothing_to_return")
-        assert (slow.stopped, scorer.asked) == (1, [])
+        assert (slow.stopped, scorer.requests) == (1, [])
 
     async def test_a_fixed_model_that_is_still_at_work_is_waited_for(self):
         models = {"a": Fake(0.02, said("x")), "b": Fake(said("x")), "c": Fake(BROKEN)}
@@ -267,27 +267,27 @@ class TestDeferring:
 
 
 class TestConfidence:
-    @pytest.mark.parametrize(("threshold", "who", "reason"), [(-0.5, "a", "confident"), (-0.4, "t", "unsure")])
-    async def test_one_member_decides_by_its_confidence(self, threshold, who, reason):
+    @pytest.mark.parametrize(("threshold", "model", "reason"), [(-0.5, "a", "confident"), (-0.4, "t", "unsure")])
+    async def test_one_member_decides_by_its_confidence(self, threshold, model, reason):
         tier = Tier(("a",), threshold=threshold, confidence=lambda *_: -0.5)
         models = {"a": Fake(said("x")), "t": Fake(said("z"))}
         outcome = await run_cascade(run_of(models, (tier, TARGET)))
-        assert (outcome.answered_by, outcome.reason) == (who, reason)
+        assert (outcome.answered_by, outcome.reason) == (model, reason)
 
     async def test_the_scorer_is_not_asked(self):
         tier = Tier(("a", "b"), threshold=0.0, agreement="mean", confidence=lambda _, answer: float(answer.text))
         scorer = Judge()
         outcome = await run_cascade(run_of({"a": Fake(said("1")), "b": Fake(said("2"))}, (tier, TARGET), scorer=scorer))
         assert (outcome.answered_by, outcome.tiers[0].decision.agreement) == ("b", 1.5)
-        assert scorer.asked == []
+        assert scorer.requests == []
 
     async def test_log_probabilities_are_asked_only_where_they_are_used(self):
         by_confidence = Tier(("a",), threshold=0.0, confidence=lambda *_: -1.0)
         by_signal = Tier(("b", "c"), signal="exact", threshold=0.5)
         models = {name: Fake(said(name)) for name in "abct"}
         await run_cascade(run_of(models, (by_confidence, by_signal, TARGET), scorer=Judge(0.0)))
-        asked = {name: fake.prompts[0].sampling.logprobs for name, fake in models.items()}
-        assert asked == {"a": True, "b": False, "c": False, "t": False}
+        logprobs = {name: fake.prompts[0].sampling.logprobs for name, fake in models.items()}
+        assert logprobs == {"a": True, "b": False, "c": False, "t": False}
 
     async def test_log_probabilities_that_the_request_wants_are_asked_of_all(self):
         models = {name: Fake(said(name)) for name in "abt"}
@@ -367,12 +367,12 @@ class TestFailedTarget:
         outcome = await run_cascade(run_of(models, fallback=True))
         assert (outcome.answer, outcome.answered_by, outcome.replaced) == (BROKEN, "t", None)
 
-    @pytest.mark.parametrize(("middle", "who"), [(said("w"), "d"), (BROKEN, "a")])
-    async def test_the_best_of_the_last_tier_that_has_one(self, middle, who):
+    @pytest.mark.parametrize(("middle", "model"), [(said("w"), "d"), (BROKEN, "a")])
+    async def test_the_best_of_the_last_tier_that_has_one(self, middle, model):
         tiers = (TIER, Tier(("c", "d"), signal="exact", threshold=0.5), TARGET)
         models = self.models(BROKEN) | {"c": Fake(BROKEN), "d": Fake(middle)}
         outcome = await run_cascade(run_of(models, tiers, scorer=Judge(0.0), fallback=True))
-        assert (outcome.answered_by, outcome.replaced) == (who, BROKEN)
+        assert (outcome.answered_by, outcome.replaced) == (model, BROKEN)
 
     async def test_every_member_is_waited_for_that_might_stand_in(self):
         models = {"a": Fake(BROKEN), "b": Fake(0.02, said("y")), "t": Fake(BROKEN)}

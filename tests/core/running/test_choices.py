@@ -70,7 +70,7 @@ async def test_the_model_that_was_accepted_is_asked_again_and_no_other() -> None
     assert [call.model for call in run.calls] == ["a", "b", "a", "a"]
     assert [len(model.prompts) for model in models.values()] == [3, 1, 0]
     assert not outcome.deferred
-    assert len(run.scorer.asked) == 1
+    assert len(run.scorer.requests) == 1
 
 
 async def test_after_a_deferral_it_is_the_target() -> None:
@@ -92,9 +92,9 @@ async def test_each_has_the_next_seed(seed: int | None, seeds: list[int | None])
     target = Varied(said("x"), said("y"), said("z"))
     prompt = replace(PROMPT, sampling=Sampling(seed=seed, temperature=1.0))
     await run_cascade(several({"t": target}, 3, tiers=[replace(TARGET, timeout_s=9.0)], prompt=prompt))
-    assert [asked.sampling.seed for asked in target.prompts] == seeds
-    assert {asked.sampling.temperature for asked in target.prompts} == {1.0}
-    assert {asked.timeout_s for asked in target.prompts} == {9.0}
+    assert [request.sampling.seed for request in target.prompts] == seeds
+    assert {request.sampling.temperature for request in target.prompts} == {1.0}
+    assert {request.timeout_s for request in target.prompts} == {9.0}
 
 
 async def test_one_that_fails_fails_the_request_and_stops_the_others() -> None:
@@ -180,19 +180,19 @@ class Counting:
     total: list[int] = field(default_factory=lambda: [0, 0])
 
     async def generate(self, prompt: Prompt) -> Answer:
-        number, done = next(self.numbers), 0
+        number, token_count = next(self.numbers), 0
         length = self.tokens[number % len(self.tokens)]
         self.total[0] += 5
         try:
             for _ in range(length):
                 await asyncio.sleep(0)
-                done += 1
+                token_count += 1
                 self.total[1] += 1
         except asyncio.CancelledError:
-            return Failure("cancelled", "Stopped.", 5, done)
+            return Failure("cancelled", "Stopped.", 5, token_count)
         if number == self.fails_at:
-            return Failure("error", "Broken.", 5, done)
-        return Generation("x", "stop", 5, done)
+            return Failure("error", "Broken.", 5, token_count)
+        return Generation("x", "stop", 5, token_count)
 
     async def stream(self, prompt: Prompt):
         yield await self.generate(prompt)
@@ -217,10 +217,10 @@ def test_the_total_is_what_the_engines_counted(
     run = several(models, choices, scorer=Judge(similarity), fallback=fallback, stream=stream)
     outcome = asyncio.run(run_cascade(run))
     costs = {name: ModelCost(10.0**number, 1.0, 2.0) for number, name in enumerate(models)}
-    asked = {call.model for call in run.calls}
+    names = {call.model for call in run.calls}
     # A call that is stopped before it began spends nothing, but an estimate cannot know that.
     exact = not any(call.answer.estimated for call in run.calls)
-    counted = sum((price(costs[name], *models[name].total, 0.0) for name in asked), Cost())
+    counted = sum((price(costs[name], *models[name].total, 0.0) for name in names), Cost())
     total = charge(run, outcome, costs).request
     scoring = sum(result.scores.flops for result in run.results if result.scores)
     assert total.flops - scoring >= counted.flops * (1 - 1e-12)

@@ -71,8 +71,8 @@ async def test_all_answers_are_waited_for_if_each_is_of_use(options):
 
 async def test_surplus_tool_calls_are_cut_before_anything_is_compared():
     """As with `early: off`, which sees a and b call the same tool once."""
-    one, other = (ToolCall(str(k), name, "{}") for k, name in enumerate("fh"))
-    calling = [replace(said(""), tool_calls=calls, finish_reason="tool_calls") for calls in ((one,), (one, other))]
+    first, second = (ToolCall(str(k), name, "{}") for k, name in enumerate("fh"))
+    calling = [replace(said(""), tool_calls=calls, finish_reason="tool_calls") for calls in ((first,), (first, second))]
     prompt = replace(PROMPT, parallel_tool_calls=False)
     for early in ("off", "selection"):
         models = {"a": Fake(calling[0]), "b": Fake(calling[1]), "c": Fake(0.05, said("x")), "t": Fake(said("z"))}
@@ -97,7 +97,7 @@ async def test_each_pair_is_compared_once():
     scorer = Table({(a, b): float(a == b) for a in "xyz" for b in "xyz"})
     models = {"a": Fake(scorer.entered, said("x")), "b": Fake(said("y")), "c": Fake(said("z")), "t": Fake(said("t"))}
     outcome = await run_cascade(run_of(models, (replace(TRIO, threshold=0.5), TARGET), scorer=scorer))
-    assert scorer.asked == [(["y", "z"], 0), (["y", "z", "x"], 2)]
+    assert scorer.requests == [(["y", "z"], 0), (["y", "z", "x"], 2)]
     assert outcome.tiers[0].scores == Scores(((1, 0, 0), (0, 1, 0), (0, 0, 1)), flops=3.0)
     assert outcome.reason == "disagreement"
 
@@ -106,7 +106,7 @@ async def test_two_members_are_compared_as_ever():
     scorer = Judge(1.0)
     models = {"a": Fake(said("x")), "b": Fake(0.05, said("x")), "t": Fake()}
     await run_cascade(run_of(models, (replace(TRIO, models=("a", "b")), TARGET), scorer=scorer))
-    assert scorer.asked == [("exact", ["x", "x"])]
+    assert scorer.requests == [("exact", ["x", "x"])]
 
 
 async def test_a_scorer_that_fails_settles_nothing():
@@ -125,7 +125,7 @@ async def test_a_scorer_that_fails_is_not_asked_again():
     run = run_of(models, (tier, TARGET), scorer=scorer)
     run.lexical = Judge(1.0)
     outcome = await run_cascade(run)
-    assert scorer.asked == [("exact", ["x", "x", "x"])]
+    assert scorer.requests == [("exact", ["x", "x", "x"])]
     assert (outcome.reason, outcome.tiers[0].scorer_error) == ("lexical_agreement", "Away.")
 
 
@@ -144,16 +144,16 @@ async def test_a_model_that_a_later_tier_names_is_not_stopped():
     assert (outcome.answered_by, kinds(run)["c"], models["c"].stopped) == ("c", "ok", 0)
 
 
-@pytest.mark.parametrize(("threshold", "asked"), [(0.6, 0), (0.5, 1)])
-async def test_no_further_model_is_called_if_the_answers_of_an_earlier_tier_settle_it(threshold, asked):
+@pytest.mark.parametrize(("threshold", "calls"), [(0.6, 0), (0.5, 1)])
+async def test_no_further_model_is_called_if_the_answers_of_an_earlier_tier_settle_it(threshold, calls):
     """Two different answers and a third come to (0 + 1) / 2 at best."""
     models = {"a": Fake(said("x")), "b": Fake(said("y")), "c": Fake(said("x")), "t": Fake(said("z"))}
     trio = replace(TRIO, threshold=threshold)
     scorer = Table({(a, b): float(a == b) for a in "xyz" for b in "xyz"})
     run = run_of(models, (replace(trio, models=("a", "b"), threshold=0.1), trio, TARGET), scorer=scorer)
     outcome = await run_cascade(run)
-    assert (outcome.answered_by, len(models["c"].prompts)) == ("a" if asked else "t", asked)
-    assert [call.model for call in run.calls] == ["a", "b", "c" if asked else "t"]
+    assert (outcome.answered_by, len(models["c"].prompts)) == ("a" if calls else "t", calls)
+    assert [call.model for call in run.calls] == ["a", "b", "c" if calls else "t"]
 
 
 class Table:
@@ -161,11 +161,11 @@ class Table:
 
     def __init__(self, table: dict[tuple[str, str], float]) -> None:
         self.table = table
-        self.asked: list[tuple[list[str], int]] = []
+        self.requests: list[tuple[list[str], int]] = []
         self.entered = asyncio.Event()
 
     async def score(self, signal: str, texts: Sequence[str], since: int = 0) -> Scores:
-        self.asked.append((list(texts), since))
+        self.requests.append((list(texts), since))
         self.entered.set()
         pairs = len(texts) * (len(texts) - 1) // 2 - since * (since - 1) // 2
         return Scores(

@@ -29,21 +29,21 @@ def run(agreement: float, **models: Fake) -> Run:
 
 
 async def test_a_watcher_sees_what_each_model_writes_and_how_it_ends() -> None:
-    watched, told = run(0.1), list[Progress]()
-    watched.watch = told.append
+    watched, reports = run(0.1), list[Progress]()
+    watched.watch = reports.append
     await run_cascade(watched)
-    of_a = [progress for progress in told if getattr(progress, "model", None) == "a"]
+    of_a = [progress for progress in reports if getattr(progress, "model", None) == "a"]
     assert of_a == [
         CallStarted("a"),
         CallDelta("a", Delta("Pa", 10, 1)),
         CallDelta("a", Delta("ris", 10, 2)),
         CallEnded("a", PARIS),
     ]
-    assert [progress for progress in told if isinstance(progress, TierStarted)] == [
+    assert [progress for progress in reports if isinstance(progress, TierStarted)] == [
         TierStarted(0, TIERS[0]),
         TierStarted(1, TIERS[1]),
     ]
-    assert [progress.model for progress in told if isinstance(progress, CallEnded)] == ["a", "b", "t"]
+    assert [progress.model for progress in reports if isinstance(progress, CallEnded)] == ["a", "b", "t"]
 
 
 @pytest.mark.parametrize("agreement", [0.1, 0.9])
@@ -57,20 +57,20 @@ async def test_watching_changes_neither_the_outcome_nor_the_charges(agreement: f
 
 
 async def test_a_call_that_is_stopped_is_told_as_ended_with_what_it_spent() -> None:
-    watched, told = run(0.9, b=Fake(Delta("Ro", 10, 1), HANG)), list[Progress]()
+    watched, reports = run(0.9, b=Fake(Delta("Ro", 10, 1), HANG)), list[Progress]()
     watched.tiers = (Tier(("a", "b"), signal="s", threshold=0.5, tier_timeout_s=0.05, min_answers=2), TIERS[1])
-    watched.watch = told.append
+    watched.watch = reports.append
     await run_cascade(watched)
-    [ended] = [progress.answer for progress in told if isinstance(progress, CallEnded) and progress.model == "b"]
+    [ended] = [progress.answer for progress in reports if isinstance(progress, CallEnded) and progress.model == "b"]
     assert isinstance(ended, Failure)
     assert (ended.kind, ended.prompt_tokens, ended.completion_tokens) == ("cancelled", 10, 1)
 
 
 async def test_further_answers_to_one_request_are_not_told() -> None:
-    watched, told = run(0.9), list[Progress]()
-    watched.choices, watched.watch = 3, told.append
+    watched, reports = run(0.9), list[Progress]()
+    watched.choices, watched.watch = 3, reports.append
     await run_cascade(watched)
-    assert [progress.model for progress in told if isinstance(progress, CallStarted)] == ["a", "b"]
+    assert [progress.model for progress in reports if isinstance(progress, CallStarted)] == ["a", "b"]
 
 
 async def test_events_and_progress_are_merged_in_the_order_in_which_they_happened() -> None:
@@ -98,7 +98,7 @@ async def test_merged_events_raise_what_the_run_raises_and_close_it() -> None:
     with pytest.raises(RuntimeError, match="broken"):
         [event async for event in merged(events(RuntimeError("broken")), asyncio.Queue())]
     closed.clear()
-    left = merged(events(None), asyncio.Queue())
-    assert await anext(left) == 1
-    await left.aclose()
+    stream = merged(events(None), asyncio.Queue())
+    assert await anext(stream) == 1
+    await stream.aclose()
     assert closed.is_set()

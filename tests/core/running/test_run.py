@@ -243,15 +243,15 @@ class TestBugs:
     """A model or scorer that raises breaks its contract: the error comes out, and nothing stays behind."""
 
     @pytest.mark.parametrize("fallback", [False, True])
-    @pytest.mark.parametrize("others", [HANG, 0.0, 0.02])
-    async def test_in_a_member(self, others, fallback):
-        models = {"a": Fake(RuntimeError("bug")), "b": Fake(others, said("x")), "c": Fake(others, said("x"))}
+    @pytest.mark.parametrize("step", [HANG, 0.0, 0.02])
+    async def test_in_a_member(self, step, fallback):
+        models = {"a": Fake(RuntimeError("bug")), "b": Fake(step, said("x")), "c": Fake(step, said("x"))}
         run = run_of(models, (TRIO, TARGET), fallback=fallback)
         with pytest.raises(RuntimeError, match="bug"):
             await run_cascade(run)
         assert run.calls[0].model in models
         assert set(kinds(run)) == {"a", "b", "c"}
-        if others == HANG:
+        if step == HANG:
             assert [fake.stopped for fake in models.values()] == [0, 1, 1]
             assert kinds(run) == {"a": "cancelled", "b": "cancelled", "c": "cancelled"}
 

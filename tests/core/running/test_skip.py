@@ -84,12 +84,12 @@ async def test_an_acceptance_asks_one_member_alone(stream: bool) -> None:
 
 
 async def test_a_watcher_sees_one_tier_of_one_model() -> None:
-    seen: list[object] = []
+    reports: list[object] = []
     run = skipping(ACCEPTED, models() | {"b": Fake(*STREAM)}, stream=True)
-    run.watch = seen.append
+    run.watch = reports.append
     await run_cascade(run)
-    assert [type(progress) for progress in seen] == [TierStarted, CallStarted, CallDelta, CallDelta, CallEnded]
-    assert seen[0] == TierStarted(0, Tier(("b",)))
+    assert [type(progress) for progress in reports] == [TierStarted, CallStarted, CallDelta, CallDelta, CallEnded]
+    assert reports[0] == TierStarted(0, Tier(("b",)))
 
 
 async def test_the_member_has_its_tiers_time_limit() -> None:
@@ -102,11 +102,15 @@ async def test_the_member_has_its_tiers_time_limit() -> None:
 
 async def test_without_a_verdict_the_cascade_runs_and_the_look_up_is_charged() -> None:
     run, plain = skipping(NEITHER), run_of(models(), scorer=Judge(0.0))
-    outcome, other = await run_cascade(run), await run_cascade(plain)
-    assert (outcome.answer, outcome.answered_by, outcome.reason) == (other.answer, other.answered_by, other.reason)
+    outcome, plain_outcome = await run_cascade(run), await run_cascade(plain)
+    assert (outcome.answer, outcome.answered_by, outcome.reason) == (
+        plain_outcome.answer,
+        plain_outcome.answered_by,
+        plain_outcome.reason,
+    )
     assert outcome.skipped is None
     assert kinds(run) == {"a": "ok", "b": "ok", "t": "ok"}
-    record, without = reported(run, outcome), reported(plain, other)
+    record, without = reported(run, outcome), reported(plain, plain_outcome)
     assert "skipped" not in record
     assert record["cost"]["flops"] == without["cost"]["flops"] + 3.0
 

@@ -44,13 +44,13 @@ class After:
     seconds: float | None = 0.0
     room: bool = True
     last: int = 9
-    asked: list[tuple[str, ...]] = field(default_factory=list)
+    requests: list[tuple[str, ...]] = field(default_factory=list)
 
     def delay_s(self, number: int, prompt: Prompt) -> float | None:
         return self.seconds if number <= self.last else None
 
     def may_start(self, models: Sequence[str]) -> bool:
-        self.asked.append(tuple(models))
+        self.requests.append(tuple(models))
         return self.room
 
 
@@ -107,7 +107,7 @@ async def test_it_is_not_started_without_room():
     target, after = Fake(said("z")), After(room=False)
     models = {"a": Fake(0.05, said("x")), "b": Fake(said("x")), "t": target}
     await run_cascade(speculating(models, after=after))
-    assert (target.prompts, after.asked) == ([], [("t",)])
+    assert (target.prompts, after.requests) == ([], [("t",)])
 
 
 async def test_a_forced_decision_is_not_speculated_on():
@@ -178,7 +178,7 @@ async def test_models_that_the_request_asks_already_need_no_room():
     models = {"a": Fake(0.05, said("x")), "b": Fake(said("y")), "c": Fake(said("x")), "t": Fake()}
     after = After(last=0)
     await run_cascade(speculating(models, (TIER, second, TARGET), after, scorer=Judge(0.0)))
-    assert after.asked == [("c",)]
+    assert after.requests == [("c",)]
 
 
 async def test_a_failed_early_call_does_not_hide_the_answer_in_the_record():

@@ -31,13 +31,13 @@ def scored(
 
 
 @pytest.mark.parametrize(
-    ("similarity", "who", "reason"), [(0.5, "a", "lexical_agreement"), (0.4, "t", "lexical_disagreement")]
+    ("similarity", "model", "reason"), [(0.5, "a", "lexical_agreement"), (0.4, "t", "lexical_disagreement")]
 )
-async def test_it_decides_by_its_own_threshold(similarity: float, who: str, reason: str) -> None:
+async def test_it_decides_by_its_own_threshold(similarity: float, model: str, reason: str) -> None:
     lexical = Judge(similarity)
     outcome = await run_cascade(scored(lexical))
-    assert (outcome.answered_by, outcome.reason) == (who, reason)
-    assert lexical.asked == [("rougeL", ["x", "y"])]
+    assert (outcome.answered_by, outcome.reason) == (model, reason)
+    assert lexical.requests == [("rougeL", ["x", "y"])]
 
 
 async def test_the_record_says_so() -> None:
@@ -53,7 +53,7 @@ async def test_the_record_says_so() -> None:
 async def test_it_is_not_asked_while_the_scorer_works() -> None:
     lexical = Judge(1.0)
     outcome = await run_cascade(scored(lexical, scorer=Judge(0.8)))
-    assert (outcome.reason, lexical.asked) == ("disagreement", [])
+    assert (outcome.reason, lexical.requests) == ("disagreement", [])
 
 
 @pytest.mark.parametrize(

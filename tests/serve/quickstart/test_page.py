@@ -42,7 +42,7 @@ def page(one_browser: Browser, quickstart: Served) -> Iterator[Browser]:
 
 def opened(browser: Browser, url: str, model: str = "default", decide: str = "") -> None:
     browser.open(url)
-    browser.one(".example")
+    browser.find(".example")
     browser.select(".options > label select", model)
     for number, value in enumerate(("32", "0"), 1):
         browser.select(f".options .small label:nth-of-type({number}) input", value)
@@ -103,8 +103,8 @@ def test_a_real_models_tool_call_is_shown(page: Browser, quickstart: Served) -> 
 
 def test_dropped_records_are_evaluated_beside_the_models(page: Browser, quickstart: Served, tmp_path: Path) -> None:
     page.open(f"{quickstart.url}/#/evaluation")
-    page.one(".drop input").send_keys(str(records(tmp_path / "r.jsonl", 40)))
-    page.one(".evaluation .chart canvas")
+    page.find(".drop input").send_keys(str(records(tmp_path / "r.jsonl", 40)))
+    page.find(".evaluation .chart canvas")
     assert page.all(".fault-card") == []
 
 
