@@ -63,8 +63,10 @@ class Scripted:
         if isinstance(self.text, Failure):
             return self.text
         words = self.text.split(" ")
-        others = tuple(TokenLogprob(f"other{n}", -2.0 - n) for n in range(prompt.sampling.top_logprobs))
-        logprobs = tuple(TokenLogprob(word, -0.25, others) for word in words) if prompt.sampling.logprobs else None
+        alternatives = tuple(TokenLogprob(f"other{n}", -2.0 - n) for n in range(prompt.sampling.top_logprobs))
+        logprobs = (
+            tuple(TokenLogprob(word, -0.25, alternatives) for word in words) if prompt.sampling.logprobs else None
+        )
         return Generation(
             self.text,
             "tool_calls" if self.tool_calls else self.finish_reason,

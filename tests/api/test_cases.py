@@ -42,9 +42,9 @@ async def quickstart() -> AsyncIterator[httpx.AsyncClient]:
         await engine.close()
 
 
-def asked(model: str, *messages: Any, **fields: Any) -> dict[str, Any]:
-    said = [{"role": "user", "content": item} if isinstance(item, str) else item for item in messages]
-    return {"model": model, "messages": said, "max_tokens": 24, "temperature": 0} | fields
+def request(model: str, *messages: Any, **fields: Any) -> dict[str, Any]:
+    turns = [{"role": "user", "content": item} if isinstance(item, str) else item for item in messages]
+    return {"model": model, "messages": turns, "max_tokens": 24, "temperature": 0} | fields
 
 
 async def answered(http: httpx.AsyncClient, body: dict[str, Any]) -> dict[str, Any]:
@@ -69,51 +69,53 @@ NOON = {"role": "tool", "tool_call_id": "c1", "content": "12:00"}
 HI = "Say hi."
 HISTORIES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "cache-control-part": (
-        asked(
+        request(
             "smollm2-135m",
             {"role": "user", "content": [{"type": "text", "text": "hi", "cache_control": {"type": "ephemeral"}}]},
         ),
-        asked("smollm2-135m", "hi"),
+        request("smollm2-135m", "hi"),
     ),
     "history-empty-arguments": (
-        asked("default", "What time is it?", {"role": "assistant", "content": None, "tool_calls": [EMPTY_CALL]}, NOON),
-        asked("default", "What time is it?", {"role": "assistant", "content": None, "tool_calls": [CALL]}, NOON),
+        request(
+            "default", "What time is it?", {"role": "assistant", "content": None, "tool_calls": [EMPTY_CALL]}, NOON
+        ),
+        request("default", "What time is it?", {"role": "assistant", "content": None, "tool_calls": [CALL]}, NOON),
     ),
     "name-on-tool-message": (
-        asked(
+        request(
             "smollm2-135m",
             "What time is it?",
             {"role": "assistant", "content": None, "tool_calls": [CALL]},
             NOON | {"name": "now"},
         ),
-        asked("smollm2-135m", "What time is it?", {"role": "assistant", "content": None, "tool_calls": [CALL]}, NOON),
+        request("smollm2-135m", "What time is it?", {"role": "assistant", "content": None, "tool_calls": [CALL]}, NOON),
     ),
     "parsed-echo": (
-        asked(
+        request(
             "smollm2-135m",
             HI,
             {"role": "assistant", "content": '{"name":"Bob"}', "refusal": None, "parsed": {"name": "Bob"}},
             HI,
         ),
-        asked("smollm2-135m", HI, {"role": "assistant", "content": '{"name":"Bob"}'}, HI),
+        request("smollm2-135m", HI, {"role": "assistant", "content": '{"name":"Bob"}'}, HI),
     ),
-    "prompt-cache-key": (asked("smollm2-135m", HI, prompt_cache_key="session-1"), asked("smollm2-135m", HI)),
+    "prompt-cache-key": (request("smollm2-135m", HI, prompt_cache_key="session-1"), request("smollm2-135m", HI)),
     "reasoning-content-history": (
-        asked(
+        request(
             "smollm2-135m",
             HI,
             {"role": "assistant", "content": "hi", "reasoning_content": "The user greets."},
             HI,
         ),
-        asked("smollm2-135m", HI, {"role": "assistant", "content": "hi"}, HI),
+        request("smollm2-135m", HI, {"role": "assistant", "content": "hi"}, HI),
     ),
-    "top-p-zero": (asked("smollm2-135m", HI, top_p=0), asked("smollm2-135m", HI, top_p=1)),
+    "top-p-zero": (request("smollm2-135m", HI, top_p=0), request("smollm2-135m", HI, top_p=1)),
     "top-p-zero at any temperature": (
-        asked("smollm2-135m", HI, top_p=0, temperature=2, seed=5),
-        asked("smollm2-135m", HI),
+        request("smollm2-135m", HI, top_p=0, temperature=2, seed=5),
+        request("smollm2-135m", HI),
     ),
-    "top-p-zero as a float": (asked("qwen-0.5b", HI, top_p=-0.0, temperature=1), asked("qwen-0.5b", HI)),
-    "top-p of almost nothing": (asked("qwen-0.5b", HI, top_p=1e-300, temperature=1), asked("qwen-0.5b", HI)),
+    "top-p-zero as a float": (request("qwen-0.5b", HI, top_p=-0.0, temperature=1), request("qwen-0.5b", HI)),
+    "top-p of almost nothing": (request("qwen-0.5b", HI, top_p=1e-300, temperature=1), request("qwen-0.5b", HI)),
 }
 
 
@@ -127,7 +129,7 @@ async def test_what_cannot_change_the_answer_does_not(quickstart: httpx.AsyncCli
 
 @pytest.mark.parametrize("top_p", [-1e-9, 1.0000001, "0", True])
 async def test_other_values_of_top_p_are_refused(quickstart: httpx.AsyncClient, top_p: Any) -> None:
-    assert (await refused(quickstart, asked("smollm2-135m", HI, top_p=top_p)))["param"] == "top_p"
+    assert (await refused(quickstart, request("smollm2-135m", HI, top_p=top_p)))["param"] == "top_p"
 
 
 def filled(schema: Any, strict: bool = True) -> dict[str, Any]:
@@ -170,7 +172,7 @@ def follows(text: str, response_format: dict[str, Any]) -> None:
 @pytest.mark.parametrize("name", KEPT)
 async def test_a_constraint_is_kept(quickstart: httpx.AsyncClient, name: str) -> None:
     question, schema = KEPT[name]
-    choice = await answered(quickstart, asked("smollm2-135m", question, response_format=filled(schema)))
+    choice = await answered(quickstart, request("smollm2-135m", question, response_format=filled(schema)))
     if choice["finish_reason"] == "length":
         assert choice["message"]["content"].lstrip().startswith("{")
     else:
@@ -181,7 +183,7 @@ async def test_a_constraint_is_kept(quickstart: httpx.AsyncClient, name: str) ->
 @pytest.mark.parametrize("name", ["schema-pattern-dropped", "a constant"])
 async def test_a_finished_answer_keeps_it(quickstart: httpx.AsyncClient, model: str, name: str) -> None:
     question, schema = KEPT[name]
-    choice = await answered(quickstart, asked(model, question, response_format=filled(schema), max_tokens=200))
+    choice = await answered(quickstart, request(model, question, response_format=filled(schema), max_tokens=200))
     assert choice["finish_reason"] == "stop"
     follows(choice["message"]["content"], filled(schema))
 
@@ -201,7 +203,7 @@ UNKEPT: dict[str, tuple[Any, str]] = {
 async def test_what_cannot_be_kept_is_refused_by_name(quickstart: httpx.AsyncClient, name: str) -> None:
     schema, word = UNKEPT[name]
     for model, stream in (("smollm2-135m", False), ("default", True)):
-        body = asked(model, WORDS, response_format=filled(schema), stream=stream)
+        body = request(model, WORDS, response_format=filled(schema), stream=stream)
         error = await refused(quickstart, body)
         assert (error["param"] or "").startswith("response_format")
         assert word in error["message"]
@@ -211,10 +213,10 @@ async def test_what_cannot_be_kept_is_refused_by_name(quickstart: httpx.AsyncCli
 async def test_schemas_that_are_true_or_false(quickstart: httpx.AsyncClient, schema: Any) -> None:
     """schema-boolean and its neighbours: as a tool that may be called, one that must, and a response format."""
     for model, choice in (("default", "auto"), ("smollm2-135m", "required")):
-        body = asked(model, "Call f.", tools=[function(schema)], tool_choice=choice)
+        body = request(model, "Call f.", tools=[function(schema)], tool_choice=choice)
         answer = await answered(quickstart, body)
         assert answer["finish_reason"] in ("stop", "length", "tool_calls")
-    bound = asked("smollm2-135m", WORDS, response_format=filled(schema))
+    bound = request("smollm2-135m", WORDS, response_format=filled(schema))
     assert (await answered(quickstart, bound))["message"]["content"].lstrip().startswith("{")
 
 
@@ -244,7 +246,7 @@ async def test_a_schema_that_no_value_can_satisfy_is_the_requests_fault(
         {"response_format": filled(schema)},
         {"response_format": filled(schema, strict=False), "stream": True},
     ):
-        error = await refused(quickstart, asked(model, "Call f.", **fields))
+        error = await refused(quickstart, request(model, "Call f.", **fields))
         assert (error["param"] or "").startswith(("tools", "response_format"))
 
 
@@ -256,21 +258,21 @@ async def test_a_required_field_that_nothing_fits_is_the_requests_fault(
     """schema-empty-enum and its neighbours, where the answer has to have the field."""
     required = {"tools": [function(schema, required=["a"])], "tool_choice": "required"}
     for fields in ({"response_format": filled(schema)}, required):
-        error = await refused(quickstart, asked(model, "x", **fields))
+        error = await refused(quickstart, request(model, "x", **fields))
         assert (error["param"] or "").startswith(("tools", "response_format"))
 
 
 LONG = "word " * 2500
 OVERFLOWS: dict[str, dict[str, Any]] = {
-    "stream-context-overflow": asked("smollm2-135m", LONG, stream=True),
-    "plain": asked("smollm2-135m", LONG),
-    "by the cascade": asked("default", LONG * 16, stream=True),
-    "in a system message": asked("smollm2-135m", {"role": "system", "content": LONG}, HI, stream=True),
-    "in a tool's message": asked(
+    "stream-context-overflow": request("smollm2-135m", LONG, stream=True),
+    "plain": request("smollm2-135m", LONG),
+    "by the cascade": request("default", LONG * 16, stream=True),
+    "in a system message": request("smollm2-135m", {"role": "system", "content": LONG}, HI, stream=True),
+    "in a tool's message": request(
         "smollm2-135m", HI, {"role": "assistant", "tool_calls": [CALL]}, NOON | {"content": LONG}, stream=True
     ),
-    "with a schema": asked("smollm2-135m", LONG, stream=True, response_format=filled({"type": "integer"})),
-    "in many messages": asked("smollm2-135m", *["word " * 10] * 400, stream=True),
+    "with a schema": request("smollm2-135m", LONG, stream=True, response_format=filled({"type": "integer"})),
+    "in many messages": request("smollm2-135m", *["word " * 10] * 400, stream=True),
 }
 
 

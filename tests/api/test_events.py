@@ -19,7 +19,7 @@ ASK: dict[str, Any] = {
 }
 
 
-async def told(http: httpx.AsyncClient, body: dict[str, Any] = ASK, path: str = "chat/completions") -> list[Any]:
+async def events_of(http: httpx.AsyncClient, body: dict[str, Any] = ASK, path: str = "chat/completions") -> list[Any]:
     """The events of a response, and None for each chunk that is an answer's."""
     response = await http.post(f"/v1/{path}", json=body)
     lines = [line.removeprefix("data: ") for line in response.text.splitlines() if line.startswith("data: {")]
@@ -28,7 +28,7 @@ async def told(http: httpx.AsyncClient, body: dict[str, Any] = ASK, path: str = 
 
 async def test_an_accepted_request(http: httpx.AsyncClient, service: FakeService) -> None:
     service.models["b"].delay_s = 0.02
-    events = await told(http)
+    events = await events_of(http)
     assert [event and (event["type"], event.get("model", event.get("tier"))) for event in events] == [
         None,  # the role
         ("tier_started", 0),
@@ -52,7 +52,7 @@ async def test_an_accepted_request(http: httpx.AsyncClient, service: FakeService
 async def test_a_deferred_request_tells_of_the_target_too(http: httpx.AsyncClient, service: FakeService) -> None:
     service.disagree()
     body = ASK | {"cascade": {"events": True, "include_answers": True}}
-    ended = [event for event in await told(http, body) if event and event["type"] == "tier_ended"]
+    ended = [event for event in await events_of(http, body) if event and event["type"] == "tier_ended"]
     assert [tier.get("answers") for tier in ended] == [["Paris", "Rome"], ["It is Paris."]]
     assert ended[0]["reason"] == "disagreement"
 
@@ -60,7 +60,7 @@ async def test_a_deferred_request_tells_of_the_target_too(http: httpx.AsyncClien
 async def test_tool_calls_and_reasoning_are_told(http: httpx.AsyncClient, service: FakeService) -> None:
     call = ToolCall("call_1", "weather", '{"city": "Paris"}')
     service.models["a"] = service.models["b"] = Scripted("", tool_calls=(call,), reasoning="Hm.")
-    events = [event for event in await told(http) if event]
+    events = [event for event in await events_of(http) if event]
     ended = [event["tool_calls"] for event in events if event["type"] == "call_ended"]
     function = {"name": "weather", "arguments": '{"city": "Paris"}'}
     assert ended == [[{"id": "call_1", "type": "function", "function": function}]] * 2
@@ -68,7 +68,7 @@ async def test_tool_calls_and_reasoning_are_told(http: httpx.AsyncClient, servic
 
 async def test_a_text_completion_has_them_too(http: httpx.AsyncClient) -> None:
     body = {"model": "default", "prompt": "Hi", "stream": True, "cascade": {"events": True}}
-    assert "tier_ended" in [event and event["type"] for event in await told(http, body, "completions")]
+    assert "tier_ended" in [event and event["type"] for event in await events_of(http, body, "completions")]
 
 
 async def test_other_clients_read_the_same_answer(client: openai.AsyncOpenAI, service: FakeService) -> None:
@@ -80,7 +80,7 @@ async def test_other_clients_read_the_same_answer(client: openai.AsyncOpenAI, se
 
 
 async def test_nothing_is_told_unless_asked(http: httpx.AsyncClient) -> None:
-    assert [event for event in await told(http, ASK | {"cascade": {}}) if event] == []
+    assert [event for event in await events_of(http, ASK | {"cascade": {}}) if event] == []
 
 
 @pytest.mark.parametrize(

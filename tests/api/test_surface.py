@@ -143,7 +143,7 @@ async def test_what_takes_get_takes_head_too(http: httpx.AsyncClient, path: str,
 
 
 async def test_options_without_cors_is_a_405(http: httpx.AsyncClient):
-    asked = {"origin": "https://app.example", "access-control-request-method": "POST"}
-    response = await http.options(CHAT, headers=asked)
+    headers = {"origin": "https://app.example", "access-control-request-method": "POST"}
+    response = await http.options(CHAT, headers=headers)
     assert (response.status_code, response.headers["allow"]) == (405, "POST")
     assert not [name for name in response.headers if name.startswith("access-control")]

@@ -293,5 +293,5 @@ def test_nothing_heavy_is_imported():
             pass
         print(sorted(late & set(sys.modules)))
     """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert (done.stdout, done.stderr) == ("['httpx', 'rich']\n", "")
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (result.stdout, result.stderr) == ("['httpx', 'rich']\n", "")

@@ -16,10 +16,10 @@ def changed(body: Body, **paths: Any) -> Body:
     body = copy.deepcopy(body)
     for path, value in paths.items():
         *steps, last = (int(step) if step.isdigit() else step for step in path.split("__"))
-        place: Any = body["cascade"]
+        level: Any = body["cascade"]
         for step in steps:
-            place = place[step]
-        place[last] = value
+            level = level[step]
+        level[last] = value
     return body
 
 

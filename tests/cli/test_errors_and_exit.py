@@ -23,8 +23,8 @@ exit_process(3)
 
 @pytest.mark.parametrize("ray", ["", "import ray"])
 def test_a_process_leaves_as_python_does(ray: str) -> None:
-    done = subprocess.run([sys.executable, "-c", SCRIPT.format(ray=ray)], capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stdout, done.stderr) == (3, "joined\nregistered\n", "said")
+    result = subprocess.run([sys.executable, "-c", SCRIPT.format(ray=ray)], capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stdout, result.stderr) == (3, "joined\nregistered\n", "said")
 
 
 def test_an_error_does_not_repeat_credentials(capsys: pytest.CaptureFixture[str]) -> None:

@@ -59,8 +59,10 @@ def test_every_command_has_its_panel() -> None:
 
 
 def test_the_versions_are_shown() -> None:
-    done = CliRunner().invoke(app, ["--version"])
-    assert done.output == f"semantic-cascade {__version__}, Ray {version('ray')}, Python {platform.python_version()}\n"
+    result = CliRunner().invoke(app, ["--version"])
+    assert (
+        result.output == f"semantic-cascade {__version__}, Ray {version('ray')}, Python {platform.python_version()}\n"
+    )
 
 
 @pytest.mark.parametrize("name", COMMANDS)

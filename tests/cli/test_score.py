@@ -45,9 +45,9 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def score(*arguments: str, stdin: str = "") -> str:
-    done = cascade("score", *arguments, stdin=stdin)
-    assert (done.exit_code, done.stderr) == (0, "")
-    return done.stdout
+    result = cascade("score", *arguments, stdin=stdin)
+    assert (result.exit_code, result.stderr) == (0, "")
+    return result.stdout
 
 
 def test_what_people_see() -> None:
@@ -137,48 +137,48 @@ def test_names_are_no_markup() -> None:
     ],
 )
 def test_mistakes_are_sentences(arguments: tuple[str, ...], sentence: str) -> None:
-    done = cascade("score", "--signal", "exact", *arguments)
-    assert (done.exit_code, done.stdout) == (1, "")
-    assert done.stderr.startswith(f"cascade: {sentence}")
-    assert "Traceback" not in done.stderr
+    result = cascade("score", "--signal", "exact", *arguments)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"cascade: {sentence}")
+    assert "Traceback" not in result.stderr
 
 
 def test_a_config_that_is_not_there() -> None:
-    done = cascade("score", "--config", "nowhere.yaml", "a.txt", "b.txt")
-    assert (done.exit_code, done.stderr) == (2, "cascade: There is no config file 'nowhere.yaml'.\n")
+    result = cascade("score", "--config", "nowhere.yaml", "a.txt", "b.txt")
+    assert (result.exit_code, result.stderr) == (2, "cascade: There is no config file 'nowhere.yaml'.\n")
 
 
 def test_a_signal_that_is_not_installed() -> None:
     if FACTS["bleurt"].installed:
         pytest.skip("bleurt is installed here")
-    done = cascade("score", "--signal", "bleurt", "a.txt", "b.txt")
-    assert done.exit_code == 1
-    assert done.stderr.startswith("cascade: 'bleurt' is not installed: make bleurt-env")
+    result = cascade("score", "--signal", "bleurt", "a.txt", "b.txt")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("cascade: 'bleurt' is not installed: make bleurt-env")
 
 
 @pytest.mark.models
 def test_sbert_says_that_it_fetches_and_keeps_stdout_clean() -> None:
     quickstart = str(Path(__file__).parents[2] / "configs" / "quickstart.yaml")
     command = [sys.executable, "-m", "serve_app.cli", "score", "--config", quickstart, "--signal", "sbert"]
-    done = subprocess.run([*command, *TEXTS, "--json"], capture_output=True, text=True, timeout=300, check=True)
-    body = json.loads(done.stdout)
+    result = subprocess.run([*command, *TEXTS, "--json"], capture_output=True, text=True, timeout=300, check=True)
+    body = json.loads(result.stdout)
     assert body["matrix"][0][1] > 0.9 > body["matrix"][0][2]
 
 
 def test_signals_one_a_line_in_a_pipe() -> None:
-    done = cascade("signals")
-    assert (done.exit_code, done.stderr) == (0, "")
-    header, *lines = done.stdout.splitlines()
+    result = cascade("signals")
+    assert (result.exit_code, result.stderr) == (0, "")
+    header, *lines = result.stdout.splitlines()
     assert header.split()[0] == "signal"
     assert [line.split()[0] for line in lines] == list(FACTS)
-    assert "\x1b" not in done.stdout
+    assert "\x1b" not in result.stdout
     assert all(facts.choose in line for facts, line in zip(FACTS.values(), lines, strict=True))
 
 
 def test_signals_as_markdown() -> None:
-    done = cascade("signals", "--markdown")
-    assert done.stdout.startswith("| signal | what it measures | range |")
-    assert len(done.stdout.splitlines()) == len(FACTS) + 2
+    result = cascade("signals", "--markdown")
+    assert result.stdout.startswith("| signal | what it measures | range |")
+    assert len(result.stdout.splitlines()) == len(FACTS) + 2
 
 
 def test_a_view_shows_what_is_compared() -> None:
@@ -205,6 +205,6 @@ AGREED = ["agreement  1.000 (max of the output scores)", "selected   one.txt"]
     ],
 )
 def test_a_view_that_cannot_be_used_is_explained(view: str, message: str) -> None:
-    done = cascade("score", "--signal", "exact", "a.txt", "b.txt", "--compare", view)
-    assert done.exit_code == 1
-    assert " ".join(done.stderr.split()).removeprefix("cascade: ").startswith(message)
+    result = cascade("score", "--signal", "exact", "a.txt", "b.txt", "--compare", view)
+    assert result.exit_code == 1
+    assert " ".join(result.stderr.split()).removeprefix("cascade: ").startswith(message)

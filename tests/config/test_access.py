@@ -64,21 +64,21 @@ def test_other_machines_need_a_key_or_the_owners_word(tmp_path: Path, host: str)
 def test_serve_refuses_to_let_everybody_in_and_says_how_not_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("serve_app.cli.server.serve._prepare_ray", lambda: None)
     path = written(tmp_path, "0.0.0.0")
-    done = CliRunner().invoke(app, ["serve", str(path)])
-    assert (done.exit_code, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"cascade: {path}: http_options.host: '0.0.0.0' lets other machines in")
+    result = CliRunner().invoke(app, ["serve", str(path)])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"cascade: {path}: http_options.host: '0.0.0.0' lets other machines in")
     for way in ("cascade keys create NAME --file keys.yaml", "{keys_file: keys.yaml}", "127.0.0.1", "{open: true}"):
-        assert way in done.stderr
+        assert way in result.stderr
 
 
 def test_serve_refuses_keys_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("serve_app.cli.server.serve._prepare_ray", lambda: None)
-    done = CliRunner().invoke(app, ["serve", str(written(tmp_path, "0.0.0.0", keys_file=str(tmp_path / "no.yaml")))])
-    assert (done.exit_code, done.stderr) == (2, f"cascade: There is no keys file '{tmp_path / 'no.yaml'}'.\n")
+    result = CliRunner().invoke(app, ["serve", str(written(tmp_path, "0.0.0.0", keys_file=str(tmp_path / "no.yaml")))])
+    assert (result.exit_code, result.stderr) == (2, f"cascade: There is no keys file '{tmp_path / 'no.yaml'}'.\n")
 
 
 def test_check_warns_of_a_config_that_serve_would_refuse(tmp_path: Path) -> None:
-    done = CliRunner().invoke(app, ["check", str(written(tmp_path, "0.0.0.0"))])
-    assert done.exit_code == 0
-    assert done.stderr.startswith("warning: http_options.host: '0.0.0.0' lets other machines in")
+    result = CliRunner().invoke(app, ["check", str(written(tmp_path, "0.0.0.0"))])
+    assert result.exit_code == 0
+    assert result.stderr.startswith("warning: http_options.host: '0.0.0.0' lets other machines in")
     assert CliRunner().invoke(app, ["check", str(written(tmp_path, "0.0.0.0", open=True))]).stderr == ""

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from serve_app.config.deployment import Autoscaling, DeploymentOptions, options_of
 from serve_app.config.explain import explain
-from tests.config.values import said
+from tests.config.values import problems
 
 
 def options(
@@ -22,7 +22,7 @@ def options(
 
 
 @pytest.mark.parametrize(
-    ("given", "bundles", "actor"),
+    ("deployment", "bundles", "actor"),
     [
         (options(), [{"CPU": 0.1}], {"num_cpus": 0.1}),
         (options(num_gpus=0.25), [{"CPU": 0.1, "GPU": 0.25}], {"num_cpus": 0.1, "num_gpus": 0.25}),
@@ -47,9 +47,11 @@ def options(
         ),
     ],
 )
-def test_bundles_and_actor(given: DeploymentOptions, bundles: list[dict[str, float]], actor: dict[str, Any]) -> None:
-    assert given.bundles() == bundles
-    assert options_of(given)["ray_actor_options"] == actor
+def test_bundles_and_actor(
+    deployment: DeploymentOptions, bundles: list[dict[str, float]], actor: dict[str, Any]
+) -> None:
+    assert deployment.bundles() == bundles
+    assert options_of(deployment)["ray_actor_options"] == actor
 
 
 @pytest.mark.parametrize(
@@ -110,24 +112,24 @@ def test_bundles_and_actor(given: DeploymentOptions, bundles: list[dict[str, flo
 def test_refused(values: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValidationError) as caught:
         DeploymentOptions.model_validate(values)
-    (said,) = explain(caught.value, DeploymentOptions)
-    assert said.startswith(sentence)
+    (problem,) = explain(caught.value, DeploymentOptions)
+    assert problem.startswith(sentence)
 
 
 def test_deployment_rules():
-    assert said(DeploymentOptions, {"num_replicas": 2, "autoscaling_config": {}}) == [
+    assert problems(DeploymentOptions, {"num_replicas": 2, "autoscaling_config": {}}) == [
         "num_replicas: leave it out, since autoscaling_config says how many there are."
     ]
-    assert said(Autoscaling, {"min_replicas": 3, "max_replicas": 2}) == [
+    assert problems(Autoscaling, {"min_replicas": 3, "max_replicas": 2}) == [
         "min_replicas: must be at most max_replicas (2), got 3."
     ]
-    assert said(Autoscaling, {"max_replicas": 4, "initial_replicas": 5}) == [
+    assert problems(Autoscaling, {"max_replicas": 4, "initial_replicas": 5}) == [
         "initial_replicas: must be from 1 (min_replicas) to 4 (max_replicas), got 5."
     ]
-    assert said(Autoscaling, {"downscale_to_zero_delay_s": 5}) == [
+    assert problems(Autoscaling, {"downscale_to_zero_delay_s": 5}) == [
         "downscale_to_zero_delay_s: has no effect unless min_replicas is 0."
     ]
-    assert said(Autoscaling, {"look_back_period_s": 10}) == [
+    assert problems(Autoscaling, {"look_back_period_s": 10}) == [
         "look_back_period_s: must be more than metrics_interval_s (10), got 10."
     ]
 

@@ -38,7 +38,7 @@ def steps(path: str) -> list[Any]:
     return [int(part[1:-1]) if part.startswith("[") else part for part in parts]
 
 
-def said(values: Any) -> list[str]:
+def problems(values: Any) -> list[str]:
     with pytest.raises(ValidationError) as caught:
         ServeFile.model_validate(values)
     return explain(caught.value, ServeFile)
@@ -81,7 +81,7 @@ ARGS_PATH = "applications[0].args"
     ],
 )
 def test_unknown_keys(path: str, hint: str):
-    [sentence] = said(with_value(FILE, steps(path), 1))
+    [sentence] = problems(with_value(FILE, steps(path), 1))
     assert sentence.startswith(f"{path}: unknown key. {hint}")
 
 
@@ -163,14 +163,14 @@ def test_sentences(path: str, value: Any, sentence: str | None):
         ServeFile.model_validate(changed)
     else:
         prefix = "" if sentence.startswith(("applications", "http")) else f"{ARGS_PATH}."
-        assert said(changed) == [prefix + sentence]
+        assert problems(changed) == [prefix + sentence]
 
 
 def test_every_error_is_listed():
     values = with_value(FILE, steps(f"{ARGS_PATH}.models.a.slot"), 1)
     values = with_value(values, steps(f"{ARGS_PATH}.router.keepalive_s"), 0)
     values = with_value(values, steps("http_options.port"), "x")
-    assert [sentence.split(": ")[0] for sentence in said(values)] == [
+    assert [sentence.split(": ")[0] for sentence in problems(values)] == [
         "http_options.port",
         f"{ARGS_PATH}.models.a.slot",
         f"{ARGS_PATH}.router.keepalive_s",
@@ -178,7 +178,7 @@ def test_every_error_is_listed():
 
 
 def test_a_key_that_is_not_text():
-    assert said(with_value(FILE, ["applications", 0, "args", "models", 7], REPLAY)) == [
+    assert problems(with_value(FILE, ["applications", 0, "args", "models", 7], REPLAY)) == [
         f"{ARGS_PATH}.models.7: a key must be text; put it in quotes, got 7."
     ]
 
@@ -211,13 +211,13 @@ def test_a_secret_is_not_repeated(path: str, value: Any, sentence: str) -> None:
     values = with_value(ARGS, steps(path), value)
     with pytest.raises(ValidationError) as caught:
         AppConfig.model_validate(values)
-    [said] = explain(caught.value, AppConfig)
-    assert sentence in said
-    assert KEY not in said
+    [problem] = explain(caught.value, AppConfig)
+    assert sentence in problem
+    assert KEY not in problem
     assert KEY not in str(caught.value)
 
 
 def test_a_value_under_a_secrets_name_is_not_repeated() -> None:
-    assert said(FILE | {"http_options": {"ssl_keyfile_password": 8151734}}) == [
+    assert problems(FILE | {"http_options": {"ssl_keyfile_password": 8151734}}) == [
         "http_options.ssl_keyfile_password: must be a valid string."
     ]

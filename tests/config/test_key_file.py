@@ -48,9 +48,9 @@ def test_every_hash_is_compared_whichever_is_right(right: int, monkeypatch: pyte
     file = KeyFile.model_validate({"api_keys": hashes})
     compared: list[str] = []
 
-    def compare(one: str, other: str) -> bool:
-        compared.append(one)
-        return one == other
+    def compare(first: str, second: str) -> bool:
+        compared.append(first)
+        return first == second
 
     monkeypatch.setattr("hmac.compare_digest", compare)
     assert (file.name_of(f"secret {right}"), file.name_of("wrong")) == (f"k{right}", None)

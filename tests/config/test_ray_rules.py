@@ -101,9 +101,9 @@ def test_what_ray_takes(deployment: dict[str, Any]) -> None:
     ],
 )
 def test_what_ray_would_refuse_or_ignore(deployment: dict[str, Any], sentences: list[str]) -> None:
-    said = faults(file(deployment))
-    assert len(said) == len(sentences)
-    for got, sentence in zip(said, sentences, strict=True):
+    problems = faults(file(deployment))
+    assert len(problems) == len(sentences)
+    for got, sentence in zip(problems, sentences, strict=True):
         assert got.removeprefix("applications[0].deployments[0]").removeprefix(".").startswith(sentence)
 
 

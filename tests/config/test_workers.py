@@ -11,9 +11,9 @@ def options(**values: object) -> DeploymentOptions:
 
 
 def test_the_workers_bundles_are_the_replicas() -> None:
-    found = placed(options(num_replicas=2), [GPU_WORKER] * 2, "STRICT_PACK")
-    assert found.bundles() == [{"GPU": 1.0, "CPU": 1.0}, {"GPU": 1.0, "CPU": 1.0}]
-    assert (found.placement_group_strategy, found.num_replicas) == ("STRICT_PACK", 2)
+    deployment = placed(options(num_replicas=2), [GPU_WORKER] * 2, "STRICT_PACK")
+    assert deployment.bundles() == [{"GPU": 1.0, "CPU": 1.0}, {"GPU": 1.0, "CPU": 1.0}]
+    assert (deployment.placement_group_strategy, deployment.num_replicas) == ("STRICT_PACK", 2)
 
 
 def test_bundles_of_its_own_win() -> None:

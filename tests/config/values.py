@@ -23,7 +23,7 @@ def cascade(*tiers: dict[str, Any], **options: Any) -> dict[str, Any]:
     return config(cascades={"default": {"tiers": list(tiers)} | options})
 
 
-def said(model: type[BaseModel], values: Any) -> list[str]:
+def problems(model: type[BaseModel], values: Any) -> list[str]:
     """The sentences about values that are refused."""
     with pytest.raises(ValidationError) as caught:
         model.model_validate(values)

@@ -68,8 +68,8 @@ def test_what_an_api_costs_is_in_the_config() -> None:
 
 def test_shared_models_are_judged_by_bleurt_and_rouge() -> None:
     cascades = args_of(CONFIGS / "shared-models.yaml").cascades
-    found = {id_: cascade.tiers[0].signal for id_, cascade in cascades.items()}
-    assert found == {"translation": "bleurt", "qa": "rougeL", "summarization": "rouge2"}
+    signals = {id_: cascade.tiers[0].signal for id_, cascade in cascades.items()}
+    assert signals == {"translation": "bleurt", "qa": "rougeL", "summarization": "rouge2"}
 
 
 @pytest.mark.vllm
@@ -81,10 +81,10 @@ def test_ray_and_vllm_know_all_that_is_said_of_vllm_models() -> None:
 
     from serve_app.deployments.vllm.options import llm_arguments
 
-    known = {field.name for field in fields(AsyncEngineArgs)}
+    field_names = {field.name for field in fields(AsyncEngineArgs)}
     for path in ALL:
         for id_, model in args_of(path).models.items():
             if isinstance(model, VllmModel):
                 arguments = llm_arguments(id_, model, model.weights)
                 assert LLMConfig(**arguments).engine_kwargs == arguments["engine_kwargs"]
-                assert {*arguments["engine_kwargs"]} <= known
+                assert {*arguments["engine_kwargs"]} <= field_names

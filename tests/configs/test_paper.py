@@ -60,14 +60,14 @@ TABLES_2_TO_4 = {
 @cache
 def by_cascade() -> Mapping[tuple[frozenset[str], str], list[Path]]:
     """The paper's files by members and target."""
-    found: dict[tuple[frozenset[str], str], list[Path]] = {}
+    by_pair: dict[tuple[frozenset[str], str], list[Path]] = {}
     for path in PAPERS:
         (pair,) = {
             (frozenset(cascade.tiers[0].models), *cascade.tiers[1].models)
             for cascade in args_of(path).cascades.values()
         }
-        found.setdefault(pair, []).append(path)
-    return found
+        by_pair.setdefault(pair, []).append(path)
+    return by_pair
 
 
 def paper_args(members: tuple[str, ...], target: str) -> AppConfig:

@@ -71,12 +71,12 @@ def test_plans_worked_by_hand(file: str, gpus: Gpus, cpus: float) -> None:
     assert result.exit_code == 0, result.output
     plan = json.loads(result.stdout)
     lists = {id_: share if isinstance(share, list) else [share] for id_, share in gpus.items()}
-    found = {
+    bundle_gpus = {
         entry["name"]: [bundle["GPU"] for bundle in entry["bundles"]]
         for entry in plan["deployments"]
         if "GPU" in entry["resources"]
     }
-    assert found == lists
+    assert bundle_gpus == lists
     in_all = pytest.approx(sum(map(sum, lists.values())))
     for when in ("min", "initial", "max"):
         assert plan["totals"][when] == {"CPU": cpus, "GPU": in_all}

@@ -19,12 +19,12 @@ def ours(first: str, second: str) -> tuple[float, float]:
     return scores.similarities[0][1], scores.similarities[1][0]
 
 
-def reference(hypothesis: str, other: str, **options: object) -> float:
-    return min(1.0, max(0.0, sacrebleu.sentence_bleu(hypothesis, [other], **options).score / 100))
+def reference(hypothesis: str, reference_text: str, **options: object) -> float:
+    return min(1.0, max(0.0, sacrebleu.sentence_bleu(hypothesis, [reference_text], **options).score / 100))
 
 
 @pytest.mark.parametrize(
-    ("hypothesis", "other", "expected"),
+    ("hypothesis", "reference_text", "expected"),
     [
         # sacrebleu 2.6.0, tok:13a, smooth:exp, eff:yes
         ("Paris", "Paris", 1.0),
@@ -36,8 +36,8 @@ def reference(hypothesis: str, other: str, **options: object) -> float:
         ("the the the the", "the cat", 0.1597357760615681),
     ],
 )
-def test_literal_values(hypothesis: str, other: str, expected: float) -> None:
-    assert ours(hypothesis, other)[0] == pytest.approx(expected, abs=1e-9)
+def test_literal_values(hypothesis: str, reference_text: str, expected: float) -> None:
+    assert ours(hypothesis, reference_text)[0] == pytest.approx(expected, abs=1e-9)
 
 
 def test_random_pairs(pairs: list[tuple[str, str]]) -> None:
@@ -75,8 +75,8 @@ def test_options(
     options = {"tokenize": tokenize, "smooth_method": smoothing, "smooth_value": value, "lowercase": lowercase}
     for (first, second), scores in zip(sample, build_signal(config).similarities(sample), strict=True):
         expected = [[reference(a, b, **options) for b in (first, second)] for a in (first, second)]
-        for row, wanted in zip(scores.similarities, expected, strict=True):
-            assert row == pytest.approx(wanted, abs=1e-9), (first, second)
+        for row, expected_row in zip(scores.similarities, expected, strict=True):
+            assert row == pytest.approx(expected_row, abs=1e-9), (first, second)
 
 
 @pytest.mark.parametrize("tokenize", ["13a", "intl", "zh", "char", "none"])

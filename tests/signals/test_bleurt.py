@@ -43,10 +43,10 @@ def test_the_row_is_the_hypothesis_and_the_column_the_reference(bleurt: BleurtPr
 def test_the_budget_of_a_batch_changes_no_value(bleurt: BleurtProcess, batch_tokens: int) -> None:
     requests = [[*pair, *SENTENCES[: i % 4]] for i, pair in enumerate(random_pairs(12, seed=1))]
     expected = bleurt.similarities(requests)
-    for scores, wanted in zip(
+    for scores, expected_scores in zip(
         bleurt.call("similarities", requests, {"batch_tokens": batch_tokens}), expected, strict=True
     ):
-        for row, values in zip(scores.similarities, wanted.similarities, strict=True):
+        for row, values in zip(scores.similarities, expected_scores.similarities, strict=True):
             assert row == pytest.approx(values, abs=1e-5)
 
 
@@ -71,14 +71,14 @@ def test_only_pairs_over_the_limit_count_as_cut(bleurt: BleurtProcess) -> None:
 
 
 def test_pairs_are_charged_once_and_shared(bleurt: BleurtProcess) -> None:
-    [one, two] = (2 * PARAMETERS * n for n in bleurt.call("tokens", [(FIRST, SECOND), (FIRST, THIRD)]))
-    both = [[FIRST, SECOND], [FIRST, SECOND, THIRD], [THIRD, ""], [FIRST, FIRST]]
+    [with_second, with_third] = (2 * PARAMETERS * n for n in bleurt.call("tokens", [(FIRST, SECOND), (FIRST, THIRD)]))
+    requests = [[FIRST, SECOND], [FIRST, SECOND, THIRD], [THIRD, ""], [FIRST, FIRST]]
     [alone, *_] = bleurt.similarities([[FIRST, SECOND]])
-    assert alone.flops == 2 * one
-    shared = [scores.flops for scores in bleurt.similarities(both)]
+    assert alone.flops == 2 * with_second
+    shared = [scores.flops for scores in bleurt.similarities(requests)]
     [third] = (2 * PARAMETERS * n for n in bleurt.call("tokens", [(SECOND, THIRD)]))
     [same] = (2 * PARAMETERS * n for n in bleurt.call("tokens", [(FIRST, FIRST)]))
-    assert shared == [one, one + 2 * two + 2 * third, 0, same]
+    assert shared == [with_second, with_second + 2 * with_third + 2 * third, 0, same]
 
 
 def test_equal_answers_are_compared_for_real(bleurt: BleurtProcess) -> None:
@@ -121,8 +121,8 @@ def test_outside_of_its_environment(bleurt_checkpoint: Path) -> None:
 
 
 def test_runtime_env() -> None:
-    made = BleurtConfig(environment="/a place/bin/python").runtime_env()
-    assert made == {"py_executable": "'/a place/bin/python'"}
+    runtime_env = BleurtConfig(environment="/a place/bin/python").runtime_env()
+    assert runtime_env == {"py_executable": "'/a place/bin/python'"}
     assert BleurtConfig().runtime_env()["pip"] == {"packages": list(PACKAGES)}
     with pytest.raises(ValidationError, match="write the path of a python executable"):
         BleurtConfig(environment="python3")

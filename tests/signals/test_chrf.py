@@ -37,12 +37,12 @@ def check(signal: Signal, metric: CHRF, first: str, second: str) -> None:
     """All four cells of the matrix against the reference."""
     [scores] = signal.similarities([[first, second]])
     for hypothesis, row in zip((first, second), scores.similarities, strict=True):
-        expected = [metric.sentence_score(hypothesis, [other]).score / 100 for other in (first, second)]
+        expected = [metric.sentence_score(hypothesis, [reference]).score / 100 for reference in (first, second)]
         assert row == pytest.approx(expected, abs=1e-9), (first, second)
 
 
 @pytest.mark.parametrize(
-    ("hypothesis", "other", "expected"),
+    ("hypothesis", "reference", "expected"),
     [
         # sacrebleu 2.6.0, chrF2, case:mixed, eff:yes, nc:6, nw:0, space:no
         ("Paris", "Paris", 1.0),
@@ -53,10 +53,10 @@ def check(signal: Signal, metric: CHRF, first: str, second: str) -> None:
         ("猫坐在垫子上", "猫睡在垫子上", 0.37777777777777777),
     ],
 )
-def test_literal_values(hypothesis: str, other: str, expected: float) -> None:
-    [scores] = DEFAULT.similarities([[hypothesis, other]])
+def test_literal_values(hypothesis: str, reference: str, expected: float) -> None:
+    [scores] = DEFAULT.similarities([[hypothesis, reference]])
     assert scores.similarities[0][1] == pytest.approx(expected, abs=1e-9)
-    assert sacrebleu.sentence_chrf(hypothesis, [other]).score / 100 == pytest.approx(expected, abs=1e-9)
+    assert sacrebleu.sentence_chrf(hypothesis, [reference]).score / 100 == pytest.approx(expected, abs=1e-9)
 
 
 def test_random_pairs(pairs: list[tuple[str, str]]) -> None:

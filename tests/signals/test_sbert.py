@@ -64,8 +64,8 @@ def test_a_plain_encoder_is_mean_pooled(tiny_bert: Path) -> None:
         means = [model(**tokenizer(text, return_tensors="pt")).last_hidden_state[0].mean(0) for text in texts]
     expected = [[float(torch.cosine_similarity(a, b, dim=0)) for b in means] for a in means]
     [scores] = build_signal(SbertConfig(), tiny_bert).similarities([texts])
-    for row, wanted in zip(scores.similarities, expected, strict=True):
-        assert row == pytest.approx(wanted, abs=1e-5)
+    for row, expected_row in zip(scores.similarities, expected, strict=True):
+        assert row == pytest.approx(expected_row, abs=1e-5)
 
 
 def test_nothing_is_printed_or_logged(
@@ -89,8 +89,8 @@ def test_loading_leaves_the_libraries_as_they_were(tiny_bert: Path) -> None:
 def test_every_distinct_text_is_charged_once_and_shared(tiny_bert: Path) -> None:
     signal = build_signal(SbertConfig(), tiny_bert)
     cat, dog = "the cat", "the dog ran"  # 4 and 5 tokens with [CLS] and [SEP]
-    [one] = signal.similarities([[cat]])
-    unit = one.flops / 4
+    [cat_scores] = signal.similarities([[cat]])
+    unit = cat_scores.flops / 4
     assert [scores.flops / unit for scores in signal.similarities([[cat, cat], [dog], ["", " "]])] == [4, 5, 0]
     assert [scores.flops / unit for scores in signal.similarities([[cat, dog], [cat], [dog, dog]])] == [4.5, 2, 2.5]
 
@@ -201,11 +201,11 @@ def test_cosines_are_exact_to_float64_and_1_for_equal_texts() -> None:
 
 @pytest.mark.models
 def test_equal_answers_agree_wholly(signal_named: Callable[[str], Signal], pairs: list[tuple[str, str]]) -> None:
-    sample = [(text, other, text) for text, other in pairs[:40]]
-    for (text, other, _), scores in zip(sample, signal_named("sbert").similarities(sample), strict=True):
+    sample = [(text, second, text) for text, second in pairs[:40]]
+    for (text, second, _), scores in zip(sample, signal_named("sbert").similarities(sample), strict=True):
         assert scores.similarities[0][2] == scores.similarities[2][0] == 1
         assert scores.similarities[0][1] == scores.similarities[2][1]
-        assert text == other or scores.similarities[0][1] < 1
+        assert text == second or scores.similarities[0][1] < 1
 
 
 @pytest.mark.models
@@ -267,8 +267,8 @@ def test_embeddings_are_the_vectors_that_are_compared(tiny_bert: Path) -> None:
     embeddings = signal.embed(texts)
     vectors = [struct.unpack("<16f", embedding.vector) for embedding in embeddings]
     [scores] = signal.similarities([texts])
-    for row, one in zip(scores.similarities, vectors, strict=True):
-        assert [sum(a * b for a, b in zip(one, other, strict=True)) for other in vectors] == pytest.approx(
+    for row, vector in zip(scores.similarities, vectors, strict=True):
+        assert [sum(a * b for a, b in zip(vector, column, strict=True)) for column in vectors] == pytest.approx(
             row, abs=1e-5
         )
     assert [embedding.tokens for embedding in embeddings] == [6, 6, 6, 3, 32]

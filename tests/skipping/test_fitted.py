@@ -33,7 +33,7 @@ def test_the_file_holds_no_text_of_a_prompt(tmp_path: Path) -> None:
         assert EASY not in str(arrays["facts"])
 
 
-def other(path: Any, **changes: Any) -> AppConfig:
+def changed_config(path: Any, **changes: Any) -> AppConfig:
     values = config(path).model_dump(mode="json", exclude_unset=True)
     cascade = values["cascades"]["default"]
     cascade["tiers"][0] |= changes.pop("tier", {})
@@ -59,7 +59,7 @@ def other(path: Any, **changes: Any) -> AppConfig:
 def test_a_file_of_another_cascade_is_refused(tmp_path: Path, changes: dict[str, Any], difference: str) -> None:
     written(tmp_path / "skip.npz")
     with pytest.raises(ConfigError) as caught:
-        Fitted.load(other(tmp_path / "skip.npz", **changes), "default")
+        Fitted.load(changed_config(tmp_path / "skip.npz", **changes), "default")
     message = str(caught.value)
     assert message.startswith("cascades.default.skip.fitted: ")
     assert difference in message
@@ -77,7 +77,7 @@ def test_a_file_of_another_cascade_is_refused(tmp_path: Path, changes: dict[str,
 )
 def test_what_changes_no_agreement_may_change(tmp_path: Path, changes: dict[str, Any]) -> None:
     written(tmp_path / "skip.npz")
-    assert len(Fitted.load(other(tmp_path / "skip.npz", **changes), "default")) == 10
+    assert len(Fitted.load(changed_config(tmp_path / "skip.npz", **changes), "default")) == 10
 
 
 def test_an_adapter_is_identified_with_its_base_and_a_sample_by_its_model(tmp_path: Path) -> None:

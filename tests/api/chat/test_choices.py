@@ -26,10 +26,10 @@ class Numbered(Scripted):
             return Failure("error", "The model broke.", 10, 0)
         answer = await super().generate(prompt)
         assert isinstance(answer, Generation)
-        return Generation(f"{answer.text} {number}", *_rest(answer))
+        return Generation(f"{answer.text} {number}", *_other_fields(answer))
 
 
-def _rest(answer: Generation) -> tuple[Any, ...]:
+def _other_fields(answer: Generation) -> tuple[Any, ...]:
     return (
         answer.finish_reason,
         answer.prompt_tokens,
@@ -75,15 +75,15 @@ async def test_streamed_choices_follow_the_first_whole(client: openai.AsyncOpenA
     options = {"stream_options": {"include_usage": True}} if usage else {}
     stream = await client.chat.completions.create(**ASK, stream=True, **options)
     chunks = [chunk async for chunk in stream]
-    seen: dict[int, list[Any]] = {0: [], 1: [], 2: []}
+    by_index: dict[int, list[Any]] = {0: [], 1: [], 2: []}
     for chunk in chunks:
         for choice in chunk.choices:
-            seen[choice.index].append(choice)
-    for index, choices in seen.items():
+            by_index[choice.index].append(choice)
+    for index, choices in by_index.items():
         assert "".join(choice.delta.content or "" for choice in choices) == f"It is Paris. {index + 1}"
         assert choices[0].delta.role == "assistant"
         assert [choice.finish_reason for choice in choices if choice.finish_reason] == ["stop"]
-    assert len(seen[1]) == len(seen[2]) == 2, "the text in one piece, then the finish reason"
+    assert len(by_index[1]) == len(by_index[2]) == 2, "the text in one piece, then the finish reason"
     assert chunks[-1].model_extra["cascade"]["models"]["t"]["calls"] == 3
     assert bool(chunks[-1].choices) is not usage
 

@@ -193,11 +193,11 @@ async def test_every_answer_is_accepted_as_history(
     http: httpx.AsyncClient, service: FakeService, text: str, calls: tuple[ToolCall, ...], stream: bool
 ):
     service.models["t"] = Scripted(text, tool_calls=calls)
-    asked = {"model": "t", "messages": [USER], "tools": [WEATHER]}
-    answer = await http.post(CHAT, json=asked | {"stream": stream})
+    body = {"model": "t", "messages": [USER], "tools": [WEATHER]}
+    answer = await http.post(CHAT, json=body | {"stream": stream})
     assert answer.status_code == 200
     message = assembled(answer.text) if stream else answer.json()["choices"][0]["message"]
     results = [{"role": "tool", "tool_call_id": call.id, "content": "ok"} for call in calls]
-    again = await http.post(CHAT, json=asked | {"messages": [USER, message, *results, USER]})
+    again = await http.post(CHAT, json=body | {"messages": [USER, message, *results, USER]})
     assert again.status_code == 200, again.text
     assert [call.id for call in service.models["t"].prompts[1].messages[1].tool_calls] == [call.id for call in calls]

@@ -17,8 +17,8 @@ PROMPT: Any = {"model": "default", "prompt": "The capital of France is"}
 USAGE: Any = {"include_usage": True}
 
 
-async def chunks_of(client: openai.AsyncOpenAI, **asked: Any) -> list[ChatCompletionChunk]:
-    stream = await client.chat.completions.create(**ASK, stream=True, **asked)
+async def chunks_of(client: openai.AsyncOpenAI, **fields: Any) -> list[ChatCompletionChunk]:
+    stream = await client.chat.completions.create(**ASK, stream=True, **fields)
     chunks = [chunk async for chunk in stream]
     for chunk in chunks:
         ChatCompletionChunk.model_validate(chunk.model_dump())  # the client itself does not validate
@@ -120,9 +120,9 @@ class TestPlain:
 
     async def test_an_answer_can_be_sent_back(self, client: openai.AsyncOpenAI, service: FakeService):
         answer = await client.chat.completions.create(**ASK)
-        asked = [*ASK["messages"], answer.choices[0].message, {"role": "user", "content": "And of Italy?"}]
-        await client.chat.completions.create(model="default", messages=asked)
-        dumped = [asked[0], answer.choices[0].message.model_dump(), asked[2]]
+        messages = [*ASK["messages"], answer.choices[0].message, {"role": "user", "content": "And of Italy?"}]
+        await client.chat.completions.create(model="default", messages=messages)
+        dumped = [messages[0], answer.choices[0].message.model_dump(), messages[2]]
         await client.chat.completions.create(model="default", messages=dumped)
         for prompt in service.models["a"].prompts[1:]:
             assert [(message.role, message.content) for message in prompt.messages] == [
@@ -171,13 +171,13 @@ class TestStreams:
         assert extra(chunks[-1])["deferred"] is True
 
     async def test_usage_has_a_chunk_without_choices(self, client: openai.AsyncOpenAI):
-        *others, last = await chunks_of(client, stream_options=USAGE)
+        *chunks, last = await chunks_of(client, stream_options=USAGE)
         assert last.choices == []
         assert last.usage is not None
         assert last.usage.total_tokens == 22
         assert extra(last)["answered_by"] == "a"
-        assert all(chunk.usage is None and "usage" in chunk.model_fields_set for chunk in others)
-        assert all("cascade" not in (chunk.model_extra or {}) for chunk in others)
+        assert all(chunk.usage is None and "usage" in chunk.model_fields_set for chunk in chunks)
+        assert all("cascade" not in (chunk.model_extra or {}) for chunk in chunks)
 
     async def test_a_completion(self, client: openai.AsyncOpenAI, service: FakeService):
         service.disagree()
@@ -240,18 +240,18 @@ class TestFailures:
         service.stream_open_s = 0
         service.models["t"].text = failure
         service.models["t"].delay_s = 0.1
-        seen, error = await broken_off(client)
+        chunks, error = await broken_off(client)
         assert error.code == code
         assert failure.message in error.message
-        assert [chunk.choices[0].delta.role for chunk in seen] == ["assistant"]
+        assert [chunk.choices[0].delta.role for chunk in chunks] == ["assistant"]
         assert len(service.closings) == 1
 
     @pytest.mark.parametrize("end", [Failure("error", "It broke."), RuntimeError("secret")])
     async def test_in_the_middle_of_a_stream(self, client: openai.AsyncOpenAI, service: FakeService, end):
         service.disagree()
         service.models["t"] = Breaks(end)
-        seen, error = await broken_off(client)
-        assert content(seen) == ["The"]
+        chunks, error = await broken_off(client)
+        assert content(chunks) == ["The"]
         assert error.type == "server_error"
         assert "secret" not in str(error.body)
         await asyncio.wait_for(service.closed.wait(), 60)

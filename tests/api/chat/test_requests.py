@@ -138,12 +138,12 @@ async def test_every_field_reaches_the_models(http: httpx.AsyncClient, service: 
     for body in (fields | {"logprobs": True, "top_logprobs": 5}, {"max_completion_tokens": 9, "stop": "x"}, {}):
         assert (await http.post(CHAT, json=BASE[CHAT] | {"messages": messages} | body)).status_code == 200
     assert (await http.post(TEXT, json=BASE[TEXT] | fields)).status_code == 200
-    asked = (Message("system", "Be brief."), Message("user", "Capital of France?"))
+    chat_messages = (Message("system", "Be brief."), Message("user", "Capital of France?"))
     for model in ("a", "b"):
         assert service.models[model].prompts == [
-            Prompt(asked, sampling=Sampling(7, 0.5, 0.9, ("a", "b"), 3, True, top_logprobs=5, **adjusted)),
-            Prompt(asked, sampling=Sampling(9, stop=("x",))),
-            Prompt(asked),
+            Prompt(chat_messages, sampling=Sampling(7, 0.5, 0.9, ("a", "b"), 3, True, top_logprobs=5, **adjusted)),
+            Prompt(chat_messages, sampling=Sampling(9, stop=("x",))),
+            Prompt(chat_messages),
             Prompt(text="Hi", sampling=Sampling(7, 0.5, 0.9, ("a", "b"), 3, **adjusted)),
         ]
 
@@ -168,5 +168,5 @@ async def test_empty_lists_of_an_echoed_answer_are_accepted(http: httpx.AsyncCli
 )
 async def test_cascade_options_reach_the_service(http: httpx.AsyncClient, service: FakeService, options):
     assert (await http.post(CHAT, json=BASE[CHAT] | {"cascade": options})).status_code == 200
-    wanted = {name: value for name, value in (options or {}).items() if value is not None}
-    assert service.options[0].model_dump(exclude_unset=True) == wanted
+    expected = {name: value for name, value in (options or {}).items() if value is not None}
+    assert service.options[0].model_dump(exclude_unset=True) == expected

@@ -45,7 +45,7 @@ def call(service: FakeService, *models: str, text: str = "", calls: tuple[ToolCa
         service.models[name] = Scripted(text, tool_calls=calls)
 
 
-async def asked(http: httpx.AsyncClient, service: FakeService, **fields: Any) -> Prompt:
+async def prompt_of(http: httpx.AsyncClient, service: FakeService, **fields: Any) -> Prompt:
     response = await http.post(CHAT, json=BASE[CHAT] | fields)
     assert response.status_code == 200, response.text
     return service.models["a"].prompts[-1]
@@ -57,19 +57,19 @@ async def asked(http: httpx.AsyncClient, service: FakeService, **fields: Any) ->
 async def test_tools_reach_the_models_as_they_were_written(
     http: httpx.AsyncClient, service: FakeService, choice: Any, expected: ToolChoice
 ):
-    prompt = await asked(http, service, tools=[WEATHER, CLOCK], tool_choice=choice, parallel_tool_calls=True)
+    prompt = await prompt_of(http, service, tools=[WEATHER, CLOCK], tool_choice=choice, parallel_tool_calls=True)
     weather = Tool("get_weather", "The weather in a city.", WEATHER["function"]["parameters"], True)
     assert (prompt.tools, prompt.tool_choice) == ((weather, Tool("get_time")), expected)
 
 
 async def test_a_tool_choice_without_tools_reaches_no_model(http: httpx.AsyncClient, service: FakeService):
-    assert await asked(http, service, tool_choice="auto") == await asked(http, service)
+    assert await prompt_of(http, service, tool_choice="auto") == await prompt_of(http, service)
 
 
 async def test_one_call_at_a_time(http: httpx.AsyncClient, service: FakeService):
-    assert not (await asked(http, service, tools=[WEATHER], parallel_tool_calls=False)).parallel_tool_calls
+    assert not (await prompt_of(http, service, tools=[WEATHER], parallel_tool_calls=False)).parallel_tool_calls
     # It means nothing without tools.
-    assert await asked(http, service, parallel_tool_calls=False) == await asked(http, service)
+    assert await prompt_of(http, service, parallel_tool_calls=False) == await prompt_of(http, service)
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -82,7 +82,7 @@ async def test_half_a_surrogate_pair_in_a_call_breaks_no_response(
 
 
 async def test_tools_that_must_not_be_called_are_not_shown(http: httpx.AsyncClient, service: FakeService):
-    assert await asked(http, service, tools=[WEATHER], tool_choice="none") == await asked(http, service)
+    assert await prompt_of(http, service, tools=[WEATHER], tool_choice="none") == await prompt_of(http, service)
 
 
 @pytest.mark.parametrize(
@@ -92,14 +92,14 @@ async def test_tools_that_must_not_be_called_are_not_shown(http: httpx.AsyncClie
 async def test_response_formats_reach_the_models(
     http: httpx.AsyncClient, service: FakeService, form: Any, expected: Any
 ):
-    assert (await asked(http, service, response_format=form)).response_format == expected
-    assert (await asked(http, service, response_format={"type": "text"})).response_format is None
+    assert (await prompt_of(http, service, response_format=form)).response_format == expected
+    assert (await prompt_of(http, service, response_format={"type": "text"})).response_format is None
 
 
 async def test_a_conversation_with_tools_reaches_the_models(http: httpx.AsyncClient, service: FakeService):
     parts = [{"type": "text", "text": "18 "}, {"type": "text", "text": "degrees"}]
     result = {"role": "tool", "tool_call_id": "call_1", "content": parts}
-    prompt = await asked(http, service, messages=[USER, CALLED, result])
+    prompt = await prompt_of(http, service, messages=[USER, CALLED, result])
     assert prompt.messages == (
         Message("user", "Weather in Paris?"),
         Message("assistant", "", (PARIS,)),
@@ -192,7 +192,7 @@ async def test_bad_values(http: httpx.AsyncClient, service: FakeService, fields:
     ],
 )
 async def test_schemas_of_older_drafts_are_schemas(http: httpx.AsyncClient, service: FakeService, schema: Any):
-    prompt = await asked(http, service, tools=function(parameters=schema)["tools"])
+    prompt = await prompt_of(http, service, tools=function(parameters=schema)["tools"])
     assert prompt.tools[0].parameters == schema
 
 
@@ -223,15 +223,15 @@ UNBUILDABLE: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("schema", "sentence"), UNBUILDABLE)
-@pytest.mark.parametrize("place", ["tools[0].function.parameters", "response_format.json_schema.schema"])
+@pytest.mark.parametrize("field", ["tools[0].function.parameters", "response_format.json_schema.schema"])
 async def test_schemas_that_no_grammar_can_be_built_of(
-    http: httpx.AsyncClient, service: FakeService, schema: Any, sentence: str, place: str
+    http: httpx.AsyncClient, service: FakeService, schema: Any, sentence: str, field: str
 ):
     form = {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}}
-    message, param = await refused(http, CHAT, **(function(parameters=schema) if place[0] == "t" else form))
-    assert message.startswith(f"{place}: cannot be answered: {sentence}")
+    message, param = await refused(http, CHAT, **(function(parameters=schema) if field[0] == "t" else form))
+    assert message.startswith(f"{field}: cannot be answered: {sentence}")
     assert len(message) < 300
-    assert param == place
+    assert param == field
     assert not service.runs
 
 
@@ -280,13 +280,13 @@ BUILDABLE: list[Any] = [
 
 @pytest.mark.parametrize("schema", BUILDABLE)
 async def test_schemas_that_a_grammar_can_be_built_of(http: httpx.AsyncClient, service: FakeService, schema: Any):
-    prompt = await asked(http, service, tools=function(parameters=schema)["tools"])
+    prompt = await prompt_of(http, service, tools=function(parameters=schema)["tools"])
     assert prompt.tools[0].parameters == schema
 
 
 @pytest.mark.parametrize("pattern", ["[" * 1000, "{" * 1000, "{" + "0" * 1000, "\\" * 1001])
 async def test_a_long_pattern_is_read_at_once(http: httpx.AsyncClient, service: FakeService, pattern: str):
-    await asyncio.wait_for(asked(http, service, tools=function(parameters={"pattern": pattern})["tools"]), 10)
+    await asyncio.wait_for(prompt_of(http, service, tools=function(parameters={"pattern": pattern})["tools"]), 10)
 
 
 @pytest.mark.parametrize("value", [float("inf"), "half of \ud83d"])
@@ -317,7 +317,7 @@ class TestAnswers:
         [choice] = answer.choices
         assert (choice.message.content, choice.finish_reason) == (None, "tool_calls")
         assert choice.message.tool_calls is not None
-        assert [made.model_dump() for made in choice.message.tool_calls] == CALLED["tool_calls"]
+        assert [tool_call.model_dump() for tool_call in choice.message.tool_calls] == CALLED["tool_calls"]
         [tier] = answer.model_extra["cascade"]["tiers"]
         assert (tier["accepted"], tier["selected"], tier["answers"]) == (True, "a", ["", ""])
         assert tier["tool_calls"] == [
@@ -331,7 +331,7 @@ class TestAnswers:
         call(service, "t", text="Let me look.", calls=(PARIS, ROME))
         message = (await client.chat.completions.create(**ASK)).choices[0].message
         assert message.content == "Let me look."
-        assert [made.id for made in message.tool_calls or ()] == ["call_1", "call_2"]
+        assert [tool_call.id for tool_call in message.tool_calls or ()] == ["call_1", "call_2"]
 
     async def test_a_text_has_no_calls(self, client: openai.AsyncOpenAI):
         answer = await client.chat.completions.create(**ASK)
@@ -390,4 +390,7 @@ class TestStreams:
         call(service, "a", "b", calls=(PARIS, ROME))
         async with client.chat.completions.stream(**ASK) as stream:
             message = (await stream.get_final_completion()).choices[0].message
-        assert [made.function.arguments for made in message.tool_calls or ()] == [PARIS.arguments, ROME.arguments]
+        assert [tool_call.function.arguments for tool_call in message.tool_calls or ()] == [
+            PARIS.arguments,
+            ROME.arguments,
+        ]

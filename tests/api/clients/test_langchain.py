@@ -53,10 +53,10 @@ async def test_invoke(chat: ChatOpenAI, service: FakeService):
 
 
 async def test_a_conversation_goes_on(chat: ChatOpenAI, service: FakeService):
-    said: list[BaseMessage] = [HumanMessage("Capital of France?")]
-    said.append(await chat.ainvoke(said))
-    said.append(HumanMessage("And of Italy?", name="Ann"))
-    await chat.ainvoke(said)
+    messages: list[BaseMessage] = [HumanMessage("Capital of France?")]
+    messages.append(await chat.ainvoke(messages))
+    messages.append(HumanMessage("And of Italy?", name="Ann"))
+    await chat.ainvoke(messages)
     assert [message.content for message in service.models["a"].prompts[1].messages] == [
         "Capital of France?",
         "Paris",
@@ -82,22 +82,22 @@ async def test_tools_in_two_steps(chat: ChatOpenAI, service: FakeService, stream
     let_call(service)
     agent = chat.bind_tools([get_weather])
 
-    async def ask(said: list[BaseMessage]) -> AIMessage:
+    async def ask(messages: list[BaseMessage]) -> AIMessage:
         if not streamed:
-            return await agent.ainvoke(said)
-        chunks = [chunk async for chunk in agent.astream(said)]
+            return await agent.ainvoke(messages)
+        chunks = [chunk async for chunk in agent.astream(messages)]
         whole = chunks[0]
         for chunk in chunks[1:]:
             whole += chunk
         return whole
 
-    said: list[BaseMessage] = [HumanMessage("Weather in Paris?")]
-    said.append(call := await ask(said))
+    messages: list[BaseMessage] = [HumanMessage("Weather in Paris?")]
+    messages.append(call := await ask(messages))
     assert [(item["name"], item["args"]) for item in call.tool_calls] == [("get_weather", {"city": "Paris"})]
     result = await get_weather.ainvoke(call.tool_calls[0])
     assert isinstance(result, ToolMessage)
-    said.append(result)
-    assert (await ask(said)).content == "In Paris: 18 degrees in Paris"
+    messages.append(result)
+    assert (await ask(messages)).content == "In Paris: 18 degrees in Paris"
     [first, second] = service.models["a"].prompts
     assert [item.name for item in first.tools] == ["get_weather"]
     assert [message.role for message in second.messages] == ["user", "assistant", "tool"]
@@ -145,9 +145,9 @@ async def test_failures_of_models(
 ):
     service.models["t"] = Scripted(Failure(kind, "It cannot."))
     single = chat.bind(model="t")
-    asked = anext(single.astream("Hi")) if streamed else single.ainvoke("Hi")
+    call = anext(single.astream("Hi")) if streamed else single.ainvoke("Hi")
     with pytest.raises(error) as caught:
-        await asked
+        await call
     assert (caught.value.status_code, caught.value.code) == (status, code)
 
 

@@ -163,7 +163,7 @@ def _containers(annotation: Any, metadata: list[Any]) -> list[list[Any]]:
         ]
         return _containers(annotation.__origin__, constraints)
     own = [metadata] if get_origin(annotation) in (list, dict) else []
-    return own + [found for inner in get_args(annotation) for found in _containers(inner, [])]
+    return own + [container for inner in get_args(annotation) for container in _containers(inner, [])]
 
 
 def _models(model: type[Body]) -> set[type[Body]]:

@@ -155,8 +155,8 @@ class TestTools:
     async def test_two_turns(self, claude, service: FakeService, stream: bool):
         for name in ("a", "b"):
             service.models[name] = Scripted("I will look.", tool_calls=(PARIS, ROME))
-        asked = {"tools": [WEATHER], "system": "Be brief."}
-        message = (await streamed(claude, **asked))[0] if stream else await plain(claude, **asked)
+        fields = {"tools": [WEATHER], "system": "Be brief."}
+        message = (await streamed(claude, **fields))[0] if stream else await plain(claude, **fields)
         assert message.stop_reason == "tool_use"
         calls = [block for block in message.content if block.type == "tool_use"]
         assert [(call.id, call.name, call.input) for call in calls] == [
@@ -167,7 +167,7 @@ class TestTools:
         turns = [USER, {"role": "assistant", "content": message.content}, {"role": "user", "content": results}]
         for name in ("a", "b"):
             service.models[name] = Scripted("18 degrees")
-        answer = await plain(claude, **asked, messages=turns)
+        answer = await plain(claude, **fields, messages=turns)
         assert (answer.content[0].text, answer.stop_reason) == ("18 degrees", "end_turn")
         assert service.models["a"].prompts[0].messages == (
             Said("system", "Be brief."),
@@ -226,8 +226,8 @@ async def test_count_tokens_asks_no_model(claude: anthropic.AsyncAnthropic, serv
 async def test_models(claude: anthropic.AsyncAnthropic):
     models = [model async for model in claude.models.list()]
     assert [model.id for model in models] == ["default", "a", "b", "t"]
-    one = await claude.models.retrieve("t")
-    assert type(one).model_validate(one.model_dump()) == models[-1]
+    target = await claude.models.retrieve("t")
+    assert type(target).model_validate(target.model_dump()) == models[-1]
     with pytest.raises(anthropic.NotFoundError) as caught:
         await claude.models.retrieve("x")
     assert caught.value.type == "not_found_error"

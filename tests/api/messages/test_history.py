@@ -31,11 +31,11 @@ ANSWERS = [
 @pytest.mark.parametrize("whole", [False, True])
 async def test_every_answer_can_be_sent_back(http: httpx.AsyncClient, service: FakeService, answer: Scripted, whole):
     service.models["t"] = answer
-    asked = ASK | {"model": "t", "tools": [WEATHER]}
-    message = (await http.post(PATH, json=asked)).json()
+    body = ASK | {"model": "t", "tools": [WEATHER]}
+    message = (await http.post(PATH, json=body)).json()
     earlier = message if whole else {"role": "assistant", "content": message["content"]}
     results = {"role": "user", "content": [returned(call.id) for call in answer.tool_calls]}
-    again = await http.post(PATH, json=asked | {"messages": [USER, earlier, results, USER]})
+    again = await http.post(PATH, json=body | {"messages": [USER, earlier, results, USER]})
     assert again.status_code == 200, again.text
     assert [call.id for call in answer.prompts[-1].messages[1].tool_calls] == [call.id for call in answer.tool_calls]
 

@@ -37,8 +37,8 @@ def test_every_field_of_the_official_client_is_known_here():
 
 
 def test_every_field_of_a_tool_is_known_here():
-    known = set(ClientTool.model_fields) | set(IGNORED["tool"]) | set(TOOL_NEUTRAL)
-    assert set(typing.get_type_hints(ToolParam)) == known
+    accounted = set(ClientTool.model_fields) | set(IGNORED["tool"]) | set(TOOL_NEUTRAL)
+    assert set(typing.get_type_hints(ToolParam)) == accounted
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -150,8 +150,8 @@ class TestStreams:
     async def test_the_wire_has_names_and_no_end_mark(self, http: httpx.AsyncClient):
         response = await http.post("/v1/responses", json=ASK | {"stream": True})
         assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
-        *events, rest = response.text.split("\n\n")
-        assert rest == ""
+        *events, tail = response.text.split("\n\n")
+        assert tail == ""
         for event in events:
             name, data = event.split("\n")
             assert name == f"event: {json.loads(data.removeprefix('data: '))['type']}"
@@ -173,9 +173,9 @@ class TestStreams:
         self, client: openai.AsyncOpenAI, service: FakeService, answer: Scripted
     ):
         service.models["t"] = answer
-        asked = {"model": "t", "tools": [WEATHER]}
-        plain = await client.responses.create(**ASK | asked)
-        last = (await events_of(client, **asked))[-1]
+        fields = {"model": "t", "tools": [WEATHER]}
+        plain = await client.responses.create(**ASK | fields)
+        last = (await events_of(client, **fields))[-1]
         assert last.type == f"response.{plain.status}"
         assert same(last.response) == same(plain)
 

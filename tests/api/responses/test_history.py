@@ -29,10 +29,10 @@ async def shown(http: httpx.AsyncClient, service: FakeService, *items: Any) -> t
 
 
 async def test_calls_belong_to_the_text_before_them(http: httpx.AsyncClient, service: FakeService):
-    said = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Let me look."}]}
+    message = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Let me look."}]}
     thought = {"type": "reasoning", "summary": []}
     call = ToolCall("c1", "now", "{}")
-    assert await shown(http, service, USER, thought, said, CALL, CALL | {"call_id": "c2"}, RESULT) == (
+    assert await shown(http, service, USER, thought, message, CALL, CALL | {"call_id": "c2"}, RESULT) == (
         Message("user", "Hi"),
         Message("assistant", "Let me look.", (call, ToolCall("c2", "now", "{}"))),
         NOON,
@@ -74,8 +74,8 @@ async def test_every_answer_is_accepted_as_history(
 ):
     """And it is shown to the models in the same way, whether it is sent back or gone on from."""
     service.models["t"] = Scripted(text, tool_calls=calls, reasoning="Hm.")
-    asked = BASE | {"model": "t", "tools": [WEATHER]}
-    answer = await http.post(PATH, json=asked | {"input": [USER], "stream": stream})
+    body = BASE | {"model": "t", "tools": [WEATHER]}
+    answer = await http.post(PATH, json=body | {"input": [USER], "stream": stream})
     assert answer.status_code == 200
     first = last_response(answer.text) if stream else answer.json()
     results = [{"type": "function_call_output", "call_id": call.id, "output": "ok"} for call in calls]
@@ -83,7 +83,7 @@ async def test_every_answer_is_accepted_as_history(
         {"input": [USER, *first["output"], *results, AGAIN]},
         {"input": [*results, AGAIN], "previous_response_id": first["id"]},
     ):
-        again = await http.post(PATH, json=asked | sent)
+        again = await http.post(PATH, json=body | sent)
         assert again.status_code == 200, again.text
     _, sent_back, gone_on = service.models["t"].prompts
     assert sent_back == gone_on

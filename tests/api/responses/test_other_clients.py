@@ -49,8 +49,8 @@ async def answer(chat: Any, stream: bool, *messages: Any) -> Any:
     bound = chat.bind_tools([WEATHER])
     if not stream:
         return await bound.ainvoke(messages)
-    whole, *rest = [chunk async for chunk in bound.astream(messages)]
-    for chunk in rest:
+    whole, *chunks = [chunk async for chunk in bound.astream(messages)]
+    for chunk in chunks:
         whole += chunk
     return whole
 
@@ -60,9 +60,9 @@ class Agent(Scripted):
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[Delta | Answer, None]:
         last = prompt.messages[-1]
-        asked = last.role == "user"
+        is_question = last.role == "user"
         command = ToolCall("call_1", "exec_command", json.dumps({"cmd": "echo $((6 * 7)) apples"}))
-        self.text, self.tool_calls = ("", (command,)) if asked else (f"It printed: {last.content}", ())
+        self.text, self.tool_calls = ("", (command,)) if is_question else (f"It printed: {last.content}", ())
         async for event in super().stream(prompt):
             yield event
 

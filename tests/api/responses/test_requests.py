@@ -53,8 +53,8 @@ def inside(name: str, value: Any) -> dict[str, Any]:
 
 def test_every_field_of_the_official_client_is_known_here():
     """Fails where a new version of the client brings a field: decide what to do with it."""
-    known = set(ResponseRequest.model_fields) | set(IGNORED["the request"]) | set(REFUSED)
-    assert known == CLIENT_FIELDS | {"cascade", "max_reasoning_tokens", "client_metadata"}  # ours, and Codex's
+    accounted = set(ResponseRequest.model_fields) | set(IGNORED["the request"]) | set(REFUSED)
+    assert accounted == CLIENT_FIELDS | {"cascade", "max_reasoning_tokens", "client_metadata"}  # ours, and Codex's
     assert set(typing.get_args(Includable)) == set(typing.get_args(response_includable.ResponseIncludable))
 
 
@@ -96,10 +96,10 @@ async def test_every_field_reaches_the_models(http: httpx.AsyncClient, service: 
     }
     response = await http.post(PATH, json=BASE | {"input": items} | fields)
     assert response.status_code == 200, response.text
-    asked = (Message("system", "Be brief."), Message("system", "In English."), Message("user", "Capital of France?"))
+    messages = (Message("system", "Be brief."), Message("system", "In English."), Message("user", "Capital of France?"))
     assert service.models["a"].prompts == [
         Prompt(
-            asked,
+            messages,
             sampling=Sampling(
                 7, 0.5, 1e-6, logprobs=True, top_logprobs=2, reasoning_effort="low", max_reasoning_tokens=5
             ),

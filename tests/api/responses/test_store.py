@@ -25,12 +25,12 @@ def test_texts_are_measured_as_they_are_in_memory() -> None:
 class TestOverHttp:
     async def test_a_conversation_goes_on(self, client: openai.AsyncOpenAI, service: FakeService):
         service.models["t"] = Scripted("", tool_calls=(PARIS,))
-        asked: dict[str, Any] = {"model": "t", "tools": [WEATHER]}
-        first = await client.responses.create(**asked, input="Weather in Paris?", instructions="Be brief.")
+        fields: dict[str, Any] = {"model": "t", "tools": [WEATHER]}
+        first = await client.responses.create(**fields, input="Weather in Paris?", instructions="Be brief.")
         service.models["t"] = Scripted("18 degrees.")
         result: Any = {"type": "function_call_output", "call_id": "call_1", "output": "18"}
-        second = await client.responses.create(**asked, input=[result], previous_response_id=first.id)
-        third = await client.responses.create(**asked, input="Thanks!", previous_response_id=second.id)
+        second = await client.responses.create(**fields, input=[result], previous_response_id=first.id)
+        third = await client.responses.create(**fields, input="Thanks!", previous_response_id=second.id)
         conversation = (
             Message("user", "Weather in Paris?"),
             Message("assistant", "", (PARIS,)),

@@ -16,11 +16,11 @@ def keys(*arguments: str | Path) -> Result:
 def test_a_key_is_created_listed_and_revoked(tmp_path: Path) -> None:
     file = tmp_path / "keys.yaml"
     limits = ["--requests-per-minute", "60", "--tokens-per-minute", "1234567", "--usd-per-day", "2.5"]
-    done = keys("create", "alice", "--file", file, "--models", "default, qwen", *limits)
-    assert done.exit_code == 0
-    secret = done.stdout.strip()
+    result = keys("create", "alice", "--file", file, "--models", "default, qwen", *limits)
+    assert result.exit_code == 0
+    secret = result.stdout.strip()
     assert read_keys(file).name_of(secret) == "alice"
-    assert done.stderr == f"Keep it: {file} has only its hash, and it is not shown again.\n"
+    assert result.stderr == f"Keep it: {file} has only its hash, and it is not shown again.\n"
 
     shown = keys("list", "--file", file).stdout
     row = next(line.split() for line in shown.splitlines() if line.startswith("alice"))

@@ -10,7 +10,7 @@ from serve_app.config import (
     ModelFacts,
     RouterSettings,
 )
-from tests.config.values import MEMBERS, REPLAY, TARGET, cascade, config, said
+from tests.config.values import MEMBERS, REPLAY, TARGET, cascade, config, problems
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ from tests.config.values import MEMBERS, REPLAY, TARGET, cascade, config, said
     ],
 )
 def test_rules_of_the_whole(values: dict[str, Any], sentences: list[str]):
-    got = said(AppConfig, values)
+    got = problems(AppConfig, values)
     assert len(got) == len(sentences)
     for sentence, expected in zip(got, sentences, strict=True):
         assert sentence == expected
@@ -97,9 +97,9 @@ def test_rules_of_the_whole(values: dict[str, Any], sentences: list[str]):
 @pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan])
 def test_numbers_are_finite_everywhere(number: float):
     # An infinite cost could not be written as JSON.
-    assert said(ModelFacts, {"parameters": number}) == [f"parameters: must be a finite number, got {number}."]
-    [sentence] = said(AppConfig, config(models=config()["models"] | {"a": REPLAY | {"parameters": number}}))
+    assert problems(ModelFacts, {"parameters": number}) == [f"parameters: must be a finite number, got {number}."]
+    [sentence] = problems(AppConfig, config(models=config()["models"] | {"a": REPLAY | {"parameters": number}}))
     assert sentence == f"models.a.parameters: must be a finite number, got {number}."
-    assert said(RouterSettings, {"thresholds": {"default": [0.5, number]}}) == [
+    assert problems(RouterSettings, {"thresholds": {"default": [0.5, number]}}) == [
         f"thresholds.default[1]: must be a finite number, got {number}."
     ]

@@ -11,7 +11,7 @@ from serve_app.config import (
     Seq2SeqModel,
 )
 from serve_app.core.cost import ModelCost
-from tests.config.values import config, said
+from tests.config.values import config, problems
 
 
 def test_costs():
@@ -39,8 +39,8 @@ class TestAdapters:
 
     def test_size_and_prices_are_the_bases_unless_said(self):
         assert self.app().models["t"].cost() == ModelCost(7e9, 3, None, 2)
-        said = self.app(t=self.ADAPTER | {"base": "a", "parameters": 7.1e9, "output_usd": 1})
-        assert said.models["t"].cost() == ModelCost(7.1e9, 3, 1, 2)
+        config_app = self.app(t=self.ADAPTER | {"base": "a", "parameters": 7.1e9, "output_usd": 1})
+        assert config_app.models["t"].cost() == ModelCost(7.1e9, 3, 1, 2)
 
     def test_the_bases_deployment_serves_it(self):
         args = self.app()
@@ -80,5 +80,5 @@ class TestAdapters:
     )
     def test_what_is_refused(self, values: dict[str, Any], sentence: str):
         models = config()["models"] | {"b": self.BASE, "a": self.ADAPTER | {"base": "b"}, "t": self.ADAPTER | values}
-        [got] = said(AppConfig, config(models=models))
+        [got] = problems(AppConfig, config(models=models))
         assert got.startswith(f"models.t.{sentence}")

@@ -10,7 +10,7 @@ from serve_app.config import (
 )
 from serve_app.config.deployment import Autoscaling, DeploymentOptions
 from serve_app.config.services import RouterDeployment
-from tests.config.values import MEMBERS, REPLAY, TARGET, config, said
+from tests.config.values import MEMBERS, REPLAY, TARGET, config, problems
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_a_deployment_with_options_holds_as_many_requests_as_one_without(field: 
 
 
 def test_texts_are_not_shown_to_everybody():
-    assert said(AppConfig, config(router={"page_texts": True, "access": {"open": True}})) == [
+    assert problems(AppConfig, config(router={"page_texts": True, "access": {"open": True}})) == [
         "router.page_texts: with access.open everybody is an operator and would see them; use API keys."
     ]
     assert AppConfig.model_validate(config(router={"page_texts": True})).router.page_texts
@@ -104,9 +104,9 @@ class TestRouterSettings:
         with pytest.raises(ValueError, match=r"^thresholds.lang: no such cascade. Did you mean 'long'\? Available: d"):
             RouterSettings(thresholds={"lang": [0.9]}).applied_to(app)
         calibrated = {"id": "c", "thresholds": [0.5], "agreements": {"low": 1, "high": 0, "counts": [1]}}
-        assert said(RouterSettings, {"calibrations": {"default": calibrated}}) == [
+        assert problems(RouterSettings, {"calibrations": {"default": calibrated}}) == [
             "calibrations.default.agreements.high: needs at least low, 1, got 0."
         ]
-        assert said(RouterSettings, {"threshold": {}}) == [
+        assert problems(RouterSettings, {"threshold": {}}) == [
             "threshold: unknown key. Did you mean 'thresholds'? Available: calibrations, thresholds."
         ]

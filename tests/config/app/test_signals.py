@@ -11,7 +11,7 @@ from serve_app.config import (
 from serve_app.config.explain import explain
 from serve_app.core.types.answer import Generation, TokenLogprob
 from serve_app.core.types.blend import Blend
-from tests.config.values import MEMBERS, TARGET, cascade, config, said
+from tests.config.values import MEMBERS, TARGET, cascade, config, problems
 
 
 def test_one_answer_cannot_agree_with_itself():
@@ -160,6 +160,6 @@ class TestSignals:
         }
 
     def test_unknown_options_of_a_signal(self):
-        assert said(AppConfig, config(signals={"mine": {"kind": "chow_sum", "q": 0.5}})) == [
+        assert problems(AppConfig, config(signals={"mine": {"kind": "chow_sum", "q": 0.5}})) == [
             "signals.mine: q has no meaning with 'chow_sum', only with 'chow_quantile'."
         ]

@@ -11,12 +11,12 @@ from serve_app.config import (
     CascadeConfig,
     TierConfig,
 )
-from tests.config.values import ALONE, MEMBERS, TARGET, cascade, said
+from tests.config.values import ALONE, MEMBERS, TARGET, cascade, problems
 
 
 def test_a_quorum_asks_for_more_than_is_there() -> None:
     tiers = [MEMBERS, {"models": ["a", "b", "c"], "signal": "exact", "threshold": 0.5, "quorum": 2}, TARGET]
-    [fault] = said(CascadeConfig, {"tiers": tiers})
+    [fault] = problems(CascadeConfig, {"tiers": tiers})
     assert "tiers[1].quorum: must be more than 2, the answers that earlier tiers have" in fault
 
 
@@ -56,7 +56,7 @@ TIER_RULES: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("values", "sentence"), TIER_RULES)
 def test_tier_rules(values: dict[str, Any], sentence: str):
-    assert said(TierConfig, values) == [sentence]
+    assert problems(TierConfig, values) == [sentence]
 
 
 LAST = "tiers[1]: the target is one model, perhaps a timeout_s, and nothing else."
@@ -100,7 +100,7 @@ LAST = "tiers[1]: the target is one model, perhaps a timeout_s, and nothing else
     ],
 )
 def test_cascade_rules(tiers: list[Any], sentence: str):
-    assert said(CascadeConfig, {"tiers": tiers}) == [sentence]
+    assert problems(CascadeConfig, {"tiers": tiers}) == [sentence]
 
 
 @pytest.mark.parametrize(

@@ -24,14 +24,17 @@ def tier(*members: Any, **options: Any) -> dict[str, Any]:
 
 def config(*tiers: dict[str, Any], models: dict[str, Any] = MODELS, **cascades: Any) -> dict[str, Any]:
     own = {"default": {"tiers": [*tiers, TARGET]}} if tiers else {}
-    return {"models": models, "cascades": own | {id_: {"tiers": [it, TARGET]} for id_, it in cascades.items()}}
+    return {
+        "models": models,
+        "cascades": own | {id_: {"tiers": [first_tier, TARGET]} for id_, first_tier in cascades.items()},
+    }
 
 
 def read(*tiers: dict[str, Any], **parts: Any) -> AppConfig:
     return AppConfig.model_validate(config(*tiers, **parts))
 
 
-def said(values: Any) -> list[str]:
+def problems(values: Any) -> list[str]:
     with pytest.raises(ValidationError) as caught:
         AppConfig.model_validate(values)
     return explain(caught.value, AppConfig)
@@ -116,7 +119,7 @@ WHERE = "cascades.default.tiers[0].models[0]"
     ],
 )
 def test_what_is_refused(member: Any, sentence: str) -> None:
-    assert said(config(tier(member, "api"))) == [sentence]
+    assert problems(config(tier(member, "api"))) == [sentence]
 
 
 def test_a_model_with_a_temperature_of_its_own_needs_none_in_the_tier() -> None:
@@ -129,12 +132,12 @@ def test_a_model_with_a_temperature_of_its_own_needs_none_in_the_tier() -> None:
 
 def test_the_same_samples_in_two_cascades_are_drawn_in_the_same_way() -> None:
     assert list(read(tier(THRICE), other=tier(THRICE | {"samples": 2})).samples()) == ["q#1", "q#2", "q#3"]
-    both = config(tier("api", THRICE), other=tier(THRICE | {"temperature": 1.0, "samples": 2}))
-    assert said(both) == [
+    values = config(tier("api", THRICE), other=tier(THRICE | {"temperature": 1.0, "samples": 2}))
+    assert problems(values) == [
         "cascades.other.tiers[0].models[0].temperature: is 1.0 here and 0.7 in cascades.default.tiers[0].models[1], "
         "but 'q#1' is one member."
     ]
-    assert said(config(tier(THRICE), other=tier(THRICE | {"seed": 3}))) == [
+    assert problems(config(tier(THRICE), other=tier(THRICE | {"seed": 3}))) == [
         "cascades.other.tiers[0].models[0].seed: is 3 here and not set in cascades.default.tiers[0].models[0], "
         "but 'q#1' is one member."
     ]
@@ -143,18 +146,18 @@ def test_the_same_samples_in_two_cascades_are_drawn_in_the_same_way() -> None:
 def test_the_target_is_asked_once() -> None:
     values = config(tier("q", "api"))
     values["cascades"]["default"]["tiers"][1] = {"models": [THRICE | {"samples": 1}]}
-    assert said(values) == [
+    assert problems(values) == [
         "cascades.default.tiers[1]: the target is one model, which is asked once, so write its name alone."
     ]
 
 
 def test_a_models_own_name_has_no_number_sign() -> None:
-    assert said(config(tier("q", "api"), models=MODELS | {"q#1": LLAMA})) == [
+    assert problems(config(tier("q", "api"), models=MODELS | {"q#1": LLAMA})) == [
         "models.q#1: a name cannot have '#', which tells samples apart: qwen-7b#2 is the second of qwen-7b, got 'q#1'."
     ]
 
 
 def test_a_signal_over_samples_compares_answers() -> None:
     assert read(tier(THRICE, signal="rougeL"))
-    [sentence] = said(config(tier(THRICE | {"samples": 1}, signal="rougeL")))
+    [sentence] = problems(config(tier(THRICE | {"samples": 1}, signal="rougeL")))
     assert "'rougeL' compares answers, and there is one model" in sentence

@@ -9,7 +9,7 @@ from serve_app.config import (
     CascadeConfig,
 )
 from serve_app.core.speculation import SpeculationPolicy
-from tests.config.values import MEMBERS, TARGET, cascade, said
+from tests.config.values import MEMBERS, TARGET, cascade, problems
 
 RULES = "needs exactly one of when, after_s and percentile"
 
@@ -44,7 +44,7 @@ def test_a_speculation_has_short_forms(speculate: Any, policy: SpeculationPolicy
     ],
 )
 def test_a_speculation_that_says_nothing_useful(speculate: Any, sentence: str) -> None:
-    [fault] = said(CascadeConfig, {"tiers": [MEMBERS, TARGET], "speculate": speculate})
+    [fault] = problems(CascadeConfig, {"tiers": [MEMBERS, TARGET], "speculate": speculate})
     assert fault.startswith(sentence)
 
 
@@ -69,5 +69,5 @@ def test_what_may_not_be_asked_ahead(model: dict[str, Any] | None, speculate: An
     if sentence is None:
         AppConfig.model_validate(body)
     else:
-        [fault] = said(AppConfig, body)
+        [fault] = problems(AppConfig, body)
         assert fault.startswith(f"cascades.default.speculate: {sentence}")

@@ -4,7 +4,7 @@ import pytest
 
 from serve_app.config import AppConfig, ViewConfig
 from serve_app.core.views.view import After, Chain, JsonField, Match, View
-from tests.config.values import cascade, said
+from tests.config.values import cascade, problems
 
 MEMBERS = {"models": ["a", "b"], "signal": "exact", "threshold": 0.5}
 TARGET = {"models": ["t"]}
@@ -56,7 +56,7 @@ def test_a_view_is_built_as_it_is_written(written: dict[str, Any], view: View) -
     ],
 )
 def test_a_view_that_cannot_be_built_is_refused(written: dict[str, Any], sentence: str) -> None:
-    assert said(ViewConfig, written) == [sentence]
+    assert problems(ViewConfig, written) == [sentence]
 
 
 def test_a_tier_gets_its_view() -> None:
@@ -69,6 +69,6 @@ def test_a_tier_gets_its_view() -> None:
 def test_a_view_where_nothing_is_compared_is_refused() -> None:
     tier = MEMBERS | {"signal": "sure", "compare": {"take": "boxed"}}
     sentence = "cascades.default.tiers[0].compare: has no effect: 'sure' scores each answer by itself."
-    assert said(AppConfig, cascade(tier, TARGET) | {"signals": {"sure": SURE}}) == [sentence]
-    [last] = said(AppConfig, cascade(MEMBERS, TARGET | {"compare": {}}))
+    assert problems(AppConfig, cascade(tier, TARGET) | {"signals": {"sure": SURE}}) == [sentence]
+    [last] = problems(AppConfig, cascade(MEMBERS, TARGET | {"compare": {}}))
     assert "It has compare, which have no effect there." in last

@@ -36,9 +36,9 @@ def test_a_valid_config_is_told_as_on_the_terminal() -> None:
 
 
 def test_warnings_are_told_too() -> None:
-    told: Any = checked("http_options: {host: 0.0.0.0}\n" + VALID)
-    assert told["valid"] is True
-    assert told["warnings"][0].startswith("warning: http_options.host: '0.0.0.0' lets other machines in")
+    report: Any = checked("http_options: {host: 0.0.0.0}\n" + VALID)
+    assert report["valid"] is True
+    assert report["warnings"][0].startswith("warning: http_options.host: '0.0.0.0' lets other machines in")
 
 
 @pytest.mark.parametrize(
@@ -61,9 +61,9 @@ def test_warnings_are_told_too() -> None:
     ],
 )
 def test_what_is_wrong_is_a_sentence(text: str, sentence: str) -> None:
-    told: Any = checked(text)
-    assert told["valid"] is False
-    assert told["lines"][0].startswith(sentence)
+    report: Any = checked(text)
+    assert report["valid"] is False
+    assert report["lines"][0].startswith(sentence)
 
 
 @pytest.mark.parametrize("line", ["a{n}: &a{n} [*a{m}, *a{m}]", "a{n}: &a{n} {{<<: [*a{m}, *a{m}]}}"])
@@ -79,9 +79,9 @@ def test_aliases_as_people_use_them_are_read() -> None:
 
 
 def test_many_and_long_sentences_are_cut() -> None:
-    told: Any = checked("{" + ", ".join(f"key{n}: 1" for n in range(MOST_LINES + 50)) + "}")
-    assert len(told["lines"]) == MOST_LINES + 1
-    assert told["lines"][-1] == "… and 51 more."  # applications is missing as well
+    report: Any = checked("{" + ", ".join(f"key{n}: 1" for n in range(MOST_LINES + 50)) + "}")
+    assert len(report["lines"]) == MOST_LINES + 1
+    assert report["lines"][-1] == "… and 51 more."  # applications is missing as well
     long: Any = checked(HEAD + f"    args: {{models: {{a: {{engine: {'x' * 5000}}}}}, cascades: {{}}}}")
     line = long["lines"][0]
     assert (len(line), line[-1]) == (MOST_CHARACTERS, "…")
@@ -111,11 +111,11 @@ applications:
     sys.addaudithook(_watch)
     watched.append(str(planted))
     try:
-        told = checked(text)
+        report = checked(text)
         (planted / "key").read_text(encoding="utf-8")
     finally:
         watched.clear()
-    assert told == {
+    assert report == {
         "valid": True,
         "lines": ["c: a + b -> r (thresholds: 0.5)", "config.yaml is valid: 3 models, 1 cascade(s)."],
         "warnings": [],

@@ -19,12 +19,12 @@ TIER = Tier(("a", "b"), signal="both", threshold=0.0, confidence=CONFIDENCE, ble
 SIMILAR = ((1.0, 0.6), (0.6, 1.0))
 
 
-def said(logprob: float | None) -> Generation:
+def reply(logprob: float | None) -> Generation:
     return Generation("x", "stop", 1, 1, None if logprob is None else (TokenLogprob("x", logprob),))
 
 
 def test_weights_by_hand() -> None:
-    judged = agreed(TIER, [said(-1.0), said(-0.2)], SIMILAR)
+    judged = agreed(TIER, [reply(-1.0), reply(-0.2)], SIMILAR)
     # -1 + 2 x .6 + .5 x c
     assert judged.output_scores == (pytest.approx(-0.3), pytest.approx(0.1))
     assert (judged.value, judged.selected) == (pytest.approx(0.1), 1)
@@ -33,7 +33,7 @@ def test_weights_by_hand() -> None:
 
 def test_logistic() -> None:
     tier = replace(TIER, blend=Blend(2.0, 0.5, -1.0, logistic=True))
-    judged = agreed(tier, [said(-1.0), said(-0.2)], SIMILAR)
+    judged = agreed(tier, [reply(-1.0), reply(-0.2)], SIMILAR)
     assert judged.output_scores[0] == pytest.approx(1 / (1 + math.exp(0.3)))
     assert judged.value == pytest.approx(1 / (1 + math.exp(-0.1)))
 
@@ -41,7 +41,7 @@ def test_logistic() -> None:
 @pytest.mark.parametrize("logistic", [False, True])
 def test_without_log_probabilities_it_is_never_sure(logistic: bool) -> None:
     tier = replace(TIER, threshold=1e-9, blend=Blend(2.0, 0.5, logistic=logistic))
-    judged = agreed(tier, [said(None), said(None)], SIMILAR)
+    judged = agreed(tier, [reply(None), reply(None)], SIMILAR)
     assert decide(tier, judged).accepted is False
 
 
@@ -49,7 +49,7 @@ def test_without_log_probabilities_it_is_never_sure(logistic: bool) -> None:
 @pytest.mark.parametrize("logistic", [False, True])
 def test_an_answer_without_log_probabilities_is_never_the_best(weight: float, logistic: bool) -> None:
     tier = replace(TIER, blend=Blend(2.0, weight, logistic=logistic))
-    judged = agreed(tier, [said(None), said(-5.0)], SIMILAR)
+    judged = agreed(tier, [reply(None), reply(-5.0)], SIMILAR)
     assert judged.output_scores[0] == -math.inf
     assert judged.selected == 1
 

@@ -20,10 +20,10 @@ class Plain:
     """A scorer of two made-up signals that notes what it was asked."""
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
+        self.requests: list[str] = []
 
     async def score(self, signal: str, texts: Sequence[str], since: int = 0) -> Scores:
-        self.asked.append(f"{signal} since {since}" if since else signal)
+        self.requests.append(f"{signal} since {since}" if since else signal)
         if signal == "broken":
             raise SignalError("The signal broke.")
         return Scores({"calm": CALM, "wild": WILD}[signal], flops=2.0, device_s=0.5)
@@ -44,7 +44,7 @@ MIX = mixed({"signal": "calm", "weight": 3}, {"signal": "wild", "low": -1, "high
 async def test_parts_compute_new_pairs_only_and_a_mix_of_nan_is_nan() -> None:
     plain = Plain()
     scores = await CompositeScorer(plain, {"both": MIX}).score("both", ["a", "b"], since=1)
-    assert plain.asked == ["calm since 1", "wild since 1"]
+    assert plain.requests == ["calm since 1", "wild since 1"]
     assert isnan(scores.similarities[0][0])
     assert scores.similarities[0][1] == pytest.approx(0.2125)
 
@@ -69,20 +69,20 @@ def test_a_mix_stays_between_0_and_1(values: list[float], first: float, second: 
 
 
 @pytest.mark.parametrize(
-    ("texts", "asked"),
+    ("texts", "requests"),
     [(["Paris", "Rome"], ["calm"]), (["Paris", "It is Rome."], ["wild"]), (["  Paris     ", ""], ["calm"])],
 )
-async def test_the_longest_answer_decides(texts: list[str], asked: list[str]) -> None:
+async def test_the_longest_answer_decides(texts: list[str], requests: list[str]) -> None:
     plain = Plain()
     await CompositeScorer(plain, {"either": by_length(("calm", 5), ("wild", None))}).score("either", texts)
-    assert plain.asked == asked
+    assert plain.requests == requests
 
 
 async def test_a_case_may_be_a_mix() -> None:
     plain = Plain()
     composites = {"either": by_length(("calm", 5), ("both", None)), "both": MIX}
     await CompositeScorer(plain, composites).score("either", ["It is Paris.", "Rome"])
-    assert plain.asked == ["calm", "wild"]
+    assert plain.requests == ["calm", "wild"]
 
 
 async def test_other_signals_go_through() -> None:

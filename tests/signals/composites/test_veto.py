@@ -69,8 +69,8 @@ def test_texts_that_contradict_each_other_get_the_floor(check: str, first: str, 
     assert contradict(first, second)
     assert contradict(second, first)
     assert contradict(first, second, by=[check])
-    others = [other for other in ("numbers", "negation", "names", "choice") if other != check]
-    assert not contradict(first, second, by=others)
+    other_checks = [name for name in ("numbers", "negation", "names", "choice") if name != check]
+    assert not contradict(first, second, by=other_checks)
 
 
 @pytest.mark.parametrize(("first", "second"), PARAPHRASES)

@@ -19,7 +19,7 @@ class Hub:
 
     endpoint: str = ""
     files: dict[str, bytes] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
     ranges: list[str | None] = field(default_factory=list)
     break_at: int | None = None  # cuts the next file off after so many bytes
     reports_digests: bool = True  # as the hub does of large files; of small ones it has git's id
@@ -36,7 +36,7 @@ class HubHandler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         path = urlsplit(self.path).path
-        self.hub.asked.append(f"{self.command} {path}")
+        self.hub.requests.append(f"{self.command} {path}")
         if path.startswith("/api/models/org/repo/revision/main"):
             siblings = [{"rfilename": name} for name in self.hub.files]
             self._json({"id": "org/repo", "sha": COMMIT, "siblings": siblings})
@@ -62,9 +62,9 @@ class HubHandler(BaseHTTPRequestHandler):
             self._error(404, "EntryNotFound")
 
     def _file(self, data: bytes) -> None:
-        wanted = self.headers.get("Range")
-        start = int(wanted.removeprefix("bytes=").partition("-")[0]) if wanted else 0
-        self.send_response(206 if wanted else 200)
+        byte_range = self.headers.get("Range")
+        start = int(byte_range.removeprefix("bytes=").partition("-")[0]) if byte_range else 0
+        self.send_response(206 if byte_range else 200)
         if self.hub.reports_digests:
             self.send_header("X-Linked-Etag", f'"{sha256(data)}"')
             self.send_header("ETag", '"of the storage behind"')
@@ -72,12 +72,12 @@ class HubHandler(BaseHTTPRequestHandler):
             self.send_header("ETag", f'"{sha256(data)[:40]}"')
         self.send_header("X-Repo-Commit", COMMIT)
         self.send_header("Content-Length", str(len(data) - start))
-        if wanted:
+        if byte_range:
             self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
         self.end_headers()
         if self.command == "HEAD":
             return
-        self.hub.ranges.append(wanted)
+        self.hub.ranges.append(byte_range)
         end, self.hub.break_at = self.hub.break_at, None
         self.wfile.write(data[start:end])
 
