@@ -86,13 +86,13 @@ class ApiStub:
     troubles: list[tuple[str, str, Trouble]] = field(default_factory=list)
     lingering: dict[str, int] = field(default_factory=dict)
     logs: dict[str, str] = field(default_factory=dict)
-    asked: list[Asked] = field(default_factory=list)
+    requests: list[Asked] = field(default_factory=list)
     version: int = 100
 
     def put(self, api_version: str, kind: str, name: str, namespace: str | None = "demo", **body: Any) -> Body:
         """An object that is there already."""
         base = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
-        plural = next(plural for plural, (known, _) in KINDS[base].items() if known == kind)
+        plural = next(plural for plural, (kind_name, _) in KINDS[base].items() if kind_name == kind)
         path = f"{base}/namespaces/{namespace}/{plural}/{name}" if namespace else f"{base}/{plural}/{name}"
         meta = {"name": name} | ({"namespace": namespace} if namespace else {}) | body.pop("metadata", {})
         return self._store(path, {"apiVersion": api_version, "kind": kind, "metadata": meta} | body)
@@ -102,15 +102,15 @@ class ApiStub:
         self.troubles += [(method, path, trouble)] * times
 
     def of(self, method: str) -> list[Asked]:
-        return [asked for asked in self.asked if asked.method == method]
+        return [request for request in self.requests if request.method == method]
 
     def changes(self) -> list[str]:
         """The last part of the path of everything that was truly changed, in order."""
-        real = [a for a in self.asked if a.method in ("PATCH", "DELETE") and "dryRun" not in a.query]
+        real = [a for a in self.requests if a.method in ("PATCH", "DELETE") and "dryRun" not in a.query]
         return ["/".join(a.path.split("/")[-2:]) for a in real]
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        self.asked.append(Asked(request.method, request.path, dict(request.query)))
+        self.requests.append(Asked(request.method, request.path, dict(request.query)))
         for index, (method, path, trouble) in enumerate(self.troubles):
             if method == _verb(request) and path in request.path:
                 del self.troubles[index]
@@ -162,18 +162,18 @@ class ApiStub:
         body["status"] = json.loads(json.dumps(step.status).replace('"$generation"', str(generation)))
         self.version += 1
         body["metadata"]["resourceVersion"] = str(self.version)
-        for kind, given in (("Pod", step.pods), ("Event", step.events)):
-            if given is not None:
-                self.objects = {path: one for path, one in self.objects.items() if one["kind"] != kind}
-                for one in deepcopy(given):
-                    self.put("v1", kind, one["metadata"].pop("name"), **one)
+        for kind, bodies in (("Pod", step.pods), ("Event", step.events)):
+            if bodies is not None:
+                self.objects = {path: item for path, item in self.objects.items() if item["kind"] != kind}
+                for item in deepcopy(bodies):
+                    self.put("v1", kind, item["metadata"].pop("name"), **item)
 
     def _list(self, request: web.Request, kind: str) -> web.Response:
         # /api/v1/namespaces/demo/pods: those of the namespace; /api/v1/nodes: all.
         prefix = f"{request.path}/"
-        found = [body for path, body in self.objects.items() if path.startswith(prefix) and body["kind"] == kind]
-        found = [body for body in found if _selected(body, request.query)]
-        return web.json_response({"kind": f"{kind}List", "items": found})
+        items = [body for path, body in self.objects.items() if path.startswith(prefix) and body["kind"] == kind]
+        items = [body for body in items if _selected(body, request.query)]
+        return web.json_response({"kind": f"{kind}List", "items": items})
 
     async def _watch(self, request: web.Request, kind: str) -> web.StreamResponse:
         """A change at once while the script goes on; else silence until the client's time is over."""
@@ -306,9 +306,9 @@ def _leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str,
 
 def _merged(live: Body, applied: Body, owners: dict[str, str], manager: str, force: bool) -> tuple[Body, list[Body]]:
     """The object after an apply, and the conflicts with other managers; `owners` is brought up to date."""
-    was, wanted = dict(_leaves(live)) if live else {}, dict(_leaves(applied))
+    was, leaves = dict(_leaves(live)) if live else {}, dict(_leaves(applied))
     conflicts = []
-    for path, value in wanted.items():
+    for path, value in leaves.items():
         name = "." + ".".join(path)
         owner = owners.get(name, manager)
         if owner != manager and was.get(path) != value and not force:
@@ -320,15 +320,15 @@ def _merged(live: Body, applied: Body, owners: dict[str, str], manager: str, for
     # By name, since a key may have dots itself.
     paths = {"." + ".".join(path): path for path in was}
     for name in [name for name, owner in owners.items() if owner == manager]:
-        if paths[name] not in wanted:
+        if paths[name] not in leaves:
             was.pop(paths[name])
             del owners[name]
     merged: Body = {}
     for path, value in was.items():
-        place = merged
+        node = merged
         for key in path[:-1]:
-            place = place.setdefault(key, {})
-        place[path[-1]] = deepcopy(value)
+            node = node.setdefault(key, {})
+        node[path[-1]] = deepcopy(value)
     return merged, conflicts
 
 

@@ -56,11 +56,11 @@ class User:
     def run(self, *words: str | Path, stdin: str = "", **environment: str) -> "Ran":
         """The command, in this process: an interpreter of its own would take longer than most commands."""
         env = self._environment(environment)
-        others = {key: None for key in os.environ if key.startswith("KUBE")}
+        without_kube = {key: None for key in os.environ if key.startswith("KUBE")}
         # The client reads KUBECONFIG when it is imported.
         files = patch.object(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", env["KUBECONFIG"])
         with chdir(self.files), files:
-            ran = CliRunner().invoke(app, ["k8s", *map(str, words)], input=stdin, env=others | env)
+            ran = CliRunner().invoke(app, ["k8s", *map(str, words)], input=stdin, env=without_kube | env)
         if ran.exception and not isinstance(ran.exception, SystemExit):
             raise ran.exception
         return Ran(ran.exit_code, ran.stdout, ran.stderr)
@@ -129,7 +129,7 @@ def ray_service(gpus: int = 4, strategy: str | None = None, image: str = "ray:1"
     return object_("ray.io/v1", "RayService", "cascade", spec=spec)
 
 
-def told(
+def service_status(
     application: str | None = "RUNNING",
     ready: str = "True",
     reason: str = "NonZeroServeEndpoints",

@@ -20,9 +20,9 @@ def commands() -> list[str]:
 
 
 def test_what_kubectl_puts_up_belongs_to_the_manager_of_our_apply() -> None:
-    found = [command for command in commands() if "kubectl apply" in command]
-    assert found
-    for command in found:
+    apply_commands = [command for command in commands() if "kubectl apply" in command]
+    assert apply_commands
+    for command in apply_commands:
         assert f"kubectl apply --server-side --field-manager={FIELD_MANAGER} " in command
 
 

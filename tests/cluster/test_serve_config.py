@@ -81,7 +81,7 @@ class TestRouters:
         rendered = rendered_text(tmp_path, REMOTE + self.ROUTER)
         assert router_of(rendered)["deployment"] == {"max_queued_requests": 50, "num_replicas": 2}
         [group] = rendered.groups
-        assert {it.name: it.replicas.max for it in group.placements} == {
+        assert {placement.name: placement.replicas.max for placement in group.placements} == {
             "a": 1,
             "Scorer": 1,
             "StateStore": 1,
@@ -100,7 +100,11 @@ class TestRouters:
     def test_a_config_that_says_how_many_has_so_many(self, tmp_path: Path, text: str) -> None:
         rendered = rendered_text(tmp_path, REMOTE + text)
         [group] = rendered.groups
-        assert [(it.name, it.replicas.max) for it in group.placements] == [("a", 1), ("Scorer", 1), ("Router", 1)]
+        assert [(placement.name, placement.replicas.max) for placement in group.placements] == [
+            ("a", 1),
+            ("Scorer", 1),
+            ("Router", 1),
+        ]
 
 
 REMOTE = CONFIG.replace("MODEL", MODEL.replace("KEY", "keyless: true"))

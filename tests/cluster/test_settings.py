@@ -12,9 +12,9 @@ from tests.cluster.overlays import PAPER
 def test_settings_from_a_file_are_merged_into_the_overlays(tmp_path: Path) -> None:
     path = tmp_path / "settings.yaml"
     path.write_text("redis: {address: 'keydb:7000'}\ningress: null\nstorage: {storage_class: fast}\n")
-    found = read(PAPER, path)
-    assert (found.redis, found.ingress) == (Redis(address="keydb:7000"), None)
-    assert (found.storage.storage_class, found.storage.size, found.monitoring) == ("fast", "300Gi", True)
+    settings = read(PAPER, path)
+    assert (settings.redis, settings.ingress) == (Redis(address="keydb:7000"), None)
+    assert (settings.storage.storage_class, settings.storage.size, settings.monitoring) == ("fast", "300Gi", True)
 
 
 @pytest.mark.parametrize(

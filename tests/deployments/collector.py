@@ -23,14 +23,14 @@ class Collector:
 
     def spans(self) -> list[Any]:
         """Every span, those of one trace in the order of their beginnings."""
-        found = [
+        spans = [
             span
             for request in self.requests()
             for resource in request.resource_spans
             for scope in resource.scope_spans
             for span in scope.spans
         ]
-        return sorted(found, key=lambda span: (span.trace_id, span.start_time_unix_nano))
+        return sorted(spans, key=lambda span: (span.trace_id, span.start_time_unix_nano))
 
     def span(self, name: str) -> Any:
         [span] = [span for span in self.spans() if span.name == name]

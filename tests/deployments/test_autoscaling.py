@@ -16,7 +16,7 @@ PER_REPLICA = st.floats(0.5, 100)
 
 
 @pytest.mark.parametrize(
-    ("ongoing", "expected", "per_replica", "wanted"),
+    ("ongoing", "expected", "per_replica", "replicas"),
     [
         (0, 0, 2, 0),
         (0.1, 0, 2, 1),
@@ -33,8 +33,8 @@ PER_REPLICA = st.floats(0.5, 100)
         (1, 0.19, 2, 1),
     ],
 )
-def test_replicas_needed(ongoing: float, expected: float, per_replica: float, wanted: int) -> None:
-    assert replicas_needed(ongoing, expected, per_replica) == wanted
+def test_replicas_needed(ongoing: float, expected: float, per_replica: float, replicas: int) -> None:
+    assert replicas_needed(ongoing, expected, per_replica) == replicas
 
 
 @given(COUNTS, COUNTS, PER_REPLICA)
@@ -68,12 +68,12 @@ def series(*values: float) -> list[SimpleNamespace]:
 
 def test_policy_adds_what_the_routers_expect() -> None:
     """Two router replicas; what each said last counts."""
-    said = {
+    metrics = {
         "running_requests": {"r1": series(3)},
         "expected_ongoing:target": {"r1": series(1.0, 4.5), "r2": series(2.0), "r3": []},
         "expected_ongoing:fixed": {"r1": series(9.0)},
     }
-    contexts = {"R": context("Router", 3, said), "A": context("a", 5), "T": context("target", 1, {})}
+    contexts = {"R": context("Router", 3, metrics), "A": context("a", 5), "T": context("target", 1, {})}
     assert deferral_policy(contexts) == ({"R": 2, "A": 3, "T": 4}, {})
 
 
@@ -105,5 +105,5 @@ def test_the_controller_needs_nothing_of_ours() -> None:
     policy = AutoscalingPolicy(policy_function="serve_app.deployments.autoscaling:deferral_policy")
     pickled = policy.get_serialized_policy_def()
     assert pickled
-    done = subprocess.run([sys.executable, "-c", CONTROLLER], input=pickled, capture_output=True, check=True)
-    assert done.stdout.decode().strip() == "({'T': 4}, {})"
+    result = subprocess.run([sys.executable, "-c", CONTROLLER], input=pickled, capture_output=True, check=True)
+    assert result.stdout.decode().strip() == "({'T': 4}, {})"

@@ -53,14 +53,17 @@ PATHS = sorted({route.path for route in build_api(FakeService()).routes if hasat
 
 @pytest.mark.parametrize("path", [*PATHS, "/nope"])
 async def test_a_preflight_passes_for_every_route(path: str) -> None:
-    wanted = "authorization,content-type,x-stainless-os,anthropic-version,x-session-id"
+    header_names = "authorization,content-type,x-stainless-os,anthropic-version,x-session-id"
     async with page() as http:
         for method in ("GET", "HEAD", "POST", "DELETE"):
-            asked = {"access-control-request-method": method, "access-control-request-headers": wanted}
-            response = await http.options(path, headers=asked)
+            preflight_headers = {
+                "access-control-request-method": method,
+                "access-control-request-headers": header_names,
+            }
+            response = await http.options(path, headers=preflight_headers)
             assert (response.status_code, response.headers[ALLOWED]) == (200, APP)
             assert method in response.headers["access-control-allow-methods"].split(", ")
-            assert response.headers["access-control-allow-headers"] == wanted
+            assert response.headers["access-control-allow-headers"] == header_names
             assert response.headers["access-control-max-age"] == "600"
             assert "origin" in response.headers["vary"].lower()
 

@@ -99,9 +99,9 @@ class Replicas:
         self.streams = False
 
     def options(self, **options: Any) -> "Replicas":
-        other = copy(self)
-        other.streams = options.get("stream", False)
-        return other
+        handle = copy(self)
+        handle.streams = options.get("stream", False)
+        return handle
 
     def remote(self, prompt: Prompt, **_: Any) -> Any:
         self.prompts.append(prompt)

@@ -27,12 +27,12 @@ class Asked:
 
 @pytest.mark.parametrize("signal", LEXICAL)
 async def test_short_answers_are_compared_here_as_the_signal_does(signal: str) -> None:
-    asked = Asked()
-    found = await InlineScorer(LEXICAL, asked, 43).score(signal, ANSWERS)
+    remote = Asked()
+    scores = await InlineScorer(LEXICAL, remote, 43).score(signal, ANSWERS)
     [expected] = build_signal(LEXICAL[signal]).similarities([ANSWERS])
-    assert found.similarities == expected.similarities
-    assert found.device_s > 0
-    assert not asked.signals
+    assert scores.similarities == expected.similarities
+    assert scores.device_s > 0
+    assert not remote.signals
 
 
 async def test_a_signal_that_breaks_is_a_reason_to_defer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,10 +48,10 @@ async def test_a_signal_that_breaks_is_a_reason_to_defer(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize(("signal", "max_characters"), [("rougeL", 42), ("rougeL", 0), ("sbert", 43), ("unknown", 43)])
 async def test_others_are_asked_for(signal: str, max_characters: int) -> None:
-    asked = Asked()
-    scorer = InlineScorer(LEXICAL | {"sbert": SbertConfig()}, asked, max_characters)
+    remote = Asked()
+    scorer = InlineScorer(LEXICAL | {"sbert": SbertConfig()}, remote, max_characters)
     assert (await scorer.score(signal, ANSWERS)).similarities[0][1] == 0.5
-    assert asked.signals == [signal]
+    assert remote.signals == [signal]
 
 
 async def test_the_router_compares_by_itself_in_a_thread_what_is_not_short() -> None:

@@ -133,10 +133,10 @@ class TestEmbeddings:
         """Notes what it is asked to embed."""
 
         def __init__(self) -> None:
-            self.asked: list[Any] = []
+            self.requests: list[Any] = []
 
         async def remote(self, *arguments: Any, **_: Any) -> Any:
-            self.asked.append(arguments)
+            self.requests.append(arguments)
             return [Embedding(b"1234", 3)]
 
     def routed(self, encoder: Any) -> Router:
@@ -149,7 +149,7 @@ class TestEmbeddings:
         router = self.routed(encoder)
         assert [card.id for card in router.cards() if card.kind == "embedding"] == ["sbert"]
         assert await router.embed("sbert", ["x"]) == [Embedding(b"1234", 3)]
-        assert encoder.asked == [("sbert", ["x"])]
+        assert encoder.requests == [("sbert", ["x"])]
 
     def test_an_id_means_one_thing(self) -> None:
         tiers = [{"models": ["a", "b"], "signal": "sbert", "threshold": 0.5}, {"models": ["t"]}]

@@ -64,10 +64,10 @@ async def test_what_comes_while_a_batch_is_scored_makes_up_the_next(gate: Gate) 
     first = asyncio.create_task(server.score("exact", ["a", "a"]))
     while not gate.batches:  # noqa: ASYNC110
         await asyncio.sleep(0.001)
-    others = [asyncio.create_task(server.score("exact", ["a", text])) for text in ("a", "b", "c")]
+    tasks = [asyncio.create_task(server.score("exact", ["a", text])) for text in ("a", "b", "c")]
     await asyncio.sleep(0.01)
     gate.open.set()
-    results = await asyncio.gather(first, *others)
+    results = await asyncio.gather(first, *tasks)
     assert gate.batches == [1, 3]
     assert [result.similarities[0][1] for result in results] == [1, 1, 0, 0]
 
@@ -77,10 +77,10 @@ async def test_batches_are_bounded_but_never_empty(gate: Gate) -> None:
     first = asyncio.create_task(server.score("exact", list("abcdef")))
     while not gate.batches:  # noqa: ASYNC110
         await asyncio.sleep(0.001)
-    others = [asyncio.create_task(server.score("exact", ["a", "b"])) for _ in range(3)]
+    tasks = [asyncio.create_task(server.score("exact", ["a", "b"])) for _ in range(3)]
     await asyncio.sleep(0.01)
     gate.open.set()
-    await asyncio.gather(first, *others)
+    await asyncio.gather(first, *tasks)
     assert gate.batches == [1, 2, 1]
 
 
@@ -112,10 +112,10 @@ class Encoder(SbertSignal):
 
     def __init__(self) -> None:
         self.open = threading.Event()
-        self.asked: list[list[str]] = []
+        self.requests: list[list[str]] = []
 
     def embed(self, texts: Sequence[str]) -> list[Embedding]:
-        self.asked.append(list(texts))
+        self.requests.append(list(texts))
         assert self.open.wait(30)
         if "boom" in texts:
             raise SignalError("The encoder broke.")
@@ -132,15 +132,15 @@ def encoder(monkeypatch: pytest.MonkeyPatch) -> Encoder:
 async def test_what_comes_meanwhile_is_embedded_together(encoder: Encoder) -> None:
     server = scorer()
     first = asyncio.create_task(server.embed("exact", ["first"]))
-    while not encoder.asked:  # noqa: ASYNC110
+    while not encoder.requests:  # noqa: ASYNC110
         await asyncio.sleep(0.001)
-    others = [asyncio.create_task(server.embed("exact", texts)) for texts in (["a", "bb"], ["ccc"])]
+    tasks = [asyncio.create_task(server.embed("exact", texts)) for texts in (["a", "bb"], ["ccc"])]
     await asyncio.sleep(0)
     await server.check_health()
     encoder.open.set()
     assert await first == [Embedding(b"\5", 1)]
-    assert [await other for other in others] == [[Embedding(b"\1", 1), Embedding(b"\2", 1)], [Embedding(b"\3", 1)]]
-    assert encoder.asked == [["first"], ["a", "bb", "ccc"]]
+    assert [await task for task in tasks] == [[Embedding(b"\1", 1), Embedding(b"\2", 1)], [Embedding(b"\3", 1)]]
+    assert encoder.requests == [["first"], ["a", "bb", "ccc"]]
 
 
 async def test_an_encoder_that_breaks_is_an_error(encoder: Encoder) -> None:

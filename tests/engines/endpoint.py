@@ -27,13 +27,16 @@ class Asked:
 
 @dataclass
 class Endpoint:
-    """`script` holds the next replies; once it is empty, the engine answers. `left` counts clients that went away."""
+    """A server for engines.
+
+    `script` holds the next replies; once it is empty, the engine answers. `disconnects` counts clients that went away.
+    """
 
     url: str = ""
     engine: Engine | None = None
     script: list[Reply] = field(default_factory=list)
-    asked: list[Asked] = field(default_factory=list)
-    left: int = 0
+    requests: list[Asked] = field(default_factory=list)
+    disconnects: int = 0
 
     @property
     def host(self) -> str:
@@ -41,15 +44,15 @@ class Endpoint:
 
     @property
     def last(self) -> dict[str, Any]:
-        return self.asked[-1].body
+        return self.requests[-1].body
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
-        self.asked.append(Asked(request.path, dict(request.query), request.headers, body))
+        self.requests.append(Asked(request.path, dict(request.query), request.headers, body))
         try:
             return await (self.script.pop(0)(request) if self.script else self._answer(request, body))
         except (asyncio.CancelledError, ConnectionResetError):
-            self.left += 1
+            self.disconnects += 1
             raise
 
     async def _answer(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:

@@ -10,12 +10,12 @@ from tests.engines.endpoint import Reply, send, sse
 KEY = "sk-very-secret"
 
 
-def events(*chunks: dict[str, Any], done: bool = True) -> Reply:
+def events(*chunks: dict[str, Any], end_mark: bool = True) -> Reply:
     async def reply(request: web.Request) -> web.StreamResponse:
         response = await sse(request)
         for chunk in chunks:
             await send(response, chunk)
-        if done:
+        if end_mark:
             await response.write(b"data: [DONE]\n\n")
         return response
 

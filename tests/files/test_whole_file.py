@@ -17,7 +17,7 @@ def test_it_is_there_once_it_is_complete(tmp_path: Path) -> None:
     with whole_file(path) as partial:
         partial.write_text("new")
         assert not path.exists()
-    assert [each.name for each in tmp_path.iterdir()] == ["a.txt"]
+    assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
     assert path.read_text() == "new"
 
 
@@ -33,7 +33,7 @@ def test_an_error_leaves_the_old_one_and_nothing_beside_it(tmp_path: Path, error
 
     with pytest.raises(type(error)):
         fail_halfway()
-    assert [each.name for each in tmp_path.iterdir()] == ["a.txt"]
+    assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
     assert path.read_text() == "old"
 
 
@@ -48,12 +48,12 @@ def test_a_link_stays_and_permissions_are_kept(tmp_path: Path) -> None:
     assert (target.read_text(), target.stat().st_mode & 0o777) == ("new", 0o640)
 
 
-@pytest.mark.parametrize("left", [False, True])
-def test_while_it_is_written_it_is_as_private_as_the_old_one(tmp_path: Path, left: bool) -> None:
+@pytest.mark.parametrize("has_leftover", [False, True])
+def test_while_it_is_written_it_is_as_private_as_the_old_one(tmp_path: Path, has_leftover: bool) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
     path.chmod(0o600)
-    if left:  # of a killed process with the same id
+    if has_leftover:  # of a killed process with the same id
         (tmp_path / f".a.txt.{os.getpid()}.partial").write_text("half of another")
     with whole_file(path) as partial:
         with partial.open("wb") as file:
@@ -63,11 +63,11 @@ def test_while_it_is_written_it_is_as_private_as_the_old_one(tmp_path: Path, lef
 
 
 def test_a_new_one_has_the_permissions_of_any_new_file(tmp_path: Path) -> None:
-    other = tmp_path / "b.txt"
-    other.touch()
+    other_file = tmp_path / "b.txt"
+    other_file.touch()
     with whole_file(tmp_path / "a.txt") as partial:
         partial.write_text("new")
-    assert (tmp_path / "a.txt").stat().st_mode == other.stat().st_mode
+    assert (tmp_path / "a.txt").stat().st_mode == other_file.stat().st_mode
 
 
 @pytest.fixture(params=["create", "rename"])
@@ -81,10 +81,10 @@ def refusing(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(tempfile, "tempdir", str(scratch))
     create = os.open
 
-    def refuse_to_create(path: Any, *options: Any, **others: Any) -> int:
+    def refuse_to_create(path: Any, *options: Any, **keywords: Any) -> int:
         if Path(path).parent == folder:
             raise PermissionError(errno.EACCES, "Permission denied")
-        return create(path, *options, **others)
+        return create(path, *options, **keywords)
 
     def refuse_to_rename(*_: Any) -> None:
         raise OSError(errno.EBUSY, "Device or resource busy")
@@ -93,7 +93,7 @@ def refusing(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
         monkeypatch.setattr(os, "open", refuse_to_create)
     monkeypatch.setattr(Path, "replace", refuse_to_rename)
     yield folder
-    assert [each.name for each in folder.iterdir()] == ["a.txt"]
+    assert [file.name for file in folder.iterdir()] == ["a.txt"]
     assert not [*scratch.iterdir()]
 
 
@@ -146,7 +146,7 @@ def test_a_write_protected_file_is_not_replaced(tmp_path: Path) -> None:
     path.chmod(0o444)
     with pytest.raises(PermissionError, match="it is write-protected"), whole_file(path) as partial:
         partial.write_text("new")
-    assert [each.read_text() for each in tmp_path.iterdir()] == ["old"]
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["old"]
 
 
 def test_a_device_is_written_to() -> None:

@@ -16,18 +16,18 @@ class Answered:
     body: bytes
 
 
-async def call(app: Any, asked: Asked, method: str = "POST") -> Answered:
+async def call(app: Any, request: Asked, method: str = "POST") -> Answered:
     """Return the application's whole response. The client never leaves before."""
     start: dict[str, Any] = {}
     parts: list[bytes] = []
-    left = asyncio.Event()
-    messages = [{"type": "http.request", "body": asked.body, "more_body": False}]
-    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in asked.headers]
+    disconnected = asyncio.Event()
+    messages = [{"type": "http.request", "body": request.body, "more_body": False}]
+    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in request.headers]
 
     async def receive() -> Any:
         if messages:
             return messages.pop()
-        await left.wait()
+        await disconnected.wait()
         return {"type": "http.disconnect"}
 
     async def reply(message: Any) -> None:
@@ -36,8 +36,8 @@ async def call(app: Any, asked: Asked, method: str = "POST") -> Answered:
         else:
             parts.append(message.get("body", b""))
 
-    scope = {"type": "http", "http_version": "1.1", "method": method, "scheme": "http", "path": asked.path}
-    scope |= {"raw_path": asked.path.encode(), "query_string": b"", "headers": headers, "root_path": ""}
+    scope = {"type": "http", "http_version": "1.1", "method": method, "scheme": "http", "path": request.path}
+    scope |= {"raw_path": request.path.encode(), "query_string": b"", "headers": headers, "root_path": ""}
     await app(scope | {"asgi": {"version": "3.0"}, "server": ("x", 80), "client": ("y", 1)}, receive, reply)
     decoded = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in start["headers"]]
     return Answered(start["status"], decoded, b"".join(parts))

@@ -17,7 +17,7 @@ def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
-def each(count: int, check: Callable[[int], str]) -> Counter[str]:
+def tally(count: int, check: Callable[[int], str]) -> Counter[str]:
     """Check the input of every number, and return how many ended in which way. An error names its number.
 
     Fails if one takes more than two seconds twice, since other processes may have had the processor at first.

@@ -23,15 +23,15 @@ def _changed(value: Any, random: Random) -> Any:
             (
                 lambda: value | {name: _changed(value[name], random)},
                 lambda: value | {name: _changed(value[name], random)},
-                lambda: {other: item for other, item in value.items() if other != name},
+                lambda: {key: item for key, item in value.items() if key != name},
                 lambda: value | {text(random): anything(random)},
                 lambda: value | {name: anything(random)},
             )
         )()
     if isinstance(value, list) and value:
         index = random.randrange(len(value))
-        other = random.choice((lambda: [_changed(value[index], random)], list, lambda: [value[index]] * 3))()
-        return [*value[:index], *other, *value[index + 1 :]]
+        replacement = random.choice((lambda: [_changed(value[index], random)], list, lambda: [value[index]] * 3))()
+        return [*value[:index], *replacement, *value[index + 1 :]]
     return anything(random)
 
 
@@ -74,8 +74,8 @@ def _with_change(value: Any, path: tuple[Step, ...], random: Random, field: Call
         return copy
     if isinstance(value, dict):
         name, item = field()
-        kept = {key: value[key] for key in value if random.random() < 0.8}
-        return random.choice((value | {name: item}, value | {name: item}, kept, anything(random)))
+        subset = {key: value[key] for key in value if random.random() < 0.8}
+        return random.choice((value | {name: item}, value | {name: item}, subset, anything(random)))
     if isinstance(value, list):
         return random.choice((value * 2, value[1:], [*value, anything(random)], anything(random)))
     return random.choice((anything(random), text(random), field()[1]))

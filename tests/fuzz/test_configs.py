@@ -13,7 +13,7 @@ from serve_app.config import AppConfig
 from serve_app.config.checking.report import report
 from serve_app.config.ray_rules import load
 from serve_app.errors import ConfigError
-from tests.fuzz.measures import each, refused
+from tests.fuzz.measures import refused, tally
 from tests.fuzz.mutations import changed_anywhere, damaged
 from tests.fuzz.values import Generator, anything
 
@@ -68,12 +68,12 @@ def test_every_config_is_valid_or_refused_with_sentences(tmp_path: Path) -> None
     def check(number: int) -> str:
         path.write_bytes(config_text(number, generator))
         try:
-            told = report("config.yaml", load(path))
+            config_report = report("config.yaml", load(path))
         except ConfigError as error:
             return refused(error)
-        assert told.lines[-1].startswith("config.yaml is valid: ")
+        assert config_report.lines[-1].startswith("config.yaml is valid: ")
         return "valid"
 
-    ways = each(COUNT, check)
+    ways = tally(COUNT, check)
     assert ways["valid"] > COUNT / 10
     assert ways["refused"] > COUNT / 3

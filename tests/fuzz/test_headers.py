@@ -125,13 +125,13 @@ async def test_every_route(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     statuses: Counter[int] = Counter()
     warm = 0
     for number in range(COUNT):
-        method, asked, has_key = generated(number)
+        method, request, has_key = generated(number)
         begun = time.process_time()
-        answered = await call(app, asked, method)
+        answered = await call(app, request, method)
         seconds = time.process_time() - begun
-        problem = complaint(answered, method, asked.path, has_key=has_key)
-        assert problem is None, f"{number}: {method} {asked} {problem}: {answered}"
-        assert seconds < MAX_S, f"{number}: {method} {asked} took {seconds:.1f} s"
+        problem = complaint(answered, method, request.path, has_key=has_key)
+        assert problem is None, f"{number}: {method} {request} {problem}: {answered}"
+        assert seconds < MAX_S, f"{number}: {method} {request} took {seconds:.1f} s"
         statuses[answered.status] += 1
         if number == COUNT // 5:
             warm = resident_bytes()

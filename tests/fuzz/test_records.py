@@ -18,7 +18,7 @@ from serve_app.evaluation.records.file import Records
 from serve_app.evaluation.records.lines import answer_body, example_body
 from tests.evaluation.collecting import question
 from tests.evaluation.records.headers import header
-from tests.fuzz.measures import each, refused
+from tests.fuzz.measures import refused, tally
 from tests.fuzz.mutations import changed_anywhere, damaged
 from tests.fuzz.values import anything, text
 
@@ -71,12 +71,12 @@ def test_every_file_is_read_or_refused_with_a_sentence(tmp_path: Path) -> None:
         for name in records.score_names:
             assert len(records.scores(name, records.models[0])) == len(records.examples)
         try:
-            asked = [records.messages(row) for row in range(len(records.examples))]
+            messages = [records.messages(row) for row in range(len(records.examples))]
         except DataError as error:
             return refused(error)
-        assert all(asked)
+        assert all(messages)
         return "read"
 
-    ways = each(COUNT, check)
+    ways = tally(COUNT, check)
     assert ways["read"] > COUNT / 10
     assert ways["refused"] > COUNT / 4

@@ -50,8 +50,8 @@ async def replayed(caplog: pytest.LogCaptureFixture) -> AsyncIterator[FakeServic
 
 def forgotten(service: FakeService) -> None:
     """Drop what the fake keeps of each request for other tests."""
-    for kept in (service.runs, service.options, service.closings):
-        kept.clear()
+    for log in (service.runs, service.options, service.closings):
+        log.clear()
 
 
 class Results:
@@ -62,16 +62,16 @@ class Results:
         self.accepted: Counter[str] = Counter()
         self.failures: list[str] = []
 
-    async def ask(self, send: Send, asked: Asked) -> None:
-        status, body, seconds = await timed(send, asked)
+    async def ask(self, send: Send, request: Asked) -> None:
+        status, body, seconds = await timed(send, request)
         if seconds > MAX_S:  # once more, since other processes may have had the processor
-            seconds = min(seconds, (await timed(send, asked))[2])
+            seconds = min(seconds, (await timed(send, request))[2])
         self.statuses[status] += 1
         if status == 200:
-            self.accepted[asked.path] += 1
+            self.accepted[request.path] += 1
         problem = complaint(status, body, seconds)
         if problem:
-            self.failures.append(f"{problem}: {asked}"[:2000])
+            self.failures.append(f"{problem}: {request}"[:2000])
 
     def check(self, count: int, paths: set[str]) -> None:
         assert self.failures[:5] == []
@@ -83,10 +83,10 @@ class Results:
         assert {404, 415} <= self.statuses.keys()
 
 
-async def timed(send: Send, asked: Asked) -> tuple[int, bytes, float]:
+async def timed(send: Send, request: Asked) -> tuple[int, bytes, float]:
     begun = time.perf_counter()
     async with asyncio.timeout(HANG_S):
-        status, body = await send(asked)
+        status, body = await send(request)
     return status, body, time.perf_counter() - begun
 
 
@@ -104,8 +104,8 @@ def complaint(status: int, body: bytes, seconds: float) -> str | None:
 def in_process(app: Any) -> Send:
     """Call the application itself."""
 
-    async def send(asked: Asked) -> tuple[int, bytes]:
-        answered = await call(app, asked)
+    async def send(request: Asked) -> tuple[int, bytes]:
+        answered = await call(app, request)
         return answered.status, answered.body
 
     return send
@@ -135,9 +135,9 @@ async def test_over_http(replayed: FakeService) -> None:
         async def client() -> None:
             async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=HANG_S) as http:
 
-                async def send(asked: Asked) -> tuple[int, bytes]:
-                    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in asked.headers]
-                    response = await http.post(asked.path, content=asked.body, headers=headers)
+                async def send(request: Asked) -> tuple[int, bytes]:
+                    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in request.headers]
+                    response = await http.post(request.path, content=request.body, headers=headers)
                     return response.status_code, response.content
 
                 for number in numbers:

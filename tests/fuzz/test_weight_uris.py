@@ -8,7 +8,7 @@ import pytest
 
 from serve_app.errors import WeightsError
 from serve_app.weights import HubSource, PypiSource, cached, parse_origins, parse_source, unpinned
-from tests.fuzz.measures import each, refused
+from tests.fuzz.measures import refused, tally
 from tests.fuzz.values import text
 
 pytestmark = pytest.mark.slow
@@ -42,9 +42,9 @@ def uri(random: Random) -> str:
     return text_
 
 
-def paths_inside(one: str) -> list[str]:
+def paths_inside(source_uri: str) -> list[str]:
     """The paths in a repository or a wheel that a URI names."""
-    match parse_source(one):
+    match parse_source(source_uri):
         case HubSource(file=file):
             return [file] if file else []
         case PypiSource(parts=parts, file_name=name):
@@ -70,7 +70,7 @@ def test_every_uri_is_a_source_or_refused_with_a_sentence(tmp_path: Path) -> Non
             return refused(error)
         return "parsed"
 
-    ways = each(COUNT, check)
+    ways = tally(COUNT, check)
     assert ways["parsed"] > COUNT / 10
     assert ways["refused"] > COUNT / 4
     assert list(tmp_path.iterdir()) == []

@@ -33,8 +33,8 @@ def test_faults_in_built_in_kinds_are_found(kind: str, break_: Callable[[Manifes
     body = built_in(kind)
     assert builtin_faults(body) == []
     break_(body)
-    [found] = builtin_faults(body)
-    assert found.startswith(sentence)
+    [fault] = builtin_faults(body)
+    assert fault.startswith(sentence)
 
 
 @pytest.mark.parametrize("amount", ["1Pi", "1e3", ".5", "1.", "100n", "+1G"])

@@ -147,9 +147,9 @@ BREAKS: list[tuple[Callable[[Manifest], object], str]] = [
 def test_a_broken_rule_is_the_one_fault(break_: Callable[[Manifest], object], sentence: str) -> None:
     body = deepcopy(service("gpu-autoscaling"))
     break_(body)
-    found = operator_faults(body)
-    assert any(sentence in fault for fault in found)
-    assert len(found) <= 2  # an old version of Ray breaks two rules
+    faults = operator_faults(body)
+    assert any(sentence in fault for fault in faults)
+    assert len(faults) <= 2  # an old version of Ray breaks two rules
 
 
 @pytest.mark.parametrize("overlay", CONFIGS)

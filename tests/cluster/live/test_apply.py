@@ -8,7 +8,19 @@ import pytest
 import yaml
 
 from tests.cluster.api_stub import ApiStub, Step, disconnect, login_page, overloaded, refusing
-from tests.cluster.kubectl import CLAIM, CONFIG, JOB, NAMESPACE, PROMPT, SECRET, Body, User, object_, ray_service, told
+from tests.cluster.kubectl import (
+    CLAIM,
+    CONFIG,
+    JOB,
+    NAMESPACE,
+    PROMPT,
+    SECRET,
+    Body,
+    User,
+    object_,
+    ray_service,
+    service_status,
+)
 
 ALL = (ray_service(), JOB, CLAIM, CONFIG, SECRET)
 ORDER = ["secrets/keys", "configmaps/settings", "persistentvolumeclaims/models", "jobs/fetch", "rayservices/cascade"]
@@ -26,9 +38,9 @@ def test_everything_is_tried_before_anything_is_changed_and_applied_in_order(use
     ]
     assert stub.changes() == ORDER
     patches = stub.of("PATCH")
-    assert ["dryRun" in asked.query for asked in patches] == [True] * 5 + [False] * 5
-    assert {asked.query["fieldManager"] for asked in patches} == {"semantic-cascade"}
-    assert {asked.query["force"] for asked in patches} == {"false"}
+    assert ["dryRun" in request.query for request in patches] == [True] * 5 + [False] * 5
+    assert {request.query["fieldManager"] for request in patches} == {"semantic-cascade"}
+    assert {request.query["force"] for request in patches} == {"false"}
     again = user.run("apply", user.write(*ALL))
     assert again.lines == [line.replace("created", "unchanged") for line in ran.lines]
 
@@ -154,7 +166,7 @@ def test_a_failure_in_the_middle_says_what_was_applied(user: User, stub: ApiStub
 
 
 def test_apply_waits_when_asked_to(user: User, stub: ApiStub) -> None:
-    stub.script["RayService"] = [Step(told("DEPLOYING", ready="False")), Step(told())]
+    stub.script["RayService"] = [Step(service_status("DEPLOYING", ready="False")), Step(service_status())]
     ran = user.run("apply", user.write(ray_service()), "--wait", *PROMPT)
     assert (ran.code, ran.lines[0], ran.lines[-1]) == (0, "RayService/cascade created", "All of it is ready.")
     assert any(
@@ -163,8 +175,8 @@ def test_apply_waits_when_asked_to(user: User, stub: ApiStub) -> None:
 
 
 def test_kuberay_that_is_not_installed_is_said(user: User) -> None:
-    other = object_("ray.io/v9", "RayService", "cascade", spec={})
-    ran = user.run("apply", user.write(other))
+    other_object = object_("ray.io/v9", "RayService", "cascade", spec={})
+    ran = user.run("apply", user.write(other_object))
     assert ran.err == (
         "cascade: The cluster does not know RayService (ray.io/v9). Install the KubeRay operator, with its custom "
         "resources, first.\n"
@@ -206,9 +218,9 @@ def test_something_else_answers(user: User, stub: ApiStub) -> None:
 
 
 def test_nobody_answers(user: User) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         user.kubeconfig.write_text(user.kubeconfig.read_text().replace(user.stub.url, url))
         ran = user.run("apply", user.write(CONFIG))
     assert ran.err == (

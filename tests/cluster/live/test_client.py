@@ -31,7 +31,7 @@ def test_a_dry_run_stores_nothing(cluster: Cluster, stub: ApiStub) -> None:
     body = cluster.namespaced(CONFIG)
     assert cluster.apply(body, dry_run=True, force=False)["data"] == CONFIG["data"]
     assert cluster.get(SETTINGS) is None
-    assert [asked.query for asked in stub.of("PATCH")] == [
+    assert [request.query for request in stub.of("PATCH")] == [
         {"fieldManager": "semantic-cascade", "fieldValidation": "Strict", "force": "false", "dryRun": "All"}
     ]
 
@@ -39,7 +39,7 @@ def test_a_dry_run_stores_nothing(cluster: Cluster, stub: ApiStub) -> None:
 def test_each_attempt_sends_the_same_query(cluster: Cluster, stub: ApiStub) -> None:
     stub.fail("APPLY", "/configmaps/", overloaded, times=2)
     cluster.apply(cluster.namespaced(CONFIG), dry_run=False, force=True)
-    queries = [asked.query for asked in stub.of("PATCH")]
+    queries = [request.query for request in stub.of("PATCH")]
     assert len(queries) == 3
     assert queries[0] == queries[1] == queries[2]
 

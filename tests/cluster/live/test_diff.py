@@ -46,7 +46,7 @@ def test_what_would_lie_in_a_namespace_to_be_made_is_shown_as_written(user: User
         "ConfigMap/settings would be created",
     ]
     assert "  +  level: info" in ran.lines
-    assert [asked.path for asked in stub.of("PATCH")] == ["/api/v1/namespaces/fresh"]
+    assert [request.path for request in stub.of("PATCH")] == ["/api/v1/namespaces/fresh"]
 
 
 def test_a_secrets_values_are_never_shown(user: User) -> None:

@@ -15,14 +15,18 @@ ALL = (ray_service(), JOB, CLAIM, CONFIG, SECRET)
 
 
 def discovered(stub: ApiStub) -> list[str]:
-    return [asked.path for asked in stub.asked if asked.path in api_stub.KINDS or asked.path in ("/apis", "/version")]
+    return [
+        request.path
+        for request in stub.requests
+        if request.path in api_stub.KINDS or request.path in ("/apis", "/version")
+    ]
 
 
 def test_each_group_and_version_costs_one_request(user: User, stub: ApiStub) -> None:
     assert user.run("apply", user.write(*ALL)).code == 0
     assert discovered(stub) == ["/api/v1", "/apis/batch/v1", "/apis/ray.io/v1"]
     # Beside those: the namespace, and of each object its live state, the dry run and the apply.
-    assert len(stub.asked) == 3 + 1 + 3 * len(ALL)
+    assert len(stub.requests) == 3 + 1 + 3 * len(ALL)
 
 
 def test_nothing_is_left_in_a_file_that_others_can_write(

@@ -3,12 +3,12 @@
 import json
 
 from tests.cluster.api_stub import ApiStub, Step
-from tests.cluster.kubectl import CLAIM, CONFIG, User, ray_service, told, waiting, worker
+from tests.cluster.kubectl import CLAIM, CONFIG, User, ray_service, service_status, waiting, worker
 
 
 def prepare(user: User, stub: ApiStub) -> None:
     deployments = {"qwen": {"status": "UPDATING", "message": "Waiting for 4 GPUs"}, "Router": {"status": "HEALTHY"}}
-    status = told("DEPLOYING", pending="cascade-b", deployments=deployments)
+    status = service_status("DEPLOYING", pending="cascade-b", deployments=deployments)
     status["pendingServiceStatus"]["rayClusterStatus"] = {
         "state": "ready",
         "readyWorkerReplicas": 1,
@@ -69,7 +69,7 @@ def test_json_for_machines(user: User, stub: ApiStub) -> None:
 
 def test_all_ready(user: User, stub: ApiStub) -> None:
     stub.put("ray.io/v1", "RayService", "cascade", spec=ray_service()["spec"])
-    stub.script["RayService"] = [Step(told())]
+    stub.script["RayService"] = [Step(service_status())]
     body = json.loads(user.run("status", user.write(ray_service()), "--json").out)
     assert body["ready"] is True
     assert body["objects"][0]["endpoints"] == 2

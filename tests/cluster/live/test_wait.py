@@ -6,7 +6,7 @@ from unittest.mock import patch
 import pytest
 
 from tests.cluster.api_stub import ApiStub, Step, disconnect, gone, now, overloaded, refusing
-from tests.cluster.kubectl import CLAIM, JOB, PROMPT, Body, Ran, User, ray_service, told, waiting, worker
+from tests.cluster.kubectl import CLAIM, JOB, PROMPT, Body, Ran, User, ray_service, service_status, waiting, worker
 
 LONG_AGO = "2026-01-01T00:00:00Z"
 
@@ -18,26 +18,30 @@ def play(user: User, *steps: Step, options: tuple[str, ...] = ()) -> Ran:
     return user.run("wait", user.write(ray_service()), *PROMPT, *options)
 
 
-def said(ran: Ran) -> list[str]:
+def progress(ran: Ran) -> list[str]:
     """The lines of progress, without the seconds."""
     return [line[8:] if line[5:6] == "s" else line for line in ran.lines]
 
 
-READY = Step(told())
+READY = Step(service_status())
 
 
 def test_every_stage_is_told_until_it_serves(user: User) -> None:
     ran = play(
         user,
         Step({}),
-        Step(told(None, "False", "Initializing", active="", pending="cascade-a", endpoints=0)),
-        Step(told("DEPLOYING", "False", "ZeroServeEndpoints", endpoints=0, deployments={"q": {"status": "UPDATING"}})),
-        Step(told("RUNNING", "False", "ZeroServeEndpoints", endpoints=0)),
+        Step(service_status(None, "False", "Initializing", active="", pending="cascade-a", endpoints=0)),
+        Step(
+            service_status(
+                "DEPLOYING", "False", "ZeroServeEndpoints", endpoints=0, deployments={"q": {"status": "UPDATING"}}
+            )
+        ),
+        Step(service_status("RUNNING", "False", "ZeroServeEndpoints", endpoints=0)),
         READY,
     )
     assert ran.code == 0, ran.err
     named = "RayService/cascade: waiting for "
-    assert said(ran) == [
+    assert progress(ran) == [
         f"{named}KubeRay to take up generation 1, Ready (KubeRay has not reported yet), a cluster, "
         "application cascade (not deployed yet), a ready endpoint",
         f"{named}Ready (Initializing), the cluster (cascade-a), application cascade (not deployed yet), "
@@ -52,23 +56,23 @@ def test_every_stage_is_told_until_it_serves(user: User) -> None:
 @pytest.mark.parametrize(
     ("status", "missing"),
     [
-        (told(observed=0), "KubeRay to take up generation 1"),
-        (told(pending="cascade-b"), "the upgrade's end (cascade-a serves, cascade-b comes)"),
-        (told(endpoints=0), "a ready endpoint"),
-        (told("UNHEALTHY"), "application cascade (UNHEALTHY)"),
-        (told(None), "application cascade (not deployed yet)"),
+        (service_status(observed=0), "KubeRay to take up generation 1"),
+        (service_status(pending="cascade-b"), "the upgrade's end (cascade-a serves, cascade-b comes)"),
+        (service_status(endpoints=0), "a ready endpoint"),
+        (service_status("UNHEALTHY"), "application cascade (UNHEALTHY)"),
+        (service_status(None), "application cascade (not deployed yet)"),
     ],
 )
 def test_ready_alone_is_not_enough(user: User, status: Body, missing: str) -> None:
     ran = play(user, Step(status), READY)
     assert ran.code == 0
-    assert said(ran)[0] == f"RayService/cascade: waiting for {missing}"
+    assert progress(ran)[0] == f"RayService/cascade: waiting for {missing}"
 
 
 def test_ready_for_a_moment_is_not_ready(user: User) -> None:
     # The status of the config before, until Serve has taken up the new one.
-    ran = play(user, READY, Step(told("DEPLOYING")), READY, options=("--settle-s", "0.3"))
-    assert [line.split(": ")[-1] for line in said(ran)] == [
+    ran = play(user, READY, Step(service_status("DEPLOYING")), READY, options=("--settle-s", "0.3"))
+    assert [line.split(": ")[-1] for line in progress(ran)] == [
         "ready",
         "waiting for application cascade (DEPLOYING)",
         "ready",
@@ -78,7 +82,11 @@ def test_ready_for_a_moment_is_not_ready(user: User) -> None:
 
 def test_an_upgrade_shows_both_clusters_and_heeds_the_new_ones_pods_alone(user: User) -> None:
     old = worker("old", "cascade-a", containerStatuses=[waiting("CrashLoopBackOff")])
-    ran = play(user, Step(told("DEPLOYING", pending="cascade-b"), pods=[old]), Step(told(active="cascade-b"), pods=[]))
+    ran = play(
+        user,
+        Step(service_status("DEPLOYING", pending="cascade-b"), pods=[old]),
+        Step(service_status(active="cascade-b"), pods=[]),
+    )
     assert ran.code == 0, ran.err
 
 
@@ -86,22 +94,25 @@ def test_an_upgrade_shows_both_clusters_and_heeds_the_new_ones_pods_alone(user: 
     ("step", "expected"),
     [
         (
-            Step(told(None, "False", "ValidationFailed", "rayVersion is missing.", active="", endpoints=0)),
+            Step(service_status(None, "False", "ValidationFailed", "rayVersion is missing.", active="", endpoints=0)),
             "RayService/cascade: KubeRay says ValidationFailed: rayVersion is missing.",
         ),
         (
-            Step(told("DEPLOY_FAILED", "False", message="ImportError: no serve_app")),
+            Step(service_status("DEPLOY_FAILED", "False", message="ImportError: no serve_app")),
             "RayService/cascade: Serve could not deploy application cascade: ImportError: no serve_app",
         ),
         (
             Step(
-                told("DEPLOYING", "False"),
+                service_status("DEPLOYING", "False"),
                 pods=[worker(containerStatuses=[waiting("ImagePullBackOff", "Back-off pulling image ray:9")])],
             ),
             "RayService/cascade: Pod/worker-1, container ray: ImagePullBackOff: Back-off pulling image ray:9.",
         ),
         (
-            Step(told("DEPLOYING", "False"), pods=[worker(phase="Failed", reason="Evicted", message="low on disk")]),
+            Step(
+                service_status("DEPLOYING", "False"),
+                pods=[worker(phase="Failed", reason="Evicted", message="low on disk")],
+            ),
             "RayService/cascade: Pod/worker-1 failed: low on disk.",
         ),
     ],
@@ -114,7 +125,7 @@ def test_what_never_will_be_is_said_at_once(user: User, step: Step, expected: st
 def test_a_crash_comes_with_the_last_log_lines_and_without_tokens(user: User, stub: ApiStub) -> None:
     stub.logs["worker-1"] = "loading\nHF_TOKEN=hf_abcdefghij123 Bearer abc.def\nKeyError: 'model'\n"
     crashed = waiting("CrashLoopBackOff", restarts=4, last={"reason": "OOMKilled", "exitCode": 137})
-    ran = play(user, Step(told("DEPLOYING", "False"), pods=[worker(containerStatuses=[crashed])]))
+    ran = play(user, Step(service_status("DEPLOYING", "False"), pods=[worker(containerStatuses=[crashed])]))
     assert ran.err.splitlines() == [
         "cascade: RayService/cascade: Pod/worker-1, container ray: CrashLoopBackOff: it ended 4 times, the last time "
         "by OOMKilled (exit code 137).",
@@ -123,20 +134,20 @@ def test_a_crash_comes_with_the_last_log_lines_and_without_tokens(user: User, st
         "    HF_TOKEN=(hidden) Bearer (hidden)",
         "    KeyError: 'model'",
     ]
-    log = next(asked for asked in stub.asked if asked.path.endswith("/log"))
+    log = next(request for request in stub.requests if request.path.endswith("/log"))
     assert log.query == {"container": "ray", "tailLines": "15", "previous": "true"}
 
 
 def homeless(since: str) -> list[Body]:
     condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "lastTransitionTime": since}
-    said = {"message": "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."}
-    return [worker(f"worker-{n}", conditions=[condition | said]) for n in (1, 2)]
+    message = {"message": "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."}
+    return [worker(f"worker-{n}", conditions=[condition | message]) for n in (1, 2)]
 
 
 def test_pods_without_a_node_come_with_the_sum(user: User, stub: ApiStub) -> None:
     stub.put("v1", "Node", "gpu-1", None, status={"allocatable": {"nvidia.com/gpu": "4", "cpu": "64"}})
     stub.put("v1", "Node", "off", None, spec={"unschedulable": True}, status={"allocatable": {"nvidia.com/gpu": "8"}})
-    ran = play(user, Step(told("DEPLOYING", "False"), pods=homeless(LONG_AGO)))
+    ran = play(user, Step(service_status("DEPLOYING", "False"), pods=homeless(LONG_AGO)))
     assert ran.err.strip() == (
         "cascade: RayService/cascade: no node for worker-1, worker-2: 0/1 nodes are available: 1 Insufficient "
         "nvidia.com/gpu. 2 pods ask for 8 nvidia.com/gpu, 16 cpu; all nodes together have 4 nvidia.com/gpu, 64 cpu."
@@ -144,14 +155,16 @@ def test_pods_without_a_node_come_with_the_sum(user: User, stub: ApiStub) -> Non
 
 
 def test_pods_that_wait_for_a_node_only_now_are_waited_for(user: User) -> None:
-    ran = play(user, Step(told("DEPLOYING", "False"), pods=homeless(now())), Step(told(), pods=[]))
+    ran = play(user, Step(service_status("DEPLOYING", "False"), pods=homeless(now())), Step(service_status(), pods=[]))
     assert ran.code == 0, ran.err
 
 
 @pytest.mark.parametrize("reason", ["TriggeredScaleUp", "Nominated"])
 def test_a_node_that_an_autoscaler_has_promised_is_waited_for(user: User, reason: str) -> None:
     promises = [event(reason, "a node will come", f"worker-{n}", "Normal") for n in (1, 2)]
-    ran = play(user, Step(told("DEPLOYING", "False"), homeless(LONG_AGO), promises), Step(told(), [], []))
+    ran = play(
+        user, Step(service_status("DEPLOYING", "False"), homeless(LONG_AGO), promises), Step(service_status(), [], [])
+    )
     assert ran.code == 0, ran.err
 
 
@@ -162,13 +175,15 @@ def event(reason: str, message: str, about: str, type_: str = "Warning", at: str
 
 def test_pods_over_quota_are_said(user: User) -> None:
     words = 'pods "cascade-a-worker" is forbidden: exceeded quota: gpus, requested: 4, used: 8, limited: 8'
-    ran = play(user, Step(told("DEPLOYING", "False"), [], [event("FailedToCreateWorkerPod", words, "cascade-a")]))
+    ran = play(
+        user, Step(service_status("DEPLOYING", "False"), [], [event("FailedToCreateWorkerPod", words, "cascade-a")])
+    )
     assert ran.err == f"cascade: RayService/cascade: its pods are refused (FailedToCreateWorkerPod): {words}.\n"
 
 
 def test_an_old_event_is_no_reason(user: User) -> None:
     old = event("FailedToCreateWorkerPod", "exceeded quota: gpus", "cascade-a", at=LONG_AGO)
-    ran = play(user, Step(told("DEPLOYING", "False"), [], [old]), READY)
+    ran = play(user, Step(service_status("DEPLOYING", "False"), [], [old]), READY)
     assert ran.code == 0, ran.err
 
 
@@ -176,7 +191,7 @@ def test_at_the_end_it_says_what_is_missing(user: User, stub: ApiStub) -> None:
     deployments = {"qwen": {"status": "UPDATING", "message": "Waiting for resources"}}
     stub.fail("GET", "/nodes", refusing(403, "Forbidden", "nodes is forbidden"), times=1000)
     step = Step(
-        told("DEPLOYING", "False", "ZeroServeEndpoints", endpoints=0, deployments=deployments),
+        service_status("DEPLOYING", "False", "ZeroServeEndpoints", endpoints=0, deployments=deployments),
         homeless(now()),
         [event("Unhealthy", "Readiness probe failed", "worker-1"), event("Unhealthy", "other", "someone-elses")],
     )
@@ -197,17 +212,17 @@ def test_at_the_end_it_says_what_is_missing(user: User, stub: ApiStub) -> None:
 @pytest.mark.parametrize("trouble", [gone, disconnect, overloaded])
 def test_a_watch_that_breaks_is_as_good_as_a_change(user: User, stub: ApiStub, trouble: object) -> None:
     stub.fail("WATCH", "/rayservices", trouble, times=2)  # type: ignore[arg-type]
-    deploying = Step(told("DEPLOYING", "False"))
+    deploying = Step(service_status("DEPLOYING", "False"))
     ran = play(user, deploying, deploying, deploying, READY, options=("--poll-s", "5"))
     assert ran.code == 0, ran.err
-    assert [asked.query["fieldSelector"] for asked in stub.asked if "watch" in asked.query] == [
+    assert [request.query["fieldSelector"] for request in stub.requests if "watch" in request.query] == [
         "metadata.name=cascade"
     ] * 3
 
 
 def test_an_account_that_may_not_watch_polls(user: User, stub: ApiStub) -> None:
     stub.fail("WATCH", "/rayservices", refusing(403, "Forbidden", "cannot watch"), times=2)
-    deploying = Step(told("DEPLOYING", "False"))
+    deploying = Step(service_status("DEPLOYING", "False"))
     with patch("serve_app.cluster.live.client.time.sleep") as sleep:
         ran = play(user, deploying, deploying, READY, options=("--poll-s", "5"))
     assert ran.code == 0, ran.err
@@ -218,7 +233,7 @@ def test_an_api_server_that_is_away_is_waited_for(user: User, stub: ApiStub) -> 
     stub.fail("GET", "/rayservices/", overloaded, times=4)
     ran = play(user, READY)
     assert ran.code == 0
-    assert said(ran) == [
+    assert progress(ran) == [
         "The API server of context 'lab' is in trouble: it answers get RayService/cascade with HTTP 503, four times in "
         "a row. Trying again.",
         "RayService/cascade: ready",
@@ -241,7 +256,7 @@ def test_jobs_and_claims_are_waited_for(user: User, stub: ApiStub) -> None:
     stub.script["PersistentVolumeClaim"] = [Step({"phase": "Pending"}), Step({"phase": "Bound"})]
     ran = user.run("wait", user.write(JOB, CLAIM), *PROMPT)
     assert ran.code == 0, ran.err
-    assert said(ran) == [
+    assert progress(ran) == [
         "PersistentVolumeClaim/models: waiting for a volume (it is Pending)",
         "Job/fetch: waiting for the Job's end (1 pods at work)",
         "PersistentVolumeClaim/models: ready",
@@ -275,7 +290,7 @@ def test_a_job_that_is_removed_when_done_has_done_its_work(user: User) -> None:
 
 
 def test_a_verdict_on_a_generation_before_is_no_verdict(user: User) -> None:
-    stale = told(None, "False", "ValidationFailed", "rayVersion is missing.", observed=0)
+    stale = service_status(None, "False", "ValidationFailed", "rayVersion is missing.", observed=0)
     assert play(user, Step(stale), READY).code == 0
 
 

@@ -40,23 +40,23 @@ def test_the_job_reaches_the_mirrors_and_proxies_that_it_is_told(
     tmp_path: Path, env: dict[str, str], expected: tuple[int, ...]
 ) -> None:
     text = LOCAL.replace("WEIGHTS", "hf://a/b/c.gguf").replace("OPTIONS", "")
-    found = policy(rendered_text(tmp_path, text, Settings(pull_env=env)).objects, "cascade-pull")
-    assert found["egress"][1] == {"ports": ports(*expected)}
+    network_policy = policy(rendered_text(tmp_path, text, Settings(pull_env=env)).objects, "cascade-pull")
+    assert network_policy["egress"][1] == {"ports": ports(*expected)}
 
 
 def test_the_job_reaches_a_proxy_whose_url_is_secret(tmp_path: Path) -> None:
     text = LOCAL.replace("WEIGHTS", "hf://a/b/c.gguf").replace("OPTIONS", "")
     settings = Settings(pull_secret_env={"HTTPS_PROXY": 3128})
-    found = policy(rendered_text(tmp_path, text, settings).objects, "cascade-pull")
-    assert found["egress"][1] == {"ports": ports(443, 3128)}
+    network_policy = policy(rendered_text(tmp_path, text, settings).objects, "cascade-pull")
+    assert network_policy["egress"][1] == {"ports": ports(443, 3128)}
 
 
 def test_the_head_reaches_the_api_server_at_the_ports_behind_its_service(tmp_path: Path) -> None:
     text = CONFIG.replace("MODEL", MODEL.replace("KEY", "keyless: true"))
     usual = policy(rendered_text(tmp_path, text).objects, "cascade-head")
     assert usual["egress"] == [{"ports": ports(443, 6443, 8443)}]
-    other = policy(rendered_text(tmp_path, text, Settings(api_server_ports=[16443])).objects, "cascade-head")
-    assert other["egress"] == [{"ports": ports(16443)}]
+    network_policy = policy(rendered_text(tmp_path, text, Settings(api_server_ports=[16443])).objects, "cascade-head")
+    assert network_policy["egress"] == [{"ports": ports(16443)}]
 
 
 def test_nobody_is_let_in_by_the_label_of_a_pod_alone() -> None:
@@ -103,11 +103,11 @@ def test_an_ingress_without_tls_must_be_asked_for_and_is_warned_of(tmp_path: Pat
 
 
 def test_a_gateways_proxies_in_the_same_namespace_are_let_in() -> None:
-    found = policy(rendered("gpu-autoscaling").objects, "cascade-gateway")
+    network_policy = policy(rendered("gpu-autoscaling").objects, "cascade-gateway")
     proxies = {"matchLabels": {"gateway.networking.k8s.io/gateway-name": "cascade-gateway"}}
-    assert found["ingress"] == [{"from": [{"podSelector": proxies}], "ports": ports(8000)}]
-    assert found["podSelector"] == policy(rendered("gpu-autoscaling").objects, "cascade-ray")["podSelector"]
-    assert found["policyTypes"] == ["Ingress"]
+    assert network_policy["ingress"] == [{"from": [{"podSelector": proxies}], "ports": ports(8000)}]
+    assert network_policy["podSelector"] == policy(rendered("gpu-autoscaling").objects, "cascade-ray")["podSelector"]
+    assert network_policy["policyTypes"] == ["Ingress"]
 
 
 def test_an_ingress_waits_as_long_as_the_longest_request(tmp_path: Path) -> None:
@@ -117,8 +117,8 @@ def test_an_ingress_waits_as_long_as_the_longest_request(tmp_path: Path) -> None
 
     def annotations(**own: str) -> Manifest:
         settings = Settings(ingress=Ingress(host="a.example.com", annotations={nginx + k: v for k, v in own.items()}))
-        [found] = [b for b in rendered_text(tmp_path, text, settings).objects if b["kind"] == "Ingress"]
-        return {key.removeprefix(nginx): value for key, value in found["metadata"]["annotations"].items()}
+        [ingress] = [b for b in rendered_text(tmp_path, text, settings).objects if b["kind"] == "Ingress"]
+        return {key.removeprefix(nginx): value for key, value in ingress["metadata"]["annotations"].items()}
 
     ours = {"proxy-read-timeout": "600", "proxy-send-timeout": "600"}
     assert annotations() == ours

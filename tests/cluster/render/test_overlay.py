@@ -55,13 +55,13 @@ def test_committed_files_come_to_the_objects(overlay: str) -> None:
     command = ["kubectl", "kustomize", str(ROOT / "k8s" / "overlays" / overlay)]
     built = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     image = OVERLAYS[overlay].image
-    found = {(body["kind"], body["metadata"]["name"]): body for body in yaml.safe_load_all(built.stdout)}
+    built_objects = {(body["kind"], body["metadata"]["name"]): body for body in yaml.safe_load_all(built.stdout)}
     expected = {}
     for body in yaml.safe_load_all(yaml.safe_dump_all(rendered(overlay).objects)):
         if body["kind"] != "Namespace":
             body["metadata"]["namespace"] = "cascade"
         expected[body["kind"], body["metadata"]["name"]] = with_image(body, image)
-    assert found == expected
+    assert built_objects == expected
 
 
 def with_image(value: Any, image: str) -> Any:

@@ -75,8 +75,8 @@ def test_only_workers_have_the_keys_of_clients(overlay: str) -> None:
 
 def test_other_accelerators_by_the_settings(tmp_path: Path) -> None:
     text = LOCAL.replace("WEIGHTS", "/models/m.gguf").replace("OPTIONS", "num_gpus: 1, accelerator_type: Z9")
-    found = rendered_text(tmp_path, text, Settings(gpu_products={"Z9": ["ACME-Z9"]})).objects
-    assert "ACME-Z9" in str(found)
+    manifests = rendered_text(tmp_path, text, Settings(gpu_products={"Z9": ["ACME-Z9"]})).objects
+    assert "ACME-Z9" in str(manifests)
 
 
 @pytest.mark.parametrize(

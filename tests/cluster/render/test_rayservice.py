@@ -10,10 +10,12 @@ from tests.cluster.overlays import CONFIG, CONFIGS, MODEL, PAPER, groups, object
 
 
 def test_worker_groups_of_the_autoscaling_overlay() -> None:
-    found = groups("gpu-autoscaling")
-    bounds = {name: (group["minReplicas"], group["replicas"], group["maxReplicas"]) for name, group in found.items()}
+    worker_groups = groups("gpu-autoscaling")
+    bounds = {
+        name: (group["minReplicas"], group["replicas"], group["maxReplicas"]) for name, group in worker_groups.items()
+    }
     assert bounds == {"cpu": (2, 2, 7), "gpu-h100": (0, 0, 2), "gpu-l4": (2, 2, 8)}
-    h100 = found["gpu-h100"]
+    h100 = worker_groups["gpu-h100"]
     assert h100["resources"] == {"CPU": "4", "GPU": "4", "accelerator_type:H100": "1"}
     spec = h100["template"]["spec"]
     assert spec["containers"][0]["resources"] == {
@@ -23,7 +25,7 @@ def test_worker_groups_of_the_autoscaling_overlay() -> None:
     assert spec["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
     [term] = spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
     assert term["matchExpressions"][0]["values"] == ["NVIDIA-H100-80GB-HBM3", "NVIDIA-H100-PCIe", "NVIDIA-H100-NVL"]
-    assert "tolerations" not in found["cpu"]["template"]["spec"]
+    assert "tolerations" not in worker_groups["cpu"]["template"]["spec"]
 
 
 @pytest.mark.parametrize("overlay", CONFIGS)
@@ -64,12 +66,12 @@ def test_times_add_up_in_the_demo() -> None:
 
 def test_models_behind_an_api_need_keys_and_a_way_out_but_no_volume(tmp_path: Path) -> None:
     text = CONFIG.replace("MODEL", MODEL.replace("KEY", "api_key_env: EXAMPLE_KEY"))
-    found = {(b["kind"], b["metadata"]["name"]): b for b in rendered_text(tmp_path, text).objects}
-    assert not {"PersistentVolumeClaim", "Job", "ConfigMap"} & {kind for kind, _ in found}
-    assert found["NetworkPolicy", "cascade-endpoints"]["spec"]["egress"] == [
+    manifests = {(b["kind"], b["metadata"]["name"]): b for b in rendered_text(tmp_path, text).objects}
+    assert not {"PersistentVolumeClaim", "Job", "ConfigMap"} & {kind for kind, _ in manifests}
+    assert manifests["NetworkPolicy", "cascade-endpoints"]["spec"]["egress"] == [
         {"ports": [{"port": 8443, "protocol": "TCP"}]}
     ]
-    [group] = found["RayService", "cascade"]["spec"]["rayClusterConfig"]["workerGroupSpecs"]
+    [group] = manifests["RayService", "cascade"]["spec"]["rayClusterConfig"]["workerGroupSpecs"]
     container = group["template"]["spec"]["containers"][0]
     assert container["env"][-1] == {
         "name": "EXAMPLE_KEY",

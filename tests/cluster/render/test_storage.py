@@ -22,17 +22,17 @@ def test_the_job_is_another_where_anything_in_its_pod_is(tmp_path: Path) -> None
         ]
         return name
 
-    one = job("hf://a/b/c.gguf")
-    assert one == job("hf://a/b/c.gguf", name="cascade")
-    others: list[Manifest] = [
+    first_job = job("hf://a/b/c.gguf")
+    assert first_job == job("hf://a/b/c.gguf", name="cascade")
+    changes: list[Manifest] = [
         {"image": "other:1"},
         {"pull_env": {"HF_ENDPOINT": "https://hub.example.com"}},
         {"pull_env": {"HF_ENDPOINT": "https://mirror.example.com"}},
         {"hub_token_secret": "other"},
         {"image_pull_secret": "other"},
     ]
-    assert len({one, job("hf://a/b/d.gguf"), *(job("hf://a/b/c.gguf", **other) for other in others)}) == 7
-    assert one == job("hf://a/b/c.gguf", head={"cpus": 8, "memory": "6Gi"})
+    assert len({first_job, job("hf://a/b/d.gguf"), *(job("hf://a/b/c.gguf", **change) for change in changes)}) == 7
+    assert first_job == job("hf://a/b/c.gguf", head={"cpus": 8, "memory": "6Gi"})
 
 
 def test_the_digest_is_of_the_json_that_helm_makes_of_the_pod() -> None:

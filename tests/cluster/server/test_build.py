@@ -18,8 +18,8 @@ def test_without_its_folder_it_touches_nothing(tmp_path: Path, folder: str) -> N
     apt.write_text("#!/bin/sh\nexit 1\n")
     apt.chmod(0o755)
     path = f"{apt.parent}:{os.environ['PATH']}"
-    done = subprocess.run(
+    result = subprocess.run(
         [BUILD, folder], cwd=tmp_path, env=os.environ | {"PATH": path}, capture_output=True, check=False
     )
-    assert done.returncode != 0
+    assert result.returncode != 0
     assert {entry.name for entry in tmp_path.iterdir()} == {"file", "bin"}

@@ -43,7 +43,7 @@ def door(tmp_path: Path, clock: Clock) -> Door:
 
 
 def shown(response: httpx.Response, unit: str) -> tuple[str | None, ...]:
-    return tuple(response.headers.get(f"x-ratelimit-{what}-{unit}") for what in ("limit", "remaining", "reset"))
+    return tuple(response.headers.get(f"x-ratelimit-{figure}-{unit}") for figure in ("limit", "remaining", "reset"))
 
 
 async def test_requests_in_a_minute(door: Door, clock: Clock) -> None:

@@ -158,8 +158,8 @@ async def test_a_limited_key_sees_and_asks_its_own_models_only(door: Door) -> No
             await http.post("/v1/embeddings", json={"model": "t", "input": "Hi"}, headers=headers),
         ]
     assert [response.status_code for response in refused] == [404] * 8
-    *others, embeddings = [response.json()["error"]["message"] for response in refused]
-    assert set(others) == {"There is no model 't'. Available: default, encoder."}
+    *messages, embeddings = [response.json()["error"]["message"] for response in refused]
+    assert set(messages) == {"There is no model 't'. Available: default, encoder."}
     assert embeddings == "There is no encoder 't'. Available: encoder."
     assert refused[1].json()["error"]["code"] == "model_not_found"
     assert len(door.service.runs) == 1
@@ -169,9 +169,12 @@ async def test_an_allowed_page_in_a_browser_may_ask_and_reads_why_it_was_refused
     access = {"keys_file": str(door.file)}
     app = routed(access=access, cors={"origins": ["https://app.example"]}).__serve_build_asgi_app__()
     origin = {"origin": "https://app.example"}
-    asked = {"access-control-request-method": "POST", "access-control-request-headers": "authorization, x-api-key"}
+    preflight_headers = {
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "authorization, x-api-key",
+    }
     async with client(app) as http:
-        preflight = await http.options(CHAT, headers=origin | asked)
+        preflight = await http.options(CHAT, headers=origin | preflight_headers)
         refused = await http.post(CHAT, json=ASK, headers=origin)
     assert (preflight.status_code, refused.status_code) == (200, 401)
     assert {answer.headers["access-control-allow-origin"] for answer in (preflight, refused)} == set(origin.values())

@@ -22,7 +22,7 @@ def status(state: str, message: str = "", **deployments: tuple[str, str]) -> App
 
 
 @pytest.mark.parametrize(
-    ("seen", "line"),
+    ("overview", "line"),
     [
         (status("RUNNING", a=("HEALTHY", "")), "Everything runs again."),
         (status("DEPLOYING", a=("UPDATING", "")), "Everything runs again."),
@@ -39,12 +39,12 @@ def status(state: str, message: str = "", **deployments: tuple[str, str]) -> App
     ],
 )
 def test_the_console_reports_what_changes(
-    seen: ApplicationStatusOverview | None, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    overview: ApplicationStatusOverview | None, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump({"applications": [{"import_path": "serve_app.app:build_app", "args": ARGS}]}))
     # It begins with another trouble, so that its end is a change, too.
-    statuses = iter([status("UNHEALTHY", c=("UNHEALTHY", "")), seen, seen])
+    statuses = iter([status("UNHEALTHY", c=("UNHEALTHY", "")), overview, overview])
     monkeypatch.setattr(watching, "WATCH_S", 0)
     monkeypatch.setattr(watching, "application_status", lambda _: next(statuses))
     lines: list[str] = []

@@ -58,12 +58,12 @@ def measured(
     outcome = None if answer is None else Outcome(answer, by, results or tiers, 3.5, cached=cached)
     charges = charge(run, outcome, costs)
     record = decision_record("default", run, outcome, charges)
-    found = [
+    measures = [
         ((metric.name.removeprefix("cascade_"), *labels), value)
         for metric, value, labels in request_measures("default", run, outcome, record, charges)
     ]
-    assert len(dict(found)) == len(found), "every series once"
-    return dict(found)
+    assert len(dict(measures)) == len(measures), "every series once"
+    return dict(measures)
 
 
 def test_an_accepted_answer() -> None:
@@ -96,26 +96,26 @@ def test_an_accepted_answer() -> None:
 
 
 def test_a_deferred_one() -> None:
-    found = measured(first_tier(A, B, accepted=False), target(T), answer=T)
-    assert found["requests_total", "default", "deferred", "t"] == 1
-    assert found["decisions_total", "default", "0", "false", "disagreement"] == 1
-    assert not [key for key in found if key[:3] == ("decisions_total", "default", "1")]
-    assert found["request_seconds", "default", "target"] == 2.0
-    assert found["tokens_total", "default", "a", "completion", "unused"] == 1
-    assert found["tokens_total", "default", "t", "completion", "returned"] == 4
-    assert found["cost_usd_total", "default", "t"] == found["target_only_cost_usd_total", "default"] == 10 + 8
-    assert found["target_only_device_seconds_total", "default"] == 2.0
+    measures = measured(first_tier(A, B, accepted=False), target(T), answer=T)
+    assert measures["requests_total", "default", "deferred", "t"] == 1
+    assert measures["decisions_total", "default", "0", "false", "disagreement"] == 1
+    assert not [key for key in measures if key[:3] == ("decisions_total", "default", "1")]
+    assert measures["request_seconds", "default", "target"] == 2.0
+    assert measures["tokens_total", "default", "a", "completion", "unused"] == 1
+    assert measures["tokens_total", "default", "t", "completion", "returned"] == 4
+    assert measures["cost_usd_total", "default", "t"] == measures["target_only_cost_usd_total", "default"] == 10 + 8
+    assert measures["target_only_device_seconds_total", "default"] == 2.0
 
 
 def test_failures_are_charged_and_nothing_is_saved_by_them() -> None:
-    found = measured(first_tier(A, STOPPED, accepted=False), target(BROKEN), answer=BROKEN)
-    assert found["requests_total", "default", "failed", ""] == 1
-    assert found["model_calls_total", "default", "b", "member", "cancelled"] == 1
-    assert found["model_calls_total", "default", "t", "target", "error"] == 1
-    assert found["tokens_total", "default", "b", "completion", "cancelled"] == 5
-    assert found["tokens_total", "default", "t", "prompt", "failed"] == 10
-    assert ("tokens_total", "default", "t", "completion", "failed") not in found
-    assert not [key for key in found if key[0].startswith("target_only")]
+    measures = measured(first_tier(A, STOPPED, accepted=False), target(BROKEN), answer=BROKEN)
+    assert measures["requests_total", "default", "failed", ""] == 1
+    assert measures["model_calls_total", "default", "b", "member", "cancelled"] == 1
+    assert measures["model_calls_total", "default", "t", "target", "error"] == 1
+    assert measures["tokens_total", "default", "b", "completion", "cancelled"] == 5
+    assert measures["tokens_total", "default", "t", "prompt", "failed"] == 10
+    assert ("tokens_total", "default", "t", "completion", "failed") not in measures
+    assert not [key for key in measures if key[0].startswith("target_only")]
 
 
 def test_a_refused_request_is_charged_for_what_had_been_compared() -> None:
@@ -145,43 +145,43 @@ def test_the_scoring_of_all_tiers_and_the_look_up_are_one_sum() -> None:
 
 
 def test_a_cancelled_request() -> None:
-    found = measured(answer=None, calls=(Call("a", A), Call("b", STOPPED)))
-    assert found["requests_total", "default", "cancelled", ""] == 1
-    assert found["tokens_total", "default", "a", "prompt", "unused"] == 10
-    assert found["tokens_total", "default", "b", "prompt", "cancelled"] == 12
-    assert not [key for key in found if key[0] == "request_seconds"]
+    measures = measured(answer=None, calls=(Call("a", A), Call("b", STOPPED)))
+    assert measures["requests_total", "default", "cancelled", ""] == 1
+    assert measures["tokens_total", "default", "a", "prompt", "unused"] == 10
+    assert measures["tokens_total", "default", "b", "prompt", "cancelled"] == 12
+    assert not [key for key in measures if key[0] == "request_seconds"]
 
 
 def test_a_single_model() -> None:
-    found = measured(target(T), answer=T)
-    assert found["requests_total", "default", "accepted", "t"] == 1
-    assert [key[2] for key in found if key[0] == "request_seconds"] == ["target", "whole"]
+    measures = measured(target(T), answer=T)
+    assert measures["requests_total", "default", "accepted", "t"] == 1
+    assert [key[2] for key in measures if key[0] == "request_seconds"] == ["target", "whole"]
 
 
-@pytest.mark.parametrize(("seen", "expected"), [(1.5, 1.5), (None, 3.5)])
-def test_what_the_client_of_a_stream_waited_for(seen: float | None, expected: float) -> None:
-    found = measured(first_tier(A, B, accepted=False), target(T), answer=T, stream=True, first_text_s=seen)
-    assert found["request_seconds", "default", "first_text"] == expected
+@pytest.mark.parametrize(("first_text_s", "expected"), [(1.5, 1.5), (None, 3.5)])
+def test_what_the_client_of_a_stream_waited_for(first_text_s: float | None, expected: float) -> None:
+    measures = measured(first_tier(A, B, accepted=False), target(T), answer=T, stream=True, first_text_s=first_text_s)
+    assert measures["request_seconds", "default", "first_text"] == expected
 
 
 def test_no_saving_is_claimed_where_a_models_size_is_not_known() -> None:
     costs = COSTS | {"b": ModelCost(None, 0)}
-    found = measured(first_tier(A, B, accepted=True), answer=A, by="a", costs=costs)
-    assert ("flops_total", "default", "b") not in found
-    assert ("target_only_flops_total", "default") not in found
-    assert found["target_only_cost_usd_total", "default"] == 12
-    found = measured(first_tier(A, B, accepted=True), answer=A, by="a", costs=COSTS | {"b": ModelCost(2e9)})
-    assert ("target_only_cost_usd_total", "default") not in found
+    measures = measured(first_tier(A, B, accepted=True), answer=A, by="a", costs=costs)
+    assert ("flops_total", "default", "b") not in measures
+    assert ("target_only_flops_total", "default") not in measures
+    assert measures["target_only_cost_usd_total", "default"] == 12
+    measures = measured(first_tier(A, B, accepted=True), answer=A, by="a", costs=COSTS | {"b": ModelCost(2e9)})
+    assert ("target_only_cost_usd_total", "default") not in measures
 
 
 def test_a_cached_answer_counts_as_a_request_and_as_nothing_else() -> None:
     results = (first_tier(A, B, accepted=False), target(T))
-    made = measured(*results, answer=T)
+    uncached = measured(*results, answer=T)
     assert measured(answer=T, tiers=results, cached=Cached(12.0), stream=True) == {
         ("requests_total", "default", "deferred", "t"): 1,
         ("request_seconds", "default", "whole"): 3.5,
         ("request_seconds", "default", "first_text"): 3.5,
-        **{key: value for key, value in made.items() if key[0].startswith("target_only")},
+        **{key: value for key, value in uncached.items() if key[0].startswith("target_only")},
     }
 
 
@@ -194,9 +194,9 @@ def test_a_cached_answer_counts_as_a_request_and_as_nothing_else() -> None:
     ],
 )
 def test_a_look_up_of_past_requests(precheck: Precheck, result: str) -> None:
-    found = measured(target(T), answer=T, precheck=precheck)
-    assert found["prechecks_total", "default", result] == 1
-    assert found["flops_total", "default", "Scorer"] == 64
+    measures = measured(target(T), answer=T, precheck=precheck)
+    assert measures["prechecks_total", "default", result] == 1
+    assert measures["flops_total", "default", "Scorer"] == 64
     assert not [key for key in measured(target(T), answer=T) if key[0] == "prechecks_total"]
 
 
@@ -206,11 +206,11 @@ def test_a_look_up_of_past_requests(precheck: Precheck, result: str) -> None:
 )
 def test_agreement_as_a_histogram_takes_it(agreement: float, token_level: bool, shown: float) -> None:
     tier = Tier(("a", "b"), "sbert", confidence=(lambda model, answer: 0.0) if token_level else None)
-    found = measured(first_tier(A, B, accepted=True, agreement=agreement, tier=tier), answer=A, by="a")
-    assert found["agreement", "default", "0", "sbert"] == shown
+    measures = measured(first_tier(A, B, accepted=True, agreement=agreement, tier=tier), answer=A, by="a")
+    assert measures["agreement", "default", "0", "sbert"] == shown
 
 
 @pytest.mark.parametrize("agreement", [None, float("-inf"), float("nan")])
 def test_no_agreement(agreement: float | None) -> None:
-    found = measured(first_tier(A, B, accepted=True, agreement=agreement), answer=A, by="a")
-    assert not [key for key in found if key[0] == "agreement"]
+    measures = measured(first_tier(A, B, accepted=True, agreement=agreement), answer=A, by="a")
+    assert not [key for key in measures if key[0] == "agreement"]

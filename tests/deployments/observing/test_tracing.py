@@ -74,8 +74,8 @@ async def test_a_request_whose_decision_was_skipped(collector: Collector) -> Non
 
 async def test_a_request_that_a_cache_answers(collector: Collector) -> None:
     traced = Traced(collector.url)
-    made = await traced.ask()
-    traced.close(*traced.follow({}), replace(made, cached=Cached(12.5)))
+    outcome = await traced.ask()
+    traced.close(*traced.follow({}), replace(outcome, cached=Cached(12.5)))
     cached = [span for span in collector.spans() if "cascade.cached_age_s" in attributes(span)]
     assert [attributes(span)["cascade.cached_age_s"] for span in cached] == [12.5]
     assert [attributes(span)["gen_ai.usage.output_tokens"] for span in cached] == [0]
@@ -86,11 +86,11 @@ async def test_a_deferred_request(collector: Collector) -> None:
     traced = Traced(collector.url)
     await traced.ask(CLIENT)
     assert collector.paths == {"/v1/traces"}
-    request, *rest = collector.spans()
-    assert sorted(span.name for span in rest) == ["chat a", "chat b", "chat t", "decide", "score exact"]
+    request, *children = collector.spans()
+    assert sorted(span.name for span in children) == ["chat a", "chat b", "chat t", "decide", "score exact"]
     assert (request.name, request.kind) == ("chat default", SERVER_KIND)
     assert (request.trace_id.hex(), request.parent_span_id.hex()) == (TRACE, PARENT)
-    for span in rest:
+    for span in children:
         assert (span.trace_id, span.parent_span_id) == (request.trace_id, request.span_id)
         times = [request.start_time_unix_nano, span.start_time_unix_nano, span.end_time_unix_nano]
         assert times == sorted(times)
@@ -221,8 +221,11 @@ async def test_a_service_by_another_name(collector: Collector, monkeypatch: pyte
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=staging")
     await Traced(collector.url).ask()
     [resource] = [part.resource for request in collector.requests() for part in request.resource_spans]
-    said = attributes(resource)
-    assert (said["service.name"], said["deployment.environment.name"]) == ("semantic-cascade", "staging")
+    resource_attributes = attributes(resource)
+    assert (resource_attributes["service.name"], resource_attributes["deployment.environment.name"]) == (
+        "semantic-cascade",
+        "staging",
+    )
 
 
 async def test_a_collector_that_is_not_there_costs_no_request() -> None:
@@ -251,5 +254,5 @@ print([name for name in sys.modules if name.startswith(wanted)])
 
 
 def test_off_imports_nothing() -> None:
-    done = subprocess.run([sys.executable, "-c", OFF], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
+    result = subprocess.run([sys.executable, "-c", OFF], capture_output=True, text=True, check=True)
+    assert result.stdout == "[]\n"

@@ -26,7 +26,7 @@ class Adapted:
     """A handle whose replica says whom it was asked as."""
 
     def __init__(self) -> None:
-        self.asked: list[dict[str, str]] = []
+        self.requests: list[dict[str, str]] = []
 
     def options(self, **_: Any) -> "Adapted":
         return self
@@ -34,7 +34,7 @@ class Adapted:
     async def remote(self, *arguments: Any, **named: str) -> Any:
         if isinstance(arguments[0], str):
             return Scores(((1.0, 0.0), (0.0, 1.0)), 0.0)
-        self.asked.append(named)
+        self.requests.append(named)
         return Generation(named.get("adapter", "itself"), "stop", 10, 2, latency_s=3.0)
 
 
@@ -53,7 +53,7 @@ async def test_a_request_goes_to_the_base_with_the_adapters_name() -> None:
     request = router.open(Ask("default", Prompt((Message("user", "Hi"),)), CascadeOptions(force="defer")))
     outcome = await run_cascade(request.run)
     assert isinstance(outcome, Outcome)
-    assert deployment.asked == [{}, {"adapter": "sql"}, {"adapter": "law"}]
+    assert deployment.requests == [{}, {"adapter": "sql"}, {"adapter": "law"}]
     record = request.close(outcome)
     assert record.answered_by == "law"
     assert record.models.keys() == {"base", "sql", "law"}
@@ -77,8 +77,8 @@ def test_it_can_what_its_base_can() -> None:
 )
 def test_it_is_ready_when_its_base_is(running: int, waiting: list[str]) -> None:
     up = Health(1, "HEALTHY")
-    seen = {"base": Health(running, "UPDATING"), "Scorer": up, "Router": up}
-    readiness = of_adapters(adapters(), Adapted()).parts.readiness.of(seen)
+    health = {"base": Health(running, "UPDATING"), "Scorer": up, "Router": up}
+    readiness = of_adapters(adapters(), Adapted()).parts.readiness.of(health)
     assert readiness.details["waiting_for"] == waiting
 
 

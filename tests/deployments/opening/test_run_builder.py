@@ -139,10 +139,10 @@ class TestWillingnessToPay:
                 opened(router, willingness_to_pay_usd=1)
             assert refusal.value.param == "cascade.willingness_to_pay_usd"
 
-    @pytest.mark.parametrize("other", [{"threshold": 0.3}, {"signal": "bleu"}, {"compare": {"take": ["last_number"]}}])
-    def test_it_goes_with_no_other_policy(self, other: dict[str, Any]) -> None:
-        with pytest.raises(RequestError, match=rf"leave out cascade\.{next(iter(other))}\."):
-            opened(calibrated(EXCHANGE), willingness_to_pay_usd=1, **other)
+    @pytest.mark.parametrize("policy", [{"threshold": 0.3}, {"signal": "bleu"}, {"compare": {"take": ["last_number"]}}])
+    def test_it_goes_with_no_other_policy(self, policy: dict[str, Any]) -> None:
+        with pytest.raises(RequestError, match=rf"leave out cascade\.{next(iter(policy))}\."):
+            opened(calibrated(EXCHANGE), willingness_to_pay_usd=1, **policy)
 
     def test_points_that_do_not_fit_the_cascade_are_refused(self) -> None:
         router = calibrated([{"thresholds": [0.1, 0.2], "usd": 1.0, "quality": 0.6}])

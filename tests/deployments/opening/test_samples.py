@@ -33,13 +33,13 @@ class Replica:
 
     def __init__(self, failure: Failure | None = None) -> None:
         self.failure = failure
-        self.asked: list[Sampling] = []
+        self.requests: list[Sampling] = []
 
     def options(self, **_: Any) -> "Replica":
         return self
 
     async def remote(self, prompt: Prompt, **_: Any) -> Any:
-        self.asked.append(prompt.sampling)
+        self.requests.append(prompt.sampling)
         return self.failure or Generation(str(prompt.sampling.seed), "stop", 10, 2, latency_s=1.0)
 
 
@@ -62,8 +62,8 @@ async def served(router: Router, sampling: Sampling) -> DecisionRecord:
 async def test_every_sample_is_a_member_with_its_models_price() -> None:
     q, t = Replica(), Replica()
     record = await served(routed(q, t), Sampling(temperature=0.0, seed=7))
-    assert q.asked == [Sampling(temperature=0.7, seed=seed, sample=seed - 6) for seed in (7, 8, 9)]
-    assert t.asked == [Sampling(temperature=0.0, seed=7)]
+    assert q.requests == [Sampling(temperature=0.7, seed=seed, sample=seed - 6) for seed in (7, 8, 9)]
+    assert t.requests == [Sampling(temperature=0.0, seed=7)]
     assert (record.deferred, record.answered_by) == (True, "t")
     assert list(record.models) == ["q#1", "q#2", "q#3", "t"]
     assert [tier.models for tier in record.tiers] == [("q#1", "q#2", "q#3"), ("t",)]
@@ -101,15 +101,15 @@ async def test_failures_of_all_samples_count_for_the_one_model() -> None:
     assert set(router.parts.protection.breakers) == {"q", "t", "Scorer", "Router"}
 
 
-@pytest.mark.parametrize(("samples", "kept"), [(SAMPLES, False), ({"model": "q", "samples": 1}, True)])
-async def test_what_was_drawn_at_random_is_not_kept(samples: dict[str, Any], kept: bool) -> None:
+@pytest.mark.parametrize(("samples", "cacheable"), [(SAMPLES, False), ({"model": "q", "samples": 1}, True)])
+async def test_what_was_drawn_at_random_is_not_kept(samples: dict[str, Any], cacheable: bool) -> None:
     api = {"engine": "openai_api", "model": "x", "base_url": "http://127.0.0.1:1/v1", "keyless": True}
     tier = {"models": [samples, "t"], "signal": "exact", "threshold": 0.5}
     cascade = {"tiers": [tier, {"models": ["u"]}], "cache": {}}
     router = router_of({"q": api, "t": MODELS["t"], "u": MODELS["t"]}, {"default": cascade})
     greedy = Prompt(HI, sampling=Sampling(temperature=0.0))
     ask = Ask("default", greedy)
-    assert (router.parts.cache.key(ask, router.open(ask).run, None) is not None) == kept
+    assert (router.parts.cache.key(ask, router.open(ask).run, None) is not None) == cacheable
 
 
 async def test_what_the_model_cannot_do_is_refused_by_its_name() -> None:

@@ -32,23 +32,23 @@ class TestSkip:
         """Embeds by the beginnings of texts."""
 
         def __init__(self) -> None:
-            self.asked: list[list[str]] = []
+            self.requests: list[list[str]] = []
 
         def options(self, **_: Any) -> "TestSkip.Scorer":
             return self
 
         async def remote(self, signal: str, texts: list[str], *_: Any) -> list[Embedding]:
-            self.asked.append(texts)
+            self.requests.append(texts)
             return [past.embedding(text) for text in texts]
 
     class Gated:
         """A model that answers once the test lets it."""
 
         def __init__(self, answer: Answer) -> None:
-            self.answer, self.asked, self.gate = answer, asyncio.Event(), asyncio.Event()
+            self.answer, self.entered, self.gate = answer, asyncio.Event(), asyncio.Event()
 
         async def generate(self, prompt: Prompt) -> Answer:
-            self.asked.set()
+            self.entered.set()
             await self.gate.wait()
             return self.answer
 
@@ -60,7 +60,7 @@ class TestSkip:
         router = Router(past.config(path, **cascade), handles, scorer, {})
         await self.ask(router, past.ODD)
         await asyncio.sleep(0)
-        scorer.asked.clear()
+        scorer.requests.clear()
         return router
 
     async def ask(self, router: Router, text: str, **options: Any) -> DecisionRecord:
@@ -89,7 +89,7 @@ class TestSkip:
     async def test_a_request_may_decline_it(self, tmp_path: Path, options: dict[str, Any]) -> None:
         scorer = self.Scorer()
         record = await self.ask(await self.routed(tmp_path / "skip.npz", scorer), past.HARD, **options)
-        assert (record.skipped, list(record.models)[:2], scorer.asked) == (None, ["a", "b"], [])
+        assert (record.skipped, list(record.models)[:2], scorer.requests) == (None, ["a", "b"], [])
 
     async def test_skipped_requests_teach_no_speculation_and_have_no_calibration(self, tmp_path: Path) -> None:
         router = await self.routed(tmp_path / "skip.npz", self.Scorer(), speculate={"percentile": 50})
@@ -123,7 +123,7 @@ class TestSkip:
         request = router.open(Ask("default", Prompt((Message("user", text),))))
         assert [router.parts.protection.loads[name].in_progress for name in ("a", "b")] == [1, 1]
         task = asyncio.create_task(run_cascade(request.run))
-        await gated.asked.wait()
+        await gated.entered.wait()
         assert [router.parts.protection.loads[name].in_progress for name in [*idle, answering]] == [*[0] * len(idle), 1]
         gated.gate.set()
         request.close(await task)

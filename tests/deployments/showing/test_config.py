@@ -125,8 +125,8 @@ def test_what_is_done_under_pressure_and_without_a_scorer_is_told_in_words() -> 
     cascade = {"tiers": [tier, {"models": ["t"]}], "shed": {"by": "members", "begin_at": 0.75}}
     models = {name: {"engine": "replay", "default": "x"} for name in "abt"}
     config = AppConfig.model_validate({"models": models, "cascades": {"c": cascade}})
-    told = policy_sentences(config.tiers("c", [0.7])[0], "t", None, first=True)
-    assert "If the scorer fails, chrf decides, at 0.45 (on_scorer_failure)." in told
+    sentences = policy_sentences(config.tiers("c", [0.7])[0], "t", None, first=True)
+    assert "If the scorer fails, chrf decides, at 0.45 (on_scorer_failure)." in sentences
     assert remedy_sentences(config.cascades["c"]) == [
         "While 75% of the places for waiting at the target are taken, the best answer of the members is accepted "
         "(shed)."
@@ -150,7 +150,7 @@ async def test_models_have_sizes_sources_and_deployments() -> None:
 
 
 async def test_deployments_have_replicas_and_what_each_reserves() -> None:
-    deployments = {each["name"]: each for each in (await graph())["deployments"]}
+    deployments = {deployment["name"]: deployment for deployment in (await graph())["deployments"]}
     assert deployments["t"] == {
         "name": "t",
         "holds": "model",
@@ -162,7 +162,7 @@ async def test_deployments_have_replicas_and_what_each_reserves() -> None:
     assert (deployments["a"]["replicas"], deployments["a"]["bundles"]) == ([1, 1], ["0.1 CPU"])
     assert {deployments[name]["holds"] for name in ("Router", "Scorer")} == {"router", "scorer"}
     several = (await graph(CONFIG | {"router": {"deployment": {"num_replicas": 2}}}))["deployments"]
-    assert [each["holds"] for each in several if each["name"] == "StateStore"] == ["shared state"]
+    assert [deployment["holds"] for deployment in several if deployment["name"] == "StateStore"] == ["shared state"]
 
 
 def test_bundles_are_told_with_their_gpus_first() -> None:

@@ -26,14 +26,14 @@ async def parts(*content: bytes) -> AsyncIterator[bytes]:
         yield part
 
 
-async def told(by: RecordsEvaluator, *content: bytes) -> list[Any]:
+async def events_of(by: RecordsEvaluator, *content: bytes) -> list[Any]:
     """What is told of records; the last is that nothing follows."""
     evaluation = await by.begin(parts(*content))
     text = b"".join([part async for part in evaluation.events()]).decode()
     await evaluation.close()
     assert not by.busy
-    *events, done, rest = text.split("\n\n")
-    assert (done, rest) == ("data: [DONE]", "")
+    *events, end, tail = text.split("\n\n")
+    assert (end, tail) == ("data: [DONE]", "")
     return [json.loads(event.removeprefix("data: ")) for event in events]
 
 
@@ -42,15 +42,15 @@ async def test_an_operator_gets_a_report_of_records(tmp_path: Path) -> None:
     content = records(tmp_path / "r.jsonl", 20).read_bytes()
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as http:
         response = await http.post("/page/evaluate", content=content, headers={"content-type": "application/jsonl"})
-    *_, last, done, _ = response.text.split("\n\n")
-    assert (response.status_code, done) == (200, "data: [DONE]")
+    *_, last, end, _ = response.text.split("\n\n")
+    assert (response.status_code, end) == (200, "data: [DONE]")
     body = json.loads(last.removeprefix("data: "))
     assert (body["notes"], body["report"]["groups"][0]["name"]) == ([], "Synthetic")
 
 
 async def test_everything_that_is_sent_arrives() -> None:
     echo = "import sys; print('data: %d\\n' % len(sys.stdin.read()))"
-    assert await told(evaluator(echo), b"a" * 300_000, b"b" * 300_000) == [600_000]
+    assert await events_of(evaluator(echo), b"a" * 300_000, b"b" * 300_000) == [600_000]
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ async def test_everything_that_is_sent_arrives() -> None:
 )
 async def test_an_evaluation_that_fails_is_a_sentence(program: str, limit_s: float, reason: str) -> None:
     large = b"x" * 1_000_000  # more than a pipe holds
-    assert await told(evaluator(program, limit_s), large) == [{"problem": PROBLEM.format(reason)}]
+    assert await events_of(evaluator(program, limit_s), large) == [{"problem": PROBLEM.format(reason)}]
 
 
 async def test_who_reads_nothing_on_holds_up_no_other_records() -> None:
@@ -75,12 +75,12 @@ async def test_who_reads_nothing_on_holds_up_no_other_records() -> None:
     async with asyncio.timeout(60):
         while by.busy:  # noqa: ASYNC110
             await asyncio.sleep(0)
-    told = first + b"".join([part async for part in events])
+    content = first + b"".join([part async for part in events])
     await evaluation.close()
-    cut_off, problem, done, _ = told.decode().split("\n\n")
+    cut_off, problem, end, _ = content.decode().split("\n\n")
     assert cut_off.strip("x") == "data: "
     assert json.loads(problem.removeprefix("data: ")) == {"problem": PROBLEM.format("it takes longer than 0.3 s")}
-    assert done == "data: [DONE]"
+    assert end == "data: [DONE]"
 
 
 async def test_half_an_event_is_apart_from_why_there_is_no_more() -> None:
@@ -100,9 +100,9 @@ async def test_an_event_whose_end_comes_late_is_one_event(tmp_path: Path) -> Non
     events = evaluation.events()
     first = await anext(events)
     read.touch()
-    rest = [part async for part in events]
+    remainder = [part async for part in events]
     await evaluation.close()
-    assert (first, rest) == (b"data: 1\n", [b"\n", b"data: [DONE]\n\n"])
+    assert (first, remainder) == (b"data: 1\n", [b"\n", b"data: [DONE]\n\n"])
 
 
 async def test_who_stops_sending_ends_the_process() -> None:

@@ -35,9 +35,9 @@ def watched() -> tuple[Router, Clock]:
     return router, clock
 
 
-async def asked(router: Router, question: str, failure: Failure | None = None, **options: Any) -> Outcome:
-    given = CascadeOptions(include_answers=True, **options)
-    ask = Ask("default", Prompt((Message("user", question),)), given)
+async def decide(router: Router, question: str, failure: Failure | None = None, **options: Any) -> Outcome:
+    cascade_options = CascadeOptions(include_answers=True, **options)
+    ask = Ask("default", Prompt((Message("user", question),)), cascade_options)
     request = router.open(ask)
     outcome = await run_cascade(request.run)
     if failure is not None:
@@ -54,9 +54,9 @@ async def figures(router: Router, clock: Clock) -> Any:
 async def test_requests_are_counted_by_second_and_forgotten_after_five_minutes(watched: tuple[Router, Clock]) -> None:
     router, clock = watched
     for question in ("capital of France", "minutes", "minutes"):
-        await asked(router, question)
+        await decide(router, question)
     clock.now += 1
-    await asked(router, "minutes", Failure("unavailable", "Away."))
+    await decide(router, "minutes", Failure("unavailable", "Away."))
     cascade = await figures(router, clock)
     assert (cascade["asked"], cascade["deferred"], cascade["failed"]) == (4, 3, 1)
     assert cascade["series"][-3:] == [[0, 0, 0], [3, 2, 0], [1, 1, 1]]
@@ -68,7 +68,7 @@ async def test_requests_are_counted_by_second_and_forgotten_after_five_minutes(w
 
 async def test_costs_are_those_of_the_cascade_beside_the_targets(watched: tuple[Router, Clock]) -> None:
     router, clock = watched
-    await asked(router, "capital of France")
+    await decide(router, "capital of France")
     cascade = await figures(router, clock)
     # 20 tokens read and 4 written: 2 x (5e8 + 1.5e8) x 24 beside 2 x 7e9 x 24
     assert cascade["cost"]["flops"] == [31.2e9, 336e9]
@@ -77,7 +77,7 @@ async def test_costs_are_those_of_the_cascade_beside_the_targets(watched: tuple[
 async def test_agreements_fill_a_histogram_over_the_signals_range(watched: tuple[Router, Clock]) -> None:
     router, clock = watched
     for question in ("capital of France", "minutes", "minutes"):
-        await asked(router, question)
+        await decide(router, question)
     agreements = (await figures(router, clock))["agreements"]
     assert (agreements["low"], agreements["high"], sum(agreements["counts"])) == (0.0, 1.0, 3)
     assert (agreements["counts"][20], agreements["counts"][39]) == (2, 1)  # 0.5 and 1
@@ -89,7 +89,7 @@ async def test_a_calibrated_cascade_is_shown_in_the_bins_of_its_calibration(watc
     note = {"id": "c-1", "thresholds": [0.7], "agreements": agreements}
     router.parts.policies.change({"calibrations": {"default": note}})
     for question in ("capital of France", "minutes", "minutes"):
-        await asked(router, question)
+        await decide(router, question)
     cascade = await figures(router, clock)
     assert cascade["agreements"] == {"low": 0.0, "high": 2.0, "counts": [0, 2, 1, 0]}  # 0.5 twice, and 1
     assert cascade["calibrated_agreements"] == [7, 2, 1, 0]
@@ -97,17 +97,17 @@ async def test_a_calibrated_cascade_is_shown_in_the_bins_of_its_calibration(watc
 
 async def test_decisions_are_listed_without_a_text(watched: tuple[Router, Clock]) -> None:
     router, clock = watched
-    await asked(router, "minutes")
-    await asked(router, "capital of France")
+    await decide(router, "minutes")
+    await decide(router, "capital of France")
     clock.now += 1
     snapshot: Any = await router.parts.live.snapshot()
-    recent = [(each["answered_by"], each["deferred"], each["agreement"]) for each in snapshot["recent"]]
+    recent = [(entry["answered_by"], entry["deferred"], entry["agreement"]) for entry in snapshot["recent"]]
     assert recent == [("small-a", False, 1.0), ("large-t", True, 0.5)]
     assert "Paris" not in str(snapshot)
     assert "minutes" not in str(snapshot)
-    kept = list(router.parts.live._recent)
-    assert all(tier.answers is None for decided in kept for tier in decided.record.tiers)
-    assert [decided.texts for decided in kept] == [None, None]
+    entries = list(router.parts.live._recent)
+    assert all(tier.answers is None for decided in entries for tier in decided.record.tiers)
+    assert [decided.texts for decided in entries] == [None, None]
 
 
 async def test_models_have_their_replicas_and_requests_in_progress(watched: tuple[Router, Clock]) -> None:
@@ -143,10 +143,10 @@ async def test_thresholds_and_the_expected_rate_are_those_in_force(watched: tupl
 
 async def test_texts_are_shown_if_the_operator_allows_it() -> None:
     router, _ = built(configured(page_texts=True))
-    await asked(router, "capital of France " + 600 * "x")
-    await asked(router, "minutes", Failure("unavailable", "Away."))
+    await decide(router, "capital of France " + 600 * "x")
+    await decide(router, "minutes", Failure("unavailable", "Away."))
     snapshot: Any = await router.parts.live.snapshot()
-    failed, answered = [each["texts"] for each in snapshot["recent"]]
+    failed, answered = [entry["texts"] for entry in snapshot["recent"]]
     assert (snapshot["texts"], len(snapshot["replica"])) == (True, 6)
     assert answered == {"prompt": "capital of France " + 182 * "x" + " …", "answer": "The capital is Paris."}
     assert failed == {"prompt": "minutes", "answer": None}

@@ -39,13 +39,13 @@ async def request(*args: object, **kwargs: object) -> PendingRequest:
 
 
 async def test_ray_reads_the_text_and_the_rest_of_the_request_stays() -> None:
-    asked = await request(Prompt(text="Once"))
-    read = readable(asked)
+    pending_request = await request(Prompt(text="Once"))
+    read = readable(pending_request)
     assert read.args == [Readable("Once")]
-    assert asked.args == [Prompt(text="Once")]
-    assert read.future is asked.future
-    assert read.routing_context is asked.routing_context
-    assert read.metadata is asked.metadata
+    assert pending_request.args == [Prompt(text="Once")]
+    assert read.future is pending_request.future
+    assert read.routing_context is pending_request.routing_context
+    assert read.metadata is pending_request.metadata
 
 
 async def test_what_one_adapter_has_read_is_of_no_use_to_another() -> None:

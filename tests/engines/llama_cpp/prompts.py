@@ -39,7 +39,7 @@ DEGREES = {
 }
 
 
-def asked(
+def tools_prompt(
     choice: ToolChoice | None = None, *, tools: tuple[Tool, ...] = TOOLS, form: Any = None, **sampling: Any
 ) -> Prompt:
     prompt = chat(QUESTION, **({"max_tokens": 64, "temperature": 0.0} | sampling))

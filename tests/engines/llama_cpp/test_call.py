@@ -10,7 +10,7 @@ from serve_app.core.types.prompt import ToolCall
 from serve_app.engines import Meter
 from serve_app.engines.llama_cpp.call import Call
 from serve_app.engines.running.thinking import Markers
-from tests.engines.llama_cpp.prompts import asked
+from tests.engines.llama_cpp.prompts import tools_prompt
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -27,7 +27,7 @@ def piece(arguments: str, **first: Any) -> str:
 
 def played(*chunks: str, markers: Markers | None = None, **sampling: Any) -> tuple[list[Delta], Generation]:
     deltas: list[Delta] = []
-    call = Call({}, asked(**sampling), Meter(10, 5), 64, deltas.append, markers)
+    call = Call({}, tools_prompt(**sampling), Meter(10, 5), 64, deltas.append, markers)
     for chunk in chunks:
         assert not call(chunk)
     assert call.error is None

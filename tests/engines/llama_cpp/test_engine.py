@@ -27,8 +27,8 @@ STORY = "Tell me a long story about a dog."
 
 async def test_importing_engines_loads_no_heavy_library() -> None:
     code = "import sys, serve_app.engines; print([m for m in ('xllamacpp', 'ray', 'torch') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: ASYNC221
-    assert done.stdout.strip() == "[]"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: ASYNC221
+    assert result.stdout.strip() == "[]"
 
 
 async def test_the_context_is_a_multiple_of_256() -> None:
@@ -59,12 +59,12 @@ async def test_logprobs_are_those_at_temperature_1(llama: Engine) -> None:
     """The first token's distribution does not depend on what is drawn: compare where the same token was drawn."""
     prompt = "The capital of France is"
     [cold] = (await generate(llama, raw(prompt, max_tokens=1, logprobs=True))).logprobs or ()
-    seen = {}
+    hot_logprobs = {}
     for seed in range(8):
         sampling = {"max_tokens": 1, "logprobs": True, "seed": seed, "temperature": 0.7, "top_p": 0.9}
         [hot] = (await generate(llama, raw(prompt, **sampling))).logprobs or ()
-        seen[hot.token] = hot.logprob
-    assert seen[cold.token] == pytest.approx(cold.logprob, abs=1e-6)
+        hot_logprobs[hot.token] = hot.logprob
+    assert hot_logprobs[cold.token] == pytest.approx(cold.logprob, abs=1e-6)
 
 
 @models
@@ -137,8 +137,8 @@ async def test_the_likeliest_tokens_and_their_biases(llama: Engine, ask: Callabl
 async def test_alternatives_are_in_order_and_begin_with_the_greedy_token(llama: Engine) -> None:
     answer = await generate(llama, chat("Capital of France?", max_tokens=3, logprobs=True, top_logprobs=4))
     for token in answer.logprobs or ():
-        assert [other.logprob for other in token.alternatives] == sorted(
-            (other.logprob for other in token.alternatives), reverse=True
+        assert [alternative.logprob for alternative in token.alternatives] == sorted(
+            (alternative.logprob for alternative in token.alternatives), reverse=True
         )
         assert (token.alternatives[0].token, len(token.alternatives)) == (token.token, 4)
 

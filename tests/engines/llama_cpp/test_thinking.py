@@ -20,7 +20,7 @@ from serve_app.engines.running.thinking import Markers
 from serve_app.errors import EngineError, UnsupportedRequestError
 from tests.engines.asking import chat, generate
 from tests.engines.conftest import load_llama_cpp
-from tests.engines.llama_cpp.prompts import CITY, asked
+from tests.engines.llama_cpp.prompts import CITY, tools_prompt
 from tests.engines.llama_cpp.thinking_template import OPENED, UNOPENED, UNREADABLE
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -71,13 +71,13 @@ async def thinker(request: pytest.FixtureRequest, smollm2: Path) -> AsyncIterato
 
 @pytest.mark.models
 async def test_what_a_template_does_with_thoughts_is_found(smollm2: Path) -> None:
-    found = {}
+    templates = {}
     for name, template in {"opened": OPENED, "unopened": UNOPENED, "unreadable": UNREADABLE, "none": None}.items():
         engine = await load_llama_cpp(smollm2, chat_template=template)
         assert isinstance(engine, LlamaCppEngine)
-        found[name] = engine._template
+        templates[name] = engine._template
         await engine.close()
-    assert found == {
+    assert templates == {
         "opened": Template(thoughts="begun", thoughts_on="begun", thoughts_off="no"),
         "unopened": Template(thoughts="possible", thoughts_on="possible", thoughts_off="no"),
         # llama.cpp turns thoughts off if its analysis finds none.
@@ -97,7 +97,7 @@ async def test_structured_output_after_thoughts(thinker: Engine) -> None:
 
 @pytest.mark.models
 async def test_demanded_calls_after_thoughts(thinker: Engine) -> None:
-    answer = await generate(thinker, asked("required", max_tokens=96, max_reasoning_tokens=5))
+    answer = await generate(thinker, tools_prompt("required", max_tokens=96, max_reasoning_tokens=5))
     assert (answer.text, answer.finish_reason) == ("", "tool_calls")
     assert len(answer.tool_calls) == 1
 
@@ -117,8 +117,8 @@ async def test_thoughts_turned_off(thinker: Engine) -> None:
 async def test_thoughts_that_llama_cpp_does_not_end_end_the_answer(smollm2: Path) -> None:
     engine = await load_llama_cpp(smollm2, chat_template=UNREADABLE, reasoning={"begins_open": True})
     prompt = chat("Tell me a long story about a dog.", max_tokens=200, temperature=0.0, max_reasoning_tokens=4)
-    told = replace(prompt, sampling=replace(prompt.sampling, reasoning_effort="low"))
-    answer = await generate(engine, told)
+    low_effort = replace(prompt, sampling=replace(prompt.sampling, reasoning_effort="low"))
+    answer = await generate(engine, low_effort)
     assert (answer.text, answer.finish_reason) == ("", "length")
     assert 4 < answer.reasoning_tokens == answer.completion_tokens <= 4 + 16 + 3
     await engine.close()

@@ -19,7 +19,7 @@ from serve_app.errors import EngineError
 from serve_app.weights import fetch
 from tests.engines.asking import generate, stream
 from tests.engines.conftest import load_llama_cpp
-from tests.engines.llama_cpp.prompts import CITY, DEGREES, PLACE, QUESTION, TOOLS, WEATHER, WHERE, asked
+from tests.engines.llama_cpp.prompts import CITY, DEGREES, PLACE, QUESTION, TOOLS, WEATHER, WHERE, tools_prompt
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -53,7 +53,7 @@ def bound_by(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 async def test_tools_are_llama_cpps_own_where_the_model_may_choose() -> None:
-    fields = chat_fields(asked("auto"), KNOWING)
+    fields = chat_fields(tools_prompt("auto"), KNOWING)
     # The template gets the schemas; llama.cpp, which would make a grammar of them, gets the names.
     named = [{"type": "function", "function": {"name": tool.name, "parameters": {"type": "object"}}} for tool in TOOLS]
     assert fields == {
@@ -62,15 +62,17 @@ async def test_tools_are_llama_cpps_own_where_the_model_may_choose() -> None:
         "tools": named,
         "parallel_tool_calls": True,
     }
-    assert chat_fields(replace(asked("auto"), parallel_tool_calls=False), KNOWING)["parallel_tool_calls"] is False
+    assert (
+        chat_fields(replace(tools_prompt("auto"), parallel_tool_calls=False), KNOWING)["parallel_tool_calls"] is False
+    )
     # With log-probabilities llama.cpp takes no tools.
-    fields = chat_fields(asked(logprobs=True), KNOWING)
+    fields = chat_fields(tools_prompt(logprobs=True), KNOWING)
     assert fields["chat_template_kwargs"] == {"tools": [WEATHER_JSON, CLOCK_JSON]}
     assert "tools" not in fields
 
 
 async def test_a_call_is_wanted_by_a_schema() -> None:
-    fields = chat_fields(asked(NAMED), KNOWING)
+    fields = chat_fields(tools_prompt(NAMED), KNOWING)
     assert fields["chat_template_kwargs"] == {"tools": [CLOCK_JSON]}
     assert bound_by(fields) == {
         "anyOf": [
@@ -94,10 +96,10 @@ async def test_a_call_is_wanted_by_a_schema() -> None:
 
 
 async def test_a_response_format_leaves_the_choice_to_call() -> None:
-    schema = bound_by(chat_fields(asked(form="json_object"), KNOWING))
+    schema = bound_by(chat_fields(tools_prompt(form="json_object"), KNOWING))
     assert [list(choice) for choice in schema["anyOf"]][2] == ["$ref"]
     assert schema["$defs"]["answer"] == {"type": "object"}
-    assert bound_by(chat_fields(asked(tools=(), form=AnswerSchema("x", DEGREES)), KNOWING)) == DEGREES
+    assert bound_by(chat_fields(tools_prompt(tools=(), form=AnswerSchema("x", DEGREES)), KNOWING)) == DEGREES
 
 
 async def test_the_history_in_a_template_with_tools_and_in_one_without() -> None:
@@ -162,9 +164,9 @@ READ = [
 async def test_an_answer_that_is_nothing_but_calls(text: str, names: list[str], size: int) -> None:
     reader = CallReader(TOOLS)
     shown = "".join(reader.feed(text[at : at + size]) for at in range(0, len(text), size))
-    rest, calls = reader.end()
+    tail, calls = reader.end()
     assert [call.name for call in calls] == names
-    assert shown + rest == ("" if names else text)
+    assert shown + tail == ("" if names else text)
     assert len({call.id for call in calls}) == len(calls)
 
 
@@ -192,23 +194,23 @@ def arguments(answer: Generation) -> tuple[str, Any]:
 @models
 @pytest.mark.parametrize("logprobs", [False, True])
 async def test_a_wanted_call_comes_even_from_a_model_that_knows_no_tools(llama: Engine, logprobs: bool) -> None:
-    name = arguments(await generate(llama, asked("required", logprobs=logprobs)))[0]
+    name = arguments(await generate(llama, tools_prompt("required", logprobs=logprobs)))[0]
     assert name in ("get_weather", "get_time")
-    deltas, answer = await stream(llama, asked(NAMED, logprobs=logprobs))
+    deltas, answer = await stream(llama, tools_prompt(NAMED, logprobs=logprobs))
     assert not deltas
-    assert arguments(answer) in [("get_time", {"where": {"country": place}}) for place in ("France", "Peru")]
+    assert arguments(answer) in [("get_time", {"where": {"country": country}}) for country in ("France", "Peru")]
     assert bool(answer.logprobs) == logprobs
 
 
 @models
 async def test_a_call_cut_at_max_tokens_is_a_text(llama: Engine) -> None:
-    answer = await generate(llama, asked("required", max_tokens=5))
+    answer = await generate(llama, tools_prompt("required", max_tokens=5))
     assert (answer.finish_reason, answer.tool_calls, answer.text[0]) == ("length", (), "{")
 
 
 @models
 async def test_a_schema_binds_the_answer(llama: Engine) -> None:
-    prompt = asked(tools=(), form=AnswerSchema("x", DEGREES), logprobs=True)
+    prompt = tools_prompt(tools=(), form=AnswerSchema("x", DEGREES), logprobs=True)
     deltas, answer = await stream(llama, prompt)
     assert len(deltas) > 1
     value = json.loads(answer.text)
@@ -219,20 +221,20 @@ async def test_a_schema_binds_the_answer(llama: Engine) -> None:
     for bound in (answer, fenced):  # the grammar allows no fence
         assert "".join(entry.token for entry in bound.logprobs or ()) == bound.text
     hot = await generate(
-        llama, asked(tools=(), form=AnswerSchema("x", DEGREES), temperature=2.0, seed=1, max_tokens=200)
+        llama, tools_prompt(tools=(), form=AnswerSchema("x", DEGREES), temperature=2.0, seed=1, max_tokens=200)
     )
     assert hot.finish_reason == "length" or set(json.loads(hot.text)) == {"city", "degrees"}
 
 
 @models
 async def test_a_json_object(llama: Engine) -> None:
-    answer = await generate(llama, asked(tools=(), form="json_object", max_tokens=16))
+    answer = await generate(llama, tools_prompt(tools=(), form="json_object", max_tokens=16))
     assert answer.text.startswith("{")
 
 
 @models
 async def test_without_a_wanted_call_the_model_may_just_answer(llama: Engine) -> None:
-    deltas, answer = await stream(llama, asked(max_tokens=8))
+    deltas, answer = await stream(llama, tools_prompt(max_tokens=8))
     assert len(deltas) > 1
     assert not answer.tool_calls
 
@@ -248,13 +250,13 @@ async def test_results_are_read(llama: Engine) -> None:
 @models
 async def test_a_schema_that_llama_cpp_does_not_know(llama: Engine) -> None:
     with pytest.raises(EngineError, match="cannot be enforced: Invalid type: strange"):
-        await generate(llama, asked(tools=(), form=AnswerSchema("x", {"type": "strange"})))
+        await generate(llama, tools_prompt(tools=(), form=AnswerSchema("x", {"type": "strange"})))
 
 
 @models
 @pytest.mark.parametrize("logprobs", [False, True])
 async def test_a_model_that_knows_tools_calls_by_itself(qwen: Engine, logprobs: bool) -> None:
-    deltas, answer = await stream(qwen, asked(logprobs=logprobs))
+    deltas, answer = await stream(qwen, tools_prompt(logprobs=logprobs))
     assert not deltas
     assert arguments(answer) == ("get_weather", {"city": "Paris"})
     assert bool(answer.logprobs) == logprobs
@@ -262,7 +264,7 @@ async def test_a_model_that_knows_tools_calls_by_itself(qwen: Engine, logprobs: 
 
 @models
 async def test_its_template_is_told_only_of_the_wanted_tool(qwen: Engine) -> None:
-    named, all_ = await generate(qwen, asked(NAMED)), await generate(qwen, asked("required"))
+    named, all_ = await generate(qwen, tools_prompt(NAMED)), await generate(qwen, tools_prompt("required"))
     assert arguments(named)[0] == "get_time"
     assert arguments(all_) == ("get_weather", {"city": "Paris"})
     assert named.prompt_tokens < all_.prompt_tokens
@@ -276,8 +278,8 @@ async def test_a_template_of_ones_own_decides_how_tools_are_told(smollm2: Path) 
         "{{ c.function.arguments | tojson }}}</call>{% endfor %}{% endfor %}"
     )
     engine = await load_llama_cpp(smollm2, context_tokens=512, chat_template=template)
-    told = await generate(engine, asked("required"))
-    alone = await generate(engine, asked(tools=(), max_tokens=1))
-    assert arguments(told)[0] in ("get_weather", "get_time")
-    assert 60 < told.prompt_tokens - alone.prompt_tokens < 160, "the tools, without our own words"
+    templated = await generate(engine, tools_prompt("required"))
+    alone = await generate(engine, tools_prompt(tools=(), max_tokens=1))
+    assert arguments(templated)[0] in ("get_weather", "get_time")
+    assert 60 < templated.prompt_tokens - alone.prompt_tokens < 160, "the tools, without our own words"
     await engine.close()

@@ -20,17 +20,17 @@ async def test_headers_and_the_key(endpoint: Endpoint, load: Load, monkeypatch: 
     monkeypatch.setenv("SOME_KEY", f"{KEY}\n")
     endpoint.script += [ANSWER, ANSWER]
     await ask(await load(keyless=False, api_key_env="SOME_KEY", headers={"X-Title": "cascade"}))
-    assert endpoint.asked[-1].headers["Authorization"] == f"Bearer {KEY}"
-    assert endpoint.asked[-1].headers["X-Title"] == "cascade"
+    assert endpoint.requests[-1].headers["Authorization"] == f"Bearer {KEY}"
+    assert endpoint.requests[-1].headers["X-Title"] == "cascade"
     await ask(await load())
-    assert "Authorization" not in endpoint.asked[-1].headers
+    assert "Authorization" not in endpoint.requests[-1].headers
 
 
 async def test_the_requests_trace_goes_on_to_the_endpoint(endpoint: Endpoint, load: Load) -> None:
     endpoint.script.append(ANSWER)
     parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     await ask(await load(), replace(chat("Italy?"), trace={"traceparent": parent, "tracestate": "a=1"}))
-    sent = endpoint.asked[-1].headers
+    sent = endpoint.requests[-1].headers
     assert (sent["traceparent"], sent["tracestate"]) == (parent, "a=1")
 
 
@@ -42,7 +42,7 @@ async def test_a_key_file_is_read_again_when_it_changes(endpoint: Endpoint, load
         file.write_text(key)
         endpoint.script.append(ANSWER)
         await ask(engine)
-        assert endpoint.asked[-1].headers["Authorization"] == f"Bearer {key}"
+        assert endpoint.requests[-1].headers["Authorization"] == f"Bearer {key}"
     file.unlink()
     message, meter = await failure(engine)
     assert message == f"The key for 'big' could not be read: the file {str(file)!r}: No such file or directory."
@@ -55,12 +55,12 @@ async def test_azure(endpoint: Endpoint, load: Load, monkeypatch: pytest.MonkeyP
     base_url = endpoint.url.removesuffix("/v1")
     engine = await load(base_url=base_url, api_version="2024-10-21", keyless=False, api_key_env="AZURE_KEY")
     assert (await ask(engine)).text == "Paris"
-    assert endpoint.asked[-1].path == "/openai/deployments/big/chat/completions"
-    assert endpoint.asked[-1].query == {"api-version": "2024-10-21"}
-    assert endpoint.asked[-1].headers["api-key"] == KEY
-    assert "Authorization" not in endpoint.asked[-1].headers
+    assert endpoint.requests[-1].path == "/openai/deployments/big/chat/completions"
+    assert endpoint.requests[-1].query == {"api-version": "2024-10-21"}
+    assert endpoint.requests[-1].headers["api-key"] == KEY
+    assert "Authorization" not in endpoint.requests[-1].headers
     assert (await ask(engine, raw("Italy:"))).text == "Rome"
-    assert endpoint.asked[-1].path == "/openai/deployments/big/completions"
+    assert endpoint.requests[-1].path == "/openai/deployments/big/completions"
 
 
 async def test_endpoints_that_do_not_stream(endpoint: Endpoint, load: Load) -> None:
@@ -94,7 +94,7 @@ async def test_a_whole_answer_where_a_stream_was_asked_for(endpoint: Endpoint, l
 async def test_logprobs_are_not_asked_of_an_endpoint_without(endpoint: Endpoint, load: Load) -> None:
     message, _ = await failure(await load(logprobs=False), chat(QUESTION, logprobs=True))
     assert message == f"The model 'big' at {endpoint.host} gives no log-probabilities."
-    assert not endpoint.asked
+    assert not endpoint.requests
 
 
 async def test_a_429_is_tried_again_after_the_time_it_names(endpoint: Endpoint, load: Load) -> None:
@@ -133,11 +133,11 @@ async def test_the_endpoint_sees_a_cancelled_request_leave(
     work = engine.generate(chat(QUESTION), meter) if how == "generate" else _drained(engine, meter)
     task = asyncio.ensure_future(work)
     tokens = 3 if reply is hangs_in_the_stream else 0
-    await until(lambda: len(endpoint.asked) == 1 and meter.completion_tokens >= tokens)
+    await until(lambda: len(endpoint.requests) == 1 and meter.completion_tokens >= tokens)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await until(lambda: endpoint.left == 1)
+    await until(lambda: endpoint.disconnects == 1)
     assert (meter.prompt_tokens, meter.completion_tokens, meter.estimated) == (18, tokens, True)
 
 
@@ -150,7 +150,7 @@ async def test_waiting_for_another_try_ends_with_the_request(endpoint: Endpoint,
     endpoint.script.append(refusal(429, None, **{"retry-after": "60"}))
     engine = await load()
     task = asyncio.create_task(engine.generate(chat(QUESTION), Meter()))
-    await until(lambda: len(endpoint.asked) == 1)
+    await until(lambda: len(endpoint.requests) == 1)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

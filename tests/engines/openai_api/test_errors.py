@@ -24,7 +24,7 @@ async def test_a_prompt_that_cannot_be_sent(endpoint: Endpoint, load: Load) -> N
     message, meter = await failure(await load(), chat("\ud800"))
     assert message == f"The client could not call the model 'big' at {endpoint.host} (UnicodeEncodeError)."
     assert meter == Meter()
-    assert not endpoint.asked
+    assert not endpoint.requests
 
 
 async def test_nobody_accepts(load: Load) -> None:
@@ -47,7 +47,7 @@ async def test_the_connection_breaks_in_the_stream(endpoint: Endpoint, load: Loa
     message, meter = await failure(await load())
     assert message == f"The connection to the model 'big' at {endpoint.host} failed."
     assert (meter.completion_tokens, meter.estimated) == (1, True)
-    assert len(endpoint.asked) == 1, "nothing is tried again once an answer has begun"
+    assert len(endpoint.requests) == 1, "nothing is tried again once an answer has begun"
 
 
 async def cut_off(request: web.Request) -> web.StreamResponse:
@@ -98,4 +98,4 @@ async def test_silence_is_an_error(endpoint: Endpoint, load: Load, reply: Reply)
     message, meter = await failure(await load(timeout_s=0.2, max_retries=0))
     assert message.startswith(f"The model 'big' at {endpoint.host} did not answer in time (timeout_s: 0.2")
     assert (meter.prompt_tokens, meter.estimated) == (18, True), "it may have worked on the prompt"
-    await until(lambda: endpoint.left == 1)
+    await until(lambda: endpoint.disconnects == 1)

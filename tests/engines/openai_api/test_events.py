@@ -43,5 +43,5 @@ async def test_what_comes_before_an_event_is_passed_over(
 
 async def test_an_event_may_come_in_pieces(endpoint: Endpoint, load: Load) -> None:
     whole = b"\xef\xbb\xbf" + PAR + b"\n\ndata:\n\n" + IS + b"\n\n" + DONE
-    endpoint.script.append(raw(*(whole[place : place + 1] for place in range(len(whole)))))
+    endpoint.script.append(raw(*(whole[index : index + 1] for index in range(len(whole)))))
     assert (await ask(await load())).text == "Paris"

@@ -32,13 +32,13 @@ async def test_a_wait_beyond_the_requests_time_is_not_begun(endpoint: Endpoint, 
     endpoint.script += [refusal(429, None, **{"retry-after": "30"})]
     message, _ = await failure(await load(max_retries=2), within(20.0))
     assert "429" in message
-    assert len(endpoint.asked) == 1
+    assert len(endpoint.requests) == 1
 
 
 async def test_nor_one_of_more_than_two_minutes(endpoint: Endpoint, load: Load) -> None:
     endpoint.script += [refusal(503, None, **{"retry-after": "121"})]
     await failure(await load(max_retries=2), within(None))
-    assert len(endpoint.asked) == 1
+    assert len(endpoint.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ async def test_the_wait_that_an_endpoint_names(headers: dict[str, str], seconds:
 async def test_an_endpoint_may_say_whether_another_try_is_of_use(endpoint: Endpoint, load: Load) -> None:
     endpoint.script += [refusal(500, None, **{"x-should-retry": "false"})]
     await failure(await load(max_retries=2))
-    assert len(endpoint.asked) == 1
+    assert len(endpoint.requests) == 1
     endpoint.script += [refusal(400, None, **{"x-should-retry": "true"}), ANSWER]
     assert (await ask(await load(max_retries=2))).text == "Paris"
 
@@ -75,11 +75,11 @@ async def test_an_endpoint_that_is_down_is_not_asked_three_times_by_every_reques
     endpoint.script += [refusal(500) for _ in range(60)]
     for _ in range(20):
         await failure(engine)
-    assert len(endpoint.asked) in (24, 25)
+    assert len(endpoint.requests) in (24, 25)
     endpoint.script.clear()
 
 
 async def test_what_is_no_trouble_of_the_endpoint_takes_no_retry(endpoint: Endpoint, load: Load) -> None:
     endpoint.script += [refusal(400)]
     await failure(await load(max_retries=2))
-    assert len(endpoint.asked) == 1
+    assert len(endpoint.requests) == 1

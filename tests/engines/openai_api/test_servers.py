@@ -108,10 +108,10 @@ async def llama_api(llama_server: str) -> AsyncIterator[Engine]:
 async def test_llama_server_answers_as_the_model_does(llama_api: Engine, llama: Engine) -> None:
     """The same tokens as in process. Its streams count at the end only, so deltas have estimates."""
     prompt = chat("What is the capital of France?", max_tokens=8, temperature=0.0, logprobs=True)
-    here, there = await generate(llama, prompt), await generate(llama_api, prompt)
-    assert (there.text, there.finish_reason) == (here.text, "length")
-    assert (there.prompt_tokens, there.completion_tokens) == (here.prompt_tokens, 8)
-    assert [entry.token for entry in there.logprobs or ()] == [entry.token for entry in here.logprobs or ()]
+    local, served = await generate(llama, prompt), await generate(llama_api, prompt)
+    assert (served.text, served.finish_reason) == (local.text, "length")
+    assert (served.prompt_tokens, served.completion_tokens) == (local.prompt_tokens, 8)
+    assert [entry.token for entry in served.logprobs or ()] == [entry.token for entry in local.logprobs or ()]
     deltas, streamed = await stream(
         llama_api, raw("The capital of France is", max_tokens=4, temperature=0.0, logprobs=True)
     )

@@ -225,7 +225,7 @@ async def test_calls_that_are_cut_are_left_out(sampling: dict[str, Any]) -> None
 
 
 @pytest.mark.parametrize(
-    ("asked", "expected"),
+    ("fields", "expected"),
     [
         ({}, "text"),
         ({"tools": (Tool("g"),)}, "text"),
@@ -236,20 +236,20 @@ async def test_calls_that_are_cut_are_left_out(sampling: dict[str, Any]) -> None
         ({"response_format": "json_object", "tools": (Tool("f"),)}, "f"),
     ],
 )
-async def test_answers_that_do_not_honour_the_request_are_passed_over(asked: dict[str, Any], expected: str) -> None:
+async def test_answers_that_do_not_honour_the_request_are_passed_over(fields: dict[str, Any], expected: str) -> None:
     answers = [CALL, {"contains": "", "text": "text"}, {"contains": "", "text": '{"a": 1}'}]
-    answer = await generate(await load(answers=answers), replace(chat("hello"), **asked))
+    answer = await generate(await load(answers=answers), replace(chat("hello"), **fields))
     assert (answer.tool_calls[0].name if answer.tool_calls else answer.text) == expected
 
 
 @pytest.mark.parametrize(
-    "asked", [{"tools": (Tool("g"),), "tool_choice": "required"}, {"response_format": "json_object"}]
+    "fields", [{"tools": (Tool("g"),), "tool_choice": "required"}, {"response_format": "json_object"}]
 )
-async def test_no_answer_honours_the_request(asked: dict[str, Any], tmp_path: Path) -> None:
+async def test_no_answer_honours_the_request(fields: dict[str, Any], tmp_path: Path) -> None:
     records = write(tmp_path / "records.jsonl", {"prompt": "hello", "text": "[1]"})
     engine = await load(answers=[CALL], records=records, default="x")
     with pytest.raises(EngineError, match="no answer to this prompt"):
-        await engine.generate(replace(chat("hello"), **asked), Meter())
+        await engine.generate(replace(chat("hello"), **fields), Meter())
     failing = await load(answers=[{"contains": "", "error": "On fire."}])
     with pytest.raises(EngineError, match="On fire"):
-        await failing.generate(replace(chat("hello"), **asked), Meter())
+        await failing.generate(replace(chat("hello"), **fields), Meter())

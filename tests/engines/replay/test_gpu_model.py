@@ -57,11 +57,11 @@ def test_times_worked_by_hand(
 def test_tokens_come_at_the_ends_of_steps() -> None:
     batch = ContinuousBatch(SPEED, 4)
     sequence = batch.add(0, 0, 3)
-    seen = {}
+    generated = {}
     for at_s in (0, 1.0, 1.25, 2.4, 2.5, 3.7):
         batch.advance(at_s)
-        seen[at_s] = batch.generated(sequence)
-    assert seen == {0: 0, 1.0: 0, 1.25: 1, 2.4: 1, 2.5: 2, 3.7: 2}
+        generated[at_s] = batch.generated(sequence)
+    assert generated == {0: 0, 1.0: 0, 1.25: 1, 2.4: 1, 2.5: 2, 3.7: 2}
     assert batch.advance(3.75) == [sequence]
     assert (batch.generated(sequence), batch.running, batch.next_change_s()) == (3, 0, None)
     assert batch.busy_s == 3.75
@@ -87,8 +87,8 @@ def test_one_that_is_given_up_frees_its_slot_for_the_next_step() -> None:
     st.integers(1, 3),
     st.lists(st.tuples(st.integers(0, 30), st.integers(0, 5), st.integers(1, 9)), min_size=1, max_size=12),
 )
-def test_how_the_clock_is_read_makes_no_difference(slots: int, found: list[tuple[int, int, int]]) -> None:
-    arrivals = sorted((at / 2, prompt, completion) for at, prompt, completion in found)
+def test_how_the_clock_is_read_makes_no_difference(slots: int, requests: list[tuple[int, int, int]]) -> None:
+    arrivals = sorted((at / 2, prompt, completion) for at, prompt, completion in requests)
     batches = ContinuousBatch(SPEED, slots), ContinuousBatch(SPEED, slots)
     jumping, straight = (
         play(batch, arrivals, jumps=jumps) for batch, jumps in zip(batches, (True, False), strict=True)

@@ -38,18 +38,18 @@ async def load(path: Path, **values: Any) -> Engine:
     )
 
 
-def said(text: str, **fields: Any) -> Generation:
+def generation(text: str, **fields: Any) -> Generation:
     return Generation(text, "stop", 50, 20, latency_s=nan, **fields)
 
 
 async def test_every_recorded_prompt_gets_the_models_own_answer(tmp_path: Path) -> None:
     path = records(
         tmp_path / "r.jsonl",
-        ("q1", "a", said("Rome")),
-        ("q1", "t", said("Lyon")),
-        ("q1", "a", said("Paris")),
-        ("q2", "a", said("La")),
-        ("q3", "a", said("Once more: la")),
+        ("q1", "a", generation("Rome")),
+        ("q1", "t", generation("Lyon")),
+        ("q1", "a", generation("Paris")),
+        ("q2", "a", generation("La")),
+        ("q3", "a", generation("Once more: la")),
     )
     engine = await load(path)
     # By the template in the header, "Q: {question}".
@@ -57,7 +57,7 @@ async def test_every_recorded_prompt_gets_the_models_own_answer(tmp_path: Path) 
     assert (answer.text, answer.prompt_tokens, answer.completion_tokens) == ("Paris", 50, 20)
     assert (await generate(engine, chat("Sing."))).text == "La"
     assert (await generate(engine, raw("Sing."))).text == "La"
-    messages = tuple(Message(it["role"], it["content"]) for it in TALK)  # type: ignore[arg-type]
+    messages = tuple(Message(message["role"], message["content"]) for message in TALK)  # type: ignore[arg-type]
     assert (await generate(engine, Prompt(messages))).text == "Once more: la"
     # Refused, not failed: the other models know the same prompts, and a server must start without knowing "Hello".
     with pytest.raises(UnsupportedRequestError, match="no answer to this prompt"):
@@ -70,13 +70,13 @@ async def test_a_sample_gets_what_was_recorded_of_that_sample(tmp_path: Path) ->
         tmp_path / "r.jsonl",
         replace(header(), models=sampled).body(),
         *map(example_body, (OPEN, QUESTION)),
-        *(answer_body("q2", name, said(name)) for name in sampled),
+        *(answer_body("q2", name, generation(name)) for name in sampled),
     )
 
     async def sung(recorded: str, sample: int | None) -> str:
         engine = await load(path, recorded_model=recorded)
-        asked = Prompt((Message("user", "Sing."),), sampling=Sampling(sample=sample))
-        return (await generate(engine, asked)).text
+        prompt = Prompt((Message("user", "Sing."),), sampling=Sampling(sample=sample))
+        return (await generate(engine, prompt)).text
 
     assert [await sung("a", sample) for sample in (None, 1, 2)] == ["a", "a#1", "a#2"]
     # A sample that nobody recorded has the model's answer, and one sample may be played as a model.
@@ -92,7 +92,7 @@ async def test_a_sample_gets_what_was_recorded_of_that_sample(tmp_path: Path) ->
 
 
 async def test_log_probabilities_thoughts_and_calls_are_played(tmp_path: Path) -> None:
-    thought = said("La", logprobs=(TokenLogprob("La", -0.5),), reasoning="Hm.", reasoning_tokens=1)
+    thought = generation("La", logprobs=(TokenLogprob("La", -0.5),), reasoning="Hm.", reasoning_tokens=1)
     engine = await load(records(tmp_path / "r.jsonl", ("q2", "a", thought)))
     answer = await generate(engine, Prompt((Message("user", "Sing."),), sampling=Sampling(logprobs=True)))
     assert (answer.logprobs, answer.reasoning) == ((TokenLogprob("La", -0.5),), "Hm.")
@@ -136,7 +136,7 @@ def test_a_recorded_model_needs_records() -> None:
 
 
 async def test_a_recorded_prompt_without_this_models_answer_fails_and_is_not_refused(tmp_path: Path) -> None:
-    engine = await load(records(tmp_path / "r.jsonl", ("q1", "a", said("Paris"))))
+    engine = await load(records(tmp_path / "r.jsonl", ("q1", "a", generation("Paris"))))
     with pytest.raises(EngineError, match="The records have no answer of 'a' to this prompt") as raised:
         await generate(engine, chat("Sing."))
     assert not isinstance(raised.value, UnsupportedRequestError)
@@ -144,7 +144,7 @@ async def test_a_recorded_prompt_without_this_models_answer_fails_and_is_not_ref
 
 
 async def test_counts_that_were_estimated_stay_estimates(tmp_path: Path) -> None:
-    answers = (("q1", "a", said("Paris", estimated=True)), ("q2", "a", said("La la la")))
+    answers = (("q1", "a", generation("Paris", estimated=True)), ("q2", "a", generation("La la la")))
     engine = await load(records(tmp_path / "r.jsonl", *answers))
     assert (await generate(engine, chat("Q: Capital of France?"))).estimated
     assert not (await generate(engine, chat("Sing."))).estimated
@@ -153,7 +153,7 @@ async def test_counts_that_were_estimated_stay_estimates(tmp_path: Path) -> None
 
 async def test_an_example_appended_with_the_same_prompt_does_not_take_the_answer_back(tmp_path: Path) -> None:
     again = Example("q9", "custom", "", {"prompt": "Sing."}, ())
-    lines = [header().body(), example_body(OPEN), answer_body("q2", "a", said("La")), example_body(again)]
+    lines = [header().body(), example_body(OPEN), answer_body("q2", "a", generation("La")), example_body(again)]
     engine = await load(write(tmp_path / "r.jsonl", *lines))
     assert (await generate(engine, chat("Sing."))).text == "La"
     await engine.close()

@@ -20,21 +20,21 @@ async def load(**values: Any) -> Engine:
 
 
 def texts(agreement: float, variant: str, count: int) -> list[str]:
-    made = SyntheticAnswers(agreement=agreement, variant=variant, completion_tokens=3)
-    return [made.answer(f"prompt {number}").text for number in range(count)]
+    synthetic = SyntheticAnswers(agreement=agreement, variant=variant, completion_tokens=3)
+    return [synthetic.answer(f"prompt {number}").text for number in range(count)]
 
 
 def test_models_agree_on_the_share() -> None:
-    one, two = texts(0.4, "one", 1000), texts(0.4, "two", 1000)
-    alike = [a == b for a, b in zip(one, two, strict=True)]
+    first, second = texts(0.4, "one", 1000), texts(0.4, "two", 1000)
+    alike = [a == b for a, b in zip(first, second, strict=True)]
     assert sum(alike) == 398  # of 400 expected, with a standard deviation of 15
-    assert all(a == b or not {*a.split()} & {*b.split()} for a, b in zip(one, two, strict=True))
+    assert all(a == b or not {*a.split()} & {*b.split()} for a, b in zip(first, second, strict=True))
     # More agreement is on more prompts, never on others.
     more = [a == b for a, b in zip(texts(0.7, "one", 1000), texts(0.7, "two", 1000), strict=True)]
     assert all(b for a, b in zip(alike, more, strict=True) if a)
     assert texts(1, "one", 50) == texts(1, "two", 50)
     assert not {*texts(0, "one", 50)} & {*texts(0, "two", 50)}
-    assert len({*one}) == 1000
+    assert len({*first}) == 1000
 
 
 async def test_samples_of_one_model_agree_on_the_share_too() -> None:
@@ -43,14 +43,14 @@ async def test_samples_of_one_model_agree_on_the_share_too() -> None:
     async def sample(number: int, prompt: int) -> str:
         return (await generate(engine, chat(f"prompt {prompt}", sample=number))).text
 
-    both = [(await sample(1, prompt), await sample(2, prompt)) for prompt in range(100)]
-    one, two = texts(0.4, "one", 100), texts(0.4, "two", 100)
-    assert [a == b for a, b in both] == [a == b for a, b in zip(one, two, strict=True)]
+    pairs = [(await sample(1, prompt), await sample(2, prompt)) for prompt in range(100)]
+    first, second = texts(0.4, "one", 100), texts(0.4, "two", 100)
+    assert [a == b for a, b in pairs] == [a == b for a, b in zip(first, second, strict=True)]
 
 
 async def test_answers_have_the_length_that_was_asked_for() -> None:
-    made = {"agreement": 0.5, "variant": "a", "completion_tokens": 20, "prompt_tokens": 256}
-    engine = await load(synthetic=made, answers=[{"contains": "scripted", "text": "yes"}])
+    settings = {"agreement": 0.5, "variant": "a", "completion_tokens": 20, "prompt_tokens": 256}
+    engine = await load(synthetic=settings, answers=[{"contains": "scripted", "text": "yes"}])
     answer = await generate(engine, chat("hello"))
     assert (answer.prompt_tokens, answer.completion_tokens, answer.finish_reason) == (256, 20, "stop")
     assert answer.text == (await generate(engine, chat("hello"))).text

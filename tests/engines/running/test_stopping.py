@@ -24,12 +24,12 @@ from serve_app.engines.running.stopping import StopMatcher, begin_within, within
 )
 def test_feed(stops: tuple[str, ...], pieces: list[str], shown: list[str], stopped: bool) -> None:
     matcher = StopMatcher(stops)
-    seen = []
+    outputs = []
     for piece in pieces:
-        seen.append(matcher.feed(piece))
+        outputs.append(matcher.feed(piece))
         if matcher.stopped:
             break
-    assert (seen, matcher.stopped) == (shown, stopped)
+    assert (outputs, matcher.stopped) == (shown, stopped)
 
 
 def test_what_was_held_back_comes_at_the_end() -> None:
@@ -38,10 +38,10 @@ def test_what_was_held_back_comes_at_the_end() -> None:
     assert matcher.flush() == ""
 
 
-@pytest.mark.parametrize(("text", "kept"), [("", 0), ("a", 1), ("ab", 1), ("abc", 2), ("abcd", 2), ("abcde", 3)])
-def test_within(text: str, kept: int) -> None:
+@pytest.mark.parametrize(("text", "count"), [("", 0), ("a", 1), ("ab", 1), ("abc", 2), ("abcd", 2), ("abcde", 3)])
+def test_within(text: str, count: int) -> None:
     entries = [TokenLogprob(token, -1.0) for token in ("ab", "cd", "ef", "")]
-    assert within(text, entries) == tuple(entries[:kept])
+    assert within(text, entries) == tuple(entries[:count])
 
 
 def test_begin_within() -> None:

@@ -36,9 +36,9 @@ class Reference:
         return answer[0, begun:].tolist()
 
     def beginning(self) -> list[int]:
-        wanted = self.model.generation_config
-        forced = wanted.forced_bos_token_id
-        return [wanted.decoder_start_token_id, *([] if forced is None else [forced])]
+        config = self.model.generation_config
+        forced = config.forced_bos_token_id
+        return [config.decoder_start_token_id, *([] if forced is None else [forced])]
 
     def logprobs(self, text: str, tokens: list[int]) -> list[float]:
         """By one forward pass over the whole answer."""

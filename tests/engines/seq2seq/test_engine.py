@@ -67,10 +67,10 @@ async def test_samples_do_not_depend_on_company(engine: Engine) -> None:
     ]
     alone = [await generate(engine, prompt) for prompt in prompts]
     assert [untimed(answer) for answer in await together(engine, prompts)] == [untimed(a) for a in alone]
-    other = [
+    reseeded = [
         await generate(engine, replace(p, sampling=replace(p.sampling, seed=p.sampling.seed + 100))) for p in prompts
     ]
-    assert [answer.text for answer in other] != [answer.text for answer in alone]
+    assert [answer.text for answer in reseeded] != [answer.text for answer in alone]
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

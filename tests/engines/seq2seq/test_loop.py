@@ -24,9 +24,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 async def test_a_request_that_breaks_the_model_breaks_no_other(tmp_path: Path) -> None:
     words = tiny_seq2seq.tokenizer()
-    known = words.convert_tokens_to_ids("▁Paris.") + 1
+    vocab_size = words.convert_tokens_to_ids("▁Paris.") + 1
     sizes = {**tiny_seq2seq.SIZES, "num_layers": 1}
-    weights = tiny_seq2seq.save(T5ForConditionalGeneration(T5Config(vocab_size=known, **sizes)), tmp_path)
+    weights = tiny_seq2seq.save(T5ForConditionalGeneration(T5Config(vocab_size=vocab_size, **sizes)), tmp_path)
     engine = await load_seq2seq(weights)
     hello = await lasting(engine, raw("Hello", max_tokens=400, temperature=1.0), 50)
     before = await idle(engine)
@@ -77,12 +77,12 @@ async def test_cancelling_one_leaves_the_others_as_they_are(engine: Engine) -> N
         # Sampled so hot that it hardly ever ends, whatever the model.
         return raw(text, max_tokens=128, temperature=3.0, seed=5, logprobs=True)
 
-    others = [endless(text) for text in PROMPTS[:3]]
-    alone = [await generate(engine, prompt) for prompt in others]
+    neighbours = [endless(text) for text in PROMPTS[:3]]
+    alone = [await generate(engine, prompt) for prompt in neighbours]
     long = await lasting(engine, endless("story " * 100), 128)
     meter = Meter()
     victim = asyncio.create_task(engine.generate(long, meter))
-    tasks = [asyncio.create_task(engine.generate(prompt, Meter())) for prompt in others]
+    tasks = [asyncio.create_task(engine.generate(prompt, Meter())) for prompt in neighbours]
     await until(lambda: meter.completion_tokens >= 3)
     victim.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -29,7 +29,7 @@ def test_the_defaults() -> None:
 
 
 def test_everything_said() -> None:
-    said = config(
+    everything = config(
         context_tokens=8192,
         dtype="bfloat16",
         tensor_parallel_size=4,
@@ -44,7 +44,7 @@ def test_everything_said() -> None:
         tool_call_parser="llama3_json",
         engine_kwargs={"max_num_batched_tokens": 4096},
     )
-    assert said.engine_arguments() == {
+    assert everything.engine_arguments() == {
         "max_model_len": 8192,
         "dtype": "bfloat16",
         "tensor_parallel_size": 4,
@@ -150,8 +150,8 @@ def test_what_is_refused(values: dict[str, object], sentence: str) -> None:
 
 def test_importing_engines_loads_no_vllm() -> None:
     code = "import sys, serve_app.config; print([m for m in ('vllm', 'ray', 'torch') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
 
 
 def test_code_of_the_weights_runs_only_with_trust(tmp_path: Path) -> None:

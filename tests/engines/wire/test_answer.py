@@ -131,7 +131,7 @@ EMOJI = [
 
 
 @pytest.mark.parametrize(
-    ("entries", "kept"),
+    ("entries", "count"),
     [
         ([*EMOJI, (" é", -0.3, None)], 6),
         ([*EMOJI, (" é", -0.3), ("", -0.4)], 7),
@@ -140,12 +140,12 @@ EMOJI = [
     ],
 )
 async def test_logprobs_end_where_a_stop_string_begins(
-    endpoint: Endpoint, load: Load, entries: list[tuple[Any, ...]], kept: int
+    endpoint: Endpoint, load: Load, entries: list[tuple[Any, ...]], count: int
 ) -> None:
     """Tokens are measured in bytes, as those that are a part of a character come in escapes."""
     endpoint.script.append(events(scored("Hi 😀 there é", *entries)))
     answer = await ask(await load(), chat(QUESTION, logprobs=True, stop=("END",)))
-    assert [entry.token for entry in answer.logprobs or ()] == [entry[0] for entry in entries[:kept]]
+    assert [entry.token for entry in answer.logprobs or ()] == [entry[0] for entry in entries[:count]]
 
 
 async def test_logprobs_of_a_call_are_no_text_to_cut(endpoint: Endpoint, load: Load) -> None:

@@ -121,7 +121,7 @@ def called(call: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("reply", "sentence"),
     [
-        (events(text("Par"), done=False), "The answer of the model 'big' at {} broke off."),
+        (events(text("Par"), end_mark=False), "The answer of the model 'big' at {} broke off."),
         (events({"choices": ["Paris"]}), MALFORMED),
         (raw_event(b'{"choices": [{"delta": {"content": "Par\xff"}}]}'), MALFORMED),
         (raw_event(b"[" * 100_000), MALFORMED),

@@ -21,12 +21,12 @@ async def test_a_request_has_what_was_named_and_nothing_else(endpoint: Endpoint,
     engine = await load(stream_options={"include_usage": True})
     await ask(engine)
     messages = [{"role": "user", "content": QUESTION}]
-    asked = {"model": "big", "messages": messages, "stream": True, "stream_options": {"include_usage": True}}
-    assert endpoint.last == asked
+    body = {"model": "big", "messages": messages, "stream": True, "stream_options": {"include_usage": True}}
+    assert endpoint.last == body
     sampling = {"max_tokens": 5, "temperature": 0.0, "top_p": 0.5, "seed": 7, "stop": ("\n",)}
     await ask(engine, chat(QUESTION, **sampling))
-    assert endpoint.last == asked | sampling | {"stop": ["\n"]}
-    assert endpoint.asked[-1].path == "/v1/chat/completions"
+    assert endpoint.last == body | sampling | {"stop": ["\n"]}
+    assert endpoint.requests[-1].path == "/v1/chat/completions"
 
 
 async def test_penalties_biases_and_alternatives_are_passed_on(endpoint: Endpoint, load: Load) -> None:
@@ -38,11 +38,14 @@ async def test_penalties_biases_and_alternatives_are_passed_on(endpoint: Endpoin
     engine = await load(extra_body={"frequency_penalty": 1.0, "top_k": 3})
     sampling = {"logit_bias": ((7, -100.0),), "logprobs": True, "top_logprobs": 2}
     answer = await ask(engine, chat(QUESTION, **penalties, **sampling))
-    asked = {name: endpoint.last[name] for name in (*penalties, *sampling)}
-    assert asked == penalties | sampling | {"logit_bias": {"7": -100.0}}
+    fields = {name: endpoint.last[name] for name in (*penalties, *sampling)}
+    assert fields == penalties | sampling | {"logit_bias": {"7": -100.0}}
     assert endpoint.last["top_k"] == 3
     [token] = answer.logprobs or ()
-    assert [(other.token, other.logprob) for other in token.alternatives] == [("It", -0.5), ("We", -1.5)]
+    assert [(alternative.token, alternative.logprob) for alternative in token.alternatives] == [
+        ("It", -0.5),
+        ("We", -1.5),
+    ]
     [token] = (await ask(engine, chat(QUESTION, logprobs=True))).logprobs or ()
     assert token.alternatives == ()
     assert endpoint.last["frequency_penalty"] == 1.0
@@ -70,7 +73,7 @@ async def test_raw_prompts_go_to_completions(endpoint: Endpoint, load: Load) -> 
     answer = await ask(
         await load(max_tokens_field="max_completion_tokens"), raw("France:", max_tokens=1, logprobs=True)
     )
-    assert endpoint.asked[-1].path == "/v1/completions"
+    assert endpoint.requests[-1].path == "/v1/completions"
     assert endpoint.last == {"model": "big", "prompt": "France:", "max_tokens": 1, "logprobs": 1, "stream": True}
     assert (answer.text, answer.finish_reason) == (" Paris", "length")
     assert [(entry.token, entry.logprob) for entry in answer.logprobs or ()] == [(" Paris", -0.5)]

@@ -53,11 +53,11 @@ def of_helm(templates: dict[str, str]) -> dict[tuple[str, str], Manifest]:
 def of_settings(config: Path, overlay: str, settings: Settings) -> dict[tuple[str, str], Manifest]:
     """The overlay's objects as kustomize puts them together, without the namespace."""
     bodies = kustomize.render(config, overlay, settings).objects
-    found = {(body["kind"], body["metadata"]["name"]): with_image(body, settings.image) for body in bodies}
-    for body in found.values():
+    objects = {(body["kind"], body["metadata"]["name"]): with_image(body, settings.image) for body in bodies}
+    for body in objects.values():
         body["metadata"]["namespace"] = "llm"
-    del found["Namespace", settings.namespace]
-    return found
+    del objects["Namespace", settings.namespace]
+    return objects
 
 
 @pytest.mark.parametrize("overlay", CONFIGS)
@@ -146,12 +146,12 @@ def test_values_do_what_the_settings_would(
 
 
 def test_the_size_and_place_of_a_worker_group(charts: Path, helm: Helm) -> None:
-    place = {"nodeSelector": {"pool": "l4"}, "tolerations": [{"operator": "Exists"}], "affinity": None}
-    values = {"gpu-l4": {"replicas": 4, "minReplicas": 3, "maxReplicas": 1000000} | place}
-    made = of_helm(helm("template", charts / "gpu-autoscaling", {"workerGroups": values}))
+    placement = {"nodeSelector": {"pool": "l4"}, "tolerations": [{"operator": "Exists"}], "affinity": None}
+    values = {"gpu-l4": {"replicas": 4, "minReplicas": 3, "maxReplicas": 1000000} | placement}
+    objects = of_helm(helm("template", charts / "gpu-autoscaling", {"workerGroups": values}))
     [group] = [
         group
-        for group in made["RayService", "cascade"]["spec"]["rayClusterConfig"]["workerGroupSpecs"]
+        for group in objects["RayService", "cascade"]["spec"]["rayClusterConfig"]["workerGroupSpecs"]
         if group["groupName"] == "gpu-l4"
     ]
     assert (group["replicas"], group["minReplicas"], group["maxReplicas"]) == (4, 3, 1000000)
@@ -159,7 +159,7 @@ def test_the_size_and_place_of_a_worker_group(charts: Path, helm: Helm) -> None:
     assert (spec["nodeSelector"], spec["tolerations"]) == ({"pool": "l4"}, [{"operator": "Exists"}])
     assert "affinity" not in spec
     # At least two CPU pods, three of L4, none of H100: all but one.
-    assert made["PodDisruptionBudget", "cascade-workers"]["spec"]["minAvailable"] == 4
+    assert objects["PodDisruptionBudget", "cascade-workers"]["spec"]["minAvailable"] == 4
 
 
 def test_a_release_may_have_another_name_than_its_objects(charts: Path, helm: Helm) -> None:
@@ -177,8 +177,8 @@ def test_a_release_that_kuberay_would_refuse_asks_for_another_name(charts: Path,
 
 
 def test_a_long_release_does_not_end_in_dashes(charts: Path, helm: Helm) -> None:
-    made = of_helm(helm("template", charts / "cpu-demo", release="a" * 44 + "---bcd"))
-    assert ("RayService", "a" * 44) in made
+    objects = of_helm(helm("template", charts / "cpu-demo", release="a" * 44 + "---bcd"))
+    assert ("RayService", "a" * 44) in objects
 
 
 def test_a_chart_checks_names_as_the_settings_do() -> None:
