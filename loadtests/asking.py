@@ -32,48 +32,50 @@ class Answered:
         return len(self.latencies_s) / self.duration_s
 
 
-async def send(session: aiohttp.ClientSession, url: str, model: str, number: int, options: Any, seen: Answered) -> None:
+async def send(
+    session: aiohttp.ClientSession, url: str, model: str, number: int, options: Any, results: Answered
+) -> None:
     body = {"model": model, "messages": [{"role": "user", "content": f"Question {number}?"}], "cascade": options}
     started = time.perf_counter()
     try:
         async with session.post(f"{url}/v1/chat/completions", json=body) as response:
             answer = await response.json()
     except (aiohttp.ClientError, TimeoutError) as error:
-        seen.errors[type(error).__name__] += 1
+        results.errors[type(error).__name__] += 1
         return
     taken_s = time.perf_counter() - started
     if response.status != 200:
-        seen.errors[f"status {response.status}"] += 1
+        results.errors[f"status {response.status}"] += 1
         return
     record = from_json(answer["cascade"])
-    (seen.deferred_s if record.deferred else seen.accepted_s).append(taken_s)
-    seen.flops += record.cost.flops or 0.0
+    (results.deferred_s if record.deferred else results.accepted_s).append(taken_s)
+    results.flops += record.cost.flops or 0.0
 
 
 async def at_once(url: str, model: str, options: Any, concurrent: int, seconds: float) -> Answered:
     """Run `concurrent` clients for `seconds`, each of which sends one request after another."""
-    seen, numbers = Answered(), count()
+    results, numbers = Answered(), count()
 
     async def client(session: aiohttp.ClientSession) -> None:
         while time.perf_counter() < ends:
-            await send(session, url, model, next(numbers), options, seen)
+            await send(session, url, model, next(numbers), options, results)
 
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         started = time.perf_counter()
         ends = started + seconds
         await asyncio.gather(*(client(session) for _ in range(concurrent)))
-        seen.duration_s = time.perf_counter() - started
-    return seen
+        results.duration_s = time.perf_counter() - started
+    return results
 
 
 async def at_random(
-    url: str, model: str, options: Any, rps: float, seconds: float, seed: int, seen: Answered | None = None
+    url: str, model: str, options: Any, rps: float, seconds: float, seed: int, results: Answered | None = None
 ) -> Answered:
     """Send requests at random times (Poisson), whether or not earlier ones are answered.
 
-    The same `seed` gives the same arrivals. A caller that passes `seen` can watch it fill.
+    The same `seed` gives the same arrivals. A caller that passes `results` can watch it fill.
     """
-    seen, chance = seen or Answered(), random.Random(seed)
+    results, chance = results or Answered(), random.Random(seed)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session, asyncio.TaskGroup() as group:
         started, due_s = time.perf_counter(), 0.0
         for number in count():
@@ -81,6 +83,6 @@ async def at_random(
             if due_s > seconds:
                 break
             await asyncio.sleep(max(0.0, started + due_s - time.perf_counter()))
-            group.create_task(send(session, url, model, number, options, seen))
-    seen.duration_s = seconds
-    return seen
+            group.create_task(send(session, url, model, number, options, results))
+    results.duration_s = seconds
+    return results

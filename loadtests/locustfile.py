@@ -57,7 +57,7 @@ class Session:
     def __init__(self) -> None:
         self.unsent: list[Result] = []  # what a worker has not yet reported to its master
         self.recent: list[Result] = []  # since the last line of progress
-        self.done = 0
+        self.ended_count = 0
 
 
 session = Session()
@@ -92,7 +92,7 @@ def prepare(environment: Environment, **_: Any) -> None:
 def start(environment: Environment, **_: Any) -> None:
     if isinstance(environment.runner, WorkerRunner):  # which has its master's options only now
         session.plan = read_options(environment.parsed_options)
-    session.numbers = count(*_place(environment))
+    session.numbers = count(*_position(environment))
     Asker.network_timeout = Replayer.network_timeout = session.plan.timeout_s
     if isinstance(environment.runner, WorkerRunner):
         return
@@ -102,7 +102,7 @@ def start(environment: Environment, **_: Any) -> None:
     environment.runner.greenlet.spawn(_tell, environment)
 
 
-def _place(environment: Environment) -> tuple[int, int]:
+def _position(environment: Environment) -> tuple[int, int]:
     """Which of the processes that send requests this is, and how many there are."""
     if isinstance(environment.runner, WorkerRunner):
         return environment.runner.worker_index, environment.parsed_options.expect_workers
@@ -124,7 +124,7 @@ def _collect(results: list[Result]) -> None:
     if session.log is not None:  # before the run there are none
         session.log.requests(results)
         session.recent += results
-        session.done += len(results)
+        session.ended_count += len(results)
 
 
 def _count(environment: Environment, result: Result) -> None:
@@ -170,7 +170,7 @@ class Replayer(FastHttpUser):
 
     @task
     def replay(self) -> None:
-        index, workers = _place(self.environment)
+        index, workers = _position(self.environment)
         start, group = time.perf_counter(), Group()
         for number in range(index, len(session.plan.trace), workers):
             arrival = session.plan.trace[number]
@@ -191,7 +191,7 @@ class Shape(LoadTestShape):
     def tick(self) -> tuple[int, float, list[type[FastHttpUser]]] | None:
         options = self.runner.environment.parsed_options
         if options.shape == "replay":
-            if session.done == len(session.plan.trace) or (self.begun and self.runner.user_count == 0):
+            if session.ended_count == len(session.plan.trace) or (self.begun and self.runner.user_count == 0):
                 return None
             self.begun = self.runner.user_count > 0
             workers = options.expect_workers if isinstance(self.runner, MasterRunner) else 1
@@ -211,9 +211,9 @@ def _tell(environment: Environment) -> None:
     while True:
         gevent.sleep(PROGRESS_S)
         recent, session.recent = session.recent, []
-        done = f"{session.done} of {planned} done" if planned else f"{session.done} done"
+        status = f"{session.ended_count} of {planned} done" if planned else f"{session.ended_count} done"
         users = "" if planned else f"   {environment.runner.user_count} users"
-        print(f"{time.perf_counter() - begun:6.0f} s{users}   {done}   {progress(recent, PROGRESS_S)}", flush=True)
+        print(f"{time.perf_counter() - begun:6.0f} s{users}   {status}   {progress(recent, PROGRESS_S)}", flush=True)
 
 
 @events.quitting.add_listener
@@ -229,4 +229,4 @@ def finish(environment: Environment, **_: Any) -> None:
     if path := environment.parsed_options.slo:
         verdicts = judge(read_gates(Path(path)), summary)
         print("\n".join([f"gates      {path}", *(f"  {verdict}" for verdict in verdicts)]), flush=True)
-        environment.process_exit_code = int(not all(verdict.held for verdict in verdicts))
+        environment.process_exit_code = int(not all(verdict.passed for verdict in verdicts))

@@ -52,6 +52,8 @@ def usages() -> list[Usage]:
     return processes
 
 
-def cpu_s(seen: list[Usage]) -> dict[str, float]:
+def cpu_s(samples: list[Usage]) -> dict[str, float]:
     """CPU seconds by role, the replicas of a deployment together."""
-    return {role: sum(usage.cpu_s for usage in seen if usage.role == role) for role in {usage.role for usage in seen}}
+    return {
+        role: sum(usage.cpu_s for usage in samples if usage.role == role) for role in {usage.role for usage in samples}
+    }

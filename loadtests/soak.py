@@ -62,8 +62,8 @@ def growths(samples: list[tuple[float, list[Usage]]]) -> list[Growth]:
     """Return the growth of every process that is in all samples of the last `SETTLED`; times in seconds."""
     settled = samples[int(len(samples) * (1 - SETTLED)) :]
     series: dict[tuple[str, int], list[tuple[float, Usage]]] = defaultdict(list)
-    for at_s, seen in settled:
-        for usage in seen:
+    for at_s, sample in settled:
+        for usage in sample:
             series[usage.role, usage.pid].append((at_s, usage))
     return [
         growth(role, pid, figure, [(at_s, getattr(usage, figure)) for at_s, usage in points])
@@ -93,7 +93,7 @@ async def soak(
     url: str, rate: float, seconds: float, console: Console
 ) -> tuple[Answered, list[tuple[float, list[Usage]]]]:
     samples: list[tuple[float, list[Usage]]] = []
-    seen = Answered()
+    results = Answered()
 
     async def sample(progress: Progress, task: TaskID) -> None:
         started = time.monotonic()
@@ -102,7 +102,7 @@ async def soak(
             samples.append((time.monotonic(), processes))
             router_mb = max((usage.rss_mb for usage in processes if usage.role == "Router"), default=0.0)
             description = (
-                f"{len(seen.latencies_s)} answered, {sum(seen.errors.values())} failed, router {router_mb:.0f} MB"
+                f"{len(results.latencies_s)} answered, {sum(results.errors.values())} failed, router {router_mb:.0f} MB"
             )
             progress.update(task, completed=time.monotonic() - started, description=description)
             await asyncio.sleep(SAMPLE_S)
@@ -110,9 +110,9 @@ async def soak(
     columns = (BarColumn(), TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("left"))
     with Progress(TextColumn("{task.description}"), *columns, console=console) as progress:
         sampling = asyncio.create_task(sample(progress, progress.add_task("", total=seconds)))
-        await at_random(url, "default", {}, rate, seconds, seed=1, seen=seen)
+        await at_random(url, "default", {}, rate, seconds, seed=1, results=results)
         sampling.cancel()
-    return seen, samples
+    return results, samples
 
 
 def table(figures: list[Growth], limit: float) -> Table:
@@ -136,19 +136,19 @@ def main() -> None:
         saturation = asyncio.run(at_once(url, "default", {}, 64, 20))
         rate = options.rate or saturation.rps / 2
         console.print(f"Saturation: {saturation.rps:.1f} requests/s with 64 at once. {rate:.1f}/s from here on.")
-        seen, samples = asyncio.run(soak(url, rate, options.minutes * 60, console))
+        results, samples = asyncio.run(soak(url, rate, options.minutes * 60, console))
     figures = growths(samples)
     console.print(table(figures, options.growth))
-    latencies = seen.latencies_s
+    latencies = results.latencies_s
     p50, p99 = percentile(latencies, 50), percentile(latencies, 99)
     console.print(
-        f"{len(latencies)} requests in {options.minutes:g} minutes, {sum(seen.errors.values())} failed "
-        f"{dict(seen.errors) or ''}, p50 {p50:.2f} s, p99 {p99:.2f} s; {len(samples)} samples, slopes over the last "
+        f"{len(latencies)} requests in {options.minutes:g} minutes, {sum(results.errors.values())} failed "
+        f"{dict(results.errors) or ''}, p50 {p50:.2f} s, p99 {p99:.2f} s; {len(samples)} samples, slopes over the last "
         f"{SETTLED:.0%}; {psutil.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}; Ray {ray.__version__}."
     )
-    faults = [f"{it.figure} of {it.role} ({it.pid}) grows" for it in figures if it.grows(options.growth)]
+    faults = [f"{trend.figure} of {trend.role} ({trend.pid}) grows" for trend in figures if trend.grows(options.growth)]
     faults += [f"{process} is gone" for process in lost(samples)]
-    faults += [f"{number} requests failed: {what}" for what, number in seen.errors.items()]
+    faults += [f"{number} requests failed: {error}" for error, number in results.errors.items()]
     sys.exit("; ".join(faults) if faults else None)
 
 

@@ -63,12 +63,12 @@ def greedy(model: Any, base: Path, question: str, max_tokens: int) -> tuple[str,
     tokenizer = AutoTokenizer.from_pretrained(base)
     messages = [{"role": "user", "content": question}]
     prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)
-    done = model.generate(
+    output = model.generate(
         **prompt, max_new_tokens=max_tokens, do_sample=False, output_scores=True, return_dict_in_generate=True
     )
-    tokens = done.sequences[0, prompt["input_ids"].shape[1] :].tolist()
-    best = [torch.log_softmax(scores[0], -1).topk(2).values.tolist() for scores in done.scores]
+    tokens = output.sequences[0, prompt["input_ids"].shape[1] :].tolist()
+    best = [torch.log_softmax(scores[0], -1).topk(2).values.tolist() for scores in output.scores]
     assert min(first - second for first, second in best) > LEAD, "a tie: choose other adapters, or another question"
     logprobs = [first for first, _ in best]
-    kept = len(tokens) - (tokens[-1] == tokenizer.eos_token_id)
-    return tokenizer.decode(tokens[:kept]), logprobs[:kept]
+    length = len(tokens) - (tokens[-1] == tokenizer.eos_token_id)
+    return tokenizer.decode(tokens[:length]), logprobs[:length]

@@ -242,8 +242,12 @@ def test_the_api_page_lists_every_field_of_responses() -> None:
     assert shown["ignored"] == set(responses.IGNORED["the request"])
     only = {field: "only " + ", ".join(map(as_code, values)) for field, values in responses.NEUTRAL.items()}
     assert {field: kind for field, kind in table.items() if kind.startswith("only ")} == only
-    known = set(get_type_hints(ResponseCreateParamsStreaming)) | {"cascade", "max_reasoning_tokens", "client_metadata"}
-    assert {field for field in table if "." not in field} == known
+    field_names = set(get_type_hints(ResponseCreateParamsStreaming)) | {
+        "cascade",
+        "max_reasoning_tokens",
+        "client_metadata",
+    }
+    assert {field for field in table if "." not in field} == field_names
 
 
 def test_the_api_page_lists_every_ignored_field_of_items() -> None:
@@ -346,8 +350,8 @@ def test_every_alert_has_a_first_step() -> None:
 
 def test_the_configuration_reference_is_up_to_date() -> None:
     command = [sys.executable, "docs/reference.py", "--check"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
 
 
 def test_every_config_field_says_what_it_means() -> None:
@@ -358,8 +362,8 @@ def test_every_config_field_says_what_it_means() -> None:
 def test_the_site_builds_strictly(tmp_path: Path) -> None:
     pytest.importorskip("mkdocs")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
     assert (tmp_path / "index.html").is_file()
 
 

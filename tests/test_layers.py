@@ -117,7 +117,9 @@ def test_imports_point_one_way(path: Path) -> None:
     if own == "__init__":
         return
     allowed = ALLOWED[own] | {own, "errors"}
-    assert {name for name in imports(path) if not any(_within(room(name), other) for other in allowed)} == set()
+    assert {
+        name for name in imports(path) if not any(_within(room(name), importable) for importable in allowed)
+    } == set()
 
 
 def _within(name: str, allowed: str) -> bool:
@@ -147,12 +149,14 @@ def test_the_documented_layers_are_the_allowed_ones() -> None:
     allowed: dict[str, set[str]] = {}
     for name, importable in ALLOWED.items():
         top = name.split(".")[0]
-        allowed.setdefault(top, set()).update({other.split(".")[0] for other in importable} - shared - {top})
+        allowed.setdefault(top, set()).update({room_name.split(".")[0] for room_name in importable} - shared - {top})
     assert documented_layers() == {top: importable for top, importable in allowed.items() if top not in shared}
 
 
 def test_the_documented_layers_point_downwards() -> None:
     layers = documented_layers()
     order = list(layers)
-    upwards = {(room, other) for room in order for other in layers[room] if order.index(other) < order.index(room)}
+    upwards = {
+        (room, imported) for room in order for imported in layers[room] if order.index(imported) < order.index(room)
+    }
     assert upwards == set()

@@ -12,12 +12,12 @@ def test_help_lists_every_target() -> None:
     (phony,) = re.findall(r"^\.PHONY: (.*)", text, re.MULTILINE)
     documented = re.findall(r"^([\w-]+):.* ## (.*)", text, re.MULTILINE)
     assert sorted(phony.split()) == sorted(target for target, _ in documented)
-    done = subprocess.run(
+    result = subprocess.run(
         ["make", "--no-print-directory", "help"], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    groups = [line for line in done.stdout.splitlines() if line and not line.startswith(" ")]
+    groups = [line for line in result.stdout.splitlines() if line and not line.startswith(" ")]
     assert groups == ["Use it", "Measure it", "Develop it"]
     # One column: the longest name fits.
-    listed = [line for line in done.stdout.splitlines() if line.startswith(" ")]
-    assert listed == [f"  make {target:16} {what}" for target, what in documented]
+    listed = [line for line in result.stdout.splitlines() if line.startswith(" ")]
+    assert listed == [f"  make {target:16} {summary}" for target, summary in documented]
     assert max(len(target) for target, _ in documented) <= 16

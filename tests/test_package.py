@@ -26,8 +26,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(ROOT / name, source)
     shutil.copytree(ROOT / "serve_app", source / "serve_app", ignore=shutil.ignore_patterns("__pycache__"))
     build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(wheels), str(source)]
-    done = subprocess.run(build, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    result = subprocess.run(build, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
     [wheel] = wheels.glob("*.whl")
     assert wheel.name == f"semantic_cascade-{__version__}-py3-none-any.whl"
     with ZipFile(wheel) as archive:
@@ -61,13 +61,13 @@ def test_a_user_without_a_clone_has_a_config(installed: Path, tmp_path: Path) ->
     path = tmp_path / "my.yaml"
     path.write_text(printed.stdout, encoding="utf-8")
     for command in ("check", "plan"):
-        done = cascade(installed, command, str(path))
-        assert (done.returncode, done.stderr) == (0, "")
+        result = cascade(installed, command, str(path))
+        assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_serve_knows_the_shipped_config(installed: Path) -> None:
-    done = cascade(installed, "serve", "--help")
-    assert "without it, the quickstart" in " ".join(done.stdout.replace("│", "").split())
+    result = cascade(installed, "serve", "--help")
+    assert "without it, the quickstart" in " ".join(result.stdout.replace("│", "").split())
 
 
 def test_the_shipped_config_is_the_one_in_configs() -> None:

@@ -86,9 +86,9 @@ def test_ladders_and_two_tiers_are_chosen_on_one_half_and_reported_on_the_other(
     comparison = ladders(tmp_path)
     assert (comparison.target, comparison.unit, len(comparison.splits)) == ("t", "flops", 4)
     for seed, split in enumerate(comparison.splits):
-        other = [kind(k) for k in range(COUNT) if hashed_share(f"Synthetic-{k}", seed) >= 0.5]
-        easy, hard = (other.count(name) / len(other) for name in ("easy", "hard"))
-        assert (split.examples, split.target_quality) == (len(other), 1)
+        kinds = [kind(k) for k in range(COUNT) if hashed_share(f"Synthetic-{k}", seed) >= 0.5]
+        easy, hard = (kinds.count(name) / len(kinds) for name in ("easy", "hard"))
+        assert (split.examples, split.target_quality) == (len(kinds), 1)
         # Of two tiers a and c defer the fewest; a ladder asks b, which is cheaper, and c only where a and b differ.
         assert [tier.members for tier in split.two_tiers.tiers] == [("a", "c")]
         assert [tier.members for tier in split.ladder.tiers] == [("b", "a"), ("b", "a", "c")]

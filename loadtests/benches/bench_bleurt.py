@@ -95,14 +95,14 @@ def plain_way(folder: Path) -> Callable[[list[list[str]]], list[list[float]]]:
             )
             return float(model(**inputs).logits)
 
-    return lambda asked: [[value(a, b) for a, b in permutations(texts, 2)] for texts in asked]
+    return lambda batch: [[value(a, b) for a, b in permutations(texts, 2)] for texts in batch]
 
 
 def ours(folder: Path) -> Callable[[list[list[str]]], list[list[float]]]:
     signal = build_signal(BleurtConfig(device="cpu"), folder)
 
-    def values(asked: list[list[str]]) -> list[list[float]]:
-        matrices = [scores.similarities for scores in signal.similarities(asked)]
+    def values(batch: list[list[str]]) -> list[list[float]]:
+        matrices = [scores.similarities for scores in signal.similarities(batch)]
         return [[matrix[i][j] for i, j in permutations(range(len(matrix)), 2)] for matrix in matrices]
 
     return values
@@ -110,15 +110,15 @@ def ours(folder: Path) -> Callable[[list[list[str]]], list[list[float]]]:
 
 def measure(texts: int, words: int, rounds: int, arms: dict[str, Any]) -> dict[str, Any]:
     """Seconds a request of both arms, and their ratio. Their values must be equal."""
-    asked = requests(texts, words)
+    batch = requests(texts, words)
     best: dict[str, float] = {}
     values: dict[str, list[float]] = {}
     for _ in range(rounds + 1):  # the first to warm up
         for name, arm in arms.items():
             started = time.perf_counter()
-            found = arm(asked)
+            rows = arm(batch)
             best[name] = min(best.get(name, float("inf")), time.perf_counter() - started)
-            values[name] = [value for row in found for value in row]
+            values[name] = [value for row in rows for value in row]
     difference = max(abs(a - b) for a, b in zip(values["ours"], values["reference"], strict=True))
     if difference > TOLERANCE:
         raise SystemExit(f"The values differ by {difference:g}.")

@@ -67,23 +67,23 @@ def write(path: Path, count: int, words: int) -> None:
             example = {"kind": "example", "id": f"e{k}", "task": "closed_book_qa", "source": "Synthetic, 1"}
             file.write(encode_line(example | {"prompt_inputs": inputs, "references": references}))
             hard = draw.random()
-            for place, name in enumerate(MODELS):
-                file.write(encode_line(answer(draw, f"e{k}", name, reference, hard * (0.9 - 0.2 * place))))
+            for rank, name in enumerate(MODELS):
+                file.write(encode_line(answer(draw, f"e{k}", name, reference, hard * (0.9 - 0.2 * rank))))
 
 
 def answer(draw: random.Random, example: str, model: str, reference: list[str], wrong: float) -> dict[str, object]:
-    said = [draw.choice(WORDS) if draw.random() < wrong else word for word in reference]
+    text_words = [draw.choice(WORDS) if draw.random() < wrong else word for word in reference]
     return {
         "kind": "answer",
         "example": example,
         "model": model,
-        "text": " ".join(said),
+        "text": " ".join(text_words),
         "finish_reason": "stop",
         "prompt_tokens": 20,
-        "completion_tokens": len(said),
+        "completion_tokens": len(text_words),
         "latency_s": 0.1,
         "first_token_s": 0.05,
-        "logprobs": [[f" {word}", -draw.expovariate(1 / (0.05 + wrong))] for word in said],
+        "logprobs": [[f" {word}", -draw.expovariate(1 / (0.05 + wrong))] for word in text_words],
     }
 
 

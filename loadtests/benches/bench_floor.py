@@ -166,12 +166,15 @@ def report(rounds: dict[str, list[Measurement]]) -> Table:
     for arm, measurements in rounds.items():
         cells = []
         for field in FIGURES:
-            values = [getattr(it, field) for it in measurements]
+            values = [getattr(measurement, field) for measurement in measurements]
             ratios = [a / getattr(b, field) for a, b in zip(values, rounds["default"], strict=True)]
             spread = f"\n{statistics.median(ratios):.2f} [{min(ratios):.2f}, {max(ratios):.2f}]"
             cells.append(f"{statistics.median(values):.1f}{'' if arm == 'default' else spread}")
-        kept = ["yes" if all(getattr(it, what) for it in measurements) else "NO" for what in ("streams", "stops")]
-        table.add_row(arm, *cells, *kept)
+        checks = [
+            "yes" if all(getattr(measurement, property_name) for measurement in measurements) else "NO"
+            for property_name in ("streams", "stops")
+        ]
+        table.add_row(arm, *cells, *checks)
     return table
 
 

@@ -181,8 +181,8 @@ class Bench:
         target = Tier((TARGET,))
         two, three = self._tier((A, B)), self._tier(MEMBERS)
         pair, trio = (self._at(rate, [two]), target), (self._at(rate, [three]), target)
-        both = self._at_both(rate, two, three)
-        ladder = (replace(two, threshold=both), replace(three, threshold=both), target)
+        joint_threshold = self._at_both(rate, two, three)
+        ladder = (replace(two, threshold=joint_threshold), replace(three, threshold=joint_threshold), target)
         yield "two members", pair, ""
         yield "  speculate: always", pair, "always"
         yield "  speculate: percentile 90", pair, "percentile 90"
@@ -206,16 +206,18 @@ class Bench:
 
         None without log-probabilities.
         """
-        if any(each.logprobs is None for each in self._workload.answers[A]):
+        if any(answer.logprobs is None for answer in self._workload.answers[A]):
             return None
         first = replace(
             self._tier((A,)), signal="chow_avg", min_answers=1, agreement="mean", confidence=confidence(CHOW)
         )
-        sureness = np.array([fmean(value for _, value in each.logprobs or ()) for each in self._workload.answers[A]])
+        sureness = np.array(
+            [fmean(value for _, value in answer.logprobs or ()) for answer in self._workload.answers[A]]
+        )
         first = replace(first, threshold=_threshold(sureness, 1 - (1 - rate) / 2))
         agreements = self._scorer.agreements(two)
-        left = np.where(sureness >= first.threshold, np.inf, agreements)
-        return first, replace(two, threshold=_threshold(left, rate))
+        remaining = np.where(sureness >= first.threshold, np.inf, agreements)
+        return first, replace(two, threshold=_threshold(remaining, rate))
 
     def _at(self, rate: float, tiers: list[Tier]) -> Tier:
         return replace(tiers[0], threshold=_threshold(self._scorer.agreements(tiers[0]), rate))
@@ -271,7 +273,7 @@ class Bench:
             members or 1.0,
             wasted_flops,
             wasted_tokens,
-            sum(tokens_of(each) for each in self._workload.answers[TARGET]),
+            sum(tokens_of(answer) for answer in self._workload.answers[TARGET]),
         )
 
 

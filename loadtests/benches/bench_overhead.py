@@ -129,12 +129,12 @@ async def send(session: aiohttp.ClientSession, arm: str, question: str) -> None:
 
 async def latency_ms(session: aiohttp.ClientSession, arm: str, question: str, requests: int) -> float:
     """Median over so many requests, one at a time."""
-    taken = []
+    durations = []
     for _ in range(requests):
         started = time.perf_counter()
         await send(session, arm, question)
-        taken.append(time.perf_counter() - started)
-    return statistics.median(taken) * 1000
+        durations.append(time.perf_counter() - started)
+    return statistics.median(durations) * 1000
 
 
 async def throughput(session: aiohttp.ClientSession, arm: str, question: str, requests: int) -> float:

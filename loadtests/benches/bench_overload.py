@@ -66,8 +66,8 @@ def main() -> None:
         rows = []
         for seed, share in enumerate(options.loads):
             with console.status(f"{share:g} of saturation"):
-                seen = asyncio.run(at_random(file.url, "default", {}, share * SATURATION_RPS, options.seconds, seed))
-            rows.append((share, seen))
+                results = asyncio.run(at_random(file.url, "default", {}, share * SATURATION_RPS, options.seconds, seed))
+            rows.append((share, results))
     console.print(table(rows))
     console.print(
         f"Saturation is {SATURATION_RPS:.1f} requests a second; in time is within {IN_TIME_S:g} s. "
@@ -78,25 +78,25 @@ def main() -> None:
         plot(rows, options.plot)
 
 
-def goodput(seen: Answered) -> float:
+def goodput(results: Answered) -> float:
     """Return the answers a second that came in time."""
-    return sum(seconds <= IN_TIME_S for seconds in seen.latencies_s) / seen.duration_s
+    return sum(seconds <= IN_TIME_S for seconds in results.latencies_s) / results.duration_s
 
 
 def table(rows: list[tuple[float, Answered]]) -> Table:
     result = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("of saturation", "offered/s", "goodput/s", "429/s", "other errors", "p50 s", "p95 s"):
         result.add_column(name, justify="right")
-    for share, seen in rows:
-        refused = seen.errors["status 429"]
-        others = {kind: count for kind, count in seen.errors.items() if kind != "status 429"}
-        quantiles = statistics.quantiles(seen.latencies_s, n=20)
+    for share, results in rows:
+        refused = results.errors["status 429"]
+        other_errors = {kind: count for kind, count in results.errors.items() if kind != "status 429"}
+        quantiles = statistics.quantiles(results.latencies_s, n=20)
         result.add_row(
             f"{share:g}",
             f"{share * SATURATION_RPS:.1f}",
-            f"{goodput(seen):.1f}",
-            f"{refused / seen.duration_s:.1f}",
-            ", ".join(f"{count} {kind}" for kind, count in others.items()) or "0",
+            f"{goodput(results):.1f}",
+            f"{refused / results.duration_s:.1f}",
+            ", ".join(f"{count} {kind}" for kind, count in other_errors.items()) or "0",
             f"{quantiles[9]:.2f}",
             f"{quantiles[18]:.2f}",
         )
@@ -111,7 +111,7 @@ def plot(rows: list[tuple[float, Answered]], path: Path) -> None:
 
     ordered = sorted(rows, key=lambda row: row[0])
     figure, axes = pyplot.subplots(figsize=(6, 4))
-    axes.plot([share for share, _ in ordered], [goodput(seen) for _, seen in ordered], marker="o")
+    axes.plot([share for share, _ in ordered], [goodput(results) for _, results in ordered], marker="o")
     axes.set(xlabel="offered load, of saturation", ylabel="answers in time, a second", ylim=(0, None))
     figure.savefig(path, dpi=120, bbox_inches="tight")
 

@@ -45,11 +45,11 @@ async def ask(app: Any, content: bytes) -> None:
 def timed(router: Router) -> list[float]:
     """Note the seconds of each call to the aggregator, without those of freeing what it drops."""
     seconds: list[float] = []
-    kept: list[object] = []
+    retained: list[object] = []
     counted = router.parts.live.ended
 
     def ended(*arguments: Any) -> None:
-        kept.append(arguments)  # else another request's record would be freed here, as it would be elsewhere
+        retained.append(arguments)  # else another request's record would be freed here, as it would be elsewhere
         started = perf_counter()
         counted(*arguments)
         seconds.append(perf_counter() - started)
@@ -78,8 +78,10 @@ async def aggregator(requests: int) -> None:
         started = process_time()
         await router.parts.live._figures(router.parts.live._clock())
         snapshots.append(process_time() - started)
-    asked = min(1000, requests)
-    print(f"a snapshot of {asked} requests: {median(snapshots) * 1e3:.2f} ms, {median(snapshots):.2%} of a core")
+    request_count = min(1000, requests)
+    print(
+        f"a snapshot of {request_count} requests: {median(snapshots) * 1e3:.2f} ms, {median(snapshots):.2%} of a core"
+    )
     print("while somebody watches, once a second")
 
 
@@ -87,11 +89,11 @@ def paints(browser: Browser, url: str, loads: int, *, cached: bool) -> list[floa
     """Return the milliseconds to the first paint of each load."""
     browser.driver.execute_cdp_cmd("Network.enable", {})
     browser.driver.execute_cdp_cmd("Network.setCacheDisabled", {"cacheDisabled": not cached})
-    taken = []
+    paint_ms = []
     for _ in range(loads):
         browser.open(url)
-        taken.append(float(browser.driver.execute_async_script(PAINT)))
-    return taken
+        paint_ms.append(float(browser.driver.execute_async_script(PAINT)))
+    return paint_ms
 
 
 def first_paint(loads: int) -> None:
@@ -101,9 +103,9 @@ def first_paint(loads: int) -> None:
         return
     with serving() as served, chromium() as browser:
         for cached in (False, True):
-            taken = paints(browser, served.url, loads, cached=cached)
+            paint_ms = paints(browser, served.url, loads, cached=cached)
             kind = "from the cache" if cached else "without a cache"
-            print(f"first paint, {kind}: median {median(taken):.0f} ms, most {max(taken):.0f} ms; {loads} loads")
+            print(f"first paint, {kind}: median {median(paint_ms):.0f} ms, most {max(paint_ms):.0f} ms; {loads} loads")
 
 
 def main() -> None:

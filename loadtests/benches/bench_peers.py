@@ -67,11 +67,11 @@ def _quality(options: argparse.Namespace, folder: Path, console: Console) -> Non
         try:
             comparisons: list[quality.Comparison] = []
             dataset = load_dataset(Records.load(folder / f"{study.id}.jsonl"), chosen)
-            for each in quality.compare(study.id, dataset, options.embedded):
-                if isinstance(each, str):
-                    console.print(each)
+            for comparison in quality.compare(study.id, dataset, options.embedded):
+                if isinstance(comparison, str):
+                    console.print(comparison)
                 else:
-                    comparisons.append(each)
+                    comparisons.append(comparison)
             console.print(quality.table(comparisons))
         except CascadeError as error:
             console.print(f"{study.id} is skipped: {error}")

@@ -124,24 +124,24 @@ def saturate(url: str, routers: int, concurrencies: list[int], seconds: float) -
     for concurrent in concurrencies:
         for kind in KINDS:
             before, batches = cpu_s(usages()), scorer_batches()
-            seen = asyncio.run(at_once(url, "default", {"force": kind}, concurrent, seconds))
+            results = asyncio.run(at_once(url, "default", {"force": kind}, concurrent, seconds))
             now = usages()
             time.sleep(2)  # Ray hands its metrics on once a second
-            done, after = len(seen.latencies_s), scorer_batches()
-            spent = {role: (used - before[role]) / done for role, used in cpu_s(now).items() if role in before}
+            answer_count, after = len(results.latencies_s), scorer_batches()
+            spent = {role: (used - before[role]) / answer_count for role, used in cpu_s(now).items() if role in before}
             memory = {role: max(usage.rss_mb for usage in now if usage.role == role) for role in spent}
             rows.append(
                 {
                     "routers": routers,
                     "concurrent": concurrent,
                     "kind": kind,
-                    "seen": seen,
+                    "results": results,
                     "cpu_s": spent,
-                    "batch": done / (after - batches) if after > batches else float("nan"),
+                    "batch": answer_count / (after - batches) if after > batches else float("nan"),
                     "rss_mb": memory,
                 }
             )
-            print(f"{routers} routers, {concurrent} at once, {kind}: {seen.rps:.1f}/s", file=sys.stderr)
+            print(f"{routers} routers, {concurrent} at once, {kind}: {results.rps:.1f}/s", file=sys.stderr)
     return rows
 
 
@@ -162,14 +162,14 @@ def scaling_table(rows: list[dict[str, Any]]) -> Table:
     table.add_column("requests a batch", justify="right")
     table.add_column("MB router, scorer, proxy")
     for row in rows:
-        seen, spent = row["seen"], grouped(row["cpu_s"])
+        results, spent = row["results"], grouped(row["cpu_s"])
         table.add_row(
             str(row["routers"]),
             str(row["concurrent"]),
             f"{row['kind']}ed" if row["kind"] == "accept" else "deferred",
-            f"{seen.rps:.1f}",
-            f"{1000 * percentile(seen.latencies_s, 50):.0f}, {1000 * percentile(seen.latencies_s, 99):.0f}",
-            str(sum(seen.errors.values())),
+            f"{results.rps:.1f}",
+            f"{1000 * percentile(results.latencies_s, 50):.0f}, {1000 * percentile(results.latencies_s, 99):.0f}",
+            str(sum(results.errors.values())),
             *(f"{1000 * spent[name]:.2f}" for name in ("Router", "ProxyActor", "Scorer", "models")),
             f"{row['batch']:.2f}",
             ", ".join(f"{row['rss_mb'].get(role, float('nan')):.0f}" for role in ("Router", "Scorer", "ProxyActor")),
@@ -222,10 +222,10 @@ def fleet_table(
         file = deploy(simulated(deferral_rate, config), path, cluster)
         alone = file.application.args.cascades["default"].tiers[-1].models
         for model in [*(alone if target is None else []), "default"]:
-            seen = asyncio.run(at_random(file.url, model, {}, rate, seconds, seed=1))
-            target = target or seen
-            print(f"{config.stem}: {model}, {deferral_rate:.0%} deferred: {seen.rps:.1f}/s", file=sys.stderr)
-            table.add_row(*fleet_row(model, seen, target, predicted(file, model, rate, deferral_rate, costs)))
+            results = asyncio.run(at_random(file.url, model, {}, rate, seconds, seed=1))
+            target = target or results
+            print(f"{config.stem}: {model}, {deferral_rate:.0%} deferred: {results.rps:.1f}/s", file=sys.stderr)
+            table.add_row(*fleet_row(model, results, target, predicted(file, model, rate, deferral_rate, costs)))
     return table
 
 
@@ -238,8 +238,8 @@ def predicted(file: ServeFile, model: str, rate: float, deferral_rate: float, co
     return f"{simulation.mean_s():.2f}, {simulation.percentile_s(99):.2f}"
 
 
-def fleet_row(model: str, seen: Answered, target: Answered, simulated: str) -> list[str]:
-    every, deferred = seen.latencies_s, seen.deferred_s
+def fleet_row(model: str, results: Answered, target: Answered, simulated: str) -> list[str]:
+    every, deferred = results.latencies_s, results.deferred_s
     cascade = model == "default"
     return [
         "cascade" if cascade else f"always {model}",
@@ -248,8 +248,8 @@ def fleet_row(model: str, seen: Answered, target: Answered, simulated: str) -> l
         f"{statistics.fmean(every) / statistics.fmean(target.latencies_s):.2f}",
         ", ".join(f"{percentile(every, p):.2f}" for p in (50, 95, 99)),
         ", ".join(f"{percentile(deferred, p):.2f}" for p in (50, 95, 99)) if cascade else "",
-        f"{(seen.flops / len(every)) / (target.flops / len(target.latencies_s)):.2f}",
-        str(sum(seen.errors.values())),
+        f"{(results.flops / len(every)) / (target.flops / len(target.latencies_s)):.2f}",
+        str(sum(results.errors.values())),
         simulated,
     ]
 

@@ -185,12 +185,12 @@ def documents() -> list[list[str]]:
 def make_requests(count: int, texts: int, words: int, rng: random.Random) -> list[list[str]]:
     """Each request's answers are passages of one article, each a quarter of its length further on."""
     step = words // 4
-    made = []
+    requests = []
     for _ in range(count):
         article = rng.choice(documents())
         start = rng.randrange(len(article) - words - step * (texts - 1) + 1)
-        made.append([" ".join(article[start + i * step :][:words]) for i in range(texts)])
-    return made
+        requests.append([" ".join(article[start + i * step :][:words]) for i in range(texts)])
+    return requests
 
 
 def measure(subject: Subject, texts: int, words: int, rounds: int) -> Row:
@@ -204,23 +204,23 @@ def measure(subject: Subject, texts: int, words: int, rounds: int) -> Row:
         plain = requests[: subject.plain_requests]
         arms = [(subject.reference, plain, row.reference_s), (subject.ours, requests, row.ours_s)]
         values = []
-        for arm, asked, seconds in arms if number % 2 else reversed(arms):
-            fastest, found = best_of(subject, arm, asked)
-            seconds.append(fastest / len(asked))
-            values.append(found)
+        for arm, batch, seconds in arms if number % 2 else reversed(arms):
+            fastest, arm_values = best_of(subject, arm, batch)
+            seconds.append(fastest / len(batch))
+            values.append(arm_values)
         check(subject, *values)
     return row
 
 
 def best_of(subject: Subject, arm: Arm, requests: Requests) -> tuple[float, Values]:
-    taken = []
-    found: Values = []
+    durations = []
+    values: Values = []
     for _ in range(subject.tries):
         subject.before()
         started = time.perf_counter()
-        found = arm(requests)
-        taken.append(time.perf_counter() - started)
-    return min(taken), found
+        values = arm(requests)
+        durations.append(time.perf_counter() - started)
+    return min(durations), values
 
 
 def check(subject: Subject, first: Values, second: Values) -> None:
@@ -243,22 +243,22 @@ def bleurt(texts: int, words: int) -> Row:
         "--threads",
         1,
     ]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"bench_bleurt.py failed: {done.stderr.strip().splitlines()[-1:]}")
-    [row] = json.loads(done.stdout)
+    result = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise SystemExit(f"bench_bleurt.py failed: {result.stderr.strip().splitlines()[-1:]}")
+    [row] = json.loads(result.stdout)
     return Row("bleurt", texts, words, [row["reference_s"]], [row["ours_s"]])
 
 
 def cpu_ms(name: str, requests: Requests) -> float:
     """CPU milliseconds of one request, the median of requests that are scored for the first time."""
     signal = build_signal(DEFAULT_SIGNALS[name])
-    taken = []
+    durations = []
     for texts in requests:
         started = time.process_time()
         signal.similarities([texts])
-        taken.append(time.process_time() - started)
-    return statistics.median(taken) * 1000
+        durations.append(time.process_time() - started)
+    return statistics.median(durations) * 1000
 
 
 def report(rows: Sequence[Row]) -> Table:

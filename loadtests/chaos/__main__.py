@@ -97,8 +97,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
             problems.append(f"a member could not be killed at the end, or did not come back within {HEALS_S:.0f} s")
         problems += complaints(load.sent, decisions(raylets.logs), windows)
         if options.report:
-            seen = report_json(load.sent, windows, seed=options.seed, rate=options.rate, problems=problems)
-            options.report.write_text(json.dumps(seen, indent=1), encoding="utf-8")
+            report = report_json(load.sent, windows, seed=options.seed, rate=options.rate, problems=problems)
+            options.report.write_text(json.dumps(report, indent=1), encoding="utf-8")
     console.print(markdown(rows(load.sent, windows)), soft_wrap=True, markup=False)
     console.print(
         f"{len(load.sent)} requests at {options.rate:g} a second, {len(windows)} faults, seed {options.seed}, "

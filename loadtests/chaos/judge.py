@@ -55,9 +55,9 @@ def complaints(
 ) -> list[str]:
     """Return a sentence for each thing that should not have been."""
     problems, windows = [], list(windows)
-    known: set[str] = set()
+    sent_ids: set[str] = set()
     for item in sent:
-        known |= set(item.ids)
+        sent_ids |= set(item.ids)
         names = {window.name for window in windows if window.touches(item)}
         met = ", ".join(sorted(names)) or "no fault"
         where = f"request {item.number} ({item.kind}, at {item.at_s:.0f} s, during {met})"
@@ -68,7 +68,7 @@ def complaints(
         elif item.end in ("error", "refused") and not names - FAILS_NOTHING:
             problems.append(f"{where} failed: {item.detail}")
         problems += _disagreement(item, where, logged, excused=bool(names & LOSES_LOGS))
-    problems += [f"a decision was logged for {name!r}, which nobody sent" for name in logged.keys() - known]
+    problems += [f"a decision was logged for {name!r}, which nobody sent" for name in logged.keys() - sent_ids]
     return problems
 
 
@@ -80,7 +80,9 @@ def _disagreement(item: Sent, where: str, logged: Mapping[str, list[dict[str, An
             return [] if excused else [f"{where} was answered, and no decision was logged"]
         assert item.record is not None
         if not any(_decided(record) == _decided(item.record) for record in records):
-            return [f"{where} was answered by {_decided(item.record)}, logged is {[_decided(it) for it in records]}"]
+            return [
+                f"{where} was answered by {_decided(item.record)}, logged is {[_decided(entry) for entry in records]}"
+            ]
         if len(records) > 1 and not excused:
             return [f"{where} has {len(records)} decisions"]
     answers = [record["answered_by"] for record in records if record["answered_by"] is not None]

@@ -50,8 +50,8 @@ class Balancer:
 
     def choose(self, tried: set[str]) -> str | None:
         """Return the next proxy that was not tried, or None."""
-        left = [url for url in self._urls() if url not in tried]
-        up = [url for url in left if time.monotonic() - self._down.get(url, -DOWN_S) >= DOWN_S] or left
+        untried = [url for url in self._urls() if url not in tried]
+        up = [url for url in untried if time.monotonic() - self._down.get(url, -DOWN_S) >= DOWN_S] or untried
         return up[next(self._turn) % len(up)] if up else None
 
     def failed(self, url: str) -> None:

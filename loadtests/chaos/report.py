@@ -23,7 +23,8 @@ def rows(sent: Sequence[Sent], windows: Sequence[Window]) -> list[dict[str, Any]
     stayed = [item for item in sent if item.end != "left"]
     met: dict[Window | None, list[Sent]] = {window: [] for window in (*windows, None)}
     for item in stayed:
-        met[max((it for it in windows if it.touches(item)), key=lambda it: it.from_s, default=None)].append(item)
+        begun = (window for window in windows if window.touches(item))
+        met[max(begun, key=lambda window: window.from_s, default=None)].append(item)
     result = []
     for name in sorted({window.name for window in windows}):
         own = [window for window in windows if window.name == name]

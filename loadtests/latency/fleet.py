@@ -54,28 +54,28 @@ class KnownScorer(Scorer):
     def __init__(self, workload: Workload) -> None:
         signal = build_signal(RougeConfig(kind="rougeL"))
         columns = [workload.answers[name] for name in MEMBERS]
-        self._texts = [[each.text for each in row] for row in zip(*columns, strict=True)]
+        self._texts = [[reply.text for reply in row] for row in zip(*columns, strict=True)]
         started = perf_counter()
         scored = signal.similarities(self._texts)
         self._pair_s = (perf_counter() - started) / (len(self._texts) * len(MEMBERS) * (len(MEMBERS) - 1) / 2)
-        self._known: dict[tuple[str, str], float] = {}
+        self._similarities: dict[tuple[str, str], float] = {}
         for texts, scores in zip(self._texts, scored, strict=True):
             for i, first in enumerate(texts):
                 for j, second in enumerate(texts):
-                    self._known[first, second] = scores.similarities[i][j]
+                    self._similarities[first, second] = scores.similarities[i][j]
 
     async def score(self, signal: str, texts: Sequence[str], since: int = 0) -> Scores:
         await asyncio.sleep(self._pair_s * (len(texts) * (len(texts) - 1) - since * (since - 1)) / 2)
-        return Scores(tuple(tuple(self._known[a, b] for b in texts) for a in texts))
+        return Scores(tuple(tuple(self._similarities[a, b] for b in texts) for a in texts))
 
     def agreements(self, tier: Tier) -> np.ndarray:
         """Return how far the tier's members agree on each prompt, shape (n,)."""
         chosen = [MEMBERS.index(name) for name in tier.models]
         values = []
         for row in self._texts:
-            given = [Generation(row[i], "stop", 1, 1) for i in chosen]
-            matrix = tuple(tuple(self._known[a.text, b.text] for b in given) for a in given)
-            decision = decide(tier, agree(survivors(tier, given), matrix))
+            generations = [Generation(row[i], "stop", 1, 1) for i in chosen]
+            matrix = tuple(tuple(self._similarities[a.text, b.text] for b in generations) for a in generations)
+            decision = decide(tier, agree(survivors(tier, generations), matrix))
             values.append(-1.0 if decision.agreement is None else decision.agreement)
         return np.array(values)
 

@@ -53,15 +53,15 @@ def recorded(records: Records, models: Sequence[str], requests: int, rng: random
     answers: dict[str, list[RecordedAnswer]] = {}
     for name, model in zip((*MEMBERS, TARGET), models, strict=True):
         column = [records.answers[model].without_logprobs(row) for row in chosen]
-        answers[name] = [_played(each) for each in column if each is not None]
+        answers[name] = [_played(answer) for answer in column if answer is not None]
     return Workload([f"prompt {number}" for number in range(requests)], answers)
 
 
-def _played(given: Answer) -> RecordedAnswer:
-    if not isinstance(given, Generation):
-        return RecordedAnswer(error=given.message or "failed", prompt_tokens=given.prompt_tokens)
-    tokens = {"prompt_tokens": given.prompt_tokens, "completion_tokens": given.completion_tokens}
-    return RecordedAnswer(text=given.text, **tokens)
+def _played(answer: Answer) -> RecordedAnswer:
+    if not isinstance(answer, Generation):
+        return RecordedAnswer(error=answer.message or "failed", prompt_tokens=answer.prompt_tokens)
+    tokens = {"prompt_tokens": answer.prompt_tokens, "completion_tokens": answer.completion_tokens}
+    return RecordedAnswer(text=answer.text, **tokens)
 
 
 def tokens_of(played: RecordedAnswer) -> int:

@@ -28,7 +28,7 @@ class Verdict:
     measured: float | None
 
     @property
-    def held(self) -> bool:
+    def passed(self) -> bool:
         """Whether the objective was met."""
         if self.measured is None:
             return False
@@ -37,7 +37,7 @@ class Verdict:
     def __str__(self) -> str:
         measured = "not measured" if self.measured is None else f"{self.measured:.4g}"
         sign = ">=" if self.gate.startswith("min_") else "<="
-        return f"{'ok  ' if self.held else 'FAIL'}  {self.gate:<18}  {measured} (must be {sign} {self.bound:g})"
+        return f"{'ok  ' if self.passed else 'FAIL'}  {self.gate:<18}  {measured} (must be {sign} {self.bound:g})"
 
 
 def read_gates(path: Path) -> dict[str, float]:

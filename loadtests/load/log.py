@@ -118,7 +118,7 @@ _FIELDS = {field.name for field in fields(Result)}
 
 def _checked(line: Line, item: Object) -> Object:
     kind = item.get("kind")
-    known = kind in ("run", "sample", "end") or (kind == "request" and set(item) - {"kind"} <= _FIELDS)
-    if not known or "time" not in item:
+    valid = kind in ("run", "sample", "end") or (kind == "request" and set(item) - {"kind"} <= _FIELDS)
+    if not valid or "time" not in item:
         raise LoadError(f"{line.where}: not a line of a load test's log.")
     return item

@@ -148,11 +148,11 @@ def _refusal(status: int, body: bytes | None) -> str:
         return f"HTTP {status}"
 
 
-def _kind(what: str, error: Any) -> str:
+def _kind(label: str, error: Any) -> str:
     """`HTTP 404 model_not_found`: the code or type of OpenAI's error body, not its message, which may quote texts."""
     words = error if isinstance(error, dict) else {}
     code = words.get("code") or words.get("type")
-    return f"{what} {whole(str(code))}" if code else what
+    return f"{label} {whole(str(code))}" if code else label
 
 
 def _broken(error: Exception | None) -> str:

@@ -41,9 +41,9 @@ def python_of(peer: str) -> Path:
 
 def _run(command: list[str]) -> None:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)
+        result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)
     except subprocess.TimeoutExpired:
         raise UnavailableError(f"`{' '.join(command)}` took longer than {SECONDS} s") from None
-    if done.returncode:
-        lines = (done.stderr or done.stdout).strip().splitlines() or ["pip failed"]
+    if result.returncode:
+        lines = (result.stderr or result.stdout).strip().splitlines() or ["pip failed"]
         raise UnavailableError(next((line for line in lines if "ERROR" in line), lines[-1]))

@@ -56,8 +56,8 @@ def compare(study: str, dataset: Dataset, embedded: int) -> Iterator[Comparison 
     group, (id_, *_) = dataset.groups[-1], dataset.config.cascades
     view = CascadeView(dataset, group, id_, *dataset.parts(group.index, dataset.options.fit))
     candidate = max(
-        (each for each in semantic(dataset, view.tiers[0], group.index) if each.kind == "semantic"),
-        key=lambda each: view.sweep(each, view.fit).area,
+        (option for option in semantic(dataset, view.tiers[0], group.index) if option.kind == "semantic"),
+        key=lambda option: view.sweep(option, view.fit).area,
     )
     unit = view.unit([candidate.tier])
     own_cost, target_cost = view.tier_costs([candidate.tier])[unit]
@@ -138,17 +138,17 @@ def _by_threshold(
     """
     if np.isnan(tier.scores[view.fit]).all():
         return None
-    found = best_for_budget([tier.take(view.fit)], target.take(view.fit), budget)
-    if not found.met:
+    calibration = best_for_budget([tier.take(view.fit)], target.take(view.fit), budget)
+    if not calibration.met:
         return None
-    result = outcome([tier.take(view.test)], target.take(view.test), found.setting.thresholds)
+    result = outcome([tier.take(view.test)], target.take(view.test), calibration.setting.thresholds)
     return result.quality, result.cost
 
 
 def _at_rate(view: CascadeView, tier: RecordedTier, target: RecordedTarget, rate: float) -> tuple[Floats, Floats]:
     """Return quality and cost of the test examples under the threshold that defers this share of the fit examples."""
-    found = for_rates([tier.scores[view.fit]], [rate])
-    result = outcome([tier.take(view.test)], target.take(view.test), found.setting.thresholds)
+    calibration = for_rates([tier.scores[view.fit]], [rate])
+    result = outcome([tier.take(view.test)], target.take(view.test), calibration.setting.thresholds)
     return result.quality, result.cost
 
 
@@ -166,8 +166,8 @@ def _vectors(view: CascadeView) -> dict[str, list[float]]:
     distinct = list(dict.fromkeys(column[k] for column in columns for k in index))
     embeddings = build_signal(config, weights).embed(distinct)
     return {
-        text: np.frombuffer(each.vector, dtype="<f4").round(7).tolist()
-        for text, each in zip(distinct, embeddings, strict=True)
+        text: np.frombuffer(embedding.vector, dtype="<f4").round(7).tolist()
+        for text, embedding in zip(distinct, embeddings, strict=True)
     }
 
 
@@ -195,9 +195,17 @@ def _selected(view: CascadeView, scored) -> Floats:
 def table(comparisons: list[Comparison]) -> Table:
     """Return a row for each comparison."""
     shown = Table("set", "ours", "peer", "AUC, ours less peer", "quality (cost): ours", "peer", "difference")
-    for each in comparisons:
-        own, other = ("-", "-") if each.quality is None else map(_at, each.quality, each.cost or ())
-        shown.add_row(each.study, each.ours, each.peer, _signed(each.area), own, other, _signed(each.difference))
+    for comparison in comparisons:
+        own, peer = ("-", "-") if comparison.quality is None else map(_at, comparison.quality, comparison.cost or ())
+        shown.add_row(
+            comparison.study,
+            comparison.ours,
+            comparison.peer,
+            _signed(comparison.area),
+            own,
+            peer,
+            _signed(comparison.difference),
+        )
     return shown
 
 

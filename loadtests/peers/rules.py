@@ -37,7 +37,7 @@ class Decided:
 def ask(peer: str, worker: str, body: Any) -> Any:
     """Run a worker in the peer's environment. Raises UnavailableError if it cannot be installed, or fails."""
     python = python_of(peer)
-    done = subprocess.run(
+    result = subprocess.run(
         [str(python), str(WORKERS / f"{worker}.py")],
         input=json.dumps(body),
         capture_output=True,
@@ -45,9 +45,9 @@ def ask(peer: str, worker: str, body: Any) -> Any:
         check=False,
         timeout=SECONDS,
     )
-    if done.returncode:
-        raise UnavailableError(f"its code failed: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
-    return json.loads(done.stdout.splitlines()[-1])
+    if result.returncode:
+        raise UnavailableError(f"its code failed: {(result.stderr.strip().splitlines() or ['no message'])[-1]}")
+    return json.loads(result.stdout.splitlines()[-1])
 
 
 def cascade_inference(view: CascadeView, vectors: dict[str, Sequence[float]], members_cost: Floats) -> Decided:

@@ -37,12 +37,12 @@ async def _send(session: aiohttp.ClientSession, server: Server, *, stream: bool)
 
 
 async def _one_at_a_time(session: aiohttp.ClientSession, server: Server, requests: int, *, stream: bool) -> float:
-    taken = []
+    durations = []
     for _ in range(requests):
         started = time.perf_counter()
         await _send(session, server, stream=stream)
-        taken.append(time.perf_counter() - started)
-    return statistics.median(taken) * 1000
+        durations.append(time.perf_counter() - started)
+    return statistics.median(durations) * 1000
 
 
 async def _at_once(

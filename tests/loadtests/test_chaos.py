@@ -30,7 +30,7 @@ def test_a_seed_says_which_faults_come_each_as_often_as_the_others() -> None:
     drawn = list(islice(schedule(["a", "b", "c"], 7), 9))
     assert drawn == list(islice(schedule(["a", "b", "c"], 7), 9))
     assert drawn != list(islice(schedule(["a", "b", "c"], 8), 9))
-    assert [sorted(it.name for it in drawn[at : at + 3]) for at in (0, 3, 6)] == [["a", "b", "c"]] * 3
+    assert [sorted(fault.name for fault in drawn[at : at + 3]) for at in (0, 3, 6)] == [["a", "b", "c"]] * 3
 
 
 def test_between_two_faults_there_is_a_time_that_none_excuses() -> None:

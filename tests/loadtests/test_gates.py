@@ -9,7 +9,7 @@ from .runs import RESULTS, run
 
 def test_gates():
     verdicts = judge(dict.fromkeys(GATES, 0.4), summarize(run(RESULTS)))
-    assert [(verdict.gate, verdict.held) for verdict in verdicts] == [
+    assert [(verdict.gate, verdict.passed) for verdict in verdicts] == [
         ("max_p95_latency_s", False),
         ("max_p95_ttft_s", False),
         ("max_error_rate", True),

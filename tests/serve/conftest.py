@@ -50,10 +50,10 @@ class Served:
 PATIENCE_S = 60.0
 
 
-async def until(look: Callable[[], Awaitable[Any]], wanted: Any, patience_s: float = PATIENCE_S) -> None:
+async def until(look: Callable[[], Awaitable[Any]], expected: Any, patience_s: float = PATIENCE_S) -> None:
     """Wait until `look` sees what is wanted."""
     async with asyncio.timeout(patience_s):
-        while await look() != wanted:  # noqa: ASYNC110 - engine counters raise no event
+        while await look() != expected:  # noqa: ASYNC110 - engine counters raise no event
             await asyncio.sleep(0.1)
 
 

@@ -17,6 +17,6 @@ def test_every_request_ends_as_it_should(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "loadtests.chaos", "--minutes", "1", "--seed", "4", "--report", str(report)]
     finished = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST_S, check=False)
     assert finished.returncode == 0, finished.stdout + finished.stderr
-    seen = json.loads(report.read_text())
-    assert len(seen["faults"]) >= 2
-    assert [row["answered"] > 0.5 for row in seen["table"] if row["fault"] in ("no fault", "all")] == [True, True]
+    results = json.loads(report.read_text())
+    assert len(results["faults"]) >= 2
+    assert [row["answered"] > 0.5 for row in results["table"] if row["fault"] in ("no fault", "all")] == [True, True]

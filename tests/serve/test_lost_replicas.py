@@ -109,11 +109,11 @@ async def test_a_router_that_dies_loses_no_request(served: Served, http: httpx.A
 
     await until(many, 1)  # one that was replaced may still be on its way out
     question = {"messages": [{"role": "user", "content": "slowly"}]}
-    asked = [asyncio.create_task(ask(http, **question)) for _ in range(8)]
+    tasks = [asyncio.create_task(ask(http, **question)) for _ in range(8)]
     await until(lambda: served.active("first"), [8])
     [name] = replicas("Router")
     ray.kill(ray.get_actor(name, namespace="serve"))
-    assert [(await answer).status_code for answer in asked] == [200] * 8
+    assert [(await answer).status_code for answer in tasks] == [200] * 8
     assert replicas("Router") != [name]
 
 
@@ -121,7 +121,7 @@ async def test_what_a_lost_replica_worked_on_another_one_answers(served: Served,
     import ray
 
     question = {"model": "pair", "messages": [{"role": "user", "content": "slowly"}]}
-    asked = [asyncio.create_task(ask(http, **question)) for _ in range(8)]
+    tasks = [asyncio.create_task(ask(http, **question)) for _ in range(8)]
 
     async def working() -> bool:
         """Whether the replica that tells has a request; the eight are shared out between the two."""
@@ -129,7 +129,7 @@ async def test_what_a_lost_replica_worked_on_another_one_answers(served: Served,
 
     await until(working, True)
     ray.kill(ray.get_actor(replicas("pair")[0], namespace="serve"))
-    assert [(await answer).status_code for answer in asked] == [200] * 8
+    assert [(await answer).status_code for answer in tasks] == [200] * 8
 
 
 async def test_a_lost_member_defers(served: Served, http: httpx.AsyncClient) -> None:

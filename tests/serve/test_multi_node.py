@@ -204,8 +204,8 @@ async def test_the_target_starts_while_the_requests_are_still_with_the_members(
 
 async def test_a_node_that_dies_is_survived(nodes: Nodes, http: httpx.AsyncClient) -> None:
     async def members_on(node: Any) -> bool:
-        found = await asyncio.to_thread(lambda: nodes.where("first") + nodes.where("second"))
-        return found == [node.node_id] * 2
+        placements = await asyncio.to_thread(lambda: nodes.where("first") + nodes.where("second"))
+        return placements == [node.node_id] * 2
 
     async def answered() -> str:
         record = (await ask(http, "default"))["cascade"]

@@ -56,7 +56,7 @@ def handle() -> Iterator[Any]:
         yield serve.run(deployment.bind(MODEL, config), name=APP, route_prefix=None)
 
 
-def asked(prefix: str, question: str) -> Prompt:
+def prompt_of(prefix: str, question: str) -> Prompt:
     return Prompt(messages=(Message("system", prefix), Message("user", question)))
 
 
@@ -87,21 +87,23 @@ def memory() -> Any:
 
 
 async def test_each_prefix_has_its_replica(handle: Any) -> None:
-    homes = [{await replica_for(handle, asked(prefix, question)) for question in QUESTIONS} for prefix in FAMILIES]
+    homes = [{await replica_for(handle, prompt_of(prefix, question)) for question in QUESTIONS} for prefix in FAMILIES]
     assert [len(home) for home in homes] == [1, 1, 1]
     assert len(set.union(*homes)) == 3
 
 
 async def test_a_raw_text_has_the_replica_of_the_messages_that_say_the_same(handle: Any) -> None:
-    home = await replica_for(handle, asked(FAMILIES[0], "How?"))
+    home = await replica_for(handle, prompt_of(FAMILIES[0], "How?"))
     assert await replica_for(handle, Prompt(text=FAMILIES[0] + "Where?")) == home
 
 
 async def test_a_full_replica_is_passed_over(handle: Any) -> None:
     async with AsyncExitStack() as stack:
-        held = [await stack.enter_async_context(asking(handle, asked(FAMILIES[1], "slow"))) for _ in range(SLOTS)]
-        assert len(set(held)) == 1
-        assert await replica_for(handle, asked(FAMILIES[1], "And now?")) != held[0]
+        replicas = [
+            await stack.enter_async_context(asking(handle, prompt_of(FAMILIES[1], "slow"))) for _ in range(SLOTS)
+        ]
+        assert len(set(replicas)) == 1
+        assert await replica_for(handle, prompt_of(FAMILIES[1], "And now?")) != replicas[0]
 
 
 async def test_a_prompt_without_text_is_answered(handle: Any) -> None:
@@ -119,7 +121,7 @@ async def test_calls_that_one_request_makes_at_once_are_all_answered(handle: Any
 
     request = copy_context()
     request.run(context._serve_request_context.set, context._RequestContext(_internal_request_id="one"))
-    prompt = asked(FAMILIES[0], "All at once?")
+    prompt = prompt_of(FAMILIES[0], "All at once?")
     calls = [asyncio.create_task(replica_for(handle, prompt), context=request) for _ in range(3)]
     assert len(await asyncio.gather(*calls)) == 3
 
@@ -130,7 +132,7 @@ async def test_a_replica_that_only_the_memory_has(handle: Any) -> None:
 
     ghost = ReplicaID("ghost", DeploymentID(MODEL, APP)).to_full_id_str()
     await memory().add_tenants.remote([ghost], 0.0)
-    assert await replica_for(handle, asked("Dancing. " * 20, "What is it?"))
+    assert await replica_for(handle, prompt_of("Dancing. " * 20, "What is it?"))
 
 
 async def test_the_memory_is_lost(handle: Any) -> None:
@@ -138,4 +140,4 @@ async def test_the_memory_is_lost(handle: Any) -> None:
     import ray
 
     ray.kill(memory())
-    assert await replica_for(handle, asked(FAMILIES[2], "What is it?"))
+    assert await replica_for(handle, prompt_of(FAMILIES[2], "What is it?"))

@@ -161,9 +161,9 @@ async def test_a_response_format_constrains_the_answer(client: openai.AsyncOpenA
         **ask("Tell me about Paris.", model="smollm2-135m", max_tokens=100),
         response_format={"type": "json_schema", "json_schema": {"name": "city", "schema": CITY, "strict": True}},
     )
-    found = json.loads(response.choices[0].message.content)
-    assert isinstance(found["city"], str)
-    assert found["inhabitants"] in INHABITANTS
+    body = json.loads(response.choices[0].message.content)
+    assert isinstance(body["city"], str)
+    assert body["inhabitants"] in INHABITANTS
 
 
 TOOL = {
@@ -203,7 +203,7 @@ async def test_engine_metrics_are_rays(served: Served, client: openai.AsyncOpenA
     addresses = [f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics" for node in ray.nodes()]
     import httpx
 
-    async def found() -> bool:
+    async def has_metrics() -> bool:
         try:
             async with httpx.AsyncClient(timeout=PATIENCE_S, trust_env=False) as http:
                 pages = [(await http.get(address)).text for address in addresses]
@@ -211,4 +211,4 @@ async def test_engine_metrics_are_rays(served: Served, client: openai.AsyncOpenA
             return False
         return any("ray_vllm_generation_tokens_total" in page for page in pages)
 
-    await until(found, True)
+    await until(has_metrics, True)

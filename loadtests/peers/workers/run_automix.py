@@ -14,14 +14,14 @@ BINS = 8
 
 
 def main() -> None:
-    given = json.load(sys.stdin)
+    request = json.load(sys.stdin)
     # Its greedy method reads these columns by their names, whatever it is told.
     fit, test = (
         pd.DataFrame(
             {
-                "p_ver_13b": [min(1.0, max(0.0, value)) for value in given[part]["verifier"]],
-                "llama13b_f1": given[part]["small"],
-                "llama70b_f1": given[part]["large"],
+                "p_ver_13b": [min(1.0, max(0.0, value)) for value in request[part]["verifier"]],
+                "llama13b_f1": request[part]["small"],
+                "llama70b_f1": request[part]["large"],
             }
         )
         for part in ("fit", "test")
@@ -30,8 +30,8 @@ def main() -> None:
         "NEEDY" if large > small else "GOOD" if small > 0.5 else "HOPELESS"
         for small, large in zip(fit["llama13b_f1"], fit["llama70b_f1"], strict=True)
     ]
-    router = Automix(POMDP(num_bins=BINS), costs=[given["c_small"], given["c_large"]], verifier_cost=0)
-    router.train(fit, cost_constraint=[0.0, given["budget"]])
+    router = Automix(POMDP(num_bins=BINS), costs=[request["c_small"], request["c_large"]], verifier_cost=0)
+    router.train(fit, cost_constraint=[0.0, request["budget"]])
     json.dump([bool(value) for value in test.apply(router.infer, axis=1)], sys.stdout)
 
 

@@ -25,11 +25,11 @@ class Vectors:
 
 
 def main() -> None:
-    given = json.load(sys.stdin)
-    vectors = Vectors(given["vectors"])
+    request = json.load(sys.stdin)
+    vectors = Vectors(request["vectors"])
     SemanticAgreement._get_model = lambda self: vectors
     strategy = SemanticAgreement()
-    json.dump([_highest(strategy, answers) for answers in given["answers"]], sys.stdout)
+    json.dump([_highest(strategy, answers) for answers in request["answers"]], sys.stdout)
 
 
 def _highest(strategy: SemanticAgreement, answers: list[str]) -> float:

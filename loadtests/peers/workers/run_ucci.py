@@ -13,14 +13,14 @@ from ucci import InfeasibleTargetError, UCCIRouter
 
 
 def main() -> None:
-    given = json.load(sys.stdin)
-    u, small, large = (np.array(given["fit"][name]) for name in ("u", "small", "large"))
+    request = json.load(sys.stdin)
+    u, small, large = (np.array(request["fit"][name]) for name in ("u", "small", "large"))
     half = np.arange(len(u)) % 2 == 0
-    router = UCCIRouter(given["c_small"], given["c_large"], cost_model="sequential")
+    router = UCCIRouter(request["c_small"], request["c_large"], cost_model="sequential")
     router.calibrate(u[half], 1 - small[half])
-    test = np.array(given["test"]["u"])
+    test = np.array(request["test"]["u"])
     try:
-        router.choose_threshold_for_budget(u[~half], small[~half], large[~half], given["budget"])
+        router.choose_threshold_for_budget(u[~half], small[~half], large[~half], request["budget"])
         escalated = [bool(value) for value in np.asarray(router.escalate(test))]
     except InfeasibleTargetError:
         escalated = None

@@ -76,7 +76,7 @@ def test_no_engine_works_on_after_clients_have_left() -> None:
     bench = Bench(workload, rps=5.0, hop_s=0.005, seed=3)
     _, tiers, _ = list(bench.scenarios(0.5))[1]
 
-    async def left() -> tuple[int, dict[str, int]]:
+    async def run_and_leave() -> tuple[int, dict[str, int]]:
         fleet, tasks = bench.fleet(tiers, POLICIES["always"]), []
         loop = asyncio.get_running_loop()
         for text in workload.prompts:
@@ -85,10 +85,10 @@ def test_no_engine_works_on_after_clients_have_left() -> None:
             loop.call_later(rng.expovariate(1.0), task.cancel)
             tasks.append(task)
         ended = await asyncio.gather(*tasks, return_exceptions=True)
-        gone = sum(isinstance(each, asyncio.CancelledError) for each in ended)
+        gone = sum(isinstance(error, asyncio.CancelledError) for error in ended)
         return gone, {name: model.engine.counters().active for name, model in fleet.models.items()}
 
-    gone, active = virtual_time.run(left())
+    gone, active = virtual_time.run(run_and_leave())
     assert 100 < gone < 500
     assert active == {A: 0, B: 0, C: 0, TARGET: 0}
 

@@ -25,8 +25,8 @@ from serve_app.planning.simulation import CpuCosts
 _, FLEET_72B = FLEETS
 
 
-def row(kind: str, concurrent: int, router_s: float, **others: float) -> dict[str, Any]:
-    return {"kind": kind, "routers": 1, "concurrent": concurrent, "cpu_s": {"Router": router_s, **others}}
+def row(kind: str, concurrent: int, router_s: float, **seconds: float) -> dict[str, Any]:
+    return {"kind": kind, "routers": 1, "concurrent": concurrent, "cpu_s": {"Router": router_s, **seconds}}
 
 
 def test_costs_are_medians_under_load_and_a_deferred_request_is_one_more_call() -> None:

@@ -102,16 +102,16 @@ def test_a_peers_own_rule_is_compared_at_the_share_that_it_defers(view: CascadeV
 
 
 def test_what_peers_get_is_of_the_two_halves(view: CascadeView, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Any] = []
+    calls: list[Any] = []
 
     def ask(peer: str, worker: str, body: Any) -> Any:
-        asked.append((peer, worker, body))
+        calls.append((peer, worker, body))
         return [True] * len(view.test)
 
     monkeypatch.setattr(rules, "ask", ask)
     own, target = rule(view)
     decided = rules.automix(view, own, target, 5.0)
-    [(peer, worker, body)] = asked
+    [(peer, worker, body)] = calls
     assert (peer, worker) == ("automix-llm", "run_automix")
     assert (body["c_small"], body["c_large"], body["budget"]) == (1.0, 10.0, 5.0)
     assert body["fit"]["verifier"] == own.scores[view.fit].tolist()

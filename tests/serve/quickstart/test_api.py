@@ -62,8 +62,8 @@ async def test_some_are_accepted_some_deferred_and_core_says_the_same(client: op
         assert record["answered_by"] == answered_by
         text = shown["answers"][decision.selected] if decision.accepted else record["tiers"][1]["answers"][0]
         assert response.choices[0].message.content == text
-        asked = record["models"].values()
-        assert response.usage.completion_tokens == sum(model["completion_tokens"] for model in asked)
+        model_records = record["models"].values()
+        assert response.usage.completion_tokens == sum(model["completion_tokens"] for model in model_records)
         tokens = {name: m["prompt_tokens"] + m["completion_tokens"] for name, m in record["models"].items()}
         models = sum(2 * args.models[name].parameters * count for name, count in tokens.items())
         assert models < record["cost"]["flops"] < models * 1.2  # the scorer costs a little
@@ -133,8 +133,8 @@ async def test_embeddings_are_those_of_the_signal(client: openai.AsyncOpenAI, sb
     answer = await client.embeddings.create(model="sbert", input=texts, encoding_format=form)
     vectors = [item.embedding for item in answer.data]
     similarities = sbert.similarities([texts])[0].similarities
-    for row, one in zip(similarities, vectors, strict=True):
-        cosines = [sum(a * b for a, b in zip(one, other, strict=True)) for other in vectors]
+    for row, vector in zip(similarities, vectors, strict=True):
+        cosines = [sum(a * b for a, b in zip(vector, column, strict=True)) for column in vectors]
         assert cosines == pytest.approx(row, abs=1e-4)
     # Two special tokens each; of the long text the encoder reads 256 tokens.
     assert answer.usage.prompt_tokens == (5 + 2) + (6 + 2) + (1 + 2) + 256
@@ -159,8 +159,8 @@ async def test_several_answers_with_the_likeliest_tokens(client: openai.AsyncOpe
     record = response.model_extra["cascade"]
     answered = record["models"][record["answered_by"]]
     assert answered["calls"] == 3
-    asked = record["models"].values()
-    assert response.usage.completion_tokens == sum(model["completion_tokens"] for model in asked)
+    model_records = record["models"].values()
+    assert response.usage.completion_tokens == sum(model["completion_tokens"] for model in model_records)
 
 
 async def test_a_token_that_is_banned(client: openai.AsyncOpenAI) -> None:

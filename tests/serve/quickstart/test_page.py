@@ -78,8 +78,8 @@ async def test_some_prompts_are_accepted_some_deferred_and_the_threshold_decides
         if decision not in decisions:
             before = await requests(quickstart)
             page.select(".track input", "-1" if decision == "Deferred" else "1.0")
-            other = "would accept" if decision == "Deferred" or agreement == 1 else "would defer"
-            page.until("document.querySelector('.outcome .badge')?.innerText === arguments[0]", other)
+            opposite = "would accept" if decision == "Deferred" or agreement == 1 else "would defer"
+            page.until("document.querySelector('.outcome .badge')?.innerText === arguments[0]", opposite)
             assert await requests(quickstart) == before
             assert page.findings() == []
         decisions.add(decision)

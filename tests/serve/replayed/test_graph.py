@@ -56,22 +56,22 @@ async def test_streams_the_targets_tokens(client: openai.AsyncOpenAI) -> None:
 
 async def test_tool_calls_agree_and_go_back(client: openai.AsyncOpenAI) -> None:
     tools = [{"type": "function", "function": {"name": "get_weather"}}]
-    asked = ask("The weather in Paris?", tools=tools, tool_choice="required")
+    fields = ask("The weather in Paris?", tools=tools, tool_choice="required")
     body = {"cascade": {"signal": "json"}}
-    response = await client.chat.completions.create(**asked, extra_body=body)
+    response = await client.chat.completions.create(**fields, extra_body=body)
     [choice] = response.choices
     assert (choice.message.content, choice.finish_reason) == (None, "tool_calls")
     assert [call.function.arguments for call in choice.message.tool_calls] == ['{"city": "Paris"}']
     assert response.model_extra["cascade"]["answered_by"] == "first"
-    stream = await client.chat.completions.create(**asked, extra_body=body, stream=True)
+    stream = await client.chat.completions.create(**fields, extra_body=body, stream=True)
     deltas = [chunk.choices[0].delta async for chunk in stream]
     assert [bool(delta.tool_calls) for delta in deltas] == [False, True, False]
 
 
 async def test_responses_go_on_from_one_another(client: openai.AsyncOpenAI) -> None:
     tools: Any = [{"type": "function", "name": "get_weather", "parameters": None, "strict": False}]
-    asked: dict[str, Any] = {"model": "default", "tools": tools, "extra_body": {"cascade": {"signal": "json"}}}
-    first = await client.responses.create(input="The weather in Paris?", tool_choice="required", **asked)
+    fields: dict[str, Any] = {"model": "default", "tools": tools, "extra_body": {"cascade": {"signal": "json"}}}
+    first = await client.responses.create(input="The weather in Paris?", tool_choice="required", **fields)
     [call] = first.output
     assert (call.type, call.arguments, first.model_extra["cascade"]["deferred"]) == (
         "function_call",
@@ -81,7 +81,7 @@ async def test_responses_go_on_from_one_another(client: openai.AsyncOpenAI) -> N
     result: Any = {"type": "function_call_output", "call_id": call.call_id, "output": "18 degrees"}
     question: Any = {"role": "user", "content": "How many?"}
     async with client.responses.stream(
-        input=[result, question], previous_response_id=first.id, tool_choice="none", **asked
+        input=[result, question], previous_response_id=first.id, tool_choice="none", **fields
     ) as stream:
         second = await stream.get_final_response()
     assert (second.output_text, second.model_extra["cascade"]["answered_by"]) == ("From the target.", "target")
@@ -90,14 +90,14 @@ async def test_responses_go_on_from_one_another(client: openai.AsyncOpenAI) -> N
 
 async def test_messages_of_anthropics_client(replayed: Served) -> None:
     async with anthropic.AsyncAnthropic(base_url=replayed.url, api_key="none", max_retries=0) as claude:
-        asked: Any = {"model": "default", "max_tokens": 50, "messages": [{"role": "user", "content": "How many?"}]}
-        whole = await claude.messages.create(**asked)
-        async with claude.messages.stream(**asked) as stream:
+        fields: Any = {"model": "default", "max_tokens": 50, "messages": [{"role": "user", "content": "How many?"}]}
+        whole = await claude.messages.create(**fields)
+        async with claude.messages.stream(**fields) as stream:
             streamed = await stream.get_final_message()
         assert [block.text for block in streamed.content] == [block.text for block in whole.content]
         assert (whole.content[0].text, whole.cascade["answered_by"]) == ("From the target.", "target")
         with pytest.raises(anthropic.NotFoundError) as caught:
-            await claude.messages.create(**asked | {"model": "defualt"})
+            await claude.messages.create(**fields | {"model": "defualt"})
         assert caught.value.request_id == caught.value.response.headers["x-request-id"]
 
 
@@ -196,11 +196,11 @@ async def test_a_client_that_leaves_the_stream_frees_the_target(replayed: Served
 
 
 async def test_what_would_only_wait_is_refused_at_once(client: openai.AsyncOpenAI, replayed: Served) -> None:
-    asked = [asyncio.create_task(client.chat.completions.create(**ask("Who waits?", model="narrow"))) for _ in range(6)]
+    tasks = [asyncio.create_task(client.chat.completions.create(**ask("Who waits?", model="narrow"))) for _ in range(6)]
     refused: set[asyncio.Task[Any]] = set()
     async with asyncio.timeout(PATIENCE_S):
         while len(refused) < 3:  # one is worked on, two may wait
-            refused, waiting = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+            refused, waiting = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in refused:
         error = task.exception()
         assert isinstance(error, openai.RateLimitError)
@@ -251,12 +251,12 @@ async def test_ready(replayed: Served) -> None:
 async def test_head_compressed_bodies_and_pages_through_the_proxy(replayed: Served) -> None:
     body = gzip.compress(json.dumps(ask("How many?")).encode())
     packed = {"content-type": "application/json", "content-encoding": "gzip", "origin": "https://app.example"}
-    asked = {"origin": "https://app.example", "access-control-request-method": "POST"}
+    headers = {"origin": "https://app.example", "access-control-request-method": "POST"}
     async with httpx.AsyncClient(base_url=replayed.url, timeout=PATIENCE_S) as http:
         head, get = await http.head("/v1/models"), await http.get("/v1/models")
         assert (head.status_code, head.headers["content-length"]) == (200, get.headers["content-length"])
-        preflight = await http.options("/v1/chat/completions", headers=asked)
-        assert (preflight.status_code, preflight.headers["access-control-allow-origin"]) == (200, asked["origin"])
+        preflight = await http.options("/v1/chat/completions", headers=headers)
+        assert (preflight.status_code, preflight.headers["access-control-allow-origin"]) == (200, headers["origin"])
         answer = await http.post("/v1/chat/completions", content=body, headers=packed)
         assert answer.json()["choices"][0]["message"]["content"] == "From the target."
         refused = await http.post("/v1/chat/completions", content=body[:-1], headers=packed)
@@ -277,8 +277,8 @@ def serve_deploy(served: Served, thresholds: dict[str, list[float]]) -> None:
 
 
 async def test_serve_deploy_changes_thresholds_without_a_restart(replayed: Served, client: openai.AsyncOpenAI) -> None:
-    asked = (await replayed.counters("first")).requests
-    assert asked > 0
+    requests_before = (await replayed.counters("first")).requests
+    assert requests_before > 0
     async with httpx.AsyncClient(base_url=replayed.url, timeout=PATIENCE_S) as http:
 
         async def state() -> dict[str, Any]:
@@ -305,4 +305,4 @@ async def test_serve_deploy_changes_thresholds_without_a_restart(replayed: Serve
         await until(refused, False)
         assert await threshold() == 0.9
     # The same engines still count on: no replica of a model was restarted.
-    assert (await replayed.counters("first")).requests > asked
+    assert (await replayed.counters("first")).requests > requests_before

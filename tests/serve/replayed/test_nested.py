@@ -37,8 +37,8 @@ async def test_logprobs_that_a_model_cannot_give_are_refused(client: openai.Asyn
 
 
 async def test_a_client_that_leaves_frees_the_innermost_model(replayed: Served, client: openai.AsyncOpenAI) -> None:
-    asked = {"messages": [{"role": "user", "content": "A long target please."}]}
-    stream = await client.chat.completions.create(model="outer", stream=True, **asked)
+    fields = {"messages": [{"role": "user", "content": "A long target please."}]}
+    stream = await client.chat.completions.create(model="outer", stream=True, **fields)
     for _ in range(5):
         await anext(stream)
     assert await replayed.active("whole", "target") == [1, 1]

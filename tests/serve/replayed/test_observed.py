@@ -32,7 +32,7 @@ async def scraped() -> Samples:
             text = (await http.get(address)).text
     except httpx.TransportError:  # busy, and asked again
         return {}
-    found: Samples = {}
+    samples: Samples = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             if sample.name.startswith("ray_cascade_"):
@@ -40,8 +40,8 @@ async def scraped() -> Samples:
                 assert sample.labels["deployment"]
                 assert sample.labels["replica"]
                 own = frozenset((key, value) for key, value in sample.labels.items() if key in OWN)
-                found[sample.name, own] = found.get((sample.name, own), 0) + sample.value
-    return found
+                samples[sample.name, own] = samples.get((sample.name, own), 0) + sample.value
+    return samples
 
 
 OWN = {
@@ -100,17 +100,17 @@ async def test_counts(replayed: Served) -> None:
         series("engine_active_requests"): 0,
     }
 
-    seen: dict[Any, float | None] = {}
+    counts: dict[Any, float | None] = {}
 
     async def arrived() -> bool:
-        found = await scraped()
-        seen.update({key: found.get(key) for key in expected})
-        return seen == expected
+        samples = await scraped()
+        counts.update({key: samples.get(key) for key in expected})
+        return counts == expected
 
     # Every replica reports by its own clock.
     with suppress(TimeoutError):
         await until(arrived, True)
-    assert seen == expected
+    assert counts == expected
 
 
 async def test_a_change_of_the_threshold_shows(replayed: Served) -> None:
@@ -122,10 +122,12 @@ async def test_a_change_of_the_threshold_shows(replayed: Served) -> None:
         replayed.deploy()
 
     async def gauges() -> list[float | None]:
-        found = await scraped()
-        wanted = [series("threshold", cascade="observed", tier="0"), series("user_config_refused")]
-        rates = [series("calibrated_deferral_rate", cascade="observed", bound=it) for it in ("expected", "low", "high")]
-        return [found.get(key) for key in wanted + rates]
+        samples = await scraped()
+        keys = [series("threshold", cascade="observed", tier="0"), series("user_config_refused")]
+        rates = [
+            series("calibrated_deferral_rate", cascade="observed", bound=bound) for bound in ("expected", "low", "high")
+        ]
+        return [samples.get(key) for key in keys + rates]
 
     calibrated = {"id": "observed-1", "thresholds": [0.5], "deferral_rate": [0.4, 0.3, 0.45]}
     await asyncio.to_thread(change, {"thresholds": {"observed": [0.5]}, "calibrations": {"observed": calibrated}})
