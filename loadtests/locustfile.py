@@ -103,7 +103,7 @@ def start(environment: Environment, **_: Any) -> None:
 
 
 def _position(environment: Environment) -> tuple[int, int]:
-    """Which of the processes that send requests this is, and how many there are."""
+    """Return the index of this process among those that send requests, and their number."""
     if isinstance(environment.runner, WorkerRunner):
         return environment.runner.worker_index, environment.parsed_options.expect_workers
     return 0, 1
@@ -128,7 +128,7 @@ def _collect(results: list[Result]) -> None:
 
 
 def _count(environment: Environment, result: Result) -> None:
-    """Rows for locust beside the latency; `log` of a row leaves locust's totals alone, which count requests."""
+    """Add rows for locust beside the latency; `log` of a row leaves locust's totals alone, which count requests."""
     rows = {
         "TTFT": result.first_token_s and result.first_token_s * 1000,
         "TPOT": result.token_s and result.token_s * 1000,

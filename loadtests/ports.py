@@ -8,7 +8,7 @@ PORTS = range(20_000, 30_000)
 
 
 def free_port() -> int:
-    """One of this machine's own address that is free now."""
+    """Return a port of this machine's own address that is free now."""
     for port in SystemRandom().sample(PORTS, min(100, len(PORTS))):
         with socket.socket() as probe:
             try:

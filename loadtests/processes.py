@@ -27,7 +27,7 @@ class Usage:
 
 
 def usages() -> list[Usage]:
-    """Replicas by their deployment's name, proxies and the controller, of the cluster that this process started."""
+    """Return the usage of this process's cluster: replicas by their deployment's name, proxies and the controller."""
     processes = []
     for process in psutil.Process().children(recursive=True):
         try:
@@ -53,7 +53,7 @@ def usages() -> list[Usage]:
 
 
 def cpu_s(samples: list[Usage]) -> dict[str, float]:
-    """CPU seconds by role, the replicas of a deployment together."""
+    """Return the CPU seconds by role, the replicas of a deployment together."""
     return {
         role: sum(usage.cpu_s for usage in samples if usage.role == role) for role in {usage.role for usage in samples}
     }

@@ -28,12 +28,12 @@ PARAMETERS = 5088 + 144 + 2 * 2224 + 272 + 17
 
 
 def environment() -> Path:
-    """The python of .venv-bleurt, made if it is not there (ten seconds)."""
+    """Return the python of .venv-bleurt, which is created if missing (ten seconds)."""
     return make_environment(ROOT / ".venv-bleurt")
 
 
 def make(python: Path, folder: Path) -> Path:
-    """A tiny checkpoint, written by the package's own classes."""
+    """Write a tiny checkpoint with the package's own classes."""
     command = [str(python), "-m", "tests.bleurt_process", str(folder), "--make"]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     return folder
@@ -66,7 +66,7 @@ class BleurtProcess:
         return scores
 
     def close(self) -> str:
-        """End it; returns what it wrote for people to read."""
+        """End the process and return its standard error."""
         _, errors = self._process.communicate()
         return errors.decode()
 
@@ -97,7 +97,7 @@ class Inside:
         return scores
 
     def reference(self, pairs: list[tuple[str, str]]) -> list[float]:
-        """(Hypothesis, reference), one at a time, as the package's README does it, with its tokeniser's truncation."""
+        """Score (hypothesis, reference) pairs one at a time as the package's README does, with its truncation."""
         import torch
 
         values = []
@@ -128,7 +128,7 @@ class Inside:
 
 
 def make_checkpoint(folder: Path) -> None:
-    """Random, but with values between 0.05 and 0.95, as the contract of signals wants."""
+    """Make a random checkpoint with values between 0.05 and 0.95, as the contract of signals requires."""
     import sentencepiece
     import torch
     from bleurt_pytorch import BleurtConfig as ModelConfig

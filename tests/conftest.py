@@ -32,7 +32,7 @@ settings.load_profile("unhurried")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest. vLLM is not in the environment that everything else is tested in."""
+    """Run tests that start Ray first, and skip those of vLLM if it is not installed."""
     items.sort(key=lambda item: not item.get_closest_marker("serve"))  # stable: the rest keeps its order
     for item in items:
         if item.get_closest_marker("vllm") and find_spec("vllm") is None:
@@ -57,7 +57,7 @@ class ByFile(LoadScopeScheduling):
 
 @pytest.fixture(scope="session")
 def one_browser() -> Iterator["Browser"]:
-    """A Chromium, which takes seconds to start."""
+    """Yield a Chromium, which takes seconds to start."""
     from tests.page.browser import MISSING, chromium
 
     if MISSING is not None:
@@ -69,19 +69,19 @@ def one_browser() -> Iterator["Browser"]:
 
 @pytest.fixture(scope="session")
 def bleurt_python() -> Path:
-    """The python of .venv-bleurt, which is made if it is not there."""
+    """Return the python of .venv-bleurt, which is created if missing."""
     return environment()
 
 
 @pytest.fixture(scope="session")
 def bleurt_checkpoint(bleurt_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny model with random weights."""
+    """Return a tiny model with random weights."""
     return make(bleurt_python, tmp_path_factory.mktemp("bleurt"))
 
 
 @pytest.fixture(scope="session")
 def bleurt(bleurt_python: Path, bleurt_checkpoint: Path) -> Iterator[BleurtProcess]:
-    """The signal, computed in its own environment, and its reference."""
+    """Yield the signal, computed in its own environment, and its reference."""
     process = BleurtProcess(bleurt_python, bleurt_checkpoint)
     yield process
     process.close()

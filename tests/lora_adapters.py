@@ -10,7 +10,7 @@ LEAD = 1e-3
 
 
 def make(folder: Path, base: Path, *, rank: int, modules: tuple[str, ...], seed: int, scale: float) -> Path:
-    """An adapter of every layer's `modules` (such as q_proj); `scale` is the deviation of its numbers."""
+    """Write an adapter of every layer's `modules` (such as q_proj); `scale` is the deviation of its numbers."""
     import torch
     from safetensors import safe_open
     from safetensors.torch import save_file
@@ -33,7 +33,7 @@ def make(folder: Path, base: Path, *, rank: int, modules: tuple[str, ...], seed:
 
 
 def merged(base: Path, adapter: Path | None) -> Any:
-    """The base in transformers, in float32, with W + B A alpha / r in place of every weight W that is adapted."""
+    """Load the base in float32 with W + B A alpha / r in place of every weight W that is adapted."""
     import torch
     from safetensors.torch import load_file
     from transformers import AutoModelForCausalLM
@@ -53,7 +53,7 @@ def merged(base: Path, adapter: Path | None) -> Any:
 
 
 def greedy(model: Any, base: Path, question: str, max_tokens: int) -> tuple[str, list[float]]:
-    """What a model of transformers answers, with the log-probability of each token but the end.
+    """Return the answer of a model of transformers, with the log-probability of each token but the end.
 
     Fails if two tokens are so close that another implementation's rounding may choose the other.
     """

@@ -48,7 +48,7 @@ EXTRAS = {extra: names_of(lines) for extra, lines in PROJECT["optional-dependenc
 
 
 def third_party(path: Path) -> set[str]:
-    """Dotted names of the modules outside of the standard library and the project that a file imports."""
+    """Return the dotted names of the third-party modules that a file imports."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -60,7 +60,7 @@ def third_party(path: Path) -> set[str]:
 
 @cache
 def owners(module: str) -> frozenset[str]:
-    """The distributions that hold a module; of one that is not installed, the distribution of the same name."""
+    """Return the distributions that hold a module, or the one of the same name if it is not installed."""
     top = module.split(".")[0]
     names = set(DISTRIBUTIONS.get(top, [top]))
     if len(names) > 1:  # a namespace that several share, such as opentelemetry

@@ -52,7 +52,7 @@ def name(path: Path) -> str:
 
 
 def blocks(path: Path, *languages: str) -> Iterator[str]:
-    """Fenced code blocks in one of these languages."""
+    """Return the fenced code blocks in one of these languages."""
     for language, block in re.findall(
         r"^```(\w*)[^\n]*\n(.*?)^```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
     ):
@@ -61,7 +61,7 @@ def blocks(path: Path, *languages: str) -> Iterator[str]:
 
 
 def command_lines(path: Path) -> Iterator[str]:
-    """Lines of shell blocks and indented code, continued lines joined, without prompts."""
+    """Return the lines of shell blocks and indented code, continued lines joined, without prompts."""
     text = path.read_text(encoding="utf-8")
     indented = "\n".join(line[4:] for line in text.splitlines() if line.startswith("    "))
     for block in [*blocks(path, "bash", "console", "shell"), indented]:
@@ -70,7 +70,7 @@ def command_lines(path: Path) -> Iterator[str]:
 
 
 def commands(path: Path, program: str) -> list[list[str]]:
-    """The arguments of every call of a program."""
+    """Return the arguments of every call of a program."""
     lines = (line for line in command_lines(path) if line.startswith(f"{program} "))
     parsed = (shlex.split(re.split(r" [|>] | && ", line)[0], comments=True) for line in lines)
     return [[word for word in words[1:] if word != "&"] for words in parsed]
@@ -114,7 +114,7 @@ K8S_SETTINGS = set(Settings.model_fields) - {"name"}
 
 
 def validated(values: dict[str, Any]) -> bool:
-    """Whether a YAML block is ours; a fragment is laid over the quickstart, whose models its cascades may name."""
+    """Return whether a YAML block is ours. A fragment is validated over the quickstart, whose models it may name."""
     if "applications" in values:
         ServeFile.model_validate(complete(values))
     elif "deployments" in values:
@@ -142,7 +142,7 @@ def merged(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def complete(values: dict[str, Any]) -> dict[str, Any]:
-    """The file, with the quickstart's models where it shows a part of a model's entry only."""
+    """Return the file, with the quickstart's models added if it shows only a part of a model's entry."""
     [application] = values["applications"]
     written = application.get("args", {})
     args = merged({key: value for key, value in written.items() if key != "models"})
@@ -166,7 +166,7 @@ def test_every_python_and_json_block_parses(path: Path) -> None:
 
 
 def anchors(path: Path) -> set[str]:
-    """The anchors of a page's headings, as GitHub and our site make them."""
+    """Return the anchors of a page's headings, as GitHub and our site make them."""
     text = FENCED.sub("", path.read_text(encoding="utf-8"))
     titles = (re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", title) for title in re.findall(r"^#+ (.*)", text, re.MULTILINE))
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
@@ -186,13 +186,13 @@ def test_every_link_leads_somewhere(path: Path) -> None:
 
 
 def section(page: str, title: str) -> str:
-    """The text under a heading, up to the next heading of any level."""
+    """Return the text under a heading, up to the next heading of any level."""
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     return re.split(r"^#+ ", text.split(f"# {title}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
 
 
 def rows(table: str) -> list[list[str]]:
-    """The cells of a table's rows, without its head."""
+    """Return the cells of a table's rows, without its head."""
     lines = [line for line in table.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 

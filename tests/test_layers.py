@@ -93,14 +93,14 @@ LOOSE = {"__init__.py", "app.py", "errors.py", "torch_models.py"}
 
 
 def room(name: str) -> str:
-    """The longest listed beginning of a dotted name: `engines.wire` of `engines.wire.answer`."""
+    """Return the longest listed beginning of a dotted name: `engines.wire` of `engines.wire.answer`."""
     parts = name.split(".")
     beginnings = [".".join(parts[:count]) for count in range(len(parts), 0, -1)]
     return next((beginning for beginning in beginnings if beginning in ALLOWED), parts[0])
 
 
 def imports(path: Path) -> set[str]:
-    """Dotted names of the modules of `serve_app` that a file imports, anywhere in it, without `serve_app.`."""
+    """Return the dotted names of the modules of `serve_app` that a file imports anywhere, without `serve_app.`."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module:
@@ -136,7 +136,7 @@ def test_no_folder_is_crowded(folder: Path) -> None:
 
 
 def documented_layers() -> dict[str, set[str]]:
-    """Rooms that each top-level room may import, as the table of docs/architecture.md says."""
+    """Return the rooms that each top-level room may import, as the table of docs/architecture.md says."""
     page = (PROJECT / "docs" / "architecture.md").read_text(encoding="utf-8")
     table = page.partition("## Layers")[2].partition("\n## ")[0]
     cells = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| `")]

@@ -20,7 +20,7 @@ IGNORED = {".py", ".pyc", ".md"}
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the unpacked wheel, built from a copy, which keeps `build/` and metadata out of the repository."""
+    """Unpack the wheel, built from a copy so that `build/` and metadata stay out of the repository."""
     source, wheels, site = (tmp_path_factory.mktemp(name) for name in ("source", "wheels", "site"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
@@ -36,7 +36,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def cascade(site: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command of the wheel, run in a folder without a clone."""
+    """Run the command of the wheel in a folder without a clone."""
     script = "import serve_app, sys; assert serve_app.__file__.startswith(sys.argv.pop(1)); "
     command = [sys.executable, "-c", script + "from serve_app.cli.main import main; main()", str(site), *arguments]
     environment = os.environ | {"PYTHONPATH": str(site)}

@@ -16,7 +16,7 @@ FORM = re.compile(r"`tests/[\w/]+\.py::test_\w+`(, `tests/[\w/]+\.py::test_\w+`)
 
 @cache
 def functions_in(path: Path) -> set[str]:
-    """The names of the functions in a file, those of its classes too."""
+    """Return the names of the functions in a file, including those of its classes."""
     functions = (ast.FunctionDef, ast.AsyncFunctionDef)
     return {node.name for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, functions)}
 

@@ -23,7 +23,7 @@ VERSION = "bf16-1"
 
 
 def folder(name: str) -> Path:
-    """The folder of one of `MODELS`; made if it is not there, by a process of its own, which takes its memory along."""
+    """Return the folder of one of `MODELS`. If missing, a process makes it, which frees its memory when it ends."""
     target = cache_home() / "hugging-face-format" / f"{name}-{VERSION}"
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{target}.lock"):

@@ -29,7 +29,7 @@ TOLERANCE = 1e-5
 
 
 def make_d3(folder: Path) -> None:
-    """3 layers of 640, embeddings of 128, 120,300 pieces; Pu et al., 2021, and the hub's config of its sister D12."""
+    """Make a D3: 3 layers of 640, embeddings of 128, 120,300 pieces (Pu et al., 2021; the config of D12)."""
     import sentencepiece
     from bleurt_pytorch import BleurtConfig as ModelConfig
     from bleurt_pytorch import BleurtForSequenceClassification
@@ -65,7 +65,7 @@ def make_d3(folder: Path) -> None:
 
 
 def requests(texts: int, words: int) -> list[list[str]]:
-    """Passages of real text, from random places."""
+    """Return passages of real text, from random places."""
     rng, source = random.Random(0), TEXT.read_text(encoding="utf-8").split()
 
     def passage() -> str:
@@ -109,7 +109,7 @@ def ours(folder: Path) -> Callable[[list[list[str]]], list[list[float]]]:
 
 
 def measure(texts: int, words: int, rounds: int, arms: dict[str, Any]) -> dict[str, Any]:
-    """Seconds a request of both arms, and their ratio. Their values must be equal."""
+    """Return the seconds per request of both arms, and their ratio. Their values must be equal."""
     batch = requests(texts, words)
     best: dict[str, float] = {}
     values: dict[str, list[float]] = {}

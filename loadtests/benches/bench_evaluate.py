@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def write(path: Path, count: int, words: int) -> None:
-    """Every model changes a share of the reference's words; the larger it is, the fewer."""
+    """Write records in which every model changes a share of the reference's words: the larger, the fewer."""
     draw = random.Random(0)
     tiers = [{"models": ["small", "tiny", "odd"], "signal": "rougeL", "threshold": 0.5}, {"models": ["large"]}]
     models = {name: {"engine": "replay", "default": "x", "parameters": size} for name, size in MODELS.items()}
@@ -88,7 +88,7 @@ def answer(draw: random.Random, example: str, model: str, reference: list[str], 
 
 
 def measure(path: Path, signals: str) -> tuple[float, float, float]:
-    """Wall-clock and CPU seconds of the command, and the peak of its own memory and its workers' together, in GB."""
+    """Return the command's wall-clock and CPU seconds, and the peak memory of it and its workers together, in GB."""
     command = [sys.executable, "-c", EVALUATE, "evaluate", str(path), "--signals", signals, "--json"]
     started, before = time.perf_counter(), spent()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
@@ -102,7 +102,7 @@ def measure(path: Path, signals: str) -> tuple[float, float, float]:
 
 
 def spent() -> float:
-    """CPU seconds of all processes that this one started, and that have ended."""
+    """Return the CPU seconds of all processes that this one started and that have ended."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
@@ -117,7 +117,7 @@ def family(pid: int) -> list[int]:
 
 
 def resident(pid: int) -> int:
-    """Resident bytes; shared pages count in every process that has them."""
+    """Return the resident bytes; shared pages count in every process that has them."""
     try:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
     except (OSError, IndexError):

@@ -128,7 +128,7 @@ async def send(session: aiohttp.ClientSession, arm: str, question: str) -> None:
 
 
 async def latency_ms(session: aiohttp.ClientSession, arm: str, question: str, requests: int) -> float:
-    """Median over so many requests, one at a time."""
+    """Return the median latency of so many requests, one at a time."""
     durations = []
     for _ in range(requests):
         started = time.perf_counter()

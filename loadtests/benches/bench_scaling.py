@@ -146,7 +146,7 @@ def saturate(url: str, routers: int, concurrencies: list[int], seconds: float) -
 
 
 def scorer_batches() -> float:
-    """Batches scored so far, by the scorer's own counter."""
+    """Return the number of batches scored so far, by the scorer's own counter."""
     (node,) = ray.nodes()
     metrics = httpx.get(
         f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics", trust_env=False
@@ -178,13 +178,13 @@ def scaling_table(rows: list[dict[str, Any]]) -> Table:
 
 
 def grouped(spent: dict[str, float]) -> dict[str, float]:
-    """CPU a request of router, proxy and scorer, and of all models together."""
+    """Return the CPU seconds per request of router, proxy and scorer, and of all models together."""
     ours = {role: spent.get(role, 0.0) for role in ("Router", "ProxyActor", "Scorer")}
     return ours | {"models": sum(spent.values()) - sum(ours.values()) - spent.get("ServeController", 0.0)}
 
 
 def costs_of(rows: list[dict[str, Any]]) -> CpuCosts:
-    """Medians with more than one request at once; a deferred request is one more call.
+    """Return medians with more than one request at once; a deferred request is one more call.
 
     Of the fewest routers: what further replicas spend when idle is no cost of a request.
     """
@@ -255,7 +255,7 @@ def fleet_row(model: str, results: Answered, target: Answered, simulated: str) -
 
 
 def percentile(values: list[float], percent: float) -> float:
-    """Nearest rank."""
+    """Return the nearest-rank percentile."""
     return sorted(values)[max(0, -(-int(percent * len(values)) // 100) - 1)] if values else float("nan")
 
 

@@ -146,7 +146,7 @@ def pairwise(value: Callable[[str, str], float]) -> Arm:
 
 
 def default(name: str) -> Arm:
-    """Our signal, one request a call."""
+    """Return our signal, called with one request at a time."""
     signal = build_signal(DEFAULT_SIGNALS[name])
     return lambda requests: [off_diagonal(signal.similarities([texts])[0].similarities) for texts in requests]
 
@@ -173,7 +173,7 @@ def forget() -> None:
 
 @cache
 def documents() -> list[list[str]]:
-    """Words of long articles in English."""
+    """Return the words of long articles in English."""
     path = DATA / "cnn_dailymail.jsonl"
     if not path.is_file():
         return [(ROOT / "LICENSE").read_text(encoding="utf-8").split()]
@@ -183,7 +183,7 @@ def documents() -> list[list[str]]:
 
 
 def make_requests(count: int, texts: int, words: int, rng: random.Random) -> list[list[str]]:
-    """Each request's answers are passages of one article, each a quarter of its length further on."""
+    """Return requests whose answers are passages of one article, each a quarter of its length further on."""
     step = words // 4
     requests = []
     for _ in range(count):
@@ -231,7 +231,7 @@ def check(subject: Subject, first: Values, second: Values) -> None:
 
 
 def bleurt(texts: int, words: int) -> Row:
-    """Measured by bench_bleurt.py in BLEURT's own environment: the fastest round of each arm."""
+    """Return the fastest round of each arm, measured by bench_bleurt.py in BLEURT's own environment."""
     command = [
         BLEURT_PYTHON,
         ROOT / "loadtests" / "benches" / "bench_bleurt.py",
@@ -251,7 +251,7 @@ def bleurt(texts: int, words: int) -> Row:
 
 
 def cpu_ms(name: str, requests: Requests) -> float:
-    """CPU milliseconds of one request, the median of requests that are scored for the first time."""
+    """Return the CPU milliseconds of one request: the median of requests that are scored for the first time."""
     signal = build_signal(DEFAULT_SIGNALS[name])
     durations = []
     for texts in requests:
@@ -276,7 +276,7 @@ def report(rows: Sequence[Row]) -> Table:
 
 
 def figure(value: float) -> str:
-    """Three digits that count."""
+    """Return a number with three significant digits."""
     return f"{value:.0f}" if value >= 100 else f"{value:#.3g}"
 
 

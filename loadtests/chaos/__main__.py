@@ -64,7 +64,7 @@ class Loop:
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
-    """Run the load and the faults, print what came of it, and return the exit code."""
+    """Run the load and the faults, print the results, and return the exit code."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-")))
         session = folder / "ray"

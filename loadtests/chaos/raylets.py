@@ -120,7 +120,7 @@ class Raylets:
 
     @property
     def logs(self) -> Path:
-        """Where Serve's logs are, of all nodes."""
+        """Return where Serve's logs of all nodes are."""
         return self.session / "session_latest" / "logs" / "serve"
 
     def urls(self) -> list[str]:

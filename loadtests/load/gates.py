@@ -29,7 +29,7 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
-        """Whether the objective was met."""
+        """Return whether the objective was met."""
         if self.measured is None:
             return False
         return self.measured >= self.bound if self.gate.startswith("min_") else self.measured <= self.bound

@@ -52,12 +52,12 @@ class Run:
 
     @property
     def start(self) -> float:
-        """Seconds since 1970."""
+        """Return the start in seconds since 1970."""
         return float(self.about["time"])
 
     @property
     def duration_s(self) -> float:
-        """From the start to the end of the last request."""
+        """Return the seconds from the start to the end of the last request."""
         return max((result.time + result.latency_s for result in self.results), default=self.end) - self.start
 
 
@@ -69,7 +69,7 @@ class Log:
         self._file: TextIO | None = None
 
     def open(self, time: float, about: dict[str, Any]) -> None:
-        """Begin: replaces what is in the file."""
+        """Begin the log, which replaces the content of the file."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = self.path.open("w", encoding="utf-8")
         self._write({"kind": "run", "time": time, **about})

@@ -36,7 +36,7 @@ class Mix:
 
 
 def read_weights(text: str) -> dict[str, float]:
-    """`default:3,qwen-1.5b` -> {"default": 3.0, "qwen-1.5b": 1.0}. Raises `LoadError`.
+    """Read `default:3,qwen-1.5b` as {"default": 3.0, "qwen-1.5b": 1.0}. Raises `LoadError`.
 
     What follows the last colon is the weight only if it is a number, since a model's name may have a colon.
     """

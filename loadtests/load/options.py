@@ -31,7 +31,7 @@ class Plan:
 
 
 def add_options(parser: ArgumentParser) -> None:
-    """Every option can be an environment variable, too, as locust's own can."""
+    """Add our options. Each can be an environment variable, too, as locust's own can."""
     add = parser.add_argument_group("Cascade load test").add_argument
     add("--shape", choices=SHAPES, default="constant", env_var="LOAD_SHAPE", help="how the users come and go")
     add("--models", default="default", env_var="LOAD_MODELS", help="ids by weight, such as default:3,qwen-1.5b:1")

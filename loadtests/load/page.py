@@ -27,7 +27,7 @@ Named = tuple[str, Run]
 
 
 def page(runs: Sequence[Named]) -> str:
-    """One HTML page: plots over time of every run, one under the other's axes, and each run's figures."""
+    """Return one HTML page: plots over time of every run, one under the other's axes, and each run's figures."""
     plots = [_section(*plot) for plot in _plots(runs)]
     tables = [_table(name, run) for name, run in runs]
     title = "Load test: " + " against ".join(name for name, _ in runs)
@@ -52,7 +52,7 @@ def report_markdown(runs: Sequence[Named]) -> str:
 
 
 def ratios(runs: Sequence[Named]) -> list[list[str]]:
-    """For two runs: figure, first, second, first / second, over the requests that each of them answered."""
+    """Return figure, first, second, first / second of two runs, over the requests that each of them answered."""
     if len(runs) != 2:
         return []
     rows = []

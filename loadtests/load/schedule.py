@@ -19,7 +19,7 @@ SOAK_RAMP = 0.05
 
 
 def users_at(shape: Shape, time_s: float, users: int, duration_s: float) -> int | None:
-    """Users at `time_s` after the start, `users` being the most; None when the run is over.
+    """Return the users at `time_s` after the start, at most `users`; None when the run is over.
 
     `replay` has no number of users: its arrivals come from a trace.
     """

@@ -27,7 +27,7 @@ class Figure:
     values: tuple[float, ...]
 
     def row(self) -> list[str]:
-        """Name, count, mean, percentiles, maximum."""
+        """Return name, count, mean, percentiles and maximum."""
         shown = [sum(self.values) / len(self.values), *(percentile(self.values, p) for p in PERCENTS), max(self.values)]
         return [self.name, str(len(self.values)), *(f"{value:.3f}" for value in shown)]
 
@@ -49,12 +49,12 @@ class Summary:
 
     @property
     def error_rate(self) -> float | None:
-        """Share of the requests that failed."""
+        """Return the share of the requests that failed."""
         return sum(self.failures.values()) / self.requests if self.requests else None
 
     @property
     def throughput_rps(self) -> float | None:
-        """Requests answered in a second of the run."""
+        """Return the requests answered in a second of the run."""
         answered = self.requests - sum(self.failures.values())
         return answered / self.duration_s if self.duration_s > 0 else None
 
@@ -80,7 +80,7 @@ def summarize(run: Run) -> Summary:
 
 
 def cost_ratio(results: Iterable[Result]) -> tuple[float | None, str | None]:
-    """Of requests to cascades: total cost over that of the target alone, in FLOPs if known, else USD; and the unit."""
+    """Return the cost of requests to cascades over that of the target alone, in FLOPs if known or USD; and the unit."""
     results = [result for result in results if result.deferred is not None]
     flops = [(r.flops, r.target_flops) for r in results if r.flops is not None and r.target_flops]
     usd = [(r.usd, r.target_usd) for r in results if r.usd is not None and r.target_usd]
@@ -117,7 +117,7 @@ HEADER = ["", "requests", "mean", *(f"p{percent}" for percent in PERCENTS), "max
 
 
 def text(summary: Summary) -> str:
-    """For a terminal."""
+    """Return the summary for a terminal."""
     rows = [HEADER, *(figure.row() for figure in summary.figures)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
     lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]

@@ -59,7 +59,7 @@ def read_trace(path: Path, speed: float = 1.0) -> list[Arrival]:
 
 
 def poisson(rate: float, duration_s: float, seed: int) -> list[Arrival]:
-    """Independent arrivals, `rate` a second on average: exponential gaps, drawn from `seed`."""
+    """Draw independent arrivals, `rate` a second on average: exponential gaps, drawn from `seed`."""
     random_ = random.Random(seed)
     arrivals = []
     time_s = random_.expovariate(rate)

@@ -149,7 +149,7 @@ def _refusal(status: int, body: bytes | None) -> str:
 
 
 def _kind(label: str, error: Any) -> str:
-    """`HTTP 404 model_not_found`: the code or type of OpenAI's error body, not its message, which may quote texts."""
+    """Return `HTTP 404 model_not_found`: the code or type of OpenAI's error body, whose message may quote texts."""
     words = error if isinstance(error, dict) else {}
     code = words.get("code") or words.get("type")
     return f"{label} {whole(str(code))}" if code else label

@@ -13,7 +13,7 @@ from .serving import FakeService, listening, until
 
 @pytest.fixture(autouse=True)
 async def quiet() -> AsyncIterator[None]:
-    """Fails on tasks left running, and on what asyncio only logs ('Task exception was never retrieved')."""
+    """Fail on tasks left running, and on what asyncio only logs ('Task exception was never retrieved')."""
     complaints: list[str] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context["message"]))
     yield
@@ -29,7 +29,7 @@ def service() -> FakeService:
 
 @pytest.fixture
 async def http(service: FakeService, quiet: None) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the application in this process."""
+    """Yield a client of the application in this process."""
     transport = httpx.ASGITransport(build_api(service), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://cascade") as client:
         yield client
@@ -43,6 +43,6 @@ async def url(service: FakeService, quiet: None) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def client(url: str) -> AsyncIterator[openai.AsyncOpenAI]:
-    """The official client of a real server."""
+    """Yield the official client of a real server."""
     async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=60) as client:
         yield client

@@ -208,7 +208,7 @@ class FakeService:
         return {name: ModelCost(parameters=1e9, input_usd=self.usd, output_usd=self.usd) for name in self.models}
 
     async def embed(self, model: str, texts: Sequence[str]) -> list[Embedding]:
-        """Two numbers for each text: its length, and 1; its words are its tokens."""
+        """Return two numbers for each text, its length and 1; its words are its tokens."""
         assert model == "encoder"
         if isinstance(self.embedding_fails, Exception):
             raise self.embedding_fails
@@ -232,7 +232,7 @@ class _InLoop(uvicorn.Server):
 
 @asynccontextmanager
 async def listening(service: Service) -> AsyncIterator[str]:
-    """A real server in this event loop, on a free port; gives its URL."""
+    """Yield the URL of a real server in this event loop, on a free port."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         server = _InLoop(uvicorn.Config(build_api(service), log_config=None, lifespan="off"))
@@ -246,7 +246,7 @@ async def listening(service: Service) -> AsyncIterator[str]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait until something is so; fails after a minute."""
+    """Wait until a condition holds. Fails after a minute."""
     async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.005)

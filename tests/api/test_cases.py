@@ -27,7 +27,7 @@ MEMBERS = {"qwen-0.5b": (QWEN, QWEN_SHA256), "smollm2-135m": (SMOLLM2, SMOLLM2_S
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def quickstart() -> AsyncIterator[httpx.AsyncClient]:
-    """The API over the quickstart's members; the stronger one is the target, too."""
+    """Yield a client of the API over the quickstart's members; the stronger one is also the target."""
     service: Any = FakeService()
     engines = {
         name: await load_engine(LlamaCppConfig(engine="llama_cpp", weights=source, slots=2), fetch(source, sha256))
@@ -55,7 +55,7 @@ async def answered(http: httpx.AsyncClient, body: dict[str, Any]) -> dict[str, A
 
 
 async def refused(http: httpx.AsyncClient, body: dict[str, Any]) -> dict[str, Any]:
-    """The error of a 400, which names a field and is no end of a stream."""
+    """Return the error of a 400, which names a field and does not end a stream."""
     response = await http.post(CHAT, json=body)
     assert response.status_code == 400, response.text
     error: dict[str, Any] = response.json()["error"]
@@ -133,13 +133,13 @@ async def test_other_values_of_top_p_are_refused(quickstart: httpx.AsyncClient, 
 
 
 def filled(schema: Any, strict: bool = True) -> dict[str, Any]:
-    """A response format of one field, `a`."""
+    """Return a response format of one field, `a`."""
     whole = {"type": "object", "properties": {"a": schema}, "required": ["a"], "additionalProperties": False}
     return {"type": "json_schema", "json_schema": {"name": "x", "strict": strict, "schema": whole}}
 
 
 def function(schema: Any, **fields: Any) -> dict[str, Any]:
-    """A tool of one parameter, `a`."""
+    """Return a tool of one parameter, `a`."""
     parameters = {"type": "object", "properties": {"a": schema}} | fields
     return {"type": "function", "function": {"name": "f", "description": "Run f.", "parameters": parameters}}
 

@@ -20,7 +20,7 @@ ASK: dict[str, Any] = {
 
 
 async def events_of(http: httpx.AsyncClient, body: dict[str, Any] = ASK, path: str = "chat/completions") -> list[Any]:
-    """The events of a response, and None for each chunk that is an answer's."""
+    """Return the events of a response, and None for each chunk of the answer."""
     response = await http.post(f"/v1/{path}", json=body)
     lines = [line.removeprefix("data: ") for line in response.text.splitlines() if line.startswith("data: {")]
     return [json.loads(line).get("cascade_event") for line in lines]

@@ -8,5 +8,5 @@ from serve_app.cli.main import app
 
 
 def cascade(*arguments: str | Path, stdin: str = "") -> Result:
-    """Run a command; its exit code and what it prints are those of a process of its own."""
+    """Run a command. Its exit code and output are those of a process of its own."""
     return CliRunner().invoke(app, [*map(str, arguments)], input=stdin)

@@ -12,7 +12,7 @@ from tests.cli.responses import ACCEPTED, DEFERRED, SINGLE, THREE, WOBBLY
 
 
 def changed(body: Body, **paths: Any) -> Body:
-    """A copy with other values; `tiers__0__reason` is the record's `tiers[0].reason`."""
+    """Return a copy with other values; `tiers__0__reason` is the record's `tiers[0].reason`."""
     body = copy.deepcopy(body)
     for path, value in paths.items():
         *steps, last = (int(step) if step.isdigit() else step for step in path.split("__"))

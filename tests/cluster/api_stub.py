@@ -90,7 +90,7 @@ class ApiStub:
     version: int = 100
 
     def put(self, api_version: str, kind: str, name: str, namespace: str | None = "demo", **body: Any) -> Body:
-        """An object that is there already."""
+        """Store an object that exists from the start."""
         base = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
         plural = next(plural for plural, (kind_name, _) in KINDS[base].items() if kind_name == kind)
         path = f"{base}/namespaces/{namespace}/{plural}/{name}" if namespace else f"{base}/{plural}/{name}"
@@ -98,14 +98,14 @@ class ApiStub:
         return self._store(path, {"apiVersion": api_version, "kind": kind, "metadata": meta} | body)
 
     def fail(self, method: str, path: str, trouble: Trouble, times: int = 1) -> None:
-        """The next `times` requests whose path contains `path` meet this."""
+        """Let the next `times` requests whose path contains `path` fail in this way."""
         self.troubles += [(method, path, trouble)] * times
 
     def of(self, method: str) -> list[Asked]:
         return [request for request in self.requests if request.method == method]
 
     def changes(self) -> list[str]:
-        """The last part of the path of everything that was truly changed, in order."""
+        """Return the last part of the path of every object that was truly changed, in order."""
         real = [a for a in self.requests if a.method in ("PATCH", "DELETE") and "dryRun" not in a.query]
         return ["/".join(a.path.split("/")[-2:]) for a in real]
 
@@ -176,7 +176,7 @@ class ApiStub:
         return web.json_response({"kind": f"{kind}List", "items": items})
 
     async def _watch(self, request: web.Request, kind: str) -> web.StreamResponse:
-        """A change at once while the script goes on; else silence until the client's time is over."""
+        """Send a change at once while the script has steps, else nothing until the client's time is over."""
         stream = web.StreamResponse(headers={"Content-Type": "application/json"})
         await stream.prepare(request)
         if self.script.get(kind):
@@ -239,7 +239,7 @@ class ApiStub:
 
 
 def status(code: int, reason: str, message: str, causes: list[Body] | None = None) -> web.Response:
-    """A refusal as the API server words it."""
+    """Return a refusal as the API server words it."""
     details = {"details": {"causes": causes}} if causes else {}
     body = {"kind": "Status", "status": "Failure", "code": code, "reason": reason, "message": message} | details
     return web.json_response(body, status=code)
@@ -257,7 +257,7 @@ async def overloaded(request: web.Request) -> web.StreamResponse:
 
 
 async def disconnect(request: web.Request) -> web.StreamResponse:
-    """The connection breaks in the middle of an answer."""
+    """Break the connection in the middle of an answer."""
     stream = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": "1000"})
     await stream.prepare(request)
     await stream.write(b'{"ty')
@@ -267,7 +267,7 @@ async def disconnect(request: web.Request) -> web.StreamResponse:
 
 
 async def gone(request: web.Request) -> web.StreamResponse:
-    """A watch from a version that is too old."""
+    """Refuse a watch from a version that is too old."""
     return web.json_response({"type": "ERROR", "object": {"kind": "Status", "code": 410, "reason": "Expired"}})
 
 
@@ -276,7 +276,7 @@ async def login_page(request: web.Request) -> web.StreamResponse:
 
 
 def _verb(request: web.Request) -> str:
-    """The method, but for what is asked with it: WATCH, and APPLY for a patch that is no dry run."""
+    """Return the request's method, or WATCH for a watch and APPLY for a patch that is no dry run."""
     if "watch" in request.query:
         return "WATCH"
     return "APPLY" if request.method == "PATCH" and "dryRun" not in request.query else request.method
@@ -296,7 +296,7 @@ def _selected(body: Body, query: Any) -> bool:
 
 
 def _leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Scalars and lists with their paths: lists are atomic here."""
+    """Yield scalars and lists with their paths: lists are atomic here."""
     if isinstance(value, dict) and value:
         for key, entry in value.items():
             yield from _leaves(entry, (*path, key))
@@ -305,7 +305,7 @@ def _leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str,
 
 
 def _merged(live: Body, applied: Body, owners: dict[str, str], manager: str, force: bool) -> tuple[Body, list[Body]]:
-    """The object after an apply, and the conflicts with other managers; `owners` is brought up to date."""
+    """Return the object after an apply, and the conflicts with other managers. Updates `owners`."""
     was, leaves = dict(_leaves(live)) if live else {}, dict(_leaves(applied))
     conflicts = []
     for path, value in leaves.items():
@@ -334,7 +334,7 @@ def _merged(live: Body, applied: Body, owners: dict[str, str], manager: str, for
 
 @contextmanager
 def running() -> Iterator[ApiStub]:
-    """A stub with the namespace `demo` on a free port, in a thread of its own."""
+    """Yield a stub with the namespace `demo` on a free port, in a thread of its own."""
     stub = ApiStub()
     stub.put("v1", "Namespace", "demo", None)
     loop = asyncio.new_event_loop()

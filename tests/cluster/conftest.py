@@ -20,7 +20,7 @@ def stub() -> Iterator[ApiStub]:
 
 @pytest.fixture
 def user(stub: ApiStub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> User:
-    """A user whose commands make short pauses."""
+    """Return a user whose commands make short pauses."""
     monkeypatch.setattr(client, "PAUSES_S", (0.01, 0.01, 0.01))
     monkeypatch.setattr(delete, "POLL_S", 0.05)
     monkeypatch.setattr(wait, "SHORTEST_POLL_S", 0.05)
@@ -29,5 +29,5 @@ def user(stub: ApiStub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> User
 
 @pytest.fixture
 def cluster(user: User) -> Cluster:
-    """A connection to the stub."""
+    """Return a connection to the stub."""
     return connect(user.kubeconfig)

@@ -54,7 +54,7 @@ class User:
         return path
 
     def run(self, *words: str | Path, stdin: str = "", **environment: str) -> "Ran":
-        """The command, in this process: an interpreter of its own would take longer than most commands."""
+        """Run the command in this process: an interpreter of its own would take longer than most commands."""
         env = self._environment(environment)
         without_kube = {key: None for key in os.environ if key.startswith("KUBE")}
         # The client reads KUBECONFIG when it is imported.
@@ -66,7 +66,7 @@ class User:
         return Ran(ran.exit_code, ran.stdout, ran.stderr)
 
     def start(self, *words: str | Path, **environment: str) -> "subprocess.Popen[str]":
-        """The command in a process of its own."""
+        """Start the command in a process of its own."""
         env = {key: value for key, value in os.environ.items() if not key.startswith("KUBE")}
         return subprocess.Popen(
             [sys.executable, "-m", "serve_app.cli", "k8s", *map(str, words)],
@@ -112,7 +112,7 @@ JOB = object_("batch/v1", "Job", "fetch", spec={"template": {"spec": {"image": "
 
 
 def ray_service(gpus: int = 4, strategy: str | None = None, image: str = "ray:1", **group: Any) -> Body:
-    """A RayService with one group of workers, `gpus` each."""
+    """Return a RayService with one group of workers, `gpus` each."""
     pod = {"containers": [{"name": "ray", "image": image, "resources": {"limits": {"nvidia.com/gpu": gpus}}}]}
     workers = {"groupName": "a100", "replicas": 2, "maxReplicas": 4, "template": {"spec": pod}} | group
     head = {"template": {"spec": {"containers": [{"name": "head", "image": image}]}}}
@@ -140,7 +140,7 @@ def service_status(
     endpoints: int = 2,
     deployments: Body | None = None,
 ) -> Body:
-    """A RayService's status as KubeRay writes it."""
+    """Return a RayService's status as KubeRay writes it."""
     entry = {"status": application, "message": message, "serveDeploymentStatuses": deployments or {}}
     applications = {"applicationStatuses": {"cascade": entry}} if application else {}
     service: Body = {"observedGeneration": observed, "numServeEndpoints": endpoints}
@@ -156,7 +156,7 @@ def service_status(
 
 
 def worker(name: str = "worker-1", cluster: str = "cascade-a", gpus: int = 4, **status: Any) -> Body:
-    """A pod of a RayCluster."""
+    """Return a pod of a RayCluster."""
     container = {"name": "ray", "resources": {"limits": {"nvidia.com/gpu": str(gpus), "cpu": "8"}}}
     return {
         "metadata": {"name": name, "labels": {"ray.io/cluster": cluster}},
@@ -166,7 +166,7 @@ def worker(name: str = "worker-1", cluster: str = "cascade-a", gpus: int = 4, **
 
 
 def waiting(reason: str, message: str = "", restarts: int = 0, last: Body | None = None) -> Body:
-    """The status of a container that waits."""
+    """Return the status of a container that waits."""
     entry: Body = {
         "name": "ray",
         "restartCount": restarts,

@@ -21,7 +21,7 @@ EXTRA = {"vllm": "vllm", "seq2seq": "seq2seq", "llama_cpp": "llama-cpp", "openai
 
 
 def copied(stage: str) -> list[str]:
-    """What a stage copies from the project, or all stages do."""
+    """Return the files that a stage copies from the project, or that all stages do."""
     lines = re.findall(r"^COPY (?!--from)(.+) \S+$", stage, re.MULTILINE)
     return [source for line in lines for source in line.split()]
 

@@ -14,7 +14,7 @@ README = (ROOT / "k8s" / "README.md").read_text(encoding="utf-8")
 
 
 def commands() -> list[str]:
-    """Those of the indented blocks, each on one line."""
+    """Return the commands of the indented blocks, each on one line."""
     lines = README.replace("\\\n", " ").splitlines()
     return [" ".join(line.split()) for line in lines if line.startswith("    ")]
 
@@ -27,7 +27,7 @@ def test_what_kubectl_puts_up_belongs_to_the_manager_of_our_apply() -> None:
 
 
 def put_up(stub: ApiStub, body: dict, manager: str) -> None:
-    """As `kubectl apply` leaves a ConfigMap behind: its fields are owned by the manager."""
+    """Return a ConfigMap as `kubectl apply` leaves it: its fields are owned by the manager."""
     httpx.patch(
         f"{stub.url}/api/v1/namespaces/demo/configmaps/{body['metadata']['name']}",
         params={"fieldManager": manager, "fieldValidation": "Strict", "force": "false"},

@@ -25,7 +25,7 @@ FILE: dict[str, Any] = {"http_options": {"port": 8000}, "applications": [APPLICA
 
 
 def with_value(values: Any, path: list[Any], value: Any) -> Any:
-    """A copy with something else at a path."""
+    """Return a copy with another value at a path."""
     if not path:
         return value
     if isinstance(values, list):

@@ -14,7 +14,7 @@ TARGET = {"models": ["t"]}
 
 
 def config(**parts: Any) -> dict[str, Any]:
-    """A valid configuration with some parts replaced."""
+    """Return a valid configuration with some parts replaced."""
     models = dict.fromkeys(("a", "b", "c", "t"), REPLAY)
     return {"models": models, "cascades": {"default": {"tiers": [MEMBERS, TARGET]}}} | parts
 
@@ -24,7 +24,7 @@ def cascade(*tiers: dict[str, Any], **options: Any) -> dict[str, Any]:
 
 
 def problems(model: type[BaseModel], values: Any) -> list[str]:
-    """The sentences about values that are refused."""
+    """Return the sentences about values that are refused."""
     with pytest.raises(ValidationError) as caught:
         model.model_validate(values)
     return explain(caught.value, model)

@@ -59,7 +59,7 @@ TABLES_2_TO_4 = {
 
 @cache
 def by_cascade() -> Mapping[tuple[frozenset[str], str], list[Path]]:
-    """The paper's files by members and target."""
+    """Return the paper's files by members and target."""
     by_pair: dict[tuple[frozenset[str], str], list[Path]] = {}
     for path in PAPERS:
         (pair,) = {

@@ -161,7 +161,7 @@ async def cancel(task: asyncio.Task[Outcome] | asyncio.Task[list[Event]]) -> Non
 
 
 def kinds(run: Run) -> dict[str, str]:
-    """By model, how each call ended; fails if a model was noted twice."""
+    """Return how each call ended, by model. Fails if a model was noted twice."""
     ended = {call.model: call.answer.kind if isinstance(call.answer, Failure) else "ok" for call in run.calls}
     assert len(ended) == len(run.calls)
     return ended
@@ -169,7 +169,7 @@ def kinds(run: Run) -> dict[str, str]:
 
 @pytest.fixture(autouse=True)
 async def quiet(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
-    """Fails on tasks left running, and on what asyncio only logs ('Task exception was never retrieved')."""
+    """Fail on tasks left running, and on what asyncio only logs ('Task exception was never retrieved')."""
     monkeypatch.setattr("serve_app.core.running.calls.GRACE_S", 0.0)
     complaints: list[str] = []
     loop = asyncio.get_running_loop()

@@ -20,7 +20,7 @@ print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 
 
 def imported(package: str) -> set[str]:
-    """The top-level packages in `sys.modules` once every module of `package` is imported."""
+    """Return the top-level packages in `sys.modules` once every module of `package` is imported."""
     result = subprocess.run([sys.executable, "-c", SCRIPT, package], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     return set(json.loads(result.stdout))

@@ -35,7 +35,7 @@ class Nobody:
 
 
 def members(a: Answer, b: Answer, similarity: float | None, *, accepted: bool = False) -> TierResult:
-    """What the first tier came to; no similarity where nothing was scored."""
+    """Return the result of the first tier, without a similarity if nothing was scored."""
     calls = (Call(SMALL, a), Call(TINY, b))
     alive = tuple(i for i, call in enumerate(calls) if isinstance(call.answer, Generation))
     output = tuple(similarity if i in alive else None for i in range(2))
@@ -62,7 +62,7 @@ def ended(run: Run, answer: Answer, by: str, replaced: Failure | None = None) ->
 
 
 def record_of(run: Run, outcome: Outcome | None, **options: Any) -> Any:
-    """The record as JSON, after round trips through strict JSON and back that must not change it."""
+    """Return the record as JSON, after round trips through strict JSON that must not change it."""
     record = decided(run, outcome, COSTS, **options)
     body = to_json(record)
     assert json.loads(json.dumps(body, allow_nan=False)) == body

@@ -36,7 +36,7 @@ answers = st.builds(AnswerRecord, texts, st.lists(st.builds(FunctionCall, texts,
 
 @st.composite
 def tiers(draw: st.DrawFn) -> TierRecord:
-    """A tier of one to three models, with a decision or without."""
+    """Draw a tier of one to three models, with a decision or without."""
     models = tuple(draw(st.lists(names, min_size=1, max_size=3, unique=True)))
     row = st.tuples(*[maybe] * len(models))
     decisions = st.builds(
@@ -101,7 +101,7 @@ def test_the_log_has_no_answers(record: DecisionRecord) -> None:
 
 @st.composite
 def damaged(draw: st.DrawFn) -> object:
-    """A record's JSON in which fields are missing, or have values of any other kind."""
+    """Draw a record's JSON in which fields are missing or have values of any other kind."""
     junk = st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | texts,
         lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),

@@ -14,7 +14,7 @@ PROMPT = Prompt(text="x" * 300)  # 100 tokens by estimate
 
 
 def history(*requests: tuple[float, bool], reason: Reason = "agreement") -> TierHistory:
-    """Seconds until each decision, and whether it deferred."""
+    """Record these seconds until each decision, and whether it deferred."""
     past = TierHistory()
     for seconds, deferred in requests:
         past.observe(TierResult(Tier(("a",)), (), Decision(not deferred, reason), elapsed_s=seconds))
@@ -22,7 +22,7 @@ def history(*requests: tuple[float, bool], reason: Reason = "agreement") -> Tier
 
 
 def target(usd: float | None = 10.0, token_s: float | None = 0.01, longest: int | None = None) -> Priced:
-    """Prices of a million tokens; a prompt is read at once."""
+    """Return a target with prices of a million tokens; a prompt is read at once."""
     speed = Speed(longest)
     speed.prompt_token_s, speed.token_s = 0.0, token_s
     return Priced(ModelCost(None, usd, usd), speed)

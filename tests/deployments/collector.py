@@ -22,7 +22,7 @@ class Collector:
         return [ExportTraceServiceRequest.FromString(body) for body in self.bodies]
 
     def spans(self) -> list[Any]:
-        """Every span, those of one trace in the order of their beginnings."""
+        """Return every span, those of one trace in the order of their beginnings."""
         spans = [
             span
             for request in self.requests()

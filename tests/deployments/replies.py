@@ -43,7 +43,7 @@ class Deployment:
 
 
 def routed(b: Answer = ROME, cascades: dict[str, Any] = CASCADES, **router: Any) -> Router:
-    """A router over models `a` to `d` and the target `t`; `a` and `b` disagree unless `b` says otherwise."""
+    """Return a router over models `a` to `d` and the target `t`; `a` and `b` disagree unless `b` is changed."""
     config = AppConfig.model_validate({"models": MODELS, "cascades": cascades, "router": router})
     answers = {"a": PARIS, "b": b, "c": ROME, "d": ROME, "t": LONG}
     handles: dict[str, Any] = {name: Deployment(answer) for name, answer in answers.items()}

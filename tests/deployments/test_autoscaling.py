@@ -50,7 +50,7 @@ def test_more_deferrals_never_mean_fewer_replicas(ongoing: float, less: float, m
 
 
 def context(name: str, requests: float, metrics: dict[str, Any] | None = None, **changes: Any) -> SimpleNamespace:
-    """What the policy reads of Ray Serve's `AutoscalingContext`."""
+    """Return the part of Ray Serve's `AutoscalingContext` that the policy reads."""
     values = {
         "deployment_name": name,
         "total_num_requests": requests,

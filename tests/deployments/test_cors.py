@@ -26,7 +26,7 @@ ALLOWED = "access-control-allow-origin"
 
 
 def application(service: FakeService, gate: Gate, **cors: Any) -> FastAPI:
-    """The router's application, without Ray."""
+    """Return the router's application, without Ray."""
     app = build_api(service)
     app.add_middleware(GateMiddleware, gate=gate)
     open_to(app, CorsConfig(**{"origins": [APP]} | cors))
@@ -37,7 +37,7 @@ def application(service: FakeService, gate: Gate, **cors: Any) -> FastAPI:
 async def page(
     service: FakeService | None = None, gate: Gate | None = None, origin: str = APP, **cors: Any
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """A page's requests."""
+    """Yield a client that sends requests as a page of this origin does."""
     app = application(service or FakeService(), gate or Gate(), **cors)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://cascade", headers={"origin": origin}) as http:

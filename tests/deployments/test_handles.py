@@ -155,7 +155,7 @@ async def ended(model: ModelHandle, prompt: Prompt, stream: bool) -> list[Any]:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test waits before a retry."""
+    """Remove the waiting before a retry."""
     monkeypatch.setattr(handles, "wait_s", lambda *_: 0.0)
 
 

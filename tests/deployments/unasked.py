@@ -14,7 +14,7 @@ class Handle:
 
 
 def router_of(models: dict[str, Any], cascades: dict[str, Any]) -> Router:
-    """What a router makes of this config, without a cluster."""
+    """Return a router of this config, without a cluster."""
     handle: Any = Handle()
     config = AppConfig.model_validate({"models": models, "cascades": cascades})
     return Router(config, dict.fromkeys(config.deployed(), handle), handle, {})

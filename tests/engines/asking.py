@@ -27,7 +27,7 @@ def raw(text: str, **sampling: Any) -> Prompt:
 
 
 async def generate(engine: Engine, prompt: Prompt) -> Generation:
-    """The answer, whose counts must be the meter's."""
+    """Return the answer, after checking that its counts are the meter's."""
     meter = Meter()
     generation = await asyncio.wait_for(engine.generate(prompt, meter), PATIENCE_S)
     assert (meter.prompt_tokens, meter.completion_tokens) == (
@@ -49,7 +49,7 @@ async def failure(engine: Engine, prompt: Prompt | None = None) -> tuple[str, Me
 
 
 async def stream(engine: Engine, prompt: Prompt) -> tuple[list[Delta], Generation]:
-    """All deltas and the answer, which must be their sum."""
+    """Return all deltas and the answer, after checking that it is their sum."""
     meter = Meter()
     deltas: list[Delta] = []
     generation = None
@@ -78,12 +78,12 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 async def active(engine: Engine, requests: int) -> None:
-    """Waits until so many requests hold a slot, by the engine's own counters."""
+    """Wait until so many requests hold a slot, by the engine's own counters."""
     await until(lambda: engine.counters().active == requests)
 
 
 async def idle(engine: Engine) -> EngineCounters:
-    """The counters, once no request holds a slot."""
+    """Return the counters once no request holds a slot."""
     await active(engine, 0)
     await asyncio.sleep(0.05)
     return engine.counters()

@@ -72,7 +72,7 @@ async def llama(smollm2: Path) -> AsyncIterator[Engine]:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def thinking_llama(smollm2: Path) -> AsyncIterator[Engine]:
-    """A model under a template that opens its thoughts; they must be limited, as it never ends them."""
+    """Yield a model under a template that opens its thoughts; they must be limited, as it never ends them."""
     engine = await load_llama_cpp(smollm2, chat_template=OPENED)
     yield engine
     await engine.close()
@@ -103,7 +103,7 @@ async def load_openai_api(base_url: str, /, **values: object) -> Engine:
 
 @asynccontextmanager
 async def loading(url: str, **defaults: object) -> AsyncIterator[Load]:
-    """Engines that ask the server at this URL; in the end none may hold a slot."""
+    """Yield a loader of engines that ask the server at this URL; at the end none may hold a slot."""
     engines: list[Engine] = []
 
     async def load(**values: object) -> Engine:
@@ -129,7 +129,7 @@ async def load(endpoint: Endpoint) -> AsyncIterator[Load]:
 
 
 async def _endpoint_and_engine(stack: AsyncExitStack, **values: object) -> Engine:
-    """The replay engine behind HTTP, and the engine that asks it. The slots that count are the latter's."""
+    """Return the replay engine behind HTTP, and the engine that asks it. The latter's slots are counted."""
     upstream = await load_replay(slots=64, **values)
     endpoint = await stack.enter_async_context(listening(upstream))
     return await load_openai_api(endpoint.url)
@@ -145,7 +145,7 @@ async def openai_api() -> AsyncIterator[Engine]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def fresh_openai_api() -> AsyncIterator[Callable[..., Awaitable[Engine]]]:
-    """Loads engines that a test may close; their endpoints go with the test."""
+    """Yield a loader of engines that a test may close; their endpoints are closed after the test."""
     async with AsyncExitStack() as stack:
 
         async def load(**values: object) -> Engine:
@@ -172,7 +172,7 @@ async def seq2seq(tiny_t5: Path) -> AsyncIterator[Engine]:
 
 
 async def load_vllm(weights: Path, **values: object) -> Engine:
-    """Small prompt batches, so that a prompt takes a while to read, and no cache of what earlier tests asked."""
+    """Load with small prompt batches, so that a prompt takes a while to read, and without a prefix cache."""
     settings = {
         "engine": "vllm",
         "weights": str(weights),
@@ -190,7 +190,7 @@ async def load_vllm(weights: Path, **values: object) -> Engine:
 
 @pytest.fixture(scope="module")
 def smollm2_folder() -> Iterator[Path]:
-    """The model in Hugging Face format, and the Ray that vLLM's workers run on; other modules start their own."""
+    """Yield the model in Hugging Face format, with the Ray of vLLM's workers; other modules start their own."""
     import ray
 
     from tests.vllm_models import folder

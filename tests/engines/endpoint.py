@@ -130,7 +130,7 @@ def _logprobs(answer: Generation, raw: bool) -> dict[str, Any] | None:
 
 
 async def sse(request: web.Request) -> web.StreamResponse:
-    """A stream of events that has begun."""
+    """Begin a stream of events."""
     stream = web.StreamResponse(headers={"content-type": "text/event-stream"})
     await stream.prepare(request)
     return stream
@@ -142,7 +142,7 @@ async def send(stream: web.StreamResponse, data: dict[str, Any]) -> None:
 
 @asynccontextmanager
 async def listening(engine: Engine | None = None) -> AsyncIterator[Endpoint]:
-    """The endpoint on a free port of this machine, in this event loop. Handlers of clients that leave are cancelled."""
+    """Serve the endpoint on a free port, in this event loop. Handlers of clients that leave are cancelled."""
     endpoint = Endpoint(engine=engine)
     app = web.Application()
     app.router.add_post("/{path:.*}", endpoint.handle)

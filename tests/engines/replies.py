@@ -44,7 +44,7 @@ def plain(body: bytes) -> Reply:
 
 
 def scored(content: str, *entries: tuple[Any, ...], finish_reason: str = "stop") -> dict[str, Any]:
-    """A whole answer with its tokens: text, log-probability, and bytes where those are sent."""
+    """Return a whole answer with its tokens: text, log-probability, and bytes if they are sent."""
     names = ("token", "logprob", "bytes")
     chunk = text(content, finish_reason)
     chunk["choices"][0]["logprobs"] = {"content": [dict(zip(names, entry, strict=False)) for entry in entries]}

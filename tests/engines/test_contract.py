@@ -45,13 +45,13 @@ def engine(request: pytest.FixtureRequest) -> Engine:
 
 @pytest.fixture(params=["replay", "openai_api", pytest.param("llama", marks=pytest.mark.models)])
 def thinker(request: pytest.FixtureRequest) -> Engine:
-    """A model that thinks before it answers."""
+    """Return a model that thinks before it answers."""
     return request.getfixturevalue("thinking_llama" if request.param == "llama" else request.param)
 
 
 @pytest.fixture(params=ENGINES)
 def fresh(request: pytest.FixtureRequest) -> Load:
-    """Loads an engine that a test may close."""
+    """Return a loader of engines that a test may close."""
     if request.param == "replay":
         return load_replay
     if request.param == "openai_api":

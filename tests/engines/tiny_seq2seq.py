@@ -42,7 +42,7 @@ PATIENCE_LAYERS = 60
 
 
 def tokenizer() -> T5Tokenizer:
-    """Whole words, then single characters for the rest."""
+    """Return a tokenizer of whole words, with single characters for all other text."""
     texts = [*LESSONS, *LESSONS.values(), *STORY_PROMPTS, STORY, "filler"]
     words = dict.fromkeys(f"▁{word}" for text in texts for word in text.split())
     letters = dict.fromkeys("".join(texts).replace(" ", ""))
@@ -59,7 +59,7 @@ def save(model: Any, folder: Path) -> Path:
 
 
 def trained_t5(folder: Path) -> Path:
-    """A T5 that has learnt its lessons by heart and tells its story without end, in two seconds."""
+    """Train a T5 that has learnt its lessons by heart and tells its story without end, in two seconds."""
     torch.manual_seed(0)
     config = T5Config(vocab_size=len(tokenizer()), num_layers=2, dropout_rate=0.0, **SIZES)
     model = T5ForConditionalGeneration(config)
@@ -84,7 +84,7 @@ def train(model: T5ForConditionalGeneration) -> None:
 
 
 def slow_reader(model: T5ForConditionalGeneration) -> T5ForConditionalGeneration:
-    """The same model, with encoder layers more that add nothing to the residual stream."""
+    """Return the same model with additional encoder layers that add nothing to the residual stream."""
     config = T5Config(**{**model.config.to_dict(), "num_layers": 2 + PATIENCE_LAYERS})
     slower = T5ForConditionalGeneration(config)
     slower.load_state_dict(model.state_dict(), strict=False)
@@ -96,7 +96,7 @@ def slow_reader(model: T5ForConditionalGeneration) -> T5ForConditionalGeneration
 
 
 def random_mt5(folder: Path) -> Path:
-    """An mT5, as mT0 is, with an output layer of its own; its weights are drawn such that its answers vary."""
+    """Return an mT5, as mT0 is, with an output layer of its own and weights drawn such that its answers vary."""
     torch.manual_seed(1)
     config = MT5Config(vocab_size=len(tokenizer()), num_layers=2, feed_forward_proj="gated-gelu", **SIZES)
     model = MT5ForConditionalGeneration(config)
@@ -105,7 +105,7 @@ def random_mt5(folder: Path) -> Path:
 
 
 def random_bart(folder: Path) -> Path:
-    """A BART: absolute positions, and an answer that must begin with a certain token."""
+    """Return a BART: absolute positions, and an answer that must begin with a certain token."""
     torch.manual_seed(3)
     layers = {"encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4, "decoder_attention_heads": 4}
     tokens = {"pad_token_id": 0, "bos_token_id": 3, "eos_token_id": 1, "decoder_start_token_id": 1}

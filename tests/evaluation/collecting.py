@@ -39,7 +39,7 @@ def write_examples(path: Path, examples: Sequence[Example]) -> Path:
 
 
 def write_config(path: Path, models: Mapping[str, Any] = MODELS) -> Path:
-    """A cascade whose last model is the target."""
+    """Return a cascade whose last model is the target."""
     *members, target = models
     signal = "exact" if len(members) > 1 else "chow_avg"
     tiers = [{"models": members, "signal": signal, "threshold": 0.5}, {"models": [target]}]

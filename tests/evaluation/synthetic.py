@@ -37,7 +37,7 @@ def args(members: Sequence[str] = ("small", "tiny"), signal: str = "rougeL", thr
 
 
 def three_tiers() -> dict[str, Any]:
-    """Small and tiny by agreement, medium by its own confidence, large: with settings of `args`."""
+    """Return a config with the settings of `args`: small and tiny by agreement, medium by its own confidence, large."""
     config = args()
     config["models"]["medium"] = {"engine": "replay", "default": "x", "parameters": 1e9}
     config["cascades"]["default"]["tiers"].insert(1, {"models": ["medium"], "signal": "chow_avg", "threshold": -0.5})
@@ -56,7 +56,7 @@ def reference(number: int) -> str:
 
 
 def answers(models: Sequence[str], examples: Sequence[Example], seed: int = 0) -> dict[str, list[Answer]]:
-    """Easy questions are easy for all models; a few answers are empty, cut short or failures."""
+    """Draw answers: easy questions are easy for all models; a few answers are empty, cut short or failures."""
     draw = random.Random(seed)
     ease = [draw.random() for _ in examples]
     return {model: [_answer(draw, model, example, ease[k]) for k, example in enumerate(examples)] for model in models}
@@ -102,13 +102,13 @@ def write_records(
 
 
 def records(path: Path, count: int = 120, members: Sequence[str] = ("small", "tiny"), seed: int = 0) -> Path:
-    """A whole file: one data set."""
+    """Write a whole file: one data set."""
     examples = questions(count)
     return write_records(path, args(members), examples, answers([*members, "large"], examples, seed))
 
 
 def three_tier_records(path: Path, count: int = 120, seed: int = 0) -> Path:
-    """The same of `three_tiers`."""
+    """Write a whole file of `three_tiers`."""
     examples = questions(count)
     columns = answers(["small", "tiny", "medium", "large"], examples, seed)
     return write_records(path, three_tiers(), examples, columns)
@@ -122,7 +122,7 @@ def serving_file(path: Path, config: Mapping[str, Any]) -> Path:
 
 
 def tape(path: Path, examples: Sequence[Example], column: Sequence[Answer]) -> Path:
-    """A model's answers as the replay engine plays them back."""
+    """Return a model's answers as the replay engine plays them back."""
     with path.open("w", encoding="utf-8") as file:
         for example, answer in zip(examples, column, strict=True):
             [message] = Prompts().messages(example.task, example.prompt_inputs)

@@ -43,7 +43,7 @@ PAIR_FLOPS, PAIR_S = 7.0, 0.125
 
 
 def tier(*models: str, signal: str = "exact", threshold: float = 0.5) -> dict[str, Any]:
-    """A tier that waits for all its answers, as offline costs assume."""
+    """Return a tier that waits for all its answers, as offline costs assume."""
     return {"models": models, "signal": signal, "threshold": threshold, "early": "off"}
 
 
@@ -61,7 +61,7 @@ def pairs_of(texts: int) -> int:
 
 
 def dataset(values: dict[str, Any], columns: dict[str, Sequence[Answer]]) -> Dataset:
-    """Records of these answers, with a scorer whose costs are known."""
+    """Load records of these answers, with a scorer whose costs are known."""
     examples = questions(len(columns["t"]))
     with TemporaryDirectory() as folder:
         records = Records.load(write_records(Path(folder) / "records.jsonl", values, examples, columns))
@@ -132,7 +132,7 @@ SHARES = st.lists(st.sampled_from([-9.0, -1.5, 0.25, 0.5, 0.75, 9.0]), min_size=
 
 
 def distinct(tiers: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Tiers of different models, so that none is without effect."""
+    """Return the tiers with distinct models, so that none is without effect."""
     return list({tuple(sorted(entry["models"])): entry for entry in tiers}.values())
 
 
@@ -209,7 +209,7 @@ LADDER = (
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Answers of the synthetic models, under the names of a ladder with a tier that only looks again."""
+    """Write the synthetic models' answers under the names of a ladder, one tier of which calls no new model."""
     examples = questions(200)
     columns = answers(["tiny", "small", "medium", "large"], examples)
     named = dict(zip("abct", columns.values(), strict=True))

@@ -44,7 +44,7 @@ class NoScorer:
 
 
 def served(records: Path) -> dict[str, Any]:
-    """A config whose models answer from the records."""
+    """Return a config whose models answer from the records."""
     models = {
         name: {"engine": "replay", "records": str(records), "recorded_model": name, "context_tokens": 10**6}
         for name in MODELS

@@ -53,7 +53,7 @@ def calibrate(
 
 
 def shares(path: Path, thresholds: Sequence[float], part: int) -> list[float]:
-    """Of one part of the examples, what passes on beyond each tier."""
+    """Return the shares of one part of the examples that pass on beyond each tier."""
     dataset = load_dataset(Records.load(path), OPTIONS)
     view, candidates = scored_tiers(dataset)
     index = dataset.parts(view.group.index, CHOOSE, CALIBRATE)[part]

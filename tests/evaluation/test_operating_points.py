@@ -46,7 +46,7 @@ def values(**cascade: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def columns() -> dict[str, list[Answer]]:
-    """The target always answers, and the members' answers are short, long or huge."""
+    """Return answers of members that are short, long or huge, and of a target that always answers."""
     by_model = answers(["small", "tiny", "large"], questions(COUNT), seed=5)
     by_model["large"] = [
         answer if isinstance(answer, Generation) else Generation("large", "stop", 1, 1) for answer in by_model["large"]
@@ -95,7 +95,7 @@ class Away:
 async def online(
     records: Records, columns: dict[str, list[Answer]], *, waiting: int = 0, inline_characters: int = 10**6, **shed: Any
 ) -> list[DecisionRecord]:
-    """Every example's record, with so many other requests at the target, whose only slot and two places they take."""
+    """Return every example's record, with `waiting` requests that take the target's only slot and its two places."""
     config = values(shed=SHED | shed) | {"scorer": {"inline_characters": inline_characters}}
     prompts = [Prompt(records.messages(row)) for row in range(COUNT)]
     handles: dict[str, Any] = {

@@ -63,7 +63,7 @@ def test_the_tables_are_whole():
 
 
 def outcomes(accuracy: Decimal) -> np.ndarray:
-    """0/1 for each example, the right ones first: an order that a constant signal must not see."""
+    """Return 0 or 1 for each example, the right ones first: an order that a constant signal must not see."""
     right = int((accuracy * SQUAD_EXAMPLES).to_integral_value())
     assert round(Decimal(right) / SQUAD_EXAMPLES, 4) == accuracy
     return np.arange(SQUAD_EXAMPLES) < right
@@ -79,7 +79,7 @@ def test_our_area_gives_the_random_column(model):
 
 
 def area_that_ignores_ties(scores: np.ndarray, selected: np.ndarray, target: np.ndarray) -> float:
-    """What is often written: defer one by one, and let the sort decide between equal scores."""
+    """Compute the area as it is often written: defer one by one, with equal scores in the order of the sort."""
     index = np.argsort(scores, kind="stable")
     deferred = np.concatenate([[0], np.cumsum((target.astype(int) - selected)[index])])
     return float(np.trapezoid((selected.sum() + deferred) / len(scores), np.linspace(0, 1, len(scores) + 1)))

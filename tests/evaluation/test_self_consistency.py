@@ -53,7 +53,7 @@ def answered(number: int, value: int) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Records of three samples of `q`, which differ at every third question, and of the target `t`."""
+    """Write records of three samples of `q`, which differ at every third question, and of the target `t`."""
     folder = tmp_path_factory.mktemp("self-consistency")
     sources = [f"t={write_list(folder / 't.json', [answered(k, k) for k in range(N)])}"]
     for sample in (1, 2, 3):

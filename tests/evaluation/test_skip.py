@@ -81,7 +81,7 @@ def args(path: Path, **skip: Any) -> dict[str, Any]:
 
 
 def examples() -> list[Example]:
-    """12 easy, 12 hard and 12 odd ones."""
+    """Return 12 easy, 12 hard and 12 odd questions."""
     return [
         Example(f"{kind}-{k}", "custom", "Synthetic, 0", {"prompt": f"{kind} {k}"}, (f"right {k}",))
         for kind in KINDS
@@ -90,7 +90,7 @@ def examples() -> list[Example]:
 
 
 def column(model: str) -> list[Answer]:
-    """Members agree on what is easy, and on every other odd question; the target is always right."""
+    """Return a model's answers: members agree on the easy and on every other odd question, the target is right."""
     answers: list[Answer] = []
     for example in examples():
         kind, k = example.id.rsplit("-", 1)
@@ -141,7 +141,7 @@ def test_the_file_is_what_a_server_needs(tmp_path: Path) -> None:
 
 
 def rows_of(of: Records) -> dict[tuple[float | None, float | None], SkipRow]:
-    """The settings of `skip` that evaluation shows, by their limits."""
+    """Return the settings of `skip` that evaluation shows, by their limits."""
     evaluation = evaluate(load_dataset(of, Options(signals=("exact",), metrics=("exact_match",), resamples=100)))
     [cascade] = evaluation.groups[0].cascades
     assert cascade.skip is not None

@@ -38,7 +38,7 @@ NAMES = sorted({name for line in LINES for name in line} | {"scores", "estimated
 
 
 def file_of(number: int) -> bytes:
-    """The lines above with a few changes, as text that may be damaged and may be compressed."""
+    """Return the lines above with a few changes, as text that may be damaged and may be compressed."""
     random = Random(number)
     lines: list[Any] = list(LINES)
     for _ in range(random.choice((0, 1, 1, 2, 3))):

@@ -35,7 +35,7 @@ Send = Callable[[Asked], Awaitable[tuple[int, bytes]]]
 
 @pytest.fixture
 async def replayed(caplog: pytest.LogCaptureFixture) -> AsyncIterator[FakeService]:
-    """Members that agree, and a target, of the replay engine."""
+    """Yield a service of the replay engine: members that agree, and a target."""
     service = FakeService()
     answers = {"a": "{}", "b": "{}", "t": '{"a": "It is Paris."}'}
     engines = {

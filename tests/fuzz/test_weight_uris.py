@@ -43,7 +43,7 @@ def uri(random: Random) -> str:
 
 
 def paths_inside(source_uri: str) -> list[str]:
-    """The paths in a repository or a wheel that a URI names."""
+    """Return the paths in a repository or a wheel that a URI names."""
     match parse_source(source_uri):
         case HubSource(file=file):
             return [file] if file else []

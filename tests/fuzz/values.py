@@ -62,7 +62,7 @@ def text(random: Random) -> str:
 
 
 def anything(random: Random, depth: int = 0) -> Any:
-    """Any JSON value, small and not deep."""
+    """Return any JSON value, small and not deep."""
     kind = random.randrange(4 if depth >= DEPTH else 6)
     if kind == 0:
         return random.choice((None, True, False))

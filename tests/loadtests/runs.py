@@ -11,7 +11,7 @@ def accepted(at_s, latency_s, **more):
 
 
 def deferred(at_s, latency_s):
-    """A stream."""
+    """Return the result of a deferred request, which is streamed."""
     cost = {"flops": 130.0, "usd": 0.0, "target_flops": 100.0, "target_usd": 0.0}
     timed = {"first_token_s": latency_s / 2, "token_s": 0.1}
     return Result(START + at_s, "default", True, latency_s, deferred=True, answered_by="t", **timed, **cost)

@@ -38,13 +38,13 @@ async def url(service: LoadedService) -> AsyncIterator[str]:
 
 @pytest.fixture
 def trace(tmp_path: Path) -> Path:
-    """Ten a second."""
+    """Write a trace of ten arrivals a second."""
     write_trace(tmp_path / "trace.csv", [Arrival(number / 10) for number in range(ARRIVALS)])
     return tmp_path / "trace.csv"
 
 
 async def python(*arguments: object, cwd: Path) -> tuple[int | None, str]:
-    """Exit code and output."""
+    """Run Python and return its exit code and output."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *map(str, arguments),

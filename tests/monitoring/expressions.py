@@ -21,7 +21,7 @@ GROUPED = re.compile(r"\bby\s*\(([^)]*)\)")
 
 
 def panel_expressions(window: str = "5m") -> list[tuple[str, str]]:
-    """Every panel's title and expression, as Grafana sends it when everything is chosen; rates over `window`."""
+    """Return every panel's title and expression as Grafana sends it if all is selected; rates over `window`."""
     everything = {
         "$__rate_interval": window,
         "$__range": window,
@@ -40,20 +40,20 @@ def panel_expressions(window: str = "5m") -> list[tuple[str, str]]:
 
 
 def left_side(alert: dict[str, Any]) -> str:
-    """An alert's expression without its comparison."""
+    """Return an alert's expression without its comparison."""
     return re.split(r" [<>]=? ", alert["expr"])[0]
 
 
 def names(expression: str) -> set[str]:
-    """The series that it reads: Ray's and the rules' own."""
+    """Return the series that an expression reads: Ray's and the rules' own."""
     return set(NAME.findall(expression))
 
 
 def selectors(expression: str) -> list[tuple[str, set[str]]]:
-    """The labels in the braces after each series' name."""
+    """Return the labels in the braces after each series' name."""
     return [(name, set(MATCHER.findall(inside))) for name, inside in SELECTED.findall(expression)]
 
 
 def grouping(expression: str) -> list[set[str]]:
-    """The labels of each `by`."""
+    """Return the labels of each `by`."""
     return [{label.strip() for label in inside.split(",")} for inside in GROUPED.findall(expression)]

@@ -17,7 +17,7 @@ COLUMNS = 5
 
 
 def lines(monitor: Prometheus, start: float, end: float) -> dict[str, list[tuple[list[float], list[float]]]]:
-    """By panel, the points of every series: seconds since the start, and values."""
+    """Return the points of every series by panel: seconds since the start, and values."""
     curves: dict[str, list[tuple[list[float], list[float]]]] = {}
     for name, expression in panel_expressions("30s"):
         data = monitor.get("query_range", query=expression, start=str(start), end=str(end), step="2")

@@ -28,14 +28,14 @@ class Prometheus:
         return body["data"]
 
     def values(self, expression: str) -> dict[frozenset[tuple[str, str]], float]:
-        """The numbers, by labels, once there are any: a scrape that comes late hides all series until the next."""
+        """Return the numbers by labels, once there are any: a late scrape hides all series until the next."""
         until = time.monotonic() + PATIENCE_S
         while not (samples := self.values_now(expression)) and time.monotonic() < until:
             time.sleep(0.5)
         return samples
 
     def values_now(self, expression: str) -> dict[frozenset[tuple[str, str]], float]:
-        """The numbers, by labels, that the expression gives now; no NaN and no infinity."""
+        """Return the finite numbers that the expression gives now, by labels."""
         samples = {
             frozenset(sample["metric"].items()): float(sample["value"][1])
             for sample in self.get("query", query=expression)["result"]
@@ -45,7 +45,7 @@ class Prometheus:
 
 @contextmanager
 def prometheus(target: str, rules: dict[str, Any], folder: Path) -> Iterator[Prometheus]:
-    """Running and asked to scrape; stopped afterwards. Its log is `prometheus.log` in the folder."""
+    """Run Prometheus, which scrapes the target; its log is `prometheus.log` in the folder."""
     (folder / "rules.yaml").write_text(yaml.safe_dump(rules))
     config = {
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},

@@ -28,7 +28,7 @@ def ask(http: httpx.Client, text: str, **options: Any) -> None:
 
 
 def round_of_requests(served: Served) -> None:
-    """Accepted, deferred, failed and cancelled ones; streams, and a single model."""
+    """Send requests that are accepted, deferred, failed and cancelled; streams, and a single model."""
     client = {"base_url": served.url, "trust_env": False, "headers": key_headers()}
     with httpx.Client(**client, timeout=PATIENCE_S) as http:
         for text in PROMPTS:
@@ -41,7 +41,7 @@ def round_of_requests(served: Served) -> None:
 
 @contextmanager
 def scraped_server(folder: Path) -> Iterator[tuple[Served, Prometheus]]:
-    """Both, running: Ray reports every two seconds, Prometheus scrapes every second."""
+    """Run both: Ray reports every two seconds, Prometheus scrapes every second."""
     values = deepcopy(REPLAY)
     values["applications"][0]["args"]["scorer"] = {"inline_characters": 0}
     values["applications"][0]["deployments"] = [{"name": "Router", "user_config": USER_CONFIG}]

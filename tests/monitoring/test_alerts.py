@@ -86,7 +86,7 @@ CASES: dict[str, tuple[dict[str, float | None], set[str]]] = {
 
 
 def history(changes: dict[str, float | None]) -> list[dict[str, str]]:
-    """95 minutes of every series, a value a minute."""
+    """Return 95 minutes of every series, a value a minute."""
     rows = []
     for name, value in (HEALTHY | GAUGES | changes).items():
         if value is not None:

@@ -29,7 +29,7 @@ EXPRESSIONS = {
 
 @pytest.fixture(scope="module")
 def scraping(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    """After as many rounds of requests as it takes until every expression has a value, or twenty."""
+    """Yield Prometheus after rounds of requests until every expression has a value, at most twenty."""
     with scraped_server(tmp_path_factory.mktemp("monitoring")) as (served, monitor):
         for _ in range(20):
             round_of_requests(served)

@@ -35,7 +35,7 @@ EXPRESSIONS = panel_expressions() + [(rule.get("alert") or rule["record"], rule[
 
 
 def faults(expression: str) -> list[str]:
-    """What does not exist. A histogram's `_sum`, which Ray only approximates, counts as missing."""
+    """Return what does not exist. A histogram's `_sum`, which Ray only approximates, counts as missing."""
     series = names(expression)
     missing = [f"no series {name}" for name in sorted(series - LABELS.keys() - RECORDED_NAMES)]
     allowed_labels = EVERY.union(*(LABELS.get(name, set()) for name in series))

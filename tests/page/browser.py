@@ -57,7 +57,7 @@ class Browser:
         return self.driver.find_elements(By.CSS_SELECTOR, css)
 
     def find(self, css: str) -> WebElement:
-        """The first element once it is there."""
+        """Return the first element that matches, once it exists."""
         return WebDriverWait(self.driver, self.patience_s, 0.03).until(lambda _: next(iter(self.all(css)), None))
 
     def click(self, element: str | WebElement) -> None:
@@ -85,7 +85,7 @@ class Browser:
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
     def scheme(self, scheme: str) -> None:
-        """`dark` or `light`, as the system would say."""
+        """Set the color scheme that the system prefers: `dark` or `light`."""
         features = [
             {"name": "prefers-color-scheme", "value": scheme},
             {"name": "prefers-reduced-motion", "value": "reduce"},
@@ -103,7 +103,7 @@ class Browser:
         )
 
     def texts(self, css: str) -> list[str]:
-        """What is seen of each element."""
+        """Return the visible text of each element."""
         script = "return [...document.querySelectorAll(arguments[0])].map(at => at.innerText.trim())"
         return [str(text) for text in self.run(script, css)]
 
@@ -118,11 +118,11 @@ class Browser:
         self.until("document.querySelectorAll('.turn .copies').length === arguments[0]", turns)
 
     def complaints(self) -> list[str]:
-        """What the browser wrote to its console since the last call: refusals of the policy, and errors."""
+        """Return the console's messages since the last call: refusals of the policy, and errors."""
         return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
 
     def findings(self, impacts: tuple[str, ...] = ("serious", "critical")) -> list[str]:
-        """What axe has against the page, of these impacts."""
+        """Return axe's findings about the page, of these impacts."""
         self.driver.execute_script(AXE.read_text(encoding="utf-8"))
         result = self.driver.execute_async_script(
             "const done = arguments[arguments.length - 1];"

@@ -14,7 +14,7 @@ def one_server() -> Iterator[Served]:
 
 @pytest.fixture
 def served(one_server: Served) -> Iterator[Served]:
-    """The server, without troubles of an earlier test."""
+    """Yield the server, without faults left by an earlier test."""
     yield one_server
     one_server.troubled.trouble = None
     for player in one_server.players.values():
@@ -24,7 +24,7 @@ def served(one_server: Served) -> Iterator[Served]:
 
 @pytest.fixture
 def browser(one_browser: Browser, served: Served) -> Iterator[Browser]:
-    """The browser, at the page; it fails on anything that the policy refused or that a script threw."""
+    """Yield the browser at the page. Fails on anything that the policy refused or that a script threw."""
     one_browser.complaints()
     one_browser.open(served.url)
     one_browser.find(".example")

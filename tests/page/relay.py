@@ -28,7 +28,7 @@ class Relay(ThreadingTCPServer):
                 connection.shutdown(socket.SHUT_RDWR)
 
     def stop(self) -> None:
-        """Be gone, as a server that has ended is."""
+        """Stop, as a server that has ended does."""
         self.shutdown()
         self.server_close()
         self.cut()
@@ -60,7 +60,7 @@ def _pass(source: socket.socket, sink: socket.socket) -> None:
 
 @contextmanager
 def relaying(url: str) -> Iterator[Relay]:
-    """A relay to the server at `url`."""
+    """Yield a relay to the server at `url`."""
     with Relay(url) as relay:
         threading.Thread(target=relay.serve_forever, args=(0.05,), daemon=True).start()
         try:

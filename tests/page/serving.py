@@ -149,7 +149,7 @@ def configured(**router: Any) -> AppConfig:
 
 
 def built(config: AppConfig, pause_s: float = 0.0) -> tuple[Router, dict[str, Player]]:
-    """A router whose models are players in this process; longer answers are compared here, too."""
+    """Return a router whose models are players in this process; longer answers are compared here, too."""
     players = {name: Player(name, index, pause_s) for index, name in enumerate(config.models)}
     config = config.model_copy(update={"scorer": config.scorer.model_copy(update={"inline_characters": 100_000})})
     scorer: Any = Handle()
@@ -168,7 +168,7 @@ class _Quiet(uvicorn.Server):
 
 @contextmanager
 def serving(pause_s: float = 0.0, port: int = 0, **router_config: Any) -> Iterator[Served]:
-    """A server in a thread of its own."""
+    """Yield a server in a thread of its own."""
     router, players = built(configured(**router_config), pause_s)
     app: FastAPI = router.__serve_build_asgi_app__()
     troubled = Troubled(app)

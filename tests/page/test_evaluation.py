@@ -171,7 +171,7 @@ def test_a_report_of_another_shape_is_refused_and_the_next_one_shown(
 
 @pytest.fixture
 def patient(browser: Browser) -> Iterator[Browser]:
-    """The browser, which waits longer: the process of an evaluation imports much."""
+    """Yield a browser that waits longer: the process of an evaluation imports much."""
     browser.patience_s, before = 120, browser.patience_s
     yield browser
     browser.patience_s = before

@@ -18,7 +18,7 @@ requestAnimationFrame(() => requestAnimationFrame(() => {
 
 
 def shift(browser: Browser) -> float:
-    """How far what was seen has moved since the page was opened, but for what follows a click or a key."""
+    """Return how far visible elements have moved since the page was opened, except after a click or a key."""
     return float(browser.driver.execute_async_script(SHIFT))
 
 

@@ -27,7 +27,7 @@ def model(agreement: float | None = 0.75, **batching: float) -> dict[str, Any]:
 
 
 def args(agreement: float | None = 0.75, **values: Any) -> AppConfig:
-    """10 slots: full, a step takes 20, 20 and 40 ms, so an answer of 10 tokens 20, 20 and 40 ms of its GPU."""
+    """Return a config with 10 slots. If full, a step takes 20, 20 and 40 ms, as an answer of 10 tokens of its GPU."""
     models = {
         "a": model(agreement, step_s=0.01, sequence_s=0.001),
         "b": model(agreement, step_s=0.02),

@@ -26,7 +26,7 @@ def empty(resources: Bundle) -> Node:
 
 
 def after(node: Node, bundle: Bundle) -> Iterator[Node]:
-    """Every way to put the bundle on the node."""
+    """Yield every way to put the bundle on the node."""
     amounts = {name: amount - units(bundle.get(name, 0)) for name, amount in node[0].items()}
     if min(amounts.values(), default=0) < 0 or any(
         bundle[name] and name not in amounts for name in bundle if name != "GPU"
@@ -47,7 +47,7 @@ def after(node: Node, bundle: Bundle) -> Iterator[Node]:
 
 
 def placeable(replicas: Sequence[Placement], nodes: list[Node], chosen: tuple[int, ...] = ()) -> bool:
-    """Whether any placement exists; `chosen` are the nodes of the first replica's bundles so far."""
+    """Return whether any placement exists; `chosen` are the nodes of the first replica's bundles so far."""
     if not replicas:
         return True
     placement = replicas[0]
@@ -65,7 +65,7 @@ def placeable(replicas: Sequence[Placement], nodes: list[Node], chosen: tuple[in
 
 
 def can_ever_run(plan: Plan, nodes: list[Node]) -> bool:
-    """The start, and one replica of each that starts with none, beside the least of the others."""
+    """Return whether the start fits, and one replica of each that starts with none beside the least of the others."""
     cases = [plan.counts("initial")]
     for number, placement in enumerate(plan):
         if placement.replicas.initial == 0:

@@ -13,7 +13,7 @@ A100 = "accelerator_type:A100-80G"
 
 
 def args(models: dict[str, dict[str, Any]], **options: Any) -> AppConfig:
-    """A cascade whose members are all models but the last."""
+    """Return a cascade whose members are all models but the last."""
     replay = {"engine": "replay", "default": "x"}
     filled = {name: model if "engine" in model else replay | model for name, model in models.items()}
     *members, target = models

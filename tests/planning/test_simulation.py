@@ -13,7 +13,7 @@ FREE = CpuCosts(0, 0, 0, 0)
 
 
 def mean_time_s(service_s: Callable[[random.Random], float], rate: float, servers: int, jobs: int) -> float:
-    """Of jobs that come at random: waiting and service."""
+    """Return the mean time of jobs that come at random, waiting and service."""
     clock, chance, durations = Clock(), random.Random(7), []
     station = Servers(clock, servers)
     due_s = 0.0

@@ -25,14 +25,14 @@ class Served:
     dashboard_url: str | None
 
     async def counters(self, model: str) -> EngineCounters:
-        """What the model's engine counted itself."""
+        """Return the counters of the model's engine itself."""
         from ray import serve
 
         counters: EngineCounters = await serve.get_deployment_handle(model, "cascade").counters.remote()
         return counters
 
     async def active(self, *models: str) -> list[int]:
-        """How many requests hold a slot of each model now, by the engines' own counters."""
+        """Return how many requests hold a slot of each model now, by the engines' own counters."""
         return [(await self.counters(model)).active for model in models]
 
     def rewrite(self, change: Any) -> None:
@@ -42,7 +42,7 @@ class Served:
         self.path.write_text(yaml.safe_dump(values))
 
     def deploy(self) -> None:
-        """`serve deploy` the file as it is now, the way a user changes a running application."""
+        """Run `serve deploy` on the file as it is now, as a user changes a running application."""
         command = [sys.executable, "-m", "ray.serve.scripts", "deploy", "--address", self.dashboard_url, str(self.path)]
         subprocess.run(command, check=True, capture_output=True)
 
@@ -59,7 +59,7 @@ async def until(look: Callable[[], Awaitable[Any]], expected: Any, patience_s: f
 
 @contextmanager
 def serving(values: dict[str, Any], folder: Path, port: int | None = None) -> Iterator[Served]:
-    """The application of these config values, on a port (a free one, if none is named) and a Ray cluster of its own."""
+    """Serve the application of these config values, on a port (free if not named) and a Ray cluster of its own."""
     from serve_app.config.serve_file import load
     from serve_app.deployments.local.cluster import local_cluster
     from serve_app.deployments.local.deploy import submit, wait_until_running

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.serve, pytest.mark.slow]
 
 
 def config(folder: Path) -> dict[str, Any]:
-    """Two members and a target, each with a file of records that it cannot start without."""
+    """Return a config with two members and a target, each with a file of records that it needs to start."""
     models = {}
     for name in ("first", "second", "target"):
         records = folder / f"{name}.jsonl"
@@ -54,7 +54,7 @@ async def ask(http: httpx.AsyncClient, **more: Any) -> httpx.Response:
 
 
 def replicas(model: str) -> list[str]:
-    """The names of their actors."""
+    """Return the names of the model's actors."""
     import ray
 
     names = [actor["name"] for actor in ray.util.list_named_actors(all_namespaces=True)]
@@ -124,7 +124,7 @@ async def test_what_a_lost_replica_worked_on_another_one_answers(served: Served,
     tasks = [asyncio.create_task(ask(http, **question)) for _ in range(8)]
 
     async def working() -> bool:
-        """Whether the replica that tells has a request; the eight are shared out between the two."""
+        """Return whether the replica that reports has a request; the two share the eight requests."""
         return (await served.active("pair"))[0] > 0
 
     await until(working, True)

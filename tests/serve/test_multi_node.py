@@ -98,7 +98,7 @@ class Nodes:
         self.ensemble = node
 
     def where(self, deployment: str) -> list[str]:
-        """The node of each running replica."""
+        """Return the node of each running replica."""
         from ray.serve.context import _get_global_client
 
         details = _get_global_client().get_serve_details()["applications"]["cascade"]["deployments"][deployment]
@@ -109,7 +109,7 @@ class Nodes:
 
 
 def stop(cluster: Any) -> None:
-    """Ray ends the processes of a cluster without waiting for all of them."""
+    """Stop the cluster and wait for its processes: Ray does not wait for all of them."""
     running = [
         info.process for node in cluster.list_all_nodes() for infos in node.all_processes.values() for info in infos
     ]
@@ -120,7 +120,7 @@ def stop(cluster: Any) -> None:
 
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
-    """A head without GPU, one node for the ensemble, two for the target."""
+    """Yield a head without GPU, one node for the ensemble and two for the target."""
     import ray
     from ray import serve
     from ray.cluster_utils import Cluster

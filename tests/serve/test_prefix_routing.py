@@ -62,7 +62,7 @@ def prompt_of(prefix: str, question: str) -> Prompt:
 
 @asynccontextmanager
 async def asking(handle: Any, prompt: Prompt) -> AsyncGenerator[str, None]:
-    """The replica that works on the prompt, which is cancelled at the end."""
+    """Yield the replica that works on the prompt, which is cancelled at the end."""
     response = handle.options(method_name="locate", stream=True).remote(prompt)
     try:
         async with asyncio.timeout(PATIENCE_S):
@@ -73,14 +73,14 @@ async def asking(handle: Any, prompt: Prompt) -> AsyncGenerator[str, None]:
 
 
 async def replica_for(handle: Any, prompt: Prompt) -> str:
-    """The replica that has answered the prompt."""
+    """Return the replica that has answered the prompt."""
     async with asyncio.timeout(PATIENCE_S):
         replica, *_ = [item async for item in handle.options(method_name="locate", stream=True).remote(prompt)]
     return str(replica)
 
 
 def memory() -> Any:
-    """The actor in which Ray's class keeps the prompts."""
+    """Return the actor in which Ray's class keeps the prompts."""
     import ray
 
     return ray.get_actor("LlmPrefixTreeActor", namespace=f"serve::{APP}::{MODEL}")

@@ -21,7 +21,7 @@ MEMBERS = {"models": ["first", "second"], "signal": "exact", "threshold": 1}
 
 
 def config(keys: Path) -> dict[str, Any]:
-    """A cascade whose members agree unless they are asked about Rome."""
+    """Return a cascade whose members agree unless they are asked about Rome."""
     rome = {"contains": "Rome", "text": "Yes."}
     args = {
         "models": {
@@ -44,9 +44,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def keys(folder: Path) -> dict[str, dict[str, str]]:
-    """Keys by their names, as headers: one for operators, one without limits, and one with."""
+    """Return keys by their names, as headers: one for operators, one without limits, and one with."""
     rights: dict[str, dict[str, Any]] = {"ops": {"admin": True}, "free": {}, "limited": {"requests_per_minute": LIMIT}}
-    return {name: {"x-api-key": create_key(folder / "keys.yaml", name, **given)} for name, given in rights.items()}
+    return {
+        name: {"x-api-key": create_key(folder / "keys.yaml", name, **key_rights)} for name, key_rights in rights.items()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +64,7 @@ async def http(served: Served, keys: dict[str, dict[str, str]]) -> AsyncIterator
 
 
 def replicas(deployment: str) -> list[str]:
-    """The names of their actors."""
+    """Return the names of the deployment's actors."""
     import ray
 
     names = [actor["name"] for actor in ray.util.list_named_actors(all_namespaces=True)]
@@ -76,7 +78,7 @@ def kill(name: str) -> None:
 
 
 async def running() -> int:
-    """How many routers Serve counts as running."""
+    """Return how many routers Serve counts as running."""
     from ray import serve
 
     status = await asyncio.to_thread(serve.status)

@@ -17,7 +17,7 @@ QUESTION = "What is the capital of France? Answer in one word."
 
 
 def model(folder: Path, **values: object) -> dict[str, Any]:
-    """Small and quick to start. The bundle is small too: two models share this machine's cores."""
+    """Return a model that is small and quick to start, with a small bundle: two share this machine's cores."""
     return {
         "engine": "vllm",
         "weights": str(folder),

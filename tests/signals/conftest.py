@@ -33,7 +33,7 @@ RealText = Callable[[int], list[str]]
 
 
 def random_pairs(count: int, seed: int = 0) -> list[tuple[str, str]]:
-    """Pairs of texts that share much, little or nothing, most in one script, some across two."""
+    """Return pairs of texts that share much, little or nothing, most in one script, some across two."""
     rng = random.Random(seed)
     pairs = []
     for _ in range(count):
@@ -53,7 +53,7 @@ def pairs() -> list[tuple[str, str]]:
 
 @pytest.fixture(scope="session")
 def real_pairs() -> list[tuple[str, str]]:
-    """References and sources of the paper's data sets, each against itself cut short, and against the next."""
+    """Return references and sources of the paper's data sets, each paired with itself cut short and with the next."""
     if not DATA.is_dir():
         pytest.skip(f"no real text: {DATA} is missing")
     texts = []
@@ -76,7 +76,7 @@ def minilm() -> Path:
 
 @pytest.fixture(scope="session")
 def signal_named(request: pytest.FixtureRequest) -> Callable[[str], Signal]:
-    """A default signal, built once."""
+    """Return a builder of default signals, which builds each once."""
     built: dict[str, Signal] = {}
 
     def get(name: str) -> Signal:

@@ -34,7 +34,7 @@ def built(**options: Any) -> Signal:
 
 
 def check(signal: Signal, metric: CHRF, first: str, second: str) -> None:
-    """All four cells of the matrix against the reference."""
+    """Check all four cells of the matrix against the reference."""
     [scores] = signal.similarities([[first, second]])
     for hypothesis, row in zip((first, second), scores.similarities, strict=True):
         expected = [metric.sentence_score(hypothesis, [reference]).score / 100 for reference in (first, second)]

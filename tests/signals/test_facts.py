@@ -12,7 +12,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "signals.md"
 
 
 def kinds(config: Any) -> Iterator[str]:
-    """Every `kind` that a config of signals accepts."""
+    """Return every `kind` that a config of signals accepts."""
     if fields := getattr(config, "model_fields", None):
         yield from get_args(fields["kind"].annotation)
     else:

@@ -19,7 +19,7 @@ CALL = '{"name": "get_weather", "arguments": {"city": "Paris", "days": 3}}'
 
 
 def value(first: str, second: str) -> float:
-    """The similarity of two texts, the same in both directions."""
+    """Return the similarity of two texts, the same in both directions."""
     [scores] = SIGNAL.similarities([[first, second]])
     [_, forth], [back, _] = scores.similarities
     assert forth == back
@@ -116,7 +116,7 @@ def test_refuses_what_json_refuses(text: str) -> None:
 
 
 def theirs(text: str) -> Any:
-    """What `json` reads, with exact numbers, and with words as such: True is no 1."""
+    """Return what `json` reads, with exact numbers, and words as themselves: True is not 1."""
     return words(json.loads(text, parse_int=Decimal, parse_float=Decimal, parse_constant=lambda word: (word,)))
 
 
@@ -129,7 +129,7 @@ def words(read: Any) -> Any:
 
 
 def ours(read: Any) -> Any:
-    """The same of a value as the signal keeps it."""
+    """Return the same for a value as the signal keeps it."""
     if isinstance(read, dict):
         return {key: ours(inner) for key, inner in read.items()}
     if isinstance(read, list):

@@ -27,7 +27,7 @@ def scorer(stemmer: bool) -> RougeScorer:
 
 
 def check(first: str, second: str, stemmer: bool = False) -> None:
-    """All four cells of the matrix against the reference."""
+    """Check all four cells of the matrix against the reference."""
     for hypothesis, i in ((first, 0), (second, 1)):
         for reference, j in ((first, 0), (second, 1)):
             expected = scorer(stemmer).score(target=reference, prediction=hypothesis)

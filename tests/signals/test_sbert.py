@@ -22,7 +22,7 @@ MINILM_PARAMETERS = 22_713_216
 
 @pytest.fixture(scope="module")
 def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Like the hub's bert-base-multilingual-cased: heads that an encoder does not use, no modules.json."""
+    """Write a model like the hub's bert-base-multilingual-cased: heads that an encoder ignores, no modules.json."""
     import torch
     from transformers import BertConfig, BertForPreTraining, BertTokenizerFast
 
@@ -45,7 +45,7 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def loud_logs(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    """Everything that the libraries log, also what they keep from the root logger."""
+    """Capture everything that the libraries log, including what they keep from the root logger."""
     loggers = [logging.getLogger(name) for name in ("sentence_transformers", "transformers")]
     for logger in loggers:
         logger.addHandler(caplog.handler)

@@ -16,7 +16,7 @@ SKIP = {"encoder": "sbert", "k": 5, "defer_above": 0.8, "accept_above": 0.8}
 
 
 def vector(text: str) -> np.ndarray[Any, Any]:
-    """One of four vectors at right angles; a text's beginning says which."""
+    """Return one of four orthogonal vectors, by the beginning of a text."""
     axis = next((axis for beginning, axis in AXES.items() if text.startswith(beginning)), 2)
     return np.eye(4, dtype=np.float32)[axis]
 
@@ -33,13 +33,13 @@ def config(path: Any, **cascade: Any) -> AppConfig:
 
 
 def fitted(of: AppConfig, texts: Sequence[str], scores: Sequence[float]) -> Fitted:
-    """Past requests with these texts, and the agreement of the answers to each."""
+    """Return past requests with these texts, and the agreement of the answers to each."""
     embeddings = np.stack([vector(text) for text in texts]).astype(np.float16)
     return Fitted(identity(of, "default"), embeddings, np.array(scores)[:, np.newaxis], vector(PROBE))
 
 
 def written(path: Any) -> AppConfig:
-    """A config with a file of ten past requests: five easy ones that agreed by .7, five hard ones by .2."""
+    """Return a config with a file of ten past requests: five easy ones that agreed by .7, five hard ones by .2."""
     of = config(path)
     fitted(of, [EASY] * 5 + [HARD] * 5, [0.7] * 5 + [0.2] * 5).write(path)
     return of

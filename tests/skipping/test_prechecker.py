@@ -38,7 +38,7 @@ class Encoder:
 
 
 async def check(of: AppConfig, encoder: Encoder, *texts: str) -> list[Precheck]:
-    """The prechecks of requests one after another, with time for the encoder's test between them."""
+    """Return the prechecks of requests one after another, with time for the encoder's test between them."""
     prechecks = Prechecks(of, encoder.embed_prompt, encoder.embed)
     prechecker = prechecks.of("default", of.tiers("default", of.thresholds()["default"]))
     assert prechecker is not None

@@ -19,7 +19,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The only place pip looks at."""
+    """Return the only folder that pip looks in."""
     path = tmp_path / "links"
     path.mkdir()
     monkeypatch.setenv("PIP_NO_INDEX", "1")

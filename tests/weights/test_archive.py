@@ -73,7 +73,7 @@ def damaged(method: int) -> bytes:
 
 
 def with_size(data: bytes, size: int) -> bytes:
-    """An archive whose directory says another size than its member has."""
+    """Return an archive whose directory states another size than its member has."""
     archive = compressed(data, zipfile.ZIP_DEFLATED)
     at = archive.rindex(b"PK\x01\x02") + 24
     return archive[:at] + size.to_bytes(4, "little") + archive[at + 4 :]

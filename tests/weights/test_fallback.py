@@ -25,7 +25,7 @@ def no_memory_of_other_hubs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def black_hole(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An address that takes connections and never answers."""
+    """Point the hub at an address that takes connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{listening.getsockname()[1]}")
         yield

@@ -127,7 +127,7 @@ def test_hub_offline(hub: Hub, home: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def by_another_program(hub: Hub, home: Path, *names: str) -> None:
-    """As transformers leaves the hub's cache, which we may share: these files, and no list of what there is."""
+    """Fill the hub's cache as transformers does: with these files, and without a list of the repository's."""
     from huggingface_hub import hf_hub_download
 
     for name in names:

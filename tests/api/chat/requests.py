@@ -15,7 +15,7 @@ JSON_TYPE = {"content-type": "application/json"}
 
 
 def error_of(response: httpx.Response) -> dict[str, Any]:
-    """The error object, which has OpenAI's four keys and nothing of our insides."""
+    """Return the error object, which has OpenAI's four keys and no internals of ours."""
     body = response.json()
     assert set(body) - {"cascade"} == {"error"}
     error: dict[str, Any] = body["error"]

@@ -161,7 +161,7 @@ async def test_arguments_reach_the_models_as_an_object(
 
 
 def assembled(stream: str) -> dict[str, Any]:
-    """The message that a client puts together from a stream, calls with the fields of their chunks."""
+    """Return the message that a client assembles from a stream; calls keep the fields of their chunks."""
     message: dict[str, Any] = {"content": ""}
     for line in stream.split("\n"):
         if line.startswith("data: {"):

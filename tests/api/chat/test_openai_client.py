@@ -26,7 +26,7 @@ async def chunks_of(client: openai.AsyncOpenAI, **fields: Any) -> list[ChatCompl
 
 
 async def broken_off(client: openai.AsyncOpenAI) -> tuple[list[ChatCompletionChunk], openai.APIError]:
-    """What a stream gave before it ended in an error."""
+    """Return the chunks of a stream that ends in an error, and the error."""
     chunks: list[ChatCompletionChunk] = []
     try:
         async for chunk in await client.chat.completions.create(**ASK, stream=True):
@@ -41,7 +41,7 @@ def content(chunks: list[ChatCompletionChunk]) -> list[str]:
 
 
 def extra(value: Any) -> Any:
-    """The `cascade` object of a response or chunk."""
+    """Return the `cascade` object of a response or chunk."""
     return value.model_extra["cascade"]
 
 

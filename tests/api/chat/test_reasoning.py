@@ -15,7 +15,7 @@ CHAT = "/v1/chat/completions"
 
 @pytest.fixture(autouse=True)
 def thinkers(service: FakeService) -> None:
-    """Members that agree after different thoughts."""
+    """Return members that agree after different thoughts."""
     service.models["a"] = Scripted("Paris", reasoning="France, so")
     service.models["b"] = Scripted("Paris", reasoning="I know that")
     service.models["t"] = Scripted("It is Paris.", reasoning="Let me see")

@@ -24,7 +24,7 @@ BOB = '{"name": "Bob", "age": 5}'
 
 @pytest.fixture(scope="session")
 def sdk() -> Path:
-    """A folder with the script and what package-lock.json names, which is installed once for each lock file."""
+    """Return a folder with the script and the packages of package-lock.json, installed once for each lock file."""
     if not (shutil.which("node") and shutil.which("npm")):
         pytest.skip("needs node and npm")
     digest = hashlib.sha256((HERE / "package-lock.json").read_bytes()).hexdigest()[:16]
@@ -50,7 +50,7 @@ def install(folder: Path) -> None:
 
 
 async def ask(sdk: Path, url: str, scenario: str) -> Any:
-    """The result of one scenario of ask.mjs."""
+    """Return the result of one scenario of ask.mjs."""
     process = await asyncio.create_subprocess_exec(
         "node", "ask.mjs", url, scenario, cwd=sdk, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )

@@ -104,14 +104,14 @@ async def test_the_limit_is_for_the_compressed_body_too(http: httpx.AsyncClient,
 
 
 def gzip_bomb() -> bytes:
-    """One block of 10 MB of zeros, again and again: 4 GB in 3.9 MB."""
+    """Return one block of 10 MB of zeros, again and again: 4 GB in 3.9 MB."""
     compressor = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
     block = compressor.compress(bytes(10_000_000)) + compressor.flush(zlib.Z_FULL_FLUSH)
     return b"\x1f\x8b\x08" + bytes(6) + b"\xff" + block * (3_900_000 // len(block))
 
 
 def zstd_bomb() -> bytes:
-    """One frame of blocks that repeat a byte 131,072 times: 4 bytes each."""
+    """Return one frame of blocks that repeat a byte 131,072 times: 4 bytes each."""
     block = struct.pack("<I", 131072 << 3 | 1 << 1)[:3] + b"0"
     return b"\x28\xb5\x2f\xfd\x00\x58" + block * 900_000
 
@@ -126,7 +126,7 @@ async def test_a_bomb_is_cut_off_at_the_limit(http: httpx.AsyncClient, service: 
 
 
 def empty_blocks() -> dict[str, bytes]:
-    """Bodies of 3.9 MB that say nothing: blocks without content."""
+    """Return bodies of 3.9 MB without content: empty blocks."""
     return {
         "gzip": b"\x1f\x8b\x08" + bytes(6) + b"\xff" + b"\x00\x00\x00\xff\xff" * 780_000,
         "zstd": b"\x28\xb5\x2f\xfd\x00\x58" + b"\x00\x00\x00" * 1_300_000,
@@ -150,7 +150,7 @@ def checked(body: bytes) -> bytes:
 
 
 def wide(body: bytes) -> bytes:
-    """A frame that needs a window of 128 MB."""
+    """Return a frame that needs a window of 128 MB."""
     parameters = zstandard.ZstdCompressionParameters(window_log=27, write_content_size=False)
     compressor = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
     return compressor.compress(body) + compressor.flush()

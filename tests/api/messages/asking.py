@@ -22,13 +22,13 @@ ROME = ToolCall("call_2", "get_weather", '{"city": "Rome"}')
 
 
 def used(*calls: dict[str, Any]) -> dict[str, Any]:
-    """An assistant's message that calls tools, `{"id": ...}` at least for each."""
+    """Return an assistant's message that calls tools; each call is `{"id": ...}` at least."""
     block = {"type": "tool_use", "name": "get_weather", "input": {"city": "Paris"}}
     return {"role": "assistant", "content": [block | call for call in calls]}
 
 
 def returned(name: str, content: Any = "18 degrees", **fields: Any) -> dict[str, Any]:
-    """A block with the result of a call."""
+    """Return a block with the result of a call."""
     return {"type": "tool_result", "tool_use_id": name, "content": content} | fields
 
 
@@ -37,7 +37,7 @@ def text(value: str, **fields: Any) -> dict[str, Any]:
 
 
 async def refused(http: httpx.AsyncClient, path: str = PATH, **fields: Any) -> str:
-    """The message of the 400 that a request gets, whose body has Anthropic's form and nothing of our insides."""
+    """Return the message of the 400 for a request; its body has Anthropic's form and no internals of ours."""
     headers = {"content-type": "application/json"}
     response = await http.post(path, content=json.dumps(ASK | fields), headers=headers)  # halves of pairs, too
     assert response.status_code == 400, response.text

@@ -6,6 +6,6 @@ import pytest
 
 @pytest.fixture
 async def claude(url: str) -> AsyncIterator[anthropic.AsyncAnthropic]:
-    """The official client of a real server."""
+    """Yield the official client of a real server."""
     async with anthropic.AsyncAnthropic(base_url=url, api_key="none", max_retries=0, timeout=60) as client:
         yield client

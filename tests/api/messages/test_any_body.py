@@ -49,7 +49,7 @@ VALUES = st.recursive(
 
 @st.composite
 def bodies(draw: st.DrawFn) -> Any:
-    """A whole request of which one to three parts are replaced, removed or added."""
+    """Draw a whole request of which one to three parts are replaced, removed or added."""
     body = copy.deepcopy(WHOLE)
     for _ in range(draw(st.integers(1, 3))):
         part: Any = body

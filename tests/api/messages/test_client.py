@@ -21,7 +21,7 @@ async def plain(claude: anthropic.AsyncAnthropic, **fields: Any) -> Message:
 
 
 async def streamed(claude: anthropic.AsyncAnthropic, **fields: Any) -> tuple[Message, list[Any]]:
-    """What the client's own accumulator makes of a stream, and the events."""
+    """Return what the client's own accumulator makes of a stream, and the events."""
     async with claude.messages.stream(**ASK | fields) as stream:
         events = [event async for event in stream]
         return Message.model_validate((await stream.get_final_message()).model_dump()), events

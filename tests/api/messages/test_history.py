@@ -68,7 +68,7 @@ TURNS = st.one_of(
 
 
 def check(prompt: Prompt) -> None:
-    """Results follow their calls directly and once, and no two messages of one speaker follow each other."""
+    """Check that results follow their calls directly and once, and that speakers alternate."""
     unanswered: list[str] = []
     before: Message | None = None
     for message in prompt.messages:

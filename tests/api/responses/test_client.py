@@ -38,7 +38,7 @@ class City(BaseModel):
 
 
 def valid(response: Response) -> Response:
-    """The response, of which every field has the type that the client's own model declares."""
+    """Return the response after checking each field's type against the client's own model."""
     return Response.model_validate(response.to_dict())
 
 
@@ -219,7 +219,7 @@ class TestStreams:
 
 
 def same(response: Response) -> Any:
-    """What two answers to the same request have in common: all but ids and times."""
+    """Return the part that two answers to the same request share: all but ids and times."""
     body = response.model_dump(exclude={"id", "created_at", "completed_at", "cascade"})
     for item in body["output"]:
         del item["id"]

@@ -22,7 +22,7 @@ NOON = Message("tool", "12:00", tool_call_id="c1")
 
 
 async def shown(http: httpx.AsyncClient, service: FakeService, *items: Any) -> tuple[Message, ...]:
-    """The messages that the models are shown of these items."""
+    """Return the messages that the models are shown of these items."""
     response = await http.post(PATH, json=BASE | {"input": items})
     assert response.status_code == 200, response.text
     return service.models["a"].prompts[-1].messages

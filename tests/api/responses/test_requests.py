@@ -44,7 +44,7 @@ async def refused(http: httpx.AsyncClient, **fields: Any) -> tuple[str, str | No
 
 
 def inside(name: str, value: Any) -> dict[str, Any]:
-    """The field `a.b` as `{"a": {"b": value}}`."""
+    """Return the field `a.b` as `{"a": {"b": value}}`."""
     for step in reversed(name.split(".")):
         value = {step: value}
     assert isinstance(value, dict)

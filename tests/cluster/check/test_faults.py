@@ -47,7 +47,7 @@ def test_the_serving_config_is_read_strictly(before: str, after: str, sentence: 
 
 
 def checked(tmp_path: Path, body: Manifest, *options: str | Path) -> tuple[int, list[str]]:
-    """What `cascade k8s check` ends with, and what a user sees of it."""
+    """Return the exit code of `cascade k8s check` and its output."""
     path = tmp_path / "all.yaml"
     path.write_text(yaml.safe_dump(body))
     ran = CliRunner().invoke(app, ["k8s", "check", str(path), *map(str, options)], env={"COLUMNS": "200"})

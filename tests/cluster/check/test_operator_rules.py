@@ -39,7 +39,7 @@ def without_v2(body: Manifest) -> None:
 
 
 def without_autoscaler(body: Manifest) -> None:
-    """A cluster of fixed size, and so without incremental upgrades."""
+    """Make it a cluster of fixed size, which has no incremental upgrades."""
     cluster(body).update(enableInTreeAutoscaling=False)
     body["spec"]["upgradeStrategy"] = {"type": "NewCluster"}
 
@@ -158,7 +158,7 @@ def test_committed_services_break_no_rule(overlay: str) -> None:
 
 
 def permit(body: Manifest) -> None:
-    """What the operator takes, though it looks like one of the faults."""
+    """Change the body in ways that the operator accepts, though they look like its faults."""
     annotate(body, initializing_timeout="1h30m")
     del group(body)["replicas"]
     group(body).update(idleTimeoutSeconds=60, priority=1, labels={"zone": ""})

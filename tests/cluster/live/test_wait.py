@@ -12,14 +12,14 @@ LONG_AGO = "2026-01-01T00:00:00Z"
 
 
 def play(user: User, *steps: Step, options: tuple[str, ...] = ()) -> Ran:
-    """The RayService goes through the steps while `wait` looks."""
+    """Run `wait` while the RayService goes through the steps."""
     user.stub.put("ray.io/v1", "RayService", "cascade", spec=ray_service()["spec"])
     user.stub.script["RayService"] = list(steps)
     return user.run("wait", user.write(ray_service()), *PROMPT, *options)
 
 
 def progress(ran: Ran) -> list[str]:
-    """The lines of progress, without the seconds."""
+    """Return the lines of progress, without the seconds."""
     return [line[8:] if line[5:6] == "s" else line for line in ran.lines]
 
 

@@ -19,7 +19,7 @@ from tests.cluster.overlays import CONFIG, CONFIGS, MODEL, ROOT, rendered, rende
 
 
 def merged(target: Any, patch: Any) -> Any:
-    """RFC 7386, as it stands there."""
+    """Merge as RFC 7386 prescribes."""
     if not isinstance(patch, dict):
         return patch
     result = dict(target) if isinstance(target, dict) else {}

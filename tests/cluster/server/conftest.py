@@ -24,7 +24,7 @@ TOKEN = "a-t0ken-of-this-test"
 
 @pytest.fixture(scope="module")
 def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A kubeconfig for the server, which runs no controllers, so nothing follows from what is created there."""
+    """Yield a kubeconfig for the server. It runs no controllers, so nothing follows from an object's creation."""
     if not (BINARIES / "kube-apiserver").exists():
         pytest.skip("needs a Kubernetes API server in .k8s-server: make k8s-server")
     folder = tmp_path_factory.mktemp("server")

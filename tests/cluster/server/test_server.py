@@ -60,7 +60,7 @@ def write(path: Path, bodies: list[Manifest]) -> Path:
 
 @pytest.fixture(scope="module")
 def manifests(kubeconfig: Path) -> Path:
-    """The overlay in a file, with the server knowing KubeRay's kinds."""
+    """Write the overlay to a file, and let the server know KubeRay's kinds."""
     if not CRDS.is_dir():
         pytest.skip(f"needs KubeRay's CustomResourceDefinitions in {CRDS}")
     definitions = [

@@ -33,7 +33,7 @@ class TestAdapters:
     ADAPTER: ClassVar = {"engine": "vllm_lora", "base": "t", "weights": "hf://org/adapter"}
 
     def app(self, **models: Any) -> AppConfig:
-        """The target is an adapter of a member."""
+        """Return a configuration whose target is an adapter of a member."""
         models = config()["models"] | {"a": self.BASE, "t": self.ADAPTER | {"base": "a"}} | models
         return AppConfig.model_validate(config(models=models))
 

@@ -233,7 +233,7 @@ def square(n: int, elements: st.SearchStrategy[float] = values) -> st.SearchStra
 
 @st.composite
 def judgeable(draw: st.DrawFn, elements: st.SearchStrategy[float] = values) -> tuple[Tier, list[Answer], Matrix]:
-    """A tier, its answers (some failed or empty, two at least survive) and the survivors' matrix."""
+    """Draw a tier, its answers (some failed or empty, at least two survive) and the survivors' matrix."""
     alive = draw(st.integers(2, 5))
     failed = draw(st.integers(0, 2))
     texts = [reply(draw(st.sampled_from(["", "x", "y"]))) for _ in range(alive)]
@@ -249,7 +249,7 @@ def off_diagonal(similarities: Matrix) -> list[float]:
 def permuted(
     tier: Tier, answers: Sequence[Answer], similarities: Matrix, order: Sequence[int]
 ) -> tuple[Tier, list[Answer], Matrix]:
-    """The same with the members named in another order; `order[k]` is the old place of the new member k."""
+    """Return the same with the members in another order; `order[k]` is the old index of the new member k."""
     rank = {old: row for row, old in enumerate(survivors(tier, answers).indices)}
     rows = [rank[old] for old in order if old in rank]
     matrix = tuple(tuple(similarities[i][j] for j in rows) for i in rows)

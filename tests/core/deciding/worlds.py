@@ -30,7 +30,7 @@ SPECIAL = st.sampled_from((0.0, 0.1, 0.25, 0.5, 0.7, 1.0))
 
 @st.composite
 def similarities(draw: st.DrawFn, kind: str) -> dict[tuple[str, str], float]:
-    """The similarity of every two texts; a blank one has the floor."""
+    """Draw the similarity of every two texts; a blank text has the floor."""
     places = [draw(st.tuples(st.sampled_from((0.0, 0.1, pi / 3, pi / 2, 2.0, pi)), st.floats(0, pi))) for _ in "pqrst"]
     vectors = {text: (cos(u), sin(u) * cos(v), sin(u) * sin(v)) for text, (u, v) in zip("pqrst", places, strict=True)}
 
@@ -48,7 +48,7 @@ def similarities(draw: st.DrawFn, kind: str) -> dict[tuple[str, str], float]:
 
 @st.composite
 def worlds(draw: st.DrawFn) -> tuple[Tier, list[Answer], dict[tuple[str, str], float], list[int]]:
-    """A tier, all its answers, the similarities of every two texts, and the order in which the answers arrive."""
+    """Draw a tier, all its answers, the similarities of every two texts, and the order of arrival."""
     n, kind = draw(st.integers(2, 5)), draw(st.sampled_from(KINDS))
     texts = [draw(st.sampled_from(("p", "q", "r", "s", "t", " "))) for _ in range(n)]
     table = draw(similarities(kind))

@@ -66,7 +66,7 @@ def behind(service: FakeService, config: AccessConfig, metrics: Any = None) -> F
 
 @asynccontextmanager
 async def client(app: Any, address: str = "http://cascade") -> AsyncIterator[httpx.AsyncClient]:
-    """A client that reaches the app at an address: other machines' unless it is a loopback address."""
+    """Yield a client that reaches the app from an address: another machine's unless it is a loopback address."""
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url=address) as http:
         yield http

@@ -74,7 +74,7 @@ CERTIFICATE = str(Path(__file__).with_name("another_name.pem"))
 
 @pytest.fixture
 def encrypted() -> Iterator[int]:
-    """The port of a server that speaks TLS alone."""
+    """Yield the port of a server that speaks TLS alone."""
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200})

@@ -35,7 +35,7 @@ class ToLog(io.StringIO):
 
 
 def rounds_of_a_line() -> int:
-    """How many lines go to standard error after one that does not fit, up to a hundred."""
+    """Return how many lines go to standard error after one that does not fit, up to a hundred."""
     logger = logging.Logger("full disk", logging.INFO)
     logger.addHandler(logging.StreamHandler(FullDisk()))
     stderr = ToLog(logger)

@@ -50,7 +50,7 @@ def measured(
     cached: Cached | None = None,
     **options: Any,
 ) -> Measures:
-    """The measures of a request that ended with this answer, or was cancelled; by name and labels."""
+    """Return the measures of a request that ended with this answer or was cancelled, by name and labels."""
     nobody: Any = None
     run = Run(Prompt((Message("user", "?"),)), (MEMBERS, TARGET), {}, nobody, **options)
     run.results.extend(results)

@@ -53,7 +53,7 @@ class TestSkip:
             return self.answer
 
     async def routed(self, path: Path, scorer: Any, **cascade: Any) -> Router:
-        """A router whose encoder has been tested."""
+        """Return a router whose encoder has been tested."""
         past.written(path)
         answers = {"a": PARIS, "b": PARIS, "t": LONG}
         handles: dict[str, Any] = {name: Deployment(answer) for name, answer in answers.items()}

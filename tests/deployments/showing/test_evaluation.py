@@ -27,7 +27,7 @@ async def parts(*content: bytes) -> AsyncIterator[bytes]:
 
 
 async def events_of(by: RecordsEvaluator, *content: bytes) -> list[Any]:
-    """What is told of records; the last is that nothing follows."""
+    """Return the events about records, after checking that the end mark is the last."""
     evaluation = await by.begin(parts(*content))
     text = b"".join([part async for part in evaluation.events()]).decode()
     await evaluation.close()

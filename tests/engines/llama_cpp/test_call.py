@@ -20,7 +20,7 @@ def choice(delta: dict[str, Any], finish_reason: str | None = None) -> str:
 
 
 def piece(arguments: str, **first: Any) -> str:
-    """As llama.cpp sends them: the id and the name come with the first piece."""
+    """Return a piece as llama.cpp sends it: the id and the name come with the first."""
     function = {"arguments": arguments} | ({"name": first.pop("name")} if first else {})
     return choice({"tool_calls": [{"index": first.pop("index", 0), "function": function} | first]})
 

@@ -36,7 +36,7 @@ async def checker() -> AsyncIterator[GrammarChecker]:
 
 
 def closed(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema of the grammar, without our options."""
+    """Return the schema of the grammar, without our options."""
     body: dict[str, Any] = json.loads(grammar(schema).partition("%json ")[2])
     del body["x-guidance"]
     return body
@@ -232,7 +232,7 @@ async def test_hostile_schemas_cost_the_engine_no_other_request(llama: Engine) -
 
 
 def marked(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema beside a name that no log may show."""
+    """Return the schema beside a name that no log may show."""
     return {"$defs": {"SECRETNAME": {"const": "SECRETNAME"}}, "description": "SECRETNAME"} | schema
 
 

@@ -46,7 +46,7 @@ HISTORY = (
 
 
 def bound_by(fields: dict[str, Any]) -> dict[str, Any]:
-    """The schema of a body's grammar, without our options."""
+    """Return the schema of a body's grammar, without our options."""
     schema: dict[str, Any] = json.loads(fields["grammar"].partition("%json ")[2])
     del schema["x-guidance"]
     return schema
@@ -184,7 +184,7 @@ async def qwen() -> AsyncIterator[Engine]:
 
 
 def arguments(answer: Generation) -> tuple[str, Any]:
-    """Of the only call there is, in an answer that is nothing else."""
+    """Return the arguments of the only call in an answer that has nothing else."""
     [call] = answer.tool_calls
     assert (answer.text, answer.finish_reason) == ("", "tool_calls")
     assert answer.completion_tokens > 5

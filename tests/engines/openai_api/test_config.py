@@ -15,7 +15,7 @@ LOCAL = {"base_url": "http://127.0.0.1:8001/v1", "keyless": True}
 
 
 def app(signal: str = "rougeL", **values: Any) -> dict[str, Any]:
-    """A configuration with one local member, and a member and a target behind endpoints."""
+    """Return a configuration with one local member, and a member and a target behind endpoints."""
     api = {"engine": "openai_api", "model": "big"}
     return {
         "models": {

@@ -51,7 +51,7 @@ async def test_the_connection_breaks_in_the_stream(endpoint: Endpoint, load: Loa
 
 
 async def cut_off(request: web.Request) -> web.StreamResponse:
-    """Nothing comes, and then the connection is lost."""
+    """Send nothing, and then lose the connection."""
     assert request.transport is not None
     request.transport.abort()
     return web.Response()

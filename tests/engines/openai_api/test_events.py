@@ -18,7 +18,7 @@ DONE = b"data: [DONE]"
 
 
 def raw(*pieces: bytes) -> Reply:
-    """A stream of these very bytes."""
+    """Return a reply that streams exactly these bytes."""
 
     async def reply(request: web.Request) -> web.StreamResponse:
         stream = web.StreamResponse(headers={"content-type": "text/event-stream; charset=utf-8"})

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A first retry follows at once; one that the endpoint puts off does not."""
+    """Let a first retry follow at once, unless the endpoint puts it off."""
     monkeypatch.setattr("serve_app.engines.openai_api.retrying.random.random", lambda: 0.0)
 
 

@@ -29,7 +29,7 @@ async def service() -> FakeService:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def ours(service: FakeService) -> AsyncIterator[Load]:
-    """Engines that ask this project's own API, over scripted models."""
+    """Yield a loader of engines that ask this project's own API, over scripted models."""
     async with serving(service) as url, loading(f"{url}/v1", stream_options={"include_usage": True}) as load:
         yield load
 
@@ -79,7 +79,7 @@ async def test_cancelling_stops_the_cascade(service: FakeService, ours: Load) ->
 
 @pytest.fixture(scope="session")
 def llama_server(smollm2: Path) -> Iterator[str]:
-    """llama.cpp's own HTTP server with a real model; its key is in LLAMA_KEY."""
+    """Yield the URL of llama.cpp's own HTTP server with a real model; its key is in LLAMA_KEY."""
     import xllamacpp
 
     params = xllamacpp.CommonParams()

@@ -11,7 +11,7 @@ SPEED = BatchSpeed(step_s=1.0, sequence_s=0.25, prompt_token_s=0.125)
 
 
 def play(batch: ContinuousBatch, arrivals: list[tuple[float, int, int]], *, jumps: bool) -> list[Sequence]:
-    """All to their end: from change to change, or in one jump after the last arrival."""
+    """Run all arrivals to their end: from change to change, or in one jump after the last arrival."""
     sequences = []
     for at_s, prompt, completion in arrivals:
         while jumps and (change_s := batch.next_change_s()) is not None and change_s < at_s:

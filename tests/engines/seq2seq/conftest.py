@@ -28,7 +28,7 @@ class Reference:
     tokenizer: Any
 
     def tokens(self, text: str, max_tokens: int = TOKENS) -> list[int]:
-        """A greedy answer by `generate`, the end token included."""
+        """Return a greedy answer by `generate`, including the end token."""
         ids = self.tokenizer(text, return_tensors="pt")
         begun = len(self.beginning())
         limit = max_tokens + begun - 1
@@ -41,7 +41,7 @@ class Reference:
         return [config.decoder_start_token_id, *([] if forced is None else [forced])]
 
     def logprobs(self, text: str, tokens: list[int]) -> list[float]:
-        """By one forward pass over the whole answer."""
+        """Return the log-probabilities of one forward pass over the whole answer."""
         begun = self.beginning()
         ids = self.tokenizer(text, return_tensors="pt")
         with torch.no_grad():
@@ -54,7 +54,7 @@ MAKERS: dict[str, Callable[[Path], Path]] = {"mt5": tiny_seq2seq.random_mt5, "ba
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
-    """On a busy machine two threads with so little work wait for each other most of the time."""
+    """Use one thread: on a busy machine, two with so little work mostly wait for each other."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -23,14 +23,14 @@ TOKENS = 24
 
 
 def untimed(answer: Generation) -> tuple[Any, ...]:
-    """All but timings and the last digits of log-probabilities."""
+    """Return the answer without timings and the last digits of log-probabilities."""
     assert answer.logprobs is not None
     tokens = [(entry.token, pytest.approx(entry.logprob, abs=1e-5)) for entry in answer.logprobs]
     return answer.text, answer.finish_reason, answer.prompt_tokens, answer.completion_tokens, tokens
 
 
 async def lasting(engine: Engine, prompt: Prompt, tokens: int) -> Prompt:
-    """The prompt, with a seed by which it is answered with so many tokens at least."""
+    """Return the prompt with a seed under which its answer has at least so many tokens."""
     for seed in range(100):
         seeded = replace(prompt, sampling=replace(prompt.sampling, seed=seed))
         if (await generate(engine, seeded)).completion_tokens >= tokens:

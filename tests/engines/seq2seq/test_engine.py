@@ -20,12 +20,12 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 @pytest.fixture(scope="module")
 def expected(reference: Reference) -> list[list[int]]:
-    """Greedy answers to the prompts, as tokens."""
+    """Return the greedy answers to the prompts, as tokens."""
     return [reference.tokens(text) for text in PROMPTS]
 
 
 async def together(engine: Engine, prompts: list[Prompt]) -> list[Generation]:
-    """The answers to prompts that join one after the other, each while those before it are being decoded."""
+    """Return the answers to prompts that join one after the other, each while the earlier ones are decoded."""
     tasks = []
     for prompt in prompts:
         meter = Meter()

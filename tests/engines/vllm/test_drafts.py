@@ -15,7 +15,7 @@ pytestmark = pytest.mark.vllm
 
 
 def written(values: Any) -> Iterator[dict[str, Any]]:
-    """Every `speculative_config` anywhere in the values."""
+    """Return every `speculative_config` anywhere in the values."""
     if isinstance(values, dict):
         if "speculative_config" in values:
             yield values["speculative_config"]

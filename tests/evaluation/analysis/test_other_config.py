@@ -20,7 +20,7 @@ MODELS = ("small", "tiny", "large")
 
 @pytest.fixture
 def records(tmp_path: Path) -> Records:
-    """Of 20 questions those with an even number are easy, and half are of another set."""
+    """Return records of 20 questions: those with an even number are easy, and half are of another set."""
     examples = [
         replace(example, metadata={"level": "hard" if number % 2 else "easy"})
         for number, example in enumerate(questions(10) + questions(10, "Other"))

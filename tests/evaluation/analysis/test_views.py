@@ -42,7 +42,7 @@ def config() -> dict[str, Any]:
 
 
 def columns() -> dict[str, list[Answer]]:
-    """Every pair of answers, and some failures."""
+    """Return every pair of answers, and some failures."""
     pairs = [(first, second) for first in ANSWERED for second in ANSWERED]
     small, tiny = ([Generation(text, "stop", 5, 5) for text in column] for column in zip(*pairs, strict=True))
     odd: list[Answer] = [small[0] if k % 3 else Failure("error", "It broke.") for k in range(len(pairs))]

@@ -152,7 +152,7 @@ def test_a_bound_says_for_which_signals_it_does_not_hold(path: Path) -> None:
 
 
 def without_some_logprobs(path: Path) -> Path:
-    """Every third answer of `small`, alone in its tier, has no log-probabilities."""
+    """Write records in which every third answer of `small`, alone in its tier, has no log-probabilities."""
     values = args(("small",), signal="chow_avg", threshold=-0.5)
     examples = questions(400)
     columns = answers(["small", "large"], examples)

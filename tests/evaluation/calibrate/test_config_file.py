@@ -74,7 +74,7 @@ SIGNALS: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def signed(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
-    """A config with signals of its own, and records of it."""
+    """Return a config with signals of its own, and records of it."""
     values = args() | {"signals": SIGNALS}
     values["models"]["small"] = LLAMA
     examples = questions(120)
@@ -85,7 +85,7 @@ def signed(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Pa
 def into(
     signed: tuple[dict[str, Any], Path], output: Path, signal: str, change: dict[str, Any], *, fit: bool = False
 ) -> CalibrationRun:
-    """CalibrationResult by `signal`, into the config of the records with other entries for models or signals."""
+    """Calibrate by `signal`, into the config of the records with other entries for models or signals."""
     values, path = signed
     served = values | {part: values[part] | entries for part, entries in change.items()}
     config = serving_file(output.with_name("config.yaml"), served)

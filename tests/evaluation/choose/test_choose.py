@@ -104,7 +104,7 @@ def test_models_alone_are_on_the_front(path: Path) -> None:
 
 
 def records_of(path: Path, right: dict[str, float], count: int = 300) -> Path:
-    """Each model is right on its share of the questions, whatever the others do and however sure it is."""
+    """Write records in which each model is right on its share of the questions, independently of the other models."""
     examples = questions(count)
     draw = random.Random(1)
     columns: dict[str, list[Answer]] = {

@@ -32,7 +32,7 @@ def config() -> dict[str, Any]:
 
 
 def kind(number: int) -> str:
-    """Of ten questions six are easy, two are known to c and another, and two to the target alone."""
+    """Return how hard a question is: of ten, six are easy, two are known to c and t, and two to t alone."""
     return "easy" if number % 10 < 6 else "middling" if number % 10 < 8 else "hard"
 
 
@@ -48,7 +48,7 @@ def column(model: str, numbers: Sequence[int], right: Sequence[str]) -> list[Ans
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Every model reads and writes ten tokens, and nobody's confidence is recorded."""
+    """Write records in which every model reads and writes ten tokens, without log-probabilities."""
     examples = questions(COUNT)
     right = [example.references[0] for example in examples]
     columns = {model: column(model, range(COUNT), right) for model in SIZES}

@@ -32,7 +32,7 @@ MODELS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture
 def offline(tmp_path: Path) -> dict[str, Answer]:
-    """The answer of each model as `cascade collect` records it."""
+    """Return the answer of each model as `cascade collect` records it."""
     out = tmp_path / "r.jsonl"
     data = write_examples(tmp_path / "d.jsonl", [question(1)])
     collected = collect(write_config(tmp_path / "c.yaml", MODELS), data, "-o", out)

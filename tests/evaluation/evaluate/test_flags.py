@@ -16,7 +16,7 @@ from tests.evaluation.synthetic import answers, args, questions, write_records
 
 
 def planted(path: Path) -> tuple[list[Example], Evaluation]:
-    """Of every ten questions members agree on four: three are right and one is a mistake they share with nobody else.
+    """Evaluate members that agree on four of ten questions: three are right, one is a mistake that only they share.
 
     On the six that they disagree on the target errs, too, so deferring them buys nothing.
     """

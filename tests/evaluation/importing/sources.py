@@ -15,7 +15,7 @@ OUTPUTS = Path(__file__).parents[4] / "shared" / "outputs"
 
 
 def published(pattern: str) -> list[Path]:
-    """Real files that match a pattern, in the order of their names."""
+    """Return the real files that match a pattern, in the order of their names."""
     if not OUTPUTS.exists():
         pytest.skip(f"no published answers: {OUTPUTS} is missing")
     return sorted(OUTPUTS.glob(pattern))
@@ -42,7 +42,7 @@ def write_text(path: Path, text: str) -> Path:
 
 
 def rows(*paths: Path | SourceFile, format_: str | None = None) -> list[Row]:
-    """What the files' own format reads them as."""
+    """Return the rows that the files' own format reads."""
     files = [path if isinstance(path, SourceFile) else SourceFile(path) for path in paths]
     return list(reader(files, format_)(files))
 

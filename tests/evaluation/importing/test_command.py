@@ -26,7 +26,7 @@ def imported(output: Path, *sources: Path | str, **options: object) -> tuple[Rec
 
 
 def models(folder: Path, count: int = 40) -> list[Path]:
-    """Three models that answer 18 to different shares of the questions."""
+    """Write three models that answer 18 to different shares of the questions."""
     shares = {"org/small": 2, "org/middle": 3, "org/large": 100}
     return [
         write_list(

@@ -15,7 +15,7 @@ ROW = Row("a:1", "m", EXAMPLE, generation("four five"))
 
 @pytest.fixture
 def tokenizer(tmp_path: Path) -> Path:
-    """One token for each word."""
+    """Return a tokenizer with one token for each word."""
     tokenizers = pytest.importorskip("tokenizers")
     words = tokenizers.Tokenizer(tokenizers.models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
     words.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()

@@ -21,7 +21,7 @@ MODEL = {"engine": "replay", "parameters": 1e9, "answers": []}
 
 
 def catalogue(**values: Any) -> MetricCatalogue:
-    """The metrics of a config with these signals and metrics."""
+    """Return the metrics of a config with these signals and metrics."""
     tiers = [{"models": ["a", "b"], "signal": "rougeL", "threshold": 0.5}, {"models": ["t"]}]
     models = dict.fromkeys("abt", MODEL)
     config = {"models": models, "cascades": {"default": {"tiers": tiers}}, **values}

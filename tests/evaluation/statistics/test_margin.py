@@ -32,7 +32,7 @@ def test_no_margin_and_no_skill_defers_everything():
 
 
 def alike(n, selected, accepted, cost=1.0):
-    """A tier that is sure of the first `accepted` of n, with answers of that quality, before a target of quality 1."""
+    """Return a tier that is sure of the first `accepted` of n and has that quality, and a target of quality 1."""
     sure = np.arange(n) < accepted
     tier = RecordedTier(np.where(sure, 1.0, 0.0), np.where(sure, selected, 0.0), np.full(n, cost))
     return tier, RecordedTarget(np.ones(n), np.full(n, 10.0)), (np.arange(0, n, 2), np.arange(1, n, 2))
@@ -75,7 +75,7 @@ def test_a_negative_margin_is_refused():
 
 
 def claims(fit, test, margin, wrong, trials):
-    """How often it "holds", how often it does so falsely, and of the claims by the bootstrap's interval the false ones.
+    """Return how often it "holds", how often falsely, and the false share of the claims by the bootstrap's interval.
 
     The target is always right, the tier wrong with that probability whatever its score, so at t the quality is
     wrong * (1 - t) below the target's.

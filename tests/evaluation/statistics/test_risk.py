@@ -211,7 +211,7 @@ def test_the_plain_mean_would_break_the_bound():
 
 
 def two_tiers(generator, examples):
-    """Uniform scores; losses of mean .1 and .25 whatever the scores are."""
+    """Return uniform scores, and losses of mean .1 and .25 whatever the scores are."""
     return generator.random((2, examples)), (generator.random((2, examples)).T < (0.1, 0.25)).T.astype(float)
 
 
@@ -235,14 +235,13 @@ def test_coverage_of_the_risk_bound_of_two_tiers(drawn):
 
 
 def chrf_like(generator, scores):
-    """Losses as of chrF: many small ones, the larger the less sure; the expected loss of the surest share k is
-    .05 (k / .6) ** 1.27."""
+    """Draw losses as of chrF: many small ones, larger if less sure. The surest share k has .05 (k / .6) ** 1.27."""
     mean = 0.05 / 0.6 * 1.27 * ((1 - scores) / 0.6) ** 0.27
     return generator.beta(1, 1 / mean - 1)
 
 
 def share_of(share, draw):
-    """Losses that are `draw(generator, n)` in this share of cases, else 0, whatever the score is."""
+    """Return losses that are `draw(generator, n)` in this share of cases, else 0, whatever the score is."""
     return lambda generator, scores: np.where(generator.random(len(scores)) < share, draw(generator, len(scores)), 0.0)
 
 

@@ -16,7 +16,7 @@ from serve_app.evaluation.statistics.search import (
 
 
 def halves(examples):
-    """Disjoint random halves of the examples, as sorted indices."""
+    """Return disjoint random halves of the examples, as sorted indices."""
     shuffled = np.random.default_rng(0).permutation(examples)
     return tuple(np.sort(part) for part in np.array_split(shuffled, 2))
 
@@ -63,7 +63,7 @@ def test_a_ladder_is_nested_and_has_three_tiers_at_most():
 
 
 def simulated(n=2000, seed=0):
-    """A tier that knows when it is wrong, one that does not, and a target that is right nine times in ten."""
+    """Return a tier that knows when it is wrong, one that does not, and a target that is right nine times in ten."""
     generator = np.random.default_rng(seed)
     right = (generator.random(n) < 0.6).astype(float)
     aware = RecordedTier(right + generator.normal(0, 0.2, n), right, np.full(n, 2.0))

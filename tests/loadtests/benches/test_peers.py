@@ -64,14 +64,14 @@ def view(tmp_path_factory: pytest.TempPathFactory) -> CascadeView:
 
 
 def column(view: CascadeView, fit: list[float], test: list[float]) -> np.ndarray:
-    """The same values over and over on each half."""
+    """Return a column that repeats these values on each half."""
     values = np.zeros(len(view.dataset))
     values[view.fit], values[view.test] = np.resize(fit, len(view.fit)), np.resize(test, len(view.test))
     return values
 
 
 def rule(view: CascadeView) -> tuple[RecordedTier, RecordedTarget]:
-    """Every second answer is sure and right, the others are neither; the target is right and costs 10."""
+    """Return a tier whose every second answer is sure and right, and a target that is right and costs 10."""
     right = column(view, [1.0, 0.0], [1.0, 0.0])
     ones = np.ones(len(view.dataset))
     return RecordedTier(right, right, ones), RecordedTarget(ones, 10 * ones)

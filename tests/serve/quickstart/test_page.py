@@ -33,7 +33,7 @@ new MutationObserver(() => {
 
 @pytest.fixture
 def page(one_browser: Browser, quickstart: Served) -> Iterator[Browser]:
-    """The browser at the page, patient with models that share two cores with it; answers are greedy and short."""
+    """Yield the browser at the page, with patience for models that share two cores with it and answer greedily."""
     one_browser.patience_s, before = 5 * PATIENCE_S, one_browser.patience_s
     opened(one_browser, quickstart.url)
     yield one_browser
@@ -50,7 +50,7 @@ def opened(browser: Browser, url: str, model: str = "default", decide: str = "")
 
 
 async def requests(served: Served) -> dict[str, int]:
-    """How many requests each model has had."""
+    """Return how many requests each model has had."""
     return {model: (await served.counters(model)).requests for model in (*MEMBERS, TARGET)}
 
 

@@ -20,8 +20,10 @@ BLEURT_ANSWERS = ("Lima is the capital of Peru.", "The capital of Peru is Lima, 
 
 
 def config(url: str, collector: Collector, taped: Taped, bleurt: dict[str, Any]) -> dict[str, Any]:
-    """The replayed application, with cascades to count (`observed`, `left`), to ask ahead, to nest, for BLEURT, and of
-    recorded answers."""
+    """Return the replayed application.
+
+    Its cascades are to count (`observed`, `left`), to ask ahead, to nest, for BLEURT, and of recorded answers.
+    """
     values = deepcopy(REPLAY)
     args = values["applications"][0]["args"]
     for member, text in zip(("first", "second"), BLEURT_ANSWERS, strict=True):
@@ -73,7 +75,7 @@ def replayed(
     bleurt_python: Path,
     bleurt_checkpoint: Path,
 ) -> Iterator[Served]:
-    """A cascade of scripted models on real Ray Serve. Its spans are sent when the router stops."""
+    """Yield a cascade of scripted models on real Ray Serve. Its spans are sent when the router stops."""
     port = free_port()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_metrics_report_interval_ms", "2000")

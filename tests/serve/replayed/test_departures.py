@@ -19,7 +19,7 @@ CALLS, REQUESTS = "ray_cascade_model_calls_total", "ray_cascade_requests_total"
 
 
 def sent(served: Served, text: str, **options: Any) -> socket.socket:
-    """A connection on which a request has been sent. Closing it is all that a client's death looks like."""
+    """Send a request and return its connection. Closing it is all that is seen of a client's death."""
     body = json.dumps({"messages": [{"role": "user", "content": text}]} | options).encode()
     url = urlsplit(served.url)
     assert url.hostname
@@ -75,16 +75,16 @@ async def test_a_client_that_leaves_stops_what_was_asked_ahead(replayed: Served,
 
 
 async def calls() -> dict[tuple[str, str], float]:
-    """Calls of models by model and status."""
+    """Return the calls of models by model and status."""
     return {(label["model"], label["status"]): count for label, count in await counted(CALLS)}
 
 
 async def requests() -> dict[str, float]:
-    """Requests by how they ended."""
+    """Return the requests by how they ended."""
     return {label["outcome"]: count for label, count in await counted(REQUESTS)}
 
 
 async def counted(metric: str) -> list[tuple[dict[str, str], float]]:
-    """The metric's counts of the cascade `left`, with their labels."""
+    """Return the metric's counts of the cascade `left`, with their labels."""
     labels = [(dict(key[1]), count) for key, count in (await scraped()).items() if key[0] == metric]
     return [(label, count) for label, count in labels if label["cascade"] == "left"]

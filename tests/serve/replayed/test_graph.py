@@ -267,7 +267,7 @@ async def test_head_compressed_bodies_and_pages_through_the_proxy(replayed: Serv
 
 
 def serve_deploy(served: Served, thresholds: dict[str, list[float]]) -> None:
-    """`serve deploy`, the way a user changes thresholds under Serve."""
+    """Run `serve deploy`, as a user changes thresholds under Serve."""
 
     def change(values: dict[str, Any]) -> None:
         values["applications"][0]["deployments"] = [{"name": "Router", "user_config": {"thresholds": thresholds}}]

@@ -21,7 +21,7 @@ def ask(served: Served, text: str, **options: Any) -> None:
 
 
 async def scraped() -> Samples:
-    """Ours among what the node exports, by name and our own labels; counts of replicas added up."""
+    """Return our metrics that the node exports, by name and our own labels; counts of replicas are added up."""
     import ray
     from prometheus_client.parser import text_string_to_metric_families
 

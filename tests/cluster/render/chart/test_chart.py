@@ -29,7 +29,7 @@ def chart(folder: Path, overlay: str, settings: Settings | None = None, config: 
 
 @pytest.fixture(scope="module")
 def charts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The charts of the overlays."""
+    """Return the charts of the overlays."""
     folder = tmp_path_factory.mktemp("charts")
     for overlay in CONFIGS:
         chart(folder, overlay)
@@ -51,7 +51,7 @@ def of_helm(templates: dict[str, str]) -> dict[tuple[str, str], Manifest]:
 
 
 def of_settings(config: Path, overlay: str, settings: Settings) -> dict[tuple[str, str], Manifest]:
-    """The overlay's objects as kustomize puts them together, without the namespace."""
+    """Return the overlay's objects as kustomize builds them, without the namespace."""
     bodies = kustomize.render(config, overlay, settings).objects
     objects = {(body["kind"], body["metadata"]["name"]): with_image(body, settings.image) for body in bodies}
     for body in objects.values():

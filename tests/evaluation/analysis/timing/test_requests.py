@@ -33,7 +33,7 @@ def answer(model: str, text: str) -> Generation:
 
 
 def dataset(folder: Path, texts: Sequence[str], tiers: Sequence[str], **failures: Failure) -> Dataset:
-    """Answers to as many examples, of which a comparison takes no time. `failures`: a model's answer to the last."""
+    """Load answers that take no time to compare, one example each. `failures`: a model's answer to the last."""
     sizes = {"a": 1.0, "b": 1.0, "c": 1.0, "large": 10.0}
     members: list[dict[str, Any]] = [{"models": list(tier), "signal": "exact", "threshold": 0.4} for tier in tiers]
     values = {
@@ -62,7 +62,7 @@ def served(data: Dataset, policy: SpeculationPolicy | None = None) -> ServedCasc
 
 
 def last(data: Dataset, cascade: ServedCascade) -> TimedRequest:
-    """The last example, after the others."""
+    """Return the timing of the last example, after the other ones."""
     index = range(len(data))
     [request] = TimedRequests(data, cascade).run(index[-1:], index[:-1])
     return request

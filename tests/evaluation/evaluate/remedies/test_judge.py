@@ -37,7 +37,7 @@ def priced(members: tuple[str, ...] = MEMBERS, **cascade: Any) -> dict[str, Any]
 
 
 def ladder() -> dict[str, Any]:
-    """One member by its confidence, then three by agreement."""
+    """Return a config with one member by its confidence, then three by agreement."""
     values = priced()
     alone = {"models": ["small"], "signal": "chow_avg", "threshold": -0.3}
     values["cascades"]["default"]["tiers"].insert(0, alone)

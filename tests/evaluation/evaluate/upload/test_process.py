@@ -23,7 +23,7 @@ LEXICAL = ("exact", "bleu", "rouge1", "rouge2", "rougeL", "chrf")
 
 
 def outcome(content: bytes) -> tuple[Any, list[Any]]:
-    """The result, and the steps on the way to it."""
+    """Return the result, and the steps on the way to it."""
     steps: list[Any] = []
     return evaluated(BytesIO(content), steps.append), steps
 
@@ -34,7 +34,7 @@ def of_config(path: Path, config: Mapping[str, Any], count: int = 12) -> Path:
 
 
 def rows_of(report: Any) -> list[Any]:
-    """What is the same on every machine: the seconds that a comparison took are not."""
+    """Return the part that is the same on every machine: without the seconds that comparisons took."""
     [group] = report["groups"]
     [cascade] = group["cascades"]
     fields = ("rate", "threshold", "quality", "quality_low", "quality_high")
@@ -42,7 +42,7 @@ def rows_of(report: Any) -> list[Any]:
 
 
 def with_sbert() -> dict[str, Any]:
-    """A cascade by an encoder whose weights nobody could fetch, one more signal of it, and a mix of a light one."""
+    """Return a cascade by an encoder whose weights cannot be fetched, a signal of it, and a mix with a light one."""
     config = args(signal="near", threshold=-0.2)
     encoder = {"kind": "sbert", "weights": "/nowhere/model"}
     parts = [{"signal": "rouge1"}, {"signal": "chrf"}]
