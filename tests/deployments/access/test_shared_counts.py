@@ -79,8 +79,8 @@ async def admitted(arrivals: list[list[float]], limit: int, seed: int) -> int:
 
     lines: list[Any] = [Line(store, chance) for _ in arrivals]
     routers = [KeyLimits(SharedCounts(line)) for line in lines]
-    asked = [ask(router, at_s) for router, times in zip(routers, arrivals, strict=True) for at_s in times]
-    return sum(await asyncio.gather(*asked))
+    admissions = [ask(router, at_s) for router, times in zip(routers, arrivals, strict=True) for at_s in times]
+    return sum(await asyncio.gather(*admissions))
 
 
 def most_within(times: list[float], length_s: float) -> int:
@@ -132,7 +132,7 @@ def routers(tmp_path: Path) -> Routers:
     return Routers(tmp_path)
 
 
-async def asked(limits: KeyLimits, key: ApiKey, times: int) -> int:
+async def admit(limits: KeyLimits, key: ApiKey, times: int) -> int:
     """Ask so many times at once; return how many requests were admitted."""
     return [await limits.admit(NAME, key) for _ in range(times)].count(None)
 
@@ -150,15 +150,15 @@ SIX = limited(requests_per_minute=6)
 def test_requests_at_one_router_count_at_the_others(routers: Routers) -> None:
     async def main() -> None:
         first, second, third = routers.new(), routers.new(), routers.new()
-        assert [await asked(first, SIX, 3), await asked(second, SIX, 2)] == [3, 2]
+        assert [await admit(first, SIX, 3), await admit(second, SIX, 2)] == [3, 2]
         await known_to(first)
-        assert await asked(first, SIX, 3) == 1
-        assert await asked(third, SIX, 2) == 2  # it was not asked before, so it does not know
+        assert await admit(first, SIX, 3) == 1
+        assert await admit(third, SIX, 2) == 2  # it was not asked before, so it does not know
         await known_to(second)
-        assert [await asked(limits, SIX, 3) for limits in (first, second, third)] == [0, 0, 0]
+        assert [await admit(limits, SIX, 3) for limits in (first, second, third)] == [0, 0, 0]
         assert (await second.headers(NAME, SIX))["x-ratelimit-remaining-requests"] == "0"
         await asyncio.sleep(MINUTE_S)
-        assert await asked(second, SIX, 7) == 6
+        assert await admit(second, SIX, 7) == 6
 
     run(main())
 
@@ -171,13 +171,13 @@ def test_requests_at_one_router_count_at_the_others(routers: Routers) -> None:
 def test_what_is_used_up_at_one_router_is_at_the_others(routers: Routers, key: ApiKey, tokens: int, usd: float) -> None:
     async def main() -> None:
         first, second = routers.new(), routers.new()
-        assert [await asked(limits, key, 1) for limits in (first, second)] == [1, 1]
+        assert [await admit(limits, key, 1) for limits in (first, second)] == [1, 1]
         await first.spend(NAME, key, tokens, usd)
         await asyncio.sleep(SOON_S)
         await known_to(second)
-        assert await asked(second, key, 1) == 0
+        assert await admit(second, key, 1) == 0
         await asyncio.sleep(DAY_S)
-        assert await asked(second, key, 1) == 1
+        assert await admit(second, key, 1) == 1
 
     run(main())
 
@@ -187,13 +187,13 @@ def test_without_the_store_each_router_counts_by_itself(routers: Routers, hangs:
     async def main() -> None:
         first, second = routers.new(), routers.new()
         routers.store.hangs, routers.store.error = hangs, None if hangs else RayServeException("gone")
-        assert [await asked(first, SIX, 4), await asked(second, SIX, 4)] == [4, 4]
+        assert [await admit(first, SIX, 4), await admit(second, SIX, 4)] == [4, 4]
         await asyncio.sleep(2)
-        assert [await asked(first, SIX, 4), await asked(second, SIX, 1)] == [2, 1]
+        assert [await admit(first, SIX, 4), await admit(second, SIX, 1)] == [2, 1]
         routers.store.hangs, routers.store.error = False, None
         await asyncio.sleep(2)  # both have told the store by now, without being asked
         await known_to(second)
-        assert await asked(second, SIX, 1) == 0  # its own would be the sixth
+        assert await admit(second, SIX, 1) == 0  # its own would be the sixth
 
     run(main())
 
@@ -202,17 +202,17 @@ def test_a_store_that_begins_anew_is_told_what_there_was(routers: Routers) -> No
     async def main() -> None:
         first, second = routers.new(), routers.new()
         for limits in (first, second, first):
-            await asked(limits, SIX, 2)
+            await admit(limits, SIX, 2)
             await asyncio.sleep(SOON_S)
         routers.store_begins_anew()
         del second  # a router that is gone
-        await asked(first, SIX, 1)
+        await admit(first, SIX, 1)
         await asyncio.sleep(SOON_S)
-        await asked(first, SIX, 1)
+        await admit(first, SIX, 1)
         await asyncio.sleep(SOON_S)
         third = routers.new()
         await known_to(third)
-        assert await asked(third, SIX, 1) == 0
+        assert await admit(third, SIX, 1) == 0
 
     run(main())
 
@@ -221,7 +221,7 @@ def test_what_may_have_arrived_is_sent_again_and_counted_once(routers: Routers) 
     async def main() -> None:
         first, second = routers.new(), routers.new()
         routers.store.late = {"exchange_counts"}
-        assert await asked(first, SIX, 3) == 3
+        assert await admit(first, SIX, 3) == 3
         await asyncio.sleep(2)
         routers.store.late = set()
         for limits in (first, second):
@@ -234,10 +234,10 @@ def test_what_may_have_arrived_is_sent_again_and_counted_once(routers: Routers) 
 def test_nothing_is_exchanged_while_nobody_asks(routers: Routers) -> None:
     async def main() -> None:
         limits = routers.new()
-        await asked(limits, limited(), 1)  # of a key without limits
+        await admit(limits, limited(), 1)  # of a key without limits
         await asyncio.sleep(SOON_S)
         assert routers.store.calls == []
-        await asked(limits, SIX, 3)
+        await admit(limits, SIX, 3)
         await asyncio.sleep(60)
         assert routers.store.calls == ["exchange_counts"]
 

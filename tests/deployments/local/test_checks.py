@@ -17,7 +17,7 @@ from tests.deployments.local.application import ARGS
 
 
 def file(python: Path, folder: Path) -> ServeFile:
-    """A config whose signal `bleurt` runs in an environment of its own."""
+    """Return a config whose signal `bleurt` runs in an environment of its own."""
     signals = {"bleurt": {"kind": "bleurt", "weights": str(folder), "environment": str(python)}}
     tiers = [{"models": ["first", "second"], "signal": "bleurt", "threshold": 0.0}, {"models": ["target"]}]
     models = {name: {"engine": "replay"} for name in ("first", "second", "target")}

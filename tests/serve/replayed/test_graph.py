@@ -243,9 +243,9 @@ async def test_ready(replayed: Served) -> None:
     models = ("first", "second", "target", "narrow", "whole", *MEMBERS, "large")
     assert state["replicas"] == dict.fromkeys(models, 1) | {"Scorer": 1, "bleurt": 1, "Router": 1}
     alike = {name: [0.9] for name in ("default", "observed", "left", "ahead", "inner", "outer", "lexical")}
-    others = {"confident": [1.0], "blended": [2.0], "forgiving": [0.5], "bleurt": [0.0], "with-bleurt": [0.0]}
+    single_tiers = {"confident": [1.0], "blended": [2.0], "forgiving": [0.5], "bleurt": [0.0], "with-bleurt": [0.0]}
     taped = {id_: [tier["threshold"]] for id_, tier in TIERS.items()}
-    assert state["thresholds"] == alike | others | taped
+    assert state["thresholds"] == alike | single_tiers | taped
 
 
 async def test_head_compressed_bodies_and_pages_through_the_proxy(replayed: Served) -> None:

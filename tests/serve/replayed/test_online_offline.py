@@ -81,15 +81,15 @@ async def test_every_decision_is_the_same(replayed: Served, recorded: Records) -
             elif all(call["status"] != "cancelled" for call in theirs["models"].values()):
                 # JSON has no minus infinity, which a token-level signal says of an answer without tokens.
                 agreement = mine.agreement if mine.agreement is not None and isfinite(mine.agreement) else None
-                found = (first["reason"], first["agreement"], first["selected"])
-                assert found == (mine.reason, agreement, selected), (id_, example.id)
+                served_decision = (first["reason"], first["agreement"], first["selected"])
+                assert served_decision == (mine.reason, agreement, selected), (id_, example.id)
             assert theirs["answered_by"] == (selected if mine.accepted else "large")
 
 
 async def test_a_calibration_is_deployed_and_named(replayed: Served, recorded: Records, tmp_path: Path) -> None:
     output = tmp_path / "calibrated.yaml"
     replayed.rewrite(lambda values: values["applications"][0].pop("deployments", None))  # thresholds of other tests
-    done = await asyncio.to_thread(calibrated, recorded, replayed.path, output)
+    result = await asyncio.to_thread(calibrated, recorded, replayed.path, output)
     before = yaml.safe_load(replayed.path.read_text())["applications"][0]["args"]
     replayed.path.write_text(output.read_text())
     # Only the router's settings are new, so no replica is restarted.
@@ -101,8 +101,8 @@ async def test_a_calibration_is_deployed_and_named(replayed: Served, recorded: R
             thresholds: list[float] = (await client.get("/readyz")).json()["thresholds"]["taped"]
             return thresholds
 
-        await until(in_force, [done.calibrated.thresholds[0]])
-        [note] = done.user_config["calibrations"].values()
+        await until(in_force, [result.calibrated.thresholds[0]])
+        [note] = result.user_config["calibrations"].values()
         example = recorded.examples[0]
         assert (await client.get("/readyz")).json()["calibrations"] == {"taped": note["id"]}
         assert (await record(client, "taped", example))["calibration"] == note["id"]
