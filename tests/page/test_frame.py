@@ -11,7 +11,7 @@ from .serving import Served
 
 @pytest.fixture
 def blocked(browser: Browser) -> Iterator[Browser]:
-    """The browser without any way to the Live view's module."""
+    """Yield the browser without any way to the Live view's module."""
     driver = browser.driver
     driver.execute_cdp_cmd("Network.enable", {})
     driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["*/views/live.js"]})
