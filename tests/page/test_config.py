@@ -175,12 +175,12 @@ def test_the_config_in_force_is_looked_at_again(browser: Browser, served: Served
     browser.run("const real = setTimeout; window.setTimeout = (then, ms) => real(then, ms === 10_000 ? 20 : ms)")
     browser.run("location.hash = '#/config'")
     browser.find(".graph")
-    served.router._policies.change({"thresholds": {"default": [0.25]}})
+    served.router.parts.policies.change({"thresholds": {"default": [0.25]}})
     browser.until("document.querySelector('.graph .gate').textContent.includes('0.250')")
     browser.run("window.real = fetch; window.fetch = () => Promise.reject(new TypeError('gone'))")
     browser.find(".fault-card")
     assert browser.all(".graph") != []  # the last that was known
-    served.router._policies.change({})
+    served.router.parts.policies.change({})
     browser.run("window.fetch = window.real")
     browser.until("document.querySelector('.graph .gate').textContent.includes('0.700')")
     assert browser.all(".fault-card") == []
