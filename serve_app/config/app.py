@@ -84,7 +84,7 @@ class AppConfig(Strict):
         """Return the config of a model, or of the one that a sample is of."""
         return self.models[base_name(name)]
 
-    def asked(self) -> dict[str, ModelConfig]:
+    def models_and_samples(self) -> dict[str, ModelConfig]:
         """Return all that can be asked: the models, and the samples of them that tiers name."""
         return {**self.models, **{name: self.models[sample.base] for name, sample in self.samples().items()}}
 

@@ -155,7 +155,7 @@ def target_only(outcome: Outcome, target: str, model: ModelCost, speed: Speed) -
     If the target answered, that is what it did cost. Otherwise it is an estimate: the prompt counts as in the accepted
     answers' own tokeniser, and the target's answers are assumed to be as long as those.
     """
-    by_another, answers = outcome.answered_by != target, (outcome.answer, *outcome.others)
+    by_another, answers = outcome.answered_by != target, (outcome.answer, *outcome.further_answers)
     total = Cost()
     for answer in answers:
         tokens = answer.prompt_tokens, answer.completion_tokens

@@ -128,7 +128,7 @@ class _SecondTry:
             budget.called()
 
     async def after(self, error: Exception) -> Prompt | None:
-        """Wait a moment, and return the prompt with the time that is left; None: there is no other try."""
+        """Wait a moment, and return the prompt with the remaining time, or None if there is no other try."""
         budget, self._budget = self._budget, None
         wait = wait_s(0, random.random()) or 0.0
         limit_s = self._prompt.timeout_s
@@ -181,12 +181,12 @@ class ScorerHandle:
             raise SignalError(f"The scorer is left out after {breaker.failures} failures in a row.")
         with breaker.trial() as trial:
             more = [since] if since else []
-            scores: Scores = await self._asked(scorer, deployment, trial, self._timeout_s, signal, list(texts), *more)
+            scores: Scores = await self._query(scorer, deployment, trial, self._timeout_s, signal, list(texts), *more)
         return scores
 
     async def embed(self, signal: str, texts: Sequence[str]) -> list[Embedding]:
         """Return the vector of each text by the encoder of an sbert signal. Raises `SignalError` as `score` does."""
-        # No breaker hears of it: whoever embeds long texts cannot have comparisons left out.
+        # Not reported to any breaker: requests that embed long texts must not make comparisons fail.
         return await self._embedded(Trial(), self._timeout_s, signal, texts)
 
     async def embed_prompt(self, signal: str, texts: Sequence[str], timeout_s: float) -> list[Embedding]:
@@ -198,10 +198,10 @@ class ScorerHandle:
             return await self._embedded(trial, timeout_s, signal, texts)
 
     async def _embedded(self, trial: Trial, timeout_s: float, signal: str, texts: Sequence[str]) -> list[Embedding]:
-        embeddings: list[Embedding] = await self._asked(self._encoders, "Scorer", trial, timeout_s, signal, list(texts))
+        embeddings: list[Embedding] = await self._query(self._encoders, "Scorer", trial, timeout_s, signal, list(texts))
         return embeddings
 
-    async def _asked(
+    async def _query(
         self,
         scorer: DeploymentHandle[Any],
         deployment: str,

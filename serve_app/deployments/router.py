@@ -127,7 +127,7 @@ class Router:
         return self._recorded(request, outcome)
 
     def _recorded(self, request: RequestInProgress, outcome: Outcome | None) -> DecisionRecord:
-        """Return the decision record of a request that has ended, once all who count requests have it."""
+        """Return the decision record of a request that has ended, once it has been counted and logged."""
         parts, model, run, options = self.parts, request.ask.model, request.run, request.ask.options
         charges = charge(run, outcome, parts.costs)
         calibration = parts.policies.calibration(model, run, outcome)

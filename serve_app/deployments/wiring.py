@@ -111,13 +111,13 @@ def wired(
 
 
 def _costs(config: AppConfig) -> dict[str, ModelCost]:
-    return {name: model.cost() for name, model in config.asked().items()}
+    return {name: model.cost() for name, model in config.models_and_samples().items()}
 
 
 def _speeds(config: AppConfig) -> dict[str, Speed]:
     """Return the speed of every model that tiers name; samples of one model share theirs."""
     speeds = {name: Speed(getattr(model, "max_tokens", None)) for name, model in config.models.items()}
-    return {name: speeds[base_name(name)] for name in config.asked()}
+    return {name: speeds[base_name(name)] for name in config.models_and_samples()}
 
 
 def _scorer(config: AppConfig, remote: ScorerHandle) -> Scorer:
@@ -134,7 +134,7 @@ def _tracing(config: AppConfig) -> "Tracing | None":
         from serve_app.deployments.observing.tracing import Tracing
     except ImportError as error:
         raise ConfigError("router.tracing needs OpenTelemetry: pip install 'semantic-cascade[tracing]'.") from error
-    engines = {name: config.models[config.served_by(name)].engine for name in config.asked()}
+    engines = {name: config.models[config.served_by(name)].engine for name in config.models_and_samples()}
     return Tracing(config.router.tracing, engines)
 
 

@@ -83,13 +83,13 @@ def _fault_tolerance(cluster: Fields, annotations: Fields) -> Iterator[str]:
         if "RAY_REDIS_ADDRESS" in environment and annotations.get(FAULT_TOLERANCE[0]) != "true":
             yield "headGroupSpec: RAY_REDIS_ADDRESS without gcsFaultToleranceOptions."
         return
-    others = [f"the annotation {name}" for name in FAULT_TOLERANCE if annotations.get(name)]
-    others += [name for name in ("RAY_REDIS_ADDRESS", "REDIS_PASSWORD") if name in environment]
-    others += ["redis-password in rayStartParams"] if parameters.get("redis-password") else []
-    yield from (f"{other} beside gcsFaultToleranceOptions; only the latter may be used." for other in others)
+    conflicts = [f"the annotation {name}" for name in FAULT_TOLERANCE if annotations.get(name)]
+    conflicts += [name for name in ("RAY_REDIS_ADDRESS", "REDIS_PASSWORD") if name in environment]
+    conflicts += ["redis-password in rayStartParams"] if parameters.get("redis-password") else []
+    yield from (f"{conflict} beside gcsFaultToleranceOptions; only the latter may be used." for conflict in conflicts)
     if options.get("backend") == "rocksdb":
-        if given := [name for name in REDIS_FIELDS if name in options]:
-            yield f"gcsFaultToleranceOptions: {', '.join(given)} beside backend: rocksdb."
+        if redis_fields := [name for name in REDIS_FIELDS if name in options]:
+            yield f"gcsFaultToleranceOptions: {', '.join(redis_fields)} beside backend: rocksdb."
     elif "storage" in options:
         yield "gcsFaultToleranceOptions.storage: only for backend: rocksdb."
 

@@ -31,6 +31,6 @@ async def _deltas(calls: Calls, key: Key) -> AsyncGenerator[Delta, None]:
 
 
 def as_delta(answer: Answer) -> Delta:
-    """Return a whole answer, which is no failure, as one piece."""
+    """Return a whole answer, which is not a failure, as one piece."""
     assert isinstance(answer, Generation)
     return Delta(answer.text, answer.prompt_tokens, answer.completion_tokens, reasoning=answer.reasoning)

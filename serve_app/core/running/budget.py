@@ -90,5 +90,5 @@ def left_s(run: Run) -> float | None:
 
 
 def has_unknown_cost(costs: Collection[ModelCost], unit: str) -> bool:
-    """Return whether a model's cost in a unit (`usd` or `flops`) is unknown, so that nothing can be said of a sum."""
+    """Return whether a model's cost in a unit (`usd` or `flops`) is unknown, so that a sum with it is unknown, too."""
     return any(getattr(price(cost, 1, 1, 1.0), unit) is None for cost in costs)

@@ -23,15 +23,15 @@ Key: TypeAlias = tuple[str, int]
 class _Call:
     """A call from its beginning. A streamed one has a queue of deltas, and None after the last.
 
-    `made` is set once the model has been called: a task that is stopped before costs nothing. Times are of the run's
-    clock.
+    `was_called` is set once the model has been called: a task that is stopped before costs nothing. Times are of the
+    run's clock.
     """
 
     key: Key
     started: float
     deltas: asyncio.Queue[Delta | None] | None
     latest: Delta | None = None
-    made: bool = False
+    was_called: bool = False
     ended: float | None = None
     task: asyncio.Task[Answer] = field(init=False)
 
@@ -78,7 +78,7 @@ class Calls:
         """Return those of the models that have been called for a tier, and not only ahead of one."""
         return tuple(name for name in names if (name, 0) in self._calls and (name, 0) not in self._speculative)
 
-    def made(self, key: Key) -> bool:
+    def has_call(self, key: Key) -> bool:
         """Return whether the call has been made, for a tier or ahead of one."""
         return key in self._calls
 
@@ -107,10 +107,10 @@ class Calls:
 
     async def one_more(self, keys: Collection[Key], timeout_s: float | None = None) -> bool:
         """Wait until one of the calls has ended, and return whether it did so in time."""
-        done, _ = await asyncio.wait(
+        ended_tasks, _ = await asyncio.wait(
             [self._calls[key].task for key in keys], timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
         )
-        return bool(done)
+        return bool(ended_tasks)
 
     async def deltas(self, key: Key) -> AsyncGenerator[Delta, None]:
         """Yield the deltas of a streamed call, those that came before at once; nothing if it is not streamed."""
@@ -147,8 +147,8 @@ class Calls:
 
         Those made ahead are not charged yet: whether they are waste is not known.
         """
-        left = [key for key in self._calls if key not in self._answers and key not in self._speculative]
-        self._settle([key for key in left if self.ended(key) is not None], CANCELLED)
+        unsettled = [key for key in self._calls if key not in self._answers and key not in self._speculative]
+        self._settle([key for key in unsettled if self.ended(key) is not None], CANCELLED)
 
     async def close(self, reason: Failure) -> None:
         """Stop all calls that still run, and charge them."""
@@ -166,7 +166,7 @@ class Calls:
         cut_short: list[tuple[Key, Failure]] = []
         for key in keys:
             task, wasted = self._calls[key].task, key in self._speculative
-            if not self._calls[key].made:
+            if not self._calls[key].was_called:
                 self._answers[key] = reason
                 continue
             answer = None if task.cancelled() or task.exception() else task.result()
@@ -197,7 +197,7 @@ def _uncounted(answer: Answer) -> bool:
 
 
 def _watched(key: Key) -> bool:
-    """Return whether a watcher hears of the call: of a model's first answer, which is the one that may be compared."""
+    """Return whether the call is reported to a watcher: only a model's first answer is, which may be compared."""
     return key[1] == 0
 
 
@@ -208,7 +208,7 @@ def _tell_of_end(run: Run, key: Key, answer: Answer) -> None:
 
 async def _within_limits(run: Run, call: _Call, model: Model, prompt: Prompt) -> Answer:
     """Return the model's answer, or a failure once its time is over."""
-    call.made = True
+    call.was_called = True
     if _watched(call.key):
         run.tell(CallStarted(call.key[0]))
     limit_s = None if prompt.timeout_s is None else prompt.timeout_s + GRACE_S

@@ -100,7 +100,7 @@ async def _events(run: Run, calls: Calls) -> AsyncGenerator[Event, None]:
 
 def _budget_failure(run: Run, calls: Calls, number: int) -> Failure | None:
     """Return why the budget does not allow a tier, whose result is then noted, or None if it does."""
-    calls.settle_ended()  # what is there already is spent, and need not be asked for
+    calls.settle_ended()  # calls that were made already are spent, and need no budget
     tier, last = run.tiers[number], number + 1 == len(run.tiers)
     answers = {name: calls.answered((name, 0)) for name in tier.models}
     new = [name for name, answer in answers.items() if answer is None or (last and isinstance(answer, Failure))]
@@ -127,7 +127,7 @@ def _best_so_far(run: Run) -> tuple[Tier, Call] | None:
 
 @contextmanager
 def _next_tier_started(run: Run, calls: Calls, number: int) -> Iterator[None]:
-    """Call the models of the next tier while the body decides on this one, when the run's speculation says so."""
+    """Call the models of the next tier while the body decides on this one, if the run's speculation does so."""
     speculation = None if run.force or run.budget else run.speculation
     delay_s = None if speculation is None else speculation.delay_s(number, run.prompt)
     if speculation is None or delay_s is None:
@@ -136,7 +136,7 @@ def _next_tier_started(run: Run, calls: Calls, number: int) -> Iterator[None]:
     following, last = run.tiers[number + 1], number + 2 == len(run.tiers)
 
     def start() -> None:
-        fresh = [name for name in following.models if not calls.made((name, 0))]
+        fresh = [name for name in following.models if not calls.has_call((name, 0))]
         if fresh and speculation.may_start(fresh):
             calls.start(prompts(run, number + 1), stream=last and run.stream, speculative=True)
 
@@ -173,11 +173,11 @@ async def _with_choices(run: Run, calls: Calls, tier: Tier, outcome: Outcome) ->
     further = [((outcome.answered_by, number), _further(run.prompt, tier, number)) for number in numbers]
     answers = await ask_again(calls, further)
     failures = [answer for answer in answers if isinstance(answer, Failure)]
-    # Once one has failed the others are cancelled, which is not the reason to tell.
+    # Once one has failed the others are cancelled, which is not the reason to report.
     failure = next((failure for failure in failures if failure.kind != "cancelled"), next(iter(failures), None))
-    others = tuple(answer for answer in answers if isinstance(answer, Generation))
+    further_answers = tuple(answer for answer in answers if isinstance(answer, Generation))
     ended = replace(outcome, total_s=run.clock() - run.started)
-    return replace(ended, others=others) if failure is None else replace(ended, answer=failure)
+    return replace(ended, further_answers=further_answers) if failure is None else replace(ended, answer=failure)
 
 
 def _further(prompt: Prompt, tier: Tier, number: int) -> Prompt:

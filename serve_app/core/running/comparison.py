@@ -29,7 +29,7 @@ class Verdict:
     bounds: tuple[float, float] | None = None
 
     def result(self, tier: Tier, calls: tuple[Call, ...]) -> TierResult:
-        """Return the result of the tier whose answers were compared, or of what stood in for it."""
+        """Return the result of the tier whose answers were compared, or of its stand-in."""
         return TierResult(
             tier=tier if self.alive.tier.stands_in_for is None else self.alive.tier,
             calls=calls,
@@ -102,7 +102,7 @@ class Comparison:
         return Verdict(alive, judged, decide(tier, judged, force), scores, self._error)
 
     async def _standing_in(self, alive: Survivors, force: Force | None) -> Verdict | None:
-        """Return what the signal decides that stands in for the tier's; None if there is none, or it fails as well."""
+        """Return the decision by the tier's stand-in signal, or None if there is none or it fails as well."""
         tier = standing_in(self._tier)
         if tier is None or tier.signal is None or self._lexical is None:
             return None
@@ -152,7 +152,7 @@ class Comparison:
         self._spent = _sum(self._spent, scores)
 
     async def _timed(self, scorer: Scorer, signal: str, texts: Sequence[str], *since: int) -> Scores:
-        """Return what the scorer says, and count its seconds. Raises what it raises."""
+        """Return the scorer's result, and count its seconds. Raises what it raises."""
         started = self._clock()
         try:
             return await scorer.score(signal, list(texts), *since)

@@ -66,7 +66,7 @@ def _waits_for_all(run: Run, tier: Tier) -> bool:
 
 
 def _needs_all(run: Run) -> bool:
-    """Return whether each answer may be of use whatever the tier decides."""
+    """Return whether each answer may be of use, even if the tier defers."""
     return run.fallback or run.force is not None or run.budget is not None
 
 

@@ -1,4 +1,4 @@
-"""What a watcher of a run is told beside its events: which models work, what they have written, and how they ended."""
+"""The progress of a run, for its watcher: which models work, what they have written, and how they ended."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
@@ -46,15 +46,15 @@ class CallEnded:
 
 Progress: TypeAlias = TierStarted | CallStarted | CallDelta | CallEnded
 Watched: TypeAlias = Progress | TierResult
-"""All that a watched stream tells beside the answer."""
+"""Everything in a watched stream beside the answer."""
 Watch: TypeAlias = Callable[[Progress], None]
 
 
 async def merged(events: AsyncGenerator[E, None], progress: "asyncio.Queue[E | None]") -> AsyncGenerator[E, None]:
     """Yield the events of a run, and what is put into the queue meanwhile, in the order in which they happened.
 
-    The run goes on however slowly they are read. Closing this closes the events; what they raise is raised here, after
-    all that happened before.
+    The run continues however slowly they are read. Closing this closes the events; what they raise is raised here,
+    after all that happened before.
     """
 
     async def pump() -> None:

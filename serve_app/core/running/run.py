@@ -22,7 +22,7 @@ class Run:
     `escalated` asks the target alone, as if all tiers before it had deferred. `fallback` lets the best member answer
     stand in for a target that failed, as it does for a tier that the `budget`, by the models' `costs`, does not allow.
     `speculation` says when a tier is asked before the one before it has decided. `prechecker` may send the request
-    straight to a model, unless it is forced, escalated, or has a budget; `precheck` is what that said.
+    straight to a model, unless it is forced, escalated, or has a budget; `precheck` is its result.
     `shed` says that the `tiers` are those under pressure.
     `choices` is how many answers are wanted of the model whose answer is returned. `stream` asks the target for deltas;
     `caller` is the name of the key by which it came, or None.

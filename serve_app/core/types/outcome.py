@@ -100,7 +100,7 @@ class Outcome:
 
     `replaced` is the target's failure if the cascade returned the best member answer instead. `escalated`: only the
     target was asked, because the request's conversation had been deferred before. `skipped` is why the request went
-    straight to the model that answered. `others` are further answers of the
+    straight to the model that answered. `further_answers` are of the
     same model, if the request wants several. `cached` is set if all but `total_s` is an equal request's: the run itself
     then has neither calls nor results.
     """
@@ -112,13 +112,13 @@ class Outcome:
     replaced: Failure | None = None
     escalated: bool = False
     skipped: Precheck | None = None
-    others: tuple[Generation, ...] = ()
+    further_answers: tuple[Generation, ...] = ()
     cached: Cached | None = None
 
     @property
     def returned(self) -> tuple[Generation, ...]:
         """Return all answers that go back to the client: none after a failure."""
-        return (self.answer, *self.others) if isinstance(self.answer, Generation) else ()
+        return (self.answer, *self.further_answers) if isinstance(self.answer, Generation) else ()
 
     @property
     def deferred(self) -> bool:

@@ -20,8 +20,8 @@ EXCHANGE_S = 0.1
 class SharedCounts:
     """Counts in this process at once, and exchanges sums with the store in the background while requests come.
 
-    So others' counts are known a little later: once a limit is reached, each router admits at most what comes to it
-    within two exchanges. A store that is away leaves each router with its own counts and those that it was told.
+    So others' counts are known a little later: once a limit is reached, each router admits at most the requests of two
+    more exchanges. While the store is away, each router has its own counts and the last ones that it received.
     """
 
     def __init__(self, state: StateHandle) -> None:
@@ -30,7 +30,7 @@ class SharedCounts:
         self._counts = WindowCounts()
         self._sent = 0
         self._store, self._heard = "", 0
-        self._asked = False
+        self._requested = False
         self._exchanging: asyncio.Task[None] | None = None
 
     async def incr(self, key: str, expiry: int, amount: int = 1) -> int:
@@ -40,14 +40,14 @@ class SharedCounts:
 
     async def get(self, key: str) -> int:
         """Return what all have counted, as far as this router knows."""
-        self._asked = True
+        self._requested = True
         if self._exchanging is None or self._exchanging.done():
-            self._exchanging = asyncio.create_task(self._exchange_while_asked())
+            self._exchanging = asyncio.create_task(self._exchange_while_requested())
         return self._counts.total(key)
 
-    async def _exchange_while_asked(self) -> None:
-        while self._asked:
-            self._asked = False
+    async def _exchange_while_requested(self) -> None:
+        while self._requested:
+            self._requested = False
             await self._exchange()
             await asyncio.sleep(EXCHANGE_S)
 
@@ -57,9 +57,9 @@ class SharedCounts:
         try:
             news: News = await self._state.call("exchange_counts", changed, self._store, self._heard)
         except StateError:
-            self._asked = True  # all of it is sent the next time, also if nobody asks until then
+            self._requested = True  # all of it is sent the next time, also without another request until then
             return
-        # A store that has begun anew is told everything the next time, also what others have counted.
+        # A store that has begun anew gets everything the next time, also what others have counted.
         self._sent = version if news.store == self._store else 0
         self._store, self._heard = news.store, news.version
         counts.merge(news.windows)

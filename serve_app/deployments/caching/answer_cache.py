@@ -21,7 +21,7 @@ class AnswerCache:
     """
 
     def __init__(self, config: AppConfig, clock: Callable[[], float] = monotonic) -> None:
-        self._kept = {
+        self._answers = {
             id_: KeptAnswers(StoreLimits(cascade.cache.entries, cascade.cache.bytes, cascade.cache.ttl_s), clock)
             for id_, cascade in config.cascades.items()
             if cascade.cache is not None
@@ -32,7 +32,7 @@ class AnswerCache:
 
     def has(self, cascade: str) -> bool:
         """Return whether the cascade has a cache."""
-        return cascade in self._kept
+        return cascade in self._answers
 
     def turn(self, ask: Ask, run: Run, calibration: str | None) -> Turn | None:
         """Return the turn of a request, which has not entered yet, or None if its answer is not to be cached.
@@ -40,14 +40,14 @@ class AnswerCache:
         `calibration` is the id of the one in force.
         """
         key = self.key(ask, run, calibration)
-        return None if key is None else Turn(self._kept[ask.model], self._flights, key)
+        return None if key is None else Turn(self._answers[ask.model], self._flights, key)
 
     def key(self, ask: Ask, run: Run, calibration: str | None) -> bytes | None:
         """Return the key of a request's answer, or None if it is not to be cached: one of the models draws at random.
 
         `calibration` is the id of the one in force.
         """
-        if not ask.options.cache or ask.model not in self._kept:
+        if not ask.options.cache or ask.model not in self._answers:
             return None
         for name in {name for tier in run.tiers for name in tier.models}:
             sample = self._samples.get(name)

@@ -1,4 +1,4 @@
-"""Which outcomes may be given to another request, now or later."""
+"""Decides which outcomes may be given to another request, now or later."""
 
 from serve_app.core.types.answer import Failure, FailureKind, Generation
 from serve_app.core.types.outcome import Outcome, TierResult

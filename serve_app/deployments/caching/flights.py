@@ -18,7 +18,7 @@ class Flight:
         return self._outcome
 
     def end(self, outcome: Outcome | None) -> None:
-        """Wake all who wait. Only the first end counts."""
+        """Wake all waiting requests. Only the first end counts."""
         if not self._ended.is_set():
             self._outcome = outcome
             self._ended.set()
@@ -40,9 +40,9 @@ class Flights:
         return flight
 
     def end(self, key: bytes, flight: Flight, outcome: Outcome | None) -> None:
-        """End a run, with None if equal requests can have nothing of it.
+        """End a run, with None if equal requests cannot have its outcome.
 
-        All who wait learn of it, and the first of them may `begin` the next run, for which the others then wait.
+        All waiting requests are woken, and the first of them may `begin` the next run, for which the others then wait.
         """
         if self._by_key.get(key) is flight:
             del self._by_key[key]

@@ -27,7 +27,7 @@ class KeptAnswers:
         self._store.put(key, data, len(data) + ENTRY_BYTES)
 
     def get(self, key: bytes) -> Outcome | None:
-        """Return the outcome, marked with its age, or None if none is kept (any longer)."""
+        """Return the outcome, marked with its age, or None if it is not kept (any longer)."""
         data, age_s = self._store.get(key), self._store.age_s(key)
         if data is None or age_s is None:
             return None

@@ -25,7 +25,7 @@ NOT_ASKED = {
     "costs",
     "watch",
 }
-"""The fields of a `Run` that are about how it is made, or what became of it. All others are in the key."""
+"""The fields of a `Run` that are about how it is made, or about its result. All others are in the key."""
 
 
 def request_key(cascade: str, run: Run, calibration: str | None, tenant: str | None = None) -> bytes:
@@ -35,8 +35,8 @@ def request_key(cascade: str, run: Run, calibration: str | None, tenant: str | N
     their equality, fields with `compare=False` are left out. `calibration` is the id of the one in force; answers are
     shared within a `tenant` only. Raises `TypeError` for a field of a type that has no canonical form here.
     """
-    asked = {field.name: getattr(run, field.name) for field in fields(run) if field.name not in NOT_ASKED}
-    parts = [cascade, calibration, tenant, _canonical(asked)]
+    request_fields = {field.name: getattr(run, field.name) for field in fields(run) if field.name not in NOT_ASKED}
+    parts = [cascade, calibration, tenant, _canonical(request_fields)]
     return sha256(json.dumps(parts, separators=(",", ":")).encode()).digest()
 
 

@@ -29,14 +29,14 @@ class Turn:
         self._answers = answers
         self._flights = flights
         self._key = key
-        self._kept = answers.get(key)
-        self._flight: Flight | None = None if self._kept is not None else flights.get(key)
-        self.leads = self._kept is None and self._flight is None
+        self._kept_outcome = answers.get(key)
+        self._flight: Flight | None = None if self._kept_outcome is not None else flights.get(key)
+        self.leads = self._kept_outcome is None and self._flight is None
 
     def enter(self, begin: Callable[[], None]) -> None:
         """Let equal requests wait for this one, if it leads.
 
-        `begin` is called before its run asks a model if it has waited for another's in vain.
+        `begin` is called before its run asks a model if the run that it waited for gave no answer.
         """
         self._begin = begin
         if self.leads:
@@ -56,22 +56,22 @@ class Turn:
 
     async def events(self, run: Run) -> AsyncGenerator[Event, None]:
         """Yield the events of a request as `cascade_events` does; an answer from elsewhere comes at once."""
-        outcome = self._kept
+        outcome = self._kept_outcome
         while outcome is None and not self.leads:
             assert self._flight is not None
             outcome = await self._flight.outcome()
             if outcome is None:
                 self._join()
         if outcome is not None:
-            for event in _given(run, outcome):
+            for event in _shared_events(run, outcome):
                 yield event
             return
-        made = self._made(run)
+        stream = self._run_events(run)
         if run.watch is None:
-            # Others may wait for the run, so it goes on however slowly this client reads. Whoever watches a run reads
-            # its events at once, and a second queue would have them after later progress.
-            made = merged(made, asyncio.Queue())
-        async with aclosing(made) as events:
+            # Others may wait for the run, so it continues however slowly this client reads. A watched run's events are
+            # read at once, and a second queue would have them after later progress.
+            stream = merged(stream, asyncio.Queue())
+        async with aclosing(stream) as events:
             async for event in events:
                 yield event
 
@@ -83,7 +83,7 @@ class Turn:
             self._flight = self._flights.begin(self._key)
             self._begin()
 
-    async def _made(self, run: Run) -> AsyncGenerator[Event, None]:
+    async def _run_events(self, run: Run) -> AsyncGenerator[Event, None]:
         """Yield the events of a run; its outcome is given to others first."""
         async with aclosing(cascade_events(run)) as events:
             async for event in events:
@@ -92,7 +92,7 @@ class Turn:
                 yield event
 
     def _ended(self, run: Run, outcome: Outcome) -> None:
-        """Keep the outcome of a run, unless it was decided under pressure, and give it to those who wait for it."""
+        """Keep the outcome of a run, unless it was decided under pressure, and give it to waiting requests."""
         if run.shed is None and complete(outcome):
             self._answers.put(self._key, outcome)
         self._land(replace(outcome, cached=Cached(0.0, shared=True)) if shareable(outcome) else None)
@@ -102,7 +102,7 @@ class Turn:
         self._flights.end(self._key, self._flight, outcome)
 
 
-def _given(run: Run, outcome: Outcome) -> Iterator[Event]:
+def _shared_events(run: Run, outcome: Outcome) -> Iterator[Event]:
     """Yield the events of a request that has another's outcome."""
     if isinstance(answer := outcome.answer, Generation):
         run.first_text_s = run.clock() - run.started

@@ -46,20 +46,20 @@ class CircuitBreaker:
 
     @property
     def left_s(self) -> float | None:
-        """For how many more seconds calls are refused, or None if they are not. 0: until the trial has ended."""
+        """Return for how many more seconds calls are refused, or None if they are not. 0: until the trial has ended."""
         if self._opened is None:
             return None
-        left = self._opened + self._open_s - self._clock()
-        return left if left > 0 else None if self._trial is None else 0.0
+        remaining_s = self._opened + self._open_s - self._clock()
+        return remaining_s if remaining_s > 0 else None if self._trial is None else 0.0
 
     @property
     def closed(self) -> bool:
-        """Whether calls are let through without being trials."""
+        """Return whether calls are let through without being trials."""
         return self._opened is None
 
     @property
     def failures(self) -> int:
-        """How many calls in a row have failed."""
+        """Return how many calls in a row have failed."""
         return self._failures
 
     @contextmanager

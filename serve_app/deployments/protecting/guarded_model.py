@@ -31,19 +31,19 @@ class GuardedModel:
     async def generate(self, prompt: Prompt) -> Answer:
         if (refusal := self._refusal()) is not None:
             return refusal
-        with self._call(prompt) as seen:
+        with self._call(prompt) as observe:
             answer = await self._model.generate(prompt)
-            seen(answer)
+            observe(answer)
         return answer
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[Delta | Answer, None]:
         if (refusal := self._refusal()) is not None:
             yield refusal
             return
-        with self._call(prompt) as seen:
+        with self._call(prompt) as observe:
             async with aclosing(self._model.stream(prompt)) as items:
                 async for item in items:
-                    seen(item)
+                    observe(item)
                     yield item
 
     def _refusal(self) -> Failure | None:
@@ -56,7 +56,7 @@ class GuardedModel:
         return None
 
     def _own_place(self) -> Place | None:
-        return self._place if self._place is not None and self._place.held else None
+        return self._place if self._place is not None and self._place.is_held else None
 
     @contextmanager
     def _call(self, prompt: Prompt) -> Iterator[Callable[[Delta | Answer], None]]:
@@ -65,13 +65,13 @@ class GuardedModel:
         key = None if self._place is None else self._place.key
         with _released(self._own_place() or self._load.take(key)), self._breaker.trial() as trial:
 
-            def seen(item: Delta | Answer) -> None:
+            def observe(item: Delta | Answer) -> None:
                 trial.report(works(item))
                 if isinstance(item, Generation):
                     self._load.answered(item.latency_s)
 
             try:
-                yield seen
+                yield observe
             finally:
                 # The cascade gives up on a replica that hangs by cancelling the call, as it does if a client leaves.
                 if trial.works is None and monotonic() - started >= _late_after_s(prompt):
@@ -93,9 +93,9 @@ def _released(place: Place) -> Iterator[None]:
 
 
 def works(item: Delta | Answer) -> bool | None:
-    """Return whether an answer, or a piece of it, shows that its model works; None if it says nothing of that.
+    """Return whether an answer, or a piece of it, shows that its model works; None if it shows neither.
 
-    What the request itself may have caused says nothing; nor does an answer that was under way when its time was over.
+    A timeout or an error in the middle of an answer shows neither: the request itself may have caused it.
     """
     if not isinstance(item, Failure):
         return True

@@ -16,7 +16,7 @@ class HostCheckMiddleware:
     """Refuses requests that arrive at a loopback address under a name that is neither local nor among `allowed`.
 
     A web page can make its own name lead to 127.0.0.1 (DNS rebinding); browsers then take the server for a part of that
-    page, and let it read answers. Requests that arrive at another address have been let in by whoever opened it; behind
+    page, and let it read answers. Requests that arrive at another address have been let in by its operator; behind
     Ray Serve's HAProxy all arrive at this one, and need a key.
     """
 

@@ -1,4 +1,4 @@
-"""A value that is slow to read: one read at a time, for all who ask meanwhile and for a while after."""
+"""A value that is slow to read: one read at a time, for all calls meanwhile and for a while after."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -11,7 +11,7 @@ T = TypeVar("T")
 class Latest(Generic[T]):
     """The latest value of `read`, reused for `age_s` seconds of the `clock` from the beginning of its read.
 
-    A read goes on for the others if one of those who wait for it is cancelled.
+    A read continues for the other callers if one of them is cancelled.
     """
 
     def __init__(self, read: Callable[[], Awaitable[T]], age_s: float, clock: Callable[[], float] = monotonic) -> None:
@@ -22,7 +22,7 @@ class Latest(Generic[T]):
         self._reading: asyncio.Task[T] | None = None
 
     async def get(self) -> T:
-        """Return the value. Raises what `read` raises, to all who wait for it; the next caller reads anew."""
+        """Return the value. Raises what `read` raises, in all waiting callers; the next caller reads anew."""
         if self._value is not None and self._clock() - self._value[0] <= self._age_s:
             return self._value[1]
         if self._reading is None or self._reading.done():

@@ -9,7 +9,7 @@ from serve_app.planning.queues import Queue, queue_of
 
 LEAST_RETRY_S = 1.0
 SHARE = 3
-"""Places that one API key may hold for each one that is left to others."""
+"""Places that one API key may hold for each one that is free for others."""
 
 
 class Load:
@@ -24,7 +24,7 @@ class Load:
 
     @property
     def full(self) -> bool:
-        """Whether another request would be one too many."""
+        """Return whether another request would be one too many."""
         return self.in_progress >= self.most
 
     def full_for(self, key: str | None) -> bool:
@@ -32,7 +32,7 @@ class Load:
 
         A key may hold `SHARE` times as many places as it leaves free (dynamic thresholds: Choudhury and Hahne, "Dynamic
         queue length thresholds for shared-memory packet switches", IEEE/ACM Transactions on Networking 6(2), 1998). So
-        whoever holds places never takes the last one, and the more keys there are, the less each may hold.
+        a key that holds places never takes the last one, and the more keys there are, the less each may hold.
         """
         if self.full or key is None or self.in_progress < self.slots or not self.by_key[key]:
             return self.full
@@ -44,14 +44,14 @@ class Load:
 
     @property
     def pressure(self) -> float:
-        """Share of the places for waiting that are taken, 0 to 1; without such places 1 if all slots are taken."""
+        """Return the taken share of the places for waiting, 0 to 1; without such places 1 if all slots are taken."""
         if self.most == self.slots:
             return float(self.full)
         return min(1.0, max(0, self.in_progress - self.slots) / (self.most - self.slots))
 
     @property
     def retry_after_s(self) -> float:
-        """Seconds until the requests that wait now should have begun, by the mean time of answers; at least 1."""
+        """Return the seconds until the waiting requests should have begun, by the mean time of answers; at least 1."""
         waiting = max(0, self.in_progress - self.slots)
         return max(LEAST_RETRY_S, self._seconds.value * (waiting + 1) / self.slots)
 
@@ -67,22 +67,22 @@ class Load:
 
 
 class Place:
-    """One request's place among those of a load, by the name of its API key; to hold or release it twice is no harm."""
+    """One request's place among those of a load, by the name of its API key; it may be held or released twice."""
 
     def __init__(self, load: Load, key: str | None = None) -> None:
         self._load = load
         self.key = key
-        self.held = False
+        self.is_held = False
 
     def hold(self) -> None:
         """Take the place."""
-        self._count(not self.held)
-        self.held = True
+        self._count(not self.is_held)
+        self.is_held = True
 
     def release(self) -> None:
         """Give the place back."""
-        self._count(-self.held)
-        self.held = False
+        self._count(-self.is_held)
+        self.is_held = False
 
     def _count(self, change: int) -> None:
         self._load.in_progress += change

@@ -37,8 +37,8 @@ class Protection:
 
     def idle(self, models: Sequence[str]) -> bool:
         """Return whether these models would begin with a request each at once, and none is left out or on trial."""
-        asked = Counter(map(self._config.served_by, models))
-        return all(self.loads[name].has_slots(count) and self.breakers[name].closed for name, count in asked.items())
+        counts = Counter(map(self._config.served_by, models))
+        return all(self.loads[name].has_slots(count) and self.breakers[name].closed for name, count in counts.items())
 
     def overloaded(self, name: str, key: str | None) -> OverloadedError:
         """Return the error of a request that finds a model full for its API key."""
@@ -47,7 +47,7 @@ class Protection:
         if not load.full:
             message = (
                 f"The model {name!r} has {load.in_progress} requests, {load.by_key[key]} of them by the key {key!r}; "
-                "the places that are left are for other keys."
+                "the remaining places are for other keys."
             )
         return OverloadedError(message, load.retry_after_s)
 

@@ -1,6 +1,6 @@
-"""What Ray Serve's proxy says itself when the router cannot, as errors of the API; and a second try if a router died.
+"""Errors of Ray Serve's proxy in the API's shape, and a second try if a router died.
 
-Serve's own errors are plain text, and of a router that died it says nothing at all, so that clients see a bare 500 or
+Serve's own errors are plain text, and it does not report a router that died, so that clients see a bare 500 or
 a connection that ends in the middle. Its proxies get this middleware by `config.ray_rules.PROXY_SETTINGS`.
 """
 
@@ -18,7 +18,7 @@ from serve_app.deployments.observing.logs import drop_unwritable_lines
 REPEATABLE_BYTES = 4_000_000
 """A longer request is not kept for a second try."""
 TRIES = 2
-"""One more than the first, so that a request that is a router's death takes at most two along."""
+"""One more than the first, so that a request that kills its router kills at most two."""
 RETRY_AFTER_S = 5.0
 """About what Serve needs to replace a router."""
 DIED = ErrorDetail(503, "The router that had this request has stopped.", "server_error", code="unavailable")
@@ -47,12 +47,12 @@ class _Body:
     receive: Receive
     messages: list[Message] = field(default_factory=list)
     bytes: int = 0
-    left: bool = False
+    disconnected: bool = False
     """Whether the client has gone."""
 
     @property
     def repeatable(self) -> bool:
-        return not self.left and self.bytes <= REPEATABLE_BYTES
+        return not self.disconnected and self.bytes <= REPEATABLE_BYTES
 
     def again(self) -> Receive:
         """Return a `receive` that begins with what was received before."""
@@ -62,7 +62,7 @@ class _Body:
             for message in before:
                 return message
             message = await self.receive()
-            self.left = self.left or message["type"] == "http.disconnect"
+            self.disconnected = self.disconnected or message["type"] == "http.disconnect"
             self.bytes += len(message.get("body", b""))
             if self.repeatable:
                 self.messages.append(message)
@@ -116,7 +116,7 @@ class ProxyErrorsMiddleware:
             await self._app(tried, body.again(), answer)
             if answer.started or answer.own is not None or not body.repeatable:
                 break
-        if answer.ended or body.left:
+        if answer.ended or body.disconnected:
             return
         if answer.started:
             if answer.streams_events:
@@ -129,15 +129,15 @@ class ProxyErrorsMiddleware:
 
 
 def _own_error(start: Message, text: str) -> tuple[ErrorDetail, dict[str, str]]:
-    """Return Serve's error in our words, and when to try again if it may pass."""
+    """Return Serve's error as one of ours, with headers for when to try again if it may pass."""
     status = start["status"]
     if status == 404:
         return ErrorDetail(404, "No application is deployed at this path.", code="not_found"), {}
     if status == 408:
         message = "The request took longer than http_options.request_timeout_s allows."
         return ErrorDetail(504, message, "server_error", code="timeout"), {"x-should-retry": "false"}
-    given = Headers(raw=start["headers"]).get("retry-after")
-    later = {"retry-after": given} if given else retry_after(RETRY_AFTER_S)
+    seconds = Headers(raw=start["headers"]).get("retry-after")
+    later = {"retry-after": seconds} if seconds else retry_after(RETRY_AFTER_S)
     if "backpressure" in text:
         return ErrorDetail(status, "The router is full.", "rate_limit_error", code="overloaded"), later
     return ErrorDetail(status, "There is no router that could answer.", "server_error", code="unavailable"), later

@@ -1,4 +1,4 @@
-"""Whether every tier of every cascade can answer, by the status of the deployments."""
+"""Readiness: whether every tier of every cascade can answer, by the status of the deployments."""
 
 import asyncio
 import logging

@@ -16,7 +16,7 @@ from serve_app.errors import RequestError, quoted
 
 
 class Shedding:
-    """The cascades that say `shed`, and which of them are under pressure; `loads` are by deployment.
+    """The cascades with `shed`, and which of them are under pressure; `loads` are by deployment.
 
     The pressure is the share of the places for waiting at a cascade's target that are taken. `clock` returns seconds.
     """
@@ -55,7 +55,7 @@ class Shedding:
         return None
 
     def check(self, cascade: str, options: CascadeOptions) -> None:
-        """Raise `RequestError` if the request opts out and the operator does not let it."""
+        """Raise `RequestError` if the request opts out and the operator does not allow it."""
         rule = self._rules.get(cascade)
         if not options.shed and rule is not None and not rule.opt_out:
             message = f"cascade.shed: requests cannot opt out of it at {quoted(cascade)} (shed.opt_out)."
@@ -64,8 +64,8 @@ class Shedding:
     def shed(self, cascade: str, run: Run, options: CascadeOptions) -> bool:
         """Let a run that has not begun decide as under pressure, if there is any, and return whether it does.
 
-        A request with a policy of its own, or that is forced, is decided as it says; one whose conversation stays with
-        the target is not decided at all. If nothing would be decided otherwise, the run is no other.
+        A request with a policy of its own, or with `force`, keeps that; one whose conversation stays with the target
+        is not decided at all. If pressure would change no decision, the run is not changed.
         """
         self.observe()
         rule, state = self._rules.get(cascade), self._states.get(cascade)

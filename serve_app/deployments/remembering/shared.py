@@ -1,4 +1,4 @@
-"""The `StateStore` behind the protocols of the stores: a failure never takes a request with it that can do without."""
+"""The `StateStore` behind the protocols of the stores: a failure never fails a request that does not need the store."""
 
 import asyncio
 import logging
@@ -63,7 +63,7 @@ class StateHandle:
             return result
 
     def call_in_background(self, method: Method, *arguments: object) -> None:
-        """Call the store in the background, even if it is left out. Nobody hears of a failure."""
+        """Call the store in the background, even if it is left out. A failure is not reported."""
         task = asyncio.create_task(self._called(method, *arguments))
         self._background.add(task)  # the loop alone would not keep it
         task.add_done_callback(self._background.discard)
@@ -91,8 +91,8 @@ class SharedResponses:
             return False
 
     async def get(self, key: ResponseKey) -> KeptResponse | None:
-        kept: KeptResponse | None = await self.state.call("get_response", key)
-        return kept
+        response: KeptResponse | None = await self.state.call("get_response", key)
+        return response
 
     async def body(self, key: ResponseKey) -> bytes | None:
         body: bytes | None = await self.state.call("get_body", key)

@@ -37,7 +37,7 @@ class Stickiness:
         self._calls = _Calls()
 
     async def recall(self, ask: Ask) -> Ask:
-        """Return the request, escalated if its session was deferred before, as far as the store says so in time."""
+        """Return the request, escalated if the store answers in time that its session was deferred before."""
         conversation = self.enter(ask)
         if conversation is None:
             return ask
@@ -47,7 +47,7 @@ class Stickiness:
         )
 
     def enter(self, ask: Ask) -> "Conversation | None":
-        """Return the conversation that a request goes on with, or None if it may be answered by any model."""
+        """Return the conversation that a request continues, or None if it may be answered by any model."""
         name = ask.options.session
         if name is None or ask.options.force is not None or ask.model not in self._ttl_s:
             return None
@@ -56,7 +56,7 @@ class Stickiness:
 
 
 class _Calls:
-    """Calls of the store, which run on if nobody waits for them any longer."""
+    """Calls of the store, which continue if their request does not wait any longer."""
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[Any]] = set()
@@ -80,7 +80,7 @@ class Conversation:
     calls: _Calls
 
     async def is_deferred(self, wait_s: float | None) -> bool:
-        """Return whether the session was deferred before, as far as the store says so within `wait_s` seconds."""
+        """Return whether the store answers within `wait_s` seconds that the session was deferred before."""
         return bool(await self.calls.within(wait_s, self.store.is_deferred(self.session, self.ttl_s)))
 
     async def events(self, run: Run, events: AsyncGenerator[Event, None]) -> AsyncGenerator[Event, None]:

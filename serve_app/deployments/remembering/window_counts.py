@@ -7,7 +7,7 @@ from time import monotonic
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One window: its name, the seconds until nobody asks for it any more, and what each router has counted in it."""
+    """One window: its name, the seconds until it is over, and what each router has counted in it."""
 
     name: str
     left_s: float
@@ -16,7 +16,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What a store tells a router: its name, its version, and the windows that changed since an earlier version."""
+    """A store's answer to a router: its name, its version, and the windows that changed since an earlier version."""
 
     store: str
     version: int

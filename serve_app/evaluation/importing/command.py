@@ -108,7 +108,7 @@ def _header(imported: Imported, setup: Setup, sources: Sequence[str]) -> Header:
         prompts=PromptFacts(sha256_of(texts), texts),
         sampling=SamplingFacts(None, None, {}),
         asked=SourceFacts(THROUGH, None),
-        models={name: _facts(setup, name) for name in setup.config.asked() if name in imported.answers},
+        models={name: _facts(setup, name) for name in setup.config.models_and_samples() if name in imported.answers},
         versions={
             "python": ".".join(map(str, sys.version_info[:3])),
             "semantic-cascade": metadata.version("semantic-cascade"),
@@ -125,7 +125,7 @@ def _summary(imported: Imported, setup: Setup, output: Path, *, estimated: bool)
     count = sum(map(len, imported.answers.values()))
     yield (
         f"{count} answers of {len(imported.answers)} models to {len(imported.examples)} examples are in {output}: "
-        f"{', '.join(name for name in setup.config.asked() if name in imported.answers)}."
+        f"{', '.join(name for name in setup.config.models_and_samples() if name in imported.answers)}."
     )
     for model, number in failures(imported):
         yield f"{number} answers of {model} are failures."

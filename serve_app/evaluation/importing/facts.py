@@ -50,8 +50,8 @@ def configured(path: Path, models: Sequence[str]) -> Setup:
     """Return a serving config that has all imported models. Raises ConfigError, or DataError if it lacks one."""
     config = load(path).application.args
     for model in models:
-        if model not in config.asked():
-            raise DataError(f"{path} has no model {model!r}. {choices(model, config.asked())}")
+        if model not in config.models_and_samples():
+            raise DataError(f"{path} has no model {model!r}. {choices(model, config.models_and_samples())}")
     return Setup(config, config.model_dump(mode="json", exclude_unset=True))
 
 

@@ -64,7 +64,7 @@ def test_a_sample_has_its_models_config_and_deployment() -> None:
     args = read(tier(THRICE, {"model": "l", "samples": 1}), models=models)
     assert [args.served_by(name) for name in ("q#2", "q", "l#1", "l", "t")] == ["q", "q", "v", "v", "t"]
     assert args.model("q#2") is args.models["q"]
-    assert list(args.asked()) == ["q", "api", "t", "v", "l", "q#1", "q#2", "q#3", "l#1"]
+    assert list(args.models_and_samples()) == ["q", "api", "t", "v", "l", "q#1", "q#2", "q#3", "l#1"]
     assert set(args.deployed()) == {"q", "api", "t", "v"}
     assert args.without_logprobs(["q#1", "q#2", "api", "t"]) == ["api"]
 

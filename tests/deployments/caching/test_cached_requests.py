@@ -228,7 +228,7 @@ async def test_only_requests_with_a_run_of_their_own_count_as_load(monkeypatch: 
 async def test_a_request_that_comes_as_its_answer_expires_has_room_for_its_run() -> None:
     served = Served()
     times = [0.0]  # of the cache's clock, one after another; the last one stays
-    served.router.parts.cache._kept["default"]._store._clock = lambda: times.pop(0) if times[1:] else times[0]
+    served.router.parts.cache._answers["default"]._store._clock = lambda: times.pop(0) if times[1:] else times[0]
     await served.ask()
     times[:] = [59.0, 60.0]
     request = served.router.open(Ask("default", QUESTION))

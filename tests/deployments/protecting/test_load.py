@@ -78,7 +78,7 @@ def test_a_place_counts_once_while_it_is_held() -> None:
     assert load.in_progress == 0
     for held, count in ((True, 1), (True, 1), (False, 0), (True, 1)):
         place.hold() if held else place.release()
-        assert (place.held, load.in_progress) == (held, count)
+        assert (place.is_held, load.in_progress) == (held, count)
 
 
 def holding(load: Load, key: str | None) -> int:
