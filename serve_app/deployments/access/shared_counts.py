@@ -14,7 +14,7 @@ from serve_app.deployments.remembering.window_counts import News, WindowCounts
 from serve_app.errors import StateError
 
 EXCHANGE_S = 0.1
-"""Pause between two exchanges of a router that is asked all the time; the limits are about twice as inexact."""
+"""Pause between two exchanges of a router that is asked all the time; limits are exact to about twice as long."""
 
 
 class SharedCounts:
@@ -59,8 +59,9 @@ class SharedCounts:
         except StateError:
             self._requested = True  # all of it is sent the next time, also without another request until then
             return
-        # A store that has begun anew gets everything the next time, also what others have counted.
-        self._sent = version if news.store == self._store else 0
+        self._sent = version
+        if self._store and news.store != self._store:  # it has begun anew: send it what others have counted, too
+            self._sent, self._requested = 0, True
         self._store, self._heard = news.store, news.version
         counts.merge(news.windows)
 
