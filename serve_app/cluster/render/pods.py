@@ -3,17 +3,19 @@
 from math import ceil
 
 from serve_app.cluster.manifests import Fields
+from serve_app.cluster.render import nodes
 from serve_app.cluster.render.image import IMAGE
 from serve_app.cluster.render.worker_groups import WorkerGroup
 from serve_app.cluster.serve_config import CLIENT_KEYS, KEYS, MODELS, PORT
 from serve_app.cluster.settings import Pod, Settings
-from serve_app.config.deployment import ACCELERATOR
 from serve_app.config.ray_rules import PROXY_SETTINGS
 from serve_app.errors import ConfigError
 
 CONFIG = "/etc/cascade/serve.yaml"
 USER = 1000
 """The image's user and group, which must own the models' volume."""
+SCRATCH = {"tmp": "/tmp", "home": "/home/cascade"}
+"""All that a container may write to: Ray's session is in the one, caches of compilers and libraries in the other."""
 PORTS = {
     "gcs-server": 6379,
     "dashboard": 8265,
@@ -27,18 +29,6 @@ PORTS = {
 AGENT_PORT = 52365
 DRAIN_MARGIN_S = 30
 """From the end of Ray's draining to SIGKILL, and from a replica's last second to the end of Ray's draining."""
-GPU_PRODUCTS = {
-    "T4": ["Tesla-T4"],
-    "L4": ["NVIDIA-L4"],
-    "A10G": ["NVIDIA-A10G"],
-    "L40S": ["NVIDIA-L40S"],
-    "A100-40G": ["NVIDIA-A100-SXM4-40GB", "NVIDIA-A100-PCIE-40GB"],
-    "A100-80G": ["NVIDIA-A100-SXM4-80GB", "NVIDIA-A100-80GB-PCIe"],
-    "H100": ["NVIDIA-H100-80GB-HBM3", "NVIDIA-H100-PCIe", "NVIDIA-H100-NVL"],
-    "H200": ["NVIDIA-H200"],
-    "B200": ["NVIDIA-B200"],
-}
-"""The node label nvidia.com/gpu.product, which NVIDIA's GPU operator sets, by Ray's name of the accelerator."""
 
 
 def labels(settings: Settings, component: str) -> dict[str, str]:
@@ -57,6 +47,7 @@ def head(settings: Settings, drain_s: int) -> Fields:
         "env": _environment(drain_s),
         "resources": _resources(settings.head),
         "securityContext": container_security(),
+        "volumeMounts": scratch_mounts(),
         "livenessProbe": health | {"initialDelaySeconds": 30, "failureThreshold": 120},
         "readinessProbe": health | {"failureThreshold": 10},
     }
@@ -64,7 +55,7 @@ def head(settings: Settings, drain_s: int) -> Fields:
     annotations = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
     return {
         "metadata": {"labels": labels(settings, "head"), "annotations": annotations},
-        "spec": _pod_spec(settings, drain_s) | {"containers": [container]},
+        "spec": _pod_spec(settings, drain_s) | {"containers": [container], "volumes": _scratch_volumes()},
     }
 
 
@@ -83,14 +74,13 @@ def worker(
     `models` is whether there are any to load, `keys` are environment variables from the Secret with API keys, `files`
     is whether models read keys from files, too. `client_keys` is whether clients of the API need keys.
     """
-    volumes: list[Fields] = []
-    mounts: list[Fields] = []
+    volumes, mounts = _scratch_volumes(), scratch_mounts()
     if models:
         volumes += [
             {"name": "models", "persistentVolumeClaim": {"claimName": f"{settings.name}-models"}},
             {"name": "config", "configMap": {"name": f"{settings.name}-config"}},
         ]
-        mounts.append({"name": "models", "mountPath": str(MODELS), "readOnly": True})
+        mounts.append(_models(read_only=True))
     secrets = [("keys", settings.api_keys_secret, KEYS)] if files else []
     # Mounted as a folder, so that changed keys reach a running pod.
     secrets += [("client-keys", settings.client_keys_secret, CLIENT_KEYS)] if client_keys else []
@@ -115,17 +105,13 @@ def worker(
     }
     spec = _pod_spec(settings, drain_s) | {"automountServiceAccountToken": False}
     if models:
-        spec["initContainers"] = [_wait_for_models(mounts[:1])]
-    spec |= {"containers": [container], "volumes": volumes} | _placement(group, settings)
+        spec["initContainers"] = [_wait_for_models()]
+    spec |= {"containers": [container], "volumes": volumes} | nodes.placement(group, settings)
     return {"metadata": {"labels": labels(settings, "worker")}, "spec": spec}
 
 
 def pull(settings: Settings) -> Fields:
     """Return the pod of the Job that fetches the models: only it may write to the volume and reach the hub."""
-    mounts = [
-        {"name": "models", "mountPath": str(MODELS)},
-        {"name": "config", "mountPath": "/etc/cascade", "readOnly": True},
-    ]
     container = {
         "name": "pull",
         "image": IMAGE,
@@ -142,9 +128,10 @@ def pull(settings: Settings) -> Fields:
         ),
         "resources": _resources(Pod(cpus=1, memory="4Gi")),
         "securityContext": container_security(),
-        "volumeMounts": mounts,
+        "volumeMounts": [*scratch_mounts(), _models(read_only=False), _config()],
     }
     volumes = [
+        *_scratch_volumes(),
         {"name": "models", "persistentVolumeClaim": {"claimName": f"{settings.name}-models"}},
         {"name": "config", "configMap": {"name": f"{settings.name}-config"}},
     ]
@@ -158,8 +145,25 @@ def pull(settings: Settings) -> Fields:
 
 
 def container_security() -> Fields:
-    """Return what the `restricted` standard demands of each container."""
-    return {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    """Return what the `restricted` standard demands of each container, and a root that cannot be written to."""
+    return {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "readOnlyRootFilesystem": True}
+
+
+def scratch_mounts() -> list[Fields]:
+    """Return the mounts of what a container may write to, and loses with its pod."""
+    return [{"name": name, "mountPath": path} for name, path in SCRATCH.items()]
+
+
+def _scratch_volumes() -> list[Fields]:
+    return [{"name": name, "emptyDir": {}} for name in SCRATCH]
+
+
+def _models(*, read_only: bool) -> Fields:
+    return {"name": "models", "mountPath": str(MODELS)} | ({"readOnly": True} if read_only else {})
+
+
+def _config() -> Fields:
+    return {"name": "config", "mountPath": "/etc/cascade", "readOnly": True}
 
 
 def secret_variable(name: str, secret: str, key: str, *, optional: bool = False) -> Fields:
@@ -168,7 +172,7 @@ def secret_variable(name: str, secret: str, key: str, *, optional: bool = False)
     return {"name": name, "valueFrom": {"secretKeyRef": reference}}
 
 
-def _wait_for_models(mounts: list[Fields]) -> Fields:
+def _wait_for_models() -> Fields:
     """Return the init container that ends once the Job has fetched everything."""
     return {
         "name": "models",
@@ -178,7 +182,7 @@ def _wait_for_models(mounts: list[Fields]) -> Fields:
         "env": [{"name": "CASCADE_HOME", "value": str(MODELS)}],
         "resources": {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "1Gi"}},
         "securityContext": container_security(),
-        "volumeMounts": [*mounts, {"name": "config", "mountPath": "/etc/cascade", "readOnly": True}],
+        "volumeMounts": [*scratch_mounts(), _models(read_only=True), _config()],
     }
 
 
@@ -225,34 +229,3 @@ def _resources(pod: Pod, gpus: int = 0) -> Fields:
 
 def _probe(path: str, port: int) -> Fields:
     return {"httpGet": {"path": path, "port": port}, "periodSeconds": 5, "timeoutSeconds": 5}
-
-
-def _placement(group: WorkerGroup, settings: Settings) -> Fields:
-    """Return the tolerations, and the affinity to nodes with the group's GPUs."""
-    if not group.gpus:
-        return {}
-    placement: Fields = {"tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]}
-    product_key = group.accelerator or "any"
-    if products := settings.gpu_products.get(product_key, GPU_PRODUCTS.get(product_key)):
-        match = {"key": "nvidia.com/gpu.product", "operator": "In", "values": products}
-        required = {"nodeSelectorTerms": [{"matchExpressions": [match]}]}
-        placement["affinity"] = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}}
-    elif group.accelerator:
-        raise unknown_accelerator(group.accelerator)
-    return placement
-
-
-def unknown_accelerator(name: str) -> ConfigError:
-    """Build the error for an accelerator whose nodes have no label that is known."""
-    available = ", ".join(GPU_PRODUCTS)
-    return ConfigError(
-        f"Unknown accelerator_type {name!r}. Available: {available}; for others set "
-        f"gpu_products: {{{name}: [VALUE]}}, with the values of the node label nvidia.com/gpu.product."
-    )
-
-
-def group_resources(group: WorkerGroup) -> dict[str, str]:
-    """Return the resources that Ray and its autoscaler count in one pod, also while there is none."""
-    marks = {ACCELERATOR + group.accelerator: "1"} if group.accelerator else {}
-    gpus = {"GPU": str(group.gpus)} if group.gpus else {}
-    return {"CPU": str(group.ray_cpus)} | gpus | marks | {name: str(amount) for name, amount in group.custom.items()}

@@ -3,7 +3,7 @@
 from math import ceil
 
 from serve_app.cluster.manifests import Fields, Manifest
-from serve_app.cluster.render import pods
+from serve_app.cluster.render import nodes, pods
 from serve_app.cluster.render.worker_groups import WorkerGroup
 from serve_app.cluster.serve_config import PORT, graceful_shutdown_s, key_variables, longest_request_s, reads_key_files
 from serve_app.cluster.settings import Settings
@@ -16,6 +16,7 @@ def base(settings: Settings) -> Manifest:
         "version": "v2",
         "idleTimeoutSeconds": settings.idle_timeout_s,
         "securityContext": pods.container_security(),
+        "volumeMounts": pods.scratch_mounts(),
     }
     service = {
         "metadata": {"labels": pods.labels(settings, "serve")},
@@ -71,7 +72,7 @@ def with_config(settings: Settings, file: ServeFile, groups: list[WorkerGroup], 
             "minReplicas": group.pods.min,
             "maxReplicas": group.pods.max,
             "rayStartParams": {},
-            "resources": pods.group_resources(group),
+            "resources": nodes.group_resources(group),
             "template": pods.worker(
                 group,
                 settings,

@@ -24,17 +24,17 @@ BREAKS: list[tuple[Callable[[Manifest], Any], str]] = [
     ),
     (
         lambda s: container(s)["volumeMounts"].append({"name": "scratch", "mountPath": "/x"}),
-        "containers[0].volumeMounts[2].name: there is no volume 'scratch'.",
+        "containers[0].volumeMounts[4].name: there is no volume 'scratch'.",
     ),
     (
         lambda s: container(s)["volumeMounts"].append({"name": "models", "mountPath": "/models"}),
         "containers[0].volumeMounts: duplicate mountPath '/models'.",
     ),
     (lambda s: s["volumes"].append({"name": "models"}), "volumes: duplicate name 'models'."),
-    (lambda s: s["volumes"].append({"name": "a.b"}), "volumes[3].name: 'a.b' must be up to 63 small letters"),
+    (lambda s: s["volumes"].append({"name": "a.b"}), "volumes[5].name: 'a.b' must be up to 63 small letters"),
     (
         lambda s: s["volumes"].append({"name": "x", "emptyDir": {}, "configMap": {"name": "a"}}),
-        "volumes[3]: 'x' must have one source; got configMap, emptyDir.",
+        "volumes[5]: 'x' must have one source; got configMap, emptyDir.",
     ),
     (lambda s: container(s).update(name="Ray"), "containers[0].name: 'Ray' must be up to 63 small letters"),
     (lambda s: s["containers"].append({"name": "models"}), "containers: duplicate name 'models'."),

@@ -6,12 +6,12 @@ import pytest
 
 from serve_app.cluster.settings import Settings
 from serve_app.errors import ConfigError
-from tests.cluster.overlays import CONFIG, CONFIGS, LOCAL, MODEL, objects, pod_specs, rendered_text
+from tests.cluster.overlays import CONFIG, CONFIGS, LOCAL, MODEL, ROOT, objects, pod_specs, rendered_text, service
 
 
 @pytest.mark.parametrize("overlay", CONFIGS)
 def test_every_pod_is_restricted(overlay: str) -> None:
-    """Kubernetes' `restricted` rules, which the namespace enforces."""
+    """Kubernetes' `restricted` rules, which the namespace enforces, and no root that can be written to."""
     for name, spec in pod_specs(overlay).items():
         context = spec["securityContext"]
         assert context["runAsNonRoot"] is True, name
@@ -20,15 +20,36 @@ def test_every_pod_is_restricted(overlay: str) -> None:
             assert container["securityContext"] == {
                 "allowPrivilegeEscalation": False,
                 "capabilities": {"drop": ["ALL"]},
+                "readOnlyRootFilesystem": True,
             }, name
             assert container["resources"]["limits"]["memory"], name
         assert {next(iter(v.keys() - {"name"})) for v in spec.get("volumes", [])} <= {
             "configMap",
+            "emptyDir",
             "persistentVolumeClaim",
             "secret",
         }
     [namespace] = objects(overlay, "Namespace")
     assert namespace["metadata"]["labels"] == {"pod-security.kubernetes.io/enforce": "restricted"}
+
+
+@pytest.mark.parametrize("overlay", CONFIGS)
+def test_every_container_may_write_to_temporary_files_and_its_home(overlay: str) -> None:
+    """Ray's session is under /tmp; vLLM, Triton and the hub's client have caches at home."""
+    expected = [{"name": "tmp", "mountPath": "/tmp"}, {"name": "home", "mountPath": "/home/cascade"}]
+    for name, spec in pod_specs(overlay).items():
+        assert spec["volumes"][:2] == [{"name": "tmp", "emptyDir": {}}, {"name": "home", "emptyDir": {}}], name
+        for container in [*spec["containers"], *spec.get("initContainers", [])]:
+            assert container["volumeMounts"][:2] == expected, name
+    options = service(overlay)["spec"]["rayClusterConfig"]["autoscalerOptions"]
+    assert options["securityContext"]["readOnlyRootFilesystem"]
+    assert options["volumeMounts"] == expected
+
+
+def test_the_home_is_that_of_the_images_user() -> None:
+    dockerfile = (ROOT / "k8s" / "Dockerfile").read_text()
+    assert "useradd --uid 1000 --gid 1000 --create-home --shell /bin/bash cascade" in dockerfile
+    assert "WORKDIR /home/cascade" in dockerfile
 
 
 @pytest.mark.parametrize("overlay", CONFIGS)
@@ -53,11 +74,11 @@ def test_keys_in_files_come_from_a_mounted_secret(tmp_path: Path) -> None:
     text = CONFIG.replace("MODEL", MODEL.replace("KEY", "api_key_file: /etc/cascade/keys/example"))
     [ray] = [b for b in rendered_text(tmp_path, text).objects if b["kind"] == "RayService"]
     spec = ray["spec"]["rayClusterConfig"]["workerGroupSpecs"][0]["template"]["spec"]
-    assert spec["volumes"] == [
+    assert spec["volumes"][2:] == [
         {"name": "keys", "secret": {"secretName": "cascade-api-keys", "defaultMode": 0o440}},
         {"name": "client-keys", "secret": {"secretName": "cascade-client-keys", "defaultMode": 0o440}},
     ]
-    assert spec["containers"][0]["volumeMounts"] == [
+    assert spec["containers"][0]["volumeMounts"][2:] == [
         {"name": "keys", "mountPath": "/etc/cascade/keys", "readOnly": True},
         {"name": "client-keys", "mountPath": "/etc/cascade/client-keys", "readOnly": True},
     ]

@@ -77,7 +77,7 @@ def test_models_behind_an_api_need_keys_and_a_way_out_but_no_volume(tmp_path: Pa
         "name": "EXAMPLE_KEY",
         "valueFrom": {"secretKeyRef": {"name": "cascade-api-keys", "key": "EXAMPLE_KEY"}},
     }
-    assert [volume["name"] for volume in group["template"]["spec"]["volumes"]] == ["client-keys"]
+    assert [volume["name"] for volume in group["template"]["spec"]["volumes"]] == ["tmp", "home", "client-keys"]
 
 
 def test_what_the_operator_would_refuse_is_not_rendered(tmp_path: Path) -> None:
