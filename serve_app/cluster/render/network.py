@@ -62,20 +62,20 @@ def overlay_policies(settings: Settings, args: AppConfig) -> list[Manifest]:
     return policies
 
 
-def budget(settings: Settings, groups: list[WorkerGroup]) -> Manifest:
-    """Return the budget by which one worker at a time may be evicted, and a single one never.
+def budget(settings: Settings, group: WorkerGroup) -> Manifest:
+    """Return the budget by which one worker of a group's least number may be evicted at a time, and a single one never.
 
-    It is a number of pods: a percentage needs a scale, which RayServices lack.
+    It is a number of pods: a percentage needs a scale, which RayServices lack. So those that the autoscaler adds may be
+    evicted together.
     """
-    least = sum(group.pods.min for group in groups)
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
-        "metadata": _metadata(settings, f"{settings.name}-workers"),
+        "metadata": _metadata(settings, f"{settings.name}-{group.name}"),
         "spec": {
-            "minAvailable": max(1, least - 1),
+            "minAvailable": max(1, group.pods.min - 1),
             "unhealthyPodEvictionPolicy": "AlwaysAllow",
-            "selector": {"matchLabels": pods.labels(settings, "worker")},
+            "selector": {"matchLabels": pods.labels(settings, "worker") | {pods.GROUP_LABEL: group.name}},
         },
     }
 

@@ -54,7 +54,7 @@ def assemble(file: ServeFile, settings: Settings, serve_config: str) -> Objects:
     own = [
         ("models", storage.objects(settings, args, serve_config)),
         ("network", network.overlay_policies(settings, args)),
-        ("disruption", [network.budget(settings, groups)]),
+        ("disruption", [network.budget(settings, group) for group in groups]),
         ("ingress", network.ingress(settings, args)),
         ("monitoring", network.monitor(settings)),
     ]

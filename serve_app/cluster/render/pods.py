@@ -14,6 +14,8 @@ from serve_app.errors import ConfigError
 CONFIG = "/etc/cascade/serve.yaml"
 USER = 1000
 """The image's user and group, which must own the models' volume."""
+GROUP_LABEL = "semantic-cascade/group"
+"""The label of a worker with the name of its group, by which budgets select."""
 SCRATCH = {"tmp": "/tmp", "home": "/home/cascade"}
 """All that a container may write to: Ray's session is in the one, caches of compilers and libraries in the other."""
 PORTS = {
@@ -107,7 +109,7 @@ def worker(
     if models:
         spec["initContainers"] = [_wait_for_models()]
     spec |= {"containers": [container], "volumes": volumes} | nodes.placement(group, settings)
-    return {"metadata": {"labels": labels(settings, "worker")}, "spec": spec}
+    return {"metadata": {"labels": labels(settings, "worker") | {GROUP_LABEL: group.name}}, "spec": spec}
 
 
 def pull(settings: Settings) -> Fields:

@@ -6,7 +6,7 @@ import pytest
 
 from serve_app.cluster.manifests import Manifest
 from serve_app.cluster.settings import Ingress, Settings
-from tests.cluster.overlays import CONFIG, LOCAL, MODEL, rendered, rendered_text
+from tests.cluster.overlays import CONFIG, LOCAL, MODEL, groups, rendered, rendered_text
 
 
 def test_traces_need_a_way_out(tmp_path: Path) -> None:
@@ -126,3 +126,17 @@ def test_an_ingress_waits_as_long_as_the_longest_request(tmp_path: Path) -> None
         "proxy-read-timeout": "900",
         "proxy-body-size": "8m",
     }
+
+
+def test_each_group_of_workers_has_a_budget_of_its_own() -> None:
+    """All routers may be on the pods of one group, so many pods of another are no reason to evict them together."""
+    budgets = [body for body in rendered("gpu-autoscaling").objects if body["kind"] == "PodDisruptionBudget"]
+    assert {body["metadata"]["name"]: body["spec"]["minAvailable"] for body in budgets} == {
+        "cascade-cpu": 1,
+        "cascade-gpu-h100": 1,
+        "cascade-gpu-l4": 1,
+    }
+    selectors = [body["spec"]["selector"]["matchLabels"] for body in budgets]
+    labels = [group["template"]["metadata"]["labels"] for group in groups("gpu-autoscaling").values()]
+    assert sorted(map(str, selectors)) == sorted(map(str, labels))
+    assert {body["spec"]["unhealthyPodEvictionPolicy"] for body in budgets} == {"AlwaysAllow"}

@@ -15,7 +15,7 @@ from serve_app.cli.main import app
 from serve_app.cluster.manifests import Manifest
 from serve_app.cluster.render.overlay import patch_of, render
 from serve_app.cluster.settings import OVERLAYS, Settings
-from tests.cluster.overlays import CONFIG, CONFIGS, MODEL, ROOT, rendered, rendered_text, service
+from tests.cluster.overlays import CONFIG, CONFIGS, MODEL, ROOT, groups, rendered, rendered_text, service
 
 
 def merged(target: Any, patch: Any) -> Any:
@@ -43,7 +43,7 @@ def merged(target: Any, patch: Any) -> Any:
 )
 def test_objects_of_an_overlay(overlay: str, kinds: list[str]) -> None:
     common = ["ConfigMap", "Job", "Namespace", "NetworkPolicy", "NetworkPolicy", "NetworkPolicy"]
-    common += ["PersistentVolumeClaim", "PodDisruptionBudget", "RayService"]
+    common += ["PersistentVolumeClaim", "RayService", *["PodDisruptionBudget"] * len(groups(overlay))]
     assert sorted(body["kind"] for body in rendered(overlay).objects) == sorted(common + kinds)
 
 

@@ -6,6 +6,7 @@ from serve_app.cluster.manifests import Fields, Manifest
 from serve_app.cluster.render.chart import marks
 from serve_app.cluster.render.image import IMAGE
 from serve_app.cluster.render.objects import Objects, assemble
+from serve_app.cluster.render.pods import GROUP_LABEL
 from serve_app.cluster.settings import Ingress, Settings
 from serve_app.config.serve_file import ServeFile
 
@@ -127,7 +128,8 @@ def _mark_job(body: Manifest) -> None:
 
 
 def _mark_budget(body: Manifest) -> None:
-    body["spec"]["minAvailable"] = marks.integer("minAvailable")
+    group = body["spec"]["selector"]["matchLabels"][GROUP_LABEL]
+    body["spec"]["minAvailable"] = marks.integer(f"{marks.ALL_BUT_ONE}workerGroups.{group}.minReplicas")
 
 
 def _mark_ingress(body: Manifest) -> None:

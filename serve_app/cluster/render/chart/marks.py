@@ -20,9 +20,10 @@ EXPRESSIONS = {
     "namespace": ".Release.Namespace",
     "image": 'include "cascade.image" .',
     "job": 'include "cascade.job" .',
-    "minAvailable": 'include "cascade.minAvailable" .',
 }
 """Go expressions that are no plain values; static/_helpers.tpl and the template of the Job define them."""
+ALL_BUT_ONE = "all but one of "
+"""What is before the path of a number to mean one less, but at least 1."""
 
 
 def text(path: str) -> str:
@@ -64,6 +65,8 @@ def expression(path: str) -> str:
     """Return the Go expression of a value, such as `.Values.image.tag`."""
     if path in EXPRESSIONS:
         return EXPRESSIONS[path]
+    if path.startswith(ALL_BUT_ONE):
+        return f"max 1 (sub {expression(path.removeprefix(ALL_BUT_ONE))} 1)"
     names = path.split(".")
     if all(re.fullmatch(r"[A-Za-z]\w*", name) for name in names):
         return f".Values.{path}"

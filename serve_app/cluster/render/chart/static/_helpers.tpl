@@ -16,12 +16,3 @@
 {{- .Values.image.repository -}}
 {{- end -}}
 {{- end }}
-
-{{- /* The budget by which one worker at a time may be evicted, and a single one never. */}}
-{{- define "cascade.minAvailable" -}}
-{{- $least := 0 -}}
-{{- range .Values.workerGroups -}}
-{{- $least = add $least (int .minReplicas) -}}
-{{- end -}}
-{{- max 1 (sub $least 1) -}}
-{{- end }}
