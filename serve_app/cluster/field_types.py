@@ -51,6 +51,20 @@ def _check_address(address: str) -> str:
     return address
 
 
+def _check_url(url: str) -> str:
+    parts = urlsplit(url)
+    try:
+        is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and port_of(url) > 0
+    except ValueError:
+        is_url = False
+    if not is_url:
+        # Without the value, which may hold a password.
+        raise ValueError("must be a URL such as http://prometheus.monitoring:9090")
+    if holds_secret(url):
+        raise ValueError("looks like a secret, which the manifests would show")
+    return url
+
+
 def _check_products(products: dict[str, list[str]]) -> dict[str, list[str]]:
     if wrong := [value for values in products.values() for value in values if not value or not is_label_value(value)]:
         raise ValueError(f"{wrong[0]!r} is not the value of a node label, such as NVIDIA-L4")
@@ -96,6 +110,7 @@ Namespace: TypeAlias = Annotated[str, AfterValidator(_check_namespace)]
 ObjectName: TypeAlias = Annotated[str, AfterValidator(_check_object_name)]
 Size: TypeAlias = Annotated[str, AfterValidator(_check_size)]
 Host: TypeAlias = Annotated[str, AfterValidator(_check_host)]
+Url: TypeAlias = Annotated[str, AfterValidator(_check_url)]
 Address: TypeAlias = Annotated[str, Field(pattern=r"^[^:/]+:\d+$"), AfterValidator(_check_address)]
 Products: TypeAlias = Annotated[dict[str, list[str]], AfterValidator(_check_products)]
 Variable: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]

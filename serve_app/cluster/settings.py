@@ -16,6 +16,7 @@ from serve_app.cluster.field_types import (
     Port,
     Products,
     Size,
+    Url,
     Variable,
     port_of,
     urls_of,
@@ -95,6 +96,30 @@ class Gateway(Strict):
         return self
 
 
+class RayDashboard(Strict):
+    """Where Ray's own dashboard finds the metrics that it shows."""
+
+    prometheus: Url = Field(description="Prometheus, as the head reaches it: http://prometheus.monitoring:9090.")
+    grafana: Url | None = Field(None, description="Grafana, as the head reaches it; null: no panels.")
+    grafana_iframe: Url | None = Field(
+        None, description="Grafana, as the browser of an operator reaches it; null: as the head does."
+    )
+
+    def variables(self) -> dict[str, str]:
+        """Return the environment variables by which Ray reads them."""
+        values = {
+            "RAY_PROMETHEUS_HOST": self.prometheus,
+            "RAY_GRAFANA_HOST": self.grafana,
+            "RAY_GRAFANA_IFRAME_HOST": self.grafana_iframe,
+        }
+        return {name: value for name, value in values.items() if value}
+
+    @property
+    def ports(self) -> list[int]:
+        """Return the ports that the head reaches."""
+        return sorted({port_of(url) for url in (self.prometheus, self.grafana) if url})
+
+
 class Settings(Strict):
     """Every option of the manifests."""
 
@@ -143,6 +168,9 @@ class Settings(Strict):
     gateway: Gateway | None = Field(None, description="Upgrades in steps through a Gateway; null: none.")
     operator_namespace: Namespace = Field("kuberay-system", description="Where KubeRay's operator runs.")
     monitoring: bool = Field(False, description="A PodMonitor; needs the Prometheus operator.")
+    ray_dashboard: RayDashboard | None = Field(
+        None, description="Prometheus and Grafana for Ray's own dashboard; null: it shows no metrics."
+    )
     monitoring_namespace: Namespace = Field("monitoring", description="Where Prometheus runs.")
     api_server_ports: list[Port] = Field(
         [443, 6443, 8443], min_length=1, description="Ports of the API server's endpoints (not of its Service)."

@@ -43,22 +43,25 @@ def base_policies(settings: Settings) -> list[Manifest]:
 
 
 def overlay_policies(settings: Settings, args: AppConfig) -> list[Manifest]:
-    """Return the policies for a Gateway, Redis, endpoints of models, a collector of traces, if there are any."""
+    """Return the policies for a Gateway, Redis, metrics, endpoints of models, a collector, if there are any."""
     policies = []
+    head = {"matchLabels": pods.labels(settings, "head")}
     if settings.gateway:
         # Controllers such as Istio start the proxies beside the Gateway, which the operator makes in our own namespace.
         proxies = {"podSelector": {"matchLabels": {GATEWAY_LABEL: f"{settings.name}-gateway"}}}
         incoming = [{"from": [proxies], "ports": _ports(PORT)}]
         policies.append(_policy(settings, "gateway", _ray(settings), ingress=incoming))
+    if settings.ray_dashboard:
+        ports = _ports(*settings.ray_dashboard.ports)
+        policies.append(_policy(settings, "dashboard", head, egress=[{"ports": ports}]))
     if settings.redis:
-        head = {"matchLabels": pods.labels(settings, "head")}
         policies.append(_policy(settings, "redis", head, egress=[{"ports": _ports(settings.redis.port)}]))
     urls = [model.base_url for model in args.models.values() if isinstance(model, OpenAiApiModel)]
     urls += [args.router.tracing.endpoint] if args.router.tracing else []
     urls += [args.router.access.limits_url] if args.router.access.limits_url else []
-    if ports := sorted(set(map(port_of, urls))):
+    if numbers := sorted(set(map(port_of, urls))):
         worker = {"matchLabels": pods.labels(settings, "worker")}
-        policies.append(_policy(settings, "endpoints", worker, egress=[{"ports": _ports(*ports)}]))
+        policies.append(_policy(settings, "endpoints", worker, egress=[{"ports": _ports(*numbers)}]))
     return policies
 
 
@@ -83,7 +86,8 @@ def budget(settings: Settings, group: WorkerGroup) -> Manifest:
 def ingress(settings: Settings, args: AppConfig) -> list[Manifest]:
     """Return a route to the service if the settings have one.
 
-    The annotations are nginx's, which otherwise ends an answer after 60 s; other controllers ignore them.
+    The annotations are nginx's, which otherwise ends an answer after 60 s and refuses more than 1 MB; other controllers
+    ignore them.
     """
     if settings.ingress is None:
         return []
@@ -93,7 +97,11 @@ def ingress(settings: Settings, args: AppConfig) -> list[Manifest]:
     spec: Fields = {"ingressClassName": settings.ingress.class_name} if settings.ingress.class_name else {}
     spec |= {"tls": [{"hosts": [host], "secretName": tls}]} if tls else {}
     longest_s = str(ceil(longest_request_s(args)))
-    annotations = {f"{NGINX}/proxy-read-timeout": longest_s, f"{NGINX}/proxy-send-timeout": longest_s}
+    annotations = {
+        f"{NGINX}/proxy-read-timeout": longest_s,
+        f"{NGINX}/proxy-send-timeout": longest_s,
+        f"{NGINX}/proxy-body-size": str(args.router.max_body_bytes),
+    }
     return [
         {
             "apiVersion": "networking.k8s.io/v1",

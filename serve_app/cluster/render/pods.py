@@ -41,12 +41,13 @@ def labels(settings: Settings, component: str) -> dict[str, str]:
 def head(settings: Settings, drain_s: int) -> Fields:
     """Return the head, which schedules and runs no replica. Its autoscaler needs the service account."""
     health = _probe("/api/healthz", AGENT_PORT)
+    dashboard = settings.ray_dashboard.variables() if settings.ray_dashboard else {}
     container = {
         "name": "ray-head",
         "image": IMAGE,
         "imagePullPolicy": "IfNotPresent",
         "ports": [{"name": name, "containerPort": port} for name, port in PORTS.items()],
-        "env": _environment(drain_s),
+        "env": [*_environment(drain_s), *({"name": name, "value": value} for name, value in dashboard.items())],
         "resources": _resources(settings.head),
         "securityContext": container_security(),
         "volumeMounts": scratch_mounts(),

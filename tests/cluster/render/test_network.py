@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from serve_app.cluster.manifests import Manifest
-from serve_app.cluster.settings import Ingress, Settings
+from serve_app.cluster.settings import Ingress, RayDashboard, Settings
 from tests.cluster.overlays import CONFIG, LOCAL, MODEL, groups, rendered, rendered_text
 
 
@@ -110,7 +110,7 @@ def test_a_gateways_proxies_in_the_same_namespace_are_let_in() -> None:
     assert network_policy["policyTypes"] == ["Ingress"]
 
 
-def test_an_ingress_waits_as_long_as_the_longest_request(tmp_path: Path) -> None:
+def test_an_ingress_waits_as_long_as_the_longest_request_and_takes_the_largest(tmp_path: Path) -> None:
     """600 s for the only tier of the config, which is the target; what the settings say goes over ours."""
     text = CONFIG.replace("MODEL", MODEL.replace("KEY", "keyless: true"))
     nginx = "nginx.ingress.kubernetes.io/"
@@ -120,7 +120,7 @@ def test_an_ingress_waits_as_long_as_the_longest_request(tmp_path: Path) -> None
         [ingress] = [b for b in rendered_text(tmp_path, text, settings).objects if b["kind"] == "Ingress"]
         return {key.removeprefix(nginx): value for key, value in ingress["metadata"]["annotations"].items()}
 
-    ours = {"proxy-read-timeout": "600", "proxy-send-timeout": "600"}
+    ours = {"proxy-read-timeout": "600", "proxy-send-timeout": "600", "proxy-body-size": "4000000"}
     assert annotations() == ours
     assert annotations(**{"proxy-read-timeout": "900", "proxy-body-size": "8m"}) == ours | {
         "proxy-read-timeout": "900",
@@ -140,3 +140,23 @@ def test_each_group_of_workers_has_a_budget_of_its_own() -> None:
     labels = [group["template"]["metadata"]["labels"] for group in groups("gpu-autoscaling").values()]
     assert sorted(map(str, selectors)) == sorted(map(str, labels))
     assert {body["spec"]["unhealthyPodEvictionPolicy"] for body in budgets} == {"AlwaysAllow"}
+
+
+def test_the_head_reaches_the_metrics_that_rays_dashboard_shows(tmp_path: Path) -> None:
+    text = CONFIG.replace("MODEL", MODEL.replace("KEY", "keyless: true"))
+    dashboard = RayDashboard(
+        prometheus="http://prometheus.monitoring:9090",
+        grafana="http://grafana.monitoring",
+        grafana_iframe="https://grafana.example.com",
+    )
+    objects = rendered_text(tmp_path, text, Settings(ray_dashboard=dashboard)).objects
+    found = policy(objects, "cascade-dashboard")
+    assert found["egress"] == [{"ports": ports(80, 9090)}]
+    assert found["podSelector"] == policy(objects, "cascade-head")["podSelector"]
+    [ray] = [body for body in objects if body["kind"] == "RayService"]
+    container = ray["spec"]["rayClusterConfig"]["headGroupSpec"]["template"]["spec"]["containers"][0]
+    assert container["env"][-3:] == [
+        {"name": "RAY_PROMETHEUS_HOST", "value": "http://prometheus.monitoring:9090"},
+        {"name": "RAY_GRAFANA_HOST", "value": "http://grafana.monitoring"},
+        {"name": "RAY_GRAFANA_IFRAME_HOST", "value": "https://grafana.example.com"},
+    ]
