@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
-from serve_app.cluster.names import LABEL_LENGTH, SUBDOMAIN_LENGTH, is_label, is_label_value, is_subdomain
+from serve_app.cluster.names import LABEL_LENGTH, SUBDOMAIN_LENGTH, is_label, is_label_key, is_label_value, is_subdomain
 from serve_app.common.secrecy import holds_secret, names_secret
 
 NAME_LENGTH = 47
@@ -71,6 +71,13 @@ def _check_products(products: dict[str, list[str]]) -> dict[str, list[str]]:
     return products
 
 
+def _check_labels(labels: dict[str, str]) -> dict[str, str]:
+    for key, value in labels.items():
+        if not is_label_key(key) or not is_label_value(value):
+            raise ValueError(f"{key}: {value!r} is not a label of Kubernetes, such as release: prometheus")
+    return labels
+
+
 def _check_size(size: str) -> str:
     if not re.fullmatch(SIZE_PATTERN, size):
         raise ValueError("must be a whole number with Ki, Mi, Gi or Ti, such as 16Gi")
@@ -112,6 +119,7 @@ Size: TypeAlias = Annotated[str, AfterValidator(_check_size)]
 Host: TypeAlias = Annotated[str, AfterValidator(_check_host)]
 Url: TypeAlias = Annotated[str, AfterValidator(_check_url)]
 Address: TypeAlias = Annotated[str, Field(pattern=r"^[^:/]+:\d+$"), AfterValidator(_check_address)]
+Labels: TypeAlias = Annotated[dict[str, str], AfterValidator(_check_labels)]
 Products: TypeAlias = Annotated[dict[str, list[str]], AfterValidator(_check_products)]
 Variable: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Port: TypeAlias = Annotated[int, Field(ge=1, le=65535)]

@@ -9,6 +9,7 @@ from serve_app import __version__
 from serve_app.cluster.field_types import (
     Address,
     Host,
+    Labels,
     Name,
     Namespace,
     ObjectName,
@@ -168,6 +169,9 @@ class Settings(Strict):
     gateway: Gateway | None = Field(None, description="Upgrades in steps through a Gateway; null: none.")
     operator_namespace: Namespace = Field("kuberay-system", description="Where KubeRay's operator runs.")
     monitoring: bool = Field(False, description="A PodMonitor; needs the Prometheus operator.")
+    monitoring_labels: Labels = Field(
+        {}, description="Labels of the PodMonitor by which Prometheus selects it, such as `release: prometheus`."
+    )
     ray_dashboard: RayDashboard | None = Field(
         None, description="Prometheus and Grafana for Ray's own dashboard; null: it shows no metrics."
     )

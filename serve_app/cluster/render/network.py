@@ -127,11 +127,12 @@ def monitor(settings: Settings) -> list[Manifest]:
         return []
     label = {"sourceLabels": ["__meta_kubernetes_pod_label_ray_io_cluster"], "targetLabel": "ray_io_cluster"}
     endpoints = [{"port": name, "relabelings": [label]} for name in METRICS]
+    labels = settings.monitoring_labels | pods.labels(settings, "network")
     return [
         {
             "apiVersion": "monitoring.coreos.com/v1",
             "kind": "PodMonitor",
-            "metadata": _metadata(settings, settings.name),
+            "metadata": {"name": settings.name, "labels": labels},
             "spec": {"selector": _ray(settings), "podMetricsEndpoints": endpoints},
         }
     ]

@@ -160,3 +160,14 @@ def test_the_head_reaches_the_metrics_that_rays_dashboard_shows(tmp_path: Path) 
         {"name": "RAY_GRAFANA_HOST", "value": "http://grafana.monitoring"},
         {"name": "RAY_GRAFANA_IFRAME_HOST", "value": "https://grafana.example.com"},
     ]
+
+
+def test_a_pod_monitor_has_the_labels_that_prometheus_selects_by(tmp_path: Path) -> None:
+    text = CONFIG.replace("MODEL", MODEL.replace("KEY", "keyless: true"))
+    settings = Settings(monitoring=True, monitoring_labels={"release": "prometheus"})
+    [body] = [b for b in rendered_text(tmp_path, text, settings).objects if b["kind"] == "PodMonitor"]
+    assert body["metadata"]["labels"] == {
+        "release": "prometheus",
+        "app.kubernetes.io/instance": "cascade",
+        "app.kubernetes.io/component": "network",
+    }
