@@ -13,7 +13,7 @@ from serve_app.evaluation.analysis.load import load_dataset
 from serve_app.evaluation.analysis.options import Options
 from serve_app.evaluation.evaluate.evaluate import evaluate
 from serve_app.evaluation.records.file import Records
-from tests.evaluation.synthetic import records
+from tests.evaluation.synthetic import records, three_tier_records
 
 from .browser import Browser
 from .serving import Served
@@ -50,7 +50,7 @@ def test_a_threshold_moves_along_the_curve(browser: Browser, served: Served, rep
         facts = browser.run(
             "return [...document.querySelectorAll('.facts dd')].map(at => at.innerText.split('\\n')[0])"
         )
-        assert facts[1] == ("100%" if index else "0.0%")
+        assert facts[1] == ("100%" if index else "0%")
         assert facts[2] == f"{row['curve']['quality'][index]:.3f}"
     assert browser.findings() == []
 
@@ -123,6 +123,59 @@ def test_a_file_that_is_dropped_beside_the_field_is_opened_too(browser: Browser,
     )
     assert browser.run("return [window.dragover, window.drop]") == [True, True]  # else the browser leaves the page
     assert "report.json cannot be shown" in browser.text(".fault-card")
+
+
+@pytest.fixture(scope="module")
+def front(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report of a cascade of three tiers."""
+    folder = tmp_path_factory.mktemp("front")
+    loaded = Records.load(three_tier_records(folder / "r.jsonl"))
+    evaluation = evaluate(load_dataset(loaded, Options(signals=("rougeL",), resamples=50)))
+    path = folder / "report.json"
+    path.write_text(json.dumps(evaluation.to_json()), encoding="utf-8")
+    return path
+
+
+def test_a_cascade_of_three_tiers_has_a_front_to_move_along(browser: Browser, served: Served, front: Path) -> None:
+    [cascade] = json.loads(front.read_text(encoding="utf-8"))["groups"][0]["cascades"]
+    points = sorted(cascade["front"]["points"], key=lambda point: point["cost"])
+    opened(browser, served, front)
+    browser.find(".evaluation .chart canvas")
+    assert "small + tiny → medium → large" in browser.text(".evaluation")
+    browser.select(".along", "0")
+    browser.until("document.querySelector('.facts dd').innerText === arguments[0]", f"{points[0]['alone']} alone")
+    place = next(index for index, point in enumerate(points) if len(point["thresholds"]) == 2)
+    for _ in range(place):
+        browser.find(".along").send_keys(Keys.ARROW_RIGHT)
+    browser.until(
+        "document.querySelector('.facts dd').innerText === arguments[0]", points[place]["signal"].replace("->", "→")
+    )
+    facts = dict(zip(browser.texts(".facts dt"), browser.texts(".facts dd"), strict=True))
+    assert facts["Quality"] == f"{points[place]['quality']:.3f}"
+    assert {"Threshold of tier 1", "Threshold of tier 2", "Deferred by tier 1"} <= facts.keys()
+    assert browser.findings() == []
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "field"),
+    [
+        (("front", "points", 1), {}, "front.points[1]"),
+        (("front", "unit"), "hours", "front.unit"),
+        (("models",), {}, "models.large.quality.f1"),
+    ],
+)
+def test_a_front_of_another_shape_is_refused(
+    browser: Browser, served: Served, front: Path, tmp_path: Path, at: tuple[Any, ...], value: object, field: str
+) -> None:
+    body: Any = json.loads(front.read_text(encoding="utf-8"))
+    part = body["groups"][0]["cascades"][0]
+    for name in at[:-1]:
+        part = part[name]
+    part[at[-1]] = value
+    path = tmp_path / "other.json"
+    path.write_text(json.dumps(body), encoding="utf-8")
+    opened(browser, served, path)
+    assert f"has no valid {field}." in browser.text(".fault-card")
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,8 @@ def test_a_view_is_found_where_it_was_left(browser: Browser) -> None:
 
 def test_numbers_and_costs_are_in_words_that_people_use(browser: Browser) -> None:
     shown = browser.run(
-        "return import('/page/static/lib/format.js').then(({UNITS: {usd, flops}}) =>"
-        "[usd.show(4.8e-7), usd.show(0.0123), usd.show(0), flops.show(9.996e11), flops.show(3.12e10)])"
+        "return import('/page/static/lib/format.js').then(({UNITS: {usd, flops}, score, percent}) =>"
+        "[usd.show(4.8e-7), usd.show(0.0123), usd.show(0), flops.show(9.996e11), flops.show(3.12e10),"
+        " score(-1.3), percent(0), percent(0.004)])"
     )
-    assert shown == ["$0.00000048", "$0.01", "$0", "1.00 TFLOPs", "31.2 GFLOPs"]
+    assert shown == ["$0.00000048", "$0.01", "$0", "1.00 TFLOPs", "31.2 GFLOPs", "\N{MINUS SIGN}1.30", "0%", "0.4%"]

@@ -8,6 +8,7 @@ from serve_app.errors import DataError
 from serve_app.evaluation.analysis.options import Options
 from serve_app.evaluation.analysis.similarities import LEXICAL, plain_signals
 from serve_app.evaluation.records.file import Records
+from serve_app.evaluation.statistics.search import MOST_TIERS
 
 COMMAND = "`cascade evaluate` with the file does"
 MOST_REQUESTS = 5_000
@@ -31,7 +32,7 @@ class Restricted:
 
 
 def restricted(records: Records) -> Restricted:
-    """Return the records with the cascades of two tiers, and options with the signals that need no encoder.
+    """Return the records with the cascades of at most `MOST_TIERS` before the target, and options without encoders.
 
     Raises DataError if there is no such cascade, or there are more than MOST_REQUESTS requests.
     """
@@ -40,12 +41,12 @@ def restricted(records: Records) -> Restricted:
         bound = f"and at most {MOST_REQUESTS:,} are evaluated here"
         raise DataError(f"These records have {requests:,} requests, {bound}; {COMMAND} more.")
     config = records.config
-    cascades = {id_: cascade for id_, cascade in config.cascades.items() if len(cascade.tiers) == 2}
+    cascades = {id_: cascade for id_, cascade in config.cascades.items() if len(cascade.tiers) <= MOST_TIERS + 1}
     if not cascades:
-        raise DataError(f"No cascade of these records has two tiers, so there is no curve to draw; {COMMAND} more.")
+        raise DataError(f"Every cascade of these records has more than {MOST_TIERS + 1} tiers; {COMMAND} more.")
     notes = []
-    if longer := [id_ for id_, cascade in config.cascades.items() if len(cascade.tiers) > 2]:
-        notes.append(f"Of more than two tiers, so not evaluated here: {', '.join(longer)}; {COMMAND}.")
+    if longer := [id_ for id_ in config.cascades if id_ not in cascades]:
+        notes.append(f"Of more than {MOST_TIERS + 1} tiers, so not evaluated here: {', '.join(longer)}; {COMMAND}.")
     tier_signals = [tier.signal for cascade in cascades.values() for tier in cascade.tiers if tier.signal]
     signals = list(dict.fromkeys([*LEXICAL, *tier_signals, *config.signals]))
     heavy = [name for name in signals if _needs_encoder(config, name)]
@@ -67,8 +68,6 @@ def _needs_encoder(config: AppConfig, name: str) -> bool:
 
 
 def _plain(cascade: CascadeConfig, heavy: Sequence[str]) -> dict[str, object]:
-    tier, target = cascade.tiers
-    if tier.signal in heavy:
-        tier = tier.model_copy(update=STAND_IN)
-    update = {"tiers": [tier, target], "skip": None}
+    tiers = [tier.model_copy(update=STAND_IN) if tier.signal in heavy else tier for tier in cascade.tiers]
+    update = {"tiers": tiers, "skip": None}
     return cascade.model_copy(update=update).model_dump(mode="json", exclude_unset=True)

@@ -2,10 +2,10 @@
 
 /** A number of a report, whose infinities are words. */
 export const numeric = value => ({inf: Infinity, "-inf": -Infinity})[value] ?? value;
-export const score = value => (value === null || value === undefined ? "–" : !Number.isFinite(numeric(value)) ? (numeric(value) > 0 ? "∞" : "−∞") : value.toFixed(value < 0.9995 && value > -0.9995 ? 3 : 2));
+export const score = value => (value === null || value === undefined ? "–" : !Number.isFinite(numeric(value)) ? (numeric(value) > 0 ? "∞" : "−∞") : value.toFixed(value < 0.9995 && value > -0.9995 ? 3 : 2).replace("-", "−"));
 export const seconds = value => (value === null || value === undefined ? "–" : value < 0.0995 ? `${Math.round(value * 1000)} ms` : value < 9.95 ? `${value.toFixed(2)} s` : `${value.toFixed(1)} s`);
 export const count = value => (value ?? 0).toLocaleString("en");
-export const percent = value => (value === null || !Number.isFinite(value) ? "–" : `${value < 0.0995 ? (value * 100).toFixed(1) : Math.round(value * 100)}%`);
+export const percent = value => (value === null || !Number.isFinite(value) ? "–" : `${value < 0.0995 && value !== 0 ? (value * 100).toFixed(1) : Math.round(value * 100)}%`);
 
 const PREFIXES = [[1e18, "E"], [1e15, "P"], [1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"], [1, ""]];
 const flops = value => {

@@ -17,7 +17,7 @@ from serve_app.evaluation.evaluate.upload import process, restriction
 from serve_app.evaluation.evaluate.upload.process import FORBIDDEN, TOO_LARGE, evaluated
 from serve_app.evaluation.evaluate.upload.restriction import restricted
 from serve_app.evaluation.records.file import Records
-from tests.evaluation.synthetic import answers, args, questions, records, three_tier_records, write_records
+from tests.evaluation.synthetic import answers, args, questions, records, three_tier_records, three_tiers, write_records
 
 LEXICAL = ("exact", "bleu", "rouge1", "rouge2", "rougeL", "chrf")
 
@@ -73,9 +73,42 @@ def test_what_needs_an_encoder_is_left_out_and_named(tmp_path: Path) -> None:
     assert evaluate(load_dataset(chosen.records, chosen.options)).groups[0].cascades[0].id == "default"
 
 
-def test_a_cascade_of_three_tiers_has_no_curve(tmp_path: Path) -> None:
-    result, _ = outcome(three_tier_records(tmp_path / "r.jsonl", 5).read_bytes())
-    assert result["problem"].startswith("No cascade of these records has two tiers, so there is no curve to draw;")
+def test_a_cascade_of_three_tiers_has_the_front_of_the_command(tmp_path: Path) -> None:
+    path = three_tier_records(tmp_path / "r.jsonl", 60)
+    result, _ = outcome(path.read_bytes())
+    assert result["notes"] == []
+    expected = evaluate(load_dataset(Records.load(path), Options(signals=LEXICAL))).to_json()
+    fronts = [report["groups"][0]["cascades"][0]["front"] for report in (result["report"], expected)]
+    assert fronts[0]["points"]
+    assert fronts[0] == fronts[1]
+
+
+def test_each_tier_by_an_encoder_is_compared_by_another_signal(tmp_path: Path) -> None:
+    config = with_sbert()
+    config["models"]["odd"] = {"engine": "replay", "default": "x", "parameters": 1e9}
+    second = {"models": ["tiny", "odd"], "signal": "near", "threshold": 0.1}
+    config["cascades"]["default"]["tiers"].insert(1, second)
+    examples = questions(40)
+    columns = answers(["small", "tiny", "odd", "large"], examples)
+    chosen = restricted(Records.load(write_records(tmp_path / "r.jsonl", config, examples, columns)))
+    assert [tier.signal for tier in chosen.records.config.cascades["default"].tiers] == ["rougeL", "rougeL", None]
+    [cascade] = evaluate(load_dataset(chosen.records, chosen.options)).groups[0].cascades
+    assert cascade.curves is None
+
+
+def test_cascades_of_more_tiers_than_the_time_allows_are_left_out_and_named(tmp_path: Path) -> None:
+    config = three_tiers()
+    tiers = config["cascades"]["default"]["tiers"]
+    more = [{"models": ["medium"], "signal": "chow_avg", "threshold": -0.1 * number} for number in (6, 7)]
+    config["cascades"]["long"] = {"tiers": [*tiers[:2], *more, tiers[2]]}
+    examples = questions(12)
+    columns = answers(["small", "tiny", "medium", "large"], examples)
+    chosen = restricted(Records.load(write_records(tmp_path / "r.jsonl", config, examples, columns)))
+    left = "Of more than 4 tiers, so not evaluated here: long; `cascade evaluate` with the file does."
+    assert (list(chosen.records.config.cascades), chosen.notes) == (["default"], [left])
+    del config["cascades"]["default"]
+    path = write_records(tmp_path / "longer.jsonl", config, examples, columns)
+    assert outcome(path.read_bytes())[0]["problem"].startswith("Every cascade of these records has more than 4 tiers;")
 
 
 def test_more_requests_than_the_time_allows_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

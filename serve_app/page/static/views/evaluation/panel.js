@@ -1,11 +1,10 @@
 // One cascade of a report: its curve, a threshold that can be moved along it, and requests on both sides.
-import {html, useMemo, useRef, useState} from "../../vendor/preact.js";
-import {Chart, colour} from "../../lib/chart.js";
+import {html, useMemo, useState} from "../../vendor/preact.js";
 import {percent, score} from "../../lib/format.js";
+import {Along, BAND, line} from "./along.js";
+import {UNITS, acceptedNear, along, estimate, interval, nameOf, ordered} from "./curves.js";
+import {Front} from "./front.js";
 import {Examples} from "./requests.js";
-import {UNITS, acceptedNear, along, estimate, nameOf, nearest, ordered} from "./curves.js";
-
-const interval = value => (Array.isArray(value) ? `${percent(value[0])} (95%: ${percent(value[1])} to ${percent(value[2])})` : "–");
 
 function Facts({row, at, target, threshold}) {
   const curve = row.curve, near = acceptedNear(row, curve.rate[at]), quality = curve.quality[at];
@@ -27,43 +26,33 @@ function beginning(rows, signal, beside) {
   return beside ? compared.find(row => row !== first) ?? rows.find(row => row !== first) ?? first : first;
 }
 
-/** `beside`: whether the same cascade is shown in another panel already. */
-export function Panel({pairs, start = 0, number, beside = false}) {
-  const [chosen, setChosen] = useState(start);
+/** Every way to score the answers of a cascade of two tiers, and its requests. */
+function Curve({cascade, beside, shape, choice, about}) {
   const [index, setIndex] = useState(null);
   const [wanted, setUnit] = useState("rate");
-  const {cascade, group} = pairs[Math.min(chosen, pairs.length - 1)];
-  const rows = cascade.rows, row = rows[index] ?? beginning(rows, cascade.looked_at?.signal, beside && chosen === start);
+  const rows = cascade.rows, row = rows[index] ?? beginning(rows, cascade.looked_at?.signal, beside);
   const unit = along(row, wanted) ? wanted : "rate"; // another row may not have it
   const target = estimate(cascade.baselines.target), best = cascade.baselines.members?.[cascade.baselines.best_member];
   const {xs, order, of} = useMemo(() => ordered(row, unit), [row, unit]);
   const [place, setPlace] = useState(Math.floor(xs.length / 2));
   const at = Math.min(place, xs.length - 1), point = order[at];
-  const moved = useRef(at);
-  moved.current = at;
   const data = useMemo(() => [xs, of("quality_low"), of("quality_high"), of("quality"), xs.map(() => target), xs.map(x => (unit === "rate" && best ? estimate(best.quality) + x * (target - estimate(best.quality)) : null))], [xs, target, at]); // a move draws the chart anew
-  const line = (name, width, dash) => ({stroke: () => colour(name), width, dash, points: {show: false}});
-  const band = {stroke: "transparent", points: {show: false}};
-  const mark = chart => {
-    const x = chart.valToPos(chart.data[0][Math.min(moved.current, chart.data[0].length - 1)], "x", true), {ctx, bbox} = chart;
-    ctx.save(); ctx.strokeStyle = colour("ink"); ctx.setLineDash([5, 4]); ctx.beginPath(); ctx.moveTo(x, bbox.top); ctx.lineTo(x, bbox.top + bbox.height); ctx.stroke(); ctx.restore();
-  };
-  const step = event => {
-    const by = {ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1}[event.key];
-    if (by) { event.preventDefault(); setPlace(Math.min(xs.length - 1, Math.max(0, at + by))); }
-  };
-  return html`<section class="panel evaluation" aria-label=${`Cascade ${number}`}>
-    <div class="choices"><label>Cascade <select value=${chosen} onChange=${event => { setChosen(Number(event.target.value)); setIndex(null); }}>${pairs.map(({name}, each) => html`<option value=${each}>${name}</option>`)}</select></label>
-      <label>Scored by <select value=${rows.indexOf(row)} onChange=${event => setIndex(Number(event.target.value))}>${rows.map((each, position) => html`<option value=${position}>${nameOf(each)}</option>`)}</select></label>
+  return html`<div class="choices">${choice}<label>Scored by <select value=${rows.indexOf(row)} onChange=${event => setIndex(Number(event.target.value))}>${rows.map((each, position) => html`<option value=${position}>${nameOf(each)}</option>`)}</select></label>
       <label>Against <select value=${unit} onChange=${event => setUnit(event.target.value)}>${Object.entries(UNITS).filter(([each]) => along(row, each)).map(([each, words]) => html`<option value=${each}>${words}</option>`)}</select></label></div>
-    <p class="soft small">${cascade.metric} of ${group.test} requests, ${cascade.tiers[0].join(" + ")} → ${cascade.target}</p>
-    <${Chart} data=${data} shape=${`${chosen}/${rows.indexOf(row)}/${unit}`} height=${260} label=${`Quality against ${UNITS[unit]}`} scales=${{x: {time: false}}} hooks=${{draw: [mark]}}
-      series=${[{}, band, band, line("brand", 2.5), line("soft", 1.5, [2, 4]), line("soft", 1.5, [7, 5])]} bands=${[{series: [2, 1], fill: () => `color-mix(in srgb, ${colour("brand")} 14%, transparent)`}]}
-      axes=${[{values: (_, ticks) => ticks.map(percent)}, {size: 48}]} />
-    <input class="along" type="range" min=${xs[0]} max=${xs.at(-1)} step="any" value=${xs[at]} aria-label="Threshold" aria-valuetext=${`${percent(row.curve.rate[point])} deferred, quality ${score(row.curve.quality[point])}`}
-      onInput=${event => setPlace(nearest(xs, Number(event.target.value)))} onKeyDown=${step} />
+    ${about}
+    <${Along} data=${data} shape=${`${shape}/${rows.indexOf(row)}/${unit}`} label=${`Quality against ${UNITS[unit]}`} at=${at} onMove=${setPlace}
+      says=${`${percent(row.curve.rate[point])} deferred, quality ${score(row.curve.quality[point])}`}
+      series=${[...BAND.series, line("brand", 2.5), line("soft", 1.5, [2, 4]), line("soft", 1.5, [7, 5])]} bands=${BAND.bands} />
     <p class="keys"><span class="k-brand">the cascade, 95%</span><span class="k-soft">dotted: the target alone</span>${unit === "rate" && best && html`<span class="k-soft">dashed: deferring at random</span>`}</p>
     <${Facts} row=${row} at=${point} target=${target} threshold=${row.curve.threshold[point]} />
-    <${Examples} extremes=${cascade.looked_at} target=${cascade.target} threshold=${row.signal === cascade.looked_at?.signal ? row.curve.threshold[point] : null} />
-  </section>`;
+    <${Examples} extremes=${cascade.looked_at} target=${cascade.target} threshold=${row.signal === cascade.looked_at?.signal ? row.curve.threshold[point] : null} />`;
+}
+
+/** `beside`: whether the same cascade is shown in another panel already. */
+export function Panel({pairs, start = 0, number, beside = false}) {
+  const [chosen, setChosen] = useState(start);
+  const {cascade, group} = pairs[chosen];
+  const choice = html`<label>Cascade <select value=${chosen} onChange=${event => setChosen(Number(event.target.value))}>${pairs.map(({name}, each) => html`<option value=${each}>${name}</option>`)}</select></label>`;
+  const about = html`<p class="soft small">${cascade.metric} of ${group.test} requests, ${cascade.tiers.map(models => models.join(" + ")).join(" → ")}</p>`;
+  return html`<section class="panel evaluation" aria-label=${`Cascade ${number}`}><${cascade.front ? Front : Curve} key=${chosen} cascade=${cascade} shape=${chosen} beside=${beside && chosen === start} choice=${choice} about=${about} /></section>`;
 }
