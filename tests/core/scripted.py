@@ -126,7 +126,7 @@ BROKEN = Failure("error", "Broken.", 10, 0)
 STREAM = (Delta("Par", 12, 1), Delta("is", 12, 2), Generation("Paris", "stop", 12, 2))
 
 
-def said(text: str, prompt_tokens: int = 10, completion_tokens: int = 2) -> Generation:
+def reply(text: str, prompt_tokens: int = 10, completion_tokens: int = 2) -> Generation:
     return Generation(text, "stop", prompt_tokens, completion_tokens)
 
 

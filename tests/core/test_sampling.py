@@ -8,7 +8,7 @@ from serve_app.core.sampling import Sample, SampledModel, are_first, base_name, 
 from serve_app.core.types.answer import Generation
 from serve_app.core.types.policy import Tier
 from serve_app.core.types.prompt import Message, Prompt, Sampling
-from tests.core.scripted import Fake, Judge, said
+from tests.core.scripted import Fake, Judge, reply
 
 HI = (Message("user", "Hi"),)
 
@@ -78,7 +78,7 @@ def test_the_seed_is_the_nth_next_within_64_bits() -> None:
 
 
 async def test_one_model_asked_three_times_is_a_tier_of_three() -> None:
-    model, target = Fake(said("Paris")), Fake(said("Rome"))
+    model, target = Fake(reply("Paris")), Fake(reply("Rome"))
     samples = [Sample("q", number, temperature=0.7) for number in (1, 2, 3)]
     models = {sample.name: SampledModel(model, sample) for sample in samples} | {"t": target}
     tier = Tier(("q#1", "q#2", "q#3"), signal="exact", threshold=0.5)

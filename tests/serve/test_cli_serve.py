@@ -57,14 +57,14 @@ def on_port(port: int, cascades: dict[str, Any]) -> dict[str, Any]:
 
 
 def processes() -> list[tuple[int, int, str]]:
-    """Session, process and command of all that runs; the dead that nobody has reaped yet are left out."""
+    """Return session, process and command of every process that runs; zombies are left out."""
     shown = subprocess.run(["ps", "-eo", "sid=,pid=,stat=,args="], capture_output=True, text=True, check=True).stdout
     rows = [line.split(None, 3) for line in shown.splitlines()]
     return [(int(sid), int(pid), args) for sid, pid, state, args in rows if not state.startswith("Z")]
 
 
 def left_behind(session: int, before: set[int]) -> list[str]:
-    """Of the session that the command was started in, or of Ray, whose processes may leave that session."""
+    """Return the commands that still run in the session, or of Ray, whose processes may leave that session."""
     return [
         args
         for sid, pid, args in processes()
@@ -82,7 +82,7 @@ def assert_nothing_is_left_behind(session: int, before: set[int]) -> None:
 
 @contextmanager
 def streaming(port: int) -> Iterator[Iterator[str]]:
-    """The lines of a stream that has begun and takes ten seconds more."""
+    """Yield the lines of a stream that has begun and takes ten seconds more."""
     body = {"model": "target", "stream": True, "messages": [{"role": "user", "content": "a few seconds"}]}
     url = f"http://127.0.0.1:{port}/v1/chat/completions"
     with httpx.stream("POST", url, json=body, timeout=PATIENCE_S, trust_env=False) as response:
@@ -99,7 +99,7 @@ def draining(port: int, cascades: dict[str, Any]) -> dict[str, Any]:
 
 
 def press_ctrl_c(process: subprocess.Popen[str]) -> None:
-    """As a terminal does: every process of the group gets the signal."""
+    """Send SIGINT to every process of the group, as a terminal does."""
     os.killpg(process.pid, signal.SIGINT)
 
 
@@ -113,7 +113,7 @@ def read_greeting(process: subprocess.Popen[str], port: int, cascade: str) -> No
 
 
 def assert_ended(process: subprocess.Popen[str], before: set[int]) -> None:
-    """It says no more, its exit code is 0, and nothing of it is left."""
+    """Assert that the process prints no more, exits with 0 and leaves nothing behind."""
     assert process.communicate(timeout=60) == ("", "")
     assert process.returncode == 0
     assert_nothing_is_left_behind(process.pid, before)
@@ -158,10 +158,10 @@ def test_the_second_signal_cuts_the_stream(tmp_path: Path) -> None:
 
 
 def test_a_port_that_is_taken(tmp_path: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
         with cascade_serve(on_port(port, ALONE), tmp_path) as process:
             _, err = process.communicate(timeout=60)
     assert process.returncode == 1

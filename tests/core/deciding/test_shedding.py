@@ -13,7 +13,7 @@ from serve_app.core.types.answer import Answer
 from serve_app.core.types.policy import Tier
 from serve_app.errors import SignalError
 from tests.core.deciding.worlds import EXACT, judged, worlds
-from tests.core.scripted import BROKEN, HANG, TARGET, TIER, TRIO, Fake, Judge, kinds, quiet, run_of, said
+from tests.core.scripted import BROKEN, HANG, TARGET, TIER, TRIO, Fake, Judge, kinds, quiet, reply, run_of
 
 __all__ = ["quiet"]
 
@@ -55,13 +55,13 @@ ANY = replace(TIER, accepts_any=True)
 @pytest.mark.parametrize(
     ("fakes", "scorer", "model"),
     [
-        ({"a": Fake(said("x")), "b": Fake(said("y"))}, Judge(0.0), "a"),
-        ({"a": Fake(BROKEN), "b": Fake(0.02, said("y"))}, Judge(1.0), "b"),
-        ({"a": Fake(said("x")), "b": Fake(said("y"))}, Judge(SignalError("Away.")), "a"),
+        ({"a": Fake(reply("x")), "b": Fake(reply("y"))}, Judge(0.0), "a"),
+        ({"a": Fake(BROKEN), "b": Fake(0.02, reply("y"))}, Judge(1.0), "b"),
+        ({"a": Fake(reply("x")), "b": Fake(reply("y"))}, Judge(SignalError("Away.")), "a"),
     ],
 )
 async def test_any_answer_of_a_member_is_returned(fakes: dict[str, Fake], scorer: Judge, model: str) -> None:
-    run = run_of(fakes | {"t": Fake(said("z"))}, (ANY, TARGET), scorer=scorer)
+    run = run_of(fakes | {"t": Fake(reply("z"))}, (ANY, TARGET), scorer=scorer)
     outcome = await run_cascade(run)
     assert (outcome.answered_by, outcome.deferred, outcome.reason) == (model, False, "shed")
     assert "t" not in kinds(run)
@@ -69,14 +69,14 @@ async def test_any_answer_of_a_member_is_returned(fakes: dict[str, Fake], scorer
 
 async def test_agreement_that_no_answer_can_change_is_not_kept_waiting() -> None:
     """As usual: the third member is stopped, and would be waited for if the two did not agree."""
-    models = {"a": Fake(said("x")), "b": Fake(said("x")), "c": Fake(HANG), "t": Fake()}
+    models = {"a": Fake(reply("x")), "b": Fake(reply("x")), "c": Fake(HANG), "t": Fake()}
     trio = replace(TRIO, threshold=0.5, signal_range=EXACT, accepts_any=True)
     outcome = await run_cascade(run_of(models, (trio, TARGET), scorer=Judge(1.0)))
     assert (outcome.answered_by, outcome.reason, models["c"].stopped) == ("a", "agreement", 1)
 
 
 async def test_disagreement_that_no_answer_can_change_is_waited_out() -> None:
-    models = {"a": Fake(BROKEN), "b": Fake(said("x")), "c": Fake(said("y")), "d": Fake(0.02, said("z")), "t": Fake()}
+    models = {"a": Fake(BROKEN), "b": Fake(reply("x")), "c": Fake(reply("y")), "d": Fake(0.02, reply("z")), "t": Fake()}
     scorer = Judge(0.0)
     tier = replace(TRIO, models=tuple("abcd"), threshold=0.9, signal_range=EXACT, accepts_any=True)
     run = run_of(models, (tier, TARGET), scorer=scorer)
@@ -86,18 +86,18 @@ async def test_disagreement_that_no_answer_can_change_is_waited_out() -> None:
 
 
 async def test_the_best_answer_is_waited_for() -> None:
-    models = {"a": Fake(said("x")), "b": Fake(said("y")), "c": Fake(0.02, said("y")), "t": Fake()}
+    models = {"a": Fake(reply("x")), "b": Fake(reply("y")), "c": Fake(0.02, reply("y")), "t": Fake()}
     outcome = await run_cascade(run_of(models, (replace(TRIO, accepts_any=True), TARGET), scorer=Judge(0.0)))
     assert (outcome.answered_by, outcome.reason) == ("b", "agreement")
 
 
 async def test_without_a_members_answer_the_target_is_asked() -> None:
-    models = {"a": Fake(BROKEN), "b": Fake(said(" ")), "t": Fake(said("z"))}
+    models = {"a": Fake(BROKEN), "b": Fake(reply(" ")), "t": Fake(reply("z"))}
     assert (await run_cascade(run_of(models, (ANY, TARGET)))).answered_by == "t"
 
 
 async def test_answers_of_an_earlier_tier_do_not_stand_in_for_those_of_the_last() -> None:
-    models = {"a": Fake(said("x")), "b": Fake(said("y")), "c": Fake(BROKEN), "d": Fake(BROKEN), "t": Fake(said("z"))}
+    models = {"a": Fake(reply("x")), "b": Fake(reply("y")), "c": Fake(BROKEN), "d": Fake(BROKEN), "t": Fake(reply("z"))}
     tiers = shed_tiers((TIER, replace(TIER, models=("c", "d")), TARGET), "members")
     assert tiers is not None
     outcome = await run_cascade(run_of(models, tiers, scorer=Judge(0.0)))
@@ -105,7 +105,7 @@ async def test_answers_of_an_earlier_tier_do_not_stand_in_for_those_of_the_last(
 
 
 async def test_what_is_forced_stays_forced() -> None:
-    models = {"a": Fake(said("x")), "b": Fake(said("x")), "t": Fake(said("z"))}
+    models = {"a": Fake(reply("x")), "b": Fake(reply("x")), "t": Fake(reply("z"))}
     assert (await run_cascade(run_of(models, (ANY, TARGET), force="defer"))).answered_by == "t"
 
 

@@ -15,7 +15,7 @@ from serve_app.core.running.cascade import run_cascade
 from serve_app.core.types.answer import Failure
 from serve_app.core.types.outcome import Budget
 from serve_app.core.types.prompt import Sampling
-from tests.core.scripted import BROKEN, HANG, PROMPT, TARGET, TIER, Fake, Judge, collect, quiet, run_of, said
+from tests.core.scripted import BROKEN, HANG, PROMPT, TARGET, TIER, Fake, Judge, collect, quiet, reply, run_of
 
 __all__ = ["quiet"]
 
@@ -29,7 +29,7 @@ SHORT = replace(PROMPT, sampling=Sampling(max_tokens=2))
 
 
 def budgeted(budget, b="y", target=None, **options):
-    models = {"a": Fake(said("x")), "b": Fake(said(b)), "t": target or Fake(said("z"))}
+    models = {"a": Fake(reply("x")), "b": Fake(reply(b)), "t": target or Fake(reply("z"))}
     run = run_of(models, scorer=options.pop("scorer", Judge(0.0)), prompt=SHORT, **options)
     run.budget, run.costs = budget, COSTS
     return run
@@ -109,7 +109,7 @@ async def test_a_target_that_would_be_late_is_not_asked():
 
 async def test_usual_lengths_count_if_the_request_sets_none():
     speeds = {"t": Speed()}
-    speeds["t"].observe(said("long", 10, 100))
+    speeds["t"].observe(reply("long", 10, 100))
     run = budgeted(Budget(flops=2254))  # 55 + 2 x 10 x (10 + 100)
     run.prompt, run.speeds = PROMPT, speeds
     assert (await run_cascade(run)).answered_by == "a"
@@ -135,7 +135,7 @@ async def test_nothing_is_asked_ahead():
             return True
 
     run = budgeted(Budget(flops=60))
-    run.models = run.models | {"a": Fake(0.05, said("x"))}
+    run.models = run.models | {"a": Fake(0.05, reply("x"))}
     run.speculation = Eager()
     await run_cascade(run)
     assert run.models["t"].prompts == []

@@ -28,8 +28,8 @@ from tests.core.scripted import (
     collect,
     kinds,
     quiet,
+    reply,
     run_of,
-    said,
 )
 
 __all__ = ["quiet"]
@@ -44,24 +44,24 @@ def sure(_: str, answer: Generation) -> float:
 
 
 async def test_a_third_is_asked_only_if_two_differ():
-    models = {"a": Fake(said("x")), "b": Fake(said("y")), "c": Fake(said("x")), "t": Fake()}
+    models = {"a": Fake(reply("x")), "b": Fake(reply("y")), "c": Fake(reply("x")), "t": Fake()}
     run = run_of(models, LADDER, scorer=Judge(0.0))
     outcome = await run_cascade(run)
     assert (outcome.answered_by, [result.carried for result in outcome.tiers]) == ("a", [(), ("a", "b")])
     assert [len(model.prompts) for model in models.values()] == [1, 1, 1, 0]
     assert kinds(run) == {"a": "ok", "b": "ok", "c": "ok"}
-    assert [call.answer for call in outcome.tiers[1].calls] == [said("x"), said("y"), said("x")]
+    assert [call.answer for call in outcome.tiers[1].calls] == [reply("x"), reply("y"), reply("x")]
 
 
 async def test_a_member_that_failed_is_not_asked_again():
-    models = {"a": Fake(BROKEN), "b": Fake(said("x")), "c": Fake(said("x")), "t": Fake()}
+    models = {"a": Fake(BROKEN), "b": Fake(reply("x")), "c": Fake(reply("x")), "t": Fake()}
     outcome = await run_cascade(run_of(models, LADDER))
     assert (outcome.answered_by, outcome.tiers[1].calls[0]) == ("b", Call("a", BROKEN))
     assert len(models["a"].prompts) == 1
 
 
 async def test_a_member_that_still_runs_is_waited_for_by_the_tier_that_needs_it():
-    models = {"a": Fake(BROKEN), "b": Fake(0.05, said("x")), "c": Fake(said("x")), "t": Fake()}
+    models = {"a": Fake(BROKEN), "b": Fake(0.05, reply("x")), "c": Fake(reply("x")), "t": Fake()}
     run = run_of(models, LADDER)
     outcome = await run_cascade(run)
     answer = outcome.tiers[0].calls[1].answer
@@ -72,7 +72,7 @@ async def test_a_member_that_still_runs_is_waited_for_by_the_tier_that_needs_it(
 
 
 async def test_one_that_was_left_to_run_is_stopped_with_the_run():
-    models = {"a": Fake(BROKEN), "b": Fake(HANG), "c": Fake(HANG), "d": Fake(HANG), "t": Fake(said("z"))}
+    models = {"a": Fake(BROKEN), "b": Fake(HANG), "c": Fake(HANG), "d": Fake(HANG), "t": Fake(reply("z"))}
     tiers = (PAIR, Tier(("a", "c"), signal="exact"), Tier(("b", "d"), signal="exact", tier_timeout_s=0.05), TARGET)
     run = run_of(models, tiers)
     assert (await run_cascade(run)).answered_by == "t"
@@ -84,7 +84,7 @@ async def test_one_that_was_left_to_run_is_stopped_with_the_run():
 async def test_a_later_tiers_token_level_signal_has_log_probabilities():
     confident = Generation("x", "stop", 10, 1, logprobs=(TokenLogprob("x", -0.1),))
     scored = Tier(("a", "b"), signal="chow_sum", threshold=-0.5, min_answers=1, confidence=sure)
-    models = {"a": Fake(confident), "b": Fake(said("y")), "c": Fake(said("z")), "t": Fake()}
+    models = {"a": Fake(confident), "b": Fake(reply("y")), "c": Fake(reply("z")), "t": Fake()}
     tiers = (Tier(("a", "c"), signal="exact", threshold=0.5), scored, TARGET)
     outcome = await run_cascade(run_of(models, tiers, scorer=Judge(0.0)))
     assert outcome.tiers[1].judged is not None
@@ -95,11 +95,11 @@ async def test_a_later_tiers_token_level_signal_has_log_probabilities():
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_target_that_was_a_member_gives_the_answer_that_it_has(stream):
-    models = {"a": Fake(said("x")), "t": Fake(said("z"))}
+    models = {"a": Fake(reply("x")), "t": Fake(reply("z"))}
     tiers = (Tier(("a", "t"), signal="exact", threshold=0.5), TARGET)
     run = run_of(models, tiers, scorer=Judge(0.0), stream=stream)
     events = await collect(run)
-    assert (events[-1].answer, events[-1].tiers[-1].carried) == (said("z"), ("t",))
+    assert (events[-1].answer, events[-1].tiers[-1].carried) == (reply("z"), ("t",))
     assert [event.text for event in events if hasattr(event, "text")] == ["z"]
     assert len(models["t"].prompts) == 1
 
@@ -121,11 +121,11 @@ class Recovering(Fake):
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_target_that_failed_as_a_member_is_asked_again(stream):
-    models = {"a": Fake(said("x")), "t": Recovering(BROKEN)}
+    models = {"a": Fake(reply("x")), "t": Recovering(BROKEN)}
     run = run_of(models, (Tier(("a", "t"), signal="exact"), TARGET), stream=stream)
     outcome = await run_cascade(run)
     assert (outcome.answer, outcome.tiers[-1].carried) == (STREAM[-1], ())
-    assert [(call.model, call.answer) for call in run.calls] == [("a", said("x")), ("t", BROKEN), ("t", STREAM[-1])]
+    assert [(call.model, call.answer) for call in run.calls] == [("a", reply("x")), ("t", BROKEN), ("t", STREAM[-1])]
 
 
 HASTY = Tier(("a", "t"), signal="exact", threshold=0.5, quorum=1, timeout_s=1.0)
@@ -135,30 +135,30 @@ PATIENT = replace(TARGET, timeout_s=60.0)
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_target_that_fails_after_its_tier_was_decided_is_asked_again(stream):
-    models = {"a": Fake(said("x")), "t": Recovering(0.02, BROKEN)}
+    models = {"a": Fake(reply("x")), "t": Recovering(0.02, BROKEN)}
     run = run_of(models, (HASTY, PATIENT), stream=stream)
     events = await collect(run)
     assert (events[-1].answer, events[-1].tiers[-1].carried) == (STREAM[-1], ())
     assert [event.text for event in events if isinstance(event, Delta)] == (["Par", "is"] if stream else ["Paris"])
-    assert [call.answer for call in run.calls] == [said("x"), BROKEN, STREAM[-1]]
+    assert [call.answer for call in run.calls] == [reply("x"), BROKEN, STREAM[-1]]
     assert (models["t"].prompts[0].timeout_s, models["t"].next.prompts[0].timeout_s) == (1.0, 60.0)
 
 
 async def test_a_target_that_fails_twice_is_not_asked_a_third_time():
-    models = {"a": Fake(said("x")), "t": Fake(0.02, BROKEN)}
+    models = {"a": Fake(reply("x")), "t": Fake(0.02, BROKEN)}
     outcome = await run_cascade(run_of(models, (HASTY, TARGET)))
     assert (outcome.answer, len(models["t"].prompts)) == (BROKEN, 2)
 
 
 async def test_a_target_that_refuses_after_its_tier_was_decided_is_not_asked_again():
     refusal = Failure("refused", "It cannot see images.")
-    models = {"a": Fake(said("x")), "t": Fake(0.02, refusal)}
+    models = {"a": Fake(reply("x")), "t": Fake(0.02, refusal)}
     outcome = await run_cascade(run_of(models, (HASTY, TARGET)))
     assert (outcome.answer, len(models["t"].prompts)) == (refusal, 1)
 
 
 async def test_a_target_whose_text_has_been_shown_is_not_asked_again():
-    models = {"a": Fake(said("x")), "t": Fake(STREAM[0], 0.02, BROKEN)}
+    models = {"a": Fake(reply("x")), "t": Fake(STREAM[0], 0.02, BROKEN)}
     run = run_of(models, (HASTY, TARGET))
     run.watch = lambda _: None  # so that members are streamed, too
     events = await collect(run)
@@ -170,7 +170,7 @@ async def test_a_target_whose_text_has_been_shown_is_not_asked_again():
 @pytest.mark.parametrize(("flops", "answered_by", "calls"), [(165, "t", 2), (164, "a", 1)])
 async def test_a_target_that_failed_as_a_member_is_asked_again_within_the_budget(wait, flops, answered_by, calls):
     """At a FLOP for each token, 12 are spent by a, 100 by the failed call, and another should take 10 + 43."""
-    models = {"a": Fake(said("x")), "t": Recovering(*wait, Failure("error", "Broken.", 10, 90))}
+    models = {"a": Fake(reply("x")), "t": Recovering(*wait, Failure("error", "Broken.", 10, 90))}
     run = run_of(models, (HASTY, TARGET), prompt=replace(PROMPT, sampling=Sampling(max_tokens=43)))
     run.budget, run.costs = Budget(flops=flops), {"a": ModelCost(0.5), "t": ModelCost(0.5)}
     outcome = await run_cascade(run)
@@ -180,19 +180,19 @@ async def test_a_target_that_failed_as_a_member_is_asked_again_within_the_budget
 async def test_an_answer_that_came_while_its_tier_was_decided_needs_no_budget():
     """At a FLOP for each token, 207 are spent on a, b and their comparison; to ask t would take 53 more than 250."""
     judge = Judge(0.0, delay_s=0.05)
-    models = {"a": Fake(said("x", 10, 90)), "b": Fake(said("y", 10, 90)), "t": Fake(judge.entered, said("z"))}
+    models = {"a": Fake(reply("x", 10, 90)), "b": Fake(reply("y", 10, 90)), "t": Fake(judge.entered, reply("z"))}
     tiers = (Tier(("a", "b", "t"), signal="exact", threshold=0.5, quorum=2), TARGET)
     prompt = replace(PROMPT, sampling=Sampling(max_tokens=43))
     run = run_of(models, tiers, scorer=judge, prompt=prompt)
     run.budget, run.costs = Budget(flops=250), dict.fromkeys("abt", ModelCost(0.5))
     outcome = await run_cascade(run)
-    assert (outcome.answer, outcome.replaced, len(models["t"].prompts)) == (said("z"), None, 1)
+    assert (outcome.answer, outcome.replaced, len(models["t"].prompts)) == (reply("z"), None, 1)
 
 
 SIZES = {name: ModelCost(1e9 * (k + 1), 1.0 * k, 2.0) for k, name in enumerate("abcdt")}
 names = st.lists(st.sampled_from("abcd"), min_size=2, max_size=4, unique=True).map(tuple)
 answers = st.one_of(
-    st.builds(said, st.sampled_from(["x", "y", ""]), st.integers(1, 9), st.integers(1, 9)),
+    st.builds(reply, st.sampled_from(["x", "y", ""]), st.integers(1, 9), st.integers(1, 9)),
     st.just(BROKEN),
 )
 

@@ -29,8 +29,8 @@ from tests.core.scripted import (
     cancel,
     collect,
     quiet,
+    reply,
     run_of,
-    said,
 )
 
 __all__ = ["quiet"]
@@ -63,7 +63,11 @@ def texts(outcome: Outcome) -> list[str]:
 
 
 async def test_the_model_that_was_accepted_is_asked_again_and_no_other() -> None:
-    models = {"a": Varied(said("Paris"), said("It is Paris."), said("Paris!")), "b": Fake(said("Paris")), "t": Fake()}
+    models = {
+        "a": Varied(reply("Paris"), reply("It is Paris."), reply("Paris!")),
+        "b": Fake(reply("Paris")),
+        "t": Fake(),
+    }
     run = several(models, 3)
     outcome = await run_cascade(run)
     assert texts(outcome) == ["Paris", "It is Paris.", "Paris!"]
@@ -74,13 +78,13 @@ async def test_the_model_that_was_accepted_is_asked_again_and_no_other() -> None
 
 
 async def test_after_a_deferral_it_is_the_target() -> None:
-    models = {"a": Fake(said("Paris")), "b": Fake(said("Rome")), "t": Varied(said("one"), said("two"))}
+    models = {"a": Fake(reply("Paris")), "b": Fake(reply("Rome")), "t": Varied(reply("one"), reply("two"))}
     outcome = await run_cascade(several(models, 2, scorer=Judge(0.0)))
     assert (texts(outcome), outcome.answered_by) == (["one", "two"], "t")
 
 
 async def test_a_member_that_stands_in_for_the_target_is_asked_again() -> None:
-    models = {"a": Varied(said("Paris"), said("again")), "b": Fake(said("Rome")), "t": Fake(BROKEN)}
+    models = {"a": Varied(reply("Paris"), reply("again")), "b": Fake(reply("Rome")), "t": Fake(BROKEN)}
     outcome = await run_cascade(several(models, 2, scorer=Judge(0.0), fallback=True))
     assert (texts(outcome), outcome.replaced) == (["Paris", "again"], BROKEN)
 
@@ -89,7 +93,7 @@ async def test_a_member_that_stands_in_for_the_target_is_asked_again() -> None:
     ("seed", "seeds"), [(None, [None] * 3), (7, [7, 8, 9]), (2**63 - 1, [2**63 - 1, -(2**63), -(2**63) + 1])]
 )
 async def test_each_has_the_next_seed(seed: int | None, seeds: list[int | None]) -> None:
-    target = Varied(said("x"), said("y"), said("z"))
+    target = Varied(reply("x"), reply("y"), reply("z"))
     prompt = replace(PROMPT, sampling=Sampling(seed=seed, temperature=1.0))
     await run_cascade(several({"t": target}, 3, tiers=[replace(TARGET, timeout_s=9.0)], prompt=prompt))
     assert [request.sampling.seed for request in target.prompts] == seeds
@@ -98,7 +102,7 @@ async def test_each_has_the_next_seed(seed: int | None, seeds: list[int | None])
 
 
 async def test_one_that_fails_fails_the_request_and_stops_the_others() -> None:
-    target = Varied(said("one"), BROKEN, HANG, HANG)
+    target = Varied(reply("one"), BROKEN, HANG, HANG)
     run = several({"t": target}, 4, tiers=[TARGET])
     outcome = await run_cascade(run)
     assert (outcome.answer, outcome.answered_by, outcome.returned) == (BROKEN, "t", ())
@@ -113,14 +117,14 @@ async def test_a_failure_is_not_asked_again() -> None:
 
 
 async def test_they_have_the_time_limit_of_their_tier() -> None:
-    target = Varied(said("one"), HANG)
+    target = Varied(reply("one"), HANG)
     outcome = await run_cascade(several({"t": target}, 2, tiers=[replace(TARGET, timeout_s=0.05)]))
     assert isinstance(outcome.answer, Failure)
     assert (outcome.answer.kind, target.stopped) == ("timeout", 1)
 
 
 async def test_a_client_that_leaves_cancels_them_and_they_are_charged() -> None:
-    target = Varied(said("one"), HANG, HANG)
+    target = Varied(reply("one"), HANG, HANG)
     run = several({"t": target}, 3, tiers=[TARGET])
     task = asyncio.create_task(run_cascade(run))
     async with asyncio.timeout(60):
@@ -138,7 +142,7 @@ async def test_the_first_streams_before_the_others_are_there() -> None:
             for item in STREAM:
                 yield item
 
-    target = Streams(0.0, said("again"))
+    target = Streams(0.0, reply("again"))
     events = await collect(several({"t": target}, 2, tiers=[TARGET], stream=True))
     assert [event.text for event in events if isinstance(event, Delta)] == ["Par", "is"]
     assert isinstance(events[-1], Outcome)
@@ -147,7 +151,7 @@ async def test_the_first_streams_before_the_others_are_there() -> None:
 
 async def test_the_record_sums_the_calls_of_a_model() -> None:
     answers = [
-        replace(said(text, 10, tokens), latency_s=tokens / 10) for text, tokens in (("x", 1), ("y", 2), ("z", 4))
+        replace(reply(text, 10, tokens), latency_s=tokens / 10) for text, tokens in (("x", 1), ("y", 2), ("z", 4))
     ]
     run = several({"t": Varied(*answers)}, 3, tiers=[TARGET])
     outcome = await run_cascade(run)
@@ -164,7 +168,7 @@ async def test_the_record_sums_the_calls_of_a_model() -> None:
 
 
 async def test_a_model_that_failed_once_has_that_status() -> None:
-    run = several({"t": Varied(said("one"), BROKEN)}, 2, tiers=[TARGET])
+    run = several({"t": Varied(reply("one"), BROKEN)}, 2, tiers=[TARGET])
     outcome = await run_cascade(run)
     record = decision_record("t", run, outcome, charge(run, outcome, {"t": ModelCost()}))
     assert (record.models["t"].status, record.models["t"].message, record.models["t"].calls) == ("error", "Broken.", 2)

@@ -28,8 +28,8 @@ from tests.core.scripted import (
     collect,
     kinds,
     quiet,
+    reply,
     run_of,
-    said,
 )
 
 __all__ = ["quiet"]
@@ -38,7 +38,7 @@ __all__ = ["quiet"]
 class TestTimeouts:
     async def test_a_late_member_fails_and_the_others_decide(self):
         tier = Tier(("a", "b", "c"), signal="exact", threshold=0.5, timeout_s=0.1)
-        models = {"a": Fake(said("x")), "b": Fake(HANG), "c": Fake(said("x"))}
+        models = {"a": Fake(reply("x")), "b": Fake(HANG), "c": Fake(reply("x"))}
         run = run_of(models, (tier, TARGET))
         outcome = await run_cascade(run)
         assert (outcome.answered_by, outcome.reason) == ("a", "agreement")
@@ -52,7 +52,7 @@ class TestTimeouts:
     async def test_the_model_is_told_its_limit_and_goes_first(self, monkeypatch):
         monkeypatch.setattr("serve_app.core.running.calls.GRACE_S", HANG)
         own = Failure("timeout", "I know what I spent.", 10, 3)
-        models = {"a": Fake(0.05, own), "t": Fake(said("z"))}
+        models = {"a": Fake(0.05, own), "t": Fake(reply("z"))}
         tiers = (Tier(("a",), signal="exact", timeout_s=0.01), Tier(("t",), timeout_s=4.0))
         outcome = await run_cascade(run_of(models, tiers))
         assert outcome.tiers[0].calls == (Call("a", own),)
@@ -60,7 +60,7 @@ class TestTimeouts:
 
     @pytest.mark.parametrize("stream", [False, True])
     async def test_a_late_target_fails(self, stream):
-        target = Fake(HANG, said("z"))
+        target = Fake(HANG, reply("z"))
         run = run_of({"t": target}, (Tier(("t",), timeout_s=0.1),), stream=stream)
         outcome = await run_cascade(run)
         assert isinstance(outcome.answer, Failure)
@@ -89,7 +89,7 @@ class TestTimeouts:
 
     async def test_a_member_that_dies_is_charged_by_estimate(self):
         gone = Failure("error", "The replica is gone.", uncounted=True)
-        models = {"a": Fake(gone), "b": Fake(said("x")), "t": Fake(said("z"))}
+        models = {"a": Fake(gone), "b": Fake(reply("x")), "t": Fake(reply("z"))}
         run = run_of(models, (Tier(("a", "b"), signal="exact", min_answers=2), TARGET), fallback=True)
         await run_cascade(run)
         [failure] = [call.answer for call in run.calls if call.model == "a"]
@@ -114,7 +114,7 @@ class TestTimeouts:
         assert outcome.answer == STREAM[2]
 
     async def test_a_member_stands_in_for_a_late_target(self):
-        models = {"a": Fake(said("x")), "b": Fake(said("y")), "t": Fake(HANG)}
+        models = {"a": Fake(reply("x")), "b": Fake(reply("y")), "t": Fake(HANG)}
         run = run_of(models, (TIER, Tier(("t",), timeout_s=0.05)), scorer=Judge(0.0), fallback=True)
         outcome = await run_cascade(run)
         assert outcome.answered_by == "a"
@@ -124,7 +124,7 @@ class TestTimeouts:
 
 class TestCancelling:
     async def test_while_members_run(self):
-        models = {"a": Fake(said("x", 10, 4)), "b": Fake(HANG), "c": Fake(HANG), "t": Fake(said("z"))}
+        models = {"a": Fake(reply("x", 10, 4)), "b": Fake(HANG), "c": Fake(HANG), "t": Fake(reply("z"))}
         run = run_of(models, (TRIO, TARGET))
         task = asyncio.create_task(run_cascade(run))
         await begun(models["a"], models["b"], models["c"])
@@ -159,7 +159,7 @@ class TestCancelling:
 
     async def test_while_the_scorer_runs(self):
         scorer = Judge(delay_s=HANG)
-        run = run_of({"a": Fake(said("x")), "b": Fake(said("y"))}, scorer=scorer)
+        run = run_of({"a": Fake(reply("x")), "b": Fake(reply("y"))}, scorer=scorer)
         task = asyncio.create_task(run_cascade(run))
         await begun(scorer)
         await cancel(task)
@@ -168,7 +168,7 @@ class TestCancelling:
 
     @pytest.mark.parametrize("stream", [False, True])
     async def test_while_the_target_has_said_nothing(self, stream):
-        models = {"a": Fake(said("x", 10, 4)), "b": Fake(said("y", 9, 6)), "t": Fake(HANG)}
+        models = {"a": Fake(reply("x", 10, 4)), "b": Fake(reply("y", 9, 6)), "t": Fake(HANG)}
         run = run_of(models, scorer=Judge(0.0), stream=stream)
         task = asyncio.create_task(collect(run))
         await begun(models["t"])
@@ -205,7 +205,7 @@ class TestCancelling:
 
     async def test_by_closing_the_generator(self):
         target = Fake(STREAM[0], HANG)
-        run = run_of({"a": Fake(said("x")), "b": Fake(said("y")), "t": target}, scorer=Judge(0.0), stream=True)
+        run = run_of({"a": Fake(reply("x")), "b": Fake(reply("y")), "t": target}, scorer=Judge(0.0), stream=True)
         events = cascade_events(run)
         while not isinstance(await anext(events), Delta):
             pass
@@ -215,7 +215,7 @@ class TestCancelling:
         assert run.calls[-1].answer.completion_tokens == 1
 
     async def test_by_closing_the_generator_between_the_tiers(self):
-        run = run_of({"a": Fake(said("x")), "b": Fake(said("y")), "t": Fake(said("z"))}, scorer=Judge(0.0))
+        run = run_of({"a": Fake(reply("x")), "b": Fake(reply("y")), "t": Fake(reply("z"))}, scorer=Judge(0.0))
         events = cascade_events(run)
         await anext(events)
         await events.aclose()
@@ -245,7 +245,7 @@ class TestBugs:
     @pytest.mark.parametrize("fallback", [False, True])
     @pytest.mark.parametrize("step", [HANG, 0.0, 0.02])
     async def test_in_a_member(self, step, fallback):
-        models = {"a": Fake(RuntimeError("bug")), "b": Fake(step, said("x")), "c": Fake(step, said("x"))}
+        models = {"a": Fake(RuntimeError("bug")), "b": Fake(step, reply("x")), "c": Fake(step, reply("x"))}
         run = run_of(models, (TRIO, TARGET), fallback=fallback)
         with pytest.raises(RuntimeError, match="bug"):
             await run_cascade(run)
@@ -257,7 +257,7 @@ class TestBugs:
 
     @pytest.mark.parametrize("force", [None, "accept", "defer"])
     async def test_in_the_member_that_ends_last(self, force):
-        models = {"a": Fake(said("x")), "b": Fake(0.02, RuntimeError("bug")), "t": Fake(said("z"))}
+        models = {"a": Fake(reply("x")), "b": Fake(0.02, RuntimeError("bug")), "t": Fake(reply("z"))}
         with pytest.raises(RuntimeError, match="bug"):
             await run_cascade(run_of(models, force=force))
 
@@ -274,7 +274,7 @@ class TestBugs:
                 except asyncio.CancelledError:
                     raise RuntimeError("bug") from None
 
-        run = run_of({"a": Fake(BROKEN), "b": Sloppy(HANG), "t": Fake(said("z"))})
+        run = run_of({"a": Fake(BROKEN), "b": Sloppy(HANG), "t": Fake(reply("z"))})
         assert (await run_cascade(run)).answered_by == "t"
         assert kinds(run) == {"a": "error", "b": "cancelled", "t": "ok"}
 
@@ -287,7 +287,7 @@ class TestBugs:
         assert kinds(run) == {"t": "cancelled"}
 
     async def test_in_the_scorer(self):
-        run = run_of({"a": Fake(said("x")), "b": Fake(said("y"))}, scorer=Judge(RuntimeError("bug")))
+        run = run_of({"a": Fake(reply("x")), "b": Fake(reply("y"))}, scorer=Judge(RuntimeError("bug")))
         with pytest.raises(RuntimeError, match="bug"):
             await run_cascade(run)
         assert kinds(run) == {"a": "ok", "b": "ok"}
@@ -306,13 +306,13 @@ async def test_speeds_are_learnt_and_used():
     await run_cascade(Run(PROMPT, (TIER, TARGET), {"a": Fake(quick), "b": Fake(quick)}, Judge(), speeds=speeds))
     assert (speeds["a"].token_s, speeds["b"].token_s) == (0.5, 0.5)
     speeds["b"].token_s = 0.000001
-    models = {"a": Fake(0.01, BROKEN), "b": Fake(HANG), "t": Fake(said("z"))}
+    models = {"a": Fake(0.01, BROKEN), "b": Fake(HANG), "t": Fake(reply("z"))}
     outcome = await run_cascade(Run(prompt, (TIER, TARGET), models, Judge(), speeds=speeds))
     assert outcome.tiers[0].calls[1].answer.completion_tokens == 3  # by its speed far more, but it may not say more
 
 
 async def test_times_are_measured():
-    run = run_of({"a": Fake(0.03, said("x")), "b": Fake(said("x"))}, scorer=Judge(delay_s=0.02))
+    run = run_of({"a": Fake(0.03, reply("x")), "b": Fake(reply("x"))}, scorer=Judge(delay_s=0.02))
     outcome = await run_cascade(run)
     (result,) = outcome.tiers
     assert result.scoring_s >= 0.02

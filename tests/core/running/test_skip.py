@@ -16,7 +16,7 @@ from serve_app.core.types.answer import Delta, Failure, Generation
 from serve_app.core.types.outcome import Budget, Outcome, Precheck
 from serve_app.core.types.policy import Tier
 from serve_app.core.types.prompt import Prompt, ToolCall
-from tests.core.scripted import BROKEN, STREAM, TARGET, TIER, Fake, Judge, cancel, collect, kinds, quiet, run_of, said
+from tests.core.scripted import BROKEN, STREAM, TARGET, TIER, Fake, Judge, cancel, collect, kinds, quiet, reply, run_of
 
 __all__ = ["quiet"]
 
@@ -38,7 +38,7 @@ class Past:
 
 
 def models() -> dict[str, Fake]:
-    return {"a": Fake(said("Rome")), "b": Fake(said("Paris")), "t": Fake(*STREAM)}
+    return {"a": Fake(reply("Rome")), "b": Fake(reply("Paris")), "t": Fake(*STREAM)}
 
 
 def skipping(precheck: Precheck, fakes: dict[str, Fake] | None = None, **options) -> Run:
@@ -136,7 +136,7 @@ async def test_if_the_member_fails_the_cascade_runs_and_does_not_ask_it_again() 
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("empty", [said(""), replace(said(" \n"), reasoning="Hm.")])
+@pytest.mark.parametrize("empty", [reply(""), replace(reply(" \n"), reasoning="Hm.")])
 async def test_if_the_member_has_no_answer_the_cascade_runs(empty: Generation, stream: bool) -> None:
     fakes = models() | {"b": Fake(empty)}
     run = skipping(ACCEPTED, fakes, stream=stream)
@@ -149,12 +149,12 @@ async def test_if_the_member_has_no_answer_the_cascade_runs(empty: Generation, s
 
 
 async def test_a_member_that_calls_a_tool_has_answered() -> None:
-    call = replace(said(""), tool_calls=(ToolCall("1", "weather", "{}"),))
+    call = replace(reply(""), tool_calls=(ToolCall("1", "weather", "{}"),))
     assert (await run_cascade(skipping(ACCEPTED, models() | {"b": Fake(call)}))).answer == call
 
 
 async def test_reasoning_that_was_streamed_is_not_retracted() -> None:
-    empty = replace(said(""), reasoning="Hm.")
+    empty = replace(reply(""), reasoning="Hm.")
     run = skipping(ACCEPTED, models() | {"b": Fake(Delta("", 10, 1, reasoning="Hm."), empty)}, stream=True)
     assert (await run_cascade(run)).answer == empty
 
@@ -199,7 +199,7 @@ async def test_a_client_that_leaves_during_the_look_up_costs_nothing() -> None:
 
 
 async def test_a_member_of_a_later_tier_may_answer() -> None:
-    run = skipping(replace(ACCEPTED, member="c"), models() | {"c": Fake(said("Oslo"))})
+    run = skipping(replace(ACCEPTED, member="c"), models() | {"c": Fake(reply("Oslo"))})
     run.tiers = (TIER, Tier(("a", "c"), signal="exact", threshold=0.5), TARGET)
     assert (await run_cascade(run)).answered_by == "c"
     assert kinds(run) == {"c": "ok"}

@@ -28,8 +28,8 @@ from tests.core.scripted import (
     collect,
     kinds,
     quiet,
+    reply,
     run_of,
-    said,
 )
 
 __all__ = ["quiet"]
@@ -63,7 +63,7 @@ def speculating(models, tiers=(TIER, TARGET), after=None, **options):
 @pytest.mark.parametrize("stream", [False, True])
 async def test_an_accepted_request_stops_the_target_and_shows_the_waste(stream):
     target = Fake(ASIDE, HANG)
-    models = {"a": Fake(0.05, said("x")), "b": Fake(said("x")), "t": target}
+    models = {"a": Fake(0.05, reply("x")), "b": Fake(reply("x")), "t": target}
     run = speculating(models, stream=stream)
     outcome = await run_cascade(run)
     assert (outcome.answered_by, target.stopped, len(outcome.tiers)) == ("a", 1, 1)
@@ -77,15 +77,15 @@ async def test_an_accepted_request_stops_the_target_and_shows_the_waste(stream):
 
 
 async def test_an_answer_that_came_too_early_is_wasted_too():
-    models = {"a": Fake(0.05, said("x")), "b": Fake(said("x")), "t": Fake(said("z"))}
+    models = {"a": Fake(0.05, reply("x")), "b": Fake(reply("x")), "t": Fake(reply("z"))}
     run = speculating(models)
     outcome = await run_cascade(run)
-    assert (outcome.answered_by, run.calls[2].wasted, run.calls[2].answer) == ("a", True, said("z"))
+    assert (outcome.answered_by, run.calls[2].wasted, run.calls[2].answer) == ("a", True, reply("z"))
 
 
 async def test_a_deferred_request_has_its_text_at_the_decision():
     target = Fake(*STREAM)
-    models = {"a": Fake(0.05, said("x")), "b": Fake(said("y")), "t": target}
+    models = {"a": Fake(0.05, reply("x")), "b": Fake(reply("y")), "t": target}
     run = speculating(models, scorer=Judge(0.0), stream=True)
     events = await collect(run)
     assert [event.text for event in events if isinstance(event, Delta)] == ["Par", "is"]
@@ -98,21 +98,21 @@ async def test_a_deferred_request_has_its_text_at_the_decision():
 
 async def test_it_is_not_started_if_the_tier_decides_before():
     target = Fake()
-    run = speculating({"a": Fake(said("x")), "b": Fake(said("x")), "t": target}, after=After(HANG))
+    run = speculating({"a": Fake(reply("x")), "b": Fake(reply("x")), "t": target}, after=After(HANG))
     assert (await run_cascade(run)).answered_by == "a"
     assert target.prompts == []
 
 
 async def test_it_is_not_started_without_room():
-    target, after = Fake(said("z")), After(room=False)
-    models = {"a": Fake(0.05, said("x")), "b": Fake(said("x")), "t": target}
+    target, after = Fake(reply("z")), After(room=False)
+    models = {"a": Fake(0.05, reply("x")), "b": Fake(reply("x")), "t": target}
     await run_cascade(speculating(models, after=after))
     assert (target.prompts, after.requests) == ([], [("t",)])
 
 
 async def test_a_forced_decision_is_not_speculated_on():
     target = Fake()
-    run = speculating({"a": Fake(0.02, said("x")), "b": Fake(said("x")), "t": target}, force="accept")
+    run = speculating({"a": Fake(0.02, reply("x")), "b": Fake(reply("x")), "t": target}, force="accept")
     await run_cascade(run)
     assert target.prompts == []
 
@@ -122,15 +122,17 @@ async def test_one_that_failed_is_asked_again_when_it_is_needed(stream):
     class Recovering(Fake):
         async def generate(self, prompt):
             self._enter(prompt)
-            return BROKEN if len(self.prompts) == 1 else said("z")
+            return BROKEN if len(self.prompts) == 1 else reply("z")
 
         async def stream(self, prompt):
             yield await self.generate(prompt)
 
     target = Recovering()
-    run = speculating({"a": Fake(0.05, said("x")), "b": Fake(said("y")), "t": target}, scorer=Judge(0.0), stream=stream)
+    run = speculating(
+        {"a": Fake(0.05, reply("x")), "b": Fake(reply("y")), "t": target}, scorer=Judge(0.0), stream=stream
+    )
     outcome = await run_cascade(run)
-    assert (outcome.answer, len(target.prompts)) == (said("z"), 2)
+    assert (outcome.answer, len(target.prompts)) == (reply("z"), 2)
     assert [(call.model, call.wasted) for call in run.calls] == [("a", False), ("b", False), ("t", True), ("t", False)]
 
 
@@ -138,10 +140,10 @@ async def test_a_member_that_failed_ahead_is_asked_again_before_its_tier_is_sett
     class Recovering(Fake):
         async def generate(self, prompt):
             self._enter(prompt)
-            return BROKEN if len(self.prompts) == 1 else said("x")
+            return BROKEN if len(self.prompts) == 1 else reply("x")
 
     second = replace(TIER, models=("a", "b", "c"), signal_range=EXACT)
-    models = {"a": Fake(0.05, said("x")), "b": Fake(said("y")), "c": Recovering(), "t": Fake()}
+    models = {"a": Fake(0.05, reply("x")), "b": Fake(reply("y")), "c": Recovering(), "t": Fake()}
     run = speculating(models, (TIER, second, TARGET), After(last=0), scorer=Judge(0.0))
     outcome = await run_cascade(run)
     assert (outcome.answered_by, len(models["c"].prompts)) == ("a", 2)
@@ -150,16 +152,16 @@ async def test_a_member_that_failed_ahead_is_asked_again_before_its_tier_is_sett
 async def test_an_early_answer_is_kept_for_the_tier_after_next():
     """The second tier is settled without it, by answers that the first one has."""
     second = replace(TIER, models=("a", "b", "t"), threshold=0.6, signal_range=EXACT)
-    models = {"a": Fake(0.05, said("x")), "b": Fake(said("y")), "t": Fake(said("z"))}
+    models = {"a": Fake(0.05, reply("x")), "b": Fake(reply("y")), "t": Fake(reply("z"))}
     run = speculating(models, (TIER, second, TARGET), After(last=0), scorer=Judge(0.0))
     outcome = await run_cascade(run)
-    assert (outcome.answer, len(models["t"].prompts)) == (said("z"), 1)
+    assert (outcome.answer, len(models["t"].prompts)) == (reply("z"), 1)
     assert [(call.model, call.wasted) for call in run.calls] == [("a", False), ("b", False), ("t", False)]
 
 
 async def test_what_was_asked_for_a_lost_tier_is_stopped_at_once():
     second = Tier(("a", "c"), signal="exact", threshold=0.5)
-    models = {"a": Fake(0.02, BROKEN), "b": Fake(said("y")), "c": Fake(HANG), "t": Fake(0.05, said("z"))}
+    models = {"a": Fake(0.02, BROKEN), "b": Fake(reply("y")), "c": Fake(HANG), "t": Fake(0.05, reply("z"))}
     stopped_before: list[int] = []
 
     class Target(Fake):
@@ -167,7 +169,7 @@ async def test_what_was_asked_for_a_lost_tier_is_stopped_at_once():
             stopped_before.append(models["c"].stopped)
             return await super().generate(prompt)
 
-    models["t"] = Target(said("z"))
+    models["t"] = Target(reply("z"))
     run = speculating(models, (TIER, second, TARGET), After(last=0))
     assert (await run_cascade(run)).answered_by == "t"
     assert stopped_before == [1]
@@ -175,7 +177,7 @@ async def test_what_was_asked_for_a_lost_tier_is_stopped_at_once():
 
 async def test_models_that_the_request_asks_already_need_no_room():
     second = replace(TIER, models=("a", "b", "c"))
-    models = {"a": Fake(0.05, said("x")), "b": Fake(said("y")), "c": Fake(said("x")), "t": Fake()}
+    models = {"a": Fake(0.05, reply("x")), "b": Fake(reply("y")), "c": Fake(reply("x")), "t": Fake()}
     after = After(last=0)
     await run_cascade(speculating(models, (TIER, second, TARGET), after, scorer=Judge(0.0)))
     assert after.requests == [("c",)]
@@ -185,9 +187,9 @@ async def test_a_failed_early_call_does_not_hide_the_answer_in_the_record():
     class Recovering(Fake):
         async def generate(self, prompt):
             self._enter(prompt)
-            return BROKEN if len(self.prompts) == 1 else said("z")
+            return BROKEN if len(self.prompts) == 1 else reply("z")
 
-    models = {"a": Fake(0.05, said("x")), "b": Fake(said("y")), "t": Recovering()}
+    models = {"a": Fake(0.05, reply("x")), "b": Fake(reply("y")), "t": Recovering()}
     run = speculating(models, scorer=Judge(0.0))
     outcome = await run_cascade(run)
     costs = dict.fromkeys("abt", ModelCost(1e9, 1.0, 1.0))
@@ -197,7 +199,7 @@ async def test_a_failed_early_call_does_not_hide_the_answer_in_the_record():
 
 async def test_members_of_a_next_tier_are_asked_early_and_carry_over():
     second = Tier(("a", "c"), signal="exact", threshold=0.5)
-    models = {"a": Fake(0.05, said("x")), "b": Fake(said("y")), "c": Fake(said("x")), "t": Fake()}
+    models = {"a": Fake(0.05, reply("x")), "b": Fake(reply("y")), "c": Fake(reply("x")), "t": Fake()}
     run = speculating(models, (TIER, second, TARGET), After(last=0), scorer=Judge(0.0))
     outcome = await run_cascade(run)
     assert (outcome.answered_by, outcome.tiers[1].carried) == ("a", ("a",))

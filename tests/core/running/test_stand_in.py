@@ -13,7 +13,7 @@ from serve_app.core.running.run import Run
 from serve_app.core.types.outcome import Force
 from serve_app.core.types.policy import StandIn, Tier
 from serve_app.errors import SignalError
-from tests.core.scripted import TARGET, TIER, Fake, Judge, quiet, run_of, said
+from tests.core.scripted import TARGET, TIER, Fake, Judge, quiet, reply, run_of
 
 __all__ = ["quiet"]
 
@@ -24,7 +24,7 @@ STOOD_FOR: Tier = replace(TIER, signal="sbert", threshold=0.9, stand_in=StandIn(
 def scored(
     lexical: Judge | None, tier: Tier = STOOD_FOR, scorer: Judge | None = None, force: Force | None = None
 ) -> Run:
-    models = {"a": Fake(said("x")), "b": Fake(said("y")), "t": Fake(said("z"))}
+    models = {"a": Fake(reply("x")), "b": Fake(reply("y")), "t": Fake(reply("z"))}
     run = run_of(models, (tier, TARGET), scorer=scorer or Judge(DOWN), force=force)
     run.lexical = lexical
     return run
@@ -76,7 +76,7 @@ async def test_a_later_tier_is_scored_anew() -> None:
     later = Tier(("c", "d"), signal="sbert", threshold=0.9, stand_in=StandIn("exact", 0.7))
     run = scored(Judge(0.4))
     run.tiers = (STOOD_FOR, later, TARGET)
-    run.models = {**run.models, "c": Fake(said("v")), "d": Fake(said("v"))}
+    run.models = {**run.models, "c": Fake(reply("v")), "d": Fake(reply("v"))}
     outcome = await run_cascade(run)
     assert (outcome.answered_by, [tier.decision.reason for tier in outcome.tiers]) == (
         "c",

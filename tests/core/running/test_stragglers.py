@@ -6,13 +6,13 @@ import pytest
 
 from serve_app.core.running.cascade import run_cascade
 from serve_app.core.types.answer import Failure
-from tests.core.scripted import BROKEN, HANG, TARGET, TRIO, Fake, Judge, kinds, quiet, run_of, said
+from tests.core.scripted import BROKEN, HANG, TARGET, TRIO, Fake, Judge, kinds, quiet, reply, run_of
 
 __all__ = ["quiet"]
 
 
 async def test_a_quorum_decides_without_the_last():
-    models = {"a": Fake(said("x")), "b": Fake(HANG), "c": Fake(said("x")), "t": Fake()}
+    models = {"a": Fake(reply("x")), "b": Fake(HANG), "c": Fake(reply("x")), "t": Fake()}
     run = run_of(models, (replace(TRIO, quorum=2), TARGET))
     outcome = await run_cascade(run)
     assert (outcome.answered_by, outcome.reason) == ("a", "agreement")
@@ -23,7 +23,7 @@ async def test_a_quorum_decides_without_the_last():
 
 
 async def test_failures_do_not_count_for_the_quorum():
-    models = {"a": Fake(BROKEN), "b": Fake(0.02, said("x")), "c": Fake(said("x")), "t": Fake()}
+    models = {"a": Fake(BROKEN), "b": Fake(0.02, reply("x")), "c": Fake(reply("x")), "t": Fake()}
     run = run_of(models, (replace(TRIO, quorum=2), TARGET))
     assert (await run_cascade(run)).answered_by == "b"
     assert kinds(run) == {"a": "error", "b": "ok", "c": "ok"}
@@ -32,14 +32,14 @@ async def test_failures_do_not_count_for_the_quorum():
 @pytest.mark.parametrize(("select", "first"), [(None, " "), ("b", "x")])
 async def test_a_quorum_waits_for_an_answer_that_may_be_returned(select, first):
     """Neither blank answers nor those of others than the fixed model are one."""
-    models = {"a": Fake(said(first)), "b": Fake(0.02, said("x")), "c": Fake(said(first)), "t": Fake()}
+    models = {"a": Fake(reply(first)), "b": Fake(0.02, reply("x")), "c": Fake(reply(first)), "t": Fake()}
     run = run_of(models, (replace(TRIO, quorum=2, select=select), TARGET))
     assert (await run_cascade(run)).answered_by == "b"
 
 
 @pytest.mark.parametrize(("second", "answered_by", "reason"), [("x", "a", "agreement"), ("y", "t", "disagreement")])
 async def test_the_tiers_time_is_over(second, answered_by, reason):
-    models = {"a": Fake(said("x")), "b": Fake(said(second)), "c": Fake(HANG), "t": Fake(said("z"))}
+    models = {"a": Fake(reply("x")), "b": Fake(reply(second)), "c": Fake(HANG), "t": Fake(reply("z"))}
     run = run_of(models, (replace(TRIO, tier_timeout_s=0.05), TARGET), scorer=Judge(0.0))
     outcome = await run_cascade(run)
     assert (outcome.answered_by, outcome.reason) == (answered_by, reason)
@@ -47,6 +47,6 @@ async def test_the_tiers_time_is_over(second, answered_by, reason):
 
 
 async def test_a_forced_decision_has_a_time_limit_too():
-    models = {"a": Fake(said("x")), "b": Fake(HANG), "c": Fake(HANG), "t": Fake()}
+    models = {"a": Fake(reply("x")), "b": Fake(HANG), "c": Fake(HANG), "t": Fake()}
     run = run_of(models, (replace(TRIO, tier_timeout_s=0.05), TARGET), force="accept")
     assert (await run_cascade(run)).answered_by == "a"

@@ -34,13 +34,13 @@ def test_a_request_that_declines_has_no_turn(cache: AnswerCache) -> None:
 
 
 def test_one_request_leads_at_a_time_for_each_calibration(cache: AnswerCache) -> None:
-    first, other = turn(cache), turn(cache, calibration="c1")
+    first, second = turn(cache), turn(cache, calibration="c1")
     assert first is not None
-    assert other is not None
+    assert second is not None
     first.enter(lambda: None)
     following = turn(cache)
     assert following is not None
-    assert (first.leads, following.leads, other.leads) == (True, False, True)
+    assert (first.leads, following.leads, second.leads) == (True, False, True)
     assert first.leave(None) == "miss"
     last = turn(cache)
     assert last is not None

@@ -31,15 +31,15 @@ GREEDY = Prompt(QUESTION.messages, sampling=Sampling(temperature=0.0))
 class Counting(Deployment):
     """Notes how often it is asked; with `gate`, answers once that is set."""
 
-    def __init__(self, answer: Answer, asked: list[str], name: str) -> None:
+    def __init__(self, answer: Answer, calls: list[str], name: str) -> None:
         super().__init__(answer)
         self.name = name
-        self.asked = asked
+        self.calls = calls
         self.gate: asyncio.Event | None = None
 
     async def remote(self, *arguments: Any, **options: Any) -> Any:
         if not isinstance(arguments[0], str):
-            self.asked.append(self.name)
+            self.calls.append(self.name)
             if self.gate is not None:
                 await self.gate.wait()
         return await super().remote(*arguments, **options)
@@ -53,8 +53,8 @@ class Served:
         config = {"models": models, "cascades": {"default": cached, "plain": {"tiers": TIERS}}}
         config |= {"router": {"max_waiting": 0}}
         answers = {"a": PARIS, "b": b, "c": ROME, "d": ROME, "t": LONG}
-        self.asked: list[str] = []
-        self.handles: dict[str, Any] = {name: Counting(answers[name], self.asked, name) for name in models}
+        self.calls: list[str] = []
+        self.handles: dict[str, Any] = {name: Counting(answers[name], self.calls, name) for name in models}
         self.router = Router(AppConfig.model_validate(config), self.handles, self.handles["a"], {})
         self.measures: list[tuple[str, ...]] = []
         self.router.parts.instruments.record = self._record  # type: ignore[method-assign]
@@ -77,7 +77,7 @@ class Served:
 async def test_a_second_equal_request_asks_nobody_and_costs_nothing() -> None:
     served = Served()
     first, second = await served.ask(), await served.ask()
-    assert sorted(served.asked) == ["a", "b", "t"]
+    assert sorted(served.calls) == ["a", "b", "t"]
     assert (first.cached, first.cost.flops) == (None, 2e9 * (12 + 12 + 15))
     assert second.cached is not None
     assert 0 <= second.cached.age_s < 60
@@ -104,7 +104,7 @@ async def test_requests_of_two_keys_share_no_run() -> None:
     served = Served()
     gate = served.handles["a"].gate = asyncio.Event()
     asking = [asyncio.create_task(served.ask(key=key)) for key in ("alice", "alice", "bob")]
-    await until(lambda: served.asked.count("a") == 2)
+    await until(lambda: served.calls.count("a") == 2)
     gate.set()
     await asyncio.gather(*asking)
     assert sorted(served.cache_results()) == ["miss", "miss", "shared"]
@@ -113,7 +113,7 @@ async def test_requests_of_two_keys_share_no_run() -> None:
 async def test_an_accepted_answer_is_kept_too() -> None:
     served = Served(b=PARIS)
     first, second = await served.ask(), await served.ask(include_answers=True)
-    assert (second.answered_by, second.deferred, len(served.asked)) == ("a", False, 2)
+    assert (second.answered_by, second.deferred, len(served.calls)) == ("a", False, 2)
     assert [answer and answer.text for answer in second.tiers[0].answers or ()] == ["Paris", "Paris"]
     assert second.cost.target_only is not None
     assert first.cost.target_only is not None
@@ -149,7 +149,7 @@ async def test_what_is_drawn_at_random_is_neither_kept_nor_shared(drawn: dict[st
     prompt = Prompt(QUESTION.messages, sampling=Sampling(**drawn))
     records = [await served.ask(prompt) for _ in range(2)]
     assert [record.cached for record in records] == [None, None]
-    assert (len(served.asked), served.cache_results()) == (6, ["uncacheable"] * 2)
+    assert (len(served.calls), served.cache_results()) == (6, ["uncacheable"] * 2)
 
 
 async def test_what_would_be_drawn_is_kept_if_the_request_says_temperature_0() -> None:
@@ -170,7 +170,7 @@ async def test_a_cascade_without_a_cache_and_a_single_model_keep_nothing() -> No
     served = Served()
     for model in ("plain", "plain", "t", "t"):
         assert (await served.ask(model=model)).cached is None
-    assert (len(served.asked), served.cache_results()) == (8, [])
+    assert (len(served.calls), served.cache_results()) == (8, [])
 
 
 async def test_a_failure_is_not_kept() -> None:
@@ -205,24 +205,24 @@ async def test_a_kept_deferral_makes_its_conversation_stay_with_the_target() -> 
 async def test_a_kept_answer_needs_no_room_at_a_model() -> None:
     served = Served()
     await served.ask()
-    other = Prompt((Message("user", "Else?"),))
-    requests = [served.router.open(Ask("plain", other)) for _ in range(64)]  # all slots
+    other_prompt = Prompt((Message("user", "Else?"),))
+    requests = [served.router.open(Ask("plain", other_prompt)) for _ in range(64)]  # all slots
     with pytest.raises(OverloadedError):
-        await served.ask(other)
+        await served.ask(other_prompt)
     assert (await served.ask()).cached is not None
     for request in requests:
         request.close(None)
-    assert (await served.ask(other)).cached is None
+    assert (await served.ask(other_prompt)).cached is None
 
 
 async def test_only_requests_with_a_run_of_their_own_count_as_load(monkeypatch: pytest.MonkeyPatch) -> None:
     served = Served()
-    seen: list[Any] = []
-    monkeypatch.setattr(served.router.parts.demand, "arrived", seen.append)
-    monkeypatch.setattr(served.router.parts.demand, "finished", lambda *reached: seen.append(reached))
+    arrivals: list[Any] = []
+    monkeypatch.setattr(served.router.parts.demand, "arrived", arrivals.append)
+    monkeypatch.setattr(served.router.parts.demand, "finished", lambda *reached: arrivals.append(reached))
     for _ in range(2):
         await served.ask()
-    assert seen == ["default", ("default", 2)]
+    assert arrivals == ["default", ("default", 2)]
 
 
 async def test_a_request_that_comes_as_its_answer_expires_has_room_for_its_run() -> None:
@@ -240,10 +240,10 @@ async def test_equal_requests_take_one_place_and_make_one_run() -> None:
     served = Served()
     gate = served.handles["t"].gate = asyncio.Event()
     tasks = [asyncio.create_task(served.ask()) for _ in range(100)]  # more than the members take
-    await until(lambda: "t" in served.asked)
+    await until(lambda: "t" in served.calls)
     gate.set()
     records = await asyncio.gather(*tasks)
-    assert sorted(served.asked) == ["a", "b", "t"]
+    assert sorted(served.calls) == ["a", "b", "t"]
     assert [record.cached for record in records] == [None, *[Cached(0.0, shared=True)] * 99]
     assert served.router.parts.protection.loads["a"].in_progress == 0
     assert sorted(served.cache_results()) == ["miss", *["shared"] * 99]
@@ -260,7 +260,7 @@ async def test_a_request_that_takes_another_s_place_takes_its_room_too() -> None
     assert load.in_progress == 0
     async with aclosing(second.events()) as events:
         task = asyncio.ensure_future(anext(events))
-        await until(lambda: "a" in served.asked)
+        await until(lambda: "a" in served.calls)
         assert load.in_progress == 1
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -293,7 +293,7 @@ async def test_a_second_equal_request_is_answered_by_every_api(
     path: str, served: Served, http: httpx.AsyncClient
 ) -> None:
     first, second = [(await http.post(path, json=PATHS[path])).json() for _ in range(2)]
-    assert len(served.asked) == 3
+    assert len(served.calls) == 3
     assert "cached" not in first["cascade"]
     assert second["cascade"]["cached"]["age_s"] >= 0
     assert second["cascade"]["cost"]["flops"] == 0
@@ -306,7 +306,7 @@ async def test_a_stream_is_answered_from_a_plain_request(served: Served, http: h
     await http.post("/v1/chat/completions", json=ASK)
     options = {"stream": True, "stream_options": {"include_usage": True}}
     streamed = (await http.post("/v1/chat/completions", json=ASK | options)).text
-    assert len(served.asked) == 3
+    assert len(served.calls) == 3
     assert streamed.count("It is Paris.") == 1
     assert '"completion_tokens":5' in streamed
     assert '"cached":{"age_s":' in streamed
@@ -332,7 +332,7 @@ async def test_http_s_own_header_asks_for_an_answer_of_its_own(
 
 async def test_equal_prompts_of_one_request_share_a_run(served: Served, http: httpx.AsyncClient) -> None:
     body = (await http.post("/v1/completions", json={"model": "default", "prompt": ["x", "x", "y"]})).json()
-    assert len(served.asked) == 6
+    assert len(served.calls) == 6
     assert [record.get("cached") for record in body["cascade"]] == [None, {"age_s": 0.0, "shared": True}, None]
     assert body["usage"]["completion_tokens"] == 2 * (2 + 2 + 5) + 5
 
@@ -352,11 +352,11 @@ async def test_if_the_first_client_leaves_the_next_one_is_answered(
     path = "/v1/chat/completions"
     async with listening(served.router) as url, httpx.AsyncClient(base_url=url, trust_env=False) as client:
         first = asyncio.create_task(client.post(path, json=ASK))
-        await until(lambda: "t" in served.asked)
+        await until(lambda: "t" in served.calls)
         second = asyncio.create_task(client.post(path, json=ASK))
         await until(lambda: len(opened) == 2)
         first.cancel()
-        await until(lambda: served.asked.count("t") == 2)
+        await until(lambda: served.calls.count("t") == 2)
         gate.set()
         body = (await second).json()
     assert body["choices"][0]["message"]["content"] == "It is Paris."

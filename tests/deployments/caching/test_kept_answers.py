@@ -15,8 +15,8 @@ from tests.core.scripted import TARGET, TIER
 
 
 def outcome_of(text: str) -> Outcome:
-    others = (TokenLogprob("x", -1.0), TokenLogprob("y", -2.0))
-    answer = Generation(text, "stop", 10, 2, (TokenLogprob(text[:3], -0.25, others),), latency_s=0.5)
+    alternatives = (TokenLogprob("x", -1.0), TokenLogprob("y", -2.0))
+    answer = Generation(text, "stop", 10, 2, (TokenLogprob(text[:3], -0.25, alternatives),), latency_s=0.5)
     result = TierResult(TARGET, (Call("t", answer),), Decision(True, "last_tier", selected=0), elapsed_s=0.5)
     return Outcome(answer, "t", (result,), 0.5)
 
@@ -34,39 +34,39 @@ class Clock:
 
 def test_a_kept_answer_is_the_same_marked_with_its_age() -> None:
     clock = Clock()
-    kept = KeptAnswers(StoreLimits(10, 100_000, 60.0), clock)
+    store = KeptAnswers(StoreLimits(10, 100_000, 60.0), clock)
     outcome = outcome_of("Paris")
-    kept.put(key_of(1), outcome)
+    store.put(key_of(1), outcome)
     clock.now = 12.5
-    same = kept.get(key_of(1))
+    same = store.get(key_of(1))
     assert same is not None
     assert (same.answer, same.tiers, same.cached) == (outcome.answer, outcome.tiers, Cached(12.5))
-    assert (key_of(1) in kept, key_of(2) in kept, kept.get(key_of(2))) == (True, False, None)
+    assert (key_of(1) in store, key_of(2) in store, store.get(key_of(2))) == (True, False, None)
     clock.now = 60.0
-    assert (key_of(1) in kept, kept.get(key_of(1))) == (False, None)
+    assert (key_of(1) in store, store.get(key_of(1))) == (False, None)
 
 
 def test_a_tier_with_token_confidence_can_be_kept() -> None:
     tier = replace(TIER, confidence=confidence(TOKEN_SIGNALS["chow_avg"]))
     answer = outcome_of("Paris").answer
-    kept = KeptAnswers(StoreLimits(10, 100_000, 60.0))
+    store = KeptAnswers(StoreLimits(10, 100_000, 60.0))
     result = TierResult(tier, (Call("a", answer), Call("b", answer)), Decision(True, "confident", selected=0))
-    kept.put(key_of(1), Outcome(answer, "a", (result,), 0.5))
-    assert key_of(1) in kept
+    store.put(key_of(1), Outcome(answer, "a", (result,), 0.5))
+    assert key_of(1) in store
 
 
 def test_the_memory_of_kept_answers_stays_within_their_bytes() -> None:
     limit = 200_000
-    kept = KeptAnswers(StoreLimits(100_000, limit, 60.0))
-    kept.put(key_of(0), outcome_of("0"))  # what is imported or cached on the way is not the answers'
+    store = KeptAnswers(StoreLimits(100_000, limit, 60.0))
+    store.put(key_of(0), outcome_of("0"))  # what is imported or cached on the way is not the answers'
     gc.collect()
     tracemalloc.start()
     try:
         for number in range(600):
-            kept.put(key_of(number), outcome_of(f"{number} " + "x" * (number % 7) * 100))
+            store.put(key_of(number), outcome_of(f"{number} " + "x" * (number % 7) * 100))
         gc.collect()
         used, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert 0.5 * limit < used < 1.2 * limit  # other threads allocate, too
-    assert (key_of(0) in kept, key_of(599) in kept) == (False, True)
+    assert (key_of(0) in store, key_of(599) in store) == (False, True)

@@ -61,7 +61,7 @@ def test_every_field_is_in_the_key(part: Any, key_of: Any) -> None:
 
 
 def with_another(part: Any, field: str) -> Any:
-    """A copy with another value in a field, whatever its type: so a new field is tested, too."""
+    """Return a copy with another value in a field of any type, so that a new field is tested, too."""
     changed = copy(part)
     object.__setattr__(changed, field, f"another {field}")
     return changed
@@ -77,8 +77,8 @@ def test_every_field_of_a_run_is_in_the_key_unless_it_is_about_how_it_is_made() 
     assert set(names) >= NOT_ASKED
     keys = {name: request_key("default", with_another(run_of(), name), "c1") for name in names}
     assert {keys[name] for name in NOT_ASKED} == {key()}
-    asked = [keys[name] for name in names if name not in NOT_ASKED]
-    assert len({key(), *asked}) == 1 + len(asked) > 5
+    field_keys = [keys[name] for name in names if name not in NOT_ASKED]
+    assert len({key(), *field_keys}) == 1 + len(field_keys) > 5
 
 
 def test_cascade_calibration_and_tenant_are_in_the_key() -> None:

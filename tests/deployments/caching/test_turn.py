@@ -17,10 +17,10 @@ from serve_app.core.types.prompt import Prompt
 from serve_app.deployments.caching.flights import Flights
 from serve_app.deployments.caching.kept_answers import KeptAnswers
 from serve_app.deployments.caching.turn import CacheResult, Turn
-from tests.core.scripted import BROKEN, PROMPT, TARGET, TIER, Fake, Judge, said
+from tests.core.scripted import BROKEN, PROMPT, TARGET, TIER, Fake, Judge, reply
 
 KEY = b"k"
-LONG = said("It is Paris.", 10, 4)
+LONG = reply("It is Paris.", 10, 4)
 
 
 class Gated:
@@ -86,15 +86,15 @@ class Bench:
         return self.entered(Run(PROMPT, (TARGET,), {"t": self.model}, Judge(), stream=stream), key)
 
     def ask(self, key: bytes = KEY, *, stream: bool = False) -> "asyncio.Task[list[Event]]":
-        return asyncio.create_task(self._asked(self.open(key, stream=stream)))
+        return asyncio.create_task(self._events(self.open(key, stream=stream)))
 
-    async def _asked(self, request: Opened) -> list[Event]:
+    async def _events(self, request: Opened) -> list[Event]:
         outcome = None
         try:
             async with aclosing(request.events()) as events:
-                seen = [event async for event in events]
-            outcome = seen[-1]
-            return seen
+                received = [event async for event in events]
+            outcome = received[-1]
+            return received
         finally:
             self.results.append(request.turn.leave(outcome if isinstance(outcome, Outcome) else None))
 
@@ -154,10 +154,10 @@ class TestKept:
         bench.model.answer()
         await first
         assert bench.turn(b"other").leads
-        other = bench.ask(b"other")
+        other_task = bench.ask(b"other")
         await settled()
         bench.model.answer()
-        await other
+        await other_task
         assert (len(bench.model.calls), bench.results) == (2, ["miss", "miss"])
 
     async def test_a_kept_answer_is_forgotten_in_time(self) -> None:
@@ -217,15 +217,15 @@ class TestShared:
         assert (len(bench.model.calls), bench.results) == (2, ["miss", "miss"])
 
     async def test_if_the_first_leaves_one_of_the_others_takes_its_place(self, bench: Bench) -> None:
-        first, *others = [bench.ask() for _ in range(4)]
+        first, *tasks = [bench.ask() for _ in range(4)]
         await settled()
         first.cancel()
         await settled()
         assert (first.cancelled(), bench.model.stopped, len(bench.model.calls), len(bench.begun)) == (True, 1, 2, 1)
         bench.model.answer()
-        await asyncio.gather(*others)
+        await asyncio.gather(*tasks)
         assert len(bench.model.calls) == 2
-        assert [outcome_of(task).cached for task in others] == [None, *[Cached(0.0, shared=True)] * 2]
+        assert [outcome_of(task).cached for task in tasks] == [None, *[Cached(0.0, shared=True)] * 2]
         assert sorted(bench.results) == ["miss", "miss", "shared", "shared"]
 
     async def test_if_the_first_leaves_before_it_ran_another_takes_its_place(self, bench: Bench) -> None:
@@ -290,7 +290,7 @@ class TestShared:
         assert outcome_of(second).answer == LONG
 
     async def test_a_watched_run_is_told_in_the_order_in_which_it_happens(self, bench: Bench) -> None:
-        models = {"a": Fake(said("Paris")), "b": Fake(said("Rome")), "t": Fake(LONG)}
+        models = {"a": Fake(reply("Paris")), "b": Fake(reply("Rome")), "t": Fake(LONG)}
         run, progress = Run(PROMPT, (TIER, TARGET), models, Judge(0.0)), asyncio.Queue[Event | Progress | None]()
         run.watch = progress.put_nowait
         request = bench.entered(run)

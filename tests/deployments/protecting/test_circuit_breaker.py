@@ -28,14 +28,14 @@ def breaker(clock: Clock) -> CircuitBreaker:
 
 @pytest.fixture
 def opened(breaker: CircuitBreaker) -> CircuitBreaker:
-    """A breaker that has opened now, for 10 s."""
+    """Return a breaker that has opened now, for 10 s."""
     call(breaker, *[False] * 3)
     return breaker
 
 
 @pytest.fixture
 def half_open(opened: CircuitBreaker, clock: Clock) -> CircuitBreaker:
-    """A breaker whose 10 s are over, so that the next call is its trial."""
+    """Return a breaker whose 10 s are over, so that the next call is its trial."""
     clock.now += 10
     return opened
 

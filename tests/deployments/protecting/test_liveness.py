@@ -28,9 +28,9 @@ class Status:
         return dict(self.deployments)
 
     async def looked_at(self, times: int) -> None:
-        seen = self.looks
+        looks = self.looks
         async with asyncio.timeout(20):
-            while self.looks < seen + times:  # noqa: ASYNC110 - the look comes from a thread
+            while self.looks < looks + times:  # noqa: ASYNC110 - the look comes from a thread
                 await asyncio.sleep(0.001)
 
 
@@ -55,7 +55,7 @@ async def wait_for(watched: Liveness, name: str = "m") -> None:
 
 @pytest.fixture
 async def nothing_left() -> AsyncIterator[None]:
-    """No task of ours runs on after the test."""
+    """Assert that no task of ours runs on after the test."""
     yield
     async with asyncio.timeout(20):
         while len(asyncio.all_tasks()) > 1:  # noqa: ASYNC110 - there is nobody to ask

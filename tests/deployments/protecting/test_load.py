@@ -76,13 +76,13 @@ def test_a_place_counts_once_while_it_is_held() -> None:
     load = Load(Queue(2, 4))
     place = Place(load)
     assert load.in_progress == 0
-    for held, count in ((True, 1), (True, 1), (False, 0), (True, 1)):
-        place.hold() if held else place.release()
-        assert (place.is_held, load.in_progress) == (held, count)
+    for is_held, count in ((True, 1), (True, 1), (False, 0), (True, 1)):
+        place.hold() if is_held else place.release()
+        assert (place.is_held, load.in_progress) == (is_held, count)
 
 
 def holding(load: Load, key: str | None) -> int:
-    """How many places a key gets that asks for more until it is refused."""
+    """Return how many places a key gets if it asks for more until it is refused."""
     count = 0
     while not load.full_for(key):
         Place(load, key).hold()
@@ -125,7 +125,7 @@ def test_who_holds_places_never_takes_the_last_one_of_a_queue(
         elif not arrives and places[key]:
             places[key].pop().release()
         assert load.in_progress == sum(map(len, places.values())) <= load.most
-        assert load.by_key == {key: len(held) for key, held in places.items() if held}
+        assert load.by_key == {key: len(key_places) for key, key_places in places.items() if key_places}
 
 
 def test_the_longest_wait_is_named() -> None:

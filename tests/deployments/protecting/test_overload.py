@@ -56,7 +56,7 @@ class Seen:
 
 async def offer(router: Router, rps: float, seconds: float) -> Seen:
     """Send requests at random times, whether or not earlier ones are answered, and wait for all."""
-    seen, chance = Seen(), Random(1)
+    results, chance = Seen(), Random(1)
     time = asyncio.get_running_loop().time
     ends = time() + seconds
 
@@ -65,14 +65,14 @@ async def offer(router: Router, rps: float, seconds: float) -> Seen:
         try:
             request = router.open(Ask("default", Prompt((Message("user", str(number)),))))
         except OverloadedError as error:
-            seen.refused.append(error)
+            results.refused.append(error)
             return
         outcome = await run_cascade(request.run)
         request.close(outcome)
         kind = "ok" if isinstance(outcome.answer, Generation) else outcome.answer.kind
-        seen.statuses.add(kind)
+        results.statuses.add(kind)
         if kind == "ok":
-            seen.seconds.append(time() - started)
+            results.seconds.append(time() - started)
 
     async with asyncio.TaskGroup() as group:
         for number in count():
@@ -80,14 +80,14 @@ async def offer(router: Router, rps: float, seconds: float) -> Seen:
             if time() > ends:
                 break
             group.create_task(ask(number))
-    return seen
+    return results
 
 
 async def offered(*loads: tuple[float, float]) -> list[Seen]:
-    """What became of each load, a rate and its seconds, one after another at one router."""
+    """Return the results of each load (a rate and its seconds), one after another at one router."""
     config = AppConfig.model_validate({"models": MODELS, "cascades": {"default": {"tiers": TIERS}}})
     seconds = {"a": MEMBER_S, "b": MEMBER_S, "t": TARGET_S}
-    handles: dict[str, Any] = {name: Queueing(name, taken) for name, taken in seconds.items()}
+    handles: dict[str, Any] = {name: Queueing(name, duration_s) for name, duration_s in seconds.items()}
     router = Router(config, handles, handles["a"], {})
     return [await offer(router, rps, for_s) for rps, for_s in loads]
 
@@ -96,12 +96,12 @@ def test_goodput_holds_at_three_times_saturation_and_it_recovers_at_once() -> No
     twice, thrice, after = virtual_time.run(
         offered((2 * SATURATION_RPS, LOAD_S), (3 * SATURATION_RPS, LOAD_S), (0.4 * SATURATION_RPS, LOAD_S))
     )
-    for seen in (twice, thrice):
-        assert len(seen.seconds) / LOAD_S >= 0.9 * SATURATION_RPS
+    for results in (twice, thrice):
+        assert len(results.seconds) / LOAD_S >= 0.9 * SATURATION_RPS
         # Two wait for each slot, so that a request is there for three answers of each tier at the most.
-        assert max(seen.seconds) <= 3 * (MEMBER_S + TARGET_S) + 1e-6
-        assert len(seen.refused) > 20
-        assert all(error.retry_after_s > 0 for error in seen.refused)
+        assert max(results.seconds) <= 3 * (MEMBER_S + TARGET_S) + 1e-6
+        assert len(results.refused) > 20
+        assert all(error.retry_after_s > 0 for error in results.refused)
     assert not after.refused
     assert after.statuses == {"ok"}
     assert max(after.seconds) < 2 * (MEMBER_S + TARGET_S)

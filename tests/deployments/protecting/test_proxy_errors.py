@@ -45,19 +45,19 @@ class Dies:
     """A proxy whose router dies so many times before it answers with what it was asked."""
 
     def __init__(self, times: int) -> None:
-        self.times, self.asked = times, 0
+        self.times, self.calls = times, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         assert scope["path"] in (CHAT, "/v1/messages")
         scope |= {"root_path": "/app", "path": "/app" + scope["path"]}  # as Serve does it, to the scope itself
         body = await read(receive)
-        self.asked += 1
-        if self.asked > self.times:
+        self.calls += 1
+        if self.calls > self.times:
             await says(200, body.decode(), "application/json")(scope, receive, send)
 
 
 @pytest.mark.parametrize(
-    ("status", "text", "seen", "code", "headers"),
+    ("status", "text", "expected_status", "code", "headers"),
     [
         (503, "Deployment is unavailable", 503, "unavailable", {"retry-after": "5"}),
         (503, "Request dropped due to backpressure (..).", 503, "overloaded", {"retry-after": "5"}),
@@ -66,11 +66,11 @@ class Dies:
     ],
 )
 async def test_a_plain_error_is_an_error_of_the_api(
-    status: int, text: str, seen: int, code: str, headers: dict[str, str]
+    status: int, text: str, expected_status: int, code: str, headers: dict[str, str]
 ) -> None:
     async with client(says(status, text)) as http:
         response = await http.post(CHAT, json={})
-    assert (response.status_code, response.json()["error"]["code"]) == (seen, code)
+    assert (response.status_code, response.json()["error"]["code"]) == (expected_status, code)
     assert headers.items() <= dict(response.headers).items()
     assert "dropped" not in response.text
 
@@ -99,7 +99,7 @@ async def test_a_request_whose_router_died_is_asked_once_more() -> None:
     async with client(serve) as http:
         response = await http.post(CHAT, json={"model": "default"})
     assert response.json() == {"model": "default"}
-    assert serve.asked == 2
+    assert serve.calls == 2
 
 
 async def test_a_request_that_kills_every_router_is_given_up() -> None:
@@ -108,14 +108,14 @@ async def test_a_request_that_kills_every_router_is_given_up() -> None:
         response = await http.post("/v1/messages", json={})
     assert (response.status_code, response.headers["retry-after"]) == (503, "5")
     assert (response.json()["type"], response.json()["error"]["type"]) == ("error", "overloaded_error")
-    assert serve.asked == 2
+    assert serve.calls == 2
 
 
 async def test_a_body_that_is_too_long_to_be_kept_is_not_sent_twice() -> None:
     serve = Dies(times=1)
     async with client(serve) as http:
         response = await http.post(CHAT, content=b"x" * (REPEATABLE_BYTES + 1))
-    assert (response.status_code, serve.asked) == (503, 1)
+    assert (response.status_code, serve.calls) == (503, 1)
 
 
 async def test_a_stream_that_breaks_ends_with_an_error() -> None:
@@ -133,10 +133,10 @@ async def test_a_stream_that_breaks_ends_with_an_error() -> None:
 
 
 async def test_a_client_that_left_is_not_asked_for_again() -> None:
-    asked = []
+    messages = []
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-        asked.append(await receive())
+        messages.append(await receive())
 
     async def gone() -> Any:
         return {"type": "http.disconnect"}
@@ -145,7 +145,7 @@ async def test_a_client_that_left_is_not_asked_for_again() -> None:
         raise AssertionError(message)
 
     await ProxyErrorsMiddleware(serve)({"type": "http", "path": CHAT, "headers": []}, gone, send)
-    assert asked == [{"type": "http.disconnect"}]
+    assert messages == [{"type": "http.disconnect"}]
 
 
 def test_serve_takes_it_by_its_setting(monkeypatch: pytest.MonkeyPatch) -> None:

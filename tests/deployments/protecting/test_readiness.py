@@ -24,27 +24,27 @@ class TestReadiness:
         ],
     )
     def test_a_tier_waits_for_its_models_and_its_scorer(self, down: set[str], waiting: list[str]) -> None:
-        seen = {name: Health(0, "UPDATING") if name in down else self.UP for name in (*MODELS, "Scorer", "Router")}
-        readiness = routed().parts.readiness.of(seen)
+        health = {name: Health(0, "UPDATING") if name in down else self.UP for name in (*MODELS, "Scorer", "Router")}
+        readiness = routed().parts.readiness.of(health)
         assert readiness.details["waiting_for"] == [f"cascades.{tier}" for tier in waiting]
         assert readiness.ready == (not waiting)
         assert readiness.details["thresholds"] == {"default": [0.5], "three": [0.5, 0.25]}
 
     async def test_the_last_word_holds_while_the_controller_is_away(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def look() -> dict[str, Health]:
-            if seen is None:
+            if health is None:
                 raise KeyError("cascade")
-            return seen
+            return health
 
-        seen: dict[str, Health] | None = None
+        health: dict[str, Health] | None = None
         monkeypatch.setattr(wiring, "_look", look)
         monkeypatch.setattr("serve_app.deployments.protecting.readiness.STATUS_AGE_S", -1.0)
         router = router_of({"t": REPLAY}, {"default": {"tiers": [{"models": ["t"]}]}})
         first = await router.readiness()
         assert (first.ready, first.details["message"]) == (False, "Serve's status is unknown.")
-        seen = {"t": self.UP}
+        health = {"t": self.UP}
         assert (await router.readiness()).ready
-        seen = None
+        health = None
         assert (await router.readiness()).ready
 
     async def test_probes_and_viewers_share_one_look_at_a_slow_controller(
@@ -61,7 +61,7 @@ class TestReadiness:
         monkeypatch.setattr(wiring, "_look", look)
         router = router_of({"t": REPLAY}, {"default": {"tiers": [{"models": ["t"]}]}})
         asking = [router.readiness(), router.readiness(), router.parts.live.snapshot(), router.parts.live.snapshot()]
-        tasks = [asyncio.create_task(each) for each in asking]
+        tasks = [asyncio.create_task(request) for request in asking]
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         answers.set()

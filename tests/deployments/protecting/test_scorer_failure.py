@@ -55,17 +55,19 @@ def routed(b: str, on_scorer_failure: Any = STAND_IN, inline_characters: int = 2
     return Router(AppConfig.model_validate(values), handles, scorer, {})
 
 
-async def asked(router: Router, **options: Any) -> DecisionRecord:
+async def decide(router: Router, **options: Any) -> DecisionRecord:
     return await answered(router, Ask("default", Prompt((Message("user", "Hello"),)), CascadeOptions(**options)))
 
 
 @pytest.mark.parametrize("inline_characters", [2000, 0])
-@pytest.mark.parametrize(("b", "who", "reason"), [(LONG, "a", "lexical_agreement"), ("b", "t", "lexical_disagreement")])
+@pytest.mark.parametrize(
+    ("b", "model", "reason"), [(LONG, "a", "lexical_agreement"), ("b", "t", "lexical_disagreement")]
+)
 async def test_a_lexical_signal_decides_here_however_long_the_answers(
-    b: str, who: str, reason: str, inline_characters: int
+    b: str, model: str, reason: str, inline_characters: int
 ) -> None:
-    record = await asked(routed(b, inline_characters=inline_characters))
-    assert (record.answered_by, record.reason) == (who, reason)
+    record = await decide(routed(b, inline_characters=inline_characters))
+    assert (record.answered_by, record.reason) == (model, reason)
     assert record.tiers[0].decision is not None
     assert (record.tiers[0].decision.signal, record.tiers[0].decision.instead_of) == ("exact", "sbert")
 
@@ -85,21 +87,21 @@ async def test_a_calibration_is_not_said_to_be_about_what_a_stand_in_decided() -
     calibrated = {"id": "c1", "thresholds": [0.9]}
     router.reconfigure({"thresholds": {"default": [0.9]}, "calibrations": {"default": calibrated}})
     assert router.parts.policies.refused is None
-    record = await asked(router)
+    record = await decide(router)
     assert (record.reason, record.calibration) == ("lexical_agreement", None)
     deferring = routed(LONG, "defer")
     deferring.reconfigure({"thresholds": {"default": [0.9]}, "calibrations": {"default": calibrated}})
-    assert (await asked(deferring)).calibration == "c1"
+    assert (await decide(deferring)).calibration == "c1"
 
 
 async def test_without_one_requests_are_deferred() -> None:
-    assert (await asked(routed(LONG, "defer"))).reason == "scorer_failed"
+    assert (await decide(routed(LONG, "defer"))).reason == "scorer_failed"
 
 
 @pytest.mark.parametrize("own", [{"threshold": 0.9}, {"signal": "sbert"}, {"compare": {"take": ["last_number"]}}])
 async def test_a_request_with_a_policy_of_its_own_is_deferred(own: dict[str, Any]) -> None:
     """The stand-in's threshold is not about it."""
-    assert (await asked(routed(LONG), **own)).reason == "scorer_failed"
+    assert (await decide(routed(LONG), **own)).reason == "scorer_failed"
 
 
 def test_the_router_is_ready_without_its_scorer() -> None:

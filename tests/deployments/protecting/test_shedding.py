@@ -61,8 +61,8 @@ class Served:
         return self.router.open(Ask("default", prompt, CascadeOptions(**options)))
 
     async def ask(self, prompt: Prompt = QUESTION, **options: Any) -> DecisionRecord:
-        asked = await self.router.recall(Ask("default", prompt, CascadeOptions(**options)))
-        request = self.router.open(asked)
+        recalled = await self.router.recall(Ask("default", prompt, CascadeOptions(**options)))
+        request = self.router.open(recalled)
         return request.close(await outcome_of(request.events()))
 
 

@@ -25,13 +25,13 @@ def config(**router: Any) -> AppConfig:
 
 
 def routed() -> tuple[Router, Deployment]:
-    """A router whose members disagree until the second one's answer is changed."""
+    """Return a router whose members disagree until the second one's answer is changed."""
     answers = {"a": PARIS, "b": ROME, "c": ROME, "d": ROME, "t": LONG}
     handles: dict[str, Any] = {name: Deployment(answer) for name, answer in answers.items()}
     return Router(config(), handles, handles["a"], {}), handles["b"]
 
 
-async def asked(
+async def decide(
     router: Router, session: str | None, model: str = "sticky", key: str | None = None, **options: Any
 ) -> DecisionRecord:
     chosen = CascadeOptions(session=session, **options)
@@ -40,46 +40,46 @@ async def asked(
 
 async def test_a_deferred_conversation_stays_with_the_target() -> None:
     router, second = routed()
-    first = await asked(router, "s1")
+    first = await decide(router, "s1")
     assert (first.deferred, first.answered_by, first.reason, len(first.tiers)) == (True, "t", "disagreement", 2)
     second.answer = PARIS
-    again = await asked(router, "s1")
+    again = await decide(router, "s1")
     assert (again.deferred, again.answered_by, again.reason) == (True, "t", "session")
     assert [tier.models for tier in again.tiers] == [("t",)]
     assert set(again.models) == {"t"}
     for session, model in (("s2", "sticky"), (None, "sticky"), ("s1", "free")):
-        other = await asked(router, session, model)
-        assert (other.deferred, other.answered_by, other.reason) == (False, "a", "agreement")
+        record = await decide(router, session, model)
+        assert (record.deferred, record.answered_by, record.reason) == (False, "a", "agreement")
 
 
 async def test_a_conversation_belongs_to_its_key() -> None:
     router, second = routed()
-    assert (await asked(router, "s1", key="alice")).reason == "disagreement"
+    assert (await decide(router, "s1", key="alice")).reason == "disagreement"
     second.answer = PARIS
-    assert (await asked(router, "s1", key="bob")).reason == "agreement"
-    assert (await asked(router, "s1", key="alice")).reason == "session"
+    assert (await decide(router, "s1", key="bob")).reason == "agreement"
+    assert (await decide(router, "s1", key="alice")).reason == "session"
 
 
 async def test_an_accepted_conversation_goes_on_with_the_members() -> None:
     router, second = routed()
     second.answer = PARIS
-    assert (await asked(router, "s1")).reason == "agreement"
-    assert (await asked(router, "s1")).reason == "agreement"
+    assert (await decide(router, "s1")).reason == "agreement"
+    assert (await decide(router, "s1")).reason == "agreement"
 
 
 async def test_a_forced_request_neither_escalates_nor_is_escalated() -> None:
     router, second = routed()
-    assert (await asked(router, "s1", force="defer")).reason == "forced"
+    assert (await decide(router, "s1", force="defer")).reason == "forced"
     second.answer = PARIS
-    assert (await asked(router, "s1")).reason == "agreement"
+    assert (await decide(router, "s1")).reason == "agreement"
     second.answer = ROME
-    assert (await asked(router, "s1")).reason == "disagreement"
-    assert (await asked(router, "s1", force="accept")).answered_by == "a"
+    assert (await decide(router, "s1")).reason == "disagreement"
+    assert (await decide(router, "s1", force="accept")).answered_by == "a"
 
 
 async def test_a_single_model_has_no_use_for_a_session() -> None:
     router, _ = routed()
-    assert (await asked(router, "s1", "t")).deferred is False
+    assert (await decide(router, "s1", "t")).deferred is False
 
 
 async def test_a_request_that_was_cut_short_is_not_remembered() -> None:
@@ -87,7 +87,7 @@ async def test_a_request_that_was_cut_short_is_not_remembered() -> None:
     ask = await router.recall(Ask("sticky", QUESTION, CascadeOptions(session="s1")))
     router.open(ask).close(None)
     second.answer = PARIS
-    assert (await asked(router, "s1")).reason == "agreement"
+    assert (await decide(router, "s1")).reason == "agreement"
 
 
 async def test_a_conversation_is_remembered_before_its_answer_is_given() -> None:
@@ -98,7 +98,7 @@ async def test_a_conversation_is_remembered_before_its_answer_is_given() -> None
         while not isinstance(await anext(events), Outcome):
             pass
         second.answer = PARIS
-        assert (await asked(router, "s1")).reason == "session"
+        assert (await decide(router, "s1")).reason == "session"
 
 
 class SlowStore:
@@ -140,7 +140,7 @@ class TestTimeLimit:
         async def answered_at() -> tuple[str, int, list[str]]:
             store, (router, _) = SlowStore(60, 60), routed()
             router.parts.stickiness = Stickiness(config(), store)
-            record = await asked(router, "s1", max_latency_s=40)
+            record = await decide(router, "s1", max_latency_s=40)
             loop = asyncio.get_running_loop()
             at = round(loop.time())
             assert store.remembered == []

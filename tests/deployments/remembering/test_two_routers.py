@@ -78,8 +78,8 @@ async def test_a_response_is_gone_on_from_at_the_other_router(pair: Pair) -> Non
     assert first["store"] is True
     second = await created(pair.second, input="And Spain?", previous_response_id=first["id"])
     assert second["previous_response_id"] == first["id"]
-    kept = await pair.first.get(f"/v1/responses/{second['id']}")
-    assert kept.json() == second
+    response = await pair.first.get(f"/v1/responses/{second['id']}")
+    assert response.json() == second
 
 
 async def test_a_streamed_response_is_kept_before_its_last_event(pair: Pair) -> None:
@@ -123,7 +123,7 @@ async def test_requests_that_need_nothing_shared_never_ask_the_store(pair: Pair)
 
 @pytest.fixture(params=["hangs", "lost"])
 def away(request: pytest.FixtureRequest, pair: Pair) -> Pair:
-    """The two routers, with a store that never answers, or cannot be reached."""
+    """Return the two routers with a store that never answers, or cannot be reached."""
     if request.param == "hangs":
         pair.store.hangs = True
     else:
@@ -138,13 +138,13 @@ class TestAway:
         assert await away.reason(away.second) == "agreement"
 
     async def test_going_on_is_a_503_that_says_when_to_try_again(self, pair: Pair, away: Pair) -> None:
-        asked = [
+        responses = [
             await away.first.post("/v1/responses", json=ASK | {"previous_response_id": "resp_1"}),
             await away.first.get("/v1/responses/resp_1"),
             await away.first.delete("/v1/responses/resp_1"),
             await away.first.get("/v1/responses/resp_1"),  # the breaker is open now
         ]
-        for response in asked:
+        for response in responses:
             assert (response.status_code, response.headers["retry-after"]) == (503, "5")
             assert response.json()["error"]["message"] == (
                 "The store of responses and sessions cannot be reached for the moment; try again."
