@@ -45,6 +45,21 @@ KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 PLAIN_FIELDS = {"apiVersion", "kind", "resources", "namespace"}
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that a mapping has twice, as the API server does: of the two, one would be lost."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        keys = [(key.tag, key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for index, (key, _) in enumerate(node.value):
+            if isinstance(key, yaml.ScalarNode) and (key.tag, key.value) in keys[:index]:
+                raise _RepeatedKeyError(f"duplicate key {key.value!r}, line {key.start_mark.line + 1}")
+        return super().construct_mapping(node, deep=deep)
+
+
+class _RepeatedKeyError(Exception):
+    """A key that a mapping has twice."""
+
+
 @dataclass(frozen=True)
 class Ref:
     """A reference to an object. `namespace` is None if the manifest names none."""
@@ -157,11 +172,18 @@ def _text(path: Path) -> str:
 def _parsed(text: str, source: str) -> Iterator[tuple[str, Any]]:
     """Yield each document with its position; a `List` counts as its items."""
     try:
-        documents = list(yaml.safe_load_all(text))
+        documents = list(yaml.load_all(text, _Loader))
+    except _RepeatedKeyError as error:
+        raise ConfigError(f"{source} has a {error}.") from None
     except yaml.YAMLError as error:
         # Without the parser's message, which quotes the text around the fault: it may be a Secret's.
         mark = getattr(error, "problem_mark", None)
         raise ConfigError(f"{source} is not YAML{f', line {mark.line + 1}' if mark else ''}.") from None
+    except RecursionError:
+        raise ConfigError(f"{source} is nested too deeply.") from None
+    except (ValueError, LookupError, AttributeError):
+        # PyYAML's own, for a date that no calendar has or a tag that does not fit.
+        raise ConfigError(f"{source} has a number, a date or a tag that cannot be read.") from None
     for number, body in enumerate(documents, 1):
         if body is None:
             continue

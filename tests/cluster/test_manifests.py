@@ -13,6 +13,10 @@ from tests.cluster.kubectl import CLAIM, CONFIG, User
     ("text", "expected"),
     [
         ("a: [", "all.yaml is not YAML, line 1."),
+        ("a: 2026-02-30", "all.yaml has a number, a date or a tag that cannot be read."),
+        ("a: !!int x", "all.yaml has a number, a date or a tag that cannot be read."),
+        pytest.param("[" * 3000, "all.yaml is nested too deeply.", id="deep"),
+        ("data:\n  a: x\n  a: y\n", "all.yaml has a duplicate key 'a', line 3."),
         ("- a\n", "all.yaml, document 1: a manifest must be a mapping, got list."),
         ("kind: Job\napiVersion: batch/v1\n", "all.yaml, document 1: metadata.name is required and must be text."),
         ("", "all.yaml has no manifests."),

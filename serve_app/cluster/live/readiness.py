@@ -149,7 +149,7 @@ def _configured(live: Manifest) -> list[str]:
     """Return the names of the applications in `serveConfigV2`; Serve reports them only once it has the config."""
     try:
         values: Any = yaml.safe_load(live["spec"].get("serveConfigV2") or "")
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         return []
     entries = values.get("applications") if isinstance(values, dict) else None
     return [str(entry.get("name", "default")) for entry in entries or [] if isinstance(entry, dict)]
