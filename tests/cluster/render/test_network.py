@@ -6,7 +6,7 @@ import pytest
 
 from serve_app.cluster.manifests import Manifest
 from serve_app.cluster.settings import Ingress, RayDashboard, Settings
-from tests.cluster.overlays import CONFIG, LOCAL, MODEL, groups, rendered, rendered_text
+from tests.cluster.overlays import CONFIG, CONFIGS, LOCAL, MODEL, groups, rendered, rendered_text
 
 
 def test_traces_need_a_way_out(tmp_path: Path) -> None:
@@ -171,3 +171,18 @@ def test_a_pod_monitor_has_the_labels_that_prometheus_selects_by(tmp_path: Path)
         "app.kubernetes.io/instance": "cascade",
         "app.kubernetes.io/component": "network",
     }
+
+
+@pytest.mark.parametrize("overlay", CONFIGS)
+def test_who_reaches_rays_pods_at_which_ports(overlay: str) -> None:
+    found = policy(rendered(overlay).objects, "cascade-ray")
+    ray, *others = found["ingress"]
+    assert ray == {"from": [{"podSelector": found["podSelector"]}]}
+    assert [[port["port"] for port in rule["ports"]] for rule in others] == [[8265, 8000], [8000], [8080, 44217, 44227]]
+    operator, clients, prometheus = (rule["from"][0]["namespaceSelector"]["matchLabels"] for rule in others)
+    assert operator == {"kubernetes.io/metadata.name": "kuberay-system"}
+    assert clients == {"semantic-cascade/client": "true"}
+    assert prometheus == {"kubernetes.io/metadata.name": "monitoring"}
+    inside, names = found["egress"]
+    assert inside == {"to": ray["from"]}
+    assert {(port["port"], port["protocol"]) for port in names["ports"]} == {(53, "UDP"), (53, "TCP")}

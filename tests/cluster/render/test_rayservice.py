@@ -84,3 +84,34 @@ def test_what_the_operator_would_refuse_is_not_rendered(tmp_path: Path) -> None:
     text = CONFIG.replace("MODEL", MODEL.replace("KEY", "keyless: true"))
     with pytest.raises(ConfigError, match=r"KubeRay would refuse it: rayVersion: token authentication needs 2\.52\.0"):
         rendered_text(tmp_path, text, Settings(ray_version="2.40.0"))
+
+
+@pytest.mark.parametrize("overlay", CONFIGS)
+def test_the_head_runs_no_replica_and_takes_no_requests(overlay: str) -> None:
+    spec = service(overlay)["spec"]
+    assert spec["excludeHeadPodFromServeSvc"] is True
+    assert spec["rayClusterConfig"]["headGroupSpec"]["rayStartParams"] == {"num-cpus": "0"}
+    assert "annotations" not in service(overlay)["metadata"]  # no initializing-timeout, which is final
+
+
+@pytest.mark.parametrize("overlay", CONFIGS)
+def test_the_autoscaler_is_the_second_and_lets_idle_pods_go(overlay: str) -> None:
+    cluster = service(overlay)["spec"]["rayClusterConfig"]
+    assert cluster["enableInTreeAutoscaling"] is True
+    assert {key: cluster["autoscalerOptions"][key] for key in ("version", "idleTimeoutSeconds")} == {
+        "version": "v2",
+        "idleTimeoutSeconds": 300,
+    }
+
+
+@pytest.mark.parametrize("overlay", CONFIGS)
+def test_probes_need_no_program_of_the_image_and_nothing_stops_ray_early(overlay: str) -> None:
+    """The operator's own probes call wget, which the image lacks."""
+    cluster = service(overlay)["spec"]["rayClusterConfig"]
+    for group in [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]:
+        [container] = group["template"]["spec"]["containers"]
+        head = group is cluster["headGroupSpec"]
+        ready = {"path": "/api/healthz", "port": 52365} if head else {"path": "/-/healthz", "port": 8000}
+        assert container["livenessProbe"]["httpGet"] == {"path": "/api/healthz", "port": 52365}
+        assert container["readinessProbe"]["httpGet"] == ready
+        assert "lifecycle" not in container
