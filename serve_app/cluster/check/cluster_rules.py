@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from serve_app.cluster.check.metadata_rules import label_faults
 from serve_app.cluster.manifests import Fields
+from serve_app.cluster.names import LABEL_LENGTH, is_label_value
 
 TOKEN_RAY = (2, 52, 0)
 """The first version of Ray with token authentication."""
@@ -119,6 +120,8 @@ def _groups(cluster: Fields) -> Iterator[str]:
         f"workerGroupSpecs: duplicate group {name!r}." for name in sorted({n for n in names if names.count(n) > 1})
     )
     for group in groups:
+        if not is_label_value(group["groupName"]):
+            yield f"workerGroupSpecs: groupName {group['groupName']!r} is a label: up to {LABEL_LENGTH} characters."
         yield from _bounds(group)
         yield from _scaling(group, cluster)
         yield from _group(group["groupName"], group)

@@ -113,7 +113,7 @@ def test_other_kinds_are_skipped_and_that_is_said(tmp_path: Path, api_version: s
 def test_what_is_skipped_is_not_counted(tmp_path: Path) -> None:
     items = [object_("v1", "ConfigMap", "a"), object_("gateway.networking.k8s.io/v1", "HTTPRoute", "b")]
     code, lines = checked(tmp_path, {"apiVersion": "v1", "kind": "List", "items": items})
-    assert (code, lines[1]) == (0, "all.yaml is valid: 1 objects.")
+    assert (code, lines[1]) == (0, "all.yaml is valid: 1 object.")
 
 
 @pytest.mark.parametrize(

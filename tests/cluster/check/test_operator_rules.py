@@ -126,6 +126,7 @@ BREAKS: list[tuple[Callable[[Manifest], object], str]] = [
         lambda b: (cluster(b).update(rayVersion="2.55.1"), group(b).update(priority=1)),
         "rayVersion: the priority of cpu needs 2.56.0",
     ),
+    (lambda b: group(b).update(groupName="a" * 64), f"groupName {'a' * 64!r} is a label: up to 63 characters"),
     (lambda b: group(b).update(suspend=True), "cpu.suspend: not with enableInTreeAutoscaling"),
     (lambda b: group(b).update(minReplicas=8), "cpu: minReplicas must be 0 or more, and at most maxReplicas"),
     (lambda b: group(b).update(minReplicas=-1), "cpu: minReplicas must be 0 or more"),
