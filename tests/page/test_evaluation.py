@@ -127,7 +127,7 @@ def test_a_file_that_is_dropped_beside_the_field_is_opened_too(browser: Browser,
 
 @pytest.fixture(scope="module")
 def front(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report of a cascade of three tiers."""
+    """Write the report of a cascade of three tiers."""
     folder = tmp_path_factory.mktemp("front")
     loaded = Records.load(three_tier_records(folder / "r.jsonl"))
     evaluation = evaluate(load_dataset(loaded, Options(signals=("rougeL",), resamples=50)))
