@@ -292,6 +292,57 @@ def test_text_is_copied_where_the_clipboard_needs_https(browser: Browser) -> Non
     assert browser.run("return window.copied") == ["copy", "The capital is Paris."]
 
 
+def test_a_confidence_is_decided_anew_by_its_threshold_alone(browser: Browser) -> None:
+    browser.run(
+        "const real = fetch; window.decisions = 0;"
+        "const confident = text => text.replaceAll('\"disagreement\"', '\"unsure\"');"
+        "window.fetch = async (to, options) => {"
+        "  if (String(to).endsWith('/page/decide')) window.decisions += 1;"
+        "  const response = await real(to, options);"
+        "  return String(to).endsWith('/completions') ? new Response(confident(await response.text())) : response; }"
+    )
+    browser.ask("How many minutes?")
+    assert "Confidence 0.500 is below the threshold 0.700" in browser.text(".sentence")
+    browser.select(".track input", "0.4")
+    browser.until("document.querySelector('.outcome .badge')?.innerText === 'would accept'")
+    assert "confidence 0.500 is at least the threshold 0.400; the answer of small-a" in browser.text(".outcome")
+    disabled = "return [...document.querySelectorAll('.what-if :is(select, input)')].map(at => at.disabled)"
+    assert browser.run(disabled) == [False, True, True, True, True, True]
+    assert browser.run("return window.decisions") == 0
+    browser.select(".what-if select", "exact")
+    browser.until("document.querySelector('.outcome .badge')?.innerText === 'would defer'")
+    assert browser.run("return window.decisions") == 1
+
+
+def test_each_block_of_code_can_be_copied(browser: Browser) -> None:
+    browser.ask("Python, please")
+    browser.run("window.copied = []; navigator.clipboard.writeText = async text => { window.copied.push(text); }")
+    browser.click(".answer .code button")
+    browser.until("document.querySelector('.answer .code button').innerText === 'Copied'")
+    assert browser.run("return window.copied") == [CODE.split("```")[1].removeprefix("python\n")]
+
+
+def test_the_sums_of_the_session_can_be_forgotten(browser: Browser) -> None:
+    browser.ask("What is the capital of France?")
+    browser.click(".session button")
+    browser.until("document.querySelector('.session button')?.innerText === 'Forget these sums'")
+    browser.click(".session button")
+    browser.until("document.querySelector('.session') === null")
+    browser.ask("What is the capital of France?")
+    assert browser.texts(".session strong")[0] == "1"
+
+
+def test_back_and_forward_lead_from_link_to_link(browser: Browser) -> None:
+    for prompt in ("first", "second"):
+        state = base64.urlsafe_b64encode(json.dumps({"prompt": prompt}).encode()).decode().rstrip("=")
+        browser.run("location.hash = arguments[0]", f"#/playground/{state}")
+        browser.until("document.querySelector('#prompt').value === arguments[0]", prompt)
+    browser.run("history.back()")
+    browser.until("document.querySelector('#prompt').value === 'first'")
+    browser.run("history.forward()")
+    browser.until("document.querySelector('#prompt').value === 'second'")
+
+
 def test_a_double_click_asks_and_escape_stops(browser: Browser, served: Served) -> None:
     for player in served.players.values():
         player.paused = True

@@ -1,6 +1,7 @@
 // Markdown of models as DOM nodes: their HTML is shown as text, and what remains is sanitised all the same.
 import {Marked} from "../vendor/marked.js";
 import DOMPurify from "../vendor/purify.js";
+import {copied} from "./clipboard.js";
 import {html, useLayoutEffect, useRef} from "../vendor/preact.js";
 
 const escaped = text => text.replace(/[&<>"']/g, sign => `&#${sign.charCodeAt(0)};`);
@@ -37,14 +38,26 @@ export function nodesOf(text) {
   }
 }
 
-/** A text in Markdown; code is highlighted once the text is complete. */
+/** A text in Markdown; once it is complete, its code is highlighted and can be copied. */
 export function Markdown({text, done = true}) {
   const box = useRef(null);
   useLayoutEffect(() => {
     box.current.replaceChildren(nodesOf(text));
-    if (done) highlight(box.current);
+    if (!done) return;
+    for (const block of box.current.querySelectorAll("pre")) addCopy(block);
+    highlight(box.current);
   }, [text, done]);
   return html`<div class="markdown" ref=${box}></div>`;
+}
+
+/** A button over the block, which moves nothing. */
+function addCopy(block) {
+  const frame = document.createElement("div"), button = document.createElement("button");
+  frame.className = "code";
+  Object.assign(button, {type: "button", className: "quiet", textContent: "Copy", ariaLabel: "Copy this code"});
+  button.addEventListener("click", async () => { button.textContent = (await copied(block.textContent)) ? "Copied" : "Not allowed"; });
+  block.replaceWith(frame);
+  frame.append(block, button);
 }
 
 async function highlight(box) {

@@ -23,13 +23,13 @@ const conversation = new Conversation(), kept = {draft: null};
 
 const TITLES = {0: "The server does not answer", 401: "This server asks for a key"};
 
-function Session({sums, onNew}) {
+function Session({sums, turns, onNew, onForget}) {
   const unit = unitOf(sums.cost), alone = sums.cost.target_only[unit];
   return html`<div class="session" role="group" aria-label="Session">
     <span><strong>${sums.asked}</strong> asked</span><span><strong>${sums.accepted}</strong> accepted</span>
     <span>${alone > 0 ? html`<strong>${percent(sums.cost[unit] / alone)}</strong> of the target's cost` : html`<span class="soft">no cost yet</span>`}</span>
     <span class="soft">${count(sums.tokens)} tokens · ${seconds(sums.seconds)}</span>
-    <button type="button" class="quiet" onClick=${onNew}>New conversation</button></div>`;
+    <button type="button" class="quiet" onClick=${turns.length > 0 ? onNew : onForget}>${turns.length > 0 ? "New conversation" : "Forget these sums"}</button></div>`;
 }
 
 export default function Playground({state, generation, wantKey}) {
@@ -98,7 +98,7 @@ export default function Playground({state, generation, wantKey}) {
 
   return html`<div class="playground">
     <p class="hidden" role="status">${spoken(turns.at(-1))}</p>
-    ${conversation.begun > 0 && html`<${Session} sums=${conversation.sums} onNew=${() => conversation.clear()} />`}
+    ${(turns.length > 0 || conversation.sums.asked > 0) && html`<${Session} sums=${conversation.sums} turns=${turns} onForget=${() => conversation.forgetSums()} onNew=${() => conversation.clear()} />`}
     ${trouble && html`<${Trouble} title=${TITLES[trouble.status] ?? "The server refused"} error=${trouble} wantKey=${wantKey} onRetry=${look} />`}
     ${turns.length > 0 && html`<h1 class="hidden">Playground</h1>`}
     <div class="turns">

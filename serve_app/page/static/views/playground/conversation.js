@@ -96,6 +96,11 @@ export class Conversation {
     this._draw();
   }
 
+  forgetSums() {
+    this.sums = NOTHING;
+    this._draw();
+  }
+
   remove(turn) { this.turns = this.turns.filter(other => other !== turn); }
 
   stop() { this._stopping?.abort(); }

@@ -60,6 +60,12 @@ const given = (tier, calls) => tier.models.map((name, index) => {
   return {text, ...(tools.length && {tool_calls: tools}), finish_reason: call.finish_reason ?? "stop"};
 });
 
+/** What another threshold would have decided on a confidence, which no server can compute anew of texts alone. */
+const byThreshold = (result, threshold) => {
+  const accepted = result.agreement >= threshold;
+  return {...result, threshold, accepted, reason: accepted ? "confident" : "unsure"};
+};
+
 /** The verdict of a tier that has been decided. `policy` is the tier as the server has it in force. */
 export function Verdict({turn, tier, calls, policy, about, next, onKeep}) {
   const {result} = tier, start = {threshold: result.threshold, signal: "", view: "configured", veto: []};
@@ -69,10 +75,12 @@ export function Verdict({turn, tier, calls, policy, about, next, onKeep}) {
   const working = useRef(null);
   const changed = choice.signal !== "" || choice.view !== "configured" || choice.veto.length > 0 || choice.threshold !== start.threshold;
   const asked = turn.body.cascade;
+  const confidence = !choice.signal && ["confident", "unsure"].includes(result.reason); // of log-probabilities, which are not here
   useEffect(() => {
     working.current?.abort();
     setFault("");
     if (!changed) { setOther(null); return undefined; }
+    if (confidence) { setOther(byThreshold(result, choice.threshold)); return undefined; }
     const stopping = (working.current = new AbortController());
     const timer = setTimeout(async () => {
       const compare = VIEWS[choice.view][1] ?? asked.compare, signal = choice.signal || asked.signal;
@@ -102,8 +110,8 @@ export function Verdict({turn, tier, calls, policy, about, next, onKeep}) {
     </div>
     <fieldset class="what-if"><legend>What if?</legend>
       <label>signal <select value=${choice.signal} onChange=${event => set("signal", event.target.value)}><option value="">${result.signal} (in force)</option>${(about?.signals ?? []).filter(name => name !== result.signal).map(name => html`<option value=${name}>${name}</option>`)}</select></label>
-      <label>compare <select value=${choice.view} onChange=${event => set("view", event.target.value)}>${Object.entries(VIEWS).map(([name, [words]]) => html`<option value=${name}>${words}</option>`)}</select></label>
-      <span class="vetoes" role="group" aria-label="Veto"><span>veto</span>${(about?.vetoes ?? []).map(name => html`<label class="check"><input type="checkbox" checked=${choice.veto.includes(name)} onChange=${() => toggle(name)} /> ${VETOES[name] ?? name}</label>`)}</span>
+      <label>compare <select disabled=${confidence} value=${choice.view} onChange=${event => set("view", event.target.value)}>${Object.entries(VIEWS).map(([name, [words]]) => html`<option value=${name}>${words}</option>`)}</select></label>
+      <span class="vetoes" role="group" aria-label="Veto"><span>veto</span>${(about?.vetoes ?? []).map(name => html`<label class="check"><input type="checkbox" disabled=${confidence} checked=${choice.veto.includes(name)} onChange=${() => toggle(name)} /> ${VETOES[name] ?? name}</label>`)}</span>
       <div class="outcome" role="status">
         ${fault ? html`<p class="fault">${fault}</p>` : changed && other ? html`<p><span class=${`badge ${other.accepted ? "accept" : "defer"}`}>${other.accepted ? "would accept" : "would defer"}</span> ${other.accepted ? `${why(other)}; the answer of ${other.selected} would go back.` : `${why(other)}.`}${other.accepted === result.accepted && other.selected === result.selected ? " The same outcome." : ""}</p>` : html`<p class="soft">Move the threshold, or choose another signal, view or veto: decided anew at once, without a call to any model.</p>`}
         ${changed && html`<span class="row"><button type="button" class="quiet" onClick=${() => setChoice(start)}>Back to what was decided</button>${!choice.veto.length && html`<button type="button" class="quiet" onClick=${() => onKeep({threshold: Math.round(choice.threshold * 1e4) / 1e4, ...(choice.signal && {signal: choice.signal}), ...(VIEWS[choice.view][1] && {compare: VIEWS[choice.view][1]})})}>Use for the next prompt</button>`}</span>`}
