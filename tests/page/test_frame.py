@@ -32,6 +32,20 @@ def test_escape_or_a_click_elsewhere_closes_the_key_and_the_focus_is_not_lost(br
     browser.until("document.querySelector('.popover') === null")
 
 
+@pytest.mark.parametrize("width", [1280, 600, 390, 320])
+def test_the_field_of_the_key_is_in_sight_at_any_width(browser: Browser, width: int) -> None:
+    browser.size(width, 800)
+    try:
+        browser.click(".key > button")
+        browser.find(".popover")
+        ends = "const {left, right} = document.querySelector('.popover').getBoundingClientRect(); return [left, right]"
+        box = browser.run(ends)
+        assert box[0] >= 0
+        assert box[1] <= width
+    finally:
+        browser.size(1280, 900)
+
+
 def test_a_key_can_be_forgotten(browser: Browser) -> None:
     browser.click(".key > button")
     browser.select("#key", "secret")

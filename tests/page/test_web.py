@@ -83,6 +83,17 @@ def test_at_320_pixels_nothing_is_cut_off_or_broken_into_letters(browser: Browse
         browser.size(1280, 900)
 
 
+def test_in_a_low_window_nothing_stays_over_what_is_read(browser: Browser) -> None:
+    browser.size(320, 256)  # 1280 x 1024 at a zoom of 400%
+    try:
+        browser.ask("How many minutes?")
+        browser.run("scrollTo(0, 400)")
+        seen = "return [1, 128, 254].map(y => document.elementFromPoint(160, y).closest('.turn') !== null)"
+        assert browser.run(seen) == [True, True, True]
+    finally:
+        browser.size(1280, 900)
+
+
 @pytest.mark.parametrize("view", ["playground", "live", "evaluation", "config"])
 def test_each_view_has_headings_in_order_and_landmarks_of_one_name_each(browser: Browser, view: str) -> None:
     browser.ask("How many minutes?")
