@@ -178,8 +178,8 @@ def _verdicts(record: DecisionRecord) -> "Iterator[Text]":
         if tier.scorer_error:
             yield Text(clean(tier.scorer_error), "red")
     if (shed := record.shed) is not None:
-        how = "any answer of the members was accepted" if shed.by == "members" else "a lower threshold decided"
-        yield Text(f"{shed.pressure:.0%} of the target's queue was taken, so {how}", "yellow")
+        effect = "any answer of the members was accepted" if shed.by == "members" else "a lower threshold decided"
+        yield Text(f"{shed.pressure:.0%} of the target's queue was taken, so {effect}", "yellow")
     if record.cached:
         source = "shared with an equal request" if record.cached.shared else f"cached {record.cached.age_s:.0f} s ago"
         yield Text(f"{source}, so no model was asked", "green")

@@ -94,8 +94,8 @@ class AppConfig(Strict):
 
     def _seeded(self, sample: Sample) -> Sample:
         """Return the sample with a seed if its model has one, which would make all samples the same answer."""
-        own = getattr(self.models[self.served_by(sample.base)], "seed", None)
-        return replace(sample, seed=own) if sample.seed is None else sample
+        seed = getattr(self.models[self.served_by(sample.base)], "seed", None)
+        return replace(sample, seed=seed) if sample.seed is None else sample
 
     def without_logprobs(self, models: Iterable[str]) -> list[str]:
         """Return those of the models that give no log-probabilities."""

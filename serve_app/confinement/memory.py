@@ -20,9 +20,9 @@ def _free_in_machine(root: Path) -> Iterator[int]:
 
 def _free_in_cgroups(root: Path) -> Iterator[int]:
     """Yield what each limit leaves; pages of files that are not in use count as free, as for the kubelet."""
-    if not (own := re.search(r"^0::/(.*)$", _text(root / "proc/self/cgroup"), re.MULTILINE)):
+    if not (match := re.search(r"^0::/(.*)$", _text(root / "proc/self/cgroup"), re.MULTILINE)):
         return
-    parts = own[1].split("/")
+    parts = match[1].split("/")
     for depth in range(len(parts) + 1):
         folder = (root / "sys/fs/cgroup").joinpath(*parts[:depth])
         limit, usage = _text(folder / "memory.max").strip(), _text(folder / "memory.current").strip()

@@ -54,8 +54,8 @@ def fits(plan: Plan, groups: Sequence[NodeGroup]) -> Fit:
 def _faults(plan: Plan, rooms: Sequence[Room]) -> Iterator[str]:
     """Yield reasons why no placement can exist."""
     for placement in plan:
-        if placement.replicas.max and (why := _alone(placement, rooms)):
-            yield why
+        if placement.replicas.max and (reason := _alone(placement, rooms)):
+            yield reason
     yield from _short(plan, plan.counts("initial"), rooms)
     # A deployment that starts with no replicas needs room for one later, beside the minimum of the others.
     for number, placement in enumerate(plan):

@@ -155,10 +155,10 @@ class LexicalSignal(TextSignal, Generic[Features]):
         features = [prepared[text] for text in texts]
         matrix = [[0.0] * len(texts) for _ in texts]
         for i, first in islice(enumerate(features), since, None):
-            matrix[i][i] = own = self.itself(first)
+            matrix[i][i] = diagonal = self.itself(first)
             for j in range(i):
                 second = features[j]
-                matrix[i][j], matrix[j][i] = (own, own) if first is second else self.pair(first, second)
+                matrix[i][j], matrix[j][i] = (diagonal, diagonal) if first is second else self.pair(first, second)
         return freeze(matrix)
 
 

@@ -102,14 +102,14 @@ class BleuSignal(LexicalSignal[Segment]):
 def _matches(first: Segment, second: Segment) -> list[int]:
     """Count the n-grams that two texts share, for each order."""
     matches = [0] * _MAX_ORDER
-    for n, (ours, theirs) in enumerate(zip(first.ngrams, second.ngrams, strict=False)):
-        shared = ours.keys() & theirs.keys()
+    for n, (first_ngrams, second_ngrams) in enumerate(zip(first.ngrams, second.ngrams, strict=False)):
+        shared = first_ngrams.keys() & second_ngrams.keys()
         if not shared:
             break  # no shared n-gram, so none of a higher order
-        if len(ours) == first.tokens - n or len(theirs) == second.tokens - n:
+        if len(first_ngrams) == first.tokens - n or len(second_ngrams) == second.tokens - n:
             matches[n] = len(shared)  # one of the two repeats no n-gram: the usual case for n > 1
         else:
-            matches[n] = sum([min(ours[ngram], theirs[ngram]) for ngram in shared])
+            matches[n] = sum([min(first_ngrams[ngram], second_ngrams[ngram]) for ngram in shared])
     return matches
 
 

@@ -47,10 +47,10 @@ def _description() -> str:
 def _link(folder: Path) -> None:
     """Put this environment's packages behind those of the new one."""
     behind = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
-    [own] = (folder / "lib").glob("python*/site-packages")
+    [site_packages] = (folder / "lib").glob("python*/site-packages")
     # Not the plain paths: what these link to (an editable install of this project) must be importable, too.
     lines = [f"import site; site.addsitedir({path!r})\n" for path in behind]
-    (own / _LINK).write_text("".join(lines))
+    (site_packages / _LINK).write_text("".join(lines))
 
 
 def _install(python: Path) -> None:

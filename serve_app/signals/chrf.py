@@ -59,8 +59,8 @@ class ChrfSignal(LexicalSignal[Segment]):
     def pair(self, first: Segment, second: Segment) -> tuple[float, float]:
         # Clipped counts are min(count, count), so both directions share them.
         matches = [_matches(*ngrams) for ngrams in zip(first, second, strict=True)]
-        ours, theirs = [ngrams.total for ngrams in first], [ngrams.total for ngrams in second]
-        return self._score(matches, ours, theirs), self._score(matches, theirs, ours)
+        first_totals, second_totals = [ngrams.total for ngrams in first], [ngrams.total for ngrams in second]
+        return self._score(matches, first_totals, second_totals), self._score(matches, second_totals, first_totals)
 
     def _orders(self, text: str) -> Iterator[Ngrams]:
         chars = text if self._config.whitespace else "".join(text.split())
@@ -74,14 +74,17 @@ class ChrfSignal(LexicalSignal[Segment]):
         """Return chrF in the steps of `sacrebleu.CHRF._compute_f_score`."""
         smooth = self._config.eps_smoothing
         precisions, recalls, scores, orders = 0.0, 0.0, 0.0, 0
-        for matched, ours, theirs in zip(matches, hypothesis, reference, strict=True):
-            if ours and theirs:
-                precisions += matched / ours
-                recalls += matched / theirs
+        for matched, hypothesis_total, reference_total in zip(matches, hypothesis, reference, strict=True):
+            if hypothesis_total and reference_total:
+                precisions += matched / hypothesis_total
+                recalls += matched / reference_total
                 orders += 1
             if smooth:
                 # Like sacreBLEU: an order that the reference lacks counts as one that the hypothesis lacks, too.
-                scores += self._f(matched / ours if ours and theirs else _EPS, matched / theirs if theirs else _EPS)
+                scores += self._f(
+                    matched / hypothesis_total if hypothesis_total and reference_total else _EPS,
+                    matched / reference_total if reference_total else _EPS,
+                )
         if smooth:
             return min(1.0, scores / len(matches))
         return min(1.0, self._f(precisions / orders, recalls / orders)) if precisions else 0.0
@@ -102,8 +105,10 @@ def _count(ngrams: list[str]) -> Ngrams:
 def _matches(first: Ngrams, second: Ngrams) -> int:
     """Count the n-grams that two texts share: each distinct one once, and again for each time both repeat it."""
     shared = len(first.distinct & second.distinct)
-    ours, theirs = first.repeated, second.repeated
-    return shared + sum([min(ours[ngram], theirs[ngram]) - 1 for ngram in ours.keys() & theirs.keys()])
+    first_counts, second_counts = first.repeated, second.repeated
+    return shared + sum(
+        [min(first_counts[ngram], second_counts[ngram]) - 1 for ngram in first_counts.keys() & second_counts.keys()]
+    )
 
 
 def _words(text: str) -> list[str]:

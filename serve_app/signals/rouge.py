@@ -55,8 +55,10 @@ class RougeNSignal(LexicalSignal[Ngrams]):
         return float(features.total > 0)
 
     def pair(self, first: Ngrams, second: Ngrams) -> tuple[float, float]:
-        ours, theirs = first.counts, second.counts
-        shared = sum([min(ours[ngram], theirs[ngram]) for ngram in ours.keys() & theirs.keys()])
+        first_counts, second_counts = first.counts, second.counts
+        shared = sum(
+            [min(first_counts[ngram], second_counts[ngram]) for ngram in first_counts.keys() & second_counts.keys()]
+        )
         value = _f1(shared, first.total, second.total)
         return value, value
 

@@ -42,8 +42,10 @@ def described(items: Sequence[Any], neutral: Mapping[str, Sequence[Any]]) -> tup
 
 def _of_the_value(faults: list[Any]) -> list[Any]:
     """Return the faults of one field without those of other types in its union, if its own type is among them."""
-    own = [fault for fault in faults if fault["type"] != "literal_error" and not fault["type"].endswith("_type")]
-    return own or faults
+    value_faults = [
+        fault for fault in faults if fault["type"] != "literal_error" and not fault["type"].endswith("_type")
+    ]
+    return value_faults or faults
 
 
 def _field(item: Any) -> tuple[Any, ...]:

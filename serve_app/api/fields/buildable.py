@@ -55,8 +55,8 @@ def pattern_characters(value: Any) -> int:
     if not isinstance(value, dict):
         return 0
     pattern, names = value.get("pattern"), value.get("patternProperties")
-    own = len(pattern) if isinstance(pattern, str) else 0
-    return own + (sum(map(len, names)) if isinstance(names, dict) else 0)
+    length = len(pattern) if isinstance(pattern, str) else 0
+    return length + (sum(map(len, names)) if isinstance(names, dict) else 0)
 
 
 def objects(value: Any, path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:

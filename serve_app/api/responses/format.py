@@ -50,9 +50,9 @@ class ResponsesFormat(WithoutProgress):
 
     def opening(self) -> Iterator[bytes]:
         """Yield the two events of a response without any output."""
-        begun = self._response("in_progress")
-        yield self._stream.event("response.created", response=begun)
-        yield self._stream.event("response.in_progress", response=begun)
+        response = self._response("in_progress")
+        yield self._stream.event("response.created", response=response)
+        yield self._stream.event("response.in_progress", response=response)
 
     def waiting(self) -> Iterator[bytes]:
         """Yield a comment line."""

@@ -208,16 +208,16 @@ class Cluster:
 
     def _unreachable(self, reason: str) -> str:
         if "CERTIFICATE" in reason or "SSL" in reason:
-            why = "its certificate is not trusted, or the connection is not secure"
+            cause = "its certificate is not trusted, or the connection is not secure"
         elif "refused" in reason:
-            why = "the connection is refused"
+            cause = "the connection is refused"
         elif "timed out" in reason.lower():
-            why = "it does not answer in time"
+            cause = "it does not answer in time"
         elif "resolve" in reason.lower() or "Name or service" in reason:
-            why = "its name is not known"
+            cause = "its name is not known"
         else:
-            why = "the connection breaks"
-        return f"The API server of context {self.context!r} at {self._host} cannot be reached: {why}."
+            cause = "the connection breaks"
+        return f"The API server of context {self.context!r} at {self._host} cannot be reached: {cause}."
 
     def _read(self, response: Any) -> bytes:
         data: bytes = response.data

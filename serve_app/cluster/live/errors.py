@@ -88,8 +88,8 @@ def _sentence(status: int, message: str, causes: Sequence[Fields], operation: Op
     if status == 409 and any(cause.get("reason") == "FieldManagerConflict" for cause in causes):
         return f"{subject}: {_owners(causes)}. --force-conflicts takes them over."
     if denied := WEBHOOK.search(message):
-        why = "(not shown: it is a Secret)" if operation.secret else _quoted(denied["why"]) or "it gives no reason"
-        return f"{subject}: the admission webhook {denied['name']} refuses it: {why}."
+        reason = "(not shown: it is a Secret)" if operation.secret else _quoted(denied["why"]) or "it gives no reason"
+        return f"{subject}: the admission webhook {denied['name']} refuses it: {reason}."
     if quota := QUOTA.search(message):
         return f"{subject}: {_quoted(quota[0])}."
     if status == 403:

@@ -66,7 +66,7 @@ def cautions(groups: Sequence[WorkerGroup]) -> list[str]:
     """Return a sentence for each pair of groups between which Ray's scheduler may choose wrongly."""
     sentences = []
     for number, group in enumerate(groups):
-        alike = [
+        rivals = [
             later_group
             for later_group in groups[number + 1 :]
             if _may_take(group, later_group) or _may_take(later_group, group)
@@ -75,7 +75,7 @@ def cautions(groups: Sequence[WorkerGroup]) -> list[str]:
             f"the pods of {group.name!r} and {later_group.name!r} have the same GPUs: Ray may put a small replica on a "
             "large pod, and a large one then waits for another pod; an accelerator_type or a custom resource keeps "
             "them apart"
-            for later_group in alike
+            for later_group in rivals
         ]
     return sentences
 
@@ -101,10 +101,10 @@ def _groups(placements: Sequence[Placement], settings: Settings) -> Iterator[Wor
         yield single
         return
     for gpus in sorted({_shape(placement, settings) for placement in placements}):
-        alike = [p for p in placements if _shape(p, settings) == gpus]
+        placements_of_size = [p for p in placements if _shape(p, settings) == gpus]
         # As many CPUs as a pod full of the replicas that ask for the most beside their GPUs.
-        full = max(need.get("CPU", 0) * gpus / need["GPU"] for need in map(_per_node, alike))
-        yield _gpu_group(alike, gpus, _largest(alike) | {"CPU": full}, settings)
+        full = max(need.get("CPU", 0) * gpus / need["GPU"] for need in map(_per_node, placements_of_size))
+        yield _gpu_group(placements_of_size, gpus, _largest(placements_of_size) | {"CPU": full}, settings)
 
 
 def _one_pod(placements: Sequence[Placement], settings: Settings) -> WorkerGroup | None:

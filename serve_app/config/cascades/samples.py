@@ -48,9 +48,9 @@ def sample_faults(
     for member, where in _sampled(cascades):
         first_member, first_path = first.setdefault(member.model, (member, dotted(where)))
         for option in DRAWN_BY:
-            ours, theirs = getattr(member, option), getattr(first_member, option)
-            if ours != theirs:
-                difference = f"is {_shown(ours)} here and {_shown(theirs)} in {first_path}"
+            value, first_value = getattr(member, option), getattr(first_member, option)
+            if value != first_value:
+                difference = f"is {_shown(value)} here and {_shown(first_value)} in {first_path}"
                 yield f"{difference}, but '{member.model}#1' is one member", (*where, option)
         if member.samples > 1 and member.temperature is None and greedy(member.model):
             greedy_model = f"since {member.model!r} is greedy and all samples would be the same answer"

@@ -42,9 +42,10 @@ class Tracing:
     """
 
     def __init__(self, config: TracingConfig, engines: Mapping[str, str]) -> None:
-        own = Resource({SERVICE_NAME: "semantic-cascade", SERVICE_VERSION: __version__})
+        resource = Resource({SERVICE_NAME: "semantic-cascade", SERVICE_VERSION: __version__})
         self._provider = TracerProvider(
-            sampler=ParentBasedTraceIdRatio(config.sample_ratio), resource=own.merge(OTELResourceDetector().detect())
+            sampler=ParentBasedTraceIdRatio(config.sample_ratio),
+            resource=resource.merge(OTELResourceDetector().detect()),
         )
         url = f"{config.endpoint.removesuffix('/')}/v1/traces"
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(url, timeout=EXPORT_TIMEOUT_S)))

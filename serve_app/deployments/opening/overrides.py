@@ -35,8 +35,8 @@ def overridden(config: AppConfig, policies: Policies, model: str, options: Casca
 
 def has_own_policy(options: CascadeOptions) -> bool:
     """Return whether the request is decided by thresholds, a signal or a view of its own."""
-    own = (options.threshold, options.willingness_to_pay_usd, options.signal, options.compare)
-    return any(value is not None for value in own)
+    overrides = (options.threshold, options.willingness_to_pay_usd, options.signal, options.compare)
+    return any(value is not None for value in overrides)
 
 
 def _paid_for(

@@ -47,9 +47,11 @@ class ConfigGraph:
                     "deployments": [self._config.served_by(name) for name in tier.models],
                     "signal": tier.signal,
                     "threshold": None if tier.signal is None else tier.threshold,
-                    "policy": policy_sentences(tier, after, own.compare, first=number == 0),
+                    "policy": policy_sentences(tier, after, tier_config.compare, first=number == 0),
                 }
-                for number, (tier, own, after) in enumerate(zip(tiers, config.tiers, [*following, None], strict=True))
+                for number, (tier, tier_config, after) in enumerate(
+                    zip(tiers, config.tiers, [*following, None], strict=True)
+                )
             ],
         }
 

@@ -234,7 +234,7 @@ def _cost(requests: Sequence[Ended]) -> JsonObject:
     pairs = [(request.cost, request.cost.target_only) for request in requests]
     sums: JsonObject = {}
     for unit in UNITS:
-        pairs_of_unit = [_known_pair(spent, alone, unit) for spent, alone in pairs if alone is not None]
+        pairs_of_unit = [_known_pair(cost, alone, unit) for cost, alone in pairs if alone is not None]
         known_pairs = [pair for pair in pairs_of_unit if pair is not None]
         if known_pairs:
             sums[unit] = [sum(spent for spent, _ in known_pairs), sum(alone for _, alone in known_pairs)]

@@ -17,9 +17,9 @@ def policy_sentences(tier: Tier, following: str | None, compare: ViewConfig | No
 def _deciding(tier: Tier, following: str, compare: ViewConfig | None) -> Iterator[str]:
     yield f"Asks {joined(tier.models)}{' at once' if tier.models[1:] else ''}, for up to {tier.timeout_s:g} s."
     measure = "confidence" if tier.token_level else "agreement"
-    how = "scores each answer by its own log-probabilities" if tier.token_level else "compares the answers in pairs"
+    method = "scores each answer by its own log-probabilities" if tier.token_level else "compares the answers in pairs"
     score = "the best answer's score" if tier.agreement == "max" else "the mean of the answers' scores"
-    yield f"The signal {tier.signal} {how}; the {measure} is {score}."
+    yield f"The signal {tier.signal} {method}; the {measure} is {score}."
     if compare is not None:
         options = ", ".join(f"{key}: {value}" for key, value in compare.model_dump(exclude_defaults=True).items())
         yield f"Of each answer it sees a view ({options})."
@@ -51,9 +51,9 @@ def remedy_sentences(cascade: CascadeConfig) -> list[str]:
 
 def _remedies(cascade: CascadeConfig) -> Iterator[str]:
     if (ahead := cascade.speculate) is not None:
-        when = {"always": "at once", "adaptive": "if the seconds that it should save are worth more than the waste"}
+        rules = {"always": "at once", "adaptive": "if the seconds that it should save are worth more than the waste"}
         if ahead.when is not None:
-            rule = when[ahead.when]
+            rule = rules[ahead.when]
         elif ahead.after_s is not None:
             rule = f"if it has not decided after {ahead.after_s:g} s"
         else:

@@ -102,8 +102,8 @@ class LlamaCppEngine(ThreadedEngine[Call]):
         template, markers = self._template, self._config.reasoning
         body = _body(self._config, prompt, template)
         if markers is not None:
-            begun = template.thoughts_of(prompt) == "begun"
-            markers = markers.model_copy(update={"begins_open": begun})
+            begins_open = template.thoughts_of(prompt) == "begun"
+            markers = markers.model_copy(update={"begins_open": begins_open})
         if self._config.stop:
             sampling = replace(prompt.sampling, stop=(*prompt.sampling.stop, *self._config.stop))
             prompt = replace(prompt, sampling=sampling)

@@ -66,10 +66,10 @@ def read_template(port: Port, markers: Markers | None) -> Template:
         body = {"messages": [{"role": "user", "content": "Hello"}], "chat_template_kwargs": options}
         # A template that refuses this message refuses requests, too.
         prompt = str(port.ask("/apply-template", body).get("prompt", "")).rstrip()
-        begun = prompt.endswith(markers.open) if markers.begins_open is None else markers.begins_open
+        begins_open = prompt.endswith(markers.open) if markers.begins_open is None else markers.begins_open
         if prompt.endswith(markers.close):
             return "no"
-        return "begun" if begun else "possible" if markers.open in text else "no"
+        return "begun" if begins_open else "possible" if markers.open in text else "no"
 
     return Template(
         knows_tools=bool(capabilities["supports_tools"] and capabilities["supports_tool_calls"]),

@@ -179,8 +179,8 @@ class CallReader:
         if not self._holds:
             return text
         self._buffer += text
-        begun = self._buffer.lstrip()
-        self._holds = not begun or any(begun.startswith(mark) or mark.startswith(begun) for mark in MARKS)
+        beginning = self._buffer.lstrip()
+        self._holds = not beginning or any(beginning.startswith(mark) or mark.startswith(beginning) for mark in MARKS)
         return "" if self._holds else self._flush()
 
     def take(self, pieces: Sequence[Json]) -> None:

@@ -48,13 +48,13 @@ class LiveBatch:
         self._batch.remove(sequence)
         self._schedule()
 
-    def close(self, why: str) -> None:
+    def close(self, message: str) -> None:
         """End all waiting with an EngineError."""
         if self._timer is not None:
             self._timer.cancel()
         for waiter in self._waiters.values():
             if not waiter.done():
-                waiter.set_exception(EngineError(why))
+                waiter.set_exception(EngineError(message))
                 waiter.exception()  # its request may be between two waits, and end without another
 
     def _advance(self) -> None:

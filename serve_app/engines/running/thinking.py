@@ -73,10 +73,10 @@ class ThoughtSplitter:
 
     def _undecided(self) -> Pieces:
         assert self._markers is not None
-        begun = self._buffer.lstrip()
-        if begun.startswith(self._markers.open):
-            self._buffer = begun.removeprefix(self._markers.open)
-        elif self._markers.open.startswith(begun):
+        beginning = self._buffer.lstrip()
+        if beginning.startswith(self._markers.open):
+            self._buffer = beginning.removeprefix(self._markers.open)
+        elif self._markers.open.startswith(beginning):
             return Pieces("", "")
         elif not self._open:
             self._state = self._text

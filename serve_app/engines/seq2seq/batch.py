@@ -101,9 +101,9 @@ class Batch(Generic[Row]):
         self._answers = torch.cat([self._answers, addition._answers])
         self._prompts = torch.cat([self._prompts, addition._prompts])
         self._states = torch.cat([self._states, addition._states])
-        for mine, theirs in zip(self._layers(), addition._layers(), strict=True):
-            mine.keys = torch.cat([mine.keys, theirs.keys])
-            mine.values = torch.cat([mine.values, theirs.values])
+        for layer, new_layer in zip(self._layers(), addition._layers(), strict=True):
+            layer.keys = torch.cat([layer.keys, new_layer.keys])
+            layer.values = torch.cat([layer.values, new_layer.values])
 
     def _widen(self, steps: int, width: int) -> None:
         from torch.nn.functional import pad

@@ -93,10 +93,10 @@ def _metrics(
         if not requested and not options.references_required:
             return ()
     official = (metrics for name, metrics in OFFICIAL_METRICS.items() if name in labels)
-    own = next(official, tuple(dict.fromkeys(metric for task in tasks for metric in TASKS[task].metrics)))
-    names = requested or catalogue.own_for(labels) or own
+    default_metrics = next(official, tuple(dict.fromkeys(metric for task in tasks for metric in TASKS[task].metrics)))
+    names = requested or catalogue.own_for(labels) or default_metrics
     if len(names) == 1 and not catalogue.is_score(names[0]) and catalogue.build(names[0]).kind in kinds:
-        return (*names, *[metric for metric in own if metric != names[0]][:1])
+        return (*names, *[metric for metric in default_metrics if metric != names[0]][:1])
     return names
 
 

@@ -60,8 +60,10 @@ def with_cascade(records: Records, path: Path, id_: str) -> Records:
     names |= {tier.on_scorer_failure.signal for tier in cascade.tiers if tier.on_scorer_failure is not None}
     if cascade.skip is not None:
         names.add(cascade.skip.encoder)
-    own = {name: config.signals[name].model_dump(mode="json", exclude_unset=True) for name in names & {*config.signals}}
-    args["signals"] = {**args.get("signals", {}), **own}
+    own_signals = {
+        name: config.signals[name].model_dump(mode="json", exclude_unset=True) for name in names & {*config.signals}
+    }
+    args["signals"] = {**args.get("signals", {}), **own_signals}
     header = replace(records.header, config=ConfigFacts(sha256_of(args), args))
     return Records(header, records.examples, records.answers)
 

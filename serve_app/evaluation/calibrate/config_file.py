@@ -123,8 +123,8 @@ def write(
     calibrated = AppConfig.model_validate(recorded)
     check_same(served, calibrated, id_, config)
     standing_in = None if stand_in is None else stand_in.signal
-    for own, tier in zip(tier_signals, calibrated.cascades[id_].tiers, strict=False):
-        for name in (own, standing_in):
+    for tier_signal, tier in zip(tier_signals, calibrated.cascades[id_].tiers, strict=False):
+        for name in (tier_signal, standing_in):
             _check_signal(served, calibrated, name, tier.models, signals, config)
     new_signals = {name: _beside(served.signals.get(name), fitted) for name, fitted in signals.items()}
     _check_unused(served, new_signals, id_, config)
@@ -222,10 +222,12 @@ def _check_signal(
 def _differing(config: BaseModel, reference: BaseModel) -> str | None:
     """Return the first option that differs from `reference` and can change an answer or a score, or None."""
     operational = operational_options(type(config)) | operational_options(type(reference))
-    ours, theirs = config.model_dump(exclude=operational), reference.model_dump(exclude=operational)
-    if ours.get("sha256") and ours["sha256"] == theirs.get("sha256"):
-        theirs["weights"] = ours["weights"]  # the same file from another source
-    return next((option for option in ours | theirs if ours.get(option) != theirs.get(option)), None)
+    values, reference_values = config.model_dump(exclude=operational), reference.model_dump(exclude=operational)
+    if values.get("sha256") and values["sha256"] == reference_values.get("sha256"):
+        reference_values["weights"] = values["weights"]  # the same file from another source
+    return next(
+        (option for option in values | reference_values if values.get(option) != reference_values.get(option)), None
+    )
 
 
 def _about(signal: AnySignalConfig, models: Sequence[str]) -> AnySignalConfig:

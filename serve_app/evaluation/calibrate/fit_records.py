@@ -29,14 +29,14 @@ def joined(records: Records, path: Path, cascade: str) -> tuple[Records, frozens
     ids = frozenset(example.id for example in fit.examples)
     if shared := sorted(ids & {example.id for example in records.examples}):
         raise DataError(f"{path}: {len(shared)} examples, such as {shared[0]!r}, are among those to calibrate on, too.")
-    ours, theirs = records.header, fit.header
-    for task in ours.prompts.texts.keys() & theirs.prompts.texts.keys():
-        if ours.prompts.texts[task] != theirs.prompts.texts[task]:
+    main_header, fit_header = records.header, fit.header
+    for task in main_header.prompts.texts.keys() & fit_header.prompts.texts.keys():
+        if main_header.prompts.texts[task] != fit_header.prompts.texts[task]:
             raise DataError(f"{path}: the prompt of {task} is not that of the records to calibrate on.")
     examples = [*records.examples, *fit.examples]
-    data = DataFacts(digest(examples), len(examples), [*ours.data.files, *theirs.data.files])
+    data = DataFacts(digest(examples), len(examples), [*main_header.data.files, *fit_header.data.files])
     models = models_of(records.config.model_copy(update={"cascades": {cascade: records.config.cascades[cascade]}}))
-    header = replace(ours, data=data, models={name: ours.models[name] for name in models})
+    header = replace(main_header, data=data, models={name: main_header.models[name] for name in models})
     answers = {name: records.answers[name].followed_by(fit.answers[name], examples) for name in models}
     return Records(header, examples, answers), ids
 

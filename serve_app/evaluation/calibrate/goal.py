@@ -55,10 +55,10 @@ class Goal:
 
     def relaxed(self, values: Sequence[float]) -> "Goal":
         """Return the same goal at other values, for when there is pressure. Raises ConfigError unless it is easier."""
-        name, own = next((name, value) for name, value in self._values().items() if value is not None)
-        if len(values) != len(own):
-            raise ConfigError(f"--shed: needs as many values as --{name} has, {len(own)}; got {len(values)}.")
-        for value, usual in zip(values, own, strict=True):
+        name, usual_values = next((name, value) for name, value in self._values().items() if value is not None)
+        if len(values) != len(usual_values):
+            raise ConfigError(f"--shed: needs as many values as --{name} has, {len(usual_values)}; got {len(values)}.")
+        for value, usual in zip(values, usual_values, strict=True):
             if not (value > usual if name == "risk" else value < usual):
                 side = "above" if name == "risk" else "below"
                 raise ConfigError(f"--shed {value:g}: must be {side} the usual --{name} {usual:g}.")

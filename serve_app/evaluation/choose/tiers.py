@@ -26,10 +26,10 @@ def chows_of(view: CascadeView) -> Chows:
     fitted: dict[str, ChowConfig] = {}
     for model in dict.fromkeys(model for tier in view.tiers[:-1] for model in tier.models):
         try:
-            own = fitted_chows(view.dataset, [model], view.fit)
+            chows = fitted_chows(view.dataset, [model], view.fit)
         except SignalError:
             continue
-        for chow in own:
+        for chow in chows:
             if chow.kind in TOKEN_LEVEL:
                 before = fitted[chow.kind].zscores if chow.kind in fitted else {}
                 fitted[chow.kind] = chow.model_copy(update={"zscores": {**before, **chow.zscores}})

@@ -71,8 +71,8 @@ def collect(config: Path, data: Sequence[str], output: Path, options: Options, c
     models = {name: args.model(name) for name in models_to_ask(args)}
     examples = load_examples(data, options.limit, options.seed)
     plan = Plan(Prompts(options.prompts), options)
-    own = [base_name(name) for name in models]
-    configs = {name: args.models[name] for name in [*own, *map(args.served_by, own)]}
+    bases = [base_name(name) for name in models]
+    configs = {name: args.models[name] for name in [*bases, *map(args.served_by, bases)]}
     weights = {} if options.url else _fetch(configs)
     header = _header(args, models, weights, data, examples, plan)
     source = Server(options.url, options.concurrency) if options.url else Engines(configs, weights)

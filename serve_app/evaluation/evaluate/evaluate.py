@@ -186,14 +186,16 @@ def _bootstrap(view: CascadeView, rows: Sequence[Row]) -> Resampled[StatisticKey
     """Compute all statistics on the same resamples of the test examples."""
     target = view.quality(view.target)[view.test]
     members = view.qualities(view.tiers[0].models)[:, view.test]
-    own: dict[StatisticKey, Statistic] = {("oracle", None): oracle(members, target).areas}
-    own["quality", view.target] = mean_of(target)
+    model_statistics: dict[StatisticKey, Statistic] = {("oracle", None): oracle(members, target).areas}
+    model_statistics["quality", view.target] = mean_of(target)
     for model, values in zip(view.tiers[0].models, members, strict=True):
-        own["quality", model] = mean_of(values)
-        own["random", model] = mean_of((values + target) / 2)
-        own["oracle", model] = oracle(values[np.newaxis], target).areas
+        model_statistics["quality", model] = mean_of(values)
+        model_statistics["random", model] = mean_of((values + target) / 2)
+        model_statistics["oracle", model] = oracle(values[np.newaxis], target).areas
     options = view.dataset.options
-    return bootstrap(own | statistics(rows), len(view.test), resamples=options.resamples, seed=options.seed)
+    return bootstrap(
+        model_statistics | statistics(rows), len(view.test), resamples=options.resamples, seed=options.seed
+    )
 
 
 def _baselines(view: CascadeView, resampled: Resampled[StatisticKey]) -> Baselines:

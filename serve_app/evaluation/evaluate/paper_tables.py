@@ -15,16 +15,16 @@ def paper_tables(curves: Curves, target: str) -> Iterator[Table]:
     members, rows = curves.baselines.members, curves.rows
     columns = ("chow_sum", "chow_avg")
     for kind, title in (("chow_member", "token-level cascades"), ("chow_ensemble", "token-level ensemble cascades")):
-        alike = [row for row in rows if row.name.kind == kind]
-        if not alike:
+        rows_of_kind = [row for row in rows if row.name.kind == kind]
+        if not rows_of_kind:
             continue
         lines = []
-        for models, agreement in dict.fromkeys((row.name.models, row.name.agreement) for row in alike):
-            own = [row for row in alike if (row.name.models, row.name.agreement) == (models, agreement)]
-            areas = [next(row.auc.estimate for row in own if row.name.signal == signal) for signal in columns]
-            best = next(row for row in own if row.name.maximum)
+        for models, agreement in dict.fromkeys((row.name.models, row.name.agreement) for row in rows_of_kind):
+            group = [row for row in rows_of_kind if (row.name.models, row.name.agreement) == (models, agreement)]
+            areas = [next(row.auc.estimate for row in group if row.name.signal == signal) for signal in columns]
+            best = next(row for row in group if row.name.maximum)
             held_out_row = next(
-                row for row in own if row.name.signal.startswith("chow_quantile") and not row.name.maximum
+                row for row in group if row.name.signal.startswith("chow_quantile") and not row.name.maximum
             )
             name = models[0] if kind == "chow_member" else f"{', '.join(models)} ({agreement})"
             random = [number(members[models[0]].random.estimate)] if kind == "chow_member" else []
@@ -55,11 +55,11 @@ def _semantic(rows: Sequence[RowResult], target: str) -> Iterator[Table]:
     signals = list(dict.fromkeys(row.name.signal for row in semantic))
     lines, bold = [], set()
     for index, agreement in enumerate(("max", "mean")):
-        own = {row.name.signal: row.auc.estimate for row in semantic if row.name.agreement == agreement}
-        best = max(own, key=lambda signal: own[signal])
+        areas = {row.name.signal: row.auc.estimate for row in semantic if row.name.agreement == agreement}
+        best = max(areas, key=lambda signal: areas[signal])
         bold.add((index, signals.index(best) + 1))
         name = f"{', '.join(semantic[0].name.models)} ({agreement})"
-        lines.append((name, *(number(own[signal]) for signal in signals)))
+        lines.append((name, *(number(areas[signal]) for signal in signals)))
     title = f"AUC, semantic cascades, deferring to {target}"
     yield Table(title, ("Ensemble (s is)", *signals), tuple(lines), frozenset(bold))
 

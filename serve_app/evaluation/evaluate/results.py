@@ -142,9 +142,9 @@ class CurvePoints(Result):
 
     def to_json(self) -> Body:
         """Return the columns by name, those of costs by unit."""
-        own = {"rate": self.rate, "quality": self.quality}
+        columns = {"rate": self.rate, "quality": self.quality}
         band = {"quality_low": self.quality_low, "quality_high": self.quality_high}
-        return {**plain(own), **plain(band), "threshold": plain(self.threshold), **plain(self.costs)}
+        return {**plain(columns), **plain(band), "threshold": plain(self.threshold), **plain(self.costs)}
 
 
 @dataclass(frozen=True, slots=True)

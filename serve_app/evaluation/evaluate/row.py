@@ -62,9 +62,9 @@ def rows_of(view: CascadeView, candidates: Sequence[Candidate]) -> list[Row]:
     quantiles = [row for row in rows if row.candidate.tier.signal == "chow_quantile"]
     selected = [row for row in rows if row not in quantiles]
     for policy in dict.fromkeys(map(_policy, quantiles)):
-        alike = [row for row in quantiles if _policy(row) == policy]
-        selected.append(max(alike, key=Row.fit_area))
-        best = max(alike, key=lambda row: row.sweep.area)
+        rows_of_policy = [row for row in quantiles if _policy(row) == policy]
+        selected.append(max(rows_of_policy, key=Row.fit_area))
+        best = max(rows_of_policy, key=lambda row: row.sweep.area)
         selected.append(Row(view, best.candidate, best.sweep, maximum=True))
     return selected
 

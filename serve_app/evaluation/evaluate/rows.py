@@ -128,8 +128,8 @@ def _curve(row: Row, costs: dict[Unit, Curve]) -> CurvePoints:
 
 
 def _budgets(row: Row, unit: Unit, curve: Curve) -> Budgets:
-    alone = float(row.view.target_cost[unit][row.view.test].mean())
-    return Budgets(alone, curve.floor / alone, at_budgets(curve, alone))
+    target_cost = float(row.view.target_cost[unit][row.view.test].mean())
+    return Budgets(target_cost, curve.floor / target_cost, at_budgets(curve, target_cost))
 
 
 def _cheapest(row: Row) -> CheapestResult | None:

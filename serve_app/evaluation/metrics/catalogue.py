@@ -36,8 +36,8 @@ class MetricCatalogue:
 
     def build(self, name: str) -> Metric:
         """Return a metric that is not a recorded score. Raises DataError if the name is unknown."""
-        own = self._config.metrics.get(name)
-        return self._build(name, own or MetricConfig(metric=name), f"metrics.{name}.metric: " if own else "")
+        config = self._config.metrics.get(name)
+        return self._build(name, config or MetricConfig(metric=name), f"metrics.{name}.metric: " if config else "")
 
     def own_for(self, labels: Collection[str]) -> tuple[str, ...]:
         """Return the config's own metrics for a task or data set that one of `labels` names."""

@@ -46,9 +46,9 @@ def triviaqa_f1(answer: str, reference: str) -> float:
 
 
 def _word_f1(answer: str, reference: str) -> float:
-    ours, theirs = answer.split(), reference.split()
-    common = sum((Counter(ours) & Counter(theirs)).values())
-    return 2 * common / (len(ours) + len(theirs)) if common else 0.0
+    answer_words, reference_words = answer.split(), reference.split()
+    common = sum((Counter(answer_words) & Counter(reference_words)).values())
+    return 2 * common / (len(answer_words) + len(reference_words)) if common else 0.0
 
 
 def accuracy(answer: str, reference: str) -> float:

@@ -144,10 +144,12 @@ def _front(tiers: Sequence[RecordedTier], target: RecordedTarget) -> list[Settin
 
 
 def _over(budget: float, floor: float, target_cost: Floats, tiers: int) -> str:
-    least, alone = "a threshold" if tiers == 1 else "thresholds", float(target_cost.mean())
+    least, target_mean = "a threshold" if tiers == 1 else "thresholds", float(target_cost.mean())
     problem = f"The budget is {budget:.4g} a request, but the least that {least} can cost is {floor:.4g}"
-    if alone > 0:
-        problem += f": {floor / alone:.1%} of the target's {alone:.4g}, but the goal is {budget / alone:.1%}"
+    if target_mean > 0:
+        problem += (
+            f": {floor / target_mean:.1%} of the target's {target_mean:.4g}, but the goal is {budget / target_mean:.1%}"
+        )
     return problem + "."
 
 

@@ -149,11 +149,11 @@ def _costs(view: CascadeView, tiers: Sequence[TierRules]) -> dict[Unit, list[Flo
     costs = view.tier_costs(uncompared)
     for number, rules in enumerate(tiers):
         for rule in rules:
-            own = view.tier_costs([*uncompared[:number], rule.tier, *uncompared[number + 1 :]])
-            costs = {unit: columns for unit, columns in costs.items() if unit in own}
+            rule_costs = view.tier_costs([*uncompared[:number], rule.tier, *uncompared[number + 1 :]])
+            costs = {unit: columns for unit, columns in costs.items() if unit in rule_costs}
             for unit, columns in costs.items():
                 columns[number] = columns[number].copy()
-                columns[number][rule.index] = own[unit][number][rule.index]
+                columns[number][rule.index] = rule_costs[unit][number][rule.index]
     return costs
 
 

@@ -30,11 +30,11 @@ def without_scorer(view: CascadeView, tier: Tier) -> list[Rule]:
         return [Rule(tier, view.group.index)]
     index = view.group.index
     texts = [view.dataset.replay.compared_texts(tier, k) for k in index]
-    own = np.array([_computes(view, tier, row) for row in texts], dtype=np.bool_)
-    rules = [Rule(tier, index[own])]
+    is_computed = np.array([_computes(view, tier, row) for row in texts], dtype=np.bool_)
+    rules = [Rule(tier, index[is_computed])]
     if (substitute := standing_in(tier)) is not None:
         rules.append(
-            Rule(substitute, index[~own & np.array([compared_if_needed(row) for row in texts], dtype=np.bool_)])
+            Rule(substitute, index[~is_computed & np.array([compared_if_needed(row) for row in texts], dtype=np.bool_)])
         )
     return [rule for rule in rules if len(rule.index)]
 

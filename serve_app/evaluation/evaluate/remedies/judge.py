@@ -41,14 +41,17 @@ def judge(view: CascadeView) -> Remedies:
         )
     config = view.dataset.config
     bench = _Bench(view)
-    own = configured(config, view.id, view.tiers)
-    plain = without_remedies(own)
+    configured_cascade = configured(config, view.id, view.tiers)
+    plain = without_remedies(configured_cascade)
     without = bench.serve(plain)
     target = bench.serve(ServedCascade((Tier((view.target,), timeout_s=view.tiers[-1].timeout_s),)))
-    variants, notes = changed(config, view.id, own, median(request.first_tier_s for request in without))
-    if own != plain:
-        variants = [Variant(CONFIGURED, own), *(variant for variant in variants if variant.served != plain)]
-    served = [(WITHOUT if own != plain else f"{CONFIGURED}, {WITHOUT}", without)]
+    variants, notes = changed(config, view.id, configured_cascade, median(request.first_tier_s for request in without))
+    if configured_cascade != plain:
+        variants = [
+            Variant(CONFIGURED, configured_cascade),
+            *(variant for variant in variants if variant.served != plain),
+        ]
+    served = [(WITHOUT if configured_cascade != plain else f"{CONFIGURED}, {WITHOUT}", without)]
     served += [(variant.name, bench.serve(variant.served)) for variant in variants]
     return Remedies(
         requests=len(without),

@@ -68,9 +68,9 @@ def _speculative(
     config: AppConfig, id_: str, served: ServedCascade, median_s: float
 ) -> tuple[list[Variant], list[str]]:
     cascade = config.cascades[id_]
-    own = cascade.speculate
-    billed = own is not None and own.billed
-    worth = SECOND_USD if own is None or own.second_usd is None else own.second_usd
+    speculation = cascade.speculate
+    billed = speculation is not None and speculation.billed
+    worth = SECOND_USD if speculation is None or speculation.second_usd is None else speculation.second_usd
     after_s = float(f"{median_s:.2g}")
     rules = {
         "speculate: always": SpeculationConfig(when="always", billed=billed),

@@ -31,8 +31,8 @@ class Line:
     points: CurvePoints
 
     def to_json(self) -> Body:
-        own = {"label": self.label, "group": self.group, "auc": number(self.area)}
-        return own | {"dashed": self.dashed, "shown": self.shown} | self.points.to_json()
+        fields = {"label": self.label, "group": self.group, "auc": number(self.area)}
+        return fields | {"dashed": self.dashed, "shown": self.shown} | self.points.to_json()
 
 
 def plot(cascade: CascadeResult, curves: Curves) -> Body:
@@ -43,8 +43,8 @@ def plot(cascade: CascadeResult, curves: Curves) -> Body:
 
 def lines(curves: Curves) -> list[Line]:
     """Return a line for each row and one for random deferral; those shown first come first, in colours of their own."""
-    own = [_line(row, curves) for row in curves.rows]
-    return sorted([*own, _random(curves)], key=lambda line: not line.shown)
+    row_lines = [_line(row, curves) for row in curves.rows]
+    return sorted([*row_lines, _random(curves)], key=lambda line: not line.shown)
 
 
 def _line(row: RowResult, curves: Curves) -> Line:

@@ -77,10 +77,12 @@ def _columns(row: Row, models: Sequence[str]) -> Columns:
         "accepted": [bool(value) for value in scores >= threshold],
         "selected": [None if k < 0 else members[k] for k in tier_scores.selected[index].tolist()],
     }
-    own = {model for tier in view.tiers for model in tier.models}
+    tier_models = {model for tier in view.tiers for model in tier.models}
     for model in models:
-        costs = view.cost(model) if model in own else {}
-        columns[f"quality:{model}"] = _values(view.quality(model)[index]) if model in own else [None] * len(index)
+        costs = view.cost(model) if model in tier_models else {}
+        columns[f"quality:{model}"] = (
+            _values(view.quality(model)[index]) if model in tier_models else [None] * len(index)
+        )
         for unit in UNITS:
             columns[f"{unit}:{model}"] = _values(costs[unit][index]) if unit in costs else [None] * len(index)
     return columns

@@ -54,17 +54,17 @@ class Mapped:
         return Row(where, model, self._example(values), answer, counted, scores)
 
     def _example(self, values: Mapping[str, Any]) -> Example:
-        ours = {name: values[path] for name, path in self._paths.items()}
-        inputs = {"prompt" if isinstance(ours["prompt"], str) else "messages": ours["prompt"]}
-        id_ = text_id(canonical(inputs).decode()) if ours.get("id") is None else str(ours["id"])
+        fields = {name: values[path] for name, path in self._paths.items()}
+        inputs = {"prompt" if isinstance(fields["prompt"], str) else "messages": fields["prompt"]}
+        id_ = text_id(canonical(inputs).decode()) if fields.get("id") is None else str(fields["id"])
         facts = {name: values[path] for name, path in self._group("metadata") if values[path] is not None}
         return Example.read(
             {
                 "id": id_,
                 "task": "custom",
-                "source": "" if ours.get("source") is None else f"{ours['source']}, {id_}",
+                "source": "" if fields.get("source") is None else f"{fields['source']}, {id_}",
                 "prompt_inputs": inputs,
-                "references": list(reference(ours.get("reference"))),
+                "references": list(reference(fields.get("reference"))),
                 "metadata": facts,
             }
         )
