@@ -94,7 +94,8 @@ def check(
     if refusals:
         raise ConfigError("\n".join(refusals))
     count = len(objects) - len(unchecked)
-    typer.echo(f"{manifests} is valid: {count} objects." if count else f"Nothing in {manifests} could be checked.")
+    number = "1 object" if count == 1 else f"{count} objects"
+    typer.echo(f"{manifests} is valid: {number}." if count else f"Nothing in {manifests} could be checked.")
 
 
 @app.command()
