@@ -144,14 +144,14 @@ def test_a_cascade_of_three_tiers_has_a_front_to_move_along(browser: Browser, se
     assert "small + tiny → medium → large" in browser.text(".evaluation")
     browser.select(".along", "0")
     browser.until("document.querySelector('.facts dd').innerText === arguments[0]", f"{points[0]['alone']} alone")
-    place = next(index for index, point in enumerate(points) if len(point["thresholds"]) == 2)
-    for _ in range(place):
+    index = next(number for number, point in enumerate(points) if len(point["thresholds"]) == 2)
+    for _ in range(index):
         browser.find(".along").send_keys(Keys.ARROW_RIGHT)
     browser.until(
-        "document.querySelector('.facts dd').innerText === arguments[0]", points[place]["signal"].replace("->", "→")
+        "document.querySelector('.facts dd').innerText === arguments[0]", points[index]["signal"].replace("->", "→")
     )
     facts = dict(zip(browser.texts(".facts dt"), browser.texts(".facts dd"), strict=True))
-    assert facts["Quality"] == f"{points[place]['quality']:.3f}"
+    assert facts["Quality"] == f"{points[index]['quality']:.3f}"
     assert {"Threshold of tier 1", "Threshold of tier 2", "Deferred by tier 1"} <= facts.keys()
     assert browser.findings() == []
 

@@ -150,9 +150,9 @@ def test_the_head_reaches_the_metrics_that_rays_dashboard_shows(tmp_path: Path) 
         grafana_iframe="https://grafana.example.com",
     )
     objects = rendered_text(tmp_path, text, Settings(ray_dashboard=dashboard)).objects
-    found = policy(objects, "cascade-dashboard")
-    assert found["egress"] == [{"ports": ports(80, 9090)}]
-    assert found["podSelector"] == policy(objects, "cascade-head")["podSelector"]
+    network_policy = policy(objects, "cascade-dashboard")
+    assert network_policy["egress"] == [{"ports": ports(80, 9090)}]
+    assert network_policy["podSelector"] == policy(objects, "cascade-head")["podSelector"]
     [ray] = [body for body in objects if body["kind"] == "RayService"]
     container = ray["spec"]["rayClusterConfig"]["headGroupSpec"]["template"]["spec"]["containers"][0]
     assert container["env"][-3:] == [

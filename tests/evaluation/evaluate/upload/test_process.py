@@ -104,8 +104,8 @@ def test_cascades_of_more_tiers_than_the_time_allows_are_left_out_and_named(tmp_
     examples = questions(12)
     columns = answers(["small", "tiny", "medium", "large"], examples)
     chosen = restricted(Records.load(write_records(tmp_path / "r.jsonl", config, examples, columns)))
-    left = "Of more than 4 tiers, so not evaluated here: long; `cascade evaluate` with the file does."
-    assert (list(chosen.records.config.cascades), chosen.notes) == (["default"], [left])
+    note = "Of more than 4 tiers, so not evaluated here: long; `cascade evaluate` with the file does."
+    assert (list(chosen.records.config.cascades), chosen.notes) == (["default"], [note])
     del config["cascades"]["default"]
     path = write_records(tmp_path / "longer.jsonl", config, examples, columns)
     assert outcome(path.read_bytes())[0]["problem"].startswith("Every cascade of these records has more than 4 tiers;")
