@@ -8,8 +8,11 @@ import pytest
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
+from serve_app.config import AppConfig
+
+from . import serving as serving_module
 from .browser import Browser
-from .serving import CODE, Served
+from .serving import CODE, Served, configured
 
 
 def test_an_accepted_prompt_shows_answers_matrix_decision_and_savings(browser: Browser) -> None:
@@ -370,6 +373,21 @@ def test_a_screen_reader_hears_how_a_turn_goes_on(browser: Browser, served: Serv
     browser.until(f"{spoken} === 'Agreement 0.500 is below the threshold 0.700, so large-t is asked.'")
     served.players["large-t"].paused = False
     browser.until(f"{spoken} === 'Answered by large-t.'")
+
+
+def test_a_ladder_says_which_answers_are_carried_over(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = configured().model_dump(mode="json", exclude_unset=True)
+    first, target = config["cascades"]["default"]["tiers"]
+    second = {"models": ["small-a", "small-b"], "signal": "bleu", "threshold": 0.9}
+    config["cascades"]["default"]["tiers"] = [first, second, target]
+    monkeypatch.setattr(serving_module, "configured", lambda: AppConfig.model_validate(config))
+    with serving_module.serving() as ladder:
+        browser.open(ladder.url)
+        browser.find(".example")
+        browser.ask("How many minutes?")
+    assert browser.texts(".member .state") == ["answered", "answered", "carried over", "carried over"]
+    assert "0.700, so small-a and small-b are asked." in browser.texts(".sentence")[0]
+    assert browser.texts(".sentence")[1].endswith("so large-t is asked.")
 
 
 def test_a_single_model_answers_alone(browser: Browser) -> None:

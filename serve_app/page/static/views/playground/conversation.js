@@ -29,7 +29,6 @@ function takeProgress(turn, event) {
     case "tier_ended": {
       const index = turn.tiers.findLastIndex(tier => tier && tier.result === null);
       if (index >= 0) turn.tiers[index].result = event;
-      for (const name of event.carried ?? []) if (turn.calls[name]) turn.calls[name].carried = true;
       break;
     }
   }

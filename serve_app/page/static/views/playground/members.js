@@ -7,20 +7,20 @@ import {ToolCalls} from "./tools.js";
 const STATES = {waiting: "thinking", writing: "writing", ok: "answered", cancelled: "stopped"};
 
 /** What a model is doing, or did. */
-function State({call}) {
+function State({call, carried}) {
   const busy = !call || ["waiting", "writing"].includes(call.status);
   const word = call?.cached ? "from the cache" : STATES[call?.status] ?? (call ? call.status.replaceAll("_", " ") : "not asked");
-  return html`<span class=${`state ${busy && call ? "busy" : call?.status === "ok" ? "fine" : "off"}`}>${call?.carried ? "carried over" : word}</span>`;
+  return html`<span class=${`state ${busy && call ? "busy" : call?.status === "ok" ? "fine" : "off"}`}>${carried ? "carried over" : word}</span>`;
 }
 
 export function Reasoning({text, open = false}) {
   return text ? html`<details class="reasoning" open=${open}><summary>Reasoning <span class="soft">${count(text.length)} characters</span></summary><pre tabindex="0">${text}</pre></details>` : null;
 }
 
-function Member({name, call, selected, accepted, shown, label}) {
+function Member({name, call, carried, selected, accepted, shown, label}) {
   const done = call && !["waiting", "writing"].includes(call.status);
   return html`<article class=${`member ${selected && accepted ? "selected" : ""}`} aria-label=${`${label} ${name}`}>
-    <header><h4>${name}</h4>${selected && html`<span class=${`badge ${accepted ? "accept" : ""}`}>${accepted ? "selected" : "most central"}</span>`}<${State} call=${call} /></header>
+    <header><h4>${name}</h4>${selected && html`<span class=${`badge ${accepted ? "accept" : ""}`}>${accepted ? "selected" : "most central"}</span>`}<${State} call=${call} carried=${carried} /></header>
     <div class="text" tabindex="0" role="group" aria-label=${`Text of ${name}`}>
       ${call && html`<${Reasoning} text=${call.reasoning} />`}
       ${call?.text ? html`<${Markdown} text=${call.text} done=${done} />` : call?.message ? html`<p class="fault">${call.message}</p>` : done && !call.tool_calls?.length ? html`<p class="soft">No text.</p>` : !done && html`<div class="skeleton" aria-hidden="true"><i></i><i></i><i></i></div>`}
@@ -34,6 +34,6 @@ function Member({name, call, selected, accepted, shown, label}) {
 export function Members({tier, calls, result, label = "Member"}) {
   const selected = result?.selected ?? null;
   return html`<div class="members" style=${{"--members": Math.min(4, tier.models.length)}}>
-    ${tier.models.map((name, index) => html`<${Member} key=${name} name=${name} call=${calls[name]} label=${label} selected=${selected === name && tier.models.length > 1} accepted=${result?.accepted} shown=${result?.compared?.[index]} />`)}
+    ${tier.models.map((name, index) => html`<${Member} key=${name} name=${name} call=${calls[name]} carried=${result?.carried?.includes(name)} label=${label} selected=${selected === name && tier.models.length > 1} accepted=${result?.accepted} shown=${result?.compared?.[index]} />`)}
   </div>`;
 }

@@ -30,7 +30,7 @@ export function Turn({turn, about, latest, onResults, onRetry, onKeep, link, wan
     ${deciding.map(tier => html`<div class="tier" key=${tier.tier}>
       <h3><span class="step">${tier.tier + 1}</span> ${tier.models.length === 1 ? tier.models[0] : `${tier.models.length} members answer`} ${running && !tier.result && html`<span class="state busy">working</span>`}</h3>
       <${Members} tier=${tier} calls=${turn.calls} result=${tier.result} />
-      ${tier.result?.reason && html`<${Verdict} turn=${turn} tier=${tier} calls=${turn.calls} policy=${policy[tier.tier]} about=${about} onKeep=${onKeep} next=${(policy[tier.tier + 1] ?? target)?.models.join(" and ")} />`}
+      ${tier.result?.reason && html`<${Verdict} turn=${turn} tier=${tier} calls=${turn.calls} policy=${policy[tier.tier]} about=${about} onKeep=${onKeep} next=${(policy[tier.tier + 1] ?? target)?.models} />`}
     </div>`)}
     ${running && !tiers.length && html`<div class="tier"><div class="skeleton" aria-hidden="true"><i></i><i></i></div></div>`}
     ${target && html`<h3><span class="step target">${(target.tier ?? last) + 1}</span> ${target.models[0]} ${deciding.length ? "answers in their place" : "answers alone"} ${running && html`<span class="state busy">${answer.text ? "writing" : "thinking"}</span>`}</h3>`}

@@ -29,10 +29,13 @@ export function why(result) {
   return accepted ? "the answers agree" : "the answers disagree";
 }
 
-/** What a decision leads to, as a sentence. `next` names the models that are asked if it deferred. */
+/** Names as a list in words, with a verb of their number. */
+const withVerb = (names, one, several) => (names.length === 1 ? `${names[0]} ${one}` : `${names.slice(0, -1).join(", ")} and ${names.at(-1)} ${several}`);
+
+/** What a decision leads to, as a sentence. `next` are the models that are asked if it deferred. */
 export function decision(result, next) {
   const reason = why(result), sentence = reason[0].toUpperCase() + reason.slice(1);
-  return result.accepted ? `${sentence}, so the answer of ${result.selected} goes back.` : `${sentence}, so ${next ? `${next} is asked` : "it is passed on"}.`;
+  return result.accepted ? `${sentence}, so the answer of ${result.selected} goes back.` : `${sentence}, so ${next ? withVerb(next, "is asked", "are asked") : "it is passed on"}.`;
 }
 
 /** How a turn goes on, for who does not see it; its end in trouble is an alert of its own. */
@@ -40,6 +43,6 @@ export function spoken(turn) {
   if (!turn || ["failed", "stopped"].includes(turn.status)) return "";
   if (turn.status === "done") return turn.record?.answered_by ? `Answered by ${turn.record.answered_by}.` : "Answered.";
   const tiers = turn.tiers.filter(Boolean), [decided, next] = [tiers.findLast(tier => tier.result?.reason), tiers.findLast(tier => !tier.result)];
-  if (decided) return decision(decided.result, next?.models.join(" and "));
-  return next ? `${next.models.join(" and ")} answer.` : "Asking.";
+  if (decided) return decision(decided.result, next?.models);
+  return next ? `${withVerb(next.models, "answers", "answer")}.` : "Asking.";
 }
