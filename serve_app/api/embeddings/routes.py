@@ -31,7 +31,7 @@ def install(app: FastAPI, service: Service) -> None:
         embedded = None
         try:
             embedded = await while_connected(request.receive, service.embed(body.model, body.texts))
-        finally:  # the encoder finishes what it has begun, whoever has left or given up
+        finally:  # the encoder finishes what it has begun, even if its client left
             tokens = (
                 map(estimated_tokens, body.texts) if embedded is None else (embedding.tokens for embedding in embedded)
             )
