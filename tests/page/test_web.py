@@ -88,8 +88,8 @@ def test_in_a_low_window_nothing_stays_over_what_is_read(browser: Browser) -> No
     try:
         browser.ask("How many minutes?")
         browser.run("scrollTo(0, 400)")
-        seen = "return [1, 128, 254].map(y => document.elementFromPoint(160, y).closest('.turn') !== null)"
-        assert browser.run(seen) == [True, True, True]
+        script = "return [1, 128, 254].map(y => document.elementFromPoint(160, y).closest('.turn') !== null)"
+        assert browser.run(script) == [True, True, True]
     finally:
         browser.size(1280, 900)
 

@@ -175,14 +175,14 @@ def test_a_pod_monitor_has_the_labels_that_prometheus_selects_by(tmp_path: Path)
 
 @pytest.mark.parametrize("overlay", CONFIGS)
 def test_who_reaches_rays_pods_at_which_ports(overlay: str) -> None:
-    found = policy(rendered(overlay).objects, "cascade-ray")
-    ray, *others = found["ingress"]
-    assert ray == {"from": [{"podSelector": found["podSelector"]}]}
-    assert [[port["port"] for port in rule["ports"]] for rule in others] == [[8265, 8000], [8000], [8080, 44217, 44227]]
-    operator, clients, prometheus = (rule["from"][0]["namespaceSelector"]["matchLabels"] for rule in others)
+    network_policy = policy(rendered(overlay).objects, "cascade-ray")
+    ray, *rules = network_policy["ingress"]
+    assert ray == {"from": [{"podSelector": network_policy["podSelector"]}]}
+    assert [[port["port"] for port in rule["ports"]] for rule in rules] == [[8265, 8000], [8000], [8080, 44217, 44227]]
+    operator, clients, prometheus = (rule["from"][0]["namespaceSelector"]["matchLabels"] for rule in rules)
     assert operator == {"kubernetes.io/metadata.name": "kuberay-system"}
     assert clients == {"semantic-cascade/client": "true"}
     assert prometheus == {"kubernetes.io/metadata.name": "monitoring"}
-    inside, names = found["egress"]
+    inside, names = network_policy["egress"]
     assert inside == {"to": ray["from"]}
     assert {(port["port"], port["protocol"]) for port in names["ports"]} == {(53, "UDP"), (53, "TCP")}
