@@ -48,12 +48,17 @@ PLAIN_FIELDS = {"apiVersion", "kind", "resources", "namespace"}
 class _Loader(yaml.SafeLoader):
     """Refuses a key that a mapping has twice, as the API server does: of the two, one would be lost."""
 
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        keys = [(key.tag, key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        for index, (key, _) in enumerate(node.value):
-            if isinstance(key, yaml.ScalarNode) and (key.tag, key.value) in keys[:index]:
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        """Compose a mapping. Raises `_RepeatedKeyError` for a repeated key, before `<<` adds any."""
+        node = super().compose_mapping_node(anchor)
+        names = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if (key.tag, key.value) in names:
                 raise _RepeatedKeyError(f"duplicate key {key.value!r}, line {key.start_mark.line + 1}")
-        return super().construct_mapping(node, deep=deep)
+            names.add((key.tag, key.value))
+        return node
 
 
 class _RepeatedKeyError(Exception):

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from serve_app.cluster.manifests import read
 from tests.cluster.api_stub import ApiStub
 from tests.cluster.kubectl import CLAIM, CONFIG, User
 
@@ -90,3 +91,12 @@ def test_more_than_that_is_left_to_kustomize(user: User, tmp_path: Path, stub: A
 
 def test_manifests_from_stdin(user: User) -> None:
     assert user.run("apply", "-", stdin=yaml.safe_dump(CONFIG)).out == "ConfigMap/settings created\n"
+
+
+def test_keys_that_a_merge_brings_are_no_duplicates(tmp_path: Path) -> None:
+    """PyYAML writes merged keys into the mapping that has `<<`, which another one may merge in turn."""
+    labels = "labels: &labels {<<: &common {app: a, tier: b}, tier: c}"
+    path = tmp_path / "all.yaml"
+    path.write_text(f"kind: X\napiVersion: v1\nmetadata: {{name: a, {labels}}}\nmatch: {{<<: *labels}}\n")
+    [body] = read(path)
+    assert body["match"] == body["metadata"]["labels"] == {"app": "a", "tier": "c"}

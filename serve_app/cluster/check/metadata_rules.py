@@ -12,8 +12,8 @@ from serve_app.cluster.names import (
     is_subdomain,
 )
 
-SHORT_NAMED = ("Job", "Namespace", "Service")
-"""Kinds whose name becomes a label or a host name."""
+LABEL_NAMED = ("Namespace", "Service")
+"""Kinds whose name is a label: part of a host name."""
 FREELY_NAMED = "rbac.authorization.k8s.io/"
 """The group whose names may be any part of a path."""
 KEY_RULE = (
@@ -25,14 +25,18 @@ def metadata_faults(body: Manifest) -> Iterator[str]:
     """Yield a sentence for each name, label and annotation that the API server would refuse."""
     metadata = body["metadata"]
     name, namespace = metadata["name"], metadata.get("namespace")
-    longest = LABEL_LENGTH if body["kind"] in SHORT_NAMED else SUBDOMAIN_LENGTH
-    if not body["apiVersion"].startswith(FREELY_NAMED) and not (is_subdomain(name) and len(name) <= longest):
+    longest = LABEL_LENGTH if body["kind"] == "Job" else SUBDOMAIN_LENGTH  # its pods have it as a label
+    if body["kind"] in LABEL_NAMED:
+        if not is_label(name) or (body["kind"] == "Service" and name[0].isdigit()):
+            begin = ", beginning with a letter" if body["kind"] == "Service" else ""
+            yield f"metadata.name: {name!r} must be up to {LABEL_LENGTH} small letters, digits and '-'{begin}."
+    elif not body["apiVersion"].startswith(FREELY_NAMED) and not (is_subdomain(name) and len(name) <= longest):
         yield f"metadata.name: {name!r} must be up to {longest} small letters, digits, '-' and '.'."
     if namespace is not None and not is_label(namespace):
         yield f"metadata.namespace: {namespace!r} must be up to {LABEL_LENGTH} small letters, digits and '-'."
     yield from (f"metadata.labels: {sentence}" for sentence in label_faults(metadata.get("labels") or {}))
     for key in metadata.get("annotations") or {}:
-        if not is_label_key(key):
+        if not is_label_key(key.lower()):  # as the API server reads them
             yield f"metadata.annotations: {KEY_RULE.format(key)}"
 
 

@@ -67,7 +67,8 @@ def _volumes(volumes: list[Fields]) -> Iterator[str]:
     yield from _repeated("volumes", "name", (volume["name"] for volume in volumes))
     for index, volume in enumerate(volumes):
         yield from _name(f"volumes[{index}].name", volume["name"])
-        if len(sources := sorted(volume.keys() - {"name"})) > 1:
+        sources = sorted(key for key, value in volume.items() if key != "name" and value is not None)
+        if len(sources) > 1:
             yield f"volumes[{index}]: {volume['name']!r} must have one source; got {', '.join(sources)}."
 
 
@@ -82,7 +83,8 @@ def _container(container: Fields, volumes: set[str]) -> Iterator[str]:
     yield from _ports(container.get("ports") or [])
     yield from _resources(container.get("resources") or {})
     for probe in PROBES:
-        if probe in container and len([name for name in HANDLERS if name in container[probe]]) != 1:
+        settings = container.get(probe)
+        if settings is not None and len([name for name in HANDLERS if settings.get(name) is not None]) != 1:
             yield f"{probe}: must have one of {', '.join(HANDLERS)}."
 
 
@@ -125,5 +127,5 @@ def _name(where: str, name: str) -> Iterator[str]:
 def _repeated(where: str, key: str, values: Iterable[Hashable]) -> Iterator[str]:
     for value, count in Counter(values).items():
         if count > 1:
-            shown = value[0] if isinstance(value, tuple) else value
-            yield f"{where}: duplicate {key} {shown!r}."
+            text = value[0] if isinstance(value, tuple) else value
+            yield f"{where}: duplicate {key} {text!r}."

@@ -18,13 +18,31 @@ from tests.cluster.overlays import CONFIGS, rendered, service
         ("v1", "ConfigMap", "a_b", 253),
         ("v1", "ConfigMap", "a..b", 253),
         ("v1", "ConfigMap", "a" * 254, 253),
-        ("v1", "Namespace", "a" * 64, 63),
         ("batch/v1", "Job", "a" * 64, 63),
     ],
 )
 def test_names(api_version: str, kind: str, name: str, longest: int) -> None:
     [sentence] = metadata_faults(object_(api_version, kind, name))
     assert sentence == f"metadata.name: {name!r} must be up to {longest} small letters, digits, '-' and '.'."
+
+
+@pytest.mark.parametrize("kind", ["Namespace", "Service"])
+@pytest.mark.parametrize("name", ["my.team", "Team", "a" * 64])
+def test_names_that_are_part_of_a_host_name(kind: str, name: str) -> None:
+    [sentence] = metadata_faults(object_("v1", kind, name))
+    assert sentence.startswith(f"metadata.name: {name!r} must be up to 63 small letters, digits and '-'")
+
+
+def test_services_begin_with_a_letter() -> None:
+    [sentence] = metadata_faults(object_("v1", "Service", "1st"))
+    assert sentence.endswith("small letters, digits and '-', beginning with a letter.")
+    assert list(metadata_faults(object_("v1", "Namespace", "1st"))) == []
+
+
+def test_annotations_may_have_capital_domains() -> None:
+    body = object_("v1", "ConfigMap", "x")
+    body["metadata"]["annotations"] = {"Example.com/a": "any text"}
+    assert list(metadata_faults(body)) == []
 
 
 @pytest.mark.parametrize(

@@ -116,3 +116,14 @@ def test_a_stateful_set_makes_its_volumes() -> None:
     pod = {"spec": {"containers": [{"name": "a", "volumeMounts": [mount]}]}}
     spec = {"template": pod, "volumeClaimTemplates": [{"metadata": {"name": "data"}}]}
     assert pod_faults(object_("apps/v1", "StatefulSet", "x", spec=spec)) == []
+
+
+def test_a_null_is_an_absent_field() -> None:
+    pod = object_("v1", "Pod", "x")
+    volume = {"name": "v", "emptyDir": {}, "configMap": None}
+    probe = {"httpGet": None, "exec": {"command": ["true"]}}
+    pod["spec"] = {
+        "containers": [{"name": "c", "image": "i", "livenessProbe": None, "readinessProbe": probe}],
+        "volumes": [volume],
+    }
+    assert list(pod_faults(pod)) == []
