@@ -41,8 +41,6 @@ OURS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_SERVE_LOG_TO_STDERR": "0",
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
-    # HAProxy takes longer to start than Serve waits for it on a busy machine.
-    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
 }
 PORT = 8766
 URL = f"http://127.0.0.1:{PORT}"
@@ -130,9 +128,10 @@ def run_arm(seconds: float) -> None:
     from ray import serve
     from ray.serve.schema import LoggingConfig
 
+    from serve_app.config.ray_rules import PROXY_START_TIMEOUT
     from serve_app.deployments.local.cluster import local_cluster
 
-    with local_cluster():
+    with local_cluster(PROXY_START_TIMEOUT):
         serve.start(http_options={"host": "127.0.0.1", "port": PORT})
         serve.run(application(), name="bench", logging_config=LoggingConfig(enable_access_log=False))
         print(json.dumps(asdict(asyncio.run(measure(seconds)))))

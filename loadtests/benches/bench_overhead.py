@@ -35,6 +35,7 @@ from starlette.requests import Request
 from serve_app.api.chat.schema import ChatCompletion
 from serve_app.app import build_app
 from serve_app.config import AppConfig
+from serve_app.config.ray_rules import PROXY_START_TIMEOUT
 from serve_app.deployments.local.cluster import local_cluster
 
 ACTOR = {"ray_actor_options": {"num_cpus": 0.1}, "max_ongoing_requests": 1000}
@@ -192,7 +193,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--requests", type=int, default=100, help="one at a time in a round; four times as many at 16")
     options = parser.parse_args()
-    with local_cluster():
+    with local_cluster(PROXY_START_TIMEOUT):
         serve.start(http_options={"host": "127.0.0.1", "port": PORT})
         for arm, (prefix, build) in ARMS.items():
             serve.run(build(), name=arm.replace(" ", ""), route_prefix=prefix, logging_config=QUIET)

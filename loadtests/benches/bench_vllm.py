@@ -33,6 +33,7 @@ from rich.table import Table
 
 from serve_app.app import build_app
 from serve_app.config import AppConfig
+from serve_app.config.ray_rules import PROXY_START_TIMEOUT
 from serve_app.deployments.local.cluster import local_cluster
 from serve_app.deployments.vllm.options import llm_arguments
 from tests.vllm_models import folder
@@ -150,7 +151,7 @@ def main() -> None:
     options = parser.parse_args()
     weights = folder("smollm2-135m")
     args = config(weights)
-    with local_cluster():
+    with local_cluster(PROXY_START_TIMEOUT):
         serve.start(http_options={"host": "127.0.0.1", "port": PORT})
         serve.run(rays_own(args, weights), name="ray", route_prefix="/ray", logging_config=QUIET)
         serve.run(build_app(args), name="cascade", route_prefix="/cascade", logging_config=QUIET)

@@ -14,14 +14,13 @@ from serve_app.errors import choices
 
 NOT_READ = {"args", "user_config", "policy", "policy_function", "request_router_class"}
 """What is ours, and what names code: Ray would import it, and it need not be installed here."""
+PROXY_START_TIMEOUT = {"RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60"}
+"""An environment variable: Serve kills a proxy that is not up in time; its 5 s are too short beside loading models."""
 PROXY_SETTINGS = {
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serve_app.deployments.protecting.proxy_errors.middlewares",
-    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
+    **PROXY_START_TIMEOUT,
 }
-"""Environment variables of Serve's proxies: they answer errors in the API's shape, and ask once more if a router died.
-
-They have a minute to start, not 5 s: models load beside them, and Serve kills a proxy that is late.
-"""
+"""The same, and that Serve's proxies answer errors in the API's shape, and ask once more if a router died."""
 Models: TypeAlias = Mapping[str, type[BaseModel]]
 
 

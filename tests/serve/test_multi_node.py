@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import os
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from typing import Any
@@ -134,7 +133,9 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
     path.write_text(yaml.safe_dump(CONFIG | {"http_options": {"host": "127.0.0.1", "port": free_port()}}))
     file = load(path)
     memory = {"object_store_memory": 80 * 1024 * 1024}
-    os.environ |= PROXY_SETTINGS
+    patch = pytest.MonkeyPatch()
+    for name, value in PROXY_SETTINGS.items():
+        patch.setenv(name, value)
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 8, "include_dashboard": False, **memory})
     try:
         ensemble = cluster.add_node(num_cpus=2, num_gpus=1, resources={"ensemble": 1}, **memory)
@@ -149,6 +150,7 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
         serve.shutdown()
         ray.shutdown()
         stop(cluster)
+        patch.undo()
 
 
 @pytest.fixture

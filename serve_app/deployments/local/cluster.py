@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,14 +30,15 @@ class Cluster:
 
 
 @contextmanager
-def local_cluster() -> Iterator[Cluster]:
+def local_cluster(environment: Mapping[str, str] = PROXY_SETTINGS) -> Iterator[Cluster]:
     """Run Ray on this machine, and stop it afterwards. A cluster that already runs is not touched.
 
-    After Ctrl-C it is stopped without Serve's own shutdown, which gives the requests in progress 20 s.
+    `environment` has variables for Ray's processes, of which those that are set already win. After Ctrl-C the cluster
+    is stopped without Serve's own shutdown, which gives the requests in progress 20 s.
     """
     at_once = False
-    for name, value in PROXY_SETTINGS.items():
-        os.environ.setdefault(name, value)  # Ray's processes inherit it
+    added = {name: value for name, value in environment.items() if name not in os.environ}
+    os.environ |= added  # Ray's processes inherit them
     # It logs at INFO that there was nothing to stop, and warns of a router that is slow to report its load.
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     try:
@@ -53,6 +54,9 @@ def local_cluster() -> Iterator[Cluster]:
     except (RuntimeError, ValueError, OSError, RayError) as error:
         ray.shutdown()
         raise ServerError(f"Ray could not be started on this machine: {first_line(str(error))}") from error
+    finally:
+        for name in added:
+            del os.environ[name]
     try:
         url = f"http://{context.dashboard_url}" if context.dashboard_url else None
         info = context.address_info
