@@ -36,7 +36,9 @@ def build_app(args: AppConfig) -> Application:
 
 def _state_store(args: AppConfig) -> Application:
     deployment = _deployment(StateStore, STATE_STORE, args.state_store.deployment)
-    return deployment.bind(args.router.responses.limits(), args.router.max_sessions)
+    # Routers call it up to ten times a second each, and each call would be a line of its log.
+    quiet = deployment.options(logging_config={"enable_access_log": False})
+    return quiet.bind(args.router.responses.limits(), args.router.max_sessions)
 
 
 def _model(args: AppConfig, name: str, model: DeployedModel) -> Application:

@@ -1,4 +1,4 @@
-"""What each key may use up: requests and tokens in a minute, dollars in a day. The library `limits` counts."""
+"""What each key may use up: requests and tokens in a minute, dollars in a day."""
 
 import logging
 import math
@@ -23,7 +23,7 @@ from serve_app.errors import ConfigError, RequestError
 logger = logging.getLogger("ray.serve")
 
 MICRODOLLARS = 1_000_000
-"""The unit in which dollars are counted, since the library counts whole numbers."""
+"""The unit in which dollars are counted: counts are whole numbers."""
 MINUTE_S, DAY_S = 60, 86_400
 STORE_TIMEOUT_S = 2.0
 """A Redis that takes longer counts as away: requests would wait for it without end."""
@@ -149,14 +149,14 @@ def _limits(name: str, key: ApiKey) -> dict[Unit, _Limit]:
     minute = divmod(now + crc32(name.encode()) % MINUTE_S, MINUTE_S)
     day = divmod(now, DAY_S)
     usd = None if key.usd_per_day is None else round(key.usd_per_day * MICRODOLLARS)
-    written: dict[Unit, tuple[int | None, tuple[float, float], int]] = {
+    limits_by_unit: dict[Unit, tuple[int | None, tuple[float, float], int]] = {
         "requests": (key.requests_per_minute, minute, MINUTE_S),
         "tokens": (key.tokens_per_minute, minute, MINUTE_S),
         "usd": (usd, day, DAY_S),
     }
     return {
         unit: _Limit(unit, most, f"{unit}/{name}/{number:.0f}", length_s - begun_s)
-        for unit, (most, (number, begun_s), length_s) in written.items()
+        for unit, (most, (number, begun_s), length_s) in limits_by_unit.items()
         if most is not None
     }
 

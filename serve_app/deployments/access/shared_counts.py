@@ -1,6 +1,7 @@
 """What keys use up, counted by all routers together through their `StateStore`; no request waits for it."""
 
 import asyncio
+import logging
 from typing import Any
 from uuid import uuid4
 
@@ -12,6 +13,8 @@ from serve_app.deployments.protecting.circuit_breaker import CircuitBreaker
 from serve_app.deployments.remembering.shared import StateHandle
 from serve_app.deployments.remembering.window_counts import News, WindowCounts
 from serve_app.errors import StateError
+
+logger = logging.getLogger("ray.serve")
 
 EXCHANGE_S = 0.1
 """Pause between two exchanges of a router that is asked all the time; limits are exact to about twice as long."""
@@ -28,8 +31,8 @@ class SharedCounts:
         self._state = state
         self._router = uuid4().hex
         self._counts = WindowCounts()
-        self._sent = 0
-        self._store, self._heard = "", 0
+        self._sent_version = 0
+        self._store, self._store_version = "", 0
         self._requested = False
         self._exchanging: asyncio.Task[None] | None = None
 
@@ -43,6 +46,7 @@ class SharedCounts:
         self._requested = True
         if self._exchanging is None or self._exchanging.done():
             self._exchanging = asyncio.create_task(self._exchange_while_requested())
+            self._exchanging.add_done_callback(_log_error)
         return self._counts.total(key)
 
     async def _exchange_while_requested(self) -> None:
@@ -53,17 +57,23 @@ class SharedCounts:
 
     async def _exchange(self) -> None:
         counts = self._counts
-        version, changed = counts.version, counts.changed_since(self._sent)
+        version, changed = counts.version, counts.changed_since(self._sent_version)
         try:
-            news: News = await self._state.call("exchange_counts", changed, self._store, self._heard)
+            news: News = await self._state.call("exchange_counts", changed, self._store, self._store_version)
         except StateError:
             self._requested = True  # all of it is sent the next time, also without another request until then
             return
-        self._sent = version
+        self._sent_version = version
         if self._store and news.store != self._store:  # it has begun anew: send it what others have counted, too
-            self._sent, self._requested = 0, True
-        self._store, self._heard = news.store, news.version
+            self._sent_version, self._requested = 0, True
+        self._store, self._store_version = news.store, news.version
         counts.merge(news.windows)
+
+
+def _log_error(task: asyncio.Task[None]) -> None:
+    """Log the error that ended the exchange, which the next request begins anew."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.error("The counts of API keys are not exchanged: %r", error)
 
 
 def shared_counts(config: AppConfig, store: DeploymentHandle[Any] | None) -> SharedCounts | None:
