@@ -76,6 +76,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
         if HEAD in names and not options.without_redis and not stack.enter_context(redis()):
             names.remove(HEAD)
             console.print("There is no redis-server (apt install redis-server), so the head is not killed.")
+        if not names:
+            raise SystemExit("No fault that was asked for can be caused here.")
         threaded, backend = Loop(), Backend()
         stack.callback(threaded.close)
         runner, port = asyncio.run_coroutine_threadsafe(backend.start(), threaded.loop).result()

@@ -80,7 +80,7 @@ class DecideRequest(Body):
         """Return the tokens of all answers, as estimated from their texts."""
         return sum(estimated_tokens(text) for answer in self.answers if answer is not None for text in answer.texts)
 
-    def recorded_answers(self) -> list[Answer]:
+    def core_answers(self) -> list[Answer]:
         """Return the answers as the decision core takes them."""
         return [MISSING if answer is None else answer.generation() for answer in self.answers]
 
@@ -118,8 +118,6 @@ def install_playground(app: FastAPI, playground: Playground) -> None:
     @app.post("/page/decide", include_in_schema=False)
     async def decide(body: DecideRequest, request: Request) -> Response:
         caller = caller_of(request.scope)
-        result = await playground.decide(
-            body.model, body.tier, body.recorded_answers(), body.cascade, body.veto, caller
-        )
+        result = await playground.decide(body.model, body.tier, body.core_answers(), body.cascade, body.veto, caller)
         caller.spend(body.tokens)
         return Reply(tier_json(tier_record(result, answers=True)))

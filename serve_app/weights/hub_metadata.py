@@ -125,8 +125,7 @@ def _explanation(source: HubSource, error: Exception) -> str:
         return f"HF_HUB_OFFLINE is set, and the cache does not hold {target}, revision {revision!r}."
     if isinstance(error, errors.EntryNotFoundError) and not isinstance(error, errors.LocalEntryNotFoundError):
         return f"The repository {repo} has no file {source.file!r} at revision {revision!r}."
-    cause = (
-        error.__cause__ or error
-    )  # the library only says "check your connection"; the exception's cause is more precise
+    # The library only says "check your connection"; the exception's cause is more precise.
+    cause = error.__cause__ or error
     first_line = str(cause).strip().partition("\n")[0]
     return f"Could not fetch {target}, revision {revision!r}: {type(cause).__name__}: {first_line}."

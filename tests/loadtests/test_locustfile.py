@@ -180,9 +180,9 @@ async def test_answers_that_break_off(trace, tmp_path):
     assert code == 0, output
     results = read_log(tmp_path / "load.jsonl").results
     for stream, answers in BROKEN.items():
-        of_kind = [result for result in results if result.stream is stream]
-        assert Counter(r.failure for r in of_kind) == Counter(islice(cycle(answers), len(of_kind)))
-        assert {result.first_token_s is not None for result in of_kind} == {stream}
+        stream_results = [result for result in results if result.stream is stream]
+        assert Counter(r.failure for r in stream_results) == Counter(islice(cycle(answers), len(stream_results)))
+        assert {result.first_token_s is not None for result in stream_results} == {stream}
     assert len(results) == ARRIVALS
 
 

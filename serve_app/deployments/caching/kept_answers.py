@@ -18,9 +18,6 @@ class KeptAnswers:
     def __init__(self, limits: StoreLimits, clock: Callable[[], float] = monotonic) -> None:
         self._store: BoundedStore[bytes, bytes] = BoundedStore(limits, clock)
 
-    def __contains__(self, key: bytes) -> bool:
-        return self._store.get(key) is not None
-
     def put(self, key: bytes, outcome: Outcome) -> None:
         """Keep an outcome, unless it is larger than all may be."""
         data = pickle.dumps(outcome, pickle.HIGHEST_PROTOCOL)

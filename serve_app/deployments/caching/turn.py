@@ -19,7 +19,7 @@ CacheResult: TypeAlias = Literal["hit", "shared", "miss", "uncacheable"]
 
 
 class Turn:
-    """A request's turn at the answers of its `key`, from `enter` to `leave`.
+    """A request's turn at the answers of its `key`, from `enter` to `leave`; nothing is awaited before `enter`.
 
     It gets the answer that is kept, or else waits for the flight in progress, or else `leads`: its own run asks models,
     and is the flight that equal requests wait for.
@@ -32,6 +32,7 @@ class Turn:
         self._kept_outcome = answers.get(key)
         self._flight: Flight | None = None if self._kept_outcome is not None else flights.get(key)
         self.leads = self._kept_outcome is None and self._flight is None
+        self._begin: Callable[[], None] | None = None
 
     def enter(self, begin: Callable[[], None]) -> None:
         """Let equal requests wait for this one, if it leads.
@@ -81,6 +82,7 @@ class Turn:
         if self._flight is None:
             self.leads = True
             self._flight = self._flights.begin(self._key)
+            assert self._begin is not None
             self._begin()
 
     async def _run_events(self, run: Run) -> AsyncGenerator[Event, None]:

@@ -80,5 +80,5 @@ def _remedies(cascade: CascadeConfig) -> Iterator[str]:
 
 def joined(names: tuple[str, ...] | list[str]) -> str:
     """Return `a, b and c`."""
-    *first_names, last = names
-    return f"{', '.join(first_names)} and {last}" if first_names else last
+    *earlier_names, last = names
+    return f"{', '.join(earlier_names)} and {last}" if earlier_names else last

@@ -138,10 +138,7 @@ class LlamaCppEngine(ThreadedEngine[Call]):
         call.started = time.perf_counter()
         try:
             handle(call.body, call)
-        except (
-            RuntimeError,
-            ValueError,
-        ) as error:  # the request's body was refused, or the chat template raised an error
+        except (RuntimeError, ValueError) as error:  # of the request's body, or of the chat template
             reason = (str(error).splitlines() or ["no reason given"])[0]
             raise UnsupportedRequestError(f"llama.cpp could not take the request: {reason}", "messages") from error
         call.ended = time.perf_counter()
@@ -236,9 +233,8 @@ def _set_values(params: Any, config: LlamaCppConfig, weights: Path) -> None:
 def _set_dialect(params: Any, xllamacpp: Any) -> None:
     """Answer as OpenAI does, print nothing to the terminal, and let nobody else in."""
     params.prefill_assistant = False  # as OpenAI: a final assistant message is history, not the beginning of the answer
-    params.reasoning_format = (
-        xllamacpp.common_reasoning_format.COMMON_REASONING_FORMAT_NONE
-    )  # we separate thoughts ourselves
+    # We separate thoughts ourselves.
+    params.reasoning_format = xllamacpp.common_reasoning_format.COMMON_REASONING_FORMAT_NONE
     params.verbosity = -1
     params.endpoint_metrics = True
     params.endpoint_slots = params.ui = False

@@ -29,7 +29,7 @@ class TallyLogger(StatLoggerBase):  # type: ignore[misc]  # vLLM is not installe
     def __init__(self, vllm_config: Any, engine_index: int = 0) -> None:
         self._tally = COLLECTING.get()
 
-    def record(self, scheduler_stats: Any, iteration_stats: Any, **unused_stats: Any) -> None:
+    def record(self, scheduler_stats: Any, iteration_stats: Any, **_unused: Any) -> None:
         """Add a step's figures; vLLM calls this after each step, and either may be None."""
         if self._tally is None:
             return

@@ -75,9 +75,9 @@ def rate(per_s: float | None) -> str:
 
 def duration(seconds: float) -> str:
     """Format seconds as hours, minutes and seconds: 1:02:03."""
-    minutes, last_seconds = divmod(round(seconds), 60)
+    minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{last_seconds:02}"
+    return f"{hours}:{minutes:02}:{seconds:02}"
 
 
 def _bars(console: "Console") -> "Progress":

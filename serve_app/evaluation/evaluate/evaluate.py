@@ -91,17 +91,24 @@ def evaluate(
     """
     scored = score(dataset) if scored is None else scored
     if compare:
-        check_names(compare, [keys_by_name(scores.view, scores.rows) for scores in scored if scores.rows])
+        check_names(
+            compare,
+            [
+                keys_by_name(cascade_scores.view, cascade_scores.rows)
+                for cascade_scores in scored
+                if cascade_scores.rows
+            ],
+        )
     cascades = [
         (
-            scores.view.group,
+            cascade_scores.view.group,
             replace(
-                _cascade(scores, compare),
-                remedies=judge(scores.view) if remedies else None,
-                worth=worth(scores.view, willingness_usd),
+                _cascade(cascade_scores, compare),
+                remedies=judge(cascade_scores.view) if remedies else None,
+                worth=worth(cascade_scores.view, willingness_usd),
             ),
         )
-        for scores in scored
+        for cascade_scores in scored
     ]
     groups = tuple(
         _group(dataset, group, tuple(cascade for cascade_group, cascade in cascades if cascade_group is group))

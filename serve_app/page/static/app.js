@@ -4,7 +4,7 @@ import {hasKey, setKey, unreachable} from "./lib/api.js";
 import {read} from "./lib/fragment.js";
 import {Loading, Trouble} from "./lib/states.js";
 
-/** Views by their name in the address; each is loaded when it is first shown, by another address `again`: browsers remember failures. */
+/** Views by their name in the address; each is loaded when it is first shown, by another address `again`: browsers remember failures, but for those of what a view imports, which a reload alone mends. */
 const VIEWS = {
   playground: {title: "Playground", load: again => import("./views/playground.js" + again)},
   live: {title: "Live", load: again => import("./views/live.js" + again)},
@@ -95,7 +95,11 @@ function App() {
       <nav aria-label="Views">${Object.entries(VIEWS).map(([view, {title}]) => html`<a href=${`#/${view}`} aria-current=${view === name ? "page" : null}>${title}</a>`)}</nav>
       <div class="tools"><${Key} wanted=${keyWanted} onChange=${() => setGeneration(value => value + 1)} /><${Theme} /></div>
     </header>
-    <main id="main" tabindex="-1">${View ? html`<${View} key=${name} state=${at.state} generation=${generation} wantKey=${() => setKeyWanted(value => value + 1)} />` : here ? html`<${Trouble} title="This view cannot be loaded" error=${unreachable()} onRetry=${() => { setLoaded({}); setTries({...tries, [name]: (tries[name] ?? 0) + 1}); }} />` : html`<${Loading} />`}</main>`;
+    <main id="main" tabindex="-1">${View ? html`<${View} key=${name} state=${at.state} generation=${generation} wantKey=${() => setKeyWanted(value => value + 1)} />` : here ? html`<${Trouble} title="This view cannot be loaded" error=${unreachable()} onRetry=${() => {
+      if (tries[name]) location.reload();
+      setLoaded({});
+      setTries({...tries, [name]: (tries[name] ?? 0) + 1});
+    }} />` : html`<${Loading} />`}</main>`;
 }
 
 const root = document.getElementById("app");

@@ -199,8 +199,8 @@ def _bare(word: str) -> str:
 
 def _names_another(first: _Features, second: _Features) -> bool:
     """Return whether a text has a name that the other lacks; a part of a name, or its initials, counts as the same."""
-    second_names = second.names + second.beginnings
-    return any(not any(_same(name, second_name) for second_name in second_names) for name in first.names)
+    names_of_second = second.names + second.beginnings
+    return any(not any(_same(name, other_name) for other_name in names_of_second) for name in first.names)
 
 
 def _same(first: Name, second: Name) -> bool:

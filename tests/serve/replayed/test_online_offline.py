@@ -2,7 +2,7 @@
 records is what the server then decides under."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from math import inf, isfinite
 from pathlib import Path
 from typing import Any
@@ -86,9 +86,25 @@ async def test_every_decision_is_the_same(replayed: Served, recorded: Records) -
             assert theirs["answered_by"] == (selected if mine.accepted else "large")
 
 
-async def test_a_calibration_is_deployed_and_named(replayed: Served, recorded: Records, tmp_path: Path) -> None:
-    output = tmp_path / "calibrated.yaml"
-    replayed.rewrite(lambda values: values["applications"][0].pop("deployments", None))  # thresholds of other tests
+@pytest.fixture
+async def changed(replayed: Served) -> AsyncIterator[Served]:
+    """Give the application the thresholds of its `args`, now and afterwards."""
+    replayed.rewrite(lambda values: values["applications"][0].pop("deployments", None))
+    config = replayed.path.read_text()
+    yield replayed
+    replayed.path.write_text(config)
+    await asyncio.to_thread(replayed.deploy)
+    async with httpx.AsyncClient(base_url=replayed.url, timeout=PATIENCE_S) as client:
+
+        async def calibrations() -> dict[str, str]:
+            ids: dict[str, str] = (await client.get("/readyz")).json()["calibrations"]
+            return ids
+
+        await until(calibrations, {})
+
+
+async def test_a_calibration_is_deployed_and_named(changed: Served, recorded: Records, tmp_path: Path) -> None:
+    replayed, output = changed, tmp_path / "calibrated.yaml"
     result = await asyncio.to_thread(calibrated, recorded, replayed.path, output)
     before = yaml.safe_load(replayed.path.read_text())["applications"][0]["args"]
     replayed.path.write_text(output.read_text())

@@ -33,15 +33,15 @@ def _figure(cascade: CascadeResult, curves: Curves) -> "Figure":
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    first_lines = [line for line in lines(curves) if line.shown]
-    unit = next((unit for unit in PLOTTED_UNITS if any(unit in line.points.costs for line in first_lines)), None)
+    initial_lines = [line for line in lines(curves) if line.shown]
+    unit = next((unit for unit in PLOTTED_UNITS if any(unit in line.points.costs for line in initial_lines)), None)
     figure = Figure(figsize=(12.8 if unit else 6.4, 4.4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, 2 if unit else 1, squeeze=False)[0]
-    _draw(axes[0], [(line, line.points.rate) for line in first_lines], "deferral rate", cascade, curves)
+    _draw(axes[0], [(line, line.points.rate) for line in initial_lines], "deferral rate", cascade, curves)
     axes[0].legend(fontsize=7)
     if unit:
-        cost_lines = [(line, costs) for line in first_lines if (costs := line.points.costs.get(unit)) is not None]
+        cost_lines = [(line, costs) for line in initial_lines if (costs := line.points.costs.get(unit)) is not None]
         _draw(axes[1], cost_lines, f"cost in {unit} / target's", cascade, curves)
     return figure
 

@@ -27,8 +27,9 @@ export function Composer({draft, model, set, models, running, onSend, onStop, fa
   useEffect(() => { field.current.style.height = "auto"; field.current.style.height = `${Math.min(field.current.scrollHeight + 2, 220)}px`; }, [draft.prompt]);
   const input = name => event => set({...draft, [name]: event.target.value});
   const keys = event => {
+    if (event.isComposing) return;
     if (event.key === "Escape") onStop();
-    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); onSend(); }
+    if (event.key === "Enter" && !event.shiftKey) { event.preventDefault(); onSend(); }
   };
   const stop = event => { if (event.detail < 2) onStop(); }; // the second click of a double one on Ask means no Stop
   const policy = Object.entries(draft.policy ?? {}).map(([name, value]) => `${name} ${typeof value === "object" ? JSON.stringify(value) : value}`).join(", ");
