@@ -12,7 +12,7 @@ from serve_app.core.types.prompt import Message, Prompt, Sampling
 from serve_app.engines import Engine, EngineCounters, Meter
 from serve_app.errors import EngineError
 
-PATIENCE_S = 60.0
+PATIENCE_S = 300.0
 """Long enough for a busy machine; nothing waits as long where all is well."""
 
 QUESTION = "What is the capital of France?"

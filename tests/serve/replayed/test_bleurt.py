@@ -17,7 +17,7 @@ FIRST, SECOND = BLEURT_ANSWERS
 def tier(replayed: Served, question: str, model: str = "bleurt") -> dict[str, Any]:
     """Return the record's entry of the first tier."""
     body = {"model": model, "messages": [{"role": "user", "content": question}]}
-    record = httpx.post(f"{replayed.url}/v1/chat/completions", json=body, timeout=60).json()["cascade"]
+    record = httpx.post(f"{replayed.url}/v1/chat/completions", json=body, timeout=120).json()["cascade"]
     first: dict[str, Any] = record["tiers"][0]
     return first
 

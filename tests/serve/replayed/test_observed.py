@@ -16,7 +16,7 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 def ask(served: Served, text: str, **options: Any) -> None:
     body = {"model": "observed", "messages": [{"role": "user", "content": text}]} | options
-    with httpx.Client(base_url=served.url, timeout=60, trust_env=False) as http:
+    with httpx.Client(base_url=served.url, timeout=120, trust_env=False) as http:
         http.post("/v1/chat/completions", json=body)
 
 
