@@ -75,6 +75,21 @@ def test_a_view_that_cannot_be_loaded_says_so_and_can_be_tried_again(blocked: Br
     blocked.find(".turn")  # the conversation is still there
 
 
+def test_a_view_whose_module_lacks_another_one_comes_by_a_reload(blocked: Browser) -> None:
+    """Browsers remember that a module could not be loaded, and only the view's own gets another address."""
+    blocked.driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["*/lib/chart.js"]})
+    blocked.run("location.hash = '#/live'")
+    blocked.until("document.querySelector('.fault-card h2')?.innerText === 'This view cannot be loaded'")
+    blocked.driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
+    blocked.run("window.loadedOnce = true")
+    blocked.click(".fault-card button")
+    blocked.until("document.querySelector('.fault-card, .tiles')")
+    if blocked.run("return document.querySelector('.fault-card') !== null"):
+        blocked.click(".fault-card button")
+    blocked.find(".tiles")
+    assert blocked.run("return window.loadedOnce ?? false") is False
+
+
 def test_the_chosen_theme_is_worn_before_any_module_runs(browser: Browser, served: Served) -> None:
     browser.select(".tools select", "dark")
     assert browser.run("return document.documentElement.dataset.theme") == "dark"
