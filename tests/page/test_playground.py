@@ -217,24 +217,26 @@ def test_a_server_that_is_gone_is_said_to_be(browser: Browser) -> None:
     assert browser.text(".fault-card h3") == "No answer from the server"
 
 
-def test_broken_options_are_named_before_anything_is_sent(browser: Browser, served: Served) -> None:
+def fault_before_sending(browser: Browser, served: Served, field: str, value: str) -> str:
+    """Set an option, ask, and return what the page says instead of sending anything."""
     prompt_count = len(served.players["small-a"].prompts)
     browser.run("document.querySelector('.options details').open = true")
-    browser.select(".options .grid label:nth-of-type(2) textarea", "[{")
+    browser.select(field, value)
     browser.select("#prompt", "Hello")
     browser.click(".send")
-    assert "Tools: this is not JSON" in browser.text(".composer .fault")
+    fault = browser.text(".composer .fault")
     assert len(served.players["small-a"].prompts) == prompt_count
+    return fault
+
+
+def test_broken_options_are_named_before_anything_is_sent(browser: Browser, served: Served) -> None:
+    fault = fault_before_sending(browser, served, ".options .grid label:nth-of-type(2) textarea", "[{")
+    assert "Tools: this is not JSON" in fault
 
 
 def test_a_number_that_is_none_is_named_before_anything_is_sent(browser: Browser, served: Served) -> None:
-    prompt_count = len(served.players["small-a"].prompts)
-    browser.run("document.querySelector('.options details').open = true")
-    browser.select(".options .small label:nth-of-type(2) input", "0,7")
-    browser.select("#prompt", "Hello")
-    browser.click(".send")
-    assert browser.text(".composer .fault") == "Temperature: 0,7 is not a number."
-    assert len(served.players["small-a"].prompts) == prompt_count
+    fault = fault_before_sending(browser, served, ".options .small label:nth-of-type(2) input", "0,7")
+    assert fault == "Temperature: 0,7 is not a number."
 
 
 def test_a_failed_turn_is_not_lost_if_it_cannot_be_tried_again_now(browser: Browser, served: Served) -> None:

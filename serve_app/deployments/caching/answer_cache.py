@@ -39,14 +39,11 @@ class AnswerCache:
 
         `calibration` is the id of the one in force.
         """
-        key = self.key(ask, run, calibration)
+        key = self._key(ask, run, calibration)
         return None if key is None else Turn(self._answers[ask.model], self._flights, key)
 
-    def key(self, ask: Ask, run: Run, calibration: str | None) -> bytes | None:
-        """Return the key of a request's answer, or None if it is not to be cached: one of the models draws at random.
-
-        `calibration` is the id of the one in force.
-        """
+    def _key(self, ask: Ask, run: Run, calibration: str | None) -> bytes | None:
+        """Return the key of a request's answer, or None if it is not to be cached: a model may draw at random."""
         if not ask.options.cache or ask.model not in self._answers:
             return None
         for name in {name for tier in run.tiers for name in tier.models}:

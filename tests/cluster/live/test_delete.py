@@ -80,19 +80,22 @@ def test_a_kind_that_is_gone_keeps_nothing_else(user: User, stub: ApiStub) -> No
     ]
 
 
-def test_an_api_server_that_is_away_meanwhile_is_waited_for(cluster: Cluster, stub: ApiStub) -> None:
+@pytest.fixture
+def removal(stub: ApiStub) -> Removal:
+    """Plan to delete a ConfigMap that exists."""
     uid = stub.put("v1", "ConfigMap", "settings")["metadata"]["uid"]
-    ref = Ref("v1", "ConfigMap", "settings", "demo")
+    return Removal({Ref("v1", "ConfigMap", "settings", "demo"): uid}, (), ())
+
+
+def test_an_api_server_that_is_away_meanwhile_is_waited_for(cluster: Cluster, stub: ApiStub, removal: Removal) -> None:
     stub.fail("GET", "/configmaps/", overloaded, times=4)
     lines: list[str] = []
-    delete(cluster, Removal({ref: uid}, (), ()), 60, lines.append)
+    delete(cluster, removal, 60, lines.append)
     assert lines == ["ConfigMap/settings is being deleted", "ConfigMap/settings is gone"]
     assert stub.troubles == []
 
 
-def test_an_api_server_that_stays_away_ends_it(cluster: Cluster, stub: ApiStub) -> None:
-    uid = stub.put("v1", "ConfigMap", "settings")["metadata"]["uid"]
-    ref = Ref("v1", "ConfigMap", "settings", "demo")
+def test_an_api_server_that_stays_away_ends_it(cluster: Cluster, stub: ApiStub, removal: Removal) -> None:
     stub.fail("GET", "/configmaps/", overloaded, times=1000)
     with pytest.raises(UnreachableError, match="is in trouble"):
-        delete(cluster, Removal({ref: uid}, (), ()), 0, lambda line: None)
+        delete(cluster, removal, 0, lambda line: None)

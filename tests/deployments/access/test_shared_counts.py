@@ -271,3 +271,16 @@ def test_without_keys_or_with_a_redis_nothing_is_shared(access: dict[str, str]) 
 
 def test_a_single_router_counts_alone() -> None:
     assert shared_counts(config(1, keys_file="k"), None) is None
+
+
+async def test_an_exchange_that_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken:
+        async def call(self, *_: Any) -> None:
+            raise ValueError("not a window")
+
+    store: Any = Broken()
+    assert await SharedCounts(store).incr("requests/alice/1", MINUTE_S) == 1
+    async with asyncio.timeout(60):
+        while not caplog.messages:  # noqa: ASYNC110 - a log has no event
+            await asyncio.sleep(0.001)
+    assert caplog.messages == ["The counts of API keys are not exchanged: ValueError('not a window')"]
