@@ -109,7 +109,7 @@ async def test_what_was_drawn_at_random_is_not_kept(samples: dict[str, Any], cac
     router = router_of({"q": api, "t": MODELS["t"], "u": MODELS["t"]}, {"default": cascade})
     greedy = Prompt(HI, sampling=Sampling(temperature=0.0))
     ask = Ask("default", greedy)
-    assert (router.parts.cache.key(ask, router.open(ask).run, None) is not None) == cacheable
+    assert (router.open(ask).turn is not None) == cacheable
 
 
 async def test_what_the_model_cannot_do_is_refused_by_its_name() -> None:
