@@ -97,6 +97,9 @@ class CorsConfig(Strict):
         return self
 
 
+MAX_PORT = 65535
+
+
 class AccessConfig(Strict):
     """Access to the API. Without keys, and unless it is `open`, only requests from this machine are answered."""
 
@@ -111,13 +114,23 @@ class AccessConfig(Strict):
     )
     limits_url: str | None = Field(
         None,
-        pattern=r"^rediss?://[^ @/?#:]+:\d{1,5}(/\d+)?$",
         description="A Redis, such as redis://redis:6379, in which all router replicas count what keys use up; null: "
         "a single router counts by itself, and several through the StateStore.",
     )
     limits_password_env: str | None = Field(
         None, description="Environment variable with the password of that Redis; null: none is needed."
     )
+
+    @field_validator("limits_url")
+    @classmethod
+    def _of_a_redis(cls, url: str | None) -> str | None:
+        match = re.fullmatch(r"rediss?://[^ @/?#:]+:(\d{1,5})(/\d+)?", url or "")
+        if url is not None and (match is None or not 0 < int(match[1]) <= MAX_PORT):
+            raise ValueError(
+                "must be redis://HOST:PORT, or rediss:// for TLS, followed by /N for database N; a password comes from "
+                "the environment variable that limits_password_env names"
+            )
+        return url
 
     @model_validator(mode="after")
     def _keys_or_none(self) -> Self:

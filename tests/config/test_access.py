@@ -21,16 +21,27 @@ QUICKSTART = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
         ({"open": True, "keys_file": "k"}, "open: true lets everybody in without a key, and keys_file asks for one"),
         ({"limits_url": "redis://r:6379"}, "limits_url: limits are those of keys, and there is no keys_file"),
         ({"keys_file": "k", "limits_password_env": "P"}, "limits_password_env: there is no limits_url"),
-        ({"keys_file": "k", "limits_url": "redis://:pass@r:6379"}, "String should match pattern"),
-        ({"keys_file": "k", "limits_url": "redis://r"}, "String should match pattern"),
-        ({"keys_file": "k", "limits_url": "memcached://r:1"}, "String should match pattern"),
+        *(
+            ({"keys_file": "k", "limits_url": url}, "must be redis://HOST:PORT, or rediss:// for TLS")
+            for url in (
+                "redis://:pass@r:6379",
+                "redis://r",
+                "redis://r:0",
+                "redis://r:65536",
+                "redis://r:6379/x",
+                "redis://r:6379\n",
+                "memcached://r:1",
+                "r:6379",
+                "",
+            )
+        ),
     ],
 )
 def test_what_contradicts_itself_is_refused(values: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValidationError) as error:
         AccessConfig.model_validate(values)
     assert sentence in str(error.value)
-    assert "pass" not in str(error.value).replace("limits_password_env", "")
+    assert ":pass@" not in str(error.value)
 
 
 @pytest.mark.parametrize("url", ["redis://redis:6379", "rediss://r.example.com:6380/2"])

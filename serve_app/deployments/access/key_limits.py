@@ -90,7 +90,7 @@ class KeyLimits:
         try:
             return await self._refusal(name, key)
         except StorageError as error:
-            logger.error("The store of the limits of API keys failed: %r", error.storage_error)
+            _log_failure(error)
             return Refusal(None, STORE_AWAY, STORE_RETRY_S)
 
     async def _refusal(self, name: str, key: ApiKey) -> Refusal | None:
@@ -102,8 +102,8 @@ class KeyLimits:
             return _refused(name, key, limit)
         return None
 
-    async def spend(self, name: str, key: ApiKey, tokens: int, usd: float) -> None:
-        """Count what a request has used up."""
+    async def spend(self, name: str, key: ApiKey, tokens: int, usd: float) -> bool:
+        """Count what a request has used up, and return whether the store could be asked."""
         limits = _limits(name, key)
         try:
             if tokens and (limit := limits.get("tokens")) is not None:
@@ -111,7 +111,9 @@ class KeyLimits:
             if usd and (limit := limits.get("usd")) is not None:
                 await self._add(limit, math.ceil(usd * MICRODOLLARS))
         except StorageError as error:
-            logger.error("What the key %r has used up could not be counted: %r", name, error.storage_error)
+            _log_failure(error, f"; what the key {name!r} has used up is not counted")
+            return False
+        return True
 
     async def _add(self, limit: _Limit, amount: int) -> int:
         return await self._counts.incr(limit.window, math.ceil(limit.left_s), amount)
@@ -128,7 +130,7 @@ class KeyLimits:
                 headers[f"x-ratelimit-remaining-{unit}"] = str(max(0, limit.most - count))
                 headers[f"x-ratelimit-reset-{unit}"] = f"{math.ceil(limit.left_s) if count else 0}s"
         except StorageError as error:
-            logger.error("The store of the limits of API keys failed: %r", error.storage_error)
+            _log_failure(error)
         return headers
 
 
@@ -174,12 +176,25 @@ def _refused(name: str, key: ApiKey, limit: _Limit) -> Refusal:
     return Refusal(limit.unit, detail, limit.left_s)
 
 
+def _log_failure(error: StorageError, effect: str = "") -> None:
+    cause = error.storage_error
+    logger.error("The store of the limits of API keys failed (%s: %s)%s.", type(cause).__name__, cause, effect)
+
+
 def counts_of(config: AccessConfig) -> Counts:
-    """Return the counts of this process, or of all that use the same Redis. Raises `ConfigError` without its client."""
+    """Return the counts of this process, or of all that use the same Redis.
+
+    Raises `ConfigError` without its client, or if the variable of its password is empty.
+    """
     if config.limits_url is None:
         return cast("Counts", storage_from_string("async+memory://"))
-    password = os.environ.get(config.limits_password_env or "", "")
-    options: dict[str, str | float] = {"password": password} if password else {}
+    options: dict[str, str | float] = {}
+    if (variable := config.limits_password_env) is not None:
+        if not (password := os.environ.get(variable)):
+            raise ConfigError(
+                f"router.access.limits_password_env: the environment variable {variable!r} is not set, or is empty."
+            )
+        options["password"] = password
     options |= {"socket_timeout": STORE_TIMEOUT_S, "socket_connect_timeout": STORE_TIMEOUT_S}
     url = f"async+{config.limits_url}"
     try:

@@ -67,13 +67,14 @@ class AccessMiddleware:
         refusal = await limits.admit(name, key)
         self._instruments.record(KEY_REQUESTS, 1, name, "passed" if refusal is None else refusal.result)
         if refusal is not None:
-            headers = refusal.headers | await limits.headers(name, key)
-            await error_reply(refusal.detail, scope, headers)(scope, receive, send)
+            # A store that has just failed is not asked again: each time may take its whole time limit.
+            remainder = {} if refusal.unit is None else await limits.headers(name, key)
+            await error_reply(refusal.detail, scope, refusal.headers | remainder)(scope, receive, send)
             return
 
         async def send_with_limits(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                await self._spend(name, key, caller)  # a whole answer is known by now, one that is streamed is not
+            # What a whole answer has cost is known by now, but not that of one that is streamed.
+            if message["type"] == "http.response.start" and await self._spend(name, key, caller):
                 MutableHeaders(scope=message).update(await limits.headers(name, key))
             await send(message)
 
@@ -82,13 +83,13 @@ class AccessMiddleware:
         finally:
             await self._spend(name, key, caller)
 
-    async def _spend(self, name: str, key: ApiKey, caller: Caller) -> None:
+    async def _spend(self, name: str, key: ApiKey, caller: Caller) -> bool:
         tokens, usd = caller.settle()
         if tokens:
             self._instruments.record(KEY_TOKENS, tokens, name)
         if usd:
             self._instruments.record(KEY_USD, usd, name)
-        await self._access.limits.spend(name, key, tokens, usd)
+        return await self._access.limits.spend(name, key, tokens, usd)
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
