@@ -2,7 +2,8 @@
 
 The server is Kubernetes 1.20, the last that can be built of Debian's sources. It has no policy/v1 and knows no rules
 within schemas (`x-kubernetes-validations`), so the PodDisruptionBudget and these are left out; and it takes an empty
-default in a schema for null, so that these are "-" (none is used here).
+default in a schema for null, so that these are "-" (none is used here). A PodMonitor is a kind of the Prometheus
+operator, which is not there.
 """
 
 import json
@@ -21,7 +22,9 @@ from typer.testing import CliRunner, Result
 from serve_app.cli.main import app
 from serve_app.cluster.manifests import Manifest
 from serve_app.cluster.render.image import with_image
-from tests.cluster.overlays import CRDS, rendered
+from serve_app.cluster.render.overlay import render
+from serve_app.cluster.settings import OVERLAYS, Overlay, Settings
+from tests.cluster.overlays import CONFIGS, CRDS, ROOT, rendered
 from tests.cluster.server.conftest import START_S
 
 pytestmark = pytest.mark.slow
@@ -45,12 +48,17 @@ def for_old_server(value: Any) -> Any:
     }
 
 
-def overlay() -> list[Manifest]:
-    bodies = [with_image(deepcopy(body), "semantic-cascade:1") for body in rendered("cpu-demo").objects]
+def for_server(bodies: list[Manifest]) -> list[Manifest]:
+    """Return the objects whose kinds the server knows, each with an image and a namespace, as kustomize gives them."""
+    bodies = [with_image(deepcopy(body), "semantic-cascade:1") for body in bodies]
     for body in bodies:
         if body["kind"] != "Namespace":
             body["metadata"]["namespace"] = "cascade"
-    return [body for body in bodies if body["kind"] != "PodDisruptionBudget"]
+    return [body for body in bodies if body["kind"] not in {"PodDisruptionBudget", "PodMonitor"}]
+
+
+def overlay() -> list[Manifest]:
+    return for_server(rendered("cpu-demo").objects)
 
 
 def write(path: Path, bodies: list[Manifest]) -> Path:
@@ -107,6 +115,38 @@ def test_a_threshold_changes_in_place(kubeconfig: Path, manifests: Path, tmp_pat
         "ConfigMap/cascade-config changed",
         "RayService/cascade changed",
     ]
+
+
+EVERYTHING = {
+    "image_pull_secret": "registry",
+    "pull_env": {"HTTPS_PROXY": "http://proxy:3128"},
+    "pull_secret_env": {"S3_KEY": 443},
+    "secret_env": ["MY_KEY"],
+    "redis": {},
+    "ingress": {
+        "host": "a.example.com",
+        "class_name": "nginx",
+        "tls_secret": "certificate",
+        "annotations": {"nginx.ingress.kubernetes.io/proxy-read-timeout": "600"},
+    },
+    "monitoring": True,
+    "monitoring_labels": {"release": "prometheus"},
+    "ray_dashboard": {"prometheus": "http://prometheus:9090", "grafana": "http://grafana:3000"},
+}
+WITH_EVERYTHING = ("cpu-demo", Settings.model_validate(OVERLAYS["cpu-demo"].model_dump() | EVERYTHING))
+
+
+@pytest.mark.parametrize(("name", "settings"), [*OVERLAYS.items(), WITH_EVERYTHING])
+def test_every_object_of_every_overlay_is_taken(
+    kubeconfig: Path, manifests: Path, tmp_path: Path, name: Overlay, settings: Settings
+) -> None:
+    """All of their fields are known, and none is refused by a rule of the server."""
+    settings = settings.model_copy(update={"name": "tried"})
+    bodies = for_server(render(ROOT / CONFIGS[name], name, settings).objects)
+    ran = cascade(kubeconfig, "diff", write(tmp_path / "tried.yaml", bodies))
+    assert ran.exit_code == 0, ran.stderr
+    assert ran.stdout.count(" would be created\n") == len(bodies) - 1  # all but the namespace
+    assert "warning" not in ran.stdout + ran.stderr
 
 
 def test_one_refusal_changes_nothing(kubeconfig: Path, manifests: Path, tmp_path: Path) -> None:
