@@ -1,6 +1,5 @@
 """Check without a cluster whether Kubernetes, KubeRay's operator and Ray Serve will take manifests."""
 
-import importlib
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -73,8 +72,7 @@ def _pod_faults(service: Manifest) -> list[str]:
 def serve_faults(service: Manifest) -> list[str]:
     """Return a sentence for each fault of `serveConfigV2`.
 
-    It must be a valid serving config, its import path importable, its proxies within reach of other pods, and the
-    times for draining must suit it.
+    It must be a valid serving config, its proxies within reach of other pods, and the times for draining must suit it.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "serve.yaml"
@@ -83,12 +81,10 @@ def serve_faults(service: Manifest) -> list[str]:
             file = load(path)
         except ConfigError as error:
             return [f"serveConfigV2: {line}" for line in str(error).replace(f"{path}: ", "").splitlines()]
-    module, _, name = file.application.import_path.partition(":")
-    missing = [] if hasattr(importlib.import_module(module), name) else [f"serveConfigV2: {module} has no {name!r}."]
     host = file.http_options.host
     local = [] if host == "0.0.0.0" else [f"serveConfigV2: http_options.host: {host!r} is out of reach for other pods."]
     args = file.application.args
-    return missing + local + drain_faults(service, graceful_shutdown_s(file), longest_request_s(args))
+    return local + drain_faults(service, graceful_shutdown_s(file), longest_request_s(args))
 
 
 def _is_kuberay(body: Manifest) -> bool:
