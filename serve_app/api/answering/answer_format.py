@@ -3,10 +3,11 @@
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from typing import Protocol
 
+from serve_app.api.encoding import event
 from serve_app.api.errors.detail import ErrorDetail
 from serve_app.core.cost import ModelCost
 from serve_app.core.record import DecisionRecord, Usage
-from serve_app.core.record_json import JsonObject
+from serve_app.core.record_json import JsonObject, to_json
 from serve_app.core.running.progress import Watched
 from serve_app.core.types.answer import Delta, Generation
 
@@ -55,6 +56,11 @@ class AnswerFormat(Protocol):
     def failed(self, detail: ErrorDetail, record: DecisionRecord | None) -> Iterable[bytes]:
         """Yield the events of a failure after the stream has opened; without a record it is the server's own fault."""
         ...
+
+
+def error_event(error: JsonObject, record: DecisionRecord | None) -> bytes:
+    """Return the event named `error` of an API that has no other end for a failure, with the record if there is one."""
+    return event(error | ({} if record is None else {"cascade": to_json(record)}), "error")
 
 
 class WithoutProgress:

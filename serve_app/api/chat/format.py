@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from uuid import uuid4
 
+from serve_app.api.answering.answer_format import error_event
 from serve_app.api.answering.logprobs import logprobs_json
 from serve_app.api.chat.progress import progress_json
 from serve_app.api.chat.schema import ChatCompletion, TextCompletion
@@ -94,7 +95,7 @@ class CompletionFormat:
 
     def failed(self, detail: ErrorDetail, record: DecisionRecord | None) -> Iterator[bytes]:
         """Yield an event named `error`; no end mark follows."""
-        yield event(error_json(detail) | ({} if record is None else {"cascade": to_json(record)}), "error")
+        yield error_event(error_json(detail), record)
 
     @property
     def _chunk_kind(self) -> str:

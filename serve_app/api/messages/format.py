@@ -4,7 +4,7 @@ import json
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from uuid import uuid4
 
-from serve_app.api.answering.answer_format import WithoutProgress
+from serve_app.api.answering.answer_format import WithoutProgress, error_event
 from serve_app.api.encoding import event
 from serve_app.api.errors.detail import ErrorDetail
 from serve_app.api.fields.arguments import readable_arguments
@@ -80,7 +80,7 @@ class MessageFormat(WithoutProgress):
 
     def failed(self, detail: ErrorDetail, record: DecisionRecord | None) -> Iterator[bytes]:
         """Yield an event named `error`; no `message_stop` follows."""
-        yield event(error_json(detail) | ({} if record is None else {"cascade": to_json(record)}), "error")
+        yield error_event(error_json(detail), record)
 
     def _calls(self, calls: Sequence[ToolCall]) -> Iterator[bytes]:
         """Yield a block for each call, and the end of the one that is open."""

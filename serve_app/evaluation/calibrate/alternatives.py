@@ -7,7 +7,7 @@ from serve_app.core.types.policy import StandIn
 from serve_app.errors import DataError
 from serve_app.evaluation.analysis.json_values import Body
 from serve_app.evaluation.calibrate.results import CalibrationResult
-from serve_app.evaluation.calibrate.words import costs, deferred, in_words, number
+from serve_app.evaluation.calibrate.words import costs, deferred, in_words
 
 STAND_IN, SHED = "stand_in", "shed"
 CIRCUMSTANCES = {STAND_IN: "If the scorer fails", SHED: "Under pressure (shed)"}
@@ -54,5 +54,5 @@ def alternative_sentences(name: str, alternative: CalibrationResult) -> Iterator
     thresholds, several = in_words(alternative.thresholds), "s" if len(alternative.thresholds) > 1 else ""
     relation, label = (", for", f"Threshold{several}") if report.met else (" and does not meet", "The nearest")
     yield f"{CIRCUMSTANCES[name]}, {signals} decides{relation} the goal: {report.goal}. {label}: {thresholds}."
-    quality = "" if test.quality is None else f". Its quality: {number(test.quality.quality)}"
+    quality = "" if test.quality is None else f". Its quality: {test.quality.quality.text()}"
     yield f"Then, on the {report.examples.test} others, {deferred(test)}{costs(test)}{quality}."

@@ -27,7 +27,7 @@ from serve_app.evaluation.calibrate.fit_records import apart, joined
 from serve_app.evaluation.calibrate.goal import Goal
 from serve_app.evaluation.calibrate.results import CalibrationReport, CalibrationResult, Guarantee
 from serve_app.evaluation.calibrate.warnings import warnings
-from serve_app.evaluation.calibrate.words import costs, deferred, in_words, number
+from serve_app.evaluation.calibrate.words import costs, deferred, in_words
 from serve_app.evaluation.records.file import Records
 from serve_app.evaluation.statistics.risk import Bounds
 from serve_app.signals import AnySignalConfig
@@ -87,7 +87,7 @@ class CalibrationRun:
         yield f"Threshold{several}: {thresholds}, found on {report.examples.calibrate} examples."
         if (quality := report.quality_when_calibrated) is not None:
             yield (
-                f"Their mean quality is {number(quality)}: a mean on the very examples that the threshold{several} "
+                f"Their mean quality is {quality.text()}: a mean on the very examples that the threshold{several} "
                 "came from, not a guarantee. --delta 0.1 tests the goal."
             )
         yield from self._on_test()
@@ -123,8 +123,8 @@ class CalibrationRun:
             yield "The scorer's seconds in them were measured here and now; records hold the models' alone."
         if measured := test.quality:
             yield (
-                f"Their quality ({measured.metric}): {number(measured.quality)}, "
-                f"the target's {number(measured.target_quality)}, the difference {number(measured.less_target)}."
+                f"Their quality ({measured.metric}): {measured.quality.text()}, "
+                f"the target's {measured.target_quality.text()}, the difference {measured.less_target.text()}."
             )
 
 

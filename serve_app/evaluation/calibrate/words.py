@@ -27,11 +27,6 @@ def share(values: Interval) -> str:
     return f"{values.estimate:.1%} [{values.low:.1%}, {values.high:.1%}]"
 
 
-def number(values: Interval) -> str:
-    """Return a number and its interval."""
-    return f"{values.estimate:.4f} [{values.low:.4f}, {values.high:.4f}]"
-
-
 def costs(test: OnTest) -> str:
     """Return the end of a sentence about costs, nothing if none is known."""
     shares = ", ".join(f"{test.cost_share[unit]:.0%} in {unit}" for unit in UNITS if unit in test.cost_share)

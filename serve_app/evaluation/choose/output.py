@@ -7,7 +7,6 @@ import yaml
 from serve_app.core.sampling import base_name
 from serve_app.evaluation.analysis.costs import LATENCIES
 from serve_app.evaluation.choose.results import ChosenCascade, Selection
-from serve_app.evaluation.statistics.bootstrap import Interval
 from serve_app.terminal.table import Table, print_table
 
 if TYPE_CHECKING:
@@ -64,15 +63,11 @@ def _cells(cascade: ChosenCascade) -> tuple[str, ...]:
         ", ".join(f"{tier.threshold:.5g}" for tier in cascade.tiers),
         f"{cascade.cost:.1%}",
         f"{cascade.quality.estimate:.4f}",
-        _signed(gain.difference) if gain else "",
+        gain.difference.signed_text() if gain else "",
         gain.model if gain else "",
         "" if cascade.rate is None else f"{cascade.rate:.1%}",
         f"{cascade.when_chosen.quality:.4f}",
     )
-
-
-def _signed(values: Interval) -> str:
-    return f"{values.estimate:+.4f} [{values.low:+.4f}, {values.high:+.4f}]"
 
 
 def sentences(selection: Selection) -> list[str]:
@@ -90,8 +85,8 @@ def sentences(selection: Selection) -> list[str]:
     if best.gain is None:
         return [f"{first} Nothing within the budget was better."]
     second = (
-        f"The best cascade within the budget, for {best.cost:.1%}, has {_signed(best.gain.difference)} in comparison "
-        f"on {selection.examples} examples, which shows no gain."
+        f"The best cascade within the budget, for {best.cost:.1%}, has {best.gain.difference.signed_text()} in "
+        f"comparison on {selection.examples} examples, which shows no gain."
     )
     more = ["More examples might show one."] if best.gain.difference.high > 0 else []
     return [first, " ".join([second, *more])]

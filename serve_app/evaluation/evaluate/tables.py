@@ -24,7 +24,6 @@ from serve_app.evaluation.evaluate.words import (
     ORACLE,
     UNIT_NAMES,
     cost,
-    interval,
     label,
     model_alone,
     number,
@@ -35,7 +34,6 @@ from serve_app.evaluation.evaluate.words import (
     points,
     random_of,
     selection,
-    signed,
 )
 from serve_app.evaluation.evaluate.worth import WorthResult
 from serve_app.terminal.table import Table
@@ -116,25 +114,25 @@ def _areas(curves: Curves, target: str) -> Table:
     """Return every row with its intervals, best first, between the baselines."""
     base = curves.baselines
     empty = ("",) * 7
-    lines: list[tuple[str, ...]] = [(ORACLE, interval(base.oracle), *empty, "the best member answer")]
-    lines.append((model_alone(target), interval(base.target), *empty, target))
-    lines += [(oracle_of(model), interval(facts.oracle), *empty, model) for model, facts in base.members.items()]
+    lines: list[tuple[str, ...]] = [(ORACLE, base.oracle.text(), *empty, "the best member answer")]
+    lines.append((model_alone(target), base.target.text(), *empty, target))
+    lines += [(oracle_of(model), facts.oracle.text(), *empty, model) for model, facts in base.members.items()]
     for row in sorted(curves.rows, key=lambda row: -row.auc.estimate):
         lines.append(
             (
                 label(row.name),
-                interval(row.auc),
-                signed(row.over_random),
-                signed(row.by_selection),
-                signed(row.over_best_chow) if row.over_best_chow else "",
+                row.auc.text(),
+                row.over_random.signed_text(),
+                row.by_selection.signed_text(),
+                row.over_best_chow.signed_text() if row.over_best_chow else "",
                 number(row.apgr),
                 *(percent(rate) for rate in row.cpt.values()),
                 number(row.partial_oracle.estimate) if row.partial_oracle else "",
                 selection(row),
             )
         )
-    lines += [(random_of(model), interval(facts.random), *empty, model) for model, facts in base.members.items()]
-    lines += [(model_alone(model), interval(facts.quality), *empty, model) for model, facts in base.members.items()]
+    lines += [(random_of(model), facts.random.text(), *empty, model) for model, facts in base.members.items()]
+    lines += [(model_alone(model), facts.quality.text(), *empty, model) for model, facts in base.members.items()]
     best = curves.best_chow
     note = "over random: the same answers selected, deferred at random, so what deferral gains. by selection: what "
     note += f"returning the selected answer gains over the best member's ({base.best_member}, chosen on held-out "
@@ -161,7 +159,7 @@ def _comparisons(curves: Curves) -> Iterator[Table]:
         (
             comparison.row,
             comparison.less,
-            signed(comparison.difference),
+            comparison.difference.signed_text(),
             p_value(comparison.p),
             p_value(comparison.p_holm),
         )
@@ -187,14 +185,15 @@ def _agreed_and_wrong(curves: Curves) -> Table:
         at = row.accepted[DEFERRED]
         independent = "" if row.if_independent is None else percent(row.if_independent)
         wrong = [_wrong(accepted, rate) for rate, accepted in row.accepted.items()]
-        lines.append((label(row.name), independent, *wrong, number(at.mean_loss), signed(at.gain) if at.gain else ""))
+        gain = at.gain.signed_text() if at.gain else ""
+        lines.append((label(row.name), independent, *wrong, number(at.mean_loss), gain))
     columns = [f"wrong, deferring {rate:.0%}" for rate in DEFERRAL_RATES]
-    loss, gain = f"mean loss at {DEFERRED:.0%}", f"target's gain on the deferred {DEFERRED:.0%}"
+    figures = f"mean loss at {DEFERRED:.0%}", f"target's gain on the deferred {DEFERRED:.0%}"
     note = "wrong: accepted, but of lower quality than the target's answer, as a share of the accepted, with its exact "
     note += "95% interval. If independent: of answers that all members agree on, if their mistakes were independent. "
     note += "at: where the nearest threshold defers another share. gain: the target's quality less that of the answers "
     note += "it replaces, on what is deferred."
-    header = ("scored by", "wrong if independent", *columns, loss, gain)
+    header = ("scored by", "wrong if independent", *columns, *figures)
     return Table("Agreed and wrong", header, tuple(lines), note=note, optional=(2, 4, 5))
 
 
@@ -231,7 +230,7 @@ def _cheap(row: RowResult, unit: Unit) -> tuple[str]:
         return ("",)
     if cheapest.verdict == "target alone":
         return ("none: the target alone is cheaper",)
-    figures = f"{cheapest.cost:.0%} at t = {number(cheapest.threshold)}: {signed(cheapest.less_target)}"
+    figures = f"{cheapest.cost:.0%} at t = {number(cheapest.threshold)}: {cheapest.less_target.signed_text()}"
     return (f"{figures}; {cheapest.verdict}",)
 
 
@@ -247,7 +246,7 @@ def _skip(skip: SkipResult, brief: bool) -> Table:
             cell for unit in units for cell in (percentage(row.cost[unit]), points(row.cost_less_without[unit]))
         )
         shares = (percent(row.deferred.estimate), percent(row.accepted.estimate))
-        lines.append((setting, *shares, interval(row.quality), signed(row.less_without), *cost_cells))
+        lines.append((setting, *shares, row.quality.text(), row.less_without.signed_text(), *cost_cells))
     costs = [name for unit in units for name in (f"cost ({UNIT_NAMES[unit]} / target's)", "less without")]
     header = (
         "straight to one model if at least",

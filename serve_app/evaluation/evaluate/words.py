@@ -66,16 +66,6 @@ def cost(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.3g}"
 
 
-def interval(values: Interval) -> str:
-    """Return an estimate with its interval."""
-    return f"{values.estimate:.4f} [{values.low:.4f}, {values.high:.4f}]"
-
-
-def signed(values: Interval) -> str:
-    """Return a difference with its interval, with signs."""
-    return f"{values.estimate:+.4f} [{values.low:+.4f}, {values.high:+.4f}]"
-
-
 def points(values: Interval) -> str:
     """Return a difference of shares in percentage points, with its interval."""
     return f"{100 * values.estimate:+.1f} [{100 * values.low:+.1f}, {100 * values.high:+.1f}]"

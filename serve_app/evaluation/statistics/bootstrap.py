@@ -35,6 +35,14 @@ class Interval:
     high: float
     level: float
 
+    def text(self) -> str:
+        """Return the estimate with its interval, as every report shows it."""
+        return f"{self.estimate:.4f} [{self.low:.4f}, {self.high:.4f}]"
+
+    def signed_text(self) -> str:
+        """Return the same with signs, for a difference."""
+        return f"{self.estimate:+.4f} [{self.low:+.4f}, {self.high:+.4f}]"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Resampled(Generic[Key]):

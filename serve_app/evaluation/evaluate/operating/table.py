@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from serve_app.evaluation.evaluate.operating.points import AppliedRule, OperatingPoint
-from serve_app.evaluation.evaluate.words import UNIT_NAMES, interval, number, percent, percentage, points, signed
+from serve_app.evaluation.evaluate.words import UNIT_NAMES, number, percent, percentage, points
 from serve_app.terminal.table import Table
 
 
@@ -17,8 +17,8 @@ def operating_table(rows: Sequence[OperatingPoint], brief: bool) -> Table:
             ", ".join(" / ".join(map(_threshold, rules)) or "none" for rules in row.rules),
             percent(row.passed_on[0].estimate),
             percentage(row.passed_on[-1]),
-            interval(row.quality),
-            signed(row.less_usual),
+            row.quality.text(),
+            row.less_usual.signed_text(),
             *(cell for unit in units for cell in (percentage(row.cost[unit]), points(row.cost_less_usual[unit]))),
         )
         for row in rows
