@@ -38,6 +38,11 @@ def choices(name: str, names: Iterable[str]) -> str:
     return f"{hint}Available: {', '.join(available) or 'none'}."
 
 
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """Return `1 tier`, `2 tiers`; `plural` is for nouns that do not end in an s then."""
+    return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
+
+
 class CascadeError(Exception):
     """Base of the tree; `str(error)` is a full sentence for the user."""
 

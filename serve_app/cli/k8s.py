@@ -8,7 +8,7 @@ import typer
 
 from serve_app.cli.errors_and_exit import echo_json, report_errors
 from serve_app.cluster.settings import Overlay
-from serve_app.errors import ClusterError, ConfigError
+from serve_app.errors import ClusterError, ConfigError, counted
 from serve_app.terminal.console import result_console
 
 if TYPE_CHECKING:
@@ -94,8 +94,9 @@ def check(
     if refusals:
         raise ConfigError("\n".join(refusals))
     count = len(objects) - len(unchecked)
-    number = "1 object" if count == 1 else f"{count} objects"
-    typer.echo(f"{manifests} is valid: {number}." if count else f"Nothing in {manifests} could be checked.")
+    typer.echo(
+        f"{manifests} is valid: {counted(count, 'object')}." if count else f"Nothing in {manifests} could be checked."
+    )
 
 
 @app.command()

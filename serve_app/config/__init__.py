@@ -1,7 +1,8 @@
 """Everything a user can write in YAML. Values only: reading a configuration fetches, loads and starts nothing."""
 
 from serve_app.config.app import AppConfig
-from serve_app.config.cascades.cascade import TARGET_TIMEOUT_S, CascadeConfig, TierConfig
+from serve_app.config.cascades.cascade import CascadeConfig
+from serve_app.config.cascades.tier import TARGET_TIMEOUT_S, TierConfig
 from serve_app.config.cascades.views import ViewConfig
 from serve_app.config.metrics import MetricConfig
 from serve_app.config.models import (

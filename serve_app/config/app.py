@@ -7,8 +7,9 @@ from typing import Annotated, Self, TypeAlias
 
 from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
-from serve_app.config.cascades.cascade import MEMBER_TIMEOUT_S, TARGET_TIMEOUT_S, CascadeConfig, TierConfig
+from serve_app.config.cascades.cascade import CascadeConfig
 from serve_app.config.cascades.samples import all_samples
+from serve_app.config.cascades.tier import MEMBER_TIMEOUT_S, TARGET_TIMEOUT_S, TierConfig
 from serve_app.config.checking.names import faults
 from serve_app.config.deployment import Autoscaling, DeploymentOptions
 from serve_app.config.metrics import MetricConfig

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from pydantic import BaseModel, ValidationError
 
 from serve_app.common.secrecy import names_secret, without_secrets
-from serve_app.errors import choices
+from serve_app.errors import choices, counted
 
 Schema: TypeAlias = Mapping[str, Any]
 KEY = "[key]"
@@ -49,9 +49,11 @@ def _sentence(item: dict[str, Any], schema: Schema, prefix: str) -> str:
             tag = str(item["ctx"]["tag"])
             return f"{_join(inside, _tag_key(item))}: unknown value {tag!r}. {choices(tag, _tags(node))}"
         case "too_short":
-            return f"{where}: needs at least {_entries(item['ctx']['min_length'])}, got {item['ctx']['actual_length']}."
+            least = counted(item["ctx"]["min_length"], "entry", "entries")
+            return f"{where}: needs at least {least}, got {item['ctx']['actual_length']}."
         case "too_long":
-            return f"{where}: takes at most {_entries(item['ctx']['max_length'])}, got {item['ctx']['actual_length']}."
+            most = counted(item["ctx"]["max_length"], "entry", "entries")
+            return f"{where}: takes at most {most}, got {item['ctx']['actual_length']}."
         case "dict_type" | "model_type" | "model_attributes_type":
             return f"{where}: must be a mapping, got {_shown(value)}."
         case "list_type" | "tuple_type":
@@ -81,10 +83,6 @@ def _shown(value: Any) -> str:
     if value is _HIDDEN:
         return "a value that is not shown"
     return "null" if value is None else repr(value) if isinstance(value, str | int | float) else type(value).__name__
-
-
-def _entries(number: int) -> str:
-    return "1 entry" if number == 1 else f"{number} entries"
 
 
 def _tag_key(item: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from serve_app.config.cascades.cascade import check_lower
 from serve_app.config.strict import Strict
 from serve_app.core.deciding.exchange import ExchangePoint
 from serve_app.core.deciding.histogram import Histogram
-from serve_app.errors import choices
+from serve_app.errors import choices, counted
 
 MOST_EXCHANGED = 1000
 """Points of an exchange rate, each of which every request with a willingness to pay is compared with."""
@@ -91,9 +91,8 @@ class RouterSettings(Strict):
             if id_ not in thresholds:
                 raise ValueError(f"thresholds.{id_}: no such cascade. {choices(id_, list(thresholds))}".rstrip("."))
             if len(row) != len(thresholds[id_]):
-                count = len(thresholds[id_])
-                expected = f"{count} number{'' if count == 1 else 's'}, one for each tier but the last"
-                raise ValueError(f"thresholds.{id_}: needs {expected}, got {len(row)}")
+                expected = counted(len(thresholds[id_]), "number")
+                raise ValueError(f"thresholds.{id_}: needs {expected}, one for each tier but the last, got {len(row)}")
             thresholds[id_] = row
         for id_, calibrated in self.calibrations.items():
             if id_ not in thresholds:

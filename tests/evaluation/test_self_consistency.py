@@ -229,6 +229,10 @@ def test_a_ladder_of_samples_is_calibrated_into_its_config(recorded: Path, tmp_p
         with_config(records, config)
     with pytest.raises(DataError, match=drawn):
         with_cascade(records, config, "default")
+    for tier in (two, three):
+        del tier["models"][0]["temperature"]
+    with pytest.raises(DataError, match=r"temperature of 'q#1' is not set, but its answers were drawn at 0\.7\.$"):
+        with_config(records, serving_file(config, args))
     with pytest.raises(ConfigError, match="the cascade 'default' is not the one in the records"):
         calibrate(records, options, Goal(quality=1.0), fit=False, config=config, output=out)
 

@@ -17,7 +17,7 @@ from serve_app.cli.arguments import ConfigOrQuickstart
 from serve_app.cli.errors_and_exit import report_errors
 from serve_app.cli.server.pull import fetch_models, warn_of_unpinned
 from serve_app.common.client_key import VARIABLE
-from serve_app.errors import ConfigError
+from serve_app.errors import ConfigError, counted
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -111,10 +111,12 @@ def _drain(application: str, drain_s: float, status: "Status") -> None:
 
     def tell(count: int) -> None:
         if not reported:
-            typer.echo(f"Waiting up to {drain_s:g} s for {_requests(count)} in progress. Ctrl-C stops at once.")
+            typer.echo(
+                f"Waiting up to {drain_s:g} s for {counted(count, 'request')} in progress. Ctrl-C stops at once."
+            )
             status.start()
         reported.append(count)
-        status.update(f"waiting for {_requests(count)}")
+        status.update(f"waiting for {counted(count, 'request')}")
 
     reported: list[int] = []
     interrupted = Event()
@@ -125,11 +127,7 @@ def _drain(application: str, drain_s: float, status: "Status") -> None:
     if interrupted.is_set():
         raise KeyboardInterrupt
     if unfinished:
-        typer.echo(f"Cut off {_requests(unfinished)} after {drain_s:g} s.")
-
-
-def _requests(count: int) -> str:
-    return f"{count} request{'' if count == 1 else 's'}"
+        typer.echo(f"Cut off {counted(unfinished, 'request')} after {drain_s:g} s.")
 
 
 def _stop_by_signal() -> None:

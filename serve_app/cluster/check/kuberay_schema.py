@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from serve_app.cluster.check.custom_resource import versions
 from serve_app.cluster.manifests import Fields, Manifest
-from serve_app.errors import ConfigError, choices
+from serve_app.errors import ConfigError, choices, counted
 
 if TYPE_CHECKING:
     from jsonschema_rs import ValidationError
@@ -116,8 +116,8 @@ def _sentences(error: "ValidationError", schema: Fields) -> list[str]:
     if isinstance(kind, Kind.Type):
         return [f"{where}: must be {' or '.join(TYPES[name] for name in kind.types)}, got {_shown(error.instance)}."]
     if isinstance(kind, Kind.MinItems):
-        entries = "1 entry" if kind.limit == 1 else f"{kind.limit} entries"
-        return [f"{where}: needs at least {entries}, got {len(_as_list(error.instance))}."]
+        least = counted(kind.limit, "entry", "entries")
+        return [f"{where}: needs at least {least}, got {len(_as_list(error.instance))}."]
     if isinstance(kind, Kind.Enum):
         allowed = map(str, _node(schema, path)["enum"])
         return [f"{where}: unknown value {error.instance!r}. {choices(str(error.instance), allowed)}"]

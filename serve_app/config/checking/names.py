@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from serve_app.config.cascades.cascade import CascadeConfig, TierConfig
+from serve_app.config.cascades.cascade import CascadeConfig
 from serve_app.config.cascades.remedies import SpeculationConfig
 from serve_app.config.cascades.samples import sample_faults
+from serve_app.config.cascades.tier import TierConfig
 from serve_app.config.models import VllmLoraModel, VllmModel
 from serve_app.config.services import STATE_STORE
 from serve_app.core.sampling import base_name, parsed_name

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from serve_app.config.app import AppConfig
 from serve_app.config.cascades.remedies import ShedConfig
 from serve_app.config.serve_file import ServeFile
+from serve_app.errors import counted
 from serve_app.weights import unpinned
 
 
@@ -24,7 +25,7 @@ def report(name: str, file: ServeFile) -> Report:
         tiers = " -> ".join(" + ".join(tier.models) for tier in args.cascades[id_].tiers)
         thresholds = f" (thresholds: {', '.join(map(str, row))})" if row else ""
         lines.append(f"{id_}: {tiers}{thresholds}")
-    lines.append(f"{name} is valid: {len(args.models)} models, {len(args.cascades)} cascade(s).")
+    lines.append(f"{name} is valid: {counted(len(args.models), 'model')}, {counted(len(args.cascades), 'cascade')}.")
     warnings = []
     if problem := file.lets_everybody_in:
         warnings.append(f"warning: {problem} Until then it refuses what comes from other machines.")

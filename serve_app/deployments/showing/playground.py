@@ -18,7 +18,7 @@ from serve_app.core.types.outcome import Call, TierResult
 from serve_app.core.types.policy import Tier
 from serve_app.deployments.opening.overrides import overridden
 from serve_app.deployments.policies import Policies
-from serve_app.errors import RequestError, UnknownModelError, choices, quoted
+from serve_app.errors import RequestError, UnknownModelError, choices, counted, quoted
 from serve_app.signals import CompositeScorer
 from serve_app.signals.composites.contradictions import Check
 from serve_app.signals.composites.veto import VetoConfig
@@ -69,7 +69,7 @@ class ConfiguredPlayground:
             raise UnknownModelError(message, "model", "model_not_found")
         members = overridden(self._config, self._policies, model, options)[:-1]
         if number >= len(members):
-            raise RequestError(f"tier: {model!r} decides in {len(members)} tier(s), counted from 0.", "tier")
+            raise RequestError(f"tier: {model!r} decides in {counted(len(members), 'tier')}, counted from 0.", "tier")
         tier, scorer = members[number], self._scorer
         if len(answers) != len(tier.models):
             raise RequestError(f"answers: needs {len(tier.models)}, one for each model of the tier.", "answers")

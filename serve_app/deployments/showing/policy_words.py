@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from serve_app.config import CascadeConfig, ViewConfig
 from serve_app.core.types.policy import Tier
+from serve_app.errors import counted
 
 
 def policy_sentences(tier: Tier, following: str | None, compare: ViewConfig | None, *, first: bool) -> list[str]:
@@ -32,7 +33,7 @@ def _deciding(tier: Tier, following: str, compare: ViewConfig | None) -> Iterato
     returned = f"the answer of {tier.select}" if tier.select else "the answer with the best score"
     yield f"If it accepts, {returned} goes back."
     if tier.models[1:]:
-        yield f"Defers with fewer than {tier.min_answers} answer{'' if tier.min_answers == 1 else 's'}."
+        yield f"Defers with fewer than {counted(tier.min_answers, 'answer')}."
     if tier.truncated == "discard":
         yield "Answers that are cut at max_tokens do not count."
     if tier.quorum is not None:

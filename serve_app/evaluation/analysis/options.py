@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from serve_app.config import AppConfig, CascadeConfig, TierConfig, ViewConfig
-from serve_app.config.cascades.cascade import StandInConfig
 from serve_app.config.cascades.samples import members_as_written
+from serve_app.config.cascades.tier import StandInConfig
 from serve_app.errors import DataError, SignalError, choices
 from serve_app.evaluation.records.file import Records
 

@@ -78,4 +78,7 @@ def _check_models(records: Records, path: Path, id_: str, cascade: CascadeConfig
         for option in ("temperature", "top_p"):  # with another seed they would be as likely
             was = getattr(recorded.get(sample.name), option, None)
             if was is not None and was != (now := getattr(sample, option)):
-                raise DataError(f"{path}: {option} of {sample.name!r} is {now}, but its answers were drawn at {was}.")
+                configured = "not set" if now is None else now
+                raise DataError(
+                    f"{path}: {option} of {sample.name!r} is {configured}, but its answers were drawn at {was}."
+                )

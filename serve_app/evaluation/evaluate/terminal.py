@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from serve_app.errors import counted
 from serve_app.evaluation.evaluate.results import Evaluation
 from serve_app.evaluation.evaluate.tables import tables
 from serve_app.evaluation.evaluate.words import remarks, signature
@@ -28,5 +29,5 @@ def render(evaluation: Evaluation, console: "Console") -> None:
             for remark in remarks(cascade):
                 console.print(f"! {remark}", style="yellow", markup=False)
     if count := evaluation.source.left_out:
-        console.print(f"{count} examples are left out, since some model has not been asked about them yet.")
+        console.print(f"Left out: {counted(count, 'example')} that some model has not been asked about yet.")
     console.print(f"\n{signature(evaluation.source)}", style="dim", markup=False)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from serve_app.config.models import ModelFacts as WrittenFacts
 from serve_app.core.sampling import base_name
-from serve_app.errors import DataError
+from serve_app.errors import DataError, counted
 from serve_app.evaluation.importing.assemble import Imported, assemble, failures
 from serve_app.evaluation.importing.facts import Setup, configured, read_facts, replayed
 from serve_app.evaluation.importing.formats.catalogue import reader
@@ -124,14 +124,15 @@ def _facts(setup: Setup, name: str) -> ModelFacts:
 def _summary(imported: Imported, setup: Setup, output: Path, *, estimated: bool) -> Iterator[str]:
     count = sum(map(len, imported.answers.values()))
     yield (
-        f"{count} answers of {len(imported.answers)} models to {len(imported.examples)} examples are in {output}: "
+        f"{counted(count, 'answer')} of {counted(len(imported.answers), 'model')} to "
+        f"{counted(len(imported.examples), 'example')} written to {output}: "
         f"{', '.join(name for name in setup.config.models_and_samples() if name in imported.answers)}."
     )
     for model, number in failures(imported):
-        yield f"{number} answers of {model} are failures."
+        yield f"Failures of {model}: {counted(number, 'answer')}."
     for model, column in imported.answers.items():
         if missing := len(imported.examples) - len(column):
-            yield f"{model} has no answer to {missing} examples, which are left out of its evaluation."
+            yield f"{model} has no answer to {counted(missing, 'example')}, left out of its evaluation."
     if estimated:
         yield "Token counts are estimated from lengths, and marked so; --tokenizer counts them."
     unpriced = [name for name in imported.answers if _unpriced(setup.config.model(name))]

@@ -8,6 +8,7 @@ from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 from serve_app.core.types.answer import Generation
+from serve_app.errors import counted
 from serve_app.evaluation.records.file import Records
 
 if TYPE_CHECKING:
@@ -134,9 +135,10 @@ def render(summary: Summary, console: "Console") -> None:
 def _sentences(summary: Summary) -> Iterator[str]:
     yield f"{summary.complete} of {summary.examples} examples are answered by every model."
     if summary.without_references:
-        yield f"{summary.without_references} examples have no references."
+        yield f"Without references: {counted(summary.without_references, 'example')}."
     if summary.metadata:
-        yield f"Metadata: {', '.join(f'{name} ({count} values)' for name, count in summary.metadata.items())}."
+        fields = (f"{name} ({counted(count, 'value')})" for name, count in summary.metadata.items())
+        yield f"Metadata: {', '.join(fields)}."
     if any(model.estimated for model in summary.models):
         yield "Estimated: answers whose tokens nobody counted. Tokens are means."
     if any(model.untimed for model in summary.models):

@@ -77,7 +77,7 @@ LAST = "tiers[1]: the target is one model, perhaps a timeout_s, and nothing else
         ([MEMBERS, {"models": ["t", "c"]}], LAST),
         (
             [MEMBERS, TARGET | {"threshold": 0.5, "signal": "exact"}],
-            f"{LAST} It has signal, threshold, which have no effect there.",
+            f"{LAST} These have no effect there: signal, threshold.",
         ),
         (
             [MEMBERS, MEMBERS | {"models": ["b", "a"], "timeout_s": 5}, TARGET],

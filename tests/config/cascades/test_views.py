@@ -71,4 +71,4 @@ def test_a_view_where_nothing_is_compared_is_refused() -> None:
     sentence = "cascades.default.tiers[0].compare: has no effect: 'sure' scores each answer by itself."
     assert problems(AppConfig, cascade(tier, TARGET) | {"signals": {"sure": SURE}}) == [sentence]
     [last] = problems(AppConfig, cascade(MEMBERS, TARGET | {"compare": {}}))
-    assert "It has compare, which have no effect there." in last
+    assert "These have no effect there: compare." in last

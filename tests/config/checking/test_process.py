@@ -30,7 +30,7 @@ def _watch(event: str, arguments: tuple[Any, ...]) -> None:
 def test_a_valid_config_is_told_as_on_the_terminal() -> None:
     assert checked(VALID) == {
         "valid": True,
-        "lines": ["both: a + b -> b (thresholds: 0.5)", "config.yaml is valid: 2 models, 1 cascade(s)."],
+        "lines": ["both: a + b -> b (thresholds: 0.5)", "config.yaml is valid: 2 models, 1 cascade."],
         "warnings": [],
     }
 
@@ -117,7 +117,7 @@ applications:
         watched.clear()
     assert report == {
         "valid": True,
-        "lines": ["c: a + b -> r (thresholds: 0.5)", "config.yaml is valid: 3 models, 1 cascade(s)."],
+        "lines": ["c: a + b -> r (thresholds: 0.5)", "config.yaml is valid: 3 models, 1 cascade."],
         "warnings": [],
     }
     assert opened == [str(planted / "key")]  # by this test, so the hook sees

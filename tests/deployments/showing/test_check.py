@@ -21,7 +21,7 @@ async def test_an_operator_gets_the_sentences_of_the_terminal() -> None:
         200,
         {
             "valid": True,
-            "lines": ["both: a + b -> b (thresholds: 0.5)", "config.yaml is valid: 2 models, 1 cascade(s)."],
+            "lines": ["both: a + b -> b (thresholds: 0.5)", "config.yaml is valid: 2 models, 1 cascade."],
             "warnings": [],
         },
     )

@@ -88,7 +88,7 @@ async def test_tool_calls_are_compared(http: httpx.AsyncClient) -> None:
     [
         ({"model": "defaul"}, 404, "There is no cascade 'defaul'. Did you mean 'default'?"),
         ({"model": "a"}, 404, "There is no cascade 'a'."),
-        ({"tier": 1}, 400, "tier: 'default' decides in 1 tier(s), counted from 0."),
+        ({"tier": 1}, 400, "tier: 'default' decides in 1 tier, counted from 0."),
         ({"answers": [None]}, 400, "answers: needs 2, one for each model of the tier."),
         ({"cascade": {"signal": "rouge"}}, 400, "cascade.signal: no signal 'rouge'."),
         ({"model": "sure", "answers": [{"text": "5"}]}, 400, "cascade.signal: 'chow_avg' needs log-probabilities"),

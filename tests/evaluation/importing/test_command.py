@@ -47,7 +47,7 @@ def test_answers_become_records_of_which_only_the_text_is_known(tmp_path: Path) 
     answer = records.answers["small"][1]
     assert isinstance(answer, Generation)
     assert (answer.text, answer.estimated, isnan(answer.latency_s)) == ("18", True, True)
-    assert "6 answers of 3 models to 2 examples are in" in printed
+    assert "6 answers of 3 models to 2 examples written to" in printed
     assert "Token counts are estimated" in printed
     assert "No size or price: small, middle, large;" in printed
 
