@@ -46,6 +46,15 @@ class Served:
         command = [sys.executable, "-m", "ray.serve.scripts", "deploy", "--address", self.dashboard_url, str(self.path)]
         subprocess.run(command, check=True, capture_output=True)
 
+    def reconfigure(self, user_config: dict[str, Any]) -> None:
+        """Deploy the router's `user_config` in place of the one before, which restarts nothing."""
+
+        def write(values: dict[str, Any]) -> None:
+            values["applications"][0]["deployments"] = [{"name": "Router", "user_config": user_config}]
+
+        self.rewrite(write)
+        self.deploy()
+
 
 PATIENCE_S = 60.0
 
@@ -124,6 +133,7 @@ REPLAY: dict[str, Any] = {
                             {"contains": "waits", "text": "never", "first_token_s": 120},
                             {"contains": "breaks", "error": "It broke."},
                         ],
+                        "default": "From the narrow one.",
                     },
                 },
                 "signals": {

@@ -22,7 +22,7 @@ BLEURT_ANSWERS = ("Lima is the capital of Peru.", "The capital of Peru is Lima, 
 def config(url: str, collector: Collector, taped: Taped, bleurt: dict[str, Any]) -> dict[str, Any]:
     """Return the replayed application.
 
-    Its cascades are to count (`observed`, `left`), to ask ahead, to nest, for BLEURT, and of recorded answers.
+    Its cascades are to count (`observed`, `left`), to ask ahead, to nest, to shed, for BLEURT, and of recorded answers.
     """
     values = deepcopy(REPLAY)
     args = values["applications"][0]["args"]
@@ -35,6 +35,7 @@ def config(url: str, collector: Collector, taped: Taped, bleurt: dict[str, Any])
     itself = {"engine": "openai_api", "base_url": f"{url}/v1", "keyless": True, "model": "inner"}
     args["models"]["whole"] = itself | {"input_usd": 1.0, "output_usd": 10.0}
     members, target = args["cascades"]["default"]["tiers"]
+    narrow = {"models": ["narrow"]}
     args["cascades"] |= {
         "observed": {"tiers": [members | {"signal": "rouge2"}, target]},
         "left": {"tiers": [members, target]},
@@ -42,6 +43,8 @@ def config(url: str, collector: Collector, taped: Taped, bleurt: dict[str, Any])
         "inner": {"tiers": [members, target]},
         "outer": {"tiers": [members, {"models": ["whole"]}]},
         "lexical": {"tiers": [members, target]},
+        "shed-calibrated": {"tiers": [members, narrow], "shed": {"hold_s": 0}},
+        "shed-members": {"tiers": [members, narrow], "shed": {"by": "members", "hold_s": 0, "opt_out": True}},
         "bleurt": {"tiers": [members | {"signal": "bleurt", "threshold": 0.0}, target]},
         "with-bleurt": {"tiers": [members | {"signal": "with-bleurt", "threshold": 0.0}, target]},
     }

@@ -7,63 +7,16 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.serve.conftest import PATIENCE_S, Served, until
+from tests.serve.conftest import Served, until
+from tests.serve.replayed.scraped import scraped, series
 
 pytestmark = pytest.mark.serve
-
-Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 def ask(served: Served, text: str, **options: Any) -> None:
     body = {"model": "observed", "messages": [{"role": "user", "content": text}]} | options
     with httpx.Client(base_url=served.url, timeout=120, trust_env=False) as http:
         http.post("/v1/chat/completions", json=body)
-
-
-async def scraped() -> Samples:
-    """Return our metrics that the node exports, by name and our own labels; counts of replicas are added up."""
-    import ray
-    from prometheus_client.parser import text_string_to_metric_families
-
-    [node] = ray.nodes()
-    address = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
-    try:
-        async with httpx.AsyncClient(timeout=PATIENCE_S, trust_env=False) as http:
-            text = (await http.get(address)).text
-    except httpx.TransportError:  # busy, and asked again
-        return {}
-    samples: Samples = {}
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            if sample.name.startswith("ray_cascade_"):
-                assert sample.labels["application"] == "cascade"
-                assert sample.labels["deployment"]
-                assert sample.labels["replica"]
-                own = frozenset((key, value) for key, value in sample.labels.items() if key in OWN)
-                samples[sample.name, own] = samples.get((sample.name, own), 0) + sample.value
-    return samples
-
-
-OWN = {
-    "bound",
-    "cascade",
-    "outcome",
-    "model",
-    "tier",
-    "accepted",
-    "reason",
-    "signal",
-    "phase",
-    "role",
-    "status",
-    "kind",
-    "use",
-    "le",
-}
-
-
-def series(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
-    return f"ray_cascade_{name}", frozenset(labels.items())
 
 
 async def test_counts(replayed: Served) -> None:
@@ -115,13 +68,6 @@ async def test_counts(replayed: Served) -> None:
 
 
 async def test_a_change_of_the_threshold_shows(replayed: Served) -> None:
-    def change(settings: dict[str, Any]) -> None:
-        def write(values: dict[str, Any]) -> None:
-            values["applications"][0]["deployments"] = [{"name": "Router", "user_config": settings}]
-
-        replayed.rewrite(write)
-        replayed.deploy()
-
     async def gauges() -> list[float | None]:
         samples = await scraped()
         keys = [series("threshold", cascade="observed", tier="0"), series("user_config_refused")]
@@ -131,7 +77,9 @@ async def test_a_change_of_the_threshold_shows(replayed: Served) -> None:
         return [samples.get(key) for key in keys + rates]
 
     calibrated = {"id": "observed-1", "thresholds": [0.5], "deferral_rate": [0.4, 0.3, 0.45]}
-    await asyncio.to_thread(change, {"thresholds": {"observed": [0.5]}, "calibrations": {"observed": calibrated}})
+    await asyncio.to_thread(
+        replayed.reconfigure, {"thresholds": {"observed": [0.5]}, "calibrations": {"observed": calibrated}}
+    )
     await until(gauges, [0.5, 0, 0.4, 0.3, 0.45])
-    await asyncio.to_thread(change, {"thresholds": {"obsreved": [0.2]}})
+    await asyncio.to_thread(replayed.reconfigure, {"thresholds": {"obsreved": [0.2]}})
     await until(gauges, [0.5, 1, 0.4, 0.3, 0.45])
