@@ -201,19 +201,19 @@ k8s-server: .k8s-server/kube-apiserver ## Build a Kubernetes API server of Debia
 k8s-server-test: install k8s-server ## cascade k8s apply, diff and delete with a real API server
 	$(BIN)/python -m tests -q tests/cluster/server
 
-image-check: install ## Whether pip could make every variant of the image, in pinned versions (needs an index; a minute)
-	@$(BIN)/python k8s/packages.py
+image-check: install ## Whether pip could make every variant of the image, of the locked files (needs an index; two minutes; ARGS='--fetch gpu')
+	@$(BIN)/python -m k8s.packages $(ARGS)
 
-image-lock: install ## Pin anew what of the image's packages is missing or no longer fits (needs an index)
-	@$(BIN)/python k8s/packages.py --write
+image-lock: install ## Lock anew what of the image's packages is missing or no longer fits (needs an index)
+	@$(BIN)/python -m k8s.packages --write
 	@echo "Next: make sbom"
 
 sbom: audit-env ## Write k8s/sbom.cdx.json and k8s/licences.md from the pins (needs an index; a few minutes)
-	@$(VENV)-audit/bin/python k8s/inventory.py
+	@$(VENV)-audit/bin/python -m k8s.inventory
 
 # Strict: a package of which the index has no advisories fails, too, as all do on a mirror without them.
 audit: audit-env ## Whether an advisory is known for a package of the image (needs PyPI itself)
-	@for pins in constraints constraints-bleurt; do $(VENV)-audit/bin/pip-audit --strict --no-deps --disable-pip --progress-spinner off -r k8s/$$pins.txt || exit; done
+	@for pins in cpu gpu bleurt; do $(VENV)-audit/bin/pip-audit --strict --no-deps --disable-pip --progress-spinner off -r k8s/requirements-$$pins.txt || exit; done
 
 monitoring-check: install ## The dashboard and the alerts, against a real Prometheus that scrapes a running server
 	@command -v prometheus > /dev/null || { echo "On Debian and Ubuntu: apt-get install prometheus"; exit 1; }
