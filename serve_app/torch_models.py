@@ -1,4 +1,4 @@
-"""Shared by all that runs a model with torch: loading without notes and bars."""
+"""Shared by all that runs a model with torch: loading without notes and bars, and where."""
 
 import logging
 from collections.abc import Iterator
@@ -25,3 +25,11 @@ def quiet() -> Iterator[None]:
             logger.setLevel(level)
         if had_bars:
             bars.enable_progress_bar()
+
+
+def best_device() -> str:
+    """Return the kind of accelerator of this machine, or `cpu`."""
+    import torch
+
+    accelerator: Any = torch.accelerator.current_accelerator(check_available=True)
+    return "cpu" if accelerator is None else str(accelerator.type)

@@ -42,7 +42,7 @@ ALLOWED: dict[str, set[str]] = {
     "engines.vllm": ENGINES,
     "api": {"common", "core", "engines.wire"},
     "config": {"common", "confinement", "core", "engines", "signals", "weights"},
-    "planning": {"config", "engines"},
+    "planning": {"config", "core", "engines"},
     "skipping": {"config", "core", "files"},
     "page": {"api", "core", "signals"},
     "deployments": {

@@ -39,6 +39,7 @@ from loadtests.asking import Answered, at_once, at_random
 from loadtests.ports import free_port
 from loadtests.processes import cpu_s, usages
 from serve_app.config.serve_file import ServeFile, load
+from serve_app.core.percentiles import nearest_rank
 from serve_app.deployments.local.cluster import Cluster, local_cluster
 from serve_app.deployments.local.deploy import submit, wait_until_running
 from serve_app.deployments.local.warm_up import warm_up
@@ -255,8 +256,9 @@ def fleet_row(model: str, results: Answered, target: Answered, simulated: str) -
 
 
 def percentile(values: list[float], percent: float) -> float:
-    """Return the nearest-rank percentile."""
-    return sorted(values)[max(0, -(-int(percent * len(values)) // 100) - 1)] if values else float("nan")
+    """Return the nearest-rank percentile, NaN without values."""
+    value = nearest_rank(values, percent)
+    return float("nan") if value is None else value
 
 
 if __name__ == "__main__":

@@ -9,8 +9,10 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
+from serve_app.core.percentiles import nearest_rank
+
 from .log import Result, Run
-from .summary import HEADER, cost_ratio, markdown, percentile, sentences, summarize
+from .summary import HEADER, cost_ratio, markdown, sentences, summarize
 
 COLOURS = ("#1f5fa8", "#d1651c", "#2e8b57", "#8a4fa3", "#b03a48", "#6b7280")
 DASHES = ("solid", "dot", "dash", "dashdot")
@@ -68,13 +70,13 @@ def _latency(percent: float | None, deferred: bool | None = None) -> Callable[[l
         values = [r.latency_s for r in results if deferred is None or r.deferred is deferred]
         if percent is None:
             return sum(values) / len(values) if values else None
-        return percentile(values, percent)
+        return nearest_rank(values, percent)
 
     return value
 
 
 def _first_token(percent: float) -> Callable[[list[Result]], float | None]:
-    return lambda results: percentile([r.first_token_s for r in results if r.first_token_s is not None], percent)
+    return lambda results: nearest_rank([r.first_token_s for r in results if r.first_token_s is not None], percent)
 
 
 def _spent(unit: str) -> Callable[[list[Result]], float | None]:

@@ -1,22 +1,16 @@
 """A run's log -> its figures: latency, first token, time per token, deferral, cost, failures."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from math import ceil
+
+from serve_app.core.percentiles import nearest_rank
 
 from .log import Result, Run
 
 PERCENTS = (50, 90, 95, 99)
 LATE_S = 0.1
 """From here on the load generator itself is too slow for its trace."""
-
-
-def percentile(values: Sequence[float], percent: float) -> float | None:
-    """Return the nearest-rank percentile: the smallest value that at least `percent` of them do not exceed."""
-    if not values:
-        return None
-    return sorted(values)[max(0, ceil(len(values) * percent / 100) - 1)]
 
 
 @dataclass(frozen=True)
@@ -28,7 +22,11 @@ class Figure:
 
     def row(self) -> list[str]:
         """Return name, count, mean, percentiles and maximum."""
-        shown = [sum(self.values) / len(self.values), *(percentile(self.values, p) for p in PERCENTS), max(self.values)]
+        shown = [
+            sum(self.values) / len(self.values),
+            *(nearest_rank(self.values, p) for p in PERCENTS),
+            max(self.values),
+        ]
         return [self.name, str(len(self.values)), *(f"{value:.3f}" for value in shown)]
 
 
@@ -70,12 +68,12 @@ def summarize(run: Run) -> Summary:
         failures=dict(Counter(result.failure for result in run.results if result.failure).most_common()),
         duration_s=run.duration_s,
         figures=tuple(figure for figure in _figures(answered) if figure.values),
-        p95_latency_s=percentile([result.latency_s for result in answered], 95),
-        p95_ttft_s=percentile([r.first_token_s for r in answered if r.first_token_s is not None], 95),
+        p95_latency_s=nearest_rank([result.latency_s for result in answered], 95),
+        p95_ttft_s=nearest_rank([r.first_token_s for r in answered if r.first_token_s is not None], 95),
         deferral_rate=sum(decided) / len(decided) if decided else None,
         cost_ratio=ratio,
         cost_unit=unit,
-        late_p99_s=percentile(late, 99),
+        late_p99_s=nearest_rank(late, 99),
     )
 
 
@@ -154,7 +152,7 @@ def progress(recent: Iterable[Result], period_s: float) -> str:
     recent = list(recent)
     answered = [result for result in recent if result.failure is None]
     decided = [result.deferred for result in answered if result.deferred is not None]
-    p95 = percentile([result.latency_s for result in answered], 95)
+    p95 = nearest_rank([result.latency_s for result in answered], 95)
     return "   ".join(
         [
             f"{len(answered) / period_s:.1f}/s",

@@ -3,10 +3,10 @@
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil
 from typing import Literal
 
 from serve_app.core.cost import ModelCost, Speed, capped, estimated_prompt_tokens
+from serve_app.core.percentiles import nearest_rank
 from serve_app.core.types.outcome import TierResult
 from serve_app.core.types.policy import Tier
 from serve_app.core.types.prompt import Prompt
@@ -110,8 +110,7 @@ class TierHistory:
         """
         if len(self._requests) < LEAST:
             return None
-        ordered = sorted(seconds for seconds, _ in self._requests)
-        return ordered[max(0, ceil(percentile / 100 * len(ordered)) - 1)]
+        return nearest_rank((seconds for seconds, _ in self._requests), percentile)
 
     def _mean(self, values: list[float]) -> float | None:
         return None if len(values) < LEAST else sum(values) / len(values)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 
+from serve_app.core.percentiles import nearest_rank
 from serve_app.engines.replay.gpu_model import BatchSpeed, ContinuousBatch
 from serve_app.engines.replay.gpu_model import Sequence as Running
 
@@ -178,23 +179,26 @@ class Simulated:
     duration_s: float = 0.0
 
     def percentile_s(self, percent: float, tiers: int | None = None) -> float:
-        """Return the nearest-rank percentile of latencies: of all requests, or of those that depth `tiers` tiers."""
-        latencies = sorted(latency for depth, latency in self.latencies_s if tiers in (None, depth))
-        return latencies[max(0, -(-int(percent * len(latencies)) // 100) - 1)] if latencies else float("nan")
+        """Return a percentile of the latencies: of all requests, or of those that asked `tiers` tiers."""
+        percentile = nearest_rank(self._latencies(tiers), percent)
+        return float("nan") if percentile is None else percentile
 
     def mean_s(self, tiers: int | None = None) -> float:
-        """Return the mean latency: of all requests, or of those that depth `tiers` tiers."""
-        latencies = [latency for depth, latency in self.latencies_s if tiers in (None, depth)]
+        """Return the mean latency: of all requests, or of those that asked `tiers` tiers."""
+        latencies = self._latencies(tiers)
         return sum(latencies) / len(latencies) if latencies else float("nan")
 
     def ended_with(self, tiers: int) -> int:
-        """Count the requests that depth `tiers` tiers."""
+        """Count the requests that asked `tiers` tiers."""
         return sum(depth == tiers for depth, _ in self.latencies_s)
 
     @property
     def rps(self) -> float:
         """Return the number of requests answered a second."""
         return len(self.latencies_s) / self.duration_s
+
+    def _latencies(self, tiers: int | None) -> list[float]:
+        return [latency for depth, latency in self.latencies_s if tiers in (None, depth)]
 
 
 def simulate(fleet: Fleet, load: Load, seed: int = 0) -> Simulated:

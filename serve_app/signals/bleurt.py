@@ -22,7 +22,7 @@ from serve_app.core.text.characters import whole
 from serve_app.core.types.scores import Scores
 from serve_app.errors import SignalError
 from serve_app.signals.base import SignalOptions, TextSignal, freeze
-from serve_app.torch_models import quiet
+from serve_app.torch_models import best_device, quiet
 from serve_app.weights import WeightsSetting
 
 PACKAGES = ("transformers==4.57.6", "bleurt-pytorch==0.0.1", "sentencepiece>=0.2,<0.3")
@@ -243,7 +243,7 @@ def build(config: BleurtConfig, weights: Path | None) -> BleurtSignal:
     if missing := loading["missing_keys"]:
         raise SignalError(f"{str(weights)!r} holds no whole BLEURT model: it lacks {min(missing)!r} and perhaps more.")
     _first_token_only(model)
-    device = config.device or _best_device(torch)
+    device = config.device or best_device()
     return BleurtSignal(model.to(device, getattr(torch, config.dtype)).eval(), tokenizer, config.batch_tokens)
 
 
@@ -252,9 +252,3 @@ def _first_token_only(model: Any) -> None:
     attention = model.bleurt.encoder.layer[-1].attention
     for module in (attention.self.query, attention.output):
         module.register_forward_pre_hook(lambda _, states: tuple(state[:, :1] for state in states))
-
-
-def _best_device(torch: Any) -> str:
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"

@@ -1,18 +1,9 @@
 import pytest
 
 from loadtests.load.log import Result
-from loadtests.load.summary import cost_ratio, markdown, percentile, progress, sentences, summarize, text
+from loadtests.load.summary import cost_ratio, markdown, progress, sentences, summarize, text
 
 from .runs import RESULTS, START, accepted, run
-
-
-@pytest.mark.parametrize(("percent", "value"), [(0, 1), (50, 2), (75, 3), (76, 4), (95, 4), (100, 4)])
-def test_nearest_rank(percent, value):
-    assert percentile([4, 2, 1, 3], percent) == value
-
-
-def test_no_values_have_no_percentile():
-    assert percentile([], 50) is None
 
 
 def test_the_figures_of_a_run():

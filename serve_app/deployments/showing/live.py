@@ -3,7 +3,6 @@
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from math import ceil
 from time import monotonic, time
 from typing import NamedTuple
 from uuid import uuid4
@@ -11,6 +10,7 @@ from uuid import uuid4
 from serve_app.core.charges import RequestCost
 from serve_app.core.cost import Cost
 from serve_app.core.deciding.histogram import Histogram
+from serve_app.core.percentiles import nearest_rank
 from serve_app.core.record import DecisionRecord
 from serve_app.core.record_json import JsonObject
 from serve_app.core.types.answer import Generation
@@ -180,7 +180,7 @@ class Live:
             "deferred": sum(counts.deferred for counts in lately),
             "failed": sum(counts.failed for counts in lately),
             "series": [[counts.requests, counts.deferred, counts.failed] for counts in series],
-            "latency_s": {f"p{percent}": _percentile(seconds, percent) for percent in (50, 95, 99)},
+            "latency_s": {f"p{percent}": nearest_rank(seconds, percent) for percent in (50, 95, 99)},
             "agreements": histogram.to_json(),
             "calibrated_agreements": None if calibrated is None else list(calibrated.counts),
             "cost": _cost(requests),
@@ -222,11 +222,6 @@ def _shown(decided: Decided) -> JsonObject:
         "shed": record.shed is not None,
         "texts": decided.texts,
     }
-
-
-def _percentile(ordered: Sequence[float], percent: int) -> float | None:
-    """Return the smallest value that is at least as large as `percent` of all, or None without values."""
-    return ordered[ceil(len(ordered) * percent / 100) - 1] if ordered else None
 
 
 def _cost(requests: Sequence[Ended]) -> JsonObject:

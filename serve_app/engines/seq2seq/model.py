@@ -7,7 +7,7 @@ from typing import Any
 from serve_app.core.text.characters import whole
 from serve_app.core.types.prompt import Prompt
 from serve_app.errors import EngineError, UnsupportedRequestError
-from serve_app.torch_models import quiet
+from serve_app.torch_models import best_device, quiet
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,20 +82,13 @@ def load_model(
             _check(weights, facts, context_tokens)
             tokenizer = transformers.AutoTokenizer.from_pretrained(weights, **options)
             model = transformers.AutoModelForSeq2SeqLM.from_pretrained(weights, **numbers, **options)
-        model = model.to(device or _best_device()).eval()
+        model = model.to(device or best_device()).eval()
     except (OSError, ValueError, RuntimeError, KeyError, ImportError, AssertionError) as error:
         raise EngineError(f"transformers could not load {str(weights)!r}: {error}") from error
     start, end = _start(weights, model), _ids(model.generation_config.eos_token_id)
     # The T5 family counts the distance between tokens; the configurations of the others have no such buckets.
     relative = "relative_attention_num_buckets" in facts.to_dict()
     return LoadedModel(model, tokenizer, chat_template, start, frozenset(end), relative)
-
-
-def _best_device() -> str:
-    import torch
-
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
-    return "cpu" if accelerator is None else accelerator.type
 
 
 def _check(weights: Path, facts: Any, context_tokens: int) -> None:

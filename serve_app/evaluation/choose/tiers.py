@@ -85,7 +85,6 @@ class TierBuilder:
             spec.signal,
             agreement="mean" if chow else "max",
             min_answers=min(2, len(spec.members)),
-            truncated=view.tiers[0].truncated,
             compare=next(tier.compare for tier in view.tiers if spec.members[0] in tier.models),
         )
         if chow is not None:

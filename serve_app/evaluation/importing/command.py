@@ -15,6 +15,7 @@ from serve_app.evaluation.importing.assemble import Imported, assemble, failures
 from serve_app.evaluation.importing.facts import Setup, configured, read_facts, replayed
 from serve_app.evaluation.importing.formats.catalogue import reader
 from serve_app.evaluation.importing.formats.rows import SourceFile
+from serve_app.evaluation.importing.named_path import named_path
 from serve_app.evaluation.importing.progress import ImportProgress
 from serve_app.evaluation.importing.tokens import TokenCounter, read_tokenizers
 from serve_app.evaluation.records.complete import check_output, write_complete
@@ -64,7 +65,7 @@ def import_records(sources: Sequence[str], output: Path, options: Options, conso
         raise DataError("--config has sizes, prices and cascades: leave out --models and --target.")
     facts = {} if options.models is None else read_facts(options.models)
     counter = TokenCounter(read_tokenizers(options.tokenizers))
-    files = [source_file(source) for source in sources]
+    files = [_source_file(source) for source in sources]
     read_files = reader(files, options.format, options.mapping)
     with ImportProgress(console) as progress:
         imported = assemble(progress.count(read_files(files)))
@@ -79,12 +80,9 @@ def import_records(sources: Sequence[str], output: Path, options: Options, conso
         console.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
 
-def source_file(source: str) -> SourceFile:
-    """Return the file that `[NAME=]PATH` names. A path that exists is one, whatever is in it."""
-    name, separator, path = source.partition("=")
-    if separator and not Path(source).exists():
-        return SourceFile(Path(path), name)
-    return SourceFile(Path(source))
+def _source_file(source: str) -> SourceFile:
+    name, path = named_path(source)
+    return SourceFile(path, name)
 
 
 def _lines(imported: Imported, counter: TokenCounter) -> list[dict[str, Any]]:

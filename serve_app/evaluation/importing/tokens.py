@@ -10,6 +10,7 @@ from serve_app.core.types.answer import Failure, Generation
 from serve_app.core.types.prompt import Prompt
 from serve_app.errors import DataError, choices
 from serve_app.evaluation.importing.formats.rows import Row
+from serve_app.evaluation.importing.named_path import named_path
 from serve_app.evaluation.records.tasks import Prompts
 
 if TYPE_CHECKING:
@@ -60,8 +61,8 @@ def read_tokenizers(arguments: Sequence[str]) -> dict[str | None, "Tokenizer"]:
     """
     tokenizers: dict[str | None, Tokenizer] = {}
     for argument in arguments:
-        model, separator, path = argument.rpartition("=")
-        tokenizers[model if separator else None] = _load(Path(path))
+        model, path = named_path(argument)
+        tokenizers[model] = _load(path)
     return tokenizers
 
 
