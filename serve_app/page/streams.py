@@ -1,5 +1,6 @@
 """Streams of events that hold a resource, and the clients that may ask for one."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from fastapi import Request
@@ -13,15 +14,25 @@ FOREIGN = ErrorDetail(403, "Only the page itself may ask for this.", code="cross
 
 
 class HeldStream(StreamingResponse):
-    """A stream of events that calls `on_end` however it ends, also if its client leaves before the first event."""
+    """A stream of events that calls `on_end` however it ends, also if its client leaves before the first event.
 
-    def __init__(self, events: AsyncIterator[bytes], on_end: Callable[[], Awaitable[None]]) -> None:
+    It is broken off after `most_s` seconds: the connection of a client that does not read stays open for much longer.
+    """
+
+    def __init__(
+        self, events: AsyncIterator[bytes], on_end: Callable[[], Awaitable[None]], most_s: float | None = None
+    ) -> None:
         super().__init__(events, media_type="text/event-stream")
         self._on_end = on_end
+        self._most_s = most_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await super().__call__(scope, receive, send)
+            async with asyncio.timeout(self._most_s) as limit:
+                await super().__call__(scope, receive, send)
+        except TimeoutError:
+            if not limit.expired():
+                raise
         finally:
             await self._on_end()
 

@@ -167,24 +167,31 @@ class _Quiet(uvicorn.Server):
 
 
 @contextmanager
-def serving(pause_s: float = 0.0, port: int = 0, **router_config: Any) -> Iterator[Served]:
-    """Yield a server in a thread of its own."""
-    router, players = built(configured(**router_config), pause_s)
-    app: FastAPI = router.__serve_build_asgi_app__()
-    troubled = Troubled(app)
+def listening(app: ASGIApp, port: int = 0) -> Iterator[str]:
+    """Yield the address of a server in a thread of its own."""
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", port))
-        server = _Quiet(uvicorn.Config(troubled, log_config=None, lifespan="off", timeout_graceful_shutdown=1))
+        server = _Quiet(uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=1))
         thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])), daemon=True)
         thread.start()
         while not server.started:
             time.sleep(0.005)
         try:
-            yield Served(f"http://127.0.0.1:{listener.getsockname()[1]}", players, troubled, router)
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
             server.should_exit = True
             thread.join(10)
+
+
+@contextmanager
+def serving(pause_s: float = 0.0, port: int = 0, **router_config: Any) -> Iterator[Served]:
+    """Yield a router's server in a thread of its own."""
+    router, players = built(configured(**router_config), pause_s)
+    app: FastAPI = router.__serve_build_asgi_app__()
+    troubled = Troubled(app)
+    with listening(troubled, port) as url:
+        yield Served(url, players, troubled, router)
 
 
 if __name__ == "__main__":  # to look at the page by hand

@@ -2,17 +2,21 @@
 
 import asyncio
 import json
+import socket
+import time
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
 from serve_app.api.intake.caller import Caller, with_caller
-from serve_app.page.live import MOST_STREAMS, install_live
+from serve_app.evaluation.analysis.timing import virtual_time
+from serve_app.page.live import MOST_S, MOST_STREAMS, install_live
 
 from .browser import Browser
-from .serving import Served, serving
+from .serving import Served, built, configured, listening, serving
 
 
 class Counted:
@@ -21,13 +25,14 @@ class Counted:
     def __init__(self) -> None:
         self.number = self.snapshots = 0
         self.hold: asyncio.Event | None = None
+        self.filling = ""
 
     async def snapshot(self) -> dict[str, object]:
         self.snapshots += 1
         if self.hold is not None:
             await self.hold.wait()
         self.number += 1
-        return {"number": self.number}
+        return {"number": self.number} | ({"filling": self.filling} if self.filling else {})
 
 
 def application(live: Counted) -> FastAPI:
@@ -95,6 +100,82 @@ async def test_who_leaves_before_the_first_figure_gives_the_place_back() -> None
             await app(scope | {"asgi": {"version": "3.0", "spec_version": "2.0"}}, receive, gone)
     async with client(app) as http:
         assert (await http.get("/page/live")).status_code == 200
+
+
+SCOPE = {
+    "type": "http",
+    "method": "GET",
+    "path": "/page/live",
+    "query_string": b"",
+    "headers": [],
+    "asgi": {"version": "3.0", "spec_version": "2.0"},
+}
+
+
+async def never(*_: Any) -> Any:
+    await asyncio.Event().wait()
+
+
+def test_a_client_that_does_not_read_loses_its_place_after_a_while() -> None:
+    async def main() -> None:
+        app = FastAPI()
+        install_live(app, Counted())
+        stalled = [asyncio.create_task(app(SCOPE, never, never)) for _ in range(MOST_STREAMS)]
+        await asyncio.sleep(MOST_S - 1)
+        async with client(app) as http:
+            assert (await http.get("/page/live")).status_code == 429
+            await asyncio.sleep(2)
+            assert (await http.get("/page/live")).status_code == 200
+        await asyncio.gather(*stalled)
+
+    virtual_time.run(main())
+
+
+def test_the_stream_of_a_slow_reader_ends_as_others_do() -> None:
+    """So its page opens the next one, and reports nothing."""
+    bodies: list[bytes] = []
+
+    async def slow(message: Any) -> None:
+        await asyncio.sleep(4)
+        bodies.append(message.get("body", b""))
+
+    async def main() -> None:
+        app = FastAPI()
+        install_live(app, Counted())
+        await app(SCOPE, never, slow)
+
+    virtual_time.run(main())
+    assert [body[:14] for body in bodies] == [b"", *[b'data: {"number'] * 5, b"data: [DONE]\n\n", b""]
+
+
+async def test_a_failure_of_the_figures_is_not_taken_for_a_slow_client() -> None:
+    class Late:
+        async def snapshot(self) -> dict[str, object]:
+            raise TimeoutError("the figures")
+
+    app = FastAPI()
+    install_live(app, Late())
+    with pytest.raises(TimeoutError, match="the figures"):
+        await app(SCOPE, never, lambda message: asyncio.sleep(0))
+
+
+def test_a_socket_that_nobody_reads_gives_its_place_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serve_app.page.live.MOST_STREAMS", 1)
+    live = Counted()
+    live.filling = "x" * 10_000_000  # more than the kernel holds for a connection
+    app = FastAPI()
+    install_live(app, live, period_s=0.001, most_s=1)
+    with listening(app) as url, socket.create_connection(("127.0.0.1", urlsplit(url).port)) as stalled:
+        stalled.sendall(b"GET /page/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        deadline = time.monotonic() + 60
+        while live.snapshots == 0:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        live.filling = ""
+        while httpx.get(f"{url}/page/live").status_code != 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert stalled.recv(12) == b"HTTP/1.1 200"
 
 
 def test_a_browser_shows_figures_models_and_decisions_as_they_come(browser: Browser, served: Served) -> None:
@@ -208,7 +289,6 @@ def test_a_key_that_is_no_operators_is_asked_for_another(browser: Browser) -> No
 @pytest.mark.parametrize("path", ["/", "/page/static/app.js"])
 async def test_the_files_need_no_key_but_the_data_does(path: str, tmp_path: Any) -> None:
     from serve_app.page.site import HEADERS
-    from tests.page.serving import built, configured
 
     keys = tmp_path / "keys.yaml"
     keys.write_text("api_keys: {}\n", encoding="utf-8")
