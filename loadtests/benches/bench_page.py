@@ -7,11 +7,16 @@ cost less than anywhere else, and shares of them are upper bounds. All in one ru
 import argparse
 import asyncio
 import json
+import pickle
 from statistics import median
 from time import perf_counter, process_time
 from typing import Any
 
+from serve_app.core.record import DecisionRecord
+from serve_app.core.types.outcome import Outcome
+from serve_app.core.types.prompt import Prompt
 from serve_app.deployments.router import Router
+from serve_app.deployments.showing.tally import Tally
 from tests.page.browser import MISSING, Browser, chromium
 from tests.page.serving import built, configured, serving
 
@@ -42,20 +47,28 @@ async def ask(app: Any, content: bytes) -> None:
     await app(scope | address | {"root_path": "", "asgi": {"version": "3.0"}}, receive, send)
 
 
-def timed(router: Router) -> list[float]:
-    """Note the seconds of each call to the aggregator, without those of freeing what it drops."""
+def timed(router: Router) -> tuple[list[float], list[DecisionRecord]]:
+    """Note the seconds of each call to the aggregator, without those of freeing what it drops, and the records."""
     seconds: list[float] = []
-    retained: list[object] = []
+    records: list[DecisionRecord] = []
     counted = router.parts.live.ended
 
-    def ended(*arguments: Any) -> None:
-        retained.append(arguments)  # else another request's record would be freed here, as it would be elsewhere
+    def ended(prompt: Prompt, outcome: Outcome | None, record: DecisionRecord) -> None:
+        records.append(record)  # else another request's record would be freed here, as it would be elsewhere
         started = perf_counter()
-        counted(*arguments)
+        counted(prompt, outcome, record)
         seconds.append(perf_counter() - started)
 
     router.parts.live.ended = ended  # type: ignore[method-assign]
-    return seconds
+    return seconds, records
+
+
+def tallying(records: list[DecisionRecord]) -> float:
+    """Return the seconds to count a request when its second is over, together with others."""
+    started, tally = process_time(), Tally()
+    for record in records:
+        tally.count(record, failed=False)
+    return (process_time() - started) / len(records)
 
 
 async def aggregator(requests: int) -> None:
@@ -65,24 +78,40 @@ async def aggregator(requests: int) -> None:
     content = json.dumps(BODY).encode()
     for _ in range(100):
         await ask(app, content)
-    seconds = timed(router)
+    seconds, records = timed(router)
     started = process_time()
     for _ in range(requests):
         await ask(app, content)
     whole = process_time() - started
     print(f"a request: {whole / requests * 1e3:.2f} ms of CPU, models excluded; {requests} requests")
-    counting = median(seconds)  # other work on the machine falls into few of them, but into those for long
+    counting = median(seconds) + tallying(
+        records
+    )  # other work on the machine falls into few of them, but into those for long
     print(f"counting it: {counting * 1e6:.1f} us, {counting * requests / whole:.2%} of it")
     snapshots = []
     for _ in range(50):
         started = process_time()
-        await router.parts.live._figures(router.parts.live._clock())
+        await router.parts.live_view._snapshot()
         snapshots.append(process_time() - started)
-    request_count = min(1000, requests)
-    print(
-        f"a snapshot of {request_count} requests: {median(snapshots) * 1e3:.2f} ms, {median(snapshots):.2%} of a core"
-    )
+    print(f"a snapshot of {requests} requests: {median(snapshots) * 1e3:.2f} ms, {median(snapshots):.2%} of a core")
     print("while somebody watches, once a second")
+    exchange(router, snapshots=50)
+
+
+def exchange(router: Router, snapshots: int) -> None:
+    """Print what several routers' figures cost: each publishes its own, and one merges those of the others."""
+    own, publishing, merging, size = router.parts.live.figures(), [], [], 0
+    for _ in range(snapshots):
+        started = process_time()
+        published = pickle.dumps(router.parts.live.figures())
+        publishing.append(process_time() - started)
+        started = process_time()
+        own.merged(pickle.loads(published))
+        merging.append(process_time() - started)
+        size = len(published)
+    cost = f"{median(publishing) * 1e3:.2f} ms for {size / 1e3:.1f} kB"
+    print(f"to make figures for other routers: {cost}, Ray's call excluded")
+    print(f"to merge those of another router: {median(merging) * 1e3:.2f} ms")
 
 
 def paints(browser: Browser, url: str, loads: int, *, cached: bool) -> list[float]:

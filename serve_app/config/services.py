@@ -158,7 +158,7 @@ STATE_STORE = "StateStore"
 
 
 class StateStoreConfig(Strict):
-    """What several router replicas share responses, deferred sessions and the use of keys by; one router needs none.
+    """What several router replicas share responses, sessions, use of keys and figures by; one router needs none.
 
     It has one replica: what it holds is in that replica's memory.
     """

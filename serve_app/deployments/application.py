@@ -35,7 +35,7 @@ def build_application(service: Service, parts: Parts) -> FastAPI:
 
 def _install_page(app: FastAPI, parts: Parts) -> None:
     install_playground(app, parts.playground)
-    install_live(app, parts.live)
+    install_live(app, parts.live_view)
     install_evaluation(app, RecordsEvaluator())
     install_config(app, ConfigGraph(parts.config, parts.policies, parts.readiness), ConfigChecker())
     install_page(app, everywhere=parts.config.router.page or parts.access.keys is not None)

@@ -160,7 +160,12 @@ class Router:
         self.parts.policies.change(user_config)
 
     async def check_health(self) -> None:
-        """Set the gauges, which Ray forgets if they are not set again. Serve calls this every few seconds."""
+        """Set the gauges, which Ray forgets if they are not set again, and see that figures are exchanged.
+
+        Serve calls this every few seconds.
+        """
+        if self.parts.exchange is not None:
+            self.parts.exchange.begin()
         self.parts.instruments.record_all(gauges(self.parts.policies, self.parts.protection, self.parts.shedding))
 
     def record_autoscaling_stats(self) -> dict[str, float]:

@@ -29,7 +29,9 @@ from serve_app.deployments.protecting.readiness import ReadinessProbe
 from serve_app.deployments.protecting.shedding import Shedding
 from serve_app.deployments.remembering.shared import stores
 from serve_app.deployments.remembering.stickiness import Stickiness
+from serve_app.deployments.showing.exchange import FiguresExchange, figures_exchange
 from serve_app.deployments.showing.live import Live
+from serve_app.deployments.showing.live_view import LiveView
 from serve_app.deployments.showing.playground import ConfiguredPlayground
 from serve_app.deployments.speculation import Speculations
 from serve_app.errors import ConfigError
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
 class Parts:
     """The parts of one router; `costs` are by the names that tiers have for models.
 
-    `responses` is None if none are kept, `tracing` if requests are not traced.
+    `responses` is None if none are kept, `tracing` if requests are not traced, `exchange` if the live view needs none.
     """
 
     config: AppConfig
@@ -65,6 +67,8 @@ class Parts:
     instruments: Instruments
     tracing: "Tracing | None"
     live: Live
+    exchange: FiguresExchange | None
+    live_view: LiveView
     playground: ConfiguredPlayground
 
 
@@ -87,6 +91,8 @@ def wired(
     lexical = LexicalScorer(config.standing_in(), config.scorer.inline_characters)
     prechecks = Prechecks(config, remote.embed_prompt, remote.embed)
     speculations = Speculations(config, costs, speeds, protection.idle)
+    live = Live(policies, protection, shedding, texts=config.router.page_texts)
+    exchange = figures_exchange(config, state, live)
     return Parts(
         config=config,
         costs=costs,
@@ -105,7 +111,9 @@ def wired(
         embedder=remote,
         instruments=Instruments(ROUTER),
         tracing=tracing,
-        live=Live(policies, protection, readiness, shedding, texts=config.router.page_texts),
+        live=live,
+        exchange=exchange,
+        live_view=LiveView(live, exchange, policies, readiness, shedding),
         playground=ConfiguredPlayground(config, policies, _scorer(config, remote.with_own_breakers()), lexical),
     )
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import socket
 import time
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,7 +12,12 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from serve_app.api.intake.ask import Ask
 from serve_app.api.intake.caller import Caller, with_caller
+from serve_app.core.running.cascade import run_cascade
+from serve_app.core.types.prompt import Message, Prompt
+from serve_app.deployments.protecting.liveness import Health
+from serve_app.deployments.showing.figures import Figures
 from serve_app.evaluation.analysis.timing import virtual_time
 from serve_app.page.live import MOST_S, MOST_STREAMS, install_live
 
@@ -195,6 +201,48 @@ def test_a_browser_shows_figures_models_and_decisions_as_they_come(browser: Brow
     ]
     assert "question" not in browser.text("main")
     assert browser.findings() == []
+
+
+class Others:
+    """Other routers, whose figures come from here, or from nowhere if they are None."""
+
+    def __init__(self) -> None:
+        self.figures: list[Figures] | None = []
+
+    def others(self) -> list[Figures] | None:
+        return self.figures
+
+
+def other_router() -> tuple[str, Figures]:
+    """Return the name and the figures of a router that leaves out a model, and has decided once."""
+    router, _ = built(configured())
+    request = router.open(Ask("default", Prompt((Message("user", "minutes"),))))
+    request.close(asyncio.run(run_cascade(request.run)))
+    figures = router.parts.live.figures()
+    left_out = replace(figures.models["small-b"], left_out=1)
+    return router.parts.live.router, replace(figures, models=figures.models | {"small-b": left_out})
+
+
+def test_the_figures_of_all_routers_are_shown_and_named(browser: Browser) -> None:
+    others: Any = Others()
+    with serving() as served:
+        parts, health = served.router.parts, Health(2, "HEALTHY")
+        parts.readiness._look = lambda: dict.fromkeys(parts.config.deployments(), health)
+        parts.live_view._exchange = others
+        browser.open(f"{served.url}/#/live")
+        browser.until("document.querySelector('.live > p:last-child')?.innerText.includes('1 of 2 routers')")
+        name, figures = other_router()
+        others.figures = [figures]
+        browser.until("document.querySelector('.live > p:last-child').innerText.includes('all 2 routers')")
+        assert name in browser.text(".live > p:last-child")
+        assert "1 in 5 minutes" in browser.text(".tiles")
+        assert browser.texts(".panel.wide .badge") == ["answers", "left out by 1 of 2 routers", "answers", "deferred"]
+        assert browser.findings() == []
+        others.figures = None
+        browser.until("document.querySelector('.head .off')?.innerText.startsWith(\"one router's figures\")")
+        assert parts.live.router in browser.text(".live > p:last-child")
+        assert "0 in 5 minutes" in browser.text(".tiles")
+        assert browser.findings() == []
 
 
 def test_a_calibrated_cascade_is_drawn_over_its_calibration(browser: Browser, served: Served) -> None:

@@ -3,6 +3,7 @@ leaves no gap.
 """
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,14 @@ MEMBERS = {"models": ["first", "second"], "signal": "exact", "threshold": 1}
 def config(keys: Path) -> dict[str, Any]:
     """Return a cascade whose members agree unless they are asked about Rome."""
     rome = {"contains": "Rome", "text": "Yes."}
+    cascade = {"tiers": [MEMBERS, {"models": ["target"]}]}
     args = {
         "models": {
             "first": {"engine": "replay", "default": "No."},
             "second": {"engine": "replay", "default": "No.", "answers": [rome]},
             "target": {"engine": "replay", "default": "From the target."},
         },
-        "cascades": {"default": {"tiers": [MEMBERS, {"models": ["target"]}], "stickiness": "escalate"}},
+        "cascades": {"default": cascade | {"stickiness": "escalate"}, "watched": cascade},
         "router": {"deployment": {"num_replicas": ROUTERS}, "access": {"keys_file": str(keys)}},
         "state_store": {"timeout_s": 5},  # of a busy machine
     }
@@ -138,6 +140,56 @@ async def test_a_key_has_its_limit_once(http: httpx.AsyncClient, keys: dict[str,
         admitted += response.status_code == 200
         refused = refused + 1 if response.status_code == 429 else 0
     assert LIMIT <= admitted < 1.5 * LIMIT
+
+
+async def snapshot(http: httpx.AsyncClient, headers: dict[str, str]) -> dict[str, Any]:
+    """Return the next figures of the live view, by any router."""
+    async with http.stream("GET", "/page/live", headers=headers) as response:
+        assert response.status_code == 200
+        async for line in response.aiter_lines():
+            if line.startswith("data: "):
+                figures: dict[str, Any] = json.loads(line.removeprefix("data: "))
+                return figures
+    raise AssertionError("the live view ended before its first figures")
+
+
+async def test_each_view_shows_the_requests_of_all_routers(
+    http: httpx.AsyncClient, keys: dict[str, dict[str, str]]
+) -> None:
+    """Each router by itself would show its own part; what a router counted that dies leaves the sums."""
+
+    async def views() -> list[dict[str, Any]]:
+        """Return eight views, each by the router that Serve chooses."""
+        return await asyncio.gather(*(snapshot(http, keys["ops"]) for _ in range(8)))
+
+    async def routers() -> int:
+        return min([len(view["routers"]) for view in await views()])
+
+    async def deciding() -> set[str]:
+        recent = (await views())[0]["recent"]
+        return {decision["router"] for decision in recent if decision["id"] == "watched"}
+
+    async def counts() -> dict[str, int]:
+        """Return how many requests each router's view counts."""
+        return {view["router"]: view["cascades"][1]["asked"] for view in await views()}
+
+    await until(routers, ROUTERS)
+    body = {"model": "watched", "messages": [{"role": "user", "content": "Is it Paris?"}]}
+    requests = 0
+    while len(await deciding()) < ROUTERS:
+        for response in await asyncio.gather(*(http.post("/v1/chat/completions", json=body) for _ in range(8))):
+            assert response.status_code == 200, response.text
+            requests += 1
+    names = await deciding()
+    await until(counts, dict.fromkeys(names, requests))
+    await replace(replicas("Router")[0])
+
+    async def left() -> int:
+        return len(names & {name for view in await views() for name in view["routers"]})
+
+    await until(left, 1)
+    await until(routers, ROUTERS)
+    assert all(0 < count < requests for count in (await counts()).values())
 
 
 async def test_no_request_waits_for_the_restart_of_a_router(served: Served, http: httpx.AsyncClient) -> None:

@@ -1,7 +1,8 @@
 """How agreement is spread over requests, in bins of one width."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from math import isfinite
 
 from serve_app.core.record_json import JsonObject
@@ -22,22 +23,23 @@ class Histogram:
     counts: tuple[int, ...]
 
     @classmethod
-    def of(cls, values: Sequence[float], signal_range: Range | None) -> "Histogram":
+    def of(cls, values: Sequence[float], signal_range: Range | None, numbers: Iterable[int] = repeat(1)) -> "Histogram":
         """Return the histogram of finite values over a signal's range, which is widened, if need be, to hold them all.
 
-        An unknown range is taken for 0 to 1; if a range has no end, the bins end with the values.
+        Each value is there as often as its number says. An unknown range is taken for 0 to 1; if a range has no end,
+        the bins end with the values.
         """
         ends = (0.0, 1.0) if signal_range is None else (signal_range.low, signal_range.high)
         points = [*filter(isfinite, ends), *values] or [0.0]
-        return cls(min(points), max(points), (0,) * BINS).filled(values)
+        return cls(min(points), max(points), (0,) * BINS).filled(values, numbers)
 
-    def filled(self, values: Sequence[float]) -> "Histogram":
-        """Return the histogram of other finite values in the same bins."""
+    def filled(self, values: Iterable[float], numbers: Iterable[int] = repeat(1)) -> "Histogram":
+        """Return the histogram of other finite values in the same bins, each as often as its number says."""
         bins, width = len(self.counts), self.high - self.low
         counts = [0] * bins
-        for value in values:
+        for value, number in zip(values, numbers, strict=False):  # the numbers may have no end
             position = int((value - self.low) / width * bins) if width > 0 else 0
-            counts[max(0, min(bins - 1, position))] += 1
+            counts[max(0, min(bins - 1, position))] += number
         return Histogram(self.low, self.high, tuple(counts))
 
     def to_json(self) -> JsonObject:

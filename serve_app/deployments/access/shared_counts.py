@@ -8,9 +8,7 @@ from uuid import uuid4
 from ray.serve.handle import DeploymentHandle
 
 from serve_app.config import AppConfig
-from serve_app.config.services import CircuitBreakerConfig
-from serve_app.deployments.protecting.circuit_breaker import CircuitBreaker
-from serve_app.deployments.remembering.shared import StateHandle
+from serve_app.deployments.remembering.shared import StateHandle, background_handle
 from serve_app.deployments.remembering.window_counts import News, WindowCounts
 from serve_app.errors import StateError
 
@@ -81,5 +79,4 @@ def shared_counts(config: AppConfig, store: DeploymentHandle[Any] | None) -> Sha
     access = config.router.access
     if store is None or access.keys_file is None or access.limits_url is not None:
         return None
-    never_left_out = CircuitBreaker(CircuitBreakerConfig(failures=None))  # no request waits for it
-    return SharedCounts(StateHandle(store, config.state_store.timeout_s, never_left_out))
+    return SharedCounts(background_handle(config, store))

@@ -6,7 +6,6 @@ from time import monotonic
 from serve_app.api.fields.cascade_options import CascadeOptions
 from serve_app.config import AppConfig
 from serve_app.core.deciding.shedding import Hysteresis, shed_tiers
-from serve_app.core.record_json import JsonObject
 from serve_app.core.running.run import Run
 from serve_app.core.types.outcome import Shed
 from serve_app.deployments.opening.overrides import has_own_policy
@@ -47,12 +46,10 @@ class Shedding:
             able = self._rules[id_].by == "members" or id_ in self._policies.shed_thresholds
             yield id_, state.active and able, self._targets[id_].pressure
 
-    def state(self, cascade: str) -> JsonObject | None:
-        """Return how a cascade sheds, whether it does now, and its pressure, for people to see; None if never."""
-        for id_, active, pressure in self.states():
-            if id_ == cascade:
-                return {"by": self._rules[id_].by, "active": active, "pressure": pressure}
-        return None
+    def remedy(self, cascade: str) -> str | None:
+        """Return by what a cascade sheds, `thresholds` or `members`; None if it never does."""
+        rule = self._rules.get(cascade)
+        return None if rule is None else rule.by
 
     def check(self, cascade: str, options: CascadeOptions) -> None:
         """Raise `RequestError` if the request opts out and the operator does not allow it."""

@@ -13,7 +13,7 @@ from ray.serve.handle import DeploymentHandle
 
 from serve_app.api.responses.store import KeptResponse, LocalResponses, ResponseKey, ResponseStore
 from serve_app.config import AppConfig
-from serve_app.config.services import STATE_STORE
+from serve_app.config.services import STATE_STORE, CircuitBreakerConfig
 from serve_app.deployments.handles import replica_result
 from serve_app.deployments.protecting.circuit_breaker import CircuitBreaker
 from serve_app.deployments.remembering.sessions import LocalSessions, Session, SessionStore
@@ -27,7 +27,14 @@ BACKGROUND_S = 60.0
 """How long a call in the background may take: far longer than any request waits, since a busy store will get to it."""
 
 Method: TypeAlias = Literal[
-    "put_response", "get_response", "get_body", "delete_response", "is_deferred", "remember", "exchange_counts"
+    "put_response",
+    "get_response",
+    "get_body",
+    "delete_response",
+    "is_deferred",
+    "remember",
+    "exchange_counts",
+    "exchange_figures",
 ]
 
 
@@ -117,6 +124,11 @@ class SharedSessions:
     async def remember(self, session: Session, ttl_s: float) -> None:
         with suppress(StateError):
             await self.state.call("remember", session, ttl_s)
+
+
+def background_handle(config: AppConfig, store: DeploymentHandle[Any]) -> StateHandle:
+    """Return a handle for calls that no request waits for: the store is never left out."""
+    return StateHandle(store, config.state_store.timeout_s, CircuitBreaker(CircuitBreakerConfig(failures=None)))
 
 
 def stores(

@@ -9,10 +9,14 @@ from serve_app.common.bounded_store import StoreLimits
 from serve_app.deployments.observing.logs import drop_unwritable_lines
 from serve_app.deployments.remembering.sessions import LocalSessions, Session
 from serve_app.deployments.remembering.window_counts import News, Window, WindowCounts
+from serve_app.deployments.showing.board import FiguresBoard, FiguresNews
+from serve_app.deployments.showing.figures import Figures
 
 
 class StateStore:
-    """Kept responses, deferred sessions and the use of keys of every router replica, in the memory of this one process.
+    """What every router replica keeps and counts, in the memory of this one process.
+
+    These are responses, deferred sessions, the use of keys, and the figures of the live view while somebody watches.
 
     A deploy that changes anything in the application's `args` replaces the process by an empty one: Serve gives all
     deployments of an application one code version. `clock` returns seconds.
@@ -23,6 +27,7 @@ class StateStore:
         self._responses = LocalResponses(responses, clock)
         self._sessions = LocalSessions(max_sessions, clock)
         self._counts = WindowCounts(clock)
+        self._board = FiguresBoard(clock)
         self._name = uuid4().hex
 
     async def put_response(self, key: ResponseKey, response: KeptResponse) -> bool:
@@ -48,3 +53,7 @@ class StateStore:
         news = self._counts.changed_since(version if store == self._name else 0)
         self._counts.merge(windows)
         return News(self._name, self._counts.version, news)
+
+    async def exchange_figures(self, router: str, figures: Figures | None, watching: bool) -> FiguresNews:
+        """Take in a router's figures, if it has any; return those of the others if somebody is `watching` it."""
+        return self._board.exchange(router, figures, watching)

@@ -13,6 +13,7 @@ from serve_app.core.types.outcome import Outcome
 from serve_app.core.types.prompt import Message, Prompt
 from serve_app.deployments.router import Router
 from serve_app.deployments.showing.live import Live
+from serve_app.deployments.showing.live_view import LiveView
 from tests.page.serving import built, configured
 
 
@@ -29,9 +30,9 @@ class Clock:
 def watched() -> tuple[Router, Clock]:
     router, _ = built(configured())
     clock = Clock()
-    router.parts.live = Live(
-        router.parts.policies, router.parts.protection, router.parts.readiness, router.parts.shedding, clock
-    )
+    parts = router.parts
+    parts.live = Live(parts.policies, parts.protection, parts.shedding, clock)
+    parts.live_view = LiveView(parts.live, None, parts.policies, parts.readiness, parts.shedding, clock)
     return router, clock
 
 
@@ -48,7 +49,7 @@ async def decide(router: Router, question: str, failure: Failure | None = None, 
 
 async def figures(router: Router, clock: Clock) -> Any:
     clock.now += 1
-    return (await router.parts.live.snapshot())["cascades"][0]  # type: ignore[index]
+    return (await router.parts.live_view.snapshot())["cascades"][0]  # type: ignore[index]
 
 
 async def test_requests_are_counted_by_second_and_forgotten_after_five_minutes(watched: tuple[Router, Clock]) -> None:
@@ -100,7 +101,7 @@ async def test_decisions_are_listed_without_a_text(watched: tuple[Router, Clock]
     await decide(router, "minutes")
     await decide(router, "capital of France")
     clock.now += 1
-    snapshot: Any = await router.parts.live.snapshot()
+    snapshot: Any = await router.parts.live_view.snapshot()
     recent = [(entry["answered_by"], entry["deferred"], entry["agreement"]) for entry in snapshot["recent"]]
     assert recent == [("small-a", False, 1.0), ("large-t", True, 0.5)]
     assert "Paris" not in str(snapshot)
@@ -114,19 +115,19 @@ async def test_models_have_their_replicas_and_requests_in_progress(watched: tupl
     router, _ = watched
     ask = Ask("default", Prompt((Message("user", "minutes"),)))
     request = router.open(ask)
-    snapshot: Any = await router.parts.live.snapshot()
-    first = {"name": "small-a", "replicas": 1, "in_progress": 1, "slots": 64, "left_out": False}
+    snapshot: Any = await router.parts.live_view.snapshot()
+    first = {"name": "small-a", "replicas": 1, "in_progress": 1, "slots": 64, "left_out": 0}
     assert snapshot["models"][0] == first
     request.close(None)
 
 
 async def test_who_asks_within_a_second_shares_a_snapshot(watched: tuple[Router, Clock]) -> None:
     router, clock = watched
-    first = await router.parts.live.snapshot()
+    first = await router.parts.live_view.snapshot()
     clock.now += 0.5
-    assert await router.parts.live.snapshot() is first
+    assert await router.parts.live_view.snapshot() is first
     clock.now += 0.5
-    assert await router.parts.live.snapshot() is not first
+    assert await router.parts.live_view.snapshot() is not first
 
 
 async def test_thresholds_and_the_expected_rate_are_those_in_force(watched: tuple[Router, Clock]) -> None:
@@ -145,8 +146,8 @@ async def test_texts_are_shown_if_the_operator_allows_it() -> None:
     router, _ = built(configured(page_texts=True))
     await decide(router, "capital of France " + 600 * "x")
     await decide(router, "minutes", Failure("unavailable", "Away."))
-    snapshot: Any = await router.parts.live.snapshot()
+    snapshot: Any = await router.parts.live_view.snapshot()
     failed, answered = [entry["texts"] for entry in snapshot["recent"]]
-    assert (snapshot["texts"], len(snapshot["replica"])) == (True, 6)
+    assert (snapshot["texts"], len(snapshot["router"])) == (True, 6)
     assert answered == {"prompt": "capital of France " + 182 * "x" + " …", "answer": "The capital is Paris."}
     assert failed == {"prompt": "minutes", "answer": None}

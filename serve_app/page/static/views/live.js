@@ -88,16 +88,29 @@ function Agreements({cascade}) {
     <p class="soft small">Thresholds in force: ${cascade.thresholds.map(score).join(", ") || "none"}${cascade.calibration ? `, calibration ${cascade.calibration}` : ""}.</p></section>`;
 }
 
-function Models({models}) {
+/** Of a model that some routers leave out, or that no replica answers for. */
+function State({replicas, out, routers}) {
+  if (out) return html`<span class="badge defer">left out${routers > 1 ? ` by ${out} of ${routers} routers` : ""}</span>`;
+  return replicas === 0 ? html`<span class="badge defer">no replica</span>` : html`<span class="badge accept">answers</span>`;
+}
+
+function Models({models, routers}) {
   return html`<section class="panel wide"><h2>Models</h2><div class="scroll" tabindex="0" role="region" aria-label="Models"><table class="data"><thead><tr><th scope="col">model</th><th scope="col">replicas</th><th scope="col">requests</th><th scope="col">state</th></tr></thead>
-    <tbody>${models.map(({name, replicas, in_progress: busy, slots, left_out: out}) => html`<tr key=${name}><th scope="row">${name}</th><td>${replicas ?? "–"}</td><td><span class="meter" style=${{"--share": Math.min(1, busy / slots)}}></span> ${busy} of ${slots}</td><td>${out ? html`<span class="badge defer">left out</span>` : replicas === 0 ? html`<span class="badge defer">no replica</span>` : html`<span class="badge accept">answers</span>`}</td></tr>`)}</tbody></table></div></section>`;
+    <tbody>${models.map(({name, replicas, in_progress: busy, slots, left_out: out}) => html`<tr key=${name}><th scope="row">${name}</th><td>${replicas ?? "–"}</td><td><span class="meter" style=${{"--share": Math.min(1, busy / slots)}}></span> ${busy} of ${slots}</td><td><${State} replicas=${replicas} out=${out} routers=${routers} /></td></tr>`)}</tbody></table></div></section>`;
 }
 
 const time = at => new Date(at * 1000).toLocaleTimeString();
 
 function Recent({decisions, texts}) {
   return html`<section class="panel wide"><h2>Latest decisions</h2>${decisions.length === 0 ? html`<p class="soft">None yet. Ask something in the <a href="#/playground">playground</a>.</p>` : html`<div class="scroll" tabindex="0" role="region" aria-label="Latest decisions"><table class="data"><thead><tr><th scope="col">time</th><th scope="col">cascade</th><th scope="col">decision</th><th scope="col">answered by</th><th scope="col">agreement</th><th scope="col">took</th>${texts && html`<th scope="col">asked and answered</th>`}</tr></thead>
-    <tbody>${decisions.map(each => html`<tr key=${`${each.at}`}><th scope="row">${time(each.at)}</th><td>${each.id}</td><td>${each.answered_by === null ? html`<span class="badge">no answer</span>` : each.agreement === null && !each.deferred ? html`<span class="badge">${each.cached ? "cached" : "answered"}</span>` : html`<span class=${`badge ${each.deferred ? "defer" : "accept"}`}>${each.deferred ? "deferred" : "accepted"}</span>`} <span class="soft">${each.reason.replaceAll("_", " ")}${each.shed && each.reason !== "shed" ? ", under pressure" : ""}</span></td><td>${each.answered_by ?? "–"}</td><td>${score(each.agreement)}</td><td>${seconds(each.total_s)}</td>${texts && html`<td class="texts">${each.texts?.prompt}<br /><span class="soft">${each.texts?.answer ?? "no answer"}</span></td>`}</tr>`)}</tbody></table></div>`}</section>`;
+    <tbody>${decisions.map(each => html`<tr key=${`${each.at} ${each.router}`}><th scope="row">${time(each.at)}</th><td>${each.id}</td><td>${each.answered_by === null ? html`<span class="badge">no answer</span>` : each.agreement === null && !each.deferred ? html`<span class="badge">${each.cached ? "cached" : "answered"}</span>` : html`<span class=${`badge ${each.deferred ? "defer" : "accept"}`}>${each.deferred ? "deferred" : "accepted"}</span>`} <span class="soft">${each.reason.replaceAll("_", " ")}${each.shed && each.reason !== "shed" ? ", under pressure" : ""}</span></td><td>${each.answered_by ?? "–"}</td><td>${score(each.agreement)}</td><td>${seconds(each.total_s)}</td>${texts && html`<td class="texts">${each.texts?.prompt}<br /><span class="soft">${each.texts?.answer ?? "no answer"}</span></td>`}</tr>`)}</tbody></table></div>`}</section>`;
+}
+
+/** Which routers the figures are of. */
+function scope({router, routers, running_routers: running, others_unreachable: alone}) {
+  if (alone) return `this router (${router}) alone: the StateStore, through which routers exchange their figures, cannot be reached for the moment`;
+  if (running > routers.length) return `${routers.length} of ${running} routers (${routers.join(", ")}); the others have not reported yet`;
+  return routers.length > 1 ? `all ${routers.length} routers (${routers.join(", ")})` : `the router (${router})`;
 }
 
 const TITLES = {401: "This server asks for a key", 403: "For operators"};
@@ -113,11 +126,12 @@ export default function Live({generation, wantKey}) {
   const cascade = snapshot?.cascades.find(({id}) => id === chosen) ?? snapshot?.cascades[0];
   return html`<div class="live">
     <div class="head"><h1>Live</h1>${snapshot && html`<span class=${`state ${snapshot.ready ? "fine" : "off"}`}>${snapshot.ready ? "every cascade can answer" : `waiting for ${(snapshot.waiting_for ?? []).join(", ")}`}</span>`}
+      ${snapshot?.others_unreachable && html`<span class="state off">one router's figures: the others' cannot be fetched</span>`}
       ${cascade?.shed?.active && html`<span class="state off">under pressure (${percent(cascade.shed.pressure)} of the target's queue): ${cascade.shed.by === "members" ? "members answer alone" : "lower thresholds decide"}</span>`}
       ${cascade && html`<${CascadeChoice} cascades=${snapshot.cascades} chosen=${cascade.id} onChoose=${setChosen} />`}</div>
     ${trouble && html`<${Trouble} title=${titleOf(trouble)} error=${trouble} wantKey=${wantKey} onRetry=${isClosed(trouble) && (() => setTries(tries + 1))}><p class="soft">${!isClosed(trouble) && "Trying again …"} ${snapshot && `The figures are those of ${time(snapshot.at)}.`}</p></>`}
     ${cascade ? html`<${Tiles} cascade=${cascade} />
-      <div class="panels"><${Requests} cascade=${cascade} /><${Agreements} cascade=${cascade} /><${Models} models=${snapshot.models} /><${Recent} decisions=${snapshot.recent} texts=${snapshot.texts} /></div>
-      <p class="soft small">The last five minutes of this replica of the router (${snapshot.replica}), ${snapshot.texts ? "with the beginnings of texts (router.page_texts)" : "without any text"}.</p>` : !trouble && html`<${Loading} />`}
+      <div class="panels"><${Requests} cascade=${cascade} /><${Agreements} cascade=${cascade} /><${Models} models=${snapshot.models} routers=${snapshot.routers.length} /><${Recent} decisions=${snapshot.recent} texts=${snapshot.texts} /></div>
+      <p class="soft small">The last five minutes of ${scope(snapshot)}, ${snapshot.texts ? "with the beginnings of texts (router.page_texts)" : "without any text"}.</p>` : !trouble && html`<${Loading} />`}
   </div>`;
 }
