@@ -11,6 +11,10 @@ from serve_app.evaluation.records.file import Records
 from serve_app.evaluation.statistics.search import MOST_TIERS
 
 COMMAND = "`cascade evaluate` with the file does"
+WITH_ENCODERS = (
+    "To see them too, run `cascade evaluate records.jsonl --report report` with your file, and open report/report.json "
+    "here."
+)
 MOST_REQUESTS = 5_000
 """About 60 s of processor time with three members whose answers have 100 words, 25 s with two of three words."""
 MOST_DRAWN = 3_000_000
@@ -51,7 +55,7 @@ def restricted(records: Records) -> Restricted:
     signals = list(dict.fromkeys([*LEXICAL, *tier_signals, *config.signals]))
     heavy = [name for name in signals if _needs_encoder(config, name)]
     if heavy:
-        notes.append(f"Needs an encoder, so not evaluated here: {', '.join(heavy)}; {COMMAND}.")
+        notes.append(f"Not evaluated here, where no encoder can be loaded: {', '.join(heavy)}. {WITH_ENCODERS}")
     args = dict(records.header.config.args)
     args["cascades"] = {id_: _plain(cascade, heavy) for id_, cascade in cascades.items()}
     header = replace(records.header, config=replace(records.header.config, args=args))

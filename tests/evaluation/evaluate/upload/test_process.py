@@ -67,7 +67,10 @@ def test_the_report_is_that_of_the_command(tmp_path: Path) -> None:
 def test_what_needs_an_encoder_is_left_out_and_named(tmp_path: Path) -> None:
     chosen = restricted(Records.load(of_config(tmp_path / "r.jsonl", with_sbert())))
     assert chosen.options.signals == (*LEXICAL, "light")
-    assert chosen.notes == ["Needs an encoder, so not evaluated here: near; `cascade evaluate` with the file does."]
+    assert chosen.notes == [
+        "Not evaluated here, where no encoder can be loaded: near. To see them too, run `cascade evaluate "
+        "records.jsonl --report report` with your file, and open report/report.json here."
+    ]
     cascade = chosen.records.config.cascades["default"]
     assert (cascade.tiers[0].signal, cascade.tiers[0].threshold, cascade.skip) == ("rougeL", 0.5, None)
     assert evaluate(load_dataset(chosen.records, chosen.options)).groups[0].cascades[0].id == "default"
