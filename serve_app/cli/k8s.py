@@ -65,7 +65,8 @@ def render(
         files.check(rendered, output)
         typer.echo(f"{folder} is up to date.")
         return
-    files.write(rendered, output)
+    for path in files.write(rendered, output):
+        typer.echo(f"Removed, as it is not rendered any more: {path}")
     for group in rendered.groups:
         typer.echo(group.sentence())
     for caution in rendered.cautions:

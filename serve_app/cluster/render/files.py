@@ -7,13 +7,16 @@ from serve_app.cluster.manifests import Manifest
 from serve_app.cluster.render.worker_groups import WorkerGroup
 from serve_app.errors import ConfigError
 
+WRITTEN_BY = "Written by `cascade k8s render"
+"""What the first line of a file says by which a later rendering knows it for its own."""
+
 
 @dataclass(frozen=True)
 class Rendered:
     """Manifests as text, and what they amount to.
 
-    `files` are texts by path, `objects` all objects, `cautions` sentences for the user. All YAML files in `folders` are
-    ours: those that are not in `files` are stale.
+    `files` are texts by path, `objects` all objects, `cautions` sentences for the user. YAML files in `folders` that an
+    earlier rendering wrote are stale if they are not in `files`; a user's own stay.
     """
 
     files: dict[str, str]
@@ -23,14 +26,23 @@ class Rendered:
     cautions: list[str]
 
 
-def write(rendered: Rendered, folder: Path) -> None:
-    """Write the files to a folder, and remove stale ones."""
-    for path in _stale_files(rendered, folder):
+def write(rendered: Rendered, folder: Path) -> list[Path]:
+    """Write the files to a folder, and return the stale ones, which were removed.
+
+    Raises ConfigError, with nothing written, if a user's own file is in the way of one.
+    """
+    foreign = [folder / name for name, text in rendered.files.items() if _is_foreign(folder / name, text)]
+    if foreign:
+        paths = ", ".join(map(str, foreign))
+        raise ConfigError(f"Not written by `cascade k8s render`: {paths}. Move it, or choose another --output.")
+    stale = _stale_files(rendered, folder)
+    for path in stale:
         path.unlink()
     for name, text in rendered.files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
+    return stale
 
 
 def check(rendered: Rendered, folder: Path) -> None:
@@ -42,10 +54,23 @@ def check(rendered: Rendered, folder: Path) -> None:
 
 
 def _stale_files(rendered: Rendered, folder: Path) -> list[Path]:
-    """Return the files in our folders that rendering would not write."""
+    """Return the files in our folders that an earlier rendering wrote, and this one would not."""
     paths = [path for name in sorted(rendered.folders) for path in sorted((folder / name).glob("*.yaml"))]
-    return [path for path in paths if str(path.relative_to(folder)) not in rendered.files]
+    return [path for path in paths if str(path.relative_to(folder)) not in rendered.files and _is_ours(path)]
+
+
+def _is_foreign(path: Path, text: str) -> bool:
+    """Return whether a file is there that is not ours, in place of one that says that it is."""
+    return WRITTEN_BY in _first_line(text) and path.exists() and not _is_ours(path)
+
+
+def _is_ours(path: Path) -> bool:
+    return path.is_file() and WRITTEN_BY in _first_line(path.read_text(encoding="utf-8", errors="replace"))
+
+
+def _first_line(text: str) -> str:
+    return text.partition("\n")[0]
 
 
 def _has_text(path: Path, text: str) -> bool:
-    return path.is_file() and path.read_text(encoding="utf-8") == text
+    return path.is_file() and path.read_text(encoding="utf-8", errors="replace") == text

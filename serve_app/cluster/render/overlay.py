@@ -8,7 +8,7 @@ from pathlib import Path
 
 from serve_app.cluster.manifests import Fields, Manifest
 from serve_app.cluster.render import image, rayservice
-from serve_app.cluster.render.files import Rendered
+from serve_app.cluster.render.files import WRITTEN_BY, Rendered
 from serve_app.cluster.render.objects import Part, build, cautions
 from serve_app.cluster.render.yaml_text import dumped
 from serve_app.cluster.settings import Overlay, Settings
@@ -43,7 +43,7 @@ def _difference(before: Manifest, after: Manifest) -> Fields:
 
 
 def _base_files(parts: list[Part]) -> dict[str, str]:
-    comment = "Written by `cascade k8s render`, the same for every overlay of one folder."
+    comment = f"{WRITTEN_BY}`, the same for every overlay of one folder."
     kustomization = _kustomization({"resources": [f"{name}.yaml" for name, _ in parts]})
     files = {f"{name}.yaml": dumped(objects, comment) for name, objects in parts}
     files["kustomization.yaml"] = dumped([kustomization], comment)
@@ -53,9 +53,7 @@ def _base_files(parts: list[Part]) -> dict[str, str]:
 def _overlay_files(
     overlay: Overlay, parts: list[Part], patch: Fields, settings: Settings, config: Path
 ) -> dict[str, str]:
-    comment = (
-        f"Written by `cascade k8s render {config.as_posix()} --overlay {overlay}`: change the config or the settings."
-    )
+    comment = f"{WRITTEN_BY} {config.as_posix()} --overlay {overlay}`: change the config or the settings."
     kustomization = _kustomization(
         {
             "namespace": settings.namespace,

@@ -126,10 +126,12 @@ def test_the_command_writes_checks_and_notices_what_is_stale(tmp_path: Path, mon
     monkeypatch.chdir(ROOT)  # the config's path stands in the files
     arguments = [CONFIGS["cpu-demo"], "--overlay", "cpu-demo", "-o", str(tmp_path)]
     (tmp_path / "overlays" / "cpu-demo").mkdir(parents=True)
-    (tmp_path / "overlays" / "cpu-demo" / "old.yaml").write_text("a: 1\n")
+    old = tmp_path / "overlays" / "cpu-demo" / "old.yaml"
+    old.write_text("# Written by `cascade k8s render x.yaml --overlay cpu-demo`: change the config.\na: 1\n")
     wrote = cascade(*arguments)
     assert wrote.exit_code == 0
     assert wrote.stderr == ""
+    assert wrote.stdout.startswith(f"Removed, as it is not rendered any more: {old}\n")
     assert "cpu: 1 of 4 CPUs, 8 GiB, for qwen-0.5b, smollm2-135m, qwen-1.5b, Scorer, StateStore, Router" in wrote.stdout
     written = {str(path.relative_to(tmp_path)): path.read_text() for path in tmp_path.rglob("*.yaml")}
     expected = render(ROOT / CONFIGS["cpu-demo"], "cpu-demo", OVERLAYS["cpu-demo"]).files
@@ -139,3 +141,33 @@ def test_the_command_writes_checks_and_notices_what_is_stale(tmp_path: Path, mon
     stale = cascade(*arguments, "--check")
     assert stale.exit_code == 2
     assert stale.stderr == f"cascade: Stale files, run `cascade k8s render`: {tmp_path}/base/network.yaml.\n"
+
+
+@pytest.mark.parametrize("form", ["kustomize", "helm"])
+def test_a_users_own_file_stays_and_is_not_stale(tmp_path: Path, form: str) -> None:
+    arguments = [str(ROOT / CONFIGS["cpu-demo"]), "--overlay", "cpu-demo", "--format", form, "-o", str(tmp_path)]
+    names = {
+        "kustomize": ["base/mine.yaml", "overlays/cpu-demo/my-secret.yaml"],
+        "helm": ["charts/cpu-demo/templates/mine.yaml"],
+    }
+    for name in names[form]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("a: 1\n")
+    for _ in range(2):
+        assert cascade(*arguments).exit_code == 0
+    assert cascade(*arguments, "--check").exit_code == 0
+    assert [(tmp_path / name).read_text() for name in names[form]] == ["a: 1\n"] * len(names[form])
+
+
+@pytest.mark.parametrize(
+    ("form", "name"), [("kustomize", "base/network.yaml"), ("helm", "charts/cpu-demo/values.yaml")]
+)
+def test_a_users_own_file_is_not_overwritten(tmp_path: Path, form: str, name: str) -> None:
+    (tmp_path / name).parent.mkdir(parents=True)
+    (tmp_path / name).write_text("mine: 1\n")
+    config = str(ROOT / CONFIGS["cpu-demo"])
+    refused = cascade(config, "--overlay", "cpu-demo", "--format", form, "-o", str(tmp_path))
+    assert refused.exit_code == 2
+    sentence = f"Not written by `cascade k8s render`: {tmp_path / name}. Move it, or choose another --output."
+    assert refused.stderr == f"cascade: {sentence}\n"
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / name]

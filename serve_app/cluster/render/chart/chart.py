@@ -14,7 +14,7 @@ from serve_app.cluster.render.chart import marks
 from serve_app.cluster.render.chart.guide import guide
 from serve_app.cluster.render.chart.marked import CONFIG_FILE, PULL_POD, marked_objects, pull_pod, with_options
 from serve_app.cluster.render.chart.values import Value, values, values_schema, values_yaml
-from serve_app.cluster.render.files import Rendered
+from serve_app.cluster.render.files import WRITTEN_BY, Rendered
 from serve_app.cluster.render.objects import Objects, assemble, build, cautions
 from serve_app.cluster.render.storage import models_digest
 from serve_app.cluster.render.yaml_text import dumped
@@ -37,7 +37,7 @@ def render(config: Path, overlay: Overlay, settings: Settings) -> Rendered:
     )
     text = "\n".join([helpers, *templates.values()])
     table = [value for value in table if _uses(text, value)]
-    comment = f"Written by `cascade k8s render {config.as_posix()} --overlay {overlay} --format helm`"
+    comment = f"{WRITTEN_BY} {config.as_posix()} --overlay {overlay} --format helm`"
     files = {
         "Chart.yaml": _metadata(config, overlay, comment),
         "values.yaml": values_yaml(table, f"{comment}: put other values into a file of your own (helm -f)."),
@@ -46,7 +46,7 @@ def render(config: Path, overlay: Overlay, settings: Settings) -> Rendered:
         CONFIG_FILE: plain.serve_config,
         "templates/NOTES.txt": (STATIC / "NOTES.txt").read_text(encoding="utf-8"),
         "templates/_helpers.tpl": helpers,
-        **{f"templates/{name}.yaml": template for name, template in templates.items()},
+        **{f"templates/{name}.yaml": _with_comment(template, comment) for name, template in templates.items()},
     }
     folder = f"charts/{overlay}"
     return Rendered(
@@ -72,6 +72,11 @@ def _templates(objects: Objects, models: str) -> tuple[str, dict[str, str]]:
         if name in templates:
             templates[name] = f"{{{{- if {marks.expression(path)} }}}}\n{templates[name]}{{{{- end }}}}\n"
     return helpers, templates
+
+
+def _with_comment(template: str, comment: str) -> str:
+    """Return a template that begins with a comment, which is not in what Helm renders of it."""
+    return f"{{{{- /* {comment}. */ -}}}}\n{template}"
 
 
 def _job_helpers(pod: Manifest, models: str) -> str:

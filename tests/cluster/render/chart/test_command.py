@@ -20,7 +20,7 @@ def test_the_command_writes_a_chart_and_leaves_a_users_files_alone(
     arguments = [CONFIGS["cpu-demo"], "--overlay", "cpu-demo", "--format", "helm", "-o", str(tmp_path)]
     folder = tmp_path / "charts" / "cpu-demo"
     (folder / "templates").mkdir(parents=True)
-    (folder / "templates" / "old.yaml").write_text("a: 1\n")
+    (folder / "templates" / "old.yaml").write_text("{{- /* Written by `cascade k8s render x`. */ -}}\na: 1\n")
     (folder / "my-values.yaml").write_text("nameOverride: mine\n")
     wrote = cascade(*arguments)
     assert wrote.exit_code == 0
