@@ -92,8 +92,11 @@ class ServeFile(Strict):
         return file
 
     def raw(self) -> dict[str, Any]:
-        """Return a copy of the values as the user wrote them, without defaults, to change and to write out again."""
-        return deepcopy(self._raw)
+        """Return a copy of the values as the user wrote them, without defaults, to change and to write out again.
+
+        What aliases of YAML repeat is there once for each, so that a change of one place changes no other.
+        """
+        return _copied(self._raw)
 
     @property
     def application(self) -> ApplicationEntry:
@@ -179,6 +182,13 @@ def load(path: Path, faults: Callable[[dict[str, Any]], list[str]] | None = None
 def loads(text: str, path: Path, faults: Callable[[dict[str, Any]], list[str]] | None = None) -> ServeFile:
     """Return the values of a file's text, as `load` does; `path` is only its name in messages."""
     return _checked(path, parse_yaml(text, path, "config file"), faults)
+
+
+def _copied(value: Any) -> Any:
+    """Return a copy of a YAML document's value that no other value shares a part with."""
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, list) else value
 
 
 def _checked(path: Path, values: Any, faults: Callable[[dict[str, Any]], list[str]] | None) -> ServeFile:

@@ -47,6 +47,18 @@ def test_it_goes_into_a_config_and_leaves_the_rest(path: Path, tmp_path: Path) -
     assert entry["user_config"]["thresholds"] == {"other": [-1.0], "default": [result.calibrated.thresholds[0]]}
 
 
+def test_a_cascade_that_is_an_alias_of_the_calibrated_one_keeps_its_own_signal(path: Path, tmp_path: Path) -> None:
+    config = serving_file(tmp_path / "config.yaml", args())
+    values = yaml.safe_load(config.read_text())
+    cascades = values["applications"][0]["args"]["cascades"]
+    cascades["other"] = cascades["default"]
+    config.write_text(yaml.safe_dump(values))
+    assert "*id001" in config.read_text()
+    calibrate(path, Goal(rates=(0.4,)), tier_signals=("exact",), config=config, output=tmp_path / "out.yaml")
+    after = load(tmp_path / "out.yaml").application.args.cascades
+    assert [after[id_].tiers[0].signal for id_ in ("default", "other")] == ["exact", "rougeL"]
+
+
 def test_a_config_with_another_cascade_is_refused(path: Path, tmp_path: Path) -> None:
     config = serving_file(tmp_path / "config.yaml", args(("tiny", "small")))
     with pytest.raises(ConfigError, match="'default' is not the one in the records"):
