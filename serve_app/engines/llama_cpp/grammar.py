@@ -12,16 +12,23 @@ import json
 import re
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from serve_app.common.bounded_store import BoundedStore, StoreLimits
 from serve_app.core.tools import JsonSchema
 from serve_app.engines.llama_cpp.template import Thoughts
 from serve_app.engines.running.thinking import Markers
-from serve_app.errors import UnsupportedRequestError
+from serve_app.errors import EngineError, UnsupportedRequestError
 
 TIME_LIMIT_S = 1.0
 """Time limit for compiling; llama.cpp compiles the grammar once more, beside requests that are being decoded."""
+START_LIMIT_S = 30.0
+"""Time limit for the start of the process, which takes a tenth of a second on an idle machine."""
+VERDICTS = StoreLimits(entries=1024, bytes=2**20, ttl_s=60.0)
+"""Clients send the same schema with each request. A minute: a busy machine may have refused one for its time."""
 MAX_CHARACTERS = 65_536
 """Longest grammar. Compiling time grows with it: 1,500 properties or 3,000 alternatives take a tenth of a second."""
 OPTIONS = {
@@ -105,32 +112,46 @@ def _composes_references(schema: Any) -> bool:
 
 
 class GrammarChecker:
-    """Compiles grammars in a process that is ended if it takes too long. Starts it at the first grammar."""
+    """Compiles grammars in a process that is ended if it takes too long. Starts it at the first grammar.
 
-    def __init__(self, time_limit_s: float = TIME_LIMIT_S) -> None:
+    `command` starts the process.
+    """
+
+    def __init__(
+        self, time_limit_s: float = TIME_LIMIT_S, command: Sequence[str] = (sys.executable, "-P", str(_PROCESS))
+    ) -> None:
         self._time_limit_s = time_limit_s
+        self._command = command
         self._process: Process | None = None
         self._lock = asyncio.Lock()
+        self._closed = False
+        self._verdicts: BoundedStore[bytes, str] = BoundedStore(VERDICTS)
 
     async def check(self, text: str, field: str) -> None:
         """Raise UnsupportedRequestError if llama.cpp could not enforce the grammar, with llguidance's reason.
 
-        `field` is the request's field that the grammar was made of.
+        `field` is the request's field that the grammar was made of. Raises EngineError if the process cannot start.
         """
         if len(text) > MAX_CHARACTERS:
             raise _unsupported(field, f"has {len(text)} characters as JSON, more than {MAX_CHARACTERS}")
+        key = sha256(text.encode("utf-8", "surrogatepass")).digest()
         async with self._lock:
-            try:
-                reason = await self._compile(text)
-            except BaseException:
-                # Cancelled or not, the process may be in the midst of a grammar.
-                self._kill()
-                raise
+            # Looked up with the lock held: an equal grammar that came before is compiled by now.
+            reason = self._verdicts.get(key)
+            if reason is None:
+                try:
+                    reason = await self._compile(text)
+                except BaseException:
+                    # Cancelled or not, the process may be in the midst of a grammar.
+                    self._kill()
+                    raise
+                self._verdicts.put(key, reason, len(reason))
         if reason:
             raise _unsupported(field, f"cannot be enforced: {reason}")
 
     async def close(self) -> None:
-        """End the process."""
+        """End the process; whatever is checked afterwards is refused."""
+        self._closed = True
         async with self._lock:
             if (process := self._process) is not None:
                 self._kill()
@@ -139,15 +160,7 @@ class GrammarChecker:
     async def _compile(self, text: str) -> str:
         process = self._process
         if process is None or process.returncode is not None:
-            command = (sys.executable, "-P", str(_PROCESS))
-            process = self._process = await asyncio.create_subprocess_exec(
-                *command,
-                stdin=PIPE,
-                stdout=PIPE,
-                stderr=DEVNULL,  # what llguidance complains about there may quote a client's schema
-                limit=_LINE_BYTES,
-            )
-            await _answer(process, "start: /a/")  # starting the process does not count
+            process = self._process = await self._started()
         try:
             async with asyncio.timeout(self._time_limit_s):
                 return await _answer(process, text)
@@ -157,6 +170,30 @@ class GrammarChecker:
         except (EOFError, BrokenPipeError, ConnectionResetError):
             self._kill()
             return "compiling it takes more memory than is allowed"
+
+    async def _started(self) -> Process:
+        """Return a process that has compiled a first grammar: its start is not part of the time for one."""
+        if self._closed:
+            raise EngineError("The model is being closed.")
+        try:
+            async with asyncio.timeout(START_LIMIT_S):
+                self._process = await asyncio.create_subprocess_exec(
+                    *self._command,
+                    stdin=PIPE,
+                    stdout=PIPE,
+                    stderr=DEVNULL,  # what llguidance complains about there may quote a client's schema
+                    limit=_LINE_BYTES,
+                )
+                await _answer(self._process, "start: /a/")
+        except TimeoutError:
+            problem = f"it is not ready after {START_LIMIT_S:g} s"
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            problem = "it ended at once"
+        except OSError as error:
+            problem = error.strerror or str(error)
+        else:
+            return self._process
+        raise EngineError(f"The process that checks grammars could not be started: {problem}.")
 
     def _kill(self) -> None:
         if self._process is not None and self._process.returncode is None:

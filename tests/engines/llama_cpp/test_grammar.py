@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import jsonschema_rs
 import pytest
@@ -155,7 +157,8 @@ async def test_a_hostile_schema_ends_and_the_next_one_is_compiled(
     async with asyncio.timeout(120):
         with suppress(UnsupportedRequestError):
             await checker.check(grammar(schema), "tools")
-        await checker.check(grammar(A), "tools")
+        new = uuid4().hex  # a grammar that was seen before is not compiled again
+        await checker.check(grammar(an_object(**{new: {}})), "tools")
 
 
 async def test_a_grammar_that_takes_too_long_ends_its_process() -> None:
@@ -166,7 +169,8 @@ async def test_a_grammar_that_takes_too_long_ends_its_process() -> None:
     await checker.close()
 
 
-async def test_a_check_that_is_cancelled_leaves_the_next_one_its_answer(checker: GrammarChecker) -> None:
+async def test_a_check_that_is_cancelled_leaves_the_next_one_its_answer() -> None:
+    checker = GrammarChecker()
     task = asyncio.ensure_future(checker.check(grammar(HOSTILE[3]), "tools"))
     await asyncio.sleep(0.1)
     task.cancel()
@@ -174,6 +178,7 @@ async def test_a_check_that_is_cancelled_leaves_the_next_one_its_answer(checker:
         await task
     with pytest.raises(UnsupportedRequestError, match="anyOf is empty"):
         await checker.check(grammar({"enum": []}), "tools")
+    await checker.close()
 
 
 async def test_closing_ends_the_process() -> None:
@@ -183,6 +188,52 @@ async def test_closing_ends_the_process() -> None:
     assert process is not None
     await checker.close()
     assert process.returncode is not None
+    await checker.close()
+
+
+async def test_nothing_is_checked_once_it_is_closed() -> None:
+    checker = GrammarChecker()
+    check = asyncio.ensure_future(checker.check(grammar(A), "tools"))
+    await checker.close()
+    with pytest.raises(EngineError, match="being closed"):
+        await check
+    assert checker._process is None
+
+
+COUNTING = """
+import json, sys
+for number, line in enumerate(sys.stdin):
+    print(json.dumps("" if number < 2 else f"error: grammar {number}"), flush=True)
+"""
+
+
+async def test_equal_grammars_are_compiled_once() -> None:
+    checker = GrammarChecker(command=(sys.executable, "-c", COUNTING))
+    await asyncio.gather(*[checker.check("a", "tools") for _ in range(5)])
+    for _ in range(2):
+        with pytest.raises(UnsupportedRequestError, match="grammar 2"):
+            await checker.check("b", "tools")
+    with pytest.raises(UnsupportedRequestError, match="grammar 3"):
+        await checker.check("c", "tools")
+    await checker.close()
+
+
+@pytest.mark.parametrize(
+    ("command", "problem"),
+    [
+        (("/no/such/python",), "No such file or directory"),
+        ((sys.executable, "-c", "pass"), "it ended at once"),
+        ((sys.executable, "-c", "import time; time.sleep(99)"), r"it is not ready after 0\.5 s"),
+    ],
+)
+async def test_a_process_that_does_not_start_is_an_error_of_the_engine(
+    monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], problem: str
+) -> None:
+    monkeypatch.setattr("serve_app.engines.llama_cpp.grammar.START_LIMIT_S", 0.5)
+    checker = GrammarChecker(command=command)
+    with pytest.raises(EngineError, match=f"could not be started: {problem}"):
+        await checker.check("a", "tools")
+    assert checker._process is None
     await checker.close()
 
 
