@@ -54,7 +54,7 @@ def test_a_cascade_that_is_an_alias_of_the_calibrated_one_keeps_its_own_signal(p
     cascades["other"] = cascades["default"]
     config.write_text(yaml.safe_dump(values))
     assert "*id001" in config.read_text()
-    calibrate(path, Goal(rates=(0.4,)), tier_signals=("exact",), config=config, output=tmp_path / "out.yaml")
+    calibrate(path, Goal(budget=0.9), tier_signals=("exact",), config=config, output=tmp_path / "out.yaml")
     after = load(tmp_path / "out.yaml").application.args.cascades
     assert [after[id_].tiers[0].signal for id_ in ("default", "other")] == ["exact", "rougeL"]
 
