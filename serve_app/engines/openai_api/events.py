@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r){2}")
-_DATA = re.compile(rb"^data:[ \t]*[^\s]", re.MULTILINE)
+_BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")
+_DATA = re.compile(rb"(?:\A|[\r\n])data:[ \t]*[^\s]")
 
 
 async def clean_events(response: Any) -> None:

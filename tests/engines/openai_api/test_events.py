@@ -41,6 +41,18 @@ async def test_what_comes_before_an_event_is_passed_over(
     assert (await ask(await load())).text == "Paris"
 
 
+LINES = b"event: message\nid: 7\ndata: " + json.dumps(text("Par")).encode().replace(b", ", b",\ndata: ")
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+async def test_an_event_may_have_several_lines(endpoint: Endpoint, load: Load, end: bytes, size: int) -> None:
+    assert LINES.count(b"\ndata: ") > 2
+    whole = b"\n\n".join([LINES, IS, DONE, b""]).replace(b"\n", end)
+    endpoint.script.append(raw(*(whole[index : index + size] for index in range(0, len(whole), size))))
+    assert (await ask(await load())).text == "Paris"
+
+
 async def test_an_event_may_come_in_pieces(endpoint: Endpoint, load: Load) -> None:
     whole = b"\xef\xbb\xbf" + PAR + b"\n\ndata:\n\n" + IS + b"\n\n" + DONE
     endpoint.script.append(raw(*(whole[index : index + 1] for index in range(len(whole)))))
