@@ -6,6 +6,9 @@ import urllib.request
 from collections.abc import Collection
 from typing import Any
 
+from serve_app.common.client_key import VARIABLE, key_headers
+from serve_app.errors import ConfigError
+
 from . import LoadError
 
 TIMEOUT_S = 10.0
@@ -19,7 +22,11 @@ def check_ready(url: str, models: Collection[str]) -> None:
     if status != 200:
         waiting = ", ".join(state.get("waiting_for", [])) or f"status {status}"
         raise LoadError(f"{url} is not ready yet, it waits for: {waiting}. Its log says why.")
-    _, listed = _get(url, "/v1/models")
+    status, listed = _get(url, "/v1/models")
+    if status in (401, 403):
+        raise LoadError(f"{url} did not let us in (status {status}). {VARIABLE} is the API key that is sent.")
+    if status != 200:
+        raise LoadError(f"{url} does not list its models (status {status} from /v1/models). Its log says why.")
     served = [card["id"] for card in listed.get("data", [])]
     if unknown := sorted(set(models) - set(served)):
         raise LoadError(f"--models: {url} does not serve {', '.join(unknown)}. Available: {', '.join(served)}.")
@@ -38,7 +45,11 @@ def _get(url: str, path: str) -> tuple[int, dict[str, Any]]:
     if not url.startswith(("http://", "https://")):
         raise LoadError(f"--host: {url!r} must be a URL such as http://127.0.0.1:8000.")
     try:
-        with urllib.request.urlopen(url.rstrip("/") + path, timeout=TIMEOUT_S) as response:
+        request = urllib.request.Request(url.rstrip("/") + path, headers=key_headers())
+    except ConfigError as error:
+        raise LoadError(str(error)) from None
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
             status, body = response.status, response.read()
     except urllib.error.HTTPError as error:
         status, body = error.code, error.read()

@@ -14,6 +14,7 @@ import gevent
 from geventhttpclient.response import HTTPConnectionClosed, HTTPParseError
 from geventhttpclient.useragent import RetriesExceeded
 
+from serve_app.common.client_key import key_headers
 from serve_app.core.text.characters import whole
 
 from .log import Result
@@ -58,7 +59,7 @@ def send(session: Any, ask: Ask, timeout_s: float, late_s: float | None = None) 
         "stream": ask.stream,
     }
     name = f"{ask.model} {'stream' if ask.stream else 'plain'}"
-    headers = {"Accept-Encoding": "identity"}
+    headers = {"Accept-Encoding": "identity"} | key_headers()
     sent, start = time.time(), time.perf_counter()
     reading, failure = _Reading(), None
     with session.post(PATH, name=name, json=body, headers=headers, stream=True, catch_response=True) as response:

@@ -2,10 +2,17 @@
 
 import os
 
+from serve_app.errors import ConfigError
+
 VARIABLE = "CASCADE_API_KEY"
 
 
 def key_headers() -> dict[str, str]:
-    """Return the header with the key that the environment variable has; nothing if it is not set."""
+    """Return the header with the key that the environment variable has; nothing if it is not set.
+
+    Raises ConfigError for what can be no key, since no header can hold it.
+    """
     key = os.environ.get(VARIABLE, "").strip()
+    if not all("!" <= character <= "~" for character in key):
+        raise ConfigError(f"{VARIABLE} has a character that no key can have: a space, or none of ASCII.")
     return {"authorization": f"Bearer {key}"} if key else {}

@@ -1,6 +1,6 @@
 """Retries that cannot become a storm: how many there may be, and how long to wait before each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import monotonic
 
 RESERVE = 10.0
@@ -9,6 +9,8 @@ PER_CALL, PER_S = 0.1, 0.1
 """Retries that are saved up with every call, and with every second."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 8.0
 """The longest waits before the first retry, and before any; each retry doubles it."""
+LONGEST_CREDIBLE_S = 86_400.0
+"""A wait of more than a day is taken for a mistake of the other side."""
 LONGEST_NAMED_S = 120.0
 """Beyond it a wait that the other side names is not sat out: the failure is passed on."""
 
@@ -50,6 +52,21 @@ class RetryBudget:
         now = self._clock()
         self._saved = min(self._reserve, self._saved + self._per_s * (now - self._at) + more)
         self._at = now
+
+
+def named_s(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that the other side asks to wait, or None; a date, which few send, is ignored.
+
+    OpenAI and Azure name milliseconds in `retry-after-ms`, which is the more exact one. `headers` know no case.
+    """
+    for name, unit_s in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        try:
+            seconds = float(headers.get(name, "")) * unit_s
+        except ValueError:
+            continue
+        if 0 <= seconds < LONGEST_CREDIBLE_S:
+            return seconds
+    return None
 
 
 def wait_s(retry: int, draw: float, named_s: float | None = None) -> float | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
 
 from serve_app.api.fields.cascade_options import CascadeOptions
 from serve_app.api.intake.ask import Ask
@@ -233,9 +234,16 @@ class _InLoop(uvicorn.Server):
 @asynccontextmanager
 async def listening(service: Service) -> AsyncIterator[str]:
     """Yield the URL of a real server in this event loop, on a free port."""
+    async with listening_app(build_api(service)) as url:
+        yield url
+
+
+@asynccontextmanager
+async def listening_app(app: FastAPI) -> AsyncIterator[str]:
+    """Yield the URL of a real server of an application, as `listening` does."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        server = _InLoop(uvicorn.Config(build_api(service), log_config=None, lifespan="off"))
+        server = _InLoop(uvicorn.Config(app, log_config=None, lifespan="off"))
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         await until(lambda: server.started)
         try:

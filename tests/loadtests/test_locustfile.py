@@ -17,7 +17,8 @@ from loadtests.load.options import PROMPTS
 from loadtests.load.trace import Arrival, write_trace
 from serve_app.core.types.answer import Failure
 from serve_app.files.prompts import read_prompts
-from tests.api.serving import HANG, listening
+from tests.api.serving import HANG, listening, listening_app
+from tests.deployments.access.doors import Door
 
 from .serving import LoadedService
 
@@ -198,6 +199,23 @@ async def test_models_that_are_not_served(url, tmp_path):
     assert (code, "does not serve gpt-9. Available: default, a, b, t, encoder." in output) == (1, True), output
 
 
+async def test_a_server_with_keys(trace, tmp_path, monkeypatch):
+    door = Door(tmp_path)
+    door.key("me")
+    options = ("--shape", "replay", "--trace", trace, "--log", tmp_path / "load.jsonl")
+    async with listening_app(door.app()) as url:
+        monkeypatch.setenv("CASCADE_API_KEY", "sk-cascade-wrong")
+        code, output = await load(url, *options, cwd=tmp_path)
+        assert (code, f"{url} did not let us in (status 401). CASCADE_API_KEY is" in output) == (1, True), output
+        monkeypatch.setenv("CASCADE_API_KEY", "two words")
+        code, output = await load(url, *options, cwd=tmp_path)
+        assert (code, "CASCADE_API_KEY has a character that no key can have" in output) == (1, True), output
+        monkeypatch.setenv("CASCADE_API_KEY", door.secrets["me"])
+        code, output = await load(url, *options, cwd=tmp_path)
+    assert code == 0, output
+    assert [result.failure for result in read_log(tmp_path / "load.jsonl").results] == [None] * ARRIVALS
+
+
 async def test_no_server(tmp_path):
     code, output = await load("http://127.0.0.1:9", cwd=tmp_path)
     assert (code, "http://127.0.0.1:9 does not answer" in output) == (1, True), output
@@ -216,11 +234,9 @@ async def test_a_load_generator_needs_no_server_installed(tmp_path):
     )
     code, output = await python("-I", "-c", script, LOADTESTS, cwd=tmp_path)
     assert code == 0, output
+    common, core = ["common", "common.client_key"], ["core", "core.text", "core.text.characters"]
     files = ["files", "files.json_lines", "files.prompts", "files.text"]
-    assert output.split() == [
-        "serve_app",
-        *(f"serve_app.{name}" for name in ("core", "core.text", "core.text.characters", "errors", *files)),
-    ]
+    assert output.split() == ["serve_app", *(f"serve_app.{name}" for name in [*common, *core, "errors", *files])]
 
 
 async def test_prompts_that_cannot_be_used(url, tmp_path):

@@ -5,13 +5,11 @@ from contextlib import contextmanager
 
 import httpx
 
+from serve_app.common.retries import named_s
 from serve_app.engines.openai_api.config import OpenAiApiConfig
 from serve_app.engines.wire.dialect import Dialect
 from serve_app.engines.wire.errors import RefusedError, refusal, unreadable
 from serve_app.errors import EngineError
-
-MAX_RETRY_AFTER_S = 86_400
-"""Longest credible `retry-after`; more than a day is ignored."""
 
 
 @contextmanager
@@ -47,20 +45,7 @@ def _lost(error: Exception) -> type[EngineError]:
 
 
 def retry_after_s(error: Exception) -> float | None:
-    """Return the seconds that the endpoint asks to wait, or None; a date, which few send, is ignored.
-
-    OpenAI and Azure name milliseconds in `retry-after-ms`, which is the more exact one.
-    """
+    """Return the seconds that the endpoint asks to wait, or None."""
     import openai
 
-    if not isinstance(error, openai.APIStatusError):
-        return None
-    headers = error.response.headers
-    for name, unit_s in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        try:
-            seconds = float(headers.get(name, "")) * unit_s
-        except ValueError:
-            continue
-        if 0 <= seconds < MAX_RETRY_AFTER_S:
-            return seconds
-    return None
+    return named_s(error.response.headers) if isinstance(error, openai.APIStatusError) else None

@@ -5,13 +5,18 @@ server's own message and status, and answers without the log-probabilities that 
 answers read by the same `engines.wire`.
 """
 
+import asyncio
 import json
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeAlias, cast, get_args
 
+from serve_app.common import retries
+from serve_app.common.client_key import VARIABLE as KEY_VARIABLE
+from serve_app.common.client_key import key_headers
 from serve_app.common.loopback import is_loopback
 from serve_app.core.record import CallRecord
 from serve_app.core.record_json import from_json
@@ -31,6 +36,11 @@ if TYPE_CHECKING:
 
 Object: TypeAlias = dict[str, Any]
 """A JSON object."""
+FULL = 429
+KINDS: dict[int, FailureKind] = {408: "timeout", FULL: "rate_limited"}
+"""Refusals that say nothing of the request: other servers' time-outs, and any server's that stays full."""
+MOST_RETRIES = 5
+"""Retries of a request that the server had no room for (HTTP 429), after the seconds that it names."""
 GRACE_S = 30.0
 """Seconds beyond a prompt's own time limit in which a server may still report that it timed out."""
 
@@ -40,7 +50,8 @@ class Server:
 
     `url` is the server's, with or without `/v1`. Latencies come from this server's decision record, so without network
     and queue; another server's are measured here. A model that fails is data, and so is an answer that cannot
-    be read; a server that cannot be reached, or that refuses the request, raises `ServerError`.
+    be read; a server that cannot be reached, or that refuses the request, raises `ServerError`. One that has no room is
+    asked again `MOST_RETRIES` times. The API key is that of `CASCADE_API_KEY`.
     """
 
     def __init__(self, url: str, concurrency: int) -> None:
@@ -55,7 +66,7 @@ class Server:
         try:
             local = is_loopback(httpx.URL(self._base).host)
             limits = httpx.Limits(max_connections=self._concurrency)
-            async with httpx.AsyncClient(trust_env=not local, limits=limits) as client:
+            async with httpx.AsyncClient(trust_env=not local, limits=limits, headers=key_headers()) as client:
                 await self._check(client, model)
                 yield lambda prompt: self._ask(client, model, prompt)
         except (httpx.InvalidURL, httpx.UnsupportedProtocol):
@@ -76,6 +87,11 @@ class Server:
         except httpx.TransportError as error:
             raise ServerError(f"No server answers at {self._base}.") from error
         body = _json(response)
+        if response.status_code in (401, 403):
+            raise ServerError(
+                f"{self._base} did not let us in (HTTP {response.status_code} from /v1/models). "
+                f"{KEY_VARIABLE} is the API key that is sent."
+            )
         if not response.is_success or not isinstance(body.get("data"), list):
             status = f"HTTP {response.status_code} from /v1/models"
             raise ServerError(f"{self._base} is not an OpenAI-compatible server ({status}).")
@@ -89,9 +105,16 @@ class Server:
 
         started, url = perf_counter(), f"{self._base}/v1/chat/completions"
         wait_s = None if prompt.timeout_s is None else prompt.timeout_s + GRACE_S
+        body = request_body(self._dialect(model), prompt)
         try:
-            body = request_body(self._dialect(model), prompt)
             response = await client.post(url, json=body, timeout=httpx.Timeout(wait_s))
+            for retry in range(MOST_RETRIES):
+                pause_s = retries.wait_s(retry, random.random(), retries.named_s(response.headers))
+                if response.status_code != FULL or pause_s is None:
+                    break
+                await asyncio.sleep(pause_s)
+                started = perf_counter()
+                response = await client.post(url, json=body, timeout=httpx.Timeout(wait_s))
         except httpx.TimeoutException:
             message = f"The server did not answer within {wait_s} s."
             return Failure("timeout", message, latency_s=perf_counter() - started, estimated=True)
@@ -131,6 +154,8 @@ class Server:
         kind: FailureKind
         if error.get("code") == "context_length_exceeded":
             kind = "context_length"
+        elif response.status_code in KINDS:
+            kind = KINDS[response.status_code]
         elif response.is_server_error or response.is_success:
             kind = cast("FailureKind", error["code"]) if error.get("code") in get_args(FailureKind) else "error"
         else:

@@ -12,14 +12,21 @@ MODELS = ["\ud83d", {"id": None}, {"id": "\ud83d"}, {"id": "a"}, {"id": "b"}, {"
 
 
 @asynccontextmanager
-async def openai_server(body: dict[str, Any] | bytes, status: int = 200) -> AsyncIterator[str]:
-    """Serve a, b and t, which give one answer to everything; the list of models has faults, too."""
+async def openai_server(
+    body: dict[str, Any] | bytes, status: int = 200, refusals: list[dict[str, str]] | None = None
+) -> AsyncIterator[str]:
+    """Serve a, b and t, which give one answer to everything; the list of models has faults, too.
+
+    For as long as there are `refusals`, each request takes one: a 429 with its headers.
+    """
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
 
     async def models(_: web.Request) -> web.Response:
         return web.json_response({"data": MODELS})
 
     async def chat(_: web.Request) -> web.Response:
+        if refusals:
+            return web.json_response({"error": {"message": "Full."}}, status=429, headers=refusals.pop(0))
         return web.Response(body=content, status=status, content_type="application/json")
 
     app = web.Application()

@@ -2,15 +2,17 @@ import json
 import re
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from serve_app.core.types.answer import Answer, Failure, Generation, TokenLogprob
 from serve_app.core.types.prompt import Message, Prompt, Sampling, ToolCall
-from serve_app.errors import ServerError
-from serve_app.evaluation.collect.server import Server
-from tests.api.serving import FakeService, Scripted, listening
+from serve_app.errors import ConfigError, ServerError
+from serve_app.evaluation.collect.server import MOST_RETRIES, Server
+from tests.api.serving import FakeService, Scripted, listening, listening_app
+from tests.deployments.access.doors import Door
 from tests.evaluation.collect.openai_server import openai_server
 
 PROMPT = Prompt((Message("user", "Where?"),), sampling=Sampling(7, 0.0, logprobs=True), timeout_s=5)
@@ -180,6 +182,52 @@ async def test_a_server_that_is_silent_is_a_timeout(monkeypatch: pytest.MonkeyPa
         failure = await ask(prompt)
     assert isinstance(failure, Failure)
     assert (failure.kind, failure.estimated) == ("timeout", True)
+
+
+FULL = {"retry-after": "0.01"}
+ANSWER = {"choices": [{"index": 0, "message": {"content": "Paris"}, "finish_reason": "stop"}], "usage": USAGE}
+
+
+async def test_a_server_that_is_full_is_asked_again() -> None:
+    refusals = [FULL] * MOST_RETRIES
+    async with openai_server(ANSWER, refusals=refusals) as url, Server(url, 1).open("a") as ask:
+        answer = await ask(PROMPT)
+    assert isinstance(answer, Generation)
+    assert (answer.text, refusals) == ("Paris", [])
+
+
+@pytest.mark.parametrize("refusals", [[FULL] * (MOST_RETRIES + 1), [{"retry-after": "3600"}]])
+async def test_a_server_that_stays_full_is_a_failure_of_that_request(refusals: list[dict[str, str]]) -> None:
+    async with openai_server(ANSWER, refusals=refusals) as url, Server(url, 1).open("a") as ask:
+        failure = await ask(PROMPT)
+        assert isinstance(failure, Failure)
+        assert (failure.kind, failure.message) == ("rate_limited", "Full.")
+        assert isinstance(await ask(PROMPT), Generation)
+
+
+async def test_another_servers_time_out_is_one() -> None:
+    async with openai_server({"error": {"message": "Late."}}, 408) as url, Server(url, 1).open("a") as ask:
+        failure = await ask(PROMPT)
+    assert isinstance(failure, Failure)
+    assert (failure.kind, failure.message) == ("timeout", "Late.")
+
+
+async def test_the_key_of_the_environment_opens_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    door = Door(tmp_path)
+    door.key("me")
+    async with listening_app(door.app()) as url:
+        for key in ("", "sk-cascade-wrong"):
+            monkeypatch.setenv("CASCADE_API_KEY", key)
+            with pytest.raises(ServerError, match=r"did not let us in \(HTTP 401 .*CASCADE_API_KEY is the API key"):
+                async with Server(url, 1).open("a"):
+                    pass
+        monkeypatch.setenv("CASCADE_API_KEY", "two words")
+        with pytest.raises(ConfigError, match="CASCADE_API_KEY has a character that no key can have"):
+            async with Server(url, 1).open("a"):
+                pass
+        monkeypatch.setenv("CASCADE_API_KEY", door.secrets["me"])
+        async with Server(url, 1).open("a") as ask:
+            assert isinstance(await ask(PROMPT), Generation)
 
 
 async def test_a_question_that_the_server_refuses_ends_the_run() -> None:
