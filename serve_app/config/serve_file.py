@@ -96,7 +96,7 @@ class ServeFile(Strict):
 
         What aliases of YAML repeat is there once for each, so that a change of one place changes no other.
         """
-        return _copied(self._raw)
+        return {key: _copied(value) for key, value in self._raw.items()}
 
     @property
     def application(self) -> ApplicationEntry:
