@@ -24,7 +24,8 @@ class FrontPoint(Result):
     cost: float
     """As a share of the target's."""
     quality: float
-    rate: float
+    rate: float | None
+    """The share of requests that the first tier defers; None of a model alone."""
     worse: Interval | None
     """The share of answers accepted by any tier that are below the target's quality, with its exact interval."""
     quality_when_chosen: float
@@ -57,7 +58,7 @@ def front(view: CascadeView) -> ParetoFront:
             thresholds=choice.held_out.thresholds,
             cost=choice.held_out.cost / target_cost,
             quality=choice.held_out.quality,
-            rate=choice.held_out.deferred,
+            rate=None if isinstance(choice.cascade, Alone) else choice.held_out.deferred,
             worse=share_of((choice.outcome.quality < quality)[choice.outcome.accepted]),
             quality_when_chosen=choice.chosen.quality,
         )

@@ -269,7 +269,7 @@ def _front(front: ParetoFront) -> Table:
             ", ".join(map(number, point.thresholds)),
             f"{point.cost:.1%}",
             number(point.quality),
-            f"{point.rate:.1%}",
+            "" if point.rate is None else percent(point.rate),
             percentage(point.worse),
         )
         for point in front.points

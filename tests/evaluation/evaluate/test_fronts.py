@@ -10,6 +10,7 @@ from serve_app.evaluation.analysis.candidates import semantic
 from serve_app.evaluation.analysis.cascade_view import CascadeView
 from serve_app.evaluation.evaluate.evaluate import evaluate
 from serve_app.evaluation.evaluate.fronts import front
+from serve_app.evaluation.evaluate.tables import tables
 from tests.evaluation.evaluate.evaluating import load, only
 from tests.evaluation.synthetic import answers, args, questions, three_tier_records, write_records
 
@@ -31,10 +32,21 @@ def test_more_than_two_tiers_have_a_front(tmp_path: Path) -> None:
     assert chosen == sorted(chosen)
     assert np.all(np.diff([point["cost"] for point in points]) > -0.2)
     assert all((point["alone"] is None) == bool(point["thresholds"]) for point in points)
+    assert all((point["rate"] is None) == (point["alone"] is not None) for point in points)
     assert points[0]["alone"] == "tiny"
     worse = [point["worse"] for point in points if point["thresholds"]]
     assert all(share is None or share[1] <= share[0] <= share[2] for share in worse)
     assert max(share[0] for share in worse if share) > 0
+
+
+def test_a_model_alone_defers_nothing(tmp_path: Path) -> None:
+    evaluation = evaluate(load(three_tier_records(tmp_path / "r.jsonl")))
+    [cascade] = evaluation.groups[-1].cascades
+    [table] = (table for table in tables(evaluation.groups[-1], cascade) if table.title == "Pareto front")
+    deferred = table.header.index("first tier defers")
+    alone = [row for row in table.rows if row[0].endswith(" alone")]
+    assert alone
+    assert {row[deferred] for row in alone} == {""}
 
 
 def test_a_tier_of_one_member_is_judged_by_its_own_signal_in_a_front(tmp_path: Path) -> None:
