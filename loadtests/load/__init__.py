@@ -1,9 +1,12 @@
-"""What the load test is made of; `locustfile.py` joins it to locust. Of the server only `serve_app.files` is needed."""
+"""What the load test is made of; `locustfile.py` joins it to locust.
+
+Of the server it imports only what needs Python alone: `serve_app.core`, `serve_app.errors` and `serve_app.files`.
+"""
 
 import sys
 from pathlib import Path
 
-# A machine that only sends load has locust and this clone, and no server installed. `files` needs Python alone.
+# A machine that only sends load has locust and this clone, and no server installed.
 sys.path.append(str(Path(__file__).parents[2]))
 
 

@@ -4,8 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from . import LoadError
 from .summary import Summary
 
@@ -42,6 +40,8 @@ class Verdict:
 
 def read_gates(path: Path) -> dict[str, float]:
     """Read the bounds of a file: gate -> number. Raises `LoadError` for unknown gates and invalid bounds."""
+    import yaml  # here, so that a machine without it can send load as a worker
+
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
