@@ -64,8 +64,15 @@ def test_a_failure_is_told_in_the_words_of_what_answered(
 
 def test_a_refused_request_is_no_failure(file: ServeFile, monkeypatch: pytest.MonkeyPatch) -> None:
     """Such as one without a key."""
-    answer_by(monkeypatch, lambda _: httpx.Response(401))
+    requests = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        requests.append(request)
+        return httpx.Response(401)
+
+    answer_by(monkeypatch, handler)
     warm_up(file)
+    assert len(requests) == 1
 
 
 CERTIFICATE = str(Path(__file__).with_name("another_name.pem"))
