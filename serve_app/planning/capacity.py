@@ -15,13 +15,14 @@ from serve_app.config.deployment import DeploymentOptions
 from serve_app.errors import ConfigError, choices
 from serve_app.planning.ahead import Ahead, TierTimes, ahead
 from serve_app.planning.simulation import CpuCosts, Fleet, ModelFleet, TierCalls
+from serve_app.signals import is_isolated, needs_weights
 
 BUSY = 0.7
 """Planned load of a replica as a share of the most that it carries; the remainder is for bursts."""
 MEASURED = CpuCosts(proxy_s=0.00429, router_s=0.00322, router_call_s=0.00206, scorer_s=0.00201)
 """CPU seconds of one request, rougeL of 128 words. `make bench-scaling` prints this line; it was measured on 2 cores of
 an AMD EPYC that the client shares, with Ray 2.60.0, the scorer asked for every decision."""
-PROXY = "HTTP proxy"
+SCORER, PROXY = "Scorer", "HTTP proxy"
 MOST_REPLICAS = 1e12
 """Limit of replicas of one deployment: more is a typing error, and a float soon cannot count them."""
 
@@ -76,7 +77,8 @@ class Station:
 class Capacity:
     """The plan for a rate: stations in the order of the graph, and mean latencies by how many tiers were asked.
 
-    `wasted_visits`: by model, the part of its visits that is asked ahead in vain, in the work of whole calls.
+    `wasted_visits`: by model, the part of its visits that is asked ahead in vain, in the work of whole calls. How long
+    the `encoders`, signals of the Scorer, and the `isolated` ones, in deployments of their own, take was not measured.
     """
 
     assumed: Assumed
@@ -84,6 +86,8 @@ class Capacity:
     latencies_s: tuple[float, ...]
     fleet: Fleet
     wasted_visits: Mapping[str, float]
+    encoders: tuple[str, ...] = ()
+    isolated: tuple[str, ...] = ()
 
     def by_breaking(self) -> list[Station]:
         """Return the stations as configured, the one that breaks first in front."""
@@ -149,7 +153,7 @@ def capacity(
     models = {name: _model(args, name, options[name], speeds or {}) for tier in tiers for name in tier.models}
     tokens = assumed.prompt_tokens, assumed.completion_tokens
     scored_visits = sum(reach[number] for number, tier in enumerate(tiers) if tier.scored)
-    scorer = _process("Scorer", "scorer", scored_visits, costs.scorer_s, options["Scorer"], assumed.rps)
+    scorer = _process(SCORER, "scorer", scored_visits, costs.scorer_s, options[SCORER], assumed.rps)
 
     def stations_of(visits: Mapping[str, float]) -> list[Station]:
         return [
@@ -195,19 +199,29 @@ def capacity(
         deferral_rates=assumed.deferral_rates,
         costs=costs,
         routers=replicas["Router"],
-        scorers=replicas["Scorer"],
+        scorers=replicas[SCORER],
         proxies=replicas[PROXY],
     )
     ends = [time_s + wait_s(stations[-2]) + wait_s(stations[-1]) for time_s in times]
-    return Capacity(assumed, tuple(stations), tuple(ends), fleet, wasted)
+    encoders, isolated = _unmeasured_signals(args, args.cascades[assumed.cascade])
+    return Capacity(assumed, tuple(stations), tuple(ends), fleet, wasted, encoders, isolated)
 
 
 def _tier_calls(args: AppConfig, cascade: CascadeConfig) -> tuple[TierCalls, ...]:
     """Return what each tier asks. Adapters are work for their base, which so may be asked more than once by a tier."""
     return tuple(
-        TierCalls(tuple(map(args.served_by, new)), scored=len(tier.models) > 1)
+        TierCalls(tuple(map(args.served_by, new)), scored=len(tier.models) > 1 and SCORER in args.scorers(tier.signal))
         for new, tier in zip(cascade.newly_asked(), cascade.tiers, strict=True)
     )
+
+
+def _unmeasured_signals(args: AppConfig, cascade: CascadeConfig) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the signals with models that the cascade compares by: those of the Scorer, and the isolated ones."""
+    signals = args.all_signals()
+    names = {name for tier in cascade.tiers if len(tier.models) > 1 for name in signals.computed_for(tier.signal)}
+    heavy = sorted(name for name in names if needs_weights(signals[name]))
+    isolated = tuple(name for name in heavy if is_isolated(signals[name]))
+    return tuple(name for name in heavy if name not in isolated), isolated
 
 
 def wait_s(station: Station) -> float:

@@ -41,6 +41,7 @@ def body(plan: Capacity, simulation: Simulated, checked_rps: float) -> dict[str,
         ],
         "devices": _devices(plan),
         "handles": plan.handles,
+        "not_measured": [*plan.encoders, *plan.isolated],
         "mean_latency_s": list(plan.latencies_s),
         "simulated": {
             "rps": checked_rps,
@@ -65,7 +66,7 @@ def render(plan: Capacity, simulation: Simulated, checked_rps: float, console: "
     console.print()
     console.print(table)
     console.print()
-    for line in (*_lines(plan), *_asked_ahead(plan), *_latencies(plan, simulation, checked_rps)):
+    for line in (*_lines(plan), *_not_measured(plan), *_asked_ahead(plan), *_latencies(plan, simulation, checked_rps)):
         console.print(line)
 
 
@@ -99,6 +100,14 @@ def _lines(plan: Capacity) -> Iterator[str]:
             f"Every router keeps a handle to every replica, {plan.handles:,} in all, which is untested: split the "
             "load over several clusters."
         )
+
+
+def _not_measured(plan: Capacity) -> Iterator[str]:
+    """Yield which signals take longer than what is counted for them, by their model and its device."""
+    if plan.encoders:
+        yield f"The Scorer is counted with the time of rougeL. Longer, and not known: {', '.join(plan.encoders)}."
+    if plan.isolated:
+        yield f"Not counted, since the time is not known: the deployment of {', '.join(plan.isolated)}."
 
 
 def _asked_ahead(plan: Capacity) -> Iterator[str]:
