@@ -109,9 +109,11 @@ async def soak(
 
     columns = (BarColumn(), TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("left"))
     with Progress(TextColumn("{task.description}"), *columns, console=console) as progress:
-        sampling = asyncio.create_task(sample(progress, progress.add_task("", total=seconds)))
-        await at_random(url, "default", {}, rate, seconds, seed=1, results=results)
-        sampling.cancel()
+        # A group: if the samples end, so does the load, and there is no verdict on half of them.
+        async with asyncio.TaskGroup() as group:
+            sampling = group.create_task(sample(progress, progress.add_task("", total=seconds)))
+            await at_random(url, "default", {}, rate, seconds, seed=1, results=results)
+            sampling.cancel()
     return results, samples
 
 

@@ -15,7 +15,6 @@ from serve_app.config.deployment import DeploymentOptions
 from serve_app.errors import ConfigError, choices
 from serve_app.planning.ahead import Ahead, TierTimes, ahead
 from serve_app.planning.simulation import CpuCosts, Fleet, ModelFleet, TierCalls
-from serve_app.signals import is_isolated, needs_weights
 
 BUSY = 0.7
 """Planned load of a replica as a share of the most that it carries; the remainder is for bursts."""
@@ -210,17 +209,22 @@ def capacity(
 def _tier_calls(args: AppConfig, cascade: CascadeConfig) -> tuple[TierCalls, ...]:
     """Return what each tier asks. Adapters are work for their base, which so may be asked more than once by a tier."""
     return tuple(
-        TierCalls(tuple(map(args.served_by, new)), scored=len(tier.models) > 1 and SCORER in args.scorers(tier.signal))
+        TierCalls(tuple(map(args.served_by, new)), scored=len(tier.models) > 1 and _asks_scorer(args, tier.signal))
         for new, tier in zip(cascade.newly_asked(), cascade.tiers, strict=True)
     )
+
+
+def _asks_scorer(args: AppConfig, signal: str | None) -> bool:
+    return signal is not None and SCORER in args.scorers(signal)
 
 
 def _unmeasured_signals(args: AppConfig, cascade: CascadeConfig) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the signals with models that the cascade compares by: those of the Scorer, and the isolated ones."""
     signals = args.all_signals()
-    names = {name for tier in cascade.tiers if len(tier.models) > 1 for name in signals.computed_for(tier.signal)}
-    heavy = sorted(name for name in names if needs_weights(signals[name]))
-    isolated = tuple(name for name in heavy if is_isolated(signals[name]))
+    compared_by = [tier.signal for tier in cascade.tiers if tier.signal is not None and len(tier.models) > 1]
+    names = sorted({name for signal in compared_by for name in signals.computed_for(signal)})
+    heavy = [name for name in names if signals[name].needs_weights]
+    isolated = tuple(name for name in heavy if signals[name].isolated)
     return tuple(name for name in heavy if name not in isolated), isolated
 
 

@@ -15,6 +15,8 @@ from serve_app.config.yaml_file import read_yaml
 from serve_app.errors import ConfigError
 from serve_app.planning.feasibility import NodeGroup
 
+MOST_NODES = 10_000
+"""Limit of nodes that are alike: replicas are placed node by node, and more is a typing error."""
 EXAMPLE = "'{CPU: 32, GPU: 8, accelerator_type:L4: 1} x 4'"
 
 
@@ -23,8 +25,10 @@ class Nodes(Strict):
 
     name: str | None = Field(None, description="Default: node1, node2, ...")
     resources: Resources = Field(description="By Ray's names: CPU, GPU, memory (bytes), accelerator_type:L4.")
-    count: int = Field(1, ge=0, description="How many there are.")
-    max_count: PositiveInt | None = Field(None, description="How many an autoscaler makes of them. Default: count.")
+    count: int = Field(1, ge=0, le=MOST_NODES, description="How many there are.")
+    max_count: PositiveInt | None = Field(
+        None, le=MOST_NODES, description="How many an autoscaler makes of them. Default: count."
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

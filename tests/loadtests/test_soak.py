@@ -1,7 +1,11 @@
 """What grows and what does not, from samples worked by hand."""
 
+import psutil
+import pytest
+from rich.console import Console
+
 from loadtests.processes import ROLE, Usage
-from loadtests.soak import Growth, growths, lost
+from loadtests.soak import Growth, growths, lost, soak
 
 
 def usage(role: str, pid: int, rss_mb: float, files: int = 20, threads: int = 10) -> Usage:
@@ -48,3 +52,13 @@ def test_roles_by_the_titles_that_ray_gives() -> None:
     matches = {title: ROLE.match(title) for title in titles}
     assert {title: m and (m["deployment"] or m["actor"] or m["program"]) for title, m in matches.items()} == titles
     assert ROLE.match("ray::IDLE") is None
+
+
+async def test_there_is_no_verdict_if_the_samples_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    def usages() -> list[Usage]:
+        raise psutil.AccessDenied
+
+    monkeypatch.setattr("loadtests.soak.usages", usages)
+    with pytest.raises(ExceptionGroup) as errors:
+        await soak("http://127.0.0.1:9", 1e-3, 3600, Console(quiet=True))
+    assert errors.group_contains(psutil.AccessDenied)

@@ -31,6 +31,16 @@ def test_what_is_no_node(text: str) -> None:
         read(None, [text])
 
 
+def test_more_nodes_than_any_cluster_has(tmp_path: Path) -> None:
+    limit = r"must be less than or equal to 10000|must be at most 10000"
+    with pytest.raises(ConfigError, match=rf"^--node: nodes\[0\]\.count: .*({limit})"):
+        read(None, ["{CPU: 1} x 1000000000"])
+    path = tmp_path / "nodes.yaml"
+    path.write_text("nodes:\n- {resources: {CPU: 8}, max_count: 1000000000}\n")
+    with pytest.raises(ConfigError, match=rf"nodes\[0\]\.max_count: .*({limit})"):
+        read(path, [])
+
+
 def test_a_resource_is_written_as_ray_does() -> None:
     with pytest.raises(ConfigError, match=r"^--node: nodes\[0\]\.resources\.Gpu: did you mean 'GPU'\? Ray's names of"):
         read(None, ["{CPU: 8, Gpu: 1}"])

@@ -126,9 +126,12 @@ def _explained(cluster: Cluster, failure: Failure, pods: Sequence[Manifest]) -> 
     if not failure.container:
         return failure.text
     namespace = next(pod["metadata"]["namespace"] for pod in pods if pod["metadata"]["name"] == failure.pod)
-    for previous in (True, False):
-        if lines := cluster.log_tail(namespace, failure.pod, failure.container, LOG_LINES, previous=previous):
-            return "\n".join([failure.text, "  Its last log lines:", *(f"    {line}" for line in lines)])
+    try:
+        for previous in (True, False):
+            if lines := cluster.log_tail(namespace, failure.pod, failure.container, LOG_LINES, previous=previous):
+                return "\n".join([failure.text, "  Its last log lines:", *(f"    {line}" for line in lines)])
+    except ClusterError as error:
+        return f"{failure.text} Its log could not be read: {error}"
     return f"{failure.text} Its log is empty."
 
 

@@ -223,6 +223,8 @@ def read_key(config: OpenAiApiConfig) -> str:
         if name not in os.environ:
             raise NoKeyError(f"The model {config.model!r} at {config.host} needs a key: {where} is not set.")
         key = os.environ[name]
-    if not re.fullmatch(r"[!-~]+", key.strip()):
-        raise NoKeyError(f"The model {config.model!r} at {config.host} needs a key: {where} is empty.")
-    return key.strip()
+    key = key.strip()
+    if not re.fullmatch(r"[!-~]+", key):
+        problem = "has a character that no key can have: a space, or none of ASCII" if key else "is empty"
+        raise NoKeyError(f"The model {config.model!r} at {config.host} needs a key: {where} {problem}.")
+    return key

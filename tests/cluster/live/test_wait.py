@@ -122,6 +122,15 @@ def test_what_never_will_be_is_said_at_once(user: User, step: Step, expected: st
     assert (ran.code, ran.err.strip()) == (1, f"cascade: {expected}")
 
 
+def test_a_crash_is_told_even_if_its_log_cannot_be_read(user: User, stub: ApiStub) -> None:
+    stub.fail("GET", "/api/v1/namespaces/demo/pods/worker-1/log", disconnect, times=99)
+    crashed = waiting("CrashLoopBackOff", restarts=4, last={"reason": "OOMKilled", "exitCode": 137})
+    ran = play(user, Step(service_status("DEPLOYING", "False"), pods=[worker(containerStatuses=[crashed])]))
+    assert ran.code == 1
+    assert "Pod/worker-1, container ray: CrashLoopBackOff: it ended 4 times" in ran.err
+    assert "Its log could not be read: " in ran.err
+
+
 def test_a_crash_comes_with_the_last_log_lines_and_without_tokens(user: User, stub: ApiStub) -> None:
     stub.logs["worker-1"] = "loading\nHF_TOKEN=hf_abcdefghij123 Bearer abc.def\nKeyError: 'model'\n"
     crashed = waiting("CrashLoopBackOff", restarts=4, last={"reason": "OOMKilled", "exitCode": 137})

@@ -111,6 +111,11 @@ async def test_a_missing_key_is_found_at_load(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setenv("EMPTY_KEY", " ")
     with pytest.raises(EngineError, match=needs + r"the environment variable 'EMPTY_KEY' is empty\.$"):
         await load(api_key_env="EMPTY_KEY")
+    monkeypatch.setenv("ODD_KEY", "sk-a b")
+    with pytest.raises(
+        EngineError, match=needs + r"the environment variable 'ODD_KEY' has a character that no key can"
+    ):
+        await load(api_key_env="ODD_KEY")
     missing = tmp_path / "key"
     with pytest.raises(EngineError, match=r"^The key for 'big' could not be read: the file '.*/key': No such file"):
         await load(api_key_file=str(missing))

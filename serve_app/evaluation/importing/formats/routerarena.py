@@ -39,8 +39,9 @@ def _row(file: SourceFile, where: str, body: Object) -> Row:
         reference(grade.get("ground_truth")),
         {name: value for name, value in facts.items() if value is not None},
     )
-    answer, usage = _answer(body), body.get("token_usage") or {}
+    answer, usage = _answer(body), body.get("token_usage")
     if usage:
+        usage = field(body, "token_usage", dict)
         answer = replace(
             answer,
             prompt_tokens=field(usage, "input_tokens", int, "token_usage."),

@@ -51,6 +51,7 @@ def test_an_answer_that_failed_is_a_failure(tmp_path: Path) -> None:
     [
         ({"generated_answer": None}, r":2: generated_answer: must be a string, not None\."),
         ({"token_usage": {"input_tokens": 1}}, r":2: token_usage\.output_tokens: required, but missing\."),
+        ({"token_usage": 5}, r":2: token_usage: must be an object, not 5\."),
         ({"evaluation_result": None}, r":2: evaluation_result: must be an object, not None\."),
     ],
 )
