@@ -42,7 +42,14 @@ class Served:
         self.path.write_text(yaml.safe_dump(values))
 
     def deploy(self) -> None:
-        """Run `serve deploy` on the file as it is now, as a user changes a running application."""
+        """Send the file as it is now to Ray Serve, as `serve deploy` does, which takes seconds to start."""
+        from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
+
+        assert self.dashboard_url is not None
+        ServeSubmissionClient(self.dashboard_url).deploy_applications(yaml.safe_load(self.path.read_text()))
+
+    def run_serve_deploy(self) -> None:
+        """Run `serve deploy` itself on the file as it is now, as a user changes a running application."""
         command = [sys.executable, "-m", "ray.serve.scripts", "deploy", "--address", self.dashboard_url, str(self.path)]
         subprocess.run(command, check=True, capture_output=True)
 

@@ -19,6 +19,18 @@ from tests.serve.replayed.taped import Taped, write_tapes
 BLEURT_ANSWERS = ("Lima is the capital of Peru.", "The capital of Peru is Lima, I believe.")
 
 
+def scripted() -> dict[str, Any]:
+    """Return the models of `REPLAY`, whose members also answer what tests of this folder ask."""
+    models: dict[str, Any] = deepcopy(REPLAY["applications"][0]["args"]["models"])
+    for member, text in zip(("first", "second"), BLEURT_ANSWERS, strict=True):
+        models[member]["answers"][:0] = [
+            {"contains": "a second", "text": "Agreed.", "first_token_s": 1.0},
+            {"contains": "Peru", "text": text},
+            {"contains": "at length", "text": "cat " * 700},
+        ]
+    return models
+
+
 def config(url: str, collector: Collector, taped: Taped, bleurt: dict[str, Any]) -> dict[str, Any]:
     """Return the replayed application.
 
@@ -26,12 +38,7 @@ def config(url: str, collector: Collector, taped: Taped, bleurt: dict[str, Any])
     """
     values = deepcopy(REPLAY)
     args = values["applications"][0]["args"]
-    for member, text in zip(("first", "second"), BLEURT_ANSWERS, strict=True):
-        args["models"][member]["answers"][:0] = [
-            {"contains": "a second", "text": "Agreed.", "first_token_s": 1.0},
-            {"contains": "Peru", "text": text},
-            {"contains": "at length", "text": "cat " * 700},
-        ]
+    args["models"] = scripted()
     itself = {"engine": "openai_api", "base_url": f"{url}/v1", "keyless": True, "model": "inner"}
     args["models"]["whole"] = itself | {"input_usd": 1.0, "output_usd": 10.0}
     members, target = args["cascades"]["default"]["tiers"]
@@ -52,7 +59,7 @@ def config(url: str, collector: Collector, taped: Taped, bleurt: dict[str, Any])
         "bleurt": {"kind": "bleurt"} | bleurt,
         "with-bleurt": {"kind": "mix", "parts": [{"signal": "bleurt"}, {"signal": "rougeL"}]},
     }
-    for part, settings in taped.args().items():
+    for part, settings in taped.args(args["models"]).items():
         args[part] |= settings
     args["router"] |= {"tracing": {"endpoint": collector.url}}
     args["scorer"] = {"inline_characters": 0}  # so that the scorer is asked

@@ -20,7 +20,8 @@ from serve_app.evaluation.records.file import Records
 from serve_app.evaluation.records.tasks import Prompts
 from tests.evaluation.synthetic import write_records
 from tests.serve.conftest import PATIENCE_S, Served, until
-from tests.serve.replayed.taped import Taped
+from tests.serve.replayed.conftest import scripted
+from tests.serve.replayed.taped import TARGET, Taped
 
 pytestmark = pytest.mark.serve
 
@@ -30,7 +31,7 @@ AT_ONCE = 4
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory, taped: Taped) -> Records:
     path = tmp_path_factory.mktemp("records") / "records.jsonl"
-    return Records.load(write_records(path, taped.args(), taped.examples, taped.answers))
+    return Records.load(write_records(path, taped.args(scripted()), taped.examples, taped.answers))
 
 
 async def record(client: httpx.AsyncClient, id_: str, example: Example, **options: Any) -> dict[str, Any]:
@@ -83,7 +84,7 @@ async def test_every_decision_is_the_same(replayed: Served, recorded: Records) -
                 agreement = mine.agreement if mine.agreement is not None and isfinite(mine.agreement) else None
                 served_decision = (first["reason"], first["agreement"], first["selected"])
                 assert served_decision == (mine.reason, agreement, selected), (id_, example.id)
-            assert theirs["answered_by"] == (selected if mine.accepted else "large")
+            assert theirs["answered_by"] == (selected if mine.accepted else TARGET)
 
 
 @pytest.fixture
