@@ -27,14 +27,14 @@ MEMBERS = {"qwen-0.5b": (QWEN, QWEN_SHA256), "smollm2-135m": (SMOLLM2, SMOLLM2_S
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def quickstart() -> AsyncIterator[httpx.AsyncClient]:
-    """Yield a client of the API over the quickstart's members; the stronger one is also the target."""
+    """Yield a client of the API over the quickstart's members; the faster one is also the target."""
     service: Any = FakeService()
     engines = {
         name: await load_engine(LlamaCppConfig(engine="llama_cpp", weights=source, slots=2), fetch(source, sha256))
         for name, (source, sha256) in MEMBERS.items()
     }
     service.models = {name: EngineModel(engine) for name, engine in engines.items()}
-    service.cascade = (Tier(tuple(MEMBERS), signal="exact", threshold=0.8), Tier(("qwen-0.5b",)))
+    service.cascade = (Tier(tuple(MEMBERS), signal="exact", threshold=0.8), Tier(("smollm2-135m",)))
     transport = httpx.ASGITransport(build_api(service), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://cascade", timeout=300) as http:
         yield http
@@ -213,7 +213,7 @@ async def test_what_cannot_be_kept_is_refused_by_name(quickstart: httpx.AsyncCli
 async def test_schemas_that_are_true_or_false(quickstart: httpx.AsyncClient, schema: Any) -> None:
     """schema-boolean and its neighbours: as a tool that may be called, one that must, and a response format."""
     for model, choice in (("default", "auto"), ("smollm2-135m", "required")):
-        body = request(model, "Call f.", tools=[function(schema)], tool_choice=choice)
+        body = request(model, "Call f.", tools=[function(schema)], tool_choice=choice, max_tokens=8)
         answer = await answered(quickstart, body)
         assert answer["finish_reason"] in ("stop", "length", "tool_calls")
     bound = request("smollm2-135m", WORDS, response_format=filled(schema))
