@@ -13,6 +13,9 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 # Two processes: one runs what starts Ray, the other everything else, file by file.
 SIDE_BY_SIDE := -n 2 --dist loadscope --no-loadscope-reorder --durations=30 --durations-min=5
 
+# Without bytecode each of the hundreds of processes that tests start would compile the package anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help install bleurt-env vllm-cpu helm-env audit-env k8s-server k8s-server-test serve test test-slow test-vllm check format coverage bench bench-vllm bench-signals bench-scaling bench-overload bench-latency bench-peers bench-floor soak chaos bench-page bench-evaluate evaluate results load paper-configs docs docs-reference k8s-render k8s-check image-check image-lock sbom audit monitoring-check clean
 
@@ -150,7 +153,9 @@ $(VENV)-audit/.installed: Makefile
 	@$(VENV)-audit/bin/python -m pip install -qq --disable-pip-version-check 'pip>=26' cyclonedx-bom==7.5.0 pip-licenses==5.5.5 pip-audit==2.10.1
 	@touch $@
 
-test: check k8s-check $(HELM)/.tried ## Lint, types and the tests, with real models
+test: install ## Lint, types and the tests, with real models
+	@# Types are checked by one process; the manifests meanwhile by another.
+	@$(MAKE) --no-print-directory -j2 --output-sync check k8s-check $(HELM)/.tried
 	$(BIN)/python -m tests -m "not slow" $(SIDE_BY_SIDE)
 
 test-slow: install ## The slow tests: lost nodes and replicas, a real Prometheus, 100,000 generated requests (10 minutes)
