@@ -1,12 +1,16 @@
 """What surrounds the views: the key, the theme, how a view is loaded, and where it was left."""
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from selenium.webdriver.common.keys import Keys
 
+from serve_app.config.key_file import create_key
+
 from .browser import Browser
-from .serving import Served
+from .serving import Served, serving
 
 
 @pytest.fixture
@@ -62,6 +66,23 @@ def test_a_key_that_no_request_can_carry_is_named_as_such(browser: Browser) -> N
     browser.select("#key", "ключ")
     browser.click(".popover button")
     browser.until("document.querySelector('.fault-card p')?.innerText.startsWith('This key has characters')")
+
+
+def test_the_right_key_is_let_in_and_its_limit_is_told(browser: Browser, tmp_path: Path) -> None:
+    """The page itself is shown without."""
+    keys = tmp_path / "keys.yaml"
+    key = create_key(keys, "limited", requests_per_minute=1)
+    with serving(access={"keys_file": str(keys)}) as guarded:
+        browser.open(guarded.url)
+        assert browser.text(".fault-card h2") == "This server asks for a key"
+        browser.select("#key", key)
+        browser.click(".popover button")
+        browser.find(".example")
+        browser.ask("Say yes.")
+        assert browser.text(".answer .markdown")
+        browser.ask("Say no.", 2)
+        assert browser.text(".fault-card h3") == "Too many requests"
+        assert re.search(r"It may work again in \d+ s\.", browser.text(".fault-card"))
 
 
 def test_a_view_that_cannot_be_loaded_says_so_and_can_be_tried_again(blocked: Browser) -> None:

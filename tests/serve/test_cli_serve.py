@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from loadtests.ports import free_port
+from serve_app.config.key_file import create_key
 from tests.serve.conftest import PATIENCE_S, REPLAY
 
 pytestmark = pytest.mark.serve
@@ -81,11 +82,11 @@ def assert_nothing_is_left_behind(session: int, before: set[int]) -> None:
 
 
 @contextmanager
-def streaming(port: int) -> Iterator[Iterator[str]]:
+def streaming(port: int, key: str = "none") -> Iterator[Iterator[str]]:
     """Yield the lines of a stream that has begun and takes ten seconds more."""
     body = {"model": "target", "stream": True, "messages": [{"role": "user", "content": "a few seconds"}]}
-    url = f"http://127.0.0.1:{port}/v1/chat/completions"
-    with httpx.stream("POST", url, json=body, timeout=PATIENCE_S, trust_env=False) as response:
+    url, headers = f"http://127.0.0.1:{port}/v1/chat/completions", {"x-api-key": key}
+    with httpx.stream("POST", url, json=body, headers=headers, timeout=PATIENCE_S, trust_env=False) as response:
         lines = response.iter_lines()
         assert next(lines).startswith("data: ")
         yield lines
@@ -142,13 +143,26 @@ def test_says_where_it_is_finishes_its_streams_and_leaves_nothing_behind(tmp_pat
         assert_ended(process, before)
 
 
-def test_the_second_signal_cuts_the_stream(tmp_path: Path) -> None:
-    port = free_port()
+def status(port: int, key: str) -> int:
+    """Return the status of a request with this key."""
+    body = {"model": "target", "messages": [{"role": "user", "content": "One more?"}]}
+    url, headers = f"http://127.0.0.1:{port}/v1/chat/completions", {"x-api-key": key}
+    return httpx.post(url, json=body, headers=headers, timeout=PATIENCE_S, trust_env=False).status_code
+
+
+def test_keys_are_asked_for_and_the_second_signal_cuts_the_stream(tmp_path: Path) -> None:
+    port, keys = free_port(), tmp_path / "keys.yaml"
+    key, limited = create_key(keys, "unlimited"), create_key(keys, "limited", requests_per_minute=1)
+    values = draining(port, ALONE)
+    values["applications"][0]["args"]["router"] = {"access": {"keys_file": str(keys)}}
     before = {pid for _, pid, _ in processes()}
-    with cascade_serve(draining(port, ALONE), tmp_path) as process:
+    with cascade_serve(values, tmp_path) as process:
         read_greeting(process, port, "alone")
         assert process.stdout is not None
-        with streaming(port) as lines:
+        # Of three requests within a minute at least two are in the same one, as it is counted.
+        assert status(port, "none") == 401
+        assert [status(port, limited) for _ in range(3)].count(429) >= 1
+        with streaming(port, key) as lines:
             press_ctrl_c(process)
             assert process.stdout.readline().startswith("Waiting up to 60 s for 1 request")
             press_ctrl_c(process)

@@ -25,5 +25,8 @@ QUESTIONS = [
 
 @pytest.fixture(scope="package")
 def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with serving(yaml.safe_load(CONFIG.read_text()), tmp_path_factory.mktemp("quickstart")) as served:
+    values = yaml.safe_load(CONFIG.read_text())
+    # Beside the other tests' process two threads would mostly wait for each other.
+    values["applications"][0]["args"]["models"][TARGET]["threads"] = 1
+    with serving(values, tmp_path_factory.mktemp("quickstart")) as served:
         yield served

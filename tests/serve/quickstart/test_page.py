@@ -1,18 +1,15 @@
-"""The page in a real browser over this application. The last tests break it, so this file comes after the others."""
+"""The page in a real browser over this application. The last test breaks it, so this file comes after the others."""
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 
-from serve_app.config.key_file import create_key
 from tests.evaluation.synthetic import records
 from tests.page.browser import Browser
 from tests.page.relay import relaying
-from tests.serve.conftest import PATIENCE_S, Served, until
+from tests.serve.conftest import PATIENCE_S, Served
 
 from .conftest import MEMBERS, QUESTIONS, TARGET
 
@@ -140,31 +137,3 @@ def test_a_target_whose_replica_dies_leaves_the_members_in_sight(page: Browser, 
     page.until_answered()
     assert page.text(".fault-card h3") == "The request failed"
     assert len(page.texts(".member .markdown")) == 2
-
-
-async def test_a_key_is_asked_for_and_its_limit_is_told(page: Browser, quickstart: Served) -> None:
-    """Last of all: from here on the application asks for keys."""
-    keys = quickstart.path.with_name("keys.yaml")
-    key = create_key(keys, "limited", requests_per_minute=1)
-
-    def with_keys(values: dict[str, Any]) -> None:
-        values["applications"][0]["args"]["router"] = {"access": {"keys_file": str(keys)}}
-
-    async def status() -> int:
-        return (await http.get("/v1/models")).status_code
-
-    opened(page, quickstart.url, model="smollm2-135m")
-    async with httpx.AsyncClient(base_url=quickstart.url, timeout=PATIENCE_S, trust_env=False) as http:
-        quickstart.rewrite(with_keys)
-        quickstart.deploy()
-        await until(status, 401, 5 * PATIENCE_S)
-    page.ask("Say yes.")
-    assert page.text(".fault-card h3") == "This server asks for a key"
-    page.select("#key", key)
-    page.click(".popover button")
-    page.run("[...document.querySelectorAll('.fault-card button')].at(-1).click()")
-    page.until("document.querySelector('.answer .markdown')?.innerText.length > 0")
-    page.until_answered()
-    page.ask("Say no.", 2)
-    assert page.text(".fault-card h3") == "Too many requests"
-    assert re.search(r"It may work again in \d+ s\.", page.text(".fault-card"))
