@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from serve_app.core.types.scores import Scores
@@ -47,8 +48,9 @@ class BleurtProcess:
 
     def __init__(self, python: Path, checkpoint: Path) -> None:
         command = [str(python), "-m", "tests.bleurt_process", str(checkpoint)]
+        self._errors = TemporaryFile()  # noqa: SIM115 - closed with the process
         self._process = subprocess.Popen(
-            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors
         )
 
     def call(self, method: str, *arguments: Any) -> Any:
@@ -65,10 +67,15 @@ class BleurtProcess:
         scores: list[Scores] = self.call("similarities", [list(texts) for texts in requests], None, list(since))
         return scores
 
-    def close(self) -> str:
-        """End the process and return its standard error."""
-        _, errors = self._process.communicate()
-        return errors.decode()
+    def errors(self) -> str:
+        """Return what the process has written to its standard error so far."""
+        self._errors.seek(0)
+        return self._errors.read().decode()
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.communicate()
+        self._errors.close()
 
 
 class Inside:

@@ -109,10 +109,9 @@ def test_a_folder_without_a_whole_model(bleurt: BleurtProcess, bleurt_checkpoint
     assert "holds no model that bleurt-pytorch can load" in bleurt.call("failure", str(tmp_path))
 
 
-def test_nothing_is_printed_or_logged(bleurt_python: Path, bleurt_checkpoint: Path) -> None:
-    process = BleurtProcess(bleurt_python, bleurt_checkpoint)
-    process.similarities([[LONG, LONGER]])
-    assert process.close() == ""
+def test_nothing_is_printed_or_logged(bleurt: BleurtProcess) -> None:
+    bleurt.similarities([[LONG, LONGER]])
+    assert bleurt.errors() == ""
 
 
 def test_outside_of_its_environment(bleurt_checkpoint: Path) -> None:

@@ -178,7 +178,8 @@ async def test_only_what_may_be_a_call_is_held_back() -> None:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def qwen() -> AsyncIterator[Engine]:
-    engine = await load_llama_cpp(fetch(QWEN, sha256=QWEN_SHA256))
+    # The tests ask much the same, and reading it takes most of their time.
+    engine = await load_llama_cpp(fetch(QWEN, sha256=QWEN_SHA256), cache_prompt=True)
     yield engine
     await engine.close()
 
