@@ -29,6 +29,9 @@ def test_the_serving_config_as_pods_need_it() -> None:
     assert values["logging_config"] == own["logging_config"]
 
 
+SKIP = "{fitted: skip.npz, encoder: sbert, k: 5, defer_above: 0.8, accept_above: 0.8}"
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
@@ -41,6 +44,19 @@ def test_the_serving_config_as_pods_need_it() -> None:
             "http_options: {ssl_certfile: c, ssl_keyfile: k}\n"
             + LOCAL.replace("WEIGHTS", "/models/m.gguf").replace("OPTIONS", ""),
             "in a cluster TLS ends at the Ingress or the Gateway",
+        ),
+        (
+            CONFIG.replace("MODEL", "{engine: replay, records: ./x.jsonl}"),
+            r"models\.a\.records: 'x\.jsonl': pods have only files under /models; use one there",
+        ),
+        (
+            LOCAL.replace("WEIGHTS", "/models/m.gguf")
+            .replace("OPTIONS", "")
+            .replace(
+                "[{models: [a]}]", f"[{{models: [a, b], signal: exact, threshold: 1}}, {{models: [a]}}], skip: {SKIP}"
+            )
+            .replace("models: {a: ", "models: {b: {engine: llama_cpp, weights: /models/n.gguf}, a: "),
+            r"cascades\.default\.skip\.fitted: 'skip\.npz': pods have only files under /models",
         ),
         (CONFIG.replace("MODEL", MODEL.replace("KEY", "api_key_file: /home/me/key")), "use /etc/cascade/keys/NAME"),
     ],
