@@ -102,8 +102,8 @@ bench-page: install ## What the page costs a request, and how soon a browser sho
 bench-evaluate: install ## How long cascade evaluate takes on 1,000 to 100,000 records
 	$(BIN)/python -m loadtests.benches.bench_evaluate
 
-bench-scaling: install ## Load against router replicas, the cascade against its target, and the simulation of both
-	$(BIN)/python -m loadtests.benches.bench_scaling
+bench-scaling: install ## Load against router replicas, the cascade against its target, and the simulation of both (ARGS=)
+	$(BIN)/python -m loadtests.benches.bench_scaling $(ARGS)
 
 bench-overload: install ## Goodput against offered load, up to three times saturation, as a table and overload.png
 	$(BIN)/python -m loadtests.benches.bench_overload --plot overload.png
