@@ -1,13 +1,16 @@
 """Render pod templates: Ray's head and workers, and the pod that fetches models, all by the `restricted` standard."""
 
+from dataclasses import dataclass
 from math import ceil
+from typing import Self
 
 from serve_app.cluster.manifests import Fields
 from serve_app.cluster.render import nodes
 from serve_app.cluster.render.image import IMAGE
 from serve_app.cluster.render.worker_groups import WorkerGroup
-from serve_app.cluster.serve_config import CLIENT_KEYS, KEYS, MODELS, PORT
+from serve_app.cluster.serve_config import CLIENT_KEYS, KEYS, MODELS, PORT, key_variables, reads_key_files
 from serve_app.cluster.settings import Pod, Settings
+from serve_app.config import AppConfig
 from serve_app.config.ray_rules import PROXY_SETTINGS
 from serve_app.errors import ConfigError
 
@@ -62,35 +65,59 @@ def head(settings: Settings, drain_s: int) -> Fields:
     }
 
 
-def worker(
-    group: WorkerGroup,
-    settings: Settings,
-    drain_s: int,
-    *,
-    models: bool,
-    keys: list[str],
-    files: bool,
-    client_keys: bool,
-) -> Fields:
-    """Return a worker, which waits until the models are on the volume, and cannot write there.
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a config needs in its workers: whether models from the volume, and which keys from Secrets.
 
-    `models` is whether there are any to load, `keys` are environment variables from the Secret with API keys, `files`
-    is whether models read keys from files, too. `client_keys` is whether clients of the API need keys.
+    `key_variables` are environment variables, `key_files` is whether models read keys from files, too; `client_keys`
+    is whether clients of the API need keys.
     """
+
+    models: bool
+    key_variables: tuple[str, ...]
+    key_files: bool
+    client_keys: bool
+
+    @classmethod
+    def of(cls, args: AppConfig) -> Self:
+        """Return the needs of a config."""
+        return cls(
+            models=bool(args.weights()),
+            key_variables=tuple(key_variables(args)),
+            key_files=reads_key_files(args),
+            client_keys=not args.router.access.open,
+        )
+
+
+def worker(group: WorkerGroup, settings: Settings, needs: Needs, drain_s: int) -> Fields:
+    """Return a worker, which waits until the models are on the volume, and cannot write there."""
+    volumes, mounts = _worker_volumes(settings, needs)
+    spec = _pod_spec(settings, drain_s) | {"automountServiceAccountToken": False}
+    if needs.models:
+        spec["initContainers"] = [_wait_for_models()]
+    container = _worker_container(group, settings, needs, drain_s) | {"volumeMounts": mounts}
+    spec |= {"containers": [container], "volumes": volumes} | nodes.placement(group, settings)
+    return {"metadata": {"labels": labels(settings, "worker") | {GROUP_LABEL: group.name}}, "spec": spec}
+
+
+def _worker_volumes(settings: Settings, needs: Needs) -> tuple[list[Fields], list[Fields]]:
+    """Return a worker's volumes and their mounts."""
     volumes, mounts = _scratch_volumes(), scratch_mounts()
-    if models:
-        volumes += [
-            {"name": "models", "persistentVolumeClaim": {"claimName": f"{settings.name}-models"}},
-            {"name": "config", "configMap": {"name": f"{settings.name}-config"}},
-        ]
+    if needs.models:
+        volumes += _models_volumes(settings)
         mounts.append(_models(read_only=True))
-    secrets = [("keys", settings.api_keys_secret, KEYS)] if files else []
+    secrets = [("keys", settings.api_keys_secret, KEYS)] if needs.key_files else []
     # Mounted as a folder, so that changed keys reach a running pod.
-    secrets += [("client-keys", settings.client_keys_secret, CLIENT_KEYS)] if client_keys else []
+    secrets += [("client-keys", settings.client_keys_secret, CLIENT_KEYS)] if needs.client_keys else []
     for name, secret, path in secrets:
         volumes.append({"name": name, "secret": {"secretName": secret, "defaultMode": 0o440}})
         mounts.append({"name": name, "mountPath": str(path), "readOnly": True})
-    container = {
+    return volumes, mounts
+
+
+def _worker_container(group: WorkerGroup, settings: Settings, needs: Needs, drain_s: int) -> Fields:
+    keys = sorted({*needs.key_variables, *settings.secret_env})
+    return {
         "name": "ray-worker",
         "image": IMAGE,
         "imagePullPolicy": "IfNotPresent",
@@ -104,13 +131,7 @@ def worker(
         "livenessProbe": _probe("/api/healthz", AGENT_PORT) | {"initialDelaySeconds": 30, "failureThreshold": 120},
         # Only pods whose proxy answers get requests.
         "readinessProbe": _probe("/-/healthz", PORT) | {"failureThreshold": 3},
-        "volumeMounts": mounts,
     }
-    spec = _pod_spec(settings, drain_s) | {"automountServiceAccountToken": False}
-    if models:
-        spec["initContainers"] = [_wait_for_models()]
-    spec |= {"containers": [container], "volumes": volumes} | nodes.placement(group, settings)
-    return {"metadata": {"labels": labels(settings, "worker") | {GROUP_LABEL: group.name}}, "spec": spec}
 
 
 def pull(settings: Settings) -> Fields:
@@ -133,11 +154,7 @@ def pull(settings: Settings) -> Fields:
         "securityContext": container_security(),
         "volumeMounts": [*scratch_mounts(), _models(read_only=False), _config()],
     }
-    volumes = [
-        *_scratch_volumes(),
-        {"name": "models", "persistentVolumeClaim": {"claimName": f"{settings.name}-models"}},
-        {"name": "config", "configMap": {"name": f"{settings.name}-config"}},
-    ]
+    volumes = [*_scratch_volumes(), *_models_volumes(settings)]
     spec = _security(settings) | {
         "restartPolicy": "OnFailure",
         "automountServiceAccountToken": False,
@@ -159,6 +176,14 @@ def scratch_mounts() -> list[Fields]:
 
 def _scratch_volumes() -> list[Fields]:
     return [{"name": name, "emptyDir": {}} for name in SCRATCH]
+
+
+def _models_volumes(settings: Settings) -> list[Fields]:
+    """Return the volume with the models, and the config that names them."""
+    return [
+        {"name": "models", "persistentVolumeClaim": {"claimName": f"{settings.name}-models"}},
+        {"name": "config", "configMap": {"name": f"{settings.name}-config"}},
+    ]
 
 
 def _models(*, read_only: bool) -> Fields:

@@ -5,7 +5,7 @@ from math import ceil
 from serve_app.cluster.manifests import Fields, Manifest
 from serve_app.cluster.render import nodes, pods
 from serve_app.cluster.render.worker_groups import WorkerGroup
-from serve_app.cluster.serve_config import PORT, graceful_shutdown_s, key_variables, longest_request_s, reads_key_files
+from serve_app.cluster.serve_config import PORT, graceful_shutdown_s, longest_request_s
 from serve_app.cluster.settings import Settings
 from serve_app.config.serve_file import ServeFile
 
@@ -65,6 +65,7 @@ def with_config(settings: Settings, file: ServeFile, groups: list[WorkerGroup], 
         }
     # A replaced cluster stays until the last of its requests must have ended.
     spec["rayClusterDeletionDelaySeconds"] = ceil(longest_request_s(args))
+    needs = pods.Needs.of(args)
     cluster["workerGroupSpecs"] = [
         {
             "groupName": group.name,
@@ -73,15 +74,7 @@ def with_config(settings: Settings, file: ServeFile, groups: list[WorkerGroup], 
             "maxReplicas": group.pods.max,
             "rayStartParams": {},
             "resources": nodes.group_resources(group),
-            "template": pods.worker(
-                group,
-                settings,
-                drain_s,
-                models=bool(args.weights()),
-                keys=sorted({*key_variables(args), *settings.secret_env}),
-                files=reads_key_files(args),
-                client_keys=not args.router.access.open,
-            ),
+            "template": pods.worker(group, settings, needs, drain_s),
         }
         for group in groups
     ]
