@@ -21,60 +21,73 @@ from serve_app.cli.evaluation.arguments import (
 from serve_app.errors import DataError
 from serve_app.terminal.console import note_console, result_console
 
+CascadeNames = Annotated[str | None, typer.Option(help="Cascades to evaluate: a,b. Default: all.")]
+Fixed = Annotated[
+    str | None,
+    typer.Option(help="Member that is always selected in the rows with a fixed answer. Default: the first."),
+]
+By = Annotated[
+    str, typer.Option(metavar="FIELD", help="Field to group by: task, source (the data set) or metadata.NAME.")
+]
+Margin = Annotated[float, typer.Option(min=0, max=0.99, help="Accepted loss of quality against the target.")]
+FitShare = Annotated[
+    float,
+    typer.Option(min=0.05, max=0.95, help="Share of the examples to choose and fit on; the rest is reported."),
+]
+Resamples = Annotated[int, typer.Option(min=100, help="Number of bootstrap resamples.")]
+Compare = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="ROW",
+        help="Row to compare by a paired test, named as in the table of areas; repeat: the first with each.",
+    ),
+]
+Remedies = Annotated[
+    bool,
+    typer.Option(
+        "--remedies",
+        help="Show latency, cost and waste with each remedy off and on: options that make a cascade faster or "
+        "cheaper under the same thresholds (early, speculate, quorum, tier_timeout_s, carried answers).",
+    ),
+]
+WorthsUsd = Annotated[
+    list[float] | None,
+    typer.Option(
+        metavar="USD", help="Worth of a correct answer, to choose the config's thresholds by; several are compared."
+    ),
+]
+PerExample = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="File for scores, qualities and costs of each example: .csv or .parquet."),
+]
+Report = Annotated[
+    Path | None, typer.Option(metavar="FOLDER", help="Folder for the whole report: HTML, Markdown, CSV, JSON, PNG.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")]
+
 
 @report_errors
 def evaluate(
     records: RecordsPath,
-    cascade: Annotated[str | None, typer.Option(help="Cascades to evaluate: a,b. Default: all.")] = None,
+    cascade: CascadeNames = None,
     members: Members = None,
     target: Target = None,
     signals: Signals = None,
     metric: Metrics = None,
-    fixed: Annotated[
-        str | None,
-        typer.Option(help="Member that is always selected in the rows with a fixed answer. Default: the first."),
-    ] = None,
+    fixed: Fixed = None,
     config: CascadesOf = None,
-    by: Annotated[
-        str, typer.Option(metavar="FIELD", help="Field to group by: task, source (the data set) or metadata.NAME.")
-    ] = "source",
+    by: By = "source",
     where: Where = None,
-    margin: Annotated[float, typer.Option(min=0, max=0.99, help="Accepted loss of quality against the target.")] = 0.01,
-    fit_share: Annotated[
-        float,
-        typer.Option(min=0.05, max=0.95, help="Share of the examples to choose and fit on; the rest is reported."),
-    ] = 1 / 3,
+    margin: Margin = 0.01,
+    fit_share: FitShare = 1 / 3,
     seed: Seed = 0,
-    resamples: Annotated[int, typer.Option(min=100, help="Number of bootstrap resamples.")] = 1000,
-    compare: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="ROW",
-            help="Row to compare by a paired test, named as in the table of areas; repeat: the first with each.",
-        ),
-    ] = None,
-    remedies: Annotated[
-        bool,
-        typer.Option(
-            "--remedies",
-            help="Show latency, cost and waste with each remedy off and on: options that make a cascade faster or "
-            "cheaper under the same thresholds (early, speculate, quorum, tier_timeout_s, carried answers).",
-        ),
-    ] = False,
-    willingness_to_pay_usd: Annotated[
-        list[float] | None,
-        typer.Option(
-            metavar="USD", help="Worth of a correct answer, to choose the config's thresholds by; several are compared."
-        ),
-    ] = None,
-    per_example: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="File for scores, qualities and costs of each example: .csv or .parquet."),
-    ] = None,
-    report: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Folder for the whole report: HTML, Markdown, CSV, JSON, PNG.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
+    resamples: Resamples = 1000,
+    compare: Compare = None,
+    remedies: Remedies = False,
+    willingness_to_pay_usd: WorthsUsd = None,
+    per_example: PerExample = None,
+    report: Report = None,
+    as_json: AsJson = False,
 ) -> None:
     """Report quality and cost of every signal and threshold on recorded answers; no model is called."""
     from serve_app.evaluation.analysis.load import load_dataset
@@ -87,12 +100,7 @@ def evaluate(
     from serve_app.evaluation.evaluate.terminal import render
 
     tiers = None if (names := listed(members)) is None else (names,)
-    for name, value in (("--remedies", remedies), ("--willingness-to-pay-usd", willingness_to_pay_usd)):
-        if value and tiers is not None:
-            raise DataError(f"{name} goes with a cascade as configured: name it with --cascade.")
-    for worth in willingness_to_pay_usd or ():
-        if not 0 < worth < inf:
-            raise DataError(f"--willingness-to-pay-usd: must be a number of US dollars above 0, got {worth:g}.")
+    _check_as_configured(tiers, remedies, willingness_to_pay_usd)
     options = Options(
         cascades=listed(cascade),
         tiers=tiers,
@@ -128,3 +136,13 @@ def evaluate(
         echo_json(evaluation.to_json())
     else:
         render(evaluation, result_console())
+
+
+def _check_as_configured(tiers: object, remedies: bool, worths_usd: list[float] | None) -> None:
+    """Refuse options about a cascade as configured for one that is not, and a worth that is no amount."""
+    for name, value in (("--remedies", remedies), ("--willingness-to-pay-usd", worths_usd)):
+        if value and tiers is not None:
+            raise DataError(f"{name} goes with a cascade as configured: name it with --cascade.")
+    for worth in worths_usd or ():
+        if not 0 < worth < inf:
+            raise DataError(f"--willingness-to-pay-usd: must be a number of US dollars above 0, got {worth:g}.")

@@ -2,20 +2,22 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from serve_app.errors import DataError
 from serve_app.evaluation.analysis.costs import LATENCIES
-from serve_app.evaluation.analysis.dataset import CHOOSE
+from serve_app.evaluation.analysis.dataset import CHOOSE, Dataset
 from serve_app.evaluation.analysis.fitting import fitted, with_signals
 from serve_app.evaluation.analysis.json_values import Body
 from serve_app.evaluation.analysis.load import load_dataset
 from serve_app.evaluation.analysis.options import Options
 from serve_app.evaluation.calibrate import config_file
 from serve_app.evaluation.calibrate.alternatives import (
+    SHED,
+    STAND_IN,
     alternative_json,
     alternative_sentences,
     check_shed,
@@ -154,47 +156,71 @@ def run(
             "--chosen keeps a part of the records from calibrating, with --fit-records all of them do: leave out one."
         )
     relaxed = goal.relaxed(shed) if shed else None
-    options = replace(options, references_required=goal.labelled)
-    if fit_records is None:
-        dataset = load_dataset(records, options)
-    else:
-        assert options.cascades is not None
-        all_records, ids = joined(records, fit_records, options.cascades[0])
-        dataset = apart(load_dataset(all_records, options), ids)
-    signals: dict[str, AnySignalConfig] = {}
-    if fit:
-        choose, *_ = dataset.parts(np.arange(len(dataset)), CHOOSE)
-        signals = fitted(dataset, choose)
-        dataset = with_signals(dataset, signals)
     separate = fit_records is not None
+    dataset = _dataset(records, replace(options, references_required=goal.labelled), fit_records)
+    signals = _fitted_signals(dataset) if fit else {}
+    if fit:
+        dataset = with_signals(dataset, signals)
     set_aside = fit or chosen or separate or options.tier_signals is not None
-    calibrated = calibrate(dataset, goal, set_aside=set_aside, all_tune=separate)
+    calibrate_for = partial(calibrate, dataset, set_aside=set_aside, all_tune=separate)
+    calibrated = calibrate_for(goal)
     alternatives: dict[str, CalibrationResult] = {}
     if options.stand_in is not None:
-        alternatives["stand_in"] = calibrate(dataset, goal, set_aside=set_aside, all_tune=separate, stand_in=True)
+        alternatives[STAND_IN] = calibrate_for(goal, stand_in=True)
     if relaxed is not None:
-        alternatives["shed"] = calibrate(dataset, relaxed, set_aside=set_aside, all_tune=separate)
-        check_shed(calibrated, alternatives["shed"])
+        alternatives[SHED] = calibrate_for(relaxed)
+        check_shed(calibrated, alternatives[SHED])
     calibrated = with_problems(calibrated, alternatives)
-    user_config = config_file.settings(calibrated, dataset.source, alternatives)
-    output_file = output if calibrated.problem is None else None
-    recorded: dict[str, Any] = dict(records.header.config.args)
-    id_, cascades = calibrated.report.cascade, config_file.served_config(recorded, config).cascades
-    cautions = [*warnings(id_, cascades[id_], alternatives, written=output_file is not None)] if id_ in cascades else []
-    if output_file is not None:
-        tier_signals = [tier.signal for tier in calibrated.report.tiers]
+    result = CalibrationRun(
+        config_file.identity(calibrated, dataset.source, alternatives),
+        calibrated,
+        config_file.settings(calibrated, dataset.source, alternatives),
+        signals,
+        output if calibrated.problem is None else None,
+        goal.budget is not None and goal.unit == "latency_s",
+        alternatives,
+    )
+    result = replace(result, warnings=_warnings(result, records, config))
+    _write(result, records, config)
+    return result
+
+
+def _dataset(records: Records, options: Options, fit_records: Path | None) -> Dataset:
+    """Return the examples to calibrate on, with those of another file to fit and report on, if there is one."""
+    if fit_records is None:
+        return load_dataset(records, options)
+    assert options.cascades is not None
+    all_records, ids = joined(records, fit_records, options.cascades[0])
+    return apart(load_dataset(all_records, options), ids)
+
+
+def _fitted_signals(dataset: Dataset) -> dict[str, AnySignalConfig]:
+    """Return the signals that are fitted on the part for choosing, by name."""
+    choose, *_ = dataset.parts(np.arange(len(dataset)), CHOOSE)
+    return fitted(dataset, choose)
+
+
+def _warnings(result: CalibrationRun, records: Records, config: Path | None) -> tuple[str, ...]:
+    """Return sentences about the cascade in the config to serve, if it has that cascade."""
+    cascades = config_file.served_config(dict(records.header.config.args), config).cascades
+    id_ = result.calibrated.report.cascade
+    if id_ not in cascades:
+        return ()
+    return tuple(warnings(id_, cascades[id_], result.alternatives, written=result.output is not None))
+
+
+def _write(result: CalibrationRun, records: Records, config: Path | None) -> None:
+    """Write the file to deploy, if there is to be one."""
+    if result.output is not None:
         config_file.write(
-            output_file,
-            user_config,
-            recorded,
-            tier_signals=tier_signals,
-            signals=signals,
+            result.output,
+            result.user_config,
+            dict(records.header.config.args),
+            tier_signals=[tier.signal for tier in result.calibrated.report.tiers],
+            signals=result.fitted,
             config=config,
-            stand_in=stand_in_of(alternatives),
+            stand_in=stand_in_of(result.alternatives),
         )
-    latency = goal.budget is not None and goal.unit == "latency_s"
-    name = config_file.identity(calibrated, dataset.source, alternatives)
-    return CalibrationRun(name, calibrated, user_config, signals, output_file, latency, alternatives, tuple(cautions))
 
 
 def _tiers(report: CalibrationReport) -> str:
