@@ -155,14 +155,14 @@ class Replay:
 
         An example has a score if the lowest threshold of a config would accept it.
         """
-        places = np.arange(len(self._rows)) if index is None else np.fromiter(index, dtype=np.intp)
-        decisions = self.decisions(replace(tier, threshold=-EVERYTHING), chow, places)
+        examples = np.arange(len(self._rows)) if index is None else np.fromiter(index, dtype=np.intp)
+        decisions = self.decisions(replace(tier, threshold=-EVERYTHING), chow, examples)
         scores, selected = np.full(len(self._rows), nan), np.full(len(self._rows), -1, dtype=np.intp)
-        scores[places] = [
+        scores[examples] = [
             decision.agreement if decision.accepted and decision.agreement is not None else nan
             for decision in decisions
         ]
-        selected[places] = [-1 if decision.selected is None else decision.selected for decision in decisions]
+        selected[examples] = [-1 if decision.selected is None else decision.selected for decision in decisions]
         return TierScores(tier, scores, selected)
 
     def agreements(

@@ -128,22 +128,41 @@ def write(
             _check_signal(served, calibrated, name, tier.models, signals, config)
     new_signals = {name: _beside(served.signals.get(name), fitted) for name, fitted in signals.items()}
     _check_unused(served, new_signals, id_, config)
-    for name, fitted in new_signals.items():
-        application["args"].setdefault("signals", {})[name] = fitted.model_dump(mode="json", exclude_defaults=True) | {
-            "kind": fitted.kind
-        }
-    for tier, signal in zip(application["args"]["cascades"][id_]["tiers"], tier_signals, strict=False):
-        tier["signal"] = signal
+    _put_signals(application["args"], id_, new_signals, tier_signals, stand_in)
+    _put_user_config(application, user_config)
+    text = _dumped(values)
+    loads(text, path)
+    _replace(path, text)
+
+
+def _put_signals(
+    args: Body,
+    id_: str,
+    fitted: Mapping[str, AnySignalConfig],
+    tier_signals: Sequence[str | None],
+    stand_in: StandIn | None,
+) -> None:
+    """Put the fitted signals into the `args`, and the names of those that decide into the cascade's tiers."""
+    for name, signal in fitted.items():
+        values = signal.model_dump(mode="json", exclude_defaults=True) | {"kind": signal.kind}
+        args.setdefault("signals", {})[name] = values
+    for tier, tier_signal in zip(args["cascades"][id_]["tiers"], tier_signals, strict=False):
+        tier["signal"] = tier_signal
         if stand_in is not None:
             tier["on_scorer_failure"] = asdict(stand_in)
+
+
+def _put_user_config(application: Body, user_config: Body) -> None:
+    """Put the calibration beside those of other cascades in the router's entry."""
     entries = application.setdefault("deployments", [])
     router = next((entry for entry in entries if entry["name"] == "Router"), None)
     if router is None:
         entries.append(router := {"name": "Router"})
     in_force = router.get("user_config") or {}
     router["user_config"] = {key: {**in_force.get(key, {}), **value} for key, value in user_config.items()}
-    text = _dumped(values)
-    loads(text, path)
+
+
+def _replace(path: Path, text: str) -> None:
     try:
         with whole_file(path) as partial:
             partial.write_text(text, encoding="utf-8")
