@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from serve_app.planning.capacity import BUSY, Assumed, Capacity, Station
+from serve_app.planning.capacity import Capacity
+from serve_app.planning.demand import Assumed
 from serve_app.planning.simulation import Load, Simulated, simulate
+from serve_app.planning.stations import BUSY, Station
 
 if TYPE_CHECKING:
     from rich.console import Console
