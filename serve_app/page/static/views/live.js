@@ -110,7 +110,7 @@ function Recent({decisions, texts}) {
 function scope({router, routers, running_routers: running, others_unreachable: alone}) {
   if (alone) return `this router (${router}) alone: the StateStore, through which routers exchange their figures, cannot be reached for the moment`;
   if (running > routers.length) return `${routers.length} of ${running} routers (${routers.join(", ")}); the others have not reported yet`;
-  return routers.length > 1 ? `all ${routers.length} routers (${routers.join(", ")})` : `the router (${router})`;
+  return routers.length > 1 ? `${routers.length} routers (${routers.join(", ")})` : `the router (${router})`;
 }
 
 const TITLES = {401: "This server asks for a key", 403: "For operators"};
