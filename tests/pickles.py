@@ -13,5 +13,5 @@ class _Touch:
 
 
 def hostile(file: Path, marker: Path) -> None:
-    """Write a checkpoint of torch's older format; whoever unpickles it without care creates `marker`."""
+    """Write a checkpoint of torch's older format; code that unpickles it without care creates `marker`."""
     file.write_bytes(pickle.dumps(_Touch(marker), protocol=2))

@@ -88,7 +88,7 @@ def test_a_damaged_archive_is_named(tmp_path: Path, content: bytes) -> None:
 
 
 def test_a_file_is_closed_when_its_reader_gives_up(tmp_path: Path) -> None:
-    """Otherwise whoever keeps the error keeps the file open."""
+    """Otherwise code that keeps the error keeps the file open."""
     path = tmp_path / "a.txt"
     path.write_text("one\ntwo\n")
 

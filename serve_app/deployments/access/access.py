@@ -9,7 +9,7 @@ from serve_app.deployments.access.shared_counts import SharedCounts
 class Access:
     """The keys and what they have used up; without `keys` this machine has access, and if it is `open`, all machines.
 
-    `shared` counts for all routers; without it the config says who counts.
+    `shared` counts for all routers; without it the config says where they are counted.
     Raises `ConfigError` if the file of keys or the store of the limits cannot be used.
     """
 

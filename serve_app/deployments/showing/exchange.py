@@ -46,7 +46,7 @@ class FiguresExchange:
             self._exchanging.add_done_callback(_log_error)
 
     def others(self) -> list[Figures] | None:
-        """Return the figures that the others published last, for somebody who watches here; None if they are away."""
+        """Return the figures that the others published last, for a client that watches here; None if they are away."""
         now = self._clock()
         if not self._watched_here:
             self._begun_at = now

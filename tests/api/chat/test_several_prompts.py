@@ -17,7 +17,7 @@ PROMPTS = ["one", "two", "three"]
 
 
 class Echo(Scripted):
-    """Answers with its prompt; the longest prompt first. A prompt `bad` fails, `slow` takes for ever, `bug` raises."""
+    """Answers with its prompt; the longest prompt first. A prompt `bad` fails, `slow` never ends, `bug` raises."""
 
     async def generate(self, prompt: Prompt) -> Answer:
         self.prompts.append(prompt)

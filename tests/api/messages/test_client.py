@@ -81,7 +81,7 @@ class TestPlain:
 
 
 class TestStreamed:
-    """The client puts the same message together from a stream, whoever answered, and whatever the answer is."""
+    """The client puts the same message together from a stream, whichever model answered, and whatever the answer is."""
 
     @pytest.mark.parametrize("model", ["default", "t"])
     @pytest.mark.parametrize("agree", [True, False])

@@ -60,7 +60,7 @@ def test_the_head_reaches_the_api_server_at_the_ports_behind_its_service(tmp_pat
 
 
 def test_nobody_is_let_in_by_the_label_of_a_pod_alone() -> None:
-    """Whoever may make pods in any namespace can give them any label."""
+    """Anyone who may make pods in any namespace can give them any label."""
     incoming = [
         peer for rule in policy(rendered("cpu-demo").objects, "cascade-ray")["ingress"] for peer in rule["from"]
     ]

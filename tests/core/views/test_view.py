@@ -85,6 +85,6 @@ def test_numbers_that_are_equal_are_compared_as_equal(value: int, places: int) -
 
 @pytest.mark.parametrize("unit", ["1,234,", "{", '{"a":', '"answer": "', " ", "\\frac{", "answer ", "*_", "$", "1/"])
 def test_long_texts_take_no_more_than_linear_time(unit: str) -> None:
-    # Quadratic time would be minutes here, and exponential time for ever.
+    # Quadratic time would be minutes here, and exponential time would not end.
     text = unit * (50_000 // len(unit))
     assert isinstance(View(("code_fences", "markdown"), tuple(TAKES), RULES).of(text), str)

@@ -276,7 +276,7 @@ class TestWithoutKeys:
             assert (await http.post(CHAT, json=ASK, headers={header: "203.0.113.9"})).status_code == 403
 
     async def test_what_haproxy_passes_on_is_not_local(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Ray Serve's HAProxy reaches a router beside it by 127.0.0.1, whoever asked."""
+        """Ray Serve's HAProxy reaches a router beside it by 127.0.0.1, whichever client asked."""
         monkeypatch.setenv("RAY_SERVE_ENABLE_HA_PROXY", "1")
         async with client(behind(FakeService(), AccessConfig()), "http://127.0.0.1:8000") as http:
             assert (await http.post(CHAT, json=ASK)).status_code == 403

@@ -55,7 +55,7 @@ class OperatingPoint(Result):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Policy:
-    """What a policy does on the n examples, (n,) each: who goes beyond each tier, qualities, and costs by unit."""
+    """What a policy does on the n examples, (n,) each: which go beyond each tier, qualities, and costs by unit."""
 
     name: str
     tiers: Sequence[TierRules]
