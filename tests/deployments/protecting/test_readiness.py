@@ -60,7 +60,12 @@ class TestReadiness:
         answers = threading.Event()
         monkeypatch.setattr(wiring, "_look", look)
         router = router_of({"t": REPLAY}, {"default": {"tiers": [{"models": ["t"]}]}})
-        asking = [router.readiness(), router.readiness(), router.parts.live.snapshot(), router.parts.live.snapshot()]
+        asking = [
+            router.readiness(),
+            router.readiness(),
+            router.parts.live_view.snapshot(),
+            router.parts.live_view.snapshot(),
+        ]
         tasks = [asyncio.create_task(request) for request in asking]
         await asyncio.sleep(0)
         await asyncio.sleep(0)

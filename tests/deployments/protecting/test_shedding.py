@@ -288,7 +288,7 @@ async def test_gauges_and_live_view_say_so() -> None:
     assert served.open().run.shed == Shed("members", 1.0)
     await served.router.check_health()
     assert served.measured(SHEDDING) == [(0, "default"), (1, "default")]
-    cascade = served.router.parts.live._cascade("default", 0.0)
+    [cascade] = (await served.router.parts.live_view.snapshot())["cascades"]
     assert cascade["shed"] == {"by": "members", "active": True, "pressure": 1.0}
     assert (await served.router.readiness()).details["shedding"] == ["default"]
     await served.ask()
