@@ -53,7 +53,7 @@ def serve(config: ConfigOrQuickstart = None, drain_s: DrainSeconds = 60) -> None
     # Ray takes seconds to import, so only now.
     from serve_app.deployments.local.checks import check_environments, check_port, check_resources
     from serve_app.deployments.local.cluster import local_cluster
-    from serve_app.deployments.local.deploy import submit, wait_until_running, with_absolute_paths
+    from serve_app.deployments.local.deploy import as_served, submit, wait_until_running
     from serve_app.deployments.local.warm_up import warm_up
 
     os.environ.pop("RAY_ENABLE_AUTO_CONNECT")  # Ray has read it; it is not meant for the processes that it starts
@@ -68,7 +68,7 @@ def serve(config: ConfigOrQuickstart = None, drain_s: DrainSeconds = 60) -> None
                 try:
                     check_resources(file)
                     status.update("starting Ray Serve")
-                    submit(with_absolute_paths(path, file, Path(folder)), cluster)
+                    submit(as_served(path, file, Path(folder)), cluster)
                     wait_until_running(file, cluster, status.update)
                     status.update("warming up")
                     warm_up(file)

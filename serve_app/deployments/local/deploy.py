@@ -19,10 +19,12 @@ POLL_S = 0.5
 FAILED = ("DEPLOY_FAILED", "UNHEALTHY")
 
 
-def with_absolute_paths(path: Path, file: ServeFile, folder: Path) -> Path:
-    """Return the config's path if it names its host and has no relative path, else that of a copy in `folder`.
+def as_served(path: Path, file: ServeFile, folder: Path) -> Path:
+    """Return the config's path if it names its host, and its keys file absolutely; else that of a copy that does.
 
-    Without a host Ray Serve would listen on every interface, and its workers may run in another folder.
+    Without a host Ray Serve would listen on every interface. Replicas run in the folder in which Ray was started, that
+    of this process, unless the runtime environment has a `working_dir`. Files that come with that code are looked for
+    there, as the config names them; the keys do not come with it, and were read from here.
     """
     values = file.raw()
     http, keys_file = values.get("http_options") or {}, file.application.args.router.access.keys_file
