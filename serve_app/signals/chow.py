@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from serve_app.core.types.answer import Generation
 from serve_app.core.types.policy import Confidence
 from serve_app.core.types.signal_range import Range
-from serve_app.errors import SignalError
+from serve_app.errors import SignalError, counted
 from serve_app.signals.base import Options, SignalOptions
 
 
@@ -107,9 +107,7 @@ def fit_zscores(config: ChowConfig, examples: Mapping[str, Sequence[Generation]]
         values = [value for answer in answers if math.isfinite(value := raw(model, answer))]
         spread = statistics.pstdev(values) if len(values) > 1 else 0.0
         if spread == 0.0:
-            message = (
-                f"Too few different {config.kind} confidences of {model!r} to normalise by: {len(values)} answers."
-            )
-            raise SignalError(message)
+            count = counted(len(values), "answer")
+            raise SignalError(f"Too few different {config.kind} confidences of {model!r} to normalise by: {count}.")
         zscores[model] = ZScore(mean=statistics.fmean(values), std=spread)
     return config.model_copy(update={"zscores": zscores})

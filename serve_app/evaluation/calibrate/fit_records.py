@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from serve_app.errors import DataError, choices
+from serve_app.errors import DataError, choices, counted
 from serve_app.evaluation.analysis.dataset import CALIBRATE, CHOOSE, Dataset
 from serve_app.evaluation.analysis.options import models_of
 from serve_app.evaluation.calibrate.config_file import check_same
@@ -28,7 +28,8 @@ def joined(records: Records, path: Path, cascade: str) -> tuple[Records, frozens
     check_same(fit.config, records.config, cascade, path)
     ids = frozenset(example.id for example in fit.examples)
     if shared := sorted(ids & {example.id for example in records.examples}):
-        raise DataError(f"{path}: {len(shared)} examples, such as {shared[0]!r}, are among those to calibrate on, too.")
+        count = counted(len(shared), "example")
+        raise DataError(f"{path}: shares {count} with the records to calibrate on, such as {shared[0]!r}.")
     main_header, fit_header = records.header, fit.header
     for task in main_header.prompts.texts.keys() & fit_header.prompts.texts.keys():
         if main_header.prompts.texts[task] != fit_header.prompts.texts[task]:

@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from serve_app.errors import SignalError
+from serve_app.errors import SignalError, counted
 from serve_app.evaluation.metrics.worker import Object, running, serve
 
 
@@ -63,7 +63,8 @@ def checked(path: str, values: Sequence[Any], count: int) -> list[float]:
     """Return the values as numbers. Raises `SignalError` if they are not `count` numbers of 0 to 1."""
     numbers = [float(value) for value in values]
     if len(numbers) != count:
-        raise SignalError(f"The metric {path!r} returned {len(numbers)} values for {count} answers.")
+        returned, requested = counted(len(numbers), "value"), counted(count, "answer")
+        raise SignalError(f"The metric {path!r} returned {returned} for {requested}.")
     if (index := next((i for i, value in enumerate(numbers) if not 0 <= value <= 1), None)) is not None:
         value = "NaN" if math.isnan(numbers[index]) else f"{numbers[index]:g}"
         raise SignalError(f"The metric {path!r} returned {value} for answer {index}; qualities are 0 to 1.")

@@ -14,7 +14,7 @@ from typing import Self
 from serve_app.config import DeployedFacts
 from serve_app.core.sampling import Sample, base_name
 from serve_app.core.types.answer import Answer, Failure
-from serve_app.errors import DataError
+from serve_app.errors import DataError, counted
 from serve_app.evaluation.records.example import Example
 from serve_app.evaluation.records.header import Header, Object
 from serve_app.evaluation.records.lines import answer_body, encode_line, example_body, read_example, read_line
@@ -161,7 +161,7 @@ def differing(old: Header, new: Header, recorded: Mapping[str, Example], data: I
     """Yield what keeps records under `old` from being resumed under `new`; more models or examples do not."""
     examples = {example.id: example for example in data}
     if missing := recorded.keys() - examples.keys():
-        yield f"{len(missing)} of their {len(recorded)} examples are not in the data, such as {min(missing)!r}"
+        yield f"the data lacks {len(missing)} of their {counted(len(recorded), 'example')}, such as {min(missing)!r}"
     if changes := [id_ for id_ in recorded.keys() & examples.keys() if recorded[id_] != examples[id_]]:
         yield f"the example {min(changes)!r} is different in the data"
     for task, text in old.prompts.texts.items():

@@ -50,7 +50,7 @@ def test_with_records_of_their_own_for_fitting_all_others_calibrate(path: Path, 
 
 
 def test_fit_records_that_are_not_apart_are_refused(path: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="400 examples, such as 'Synthetic-0', are among those to calibrate on, too"):
+    with pytest.raises(DataError, match="shares 400 examples with the records to calibrate on, such as 'Synthetic-0'"):
         calibrate(path, Goal(risk=0.1), fit_records=path)
     with pytest.raises(DataError, match="--chosen keeps a part of the records from calibrating"):
         calibrate(path, Goal(risk=0.1), fit_records=path, chosen=True)

@@ -49,7 +49,7 @@ def test_a_function_of_the_user_grades_all_answers_in_one_call() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("own_metrics:short", r"The metric 'own_metrics:short' returned 1 values for 2 answers\."),
+        ("own_metrics:short", r"The metric 'own_metrics:short' returned 1 value for 2 answers\."),
         ("own_metrics:beyond", r"The metric 'own_metrics:beyond' returned 1\.5 for answer 1; qualities are 0 to 1\."),
         ("own_metrics:broken", r"The metric 'own_metrics:broken' failed: ZeroDivisionError: division by zero"),
         ("own_metrics:gone", r"The metric 'own_metrics:gone' cannot be imported: "),

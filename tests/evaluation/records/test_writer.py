@@ -93,7 +93,7 @@ def with_model(change: dict[str, Any]) -> Header:
 
 
 DIFFERENT: list[tuple[Callable[[], Header], list[Example], str]] = [
-    (header, EXAMPLES[1:], "1 of their 2 examples are not in the data, such as 'q1'"),
+    (header, EXAMPLES[1:], "the data lacks 1 of their 2 examples, such as 'q1'"),
     (header, [replace(EXAMPLES[0], references=()), EXAMPLES[1]], "the example 'q1' is different in the data"),
     (lambda: header(("b", "t")), EXAMPLES, "their model 'a' is in no cascade of the config"),
     (

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from serve_app.errors import DataError
+from serve_app.errors import DataError, counted
 from serve_app.evaluation.importing.formats.rows import Row, SourceFile, generation
 from serve_app.evaluation.records.example import Example
 from serve_app.files.json_lines import Object
@@ -95,7 +95,7 @@ def _aligned(path: Path, source: Path, count: int) -> list[str]:
     segments = _segments(path)
     if len(segments) != count:
         raise DataError(
-            f"{path}: has {len(segments)} segments, but {source} has {count}; they must be aligned by line."
+            f"{path}: has {counted(len(segments), 'segment')}, but {source} has {count}; they must be aligned by line."
         )
     return segments
 
