@@ -1,6 +1,6 @@
 """What the load test is made of; `locustfile.py` joins it to locust.
 
-Of the server it imports only what needs Python alone: `serve_app.core`, `serve_app.errors` and `serve_app.files`.
+Of the server it imports only what needs Python alone: from `serve_app.common`, `core`, `errors` and `files`.
 """
 
 import sys

@@ -236,7 +236,8 @@ async def test_a_load_generator_needs_no_server_installed(tmp_path):
     )
     code, output = await python("-I", "-c", script, LOADTESTS, cwd=tmp_path)
     assert code == 0, output
-    common, core = ["common", "common.client_key"], ["core", "core.text", "core.text.characters"]
+    common = ["common", "common.client_key"]
+    core = ["core", "core.percentiles", "core.text", "core.text.characters"]
     files = ["files", "files.json_lines", "files.prompts", "files.text"]
     assert output.split() == ["serve_app", *(f"serve_app.{name}" for name in [*common, *core, "errors", *files])]
 
