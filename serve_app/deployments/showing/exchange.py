@@ -20,7 +20,7 @@ logger = logging.getLogger("ray.serve")
 
 WATCHED_PERIOD_S = 1.0
 UNWATCHED_PERIOD_S = 3.0
-"""Pause after which a router asks whether somebody watches another one: a call without figures, 1 ms of CPU."""
+"""Pause after which a router asks whether somebody watches another one, by a call without figures."""
 
 
 class FiguresExchange:
