@@ -154,7 +154,7 @@ $(VENV)-audit/.installed: Makefile
 	@touch $@
 
 test: install ## Lint, types and the tests, with real models
-	@# Types are checked by one process; the manifests meanwhile by another.
+	@# The manifests are checked while types are: neither keeps two cores busy all the time.
 	@$(MAKE) --no-print-directory -j2 --output-sync check k8s-check $(HELM)/.tried
 	$(BIN)/python -m tests -m "not slow" $(SIDE_BY_SIDE)
 

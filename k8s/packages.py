@@ -28,9 +28,10 @@ VARIANTS = {
     "gpu": ("openai", "redis", "sbert", "seq2seq", "tracing", "vllm"),
 }
 """Extras of pyproject.toml that are in each image. The GPU image has the torch that vLLM names."""
-TORCH = "2.13.0"
-TORCH_CPU = Pin(TORCH, frozenset({"6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b"}))
-"""The CPU build's wheel for Python 3.11, as PyTorch's own index shows it; PyPI's torch for Linux has CUDA in it."""
+TORCH_CPU = Pin("2.13.0", frozenset({"6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b"}))
+"""The CPU build's wheel for Python 3.11, as PyTorch's own index shows it; PyPI's torch for Linux has CUDA in it. A new
+version has a new hash."""
+TORCH = TORCH_CPU.version
 NO_PIN = Pin("", frozenset())
 CUDA = re.compile(r"(cuda|nvidia)-|triton$")
 """What PyPI's torch needs, and the build for CPU does not."""

@@ -72,10 +72,11 @@ class BleurtProcess:
         self._errors.seek(0)
         return self._errors.read().decode()
 
-    def close(self) -> None:
-        """End the process."""
+    def close(self) -> str:
+        """End the process, and return all that it has written to its standard error."""
         self._process.communicate()
-        self._errors.close()
+        with self._errors:
+            return self.errors()
 
 
 class Inside:

@@ -99,4 +99,4 @@ def bleurt(bleurt_python: Path, bleurt_checkpoint: Path) -> Iterator[BleurtProce
     """Yield the signal, computed in its own environment, and its reference."""
     process = BleurtProcess(bleurt_python, bleurt_checkpoint)
     yield process
-    process.close()
+    assert process.close() == "", "the signal printed"

@@ -84,9 +84,8 @@ async def aggregator(requests: int) -> None:
         await ask(app, content)
     whole = process_time() - started
     print(f"a request: {whole / requests * 1e3:.2f} ms of CPU, models excluded; {requests} requests")
-    counting = median(seconds) + tallying(
-        records
-    )  # other work on the machine falls into few of them, but into those for long
+    # A median: other work on the machine falls into few of them, but into those for long.
+    counting = median(seconds) + tallying(records)
     print(f"counting it: {counting * 1e6:.1f} us, {counting * requests / whole:.2%} of it")
     snapshots = []
     for _ in range(50):

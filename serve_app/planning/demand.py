@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 
-from serve_app.config import AppConfig, CascadeConfig, ReplayModel
+from serve_app.config import AppConfig, CascadeConfig, ReplayModel, TierConfig
 from serve_app.config.deployment import DeploymentOptions
 from serve_app.errors import ConfigError
 from serve_app.planning.ahead import Ahead, TierTimes, ahead
@@ -160,13 +160,14 @@ class Demand:
 def _tier_calls(args: AppConfig, cascade: CascadeConfig) -> tuple[TierCalls, ...]:
     """Return what each tier asks. Adapters are work for their base, which so may be asked more than once by a tier."""
     return tuple(
-        TierCalls(tuple(map(args.served_by, new)), scored=len(tier.models) > 1 and _asks_scorer(args, tier.signal))
+        _calls(args, tuple(map(args.served_by, new)), tier)
         for new, tier in zip(cascade.newly_asked(), cascade.tiers, strict=True)
     )
 
 
-def _asks_scorer(args: AppConfig, signal: str | None) -> bool:
-    return signal is not None and SCORER in args.scorers(signal)
+def _calls(args: AppConfig, models: tuple[str, ...], tier: TierConfig) -> TierCalls:
+    scorers = set() if tier.signal is None or len(tier.models) == 1 else args.scorers(tier.signal)
+    return TierCalls(models, SCORER in scorers, isolated=len(scorers - {SCORER}))
 
 
 def _model(args: AppConfig, name: str, options: DeploymentOptions, speeds: Mapping[str, ModelFleet]) -> ModelFleet:

@@ -117,22 +117,26 @@ class ModelFleet:
 
 @dataclass(frozen=True, slots=True)
 class TierCalls:
-    """The deployments that a tier asks, without those of models that an earlier tier asked; several are scored."""
+    """The deployments that a tier asks, without those of models that an earlier tier asked.
+
+    `scored`: the Scorer compares the answers. `isolated` deployments compare them, too, each by a signal of its own.
+    """
 
     models: tuple[str, ...]
     scored: bool = False
+    isolated: int = 0
 
     @property
     def calls(self) -> int:
-        """Return how many calls the router makes for it, that of the scorer included."""
-        return len(self.models) + self.scored
+        """Return how many calls the router makes for it: of models, and of what compares their answers."""
+        return len(self.models) + self.scored + self.isolated
 
 
 @dataclass(frozen=True, slots=True)
 class CpuCosts:
     """Seconds of CPU a request takes outside of the models; a router replica is one process, so one core at the most.
 
-    `router_call_s` is for each call of a model, and for that of the scorer.
+    `router_call_s` is for each call of a model, and of what compares answers.
     """
 
     proxy_s: float

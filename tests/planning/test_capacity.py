@@ -264,16 +264,16 @@ def test_without_any_option(config_file: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("signal", "scored", "encoders", "isolated"),
+    ("signal", "scored", "calls", "encoders", "isolated"),
     [
-        ("exact", 1.0, (), ()),
-        ("sbert", 1.0, ("sbert",), ()),
-        ("bleurt", 0.0, (), ("bleurt",)),
-        ("both", 1.0, ("sbert",), ("bleurt",)),
+        ("exact", 1.0, 3, (), ()),
+        ("sbert", 1.0, 3, ("sbert",), ()),
+        ("bleurt", 0.0, 3, (), ("bleurt",)),
+        ("both", 1.0, 4, ("sbert",), ("bleurt",)),
     ],
 )
 def test_signals_with_models_are_not_counted_as_lexical_ones(
-    signal: str, scored: float, encoders: tuple[str, ...], isolated: tuple[str, ...]
+    signal: str, scored: float, calls: int, encoders: tuple[str, ...], isolated: tuple[str, ...]
 ) -> None:
     signals = {"both": {"kind": "mix", "parts": [{"signal": "bleurt"}, {"signal": "sbert"}]}}
     tiers = [TIERS[0] | {"signal": signal}, TIERS[1]]
@@ -281,7 +281,7 @@ def test_signals_with_models_are_not_counted_as_lexical_ones(
     [scorer] = [station for station in estimate.stations if station.name == "Scorer"]
     assert (scorer.visits, estimate.encoders, estimate.isolated) == (scored, encoders, isolated)
     # 200 ms of the tier's models, 4 ms of the proxy, 2 of the router and 2 for each of its calls.
-    assert estimate.latencies_s[0] == pytest.approx(0.2 + scored * 0.001 + 0.004 + 0.006 + scored * 0.002)
+    assert estimate.latencies_s[0] == pytest.approx(0.2 + scored * 0.001 + 0.004 + 0.002 + calls * 0.002)
 
 
 @pytest.mark.parametrize("rps", ["inf", "1e300"])

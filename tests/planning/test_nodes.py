@@ -32,12 +32,11 @@ def test_what_is_no_node(text: str) -> None:
 
 
 def test_more_nodes_than_any_cluster_has(tmp_path: Path) -> None:
-    limit = r"must be less than or equal to 10000|must be at most 10000"
-    with pytest.raises(ConfigError, match=rf"^--node: nodes\[0\]\.count: .*({limit})"):
+    with pytest.raises(ConfigError, match=r"^--node: nodes\[0\]\.count: must be less than or equal to 10000"):
         read(None, ["{CPU: 1} x 1000000000"])
     path = tmp_path / "nodes.yaml"
     path.write_text("nodes:\n- {resources: {CPU: 8}, max_count: 1000000000}\n")
-    with pytest.raises(ConfigError, match=rf"nodes\[0\]\.max_count: .*({limit})"):
+    with pytest.raises(ConfigError, match=r"nodes\[0\]\.max_count: must be less than or equal to 10000"):
         read(path, [])
 
 

@@ -126,13 +126,16 @@ def _explained(cluster: Cluster, failure: Failure, pods: Sequence[Manifest]) -> 
     if not failure.container:
         return failure.text
     namespace = next(pod["metadata"]["namespace"] for pod in pods if pod["metadata"]["name"] == failure.pod)
-    try:
-        for previous in (True, False):
-            if lines := cluster.log_tail(namespace, failure.pod, failure.container, LOG_LINES, previous=previous):
-                return "\n".join([failure.text, "  Its last log lines:", *(f"    {line}" for line in lines)])
-    except ClusterError as error:
-        return f"{failure.text} Its log could not be read: {error}"
-    return f"{failure.text} Its log is empty."
+    problem = "Its log is empty."
+    for previous in (True, False):
+        try:
+            lines = cluster.log_tail(namespace, failure.pod, failure.container, LOG_LINES, previous=previous)
+        except ClusterError as error:
+            problem = f"Its log could not be read: {error}"
+            continue
+        if lines:
+            return "\n".join([failure.text, "  Its last log lines:", *(f"    {line}" for line in lines)])
+    return f"{failure.text} {problem}"
 
 
 def _too_late(states: Sequence[State], snapshot: Snapshot, timeout_s: float) -> str:

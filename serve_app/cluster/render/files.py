@@ -31,8 +31,7 @@ def write(rendered: Rendered, folder: Path) -> list[Path]:
 
     Raises ConfigError, with nothing written, if a user's own file is in the way of one.
     """
-    foreign = [folder / name for name, text in rendered.files.items() if _is_foreign(folder / name, text)]
-    if foreign:
+    if foreign := _foreign_files(rendered, folder):
         paths = ", ".join(map(str, foreign))
         raise ConfigError(f"Not written by `cascade k8s render`: {paths}. Move it, or choose another --output.")
     stale = _stale_files(rendered, folder)
@@ -59,9 +58,20 @@ def _stale_files(rendered: Rendered, folder: Path) -> list[Path]:
     return [path for path in paths if str(path.relative_to(folder)) not in rendered.files and _is_ours(path)]
 
 
-def _is_foreign(path: Path, text: str) -> bool:
-    """Return whether a file is there that is not ours, in place of one that says that it is."""
-    return WRITTEN_BY in _first_line(text) and path.exists() and not _is_ours(path)
+def _foreign_files(rendered: Rendered, folder: Path) -> list[Path]:
+    """Return what is there in place of our files, and is not ours.
+
+    Some files of a chart cannot say whose they are: those are ours if they are beside one that does.
+    """
+    marked = [folder / name for name, text in rendered.files.items() if WRITTEN_BY in _first_line(text)]
+    there_before = any(map(_is_ours, marked))
+    foreign = []
+    for name, text in rendered.files.items():
+        path = folder / name
+        ours = _is_ours(path) if path in marked else there_before or _has_text(path, text)
+        if path.exists() and not ours:
+            foreign.append(path)
+    return foreign
 
 
 def _is_ours(path: Path) -> bool:

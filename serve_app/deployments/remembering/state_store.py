@@ -16,7 +16,7 @@ from serve_app.deployments.showing.figures import Figures
 class StateStore:
     """What every router replica keeps and counts, in the memory of this one process.
 
-    These are responses, deferred sessions, the use of keys, and the figures of the live view while somebody watches.
+    These are responses, deferred sessions, the use of keys, and the figures of the live view while a client watches.
 
     A deploy that changes anything in the application's `args` replaces the process by an empty one: Serve gives all
     deployments of an application one code version. `clock` returns seconds.
@@ -55,5 +55,5 @@ class StateStore:
         return News(self._name, self._counts.version, news)
 
     async def exchange_figures(self, router: str, figures: Figures | None, watching: bool) -> FiguresNews:
-        """Take in a router's figures, if it has any; return those of the others if somebody is `watching` it."""
+        """Take in a router's figures, if it has any; return those of the others if a client is `watching` it."""
         return self._board.exchange(router, figures, watching)

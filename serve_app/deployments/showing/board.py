@@ -1,4 +1,4 @@
-"""Where routers leave their figures for each other while somebody watches."""
+"""Where routers leave their figures for each other while a client watches."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ GONE_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class FiguresNews:
-    """Whether somebody watches any router; for a router that is watched, the latest figures of the `others`."""
+    """Whether a client watches any router; for a router that is watched, the latest figures of the `others`."""
 
     watched: bool
     others: list[Figures]
@@ -28,7 +28,7 @@ class FiguresBoard:
         self._watched_until = -inf
 
     def exchange(self, router: str, figures: Figures | None, watching: bool) -> FiguresNews:
-        """Take in a router's figures, if it has any; return those of the others if somebody is `watching` it."""
+        """Take in a router's figures, if it has any; return those of the others if a client is `watching` it."""
         now = self._clock()
         if watching:
             self._watched_until = now + GONE_S

@@ -1,4 +1,4 @@
-"""The figures of all routers, exchanged through their `StateStore` in the background, only while somebody watches."""
+"""The figures of all routers, exchanged through their `StateStore` in the background, only while a client watches."""
 
 import asyncio
 import logging
@@ -20,11 +20,11 @@ logger = logging.getLogger("ray.serve")
 
 WATCHED_PERIOD_S = 1.0
 UNWATCHED_PERIOD_S = 3.0
-"""Pause after which a router asks whether somebody watches another one, by a call without figures."""
+"""Pause after which a router asks whether a client watches another one, by a call without figures."""
 
 
 class FiguresExchange:
-    """Publishes a router's figures while somebody watches any router, and receives those of the others.
+    """Publishes a router's figures while a client watches any router, and receives those of the others.
 
     `clock` gives seconds that never go back.
     """
@@ -87,7 +87,7 @@ def _log_error(task: asyncio.Task[None]) -> None:
 
 
 def figures_exchange(config: AppConfig, store: DeploymentHandle[Any] | None, live: Live) -> FiguresExchange | None:
-    """Return what exchanges figures with other routers, or None if there are none, or nobody can watch."""
+    """Return what exchanges figures with other routers, or None if there are none, or no client can watch."""
     if store is None or config.router.page is False:
         return None
     return FiguresExchange(background_handle(config, store), live)

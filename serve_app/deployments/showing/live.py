@@ -54,10 +54,10 @@ class History:
             return
         if not self._seconds or self._seconds[-1][0] != self._latest:
             self._seconds.append((self._latest, Tally()))
-        tally = self._seconds[-1][1]
-        for record, failed in self._uncounted:
+        tally, uncounted = self._seconds[-1][1], self._uncounted
+        self._uncounted = []  # first: what cannot be counted must not come back with every request
+        for record, failed in uncounted:
             tally.count(record, failed=failed)
-        self._uncounted.clear()
 
     def figures(self, now: float, shedding: bool, pressure: float) -> CascadeFigures:
         """Return what the last minutes add up to. A clock that was set back leaves out what it takes for the future."""

@@ -76,7 +76,7 @@ class LiveView:
                 for name, model in figures.models.items()
             ],
             "texts": self._live.texts,
-            "recent": [{"at": each.at, "router": each.router} | each.shown for each in figures.recent],
+            "recent": [{"at": decision.at, "router": decision.router} | decision.shown for decision in figures.recent],
         }
 
     def _cascade(self, id_: str, figures: CascadeFigures, end: int) -> JsonObject:

@@ -28,7 +28,9 @@ TIME_LIMIT_S = 1.0
 START_LIMIT_S = 30.0
 """Time limit for the start of the process, which takes a tenth of a second on an idle machine."""
 VERDICTS = StoreLimits(entries=1024, bytes=2**20, ttl_s=60.0)
-"""Clients send the same schema with each request. A minute: a busy machine may have refused one for its time."""
+"""Clients send the same schema with each request."""
+OVERRUNS = StoreLimits(entries=1024, bytes=2**20, ttl_s=5.0)
+"""Grammars that took too much time or memory: equal ones do not wait for each other, and a busy moment is over soon."""
 MAX_CHARACTERS = 65_536
 """Longest grammar. Compiling time grows with it: 1,500 properties or 3,000 alternatives take a tenth of a second."""
 OPTIONS = {
@@ -111,6 +113,10 @@ def _composes_references(schema: Any) -> bool:
     return composed or beside or any(map(_composes_references, schema.values()))
 
 
+class _OverrunError(Exception):
+    """A grammar took more time or memory than is allowed, and with it the process."""
+
+
 class GrammarChecker:
     """Compiles grammars in a process that is ended if it takes too long. Starts it at the first grammar.
 
@@ -126,6 +132,7 @@ class GrammarChecker:
         self._lock = asyncio.Lock()
         self._closed = False
         self._verdicts: BoundedStore[bytes, str] = BoundedStore(VERDICTS)
+        self._overruns: BoundedStore[bytes, str] = BoundedStore(OVERRUNS)
 
     async def check(self, text: str, field: str) -> None:
         """Raise UnsupportedRequestError if llama.cpp could not enforce the grammar, with llguidance's reason.
@@ -138,19 +145,25 @@ class GrammarChecker:
         async with self._lock:
             # Looked up with the lock held: an equal grammar that came before is compiled by now.
             reason = self._verdicts.get(key)
+            reason = self._overruns.get(key) if reason is None else reason
             if reason is None:
                 try:
                     reason = await self._compile(text)
+                except _OverrunError as error:
+                    self._kill()
+                    reason = str(error)
+                    self._overruns.put(key, reason, len(reason))
                 except BaseException:
                     # Cancelled or not, the process may be in the midst of a grammar.
                     self._kill()
                     raise
-                self._verdicts.put(key, reason, len(reason))
+                else:
+                    self._verdicts.put(key, reason, len(reason))
         if reason:
             raise _unsupported(field, f"cannot be enforced: {reason}")
 
     async def close(self) -> None:
-        """End the process; whatever is checked afterwards is refused."""
+        """End the process, and start none any more."""
         self._closed = True
         async with self._lock:
             if (process := self._process) is not None:
@@ -165,11 +178,9 @@ class GrammarChecker:
             async with asyncio.timeout(self._time_limit_s):
                 return await _answer(process, text)
         except TimeoutError:
-            self._kill()
-            return f"compiling it takes longer than {self._time_limit_s:g} s"
+            raise _OverrunError(f"compiling it takes longer than {self._time_limit_s:g} s") from None
         except (EOFError, BrokenPipeError, ConnectionResetError):
-            self._kill()
-            return "compiling it takes more memory than is allowed"
+            raise _OverrunError("compiling it takes more memory than is allowed") from None
 
     async def _started(self) -> Process:
         """Return a process that has compiled a first grammar: its start is not part of the time for one."""

@@ -225,6 +225,6 @@ def read_key(config: OpenAiApiConfig) -> str:
         key = os.environ[name]
     key = key.strip()
     if not re.fullmatch(r"[!-~]+", key):
-        problem = "has a character that no key can have: a space, or none of ASCII" if key else "is empty"
+        problem = "must be visible ASCII characters without spaces" if key else "is empty"
         raise NoKeyError(f"The model {config.model!r} at {config.host} needs a key: {where} {problem}.")
     return key

@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from serve_app.cli.main import app
 from serve_app.cluster.manifests import Manifest
+from serve_app.cluster.render.chart import chart
 from serve_app.cluster.render.overlay import patch_of, render
 from serve_app.cluster.settings import OVERLAYS, Settings
 from tests.cluster.overlays import CONFIG, CONFIGS, MODEL, ROOT, groups, rendered, rendered_text, service
@@ -159,9 +160,11 @@ def test_a_users_own_file_stays_and_is_not_stale(tmp_path: Path, form: str) -> N
     assert [(tmp_path / name).read_text() for name in names[form]] == ["a: 1\n"] * len(names[form])
 
 
-@pytest.mark.parametrize(
-    ("form", "name"), [("kustomize", "base/network.yaml"), ("helm", "charts/cpu-demo/values.yaml")]
-)
+NAMES = [("kustomize", name) for name in rendered("cpu-demo").files]
+NAMES += [("helm", name) for name in chart.render(ROOT / CONFIGS["cpu-demo"], "cpu-demo", OVERLAYS["cpu-demo"]).files]
+
+
+@pytest.mark.parametrize(("form", "name"), NAMES)
 def test_a_users_own_file_is_not_overwritten(tmp_path: Path, form: str, name: str) -> None:
     (tmp_path / name).parent.mkdir(parents=True)
     (tmp_path / name).write_text("mine: 1\n")

@@ -171,6 +171,7 @@ async def test_a_grammar_that_takes_too_long_ends_its_process() -> None:
 
 async def test_a_check_that_is_cancelled_leaves_the_next_one_its_answer() -> None:
     checker = GrammarChecker()
+    await checker.check(grammar(A), "tools")  # so that a grammar is cancelled, not the start of the process
     task = asyncio.ensure_future(checker.check(grammar(HOSTILE[3]), "tools"))
     await asyncio.sleep(0.1)
     task.cancel()
@@ -219,17 +220,17 @@ async def test_equal_grammars_are_compiled_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "problem"),
+    ("command", "limit_s", "problem"),
     [
-        (("/no/such/python",), "No such file or directory"),
-        ((sys.executable, "-c", "pass"), "it ended at once"),
-        ((sys.executable, "-c", "import time; time.sleep(99)"), r"it is not ready after 0\.5 s"),
+        (("/no/such/python",), 60, "No such file or directory"),
+        ((sys.executable, "-c", "pass"), 60, "it ended at once"),
+        ((sys.executable, "-c", "import time; time.sleep(99)"), 0.5, r"it is not ready after 0\.5 s"),
     ],
 )
 async def test_a_process_that_does_not_start_is_an_error_of_the_engine(
-    monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], problem: str
+    monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], limit_s: float, problem: str
 ) -> None:
-    monkeypatch.setattr("serve_app.engines.llama_cpp.grammar.START_LIMIT_S", 0.5)
+    monkeypatch.setattr("serve_app.engines.llama_cpp.grammar.START_LIMIT_S", limit_s)
     checker = GrammarChecker(command=command)
     with pytest.raises(EngineError, match=f"could not be started: {problem}"):
         await checker.check("a", "tools")

@@ -113,7 +113,7 @@ async def test_a_missing_key_is_found_at_load(monkeypatch: pytest.MonkeyPatch, t
         await load(api_key_env="EMPTY_KEY")
     monkeypatch.setenv("ODD_KEY", "sk-a b")
     with pytest.raises(
-        EngineError, match=needs + r"the environment variable 'ODD_KEY' has a character that no key can"
+        EngineError, match=needs + r"the environment variable 'ODD_KEY' must be visible ASCII characters"
     ):
         await load(api_key_env="ODD_KEY")
     missing = tmp_path / "key"

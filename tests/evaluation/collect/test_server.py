@@ -222,7 +222,7 @@ async def test_the_key_of_the_environment_opens_the_server(tmp_path: Path, monke
                 async with Server(url, 1).open("a"):
                     pass
         monkeypatch.setenv("CASCADE_API_KEY", "two words")
-        with pytest.raises(ConfigError, match="CASCADE_API_KEY has a character that no key can have"):
+        with pytest.raises(ConfigError, match="CASCADE_API_KEY must be visible ASCII characters without spaces"):
             async with Server(url, 1).open("a"):
                 pass
         monkeypatch.setenv("CASCADE_API_KEY", door.secrets["me"])

@@ -1,6 +1,7 @@
 """Load-shedding on real Ray Serve: while requests wait for the target, members' answers go back, and it is said so."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -44,12 +45,14 @@ async def queue_at_the_target(client: openai.AsyncOpenAI, served: Served) -> Asy
         await until(lambda: served.active("narrow"), [0])
 
 
-async def test_under_pressure_members_answer_and_it_is_said(client: openai.AsyncOpenAI, replayed: Served) -> None:
-    async def shedding() -> list[str]:
-        async with httpx.AsyncClient(base_url=replayed.url, timeout=PATIENCE_S, trust_env=False) as http:
-            cascades: list[str] = (await http.get("/readyz")).json()["shedding"]
-            return cascades
+async def shedding(served: Served) -> list[str]:
+    """Return the cascades that shed load."""
+    async with httpx.AsyncClient(base_url=served.url, timeout=PATIENCE_S, trust_env=False) as http:
+        cascades: list[str] = (await http.get("/readyz")).json()["shedding"]
+        return cascades
 
+
+async def test_under_pressure_members_answer_and_it_is_said(client: openai.AsyncOpenAI, replayed: Served) -> None:
     async def deferred() -> list[tuple[str, Any, Any]]:
         try:
             records = [await record(client, cascade) for cascade in (CALIBRATED, MEMBERS)]
@@ -70,7 +73,7 @@ async def test_under_pressure_members_answer_and_it_is_said(client: openai.Async
     as_usual = [("narrow", "shed-1", None), ("narrow", None, None)]
     await until(deferred, as_usual)
     async with queue_at_the_target(client, replayed):
-        await until(shedding, [CALIBRATED, MEMBERS])
+        await until(lambda: shedding(replayed), [CALIBRATED, MEMBERS])
         by_threshold = await record(client, CALIBRATED)
         assert by_threshold["shed"] == {"by": "thresholds", "pressure": 0.5, "calibration": "shed-1"}
         assert (by_threshold["answered_by"], by_threshold["reason"]) == ("first", "agreement")
@@ -85,7 +88,7 @@ async def test_under_pressure_members_answer_and_it_is_said(client: openai.Async
         assert (by_members["answered_by"], by_members["reason"]) == ("first", "shed")
 
         await until(measured, [1, 1, 1, 1])
-    await until(shedding, [])
+    await until(lambda: shedding(replayed), [])
     assert await deferred() == as_usual
     await until(measured, [1, 1, 0, 0])
 
@@ -93,8 +96,19 @@ async def test_under_pressure_members_answer_and_it_is_said(client: openai.Async
 async def test_a_request_may_wait_where_its_operator_allows_it(client: openai.AsyncOpenAI, replayed: Served) -> None:
     with pytest.raises(openai.BadRequestError, match="requests cannot opt out of it at 'shed-calibrated'"):
         await record(client, CALIBRATED, shed=False)
+
+    async def at_the_target() -> int:
+        async with (
+            httpx.AsyncClient(base_url=replayed.url, timeout=PATIENCE_S, trust_env=False) as http,
+            http.stream("GET", "/page/live") as response,
+        ):
+            figures = await anext(line async for line in response.aiter_lines() if line.startswith("data: "))
+        models = json.loads(figures.removeprefix("data: "))["models"]
+        return sum(model["in_progress"] for model in models if model["name"] == "narrow")
+
     async with queue_at_the_target(client, replayed):
-        await until(lambda: replayed.active("narrow"), [1])
+        await until(lambda: shedding(replayed), [CALIBRATED, MEMBERS])
         waiting = asyncio.create_task(record(client, MEMBERS, shed=False))
+        await until(at_the_target, 3)
     decided = await waiting  # once those that it waits behind have left
     assert (decided["answered_by"], decided.get("shed")) == ("narrow", None)

@@ -132,6 +132,6 @@ export default function Live({generation, wantKey}) {
     ${trouble && html`<${Trouble} title=${titleOf(trouble)} error=${trouble} wantKey=${wantKey} onRetry=${isClosed(trouble) && (() => setTries(tries + 1))}><p class="soft">${!isClosed(trouble) && "Trying again …"} ${snapshot && `The figures are those of ${time(snapshot.at)}.`}</p></>`}
     ${cascade ? html`<${Tiles} cascade=${cascade} />
       <div class="panels"><${Requests} cascade=${cascade} /><${Agreements} cascade=${cascade} /><${Models} models=${snapshot.models} routers=${snapshot.routers.length} /><${Recent} decisions=${snapshot.recent} texts=${snapshot.texts} /></div>
-      <p class="soft small">The last five minutes of ${scope(snapshot)}, ${snapshot.texts ? "with the beginnings of texts (router.page_texts)" : "without any text"}.</p>` : !trouble && html`<${Loading} />`}
+      <p class="soft small">The last five minutes, ${snapshot.texts ? "with the beginnings of texts (router.page_texts)" : "without any text"}, of ${scope(snapshot)}.</p>` : !trouble && html`<${Loading} />`}
   </div>`;
 }
