@@ -23,6 +23,7 @@ from serve_app.evaluation.records.lines import (
 from serve_app.evaluation.records.writer import Recorder
 from tests.evaluation.collecting import question
 from tests.evaluation.records.headers import header, write
+from tests.evaluation.untimed import untimed
 
 TEXTS = st.text(st.characters(), max_size=20)  # lone surrogates and line separators, too
 
@@ -76,7 +77,7 @@ def test_an_answer_that_was_scored_and_not_timed() -> None:
     )
     answer = Generation("Paris", "stop", 12, 2, latency_s=nan, estimated=True)
     read = read_line(json.loads(line))
-    assert (read.answer, read.scores) == (answer, {"preference": 0.7, "judge": 1})
+    assert (untimed(read.answer), read.scores) == (untimed(answer), {"preference": 0.7, "judge": 1})
     assert json.dumps(answer_body("1", "small", answer, {"preference": 0.7, "judge": 1})) == line
     failed = answer_body("1", "small", Failure("error", "x", latency_s=nan), {"judge": 0})
     assert (failed["latency_s"], failed["scores"]) == (None, {"judge": 0})

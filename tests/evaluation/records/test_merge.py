@@ -14,6 +14,7 @@ from serve_app.evaluation.records.merge import merge
 from tests.evaluation.collecting import question
 from tests.evaluation.record_schema import check
 from tests.evaluation.records.headers import FACTS, header, write
+from tests.evaluation.untimed import untimed
 
 PARIS = Generation("Paris", "stop", 5, 1, (TokenLogprob("Paris", -0.5),), latency_s=nan)
 
@@ -46,7 +47,8 @@ def test_models_and_examples_of_both_are_in_one_file(tmp_path: Path) -> None:
     records = Records.load(tmp_path / "both.jsonl.gz")
     assert records.models == ("a", "t", "b")
     assert records.examples == [question(1), question(2)]
-    assert list(records.answers["a"]) == [PARIS, None]
+    paris, missing = records.answers["a"]
+    assert (untimed(paris), missing) == (untimed(PARIS), None)
     assert list(records.answers["t"]) == [Failure("error", "down"), None]
     assert list(records.answers["b"]) == [Generation("Rome", "stop", 5, 1), None]
     assert records.scores("judge", "a") == [0.5, None]

@@ -1,4 +1,3 @@
-from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from serve_app.evaluation.importing.formats.catalogue import reader
 from serve_app.evaluation.importing.formats.rows import Row, SourceFile
 from serve_app.evaluation.records.example import Example
 from tests.evaluation.importing.sources import write_lines
+from tests.evaluation.untimed import untimed
 
 LINE = {
     "q": "Capital of France?",
@@ -36,7 +36,7 @@ def test_fields_are_read_by_the_mapping(tmp_path: Path) -> None:
     [row] = read(write_lines(tmp_path / "logs.jsonl.gz", [LINE]), MAPPING)
     inputs = {"prompt": "Capital of France?"}
     assert row.example == Example("7", "custom", "geo, 7", inputs, ("Paris", "paris"), {"set": "geo"})
-    assert row.answer == Generation("Paris", "stop", 5, 1, latency_s=nan)
+    assert untimed(row.answer) == Generation("Paris", "stop", 5, 1)
     assert (row.model, row.counted, row.scores) == ("org/small", True, {"judge": 0.5})
 
 

@@ -1,4 +1,3 @@
-from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ from serve_app.errors import DataError
 from serve_app.evaluation.importing.formats.rows import SourceFile
 from serve_app.evaluation.records.example import Example
 from tests.evaluation.importing.sources import rows, write_lines
+from tests.evaluation.untimed import untimed
 
 
 def request(id_: str = "q1", model: str = "gpt-4o-mini", **body: Any) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def test_a_response_is_the_answer_to_the_request_of_its_id(tmp_path: Path) -> No
     [row] = rows(answered, requests)
     inputs = {"messages": [{"role": "user", "content": "Capital?"}]}
     assert row.example == Example("q1", "custom", "OpenAI batch, q1", inputs, (), {"level": "easy"})
-    assert row.answer == Generation("Paris", "length", 9, 1, latency_s=nan)
+    assert untimed(row.answer) == Generation("Paris", "length", 9, 1)
     assert (row.model, row.counted, row.where) == ("gpt-4o-mini", True, f"{answered}:1")
 
 
@@ -73,8 +73,8 @@ def test_errors_are_failures(tmp_path: Path) -> None:
     expired = response() | {"response": None, "error": {"code": "batch_expired", "message": "Too late."}}
     cut = response(finish_reason="content_filter")
     first, second, third = rows(write_lines(tmp_path / "b.jsonl", [request(), refused, expired, cut]))
-    assert first.answer == Failure("context_length", "Too long.", latency_s=nan)
-    assert second.answer == Failure("error", "Too late.", latency_s=nan)
+    assert untimed(first.answer) == Failure("context_length", "Too long.")
+    assert untimed(second.answer) == Failure("error", "Too late.")
     assert isinstance(third.answer, Failure)
     assert "content_filter" in third.answer.message
 

@@ -1,4 +1,3 @@
-from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ from serve_app.errors import DataError
 from serve_app.evaluation.importing.assemble import assemble
 from serve_app.evaluation.records.example import Example
 from tests.evaluation.importing.sources import rows, write_lines
+from tests.evaluation.untimed import untimed
 
 GRADED = {
     "global_index": "MMLUPro_law_12",
@@ -29,7 +29,7 @@ def test_a_line_is_a_graded_answer_with_its_tokens(tmp_path: Path) -> None:
     facts = {"category": "MMLUPro_law", "metric": "mcq_accuracy"}
     inputs = {"prompt": "Which?"}
     assert row.example == Example("MMLUPro_law_12", "custom", "RouterArena, MMLUPro_law_12", inputs, ("5",), facts)
-    assert row.answer == Generation(r"\boxed{F}", "stop", 120, 7, latency_s=nan)
+    assert untimed(row.answer) == Generation(r"\boxed{F}", "stop", 120, 7)
     assert (row.where, row.model, row.counted) == (f"{path}:1", "claude-3-haiku-20240307", True)
     assert row.scores == {"score": 1.0}
 
@@ -43,7 +43,7 @@ def test_a_score_beyond_0_to_1_is_cut_and_a_missing_one_is_none(tmp_path: Path) 
 def test_an_answer_that_failed_is_a_failure(tmp_path: Path) -> None:
     failed = {"success": False, "generated_answer": "", "error": "overloaded", "token_usage": None}
     [row] = rows(write_lines(tmp_path / "x.jsonl", [GRADED | failed]))
-    assert (row.answer, row.counted) == (Failure("error", "overloaded", latency_s=nan), False)
+    assert (untimed(row.answer), row.counted) == (Failure("error", "overloaded"), False)
 
 
 @pytest.mark.parametrize(
