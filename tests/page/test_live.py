@@ -230,10 +230,10 @@ def test_the_figures_of_all_routers_are_shown_and_named(browser: Browser) -> Non
         parts.readiness._look = lambda: dict.fromkeys(parts.config.deployments(), health)
         parts.live_view._exchange = others
         browser.open(f"{served.url}/#/live")
-        browser.until("document.querySelector('.live > p:last-child')?.innerText.includes('minutes of 1 of 2 routers')")
+        browser.until("document.querySelector('.live > p:last-child')?.innerText.includes(' of 1 of 2 routers')")
         name, figures = other_router()
         others.figures = [figures]
-        browser.until("document.querySelector('.live > p:last-child').innerText.includes('minutes of 2 routers')")
+        browser.until("document.querySelector('.live > p:last-child').innerText.includes(', of 2 routers')")
         assert name in browser.text(".live > p:last-child")
         assert "1 in 5 minutes" in browser.text(".tiles")
         assert browser.texts(".panel.wide .badge") == ["answers", "left out by 1 of 2 routers", "answers", "deferred"]
