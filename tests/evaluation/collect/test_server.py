@@ -188,6 +188,13 @@ FULL = {"retry-after": "0.01"}
 ANSWER = {"choices": [{"index": 0, "message": {"content": "Paris"}, "finish_reason": "stop"}], "usage": USAGE}
 
 
+@pytest.fixture
+def without_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let retries wait for as long as the server says, and no longer."""
+    monkeypatch.setattr("serve_app.evaluation.collect.server.random.random", lambda: 0.0)
+
+
+@pytest.mark.usefixtures("without_jitter")
 async def test_a_server_that_is_full_is_asked_again() -> None:
     refusals = [FULL] * MOST_RETRIES
     async with openai_server(ANSWER, refusals=refusals) as url, Server(url, 1).open("a") as ask:
@@ -196,6 +203,7 @@ async def test_a_server_that_is_full_is_asked_again() -> None:
     assert (answer.text, refusals) == ("Paris", [])
 
 
+@pytest.mark.usefixtures("without_jitter")
 @pytest.mark.parametrize("refusals", [[FULL] * (MOST_RETRIES + 1), [{"retry-after": "3600"}]])
 async def test_a_server_that_stays_full_is_a_failure_of_that_request(refusals: list[dict[str, str]]) -> None:
     async with openai_server(ANSWER, refusals=refusals) as url, Server(url, 1).open("a") as ask:
