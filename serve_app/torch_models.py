@@ -31,5 +31,8 @@ def best_device() -> str:
     """Return the kind of accelerator of this machine, or `cpu`."""
     import torch
 
-    accelerator: Any = torch.accelerator.current_accelerator(check_available=True)
-    return "cpu" if accelerator is None else str(accelerator.type)
+    # Not `current_accelerator(check_available=True)`, which torch 2.6 does not know.
+    if not torch.accelerator.is_available():
+        return "cpu"
+    accelerator: Any = torch.accelerator.current_accelerator()
+    return str(accelerator.type)

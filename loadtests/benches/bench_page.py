@@ -93,7 +93,7 @@ async def aggregator(requests: int) -> None:
         await router.parts.live_view._snapshot()
         snapshots.append(process_time() - started)
     print(f"a snapshot of {requests} requests: {median(snapshots) * 1e3:.2f} ms, {median(snapshots):.2%} of a core")
-    print("while somebody watches, once a second")
+    print("while a browser watches, once a second")
     exchange(router, snapshots=50)
 
 

@@ -54,7 +54,7 @@ class RetryBudget:
         self._at = now
 
 
-def named_s(headers: Mapping[str, str]) -> float | None:
+def named_wait_s(headers: Mapping[str, str]) -> float | None:
     """Return the seconds that the other side asks to wait, or None; a date, which few send, is ignored.
 
     OpenAI and Azure name milliseconds in `retry-after-ms`, which is the more exact one. `headers` know no case.

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import httpx
 
-from serve_app.common.retries import named_s
+from serve_app.common.retries import named_wait_s
 from serve_app.engines.openai_api.config import OpenAiApiConfig
 from serve_app.engines.wire.dialect import Dialect
 from serve_app.engines.wire.errors import RefusedError, refusal, unreadable
@@ -48,4 +48,4 @@ def retry_after_s(error: Exception) -> float | None:
     """Return the seconds that the endpoint asks to wait, or None."""
     import openai
 
-    return named_s(error.response.headers) if isinstance(error, openai.APIStatusError) else None
+    return named_wait_s(error.response.headers) if isinstance(error, openai.APIStatusError) else None

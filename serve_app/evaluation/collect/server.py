@@ -109,8 +109,10 @@ class Server:
         try:
             response = await client.post(url, json=body, timeout=httpx.Timeout(wait_s))
             for retry in range(MOST_RETRIES):
-                pause_s = retries.wait_s(retry, random.random(), retries.named_s(response.headers))
-                if response.status_code != FULL or pause_s is None:
+                if response.status_code != FULL:
+                    break
+                pause_s = retries.wait_s(retry, random.random(), retries.named_wait_s(response.headers))
+                if pause_s is None:
                     break
                 await asyncio.sleep(pause_s)
                 started = perf_counter()
