@@ -68,7 +68,7 @@ function App() {
   const [keyWanted, setKeyWanted] = useState(0);
   const name = Object.hasOwn(VIEWS, at.view) ? at.view : "playground";
   const shown = useRef(name), heights = useRef({});
-  useEffect(() => {
+  useLayoutEffect(() => { // before anybody can see the view, and leave it
     const moved = () => {
       heights.current[shown.current] = scrollY;
       setAt(read());

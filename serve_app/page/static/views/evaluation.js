@@ -1,5 +1,5 @@
 // A report of cascade evaluate, or records that the server evaluates.
-import {html, useEffect, useState} from "../vendor/preact.js";
+import {html, useEffect, useLayoutEffect, useState} from "../vendor/preact.js";
 import {Trouble} from "../lib/states.js";
 import {Opening} from "./evaluation/opening.js";
 import {Panel} from "./evaluation/panel.js";
@@ -20,14 +20,15 @@ export default function Evaluation({wantKey}) {
   const [, redraw] = useState(0);
   const [over, setOver] = useState(false);
   const [two, setTwo] = useState(false);
-  useEffect(() => {
+  useLayoutEffect(() => { // it may change before the next frame
     opening.changed = () => redraw(value => value + 1);
     return () => { opening.changed = () => {}; };
   }, []);
   const {name, number, shown, notes, work, fault} = opening;
   const open = files => { if (files[0]) opening.open(files[0]); };
-  useEffect(() => {
-    // Of the whole window: a browser opens what is dropped elsewhere, in place of this page.
+  useLayoutEffect(() => {
+    // Of the whole window: a browser opens what is dropped elsewhere, in place of this page. Before anybody sees where
+    // to drop it.
     const withFiles = take => event => { if (event.dataTransfer?.types.includes("Files")) { event.preventDefault(); take(event); } };
     const takes = {
       dragover: withFiles(() => setOver(true)),

@@ -1,5 +1,5 @@
 // What the server does now: a snapshot each second.
-import {html, useEffect, useState} from "../vendor/preact.js";
+import {html, useEffect, useLayoutEffect, useState} from "../vendor/preact.js";
 import {ApiError, getStream} from "../lib/api.js";
 import {Chart, colour} from "../lib/chart.js";
 import {CascadeChoice} from "../lib/cascades.js";
@@ -31,7 +31,7 @@ function follow(onSnapshot, onTrouble) {
 /** Whether the tab is hidden: then nobody watches, and a place is free for somebody who does. */
 function useHidden() {
   const [hidden, setHidden] = useState(document.hidden);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const turned = () => setHidden(document.hidden);
     document.addEventListener("visibilitychange", turned);
     return () => document.removeEventListener("visibilitychange", turned);
