@@ -7,6 +7,7 @@ import openai
 import pytest
 
 from serve_app.api.routes import build_api
+from tests.patience import PATIENCE_S
 
 from .serving import FakeService, listening, until
 
@@ -44,5 +45,5 @@ async def url(service: FakeService, quiet: None) -> AsyncIterator[str]:
 @pytest.fixture
 async def client(url: str) -> AsyncIterator[openai.AsyncOpenAI]:
     """Yield the official client of a real server."""
-    async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=60) as client:
+    async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=PATIENCE_S) as client:
         yield client

@@ -30,6 +30,7 @@ from serve_app.core.types.policy import Tier
 from serve_app.core.types.prompt import Prompt, ToolCall
 from serve_app.core.types.scores import Embedding, Scores
 from serve_app.errors import RequestError, UnknownModelError, choices, quoted
+from tests.patience import PATIENCE_S
 
 HANG = 3600.0
 """Seconds that no test waits for."""
@@ -255,6 +256,6 @@ async def listening_app(app: FastAPI) -> AsyncIterator[str]:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait until a condition holds. Fails after a minute."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.005)

@@ -15,6 +15,7 @@ from serve_app.engines import LlamaCppConfig, load_engine
 from serve_app.weights import fetch
 from tests.engines.conftest import SMOLLM2, SMOLLM2_SHA256
 from tests.engines.llama_cpp.test_tools import QWEN, QWEN_SHA256
+from tests.patience import PATIENCE_S
 
 from .engine_model import EngineModel
 from .serving import FakeService
@@ -36,7 +37,7 @@ async def quickstart() -> AsyncIterator[httpx.AsyncClient]:
     service.models = {name: EngineModel(engine) for name, engine in engines.items()}
     service.cascade = (Tier(tuple(MEMBERS), signal="exact", threshold=0.8), Tier(("smollm2-135m",)))
     transport = httpx.ASGITransport(build_api(service), raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://cascade", timeout=300) as http:
+    async with httpx.AsyncClient(transport=transport, base_url="http://cascade", timeout=PATIENCE_S) as http:
         yield http
     for engine in engines.values():
         await engine.close()

@@ -8,6 +8,7 @@ import typer
 
 from serve_app.cli.errors_and_exit import report_errors
 from serve_app.errors import WeightsError
+from tests.patience import PATIENCE_S
 
 SCRIPT = """
 import atexit, sys, threading, time
@@ -23,7 +24,9 @@ exit_process(3)
 
 @pytest.mark.parametrize("ray", ["", "import ray"])
 def test_a_process_leaves_as_python_does(ray: str) -> None:
-    result = subprocess.run([sys.executable, "-c", SCRIPT.format(ray=ray)], capture_output=True, text=True, timeout=60)
+    result = subprocess.run(
+        [sys.executable, "-c", SCRIPT.format(ray=ray)], capture_output=True, text=True, timeout=PATIENCE_S
+    )
     assert (result.returncode, result.stdout, result.stderr) == (3, "joined\nregistered\n", "said")
 
 

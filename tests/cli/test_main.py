@@ -13,6 +13,7 @@ from serve_app.cli.main import app
 from serve_app.config import AppConfig
 from serve_app.errors import ServerError
 from tests.cli.in_process import cascade
+from tests.patience import PATIENCE_S
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -20,7 +21,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 def process(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run a command in a process of its own, which `cascade serve` needs: it prepares the process for Ray."""
     command = [sys.executable, "-m", "serve_app.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
 
 def test_help_names_every_command() -> None:

@@ -13,6 +13,7 @@ from serve_app.signals import DEFAULT_SIGNALS, build_signal
 from serve_app.signals.facts import FACTS
 from tests.cli.in_process import cascade
 from tests.core.deciding.judging import agreed
+from tests.patience import PATIENCE_S
 
 TEXTS = {
     "a.txt": "The capital of France is Paris.\n",
@@ -160,7 +161,9 @@ def test_a_signal_that_is_not_installed() -> None:
 def test_sbert_says_that_it_fetches_and_keeps_stdout_clean() -> None:
     quickstart = str(Path(__file__).parents[2] / "configs" / "quickstart.yaml")
     command = [sys.executable, "-m", "serve_app.cli", "score", "--config", quickstart, "--signal", "sbert"]
-    result = subprocess.run([*command, *TEXTS, "--json"], capture_output=True, text=True, timeout=300, check=True)
+    result = subprocess.run(
+        [*command, *TEXTS, "--json"], capture_output=True, text=True, timeout=PATIENCE_S, check=True
+    )
     body = json.loads(result.stdout)
     assert body["matrix"][0][1] > 0.9 > body["matrix"][0][2]
 

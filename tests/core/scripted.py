@@ -14,6 +14,7 @@ from serve_app.core.types.outcome import Force, Outcome
 from serve_app.core.types.policy import Tier
 from serve_app.core.types.prompt import Message, Prompt
 from serve_app.core.types.scores import Matrix, Scores
+from tests.patience import PATIENCE_S
 
 HANG = 3600.0
 """Seconds in a script that no test waits for."""
@@ -149,7 +150,7 @@ async def collect(run: Run) -> list[Event]:
 
 
 async def begun(*fakes: Fake | Judge) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         for fake in fakes:
             await fake.entered.wait()
 

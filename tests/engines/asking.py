@@ -11,9 +11,7 @@ from serve_app.core.types.answer import Delta, Generation
 from serve_app.core.types.prompt import Message, Prompt, Sampling
 from serve_app.engines import Engine, EngineCounters, Meter
 from serve_app.errors import EngineError
-
-PATIENCE_S = 300.0
-"""Long enough for a busy machine; nothing waits as long where all is well."""
+from tests.patience import PATIENCE_S
 
 QUESTION = "What is the capital of France?"
 

@@ -13,6 +13,7 @@ from serve_app.core.types.prompt import Prompt
 from serve_app.engines import Engine, Meter
 from serve_app.engines.seq2seq.engine import Seq2SeqEngine
 from serve_app.errors import ContextTooLongError, EngineError
+from tests.patience import PATIENCE_S
 
 from .asking import active, chat, generate, idle, raw, stream, until
 from .conftest import load_llama_cpp, load_replay, load_seq2seq, load_vllm
@@ -274,7 +275,7 @@ async def test_closing_stops_everything(fresh: Load) -> None:
     busy.append(asyncio.create_task(consume(engine.stream(chat(STORY, max_tokens=400), Meter()))))
     await active(engine, SLOTS)
     await asyncio.sleep(0.1)
-    await asyncio.wait_for(engine.close(), 30)
+    await asyncio.wait_for(engine.close(), PATIENCE_S)
     assert set(multiprocessing.active_children()) == processes, "though tracebacks of what failed name the engine"
     results = await asyncio.gather(*busy, return_exceptions=True)
     assert [type(result) for result in results] == [EngineError] * len(busy)

@@ -22,6 +22,7 @@ from tests.fuzz.in_process import Answered, call
 from tests.fuzz.measures import MAX_GROWTH_BYTES, MAX_S, resident_bytes
 from tests.fuzz.requests import Asked
 from tests.fuzz.values import text
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.slow
 
@@ -166,7 +167,7 @@ async def test_lines_that_are_no_headers(caplog: pytest.LogCaptureFixture) -> No
         for number in range(RAW_COUNT):
             reader, writer = await asyncio.open_connection(target.hostname, target.port)
             writer.write(raw_request(number))
-            async with asyncio.timeout(120):
+            async with asyncio.timeout(PATIENCE_S):
                 head = (await reader.read()).partition(b"\r\n\r\n")[0]
             writer.close()
             assert b"\nx-evil" not in head.lower(), number

@@ -12,8 +12,7 @@ import httpx
 import yaml
 
 from loadtests.ports import free_port
-
-PATIENCE_S = 60.0
+from tests.patience import PATIENCE_S
 
 
 class Prometheus:
@@ -60,7 +59,7 @@ def prometheus(target: str, rules: dict[str, Any], folder: Path) -> Iterator[Pro
     # It needs a moment until it listens.
     patient = httpx.HTTPTransport(retries=8)
     try:
-        with httpx.Client(base_url=f"http://{address}", timeout=30, transport=patient, trust_env=False) as http:
+        with httpx.Client(base_url=f"http://{address}", timeout=PATIENCE_S, transport=patient, trust_env=False) as http:
             yield Prometheus(http)
     finally:
         process.terminate()

@@ -13,7 +13,8 @@ from serve_app.common.client_key import VARIABLE, key_headers
 from serve_app.config.key_file import create_key
 from tests.monitoring.expressions import RULES
 from tests.monitoring.prometheus import Prometheus, prometheus
-from tests.serve.conftest import PATIENCE_S, REPLAY, Served, serving
+from tests.patience import PATIENCE_S
+from tests.serve.conftest import REPLAY, Served, serving
 
 PROMPTS = ("Capital of France?", "How many?", "all break", "target fails", "member breaks", "sure")
 USER_CONFIG = {

@@ -12,10 +12,11 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
+from tests.patience import PATIENCE_S
+
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 MISSING = next((name for name, path in (("chromium", CHROMIUM), ("chromedriver", DRIVER)) if path is None), None)
 AXE = Path(__file__).with_name("axe.min.js")
-WAIT_S = 20
 ARGUMENTS = (
     "--headless=new",
     "--no-sandbox",
@@ -46,7 +47,6 @@ class Browser:
 
     def __init__(self, driver: webdriver.Chrome) -> None:
         self.driver = driver
-        self.patience_s = WAIT_S
 
     def open(self, url: str) -> None:
         """Load a page anew, even if only the fragment differs."""
@@ -58,7 +58,7 @@ class Browser:
 
     def find(self, css: str) -> WebElement:
         """Return the first element that matches, once it exists."""
-        return WebDriverWait(self.driver, self.patience_s, 0.03).until(lambda _: next(iter(self.all(css)), None))
+        return WebDriverWait(self.driver, PATIENCE_S, 0.03).until(lambda _: next(iter(self.all(css)), None))
 
     def click(self, element: str | WebElement) -> None:
         """Click in the middle of the window: at its edges are the header and the composer."""
@@ -72,7 +72,7 @@ class Browser:
 
     def until(self, expression: str, *arguments: Any) -> Any:
         """Wait until a JavaScript expression is true."""
-        wait = WebDriverWait(self.driver, self.patience_s, 0.03)
+        wait = WebDriverWait(self.driver, PATIENCE_S, 0.03)
         return wait.until(
             lambda driver: driver.execute_script(f"return ({expression})", *arguments), f"never: {expression}"
         )

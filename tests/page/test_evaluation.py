@@ -2,7 +2,6 @@
 
 import gzip
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -220,16 +219,8 @@ def test_a_report_of_another_shape_is_refused_and_the_next_one_shown(
     browser.find(".evaluation .chart canvas")
 
 
-@pytest.fixture
-def patient(browser: Browser) -> Iterator[Browser]:
-    """Yield a browser that waits longer: the process of an evaluation imports much."""
-    browser.patience_s, before = 120, browser.patience_s
-    yield browser
-    browser.patience_s = before
-
-
-def test_records_that_are_dropped_become_a_report(patient: Browser, served: Served, tmp_path: Path) -> None:
-    browser, path = patient, tmp_path / "r.jsonl.gz"
+def test_records_that_are_dropped_become_a_report(browser: Browser, served: Served, tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl.gz"
     path.write_bytes(gzip.compress(records(tmp_path / "r.jsonl", 40).read_bytes()))
     opened(browser, served, path)
     browser.until("document.querySelector('.working .state') !== null")
@@ -240,8 +231,7 @@ def test_records_that_are_dropped_become_a_report(patient: Browser, served: Serv
     assert browser.findings() == []
 
 
-def test_a_line_that_is_wrong_is_named(patient: Browser, served: Served, tmp_path: Path) -> None:
-    browser = patient
+def test_a_line_that_is_wrong_is_named(browser: Browser, served: Served, tmp_path: Path) -> None:
     path = records(tmp_path / "r.jsonl", 5)
     lines = path.read_text(encoding="utf-8").splitlines()
     lines[3] = lines[3].replace('"kind": "example"', '"kind": "sample"')

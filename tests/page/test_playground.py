@@ -196,7 +196,7 @@ def test_a_key_is_asked_for_and_sent_but_never_stored(browser: Browser, served: 
     )
     browser.run("[...document.querySelectorAll('.fault-card button')].at(-1).click()")
     browser.until("document.querySelector('.answer')")
-    assert browser.run("return window.sent") == ["Bearer secret-key"]
+    assert set(browser.run("return window.sent")) == {"Bearer secret-key"}  # the page may load its choices anew too
     assert (
         browser.run(
             "return JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, location.href])"

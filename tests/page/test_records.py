@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from serve_app.api.intake.caller import Caller, with_caller
 from serve_app.page import evaluation as evaluation_module
 from serve_app.page.evaluation import install_evaluation
+from tests.patience import PATIENCE_S
 
 
 class Fixed:
@@ -122,6 +123,6 @@ async def test_who_leaves_while_sending_is_no_error() -> None:
 
     scope = {"type": "http", "method": "POST", "path": "/page/evaluate", "query_string": b""}
     headers = [(b"content-type", b"application/jsonl")]
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         await application(Fixed())(scope | {"headers": headers, "asgi": {"version": "3.0"}}, receive, send)
     assert sent[0]["status"] == 499

@@ -13,6 +13,7 @@ import yaml
 
 from loadtests.ports import free_port
 from serve_app.engines import EngineCounters
+from tests.patience import PATIENCE_S
 
 
 @dataclass
@@ -63,12 +64,9 @@ class Served:
         self.deploy()
 
 
-PATIENCE_S = 60.0
-
-
-async def until(look: Callable[[], Awaitable[Any]], expected: Any, patience_s: float = PATIENCE_S) -> None:
+async def until(look: Callable[[], Awaitable[Any]], expected: Any) -> None:
     """Wait until `look` sees what is wanted."""
-    async with asyncio.timeout(patience_s):
+    async with asyncio.timeout(PATIENCE_S):
         while await look() != expected:  # noqa: ASYNC110 - engine counters raise no event
             await asyncio.sleep(0.1)
 

@@ -18,7 +18,8 @@ import yaml
 
 from loadtests.ports import free_port
 from serve_app.config.key_file import create_key
-from tests.serve.conftest import PATIENCE_S, REPLAY
+from tests.patience import PATIENCE_S
+from tests.serve.conftest import REPLAY
 
 pytestmark = pytest.mark.serve
 
@@ -115,7 +116,7 @@ def read_greeting(process: subprocess.Popen[str], port: int, cascade: str) -> No
 
 def assert_ended(process: subprocess.Popen[str], before: set[int]) -> None:
     """Assert that the process prints no more, exits with 0 and leaves nothing behind."""
-    assert process.communicate(timeout=120) == ("", "")
+    assert process.communicate(timeout=PATIENCE_S) == ("", "")
     assert process.returncode == 0
     assert_nothing_is_left_behind(process.pid, before)
 
@@ -177,7 +178,7 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
         listener.listen()
         port = listener.getsockname()[1]
         with cascade_serve(on_port(port, ALONE), tmp_path) as process:
-            _, err = process.communicate(timeout=120)
+            _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 1
     assert err.startswith(f"cascade: Port {port} on 127.0.0.1 cannot be used (Address already in use): ")
 
@@ -188,7 +189,7 @@ def test_a_deployment_that_fails_is_one_sentence(tmp_path: Path) -> None:
     values["applications"][0]["args"]["models"]["target"]["records"] = str(records)
     started = time.monotonic()
     with cascade_serve(values, tmp_path) as process:
-        out, err = process.communicate(timeout=240)
+        out, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, out) == (1, "")
     assert err.startswith("cascade: The deployment 'target' failed: ")
     assert str(records) in err
@@ -202,7 +203,7 @@ def test_more_gpus_than_there_are_is_refused_with_the_sum(tmp_path: Path) -> Non
     for model, gpus in (("first", 0.5), ("second", 0.5), ("target", 3)):
         values["applications"][0]["args"]["models"][model]["deployment"] = {"ray_actor_options": {"num_gpus": gpus}}
     with cascade_serve(values, tmp_path) as process:
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, out) == (1, "")
     assert err.startswith("cascade: This machine cannot run the config: ")
     assert err.endswith("it needs 4 GPUs (first: 0.5, second: 0.5, target: 3), the cluster has 0.\n")

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.patience import PATIENCE_S
 from tests.serve.conftest import Served, serving, until
 
 pytestmark = [pytest.mark.serve, pytest.mark.slow]
@@ -44,7 +45,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 @pytest.fixture
 async def http(served: Served) -> AsyncIterator[httpx.AsyncClient]:
     # Less than any time-out of a tier, of which the shortest is 120 s.
-    async with httpx.AsyncClient(base_url=served.url, timeout=90, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=served.url, timeout=PATIENCE_S, trust_env=False) as client:
         yield client
 
 
@@ -91,7 +92,7 @@ async def test_a_rolling_restart_loses_no_request(served: Served, http: httpx.As
     served.rewrite(change)
     deploying = asyncio.create_task(asyncio.to_thread(served.deploy))
     flops = 0.0
-    async with asyncio.timeout(300):
+    async with asyncio.timeout(PATIENCE_S):
         while not flops:
             response = await ask(http)
             assert response.status_code == 200, response.text

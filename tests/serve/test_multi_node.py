@@ -3,7 +3,6 @@
 import asyncio
 import gc
 from collections.abc import AsyncIterator, Iterator
-from functools import partial
 from typing import Any
 
 import httpx
@@ -11,8 +10,8 @@ import pytest
 import yaml
 
 from loadtests.ports import free_port
-from tests.serve import conftest
-from tests.serve.conftest import Served
+from tests.patience import PATIENCE_S
+from tests.serve.conftest import Served, until
 
 pytestmark = [
     pytest.mark.serve,
@@ -25,8 +24,6 @@ pytestmark = [
 
 FAST = {"metrics_interval_s": 0.5, "look_back_period_s": 2, "upscale_delay_s": 0, "downscale_delay_s": 10}
 """Not what one would serve with: a test should not wait for minutes. But replicas must last until they are seen."""
-until = partial(conftest.until, patience_s=120)
-"""What is expected decays by e in ten seconds: from three replicas to none it takes up to a minute."""
 MEMBER: dict[str, Any] = {
     "engine": "replay",
     "answers": [{"contains": "long", "text": "never", "first_token_s": 300}],
@@ -114,7 +111,7 @@ def stop(cluster: Any) -> None:
     ]
     cluster.shutdown()
     for process in running:
-        process.wait(timeout=30)
+        process.wait(timeout=PATIENCE_S)
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +152,7 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
 
 @pytest.fixture
 async def http(nodes: Nodes) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=nodes.served.url, timeout=120, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=nodes.served.url, timeout=PATIENCE_S, trust_env=False) as client:
         yield client
 
 

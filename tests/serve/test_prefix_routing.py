@@ -12,7 +12,7 @@ from serve_app.config import ReplayModel
 from serve_app.core.types.prompt import Message, Prompt
 from serve_app.deployments.model_server import ModelServer
 from serve_app.engines import EngineCounters
-from tests.serve.conftest import PATIENCE_S
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.serve
 

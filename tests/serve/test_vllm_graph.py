@@ -9,7 +9,8 @@ from typing import Any
 import openai
 import pytest
 
-from tests.serve.conftest import PATIENCE_S, Served, serving, until
+from tests.patience import PATIENCE_S
+from tests.serve.conftest import Served, serving, until
 
 pytestmark = [pytest.mark.serve, pytest.mark.models, pytest.mark.vllm]
 
@@ -65,7 +66,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.fixture
 async def client(served: Served) -> AsyncIterator[openai.AsyncOpenAI]:
-    async with openai.AsyncOpenAI(base_url=f"{served.url}/v1", api_key="none", max_retries=0, timeout=300) as client:
+    async with openai.AsyncOpenAI(
+        base_url=f"{served.url}/v1", api_key="none", max_retries=0, timeout=PATIENCE_S
+    ) as client:
         yield client
 
 

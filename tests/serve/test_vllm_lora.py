@@ -9,7 +9,8 @@ import openai
 import pytest
 
 from tests.lora_adapters import greedy, make, merged
-from tests.serve.conftest import PATIENCE_S, Served, serving
+from tests.patience import PATIENCE_S
+from tests.serve.conftest import Served, serving
 from tests.serve.test_vllm_graph import QUESTION, TOOL, ask, model
 
 pytestmark = [pytest.mark.serve, pytest.mark.models, pytest.mark.vllm]
@@ -59,7 +60,9 @@ def served(base: Path, folders: dict[str, Path], tmp_path_factory: pytest.TempPa
 
 @pytest.fixture
 async def client(served: Served) -> AsyncIterator[openai.AsyncOpenAI]:
-    async with openai.AsyncOpenAI(base_url=f"{served.url}/v1", api_key="none", max_retries=0, timeout=300) as client:
+    async with openai.AsyncOpenAI(
+        base_url=f"{served.url}/v1", api_key="none", max_retries=0, timeout=PATIENCE_S
+    ) as client:
         yield client
 
 

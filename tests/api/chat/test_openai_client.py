@@ -11,6 +11,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from serve_app.core.types.answer import Failure, FailureKind
 from serve_app.errors import ContextTooLongError
 from tests.api.serving import HANG, Breaks, FakeService, Scripted
+from tests.patience import PATIENCE_S
 
 ASK: Any = {"model": "default", "messages": [{"role": "user", "content": "Capital of France?"}]}
 PROMPT: Any = {"model": "default", "prompt": "The capital of France is"}
@@ -254,7 +255,7 @@ class TestFailures:
         assert content(chunks) == ["The"]
         assert error.type == "server_error"
         assert "secret" not in str(error.body)
-        await asyncio.wait_for(service.closed.wait(), 60)
+        await asyncio.wait_for(service.closed.wait(), PATIENCE_S)
         assert len(service.closings) == 1
 
     async def test_both_lengths_are_said(self, client: openai.AsyncOpenAI, service: FakeService):
@@ -306,14 +307,14 @@ class TestClientLeaves:
 
     async def leave(self, asking: asyncio.Task[Any], service: FakeService, *names: str) -> None:
         for name in names:
-            await asyncio.wait_for(service.models[name].entered.wait(), 60)
+            await asyncio.wait_for(service.models[name].entered.wait(), PATIENCE_S)
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking
         await self.settled(service, *names)
 
     async def settled(self, service: FakeService, *names: str) -> None:
-        await asyncio.wait_for(service.closed.wait(), 60)
+        await asyncio.wait_for(service.closed.wait(), PATIENCE_S)
         assert service.closings == [None]
         assert [service.models[name].stopped for name in names] == [1] * len(names)
         cancelled = [call.model for call in service.runs[0].calls if isinstance(call.answer, Failure)]

@@ -14,6 +14,7 @@ from filelock import FileLock
 
 from serve_app.core.types.answer import Failure
 from tests.api.serving import Breaks, FakeService, Scripted
+from tests.patience import PATIENCE_S
 
 from .tool_loop import let_call
 
@@ -54,7 +55,7 @@ async def ask(sdk: Path, url: str, scenario: str) -> Any:
     process = await asyncio.create_subprocess_exec(
         "node", "ask.mjs", url, scenario, cwd=sdk, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(PATIENCE_S):
         output, errors = await process.communicate()
     assert process.returncode == 0, errors.decode()
     return json.loads(output)

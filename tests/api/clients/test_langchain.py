@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from serve_app.core.types.answer import Failure, FailureKind
 from serve_app.core.types.prompt import ToolCall
 from tests.api.serving import Breaks, FakeService, Scripted
+from tests.patience import PATIENCE_S
 
 from .tool_loop import let_call
 
@@ -34,7 +35,7 @@ def get_weather(city: str) -> str:
 
 @pytest.fixture
 def chat(url: str) -> ChatOpenAI:
-    return ChatOpenAI(model="default", base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=60)
+    return ChatOpenAI(model="default", base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=PATIENCE_S)
 
 
 def says(service: FakeService, text: str, **how: Any) -> None:

@@ -19,6 +19,7 @@ from serve_app.api.embeddings.schema import EmbeddingRequest
 from serve_app.api.fields.body import Body
 from serve_app.api.messages.schema import MessageRequest
 from tests.api.serving import FakeService
+from tests.patience import PATIENCE_S
 
 CHAT = "/v1/chat/completions"
 JSON_TYPE = {"content-type": "application/json"}
@@ -226,7 +227,7 @@ async def exchange(url: str, request: bytes) -> bytes:
     reader, writer = await asyncio.open_connection(target.hostname, target.port)
     try:
         writer.write(request)
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(PATIENCE_S):
             return await reader.read()
     finally:
         writer.close()
@@ -273,7 +274,7 @@ async def test_a_body_that_comes_in_drops_is_late_too(url: str, service: FakeSer
     reader, writer = await asyncio.open_connection(target.hostname, target.port)
     writer.write(UNFINISHED["declared"])
     reading = asyncio.create_task(reader.readline())
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(PATIENCE_S):
         while not reading.done():
             writer.write(b" ")
             await asyncio.sleep(0.02)

@@ -3,9 +3,11 @@ from collections.abc import AsyncIterator
 import anthropic
 import pytest
 
+from tests.patience import PATIENCE_S
+
 
 @pytest.fixture
 async def claude(url: str) -> AsyncIterator[anthropic.AsyncAnthropic]:
     """Yield the official client of a real server."""
-    async with anthropic.AsyncAnthropic(base_url=url, api_key="none", max_retries=0, timeout=60) as client:
+    async with anthropic.AsyncAnthropic(base_url=url, api_key="none", max_retries=0, timeout=PATIENCE_S) as client:
         yield client

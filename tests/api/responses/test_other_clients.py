@@ -15,6 +15,7 @@ from langchain_openai import ChatOpenAI
 from serve_app.core.types.answer import Answer, Delta
 from serve_app.core.types.prompt import Message, Prompt, ToolCall
 from tests.api.serving import FakeService, Scripted
+from tests.patience import PATIENCE_S
 
 from .test_client import PARIS, WEATHER
 
@@ -83,7 +84,7 @@ async def test_codex_runs_a_command(url: str, service: FakeService, tmp_path: Pa
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    output, _ = await asyncio.wait_for(process.communicate(), 120)
+    output, _ = await asyncio.wait_for(process.communicate(), PATIENCE_S)
     assert process.returncode == 0, output.decode()
     assert "It printed:" in output.decode()
     assert "42 apples" in output.decode()

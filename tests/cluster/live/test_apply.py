@@ -21,6 +21,7 @@ from tests.cluster.kubectl import (
     ray_service,
     service_status,
 )
+from tests.patience import PATIENCE_S
 
 ALL = (ray_service(), JOB, CLAIM, CONFIG, SECRET)
 ORDER = ["secrets/keys", "configmaps/settings", "persistentvolumeclaims/models", "jobs/fetch", "rayservices/cascade"]
@@ -230,7 +231,7 @@ def test_nobody_answers(user: User) -> None:
 
 def test_the_program_in_a_process_of_its_own(user: User) -> None:
     with user.start("apply", "-") as program:
-        out, err = program.communicate(yaml.safe_dump(CONFIG), timeout=60)
+        out, err = program.communicate(yaml.safe_dump(CONFIG), timeout=PATIENCE_S)
     assert (program.returncode, out, err) == (0, "ConfigMap/settings created\n", "")
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from tests.cluster.api_stub import ApiStub, Step, disconnect, gone, now, overloaded, refusing
 from tests.cluster.kubectl import CLAIM, JOB, PROMPT, Body, Ran, User, ray_service, service_status, waiting, worker
+from tests.patience import PATIENCE_S
 
 LONG_AGO = "2026-01-01T00:00:00Z"
 
@@ -311,5 +312,5 @@ def test_ctrl_c_ends_it_without_a_word(user: User, stub: ApiStub) -> None:
             "PersistentVolumeClaim/models: waiting for a volume (it is Pending)\n"
         )
         program.send_signal(signal.SIGINT)
-        out, err = program.communicate(timeout=60)
+        out, err = program.communicate(timeout=PATIENCE_S)
     assert (program.returncode, out, err) == (130, "", "")

@@ -17,6 +17,7 @@ from serve_app.cluster.render.chart import chart
 from serve_app.cluster.render.overlay import patch_of, render
 from serve_app.cluster.settings import OVERLAYS, Settings
 from tests.cluster.overlays import CONFIG, CONFIGS, MODEL, ROOT, groups, rendered, rendered_text, service
+from tests.patience import PATIENCE_S
 
 
 def merged(target: Any, patch: Any) -> Any:
@@ -54,7 +55,7 @@ def test_committed_files_come_to_the_objects(overlay: str) -> None:
     if shutil.which("kubectl") is None:
         pytest.skip("needs kubectl, whose kustomize puts base and overlay together")
     command = ["kubectl", "kustomize", str(ROOT / "k8s" / "overlays" / overlay)]
-    built = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    built = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE_S)
     image = OVERLAYS[overlay].image
     built_objects = {(body["kind"], body["metadata"]["name"]): body for body in yaml.safe_load_all(built.stdout)}
     expected = {}

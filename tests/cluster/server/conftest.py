@@ -16,9 +16,9 @@ import pytest
 import yaml
 
 from tests.cluster.overlays import ROOT
+from tests.patience import PATIENCE_S
 
 BINARIES = ROOT / ".k8s-server"
-START_S = 120
 TOKEN = "a-t0ken-of-this-test"
 
 
@@ -70,7 +70,7 @@ def _free_ports(count: int) -> list[int]:
 
 
 def _wait_until_ready(url: str, certificate: Path) -> None:
-    deadline = time.monotonic() + START_S
+    deadline = time.monotonic() + PATIENCE_S
     headers = {"Authorization": f"Bearer {TOKEN}"}
     while time.monotonic() < deadline:
         # The server writes its certificate before it listens.
@@ -80,7 +80,7 @@ def _wait_until_ready(url: str, certificate: Path) -> None:
                 if httpx.get(f"{url}/readyz", verify=context, headers=headers, trust_env=False).is_success:
                     return
         time.sleep(0.2)
-    pytest.fail(f"the API server was not ready after {START_S} s")
+    pytest.fail(f"the API server was not ready after {PATIENCE_S} s")
 
 
 def _kubeconfig(folder: Path, url: str, certificate: Path) -> Path:

@@ -25,7 +25,7 @@ from serve_app.cluster.render.image import with_image
 from serve_app.cluster.render.overlay import render
 from serve_app.cluster.settings import OVERLAYS, Overlay, Settings
 from tests.cluster.overlays import CONFIGS, CRDS, ROOT, rendered
-from tests.cluster.server.conftest import START_S
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.slow
 
@@ -80,7 +80,7 @@ def manifests(kubeconfig: Path) -> Path:
     names = [body["metadata"]["name"] for body in definitions]
     assert applied.stdout == "".join(f"CustomResourceDefinition/{name} created\n" for name in sorted(names))
     path = write(kubeconfig.parent / "overlay.yaml", overlay())
-    deadline = time.monotonic() + START_S  # the server serves new kinds a few seconds later
+    deadline = time.monotonic() + PATIENCE_S  # the server serves new kinds a few seconds later
     while "does not know RayService" in cascade(kubeconfig, "diff", path).stderr and time.monotonic() < deadline:
         time.sleep(0.5)
     return path

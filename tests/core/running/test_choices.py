@@ -32,6 +32,7 @@ from tests.core.scripted import (
     reply,
     run_of,
 )
+from tests.patience import PATIENCE_S
 
 __all__ = ["quiet"]
 
@@ -127,7 +128,7 @@ async def test_a_client_that_leaves_cancels_them_and_they_are_charged() -> None:
     target = Varied(reply("one"), HANG, HANG)
     run = several({"t": target}, 3, tiers=[TARGET])
     task = asyncio.create_task(run_cascade(run))
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while len(target.prompts) < 3:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
     await cancel(task)

@@ -31,6 +31,7 @@ from tests.core.scripted import (
     reply,
     run_of,
 )
+from tests.patience import PATIENCE_S
 
 __all__ = ["quiet"]
 
@@ -145,7 +146,7 @@ class TestCancelling:
         task = asyncio.create_task(run_cascade(run))
         await begun(*models.values())
         task.cancel()
-        await asyncio.wait_for(slow.stopping.wait(), 60)
+        await asyncio.wait_for(slow.stopping.wait(), PATIENCE_S)
         await cancel(task)
         assert kinds(run) == {"a": "cancelled", "b": "cancelled"}
 
@@ -153,7 +154,7 @@ class TestCancelling:
         slow = Stubborn(HANG)
         run = run_of({"a": Fake(BROKEN), "b": slow})
         task = asyncio.create_task(run_cascade(run))
-        await asyncio.wait_for(slow.stopping.wait(), 60)
+        await asyncio.wait_for(slow.stopping.wait(), PATIENCE_S)
         await cancel(task)
         assert kinds(run) == {"a": "error", "b": "cancelled"}
 
@@ -194,7 +195,7 @@ class TestCancelling:
             return events
 
         task = asyncio.create_task(read())
-        await asyncio.wait_for(shown.wait(), 60)
+        await asyncio.wait_for(shown.wait(), PATIENCE_S)
         await asyncio.sleep(0)  # back to waiting for the third delta
         await cancel(task)
         assert target.stopped == 1

@@ -18,13 +18,13 @@ from serve_app.config import AccessConfig
 from serve_app.deployments.access.key_limits import counts_of
 from serve_app.errors import ConfigError
 from tests.api.serving import FakeService, Scripted
+from tests.patience import PATIENCE_S
 
 from .doors import ASK, CHAT, Door, behind, client
 
 pytest.importorskip("redis", reason="needs the extra redis")
 pytestmark = pytest.mark.skipif(not installed(), reason="needs redis-server: apt install redis-server")
 
-PATIENCE_S = 60.0
 PASSWORD = "not-in-any-log"
 NOW = 1_764_504_000.0
 """All requests are in one minute, of which some is left."""

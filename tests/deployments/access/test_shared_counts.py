@@ -25,6 +25,7 @@ from serve_app.deployments.remembering.window_counts import Window, WindowCounts
 from serve_app.evaluation.analysis.timing import virtual_time
 from tests.deployments.remembering.store_handle import LIMITS, StoreHandle
 from tests.deployments.replies import CASCADES, MODELS
+from tests.patience import PATIENCE_S
 
 NAME = "alice"
 BEGIN = 1_764_504_000.0 - crc32(NAME.encode()) % MINUTE_S
@@ -280,7 +281,7 @@ async def test_an_exchange_that_fails_is_logged(caplog: pytest.LogCaptureFixture
 
     store: Any = Broken()
     assert await SharedCounts(store).incr("requests/alice/1", MINUTE_S) == 1
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while not caplog.messages:  # noqa: ASYNC110 - a log has no event
             await asyncio.sleep(0.001)
     assert caplog.messages == ["The counts of API keys are not exchanged: ValueError('not a window')"]

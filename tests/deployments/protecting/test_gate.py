@@ -7,6 +7,7 @@ import httpx
 from fastapi import FastAPI
 
 from serve_app.deployments.protecting.gate import Gate, GateMiddleware
+from tests.patience import PATIENCE_S
 
 
 def gated(gate: Gate, release: asyncio.Event) -> httpx.AsyncClient:
@@ -29,7 +30,7 @@ async def test_a_request_in_progress_is_counted_and_finished() -> None:
     gate, release = Gate(), asyncio.Event()
     async with gated(gate, release) as http:
         request = asyncio.create_task(http.post("/work"))
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             while not gate.in_progress:  # noqa: ASYNC110 - a counter raises no event
                 await asyncio.sleep(0)
         gate.closed = True

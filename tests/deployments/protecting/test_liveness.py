@@ -9,6 +9,7 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview, ServeStatus
 
 from serve_app.deployments.protecting.liveness import GoneError, Health, Liveness, look_up
+from tests.patience import PATIENCE_S
 
 UP, DOWN = Health(1, "HEALTHY"), Health(0, "UNHEALTHY")
 
@@ -29,7 +30,7 @@ class Status:
 
     async def looked_at(self, times: int) -> None:
         looks = self.looks
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             while self.looks < looks + times:  # noqa: ASYNC110 - the look comes from a thread
                 await asyncio.sleep(0.001)
 
@@ -39,7 +40,7 @@ def liveness(status: Status, after_s: float = 0.0) -> Liveness:
 
 
 async def recovered(watched: Liveness) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             try:
                 async with watched.required("m"):
@@ -57,7 +58,7 @@ async def wait_for(watched: Liveness, name: str = "m") -> None:
 async def nothing_left() -> AsyncIterator[None]:
     """Assert that no task of ours runs on after the test."""
     yield
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while len(asyncio.all_tasks()) > 1:  # noqa: ASYNC110 - there is nobody to ask
             await asyncio.sleep(0.01)
 

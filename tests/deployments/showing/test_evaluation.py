@@ -13,6 +13,7 @@ import pytest
 from serve_app.deployments.showing.evaluation import RecordsEvaluator
 from tests.evaluation.synthetic import records
 from tests.page.serving import built, configured
+from tests.patience import PATIENCE_S
 
 PROBLEM = "These records could not be evaluated: {}. Run `cascade evaluate` with the file instead."
 
@@ -72,7 +73,7 @@ async def test_who_reads_nothing_on_holds_up_no_other_records() -> None:
     events = evaluation.events()
     first = await anext(events)
     assert by.busy
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while by.busy:  # noqa: ASYNC110
             await asyncio.sleep(0)
     content = first + b"".join([part async for part in events])

@@ -26,6 +26,7 @@ from serve_app.deployments.showing.live_view import REUSED_S, LiveView
 from serve_app.evaluation.analysis.timing import virtual_time
 from tests.deployments.remembering.store_handle import LIMITS, StoreHandle
 from tests.page.serving import built, configured
+from tests.patience import PATIENCE_S
 
 SOON_S = UNWATCHED_PERIOD_S + 2 * WATCHED_PERIOD_S + 0.1
 """Until a view shows all routers."""
@@ -227,7 +228,7 @@ async def test_an_exchange_that_fails_is_logged_and_begun_anew(caplog: pytest.Lo
     exchange = router.parts.exchange = FiguresExchange(store, router.parts.live)
     for number in (1, 2):
         await router.check_health()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             while len(caplog.messages) < number:  # noqa: ASYNC110 - a log has no event
                 await asyncio.sleep(0.001)
     assert caplog.messages == ["The figures of the live view are not exchanged: ValueError('not figures')"] * 2

@@ -26,6 +26,7 @@ from serve_app.engines.llama_cpp.grammar import MAX_CHARACTERS, GrammarChecker, 
 from serve_app.errors import EngineError, UnsupportedRequestError
 from tests.engines.asking import chat, generate
 from tests.engines.conftest import load_llama_cpp
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -154,7 +155,7 @@ HOSTILE = [
 async def test_a_hostile_schema_ends_and_the_next_one_is_compiled(
     checker: GrammarChecker, schema: dict[str, Any]
 ) -> None:
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(PATIENCE_S):
         with suppress(UnsupportedRequestError):
             await checker.check(grammar(schema), "tools")
         new = uuid4().hex  # a grammar that was seen before is not compiled again

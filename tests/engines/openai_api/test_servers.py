@@ -18,6 +18,7 @@ from tests.api.serving import listening as serving
 from tests.engines.asking import QUESTION, chat, failure, generate, raw, stream, until
 from tests.engines.conftest import Load, load_openai_api, loading
 from tests.engines.replies import KEY
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -71,7 +72,7 @@ async def test_cancelling_stops_the_cascade(service: FakeService, ours: Load) ->
     service.models["t"].delay_s = 3600
     engine = await ours(model="t")
     task = asyncio.create_task(engine.generate(chat(QUESTION), Meter()))
-    await asyncio.wait_for(service.models["t"].entered.wait(), 30)
+    await asyncio.wait_for(service.models["t"].entered.wait(), PATIENCE_S)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     await until(lambda: service.models["t"].stopped == 1)

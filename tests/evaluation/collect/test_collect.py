@@ -33,6 +33,7 @@ from tests.evaluation.collecting import (
     write_config,
     write_examples,
 )
+from tests.patience import PATIENCE_S
 
 LOGPROBS = [["Lon", -0.5], ["don", -0.25]]
 KILLS = 20
@@ -236,7 +237,7 @@ def test_ctrl_c_keeps_everything_and_says_how_to_go_on(tmp_path: Path, number: s
     )
     wait_for_bytes(lambda: process.poll() is None, out, len(data.read_bytes()) + 15_000)
     process.send_signal(number)
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=PATIENCE_S)
     count = len(asked_once(out))
     assert process.returncode == 130
     assert stderr == f"Stopped. {count} of 1500 answers are in {out}. Run the same command again to resume.\n"
@@ -334,7 +335,7 @@ def test_an_adapter_is_loaded_with_its_base(tmp_path: Path) -> None:
     example = Example("1", "custom", "test", {"prompt": prompt_text}, ("Paris",))
     data = write_examples(tmp_path / "x.jsonl", [example])
     arguments = command(config, data, "-o", tmp_path / "r.jsonl", "--max-tokens", "12")
-    result = subprocess.run(arguments, capture_output=True, text=True, timeout=300, check=False)
+    result = subprocess.run(arguments, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert result.returncode == 0, result.stderr
     records = Records.load(tmp_path / "r.jsonl")
     assert records.header.models.keys() == {"tuned"}

@@ -13,6 +13,7 @@ from serve_app.core.deciding.deferral import decide
 from serve_app.core.types.answer import Generation
 from serve_app.signals import build_signal
 from serve_app.weights import fetch
+from tests.patience import PATIENCE_S
 from tests.serve.conftest import Served, until
 
 from .conftest import CONFIG, MEMBERS, QUESTIONS
@@ -23,7 +24,7 @@ pytestmark = [pytest.mark.serve, pytest.mark.models]
 @pytest.fixture
 async def client(quickstart: Served) -> AsyncIterator[openai.AsyncOpenAI]:
     async with openai.AsyncOpenAI(
-        base_url=f"{quickstart.url}/v1", api_key="none", max_retries=0, timeout=300
+        base_url=f"{quickstart.url}/v1", api_key="none", max_retries=0, timeout=PATIENCE_S
     ) as client:
         yield client
 

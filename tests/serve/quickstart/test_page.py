@@ -1,7 +1,6 @@
 """The page in a real browser over this application. The last test breaks it, so this file comes after the others."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,7 @@ import pytest
 from tests.evaluation.synthetic import records
 from tests.page.browser import Browser
 from tests.page.relay import relaying
-from tests.serve.conftest import PATIENCE_S, Served
+from tests.serve.conftest import Served
 
 from .conftest import MEMBERS, QUESTIONS, TARGET
 
@@ -29,12 +28,10 @@ new MutationObserver(() => {
 
 
 @pytest.fixture
-def page(one_browser: Browser, quickstart: Served) -> Iterator[Browser]:
-    """Yield the browser at the page, with patience for models that share two cores with it and answer greedily."""
-    one_browser.patience_s, before = 5 * PATIENCE_S, one_browser.patience_s
+def page(one_browser: Browser, quickstart: Served) -> Browser:
+    """Return the browser at the page, whose models answer greedily."""
     opened(one_browser, quickstart.url)
-    yield one_browser
-    one_browser.patience_s = before
+    return one_browser
 
 
 def opened(browser: Browser, url: str, model: str = "default", decide: str = "") -> None:

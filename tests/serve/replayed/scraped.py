@@ -2,7 +2,7 @@
 
 import httpx
 
-from tests.serve.conftest import PATIENCE_S
+from tests.patience import PATIENCE_S
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 

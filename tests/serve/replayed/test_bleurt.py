@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from tests.bleurt_process import BleurtProcess
+from tests.patience import PATIENCE_S
 from tests.serve.conftest import Served
 from tests.serve.replayed.conftest import BLEURT_ANSWERS
 
@@ -17,7 +18,7 @@ FIRST, SECOND = BLEURT_ANSWERS
 def tier(replayed: Served, question: str, model: str = "bleurt") -> dict[str, Any]:
     """Return the record's entry of the first tier."""
     body = {"model": model, "messages": [{"role": "user", "content": question}]}
-    record = httpx.post(f"{replayed.url}/v1/chat/completions", json=body, timeout=120).json()["cascade"]
+    record = httpx.post(f"{replayed.url}/v1/chat/completions", json=body, timeout=PATIENCE_S).json()["cascade"]
     first: dict[str, Any] = record["tiers"][0]
     return first
 

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.patience import PATIENCE_S
 from tests.serve.conftest import Served, until
 from tests.serve.replayed.scraped import scraped, series
 
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.serve
 
 def ask(served: Served, text: str, **options: Any) -> None:
     body = {"model": "observed", "messages": [{"role": "user", "content": text}]} | options
-    with httpx.Client(base_url=served.url, timeout=120, trust_env=False) as http:
+    with httpx.Client(base_url=served.url, timeout=PATIENCE_S, trust_env=False) as http:
         http.post("/v1/chat/completions", json=body)
 
 

@@ -19,7 +19,8 @@ from serve_app.evaluation.records.example import Example
 from serve_app.evaluation.records.file import Records
 from serve_app.evaluation.records.tasks import Prompts
 from tests.evaluation.synthetic import write_records
-from tests.serve.conftest import PATIENCE_S, Served, until
+from tests.patience import PATIENCE_S
+from tests.serve.conftest import Served, until
 from tests.serve.replayed.conftest import scripted
 from tests.serve.replayed.taped import TARGET, Taped
 

@@ -10,7 +10,8 @@ import httpx
 import openai
 import pytest
 
-from tests.serve.conftest import PATIENCE_S, Served, until
+from tests.patience import PATIENCE_S
+from tests.serve.conftest import Served, until
 from tests.serve.replayed.scraped import Samples, scraped, series
 
 pytestmark = pytest.mark.serve

@@ -9,7 +9,8 @@ import pytest
 from openai import AsyncOpenAI
 
 from tests.deployments.collector import Collector, attributes
-from tests.serve.conftest import PATIENCE_S, Served, until
+from tests.patience import PATIENCE_S
+from tests.serve.conftest import Served, until
 
 pytestmark = pytest.mark.serve
 

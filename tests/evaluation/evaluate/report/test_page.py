@@ -17,6 +17,7 @@ from serve_app.evaluation.evaluate.report.page import html
 from serve_app.evaluation.evaluate.results import Evaluation
 from serve_app.evaluation.records.file import Records
 from tests.evaluation.synthetic import args, questions, records, write_records
+from tests.patience import PATIENCE_S
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 MEASURE = """<!doctype html><body>{frames}<pre id="out"></pre><script>
@@ -49,7 +50,7 @@ def test_no_table_is_wider_than_a_laptop_or_a_phone(evaluation: Evaluation, tmp_
     (tmp_path / "measure.html").write_text(MEASURE.format(frames=frames))
     options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files", "--dump-dom"]
     command = [str(CHROMIUM), *options, f"--user-data-dir={tmp_path}/profile", f"file://{tmp_path}/measure.html"]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=True)
     match = re.search(r'<pre id="out">(.*?)</pre>', result.stdout)
     assert match is not None
     measured: list[dict[str, Any]] = json.loads(match[1])

@@ -18,6 +18,7 @@ from serve_app.evaluation.evaluate.upload.process import FORBIDDEN, TOO_LARGE, e
 from serve_app.evaluation.evaluate.upload.restriction import restricted
 from serve_app.evaluation.records.file import Records
 from tests.evaluation.synthetic import answers, args, questions, records, three_tier_records, three_tiers, write_records
+from tests.patience import PATIENCE_S
 
 LEXICAL = ("exact", "bleu", "rouge1", "rouge2", "rougeL", "chrf")
 
@@ -166,6 +167,6 @@ def test_records_start_no_program_whatever_their_config_names(tmp_path: Path, me
     config = args() | {"metrics": {"own": {"metric": metric, "tasks": ["closed_book_qa"]}}}
     content = of_config(tmp_path / "r.jsonl", config).read_bytes()
     command = [sys.executable, "-m", "serve_app.evaluation.evaluate.upload.process"]
-    result = subprocess.run(command, input=content, capture_output=True, timeout=120, check=True)
+    result = subprocess.run(command, input=content, capture_output=True, timeout=PATIENCE_S, check=True)
     *_, last = result.stdout.decode().strip().split("\n\n")
     assert json.loads(last.removeprefix("data: ")) == {"problem": FORBIDDEN}
