@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
-from tests.bleurt_process import BleurtProcess, environment, make
+from tests.models.bleurt_process import BleurtProcess, environment, make
 
 if TYPE_CHECKING:
     from tests.page.browser import Browser

@@ -36,7 +36,7 @@ from serve_app.config import AppConfig
 from serve_app.config.ray_rules import PROXY_START_TIMEOUT
 from serve_app.deployments.local.cluster import local_cluster
 from serve_app.deployments.vllm.options import llm_arguments
-from tests.vllm_models import folder
+from tests.models.vllm_models import folder
 
 QUIET = LoggingConfig(enable_access_log=False)
 PORT = 8766

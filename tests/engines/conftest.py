@@ -193,7 +193,7 @@ def smollm2_folder() -> Iterator[Path]:
     """Yield the model in Hugging Face format, with the Ray of vLLM's workers; other modules start their own."""
     import ray
 
-    from tests.vllm_models import folder
+    from tests.models.vllm_models import folder
 
     weights = folder("smollm2-135m")
     # More logical CPUs than there are: an engine that a test loads beside another needs its own.

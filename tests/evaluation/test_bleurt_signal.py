@@ -11,8 +11,8 @@ from serve_app.evaluation.analysis.similarities import measure
 from serve_app.evaluation.evaluate.evaluate import evaluate
 from serve_app.evaluation.records.file import Records
 from serve_app.signals import BleurtConfig
-from tests.bleurt_process import BleurtProcess
 from tests.evaluation.synthetic import answers, args, questions, write_records
+from tests.models.bleurt_process import BleurtProcess
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ def model(folder: Path, **values: object) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    from tests.vllm_models import folder
+    from tests.models.vllm_models import folder
 
     config = {
         "applications": [

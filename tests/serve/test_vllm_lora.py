@@ -8,7 +8,7 @@ import httpx
 import openai
 import pytest
 
-from tests.lora_adapters import greedy, make, merged
+from tests.models.lora_adapters import greedy, make, merged
 from tests.patience import PATIENCE_S
 from tests.serve.conftest import Served, serving
 from tests.serve.test_vllm_graph import QUESTION, TOOL, ask, model
@@ -26,7 +26,7 @@ TOLERANCE = 2e-4
 
 @pytest.fixture(scope="module")
 def base() -> Path:
-    from tests.vllm_models import folder
+    from tests.models.vllm_models import folder
 
     return folder("smollm2-135m")
 

@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 from serve_app.errors import SignalError
 from serve_app.signals import BleurtConfig, build_signal
 from serve_app.signals.bleurt import PACKAGES
-from tests.bleurt_process import PARAMETERS, SENTENCES, BleurtProcess
-from tests.pickles import hostile
+from tests.models.bleurt_process import PARAMETERS, SENTENCES, BleurtProcess
+from tests.models.pickles import hostile
 from tests.signals.conftest import random_pairs
 
 FIRST, SECOND, THIRD, _ = SENTENCES

@@ -14,7 +14,7 @@ import pytest
 from serve_app.errors import SignalError, WeightsError
 from serve_app.signals import SbertConfig, SbertSignal, Signal, build_signal, sbert
 from serve_app.signals.sbert import cosines
-from tests.pickles import hostile
+from tests.models.pickles import hostile
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "sat", "on", "mat", "dog", "ran", "."]
 MINILM_PARAMETERS = 22_713_216

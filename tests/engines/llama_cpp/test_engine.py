@@ -17,7 +17,7 @@ from serve_app.engines.llama_cpp.engine import LlamaCppEngine
 from serve_app.errors import EngineError, UnsupportedRequestError
 from tests.engines.asking import active, chat, generate, idle, raw, stream
 from tests.engines.conftest import load_llama_cpp
-from tests.pickles import hostile
+from tests.models.pickles import hostile
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -24,7 +24,7 @@ from tests.engines import tiny_seq2seq
 from tests.engines.asking import chat, generate, idle, raw
 from tests.engines.conftest import load_seq2seq
 from tests.engines.seq2seq.prompts import PROMPTS
-from tests.pickles import hostile
+from tests.models.pickles import hostile
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -311,8 +311,8 @@ def test_real_examples_of_two_files(tmp_path: Path) -> None:
 @pytest.mark.vllm
 @pytest.mark.models
 def test_an_adapter_is_loaded_with_its_base(tmp_path: Path) -> None:
-    from tests.lora_adapters import greedy, make, merged
-    from tests.vllm_models import folder
+    from tests.models.lora_adapters import greedy, make, merged
+    from tests.models.vllm_models import folder
 
     base = folder("smollm2-135m")
     tuned = make(tmp_path / "tuned", base, rank=4, modules=("q_proj", "v_proj"), seed=1, scale=0.08)

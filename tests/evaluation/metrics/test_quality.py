@@ -13,8 +13,8 @@ from serve_app.errors import DataError, SignalError
 from serve_app.evaluation.metrics.catalogue import METRICS, MetricCatalogue
 from serve_app.evaluation.metrics.quality import qualities
 from serve_app.evaluation.records.load import load_examples
-from tests.bleurt_process import BleurtProcess
 from tests.evaluation.collecting import question, real_data
+from tests.models.bleurt_process import BleurtProcess
 
 OTHERS = [metric for metric in METRICS if metric != "bleurt"]
 MODEL = {"engine": "replay", "parameters": 1e9, "answers": []}

@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.bleurt_process import BleurtProcess
+from tests.models.bleurt_process import BleurtProcess
 from tests.patience import PATIENCE_S
 from tests.serve.conftest import Served
 from tests.serve.replayed.conftest import BLEURT_ANSWERS

@@ -1,6 +1,6 @@
 """Real models in Hugging Face format for vLLM, made from the quickstart's GGUF weights. Needs .venv-vllm.
 
-    .venv-vllm/bin/python -m tests.vllm_models      # makes both (a minute), prints the folders
+    .venv-vllm/bin/python -m tests.models.vllm_models      # makes both (a minute), prints the folders
 
 vLLM 0.29 takes no GGUF files on CPU, and no model hub is needed this way. The folders (bfloat16, 0.3 and 1.2 GB) stay
 in the model cache. The k-quants' rounding stays, too: these are not the models as they were published.
@@ -16,7 +16,7 @@ from filelock import FileLock
 from serve_app.config.serve_file import load
 from serve_app.weights import cache_home, fetch
 
-CONFIG = Path(__file__).parents[1] / "configs" / "quickstart.yaml"
+CONFIG = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
 MODELS = ("smollm2-135m", "qwen-0.5b")
 VERSION = "bf16-1"
 """Changes when the way of converting does."""
@@ -30,7 +30,7 @@ def folder(name: str) -> Path:
         if not target.exists():
             making = target.parent / f"{target.name}.making"
             shutil.rmtree(making, ignore_errors=True)
-            subprocess.run([sys.executable, "-m", "tests.vllm_models", name, str(making)], check=True)
+            subprocess.run([sys.executable, "-m", "tests.models.vllm_models", name, str(making)], check=True)
             making.rename(target)
     return target
 

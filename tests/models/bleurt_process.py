@@ -1,7 +1,7 @@
 """The signal `bleurt`, and its reference, in a process of the environment that they need; ours cannot import them.
 
-.venv-bleurt/bin/python -m tests.bleurt_process CHECKPOINT      reads pickled (method, arguments), writes results
-.venv-bleurt/bin/python -m tests.bleurt_process CHECKPOINT --make
+.venv-bleurt/bin/python -m tests.models.bleurt_process CHECKPOINT      reads pickled (method, arguments), writes results
+.venv-bleurt/bin/python -m tests.models.bleurt_process CHECKPOINT --make
 """
 
 import pickle
@@ -17,7 +17,7 @@ from serve_app.errors import SignalError
 from serve_app.signals import BleurtConfig
 from serve_app.signals.bleurt_environment import make_environment
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SENTENCES = [
     "The capital of France is Paris.",
     "Paris is the capital of France, I believe.",
@@ -35,7 +35,7 @@ def environment() -> Path:
 
 def make(python: Path, folder: Path) -> Path:
     """Write a tiny checkpoint with the package's own classes."""
-    command = [str(python), "-m", "tests.bleurt_process", str(folder), "--make"]
+    command = [str(python), "-m", "tests.models.bleurt_process", str(folder), "--make"]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     return folder
 
@@ -47,7 +47,7 @@ class BleurtProcess:
     symmetric = False
 
     def __init__(self, python: Path, checkpoint: Path) -> None:
-        command = [str(python), "-m", "tests.bleurt_process", str(checkpoint)]
+        command = [str(python), "-m", "tests.models.bleurt_process", str(checkpoint)]
         self._errors = TemporaryFile()  # noqa: SIM115 - closed with the process
         self._process = subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors
