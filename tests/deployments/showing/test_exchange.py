@@ -1,7 +1,7 @@
 """Routers that show each other's figures through a store: who sees what, what it costs, and what a failure does."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -76,8 +76,14 @@ async def ready(probe: Any) -> Any:
     return probe.of(look())
 
 
-def run(main: Coroutine[Any, Any, None]) -> None:
-    virtual_time.run(main)
+def run(main: Callable[[StoreHandle, Watched, Watched], Coroutine[Any, Any, None]]) -> None:
+    """Run `main` in virtual time, with a store and two routers over it."""
+
+    async def begun() -> None:
+        store = StoreHandle(clock=loop_time)
+        await main(store, Watched(store), Watched(store))
+
+    virtual_time.run(begun())
 
 
 def requests(snapshot: Any) -> int:
@@ -86,9 +92,8 @@ def requests(snapshot: Any) -> int:
 
 
 def test_a_view_shows_the_requests_of_all_routers() -> None:
-    async def main() -> None:
-        store = StoreHandle(clock=loop_time)
-        first, second, third = Watched(store), Watched(store), Watched(store)
+    async def main(store: StoreHandle, first: Watched, second: Watched) -> None:
+        third = Watched(store)
         await first.ask()
         await second.ask("minutes")
         await second.ask("minutes")
@@ -103,13 +108,11 @@ def test_a_view_shows_the_requests_of_all_routers() -> None:
         await third.ask()
         assert requests(await second.watched_for(SOON_S)) == 4
 
-    run(main())
+    run(main)
 
 
 def test_nothing_but_small_questions_goes_out_while_nobody_watches() -> None:
-    async def main() -> None:
-        store = StoreHandle(clock=loop_time)
-        first, second = Watched(store), Watched(store)
+    async def main(store: StoreHandle, first: Watched, second: Watched) -> None:
         await first.ask()
         await asyncio.sleep(60)
         assert len(store.calls) <= 2 * (60 / UNWATCHED_PERIOD_S + 1)
@@ -122,27 +125,23 @@ def test_nothing_but_small_questions_goes_out_while_nobody_watches() -> None:
         await asyncio.sleep(60)
         assert len(store.calls) <= 2 * (60 / UNWATCHED_PERIOD_S + 1)
 
-    run(main())
+    run(main)
 
 
 def test_a_router_that_died_leaves_the_sums() -> None:
-    async def main() -> None:
-        store = StoreHandle(clock=loop_time)
-        first, second = Watched(store), Watched(store)
+    async def main(store: StoreHandle, first: Watched, second: Watched) -> None:
         await second.ask()
         assert requests(await first.watched_for(SOON_S)) == 1
         second.die()
         snapshot = await first.watched_for(GONE_S + 2 * WATCHED_PERIOD_S)
         assert (requests(snapshot), snapshot["routers"]) == (0, [first.live.router])
 
-    run(main())
+    run(main)
 
 
 @pytest.mark.parametrize("hangs", [True, False])
 def test_without_the_store_a_view_shows_its_own_router_and_says_so(hangs: bool) -> None:
-    async def main() -> None:
-        store = StoreHandle(clock=loop_time)
-        first, second = Watched(store), Watched(store)
+    async def main(store: StoreHandle, first: Watched, second: Watched) -> None:
         for router in (first, second):
             await router.ask()
         assert requests(await first.watched_for(SOON_S)) == 2
@@ -154,31 +153,27 @@ def test_without_the_store_a_view_shows_its_own_router_and_says_so(hangs: bool) 
         snapshot = await first.watched_for(SOON_S)
         assert (requests(snapshot), snapshot["others_unreachable"]) == (2, False)
 
-    run(main())
+    run(main)
 
 
 def test_a_store_that_was_never_there_is_named_after_a_while() -> None:
-    async def main() -> None:
-        store = StoreHandle(clock=loop_time)
-        store.error = RayServeException("gone")
-        router = Watched(store)
+    async def main(store: StoreHandle, router: Watched, _: Watched) -> None:
+        store.error = RayServeException("gone")  # before the first exchange
         await asyncio.sleep(60)
         assert (await router.view.snapshot())["others_unreachable"] is False  # it has not been asked yet
         assert (await router.watched_for(GONE_S + 1))["others_unreachable"] is True
 
-    run(main())
+    run(main)
 
 
 def test_a_store_that_begins_anew_has_all_figures_soon() -> None:
-    async def main() -> None:
-        store = StoreHandle(clock=loop_time)
-        first, second = Watched(store), Watched(store)
+    async def main(store: StoreHandle, first: Watched, second: Watched) -> None:
         await second.ask()
         assert requests(await first.watched_for(SOON_S)) == 1
         store.store = StateStore(LIMITS, 100, loop_time)
         assert requests(await first.watched_for(SOON_S)) == 1
 
-    run(main())
+    run(main)
 
 
 def test_the_curve_ends_with_the_last_second_that_all_have_reported(monkeypatch: pytest.MonkeyPatch) -> None:
