@@ -222,9 +222,15 @@ def test_a_report_of_another_shape_is_refused_and_the_next_one_shown(
 def test_records_that_are_dropped_become_a_report(browser: Browser, served: Served, tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl.gz"
     path.write_bytes(gzip.compress(records(tmp_path / "r.jsonl", 40).read_bytes()))
-    opened(browser, served, path)
-    browser.until("document.querySelector('.working .state') !== null")
+    browser.open(f"{served.url}/#/evaluation")
+    browser.find(FILE)
+    browser.run(
+        "new MutationObserver(() => { window.worked ||= document.querySelector('.working .state') !== null; })"
+        ".observe(document.querySelector('main'), {childList: true, subtree: true})"
+    )
+    browser.find(FILE).send_keys(str(path))
     browser.find(".evaluation .chart canvas")
+    assert browser.run("return window.worked") is True
     assert browser.all(".working") == []
     assert path.name in browser.text(".head")
     assert "small + tiny → large" in browser.text(".evaluation")

@@ -20,6 +20,7 @@ from serve_app.deployments.protecting.liveness import Health
 from serve_app.deployments.showing.figures import Figures
 from serve_app.evaluation.analysis.timing import virtual_time
 from serve_app.page.live import MOST_S, MOST_STREAMS, install_live
+from tests.patience import PATIENCE_S
 
 from .browser import Browser
 from .serving import Served, built, configured, listening, serving
@@ -173,24 +174,28 @@ def test_a_socket_that_nobody_reads_gives_its_place_back(monkeypatch: pytest.Mon
     install_live(app, live, period_s=0.001, most_s=1)
     with listening(app) as url, socket.create_connection(("127.0.0.1", urlsplit(url).port)) as stalled:
         stalled.sendall(b"GET /page/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE_S
         while live.snapshots == 0:
             assert time.monotonic() < deadline
             time.sleep(0.01)
         live.filling = ""
-        while httpx.get(f"{url}/page/live").status_code != 200:
+        while httpx.get(f"{url}/page/live", timeout=PATIENCE_S).status_code != 200:
             assert time.monotonic() < deadline
             time.sleep(0.01)
         assert stalled.recv(12) == b"HTTP/1.1 200"
+
+
+def asked(served: Served, question: str) -> None:
+    """Ask the default cascade, and wait for its answer."""
+    body = {"model": "default", "messages": [{"role": "user", "content": question}]}
+    httpx.post(f"{served.url}/v1/chat/completions", json=body, timeout=PATIENCE_S).raise_for_status()
 
 
 def test_a_browser_shows_figures_models_and_decisions_as_they_come(browser: Browser, served: Served) -> None:
     browser.open(f"{served.url}/#/live")
     browser.find(".tiles")
     before = len(browser.all(".panel:last-child tbody tr"))
-    question = {"role": "user", "content": "How many minutes?"}
-    body = {"model": "default", "messages": [question]}
-    httpx.post(f"{served.url}/v1/chat/completions", json=body).raise_for_status()
+    asked(served, "How many minutes?")
     latest = "document.querySelector('.panel:last-child tbody tr')?.innerText"
     browser.until(f"document.querySelectorAll('.panel:last-child tbody tr').length > {before} || {before} >= 25")
     browser.until(f"{latest}.includes('large-t') && {latest}.includes('disagreement')")
@@ -261,8 +266,7 @@ def test_a_calibrated_cascade_is_drawn_over_its_calibration(browser: Browser, se
 
 def test_texts_are_shown_as_text_if_the_operator_allows_it(browser: Browser) -> None:
     with serving(page_texts=True) as served:
-        body = {"model": "default", "messages": [{"role": "user", "content": "attack"}]}
-        httpx.post(f"{served.url}/v1/chat/completions", json=body).raise_for_status()
+        asked(served, "attack")
         browser.open(f"{served.url}/#/live")
         assert browser.text(".texts").startswith("attack\n<script>window.hacked = 1</script><img")
         assert browser.run("return window.hacked") is None
@@ -307,14 +311,15 @@ def test_a_hidden_tab_does_not_watch(browser: Browser, served: Served) -> None:
         "document.dispatchEvent(new Event('visibilitychange'))"
     )
     browser.run(
-        "const real = fetch; window.watching = 0; window.fetch = (to, options) => { watching += 1;"
-        "options.signal.addEventListener('abort', () => { watching -= 1; }); return real(to, options); }"
+        "const real = fetch; window.watching = new Set(); window.fetch = (to, options) => {"  # anew after each stream
+        "watching.add(options.signal); options.signal.addEventListener('abort', () => watching.delete(options.signal));"
+        "return real(to, options); }"
     )
     browser.run(turn, True)
     browser.run(turn, False)
-    browser.until("window.watching === 1")
+    browser.until("window.watching.size === 1")
     browser.run(turn, True)
-    browser.until("window.watching === 0")
+    browser.until("window.watching.size === 0")
     assert browser.all(".fault-card") == []
 
 

@@ -5,7 +5,6 @@ import json
 from typing import Any
 
 import pytest
-from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 from serve_app.config import AppConfig
@@ -289,6 +288,7 @@ def test_a_link_to_a_cascade_that_is_not_there_says_which_is_asked(browser: Brow
 def test_text_is_copied_where_the_clipboard_needs_https(browser: Browser) -> None:
     browser.ask("What is the capital of France?")
     browser.run(
+        "const real = setTimeout; window.setTimeout = (then, ms) => (ms === 1800 ? 0 : real(then, ms));"  # it stays
         "Object.defineProperty(navigator, 'clipboard', {value: undefined});"
         "document.execCommand = name => { window.copied = [name, getSelection().toString()]; return true; }"
     )
@@ -352,7 +352,7 @@ def test_a_double_click_asks_and_escape_stops(browser: Browser, served: Served) 
     for player in served.players.values():
         player.paused = True
     browser.select("#prompt", "What is the capital of France?")
-    ActionChains(browser.driver).double_click(browser.find(".send")).perform()
+    browser.double_click(".send")
     browser.until("document.querySelector('.member .markdown')?.innerText.startsWith('The')")
     assert browser.texts(".stop") == ["Stop"]
     browser.find("#prompt").send_keys(Keys.ESCAPE)
