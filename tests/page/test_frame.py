@@ -36,6 +36,18 @@ def test_escape_or_a_click_elsewhere_closes_the_key_and_the_focus_is_not_lost(br
     browser.until("document.querySelector('.popover') === null")
 
 
+def test_the_key_has_the_focus_and_can_be_closed_as_soon_as_it_is_there(browser: Browser) -> None:
+    focused = browser.run(
+        "document.querySelector('.key > button').click();"
+        "return Promise.resolve().then(() => {"  # what is drawn by then is in no frame yet
+        "  const {id} = document.activeElement;"
+        "  document.body.dispatchEvent(new PointerEvent('pointerdown', {bubbles: true}));"
+        "  return id; })"
+    )
+    assert focused == "key"
+    browser.until("document.querySelector('.popover') === null")
+
+
 @pytest.mark.parametrize("width", [1280, 600, 390, 320])
 def test_the_field_of_the_key_is_in_sight_at_any_width(browser: Browser, width: int) -> None:
     browser.size(width, 800)
@@ -132,9 +144,23 @@ def test_a_view_is_found_where_it_was_left(browser: Browser) -> None:
     browser.run("location.hash = '#/live'")
     browser.find(".tiles")
     assert browser.run("return scrollY") == 0
-    browser.run("history.back()")
-    browser.find(".turn")
-    browser.until("scrollY === 150")
+    for _ in range(2):  # the second time where it was not scrolled by hand
+        browser.run("history.back()")
+        browser.find(".turn")
+        browser.until("scrollY === 150")
+        browser.run("history.forward()")
+        browser.find(".tiles")
+        browser.until("scrollY === 0")
+
+
+def test_a_view_is_found_where_it_was_left_for_one_that_never_came(blocked: Browser) -> None:
+    blocked.ask("How many minutes?")
+    blocked.run("scrollTo(0, 150)")
+    blocked.run("location.hash = '#/live'")
+    blocked.until("document.querySelector('.fault-card h2')?.innerText === 'This view cannot be loaded'")
+    blocked.run("history.back()")
+    blocked.find(".turn")
+    blocked.until("scrollY === 150")
 
 
 def test_numbers_and_costs_are_in_words_that_people_use(browser: Browser) -> None:

@@ -297,6 +297,22 @@ def test_text_is_copied_where_the_clipboard_needs_https(browser: Browser) -> Non
     assert browser.run("return window.copied") == ["copy", "The capital is Paris."]
 
 
+def test_the_failure_of_a_choice_that_was_left_is_not_shown(browser: Browser) -> None:
+    browser.ask("How many minutes?")
+    browser.run(
+        "const real = fetch; window.decisions = 0;"
+        "window.fetch = async (to, options) => (decisions += 1) > 1 ? real(to, options) : new Response("
+        "  new ReadableStream({start(out) {"
+        "    options.signal.addEventListener('abort', () => out.error(new DOMException('', 'AbortError'))); }}),"
+        "  {status: 500})"
+    )
+    browser.select(".what-if select", "exact")
+    browser.until("window.decisions === 1")
+    browser.select(".track input", "0.4")
+    browser.until("document.querySelector('.outcome .badge')?.innerText === 'would defer'")
+    assert browser.all(".outcome .fault") == []
+
+
 def test_a_confidence_is_decided_anew_by_its_threshold_alone(browser: Browser) -> None:
     browser.run(
         "const real = fetch; window.decisions = 0;"
@@ -335,6 +351,23 @@ def test_the_sums_of_the_session_can_be_forgotten(browser: Browser) -> None:
     browser.until("document.querySelector('.session') === null")
     browser.ask("What is the capital of France?")
     assert browser.texts(".session strong")[0] == "1"
+
+
+def test_what_is_typed_as_soon_as_a_link_is_open_is_not_overwritten(browser: Browser) -> None:
+    browser.run("location.hash = '#/live'")
+    browser.find(".live")
+    state = base64.urlsafe_b64encode(json.dumps({"prompt": "linked"}).encode()).decode().rstrip("=")
+    browser.run(
+        "new MutationObserver((_, watching) => {"
+        "  const at = document.querySelector('#prompt');"
+        "  if (!at) return;"
+        "  watching.disconnect(); at.value += ' and typed'; at.dispatchEvent(new Event('input', {bubbles: true}));"
+        "}).observe(document.querySelector('main'), {childList: true, subtree: true});"
+        "location.hash = arguments[0]",
+        f"#/playground/{state}",
+    )
+    browser.find(".example")  # drawn after the effects of the first frame
+    assert browser.run("return document.querySelector('#prompt').value") == "linked and typed"
 
 
 def test_back_and_forward_lead_from_link_to_link(browser: Browser) -> None:

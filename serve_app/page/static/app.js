@@ -33,8 +33,8 @@ function Theme() {
 function Key({onChange, wanted}) {
   const [shown, setShown] = useState(false);
   const box = useRef(null), field = useRef(null);
-  useEffect(() => { if (wanted) { setShown(true); field.current?.focus(); } }, [wanted]);
-  useEffect(() => {
+  useLayoutEffect(() => { if (wanted) { setShown(true); field.current?.focus(); } }, [wanted]);
+  useLayoutEffect(() => { // a frame later the focus may be elsewhere already, and a click missed
     if (!shown) return undefined;
     field.current.focus();
     const left = event => { if (!box.current.contains(event.target)) setShown(false); };
@@ -67,10 +67,10 @@ function App() {
   const [generation, setGeneration] = useState(0);
   const [keyWanted, setKeyWanted] = useState(0);
   const name = Object.hasOwn(VIEWS, at.view) ? at.view : "playground";
-  const shown = useRef(name), heights = useRef({});
+  const shown = useRef(null), heights = useRef({});
   useLayoutEffect(() => { // before anybody can see the view, and leave it
     const moved = () => {
-      heights.current[shown.current] = scrollY;
+      if (shown.current) heights.current[shown.current] = scrollY;
       setAt(read());
     };
     addEventListener("hashchange", moved);
@@ -84,9 +84,8 @@ function App() {
   }, [name, tries[name]]);
   const here = loaded.name === name, View = here ? loaded.View : null;
   useLayoutEffect(() => {
-    if (!View) return;
-    shown.current = name;
-    scrollTo(0, heights.current[name] ?? 0);
+    shown.current = View && name; // what takes its place while it loads has no height to come back to
+    if (View) scrollTo(0, heights.current[name] ?? 0);
   }, [View]);
   return html`
     <a class="skip" href="#main" onClick=${event => { event.preventDefault(); document.getElementById("main").focus(); }}>Skip to the content</a>
@@ -102,6 +101,7 @@ function App() {
     }} />` : html`<${Loading} />`}</main>`;
 }
 
+history.scrollRestoration = "manual"; // a browser scrolls before it says that the address has changed
 const root = document.getElementById("app");
 root.replaceChildren();
 render(html`<${App} />`, root);

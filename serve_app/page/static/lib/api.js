@@ -36,6 +36,7 @@ async function request(path, {type = "application/json", ...options}) {
   }
   if (response.ok) return response;
   const text = await response.text().catch(() => "");
+  options.signal?.throwIfAborted();
   let body = {};
   try { body = JSON.parse(text); } catch { /* a proxy's own page */ }
   const message = body.error?.message ?? `The server answered ${response.status}.`;

@@ -40,7 +40,7 @@ export default function Playground({state, generation, wantKey}) {
   const [models, setModels] = useState([]);
   const [trouble, setTrouble] = useState(null);
   const [fault, setFault] = useState("");
-  useEffect(() => { if (Object.keys(state).length) setDraft(checked(drafted(state))); }, [state]);
+  useLayoutEffect(() => { if (Object.keys(state).length) setDraft(checked(drafted(state))); }, [state]); // not over what is typed in the next frame
   const [looks, setLooks] = useState(0);
   const look = () => setLooks(value => value + 1);
   useEffect(() => {
@@ -57,7 +57,7 @@ export default function Playground({state, generation, wantKey}) {
     });
     return () => { current = false; };
   }, [generation, looks]);
-  useEffect(() => {
+  useLayoutEffect(() => { // it may change before the next frame
     conversation.changed = () => redraw(value => value + 1);
     return () => { conversation.changed = () => {}; };
   }, []);
@@ -65,7 +65,7 @@ export default function Playground({state, generation, wantKey}) {
   const missing = draft.model && model && !has ? `This server has no ${draft.model}; ${model} is asked.` : "";
 
   const {turns, running} = conversation, near = useRef(true);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const look = () => { near.current = innerHeight + scrollY > document.documentElement.scrollHeight - 240; };
     addEventListener("scroll", look, {passive: true});
     return () => removeEventListener("scroll", look);

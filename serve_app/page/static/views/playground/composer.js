@@ -1,5 +1,5 @@
 // Where a request is written: the cascade, the prompt, and the options behind it.
-import {html, useEffect, useRef} from "../../vendor/preact.js";
+import {html, useLayoutEffect, useRef} from "../../vendor/preact.js";
 
 const NUMBERS = [["most", "max_tokens", "Most tokens"], ["temperature", "temperature", "Temperature"]];
 
@@ -23,8 +23,8 @@ export function optionsOf(draft) {
 export function Composer({draft, model, set, models, running, onSend, onStop, fault}) {
   const field = useRef(null);
   const focus = () => { if (matchMedia("(min-width: 50rem)").matches) field.current.focus({preventScroll: true}); }; // smaller ones may have a keyboard that covers much
-  useEffect(focus, []);
-  useEffect(() => { field.current.style.height = "auto"; field.current.style.height = `${Math.min(field.current.scrollHeight + 2, 220)}px`; }, [draft.prompt]);
+  useLayoutEffect(focus, []); // a frame later it may be elsewhere already
+  useLayoutEffect(() => { field.current.style.height = "auto"; field.current.style.height = `${Math.min(field.current.scrollHeight + 2, 220)}px`; }, [draft.prompt]);
   const input = name => event => set({...draft, [name]: event.target.value});
   const keys = event => {
     if (event.isComposing) return;

@@ -1,5 +1,5 @@
 // How far the answers of a tier agree, what was decided, and what would have been under another policy.
-import {html, useEffect, useRef, useState} from "../../vendor/preact.js";
+import {html, useEffect, useState} from "../../vendor/preact.js";
 import {postJson} from "../../lib/api.js";
 import {score} from "../../lib/format.js";
 import {decision, why} from "./words.js";
@@ -72,16 +72,14 @@ export function Verdict({turn, tier, calls, policy, about, next, onKeep}) {
   const [choice, setChoice] = useState(start);
   const [other, setOther] = useState(null);
   const [fault, setFault] = useState("");
-  const working = useRef(null);
   const changed = choice.signal !== "" || choice.view !== "configured" || choice.veto.length > 0 || choice.threshold !== start.threshold;
   const asked = turn.body.cascade;
   const confidence = !choice.signal && ["confident", "unsure"].includes(result.reason); // of log-probabilities, which are not here
   useEffect(() => {
-    working.current?.abort();
     setFault("");
     if (!changed) { setOther(null); return undefined; }
     if (confidence) { setOther(byThreshold(result, choice.threshold)); return undefined; }
-    const stopping = (working.current = new AbortController());
+    const stopping = new AbortController();
     const timer = setTimeout(async () => {
       const compare = VIEWS[choice.view][1] ?? asked.compare, signal = choice.signal || asked.signal;
       try {
