@@ -44,17 +44,18 @@ def test_what_is_there_stays_where_it_is_while_answers_stream(browser: Browser, 
     browser.size(width, 900)
     try:
         browser.ask("a story")
-        for player in players:
-            player.pause_s, player.paused = 0.003, True
+        for player in players:  # about as fast as models: what is faster a slow machine draws at once, as one jump
+            player.pause_s, player.paused = 0.01 if player.name == "large-t" else 0.03, True
         browser.select("#prompt", "a story")
         browser.click(".send")
         browser.until("document.querySelectorAll('.member .markdown').length === 4")
         browser.run("window.clicked = performance.now()")
         browser.until("performance.now() - window.clicked > 600")  # what follows a click by 500 ms is not counted
+        before = shift(browser)
         for player in players:
             player.paused = False
         browser.until_answered(2)
-        assert shift(browser) < MOST_SHIFT
+        assert shift(browser) - before < MOST_SHIFT
     finally:
         browser.size(1280, 900)
 
