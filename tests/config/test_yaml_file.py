@@ -92,5 +92,6 @@ def test_a_line_that_may_hold_a_secret_is_not_repeated(text: str, problem: str, 
     path.write_text(text)
     with pytest.raises(ConfigError, match=problem) as caught:
         read_yaml(path, "config file")
-    assert "secret" not in str(caught.value)
-    assert "234" not in str(caught.value)
+    message = str(caught.value).replace(str(path), "")  # pytest numbers its folders
+    assert "secret" not in message
+    assert "234" not in message
