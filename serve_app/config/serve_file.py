@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field, ModelWrapValidatorHandler, PrivateAttr, V
 
 from serve_app.common.loopback import is_loopback
 from serve_app.config import AppConfig, RouterSettings
+from serve_app.config.checking.replica_files import path_faults
 from serve_app.config.deployment import DeploymentOptions
 from serve_app.config.explain import explain
 from serve_app.config.overrides import DeploymentOverride, check_shared
@@ -67,6 +68,18 @@ class ApplicationEntry(Strict):
             name: entries[name].applied_to(options) if name in entries else options
             for name, options in self.args.deployments().items()
         }
+
+    def working_dir_field(self, deployment: str) -> str | None:
+        """Return the field that sets the `working_dir` of a deployment's replicas, or None.
+
+        As in Ray Serve, the runtime environment of the deployment takes precedence over the application's, key by key.
+        """
+        for number, entry in enumerate(self.deployments):
+            own = (entry.ray_actor_options or {}).get("runtime_env")
+            if entry.name == deployment and isinstance(own, dict) and "working_dir" in own:
+                where = f"deployments[{number}].ray_actor_options.runtime_env.working_dir"
+                return where if own["working_dir"] is not None else None
+        return "runtime_env.working_dir" if self.runtime_env.get("working_dir") is not None else None
 
 
 class ServeFile(Strict):
@@ -198,6 +211,8 @@ def _checked(path: Path, values: Any, faults: Callable[[dict[str, Any]], list[st
     _check_overrides(path, file)
     _check_policy(path, file)
     _check_sources(path, file)
+    if sentences := list(path_faults(file.application)):
+        raise ConfigError("\n".join(f"{path}: {sentence}" for sentence in sentences))
     return file
 
 

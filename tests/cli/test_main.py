@@ -58,6 +58,26 @@ def test_a_bad_config_is_a_sentence_and_exit_code_2(command: str, tmp_path: Path
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize("command", ["check", "plan", "pull", "serve", "k8s render --overlay cpu-demo"])
+def test_a_relative_path_beside_a_working_dir_is_a_bad_config(command: str, tmp_path: Path) -> None:
+    config = tmp_path / "serve.yaml"
+    config.write_text("""
+applications:
+  - import_path: serve_app.app:build_app
+    runtime_env: {working_dir: "local:///srv/app"}
+    args:
+      models: {a: {engine: llama_cpp, weights: model.gguf}}
+      cascades: {default: {tiers: [{models: [a]}]}}
+""")
+    result = process(*command.split(), config)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == (
+        f"cascade: {config}: applications[0].args.models.a.weights: 'model.gguf' is a relative path, which commands "
+        "look for in the current directory, and replicas in applications[0].runtime_env.working_dir; write an absolute "
+        "path, or leave the working_dir out.\n"
+    )
+
+
 def test_no_config_file() -> None:
     result = process("serve", "nowhere.yaml")
     assert (result.returncode, result.stderr) == (2, "cascade: There is no config file 'nowhere.yaml'.\n")

@@ -155,7 +155,8 @@ def test_keys_are_asked_for_and_the_second_signal_cuts_the_stream(tmp_path: Path
     port, keys = free_port(), tmp_path / "keys.yaml"
     key, limited = create_key(keys, "unlimited"), create_key(keys, "limited", requests_per_minute=1)
     values = draining(port, ALONE)
-    values["applications"][0]["args"]["router"] = {"access": {"keys_file": str(keys)}}
+    # A relative path: replicas look for it where the command was started, as the command itself does.
+    values["applications"][0]["args"]["router"] = {"access": {"keys_file": os.path.relpath(keys)}}
     before = {pid for _, pid, _ in processes()}
     with cascade_serve(values, tmp_path) as process:
         read_greeting(process, port, "alone")

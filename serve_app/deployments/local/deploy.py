@@ -20,19 +20,16 @@ FAILED = ("DEPLOY_FAILED", "UNHEALTHY")
 
 
 def as_served(path: Path, file: ServeFile, folder: Path) -> Path:
-    """Return the config's path if it names its host, and its keys file absolutely; else that of a copy that does.
+    """Return the config's path if it names its host; else that of a copy that names this machine.
 
-    Without a host Ray Serve would listen on every interface. Replicas run in the folder in which Ray was started, that
-    of this process, unless the runtime environment has a `working_dir`. Files that come with that code are looked for
-    there, as the config names them; the keys do not come with it, and were read from here.
+    Without a host Ray Serve would listen on every interface. Relative paths need no change: replicas run in the folder
+    in which Ray was started, that of this process, and a `working_dir` beside a relative path is refused.
     """
     values = file.raw()
-    http, keys_file = values.get("http_options") or {}, file.application.args.router.access.keys_file
-    if "host" in http and (keys_file is None or keys_file.is_absolute()):
+    http = values.get("http_options") or {}
+    if "host" in http:
         return path
     values["http_options"] = {"host": file.http_options.host} | http
-    if keys_file is not None:
-        values["applications"][0]["args"]["router"]["access"]["keys_file"] = str(keys_file.absolute())
     copy = folder / path.name
     copy.write_text(yaml.safe_dump(values), encoding="utf-8")
     return copy
