@@ -6,7 +6,7 @@ import urllib.request
 from collections.abc import Collection
 from typing import Any
 
-from serve_app.common.client_key import VARIABLE, key_headers
+from serve_app.common.client_key import REFUSED, key_headers, refusal
 from serve_app.errors import ConfigError
 
 from . import LoadError
@@ -23,8 +23,10 @@ def check_ready(url: str, models: Collection[str]) -> None:
         waiting = ", ".join(state.get("waiting_for", [])) or f"status {status}"
         raise LoadError(f"{url} is not ready yet, it waits for: {waiting}. Its log says why.")
     status, listed = _get(url, "/v1/models")
-    if status in (401, 403):
-        raise LoadError(f"{url} did not let us in (status {status}). {VARIABLE} is the API key that is sent.")
+    if status in REFUSED:
+        error = listed.get("error")
+        message = error.get("message") if isinstance(error, dict) else None
+        raise LoadError(refusal(url, status, None if message is None else str(message)))
     if status != 200:
         raise LoadError(f"{url} does not list its models (status {status} from /v1/models). Its log says why.")
     served = [card["id"] for card in listed.get("data", [])]

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
 from serve_app.cli.decision_view import Body, clean
-from serve_app.common.client_key import VARIABLE, key_headers
+from serve_app.common.client_key import REFUSED, key_headers, refusal
 from serve_app.common.loopback import is_loopback
 from serve_app.errors import RequestError, ServerError, UnknownModelError
 
@@ -93,13 +93,15 @@ def _body(base: str, response: "httpx.Response") -> Body:
         body = None
     body = body if isinstance(body, dict) else {}
     error = body.get("error")
-    if isinstance(error, dict) and isinstance(error.get("message"), str):
+    message = error.get("message") if isinstance(error, dict) else None
+    message = clean(message) if isinstance(message, str) else None
+    if response.status_code in REFUSED:
+        raise RequestError(refusal(base, response.status_code, message))
+    if isinstance(error, dict) and message is not None:
         if response.is_server_error:
-            raise ServerError(clean(error["message"]))
-        if response.status_code == 401:
-            raise RequestError(f"{clean(error['message'])} The variable {VARIABLE} of the environment can hold one.")
+            raise ServerError(message)
         kind = UnknownModelError if error.get("code") == "model_not_found" else RequestError
-        raise kind(clean(error["message"]), error.get("param"), error.get("code"))
+        raise kind(message, error.get("param"), error.get("code"))
     if response.is_server_error:
         raise ServerError(f"The server at {base} failed with {_status(response)}.")
     if response.is_success and body.get("choices") and isinstance(body.get("cascade"), dict):

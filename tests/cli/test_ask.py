@@ -84,11 +84,22 @@ def test_the_key_of_the_environment_is_sent(server: Canned, monkeypatch: pytest.
     assert server.keys == [None, "Bearer sk-cascade-1"]
 
 
-def test_a_missing_key_says_where_it_can_be_put(server: Canned):
-    server.status, server.body = 401, json.dumps({"error": {"message": "An API key is required."}})
-    with pytest.raises(
-        RequestError, match=r"^An API key is required\. The variable CASCADE_API_KEY of the environment"
-    ):
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize(
+    ("body", "end"),
+    [
+        (json.dumps({"error": {"message": "Who is it?"}}), r" The server says: Who is it\?$"),
+        (json.dumps({"error": {"message": 1}}), "$"),
+        ("<html>", "$"),
+    ],
+)
+def test_a_refusal_without_a_key_says_where_it_can_be_put(
+    server: Canned, status: int, body: str, end: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("CASCADE_API_KEY", raising=False)
+    server.status, server.body = status, body
+    refused = rf"^{server.url} refused the request \(HTTP {status}\): no API key was sent; set CASCADE_API_KEY\."
+    with pytest.raises(RequestError, match=refused + end):
         ask(server.url, "Capital?")
 
 

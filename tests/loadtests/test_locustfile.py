@@ -208,7 +208,8 @@ async def test_a_server_with_keys(trace, tmp_path, monkeypatch):
     async with listening_app(door.app()) as url:
         monkeypatch.setenv("CASCADE_API_KEY", "sk-cascade-wrong")
         code, output = await load(url, *options, cwd=tmp_path)
-        assert (code, f"{url} did not let us in (status 401). CASCADE_API_KEY is" in output) == (1, True), output
+        refused = f"{url} refused the request (HTTP 401): the API key in CASCADE_API_KEY is wrong or no longer valid."
+        assert (code, refused in output) == (1, True), output
         monkeypatch.setenv("CASCADE_API_KEY", "two words")
         code, output = await load(url, *options, cwd=tmp_path)
         assert (code, "CASCADE_API_KEY must be visible ASCII characters without spaces" in output) == (1, True), output

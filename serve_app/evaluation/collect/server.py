@@ -15,8 +15,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeAlias, cast, get_args
 
 from serve_app.common import retries
-from serve_app.common.client_key import VARIABLE as KEY_VARIABLE
-from serve_app.common.client_key import key_headers
+from serve_app.common.client_key import REFUSED, key_headers, refusal
 from serve_app.common.loopback import is_loopback
 from serve_app.core.record import CallRecord
 from serve_app.core.record_json import from_json
@@ -87,11 +86,8 @@ class Server:
         except httpx.TransportError as error:
             raise ServerError(f"No server answers at {self._base}.") from error
         body = _json(response)
-        if response.status_code in (401, 403):
-            raise ServerError(
-                f"{self._base} did not let us in (HTTP {response.status_code} from /v1/models). "
-                f"{KEY_VARIABLE} is the API key that is sent."
-            )
+        if response.status_code in REFUSED:
+            raise ServerError(refusal(self._base, response.status_code, _message(body)))
         if not response.is_success or not isinstance(body.get("data"), list):
             status = f"HTTP {response.status_code} from /v1/models"
             raise ServerError(f"{self._base} is not an OpenAI-compatible server ({status}).")
@@ -148,10 +144,9 @@ class Server:
         return replace(answer, latency_s=call.latency_s, first_token_s=call.first_token_s, estimated=estimated)
 
     def _failure(self, model: str, response: "httpx.Response", body: Object, elapsed_s: float) -> Failure:
-        error = body.get("error")
-        error = error if isinstance(error, dict) else {}
+        error = _error(body)
         missing = "an answer" if response.is_success else "an error body"
-        message = whole(str(error.get("message") or f"HTTP {response.status_code} without {missing}."))
+        message = _message(body) or f"HTTP {response.status_code} without {missing}."
         call = _call(model, body)
         kind: FailureKind
         if error.get("code") == "context_length_exceeded":
@@ -160,6 +155,8 @@ class Server:
             kind = KINDS[response.status_code]
         elif response.is_server_error or response.is_success:
             kind = cast("FailureKind", error["code"]) if error.get("code") in get_args(FailureKind) else "error"
+        elif response.status_code in REFUSED:
+            raise ServerError(refusal(self._base, response.status_code, _message(body)))
         else:
             raise ServerError(f"The server at {self._base} refused the request to {model!r}: {message}")
         return Failure(
@@ -186,6 +183,18 @@ def _has_logprobs(body: Object) -> bool:
 def _call(model: str, body: Object) -> CallRecord | None:
     """Return what the decision record has on the model, or None if the server sent no such record."""
     return from_json(body.get("cascade")).models.get(model)
+
+
+def _error(body: Object) -> Object:
+    """Return the error in a body, or an empty object."""
+    error = body.get("error")
+    return error if isinstance(error, dict) else {}
+
+
+def _message(body: Object) -> str | None:
+    """Return the server's own message in the body of an error, or None."""
+    message = _error(body).get("message")
+    return whole(str(message)) if message else None
 
 
 def _json(response: "httpx.Response") -> Object:

@@ -224,9 +224,12 @@ async def test_the_key_of_the_environment_opens_the_server(tmp_path: Path, monke
     door = Door(tmp_path)
     door.key("me")
     async with listening_app(door.app()) as url:
-        for key in ("", "sk-cascade-wrong"):
+        for key, reason in (
+            ("", "no API key was sent; set CASCADE_API_KEY. The server says: An API key is required"),
+            ("sk-cascade-wrong", "the API key in CASCADE_API_KEY is wrong or no longer valid. The server says: "),
+        ):
             monkeypatch.setenv("CASCADE_API_KEY", key)
-            with pytest.raises(ServerError, match=r"did not let us in \(HTTP 401 .*CASCADE_API_KEY is the API key"):
+            with pytest.raises(ServerError, match=rf"^{url} refused the request \(HTTP 401\): {reason}"):
                 async with Server(url, 1).open("a"):
                     pass
         monkeypatch.setenv("CASCADE_API_KEY", "two words")
@@ -236,6 +239,15 @@ async def test_the_key_of_the_environment_opens_the_server(tmp_path: Path, monke
         monkeypatch.setenv("CASCADE_API_KEY", door.secrets["me"])
         async with Server(url, 1).open("a") as ask:
             assert isinstance(await ask(PROMPT), Generation)
+
+
+async def test_a_key_that_is_revoked_meanwhile_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CASCADE_API_KEY", "sk-cascade-1")
+    async with openai_server({"error": {"message": "Revoked."}}, 401) as url:
+        reason = r"the API key in CASCADE_API_KEY is wrong or no longer valid\. The server says: Revoked\."
+        with pytest.raises(ServerError, match=rf"^{url.rstrip('/')} refused the request \(HTTP 401\): {reason}$"):
+            async with Server(url, 1).open("a") as ask:
+                await ask(PROMPT)
 
 
 async def test_a_question_that_the_server_refuses_ends_the_run() -> None:
