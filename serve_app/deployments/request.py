@@ -10,7 +10,7 @@ from serve_app.core.running.cascade import Event, cascade_events
 from serve_app.core.running.run import Run
 from serve_app.core.types.outcome import Outcome
 from serve_app.deployments.caching.turn import Turn
-from serve_app.deployments.protecting.protection import Places
+from serve_app.deployments.protecting.protection import Permits
 from serve_app.deployments.remembering.stickiness import Conversation
 
 if TYPE_CHECKING:
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 class RequestInProgress:
     """The API's `OpenedRequest`: an `ask`, and the `run` that answers it.
 
-    `places` are those at its first models. `turn` is None if its answer is not to be cached, `conversation` if it may
+    `permits` are those for its first models. `turn` is None if its answer is not to be cached, `conversation` if it may
     be answered by any model whatever came before, `span` if requests are not traced. `end` is called by `close`.
     """
 
     ask: Ask
     run: Run
-    places: Places
+    permits: Permits
     turn: Turn | None
     conversation: Conversation | None
     span: "RequestSpan | None"

@@ -26,7 +26,7 @@ from serve_app.deployments.observing.gauges import gauges
 from serve_app.deployments.observing.logs import drop_unwritable_lines
 from serve_app.deployments.observing.measures import request_measures
 from serve_app.deployments.observing.metrics import CACHE, REJECTED
-from serve_app.deployments.protecting.protection import Places
+from serve_app.deployments.protecting.protection import Permits
 from serve_app.deployments.request import RequestInProgress
 from serve_app.deployments.showing.cards import cards
 from serve_app.deployments.wiring import wired
@@ -71,7 +71,7 @@ class Router:
         return await self.parts.stickiness.recall(ask)
 
     def open(self, ask: Ask) -> RequestInProgress:
-        """Admit a request: give it its tiers, its models with places at the first, and its turn at the cache.
+        """Admit a request: give it its tiers, its models with permits for the first, and its turn at the cache.
 
         Raises `OverloadedError` if one of its first models is full, and what `Service.open` raises.
         """
@@ -79,10 +79,10 @@ class Router:
         run, turn = self._prepared(ask)
         if _begins(turn):
             self._check_room(run)
-        places = parts.protection.enter(run)
+        permits = parts.protection.enter(run)
         span = None if parts.tracing is None else parts.tracing.follow(ask.model, run)
-        request = RequestInProgress(ask, run, places, turn, parts.stickiness.enter(ask), span, self._close)
-        begin = partial(self._begin, ask.model, places)
+        request = RequestInProgress(ask, run, permits, turn, parts.stickiness.enter(ask), span, self._close)
+        begin = partial(self._begin, ask.model, permits)
         if turn is not None:
             turn.enter(begin)
         if _begins(turn):
@@ -107,17 +107,17 @@ class Router:
             self.parts.instruments.record(REJECTED, 1, full)
             raise self.parts.protection.overloaded(full, run.caller)
 
-    def _begin(self, model: str, places: Places) -> None:
+    def _begin(self, model: str, permits: Permits) -> None:
         """Let a request ask its first models."""
         self.parts.demand.arrived(model)
-        places.hold()
+        permits.acquire()
 
     def _close(self, request: RequestInProgress, outcome: Outcome | None) -> DecisionRecord:
         """Give back what a request holds, learn from it, and return its record, which is counted and logged."""
         parts, model, run = self.parts, request.ask.model, request.run
         # First, since others may wait for it.
         cache_result = "uncacheable" if request.turn is None else request.turn.leave(outcome)
-        request.places.leave()
+        request.permits.release()
         parts.shedding.observe()
         if parts.policies.in_force_for(model, run) and (outcome is None or outcome.cached is None):
             parts.speculations.ended(model, run)

@@ -69,14 +69,14 @@ class TestOverload:
 
 
 def test_a_key_that_floods_leaves_room_for_another() -> None:
-    """Of the 64 slots of `t` and 64 places before it, three quarters: 96."""
+    """Of the 64 slots and the queue of 64 of `t`, three quarters: 96."""
     router = routed(max_waiting=1)
 
     def ask(key: str) -> RequestInProgress:
         return router.open(Ask("t", QUESTION, caller=Caller(key)))
 
     requests = [ask("flood") for _ in range(96)]
-    with pytest.raises(OverloadedError, match=r"has 96 requests, 96 of them by the key 'flood'; the remaining places"):
+    with pytest.raises(OverloadedError, match=r"has 96 requests, 96 of them by the key 'flood'; the rest of its queue"):
         ask("flood")
     requests.append(ask("alice"))
     for request in requests:

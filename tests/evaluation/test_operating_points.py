@@ -104,7 +104,7 @@ async def online(
     scorer: Any = Away()
     router = Router(AppConfig.model_validate(config), handles, scorer, {})
     for _ in range(waiting):
-        router.parts.protection.loads["large"].take()
+        router.parts.protection.loads["large"].acquire()
     return [await answered(router, Ask("default", prompt)) for prompt in prompts]
 
 

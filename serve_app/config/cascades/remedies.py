@@ -73,7 +73,7 @@ class ShedConfig(Strict):
         0.5,
         gt=0,
         le=1,
-        description="Pressure from which on: the share of the target's places for waiting that are taken.",
+        description="Pressure from which on: the share of the target's queue that is taken.",
     )
     end_at: float = Field(0.1, ge=0, lt=1, description="Pressure up to which it may end.")
     hold_s: float = Field(

@@ -77,7 +77,7 @@ class Precheck:
 class Shed:
     """The request was decided under pressure: by lower thresholds, or by members alone.
 
-    `pressure` is the share of the places for waiting at the target that were taken; `calibration` the id of the one
+    `pressure` is the share of the target's queue that was taken; `calibration` the id of the one
     that the lower thresholds come from, or None.
     """
 

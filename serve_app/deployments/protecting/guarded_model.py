@@ -9,24 +9,24 @@ from serve_app.core.protocols import Model
 from serve_app.core.types.answer import Answer, Delta, Failure, Generation
 from serve_app.core.types.prompt import Prompt
 from serve_app.deployments.protecting.circuit_breaker import CircuitBreaker
-from serve_app.deployments.protecting.load import Load, Place
+from serve_app.deployments.protecting.load import Load, Permit
 
 
 class GuardedModel:
     """The core's `Model` over another one, with the load and the breaker of its deployment.
 
-    `place` is one that the first call has already; every other call takes its own, if there is room.
+    `permit` is the one of the first call, which has it already; every other call acquires its own, if there is room.
     """
 
-    def __init__(self, model: Model, load: Load, breaker: CircuitBreaker, place: Place | None = None) -> None:
+    def __init__(self, model: Model, load: Load, breaker: CircuitBreaker, permit: Permit | None = None) -> None:
         self._model = model
         self._load = load
         self._breaker = breaker
-        self._place = place
+        self._permit = permit
 
-    def at(self, place: Place) -> "GuardedModel":
-        """Return the same model for one request, whose place is taken already."""
-        return GuardedModel(self._model, self._load, self._breaker, place)
+    def with_permit(self, permit: Permit) -> "GuardedModel":
+        """Return the same model for one request, whose first call has this permit."""
+        return GuardedModel(self._model, self._load, self._breaker, permit)
 
     async def generate(self, prompt: Prompt) -> Answer:
         if (refusal := self._refusal()) is not None:
@@ -50,20 +50,20 @@ class GuardedModel:
         if (left_s := self._breaker.left_s) is not None:
             message = f"Left out after {self._breaker.failures} failures in a row; tried again within {left_s:.0f} s."
             return Failure("unavailable", message, retry_after_s=max(1.0, left_s))
-        if self._load.full and self._own_place() is None:
+        if self._load.full and self._held_permit() is None:
             message = f"It has {self._load.in_progress} requests, as many as may wait for it."
             return Failure("rate_limited", message, retry_after_s=self._load.retry_after_s)
         return None
 
-    def _own_place(self) -> Place | None:
-        return self._place if self._place is not None and self._place.is_held else None
+    def _held_permit(self) -> Permit | None:
+        return self._permit if self._permit is not None and self._permit.is_held else None
 
     @contextmanager
     def _call(self, prompt: Prompt) -> Iterator[Callable[[Delta | Answer], None]]:
-        """Hold a place for the body, which passes on what it sees of the answer."""
+        """Hold a permit for the body, which passes on what it sees of the answer."""
         started = monotonic()
-        key = None if self._place is None else self._place.key
-        with _released(self._own_place() or self._load.take(key)), self._breaker.trial() as trial:
+        key = None if self._permit is None else self._permit.key
+        with _released(self._held_permit() or self._load.acquire(key)), self._breaker.trial() as trial:
 
             def observe(item: Delta | Answer) -> None:
                 trial.report(works(item))
@@ -85,11 +85,11 @@ def _late_after_s(prompt: Prompt) -> float:
 
 
 @contextmanager
-def _released(place: Place) -> Iterator[None]:
+def _released(permit: Permit) -> Iterator[None]:
     try:
         yield
     finally:
-        place.release()
+        permit.release()
 
 
 def works(item: Delta | Answer) -> bool | None:

@@ -9,7 +9,7 @@ from serve_app.planning.queues import Queue, queue_of
 
 LEAST_RETRY_S = 1.0
 SHARE = 3
-"""Places that one API key may hold for each one that is free for others."""
+"""Permits that one API key may hold for each one that is free for others."""
 
 
 class Load:
@@ -30,9 +30,10 @@ class Load:
     def full_for(self, key: str | None) -> bool:
         """Return whether another request would be one too many, or none that would wait may come by this API key.
 
-        A key may hold `SHARE` times as many places as it leaves free (dynamic thresholds: Choudhury and Hahne, "Dynamic
-        queue length thresholds for shared-memory packet switches", IEEE/ACM Transactions on Networking 6(2), 1998). So
-        a key that holds places never takes the last one, and the more keys there are, the less each may hold.
+        A key may hold `SHARE` times as many permits as it leaves free (dynamic thresholds: Choudhury and Hahne,
+        "Dynamic queue length thresholds for shared-memory packet switches", IEEE/ACM Transactions on Networking 6(2),
+        1998). So a key that holds permits never takes the last one, and the more keys there are, the less each may
+        hold.
         """
         if self.full or key is None or self.in_progress < self.slots or not self.by_key[key]:
             return self.full
@@ -44,7 +45,7 @@ class Load:
 
     @property
     def pressure(self) -> float:
-        """Return the taken share of the places for waiting, 0 to 1; without such places 1 if all slots are taken."""
+        """Return the taken share of the queue, 0 to 1; without a queue 1 if all slots are taken."""
         if self.most == self.slots:
             return float(self.full)
         return min(1.0, max(0, self.in_progress - self.slots) / (self.most - self.slots))
@@ -55,32 +56,35 @@ class Load:
         waiting = max(0, self.in_progress - self.slots)
         return max(LEAST_RETRY_S, self._seconds.value * (waiting + 1) / self.slots)
 
-    def take(self, key: str | None = None) -> "Place":
-        """Count one request more, by this API key, until its place is released."""
-        place = Place(self, key)
-        place.hold()
-        return place
+    def acquire(self, key: str | None = None) -> "Permit":
+        """Count one request more, by this API key, until its permit is released."""
+        permit = Permit(self, key)
+        permit.acquire()
+        return permit
 
     def answered(self, seconds: float) -> None:
         """Observe the seconds that an answer took, without waiting."""
         self._seconds.observe(seconds)
 
 
-class Place:
-    """One request's place among those of a load, by the name of its API key; it may be held or released twice."""
+class Permit:
+    """One request's permit to work or wait at a model, by the name of its API key.
+
+    It may be acquired or released twice, which counts once.
+    """
 
     def __init__(self, load: Load, key: str | None = None) -> None:
         self._load = load
         self.key = key
         self.is_held = False
 
-    def hold(self) -> None:
-        """Take the place."""
+    def acquire(self) -> None:
+        """Count the request, even if the model is full."""
         self._count(not self.is_held)
         self.is_held = True
 
     def release(self) -> None:
-        """Give the place back."""
+        """Count the request no longer."""
         self._count(-self.is_held)
         self.is_held = False
 

@@ -12,7 +12,7 @@ from serve_app.core.types.policy import Tier
 from serve_app.core.types.prompt import Prompt
 from serve_app.deployments.protecting.circuit_breaker import CircuitBreaker
 from serve_app.deployments.protecting.guarded_model import GuardedModel
-from serve_app.deployments.protecting.load import Place, fullest, loads
+from serve_app.deployments.protecting.load import Permit, fullest, loads
 from serve_app.errors import OverloadedError
 
 
@@ -47,21 +47,21 @@ class Protection:
         if not load.full:
             message = (
                 f"The model {name!r} has {load.in_progress} requests, {load.by_key[key]} of them by the key {key!r}; "
-                "the remaining places are for other keys."
+                "the rest of its queue is for other keys."
             )
         return OverloadedError(message, load.retry_after_s)
 
-    def enter(self, run: Run) -> "Places":
-        """Give the run its models, and return its places at those that are asked first, which are not held yet.
+    def enter(self, run: Run) -> "Permits":
+        """Give the run its models, and return its permits for those that are asked first, not acquired yet.
 
-        A run that skips its cascade gives back the places of models that it does not ask.
+        A run that skips its cascade releases the permits for models that it does not ask.
         """
-        by_model = {name: Place(self.loads[self._config.served_by(name)], run.caller) for name in run.first.models}
-        run.models = self._models | {name: self._models[name].at(place) for name, place in by_model.items()}
-        places = Places(by_model)
+        by_model = {name: Permit(self.loads[self._config.served_by(name)], run.caller) for name in run.first.models}
+        run.models = self._models | {name: self._models[name].with_permit(permit) for name, permit in by_model.items()}
+        permits = Permits(by_model)
         if run.prechecker is not None:
-            run.prechecker = _Releasing(run.prechecker, places)
-        return places
+            run.prechecker = _Releasing(run.prechecker, permits)
+        return permits
 
     def left_out(self) -> list[str]:
         """Return the deployments whose breakers are open."""
@@ -69,32 +69,32 @@ class Protection:
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
-    """One request's places, at each model that it asks first."""
+class Permits:
+    """One request's permits, for each model that it asks first."""
 
-    by_model: Mapping[str, Place]
+    by_model: Mapping[str, Permit]
 
-    def hold(self) -> None:
-        """Take them until `leave`: even at a full model, where the request has been waiting."""
-        for place in self.by_model.values():
-            place.hold()
+    def acquire(self) -> None:
+        """Acquire them until `release`, even for a full model, where the request has been waiting."""
+        for permit in self.by_model.values():
+            permit.acquire()
 
-    def leave(self, staying: str | None = None) -> None:
-        """Give them back, but for the one at the model `staying`."""
-        for name, place in self.by_model.items():
-            if name != staying:
-                place.release()
+    def release(self, but: str | None = None) -> None:
+        """Release them, but for the one for the model `but`."""
+        for name, permit in self.by_model.items():
+            if name != but:
+                permit.release()
 
 
 @dataclass(frozen=True, slots=True)
 class _Releasing:
-    """The core's `Prechecker` over another one: a verdict gives back the places of the models that are not asked."""
+    """The core's `Prechecker` over another one: a verdict releases the permits for models that are not asked."""
 
     prechecker: Prechecker
-    places: Places = field(compare=False)
+    permits: Permits = field(compare=False)
 
     async def check(self, prompt: Prompt) -> Precheck:
         precheck = await self.prechecker.check(prompt)
         if precheck.verdict is not None:
-            self.places.leave(staying=precheck.member)
+            self.permits.release(but=precheck.member)
         return precheck

@@ -17,7 +17,7 @@ from serve_app.errors import RequestError, quoted
 class Shedding:
     """The cascades with `shed`, and which of them are under pressure; `loads` are by deployment.
 
-    The pressure is the share of the places for waiting at a cascade's target that are taken. `clock` returns seconds.
+    The pressure is the share of the queue at a cascade's target that is taken. `clock` returns seconds.
     """
 
     def __init__(

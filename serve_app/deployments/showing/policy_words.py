@@ -64,7 +64,7 @@ def _remedies(cascade: CascadeConfig) -> Iterator[str]:
         yield f"Equal requests at temperature 0 are answered from memory for {cache.ttl_s:g} s (cache)."
     if (shed := cascade.shed) is not None:
         effect = "lower thresholds decide" if shed.by == "thresholds" else "the best answer of the members is accepted"
-        yield f"While {shed.begin_at:.0%} of the places for waiting at the target are taken, {effect} (shed)."
+        yield f"While {shed.begin_at:.0%} of the target's queue is taken, {effect} (shed)."
     if (policy := cascade.skip_policy()) is not None:
         for share, end, goes in (
             (policy.defer_above, "deferred", "goes straight to the target"),

@@ -72,12 +72,12 @@ async def test_a_full_model_is_not_asked() -> None:
 
 async def test_a_place_that_was_taken_before_is_for_the_first_call() -> None:
     model, fake, load = guarded(ANSWER, slots=1)
-    mine = model.at(load.take())
+    mine = model.with_permit(load.acquire())
     assert load.full
     assert isinstance(await model.generate(PROMPT), Failure)
     assert await mine.generate(PROMPT) is ANSWER
     assert load.in_progress == 0
-    load.take()
+    load.acquire()
     assert isinstance(await mine.generate(PROMPT), Failure)
     assert fake.calls == 1
 
@@ -149,9 +149,9 @@ def test_what_shows_that_a_model_works(item: Delta | Answer, expected: bool | No
 async def test_further_calls_of_a_request_count_for_its_key() -> None:
     """A request for several answers asks its model again."""
     model, _, load = guarded(None)
-    place = load.take("flood")
-    mine = model.at(place)
-    place.release()
+    permit = load.acquire("flood")
+    mine = model.with_permit(permit)
+    permit.release()
     further = [asyncio.create_task(mine.generate(PROMPT)) for _ in range(3)]
     await asyncio.sleep(0)
     assert load.by_key == {"flood": 3}

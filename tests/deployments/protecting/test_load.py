@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serve_app.config import AppConfig
-from serve_app.deployments.protecting.load import Load, Place, fullest, loads
+from serve_app.deployments.protecting.load import Load, Permit, fullest, loads
 from serve_app.planning.queues import Queue, queue_of
 
 
@@ -64,28 +64,28 @@ def test_when_there_is_room_again() -> None:
     load.answered(3.0)
     load.in_progress = 5
     assert not load.full
-    place = load.take()
+    permit = load.acquire()
     assert load.full
     assert load.retry_after_s == pytest.approx(3.0 * 5 / 2)  # four wait, and this one, for two slots
-    place.release()
-    place.release()
+    permit.release()
+    permit.release()
     assert load.in_progress == 5
 
 
 def test_a_place_counts_once_while_it_is_held() -> None:
     load = Load(Queue(2, 4))
-    place = Place(load)
+    permit = Permit(load)
     assert load.in_progress == 0
     for is_held, count in ((True, 1), (True, 1), (False, 0), (True, 1)):
-        place.hold() if is_held else place.release()
-        assert (place.is_held, load.in_progress) == (is_held, count)
+        permit.acquire() if is_held else permit.release()
+        assert (permit.is_held, load.in_progress) == (is_held, count)
 
 
 def holding(load: Load, key: str | None) -> int:
-    """Return how many places a key gets if it asks for more until it is refused."""
+    """Return how many permits a key gets if it asks for more until it is refused."""
     count = 0
     while not load.full_for(key):
-        Place(load, key).hold()
+        Permit(load, key).acquire()
         count += 1
     return count
 
@@ -100,7 +100,7 @@ def test_a_key_that_floods_fills_the_slots_but_not_the_queue(waiting: int, alone
 
 
 def test_the_more_keys_the_less_each_gets_and_the_next_one_still_gets_in() -> None:
-    """Of 12 places: 9 are three times the 3 that are left, 2 twice the one that is left then."""
+    """Of 12 permits: 9 are three times the 3 that are left, 2 twice the one that is left then."""
     load = Load(Queue(4, 8))
     assert [holding(load, key) for key in ("a", "b", "c", "d")] == [9, 2, 1, 0]
 
@@ -115,17 +115,17 @@ def test_without_keys_all_places_are_for_everybody() -> None:
 def test_who_holds_places_never_takes_the_last_one_of_a_queue(
     events: list[tuple[str, bool]], slots: int, waiting: int
 ) -> None:
-    load, places = Load(Queue(slots, waiting)), dict[str, list[Place]](a=[], b=[], c=[])
+    load, permits = Load(Queue(slots, waiting)), dict[str, list[Permit]](a=[], b=[], c=[])
     for key, arrives in events:
         if arrives and not load.full_for(key):
-            was_there = bool(places[key])
-            places[key].append(Place(load, key))
-            places[key][-1].hold()
+            was_there = bool(permits[key])
+            permits[key].append(Permit(load, key))
+            permits[key][-1].acquire()
             assert not (was_there and load.full)
-        elif not arrives and places[key]:
-            places[key].pop().release()
-        assert load.in_progress == sum(map(len, places.values())) <= load.most
-        assert load.by_key == {key: len(key_places) for key, key_places in places.items() if key_places}
+        elif not arrives and permits[key]:
+            permits[key].pop().release()
+        assert load.in_progress == sum(map(len, permits.values())) <= load.most
+        assert load.by_key == {key: len(key_permits) for key, key_permits in permits.items() if key_permits}
 
 
 def test_the_longest_wait_is_named() -> None:

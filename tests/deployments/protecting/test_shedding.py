@@ -16,26 +16,26 @@ from serve_app.core.types.answer import Answer
 from serve_app.core.types.outcome import Shed
 from serve_app.core.types.prompt import Prompt, Sampling
 from serve_app.deployments.observing.metrics import SHED, SHEDDING, Metric
-from serve_app.deployments.protecting.load import Place
+from serve_app.deployments.protecting.load import Permit
 from serve_app.deployments.request import RequestInProgress
 from serve_app.deployments.router import Router
 from serve_app.errors import RequestError
 from tests.deployments.replies import LONG, MEMBERS, PARIS, QUESTION, ROME, Deployment
 
 GREEDY = Prompt(QUESTION.messages, sampling=Sampling(temperature=0.0))
-PLACES = {"slots": 2}
-"""With `max_waiting: 2` four places for waiting, of which two are half."""
+SLOTS = {"slots": 2}
+"""With `max_waiting: 2` a queue of four, of which two are half."""
 CALIBRATED = {"id": "c1", "thresholds": [0.5], "shed": {"thresholds": [0.0]}}
 
 
 class Served:
-    """A router whose target has two slots and four places for waiting; its members disagree, by 0."""
+    """A router whose target has two slots and a queue of four; its members disagree, by 0."""
 
     def __init__(self, shed: Any, b: Answer = ROME, user_config: Any = None, **cascade: Any) -> None:
         replay = {"engine": "replay", "default": "x", "parameters": 1e9}
         tiers = [MEMBERS, {"models": ["t"]}]
         values = {
-            "models": {"a": replay, "b": replay, "t": replay | PLACES},
+            "models": {"a": replay, "b": replay, "t": replay | SLOTS},
             "cascades": {"default": {"tiers": tiers, "shed": shed} | cascade},
         }
         handles: dict[str, Any] = {"a": Deployment(PARIS), "b": Deployment(b), "t": Deployment(LONG)}
@@ -54,8 +54,8 @@ class Served:
     def measured(self, metric: Metric) -> list[tuple[Any, ...]]:
         return [measure[1:] for measure in self.measures if measure[0] == metric.name]
 
-    def wait_for_target(self, requests: int = 4) -> list[Place]:
-        return [self.router.parts.protection.loads["t"].take() for _ in range(requests)]
+    def wait_for_target(self, requests: int = 4) -> list[Permit]:
+        return [self.router.parts.protection.loads["t"].acquire() for _ in range(requests)]
 
     def open(self, prompt: Prompt = QUESTION, **options: Any) -> RequestInProgress:
         return self.router.open(Ask("default", prompt, CascadeOptions(**options)))
@@ -102,12 +102,12 @@ async def test_by_members_whatever_they_say_goes_back() -> None:
 
 async def test_it_begins_with_half_of_the_queue_and_ends_once_that_was_empty_for_a_while() -> None:
     served = Served({"by": "members"})
-    places = served.wait_for_target(3)
+    permits = served.wait_for_target(3)
     assert (await served.ask()).shed is None
-    places += served.wait_for_target(1)
+    permits += served.wait_for_target(1)
     assert (await served.ask()).shed is not None
-    for place in places:
-        place.release()
+    for permit in permits:
+        permit.release()
     assert (await served.ask()).shed == Shed("members", 0.0)
     served.now = 9.9
     assert (await served.ask()).shed is not None
@@ -117,10 +117,10 @@ async def test_it_begins_with_half_of_the_queue_and_ends_once_that_was_empty_for
 
 async def test_it_ends_though_nobody_asked_for_a_while() -> None:
     served = Served({"by": "members"})
-    places = served.wait_for_target()
+    permits = served.wait_for_target()
     request = served.open()
-    for place in places:
-        place.release()
+    for permit in permits:
+        permit.release()
     request.close(await run_cascade(request.run))
     served.now = 3600.0
     assert served.open().run.shed is None
@@ -195,10 +195,10 @@ async def test_a_conversation_that_stays_with_the_target_does_so() -> None:
 
 async def test_what_is_accepted_under_pressure_begins_no_such_conversation() -> None:
     served = Served({"by": "members"}, stickiness="escalate")
-    places = served.wait_for_target()
+    permits = served.wait_for_target()
     assert (await served.ask(session="s")).answered_by == "a"
-    for place in places:
-        place.release()
+    for permit in permits:
+        permit.release()
     assert (await served.ask(session="s")).reason != "session"
 
 
@@ -247,12 +247,12 @@ async def test_where_nothing_is_shed_opting_out_changes_nothing() -> None:
 class TestWithACache:
     async def test_an_answer_under_pressure_is_not_kept(self) -> None:
         served = Served({"by": "members"}, cache={})
-        places = served.wait_for_target()
+        permits = served.wait_for_target()
         assert (await served.ask(GREEDY)).answered_by == "a"
         again = await served.ask(GREEDY)
         assert (again.answered_by, again.cached) == ("a", None)
-        for place in places:
-            place.release()
+        for permit in permits:
+            permit.release()
         served.now = 1.0
         assert (await served.ask(GREEDY)).shed is not None
         served.now = 20.0
@@ -261,10 +261,10 @@ class TestWithACache:
 
     async def test_equal_requests_at_the_same_time_share_a_run_if_all_are_shed_or_none(self) -> None:
         served = Served({"by": "members"}, cache={})
-        places = served.wait_for_target()
+        permits = served.wait_for_target()
         requests = [served.open(GREEDY), served.open(GREEDY)]
-        for place in places:
-            place.release()
+        for permit in permits:
+            permit.release()
         assert served.open(GREEDY).run.shed is not None
         served.now = 20.0
         requests.append(served.open(GREEDY))

@@ -128,8 +128,7 @@ def test_what_is_done_under_pressure_and_without_a_scorer_is_told_in_words() -> 
     sentences = policy_sentences(config.tiers("c", [0.7])[0], "t", None, first=True)
     assert "If the scorer fails, chrf decides, at 0.45 (on_scorer_failure)." in sentences
     assert remedy_sentences(config.cascades["c"]) == [
-        "While 75% of the places for waiting at the target are taken, the best answer of the members is accepted "
-        "(shed)."
+        "While 75% of the target's queue is taken, the best answer of the members is accepted (shed)."
     ]
 
 
