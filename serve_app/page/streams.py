@@ -17,7 +17,8 @@ class HeldStream(StreamingResponse):
     """A stream of events that calls `on_end` however it ends, also if its client leaves before the first event.
 
     What it holds is given back after `most_s` seconds. The connection of a client that does not read stays open until
-    TCP gives up: what was sent is still on its way.
+    TCP gives up: what was sent is still on its way. Ray Serve's proxy takes what no client reads, so behind it a stream
+    ends as if it were read, and `most_s` counts only where nothing stands between.
     """
 
     def __init__(
