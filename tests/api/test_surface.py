@@ -71,7 +71,11 @@ async def test_an_unknown_path(http: httpx.AsyncClient):
     response = await http.post("/v1/chat/completion", json=ASK)
     assert response.status_code == 404
     error = response.json()["error"]
-    assert error["message"].startswith("There is no '/v1/chat/completion' here. Did you mean '/v1/chat/completions'?")
+    paths = {*(await http.get("/openapi.json")).json()["paths"], "/docs", "/openapi.json"}
+    assert error["message"] == (
+        "There is no '/v1/chat/completion' here. Did you mean '/v1/chat/completions'? "
+        f"Available: {', '.join(sorted(paths))}."
+    )
     assert error["type"] == "invalid_request_error"
 
 

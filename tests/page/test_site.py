@@ -111,7 +111,10 @@ async def test_who_is_served_the_page(
         assert (await http.get("/v1/models", headers=headers)).status_code == 200
 
 
-async def test_the_documentation_of_the_api_does_not_list_the_page() -> None:
+async def test_neither_the_documentation_of_the_api_nor_an_unknown_path_lists_the_page() -> None:
     async with client() as http:
-        paths = (await http.get("/openapi.json")).json()["paths"]
+        paths = [*(await http.get("/openapi.json")).json()["paths"], "/docs", "/openapi.json"]
+        unknown = await http.get("/page/deside")
     assert [path for path in paths if path == "/" or path.startswith("/page")] == []
+    message = unknown.json()["error"]["message"]
+    assert message == f"There is no '/page/deside' here. Available: {', '.join(sorted(paths))}."

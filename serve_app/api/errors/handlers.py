@@ -4,6 +4,7 @@ import logging
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.middleware.errors import ServerErrorMiddleware
 
@@ -65,8 +66,7 @@ async def _http(request: Request, error: Exception) -> Reply:
     assert isinstance(error, HTTPException)
     headers = dict(error.headers or {})
     if error.status_code == 404:
-        routes = [path for route in request.app.routes if (path := getattr(route, "path", None))]
-        message = f"There is no {quoted(request.url.path)} here. {choices(request.url.path, routes)}"
+        message = f"There is no {quoted(request.url.path)} here. {choices(request.url.path, _api_paths(request.app))}"
     elif error.status_code == 405:
         headers["Allow"] = allowed_methods(headers["Allow"])
         path, method = request.url.path[:QUOTED_CHARACTERS], request.method[:QUOTED_CHARACTERS]
@@ -75,6 +75,12 @@ async def _http(request: Request, error: Exception) -> Reply:
         message = str(error.detail)
     kind = "invalid_request_error" if error.status_code < 500 else "server_error"
     return error_reply(ErrorDetail(error.status_code, message, kind), request.scope, headers)
+
+
+def _api_paths(app: FastAPI) -> set[str]:
+    """Return the paths for clients: those that are documented, which leaves out the page's, and the documentation."""
+    documented = {route.path for route in app.routes if isinstance(route, APIRoute) and route.include_in_schema}
+    return documented | {path for path in (app.docs_url, app.openapi_url) if path}
 
 
 async def _bug(request: Request, error: Exception) -> Reply:
