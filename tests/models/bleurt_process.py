@@ -24,6 +24,8 @@ SENTENCES = [
     "I do not know, but a bird chirps by the window.",
     "This looks like a random sentence about 42 cats.",
 ]
+UNSCORABLE = "[MASK]"
+"""A token for which the tiny model returns no finite number, so that comparing texts with it fails."""
 PARAMETERS = 5088 + 144 + 2 * 2224 + 272 + 17
 """Of the tiny model: embeddings and their projection, two layers, pooler, head."""
 
@@ -136,7 +138,10 @@ class Inside:
 
 
 def make_checkpoint(folder: Path) -> None:
-    """Make a random checkpoint with values between 0.05 and 0.95, as the contract of signals requires."""
+    """Make a random checkpoint with values between 0.05 and 0.95, as the contract of signals requires.
+
+    Texts with `UNSCORABLE` have none.
+    """
     import sentencepiece
     import torch
     from bleurt_pytorch import BleurtConfig as ModelConfig
@@ -161,7 +166,8 @@ def make_checkpoint(folder: Path) -> None:
         control_symbols=["[MASK]"],
         minloglevel=2,
     )
-    BleurtSPTokenizer(str(folder / "trained.model"), do_lower_case=False).save_pretrained(folder)
+    tokenizer = BleurtSPTokenizer(str(folder / "trained.model"), do_lower_case=False)
+    tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
     model = BleurtForSequenceClassification(
         ModelConfig(
@@ -179,6 +185,8 @@ def make_checkpoint(folder: Path) -> None:
     with torch.no_grad():
         model.classifier.weight *= 0.45 / model.classifier.weight.abs().sum()
         model.classifier.bias.fill_(0.5)
+        unscorable = tokenizer.convert_tokens_to_ids(UNSCORABLE)
+        model.get_input_embeddings().weight[unscorable].fill_(float("nan"))
     model.save_pretrained(folder)
 
 

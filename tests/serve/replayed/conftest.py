@@ -13,17 +13,25 @@ from openai import AsyncOpenAI
 
 from loadtests.ports import free_port
 from tests.deployments.collector import Collector, collecting
+from tests.models.bleurt_process import UNSCORABLE
 from tests.serve.conftest import REPLAY, Served, serving
 from tests.serve.replayed.taped import Taped, write_tapes
 
+UNSCORABLE_ANSWERS = {
+    "scored alike": (f"One {UNSCORABLE} of cats.", f"One {UNSCORABLE} of birds."),
+    "scored apart": (f"One {UNSCORABLE} of cats.", "No bird."),
+}
+"""What the members answer to questions with these words; BLEURT fails to compare it."""
+STAND_IN = {"signal": "rougeL", "threshold": 0.5}
 BLEURT_ANSWERS = ("Lima is the capital of Peru.", "The capital of Peru is Lima, I believe.")
 
 
 def scripted() -> dict[str, Any]:
     """Return the models of `REPLAY`, whose members also answer what tests of this folder ask."""
     models: dict[str, Any] = deepcopy(REPLAY["applications"][0]["args"]["models"])
-    for member, text in zip(("first", "second"), BLEURT_ANSWERS, strict=True):
+    for number, (member, text) in enumerate(zip(("first", "second"), BLEURT_ANSWERS, strict=True)):
         models[member]["answers"][:0] = [
+            *({"contains": words, "text": texts[number]} for words, texts in UNSCORABLE_ANSWERS.items()),
             {"contains": "a second", "text": "Agreed.", "first_token_s": 1.0},
             {"contains": "Peru", "text": text},
             {"contains": "at length", "text": "cat " * 700},
@@ -34,7 +42,8 @@ def scripted() -> dict[str, Any]:
 def config(url: str, collector: Collector, taped: Taped, bleurt: dict[str, Any]) -> dict[str, Any]:
     """Return the replayed application.
 
-    Its cascades are to count (`observed`, `left`), to ask ahead, to nest, to shed, for BLEURT, and of recorded answers.
+    Its cascades are to count (`observed`, `left`), to ask ahead, to nest, to shed, for BLEURT, for what stands in for
+    it, and of recorded answers.
     """
     values = deepcopy(REPLAY)
     args = values["applications"][0]["args"]
@@ -42,7 +51,7 @@ def config(url: str, collector: Collector, taped: Taped, bleurt: dict[str, Any])
     itself = {"engine": "openai_api", "base_url": f"{url}/v1", "keyless": True, "model": "inner"}
     args["models"]["whole"] = itself | {"input_usd": 1.0, "output_usd": 10.0}
     members, target = args["cascades"]["default"]["tiers"]
-    narrow = {"models": ["narrow"]}
+    narrow, bleurt_tier = {"models": ["narrow"]}, {"signal": "bleurt", "threshold": 0.0}
     args["cascades"] |= {
         "observed": {"tiers": [members | {"signal": "rouge2"}, target]},
         "left": {"tiers": [members, target]},
@@ -52,7 +61,8 @@ def config(url: str, collector: Collector, taped: Taped, bleurt: dict[str, Any])
         "lexical": {"tiers": [members, target]},
         "shed-calibrated": {"tiers": [members, narrow], "shed": {"hold_s": 0}},
         "shed-members": {"tiers": [members, narrow], "shed": {"by": "members", "hold_s": 0, "opt_out": True}},
-        "bleurt": {"tiers": [members | {"signal": "bleurt", "threshold": 0.0}, target]},
+        "bleurt": {"tiers": [members | bleurt_tier, target]},
+        "stood-in": {"tiers": [members | bleurt_tier | {"on_scorer_failure": STAND_IN}, target]},
         "with-bleurt": {"tiers": [members | {"signal": "with-bleurt", "threshold": 0.0}, target]},
     }
     args["signals"] |= {
