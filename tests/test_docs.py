@@ -27,7 +27,7 @@ from serve_app.api.messages.errors import type_of
 from serve_app.api.messages.schema import MessageRequest, TokenCount
 from serve_app.api.responses import tolerated as responses
 from serve_app.api.responses.schema import ResponseRequest
-from serve_app.cli.main import app
+from serve_app.cli.commands import app
 from serve_app.cluster.settings import Settings
 from serve_app.config import AppConfig
 from serve_app.config.overrides import DeploymentOverride

@@ -11,6 +11,7 @@ from typing import Any, NoReturn, ParamSpec
 
 import typer
 
+from serve_app.cli.interrupts import STATUS, is_interrupt
 from serve_app.common.secrecy import without_secrets
 from serve_app.errors import CascadeError, ConfigError
 
@@ -24,11 +25,13 @@ def report_errors(command: Callable[P, None]) -> Callable[P, None]:
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             command(*args, **kwargs)
-        except CascadeError as error:
+        except (Exception, KeyboardInterrupt) as error:
+            if is_interrupt(error):
+                raise typer.Exit(STATUS) from None
+            if not isinstance(error, CascadeError):
+                raise
             typer.echo(f"cascade: {without_secrets(str(error))}", err=True)
             raise typer.Exit(2 if isinstance(error, ConfigError) else 1) from None
-        except KeyboardInterrupt:
-            raise typer.Exit(130) from None
 
     return run
 

@@ -1,196 +1,22 @@
-"""The `cascade` command: thin, it calls the modules that do the work."""
+"""Entry point of the `cascade` command; imports little, since the commands take a second or more to import."""
 
-import platform
-from pathlib import Path
-from typing import Annotated, Literal
+import atexit
+import signal
 
-import typer
-
-from serve_app import __version__
-from serve_app.cli import records
-from serve_app.cli.arguments import ConfigPath
-from serve_app.cli.config import config as print_config
-from serve_app.cli.errors_and_exit import echo_json, exit_process, report_errors
-from serve_app.cli.evaluation.calibrate import calibrate
-from serve_app.cli.evaluation.choose import choose
-from serve_app.cli.evaluation.collect import collect
-from serve_app.cli.evaluation.evaluate import evaluate
-from serve_app.cli.evaluation.fit_skip import fit_skip
-from serve_app.cli.k8s import app as k8s
-from serve_app.cli.plan import plan
-from serve_app.cli.server.keys import app as keys
-from serve_app.cli.server.pull import pull
-from serve_app.cli.server.serve import serve
-from serve_app.core.types.outcome import Force
-from serve_app.terminal.console import result_console
-
-app = typer.Typer(
-    name="cascade",
-    help="Serve several small language models as a cascade that asks a larger one only when they disagree.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-
-SERVE, ASK, EVALUATE, OPERATE = "Serve", "Ask", "Evaluate", "Operate"
-"""Panels of `cascade --help`, in the order of their first commands."""
-
-app.add_typer(records.app, rich_help_panel=EVALUATE)
-app.add_typer(keys, rich_help_panel=OPERATE)
-app.add_typer(k8s, rich_help_panel=OPERATE)
-
-
-def _print_version(requested: bool) -> None:
-    from importlib.metadata import version
-
-    if requested:
-        typer.echo(f"semantic-cascade {__version__}, Ray {version('ray')}, Python {platform.python_version()}")
-        raise typer.Exit
-
-
-@app.callback()
-def options(
-    version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Show the versions and exit.")
-    ] = False,
-) -> None:
-    """Serve several small language models as a cascade that asks a larger one only when they disagree."""
+from serve_app.cli.interrupts import end_on_ctrl_c, raise_on_ctrl_c
 
 
 def main() -> None:
-    """Entry point of the `cascade` command."""
+    """Run the command that the arguments name, and exit; Ctrl-C ends it with status 130 from here on."""
+    end_on_ctrl_c()
+    # The first to be registered is the last to run: Python's own teardown would let Ctrl-C kill a command that is done.
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
+    from serve_app.cli.commands import app
+    from serve_app.cli.errors_and_exit import exit_process
+
+    raise_on_ctrl_c()
     try:
         app()
     except SystemExit as end:
+        end_on_ctrl_c()
         exit_process(end.code if isinstance(end.code, int) else int(end.code is not None))
-
-
-app.command(rich_help_panel=SERVE)(serve)
-app.command("config", rich_help_panel=SERVE)(print_config)
-
-
-@app.command(rich_help_panel=SERVE)
-@report_errors
-def check(config: ConfigPath) -> None:
-    """Validate a config without starting anything."""
-    from serve_app.config.checking.report import report
-    from serve_app.config.ray_rules import load
-
-    result = report(str(config), load(config))
-    for line in result.lines:
-        typer.echo(line)
-    for warning in result.warnings:
-        typer.echo(warning, err=True)
-
-
-app.command(rich_help_panel=SERVE)(plan)
-app.command(rich_help_panel=SERVE)(pull)
-
-
-def _in_range(threshold: float | None) -> float | None:
-    """Return a threshold as the API takes it; not by `min` and `max`, which help would show in full."""
-    if threshold is not None and not abs(threshold) <= 1e9:
-        raise typer.BadParameter("a threshold is a number from -1e9 to 1e9")
-    return threshold
-
-
-@app.command(rich_help_panel=ASK)
-@report_errors
-def ask(
-    question: Annotated[str, typer.Argument(metavar="QUESTION", help="Question to ask.")],
-    url: Annotated[str, typer.Option(envvar="CASCADE_URL", help="Address of the server.")] = "http://127.0.0.1:8000",
-    model: Annotated[str, typer.Option(help="Name of a cascade or of a single model.")] = "default",
-    system: Annotated[str | None, typer.Option(help="System message.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(min=1, help="Limit of tokens in an answer.")] = None,
-    temperature: Annotated[float | None, typer.Option(help="Sampling temperature; 0 is greedy.")] = None,
-    threshold: Annotated[
-        float | None, typer.Option(callback=_in_range, help="Threshold in place of the server's.")
-    ] = None,
-    signal: Annotated[str | None, typer.Option(help="Signal in place of the cascade's, such as rougeL.")] = None,
-    force: Annotated[Force | None, typer.Option(help="Decision, whatever the agreement is.")] = None,
-    timeout_s: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the answer.")] = 300,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the whole response as JSON.")] = False,
-) -> None:
-    """Ask a running server and show how it decided: every answer, the agreement, the answering model, the cost."""
-    from rich.console import Console
-
-    from serve_app.cli import ask as asking
-    from serve_app.cli.decision_view import render
-
-    body = asking.ask(
-        url,
-        question,
-        model=model,
-        system=system,
-        max_tokens=max_tokens,
-        temperature=temperature,
-        threshold=threshold,
-        signal=signal,
-        force=force,
-        timeout_s=timeout_s,
-    )
-    if as_json:
-        echo_json(body, indent=2)
-    else:
-        render(body, Console())
-
-
-@app.command(rich_help_panel=ASK)
-@report_errors
-def signals(
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown.")] = False,
-) -> None:
-    """List the signals: what each measures, its range and cost, when to choose it, whether it is installed."""
-    from serve_app.signals import facts
-
-    if markdown:
-        typer.echo(facts.markdown())
-        return
-    # In a pipe, one line for each signal, for grep and less.
-    console = result_console()
-    console.print(facts.table(console.width))
-
-
-@app.command(rich_help_panel=ASK)
-@report_errors
-def score(
-    files: Annotated[
-        list[str] | None, typer.Argument(metavar="FILES", help="Files with one text each; - is standard input.")
-    ] = None,
-    signal: Annotated[str, typer.Option(help="Signal that measures agreement; cascade signals lists them.")] = "sbert",
-    config: Annotated[Path | None, typer.Option(help="Serving config that defines the signal.")] = None,
-    agreement: Annotated[Literal["max", "mean"], typer.Option(help="Aggregate of the output scores.")] = "max",
-    direction: Annotated[
-        Literal["both", "hypothesis", "reference"],
-        typer.Option(help="Role of a text when its output score is computed."),
-    ] = "both",
-    compare: Annotated[
-        str | None, typer.Option(help="View of each text to compare, as a tier's compare: '{take: last_number}'.")
-    ] = None,
-    threshold: Annotated[float | None, typer.Option(help="Threshold to compare the agreement with.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
-) -> None:
-    """Score texts as a tier scores its answers: similarities, output scores, agreement, which one is selected."""
-    from rich.console import Console
-
-    from serve_app.cli import score as scoring
-
-    result = scoring.score(
-        signal,
-        files or [],
-        config=config,
-        agreement=agreement,
-        direction=direction,
-        compare=compare,
-        threshold=threshold,
-    )
-    if as_json:
-        echo_json(result.body())
-    else:
-        scoring.render(result, Console())
-
-
-app.command(rich_help_panel=EVALUATE)(collect)
-app.command("import", rich_help_panel=EVALUATE)(records.import_)
-for command in (evaluate, calibrate, choose, fit_skip):
-    app.command(rich_help_panel=EVALUATE)(command)

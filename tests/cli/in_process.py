@@ -4,7 +4,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner, Result
 
-from serve_app.cli.main import app
+from serve_app.cli.commands import app
 
 
 def cascade(*arguments: str | Path, stdin: str = "") -> Result:

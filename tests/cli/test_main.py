@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from serve_app.cli.main import app
+from serve_app.cli.commands import app
 from serve_app.config import AppConfig
 from serve_app.errors import ServerError
 from tests.cli.in_process import cascade

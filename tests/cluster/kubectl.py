@@ -14,7 +14,7 @@ import yaml
 from kubernetes.config import kube_config
 from typer.testing import CliRunner
 
-from serve_app.cli.main import app
+from serve_app.cli.commands import app
 from tests.cluster.api_stub import TOKEN, ApiStub
 
 Body = dict[str, Any]

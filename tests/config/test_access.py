@@ -8,7 +8,7 @@ import yaml
 from pydantic import ValidationError
 from typer.testing import CliRunner
 
-from serve_app.cli.main import app
+from serve_app.cli.commands import app
 from serve_app.config import AccessConfig
 from serve_app.config.serve_file import load
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from serve_app.cli.main import app
+from serve_app.cli.commands import app
 from serve_app.config import VllmModel
 from serve_app.planning.feasibility import NodeGroup, fits
 from tests.configs.files import CONFIGS, PAPER, PAPERS, args_of, name, planned

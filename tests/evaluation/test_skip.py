@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from serve_app.api.intake.ask import Ask
-from serve_app.cli.main import app
+from serve_app.cli.commands import app
 from serve_app.config import AppConfig
 from serve_app.core.record import DecisionRecord
 from serve_app.core.types.answer import Answer, Failure, Generation

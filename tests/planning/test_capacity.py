@@ -8,7 +8,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from serve_app.cli.main import app
+from serve_app.cli.commands import app
 from serve_app.config import AppConfig
 from serve_app.errors import ConfigError
 from serve_app.planning.capacity import Capacity, assume, capacity

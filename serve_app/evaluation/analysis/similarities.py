@@ -1,6 +1,7 @@
 """Similarities of recorded answers: every signal's matrix for every example, by the signals themselves, once."""
 
 import os
+import signal
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -115,11 +116,30 @@ def _lexical(signals: Mapping[str, SignalConfig], texts: Texts, processes: int) 
     if processes == 1 or len(texts) <= ALONE:
         parts = [_compare_all(signals, chunk) for chunk in _chunks(texts)]
     else:
-        # Not forked: this process may have threads by now.
-        with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
-            futures = [pool.submit(_compare_all, dict(signals), chunk) for chunk in _chunks(texts)]
-            parts = [future.result() for future in futures]
+        parts = _in_processes(signals, texts, processes)
     return {name: _joined([part[name] for part in parts]) for name in signals}
+
+
+def _in_processes(signals: Mapping[str, SignalConfig], texts: Texts, processes: int) -> list[dict[str, Part]]:
+    # Not forked: this process may have threads by now.
+    with ProcessPoolExecutor(processes, get_context("spawn"), _die_silently_on_ctrl_c) as pool:
+        # The processes inherit the mask, so that Ctrl-C, which a terminal sends to all, cannot break their imports.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            futures = [pool.submit(_compare_all, dict(signals), chunk) for chunk in _chunks(texts)]
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            return [future.result() for future in futures]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _die_silently_on_ctrl_c() -> None:
+    """Make Ctrl-C end this process without a traceback: the command itself says what there is to say."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _compare_all(signals: Mapping[str, SignalConfig], texts: Texts) -> dict[str, Part]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner, Result
 
-from serve_app.cli.main import app
+from serve_app.cli.commands import app
 from serve_app.config.key_file import read_keys
 
 

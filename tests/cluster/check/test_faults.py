@@ -7,7 +7,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from serve_app.cli.main import app
+from serve_app.cli.commands import app
 from serve_app.cluster.check.faults import faults, serve_faults
 from serve_app.cluster.manifests import Manifest
 from tests.cluster.kubectl import object_

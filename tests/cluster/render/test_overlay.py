@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
-from serve_app.cli.main import app
+from serve_app.cli.commands import app
 from serve_app.cluster.manifests import Manifest
 from serve_app.cluster.render.chart import chart
 from serve_app.cluster.render.overlay import patch_of, render

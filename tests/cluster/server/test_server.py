@@ -19,7 +19,7 @@ import yaml
 from kubernetes import client, config
 from typer.testing import CliRunner, Result
 
-from serve_app.cli.main import app
+from serve_app.cli.commands import app
 from serve_app.cluster.manifests import Manifest
 from serve_app.cluster.render.image import with_image
 from serve_app.cluster.render.overlay import render

@@ -9,7 +9,7 @@ import ray
 import yaml
 from typer.testing import CliRunner
 
-from serve_app.cli.main import app
+from serve_app.cli.commands import app
 from serve_app.config.serve_file import ServeFile, load
 from serve_app.deployments.local.checks import check_environments, check_resources
 from serve_app.errors import ServerError

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from serve_app.cli.main import app
+from serve_app.cli.commands import app
 from serve_app.core.types.answer import Failure, Generation, TokenLogprob
 from serve_app.evaluation.collect.collect import weights_sha256
 from serve_app.evaluation.records.example import Example, digest
@@ -198,7 +198,7 @@ def test_killed_at_twenty_random_moments_nothing_is_lost_or_there_twice(tmp_path
     rng = random.Random(0)
     earlier = Counter[tuple[str, str]]()
     processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["serve_app.cli.main", "serve_app.evaluation.collect.collect"])
+    processes.set_forkserver_preload(["serve_app.cli.commands", "serve_app.evaluation.collect.collect"])
     for _ in range(KILLS):
         size = out.stat().st_size if out.exists() else 0
         process = processes.Process(target=app, args=([*arguments, "--concurrency", "8"],))

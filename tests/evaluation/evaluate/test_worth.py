@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from serve_app.cli.main import app
+from serve_app.cli.commands import app
 from serve_app.errors import DataError
 from serve_app.evaluation.analysis.cascade_view import CascadeView
 from serve_app.evaluation.analysis.load import load_dataset

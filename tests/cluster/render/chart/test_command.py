@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from serve_app.cli.main import app
+from serve_app.cli.commands import app
 from tests.cluster.overlays import CONFIGS, ROOT
 
 
