@@ -6,12 +6,12 @@ from typing import Annotated
 import typer
 
 from serve_app.cli.errors_and_exit import echo_json, report_errors
+from serve_app.cli.evaluation.arguments import Force
 from serve_app.terminal.console import note_console, result_console
 
 app = typer.Typer(name="records", help="Records of answers: merge files, show what is in one.", no_args_is_help=True)
 
 Output = Annotated[Path, typer.Option("--output", "-o", metavar="RECORDS", help="Records file to write.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace an existing records file.")]
 
 
 @report_errors

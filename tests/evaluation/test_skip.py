@@ -286,6 +286,9 @@ def test_the_commands(tmp_path: Path) -> None:
     assert "36 past requests of default" in result.output
     assert "33.3% would go straight to the target and 33.3% straight to one member" in result.output
     assert (tmp_path / "other.npz").exists()
+    result = CliRunner().invoke(app, command)
+    assert (result.exit_code, "other.npz' exists" in result.output) == (1, True)
+    assert CliRunner().invoke(app, [*command, "--force"]).exit_code == 0
     result = CliRunner().invoke(app, ["evaluate", str(tmp_path / "records.jsonl"), "--metric", "exact_match"])
     assert result.exit_code == 0, result.output
     assert "without skip" in result.output

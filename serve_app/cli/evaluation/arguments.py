@@ -33,6 +33,7 @@ Where = Annotated[
 CascadesOf = Annotated[
     Path | None, typer.Option("--config", help="Serving config whose cascades and prices replace those of the records.")
 ]
+Force = Annotated[bool, typer.Option("--force", help="Replace an existing file.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the split of the examples and of the bootstrap.")]
 
 

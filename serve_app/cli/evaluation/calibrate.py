@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from serve_app.cli.errors_and_exit import echo_json, report_errors
-from serve_app.cli.evaluation.arguments import Metrics, RecordsPath, Seed, Where, listed
+from serve_app.cli.evaluation.arguments import Force, Metrics, RecordsPath, Seed, Where, listed
 from serve_app.evaluation.analysis.costs import Unit
 from serve_app.evaluation.calibrate.goal import Goal, Loss
+from serve_app.files.output import check_output
 
 if TYPE_CHECKING:
     from serve_app.evaluation.calibrate.command import CalibrationRun
@@ -91,7 +92,10 @@ Config = Annotated[
     ),
 ]
 Output = Annotated[
-    Path | None, typer.Option("--output", "-o", metavar="CONFIG", help="File to write, for serve deploy.")
+    Path | None,
+    typer.Option(
+        "--output", "-o", metavar="CONFIG", help="File to write, for serve deploy, without the comments of --config."
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 
@@ -119,12 +123,15 @@ def calibrate(
     seed: Seed = 0,
     config: Config = None,
     output: Output = None,
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Find the thresholds for a goal on some of the records, and report what they do on others."""
     from serve_app.evaluation.analysis.options import Options
     from serve_app.evaluation.calibrate import command as calibrating
 
+    if output is not None:
+        check_output(output, force=force, inputs=(records, fit_records))
     goal = Goal(tuple(deferral_rate or ()) or None, budget, unit, quality, risk, delta, label_free, loss)
     options = Options(
         cascades=(cascade,),

@@ -18,7 +18,7 @@ from serve_app.evaluation.importing.formats.rows import SourceFile
 from serve_app.evaluation.importing.named_path import named_path
 from serve_app.evaluation.importing.progress import ImportProgress
 from serve_app.evaluation.importing.tokens import TokenCounter, read_tokenizers
-from serve_app.evaluation.records.complete import check_output, write_complete
+from serve_app.evaluation.records.complete import write_complete
 from serve_app.evaluation.records.example import digest, sha256_of
 from serve_app.evaluation.records.header import (
     ConfigFacts,
@@ -31,6 +31,7 @@ from serve_app.evaluation.records.header import (
 )
 from serve_app.evaluation.records.lines import answer_body, example_body
 from serve_app.evaluation.records.tasks import Prompts
+from serve_app.files.output import check_output
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -60,12 +61,12 @@ def import_records(sources: Sequence[str], output: Path, options: Options, conso
 
     Raises DataError or ConfigError, with file, row and field, if anything cannot be read; then nothing is written.
     """
-    check_output(output, force=options.force)
+    files = [_source_file(source) for source in sources]
+    check_output(output, force=options.force, inputs=tuple(file.path for file in files))
     if options.config is not None and (options.models is not None or options.target is not None):
         raise DataError("--config has sizes, prices and cascades: leave out --models and --target.")
     facts = {} if options.models is None else read_facts(options.models)
     counter = TokenCounter(read_tokenizers(options.tokenizers))
-    files = [_source_file(source) for source in sources]
     read_files = reader(files, options.format, options.mapping)
     with ImportProgress(console) as progress:
         imported = assemble(progress.count(read_files(files)))

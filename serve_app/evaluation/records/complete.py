@@ -11,12 +11,6 @@ from serve_app.evaluation.records.lines import encode_line
 from serve_app.files.whole_file import whole_file
 
 
-def check_output(path: Path, *, force: bool) -> None:
-    """Raise DataError if the file exists and must not be replaced."""
-    if path.exists() and not force:
-        raise DataError(f"{str(path)!r} exists; choose another path with -o, or replace it with --force.")
-
-
 def write_complete(path: Path, bodies: Iterable[Object]) -> None:
     """Write the lines of a records file, compressed if it is named `.gz`, and replace what was there.
 

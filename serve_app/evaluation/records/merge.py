@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from serve_app.core.sampling import Sample
 from serve_app.errors import DataError
 from serve_app.evaluation.records.answers import Answers
-from serve_app.evaluation.records.complete import check_output, write_complete
+from serve_app.evaluation.records.complete import write_complete
 from serve_app.evaluation.records.example import Example, digest, sha256_of
 from serve_app.evaluation.records.file import Records
 from serve_app.evaluation.records.header import (
@@ -22,6 +22,7 @@ from serve_app.evaluation.records.header import (
     SourceFacts,
 )
 from serve_app.evaluation.records.lines import answer_body, example_body
+from serve_app.files.output import check_output
 
 T = TypeVar("T")
 Files = Sequence[tuple[str, Records]]

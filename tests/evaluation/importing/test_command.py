@@ -87,6 +87,8 @@ def test_an_existing_file_is_replaced_only_by_force_and_never_half_written(tmp_p
     assert output.read_text() == "mine"
     records, _ = imported(output, *files, force=True)
     assert len(records.examples) == 2
+    with pytest.raises(DataError, match=r"0\.json' is read by this command"):
+        imported(tmp_path / "0.json", *files, force=True)
     assert {path.name for path in tmp_path.iterdir()} == {"0.json", "1.json", "2.json", "broken.json", "r.jsonl"}
 
 
