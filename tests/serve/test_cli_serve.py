@@ -107,8 +107,10 @@ def press_ctrl_c(process: subprocess.Popen[str]) -> None:
 
 def read_greeting(process: subprocess.Popen[str], port: int, cascade: str) -> None:
     assert process.stdout is not None
-    lines = [process.stdout.readline() for _ in range(9)]
+    lines = [process.stdout.readline() for _ in range(11)]
     assert lines[0] == f"Ready at http://127.0.0.1:{port}/v1\n"
+    assert lines[1:3] == [f"Page: http://127.0.0.1:{port}/\n", f"API docs: http://127.0.0.1:{port}/docs\n"]
+    assert Path(lines[4].removeprefix("Logs: ").rstrip()).is_dir()
     assert f"  curl http://127.0.0.1:{port}/v1/chat/completions" in "".join(lines)
     assert f"ask --url http://127.0.0.1:{port} --model {cascade} " in "".join(lines)
     assert lines[-1] == "Ctrl-C stops it.\n"

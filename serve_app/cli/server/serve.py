@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rich.status import Status
 
     from serve_app.config.serve_file import ServeFile
+    from serve_app.deployments.local.cluster import Cluster
 
 
 DrainSeconds = Annotated[
@@ -74,7 +75,7 @@ def serve(config: ConfigOrQuickstart = None, drain_s: DrainSeconds = 60) -> None
                     warm_up(file)
                     status.stop()
                     ready = True
-                    typer.echo(_greeting(file, cluster.dashboard_url))
+                    typer.echo(_greeting(file, cluster))
                     _watch(file)
                     _drain(file.application.name, drain_s, status)
                 finally:
@@ -149,19 +150,24 @@ def _prepare_ray() -> None:
     os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
 
 
-def _greeting(file: "ServeFile", dashboard_url: str | None) -> str:
+def _greeting(file: "ServeFile", cluster: "Cluster") -> str:
     url, cascades = file.url, list(file.application.args.cascades)
     body = {"model": cascades[0], "messages": [{"role": "user", "content": "What is the capital of France?"}]}
-    dashboard = f"Ray dashboard: {dashboard_url}\n" if dashboard_url else ""
+    places = [f"Ready at {url}/v1", f"API docs: {url}/docs"]
+    if file.application.args.router.page is not False:
+        places.insert(1, f"Page: {url}/")
+    if cluster.dashboard_url:
+        places.append(f"Ray dashboard: {cluster.dashboard_url}")
+    places.append(f"Logs: {cluster.logs / 'serve'}")
     access = file.application.args.router.access
-    warning, key = "", ""
+    key = ""
     if file.is_open:
         may = "any client that can reach this machine may use it" if access.open else "any client with a key may use it"
-        warning = f"It listens on {file.http_options.host}: {may}.\n"
+        places.append(f"It listens on {file.http_options.host}: {may}.")
     if access.keys_file is not None:
         key = f' -H "Authorization: Bearer ${VARIABLE}"'
-    return (
-        f"Ready at {url}/v1\nAPI docs: {url}/docs\n{dashboard}{warning}\n"
-        f"  curl {url}/v1/chat/completions -H 'Content-Type: application/json'{key} \\\n    -d '{json.dumps(body)}'\n"
+    return "\n".join(places) + (
+        f"\n\n  curl {url}/v1/chat/completions -H 'Content-Type: application/json'{key} \\\n"
+        f"    -d '{json.dumps(body)}'\n"
         f'  {sys.argv[0]} ask --url {url} --model {cascades[0]} "What is the capital of France?"\n\nCtrl-C stops it.'
     )
