@@ -1,8 +1,10 @@
 """The commands of `cascade`: thin, they call the modules that do the work."""
 
 import platform
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -22,7 +24,12 @@ from serve_app.cli.server.keys import app as keys
 from serve_app.cli.server.pull import pull
 from serve_app.cli.server.serve import serve
 from serve_app.core.types.outcome import Force
+from serve_app.errors import ConfigError
+from serve_app.files.text import text_of
 from serve_app.terminal.console import result_console
+
+if TYPE_CHECKING:
+    from serve_app.config.serve_file import ServeFile
 
 app = typer.Typer(
     name="cascade",
@@ -68,15 +75,41 @@ def check(config: ConfigPath) -> None:
     from serve_app.config.checking.report import report
     from serve_app.config.ray_rules import load
 
-    result = report(str(config), load(config))
+    file = load(config)
+    result = report(str(config), file)
     for line in result.lines:
         typer.echo(line)
-    for warning in result.warnings:
+    for warning in [*result.warnings, *_unreadable_keys(file)]:
         typer.echo(warning, err=True)
+
+
+def _unreadable_keys(file: "ServeFile") -> Iterator[str]:
+    """Yield a sentence if the keys file cannot be read here: a server elsewhere may have another at that path."""
+    from serve_app.config.key_file import read_keys
+
+    path = file.application.args.router.access.keys_file
+    try:
+        if path is not None:
+            read_keys(path)
+    except ConfigError as error:
+        yield f"warning: router.access.keys_file: {error} Without it a server does not start."
 
 
 app.command(rich_help_panel=SERVE)(plan)
 app.command(rich_help_panel=SERVE)(pull)
+
+
+def _read_question(question: str) -> str:
+    """Return the question, or what is on standard input if it is `-`."""
+    text = text_of(sys.stdin.buffer.read(), "standard input") if question == "-" else question
+    if not text.strip():
+        raise typer.BadParameter("the question is empty")
+    return text
+
+
+Question = Annotated[
+    str, typer.Argument(metavar="QUESTION", help="Question to ask; - for standard input.", callback=_read_question)
+]
 
 
 def _in_range(threshold: float | None) -> float | None:
@@ -89,7 +122,7 @@ def _in_range(threshold: float | None) -> float | None:
 @app.command(rich_help_panel=ASK)
 @report_errors
 def ask(
-    question: Annotated[str, typer.Argument(metavar="QUESTION", help="Question to ask.")],
+    question: Question,
     url: Annotated[str, typer.Option(envvar="CASCADE_URL", help="Address of the server.")] = "http://127.0.0.1:8000",
     model: Annotated[str, typer.Option(help="Name of a cascade or of a single model.")] = "default",
     system: Annotated[str | None, typer.Option(help="System message.")] = None,

@@ -16,8 +16,6 @@ from serve_app.core.views.view import View
 from serve_app.errors import RequestError, SignalError, choices
 from serve_app.files.text import read_text, text_of
 from serve_app.signals import (
-    DEFAULT_SIGNALS,
-    TOKEN_SIGNALS,
     CompositeScorer,
     SignalCatalogue,
     SignalConfig,
@@ -110,11 +108,9 @@ def _view(option: str | None) -> View | None:
 
 
 def _signals(config: Path | None) -> SignalCatalogue:
-    if config is None:
-        return SignalCatalogue({**DEFAULT_SIGNALS, **TOKEN_SIGNALS})
-    from serve_app.config.serve_file import load
+    from serve_app.config.serve_file import SHIPPED, load
 
-    return load(config).application.args.all_signals()
+    return load(config or SHIPPED["quickstart"]).application.args.all_signals()
 
 
 def _read(files: Sequence[str]) -> list[str]:

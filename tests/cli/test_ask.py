@@ -16,6 +16,7 @@ import pytest
 from serve_app.api.chat.schema import ChatCompletion
 from serve_app.cli.ask import ask
 from serve_app.errors import CascadeError, RequestError, ServerError, UnknownModelError
+from tests.cli.in_process import cascade
 from tests.cli.responses import ACCEPTED
 
 
@@ -306,3 +307,9 @@ def test_nothing_heavy_is_imported():
     """
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert (result.stdout, result.stderr) == ("['httpx', 'rich']\n", "")
+
+
+def test_a_question_on_standard_input(server: Canned):
+    result = cascade("ask", "-", "--url", server.url, stdin="Capital\nof France?\n")
+    assert result.exit_code == 0
+    assert server.requests[0]["messages"] == [{"role": "user", "content": "Capital\nof France?"}]

@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from serve_app.cli.commands import app
 from serve_app.config import AppConfig
+from serve_app.config.key_file import create_key
 from serve_app.errors import ServerError
 from tests.cli.in_process import cascade
 from tests.patience import PATIENCE_S
@@ -109,6 +111,25 @@ def test_weights_that_cannot_be_had_are_a_sentence(tmp_path: Path) -> None:
     assert "None of the 2 sources of 'smollm2-135m' works" in result.stderr
     assert "SmolLM2-135M-Instruct.Q4_1.gguf" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_keys_file_that_is_not_here_is_told(tmp_path: Path) -> None:
+    values = yaml.safe_load((CONFIGS / "quickstart.yaml").read_text())
+    values["applications"][0]["args"]["router"] = {"access": {"keys_file": str(tmp_path / "keys.yaml")}}
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(values))
+    result = cascade("check", path)
+    assert result.exit_code == 0
+    assert result.stderr.startswith("warning: router.access.keys_file: There is no keys file ")
+    assert result.stderr.endswith(" Without it a server does not start.\n")
+    create_key(tmp_path / "keys.yaml", "mine")
+    assert cascade("check", path).stderr == ""
+
+
+@pytest.mark.parametrize(("arguments", "stdin"), [(["ask", ""], ""), (["ask", " "], ""), (["ask", "-"], "\n")])
+def test_an_empty_question_is_refused(arguments: list[str], stdin: str) -> None:
+    result = cascade(*arguments, stdin=stdin)
+    assert (result.exit_code, "the question is empty" in result.stderr) == (2, True)
 
 
 def test_asking_nobody() -> None:

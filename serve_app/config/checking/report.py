@@ -1,10 +1,12 @@
 """The sentences of `cascade check` about a valid config."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from serve_app.config.app import AppConfig
 from serve_app.config.cascades.remedies import ShedConfig
 from serve_app.config.serve_file import ServeFile
+from serve_app.core.types.policy import Tier
 from serve_app.errors import counted
 from serve_app.weights import unpinned
 
@@ -36,10 +38,23 @@ def report(name: str, file: ServeFile) -> Report:
         for id_, cascade in file.args_in_force().cascades.items()
         if cascade.shed is not None and cascade.shed.by == "thresholds" and cascade.shed.thresholds is None
     ]
+    for id_, row in file.thresholds().items():
+        warnings += _unreachable(id_, args.tiers(id_, row))
     for id_ in file.calibrated_for_pressure():
         if sentence := unused_thresholds(id_, args.cascades[id_].shed):
             warnings.append(sentence)
     return Report(lines, warnings)
+
+
+def _unreachable(id_: str, tiers: Sequence[Tier]) -> Iterator[str]:
+    """Yield a sentence for each tier whose threshold no agreement reaches."""
+    for number, tier in enumerate(tiers[:-1], start=1):
+        if tier.signal_range is not None and tier.threshold > tier.signal_range.high:
+            yield (
+                f"cascades.{id_}: the threshold {tier.threshold:g} of tier {number} is above "
+                f"{tier.signal_range.high:g}, the most that {tier.signal} can be: every request is deferred, and pays "
+                "for the tier in vain."
+            )
 
 
 def unused_thresholds(id_: str, shed: ShedConfig | None) -> str | None:

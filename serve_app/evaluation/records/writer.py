@@ -132,6 +132,8 @@ class Recorder:
         header, examples, end = None, {}, 0
         with read_appended(self.path) as lines:
             for line, body in lines:
+                if header is None and body.get("kind") != "header":
+                    raise self._foreign()
                 end = line.end
                 try:
                     if body["kind"] == "header":
@@ -147,13 +149,16 @@ class Recorder:
         self._cut(header, end)
         return header, examples
 
+    def _foreign(self) -> DataError:
+        return DataError(f"{str(self.path)!r} exists but is not a records file; choose another path with -o.")
+
     def _cut(self, header: Header | None, end: int) -> None:
         """Cut off what comes after `end`. Raises DataError if it is not the start of records but of another file."""
         with self.path.open("rb") as file:
             file.seek(end)
             tail = file.read()
         if header is None and not tail.startswith(FIRST_BYTES[: len(tail)]):
-            raise DataError(f"{str(self.path)!r} exists but is not a records file; choose another path with -o.")
+            raise self._foreign()
         self._file.truncate(end)
 
 

@@ -12,8 +12,11 @@ from serve_app.config.serve_file import load
 CALIBRATED = {"id": "c1", "thresholds": [0.5], "shed": {"thresholds": [0.2]}}
 
 
-def warnings_about(tmp_path: Path, shed: Any, calibrations: Any) -> list[str]:
-    tiers = [{"models": ["a", "b"], "signal": "exact", "threshold": 0.5}, {"models": ["t"]}]
+EXACT = {"models": ["a", "b"], "signal": "exact", "threshold": 0.5}
+
+
+def warnings_about(tmp_path: Path, shed: Any, calibrations: Any, tier: dict[str, Any] = EXACT) -> list[str]:
+    tiers = [tier, {"models": ["t"]}]
     args = {
         "models": {name: {"engine": "replay", "default": "x"} for name in "abt"},
         "cascades": {"default": {"tiers": tiers, "shed": shed}},
@@ -41,6 +44,19 @@ def test_a_cascade_that_would_shed_nothing(tmp_path: Path, shed: Any, calibratio
         "cascades.default.shed: there are no lower thresholds, so nothing is shed: cascade calibrate --shed finds some."
     )
     assert warnings_about(tmp_path, shed, calibrations) == ([sentence] if warned else [])
+
+
+@pytest.mark.parametrize(
+    ("signal", "threshold", "warned"),
+    [("exact", 1, False), ("exact", 1.5, True), ("rougeL", 1.01, True), ("sbert", 1, False)],
+)
+def test_a_threshold_that_no_agreement_reaches(tmp_path: Path, signal: str, threshold: float, warned: bool) -> None:
+    tier = {"models": ["a", "b"], "signal": signal, "threshold": threshold}
+    sentence = (
+        f"cascades.default: the threshold {threshold} of tier 1 is above 1, the most that {signal} can be: every "
+        "request is deferred, and pays for the tier in vain."
+    )
+    assert warnings_about(tmp_path, None, {}, tier) == ([sentence] if warned else [])
 
 
 @pytest.mark.parametrize(

@@ -199,7 +199,7 @@ def test_files_that_cannot_be_written(tmp_path: Path) -> None:
         Recorder(tmp_path / "note.txt", header(), EXAMPLES)
     assert (tmp_path / "note.txt").read_text() == '{"kind": "header", "form": "a poem"}'
     (tmp_path / "data.jsonl").write_text('{"id": "1"}\n')
-    with pytest.raises(DataError, match=r"data\.jsonl:1: not a line of records"):
+    with pytest.raises(DataError, match=r"data\.jsonl' exists but is not a records file; choose another path with -o"):
         Recorder(tmp_path / "data.jsonl", header(), EXAMPLES)
     assert (tmp_path / "notes.txt").read_text() == "My notes\nare dear\nto me"
 
