@@ -1,19 +1,19 @@
 """The file of API keys: what each may ask, and how much. It holds hashes only, so reading it reveals no key."""
 
+import fcntl
 import hashlib
 import hmac
 import os
 import re
 import secrets
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Annotated, Self, TypeAlias
 
 import yaml
-from filelock import FileLock
 from pydantic import AfterValidator, Field, PositiveInt, ValidationError, model_validator
 
 from serve_app.config.explain import explain
@@ -139,11 +139,22 @@ def revoke_key(path: Path, name: str) -> None:
 def _change(path: Path, change: Callable[[KeyFile], KeyFile]) -> None:
     """Replace the file as a whole, so that a server never reads half of it, and no other command's change is lost."""
     try:
-        with FileLock(f"{path}.lock"):
+        with _locked(path.resolve().parent):
             new_file = change(read_keys(path) if path.exists() else KeyFile())
             _write(path, yaml.safe_dump(new_file.model_dump(exclude_defaults=True), sort_keys=False))
     except OSError as error:
         raise ConfigError(f"The keys file {str(path)!r} cannot be written: {error.strerror}.") from None
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep other commands out. Of the folder itself, so that no lock file stays beside a file that holds keys."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _write(path: Path, text: str) -> None:

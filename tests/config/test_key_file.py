@@ -90,7 +90,7 @@ def test_a_failed_write_leaves_the_file_as_it_was(path: Path, monkeypatch: pytes
     with pytest.raises(ConfigError, match="cannot be written: No space left on device"):
         create_key(path, "bob")
     assert path.read_text() == before
-    assert sorted(file.name for file in path.parent.iterdir()) == ["keys.yaml", "keys.yaml.lock"]
+    assert sorted(file.name for file in path.parent.iterdir()) == ["keys.yaml"]
 
 
 def test_keys_created_at_once_are_all_kept(path: Path) -> None:
@@ -161,3 +161,9 @@ def test_a_key_written_in_place_of_its_hash_is_refused_and_not_repeated(path: Pa
         read_keys(path)
     assert "api_keys.a.sha256" in str(error.value)
     assert "0123456789" not in str(error.value)
+
+
+def test_a_folder_that_is_mistyped_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"k\.yaml' cannot be written: No such file or directory\.$"):
+        create_key(tmp_path / "no such" / "k.yaml", "alice")
+    assert not list(tmp_path.iterdir())
