@@ -33,9 +33,14 @@ def quoted(name: str) -> str:
 def choices(name: str, names: Iterable[str]) -> str:
     """Return `Did you mean ...? Available: ...`, for the end of a sentence about an unknown name."""
     available = sorted(names)
-    close = get_close_matches(name[: 2 * QUOTED_CHARACTERS], available, n=1)
-    hint = f"Did you mean {close[0]!r}? " if close else ""
-    return f"{hint}Available: {', '.join(available) or 'none'}."
+    hint = did_you_mean(name, available)
+    return f"{hint and f'{hint} '}Available: {', '.join(available) or 'none'}."
+
+
+def did_you_mean(name: str, names: Iterable[str], cutoff: float = 0.6) -> str:
+    """Return `Did you mean ...?` with the most similar name, or an empty string if none is as similar as `cutoff`."""
+    close = get_close_matches(name[: 2 * QUOTED_CHARACTERS], sorted(names), n=1, cutoff=cutoff)
+    return f"Did you mean {close[0]!r}?" if close else ""
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:

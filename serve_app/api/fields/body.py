@@ -2,11 +2,17 @@
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Annotated, Any, ClassVar, TypeAlias
+from typing import Annotated, Any, ClassVar, NamedTuple, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 
 from serve_app.core.text.characters import HALF_PAIR
+
+
+class UnknownField(NamedTuple):
+    """The value of a field that a body does not have: the names of those that it has, for the error about it."""
+
+    available: frozenset[str]
 
 
 class Body(BaseModel):
@@ -29,7 +35,8 @@ class Body(BaseModel):
         }
         # An error for one unknown field is enough: there may be a million.
         unknown = next((name for name in fields if name not in cls.field_names()), None)
-        return {name: value for name, value in fields.items() if name in cls.field_names() or name == unknown}
+        known = {name: value for name, value in fields.items() if name in cls.field_names()}
+        return known if unknown is None else known | {unknown: UnknownField(cls.field_names())}
 
     @classmethod
     @cache

@@ -110,17 +110,23 @@ async def test_refusals_name_what_would_do(http: httpx.AsyncClient):
         'function_call: not supported, except "none" or "auto".',
         "function_call",
     )
-    assert await refused(http, CHAT, temprature=1) == ("temprature: this field is not supported.", "temprature")
+    assert await refused(http, CHAT, temprature=1) == (
+        "temprature: this field is not supported. Did you mean 'temperature'?",
+        "temprature",
+    )
 
 
 @pytest.mark.parametrize("path", PATHS)
 async def test_an_unknown_field_is_named_wherever_it_stands(http: httpx.AsyncClient, path: str):
     response = await http.post(path, json={"temprature": 1, "streem": True} | BASE[path])
     assert response.status_code == 400
-    assert error_of(response)["message"] == "temprature: this field is not supported."
+    assert error_of(response)["message"] == "temprature: this field is not supported. Did you mean 'temperature'?"
     message = {"nmae": "x", "role": "user", "content": "Hi"}
     sentence, param = await refused(http, CHAT, messages=[message])
-    assert (sentence, param) == ("messages[0].nmae: this field is not supported.", "messages[0].nmae")
+    assert (sentence, param) == (
+        "messages[0].nmae: this field is not supported. Did you mean 'name'?",
+        "messages[0].nmae",
+    )
 
 
 @pytest.mark.parametrize("path", PATHS)

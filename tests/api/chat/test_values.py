@@ -90,7 +90,7 @@ BAD_VALUES: list[tuple[str, dict[str, Any], str]] = [
     (
         CHAT,
         {"messages": [{"role": "user", "content": "x", "nmae": "Ann"}]},
-        "messages[0].nmae: this field is not supported.",
+        "messages[0].nmae: this field is not supported. Did you mean 'name'?",
     ),
     (TEXT, {"prompt": None}, "prompt: required, but missing."),
     (TEXT, {"prompt": ""}, f'prompt: {PROMPTS}, got "".'),
@@ -127,7 +127,21 @@ BAD_VALUES: list[tuple[str, dict[str, Any], str]] = [
     ),
     (CHAT, {"cascade": {"signal": "bleo"}}, "cascade.signal: no signal 'bleo'. Available: exact."),
     (CHAT, {"cascade": {"include_answers": 1}}, "cascade.include_answers: must be a valid boolean, got 1."),
-    (CHAT, {"cascade": {"treshold": 1}}, "cascade.treshold: this field is not supported."),
+    (
+        CHAT,
+        {"cascade": {"treshold": 1}},
+        "cascade.treshold: this field is not supported. Did you mean 'threshold'?",
+    ),
+    (
+        CHAT,
+        {"stream_options": {"include_usge": True}},
+        "stream_options.include_usge: this field is not supported. Did you mean 'include_usage'?",
+    ),
+    (
+        CHAT,
+        {"cascade": {"max_latencys": 1}},
+        "cascade.max_latencys: this field is not supported. Did you mean 'max_latency_s'?",
+    ),
     (CHAT, {"str": 1}, "str: this field is not supported."),
 ]
 

@@ -134,6 +134,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
         "input[0].content[0].type: must be 'input_text' or 'output_text', got \"input_image\".",
     ),
     ({"input": [{"role": "user", "content": "Hi", "nmae": 1}]}, "input[0].nmae: this field is not supported."),
+    ({"instructoins": "x"}, "instructoins: this field is not supported. Did you mean 'instructions'?"),
     ({"input": [{"type": "function_call", "name": "f"}]}, "input[0].call_id: required, but missing."),
     ({"input": [{"type": "function_call_output", "call_id": "1"}]}, "input[0].output: required, but missing."),
     ({"input": [RESULT]}, "input[0].call_id: no function_call before has the call_id 'c1'."),
