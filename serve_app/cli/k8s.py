@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -71,7 +72,7 @@ def render(
         typer.echo(group.sentence())
     for caution in rendered.cautions:
         typer.echo(f"warning: {caution}.", err=True)
-    step = f"{folder}/README.md" if form == "helm" else f"cascade k8s diff {folder}"
+    step = f"{folder}/README.md" if form == "helm" else f"cascade k8s diff {quote(str(folder))}"
     typer.echo(f"Written: {folder}. Next: {step}")
 
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any, TypeAlias
 
 import yaml
@@ -157,7 +158,7 @@ def _kustomize(folder: Path, fields: list[str]) -> str:
     if command is None:
         raise ConfigError(
             f"{folder} has a kustomization with {', '.join(fields)}, which needs kustomize or kubectl on the PATH. "
-            f"On another machine, run kustomize build {folder} > all.yaml, and use all.yaml here."
+            f"On another machine, run kustomize build {quote(str(folder))} > all.yaml, and use all.yaml here."
         )
     built = subprocess.run([*command, str(folder)], capture_output=True, text=True, check=False)
     if built.returncode:

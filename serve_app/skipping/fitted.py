@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 from zipfile import BadZipFile
 
@@ -84,7 +85,7 @@ class Fitted:
         except ConfigError as error:
             raise ConfigError(f"{where}: {error}") from error
         if difference := next(differences(identity(config, cascade), fitted.identity), None):
-            again = f"fit it again: cascade fit-skip RECORDS --config CONFIG --cascade {cascade}"
+            again = f"fit it again: cascade fit-skip RECORDS --config CONFIG --cascade {quote(cascade)}"
             raise ConfigError(f"{where}: {skip.fitted} was fitted to another cascade: {difference}; {again}")
         if len(fitted) < skip.k:
             raise ConfigError(f"{where}: {skip.fitted} has {len(fitted)} past requests, fewer than k ({skip.k}).")

@@ -77,16 +77,17 @@ def test_a_kustomization_of_files_and_folders(user: User, stub: ApiStub) -> None
 
 
 def test_more_than_that_is_left_to_kustomize(user: User, tmp_path: Path, stub: ApiStub) -> None:
-    folder = user.files / "patched"
+    folder = user.files / "my patched"
     folder.mkdir()
     (folder / "kustomization.yaml").write_text("resources: []\npatches: []\n")
-    ran = user.run("apply", "patched", PATH="/nowhere")
+    ran = user.run("apply", "my patched", PATH="/nowhere")
     assert ran.code == 2
     assert "patched has a kustomization with patches, which needs kustomize or kubectl on the PATH." in ran.err
+    assert "run kustomize build 'my patched' > all.yaml, and" in ran.err
     program = tmp_path / "kustomize"
     program.write_text(f"#!/bin/sh\necho '{yaml.safe_dump(CONFIG)}'\n")
     program.chmod(0o755)
-    assert user.run("apply", "patched", PATH=f"{tmp_path}:/bin").out == "ConfigMap/settings created\n"
+    assert user.run("apply", "my patched", PATH=f"{tmp_path}:/bin").out == "ConfigMap/settings created\n"
 
 
 def test_manifests_from_stdin(user: User) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from shlex import quote
 
 from serve_app.cluster.live.client import Cluster, names
 from serve_app.cluster.live.diff import differs
@@ -106,7 +107,7 @@ def _create_namespaces(
         if live is None and name not in defined:
             raise ClusterError(
                 f"Namespace {name!r} does not exist, and none of the manifests defines it. "
-                f"Create it (kubectl create namespace {name}), or choose another with --namespace."
+                f"Create it (kubectl create namespace {quote(name)}), or choose another with --namespace."
             )
         if live is None:
             cluster.apply(defined[name], dry_run=True, force=force)

@@ -5,6 +5,7 @@ The overlay's objects are built whole. Its files leave out what the base has: th
 """
 
 from pathlib import Path
+from shlex import quote
 
 from serve_app.cluster.manifests import Fields, Manifest
 from serve_app.cluster.render import image, rayservice
@@ -53,7 +54,7 @@ def _base_files(parts: list[Part]) -> dict[str, str]:
 def _overlay_files(
     overlay: Overlay, parts: list[Part], patch: Fields, settings: Settings, config: Path
 ) -> dict[str, str]:
-    comment = f"{WRITTEN_BY} {config.as_posix()} --overlay {overlay}`: change the config or the settings."
+    comment = f"{WRITTEN_BY} {quote(config.as_posix())} --overlay {overlay}`: change the config or the settings."
     kustomization = _kustomization(
         {
             "namespace": settings.namespace,

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from shlex import quote
 
 import numpy as np
 
@@ -109,7 +110,7 @@ class CalibrationRun:
             yield f"warning: {warning}"
         yield f"Calibration {self.id}."
         if self.output is not None:
-            yield f"Put it into force: RAY_AUTH_MODE=token serve deploy {self.output}"
+            yield f"Put it into force: RAY_AUTH_MODE=token serve deploy {quote(str(self.output))}"
 
     def _alternatives(self) -> Iterator[str]:
         for name, alternative in self.alternatives.items():

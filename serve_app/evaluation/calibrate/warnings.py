@@ -1,6 +1,7 @@
 """Warnings about a calibrated config: what in it was not calibrated for the goal, and what has no effect."""
 
 from collections.abc import Collection, Iterator
+from shlex import quote
 
 from serve_app.config import CascadeConfig
 from serve_app.config.checking.report import unused_thresholds
@@ -15,7 +16,7 @@ def warnings(id_: str, cascade: CascadeConfig, alternatives: Collection[str], *,
         return
     for number, tier in enumerate(cascade.tiers):
         if (stand_in := tier.on_scorer_failure) is not None:
-            renewed = f"cascade calibrate with this goal and --stand-in {stand_in.signal} renews it"
+            renewed = f"cascade calibrate with this goal and --stand-in {quote(stand_in.signal)} renews it"
             if len(cascade.tiers) > 2:
                 renewed = "calibrate it as a cascade of its own"
             yield (

@@ -145,6 +145,19 @@ def test_the_command_writes_checks_and_notices_what_is_stale(tmp_path: Path, mon
     assert stale.stderr == f"cascade: Stale files, run `cascade k8s render`: {tmp_path}/base/network.yaml.\n"
 
 
+def test_commands_for_files_with_odd_names_can_be_pasted(tmp_path: Path) -> None:
+    config, output = tmp_path / "my serve.yaml", tmp_path / "dep loy"
+    config.write_bytes((ROOT / CONFIGS["cpu-demo"]).read_bytes())
+    arguments = [str(config), "--overlay", "cpu-demo", "-o", str(output)]
+    assert cascade(*arguments).stdout.endswith(f"Next: cascade k8s diff '{output}/overlays/cpu-demo'\n")
+    overlay, chart_folder = output / "overlays" / "cpu-demo", output / "charts" / "cpu-demo"
+    assert f"render '{config}' --overlay" in (overlay / "kustomization.yaml").read_text()
+    assert cascade(*arguments, "--format", "helm").exit_code == 0
+    assert all(
+        f"render '{config}' --overlay" in (chart_folder / name).read_text() for name in ("values.yaml", "README.md")
+    )
+
+
 @pytest.mark.parametrize("form", ["kustomize", "helm"])
 def test_a_users_own_file_stays_and_is_not_stale(tmp_path: Path, form: str) -> None:
     arguments = [str(ROOT / CONFIGS["cpu-demo"]), "--overlay", "cpu-demo", "--format", form, "-o", str(tmp_path)]

@@ -207,17 +207,17 @@ def test_choose_and_calibrate_as_a_user_runs_them(path: Path, tmp_path: Path) ->
     assert selection["best"]["when_chosen"]["cost"] <= 0.5
     result = cascade("choose", path, "--budget", "0.001", "--signals", "rougeL")
     assert (result.exit_code, result.stderr.count("nor a model alone costs 0.1%")) == (1, 1)
-    result = cascade("calibrate", path, "--quality", "0.5", "-o", tmp_path / "out.yaml")
+    result = cascade("calibrate", path, "--quality", "0.5", "-o", tmp_path / "my out.yaml")
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout.endswith(f"serve deploy {tmp_path}/out.yaml\n")
-    assert cascade("check", tmp_path / "out.yaml").exit_code == 0
-    before = (tmp_path / "out.yaml").read_bytes()
-    again = ("calibrate", path, "--quality", "0.6", "-o", tmp_path / "out.yaml")
+    assert result.stdout.endswith(f"serve deploy '{tmp_path}/my out.yaml'\n")
+    assert cascade("check", tmp_path / "my out.yaml").exit_code == 0
+    before = (tmp_path / "my out.yaml").read_bytes()
+    again = ("calibrate", path, "--quality", "0.6", "-o", tmp_path / "my out.yaml")
     result = cascade(*again)
-    assert (result.exit_code, "out.yaml' exists" in result.stderr) == (1, True)
-    assert (tmp_path / "out.yaml").read_bytes() == before
+    assert (result.exit_code, "my out.yaml' exists" in result.stderr) == (1, True)
+    assert (tmp_path / "my out.yaml").read_bytes() == before
     assert cascade(*again, "--force").exit_code == 0
-    assert (tmp_path / "out.yaml").read_bytes() != before
+    assert (tmp_path / "my out.yaml").read_bytes() != before
     records, before = path, path.read_bytes()
     result = cascade("calibrate", records, "--quality", "0.5", "-o", records, "--force")
     assert (result.exit_code, "is read by this command" in result.stderr, records.read_bytes()) == (1, True, before)

@@ -7,6 +7,7 @@ default values has the same objects; but the namespace, which a release is insta
 import re
 from collections import defaultdict
 from pathlib import Path
+from shlex import quote
 
 from serve_app import __version__
 from serve_app.cluster.manifests import Manifest
@@ -37,7 +38,7 @@ def render(config: Path, overlay: Overlay, settings: Settings) -> Rendered:
     )
     text = "\n".join([helpers, *templates.values()])
     table = [value for value in table if _uses(text, value)]
-    comment = f"{WRITTEN_BY} {config.as_posix()} --overlay {overlay} --format helm`"
+    comment = f"{WRITTEN_BY} {quote(config.as_posix())} --overlay {overlay} --format helm`"
     files = {
         "Chart.yaml": _metadata(config, overlay, comment),
         "values.yaml": values_yaml(table, f"{comment}: put other values into a file of your own (helm -f)."),

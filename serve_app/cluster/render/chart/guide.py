@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from shlex import quote
 
 from serve_app.cluster.render.chart.values import Value
 from serve_app.cluster.settings import Overlay
@@ -39,7 +40,7 @@ def guide(config: Path, overlay: Overlay, table: Iterable[Value]) -> str:
     rows = (
         f"| `{value.path}` | `{_cell(json.dumps(value.default))}` | {_cell(value.description)} |" for value in table
     )
-    return TEXT.format(config=config.as_posix(), overlay=overlay, rows="\n".join(rows))
+    return TEXT.format(config=quote(config.as_posix()), overlay=overlay, rows="\n".join(rows))
 
 
 def _cell(text: str) -> str:
