@@ -159,7 +159,7 @@ class FakeService:
         self.ready = True
         self.breaks_on_close = False
         self.runs: list[Run] = []
-        self.options: list[CascadeOptions] = []
+        self.asks: list[Ask] = []
         self.closings: list[Outcome | None] = []
         self.closed = asyncio.Event()
         self.embedded: list[list[str]] = []
@@ -174,6 +174,10 @@ class FakeService:
         single = [ModelCard(name, "model", {"engine": "scripted"}) for name in self.models]
         encoder = ModelCard("encoder", "embedding", {"signal": "sbert"})
         return [ModelCard("default", "cascade", {"tiers": []}), *single, encoder]
+
+    @property
+    def options(self) -> list[CascadeOptions]:
+        return [ask.options for ask in self.asks]
 
     async def recall(self, ask: Ask) -> Ask:
         return ask
@@ -190,7 +194,7 @@ class FakeService:
         *members, target = tiers[model]
         if isinstance(options.threshold, float | int):
             members = [replace(tier, threshold=options.threshold) for tier in members]
-        self.options.append(options)
+        self.asks.append(ask)
         run = Run(
             ask.prompt,
             (*members, target),

@@ -50,7 +50,7 @@ async def replayed(caplog: pytest.LogCaptureFixture) -> AsyncIterator[FakeServic
 
 def forgotten(service: FakeService) -> None:
     """Drop what the fake keeps of each request for other tests."""
-    for log in (service.runs, service.options, service.closings):
+    for log in (service.runs, service.asks, service.closings):
         log.clear()
 
 

@@ -11,7 +11,7 @@ from starlette.types import Receive
 from serve_app.api.answering.answer_format import AnswerFormat
 from serve_app.api.errors.detail import renamed
 from serve_app.api.fields.cascade_options import MAX_SESSION, CascadeOptions
-from serve_app.api.intake.ask import Ask
+from serve_app.api.intake.ask import TIMEOUT_HEADER, Ask
 from serve_app.api.intake.caller import Caller
 from serve_app.api.service import Service, card_of
 from serve_app.api.trace_context import trace_context
@@ -24,7 +24,6 @@ from serve_app.errors import RequestError, quoted
 
 T = TypeVar("T")
 SESSION_HEADER = "x-session-id"
-TIMEOUT_HEADER = "x-request-timeout-s"
 NO_CACHE = {"no-cache", "no-store"}
 
 
@@ -94,8 +93,9 @@ async def completed(service: Service, asks: Sequence[Ask], headers: Mapping[str,
     ask = asks[0]
     if caller.models is not None:
         card_of(service, ask.model, caller)  # raises an error that names only models which the caller may ask for
-    timed = _with_time_limit(_with_session(ask.options, headers), headers, ask.choices)
-    recalled = await service.recall(replace(ask, options=_with_cache_control(timed, headers), caller=caller))
+    options = _with_cache_control(_with_session(ask.options, headers), headers)
+    timeout_s = _timeout_s(headers, ask.choices)
+    recalled = await service.recall(replace(ask, options=options, timeout_s=timeout_s, caller=caller))
     trace = trace_context(headers)
     return [replace(recalled, prompt=replace(request_ask.prompt, trace=trace)) for request_ask in asks]
 
@@ -110,14 +110,14 @@ def _with_session(options: CascadeOptions, headers: Mapping[str, str]) -> Cascad
     return options.model_copy(update={"session": session})
 
 
-def _with_time_limit(options: CascadeOptions, headers: Mapping[str, str], answers: int) -> CascadeOptions:
-    """Return the options with the header's time limit if it is the shorter one.
+def _timeout_s(headers: Mapping[str, str], answers: int) -> float | None:
+    """Return the header's time limit, or None.
 
     Raises `RequestError` if it is invalid, or if the request wants several answers.
     """
     text = headers.get(TIMEOUT_HEADER)
     if text is None:
-        return options
+        return None
     try:
         limit_s = float(text)
     except ValueError:
@@ -127,7 +127,7 @@ def _with_time_limit(options: CascadeOptions, headers: Mapping[str, str], answer
         raise RequestError(message, TIMEOUT_HEADER)
     if answers > 1:
         raise RequestError(f"{TIMEOUT_HEADER}: a request with a time limit has one answer (n).", TIMEOUT_HEADER)
-    return options.model_copy(update={"max_latency_s": min(limit_s, options.max_latency_s or inf)})
+    return limit_s
 
 
 def _with_cache_control(options: CascadeOptions, headers: Mapping[str, str]) -> CascadeOptions:

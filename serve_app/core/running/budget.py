@@ -34,8 +34,9 @@ class _Limit:
     @property
     def failure(self) -> Failure:
         need = f"it should take {self.expected:.3g} {self.unit} more"
-        message = f"Not asked: {need}, and of {self.field} ({self.most:.3g}) {self.spent:.3g} are spent."
-        return Failure("unaffordable", message, param=f"cascade.{self.field}")
+        name = self.field.removeprefix("cascade.")
+        message = f"Not asked: {need}, and of {name} ({self.most:.3g}) {self.spent:.3g} are spent."
+        return Failure("unaffordable", message, param=self.field)
 
 
 def unaffordable(run: Run, models: Collection[str]) -> Failure | None:
@@ -56,11 +57,11 @@ def _limits(run: Run, models: Collection[str]) -> Iterator[_Limit]:
         expected, seconds = expected + cost, max(seconds, model_s)
     # What is unknown cannot be limited: the router refuses such a budget before.
     if run.budget.usd is not None:
-        yield _Limit("max_cost_usd", run.budget.usd, spent.usd or 0.0, expected.usd or 0.0, "US dollars")
+        yield _Limit("cascade.max_cost_usd", run.budget.usd, spent.usd or 0.0, expected.usd or 0.0, "US dollars")
     if run.budget.flops is not None:
-        yield _Limit("max_flops", run.budget.flops, spent.flops or 0.0, expected.flops or 0.0, "FLOPs")
+        yield _Limit("cascade.max_flops", run.budget.flops, spent.flops or 0.0, expected.flops or 0.0, "FLOPs")
     if run.budget.seconds is not None:
-        yield _Limit("max_latency_s", run.budget.seconds, run.clock() - run.started, seconds, "s")
+        yield _Limit(run.budget.seconds_field, run.budget.seconds, run.clock() - run.started, seconds, "s")
 
 
 def _spent(run: Run) -> Cost:

@@ -12,11 +12,15 @@ Force: TypeAlias = Literal["accept", "defer"]
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The most that a request may cost, in US dollars and FLOPs, and the seconds that it may take; None: no limit."""
+    """The most that a request may cost, in US dollars and FLOPs, and the seconds that it may take; None: no limit.
+
+    `seconds_field` is the name by which the client limited the seconds, for errors.
+    """
 
     usd: float | None = None
     flops: float | None = None
     seconds: float | None = None
+    seconds_field: str = "cascade.max_latency_s"
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ class RunBuilder:
             scorer=self.scorer,
             lexical=self.lexical,
             force=options.force,
-            budget=budget_of(options, costs, ask.choices),
+            budget=budget_of(ask, costs),
             costs=self.costs,
             fallback=cascade is not None and cascade.on_target_failure == "best_member",
             escalated=ask.escalated,

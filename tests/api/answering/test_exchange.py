@@ -28,7 +28,14 @@ async def test_a_time_limit_is_named_in_the_body_or_a_header(http: httpx.AsyncCl
     await http.post(path, json=body, headers={header: "2.5"})
     await http.post(path, json=limited, headers={header: "9"})
     await http.post(path, json=limited, headers={header: "3"})
-    assert [options.max_latency_s for options in service.options] == [2.5, 4, 3]
+    await http.post(path, json=limited)
+    option = "cascade.max_latency_s"
+    assert [(ask.limit_s, ask.limit_field) for ask in service.asks] == [
+        (2.5, header),
+        (4, option),
+        (3, header),
+        (4, option),
+    ]
     for value in ("0", "-1", "soon", "nan", "inf"):
         response = await http.post(path, json=body, headers={header: value})
         assert (response.status_code, response.json()["error"]["param"]) == (400, header)

@@ -98,13 +98,22 @@ async def test_seconds_limit_every_call():
     assert run.models["t"].stopped == 1
 
 
-async def test_a_target_that_would_be_late_is_not_asked():
-    run = budgeted(Budget(seconds=5))
+@pytest.mark.parametrize(
+    ("budget", "field"),
+    [
+        (Budget(seconds=5), "cascade.max_latency_s"),
+        (Budget(seconds=5, seconds_field="x-request-timeout-s"), "x-request-timeout-s"),
+    ],
+)
+async def test_a_target_that_would_be_late_is_not_asked(budget: Budget, field: str):
+    run = budgeted(budget)
     slow = Speed()
     slow.prompt_token_s, slow.token_s = 1.0, 0.0
     run.speeds = {"t": slow}
     outcome = await run_cascade(run)
-    assert (outcome.replaced and outcome.replaced.param, run.models["t"].prompts) == ("cascade.max_latency_s", [])
+    assert outcome.replaced is not None
+    assert (outcome.replaced.param, run.models["t"].prompts) == (field, [])
+    assert f" of {field.removeprefix('cascade.')} (5) " in outcome.replaced.message
 
 
 async def test_usual_lengths_count_if_the_request_sets_none():

@@ -84,6 +84,8 @@ class TestBudgets:
         router = routed()
         assert opened(router).run.budget is None
         assert opened(router, max_flops=1e9, max_latency_s=2).run.budget == Budget(None, 1e9, 2.0)
+        by_header = Ask("default", QUESTION, CascadeOptions(max_flops=1e9), timeout_s=2.0)
+        assert router.open(by_header).run.budget == Budget(None, 1e9, 2.0, "x-request-timeout-s")
         await closed(router)  # from now on it knows how long answers are
         # 6.4e10 are expected of the members, 4.8e10 are spent, and 3e10 more are expected of the target.
         record = await closed(router, max_flops=7e10)
