@@ -93,6 +93,12 @@ def card_of(service: Service, model: str, caller: Caller) -> ModelCard:
     """Return the card of an id. Raises `UnknownModelError` if nothing that the caller may ask for has it."""
     cards = {card.id: card for card in cards_for(service, caller)}
     if model not in cards:
-        message = f"There is no model {quoted(model)}. {choices(model, cards)}"
-        raise UnknownModelError(message, "model", "model_not_found")
+        raise unknown_model(f"There is no model {quoted(model)}. {choices(model, cards)}", caller)
     return cards[model]
+
+
+def unknown_model(message: str, caller: Caller) -> UnknownModelError:
+    """Return the error of an id that is not among those that the caller may ask for; an operator's key has none."""
+    if caller.operator and caller.name is not None:
+        message = f"The key {caller.name!r} is for operators (admin) and asks no models; use a key that is not."
+    return UnknownModelError(message, "model", "model_not_found")

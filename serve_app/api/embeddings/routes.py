@@ -11,11 +11,11 @@ from serve_app.api.embeddings.schema import EmbeddingRequest
 from serve_app.api.encoding import Reply
 from serve_app.api.intake.caller import Caller, caller_of
 from serve_app.api.intake.route import CLIENT_LEFT
-from serve_app.api.service import Service, cards_for
+from serve_app.api.service import Service, cards_for, unknown_model
 from serve_app.core.cost import estimated_tokens
 from serve_app.core.record_json import JsonObject
 from serve_app.core.types.scores import Embedding
-from serve_app.errors import RequestError, UnknownModelError, choices, quoted
+from serve_app.errors import RequestError, choices, quoted
 
 NUMBER_BYTES = 4
 """Of a float32 in a vector."""
@@ -49,7 +49,7 @@ def _require_encoder(service: Service, model: str, caller: Caller) -> None:
     encoders = [card.id for card in cards_for(service, caller) if card.kind == "embedding"]
     if model not in encoders:
         available = choices(model, encoders) if encoders else "No sbert signal of the config may be asked for."
-        raise UnknownModelError(f"There is no encoder {quoted(model)}. {available}", "model", "model_not_found")
+        raise unknown_model(f"There is no encoder {quoted(model)}. {available}", caller)
 
 
 def _response(body: EmbeddingRequest, embedded: Sequence[Embedding]) -> JsonObject:

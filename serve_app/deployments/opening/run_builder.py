@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from serve_app.api.intake.ask import Ask
+from serve_app.api.service import unknown_model
 from serve_app.config import AppConfig
 from serve_app.core.cost import ModelCost, Speed
 from serve_app.core.protocols import Scorer
@@ -16,7 +17,7 @@ from serve_app.deployments.opening.capabilities import check_honoured
 from serve_app.deployments.opening.overrides import overridden
 from serve_app.deployments.policies import Policies
 from serve_app.deployments.speculation import Speculations
-from serve_app.errors import RequestError, UnknownModelError, choices, quoted
+from serve_app.errors import RequestError, choices, quoted
 from serve_app.skipping.prechecker import Prechecks
 
 
@@ -41,7 +42,7 @@ class RunBuilder:
         model, options = ask.model, ask.options
         if model not in self.policies.tiers:
             message = f"There is no model {quoted(model)}. {choices(model, self.policies.tiers)}"
-            raise UnknownModelError(message, "model", "model_not_found")
+            raise unknown_model(message, ask.caller)
         tiers = overridden(self.config, self.policies, model, options)
         self._check_honoured(ask, tiers)
         costs = [self.costs[name] for tier in tiers for name in tier.models]

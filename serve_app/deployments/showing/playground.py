@@ -9,6 +9,7 @@ from typing import get_args
 from serve_app import __version__
 from serve_app.api.fields.cascade_options import CascadeOptions
 from serve_app.api.intake.caller import Caller
+from serve_app.api.service import unknown_model
 from serve_app.config import AppConfig
 from serve_app.core.protocols import Scorer
 from serve_app.core.record_json import JsonObject
@@ -18,7 +19,7 @@ from serve_app.core.types.outcome import Call, TierResult
 from serve_app.core.types.policy import Tier
 from serve_app.deployments.opening.overrides import overridden
 from serve_app.deployments.policies import Policies
-from serve_app.errors import RequestError, UnknownModelError, choices, counted, quoted
+from serve_app.errors import RequestError, choices, counted, quoted
 from serve_app.signals import CompositeScorer
 from serve_app.signals.composites.contradictions import Check
 from serve_app.signals.composites.veto import VetoConfig
@@ -65,8 +66,7 @@ class ConfiguredPlayground:
         caller: Caller,
     ) -> TierResult:
         if model not in (allowed := self._cascades(caller)):
-            message = f"There is no cascade {quoted(model)}. {choices(model, allowed)}"
-            raise UnknownModelError(message, "model", "model_not_found")
+            raise unknown_model(f"There is no cascade {quoted(model)}. {choices(model, allowed)}", caller)
         members = overridden(self._config, self._policies, model, options)[:-1]
         if number >= len(members):
             raise RequestError(f"tier: {model!r} decides in {counted(len(members), 'tier')}, counted from 0.", "tier")

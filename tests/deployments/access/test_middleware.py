@@ -197,10 +197,27 @@ async def test_only_an_operator_sees_how_the_server_is_set_up(door: Door) -> Non
         assert (await http.get("/readyz")).status_code == 503
 
 
-async def test_an_operators_key_asks_nothing(door: Door) -> None:
-    async with door.client() as http:
-        assert (await http.post(CHAT, json=ASK, headers=door.of("ops"))).status_code == 404
-        assert (await http.get("/v1/models", headers=door.of("ops"))).json()["data"] == []
+async def test_an_operators_key_asks_nothing_and_every_path_says_so(door: Door) -> None:
+    headers = door.of("ops")
+    app = routed(access={"keys_file": str(door.file)}, page=True).__serve_build_asgi_app__()
+    decide = {"model": "default", "answers": [{"text": "a"}, {"text": "b"}]}
+    async with door.client() as http, client(app) as whole:
+        assert (await http.get("/v1/models", headers=headers)).json()["data"] == []
+        refused = [
+            await http.get("/v1/models/default", headers=headers),
+            await http.post(CHAT, json=ASK, headers=headers),
+            await http.post("/v1/completions", json={"model": "default", "prompt": ["a", "b"]}, headers=headers),
+            await http.post("/v1/responses", json={"model": "default", "input": "Hi"}, headers=headers),
+            await http.post("/v1/messages", json=ASK | {"max_tokens": 5}, headers=headers),
+            await http.post("/v1/messages/count_tokens", json=ASK, headers=headers),
+            await http.post("/v1/embeddings", json={"model": "encoder", "input": "Hi"}, headers=headers),
+            await whole.post("/page/decide", json=decide, headers=headers),
+        ]
+    assert {response.status_code for response in refused} == {404}
+    assert {response.json()["error"]["message"] for response in refused} == {
+        "The key 'ops' is for operators (admin) and asks no models; use a key that is not."
+    }
+    assert door.service.runs == []
 
 
 async def test_responses_belong_to_the_key_that_made_them(door: Door) -> None:
