@@ -153,6 +153,18 @@ async def test_what_costs_no_model_counts_for_no_limit(door: Door) -> None:
         assert (await http.get("/v1/models", headers=headers)).status_code == 200
 
 
+async def test_a_request_that_is_refused_counts_unless_it_is_a_limit_that_refuses_it(door: Door, clock: Clock) -> None:
+    headers = door.key("alice", models=["default"], requests_per_minute=3, tokens_per_minute=22)
+    async with door.client() as http:
+        misspelt = await http.post(CHAT, json=ASK | {"temprature": 1}, headers=headers)
+        not_allowed = await http.post(CHAT, json=ASK | {"model": "t"}, headers=headers)
+        assert (misspelt.status_code, not_allowed.status_code) == (400, 404)
+        answered = await http.post(CHAT, json=ASK, headers=headers)
+        assert [shown(response, "requests")[1] for response in (misspelt, not_allowed, answered)] == ["2", "1", "0"]
+        without_tokens = await http.post(CHAT, json=ASK, headers=headers)
+        assert (without_tokens.status_code, without_tokens.json()["error"]["type"]) == (429, "tokens")
+
+
 async def test_a_key_without_limits_has_no_headers_of_limits(door: Door) -> None:
     headers = door.key("alice")
     async with door.client() as http:
