@@ -185,9 +185,9 @@ def test_a_socket_that_nobody_reads_gives_its_place_back(monkeypatch: pytest.Mon
         assert stalled.recv(12) == b"HTTP/1.1 200"
 
 
-def asked(served: Served, question: str) -> None:
-    """Ask the default cascade, and wait for its answer."""
-    body = {"model": "default", "messages": [{"role": "user", "content": question}]}
+def asked(served: Served, question: str, model: str = "default") -> None:
+    """Ask a cascade or a model, and wait for its answer."""
+    body = {"model": model, "messages": [{"role": "user", "content": question}]}
     httpx.post(f"{served.url}/v1/chat/completions", json=body, timeout=PATIENCE_S).raise_for_status()
 
 
@@ -206,6 +206,22 @@ def test_a_browser_shows_figures_models_and_decisions_as_they_come(browser: Brow
     ]
     assert "question" not in browser.text("main")
     assert browser.findings() == []
+
+
+def test_a_model_that_is_asked_by_itself_can_be_chosen_and_has_its_own_figures(browser: Browser) -> None:
+    with serving() as served:
+        browser.open(f"{served.url}/#/live")
+        assert "0 in 5 minutes" in browser.text(".tiles")
+        assert browser.all(".live .quiet-select") == []
+        assert browser.text(".panel p") == "in the last two minutes"
+        asked(served, "minutes", "small-a")
+        browser.until("document.querySelector('.live .quiet-select')?.innerText.startsWith('Cascade or model')")
+        assert "0 in 5 minutes" in browser.text(".tiles")
+        browser.select(".live .quiet-select select", "small-a")
+        browser.until("document.querySelector('.tiles').innerText.includes('in the last 10 s; 1 in 5 minutes')")
+        assert "a single model decides nothing" in browser.text(".tiles")
+        assert "A single model: nothing to agree on." in browser.text(".panels")
+        assert browser.findings() == []
 
 
 class Others:

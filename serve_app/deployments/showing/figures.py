@@ -15,7 +15,7 @@ RECENT = 25
 
 @dataclass(frozen=True, slots=True)
 class CascadeFigures:
-    """What a cascade's requests of the last minutes add up to.
+    """What the requests of a cascade, or of a single model, of the last minutes add up to.
 
     `series` has requests, deferred and failed ones by the second of Unix time in which they ended, without seconds that
     had none. `pressure` is how far the target is taken, and `shedding` whether a router decides as under pressure.

@@ -107,20 +107,25 @@ class Live:
         """Return the figures of now."""
         now = self._clock()
         left_out = self._protection.left_out()
-        shedding = {id_: (active, pressure) for id_, active, pressure in self._shedding.states()}
         return Figures(
             frozenset({self.router}),
             now,
-            {
-                id_: self._histories.get(id_, History()).figures(now, *shedding.get(id_, (False, 0.0)))
-                for id_ in self._policies.thresholds
-            },
+            self._cascades(now),
             {
                 name: ModelFigures(load.in_progress, load.slots, int(name in left_out))
                 for name, load in self._protection.loads.items()
             },
             tuple(Decision(decided.at, self.router, _shown(decided)) for decided in reversed(self._recent)),
         )
+
+    def _cascades(self, now: float) -> dict[str, CascadeFigures]:
+        """Return the figures of every cascade, and of each single model that was asked in the last minutes."""
+        shedding = {id_: (active, pressure) for id_, active, pressure in self._shedding.states()}
+        figures = {
+            id_: self._histories.get(id_, History()).figures(now, *shedding.get(id_, (False, 0.0)))
+            for id_ in dict.fromkeys((*self._policies.thresholds, *self._histories))
+        }
+        return {id_: each for id_, each in figures.items() if each.tally.requests or id_ in self._policies.thresholds}
 
 
 def _texts(prompt: Prompt, outcome: Outcome | None) -> JsonObject:

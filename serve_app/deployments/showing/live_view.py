@@ -62,8 +62,7 @@ class LiveView:
             "ready": readiness.ready,
             "waiting_for": readiness.details.get("waiting_for"),
             "cascades": [
-                self._cascade(id_, figures.cascades.get(id_, CascadeFigures()), end)
-                for id_ in self._policies.thresholds
+                self._cascade(id_, figures.cascades.get(id_, CascadeFigures()), end) for id_ in self._ids(figures)
             ],
             "models": [
                 {
@@ -79,6 +78,11 @@ class LiveView:
             "recent": [{"at": decision.at, "router": decision.router} | decision.shown for decision in figures.recent],
         }
 
+    def _ids(self, figures: Figures) -> list[str]:
+        """Return the ids of all cascades, and then of the single models that were asked in the last minutes."""
+        cascades, models = self._policies.thresholds, figures.cascades.keys() & self._policies.tiers.keys()
+        return [*cascades, *sorted(models - cascades.keys())]
+
     def _cascade(self, id_: str, figures: CascadeFigures, end: int) -> JsonObject:
         tally, expected, calibrated = (
             figures.tally,
@@ -89,7 +93,8 @@ class LiveView:
         shed = {"by": remedy, "active": figures.shedding, "pressure": figures.pressure}
         return {
             "id": id_,
-            "thresholds": list(self._policies.thresholds[id_]),
+            "thresholds": list(self._policies.thresholds.get(id_, ())),
+            "single": id_ not in self._policies.thresholds,
             "calibration": self._policies.calibrations.get(id_),
             "shed": None if remedy is None else shed,
             "expected_deferral": None if expected is None else list(expected),

@@ -67,6 +67,26 @@ async def test_requests_are_counted_by_second_and_forgotten_after_five_minutes(w
     assert (cascade["asked"], cascade["deferred"], cascade["latency_s"]["p50"], cascade["cost"]) == (0, 0, None, {})
 
 
+async def test_single_models_are_shown_once_they_are_asked_so_that_each_latest_decision_is_counted(
+    watched: tuple[Router, Clock],
+) -> None:
+    router, clock = watched
+    for model in ("default", "small-b", "small-a", "small-a"):
+        request = router.open(Ask(model, Prompt((Message("user", "minutes"),))))
+        request.close(await run_cascade(request.run))
+    clock.now += 1
+    snapshot: Any = await router.parts.live_view.snapshot()
+    assert [(each["id"], each["single"], each["thresholds"], each["asked"]) for each in snapshot["cascades"]] == [
+        ("default", False, [0.7], 1),
+        ("small-a", True, [], 2),
+        ("small-b", True, [], 1),
+    ]
+    assert sum(each["asked"] for each in snapshot["cascades"]) == len(snapshot["recent"])
+    clock.now += 300
+    snapshot = await router.parts.live_view.snapshot()
+    assert [each["id"] for each in snapshot["cascades"]] == ["default"]
+
+
 async def test_costs_are_those_of_the_cascade_beside_the_targets(watched: tuple[Router, Clock]) -> None:
     router, clock = watched
     await decide(router, "capital of France")

@@ -50,10 +50,10 @@ function Tiles({cascade}) {
   const drifts = expected && now !== null && cascade.asked >= 50 && (now < expected[1] || now > expected[2]);
   const {p50, p95, p99} = cascade.latency_s;
   return html`<dl class="tiles">
-    <${Tile} name="Requests" value=${`${perSecond.toFixed(1)}/s`} about=${`${count(cascade.asked)} in 5 minutes${cascade.failed ? `, ${count(cascade.failed)} failed` : ""}`} tone=${cascade.failed ? "warn" : ""} />
-    <${Tile} name="Deferred" value=${percent(now)} about=${expected ? `${drifts ? "not as calibrated:" : "calibrated for"} ${percent(expected[0])} (${percent(expected[1])} to ${percent(expected[2])})` : "not calibrated"} tone=${drifts ? "warn" : ""} />
+    <${Tile} name="Requests" value=${`${perSecond.toFixed(1)}/s`} about=${`in the last 10 s; ${count(cascade.asked)} in 5 minutes${cascade.failed ? `, ${count(cascade.failed)} failed` : ""}`} tone=${cascade.failed ? "warn" : ""} />
+    <${Tile} name="Deferred" value=${percent(now)} about=${expected ? `${drifts ? "not as calibrated:" : "calibrated for"} ${percent(expected[0])} (${percent(expected[1])} to ${percent(expected[2])})` : cascade.single ? "a single model decides nothing" : "not calibrated"} tone=${drifts ? "warn" : ""} />
     <${Tile} name="Latency" value=${seconds(p50)} about=${`median · 95%: ${seconds(p95)} · 99%: ${seconds(p99)}`} />
-    <${Tile} name="Cost" value=${alone ? percent(spent / alone) : "–"} about=${alone ? `of the target's: ${UNITS[unit].show(spent)}, not ${UNITS[unit].show(alone)}` : "nothing yet"} />
+    <${Tile} name="Cost" value=${alone ? percent(spent / alone) : "–"} about=${alone ? `of the target's: ${UNITS[unit].show(spent)}, not ${UNITS[unit].show(alone)}` : cascade.single ? "a single model has no target" : "nothing yet"} />
   </dl>`;
 }
 
@@ -64,7 +64,7 @@ function Requests({cascade}) {
   const times = cascade.series.map((_, index) => index - cascade.series.length);
   const data = [times, cascade.series.map(([asked]) => asked), cascade.series.map(([, deferred]) => deferred), cascade.series.map(([, , failed]) => failed)];
   const line = (name, label) => ({label, stroke: () => colour(name), width: 2, points: {show: false}, fill: () => `color-mix(in srgb, ${colour(name)} 12%, transparent)`});
-  return html`<section class="panel"><h2>Requests a second</h2><p class="keys"><span class="k-brand">all</span><span class="k-defer">deferred</span><span class="k-fault">failed</span></p>
+  return html`<section class="panel"><h2>Requests a second</h2><p class="soft small">in the last two minutes</p><p class="keys"><span class="k-brand">all</span><span class="k-defer">deferred</span><span class="k-fault">failed</span></p>
     <${Chart} data=${data} shape=${cascade.id} label="Requests a second in the last two minutes" scales=${{x: {time: false}, y: {range: (_, low, high) => [0, Math.max(1, high ?? 1)]}}} series=${[{}, line("brand", "all"), line("defer", "deferred"), line("fault", "failed")]} axes=${[{values: (_, ticks) => ticks.map(tick => (tick ? `${tick} s` : "now"))}, {size: 36, incrs: WHOLE}]} /></section>`;
 }
 
@@ -102,7 +102,7 @@ function Models({models, routers}) {
 const time = at => new Date(at * 1000).toLocaleTimeString();
 
 function Recent({decisions, texts}) {
-  return html`<section class="panel wide"><h2>Latest decisions</h2>${decisions.length === 0 ? html`<p class="soft">None yet. Ask something in the <a href="#/playground">playground</a>.</p>` : html`<div class="scroll" tabindex="0" role="region" aria-label="Latest decisions"><table class="data"><thead><tr><th scope="col">time</th><th scope="col">cascade</th><th scope="col">decision</th><th scope="col">answered by</th><th scope="col">agreement</th><th scope="col">took</th>${texts && html`<th scope="col">asked and answered</th>`}</tr></thead>
+  return html`<section class="panel wide"><h2>Latest decisions</h2><p class="soft small">of all cascades and models, whichever is chosen above</p>${decisions.length === 0 ? html`<p class="soft">None yet. Ask something in the <a href="#/playground">playground</a>.</p>` : html`<div class="scroll" tabindex="0" role="region" aria-label="Latest decisions"><table class="data"><thead><tr><th scope="col">time</th><th scope="col">cascade</th><th scope="col">decision</th><th scope="col">answered by</th><th scope="col">agreement</th><th scope="col">took</th>${texts && html`<th scope="col">asked and answered</th>`}</tr></thead>
     <tbody>${decisions.map(each => html`<tr key=${`${each.at} ${each.router}`}><th scope="row">${time(each.at)}</th><td>${each.id}</td><td>${each.answered_by === null ? html`<span class="badge">no answer</span>` : each.agreement === null && !each.deferred ? html`<span class="badge">${each.cached ? "cached" : "answered"}</span>` : html`<span class=${`badge ${each.deferred ? "defer" : "accept"}`}>${each.deferred ? "deferred" : "accepted"}</span>`} <span class="soft">${each.reason.replaceAll("_", " ")}${each.shed && each.reason !== "shed" ? ", under pressure" : ""}</span></td><td>${each.answered_by ?? "–"}</td><td>${score(each.agreement)}</td><td>${seconds(each.total_s)}</td>${texts && html`<td class="texts">${each.texts?.prompt}<br /><span class="soft">${each.texts?.answer ?? "no answer"}</span></td>`}</tr>`)}</tbody></table></div>`}</section>`;
 }
 
