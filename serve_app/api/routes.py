@@ -15,13 +15,21 @@ from serve_app.api.intake.route import CompletionRoute
 from serve_app.api.messages import routes as messages
 from serve_app.api.messages.dialect import speaks_anthropic
 from serve_app.api.messages.models import model_info, model_page
+from serve_app.api.reference import routes as reference
 from serve_app.api.responses import routes as responses
 from serve_app.api.service import ModelCard, Service, card_of, cards_for
 
 
 def build_api(service: Service) -> FastAPI:
     """Build the application that serves `service` over HTTP."""
-    app = FastAPI(title="semantic-cascade", version=__version__, description=_DESCRIPTION, responses=_ERRORS)
+    app = FastAPI(
+        title="semantic-cascade",
+        version=__version__,
+        description=_DESCRIPTION,
+        responses=_ERRORS,
+        docs_url=None,  # FastAPI's pages load their scripts from other sites
+        redoc_url=None,
+    )
     app.state.service = service
     app.router.route_class = CompletionRoute
     errors.install(app)
@@ -30,6 +38,7 @@ def build_api(service: Service) -> FastAPI:
     responses.install(app, service)
     messages.install(app, service)
     embeddings.install(app, service)
+    reference.install(app)
 
     @app.get("/v1/models", summary="Every cascade and every single model")
     async def models(request: Request) -> dict[str, Any]:

@@ -10,19 +10,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve_app.api.errors.detail import ErrorDetail
 from serve_app.api.errors.shape import error_reply
+from serve_app.api.html_headers import html_headers
 from serve_app.api.intake.caller import from_this_machine
 
 FILES = Path(__file__).with_name("static")
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-HEADERS = {
-    "content-security-policy": POLICY,
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "cross-origin-opener-policy": "same-origin",
-}
+HEADERS = html_headers("script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:")
 ELSEWHERE = ErrorDetail(
     404, "The page is served on loopback addresses alone; with router.page: true it is served at every address."
 )

@@ -141,6 +141,7 @@ def test_every_header_that_we_set_is_exposed() -> None:
     code = "".join(path.read_text() for folder in ("api", "deployments") for path in (root / folder).rglob("*.py"))
     named = set(re.findall(r'"(x-[a-z-]+|retry-after|accept-encoding|allow)"', code))
     sent = {"x-gzip", "x-session-id", "x-request-timeout-s", "x-api-key", *FORWARDED}  # by clients and proxies
+    sent |= {"x-content-type-options"}  # for browsers, which heed it whether or not scripts may read it
     assert named - sent == set(EXPOSED) - set(LIMITS)
 
 

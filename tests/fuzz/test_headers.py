@@ -100,7 +100,7 @@ def complaint(answered: Answered, method: str, path: str, *, has_key: bool) -> s
     """Return what is wrong with an answer, or None."""
     if answered.status >= 500 and (path not in NEEDS_A_CLUSTER or answered.status != 503):
         return "is an error of the server"
-    is_open = path in ("/", "/healthz", "/readyz") or path.startswith("/page/static")
+    is_open = path in ("/", "/healthz", "/readyz", "/docs", "/openapi.json") or path.startswith("/page/static")
     if answered.status < 300 and not has_key and not is_open and method != "OPTIONS":
         return "lets a client without a key in"
     if 400 <= answered.status < 500 and method != "HEAD" and path.startswith("/v1"):

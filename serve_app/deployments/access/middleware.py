@@ -11,8 +11,11 @@ from serve_app.deployments.access.access import Access
 from serve_app.deployments.access.key_ring import presented_key
 from serve_app.deployments.observing.metrics import KEY_REQUESTS, KEY_TOKENS, KEY_USD, Instruments
 
-OPEN_PATHS = ("/healthz", "/readyz", "/")
-"""Paths of probes, which have no key, and of the page, which asks its user for one."""
+OPEN_PATHS = ("/healthz", "/readyz", "/", "/docs", "/openapi.json")
+"""Paths of probes, which have no key, of the page, which asks its user for one, and of the API's documentation.
+
+The documentation is the same in every copy of this version: it names nothing of the config.
+"""
 OPEN_FOLDER = "/page/static/"
 """The page's files, the same in every copy of this project."""
 NO_KEYS = ErrorDetail(

@@ -7,12 +7,13 @@ import httpx
 import pytest
 
 from serve_app.api.routes import build_api
-from serve_app.config import AccessConfig
+from serve_app.config import AccessConfig, AppConfig
 from serve_app.config.key_file import revoke_key
 from serve_app.deployments.access import key_ring
 from serve_app.deployments.access.middleware import OPEN_PATHS
 from tests.api.serving import FakeService
 from tests.deployments.replies import routed
+from tests.page.serving import built
 
 from .doors import ASK, CHAT, Door, behind, client
 
@@ -35,7 +36,7 @@ def test_there_are_routes_to_walk() -> None:
 
 @pytest.mark.parametrize(("method", "path"), [*ROUTES, ("GET", "/nope"), ("OPTIONS", CHAT), ("PUT", CHAT)])
 @pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer sk-cascade-wrong"}, {"x-api-key": "wrong"}])
-async def test_no_route_but_health_is_open_without_a_valid_key(
+async def test_no_route_but_health_and_the_documentation_is_open_without_a_valid_key(
     door: Door, method: str, path: str, headers: dict[str, str]
 ) -> None:
     async with door.client() as http:
@@ -50,7 +51,9 @@ async def test_no_route_but_health_is_open_without_a_valid_key(
     assert door.metrics.measures == [("cascade_key_requests_total", 1, ("", "unauthorized"))]
 
 
-async def test_no_route_of_the_whole_server_is_open_but_health_and_the_page_itself(door: Door) -> None:
+async def test_no_route_of_the_whole_server_is_open_but_health_the_page_itself_and_the_documentation(
+    door: Door,
+) -> None:
     app = routed(access={"keys_file": str(door.file)}, page=True).__serve_build_asgi_app__()
     statuses = {}
     async with client(app) as http:
@@ -61,7 +64,25 @@ async def test_no_route_of_the_whole_server_is_open_but_health_and_the_page_itse
     passed = {key for key, status in statuses.items() if status != 401}
     assert len(statuses) > 15
     assert ("GET", "/page/about") in statuses
-    assert passed == {("GET", path) for path in ("/", "/healthz", "/readyz", "/page/static/app.js")}
+    open_paths = ("/", "/healthz", "/readyz", "/page/static/app.js", "/docs", "/openapi.json")
+    assert passed == {("GET", path) for path in open_paths} | {("HEAD", "/openapi.json")}
+
+
+@pytest.mark.parametrize("path", ["/docs", "/openapi.json"])
+async def test_the_documentation_needs_no_key_since_it_is_the_same_at_every_server(door: Door, path: str) -> None:
+    door.key("alice")
+    models = {name: {"engine": "replay", "default": "x"} for name in ("secret-one", "secret-two")}
+    cascade = {"tiers": [{"models": ["secret-two"]}]}
+    config = AppConfig.model_validate({"models": models, "cascades": {"secret": cascade}})
+    async with (
+        door.client() as plain,
+        client(routed(access={"keys_file": str(door.file)}, page=True).__serve_build_asgi_app__()) as other,
+        client(built(config)[0].__serve_build_asgi_app__()) as secret,
+    ):
+        answers = [await http.get(path) for http in (plain, other, secret)]
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.text for answer in answers}) == 1
+    assert not any(word in answers[0].text for word in ("secret-one", "alice"))
 
 
 async def test_the_page_shows_what_the_key_may_ask(door: Door) -> None:
