@@ -2,6 +2,7 @@
 
     CascadeError                 a full sentence for the user
     ├── ConfigError              the configuration cannot be used
+    ├── UsageError               a command got an option or argument that is invalid, alone or for the files it names
     ├── WeightsError             model files could not be found, fetched or verified
     ├── EngineError              a model could not be loaded, or broke while it answered
     │   ├── ContextTooLongError  the prompt does not fit the model's context
@@ -54,6 +55,10 @@ class CascadeError(Exception):
 
 class ConfigError(CascadeError):
     """The configuration cannot be used."""
+
+
+class UsageError(CascadeError):
+    """A command got an option or an argument that is invalid, by itself or for the files that it names."""
 
 
 class WeightsError(CascadeError):

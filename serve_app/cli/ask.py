@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from serve_app.cli.decision_view import Body, clean
 from serve_app.common.client_key import REFUSED, key_headers, refusal
 from serve_app.common.loopback import is_loopback
-from serve_app.errors import RequestError, ServerError, UnknownModelError
+from serve_app.errors import RequestError, ServerError, UnknownModelError, UsageError
 
 if TYPE_CHECKING:
     import httpx
@@ -31,8 +31,8 @@ def ask(
     """Return the response body of one chat completion, with every model's answer in its decision record.
 
     `url` is the server's, with or without `/v1`. The server's defaults apply to what is None. A spinner turns on stderr
-    if that is a terminal. Raises `RequestError` if the server refuses the request, `ServerError` if the server is
-    missing, broken or not a cascade server.
+    if that is a terminal. Raises `UsageError` for what cannot be sent, `RequestError` if the server refuses the
+    request, `ServerError` if the server is missing, broken or not a cascade server.
     """
     base = url.rstrip("/").removesuffix("/v1")
     messages = [{"role": "system", "content": system}] if system is not None else []
@@ -66,10 +66,10 @@ def _post(base: str, request: Body, timeout_s: float) -> "httpx.Response":
         timeout = httpx.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s))
         with httpx.Client(timeout=timeout, trust_env=not is_loopback(host)) as client:
             return client.post(f"{base}/v1/chat/completions", json=request, headers=key_headers())
-    except ValueError as error:  # NaN, or half of a surrogate pair
-        raise RequestError(f"The request cannot be written as JSON: {error}.") from None
+    except ValueError as error:  # half of a surrogate pair
+        raise UsageError(f"The request cannot be written as JSON: {error}.") from None
     except (httpx.InvalidURL, httpx.UnsupportedProtocol):
-        raise RequestError(f"{base!r} is not the address of a server; one looks like http://127.0.0.1:8000.") from None
+        raise UsageError(f"{base!r} is not the address of a server; one looks like http://127.0.0.1:8000.") from None
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
         if "SSL" in str(error):
             raise ServerError(f"No secure connection to {base}: {error}.") from error

@@ -5,24 +5,29 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
+from math import isfinite
 from typing import Any, NoReturn, ParamSpec
 
 import typer
 
 from serve_app.cli.interrupts import STATUS, is_interrupt
 from serve_app.common.secrecy import without_secrets
-from serve_app.errors import CascadeError, ConfigError
+from serve_app.errors import CascadeError, ConfigError, UsageError
 
 P = ParamSpec("P")
 
 
 def report_errors(command: Callable[P, None]) -> Callable[P, None]:
-    """Make a command print errors of ours and exit: with code 2 for a bad config, 1 for any other error."""
+    """Make a command print errors of ours and exit: 2 if command line or config are invalid, 130 for Ctrl-C, else 1.
+
+    Every number must be finite, of which click's own `min` and `max` say nothing.
+    """
 
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        _check_finite(kwargs)
         try:
             command(*args, **kwargs)
         except (Exception, KeyboardInterrupt) as error:
@@ -31,9 +36,18 @@ def report_errors(command: Callable[P, None]) -> Callable[P, None]:
             if not isinstance(error, CascadeError):
                 raise
             typer.echo(f"cascade: {without_secrets(str(error))}", err=True)
-            raise typer.Exit(2 if isinstance(error, ConfigError) else 1) from None
+            raise typer.Exit(2 if isinstance(error, (ConfigError, UsageError)) else 1) from None
 
     return run
+
+
+def _check_finite(options: Mapping[str, object]) -> None:
+    """Raise click's error for the first option that is NaN or infinite."""
+    for name, value in options.items():
+        for number in value if isinstance(value, list) else [value]:
+            if isinstance(number, float) and not isfinite(number):
+                hint = f"'--{name.replace('_', '-')}'"
+                raise typer.BadParameter(f"must be a finite number, got {number:g}", param_hint=hint)
 
 
 def echo_json(body: Any, indent: int | None = None) -> None:

@@ -13,7 +13,7 @@ from serve_app.core.types.answer import Generation
 from serve_app.core.types.policy import Agreement, Decision, Tier
 from serve_app.core.types.scores import Scores
 from serve_app.core.views.view import View
-from serve_app.errors import RequestError, SignalError, choices
+from serve_app.errors import SignalError, UsageError, choices
 from serve_app.files.text import read_text, text_of
 from serve_app.signals import (
     CompositeScorer,
@@ -70,14 +70,14 @@ def score(
     """Compare the texts in `files` as a tier compares its members' answers; `-` is standard input.
 
     `signal` is a built-in one, or one that the serving config `config` defines; `compare` is a view in YAML. Raises
-    `DataError` for files and `RequestError` for names that cannot be used, `SignalError` and `WeightsError` if the
+    `DataError` for files and `UsageError` for names that cannot be used, `SignalError` and `WeightsError` if the
     signal cannot be computed.
     """
     signals = _signals(config)
     if signal not in signals:
-        raise RequestError(f"There is no signal {signal!r}. {choices(signal, signals)}")
+        raise UsageError(f"There is no signal {signal!r}. {choices(signal, signals)}")
     if signals[signal].needs_logprobs:
-        raise RequestError(
+        raise UsageError(
             f"{signal!r} needs a model's log-probabilities, which files do not have. "
             "Signals that compare texts: cascade signals."
         )
@@ -102,9 +102,9 @@ def _view(option: str | None) -> View | None:
     try:
         return ViewConfig.model_validate(yaml.safe_load(option)).view()
     except yaml.YAMLError:
-        raise RequestError(f"--compare: {option!r} is not YAML; write '{{take: last_number}}'.") from None
+        raise UsageError(f"--compare: {option!r} is not YAML; write '{{take: last_number}}'.") from None
     except ValidationError as error:
-        raise RequestError(f"--compare: {' '.join(explain(error, ViewConfig))}") from None
+        raise UsageError(f"--compare: {' '.join(explain(error, ViewConfig))}") from None
 
 
 def _signals(config: Path | None) -> SignalCatalogue:
@@ -115,9 +115,9 @@ def _signals(config: Path | None) -> SignalCatalogue:
 
 def _read(files: Sequence[str]) -> list[str]:
     if len(files) < 2:
-        raise RequestError("Agreement takes at least two texts: name two files or more ('-' is standard input).")
+        raise UsageError("Agreement takes at least two texts: name two files or more ('-' is standard input).")
     if list(files).count(STDIN) > 1:
-        raise RequestError("Standard input can be read only once: '-' is given twice.")
+        raise UsageError("Standard input can be read only once: '-' is given twice.")
     return [_text(file) for file in files]
 
 

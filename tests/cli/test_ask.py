@@ -15,7 +15,7 @@ import pytest
 
 from serve_app.api.chat.schema import ChatCompletion
 from serve_app.cli.ask import ask
-from serve_app.errors import CascadeError, RequestError, ServerError, UnknownModelError
+from serve_app.errors import CascadeError, RequestError, ServerError, UnknownModelError, UsageError
 from tests.cli.in_process import cascade
 from tests.cli.responses import ACCEPTED
 
@@ -238,7 +238,7 @@ def test_a_server_that_takes_too_long(server: Canned):
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8000", "localhost:8000", "ftp://127.0.0.1", "http://", "http://a:b", ""])
 def test_not_an_address(url: str):
-    with pytest.raises(RequestError) as raised:
+    with pytest.raises(UsageError) as raised:
         ask(url, "Capital?")
     assert str(raised.value).endswith(" is not the address of a server; one looks like http://127.0.0.1:8000.")
 

@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 import pytest
 import typer.main
-from typer.core import TyperCommand, TyperGroup, TyperOption
+from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 from typer.testing import CliRunner
 
 from serve_app import __version__
@@ -51,6 +51,25 @@ def test_every_option_that_may_be_repeated_says_so(name: str) -> None:
     options = [parameter for parameter in COMMANDS[name].params if isinstance(parameter, TyperOption)]
     silent = [option.name for option in options if option.multiple and not REPEATED.search(str(option.help))]
     assert silent == []
+
+
+NUMBERS = [
+    (name, option)
+    for name, command in COMMANDS.items()
+    for option in command.params
+    if isinstance(option, TyperOption) and option.type_descriptor.annotation in (float, list[float])
+]
+
+
+@pytest.mark.parametrize(("name", "option"), NUMBERS, ids=lambda value: getattr(value, "name", value))
+@pytest.mark.parametrize("number", ["nan", "inf"])
+def test_every_number_is_finite(name: str, option: TyperOption, number: str) -> None:
+    others = [parameter for parameter in COMMANDS[name].params if parameter.required]
+    words = ["x" for parameter in others if isinstance(parameter, TyperArgument)]
+    words += [f"{parameter.opts[0]}=cpu-demo" for parameter in others if isinstance(parameter, TyperOption)]
+    result = CliRunner().invoke(app, [*name.split(), *words, f"{option.opts[0]}={number}"])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"Invalid value for '{option.opts[0]}'" in result.stderr
 
 
 def test_every_command_has_its_panel() -> None:

@@ -15,6 +15,7 @@ from serve_app.config import AppConfig
 from serve_app.config.key_file import create_key
 from serve_app.errors import ServerError
 from tests.cli.in_process import cascade
+from tests.evaluation.synthetic import records
 from tests.patience import PATIENCE_S
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -99,6 +100,40 @@ def test_asking_with_odd_numbers(flags: list[str]) -> None:
     result = cascade("ask", "Hello?", *flags)
     assert result.exit_code == 2
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "ask hi --url foo",
+        "ask hi --temperature nan",
+        "collect CONFIG hf-datasets:nothing -o OUTPUT",
+        "score",
+        "score CONFIG CONFIG --signal bogus",
+        "score CONFIG CONFIG --compare xx",
+        "evaluate RECORDS --signals bogus",
+        "evaluate RECORDS --members a",
+        "evaluate RECORDS --metric bogus",
+        "evaluate RECORDS --where task=bogus",
+        "evaluate RECORDS --by bogus",
+        "evaluate RECORDS --cascade bogus",
+        "evaluate RECORDS --compare small",
+        "evaluate RECORDS --per-example out.txt",
+        "calibrate RECORDS --quality 0.5 --cascade bogus",
+        "choose RECORDS --members bogus",
+        "import CONFIG -o OUTPUT --format bogus",
+        "records merge RECORDS -o OUTPUT",
+        "plan CONFIG --deferral-rate 0.5",
+        "keys create me --models a,,b",
+    ],
+)
+def test_what_is_invalid_of_a_command_line_is_exit_code_2(arguments: str, tmp_path: Path) -> None:
+    config, output = CONFIGS / "quickstart.yaml", tmp_path / "output.jsonl"
+    names = {"CONFIG": config, "OUTPUT": output, "RECORDS": records(tmp_path / "records.jsonl")}
+    result = cascade(*(names.get(word, word) for word in arguments.split()))
+    assert result.exit_code == 2, result.stderr
+    assert result.stderr.startswith(("cascade: ", "Usage: "))
+    assert not output.exists()
 
 
 def test_weights_that_cannot_be_had_are_a_sentence(tmp_path: Path) -> None:

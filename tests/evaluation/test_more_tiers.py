@@ -21,7 +21,7 @@ from serve_app.core.running.run import Run
 from serve_app.core.types.answer import Answer
 from serve_app.core.types.prompt import Prompt
 from serve_app.core.types.scores import Scores
-from serve_app.errors import ConfigError, DataError
+from serve_app.errors import ConfigError, DataError, UsageError
 from serve_app.evaluation.analysis.dataset import CALIBRATE, CHOOSE
 from serve_app.evaluation.analysis.load import load_dataset
 from serve_app.evaluation.analysis.options import Options
@@ -188,7 +188,7 @@ def test_shares_that_rise_are_refused() -> None:
 
 
 def test_signals_of_all_tiers(path: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="--signal: 'default' needs one for each tier but the target, 2 in all"):
+    with pytest.raises(UsageError, match="--signal: 'default' needs one for each tier but the target, 2 in all"):
         calibrate(path, Goal(rates=(0.63, 0.3)), tier_signals=("exact",))
     result = calibrate(
         path, Goal(rates=(0.63, 0.3)), fit=True, tier_signals=("chow_avg", "chow_avg"), output=tmp_path / "out.yaml"
@@ -225,7 +225,7 @@ def test_a_target_alone_has_no_threshold(tmp_path: Path) -> None:
     examples = questions(50)
     columns = answers(["small", "tiny", "medium", "large"], examples)
     records = write_records(tmp_path / "r.jsonl", values, examples, columns)
-    with pytest.raises(DataError, match="'alone' has one tier, which always answers: there is no threshold to find"):
+    with pytest.raises(UsageError, match="'alone' has one tier, which always answers: there is no threshold to find"):
         calibrate(records, Goal(rates=(0.5,)), cascades=("alone",))
 
 
@@ -241,7 +241,7 @@ def test_tiers_to_choose_from(path: Path) -> None:
     assert choosing.tiers(records, ("medium", "tiny"), None) == ((("tiny",), ("medium",)), "large")
     assert choosing.tiers(records, ("medium",), None) == ((("medium",),), "large")
     assert choosing.tiers(records, None, "medium") == ((("small", "tiny", "large"),), "medium")
-    with pytest.raises(DataError, match=r"No tier before the target has a member 'mediun'\. Did you mean 'medium'"):
+    with pytest.raises(UsageError, match=r"No tier before the target has a member 'mediun'\. Did you mean 'medium'"):
         choosing.tiers(records, ("mediun",), None)
 
 
@@ -279,7 +279,7 @@ def test_a_choice_by_latency_says_whose_latencies_they_are(path: Path) -> None:
 
 def test_too_many_combinations_say_how_to_cut_them(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choosing, "MOST_CASCADES", 20)
-    with pytest.raises(DataError) as error:
+    with pytest.raises(UsageError) as error:
         choose(path, 0.7)
     # Tier 1: none, two signals of each member, three of both; tier 2: none, two signals.
     assert str(error.value) == (

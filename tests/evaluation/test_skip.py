@@ -302,7 +302,7 @@ def test_a_cascade_without_skip_is_told(tmp_path: Path) -> None:
     del config["cascades"]["default"]["skip"]
     path = write_records(tmp_path / "r.jsonl", config, examples(), {model: column(model) for model in "abt"})
     result = CliRunner().invoke(app, ["fit-skip", str(path)])
-    assert (result.exit_code, "cascades.default.skip: not set" in result.output) == (1, True)
+    assert (result.exit_code, "cascades.default.skip: not set" in result.output) == (2, True)
     result = CliRunner().invoke(app, ["fit-skip", str(path), "--cascade", "defalt"])
     assert "The records have no cascade 'defalt'. Did you mean 'default'?" in result.output
     file = serving_file(tmp_path / "c.yaml", args(tmp_path / "skip.npz"))

@@ -284,9 +284,8 @@ def test_signals_with_models_are_not_counted_as_lexical_ones(
     assert estimate.latencies_s[0] == pytest.approx(0.2 + scored * 0.001 + 0.004 + 0.002 + calls * 0.002)
 
 
-@pytest.mark.parametrize("rps", ["inf", "1e300"])
-def test_a_rate_that_is_none(config_file: str, rps: str) -> None:
-    result = run(config_file, "--rps", rps)
+def test_a_rate_that_is_none(config_file: str) -> None:
+    result = run(config_file, "--rps", "1e300")
     assert result.exit_code == 2
     assert result.stderr.startswith("cascade: --rps: ")
 

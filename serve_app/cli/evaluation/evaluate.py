@@ -1,6 +1,5 @@
 """`cascade evaluate`: quality and cost of every signal and threshold."""
 
-from math import inf
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +17,7 @@ from serve_app.cli.evaluation.arguments import (
     Where,
     listed,
 )
-from serve_app.errors import DataError
+from serve_app.errors import UsageError
 from serve_app.terminal.console import note_console, result_console
 
 CascadeNames = Annotated[str | None, typer.Option(help="Cascades to evaluate: a,b. Default: all.")]
@@ -142,7 +141,7 @@ def _check_as_configured(tiers: object, remedies: bool, worths_usd: list[float] 
     """Refuse options about a cascade as configured for one that is not, and a worth that is no amount."""
     for name, value in (("--remedies", remedies), ("--willingness-to-pay-usd", worths_usd)):
         if value and tiers is not None:
-            raise DataError(f"{name} goes with a cascade as configured: name it with --cascade.")
+            raise UsageError(f"{name} goes with a cascade as configured: name it with --cascade.")
     for worth in worths_usd or ():
-        if not 0 < worth < inf:
-            raise DataError(f"--willingness-to-pay-usd: must be a number of US dollars above 0, got {worth:g}.")
+        if worth <= 0:
+            raise UsageError(f"--willingness-to-pay-usd: must be a number of US dollars above 0, got {worth:g}.")

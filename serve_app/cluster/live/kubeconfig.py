@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from serve_app.cluster.live.client import Cluster
 from serve_app.common.loopback import is_loopback
-from serve_app.errors import ClusterError, choices
+from serve_app.errors import ClusterError, UsageError, choices
 
 IN_CLUSTER_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
@@ -15,8 +15,8 @@ IN_CLUSTER_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/names
 def connect(kubeconfig: Path | None = None, context: str | None = None, namespace: str | None = None) -> Cluster:
     """Return a client of the cluster that kubectl would use: `kubeconfig`, $KUBECONFIG, ~/.kube/config or in-cluster.
 
-    It sends no request yet. Raises `ClusterError` if there is no kubeconfig, no such context, or if the package
-    `kubernetes` is not installed.
+    It sends no request yet. Raises `UsageError` if there is no such context, `ClusterError` if there is no kubeconfig,
+    or if the package `kubernetes` is not installed.
     """
     try:
         from kubernetes import client, config
@@ -49,7 +49,7 @@ def _from_kubeconfig(config: Any, files: str, context: str | None, configuration
         available = {entry["name"]: entry["context"] for entry in contexts}
         name = context or current["name"]
         if name not in available:
-            raise ClusterError(f"{files} has no context {name!r}. {choices(name, available)}")
+            raise UsageError(f"{files} has no context {name!r}. {choices(name, available)}")
         config.load_kube_config(files, name, configuration, persist_config=False)
     except yaml.YAMLError:
         raise ClusterError(f"{files} is not YAML.") from None

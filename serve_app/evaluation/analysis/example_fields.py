@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Sequence
 
-from serve_app.errors import DataError, choices
+from serve_app.errors import UsageError, choices
 from serve_app.evaluation.records.example import Example
 
 FIELDS = ("task", "source")
@@ -33,30 +33,30 @@ def value(example: Example, field: str) -> str:
 
 
 def check_field(field: str, examples: Iterable[Example], option: str) -> None:
-    """Raise DataError, which names the option, if no example has the field."""
+    """Raise UsageError, which names the option, if no example has the field."""
     available = {*FIELDS, *(METADATA + name for example in examples for name in example.metadata)}
     if field not in available:
-        raise DataError(f"{option}: no example has a field {field!r}. {choices(field, available)}")
+        raise UsageError(f"{option}: no example has a field {field!r}. {choices(field, available)}")
 
 
 def matching(examples: Sequence[Example], conditions: Sequence[str]) -> list[int]:
     """Return the indices of the examples that meet all conditions, `FIELD=VALUE` each.
 
-    Conditions on the same field are alternatives. Raises DataError if a field or a value does not occur.
+    Conditions on the same field are alternatives. Raises UsageError if a field or a value does not occur.
     """
     allowed: dict[str, set[str]] = {}
     for condition in conditions:
         field, separator, text = (part.strip() for part in condition.partition("="))
         if not separator:
-            raise DataError(f"--where: {condition!r} must be FIELD=VALUE, such as task=translation.")
+            raise UsageError(f"--where: {condition!r} must be FIELD=VALUE, such as task=translation.")
         check_field(field, examples, "--where")
         values = {value(example, field) for example in examples}
         if text not in values:
             available = choices(text, values) if len(values) <= SHOWN else f"There are {len(values)} others."
-            raise DataError(f"--where {condition}: no example has this {field}. {available}")
+            raise UsageError(f"--where {condition}: no example has this {field}. {available}")
         allowed.setdefault(field, set()).add(text)
     meets = (all(value(example, field) in values for field, values in allowed.items()) for example in examples)
     rows = [row for row, met in enumerate(meets) if met]
     if not rows:
-        raise DataError(f"No example meets {' and '.join(conditions)} at once.")
+        raise UsageError(f"No example meets {' and '.join(conditions)} at once.")
     return rows

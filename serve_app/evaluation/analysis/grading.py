@@ -7,7 +7,7 @@ import numpy as np
 
 from serve_app.config import AppConfig
 from serve_app.core.types.answer import Answer, Generation
-from serve_app.errors import DataError
+from serve_app.errors import UsageError
 from serve_app.evaluation.analysis.dataset import POOLED, Group
 from serve_app.evaluation.analysis.example_fields import check_field, data_set, value
 from serve_app.evaluation.analysis.options import Options
@@ -114,13 +114,13 @@ def _scores_of_all(records: Records, rows: Sequence[int], models: Iterable[str])
 def _recorded_scores(records: Records, name: str, model: str, rows: Sequence[int]) -> list[float]:
     """Return a score of a model's answers to some examples; 0 for a failure.
 
-    Raises DataError if an answer lacks it.
+    Raises UsageError if an answer lacks it.
     """
     column, scores = records.answers[model], records.scores(name, model)
     for row in rows:
         if scores[row] is None and isinstance(column.without_logprobs(row), Generation):
             example = records.examples[row].id
-            raise DataError(f"--metric {name}: the answer of {model!r} to the example {example!r} has no such score.")
+            raise UsageError(f"--metric {name}: the answer of {model!r} to the example {example!r} has no such score.")
     return [scores[row] or 0.0 for row in rows]
 
 

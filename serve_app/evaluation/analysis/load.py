@@ -8,7 +8,7 @@ import numpy as np
 
 from serve_app.config import AppConfig
 from serve_app.core.views.view import View
-from serve_app.errors import DataError, choices
+from serve_app.errors import DataError, UsageError, choices
 from serve_app.evaluation.analysis.costs import model_costs
 from serve_app.evaluation.analysis.dataset import Dataset, Source, hashed_share
 from serve_app.evaluation.analysis.example_fields import matching
@@ -24,7 +24,7 @@ def load_dataset(records: Records, options: Options) -> Dataset:
     """Compare, price and grade the answers to every example that all models of the cascades have answered.
 
     Lexical signals are computed in several processes, BLEURT in one with its own environment; the weights of SBERT and
-    BLEURT are fetched if need be. Raises DataError, SignalError and WeightsError.
+    BLEURT are fetched if need be. Raises UsageError, DataError, SignalError and WeightsError.
     """
     if options.where:
         records = records.restricted(matching(records.examples, options.where))
@@ -59,7 +59,7 @@ def load_dataset(records: Records, options: Options) -> Dataset:
 def _members(config: AppConfig, options: Options) -> tuple[str, ...]:
     members = tuple(dict.fromkeys(model for tier in member_tiers(config) for model in tier.models))
     if options.fixed is not None and options.fixed not in members:
-        raise DataError(f"--fixed: no tier has a member {options.fixed!r}. {choices(options.fixed, members)}")
+        raise UsageError(f"--fixed: no tier has a member {options.fixed!r}. {choices(options.fixed, members)}")
     return members
 
 

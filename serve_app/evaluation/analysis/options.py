@@ -7,7 +7,7 @@ from typing import Any
 from serve_app.config import AppConfig, CascadeConfig, TierConfig, ViewConfig
 from serve_app.config.cascades.samples import members_as_written
 from serve_app.config.cascades.tier import StandInConfig
-from serve_app.errors import DataError, SignalError, choices
+from serve_app.errors import DataError, UsageError, choices
 from serve_app.evaluation.records.file import Records
 
 
@@ -45,16 +45,16 @@ class Options:
 def requested_config(records: Records, options: Options) -> AppConfig:
     """Return the records' config with only the cascades to evaluate.
 
-    Raises DataError if a cascade or model is not in the records, SignalError if a signal is unknown.
+    Raises UsageError if a cascade, model or signal is unknown, DataError if no cascade decides anything.
     """
     config = records.config
     if options.tiers is not None or options.target is not None:
         if options.cascades is not None:
-            raise DataError("--cascade names one of the config's, --members and --target define a new one: not both.")
+            raise UsageError("--cascade names one of the config's, --members and --target define a new one: not both.")
         return config.model_copy(update={"cascades": _ad_hoc(records, options)})
     requested = options.cascades or tuple(id_ for id_, cascade in config.cascades.items() if len(cascade.tiers) > 1)
     if unknown := next((id_ for id_ in requested if id_ not in config.cascades), None):
-        raise DataError(f"The records have no cascade {unknown!r}. {choices(unknown, config.cascades)}")
+        raise UsageError(f"The records have no cascade {unknown!r}. {choices(unknown, config.cascades)}")
     if not requested:
         raise DataError("No cascade in the records has more than one tier, so there is nothing to decide.")
     cascades = {id_: config.cascades[id_] for id_ in requested}
@@ -78,7 +78,7 @@ def _with_tier_signals(config: AppConfig, signals: Sequence[str] | None) -> AppC
     if signals is None:
         return config
     if unknown := next((signal for signal in signals if signal not in config.all_signals()), None):
-        raise SignalError(f"There is no signal {unknown!r}. {choices(unknown, config.all_signals())}")
+        raise UsageError(f"There is no signal {unknown!r}. {choices(unknown, config.all_signals())}")
     cascades = {id_: _scored_by(id_, cascade, signals) for id_, cascade in config.cascades.items()}
     return config.model_copy(update={"cascades": cascades})
 
@@ -87,7 +87,7 @@ def _scored_by(id_: str, cascade: CascadeConfig, signals: Sequence[str]) -> Casc
     *members, target = cascade.tiers
     if len(signals) != len(members):
         requirement = f"one for each tier but the target, {len(members)} in all"
-        raise DataError(f"--signal: {id_!r} needs {requirement}; got {', '.join(signals)}.")
+        raise UsageError(f"--signal: {id_!r} needs {requirement}; got {', '.join(signals)}.")
     tiers = [tier.model_copy(update={"signal": name}) for tier, name in zip(members, signals, strict=True)]
     return cascade.model_copy(update={"tiers": [*tiers, target]})
 
@@ -95,14 +95,14 @@ def _scored_by(id_: str, cascade: CascadeConfig, signals: Sequence[str]) -> Casc
 def _with_stand_in(config: AppConfig, signal: str) -> AppConfig:
     """Return the config with a signal that decides if the scorer fails; its threshold is to be found."""
     if signal not in (lexical := config.lexical()):
-        raise SignalError(
-            f"--stand-in: {signal!r} is not a signal that the router computes. {choices(signal, lexical)}"
-        )
+        raise UsageError(f"--stand-in: {signal!r} is not a signal that the router computes. {choices(signal, lexical)}")
     cascades = {}
     for id_, cascade in config.cascades.items():
         first, *later_tiers = cascade.tiers
         if len(later_tiers) != 1 or first.signal is None or config.all_signals()[first.signal].token_level:
-            raise DataError(f"--stand-in: {id_!r} needs one tier before the target, with a signal that compares texts.")
+            raise UsageError(
+                f"--stand-in: {id_!r} needs one tier before the target, with a signal that compares texts."
+            )
         stand_in = StandInConfig(signal=signal, threshold=0)
         cascades[id_] = cascade.model_copy(
             update={"tiers": [first.model_copy(update={"on_scorer_failure": stand_in}), *later_tiers]}
@@ -113,15 +113,15 @@ def _with_stand_in(config: AppConfig, signal: str) -> AppConfig:
 def _ad_hoc(records: Records, options: Options) -> dict[str, CascadeConfig]:
     """Return a cascade of the requested members and target, by an id that names them."""
     if options.tiers is None or options.target is None:
-        raise DataError("A cascade needs both its members and a target: --members a,b --target c.")
+        raise UsageError("A cascade needs both its members and a target: --members a,b --target c.")
     members = [model for tier in options.tiers for model in tier]
     if not all(options.tiers) or not members:
-        raise DataError("A cascade needs a member beside its target; the records, or --members, name none.")
+        raise UsageError("A cascade needs a member beside its target; the records, or --members, name none.")
     for model in (*members, options.target):
         if model not in records.models:
-            raise DataError(f"The records have no model {model!r}. {choices(model, records.models)}")
+            raise UsageError(f"The records have no model {model!r}. {choices(model, records.models)}")
     if options.target in members or any(len(set(tier)) < len(tier) for tier in options.tiers):
-        raise DataError("A tier asks a model once: name it only once among --members and --target.")
+        raise UsageError("A tier asks a model once: name it only once among --members and --target.")
     # Signal and threshold are not read: every signal is evaluated under every threshold.
     config = records.config
     tiers = [
@@ -141,11 +141,11 @@ def _members_of(config: AppConfig, names: Sequence[str]) -> list[Any]:
 def _view_of(config: AppConfig, members: Sequence[str]) -> ViewConfig | None:
     """Return the view that the config's tiers with any of these members share, or None if they have none.
 
-    Raises DataError if their views differ, so that it is not clear which one is meant.
+    Raises UsageError if their views differ, so that it is not clear which one is meant.
     """
     views = [tier.compare for tier in member_tiers(config) if set(members) & set(tier.models)]
     if any(view != views[0] for view in views):
-        raise DataError(
+        raise UsageError(
             f"The tiers with {', '.join(members)} compare different views of answers; write the cascade that is meant "
             "into a config, and name it with --config and --cascade."
         )

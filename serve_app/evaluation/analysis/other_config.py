@@ -7,7 +7,7 @@ from serve_app.config import CascadeConfig
 from serve_app.config.cascades.samples import all_samples
 from serve_app.config.serve_file import load
 from serve_app.core.sampling import base_name
-from serve_app.errors import DataError, choices
+from serve_app.errors import DataError, UsageError, choices
 from serve_app.evaluation.records.example import sha256_of
 from serve_app.evaluation.records.file import Records
 from serve_app.evaluation.records.header import ConfigFacts
@@ -45,12 +45,12 @@ def with_config(records: Records, path: Path) -> Records:
 def with_cascade(records: Records, path: Path, id_: str) -> Records:
     """Return the records with one cascade, that of another serving config, and with the signals that it uses there.
 
-    The models stay as they were when the records were collected. Raises DataError if the file has no such cascade or
-    the records lack one of its models, ConfigError if the file cannot be read.
+    The models stay as they were when the records were collected. Raises UsageError if the file has no such cascade,
+    DataError if the records lack one of its models, ConfigError if the file cannot be read.
     """
     config = load(path).application.args
     if id_ not in config.cascades:
-        raise DataError(f"Neither the records nor {path} have a cascade {id_!r}. {choices(id_, config.cascades)}")
+        raise UsageError(f"Neither the records nor {path} have a cascade {id_!r}. {choices(id_, config.cascades)}")
     cascade = config.cascades[id_]
     _check_models(records, path, id_, cascade)
     signals = config.all_signals()

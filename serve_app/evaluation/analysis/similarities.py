@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from serve_app.config import AppConfig
 from serve_app.core.types.scores import Matrix
-from serve_app.errors import SignalError, choices
+from serve_app.errors import UsageError, choices
 from serve_app.evaluation.metrics.bleurt_process import score_pairs
 from serve_app.evaluation.statistics.curves import Floats
 from serve_app.signals import (
@@ -57,14 +57,14 @@ def requested_signals(config: AppConfig, requested: Sequence[str] | None) -> dic
     """Return the signals to evaluate: those requested, else the lexical ones, the config's and SBERT if installed.
 
     A veto's base comes before it, to compare with. Token-level signals are left out: they are evaluated in any case.
-    Raises `SignalError` if a name is unknown.
+    Raises `UsageError` if a name is unknown.
     """
     available = config.all_signals()
     if requested is None:
         named = [tier.signal for cascade in config.cascades.values() for tier in cascade.tiers if tier.signal]
         requested = [*LEXICAL, *named, *config.signals, *(["sbert"] if _is_here(available["sbert"]) else [])]
     if unknown := next((name for name in requested if name not in available), None):
-        raise SignalError(f"There is no signal {unknown!r}. {choices(unknown, available)}")
+        raise UsageError(f"There is no signal {unknown!r}. {choices(unknown, available)}")
     named = [name for signal in requested for name in (available.base(signal), signal) if name is not None]
     return {name: available[name] for name in dict.fromkeys(named) if not available[name].token_level}
 

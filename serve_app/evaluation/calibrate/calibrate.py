@@ -14,7 +14,7 @@ import numpy.typing as npt
 from serve_app.core.deciding.deferral import standing_in
 from serve_app.core.deciding.histogram import Histogram
 from serve_app.core.types.policy import Tier
-from serve_app.errors import ConfigError, DataError
+from serve_app.errors import ConfigError, DataError, UsageError
 from serve_app.evaluation.analysis.candidates import Candidate, as_configured
 from serve_app.evaluation.analysis.cascade_view import CascadeView, recorded
 from serve_app.evaluation.analysis.costs import Unit
@@ -122,7 +122,7 @@ def scored_tiers(dataset: Dataset, *, stand_in: bool = False) -> tuple[CascadeVi
         assert deciding_tier is not None
         candidates.append(as_configured(dataset, deciding_tier, group.index))
     if not candidates:
-        raise DataError(f"{id_!r} has one tier, which always answers: there is no threshold to find.")
+        raise UsageError(f"{id_!r} has one tier, which always answers: there is no threshold to find.")
     return view, candidates
 
 

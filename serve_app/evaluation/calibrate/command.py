@@ -8,7 +8,7 @@ from shlex import quote
 
 import numpy as np
 
-from serve_app.errors import DataError
+from serve_app.errors import UsageError
 from serve_app.evaluation.analysis.costs import LATENCIES
 from serve_app.evaluation.analysis.dataset import CHOOSE, Dataset
 from serve_app.evaluation.analysis.fitting import fitted, with_signals
@@ -147,13 +147,13 @@ def run(
 
     `chosen`: `cascade choose` picked the cascade on these records, so the part that it looked at must not calibrate.
     A signal in place of the recorded one counts as chosen, too. `fit_records`: a file whose examples are fitted on and
-    reported on, so that all of `records` calibrate. `shed`: the goal's values under pressure. Raises DataError,
-    ConfigError and SignalError.
+    reported on, so that all of `records` calibrate. `shed`: the goal's values under pressure. Raises UsageError,
+    DataError, ConfigError and SignalError.
     """
     if output is not None:
         config_file.check_writable(output)
     if chosen and fit_records is not None:
-        raise DataError(
+        raise UsageError(
             "--chosen keeps a part of the records from calibrating, with --fit-records all of them do: leave out one."
         )
     relaxed = goal.relaxed(shed) if shed else None

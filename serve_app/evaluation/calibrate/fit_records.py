@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from serve_app.errors import DataError, choices, counted
+from serve_app.errors import DataError, UsageError, choices, counted
 from serve_app.evaluation.analysis.dataset import CALIBRATE, CHOOSE, Dataset
 from serve_app.evaluation.analysis.options import models_of
 from serve_app.evaluation.calibrate.config_file import check_same
@@ -18,12 +18,12 @@ from serve_app.evaluation.records.header import DataFacts
 def joined(records: Records, path: Path, cascade: str) -> tuple[Records, frozenset[str]]:
     """Return the records with those of a file behind them, and the ids of the file's examples.
 
-    Raises DataError if an example is in both or was asked otherwise, ConfigError if the file's cascade of that name has
-    other models.
+    Raises UsageError if the records have no such cascade, DataError if an example is in both or was
+    asked otherwise, ConfigError if the file's cascade of that name has other models.
     """
     if cascade not in records.config.cascades:
         available = choices(cascade, records.config.cascades)
-        raise DataError(f"The records have no cascade {cascade!r}. {available}")
+        raise UsageError(f"The records have no cascade {cascade!r}. {available}")
     fit = Records.load(path)
     check_same(fit.config, records.config, cascade, path)
     ids = frozenset(example.id for example in fit.examples)

@@ -7,7 +7,7 @@ from math import prod
 
 from serve_app.core.sampling import are_first, base_name
 from serve_app.core.types.policy import Tier
-from serve_app.errors import DataError, choices
+from serve_app.errors import DataError, UsageError, choices
 from serve_app.evaluation.analysis.cascade_view import CascadeView, models_alone
 from serve_app.evaluation.analysis.costs import Unit
 from serve_app.evaluation.analysis.dataset import CALIBRATE, CHOOSE, Dataset
@@ -42,13 +42,13 @@ def tiers(
     """Return the tiers from whose members to choose, and the target.
 
     If no target is named and the first cascade has several tiers, they are its own; else one tier of all models.
-    `members`: only these. Raises DataError if a member is unknown.
+    `members`: only these. Raises UsageError if a member is unknown.
     """
     *several, last = [tuple(tier.models) for tier in next(iter(records.config.cascades.values())).tiers]
     if target is None and len(several) > 1:
         available = [model for tier in several for model in tier]
         if unknown := next((model for model in members or () if model not in available), None):
-            raise DataError(f"No tier before the target has a member {unknown!r}. {choices(unknown, available)}")
+            raise UsageError(f"No tier before the target has a member {unknown!r}. {choices(unknown, available)}")
         candidates = (tuple(m for m in tier if m != last[0] and (not members or m in members)) for tier in several)
         return tuple(dict.fromkeys(filter(None, candidates))), last[0]
     target = target or last[0]
@@ -113,12 +113,12 @@ def combinations(view: CascadeView, chows: Chows, unit: Unit) -> tuple[list[Spec
     for tier in view.tiers[:-1]:
         if len(tier.models) > MOST_MEMBERS:
             many = len(tier.models)
-            raise DataError(f"{many} members have too many subsets; name up to {MOST_MEMBERS} with --members.")
+            raise UsageError(f"{many} members have too many subsets; name up to {MOST_MEMBERS} with --members.")
         left_out = [None] if len(view.tiers) > 2 else []
         built = specs(tier.models, pairwise, tuple(chows))
         ways.append([*left_out, *(spec for spec in built if _is_tried(spec, tier, chows))])
     if len(ways) > 1 and (count := prod(map(len, ways))) > MOST_CASCADES:
-        raise DataError(
+        raise UsageError(
             f"{count:,} combinations of members and signals are too many, up to {MOST_CASCADES:,} are tried: "
             "name fewer of the models with --members, or fewer signals with --signals."
         )

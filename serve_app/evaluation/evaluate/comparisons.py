@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from serve_app.errors import DataError, choices
+from serve_app.errors import UsageError, choices
 from serve_app.evaluation.analysis.cascade_view import CascadeView
 from serve_app.evaluation.evaluate.results import Comparison
 from serve_app.evaluation.evaluate.row import Row, StatisticKey
@@ -39,11 +39,13 @@ def check_names(names: Sequence[str], keys: Sequence[dict[str, StatisticKey]]) -
     `keys`: by name, for each cascade and group. They may differ in the quantile that was chosen.
     """
     if len(set(names)) < len(names) or len(names) == 1:
-        raise DataError("--compare: name two different rows or more, each once; the first is compared with the others.")
+        raise UsageError(
+            "--compare: name two different rows or more, each once; the first is compared with the others."
+        )
     if not keys:
-        raise DataError("--compare: no cascade of two tiers was evaluated, so there is no row to compare.")
+        raise UsageError("--compare: no cascade of two tiers was evaluated, so there is no row to compare.")
     available = list(dict.fromkeys(name for by_name in keys for name in by_name))
     if unknown := next((name for name in names if name not in available), None):
-        raise DataError(f"--compare: no row is named {unknown!r}. {choices(unknown, available)}")
+        raise UsageError(f"--compare: no row is named {unknown!r}. {choices(unknown, available)}")
     if not any(set(names) <= by_name.keys() for by_name in keys):
-        raise DataError(f"--compare: no cascade has all of these rows on one group: {'; '.join(names)}.")
+        raise UsageError(f"--compare: no cascade has all of these rows on one group: {'; '.join(names)}.")

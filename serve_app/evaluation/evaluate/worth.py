@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from serve_app.core.deciding.exchange import ExchangePoint, paid_for
-from serve_app.errors import DataError
+from serve_app.errors import UsageError
 from serve_app.evaluation.analysis.candidates import as_configured
 from serve_app.evaluation.analysis.cascade_view import CascadeView, recorded
 from serve_app.evaluation.analysis.exchange import exchange_points
@@ -31,14 +31,14 @@ class WorthResult(Result):
 def worth(view: CascadeView, willingness_usd: Sequence[float]) -> tuple[WorthResult, ...]:
     """Return the thresholds that each worth of a correct answer pays for, by the config's signals.
 
-    Raises DataError if a price is unknown.
+    Raises UsageError if a price is unknown.
     """
     if not willingness_usd or not view.tiers[1:]:
         return ()
     candidates = [as_configured(view.dataset, tier, view.group.index) for tier in view.tiers[:-1]]
     points = exchange_points(view, candidates, view.fit)
     if not points:
-        raise DataError(
+        raise UsageError(
             f"--willingness-to-pay-usd: a model of {view.id!r} has no price in US dollars; --config takes a serving "
             "config with prices."
         )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from serve_app.errors import DataError
+from serve_app.errors import ConfigError, DataError
 from serve_app.evaluation.analysis.load import load_dataset
 from serve_app.evaluation.analysis.options import Options
 from serve_app.evaluation.analysis.past.requests import past_requests, with_verdict
@@ -38,12 +38,12 @@ class SkipFit:
 def run(records: Records, cascade: str, output: Path | None) -> SkipFit:
     """Fit the past requests of a cascade and write them, by default to the file that its config names.
 
-    Raises DataError if the cascade has no `skip` or too few requests, ConfigError if the file cannot be written,
+    Raises ConfigError if the cascade has no `skip` or the file cannot be written, DataError for too few requests,
     SignalError and WeightsError if its encoder or a signal cannot be used.
     """
     skip = records.config.cascades[cascade].skip if cascade in records.config.cascades else None
     if cascade in records.config.cascades and skip is None:
-        raise DataError(f"cascades.{cascade}.skip: not set; the config must say how requests are looked up.")
+        raise ConfigError(f"cascades.{cascade}.skip: not set; the config must say how requests are looked up.")
     options = Options(cascades=(cascade,), signals=(), references_required=False)
     dataset = load_dataset(records, options)
     assert skip is not None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from serve_app.config.models import ModelFacts as WrittenFacts
 from serve_app.core.sampling import base_name
-from serve_app.errors import DataError, counted
+from serve_app.errors import DataError, UsageError, counted
 from serve_app.evaluation.importing.assemble import Imported, assemble, failures
 from serve_app.evaluation.importing.facts import Setup, configured, read_facts, replayed
 from serve_app.evaluation.importing.formats.catalogue import reader
@@ -59,12 +59,13 @@ class Options:
 def import_records(sources: Sequence[str], output: Path, options: Options, console: "Console") -> None:
     """Read all sources and write them as records; print progress and a summary to `console`.
 
-    Raises DataError or ConfigError, with file, row and field, if anything cannot be read; then nothing is written.
+    Raises UsageError for options, DataError or ConfigError, with file, row and field, for what cannot be read; then
+    nothing is written.
     """
     files = [_source_file(source) for source in sources]
     check_output(output, force=options.force, inputs=tuple(file.path for file in files))
     if options.config is not None and (options.models is not None or options.target is not None):
-        raise DataError("--config has sizes, prices and cascades: leave out --models and --target.")
+        raise UsageError("--config has sizes, prices and cascades: leave out --models and --target.")
     facts = {} if options.models is None else read_facts(options.models)
     counter = TokenCounter(read_tokenizers(options.tokenizers))
     read_files = reader(files, options.format, options.mapping)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from serve_app.core.cost import estimated_prompt_tokens, estimated_tokens
 from serve_app.core.types.answer import Failure, Generation
 from serve_app.core.types.prompt import Prompt
-from serve_app.errors import DataError, choices
+from serve_app.errors import DataError, UsageError, choices
 from serve_app.evaluation.importing.formats.rows import Row
 from serve_app.evaluation.importing.named_path import named_path
 from serve_app.evaluation.records.tasks import Prompts
@@ -33,7 +33,7 @@ class TokenCounter:
         """Raise DataError if a tokenizer is for a model that is not one of `models`."""
         for model in self._tokenizers:
             if model is not None and model not in models:
-                raise DataError(f"--tokenizer {model}=...: no model {model!r} was read. {choices(model, models)}")
+                raise UsageError(f"--tokenizer {model}=...: no model {model!r} was read. {choices(model, models)}")
 
     def counted(self, row: Row, model: str) -> Generation | Failure:
         """Return the row's answer with the tokens of its prompt and its text."""

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from serve_app.config import AppConfig, MetricConfig
 from serve_app.config.metrics import LEARNED
-from serve_app.errors import DataError, choices
+from serve_app.errors import ConfigError, UsageError, choices
 from serve_app.evaluation.metrics.quality import LEXICAL, PLAIN, Metric, by_function, by_pairs, by_signal
 from serve_app.signals import RougeConfig, SignalConfig, is_isolated, needs_weights
 
@@ -35,7 +35,7 @@ class MetricCatalogue:
         return name if self.is_score(name) else self.build(name).kind
 
     def build(self, name: str) -> Metric:
-        """Return a metric that is not a recorded score. Raises DataError if the name is unknown."""
+        """Return a metric that is not a recorded score. Raises UsageError or ConfigError if the name is unknown."""
         config = self._config.metrics.get(name)
         return self._build(name, config or MetricConfig(metric=name), f"metrics.{name}.metric: " if config else "")
 
@@ -53,7 +53,8 @@ class MetricCatalogue:
         if signal := self._signal(base):
             return Metric(name, signal.kind, by_signal(signal), view)
         available = dict.fromkeys([*METRICS, *LEARNED, *self._signals(), *([] if where else [*self._config.metrics])])
-        raise DataError(f"{where}There is no metric {base!r}. {choices(base, [*available, *self.score_names])}")
+        kind = ConfigError if where else UsageError
+        raise kind(f"{where}There is no metric {base!r}. {choices(base, [*available, *self.score_names])}")
 
     def _signal(self, name: str) -> SignalConfig | None:
         """Return the signal that grades under this name, or None."""
@@ -81,8 +82,8 @@ def metrics_for(requested: Sequence[str], labels: Collection[str]) -> tuple[str,
 
 
 def check_labels(requested: Sequence[str], labels: Collection[str]) -> None:
-    """Raise DataError if a request names a task or data set that is not in `labels`."""
+    """Raise UsageError if a request names a task or data set that is not in `labels`."""
     for item in requested:
         label, separator, _ = item.rpartition("=")
         if separator and label not in labels:
-            raise DataError(f"--metric {item}: no task or data set {label!r}. {choices(label, labels)}")
+            raise UsageError(f"--metric {item}: no task or data set {label!r}. {choices(label, labels)}")

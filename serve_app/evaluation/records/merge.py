@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from serve_app.core.sampling import Sample
-from serve_app.errors import DataError
+from serve_app.errors import DataError, UsageError
 from serve_app.evaluation.records.answers import Answers
 from serve_app.evaluation.records.complete import write_complete
 from serve_app.evaluation.records.example import Example, digest, sha256_of
@@ -40,7 +40,7 @@ def merge(paths: Sequence[Path], output: Path, *, force: bool = False) -> None:
     """
     check_output(output, force=force)
     if len(paths) < 2:
-        raise DataError("Name at least two records files to merge.")
+        raise UsageError("Name at least two records files to merge.")
     files = [(str(path), Records.load(path)) for path in paths]
     examples = _union("the example", [(name, _by_id(records)) for name, records in files])
     answers = _union("the answer", [(name, dict(_answers(records))) for name, records in files], _same)

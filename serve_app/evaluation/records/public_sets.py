@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from serve_app.errors import DataError, choices
+from serve_app.errors import DataError, UsageError, choices
 from serve_app.evaluation.records.example import Example
 
 Row = Mapping[str, Any]
@@ -85,10 +85,10 @@ PUBLIC_SETS = {
 def load_public(name: str) -> list[Example]:
     """Return every example of a public set, downloaded once.
 
-    Raises `DataError` if the name is unknown, the library is missing, or the set cannot be downloaded.
+    Raises `UsageError` if the name is unknown, `DataError` if the library is missing, or the set cannot be downloaded.
     """
     if name not in PUBLIC_SETS:
-        raise DataError(f"There is no public set {name!r}. {choices(name, PUBLIC_SETS)}")
+        raise UsageError(f"There is no public set {name!r}. {choices(name, PUBLIC_SETS)}")
     try:
         import datasets
     except ImportError:

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from serve_app.errors import DataError
+from serve_app.errors import UsageError
 from serve_app.evaluation.analysis.example_fields import check_field, matching, value
 from tests.evaluation.collecting import question
 
@@ -60,18 +60,18 @@ def test_conditions_on_one_field_are_alternatives_and_those_on_several_hold_at_o
     ],
 )
 def test_conditions_that_no_example_meets(conditions: list[str], sentence: str) -> None:
-    with pytest.raises(DataError) as raised:
+    with pytest.raises(UsageError) as raised:
         matching(EXAMPLES, conditions)
     assert str(raised.value) == sentence
 
 
 def test_values_are_listed_only_if_they_are_few() -> None:
     many = [replace(question(k), metadata={"number": k}) for k in range(51)]
-    with pytest.raises(DataError, match=r"no example has this metadata\.number\. There are 51 others\."):
+    with pytest.raises(UsageError, match=r"no example has this metadata\.number\. There are 51 others\."):
         matching(many, ["metadata.number=x"])
 
 
 def test_the_option_is_named_if_a_field_is_unknown() -> None:
     check_field("metadata.hops", EXAMPLES, "--by")
-    with pytest.raises(DataError, match=r"^--by: no example has a field 'sorce'\. Did you mean 'source'\?"):
+    with pytest.raises(UsageError, match=r"^--by: no example has a field 'sorce'\. Did you mean 'source'\?"):
         check_field("sorce", EXAMPLES, "--by")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serve_app.errors import DataError
+from serve_app.errors import DataError, UsageError
 from serve_app.evaluation.analysis.dataset import Dataset
 from serve_app.evaluation.analysis.load import load_dataset
 from serve_app.evaluation.analysis.options import Options
@@ -84,7 +84,7 @@ def test_an_answer_that_lacks_the_score_is_named(path: Path) -> None:
         return line if same else with_scores(line)
 
     message = f"--metric preference: the answer of '{first['model']}' to the example '{first['example']}' has no such"
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(UsageError, match=message):
         loaded(rewritten(path, all_but_one), "preference")
 
 
@@ -98,7 +98,7 @@ def test_metrics_by_task_and_by_data_set(path: Path) -> None:
     assert (second.name, second.metrics) == ("b.jsonl", ("exact_match", "f1"))
     assert pooled.metrics == ("accuracy / exact_match", "f1")
     assert (first.binary, pooled.binary) == ({"accuracy"}, {"accuracy / exact_match"})
-    with pytest.raises(DataError, match="--metric c=f1: no task or data set 'c'"):
+    with pytest.raises(UsageError, match="--metric c=f1: no task or data set 'c'"):
         loaded(path, "c=f1")
 
 

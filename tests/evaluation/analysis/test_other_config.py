@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serve_app.errors import DataError
+from serve_app.errors import DataError, UsageError
 from serve_app.evaluation.analysis.load import load_dataset
 from serve_app.evaluation.analysis.options import Options
 from serve_app.evaluation.analysis.other_config import with_cascade, with_config
@@ -84,6 +84,6 @@ def test_groups_are_by_any_field(records: Records) -> None:
 
 def test_an_unknown_field_to_group_by_is_refused(records: Records) -> None:
     with pytest.raises(
-        DataError, match=r"^--by: no example has a field 'level'\. Available: metadata\.level, source, task\."
+        UsageError, match=r"^--by: no example has a field 'level'\. Available: metadata\.level, source, task\."
     ):
         load_dataset(records, Options(signals=("exact",), by="level"))

@@ -14,7 +14,7 @@ from serve_app.core.running.run import Run
 from serve_app.core.types.answer import Answer, Failure, Generation
 from serve_app.core.types.prompt import Message, Prompt
 from serve_app.core.types.scores import Scores
-from serve_app.errors import DataError
+from serve_app.errors import UsageError
 from serve_app.evaluation.analysis.dataset import Dataset
 from serve_app.evaluation.analysis.load import load_dataset
 from serve_app.evaluation.analysis.options import Options
@@ -132,5 +132,5 @@ def test_a_new_cascade_takes_the_view_that_all_tiers_with_its_members_share(tmp_
 
     del values["cascades"]["two"]["tiers"][0]["compare"]
     mixed = write_records(tmp_path / "mixed.jsonl", values, questions(len(answers["small"])), answers)
-    with pytest.raises(DataError, match="The tiers with small, tiny, odd compare different views of answers"):
+    with pytest.raises(UsageError, match="The tiers with small, tiny, odd compare different views of answers"):
         load_dataset(Records.load(mixed), options)

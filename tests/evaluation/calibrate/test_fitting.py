@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from serve_app.config.serve_file import load
-from serve_app.errors import ConfigError, DataError
+from serve_app.errors import ConfigError, DataError, UsageError
 from serve_app.evaluation.analysis.fitting import fitted
 from serve_app.evaluation.analysis.load import load_dataset
 from serve_app.evaluation.analysis.options import Options
@@ -52,7 +52,7 @@ def test_with_records_of_their_own_for_fitting_all_others_calibrate(path: Path, 
 def test_fit_records_that_are_not_apart_are_refused(path: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="shares 400 examples with the records to calibrate on, such as 'Synthetic-0'"):
         calibrate(path, Goal(risk=0.1), fit_records=path)
-    with pytest.raises(DataError, match="--chosen keeps a part of the records from calibrating"):
+    with pytest.raises(UsageError, match="--chosen keeps a part of the records from calibrating"):
         calibrate(path, Goal(risk=0.1), fit_records=path, chosen=True)
     other_records = records(tmp_path / "other.jsonl", 20, members=("tiny", "odd"))
     with pytest.raises(ConfigError, match=r"other.jsonl: the cascade 'default' is not the one in the records"):

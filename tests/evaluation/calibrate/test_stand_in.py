@@ -8,7 +8,7 @@ import yaml
 
 from serve_app.config.serve_file import load
 from serve_app.core.types.policy import StandIn
-from serve_app.errors import ConfigError, DataError, SignalError
+from serve_app.errors import ConfigError, UsageError
 from serve_app.evaluation.analysis.dataset import CALIBRATE
 from serve_app.evaluation.analysis.load import load_dataset
 from serve_app.evaluation.analysis.options import Options
@@ -119,12 +119,12 @@ def test_a_goal_that_only_it_misses_is_told_as_its_own(path: Path, tmp_path: Pat
     ],
 )
 def test_only_a_lexical_signal_stands_in(path: Path, signal: str, sentence: str) -> None:
-    with pytest.raises(SignalError) as caught:
+    with pytest.raises(UsageError) as caught:
         calibrate(path, signal)
     assert sentence in str(caught.value)
 
 
 def test_of_several_tiers_none_is_calibrated(tmp_path: Path) -> None:
     path = three_tier_records(tmp_path / "records.jsonl", 40)
-    with pytest.raises(DataError, match=r"^--stand-in: 'default' needs one tier before the target"):
+    with pytest.raises(UsageError, match=r"^--stand-in: 'default' needs one tier before the target"):
         calibrate(path, goal=Goal(rates=(0.4, 0.2)))

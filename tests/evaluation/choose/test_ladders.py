@@ -9,7 +9,7 @@ import yaml
 
 from serve_app.config.serve_file import load
 from serve_app.core.types.answer import Answer, Generation
-from serve_app.errors import DataError
+from serve_app.errors import DataError, UsageError
 from serve_app.evaluation.analysis.dataset import CALIBRATE, CHOOSE
 from serve_app.evaluation.analysis.load import load_dataset
 from serve_app.evaluation.analysis.options import Options
@@ -120,6 +120,6 @@ def test_a_cascade_of_another_config_needs_the_records_answers(path: Path, tmp_p
     written = serving_file(tmp_path / "other.yaml", values)
     with pytest.raises(DataError, match="the records have no answers of 'd', a model of 'other'"):
         with_cascade(records, written, "other")
-    with pytest.raises(DataError, match=r"Neither the records nor .* have a cascade 'oter'. Did you mean 'other'"):
+    with pytest.raises(UsageError, match=r"Neither the records nor .* have a cascade 'oter'. Did you mean 'other'"):
         with_cascade(records, written, "oter")
     assert list(with_cascade(records, written, "default").config.cascades) == ["default"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from serve_app.errors import DataError
+from serve_app.errors import UsageError
 from serve_app.evaluation.analysis.dataset import Dataset
 from serve_app.evaluation.analysis.load import load_dataset
 from serve_app.evaluation.analysis.options import Options
@@ -87,13 +87,13 @@ def plain(scored: list[Scored]) -> Any:
     ],
 )
 def test_names_that_cannot_be_compared(scored: list[Scored], names: tuple[str, ...], sentence: str) -> None:
-    with pytest.raises(DataError, match=f"--compare: {sentence}".replace("(", r"\(").replace(")", r"\)")):
+    with pytest.raises(UsageError, match=f"--compare: {sentence}".replace("(", r"\(").replace(")", r"\)")):
         curves(scored, *names)
 
 
 def test_more_than_two_tiers_have_no_rows(tmp_path: Path) -> None:
     loaded = dataset(three_tier_records(tmp_path / "r.jsonl", 40))
-    with pytest.raises(DataError, match="--compare: no cascade of two tiers was evaluated"):
+    with pytest.raises(UsageError, match="--compare: no cascade of two tiers was evaluated"):
         evaluate(loaded, compare=("a", "b"))
 
 
@@ -107,5 +107,5 @@ def test_groups_without_a_row_say_so(scored: list[Scored], tmp_path: Path) -> No
     assert [len(comparisons) for comparisons in compared] == [1, 0]
     assert "Nothing is compared here: there is no row 'chow_sum of small'." in remarks(cascades[1])
     partial = replace(full, rows=[row for row in full.rows if label(row.name()) != "exact (max)"])
-    with pytest.raises(DataError, match="no cascade has all of these rows on one group: exact"):
+    with pytest.raises(UsageError, match="no cascade has all of these rows on one group: exact"):
         evaluate(full.view.dataset, [partial, without], names)

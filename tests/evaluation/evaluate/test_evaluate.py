@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from serve_app.core.types.answer import Answer
-from serve_app.errors import DataError, SignalError
+from serve_app.errors import UsageError
 from serve_app.evaluation.analysis.dataset import hashed_share
 from serve_app.evaluation.evaluate.evaluate import evaluate
 from serve_app.evaluation.evaluate.results import Evaluation
@@ -251,19 +251,19 @@ def test_ad_hoc_cascades(path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "error", "sentence"),
     [
-        ({"tiers": ((),), "target": "large"}, DataError, "A cascade needs a member beside its target"),
-        ({"cascades": ("defalt",)}, DataError, "no cascade 'defalt'. Did you mean 'default'?"),
-        ({"tiers": (("tiny",),)}, DataError, "needs both its members and a target"),
-        ({"tiers": (("tiny", "ody"),), "target": "large"}, DataError, "no model 'ody'. Did you mean 'odd'?"),
-        ({"tiers": (("tiny", "large"),), "target": "large"}, DataError, "A tier asks a model once"),
-        ({"fixed": "ody"}, DataError, "--fixed: no tier has a member 'ody'. Did you mean 'odd'?"),
-        ({"fixed": "large"}, DataError, "--fixed: no tier has a member 'large'. Available: odd, small, tiny."),
+        ({"tiers": ((),), "target": "large"}, UsageError, "A cascade needs a member beside its target"),
+        ({"cascades": ("defalt",)}, UsageError, "no cascade 'defalt'. Did you mean 'default'?"),
+        ({"tiers": (("tiny",),)}, UsageError, "needs both its members and a target"),
+        ({"tiers": (("tiny", "ody"),), "target": "large"}, UsageError, "no model 'ody'. Did you mean 'odd'?"),
+        ({"tiers": (("tiny", "large"),), "target": "large"}, UsageError, "A tier asks a model once"),
+        ({"fixed": "ody"}, UsageError, "--fixed: no tier has a member 'ody'. Did you mean 'odd'?"),
+        ({"fixed": "large"}, UsageError, "--fixed: no tier has a member 'large'. Available: odd, small, tiny."),
         (
             {"cascades": ("default",), "tiers": (("tiny",),), "target": "large"},
-            DataError,
+            UsageError,
             "--cascade names one of the config.*not both",
         ),
-        ({"signals": ("rogueL",)}, SignalError, "no signal 'rogueL'. Did you mean 'rougeL'?"),
+        ({"signals": ("rogueL",)}, UsageError, "no signal 'rogueL'. Did you mean 'rougeL'?"),
     ],
 )
 def test_what_is_not_in_the_records(path: Path, options: dict[str, Any], error: type[Exception], sentence: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from serve_app.core.types.answer import Generation
-from serve_app.errors import DataError
+from serve_app.errors import DataError, UsageError
 from serve_app.evaluation.analysis.load import load_dataset
 from serve_app.evaluation.analysis.options import Options as Evaluated
 from serve_app.evaluation.evaluate.evaluate import evaluate
@@ -71,7 +71,7 @@ def test_a_serving_config_gives_sizes_and_cascades(tmp_path: Path) -> None:
     records, _ = imported(tmp_path / "r.jsonl", *files, config=config)
     assert records.models == ("a", "b", "t")
     assert records.costs["t"].parameters == 1e9
-    with pytest.raises(DataError, match="--config has sizes, prices and cascades: leave out --models and --target"):
+    with pytest.raises(UsageError, match="--config has sizes, prices and cascades: leave out --models and --target"):
         imported(tmp_path / "x.jsonl", *files, config=config, target="t")
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from serve_app.core.types.answer import Generation
-from serve_app.errors import DataError
+from serve_app.errors import DataError, UsageError
 from serve_app.evaluation.importing.formats.rows import Row, generation
 from serve_app.evaluation.importing.tokens import TokenCounter, read_tokenizers
 from serve_app.evaluation.records.example import Example
@@ -60,5 +60,5 @@ def test_a_file_that_is_no_tokenizer_is_named(tmp_path: Path) -> None:
 def test_a_tokenizer_of_a_model_that_was_not_read_is_a_mistake(tokenizer: Path) -> None:
     counter = TokenCounter(read_tokenizers([f"gema={tokenizer}", str(tokenizer)]))
     counter.check_models(["gema", "other"])
-    with pytest.raises(DataError, match=r"no model 'gema' was read\. Did you mean 'gemma'\?"):
+    with pytest.raises(UsageError, match=r"no model 'gema' was read\. Did you mean 'gemma'\?"):
         counter.check_models(["gemma", "other"])

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from serve_app.errors import DataError
+from serve_app.errors import CascadeError, ConfigError, UsageError
 from serve_app.evaluation.metrics.catalogue import MetricCatalogue, check_labels, metrics_for
 from serve_app.evaluation.metrics.quality import qualities
 from tests.evaluation.collecting import question
@@ -45,23 +45,26 @@ def test_a_metric_takes_the_options_of_the_signal_of_its_name() -> None:
 def test_any_signal_without_an_encoder_grades() -> None:
     signals = {"stems": {"kind": "rougeL", "stemmer": True}}
     assert value(catalogue(signals=signals), "stems", "cats", "cat") == 1
-    with pytest.raises(DataError, match="There is no metric 'sbert'"):
+    with pytest.raises(UsageError, match="There is no metric 'sbert'"):
         catalogue().build("sbert")
 
 
 @pytest.mark.parametrize(
-    ("values", "name", "message"),
+    ("kind", "values", "name", "message"),
     [
-        ({}, "rouge", r"There is no metric 'rouge'\. Did you mean 'rouge"),
+        (UsageError, {}, "rouge", r"There is no metric 'rouge'\. Did you mean 'rouge"),
         (
+            ConfigError,
             {"metrics": {"mine": {"metric": "f_1"}}},
             "mine",
             r"metrics\.mine\.metric: There is no metric 'f_1'\. Did you mean 'f1'\?",
         ),
     ],
 )
-def test_an_unknown_metric_is_named_with_the_available_ones(values: dict, name: str, message: str) -> None:
-    with pytest.raises(DataError, match=message):
+def test_an_unknown_metric_is_named_with_the_available_ones(
+    kind: type[CascadeError], values: dict, name: str, message: str
+) -> None:
+    with pytest.raises(kind, match=message):
         catalogue(**values).build(name)
 
 
@@ -116,5 +119,5 @@ def test_metrics_by_task_or_data_set(requested: list[str], labels: set[str], exp
 
 def test_a_metric_for_a_task_that_the_records_do_not_have() -> None:
     check_labels(["squad=f1", "chrf"], ["squad"])
-    with pytest.raises(DataError, match=r"--metric sqad=f1: no task or data set 'sqad'\. Did you mean 'squad'\?"):
+    with pytest.raises(UsageError, match=r"--metric sqad=f1: no task or data set 'sqad'\. Did you mean 'squad'\?"):
         check_labels(["sqad=f1"], ["squad"])

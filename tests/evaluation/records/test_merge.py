@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from serve_app.core.types.answer import Failure, Generation, TokenLogprob
-from serve_app.errors import DataError
+from serve_app.errors import DataError, UsageError
 from serve_app.evaluation.records.example import digest
 from serve_app.evaluation.records.file import Records
 from serve_app.evaluation.records.header import ConfigFacts, DataFacts, Header, SourceFacts
@@ -121,7 +121,7 @@ def test_the_first_file_says_how_the_samples_of_all_were_drawn(tmp_path: Path) -
 
 def test_one_file_is_not_merged_and_an_existing_one_not_replaced(tmp_path: Path) -> None:
     path = first(tmp_path)
-    with pytest.raises(DataError, match="Name at least two records files to merge"):
+    with pytest.raises(UsageError, match="Name at least two records files to merge"):
         merge([path], tmp_path / "x.jsonl")
     with pytest.raises(DataError, match=r"first\.jsonl' exists; choose another path with -o, or replace it"):
         merge([path, second(tmp_path)], path)

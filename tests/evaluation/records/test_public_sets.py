@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from serve_app.errors import DataError
+from serve_app.errors import DataError, UsageError
 from serve_app.evaluation.records.example import Example
 from serve_app.evaluation.records.load import load_examples
 from serve_app.evaluation.records.public_sets import PUBLIC_SETS, public_examples
@@ -82,7 +82,7 @@ def test_repeated_rows_are_left_out_and_other_questions_of_an_id_numbered() -> N
 
 
 def test_a_set_that_is_not_known() -> None:
-    with pytest.raises(DataError, match=r"There is no public set 'trivaqa'\. Did you mean 'triviaqa'\?"):
+    with pytest.raises(UsageError, match=r"There is no public set 'trivaqa'\. Did you mean 'triviaqa'\?"):
         load_examples(["hf-datasets:trivaqa"])
 
 

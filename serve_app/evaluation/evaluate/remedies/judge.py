@@ -7,7 +7,7 @@ import numpy as np
 
 from serve_app.core.cost import Cost
 from serve_app.core.types.policy import Tier
-from serve_app.errors import DataError
+from serve_app.errors import UsageError
 from serve_app.evaluation.analysis.cascade_view import CascadeView
 from serve_app.evaluation.analysis.costs import Unit
 from serve_app.evaluation.analysis.timing.requests import ServedCascade, TimedRequest, TimedRequests
@@ -31,11 +31,11 @@ WARM_UP = 200
 def judge(view: CascadeView) -> Remedies:
     """Serve the test examples in several ways, in the order of the hashes of their ids.
 
-    Raises DataError if a model's latencies are unknown.
+    Raises UsageError if a model's latencies are unknown.
     """
     unknown = [model for tier in view.tiers for model in tier.models if "latency_s" not in view.cost(model)]
     if unknown:
-        raise DataError(
+        raise UsageError(
             f"--remedies: the records have no latencies of {', '.join(dict.fromkeys(unknown))}, as imported ones have "
             "none; cascade collect measures them."
         )

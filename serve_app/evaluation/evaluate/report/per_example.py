@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from serve_app.errors import DataError
+from serve_app.errors import DataError, UsageError
 from serve_app.evaluation.analysis.costs import UNITS
 from serve_app.evaluation.evaluate.evaluate import Scored
 from serve_app.evaluation.evaluate.report.files import written
@@ -25,26 +25,26 @@ FORMATS = (".csv", ".parquet")
 
 
 def check_path(path: Path) -> None:
-    """Raise DataError if the file cannot be written in the format of its name, before anything is computed."""
+    """Raise UsageError if the file cannot be written in the format of its name, before anything is computed."""
     if path.suffix not in FORMATS:
-        raise DataError(f"--per-example: {str(path)!r} must end in {' or '.join(FORMATS)}.")
+        raise UsageError(f"--per-example: {str(path)!r} must end in {' or '.join(FORMATS)}.")
     if path.suffix == ".parquet" and find_spec("pyarrow") is None:
         raise DataError(
             f"--per-example: {str(path)!r} needs pyarrow: pip install 'semantic-cascade[evaluation]', or name a .csv."
         )
     if not path.parent.is_dir():
-        raise DataError(f"--per-example: {str(path.parent)!r} is not a folder; make it, or name another file.")
+        raise UsageError(f"--per-example: {str(path.parent)!r} is not a folder; make it, or name another file.")
 
 
 def write_per_example(scored: Sequence[Scored], path: Path) -> None:
     """Write a line for each example under each row of each cascade and group, with the same columns for all.
 
-    Raises DataError if the file cannot be written, or if no cascade has rows.
+    Raises DataError if the file cannot be written, UsageError if no cascade has rows.
     """
     names = list(dict.fromkeys(model for cascade in scored for tier in cascade.view.tiers for model in tier.models))
     parts = [_columns(row, names) for cascade in scored for row in cascade.rows if not row.maximum]
     if not parts:
-        raise DataError(
+        raise UsageError(
             "--per-example: no cascade of two tiers was evaluated, so there is no row to write examples of."
         )
     with written("--per-example:", path):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from serve_app.errors import DataError, choices
+from serve_app.errors import DataError, UsageError, choices
 from serve_app.evaluation.importing.formats import alpaca_eval, lm_eval, openai_batch, routerarena, wmt, zeroeval
 from serve_app.evaluation.importing.formats.jsonl import Mapped
 from serve_app.evaluation.importing.formats.rows import Row, SourceFile, first_object
@@ -34,15 +34,15 @@ FORMATS = {
 def reader(files: Sequence[SourceFile], name: str | None, mapping: str | None = None) -> Read:
     """Return the reader of the format of this name, or without a name of the first file's; with a mapping, `jsonl`.
 
-    Raises DataError if there is no such format, or the file is in another format.
+    Raises UsageError if there is no such format, DataError if the file is in another format.
     """
     if mapping is not None and name in (None, JSONL):
         return Mapped(mapping)
     if mapping is not None or name == JSONL:
-        raise DataError("--map describes the format jsonl, which needs it; no other format takes one.")
+        raise UsageError("--map describes the format jsonl, which needs it; no other format takes one.")
     if name is not None:
         if name not in FORMATS:
-            raise DataError(f"There is no format {name!r}. {choices(name, (*FORMATS, JSONL))}")
+            raise UsageError(f"There is no format {name!r}. {choices(name, (*FORMATS, JSONL))}")
         return FORMATS[name].read
     path = files[0].path
     body = first_object(path)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from serve_app.errors import DataError, choices
+from serve_app.errors import UsageError, choices
 from serve_app.evaluation.importing.formats.rows import Row, SourceFile, generation, read_rows, reference, text_id
 from serve_app.evaluation.records.example import Example, canonical
 from serve_app.evaluation.records.fields import field
@@ -23,7 +23,7 @@ NAMES = (*FIELDS, *(f"{group}.NAME" for group in GROUPS))
 
 
 class Mapped:
-    """Reads files whose fields a mapping names. Raises DataError if the mapping is invalid."""
+    """Reads files whose fields a mapping names. Raises UsageError if the mapping is invalid."""
 
     def __init__(self, mapping: str) -> None:
         self._paths = dict(map(_entry, mapping.split(",")))
@@ -31,7 +31,7 @@ class Mapped:
         if ("prompt_tokens" in self._paths) != ("completion_tokens" in self._paths):
             missing += [name for name in ("prompt_tokens", "completion_tokens") if name not in self._paths]
         if missing:
-            raise DataError(f"--map: {missing[0]} is required; write {missing[0]}=FIELD.")
+            raise UsageError(f"--map: {missing[0]} is required; write {missing[0]}=FIELD.")
 
     def __call__(self, files: Sequence[SourceFile]) -> Iterator[Row]:
         """Yield the rows of all files. Raises DataError with file, line and field if one cannot be read."""
@@ -78,10 +78,10 @@ class Mapped:
 def _entry(entry: str) -> tuple[str, str]:
     name, _, path = (part.strip() for part in entry.partition("="))
     if not name or not path:
-        raise DataError(f"--map: {entry!r} must be OURS=THEIRS, such as prompt=question.")
+        raise UsageError(f"--map: {entry!r} must be OURS=THEIRS, such as prompt=question.")
     group, _, inner = name.partition(".")
     if name not in FIELDS and not (group in GROUPS and inner):
-        raise DataError(f"--map: there is no field {name!r}. {choices(name, NAMES)}")
+        raise UsageError(f"--map: there is no field {name!r}. {choices(name, NAMES)}")
     return name, path
 
 

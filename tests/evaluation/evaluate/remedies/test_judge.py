@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from serve_app.core.types.answer import Generation
-from serve_app.errors import DataError
+from serve_app.errors import UsageError
 from serve_app.evaluation.analysis.cascade_view import CascadeView
 from serve_app.evaluation.analysis.dataset import Dataset
 from serve_app.evaluation.analysis.load import load_dataset
@@ -127,7 +127,7 @@ def test_waste_is_part_of_the_cost_and_nothing_else_changes_it(tmp_path: Path) -
 
 
 def test_records_without_latencies_are_refused_by_the_models_names(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"--remedies: the records have no latencies of large, .* cascade collect"):
+    with pytest.raises(UsageError, match=r"--remedies: the records have no latencies of large, .* cascade collect"):
         remedies_of(records_of(tmp_path, priced(), latency_s=nan))
 
 

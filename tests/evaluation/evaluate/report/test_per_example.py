@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pyarrow import parquet
 
-from serve_app.errors import DataError
+from serve_app.errors import DataError, UsageError
 from serve_app.evaluation.analysis.dataset import hashed_share
 from serve_app.evaluation.analysis.load import load_dataset
 from serve_app.evaluation.analysis.options import Options
@@ -73,9 +73,9 @@ def test_parquet_holds_the_same(scored: list[Scored], tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_written_is_refused_before_anything_is_computed(
     scored: list[Scored], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(DataError, match=r"--per-example: 'out.txt' must end in \.csv or \.parquet\."):
+    with pytest.raises(UsageError, match=r"--per-example: 'out.txt' must end in \.csv or \.parquet\."):
         check_path(Path("out.txt"))
-    with pytest.raises(DataError, match="is not a folder; make it, or name another file"):
+    with pytest.raises(UsageError, match="is not a folder; make it, or name another file"):
         check_path(tmp_path / "nowhere" / "out.csv")
     check_path(tmp_path / "out.parquet")
     monkeypatch.setattr(per_example, "find_spec", lambda name: None)
@@ -84,5 +84,5 @@ def test_a_file_that_cannot_be_written_is_refused_before_anything_is_computed(
     check_path(tmp_path / "out.csv")
     with pytest.raises(DataError, match=r"--per-example: '.*' cannot be written: Is a directory"):
         write_per_example(scored, tmp_path)
-    with pytest.raises(DataError, match="no cascade of two tiers was evaluated"):
+    with pytest.raises(UsageError, match="no cascade of two tiers was evaluated"):
         write_per_example([], tmp_path / "out.csv")

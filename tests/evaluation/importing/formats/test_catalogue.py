@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from serve_app.errors import DataError
+from serve_app.errors import DataError, UsageError
 from tests.evaluation.importing.sources import rows, write_list, write_text, zeroeval_row
 
 
@@ -16,7 +16,7 @@ def test_a_file_in_no_format_is_refused_with_the_formats(tmp_path: Path) -> None
 
 def test_an_unknown_format_is_refused_with_a_suggestion(tmp_path: Path) -> None:
     path = write_list(tmp_path / "x.json", [zeroeval_row()])
-    with pytest.raises(DataError, match=r"There is no format 'zero_eval'\. Did you mean 'zeroeval'\?"):
+    with pytest.raises(UsageError, match=r"There is no format 'zero_eval'\. Did you mean 'zeroeval'\?"):
         rows(path, format_="zero_eval")
 
 

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from serve_app.core.types.answer import Generation
-from serve_app.errors import DataError
+from serve_app.errors import DataError, UsageError
 from serve_app.evaluation.importing.formats.catalogue import reader
 from serve_app.evaluation.importing.formats.rows import Row, SourceFile
 from serve_app.evaluation.records.example import Example
@@ -66,7 +66,7 @@ def test_a_prompt_and_a_text_suffice(tmp_path: Path) -> None:
     ],
 )
 def test_an_invalid_mapping(tmp_path: Path, mapping: str, sentence: str) -> None:
-    with pytest.raises(DataError) as raised:
+    with pytest.raises(UsageError) as raised:
         read(write_lines(tmp_path / "x.jsonl", [LINE]), mapping)
     assert str(raised.value).startswith(sentence)
 
@@ -90,5 +90,5 @@ def test_what_cannot_be_read_is_named_by_file_line_and_field(
 def test_a_mapping_and_jsonl_belong_together(tmp_path: Path) -> None:
     files = [SourceFile(write_lines(tmp_path / "x.jsonl", [LINE]))]
     for name, mapping in (("jsonl", None), ("zeroeval", MAPPING)):
-        with pytest.raises(DataError, match="--map describes the format jsonl, which needs it"):
+        with pytest.raises(UsageError, match="--map describes the format jsonl, which needs it"):
             reader(files, name, mapping)
