@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from serve_app.core.record import AnswerRecord, CallRecord, DecisionRecord, TierDecision, TierRecord, Timings
 from serve_app.core.record_json import from_json
 from serve_app.core.text.characters import whole
+from serve_app.terminal.table import left_out
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,9 +34,9 @@ def render(body: Body, console: "Console") -> None:
         console.print(_line(f"(thought before: {reasoning})", "dim"), no_wrap=True, overflow="ellipsis")
     console.print()
     if record.cached is None:
-        console.print(_models(record))
+        _print_models(record, console)
         console.print()
-    for table in _matrices(record.tiers):
+    for table in _matrices(record.tiers, console.width):
         console.print(table)
         console.print()
     for line in _verdicts(record):
@@ -43,11 +44,16 @@ def render(body: Body, console: "Console") -> None:
     console.print(_facts(record, body["usage"]))
 
 
-def _matrices(tiers: Sequence[TierRecord]) -> "Iterator[Table]":
+def _matrices(tiers: Sequence[TierRecord], width: int) -> "Iterator[Table | Text]":
+    from rich.text import Text
+
     for number, tier in enumerate(tiers, 1):
         if tier.decision and tier.decision.similarities:
             title = f"similarities of tier {number}" if _several(tiers) else "similarities"
-            yield _similarities(tier.models, tier.decision, title)
+            longest = max(len(_number(value)) for row in tier.decision.similarities for value in row)
+            columns = len(tier.models) + (len(tier.models) > 2)
+            fits = LEAST_NUMBERED + columns * (longest + 2) <= width
+            yield _similarities(tier.models, tier.decision, title) if fits else Text(left_out([title]), "dim")
 
 
 def _written(message: Body) -> str:
@@ -64,23 +70,56 @@ def _signature(name: str, arguments: str) -> str:
     return f"{name}({arguments})"
 
 
-def _models(record: DecisionRecord) -> "Table":
-    """Return a table of every model that was called, with a `*` before the one that answered."""
-    from rich.table import Table
+LEAST_NUMBERED = 8
+"""Characters for a number and the beginning of a model's name, before its similarities."""
+LEAST_ANSWER = 12
+"""Characters of an answer that are shown at least, before columns of numbers."""
+HEADER = ("tier", "  model", "answer", "in", "out", "seconds", "status")
+OPTIONAL = (4, 3, 5, 6, 0)
+"""Columns that a narrow terminal leaves out, the first of them first."""
 
+
+def _print_models(record: DecisionRecord, console: "Console") -> None:
+    """Print a table of every model that was called, with a `*` before the one that answered."""
+    from rich.table import Table
+    from rich.text import Text
+
+    rows = list(_model_rows(record))
+    widths = [max(len(row[column]) for row in [HEADER, *rows]) for column in range(len(HEADER))]
+    widths[1] = min(widths[1], console.width // 2)
+    shown = _columns_shown([*widths[:2], min(widths[2], LEAST_ANSWER), *widths[3:]], console.width)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("tier", justify="right", no_wrap=True)
-    table.add_column("  model")
-    table.add_column("answer")
-    for name in ("in", "out", "seconds"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("status", no_wrap=True)
+    for column in shown:
+        is_text = column in (1, 2)
+        table.add_column(
+            HEADER[column],
+            justify="right" if column in (0, 3, 4, 5) else "left",
+            no_wrap=not is_text,
+            min_width=widths[1] if column == 1 else None,
+        )
+    for row in rows:
+        table.add_row(*(row[column] for column in shown))
+    console.print(table)
+    if missing := [name for column, name in enumerate(HEADER) if column not in shown]:
+        console.print(Text(left_out(missing), "dim"))
+
+
+def _columns_shown(widths: Sequence[int], width: int) -> list[int]:
+    """Return the columns that fit into a width, with two spaces behind each."""
+    shown = list(range(len(widths)))
+    for column in OPTIONAL:
+        if sum(widths[index] + 2 for index in shown) <= width:
+            break
+        shown.remove(column)
+    return shown
+
+
+def _model_rows(record: DecisionRecord) -> "Iterator[tuple[str | Text, ...]]":
     for number, tier in enumerate(record.tiers, 1):
         for index, (model, text) in enumerate(zip(tier.models, _texts(tier), strict=True)):
             tier_number = str(number) if index == 0 else ""
             call = record.models.get(model, NOT_ASKED)
-            table.add_row(tier_number, *_model_row(model, call, text, model == record.answered_by))
-    return table
+            yield tier_number, *_model_row(model, call, text, model == record.answered_by)
 
 
 STYLES = {"ok": "green", "not asked": "dim"}

@@ -63,12 +63,17 @@ def print_table(table: Table, console: "Console") -> None:
         rich_table.add_row(*(f"[bold]{cell}[/bold]" if best else cell for cell, best in zip(cells, bold, strict=True)))
     console.print(f"\n{table.title}", style="bold", markup=False)
     console.print(rich_table)
-    left_out = [name for column, name in enumerate(table.header) if column not in columns]
+    missing = [name for column, name in enumerate(table.header) if column not in columns]
     notes = [table.note] if table.note else []
-    if left_out:
-        notes.append(f"Too wide for this terminal, but in --json: {', '.join(left_out)}.")
+    if missing:
+        notes.append(left_out(missing))
     if notes:
         console.print(" ".join(notes), style="dim", markup=False)
+
+
+def left_out(names: Sequence[str]) -> str:
+    """Return the sentence under a table about columns that it has no room for."""
+    return f"Too wide for this terminal, but in --json: {', '.join(names)}."
 
 
 def _fitted(table: Table, width: int) -> tuple[list[tuple[str, ...]], list[int]]:

@@ -332,6 +332,21 @@ def test_every_width_fits(body: Body, width: int):
     assert max(map(len, shown(body, width).split("\n"))) <= width
 
 
+@pytest.mark.parametrize(("width", "missing"), [(60, "out"), (40, "in, out, seconds, status")])
+def test_a_narrow_terminal_shows_who_answered_what_and_names_what_it_leaves_out(width: int, missing: str) -> None:
+    text = shown(ACCEPTED, width)
+    assert "* qwen-0.5b     The capital" in text
+    assert "  smollm2-135m  The capital" in text
+    table = text.split("similarities")[0]
+    assert " ".join(table.split()).endswith(f"Too wide for this terminal, but in --json: {missing}.")
+
+
+def test_a_matrix_that_does_not_fit_is_named() -> None:
+    text = " ".join(shown(WOBBLY, 30).split())
+    assert "n/a" not in text
+    assert "Too wide for this terminal, but in --json: similarities." in text
+
+
 def test_colours_only_on_a_terminal_that_wants_them(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("NO_COLOR", raising=False)
     options = {"force_terminal": True, "color_system": "standard"}
