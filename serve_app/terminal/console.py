@@ -1,5 +1,6 @@
 """The consoles that commands print to: results on standard output, progress and notes on standard error."""
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -11,10 +12,11 @@ PIPE_COLUMNS = 300
 
 
 def result_console() -> "Console":
-    """Return the console for results, as wide as the terminal or, in a pipe, `PIPE_COLUMNS`."""
+    """Return the console for results, as wide as the terminal or COLUMNS say; in a pipe without it, `PIPE_COLUMNS`."""
     from rich.console import Console
 
-    return Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_COLUMNS)
+    has_width = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()
+    return Console(highlight=False, width=None if has_width else PIPE_COLUMNS)
 
 
 def note_console() -> "Console":

@@ -11,14 +11,19 @@ from serve_app.terminal.table import print_table
 if TYPE_CHECKING:
     from rich.console import Console
 
+RULE_COLUMNS = 80
+"""The longest line over a group's tables: in a pipe, consoles are as wide as tables may be."""
+
 
 def render(evaluation: Evaluation, console: "Console") -> None:
     """Print the tables and remarks of every cascade to a terminal."""
     from rich.markup import escape
+    from rich.rule import Rule
 
     for group in evaluation.groups:
         metric = group.metrics[0] if group.metrics else ""
-        console.rule(f"{group.name}: {metric}, {group.test} examples ({group.fit} others to fit on)", align="left")
+        title = f"{group.name}: {metric}, {group.test} examples ({group.fit} others to fit on)"
+        console.print(Rule(title, align="left"), width=min(console.width, RULE_COLUMNS))
         if group.problem:
             console.print(group.problem, markup=False)
         for cascade in group.cascades:

@@ -226,6 +226,15 @@ def test_choose_and_calibrate_as_a_user_runs_them(path: Path, tmp_path: Path) ->
     assert cascade("calibrate", path).exit_code == 2
 
 
+def test_in_a_pipe_a_line_over_a_group_is_no_longer_than_a_terminal(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    result = cascade("evaluate", path, "--signals", "exact", "--resamples", "100")
+    [line] = [line for line in result.stdout.splitlines() if "─" in line]
+    assert len(line) == 80
+
+
 def test_where_no_threshold_is_near_the_table_says_what_is_deferred(tmp_path: Path) -> None:
     """Members agree on a quarter of the examples, so 60% cannot be deferred, nor 20%."""
     examples = questions(80)
