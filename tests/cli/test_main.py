@@ -108,6 +108,7 @@ def test_asking_with_odd_numbers(flags: list[str]) -> None:
         "ask hi --url foo",
         "ask hi --temperature nan",
         "collect CONFIG hf-datasets:nothing -o OUTPUT",
+        "collect CONFIG CONFIG -o OUTPUT --seed 1",
         "score",
         "score CONFIG CONFIG --signal bogus",
         "score CONFIG CONFIG --compare xx",

@@ -7,6 +7,7 @@ import typer
 
 from serve_app.cli.arguments import ConfigPath
 from serve_app.cli.errors_and_exit import report_errors
+from serve_app.errors import UsageError
 from serve_app.terminal.console import note_console
 
 
@@ -39,5 +40,7 @@ def collect(
     """Ask every model of the cascades every example once, and record the answers. Run again to resume."""
     from serve_app.evaluation.collect import collect as collecting
 
+    if seed is not None and limit is None:
+        raise UsageError("--seed: has no effect without --limit.")
     options = collecting.Options(limit, seed, concurrency, url, retry_failures, prompts, max_tokens, timeout_s)
     collecting.collect(config, data, output, options, note_console())
