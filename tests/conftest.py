@@ -21,6 +21,11 @@ os.environ.setdefault("RAY_AUTH_MODE", "token")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")
 
+# Commands would take it as the width of their tables. pytest imports readline, which sets it behind Python's back, so
+# that processes that tests start have it, and pytest-xdist's workers.
+os.environ.pop("COLUMNS", None)
+os.unsetenv("COLUMNS")
+
 # Property tests judge values, not speed: a busy machine must not fail them. Their examples are the same every time, so
 # that a change is not refused by one that it has nothing to do with; with CASCADE_TEST_RANDOM set they are new ones.
 settings.register_profile(
