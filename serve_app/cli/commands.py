@@ -12,7 +12,7 @@ from serve_app import __version__
 from serve_app.cli import records
 from serve_app.cli.arguments import ConfigPath
 from serve_app.cli.config import config as print_config
-from serve_app.cli.errors_and_exit import echo_json, report_errors
+from serve_app.cli.errors_and_exit import Group, echo_json, report_errors
 from serve_app.cli.evaluation.calibrate import calibrate
 from serve_app.cli.evaluation.choose import choose
 from serve_app.cli.evaluation.collect import collect
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="cascade",
     help="Serve several small language models as a cascade that asks a larger one only when they disagree.",
+    cls=Group,
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -11,9 +11,12 @@ from math import isfinite
 from typing import Any, NoReturn, ParamSpec
 
 import typer
+from typer._click import Context
+from typer.core import TyperGroup
 
 from serve_app.cli.interrupts import STATUS, is_interrupt
 from serve_app.common.secrecy import without_secrets
+from serve_app.config.explain import plain
 from serve_app.errors import CascadeError, ConfigError, UsageError
 
 P = ParamSpec("P")
@@ -39,6 +42,18 @@ def report_errors(command: Callable[P, None]) -> Callable[P, None]:
             raise typer.Exit(2 if isinstance(error, (ConfigError, UsageError)) else 1) from None
 
     return run
+
+
+class Group(TyperGroup):
+    """Commands whose invalid options are explained as a config's fields are, in place of by pydantic's own words."""
+
+    def invoke(self, ctx: Context) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = f"{plain(error.message)}."
+            raise
 
 
 def _check_finite(options: Mapping[str, object]) -> None:

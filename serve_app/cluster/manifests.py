@@ -98,7 +98,9 @@ def read(path: Path) -> list[Manifest]:
             raise ConfigError(f"{where}: duplicate object {ref}.")
         objects[ref] = body
     if not objects:
-        raise ConfigError(f"{path} has no manifests.")
+        overlays = sorted(str(folder) for folder in path.glob("overlays/*") if folder.is_dir())
+        hint = f" Its overlays have: {', '.join(overlays)}." if overlays else ""
+        raise ConfigError(f"{path} has no manifests.{hint}")
     return sorted(objects.values(), key=lambda body: (_rank(body["kind"]), body["kind"], body["metadata"]["name"]))
 
 

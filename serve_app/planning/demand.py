@@ -15,6 +15,10 @@ from serve_app.planning.stations import Station, wait_s
 SCORER, PROXY = "Scorer", "HTTP proxy"
 
 
+EXAMPLE = "{step_s: 0.012, sequence_s: 0.00015, prompt_token_s: 0.00013, slots: 64}"
+"""A speed as `cascade plan --speed` takes it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Assumed:
     """The assumptions of a plan; `deferral_rates` has one for each tier but the last."""
@@ -48,7 +52,14 @@ class Demand:
     @cached_property
     def models(self) -> dict[str, ModelFleet]:
         """Return the models that are asked. Raises ConfigError if the speed of one is unknown."""
-        names = [name for tier in self.tiers for name in tier.models]
+        names = dict.fromkeys(name for tier in self.tiers for name in tier.models)
+        if unknown := [name for name in names if not _is_known(self.args, name, self.speeds)]:
+            example = " ".join(f"--speed '{name}={EXAMPLE}'" for name in unknown)
+            are, speeds = ("is", "its speed") if len(unknown) == 1 else ("are", "their speeds")
+            silent = " and ".join(map(repr, unknown))
+            raise ConfigError(
+                f"--speed: the config does not say how fast {silent} {are}. Give {speeds}, such as {example}."
+            )
         return {name: _model(self.args, name, self.options[name], self.speeds) for name in names}
 
     @cached_property
@@ -170,13 +181,17 @@ def _calls(args: AppConfig, models: tuple[str, ...], tier: TierConfig) -> TierCa
     return TierCalls(models, SCORER in scorers, isolated=len(scorers - {SCORER}))
 
 
+def _is_known(args: AppConfig, name: str, speeds: Mapping[str, ModelFleet]) -> bool:
+    model = args.models[name]
+    return name in speeds or (isinstance(model, ReplayModel) and model.batching is not None)
+
+
 def _model(args: AppConfig, name: str, options: DeploymentOptions, speeds: Mapping[str, ModelFleet]) -> ModelFleet:
     model = args.models[name]
     if name in speeds:
         speed, slots = speeds[name].speed, speeds[name].slots
-    elif isinstance(model, ReplayModel) and model.batching is not None:
-        speed, slots = model.batching, model.slots
     else:
-        example = f"'{name}={{step_s: 0.012, sequence_s: 0.00015, prompt_token_s: 0.00013, slots: 64}}'"
-        raise ConfigError(f"--speed: the config does not say how fast {name!r} is. Give its speed, such as {example}.")
+        assert isinstance(model, ReplayModel)
+        assert model.batching is not None
+        speed, slots = model.batching, model.slots
     return ModelFleet(speed, min(slots, options.max_ongoing_requests))

@@ -72,6 +72,29 @@ def test_every_number_is_finite(name: str, option: TyperOption, number: str) -> 
     assert f"Invalid value for '{option.opts[0]}'" in result.stderr
 
 
+@pytest.mark.parametrize("name", ["", "keys", "k8s", "records", *COMMANDS])
+def test_h_is_help(name: str) -> None:
+    result = CliRunner().invoke(app, [*name.split(), "-h"])
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "Usage: " in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ("config foo", "Invalid value for 'name': 'foo' is not one of 'quickstart'."),
+        ("k8s render c.yaml --overlay foo", "Invalid value for '--overlay': 'foo' is not one of 'cpu-demo',"),
+        ("ask hi --timeout-s x", "Invalid value for '--timeout-s': must be a valid number."),
+        ("ask hi --max-tokens 0", "Invalid value for '--max-tokens': must be greater than or equal to 1."),
+        ("ask hi --threshold nan", "Invalid value for '--threshold': a threshold is a number from -1e9 to 1e9."),
+    ],
+)
+def test_an_invalid_option_is_explained_in_our_words(arguments: str, sentence: str) -> None:
+    result = CliRunner().invoke(app, arguments.split())
+    assert result.exit_code == 2
+    assert sentence in " ".join(result.stderr.replace("│", " ").split())
+
+
 def test_every_command_has_its_panel() -> None:
     panels = {name: getattr(command, "rich_help_panel", None) for name, command in ROOT.commands.items()}
     assert set(panels.values()) == {"Serve", "Ask", "Evaluate", "Operate"}

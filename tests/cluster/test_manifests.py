@@ -76,6 +76,14 @@ def test_a_kustomization_of_files_and_folders(user: User, stub: ApiStub) -> None
     assert "/api/v1/namespaces/other/persistentvolumeclaims/models" in stub.objects
 
 
+def test_a_folder_whose_overlays_have_the_manifests_names_them(user: User) -> None:
+    for name in ("overlays/gke", "overlays/cpu-demo", "base"):
+        (user.files / "dep loy" / name).mkdir(parents=True)
+    ran = user.run("check", "dep loy")
+    overlays = "dep loy/overlays/cpu-demo, dep loy/overlays/gke"
+    assert (ran.code, ran.err) == (2, f"cascade: dep loy has no manifests. Its overlays have: {overlays}.\n")
+
+
 def test_more_than_that_is_left_to_kustomize(user: User, tmp_path: Path, stub: ApiStub) -> None:
     folder = user.files / "my patched"
     folder.mkdir()

@@ -138,6 +138,11 @@ def test_what_is_not_known_is_asked_for() -> None:
     silent = args(models={"t": {"engine": "replay", "default": "x"}})
     with pytest.raises(ConfigError, match="--speed: the config does not say how fast 't' is"):
         plan(1, silent)
+    both = args(None, models={name: {"engine": "replay", "default": "x"} for name in ("a", "t")})
+    with pytest.raises(
+        ConfigError, match=r"how fast 'a' and 't' are. Give their speeds, such as --speed 'a=.* --speed 't="
+    ):
+        capacity(both, both.deployments(), assume(both, "default", 1, 0.5), costs=COSTS)
     speeds = speeds_of(silent, ["t={step_s: 0.02, sequence_s: 0.002, slots: 10}"])
     estimate = capacity(silent, silent.deployments(), assume(silent, "default", 1000, None, 1, 10), speeds, COSTS)
     assert estimate.stations == plan(1000).stations
