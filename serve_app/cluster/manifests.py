@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import yaml
 
+from serve_app.config.explain import kind_of
 from serve_app.errors import ConfigError
 
 Manifest: TypeAlias = dict[str, Any]
@@ -127,13 +128,13 @@ def _kustomized(folder: Path, file: Path) -> Iterator[tuple[str, Any]]:
     """Yield the documents of a kustomization. Fields other than resources and a namespace are left to kustomize."""
     values = next((body for _, body in _parsed(_text(file), str(file))), None)
     if not isinstance(values, dict):
-        raise ConfigError(f"{file} is not a kustomization: expected a mapping with resources.")
+        raise ConfigError(f"{file} is not a kustomization: must be a mapping with resources, got {kind_of(values)}.")
     if other_fields := sorted(set(values) - PLAIN_FIELDS):
         yield from _parsed(_kustomize(folder, other_fields), str(folder))
         return
     resources = values.get("resources") or []
     if not isinstance(resources, list):
-        raise ConfigError(f"{file}: resources must be a list, got {type(resources).__name__}.")
+        raise ConfigError(f"{file}: resources must be a list, got {kind_of(resources)}.")
     for resource in resources:
         if "://" in str(resource):
             raise ConfigError(f"{file}: {resource!r} cannot be read: resources must be files or folders, not URLs.")
@@ -199,13 +200,13 @@ def _parsed(text: str, source: str) -> Iterator[tuple[str, Any]]:
         is_list = isinstance(body, dict) and body.get("kind") == "List" and "items" in body
         items = (body["items"] or []) if is_list else [body]
         if not isinstance(items, list):
-            raise ConfigError(f"{where}: the items of a List must be a list, got {type(items).__name__}.")
+            raise ConfigError(f"{where}: the items of a List must be a list, got {kind_of(items)}.")
         yield from ((where, item) for item in items)
 
 
 def _check(body: Any, where: str) -> None:
     if not isinstance(body, dict):
-        raise ConfigError(f"{where}: a manifest must be a mapping, got {type(body).__name__}.")
+        raise ConfigError(f"{where}: a manifest must be a mapping, got {kind_of(body)}.")
     metadata = body.get("metadata")
     name = metadata.get("name") if isinstance(metadata, dict) else None
     for field, value in (("apiVersion", body.get("apiVersion")), ("kind", body.get("kind")), ("metadata.name", name)):

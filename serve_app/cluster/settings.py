@@ -22,7 +22,7 @@ from serve_app.cluster.field_types import (
     port_of,
     urls_of,
 )
-from serve_app.config.explain import explain
+from serve_app.config.explain import explain, kind_of
 from serve_app.config.strict import Strict
 from serve_app.config.yaml_file import read_yaml
 from serve_app.errors import ConfigError
@@ -228,7 +228,7 @@ def read(overlay: Overlay, path: Path | None = None) -> Settings:
         return base
     values = read_yaml(path, "settings file")
     if not isinstance(values, dict):
-        raise ConfigError(f"{path}: expected a mapping of settings.")
+        raise ConfigError(f"{path}: must be a mapping of settings, got {kind_of(values)}.")
     try:
         return Settings.model_validate(_merged(base.model_dump(), values))
     except ValidationError as error:

@@ -79,10 +79,19 @@ def plain(text: str) -> str:
     return re.sub("^(Input|String) should", "must", short).replace("Field required", "required, but missing")
 
 
+def kind_of(value: Any) -> str:
+    """Return what a value of a YAML file is in a user's words, for the end of `must be a mapping, got`."""
+    if value is None:
+        return "nothing"
+    kinds: list[tuple[type, str]] = [(str, "text"), (bool, "a truth value"), (int, "a number"), (float, "a number")]
+    kinds += [(dict, "a mapping"), (list, "a list")]
+    return next((kind for type_, kind in kinds if isinstance(value, type_)), type(value).__name__)
+
+
 def _shown(value: Any) -> str:
     if value is _HIDDEN:
         return "a value that is not shown"
-    return "null" if value is None else repr(value) if isinstance(value, str | int | float) else type(value).__name__
+    return "null" if value is None else repr(value) if isinstance(value, str | int | float) else kind_of(value)
 
 
 def _tag_key(item: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from serve_app.common.secrecy import without_secrets
 from serve_app.config import serve_file
-from serve_app.config.explain import plain, under_secret_name
+from serve_app.config.explain import kind_of, plain, under_secret_name
 from serve_app.config.serve_file import ServeFile
 from serve_app.errors import choices
 
@@ -99,7 +99,7 @@ def _present(path: str, values: Mapping[str, Any], models: Models) -> Iterator[t
 
 def _faults_of(where: str, values: Any, model: type[BaseModel]) -> Iterator[str]:
     if not isinstance(values, Mapping):
-        yield f"{where}: must be a mapping, got {type(values).__name__}."
+        yield f"{where}: must be a mapping, got {kind_of(values)}."
         return
     available = set(model.model_fields)
     unknown = [key for key in values if key not in available]

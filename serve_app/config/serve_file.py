@@ -11,7 +11,7 @@ from serve_app.common.loopback import is_loopback
 from serve_app.config import AppConfig, RouterSettings
 from serve_app.config.checking.replica_files import path_faults
 from serve_app.config.deployment import DeploymentOptions
-from serve_app.config.explain import explain
+from serve_app.config.explain import explain, kind_of
 from serve_app.config.overrides import DeploymentOverride, check_shared
 from serve_app.config.services import STATE_STORE
 from serve_app.config.strict import Strict
@@ -218,8 +218,7 @@ def _checked(path: Path, values: Any, faults: Callable[[dict[str, Any]], list[st
 
 def _parse(path: Path, model: type[M], values: Any, prefix: str = "") -> M:
     if not isinstance(values, dict):
-        got = "nothing" if values is None else type(values).__name__
-        raise ConfigError(f"{path}: expected a mapping with `applications` in it, got {got}.")
+        raise ConfigError(f"{path}: must be a mapping with `applications` in it, got {kind_of(values)}.")
     try:
         return model.model_validate(values)
     except ValidationError as error:

@@ -18,13 +18,13 @@ from tests.cluster.kubectl import CLAIM, CONFIG, User
         ("a: !!int x", "all.yaml has a number, a date or a tag that cannot be read."),
         pytest.param("[" * 3000, "all.yaml is nested too deeply.", id="deep"),
         ("data:\n  a: x\n  a: y\n", "all.yaml has a duplicate key 'a', line 3."),
-        ("- a\n", "all.yaml, document 1: a manifest must be a mapping, got list."),
+        ("- a\n", "all.yaml, document 1: a manifest must be a mapping, got a list."),
         ("kind: Job\napiVersion: batch/v1\n", "all.yaml, document 1: metadata.name is required and must be text."),
         ("", "all.yaml has no manifests."),
         ("kind: List\napiVersion: v1\nitems: null\n", "all.yaml has no manifests."),
         (
             "kind: List\napiVersion: v1\nitems: 3\n",
-            "all.yaml, document 1: the items of a List must be a list, got int.",
+            "all.yaml, document 1: the items of a List must be a list, got a number.",
         ),
         (
             "kind: Job\napiVersion: batch/v1\nmetadata: null\n",
@@ -50,7 +50,7 @@ def test_what_is_no_manifest(user: User, command: str, text: str, expected: str)
             "namespace: other\nresources: [all.yaml]\n",
             "overlay/all.yaml, document 1: metadata.name is required and must be text.",
         ),
-        ("resources: 5\n", "overlay/kustomization.yaml: resources must be a list, got int."),
+        ("resources: 5\n", "overlay/kustomization.yaml: resources must be a list, got a number."),
     ],
 )
 def test_what_is_no_kustomization(user: User, kustomization: str, expected: str) -> None:

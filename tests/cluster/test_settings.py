@@ -56,7 +56,7 @@ def test_settings_from_a_file_are_merged_into_the_overlays(tmp_path: Path) -> No
         ("ray_dashboard: {prometheus: 'http://me:pw@prometheus'}", "prometheus: looks like a secret"),
         ("monitoring_labels: {release: a b}", r"monitoring_labels\.release: 'a b' is not a label of Kubernetes"),
         ("secret_env: [A=B]", r"secret_env\[0\]: must match"),
-        ("- a", "expected a mapping of settings"),
+        ("- a", "must be a mapping of settings, got a list."),
     ],
 )
 def test_settings_that_do_not_fit(tmp_path: Path, text: str, sentence: str) -> None:

@@ -91,7 +91,7 @@ def test_unknown_keys(path: str, hint: str):
         ("applications", [], "applications: needs at least 1 entry, got 0."),
         ("applications", [APPLICATION] * 2, "applications: takes at most 1 entry, got 2."),
         ("applications", None, "applications: must be a list, got null."),
-        ("http_options", [], "http_options: must be a mapping, got list."),
+        ("http_options", [], "http_options: must be a mapping, got a list."),
         ("http_options.port", 70000, "http_options.port: must be less than or equal to 65535, got 70000."),
         (
             "applications[0].import_path",

@@ -70,7 +70,7 @@ def test_what_ray_takes(deployment: dict[str, Any]) -> None:
             {"autoscaling_config": {"policy": {"policy_func": "x"}}},
             ["autoscaling_config.policy.policy_func: unknown key."],
         ),
-        ({"autoscaling_config": {"policy": [1]}}, ["autoscaling_config.policy: must be a mapping, got list."]),
+        ({"autoscaling_config": {"policy": [1]}}, ["autoscaling_config.policy: must be a mapping, got a list."]),
         ({"logging_config": None}, ["logging_config: must be a valid dictionary or instance of LoggingConfig."]),
         ({"logging_config": {"log_level": "LOUD"}}, ['logging_config.log_level: Got "LOUD" for log_level.']),
         (

@@ -139,8 +139,9 @@ def test_every_error_has_a_line_of_its_own(path: Path):
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ("", "expected a mapping with `applications` in it, got nothing."),
-        ("- 1", "expected a mapping with `applications` in it, got list."),
+        ("", "must be a mapping with `applications` in it, got nothing."),
+        ("hello", "must be a mapping with `applications` in it, got text."),
+        ("- 1", "must be a mapping with `applications` in it, got a list."),
         ("{}", "applications: required, but missing."),
     ],
 )

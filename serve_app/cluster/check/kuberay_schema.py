@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from serve_app.cluster.check.custom_resource import versions
 from serve_app.cluster.manifests import Fields, Manifest
+from serve_app.config.explain import kind_of
 from serve_app.errors import ConfigError, choices, counted
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ def _resolved(node: Fields, schema: Fields) -> Fields:
 def _shown(value: Any) -> str:
     if value is None:
         return "null"
-    return repr(value) if isinstance(value, str | int | float) else type(value).__name__
+    return repr(value) if isinstance(value, str | int | float) else kind_of(value)
 
 
 def _dotted(path: Sequence[str | int]) -> str:

@@ -48,7 +48,7 @@ BREAKS: list[tuple[Callable[[Manifest], object], str]] = [
     (lambda b: cluster(b).update(rayVersion=2.6), "spec.rayClusterConfig.rayVersion: must be text, got 2.6."),
     (lambda b: head(b)["rayStartParams"].update({"num-cpus": 0}), f"{HEAD}.rayStartParams.num-cpus: must be text, "),
     (lambda b: b.update(spec=None), "spec: must be a mapping, got null."),
-    (lambda b: b.update(spec=[]), "spec: must be a mapping, got list."),
+    (lambda b: b.update(spec=[]), "spec: must be a mapping, got a list."),
     (lambda b: b["spec"].update(upgradeStrategy=None), "spec.upgradeStrategy: must be a mapping, got null."),
     (
         lambda b: cluster(b)["autoscalerOptions"].update(version="v3"),

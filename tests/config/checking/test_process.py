@@ -44,8 +44,8 @@ def test_warnings_are_told_too() -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("", "config.yaml: expected a mapping with `applications` in it, got nothing."),
-        ("[1]", "config.yaml: expected a mapping with `applications` in it, got list."),
+        ("", "config.yaml: must be a mapping with `applications` in it, got nothing."),
+        ("[1]", "config.yaml: must be a mapping with `applications` in it, got a list."),
         ("a: [", "The config file 'config.yaml' is not YAML: "),
         ("a: 1\na: 2", "The config file 'config.yaml' has the key 'a' twice, in line 1 and in line 2."),
         ("!!python/object/apply:os.system [id]", "The config file 'config.yaml' is not YAML: could not determine a"),
