@@ -27,7 +27,7 @@ from serve_app.engines.running.answer import failure
 from serve_app.engines.wire.answer import Reading
 from serve_app.engines.wire.dialect import Dialect
 from serve_app.engines.wire.request import request_body
-from serve_app.errors import EngineError, ServerError, choices
+from serve_app.errors import EngineError, ServerError, UsageError, choices
 from serve_app.evaluation.collect.sources import Ask
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Server:
 
     @asynccontextmanager
     async def open(self, model: str) -> AsyncIterator[Ask]:
-        """Yield the model, ready to be asked. Raises `ServerError` if no server answers, or it lacks the model."""
+        """Yield the model, ready to be asked. Raises `ServerError` if no server has it, `UsageError` for no address."""
         import httpx
 
         try:
@@ -69,7 +69,7 @@ class Server:
                 await self._check(client, model)
                 yield lambda prompt: self._ask(client, model, prompt)
         except (httpx.InvalidURL, httpx.UnsupportedProtocol):
-            raise ServerError(
+            raise UsageError(
                 f"{self._base!r} is not the address of a server; one looks like http://127.0.0.1:8000."
             ) from None
         except httpx.HTTPError as error:

@@ -9,7 +9,7 @@ import pytest
 
 from serve_app.core.types.answer import Answer, Failure, Generation, TokenLogprob
 from serve_app.core.types.prompt import Message, Prompt, Sampling, ToolCall
-from serve_app.errors import ConfigError, ServerError
+from serve_app.errors import ConfigError, ServerError, UsageError
 from serve_app.evaluation.collect.server import MOST_RETRIES, Server
 from tests.api.serving import FakeService, Scripted, listening, listening_app
 from tests.deployments.access.doors import Door
@@ -271,7 +271,7 @@ async def test_servers_that_cannot_be_asked() -> None:
     with pytest.raises(ServerError, match=f"No server answers at {url}"):
         async with Server(url, 1).open("a"):
             pass
-    with pytest.raises(ServerError, match="'nowhere' is not the address of a server"):
+    with pytest.raises(UsageError, match="'nowhere' is not the address of a server"):
         async with Server("nowhere", 1).open("a"):
             pass
 
