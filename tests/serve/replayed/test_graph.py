@@ -140,7 +140,7 @@ async def test_single_models_are_served_under_their_own_names(client: openai.Asy
     cascades = ["ahead", "bleurt", "blended", "confident", "default", "forgiving", "inner", "left", "lexical"]
     models = ["first", "narrow", "odd", "second", "target", "whole"]
     assert [model.id async for model in client.models.list()] == [
-        *sorted([*cascades, "observed", "outer", "shed-calibrated", "shed-members", "with-bleurt", *TIERS]),
+        *sorted([*cascades, "observed", "outer", "shed-calibrated", "shed-members", "stood-in", "with-bleurt", *TIERS]),
         *models,
     ]
 
@@ -246,6 +246,7 @@ async def test_ready(replayed: Served) -> None:
     alike = {name: [0.9] for name in ("default", "observed", "left", "ahead", "inner", "outer", "lexical")}
     alike |= {"shed-calibrated": [0.9], "shed-members": [0.9]}
     single_tiers = {"confident": [1.0], "blended": [2.0], "forgiving": [0.5], "bleurt": [0.0], "with-bleurt": [0.0]}
+    single_tiers["stood-in"] = [0.0]
     taped = {id_: [tier["threshold"]] for id_, tier in TIERS.items()}
     assert state["thresholds"] == alike | single_tiers | taped
 
