@@ -141,8 +141,8 @@ def ask(
     """Ask a running server and show how it decided: every answer, the agreement, the answering model, the cost."""
     from rich.console import Console
 
-    from serve_app.cli import ask as asking
-    from serve_app.cli.decision_view import render
+    from serve_app.cli.asking import ask as asking
+    from serve_app.cli.asking.view import render
 
     body = asking.ask(
         url,

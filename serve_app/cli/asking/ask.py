@@ -4,7 +4,7 @@ import sys
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
-from serve_app.cli.decision_view import Body, clean
+from serve_app.cli.asking.text import Body, clean
 from serve_app.common.client_key import REFUSED, key_headers, refusal
 from serve_app.common.loopback import is_loopback
 from serve_app.errors import RequestError, ServerError, UnknownModelError, UsageError

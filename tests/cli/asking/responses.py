@@ -2,7 +2,7 @@
 
 import json
 
-from serve_app.cli.decision_view import Body
+from serve_app.cli.asking.text import Body
 
 # Recorded, with numbers rounded: the first three from the quickstart, the others from the same API over replay models.
 ACCEPTED: Body = json.loads(r"""

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from serve_app.api.chat.schema import ChatCompletion
-from serve_app.cli.ask import ask
+from serve_app.cli.asking.ask import ask
 from serve_app.errors import CascadeError, RequestError, ServerError, UnknownModelError, UsageError
+from tests.cli.asking.responses import ACCEPTED
 from tests.cli.in_process import cascade
-from tests.cli.responses import ACCEPTED
 
 
 @dataclass
@@ -296,7 +296,7 @@ def test_a_spinner_only_on_a_terminal(
 def test_nothing_heavy_is_imported():
     script = """if True:
         import sys
-        from serve_app.cli.ask import ask
+        from serve_app.cli.asking.ask import ask
         late = {"httpx", "rich", "ray", "torch", "fastapi", "pydantic"}
         assert not late & set(sys.modules), late & set(sys.modules)
         try:

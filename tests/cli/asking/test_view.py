@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from serve_app.cli.decision_view import Body, render
-from tests.cli.responses import ACCEPTED, DEFERRED, SINGLE, THREE, WOBBLY
+from serve_app.cli.asking.text import Body
+from serve_app.cli.asking.view import render
+from tests.cli.asking.responses import ACCEPTED, DEFERRED, SINGLE, THREE, WOBBLY
 
 
 def changed(body: Body, **paths: Any) -> Body:

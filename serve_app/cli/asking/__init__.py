@@ -1,0 +1,1 @@
+"""`cascade ask`: the request, and the view of its answer."""
