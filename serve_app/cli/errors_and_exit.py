@@ -11,7 +11,6 @@ from math import isfinite
 from typing import Any, NoReturn, ParamSpec
 
 import typer
-from typer._click import Context
 from typer.core import TyperGroup
 
 from serve_app.cli.interrupts import STATUS, is_interrupt
@@ -47,7 +46,7 @@ def report_errors(command: Callable[P, None]) -> Callable[P, None]:
 class Group(TyperGroup):
     """Commands whose invalid options are explained as a config's fields are, in place of by pydantic's own words."""
 
-    def invoke(self, ctx: Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""
         try:
             return super().invoke(ctx)
