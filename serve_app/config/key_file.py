@@ -148,7 +148,7 @@ def _change(path: Path, change: Callable[[KeyFile], KeyFile]) -> None:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Keep other commands out. Of the folder itself, so that no lock file stays beside a file that holds keys."""
+    """Lock the folder against other commands: it is there already, where a lock file would stay beside the keys."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

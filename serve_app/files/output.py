@@ -8,7 +8,7 @@ from serve_app.errors import DataError
 def check_output(path: Path, *, force: bool, inputs: tuple[Path | None, ...] = ()) -> None:
     """Raise DataError if the file exists and must not be replaced: without `force`, and never one of the `inputs`.
 
-    Nothing is lost where there is an empty file, as a shell makes of /dev/stdout, or none that is regular: a pipe.
+    An empty file has nothing to lose (a shell makes one of /dev/stdout), nor has a pipe, or what else is not regular.
     """
     if not path.is_file() or not path.stat().st_size:
         return

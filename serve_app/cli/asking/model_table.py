@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from serve_app.cli.asking.text import clean, one_line, signature
 from serve_app.core.record import AnswerRecord, CallRecord, DecisionRecord, TierRecord
-from serve_app.terminal.table import left_out
+from serve_app.terminal.table import GAP, left_out
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,7 +28,7 @@ def print_models(record: DecisionRecord, console: "Console") -> None:
     widths = [max(len(row[column]) for row in [HEADER, *rows]) for column in range(len(HEADER))]
     widths[1] = min(widths[1], console.width // 2)
     shown = _columns_shown([*widths[:2], min(widths[2], LEAST_ANSWER), *widths[3:]], console.width)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="dim")
     for column in shown:
         is_text = column in (1, 2)
         table.add_column(
@@ -45,10 +45,10 @@ def print_models(record: DecisionRecord, console: "Console") -> None:
 
 
 def _columns_shown(widths: Sequence[int], width: int) -> list[int]:
-    """Return the columns that fit into a width, with two spaces behind each."""
+    """Return the columns that fit into a width, with a gap behind each."""
     shown = list(range(len(widths)))
     for column in OPTIONAL:
-        if sum(widths[index] + 2 for index in shown) <= width:
+        if sum(widths[index] + GAP for index in shown) <= width:
             break
         shown.remove(column)
     return shown
